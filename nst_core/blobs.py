@@ -1,0 +1,155 @@
+"""Object storage behind one small class; every fault of boto3 comes out as a BlobError."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from nst_core.errors import BlobAccessError, BlobError, BlobNotFoundError, BlobTooLargeError, BlobUnavailableError, ConfigError
+from nst_core.settings import StorageSettings
+
+_NOT_FOUND = {"NoSuchKey", "NoSuchBucket", "404", "NotFound"}
+_DENIED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+
+
+@dataclass(frozen=True)
+class BlobUri:
+    """The address of an object: s3://bucket/key."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, text: str) -> "BlobUri":
+        """Return the address in `text`; raise ConfigError where it is none. The key may be empty (a whole bucket)."""
+        bucket, slash, key = text.removeprefix("s3://").partition("/")
+        if not text.startswith("s3://") or not bucket or (key and not slash):
+            raise ConfigError(f"{text!r} is not an address like s3://bucket/key.")
+        return cls(bucket, key)
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+class BlobStore:
+    """Reads and writes whole objects. Safe to share between threads."""
+
+    def __init__(self, settings: StorageSettings, *, client: Any = None) -> None:
+        """Open a client for the storage that the settings name; nothing is sent yet."""
+        self.bucket = settings.s3_bucket
+        self._client = client or make_client(settings)
+
+    def get(self, uri: BlobUri, *, max_bytes: int | None = None) -> bytes:
+        """Return an object's bytes; raise BlobTooLargeError before reading more than `max_bytes`."""
+        with translated(uri):
+            response = self._client.get_object(Bucket=uri.bucket, Key=uri.key)
+            body = response["Body"]
+            with body:
+                size = int(response["ContentLength"])
+                if max_bytes is not None and size > max_bytes:
+                    raise BlobTooLargeError(f"{uri} has {size:,} bytes; the limit is {max_bytes:,}.")
+                data: bytes = body.read()
+                return data
+
+    def stream(self, uri: BlobUri) -> Iterator[bytes]:
+        """Yield an object's bytes piece by piece."""
+        with translated(uri):
+            body = self._client.get_object(Bucket=uri.bucket, Key=uri.key)["Body"]
+            with body:
+                yield from body.iter_chunks(1 << 20)
+
+    def lines(self, uri: BlobUri) -> Iterator[bytes]:
+        """Yield a text object's lines, without reading it whole."""
+        with translated(uri):
+            body = self._client.get_object(Bucket=uri.bucket, Key=uri.key)["Body"]
+            with body:
+                yield from body.iter_lines()
+
+    def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
+        """Write an object whole."""
+        with translated(uri):
+            self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=data, ContentType=content_type)
+
+    def put_file(self, uri: BlobUri, file: BinaryIO, *, content_type: str = "application/octet-stream") -> None:
+        """Write an object from an open file, in parts where it is large."""
+        with translated(uri):
+            self._client.upload_fileobj(file, uri.bucket, uri.key, ExtraArgs={"ContentType": content_type})
+
+    def exists(self, uri: BlobUri) -> bool:
+        """Return whether there is an object of that key."""
+        try:
+            with translated(uri):
+                self._client.head_object(Bucket=uri.bucket, Key=uri.key)
+        except BlobNotFoundError:
+            return False
+        return True
+
+    def list_keys(self, prefix: BlobUri, *, after: str = "", limit: int = 1000) -> list[str]:
+        """Return up to `limit` (1 to 1000) keys under a prefix in order, after the key `after`."""
+        with translated(prefix):
+            response = self._client.list_objects_v2(
+                Bucket=prefix.bucket, Prefix=prefix.key, StartAfter=after, MaxKeys=limit
+            )
+        return [entry["Key"] for entry in response.get("Contents", ())]
+
+    def ensure_bucket(self) -> None:
+        """Create the bucket where it is missing."""
+        with translated(BlobUri(self.bucket, "")):
+            try:
+                self._client.head_bucket(Bucket=self.bucket)
+            except ClientError as error:
+                if _code(error) not in _NOT_FOUND:
+                    raise
+                self._client.create_bucket(Bucket=self.bucket)
+
+
+def make_client(settings: StorageSettings) -> Any:
+    """Return a boto3 S3 client with bounded time-outs and retries."""
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=settings.s3_endpoint,
+        region_name=settings.s3_region,
+        aws_access_key_id=settings.s3_access_key and settings.s3_access_key.get_secret_value(),
+        aws_secret_access_key=settings.s3_secret_key and settings.s3_secret_key.get_secret_value(),
+        config=Config(
+            connect_timeout=5,
+            read_timeout=60,
+            max_pool_connections=32,
+            retries={"mode": "standard", "total_max_attempts": 5},
+            # Servers other than Amazon's may not know the checksum trailers that boto3 sends since 1.36.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path"} if settings.s3_endpoint else {},
+        ),
+    )
+
+
+@contextmanager
+def translated(uri: BlobUri) -> Iterator[None]:
+    """Turn what botocore raises inside into a BlobError about `uri`."""
+    try:
+        yield
+    except ClientError as error:
+        raise _translate(error, uri) from error
+    except BotoCoreError as error:
+        raise BlobUnavailableError(f"The storage did not answer for {uri}: {error}") from error
+
+
+def _translate(error: ClientError, uri: BlobUri) -> BlobError:
+    code = _code(error)
+    if code in _NOT_FOUND:
+        return BlobNotFoundError(f"There is no object {uri}.")
+    if code in _DENIED:
+        return BlobAccessError(f"The storage refused access to {uri} ({code}).")
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
+    if status >= 500 or status == 429:
+        return BlobUnavailableError(f"The storage failed for {uri} ({code}).")
+    return BlobAccessError(f"The storage refused the request for {uri} ({code}).")
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

@@ -1,0 +1,148 @@
+"""Redis, as scheduler and workers use it: the Celery app, the event stream, and hints about chunks and jobs.
+
+Everything in Redis may vanish at any moment; nothing here is the truth about a job.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import redis
+from celery import Celery
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+from nst_core.errors import BrokerUnavailableError
+from nst_core.protocol import EVENTS_STREAM, STYLIZE_QUEUE, STYLIZE_TASK, Event, StylizeChunk, dump_chunk, dump_event
+from nst_core.settings import BrokerSettings
+
+#: Prefix of every key that Celery writes, so that the queue's own keys have names of ours.
+KEY_PREFIX = "nst:"
+#: Hints outlive any chunk, and go away by themselves.
+HINT_TTL_S = 24 * 3600
+
+
+def make_celery(settings: BrokerSettings) -> Celery:
+    """Return the Celery app with explicit names, JSON only, late acknowledgement and no result backend."""
+    app = Celery("nst", broker=settings.redis_url.get_secret_value(), set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        result_backend=None,
+        task_acks_late=True,
+        task_default_queue=STYLIZE_QUEUE,
+        task_queues=[Queue(STYLIZE_QUEUE)],
+        task_create_missing_queues=False,
+        # A worker reserves only what it works on: a message held back by a killed worker would wait for its lease.
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        # Remote control and events are fire-and-forget broadcasts; our own events say all there is to say.
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "global_keyprefix": KEY_PREFIX,
+            "visibility_timeout": 3600,
+            "socket_timeout": 30,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+        },
+    )
+    return app
+
+
+def make_redis(settings: BrokerSettings) -> redis.Redis:
+    """Return a Redis client whose calls take 10 s at most."""
+    return redis.Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=10,
+        socket_connect_timeout=5,
+        socket_keepalive=True,
+        health_check_interval=25,
+    )
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """An event's raw bytes and its place in the stream."""
+
+    id: str
+    data: bytes
+
+
+class Broker:
+    """The scheduler's and the workers' one way to Redis; raises BrokerUnavailableError where it does not answer."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self.celery = make_celery(settings)
+        self._redis = make_redis(settings)
+
+    def ping(self) -> None:
+        """Raise BrokerUnavailableError unless Redis answers."""
+        with _translated():
+            self._redis.ping()
+
+    def send_chunk(self, chunk: StylizeChunk) -> None:
+        """Queue a chunk, and leave its attempt number where workers find outdated messages by it."""
+        with _translated():
+            self._redis.set(f"{KEY_PREFIX}attempt:{chunk.chunk_id}", chunk.attempt, ex=HINT_TTL_S)
+            self.celery.send_task(STYLIZE_TASK, args=[dump_chunk(chunk)], queue=STYLIZE_QUEUE, retry=False)
+
+    def queued_chunks(self) -> int:
+        """Return how many chunks wait in the queue, not counting those that a worker has reserved."""
+        with _translated():
+            return int(self._redis.llen(KEY_PREFIX + STYLIZE_QUEUE))
+
+    def is_outdated(self, chunk: StylizeChunk) -> bool:
+        """Return whether a newer attempt at the chunk is known to exist."""
+        with _translated():
+            newest = self._redis.get(f"{KEY_PREFIX}attempt:{chunk.chunk_id}")
+        return newest is not None and int(newest) > chunk.attempt
+
+    def cancel_job(self, job_id: str) -> None:
+        """Tell workers to begin no further image of a job."""
+        with _translated():
+            self._redis.set(f"{KEY_PREFIX}cancelled:{job_id}", 1, ex=HINT_TTL_S)
+
+    def is_cancelled(self, job_id: str) -> bool:
+        """Return whether `cancel_job` was called for a job."""
+        with _translated():
+            return bool(self._redis.exists(f"{KEY_PREFIX}cancelled:{job_id}"))
+
+    def publish(self, event: Event) -> None:
+        """Add an event to the stream."""
+        with _translated():
+            self._redis.xadd(EVENTS_STREAM, {b"event": dump_event(event)})
+
+    def read_events(self, *, limit: int = 200, block_ms: int = 500) -> list[StoredEvent]:
+        """Return the oldest events that were not dropped yet, waiting up to `block_ms` for one."""
+        with _translated():
+            answer = self._redis.xread({EVENTS_STREAM: "0"}, count=limit, block=block_ms)
+        return [
+            StoredEvent(entry_id.decode(), fields.get(b"event", b""))
+            for _, entries in answer or ()
+            for entry_id, fields in entries
+        ]
+
+    def drop_events(self, events: list[StoredEvent]) -> None:
+        """Remove events whose effect is in the database."""
+        with _translated():
+            self._redis.xdel(EVENTS_STREAM, *(event.id for event in events))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.celery.close()
+        self._redis.close()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (redis.RedisError, OperationalError, OSError) as error:
+        raise BrokerUnavailableError(f"Redis does not answer: {error}") from error

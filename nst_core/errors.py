@@ -1,0 +1,123 @@
+"""Every error that nst raises on purpose.
+
+NstError
+├── ConfigError            config_invalid
+├── WeightsError           weights_invalid
+├── StyleNotFoundError     style_not_found
+├── ImageError
+│   ├── ImageDecodeError       image_undecodable
+│   ├── ImageTooSmallError     image_too_small
+│   ├── ImageTooLargeError     image_too_large
+│   └── ImageFormatError       image_format_unsupported
+├── BlobError
+│   ├── BlobNotFoundError      blob_not_found
+│   ├── BlobAccessError        blob_access_denied
+│   ├── BlobTooLargeError      blob_too_large
+│   └── BlobUnavailableError   blob_unavailable (retryable)
+├── BrokerUnavailableError broker_unavailable (retryable)
+└── ProtocolError          message_invalid
+
+`code` is stable and meant for programs; the message is one sentence for people. `retryable` says whether the same
+call may succeed later with nothing changed.
+"""
+
+from typing import ClassVar
+
+
+class NstError(Exception):
+    """An error with a stable code and one sentence that says what is wrong."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ConfigError(NstError):
+    """A setting or option has a value that is not allowed."""
+
+    code = "config_invalid"
+
+
+class WeightsError(NstError):
+    """A weights file is damaged, or does not fit the network that it names."""
+
+    code = "weights_invalid"
+
+
+class StyleNotFoundError(NstError):
+    """No style has that name or version."""
+
+    code = "style_not_found"
+
+
+class ImageError(NstError):
+    """An image cannot be used."""
+
+
+class ImageDecodeError(ImageError):
+    """The bytes are empty, truncated, or no image at all."""
+
+    code = "image_undecodable"
+
+
+class ImageTooSmallError(ImageError):
+    """The image is smaller than the network's smallest side."""
+
+    code = "image_too_small"
+
+
+class ImageTooLargeError(ImageError):
+    """The image has more pixels than the limit."""
+
+    code = "image_too_large"
+
+
+class ImageFormatError(ImageError):
+    """The image's format is none of those supported."""
+
+    code = "image_format_unsupported"
+
+
+class BlobError(NstError):
+    """An object in storage cannot be read or written."""
+
+
+class BlobNotFoundError(BlobError):
+    """No object has that key."""
+
+    code = "blob_not_found"
+
+
+class BlobAccessError(BlobError):
+    """The storage refused the credentials or the operation."""
+
+    code = "blob_access_denied"
+
+
+class BlobTooLargeError(BlobError):
+    """The object has more bytes than the limit."""
+
+    code = "blob_too_large"
+
+
+class BlobUnavailableError(BlobError):
+    """The storage did not answer, or answered with a passing fault."""
+
+    code = "blob_unavailable"
+    retryable = True
+
+
+class BrokerUnavailableError(NstError):
+    """Redis did not answer."""
+
+    code = "broker_unavailable"
+    retryable = True
+
+
+class ProtocolError(NstError):
+    """A message or event does not have the fields of its type."""
+
+    code = "message_invalid"

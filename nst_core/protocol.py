@@ -1,0 +1,178 @@
+"""What scheduler and workers say to each other: one Celery task and three events, all plain JSON.
+
+A task is only a hint: ids, keys and options; the scheduler's database is the truth. An event carries the chunk's
+attempt number, the fencing token: the collector drops what an outdated attempt says. Fields that a newer version
+adds are ignored, so workers and schedulers of two versions may run side by side.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from nst_core.errors import ProtocolError
+
+#: Name of the Celery task that stylizes one chunk; its only argument is `StylizeChunk` as a dict.
+STYLIZE_TASK = "nst.stylize"
+#: Name of the Celery queue that the task waits in.
+STYLIZE_QUEUE = "nst.stylize"
+#: Redis stream that workers add events to.
+EVENTS_STREAM = "nst:events"
+
+
+class ItemStatus(StrEnum):
+    """Where one image with one style stands."""
+
+    PENDING = "pending"  # waits for a worker
+    RUNNING = "running"  # in a chunk that a worker has started
+    SUCCEEDED = "succeeded"  # its output is in storage
+    FAILED = "failed"  # it has an error code and a sentence, and no output
+    CANCELLED = "cancelled"  # the job was cancelled before its turn
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (ItemStatus.SUCCEEDED, ItemStatus.FAILED, ItemStatus.CANCELLED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylizeOptions:
+    """How every image of a job is stylized and saved."""
+
+    #: 0 gives the photo back, 1 the full style.
+    strength: float = 1.0
+    #: Keep the photo's colours and take only the luminance from the style.
+    preserve_color: bool = False
+    #: Longest side of the output in pixels; a larger photo is scaled down first. None: the photo's own size.
+    max_px: int | None = None
+    #: JPEG and lossy WebP quality, 1 to 100.
+    quality: int = 92
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleRef:
+    """One immutable version of a style."""
+
+    name: str
+    #: SHA-256 of the weights file, in hex.
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkItem:
+    """One image of a chunk."""
+
+    #: Position in the job, from 0.
+    index: int
+    #: s3:// address of the photo.
+    input: str
+    #: s3:// address of the result; its suffix (jpg, png, webp) decides the format.
+    output: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylizeChunk:
+    """The argument of the stylize task."""
+
+    job_id: str
+    chunk_id: int
+    attempt: int
+    style: StyleRef
+    #: s3:// address of the weights.
+    weights: str
+    options: StylizeOptions
+    items: tuple[ChunkItem, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemOutcome:
+    """What became of one item in one attempt: an output, or an error."""
+
+    index: int
+    ms: int
+    sha256: str | None = None
+    bytes: int | None = None
+    width: int | None = None
+    height: int | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    #: The error may pass: the scheduler tries the item again a few times.
+    retryable: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        return self.error_code is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkStarted:
+    """A worker has begun a chunk."""
+
+    chunk_id: int
+    attempt: int
+    worker: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkProgress:
+    """A worker still works at a chunk; renews its lease. May be lost."""
+
+    chunk_id: int
+    attempt: int
+    outcomes: tuple[ItemOutcome, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkFinished:
+    """A worker is through with a chunk. Items without an outcome were not begun (shutdown or cancel)."""
+
+    chunk_id: int
+    attempt: int
+    outcomes: tuple[ItemOutcome, ...]
+
+
+Event = ChunkStarted | ChunkProgress | ChunkFinished
+_EVENTS: dict[str, type[Event]] = {
+    "chunk_started": ChunkStarted,
+    "chunk_progress": ChunkProgress,
+    "chunk_finished": ChunkFinished,
+}
+_EVENT_NAMES = {cls: name for name, cls in _EVENTS.items()}
+_T = TypeVar("_T")
+
+
+def dump_chunk(chunk: StylizeChunk) -> dict[str, Any]:
+    """Return a chunk as JSON-ready values."""
+    result: dict[str, Any] = TypeAdapter(StylizeChunk).dump_python(chunk, mode="json")
+    return result
+
+
+def load_chunk(values: Any) -> StylizeChunk:
+    """Return the chunk of `dump_chunk` values; raise ProtocolError where a field is missing or wrong."""
+    return _validate(StylizeChunk, values)
+
+
+def dump_event(event: Event) -> bytes:
+    """Return an event as JSON."""
+    name = _EVENT_NAMES[type(event)]
+    body = TypeAdapter(type(event)).dump_json(event)
+    return b'{"type":"' + name.encode() + b'",' + body[1:]
+
+
+def load_event(data: bytes) -> Event:
+    """Return the event of `dump_event` JSON; raise ProtocolError where it is none."""
+    values = _validate(dict[str, Any], data)
+    cls = _EVENTS.get(str(values.pop("type", None)))
+    if cls is None:
+        raise ProtocolError("An event has no known type.")
+    return _validate(cls, values)
+
+
+def _validate(cls: type[_T], values: Any) -> _T:
+    adapter = TypeAdapter(cls)
+    try:
+        return adapter.validate_json(values) if isinstance(values, bytes) else adapter.validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "message"
+        raise ProtocolError(f"A {cls.__name__} message is wrong at {where}: {first['msg']}.") from error

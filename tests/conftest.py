@@ -1,0 +1,80 @@
+"""Fixtures that every test may use: real servers on free ports, each started once a session."""
+
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from nst_core.blobs import BlobStore
+from nst_core.broker import Broker, make_redis
+from nst_core.settings import BrokerSettings, StorageSettings
+from scheduler.servers import HOST, free_port, redis_command, s3_command
+
+
+def run_server(command: list[str], port: int) -> Iterator[None]:
+    """Start a server, wait until it listens, and stop it afterwards."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection((HOST, port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
+                assert time.monotonic() < deadline, f"{command[0]} does not listen"
+                time.sleep(0.05)
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerSettings]:
+    """A real Redis server."""
+    port = free_port()
+    for _ in run_server(redis_command(port, tmp_path_factory.mktemp("redis")), port):
+        yield BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{port}/0"))
+
+
+@pytest.fixture
+def broker(redis_server: BrokerSettings) -> Iterator[Broker]:
+    """A broker on an empty Redis."""
+    client = make_redis(redis_server)
+    client.flushall()
+    client.close()
+    broker = Broker(redis_server)
+    yield broker
+    broker.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageSettings]:
+    """A real S3 server."""
+    port, secret = free_port(), secrets.token_hex(16)
+    command = s3_command(port, tmp_path_factory.mktemp("s3"), access_key="nst", secret_key=secret)
+    for _ in run_server(command, port):
+        yield StorageSettings(
+            s3_endpoint=f"http://{HOST}:{port}", s3_access_key=SecretStr("nst"), s3_secret_key=SecretStr(secret)
+        )
+
+
+@pytest.fixture
+def blobs(s3_server: StorageSettings) -> BlobStore:
+    """A store whose bucket exists; tests use prefixes of their own."""
+    store = BlobStore(s3_server)
+    store.ensure_bucket()
+    return store
+
+
+@pytest.fixture
+def data() -> Path:
+    """The folder of test data."""
+    return Path(__file__).parent / "data"
