@@ -3,13 +3,21 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import SecretStr
 
-from nst_core.errors import BlobAccessError, BlobError, BlobNotFoundError, BlobTooLargeError, BlobUnavailableError, ConfigError
+from nst_core.errors import (
+    BlobAccessError,
+    BlobError,
+    BlobNotFoundError,
+    BlobTooLargeError,
+    BlobUnavailableError,
+    ConfigError,
+)
 from nst_core.settings import StorageSettings
 
 _NOT_FOUND = {"NoSuchKey", "NoSuchBucket", "404", "NotFound"}
@@ -74,7 +82,7 @@ class BlobStore:
         with translated(uri):
             self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=data, ContentType=content_type)
 
-    def put_file(self, uri: BlobUri, file: BinaryIO, *, content_type: str = "application/octet-stream") -> None:
+    def put_file(self, uri: BlobUri, file: IO[bytes], *, content_type: str = "application/octet-stream") -> None:
         """Write an object from an open file, in parts where it is large."""
         with translated(uri):
             self._client.upload_fileobj(file, uri.bucket, uri.key, ExtraArgs={"ContentType": content_type})
@@ -96,6 +104,11 @@ class BlobStore:
             )
         return [entry["Key"] for entry in response.get("Contents", ())]
 
+    def ping(self) -> None:
+        """Raise a BlobError unless the storage answers for the bucket."""
+        with translated(BlobUri(self.bucket, "")):
+            self._client.head_bucket(Bucket=self.bucket)
+
     def ensure_bucket(self) -> None:
         """Create the bucket where it is missing."""
         with translated(BlobUri(self.bucket, "")):
@@ -113,8 +126,8 @@ def make_client(settings: StorageSettings) -> Any:
         "s3",
         endpoint_url=settings.s3_endpoint,
         region_name=settings.s3_region,
-        aws_access_key_id=settings.s3_access_key and settings.s3_access_key.get_secret_value(),
-        aws_secret_access_key=settings.s3_secret_key and settings.s3_secret_key.get_secret_value(),
+        aws_access_key_id=_plain(settings.s3_access_key),
+        aws_secret_access_key=_plain(settings.s3_secret_key),
         config=Config(
             connect_timeout=5,
             read_timeout=60,
@@ -126,6 +139,10 @@ def make_client(settings: StorageSettings) -> Any:
             s3={"addressing_style": "path"} if settings.s3_endpoint else {},
         ),
     )
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 @contextmanager

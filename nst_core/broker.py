@@ -6,10 +6,11 @@ Everything in Redis may vanish at any moment; nothing here is the truth about a 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from nst_core.errors import BrokerUnavailableError
@@ -32,7 +33,7 @@ def make_celery(settings: BrokerSettings) -> Celery:
         result_backend=None,
         task_acks_late=True,
         task_default_queue=STYLIZE_QUEUE,
-        task_queues=[Queue(STYLIZE_QUEUE)],
+        task_queues=[Queue(STYLIZE_QUEUE)],  # type: ignore[no-untyped-call]
         task_create_missing_queues=False,
         # A worker reserves only what it works on: a message held back by a killed worker would wait for its lease.
         worker_prefetch_multiplier=1,
@@ -122,7 +123,7 @@ class Broker:
     def read_events(self, *, limit: int = 200, block_ms: int = 500) -> list[StoredEvent]:
         """Return the oldest events that were not dropped yet, waiting up to `block_ms` for one."""
         with _translated():
-            answer = self._redis.xread({EVENTS_STREAM: "0"}, count=limit, block=block_ms)
+            answer: Any = self._redis.xread({EVENTS_STREAM: "0"}, count=limit, block=block_ms)
         return [
             StoredEvent(entry_id.decode(), fields.get(b"event", b""))
             for _, entries in answer or ()

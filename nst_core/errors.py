@@ -4,6 +4,7 @@ NstError
 ├── ConfigError            config_invalid
 ├── WeightsError           weights_invalid
 ├── StyleNotFoundError     style_not_found
+├── EngineError            engine_failed (retryable)
 ├── ImageError
 │   ├── ImageDecodeError       image_undecodable
 │   ├── ImageTooSmallError     image_too_small
@@ -51,6 +52,14 @@ class StyleNotFoundError(NstError):
     """No style has that name or version."""
 
     code = "style_not_found"
+
+
+class EngineError(NstError):
+    """The network failed on an image, most often for want of memory."""
+
+    code = "engine_failed"
+    # Another worker, or this one at another moment, may have the memory or a device in better health.
+    retryable = True
 
 
 class ImageError(NstError):

@@ -79,7 +79,9 @@ class PerceptualObjective(nn.Module):
         self.network = network
         with torch.inference_mode():
             features = network(style)
-        self.style_losses = nn.ModuleDict({k: StyleLoss(gram_matrix(features[k]).clone()) for k in config.style_weights})
+        self.style_losses = nn.ModuleDict(
+            {k: StyleLoss(gram_matrix(features[k]).clone()) for k in config.style_weights}
+        )
         self.content_loss = ContentLoss()
         self.tv_loss = TVLoss()
 
@@ -121,8 +123,8 @@ class Trainer:
         self.device = device
         self._bf16 = bf16
         self._photos = photos
-        self.transformer = TransformerNet(config.transformer).to(device, memory_format=torch.channels_last)
-        network = network.to(device, memory_format=torch.channels_last)
+        self.transformer = TransformerNet(config.transformer).to(device).to(memory_format=torch.channels_last)
+        network = network.to(device).to(memory_format=torch.channels_last)
         objective = PerceptualObjective(config, self.transformer, network, style.to(device))
         self._objective: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]] = objective.to(device)
         if compiled:
@@ -155,7 +157,7 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bf16):
             content, style, tv = self._objective(photos)
-        (content + style + tv).backward()
+        torch.autograd.backward(content + style + tv)
         self._optimizer.step()
         self.step_number += 1
         return StepLosses(step=self.step_number, content=content.item(), style=style.item(), tv=tv.item())

@@ -83,9 +83,11 @@ def _norm(config: TransformerConfig, channels: int) -> nn.Module:
     return InstanceNorm(channels) if config.norm == "instance" else nn.BatchNorm2d(channels)
 
 
-def _conv(config: TransformerConfig, c_in: int, c_out: int, kernel: int, stride: int = 1, bias: bool = False) -> nn.Conv2d:
+def _conv(
+    config: TransformerConfig, c_in: int, c_out: int, kernel: int, stride: int = 1, bias: bool = False
+) -> nn.Conv2d:
     # A normalisation layer follows all but the last convolution and cancels its bias, so there is none.
-    mode = "reflect" if config.padding == "reflect" else "zeros"
+    mode: Literal["reflect", "zeros"] = "reflect" if config.padding == "reflect" else "zeros"
     return nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=bias, padding_mode=mode)
 
 
@@ -113,7 +115,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.norm1(self.conv1(x)))
-        return x + self.norm2(self.conv2(y))
+        return torch.add(x, self.norm2(self.conv2(y)))
 
 
 class UpsampleBlock(nn.Module):
@@ -159,7 +161,7 @@ class TransformerNet(nn.Module):
         self.up2 = UpsampleBlock(config, 2 * w, w)
         self.head = _conv(config, w, 3, 9, bias=True)
         # A start near mid-grey: a random head paints noise whose Gram losses are a hundred times any picture's.
-        nn.init.zeros_(self.head.bias)
+        nn.init.zeros_(self.head.get_parameter("bias"))
         self.head.weight.data.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:  # N, 3, H, W

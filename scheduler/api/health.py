@@ -1,0 +1,44 @@
+"""Whether the process lives, and whether it can work."""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Response
+from sqlalchemy import text
+
+from nst_core.errors import NstError
+from scheduler.api.dependencies import ApiState, StateDep
+from scheduler.api.schemas import ReadyView
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez")
+def livez() -> dict[str, str]:
+    """Answer, with nothing checked."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz", responses={503: {"model": ReadyView}})
+def readyz(state: StateDep, response: Response) -> ReadyView:
+    """Check the database, Redis and the storage; 503 where one does not answer."""
+    checks = {
+        "database": _check(lambda: _ping_database(state)),
+        "broker": _check(state.broker.ping),
+        "storage": _check(state.blobs.ping),
+    }
+    ready = all(result == "ok" for result in checks.values())
+    response.status_code = 200 if ready else 503
+    return ReadyView(status="ready" if ready else "unavailable", checks=checks)
+
+
+def _ping_database(state: ApiState) -> None:
+    with state.database.read() as connection:
+        connection.execute(text("SELECT 1"))
+
+
+def _check(ping: Callable[[], None]) -> str:
+    try:
+        ping()
+    except NstError as error:
+        return error.message
+    return "ok"

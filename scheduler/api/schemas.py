@@ -1,0 +1,255 @@
+"""Bodies of requests and responses. Unknown fields are refused."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from nst_core.protocol import ItemStatus, StylizeOptions
+from scheduler.domain import DEFAULT_NAME, Job, JobInput, JobStatus
+from scheduler.service import JobRequest
+from scheduler.store.access import StyleRow
+from scheduler.store.items import Item
+
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^s3://")]
+MAX_INLINE_INPUTS = 1000
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputBody(_Request):
+    """Where the photos come from: exactly one of the three."""
+
+    uris: Annotated[tuple[Uri, ...], Field(min_length=1, max_length=MAX_INLINE_INPUTS)] | None = Field(
+        None, description="Addresses of photos, 1,000 at most."
+    )
+    prefix: Uri | None = Field(None, description="All photos below an address; sub-folders are kept.")
+    manifest: Uri | None = Field(None, description='A JSONL object with lines {"input": "s3://…", "custom_id": "…"}.')
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum(value is not None for value in (self.uris, self.prefix, self.manifest)) != 1:
+            raise ValueError("give exactly one of uris, prefix and manifest")
+        return self
+
+
+class OutputBody(_Request):
+    """Where the results go, and how they are saved."""
+
+    prefix: Uri | None = Field(None, description="An address; a place of the job's own if it is not given.")
+    format: Literal["keep", "jpeg", "png", "webp"] = "keep"
+    quality: int = Field(92, ge=1, le=100, description="Of JPEG and WebP.")
+    name: str = Field(DEFAULT_NAME, max_length=256, description="May use {stem}, {index}, {style} and {ext}.")
+    max_px: int | None = Field(None, ge=16, le=65535, description="Longest side; larger photos are scaled down.")
+
+
+class JobBody(_Request):
+    """A bulk stylization job."""
+
+    input: InputBody
+    styles: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)]
+    strength: float = Field(1.0, ge=0.0, le=1.0, description="0 is the photo, 1 the full style.")
+    preserve_color: bool = Field(False, description="Keep the photo's colours.")
+    output: OutputBody = OutputBody()
+    metadata: Annotated[
+        dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
+        Field(max_length=16),
+    ] = {}
+
+    def to_request(self) -> JobRequest:
+        """Return the request as the service takes it."""
+        return JobRequest(
+            input=JobInput(uris=self.input.uris, prefix=self.input.prefix, manifest=self.input.manifest),
+            styles=self.styles,
+            options=StylizeOptions(
+                strength=self.strength,
+                preserve_color=self.preserve_color,
+                max_px=self.output.max_px,
+                quality=self.output.quality,
+            ),
+            output_prefix=self.output.prefix,
+            output_format=self.output.format,
+            output_name=self.output.name,
+            metadata=self.metadata,
+        )
+
+
+class ErrorView(BaseModel):
+    """A stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+class StyleRefView(BaseModel):
+    """A style, and the version of it that the job uses."""
+
+    name: str
+    version: str
+
+
+class CountsView(BaseModel):
+    """Items by status; they sum to total."""
+
+    total: int
+    pending: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+
+
+class OutputView(BaseModel):
+    """Where the results go."""
+
+    prefix: str
+    format: str
+    quality: int
+    name: str
+    max_px: int | None
+
+
+class JobView(BaseModel):
+    """A job."""
+
+    id: str
+    status: JobStatus
+    styles: list[StyleRefView]
+    input: dict[str, Any]
+    output: OutputView
+    strength: float
+    preserve_color: bool
+    metadata: dict[str, str]
+    counts: CountsView
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: ErrorView | None
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """Return the view of a job."""
+        spec, options = job.spec, job.spec.options
+        return cls(
+            id=job.id,
+            status=job.status,
+            styles=[StyleRefView(name=style.name, version=style.version) for style in spec.styles],
+            input={name: value for name, value in vars(spec.input).items() if value is not None},
+            output=OutputView(
+                prefix=spec.output.prefix,
+                format=spec.output.format,
+                quality=options.quality,
+                name=spec.output.name,
+                max_px=options.max_px,
+            ),
+            strength=options.strength,
+            preserve_color=options.preserve_color,
+            metadata=spec.metadata,
+            counts=CountsView(**vars(job.counts)),
+            created_at=datetime.fromtimestamp(job.created_at, UTC),
+            started_at=_time(job.started_at),
+            finished_at=_time(job.finished_at),
+            error=_error(job.error_code, job.error_message),
+        )
+
+
+class ItemView(BaseModel):
+    """One photo of a job with one style."""
+
+    id: int = Field(description="Its place in the job.")
+    input: str
+    custom_id: str | None
+    style: str
+    status: ItemStatus
+    output: str | None
+    width: int | None
+    height: int | None
+    bytes: int | None
+    sha256: str | None
+    attempt: int | None
+    error: ErrorView | None
+
+    @classmethod
+    def of(cls, item: Item) -> Self:
+        """Return the view of an item."""
+        return cls(
+            id=item.index,
+            input=item.input,
+            custom_id=item.custom_id,
+            style=item.style,
+            status=item.status,
+            output=item.output if item.status is ItemStatus.SUCCEEDED else None,
+            width=item.width,
+            height=item.height,
+            bytes=item.bytes,
+            sha256=item.sha256,
+            attempt=item.attempt,
+            error=_error(item.error_code, item.error_message),
+        )
+
+
+class StyleView(BaseModel):
+    """A style and its card: painting, artist, year, rights, data, training."""
+
+    name: str
+    version: str
+    card: dict[str, Any]
+
+    @classmethod
+    def of(cls, style: StyleRow) -> Self:
+        """Return the view of a style."""
+        return cls(name=style.name, version=style.version, card=style.card)
+
+
+class JobPage(BaseModel):
+    """A page of jobs."""
+
+    data: list[JobView]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class ItemPage(BaseModel):
+    """A page of items."""
+
+    data: list[ItemView]
+    first_id: int | None
+    last_id: int | None
+    has_more: bool
+
+
+class StylePage(BaseModel):
+    """All styles."""
+
+    data: list[StyleView]
+
+
+class UploadView(BaseModel):
+    """A place for photos."""
+
+    id: str
+    prefix: str
+
+
+class UploadedView(BaseModel):
+    """A stored photo."""
+
+    uri: str
+
+
+class ReadyView(BaseModel):
+    """Whether everything that the scheduler needs answers."""
+
+    status: Literal["ready", "unavailable"]
+    checks: dict[str, str]
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _error(code: str | None, message: str | None) -> ErrorView | None:
+    return None if code is None else ErrorView(code=code, message=message or "")

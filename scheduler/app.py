@@ -1,0 +1,91 @@
+"""One scheduler process: the API and the control loops, put together from the settings."""
+
+import logging
+import time
+
+import uvicorn
+
+from nst_core.blobs import BlobStore
+from nst_core.broker import Broker
+from scheduler.api.app import make_api
+from scheduler.collector import Collector
+from scheduler.dispatch import Dispatcher
+from scheduler.finalize import Finalizer
+from scheduler.loops import Loops
+from scheduler.plan import Planner
+from scheduler.reaper import Reaper
+from scheduler.service import Service
+from scheduler.settings import SchedulerSettings
+from scheduler.store.database import Database
+
+log = logging.getLogger(__name__)
+
+BOOTSTRAP_TENANT = "default"
+
+
+def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, blobs: BlobStore) -> Loops:
+    """Return the control loops, not started."""
+    clock = time.time
+    return Loops(
+        planner=Planner(
+            database,
+            blobs,
+            chunk_size=settings.chunk_size,
+            page=settings.plan_page,
+            buckets=allowed_buckets(settings),
+        ),
+        dispatcher=Dispatcher(
+            database,
+            broker,
+            clock=clock,
+            window=settings.dispatch_window,
+            dispatch_lease_s=settings.dispatch_lease_s,
+        ),
+        collector=Collector(
+            database,
+            broker,
+            clock=clock,
+            lease_s=settings.lease_s,
+            max_attempts=settings.max_attempts,
+            backoff_s=settings.retry_backoff_s,
+        ),
+        reaper=Reaper(
+            database,
+            broker,
+            clock=clock,
+            lost_after_s=settings.lost_after_s,
+            max_attempts=settings.max_attempts,
+        ),
+        finalizer=Finalizer(database, blobs, clock=clock),
+    )
+
+
+def allowed_buckets(settings: SchedulerSettings) -> frozenset[str]:
+    """Return the buckets that jobs may use."""
+    return frozenset({settings.s3_bucket, *settings.extra_buckets})
+
+
+def run_scheduler(settings: SchedulerSettings) -> None:
+    """Run the API and the control loops until the process is told to stop."""
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # boto3, alembic and httpx tell each of their steps at INFO.
+    for chatty in ("botocore", "alembic", "urllib3"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    database = Database(settings.database_url.get_secret_value())
+    database.migrate()
+    broker = Broker(settings)
+    blobs = BlobStore(settings)
+    blobs.ensure_bucket()
+    loops = make_loops(settings, database, broker, blobs)
+    service = Service(database, blobs, clock=time.time, buckets=allowed_buckets(settings), wake=loops.wake)
+    if settings.bootstrap_api_key is not None:
+        service.add_key(settings.bootstrap_api_key.get_secret_value(), tenant=BOOTSTRAP_TENANT)
+    service.register_shipped_styles()
+    api = make_api(service, database=database, broker=broker, blobs=blobs, max_upload_bytes=settings.max_upload_bytes)
+    loops.start()
+    try:
+        uvicorn.run(api, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=5)
+    finally:
+        loops.stop()
+        broker.close()
+        database.close()

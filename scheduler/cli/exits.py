@@ -1,0 +1,49 @@
+"""Exit codes of the command line."""
+
+from enum import IntEnum
+
+from nst_core.errors import NstError
+from scheduler.client import ApiError, UnreachableError
+from scheduler.domain import JobStatus
+
+
+class ExitCode(IntEnum):
+    """What the exit code of `nst` says."""
+
+    OK = 0  # done; a job that was waited for has succeeded
+    FAILED = 1  # the job has failed, or the stack
+    USAGE = 2  # an option or argument cannot be used
+    PARTIAL = 3  # some images of the job have failed
+    CANCELLED = 4  # the job was cancelled
+    UNREACHABLE = 5  # the API does not answer
+    REFUSED = 6  # the API answered with an error
+    LOCAL = 7  # a file or folder of this machine cannot be used
+    INTERRUPTED = 130  # Ctrl-C
+
+
+class UsageError(NstError):
+    """An argument of the command line cannot be used."""
+
+    code = "usage"
+
+
+def code_for_job(status: JobStatus) -> ExitCode:
+    """Return the exit code for a finished job."""
+    return {
+        JobStatus.SUCCEEDED: ExitCode.OK,
+        JobStatus.PARTIALLY_SUCCEEDED: ExitCode.PARTIAL,
+        JobStatus.CANCELLED: ExitCode.CANCELLED,
+    }.get(status, ExitCode.FAILED)
+
+
+def code_for_error(error: NstError) -> ExitCode:
+    """Return the exit code for an error."""
+    match error:
+        case UsageError():
+            return ExitCode.USAGE
+        case UnreachableError():
+            return ExitCode.UNREACHABLE
+        case ApiError():
+            return ExitCode.REFUSED
+        case _:
+            return ExitCode.FAILED

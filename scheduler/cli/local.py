@@ -1,0 +1,104 @@
+"""Commands that start processes: the whole stack, or one process of a cluster."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from nst_core import __version__
+from scheduler.cli.exits import ExitCode
+from scheduler.cli.session import DEFAULT_HOME, Session, session_of
+from scheduler.embedded import Stack
+from scheduler.supervisor import ServiceState, StackEvent
+
+_MARKS = {
+    ServiceState.READY: "[green]✓[/]",
+    ServiceState.DIED: "[bold red]✗[/]",
+    ServiceState.KILLED: "[bold red]✗[/]",
+}
+
+
+def up(
+    context: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Where data, logs and keys are. Default: the --home of nst.", file_okay=False),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Worker processes.")] = 1,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The API's port. Default: that of the last time.")
+    ] = None,
+) -> ExitCode:
+    """Run all of nst on this machine until Ctrl-C.
+
+    Redis, S3 storage, the scheduler and workers, on this machine's own address only. What dies is started again;
+    unfinished jobs go on at the next start.
+    """
+    session = session_of(context)
+    console, folder = session.out, home or session.home
+    console.print(f"[bold]nst {__version__}[/]  home {escape(str(folder))}")
+    try:
+        with terminable(), Stack(folder, workers=workers, port=port, on_event=ServiceLines(console)) as stack:
+            _welcome(console, session, stack, folder)
+            stack.wait()
+    except KeyboardInterrupt:
+        console.print("Stopped. Unfinished jobs go on at the next start.")
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+def scheduler() -> None:
+    """Run a scheduler: API and control loops. Settings come from NST_* variables."""
+    _become("scheduler")
+
+
+def worker() -> None:
+    """Run a worker. Settings come from NST_* variables."""
+    _become("worker")
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does; one that comes twice counts twice."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _become(package: str) -> None:
+    # -P: a folder `worker` where the command is called would be taken for the package.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", package])
+
+
+def _welcome(console: Console, session: Session, stack: Stack, folder: Path) -> None:
+    where = "" if folder == session.home == DEFAULT_HOME else f" --home {folder}"
+    console.print(f"\nThe API is at [bold]{stack.url}[/], the key is in {escape(str(stack.home.folder))}/api_key:")
+    console.print(f"  {stack.api_key}\n", soft_wrap=True)
+    for command in (
+        f"nst{where} styles list",
+        f"nst{where} stylize photo.jpg --style great_wave -o stylized/",
+        f"curl -H 'Authorization: Bearer {stack.api_key}' {stack.url}/v1/jobs",
+    ):
+        console.print(f"  [cyan]{escape(command)}[/]", soft_wrap=True)
+    console.print("\n[dim]Ctrl-C stops it, twice at once.[/]")
+
+
+class ServiceLines:
+    """Says on a console what happens to the services."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, event: StackEvent) -> None:
+        if event.state in _MARKS:
+            detail = f"[dim]{escape(event.detail)}[/]" if event.detail else ""
+            self._console.print(f"  {_MARKS[event.state]} {event.name} {event.state} {detail}", soft_wrap=True)

@@ -1,0 +1,53 @@
+"""What every command shares: where the API is, and the two consoles."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import TypeAdapter
+from rich.console import Console
+
+from scheduler.cli.exits import UsageError
+from scheduler.client import Client
+from scheduler.home import Home
+
+DEFAULT_HOME = Path("~/.nst")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """The options that stand before the command."""
+
+    url: str | None = None
+    api_key: str | None = None
+    home: Path = DEFAULT_HOME
+    #: Tables for people, and JSON for programs.
+    out: Console = field(default_factory=lambda: Console(highlight=False))
+    #: Progress, notes and errors.
+    err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+
+    def client(self) -> Client:
+        """Return a client for the API that the options, the environment or the home folder name."""
+        last = None if self.url and self.api_key else Home(self.home).read_client()
+        url = self.url or (last and last.url)
+        if not url:
+            raise UsageError("No API is known: run `nst up`, or give --url and --api-key (NST_URL, NST_API_KEY).")
+        # The key of the home folder is for that stack alone: it is sent nowhere else.
+        own_key = last.api_key if last is not None and last.url == url else ""
+        return Client(url, self.api_key or own_key)
+
+
+def session_of(context: typer.Context) -> Session:
+    """Return the session that the main callback made."""
+    session = context.find_object(Session)
+    assert session is not None
+    return session
+
+
+def print_json(value: Any) -> None:
+    """Write a dataclass, or a list of them, to the standard output as JSON."""
+    plain = TypeAdapter(Any).dump_python(value, mode="json")
+    sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")

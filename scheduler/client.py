@@ -1,0 +1,326 @@
+"""The Python client of the HTTP API.
+
+NstError
+├── UnreachableError   unreachable (retryable)
+└── ApiError           the code of the API's answer
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from nst_core.errors import NstError
+from nst_core.protocol import ItemStatus, StyleRef
+from scheduler.domain import DEFAULT_NAME, Counts, JobInput, JobStatus
+
+#: Statuses that a repeat of the same request may turn into success.
+_PASSING = frozenset({502, 503, 504})
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_PAGE = 200
+_T = TypeVar("_T")
+
+
+class UnreachableError(NstError):
+    """The API did not answer, or something other than the API did."""
+
+    code = "unreachable"
+    retryable = True
+
+
+class ApiError(NstError):
+    """The API refused a request; `code` is that of its answer."""
+
+    code: str  # type: ignore[misc]  # the one error whose code comes from elsewhere
+
+    def __init__(self, *, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a job or an item failed."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where a job's results go; a `prefix` of None lets the scheduler choose."""
+
+    prefix: str | None = None
+    format: str = "keep"
+    quality: int = 92
+    name: str = DEFAULT_NAME
+    max_px: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRequest:
+    """What `Client.submit` asks for."""
+
+    input: JobInput
+    styles: tuple[str, ...]
+    strength: float = 1.0
+    preserve_color: bool = False
+    output: Output = Output()
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job as the API shows it. Times are RFC 3339."""
+
+    id: str
+    status: JobStatus
+    styles: tuple[StyleRef, ...]
+    input: JobInput
+    output: Output
+    counts: Counts
+    strength: float = 1.0
+    preserve_color: bool = False
+    metadata: dict[str, str] = field(default_factory=dict)
+    created_at: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One image of a job with one style, as the API shows it."""
+
+    #: Position in the job, from 0.
+    id: int
+    input: str
+    style: str
+    status: ItemStatus
+    custom_id: str | None = None
+    output: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    attempt: int | None = None
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """A style that jobs may name. The card says who painted it and when."""
+
+    name: str
+    version: str
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A place in the storage for photos of this client."""
+
+    id: str
+    prefix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored:
+    uri: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Page:
+    data: list[dict[str, Any]]
+    has_more: bool = False
+    last_id: str | int | None = None
+
+
+class Client:
+    """Calls the API. Safe to share between threads.
+
+    Every call may be repeated without harm (jobs carry an Idempotency-Key), so each is tried again a few times when
+    the connection fails or the answer is 502, 503 or 504.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str = "",
+        *,
+        retries: int = 6,
+        timeout_s: float = 60.0,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Open no connection yet; pauses between tries are 0.25 s, 0.5 s, and so on up to 4 s."""
+        self.url = url.rstrip("/")
+        self._retries = retries
+        self._sleep = sleep
+        self._clock = clock
+        try:
+            self._http = httpx.Client(
+                base_url=self.url,
+                headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+                timeout=httpx.Timeout(timeout_s, connect=5.0),
+                # A proxy of the environment knows nothing of this machine's own ports.
+                trust_env=urlsplit(self.url).hostname not in _LOOPBACK,
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise UnreachableError(f"{url!r} is no address of an API: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def is_ready(self) -> bool:
+        """Return whether the scheduler and all that it needs work; one try, no error."""
+        try:
+            return self._http.get("/readyz", timeout=5.0).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def styles(self) -> list[Style]:
+        """Return every style."""
+        return _parse(list[Style], self._call("GET", "/v1/styles").json().get("data"))
+
+    def style(self, name: str) -> Style:
+        """Return one style; raise ApiError where there is none of that name."""
+        return _parse(Style, self._call("GET", f"/v1/styles/{_quoted(name)}").json())
+
+    def create_upload(self) -> Upload:
+        """Return a new, empty place for photos."""
+        return _parse(Upload, self._call("POST", "/v1/uploads").json())
+
+    def upload(self, upload_id: str, path: str, data: bytes) -> str:
+        """Store one file under a relative path, and return its s3:// address."""
+        answer = self._call("PUT", f"/v1/uploads/{upload_id}/{quote(path, safe='/')}", content=data)
+        return _parse(_Stored, answer.json()).uri
+
+    def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> Job:
+        """Submit a job; the same key gives the same job again."""
+        body = TypeAdapter(JobRequest).dump_python(request, mode="json")
+        body["input"] = {name: value for name, value in body["input"].items() if value is not None}
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        return _parse(Job, self._call("POST", "/v1/jobs", json=body, headers=headers).json())
+
+    def job(self, job_id: str) -> Job:
+        """Return a job as it stands."""
+        return _parse(Job, self._call("GET", f"/v1/jobs/{_quoted(job_id)}").json())
+
+    def jobs(self, *, page: int = _PAGE) -> Iterator[Job]:
+        """Yield all jobs, the newest first."""
+        return self._pages(Job, "/v1/jobs", {"limit": page})
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job; images in hand are finished, and finished images are kept."""
+        return _parse(Job, self._call("POST", f"/v1/jobs/{_quoted(job_id)}/cancel").json())
+
+    def items(self, job_id: str, *, status: ItemStatus | None = None, page: int = _PAGE) -> Iterator[Item]:
+        """Yield a job's items in order, all or those of one status."""
+        query: dict[str, str | int] = {"limit": page} if status is None else {"limit": page, "status": status.value}
+        return self._pages(Item, f"/v1/jobs/{_quoted(job_id)}/items", query)
+
+    def output(self, job_id: str, item_id: int) -> bytes:
+        """Return the stylized image of an item that succeeded."""
+        return self._call("GET", f"/v1/jobs/{_quoted(job_id)}/items/{item_id}/output").content
+
+    def results(self, job_id: str) -> bytes:
+        """Return the JSON lines about the items that succeeded; raise ApiError while the job is not finished."""
+        return self._call("GET", f"/v1/jobs/{_quoted(job_id)}/results").content
+
+    def errors(self, job_id: str) -> bytes:
+        """Return the JSON lines about the items that did not succeed; raise ApiError while the job is not finished."""
+        return self._call("GET", f"/v1/jobs/{_quoted(job_id)}/errors").content
+
+    def wait(
+        self,
+        job_id: str,
+        *,
+        on_change: Callable[[Job], None] | None = None,
+        poll_s: float = 0.5,
+        timeout_s: float | None = None,
+    ) -> Job:
+        """Return the job once it is finished; raise TimeoutError after `timeout_s`.
+
+        `on_change` gets the job at first and whenever its status or counts are others than before.
+        """
+        started, seen = self._clock(), None
+        while True:
+            job = self.job(job_id)
+            if on_change is not None and (job.status, job.counts) != seen:
+                on_change(job)
+            seen = (job.status, job.counts)
+            if job.status.is_terminal:
+                return job
+            if timeout_s is not None and self._clock() - started >= timeout_s:
+                raise TimeoutError(f"Job {job_id} is still {job.status} after {timeout_s:g} s.")
+            self._sleep(poll_s)
+
+    def _pages(self, cls: type[_T], path: str, query: dict[str, str | int]) -> Iterator[_T]:
+        while True:
+            page = _parse(_Page, self._call("GET", path, params=query).json())
+            yield from _parse(list[cls], page.data)  # type: ignore[valid-type]
+            if not page.has_more or page.last_id is None:
+                return
+            query = {**query, "after_id": page.last_id}
+
+    def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        for attempt in range(self._retries + 1):
+            last = attempt == self._retries
+            try:
+                response = self._http.request(method, path, **options)
+            except (httpx.TransportError, httpx.InvalidURL) as error:
+                if last or not isinstance(error, httpx.TransportError):
+                    raise UnreachableError(f"There is no answer from {self.url}: {error}") from error
+            else:
+                if response.status_code not in _PASSING or last:
+                    return _checked(response)
+            self._sleep(min(0.25 * 2**attempt, 4.0))
+        raise AssertionError("the last try returns or raises")
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    if response.is_success:
+        return response
+    try:
+        problem = response.json()
+        code, detail = str(problem["code"]), str(problem.get("detail") or problem["title"])
+    except (ValueError, KeyError, TypeError):
+        code, detail = f"http_{response.status_code}", f"The API answered {response.status_code} with no explanation."
+    else:
+        detail = " ".join([detail, *_places(problem.get("errors"))])
+    raise ApiError(status=response.status_code, code=code, detail=detail)
+
+
+def _places(errors: Any) -> Sequence[str]:
+    """Return what a problem's `errors` add to its detail, as `(/output/name: sentence)`."""
+    if not isinstance(errors, list):
+        return ()
+    return [f"({e.get('pointer')}: {e.get('detail')})" for e in errors if isinstance(e, dict) and e.get("detail")]
+
+
+def _parse(cls: type[_T], values: Any) -> _T:
+    try:
+        return TypeAdapter(cls).validate_python(values)
+    except ValidationError as error:
+        raise UnreachableError(
+            f"The answer is none that this version of nst knows: {error.errors()[0]['msg']}."
+        ) from error
+
+
+def _quoted(part: str) -> str:
+    return quote(part, safe="")

@@ -1,0 +1,105 @@
+"""Collect what workers report and write it to the database, each event in one transaction.
+
+An event takes effect only while its attempt is the chunk's current one; whatever an outdated attempt says is dropped.
+An event that is applied twice changes nothing the second time.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from nst_core.broker import Broker
+from nst_core.clock import Clock
+from nst_core.errors import ProtocolError
+from nst_core.protocol import ChunkFinished, ChunkStarted, Event, ItemOutcome, ItemStatus, load_event
+from scheduler.domain import ChunkStatus, Job
+from scheduler.store import chunks as chunk_rows
+from scheduler.store import items as item_rows
+from scheduler.store import jobs as job_rows
+from scheduler.store.chunks import Chunk
+from scheduler.store.database import Database
+
+log = logging.getLogger(__name__)
+
+
+class Collector:
+    """Applies events to the database."""
+
+    def __init__(
+        self, database: Database, broker: Broker, *, clock: Clock, lease_s: float, max_attempts: int, backoff_s: float
+    ) -> None:
+        self._database = database
+        self._broker = broker
+        self._clock = clock
+        self._lease_s = lease_s
+        self._max_attempts = max_attempts
+        self._backoff_s = backoff_s
+
+    def tick(self, *, block_ms: int = 500) -> bool:
+        """Apply the events that are there, waiting for some; return whether there were any."""
+        stored = self._broker.read_events(block_ms=block_ms)
+        for entry in stored:
+            try:
+                event = load_event(entry.data)
+            except ProtocolError as error:
+                log.error("An event was dropped: %s", error.message)
+            else:
+                self.apply(event)
+            # Dropped only now: a scheduler that dies before this finds the event again, and applies it to no effect.
+            self._broker.drop_events([entry])
+        return bool(stored)
+
+    def apply(self, event: Event) -> bool:
+        """Write one event to the database; return False where its attempt is outdated."""
+        with self._database.write() as connection:
+            known = chunk_rows.find_chunk(connection, event.chunk_id)
+            if known is None:
+                return False
+            job = job_rows.lock_job(connection, known.job_id)
+            chunk = chunk_rows.lock_attempt(connection, event.chunk_id, event.attempt)
+            if chunk is None:
+                log.info("Chunk %d: attempt %d is outdated", event.chunk_id, event.attempt)
+                return False
+            changes = self._begin(connection, job, chunk, event)
+            if not isinstance(event, ChunkStarted):
+                kept = [outcome for outcome in event.outcomes if not self._try_again(chunk, outcome)]
+                changes.update(item_rows.apply_outcomes(connection, chunk.id, chunk.attempt, kept))
+            if isinstance(event, ChunkFinished):
+                changes.update(self._finish(connection, job, chunk, event.outcomes))
+            job_rows.move_counts(connection, job.id, changes)
+            job_rows.finalize_if_through(connection, job.id)
+        return True
+
+    def _begin(self, connection: Connection, job: Job, chunk: Chunk, event: Event) -> Counter[ItemStatus]:
+        """Renew the lease; the first event of an attempt sets its items running."""
+        worker = event.worker if isinstance(event, ChunkStarted) else None
+        now = self._clock()
+        chunk_rows.set_running(connection, chunk.id, lease_until=now + self._lease_s, worker=worker)
+        if chunk.status is not ChunkStatus.DISPATCHED:
+            return Counter()
+        if job.started_at is None:
+            job_rows.update_job(connection, job.id, started_at=now)
+        return item_rows.set_unfinished(connection, chunk.id, ItemStatus.RUNNING)
+
+    def _try_again(self, chunk: Chunk, outcome: ItemOutcome) -> bool:
+        return not outcome.succeeded and outcome.retryable and chunk.failures + 1 < self._max_attempts
+
+    def _finish(
+        self, connection: Connection, job: Job, chunk: Chunk, outcomes: Sequence[ItemOutcome]
+    ) -> Counter[ItemStatus]:
+        """End the chunk, or let it wait with the items that are to be tried again."""
+        rest = item_rows.chunk_items(connection, chunk.id)
+        if not rest:
+            chunk_rows.set_done(connection, chunk.id)
+            return Counter()
+        if job.cancel_requested:
+            chunk_rows.set_done(connection, chunk.id)
+            return item_rows.set_unfinished(connection, chunk.id, ItemStatus.CANCELLED)
+        passing = any(self._try_again(chunk, outcome) for outcome in outcomes)
+        pause_s = self._backoff_s * 2**chunk.failures if passing else 0.0
+        chunk_rows.set_pending(
+            connection, chunk.id, failures=chunk.failures + passing, not_before=self._clock() + pause_s
+        )
+        return item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)

@@ -1,0 +1,69 @@
+"""Material of `nst demo`: sample photos, and a contact sheet of what became of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+_TILE = (360, 270)
+_GAP = 12
+_HEADING_HEIGHT = 40
+_BACKGROUND = (250, 250, 248)
+_INK = (40, 40, 40)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplePhoto:
+    """A photo of scikit-image's that anybody may use for anything."""
+
+    #: Name of the function in `skimage.data`, and of the file.
+    name: str
+    suffix: str
+    #: What the docstring of the function says.
+    rights: str
+
+
+SAMPLE_PHOTOS = (
+    SamplePhoto(name="astronaut", suffix=".jpg", rights="NASA, public domain"),
+    SamplePhoto(name="chelsea", suffix=".png", rights="Stefan van der Walt, CC0"),
+    SamplePhoto(name="coffee", suffix=".jpg", rights="Rachel Michetti, CC0"),
+    SamplePhoto(name="rocket", suffix=".jpg", rights="SpaceX, public domain"),
+    SamplePhoto(name="hubble_deep_field", suffix=".jpg", rights="NASA, public domain"),
+)
+
+
+def write_sample_photos(folder: Path) -> list[Path]:
+    """Write the sample photos as JPEG and PNG files and return their paths; nothing is downloaded."""
+    # Here, and not at the top: the demo alone needs scikit-image, which takes a second to load.
+    from skimage import data
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for sample in SAMPLE_PHOTOS:
+        path = folder / f"{sample.name}{sample.suffix}"
+        Image.fromarray(getattr(data, sample.name)()).convert("RGB").save(path, quality=95)
+        paths.append(path)
+    return paths
+
+
+def contact_sheet(headings: Sequence[str], rows: Sequence[Sequence[Path | None]]) -> Image.Image:
+    """Return a sheet with a column for each heading and a row of pictures each; None leaves a place empty."""
+    tile_width, tile_height = _TILE
+    width = _GAP + len(headings) * (tile_width + _GAP)
+    height = _HEADING_HEIGHT + len(rows) * (tile_height + _GAP)
+    sheet = Image.new("RGB", (width, height), _BACKGROUND)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
+    for column, heading in enumerate(headings):
+        x = _GAP + column * (tile_width + _GAP)
+        draw.text((x + tile_width / 2, _HEADING_HEIGHT / 2), heading, fill=_INK, font=font, anchor="mm")
+        for row, pictures in enumerate(rows):
+            if (path := pictures[column]) is not None:
+                sheet.paste(_tile(path), (x, _HEADING_HEIGHT + row * (tile_height + _GAP)))
+    return sheet
+
+
+def _tile(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        # Faces and motifs sit rather above the middle.
+        return ImageOps.fit(picture.convert("RGB"), _TILE, Image.Resampling.LANCZOS, centering=(0.5, 0.35))

@@ -1,0 +1,158 @@
+"""The words of the scheduler: statuses of jobs and chunks, what a job asks for, and how outputs are named."""
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+from nst_core.errors import ConfigError
+from nst_core.protocol import StyleRef, StylizeOptions
+
+#: Suffixes of objects that a job with a prefix takes as photos.
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
+DEFAULT_NAME = "{stem}__{style}.{ext}"
+RESULTS_NAME = "results.jsonl"
+ERRORS_NAME = "errors.jsonl"
+_PLACEHOLDERS = frozenset({"stem", "index", "style", "ext"})
+_MAX_KEY_BYTES = 1024
+
+
+class JobStatus(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"  # accepted, nothing else done
+    PLANNING = "planning"  # its inputs are being listed; the first may be running already
+    RUNNING = "running"  # every item is known
+    CANCELLING = "cancelling"  # waits for the images that workers have in hand
+    FINALIZING = "finalizing"  # every item is terminal; the reports are being written
+    SUCCEEDED = "succeeded"  # every item succeeded
+    PARTIALLY_SUCCEEDED = "partially_succeeded"  # some items failed
+    FAILED = "failed"  # no item succeeded, or there was none
+    CANCELLED = "cancelled"  # a client stopped it; finished items are kept
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (
+            JobStatus.SUCCEEDED,
+            JobStatus.PARTIALLY_SUCCEEDED,
+            JobStatus.FAILED,
+            JobStatus.CANCELLED,
+        )
+
+
+class ChunkStatus(StrEnum):
+    """Where a chunk stands."""
+
+    PENDING = "pending"  # waits for its place in the dispatch window
+    DISPATCHED = "dispatched"  # a message is in Redis
+    RUNNING = "running"  # a worker holds the lease
+    DONE = "done"  # every item is terminal, or is in another chunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobInput:
+    """Where a job's photos come from: exactly one of the three."""
+
+    uris: tuple[str, ...] | None = None
+    prefix: str | None = None
+    manifest: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOutput:
+    """Where a job's results go."""
+
+    #: s3:// address that ends in a slash.
+    prefix: str
+    #: keep (JPEG, PNG and WebP stay what they are, the rest becomes PNG), jpeg, png or webp.
+    format: str = "keep"
+    name: str = DEFAULT_NAME
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSpec:
+    """What a client asked for, with everything resolved; never changes."""
+
+    input: JobInput
+    output: JobOutput
+    styles: tuple[StyleRef, ...]
+    options: StylizeOptions
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Items of a job by status; they always sum to total."""
+
+    total: int = 0
+    pending: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def unfinished(self) -> int:
+        return self.pending + self.running
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job as the store has it. Times are seconds since 1970, UTC."""
+
+    id: str
+    tenant: str
+    status: JobStatus
+    spec: JobSpec
+    counts: Counts
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    error_code: str | None
+    error_message: str | None
+    #: Inputs that are planned so far, and the key of the last one where the input is a prefix.
+    planned_inputs: int
+    planned_key: str
+    cancel_requested: bool
+
+
+def final_status(counts: Counts) -> JobStatus:
+    """Return how a job ends that has these counts."""
+    if counts.cancelled:
+        return JobStatus.CANCELLED
+    if counts.succeeded == 0:
+        return JobStatus.FAILED
+    return JobStatus.PARTIALLY_SUCCEEDED if counts.failed else JobStatus.SUCCEEDED
+
+
+def check_name_template(template: str) -> None:
+    """Raise ConfigError unless a template uses only {stem}, {index}, {style} and {ext}, and is a safe relative key."""
+    rest = re.sub(r"\{(\w+)\}", lambda match: "" if match[1] in _PLACEHOLDERS else match[0], template)
+    if "{" in rest or "}" in rest:
+        raise ConfigError("The name template may use {stem}, {index}, {style} and {ext}, and no other braces.")
+    if not template.endswith(".{ext}"):
+        raise ConfigError("The name template must end in .{ext}, so that each file's suffix fits its format.")
+    check_key(template)
+
+
+def check_key(key: str) -> None:
+    """Raise ConfigError unless `key` is a safe relative object key."""
+    if not key or len(key.encode()) > _MAX_KEY_BYTES:
+        raise ConfigError(f"A key has from 1 to {_MAX_KEY_BYTES} bytes.")
+    if any(part in ("", ".", "..") for part in key.split("/")):
+        raise ConfigError("A key has no empty part and no part . or ..")
+    if any(ord(char) < 32 or ord(char) == 127 or char == "\\" for char in key):
+        raise ConfigError("A key has no control characters and no backslash.")
+
+
+def output_suffix(input_key: str, format: str) -> str:
+    """Return the suffix of a result, without the dot: jpg, png or webp."""
+    if format != "keep":
+        return {"jpeg": "jpg", "png": "png", "webp": "webp"}[format]
+    return {".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp"}.get(PurePosixPath(input_key).suffix.lower(), "png")
+
+
+def output_key(template: str, *, input_key: str, index: int, style: str, suffix: str) -> str:
+    """Return the name of a result from its template; `index` is the input's place in the job."""
+    values = {"stem": PurePosixPath(input_key).stem, "index": f"{index:06d}", "style": style, "ext": suffix}
+    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], template)

@@ -1,0 +1,58 @@
+"""Errors of the scheduler's service; `api/problems.py` gives each its HTTP status.
+
+NstError
+└── ServiceError
+    ├── RequestInvalidError    request_invalid (with the place in the request)
+    ├── UnauthenticatedError   unauthenticated
+    ├── NotFoundError          not_found
+    ├── ConflictError          conflict
+    ├── KeyReusedError         idempotency_key_reused
+    └── TooLargeError          too_large
+"""
+
+from nst_core.errors import NstError
+
+
+class ServiceError(NstError):
+    """The service refuses a request."""
+
+
+class RequestInvalidError(ServiceError):
+    """A field of the request has a value that cannot be used."""
+
+    code = "request_invalid"
+
+    def __init__(self, message: str, *, pointer: str) -> None:
+        """`pointer` is the JSON pointer of the field, such as /output/name."""
+        super().__init__(message)
+        self.pointer = pointer
+
+
+class UnauthenticatedError(ServiceError):
+    """The request has no valid API key."""
+
+    code = "unauthenticated"
+
+
+class NotFoundError(ServiceError):
+    """There is no such thing, or it belongs to another tenant."""
+
+    code = "not_found"
+
+
+class ConflictError(ServiceError):
+    """The thing is not in the state that the request needs."""
+
+    code = "conflict"
+
+
+class KeyReusedError(ServiceError):
+    """The Idempotency-Key was used before with another request."""
+
+    code = "idempotency_key_reused"
+
+
+class TooLargeError(ServiceError):
+    """The request's body is larger than the limit."""
+
+    code = "too_large"

@@ -1,0 +1,91 @@
+"""The home folder of an embedded stack: its data, logs and secrets, and who may use it.
+
+redis/  s3/  logs/  nst.db  api_key  s3_secret  client.json  lock        secrets are readable by their owner only
+"""
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nst_core.errors import ConfigError, NstError
+
+
+class HomeLockedError(NstError):
+    """Another stack uses the home folder."""
+
+    code = "home_locked"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientConfig:
+    """Where the API is, and the key for it."""
+
+    url: str
+    api_key: str
+
+
+class Home:
+    """The places in a home folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name the places; nothing is made yet."""
+        self.folder = folder.expanduser().absolute()
+        self.redis = self.folder / "redis"
+        self.s3 = self.folder / "s3"
+        self.logs = self.folder / "logs"
+        self.database = self.folder / "nst.db"
+        self.client_file = self.folder / "client.json"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folders and hold the home's lock; raise HomeLockedError where another process has it."""
+        for folder in (self.folder, self.redis, self.s3, self.logs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(self.folder / "lock", "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise HomeLockedError(f"nst is running already with the home folder {self.folder}.") from None
+            yield
+
+    def api_key(self) -> str:
+        """Return the key of the API, made at the first call."""
+        return self._secret("api_key", lambda: f"nst_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}")
+
+    def s3_secret(self) -> str:
+        """Return the secret key of the object storage, made at the first call."""
+        return self._secret("s3_secret", lambda: secrets.token_hex(24))
+
+    def read_client(self) -> ClientConfig | None:
+        """Return where the API of the last stack in this home is, or None before the first."""
+        try:
+            values = json.loads(self.client_file.read_text())
+            return ClientConfig(url=str(values["url"]), api_key=str(values["api_key"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{self.client_file} cannot be used: {error!r}.") from error
+
+    def write_client(self, config: ClientConfig) -> None:
+        """Leave the API's address and key where the command line finds them."""
+        _write_private(self.client_file, json.dumps(asdict(config), indent=2) + "\n")
+
+    def _secret(self, name: str, make: Callable[[], str]) -> str:
+        path = self.folder / name
+        if not path.exists():
+            _write_private(path, make() + "\n")
+        return path.read_text().strip()
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    part.replace(path)

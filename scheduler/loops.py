@@ -1,0 +1,117 @@
+"""The control loops: plan, dispatch and reap, collect, finalize, each in a thread of its own.
+
+Passing faults of the database, Redis or the storage are logged and tried again; any other error ends the process,
+for its supervisor to start it anew: all state is in the database.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+from nst_core.errors import NstError
+from scheduler.collector import Collector
+from scheduler.dispatch import Dispatcher
+from scheduler.finalize import Finalizer
+from scheduler.plan import Planner
+from scheduler.reaper import Reaper
+
+log = logging.getLogger(__name__)
+
+_IDLE_S = 0.5
+_FAULT_PAUSE_S = 1.0
+
+
+class Loop(threading.Thread):
+    """Calls `tick` again and again: at once while it says that there was work, else after a pause or a wake-up."""
+
+    def __init__(self, name: str, tick: Callable[[], bool], *, idle_s: float = _IDLE_S) -> None:
+        super().__init__(name=name, daemon=True)
+        self._tick = tick
+        self._idle_s = idle_s
+        self._wake = threading.Event()
+        self._stopped = False
+
+    def wake(self) -> None:
+        """Tick now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Tick no more; returns at once."""
+        self._stopped = True
+        self._wake.set()
+
+    def run(self) -> None:
+        while not self._stopped:
+            try:
+                pause_s = 0.0 if self._tick() else self._idle_s
+            except NstError as error:
+                if not error.retryable:
+                    self._die(error)
+                log.warning("%s: %s Trying again.", self.name, error.message)
+                pause_s = _FAULT_PAUSE_S
+            except Exception as error:  # noqa: BLE001  A thread cannot end its process by raising
+                self._die(error)
+            if pause_s:
+                self._wake.wait(pause_s)
+                self._wake.clear()
+
+    def _die(self, error: Exception) -> None:
+        log.critical("The %s loop failed", self.name, exc_info=error)
+        logging.shutdown()
+        os._exit(70)
+
+
+class Loops:
+    """All control loops of one scheduler."""
+
+    def __init__(
+        self,
+        *,
+        planner: Planner,
+        dispatcher: Dispatcher,
+        collector: Collector,
+        reaper: Reaper,
+        finalizer: Finalizer,
+    ) -> None:
+        self._caught_up = False
+        self._collector = collector
+        self._reaper = reaper
+        self._dispatcher = dispatcher
+        self._plan = Loop("plan", planner.tick)
+        self._dispatch = Loop("dispatch", self._dispatch_and_reap, idle_s=0.2)
+        self._collect = Loop("collect", self._collect_and_wake, idle_s=0.01)
+        self._finalize = Loop("finalize", finalizer.tick)
+        self._all = (self._collect, self._plan, self._dispatch, self._finalize)
+
+    def start(self) -> None:
+        """Start all loops."""
+        for loop in self._all:
+            loop.start()
+
+    def wake(self) -> None:
+        """Let all loops look for work now."""
+        for loop in self._all:
+            loop.wake()
+
+    def stop(self) -> None:
+        """Stop all loops and wait for their last tick."""
+        for loop in self._all:
+            loop.stop()
+        for loop in self._all:
+            loop.join()
+
+    def _collect_and_wake(self) -> bool:
+        collected = self._collector.tick()
+        if collected:
+            self._dispatch.wake()
+            self._finalize.wake()
+        else:
+            self._caught_up = True
+        return collected
+
+    def _dispatch_and_reap(self) -> bool:
+        self._dispatcher.announce_cancelled()
+        # After a start, leases look overdue until what workers said meanwhile is read.
+        reaped = self._caught_up and self._reaper.tick()
+        return self._dispatcher.tick() or reaped

@@ -1,0 +1,90 @@
+"""Reap: give chunks back whose worker fell silent or whose message was lost.
+
+Redis may lose a message (kombu takes it from the list before it notes it as unacknowledged, and FLUSHALL takes all),
+so a chunk that was sent and not begun is sent again: when its dispatch lease ends, or sooner, when the queue has been
+empty for a while although the chunk should be in it.
+"""
+
+import logging
+from collections import Counter
+
+from nst_core.broker import Broker
+from nst_core.clock import Clock
+from nst_core.protocol import ItemStatus
+from scheduler.domain import ChunkStatus
+from scheduler.store import chunks as chunk_rows
+from scheduler.store import items as item_rows
+from scheduler.store import jobs as job_rows
+from scheduler.store.chunks import Chunk
+from scheduler.store.database import Database
+
+log = logging.getLogger(__name__)
+
+
+class Reaper:
+    """Takes chunks back from the dead."""
+
+    def __init__(
+        self, database: Database, broker: Broker, *, clock: Clock, lost_after_s: float, max_attempts: int
+    ) -> None:
+        self._database = database
+        self._broker = broker
+        self._clock = clock
+        self._lost_after_s = lost_after_s
+        self._max_attempts = max_attempts
+        self._empty_since: float | None = None
+
+    def tick(self) -> bool:
+        """Give back what is overdue or lost; return whether there was any."""
+        now = self._clock()
+        with self._database.read() as connection:
+            found = chunk_rows.overdue(connection, now=now)
+        found += [chunk for chunk in self._lost(now) if chunk not in found]
+        for chunk in found:
+            self._give_back(chunk)
+        return bool(found)
+
+    def _lost(self, now: float) -> list[Chunk]:
+        """Return the chunks whose message is in no queue, once the queue has been empty for long enough."""
+        if self._broker.queued_chunks():
+            self._empty_since = None
+            return []
+        if self._empty_since is None:
+            self._empty_since = now
+        if now - self._empty_since < self._lost_after_s:
+            return []
+        with self._database.read() as connection:
+            return chunk_rows.dispatched_before(connection, claimed_before=now - self._lost_after_s)
+
+    def _give_back(self, found: Chunk) -> None:
+        with self._database.write() as connection:
+            job = job_rows.lock_job(connection, found.job_id)
+            chunk = chunk_rows.lock_attempt(connection, found.id, found.attempt)
+            if chunk is None or chunk != found:
+                return  # its worker reported meanwhile
+            silent = chunk.status is ChunkStatus.RUNNING
+            failures = chunk.failures + silent
+            log.warning(
+                "Chunk %d of %s, attempt %d: %s",
+                chunk.id,
+                job.id,
+                chunk.attempt,
+                "its worker fell silent" if silent else "its message was lost",
+            )
+            rest = [item.index for item in item_rows.chunk_items(connection, chunk.id)]
+            changes: Counter[ItemStatus]
+            if job.cancel_requested or not rest:
+                chunk_rows.set_done(connection, chunk.id)
+                changes = item_rows.set_unfinished(connection, chunk.id, ItemStatus.CANCELLED)
+            elif failures < self._max_attempts:
+                chunk_rows.set_pending(connection, chunk.id, failures=failures, not_before=0.0)
+                changes = item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)
+            elif len(rest) > 1:
+                changes = item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)
+                chunk_rows.split(connection, chunk, rest)
+            else:
+                error = ("worker_lost", f"{failures} workers in turn died or hung while they had this image.")
+                changes = item_rows.set_unfinished(connection, chunk.id, ItemStatus.FAILED, error=error)
+                chunk_rows.set_done(connection, chunk.id)
+            job_rows.move_counts(connection, job.id, changes)
+            job_rows.finalize_if_through(connection, job.id)

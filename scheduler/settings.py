@@ -1,0 +1,37 @@
+"""The scheduler's settings, read once from `NST_*` variables."""
+
+from pydantic import Field, SecretStr
+
+from nst_core.settings import BrokerSettings, StorageSettings
+
+
+class SchedulerSettings(BrokerSettings, StorageSettings):
+    """Everything that a scheduler process can be told."""
+
+    #: SQLite or PostgreSQL, as an SQLAlchemy address.
+    database_url: SecretStr = SecretStr("sqlite:///nst.db")
+    host: str = "127.0.0.1"
+    port: int = Field(8700, ge=0, le=65535)
+    #: A key that is valid from the start, for the tenant `default`; only its hash is stored.
+    bootstrap_api_key: SecretStr | None = None
+    #: Buckets besides NST_S3_BUCKET that jobs may read from and write to.
+    extra_buckets: tuple[str, ...] = ()
+    #: Items of one chunk, the unit of dispatch; a chunk should take some seconds.
+    chunk_size: int = Field(16, ge=1, le=1000)
+    #: Inputs that are planned in one transaction.
+    plan_page: int = Field(200, ge=1, le=1000)
+    #: Chunks that wait in Redis at most; the rest of the backlog stays in the database.
+    dispatch_window: int = Field(8, ge=1)
+    #: A chunk whose worker was silent for so long is given to another.
+    lease_s: float = Field(30.0, gt=0)
+    #: A chunk that no worker has begun for so long is sent again.
+    dispatch_lease_s: float = Field(120.0, gt=0)
+    #: Chunks are sent again when the queue has been empty for so long although they were not begun.
+    lost_after_s: float = Field(5.0, gt=0)
+    #: Tries at a chunk before its items are tried one by one, and then tries at an item before it fails.
+    max_attempts: int = Field(3, ge=1)
+    #: Pause before a retry after a passing fault; doubles with each.
+    retry_backoff_s: float = Field(2.0, ge=0)
+    max_inline_inputs: int = Field(1000, ge=1)
+    max_upload_bytes: int = Field(200 * 2**20, ge=1)
+    log_level: str = "INFO"

@@ -1,0 +1,142 @@
+"""Chunks in the database: who may work at which items, for how long, as which attempt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, or_, select, update
+
+from scheduler.domain import ChunkStatus
+from scheduler.store.tables import chunks, items
+
+ACTIVE = (ChunkStatus.DISPATCHED, ChunkStatus.RUNNING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """A chunk as the store has it."""
+
+    id: int
+    job_id: str
+    style: str
+    version: str
+    status: ChunkStatus
+    attempt: int
+    failures: int
+    lease_until: float | None
+
+
+def next_chunk(connection: Connection, job_id: str, *, now: float) -> Chunk | None:
+    """Return the first chunk of a job that waits and may be sent now."""
+    query = (
+        select(chunks)
+        .where(chunks.c.job_id == job_id, chunks.c.status == ChunkStatus.PENDING, chunks.c.not_before <= now)
+        .order_by(chunks.c.id)
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else _chunk(row)
+
+
+def active_counts(connection: Connection) -> dict[str, dict[ChunkStatus, int]]:
+    """Return how many chunks each job has in Redis and with workers."""
+    query = (
+        select(chunks.c.job_id, chunks.c.status, func.count())
+        .where(chunks.c.status.in_(ACTIVE))
+        .group_by(chunks.c.job_id, chunks.c.status)
+    )
+    counts: dict[str, dict[ChunkStatus, int]] = {}
+    for job_id, status, count in connection.execute(query):
+        counts.setdefault(job_id, {})[ChunkStatus(status)] = count
+    return counts
+
+
+def claim(connection: Connection, chunk: Chunk, *, now: float, lease_s: float) -> int | None:
+    """Begin a new attempt at a waiting chunk and return its number; None where another claimed it first."""
+    attempt = chunk.attempt + 1
+    done = connection.execute(
+        update(chunks)
+        .where(chunks.c.id == chunk.id, chunks.c.status == ChunkStatus.PENDING, chunks.c.attempt == chunk.attempt)
+        .values(status=ChunkStatus.DISPATCHED, attempt=attempt, claimed_at=now, lease_until=now + lease_s)
+    )
+    return attempt if done.rowcount else None
+
+
+def find_chunk(connection: Connection, id: int) -> Chunk | None:
+    """Return a chunk."""
+    row = connection.execute(select(chunks).where(chunks.c.id == id)).first()
+    return None if row is None else _chunk(row)
+
+
+def lock_attempt(connection: Connection, id: int, attempt: int) -> Chunk | None:
+    """Return a chunk and keep others from changing it, or None where the attempt is no longer the current one."""
+    query = select(chunks).where(chunks.c.id == id, chunks.c.attempt == attempt, chunks.c.status.in_(ACTIVE))
+    row = connection.execute(query.with_for_update()).first()
+    return None if row is None else _chunk(row)
+
+
+def set_running(connection: Connection, id: int, *, lease_until: float, worker: str | None) -> None:
+    """Renew the lease of the worker that has begun a chunk."""
+    values: dict[str, Any] = {"status": ChunkStatus.RUNNING, "lease_until": lease_until}
+    if worker is not None:
+        values["worker"] = worker
+    connection.execute(update(chunks).where(chunks.c.id == id).values(values))
+
+
+def set_pending(connection: Connection, id: int, *, failures: int, not_before: float) -> None:
+    """Let a chunk wait for its next attempt."""
+    connection.execute(
+        update(chunks)
+        .where(chunks.c.id == id)
+        .values(status=ChunkStatus.PENDING, failures=failures, not_before=not_before, lease_until=None, worker=None)
+    )
+
+
+def set_done(connection: Connection, id: int) -> None:
+    """End a chunk."""
+    connection.execute(update(chunks).where(chunks.c.id == id).values(status=ChunkStatus.DONE, lease_until=None))
+
+
+def split(connection: Connection, chunk: Chunk, indexes: Sequence[int]) -> None:
+    """Move items of a chunk to chunks of one item each, and end the chunk."""
+    for index in indexes:
+        values = {"job_id": chunk.job_id, "style": chunk.style, "version": chunk.version, "status": ChunkStatus.PENDING}
+        new_id = connection.execute(insert(chunks).values(values).returning(chunks.c.id)).scalar_one()
+        own = (items.c.chunk_id == chunk.id, items.c.position == index)
+        connection.execute(update(items).where(*own).values(chunk_id=new_id))
+    set_done(connection, chunk.id)
+
+
+def overdue(connection: Connection, *, now: float, limit: int = 100) -> list[Chunk]:
+    """Return chunks whose lease has ended."""
+    query = select(chunks).where(chunks.c.status.in_(ACTIVE), chunks.c.lease_until < now).limit(limit)
+    return [_chunk(row) for row in connection.execute(query)]
+
+
+def dispatched_before(connection: Connection, *, claimed_before: float, limit: int = 100) -> list[Chunk]:
+    """Return chunks that were sent before a time and that no worker has begun."""
+    query = select(chunks).where(
+        chunks.c.status == ChunkStatus.DISPATCHED,
+        or_(chunks.c.claimed_at.is_(None), chunks.c.claimed_at < claimed_before),
+    )
+    return [_chunk(row) for row in connection.execute(query.limit(limit))]
+
+
+def unbegun(connection: Connection, job_id: str) -> list[Chunk]:
+    """Return the chunks of a job that no worker has begun."""
+    states = (ChunkStatus.PENDING, ChunkStatus.DISPATCHED)
+    query = select(chunks).where(chunks.c.job_id == job_id, chunks.c.status.in_(states)).with_for_update()
+    return [_chunk(row) for row in connection.execute(query)]
+
+
+def _chunk(row: Any) -> Chunk:
+    return Chunk(
+        id=row.id,
+        job_id=row.job_id,
+        style=row.style,
+        version=row.version,
+        status=ChunkStatus(row.status),
+        attempt=row.attempt,
+        failures=row.failures,
+        lease_until=row.lease_until,
+    )

@@ -1,0 +1,128 @@
+"""The tables. Times are seconds since 1970 (UTC), so that leases compare alike in SQLite and PostgreSQL."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+#: SQLite counts rows up only for a column of type INTEGER.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("prefix", String(16), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+styles = Table(
+    "styles",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("version", String(64), nullable=False),
+    Column("weights", Text, nullable=False),
+    Column("card", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+style_versions = Table(
+    "style_versions",
+    metadata,
+    Column("version", String(64), primary_key=True),
+    Column("weights", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("status", String(24), nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("idempotency_key", String(255)),
+    Column("fingerprint", String(64), nullable=False),
+    Column("planned_inputs", BigInteger, nullable=False, default=0),
+    Column("planned_key", Text, nullable=False, default=""),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("total", BigInteger, nullable=False, default=0),
+    Column("pending", BigInteger, nullable=False, default=0),
+    Column("running", BigInteger, nullable=False, default=0),
+    Column("succeeded", BigInteger, nullable=False, default=0),
+    Column("failed", BigInteger, nullable=False, default=0),
+    Column("cancelled", BigInteger, nullable=False, default=0),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    UniqueConstraint("tenant", "idempotency_key"),
+    Index(None, "status", "id"),
+    Index(None, "tenant", "id"),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("job_id", String(40), ForeignKey("jobs.id"), nullable=False),
+    Column("style", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    #: The fencing token: the number of times that the chunk was claimed.
+    Column("attempt", Integer, nullable=False, default=0),
+    #: Attempts that ended with a silent worker or a passing fault.
+    Column("failures", Integer, nullable=False, default=0),
+    Column("worker", String(255)),
+    Column("not_before", Double, nullable=False, default=0.0),
+    Column("claimed_at", Double),
+    Column("lease_until", Double),
+    Index(None, "job_id", "status", "id"),
+    Index(None, "status", "lease_until"),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("job_id", String(40), ForeignKey("jobs.id"), primary_key=True),
+    #: Place in the job, from 0: input number x styles + style number.
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("chunk_id", BigId, ForeignKey("chunks.id"), index=True),
+    Column("input", Text, nullable=False),
+    Column("custom_id", String(255)),
+    Column("style", String(64), nullable=False),
+    Column("output", Text, nullable=False),
+    #: The output while it is this item's alone; null where another item of the job had taken the name before.
+    Column("claimed_output", Text),
+    Column("status", String(16), nullable=False),
+    Column("attempt", Integer),
+    Column("sha256", String(64)),
+    Column("bytes", BigInteger),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("ms", Integer),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    UniqueConstraint("job_id", "claimed_output"),
+)

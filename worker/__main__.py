@@ -1,0 +1,31 @@
+"""Run a worker: `python -m worker`, configured by `NST_*` variables (see worker/settings.py)."""
+
+import os
+import sys
+
+from pydantic import ValidationError
+
+from nst_core.errors import ConfigError
+from worker.settings import WorkerSettings
+
+#: Exit code for settings that cannot be used, as `sysexits.h` numbers it.
+EX_CONFIG = 78
+
+
+def main() -> int:
+    """Run a worker and return its exit code."""
+    # By default OpenMP's threads spin while they wait for each other after every layer. Decoders, encoders and
+    # whatever else runs on the machine need those cores; a network then takes twice its time. Read once, when torch
+    # is loaded, hence the late import.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from worker.app import run_worker
+
+    try:
+        return run_worker(WorkerSettings())
+    except (ConfigError, ValidationError) as error:
+        print(f"The worker cannot start: {error}", file=sys.stderr)
+        return EX_CONFIG
+
+
+if __name__ == "__main__":
+    sys.exit(main())

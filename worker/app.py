@@ -1,0 +1,109 @@
+"""The worker process: everything built from settings, then Celery until a signal ends it."""
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+from typing import Any
+
+import torch
+from celery import signals
+
+from nst_core.blobs import BlobStore
+from nst_core.broker import Broker
+from nst_core.protocol import STYLIZE_TASK
+from nst_core.stylize import Stylizer, resolve_device
+from worker.engine import Engine
+from worker.models import ModelCache
+from worker.pipeline import Pipeline
+from worker.settings import WorkerSettings
+from worker.tasks import StylizeTask
+
+_log = logging.getLogger(__name__)
+
+
+def run_worker(settings: WorkerSettings) -> int:
+    """Work until SIGTERM or Ctrl+C, then complete the images in flight; return the exit code.
+
+    It configures the whole process: logging, signals, the threads of torch.
+    """
+    configure_logging(settings.log_level)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    device = resolve_device(settings.device)
+    name = worker_name()
+    stop = Event()
+    broker, blobs, engine = Broker(settings), BlobStore(settings), Engine()
+    pipeline = Pipeline(settings, blobs=blobs, engine=engine)
+    models = ModelCache(
+        blobs,
+        lambda data: Stylizer.load(data, device=device),
+        capacity_bytes=settings.cache_bytes,
+    )
+    task = StylizeTask(settings, name=name, broker=broker, models=models, pipeline=pipeline, stop=stop)
+    _log.info("worker %s on %s, %d threads", name, device, torch.get_num_threads())
+    try:
+        with stopping(stop):
+            return serve(broker, task, name=name, concurrency=settings.concurrency)
+    finally:
+        pipeline.close()
+        engine.close()
+        broker.close()
+
+
+def serve(broker: Broker, task: StylizeTask, *, name: str, concurrency: int) -> int:
+    """Run Celery with the stylize task until a signal ends it; return the exit code."""
+
+    def stylize(message: Any) -> None:
+        task(message)
+
+    broker.celery.task(stylize, name=STYLIZE_TASK)
+    broker.celery.conf.worker_redirect_stdouts = False
+    code: int | None = broker.celery.worker_main(
+        [
+            "--quiet",
+            "worker",
+            "--pool=threads",  # one process holds the network, and a second chunk overlaps the edges of the first
+            f"--concurrency={concurrency}",
+            f"--hostname={name}",
+            "--without-mingle",
+            "--without-gossip",
+            "--without-heartbeat",
+        ]
+    )
+    return code or 0
+
+
+@contextmanager
+def stopping(stop: Event) -> Iterator[None]:
+    """Set `stop` as soon as Celery is told to shut down; its warm shutdown then waits for the tasks to return."""
+
+    def on_shutdown(**_: Any) -> None:
+        stop.set()
+
+    signals.worker_shutting_down.connect(on_shutdown, weak=False)
+    try:
+        yield
+    finally:
+        signals.worker_shutting_down.disconnect(on_shutdown)
+
+
+def configure_logging(level: str) -> None:
+    """Log to the standard error in one format, and keep Celery from setting up its own."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    signals.setup_logging.connect(_leave_logging_alone)
+    # A chunk has one line of its own; Celery's lines of what it received and what it completed add nothing.
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+def worker_name() -> str:
+    """Return a name that no other worker process has, in Celery's form name@host."""
+    return f"{os.getpid()}-{secrets.token_hex(2)}@{socket.gethostname()}"
+
+
+def _leave_logging_alone(**_: Any) -> None:
+    """Stand in for Celery's own set-up of logging."""

@@ -1,0 +1,36 @@
+"""Settings of a worker process, read from `NST_*` variables once, at its start."""
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from nst_core.settings import BrokerSettings, StorageSettings
+
+
+class WorkerSettings(BrokerSettings, StorageSettings):
+    """Where a worker finds its work, and how much of the machine it takes."""
+
+    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True)
+
+    #: NST_DEVICE: auto, cpu, cuda, cuda:1, mps.
+    device: str = "auto"
+    #: Threads that one image is spread over on a CPU; empty: torch's own choice, one a core.
+    threads: int | None = Field(default=None, ge=1)
+    #: Chunks in flight. Two, so that one chunk's first photos are read while the last of the other are stylized.
+    concurrency: int = Field(default=2, ge=1)
+    #: Images of one chunk in flight, from the download to the upload; raise it where the storage is far away.
+    lookahead: int = Field(default=8, ge=1)
+    #: Those of them that may be held as pixels before the network: one in it, one ready, one being decoded.
+    decoded_ahead: int = Field(default=3, ge=1)
+    #: Bytes of networks that stay loaded.
+    cache_bytes: int = Field(default=512 << 20, ge=0)
+    #: Pixels that a photo may have.
+    max_pixels: int = Field(default=50_000_000, ge=1)
+    #: Bytes that a photo's file may have.
+    max_input_bytes: int = Field(default=200_000_000, ge=1)
+    #: A chunk's lease is renewed at least this often.
+    heartbeat_s: float = Field(default=3.0, gt=0)
+    #: Outcomes are told, and cancellation is asked for, at most this often.
+    progress_s: float = Field(default=0.5, gt=0)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -1,0 +1,137 @@
+"""The one Celery task: stylize a chunk."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Lock
+from typing import Any
+
+from nst_core.broker import Broker
+from nst_core.clock import Clock
+from nst_core.errors import BrokerUnavailableError, EngineError, NstError, ProtocolError
+from nst_core.protocol import ItemOutcome, StylizeChunk, load_chunk
+from worker.models import ModelCache
+from worker.pipeline import Pipeline, Stylize, failure
+from worker.publisher import ChunkReport
+from worker.settings import WorkerSettings
+
+_log = logging.getLogger(__name__)
+
+
+class StylizeTask:
+    """Works at chunks; called with the message of each, on as many threads as chunks may be in flight."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        name: str,
+        broker: Broker,
+        models: ModelCache[Any],
+        pipeline: Pipeline,
+        stop: Event,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """Work under the name of a worker until `stop` is set."""
+        self._settings = settings
+        self._name = name
+        self._broker = broker
+        self._models = models
+        self._pipeline = pipeline
+        self._stop = stop
+        self._clock = clock
+        self._lock = Lock()
+        self._in_flight: set[tuple[int, int]] = set()
+
+    def __call__(self, message: Any) -> None:
+        """Take a chunk from its message to its last event; returns when the message may be acknowledged."""
+        try:
+            chunk = load_chunk(message)
+        except ProtocolError as error:
+            # Acknowledged all the same: it would be as wrong the next time.
+            _log.error("dropped a message: %s", error)
+            return
+        with self._claimed(chunk) as claimed:
+            if claimed:
+                self._work(chunk)
+
+    @contextmanager
+    def _claimed(self, chunk: StylizeChunk) -> Iterator[bool]:
+        """Yield whether this is the time to work at a chunk, and hold others back from it meanwhile."""
+        if self._is_outdated(chunk):
+            _log.info("%s: dropped, a newer attempt exists", _label(chunk))
+            yield False
+            return
+        key = (chunk.chunk_id, chunk.attempt)
+        with self._lock:
+            repeated = key in self._in_flight
+            self._in_flight.add(key)
+        if repeated:
+            # Redis delivers a message again when it was away, or when it was not acknowledged for an hour.
+            _log.info("%s: dropped, it is in flight here", _label(chunk))
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            with self._lock:
+                self._in_flight.discard(key)
+
+    def _is_outdated(self, chunk: StylizeChunk) -> bool:
+        try:
+            return self._broker.is_outdated(chunk)
+        except BrokerUnavailableError as error:
+            # The attempt number fences off whatever an outdated attempt says, so the worst is some wasted work.
+            _log.warning("%s: %s", _label(chunk), error)
+            return False
+
+    def _work(self, chunk: StylizeChunk) -> None:
+        started = self._clock()
+        report = ChunkReport(
+            chunk,
+            self._broker,
+            worker=self._name,
+            progress_s=self._settings.progress_s,
+            heartbeat_s=self._settings.heartbeat_s,
+        )
+        with report:
+            for outcome in self._outcomes(chunk, going=lambda: not (self._stop.is_set() or report.unwanted)):
+                report.add(outcome)
+        told = report.finish(self._stop)
+        _log_end(chunk, report.outcomes, seconds=self._clock() - started)
+        if not told:
+            _log.error("%s: its end could not be published before the shutdown", _label(chunk))
+
+    def _outcomes(self, chunk: StylizeChunk, *, going: Callable[[], bool]) -> Iterator[ItemOutcome]:
+        if not going():
+            return
+        try:
+            stylize: Stylize = self._models.get(chunk.style.version, chunk.weights)
+        except NstError as error:
+            _log.error("%s: style %s: %s", _label(chunk), chunk.style.name, error)
+            yield from (failure(item, error) for item in chunk.items)
+        except (MemoryError, RuntimeError) as error:
+            _log.exception("%s: style %s", _label(chunk), chunk.style.name)
+            problem = EngineError(f"The network cannot be loaded: {error}")
+            yield from (failure(item, problem) for item in chunk.items)
+        else:
+            yield from self._pipeline.run(chunk, stylize, going=going)
+
+
+def _label(chunk: StylizeChunk) -> str:
+    return f"job {chunk.job_id} chunk {chunk.chunk_id} attempt {chunk.attempt}"
+
+
+def _log_end(chunk: StylizeChunk, outcomes: tuple[ItemOutcome, ...], *, seconds: float) -> None:
+    failed = sum(not outcome.succeeded for outcome in outcomes)
+    rate = len(outcomes) / seconds if seconds else 0.0
+    _log.info(
+        "%s: %d images, %d failed, %d not begun, %.1f s, %.2f images/s",
+        _label(chunk),
+        len(outcomes),
+        failed,
+        len(chunk.items) - len(outcomes),
+        seconds,
+        rate,
+    )
