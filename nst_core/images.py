@@ -55,23 +55,20 @@ _FOREIGN: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"#\?RADIANCE"), "Radiance"),
     (re.compile(rb"P[1-7]\s"), "PNM"),
 )
-# Everything that Pillow's readers raise on hostile bytes (OSError covers UnidentifiedImageError); a fuzz test holds
-# the list to that.
+# Everything that Pillow's readers raise on hostile bytes; a fuzz test holds the list to that.
 _DAMAGE = (
     OSError,
     SyntaxError,
     ValueError,
     TypeError,
-    AttributeError,
     AssertionError,
     LookupError,
     ArithmeticError,
     EOFError,
-    RuntimeError,
     struct.error,
     zlib.error,
 )
-# The values of EXIF's orientation tag, less 1 ("upright"), as the turn that makes the image upright.
+# The turn that makes an image upright, by the value of EXIF's orientation tag; 1 needs none.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

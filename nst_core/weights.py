@@ -18,7 +18,8 @@ CONFIG_KEY = "nst_transformer"
 def save_transformer(net: TransformerNet, path: Path) -> None:
     """Write the network's weights as float16 and its config in the header, whole or not at all."""
     state = {key: _cast(value.detach().cpu(), torch.float16).contiguous() for key, value in net.state_dict().items()}
-    metadata = {"format": "pt", CONFIG_KEY: json.dumps(net.config.to_dict(), sort_keys=True)}
+    # One entry only: safetensors writes several in random order, and a style's version is the hash of its bytes.
+    metadata = {CONFIG_KEY: json.dumps(net.config.to_dict(), sort_keys=True)}
     part = path.with_suffix(".part")
     part.write_bytes(save(state, metadata))
     part.replace(path)

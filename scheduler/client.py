@@ -8,7 +8,7 @@ NstError
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -16,8 +16,8 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from nst_core.errors import NstError
-from nst_core.protocol import ItemStatus, StyleRef
-from scheduler.domain import DEFAULT_NAME, Counts, JobInput, JobStatus
+from nst_core.protocol import ItemStatus
+from scheduler.resources import Item, Job, JobRequest, Style, Upload
 
 #: Statuses that a repeat of the same request may turn into success.
 _PASSING = frozenset({502, 503, 504})
@@ -46,89 +46,8 @@ class ApiError(NstError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
-    """Why a job or an item failed."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Output:
-    """Where a job's results go; a `prefix` of None lets the scheduler choose."""
-
-    prefix: str | None = None
-    format: str = "keep"
-    quality: int = 92
-    name: str = DEFAULT_NAME
-    max_px: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobRequest:
-    """What `Client.submit` asks for."""
-
-    input: JobInput
-    styles: tuple[str, ...]
-    strength: float = 1.0
-    preserve_color: bool = False
-    output: Output = Output()
-    metadata: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A job as the API shows it. Times are RFC 3339."""
-
-    id: str
-    status: JobStatus
-    styles: tuple[StyleRef, ...]
-    input: JobInput
-    output: Output
-    counts: Counts
-    strength: float = 1.0
-    preserve_color: bool = False
-    metadata: dict[str, str] = field(default_factory=dict)
-    created_at: str | None = None
-    started_at: str | None = None
-    finished_at: str | None = None
-    error: Failure | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """One image of a job with one style, as the API shows it."""
-
-    #: Position in the job, from 0.
-    id: int
-    input: str
-    style: str
-    status: ItemStatus
-    custom_id: str | None = None
-    output: str | None = None
-    width: int | None = None
-    height: int | None = None
-    bytes: int | None = None
-    sha256: str | None = None
-    attempt: int | None = None
-    error: Failure | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Style:
-    """A style that jobs may name. The card says who painted it and when."""
-
-    name: str
-    version: str
-    card: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upload:
-    """A place in the storage for photos of this client."""
-
-    id: str
-    prefix: str
+class _Styles:
+    data: list[Style]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +66,7 @@ class Client:
     """Calls the API. Safe to share between threads.
 
     Every call may be repeated without harm (jobs carry an Idempotency-Key), so each is tried again a few times when
-    the connection fails or the answer is 502, 503 or 504.
+    the connection fails or the answer is 502, 503 or 504. Where nothing listens at the first call, it fails at once.
     """
 
     def __init__(
@@ -165,6 +84,7 @@ class Client:
         self._retries = retries
         self._sleep = sleep
         self._clock = clock
+        self._reached = False
         try:
             self._http = httpx.Client(
                 base_url=self.url,
@@ -174,7 +94,7 @@ class Client:
                 trust_env=urlsplit(self.url).hostname not in _LOOPBACK,
             )
         except (httpx.InvalidURL, ValueError) as error:
-            raise UnreachableError(f"{url!r} is no address of an API: {error}") from error
+            raise UnreachableError(f"{url!r} is no address of an API: {error}.") from error
 
     def __enter__(self) -> Self:
         return self
@@ -195,31 +115,31 @@ class Client:
 
     def styles(self) -> list[Style]:
         """Return every style."""
-        return _parse(list[Style], self._call("GET", "/v1/styles").json().get("data"))
+        return self._read(_Styles, "GET", "/v1/styles").data
 
     def style(self, name: str) -> Style:
         """Return one style; raise ApiError where there is none of that name."""
-        return _parse(Style, self._call("GET", f"/v1/styles/{_quoted(name)}").json())
+        return self._read(Style, "GET", f"/v1/styles/{_quoted(name)}")
 
     def create_upload(self) -> Upload:
         """Return a new, empty place for photos."""
-        return _parse(Upload, self._call("POST", "/v1/uploads").json())
+        return self._read(Upload, "POST", "/v1/uploads")
 
     def upload(self, upload_id: str, path: str, data: bytes) -> str:
         """Store one file under a relative path, and return its s3:// address."""
-        answer = self._call("PUT", f"/v1/uploads/{upload_id}/{quote(path, safe='/')}", content=data)
-        return _parse(_Stored, answer.json()).uri
+        path = f"/v1/uploads/{_quoted(upload_id)}/{quote(path, safe='/')}"
+        return self._read(_Stored, "PUT", path, content=data).uri
 
     def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> Job:
         """Submit a job; the same key gives the same job again."""
         body = TypeAdapter(JobRequest).dump_python(request, mode="json")
         body["input"] = {name: value for name, value in body["input"].items() if value is not None}
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return _parse(Job, self._call("POST", "/v1/jobs", json=body, headers=headers).json())
+        return self._read(Job, "POST", "/v1/jobs", json=body, headers=headers)
 
     def job(self, job_id: str) -> Job:
         """Return a job as it stands."""
-        return _parse(Job, self._call("GET", f"/v1/jobs/{_quoted(job_id)}").json())
+        return self._read(Job, "GET", f"/v1/jobs/{_quoted(job_id)}")
 
     def jobs(self, *, page: int = _PAGE) -> Iterator[Job]:
         """Yield all jobs, the newest first."""
@@ -227,7 +147,7 @@ class Client:
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job; images in hand are finished, and finished images are kept."""
-        return _parse(Job, self._call("POST", f"/v1/jobs/{_quoted(job_id)}/cancel").json())
+        return self._read(Job, "POST", f"/v1/jobs/{_quoted(job_id)}/cancel")
 
     def items(self, job_id: str, *, status: ItemStatus | None = None, page: int = _PAGE) -> Iterator[Item]:
         """Yield a job's items in order, all or those of one status."""
@@ -272,21 +192,26 @@ class Client:
 
     def _pages(self, cls: type[_T], path: str, query: dict[str, str | int]) -> Iterator[_T]:
         while True:
-            page = _parse(_Page, self._call("GET", path, params=query).json())
-            yield from _parse(list[cls], page.data)  # type: ignore[valid-type]
+            page = self._read(_Page, "GET", path, params=query)
+            yield from _translated(TypeAdapter(list[cls]).validate_python, page.data)  # type: ignore[valid-type]
             if not page.has_more or page.last_id is None:
                 return
             query = {**query, "after_id": page.last_id}
+
+    def _read(self, cls: type[_T], method: str, path: str, **options: Any) -> _T:
+        return _translated(TypeAdapter(cls).validate_json, self._call(method, path, **options).content)
 
     def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
         for attempt in range(self._retries + 1):
             last = attempt == self._retries
             try:
                 response = self._http.request(method, path, **options)
-            except (httpx.TransportError, httpx.InvalidURL) as error:
-                if last or not isinstance(error, httpx.TransportError):
+            except httpx.TransportError as error:
+                hopeless = isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol) and not self._reached
+                if last or hopeless:
                     raise UnreachableError(f"There is no answer from {self.url}: {error}") from error
             else:
+                self._reached = True
                 if response.status_code not in _PASSING or last:
                     return _checked(response)
             self._sleep(min(0.25 * 2**attempt, 4.0))
@@ -313,13 +238,12 @@ def _places(errors: Any) -> Sequence[str]:
     return [f"({e.get('pointer')}: {e.get('detail')})" for e in errors if isinstance(e, dict) and e.get("detail")]
 
 
-def _parse(cls: type[_T], values: Any) -> _T:
+def _translated(validate: Callable[[Any], _T], values: Any) -> _T:
     try:
-        return TypeAdapter(cls).validate_python(values)
+        return validate(values)
     except ValidationError as error:
-        raise UnreachableError(
-            f"The answer is none that this version of nst knows: {error.errors()[0]['msg']}."
-        ) from error
+        reason = error.errors()[0]["msg"]
+        raise UnreachableError(f"The answer is none that this version of nst knows: {reason}.") from error
 
 
 def _quoted(part: str) -> str:

@@ -116,13 +116,14 @@ class Job:
     cancel_requested: bool
 
 
-def final_status(counts: Counts) -> JobStatus:
-    """Return how a job ends that has these counts."""
-    if counts.cancelled:
+def final_status(job: Job) -> JobStatus:
+    """Return how a job ends whose items are all terminal."""
+    if job.cancel_requested:
         return JobStatus.CANCELLED
-    if counts.succeeded == 0:
+    if job.counts.succeeded == 0:
         return JobStatus.FAILED
-    return JobStatus.PARTIALLY_SUCCEEDED if counts.failed else JobStatus.SUCCEEDED
+    # A job with an error of its own did not get to read all of its input.
+    return JobStatus.PARTIALLY_SUCCEEDED if job.counts.failed or job.error_code else JobStatus.SUCCEEDED
 
 
 def check_name_template(template: str) -> None:

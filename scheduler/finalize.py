@@ -45,9 +45,7 @@ class Finalizer:
         with self._database.write() as connection:
             now_job = job_rows.lock_job(connection, job.id)
             if now_job.status is JobStatus.FINALIZING:
-                status = final_status(now_job.counts)
-                if now_job.error_code and status is JobStatus.SUCCEEDED:
-                    status = JobStatus.PARTIALLY_SUCCEEDED
+                status = final_status(now_job)
                 job_rows.update_job(connection, job.id, status=status, finished_at=self._clock())
 
     def _write(self, job: Job, name: str, lines: Iterable[dict[str, object]]) -> None:

@@ -40,11 +40,12 @@ class Planner:
     def __init__(
         self, database: Database, blobs: BlobStore, *, chunk_size: int, page: int, buckets: frozenset[str]
     ) -> None:
-        """`page` inputs are planned in a transaction; manifests may name only `buckets`."""
+        """About `page` inputs are planned in a transaction; manifests may name only `buckets`."""
         self._database = database
         self._blobs = blobs
         self._chunk_size = chunk_size
-        self._page = page
+        # Whole chunks, so that the edge of a page does not leave a small one.
+        self._page = max(1, page // chunk_size) * chunk_size
         self._buckets = buckets
 
     def tick(self) -> bool:

@@ -62,6 +62,8 @@ def serve(broker: Broker, task: StylizeTask, *, name: str, concurrency: int) -> 
 
     broker.celery.task(stylize, name=STYLIZE_TASK)
     broker.celery.conf.worker_redirect_stdouts = False
+    # Celery looks at its signals, and lets go of the connection, only between two polls of the queue, of 1 s each.
+    broker.celery.conf.broker_transport_options["polling_interval"] = 0.2
     code: int | None = broker.celery.worker_main(
         [
             "--quiet",

@@ -39,6 +39,11 @@ class Engine:
         self._thread = Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
+    @property
+    def queued(self) -> int:
+        """How many calls wait."""
+        return self._queue.qsize()
+
     def submit(self, call: Callable[[], _T], *, order: tuple[float, ...] = ()) -> Future[_T]:
         """Queue a call; its result or its exception comes out of the future."""
         future: Future[_T] = Future()

@@ -20,10 +20,11 @@ from scheduler.cli.local import ServiceLines, terminable
 from scheduler.cli.progress import job_bar, transfer_bar
 from scheduler.cli.session import Session, session_of
 from scheduler.cli.transfer import find_photos, upload_photos
-from scheduler.client import Client, Job, JobRequest, Style
+from scheduler.client import Client
 from scheduler.demo import contact_sheet, write_sample_photos
 from scheduler.domain import JobInput
 from scheduler.embedded import Stack
+from scheduler.resources import Job, JobRequest, Style
 
 SHEET_NAME = "contact_sheet.jpg"
 
@@ -51,7 +52,6 @@ def demo(
                     console.print("[red]This copy of nst has no styles.[/]")
                     return ExitCode.FAILED
                 job, pictures = _stylize(session, client, photos, styles, output)
-                console.print("[bold]Stopping[/] every process")
             _make_sheet(output / SHEET_NAME, photos, styles, pictures)
     except KeyboardInterrupt:
         console.print("Stopped; nothing is left running.")

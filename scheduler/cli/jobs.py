@@ -13,7 +13,8 @@ from scheduler.cli.exits import ExitCode, code_for_job
 from scheduler.cli.progress import job_bar, transfer_bar
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.transfer import download_results
-from scheduler.client import Client, Job
+from scheduler.client import Client
+from scheduler.resources import Job
 
 app = typer.Typer(no_args_is_help=True, help="List, show, watch and cancel jobs; fetch results.")
 

@@ -81,12 +81,11 @@ def _become(package: str) -> None:
 
 def _welcome(console: Console, session: Session, stack: Stack, folder: Path) -> None:
     where = "" if folder == session.home == DEFAULT_HOME else f" --home {folder}"
-    console.print(f"\nThe API is at [bold]{stack.url}[/], the key is in {escape(str(stack.home.folder))}/api_key:")
-    console.print(f"  {stack.api_key}\n", soft_wrap=True)
+    console.print(f"\nAPI  [bold]{stack.url}[/]\nkey  [bold]{stack.api_key}[/]\n", soft_wrap=True)
     for command in (
         f"nst{where} styles list",
         f"nst{where} stylize photo.jpg --style great_wave -o stylized/",
-        f"curl -H 'Authorization: Bearer {stack.api_key}' {stack.url}/v1/jobs",
+        f'curl -H "Authorization: Bearer $(cat {stack.home.folder}/api_key)" {stack.url}/v1/styles',
     ):
         console.print(f"  [cyan]{escape(command)}[/]", soft_wrap=True)
     console.print("\n[dim]Ctrl-C stops it, twice at once.[/]")
@@ -97,8 +96,12 @@ class ServiceLines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._stopping = False
 
     def __call__(self, event: StackEvent) -> None:
         if event.state in _MARKS:
             detail = f"[dim]{escape(event.detail)}[/]" if event.detail else ""
             self._console.print(f"  {_MARKS[event.state]} {event.name} {event.state} {detail}", soft_wrap=True)
+        elif event.state is ServiceState.STOPPING and not self._stopping:
+            self._stopping = True
+            self._console.print("[bold]Stopping[/] every process; workers finish what they have in hand")

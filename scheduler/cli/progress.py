@@ -12,21 +12,20 @@ from rich.progress import (
     SpinnerColumn,
     Task,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
 
-from scheduler.client import Job
 from scheduler.domain import Counts
+from scheduler.resources import Job
 
 
 class RateColumn(ProgressColumn):
     """Images a second over the last half minute."""
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} img/s" if speed else "  – img/s", style="cyan")
+        speed = None if task.finished else task.speed
+        return Text(f"{speed:.1f} img/s" if speed else "", style="cyan")
 
 
 def finished(counts: Counts) -> int:
@@ -87,13 +86,11 @@ class _Lines:
 def _bar(console: Console) -> Progress:
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description:<11}"),
+        TextColumn("{task.description:<12}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         RateColumn(),
-        TimeElapsedColumn(),
-        TextColumn("[dim]left[/]"),
-        TimeRemainingColumn(compact=True),
+        TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[note]}"),
         console=console,
         expand=True,

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from scheduler.cli.progress import finished
-from scheduler.client import Item, Job, Style
 from scheduler.domain import JobStatus
+from scheduler.resources import Item, Job, Style
 
 _COLOURS = {
     JobStatus.SUCCEEDED: "green",
@@ -28,9 +28,12 @@ def jobs_table(jobs: Sequence[Job], *, now: datetime | None = None) -> Renderabl
     """Return jobs as a table, one line each."""
     if not jobs:
         return Text("There are no jobs yet.", style="dim")
-    table = _table("job", "status", "styles")
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table.add_column("job", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("styles")
     for heading in ("images", "failed", "created", "took"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for job in jobs:
         counts = job.counts
         table.add_row(
@@ -83,11 +86,12 @@ def failures_list(job: Job, failures: Iterable[Item]) -> RenderableType:
     lines: list[RenderableType] = []
     for item in shown:
         reason = f"{item.error.message} ({item.error.code})" if item.error else "no reason is known"
-        lines.append(Text.assemble(("✗ ", "red"), item.input, (f"  {item.style}: ", "dim"), reason))
+        name = item.input.removeprefix(job.input.prefix or "")
+        lines.append(Text.assemble(("✗ ", "red"), name, (f"  {item.style}: ", "dim"), reason))
     if job.counts.failed > len(shown) > 0:
         rest = job.counts.failed - len(shown)
         lines.append(Text(f"  and {rest:,} more: nst jobs results {job.id} --errors", style="dim"))
-    return Group("", *lines) if lines else Group()
+    return Group(*lines)
 
 
 def job_summary(job: Job, place: str) -> Text:
@@ -110,7 +114,7 @@ def job_summary(job: Job, place: str) -> Text:
 
 def styles_table(styles: Sequence[Style]) -> RenderableType:
     """Return styles as a table, one line each."""
-    table = _table("style", "painting", "artist", "year", "version")
+    table = Table("style", "painting", "artist", "year", "version", box=box.SIMPLE_HEAD, pad_edge=False)
     for style in styles:
         card = style.card
         table.add_row(
@@ -181,10 +185,6 @@ def _options(job: Job) -> str:
     if job.output.max_px:
         parts.append(f"at most {job.output.max_px} px")
     return ", ".join(parts)
-
-
-def _table(*headings: str) -> Table:
-    return Table(*headings, box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
 
 
 def _time(moment: str) -> datetime:

@@ -25,7 +25,7 @@ class Session:
     api_key: str | None = None
     home: Path = DEFAULT_HOME
     #: Tables for people, and JSON for programs.
-    out: Console = field(default_factory=lambda: Console(highlight=False))
+    out: Console = field(default_factory=lambda: Console(highlight=False, width=None if sys.stdout.isatty() else 160))
     #: Progress, notes and errors.
     err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
 

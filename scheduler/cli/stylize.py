@@ -12,8 +12,9 @@ from scheduler.cli.jobs import AsJson, download, follow, report
 from scheduler.cli.progress import transfer_bar
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.transfer import find_photos, upload_photos
-from scheduler.client import Client, Job, JobRequest, Output
+from scheduler.client import Client
 from scheduler.domain import IMAGE_SUFFIXES, JobInput
+from scheduler.resources import Job, JobRequest, Output
 
 _S3 = "s3://"
 
@@ -32,7 +33,7 @@ def stylize(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Photos, folders of photos, s3:// objects, or one s3:// prefix.",
             show_default=False,
         ),

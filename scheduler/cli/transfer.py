@@ -10,8 +10,9 @@ from typing import TypeVar
 from nst_core.errors import ProtocolError
 from nst_core.protocol import ItemStatus
 from scheduler.cli.exits import UsageError
-from scheduler.client import Client, Item, Job, Upload
+from scheduler.client import Client
 from scheduler.domain import IMAGE_SUFFIXES, output_suffix
+from scheduler.resources import Item, Job, Upload
 
 _THREADS = 8
 _In = TypeVar("_In")

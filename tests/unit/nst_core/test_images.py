@@ -1,18 +1,15 @@
 """Decoding of every kind of file, hostile ones included, and encoding."""
 
 import struct
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image
 
 from nst_core.errors import (
     ConfigError,
@@ -23,62 +20,25 @@ from nst_core.errors import (
     ImageTooSmallError,
 )
 from nst_core.images import Picture, content_type, decode, encode, fitted_size
-
-Pixels = npt.NDArray[np.uint8]
-
-
-def smooth(width: int = 48, height: int = 32) -> Pixels:
-    """A picture that survives lossy formats: gradients, and another colour in each corner."""
-    y, x = np.mgrid[0:height, 0:width]
-    red, green = x * 255 // max(1, width - 1), y * 255 // max(1, height - 1)
-    return np.stack([red, green, 255 - red], axis=2).astype(np.uint8)
-
-
-def noise(width: int, height: int) -> Pixels:
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
-    out = BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
-
-
-def difference(a: Pixels, b: Pixels) -> float:
-    assert a.shape == b.shape
-    return float(np.abs(a.astype(int) - b.astype(int)).mean())
-
-
-def png_chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-
-def png(width: int, height: int, *, depth: int, colour: int, rows: bytes, extra: bytes = b"") -> bytes:
-    """A PNG file from first principles; Pillow writes neither 16-bit colour nor 16-bit transparency."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    stride = len(rows) // height
-    raw = b"".join(b"\0" + rows[i * stride : (i + 1) * stride] for i in range(height))
-    body = png_chunk(b"IHDR", header) + extra + png_chunk(b"IDAT", zlib.compress(raw)) + png_chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
-
-
-LOSSLESS = {
-    "png": lambda image: saved(image, "PNG"),
-    "bmp": lambda image: saved(image, "BMP"),
-    "tiff": lambda image: saved(image, "TIFF"),
-    "tiff-lzw": lambda image: saved(image, "TIFF", compression="tiff_lzw"),
-    "webp-lossless": lambda image: saved(image, "WEBP", lossless=True),
-}
-LOSSY = {
-    "jpeg": lambda image: saved(image, "JPEG", quality=95, subsampling=0),
-    "jpeg-progressive": lambda image: saved(image, "JPEG", quality=95, progressive=True),
-    "webp": lambda image: saved(image, "WEBP", quality=95),
-    "gif": lambda image: saved(image, "GIF"),
-}
-#: Options with which a format changes colours least.
-BEST: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}}
-Writer = Callable[[Image.Image], bytes]
-WRITERS: dict[str, Writer] = {**LOSSLESS, **LOSSY}
+from tests.unit.nst_core.picture_files import (
+    BEST,
+    CLAIMING,
+    LOSSLESS,
+    LOSSY,
+    WRITERS,
+    Pixels,
+    claiming,
+    difference,
+    lab_profile,
+    noise,
+    png,
+    png_chunk,
+    saved,
+    smooth,
+    srgb_profile,
+    swapped_profile,
+    tiff_grey16,
+)
 
 
 @pytest.mark.parametrize("kind", LOSSLESS)
@@ -150,20 +110,6 @@ def test_orientation_turns_the_opacity_too() -> None:
     np.testing.assert_array_equal(picture.alpha, np.rot90(alpha, -1))
 
 
-def srgb_profile() -> bytes:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def swapped_profile() -> bytes:
-    """An sRGB profile whose red and blue primaries are exchanged, so that its red is blue."""
-    data = bytearray(srgb_profile())
-    count = struct.unpack_from(">I", data, 128)[0]
-    entry = {bytes(data[132 + 12 * i : 136 + 12 * i]): 132 + 12 * i for i in range(count)}
-    red, blue = entry[b"rXYZ"], entry[b"bXYZ"]
-    data[red + 4 : red + 12], data[blue + 4 : blue + 12] = data[blue + 4 : blue + 12], data[red + 4 : red + 12]
-    return bytes(data)
-
-
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG"])
 def test_a_colour_profile_is_converted_to_srgb(kind: str) -> None:
     data = saved(Image.fromarray(smooth()), kind, icc_profile=swapped_profile(), **BEST.get(kind, {}))
@@ -181,10 +127,6 @@ def test_a_profile_leaves_the_opacity_alone() -> None:
     picture = decode(saved(image, "PNG", icc_profile=swapped_profile()))
     assert picture.alpha is not None
     np.testing.assert_array_equal(picture.alpha, np.array(image.getchannel("A")))
-
-
-def lab_profile() -> bytes:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
 
 
 @pytest.mark.parametrize("profile", [b"no profile", srgb_profile()[:200], lab_profile()])
@@ -224,15 +166,6 @@ def test_16_bit_grey_is_scaled_not_clipped(kind: str) -> None:
     rgb = decode(saved(Image.fromarray(samples), kind)).rgb
     np.testing.assert_array_equal(rgb[:, :, 0], np.round(samples / 257).astype(np.uint8))
     np.testing.assert_array_equal(rgb[:, :, 0], rgb[:, :, 2])
-
-
-def tiff_grey16(width: int, height: int, strip: bytes, *, bits: int = 16, photometric: int = 1) -> bytes:
-    """A little-endian, uncompressed TIFF of one strip, from first principles."""
-    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height}
-    tags[279] = len(strip)
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
-    ifd = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
-    return b"II*\0" + struct.pack("<I", 8 + len(strip)) + strip + ifd
 
 
 def test_16_bit_grey_where_0_is_white_is_inverted() -> None:
@@ -366,31 +299,6 @@ def test_a_truncated_file_is_named_truncated(kind: str, share: float) -> None:
     data = WRITERS[kind](Image.fromarray(noise(64, 64)))
     with pytest.raises(ImageDecodeError, match="truncated"):
         decode(data[: int(len(data) * share)])
-
-
-def claiming(kind: str, width: int, height: int) -> bytes:
-    """Return a small file whose header claims a size."""
-    if kind == "png":
-        return png(width, height, depth=8, colour=2, rows=b"")
-    if kind == "tiff":
-        return tiff_grey16(width, height, b"")
-    if kind == "webp":
-        body = (
-            b"VP8X" + struct.pack("<II", 10, 0) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-        )
-        return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
-    data = bytearray(WRITERS[kind](Image.fromarray(smooth())))
-    if kind == "jpeg":
-        at = data.index(b"\xff\xc0") + 5
-        data[at : at + 4] = struct.pack(">HH", height, width)
-    elif kind == "gif":
-        data[6:10] = struct.pack("<HH", width, height)
-    elif kind == "bmp":
-        data[18:26] = struct.pack("<ii", width, height)
-    return bytes(data)
-
-
-CLAIMING = ["png", "tiff", "webp", "jpeg", "gif", "bmp"]
 
 
 @pytest.mark.parametrize("kind", CLAIMING)

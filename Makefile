@@ -1,0 +1,32 @@
+# make demo    stylize sample photos on this machine; needs nothing but Python 3.11 or newer
+# make test    style, types and all tests
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint style clean
+
+demo: $(STAMP)
+	$(BIN)/nst demo
+
+test: lint
+	$(BIN)/pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+style: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Made again when the dependencies change; otherwise every target starts at once.
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .nst demo-output build dist .mypy_cache .pytest_cache .ruff_cache *.egg-info

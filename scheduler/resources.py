@@ -1,0 +1,93 @@
+"""What clients of the API send and get: frozen values like its JSON. Fields that a newer API adds are ignored."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from nst_core.protocol import ItemStatus, StyleRef
+from scheduler.domain import DEFAULT_NAME, Counts, JobInput, JobStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a job or an item failed."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where a job's results go; a `prefix` of None lets the scheduler choose."""
+
+    prefix: str | None = None
+    format: str = "keep"
+    quality: int = 92
+    name: str = DEFAULT_NAME
+    max_px: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRequest:
+    """What `Client.submit` asks for."""
+
+    input: JobInput
+    styles: tuple[str, ...]
+    strength: float = 1.0
+    preserve_color: bool = False
+    output: Output = Output()
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job as the API shows it. Times are RFC 3339."""
+
+    id: str
+    status: JobStatus
+    styles: tuple[StyleRef, ...]
+    input: JobInput
+    output: Output
+    counts: Counts
+    strength: float = 1.0
+    preserve_color: bool = False
+    metadata: dict[str, str] = field(default_factory=dict)
+    created_at: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One image of a job with one style, as the API shows it."""
+
+    #: Position in the job, from 0.
+    id: int
+    input: str
+    style: str
+    status: ItemStatus
+    custom_id: str | None = None
+    output: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    attempt: int | None = None
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """A style that jobs may name. The card says who painted it and when."""
+
+    name: str
+    version: str
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A place in the storage for photos of this client."""
+
+    id: str
+    prefix: str

@@ -1,0 +1,263 @@
+"""Databases of both kinds, and the control loops on real servers with a clock of the test's."""
+
+import itertools
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.broker import Broker
+from nst_core.protocol import (
+    STYLIZE_QUEUE,
+    ChunkFinished,
+    ChunkProgress,
+    ChunkStarted,
+    Event,
+    ItemOutcome,
+    StylizeChunk,
+    StylizeOptions,
+    load_chunk,
+)
+from scheduler.collector import Collector
+from scheduler.dispatch import Dispatcher
+from scheduler.domain import DEFAULT_NAME, Job, JobInput
+from scheduler.finalize import Finalizer
+from scheduler.plan import Planner
+from scheduler.reaper import Reaper
+from scheduler.servers import HOST, free_port
+from scheduler.service import JobRequest, Service
+from scheduler.store import access
+from scheduler.store.access import StyleRow
+from scheduler.store.database import Database
+from tests.conftest import run_server
+
+TENANT = "default"
+LEASE_S, DISPATCH_LEASE_S, LOST_AFTER_S, BACKOFF_S = 30.0, 120.0, 5.0, 2.0
+
+
+def find_postgres() -> Path | None:
+    """Return the folder of PostgreSQL's server programs."""
+    on_path = shutil.which("initdb")
+    folders = [Path(on_path).parent] if on_path else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((folder for folder in folders if (folder / "initdb").exists()), None)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL server; yields the address of its maintenance database."""
+    programs = find_postgres()
+    if programs is None:
+        pytest.skip("PostgreSQL's server programs are not installed")
+    folder = tmp_path_factory.mktemp("postgres")
+    as_user: list[str] = []
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        as_user = ["runuser", "-u", "postgres", "--"]
+        for path in (folder, *folder.parents[:3]):
+            path.chmod(0o755)
+        shutil.chown(folder, "postgres")
+    data, port = folder / "data", free_port()
+    init = [*as_user, str(programs / "initdb"), "-D", str(data), "-U", "nst", "-A", "trust", "--no-sync"]
+    subprocess.run(init, check=True, stdout=subprocess.DEVNULL)
+    options = ["-p", str(port), "-k", "", "-c", "fsync=off", "-c", f"listen_addresses={HOST}"]
+    for _ in run_server([*as_user, str(programs / "postgres"), "-D", str(data), *options], port):
+        yield f"postgresql+psycopg://nst@{HOST}:{port}/postgres"
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/nst.db"
+    server: str = request.getfixturevalue("postgres_server")
+    name = f"test_{next(_numbers)}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return server.rsplit("/", 1)[0] + f"/{name}"
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A migrated database."""
+    database = Database(database_url)
+    database.migrate()
+    yield database
+    database.close()
+
+
+@dataclass
+class FakeClock:
+    """A clock that stands still until it is told otherwise."""
+
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Rig:
+    """All parts of a scheduler, ticked by hand; the test plays the workers on the real Redis."""
+
+    database: Database
+    broker: Broker
+    blobs: BlobStore
+    clock: FakeClock
+    prefix: str
+    chunk_size: int = 4
+    page: int = 10
+    window: int = 4
+    max_attempts: int = 3
+    service: Service = field(init=False)
+
+    def __post_init__(self) -> None:
+        buckets = frozenset({self.blobs.bucket})
+        self.service = Service(self.database, self.blobs, clock=self.clock, buckets=buckets)
+        self.planner = Planner(
+            self.database, self.blobs, chunk_size=self.chunk_size, page=self.page, buckets=buckets
+        )
+        self.dispatcher = Dispatcher(
+            self.database, self.broker, clock=self.clock, window=self.window, dispatch_lease_s=DISPATCH_LEASE_S
+        )
+        self.collector = Collector(
+            self.database,
+            self.broker,
+            clock=self.clock,
+            lease_s=LEASE_S,
+            max_attempts=self.max_attempts,
+            backoff_s=BACKOFF_S,
+        )
+        self.reaper = Reaper(
+            self.database,
+            self.broker,
+            clock=self.clock,
+            lost_after_s=LOST_AFTER_S,
+            max_attempts=self.max_attempts,
+        )
+        self.finalizer = Finalizer(self.database, self.blobs, clock=self.clock)
+        for name in ("wave", "udnie"):
+            row = StyleRow(name=name, version=name * 4, weights=f"s3://nst/styles/{name}", card={"title": name})
+            with self.database.write() as connection:
+                access.put_style(connection, row, now=self.clock())
+
+    def request(self, input: JobInput | int, **changes: object) -> JobRequest:
+        """Return a request; a number stands for so many inline photos."""
+        if isinstance(input, int):
+            input = JobInput(uris=tuple(f"s3://nst/{self.prefix}/in/{i:04d}.jpg" for i in range(input)))
+        values: dict[str, object] = {
+            "input": input,
+            "styles": ("wave",),
+            "options": StylizeOptions(),
+            "output_prefix": None,
+            "output_format": "keep",
+            "output_name": DEFAULT_NAME,
+            "metadata": {},
+        }
+        return JobRequest(**(values | changes))  # type: ignore[arg-type]
+
+    def submit(self, input: JobInput | int, **changes: object) -> str:
+        """Submit a job and return its id. Jobs are told apart by the time, so it goes on a little."""
+        self.clock.advance(0.01)
+        return self.service.submit(TENANT, self.request(input, **changes))[0].id
+
+    def plan(self) -> None:
+        """Plan all there is to plan."""
+        while self.planner.tick():
+            pass
+
+    def job(self, job_id: str) -> Job:
+        """Return a job, and check that its counts fit its items."""
+        job = self.service.job(TENANT, job_id)
+        counts = job.counts
+        parts = (counts.pending, counts.running, counts.succeeded, counts.failed, counts.cancelled)
+        assert sum(parts) == counts.total
+        items = self.service.items(TENANT, job_id, limit=100_000, after=-1)
+        for status in ("pending", "running", "succeeded", "failed", "cancelled"):
+            assert getattr(counts, status) == sum(item.status == status for item in items), status
+        return job
+
+    def take(self) -> StylizeChunk | None:
+        """Take a message from the queue, as a worker does."""
+        with self.broker.celery.connection() as connection:
+            queue = connection.SimpleQueue(STYLIZE_QUEUE)
+            try:
+                message = queue.get(block=False)
+            except queue.Empty:
+                return None
+            finally:
+                queue.close()
+            message.ack()
+            return load_chunk(message.payload[0][0])
+
+    def take_all(self) -> list[StylizeChunk]:
+        """Take all messages from the queue."""
+        return list(iter(self.take, None))
+
+    def report(self, *events: Event) -> None:
+        """Publish events and let the collector read them."""
+        for event in events:
+            self.broker.publish(event)
+        while self.collector.tick(block_ms=1):
+            pass
+
+    def run_to_end(self, *, ticks: int = 1000) -> None:
+        """Let well-behaved workers do all there is to do."""
+        for _ in range(ticks):
+            self.plan()
+            self.dispatcher.tick()
+            chunks = self.take_all()
+            for chunk in chunks:
+                self.report(started(chunk), finished(chunk))
+            if not chunks and not self.reaper.tick():
+                break
+        self.finalizer.tick()
+
+
+def started(chunk: StylizeChunk, worker: str = "w1") -> ChunkStarted:
+    """Return the event of a worker that begins a chunk."""
+    return ChunkStarted(chunk_id=chunk.chunk_id, attempt=chunk.attempt, worker=worker)
+
+
+def outcome(index: int) -> ItemOutcome:
+    """Return the outcome of a stylized photo; deterministic, as real ones are."""
+    return ItemOutcome(index=index, ms=5, sha256=f"{index:064x}", bytes=1000 + index, width=64, height=48)
+
+
+def finished(chunk: StylizeChunk, make: Callable[[int], ItemOutcome | None] = outcome) -> ChunkFinished:
+    """Return the event of a worker that is through with a chunk."""
+    outcomes = (make(item.index) for item in chunk.items)
+    return ChunkFinished(
+        chunk_id=chunk.chunk_id, attempt=chunk.attempt, outcomes=tuple(o for o in outcomes if o is not None)
+    )
+
+
+def progress(chunk: StylizeChunk, *indexes: int) -> ChunkProgress:
+    """Return the event of a worker that has done some photos."""
+    return ChunkProgress(
+        chunk_id=chunk.chunk_id, attempt=chunk.attempt, outcomes=tuple(outcome(index) for index in indexes)
+    )
+
+
+def read_lines(rig: Rig, job: Job, name: str) -> list[bytes]:
+    """Return the lines of a job's report."""
+    return list(rig.blobs.lines(BlobUri.parse(job.spec.output.prefix + name)))
+
+
+@pytest.fixture
+def rig(database: Database, broker: Broker, blobs: BlobStore) -> Rig:
+    """A scheduler on a fresh database and an empty Redis, with a prefix of its own in storage."""
+    return Rig(database, broker, blobs, FakeClock(), f"rig{next(_numbers)}")

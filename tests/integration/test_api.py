@@ -1,0 +1,242 @@
+"""The HTTP API over a real service: keys, tenants, errors, pages."""
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from nst_core.blobs import BlobUri
+from nst_core.broker import Broker
+from nst_core.settings import BrokerSettings
+from scheduler.api.app import make_api
+from scheduler.servers import HOST, free_port
+from scheduler.service import new_api_key
+from scheduler.store.database import Database
+from tests.integration.conftest import Rig, finished, started
+
+MAX_UPLOAD_BYTES = 1000
+
+
+def client_of(rig: Rig, broker: Broker, key: str | None) -> TestClient:
+    api = make_api(
+        rig.service, database=rig.database, broker=broker, blobs=rig.blobs, max_upload_bytes=MAX_UPLOAD_BYTES
+    )
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    return TestClient(api, headers=headers, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def client(rig: Rig) -> Iterator[TestClient]:
+    key = new_api_key()
+    rig.service.add_key(key, tenant="default")
+    with client_of(rig, rig.broker, key) as client:
+        yield client
+
+
+@pytest.fixture
+def stranger(rig: Rig) -> Iterator[TestClient]:
+    key = new_api_key()
+    rig.service.add_key(key, tenant="stranger")
+    with client_of(rig, rig.broker, key) as client:
+        yield client
+
+
+def body(rig: Rig, count: int = 1, **changes: object) -> dict[str, object]:
+    uris = [f"s3://nst/{rig.prefix}/{number}.jpg" for number in range(count)]
+    return {"input": {"uris": uris}, "styles": ["wave"]} | changes
+
+
+def finish(rig: Rig) -> None:
+    """Let a worker that writes real objects do all there is to do."""
+    rig.plan()
+    while rig.dispatcher.tick():
+        for chunk in rig.take_all():
+            for item in chunk.items:
+                rig.blobs.put(BlobUri.parse(item.output), b"x" * (1000 + item.index))
+            rig.report(started(chunk), finished(chunk))
+    rig.finalizer.tick()
+
+
+def test_submitted_job_is_accepted_with_its_location(client: TestClient, rig: Rig) -> None:
+    answer = client.post("/v1/jobs", json=body(rig, metadata={"album": "spring"}))
+    assert answer.status_code == 202
+    job = answer.json()
+    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
+    assert (job["status"], job["metadata"], job["started_at"]) == ("queued", {"album": "spring"}, None)
+    assert client.get(answer.headers["Location"]).json() == job
+
+
+def test_finished_job_gives_items_images_and_reports(client: TestClient, rig: Rig) -> None:
+    job_id = client.post("/v1/jobs", json=body(rig, 3)).json()["id"]
+    assert client.get(f"/v1/jobs/{job_id}/results").status_code == 404
+    finish(rig)
+    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert job["status"] == "succeeded"
+    assert job["counts"] == {
+        "total": 3,
+        "pending": 0,
+        "running": 0,
+        "succeeded": 3,
+        "failed": 0,
+        "cancelled": 0,
+    }
+    image = client.get(f"/v1/jobs/{job_id}/items/2/output")
+    assert (image.content, image.headers["content-type"]) == (b"x" * 1002, "image/jpeg")
+    assert len(client.get(f"/v1/jobs/{job_id}/results").text.splitlines()) == 3
+    assert client.get(f"/v1/jobs/{job_id}/errors").text == ""
+
+
+def test_items_come_in_pages(client: TestClient, rig: Rig) -> None:
+    job_id = client.post("/v1/jobs", json=body(rig, 7)).json()["id"]
+    rig.plan()
+    seen: list[int] = []
+    after = -1
+    while True:
+        page = client.get(f"/v1/jobs/{job_id}/items", params={"limit": 3, "after_id": after}).json()
+        seen += [item["id"] for item in page["data"]]
+        assert (page["first_id"], page["last_id"]) == (page["data"][0]["id"], page["data"][-1]["id"])
+        if not page["has_more"]:
+            break
+        after = page["last_id"]
+    assert seen == list(range(7))
+
+
+def test_jobs_come_newest_first_in_pages(client: TestClient, rig: Rig) -> None:
+    ids = []
+    for _ in range(5):
+        rig.clock.advance(1)
+        ids.append(client.post("/v1/jobs", json=body(rig)).json()["id"])
+    first = client.get("/v1/jobs", params={"limit": 2}).json()
+    rest = client.get("/v1/jobs", params={"limit": 10, "after_id": first["last_id"]}).json()
+    assert [job["id"] for job in first["data"] + rest["data"]] == ids[::-1]
+    assert (first["has_more"], rest["has_more"]) == (True, False)
+
+
+def test_cancel_is_idempotent(client: TestClient, rig: Rig) -> None:
+    job_id = client.post("/v1/jobs", json=body(rig)).json()["id"]
+    for _ in range(2):
+        answer = client.post(f"/v1/jobs/{job_id}/cancel")
+        assert answer.status_code == 202
+        assert answer.json()["status"] in ("cancelling", "finalizing")
+    finish(rig)
+    assert client.get(f"/v1/jobs/{job_id}").json()["status"] == "cancelled"
+
+
+def test_same_idempotency_key_replays_the_job(client: TestClient, rig: Rig) -> None:
+    first, again = (client.post("/v1/jobs", json=body(rig), headers={"Idempotency-Key": "k"}) for _ in range(2))
+    assert first.json()["id"] == again.json()["id"]
+    assert again.headers["Idempotent-Replayed"] == "true"
+    other = client.post("/v1/jobs", json=body(rig, 2), headers={"Idempotency-Key": "k"})
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"styles": []}, "/styles"),
+        ({"styles": ["none"]}, "/styles/0"),
+        ({"strength": 1.5}, "/strength"),
+        ({"unknown": 1}, "/unknown"),
+        ({"input": {}}, "/input"),
+        ({"input": {"uris": []}}, "/input/uris"),
+        ({"input": {"uris": ["s3://nst/a.jpg"] * 1001}}, "/input/uris"),
+        ({"input": {"uris": ["/etc/passwd"]}}, "/input/uris/0"),
+        ({"output": {"format": "bmp"}}, "/output/format"),
+        ({"output": {"name": "{x}.{ext}"}}, "/output/name"),
+        ({"output": {"max_px": 4}}, "/output/max_px"),
+        ({"metadata": {"k": "v" * 513}}, "/metadata/k"),
+    ],
+)
+def test_wrong_field_is_one_problem_with_its_place(
+    client: TestClient, rig: Rig, changes: dict[str, object], pointer: str
+) -> None:
+    answer = client.post("/v1/jobs", json=body(rig, **changes))
+    problem = answer.json()
+    assert answer.status_code == problem["status"] == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["code"] == "request_invalid"
+    assert pointer in [error["pointer"] for error in problem["errors"]]
+    assert client.get("/v1/jobs").json()["data"] == []
+
+
+@pytest.mark.parametrize("key", [None, "wrong", new_api_key()])
+def test_every_route_but_health_needs_a_valid_key(rig: Rig, key: str | None) -> None:
+    with client_of(rig, rig.broker, key) as client:
+        paths = client.get("/openapi.json").json()["paths"]
+        routes = [(method, path) for path, methods in paths.items() for method in methods if path.startswith("/v1")]
+        assert len(routes) >= 11
+        for method, path in routes:
+            answer = client.request(method, path.format(job_id="j", item_id=0, name="n", upload_id="u", path="p"))
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), (method, path)
+
+
+def test_another_tenants_job_is_not_found_on_any_route(client: TestClient, stranger: TestClient, rig: Rig) -> None:
+    job_id = client.post("/v1/jobs", json=body(rig)).json()["id"]
+    finish(rig)
+    paths = client.get("/openapi.json").json()["paths"]
+    routes = [(method, path) for path, methods in paths.items() for method in methods if "{job_id}" in path]
+    assert len(routes) == 6
+    for method, path in routes:
+        answer = stranger.request(method, path.format(job_id=job_id, item_id=0))
+        assert answer.status_code == 404, (method, path)
+    assert stranger.get("/v1/jobs").json()["data"] == []
+
+
+def test_upload_is_stored_below_the_tenants_own_prefix(client: TestClient, stranger: TestClient, rig: Rig) -> None:
+    upload = client.post("/v1/uploads").json()
+    answer = client.put(f"/v1/uploads/{upload['id']}/sub/a%20b.jpg", content=b"bytes")
+    assert answer.status_code == 201
+    assert answer.json()["uri"] == upload["prefix"] + "sub/a b.jpg"
+    assert rig.blobs.get(BlobUri.parse(answer.json()["uri"])) == b"bytes"
+    theirs = stranger.put(f"/v1/uploads/{upload['id']}/sub/a.jpg", content=b"other").json()["uri"]
+    assert theirs.startswith("s3://nst/tenants/stranger/")
+
+
+@pytest.mark.parametrize("path", ["%2e%2e/x.jpg", "a//b.jpg", "a%5Cb.jpg", "a%00b.jpg", "x" * 1025])
+def test_upload_to_an_unsafe_path_is_refused(client: TestClient, path: str) -> None:
+    upload = client.post("/v1/uploads").json()
+    answer = client.put(f"/v1/uploads/{upload['id']}/{path}", content=b"x")
+    assert answer.status_code == 422
+
+
+def test_upload_over_the_limit_is_refused(client: TestClient) -> None:
+    upload = client.post("/v1/uploads").json()
+    answer = client.put(f"/v1/uploads/{upload['id']}/a.jpg", content=b"x" * (MAX_UPLOAD_BYTES + 1))
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+def test_styles_are_listed_with_their_cards(client: TestClient) -> None:
+    data = client.get("/v1/styles").json()["data"]
+    assert [(style["name"], style["card"]["title"]) for style in data] == [("udnie", "udnie"), ("wave", "wave")]
+    assert client.get("/v1/styles/wave").json() == data[1]
+    assert client.get("/v1/styles/none").json()["code"] == "not_found"
+
+
+def test_api_takes_jobs_while_redis_is_down(rig: Rig) -> None:
+    key = new_api_key()
+    rig.service.add_key(key, tenant="default")
+    down = Broker(BrokerSettings.model_validate({"redis_url": f"redis://{HOST}:{free_port()}/0"}))
+    with client_of(rig, down, key) as client:
+        assert client.get("/livez").status_code == 200
+        ready = client.get("/readyz")
+        assert ready.status_code == 503
+        assert ready.json()["checks"]["database"] == "ok"
+        assert ready.json()["checks"]["broker"] != "ok"
+        assert client.post("/v1/jobs", json=body(rig)).status_code == 202
+    down.close()
+
+
+def test_database_that_is_down_is_a_503_with_a_time_to_retry(rig: Rig, blobs: object) -> None:
+    gone = Database(f"postgresql://nst@{HOST}:{free_port()}/nst")
+    service = rig.service
+    service._database = gone
+    with client_of(rig, rig.broker, new_api_key()) as client:
+        answer = client.get("/v1/jobs")
+        assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+        assert answer.headers["Retry-After"]
+    gone.close()
+
+
+def test_unknown_path_is_a_problem_too(client: TestClient) -> None:
+    answer = client.get("/v2/jobs")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

@@ -1,0 +1,150 @@
+"""Planning from prefixes and manifests, with everything that a client may get wrong in them."""
+
+import json
+
+import pytest
+
+from nst_core.blobs import BlobUri
+from nst_core.protocol import ItemStatus
+from scheduler.domain import JobInput, JobStatus
+from scheduler.errors import RequestInvalidError
+from scheduler.store.items import Item
+from tests.integration.conftest import TENANT, Rig
+
+
+def put(rig: Rig, *names: str) -> str:
+    """Store empty objects and return their common prefix."""
+    for name in names:
+        rig.blobs.put(BlobUri("nst", f"{rig.prefix}/{name}"), b"")
+    return f"s3://nst/{rig.prefix}/"
+
+
+def manifest(rig: Rig, *lines: object) -> JobInput:
+    """Store a manifest; lines that are no text are written as JSON."""
+    text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    uri = BlobUri("nst", f"{rig.prefix}/manifest.jsonl")
+    rig.blobs.put(uri, text.encode())
+    return JobInput(manifest=str(uri))
+
+
+def items(rig: Rig, job_id: str) -> list[Item]:
+    rig.plan()
+    rig.job(job_id)
+    return rig.service.items(TENANT, job_id, limit=10_000, after=-1)
+
+
+def test_prefix_takes_photos_of_all_sub_folders_and_keeps_the_folders(rig: Rig) -> None:
+    prefix = put(rig, "in/b.jpg", "in/a.PNG", "in/notes.txt", "in/x/y/c.tiff", "other/d.jpg")
+    found = items(rig, rig.submit(JobInput(prefix=prefix + "in/"), output_prefix=prefix + "out"))
+    assert [(item.input, item.output) for item in found] == [
+        (f"{prefix}in/a.PNG", f"{prefix}out/a__wave.png"),
+        (f"{prefix}in/b.jpg", f"{prefix}out/b__wave.jpg"),
+        (f"{prefix}in/x/y/c.tiff", f"{prefix}out/x/y/c__wave.png"),
+    ]
+
+
+def test_prefix_of_many_pages_is_planned_once_each(rig: Rig) -> None:
+    prefix = put(rig, *(f"in/{number:03d}.jpg" for number in range(35)))
+    found = items(rig, rig.submit(JobInput(prefix=prefix + "in/"), styles=("udnie", "wave")))
+    assert [item.index for item in found] == list(range(70))
+    assert len({(item.input, item.style) for item in found}) == 70
+
+
+def test_results_of_a_job_are_not_its_input(rig: Rig) -> None:
+    prefix = put(rig, "a.jpg", "out/earlier.jpg")
+    found = items(rig, rig.submit(JobInput(prefix=prefix), output_prefix=prefix + "out/"))
+    assert [item.input for item in found] == [prefix + "a.jpg"]
+
+
+def test_prefix_without_photos_fails_the_job(rig: Rig) -> None:
+    job_id = rig.submit(JobInput(prefix=f"s3://nst/{rig.prefix}/nothing/"))
+    rig.plan()
+    rig.finalizer.tick()
+    job = rig.job(job_id)
+    assert (job.status, job.error_code) == (JobStatus.FAILED, "no_inputs")
+
+
+def test_manifest_gives_custom_ids_and_bad_lines_fail_alone(rig: Rig) -> None:
+    good = f"s3://nst/{rig.prefix}/a.jpg"
+    source = manifest(
+        rig,
+        {"input": good, "custom_id": "first"},
+        "{broken",
+        "",
+        {"custom_id": "no input"},
+        {"input": "s3://elsewhere/a.jpg"},
+        {"input": 5},
+        [1],
+        {"input": f"s3://nst/{rig.prefix}/b.jpg", "custom_id": 7},
+        {"input": f"s3://nst/{rig.prefix}/c.png"},
+    )
+    found = items(rig, rig.submit(source))
+    assert [(item.custom_id, item.status) for item in found][:2] == [
+        ("first", ItemStatus.PENDING),
+        (None, ItemStatus.FAILED),
+    ]
+    assert [item.status for item in found] == ["pending"] + ["failed"] * 6 + ["pending"]
+    assert {item.error_code for item in found if item.status is ItemStatus.FAILED} == {"input_invalid"}
+    assert "Line 2 of the manifest" in str(found[1].error_message)
+
+
+def test_missing_manifest_fails_the_job_with_its_code(rig: Rig) -> None:
+    job_id = rig.submit(JobInput(manifest=f"s3://nst/{rig.prefix}/none.jsonl"))
+    rig.plan()
+    rig.finalizer.tick()
+    job = rig.job(job_id)
+    assert (job.status, job.error_code) == (JobStatus.FAILED, "blob_not_found")
+
+
+def test_second_item_of_one_output_name_fails_also_on_a_later_page(rig: Rig) -> None:
+    lines = [{"input": f"s3://nst/{rig.prefix}/{number}/same.jpg"} for number in (0, 1)]
+    lines += [{"input": f"s3://nst/{rig.prefix}/{number}.jpg"} for number in range(20)]
+    lines += [{"input": f"s3://nst/{rig.prefix}/2/same.jpg"}]
+    found = items(rig, rig.submit(manifest(rig, *lines)))
+    assert [item.index for item in found if item.error_code == "output_name_taken"] == [1, 22]
+
+
+def test_index_in_the_template_tells_equal_names_apart(rig: Rig) -> None:
+    uris = tuple(f"s3://nst/{rig.prefix}/{number}/same.jpg" for number in range(3))
+    name = "{index}/{stem}-{style}.{ext}"
+    found = items(rig, rig.submit(JobInput(uris=uris), output_name=name, output_format="webp"))
+    assert [item.output.rpartition("jobs/")[2].partition("/")[2] for item in found] == [
+        f"00000{number}/same-wave.webp" for number in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"input": JobInput(uris=("s3://elsewhere/a.jpg",))}, "/input/uris/0"),
+        ({"input": JobInput(uris=("s3://nst/tenants/other/uploads/u/a.jpg",))}, "/input/uris/0"),
+        ({"input": JobInput(uris=("s3://nst/x/a.jpg", "s3://nst/y/a.jpg"))}, "/input/uris/1"),
+        ({"input": JobInput(prefix="s3://elsewhere/")}, "/input/prefix"),
+        ({"input": JobInput(manifest="s3://elsewhere/m.jsonl")}, "/input/manifest"),
+        ({"styles": ("wave", "none")}, "/styles/1"),
+        ({"styles": ("wave", "wave")}, "/styles"),
+        ({"output_prefix": "s3://nst/tenants/other/"}, "/output/prefix"),
+        ({"output_prefix": "s3://nst/styles/"}, "/output/prefix"),
+        ({"output_prefix": "s3://nst/a/../b/"}, "/output/prefix"),
+        ({"output_name": "{stem.__class__}.{ext}"}, "/output/name"),
+        ({"output_name": "{secret}.{ext}"}, "/output/name"),
+        ({"output_name": "../{stem}.{ext}"}, "/output/name"),
+        ({"output_name": "/{stem}.{ext}"}, "/output/name"),
+        ({"output_name": "{stem}"}, "/output/name"),
+    ],
+)
+def test_request_that_cannot_be_done_is_refused_at_its_place(
+    rig: Rig, changes: dict[str, object], pointer: str
+) -> None:
+    with pytest.raises(RequestInvalidError) as caught:
+        rig.service.submit(TENANT, rig.request(**({"input": 1} | changes)))  # type: ignore[arg-type]
+    assert caught.value.pointer == pointer
+
+
+def test_page_that_two_schedulers_plan_is_planned_once(rig: Rig) -> None:
+    job_id = rig.submit(30)
+    job = rig.job(job_id)
+    entries = rig.planner._read_page(job)
+    for _ in range(3):
+        rig.planner._write_page(job, entries)
+    assert len(items(rig, job_id)) == 30

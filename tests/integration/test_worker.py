@@ -1,0 +1,132 @@
+"""Tests of the worker process as a whole: `python -m worker` on real servers."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from nst_core.blobs import BlobStore
+from nst_core.broker import KEY_PREFIX, Broker, make_redis
+from nst_core.protocol import ChunkFinished, ChunkProgress, ChunkStarted
+from nst_core.settings import BrokerSettings, StorageSettings
+from scheduler.servers import HOST, free_port, redis_command
+from tests.conftest import run_server
+from tests.unit.worker.kit import Style, events, make_chunk, outputs, photo, store_style, wait_until
+
+#: Seconds in which a worker has loaded torch and taken a chunk, also on a busy machine.
+START_S = 90.0
+
+
+@pytest.fixture
+def style(blobs: BlobStore, tmp_path: Path) -> Style:
+    return store_style(blobs, tmp_path)
+
+
+@contextmanager
+def running(broker: BrokerSettings, storage: StorageSettings, **extra: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a worker process; end it where the test has not."""
+    variables = {
+        "NST_REDIS_URL": broker.redis_url.get_secret_value(),
+        "NST_S3_ENDPOINT": storage.s3_endpoint or "",
+        "NST_S3_ACCESS_KEY": storage.s3_access_key.get_secret_value() if storage.s3_access_key else "",
+        "NST_S3_SECRET_KEY": storage.s3_secret_key.get_secret_value() if storage.s3_secret_key else "",
+        "NST_DEVICE": "cpu",
+        **extra,
+    }
+    process = subprocess.Popen([sys.executable, "-m", "worker"], env={**os.environ, **variables})
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(20)
+
+
+def finished(broker: Broker) -> list[ChunkFinished]:
+    return [event for event in events(broker) if isinstance(event, ChunkFinished)]
+
+
+def test_a_process_works_at_chunks_until_sigterm(
+    redis_server: BrokerSettings, s3_server: StorageSettings, broker: Broker, blobs: BlobStore, style: Style
+) -> None:
+    chunks = [
+        make_chunk(blobs, [photo(seed) for seed in range(4)], style=style, chunk_id=chunk_id) for chunk_id in range(3)
+    ]
+    for chunk in chunks:
+        broker.send_chunk(chunk)
+    with running(redis_server, s3_server) as process:
+        wait_until(lambda: len(finished(broker)) == 3, seconds=START_S)
+        started = [event for event in events(broker) if isinstance(event, ChunkStarted)]
+        assert sorted(event.chunk_id for event in started) == [0, 1, 2]
+        assert len({event.worker for event in started}) == 1
+        for event in finished(broker):
+            results = outputs(blobs, chunks[event.chunk_id])
+            assert {outcome.index: outcome.sha256 for outcome in event.outcomes} == {
+                index: hashlib.sha256(data).hexdigest() for index, data in results.items()
+            }
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert broker.queued_chunks() == 0
+
+
+def test_sigterm_amid_a_chunk_loses_no_work_and_leaves_no_message(
+    redis_server: BrokerSettings, s3_server: StorageSettings, broker: Broker, blobs: BlobStore, style: Style
+) -> None:
+    size = 400
+    chunk = make_chunk(blobs, [photo(width=size, height=size)] * size, style=style)
+    with running(redis_server, s3_server) as process:
+        broker.send_chunk(chunk)
+        wait_until(
+            lambda: any(isinstance(event, ChunkProgress) and event.outcomes for event in events(broker)),
+            seconds=START_S,
+        )
+        process.send_signal(signal.SIGTERM)
+        told = time.monotonic()
+        assert process.wait(20) == 0
+        assert time.monotonic() - told < 15
+    (event,) = finished(broker)
+    assert 0 < len(event.outcomes) < len(chunk.items)
+    assert all(outcome.succeeded for outcome in event.outcomes)
+    assert sorted(outputs(blobs, chunk)) == sorted(outcome.index for outcome in event.outcomes)
+    client = make_redis(redis_server)
+    assert client.hlen(f"{KEY_PREFIX}unacked") == broker.queued_chunks() == 0
+    client.close()
+
+
+def test_a_worker_takes_chunks_again_after_redis_was_away(
+    s3_server: StorageSettings, blobs: BlobStore, style: Style, tmp_path: Path
+) -> None:
+    port = free_port()
+    settings = BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{port}/0"))
+    broker = Broker(settings)
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    first, second = (
+        make_chunk(blobs, [photo()], style=style, chunk_id=1),
+        make_chunk(blobs, [photo()], style=style, chunk_id=2),
+    )
+    with running(settings, s3_server) as process:
+        for _ in run_server(redis_command(port, tmp_path / "first"), port):
+            broker.send_chunk(first)
+            wait_until(lambda: len(finished(broker)) == 1, seconds=START_S)
+        for _ in run_server(redis_command(port, tmp_path / "second"), port):  # an empty one
+            broker.send_chunk(second)
+            wait_until(lambda: [event.chunk_id for event in finished(broker)] == [2], seconds=START_S)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+    broker.close()
+
+
+def test_a_setting_that_cannot_be_used_ends_the_process_with_its_reason() -> None:
+    env = {**os.environ, "NST_DEVICE": "abacus"}
+    result = subprocess.run([sys.executable, "-m", "worker"], env=env, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 78
+    assert "The worker cannot start: The device must be" in result.stderr

@@ -1,0 +1,28 @@
+"""Find processes that a test's own processes left behind."""
+
+import time
+from pathlib import Path
+
+#: Variable of the environment that marks all processes of a test; children inherit it.
+MARK = "NST_TEST_MARK"
+
+
+def marked_processes(mark: str) -> dict[int, str]:
+    """Return the command lines by id of all processes whose environment has `mark` as NST_TEST_MARK."""
+    wanted = f"{MARK}={mark}".encode()
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue  # it ended, or is another user's
+    return found
+
+
+def wait_until_gone(mark: str, *, timeout_s: float = 10.0) -> dict[int, str]:
+    """Return the marked processes that are still there after the time; none in a good test."""
+    deadline = time.monotonic() + timeout_s
+    while (left := marked_processes(mark)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left

@@ -1,0 +1,119 @@
+"""Image files made in code, healthy and otherwise."""
+
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def smooth(width: int = 48, height: int = 32) -> Pixels:
+    """A picture that survives lossy formats: gradients, and another colour in each corner."""
+    y, x = np.mgrid[0:height, 0:width]
+    red, green = x * 255 // max(1, width - 1), y * 255 // max(1, height - 1)
+    return np.stack([red, green, 255 - red], axis=2).astype(np.uint8)
+
+
+def noise(width: int, height: int) -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    out = BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def difference(a: Pixels, b: Pixels) -> float:
+    assert a.shape == b.shape
+    return float(np.abs(a.astype(int) - b.astype(int)).mean())
+
+
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def png(width: int, height: int, *, depth: int, colour: int, rows: bytes, extra: bytes = b"") -> bytes:
+    """A PNG file from first principles; Pillow writes neither 16-bit colour nor 16-bit transparency."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    stride = len(rows) // height
+    raw = b"".join(b"\0" + rows[i * stride : (i + 1) * stride] for i in range(height))
+    body = png_chunk(b"IHDR", header) + extra + png_chunk(b"IDAT", zlib.compress(raw)) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+LOSSLESS = {
+    "png": lambda image: saved(image, "PNG"),
+    "bmp": lambda image: saved(image, "BMP"),
+    "tiff": lambda image: saved(image, "TIFF"),
+    "tiff-lzw": lambda image: saved(image, "TIFF", compression="tiff_lzw"),
+    "webp-lossless": lambda image: saved(image, "WEBP", lossless=True),
+}
+LOSSY = {
+    "jpeg": lambda image: saved(image, "JPEG", quality=95, subsampling=0),
+    "jpeg-progressive": lambda image: saved(image, "JPEG", quality=95, progressive=True),
+    "webp": lambda image: saved(image, "WEBP", quality=95),
+    "gif": lambda image: saved(image, "GIF"),
+}
+#: Options with which a format changes colours least.
+BEST: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}}
+Writer = Callable[[Image.Image], bytes]
+WRITERS: dict[str, Writer] = {**LOSSLESS, **LOSSY}
+
+
+def srgb_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def swapped_profile() -> bytes:
+    """An sRGB profile whose red and blue primaries are exchanged, so that its red is blue."""
+    data = bytearray(srgb_profile())
+    count = struct.unpack_from(">I", data, 128)[0]
+    entry = {bytes(data[132 + 12 * i : 136 + 12 * i]): 132 + 12 * i for i in range(count)}
+    red, blue = entry[b"rXYZ"], entry[b"bXYZ"]
+    data[red + 4 : red + 12], data[blue + 4 : blue + 12] = data[blue + 4 : blue + 12], data[red + 4 : red + 12]
+    return bytes(data)
+
+
+def lab_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+
+
+def tiff_grey16(width: int, height: int, strip: bytes, *, bits: int = 16, photometric: int = 1) -> bytes:
+    """A little-endian, uncompressed TIFF of one strip, from first principles."""
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height}
+    tags[279] = len(strip)
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    ifd = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    return b"II*\0" + struct.pack("<I", 8 + len(strip)) + strip + ifd
+
+
+def claiming(kind: str, width: int, height: int) -> bytes:
+    """Return a small file whose header claims a size."""
+    if kind == "png":
+        return png(width, height, depth=8, colour=2, rows=b"")
+    if kind == "tiff":
+        return tiff_grey16(width, height, b"")
+    if kind == "webp":
+        body = (
+            b"VP8X" + struct.pack("<II", 10, 0) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+        )
+        return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
+    data = bytearray(WRITERS[kind](Image.fromarray(smooth())))
+    if kind == "jpeg":
+        at = data.index(b"\xff\xc0") + 5
+        data[at : at + 4] = struct.pack(">HH", height, width)
+    elif kind == "gif":
+        data[6:10] = struct.pack("<HH", width, height)
+    elif kind == "bmp":
+        data[18:26] = struct.pack("<ii", width, height)
+    return bytes(data)
+
+
+CLAIMING = ["png", "tiff", "webp", "jpeg", "gif", "bmp"]

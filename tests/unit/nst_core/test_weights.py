@@ -1,0 +1,132 @@
+"""Weights files: round trip, and every way in which one can be wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load, save
+
+from nst_core.errors import WeightsError
+from nst_core.transformer import TransformerConfig, TransformerNet
+from nst_core.weights import CONFIG_KEY, load_transformer, load_transformer_bytes, save_transformer
+from tests.unit.nst_core.test_transformer import VARIANTS
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SMALL = TransformerConfig(width=4, blocks=1)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save_transformer(TransformerNet(SMALL), tmp_path / "style.safetensors")
+    return tmp_path / "style.safetensors"
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_a_network_survives_its_file(config: TransformerConfig, tmp_path: Path) -> None:
+    net = TransformerNet(config)
+    save_transformer(net, tmp_path / "n.safetensors")
+    loaded = load_transformer(tmp_path / "n.safetensors")
+    assert loaded.config == config
+    assert not loaded.training
+    assert not any(p.requires_grad for p in loaded.parameters())
+    expected = net.state_dict()
+    assert loaded.state_dict().keys() == expected.keys()
+    for key, value in loaded.state_dict().items():
+        assert value.dtype == expected[key].dtype
+        torch.testing.assert_close(value, expected[key], rtol=1e-3, atol=1e-6)  # stored as float16
+
+
+def test_a_loaded_network_runs_and_may_move(path: Path) -> None:
+    net = load_transformer(path).to(memory_format=torch.channels_last)
+    assert net(torch.rand(1, 3, 20, 20)).isfinite().all()
+
+
+def test_long_batch_statistics_keep_their_count(tmp_path: Path) -> None:
+    net = TransformerNet(TransformerConfig(width=4, blocks=0, norm="batch"))
+    counter = net.down1.norm.get_buffer("num_batches_tracked")
+    counter.fill_(100_001)  # more than float16 can hold
+    save_transformer(net, tmp_path / "n.safetensors")
+    loaded = load_transformer(tmp_path / "n.safetensors")
+    assert int(loaded.down1.norm.get_buffer("num_batches_tracked")) == 100_001
+
+
+def test_a_file_is_written_whole_or_not_at_all(path: Path) -> None:
+    assert [p.name for p in path.parent.iterdir()] == ["style.safetensors"]
+
+
+def test_the_same_network_gives_the_same_bytes(path: Path, tmp_path: Path) -> None:
+    for _ in range(20):
+        save_transformer(load_transformer(path), tmp_path / "again.safetensors")
+        assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_bytes_load_like_the_file(path: Path) -> None:
+    a, b = load_transformer(path), load_transformer_bytes(path.read_bytes())
+    assert a.config == b.config
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_a_missing_file_is_a_weights_error(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"none\.safetensors cannot be read: No such file"):
+        load_transformer(tmp_path / "none.safetensors")
+
+
+def with_config(path: Path, text: str | None) -> bytes:
+    metadata = {"format": "pt"} if text is None else {CONFIG_KEY: text}
+    return save(load(path.read_bytes()), metadata)
+
+
+def test_a_header_without_a_config_is_refused(path: Path) -> None:
+    with pytest.raises(WeightsError, match=f"no {CONFIG_KEY}"):
+        load_transformer_bytes(with_config(path, None))
+    with pytest.raises(WeightsError, match=f"no {CONFIG_KEY}"):
+        load_transformer_bytes(save(load(path.read_bytes())))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", '{"depth": 3}', '{"width": "wide"}', '{"norm": []}'])
+def test_a_config_that_is_none_is_refused(path: Path, text: str) -> None:
+    with pytest.raises(WeightsError):
+        load_transformer_bytes(with_config(path, text))
+
+
+@pytest.mark.parametrize("change", [{"width": 8}, {"blocks": 2}, {"blocks": 0}, {"norm": "batch"}, {"width": 512}])
+def test_tensors_that_do_not_fit_the_config_are_refused(path: Path, change: dict[str, object]) -> None:
+    with pytest.raises(WeightsError, match="cannot be loaded"):
+        load_transformer_bytes(with_config(path, json.dumps(SMALL.to_dict() | change)))
+
+
+def test_a_huge_config_is_refused_before_memory_is_taken(path: Path) -> None:
+    with pytest.raises(WeightsError):  # 19 GB of weights
+        load_transformer_bytes(with_config(path, json.dumps({"width": 512, "blocks": 64})))
+
+
+@settings(max_examples=200, deadline=None)
+@given(draw=st.data())
+def test_a_damaged_file_gives_a_network_or_a_weights_error(
+    draw: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "damaged.safetensors"
+    if not file.exists():
+        save_transformer(TransformerNet(SMALL), file)
+    data = bytearray(file.read_bytes())
+    for _ in range(draw.draw(st.integers(0, 4))):
+        data[draw.draw(st.integers(0, 3000))] = draw.draw(st.integers(0, 255))
+    del data[draw.draw(st.just(len(data)) | st.integers(0, len(data))) :]
+    try:
+        load_transformer_bytes(bytes(data))
+    except WeightsError as error:
+        message = error.message
+    else:
+        message = ""
+    assert not message or message.startswith("The weights file")
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 8, b"\xff" * 100, b"PK\3\4" + bytes(100)])
+def test_what_is_no_weights_file_is_refused(data: bytes) -> None:
+    with pytest.raises(WeightsError):
+        load_transformer_bytes(data)

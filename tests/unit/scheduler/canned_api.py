@@ -1,0 +1,142 @@
+"""A small real HTTP server that gives prepared answers, for tests of the client and the command line."""
+
+import json
+import socket
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the server answers: JSON, bytes, or nothing but a closed connection."""
+
+    status: int = 200
+    body: Any = field(default_factory=dict)
+    hang_up: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the server was asked."""
+
+    method: str
+    #: With the query.
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class CannedApi:
+    """Prepared answers by method and path; the last one of a path is given again and again."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.requests: list[Request] = []
+        self._answers: dict[tuple[str, str], list[Answer]] = defaultdict(list)
+
+    def on(self, method: str, path: str, *answers: Answer) -> None:
+        """Prepare answers."""
+        self._answers[method, path] += answers
+
+    def take(self, request: Request) -> Answer:
+        """Return the next answer to a request."""
+        self.requests.append(request)
+        answers = self._answers.get((request.method, request.path))
+        if not answers:
+            return problem(404, "not_found", f"Nothing is prepared for {request.method} {request.path}.")
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> Answer:
+    """Return an RFC 9457 answer."""
+    return Answer(status=status, body={"type": "about:blank", "title": code, "detail": detail, "code": code, **more})
+
+
+@contextmanager
+def canned_api() -> Iterator[CannedApi]:
+    """Run a server for the block."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            request = Request(method=self.command, path=self.path, headers=dict(self.headers), body=body)
+            answer = api.take(request)
+            if answer.hang_up:
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            data = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            self.send_response(answer.status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_PUT = _answer
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    api = CannedApi(f"http://127.0.0.1:{server.server_address[1]}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield api
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def job_json(status: str = "running", *, total: int = 4, succeeded: int = 0, failed: int = 0, **more: Any) -> Any:
+    """Return a job as the API gives it."""
+    counts = {"total": total, "succeeded": succeeded, "failed": failed, "running": 0, "cancelled": 0}
+    return {
+        "id": "job_1",
+        "status": status,
+        "styles": [{"name": "great_wave", "version": "ab" * 32}],
+        "input": {"prefix": "s3://nst/in/"},
+        "output": {
+            "prefix": "s3://nst/out/",
+            "format": "keep",
+            "quality": 92,
+            "name": "{stem}__{style}.{ext}",
+            "max_px": None,
+        },
+        "strength": 1.0,
+        "preserve_color": False,
+        "metadata": {},
+        "counts": {**counts, "pending": total - succeeded - failed},
+        "created_at": "2026-11-22T01:00:00Z",
+        "started_at": "2026-11-22T01:00:01Z",
+        "finished_at": None,
+        "error": None,
+        **more,
+    }
+
+
+def item_json(index: int, status: str = "succeeded", **more: Any) -> Any:
+    """Return an item as the API gives it."""
+    return {
+        "id": index,
+        "input": f"s3://nst/in/{index}.jpg",
+        "custom_id": None,
+        "style": "great_wave",
+        "status": status,
+        "output": f"s3://nst/out/sub/{index}__great_wave.jpg" if status == "succeeded" else None,
+        "width": None,
+        "height": None,
+        "bytes": None,
+        "sha256": None,
+        "attempt": 1,
+        "error": None,
+        **more,
+    }

@@ -1,0 +1,191 @@
+"""The client against a real HTTP server with prepared answers."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from nst_core.errors import NstError
+from nst_core.protocol import ItemStatus
+from scheduler.client import ApiError, Client, UnreachableError
+from scheduler.domain import JobInput, JobStatus
+from scheduler.resources import Job, JobRequest, Output
+from scheduler.servers import free_port
+from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, item_json, job_json, problem
+
+REQUEST = JobRequest(input=JobInput(prefix="s3://nst/in/"), styles=("great_wave",))
+BUSY = Answer(status=503)
+
+
+@pytest.fixture
+def api() -> Iterator[CannedApi]:
+    with canned_api() as server:
+        yield server
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def client(api: CannedApi, pauses: list[float]) -> Iterator[Client]:
+    with Client(api.url, "nst_key", sleep=pauses.append) as client:
+        yield client
+
+
+def test_a_job_is_read_with_enums_and_counts(api: CannedApi, client: Client) -> None:
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("running", total=4, succeeded=1)))
+    job = client.job("job_1")
+    assert job.status is JobStatus.RUNNING
+    assert (job.counts.total, job.counts.succeeded, job.counts.pending) == (4, 1, 3)
+    assert job.output == Output(prefix="s3://nst/out/")
+    assert job.styles[0].name == "great_wave"
+
+
+def test_fields_of_a_newer_api_are_ignored(api: CannedApi, client: Client) -> None:
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json(priority=7)))
+    assert client.job("job_1").id == "job_1"
+
+
+def test_the_key_is_sent_as_a_bearer_token(api: CannedApi, client: Client) -> None:
+    api.on("GET", "/v1/styles", Answer(body={"data": [{"name": "udnie", "version": "1" * 64, "card": {"year": 1913}}]}))
+    assert client.styles()[0].card == {"year": 1913}
+    assert api.requests[0].headers["Authorization"] == "Bearer nst_key"
+
+
+def test_passing_faults_are_tried_again_with_growing_pauses(
+    api: CannedApi, client: Client, pauses: list[float]
+) -> None:
+    hang_up = Answer(hang_up=True)
+    api.on("GET", "/v1/jobs/job_1", BUSY, hang_up, Answer(status=502), Answer(body=job_json()))
+    assert client.job("job_1").id == "job_1"
+    assert pauses == [0.25, 0.5, 1.0]
+
+
+def test_uploads_are_tried_again(api: CannedApi, client: Client) -> None:
+    path = "/v1/uploads/upl_1/a%20folder/p%C3%A4r%23.jpg"
+    api.on("PUT", path, BUSY, Answer(status=201, body={"uri": "s3://nst/x.jpg"}))
+    assert client.upload("upl_1", "a folder/pär#.jpg", b"photo") == "s3://nst/x.jpg"
+    assert [request.body for request in api.requests] == [b"photo", b"photo"]
+
+
+def test_a_repeated_submit_carries_the_same_idempotency_key(api: CannedApi, client: Client) -> None:
+    api.on("POST", "/v1/jobs", BUSY, Answer(status=202, body=job_json("queued")))
+    client.submit(REQUEST)
+    client.submit(REQUEST)
+    keys = [request.headers["Idempotency-Key"] for request in api.requests]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_submit_names_exactly_one_input(api: CannedApi, client: Client) -> None:
+    api.on("POST", "/v1/jobs", Answer(status=202, body=job_json("queued")))
+    client.submit(REQUEST)
+    body = json.loads(api.requests[0].body)
+    assert body["input"] == {"prefix": "s3://nst/in/"}
+    assert body["styles"] == ["great_wave"]
+    assert body["output"] == {
+        "prefix": None,
+        "format": "keep",
+        "quality": 92,
+        "name": "{stem}__{style}.{ext}",
+        "max_px": None,
+    }
+
+
+def test_a_fault_that_stays_ends_in_its_answer(api: CannedApi, client: Client, pauses: list[float]) -> None:
+    api.on("GET", "/v1/jobs/job_1", BUSY)
+    with pytest.raises(ApiError) as caught:
+        client.job("job_1")
+    assert caught.value.status == 503
+    assert caught.value.code == "http_503"
+    assert len(pauses) == 6
+
+
+def test_a_refusal_has_the_code_and_the_detail_of_the_problem(
+    api: CannedApi, client: Client, pauses: list[float]
+) -> None:
+    places = [{"pointer": "/styles/0", "detail": "Unknown."}]
+    api.on("POST", "/v1/jobs", problem(422, "request_invalid", "The request is wrong.", errors=places))
+    with pytest.raises(ApiError) as caught:
+        client.submit(REQUEST)
+    error = caught.value
+    assert isinstance(error, NstError)
+    assert (error.status, error.code) == (422, "request_invalid")
+    assert error.message == "The request is wrong. (/styles/0: Unknown.)"
+    assert pauses == []
+
+
+def test_nothing_at_the_address_is_told_at_once(pauses: list[float]) -> None:
+    with Client(f"http://127.0.0.1:{free_port()}", sleep=pauses.append) as client, pytest.raises(UnreachableError):
+        client.styles()
+    assert pauses == []
+
+
+@pytest.mark.parametrize("url", ["ftp://somewhere", "no address", "http://[", ""])
+def test_an_address_that_is_none_is_unreachable(url: str) -> None:
+    with pytest.raises(UnreachableError):
+        Client(url, retries=0).styles()
+
+
+def test_an_answer_of_something_else_is_no_crash(api: CannedApi, client: Client) -> None:
+    api.on("GET", "/v1/jobs/job_1", Answer(body={"hello": "world"}))
+    api.on("GET", "/v1/jobs/job_2", Answer(body=b"<html>"))
+    for job_id in ("job_1", "job_2"):
+        with pytest.raises(UnreachableError, match="none that this version of nst knows"):
+            client.job(job_id)
+
+
+def test_items_come_from_all_pages(api: CannedApi, client: Client) -> None:
+    query = "/v1/jobs/job_1/items?limit=2&status=succeeded"
+    api.on("GET", query, Answer(body={"data": [item_json(0), item_json(3)], "has_more": True, "last_id": 3}))
+    api.on("GET", query + "&after_id=3", Answer(body={"data": [item_json(5)], "has_more": False, "last_id": 5}))
+    items = client.items("job_1", status=ItemStatus.SUCCEEDED, page=2)
+    assert [item.id for item in items] == [0, 3, 5]
+
+
+def test_jobs_come_from_all_pages(api: CannedApi, client: Client) -> None:
+    newer, older = job_json(id="job_2"), job_json(id="job_1")
+    api.on("GET", "/v1/jobs?limit=1", Answer(body={"data": [newer], "has_more": True, "last_id": "job_2"}))
+    api.on("GET", "/v1/jobs?limit=1&after_id=job_2", Answer(body={"data": [older], "last_id": "job_1"}))
+    assert [job.id for job in client.jobs(page=1)] == ["job_2", "job_1"]
+
+
+def test_wait_tells_of_changes_only_and_returns_the_finished_job(
+    api: CannedApi, client: Client, pauses: list[float]
+) -> None:
+    running = Answer(body=job_json("running"))
+    half = Answer(body=job_json("running", succeeded=2))
+    done = Answer(body=job_json("succeeded", succeeded=4))
+    api.on("GET", "/v1/jobs/job_1", running, running, half, half, done)
+    seen: list[Job] = []
+    assert client.wait("job_1", on_change=seen.append, poll_s=0.5).status is JobStatus.SUCCEEDED
+    assert [job.counts.succeeded for job in seen] == [0, 2, 4]
+    assert pauses == [0.5] * 4
+
+
+def test_wait_gives_up_after_its_time(api: CannedApi) -> None:
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("running")))
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    with Client(api.url, sleep=sleep, clock=lambda: now) as client, pytest.raises(TimeoutError, match="still running"):
+        client.wait("job_1", poll_s=1, timeout_s=3)
+
+
+def test_outputs_and_reports_are_bytes(api: CannedApi, client: Client) -> None:
+    api.on("GET", "/v1/jobs/job_1/items/3/output", Answer(body=b"picture"))
+    api.on("GET", "/v1/jobs/job_1/results", Answer(body=b'{"id": 3}\n'))
+    api.on("GET", "/v1/jobs/job_1/errors", Answer(body=b""))
+    assert client.output("job_1", 3) == b"picture"
+    assert client.results("job_1") == b'{"id": 3}\n'
+    assert client.errors("job_1") == b""
+
+
+def test_readiness_is_one_try_without_errors(api: CannedApi, client: Client, pauses: list[float]) -> None:
+    api.on("GET", "/readyz", BUSY, Answer())
+    assert [client.is_ready(), client.is_ready()] == [False, True]
+    assert pauses == []

@@ -1,0 +1,71 @@
+"""Fixtures of the worker's tests: its parts on real servers."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from nst_core.blobs import BlobStore
+from nst_core.broker import Broker
+from nst_core.settings import BrokerSettings, StorageSettings
+from nst_core.stylize import Stylizer
+from tests.unit.worker.kit import Style, store_style
+from worker.engine import Engine
+from worker.models import Model, ModelCache
+from worker.pipeline import Pipeline
+from worker.settings import WorkerSettings
+from worker.tasks import StylizeTask
+
+
+@pytest.fixture
+def settings(redis_server: BrokerSettings, s3_server: StorageSettings) -> WorkerSettings:
+    """Settings of a worker on the tests' servers."""
+    return WorkerSettings(
+        **{**redis_server.model_dump(), **s3_server.model_dump()},
+        device="cpu",
+        lookahead=3,
+        heartbeat_s=0.2,
+        progress_s=0.05,
+    )
+
+
+@pytest.fixture
+def style(blobs: BlobStore, tmp_path: Path) -> Style:
+    """A tiny style in storage."""
+    return store_style(blobs, tmp_path)
+
+
+@pytest.fixture
+def pipeline(settings: WorkerSettings, blobs: BlobStore) -> Iterator[Pipeline]:
+    """A pipeline with an engine of its own."""
+    engine = Engine()
+    pipeline = Pipeline(settings, blobs=blobs, engine=engine)
+    yield pipeline
+    pipeline.close()
+    engine.close()
+
+
+@dataclass
+class Worker:
+    """A worker without Celery: the task, and what it is built of."""
+
+    settings: WorkerSettings
+    broker: Broker
+    blobs: BlobStore
+    pipeline: Pipeline
+    stop: Event = field(default_factory=Event)
+
+    def task(self, build: Callable[[bytes], Model] = Stylizer.load, *, blobs: BlobStore | None = None) -> StylizeTask:
+        """Return the task, whose networks `build` makes."""
+        models = ModelCache(blobs or self.blobs, build, capacity_bytes=1 << 20)
+        return StylizeTask(
+            self.settings, name="w@test", broker=self.broker, models=models, pipeline=self.pipeline, stop=self.stop
+        )
+
+
+@pytest.fixture
+def worker(settings: WorkerSettings, broker: Broker, blobs: BlobStore, pipeline: Pipeline) -> Worker:
+    """A worker on an empty Redis."""
+    return Worker(settings, broker, blobs, pipeline)

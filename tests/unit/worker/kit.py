@@ -1,0 +1,123 @@
+"""What the worker's tests share: photos, tiny styles, chunks, and stylizers that a test can steer."""
+
+import hashlib
+import io
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.broker import Broker
+from nst_core.protocol import ChunkItem, StyleRef, StylizeChunk, StylizeOptions, load_event
+from nst_core.protocol import Event as ChunkEvent
+from nst_core.transformer import TransformerConfig, TransformerNet
+from nst_core.weights import save_transformer
+
+Pixels = NDArray[np.uint8]
+WAIT_S = 30.0
+
+
+class Invert:
+    """A stylizer that turns a photo into its negative."""
+
+    nbytes = 0
+
+    def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+        return 255 - batch
+
+
+@dataclass
+class Gate(Invert):
+    """Waits in every image until it is opened, and tells when one has come."""
+
+    entered: Event = field(default_factory=Event)
+    opened: Event = field(default_factory=Event)
+
+    def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+        self.entered.set()
+        assert self.opened.wait(WAIT_S)
+        return super().__call__(batch, strength=strength, preserve_color=preserve_color)
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style's weights in storage."""
+
+    ref: StyleRef
+    weights: str
+
+
+def photo(seed: int = 0, *, width: int = 48, height: int = 32) -> bytes:
+    """Return a JPEG file of random blocks."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(blocks).resize((width, height), Image.Resampling.NEAREST).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def store_style(blobs: BlobStore, folder: Path, *, seed: int = 0) -> Style:
+    """Put the weights of a tiny random network into storage."""
+    torch.manual_seed(seed)
+    path = folder / f"{seed}.safetensors"
+    save_transformer(TransformerNet(TransformerConfig(width=4, blocks=1)), path)
+    data = path.read_bytes()
+    version = hashlib.sha256(data).hexdigest()
+    uri = BlobUri(blobs.bucket, f"styles/{version}.safetensors")
+    blobs.put(uri, data)
+    return Style(StyleRef(name="tiny", version=version), str(uri))
+
+
+def make_chunk(
+    blobs: BlobStore,
+    inputs: Sequence[bytes | None],
+    *,
+    style: Style | None = None,
+    chunk_id: int = 1,
+    suffix: str = "png",
+    options: StylizeOptions | None = None,
+) -> StylizeChunk:
+    """Put photos into storage and return a chunk of them; None stands for a photo that is missing."""
+    job_id = secrets.token_hex(6)
+    for index, data in enumerate(inputs):
+        if data is not None:
+            blobs.put(BlobUri(blobs.bucket, f"{job_id}/in/{index}"), data)
+    folder = f"s3://{blobs.bucket}/{job_id}"
+    return StylizeChunk(
+        job_id=job_id,
+        chunk_id=chunk_id,
+        attempt=1,
+        style=style.ref if style else StyleRef(name="none", version="0" * 64),
+        weights=style.weights if style else f"{folder}/none",
+        options=options or StylizeOptions(),
+        items=tuple(
+            ChunkItem(index=index, input=f"{folder}/in/{index}", output=f"{folder}/out/{index}.{suffix}")
+            for index in range(len(inputs))
+        ),
+    )
+
+
+def outputs(blobs: BlobStore, chunk: StylizeChunk) -> dict[int, bytes]:
+    """Return the results of a chunk that are in storage, by item."""
+    uris = {item.index: BlobUri.parse(item.output) for item in chunk.items}
+    return {index: blobs.get(uri) for index, uri in uris.items() if blobs.exists(uri)}
+
+
+def events(broker: Broker) -> list[ChunkEvent]:
+    """Return the events published so far."""
+    return [load_event(event.data) for event in broker.read_events(limit=10_000, block_ms=1)]
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = WAIT_S) -> None:
+    """Return as soon as a condition holds; fail where it never does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)

@@ -1,0 +1,23 @@
+"""Tests of worker.settings."""
+
+import pytest
+from pydantic import ValidationError
+
+from worker.settings import WorkerSettings
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NST_REDIS_URL", "redis://:secret@redis:6379/2")
+    monkeypatch.setenv("NST_CONCURRENCY", "3")
+    monkeypatch.setenv("NST_THREADS", "4")
+    settings = WorkerSettings()
+    assert (settings.concurrency, settings.threads) == (3, 4)
+    assert settings.redis_url.get_secret_value() == "redis://:secret@redis:6379/2"
+    assert "secret@" not in repr(settings)
+
+
+@pytest.mark.parametrize(("name", "value"), [("NST_CONCURRENCY", "0"), ("NST_LOG_LEVEL", "LOUD"), ("NST_THREADS", "x")])
+def test_settings_that_make_no_sense_are_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError):
+        WorkerSettings()
