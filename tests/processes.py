@@ -7,22 +7,26 @@ from pathlib import Path
 MARK = "NST_TEST_MARK"
 
 
-def marked_processes(mark: str) -> dict[int, str]:
-    """Return the command lines by id of all processes whose environment has `mark` as NST_TEST_MARK."""
+def marked_processes(mark: str, home: Path) -> dict[int, str]:
+    """Return the command lines by id of all processes with NST_TEST_MARK=`mark`, or that work in a folder of `home`.
+
+    Redis writes over its own environment, but works in its data folder.
+    """
     wanted = f"{MARK}={mark}".encode()
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+            marked = wanted in (folder / "environ").read_bytes().split(b"\0")
+            if marked or (folder / "cwd").readlink().is_relative_to(home):
                 found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue  # it ended, or is another user's
     return found
 
 
-def wait_until_gone(mark: str, *, timeout_s: float = 10.0) -> dict[int, str]:
-    """Return the marked processes that are still there after the time; none in a good test."""
+def wait_until_gone(mark: str, home: Path, *, timeout_s: float = 10.0) -> dict[int, str]:
+    """Return the processes that are still there after the time; none in a good test."""
     deadline = time.monotonic() + timeout_s
-    while (left := marked_processes(mark)) and time.monotonic() < deadline:
+    while (left := marked_processes(mark, home)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return left

@@ -46,6 +46,7 @@ class ChunkReport:
         self._outcomes: list[ItemOutcome] = []
         self._published = 0
         self._unwanted = False
+        self._away = False
         self._done = Event()
         self._thread = Thread(target=self._tick_until_done, name=f"report-{chunk.chunk_id}", daemon=True)
 
@@ -93,7 +94,7 @@ class ChunkReport:
         try:
             self._unwanted = self._broker.is_cancelled(self._chunk.job_id) or self._broker.is_outdated(self._chunk)
         except BrokerUnavailableError as error:
-            _log.warning("job %s chunk %d: %s", self._chunk.job_id, self._chunk.chunk_id, error)
+            self._note_fault(error)
 
     def finish(self, stop: Event) -> bool:
         """Publish all outcomes as the chunk's end, and try until Redis takes it.
@@ -117,7 +118,14 @@ class ChunkReport:
         try:
             self._broker.publish(event)
         except BrokerUnavailableError as error:
-            _log.warning("job %s chunk %d: %s", self._chunk.job_id, self._chunk.chunk_id, error)
+            self._note_fault(error)
             return False
+        self._away = False
         self._sent_at = self._clock()
         return True
+
+    def _note_fault(self, error: BrokerUnavailableError) -> None:
+        # One line each time that Redis goes away, not several a second for as long as it stays away.
+        level = logging.DEBUG if self._away else logging.WARNING
+        self._away = True
+        _log.log(level, "job %s chunk %d: %s", self._chunk.job_id, self._chunk.chunk_id, error)

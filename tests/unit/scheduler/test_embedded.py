@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -56,13 +57,14 @@ def test_a_stack_serves_its_api_and_leaves_nothing_running(tmp_path: Path, mark:
         assert client.is_ready()
         assert set(stack.children) == {"redis", "s3", "scheduler", "worker-1"}
         assert list(client.jobs()) == []
-        Broker(stack.addresses.broker).ping()
+        with closing(Broker(stack.addresses.broker)) as broker:
+            broker.ping()
         BlobStore(stack.addresses.storage).put(BlobUri("nst", "x"), b"data")
         with Client(stack.url, "nst_00000000_" + "x" * 43) as stranger, pytest.raises(ApiError) as caught:
             stranger.styles()
         assert caught.value.status == 401
-        assert len(marked_processes(mark)) == 4
-    assert wait_until_gone(mark) == {}
+        assert len(marked_processes(mark, tmp_path)) == 4
+    assert wait_until_gone(mark, tmp_path) == {}
     stopped = [event.name for event in events if event.state is ServiceState.STOPPING]
     assert stopped.index("worker-1") < stopped.index("scheduler") < stopped.index("redis")
 
@@ -105,7 +107,7 @@ def test_a_stack_that_is_killed_takes_its_processes_along(tmp_path: Path, mark: 
     process = run_stack(tmp_path)
     process.kill()
     process.communicate()
-    assert wait_until_gone(mark) == {}
+    assert wait_until_gone(mark, tmp_path) == {}
     with Stack(tmp_path, workers=0) as stack:  # the lock has gone with it
         assert stack.url
 
@@ -113,7 +115,7 @@ def test_a_stack_that_is_killed_takes_its_processes_along(tmp_path: Path, mark: 
 def test_two_interrupts_kill_at_once(tmp_path: Path, mark: str) -> None:
     process = run_stack(tmp_path)
     # A stopped process takes no SIGTERM: the first Ctrl-C would wait for the whole grace.
-    for pid in marked_processes(mark):
+    for pid in marked_processes(mark, tmp_path):
         if pid != process.pid:
             os.kill(pid, signal.SIGSTOP)
     process.send_signal(signal.SIGINT)
@@ -123,7 +125,7 @@ def test_two_interrupts_kill_at_once(tmp_path: Path, mark: str) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert time.monotonic() - started < 5
-    assert wait_until_gone(mark) == {}
+    assert wait_until_gone(mark, tmp_path) == {}
 
 
 def test_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:

@@ -214,14 +214,14 @@ def test_the_older_chunk_goes_first(settings: WorkerSettings, blobs: BlobStore) 
     older = Named(name="older")
     newer = Named(name="newer", order=older.order, opened=older.opened)
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(run, pipeline, make_chunk(blobs, [photo()] * 3), older)
+        first = threads.submit(run, pipeline, make_chunk(blobs, [photo()] * 2), older)
         assert older.entered.wait(WAIT_S)
         second = threads.submit(run, pipeline, make_chunk(blobs, [photo()] * 3), newer)
         wait_until(lambda: engine.queued == 3)  # the older chunk's second image, and two of the newer chunk
         older.opened.set()
         outcomes = [*first.result(WAIT_S).values(), *second.result(WAIT_S).values()]
     assert all(outcome.succeeded for outcome in outcomes)
-    assert older.order == ["older"] * 3 + ["newer"] * 3
+    assert older.order == ["older"] * 2 + ["newer"] * 3
     pipeline.close()
     engine.close()
 

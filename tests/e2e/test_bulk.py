@@ -1,0 +1,81 @@
+"""The main job on a whole stack: every photo with every style, bad files alone failing, the same bytes each time."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from nst_core.blobs import BlobStore, BlobUri
+from scheduler.client import Client
+from scheduler.embedded import Stack
+from tests.faults.harness import check_complete, finish, images, submit, upload
+from tests.photos import BAD_CODES, bad_files, small_photos
+
+STYLES = ("great_wave", "udnie")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("home"), workers=1, env={"NST_CHUNK_SIZE": "4"}) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def client(stack: Stack) -> Iterator[Client]:
+    with stack.client() as client:
+        yield client
+
+
+def test_every_photo_gets_every_style_at_its_own_size_with_equal_bytes_twice(stack: Stack, client: Client) -> None:
+    photos = small_photos(7)
+    uris = upload(client, photos)
+    first, second = (finish(stack, client, submit(client, uris, STYLES)) for _ in range(2))
+    assert first.job.status == second.job.status == "succeeded"
+    for outcome in (first, second):
+        check_complete(outcome)
+        assert len(outcome.results) == len(photos) * len(STYLES)
+    assert images(first) == images(second)
+    assert len(set(images(first).values())) == len(photos) * len(STYLES), "no two pictures are the same"
+    store = BlobStore(stack.addresses.storage)
+    for item in first.items:
+        source = Image.open(io.BytesIO(photos[Path(item.input).name]))
+        result = Image.open(io.BytesIO(store.get(BlobUri.parse(str(item.output)))))
+        assert (result.size, result.format) == (source.size, source.format)
+        assert (item.width, item.height) == source.size
+
+
+def test_exactly_the_bad_files_fail_each_with_its_code_and_a_sentence(stack: Stack, client: Client) -> None:
+    uris = upload(client, small_photos(4) | bad_files())
+    missing = uris[-1].rpartition("/")[0] + "/missing.jpg"
+    outcome = finish(stack, client, submit(client, [*uris, missing], ["great_wave"]))
+    assert outcome.job.status == "partially_succeeded"
+    check_complete(outcome)
+    failed = {Path(item.input).name: item.error for item in outcome.items if item.error is not None}
+    assert {name: error.code for name, error in failed.items()} == BAD_CODES
+    assert all(len(error.message) > 15 and error.message.endswith(".") for error in failed.values())
+
+
+def test_options_change_the_pictures(stack: Stack, client: Client) -> None:
+    uris = upload(client, small_photos(1, side_px=120))
+    plain, reduced = (
+        finish(stack, client, submit(client, uris, ["udnie"], format="webp", **options))
+        for options in ({}, {"max_px": 64})
+    )
+    assert max(plain.items[0].width or 0, plain.items[0].height or 0) == 120
+    assert max(reduced.items[0].width or 0, reduced.items[0].height or 0) == 64
+    assert [str(item.output).rpartition(".")[2] for item in plain.items] == ["webp"]
+
+
+def test_job_is_cancelled_with_what_is_done_kept(stack: Stack, client: Client) -> None:
+    uris = upload(client, small_photos(60, side_px=160))
+    job = submit(client, uris, STYLES)
+    while client.job(job.id).counts.succeeded == 0:
+        pass
+    client.cancel(job.id)
+    outcome = finish(stack, client, job)
+    assert outcome.job.status == "cancelled"
+    assert outcome.job.counts.succeeded > 0
+    assert outcome.job.counts.cancelled > 0
+    check_complete(outcome)

@@ -1,0 +1,91 @@
+"""Run bulk jobs on a real stack while things are killed, and compare with a run that nobody disturbed."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.broker import make_redis
+from scheduler.client import Client
+from scheduler.domain import JobInput
+from scheduler.embedded import Stack
+from scheduler.resources import Item, Job, JobRequest, Output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A finished job with everything that it left."""
+
+    job: Job
+    items: list[Item]
+    #: SHA-256 of each object below the job's output prefix, by its key relative to it.
+    objects: dict[str, str]
+    results: list[dict[str, object]]
+    errors: list[dict[str, object]]
+
+
+def upload(client: Client, photos: Mapping[str, bytes]) -> list[str]:
+    """Store photos and return their addresses."""
+    place = client.create_upload()
+    return [client.upload(place.id, name, data) for name, data in photos.items()]
+
+
+def submit(client: Client, uris: Sequence[str], styles: Sequence[str], **output: object) -> Job:
+    """Submit a job of inline photos."""
+    return client.submit(
+        JobRequest(
+            input=JobInput(uris=tuple(uris)),
+            styles=tuple(styles),
+            output=Output(**output),  # type: ignore[arg-type]
+        )
+    )
+
+
+def finish(
+    stack: Stack, client: Client, job: Job, *, on_change: Callable[[Job], None] | None = None, timeout_s: float = 600
+) -> Outcome:
+    """Wait for a job and gather what it left in storage, read from the storage itself."""
+    job = client.wait(job.id, poll_s=0.2, on_change=on_change, timeout_s=timeout_s)
+    store = BlobStore(stack.addresses.storage)
+    prefix = BlobUri.parse(str(job.output.prefix))
+    objects, after = {}, ""
+    while keys := store.list_keys(prefix, after=after):
+        for key in keys:
+            data = store.get(BlobUri(prefix.bucket, key))
+            objects[key.removeprefix(prefix.key)] = hashlib.sha256(data).hexdigest()
+        after = keys[-1]
+    return Outcome(
+        job=job,
+        items=list(client.items(job.id)),
+        objects=objects,
+        results=[json.loads(line) for line in client.results(job.id).splitlines()],
+        errors=[json.loads(line) for line in client.errors(job.id).splitlines()],
+    )
+
+
+def images(outcome: Outcome) -> dict[str, str]:
+    """Return the hashes of the images that a job left, without its reports."""
+    return {key: value for key, value in outcome.objects.items() if not key.endswith(".jsonl")}
+
+
+def check_complete(outcome: Outcome) -> None:
+    """Assert that each succeeded item has one object and one line in the manifest, with its SHA-256, and no more."""
+    prefix = str(outcome.job.output.prefix)
+    succeeded = {item.id: item for item in outcome.items if item.status == "succeeded"}
+    assert [line["id"] for line in outcome.results] == sorted(succeeded), "one line each, in order"
+    listed = {str(line["output"]).removeprefix(prefix): line["sha256"] for line in outcome.results}
+    assert len(listed) == len(succeeded), "no output twice"
+    assert listed == images(outcome), "exactly the objects of the manifest, with its hashes"
+    failed = [item.id for item in outcome.items if item.status == "failed"]
+    assert [line["id"] for line in outcome.errors] == failed
+    counts = outcome.job.counts
+    assert (counts.total, counts.succeeded, counts.failed) == (len(outcome.items), len(succeeded), len(failed))
+    assert counts.pending == counts.running == 0
+
+
+def flush_redis(stack: Stack) -> None:
+    """Delete all that Redis holds."""
+    client = make_redis(stack.addresses.broker)
+    client.flushall()
+    client.close()

@@ -1,0 +1,113 @@
+"""A job goes through whatever dies under it: nothing lost, nothing twice, the bytes of an undisturbed run."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from scheduler.client import Client
+from scheduler.embedded import Stack
+from scheduler.resources import Job
+from tests.faults.harness import Outcome, check_complete, finish, flush_redis, images, submit, upload
+from tests.photos import small_photos
+
+PHOTOS = 40
+ENV = {"NST_CHUNK_SIZE": "4", "NST_LEASE_S": "3", "NST_HEARTBEAT_S": "0.5", "NST_LOST_AFTER_S": "1"}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("home"), workers=1, env=ENV) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def client(stack: Stack) -> Iterator[Client]:
+    with stack.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def uris(client: Client) -> list[str]:
+    return upload(client, small_photos(PHOTOS, side_px=200))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(stack: Stack, client: Client, uris: list[str]) -> Outcome:
+    outcome = finish(stack, client, submit(client, uris, ["great_wave"]))
+    assert outcome.job.counts.succeeded == PHOTOS
+    return outcome
+
+
+class Disturber:
+    """Calls functions when given shares of a job's items are done."""
+
+    def __init__(self, *at: tuple[float, Callable[[], None]]) -> None:
+        self.waiting = sorted(at, key=lambda pair: pair[0])
+        self.done = 0
+
+    def __call__(self, job: Job) -> None:
+        while self.waiting and job.counts.total and job.counts.succeeded >= self.waiting[0][0] * job.counts.total:
+            self.waiting.pop(0)[1]()
+            self.done += 1
+
+
+def run_disturbed(
+    stack: Stack, client: Client, uris: list[str], undisturbed: Outcome, *at: tuple[float, Callable[[], None]]
+) -> None:
+    disturber = Disturber(*at)
+    outcome = finish(stack, client, submit(client, uris, ["great_wave"]), on_change=disturber)
+    assert disturber.done == len(at), "the job ended before all was disturbed"
+    assert outcome.job.status == "succeeded"
+    check_complete(outcome)
+    assert images(outcome) == images(undisturbed)
+
+
+def test_worker_killed_five_times_and_redis_flushed(
+    stack: Stack, client: Client, uris: list[str], undisturbed: Outcome
+) -> None:
+    rng = random.Random(2026)
+    kills = [(rng.uniform(0.05, 0.85), lambda: stack.kill("worker-1")) for _ in range(5)]
+    run_disturbed(stack, client, uris, undisturbed, *kills, (0.5, lambda: flush_redis(stack)))
+
+
+def test_scheduler_killed_and_started_again(
+    stack: Stack, client: Client, uris: list[str], undisturbed: Outcome
+) -> None:
+    run_disturbed(
+        stack,
+        client,
+        uris,
+        undisturbed,
+        (0.0, lambda: stack.kill("scheduler")),
+        (0.4, lambda: stack.kill("scheduler")),
+    )
+
+
+def test_redis_and_storage_killed_and_started_again(
+    stack: Stack, client: Client, uris: list[str], undisturbed: Outcome
+) -> None:
+    run_disturbed(
+        stack,
+        client,
+        uris,
+        undisturbed,
+        (0.2, lambda: stack.kill("redis")),
+        (0.6, lambda: stack.kill("s3")),
+    )
+
+
+def test_stack_that_was_stopped_goes_on_with_its_jobs(
+    tmp_path_factory: pytest.TempPathFactory, undisturbed: Outcome
+) -> None:
+    home = tmp_path_factory.mktemp("home")
+    with Stack(home, workers=1, env=ENV) as first, first.client() as client:
+        job = submit(client, upload(client, small_photos(PHOTOS, side_px=200)), ["great_wave"])
+        while client.job(job.id).counts.succeeded < 5:
+            time.sleep(0.05)
+    with Stack(home, workers=1, env=ENV) as second, second.client() as client:
+        outcome = finish(second, client, job)
+    assert outcome.job.status == "succeeded"
+    check_complete(outcome)
+    assert images(outcome) == images(undisturbed)
