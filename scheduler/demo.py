@@ -31,7 +31,6 @@ SAMPLE_PHOTOS = (
     SamplePhoto(name="chelsea", suffix=".png", rights="Stefan van der Walt, CC0"),
     SamplePhoto(name="coffee", suffix=".jpg", rights="Rachel Michetti, CC0"),
     SamplePhoto(name="rocket", suffix=".jpg", rights="SpaceX, public domain"),
-    SamplePhoto(name="hubble_deep_field", suffix=".jpg", rights="NASA, public domain"),
 )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nst_core import images
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
-from nst_core.errors import EngineError, NstError
+from nst_core.errors import EngineError, ImageTooLargeError, NstError
 from nst_core.images import Picture
 from nst_core.protocol import ChunkItem, ItemOutcome, StylizeChunk
 from worker.engine import Engine
@@ -148,7 +148,17 @@ class Pipeline:
             run.check()
             with watch:
                 picture = images.decode(data, max_pixels=self._settings.max_pixels, max_px=run.chunk.options.max_px)
+                self._check_size(picture)
             return self._engine.submit(lambda: _stylize(run, picture, watch), order=(run.order, item.index)).result()
+
+    def _check_size(self, picture: Picture) -> None:
+        """Raise ImageTooLargeError where the network would need more memory than this worker may take."""
+        height, width = picture.rgb.shape[:2]
+        limit = self._settings.max_network_pixels
+        if width * height > limit:
+            raise ImageTooLargeError(
+                f"The image is {width:,} x {height:,} pixels; the network takes {limit:,} here: ask for a max_px."
+            )
 
 
 def failure(item: ChunkItem, error: NstError, *, ms: int = 0) -> ItemOutcome:

@@ -13,7 +13,7 @@ class WorkerSettings(BrokerSettings, StorageSettings):
 
     model_config = SettingsConfigDict(env_prefix="NST_", frozen=True)
 
-    #: NST_DEVICE: auto, cpu, cuda, cuda:1, mps.
+    #: NST_DEVICE: auto, cpu, cuda, cuda:1.
     device: str = "auto"
     #: Threads that one image is spread over on a CPU; empty: torch's own choice, one a core.
     threads: int | None = Field(default=None, ge=1)
@@ -25,8 +25,10 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     decoded_ahead: int = Field(default=3, ge=1)
     #: Bytes of networks that stay loaded.
     cache_bytes: int = Field(default=512 << 20, ge=0)
-    #: Pixels that a photo may have.
+    #: Pixels that a photo may have before it is scaled down to the job's max_px.
     max_pixels: int = Field(default=50_000_000, ge=1)
+    #: Pixels that the network takes at once: it needs about 1 GB of memory for a million.
+    max_network_pixels: int = Field(default=12_000_000, ge=1)
     #: Bytes that a photo's file may have.
     max_input_bytes: int = Field(default=200_000_000, ge=1)
     #: A chunk's lease is renewed at least this often.

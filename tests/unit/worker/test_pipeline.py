@@ -252,3 +252,15 @@ def test_a_stopwatch_adds_up_the_time_inside() -> None:
     with watch:
         pass
     assert watch.ms == 750
+
+
+def test_an_image_too_large_for_the_network_fails_before_it(blobs: BlobStore, settings: WorkerSettings) -> None:
+    engine = Engine()
+    pipeline = Pipeline(settings.model_copy(update={"max_network_pixels": 48 * 32 - 1}), blobs=blobs, engine=engine)
+    chunk = make_chunk(blobs, [photo()])
+    outcome = run(pipeline, chunk, Invert())[0]
+    smaller = make_chunk(blobs, [photo()], options=StylizeOptions(max_px=40))
+    assert outcome.error_code == "image_too_large"
+    assert run(pipeline, smaller, Invert())[0].succeeded
+    pipeline.close()
+    engine.close()

@@ -1,0 +1,29 @@
+"""`python -m tests.benchmarks.bare FOLDER STYLE…`: images a second of the bare Stylizer on decoded photos.
+
+Prints the seconds for all photos with all styles, without loading, decoding and encoding, after a warm-up.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from nst_core.images import decode
+from nst_core.styles import shipped_style
+from nst_core.stylize import Stylizer
+
+
+def main(folder: Path, styles: list[str]) -> None:
+    """Measure and print one number."""
+    photos = [decode(path.read_bytes()).rgb[None] for path in sorted(folder.iterdir())]
+    stylizers = [Stylizer.load(shipped_style(name).weights()) for name in styles]
+    for stylizer in stylizers:
+        stylizer(photos[0])
+    started = time.perf_counter()
+    for stylizer in stylizers:
+        for photo in photos:
+            stylizer(photo)
+    print(time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,71 @@
+"""`nst stylize` and `nst jobs` against a whole running stack."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from scheduler.cli import run
+from scheduler.cli.exits import ExitCode
+from scheduler.embedded import Stack
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home folder of a running stack with one worker."""
+    home = tmp_path_factory.mktemp("home")
+    with Stack(home, workers=1):
+        yield home
+
+
+def make_photo(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.linear_gradient("L").resize((80, 64)).convert("RGB").save(path)
+
+
+def nst(home: Path, capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Run a command and return its exit code and standard output."""
+    code = run(["--home", str(home), *arguments])
+    sys.stdout.flush()
+    return code, capfd.readouterr().out
+
+
+def test_a_folder_is_stylized_with_every_style_and_a_broken_photo_fails_alone(
+    home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    for name in ("a.jpg", "a.png", "sub folder/b#ü.jpg"):
+        make_photo(photos / name)
+    (photos / "broken.jpg").write_bytes(b"no picture")
+    styles = [style["name"] for style in json.loads(nst(home, capfd, "styles", "list", "--json")[1])]
+    options = [part for style in styles for part in ("--style", style)]
+    code, text = nst(home, capfd, "stylize", str(photos), *options, "-o", str(out), "--format", "jpeg", "--json")
+    assert code == ExitCode.PARTIAL
+    stems = ("a", "a-png", "sub folder/b#ü")
+    expected = {f"{stem}__{style}.jpg" for stem in stems for style in styles}
+    assert {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} == expected
+    with Image.open(out / f"a__{styles[0]}.jpg") as picture:
+        assert picture.size == (80, 64)
+    job = json.loads(text)["job"]
+    counts = {"succeeded": 3 * len(styles), "failed": len(styles), "total": 4 * len(styles)}
+    assert {name: job["counts"][name] for name in counts} == counts
+    _, errors = nst(home, capfd, "jobs", "results", job["id"], "--errors")
+    assert [json.loads(line)["code"] for line in errors.splitlines()] == ["image_undecodable"] * len(styles)
+
+
+def test_results_can_go_from_storage_to_storage_and_be_fetched_later(
+    home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_photo(tmp_path / "in" / "a.png")
+    common = ["--style", json.loads(nst(home, capfd, "styles", "list", "--json")[1])[0]["name"], "--json"]
+    code, text = nst(home, capfd, "stylize", str(tmp_path / "in"), *common, "-o", "s3://nst/first/")
+    assert code == ExitCode.OK
+    code, text = nst(home, capfd, "stylize", "s3://nst/first/", *common, "-o", "s3://nst/second/")
+    assert code == ExitCode.OK
+    result = json.loads(text)
+    assert result["images"][0]["output"].startswith("s3://nst/second/a__")
+    assert nst(home, capfd, "jobs", "results", result["job"]["id"], "-o", str(tmp_path / "out"))[0] == ExitCode.OK
+    assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".png"]
