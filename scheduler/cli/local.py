@@ -50,7 +50,6 @@ def up(
             stack.wait()
     except KeyboardInterrupt:
         console.print("Stopped. Unfinished jobs go on at the next start.")
-        return ExitCode.INTERRUPTED
     return ExitCode.OK
 
 
@@ -100,8 +99,8 @@ class ServiceLines:
 
     def __call__(self, event: StackEvent) -> None:
         if event.state in _MARKS:
-            detail = f"[dim]{escape(event.detail)}[/]" if event.detail else ""
-            self._console.print(f"  {_MARKS[event.state]} {event.name} {event.state} {detail}", soft_wrap=True)
+            detail = f": [dim]{escape(event.detail)}[/]" if event.detail else ""
+            self._console.print(f"  {_MARKS[event.state]} {event.name} {event.state}{detail}", soft_wrap=True)
         elif event.state is ServiceState.STOPPING and not self._stopping:
             self._stopping = True
             self._console.print("[bold]Stopping[/] every process; workers finish what they have in hand")

@@ -1,5 +1,6 @@
 """Which package may load which: each module alone, in a fresh interpreter."""
 
+import ast
 import pkgutil
 import subprocess
 import sys
@@ -50,8 +51,6 @@ def test_importing_the_core_loads_nothing_of_it() -> None:
 
 @pytest.mark.parametrize("package", ["nst_core", "worker", "scheduler"])
 def test_every_module_and_public_name_is_documented(package: str) -> None:
-    import ast
-
     missing = []
     for path in sorted((ROOT / package).rglob("*.py")):
         if "versions" in path.parts:
@@ -60,7 +59,8 @@ def test_every_module_and_public_name_is_documented(package: str) -> None:
         if not ast.get_docstring(tree):
             missing.append(str(path.relative_to(ROOT)))
         for node in tree.body:
-            public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
-            if public and not ast.get_docstring(node):
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+                continue
+            if not ast.get_docstring(node):
                 missing.append(f"{path.relative_to(ROOT)}: {node.name}")
     assert missing == []

@@ -48,7 +48,8 @@ class Acceptance:
         counts, seconds = outcome.job.counts, time.perf_counter() - started
         again = sum((item.attempt or 1) > 1 for item in outcome.items)
         print(
-            f"{name}: {outcome.job.status}, {counts.total} items, {counts.succeeded} succeeded, {counts.failed} failed, "
+            f"{name}: {outcome.job.status}, {counts.total} items, "
+            f"{counts.succeeded} succeeded, {counts.failed} failed, "
             f"lost {counts.total - counts.succeeded - counts.failed}, {len(images(outcome))} objects, "
             f"{len(outcome.results)} manifest lines, {again} items done in a later attempt, {seconds:.0f} s",
             flush=True,
@@ -98,9 +99,8 @@ class Acceptance:
         assert disturber.done == len(at)
         assert outcome.job.status == "succeeded"
         assert images(outcome) == images(first)
-        print(
-            f"  lost 0, duplicates 0, bytes equal; at {', '.join(f'{share:.0%}' for share, _ in sorted(at, key=lambda pair: pair[0]))}"
-        )
+        moments = ", ".join(f"{share:.0%}" for share in sorted(share for share, _ in at))
+        print(f"  lost 0, duplicates 0, bytes equal; disturbed when {moments} was done")
 
 
 def say(event: StackEvent) -> None:
@@ -117,9 +117,12 @@ def main() -> None:
     args = parser.parse_args()
     photos = {path.name: path.read_bytes() for path in sorted(args.photos.iterdir())}
     print(describe())
-    with tempfile.TemporaryDirectory() as scratch, Stack(Path(scratch), workers=1, on_event=say) as stack:
-        with stack.client() as client:
-            Acceptance(stack, client, photos, seed=args.seed).all()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        Stack(Path(scratch), workers=1, on_event=say) as stack,
+        stack.client() as client,
+    ):
+        Acceptance(stack, client, photos, seed=args.seed).all()
 
 
 if __name__ == "__main__":

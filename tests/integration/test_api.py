@@ -150,7 +150,7 @@ def test_same_idempotency_key_replays_the_job(client: TestClient, rig: Rig) -> N
 def test_wrong_field_is_one_problem_with_its_place(
     client: TestClient, rig: Rig, changes: dict[str, object], pointer: str
 ) -> None:
-    answer = client.post("/v1/jobs", json=body(rig, **changes))
+    answer = client.post("/v1/jobs", json=body(rig) | changes)
     problem = answer.json()
     assert answer.status_code == problem["status"] == 422
     assert answer.headers["content-type"] == "application/problem+json"

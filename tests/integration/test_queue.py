@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from nst_core.broker import make_redis
-from nst_core.protocol import ItemOutcome, ItemStatus, StylizeChunk
+from nst_core.protocol import Event, ItemOutcome, ItemStatus, StylizeChunk
 from nst_core.settings import BrokerSettings
 from scheduler.dispatch import Dispatcher
 from scheduler.domain import JobStatus
@@ -78,7 +78,7 @@ def test_small_job_is_not_starved_by_a_large_one(rig: Rig) -> None:
 
 def test_duplicated_and_reordered_events_change_nothing(rig: Rig) -> None:
     job_id = rig.submit(16)
-    events = []
+    events: list[Event] = []
     for chunk in dispatch(rig):
         first = chunk.items[0].index
         events += [started(chunk), progress(chunk, first), progress(chunk), finished(chunk)] * 3
