@@ -1,4 +1,4 @@
-"""Train a style from the command line: `python -m nst_core train --painting P --photos DIR --run DIR`.
+"""Train a style from the command line, and make a style folder of it: `python -m nst_core train -h`, `ship -h`.
 
 The run folder holds the checkpoint, the loss curve and sample pictures; started again, the training goes on from it.
 """
@@ -15,6 +15,9 @@ import torch
 
 from nst_core.loss_network import load_loss_network
 from nst_core.photos import PhotoStream, list_photos
+from nst_core.ship import ship
+from nst_core.styles import WEIGHTS_NAME
+from nst_core.stylize import resolve_device
 from nst_core.tensors import load_picture, save_picture
 from nst_core.train import StepLosses, TrainConfig, Trainer
 from nst_core.transformer import TransformerConfig
@@ -22,9 +25,10 @@ from nst_core.weights import save_transformer
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line and train to the last step."""
+    """Parse the command line and do what it says."""
     parser = argparse.ArgumentParser(prog="python -m nst_core", description=__doc__)
-    train = parser.add_subparsers(dest="command", required=True).add_parser("train")
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="train a style, or go on with its training")
     train.add_argument("--painting", type=Path, required=True, help="the style picture")
     train.add_argument("--photos", type=Path, required=True, help="a folder of training photos")
     train.add_argument("--run", type=Path, required=True, help="the folder of this training")
@@ -32,15 +36,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     train.add_argument("--config", type=json.loads, default={}, help="TrainConfig fields as JSON")
     train.add_argument("--checkpoint-every", type=int, default=50, help="steps between checkpoints")
     train.add_argument("--sample-every", type=int, default=250, help="steps between samples")
-    train.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    train.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    shipping = commands.add_parser("ship", help="make a style folder of a finished training")
+    shipping.add_argument("--run", type=Path, required=True, help="the folder of the training")
+    shipping.add_argument("--to", type=Path, required=True, help="the folder of the style")
+    shipping.add_argument("--about", type=json.loads, required=True, help="title, artist, year, rights, data as JSON")
+    shipping.add_argument("--sample", type=Path, required=True, help="a photo for the style's picture")
     args = parser.parse_args(argv)
+    if args.command == "ship":
+        ship(args.run, args.to, about=args.about, sample=args.sample)
+    else:
+        train_style(args)
+
+
+def train_style(args: argparse.Namespace) -> None:
+    """Train to the last step and write the network."""
     args.run.mkdir(parents=True, exist_ok=True)
     trainer = build_trainer(args)
     try:
         run(trainer, args)
     finally:
         trainer.close()
-    save_transformer(trainer.transformer, args.run / "style.safetensors")
+    save_transformer(trainer.transformer, args.run / WEIGHTS_NAME)
 
 
 def build_trainer(args: argparse.Namespace) -> Trainer:
@@ -53,7 +70,7 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
         list_photos(args.photos), size_px=config.size_px, batch_size=config.batch_size, seed=config.seed
     )
     network = load_loss_network(sorted({config.content_layer, *config.style_weights}))
-    trainer = Trainer(config, network=network, style=style, photos=photos, device=torch.device(args.device))
+    trainer = Trainer(config, network=network, style=style, photos=photos, device=resolve_device(args.device))
     if (args.run / "checkpoint.pt").exists():
         trainer.load(args.run / "checkpoint.pt")
     return trainer

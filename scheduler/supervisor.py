@@ -211,4 +211,9 @@ class Supervisor:
                 time.sleep(_TICK_S)
 
     def _say(self, name: str, state: ServiceState, detail: str = "") -> None:
-        self._on_event(StackEvent(name=name, state=state, detail=detail))
+        try:
+            self._on_event(StackEvent(name=name, state=state, detail=detail))
+        except BaseException:
+            # A listener that fails, as one with a closed console does, must not keep services from being stopped.
+            self._on_event = lambda event: None
+            raise

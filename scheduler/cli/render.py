@@ -28,23 +28,23 @@ def jobs_table(jobs: Sequence[Job], *, now: datetime | None = None) -> Renderabl
     """Return jobs as a table, one line each."""
     if not jobs:
         return Text("There are no jobs yet.", style="dim")
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    # Fits into 80 columns but for the styles, which take what is left.
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     table.add_column("job", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    table.add_column("styles")
-    for heading in ("images", "failed", "created", "took"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("images", no_wrap=True, justify="right")
+    table.add_column("created", no_wrap=True, justify="right")
+    table.add_column("styles", no_wrap=True, ratio=1)
     for job in jobs:
         counts = job.counts
-        table.add_row(
-            job.id,
-            status_text(job.status),
-            ", ".join(style.name for style in job.styles),
-            f"{finished(counts):,} / {counts.total:,}",
-            Text(f"{counts.failed:,}" if counts.failed else "–", style="red" if counts.failed else "dim"),
-            ago(job.created_at, now or datetime.now(UTC)),
-            took(job),
-        )
+        images = Text(f"{finished(counts):,}/{counts.total:,}")
+        if counts.failed:
+            images.append(f" ✗{counts.failed:,}", style="red")
+        # The one long status would push the styles out.
+        short = Text("partial", style="yellow") if job.status is JobStatus.PARTIALLY_SUCCEEDED else None
+        created = ago(job.created_at, now or datetime.now(UTC))
+        styles = ", ".join(style.name for style in job.styles)
+        table.add_row(job.id, short or status_text(job.status), images, created, styles)
     return table
 
 

@@ -153,6 +153,17 @@ def test_what_a_dead_service_left_behind_is_ended_too(tmp_path: Path) -> None:
         stack.stop()
 
 
+def test_a_listener_that_fails_stops_the_services(tmp_path: Path) -> None:
+    def listen(event: StackEvent) -> None:
+        if event.state is ServiceState.READY:
+            raise BrokenPipeError("the console is closed")
+
+    stack = Supervisor([[service("main", FOREVER)]], logs=tmp_path, cwd=tmp_path, on_event=listen)
+    with pytest.raises(BrokenPipeError):
+        stack.start()
+    assert not is_alive(stack.children["main"].pid)
+
+
 def test_stopping_what_was_never_started_is_nothing(tmp_path: Path) -> None:
     supervisor(tmp_path, Events(), [service("main", FOREVER)]).stop()
 

@@ -1,0 +1,80 @@
+"""What the commands show to people, and that it fits onto a terminal."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console, RenderableType
+
+from nst_core.protocol import ItemStatus, StyleRef
+from scheduler.cli import render
+from scheduler.domain import Counts, JobInput, JobStatus
+from scheduler.resources import Failure, Item, Job, Output, Style
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+JOB = Job(
+    id="job_01a200f49ffc70780bfa5c52",
+    status=JobStatus.PARTIALLY_SUCCEEDED,
+    styles=(StyleRef(name="great_wave", version="ab" * 32), StyleRef(name="udnie", version="cd" * 32)),
+    input=JobInput(prefix="s3://nst/in/"),
+    output=Output(prefix="s3://nst/out/"),
+    counts=Counts(total=40, succeeded=30, failed=10),
+    created_at="2026-11-22T11:40:00Z",
+    started_at="2026-11-22T11:40:01Z",
+    finished_at="2026-11-22T11:40:11Z",
+)
+
+
+def text_of(renderable: RenderableType) -> list[str]:
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    with console.file:
+        console.print(renderable)
+    return [line.rstrip() for line in console.export_text().splitlines() if line.strip()]
+
+
+def test_jobs_fit_into_eighty_columns() -> None:
+    lines = text_of(render.jobs_table([JOB, replace(JOB, status=JobStatus.CANCELLING)], now=NOW))
+    assert lines[2].split() == [JOB.id, "partial", "40/40", "✗10", "20", "min", "ago", "great_wav…"]
+    assert lines[3].split()[1] == "cancelling"
+
+
+def test_no_jobs_are_said_to_be_none() -> None:
+    assert text_of(render.jobs_table([])) == ["There are no jobs yet."]
+
+
+def test_a_job_page_names_all_that_matters() -> None:
+    error = Failure(code="image_too_small", message="The image has 3 x 3 pixels.")
+    failed = Item(id=0, input="s3://nst/in/sub/a.jpg", style="udnie", status=ItemStatus.FAILED, error=error)
+    text = "\n".join(text_of(render.job_page(JOB, [failed])))
+    for part in ("40  (30 succeeded, 10 failed)", "s3://nst/out/", "udnie cdcdcdcdcdcd", "10.0 s"):
+        assert part in text
+    assert "✗ sub/a.jpg  udnie: The image has 3 x 3 pixels. (image_too_small)" in text
+    assert f"and 9 more: nst jobs results {JOB.id} --errors" in text
+
+
+@pytest.mark.parametrize(
+    ("status", "summary"),
+    [
+        (JobStatus.SUCCEEDED, "✓ 30 images in 10.0 s (3.0 images/s) → out"),
+        (JobStatus.PARTIALLY_SUCCEEDED, "! 30 of 40 images in 10.0 s (3.0 images/s) → out"),
+        (JobStatus.CANCELLED, "✗ Cancelled after 30 of 40 images in 10.0 s (3.0 images/s) → out"),
+        (JobStatus.FAILED, "✗ The job failed: There are no photos. (no_inputs)"),
+    ],
+)
+def test_a_finished_job_is_summed_up_in_one_line(status: JobStatus, summary: str) -> None:
+    error = Failure(code="no_inputs", message="There are no photos.") if status is JobStatus.FAILED else None
+    assert render.job_summary(replace(JOB, status=status, error=error), "out").plain == summary
+
+
+def test_text_of_others_is_never_taken_for_markup() -> None:
+    style = Style(name="[red]x[/red]", version="ab" * 32, card={"title": "[bold]T", "artist": "[/]"})
+    for page in (render.styles_table([style]), render.style_page(style)):
+        text = "\n".join(text_of(page))
+        assert "[red]x[/red]" in text
+        assert "[bold]T" in text
+
+
+def test_lengths_of_time_are_short() -> None:
+    assert [render.span(seconds) for seconds in (4.24, 61, 7385)] == ["4.2 s", "1:01", "2:03:05"]
+    assert render.ago("2026-11-20T12:00:00Z", NOW) == "2 d ago"
+    assert render.ago(None, NOW) == "–"
