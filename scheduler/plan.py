@@ -20,6 +20,8 @@ from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
 from scheduler.store.items import NewItem
 
+#: Manifests that stay open between pages; jobs take turns, page by page.
+_OPEN_MANIFESTS = 8
 _PLANNABLE = (JobStatus.QUEUED, JobStatus.PLANNING)
 
 
@@ -47,6 +49,8 @@ class Planner:
         # Whole chunks, so that the edge of a page does not leave a small one.
         self._page = max(1, page // chunk_size) * chunk_size
         self._buckets = buckets
+        #: By job: the number of the next line, and the lines from there on.
+        self._manifests: dict[str, tuple[int, Iterator[tuple[int, bytes]]]] = {}
 
     def tick(self) -> bool:
         """Plan the next page of the job that has waited longest; return whether there was one.
@@ -62,6 +66,7 @@ class Planner:
         try:
             entries = self._read_page(job)
         except NstError as error:
+            self._manifests.pop(job.id, None)
             if error.retryable:
                 raise
             self._fail(job, error)
@@ -75,10 +80,24 @@ class Planner:
             return [InputEntry(uri=uri) for uri in source.uris[start : start + self._page]]
         if source.prefix is not None:
             return list(islice(self._list_photos(job), self._page))
-        assert source.manifest is not None
-        lines = (line for line in self._blobs.lines(BlobUri.parse(source.manifest)) if line.strip())
-        numbered = islice(enumerate(lines, 1), start, start + self._page)
-        return [parse_line(line, number, self._buckets) for number, line in numbered]
+        return [
+            parse_line(line, number, self._buckets) for number, line in islice(self._open_manifest(job), self._page)
+        ]
+
+    def _open_manifest(self, job: Job) -> Iterator[tuple[int, bytes]]:
+        """Return the manifest's numbered lines from the job's cursor on.
+
+        It stays open from page to page: read anew for each page, a long manifest would take time by its square.
+        """
+        start, lines = self._manifests.pop(job.id, (-1, iter(())))
+        if start != job.planned_inputs:
+            uri = BlobUri.parse(str(job.spec.input.manifest))
+            numbered = enumerate((line for line in self._blobs.lines(uri) if line.strip()), 1)
+            lines = islice(numbered, job.planned_inputs, None)
+        if len(self._manifests) >= _OPEN_MANIFESTS:
+            self._manifests.pop(next(iter(self._manifests)))
+        self._manifests[job.id] = (job.planned_inputs + self._page, lines)
+        return lines
 
     def _list_photos(self, job: Job) -> Iterator[InputEntry]:
         prefix = BlobUri.parse(str(job.spec.input.prefix))

@@ -265,10 +265,8 @@ class Service:
             job = job_rows.lock_job(connection, job_id)
             if job.status in _CANCELLABLE:
                 job_rows.update_job(connection, job_id, status=JobStatus.CANCELLING, cancel_requested=True)
-                for chunk in chunk_rows.unbegun(connection, job_id):
-                    changes = item_rows.set_unfinished(connection, chunk.id, ItemStatus.CANCELLED)
-                    chunk_rows.set_done(connection, chunk.id)
-                    job_rows.move_counts(connection, job_id, changes)
+                chunk_rows.end_unbegun(connection, job_id)
+                job_rows.move_counts(connection, job_id, item_rows.cancel_pending(connection, job_id))
                 job_rows.finalize_if_through(connection, job_id)
         self._wake()
         return self.job(tenant, job_id)

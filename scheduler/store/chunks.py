@@ -122,11 +122,14 @@ def dispatched_before(connection: Connection, *, claimed_before: float, limit: i
     return [_chunk(row) for row in connection.execute(query.limit(limit))]
 
 
-def unbegun(connection: Connection, job_id: str) -> list[Chunk]:
-    """Return the chunks of a job that no worker has begun."""
+def end_unbegun(connection: Connection, job_id: str) -> None:
+    """End the chunks of a job that no worker has begun."""
     states = (ChunkStatus.PENDING, ChunkStatus.DISPATCHED)
-    query = select(chunks).where(chunks.c.job_id == job_id, chunks.c.status.in_(states)).with_for_update()
-    return [_chunk(row) for row in connection.execute(query)]
+    connection.execute(
+        update(chunks)
+        .where(chunks.c.job_id == job_id, chunks.c.status.in_(states))
+        .values(status=ChunkStatus.DONE, lease_until=None)
+    )
 
 
 def _chunk(row: Any) -> Chunk:

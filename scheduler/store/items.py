@@ -166,6 +166,16 @@ def apply_outcomes(
     return changes
 
 
+def cancel_pending(connection: Connection, job_id: str) -> Counter[ItemStatus]:
+    """Cancel the items of a job that are in no worker's hands; return the change of counts.
+
+    To be called under the job's lock, as all changes of items are: then those are exactly the pending ones.
+    """
+    pending = (items.c.job_id == job_id, items.c.status == ItemStatus.PENDING)
+    count = connection.execute(update(items).where(*pending).values(status=ItemStatus.CANCELLED)).rowcount
+    return Counter({ItemStatus.PENDING: -count, ItemStatus.CANCELLED: count})
+
+
 def _unfinished(chunk_id: int) -> Select[Any]:
     return select(items).where(items.c.chunk_id == chunk_id, items.c.status.in_(UNFINISHED))
 

@@ -104,6 +104,25 @@ def test_second_item_of_one_output_name_fails_also_on_a_later_page(rig: Rig) -> 
     assert [item.index for item in found if item.error_code == "output_name_taken"] == [1, 22]
 
 
+def test_manifests_of_two_jobs_are_planned_in_turns_without_mixing_them_up(rig: Rig) -> None:
+    def lines(album: str) -> list[object]:
+        return [{"input": f"s3://nst/{album}/{number}.jpg", "custom_id": f"{album}{number}"} for number in range(37)]
+
+    first = rig.submit(manifest(rig, *lines("a")))
+    rig.planner.tick()
+    second = rig.submit(manifest(rig, *lines("a")))
+    for job_id in (first, second):
+        assert [item.custom_id for item in items(rig, job_id)] == [f"a{number}" for number in range(37)]
+
+
+def test_planner_that_starts_anew_goes_on_at_the_line_where_the_last_one_died(rig: Rig) -> None:
+    job_id = rig.submit(manifest(rig, *({"input": f"s3://nst/x/{number}.jpg"} for number in range(37))))
+    while rig.job(job_id).status is not JobStatus.RUNNING:
+        rig.__post_init__()
+        rig.planner.tick()
+    assert [item.input for item in items(rig, job_id)] == [f"s3://nst/x/{number}.jpg" for number in range(37)]
+
+
 def test_index_in_the_template_tells_equal_names_apart(rig: Rig) -> None:
     uris = tuple(f"s3://nst/{rig.prefix}/{number}/same.jpg" for number in range(3))
     name = "{index}/{stem}-{style}.{ext}"

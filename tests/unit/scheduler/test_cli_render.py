@@ -34,7 +34,7 @@ def text_of(renderable: RenderableType) -> list[str]:
 
 def test_jobs_fit_into_eighty_columns() -> None:
     lines = text_of(render.jobs_table([JOB, replace(JOB, status=JobStatus.CANCELLING)], now=NOW))
-    assert lines[2].split() == [JOB.id, "partial", "40/40", "✗10", "20", "min", "ago", "great_wav…"]
+    assert lines[2].split() == [JOB.id, "partial", "40/40", "✗10", "20", "min", "ago", "great_wa…"]
     assert lines[3].split()[1] == "cancelling"
 
 
