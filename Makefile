@@ -1,17 +1,22 @@
 # make demo    stylize sample photos on this machine; needs nothing but Python 3.11 or newer
 # make test    style, types and all tests
+# make bench   the whole stack against the bare network
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint style clean
+.PHONY: demo test bench lint style clean
 
 demo: $(STAMP)
 	$(BIN)/nst demo
 
 test: lint
 	$(BIN)/pytest
+
+# PHOTOS: a folder of photos; the free ones of scikit-image without it.
+bench: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.pipeline $(PHOTOS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.client import Client
 from scheduler.home import ClientConfig, Home
 from scheduler.processes import Child
-from scheduler.servers import HOST, free_port, redis_command, s3_command
+from scheduler.servers import HOST, free_port, redis_command, s3_command, s3_env
 from scheduler.supervisor import Service, StackEvent, Supervisor
 
 BUCKET = "nst"
@@ -158,7 +158,8 @@ class Stack:
         redis_port = _port(where.broker.redis_url.get_secret_value())
         s3_port = _port(where.storage.s3_endpoint or "")
         (home.s3 / BUCKET).mkdir(exist_ok=True)
-        s3 = s3_command(s3_port, home.s3, access_key=ACCESS_KEY, secret_key=home.s3_secret())
+        s3 = s3_command(s3_port, home.s3)
+        storage_env = base | s3_env(ACCESS_KEY, home.s3_secret())
         redis = redis_command(redis_port, home.redis)
         scheduler_env = base | self._shared_env() | self._scheduler_env() | self._env
         threads = max(1, (os.cpu_count() or 1) // max(1, self._worker_count))
@@ -166,7 +167,7 @@ class Stack:
         return [
             [
                 Service(name="redis", command=redis, env=base, is_ready=lambda: _redis_answers(redis_port)),
-                Service(name="s3", command=s3, env=base, is_ready=lambda: _listens(s3_port)),
+                Service(name="s3", command=s3, env=storage_env, is_ready=lambda: _listens(s3_port)),
             ],
             [
                 Service(

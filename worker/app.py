@@ -14,6 +14,7 @@ from celery import signals
 
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
+from nst_core.memory import keep_freed_memory
 from nst_core.protocol import STYLIZE_TASK
 from nst_core.stylize import Stylizer, resolve_device
 from worker.engine import Engine
@@ -31,6 +32,7 @@ def run_worker(settings: WorkerSettings) -> int:
     It configures the whole process: logging, signals, the threads of torch.
     """
     configure_logging(settings.log_level)
+    keep_freed_memory()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     device = resolve_device(settings.device)

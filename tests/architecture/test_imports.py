@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 #: Modules of nst_core that never load torch.
-LIGHT = ("blobs", "broker", "clock", "errors", "images", "protocol", "settings", "styles")
+LIGHT = ("blobs", "broker", "clock", "errors", "images", "memory", "protocol", "settings", "styles")
 
 
 def modules(package: str) -> list[str]:

@@ -8,12 +8,14 @@ import time
 from pathlib import Path
 
 from nst_core.images import decode
+from nst_core.memory import keep_freed_memory
 from nst_core.styles import shipped_style
 from nst_core.stylize import Stylizer
 
 
 def main(folder: Path, styles: list[str]) -> None:
     """Measure and print one number."""
+    keep_freed_memory()  # as the worker does
     photos = [decode(path.read_bytes()).rgb[None] for path in sorted(folder.iterdir())]
     stylizers = [Stylizer.load(shipped_style(name).weights()) for name in styles]
     for stylizer in stylizers:
