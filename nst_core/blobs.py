@@ -7,7 +7,7 @@ from typing import IO, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from pydantic import SecretStr
 
 from nst_core.errors import (
@@ -20,6 +20,8 @@ from nst_core.errors import (
 )
 from nst_core.settings import StorageSettings
 
+#: The longest line that `BlobStore.lines` gives.
+MAX_LINE_BYTES = 64 * 1024
 _NOT_FOUND = {"NoSuchKey", "NoSuchBucket", "404", "NotFound"}
 _DENIED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 
@@ -64,18 +66,21 @@ class BlobStore:
                 return data
 
     def stream(self, uri: BlobUri) -> Iterator[bytes]:
-        """Yield an object's bytes piece by piece."""
+        """Return an object's bytes piece by piece; raises at once where there is no such object."""
         with translated(uri):
             body = self._client.get_object(Bucket=uri.bucket, Key=uri.key)["Body"]
-            with body:
-                yield from body.iter_chunks(1 << 20)
+        return _pieces(uri, body, 1 << 20)
 
     def lines(self, uri: BlobUri) -> Iterator[bytes]:
-        """Yield a text object's lines, without reading it whole."""
-        with translated(uri):
-            body = self._client.get_object(Bucket=uri.bucket, Key=uri.key)["Body"]
-            with body:
-                yield from body.iter_lines()
+        """Yield a text object's lines without reading it whole; raise BlobTooLargeError for one above 64 KiB."""
+        rest = b""
+        for piece in self.stream(uri):
+            *whole, rest = (rest + piece).split(b"\n")
+            yield from whole
+            if len(rest) > MAX_LINE_BYTES:
+                raise BlobTooLargeError(f"{uri} has a line of more than {MAX_LINE_BYTES:,} bytes.")
+        if rest:
+            yield rest
 
     def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
         """Write an object whole."""
@@ -141,6 +146,11 @@ def make_client(settings: StorageSettings) -> Any:
     )
 
 
+def _pieces(uri: BlobUri, body: Any, size: int) -> Iterator[bytes]:
+    with translated(uri), body:
+        yield from body.iter_chunks(size)
+
+
 def _plain(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
 
@@ -152,6 +162,8 @@ def translated(uri: BlobUri) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _translate(error, uri) from error
+    except ParamValidationError as error:
+        raise BlobAccessError(f"{uri} is no address that can be asked for.") from error
     except BotoCoreError as error:
         raise BlobUnavailableError(f"The storage did not answer for {uri}: {error}") from error
 

@@ -30,6 +30,7 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
         planner=Planner(
             database,
             blobs,
+            clock=clock,
             chunk_size=settings.chunk_size,
             page=settings.plan_page,
             buckets=allowed_buckets(settings),

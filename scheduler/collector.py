@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DataError
 
 from nst_core.broker import Broker
 from nst_core.clock import Clock
@@ -46,7 +47,11 @@ class Collector:
             except ProtocolError as error:
                 log.error("An event was dropped: %s", error.message)
             else:
-                self.apply(event)
+                try:
+                    self.apply(event)
+                except (DataError, OverflowError, UnicodeEncodeError) as error:
+                    # Kept, it would stop all others for ever; its chunk is tried again when the lease ends.
+                    log.error("An event that cannot be stored was dropped: %s", error)
             # Dropped only now: a scheduler that dies before this finds the event again, and applies it to no effect.
             self._broker.drop_events([entry])
         return bool(stored)

@@ -136,8 +136,23 @@ def check_name_template(template: str) -> None:
     check_key(template)
 
 
+def storable(text: str) -> bool:
+    """Return whether databases and storages take a text: no NUL character and no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def may_use(key: str, tenant: str, *, is_prefix: bool = False) -> bool:
+    """Return whether a tenant's jobs may use a key, or all below a prefix, in the bucket that tenants share."""
+    if key.startswith(f"tenants/{tenant}/"):
+        return True
+    # A prefix such as "" or "ten" reaches other tenants' keys too.
+    return not key.startswith("tenants/") and not (is_prefix and "tenants/".startswith(key))
+
+
 def check_key(key: str) -> None:
     """Raise ConfigError unless `key` is a safe relative object key."""
+    if not storable(key):
+        raise ConfigError("A key has no NUL character and no half of a surrogate pair.")
     if not key or len(key.encode()) > _MAX_KEY_BYTES:
         raise ConfigError(f"A key has from 1 to {_MAX_KEY_BYTES} bytes.")
     if any(part in ("", ".", "..") for part in key.split("/")):

@@ -1,11 +1,14 @@
 """Finalize jobs: write `results.jsonl` and `errors.jsonl` beside the images, then give the job its last status."""
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
+from nst_core.errors import BlobError
 from nst_core.protocol import ItemStatus
 from scheduler.domain import ERRORS_NAME, RESULTS_NAME, Job, JobStatus, final_status
 from scheduler.store import items as item_rows
@@ -13,6 +16,10 @@ from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
 from scheduler.store.items import Item
 
+log = logging.getLogger(__name__)
+
+#: For so long a storage that does not answer is asked again to take a job's reports.
+_GIVE_UP_S = 3600.0
 #: Reports larger than this are put together on disk.
 _IN_MEMORY_BYTES = 8 * 2**20
 
@@ -24,29 +31,53 @@ class Finalizer:
         self._database = database
         self._blobs = blobs
         self._clock = clock
+        self._waiting_since: dict[str, float] = {}
 
     def tick(self) -> bool:
-        """Finalize the jobs that wait for it; return whether there were any.
+        """Finalize the jobs that wait for it; return whether one was ended.
 
-        A scheduler that dies in between writes the same reports to the same keys again.
+        A scheduler that dies in between writes the same reports to the same keys again. Where the storage refuses
+        them, or has not taken them for an hour, the job ends without them and says so; no other job waits for it.
         """
         with self._database.read() as connection:
             waiting = job_rows.jobs_with_status(connection, (JobStatus.FINALIZING,))
-        for job in waiting:
-            self._finalize(job)
-        return bool(waiting)
+        self._waiting_since = {job.id: self._waiting_since.get(job.id, self._clock()) for job in waiting}
+        ended = [self._try_to_finalize(job) for job in waiting]
+        return any(ended)
 
-    def _finalize(self, job: Job) -> None:
+    def _try_to_finalize(self, job: Job) -> bool:
+        try:
+            self._write_reports(job)
+        except BlobError as error:
+            if error.retryable and self._clock() < self._waiting_since[job.id] + _GIVE_UP_S:
+                log.warning("The reports of %s cannot be written now: %s", job.id, error.message)
+                return False
+            self._end(job, ("reports_failed", f"The job's reports cannot be written: {error.message}"))
+        else:
+            self._end(job, None)
+        return True
+
+    def _write_reports(self, job: Job) -> None:
         versions = {style.name: style.version for style in job.spec.styles}
         succeeded = item_rows.iterate_items(self._database, job.id, ItemStatus.SUCCEEDED)
         failed = item_rows.iterate_items(self._database, job.id, ItemStatus.FAILED)
         self._write(job, RESULTS_NAME, (result_line(item, versions[item.style]) for item in succeeded))
         self._write(job, ERRORS_NAME, (error_line(item) for item in failed))
+
+    def _end(self, job: Job, error: tuple[str, str] | None) -> None:
         with self._database.write() as connection:
             now_job = job_rows.lock_job(connection, job.id)
             if now_job.status is JobStatus.FINALIZING:
-                status = final_status(now_job)
-                job_rows.update_job(connection, job.id, status=status, finished_at=self._clock())
+                if error is not None and now_job.error_code is None:
+                    now_job = replace(now_job, error_code=error[0], error_message=error[1])
+                job_rows.update_job(
+                    connection,
+                    job.id,
+                    status=final_status(now_job),
+                    finished_at=self._clock(),
+                    error_code=now_job.error_code,
+                    error_message=now_job.error_message,
+                )
 
     def _write(self, job: Job, name: str, lines: Iterable[dict[str, object]]) -> None:
         with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:

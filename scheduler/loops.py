@@ -102,7 +102,12 @@ class Loops:
             loop.join()
 
     def _collect_and_wake(self) -> bool:
-        collected = self._collector.tick()
+        try:
+            collected = self._collector.tick()
+        except NstError:
+            # While events cannot be read, every lease looks overdue.
+            self._caught_up = False
+            raise
         if collected:
             self._dispatch.wake()
             self._finalize.wake()

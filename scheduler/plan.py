@@ -5,12 +5,14 @@ of two schedulers that plan the same page only one has an effect.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
 
 from nst_core.blobs import BlobStore, BlobUri
+from nst_core.clock import Clock
 from nst_core.errors import BlobError, ConfigError, NstError
 from nst_core.protocol import ItemStatus
 from scheduler import domain
@@ -20,8 +22,13 @@ from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
 from scheduler.store.items import NewItem
 
+log = logging.getLogger(__name__)
+
 #: Manifests that stay open between pages; jobs take turns, page by page.
 _OPEN_MANIFESTS = 8
+#: Pause before a job is planned again whose input could not be read.
+_RETRY_S = 5.0
+_UNSTORABLE = ("input_invalid", "The object's key has characters that cannot be stored.")
 _PLANNABLE = (JobStatus.QUEUED, JobStatus.PLANNING)
 
 
@@ -34,31 +41,46 @@ class InputEntry:
     #: Folder below the job's prefix, with its slash; outputs keep it.
     folder: str = ""
     error: tuple[str, str] | None = None
+    #: The key as the storage lists it, where the input is a prefix.
+    key: str = ""
 
 
 class Planner:
     """Plans one page of one job a tick."""
 
     def __init__(
-        self, database: Database, blobs: BlobStore, *, chunk_size: int, page: int, buckets: frozenset[str]
+        self,
+        database: Database,
+        blobs: BlobStore,
+        *,
+        clock: Clock,
+        chunk_size: int,
+        page: int,
+        buckets: frozenset[str],
     ) -> None:
         """About `page` inputs are planned in a transaction; manifests may name only `buckets`."""
+        self._clock = clock
         self._database = database
         self._blobs = blobs
         self._chunk_size = chunk_size
         # Whole chunks, so that the edge of a page does not leave a small one.
         self._page = max(1, page // chunk_size) * chunk_size
         self._buckets = buckets
+        #: By job: when it is tried again after a fault that may pass.
+        self._not_before: dict[str, float] = {}
         #: By job: the number of the next line, and the lines from there on.
         self._manifests: dict[str, tuple[int, Iterator[tuple[int, bytes]]]] = {}
 
     def tick(self) -> bool:
         """Plan the next page of the job that has waited longest; return whether there was one.
 
-        A job whose input cannot be read at all fails; a storage that does not answer is tried again.
+        A job whose input cannot be read at all fails. Where the storage does not answer, the job is tried again
+        after a pause, and others have their turn.
         """
         with self._database.read() as connection:
             waiting = job_rows.jobs_with_status(connection, _PLANNABLE)
+        self._not_before = {job.id: self._not_before[job.id] for job in waiting if job.id in self._not_before}
+        waiting = [job for job in waiting if self._not_before.get(job.id, 0.0) <= self._clock()]
         if not waiting:
             return False
         # The job with the fewest planned inputs: a short job does not wait for the listing of a long one.
@@ -68,8 +90,10 @@ class Planner:
         except NstError as error:
             self._manifests.pop(job.id, None)
             if error.retryable:
-                raise
-            self._fail(job, error)
+                log.warning("%s cannot be planned now: %s", job.id, error.message)
+                self._not_before[job.id] = self._clock() + _RETRY_S
+            else:
+                self._fail(job, error)
         else:
             self._write_page(job, entries)
         return True
@@ -81,8 +105,13 @@ class Planner:
         if source.prefix is not None:
             return list(islice(self._list_photos(job), self._page))
         return [
-            parse_line(line, number, self._buckets) for number, line in islice(self._open_manifest(job), self._page)
+            parse_line(line, number, lambda uri: self._may_read(job, uri))
+            for number, line in islice(self._open_manifest(job), self._page)
         ]
+
+    def _may_read(self, job: Job, uri: BlobUri) -> bool:
+        own = uri.bucket == self._blobs.bucket
+        return uri.bucket in self._buckets and (not own or domain.may_use(uri.key, job.tenant))
 
     def _open_manifest(self, job: Job) -> Iterator[tuple[int, bytes]]:
         """Return the manifest's numbered lines from the job's cursor on.
@@ -103,17 +132,22 @@ class Planner:
         prefix = BlobUri.parse(str(job.spec.input.prefix))
         own_output = BlobUri.parse(job.spec.output.prefix)
         base = prefix.key[: prefix.key.rfind("/") + 1]
-        after = job.planned_key
+        after = json.loads(job.planned_key) if job.planned_key else ""
         while keys := self._blobs.list_keys(prefix, after=after):
             for key in keys:
                 in_output = prefix.bucket == own_output.bucket and key.startswith(own_output.key)
-                if PurePosixPath(key).suffix.lower() in domain.IMAGE_SUFFIXES and not in_output:
+                if PurePosixPath(key).suffix.lower() not in domain.IMAGE_SUFFIXES or in_output:
+                    continue
+                if domain.storable(key):
                     folder = key[len(base) : key.rfind("/") + 1]
-                    yield InputEntry(uri=str(BlobUri(prefix.bucket, key)), folder=folder)
+                    yield InputEntry(uri=str(BlobUri(prefix.bucket, key)), key=key, folder=folder)
+                else:
+                    yield InputEntry(uri=f"s3://{prefix.bucket}/{key!a}", key=key, error=_UNSTORABLE)
             after = keys[-1]
 
     def _write_page(self, job: Job, entries: Sequence[InputEntry]) -> None:
-        planned = list(plan_items(job.spec, entries, first_input=job.planned_inputs))
+        shared = self._blobs.bucket
+        planned = list(plan_items(job.spec, entries, first_input=job.planned_inputs, tenant=job.tenant, shared=shared))
         with self._database.write() as connection:
             now_job = job_rows.lock_job(connection, job.id)
             if now_job.status not in _PLANNABLE or now_job.planned_inputs != job.planned_inputs:
@@ -127,7 +161,8 @@ class Planner:
             job_rows.move_counts(connection, job.id, added, added=len(planned))
             values = {"planned_inputs": job.planned_inputs + len(entries), "status": JobStatus.PLANNING}
             if entries:
-                values["planned_key"] = BlobUri.parse(entries[-1].uri).key if entries[-1].error is None else ""
+                # Escaped: the cursor has to go on also behind a key that databases do not take.
+                values["planned_key"] = json.dumps(entries[-1].key)
             if len(entries) < self._page:
                 values["status"] = JobStatus.RUNNING
                 if now_job.counts.total + len(planned) == 0:
@@ -149,8 +184,10 @@ class Planner:
                 job_rows.finalize_if_through(connection, job.id)
 
 
-def plan_items(spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int) -> Iterator[NewItem]:
-    """Yield an item for every input and style, in order."""
+def plan_items(
+    spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int, tenant: str, shared: str
+) -> Iterator[NewItem]:
+    """Yield an item for every input and style, in order; `shared` is the bucket that tenants share."""
     for number, entry in enumerate(entries, first_input):
         for place, style in enumerate(spec.styles):
             error = entry.error
@@ -167,6 +204,11 @@ def plan_items(spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int
                     domain.check_key(output.key)
                 except ConfigError as wrong:
                     error = ("output_name_invalid", f"The output's name cannot be used: {wrong.message}")
+                if output.bucket == shared and not may_write(output.key, tenant):
+                    error = ("output_name_invalid", f"{output} is not in a place that jobs may use.")
+                if str(output) == entry.uri:
+                    # Done again after a crash, the job would stylize its own result; and the photo would be lost.
+                    error = ("output_is_input", "The output would replace the photo itself.")
             yield NewItem(
                 index=number * len(spec.styles) + place,
                 input=entry.uri,
@@ -199,17 +241,26 @@ def chunked(planned: Sequence[NewItem], spec: JobSpec, size: int) -> Iterator[li
                 yield part
 
 
-def parse_line(line: bytes, number: int, buckets: frozenset[str]) -> InputEntry:
+def may_write(key: str, tenant: str) -> bool:
+    """Return whether a tenant's job may write a key of the shared bucket: nobody's but its own, and no style."""
+    return domain.may_use(key, tenant) and not key.startswith("styles/")
+
+
+def parse_line(line: bytes, number: int, may_read: Callable[[BlobUri], bool]) -> InputEntry:
     """Return the entry of a manifest line: a JSON object with `input` and, if wanted, `custom_id`."""
     try:
         values = json.loads(line)
         uri, custom_id = values["input"], values.get("custom_id")
+        if not (isinstance(uri, str) and domain.storable(uri)):
+            raise ConfigError("input has characters that no address has.")
         address = BlobUri.parse(uri)
-        if custom_id is not None and not (isinstance(custom_id, str) and len(custom_id) <= 255):
-            raise ConfigError("custom_id is no text of at most 255 characters.")
-        if address.bucket not in buckets or not address.key:
-            raise ConfigError(f"{uri} is not an object in a bucket that jobs may read.")
-    except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+        if custom_id is not None and not (
+            isinstance(custom_id, str) and len(custom_id) <= 255 and domain.storable(custom_id)
+        ):
+            raise ConfigError("custom_id is no plain text of at most 255 characters.")
+        if not address.key or not may_read(address):
+            raise ConfigError(f"{uri} is not an object that the job may read.")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
         reason = error.message if isinstance(error, ConfigError) else 'it is no JSON object with a text "input".'
         return InputEntry(uri=f"line:{number}", error=("input_invalid", f"Line {number} of the manifest: {reason}"))
     return InputEntry(uri=str(address), custom_id=custom_id)

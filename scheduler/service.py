@@ -19,7 +19,7 @@ from nst_core.styles import shipped_styles, version_of
 from scheduler import domain
 from scheduler.domain import Job, JobInput, JobOutput, JobSpec, JobStatus
 from scheduler.errors import ConflictError, KeyReusedError, NotFoundError, RequestInvalidError, UnauthenticatedError
-from scheduler.plan import InputEntry, plan_items, refuse_taken
+from scheduler.plan import InputEntry, may_write, plan_items, refuse_taken
 from scheduler.store import access
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
@@ -179,7 +179,8 @@ class Service:
         )
         if request.input.uris is not None:
             entries = [InputEntry(uri=uri) for uri in request.input.uris]
-            for item in refuse_taken(list(plan_items(spec, entries, first_input=0)), set()):
+            planned = plan_items(spec, entries, first_input=0, tenant=tenant, shared=self._blobs.bucket)
+            for item in refuse_taken(list(planned), set()):
                 if item.error is not None:
                     raise RequestInvalidError(item.error[1], pointer=f"/input/uris/{item.index // len(spec.styles)}")
         return spec
@@ -189,30 +190,33 @@ class Service:
             if not self._allowed(tenant, uri, pointer=f"/input/uris/{place}").key:
                 raise RequestInvalidError(f"{uri} names no object.", pointer=f"/input/uris/{place}")
         if input.prefix is not None:
-            self._allowed(tenant, input.prefix, pointer="/input/prefix")
-        if input.manifest is not None:
-            self._allowed(tenant, input.manifest, pointer="/input/manifest")
+            self._allowed(tenant, input.prefix, pointer="/input/prefix", is_prefix=True)
+        if input.manifest is not None and not self._allowed(tenant, input.manifest, pointer="/input/manifest").key:
+            raise RequestInvalidError(f"{input.manifest} names no object.", pointer="/input/manifest")
 
     def _check_prefix(self, tenant: str, prefix: str) -> str:
         prefix = prefix if prefix.endswith("/") else prefix + "/"
-        key = self._allowed(tenant, prefix, pointer="/output/prefix").key
+        uri = self._allowed(tenant, prefix, pointer="/output/prefix")
+        key = uri.key
         try:
             if key:
                 domain.check_key(key.removesuffix("/"))
         except ConfigError as error:
             raise RequestInvalidError(error.message, pointer="/output/prefix") from error
-        if key.startswith("styles/"):
-            raise RequestInvalidError("Results cannot go where the styles are.", pointer="/output/prefix")
+        if uri.bucket == self._blobs.bucket and not may_write(key, tenant):
+            raise RequestInvalidError(f"{prefix} is not in a place that jobs may use.", pointer="/output/prefix")
         return prefix
 
-    def _allowed(self, tenant: str, text: str, *, pointer: str) -> BlobUri:
+    def _allowed(self, tenant: str, text: str, *, pointer: str, is_prefix: bool = False) -> BlobUri:
         """Return the address if a tenant's jobs may use it."""
+        if not domain.storable(text):
+            raise RequestInvalidError("The address has characters that cannot be stored.", pointer=pointer)
         try:
             uri = BlobUri.parse(text)
         except ConfigError as error:
             raise RequestInvalidError(error.message, pointer=pointer) from error
-        foreign = uri.key.startswith("tenants/") and not uri.key.startswith(f"tenants/{tenant}/")
-        if uri.bucket not in self._buckets or (uri.bucket == self._blobs.bucket and foreign):
+        foreign = uri.bucket == self._blobs.bucket and not domain.may_use(uri.key, tenant, is_prefix=is_prefix)
+        if uri.bucket not in self._buckets or foreign:
             raise RequestInvalidError(f"{text} is not in a place that jobs may use.", pointer=pointer)
         return uri
 

@@ -13,6 +13,9 @@ from scheduler.domain import ERRORS_NAME, RESULTS_NAME
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
+JobId = Annotated[str, Path(pattern=r"^[\w.-]{1,64}$")]
+#: What databases count to.
+MAX_ID = 2**63 - 1
 _MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
@@ -33,7 +36,12 @@ def submit_job(
 
 
 @router.get("")
-def list_jobs(service: ServiceDep, tenant: TenantDep, limit: Limit = 20, after_id: str | None = None) -> JobPage:
+def list_jobs(
+    service: ServiceDep,
+    tenant: TenantDep,
+    limit: Limit = 20,
+    after_id: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$")] = None,
+) -> JobPage:
     """List jobs, newest first."""
     found = service.jobs(tenant, limit=limit + 1, after_id=after_id)
     data = [JobView.of(job) for job in found[:limit]]
@@ -46,18 +54,18 @@ def list_jobs(service: ServiceDep, tenant: TenantDep, limit: Limit = 20, after_i
 
 
 @router.get("/{job_id}")
-def get_job(job_id: str, service: ServiceDep, tenant: TenantDep) -> JobView:
+def get_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
     """Return a job."""
     return JobView.of(service.job(tenant, job_id))
 
 
 @router.get("/{job_id}/items")
 def list_items(
-    job_id: str,
+    job_id: JobId,
     service: ServiceDep,
     tenant: TenantDep,
     limit: Limit = 100,
-    after_id: Annotated[int, Query(ge=-1)] = -1,
+    after_id: Annotated[int, Query(ge=-1, le=MAX_ID)] = -1,
     status: ItemStatus | None = None,
 ) -> ItemPage:
     """List a job's items in order."""
@@ -72,14 +80,14 @@ def list_items(
 
 
 @router.post("/{job_id}/cancel", status_code=202)
-def cancel_job(job_id: str, service: ServiceDep, tenant: TenantDep) -> JobView:
+def cancel_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
     """Stop a job; finished images stay."""
     return JobView.of(service.cancel(tenant, job_id))
 
 
 @router.get("/{job_id}/items/{item_id}/output", response_class=StreamingResponse)
 def get_output(
-    job_id: str, item_id: Annotated[int, Path(ge=0)], service: ServiceDep, tenant: TenantDep
+    job_id: JobId, item_id: Annotated[int, Path(ge=0, le=MAX_ID)], service: ServiceDep, tenant: TenantDep
 ) -> StreamingResponse:
     """Return the image of a succeeded item."""
     item, data = service.output(tenant, job_id, item_id)
@@ -91,12 +99,12 @@ def get_output(
 
 
 @router.get("/{job_id}/results", response_class=StreamingResponse)
-def get_results(job_id: str, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
+def get_results(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return results.jsonl of a finished job."""
     return StreamingResponse(service.report(tenant, job_id, RESULTS_NAME), media_type="application/jsonl")
 
 
 @router.get("/{job_id}/errors", response_class=StreamingResponse)
-def get_errors(job_id: str, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
+def get_errors(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return errors.jsonl of a finished job."""
     return StreamingResponse(service.report(tenant, job_id, ERRORS_NAME), media_type="application/jsonl")

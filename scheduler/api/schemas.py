@@ -12,6 +12,7 @@ from scheduler.store.access import StyleRow
 from scheduler.store.items import Item
 
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^s3://")]
+StyleName = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}$")]
 MAX_INLINE_INPUTS = 1000
 
 
@@ -49,7 +50,7 @@ class JobBody(_Request):
     """A bulk stylization job."""
 
     input: InputBody
-    styles: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)]
+    styles: Annotated[tuple[StyleName, ...], Field(min_length=1, max_length=100)]
     strength: float = Field(1.0, ge=0.0, le=1.0, description="0 is the photo, 1 the full style.")
     preserve_color: bool = Field(False, description="Keep the photo's colours.")
     output: OutputBody = OutputBody()

@@ -1,6 +1,8 @@
 """Routes of styles."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 
 from scheduler.api.dependencies import ServiceDep, TenantDep
 from scheduler.api.schemas import StylePage, StyleView
@@ -15,6 +17,8 @@ def list_styles(service: ServiceDep, tenant: TenantDep) -> StylePage:
 
 
 @router.get("/{name}")
-def get_style(name: str, service: ServiceDep, tenant: TenantDep) -> StyleView:
+def get_style(
+    name: Annotated[str, Path(pattern=r"^[\w.-]{1,64}$")], service: ServiceDep, tenant: TenantDep
+) -> StyleView:
     """Return a style and its card."""
     return StyleView.of(service.style(name))

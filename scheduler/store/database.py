@@ -9,12 +9,14 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, TimeoutError
 
 from nst_core.errors import ConfigError
 from scheduler.store.errors import DatabaseUnavailableError
 
 _BUSY_S = 20
+#: Any number that nothing else in the database locks.
+_MIGRATION_LOCK = 7_206_001
 
 
 class Database:
@@ -44,6 +46,9 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.write() as connection:
+            if connection.dialect.name == "postgresql":
+                # Of schedulers that start at once, one migrates and the others wait; SQLite's writers do so anyway.
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -58,7 +63,9 @@ def _make_engine(url: str) -> Engine:
     except ArgumentError:
         raise ConfigError("NST_DATABASE_URL is no address like sqlite:///nst.db or postgresql://…") from None
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=10)
+        limits = {"connect_timeout": 5, "options": f"-c lock_timeout={_BUSY_S}s"}
+        url_with_driver = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(url_with_driver, pool_pre_ping=True, pool_size=10, connect_args=limits)
     if parsed.get_backend_name() != "sqlite":
         raise ConfigError(f"NST_DATABASE_URL names {parsed.get_backend_name()}; nst takes SQLite and PostgreSQL.")
     engine = create_engine(parsed, connect_args={"timeout": _BUSY_S, "check_same_thread": False}, pool_size=10)
@@ -84,6 +91,8 @@ def _begin_sqlite(connection: Connection) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
+    except TimeoutError as error:
+        raise DatabaseUnavailableError("No connection to the database became free in time.") from error
     except DBAPIError as error:
         if error.connection_invalidated or type(error).__name__ == "OperationalError":
             raise DatabaseUnavailableError(f"The database does not answer: {error.orig}") from error

@@ -127,7 +127,14 @@ class Rig:
     def __post_init__(self) -> None:
         buckets = frozenset({self.blobs.bucket})
         self.service = Service(self.database, self.blobs, clock=self.clock, buckets=buckets)
-        self.planner = Planner(self.database, self.blobs, chunk_size=self.chunk_size, page=self.page, buckets=buckets)
+        self.planner = Planner(
+            self.database,
+            self.blobs,
+            clock=self.clock,
+            chunk_size=self.chunk_size,
+            page=self.page,
+            buckets=buckets,
+        )
         self.dispatcher = Dispatcher(
             self.database, self.broker, clock=self.clock, window=self.window, dispatch_lease_s=DISPATCH_LEASE_S
         )

@@ -237,6 +237,29 @@ def test_database_that_is_down_is_a_503_with_a_time_to_retry(rig: Rig, blobs: ob
     gone.close()
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/v1/jobs/x/items?after_id={2**63}",
+        f"/v1/jobs/x/items/{2**63}/output",
+        "/v1/jobs/%00",
+        "/v1/jobs?after_id=%00",
+        "/v1/styles/%00",
+        "/v1/jobs/%F0%9F%98%80",
+    ],
+)
+def test_address_that_no_database_takes_is_refused(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+
+
+def test_missing_output_is_a_problem_and_no_empty_answer(client: TestClient, rig: Rig) -> None:
+    job_id = client.post("/v1/jobs", json=body(rig)).json()["id"]
+    rig.run_to_end()  # by a worker that stores nothing
+    answer = client.get(f"/v1/jobs/{job_id}/items/0/output")
+    assert (answer.status_code, answer.json()["code"]) == (502, "blob_not_found")
+
+
 def test_unknown_path_is_a_problem_too(client: TestClient) -> None:
     answer = client.get("/v2/jobs")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from nst_core.blobs import BlobUri
+from nst_core.blobs import BlobStore, BlobUri
 from nst_core.protocol import ItemStatus
+from nst_core.settings import StorageSettings
 from scheduler.domain import JobInput, JobStatus
 from scheduler.errors import RequestInvalidError
+from scheduler.servers import HOST, free_port
 from scheduler.store.items import Item
 from tests.integration.conftest import TENANT, Rig
 
@@ -76,6 +78,12 @@ def test_manifest_gives_custom_ids_and_bad_lines_fail_alone(rig: Rig) -> None:
         {"input": 5},
         [1],
         {"input": f"s3://nst/{rig.prefix}/b.jpg", "custom_id": 7},
+        {"input": "s3://nst/tenants/other/uploads/u/a.jpg"},
+        {"input": "s3://nst/\ud800.jpg"},
+        {"input": "s3://nst/nul\0.jpg"},
+        {"input": good, "custom_id": "\ud800"},
+        {"input": good, "custom_id": "nul\0"},
+        "[" * 50_000,
         {"input": f"s3://nst/{rig.prefix}/c.png"},
     )
     found = items(rig, rig.submit(source))
@@ -83,7 +91,7 @@ def test_manifest_gives_custom_ids_and_bad_lines_fail_alone(rig: Rig) -> None:
         ("first", ItemStatus.PENDING),
         (None, ItemStatus.FAILED),
     ]
-    assert [item.status for item in found] == ["pending"] + ["failed"] * 6 + ["pending"]
+    assert [item.status for item in found] == ["pending"] + ["failed"] * 12 + ["pending"]
     assert {item.error_code for item in found if item.status is ItemStatus.FAILED} == {"input_invalid"}
     assert "Line 2 of the manifest" in str(found[1].error_message)
 
@@ -94,6 +102,44 @@ def test_missing_manifest_fails_the_job_with_its_code(rig: Rig) -> None:
     rig.finalizer.tick()
     job = rig.job(job_id)
     assert (job.status, job.error_code) == (JobStatus.FAILED, "blob_not_found")
+
+
+def test_manifest_that_is_no_text_of_lines_fails_the_job(rig: Rig) -> None:
+    job_id = rig.submit(manifest(rig, "[" + "x" * 300_000))
+    rig.plan()
+    rig.finalizer.tick()
+    job = rig.job(job_id)
+    assert (job.status, job.error_code) == (JobStatus.FAILED, "blob_too_large")
+
+
+def test_job_whose_storage_fails_waits_and_lets_others_pass(rig: Rig) -> None:
+    stuck = rig.submit(manifest(rig, {"input": "s3://nst/a.jpg"}))
+    passing = rig.submit(1)
+    real = rig.planner._blobs
+    rig.planner._blobs = BlobStore(
+        StorageSettings(s3_endpoint=f"http://{HOST}:{free_port()}", s3_access_key="x", s3_secret_key="x")
+    )
+    rig.plan()
+    assert rig.job(stuck).status is JobStatus.QUEUED
+    assert rig.job(passing).status is JobStatus.RUNNING
+    rig.planner._blobs = real
+    rig.plan()
+    assert rig.job(stuck).status is JobStatus.QUEUED, "it is tried again after a pause"
+    rig.clock.advance(60)
+    rig.plan()
+    assert rig.job(stuck).status is JobStatus.RUNNING
+
+
+def test_output_in_a_sub_folder_never_replaces_its_photo(rig: Rig) -> None:
+    prefix = put(rig, "a/b.jpg", "a/c.gif")
+    found = items(rig, rig.submit(JobInput(prefix=prefix), output_prefix=prefix, output_name="{stem}.{ext}"))
+    assert found == []
+    source = JobInput(prefix=prefix + "a/")
+    found = items(rig, rig.submit(source, output_prefix=prefix + "a", output_name="{stem}.{ext}"))
+    assert found == [], "what lies below the output prefix is no input"
+    lines = manifest(rig, {"input": prefix + "a/b.jpg"})
+    [item] = items(rig, rig.submit(lines, output_prefix=prefix + "a", output_name="{stem}.{ext}"))
+    assert item.error_code == "output_is_input"
 
 
 def test_second_item_of_one_output_name_fails_also_on_a_later_page(rig: Rig) -> None:
@@ -140,6 +186,26 @@ def test_index_in_the_template_tells_equal_names_apart(rig: Rig) -> None:
         ({"input": JobInput(uris=("s3://nst/x/a.jpg", "s3://nst/y/a.jpg"))}, "/input/uris/1"),
         ({"input": JobInput(prefix="s3://elsewhere/")}, "/input/prefix"),
         ({"input": JobInput(manifest="s3://elsewhere/m.jsonl")}, "/input/manifest"),
+        ({"input": JobInput(manifest="s3://nst/")}, "/input/manifest"),
+        ({"input": JobInput(manifest="s3://nst/a\0.jsonl")}, "/input/manifest"),
+        ({"input": JobInput(prefix="s3://nst/")}, "/input/prefix"),
+        ({"input": JobInput(prefix="s3://nst")}, "/input/prefix"),
+        ({"input": JobInput(prefix="s3://nst/ten")}, "/input/prefix"),
+        ({"input": JobInput(uris=("s3://nst/x\0/a.jpg",))}, "/input/uris/0"),
+        ({"input": JobInput(uris=("s3://nst/\ud800.jpg",))}, "/input/uris/0"),
+        (
+            {"output_prefix": "s3://nst/", "output_name": "tenants/other/{stem}.{ext}"},
+            "/input/uris/0",
+        ),
+        ({"output_prefix": "s3://nst/", "output_name": "styles/{stem}.{ext}"}, "/input/uris/0"),
+        (
+            {
+                "input": JobInput(uris=("s3://nst/p/a.jpg",)),
+                "output_prefix": "s3://nst/p/",
+                "output_name": "{stem}.{ext}",
+            },
+            "/input/uris/0",
+        ),
         ({"styles": ("wave", "none")}, "/styles/1"),
         ({"styles": ("wave", "wave")}, "/styles"),
         ({"output_prefix": "s3://nst/tenants/other/"}, "/output/prefix"),

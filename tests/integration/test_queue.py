@@ -294,3 +294,23 @@ def test_concurrent_submissions_with_one_key_make_one_job(rig: Rig) -> None:
         results = list(pool.map(lambda _: rig.service.submit(TENANT, request, idempotency_key="k"), range(16)))
     assert len({job.id for job, _ in results}) == 1
     assert sum(new for _, new in results) == 1
+
+
+def test_job_whose_reports_cannot_be_written_ends_and_holds_up_no_other(rig: Rig) -> None:
+    refused = rig.submit(1, output_prefix=f"s3://nst/{rig.prefix}/{'x' * 400}")
+    fine = rig.submit(1)
+    rig.run_to_end()
+    assert rig.job(fine).status is JobStatus.SUCCEEDED
+    assert rig.job(refused).status is JobStatus.FINALIZING
+    rig.clock.advance(3601)
+    rig.finalizer.tick()
+    job = rig.job(refused)
+    assert (job.status, job.error_code) == (JobStatus.PARTIALLY_SUCCEEDED, "reports_failed")
+
+
+def test_event_that_cannot_be_stored_is_dropped_and_holds_up_no_other(rig: Rig) -> None:
+    job_id = rig.submit(4)
+    [chunk] = dispatch(rig)
+    wild = ItemOutcome(index=0, ms=2**70, error_code="x", error_message="nul \0")
+    rig.report(started(chunk), finished(chunk, lambda index: wild), finished(chunk))
+    assert rig.job(job_id).counts.succeeded == 4
