@@ -53,7 +53,7 @@ class Disturber:
             self.done += 1
 
 
-def run_disturbed(
+def check_disturbed_run(
     stack: Stack, client: Client, uris: list[str], undisturbed: Outcome, *at: tuple[float, Callable[[], None]]
 ) -> None:
     disturber = Disturber(*at)
@@ -69,13 +69,13 @@ def test_worker_killed_five_times_and_redis_flushed(
 ) -> None:
     rng = random.Random(2026)
     kills = [(rng.uniform(0.05, 0.85), lambda: stack.kill("worker-1")) for _ in range(5)]
-    run_disturbed(stack, client, uris, undisturbed, *kills, (0.5, lambda: flush_redis(stack)))
+    check_disturbed_run(stack, client, uris, undisturbed, *kills, (0.5, lambda: flush_redis(stack)))
 
 
 def test_scheduler_killed_and_started_again(
     stack: Stack, client: Client, uris: list[str], undisturbed: Outcome
 ) -> None:
-    run_disturbed(
+    check_disturbed_run(
         stack,
         client,
         uris,
@@ -88,7 +88,7 @@ def test_scheduler_killed_and_started_again(
 def test_redis_and_storage_killed_and_started_again(
     stack: Stack, client: Client, uris: list[str], undisturbed: Outcome
 ) -> None:
-    run_disturbed(
+    check_disturbed_run(
         stack,
         client,
         uris,
