@@ -21,8 +21,17 @@ from scheduler.embedded import Stack
 from scheduler.resources import Job
 from scheduler.supervisor import StackEvent
 from tests.benchmarks.machine import describe
-from tests.faults.harness import Outcome, check_complete, finish, flush_redis, images, submit, upload
-from tests.faults.test_faults import Disturber
+from tests.faults.harness import (
+    Disturber,
+    Outcome,
+    check_complete,
+    finish,
+    flush_redis,
+    images,
+    kill_running,
+    submit,
+    upload,
+)
 from tests.photos import BAD_CODES, bad_files
 
 
@@ -64,11 +73,13 @@ class Acceptance:
         assert images(self.run("undisturbed again")) == images(first)
         print(f"  equal bytes, every output of its input's size: {len(first.items)} of {len(first.items)}")
         self.bad_inputs(first)
-        kills = [(self.rng.uniform(0.02, 0.95), lambda: self.stack.kill("worker-1")) for _ in range(5)]
+        kills = [(self.rng.uniform(0.02, 0.95), lambda: kill_running(self.stack, "worker-1")) for _ in range(5)]
         self.disturbed("5 x kill -9 of the worker, FLUSHALL", first, *kills, (0.5, lambda: flush_redis(self.stack)))
         moments = sorted(self.rng.uniform(0.05, 0.9) for _ in range(2))
         self.disturbed(
-            "2 x kill -9 of the scheduler", first, *((at, lambda: self.stack.kill("scheduler")) for at in moments)
+            "2 x kill -9 of the scheduler",
+            first,
+            *((at, lambda: kill_running(self.stack, "scheduler")) for at in moments),
         )
 
     def check_sizes(self, outcome: Outcome) -> None:
@@ -92,7 +103,7 @@ class Acceptance:
             print(f"  {name}: {error.code}: {error.message}")
         assert images(outcome) == images(first), "the bad inputs changed nothing for the others"
 
-    def disturbed(self, name: str, first: Outcome, *at: tuple[float, Callable[[], None]]) -> None:
+    def disturbed(self, name: str, first: Outcome, *at: tuple[float, Callable[[], bool]]) -> None:
         """Assert that a disturbed run leaves the bytes of the undisturbed one."""
         disturber = Disturber(*at)
         outcome = self.run(name, on_change=disturber)

@@ -84,8 +84,32 @@ def check_complete(outcome: Outcome) -> None:
     assert counts.pending == counts.running == 0
 
 
-def flush_redis(stack: Stack) -> None:
+def flush_redis(stack: Stack) -> bool:
     """Delete all that Redis holds."""
     client = make_redis(stack.addresses.broker)
     client.flushall()
     client.close()
+    return True
+
+
+def kill_running(stack: Stack, name: str) -> bool:
+    """Kill a process, or return False where the last one is dead and its successor not yet there."""
+    child = stack.children.get(name)
+    if child is None or child.poll() is not None:
+        return False
+    stack.kill(name)
+    return True
+
+
+class Disturber:
+    """Calls functions when given shares of a job's items are done; one that returns False is called again later."""
+
+    def __init__(self, *at: tuple[float, Callable[[], bool]]) -> None:
+        self._waiting = sorted(at, key=lambda pair: pair[0])
+        self.done = 0
+
+    def __call__(self, job: Job) -> None:
+        total, done = job.counts.total, job.counts.succeeded
+        while self._waiting and total and self._waiting[0][0] * total <= done < total and self._waiting[0][1]():
+            self._waiting.pop(0)
+            self.done += 1

@@ -8,8 +8,17 @@ import pytest
 
 from scheduler.client import Client
 from scheduler.embedded import Stack
-from scheduler.resources import Job
-from tests.faults.harness import Outcome, check_complete, finish, flush_redis, images, submit, upload
+from tests.faults.harness import (
+    Disturber,
+    Outcome,
+    check_complete,
+    finish,
+    flush_redis,
+    images,
+    kill_running,
+    submit,
+    upload,
+)
 from tests.photos import small_photos
 
 PHOTOS = 40
@@ -40,21 +49,8 @@ def undisturbed(stack: Stack, client: Client, uris: list[str]) -> Outcome:
     return outcome
 
 
-class Disturber:
-    """Calls functions when given shares of a job's items are done."""
-
-    def __init__(self, *at: tuple[float, Callable[[], None]]) -> None:
-        self.waiting = sorted(at, key=lambda pair: pair[0])
-        self.done = 0
-
-    def __call__(self, job: Job) -> None:
-        while self.waiting and job.counts.total and job.counts.succeeded >= self.waiting[0][0] * job.counts.total:
-            self.waiting.pop(0)[1]()
-            self.done += 1
-
-
 def check_disturbed_run(
-    stack: Stack, client: Client, uris: list[str], undisturbed: Outcome, *at: tuple[float, Callable[[], None]]
+    stack: Stack, client: Client, uris: list[str], undisturbed: Outcome, *at: tuple[float, Callable[[], bool]]
 ) -> None:
     disturber = Disturber(*at)
     outcome = finish(stack, client, submit(client, uris, ["great_wave"]), on_change=disturber)
@@ -68,7 +64,7 @@ def test_worker_killed_five_times_and_redis_flushed(
     stack: Stack, client: Client, uris: list[str], undisturbed: Outcome
 ) -> None:
     rng = random.Random(2026)
-    kills = [(rng.uniform(0.05, 0.85), lambda: stack.kill("worker-1")) for _ in range(5)]
+    kills = [(rng.uniform(0.05, 0.85), lambda: kill_running(stack, "worker-1")) for _ in range(5)]
     check_disturbed_run(stack, client, uris, undisturbed, *kills, (0.5, lambda: flush_redis(stack)))
 
 
@@ -80,8 +76,8 @@ def test_scheduler_killed_and_started_again(
         client,
         uris,
         undisturbed,
-        (0.0, lambda: stack.kill("scheduler")),
-        (0.4, lambda: stack.kill("scheduler")),
+        (0.0, lambda: kill_running(stack, "scheduler")),
+        (0.4, lambda: kill_running(stack, "scheduler")),
     )
 
 
@@ -93,8 +89,8 @@ def test_redis_and_storage_killed_and_started_again(
         client,
         uris,
         undisturbed,
-        (0.2, lambda: stack.kill("redis")),
-        (0.6, lambda: stack.kill("s3")),
+        (0.2, lambda: kill_running(stack, "redis")),
+        (0.6, lambda: kill_running(stack, "s3")),
     )
 
 
