@@ -32,6 +32,5 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     max_attempts: int = Field(3, ge=1)
     #: Pause before a retry after a passing fault; doubles with each.
     retry_backoff_s: float = Field(2.0, ge=0)
-    max_inline_inputs: int = Field(1000, ge=1)
     max_upload_bytes: int = Field(200 * 2**20, ge=1)
     log_level: str = "INFO"
