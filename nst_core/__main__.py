@@ -65,7 +65,7 @@ def build_trainer(args: argparse.Namespace) -> Trainer:
     options = dict(args.config)
     transformer = TransformerConfig.from_dict(options.pop("transformer", {}))
     config = replace(TrainConfig(), transformer=transformer, **options)
-    style = load_picture(args.painting, short_side_px=config.style_size_px)
+    style = load_picture(args.painting, long_side_px=config.style_size_px)
     photos = PhotoStream(
         list_photos(args.photos), size_px=config.size_px, batch_size=config.batch_size, seed=config.seed
     )

@@ -19,12 +19,12 @@ def to_uint8(image: Tensor) -> Tensor:
     return image.float().clamp(0, 1).mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
 
 
-def load_picture(path: Path, *, short_side_px: int | None = None) -> Tensor:
-    """Return a picture file as 1 x 3 x H x W RGB in 0 to 1, resized to a short side where one is given."""
+def load_picture(path: Path, *, long_side_px: int | None = None) -> Tensor:
+    """Return a picture file as 1 x 3 x H x W RGB in 0 to 1, resized to a longest side where one is given."""
     with Image.open(path) as opened:
         image = ImageOps.exif_transpose(opened).convert("RGB")
-    if short_side_px is not None:
-        scale = short_side_px / min(image.size)
+    if long_side_px is not None:
+        scale = long_side_px / max(image.size)
         image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
     return to_tensor(np.array(image))
 

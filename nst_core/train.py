@@ -32,7 +32,7 @@ class TrainConfig:
     batch_size: int = 4
     #: Side of the square training crops.
     size_px: int = 256
-    #: Short side of the style picture: larger means smaller strokes relative to it, and more of them.
+    #: Longest side of the style picture, as Johnson's `style_image_size`: the strokes of the result grow with it.
     style_size_px: int = 512
     content_layer: str = "relu3_3"
     content_weight: float = 1.0

@@ -40,11 +40,11 @@ def test_a_saved_picture_is_loaded_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("height", "width", "expected"), [(20, 30, (40, 60)), (90, 60, (60, 40)), (40, 40, (40, 40))])
-def test_a_picture_is_resized_to_a_short_side(
+def test_a_picture_is_resized_to_a_longest_side(
     tmp_path: Path, height: int, width: int, expected: tuple[int, int]
 ) -> None:
     Image.fromarray(pixels(height, width)).save(tmp_path / "p.png")
-    assert load_picture(tmp_path / "p.png", short_side_px=40).shape == (1, 3, *expected)
+    assert load_picture(tmp_path / "p.png", long_side_px=40).shape == (1, 3, *expected)
 
 
 def test_a_picture_is_loaded_upright(tmp_path: Path) -> None:
