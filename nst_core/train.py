@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from nst_core.errors import ConfigError, WeightsError
 from nst_core.loss_network import LossNetwork
-from nst_core.losses import ContentLoss, StyleLoss, TVLoss, gram_matrix
+from nst_core.losses.content import ContentLoss
+from nst_core.losses.gram import GramLoss, gram_matrix
+from nst_core.losses.tv import TVLoss
 from nst_core.photos import PhotoStream
 from nst_core.transformer import TransformerConfig, TransformerNet
 
@@ -51,7 +53,7 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON-ready values."""
-        return asdict(self)
+        return asdict(self) | {"transformer": self.transformer.to_dict()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,7 @@ class PerceptualObjective(nn.Module):
         with torch.inference_mode():
             features = network(style)
         self.style_losses = nn.ModuleDict(
-            {k: StyleLoss(gram_matrix(features[k]).clone()) for k in config.style_weights}
+            {k: GramLoss(gram_matrix(features[k]), normalization="chw") for k in config.style_weights}
         )
         self.content_loss = ContentLoss()
         self.tv_loss = TVLoss()
