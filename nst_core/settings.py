@@ -3,6 +3,8 @@
 Each process has one settings class of its own that adds to these; it is read once, at the start.
 """
 
+from pathlib import Path
+
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -29,3 +31,14 @@ class StorageSettings(BaseSettings):
     s3_secret_key: SecretStr | None = None
     #: The bucket for uploads, results and style weights.
     s3_bucket: str = "nst"
+
+
+class LossWeightsSettings(BaseSettings):
+    """Where the weights of loss networks are, besides the package."""
+
+    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, env_ignore_empty=True)
+
+    #: NST_LOSS_WEIGHTS: a folder of weights files, or one file where only one network is used.
+    loss_weights: Path | None = None
+    #: Where torchvision's official files are; another one for a mirror of them.
+    loss_weights_url: str = "https://download.pytorch.org/models"
