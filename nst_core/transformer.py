@@ -2,61 +2,22 @@
 
 Sources: Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution" (2016)
 and its supplement (layers); Ulyanov et al., "Instance Normalization" (2016); Odena et al., "Deconvolution and
-Checkerboard Artifacts" (2016) for the nearest-neighbour upsampling.
+Checkerboard Artifacts" (2016) for the nearest-neighbour upsampling. Other choices of the config express the published
+networks of pytorch/examples and of lengstrom/fast-style-transfer exactly (nst_core/peers).
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nst_core.errors import ConfigError
+from nst_core.transformer_config import TransformerConfig
+
+__all__ = ["MIN_SIDE_PX", "InstanceNorm", "SameConv2d", "TransformerConfig", "TransformerNet"]
 
 #: The smallest height and width that the network accepts, in pixels.
 MIN_SIDE_PX = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransformerConfig:
-    """What a transformer network is made of; it travels in the header of its weights file."""
-
-    #: Channels after the first convolution; the next two layers double it, then double it again.
-    width: int = 32
-    #: Residual blocks at a quarter of the resolution.
-    blocks: int = 5
-    norm: Literal["instance", "batch"] = "instance"
-    upsample: Literal["nearest", "transposed"] = "nearest"
-    padding: Literal["reflect", "zero"] = "reflect"
-    output: Literal["linear", "tanh"] = "linear"
-
-    def __post_init__(self) -> None:
-        choices = {
-            "norm": ("instance", "batch"),
-            "upsample": ("nearest", "transposed"),
-            "padding": ("reflect", "zero"),
-            "output": ("linear", "tanh"),
-        }
-        for field, allowed in choices.items():
-            if getattr(self, field) not in allowed:
-                raise ConfigError(f"{field} must be one of {', '.join(allowed)}, not {getattr(self, field)!r}.")
-        for field, low, high in (("width", 1, 512), ("blocks", 0, 64)):
-            value = getattr(self, field)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ConfigError(f"{field} must be a whole number from {low} to {high}, not {value!r}.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the config as JSON-ready values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "TransformerConfig":
-        """Build a config from `to_dict` values; raise ConfigError for an unknown field or a wrong value."""
-        unknown = set(values) - set(cls.__dataclass_fields__)
-        if unknown:
-            raise ConfigError(f"Unknown transformer config fields: {', '.join(sorted(unknown))}.")
-        return cls(**values)
 
 
 class InstanceNorm(nn.Module):
@@ -80,14 +41,32 @@ class InstanceNorm(nn.Module):
         return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale).to(x.dtype)
 
 
-def _norm(config: TransformerConfig, channels: int) -> nn.Module:
-    return InstanceNorm(channels) if config.norm == "instance" else nn.BatchNorm2d(channels)
+class SameConv2d(nn.Conv2d):
+    """Convolution with TensorFlow's SAME padding: a side of n pixels becomes ceil(n / stride).
+
+    It takes (ceil(n / stride) - 1) stride + kernel - n zeros in all: half of them before, the odd one after.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # N, C, H, W
+        before_and_after: list[int] = []
+        for axis in (1, 0):  # F.pad takes the last axis first
+            n, kernel, stride = input.shape[2 + axis], self.kernel_size[axis], self.stride[axis]
+            total = max((-(-n // stride) - 1) * stride + kernel - n, 0)
+            before_and_after += [total // 2, total - total // 2]
+        return super().forward(F.pad(input, before_and_after))
+
+
+def _norm(config: TransformerConfig, channels: int) -> InstanceNorm | nn.BatchNorm2d:
+    make = InstanceNorm if config.norm == "instance" else nn.BatchNorm2d
+    return make(channels, eps=config.norm_eps)
 
 
 def _conv(
     config: TransformerConfig, c_in: int, c_out: int, kernel: int, stride: int = 1, bias: bool = False
 ) -> nn.Conv2d:
-    # A normalisation layer follows all but the last convolution and cancels its bias, so there is none.
+    # A normalisation layer that follows a convolution cancels its bias, so there is none.
+    if config.padding == "same" and stride > 1:  # with stride 1 it is the usual zero padding
+        return SameConv2d(c_in, c_out, kernel, stride, bias=bias)
     mode: Literal["reflect", "zeros"] = "reflect" if config.padding == "reflect" else "zeros"
     return nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=bias, padding_mode=mode)
 
@@ -120,13 +99,15 @@ class ResidualBlock(nn.Module):
 
 
 class UpsampleBlock(nn.Module):
-    """Double the size to exactly that of the matching encoder layer, then normalisation and ReLU."""
+    """Double the size, or bring it to that of the matching encoder layer; then normalisation and ReLU."""
 
     def __init__(self, config: TransformerConfig, c_in: int, c_out: int) -> None:
         super().__init__()
         self.conv: nn.Conv2d | nn.ConvTranspose2d
         if config.upsample == "transposed":
-            self.conv = nn.ConvTranspose2d(c_in, c_out, 3, stride=2, padding=1, bias=False)
+            # Row i reaches rows 2i-1 to 2i+1 of the result, and with TensorFlow's SAME padding rows 2i to 2i+2.
+            padding = 0 if config.padding == "same" else 1
+            self.conv = nn.ConvTranspose2d(c_in, c_out, 3, stride=2, padding=padding, bias=False)
         else:
             self.conv = _conv(config, c_in, c_out, 3)
         self.norm = _norm(config, c_out)
@@ -134,7 +115,10 @@ class UpsampleBlock(nn.Module):
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """Return x, of size (ceil(h / 2), ceil(w / 2)), upsampled to `size` = (h, w)."""
         if isinstance(self.conv, nn.ConvTranspose2d):
-            y = self.conv(x, output_size=list(size))
+            if self.conv.padding == (0, 0):
+                y = self.conv(x)[:, :, : size[0], : size[1]]  # of 2 ceil(h / 2) + 1 rows
+            else:
+                y = self.conv(x, output_size=list(size))
         else:
             # An odd side came from rounding up in the encoder: the last row or column is dropped again.
             doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
@@ -160,19 +144,28 @@ class TransformerNet(nn.Module):
         self.residuals = nn.Sequential(*(ResidualBlock(config, 4 * w) for _ in range(config.blocks)))
         self.up1 = UpsampleBlock(config, 4 * w, 2 * w)
         self.up2 = UpsampleBlock(config, 2 * w, w)
-        self.head = _conv(config, w, 3, 9, bias=True)
+        self.head = _conv(config, w, 3, 9, bias=not config.head_norm)
+        self.head_norm = _norm(config, 3) if config.head_norm else nn.Identity()
         # A start near mid-grey: a random head paints noise whose Gram losses are a hundred times any picture's.
-        nn.init.zeros_(self.head.get_parameter("bias"))
-        self.head.weight.data.mul_(0.1)
+        last = self.head_norm if config.head_norm else self.head
+        nn.init.zeros_(last.get_parameter("bias"))
+        last.get_parameter("weight").data.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:  # N, 3, H, W
         full = self.down1(x)  # N, w, H, W
         half = self.down2(full)  # N, 2w, ceil(H/2), ceil(W/2)
         y = self.residuals(self.down3(half))  # N, 4w, ceil(H/4), ceil(W/4)
-        y = self.up1(y, _size(half))
-        y = self.head(self.up2(y, _size(full)))  # N, 3, H, W
+        y = self.up1(y, self._upsampled_size(y, half))
+        y = self.up2(y, self._upsampled_size(y, full))
+        y = _cropped(self.head_norm(self.head(y)), x.shape[2], x.shape[3], at_start=self.config.crop == "start")
         return 0.5 + (y if self.config.output == "linear" else (150 / 255) * torch.tanh(y))
 
+    def _upsampled_size(self, x: Tensor, encoded: Tensor) -> tuple[int, int]:
+        if self.config.crop == "layers":
+            return encoded.shape[2], encoded.shape[3]
+        return 2 * x.shape[2], 2 * x.shape[3]
 
-def _size(x: Tensor) -> tuple[int, int]:
-    return x.shape[2], x.shape[3]
+
+def _cropped(x: Tensor, height: int, width: int, *, at_start: bool) -> Tensor:
+    """Return the last or the first rows and columns of an N x C x H x W tensor."""
+    return x[:, :, -height:, -width:] if at_start else x[:, :, :height, :width]

@@ -1,6 +1,7 @@
 """Transformer networks as safetensors files with their config in the header."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -8,16 +9,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from nst_core.errors import ConfigError, WeightsError
-from nst_core.transformer import TransformerConfig, TransformerNet
-
-#: The key of the config's JSON in the header's metadata.
-CONFIG_KEY = "nst_transformer"
+from nst_core.errors import WeightsError
+from nst_core.transformer import TransformerNet
+from nst_core.weights_header import CONFIG_KEY, read_config
 
 
-def save_transformer(net: TransformerNet, path: Path) -> None:
-    """Write the network's weights as float16 and its config in the header, whole or not at all."""
-    state = {key: _cast(value.detach().cpu(), torch.float16).contiguous() for key, value in net.state_dict().items()}
+def save_transformer(net: TransformerNet, path: Path, *, dtype: torch.dtype = torch.float16) -> None:
+    """Write the network's weights as `dtype` and its config in the header, whole or not at all."""
+    state = {key: _cast(value.detach().cpu(), dtype).contiguous() for key, value in net.state_dict().items()}
     # One entry only: safetensors writes several in random order, and a style's version is the hash of its bytes.
     metadata = {CONFIG_KEY: json.dumps(net.config.to_dict(), sort_keys=True)}
     part = path.with_suffix(".part")
@@ -39,16 +38,13 @@ def load_transformer(path: Path) -> TransformerNet:
 
 def load_transformer_bytes(data: bytes, *, name: str = "The weights file") -> TransformerNet:
     """Return the network of a weights file's bytes, as `load_transformer` does; `name` begins error messages."""
+    config = read_config(BytesIO(data), name=name)
     try:
         state = {key: _cast(value, torch.float32) for key, value in load(data).items()}
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        config = TransformerConfig.from_dict(json.loads(header["__metadata__"][CONFIG_KEY]))
-        with torch.device("meta"):  # no memory for what a damaged config may ask for, until the shapes are seen to fit
+        with torch.device("meta"):  # the file brings its own memory
             net = TransformerNet(config)
         net.load_state_dict(state, assign=True)
-    except KeyError:
-        raise WeightsError(f"{name} is no transformer network: its header has no {CONFIG_KEY}.") from None
-    except (SafetensorError, ValueError, TypeError, RuntimeError, ConfigError) as error:
+    except (SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise WeightsError(f"{name} cannot be loaded: {error}") from error
     return net.eval().requires_grad_(False)
 

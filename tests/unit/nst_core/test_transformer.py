@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import product
+from math import ceil
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nst_core.errors import ConfigError
-from nst_core.transformer import MIN_SIDE_PX, InstanceNorm, TransformerConfig, TransformerNet
+from nst_core.transformer import MIN_SIDE_PX, InstanceNorm, SameConv2d, TransformerConfig, TransformerNet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = TransformerConfig(width=4, blocks=1)
+CROPS = ("layers", "end", "start")
 VARIANTS = [
     TransformerConfig.from_dict(
         {"width": 4, "blocks": 1, "norm": norm, "upsample": upsample, "padding": padding, "output": output}
@@ -24,11 +26,19 @@ VARIANTS = [
         ("instance", "batch"), ("nearest", "transposed"), ("reflect", "zero"), ("linear", "tanh")
     )
 ]
+VARIANTS += [
+    TransformerConfig.from_dict(
+        {"width": 4, "blocks": 1, "upsample": upsample, "padding": padding, "crop": crop, "head_norm": crop == "start"}
+    )
+    for upsample, padding, crop in product(("nearest", "transposed"), ("reflect", "zero", "same"), CROPS)
+    if padding == "same" or crop != "layers"
+]
+VARIANTS += [TransformerConfig(width=4, blocks=1, norm="batch", head_norm=True, norm_eps=1e-3)]
 NETS = [TransformerNet(config).eval().requires_grad_(False) for config in VARIANTS]
 
 
-@pytest.mark.parametrize("variant", range(16))
-@settings(max_examples=25, deadline=None)
+@pytest.mark.parametrize("variant", range(len(VARIANTS)))
+@settings(max_examples=16, deadline=None)
 @given(height=st.integers(MIN_SIDE_PX, 70), width=st.integers(MIN_SIDE_PX, 70))
 def test_the_output_has_exactly_the_size_of_the_input(variant: int, height: int, width: int) -> None:
     assert NETS[variant](torch.rand(1, 3, height, width)).shape == (1, 3, height, width)
@@ -53,10 +63,57 @@ def test_parameters_follow_from_width_and_blocks(w: int, blocks: int, upsample: 
     assert count(TransformerNet(TransformerConfig(width=w, blocks=blocks, upsample=upsample))) == convolutions + norms
 
 
-def test_the_first_output_is_near_mid_grey() -> None:
+@pytest.mark.parametrize("config", VARIANTS)
+def test_the_shapes_of_a_config_are_those_of_its_network(config: TransformerConfig) -> None:
+    state = TransformerNet(config).state_dict()
+    assert config.tensor_shapes() == {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def test_the_layers_of_a_config_are_in_the_order_of_the_network() -> None:
+    net, ran = TransformerNet(replace(SMALL, blocks=2)), list[str]()
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | InstanceNorm):
+            module.register_forward_hook(lambda *_, name=name: ran.append(name))
+    net(torch.rand(1, 3, 16, 16))
+    assert [name for pair in net.config.layers() for name in pair] == ran[:-1]
+    assert ran[-1] == "head"
+
+
+@pytest.mark.parametrize("head_norm", [False, True])
+def test_the_first_output_is_near_mid_grey(head_norm: bool) -> None:
     torch.manual_seed(0)
-    output = TransformerNet()(torch.rand(1, 3, 32, 32))
+    output = TransformerNet(TransformerConfig(head_norm=head_norm))(torch.rand(1, 3, 32, 32))
     assert (output - 0.5).abs().mean() < 0.15
+
+
+@pytest.mark.parametrize(("size", "stride", "kernel"), list(product(range(5, 10), (1, 2, 3), (1, 3, 4))))
+def test_same_padding_puts_the_odd_zero_at_the_end(size: int, stride: int, kernel: int) -> None:
+    conv = SameConv2d(1, 1, kernel, stride, bias=False)
+    x = torch.rand(1, 1, size, size + 1)
+    got = conv(x)
+    assert got.shape[2:] == (ceil(size / stride), ceil((size + 1) / stride))
+    padded = torch.zeros(100, 100)  # the picture among zeros enough
+    padded[50 : 50 + size, 50 : 51 + size] = x[0, 0]
+    start = [50 - max((ceil(n / stride) - 1) * stride + kernel - n, 0) // 2 for n in (size, size + 1)]
+    for i, j in product(range(got.shape[2]), range(got.shape[3])):
+        row, column = start[0] + i * stride, start[1] + j * stride
+        window = padded[row : row + kernel, column : column + kernel]
+        torch.testing.assert_close(got[0, 0, i, j], (window * conv.weight[0, 0]).sum())
+
+
+def test_where_sides_are_multiples_of_4_all_crops_are_alike() -> None:
+    nets = [TransformerNet(TransformerConfig.from_dict({"width": 4, "crop": crop})).eval() for crop in CROPS]
+    for net in nets:
+        net.load_state_dict(nets[0].state_dict())
+    x = torch.rand(1, 3, 20, 24)
+    assert len({tuple(net(x).flatten().tolist()) for net in nets}) == 1
+
+
+def test_crops_at_the_end_and_the_start_are_parts_of_one_picture() -> None:
+    end, start = (TransformerNet(TransformerConfig.from_dict({"width": 4, "crop": crop})).eval() for crop in CROPS[1:])
+    start.load_state_dict(end.state_dict())
+    x = torch.rand(1, 3, 17, 18)  # 20 x 20 before cropping
+    torch.testing.assert_close(end(x)[:, :, 3:, 2:], start(x)[:, :, :-3, :-2], rtol=0, atol=0)
 
 
 def test_the_tanh_head_stays_within_150_of_255_around_mid_grey() -> None:
@@ -119,9 +176,15 @@ def test_contrast_and_brightness_of_each_channel_hardly_matter_after_instance_no
         {"blocks": 65},
         {"norm": "layer"},
         {"upsample": "bilinear"},
-        {"padding": "same"},
+        {"padding": "valid"},
         {"output": "sigmoid"},
         {"norm": None},
+        {"norm_eps": 0.0},
+        {"norm_eps": 1},
+        {"norm_eps": float("nan")},
+        {"norm_eps": "1e-5"},
+        {"head_norm": 1},
+        {"crop": "middle"},
     ],
 )
 def test_values_that_are_not_allowed_are_refused(values: dict[str, Any]) -> None:
@@ -132,6 +195,13 @@ def test_values_that_are_not_allowed_are_refused(values: dict[str, Any]) -> None
 def test_unknown_fields_are_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="colour, size"):
         TransformerConfig.from_dict({"size": 1, "colour": 2})
+
+
+def test_the_dict_of_the_first_form_has_no_later_fields() -> None:
+    # A style's version is the hash of its file, and the file has the dict in its header.
+    first = {"width", "blocks", "norm", "upsample", "padding", "output"}
+    assert TransformerConfig().to_dict().keys() == first
+    assert TransformerConfig(crop="end", norm_eps=1e-3).to_dict().keys() == first | {"crop", "norm_eps"}
 
 
 @pytest.mark.parametrize("config", VARIANTS)

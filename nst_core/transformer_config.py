@@ -1,0 +1,101 @@
+"""What a transformer network is made of, and the tensors that follow from it. Never loads torch."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from nst_core.errors import ConfigError
+
+_CHOICES = {
+    "norm": ("instance", "batch"),
+    "upsample": ("nearest", "transposed"),
+    "padding": ("reflect", "zero", "same"),
+    "output": ("linear", "tanh"),
+    "crop": ("layers", "end", "start"),
+}
+#: Fields that came after the first files: `to_dict` leaves them out where they have their defaults.
+_LATER = ("norm_eps", "head_norm", "crop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """What a transformer network is made of; it travels in the header of its weights file."""
+
+    #: Channels after the first convolution; the next two layers double it, then double it again.
+    width: int = 32
+    #: Residual blocks at a quarter of the resolution.
+    blocks: int = 5
+    norm: Literal["instance", "batch"] = "instance"
+    upsample: Literal["nearest", "transposed"] = "nearest"
+    #: "zero" pads both sides alike; "same" pads with zeros as TensorFlow's SAME does, where strides make it uneven.
+    padding: Literal["reflect", "zero", "same"] = "reflect"
+    output: Literal["linear", "tanh"] = "linear"
+    #: Added to the variance in every normalisation.
+    norm_eps: float = 1e-5
+    #: Whether a normalisation follows the last convolution too, which has no bias then.
+    head_norm: bool = False
+    #: How sides that are no multiples of 4 keep their length: "layers" crops each upsampled layer to its counterpart
+    #: in the encoder; "end" and "start" double twice and drop the last or the first rows and columns of the output.
+    crop: Literal["layers", "end", "start"] = "layers"
+
+    def __post_init__(self) -> None:
+        for field, allowed in _CHOICES.items():
+            if getattr(self, field) not in allowed:
+                raise ConfigError(f"{field} must be one of {', '.join(allowed)}, not {getattr(self, field)!r}.")
+        for field, low, high in (("width", 1, 512), ("blocks", 0, 64)):
+            value = getattr(self, field)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ConfigError(f"{field} must be a whole number from {low} to {high}, not {value!r}.")
+        if not isinstance(self.norm_eps, float) or not 0 < self.norm_eps <= 1:
+            raise ConfigError(f"norm_eps must be a number above 0 and up to 1, not {self.norm_eps!r}.")
+        if not isinstance(self.head_norm, bool):
+            raise ConfigError(f"head_norm must be true or false, not {self.head_norm!r}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as JSON-ready values.
+
+        Later fields are left out at their defaults, so that networks of the first form keep the bytes of their files,
+        from which a style's version follows.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        defaults = {field.name: field.default for field in fields(self)}
+        return {name: value for name, value in values.items() if name not in _LATER or value != defaults[name]}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TransformerConfig":
+        """Build a config from `to_dict` values; raise ConfigError for an unknown field or a wrong value."""
+        unknown = set(values) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise ConfigError(f"Unknown transformer config fields: {', '.join(sorted(unknown))}.")
+        return cls(**values)
+
+    def layers(self) -> list[tuple[str, str]]:
+        """Return the names of each convolution and of the normalisation after it, in forward order, but for the head.
+
+        The head is `head`, and `head_norm` where there is one.
+        """
+        down = [(f"down{number}.conv", f"down{number}.norm") for number in (1, 2, 3)]
+        residual = [
+            (f"residuals.{block}.conv{number}", f"residuals.{block}.norm{number}")
+            for block in range(self.blocks)
+            for number in (1, 2)
+        ]
+        return [*down, *residual, ("up1.conv", "up1.norm"), ("up2.conv", "up2.norm")]
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each tensor of the network's state, by its name."""
+        w = self.width
+        channels = [3, w, 2 * w, *[4 * w] * (1 + 2 * self.blocks), 2 * w, w, 3]
+        layers = [*self.layers(), ("head", "head_norm")]
+        shapes: dict[str, tuple[int, ...]] = {}
+        for (conv, norm), c_in, c_out in zip(layers, channels[:-1], channels[1:], strict=True):
+            kernel = 9 if conv in ("down1.conv", "head") else 3
+            turned = self.upsample == "transposed" and conv in ("up1.conv", "up2.conv")
+            shapes[f"{conv}.weight"] = (*((c_in, c_out) if turned else (c_out, c_in)), kernel, kernel)
+            if conv == "head" and not self.head_norm:
+                shapes["head.bias"] = (c_out,)
+                continue
+            statistics = ("running_mean", "running_var") if self.norm == "batch" else ()
+            shapes |= {f"{norm}.{name}": (c_out,) for name in ("weight", "bias", *statistics)}
+            if self.norm == "batch":
+                shapes[f"{norm}.num_batches_tracked"] = ()
+        return shapes

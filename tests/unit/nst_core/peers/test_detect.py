@@ -1,0 +1,195 @@
+"""Files as people have them: old formats and names that are taken, and everything that is refused."""
+
+import io
+import os
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from nst_core.errors import WeightsError
+from nst_core.peers.detect import identify, import_network
+from nst_core.transformer import TransformerConfig, TransformerNet
+from nst_core.weights import save_transformer
+from tests.unit.nst_core.peers.readings import lengstrom_variables, npz_file, pytorch_examples_state, torch_file
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+STATE, VARIABLES = pytorch_examples_state(), lengstrom_variables()
+PTH, LEGACY, NPZ = torch_file(STATE), torch_file(STATE, zipped=False), npz_file(VARIABLES)
+
+
+def same(a: TransformerNet, b: TransformerNet) -> bool:
+    ours, theirs = a.state_dict(), b.state_dict()
+    return a.config == b.config and all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def with_statistics(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict as PyTorch before 0.4 stored it, and as a batch normalisation stores it."""
+    more: dict[str, Tensor] = {}
+    for key in state:
+        if ".in" in f".{key}" and key.endswith(".weight"):
+            layer = key.removesuffix("weight")
+            more |= {f"{layer}running_mean": torch.zeros(3), f"{layer}running_var": torch.ones(3)}
+            more[f"{layer}num_batches_tracked"] = torch.tensor(7)
+    assert len(more) == 3 * 9
+    return state | more
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        OrderedDict(STATE),
+        with_statistics(STATE),
+        {f"module.{key}": value for key, value in with_statistics(STATE).items()},
+        {key: nn.Parameter(value) for key, value in STATE.items()},
+        {key: value.double() for key, value in STATE.items()},
+        {
+            key: value.to(memory_format=torch.channels_last) if value.ndim == 4 else value
+            for key, value in STATE.items()
+        },
+    ],
+    ids=["plain", "statistics", "module", "parameters", "double", "turned"],
+)
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
+def test_a_state_dict_of_any_age_is_the_same_network(state: dict[str, Tensor], zipped: bool) -> None:
+    assert same(import_network(torch_file(state, zipped=zipped)), import_network(PTH))
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {f"{key}:0": value for key, value in VARIABLES.items()},
+        {key: value.astype(">f4") for key, value in VARIABLES.items()},
+        {key: np.asfortranarray(value) for key, value in VARIABLES.items()},
+    ],
+    ids=["outputs", "big-endian", "fortran"],
+)
+def test_variables_may_be_named_and_laid_out_otherwise(variables: dict[str, Any]) -> None:
+    assert same(import_network(npz_file(variables)), import_network(NPZ))
+
+
+def test_the_container_does_not_matter() -> None:
+    assert same(import_network(npz_file({key: value.numpy() for key, value in STATE.items()})), import_network(PTH))
+    assert same(import_network(safetensors.torch.save(STATE)), import_network(PTH))
+    variables = {key: torch.from_numpy(value) for key, value in VARIABLES.items()}
+    assert same(import_network(torch_file(variables)), import_network(NPZ))
+
+
+def test_a_style_of_ours_is_taken_as_it_is(tmp_path: Path) -> None:
+    net = TransformerNet(TransformerConfig(width=4, blocks=1))
+    save_transformer(net, tmp_path / "style.safetensors", dtype=torch.float32)
+    imported = identify((tmp_path / "style.safetensors").read_bytes())
+    assert imported.origin == "nst"
+    assert same(imported.net, net)
+
+
+class Code:
+    """Unpickled by a reader that runs code, it makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("kind", ["torch", "torch before 1.6", "pickle", "npz"])
+def test_code_in_a_file_is_refused_and_not_run(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "made_by_code"
+    state = {**STATE, "conv1.conv2d.weight": Code(folder)}
+    data = {
+        "torch": lambda: torch_file(state),
+        "torch before 1.6": lambda: torch_file(state, zipped=False),
+        "pickle": lambda: pickle.dumps(state),
+        "npz": lambda: npz_file({**VARIABLES, "Variable": np.array([Code(folder)], dtype=object)}),
+    }[kind]()
+    with pytest.raises(WeightsError, match=r"^candy is damaged, or holds "):
+        import_network(data, name="candy")
+    assert not folder.exists()
+    if kind == "pickle":
+        pickle.loads(data)  # so the file does hold code that runs
+        assert folder.exists()
+
+
+def changed(key: str, value: Tensor | None) -> bytes:
+    state = {**STATE, key: value} if value is not None else {k: v for k, v in STATE.items() if k != key}
+    return torch_file(state)
+
+
+def without(number: int) -> bytes:
+    return npz_file({key: value for key, value in VARIABLES.items() if key != f"Variable_{number}"})
+
+
+WRONG = {
+    "empty": (b"", "is no checkpoint"),
+    "text": (b"Not Found", "is no checkpoint"),
+    "picture": (b"\xff\xd8\xff\xe0" + bytes(1000), "is no checkpoint"),
+    "zip without end": (PTH[:-100], "is damaged or not whole"),
+    "npz without end": (NPZ[: len(NPZ) // 2], "is damaged or not whole"),
+    "old without end": (LEGACY[:-100], "is damaged"),
+    "pickle of a number": (pickle.dumps(7), "is damaged"),
+    "safetensors without end": (safetensors.torch.save(STATE)[:-4], "is damaged"),
+    "another archive": (io.BytesIO(npz_file({})).getvalue(), "is damaged"),
+    "no state dict": (torch_file([torch.zeros(3)]), "holds no state dict"),
+    "a checkpoint around it": (torch_file({"model": STATE, "epoch": 3}), "holds no state dict"),
+    "a whole module": (torch_file(nn.Conv2d(1, 1, 1)), "holds Python objects"),
+    "meta tensors": (torch_file({"conv1.conv2d.weight": torch.zeros(9, device="meta")}), "holds no state dict"),
+    "another network": (torch_file(nn.Conv2d(1, 1, 1).state_dict()), "no network of nst nor of pytorch/examples nor"),
+    "no tensors": (torch_file({}), "no network of nst"),
+    "texts": (npz_file({"Variable": np.array(["a"])}), "holds other things than numbers"),
+    "a missing tensor": (changed("in3.bias", None), r"it has no tensor in3\.bias"),
+    "a missing bias": (changed("conv2.conv2d.bias", None), r"it has no tensor conv2\.conv2d\.bias"),
+    "an unknown tensor": (changed("in9.scale", torch.zeros(3)), r"it has an unknown tensor in9\.scale"),
+    "a gap in the blocks": (changed("res1.in2.bias", None), r"it has no tensor res1\.in2\.bias"),
+    "another shape": (changed("in3.bias", torch.zeros(4)), r"in3\.bias has not the shape"),
+    "a scalar": (changed("conv1.conv2d.weight", torch.zeros(())), "width must be a whole number"),
+    "a width too large": (changed("conv1.conv2d.weight", torch.zeros(600, 3, 9, 9)), "width must be a whole number"),
+    "whole numbers": (changed("in3.bias", torch.zeros(12, dtype=torch.int64)), r"in3\.bias has not the shape"),
+    "nan": (changed("in3.bias", torch.full((12,), torch.nan)), r"in3\.bias has values that are not finite"),
+    "too large": (
+        changed("in3.bias", torch.full((12,), 1e300, dtype=torch.float64)),
+        r"in3\.bias has values that are not finite",
+    ),
+    "a missing variable": (without(7), "it has no tensor Variable_7"),
+    "a missing last variable": (without(29), "it has no tensor Variable_29"),
+    "one variable more": (npz_file({**VARIABLES, "Variable_30": np.zeros(3)}), "it has an unknown tensor Variable_30"),
+    "the wrong order": (npz_file({**VARIABLES, "Variable_39": VARIABLES["Variable_18"]}), "unknown tensor Variable_39"),
+    "one variable": (npz_file({"Variable": VARIABLES["Variable"]}), "it has no tensor Variable_1"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_file_is_one_clear_error(case: str) -> None:
+    data, message = WRONG[case]
+    with pytest.raises(WeightsError, match=message) as caught:
+        import_network(data, name="candy.pth")
+    assert caught.value.message.startswith("candy.pth ")
+    assert caught.value.message.endswith(".")
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("whole", [PTH, LEGACY, NPZ], ids=["torch", "torch before 1.6", "npz"])
+@settings(max_examples=100, deadline=None)
+@given(draw=st.data())
+def test_a_damaged_file_gives_a_network_or_a_weights_error(draw: st.DataObject, whole: bytes) -> None:
+    data = bytearray(whole)
+    places = st.integers(0, 3000) | st.integers(len(data) - 3000, len(data) - 1) | st.integers(0, len(data) - 1)
+    for _ in range(draw.draw(st.integers(0, 4))):
+        data[draw.draw(places)] = draw.draw(st.integers(0, 255))
+    del data[draw.draw(st.just(len(data)) | st.integers(0, len(data))) :]
+    try:
+        import_network(bytes(data), name="file")
+    except WeightsError as error:
+        message = error.message
+    else:
+        message = ""
+    assert not message or message.startswith("file ")

@@ -1,0 +1,104 @@
+"""Imported networks compute what the peers' networks do: compared with slow readings of their descriptions."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from nst_core.peers.detect import identify, import_network
+from nst_core.transformer import TransformerNet
+from nst_core.transformer_config import TransformerConfig
+from tests.unit.nst_core.peers.readings import (
+    Array,
+    lengstrom,
+    lengstrom_variables,
+    npz_file,
+    photo,
+    pytorch_examples,
+    pytorch_examples_state,
+    torch_file,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+#: Every remainder by 4, and both parities after the first halving.
+SIZES = [(16, 20), (17, 18), (18, 19), (19, 17), (20, 21), (22, 26), (23, 16)]
+#: The largest difference from the original that an import may have, in grey levels of 255.
+TOLERANCE = 0.01
+
+
+def run(net: TransformerNet, picture: Array) -> Array:
+    """Return the net's result on a picture in 0 to 255, on that scale."""
+    x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    result: Array = net(x)[0].permute(1, 2, 0).double().numpy() * 255
+    return result
+
+
+def rounded_up(length: int) -> int:
+    return -(-length // 4) * 4
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+@pytest.mark.parametrize("blocks", [0, 2])
+def test_a_network_of_pytorch_examples_gives_the_first_rows_and_columns(height: int, width: int, blocks: int) -> None:
+    state = pytorch_examples_state(blocks=blocks)
+    expected = pytorch_examples(state, photo(height, width))
+    assert expected.shape == (rounded_up(height), rounded_up(width), 3)
+    assert expected.std() > 20
+    got = run(import_network(torch_file(state)), photo(height, width))
+    np.testing.assert_allclose(got, expected[:height, :width], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+@pytest.mark.parametrize("blocks", [0, 2])
+def test_a_network_of_lengstrom_gives_the_last_rows_and_columns(height: int, width: int, blocks: int) -> None:
+    variables = lengstrom_variables(blocks=blocks)
+    expected = lengstrom(variables, photo(height, width))
+    assert expected.shape == (rounded_up(height), rounded_up(width), 3)
+    assert expected.std() > 20
+    got = run(import_network(npz_file(variables)), photo(height, width))
+    np.testing.assert_allclose(got, expected[-height:, -width:], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("reading", "data", "first"),
+    [
+        (lambda p: pytorch_examples(pytorch_examples_state(), p), torch_file(pytorch_examples_state()), True),
+        (lambda p: lengstrom(lengstrom_variables(), p), npz_file(lengstrom_variables()), False),
+    ],
+    ids=["pytorch_examples", "lengstrom"],
+)
+def test_the_other_crop_would_not_line_up(reading: Callable[[Array], Array], data: bytes, first: bool) -> None:
+    picture = photo(18, 19)
+    expected, got = reading(picture), run(import_network(data), picture)
+    wrong = expected[-18:, -19:] if first else expected[:18, :19]
+    assert np.abs(got - wrong).mean() > 1
+
+
+def test_the_configs_are_those_of_the_peers() -> None:
+    assert import_network(torch_file(pytorch_examples_state(width=5, blocks=3))).config == TransformerConfig(
+        width=5, blocks=3, crop="end"
+    )
+    assert import_network(npz_file(lengstrom_variables(width=5, blocks=3))).config == TransformerConfig(
+        width=5,
+        blocks=3,
+        upsample="transposed",
+        padding="same",
+        output="tanh",
+        norm_eps=1e-3,
+        head_norm=True,
+        crop="start",
+    )
+
+
+def test_networks_are_told_apart_by_their_content() -> None:
+    assert identify(torch_file(pytorch_examples_state())).origin == "pytorch/examples"
+    assert identify(npz_file(lengstrom_variables())).origin == "lengstrom/fast-style-transfer"
+
+
+def test_an_imported_network_is_ready_to_use() -> None:
+    for data in (torch_file(pytorch_examples_state()), npz_file(lengstrom_variables())):
+        net = import_network(data)
+        assert not net.training
+        assert all(p.dtype == torch.float32 and not p.requires_grad and p.is_contiguous() for p in net.parameters())
