@@ -1,114 +1,161 @@
 """Train a style from the command line, and make a style folder of it: `python -m nst_core train -h`, `ship -h`.
 
-The run folder holds the checkpoint, the loss curve and sample pictures; started again, the training goes on from it.
+The run folder holds the checkpoint, the losses and sample pictures; started again, the training goes on from there.
 """
 
 import argparse
-import csv
 import json
-import time
-from collections.abc import Sequence
-from dataclasses import replace
+import logging
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
+from typing import Any
 
-import torch
-
-from nst_core.loss_network import load_loss_network
-from nst_core.photos import PhotoStream, list_photos
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.errors import NstError
+from nst_core.settings import StorageSettings
 from nst_core.ship import ship
-from nst_core.styles import WEIGHTS_NAME
 from nst_core.stylize import resolve_device
-from nst_core.tensors import load_picture, save_picture
-from nst_core.train import StepLosses, TrainConfig, Trainer
-from nst_core.transformer import TransformerConfig
-from nst_core.weights import save_transformer
+from nst_core.training.cache import FileCache
+from nst_core.training.config import TrainConfig
+from nst_core.training.run import RunPlan, TrainingRun
+from nst_core.training.sources import FolderPhotos, PhotoSource, StoredPhotos
+from nst_core.training.trainer import StepLosses
+from nst_core.weights import load_transformer
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line and do what it says."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line, do what it says, and return the exit code: 0, 1 for an error, 130 for an interrupt."""
+    args = make_parser().parse_args(argv)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    try:
+        if args.command == "train":
+            return train(args)
+        ship(args.run, args.to, about=args.about, sample=args.sample)
+        return 0
+    except NstError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+    except OSError as error:  # such as a full disk
+        print(f"error: {error}.", file=sys.stderr)
+    return 1
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m nst_core", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train a style, or go on with its training")
     train.add_argument("--painting", type=Path, required=True, help="the style picture")
-    train.add_argument("--photos", type=Path, required=True, help="a folder of training photos")
+    train.add_argument("--photos", required=True, help="a folder of training photos, or s3://bucket/prefix")
     train.add_argument("--run", type=Path, required=True, help="the folder of this training")
     train.add_argument("--samples", type=Path, nargs="*", default=[], help="photos to stylize at intervals")
-    train.add_argument("--config", type=json.loads, default={}, help="TrainConfig fields as JSON")
+    train.add_argument("--config", type=json_object, default={}, help="TrainConfig fields as JSON")
+    train.add_argument("--initial", type=Path, help="begin with the weights of this file, and with its network")
+    train.add_argument("--extend", action="store_true", help="take a checkpoint for fewer steps further")
     train.add_argument("--checkpoint-every", type=int, default=50, help="steps between checkpoints")
-    train.add_argument("--sample-every", type=int, default=250, help="steps between samples")
+    train.add_argument("--sample-every", type=int, default=250, help="steps between samples and plots")
+    train.add_argument("--plot", action=argparse.BooleanOptionalAction, default=True, help="draw losses.png")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    train.add_argument("--exact", action="store_true", help="float32, not compiled: slower, the same on every start")
+    train.add_argument("--threads", type=int, default=1, choices=range(1, 65), metavar="N", help="that read photos")
+    train.add_argument("--cache", type=Path, help="where photos from S3 are kept; default: RUN/photos")
+    train.add_argument("--cache-bytes", type=int, default=2 * 2**30, help="the most that the cache may take")
     shipping = commands.add_parser("ship", help="make a style folder of a finished training")
     shipping.add_argument("--run", type=Path, required=True, help="the folder of the training")
     shipping.add_argument("--to", type=Path, required=True, help="the folder of the style")
-    shipping.add_argument("--about", type=json.loads, required=True, help="title, artist, year, rights, data as JSON")
+    shipping.add_argument("--about", type=json_object, required=True, help="title, artist, year, rights, data as JSON")
     shipping.add_argument("--sample", type=Path, required=True, help="a photo for the style's picture")
-    args = parser.parse_args(argv)
-    if args.command == "ship":
-        ship(args.run, args.to, about=args.about, sample=args.sample)
-    else:
-        train_style(args)
+    return parser
 
 
-def train_style(args: argparse.Namespace) -> None:
-    """Train to the last step and write the network."""
-    args.run.mkdir(parents=True, exist_ok=True)
-    trainer = build_trainer(args)
+def json_object(text: str) -> dict[str, Any]:
+    """Return the JSON object in an argument."""
     try:
-        run(trainer, args)
-    finally:
-        trainer.close()
-    save_transformer(trainer.transformer, args.run / WEIGHTS_NAME)
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"this is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("this is no JSON object")
+    return value
 
 
-def build_trainer(args: argparse.Namespace) -> Trainer:
-    """Return a trainer for the parsed command line, at its last checkpoint if there is one."""
-    options = dict(args.config)
-    transformer = TransformerConfig.from_dict(options.pop("transformer", {}))
-    config = replace(TrainConfig(), transformer=transformer, **options)
-    style = load_picture(args.painting, long_side_px=config.style_size_px)
-    photos = PhotoStream(
-        list_photos(args.photos), size_px=config.size_px, batch_size=config.batch_size, seed=config.seed
+def train(args: argparse.Namespace) -> int:
+    """Train to the last step, or until a signal; return the exit code."""
+    plan = RunPlan(
+        folder=args.run,
+        config=make_config(args.config, args.initial),
+        style=args.painting,
+        initial=args.initial,
+        samples=tuple(args.samples),
+        checkpoint_every=args.checkpoint_every,
+        sample_every=args.sample_every,
+        plot=args.plot,
+        extend=args.extend,
     )
-    network = load_loss_network(sorted({config.content_layer, *config.style_weights}))
-    trainer = Trainer(config, network=network, style=style, photos=photos, device=resolve_device(args.device))
-    if (args.run / "checkpoint.pt").exists():
-        trainer.load(args.run / "checkpoint.pt")
-    return trainer
+    run = TrainingRun(
+        plan,
+        photos=open_photos(args),
+        device=resolve_device(args.device),
+        bf16=not args.exact,
+        compiled=not args.exact,
+        threads=args.threads,
+    )
+    try:
+        with stopped_by_signals() as stopped:
+            run.run(on_step=print_step, stop=stopped.is_set)
+    finally:
+        run.close()
+    return 0 if run.done else 130
 
 
-def run(trainer: Trainer, args: argparse.Namespace) -> None:
-    """Train to the last step with checkpoints, samples and a line of losses every step."""
-    with open(args.run / "losses.csv", "a", newline="") as file:
-        curve = csv.writer(file)
-        while not trainer.done:
-            started = time.perf_counter()
-            losses = trainer.step()
-            seconds = time.perf_counter() - started
-            curve.writerow([losses.step, losses.content, losses.style, losses.tv])
-            if losses.step % 10 == 0:
-                print(describe(losses, seconds), flush=True)
-            if losses.step % args.checkpoint_every == 0 or trainer.done:
-                file.flush()
-                trainer.save(args.run / "checkpoint.pt")
-            if losses.step % args.sample_every == 0 or trainer.done:
-                sample(trainer, args, losses.step)
+def make_config(options: dict[str, Any], initial: Path | None) -> TrainConfig:
+    """Return the config of JSON options; without `transformer` among them, that of the initial weights counts."""
+    if initial is not None and "transformer" not in options:
+        options = {**options, "transformer": load_transformer(initial).config.to_dict()}
+    return TrainConfig.from_dict(options)
 
 
-def describe(losses: StepLosses, seconds: float) -> str:
-    """Return one line about a step."""
-    parts = (f"{name} {getattr(losses, name):.4g}" for name in ("content", "style", "tv"))
-    return f"step {losses.step}  {'  '.join(parts)}  {seconds:.2f} s"
+def open_photos(args: argparse.Namespace) -> PhotoSource:
+    """Return the photos of a folder or of an S3 prefix; the `NST_S3_*` variables say where the storage is."""
+    if not args.photos.startswith("s3://"):
+        return FolderPhotos(Path(args.photos))
+    cache = FileCache(args.cache or args.run / "photos", max_bytes=args.cache_bytes)
+    return StoredPhotos(BlobStore(StorageSettings()), BlobUri.parse(args.photos), cache=cache)
 
 
-def sample(trainer: Trainer, args: argparse.Namespace, step: int) -> None:
-    """Stylize the sample photos with the weights of now."""
-    trainer.transformer.eval()
-    for path in args.samples:
-        photo = load_picture(path).to(trainer.device)
-        with torch.inference_mode():
-            save_picture(trainer.transformer(photo), args.run / f"{path.stem}_{step:06d}.jpg")
-    trainer.transformer.train()
+@contextmanager
+def stopped_by_signals() -> Iterator[Event]:
+    """Yield an event that the first SIGINT or SIGTERM sets; the second one acts as usual."""
+    stopped = Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(number: int, frame: object) -> None:
+        stopped.set()
+        restore()
+        print("stopping after this step", file=sys.stderr)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield stopped
+    finally:
+        restore()
+
+
+def print_step(losses: StepLosses) -> None:
+    """Print every tenth step on a line."""
+    if losses.step % 10 == 0:
+        names = ("content", "style", "tv", *(("stability",) if losses.stability else ()))
+        parts = (f"{name} {getattr(losses, name):.4g}" for name in names)
+        print(f"step {losses.step}  {'  '.join(parts)}  {losses.seconds:.2f} s", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

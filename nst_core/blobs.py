@@ -92,6 +92,11 @@ class BlobStore:
         with translated(uri):
             self._client.upload_fileobj(file, uri.bucket, uri.key, ExtraArgs={"ContentType": content_type})
 
+    def delete(self, uri: BlobUri) -> None:
+        """Remove an object; nothing happens where there is none."""
+        with translated(uri):
+            self._client.delete_object(Bucket=uri.bucket, Key=uri.key)
+
     def exists(self, uri: BlobUri) -> bool:
         """Return whether there is an object of that key."""
         try:

@@ -3,6 +3,7 @@
 NstError
 ├── ConfigError            config_invalid
 ├── WeightsError           weights_invalid
+├── TrainingDivergedError  training_diverged
 ├── StyleNotFoundError     style_not_found
 ├── EngineError            engine_failed (retryable)
 ├── ImageError
@@ -46,6 +47,12 @@ class WeightsError(NstError):
     """A weights file is damaged, or does not fit the network that it names."""
 
     code = "weights_invalid"
+
+
+class TrainingDivergedError(NstError):
+    """The losses or the weights of a training became infinite or no numbers; it cannot go on."""
+
+    code = "training_diverged"
 
 
 class StyleNotFoundError(NstError):

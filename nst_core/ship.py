@@ -1,22 +1,21 @@
 """Turn a finished training into a style folder: weights, a card that says how it was made, and a sample picture."""
 
-import csv
 import json
-import shutil
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
 
-from nst_core.errors import ConfigError
+from nst_core.errors import ConfigError, ImageError
+from nst_core.images import Picture, decode, encode
 from nst_core.styles import CARD_NAME, SAMPLE_NAME, WEIGHTS_NAME
 from nst_core.stylize import Stylizer
+from nst_core.training.checkpoint import CHECKPOINT_NAME, Checkpoint, read_checkpoint
+from nst_core.training.curve import CURVE_NAME, last_losses, read_losses
+from nst_core.training.files import write_whole
+from nst_core.training.pictures import read_file
+from nst_core.training.run import read_skipped
 
-#: The card gives the mean losses of so many last steps: one step's depend on its photos.
-LAST_STEPS = 100
 _SAMPLE_MAX_PX = 512
 
 
@@ -24,28 +23,41 @@ def ship(run: Path, folder: Path, *, about: dict[str, str], sample: Path) -> Non
     """Write the style of a finished run folder into `folder`.
 
     `about` is what the training does not know: title, artist, year, rights, data. `sample` is a photo; the card's
-    picture is its stylization. Raises ConfigError where the training has not reached its last step.
+    picture is its stylization. Raises ConfigError where the training has not reached its last step or a file is
+    missing, WeightsError where one is damaged, ImageError where the sample is no picture.
     """
-    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
-    if state["step"] < state["config"]["steps"]:
-        raise ConfigError(f"The training is at step {state['step']} of {state['config']['steps']}.")
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(run / WEIGHTS_NAME, folder / WEIGHTS_NAME)
-    stylizer = Stylizer.load(folder / WEIGHTS_NAME)
+    checkpoint = read_checkpoint(run / CHECKPOINT_NAME)
+    if checkpoint.step < checkpoint.config.steps:
+        raise ConfigError(f"The training is at step {checkpoint.step} of {checkpoint.config.steps}.")
+    weights = read_file(run / WEIGHTS_NAME)
+    stylizer = Stylizer.load(weights)
     parameters = sum(parameter.numel() for parameter in stylizer.net.parameters())
-    card = {**about, "parameters": parameters, "training": state["config"], "final_losses": last_losses(run)}
-    (folder / CARD_NAME).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
-    with Image.open(sample) as opened:
-        photo = opened.convert("RGB")
-    photo.thumbnail((_SAMPLE_MAX_PX, _SAMPLE_MAX_PX), Image.Resampling.LANCZOS)
-    Image.fromarray(stylizer(np.asarray(photo)[None])[0]).save(folder / SAMPLE_NAME, quality=90)
+    card = {**about, "parameters": parameters, **describe(run, checkpoint)}
+    try:
+        photo = decode(read_file(sample), max_px=_SAMPLE_MAX_PX).rgb
+    except ImageError as error:
+        raise type(error)(f"{sample}: {error.message}") from error
+    picture = Picture(rgb=stylizer(np.asarray(photo)[None])[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / CARD_NAME, (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
+    write_whole(folder / SAMPLE_NAME, encode(picture, "jpg", quality=90))
+    write_whole(folder / WEIGHTS_NAME, weights)  # last: a folder with weights is a style
 
 
-def last_losses(run: Path) -> dict[str, Any]:
-    """Return the weighted losses of a run, as means over its last steps."""
-    with open(run / "losses.csv", newline="") as file:
-        # A resumed training writes the steps since its last checkpoint again; the later ones count.
-        rows = {int(row[0]): [float(value) for value in row[1:]] for row in csv.reader(file)}
-    last = [rows[step] for step in sorted(rows)[-LAST_STEPS:]]
-    content, style, tv = (round(fmean(values), 1) for values in zip(*last, strict=True))
-    return {"content": content, "style": style, "tv": tv, "mean_of_last_steps": len(last)}
+def describe(run: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what a run folder knows of its training, as JSON-ready values.
+
+    That is its config, hashes of what it was made from, at which steps it was extended, and its weighted losses as
+    means over the last steps. Raises ConfigError where there are no losses.
+    """
+    losses = read_losses(run / CURVE_NAME)
+    if not losses:
+        raise ConfigError(f"There are no losses in {run / CURVE_NAME}.")
+    described: dict[str, Any] = {
+        "training": checkpoint.config.to_dict(),
+        "made_from": {**checkpoint.origin, "photos_skipped": len(read_skipped(run))},
+        "final_losses": last_losses(losses),
+    }
+    if checkpoint.extensions:
+        described["extensions"] = [{"at_step": at, "from_steps": steps} for at, steps in checkpoint.extensions]
+    return described

@@ -109,7 +109,9 @@ def photos_at(folder: Path) -> list[tuple[str, np.ndarray]]:
     return crops
 
 
-def measure(name: str, weights: bytes | Path, painting: Path, photos: Sequence[tuple[str, np.ndarray]], px: int) -> None:
+def measure(
+    name: str, weights: bytes | Path, painting: Path, photos: Sequence[tuple[str, np.ndarray]], px: int
+) -> None:
     """Print what one style's network is worth."""
     network = load_loss_network(sorted({CONTENT_LAYER, *STYLE_LAYERS})).to(memory_format=torch.channels_last)
     objective = Objective(network, load_picture(painting, long_side_px=px))

@@ -1,7 +1,7 @@
 """Messages between scheduler and workers."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -12,11 +12,15 @@ from nst_core.errors import ProtocolError
 from nst_core.protocol import (
     ChunkFinished,
     ChunkItem,
+    ChunkMessage,
     ChunkProgress,
     ChunkStarted,
     Event,
     ItemOutcome,
+    ItemProgress,
     ItemStatus,
+    Method,
+    OptimizeChunk,
     StyleRef,
     StylizeChunk,
     StylizeOptions,
@@ -35,22 +39,37 @@ CHUNK = StylizeChunk(
     options=StylizeOptions(strength=0.5, preserve_color=True, max_px=800, quality=80),
     items=(ChunkItem(index=0, input="s3://in/é a.jpg", output="s3://out/0.png"),),
 )
+OPTIMIZE = OptimizeChunk(
+    job_id="j2",
+    chunk_id=8,
+    attempt=1,
+    painting="s3://in/painting.png",
+    config={"iterations": 3, "style_layers": ["relu1_1"], "weights": {"a": 0.5}},
+    scratch="s3://nst/tenants/t/scratch/j2/",
+    preview_every=5,
+    quality=80,
+    items=(ChunkItem(index=4, input="s3://in/a.jpg", output="s3://out/4.png"),),
+)
 OUTCOMES = (
     ItemOutcome(index=0, ms=120, sha256="0" * 64, bytes=1000, width=30, height=20),
     ItemOutcome(index=1, ms=3, error_code="image_undecodable", error_message="The image is empty.", retryable=False),
 )
+PROGRESS = (ItemProgress(index=4, iteration=25, iterations=500, losses={"content": 12.5, "style": 3e-9}, preview=True),)
 EVENTS: list[Event] = [
     ChunkStarted(chunk_id=7, attempt=2, worker="w@host"),
     ChunkProgress(chunk_id=7, attempt=2),
     ChunkProgress(chunk_id=7, attempt=2, outcomes=OUTCOMES[:1]),
+    ChunkProgress(chunk_id=7, attempt=2, progress=PROGRESS),
     ChunkFinished(chunk_id=7, attempt=2, outcomes=OUTCOMES),
+    ChunkFinished(chunk_id=7, attempt=2, outcomes=(), progress=PROGRESS),
 ]
 texts = st.text(max_size=20)
 counts = st.integers(0, 2**40)
 
 
-def test_a_chunk_survives_json() -> None:
-    assert load_chunk(json.loads(json.dumps(dump_chunk(CHUNK)))) == CHUNK
+@pytest.mark.parametrize("chunk", [CHUNK, OPTIMIZE])
+def test_a_chunk_survives_json(chunk: ChunkMessage) -> None:
+    assert load_chunk(type(chunk), json.loads(json.dumps(dump_chunk(chunk)))) == chunk
 
 
 @settings(deadline=None)
@@ -73,7 +92,7 @@ def test_a_chunk_survives_json() -> None:
     )
 )
 def test_any_chunk_survives_json(chunk: StylizeChunk) -> None:
-    assert load_chunk(json.loads(json.dumps(dump_chunk(chunk)))) == chunk
+    assert load_chunk(StylizeChunk, json.loads(json.dumps(dump_chunk(chunk)))) == chunk
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -91,24 +110,28 @@ def test_any_outcome_survives_json(outcome: ItemOutcome) -> None:
 @pytest.mark.parametrize("event", EVENTS)
 def test_fields_of_a_newer_version_are_ignored(event: Event) -> None:
     values = json.loads(dump_event(event)) | {"colour": "blue"}
-    for outcome in values.get("outcomes", ()):
-        outcome["mood"] = [1, 2]
+    for part in (*values.get("outcomes", ()), *values.get("progress", ())):
+        part["mood"] = [1, 2]
     assert load_event(json.dumps(values).encode()) == event
     chunk = dump_chunk(CHUNK) | {"priority": 3}
     chunk["options"]["dither"] = True
-    assert load_chunk(chunk) == CHUNK
+    assert load_chunk(StylizeChunk, chunk) == CHUNK
 
 
 def test_options_that_an_older_version_does_not_send_have_their_defaults() -> None:
-    assert load_chunk(dump_chunk(CHUNK) | {"options": {}}).options == StylizeOptions()
+    assert load_chunk(StylizeChunk, dump_chunk(CHUNK) | {"options": {}}).options == StylizeOptions()
 
 
-@pytest.mark.parametrize("field", sorted(asdict(CHUNK)))
-def test_a_chunk_that_lacks_a_field_is_refused_by_name(field: str) -> None:
-    values = dump_chunk(CHUNK)
+@pytest.mark.parametrize(
+    ("chunk", "field"),
+    [(CHUNK, field) for field in sorted(asdict(CHUNK))]
+    + [(OPTIMIZE, field) for field in sorted(asdict(OPTIMIZE)) if field not in ("preview_every", "quality")],
+)
+def test_a_chunk_that_lacks_a_field_is_refused_by_name(chunk: ChunkMessage, field: str) -> None:
+    values = dump_chunk(chunk)
     del values[field]
     with pytest.raises(ProtocolError, match=f"wrong at {field}"):
-        load_chunk(values)
+        load_chunk(type(chunk), values)
 
 
 @pytest.mark.parametrize(
@@ -117,13 +140,13 @@ def test_a_chunk_that_lacks_a_field_is_refused_by_name(field: str) -> None:
 )
 def test_a_chunk_with_a_wrong_field_is_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(ProtocolError, match=f"StylizeChunk message is wrong at {field}"):
-        load_chunk(dump_chunk(CHUNK) | {field: value})
+        load_chunk(StylizeChunk, dump_chunk(CHUNK) | {field: value})
 
 
 @pytest.mark.parametrize("values", [None, 1, "x", [], b"", b"{"])
 def test_what_is_no_chunk_is_refused(values: Any) -> None:
     with pytest.raises(ProtocolError):
-        load_chunk(values)
+        load_chunk(StylizeChunk, values)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +175,19 @@ def test_what_is_no_event_is_refused(data: bytes) -> None:
 def test_random_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         load_event(data)
+
+
+def test_events_of_a_version_without_progress_have_none() -> None:
+    for event in EVENTS[1:]:
+        assert isinstance(event, ChunkProgress | ChunkFinished)
+        values = json.loads(dump_event(event))
+        del values["progress"]
+        assert load_event(json.dumps(values).encode()) == replace(event, progress=())
+
+
+def test_each_method_has_a_task_and_a_queue_of_its_own() -> None:
+    assert len({method.task for method in Method}) == len({method.queue for method in Method}) == len(Method)
+    assert (CHUNK.method, OPTIMIZE.method) == (Method.FEEDFORWARD, Method.OPTIMIZE)
 
 
 def test_an_outcome_succeeds_where_it_has_no_error() -> None:

@@ -1,87 +1,108 @@
-"""Tests of nst_core.ship and nst_core.styles: from a training's command line to a style folder."""
+"""Tests of nst_core.ship and nst_core.styles: what a style folder says of itself."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from nst_core.__main__ import main
-from nst_core.errors import ConfigError, StyleNotFoundError
-from nst_core.ship import LAST_STEPS, last_losses, ship
+from nst_core.errors import ConfigError, ImageDecodeError, StyleNotFoundError, WeightsError
+from nst_core.ship import ship
 from nst_core.styles import shipped_style, shipped_styles, version_of
+from nst_core.training.curve import last_losses, read_losses
+from nst_core.training.run import RunPlan, TrainingRun
 from nst_core.weights import load_transformer, load_transformer_bytes
+from tests.unit.nst_core.training.kit import TINY, MemoryPhotos, soft_photos, soft_picture
 
-ABOUT = {"title": "Noise", "artist": "A generator", "year": "2026"}
+pytestmark = pytest.mark.usefixtures("one_thread")
 
-
-def noise(path: Path, width: int, height: int) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-    return path
+ABOUT = {"title": "Blobs", "artist": "A generator", "year": "2026"}
 
 
-def write_losses(run: Path, count: int) -> None:
-    run.mkdir(exist_ok=True)
-    lines = [f"{step},{2 * step},{step},0.5" for step in range(1, count + 1)]
-    # What a resumed training writes again replaces what it wrote before.
-    (run / "losses.csv").write_text("\n".join([f"{count},9e9,9e9,9e9", *lines]) + "\n")
+def trained(folder: Path, *, steps: int = 2, extend: bool = False) -> Path:
+    """Return the folder of a training, of which the pictures are beside it."""
+    soft_picture(7).save(folder.parent / "painting.png")
+    soft_picture(8, 600, 300).save(folder.parent / "photo.jpg")
+    plan = RunPlan(
+        folder=folder, config=replace(TINY, steps=steps), style=folder.parent / "painting.png", extend=extend
+    )
+    photos = MemoryPhotos(soft_photos().files | {"text.jpg": b"no picture"})
+    run = TrainingRun(plan, photos=photos, device=torch.device("cpu"), bf16=False, compiled=False)
+    try:
+        run.run()
+    finally:
+        run.close()
+    return folder
 
 
-def test_losses_of_the_card_are_means_of_the_last_steps(tmp_path: Path) -> None:
-    write_losses(tmp_path / "run", 300)
-    mean = 300 - (LAST_STEPS - 1) / 2
-    assert last_losses(tmp_path / "run") == {
-        "content": 2 * mean,
-        "style": mean,
-        "tv": 0.5,
-        "mean_of_last_steps": LAST_STEPS,
-    }
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run that was trained for 4 steps and then for 2 more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("training") / "run"
+    trained(folder, steps=4)
+    yield trained(folder, steps=6, extend=True)
+    torch.set_num_threads(before)
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_training_by_the_command_line_goes_on_and_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
-    run, folder = tmp_path / "run", tmp_path / "style"
-    photos = noise(tmp_path / "photos" / "a.png", 70, 66).parent
-    painting = noise(tmp_path / "painting.png", 80, 72)
-    config = {
-        "steps": 3,
-        "batch_size": 1,
-        "size_px": 64,
-        "style_size_px": 64,
-        "content_layer": "relu1_2",
-        "style_weights": {"relu1_2": 5.0},
-        "transformer": {"width": 4, "blocks": 1},
-    }
-    command = ["train", "--painting", str(painting), "--photos", str(photos), "--run", str(run), "--device", "cpu"]
-    command += ["--samples", str(painting), "--sample-every", "2", "--checkpoint-every", "1"]
-    main([*command, "--config", json.dumps(config)])
-    first = (run / "style.safetensors").read_bytes()
-    main([*command, "--config", json.dumps(config)])
-    assert (run / "style.safetensors").read_bytes() == first, "a finished training is not trained further"
-    assert sorted(path.name for path in run.glob("*.jpg")) == ["painting_000002.jpg", "painting_000003.jpg"]
-    main(["ship", "--run", str(run), "--to", str(folder), "--about", json.dumps(ABOUT), "--sample", str(painting)])
-    card = json.loads((folder / "card.json").read_text())
-    assert card["title"] == "Noise"
-    assert card["training"]["steps"] == 3
-    assert card["training"]["style_weights"] == {"relu1_2": 5.0}
-    assert card["parameters"] == sum(p.numel() for p in load_transformer(folder / "style.safetensors").parameters())
-    with Image.open(folder / "sample.jpg") as sample:
-        assert sample.size == (80, 72)
+def test_a_card_has_all_that_the_training_knows(finished: Path, tmp_path: Path) -> None:
+    ship(finished, tmp_path / "style", about=ABOUT, sample=finished.parent / "photo.jpg")
+    card = json.loads((tmp_path / "style" / "card.json").read_text())
+    assert card["title"] == "Blobs"
+    assert card["training"] == replace(TINY, steps=6).to_dict()
+    assert card["extensions"] == [{"at_step": 4, "from_steps": 4}]
+    assert card["made_from"]["style_sha256"] == version_of((finished.parent / "painting.png").read_bytes())
+    assert card["made_from"]["initial_sha256"] is None
+    assert card["made_from"]["photos"]["count"] == 6
+    assert card["made_from"]["photos_skipped"] == 1
+    assert card["final_losses"] == last_losses(read_losses(finished / "losses.csv"))
+    assert card["final_losses"]["mean_of_last_steps"] == 6
+    weights = tmp_path / "style" / "style.safetensors"
+    assert card["parameters"] == sum(p.numel() for p in load_transformer(weights).parameters())
+    assert weights.read_bytes() == (finished / "style.safetensors").read_bytes()
 
 
-@pytest.mark.usefixtures("one_thread")
+def test_the_sample_is_a_reduced_stylization(finished: Path, tmp_path: Path) -> None:
+    ship(finished, tmp_path / "style", about=ABOUT, sample=finished.parent / "photo.jpg")
+    with Image.open(tmp_path / "style" / "sample.jpg") as sample:
+        assert sample.size == (512, 256)
+
+
+def test_a_run_that_is_not_whole_is_not_shipped(finished: Path, tmp_path: Path) -> None:
+    sample = finished.parent / "photo.jpg"
+    copy = tmp_path / "run"
+    copy.mkdir()
+    with pytest.raises(WeightsError, match="cannot be read"):
+        ship(copy, tmp_path / "style", about=ABOUT, sample=sample)
+    for name, error in (("checkpoint", ConfigError), ("losses", ConfigError)):
+        for path in finished.iterdir():
+            if path.is_file():
+                (copy / path.name).write_bytes(path.read_bytes())
+        (copy / ("style.safetensors" if name == "checkpoint" else "losses.csv")).unlink()
+        with pytest.raises(error):
+            ship(copy, tmp_path / "style", about=ABOUT, sample=sample)
+    assert not (tmp_path / "style").exists()
+
+
+def test_a_sample_that_is_no_picture_is_refused(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    with pytest.raises(ImageDecodeError, match=r"text\.jpg"):
+        ship(finished, tmp_path / "style", about=ABOUT, sample=tmp_path / "text.jpg")
+    assert not (tmp_path / "style").exists()
+
+
 def test_unfinished_training_is_not_shipped(tmp_path: Path) -> None:
-    import torch
-
-    run = tmp_path / "run"
-    run.mkdir()
-    torch.save({"step": 5, "config": {"steps": 10}}, run / "checkpoint.pt")
-    with pytest.raises(ConfigError, match="step 5 of 10"):
-        ship(run, tmp_path / "style", about=ABOUT, sample=tmp_path / "photo.jpg")
+    soft_picture(7).save(tmp_path / "painting.png")
+    plan = RunPlan(folder=tmp_path / "run", config=TINY, style=tmp_path / "painting.png")
+    run = TrainingRun(plan, photos=soft_photos(), device=torch.device("cpu"), bf16=False, compiled=False)
+    run.run(stop=lambda: True)
+    run.close()
+    with pytest.raises(ConfigError, match="step 1 of 40"):
+        ship(tmp_path / "run", tmp_path / "style", about=ABOUT, sample=tmp_path / "painting.png")
 
 
 def test_every_shipped_style_loads_and_says_what_it_is() -> None:

@@ -1,0 +1,78 @@
+"""A folder that keeps what was fetched from afar, up to a number of bytes."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from threading import Lock
+
+from nst_core.errors import ConfigError
+from nst_core.training.files import write_whole
+
+log = logging.getLogger(__name__)
+
+
+class FileCache:
+    """Files by key; those that were not used for longest make room for new ones. Safe to share between threads.
+
+    One process at a time may use a folder. Times of use are the files' own, so that they outlast the process.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+        """Take over what is in `folder`, which is created where it is missing."""
+        if max_bytes < 0:
+            raise ConfigError(f"A cache has room for 0 bytes or more, not {max_bytes!r}.")
+        self.folder = folder
+        self.max_bytes = max_bytes
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in folder.glob("*.part"):  # of a process that was killed while writing
+            part.unlink(missing_ok=True)
+        found = [(path.stat(), path.name) for path in folder.iterdir()]
+        #: Size of each file in bytes, the one that was not used for longest first.
+        self._sizes = OrderedDict(
+            (name, stat.st_size) for stat, name in sorted(found, key=lambda pair: pair[0].st_mtime_ns)
+        )
+        self._lock = Lock()
+        self._make_room(0)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the files take."""
+        return sum(self._sizes.values())
+
+    def get(self, key: str, fetch: Callable[[], bytes]) -> bytes:
+        """Return what `fetch` returned for this key before, or returns now; its errors pass through."""
+        name = sha256(key.encode()).hexdigest()
+        path = self.folder / name
+        try:
+            data = path.read_bytes()
+            path.touch()
+        except OSError:  # most often there is no such file
+            data = fetch()
+            self._put(name, data)
+        else:
+            with self._lock:
+                if name in self._sizes:
+                    self._sizes.move_to_end(name)
+        return data
+
+    def _put(self, name: str, data: bytes) -> None:
+        if len(data) > self.max_bytes:
+            return
+        with self._lock:
+            self._make_room(len(data))
+            try:
+                write_whole(self.folder / name, data)
+            except OSError as error:  # such as a full disk: what cannot be kept is fetched again
+                log.warning("The cache %s cannot be written: %s.", self.folder, error.strerror)
+            else:
+                self._sizes[name] = len(data)
+                self._sizes.move_to_end(name)
+
+    def _make_room(self, nbytes: int) -> None:
+        total = self.nbytes + nbytes
+        while self._sizes and total > self.max_bytes:
+            name, size = self._sizes.popitem(last=False)
+            (self.folder / name).unlink(missing_ok=True)
+            total -= size

@@ -1,0 +1,81 @@
+"""The full state of a training as one safetensors file.
+
+Weights and optimizer moments are its tensors; the step, the config and what the training was made from are JSON in
+its header. That is all: the learning rate, the photos, their crops and the noise follow from the seed and the step, so
+that there is no state of a schedule, of a random generator or of a data loader to keep.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from nst_core.errors import NstError, WeightsError
+from nst_core.training.config import TrainConfig
+from nst_core.training.files import write_whole
+
+#: The key of the JSON in the header's metadata.
+TRAINING_KEY = "nst_training"
+CHECKPOINT_NAME = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """A training between two steps."""
+
+    #: Steps that are done.
+    step: int
+    config: TrainConfig
+    #: What the training was made from, besides the config, such as hashes of files; JSON-ready.
+    origin: dict[str, Any] = field(default_factory=dict)
+    #: Where the training was extended: at which step, from how many steps.
+    extensions: tuple[tuple[int, int], ...] = ()
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint whole; raise WeightsError, and leave the old file, where it cannot be written."""
+    about = {
+        "step": checkpoint.step,
+        "config": checkpoint.config.to_dict(),
+        "origin": checkpoint.origin,
+        "extensions": checkpoint.extensions,
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    # One entry only: safetensors writes several in random order, and equal trainings shall have equal files.
+    data = save(tensors, {TRAINING_KEY: json.dumps(about, sort_keys=True)})
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise WeightsError(f"The checkpoint {path} cannot be written: {error.strerror}. The last one stays.") from error
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Return the checkpoint of a file, its tensors on the CPU; raise WeightsError where it is missing or damaged."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"The checkpoint {path} cannot be read: {error.strerror}.") from error
+    try:
+        tensors = load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"The checkpoint {path} is damaged: {error}") from error
+    text = (header.get("__metadata__") or {}).get(TRAINING_KEY)
+    if text is None:
+        raise WeightsError(f"{path} is no checkpoint of a training: its header has no {TRAINING_KEY}.")
+    try:
+        about = json.loads(text)
+        return Checkpoint(
+            step=int(about["step"]),
+            config=TrainConfig.from_dict(about["config"]),
+            origin=dict(about["origin"]),
+            extensions=tuple((int(at), int(steps)) for at, steps in about["extensions"]),
+            tensors=tensors,
+        )
+    except (NstError, LookupError, TypeError, ValueError) as error:
+        raise WeightsError(f"The checkpoint {path} cannot be understood: {error}") from error

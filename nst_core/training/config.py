@@ -1,0 +1,187 @@
+"""The numbers of a training, checked as soon as they are given. Never loads torch."""
+
+from dataclasses import asdict, dataclass, field, fields
+from math import cos, isfinite, pi
+from typing import Any, Literal, get_args
+
+from nst_core.errors import ConfigError
+from nst_core.images import DEFAULT_MIN_SIDE_PX as MIN_SIDE_PX
+from nst_core.transformer_config import TransformerConfig
+
+# The same as `losses.gram.Normalization` and `losses.tv.Kind`, which a light module cannot import.
+Normalization = Literal["gatys", "hw", "chw"]
+TVKind = Literal["l1", "squared"]
+Pooling = Literal["max", "average"]
+Schedule = Literal["cosine", "constant", "step"]
+DEFAULT_STYLE_WEIGHTS = {"relu1_2": 5.0, "relu2_2": 5.0, "relu3_3": 5.0, "relu4_3": 5.0}
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "pooling": get_args(Pooling),
+    "gram": get_args(Normalization),
+    "tv_kind": get_args(TVKind),
+    "schedule": get_args(Schedule),
+}
+_WHOLE = {
+    "steps": (1, 100_000_000),
+    "batch_size": (1, 1024),
+    "size_px": (MIN_SIDE_PX, 4096),
+    "crops_per_photo": (1, 1024),
+    "style_size_px": (MIN_SIDE_PX, 16_384),
+    "style_crops": (0, 10_000),
+    "warmup_steps": (0, 100_000_000),
+    "decay_every_steps": (1, 100_000_000),
+    "seed": (0, 2**63 - 1),
+}
+_NUMBERS = {
+    "zoom": (1.0, 16.0),
+    "feature_scale": (1e-9, 1e9),
+    "content_weight": (0.0, 1e30),
+    "tv_weight": (0.0, 1e30),
+    "stability_weight": (0.0, 1e30),
+    "stability_fraction": (0.0, 1.0),
+    "stability_sigma": (0.0, 100.0),
+    "learning_rate": (1e-12, 10.0),
+    "head_learning_rate": (0.0, 100.0),
+    "final_learning_rate": (0.0, 1.0),
+    "decay_factor": (0.0, 1.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides the result of a training, besides the pictures and the weights that it begins with.
+
+    Raises ConfigError for a value that is not allowed.
+    """
+
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    steps: int = 2000
+    #: Crops of one step.
+    batch_size: int = 4
+    #: Side of the square training crops.
+    size_px: int = 256
+    #: A crop is cut from its photo resized to a short side of `size_px` to `zoom * size_px`. A departure from the
+    #: paper, which resizes whole photos to the square: few photos last longer so.
+    zoom: float = 1.6
+    #: Crops that are drawn from a photo before the next one's turn; an epoch has so many times as many crops.
+    crops_per_photo: int = 1
+    #: Longest side of the style picture, as Johnson's `style_image_size`: the strokes of the result grow with it.
+    style_size_px: int = 512
+    #: The Gram matrices of the style are those of the whole picture where this is 0; otherwise means over so many
+    #: random crops of it, with a side of `size_px`, or of the picture's shorter side where that is less.
+    style_crops: int = 0
+    #: The loss network, its pooling and a factor for its features, as `load_loss_network` knows them.
+    network: str = "vgg16"
+    pooling: Pooling = "max"
+    feature_scale: float = 1.0
+    #: relu3_3 in Johnson's program; relu2_2 in the paper.
+    content_layer: str = "relu3_3"
+    content_weight: float = 1.0
+    #: Weight of each style layer. Their size depends on `gram` and on the loss network.
+    style_weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_STYLE_WEIGHTS))
+    #: How Gram matrices are normalised: over C H W as in the paper, over H W, or as Gatys et al. do.
+    gram: Normalization = "chw"
+    tv_weight: float = 0.0
+    tv_kind: TVKind = "squared"
+    #: Weight of the mean squared difference, for pixels in 0 to 1, between the outputs for a photo with noise and
+    #: without; above 0 it makes the style of video frames flicker less and takes one more forward pass a step.
+    stability_weight: float = 0.0
+    #: Share of the values that get noise.
+    stability_fraction: float = 0.2
+    #: Deviation of the noise, on pixels that are normalised as the loss network's input is; about 0.08 of 0 to 1.
+    stability_sigma: float = 0.35
+    learning_rate: float = 1e-3
+    #: How the learning rate goes on after the warm-up: "cosine" down to `final_learning_rate` at the last step,
+    #: "constant" as in the paper, or "step", which multiplies by `decay_factor` every `decay_every_steps`.
+    schedule: Schedule = "cosine"
+    #: Steps over which the learning rate rises from nothing.
+    warmup_steps: int = 50
+    #: Fraction of the learning rate that is left at the last step of the cosine.
+    final_learning_rate: float = 0.05
+    decay_every_steps: int = 1000
+    decay_factor: float = 0.5
+    #: Fraction of the learning rate for the head. One step of Adam moves all its 81 taps x 32 channels together:
+    #: on the unit range that is 255 times the step that the papers' networks take on 0 to 255.
+    head_learning_rate: float = 0.1
+    #: Decides the first weights, the order and crops of the photos, the crops of the style, and the noise.
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
+        for name, (low, high) in _WHOLE.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ConfigError(f"{name} must be a whole number from {low:,} to {high:,}, not {value!r}.")
+        for name, (least, most) in _NUMBERS.items():
+            _check_number(name, getattr(self, name), least, most)
+        for name in ("network", "content_layer"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name):
+                raise ConfigError(f"{name} must be a name, not {getattr(self, name)!r}.")
+        if not isinstance(self.style_weights, dict) or not self.style_weights:
+            raise ConfigError(f"style_weights must give the weight of at least one layer, not {self.style_weights!r}.")
+        for layer, weight in self.style_weights.items():
+            _check_number(f"style_weights[{layer!r}]", weight, 0.0, 1e30)
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers of the loss network that are needed, by name."""
+        return sorted({self.content_layer, *self.style_weights})
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of step 0, 1, 2, ..., warm-up included."""
+        if self.schedule == "cosine":
+            low = self.final_learning_rate
+            share = low + (1 - low) * (1 + cos(pi * step / self.steps)) / 2
+        elif self.schedule == "step":
+            share = self.decay_factor ** (step // self.decay_every_steps)
+        else:
+            share = 1.0
+        return self.learning_rate * share * min(1.0, (step + 1) / max(1, self.warmup_steps))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as JSON-ready values."""
+        return {**asdict(self), "transformer": self.transformer.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
+        """Build a config from `to_dict` values; what is not given keeps its default.
+
+        Raises ConfigError for an unknown field or a wrong value.
+        """
+        if not isinstance(values, dict):
+            raise ConfigError(f"A training config is fields and values, not {values!r}.")
+        unknown = set(values) - {each.name for each in fields(cls)}
+        if unknown:
+            raise ConfigError(f"Unknown training config fields: {', '.join(sorted(unknown))}.")
+        transformer = values.get("transformer", {})
+        if not isinstance(transformer, dict):
+            raise ConfigError(f"transformer must be fields and values, not {transformer!r}.")
+        return cls(**{**values, "transformer": TransformerConfig.from_dict(transformer)})
+
+    def differences(self, other: "TrainConfig") -> dict[str, str]:
+        """Return the fields in which the other config differs, each with a text "that one's value, not this one's"."""
+        ours, theirs = _flat(asdict(self)), _flat(asdict(other))
+        return {
+            name: f"{theirs.get(name)!r}, not {ours.get(name)!r}"
+            for name in sorted({*ours, *theirs})
+            if ours.get(name) != theirs.get(name)
+        }
+
+
+def _check_number(name: str, value: Any, low: float, high: float) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not isfinite(value) or not low <= value <= high:
+        raise ConfigError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}.")
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Return nested values under names like `transformer.width`."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": each for inner, each in _flat(value).items()}
+        else:
+            flat[name] = value
+    return flat

@@ -1,0 +1,75 @@
+"""The losses of a training as a CSV file, a line a step."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from nst_core.training.files import write_whole
+from nst_core.training.trainer import StepLosses
+
+CURVE_NAME = "losses.csv"
+COLUMNS = ("step", "content", "style", "tv", "stability", "total", "learning_rate", "seconds")
+#: Losses of one step depend on its photos; what stands for a training are the means of so many last ones.
+LAST_STEPS = 100
+
+
+class LossCurve:
+    """A CSV file that grows by a line a step, with COLUMNS in its first line."""
+
+    def __init__(self, path: Path, *, step: int) -> None:
+        """Go on after `step` done steps: what the file has of later ones was lost with the process that wrote it."""
+        self._path = path
+        self._waiting: list[StepLosses] = []
+        kept = [losses for losses in read_losses(path) if losses.step <= step]
+        write_whole(path, _lines([COLUMNS, *map(_row, kept)]).encode())
+
+    def append(self, losses: StepLosses) -> None:
+        """Add the next step's line, which `flush` writes."""
+        self._waiting.append(losses)
+
+    def flush(self) -> None:
+        """Write all lines."""
+        with open(self._path, "a", newline="") as file:
+            file.write(_lines(map(_row, self._waiting)))
+        self._waiting.clear()
+
+
+def read_losses(path: Path) -> list[StepLosses]:
+    """Return the losses of a curve in the order of steps; none where there is no file.
+
+    A line that was not written to its end is left out.
+    """
+    if not path.exists():
+        return []
+    with open(path, newline="", errors="replace") as file:
+        found = (_losses(row) for row in csv.DictReader(file))
+        return sorted((losses for losses in found if losses is not None), key=lambda losses: losses.step)
+
+
+def last_losses(losses: Sequence[StepLosses]) -> dict[str, float]:
+    """Return the mean of each weighted loss over the last steps, to four digits, and of how many steps it is."""
+    last = losses[-LAST_STEPS:]
+    names = ("content", "style", "tv", "stability", "total")
+    means = {name: float(f"{fmean(getattr(each, name) for each in last):.4g}") for name in names}
+    return {**means, "mean_of_last_steps": len(last)}
+
+
+def _row(losses: StepLosses) -> Sequence[object]:
+    return [*(getattr(losses, name) for name in COLUMNS[:-1]), f"{losses.seconds:.4f}"]
+
+
+def _lines(rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def _losses(row: dict[str, str]) -> StepLosses | None:
+    # The last value of a torn line may be short and yet a number; the seconds, which come last, are no result.
+    try:
+        values = {name: float(row[name]) for name in COLUMNS if name not in ("step", "total")}
+        return StepLosses(step=int(row["step"]), **values)
+    except (KeyError, TypeError, ValueError):
+        return None

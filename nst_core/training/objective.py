@@ -1,0 +1,116 @@
+"""What a training minimises: content, style, total variation and stability of a transformer's output."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nst_core.errors import ConfigError
+from nst_core.loss_network import LossNetwork
+from nst_core.loss_weights import STD
+from nst_core.losses.content import ContentLoss
+from nst_core.losses.gram import GramLoss, gram_matrix
+from nst_core.losses.tv import TVLoss
+from nst_core.training.config import TrainConfig
+from nst_core.transformer import TransformerNet
+
+#: The terms of the objective, in the order in which it returns them.
+TERMS = ("content", "style", "tv", "stability")
+# Keep the generators apart that one seed makes.
+_CROPS, _NOISE = 1, 2
+
+
+class PerceptualObjective(nn.Module):
+    """The weighted content, style, total-variation and stability losses of a transformer's output.
+
+    L = w_c mean (F(y) - F(x))^2 + sum_l w_l GramLoss_l(y) + w_tv TV(y) + w_st mean (T(x + n) - y)^2 with y = T(x)
+    (Johnson et al. 2016, eq. 2 to 5). The last term is none of the paper's: a network that answers sparse noise n
+    with small changes flickers less from frame to frame. Noise and the fixed y, which gets no gradient from it, follow
+    ceshine/fast-neural-style; there pixels are normalised, so that a weight there is one of about 20 times here.
+    """
+
+    def __init__(self, config: TrainConfig, transformer: TransformerNet, network: LossNetwork, style: Tensor) -> None:
+        """Compute the style targets once from the style picture, 1 x 3 x H x W RGB in 0 to 1.
+
+        Raises ConfigError where the loss network has not all layers that the config names.
+        """
+        super().__init__()
+        missing = set(config.layers) - set(network.layers)
+        if missing:
+            raise ConfigError(f"The loss network was built without {', '.join(sorted(missing))}.")
+        self.config = config
+        self.transformer = transformer
+        self.network = network
+        # Names of layers may hold dots, which names of submodules may not.
+        self.style_layers = tuple(config.style_weights)
+        grams = style_grams(config, network, style)
+        self.style_losses = nn.ModuleList(
+            GramLoss(grams[layer], normalization=config.gram) for layer in self.style_layers
+        )
+        self.content_loss = ContentLoss()
+        self.tv_loss = TVLoss(config.tv_kind)
+
+    def forward(self, photos: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return the weighted terms, 4, in the order of TERMS, of a batch of photos, N x 3 x H x W in 0 to 1.
+
+        `noise`, of the photos' shape, is for the stability term and may be left out where that has no weight.
+        """
+        config = self.config
+        output = self.transformer(photos)
+        features = self.network(output)
+        content = style = tv = stability = photos.new_zeros(())
+        if config.content_weight:
+            with torch.no_grad():
+                target = self.network(photos)[config.content_layer]
+            content = config.content_weight * self.content_loss(features[config.content_layer], target)
+        for layer, loss in zip(self.style_layers, self.style_losses, strict=True):
+            style = style + config.style_weights[layer] * loss(features[layer])
+        if config.tv_weight:
+            tv = config.tv_weight * self.tv_loss(output)
+        if noise is not None:
+            # A second pass, not one of twice the batch: batch norm must not mix the statistics of the two.
+            difference = self.transformer(photos + noise).float() - output.detach().float()
+            stability = config.stability_weight * difference.square().mean()
+        return torch.stack([content, style, tv, stability])
+
+
+def style_grams(config: TrainConfig, network: LossNetwork, style: Tensor) -> dict[str, Tensor]:
+    """Return the Gram matrices of a style picture, 1 x 3 x H x W in 0 to 1, by style layer, 1 x C x C each.
+
+    They are means over random crops where the config asks for some; those depend on its seed alone.
+    """
+    pictures = [style]
+    if config.style_crops:
+        height, width = style.shape[2:]
+        side = min(config.size_px, height, width)
+        rng = np.random.default_rng((config.seed, _CROPS))
+        tops = rng.integers(0, height - side + 1, config.style_crops)
+        lefts = rng.integers(0, width - side + 1, config.style_crops)
+        pictures = [style[..., y : y + side, x : x + side] for y, x in zip(tops, lefts, strict=True)]
+    sums: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for picture in pictures:
+            features = network(picture)
+            for layer in config.style_weights:
+                gram = gram_matrix(features[layer])
+                sums[layer] = sums[layer] + gram if layer in sums else gram
+    return {layer: total / len(pictures) for layer, total in sums.items()}
+
+
+def sparse_noise(config: TrainConfig, step: int) -> Tensor | None:
+    """Return the noise of step 0, 1, 2, ..., N x 3 x H x W, for photos in 0 to 1; None where the term has no weight.
+
+    Each value has noise with probability `stability_fraction`, normal and clipped to one deviation of the loss
+    network's input. It depends on the seed and the step alone, so a resumed training repeats it.
+    """
+    if not config.stability_weight:
+        return None
+    generator = torch.Generator().manual_seed(_seed(config.seed, _NOISE, step))
+    shape = (config.batch_size, 3, config.size_px, config.size_px)
+    noise = torch.randn(shape, generator=generator).mul_(config.stability_sigma).clamp_(-1, 1)
+    chosen = torch.rand(shape, generator=generator) < config.stability_fraction
+    return noise * chosen * torch.tensor(STD).view(1, 3, 1, 1)
+
+
+def _seed(*key: int) -> int:
+    # Mixed: generators of neighbouring seeds may begin alike.
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,58 @@
+"""The pictures of a training that are no training photos: the style, and samples to watch it by."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from nst_core.errors import ConfigError, ImageError, ImageTooSmallError
+from nst_core.images import Picture, decode, encode
+from nst_core.tensors import to_tensor, to_uint8
+from nst_core.training.files import write_whole
+from nst_core.transformer import MIN_SIDE_PX
+
+#: Longest side of a sample: a network takes about 1 GB for a million pixels.
+SAMPLE_MAX_PX = 1024
+
+
+def read_file(path: Path) -> bytes:
+    """Return a file's bytes; raise ConfigError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def load_style(path: Path, *, size_px: int) -> Tensor:
+    """Return a style picture with its longest side at `size_px`, 1 x 3 x H x W in 0 to 1.
+
+    Raises ConfigError where the file cannot be read, ImageError where it is no picture, and ImageTooSmallError where
+    the shorter side has under 16 pixels, before or after.
+    """
+    image = Image.fromarray(_decode(path, max_px=None).rgb)
+    scale = size_px / max(image.size)
+    width, height = (round(side * scale) for side in image.size)
+    if min(width, height) < MIN_SIDE_PX:
+        raise ImageTooSmallError(
+            f"{path}: with a longest side of {size_px} pixels the style is {width} x {height}; "
+            f"each side must have {MIN_SIDE_PX}."
+        )
+    return to_tensor(np.array(image.resize((width, height), Image.Resampling.LANCZOS)))
+
+
+def load_sample(path: Path) -> Tensor:
+    """Return a photo with a longest side of at most SAMPLE_MAX_PX, 1 x 3 x H x W in 0 to 1; raise as `load_style`."""
+    return to_tensor(_decode(path, max_px=SAMPLE_MAX_PX).rgb)
+
+
+def save_sample(image: Tensor, path: Path) -> None:
+    """Write a 1 x 3 x H x W picture in 0 to 1 as a JPEG file, whole or not at all."""
+    write_whole(path, encode(Picture(rgb=to_uint8(image)[0].cpu().numpy()), "jpg"))
+
+
+def _decode(path: Path, *, max_px: int | None) -> Picture:
+    try:
+        return decode(read_file(path), max_px=max_px)
+    except ImageError as error:
+        raise type(error)(f"{path}: {error.message}") from error

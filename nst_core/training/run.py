@@ -1,0 +1,205 @@
+"""A training in a folder of its own, which may be interrupted at any moment and goes on from its last checkpoint.
+
+The folder has `checkpoint.safetensors` (the full state), `losses.csv` (a line a step) and `losses.png`, `photos.json`
+(how many photos there are and which were skipped), samples as `NAME_STEP.jpg`, and `style.safetensors` at the end.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nst_core.errors import ConfigError, WeightsError
+from nst_core.loss_network import load_loss_network
+from nst_core.styles import WEIGHTS_NAME, version_of
+from nst_core.training.checkpoint import CHECKPOINT_NAME
+from nst_core.training.config import TrainConfig
+from nst_core.training.curve import CURVE_NAME, LossCurve, read_losses
+from nst_core.training.files import write_whole
+from nst_core.training.pictures import load_sample, load_style, read_file, save_sample
+from nst_core.training.plot import PLOT_NAME, plot_losses
+from nst_core.training.sources import PhotoSource
+from nst_core.training.trainer import StepLosses, Trainer
+from nst_core.transformer import TransformerNet
+from nst_core.weights import load_transformer_bytes, save_transformer
+
+log = logging.getLogger(__name__)
+
+PHOTOS_NAME = "photos.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What to train, where, and what to write on the way."""
+
+    folder: Path
+    config: TrainConfig
+    #: The style picture.
+    style: Path
+    #: The weights file of a style to begin with, instead of random weights.
+    initial: Path | None = None
+    #: Photos to stylize at intervals.
+    samples: tuple[Path, ...] = ()
+    #: Steps between checkpoints.
+    checkpoint_every: int = 50
+    #: Steps between samples, and between pictures of the losses.
+    sample_every: int = 250
+    #: Whether to draw the losses.
+    plot: bool = True
+    #: Whether a checkpoint for fewer steps may be taken further.
+    extend: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("checkpoint_every", "sample_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)!r}.")
+        stems = [path.stem for path in self.samples]
+        if len(set(stems)) < len(stems):
+            raise ConfigError(f"Samples are told apart by their names, and two of {', '.join(stems)} are the same.")
+
+
+class TrainingRun:
+    """A plan that is carried out, from its last checkpoint if there is one."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        *,
+        photos: PhotoSource,
+        device: torch.device,
+        bf16: bool = True,
+        compiled: bool = True,
+        threads: int = 1,
+    ) -> None:
+        """Load all that the plan names; options as `Trainer` has them.
+
+        Raises ConfigError, ImageError or WeightsError where a file cannot be used, or where the checkpoint is of
+        another config, style picture or initial weights.
+        """
+        self.plan = plan
+        config = plan.config
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        style = load_style(plan.style, size_px=config.style_size_px)
+        self._samples = {path.stem: load_sample(path) for path in plan.samples}
+        initial, initial_sha256 = _load_initial(plan.initial)
+        network = load_loss_network(
+            config.layers, name=config.network, pooling=config.pooling, scale=config.feature_scale
+        )
+        self.trainer = Trainer(
+            config,
+            network=network,
+            style=style,
+            photos=photos,
+            device=device,
+            initial=initial,
+            bf16=bf16,
+            compiled=compiled,
+            threads=threads,
+        )
+        self.trainer.origin = {
+            "style_sha256": version_of(read_file(plan.style)),
+            "initial_sha256": initial_sha256,
+            "photos": self.trainer.photos.describe(),
+        }
+        self._skipped_before: dict[str, str] = {}
+        self._resume()
+        if warning := self.trainer.photos.warning:
+            log.warning("%s", warning)
+
+    @property
+    def done(self) -> bool:
+        return self.trainer.done
+
+    def run(
+        self,
+        *,
+        on_step: Callable[[StepLosses], None] = lambda losses: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Train to the last step and write the style's weights.
+
+        `on_step` hears of each step. `stop` is asked after each; when it says so, a checkpoint is written and the
+        training ends there. Raises TrainingDivergedError where the losses are not finite.
+        """
+        plan, trainer = self.plan, self.trainer
+        curve = LossCurve(plan.folder / CURVE_NAME, step=trainer.step_number)
+        try:
+            while not trainer.done:
+                losses = trainer.step()
+                curve.append(losses)
+                on_step(losses)
+                stopped = stop()
+                if losses.step % plan.checkpoint_every == 0 or trainer.done or stopped:
+                    curve.flush()  # first: a checkpoint without its losses could not be told from a whole one
+                    trainer.save(plan.folder / CHECKPOINT_NAME)
+                    self._report_photos()
+                if losses.step % plan.sample_every == 0 or trainer.done:
+                    curve.flush()
+                    self._show()
+                if stopped and not trainer.done:
+                    return
+        finally:
+            curve.flush()
+        save_transformer(trainer.transformer, plan.folder / WEIGHTS_NAME)
+
+    def close(self) -> None:
+        """Stop the threads of the training."""
+        self.trainer.close()
+
+    def _resume(self) -> None:
+        path = self.plan.folder / CHECKPOINT_NAME
+        if not path.exists():
+            if path.with_suffix(".pt").exists():
+                raise WeightsError(f"{path.with_suffix('.pt')} is of an older version and cannot be taken further.")
+            return
+        ours = self.trainer.origin
+        theirs = self.trainer.load(path, extend=self.plan.extend).origin
+        if theirs.get("style_sha256") != ours["style_sha256"]:
+            raise WeightsError(f"The checkpoint {path} was made with another style picture.")
+        if self.plan.initial is not None and theirs.get("initial_sha256") != ours["initial_sha256"]:
+            raise WeightsError(f"The checkpoint {path} did not begin with the weights {self.plan.initial}.")
+        ours["initial_sha256"] = theirs.get("initial_sha256")
+        if theirs.get("photos") == ours["photos"]:
+            self._skipped_before = read_skipped(self.plan.folder)
+        else:
+            log.warning("The photos are not those of the checkpoint %s; the training goes on with others.", path)
+
+    def _report_photos(self) -> None:
+        photos = self.trainer.photos
+        # Known from before or met again: nothing is skipped unread because a report says so.
+        skipped = {**self._skipped_before, **photos.skipped}
+        report = {**photos.describe(), "warning": photos.warning, "skipped": dict(sorted(skipped.items()))}
+        write_whole(self.plan.folder / PHOTOS_NAME, (json.dumps(report, indent=2) + "\n").encode())
+
+    def _show(self) -> None:
+        """Stylize the samples with the weights of now, and draw the losses."""
+        plan, trainer = self.plan, self.trainer
+        trainer.transformer.eval()
+        for name, photo in self._samples.items():
+            with torch.inference_mode():
+                image = trainer.transformer(photo.to(trainer.device))
+            save_sample(image, plan.folder / f"{name}_{trainer.step_number:06d}.jpg")
+        trainer.transformer.train()
+        if plan.plot:
+            title = f"{plan.folder.name}: weighted losses"
+            plot_losses(read_losses(plan.folder / CURVE_NAME), plan.folder / PLOT_NAME, title=title)
+
+
+def read_skipped(folder: Path) -> dict[str, str]:
+    """Return which photos a run has skipped so far, and why; none where it has no report."""
+    try:
+        report: dict[str, Any] = json.loads((folder / PHOTOS_NAME).read_bytes())
+        return dict(report["skipped"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _load_initial(path: Path | None) -> tuple[TransformerNet | None, str | None]:
+    if path is None:
+        return None, None
+    data = read_file(path)
+    return load_transformer_bytes(data, name=str(path)), version_of(data)

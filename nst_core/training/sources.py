@@ -1,0 +1,94 @@
+"""Where training photos come from: a folder, or a prefix in object storage."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.errors import (
+    BlobNotFoundError,
+    BlobTooLargeError,
+    ConfigError,
+    ImageDecodeError,
+    ImageTooLargeError,
+)
+from nst_core.training.cache import FileCache
+
+#: Suffixes of the formats that `images.decode` reads.
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
+#: A file above that is no training photo, and would fill the memory.
+MAX_FILE_BYTES = 200_000_000
+_PAGE = 1000
+
+
+class PhotoSource(Protocol):
+    """Named files of photos, in a fixed order."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of all photos, always in the same order; there is at least one."""
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes; raise ImageError where this one file is no use, another NstError where none can be."""
+
+
+class FolderPhotos:
+    """The photos in a folder and in its sub-folders, by their path in it."""
+
+    def __init__(self, folder: Path) -> None:
+        """List the folder; raise ConfigError where there is no photo."""
+        self.folder = folder
+        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        self.names: Sequence[str] = [path.relative_to(folder).as_posix() for path in found]
+        _check_some(self.names, folder)
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes; raise ImageError where it cannot be read."""
+        path = self.folder / name
+        try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise ImageTooLargeError(f"The file has more than {MAX_FILE_BYTES:,} bytes.")
+            return path.read_bytes()
+        except OSError as error:
+            raise ImageDecodeError(f"The file cannot be read: {error.strerror}.") from error
+
+
+class StoredPhotos:
+    """The photos under a prefix in object storage, by the rest of their keys."""
+
+    def __init__(self, blobs: BlobStore, prefix: BlobUri, *, cache: FileCache) -> None:
+        """List the prefix; raise ConfigError where there is no photo, BlobError where it cannot be listed."""
+        self._blobs = blobs
+        self._prefix = prefix
+        self._cache = cache
+        pages = chain.from_iterable(_pages(blobs, prefix))
+        found = (key for key in pages if PurePosixPath(key).suffix.lower() in SUFFIXES)
+        self.names: Sequence[str] = [key.removeprefix(prefix.key) for key in found]
+        _check_some(self.names, prefix)
+
+    def read(self, name: str) -> bytes:
+        """Return an object's bytes, from the cache where they are in it.
+
+        Raises ImageError for an object that is huge or gone. That the storage does not answer or refuses is a
+        BlobError: which photos a training sees must not depend on passing faults.
+        """
+        uri = BlobUri(self._prefix.bucket, self._prefix.key + name)
+        try:
+            return self._cache.get(str(uri), lambda: self._blobs.get(uri, max_bytes=MAX_FILE_BYTES))
+        except BlobTooLargeError as error:
+            raise ImageTooLargeError(error.message) from error
+        except BlobNotFoundError as error:
+            raise ImageDecodeError(error.message) from error
+
+
+def _pages(blobs: BlobStore, prefix: BlobUri) -> Iterator[list[str]]:
+    after = ""
+    while keys := blobs.list_keys(prefix, after=after, limit=_PAGE):
+        yield keys
+        after = keys[-1]
+
+
+def _check_some(names: Sequence[str], where: object) -> None:
+    if not names:
+        raise ConfigError(f"There are no photos ({', '.join(sorted(SUFFIXES))}) under {where}.")

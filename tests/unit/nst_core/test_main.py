@@ -1,0 +1,149 @@
+"""The command line of training, from photos to a style folder."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from nst_core.__main__ import main, make_config, stopped_by_signals
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.errors import ConfigError
+from nst_core.settings import StorageSettings
+from nst_core.styles import shipped_style
+from nst_core.training.curve import read_losses
+from nst_core.weights import load_transformer
+from tests.unit.nst_core.training.kit import encoded, soft_picture
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CONFIG = {
+    "steps": 3,
+    "batch_size": 1,
+    "size_px": 32,
+    "style_size_px": 48,
+    "content_layer": "relu1_2",
+    "style_weights": {"relu1_2": 5.0},
+    "transformer": {"width": 4, "blocks": 1},
+}
+ABOUT = {"title": "Blobs", "artist": "A generator", "year": "2026"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The folder of a training; a painting and a folder of photos are beside it."""
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        soft_picture(number).save(tmp_path / "photos" / f"{number}.png")
+    soft_picture(7, 80, 72).save(tmp_path / "painting.png")
+    return tmp_path / "run"
+
+
+def train(run: Path, *options: str, photos: str = "", **changes: Any) -> int:
+    """Train by the command line and return the exit code."""
+    beside = run.parent
+    command = ["train", "--painting", str(beside / "painting.png"), "--photos", photos or str(beside / "photos")]
+    command += ["--run", str(run), "--device", "cpu", "--exact", "--config", json.dumps(CONFIG | changes)]
+    return main([*command, *options])
+
+
+def test_training_goes_on_and_is_shipped(run: Path) -> None:
+    painting, folder = run.parent / "painting.png", run.parent / "style"
+    options = ["--samples", str(painting), "--sample-every", "2", "--checkpoint-every", "1"]
+    assert train(run, *options) == 0
+    first = (run / "style.safetensors").read_bytes()
+    assert train(run, *options) == 0
+    assert (run / "style.safetensors").read_bytes() == first, "a finished training is not trained further"
+    assert sorted(path.name for path in run.glob("*.jpg")) == ["painting_000002.jpg", "painting_000003.jpg"]
+    assert (run / "losses.png").exists()
+    shipping = ["ship", "--run", str(run), "--to", str(folder), "--about", json.dumps(ABOUT)]
+    assert main([*shipping, "--sample", str(painting)]) == 0
+    assert load_transformer(folder / "style.safetensors").config.width == 4
+    with Image.open(folder / "sample.jpg") as sample:
+        assert sample.size == (80, 72)
+
+
+def test_photos_may_be_in_storage(
+    run: Path, blobs: BlobStore, s3_server: StorageSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = BlobUri(blobs.bucket, "training/photos/")
+    for number in range(3):
+        blobs.put(BlobUri(prefix.bucket, f"{prefix.key}{number}.png"), encoded(soft_picture(number)))
+    assert s3_server.s3_endpoint
+    assert s3_server.s3_access_key
+    assert s3_server.s3_secret_key
+    monkeypatch.setenv("NST_S3_ENDPOINT", s3_server.s3_endpoint)
+    monkeypatch.setenv("NST_S3_ACCESS_KEY", s3_server.s3_access_key.get_secret_value())
+    monkeypatch.setenv("NST_S3_SECRET_KEY", s3_server.s3_secret_key.get_secret_value())
+    assert train(run, photos=str(prefix)) == 0
+    assert len(list((run / "photos").iterdir())) == 3
+    local = run.parent / "local"
+    assert train(local) == 0
+    assert read_losses(local / "losses.csv") == read_losses(run / "losses.csv")
+
+
+def test_a_shipped_style_is_trained_further_with_other_weights(run: Path) -> None:
+    assert train(run) == 0
+    fine = run.parent / "fine"
+    fine_config = {key: value for key, value in CONFIG.items() if key != "transformer"} | {"content_weight": 9.0}
+    command = ["train", "--painting", str(run.parent / "painting.png"), "--photos", str(run.parent / "photos")]
+    command += ["--run", str(fine), "--exact", "--no-plot", "--initial", str(run / "style.safetensors")]
+    assert main([*command, "--config", json.dumps(fine_config)]) == 0
+    assert load_transformer(fine / "style.safetensors").config.width == 4
+    assert not (fine / "losses.png").exists()
+
+
+def test_the_network_of_the_initial_weights_is_taken_unless_another_is_named() -> None:
+    path = shipped_style("udnie").folder / "style.safetensors"
+    assert make_config({"steps": 5}, path).transformer == load_transformer(path).config
+    assert make_config({"transformer": {"width": 8}}, path).transformer.width == 8
+    with pytest.raises(ConfigError, match="Unknown"):
+        make_config({"stepz": 5}, path)
+
+
+def test_more_steps_need_a_word(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(run) == 0
+    assert train(run, steps=4) == 1
+    assert "steps 3, not 4" in capsys.readouterr().err
+    assert train(run, "--extend", steps=4) == 0
+    assert len(read_losses(run / "losses.csv")) == 4
+
+
+def test_errors_are_one_sentence_and_exit_code_1(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options, changes, sentence in (
+        (["--device", "tpu"], {}, "The device must be"),
+        ([], {"steps": 0}, "steps must be"),
+        ([], {"style_weights": {"relu7_1": 1.0}}, "relu7_1"),
+        (["--initial", str(run.parent / "missing.safetensors")], {}, "cannot be read"),
+        (["--painting", str(run.parent / "missing.png")], {}, "cannot be read"),
+        (["--samples", str(run.parent / "missing.png")], {}, "cannot be read"),
+        (["--photos", str(run.parent / "nowhere")], {}, "no photos"),
+        (["--photos", "s3://"], {}, "is not an address"),
+    ):
+        assert train(run, *options, **changes) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert sentence in error
+        assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "7"])
+def test_a_config_that_is_no_json_object_is_wrong_use(run: Path, text: str) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(["train", "--painting", "p", "--photos", "p", "--run", str(run), "--config", text])
+    assert exit.value.code == 2
+
+
+def test_the_first_signal_stops_gently_and_the_second_as_usual() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with stopped_by_signals() as stopped:
+        assert not stopped.is_set()
+        signal.raise_signal(signal.SIGTERM)
+        assert stopped.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with stopped_by_signals() as stopped:
+        assert not stopped.is_set()
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,152 @@
+"""What is minimised: each term is its equation, and only terms with a weight are computed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from nst_core.errors import ConfigError
+from nst_core.loss_network import LossNetwork
+from nst_core.loss_weights import STD
+from nst_core.losses.gram import gram_matrix
+from nst_core.training.config import Normalization, TrainConfig
+from nst_core.training.objective import TERMS, PerceptualObjective, sparse_noise, style_grams
+from nst_core.transformer import TransformerNet
+from tests.unit.nst_core.training.kit import TINY, stripes
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def photos() -> Tensor:
+    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def objective(config: TrainConfig, network: LossNetwork) -> PerceptualObjective:
+    torch.manual_seed(0)
+    return PerceptualObjective(config, TransformerNet(config.transformer), network, stripes())
+
+
+def terms(config: TrainConfig, network: LossNetwork, noise: Tensor | None = None) -> dict[str, Tensor]:
+    return dict(zip(TERMS, objective(config, network)(photos(), noise), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("gram", "factor"), [("hw", lambda c: 1), ("gatys", lambda c: 1 / 4), ("chw", lambda c: c**-2)]
+)
+def test_the_terms_are_their_equations(
+    network: LossNetwork, gram: Normalization, factor: Callable[[int], float]
+) -> None:
+    config = replace(
+        TINY,
+        content_layer="relu2_1",
+        content_weight=2.0,
+        style_weights={"relu1_2": 3.0, "relu2_1": 5.0},
+        gram=gram,
+        tv_weight=7.0,
+    )
+    each = objective(config, network)
+    content, style, tv, stability = each(photos())
+    output = each.transformer(photos())
+    ours, theirs, wanted = network(output), network(photos()), network(stripes())
+    torch.testing.assert_close(content, 2.0 * (ours["relu2_1"] - theirs["relu2_1"]).square().mean())
+    parts = [
+        weight * factor(ours[layer].shape[1]) * (gram_matrix(ours[layer]) - gram_matrix(wanted[layer])).square().mean()
+        for layer, weight in config.style_weights.items()
+    ]
+    torch.testing.assert_close(style, parts[0] + parts[1])
+    torch.testing.assert_close(tv, 7.0 * (output.diff(dim=2).square().mean() + output.diff(dim=3).square().mean()))
+    assert stability == 0
+
+
+def test_total_variation_may_be_of_absolute_differences(network: LossNetwork) -> None:
+    each = objective(replace(TINY, tv_weight=2.0, tv_kind="l1"), network)
+    output = each.transformer(photos())
+    expected = 2.0 * (output.diff(dim=2).abs().mean() + output.diff(dim=3).abs().mean())
+    torch.testing.assert_close(each(photos())[2], expected)
+
+
+def test_terms_without_a_weight_are_nothing(network: LossNetwork) -> None:
+    found = terms(replace(TINY, content_weight=0.0), network)
+    assert found["content"] == found["tv"] == found["stability"] == 0
+    assert found["style"] > 0
+
+
+def test_stability_compares_outputs_with_and_without_noise(network: LossNetwork) -> None:
+    config = replace(TINY, stability_weight=3.0)
+    noise = 0.1 * torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    each = objective(config, network)
+    expected = 3.0 * (each.transformer(photos() + noise) - each.transformer(photos())).square().mean()
+    torch.testing.assert_close(each(photos(), noise)[3], expected)
+    assert each(photos(), torch.zeros_like(noise))[3] == 0
+
+
+def test_stability_pulls_the_noisy_output_to_the_clean_one_and_not_the_other_way(network: LossNetwork) -> None:
+    each = objective(replace(TINY, stability_weight=1.0), network)
+    noise = 0.1 * torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    each(photos(), noise)[3].backward()
+    found = each.transformer.head.weight.grad
+    assert found is not None
+    each.transformer.zero_grad()
+    with torch.no_grad():
+        clean = each.transformer(photos())
+    (each.transformer(photos() + noise) - clean).square().mean().backward()
+    torch.testing.assert_close(found, each.transformer.head.weight.grad)
+
+
+def test_noise_is_of_the_seed_and_the_step_alone() -> None:
+    config = replace(TINY, stability_weight=1.0)
+
+    def noise(config: TrainConfig, step: int) -> bytes:
+        tensor = sparse_noise(config, step)
+        assert tensor is not None
+        return tensor.numpy().tobytes()
+
+    first = noise(config, 5)
+    torch.manual_seed(99)
+    assert noise(config, 5) == first
+    assert noise(config, 6) != first
+    assert noise(replace(config, seed=1), 5) != first
+    assert sparse_noise(TINY, 5) is None
+
+
+def test_noise_has_its_share_deviation_and_limit() -> None:
+    config = replace(TINY, stability_weight=1.0, size_px=128, stability_fraction=0.2, stability_sigma=0.35)
+    noise = sparse_noise(config, 0)
+    assert noise is not None
+    assert noise.shape == (2, 3, 128, 128)
+    normalised = noise / torch.tensor(STD).view(1, 3, 1, 1)
+    chosen = normalised[normalised != 0]
+    assert chosen.numel() / noise.numel() == pytest.approx(0.2, abs=0.01)
+    assert float(chosen.std()) == pytest.approx(0.35, abs=0.01)
+    assert float(chosen.abs().max()) <= 1 + 1e-6
+
+
+def test_the_style_is_the_whole_picture_unless_crops_are_asked_for(network: LossNetwork) -> None:
+    features = network(stripes())
+    for layer, gram in style_grams(TINY, network, stripes()).items():
+        torch.testing.assert_close(gram, gram_matrix(features[layer]))
+
+
+def test_the_style_may_be_the_mean_over_random_crops(network: LossNetwork) -> None:
+    half = stripes()
+    half[..., 24:] = 0
+    whole = style_grams(TINY, network, half)["relu1_2"]
+    one, other = (style_grams(replace(TINY, style_crops=1, seed=seed), network, half)["relu1_2"] for seed in (1, 2))
+    many = style_grams(replace(TINY, style_crops=60), network, half)["relu1_2"]
+    assert not torch.equal(one, other)
+    assert torch.equal(many, style_grams(replace(TINY, style_crops=60), network, half)["relu1_2"])
+    assert float((many - whole).norm() / whole.norm()) < 0.2
+
+
+def test_crops_of_a_style_smaller_than_they_are_the_whole_of_its_shorter_side(network: LossNetwork) -> None:
+    small = stripes()[..., :20, :20]
+    crops = style_grams(replace(TINY, style_crops=3), network, small)
+    for layer, gram in style_grams(TINY, network, small).items():
+        torch.testing.assert_close(crops[layer], gram)
+
+
+def test_a_loss_network_without_a_needed_layer_is_refused() -> None:
+    with pytest.raises(ConfigError, match="relu2_1"):
+        objective(TINY, LossNetwork(["relu1_2"]))

@@ -1,0 +1,203 @@
+"""The stream of training photos: addressable, complete, random, and not stopped by bad files."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from nst_core.errors import BlobUnavailableError, ConfigError
+from nst_core.training.photos import FEW_PHOTOS, PhotoStream, epoch_order
+from tests.unit.nst_core.training.kit import MemoryPhotos, encoded
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+COUNT = 7
+
+
+def levelled(number: int) -> bytes:
+    """Return a plain photo of a grey level of its own, in one of several sizes, shapes and formats."""
+    size = [(80, 50), (40, 90), (33, 33)][number % 3]
+    return encoded(Image.new("RGB", size, (number * 30,) * 3), ("PNG", "JPEG", "WEBP")[number % 3], quality=98)
+
+
+FILES = {f"{number}.photo": levelled(number) for number in range(COUNT)}
+BAD = {
+    "empty.jpg": b"",
+    "text.jpg": b"This is no picture.\n" * 20,
+    "tiny.png": encoded(Image.new("RGB", (15, 40))),
+    "truncated.jpg": FILES["1.photo"][: len(FILES["1.photo"]) // 2],
+    "tiny_panorama.png": encoded(Image.new("RGB", (600, 15))),
+}
+
+
+def stream(
+    files: dict[str, bytes] | MemoryPhotos = FILES, *, batch_size: int = 3, seed: int = 0, crops: int = 1
+) -> PhotoStream:
+    source = files if isinstance(files, MemoryPhotos) else MemoryPhotos(files)
+    return PhotoStream(source, size_px=32, batch_size=batch_size, seed=seed, crops_per_photo=crops)
+
+
+def levels(batch: torch.Tensor) -> list[int]:
+    """Return which photo each crop of a batch comes from."""
+    return [round(float(crop.mean()) * 255 / 30) for crop in batch]
+
+
+def test_a_batch_has_its_shape_and_range() -> None:
+    batch = stream().batch(0)
+    assert batch.shape == (3, 3, 32, 32)
+    assert batch.dtype == torch.float32
+    assert 0 <= batch.min() <= batch.max() <= 1
+
+
+def test_a_batch_is_the_same_whatever_was_asked_before() -> None:
+    first = [stream().batch(step) for step in range(6)]
+    other = stream()
+    for step in (5, 0, 3, 3, 1, 4, 2):
+        assert torch.equal(other.batch(step), first[step])
+
+
+def test_each_photo_comes_once_an_epoch() -> None:
+    photos = stream(batch_size=1)
+    for epoch in range(3):
+        steps = range(epoch * COUNT, (epoch + 1) * COUNT)
+        assert sorted(levels(torch.cat([photos.batch(step) for step in steps]))) == list(range(COUNT))
+
+
+def test_batches_run_on_over_the_end_of_an_epoch() -> None:
+    by_one = stream(batch_size=1)
+    batch = stream(batch_size=5).batch(1)  # positions 5 to 9, of which 7 begins the second epoch
+    assert torch.equal(batch, torch.cat([by_one.batch(position) for position in range(5, 10)]))
+
+
+def test_epochs_have_different_orders() -> None:
+    orders = {tuple(epoch_order(0, epoch, 20)) for epoch in range(5)}
+    assert len(orders) == 5
+
+
+@given(seed=st.integers(0, 2**32), epoch=st.integers(0, 10**6), count=st.integers(1, 200))
+def test_an_epoch_is_a_permutation(seed: int, epoch: int, count: int) -> None:
+    assert sorted(epoch_order(seed, epoch, count)) == list(range(count))
+
+
+def test_another_seed_gives_another_stream() -> None:
+    assert not torch.equal(stream(seed=0).batch(0), stream(seed=1).batch(0))
+
+
+def test_crops_of_a_photo_differ_and_half_of_them_are_mirrored() -> None:
+    ramp = np.repeat(np.arange(64, dtype=np.uint8)[None, :, None] * 4, 48, axis=0).repeat(3, axis=2)
+    crops = stream({"ramp": encoded(Image.fromarray(ramp))}, batch_size=60).batch(0)
+    rising = Counter(bool(crop[0, 0, -1] > crop[0, 0, 0]) for crop in crops)
+    assert 15 < rising[True] < 45
+    assert len({crop.numpy().tobytes() for crop in crops}) > 50
+
+
+def test_crops_lie_inside_the_photo() -> None:
+    assert stream({"white": encoded(Image.new("RGB", (40, 300), "white"))}, batch_size=20).batch(0).min() == 1
+
+
+def test_several_crops_of_a_photo_come_one_after_another_and_read_it_once() -> None:
+    source = MemoryPhotos(FILES)
+    batch = stream(source, batch_size=3 * COUNT, crops=3).batch(0)
+    found = levels(batch)
+    assert [found[i] for i in range(0, 3 * COUNT, 3)] == levels(stream(batch_size=COUNT).batch(0))
+    assert all(len(set(found[i : i + 3])) == 1 for i in range(0, 3 * COUNT, 3))
+    assert Counter(source.reads) == dict.fromkeys(FILES, 1)
+
+
+def test_several_crops_of_a_photo_are_different_crops() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    batch = stream({"noise": encoded(Image.fromarray(noise))}, batch_size=4, crops=4).batch(0)
+    assert len({crop.numpy().tobytes() for crop in batch}) == 4
+
+
+def test_a_batch_may_end_between_two_crops_of_a_photo() -> None:
+    by_one = stream(batch_size=1, crops=3)
+    batch = stream(batch_size=4, crops=3).batch(1)
+    assert torch.equal(batch, torch.cat([by_one.batch(position) for position in range(4, 8)]))
+
+
+def test_bad_files_are_named_and_replaced_by_the_next_good_one_of_the_order() -> None:
+    files = FILES | BAD
+    photos = stream(files, batch_size=len(files))
+    found = levels(photos.batch(0))
+    assert set(photos.skipped) == set(BAD)
+    assert photos.skipped["empty.jpg"] == "The file cannot be read."
+    assert "truncated" in photos.skipped["truncated.jpg"]
+    assert "15 x 40" in photos.skipped["tiny.png"]
+    names = sorted(files)
+    order = [names[i] for i in epoch_order(0, 0, len(files))]
+    for position, name in enumerate(order):
+        rest = [*order[position:], *order]
+        standing_in = next(each for each in rest if each not in BAD)
+        assert found[position] == int(standing_in[0]), name
+
+
+def test_skipping_does_not_depend_on_what_was_asked_before() -> None:
+    files = FILES | BAD
+    expected = [stream(files).batch(step) for step in range(8)]  # each finds the bad files anew
+    other = stream(files)
+    with ThreadPoolExecutor(4) as pool:
+        for step, batch in enumerate(pool.map(other.batch, range(8))):
+            assert torch.equal(batch, expected[step])
+
+
+def test_a_bad_file_is_read_once() -> None:
+    source = MemoryPhotos(FILES | BAD)
+    photos = stream(source, batch_size=len(source.files))
+    for step in range(3):
+        photos.batch(step)
+    reads = Counter(source.reads)
+    assert all(reads[name] == 1 for name in BAD)
+
+
+def test_no_usable_photo_at_all_is_an_error_that_names_some() -> None:
+    with pytest.raises(ConfigError, match=r"None of the 5 photos can be used \(.*: The .*\)"):
+        stream(BAD).batch(0)
+
+
+def test_a_storage_that_does_not_answer_is_no_bad_photo() -> None:
+    class Silent(MemoryPhotos):
+        def read(self, name: str) -> bytes:
+            raise BlobUnavailableError("The storage did not answer.")
+
+    photos = stream(Silent(FILES))
+    with pytest.raises(BlobUnavailableError):
+        photos.batch(0)
+    assert photos.skipped == {}
+
+
+def test_few_photos_draw_a_warning() -> None:
+    many = stream(MemoryPhotos({f"{number}": b"" for number in range(FEW_PHOTOS)}))
+    assert many.warning is None
+    many.skipped["0"] = "The image is empty."
+    assert "only 99 photos" in str(many.warning)
+    assert "only 7 photos" in str(stream().warning)
+
+
+def test_a_stream_describes_its_photos_by_their_names() -> None:
+    assert stream().describe()["count"] == COUNT
+    assert stream().describe() == stream(seed=5).describe()
+    assert stream().describe() != stream(FILES | {"another": b""}).describe()
+
+
+def test_large_photos_are_as_sharp_as_small_ones_of_any_shape() -> None:
+    """A row of thin stripes stays visible where the photo is long, and so was reduced by its longer side first."""
+    tall = np.zeros((52, 2000, 3), np.uint8)
+    tall[::4] = tall[1::4] = 255
+    batch = stream({"long": encoded(Image.fromarray(tall))}, batch_size=8).batch(0)
+    assert float(batch.std()) > 0.2
+
+
+def test_photos_are_turned_upright_and_grey_ones_become_rgb() -> None:
+    half = Image.new("L", (64, 32))
+    half.paste(255, (0, 0, 64, 16))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    batch = stream({"turned": encoded(half, "JPEG", exif=exif)}, batch_size=8).batch(0)
+    assert torch.allclose(batch[:, 0], batch[:, 1])
+    assert float((batch.mean(2).max(2).values - batch.mean(2).min(2).values).max()) > 0.9  # light beside dark

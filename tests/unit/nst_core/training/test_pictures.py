@@ -1,0 +1,66 @@
+"""Style pictures and samples: sized, upright, and clear errors for what cannot be used."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from nst_core.errors import ConfigError, ImageDecodeError, ImageFormatError, ImageTooSmallError
+from nst_core.training.pictures import SAMPLE_MAX_PX, load_sample, load_style, save_sample
+from tests.unit.nst_core.training.kit import soft_picture
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def saved(path: Path, image: Image.Image) -> Path:
+    image.save(path)
+    return path
+
+
+@pytest.mark.parametrize(("width", "height", "expected"), [(80, 40, (32, 64)), (30, 60, (64, 32)), (20, 20, (64, 64))])
+def test_a_style_has_its_longest_side(tmp_path: Path, width: int, height: int, expected: tuple[int, int]) -> None:
+    style = load_style(saved(tmp_path / "style.png", soft_picture(0, width, height)), size_px=64)
+    assert style.shape == (1, 3, *expected)
+    assert style.dtype == torch.float32
+    assert 0 <= style.min() <= style.max() <= 1
+
+
+def test_a_style_without_colours_or_with_opacity_is_rgb(tmp_path: Path) -> None:
+    for mode in ("L", "1", "P", "RGBA", "LA"):
+        style = load_style(saved(tmp_path / "style.png", soft_picture(0).convert(mode)), size_px=64)
+        assert style.shape == (1, 3, 48, 64)
+
+
+def test_a_style_that_is_too_small_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageTooSmallError, match=r"style.png: .*3 x 3"):
+        load_style(saved(tmp_path / "style.png", soft_picture(0, 3, 3)), size_px=512)
+    with pytest.raises(ImageTooSmallError, match="longest side of 64 pixels the style is 64 x 13"):
+        load_style(saved(tmp_path / "style.png", soft_picture(0, 200, 40)), size_px=64)
+
+
+def test_what_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "style.jpg"
+    with pytest.raises(ConfigError, match=r"style.jpg cannot be read: No such file"):
+        load_style(path, size_px=64)
+    for data, error in (
+        (b"", ImageDecodeError),
+        (b"This is no picture.", ImageDecodeError),
+        (b"%PDF-1.7", ImageFormatError),
+    ):
+        path.write_bytes(data)
+        for load in (load_sample, lambda path: load_style(path, size_px=64)):
+            with pytest.raises(error, match=r"style.jpg: "):
+                load(path)
+
+
+def test_a_large_sample_is_reduced(tmp_path: Path) -> None:
+    sample = load_sample(saved(tmp_path / "sample.jpg", soft_picture(0, 2 * SAMPLE_MAX_PX, 200)))
+    assert sample.shape == (1, 3, 100, SAMPLE_MAX_PX)
+
+
+def test_a_saved_sample_is_the_picture(tmp_path: Path) -> None:
+    picture = load_sample(saved(tmp_path / "sample.png", soft_picture(0)))
+    save_sample(picture, tmp_path / "out.jpg")
+    assert float((load_sample(tmp_path / "out.jpg") - picture).abs().mean()) < 0.02
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jpg", "sample.png"]

@@ -1,0 +1,264 @@
+"""A training in a folder: what it writes, how it goes on, and what it refuses."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from nst_core.errors import ConfigError, ImageDecodeError, TrainingDivergedError, WeightsError
+from nst_core.styles import version_of
+from nst_core.training.checkpoint import read_checkpoint
+from nst_core.training.curve import read_losses
+from nst_core.training.run import RunPlan, TrainingRun
+from nst_core.training.trainer import StepLosses
+from nst_core.transformer import TransformerNet
+from nst_core.weights import load_transformer, save_transformer
+from tests.unit.nst_core.training.kit import TINY, MemoryPhotos, soft_photos, soft_picture, with_network
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CONFIG = replace(with_network(TINY, norm="batch"), steps=6, stability_weight=1e3)
+Make = Callable[..., TrainingRun]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Makes runs in tmp_path/run of a style picture, and closes them."""
+    soft_picture(7).save(tmp_path / "style.png")
+    soft_picture(8).save(tmp_path / "sample.png")
+    made: list[TrainingRun] = []
+
+    def make(*, photos: MemoryPhotos | None = None, **changes: Any) -> TrainingRun:
+        values = {"folder": tmp_path / "run", "config": CONFIG, "style": tmp_path / "style.png", **changes}
+        plan = RunPlan(**{"checkpoint_every": 2, "sample_every": 3, **values})
+        run = TrainingRun(plan, photos=photos or soft_photos(), device=torch.device("cpu"), bf16=False, compiled=False)
+        made.append(run)
+        return run
+
+    yield make
+    for run in made:
+        run.close()
+
+
+class After:
+    """Says stop after a number of steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+class Killed(Exception):
+    """Stands for a process that dies."""
+
+
+def die_at(step: int) -> Callable[[StepLosses], None]:
+    """Return a hearer of steps that ends the process in one."""
+
+    def hear(losses: StepLosses) -> None:
+        if losses.step == step:
+            raise Killed
+
+    return hear
+
+
+def test_a_run_leaves_all_that_it_promises(make: Make, tmp_path: Path) -> None:
+    heard: list[StepLosses] = []
+    run = make(samples=(tmp_path / "sample.png",))
+    run.run(on_step=heard.append)
+    assert run.done
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "checkpoint.safetensors",
+        "losses.csv",
+        "losses.png",
+        "photos.json",
+        "sample_000003.jpg",
+        "sample_000006.jpg",
+        "style.safetensors",
+    ]
+    assert read_losses(tmp_path / "run" / "losses.csv") == heard
+    assert [losses.step for losses in heard] == [1, 2, 3, 4, 5, 6]
+    net = load_transformer(tmp_path / "run" / "style.safetensors")
+    assert net.config == CONFIG.transformer
+    weight = run.trainer.transformer.head.weight
+    torch.testing.assert_close(net.head.weight, weight.detach(), atol=1e-4, rtol=1e-3)
+    with Image.open(tmp_path / "run" / "sample_000006.jpg") as sample:
+        assert sample.size == (64, 48)
+
+
+def test_a_checkpoint_says_what_the_training_was_made_from(make: Make, tmp_path: Path) -> None:
+    run = make()
+    run.run()
+    origin = read_checkpoint(tmp_path / "run" / "checkpoint.safetensors").origin
+    assert origin == {
+        "style_sha256": version_of((tmp_path / "style.png").read_bytes()),
+        "initial_sha256": None,
+        "photos": run.trainer.photos.describe(),
+    }
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(make: Make, tmp_path: Path) -> None:
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    make(folder=undisturbed).run()
+    for step in (1, 4, 6):
+        with pytest.raises(Killed):
+            make(folder=disturbed).run(on_step=die_at(step))
+    make(folder=disturbed).run()
+    for name in ("checkpoint.safetensors", "style.safetensors"):
+        assert (disturbed / name).read_bytes() == (undisturbed / name).read_bytes()
+    assert read_losses(disturbed / "losses.csv") == read_losses(undisturbed / "losses.csv")
+    assert len((disturbed / "losses.csv").read_text().splitlines()) == 1 + CONFIG.steps
+
+
+def test_a_stopped_run_loses_no_step(make: Make, tmp_path: Path) -> None:
+    first = make(checkpoint_every=100)
+    first.run(stop=After(3))
+    assert not first.done
+    assert not (tmp_path / "run" / "style.safetensors").exists()
+    heard: list[StepLosses] = []
+    second = make(checkpoint_every=100)
+    second.run(on_step=heard.append)
+    assert [losses.step for losses in heard] == [4, 5, 6]
+    assert second.done
+
+
+def test_a_finished_run_is_not_trained_further(make: Make, tmp_path: Path) -> None:
+    make().run()
+    before = (tmp_path / "run" / "style.safetensors").read_bytes()
+    make().run(on_step=die_at(7))
+    assert (tmp_path / "run" / "style.safetensors").read_bytes() == before
+
+
+def test_a_finished_run_may_be_extended(make: Make, tmp_path: Path) -> None:
+    make().run()
+    longer = replace(CONFIG, steps=8)
+    with pytest.raises(WeightsError, match="steps 6, not 8"):
+        make(config=longer)
+    make(config=longer, extend=True).run()
+    checkpoint = read_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
+    assert (checkpoint.step, checkpoint.extensions) == (8, ((6, 6),))
+    assert len(read_losses(tmp_path / "run" / "losses.csv")) == 8
+
+
+def test_a_run_begins_with_the_weights_of_a_style(make: Make, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    save_transformer(TransformerNet(CONFIG.transformer), tmp_path / "initial.safetensors")
+    initial = load_transformer(tmp_path / "initial.safetensors")
+    run = make(initial=tmp_path / "initial.safetensors")
+    assert torch.equal(run.trainer.transformer.head.weight, initial.head.weight)
+    run.run(stop=After(2))
+    sha256 = version_of((tmp_path / "initial.safetensors").read_bytes())
+    # It goes on from its checkpoint with that file, without it, and not with another one.
+    for initial_path in (tmp_path / "initial.safetensors", None):
+        again = make(initial=initial_path)
+        assert again.trainer.step_number == 2
+        again.run(stop=After(1))
+        assert read_checkpoint(tmp_path / "run" / "checkpoint.safetensors").origin["initial_sha256"] == sha256
+        again.trainer.step_number = 2
+        again.trainer.save(tmp_path / "run" / "checkpoint.safetensors")
+    save_transformer(TransformerNet(CONFIG.transformer), tmp_path / "initial.safetensors")
+    with pytest.raises(WeightsError, match="did not begin with"):
+        make(initial=tmp_path / "initial.safetensors")
+
+
+def test_initial_weights_that_are_damaged_are_refused(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "initial.safetensors").write_bytes(b"no weights at all")
+    with pytest.raises(WeightsError, match=r"initial.safetensors"):
+        make(initial=tmp_path / "initial.safetensors")
+
+
+def test_another_style_picture_is_refused(make: Make, tmp_path: Path) -> None:
+    make().run(stop=After(1))
+    soft_picture(9).save(tmp_path / "style.png")
+    with pytest.raises(WeightsError, match="another style picture"):
+        make()
+
+
+def test_a_damaged_checkpoint_is_refused_and_left(make: Make, tmp_path: Path) -> None:
+    make().run(stop=After(1))
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+    before = path.read_bytes()
+    with pytest.raises(WeightsError, match="damaged"):
+        make()
+    assert path.read_bytes() == before
+
+
+def test_a_folder_of_an_older_version_is_refused(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"old")
+    with pytest.raises(WeightsError, match="older version"):
+        make()
+
+
+def test_a_diverged_run_leaves_its_last_good_checkpoint(make: Make, tmp_path: Path) -> None:
+    run = make()
+    run.run(stop=After(4))
+    good = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+
+    def spoil(losses: StepLosses) -> None:
+        run.trainer.transformer.head.weight.data.fill_(float("inf"))
+
+    run = make()
+    with pytest.raises(TrainingDivergedError, match="step 6"):
+        run.run(on_step=spoil)
+    assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes() == good
+    assert [losses.step for losses in read_losses(tmp_path / "run" / "losses.csv")] == [1, 2, 3, 4, 5]
+    assert not (tmp_path / "run" / "style.safetensors").exists()
+
+
+def test_bad_photos_are_in_the_report(make: Make, tmp_path: Path) -> None:
+    bad = {"text.jpg": b"no picture", "empty.jpg": b""}
+
+    def report() -> dict[str, Any]:
+        values: dict[str, Any] = json.loads((tmp_path / "run" / "photos.json").read_text())
+        return values
+
+    make(photos=MemoryPhotos(soft_photos().files | bad)).run()
+    assert report()["count"] == 7
+    assert report()["skipped"] == {
+        "empty.jpg": "The file cannot be read.",
+        "text.jpg": "The data is not an image.",
+    }
+    assert "only 5 photos" in report()["warning"]
+    # A resumed run that happens not to meet them keeps them in its report.
+    again = make(photos=MemoryPhotos(soft_photos().files | bad), config=replace(CONFIG, steps=7), extend=True)
+    again.run()
+    assert set(report()["skipped"]) == set(bad)
+
+
+def test_few_photos_and_other_photos_than_before_draw_warnings(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        make().run(stop=After(1))
+        assert "There are only 5 photos" in caplog.text
+        assert "goes on with others" not in caplog.text
+        make(photos=soft_photos(6))
+        assert "goes on with others" in caplog.text
+
+
+def test_a_plan_that_cannot_be_carried_out_is_refused_at_once(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="checkpoint_every"):
+        make(checkpoint_every=0)
+    with pytest.raises(ConfigError, match="two of"):
+        make(samples=(tmp_path / "sample.png", tmp_path / "other" / "sample.png"))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        make(style=tmp_path / "missing.png")
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(ImageDecodeError, match=r"text\.png"):
+        make(samples=(tmp_path / "text.png",))
+    with pytest.raises(ConfigError, match="relu9_9"):
+        make(config=replace(CONFIG, content_layer="relu9_9"))
+
+
+def test_the_losses_need_not_be_drawn(make: Make, tmp_path: Path) -> None:
+    make(plot=False).run()
+    assert not (tmp_path / "run" / "losses.png").exists()
