@@ -1,0 +1,168 @@
+"""L-BFGS on the pixels of a picture, within 0 to 1, with a line search.
+
+Nocedal & Wright, "Numerical Optimization" (2006): the two-loop recursion is algorithm 7.4, the sufficient decrease
+equation 3.4. Pixels stay within their range by projection: those that stand at a bound and would leave it are held
+for the step, the others are clipped after it (Bertsekas 1982, "Projected Newton Methods"). Clipping the result of a
+free optimisation, as most programs do, loses some of what was gained.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nst_core.errors import ConfigError
+
+#: From a picture to the parts of its loss, P, and the gradient of their sum.
+Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+#: Steps that are tried on one direction.
+TRIALS = 6
+#: Share of the promised decrease that a step must bring.
+SUFFICIENT = 1e-4
+#: Relative error of a loss in float32, within which it may rise.
+ROUNDING = 1e-6
+#: How far pixels may move in a step, root mean square. At the start, far from any minimum, the quasi-Newton step is
+#: often twenty times as long, and most evaluations would be spent on shortening it.
+MAX_MOVE = 0.02
+
+
+class LBFGS:
+    """The picture, the loss and gradient there, and the last steps with what they changed in the gradient.
+
+    A step never makes the loss worse, beyond rounding: where no step along a direction does, the history is forgotten,
+    and where even the gradient promises nothing any more, steps do nothing. One evaluation a step, mostly.
+    """
+
+    def __init__(
+        self, canvas: Tensor, *, evaluate: Evaluate, history: int, learning_rate: float, refine: Callable[[], bool]
+    ) -> None:
+        """Start at a picture, 1 x C x H x W, contiguous.
+
+        `refine` is called when no step helps: it makes `evaluate` more exact, and returns whether it could.
+        """
+        self.canvas = canvas
+        self.parts: list[float] = []
+        self._evaluate = evaluate
+        self._refine = refine
+        self._learning_rate = learning_rate
+        self._gradient: Tensor | None = None
+        self._slope = 0.0  # squared length of the gradient
+        self._scale = 1.0  # of the inverse Hessian
+        self._converged = False
+        # Rings: row k % rows is of the pair k.
+        shape = (history, canvas.numel())
+        self._steps, self._changes = canvas.new_empty(shape), canvas.new_empty(shape)
+        self._inverses = canvas.new_empty(history)  # of the products of step and change
+        self._pairs = 0  # that were ever stored
+        self._oldest = 0
+
+    @property
+    def total(self) -> float:
+        return sum(self.parts)
+
+    def step(self) -> None:
+        """Move the picture once, and set the parts of its loss; ConfigError where the first loss is not finite."""
+        if self._gradient is None:
+            self._start()
+        if self._converged or self._search():
+            return
+        if self._refine():
+            self._forget()
+            self._start()
+        elif self._pairs > self._oldest:
+            self._forget()
+        else:
+            self._converged = True
+
+    def _start(self) -> None:
+        parts, gradient = self._evaluate(self.canvas)
+        *self.parts, self._slope = torch.cat([parts, gradient.square().sum()[None]]).tolist()
+        if not _finite(self.total) or not _finite(self._slope):
+            raise ConfigError("The loss of the first picture is not a finite number: the weights are too large.")
+        self._gradient = gradient
+        self._converged = self._slope == 0
+
+    def _search(self) -> bool:
+        """Try steps along a direction, shorter and shorter; return whether one was taken."""
+        assert self._gradient is not None
+        direction, length = self._direction(self._gradient), 1.0
+        for _ in range(TRIALS):
+            canvas = torch.add(self.canvas, direction, alpha=length).clamp_(0, 1)
+            parts, gradient = self._evaluate(canvas)
+            step, change = canvas - self.canvas, gradient - self._gradient
+            pairs = ((self._gradient, step), (step, change), (change, change), (step, step), (gradient, gradient))
+            products = torch.stack([a.flatten().dot(b.flatten()) for a, b in pairs])
+            *new, promise, curvature, roughness, distance, slope = torch.cat([parts, products]).tolist()
+            total = sum(new)
+            # Held and clipped pixels may make a step go uphill by the gradient; it must go down all the same.
+            goal = self.total + SUFFICIENT * min(promise, 0.0) + ROUNDING * abs(self.total)
+            if _finite(total) and _finite(slope) and total <= goal and distance > 0:
+                if curvature > 1e-8 * (roughness * distance) ** 0.5:
+                    self._remember(step, change, curvature, roughness)
+                self.canvas, self._gradient, self.parts, self._slope = canvas, gradient, new, slope
+                return True
+            length *= _shorter(total - self.total, promise)
+        return False
+
+    def _direction(self, gradient: Tensor) -> Tensor:
+        """Return the step to try first: the quasi-Newton step, or as much of it as pixels may move."""
+        held = ((self.canvas <= 0) & (gradient > 0)) | ((self.canvas >= 1) & (gradient < 0))
+        q = gradient.masked_fill(held, 0).flatten()
+        rows = [k % len(self._inverses) for k in range(self._oldest, self._pairs)]
+        alphas = []
+        for row in reversed(rows):
+            alpha = self._inverses[row] * self._steps[row].dot(q)
+            q.addcmul_(self._changes[row], alpha, value=-1)
+            alphas.append(alpha)
+        q.mul_(self._scale)
+        for row, alpha in zip(rows, reversed(alphas), strict=True):
+            q.addcmul_(self._steps[row], alpha - self._inverses[row] * self._changes[row].dot(q))
+        direction = q.neg_().view_as(gradient).masked_fill_(held, 0)
+        # On the device: its length is nothing that the host has to wait for.
+        most = MAX_MOVE * (direction.numel() / direction.square().sum()).sqrt()
+        return direction * (most.clamp_max(self._learning_rate) if rows else most)
+
+    def _remember(self, step: Tensor, change: Tensor, curvature: float, roughness: float) -> None:
+        row = self._pairs % len(self._inverses)
+        self._steps[row], self._changes[row], self._inverses[row] = step.flatten(), change.flatten(), 1 / curvature
+        self._scale = curvature / roughness
+        self._pairs += 1
+        self._oldest = max(self._oldest, self._pairs - len(self._inverses))
+
+    def _forget(self) -> None:
+        self._oldest = self._pairs
+        self._scale = 1.0
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that the next step depends on, besides the picture."""
+        rows = [k % len(self._inverses) for k in range(self._oldest, self._pairs)]
+        state = {
+            "steps": self._steps[rows],
+            "changes": self._changes[rows],
+            "inverses": self._inverses[rows],
+            "numbers": torch.tensor([self._slope, self._scale, self._converged, *self.parts], dtype=torch.float64),
+        }
+        return state if self._gradient is None else state | {"gradient": self._gradient}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from a state of the same size of picture and history."""
+        count = len(state["inverses"])
+        self._steps[:count], self._changes[:count] = state["steps"], state["changes"]
+        self._inverses[:count] = state["inverses"]
+        self._oldest, self._pairs = 0, count
+        self._slope, self._scale, converged, *self.parts = state["numbers"].tolist()
+        self._converged = bool(converged)
+        gradient = state.get("gradient")
+        self._gradient = None if gradient is None else gradient.to(self.canvas).view_as(self.canvas)
+
+
+def _finite(value: float) -> bool:
+    return abs(value) < float("inf")  # false for NaN too
+
+
+def _shorter(rise: float, promise: float) -> float:
+    """Return by how much to shorten a step: to the minimum of the parabola through both losses and the slope."""
+    if not _finite(rise) or rise <= promise:
+        return 0.1 if not _finite(rise) else 0.5
+    return min(0.5, max(0.1, promise / (2 * (promise - rise))))

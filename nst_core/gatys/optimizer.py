@@ -1,0 +1,297 @@
+"""Optimise a picture so that it has the content of a photo and the style of a painting.
+
+Gatys, Ecker, Bethge 2016, "Image Style Transfer Using Convolutional Neural Networks". Like a training, an optimisation
+is a plain object with `step()`; its whole state is a few tensors, so that a process may die at any moment and another
+goes on from the last state with the same result.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nst_core.errors import ConfigError, NstError, WeightsError
+from nst_core.gatys.adam import Adam
+from nst_core.gatys.color import with_luminance
+from nst_core.gatys.config import GatysConfig
+from nst_core.gatys.lbfgs import LBFGS
+from nst_core.gatys.objective import Features, Objective, PreparedStyle, check_network, evaluator
+from nst_core.gatys.scales import check_picture, resize, scale_sizes, size_of
+from nst_core.gatys.sources import StyleSource, check_sources, noise, prepare_content, prepare_style
+from nst_core.loss_network import LossNetwork, load_loss_network
+
+__all__ = ["DEFAULT_MAX_PIXELS", "GatysOptimizer", "Iterate", "StyleSource", "bf16_pays", "optimize"]
+
+#: The most pixels of a result or a resized style; an evaluation takes about 2 GB for a million in float32.
+DEFAULT_MAX_PIXELS = 4_000_000
+#: Before the names of the tensors of L-BFGS or Adam in a state.
+DESCENT = "descent."
+#: Learning rates where the config has none.
+LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.02}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Iterate:
+    """What one iteration came to."""
+
+    #: From 1, over all scales.
+    iteration: int
+    #: In all.
+    iterations: int
+    #: Weighted losses by term (content, style, histogram, moments, mrf, laplacian, tv) of the picture after it.
+    losses: dict[str, float]
+    total: float
+    #: Width and height of the scale.
+    size_px: tuple[int, int]
+
+
+class GatysOptimizer:
+    """Runs iterations, shows the picture between them, and gives and takes its full state.
+
+    The picture is optimised within 0 to 1, at one scale after the other, each starting from the one before. The result
+    is the same for the same seed, number of threads and machine.
+    """
+
+    @torch.inference_mode(False)
+    def __init__(
+        self,
+        config: GatysConfig,
+        *,
+        content: Tensor,
+        styles: Sequence[StyleSource],
+        device: torch.device,
+        initial: Tensor | None = None,
+        network: LossNetwork | None = None,
+        bf16: bool | None = None,
+        compiled: bool = False,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> None:
+        """Prepare an optimisation on `device`; pictures are 1 x 3 x H x W, RGB in 0 to 1, of any size.
+
+        `initial`: the picture to start from, where the config says "file". `network`: a loss network that the config
+        fits, to be moved to the device; without one it is loaded. `bf16`: evaluate the network in bfloat16 until that
+        is not exact enough to get further, which more than doubles the speed where the processor can; None: there.
+        `compiled`: by torch.compile, which takes a minute for each scale. Raises ConfigError for what does not fit
+        together, ImageTooSmallError and ImageTooLargeError for sizes that the loss network or `max_pixels` forbid.
+        """
+        check_picture("The content picture", content)
+        if (initial is not None) != (config.initial == "file"):
+            raise ConfigError('A picture to start from must be given just where initial is "file".')
+        if initial is not None:
+            check_picture("The picture to start from", initial)
+        self.config = config
+        self.device = device
+        self.iteration = 0
+        self._styles = check_sources(config, styles, size_of(content))
+        self._sizes = scale_sizes(config, size_of(content), max_pixels=max_pixels)
+        coarse = config.coarse_iterations or config.iterations
+        self._ends = list(accumulate([coarse] * (len(self._sizes) - 1) + [config.iterations]))
+        self._content = content.detach().to(device, torch.float32, copy=True)
+        self._initial = None if initial is None else initial.detach().to(device, torch.float32, copy=True)
+        self._max_pixels = max_pixels
+        self._compiled = compiled
+        self._features = self._load(network, bf16=bf16_pays(device) if bf16 is None else bf16)
+        self._enter(0, self._first_canvas())
+
+    @property
+    def iterations(self) -> int:
+        """The number of iterations of all scales."""
+        return self._ends[-1]
+
+    @property
+    def done(self) -> bool:
+        return self.iteration >= self.iterations
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of the scale that the picture has."""
+        height, width = size_of(self._descent.canvas)
+        return width, height
+
+    @torch.inference_mode(False)
+    def step(self) -> Iterate:
+        """Run one iteration: one evaluation of the loss, or a few where L-BFGS has to shorten its step.
+
+        Raises ConfigError where the loss of the first picture is no finite number, EngineError where Adam diverges
+        whatever it does. After the last iteration there are none: NstError.
+        """
+        if self.done:
+            raise NstError("The optimisation has had its last iteration.")
+        if self.iteration == self._ends[self._scale]:
+            self._enter(self._scale + 1, resize(self._shown(), self._sizes[self._scale + 1]))
+        with torch.no_grad():
+            self._descent.step()
+            self.iteration += 1
+            self._take_average()
+        losses = self._objective.losses(self._descent.parts)
+        return Iterate(
+            iteration=self.iteration,
+            iterations=self.iterations,
+            losses=losses,
+            total=sum(losses.values()),
+            size_px=self.size_px,
+        )
+
+    def preview(self) -> Tensor:
+        """Return the picture as it is now, 1 x 3 x h x w in 0 to 1, at the scale that it has."""
+        shown = self._shown()
+        if self.config.color == "luminance":
+            shown = with_luminance(resize(self._content, size_of(shown)), shown)
+        return shown.clamp(0, 1)
+
+    def result(self) -> Tensor:
+        """Return the picture as it is now, 1 x 3 x H x W in 0 to 1, at the size of the last scale."""
+        return resize(self.preview(), self._sizes[-1])
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the full state, tensors on the CPU: an optimisation that restores it goes on bit for bit, on a CPU.
+
+        Randomness is in the first picture only, so no generator is part of it.
+        """
+        state = {
+            "config": self._fingerprint(),
+            "iteration": torch.tensor(self.iteration),
+            "scale": torch.tensor(self._scale),
+            "narrow": torch.tensor(self._objective.narrow),
+            "weights": self._objective.weights,
+            "canvas": self._descent.canvas,
+            **{f"{DESCENT}{key}": value for key, value in self._descent.state().items()},
+        }
+        if self.config.average_decay:
+            state |= {"average": self._average}
+        return {key: value.detach().cpu().clone() for key, value in state.items()}
+
+    @torch.inference_mode(False)
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state; raise WeightsError where it is incomplete, or of another config or other sizes."""
+        try:
+            if not torch.equal(state["config"], self._fingerprint()):
+                raise WeightsError("The state of the optimisation belongs to another config.")
+            scale = int(state["scale"])
+            canvas = state["canvas"].to(self.device)
+            if size_of(canvas) != self._sizes[scale]:
+                raise WeightsError("The state of the optimisation belongs to a picture of another size.")
+            self._enter(scale, canvas)
+            self._objective.narrow = bool(state["narrow"])
+            self._objective.weights.copy_(state["weights"])
+            own = {key: value.to(self.device) for key, value in state.items() if key.startswith(DESCENT)}
+            self._descent.restore({key.removeprefix(DESCENT): value for key, value in own.items()})
+            if self.config.average_decay:
+                self._average.copy_(state["average"])
+            self.iteration = int(state["iteration"])
+        except (KeyError, IndexError, RuntimeError, ValueError) as error:
+            raise WeightsError(f"The state of the optimisation is damaged: {error}.") from error
+
+    def _enter(self, scale: int, canvas: Tensor) -> None:
+        """Go to a scale, with a picture that has its size."""
+        config = self.config
+        self._scale = scale
+        self._objective = self._make_objective(self._sizes[scale])
+        canvas = canvas.contiguous()
+        if config.balance:
+            self._objective.balance(canvas)
+        evaluate = evaluator(self._objective, compiled=self._compiled)
+        rate = config.learning_rate or LEARNING_RATES[config.optimizer]
+        self._descent: LBFGS | Adam
+        if config.optimizer == "adam":
+            self._descent = Adam(canvas, evaluate=evaluate, learning_rate=rate)
+        else:
+            self._descent = LBFGS(
+                canvas, evaluate=evaluate, history=config.history, learning_rate=rate, refine=self._refine
+            )
+        self._average = canvas.clone() if config.average_decay else canvas
+
+    def _make_objective(self, size: tuple[int, int]) -> Objective:
+        colored = resize(self._content, size)
+        prepared = [
+            PreparedStyle(
+                image=prepare_style(
+                    self.config,
+                    style.image.detach().to(self.device, torch.float32),
+                    content=colored,
+                    size=size,
+                    last=self._sizes[-1],
+                    max_pixels=self._max_pixels,
+                ),
+                weight=style.weight,
+                region=None if style.region is None else style.region.to(self.device, torch.float32),
+                style_region=None if style.style_region is None else style.style_region.to(self.device, torch.float32),
+            )
+            for style in self._styles
+        ]
+        content = prepare_content(self.config, colored, size)
+        return Objective(self.config, features=self._features, content=content, styles=prepared)
+
+    def _refine(self) -> bool:
+        """Go from bfloat16 to float32; return whether that was a change."""
+        before, self._objective.narrow = self._objective.narrow, False
+        return before
+
+    def _first_canvas(self) -> Tensor:
+        size = self._sizes[0]
+        if self.config.initial == "noise":
+            return noise(self.config, size).to(self.device)
+        picture = self._content
+        if self.config.initial == "style":
+            picture = self._styles[0].image.detach().to(self.device, torch.float32)
+        if self._initial is not None:
+            picture = self._initial
+        return prepare_content(self.config, picture, size).clamp(0, 1)
+
+    def _take_average(self) -> None:
+        """Take the picture into the average, corrected for its short past as in K. Crowson's style-transfer-pytorch."""
+        decay = self.config.average_decay
+        if decay:
+            count = self.iteration - ([0, *self._ends])[self._scale]
+            self._average.lerp_(self._descent.canvas, (1 - decay) / (1 - decay**count))
+
+    def _shown(self) -> Tensor:
+        return self._average if self.config.average_decay else self._descent.canvas
+
+    def _load(self, network: LossNetwork | None, *, bf16: bool) -> Features | None:
+        config = self.config
+        if not config.layers:
+            return None
+        if network is None:
+            network = load_loss_network(
+                config.layers, name=config.network, pooling=config.pooling, scale=config.feature_scale
+            )
+        check_network(config, network)
+        return Features(network, bf16=bf16).to(self.device)
+
+    def _fingerprint(self) -> Tensor:
+        text = json.dumps(self.config.to_dict(), sort_keys=True)
+        return torch.tensor(list(hashlib.sha256(text.encode()).digest()), dtype=torch.uint8)
+
+
+def optimize(
+    config: GatysConfig,
+    *,
+    content: Tensor,
+    styles: Sequence[StyleSource],
+    device: torch.device,
+    initial: Tensor | None = None,
+    network: LossNetwork | None = None,
+    on_iterate: Callable[[Iterate, GatysOptimizer], None] | None = None,
+) -> Tensor:
+    """Run an optimisation to its end and return the result, 1 x 3 x H x W in 0 to 1; see GatysOptimizer."""
+    optimizer = GatysOptimizer(config, content=content, styles=styles, device=device, initial=initial, network=network)
+    while not optimizer.done:
+        iterate = optimizer.step()
+        if on_iterate is not None:
+            on_iterate(iterate, optimizer)
+    return optimizer.result()
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """Return whether the device has instructions for bfloat16; without them it would be slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Absent from older versions of torch, which cannot tell.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

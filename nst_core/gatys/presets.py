@@ -1,0 +1,166 @@
+"""Published recipes as configs, with the numbers of their sources; a light module, without torch.
+
+One departure runs through all: the sources use VGG19, of which no weights are bundled, so the layers here are those of
+the same names of VGG16 as Caffe trained it, whose features are as large as those of Caffe's VGG19. Where the source's
+numbers are for a network that torchvision trained, `feature_scale` brings the features to that scale. With
+`preset(name, network="vgg19")` a recipe has its own network. Sources' losses that are sums over positions are means
+here, so their weights are converted for the size of the preset.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from nst_core.errors import ConfigError
+from nst_core.gatys.config import LAYER_TERMS, GatysConfig, check_names
+
+#: How much larger the features of Caffe's networks are, made for inputs of +-128, than those of torchvision's, whose
+#: inputs have deviation 1.
+CAFFE_SCALE = 57.4
+#: Networks that Caffe trained.
+CAFFE_NETWORKS = ("vgg16", "vgg16_caffe", "vgg19_caffe")
+#: The last ReLU of the blocks, in VGG16 and in VGG19.
+LAST_OF_BLOCK = {"relu3_3": "relu3_4", "relu4_3": "relu4_4", "relu5_3": "relu5_4"}
+
+FIRST_OF_BLOCK_CHANNELS = {"relu1_1": 64, "relu2_1": 128, "relu3_1": 256, "relu4_1": 512, "relu5_1": 512}
+
+
+def _gatys_weights(*layers: str) -> dict[str, float]:
+    """Return 1e3 / C^2 for each layer."""
+    return {layer: 1e3 / FIRST_OF_BLOCK_CHANNELS[layer] ** 2 for layer in layers}
+
+
+def _gatys2016() -> GatysConfig:
+    """Gatys, Ecker, Bethge 2016, "Image Style Transfer Using Convolutional Neural Networks".
+
+    Layers and average pooling are the paper's (section 2 and figure 2: conv4_2; conv1_1 to conv5_1, equally weighted).
+    The paper's ratio of content to style, 1e-3, is one of sums at its size; weights are those of the authors' own
+    later program (leongatys/PytorchNeuralStyleTransfer), which has means: 1, and 1e3 / C^2 with Grams over H W, from
+    the content picture, 500 iterations of L-BFGS. That program's VGG19 has features of mean 1 in every channel; those
+    of the bundled VGG16 are about CHANGE times as large.
+    """
+    return GatysConfig(
+        pooling="average",
+        content={"relu4_2": 1.0},
+        gram=_gatys_weights(*FIRST_OF_BLOCK_CHANNELS),
+        gram_normalization="hw",
+        iterations=500,
+    )
+
+
+def _pytorch_tutorial() -> GatysConfig:
+    """The tutorial "Neural Transfer Using PyTorch" of A. Jacq, as PyTorch publishes it.
+
+    Content conv_4 and style conv_1 to conv_5 are the first five convolutions, before their ReLU; weights 1 and 1e6,
+    Grams over C H W; from the content picture; 300 evaluations of L-BFGS with torch's history of 100.
+    """
+    return GatysConfig(
+        feature_scale=1 / CAFFE_SCALE,
+        content={"conv2_2": 1.0},
+        gram=dict.fromkeys(("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1"), 1e6),
+        gram_normalization="chw",
+        history=100,
+        iterations=300,
+    )
+
+
+def _vgg19_adam() -> GatysConfig:
+    """A recipe of many programs: the last ReLU of every block of torchvision's VGG19, by Adam.
+
+    In `vgg19().features` these are 3, 8, 17, 26 and 35 (relu1_2, relu2_2, relu3_4, relu4_4, relu5_4), and the content
+    is 26. In VGG16 the last ReLUs are relu3_3, relu4_3 and relu5_3. Weights differ from program to program; these are
+    ours.
+    """
+    return GatysConfig(
+        feature_scale=1 / CAFFE_SCALE,
+        content={"relu4_3": 1.0},
+        gram=dict.fromkeys(("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3"), 1e5),
+        gram_normalization="chw",
+        optimizer="adam",
+        learning_rate=0.02,
+        iterations=500,
+    )
+
+
+def _risser2017() -> GatysConfig:
+    """Risser, Wilmot, Barnes 2017, "Stable and Controllable Neural Texture Synthesis and Style Transfer Using
+    Histogram Losses".
+
+    Histograms at relu1_1 and relu4_1 beside the Gram matrices, weights by lengths of gradients, coarse to fine. The
+    paper clips the gradients of every iteration; here they are compared once a scale, as `balance` says.
+    """
+    return GatysConfig(
+        content={"relu4_1": 1.0},
+        gram=_gatys_weights("relu1_1", "relu2_1", "relu3_1", "relu4_1"),
+        gram_normalization="hw",
+        histogram={"relu1_1": 1.0, "relu4_1": 1.0},
+        balance=True,
+        scales=3,
+        iterations=200,
+    )
+
+
+def _li2017_laplacian() -> GatysConfig:
+    """Li, Xu, Nie, Liu 2017, "Laplacian-Steered Neural Style Transfer", with the defaults of askerlee/lapstyle.
+
+    Johnson's neural-style with content 5 and style 100 at each layer, Grams over C H W; one Laplacian with poolings of
+    4 pixels and weight 100, and TV 1e-3, both for pixels of 0 to 255, the latter half a sum of squares; 1,000
+    iterations of L-BFGS. It starts from noise; here from the content, which needs fewer.
+    """
+    return GatysConfig(
+        content={"relu4_2": 5.0},
+        gram=dict.fromkeys(FIRST_OF_BLOCK_CHANNELS, 100.0),
+        gram_normalization="chw",
+        laplacian={4: 100 * 255.0**2},
+        tv_weight=1e-3 / 2 * 255**2 * 512 * 384 * 3,
+        iterations=500,
+    )
+
+
+def _liwand2016() -> GatysConfig:
+    """Li & Wand 2016, "Combining Markov Random Fields and Convolutional Neural Networks for Image Synthesis".
+
+    Defaults of chuanli11/CNNMRF: content 20 at relu4_1, 3 x 3 patches at relu3_1 and relu4_1 with weight 1e-4, TV 1e-3,
+    three sizes up to 384 pixels with 100 iterations of L-BFGS each and a history of 25, from the content. There the
+    patches' gradient is that of 1e-4 C H W / 18 times `MRFLoss`: at 384 x 288, relu3_1 has 256 x 96 x 72 features, and
+    relu4_1 512 x 48 x 36.
+    """
+    return GatysConfig(
+        content={"relu4_1": 20.0},
+        mrf={"relu3_1": 1e-4 * 256 * 96 * 72 / 18, "relu4_1": 1e-4 * 512 * 48 * 36 / 18},
+        tv_weight=1e-3 / 2 * 255**2 * 384 * 288 * 3,
+        size_px=384,
+        scales=3,
+        scale_ratio=2.0,
+        iterations=100,
+        history=25,
+    )
+
+
+PRESETS = {
+    "gatys2016": _gatys2016(),
+    "pytorch_tutorial": _pytorch_tutorial(),
+    "vgg19_adam": _vgg19_adam(),
+    "risser2017": _risser2017(),
+    "li2017_laplacian": _li2017_laplacian(),
+    "liwand2016": _liwand2016(),
+}
+
+
+def preset(name: str, **overrides: Any) -> GatysConfig:
+    """Return the config of a preset, with other values for the fields that are named.
+
+    With another `network`, `feature_scale` goes along, so that the weights keep their meaning, and so do the layers of
+    vgg19_adam. Raises ConfigError for an unknown preset or field, or a wrong value.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"The presets are {', '.join(PRESETS)}; there is no {name!r}.")
+    check_names(overrides)
+    config = PRESETS[name]
+    network = overrides.get("network", config.network)
+    implied: dict[str, Any] = {}
+    if network not in CAFFE_NETWORKS:
+        implied["feature_scale"] = config.feature_scale * CAFFE_SCALE
+    if name == "vgg19_adam" and str(network).startswith("vgg19"):
+        for term in LAYER_TERMS:
+            implied[term] = {LAST_OF_BLOCK.get(layer, layer): weight for layer, weight in getattr(config, term).items()}
+    return replace(config, **implied | overrides)

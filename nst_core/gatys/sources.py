@@ -1,0 +1,74 @@
+"""Style pictures, where each applies, and what becomes of them before an optimisation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nst_core.errors import ConfigError
+from nst_core.gatys.color import luminance, match_colors, match_luminance
+from nst_core.gatys.config import GatysConfig
+from nst_core.gatys.scales import Size, check_guide, check_picture, resize, size_of, style_size
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StyleSource:
+    """A style picture.
+
+    The losses of all styles are summed, each times its weight, as they are: two styles of weight 1 pull twice as hard
+    as one, so a blend has weights that sum to 1. A weight of 0 leaves a style out.
+    """
+
+    #: 1 x 3 x h x w, RGB in 0 to 1.
+    image: Tensor
+    weight: float = 1.0
+    #: Where the style applies: 1 x 1 x H x W in 0 to 1, of the content picture's size. None: everywhere.
+    region: Tensor | None = None
+    #: Which part of the style picture it is taken from: 1 x 1 x h x w in 0 to 1. None: all.
+    style_region: Tensor | None = None
+
+
+def check_sources(config: GatysConfig, styles: Sequence[StyleSource], content: Size) -> list[StyleSource]:
+    """Return the styles whose weight is not 0; raise ConfigError where one is unusable, or none is left but needed."""
+    for number, style in enumerate(styles, 1):
+        check_picture(f"The picture of style {number}", style.image)
+        if not 0 <= style.weight < float("inf"):
+            raise ConfigError(f"The weight of style {number} must be at least 0, not {style.weight!r}.")
+        check_guide(f"The region of style {number}", style.region, content)
+        check_guide(f"The style region of style {number}", style.style_region, size_of(style.image))
+        if config.active("mrf") and (style.region is not None or style.style_region is not None):
+            raise ConfigError(f"Style {number} has a region, and the mrf term, whose patches overlap, can have none.")
+    used = [style for style in styles if style.weight > 0]
+    if not used and (config.uses_style or config.initial == "style"):
+        raise ConfigError("An optimisation with style terms needs a style whose weight is above 0.")
+    return used
+
+
+def prepare_content(config: GatysConfig, content: Tensor, size: Size) -> Tensor:
+    """Return the content picture in a size, as the optimisation sees it: with one channel for the luminance only."""
+    image = resize(content, size)
+    return luminance(image) if config.color == "luminance" else image
+
+
+def prepare_style(
+    config: GatysConfig, style: Tensor, *, content: Tensor, size: Size, last: Size, max_pixels: int
+) -> Tensor:
+    """Return a style picture for the scale of the size `size`, in the colours that it lends, 1 or 3 channels.
+
+    `content`: the content picture in its own colours; `last`: the size of the last scale. Recoloured styles are clipped
+    to 0 to 1, since no result could have other values.
+    """
+    image = resize(style, style_size(config, size_of(style), content=size, last=last, max_pixels=max_pixels))
+    if config.color == "luminance":
+        return match_luminance(image, content).clamp(0, 1)
+    if config.color == "linear":
+        return match_colors(image, content).clamp(0, 1)
+    return image
+
+
+def noise(config: GatysConfig, size: Size) -> Tensor:
+    """Return white noise, uniform in 0 to 1, the same for the same seed on any device."""
+    generator = torch.Generator().manual_seed(config.seed)
+    channels = 1 if config.color == "luminance" else 3
+    return torch.rand((1, channels, *size), generator=generator)
