@@ -14,7 +14,7 @@ from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from nst_core.errors import BrokerUnavailableError
-from nst_core.protocol import EVENTS_STREAM, STYLIZE_QUEUE, STYLIZE_TASK, Event, StylizeChunk, dump_chunk, dump_event
+from nst_core.protocol import EVENTS_STREAM, ChunkMessage, Event, Method, dump_chunk, dump_event
 from nst_core.settings import BrokerSettings
 
 #: Prefix of every key that Celery writes, so that the queue's own keys have names of ours.
@@ -32,8 +32,8 @@ def make_celery(settings: BrokerSettings) -> Celery:
         task_ignore_result=True,
         result_backend=None,
         task_acks_late=True,
-        task_default_queue=STYLIZE_QUEUE,
-        task_queues=[Queue(STYLIZE_QUEUE)],  # type: ignore[no-untyped-call]
+        task_default_queue=Method.FEEDFORWARD.queue,
+        task_queues=[Queue(method.queue) for method in Method],  # type: ignore[no-untyped-call]
         task_create_missing_queues=False,
         # A worker reserves only what it works on: a message held back by a killed worker would wait for its lease.
         worker_prefetch_multiplier=1,
@@ -88,18 +88,19 @@ class Broker:
         with _translated():
             self._redis.ping()
 
-    def send_chunk(self, chunk: StylizeChunk) -> None:
+    def send_chunk(self, chunk: ChunkMessage) -> None:
         """Queue a chunk, and leave its attempt number where workers find outdated messages by it."""
+        method = chunk.method
         with _translated():
             self._redis.set(f"{KEY_PREFIX}attempt:{chunk.chunk_id}", chunk.attempt, ex=HINT_TTL_S)
-            self.celery.send_task(STYLIZE_TASK, args=[dump_chunk(chunk)], queue=STYLIZE_QUEUE, retry=False)
+            self.celery.send_task(method.task, args=[dump_chunk(chunk)], queue=method.queue, retry=False)
 
-    def queued_chunks(self) -> int:
-        """Return how many chunks wait in the queue, not counting those that a worker has reserved."""
+    def queued_chunks(self, method: Method) -> int:
+        """Return how many chunks wait in a method's queue, not counting those that a worker has reserved."""
         with _translated():
-            return int(self._redis.llen(KEY_PREFIX + STYLIZE_QUEUE))
+            return int(self._redis.llen(KEY_PREFIX + method.queue))
 
-    def is_outdated(self, chunk: StylizeChunk) -> bool:
+    def is_outdated(self, chunk: ChunkMessage) -> bool:
         """Return whether a newer attempt at the chunk is known to exist."""
         with _translated():
             newest = self._redis.get(f"{KEY_PREFIX}attempt:{chunk.chunk_id}")

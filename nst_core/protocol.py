@@ -1,24 +1,39 @@
-"""What scheduler and workers say to each other: one Celery task and three events, all plain JSON.
+"""What scheduler and workers say to each other: a Celery task for each method and three events, all plain JSON.
 
 A task is only a hint: ids, keys and options; the scheduler's database is the truth. An event carries the chunk's
 attempt number, the fencing token: the collector drops what an outdated attempt says. Fields that a newer version
 adds are ignored, so workers and schedulers of two versions may run side by side.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from nst_core.errors import ProtocolError
 
-#: Name of the Celery task that stylizes one chunk; its only argument is `StylizeChunk` as a dict.
-STYLIZE_TASK = "nst.stylize"
-#: Name of the Celery queue that the task waits in.
-STYLIZE_QUEUE = "nst.stylize"
 #: Redis stream that workers add events to.
 EVENTS_STREAM = "nst:events"
+#: The folder of checkpoints in a job's place.
+CHECKPOINTS = "checkpoints/"
+
+
+class Method(StrEnum):
+    """How a photo gets the look of a painting."""
+
+    FEEDFORWARD = "feedforward"  # by a network that was trained on the painting; takes a second
+    OPTIMIZE = "optimize"  # by optimising the photo's own pixels (Gatys et al. 2016); takes minutes
+
+    @property
+    def task(self) -> str:
+        """Name of the Celery task that works at one chunk; its only argument is the chunk as a dict."""
+        return {Method.FEEDFORWARD: "nst.stylize", Method.OPTIMIZE: "nst.optimize"}[self]
+
+    @property
+    def queue(self) -> str:
+        """Name of the Celery queue that the task waits in; each method has its own, so that none waits for another."""
+        return self.task
 
 
 class ItemStatus(StrEnum):
@@ -71,17 +86,55 @@ class ChunkItem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StylizeChunk:
-    """The argument of the stylize task."""
+class ChunkMessage:
+    """What the arguments of all tasks have: which items, for whom, as which attempt."""
+
+    method: ClassVar[Method]
 
     job_id: str
     chunk_id: int
     attempt: int
+    items: tuple[ChunkItem, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylizeChunk(ChunkMessage):
+    """The argument of the feed-forward method's task."""
+
+    method = Method.FEEDFORWARD
+
     style: StyleRef
     #: s3:// address of the weights.
     weights: str
     options: StylizeOptions
-    items: tuple[ChunkItem, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizeChunk(ChunkMessage):
+    """The argument of the optimize method's task."""
+
+    method = Method.OPTIMIZE
+
+    #: s3:// address of the painting.
+    painting: str
+    #: A GatysConfig, as its `to_dict` gives it.
+    config: dict[str, Any]
+    #: s3:// address that ends in a slash: the job's place for what comes up during the work.
+    scratch: str
+    #: A preview is stored each time after so many iterations; 0: none.
+    preview_every: int = 0
+    #: JPEG and lossy WebP quality, 1 to 100.
+    quality: int = 92
+
+
+def preview_uri(scratch: str, index: int) -> str:
+    """Return the s3:// address of the preview, a JPEG, of an item in its job's place."""
+    return f"{scratch}previews/{index}.jpg"
+
+
+def checkpoint_uri(scratch: str, index: int) -> str:
+    """Return the s3:// address of the checkpoint of an item in its job's place."""
+    return f"{scratch}{CHECKPOINTS}{index}.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +158,20 @@ class ItemOutcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ItemProgress:
+    """How far the optimisation of one item has come."""
+
+    index: int
+    #: The last one that is done, from 1.
+    iteration: int
+    iterations: int
+    #: Weighted terms of the loss at that iteration, by name; finite.
+    losses: dict[str, float] = field(default_factory=dict)
+    #: A preview of the item is in storage.
+    preview: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChunkStarted:
     """A worker has begun a chunk."""
 
@@ -120,15 +187,18 @@ class ChunkProgress:
     chunk_id: int
     attempt: int
     outcomes: tuple[ItemOutcome, ...] = ()
+    #: The newest of items that are being optimised.
+    progress: tuple[ItemProgress, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkFinished:
-    """A worker is through with a chunk. Items without an outcome were not begun (shutdown or cancel)."""
+    """A worker is through with a chunk. Items without an outcome were not completed (shutdown or cancel)."""
 
     chunk_id: int
     attempt: int
     outcomes: tuple[ItemOutcome, ...]
+    progress: tuple[ItemProgress, ...] = ()
 
 
 Event = ChunkStarted | ChunkProgress | ChunkFinished
@@ -139,17 +209,18 @@ _EVENTS: dict[str, type[Event]] = {
 }
 _EVENT_NAMES = {cls: name for name, cls in _EVENTS.items()}
 _T = TypeVar("_T")
+_Chunk = TypeVar("_Chunk", bound=ChunkMessage)
 
 
-def dump_chunk(chunk: StylizeChunk) -> dict[str, Any]:
+def dump_chunk(chunk: ChunkMessage) -> dict[str, Any]:
     """Return a chunk as JSON-ready values."""
-    result: dict[str, Any] = TypeAdapter(StylizeChunk).dump_python(chunk, mode="json")
+    result: dict[str, Any] = TypeAdapter(type(chunk)).dump_python(chunk, mode="json")
     return result
 
 
-def load_chunk(values: Any) -> StylizeChunk:
+def load_chunk(cls: type[_Chunk], values: Any) -> _Chunk:
     """Return the chunk of `dump_chunk` values; raise ProtocolError where a field is missing or wrong."""
-    return _validate(StylizeChunk, values)
+    return _validate(cls, values)
 
 
 def dump_event(event: Event) -> bytes:

@@ -7,9 +7,10 @@ import uvicorn
 
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
+from nst_core.protocol import Method
 from scheduler.api.app import make_api
 from scheduler.collector import Collector
-from scheduler.dispatch import Dispatcher
+from scheduler.dispatch import Dispatcher, Window
 from scheduler.finalize import Finalizer
 from scheduler.loops import Loops
 from scheduler.plan import Planner
@@ -39,8 +40,11 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
             database,
             broker,
             clock=clock,
-            window=settings.dispatch_window,
-            dispatch_lease_s=settings.dispatch_lease_s,
+            bucket=settings.s3_bucket,
+            windows={
+                Method.FEEDFORWARD: Window(chunks=settings.dispatch_window, lease_s=settings.dispatch_lease_s),
+                Method.OPTIMIZE: Window(chunks=settings.optimize_window, lease_s=settings.optimize_dispatch_lease_s),
+            },
         ),
         collector=Collector(
             database,

@@ -7,8 +7,9 @@ NstError
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -16,8 +17,9 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from nst_core.errors import NstError
-from nst_core.protocol import ItemStatus
-from scheduler.resources import Item, Job, JobRequest, Style, Upload
+from nst_core.protocol import ItemStatus, Method
+from nst_core.styles import WEIGHTS_NAME
+from scheduler.resources import Item, Job, JobRequest, Preset, Style, Upload
 
 #: Statuses that a repeat of the same request may turn into success.
 _PASSING = frozenset({502, 503, 504})
@@ -48,6 +50,11 @@ class ApiError(NstError):
 @dataclass(frozen=True, kw_only=True)
 class _Styles:
     data: list[Style]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Presets:
+    data: list[Preset]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +128,21 @@ class Client:
         """Return one style; raise ApiError where there is none of that name."""
         return self._read(Style, "GET", f"/v1/styles/{_quoted(name)}")
 
+    def import_style(self, name: str, weights: bytes | Path, card: Mapping[str, Any], replace: bool = False) -> Style:
+        """Upload the weights of a network as a style, and return it.
+
+        `weights` is a weights file of nst, or its bytes. Raises ApiError where they are none, or (`style_exists`) where
+        the style has another version and `replace` is not set.
+        """
+        data = weights if isinstance(weights, bytes) else weights.read_bytes()
+        uri = self.upload(self.create_upload().id, WEIGHTS_NAME, data)
+        body = {"weights": uri, "card": dict(card), "replace": replace}
+        return self._read(Style, "PUT", f"/v1/styles/{_quoted(name)}", json=body)
+
+    def presets(self) -> list[Preset]:
+        """Return the presets of the method optimize."""
+        return self._read(_Presets, "GET", "/v1/presets").data
+
     def create_upload(self) -> Upload:
         """Return a new, empty place for photos."""
         return self._read(Upload, "POST", "/v1/uploads")
@@ -134,6 +156,10 @@ class Client:
         """Submit a job; the same key gives the same job again."""
         body = TypeAdapter(JobRequest).dump_python(request, mode="json")
         body["input"] = {name: value for name, value in body["input"].items() if value is not None}
+        if request.method is Method.FEEDFORWARD:
+            # An API of before the other method refuses to hear of it.
+            body = {name: value for name, value in body.items() if value or name not in ("paintings", "optimize")}
+            del body["method"]
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         return self._read(Job, "POST", "/v1/jobs", json=body, headers=headers)
 
@@ -158,6 +184,10 @@ class Client:
         """Return the stylized image of an item that succeeded."""
         return self._call("GET", f"/v1/jobs/{_quoted(job_id)}/items/{item_id}/output").content
 
+    def preview(self, job_id: str, item_id: int) -> bytes:
+        """Return a JPEG of an item that is being optimised; raise ApiError (`not_found`) while there is none."""
+        return self._call("GET", f"/v1/jobs/{_quoted(job_id)}/items/{item_id}/preview").content
+
     def results(self, job_id: str) -> bytes:
         """Return the JSON lines about the items that succeeded; raise ApiError while the job is not finished."""
         return self._call("GET", f"/v1/jobs/{_quoted(job_id)}/results").content
@@ -171,12 +201,14 @@ class Client:
         job_id: str,
         *,
         on_change: Callable[[Job], None] | None = None,
+        on_poll: Callable[[Job], None] | None = None,
         poll_s: float = 0.5,
         timeout_s: float | None = None,
     ) -> Job:
         """Return the job once it is finished; raise TimeoutError after `timeout_s`.
 
-        `on_change` gets the job at first and whenever its status or counts are others than before.
+        `on_change` gets the job at first and whenever its status or counts are others than before, `on_poll` each
+        time.
         """
         started, seen = self._clock(), None
         while True:
@@ -184,6 +216,8 @@ class Client:
             if on_change is not None and (job.status, job.counts) != seen:
                 on_change(job)
             seen = (job.status, job.counts)
+            if on_poll is not None:
+                on_poll(job)
             if job.status.is_terminal:
                 return job
             if timeout_s is not None and self._clock() - started >= timeout_s:

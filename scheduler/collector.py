@@ -7,6 +7,7 @@ An event that is applied twice changes nothing the second time.
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError
@@ -69,6 +70,10 @@ class Collector:
                 return False
             changes = self._begin(connection, job, chunk, event)
             if not isinstance(event, ChunkStarted):
+                if item_rows.set_progress(connection, chunk.id, event.progress) and chunk.failures:
+                    # An optimisation that goes on after a worker's death was not the reason for it.
+                    chunk_rows.forgive(connection, chunk.id)
+                    chunk = replace(chunk, failures=0)
                 kept = [outcome for outcome in event.outcomes if not self._try_again(chunk, outcome)]
                 changes.update(item_rows.apply_outcomes(connection, chunk.id, chunk.attempt, kept))
             if isinstance(event, ChunkFinished):

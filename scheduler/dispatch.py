@@ -4,40 +4,69 @@ The window is short, so that cancelling acts at once and a job of ten images doe
 """
 
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
 
 from nst_core.broker import Broker
 from nst_core.clock import Clock
-from nst_core.protocol import StyleRef, StylizeChunk
-from scheduler.domain import ChunkStatus, Job, JobStatus
+from nst_core.protocol import ChunkMessage, Method, OptimizeChunk, StyleRef, StylizeChunk
+from scheduler import domain
+from scheduler.domain import Job, JobStatus
 from scheduler.store import access, items
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import jobs as job_rows
+from scheduler.store.chunks import Chunk
 from scheduler.store.database import Database
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """What waits in the queue of one method."""
+
+    #: At most so many.
+    chunks: int
+    #: A chunk that no worker has begun for so long is sent again.
+    lease_s: float
+
+
 class Dispatcher:
-    """Sends chunks to the workers' queue."""
+    """Sends chunks to the workers' queues.
+
+    Each method has a queue and a window of its own: chunks that take minutes do not fill the window of those that
+    take seconds.
+    """
 
     def __init__(
-        self, database: Database, broker: Broker, *, clock: Clock, window: int, dispatch_lease_s: float
+        self, database: Database, broker: Broker, *, clock: Clock, bucket: str, windows: Mapping[Method, Window]
     ) -> None:
+        """`bucket` is the one that tenants share, where jobs have their previews and checkpoints."""
         self._database = database
         self._broker = broker
         self._clock = clock
-        self._window = window
-        self._lease_s = dispatch_lease_s
+        self._bucket = bucket
+        self._windows = windows
         self._announced: set[str] = set()
 
     def tick(self) -> bool:
-        """Fill the window; return whether a chunk was sent."""
+        """Fill the windows; return whether a chunk was sent."""
         with self._database.read() as connection:
             jobs = job_rows.jobs_with_status(connection, (JobStatus.PLANNING, JobStatus.RUNNING))
             active = chunk_rows.active_counts(connection)
+            dispatched = chunk_rows.dispatched_counts(connection)
         waiting = [job for job in jobs if job.counts.pending]
-        room = self._window - sum(counts.get(ChunkStatus.DISPATCHED, 0) for counts in active.values())
         share = {job.id: sum(active.get(job.id, {}).values()) for job in waiting}
+        sent = [
+            self._fill([job for job in waiting if job.spec.method is method], share, window.chunks - dispatched[method])
+            for method, window in self._windows.items()
+        ]
+        return any(sent)
+
+    def _fill(self, waiting: list[Job], share: dict[str, int], room: int) -> bool:
+        """Send up to `room` chunks, each of the job that has the fewest in hand."""
         sent = False
         while room > 0 and waiting:
             job = min(waiting, key=lambda job: (share[job.id], job.id))
@@ -62,21 +91,35 @@ class Dispatcher:
             self._broker.cancel_job(job_id)
         self._announced = ids
 
-    def _claim(self, job: Job) -> StylizeChunk | None:
+    def _claim(self, job: Job) -> ChunkMessage | None:
         now = self._clock()
         with self._database.write() as connection:
             chunk = chunk_rows.next_chunk(connection, job.id, now=now)
             if chunk is None:
                 return None
-            attempt = chunk_rows.claim(connection, chunk, now=now, lease_s=self._lease_s)
-            if attempt is None:
-                return None
+            attempt = chunk_rows.claim(connection, chunk, now=now, lease_s=self._windows[chunk.method].lease_s)
+            return None if attempt is None else self._message(connection, job, chunk, attempt)
+
+    def _message(self, connection: Connection, job: Job, chunk: Chunk, attempt: int) -> ChunkMessage:
+        found = tuple(items.chunk_items(connection, chunk.id))
+        if job.spec.optimize is None:
             return StylizeChunk(
                 job_id=job.id,
                 chunk_id=chunk.id,
                 attempt=attempt,
+                items=found,
                 style=StyleRef(name=chunk.style, version=chunk.version),
                 weights=access.find_weights(connection, chunk.version),
                 options=job.spec.options,
-                items=tuple(items.chunk_items(connection, chunk.id)),
             )
+        return OptimizeChunk(
+            job_id=job.id,
+            chunk_id=chunk.id,
+            attempt=attempt,
+            items=found,
+            painting=job.spec.painting(chunk.style),
+            config=job.spec.optimize.config,
+            scratch=f"s3://{self._bucket}/{domain.scratch_key(job.tenant, job.id)}",
+            preview_every=job.spec.optimize.preview_every,
+            quality=job.spec.options.quality,
+        )

@@ -4,13 +4,17 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
+from typing import Any
 
 from nst_core.errors import ConfigError
-from nst_core.protocol import StyleRef, StylizeOptions
+from nst_core.protocol import Method, StyleRef, StylizeOptions
 
 #: Suffixes of objects that a job with a prefix takes as photos.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 DEFAULT_NAME = "{stem}__{style}.{ext}"
+#: Of the method optimize.
+DEFAULT_PRESET = "gatys2016"
+DEFAULT_PREVIEW_EVERY = 25
 RESULTS_NAME = "results.jsonl"
 ERRORS_NAME = "errors.jsonl"
 _PLACEHOLDERS = frozenset({"stem", "index", "style", "ext"})
@@ -70,14 +74,36 @@ class JobOutput:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OptimizeSpec:
+    """What the method optimize does with every photo and painting."""
+
+    #: s3:// addresses, in the order of the job's styles, which are named after them.
+    paintings: tuple[str, ...]
+    preset: str
+    #: The preset with the client's options, as GatysConfig.to_dict gives it: later changes of a preset change no job.
+    config: dict[str, Any]
+    #: A preview is stored each time after so many iterations; 0: none.
+    preview_every: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobSpec:
     """What a client asked for, with everything resolved; never changes."""
 
     input: JobInput
     output: JobOutput
+    #: For the method optimize: a painting's stem each, and the hash of its address and the config for a version.
     styles: tuple[StyleRef, ...]
     options: StylizeOptions
     metadata: dict[str, str] = field(default_factory=dict)
+    method: Method = Method.FEEDFORWARD
+    #: Set for the method optimize alone.
+    optimize: OptimizeSpec | None = None
+
+    def painting(self, style: str) -> str:
+        """Return the s3:// address of the painting that a style of the method optimize stands for."""
+        assert self.optimize is not None
+        return self.optimize.paintings[[ref.name for ref in self.styles].index(style)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +173,19 @@ def may_use(key: str, tenant: str, *, is_prefix: bool = False) -> bool:
         return True
     # A prefix such as "" or "ten" reaches other tenants' keys too.
     return not key.startswith("tenants/") and not (is_prefix and "tenants/".startswith(key))
+
+
+def scratch_key(tenant: str, job_id: str) -> str:
+    """Return the prefix of a job's previews and checkpoints in the bucket that tenants share.
+
+    It is never below the job's output, which another job may read as its input or write to as well.
+    """
+    return f"tenants/{tenant}/scratch/{job_id}/"
+
+
+def is_scratch(key: str) -> bool:
+    """Return whether a key of the bucket that tenants share is a preview or a checkpoint."""
+    return re.match(r"tenants/[^/]+/scratch/", key) is not None
 
 
 def check_key(key: str) -> None:

@@ -7,6 +7,7 @@ NstError
     ├── NotFoundError          not_found
     ├── ConflictError          conflict
     ├── KeyReusedError         idempotency_key_reused
+    ├── StyleExistsError       style_exists
     └── TooLargeError          too_large
 """
 
@@ -50,6 +51,12 @@ class KeyReusedError(ServiceError):
     """The Idempotency-Key was used before with another request."""
 
     code = "idempotency_key_reused"
+
+
+class StyleExistsError(ServiceError):
+    """The style's name has another version, which is not to be replaced."""
+
+    code = "style_exists"
 
 
 class TooLargeError(ServiceError):

@@ -3,14 +3,14 @@
 import json
 import logging
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import BlobError
-from nst_core.protocol import ItemStatus
-from scheduler.domain import ERRORS_NAME, RESULTS_NAME, Job, JobStatus, final_status
+from nst_core.protocol import CHECKPOINTS, ItemStatus, Method, StyleRef
+from scheduler.domain import ERRORS_NAME, RESULTS_NAME, Job, JobSpec, JobStatus, final_status, scratch_key
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
@@ -46,22 +46,37 @@ class Finalizer:
         return any(ended)
 
     def _try_to_finalize(self, job: Job) -> bool:
+        problem: tuple[str, str] | None = None
         try:
             self._write_reports(job)
         except BlobError as error:
             if error.retryable and self._clock() < self._waiting_since[job.id] + _GIVE_UP_S:
                 log.warning("The reports of %s cannot be written now: %s", job.id, error.message)
                 return False
-            self._end(job, ("reports_failed", f"The job's reports cannot be written: {error.message}"))
-        else:
-            self._end(job, None)
+            problem = ("reports_failed", f"The job's reports cannot be written: {error.message}")
+        self._remove_checkpoints(job)
+        self._end(job, problem)
         return True
 
+    def _remove_checkpoints(self, job: Job) -> None:
+        """Remove what items left that ended away from a worker, such as those that were cancelled."""
+        if job.spec.method is not Method.OPTIMIZE:
+            return
+        prefix = BlobUri(self._blobs.bucket, scratch_key(job.tenant, job.id) + CHECKPOINTS)
+        after = ""
+        try:
+            while keys := self._blobs.list_keys(prefix, after=after):
+                for key in keys:
+                    self._blobs.delete(BlobUri(prefix.bucket, key))
+                after = keys[-1]
+        except BlobError as error:
+            log.warning("The checkpoints of %s cannot be removed: %s", job.id, error.message)
+
     def _write_reports(self, job: Job) -> None:
-        versions = {style.name: style.version for style in job.spec.styles}
+        made_with = {style.name: describe(job.spec, style) for style in job.spec.styles}
         succeeded = item_rows.iterate_items(self._database, job.id, ItemStatus.SUCCEEDED)
         failed = item_rows.iterate_items(self._database, job.id, ItemStatus.FAILED)
-        self._write(job, RESULTS_NAME, (result_line(item, versions[item.style]) for item in succeeded))
+        self._write(job, RESULTS_NAME, (result_line(item, made_with[item.style]) for item in succeeded))
         self._write(job, ERRORS_NAME, (error_line(item) for item in failed))
 
     def _end(self, job: Job, error: tuple[str, str] | None) -> None:
@@ -88,14 +103,21 @@ class Finalizer:
             self._blobs.put_file(uri, file, content_type="application/jsonl")
 
 
-def result_line(item: Item, version: str) -> dict[str, object]:
+def describe(spec: JobSpec, style: StyleRef) -> dict[str, object]:
+    """Return what results.jsonl says of how the items of a style were made."""
+    if spec.optimize is None:
+        return {"method": spec.method, "style_version": style.version}
+    return {"method": spec.method, "painting": spec.painting(style.name), "preset": spec.optimize.preset}
+
+
+def result_line(item: Item, made_with: Mapping[str, object]) -> dict[str, object]:
     """Return what results.jsonl says of a succeeded item."""
     return {
         "id": item.index,
         "custom_id": item.custom_id,
         "input": item.input,
         "style": item.style,
-        "style_version": version,
+        **made_with,
         "output": item.output,
         "sha256": item.sha256,
         "bytes": item.bytes,

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import BlobError, ConfigError, NstError
-from nst_core.protocol import ItemStatus
+from nst_core.protocol import ItemStatus, Method
 from scheduler import domain
 from scheduler.domain import Job, JobSpec, JobStatus
 from scheduler.store import items as item_rows
@@ -136,7 +136,8 @@ class Planner:
         while keys := self._blobs.list_keys(prefix, after=after):
             for key in keys:
                 in_output = prefix.bucket == own_output.bucket and key.startswith(own_output.key)
-                if PurePosixPath(key).suffix.lower() not in domain.IMAGE_SUFFIXES or in_output:
+                in_scratch = prefix.bucket == self._blobs.bucket and domain.is_scratch(key)
+                if PurePosixPath(key).suffix.lower() not in domain.IMAGE_SUFFIXES or in_output or in_scratch:
                     continue
                 if domain.storable(key):
                     folder = key[len(base) : key.rfind("/") + 1]
@@ -154,8 +155,10 @@ class Planner:
                 return  # cancelled meanwhile, or planned by another scheduler
             taken = item_rows.taken_outputs(connection, job.id, [item.output for item in planned])
             planned = list(refuse_taken(planned, taken))
-            for group in chunked(planned, job.spec, self._chunk_size):
-                item_rows.insert_chunk(connection, job.id, group)
+            # Optimisations take minutes each: another worker can take the next one.
+            size = 1 if job.spec.method is Method.OPTIMIZE else self._chunk_size
+            for group in chunked(planned, job.spec, size):
+                item_rows.insert_chunk(connection, job.id, group, method=job.spec.method)
             failed = sum(item.error is not None for item in planned)
             added = {ItemStatus.PENDING: len(planned) - failed, ItemStatus.FAILED: failed}
             job_rows.move_counts(connection, job.id, added, added=len(planned))
@@ -242,8 +245,11 @@ def chunked(planned: Sequence[NewItem], spec: JobSpec, size: int) -> Iterator[li
 
 
 def may_write(key: str, tenant: str) -> bool:
-    """Return whether a tenant's job may write a key of the shared bucket: nobody's but its own, and no style."""
-    return domain.may_use(key, tenant) and not key.startswith("styles/")
+    """Return whether a tenant's job may write its results to a key of the shared bucket.
+
+    That is nobody's key but its own, no style, and no preview or checkpoint.
+    """
+    return domain.may_use(key, tenant) and not key.startswith("styles/") and not domain.is_scratch(key)
 
 
 def parse_line(line: bytes, number: int, may_read: Callable[[BlobUri], bool]) -> InputEntry:

@@ -10,7 +10,7 @@ from collections import Counter
 
 from nst_core.broker import Broker
 from nst_core.clock import Clock
-from nst_core.protocol import ItemStatus
+from nst_core.protocol import ItemStatus, Method
 from scheduler.domain import ChunkStatus
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
@@ -32,29 +32,28 @@ class Reaper:
         self._clock = clock
         self._lost_after_s = lost_after_s
         self._max_attempts = max_attempts
-        self._empty_since: float | None = None
+        self._empty_since: dict[Method, float] = {}
 
     def tick(self) -> bool:
         """Give back what is overdue or lost; return whether there was any."""
         now = self._clock()
         with self._database.read() as connection:
             found = chunk_rows.overdue(connection, now=now)
-        found += [chunk for chunk in self._lost(now) if chunk not in found]
+        for method in Method:
+            found += [chunk for chunk in self._lost(method, now) if chunk not in found]
         for chunk in found:
             self._give_back(chunk)
         return bool(found)
 
-    def _lost(self, now: float) -> list[Chunk]:
-        """Return the chunks whose message is in no queue, once the queue has been empty for long enough."""
-        if self._broker.queued_chunks():
-            self._empty_since = None
+    def _lost(self, method: Method, now: float) -> list[Chunk]:
+        """Return the chunks whose message is not in their queue, once that has been empty for long enough."""
+        if self._broker.queued_chunks(method):
+            self._empty_since.pop(method, None)
             return []
-        if self._empty_since is None:
-            self._empty_since = now
-        if now - self._empty_since < self._lost_after_s:
+        if now - self._empty_since.setdefault(method, now) < self._lost_after_s:
             return []
         with self._database.read() as connection:
-            return chunk_rows.dispatched_before(connection, claimed_before=now - self._lost_after_s)
+            return chunk_rows.dispatched_before(connection, method, claimed_before=now - self._lost_after_s)
 
     def _give_back(self, found: Chunk) -> None:
         with self._database.write() as connection:

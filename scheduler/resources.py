@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from nst_core.protocol import ItemStatus, StyleRef
-from scheduler.domain import DEFAULT_NAME, Counts, JobInput, JobStatus
+from nst_core.protocol import ItemStatus, Method, StyleRef
+from scheduler.domain import DEFAULT_NAME, DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, Counts, JobInput, JobStatus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +27,40 @@ class Output:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Optimize:
+    """How photos are optimised: a preset, and what differs from it."""
+
+    preset: str = DEFAULT_PRESET
+    #: Fields of the preset's config with other values.
+    options: dict[str, Any] = field(default_factory=dict)
+    #: A preview each time after so many iterations; 0: none.
+    preview_every: int = DEFAULT_PREVIEW_EVERY
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobRequest:
-    """What `Client.submit` asks for."""
+    """What `Client.submit` asks for: `styles`, or `paintings` for the method optimize."""
 
     input: JobInput
-    styles: tuple[str, ...]
+    styles: tuple[str, ...] = ()
+    method: Method = Method.FEEDFORWARD
+    #: s3:// addresses.
+    paintings: tuple[str, ...] = ()
+    optimize: Optimize | None = None
     strength: float = 1.0
     preserve_color: bool = False
     output: Output = Output()
     metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizing:
+    """How the photos of a job are optimised."""
+
+    preset: str
+    #: The preset with the options of the request.
+    config: dict[str, Any]
+    preview_every: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +73,9 @@ class Job:
     input: JobInput
     output: Output
     counts: Counts
+    method: Method = Method.FEEDFORWARD
+    paintings: tuple[str, ...] = ()
+    optimize: Optimizing | None = None
     strength: float = 1.0
     preserve_color: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
@@ -55,6 +83,18 @@ class Job:
     started_at: str | None = None
     finished_at: str | None = None
     error: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far the optimisation of an item has come, as last heard."""
+
+    iteration: int
+    iterations: int
+    #: Weighted terms of the loss.
+    losses: dict[str, float] = field(default_factory=dict)
+    #: `Client.preview` has a picture.
+    preview: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +113,17 @@ class Item:
     bytes: int | None = None
     sha256: str | None = None
     attempt: int | None = None
+    progress: Progress | None = None
     error: Failure | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A set of options of the method optimize."""
+
+    name: str
+    summary: str
+    config: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,20 +6,27 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import IO, Any
 
 from sqlalchemy.exc import IntegrityError
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
-from nst_core.errors import ConfigError
-from nst_core.protocol import ItemStatus, StyleRef, StylizeOptions
+from nst_core.errors import BlobNotFoundError, ConfigError
+from nst_core.protocol import ItemStatus, preview_uri
 from nst_core.styles import shipped_styles, version_of
 from scheduler import domain
-from scheduler.domain import Job, JobInput, JobOutput, JobSpec, JobStatus
-from scheduler.errors import ConflictError, KeyReusedError, NotFoundError, RequestInvalidError, UnauthenticatedError
-from scheduler.plan import InputEntry, may_write, plan_items, refuse_taken
+from scheduler.domain import Job, JobStatus
+from scheduler.errors import (
+    ConflictError,
+    KeyReusedError,
+    NotFoundError,
+    RequestInvalidError,
+    StyleExistsError,
+    UnauthenticatedError,
+)
+from scheduler.requests import JobRequest, Resolver
 from scheduler.store import access
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
@@ -27,23 +34,11 @@ from scheduler.store import jobs as job_rows
 from scheduler.store.access import ApiKeyRow, StyleRow
 from scheduler.store.database import Database
 from scheduler.store.items import Item
+from scheduler.style_import import check_card, keep_weights, weights_uri
 
 _KEY_PATTERN = re.compile(r"nst_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 _UPLOAD_PATTERN = re.compile(r"upl_[0-9a-f]{24}")
 _CANCELLABLE = (JobStatus.QUEUED, JobStatus.PLANNING, JobStatus.RUNNING)
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobRequest:
-    """A job as a client asks for it; `output_prefix` None means a place of the job's own."""
-
-    input: JobInput
-    styles: tuple[str, ...]
-    options: StylizeOptions
-    output_prefix: str | None
-    output_format: str
-    output_name: str
-    metadata: dict[str, str]
 
 
 def new_api_key() -> str:
@@ -67,7 +62,7 @@ class Service:
         self._database = database
         self._blobs = blobs
         self._clock = clock
-        self._buckets = buckets
+        self._resolver = Resolver(database, bucket=blobs.bucket, buckets=buckets)
         self._wake = wake
 
     def add_key(self, key: str, *, tenant: str) -> None:
@@ -95,7 +90,7 @@ class Service:
         for style in shipped_styles():
             weights = style.weights()
             version = version_of(weights)
-            uri = BlobUri(self._blobs.bucket, f"styles/{version}.safetensors")
+            uri = weights_uri(self._blobs, version)
             if not self._blobs.exists(uri):
                 self._blobs.put(uri, weights)
             row = StyleRow(name=style.name, version=version, weights=str(uri), card=style.card)
@@ -115,6 +110,41 @@ class Service:
             raise NotFoundError(f"There is no style {name!r}.")
         return found
 
+    def import_style(
+        self, tenant: str, name: str, *, weights: str, card: dict[str, Any], replace: bool = False
+    ) -> tuple[StyleRow, bool]:
+        """Make a style of a weights file in storage; return it, and whether it got this version now.
+
+        Raises RequestInvalidError, TooLargeError or WeightsError where card or weights cannot be used, and
+        StyleExistsError where the name has another version and `replace` is not set, or is that of a shipped style.
+        The version that is replaced stays in storage, and jobs that were submitted with it keep it.
+        """
+        check_card(card)
+        version, uri = keep_weights(self._blobs, self._resolver.allowed(tenant, weights, pointer="/weights"))
+        style = StyleRow(name=name, version=version, weights=str(uri), card=card)
+        for _ in range(2):
+            # Of imports at once, another was first with this version, or with this name: it is known at the next try.
+            with suppress(IntegrityError):
+                return self._put_style(style, replace=replace)
+        return self._put_style(style, replace=replace)
+
+    def _put_style(self, style: StyleRow, *, replace: bool) -> tuple[StyleRow, bool]:
+        shipped = any(style.name == each.name for each in shipped_styles())
+        with self._database.write() as connection:
+            found = access.find_style(connection, style.name)
+            same = found is not None and found.version == style.version
+            if shipped and not same:
+                raise StyleExistsError(f"The style {style.name!r} comes with nst and cannot be replaced.")
+            if found is not None and not same and not replace:
+                raise StyleExistsError(f"There is a style {style.name!r} with another version.")
+            if found is None:
+                access.add_style(connection, style, now=self._clock())
+            elif replace and not shipped:
+                access.put_style(connection, style, now=self._clock())
+            else:
+                return found, False
+        return style, not same
+
     def submit(self, tenant: str, request: JobRequest, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
         """Accept a job and return it, and whether it is new.
 
@@ -125,7 +155,7 @@ class Service:
         if idempotency_key is not None and (replayed := self._replay(tenant, idempotency_key, fingerprint)):
             return replayed, False
         job_id = f"job_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
-        spec = self._resolve(tenant, job_id, request)
+        spec = self._resolver.resolve(tenant, job_id, request)
         try:
             with self._database.write() as connection:
                 job_rows.insert_job(
@@ -153,72 +183,6 @@ class Service:
         if found[1] != fingerprint:
             raise KeyReusedError("The Idempotency-Key was used before with another request.")
         return found[0]
-
-    def _resolve(self, tenant: str, job_id: str, request: JobRequest) -> JobSpec:
-        if len(set(request.styles)) != len(request.styles):
-            raise RequestInvalidError("A style is named twice.", pointer="/styles")
-        with self._database.read() as connection:
-            found = [(name, access.find_style(connection, name)) for name in request.styles]
-        for place, (name, style) in enumerate(found):
-            if style is None:
-                raise RequestInvalidError(f"There is no style {name!r}.", pointer=f"/styles/{place}")
-        self._check_input(tenant, request.input)
-        try:
-            domain.check_name_template(request.output_name)
-        except ConfigError as error:
-            raise RequestInvalidError(error.message, pointer="/output/name") from error
-        prefix = request.output_prefix or f"s3://{self._blobs.bucket}/tenants/{tenant}/jobs/{job_id}/"
-        spec = JobSpec(
-            input=request.input,
-            output=JobOutput(
-                prefix=self._check_prefix(tenant, prefix), format=request.output_format, name=request.output_name
-            ),
-            styles=tuple(StyleRef(name=style.name, version=style.version) for _, style in found if style),
-            options=request.options,
-            metadata=request.metadata,
-        )
-        if request.input.uris is not None:
-            entries = [InputEntry(uri=uri) for uri in request.input.uris]
-            planned = plan_items(spec, entries, first_input=0, tenant=tenant, shared=self._blobs.bucket)
-            for item in refuse_taken(list(planned), set()):
-                if item.error is not None:
-                    raise RequestInvalidError(item.error[1], pointer=f"/input/uris/{item.index // len(spec.styles)}")
-        return spec
-
-    def _check_input(self, tenant: str, input: JobInput) -> None:
-        for place, uri in enumerate(input.uris or ()):
-            if not self._allowed(tenant, uri, pointer=f"/input/uris/{place}").key:
-                raise RequestInvalidError(f"{uri} names no object.", pointer=f"/input/uris/{place}")
-        if input.prefix is not None:
-            self._allowed(tenant, input.prefix, pointer="/input/prefix", is_prefix=True)
-        if input.manifest is not None and not self._allowed(tenant, input.manifest, pointer="/input/manifest").key:
-            raise RequestInvalidError(f"{input.manifest} names no object.", pointer="/input/manifest")
-
-    def _check_prefix(self, tenant: str, prefix: str) -> str:
-        prefix = prefix if prefix.endswith("/") else prefix + "/"
-        uri = self._allowed(tenant, prefix, pointer="/output/prefix")
-        key = uri.key
-        try:
-            if key:
-                domain.check_key(key.removesuffix("/"))
-        except ConfigError as error:
-            raise RequestInvalidError(error.message, pointer="/output/prefix") from error
-        if uri.bucket == self._blobs.bucket and not may_write(key, tenant):
-            raise RequestInvalidError(f"{prefix} is not in a place that jobs may use.", pointer="/output/prefix")
-        return prefix
-
-    def _allowed(self, tenant: str, text: str, *, pointer: str, is_prefix: bool = False) -> BlobUri:
-        """Return the address if a tenant's jobs may use it."""
-        if not domain.storable(text):
-            raise RequestInvalidError("The address has characters that cannot be stored.", pointer=pointer)
-        try:
-            uri = BlobUri.parse(text)
-        except ConfigError as error:
-            raise RequestInvalidError(error.message, pointer=pointer) from error
-        foreign = uri.bucket == self._blobs.bucket and not domain.may_use(uri.key, tenant, is_prefix=is_prefix)
-        if uri.bucket not in self._buckets or foreign:
-            raise RequestInvalidError(f"{text} is not in a place that jobs may use.", pointer=pointer)
-        return uri
 
     def job(self, tenant: str, job_id: str) -> Job:
         """Return a job; raise NotFoundError where the tenant has none of that id."""
@@ -251,6 +215,15 @@ class Service:
         if item.status is not ItemStatus.SUCCEEDED:
             raise ConflictError(f"Item {index} of {job_id} has no output: it is {item.status}.")
         return item, self._blobs.stream(BlobUri.parse(item.output))
+
+    def preview(self, tenant: str, job_id: str, index: int) -> Iterator[bytes]:
+        """Return the bytes of the last preview, a JPEG, of an item that is or was optimised."""
+        self.job(tenant, job_id)
+        uri = preview_uri(f"s3://{self._blobs.bucket}/{domain.scratch_key(tenant, job_id)}", index)
+        try:
+            return self._blobs.stream(BlobUri.parse(uri))
+        except BlobNotFoundError as error:
+            raise NotFoundError(f"Item {index} of {job_id} has no preview yet.") from error
 
     def report(self, tenant: str, job_id: str, name: str) -> Iterator[bytes]:
         """Return the bytes of a finished job's results.jsonl or errors.jsonl."""

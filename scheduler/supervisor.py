@@ -196,6 +196,7 @@ class Supervisor:
     def _stop_all(self) -> None:
         for stage in reversed(self._stages):
             running = {w.child: w.service for w in stage if w.child is not None}
+            killed = set[Child]()
             started = self._clock()
             for child, service in running.items():
                 if child.poll() is None:
@@ -205,7 +206,9 @@ class Supervisor:
                 for child, service in list(running.items()):
                     if child.poll() is not None:
                         del running[child]
-                    elif self._kill.is_set() or self._clock() - started >= service.grace_s:
+                    elif child not in killed and (self._kill.is_set() or self._clock() - started >= service.grace_s):
+                        # Once: a process with much memory to give back is there for some seconds more.
+                        killed.add(child)
                         self._say(service.name, ServiceState.KILLED)
                         child.send_signal(signal.SIGKILL)
                 time.sleep(_TICK_S)

@@ -4,8 +4,9 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -15,13 +16,15 @@ from celery import signals
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from nst_core.memory import keep_freed_memory
-from nst_core.protocol import STYLIZE_TASK
+from nst_core.protocol import Method
 from nst_core.stylize import Stylizer, resolve_device
 from worker.engine import Engine
 from worker.models import ModelCache
+from worker.optimize import Optimization
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
-from worker.tasks import StylizeTask
+from worker.tasks import ChunkTask, OptimizeTask, StylizeTask
+from worker.turns import QueueTurns
 
 _log = logging.getLogger(__name__)
 
@@ -45,33 +48,42 @@ def run_worker(settings: WorkerSettings) -> int:
         lambda data: Stylizer.load(data, device=device),
         capacity_bytes=settings.cache_bytes,
     )
-    task = StylizeTask(settings, name=name, broker=broker, models=models, pipeline=pipeline, stop=stop)
+    optimization = Optimization(settings, blobs=blobs, engine=engine, device=device)
+    tasks: dict[Method, ChunkTask[Any]] = {
+        Method.FEEDFORWARD: StylizeTask(
+            settings, name=name, broker=broker, models=models, pipeline=pipeline, stop=stop
+        ),
+        Method.OPTIMIZE: OptimizeTask(settings, name=name, broker=broker, optimization=optimization, stop=stop),
+    }
+    slots = {Method.FEEDFORWARD: settings.concurrency, Method.OPTIMIZE: settings.optimize_concurrency}
     _log.info("worker %s on %s, %d threads", name, device, torch.get_num_threads())
     try:
         with stopping(stop):
-            return serve(broker, task, name=name, concurrency=settings.concurrency)
+            return serve(broker, tasks, name=name, slots={method: slots[method] for method in slots if slots[method]})
     finally:
         pipeline.close()
         engine.close()
         broker.close()
 
 
-def serve(broker: Broker, task: StylizeTask, *, name: str, concurrency: int) -> int:
-    """Run Celery with the stylize task until a signal ends it; return the exit code."""
-
-    def stylize(message: Any) -> None:
-        task(message)
-
-    broker.celery.task(stylize, name=STYLIZE_TASK)
+def serve(broker: Broker, tasks: Mapping[Method, ChunkTask[Any]], *, name: str, slots: Mapping[Method, int]) -> int:
+    """Run Celery until a signal ends it, with so many tasks of each method at a time; return the exit code."""
+    for method in slots:
+        # An optimisation takes longer than Redis waits before it delivers a message again. The lease is enough.
+        late = method is not Method.OPTIMIZE
+        broker.celery.task(_as_function(tasks[method]), name=method.task, acks_late=late)
     broker.celery.conf.worker_redirect_stdouts = False
+    options = broker.celery.conf.broker_transport_options
     # Celery looks at its signals, and lets go of the connection, only between two polls of the queue, of 1 s each.
-    broker.celery.conf.broker_transport_options["polling_interval"] = 0.2
+    options["polling_interval"] = 0.2
+    options["queue_order_strategy"] = partial(QueueTurns, slots)
     code: int | None = broker.celery.worker_main(
         [
             "--quiet",
             "worker",
             "--pool=threads",  # one process holds the network, and a second chunk overlaps the edges of the first
-            f"--concurrency={concurrency}",
+            f"--concurrency={sum(slots.values())}",
+            f"--queues={','.join(method.queue for method in slots)}",
             f"--hostname={name}",
             "--without-mingle",
             "--without-gossip",
@@ -79,6 +91,16 @@ def serve(broker: Broker, task: StylizeTask, *, name: str, concurrency: int) -> 
         ]
     )
     return code or 0
+
+
+def _as_function(task: ChunkTask[Any]) -> Callable[[Any], None]:
+    """Return a task as Celery takes it: as a function with a name of its own."""
+
+    def work(message: Any) -> None:
+        task(message)
+
+    work.__name__ = type(task).__name__
+    return work
 
 
 @contextmanager

@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from itertools import count
-from queue import PriorityQueue
-from threading import Thread
+from threading import Condition, Thread
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
-#: Sorts behind every call.
-_LAST = (float("inf"),)
 
 
 @dataclass(frozen=True, order=True)
@@ -18,23 +16,28 @@ class _Work:
     order: tuple[float, ...]
     #: Calls of equal order run in the order of their arrival.
     arrival: int
-    call: Callable[[], Any] | None = field(compare=False)
+    call: Callable[[], Any] = field(compare=False)
     future: Future[Any] = field(compare=False)
 
 
 class Engine:
-    """Runs calls one at a time on a thread of its own, the lowest order first.
+    """Runs calls one at a time on a thread of its own: lanes take turns, and in a lane the lowest order goes first.
 
     One image already fills every core or the whole GPU, so a second at its side would only slow both down. And it
     is always the same thread, because OpenMP keeps a team of threads for each one that computes.
 
     The order lets the oldest chunk go first. Chunks in flight then end one after the other and never at once, and
     there is always one with images ready while another begins or ends.
+
+    The lanes keep short work and long work from waiting for each other: between two iterations of an optimisation
+    there is an image of a bulk job, and after each image an iteration.
     """
 
     def __init__(self) -> None:
         # Needs no limit: whoever submits waits for the result, so there are never more calls than waiting threads.
-        self._queue: PriorityQueue[_Work] = PriorityQueue()
+        self._lanes: dict[str, list[_Work]] = {}
+        self._changed = Condition()
+        self._closed = False
         self._arrivals = count()
         self._thread = Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -42,24 +45,42 @@ class Engine:
     @property
     def queued(self) -> int:
         """How many calls wait."""
-        return self._queue.qsize()
+        with self._changed:
+            return sum(map(len, self._lanes.values()))
 
-    def submit(self, call: Callable[[], _T], *, order: tuple[float, ...] = ()) -> Future[_T]:
-        """Queue a call; its result or its exception comes out of the future."""
+    def submit(self, call: Callable[[], _T], *, order: tuple[float, ...] = (), lane: str = "") -> Future[_T]:
+        """Queue a call; its result or its exception comes out of the future. Raises RuntimeError once closed."""
         future: Future[_T] = Future()
-        self._queue.put(_Work(order, next(self._arrivals), call, future))
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("The engine is closed.")  # nobody would ever run the call
+            heappush(self._lanes.setdefault(lane, []), _Work(order, next(self._arrivals), call, future))
+            self._changed.notify()
         return future
 
     def close(self) -> None:
         """Run what is queued, then end the thread."""
-        self._queue.put(_Work(_LAST, next(self._arrivals), None, Future()))
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
         self._thread.join()
 
     def _run(self) -> None:
-        while (work := self._queue.get()).call is not None:
+        while work := self._take():
             try:
                 work.future.set_result(work.call())
             except Exception as error:  # noqa: BLE001 - whatever a call raises is its caller's; the thread lives on
                 work.future.set_exception(error)
             # Not kept while the thread waits: a call holds a whole image.
             del work
+
+    def _take(self) -> _Work | None:
+        """Wait for a call and return it, or None once the engine is closed and nothing is left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or any(self._lanes.values()))
+            for lane, calls in self._lanes.items():
+                if calls:
+                    # The lanes stand in the order of their turns; this one has had its turn now.
+                    self._lanes[lane] = self._lanes.pop(lane)
+                    return heappop(calls)
+            return None

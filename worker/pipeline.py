@@ -1,15 +1,11 @@
 """The way of every image: fetch, decode, stylize, encode, put."""
 
-import hashlib
-import logging
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import count
 from pathlib import PurePosixPath
 from threading import Semaphore
-from types import TracebackType
 from typing import Protocol
 
 import numpy as np
@@ -17,14 +13,12 @@ from numpy.typing import NDArray
 
 from nst_core import images
 from nst_core.blobs import BlobStore, BlobUri
-from nst_core.clock import Clock
-from nst_core.errors import EngineError, ImageTooLargeError, NstError
+from nst_core.errors import ImageTooLargeError
 from nst_core.images import Picture
-from nst_core.protocol import ChunkItem, ItemOutcome, StylizeChunk
+from nst_core.protocol import ChunkItem, ItemOutcome, Method, StylizeChunk
 from worker.engine import Engine
+from worker.outcomes import InterruptedWorkError, Stopwatch, outcome_of, success
 from worker.settings import WorkerSettings
-
-_log = logging.getLogger(__name__)
 
 
 class Stylize(Protocol):
@@ -35,32 +29,6 @@ class Stylize(Protocol):
     ) -> NDArray[np.uint8]:
         """Return N, H, W, 3 uint8 images stylized, in the same shape."""
         ...
-
-
-class Stopwatch:
-    """Adds up the time spent inside `with` blocks."""
-
-    def __init__(self, clock: Clock = time.perf_counter) -> None:
-        self._clock = clock
-        self._started = 0.0
-        self._seconds = 0.0
-
-    @property
-    def ms(self) -> int:
-        """The whole milliseconds so far."""
-        return round(self._seconds * 1000)
-
-    def __enter__(self) -> None:
-        self._started = self._clock()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._seconds += self._clock() - self._started
-
-
-class _NotBegunError(Exception):
-    """The chunk was stopped before the image's turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +44,9 @@ class _Run:
     decoded: Semaphore
 
     def check(self) -> None:
-        """Raise _NotBegunError where no image is to be begun any more."""
+        """Raise InterruptedWorkError where no image is to be begun any more."""
         if not self.going():
-            raise _NotBegunError
+            raise InterruptedWorkError
 
 
 class Pipeline:
@@ -93,7 +61,8 @@ class Pipeline:
         self._blobs = blobs
         self._engine = engine
         self._orders = count()
-        self._threads = ThreadPoolExecutor(settings.concurrency * settings.lookahead, thread_name_prefix="image")
+        threads = max(1, settings.concurrency * settings.lookahead)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="image")
 
     def run(self, chunk: StylizeChunk, stylize: Stylize, *, going: Callable[[], bool]) -> Iterator[ItemOutcome]:
         """Yield the outcomes of a chunk's items as they come, in any order.
@@ -120,25 +89,17 @@ class Pipeline:
     def _process(self, run: _Run, item: ChunkItem) -> ItemOutcome | None:
         """Return the outcome of one item, or None where it was not begun."""
         watch = Stopwatch()
-        try:
-            output = BlobUri.parse(item.output)
-            suffix = PurePosixPath(output.key).suffix
-            images.content_type(suffix)  # no time is spent on an image that could not be saved
-            picture = self._load_and_stylize(run, item, watch)
-            with watch:
-                data = images.encode(picture, suffix, quality=run.chunk.options.quality)
-                self._blobs.put(output, data, content_type=images.content_type(suffix))
-            return _success(item, picture, data, ms=watch.ms)
-        except _NotBegunError:
-            return None
-        except NstError as error:
-            return failure(item, error, ms=watch.ms)
-        except (MemoryError, RuntimeError) as error:  # torch's own errors are RuntimeErrors, also for want of memory
-            _log.warning("job %s item %d: %s", run.chunk.job_id, item.index, error)
-            return failure(item, EngineError(f"The network failed on the image: {_brief(error)}"), ms=watch.ms)
-        except Exception:  # noqa: BLE001 - a fault of ours in one image must not take its chunk along
-            _log.exception("job %s item %d failed", run.chunk.job_id, item.index)
-            return failure(item, NstError("The worker failed on the image."), ms=watch.ms)
+        return outcome_of(lambda: self._complete(run, item, watch), job_id=run.chunk.job_id, item=item, watch=watch)
+
+    def _complete(self, run: _Run, item: ChunkItem, watch: Stopwatch) -> ItemOutcome:
+        output = BlobUri.parse(item.output)
+        suffix = PurePosixPath(output.key).suffix
+        images.content_type(suffix)  # no time is spent on an image that could not be saved
+        picture = self._load_and_stylize(run, item, watch)
+        with watch:
+            data = images.encode(picture, suffix, quality=run.chunk.options.quality)
+            self._blobs.put(output, data, content_type=images.content_type(suffix))
+        return success(item, picture, data, ms=watch.ms)
 
     def _load_and_stylize(self, run: _Run, item: ChunkItem, watch: Stopwatch) -> Picture:
         run.check()
@@ -149,7 +110,9 @@ class Pipeline:
             with watch:
                 picture = images.decode(data, max_pixels=self._settings.max_pixels, max_px=run.chunk.options.max_px)
                 self._check_size(picture)
-            return self._engine.submit(lambda: _stylize(run, picture, watch), order=(run.order, item.index)).result()
+            return self._engine.submit(
+                lambda: _stylize(run, picture, watch), order=(run.order, item.index), lane=Method.FEEDFORWARD
+            ).result()
 
     def _check_size(self, picture: Picture) -> None:
         """Raise ImageTooLargeError where the network would need more memory than this worker may take."""
@@ -161,19 +124,6 @@ class Pipeline:
             )
 
 
-def failure(item: ChunkItem, error: NstError, *, ms: int = 0) -> ItemOutcome:
-    """Return the outcome of an item that failed with an error."""
-    return ItemOutcome(
-        index=item.index, ms=ms, error_code=error.code, error_message=error.message, retryable=error.retryable
-    )
-
-
-def _success(item: ChunkItem, picture: Picture, data: bytes, *, ms: int) -> ItemOutcome:
-    height, width = picture.rgb.shape[:2]
-    digest = hashlib.sha256(data).hexdigest()
-    return ItemOutcome(index=item.index, ms=ms, sha256=digest, bytes=len(data), width=width, height=height)
-
-
 def _stylize(run: _Run, picture: Picture, watch: Stopwatch) -> Picture:
     """Stylize one picture, on the engine's thread."""
     run.check()
@@ -183,9 +133,3 @@ def _stylize(run: _Run, picture: Picture, watch: Stopwatch) -> Picture:
         # grouped differently, yet its images must come out the same to the last byte.
         result = run.stylize(picture.rgb[np.newaxis], strength=options.strength, preserve_color=options.preserve_color)
     return Picture(rgb=result[0], alpha=picture.alpha)
-
-
-def _brief(error: BaseException) -> str:
-    """Return the first line of an error's text; torch adds pages of advice to it."""
-    lines = str(error).splitlines()
-    return lines[0][:200] if lines else type(error).__name__

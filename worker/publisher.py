@@ -9,7 +9,7 @@ from typing import Self
 from nst_core.broker import Broker
 from nst_core.clock import Clock
 from nst_core.errors import BrokerUnavailableError
-from nst_core.protocol import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome, StylizeChunk
+from nst_core.protocol import ChunkFinished, ChunkMessage, ChunkProgress, ChunkStarted, ItemOutcome, ItemProgress
 from nst_core.protocol import Event as ChunkEvent
 
 _log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class ChunkReport:
 
     def __init__(
         self,
-        chunk: StylizeChunk,
+        chunk: ChunkMessage,
         broker: Broker,
         *,
         worker: str,
@@ -45,6 +45,8 @@ class ChunkReport:
         self._lock = Lock()
         self._outcomes: list[ItemOutcome] = []
         self._published = 0
+        #: Of each item the newest that was not published.
+        self._progress: dict[int, ItemProgress] = {}
         self._unwanted = False
         self._away = False
         self._done = Event()
@@ -79,14 +81,23 @@ class ChunkReport:
         with self._lock:
             self._outcomes.append(outcome)
 
+    def note(self, progress: ItemProgress) -> None:
+        """Take note of how far an item has come; the next tick publishes it, unless a newer note comes before."""
+        with self._lock:
+            self._progress[progress.index] = progress
+
     def tick(self) -> None:
-        """Publish the new outcomes, or a sign of life where none was sent for long."""
-        outcomes = self.outcomes
+        """Publish the new outcomes and progress, or a sign of life where none was sent for long."""
+        with self._lock:
+            outcomes, progress = tuple(self._outcomes), self._take_progress()
         new = outcomes[self._published :]
-        if not new and self._clock() - self._sent_at < self._heartbeat_s:
+        if not new and not progress and self._clock() - self._sent_at < self._heartbeat_s:
             return
-        event = ChunkProgress(chunk_id=self._chunk.chunk_id, attempt=self._chunk.attempt, outcomes=new)
-        if self._try_publish(event):
+        chunk = self._chunk
+        # Progress that Redis does not take is lost, and soon outdated anyway.
+        if self._try_publish(
+            ChunkProgress(chunk_id=chunk.chunk_id, attempt=chunk.attempt, outcomes=new, progress=progress)
+        ):
             self._published = len(outcomes)
 
     def listen(self) -> None:
@@ -101,13 +112,21 @@ class ChunkReport:
 
         Returns False where `stop` was set before it did; the scheduler then finds the lease expired.
         """
-        event = ChunkFinished(chunk_id=self._chunk.chunk_id, attempt=self._chunk.attempt, outcomes=self.outcomes)
+        with self._lock:
+            outcomes, progress = tuple(self._outcomes), self._take_progress()
+        chunk = self._chunk
+        event = ChunkFinished(chunk_id=chunk.chunk_id, attempt=chunk.attempt, outcomes=outcomes, progress=progress)
         wait_s = _FIRST_WAIT_S
         while not self._try_publish(event):
             if stop.wait(wait_s):
                 return False
             wait_s = min(2 * wait_s, _LAST_WAIT_S)
         return True
+
+    def _take_progress(self) -> tuple[ItemProgress, ...]:
+        progress = tuple(self._progress.values())
+        self._progress.clear()
+        return progress
 
     def _tick_until_done(self) -> None:
         while not self._done.wait(self._progress_s):

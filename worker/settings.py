@@ -1,8 +1,8 @@
 """Settings of a worker process, read from `NST_*` variables once, at its start."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from nst_core.settings import BrokerSettings, StorageSettings
@@ -17,8 +17,11 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     device: str = "auto"
     #: Threads that one image is spread over on a CPU; empty: torch's own choice, one a core.
     threads: int | None = Field(default=None, ge=1)
-    #: Chunks in flight. Two, so that one chunk's first photos are read while the last of the other are stylized.
-    concurrency: int = Field(default=2, ge=1)
+    #: Chunks in flight, 0 to take none. Two, so that one chunk's first photos are read while the last of the other
+    #: are stylized.
+    concurrency: int = Field(default=2, ge=0)
+    #: Optimisations in flight besides, 0 to take none: iterations and images take turns.
+    optimize_concurrency: int = Field(default=1, ge=0)
     #: Images of one chunk in flight, from the download to the upload; raise it where the storage is far away.
     lookahead: int = Field(default=8, ge=1)
     #: Those of them that may be held as pixels before the network: one in it, one ready, one being decoded.
@@ -29,6 +32,10 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     max_pixels: int = Field(default=50_000_000, ge=1)
     #: Pixels that the network takes at once: it needs about 1 GB of memory for a million.
     max_network_pixels: int = Field(default=12_000_000, ge=1)
+    #: Bytes of memory that an optimisation may take: about 2.5 GB for a million pixels.
+    max_optimize_bytes: int = Field(default=8_000_000_000, ge=1)
+    #: An optimisation is saved this often, so that another worker can go on with it.
+    checkpoint_s: float = Field(default=30.0, gt=0)
     #: Bytes that a photo's file may have.
     max_input_bytes: int = Field(default=200_000_000, ge=1)
     #: A chunk's lease is renewed at least this often.
@@ -36,3 +43,9 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     #: Outcomes are told, and cancellation is asked for, at most this often.
     progress_s: float = Field(default=0.5, gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="after")
+    def _takes_something(self) -> Self:
+        if not self.concurrency and not self.optimize_concurrency:
+            raise ValueError("a worker whose NST_CONCURRENCY and NST_OPTIMIZE_CONCURRENCY are 0 takes nothing")
+        return self

@@ -1,44 +1,41 @@
-"""The one Celery task: stylize a chunk."""
+"""The Celery tasks, one for each method: each works at a chunk."""
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Lock
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from nst_core.broker import Broker
 from nst_core.clock import Clock
 from nst_core.errors import BrokerUnavailableError, EngineError, NstError, ProtocolError
-from nst_core.protocol import ItemOutcome, StylizeChunk, load_chunk
+from nst_core.protocol import ChunkMessage, ItemOutcome, OptimizeChunk, StylizeChunk, load_chunk
 from worker.models import ModelCache
-from worker.pipeline import Pipeline, Stylize, failure
+from worker.optimize import Optimization, Steering
+from worker.outcomes import failure
+from worker.pipeline import Pipeline, Stylize
 from worker.publisher import ChunkReport
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
+_Chunk = TypeVar("_Chunk", bound=ChunkMessage)
 
 
-class StylizeTask:
+class ChunkTask(ABC, Generic[_Chunk]):
     """Works at chunks; called with the message of each, on as many threads as chunks may be in flight."""
 
+    #: The argument that the task takes.
+    chunk: type[_Chunk]
+
     def __init__(
-        self,
-        settings: WorkerSettings,
-        *,
-        name: str,
-        broker: Broker,
-        models: ModelCache[Any],
-        pipeline: Pipeline,
-        stop: Event,
-        clock: Clock = time.monotonic,
+        self, settings: WorkerSettings, *, name: str, broker: Broker, stop: Event, clock: Clock = time.monotonic
     ) -> None:
         """Work under the name of a worker until `stop` is set."""
         self._settings = settings
         self._name = name
         self._broker = broker
-        self._models = models
-        self._pipeline = pipeline
         self._stop = stop
         self._clock = clock
         self._lock = Lock()
@@ -47,7 +44,7 @@ class StylizeTask:
     def __call__(self, message: Any) -> None:
         """Take a chunk from its message to its last event; returns when the message may be acknowledged."""
         try:
-            chunk = load_chunk(message)
+            chunk = load_chunk(self.chunk, message)
         except ProtocolError as error:
             # Acknowledged all the same: it would be as wrong the next time.
             _log.error("dropped a message: %s", error)
@@ -56,8 +53,16 @@ class StylizeTask:
             if claimed:
                 self._work(chunk)
 
+    @abstractmethod
+    def _outcomes(self, chunk: _Chunk, report: ChunkReport) -> Iterator[ItemOutcome]:
+        """Yield the outcomes of the chunk's items as they come; those that are not completed have none."""
+
+    def _going(self, report: ChunkReport) -> bool:
+        """Return whether another item, or another iteration, is to be begun."""
+        return not (self._stop.is_set() or report.unwanted)
+
     @contextmanager
-    def _claimed(self, chunk: StylizeChunk) -> Iterator[bool]:
+    def _claimed(self, chunk: ChunkMessage) -> Iterator[bool]:
         """Yield whether this is the time to work at a chunk, and hold others back from it meanwhile."""
         if self._is_outdated(chunk):
             _log.info("%s: dropped, a newer attempt exists", _label(chunk))
@@ -78,7 +83,7 @@ class StylizeTask:
             with self._lock:
                 self._in_flight.discard(key)
 
-    def _is_outdated(self, chunk: StylizeChunk) -> bool:
+    def _is_outdated(self, chunk: ChunkMessage) -> bool:
         try:
             return self._broker.is_outdated(chunk)
         except BrokerUnavailableError as error:
@@ -86,7 +91,7 @@ class StylizeTask:
             _log.warning("%s: %s", _label(chunk), error)
             return False
 
-    def _work(self, chunk: StylizeChunk) -> None:
+    def _work(self, chunk: _Chunk) -> None:
         started = self._clock()
         report = ChunkReport(
             chunk,
@@ -96,16 +101,36 @@ class StylizeTask:
             heartbeat_s=self._settings.heartbeat_s,
         )
         with report:
-            for outcome in self._outcomes(chunk, going=lambda: not (self._stop.is_set() or report.unwanted)):
-                report.add(outcome)
+            if self._going(report):
+                for outcome in self._outcomes(chunk, report):
+                    report.add(outcome)
         told = report.finish(self._stop)
         _log_end(chunk, report.outcomes, seconds=self._clock() - started)
         if not told:
             _log.error("%s: its end could not be published before the shutdown", _label(chunk))
 
-    def _outcomes(self, chunk: StylizeChunk, *, going: Callable[[], bool]) -> Iterator[ItemOutcome]:
-        if not going():
-            return
+
+class StylizeTask(ChunkTask[StylizeChunk]):
+    """Stylizes the photos of a chunk with one style's network."""
+
+    chunk = StylizeChunk
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        name: str,
+        broker: Broker,
+        models: ModelCache[Any],
+        pipeline: Pipeline,
+        stop: Event,
+    ) -> None:
+        """Work under the name of a worker until `stop` is set."""
+        super().__init__(settings, name=name, broker=broker, stop=stop)
+        self._models = models
+        self._pipeline = pipeline
+
+    def _outcomes(self, chunk: StylizeChunk, report: ChunkReport) -> Iterator[ItemOutcome]:
         try:
             stylize: Stylize = self._models.get(chunk.style.version, chunk.weights)
         except NstError as error:
@@ -116,18 +141,37 @@ class StylizeTask:
             problem = EngineError(f"The network cannot be loaded: {error}")
             yield from (failure(item, problem) for item in chunk.items)
         else:
-            yield from self._pipeline.run(chunk, stylize, going=going)
+            yield from self._pipeline.run(chunk, stylize, going=lambda: self._going(report))
 
 
-def _label(chunk: StylizeChunk) -> str:
+class OptimizeTask(ChunkTask[OptimizeChunk]):
+    """Optimises the photos of a chunk, one after the other."""
+
+    chunk = OptimizeChunk
+
+    def __init__(
+        self, settings: WorkerSettings, *, name: str, broker: Broker, optimization: Optimization, stop: Event
+    ) -> None:
+        """Work under the name of a worker until `stop` is set."""
+        super().__init__(settings, name=name, broker=broker, stop=stop)
+        self._optimization = optimization
+
+    def _outcomes(self, chunk: OptimizeChunk, report: ChunkReport) -> Iterator[ItemOutcome]:
+        steering = Steering(
+            going=lambda: self._going(report), wanted=lambda: not report.unwanted, on_progress=report.note
+        )
+        return self._optimization.run(chunk, steering)
+
+
+def _label(chunk: ChunkMessage) -> str:
     return f"job {chunk.job_id} chunk {chunk.chunk_id} attempt {chunk.attempt}"
 
 
-def _log_end(chunk: StylizeChunk, outcomes: tuple[ItemOutcome, ...], *, seconds: float) -> None:
+def _log_end(chunk: ChunkMessage, outcomes: tuple[ItemOutcome, ...], *, seconds: float) -> None:
     failed = sum(not outcome.succeeded for outcome in outcomes)
     rate = len(outcomes) / seconds if seconds else 0.0
     _log.info(
-        "%s: %d images, %d failed, %d not begun, %.1f s, %.2f images/s",
+        "%s: %d images, %d failed, %d not completed, %.1f s, %.2f images/s",
         _label(chunk),
         len(outcomes),
         failed,

@@ -98,6 +98,18 @@ def get_output(
     )
 
 
+@router.get("/{job_id}/items/{item_id}/preview", response_class=StreamingResponse)
+def get_preview(
+    job_id: JobId, item_id: Annotated[int, Path(ge=0, le=MAX_ID)], service: ServiceDep, tenant: TenantDep
+) -> StreamingResponse:
+    """Return how an item looks that is being optimised."""
+    return StreamingResponse(
+        service.preview(tenant, job_id, item_id),
+        media_type="image/jpeg",
+        headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"},
+    )
+
+
 @router.get("/{job_id}/results", response_class=StreamingResponse)
 def get_results(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return results.jsonl of a finished job."""

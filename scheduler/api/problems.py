@@ -8,12 +8,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from nst_core.errors import BlobError, NstError
+from nst_core.errors import BlobError, NstError, WeightsError
 from scheduler.errors import (
     ConflictError,
     KeyReusedError,
     NotFoundError,
     RequestInvalidError,
+    StyleExistsError,
     TooLargeError,
     UnauthenticatedError,
 )
@@ -24,9 +25,11 @@ _STATUS: dict[type[NstError], int] = {
     UnauthenticatedError: 401,
     NotFoundError: 404,
     ConflictError: 409,
+    StyleExistsError: 409,
     TooLargeError: 413,
     RequestInvalidError: 422,
     KeyReusedError: 422,
+    WeightsError: 422,
 }
 _TITLES = {
     400: "Bad request",

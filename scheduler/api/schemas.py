@@ -3,11 +3,20 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
-from nst_core.protocol import ItemStatus, StylizeOptions
-from scheduler.domain import DEFAULT_NAME, Job, JobInput, JobStatus
-from scheduler.service import JobRequest
+from nst_core.protocol import ItemStatus, Method, StylizeOptions
+from scheduler.domain import (
+    DEFAULT_NAME,
+    DEFAULT_PRESET,
+    DEFAULT_PREVIEW_EVERY,
+    Job,
+    JobInput,
+    JobStatus,
+    OptimizeSpec,
+)
+from scheduler.optimize import OptimizeRequest
+from scheduler.requests import JobRequest
 from scheduler.store.access import StyleRow
 from scheduler.store.items import Item
 
@@ -46,11 +55,26 @@ class OutputBody(_Request):
     max_px: int | None = Field(None, ge=16, le=65535, description="Longest side; larger photos are scaled down.")
 
 
+class OptimizeBody(_Request):
+    """How photos are optimised: a preset, and what differs from it."""
+
+    preset: str = Field(DEFAULT_PRESET, max_length=64, description="See /v1/presets.")
+    options: dict[Annotated[str, StringConstraints(max_length=64)], JsonValue] = Field(
+        {}, max_length=100, description="Fields of the preset's config with other values."
+    )
+    preview_every: int = Field(
+        DEFAULT_PREVIEW_EVERY, ge=0, le=100_000, description="A preview each time after so many iterations; 0: none."
+    )
+
+
 class JobBody(_Request):
     """A bulk stylization job."""
 
     input: InputBody
-    styles: Annotated[tuple[StyleName, ...], Field(min_length=1, max_length=100)]
+    method: Method = Field(Method.FEEDFORWARD, description="optimize takes minutes an image, and any painting.")
+    styles: Annotated[tuple[StyleName, ...], Field(max_length=100)] = Field((), description="Of feedforward.")
+    paintings: Annotated[tuple[Uri, ...], Field(max_length=100)] = Field((), description="Of optimize: addresses.")
+    optimize: OptimizeBody | None = None
     strength: float = Field(1.0, ge=0.0, le=1.0, description="0 is the photo, 1 the full style.")
     preserve_color: bool = Field(False, description="Keep the photo's colours.")
     output: OutputBody = OutputBody()
@@ -74,7 +98,18 @@ class JobBody(_Request):
             output_format=self.output.format,
             output_name=self.output.name,
             metadata=self.metadata,
+            method=self.method,
+            paintings=self.paintings,
+            optimize=None if self.optimize is None else OptimizeRequest(**dict(self.optimize)),
         )
+
+
+class StyleBody(_Request):
+    """The weights of a style, and what is known about it."""
+
+    weights: Uri = Field(description="A weights file of nst, such as `python -m nst_core.peers` writes.")
+    card: dict[str, Any] = Field({}, description="Title, artist, year, rights, and whatever else is to be shown.")
+    replace: bool = Field(False, description="Whether a style of that name gets this version instead of its own.")
 
 
 class ErrorView(BaseModel):
@@ -112,12 +147,23 @@ class OutputView(BaseModel):
     max_px: int | None
 
 
+class OptimizeView(BaseModel):
+    """How the photos are optimised."""
+
+    preset: str
+    config: dict[str, Any] = Field(description="The preset with the options of the request.")
+    preview_every: int
+
+
 class JobView(BaseModel):
     """A job."""
 
     id: str
     status: JobStatus
-    styles: list[StyleRefView]
+    method: Method
+    styles: list[StyleRefView] = Field(description="Of the method optimize: the paintings' names.")
+    paintings: list[str]
+    optimize: OptimizeView | None
     input: dict[str, Any]
     output: OutputView
     strength: float
@@ -136,7 +182,10 @@ class JobView(BaseModel):
         return cls(
             id=job.id,
             status=job.status,
+            method=spec.method,
             styles=[StyleRefView(name=style.name, version=style.version) for style in spec.styles],
+            paintings=list(spec.optimize.paintings) if spec.optimize else [],
+            optimize=_optimize(spec.optimize),
             input={name: value for name, value in vars(spec.input).items() if value is not None},
             output=OutputView(
                 prefix=spec.output.prefix,
@@ -156,6 +205,15 @@ class JobView(BaseModel):
         )
 
 
+class ProgressView(BaseModel):
+    """How far the optimisation of an item has come, as last heard."""
+
+    iteration: int
+    iterations: int
+    losses: dict[str, float] = Field(description="Weighted terms of the loss.")
+    preview: bool = Field(description="Whether …/items/{item_id}/preview has a picture.")
+
+
 class ItemView(BaseModel):
     """One photo of a job with one style."""
 
@@ -170,6 +228,7 @@ class ItemView(BaseModel):
     bytes: int | None
     sha256: str | None
     attempt: int | None
+    progress: ProgressView | None
     error: ErrorView | None
 
     @classmethod
@@ -187,6 +246,7 @@ class ItemView(BaseModel):
             bytes=item.bytes,
             sha256=item.sha256,
             attempt=item.attempt,
+            progress=None if item.progress is None else ProgressView.model_validate(item.progress),
             error=_error(item.error_code, item.error_message),
         )
 
@@ -222,6 +282,20 @@ class ItemPage(BaseModel):
     has_more: bool
 
 
+class PresetView(BaseModel):
+    """A set of options of the method optimize."""
+
+    name: str
+    summary: str
+    config: dict[str, Any]
+
+
+class PresetPage(BaseModel):
+    """All presets."""
+
+    data: list[PresetView]
+
+
 class StylePage(BaseModel):
     """All styles."""
 
@@ -246,6 +320,12 @@ class ReadyView(BaseModel):
 
     status: Literal["ready", "unavailable"]
     checks: dict[str, str]
+
+
+def _optimize(spec: OptimizeSpec | None) -> OptimizeView | None:
+    if spec is None:
+        return None
+    return OptimizeView(preset=spec.preset, config=spec.config, preview_every=spec.preview_every)
 
 
 def _time(seconds: float | None) -> datetime | None:

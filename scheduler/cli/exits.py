@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from nst_core.errors import NstError
+from nst_core.errors import NstError, WeightsError
 from scheduler.client import ApiError, UnreachableError
 from scheduler.domain import JobStatus
 
@@ -19,6 +19,12 @@ class ExitCode(IntEnum):
     REFUSED = 6  # the API answered with an error
     LOCAL = 7  # a file or folder of this machine cannot be used
     INTERRUPTED = 130  # Ctrl-C
+
+
+class ConversionError(NstError):
+    """A checkpoint of this machine cannot be turned into weights of nst."""
+
+    code = "conversion_failed"
 
 
 class UsageError(NstError):
@@ -45,5 +51,7 @@ def code_for_error(error: NstError) -> ExitCode:
             return ExitCode.UNREACHABLE
         case ApiError():
             return ExitCode.REFUSED
+        case WeightsError() | ConversionError():
+            return ExitCode.LOCAL
         case _:
             return ExitCode.FAILED

@@ -1,15 +1,17 @@
 """`nst jobs`: list, show, watch and cancel jobs, and fetch what they made."""
 
 import sys
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from nst_core.protocol import ItemStatus
+from nst_core.protocol import ItemStatus, Method
 from scheduler.cli import render
 from scheduler.cli.exits import ExitCode, code_for_job
+from scheduler.cli.iterations import iteration_bars
 from scheduler.cli.progress import job_bar, transfer_bar
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.transfer import download_results
@@ -99,6 +101,10 @@ def results(
 def follow(session: Session, client: Client, job: Job) -> Job:
     """Show a job's progress until it is finished, and return it; Ctrl-C leaves the job running."""
     try:
+        if job.method is Method.OPTIMIZE:
+            with iteration_bars(session.err) as show:
+                running = partial(client.items, job.id, status=ItemStatus.RUNNING)
+                return client.wait(job.id, on_poll=lambda job: show(job, list(running())))
         with job_bar(session.err) as update:
             return client.wait(job.id, on_change=update)
     except KeyboardInterrupt:
@@ -112,6 +118,22 @@ def download(session: Session, client: Client, job: Job, folder: Path) -> dict[i
     folder.mkdir(parents=True, exist_ok=True)
     with transfer_bar(session.err, "downloading", job.counts.succeeded) as advance:
         return download_results(client, job, folder, on_done=lambda path: advance())
+
+
+def job_json(client: Client, job: Job, files: dict[int, Path]) -> dict[str, Any]:
+    """Return a finished job with its images, and the files of this machine that they were written to."""
+    images = [
+        {
+            "input": item.input,
+            "style": item.style,
+            "status": item.status,
+            "output": item.output,
+            "file": str(files[item.id]) if item.id in files else None,
+            "error": item.error,
+        }
+        for item in client.items(job.id)
+    ]
+    return {"job": job, "images": images}
 
 
 def report(session: Session, client: Client, job: Job, place: str) -> None:

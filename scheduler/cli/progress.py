@@ -48,7 +48,7 @@ def transfer_bar(console: Console, title: str, total: int | None) -> Iterator[Ca
 def job_bar(console: Console) -> Iterator[Callable[[Job], None]]:
     """Show how a job gets on; the function that it yields takes the job as it stands."""
     if not console.is_terminal:
-        yield _Lines(console)
+        yield JobLines(console)
         return
     with _bar(console) as progress:
         task = progress.add_task("queued", total=None, note="")
@@ -67,7 +67,7 @@ def job_bar(console: Console) -> Iterator[Callable[[Job], None]]:
         yield update
 
 
-class _Lines:
+class JobLines:
     """Writes a line when a job's status changes, and at each tenth of its images."""
 
     def __init__(self, console: Console) -> None:

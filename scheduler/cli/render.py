@@ -11,7 +11,7 @@ from rich.text import Text
 
 from scheduler.cli.progress import finished
 from scheduler.domain import JobStatus
-from scheduler.resources import Item, Job, Style
+from scheduler.resources import Item, Job, Preset, Style
 
 _COLOURS = {
     JobStatus.SUCCEEDED: "green",
@@ -64,7 +64,10 @@ def job_page(job: Job, failures: Iterable[Item] = ()) -> RenderableType:
         ("job", Text(job.id, style="bold")),
         ("status", status_text(job.status)),
         ("images", f"{counts.total:,}" + (f"  ({', '.join(by_status)})" if by_status else "")),
-        ("styles", ", ".join(f"{style.name} [dim]{style.version[:12]}[/]" for style in job.styles)),
+        ("method", job.method.value),
+        ("paintings", escape(", ".join(job.paintings)))
+        if job.paintings
+        else ("styles", ", ".join(f"{style.name} [dim]{style.version[:12]}[/]" for style in job.styles)),
         ("input", escape(given)),
         ("output", escape(job.output.prefix or "")),
         ("options", escape(_options(job))),
@@ -125,6 +128,14 @@ def styles_table(styles: Sequence[Style]) -> RenderableType:
     return table
 
 
+def presets_table(presets: Sequence[Preset]) -> RenderableType:
+    """Return presets as a table, one line each."""
+    table = Table("preset", "what it does", box=box.SIMPLE_HEAD, pad_edge=False)
+    for preset in presets:
+        table.add_row(Text(preset.name, style="bold"), escape(preset.summary))
+    return table
+
+
 def style_page(style: Style) -> RenderableType:
     """Return a style's card."""
     grid = Table.grid(padding=(0, 2))
@@ -178,7 +189,12 @@ def ago(moment: str | None, now: datetime) -> str:
 
 
 def _options(job: Job) -> str:
-    parts = [f"strength {job.strength:g}"]
+    if job.optimize is not None:
+        config = job.optimize.config
+        named = [f"{name} {config.get(name)}" for name in ("iterations", "size_px", "color")]
+        parts = [f"preset {job.optimize.preset}", *named]
+    else:
+        parts = [f"strength {job.strength:g}"]
     if job.preserve_color:
         parts.append("colours kept")
     parts.append(f"format {job.output.format}, quality {job.output.quality}")

@@ -94,13 +94,7 @@ def download_results(
 
     def fetch(item: Item) -> tuple[int, Path]:
         path = folder / local_name(job, item)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{item.id}.part")
-        try:
-            part.write_bytes(client.output(job.id, item.id))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(path, client.output(job.id, item.id))
         return item.id, path
 
     files: dict[int, Path] = {}
@@ -108,6 +102,17 @@ def download_results(
         files[item_id] = path
         on_done(path)
     return files
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, and the folders that it is in; it appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def local_name(job: Job, item: Item) -> PurePosixPath:

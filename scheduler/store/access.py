@@ -56,14 +56,25 @@ def list_styles(connection: Connection) -> list[StyleRow]:
 
 def put_style(connection: Connection, style: StyleRow, *, now: float) -> None:
     """Add a style or give it another version; versions themselves are kept for ever."""
+    if find_style(connection, style.name) is None:
+        add_style(connection, style, now=now)
+        return
+    _add_version(connection, style, now=now)
+    values = {"version": style.version, "weights": style.weights, "card": style.card}
+    connection.execute(update(styles).where(styles.c.name == style.name).values(values))
+
+
+def add_style(connection: Connection, style: StyleRow, *, now: float) -> None:
+    """Add a style; sqlalchemy's IntegrityError says that another transaction was first with its name or version."""
+    _add_version(connection, style, now=now)
+    values = {"version": style.version, "weights": style.weights, "card": style.card}
+    connection.execute(insert(styles).values(name=style.name, created_at=now, **values))
+
+
+def _add_version(connection: Connection, style: StyleRow, *, now: float) -> None:
     known = select(style_versions.c.version).where(style_versions.c.version == style.version)
     if connection.execute(known).first() is None:
         connection.execute(insert(style_versions).values(version=style.version, weights=style.weights, created_at=now))
-    values = {"version": style.version, "weights": style.weights, "card": style.card}
-    if find_style(connection, style.name):
-        connection.execute(update(styles).where(styles.c.name == style.name).values(values))
-    else:
-        connection.execute(insert(styles).values(name=style.name, created_at=now, **values))
 
 
 def find_weights(connection: Connection, version: str) -> str:

@@ -1,11 +1,13 @@
 """Chunks in the database: who may work at which items, for how long, as which attempt."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
+from nst_core.protocol import Method
 from scheduler.domain import ChunkStatus
 from scheduler.store.tables import chunks, items
 
@@ -18,6 +20,7 @@ class Chunk:
 
     id: int
     job_id: str
+    method: Method
     style: str
     version: str
     status: ChunkStatus
@@ -49,6 +52,14 @@ def active_counts(connection: Connection) -> dict[str, dict[ChunkStatus, int]]:
     for job_id, status, count in connection.execute(query):
         counts.setdefault(job_id, {})[ChunkStatus(status)] = count
     return counts
+
+
+def dispatched_counts(connection: Connection) -> Counter[Method]:
+    """Return how many chunks of each method were sent and not begun."""
+    query = (
+        select(chunks.c.method, func.count()).where(chunks.c.status == ChunkStatus.DISPATCHED).group_by(chunks.c.method)
+    )
+    return Counter({Method(method): count for method, count in connection.execute(query)})
 
 
 def claim(connection: Connection, chunk: Chunk, *, now: float, lease_s: float) -> int | None:
@@ -92,6 +103,11 @@ def set_pending(connection: Connection, id: int, *, failures: int, not_before: f
     )
 
 
+def forgive(connection: Connection, id: int) -> None:
+    """Forget the attempts at a chunk that failed."""
+    connection.execute(update(chunks).where(chunks.c.id == id).values(failures=0))
+
+
 def set_done(connection: Connection, id: int) -> None:
     """End a chunk."""
     connection.execute(update(chunks).where(chunks.c.id == id).values(status=ChunkStatus.DONE, lease_until=None))
@@ -100,7 +116,13 @@ def set_done(connection: Connection, id: int) -> None:
 def split(connection: Connection, chunk: Chunk, indexes: Sequence[int]) -> None:
     """Move items of a chunk to chunks of one item each, and end the chunk."""
     for index in indexes:
-        values = {"job_id": chunk.job_id, "style": chunk.style, "version": chunk.version, "status": ChunkStatus.PENDING}
+        values = {
+            "job_id": chunk.job_id,
+            "method": chunk.method,
+            "style": chunk.style,
+            "version": chunk.version,
+            "status": ChunkStatus.PENDING,
+        }
         new_id = connection.execute(insert(chunks).values(values).returning(chunks.c.id)).scalar_one()
         own = (items.c.chunk_id == chunk.id, items.c.position == index)
         connection.execute(update(items).where(*own).values(chunk_id=new_id))
@@ -113,10 +135,13 @@ def overdue(connection: Connection, *, now: float, limit: int = 100) -> list[Chu
     return [_chunk(row) for row in connection.execute(query)]
 
 
-def dispatched_before(connection: Connection, *, claimed_before: float, limit: int = 100) -> list[Chunk]:
-    """Return chunks that were sent before a time and that no worker has begun."""
+def dispatched_before(
+    connection: Connection, method: Method, *, claimed_before: float, limit: int = 100
+) -> list[Chunk]:
+    """Return chunks of a method that were sent before a time and that no worker has begun."""
     query = select(chunks).where(
         chunks.c.status == ChunkStatus.DISPATCHED,
+        chunks.c.method == method,
         or_(chunks.c.claimed_at.is_(None), chunks.c.claimed_at < claimed_before),
     )
     return [_chunk(row) for row in connection.execute(query.limit(limit))]
@@ -136,6 +161,7 @@ def _chunk(row: Any) -> Chunk:
     return Chunk(
         id=row.id,
         job_id=row.job_id,
+        method=Method(row.method),
         style=row.style,
         version=row.version,
         status=ChunkStatus(row.status),

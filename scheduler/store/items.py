@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, insert, select, update
 
-from nst_core.protocol import ChunkItem, ItemOutcome, ItemStatus
+from nst_core.protocol import ChunkItem, ItemOutcome, ItemProgress, ItemStatus, Method
 from scheduler.store.database import Database
 from scheduler.store.tables import chunks, items
 
@@ -45,14 +45,22 @@ class Item:
     ms: int | None
     error_code: str | None
     error_message: str | None
+    #: How far its optimisation has come: the fields of ItemProgress but the index.
+    progress: dict[str, Any] | None
 
 
-def insert_chunk(connection: Connection, job_id: str, planned: Sequence[NewItem]) -> None:
+def insert_chunk(connection: Connection, job_id: str, planned: Sequence[NewItem], *, method: Method) -> None:
     """Add items of one style, and the chunk that they go to unless they are born failed."""
     good = [item for item in planned if item.error is None]
     chunk_id = None
     if good:
-        values = {"job_id": job_id, "style": good[0].style, "version": good[0].version, "status": "pending"}
+        values = {
+            "job_id": job_id,
+            "method": method,
+            "style": good[0].style,
+            "version": good[0].version,
+            "status": "pending",
+        }
         chunk_id = connection.execute(insert(chunks).values(values).returning(chunks.c.id)).scalar_one()
     rows = [
         {
@@ -164,6 +172,20 @@ def apply_outcomes(
         changes[status] -= 1
         changes[after] += 1
     return changes
+
+
+def set_progress(connection: Connection, chunk_id: int, progress: Sequence[ItemProgress]) -> bool:
+    """Note how far unfinished items of a chunk have come; return whether one was never as far before."""
+    before = {row.position: row.progress for row in connection.execute(_unfinished(chunk_id))}
+    advanced = False
+    for each in progress:
+        if each.index not in before:
+            continue
+        values = {name: value for name, value in vars(each).items() if name != "index"}
+        own = (items.c.chunk_id == chunk_id, items.c.position == each.index)
+        connection.execute(update(items).where(*own).values(progress=values))
+        advanced |= each.iteration > (before[each.index] or {}).get("iteration", 0)
+    return advanced
 
 
 def cancel_pending(connection: Connection, job_id: str) -> Counter[ItemStatus]:

@@ -87,6 +87,9 @@ chunks = Table(
     metadata,
     Column("id", BigId, primary_key=True, autoincrement=True),
     Column("job_id", String(40), ForeignKey("jobs.id"), nullable=False),
+    #: The job's, and so the queue that the chunk waits in.
+    Column("method", String(16), nullable=False, server_default="feedforward"),
+    #: Name and version of the style; for the method optimize a painting's stem, and the hash of its address and config.
     Column("style", String(64), nullable=False),
     Column("version", String(64), nullable=False),
     Column("status", String(16), nullable=False),
@@ -124,5 +127,7 @@ items = Table(
     Column("ms", Integer),
     Column("error_code", String(64)),
     Column("error_message", Text),
+    #: Of an optimisation: iteration, iterations, losses, preview.
+    Column("progress", JSON(none_as_null=True)),
     UniqueConstraint("job_id", "claimed_output"),
 )

@@ -69,3 +69,24 @@ def test_results_can_go_from_storage_to_storage_and_be_fetched_later(
     assert result["images"][0]["output"].startswith("s3://nst/second/a__")
     assert nst(home, capfd, "jobs", "results", result["job"]["id"], "-o", str(tmp_path / "out"))[0] == ExitCode.OK
     assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".png"]
+
+
+def test_a_photo_is_optimised_to_look_like_any_picture(
+    home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_photo(tmp_path / "photo.jpg")
+    Image.radial_gradient("L").resize((64, 64)).convert("RGB").save(tmp_path / "painting.png")
+    result = tmp_path / "result.png"
+    code, text = nst(
+        home,
+        capfd,
+        *("optimize", str(tmp_path / "photo.jpg"), str(tmp_path / "painting.png"), "-o", str(result), "--json"),
+        *("--size", "48", "--iterations", "3", "--set", 'content={"relu2_1": 1}', "--set", 'gram={"relu1_1": 1}'),
+    )
+    assert code == ExitCode.OK
+    job = json.loads(text)["job"]
+    assert (job["method"], job["status"], job["optimize"]["config"]["iterations"]) == ("optimize", "succeeded", 3)
+    with Image.open(result) as picture:
+        assert (picture.format, picture.size) == ("PNG", (48, 38))
+    _, lines = nst(home, capfd, "jobs", "results", job["id"])
+    assert json.loads(lines)["preset"] == "gatys2016"

@@ -1,13 +1,17 @@
 """A job goes through whatever dies under it: nothing lost, nothing twice, the bytes of an undisturbed run."""
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from nst_core.protocol import Method
 from scheduler.client import Client
+from scheduler.domain import JobInput
 from scheduler.embedded import Stack
+from scheduler.resources import Job, JobRequest, Optimize
 from tests.faults.harness import (
     Disturber,
     Outcome,
@@ -22,7 +26,14 @@ from tests.faults.harness import (
 from tests.photos import small_photos
 
 PHOTOS = 40
-ENV = {"NST_CHUNK_SIZE": "4", "NST_LEASE_S": "3", "NST_HEARTBEAT_S": "0.5", "NST_LOST_AFTER_S": "1"}
+ENV = {
+    "NST_CHUNK_SIZE": "4",
+    "NST_LEASE_S": "3",
+    "NST_HEARTBEAT_S": "0.5",
+    "NST_PROGRESS_S": "0.1",
+    "NST_LOST_AFTER_S": "1",
+    "NST_CHECKPOINT_S": "0.2",
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +77,40 @@ def test_worker_killed_five_times_and_redis_flushed(
     rng = random.Random(2026)
     kills = [(rng.uniform(0.05, 0.85), lambda: kill_running(stack, "worker-1")) for _ in range(5)]
     check_disturbed_run(stack, client, uris, undisturbed, *kills, (0.5, lambda: flush_redis(stack)))
+
+
+def test_optimisation_goes_on_where_its_worker_was_killed(stack: Stack, client: Client) -> None:
+    photo, painting = upload(client, small_photos(2, side_px=64))
+    request = JobRequest(
+        method=Method.OPTIMIZE,
+        input=JobInput(uris=(photo,)),
+        paintings=(painting,),
+        optimize=Optimize(options={"iterations": 120, "size_px": 64}, preview_every=40),
+    )
+    whole = finish(stack, client, client.submit(request))
+    killed = False
+
+    def kill(job: Job) -> None:
+        nonlocal killed
+        for item in client.items(job.id):
+            if not killed and item.progress and 30 <= item.progress.iteration < 100:
+                killed = kill_running(stack, "worker-1")
+
+    job = client.wait(client.submit(request).id, on_poll=kill, poll_s=0.05, timeout_s=600)
+    assert killed, "the job ended before its worker was killed"
+    disturbed = finish(stack, client, job)
+    for outcome in (whole, disturbed):
+        assert outcome.job.status == "succeeded", outcome.errors
+        check_complete(outcome)
+        assert outcome.items[0].progress is not None
+        assert outcome.items[0].progress.iteration == 120
+        assert client.preview(outcome.job.id, 0).startswith(b"\xff\xd8"), "a JPEG"
+    assert [outcome.items[0].attempt for outcome in (whole, disturbed)] == [1, 2]
+    log = stack.children["worker-1"].log.read_text()
+    match = re.search(rf"{job.id} item 0: goes on after iteration (\d+) of 120", log)
+    assert match is not None
+    assert int(match[1]) > 0
+    assert images(disturbed) == images(whole)
 
 
 def test_scheduler_killed_and_started_again(

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -14,24 +15,27 @@ from sqlalchemy import create_engine, text
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.broker import Broker
 from nst_core.protocol import (
-    STYLIZE_QUEUE,
     ChunkFinished,
+    ChunkMessage,
     ChunkProgress,
     ChunkStarted,
     Event,
     ItemOutcome,
+    Method,
+    OptimizeChunk,
     StylizeChunk,
     StylizeOptions,
     load_chunk,
 )
 from scheduler.collector import Collector
-from scheduler.dispatch import Dispatcher
+from scheduler.dispatch import Dispatcher, Window
 from scheduler.domain import DEFAULT_NAME, Job, JobInput
 from scheduler.finalize import Finalizer
 from scheduler.plan import Planner
 from scheduler.reaper import Reaper
+from scheduler.requests import JobRequest
 from scheduler.servers import HOST, free_port
-from scheduler.service import JobRequest, Service
+from scheduler.service import Service
 from scheduler.store import access
 from scheduler.store.access import StyleRow
 from scheduler.store.database import Database
@@ -39,6 +43,8 @@ from tests.conftest import run_server
 
 TENANT = "default"
 LEASE_S, DISPATCH_LEASE_S, LOST_AFTER_S, BACKOFF_S = 30.0, 120.0, 5.0, 2.0
+OPTIMIZE_DISPATCH_LEASE_S = 3600.0
+_Chunk = TypeVar("_Chunk", bound=ChunkMessage)
 
 
 def find_postgres() -> Path | None:
@@ -135,9 +141,7 @@ class Rig:
             page=self.page,
             buckets=buckets,
         )
-        self.dispatcher = Dispatcher(
-            self.database, self.broker, clock=self.clock, window=self.window, dispatch_lease_s=DISPATCH_LEASE_S
-        )
+        self.dispatcher = self.new_dispatcher()
         self.collector = Collector(
             self.database,
             self.broker,
@@ -158,6 +162,14 @@ class Rig:
             row = StyleRow(name=name, version=name * 4, weights=f"s3://nst/styles/{name}", card={"title": name})
             with self.database.write() as connection:
                 access.put_style(connection, row, now=self.clock())
+
+    def new_dispatcher(self) -> Dispatcher:
+        """Return a dispatcher, as another scheduler has one."""
+        windows = {
+            Method.FEEDFORWARD: Window(chunks=self.window, lease_s=DISPATCH_LEASE_S),
+            Method.OPTIMIZE: Window(chunks=2, lease_s=OPTIMIZE_DISPATCH_LEASE_S),
+        }
+        return Dispatcher(self.database, self.broker, clock=self.clock, bucket=self.blobs.bucket, windows=windows)
 
     def request(self, input: JobInput | int, **changes: object) -> JobRequest:
         """Return a request; a number stands for so many inline photos."""
@@ -196,9 +208,16 @@ class Rig:
         return job
 
     def take(self) -> StylizeChunk | None:
-        """Take a message from the queue, as a worker does."""
+        """Take a message from the queue of the feed-forward method, as a worker does."""
+        return self._take(StylizeChunk)
+
+    def take_optimize(self) -> OptimizeChunk | None:
+        """Take a message from the queue of the method optimize."""
+        return self._take(OptimizeChunk)
+
+    def _take(self, cls: type[_Chunk]) -> _Chunk | None:
         with self.broker.celery.connection() as connection:
-            queue = connection.SimpleQueue(STYLIZE_QUEUE)
+            queue = connection.SimpleQueue(cls.method.queue)
             try:
                 message = queue.get(block=False)
             except queue.Empty:
@@ -206,7 +225,7 @@ class Rig:
             finally:
                 queue.close()
             message.ack()
-            return load_chunk(message.payload[0][0])
+            return load_chunk(cls, message.payload[0][0])
 
     def take_all(self) -> list[StylizeChunk]:
         """Take all messages from the queue."""
@@ -232,7 +251,7 @@ class Rig:
         self.finalizer.tick()
 
 
-def started(chunk: StylizeChunk, worker: str = "w1") -> ChunkStarted:
+def started(chunk: ChunkMessage, worker: str = "w1") -> ChunkStarted:
     """Return the event of a worker that begins a chunk."""
     return ChunkStarted(chunk_id=chunk.chunk_id, attempt=chunk.attempt, worker=worker)
 
@@ -242,7 +261,7 @@ def outcome(index: int) -> ItemOutcome:
     return ItemOutcome(index=index, ms=5, sha256=f"{index:064x}", bytes=1000 + index, width=64, height=48)
 
 
-def finished(chunk: StylizeChunk, make: Callable[[int], ItemOutcome | None] = outcome) -> ChunkFinished:
+def finished(chunk: ChunkMessage, make: Callable[[int], ItemOutcome | None] = outcome) -> ChunkFinished:
     """Return the event of a worker that is through with a chunk."""
     outcomes = (make(item.index) for item in chunk.items)
     return ChunkFinished(
@@ -250,7 +269,7 @@ def finished(chunk: StylizeChunk, make: Callable[[int], ItemOutcome | None] = ou
     )
 
 
-def progress(chunk: StylizeChunk, *indexes: int) -> ChunkProgress:
+def progress(chunk: ChunkMessage, *indexes: int) -> ChunkProgress:
     """Return the event of a worker that has done some photos."""
     return ChunkProgress(
         chunk_id=chunk.chunk_id, attempt=chunk.attempt, outcomes=tuple(outcome(index) for index in indexes)

@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from nst_core.broker import make_redis
-from nst_core.protocol import Event, ItemOutcome, ItemStatus, StylizeChunk
+from nst_core.protocol import Event, ItemOutcome, ItemStatus, Method, StylizeChunk
 from nst_core.settings import BrokerSettings
-from scheduler.dispatch import Dispatcher
 from scheduler.domain import JobStatus
 from scheduler.errors import KeyReusedError
 from tests.integration.conftest import (
@@ -63,7 +62,7 @@ def test_window_limits_what_waits_in_redis(rig: Rig) -> None:
     rig.plan()
     rig.dispatcher.tick()
     rig.dispatcher.tick()
-    assert rig.broker.queued_chunks() == 4
+    assert rig.broker.queued_chunks(Method.FEEDFORWARD) == 4
 
 
 def test_small_job_is_not_starved_by_a_large_one(rig: Rig) -> None:
@@ -187,10 +186,7 @@ def test_two_schedulers_never_claim_one_attempt_twice(rig: Rig) -> None:
     rig.submit(40)
     rig.plan()
     jobs = rig.service.jobs(TENANT, limit=1, after_id=None)
-    others = [
-        Dispatcher(rig.database, rig.broker, clock=rig.clock, window=99, dispatch_lease_s=DISPATCH_LEASE_S)
-        for _ in range(4)
-    ]
+    others = [rig.new_dispatcher() for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         claims = list(pool.map(lambda other: [other._claim(jobs[0]) for _ in range(20)], others))
     taken = [(chunk.chunk_id, chunk.attempt) for mine in claims for chunk in mine if chunk is not None]

@@ -8,18 +8,29 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from nst_core.blobs import BlobStore
+from nst_core.blobs import BlobStore, BlobUri
 from nst_core.broker import KEY_PREFIX, Broker, make_redis
-from nst_core.protocol import ChunkFinished, ChunkProgress, ChunkStarted
+from nst_core.protocol import ChunkFinished, ChunkProgress, ChunkStarted, Method, checkpoint_uri
 from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.servers import HOST, free_port, redis_command
 from tests.conftest import run_server
-from tests.unit.worker.kit import Style, events, make_chunk, outputs, photo, store_style, wait_until
+from tests.unit.worker.kit import (
+    TINY,
+    Style,
+    events,
+    make_chunk,
+    make_optimize_chunk,
+    outputs,
+    photo,
+    store_style,
+    wait_until,
+)
 
 #: Seconds in which a worker has loaded torch and taken a chunk, also on a busy machine.
 START_S = 90.0
@@ -74,7 +85,7 @@ def test_a_process_works_at_chunks_until_sigterm(
             }
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-    assert broker.queued_chunks() == 0
+    assert broker.queued_chunks(Method.FEEDFORWARD) == 0
 
 
 def test_sigterm_amid_a_chunk_loses_no_work_and_leaves_no_message(
@@ -97,7 +108,39 @@ def test_sigterm_amid_a_chunk_loses_no_work_and_leaves_no_message(
     assert all(outcome.succeeded for outcome in event.outcomes)
     assert sorted(outputs(blobs, chunk)) == sorted(outcome.index for outcome in event.outcomes)
     client = make_redis(redis_server)
-    assert client.hlen(f"{KEY_PREFIX}unacked") == broker.queued_chunks() == 0
+    assert client.hlen(f"{KEY_PREFIX}unacked") == broker.queued_chunks(Method.FEEDFORWARD) == 0
+    client.close()
+
+
+def test_optimisations_leave_the_worker_to_others_and_are_given_back_at_sigterm(
+    redis_server: BrokerSettings, s3_server: StorageSettings, broker: Broker, blobs: BlobStore, style: Style
+) -> None:
+    endless = replace(TINY, iterations=1_000_000)
+    slow = [
+        replace(make_optimize_chunk(blobs, [photo(1)], painting=photo(2), config=endless), chunk_id=chunk_id)
+        for chunk_id in range(3)
+    ]
+    for chunk in slow:
+        broker.send_chunk(chunk)
+    with running(redis_server, s3_server, NST_THREADS="1") as process:
+        wait_until(
+            lambda: any(isinstance(event, ChunkProgress) and event.progress for event in events(broker)),
+            seconds=START_S,
+        )
+        for chunk_id in range(10, 15):
+            broker.send_chunk(make_chunk(blobs, [photo(3)] * 4, style=style, chunk_id=chunk_id))
+        wait_until(lambda: len(finished(broker)) == 5, seconds=START_S)
+        assert sorted(event.chunk_id for event in finished(broker)) == list(range(10, 15))
+        begun = [event.chunk_id for event in events(broker) if isinstance(event, ChunkStarted)]
+        assert [chunk_id for chunk_id in begun if chunk_id < 10] == [0], "the others wait for this or another worker"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    last = finished(broker)[-1]
+    assert (last.chunk_id, last.outcomes) == (0, ())
+    assert blobs.exists(BlobUri.parse(checkpoint_uri(slow[0].scratch, 0)))
+    assert broker.queued_chunks(Method.OPTIMIZE) == 2
+    client = make_redis(redis_server)
+    assert client.hlen(f"{KEY_PREFIX}unacked") == 0
     client.close()
 
 

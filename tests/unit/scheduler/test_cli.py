@@ -15,6 +15,11 @@ from scheduler.home import ClientConfig, Home
 from scheduler.servers import free_port
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, item_json, job_json, problem
 
+PRESET = {
+    "name": "gatys2016",
+    "summary": "content + gram; L-BFGS, 500 iterations, 512 px",
+    "config": {"iterations": 500, "size_px": 512, "color": "style"},
+}
 Run = Callable[..., tuple[int, str, str]]
 STYLE = {"name": "great_wave", "version": "ab" * 32, "card": {"title": "The Great Wave", "artist": "Hokusai"}}
 
@@ -66,7 +71,10 @@ def test_every_command_says_what_it_does() -> None:
             assert (command.callback.__doc__ or "").strip().endswith("."), command.callback
 
 
-@pytest.mark.parametrize("command", [[], ["stylize"], ["jobs"], ["jobs", "results"], ["styles"], ["up"], ["demo"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["stylize"], ["optimize"], ["presets"], ["jobs"], ["jobs", "results"], ["styles"], ["up"], ["demo"]],
+)
 def test_every_command_has_a_help_page(nst: Run, command: list[str]) -> None:
     code, out, _ = nst(*command, "-h")
     assert code == ExitCode.OK
@@ -79,6 +87,12 @@ def test_every_command_has_a_help_page(nst: Run, command: list[str]) -> None:
         (["fly"], "No such command 'fly'"),
         (["jobs", "list", "--limit", "0"], "--limit"),
         (["stylize", "a.jpg"], "Missing option '--style'"),
+        (["optimize", "a.jpg", "b.jpg"], "Missing option '--output'"),
+        (["optimize", "a.jpg", "-o", "out"], "the painting last"),
+        (["optimize", "a.jpg", "b.jpg", "-o", "out", "--set", "seed"], "--set takes FIELD=VALUE"),
+        (["optimize", "a.jpg", "b.jpg", "c.jpg", "-o", "out.png"], "out.png is one file"),
+        (["optimize", "folder", "c.jpg", "-o", "out.png"], "out.png is one file"),
+        (["optimize", "a.jpg", "c.jpg", "-o", "out.gif"], "out.gif cannot be written"),
         (["jobs", "list"], "No API is known"),
     ],
 )
@@ -260,3 +274,108 @@ def test_stylize_tells_a_wrong_style_before_it_uploads(api: CannedApi, here: Run
     assert code == ExitCode.REFUSED
     assert "There is no style 'van_gogh'." in err
     assert not [request for request in api.requests if request.method != "GET"]
+
+
+def prepare_optimize(api: CannedApi) -> None:
+    """Let one photo be optimised: two looks at it while it runs, then its end."""
+
+    def running(iteration: int) -> Any:
+        progress = {"iteration": iteration, "iterations": 50, "losses": {"style": 2.0, "content": 0.5}, "preview": True}
+        return Answer(body={"data": [item_json(0, "running", style="night", progress=progress)]})
+
+    api.on("GET", "/v1/presets", Answer(body={"data": [PRESET]}))
+    api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/in/"}))
+    for name in ("0.jpg", "night.png"):
+        api.on("PUT", f"/v1/uploads/upl_1/{name}", Answer(status=201, body={"uri": f"s3://nst/up/{name}"}))
+    styles = [{"name": "night", "version": "cd" * 32}]
+    optimize = {"preset": "gatys2016", "config": PRESET["config"], "preview_every": 25}
+    like: Any = {"method": "optimize", "styles": styles, "paintings": ["s3://nst/up/night.png"], "optimize": optimize}
+    jobs = [job_json("running", total=1, **like)] * 2 + [job_json("succeeded", total=1, succeeded=1, **like)]
+    api.on("POST", "/v1/jobs", Answer(status=202, body=job_json("queued", total=0, **like)))
+    api.on("GET", "/v1/jobs/job_1", *(Answer(body=job) for job in jobs))
+    api.on("GET", "/v1/jobs/job_1/items?limit=200&status=running", running(10), running(23), Answer(body={"data": []}))
+    done = item_json(0, style="night")
+    api.on("GET", "/v1/jobs/job_1/items?limit=200", Answer(body={"data": [done]}))
+    api.on("GET", "/v1/jobs/job_1/items?limit=200&status=succeeded", Answer(body={"data": [done]}))
+    api.on("GET", "/v1/jobs/job_1/items/0/output", Answer(body=b"picture"))
+
+
+def test_optimize_uploads_both_pictures_submits_and_shows_the_iterations(
+    api: CannedApi, here: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "0.jpg").write_bytes(b"photo")
+    (tmp_path / "night.png").write_bytes(b"painting")
+    prepare_optimize(api)
+    options = [
+        "--size",
+        "300",
+        "--iterations",
+        "50",
+        "--color",
+        "luminance",
+        "--set",
+        "seed=3",
+        "--set",
+        "network=vgg19",
+    ]
+    code, out, err = here(
+        "optimize",
+        str(tmp_path / "0.jpg"),
+        str(tmp_path / "night.png"),
+        "-o",
+        str(tmp_path / "out"),
+        "--json",
+        *options,
+    )
+    assert code == ExitCode.OK, err
+    assert {r.path: r.body for r in api.requests if r.method == "PUT"} == {
+        "/v1/uploads/upl_1/0.jpg": b"photo",
+        "/v1/uploads/upl_1/night.png": b"painting",
+    }
+    request = submitted(api)
+    assert (request["method"], request["paintings"]) == ("optimize", ["s3://nst/up/night.png"])
+    assert request["styles"] == []
+    assert request["optimize"] == {
+        "preset": "gatys2016",
+        "options": {"size_px": 300, "iterations": 50, "color": "luminance", "seed": 3, "network": "vgg19"},
+        "preview_every": 25,
+    }
+    assert "job_1 0.jpg: iteration 10 of 50, loss 2.5" in err
+    assert "job_1 0.jpg: iteration 23 of 50, loss 2.5" in err
+    [image] = json.loads(out)["images"]
+    assert Path(image["file"]).read_bytes() == b"picture"
+
+
+def test_optimize_writes_one_photo_to_a_file_in_its_format(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    prepare_optimize(api)
+    target = tmp_path / "new" / "result.webp"
+    arguments = ["s3://nst/in/0.jpg", "-s", "s3://nst/up/night.png", "-o", str(target)]
+    assert here("optimize", *arguments)[0] == ExitCode.OK
+    request = submitted(api)
+    assert request["input"] == {"uris": ["s3://nst/in/0.jpg"]}
+    assert request["paintings"] == ["s3://nst/up/night.png"]
+    assert request["output"]["format"] == "webp"
+    assert [path.name for path in target.parent.iterdir()] == ["result.webp"]
+    assert target.read_bytes() == b"picture"
+
+
+def test_optimize_tells_a_wrong_preset_before_it_uploads(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    (tmp_path / "0.jpg").touch()
+    api.on("GET", "/v1/presets", Answer(body={"data": [PRESET]}))
+    code, _, err = here("optimize", str(tmp_path), str(tmp_path / "0.jpg"), "-o", str(tmp_path), "-p", "monet")
+    assert code == ExitCode.USAGE
+    assert "There is no preset monet; known are gatys2016." in err
+    assert not [request for request in api.requests if request.method != "GET"]
+
+
+def test_a_painting_that_is_a_folder_is_refused(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    api.on("GET", "/v1/presets", Answer(body={"data": [PRESET]}))
+    code, _, err = here("optimize", "s3://nst/in/0.jpg", str(tmp_path), "-o", str(tmp_path / "out"))
+    assert code == ExitCode.USAGE
+    assert "is a folder; one picture is needed" in err
+
+
+def test_presets_are_a_table_or_json(api: CannedApi, here: Run) -> None:
+    api.on("GET", "/v1/presets", Answer(body={"data": [PRESET]}))
+    assert "content + gram; L-BFGS" in here("presets")[1]
+    assert json.loads(here("presets", "--json")[1]) == [PRESET]

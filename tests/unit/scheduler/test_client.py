@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from nst_core.errors import NstError
-from nst_core.protocol import ItemStatus
+from nst_core.protocol import ItemStatus, Method
 from scheduler.client import ApiError, Client, UnreachableError
 from scheduler.domain import JobInput, JobStatus
-from scheduler.resources import Job, JobRequest, Output
+from scheduler.resources import Job, JobRequest, Optimize, Output, Progress
 from scheduler.servers import free_port
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, item_json, job_json, problem
 
@@ -93,6 +93,24 @@ def test_a_submit_names_exactly_one_input(api: CannedApi, client: Client) -> Non
     }
 
 
+def test_a_submit_of_optimisations_names_paintings_and_options(api: CannedApi, client: Client) -> None:
+    api.on("POST", "/v1/jobs", Answer(status=202, body=job_json("queued", method="optimize")))
+    optimize = Optimize(preset="risser2017", options={"seed": 4}, preview_every=0)
+    paintings = ("s3://nst/p.jpg",)
+    request = JobRequest(input=REQUEST.input, method=Method.OPTIMIZE, paintings=paintings, optimize=optimize)
+    assert client.submit(request).method is Method.OPTIMIZE
+    body = json.loads(api.requests[0].body)
+    assert (body["method"], body["paintings"], body["styles"]) == ("optimize", ["s3://nst/p.jpg"], [])
+    assert body["optimize"] == {"preset": "risser2017", "options": {"seed": 4}, "preview_every": 0}
+
+
+def test_a_submit_to_an_api_of_before_that_method_does_not_speak_of_it(api: CannedApi, client: Client) -> None:
+    api.on("POST", "/v1/jobs", Answer(status=202, body=job_json("queued")))
+    client.submit(REQUEST)
+    body = json.loads(api.requests[0].body)
+    assert set(body) == {"input", "styles", "strength", "preserve_color", "output", "metadata"}
+
+
 def test_a_fault_that_stays_ends_in_its_answer(api: CannedApi, client: Client, pauses: list[float]) -> None:
     api.on("GET", "/v1/jobs/job_1", BUSY)
     with pytest.raises(ApiError) as caught:
@@ -162,6 +180,23 @@ def test_wait_tells_of_changes_only_and_returns_the_finished_job(
     assert client.wait("job_1", on_change=seen.append, poll_s=0.5).status is JobStatus.SUCCEEDED
     assert [job.counts.succeeded for job in seen] == [0, 2, 4]
     assert pauses == [0.5] * 4
+
+
+def test_wait_tells_of_every_look_where_that_is_wanted(api: CannedApi, client: Client) -> None:
+    running = Answer(body=job_json("running"))
+    api.on("GET", "/v1/jobs/job_1", running, running, Answer(body=job_json("succeeded", succeeded=4)))
+    seen: list[Job] = []
+    client.wait("job_1", on_poll=seen.append)
+    assert [job.status for job in seen] == ["running", "running", "succeeded"]
+
+
+def test_progress_and_previews_of_optimisations_are_read(api: CannedApi, client: Client) -> None:
+    progress = {"iteration": 7, "iterations": 9, "losses": {"style": 0.5}, "preview": True}
+    api.on("GET", "/v1/jobs/job_1/items?limit=200", Answer(body={"data": [item_json(0, "running", progress=progress)]}))
+    api.on("GET", "/v1/jobs/job_1/items/0/preview", Answer(body=b"jpeg"))
+    [item] = client.items("job_1")
+    assert item.progress == Progress(iteration=7, iterations=9, losses={"style": 0.5}, preview=True)
+    assert client.preview("job_1", 0) == b"jpeg"
 
 
 def test_wait_gives_up_after_its_time(api: CannedApi) -> None:

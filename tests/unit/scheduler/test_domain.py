@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nst_core.errors import ConfigError
-from nst_core.protocol import StyleRef, StylizeOptions
+from nst_core.protocol import Method, StyleRef, StylizeOptions
 from scheduler.domain import (
     ChunkStatus,
     Counts,
@@ -16,11 +16,14 @@ from scheduler.domain import (
     JobOutput,
     JobSpec,
     JobStatus,
+    OptimizeSpec,
     check_key,
     check_name_template,
     final_status,
+    is_scratch,
     output_key,
     output_suffix,
+    scratch_key,
 )
 
 JOB = Job(
@@ -133,3 +136,18 @@ def test_a_stem_that_looks_like_a_placeholder_stays_as_it_is() -> None:
 )
 def test_format_is_kept_where_it_can_be(key: str, format: str, suffix: str) -> None:
     assert output_suffix(key, format) == suffix
+
+
+def test_previews_and_checkpoints_have_a_place_that_is_no_result_and_no_photo() -> None:
+    assert is_scratch(scratch_key("default", "job_1") + "previews/0.jpg")
+    assert not is_scratch("tenants/default/jobs/job_1/scratch/0.jpg")
+    assert not is_scratch("scratch/0.jpg")
+
+
+def test_a_style_of_the_method_optimize_stands_for_a_painting() -> None:
+    styles = (StyleRef(name="night", version="a"), StyleRef(name="day", version="b"))
+    optimize = OptimizeSpec(
+        paintings=("s3://nst/night.png", "s3://nst/day.png"), preset="x", config={}, preview_every=0
+    )
+    spec = replace(JOB.spec, method=Method.OPTIMIZE, styles=styles, optimize=optimize)
+    assert spec.painting("day") == "s3://nst/day.png"

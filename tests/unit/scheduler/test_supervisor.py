@@ -125,13 +125,17 @@ def test_a_service_that_does_not_get_ready_is_an_error(tmp_path: Path) -> None:
         stack.start()
 
 
-def test_a_service_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:
+def test_a_service_that_ignores_sigterm_is_killed_after_its_grace_and_said_to_be_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The supervisor looks at the dying process again and again.
+    monkeypatch.setattr("scheduler.supervisor._TICK_S", 0.0)
     events = Events()
     stack = supervisor(tmp_path, events, [service("deaf", f"trap '' TERM; {FOREVER}", grace_s=0.3)])
     stack.start()
     time.sleep(0.2)  # for the trap to be set
     stack.stop()
-    assert events.wait_for("deaf", ServiceState.KILLED)
+    assert [event.state for event in events.seen].count(ServiceState.KILLED) == 1
 
 
 def test_what_a_dead_service_left_behind_is_ended_too(tmp_path: Path) -> None:

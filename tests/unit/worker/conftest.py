@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+import torch
 
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
@@ -35,6 +36,17 @@ def settings(redis_server: BrokerSettings, s3_server: StorageSettings) -> Worker
 def style(blobs: BlobStore, tmp_path: Path) -> Style:
     """A tiny style in storage."""
     return store_style(blobs, tmp_path)
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """An engine whose networks take one thread, which is fastest for tiny pictures."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    engine = Engine()
+    yield engine
+    engine.close()
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

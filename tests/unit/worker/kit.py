@@ -16,13 +16,26 @@ from PIL import Image
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.broker import Broker
-from nst_core.protocol import ChunkItem, StyleRef, StylizeChunk, StylizeOptions, load_event
+from nst_core.gatys.config import GatysConfig
+from nst_core.protocol import (
+    ChunkItem,
+    ChunkMessage,
+    OptimizeChunk,
+    StyleRef,
+    StylizeChunk,
+    StylizeOptions,
+    load_event,
+)
 from nst_core.protocol import Event as ChunkEvent
 from nst_core.transformer import TransformerConfig, TransformerNet
 from nst_core.weights import save_transformer
 
 Pixels = NDArray[np.uint8]
 WAIT_S = 30.0
+#: A small optimisation: two layers of the loss network, a picture of 48 pixels.
+TINY = GatysConfig(
+    content={"relu2_1": 1.0}, gram={"relu1_1": 1.0, "relu2_1": 1.0}, optimizer="adam", iterations=12, size_px=48
+)
 
 
 class Invert:
@@ -104,7 +117,33 @@ def make_chunk(
     )
 
 
-def outputs(blobs: BlobStore, chunk: StylizeChunk) -> dict[int, bytes]:
+def make_optimize_chunk(
+    blobs: BlobStore,
+    inputs: Sequence[bytes | None],
+    *,
+    painting: bytes | None,
+    config: GatysConfig = TINY,
+    preview_every: int = 0,
+    suffix: str = "png",
+) -> OptimizeChunk:
+    """Put photos and a painting into storage and return a chunk of them; None stands for one that is missing."""
+    chunk = make_chunk(blobs, inputs, suffix=suffix)
+    folder = f"s3://{blobs.bucket}/{chunk.job_id}"
+    if painting is not None:
+        blobs.put(BlobUri.parse(f"{folder}/painting"), painting)
+    return OptimizeChunk(
+        job_id=chunk.job_id,
+        chunk_id=chunk.chunk_id,
+        attempt=1,
+        items=chunk.items,
+        painting=f"{folder}/painting",
+        config=config.to_dict(),
+        scratch=f"{folder}/scratch/",
+        preview_every=preview_every,
+    )
+
+
+def outputs(blobs: BlobStore, chunk: ChunkMessage) -> dict[int, bytes]:
     """Return the results of a chunk that are in storage, by item."""
     uris = {item.index: BlobUri.parse(item.output) for item in chunk.items}
     return {index: blobs.get(uri) for index, uri in uris.items() if blobs.exists(uri)}

@@ -64,3 +64,27 @@ def test_closing_runs_what_is_queued() -> None:
     release.set()
     engine.close()
     assert future.result(0) == 7
+
+
+def test_lanes_take_turns_however_much_one_of_them_has_queued(engine: Engine) -> None:
+    ran: list[str] = []
+    release = block(engine)
+    for number in range(4):
+        engine.submit(lambda n=number: ran.append(f"image {n}"), lane="images")  # type: ignore[misc]
+
+    def iterate(number: int) -> None:
+        ran.append(f"iteration {number}")
+        if number < 2:  # queued behind all images, in order and in time
+            engine.submit(lambda: iterate(number + 1), order=(10**9,), lane="long")
+
+    engine.submit(lambda: iterate(0), order=(10**9,), lane="long")
+    release.set()
+    engine.submit(lambda: None, order=(10**9,), lane="images").result(WAIT_S)
+    assert ran == ["image 0", "iteration 0", "image 1", "iteration 1", "image 2", "iteration 2", "image 3"]
+
+
+def test_a_closed_engine_takes_no_call_that_it_would_never_run() -> None:
+    engine = Engine()
+    engine.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        engine.submit(lambda: None)

@@ -30,7 +30,8 @@ from tests.unit.worker.kit import (
     wait_until,
 )
 from worker.engine import Engine
-from worker.pipeline import Pipeline, Stopwatch, Stylize
+from worker.outcomes import Stopwatch
+from worker.pipeline import Pipeline, Stylize
 from worker.settings import WorkerSettings
 
 

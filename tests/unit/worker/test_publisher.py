@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
-from nst_core.protocol import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome, StylizeChunk
+from nst_core.protocol import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome, ItemProgress, StylizeChunk
 from nst_core.settings import BrokerSettings
 from scheduler.servers import HOST, free_port, redis_command
 from tests.conftest import run_server
@@ -67,6 +67,26 @@ def test_a_tick_publishes_the_outcomes_since_the_last(chunk: StylizeChunk, broke
     assert events(broker)[1:] == [
         ChunkProgress(chunk_id=7, attempt=1, outcomes=(FIRST,)),
         ChunkProgress(chunk_id=7, attempt=1, outcomes=(SECOND,)),
+    ]
+
+
+def test_a_tick_publishes_the_newest_progress_of_each_item(
+    chunk: StylizeChunk, broker: Broker, clock: ManualClock
+) -> None:
+    def at(iteration: int, index: int = 0) -> ItemProgress:
+        return ItemProgress(index=index, iteration=iteration, iterations=9, losses={"style": 0.5})
+
+    with make_report(chunk, broker, clock) as report:
+        for iteration in (1, 2, 3):
+            report.note(at(iteration))
+        report.note(at(7, index=1))
+        report.tick()
+        report.tick()
+        report.note(at(4))
+    assert report.finish(Event())
+    assert events(broker)[1:] == [
+        ChunkProgress(chunk_id=7, attempt=1, progress=(at(3), at(7, index=1))),
+        ChunkFinished(chunk_id=7, attempt=1, outcomes=(), progress=(at(4),)),
     ]
 
 

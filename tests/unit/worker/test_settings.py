@@ -16,8 +16,18 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert "secret@" not in repr(settings)
 
 
-@pytest.mark.parametrize(("name", "value"), [("NST_CONCURRENCY", "0"), ("NST_LOG_LEVEL", "LOUD"), ("NST_THREADS", "x")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("NST_CONCURRENCY", "-1"), ("NST_LOG_LEVEL", "LOUD"), ("NST_THREADS", "x")]
+)
 def test_settings_that_make_no_sense_are_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError):
+        WorkerSettings()
+
+
+def test_a_worker_may_leave_a_method_to_others_but_not_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NST_CONCURRENCY", "0")
+    assert WorkerSettings().optimize_concurrency == 1
+    monkeypatch.setenv("NST_OPTIMIZE_CONCURRENCY", "0")
+    with pytest.raises(ValidationError, match="takes nothing"):
         WorkerSettings()

@@ -6,14 +6,38 @@ from dataclasses import replace
 
 import boto3
 import pytest
+import torch
 from botocore.config import Config
 
-from nst_core.blobs import BlobStore
-from nst_core.protocol import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome, StylizeChunk, dump_chunk
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.protocol import (
+    ChunkFinished,
+    ChunkProgress,
+    ChunkStarted,
+    ItemOutcome,
+    StylizeChunk,
+    checkpoint_uri,
+    dump_chunk,
+)
 from nst_core.settings import StorageSettings
 from scheduler.servers import HOST, free_port
 from tests.unit.worker.conftest import Worker
-from tests.unit.worker.kit import WAIT_S, Gate, Invert, Style, events, make_chunk, outputs, photo, wait_until
+from tests.unit.worker.kit import (
+    TINY,
+    WAIT_S,
+    Gate,
+    Invert,
+    Style,
+    events,
+    make_chunk,
+    make_optimize_chunk,
+    outputs,
+    photo,
+    wait_until,
+)
+from worker.engine import Engine
+from worker.optimize import Optimization
+from worker.tasks import OptimizeTask
 
 
 def finished(worker: Worker) -> ChunkFinished:
@@ -50,7 +74,7 @@ def test_one_line_tells_about_the_chunk(worker: Worker, style: Style, caplog: py
     with caplog.at_level(logging.INFO, "worker"):
         worker.task()(dump_chunk(chunk))
     (line,) = caplog.messages
-    assert f"job {chunk.job_id} chunk 1 attempt 1: 2 images, 1 failed, 0 not begun" in line
+    assert f"job {chunk.job_id} chunk 1 attempt 1: 2 images, 1 failed, 0 not completed" in line
 
 
 @pytest.mark.parametrize("message", [None, "x", [], {}, {"job_id": "j"}])
@@ -159,3 +183,44 @@ def test_a_network_that_does_not_fit_the_memory_fails_every_item(worker: Worker,
 
     worker.task(build)(dump_chunk(make_chunk(worker.blobs, [photo()], style=style)))
     assert finished(worker).outcomes[0].error_code == "engine_failed"
+
+
+def optimize_task(worker: Worker, engine: Engine) -> OptimizeTask:
+    """Return the task of the slow method."""
+    optimization = Optimization(worker.settings, blobs=worker.blobs, engine=engine, device=torch.device("cpu"))
+    return OptimizeTask(
+        worker.settings, name="w@test", broker=worker.broker, optimization=optimization, stop=worker.stop
+    )
+
+
+def test_an_optimisation_is_told_from_start_to_end(worker: Worker, engine: Engine) -> None:
+    chunk = make_optimize_chunk(worker.blobs, [photo(1)], painting=photo(2))
+    optimize_task(worker, engine)(dump_chunk(chunk))
+    first, *between, last = events(worker.broker)
+    assert first == ChunkStarted(chunk_id=1, attempt=1, worker="w@test")
+    assert isinstance(last, ChunkFinished)
+    assert last.outcomes[0].succeeded
+    told = [p.iteration for event in [*between, last] if not isinstance(event, ChunkStarted) for p in event.progress]
+    assert told == sorted(set(told))
+    assert told[-1] == TINY.iterations
+
+
+@pytest.mark.parametrize("why", ["cancel", "newer attempt", "stop"])
+def test_an_optimisation_that_is_not_to_go_on_ends_without_an_outcome(worker: Worker, engine: Engine, why: str) -> None:
+    endless = replace(TINY, iterations=1_000_000)
+    chunk = make_optimize_chunk(worker.blobs, [photo(1)], painting=photo(2), config=endless)
+    worker.broker.send_chunk(chunk)
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(optimize_task(worker, engine), dump_chunk(chunk))
+        wait_until(lambda: any(isinstance(e, ChunkProgress) and e.progress for e in events(worker.broker)))
+        if why == "cancel":
+            worker.broker.cancel_job(chunk.job_id)
+        elif why == "newer attempt":
+            worker.broker.send_chunk(replace(chunk, attempt=2))
+        else:
+            worker.stop.set()
+        done.result(WAIT_S)
+    assert finished(worker).outcomes == ()
+    assert outputs(worker.blobs, chunk) == {}
+    # What a newer attempt or nobody goes on with is not saved, what was only interrupted is.
+    assert worker.blobs.exists(BlobUri.parse(checkpoint_uri(chunk.scratch, 0))) == (why == "stop")

@@ -1,0 +1,69 @@
+"""What a job reads, from the arguments of a command: photos of this machine are uploaded, addresses are named."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+import typer
+
+from scheduler.cli.exits import ExitCode, UsageError
+from scheduler.cli.progress import transfer_bar
+from scheduler.cli.session import Session
+from scheduler.cli.transfer import find_photos, upload_photos
+from scheduler.client import Client
+from scheduler.domain import IMAGE_SUFFIXES, JobInput
+
+S3 = "s3://"
+
+
+class Format(StrEnum):
+    """File formats of results."""
+
+    KEEP = "keep"  # JPEG, PNG and WebP stay what they are, the rest becomes PNG
+    JPEG = "jpeg"
+    PNG = "png"
+    WEBP = "webp"
+
+
+def upload_or_name(session: Session, client: Client, inputs: Sequence[str], format: Format) -> JobInput:
+    """Return the job's input; photos of this machine are in the storage after it."""
+    remote = [text for text in inputs if text.startswith(S3)]
+    if remote and len(remote) < len(inputs):
+        raise UsageError("Photos of this machine and s3:// addresses cannot be in one job.")
+    if remote:
+        return _remote_input(remote)
+    photos = find_photos([Path(text) for text in inputs], format=format)
+    with _uploading(session), transfer_bar(session.err, "uploading", len(photos)) as advance:
+        upload = upload_photos(client, photos, on_done=advance)
+    return JobInput(prefix=upload.prefix)
+
+
+def upload_or_name_one(session: Session, client: Client, text: str) -> str:
+    """Return the s3:// address of one picture, which is in the storage after it; `text` may be its address already."""
+    if text.startswith(S3):
+        return text
+    path = Path(text)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; one picture is needed.")
+    (photo,) = find_photos([path], format=Format.KEEP)
+    with _uploading(session):
+        return client.upload(client.create_upload().id, photo.name, path.read_bytes())
+
+
+@contextmanager
+def _uploading(session: Session) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        session.err.print("\nStopped during the upload; no job was submitted.")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _remote_input(addresses: Sequence[str]) -> JobInput:
+    prefixes = [text for text in addresses if Path(text).suffix.lower() not in IMAGE_SUFFIXES]
+    if not prefixes:
+        return JobInput(uris=tuple(addresses))
+    if len(addresses) > 1:
+        raise UsageError("A job takes one s3:// prefix, or any number of objects, and not both.")
+    return JobInput(prefix=prefixes[0] if prefixes[0].endswith("/") else prefixes[0] + "/")

@@ -1,0 +1,166 @@
+"""`nst optimize`: photos in the look of any painting, each optimised for minutes; and `nst presets`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nst_core.protocol import ItemStatus, Method
+from scheduler.cli import render
+from scheduler.cli.exits import ExitCode, UsageError, code_for_job
+from scheduler.cli.inputs import S3, Format, upload_or_name, upload_or_name_one
+from scheduler.cli.jobs import AsJson, download, follow, job_json, report
+from scheduler.cli.session import Session, print_json, session_of
+from scheduler.cli.transfer import write_whole
+from scheduler.client import Client
+from scheduler.domain import DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, IMAGE_SUFFIXES
+from scheduler.resources import Job, JobRequest, Optimize, Output
+
+_FORMATS = {".jpg": Format.JPEG, ".jpeg": Format.JPEG, ".png": Format.PNG, ".webp": Format.WEBP}
+
+
+class Color(StrEnum):
+    """Where the colours of the results come from."""
+
+    STYLE = "style"  # the painting
+    LUMINANCE = "luminance"  # the photo; only light and dark come from the painting
+    LINEAR = "linear"  # the photo; the painting is recoloured to them first
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    """Where the results go, as -o says it."""
+
+    #: As it was given.
+    text: str
+    #: A file for the one result.
+    file: Path | None = None
+    #: An s3:// prefix.
+    prefix: str | None = None
+
+
+def optimize(
+    context: typer.Context,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CONTENT... STYLE",
+            help="Photos, folders of photos, s3:// objects or one s3:// prefix; last the painting.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", help="A folder, an s3:// prefix, or for one photo a file.", show_default=False),
+    ],
+    style: Annotated[
+        str | None, typer.Option("--style", "-s", help="The painting; all arguments are photos then.")
+    ] = None,
+    preset: Annotated[str, typer.Option("--preset", "-p", help="See nst presets.")] = DEFAULT_PRESET,
+    size_px: Annotated[
+        int | None, typer.Option("--size", min=16, help="Longest side of the results, in pixels.")
+    ] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Iterations at the last scale.")] = None,
+    color: Annotated[Color | None, typer.Option(help="Where the colours come from.")] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Another field of the preset's config.")
+    ] = None,
+    preview_every: Annotated[
+        int, typer.Option(min=0, help="Store a preview each time after so many iterations; 0: none.")
+    ] = DEFAULT_PREVIEW_EVERY,
+    format: Annotated[Format, typer.Option(help="File format of the results.")] = Format.KEEP,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="JPEG and WebP quality.")] = 92,
+    as_json: AsJson = False,
+) -> ExitCode:
+    """Optimise photos to look like a painting, and write the results.
+
+    Takes minutes an image, and any painting, where stylize takes a second and needs a network for each style. An
+    interrupted image goes on where it was.
+    """
+    session = session_of(context)
+    photos, painting = _split(inputs, style)
+    target = _target(output, photos)
+    given: dict[str, Any] = {"size_px": size_px, "iterations": iterations, "color": color}
+    chosen = {name: value for name, value in given.items() if value is not None} | _parse(options or ())
+    with session.client() as client:
+        if preset not in (known := [each.name for each in client.presets()]):
+            raise UsageError(f"There is no preset {preset}; known are {', '.join(known)}.")
+        if target.file is not None:
+            format = _FORMATS[target.file.suffix.lower()]
+        request = JobRequest(
+            method=Method.OPTIMIZE,
+            paintings=(upload_or_name_one(session, client, painting),),
+            input=upload_or_name(session, client, photos, format),
+            optimize=Optimize(preset=preset, options=chosen, preview_every=preview_every),
+            output=Output(prefix=target.prefix, format=format, quality=quality),
+        )
+        job = follow(session, client, client.submit(request))
+        files = _fetch(session, client, job, target)
+        report(session, client, job, output)
+        if as_json:
+            print_json(job_json(client, job, files))
+    return code_for_job(job.status)
+
+
+def presets(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the presets of optimize."""
+    session = session_of(context)
+    with session.client() as client:
+        found = client.presets()
+    if as_json:
+        print_json(found)
+    else:
+        session.out.print(render.presets_table(found))
+
+
+def _split(inputs: Sequence[str], style: str | None) -> tuple[list[str], str]:
+    """Return the photos and the painting."""
+    if style is not None:
+        return list(inputs), style
+    if len(inputs) < 2:
+        raise UsageError("Name at least one photo, and the painting last (or with --style).")
+    return list(inputs[:-1]), inputs[-1]
+
+
+def _target(output: str, photos: Sequence[str]) -> _Target:
+    if output.startswith(S3):
+        return _Target(text=output, prefix=output)
+    path = Path(output)
+    if path.suffix.lower() not in IMAGE_SUFFIXES or path.is_dir():
+        return _Target(text=output)
+    if path.suffix.lower() not in _FORMATS:
+        raise UsageError(f"{path} cannot be written; results can be {', '.join(_FORMATS)}.")
+    if len(photos) != 1 or Path(photos[0]).suffix.lower() not in IMAGE_SUFFIXES or Path(photos[0]).is_dir():
+        raise UsageError(f"{path} is one file: give one photo, or a folder for the results.")
+    return _Target(text=output, file=path)
+
+
+def _parse(options: Sequence[str]) -> dict[str, Any]:
+    """Return options given as FIELD=VALUE, where the value is JSON, or a plain text."""
+    parsed: dict[str, Any] = {}
+    for option in options:
+        name, equals, text = option.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set takes FIELD=VALUE, such as --set tv_weight=10, not {option!r}.")
+        try:
+            parsed[name] = json.loads(text)
+        except ValueError:
+            parsed[name] = text
+    return parsed
+
+
+def _fetch(session: Session, client: Client, job: Job, target: _Target) -> dict[int, Path]:
+    """Write the results where they shall be, and return the files of this machine by item id."""
+    if target.prefix is not None:
+        return {}
+    if target.file is None:
+        return download(session, client, job, Path(target.text))
+    files = {}
+    for item in client.items(job.id, status=ItemStatus.SUCCEEDED):
+        write_whole(target.file, client.output(job.id, item.id))
+        files[item.id] = target.file
+    return files

@@ -1,0 +1,129 @@
+"""Requests for jobs: checked against what a tenant may use, and resolved into what never changes."""
+
+from dataclasses import dataclass
+
+from nst_core.blobs import BlobUri
+from nst_core.errors import ConfigError
+from nst_core.protocol import Method, StyleRef, StylizeOptions
+from scheduler import domain, optimize
+from scheduler.domain import JobInput, JobOutput, JobSpec
+from scheduler.errors import RequestInvalidError
+from scheduler.optimize import OptimizeRequest
+from scheduler.plan import InputEntry, may_write, plan_items, refuse_taken
+from scheduler.store import access
+from scheduler.store.database import Database
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRequest:
+    """A job as a client asks for it; `output_prefix` None means a place of the job's own."""
+
+    input: JobInput
+    styles: tuple[str, ...]
+    options: StylizeOptions
+    output_prefix: str | None
+    output_format: str
+    output_name: str
+    metadata: dict[str, str]
+    method: Method = Method.FEEDFORWARD
+    #: s3:// addresses, and what is done with them, for the method optimize.
+    paintings: tuple[str, ...] = ()
+    optimize: OptimizeRequest | None = None
+
+
+class Resolver:
+    """Turns requests into specs; a file of a tenant's own, or one that all share, is all that it lets through."""
+
+    def __init__(self, database: Database, *, bucket: str, buckets: frozenset[str]) -> None:
+        """`bucket` is the one that tenants share, `buckets` are all that jobs may use."""
+        self._database = database
+        self._bucket = bucket
+        self._buckets = buckets
+
+    def resolve(self, tenant: str, job_id: str, request: JobRequest) -> JobSpec:
+        """Return what a job is to do; raise RequestInvalidError where that cannot be done or is not allowed."""
+        optimize.check_method(
+            request.method,
+            styles=request.styles,
+            paintings=request.paintings,
+            optimize=request.optimize,
+            options=request.options,
+        )
+        styles, spec_of_optimize = self._find_styles(request.styles), None
+        if request.method is Method.OPTIMIZE:
+            for place, painting in enumerate(request.paintings):
+                self._object(tenant, painting, pointer=f"/paintings/{place}")
+            styles, spec_of_optimize = optimize.resolve(request.paintings, request.optimize or OptimizeRequest())
+        self._check_input(tenant, request.input)
+        try:
+            domain.check_name_template(request.output_name)
+        except ConfigError as error:
+            raise RequestInvalidError(error.message, pointer="/output/name") from error
+        prefix = request.output_prefix or f"s3://{self._bucket}/tenants/{tenant}/jobs/{job_id}/"
+        spec = JobSpec(
+            input=request.input,
+            output=JobOutput(
+                prefix=self._check_prefix(tenant, prefix), format=request.output_format, name=request.output_name
+            ),
+            styles=styles,
+            options=request.options,
+            metadata=request.metadata,
+            method=request.method,
+            optimize=spec_of_optimize,
+        )
+        if request.input.uris is not None:
+            entries = [InputEntry(uri=uri) for uri in request.input.uris]
+            planned = plan_items(spec, entries, first_input=0, tenant=tenant, shared=self._bucket)
+            for item in refuse_taken(list(planned), set()):
+                if item.error is not None:
+                    raise RequestInvalidError(item.error[1], pointer=f"/input/uris/{item.index // len(spec.styles)}")
+        return spec
+
+    def _find_styles(self, names: tuple[str, ...]) -> tuple[StyleRef, ...]:
+        if len(set(names)) != len(names):
+            raise RequestInvalidError("A style is named twice.", pointer="/styles")
+        with self._database.read() as connection:
+            found = [access.find_style(connection, name) for name in names]
+        for place, (name, style) in enumerate(zip(names, found, strict=True)):
+            if style is None:
+                raise RequestInvalidError(f"There is no style {name!r}.", pointer=f"/styles/{place}")
+        return tuple(StyleRef(name=style.name, version=style.version) for style in found if style)
+
+    def _check_input(self, tenant: str, input: JobInput) -> None:
+        for place, uri in enumerate(input.uris or ()):
+            self._object(tenant, uri, pointer=f"/input/uris/{place}")
+        if input.prefix is not None:
+            self.allowed(tenant, input.prefix, pointer="/input/prefix", is_prefix=True)
+        if input.manifest is not None:
+            self._object(tenant, input.manifest, pointer="/input/manifest")
+
+    def _object(self, tenant: str, text: str, *, pointer: str) -> None:
+        """Raise RequestInvalidError unless an address is one of an object that a tenant's jobs may read."""
+        if not self.allowed(tenant, text, pointer=pointer).key:
+            raise RequestInvalidError(f"{text} names no object.", pointer=pointer)
+
+    def _check_prefix(self, tenant: str, prefix: str) -> str:
+        prefix = prefix if prefix.endswith("/") else prefix + "/"
+        uri = self.allowed(tenant, prefix, pointer="/output/prefix")
+        key = uri.key
+        try:
+            if key:
+                domain.check_key(key.removesuffix("/"))
+        except ConfigError as error:
+            raise RequestInvalidError(error.message, pointer="/output/prefix") from error
+        if uri.bucket == self._bucket and not may_write(key, tenant):
+            raise RequestInvalidError(f"{prefix} is not in a place that jobs may use.", pointer="/output/prefix")
+        return prefix
+
+    def allowed(self, tenant: str, text: str, *, pointer: str, is_prefix: bool = False) -> BlobUri:
+        """Return the address if a tenant's jobs may use it, else raise RequestInvalidError."""
+        if not domain.storable(text):
+            raise RequestInvalidError("The address has characters that cannot be stored.", pointer=pointer)
+        try:
+            uri = BlobUri.parse(text)
+        except ConfigError as error:
+            raise RequestInvalidError(error.message, pointer=pointer) from error
+        foreign = uri.bucket == self._bucket and not domain.may_use(uri.key, tenant, is_prefix=is_prefix)
+        if uri.bucket not in self._buckets or foreign:
+            raise RequestInvalidError(f"{text} is not in a place that jobs may use.", pointer=pointer)
+        return uri

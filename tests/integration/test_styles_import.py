@@ -1,0 +1,236 @@
+"""Styles that clients bring: through the real API into the storage and the database, and on into jobs."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from fastapi.testclient import TestClient
+
+from nst_core.blobs import BlobUri
+from nst_core.peers.detect import import_network
+from nst_core.styles import shipped_style, version_of
+from nst_core.stylize import Stylizer
+from nst_core.transformer import TransformerNet
+from nst_core.transformer_config import TransformerConfig
+from nst_core.weights import save_transformer
+from nst_core.weights_header import CONFIG_KEY
+from scheduler.api.app import make_api
+from scheduler.errors import StyleExistsError, TooLargeError
+from scheduler.service import new_api_key
+from scheduler.store import access
+from scheduler.style_import import keep_weights
+from tests.integration.conftest import TENANT, Rig
+from tests.unit.nst_core.peers.readings import lengstrom, lengstrom_variables, npz_file, photo
+from worker.models import ModelCache
+
+MAX_UPLOAD_BYTES = 200_000
+CARD = {"title": "Candy", "year": 1913}
+
+
+def connect(rig: Rig, tenant: str) -> TestClient:
+    key = new_api_key()
+    rig.service.add_key(key, tenant=tenant)
+    api = make_api(
+        rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, max_upload_bytes=MAX_UPLOAD_BYTES
+    )
+    return TestClient(api, headers={"Authorization": f"Bearer {key}"}, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def client(rig: Rig) -> Iterator[TestClient]:
+    with connect(rig, TENANT) as client:
+        yield client
+
+
+def weights(folder: Path, seed: int = 0) -> bytes:
+    """Return the weights file of a tiny random network."""
+    torch.manual_seed(seed)
+    save_transformer(TransformerNet(TransformerConfig(width=2, blocks=0)), folder / "w")
+    return (folder / "w").read_bytes()
+
+
+def upload(client: TestClient, data: bytes) -> Any:
+    """Store a file in an upload of its own and return the answer."""
+    place = client.post("/v1/uploads").json()["id"]
+    return client.put(f"/v1/uploads/{place}/style.safetensors", content=data)
+
+
+def put(client: TestClient, name: str, data: bytes, **more: Any) -> Any:
+    """Upload weights, ask for a style of them, and return the answer."""
+    body = {"weights": upload(client, data).json()["uri"], "card": CARD} | more
+    return client.put(f"/v1/styles/{name}", json=body)
+
+
+def test_an_imported_style_is_a_new_version_under_its_name(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+    data = weights(tmp_path)
+    answer = put(client, "candy", data)
+    assert answer.status_code == 201
+    assert answer.json() == {"name": "candy", "version": version_of(data), "card": CARD}
+    assert client.get("/v1/styles/candy").json() == answer.json()
+    assert rig.blobs.get(BlobUri("nst", f"styles/{version_of(data)}.safetensors")) == data
+
+
+def test_an_imported_network_of_a_peer_stylizes_photos_of_a_job(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+    variables = lengstrom_variables(blocks=1)
+    save_transformer(import_network(npz_file(variables)), tmp_path / "w", dtype=torch.float32)
+    job = {"input": {"uris": [f"s3://nst/{rig.prefix}/a.jpg"]}, "styles": ["candy"]}
+    assert client.post("/v1/jobs", json=job).status_code == 422
+    version = put(client, "candy", (tmp_path / "w").read_bytes()).json()["version"]
+    answer = client.post("/v1/jobs", json=job)
+    assert answer.status_code == 202
+    assert answer.json()["styles"] == [{"name": "candy", "version": version}]
+    rig.plan()
+    rig.dispatcher.tick()
+    chunk = rig.take()
+    assert chunk is not None
+    stylizer = ModelCache(rig.blobs, Stylizer.load, capacity_bytes=2**20).get(chunk.style.version, chunk.weights)
+    picture = photo(18, 23)
+    got = stylizer(picture.astype(np.uint8)[None])[0]
+    expected = lengstrom(variables, picture)[-18:, -23:].clip(0, 255)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=0.51)  # rounded to whole grey levels
+
+
+def test_the_same_version_again_changes_nothing(client: TestClient, tmp_path: Path) -> None:
+    first = put(client, "candy", weights(tmp_path))
+    again = put(client, "candy", weights(tmp_path), card={"title": "Another"})
+    assert (again.status_code, again.json()) == (200, first.json())
+
+
+def test_replace_with_the_same_version_changes_the_card(client: TestClient, tmp_path: Path) -> None:
+    put(client, "candy", weights(tmp_path))
+    answer = put(client, "candy", weights(tmp_path), card={"title": "Another"}, replace=True)
+    assert (answer.status_code, answer.json()["card"]) == (200, {"title": "Another"})
+    assert client.get("/v1/styles/candy").json() == answer.json()
+
+
+def test_another_version_needs_replace_and_the_old_one_stays(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+    old, new = weights(tmp_path, 0), weights(tmp_path, 1)
+    put(client, "candy", old)
+    job = client.post("/v1/jobs", json={"input": {"uris": ["s3://nst/a.jpg"]}, "styles": ["candy"]}).json()
+    refused = put(client, "candy", new)
+    assert (refused.status_code, refused.json()["code"]) == (409, "style_exists")
+    assert client.get("/v1/styles/candy").json()["version"] == version_of(old)
+    replaced = put(client, "candy", new, replace=True)
+    assert (replaced.status_code, replaced.json()["version"]) == (201, version_of(new))
+    assert client.get(f"/v1/jobs/{job['id']}").json()["styles"][0]["version"] == version_of(old)
+    with rig.database.read() as connection:
+        place = access.find_weights(connection, version_of(old))
+    assert rig.blobs.get(BlobUri.parse(place)) == old
+    assert put(client, "candy", old, replace=True).json()["version"] == version_of(old)
+
+
+def test_one_version_may_have_two_names(client: TestClient, tmp_path: Path) -> None:
+    names = ("candy", "Candy-2.b_c")
+    answers = [put(client, name, weights(tmp_path)) for name in names]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert {client.get(f"/v1/styles/{name}").json()["version"] for name in names} == {version_of(weights(tmp_path))}
+
+
+def test_shipped_styles_cannot_be_replaced(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+    rig.service.register_shipped_styles()
+    before = client.get("/v1/styles/great_wave").json()
+    answer = put(client, "great_wave", weights(tmp_path), replace=True)
+    assert (answer.status_code, answer.json()["code"]) == (409, "style_exists")
+    uri = f"s3://nst/styles/{version_of(shipped_style('great_wave').weights())}.safetensors"
+    same = client.put("/v1/styles/great_wave", json={"weights": uri, "card": {}, "replace": True})
+    assert (same.status_code, same.json()) == (200, before)
+    assert client.get("/v1/styles/great_wave").json() == before
+
+
+def without_config(data: bytes) -> bytes:
+    return safetensors.torch.save(safetensors.torch.load(data))
+
+
+def with_config(data: bytes, **values: Any) -> bytes:
+    return safetensors.torch.save(safetensors.torch.load(data), {CONFIG_KEY: json.dumps(values)})
+
+
+def test_what_is_no_weights_file_of_ours_is_refused_and_not_kept(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+    good = weights(tmp_path)
+    wrong = {
+        b"": "is no safetensors file",
+        b"Not Found": "is no safetensors file",
+        npz_file(lengstrom_variables(blocks=0)): "is no safetensors file",
+        without_config(good): f"its header has no {CONFIG_KEY}",
+        with_config(good, width=2, blocks=0, colour=7): "Unknown transformer config fields: colour",
+        with_config(good, width=3, blocks=0): r"is no tensor of the shape",
+        with_config(good, width=2, blocks=1): "it has no tensor residuals.0.conv1.weight",
+        good[:-1]: "it is damaged or not whole",
+    }
+    for data, message in wrong.items():
+        answer = put(client, "candy", data)
+        assert (answer.status_code, answer.json()["code"]) == (422, "weights_invalid"), message
+        assert message in answer.json()["detail"]
+        digest = hashlib.sha256(data).hexdigest()
+        assert not rig.blobs.exists(BlobUri("nst", f"styles/{digest}.safetensors"))
+    assert client.get("/v1/styles/candy").status_code == 404
+
+
+WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
+    ({"weights": "s3://nst/none.safetensors"}, "/weights"),
+    ({"weights": "s3://nst/"}, "/weights"),
+    ({"weights": "s3://nst/tenants/stranger/uploads/upl_1/w"}, "/weights"),
+    ({"weights": "s3://elsewhere/w"}, "/weights"),
+    ({"weights": "/etc/passwd"}, "/weights"),
+    ({"card": {"title": "a\0b"}}, "/card"),
+    ({"card": {"title": "x" * 70_000}}, "/card"),
+    ({"card": []}, "/card"),
+    ({"colour": 1}, "/colour"),
+]
+
+
+def test_a_wrong_field_is_one_problem_with_its_place(client: TestClient) -> None:
+    for changes, pointer in WRONG_FIELDS:
+        answer = client.put("/v1/styles/candy", json={"weights": "s3://nst/w", "card": CARD} | changes)
+        assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid"), changes
+        assert pointer in [error["pointer"] for error in answer.json()["errors"]]
+
+
+def test_the_upload_of_another_tenant_is_no_source(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+    with connect(rig, "stranger") as stranger:
+        uri = upload(stranger, weights(tmp_path)).json()["uri"]
+        assert client.put("/v1/styles/candy", json={"weights": uri}).status_code == 422
+        assert stranger.put("/v1/styles/candy", json={"weights": uri}).status_code == 201
+
+
+def test_a_name_that_is_no_safe_part_of_a_file_name_is_refused(client: TestClient) -> None:
+    for name in ("%2e%2e", ".hidden", "-n", "a%20b", "x" * 65, "%C3%A9", "a%00"):
+        answer = client.put(f"/v1/styles/{name}", json={"weights": "s3://nst/w"})
+        assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid"), name
+
+
+def test_weights_over_the_limit_are_refused(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+    answer = upload(client, bytes(MAX_UPLOAD_BYTES + 1))
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    data = weights(tmp_path)
+    source = BlobUri.parse(upload(client, data).json()["uri"])
+    with pytest.raises(TooLargeError, match="at most 1,000 bytes"):
+        keep_weights(rig.blobs, source, max_bytes=1000)
+    assert keep_weights(rig.blobs, source, max_bytes=len(data))[0] == version_of(data)
+
+
+def test_of_imports_at_once_under_one_name_one_is_first(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+    uris = [upload(client, weights(tmp_path, seed)).json()["uri"] for seed in range(6)]
+    barrier = Barrier(len(uris))
+
+    def run(name: str, uri: str) -> bool:
+        barrier.wait()
+        try:
+            return rig.service.import_style(TENANT, name, weights=uri, card={})[1]
+        except StyleExistsError:
+            return False
+
+    with ThreadPoolExecutor(len(uris)) as pool:
+        for name in ("a", "b", "c"):
+            assert sum(pool.map(run, [name] * len(uris), uris)) == 1
+        # The same version at once, under one name and under several: one is new, or all are.
+        assert sum(pool.map(run, ["d"] * len(uris), uris[:1] * len(uris))) == 1
+        assert sum(pool.map(run, "efghij", uris[:1] * len(uris))) == len(uris)

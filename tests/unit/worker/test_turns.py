@@ -1,0 +1,42 @@
+"""Tests of worker.turns."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from celery.worker import state
+
+from nst_core.protocol import Method
+from worker.turns import QueueTurns
+
+STYLIZE, OPTIMIZE = Method.FEEDFORWARD.queue, Method.OPTIMIZE.queue
+
+
+@pytest.fixture
+def turns() -> Iterator[QueueTurns]:
+    """Two slots for one method, one for the other, as kombu sets them up."""
+    turns = QueueTurns({Method.FEEDFORWARD: 2, Method.OPTIMIZE: 1})
+    turns.update([STYLIZE, OPTIMIZE])  # type: ignore[no-untyped-call]
+    yield turns
+    state.reset_state()
+
+
+def reserve(key: str, method: Method) -> None:
+    """Note a task as Celery does when its message has come."""
+    state.requests[key] = SimpleNamespace(name=method.task)
+
+
+def test_a_queue_that_gave_a_message_comes_last(turns: QueueTurns) -> None:
+    assert turns.consume(2) == [STYLIZE, OPTIMIZE]
+    turns.rotate(STYLIZE)  # type: ignore[no-untyped-call]
+    assert turns.consume(2) == [OPTIMIZE, STYLIZE]
+
+
+def test_a_queue_whose_slots_are_taken_is_passed_over_until_one_is_free(turns: QueueTurns) -> None:
+    reserve("a", Method.OPTIMIZE)
+    reserve("b", Method.FEEDFORWARD)
+    assert turns.consume(2) == [STYLIZE]
+    reserve("c", Method.FEEDFORWARD)
+    assert turns.consume(2) == []
+    del state.requests["a"]
+    assert turns.consume(2) == [OPTIMIZE]

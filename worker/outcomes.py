@@ -1,0 +1,81 @@
+"""What became of one item: how long it took, and the outcome that its work or its error comes to."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from nst_core.clock import Clock
+from nst_core.errors import EngineError, NstError
+from nst_core.images import Picture
+from nst_core.protocol import ChunkItem, ItemOutcome
+
+_log = logging.getLogger(__name__)
+
+
+class Stopwatch:
+    """Adds up the time spent inside `with` blocks."""
+
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
+        self._clock = clock
+        self._started = 0.0
+        self._seconds = 0.0
+
+    @property
+    def ms(self) -> int:
+        """The whole milliseconds so far."""
+        return round(self._seconds * 1000)
+
+    def __enter__(self) -> None:
+        self._started = self._clock()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._seconds += self._clock() - self._started
+
+
+class InterruptedWorkError(Exception):
+    """The chunk was stopped before the item was completed."""
+
+
+def success(item: ChunkItem, picture: Picture, data: bytes, *, ms: int) -> ItemOutcome:
+    """Return the outcome of an item whose result is in storage; `data` is the file of the picture."""
+    height, width = picture.rgb.shape[:2]
+    digest = hashlib.sha256(data).hexdigest()
+    return ItemOutcome(index=item.index, ms=ms, sha256=digest, bytes=len(data), width=width, height=height)
+
+
+def failure(item: ChunkItem, error: NstError, *, ms: int = 0) -> ItemOutcome:
+    """Return the outcome of an item that failed with an error."""
+    return ItemOutcome(
+        index=item.index, ms=ms, error_code=error.code, error_message=error.message, retryable=error.retryable
+    )
+
+
+def outcome_of(
+    work: Callable[[], ItemOutcome], *, job_id: str, item: ChunkItem, watch: Stopwatch
+) -> ItemOutcome | None:
+    """Return what the work on an item returns, or the failure that its error comes to; None where it was interrupted.
+
+    Whatever the work raises, it never disturbs another item.
+    """
+    try:
+        return work()
+    except InterruptedWorkError:
+        return None
+    except NstError as error:
+        return failure(item, error, ms=watch.ms)
+    except (MemoryError, RuntimeError) as error:  # torch's own errors are RuntimeErrors, also for want of memory
+        _log.warning("job %s item %d: %s", job_id, item.index, error)
+        return failure(item, EngineError(f"The network failed on the image: {_brief(error)}"), ms=watch.ms)
+    except Exception:  # noqa: BLE001 - a fault of ours in one image must not take its chunk along
+        _log.exception("job %s item %d failed", job_id, item.index)
+        return failure(item, NstError("The worker failed on the image."), ms=watch.ms)
+
+
+def _brief(error: BaseException) -> str:
+    """Return the first line of an error's text; torch adds pages of advice to it."""
+    lines = str(error).splitlines()
+    return lines[0][:200] if lines else type(error).__name__
