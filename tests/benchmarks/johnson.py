@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ SIZE_PX = 256
 #: L-BFGS is followed no further; a network that is better still counts as this.
 MAX_ITERATIONS = 300
 #: Iterations whose median loss is printed beside the network's.
-MILESTONES = (10, 25, 50, 75, 100)
+MILESTONES = (10, 25, 50)
 
 
 class Objective:
@@ -61,7 +62,7 @@ class Objective:
     def __call__(self, image: Tensor) -> Tensor:
         """Return the loss, a scalar, of an image like the photo."""
         features = self.network(image.contiguous(memory_format=torch.channels_last))
-        loss = CONTENT_WEIGHT * self.content(features[CONTENT_LAYER], self.target)
+        loss: Tensor = CONTENT_WEIGHT * self.content(features[CONTENT_LAYER], self.target)
         for layer, style in self.styles.items():
             loss = loss + STYLE_WEIGHT * style(features[layer])
         return loss
@@ -71,7 +72,7 @@ def descend(objective: Callable[[Tensor], Tensor], *, seed: int) -> Iterator[flo
     """Yield the loss of the image after 0, 1, 2, ... iterations of plain L-BFGS from noise."""
     noise = torch.rand(1, 3, SIZE_PX, SIZE_PX, generator=torch.Generator().manual_seed(seed))
     image = noise.requires_grad_()
-    optimizer = torch.optim.LBFGS(
+    optimizer: Any = torch.optim.LBFGS(
         [image], lr=1.0, max_iter=1, history_size=100, tolerance_grad=0.0, tolerance_change=0.0
     )
 

@@ -14,7 +14,8 @@ TILE_PX = 32
 
 def luma(picture: Picture) -> Map:
     """Return the luma of a picture, H x W."""
-    return picture.astype(np.float64) @ np.array((0.299, 0.587, 0.114))
+    weighted: Map = picture.astype(np.float64) @ np.array((0.299, 0.587, 0.114))
+    return weighted
 
 
 def tone_distance(picture: Picture, style: Picture) -> float:
@@ -38,7 +39,7 @@ def unstable_tiles(picture: Picture, style: Picture) -> float:
 
 
 def line_correlation(picture: Picture, photo: Picture) -> float:
-    """Return the correlation (-1 to 1) of both pictures' Laplacians at full resolution: how well fine lines are kept."""
+    """Return the correlation (-1 to 1) of both pictures' Laplacians at full resolution: how well lines are kept."""
     return float(np.corrcoef(_laplacian(luma(picture)).ravel(), _laplacian(luma(photo)).ravel())[0, 1])
 
 
