@@ -9,7 +9,7 @@ from nst_core.gatys.lbfgs import Evaluate
 BETAS = (0.9, 0.999)
 EPS = 1e-8
 #: A loss of so many times the first picture's is worse than doing nothing.
-DIVERGED = 4.0
+DIVERGED = 2.0
 #: Halvings of the learning rate in a row, after which nothing will help.
 RETREATS = 40
 
@@ -19,8 +19,8 @@ class Adam:
 
     Departures: pixels are clipped to 0 to 1 after each step, as in K. Crowson's style-transfer-pytorch; the gradient is
     taken in units of the first one's root mean square, so that epsilon does not depend on the weights; and a step to a
-    picture that is far worse than the first one, or that has no finite loss, is not taken: instead the best
-    picture so far comes back, the moments are forgotten and the learning rate is halved.
+    picture that is far worse than the first one, or has no finite loss, is not taken: the picture stays as it is, the
+    moments are forgotten and the learning rate is halved.
     """
 
     def __init__(self, canvas: Tensor, *, evaluate: Evaluate, learning_rate: float) -> None:

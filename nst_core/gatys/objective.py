@@ -82,7 +82,7 @@ class Objective(nn.Module):
             for layer, weight in config.active("content").items():
                 add("content", layer, weight, ContentPart(layer, wanted[layer]))
             sizes = {layer: size_of(values) for layer, values in wanted.items()}
-            lent = [self._style_features(style, sizes) for style in styles]
+            lent = [self._style_features(style, sizes) for style in styles if config.uses_style]
             for term in STYLE_TERMS:
                 for layer, weight in config.active(term).items():
                     part = GramPart(config, layer, lent) if term == "gram" else FeaturePart(config, term, layer, lent)

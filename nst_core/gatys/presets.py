@@ -20,35 +20,33 @@ CAFFE_SCALE = 57.4
 CAFFE_NETWORKS = ("vgg16", "vgg16_caffe", "vgg19_caffe")
 #: The last ReLU of the blocks, in VGG16 and in VGG19.
 LAST_OF_BLOCK = {"relu3_3": "relu3_4", "relu4_3": "relu4_4", "relu5_3": "relu5_4"}
-
-FIRST_OF_BLOCK_CHANNELS = {"relu1_1": 64, "relu2_1": 128, "relu3_1": 256, "relu4_1": 512, "relu5_1": 512}
-
-
-def _gatys_weights(*layers: str) -> dict[str, float]:
-    """Return 1e3 / C^2 for each layer."""
-    return {layer: 1e3 / FIRST_OF_BLOCK_CHANNELS[layer] ** 2 for layer in layers}
+#: The first ReLU of the blocks, with their channels.
+FIRST_OF_BLOCK = {"relu1_1": 64, "relu2_1": 128, "relu3_1": 256, "relu4_1": 512, "relu5_1": 512}
+#: TV in Johnson's neural-style and what was made of it, of weight 1e-3: half of a sum of squares over pixels of 0 to
+#: 255. That is this times a mean over pixels of 0 to 1, for each of the picture's values (3 H W).
+JOHNSON_TV = 1e-3 / 2 * 255**2
 
 
 def _gatys2016() -> GatysConfig:
     """Gatys, Ecker, Bethge 2016, "Image Style Transfer Using Convolutional Neural Networks".
 
-    Layers and average pooling are the paper's (section 2 and figure 2: conv4_2; conv1_1 to conv5_1, equally weighted).
-    The paper's ratio of content to style, 1e-3, is one of sums at its size; weights are those of the authors' own
-    later program (leongatys/PytorchNeuralStyleTransfer), which has means: 1, and 1e3 / C^2 with Grams over H W, from
-    the content picture, 500 iterations of L-BFGS. That program's VGG19 has features of mean 1 in every channel; those
-    of the bundled VGG16 are about CHANGE times as large.
+    The layers and the average pooling are the paper's (section 2: conv4_2; conv1_1 to conv5_1, equally weighted). Its
+    weights are a ratio of sums, so these are the authors' later program's (leongatys/PytorchNeuralStyleTransfer), which
+    has means: style 1e3 / C^2 with Grams over H W; from the content picture, 500 iterations of L-BFGS. A departure:
+    content 100, not 1. Their VGG19 is scaled to features of mean 1; here means are 5 to 190, and the style grows with
+    the fourth power of features, the content with the second.
     """
     return GatysConfig(
         pooling="average",
-        content={"relu4_2": 1.0},
-        gram=_gatys_weights(*FIRST_OF_BLOCK_CHANNELS),
+        content={"relu4_2": 100.0},
+        gram={layer: 1e3 / channels**2 for layer, channels in FIRST_OF_BLOCK.items()},
         gram_normalization="hw",
         iterations=500,
     )
 
 
 def _pytorch_tutorial() -> GatysConfig:
-    """The tutorial "Neural Transfer Using PyTorch" of A. Jacq, as PyTorch publishes it.
+    """The tutorial "Neural Transfer Using PyTorch" (A. Jacq), as PyTorch publishes it.
 
     Content conv_4 and style conv_1 to conv_5 are the first five convolutions, before their ReLU; weights 1 and 1e6,
     Grams over C H W; from the content picture; 300 evaluations of L-BFGS with torch's history of 100.
@@ -67,7 +65,7 @@ def _vgg19_adam() -> GatysConfig:
     """A recipe of many programs: the last ReLU of every block of torchvision's VGG19, by Adam.
 
     In `vgg19().features` these are 3, 8, 17, 26 and 35 (relu1_2, relu2_2, relu3_4, relu4_4, relu5_4), and the content
-    is 26. In VGG16 the last ReLUs are relu3_3, relu4_3 and relu5_3. Weights differ from program to program; these are
+    is 26. In VGG16 the last ones are relu3_3, relu4_3 and relu5_3. Weights differ from program to program; these are
     ours.
     """
     return GatysConfig(
@@ -85,16 +83,17 @@ def _risser2017() -> GatysConfig:
     """Risser, Wilmot, Barnes 2017, "Stable and Controllable Neural Texture Synthesis and Style Transfer Using
     Histogram Losses".
 
-    Histograms at relu1_1 and relu4_1 beside the Gram matrices, weights by lengths of gradients, coarse to fine. The
-    paper clips the gradients of every iteration; here they are compared once a scale, as `balance` says.
+    The paper's: Gram matrices, with histograms at relu1_1 and relu4_1, weights from lengths of gradients,
+    coarse to fine. Ours: the histograms' gradients as long as the Gram matrices', compared once a scale, where the
+    paper clips those of every iteration; the content's weight; two sizes.
     """
     return GatysConfig(
-        content={"relu4_1": 1.0},
-        gram=_gatys_weights("relu1_1", "relu2_1", "relu3_1", "relu4_1"),
+        content={"relu4_1": 200.0},
+        gram={layer: 1e3 / FIRST_OF_BLOCK[layer] ** 2 for layer in ("relu1_1", "relu2_1", "relu3_1", "relu4_1")},
         gram_normalization="hw",
         histogram={"relu1_1": 1.0, "relu4_1": 1.0},
         balance=True,
-        scales=3,
+        scales=2,
         iterations=200,
     )
 
@@ -102,16 +101,16 @@ def _risser2017() -> GatysConfig:
 def _li2017_laplacian() -> GatysConfig:
     """Li, Xu, Nie, Liu 2017, "Laplacian-Steered Neural Style Transfer", with the defaults of askerlee/lapstyle.
 
-    Johnson's neural-style with content 5 and style 100 at each layer, Grams over C H W; one Laplacian with poolings of
-    4 pixels and weight 100, and TV 1e-3, both for pixels of 0 to 255, the latter half a sum of squares; 1,000
-    iterations of L-BFGS. It starts from noise; here from the content, which needs fewer.
+    Johnson's neural-style with content 5 and style 100 at each layer, Grams over C H W, TV 1e-3, and one Laplacian with
+    poolings of 4 pixels and weight 100, for pixels of 0 to 255. The program takes 1,000 iterations of L-BFGS from
+    noise; from the content, as here, half is enough.
     """
     return GatysConfig(
         content={"relu4_2": 5.0},
-        gram=dict.fromkeys(FIRST_OF_BLOCK_CHANNELS, 100.0),
+        gram=dict.fromkeys(FIRST_OF_BLOCK, 100.0),
         gram_normalization="chw",
         laplacian={4: 100 * 255.0**2},
-        tv_weight=1e-3 / 2 * 255**2 * 512 * 384 * 3,
+        tv_weight=JOHNSON_TV * 3 * 512 * 384,
         iterations=500,
     )
 
@@ -119,15 +118,15 @@ def _li2017_laplacian() -> GatysConfig:
 def _liwand2016() -> GatysConfig:
     """Li & Wand 2016, "Combining Markov Random Fields and Convolutional Neural Networks for Image Synthesis".
 
-    Defaults of chuanli11/CNNMRF: content 20 at relu4_1, 3 x 3 patches at relu3_1 and relu4_1 with weight 1e-4, TV 1e-3,
-    three sizes up to 384 pixels with 100 iterations of L-BFGS each and a history of 25, from the content. There the
-    patches' gradient is that of 1e-4 C H W / 18 times `MRFLoss`: at 384 x 288, relu3_1 has 256 x 96 x 72 features, and
-    relu4_1 512 x 48 x 36.
+    Defaults of chuanli11/CNNMRF: content 20 at relu4_1, patches at relu3_1 and relu4_1, TV 1e-3, three sizes up to 384
+    pixels with 100 iterations of L-BFGS each and a history of 25, from the content. There the patches' weight of 1e-4
+    is, by `MRFLoss`, 1e-4 C H W / 18: at relu3_1 0.8 at the smallest size and 13 at the largest, at relu4_1 half of
+    that. One weight for all sizes is a departure; these are near the smallest size's, where the layout is made.
     """
     return GatysConfig(
         content={"relu4_1": 20.0},
-        mrf={"relu3_1": 1e-4 * 256 * 96 * 72 / 18, "relu4_1": 1e-4 * 512 * 48 * 36 / 18},
-        tv_weight=1e-3 / 2 * 255**2 * 384 * 288 * 3,
+        mrf={"relu3_1": 1.6, "relu4_1": 0.8},
+        tv_weight=JOHNSON_TV * 3 * 384 * 288,
         size_px=384,
         scales=3,
         scale_ratio=2.0,

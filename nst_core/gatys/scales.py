@@ -38,12 +38,13 @@ def scale_sizes(config: GatysConfig, content: Size, *, max_pixels: int) -> list[
 def style_size(config: GatysConfig, style: Size, *, content: Size, last: Size, max_pixels: int) -> Size:
     """Return the size of a style picture for a scale of the size `content`, when `last` is the size of the last one.
 
-    Raises ImageTooSmallError or ImageTooLargeError as `scale_sizes` does.
+    At earlier scales it is smaller in proportion, but not too small for the loss network. Raises ImageTooSmallError or
+    ImageTooLargeError as `scale_sizes` does.
     """
-    wanted = config.style_size_px or config.style_scale * max(last)
-    size = fitted(style, wanted * max(content) / max(last))
-    check_size("The style picture", size, min_side_px=config.min_side_px, max_pixels=max_pixels)
-    return size
+    longest = config.style_size_px or config.style_scale * max(last)
+    check_size("The style picture", fitted(style, longest), min_side_px=config.min_side_px, max_pixels=max_pixels)
+    smallest = config.min_side_px * max(style) / min(style)
+    return fitted(style, max(longest * max(content) / max(last), min(longest, smallest)))
 
 
 def check_size(what: str, size: Size, *, min_side_px: int, max_pixels: int) -> None:
