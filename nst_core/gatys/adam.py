@@ -94,5 +94,5 @@ class Adam:
         self._square.copy_(state["square"])
         rate, count, self._unit, self._first_total, retreats, *self.parts = state["numbers"].tolist()
         self.learning_rate, self._count, self._retreats = rate, int(count), int(retreats)
-        gradient = state.get("gradient")
-        self._gradient = None if gradient is None else gradient.to(self.canvas).view_as(self.canvas)
+        # There are no parts before the first step, and no gradient either.
+        self._gradient = state["gradient"].to(self.canvas).view_as(self.canvas) if self.parts else None

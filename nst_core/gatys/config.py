@@ -1,9 +1,9 @@
 """What an optimisation minimises, from where, how long and at which sizes; a light module, without torch."""
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from math import isfinite
 from typing import Any, Literal, get_args, get_type_hints
 
 from nst_core.errors import ConfigError
@@ -177,6 +177,8 @@ class GatysConfig:
             value = getattr(self, name)
             if not (_is_number(value) and fits(value)) and not (value is None and name in _OPTIONAL):
                 raise ConfigError(f"{name} must be {range_}, not {value!r}.")
+            if value is not None:
+                object.__setattr__(self, name, float(value))
 
     def _weights(self, name: str) -> dict[Any, float]:
         weights = getattr(self, name)
@@ -185,7 +187,8 @@ class GatysConfig:
         for key, weight in weights.items():
             if not _is_number(weight) or not 0 <= weight <= 1e30:
                 raise ConfigError(f"{name}[{key!r}] must be a weight of at least 0, not {weight!r}.")
-        return {key: float(weight) for key, weight in weights.items()}
+        # In one order, so that equal configs sum alike, and one's state fits the other.
+        return {key: float(weights[key]) for key in sorted(weights, key=str)}
 
     def _check_layers(self) -> None:
         family = self.network.partition("_")[0]
@@ -233,4 +236,4 @@ def _is_layer(layer: str, family: str) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -153,8 +153,8 @@ class LBFGS:
         self._oldest, self._pairs = 0, count
         self._slope, self._scale, converged, *self.parts = state["numbers"].tolist()
         self._converged = bool(converged)
-        gradient = state.get("gradient")
-        self._gradient = None if gradient is None else gradient.to(self.canvas).view_as(self.canvas)
+        # There are no parts before the first step, and no gradient either.
+        self._gradient = state["gradient"].to(self.canvas).view_as(self.canvas) if self.parts else None
 
 
 def _finite(value: float) -> bool:

@@ -38,6 +38,9 @@ class Features(nn.Module):
     def __init__(self, network: LossNetwork, *, bf16: bool) -> None:
         """Take over a network, in channels_last memory format from now on."""
         super().__init__()
+        if any(tensor.is_inference() for tensor in (*network.parameters(), *network.buffers())):
+            # Tensors made in inference mode cannot take part in a backward pass; their copies can.
+            network = copy.deepcopy(network)
         self.network = network.to(memory_format=torch.channels_last)
         # A copy, and not autocast: that would cast all weights again at every evaluation.
         self.narrow_body = copy.deepcopy(network.body).to(torch.bfloat16) if bf16 else None

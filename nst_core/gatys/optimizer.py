@@ -173,13 +173,13 @@ class GatysOptimizer:
             if not torch.equal(state["config"], self._fingerprint()):
                 raise WeightsError("The state of the optimisation belongs to another config.")
             scale = int(state["scale"])
-            canvas = state["canvas"].to(self.device)
+            canvas = state["canvas"].to(self.device, copy=True)
             if size_of(canvas) != self._sizes[scale]:
                 raise WeightsError("The state of the optimisation belongs to a picture of another size.")
             self._enter(scale, canvas)
             self._objective.narrow = bool(state["narrow"])
             self._objective.weights.copy_(state["weights"])
-            own = {key: value.to(self.device) for key, value in state.items() if key.startswith(DESCENT)}
+            own = {key: value.to(self.device, copy=True) for key, value in state.items() if key.startswith(DESCENT)}
             self._descent.restore({key.removeprefix(DESCENT): value for key, value in own.items()})
             if self.config.average_decay:
                 self._average.copy_(state["average"])

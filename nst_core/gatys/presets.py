@@ -49,14 +49,14 @@ def _pytorch_tutorial() -> GatysConfig:
     """The tutorial "Neural Transfer Using PyTorch" (A. Jacq), as PyTorch publishes it.
 
     Content conv_4 and style conv_1 to conv_5 are the first five convolutions, before their ReLU; weights 1 and 1e6,
-    Grams over C H W; from the content picture; 300 evaluations of L-BFGS with torch's history of 100.
+    Grams over C H W; from the content picture; 300 evaluations of L-BFGS. A departure: a history of 20, not torch's
+    100, which comes to about the same losses with a fifth of the memory.
     """
     return GatysConfig(
         feature_scale=1 / CAFFE_SCALE,
         content={"conv2_2": 1.0},
         gram=dict.fromkeys(("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1"), 1e6),
         gram_normalization="chw",
-        history=100,
         iterations=300,
     )
 

@@ -35,7 +35,7 @@ from tests.benchmarks.measures import Picture, line_correlation, tone_distance, 
 
 CONTENT_LAYER = "relu4_2"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 _CPU = torch.device("cpu")
 
 

@@ -1,0 +1,176 @@
+"""L-BFGS within 0 to 1: known minima, losses that never rise, and steps into what is not finite."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from nst_core.errors import ConfigError
+from nst_core.gatys.lbfgs import LBFGS, Evaluate
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+#: How much a loss may rise by rounding, as a share of it.
+ROUNDING = 2e-6
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def start(value: float = 0.5) -> Tensor:
+    return torch.full((1, 3, 6, 7), value)
+
+
+def function(loss: Callable[[Tensor], Tensor]) -> Evaluate:
+    """Return a function of the flat picture as L-BFGS wants it."""
+
+    def evaluate(canvas: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            x = canvas.detach().requires_grad_()
+            total = loss(x.flatten())
+            (gradient,) = torch.autograd.grad(total, x)
+        return total.detach()[None], gradient
+
+    return evaluate
+
+
+def descent(canvas: Tensor, evaluate: Evaluate, *, history: int = 10, learning_rate: float = 1.0) -> LBFGS:
+    return LBFGS(canvas, evaluate=evaluate, history=history, learning_rate=learning_rate, refine=lambda: False)
+
+
+def run(lbfgs: LBFGS, steps: int) -> list[float]:
+    totals = []
+    for _ in range(steps):
+        lbfgs.step()
+        totals.append(lbfgs.total)
+    return totals
+
+
+def assert_never_rises(totals: list[float]) -> None:
+    for before, after in pairwise(totals):
+        assert after <= before + ROUNDING * abs(before)
+
+
+@pytest.mark.parametrize("history", [1, 3, 20])
+def test_it_finds_the_minimum_of_a_quadratic_within_the_bounds(history: int) -> None:
+    # The free minimum lies outside for many pixels; as the Hessian is diagonal, each bound is where it ends.
+    goal = 0.5 + normal(126)
+    stiffness = torch.logspace(0, 2, 126)
+    lbfgs = descent(start(), function(lambda x: (stiffness * (x - goal).square()).sum() / 2), history=history)
+    totals = run(lbfgs, 300)
+    torch.testing.assert_close(lbfgs.canvas.flatten(), goal.clamp(0, 1), rtol=0, atol=2e-3)
+    assert_never_rises(totals)
+    assert ((goal < 0) | (goal > 1)).any()
+
+
+def test_it_finds_the_constrained_minimum_where_pixels_depend_on_each_other() -> None:
+    root = normal(126, 126, seed=1) / 126**0.5
+    matrix, goal = root.T @ root + 0.1 * torch.eye(126), 0.5 + normal(126, seed=2)
+    lbfgs = descent(start(), function(lambda x: (x - goal) @ matrix @ (x - goal) / 2))
+    totals = run(lbfgs, 400)
+    x = lbfgs.canvas.flatten()
+    slope = matrix @ (x - goal)
+    # No pixel can move downhill within its bounds: the conditions of Karush, Kuhn and Tucker.
+    assert (x - (x - slope).clamp(0, 1)).abs().max() < 5e-3
+    assert ((x == 0) | (x == 1)).any()
+    assert ((x > 0) & (x < 1)).any()
+    assert_never_rises(totals)
+
+
+def test_it_never_raises_a_loss_that_is_not_convex() -> None:
+    weights = normal(64, 126, seed=3)
+    lbfgs = descent(start(), function(lambda x: (weights @ x).sin().sum() + 10 * (x - 0.3).square().sum()))
+    totals = run(lbfgs, 60)
+    assert_never_rises(totals)
+    assert totals[-1] < totals[0] - 1
+    assert ((lbfgs.canvas >= 0) & (lbfgs.canvas <= 1)).all()
+
+
+@pytest.mark.parametrize("learning_rate", [1e-6, 0.1, 1.0])
+def test_any_learning_rate_goes_downhill(learning_rate: float) -> None:
+    goal = 0.5 + 0.2 * normal(126)
+    evaluate = function(lambda x: (x - goal).square().sum())
+    lbfgs = descent(start(), evaluate, learning_rate=learning_rate)
+    first = evaluate(start())[0].item()
+    totals = run(lbfgs, 20)
+    assert totals[-1] < first
+    assert_never_rises(totals)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_step_to_what_is_not_finite_is_only_shortened(bad: float, where: str) -> None:
+    goal = torch.full((126,), 0.9)
+    smooth = function(lambda x: (x - goal).square().sum())
+    tried = []
+
+    def walled(canvas: Tensor) -> tuple[Tensor, Tensor]:
+        parts, gradient = smooth(canvas)
+        inside = bool((canvas < 0.505).all())
+        tried.append(inside)
+        if inside:
+            return parts, gradient
+        return (parts + bad, gradient) if where == "loss" else (parts, gradient + bad)
+
+    lbfgs = descent(start(), walled)
+    totals = run(lbfgs, 2)
+    assert tried[:2] == [True, False]
+    assert lbfgs.canvas.isfinite().all()
+    assert (lbfgs.canvas > 0.5).all()
+    assert (lbfgs.canvas < 0.505).all()
+    assert totals[1] <= totals[0] < smooth(start())[0].item()
+
+
+def test_a_picture_that_is_best_already_stays() -> None:
+    lbfgs = descent(start(), function(lambda x: (x - 0.5).square().sum()))
+    assert run(lbfgs, 3) == [0, 0, 0]
+    assert torch.equal(lbfgs.canvas, start())
+
+
+def test_pixels_that_would_leave_their_bounds_are_held() -> None:
+    lbfgs = descent(start(1.0), function(lambda x: -x.sum()))
+    totals = run(lbfgs, 4)
+    assert torch.equal(lbfgs.canvas, start(1.0))
+    assert totals == [-126] * 4
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e30])
+def test_a_first_loss_or_slope_that_is_not_finite_is_refused(value: float) -> None:
+    lbfgs = descent(start(), function(lambda x: (value * x).sum()))
+    with pytest.raises(ConfigError, match="weights are too large"):
+        lbfgs.step()
+
+
+def test_it_asks_for_more_exactness_when_no_step_helps_and_goes_on() -> None:
+    goal = torch.full((126,), 0.52)
+    exact = function(lambda x: (x - goal).square().sum())
+    coarse = [True]
+
+    def evaluate(canvas: Tensor) -> tuple[Tensor, Tensor]:
+        parts, gradient = exact(canvas)
+        return (parts, -gradient) if coarse[0] else (parts, gradient)
+
+    def refine() -> bool:
+        before = coarse[0]
+        coarse[0] = False
+        return before
+
+    lbfgs = LBFGS(start(), evaluate=evaluate, history=5, learning_rate=1.0, refine=refine)
+    run(lbfgs, 40)
+    assert coarse == [False]
+    torch.testing.assert_close(lbfgs.canvas.flatten(), goal, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("before", [0, 1, 3, 30])
+def test_a_restored_one_goes_on_bit_for_bit(before: int) -> None:
+    matrix, goal = torch.logspace(0, 2, 126), 0.5 + normal(126)
+    evaluate = function(lambda x: (matrix * (x - goal).square()).sum() + (5 * x).sin().sum())
+    straight = descent(start(), evaluate, history=4)
+    run(straight, before)
+    resumed = descent(straight.canvas.clone(), evaluate, history=4)
+    resumed.restore({key: value.clone() for key, value in straight.state().items()})
+    assert run(resumed, 12) == run(straight, 12)
+    assert torch.equal(resumed.canvas, straight.canvas)

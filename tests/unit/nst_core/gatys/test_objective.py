@@ -1,0 +1,245 @@
+"""The loss of a picture against its terms computed one by one; fast Gram matrices against plain ones."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nst_core.errors import ConfigError
+from nst_core.gatys.config import GatysConfig
+from nst_core.gatys.fast_gram import PIECE, gram
+from nst_core.gatys.objective import Features, Objective, PreparedStyle, check_network, evaluator
+from nst_core.loss_network import load_loss_network
+from nst_core.losses.balance import gradient_norm
+from nst_core.losses.content import ContentLoss
+from nst_core.losses.gram import GramLoss, gram_matrix
+from nst_core.losses.histogram import HistogramLoss
+from nst_core.losses.laplacian import LaplacianLoss
+from nst_core.losses.moments import MomentsLoss, moments
+from nst_core.losses.mrf import MRFLoss
+from nst_core.losses.tv import TVLoss
+from tests.unit.nst_core.gatys.kit import content, photo, style
+from tests.unit.nst_core.losses.samples import normal, uniform, variable
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+LAYERS = ("relu1_1", "relu2_1")
+
+
+def prepared(
+    image: Tensor | None = None,
+    *,
+    weight: float = 1.0,
+    region: Tensor | None = None,
+    style_region: Tensor | None = None,
+) -> PreparedStyle:
+    image = style() if image is None else image
+    return PreparedStyle(image=image, weight=weight, region=region, style_region=style_region)
+
+
+def objective(*styles: PreparedStyle, **fields: Any) -> Objective:
+    """Return the objective of a config with these fields and no others; in bfloat16 where `bf16` is among them."""
+    bf16 = fields.pop("bf16", False)
+    config = GatysConfig.from_dict({"content": {}} | fields)
+    network = Features(load_loss_network(LAYERS), bf16=bf16) if config.layers else None
+    return Objective(config, features=network, content=content(), styles=styles or [prepared()])
+
+
+def canvas() -> Tensor:
+    return photo("chelsea")
+
+
+def features(image: Tensor) -> dict[str, Tensor]:
+    with torch.no_grad():
+        result: dict[str, Tensor] = load_loss_network(LAYERS)(image)
+    return result
+
+
+def value(module: Objective, image: Tensor | None = None) -> float:
+    with torch.no_grad():
+        return float(module(canvas() if image is None else image).sum())
+
+
+@pytest.mark.parametrize("normalization", ["gatys", "hw", "chw"])
+def test_the_style_term_is_the_weighted_sum_of_gram_losses(normalization: Any) -> None:
+    weights = {"relu1_1": 2.0, "relu2_1": 0.5}
+    own, wanted = features(canvas()), features(style())
+    expected = sum(
+        weight * GramLoss(gram_matrix(wanted[layer]), normalization=normalization)(own[layer]).item()
+        for layer, weight in weights.items()
+    )
+    assert value(objective(gram=weights, gram_normalization=normalization)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_every_other_term_is_its_loss_times_its_weight() -> None:
+    own, wanted, photo_features = features(canvas()), features(style()), features(content())
+    layer = "relu2_1"
+    expected = {
+        "content": ContentLoss()(own[layer], photo_features[layer]),
+        "histogram": HistogramLoss(wanted[layer])(own[layer]),
+        "moments": MomentsLoss(*moments(wanted[layer]))(own[layer]),
+        "mrf": MRFLoss(wanted[layer], stride=2)(own[layer]),
+        "laplacian": LaplacianLoss(content(), pool_px=4)(canvas()),
+    }
+    for term, loss in expected.items():
+        fields = {term: {4 if term == "laplacian" else layer: 3.0}, "mrf_stride": 2}
+        assert value(objective(**fields)) == pytest.approx(3 * loss.item(), rel=1e-3), term
+    for kind in ("l1", "squared"):
+        assert value(objective(tv_weight=3.0, tv_kind=kind)) == pytest.approx(
+            3 * TVLoss(kind)(canvas()).item(), rel=1e-5
+        )
+
+
+def test_parts_are_summed_by_term_under_their_names() -> None:
+    module = objective(
+        content={"relu2_1": 1.0}, gram={"relu1_1": 1.0, "relu2_1": 2.0}, tv_weight=1.0, laplacian={2: 1.0, 4: 1.0}
+    )
+    with torch.no_grad():
+        parts = module(canvas())
+    losses = module.losses(parts.tolist())
+    assert set(losses) == {"content", "style", "tv", "laplacian"}
+    assert sum(losses.values()) == pytest.approx(parts.sum().item(), rel=1e-6)
+    assert losses["style"] == pytest.approx(value(objective(gram={"relu1_1": 1.0, "relu2_1": 2.0})), rel=1e-5)
+
+
+def test_weights_of_styles_multiply_their_losses() -> None:
+    def terms(*styles: PreparedStyle) -> float:
+        return value(objective(*styles, gram={"relu1_1": 1.0}, histogram={"relu2_1": 1.0}, moments={"relu1_1": 1.0}))
+
+    other = photo("astronaut", width=32, height=32)
+    both = terms(prepared(weight=0.25), prepared(other, weight=0.75))
+    assert both == pytest.approx(0.25 * terms(prepared()) + 0.75 * terms(prepared(other)), rel=1e-4)
+
+
+@pytest.mark.parametrize("term", ["gram", "histogram", "moments"])
+def test_a_region_looks_at_nothing_beyond_it(term: str) -> None:
+    region = torch.zeros(1, 1, 40, 48)
+    region[..., :24] = 1
+    module = objective(prepared(region=region), **{term: {"relu1_1": 1.0}})
+    changed = canvas().clone()
+    changed[..., 26:] = 0.5  # relu1_1 sees a pixel further
+    assert value(module, changed) == pytest.approx(value(module), rel=1e-5)
+    changed[..., :20] = 0.5
+    assert value(module, changed) != pytest.approx(value(module), rel=0.01)
+
+
+@pytest.mark.parametrize("term", ["gram", "histogram", "moments"])
+def test_a_style_region_takes_the_style_from_there_alone(term: str) -> None:
+    region = torch.zeros(1, 1, 48, 56)
+    region[..., :28] = 1
+    changed = style().clone()
+    changed[..., 30:] = 0.5
+    module, other = (
+        objective(prepared(image, style_region=region), **{term: {"relu1_1": 1.0}}) for image in (style(), changed)
+    )
+    assert value(other) == pytest.approx(value(module), rel=1e-4)
+    assert value(other) != pytest.approx(value(objective(prepared(changed), **{term: {"relu1_1": 1.0}})), rel=0.01)
+
+
+@pytest.mark.parametrize("term", ["gram", "histogram", "moments"])
+def test_regions_of_ones_change_nothing(term: str) -> None:
+    ones = prepared(region=torch.ones(1, 1, 40, 48), style_region=torch.ones(1, 1, 48, 56))
+    weights = {term: {"relu1_1": 1.0, "relu2_1": 1.0}}
+    assert value(objective(ones, **weights)) == pytest.approx(value(objective(**weights)), rel=1e-4)
+
+
+def test_the_gradient_is_that_of_the_sum_and_the_picture_stays_as_it_is() -> None:
+    module = objective(content={"relu2_1": 1.0}, gram={"relu1_1": 1.0}, tv_weight=1.0)
+    image = canvas()
+    before = image.clone()
+    parts, gradient = evaluator(module, compiled=False)(image)
+    assert not parts.requires_grad
+    assert torch.equal(image, before)
+    x = variable(image)
+    (expected,) = torch.autograd.grad(module(x).sum(), x)
+    torch.testing.assert_close(gradient, expected)
+    step = 1e-3 * gradient / gradient.norm()
+    rise = (value(module, image + step) - value(module, image - step)) / 2
+    assert rise == pytest.approx(1e-3 * gradient.norm().item(), rel=0.02)
+
+
+@pytest.mark.parametrize("term", ["histogram", "moments", "mrf"])
+def test_balanced_terms_pull_as_hard_as_their_fraction_of_the_gram_term(term: str) -> None:
+    weights = {"relu1_1": 0.5, "relu2_1": 2.0}
+    module = objective(gram={"relu1_1": 1.0, "relu2_1": 1.0}, balance=True, **{term: weights})
+    module.balance(canvas())
+    x = variable(canvas())
+    parts = module(x)
+    lengths = {key: gradient_norm(part, x).item() for key, part in zip(module.keys, parts, strict=True)}
+    style_length = gradient_norm(parts[[key[0] == "style" for key in module.keys]].sum(), x).item()
+    for layer, ratio in weights.items():
+        assert lengths[term, layer] == pytest.approx(ratio * style_length, rel=1e-3)
+
+
+def test_a_luminance_is_seen_as_a_grey_picture() -> None:
+    config = GatysConfig(content={"relu2_1": 1.0}, tv_weight=1.0)
+    network = Features(load_loss_network(LAYERS), bf16=False)
+    grey = canvas().mean(1, keepdim=True)
+    seen = Objective(config, features=network, content=content().mean(1, keepdim=True), styles=[])
+    rgb = content().mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    expected = Objective(config, features=network, content=rgb, styles=[])
+    assert value(seen, grey) == pytest.approx(value(expected, grey.expand(-1, 3, -1, -1)), rel=1e-6)
+
+
+def test_bfloat16_features_give_about_the_same_losses_and_can_be_turned_off() -> None:
+    fields: dict[str, Any] = {"content": {"relu2_1": 1.0}, "gram": {"relu1_1": 0.1, "relu2_1": 0.01}}
+    exact, module = objective(**fields), objective(bf16=True, **fields)
+    assert (exact.narrow, module.narrow) == (False, True)
+    assert value(module) == pytest.approx(value(exact), rel=0.02)
+    assert value(module) != value(exact)
+    module.narrow = False
+    assert value(module) == value(exact)
+
+
+def test_a_network_without_a_layer_is_refused_by_its_name() -> None:
+    network = load_loss_network(["relu1_1"])
+    check_network(GatysConfig(content={"relu1_1": 1.0}), network)
+    with pytest.raises(ConfigError, match="relu2_1"):
+        check_network(GatysConfig(content={"relu1_1": 1.0}, gram={"relu2_1": 1.0}), network)
+
+
+def guide_of(guided: bool) -> Tensor | None:
+    return uniform(1, 1, 9, 11, seed=3).float() if guided else None
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("guided", [False, True])
+def test_fast_gram_matrices_and_their_gradients_are_those_of_plain_ones(
+    guided: bool, images: int, memory_format: torch.memory_format
+) -> None:
+    values = normal(images, 16, 9, 11).float().contiguous(memory_format=memory_format)
+    pull = normal(images, 16, 16, seed=1).float()  # not symmetric
+    results = []
+    for fast in (True, False):
+        f = variable(values)
+        matrix = gram(f, guide_of(guided)) if fast else gram_matrix(f, weights=guide_of(guided))
+        (gradient,) = torch.autograd.grad((matrix * pull).sum(), f)
+        results.append((matrix.detach(), gradient))
+    for own, plain in zip(*results, strict=True):
+        torch.testing.assert_close(own, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_the_gradient_of_fast_gram_matrices_is_right_in_float64(guided: bool) -> None:
+    guide = uniform(1, 1, 4, 5, seed=2) if guided else None
+    assert torch.autograd.gradcheck(lambda f: gram(f, guide), variable(normal(2, 3, 4, 5)))
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_fast_gram_matrices_of_bfloat16_are_close_over_many_positions(guided: bool) -> None:
+    values = normal(1, 8, 80, 61).relu()
+    assert values[0, 0].numel() > 2 * PIECE
+    guide = uniform(1, 1, 80, 61, seed=2) if guided else None
+    exact = gram_matrix(values, weights=guide)
+    f = variable(values.bfloat16())
+    matrix = gram(f, None if guide is None else guide.float())
+    assert matrix.dtype == torch.float32
+    assert (matrix - exact).norm() < 0.005 * exact.norm()
+    pull = normal(1, 8, 8, seed=1)
+    (gradient,) = torch.autograd.grad((matrix * pull.float()).sum(), f)
+    x = variable(values)
+    (wanted,) = torch.autograd.grad((gram_matrix(x, weights=guide) * pull).sum(), x)
+    assert gradient.dtype == torch.bfloat16
+    assert (gradient - wanted).norm() < 0.02 * wanted.norm()

@@ -1,0 +1,465 @@
+"""Optimisations of real pictures: what they come to, that they resume to the bit, and what they refuse."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nst_core.errors import ConfigError, ImageTooLargeError, ImageTooSmallError, NstError, WeightsError
+from nst_core.gatys.config import GatysConfig
+from nst_core.gatys.optimizer import GatysOptimizer, Iterate, optimize
+from nst_core.gatys.sources import StyleSource
+from nst_core.loss_network import load_loss_network
+from tests.unit.nst_core.gatys.kit import CPU, content, finish, is_sound, make, photo, run, shallow, style
+from tests.unit.nst_core.gatys.test_color import chrominance
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SCALES: dict[str, Any] = {"scales": 2, "iterations": 3, "coarse_iterations": 3}
+AVERAGE: dict[str, Any] = {"optimizer": "adam", "average_decay": 0.8}
+BALANCE = {"histogram": {"relu1_1": 1.0, "relu2_1": 0.5}, "balance": True}
+#: Configs with all that a state has to hold.
+RESUMED: dict[str, dict[str, Any]] = {
+    "lbfgs": {"history": 3},
+    "lbfgs over scales": SCALES,
+    "adam": {"optimizer": "adam"},
+    "adam with an average": AVERAGE,
+    "adam with an average over scales": AVERAGE | SCALES,
+    "balance over scales": BALANCE | SCALES,
+    "luminance over scales from noise": SCALES | {"color": "luminance", "initial": "noise"},
+}
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_the_loss_falls_and_the_picture_changes(optimizer: Any) -> None:
+    optimised = make(shallow(optimizer=optimizer, iterations=12))
+    totals = run(optimised)
+    assert totals[-1] < 0.6 * totals[0]
+    if optimizer == "lbfgs":
+        assert all(after <= before * (1 + 1e-5) for before, after in pairwise(totals))
+    assert is_sound(optimised.result())
+    assert (optimised.result() - content()).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_the_loss_falls_in_bfloat16_too_and_resumes_to_the_bit(optimizer: Any) -> None:
+    config = shallow(optimizer=optimizer, iterations=10)
+    straight = make(config, bf16=True)
+    totals = [straight.step().total for _ in range(4)]
+    resumed = make(config, bf16=True)
+    resumed.restore(straight.state())
+    totals += run(straight)
+    assert totals[-1] < 0.7 * totals[0]
+    assert totals[4:] == run(resumed)
+    assert torch.equal(straight.result(), resumed.result())
+
+
+def test_every_iteration_says_what_it_came_to() -> None:
+    optimised = make(shallow(scales=2, iterations=3, coarse_iterations=2, tv_weight=1.0, laplacian={2: 1.0}))
+    assert (optimised.iteration, optimised.iterations, optimised.done) == (0, 5, False)
+    iterates = [optimised.step() for _ in range(5)]
+    assert [each.iteration for each in iterates] == [1, 2, 3, 4, 5]
+    assert {each.iterations for each in iterates} == {5}
+    assert [each.size_px for each in iterates] == [(24, 20), (24, 20), (48, 40), (48, 40), (48, 40)]
+    for each in iterates:
+        assert set(each.losses) == {"content", "style", "tv", "laplacian"}
+        assert each.total == pytest.approx(sum(each.losses.values()))
+    assert (optimised.iteration, optimised.done) == (5, True)
+
+
+def test_the_losses_said_are_those_of_the_picture_shown() -> None:
+    optimised = make(shallow(tv_weight=2.0))
+    for _ in range(3):
+        iterate = optimised.step()
+        again = make(shallow(tv_weight=2.0, initial="file"), initial=optimised.preview())
+        parts = again._objective(optimised.preview())
+        assert iterate.losses == pytest.approx(again._objective.losses(parts.tolist()), rel=1e-5)
+
+
+def test_previews_have_the_size_of_their_scale_and_results_that_of_the_last() -> None:
+    optimised = make(shallow(scales=2, iterations=1, coarse_iterations=1, size_px=45))
+    for height, width in ((19, 22), (19, 22), (38, 45)):
+        assert optimised.preview().shape == (1, 3, height, width)
+        assert optimised.result().shape == (1, 3, 38, 45)
+        assert is_sound(optimised.preview())
+        assert is_sound(optimised.result())
+        if not optimised.done:
+            optimised.step()
+
+
+def test_steps_after_the_last_are_refused() -> None:
+    optimised = make(shallow(iterations=1))
+    optimised.step()
+    before = optimised.result()
+    with pytest.raises(NstError, match="last iteration"):
+        optimised.step()
+    assert torch.equal(optimised.result(), before)
+
+
+def test_optimize_calls_back_after_every_iteration() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def on_iterate(iterate: Iterate, optimizer: GatysOptimizer) -> None:
+        seen.append((iterate.iteration, optimizer.iteration))
+
+    config = shallow(iterations=3)
+    styles = [StyleSource(image=style())]
+    result = optimize(config, content=content(), styles=styles, device=CPU, on_iterate=on_iterate)
+    assert seen == [(1, 1), (2, 2), (3, 3)]
+    assert torch.equal(result, optimize(config, content=content(), styles=styles, device=CPU))
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not() -> None:
+    config = shallow(initial="noise", seed=1, iterations=3)
+    first = finish(config)
+    torch.rand(5)  # a draw from the global generator changes nothing
+    assert torch.equal(finish(config), first)
+    assert not torch.equal(finish(shallow(initial="noise", seed=2, iterations=3)), first)
+
+
+def test_making_one_leaves_the_pictures_and_the_global_generator_alone() -> None:
+    image, painting, state = content().clone(), style().clone(), torch.get_rng_state()
+    finish(shallow(initial="noise", color="linear"), content_image=image, styles=[StyleSource(image=painting)])
+    assert torch.equal(image, content())
+    assert torch.equal(painting, style())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_resumed_one_ends_as_an_uninterrupted_one_bit_for_bit(name: str) -> None:
+    config = shallow(**RESUMED[name])
+    straight = make(config)
+    states = [straight.state()]
+    iterates = []
+    while not straight.done:
+        iterates.append(straight.step())
+        states.append(straight.state())
+    for done in (0, 2, 3, 5):  # with two scales, 3 is the end of the first
+        resumed = make(config)
+        resumed.restore(states[done])
+        assert resumed.iteration == done
+        assert [resumed.step() for _ in range(done, len(iterates))] == iterates[done:]
+        assert torch.equal(resumed.result(), straight.result())
+
+
+def test_an_averaged_result_is_the_average_of_the_iterates_of_its_scale() -> None:
+    plain, averaged = make(shallow(optimizer="adam")), make(shallow(**AVERAGE))
+    decay, iterates = AVERAGE["average_decay"], []
+    while not plain.done:
+        plain.step()
+        averaged.step()
+        iterates.append(plain.result())
+        weights = [decay**age for age in range(len(iterates))][::-1]
+        expected = sum(weight * each for weight, each in zip(weights, iterates, strict=True)) / sum(weights)
+        torch.testing.assert_close(averaged.result(), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("more", [{}, AVERAGE])
+def test_a_scale_starts_from_what_the_one_before_showed(more: dict[str, Any]) -> None:
+    optimised = make(shallow(**SCALES, **more))
+    for _ in range(3):
+        optimised.step()
+    finer = make(shallow(iterations=3, initial="file", **more), initial=optimised.preview())
+    assert run(finer) == run(optimised)
+    assert torch.equal(finer.result(), optimised.result())
+
+
+def test_states_are_tensors_that_later_steps_do_not_change() -> None:
+    optimised = make(shallow(optimizer="adam", average_decay=0.5))
+    optimised.step()
+    state = optimised.state()
+    kept = {key: value.clone() for key, value in state.items()}
+    other = make(shallow(optimizer="adam", average_decay=0.5))
+    other.restore(state)
+    run(optimised)
+    run(other)
+    assert all(torch.equal(state[key], kept[key]) for key in kept)
+    assert all(value.device == CPU and not value.requires_grad for value in state.values())
+
+
+@pytest.mark.parametrize("more", [{}, AVERAGE])
+def test_a_state_without_any_one_of_its_tensors_is_refused(more: dict[str, Any]) -> None:
+    optimised = make(shallow(**more))
+    optimised.step()
+    optimised.step()
+    whole = optimised.state()
+    accepted = []
+    for key in whole:
+        try:
+            optimised.restore({name: value for name, value in whole.items() if name != key})
+            accepted.append(key)
+        except WeightsError:
+            continue
+    assert accepted == []
+
+
+def test_a_state_of_another_config_or_size_is_refused() -> None:
+    optimised = make(shallow())
+    optimised.step()
+    state = optimised.state()
+    with pytest.raises(WeightsError, match="another config"):
+        make(shallow(tv_weight=1.0)).restore(state)
+    with pytest.raises(WeightsError, match="another size"):
+        make(shallow(), content_image=photo("astronaut", width=48, height=44)).restore(state)
+    with pytest.raises(WeightsError):
+        make(shallow()).restore({})
+
+
+def test_a_whole_number_in_the_place_of_an_equal_one_makes_no_other_config() -> None:
+    optimised, resumed = make(shallow(tv_weight=1.0)), make(shallow(tv_weight=1))
+    optimised.step()
+    resumed.restore(optimised.state())
+    assert torch.equal(resumed.preview(), optimised.preview())
+
+
+def test_the_order_in_which_layers_are_named_does_not_matter() -> None:
+    gram = {"relu1_1": 0.1, "relu2_1": 0.01}
+    histogram = {"relu1_1": 1.0, "relu2_1": 0.25}
+    config = shallow(gram=gram, histogram=histogram, balance=True, iterations=3)
+    other = shallow(
+        gram=dict(reversed(gram.items())), histogram=dict(reversed(histogram.items())), balance=True, iterations=3
+    )
+    assert config == other
+    optimised, resumed = make(config), make(other)
+    optimised.step()
+    resumed.restore(optimised.state())
+    assert [each.losses for each in (resumed.step(), resumed.step())] == [
+        each.losses for each in (optimised.step(), optimised.step())
+    ]
+    assert torch.equal(resumed.result(), optimised.result())
+
+
+def test_styles_without_weight_count_for_nothing_and_the_others_by_theirs() -> None:
+    config, other = shallow(iterations=3), photo("chelsea")
+    one = finish(config)
+    styles = [StyleSource(image=style()), StyleSource(image=other, weight=0.0)]
+    assert torch.equal(finish(config, styles=styles), one)
+    assert torch.equal(finish(config, styles=styles[::-1]), one)
+    halves = [StyleSource(image=style(), weight=0.5)] * 2
+    torch.testing.assert_close(finish(config, styles=halves), one, rtol=0, atol=1e-3)
+    both = [StyleSource(image=style(), weight=0.5), StyleSource(image=other, weight=0.5)]
+    assert (finish(config, styles=both) - one).abs().mean() > 1e-3
+
+
+@pytest.mark.parametrize("more", [{}, {"histogram": {"relu1_1": 10.0}}, {"moments": {"relu1_1": 1.0}}])
+def test_a_region_of_ones_is_as_good_as_none(more: dict[str, Any]) -> None:
+    config = shallow(iterations=3, **more)
+    ones = StyleSource(image=style(), region=torch.ones(1, 1, 40, 48), style_region=torch.ones(1, 1, 48, 56))
+    torch.testing.assert_close(finish(config, styles=[ones]), finish(config), rtol=0, atol=2e-3)
+
+
+def test_regions_change_their_halves_towards_their_styles() -> None:
+    left = torch.zeros(1, 1, 40, 48)
+    left[..., :24] = 1
+    tints = [torch.tensor(tint).view(1, 3, 1, 1) for tint in ((0.9, 0.2, 0.1), (0.1, 0.3, 0.9))]
+    red, blue = (style().mean(1, keepdim=True) * tint * 1.5 for tint in tints)
+    styles = [
+        StyleSource(image=red.clamp(0, 1), region=left),
+        StyleSource(image=blue.clamp(0, 1), region=1 - left),
+    ]
+    grey = content().mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    result = finish(shallow(content={"relu2_1": 0.01}, iterations=20), content_image=grey, styles=styles)
+    for columns, main, other in ((slice(0, 24), 0, 2), (slice(24, 48), 2, 0)):
+        after = result[..., columns].mean((0, 2, 3))
+        before = grey[..., columns].mean((0, 2, 3))
+        assert after[main] > after[other] + 0.1
+        assert after[other] < before[other] - 0.05
+
+
+def test_a_region_of_another_size_is_refused_by_the_number_of_its_style() -> None:
+    fine = StyleSource(image=style(), region=torch.ones(1, 1, 40, 48))
+    for wrong in (
+        StyleSource(image=style(), region=torch.ones(1, 1, 48, 56)),
+        StyleSource(image=style(), style_region=torch.ones(1, 1, 40, 48)),
+    ):
+        with pytest.raises(ConfigError, match=r"region of style 2 must be 1 x 1 x \d+ x \d+"):
+            make(shallow(), styles=[fine, wrong])
+    with pytest.raises(ConfigError, match="mrf"):
+        make(shallow(mrf={"relu2_1": 1.0}), styles=[fine])
+
+
+def test_a_transfer_of_luminance_keeps_the_contents_chrominance() -> None:
+    # A photo without extreme colours, so that nothing is clipped.
+    mild = 0.35 + 0.3 * content()
+    result = finish(shallow(color="luminance"), content_image=mild)
+    inside = ((result > 0) & (result < 1)).all(1, keepdim=True).expand(-1, 2, -1, -1)
+    assert inside.float().mean() > 0.9
+    torch.testing.assert_close(chrominance(result)[inside], chrominance(mild)[inside], rtol=0, atol=2e-3)
+    assert (result - mild).abs().mean() > 0.01
+
+
+def test_a_recoloured_style_leaves_the_contents_colours_as_they_are() -> None:
+    mean = content().mean((2, 3))
+    kept, changed = (
+        (finish(shallow(content={"relu2_1": 0.01}, iterations=15, color=color)).mean((2, 3)) - mean).abs().max()
+        for color in ("linear", "style")
+    )
+    assert kept < 0.05
+    assert kept < changed / 2
+
+
+@pytest.mark.parametrize("initial", ["content", "style", "noise", "file"])
+def test_it_starts_where_the_config_says(initial: Any) -> None:
+    given: dict[str, Any] = {"initial": photo("chelsea")} if initial == "file" else {}
+    first = make(shallow(initial=initial), **given).preview()
+    assert first.shape == (1, 3, 40, 48)
+    if initial == "noise":
+        assert first.mean().item() == pytest.approx(0.5, abs=0.02)
+        assert first.std().item() == pytest.approx(12**-0.5, abs=0.02)
+    elif initial == "style":
+        assert first.mean().item() == pytest.approx(style().mean().item(), abs=0.01)
+    else:
+        assert torch.equal(first, content() if initial == "content" else photo("chelsea"))
+
+
+def test_a_picture_to_start_from_is_given_just_where_it_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match="just where initial"):
+        make(shallow(initial="file"))
+    with pytest.raises(ConfigError, match="just where initial"):
+        make(shallow(), initial=content())
+    with pytest.raises(ConfigError, match="start from"):
+        make(shallow(initial="file"), initial=content()[0])
+
+
+GREY = content().mean(1, keepdim=True).expand(-1, 3, -1, -1)
+CONSTANT = torch.full((1, 3, 40, 48), 0.5)
+
+
+@pytest.mark.parametrize("color", ["style", "luminance", "linear"])
+@pytest.mark.parametrize(
+    ("image", "painting"),
+    [
+        pytest.param(GREY, style(), id="grey photo"),
+        pytest.param(content(), GREY, id="grey style"),
+        pytest.param(CONSTANT, CONSTANT, id="both constant"),
+        pytest.param(content(), style()[..., :1, :3], id="style of 3 pixels"),
+        pytest.param(content()[..., :2, :2], style(), id="tiny content"),
+        pytest.param(content().double(), style().half(), id="other types"),
+    ],
+)
+def test_odd_pictures_have_sound_results(image: Tensor, painting: Tensor, color: Any) -> None:
+    # All terms at once: none of them may fail on its own.
+    config = shallow(
+        color=color, histogram={"relu1_1": 1.0}, moments={"relu1_1": 1.0}, mrf={"relu2_1": 1.0}, tv_weight=1.0
+    )
+    optimised = make(config, content_image=image, styles=[StyleSource(image=painting)])
+    for _ in range(2):
+        assert optimised.step().total < float("inf")
+    assert is_sound(optimised.result())
+    assert optimised.result().shape[-1] == 48
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("learning_rate", [1e-12, 1.0])
+@pytest.mark.parametrize("weight", [1e-12, 1e9])
+def test_absurd_learning_rates_and_weights_have_sound_results(
+    optimizer: Any, learning_rate: float, weight: float
+) -> None:
+    config = shallow(optimizer=optimizer, learning_rate=learning_rate, gram={"relu2_1": weight}, iterations=5)
+    optimised = make(config)
+    totals = run(optimised)
+    assert is_sound(optimised.result())
+    assert totals[-1] <= 4 * totals[0]
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize(
+    "fields",
+    [{"gram": {"relu2_1": 1e30}}, {"histogram": {"relu2_1": 1e30}}, {"tv_weight": 1e30, "initial": "noise"}],
+)
+def test_weights_that_overflow_are_refused_in_one_sentence(fields: dict[str, Any], optimizer: Any) -> None:
+    optimised = make(shallow(optimizer=optimizer, **fields))
+    with pytest.raises(ConfigError, match=r"^The loss of the first picture .* too large\.$"):
+        optimised.step()
+    assert is_sound(optimised.result())
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_weights_that_overflow_only_away_from_the_start_have_sound_results(optimizer: Any) -> None:
+    optimised = make(shallow(optimizer=optimizer, content={"relu2_1": 1e30}))
+    assert all(total < float("inf") for total in run(optimised))
+    assert is_sound(optimised.result())
+
+
+def test_pictures_beyond_the_limits_are_refused() -> None:
+    with pytest.raises(ImageTooLargeError, match=r"^The style picture"):
+        make(shallow(style_size_px=64), max_pixels=2000)
+    with pytest.raises(ImageTooLargeError, match=r"^The picture"):
+        make(shallow(size_px=None), content_image=torch.rand(1, 3, 50, 50), max_pixels=2000)
+    with pytest.raises(ImageTooSmallError):
+        make(shallow(size_px=None), content_image=content()[..., :1])
+    with pytest.raises(ImageTooSmallError):
+        make(shallow(style_size_px=1))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_pictures_with_values_that_are_not_finite_are_refused(value: float) -> None:
+    bad = content().clone()
+    bad[0, 1, 5, 7] = value
+    with pytest.raises(ConfigError, match="content picture has values"):
+        make(shallow(), content_image=bad)
+    with pytest.raises(ConfigError, match="style 2 has values"):
+        make(shallow(), styles=[StyleSource(image=style()), StyleSource(image=bad)])
+    with pytest.raises(ConfigError, match="start from has values"):
+        make(shallow(initial="file"), initial=bad)
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_a_weight_that_is_none_is_refused_by_the_number_of_its_style(weight: float) -> None:
+    with pytest.raises(ConfigError, match="weight of style 1"):
+        make(shallow(), styles=[StyleSource(image=style(), weight=weight)])
+
+
+def test_styles_are_needed_just_where_a_term_compares_with_one() -> None:
+    for styles in ([], [StyleSource(image=style(), weight=0.0)]):
+        with pytest.raises(ConfigError, match="needs a style"):
+            make(shallow(), styles=styles)
+        with pytest.raises(ConfigError, match="needs a style"):
+            make(shallow(gram={}, initial="style"), styles=styles)
+        assert is_sound(finish(shallow(gram={}, initial="noise"), styles=styles))
+
+
+def test_terms_of_pixels_alone_need_no_network() -> None:
+    smooth = finish(GatysConfig(content={}, tv_weight=1.0, iterations=10, size_px=48), styles=[])
+    assert smooth.std() < content().std()
+
+
+def test_layers_that_a_network_does_not_have_are_refused() -> None:
+    with pytest.raises(ConfigError, match="relu4_4"):
+        make(shallow(content={"relu4_4": 1.0}))
+    with pytest.raises(ConfigError, match="relu2_1"):
+        make(shallow(), network=load_loss_network(["relu1_1"]))
+
+
+def test_a_network_that_is_given_is_as_good_as_one_that_is_loaded() -> None:
+    network = load_loss_network(["relu1_1", "relu1_2", "relu2_1", "relu2_2"])
+    assert torch.equal(finish(shallow(), network=network), finish(shallow()))
+
+
+@pytest.mark.parametrize("more", [{}, {"optimizer": "adam", "average_decay": 0.5}, BALANCE])
+def test_it_works_within_inference_mode_whatever_is_made_there(more: dict[str, Any]) -> None:
+    config = shallow(scales=2, coarse_iterations=2, iterations=2, **more)
+    expected = finish(config)
+    with torch.inference_mode():
+        ones = torch.ones(1, 1, 40, 48)
+        styles = [StyleSource(image=style() * 1), StyleSource(image=style() * 1, region=ones, weight=0.0)]
+        optimised = make(config, content_image=content() * 1, styles=styles)
+        while not optimised.done:
+            state = optimised.state()
+            optimised = make(config, content_image=content() * 1, styles=styles)
+            optimised.restore(state)
+            optimised.step()
+            assert is_sound(optimised.preview())
+        assert torch.equal(optimised.result(), expected)
+        guided = make(config, styles=[StyleSource(image=style() * 1, region=ones)])
+        run(guided)
+        assert is_sound(guided.result())
+
+
+def test_it_takes_a_network_that_was_loaded_in_inference_mode() -> None:
+    with torch.inference_mode():
+        network = load_loss_network(["relu1_1", "relu2_1"])
+        result = finish(shallow(), network=network)
+    assert torch.equal(result, finish(shallow()))
