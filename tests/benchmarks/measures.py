@@ -38,9 +38,16 @@ def unstable_tiles(picture: Picture, style: Picture) -> float:
     return float(outside.mean())
 
 
-def line_correlation(picture: Picture, photo: Picture) -> float:
-    """Return the correlation (-1 to 1) of both pictures' Laplacians at full resolution: how well lines are kept."""
-    return float(np.corrcoef(_laplacian(luma(picture)).ravel(), _laplacian(luma(photo)).ravel())[0, 1])
+def line_correlation(picture: Picture, photo: Picture, *, pool_px: int = 1) -> float:
+    """Return the correlation (-1 to 1) of both pictures' Laplacians: how well lines of about that width are kept."""
+    first, second = (_laplacian(_pooled(luma(each), pool_px)).ravel() for each in (picture, photo))
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def _pooled(image: Map, px: int) -> Map:
+    rows, columns = image.shape[0] // px, image.shape[1] // px
+    means: Map = image[: rows * px, : columns * px].reshape(rows, px, columns, px).mean(axis=(1, 3))
+    return means
 
 
 def _tiles(image: Map) -> Map:
