@@ -169,7 +169,9 @@ def test_a_listener_that_fails_stops_the_services(tmp_path: Path) -> None:
 
 
 def test_stopping_what_was_never_started_is_nothing(tmp_path: Path) -> None:
-    supervisor(tmp_path, Events(), [service("main", FOREVER)]).stop()
+    stack = supervisor(tmp_path, Events(), [service("main", FOREVER)])
+    stack.stop()
+    assert stack.children == {}
 
 
 def test_a_large_log_is_set_aside_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
