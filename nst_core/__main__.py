@@ -23,7 +23,7 @@ from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
 from nst_core.training.run import RunPlan, TrainingRun
 from nst_core.training.sources import FolderPhotos, PhotoSource, StoredPhotos
-from nst_core.training.trainer import StepLosses
+from nst_core.training.step_losses import StepLosses
 from nst_core.weights import load_transformer
 
 

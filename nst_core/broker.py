@@ -14,7 +14,8 @@ from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from nst_core.errors import BrokerUnavailableError
-from nst_core.protocol import EVENTS_STREAM, ChunkMessage, Event, Method, dump_chunk, dump_event
+from nst_core.protocol import EVENTS_STREAM, ChunkMessage, Event, Method, dump_chunk, dump_event, dump_segment
+from nst_core.segments import TRAIN_TASK, TrainSegment
 from nst_core.settings import BrokerSettings
 
 #: Prefix of every key that Celery writes, so that the queue's own keys have names of ours.
@@ -33,7 +34,7 @@ def make_celery(settings: BrokerSettings) -> Celery:
         result_backend=None,
         task_acks_late=True,
         task_default_queue=Method.FEEDFORWARD.queue,
-        task_queues=[Queue(method.queue) for method in Method],  # type: ignore[no-untyped-call]
+        task_queues=[Queue(name) for name in (*(method.queue for method in Method), TRAIN_TASK)],  # type: ignore[no-untyped-call]
         task_create_missing_queues=False,
         # A worker reserves only what it works on: a message held back by a killed worker would wait for its lease.
         worker_prefetch_multiplier=1,
@@ -95,16 +96,33 @@ class Broker:
             self._redis.set(f"{KEY_PREFIX}attempt:{chunk.chunk_id}", chunk.attempt, ex=HINT_TTL_S)
             self.celery.send_task(method.task, args=[dump_chunk(chunk)], queue=method.queue, retry=False)
 
-    def queued_chunks(self, method: Method) -> int:
-        """Return how many chunks wait in a method's queue, not counting those that a worker has reserved."""
+    def send_segment(self, segment: TrainSegment) -> None:
+        """Queue a segment of a training, and leave its attempt number where workers find outdated messages by it."""
         with _translated():
-            return int(self._redis.llen(KEY_PREFIX + method.queue))
+            self._redis.set(f"{KEY_PREFIX}attempt:{segment.run_id}", segment.attempt, ex=HINT_TTL_S)
+            self.celery.send_task(TRAIN_TASK, args=[dump_segment(segment)], queue=TRAIN_TASK, retry=False)
 
-    def is_outdated(self, chunk: ChunkMessage) -> bool:
-        """Return whether a newer attempt at the chunk is known to exist."""
+    def queued(self, queue: str) -> int:
+        """Return how many messages wait in a queue, not counting those that a worker has reserved."""
         with _translated():
-            newest = self._redis.get(f"{KEY_PREFIX}attempt:{chunk.chunk_id}")
-        return newest is not None and int(newest) > chunk.attempt
+            return int(self._redis.llen(KEY_PREFIX + queue))
+
+    def is_outdated(self, id: int | str, attempt: int) -> bool:
+        """Return whether a newer attempt at a chunk or at a run's segment is known to exist."""
+        with _translated():
+            newest = self._redis.get(f"{KEY_PREFIX}attempt:{id}")
+        return newest is not None and int(newest) > attempt
+
+    def stop_segment(self, run_id: str, attempt: int) -> None:
+        """Tell the worker that has this attempt at a run's segment to save what it has and to end."""
+        with _translated():
+            self._redis.set(f"{KEY_PREFIX}stopped:{run_id}", attempt, ex=HINT_TTL_S)
+
+    def is_stopped(self, run_id: str, attempt: int) -> bool:
+        """Return whether `stop_segment` was called for this attempt, or a later one."""
+        with _translated():
+            newest = self._redis.get(f"{KEY_PREFIX}stopped:{run_id}")
+        return newest is not None and int(newest) >= attempt
 
     def cancel_job(self, job_id: str) -> None:
         """Tell workers to begin no further image of a job."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nst_core.errors import ConfigError
 from nst_core.graph_network import GraphFeatures
 from nst_core.loss_weights import FIRST_LAYER, MEAN, STD, VGG_SOURCES, LossWeights, load_weights
+from nst_core.operators import MaxPool
 from nst_core.settings import LossWeightsSettings
 
 Pooling = Literal["max", "average"]
@@ -74,7 +75,7 @@ class VGG(nn.Module):
             elif kind == "relu":  # in place it would turn the returned features of its convolution into its own
                 self.stack[layer] = nn.ReLU(inplace=f"conv{layer[4:]}" not in layers)
             else:
-                self.stack[layer] = nn.MaxPool2d(2) if pooling == "max" else nn.AvgPool2d(2)
+                self.stack[layer] = MaxPool() if pooling == "max" else nn.AvgPool2d(2)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         x = image

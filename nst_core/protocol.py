@@ -1,7 +1,8 @@
-"""What scheduler and workers say to each other: a Celery task for each method and three events, all plain JSON.
+"""What scheduler and workers say to each other about jobs: a Celery task for each method and three events, plain JSON.
 
 A task is only a hint: ids, keys and options; the scheduler's database is the truth. An event carries the chunk's
-attempt number, the fencing token: the collector drops what an outdated attempt says. Fields that a newer version
+attempt number, the fencing token: the collector drops what an outdated attempt says. What they say about trainings is
+in `segments`, and events of both share one stream. Fields that a newer version
 adds are ignored, so workers and schedulers of two versions may run side by side.
 """
 
@@ -12,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from nst_core.errors import ProtocolError
+from nst_core.segments import SegmentEvent, SegmentFinished, SegmentProgress, SegmentStarted, TrainSegment
 
 #: Redis stream that workers add events to.
 EVENTS_STREAM = "nst:events"
@@ -201,11 +203,15 @@ class ChunkFinished:
     progress: tuple[ItemProgress, ...] = ()
 
 
-Event = ChunkStarted | ChunkProgress | ChunkFinished
+ChunkEvent = ChunkStarted | ChunkProgress | ChunkFinished
+Event = ChunkEvent | SegmentEvent
 _EVENTS: dict[str, type[Event]] = {
     "chunk_started": ChunkStarted,
     "chunk_progress": ChunkProgress,
     "chunk_finished": ChunkFinished,
+    "segment_started": SegmentStarted,
+    "segment_progress": SegmentProgress,
+    "segment_finished": SegmentFinished,
 }
 _EVENT_NAMES = {cls: name for name, cls in _EVENTS.items()}
 _T = TypeVar("_T")
@@ -221,6 +227,17 @@ def dump_chunk(chunk: ChunkMessage) -> dict[str, Any]:
 def load_chunk(cls: type[_Chunk], values: Any) -> _Chunk:
     """Return the chunk of `dump_chunk` values; raise ProtocolError where a field is missing or wrong."""
     return _validate(cls, values)
+
+
+def dump_segment(segment: TrainSegment) -> dict[str, Any]:
+    """Return a segment as JSON-ready values."""
+    result: dict[str, Any] = TypeAdapter(TrainSegment).dump_python(segment, mode="json")
+    return result
+
+
+def load_segment(values: Any) -> TrainSegment:
+    """Return the segment of `dump_segment` values; raise ProtocolError where a field is missing or wrong."""
+    return _validate(TrainSegment, values)
 
 
 def dump_event(event: Event) -> bytes:

@@ -6,12 +6,11 @@ Checkerboard Artifacts" (2016) for the nearest-neighbour upsampling. Other choic
 networks of pytorch/examples and of lengstrom/fast-style-transfer exactly (nst_core/peers).
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nst_core.operators import ReflectConv2d, double_size
 from nst_core.transformer_config import TransformerConfig
 
 __all__ = ["MIN_SIDE_PX", "InstanceNorm", "SameConv2d", "TransformerConfig", "TransformerNet"]
@@ -67,8 +66,9 @@ def _conv(
     # A normalisation layer that follows a convolution cancels its bias, so there is none.
     if config.padding == "same" and stride > 1:  # with stride 1 it is the usual zero padding
         return SameConv2d(c_in, c_out, kernel, stride, bias=bias)
-    mode: Literal["reflect", "zeros"] = "reflect" if config.padding == "reflect" else "zeros"
-    return nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=bias, padding_mode=mode)
+    if config.padding == "reflect":
+        return ReflectConv2d(c_in, c_out, kernel, stride, bias=bias)
+    return nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=bias)
 
 
 class ConvBlock(nn.Module):
@@ -121,8 +121,7 @@ class UpsampleBlock(nn.Module):
                 y = self.conv(x, output_size=list(size))
         else:
             # An odd side came from rounding up in the encoder: the last row or column is dropped again.
-            doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            y = self.conv(doubled[:, :, : size[0], : size[1]])
+            y = self.conv(double_size(x)[:, :, : size[0], : size[1]])
         return F.relu(self.norm(y), inplace=True)
 
 

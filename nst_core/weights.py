@@ -16,12 +16,17 @@ from nst_core.weights_header import CONFIG_KEY, read_config
 
 def save_transformer(net: TransformerNet, path: Path, *, dtype: torch.dtype = torch.float16) -> None:
     """Write the network's weights as `dtype` and its config in the header, whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_bytes(dump_transformer(net, dtype=dtype))
+    part.replace(path)
+
+
+def dump_transformer(net: TransformerNet, *, dtype: torch.dtype = torch.float16) -> bytes:
+    """Return a weights file's bytes: the network's weights as `dtype`, and its config in the header."""
     state = {key: _cast(value.detach().cpu(), dtype).contiguous() for key, value in net.state_dict().items()}
     # One entry only: safetensors writes several in random order, and a style's version is the hash of its bytes.
     metadata = {CONFIG_KEY: json.dumps(net.config.to_dict(), sort_keys=True)}
-    part = path.with_suffix(".part")
-    part.write_bytes(save(state, metadata))
-    part.replace(path)
+    return save(state, metadata)
 
 
 def load_transformer(path: Path) -> TransformerNet:

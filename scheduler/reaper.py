@@ -47,7 +47,7 @@ class Reaper:
 
     def _lost(self, method: Method, now: float) -> list[Chunk]:
         """Return the chunks whose message is not in their queue, once that has been empty for long enough."""
-        if self._broker.queued_chunks(method):
+        if self._broker.queued(method.queue):
             self._empty_since.pop(method, None)
             return []
         if now - self._empty_since.setdefault(method, now) < self._lost_after_s:

@@ -1,4 +1,4 @@
-"""The Celery tasks, one for each method: each works at a chunk."""
+"""The Celery tasks of jobs, one for each method: each works at a chunk."""
 
 import logging
 import time
@@ -10,14 +10,16 @@ from typing import Any, Generic, TypeVar
 
 from nst_core.broker import Broker
 from nst_core.clock import Clock
-from nst_core.errors import BrokerUnavailableError, EngineError, NstError, ProtocolError
+from nst_core.errors import EngineError, NstError, ProtocolError
 from nst_core.protocol import ChunkMessage, ItemOutcome, OptimizeChunk, StylizeChunk, load_chunk
 from worker.models import ModelCache
-from worker.optimize import Optimization, Steering
+from worker.optimize import Optimization
 from worker.outcomes import failure
 from worker.pipeline import Pipeline, Stylize
 from worker.publisher import ChunkReport
+from worker.reports import is_outdated
 from worker.settings import WorkerSettings
+from worker.steering import Steering
 
 _log = logging.getLogger(__name__)
 _Chunk = TypeVar("_Chunk", bound=ChunkMessage)
@@ -64,7 +66,7 @@ class ChunkTask(ABC, Generic[_Chunk]):
     @contextmanager
     def _claimed(self, chunk: ChunkMessage) -> Iterator[bool]:
         """Yield whether this is the time to work at a chunk, and hold others back from it meanwhile."""
-        if self._is_outdated(chunk):
+        if is_outdated(lambda: self._broker.is_outdated(chunk.chunk_id, chunk.attempt), _label(chunk)):
             _log.info("%s: dropped, a newer attempt exists", _label(chunk))
             yield False
             return
@@ -82,14 +84,6 @@ class ChunkTask(ABC, Generic[_Chunk]):
         finally:
             with self._lock:
                 self._in_flight.discard(key)
-
-    def _is_outdated(self, chunk: ChunkMessage) -> bool:
-        try:
-            return self._broker.is_outdated(chunk)
-        except BrokerUnavailableError as error:
-            # The attempt number fences off whatever an outdated attempt says, so the worst is some wasted work.
-            _log.warning("%s: %s", _label(chunk), error)
-            return False
 
     def _work(self, chunk: _Chunk) -> None:
         started = self._clock()

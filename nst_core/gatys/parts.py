@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from nst_core.gatys.config import GatysConfig
-from nst_core.gatys.fast_gram import gram
 from nst_core.gatys.scales import Size, resize_guide, size_of
 from nst_core.losses.content import ContentLoss
-from nst_core.losses.gram import GramLoss
+from nst_core.losses.gram import GramLoss, gram_matrix
 from nst_core.losses.histogram import HistogramLoss
 from nst_core.losses.moments import MomentsLoss, moments
 from nst_core.losses.mrf import MRFLoss
@@ -93,17 +92,17 @@ class GramPart(nn.Module):
         super().__init__()
         self.layer = layer
         self.shares = [style.share for style in styles]
-        targets = [gram(style.features[layer], style.style_guide(layer)) for style in styles]
+        targets = [gram_matrix(style.features[layer], weights=style.style_guide(layer)) for style in styles]
         self.losses = nn.ModuleList(GramLoss(target, normalization=config.gram_normalization) for target in targets)
         self.guides = [style.guide(layer) for style in styles]
 
     def forward(self, features: Mapping[str, Tensor], image: Tensor) -> Tensor:
         values = features[self.layer]
-        whole = gram(values) if None in self.guides else None
+        whole = gram_matrix(values) if None in self.guides else None
         total = image.new_zeros(())
         for module, share, guide in zip(self.losses, self.shares, self.guides, strict=True):
             loss = cast(GramLoss, module)
-            matrix = cast(Tensor, whole) if guide is None else gram(values, guide)
+            matrix = cast(Tensor, whole) if guide is None else gram_matrix(values, weights=guide)
             total = total + share * loss.factor * (matrix - loss.target).square().mean()
         return total
 

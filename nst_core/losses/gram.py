@@ -1,14 +1,16 @@
 """Style loss on Gram matrices, plain or guided by a map of where the style applies."""
 
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from nst_core.errors import ConfigError
-from nst_core.losses.precision import widen
 
 Normalization = Literal["gatys", "hw", "chw"]
+
+#: Positions that are summed in half precision: the sums of so many are rounded once, then added up in float32.
+PIECE = 2048
 
 
 def gram_matrix(features: Tensor, *, weights: Tensor | None = None) -> Tensor:
@@ -17,21 +19,85 @@ def gram_matrix(features: Tensor, *, weights: Tensor | None = None) -> Tensor:
     With `weights`, N x 1 x H x W or 1 x 1 x H x W and not negative, return the guided Gram matrix,
     sum_p w_p F_p F_p^T / sum_p w_p (Gatys, Ecker, Bethge, Hertzmann, Shechtman 2017, "Controlling Perceptual Factors
     in Neural Style Transfer", guided Gram matrices): there F is multiplied by a guide T with sum_p T_p^2 = 1, so
-    w = T^2 up to a factor, which cancels. A guide of zeros gives zeros. Float32 also under autocast, float64 for
-    float64 features; ConfigError where the weights do not fit.
+    w = T^2 up to a factor, which cancels. A guide of zeros gives zeros.
+
+    The result is float32, or float64 for float64 features. Features of half precision are multiplied as such, in
+    pieces, so that the error of the sum over all positions is far below that of its terms. The weights get no
+    gradient. Raises ConfigError where they do not fit.
     """
+    n, _, h, w = features.shape
+    if weights is None:
+        share = features.new_full((1, 1, 1, 1), 1 / (h * w), dtype=_wide(features))
+    elif weights.shape not in ((n, 1, h, w), (1, 1, h, w)):
+        raise ConfigError(f"A guide of shape {tuple(weights.shape)} does not fit features of {tuple(features.shape)}.")
+    else:
+        guide = weights.to(_wide(features))
+        share = guide / guide.sum(dim=(2, 3), keepdim=True).clamp_min(torch.finfo(guide.dtype).tiny)
+    return cast(Tensor, _gram(features, share.flatten(2).transpose(1, 2)))
+
+
+@torch.library.custom_op("nst::gram", mutates_args=())
+def _gram(features: Tensor, share: Tensor) -> Tensor:
+    """Return G = F^T diag(s) F for the shares s of the positions, 1 or N x 1 or HW x 1.
+
+    An operator, which the compiler takes as it is: split into its parts, it takes several times as long.
+    """
+    rows = _rows(features)
+    wide = _wide(features)
+    even = share.shape[1] == 1
+    left = rows if even else rows * share.to(rows.dtype)
+    total = rows.new_zeros((rows.shape[0], rows.shape[2], rows.shape[2]), dtype=wide)
+    piece = rows.shape[1] if features.dtype == wide else PIECE
+    with torch.autocast(features.device.type, enabled=False):  # it would multiply float32 in half precision
+        for a, b in zip(torch.split(left, piece, 1), torch.split(rows, piece, 1), strict=True):
+            total += (a.transpose(1, 2) @ b).to(wide)
+    return total * share if even else total
+
+
+@_gram.register_fake
+def _(features: Tensor, share: Tensor) -> Tensor:
+    n, c = features.shape[:2]
+    return features.new_empty((n, c, c), dtype=_wide(features))
+
+
+@torch.library.custom_op("nst::gram_backward", mutates_args=())
+def _gram_backward(gradient: Tensor, features: Tensor, share: Tensor) -> Tensor:
+    """Return dF = diag(s) F (dG + dG^T): one product, where the parts of `_gram` take two."""
     n, c, h, w = features.shape
-    with torch.autocast(features.device.type, enabled=False):  # it would multiply matrices in bfloat16
-        flat = widen(features).reshape(n, c, h * w)
-        if weights is None:
-            return flat @ flat.transpose(1, 2) / (h * w)
-        if weights.shape not in ((n, 1, h, w), (1, 1, h, w)):
-            raise ConfigError(
-                f"A guide of shape {tuple(weights.shape)} does not fit features of {tuple(features.shape)}."
-            )
-        guide = weights.to(flat.dtype).reshape(-1, 1, h * w)
-        total = guide.sum(dim=2, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
-        return (flat * (guide / total)) @ flat.transpose(1, 2)
+    both = gradient + gradient.transpose(1, 2)
+    rows = _rows(features)
+    if share.shape[1] == 1:
+        result = rows @ (both * share).to(features.dtype)
+    else:
+        result = rows @ both.to(features.dtype) * share.to(features.dtype)
+    return result.reshape(n, h, w, c).permute(0, 3, 1, 2)
+
+
+@_gram_backward.register_fake
+def _(gradient: Tensor, features: Tensor, share: Tensor) -> Tensor:
+    return torch.empty_like(features, memory_format=torch.channels_last)
+
+
+def _keep(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _differentiate(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+    features, share = ctx.saved_tensors  # type: ignore[attr-defined]
+    return _gram_backward(gradient, features, share), None
+
+
+_gram.register_autograd(_differentiate, setup_context=_keep)
+
+
+def _rows(features: Tensor) -> Tensor:
+    """Return the features as N x HW x C: a view where they are in channels_last memory format."""
+    n, c, h, w = features.shape
+    return features.permute(0, 2, 3, 1).reshape(n, h * w, c)
+
+
+def _wide(features: Tensor) -> torch.dtype:
+    return torch.promote_types(features.dtype, torch.float32)
 
 
 class GramLoss(nn.Module):

@@ -37,8 +37,8 @@ class Checkpoint:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
-def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint whole; raise WeightsError, and leave the old file, where it cannot be written."""
+def dump_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """Return a checkpoint as the bytes of a file; equal checkpoints have equal ones."""
     about = {
         "step": checkpoint.step,
         "config": checkpoint.config.to_dict(),
@@ -47,27 +47,22 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     # One entry only: safetensors writes several in random order, and equal trainings shall have equal files.
-    data = save(tensors, {TRAINING_KEY: json.dumps(about, sort_keys=True)})
-    try:
-        write_whole(path, data)
-    except OSError as error:
-        raise WeightsError(f"The checkpoint {path} cannot be written: {error.strerror}. The last one stays.") from error
+    return save(tensors, {TRAINING_KEY: json.dumps(about, sort_keys=True)})
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Return the checkpoint of a file, its tensors on the CPU; raise WeightsError where it is missing or damaged."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"The checkpoint {path} cannot be read: {error.strerror}.") from error
+def parse_checkpoint(data: bytes, *, name: str = "The checkpoint") -> Checkpoint:
+    """Return the checkpoint of a file's bytes, its tensors on the CPU; `name` begins error messages.
+
+    Raises WeightsError where it is damaged or no checkpoint of a training.
+    """
     try:
         tensors = load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (SafetensorError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"The checkpoint {path} is damaged: {error}") from error
+        raise WeightsError(f"{name} is damaged: {error}") from error
     text = (header.get("__metadata__") or {}).get(TRAINING_KEY)
     if text is None:
-        raise WeightsError(f"{path} is no checkpoint of a training: its header has no {TRAINING_KEY}.")
+        raise WeightsError(f"{name} is no checkpoint of a training: its header has no {TRAINING_KEY}.")
     try:
         about = json.loads(text)
         return Checkpoint(
@@ -78,4 +73,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
             tensors=tensors,
         )
     except (NstError, LookupError, TypeError, ValueError) as error:
-        raise WeightsError(f"The checkpoint {path} cannot be understood: {error}") from error
+        raise WeightsError(f"{name} cannot be understood: {error}") from error
+
+
+def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint whole; raise WeightsError, and leave the old file, where it cannot be written."""
+    try:
+        write_whole(path, dump_checkpoint(checkpoint))
+    except OSError as error:
+        raise WeightsError(f"The checkpoint {path} cannot be written: {error.strerror}. The last one stays.") from error
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Return the checkpoint of a file, as `parse_checkpoint` does; raise WeightsError also where it is missing."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"The checkpoint {path} cannot be read: {error.strerror}.") from error
+    return parse_checkpoint(data, name=f"The checkpoint {path}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from nst_core.training.files import write_whole
-from nst_core.training.trainer import StepLosses
+from nst_core.training.step_losses import StepLosses
 
 CURVE_NAME = "losses.csv"
 COLUMNS = ("step", "content", "style", "tv", "stability", "total", "learning_rate", "seconds")
@@ -23,7 +23,7 @@ class LossCurve:
         self._path = path
         self._waiting: list[StepLosses] = []
         kept = [losses for losses in read_losses(path) if losses.step <= step]
-        write_whole(path, _lines([COLUMNS, *map(_row, kept)]).encode())
+        write_whole(path, dump_losses(kept))
 
     def append(self, losses: StepLosses) -> None:
         """Add the next step's line, which `flush` writes."""
@@ -46,6 +46,11 @@ def read_losses(path: Path) -> list[StepLosses]:
     with open(path, newline="", errors="replace") as file:
         found = (_losses(row) for row in csv.DictReader(file))
         return sorted((losses for losses in found if losses is not None), key=lambda losses: losses.step)
+
+
+def dump_losses(losses: Iterable[StepLosses]) -> bytes:
+    """Return some steps as a file of their own, with COLUMNS in its first line."""
+    return _lines([COLUMNS, *map(_row, losses)]).encode()
 
 
 def last_losses(losses: Sequence[StepLosses]) -> dict[str, float]:

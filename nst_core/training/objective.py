@@ -11,7 +11,6 @@ from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss, gram_matrix
 from nst_core.losses.tv import TVLoss
 from nst_core.training.config import TrainConfig
-from nst_core.transformer import TransformerNet
 
 #: The terms of the objective, in the order in which it returns them.
 TERMS = ("content", "style", "tv", "stability")
@@ -28,7 +27,7 @@ class PerceptualObjective(nn.Module):
     ceshine/fast-neural-style; there pixels are normalised, so that a weight there is one of about 20 times here.
     """
 
-    def __init__(self, config: TrainConfig, transformer: TransformerNet, network: LossNetwork, style: Tensor) -> None:
+    def __init__(self, config: TrainConfig, transformer: nn.Module, network: LossNetwork, style: Tensor) -> None:
         """Compute the style targets once from the style picture, 1 x 3 x H x W RGB in 0 to 1.
 
         Raises ConfigError where the loss network has not all layers that the config names.

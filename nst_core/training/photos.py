@@ -6,6 +6,7 @@ an undisturbed one would have seen, with no data position to save.
 
 from functools import lru_cache
 from hashlib import sha256
+from io import BytesIO
 from itertools import groupby
 from math import ceil
 from typing import Any
@@ -34,6 +35,31 @@ def epoch_order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
     order = np.random.default_rng((seed, epoch)).permutation(count)
     order.flags.writeable = False
     return order
+
+
+def decode_photo(data: bytes, *, size_px: int, zoom: float) -> Pixels:
+    """Return a photo, H x W x 3, with all the pixels that crops of it need; raise ImageError where it is no use."""
+    # What the largest zoom needs of a photo up to twice as long as wide; JPEG decodes the faster for it. A longer
+    # photo is decoded again as it is.
+    needed = ceil(size_px * zoom)
+    rgb = decode(data, max_px=2 * needed, min_side_px=1).rgb
+    height, width = rgb.shape[:2]
+    if max(height, width) == 2 * needed and min(height, width) < needed:
+        rgb = decode(data, min_side_px=MIN_SIDE_PX).rgb
+    elif min(height, width) < MIN_SIDE_PX:
+        raise ImageTooSmallError(f"The image is {width} x {height} pixels; each side must have {MIN_SIDE_PX}.")
+    return rgb
+
+
+def reduce_photo(data: bytes, *, size_px: int, zoom: float) -> bytes:
+    """Return a file that `decode_photo` makes the same pixels of, the fastest that is no larger than this one.
+
+    Large photos become bitmaps of what crops need, which are read in a tenth of the time and smaller than their
+    JPEG files; small ones stay as they are. Raises ImageError where the photo is no use.
+    """
+    out = BytesIO()
+    Image.fromarray(decode_photo(data, size_px=size_px, zoom=zoom)).save(out, "BMP")
+    return min(out.getvalue(), data, key=len)
 
 
 class PhotoStream:
@@ -101,23 +127,12 @@ class PhotoStream:
             if name in self.skipped:
                 continue
             try:
-                return self._decode(self._source.read(name))
+                rgb = decode_photo(self._source.read(name), size_px=self.size_px, zoom=self.zoom)
+                return Image.fromarray(rgb)
             except ImageError as error:
                 self.skipped[name] = error.message
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(self.skipped.items())[:3])
         raise ConfigError(f"None of the {count:,} photos can be used ({reasons}).")
-
-    def _decode(self, data: bytes) -> Image.Image:
-        # What the largest zoom needs of a photo up to twice as long as wide; JPEG decodes the faster for it. A longer
-        # photo is decoded again as it is.
-        needed = ceil(self.size_px * self.zoom)
-        rgb = decode(data, max_px=2 * needed, min_side_px=1).rgb
-        height, width = rgb.shape[:2]
-        if max(height, width) == 2 * needed and min(height, width) < needed:
-            rgb = decode(data, min_side_px=MIN_SIDE_PX).rgb
-        elif min(height, width) < MIN_SIDE_PX:
-            raise ImageTooSmallError(f"The image is {width} x {height} pixels; each side must have {MIN_SIDE_PX}.")
-        return Image.fromarray(rgb)
 
     def _crop(self, photo: Image.Image, position: int) -> Pixels:
         epoch, index = divmod(position, len(self._names) * self.crops_per_photo)

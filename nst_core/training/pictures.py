@@ -25,17 +25,22 @@ def read_file(path: Path) -> bytes:
 
 
 def load_style(path: Path, *, size_px: int) -> Tensor:
-    """Return a style picture with its longest side at `size_px`, 1 x 3 x H x W in 0 to 1.
+    """Return a style picture as `parse_style` does; raise ConfigError also where the file cannot be read."""
+    return parse_style(read_file(path), size_px=size_px, name=str(path))
 
-    Raises ConfigError where the file cannot be read, ImageError where it is no picture, and ImageTooSmallError where
-    the shorter side has under 16 pixels, before or after.
+
+def parse_style(data: bytes, *, size_px: int, name: str) -> Tensor:
+    """Return the style picture in a file's bytes with its longest side at `size_px`, 1 x 3 x H x W in 0 to 1.
+
+    `name` begins error messages. Raises ImageError where it is no picture, and ImageTooSmallError where the shorter
+    side has under 16 pixels, before or after.
     """
-    image = Image.fromarray(_decode(path, max_px=None).rgb)
+    image = Image.fromarray(_decode(data, name, max_px=None).rgb)
     scale = size_px / max(image.size)
     width, height = (round(side * scale) for side in image.size)
     if min(width, height) < MIN_SIDE_PX:
         raise ImageTooSmallError(
-            f"{path}: with a longest side of {size_px} pixels the style is {width} x {height}; "
+            f"{name}: with a longest side of {size_px} pixels the style is {width} x {height}; "
             f"each side must have {MIN_SIDE_PX}."
         )
     return to_tensor(np.array(image.resize((width, height), Image.Resampling.LANCZOS)))
@@ -43,16 +48,26 @@ def load_style(path: Path, *, size_px: int) -> Tensor:
 
 def load_sample(path: Path) -> Tensor:
     """Return a photo with a longest side of at most SAMPLE_MAX_PX, 1 x 3 x H x W in 0 to 1; raise as `load_style`."""
-    return to_tensor(_decode(path, max_px=SAMPLE_MAX_PX).rgb)
+    return parse_sample(read_file(path), name=str(path))
+
+
+def parse_sample(data: bytes, *, name: str) -> Tensor:
+    """Return the photo in a file's bytes as `load_sample` does; raise ImageError where it is none."""
+    return to_tensor(_decode(data, name, max_px=SAMPLE_MAX_PX).rgb)
 
 
 def save_sample(image: Tensor, path: Path) -> None:
     """Write a 1 x 3 x H x W picture in 0 to 1 as a JPEG file, whole or not at all."""
-    write_whole(path, encode(Picture(rgb=to_uint8(image)[0].cpu().numpy()), "jpg"))
+    write_whole(path, dump_sample(image))
 
 
-def _decode(path: Path, *, max_px: int | None) -> Picture:
+def dump_sample(image: Tensor) -> bytes:
+    """Return a 1 x 3 x H x W picture in 0 to 1 as the bytes of a JPEG file."""
+    return encode(Picture(rgb=to_uint8(image)[0].cpu().numpy()), "jpg")
+
+
+def _decode(data: bytes, name: str, *, max_px: int | None) -> Picture:
     try:
-        return decode(read_file(path), max_px=max_px)
+        return decode(data, max_px=max_px)
     except ImageError as error:
-        raise type(error)(f"{path}: {error.message}") from error
+        raise type(error)(f"{name}: {error.message}") from error

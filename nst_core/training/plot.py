@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from nst_core.training.files import write_whole
-from nst_core.training.trainer import StepLosses
+from nst_core.training.step_losses import StepLosses
 
 PLOT_NAME = "losses.png"
 WIDTH_PX, HEIGHT_PX = 1000, 560

@@ -1,7 +1,7 @@
 """Work for the next steps, done while this one runs."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -17,15 +17,24 @@ class Prefetcher(Generic[T]):
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="prefetch")
         self._futures: dict[int, Future[T]] = {}
 
+    def wait(self, step: int, *, timeout_s: float) -> bool:
+        """Return whether `take` has the value of a step, or the error, without waiting, after that time at most."""
+        self._begin(step)
+        return not wait([self._futures[step]], timeout=timeout_s).not_done
+
     def take(self, step: int) -> T:
         """Return the value of a step, any step; what `make` raises for it is raised here."""
+        self._begin(step)
+        return self._futures.pop(step).result()
+
+    def _begin(self, step: int) -> None:
+        """Have a step and those after it in the making, and no others."""
         wanted = range(step, step + self._ahead + 1)
         for other in [other for other in self._futures if other not in wanted]:
             self._futures.pop(other).cancel()
         for each in wanted:
             if each not in self._futures:
                 self._futures[each] = self._pool.submit(self._make, each)
-        return self._futures.pop(step).result()
 
     def close(self) -> None:
         """Drop what nobody took and wait for the threads to end."""

@@ -23,7 +23,8 @@ from nst_core.training.files import write_whole
 from nst_core.training.pictures import load_sample, load_style, read_file, save_sample
 from nst_core.training.plot import PLOT_NAME, plot_losses
 from nst_core.training.sources import PhotoSource
-from nst_core.training.trainer import StepLosses, Trainer
+from nst_core.training.step_losses import StepLosses
+from nst_core.training.trainer import Trainer
 from nst_core.transformer import TransformerNet
 from nst_core.weights import load_transformer_bytes, save_transformer
 

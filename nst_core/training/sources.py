@@ -1,9 +1,12 @@
 """Where training photos come from: a folder, or a prefix in object storage."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Protocol
+
+import numpy as np
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import (
@@ -33,6 +36,15 @@ class PhotoSource(Protocol):
         """Return a file's bytes; raise ImageError where this one file is no use, another NstError where none can be."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reduction:
+    """A way to make files of photos smaller, or faster to read."""
+
+    #: Tells what it makes from what another one makes, in the cache.
+    name: str
+    make: Callable[[bytes], bytes]
+
+
 class FolderPhotos:
     """The photos in a folder and in its sub-folders, by their path in it."""
 
@@ -57,11 +69,17 @@ class FolderPhotos:
 class StoredPhotos:
     """The photos under a prefix in object storage, by the rest of their keys."""
 
-    def __init__(self, blobs: BlobStore, prefix: BlobUri, *, cache: FileCache) -> None:
-        """List the prefix; raise ConfigError where there is no photo, BlobError where it cannot be listed."""
+    def __init__(
+        self, blobs: BlobStore, prefix: BlobUri, *, cache: FileCache, reduction: Reduction | None = None
+    ) -> None:
+        """List the prefix; raise ConfigError where there is no photo, BlobError where it cannot be listed.
+
+        With a reduction, what is cached and read is what it makes of a file; its ImageErrors are those of `read`.
+        """
         self._blobs = blobs
         self._prefix = prefix
         self._cache = cache
+        self._reduction = reduction
         pages = chain.from_iterable(_pages(blobs, prefix))
         found = (key for key in pages if PurePosixPath(key).suffix.lower() in SUFFIXES)
         self.names: Sequence[str] = [key.removeprefix(prefix.key) for key in found]
@@ -75,11 +93,45 @@ class StoredPhotos:
         """
         uri = BlobUri(self._prefix.bucket, self._prefix.key + name)
         try:
-            return self._cache.get(str(uri), lambda: self._blobs.get(uri, max_bytes=MAX_FILE_BYTES))
+            if self._reduction is None:
+                return self._cache.get(str(uri), lambda: self._fetch(uri))
+            make = self._reduction.make
+            return self._cache.get(f"{uri} {self._reduction.name}", lambda: make(self._fetch(uri)))
         except BlobTooLargeError as error:
             raise ImageTooLargeError(error.message) from error
         except BlobNotFoundError as error:
             raise ImageDecodeError(error.message) from error
+
+    def _fetch(self, uri: BlobUri) -> bytes:
+        return self._blobs.get(uri, max_bytes=MAX_FILE_BYTES)
+
+
+class SomePhotos:
+    """Some of the photos of another source."""
+
+    def __init__(self, source: PhotoSource, names: Sequence[str]) -> None:
+        """Take these names of the source, in this order."""
+        self.names = names
+        self._source = source
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes, as the other source does."""
+        return self._source.read(name)
+
+
+def split_photos(source: PhotoSource, count: int, *, seed: int) -> tuple[PhotoSource, PhotoSource | None]:
+    """Return the photos to train on, and `count` others that are held out, drawn by the seed; None for none.
+
+    At least as many are left to train on as are held out: of few photos, fewer are held out.
+    """
+    names = list(source.names)
+    count = min(count, len(names) // 2)
+    if count <= 0:
+        return source, None
+    drawn = set(np.random.default_rng((seed, len(names))).permutation(len(names))[:count].tolist())
+    training = [name for place, name in enumerate(names) if place not in drawn]
+    held_out = [name for place, name in enumerate(names) if place in drawn]
+    return SomePhotos(source, training), SomePhotos(source, held_out)
 
 
 def _pages(blobs: BlobStore, prefix: BlobUri) -> Iterator[list[str]]:

@@ -5,7 +5,6 @@ process may die at any moment and another goes on from the last checkpoint with 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -22,29 +21,11 @@ from nst_core.training.objective import PerceptualObjective, sparse_noise
 from nst_core.training.photos import PhotoStream
 from nst_core.training.prefetch import Prefetcher
 from nst_core.training.sources import PhotoSource
+from nst_core.training.step_losses import StepLosses
 from nst_core.transformer import TransformerNet
 
 #: What Adam keeps of each parameter.
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepLosses:
-    """The weighted losses of one training step; they sum to the quantity that is minimised."""
-
-    #: Steps that are done, from 1.
-    step: int
-    content: float
-    style: float
-    tv: float
-    stability: float = 0.0
-    learning_rate: float = 0.0
-    #: How long the step took; no part of the result.
-    seconds: float = field(default=0.0, compare=False)
-
-    @property
-    def total(self) -> float:
-        return self.content + self.style + self.tv + self.stability
 
 
 class Trainer:
@@ -102,6 +83,10 @@ class Trainer:
     @property
     def done(self) -> bool:
         return self.step_number >= self.config.steps
+
+    def wait(self, *, timeout_s: float) -> bool:
+        """Return whether the photos of the next step are there, after that time at most; `step` waits for them too."""
+        return self._inputs.wait(self.step_number, timeout_s=timeout_s)
 
     def step(self) -> StepLosses:
         """Run one step of Adam and return its losses.
@@ -181,11 +166,10 @@ class Trainer:
                     f"The state's tensor {name} has the shape {tuple(tensors[name].shape)}, not {tuple(shape)}."
                 )
 
-    def save(self, path: Path) -> None:
-        """Write the full state to `path`, whole or not at all.
+    def checkpoint(self) -> Checkpoint:
+        """Return the full state, its tensors as they are: they change with the next step.
 
-        Raises WeightsError where it cannot be written, and TrainingDivergedError where a tensor is not finite; the
-        last checkpoint stays as it is then.
+        Raises TrainingDivergedError where a tensor is not finite.
         """
         tensors = self.state()
         for name, tensor in tensors.items():
@@ -193,37 +177,51 @@ class Trainer:
                 raise TrainingDivergedError(
                     f"The weights are not finite after step {self.step_number} ({name}); the last checkpoint stays."
                 )
-        checkpoint = Checkpoint(
+        return Checkpoint(
             step=self.step_number,
             config=self.config,
             origin=self.origin,
             extensions=self.extensions,
             tensors=tensors,
         )
-        write_checkpoint(checkpoint, path)
 
-    def load(self, path: Path, *, extend: bool = False) -> Checkpoint:
-        """Go on from a state that `save` wrote, and return it.
+    def resume(self, checkpoint: Checkpoint, *, name: str = "The checkpoint", extend: bool = False) -> None:
+        """Go on from a checkpoint; `name` begins error messages.
 
         With `extend` this trainer's config may have more steps than the checkpoint's; where the learning rate depends
         on the number of steps, it goes on as if there had been so many from the beginning. Raises WeightsError for a
-        damaged or foreign file and for one of another config.
+        checkpoint of another config or network.
         """
-        checkpoint = read_checkpoint(path)
         differences = self.config.differences(checkpoint.config)
         more = self.config.steps > checkpoint.config.steps
         if differences and not (extend and more and set(differences) == {"steps"}):
             named = "; ".join(f"{name} {difference}" for name, difference in differences.items())
             hint = " A training can be extended to more steps." if more and set(differences) == {"steps"} else ""
-            raise WeightsError(f"The checkpoint {path} was made with another training config: {named}.{hint}")
+            raise WeightsError(f"{name} was made with another training config: {named}.{hint}")
         try:
             self.restore(checkpoint.tensors)
         except WeightsError as error:
-            raise WeightsError(f"The checkpoint {path} cannot be used. {error.message}") from error
+            raise WeightsError(f"{name} cannot be used. {error.message}") from error
         self.step_number = checkpoint.step
         self.extensions = checkpoint.extensions
         if differences:
             self.extensions += ((checkpoint.step, checkpoint.config.steps),)
+
+    def save(self, path: Path) -> None:
+        """Write the full state to `path`, whole or not at all.
+
+        Raises WeightsError where it cannot be written, and TrainingDivergedError where a tensor is not finite; the
+        last checkpoint stays as it is then.
+        """
+        write_checkpoint(self.checkpoint(), path)
+
+    def load(self, path: Path, *, extend: bool = False) -> Checkpoint:
+        """Go on from a state that `save` wrote, as `resume` does, and return it.
+
+        Raises WeightsError for a damaged or foreign file and for one of another config.
+        """
+        checkpoint = read_checkpoint(path)
+        self.resume(checkpoint, name=f"The checkpoint {path}", extend=extend)
         return checkpoint
 
     def close(self) -> None:

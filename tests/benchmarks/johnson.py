@@ -4,8 +4,8 @@ style's network is worth.
 Johnson, Alahi, Fei-Fei (2016, section 4.1, figure 5) compare the loss of one forward pass with that of optimising the
 image itself, and find 50 to 100 iterations. The same is done here on every photo at 256 px: content relu3_3 with
 weight 1, style relu1_2, relu2_2, relu3_3, relu4_3 with weight 5 each, Gram / (C H W), means of squares, VGG16, the
-painting's longest side at 384 px. The forward pass is what the Stylizer saves: clipped and rounded to 8 bits. L-BFGS
-(step 1, no line search, 100 corrections) starts from uniform noise and is not clipped, which is to its advantage.
+painting's longest side as in the training. The forward pass is what the Stylizer saves: clipped and rounded to 8 bits.
+L-BFGS (step 1, no line search, 100 corrections) starts from uniform noise and is not clipped, to its advantage.
 
 A style is worth N iterations on a photo where L-BFGS has a lower loss for the first time after iteration N. FOLDER of
 paintings has a picture `STYLE.*` for each style; neither it nor the photos come with the project.
@@ -13,85 +13,39 @@ paintings has a picture `STYLE.*` for each style; neither it nor the photos come
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from nst_core.loss_network import LossNetwork, load_loss_network
-from nst_core.losses.content import ContentLoss
-from nst_core.losses.gram import GramLoss, gram_matrix
+from nst_core.loss_network import load_loss_network
 from nst_core.memory import keep_freed_memory
 from nst_core.styles import shipped_styles
 from nst_core.stylize import Stylizer
 from nst_core.tensors import load_picture, to_tensor
+from nst_core.training.config import TrainConfig
+from nst_core.training.descent import ImageObjective, descend
 from tests.benchmarks.machine import describe
 
-CONTENT_LAYER, CONTENT_WEIGHT = "relu3_3", 1.0
-STYLE_LAYERS, STYLE_WEIGHT = ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), 5.0
-SIZE_PX = 256
+#: Its loss is Johnson's: the defaults.
+CONFIG = TrainConfig()
+SIZE_PX = CONFIG.size_px
 #: L-BFGS is followed no further; a network that is better still counts as this.
 MAX_ITERATIONS = 300
 #: Iterations whose median loss is printed beside the network's.
 MILESTONES = (10, 25, 50)
 
 
-class Objective:
-    """Johnson's loss of images that shall have the content of one photo and the style of one painting."""
-
-    def __init__(self, network: LossNetwork, painting: Tensor) -> None:
-        self.network = network
-        with torch.inference_mode():
-            features = network(painting)
-        self.styles = {
-            layer: GramLoss(gram_matrix(features[layer]).clone(), normalization="chw") for layer in STYLE_LAYERS
-        }
-        self.content = ContentLoss()
-        self.target = torch.zeros(())
-
-    def use(self, photo: Tensor) -> None:
-        """Take the content of a photo, 1 x 3 x H x W in 0 to 1."""
-        with torch.no_grad():
-            self.target = self.network(photo)[CONTENT_LAYER]
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """Return the loss, a scalar, of an image like the photo."""
-        features = self.network(image.contiguous(memory_format=torch.channels_last))
-        loss: Tensor = CONTENT_WEIGHT * self.content(features[CONTENT_LAYER], self.target)
-        for layer, style in self.styles.items():
-            loss = loss + STYLE_WEIGHT * style(features[layer])
-        return loss
-
-
-def descend(objective: Callable[[Tensor], Tensor], *, seed: int) -> Iterator[float]:
-    """Yield the loss of the image after 0, 1, 2, ... iterations of plain L-BFGS from noise."""
-    noise = torch.rand(1, 3, SIZE_PX, SIZE_PX, generator=torch.Generator().manual_seed(seed))
-    image = noise.requires_grad_()
-    optimizer: Any = torch.optim.LBFGS(
-        [image], lr=1.0, max_iter=1, history_size=100, tolerance_grad=0.0, tolerance_change=0.0
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = objective(image)
-        torch.autograd.backward(loss)
-        return loss
-
-    for _ in range(MAX_ITERATIONS):
-        # With one iteration a call, the closure is called once, before the step: this is the loss of the image so far.
-        yield optimizer.step(closure).item()
-
-
 def worth(objective: Callable[[Tensor], Tensor], loss: float, *, seed: int) -> tuple[int, list[float]]:
     """Return how many iterations a loss is worth, and the losses of L-BFGS at least as far as the last milestone."""
     curve: list[float] = []
     found = None
-    for iteration, value in enumerate(descend(objective, seed=seed)):
+    for iteration, value in enumerate(islice(descend(objective, size_px=SIZE_PX, seed=seed), MAX_ITERATIONS)):
         curve.append(value)
         if found is None and value < loss:
             found = iteration
@@ -114,8 +68,8 @@ def measure(
     name: str, weights: bytes | Path, painting: Path, photos: Sequence[tuple[str, np.ndarray]], px: int
 ) -> None:
     """Print what one style's network is worth."""
-    network = load_loss_network(sorted({CONTENT_LAYER, *STYLE_LAYERS})).to(memory_format=torch.channels_last)
-    objective = Objective(network, load_picture(painting, long_side_px=px))
+    network = load_loss_network(CONFIG.layers).to(memory_format=torch.channels_last)
+    objective = ImageObjective(CONFIG, network, load_picture(painting, long_side_px=px))
     stylizer = Stylizer.load(weights)
     losses, worths, curves = [], [], []
     started = time.perf_counter()
@@ -145,16 +99,17 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--paintings", type=Path, required=True)
     parser.add_argument("--limit", type=int, help="use only the first photos")
-    parser.add_argument("--painting-px", type=int, default=384, help="longest side of the painting")
+    parser.add_argument("--painting-px", type=int, help="longest side of the painting; default: that of the training")
     args = parser.parse_args()
     keep_freed_memory()
     print(describe())
     photos = photos_at(args.photos)[: args.limit]
-    shipped = {style.name: style.weights() for style in shipped_styles()}
+    shipped = {style.name: style for style in shipped_styles()}
     for text in args.styles or shipped:
         name, _, file = text.partition("=")
         painting = next(args.paintings.glob(f"{name}.*"))
-        measure(name, Path(file) if file else shipped[name], painting, photos, args.painting_px)
+        px = args.painting_px or shipped[name].card["training"]["style_size_px"]
+        measure(name, Path(file) if file else shipped[name].weights(), painting, photos, px)
 
 
 if __name__ == "__main__":

@@ -208,8 +208,8 @@ def test_optimisations_do_not_fill_the_window_of_the_other_method(rig: Rig) -> N
     rig.plan()
     for _ in range(3):
         rig.dispatcher.tick()
-    assert rig.broker.queued_chunks(Method.OPTIMIZE) == 2
-    assert rig.broker.queued_chunks(Method.FEEDFORWARD) == 4
+    assert rig.broker.queued(Method.OPTIMIZE.queue) == 2
+    assert rig.broker.queued(Method.FEEDFORWARD.queue) == 4
 
 
 def test_a_lost_message_is_sent_again_although_the_other_queue_is_full(rig: Rig) -> None:
@@ -223,7 +223,7 @@ def test_a_lost_message_is_sent_again_although_the_other_queue_is_full(rig: Rig)
     assert rig.reaper.tick()
     [again] = dispatch(rig)
     assert (again.chunk_id, again.attempt) == (lost.chunk_id, 2)
-    assert rig.broker.queued_chunks(Method.FEEDFORWARD) == 4, "those are not lost"
+    assert rig.broker.queued(Method.FEEDFORWARD.queue) == 4, "those are not lost"
 
 
 def test_a_chunk_may_wait_long_for_others_to_be_optimised(rig: Rig) -> None:

@@ -62,7 +62,7 @@ def test_window_limits_what_waits_in_redis(rig: Rig) -> None:
     rig.plan()
     rig.dispatcher.tick()
     rig.dispatcher.tick()
-    assert rig.broker.queued_chunks(Method.FEEDFORWARD) == 4
+    assert rig.broker.queued(Method.FEEDFORWARD.queue) == 4
 
 
 def test_small_job_is_not_starved_by_a_large_one(rig: Rig) -> None:
@@ -100,8 +100,8 @@ def test_outdated_attempt_has_no_effect(rig: Rig) -> None:
     assert (new.chunk_id, new.attempt) == (old.chunk_id, 2)
     rig.report(progress(old, 0, 1), finished(old))
     assert rig.job(job_id).counts.succeeded == 0
-    assert rig.broker.is_outdated(old)
-    assert not rig.broker.is_outdated(new)
+    assert rig.broker.is_outdated(old.chunk_id, old.attempt)
+    assert not rig.broker.is_outdated(new.chunk_id, new.attempt)
     rig.report(started(new), finished(new))
     assert rig.job(job_id).counts.succeeded == 4
 

@@ -85,7 +85,7 @@ def test_a_process_works_at_chunks_until_sigterm(
             }
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-    assert broker.queued_chunks(Method.FEEDFORWARD) == 0
+    assert broker.queued(Method.FEEDFORWARD.queue) == 0
 
 
 def test_sigterm_amid_a_chunk_loses_no_work_and_leaves_no_message(
@@ -108,7 +108,7 @@ def test_sigterm_amid_a_chunk_loses_no_work_and_leaves_no_message(
     assert all(outcome.succeeded for outcome in event.outcomes)
     assert sorted(outputs(blobs, chunk)) == sorted(outcome.index for outcome in event.outcomes)
     client = make_redis(redis_server)
-    assert client.hlen(f"{KEY_PREFIX}unacked") == broker.queued_chunks(Method.FEEDFORWARD) == 0
+    assert client.hlen(f"{KEY_PREFIX}unacked") == broker.queued(Method.FEEDFORWARD.queue) == 0
     client.close()
 
 
@@ -138,7 +138,7 @@ def test_optimisations_leave_the_worker_to_others_and_are_given_back_at_sigterm(
     last = finished(broker)[-1]
     assert (last.chunk_id, last.outcomes) == (0, ())
     assert blobs.exists(BlobUri.parse(checkpoint_uri(slow[0].scratch, 0)))
-    assert broker.queued_chunks(Method.OPTIMIZE) == 2
+    assert broker.queued(Method.OPTIMIZE.queue) == 2
     client = make_redis(redis_server)
     assert client.hlen(f"{KEY_PREFIX}unacked") == 0
     client.close()

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from nst_core.errors import ConfigError
 from nst_core.gatys.config import GatysConfig
-from nst_core.gatys.fast_gram import PIECE, gram
 from nst_core.gatys.objective import Features, Objective, PreparedStyle, check_network, evaluator
 from nst_core.loss_network import load_loss_network
 from nst_core.losses.balance import gradient_norm
@@ -20,7 +19,7 @@ from nst_core.losses.moments import MomentsLoss, moments
 from nst_core.losses.mrf import MRFLoss
 from nst_core.losses.tv import TVLoss
 from tests.unit.nst_core.gatys.kit import content, photo, style
-from tests.unit.nst_core.losses.samples import normal, uniform, variable
+from tests.unit.nst_core.losses.samples import variable
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -197,49 +196,3 @@ def test_a_network_without_a_layer_is_refused_by_its_name() -> None:
     check_network(GatysConfig(content={"relu1_1": 1.0}), network)
     with pytest.raises(ConfigError, match="relu2_1"):
         check_network(GatysConfig(content={"relu1_1": 1.0}, gram={"relu2_1": 1.0}), network)
-
-
-def guide_of(guided: bool) -> Tensor | None:
-    return uniform(1, 1, 9, 11, seed=3).float() if guided else None
-
-
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("images", [1, 2])
-@pytest.mark.parametrize("guided", [False, True])
-def test_fast_gram_matrices_and_their_gradients_are_those_of_plain_ones(
-    guided: bool, images: int, memory_format: torch.memory_format
-) -> None:
-    values = normal(images, 16, 9, 11).float().contiguous(memory_format=memory_format)
-    pull = normal(images, 16, 16, seed=1).float()  # not symmetric
-    results = []
-    for fast in (True, False):
-        f = variable(values)
-        matrix = gram(f, guide_of(guided)) if fast else gram_matrix(f, weights=guide_of(guided))
-        (gradient,) = torch.autograd.grad((matrix * pull).sum(), f)
-        results.append((matrix.detach(), gradient))
-    for own, plain in zip(*results, strict=True):
-        torch.testing.assert_close(own, plain, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("guided", [False, True])
-def test_the_gradient_of_fast_gram_matrices_is_right_in_float64(guided: bool) -> None:
-    guide = uniform(1, 1, 4, 5, seed=2) if guided else None
-    assert torch.autograd.gradcheck(lambda f: gram(f, guide), variable(normal(2, 3, 4, 5)))
-
-
-@pytest.mark.parametrize("guided", [False, True])
-def test_fast_gram_matrices_of_bfloat16_are_close_over_many_positions(guided: bool) -> None:
-    values = normal(1, 8, 80, 61).relu()
-    assert values[0, 0].numel() > 2 * PIECE
-    guide = uniform(1, 1, 80, 61, seed=2) if guided else None
-    exact = gram_matrix(values, weights=guide)
-    f = variable(values.bfloat16())
-    matrix = gram(f, None if guide is None else guide.float())
-    assert matrix.dtype == torch.float32
-    assert (matrix - exact).norm() < 0.005 * exact.norm()
-    pull = normal(1, 8, 8, seed=1)
-    (gradient,) = torch.autograd.grad((matrix * pull.float()).sum(), f)
-    x = variable(values)
-    (wanted,) = torch.autograd.grad((gram_matrix(x, weights=guide) * pull).sum(), x)
-    assert gradient.dtype == torch.bfloat16
-    assert (gradient - wanted).norm() < 0.02 * wanted.norm()

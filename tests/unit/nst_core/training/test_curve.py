@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nst_core.training.curve import COLUMNS, LAST_STEPS, LossCurve, last_losses, read_losses
-from nst_core.training.trainer import StepLosses
+from nst_core.training.step_losses import StepLosses
 
 
 def losses(step: int, *, lap: float = 0.0) -> StepLosses:

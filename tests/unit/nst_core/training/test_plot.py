@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from nst_core.training.plot import HEIGHT_PX, WIDTH_PX, nice_ticks, plot_losses, readable, smoothed
-from nst_core.training.trainer import StepLosses
+from nst_core.training.step_losses import StepLosses
 
 BLUE, RED, GREEN = (0, 114, 178), (213, 94, 0), (0, 158, 115)
 

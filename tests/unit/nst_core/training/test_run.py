@@ -16,7 +16,7 @@ from nst_core.styles import version_of
 from nst_core.training.checkpoint import read_checkpoint
 from nst_core.training.curve import read_losses
 from nst_core.training.run import RunPlan, TrainingRun
-from nst_core.training.trainer import StepLosses
+from nst_core.training.step_losses import StepLosses
 from nst_core.transformer import TransformerNet
 from nst_core.weights import load_transformer, save_transformer
 from tests.unit.nst_core.training.kit import TINY, MemoryPhotos, soft_photos, soft_picture, with_network

@@ -12,7 +12,8 @@ from PIL import Image
 from nst_core.errors import ConfigError, TrainingDivergedError, WeightsError
 from nst_core.loss_network import LossNetwork
 from nst_core.training.config import TrainConfig
-from nst_core.training.trainer import StepLosses, Trainer
+from nst_core.training.step_losses import StepLosses
+from nst_core.training.trainer import Trainer
 from nst_core.transformer import TransformerNet
 from nst_core.weights import load_transformer, save_transformer
 from tests.unit.nst_core.training.kit import TINY, MemoryPhotos, Trainers, encoded, take_steps, with_network

@@ -1,0 +1,132 @@
+"""Layers of which the compiler makes slow code, as operators that it takes as they are.
+
+Split into its parts, the backward pass of each one takes 5 to 40 times as long on a CPU. They compute what torch's own
+functions do, in the same memory format.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_aten = torch.ops.aten
+
+
+def reflect_pad(x: Tensor, padding: int) -> Tensor:
+    """Return N x C x H x W with `padding` rows and columns mirrored around it on each side, the edge not repeated."""
+    result: Tensor = _reflect_pad(x, padding)
+    return result
+
+
+def double_size(x: Tensor) -> Tensor:
+    """Return N x C x 2H x 2W of N x C x H x W, each value four times (nearest neighbour)."""
+    result: Tensor = _double_size(x)
+    return result
+
+
+def max_pool(x: Tensor) -> Tensor:
+    """Return the largest of each 2 x 2 values of N x C x H x W; an odd last row or column is left out."""
+    result: Tensor = _max_pool(x)[0]
+    return result
+
+
+class ReflectConv2d(nn.Conv2d):
+    """Convolution of an odd kernel size on reflection padding that keeps the size, as `padding_mode="reflect"`."""
+
+    def forward(self, input: Tensor) -> Tensor:  # N, C, H, W
+        return super().forward(reflect_pad(input, self.kernel_size[0] // 2))
+
+
+class MaxPool(nn.Module):
+    """`max_pool` as a layer."""
+
+    def forward(self, x: Tensor) -> Tensor:  # N, C, H, W
+        return max_pool(x)
+
+
+def _pad(x: Tensor, padding: int) -> Tensor:
+    return F.pad(x, [padding] * 4, mode="reflect")
+
+
+def _pad_backward(gradient: Tensor, x: Tensor, padding: int) -> Tensor:
+    return _rows(_aten.reflection_pad2d_backward(gradient, x, [padding] * 4))
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def _double_backward(gradient: Tensor, x: Tensor) -> Tensor:
+    return _rows(_aten.upsample_nearest2d_backward(gradient, gradient.shape[2:], x.shape, 2.0, 2.0))
+
+
+def _pool(x: Tensor) -> tuple[Tensor, Tensor]:
+    values, indices = _aten.max_pool2d_with_indices(x, [2, 2], [2, 2])
+    return values, indices
+
+
+def _pool_backward(gradient: Tensor, x: Tensor, indices: Tensor) -> Tensor:
+    backward = _aten.max_pool2d_with_indices_backward
+    return _rows(backward(gradient, x, [2, 2], [2, 2], [0, 0], [1, 1], False, indices))
+
+
+def _rows(gradient: Tensor) -> Tensor:
+    """Return a gradient in channels_last, whatever the format of the others: the compiler must know it beforehand."""
+    return gradient.contiguous(memory_format=torch.channels_last)
+
+
+def _operator(name: str, function: Callable[..., Any]) -> Any:
+    """Return a function as an operator; run on tensors without data, it tells its result's shape and format."""
+    operator = torch.library.custom_op(f"nst::{name}", function, mutates_args=())
+    operator.register_fake(function)
+    return operator
+
+
+def _gradient_operator(name: str, function: Callable[..., Any]) -> Any:
+    """Return the gradient of an operator as one."""
+    operator = torch.library.custom_op(f"nst::{name}", function, mutates_args=())
+    operator.register_fake(lambda gradient, x, *others: torch.empty_like(x, memory_format=torch.channels_last))
+    return operator
+
+
+_reflect_pad = _operator("reflect_pad", _pad)
+_reflect_pad_backward = _gradient_operator("reflect_pad_backward", _pad_backward)
+_double_size = _operator("double_size", _double)
+_double_size_backward = _gradient_operator("double_size_backward", _double_backward)
+_max_pool = _operator("max_pool", _pool)
+_max_pool_backward = _gradient_operator("max_pool_backward", _pool_backward)
+
+
+def _keep_padding(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+    x, ctx.padding = inputs
+    ctx.save_for_backward(x)
+
+
+def _differentiate_padding(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    return _reflect_pad_backward(gradient, *ctx.saved_tensors, ctx.padding), None
+
+
+def _keep_input(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _differentiate_doubling(ctx: Any, gradient: Tensor) -> Tensor:
+    result: Tensor = _double_size_backward(gradient, *ctx.saved_tensors)
+    return result
+
+
+def _keep_indices(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, output[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _differentiate_pooling(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
+    result: Tensor = _max_pool_backward(gradient, *ctx.saved_tensors)
+    return result
+
+
+_reflect_pad.register_autograd(_differentiate_padding, setup_context=_keep_padding)
+_double_size.register_autograd(_differentiate_doubling, setup_context=_keep_input)
+_max_pool.register_autograd(_differentiate_pooling, setup_context=_keep_indices)

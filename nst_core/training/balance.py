@@ -1,0 +1,51 @@
+"""Style weights that choose themselves, from the painting and the photos."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from nst_core.loss_network import LossNetwork
+from nst_core.training.config import TrainConfig
+from nst_core.training.objective import PerceptualObjective
+
+#: How much stronger the style pulls than the content at strength 1, at a grey picture. Johnson's weights 1 and 5 come
+#: to that for Hokusai's wave; for paintings of higher contrast they come to up to three times as much.
+STYLE_PULL = 3.3
+
+
+class _Given(nn.Module):
+    """Stands for a network: whatever the photos are, its output is a picture that was given."""
+
+    def __init__(self, picture: Tensor) -> None:
+        super().__init__()
+        self.picture = picture
+
+    def forward(self, photos: Tensor) -> Tensor:
+        return self.picture
+
+
+def balanced(
+    config: TrainConfig, *, network: LossNetwork, style: Tensor, photos: Tensor, strength: float = 1.0
+) -> TrainConfig:
+    """Return the config with its style weights scaled by one factor, in four digits, so that style and content pull
+    alike at the start.
+
+    That is where every untrained network begins: at a grey picture. There the gradient of the style loss by the pixels
+    is to be STYLE_PULL * `strength` times as long as that of the content loss. `style` is 1 x 3 x H x W, `photos`
+    N x 3 x H x W, in 0 to 1. A config with no content keeps its weights.
+    """
+    grey = torch.full_like(photos, 0.5).requires_grad_()
+    objective = PerceptualObjective(config, _Given(grey), network, style)
+    with torch.enable_grad():
+        content, style_loss, *_ = objective(photos, None)
+        if not content.requires_grad:
+            return config
+        (by_content,) = torch.autograd.grad(content, grey, retain_graph=True)
+        (by_style,) = torch.autograd.grad(style_loss, grey)
+    pull = float(by_style.norm() / by_content.norm().clamp_min(torch.finfo(grey.dtype).tiny))
+    if not pull > 0:
+        return config  # the painting is grey too
+    factor = STYLE_PULL * strength / pull
+    weights = {layer: float(f"{weight * factor:.4g}") for layer, weight in config.style_weights.items()}
+    return replace(config, style_weights=weights)

@@ -1,0 +1,172 @@
+"""What a trained network is worth, measured on photos that it was not trained on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean, median
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional as F
+
+from nst_core.loss_network import LossNetwork
+from nst_core.tensors import to_tensor, to_uint8
+from nst_core.training.blemishes import find_blemishes
+from nst_core.training.config import TrainConfig
+from nst_core.training.descent import ImageObjective, descend
+from nst_core.transformer import TransformerNet
+
+Pixels = npt.NDArray[np.uint8]
+_T = TypeVar("_T")
+
+#: Iterations of L-BFGS that the networks are measured by: with so many Johnson et al. (2016) compare theirs at least.
+ITERATIONS = 50
+#: Photos that are optimised for the comparison; it takes most of the time.
+OPTIMISED = 4
+#: Longest side of the pictures that are looked through for blemishes.
+LOOKED_AT_PX = 512
+
+
+class Carrier(Protocol):
+    """Carries out a piece of work and returns its result."""
+
+    def __call__(self, piece: Callable[[], _T], /) -> _T: ...
+
+
+def at_once(piece: Callable[[], _T], /) -> _T:
+    """Carry out a piece of work here and now."""
+    return piece()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Means over photos, and what they were measured on."""
+
+    photos: int
+    #: Weighted losses of squares of the training's size, and their sum.
+    content: float
+    style: float
+    tv: float
+    total: float
+    #: Structural similarity of picture and photo, 1 for equal ones (Wang et al. 2004).
+    ssim: float
+    #: The total loss as a multiple of that after 50 iterations of plain L-BFGS from noise; median of some photos.
+    loss_over_lbfgs50: float
+    #: The iterations after which L-BFGS is better for the first time; 50 where it is not by then; median.
+    worth_iterations: float
+    blotches: float
+    frame: float
+    grid: float
+    #: One sentence for each blemish that people would see.
+    remarks: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers in four digits, as JSON-ready values."""
+        values = {name: float(f"{value:.4g}") for name, value in vars(self).items() if isinstance(value, float)}
+        return {**vars(self), **values, "remarks": list(self.remarks)}
+
+
+def evaluate(
+    transformer: TransformerNet,
+    *,
+    photos: Sequence[Pixels],
+    style: Tensor,
+    network: LossNetwork,
+    config: TrainConfig,
+    on_piece: Carrier = at_once,
+) -> Evaluation:
+    """Measure a network on photos, H x W x 3 uint8 each; `style` is 1 x 3 x H x W in 0 to 1.
+
+    The device is that of the network. `on_piece` carries out each piece of the work, of a second or less on a CPU, so
+    that other work can come in between.
+    """
+    device = next(transformer.parameters()).device
+    objective = ImageObjective(config, network, style.to(device))
+    terms, similarities, ratios, worths = [], [], [], []
+    pairs: list[tuple[Pixels, Pixels]] = []
+
+    def stylize(photo: Pixels) -> Pixels:
+        with torch.inference_mode():
+            result: Pixels = to_uint8(transformer(to_tensor(photo).to(device)))[0].cpu().numpy()
+            return result
+
+    for number, photo in enumerate(photos):
+        square = _fitted(photo, config.size_px)
+        picture = on_piece(partial(stylize, square))
+        losses = on_piece(partial(_losses, objective, square, picture, device))
+        terms.append(losses)
+        if number < OPTIMISED:
+            worth, lowest = _descend(objective, sum(losses), seed=number, on_piece=on_piece)
+            worths.append(worth)
+            ratios.append(sum(losses) / lowest)
+        small = _reduced(photo)
+        made = on_piece(partial(stylize, small))
+        pairs.append((small, made))
+        similarities.append(on_piece(partial(ssim, to_tensor(small), to_tensor(made))))
+    blemishes = find_blemishes(pairs)
+    content, style_loss, tv = (fmean(values) for values in zip(*terms, strict=True))
+    return Evaluation(
+        photos=len(photos),
+        content=content,
+        style=style_loss,
+        tv=tv,
+        total=content + style_loss + tv,
+        ssim=fmean(similarities),
+        loss_over_lbfgs50=median(ratios),
+        worth_iterations=median(worths),
+        blotches=blemishes.blotches,
+        frame=blemishes.frame,
+        grid=blemishes.grid,
+        remarks=tuple(blemishes.remarks),
+    )
+
+
+def ssim(a: Tensor, b: Tensor) -> float:
+    """Return the mean structural similarity of two images' luminance, N x 3 x H x W in 0 to 1, at least 11 px wide.
+
+    Wang, Bovik, Sheikh, Simoncelli (2004), equation 13, with their Gaussian window of 11 px and deviation 1.5.
+    """
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    x, y = ((image.double() * weights).sum(1, keepdim=True) for image in (a, b))
+    line = torch.exp(-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / (2 * 1.5**2))
+    line = line / line.sum()
+
+    def blur(values: Tensor) -> Tensor:
+        return F.conv2d(F.conv2d(values, line.view(1, 1, 1, -1)), line.view(1, 1, -1, 1))
+
+    mx, my = blur(x), blur(y)
+    vx, vy, cov = blur(x * x) - mx * mx, blur(y * y) - my * my, blur(x * y) - mx * my
+    c1, c2 = 0.01**2, 0.03**2
+    map_ = (2 * mx * my + c1) * (2 * cov + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
+    return float(map_.mean())
+
+
+def _losses(objective: ImageObjective, photo: Pixels, picture: Pixels, device: torch.device) -> list[float]:
+    objective.use(to_tensor(photo).to(device))
+    with torch.inference_mode():
+        values: list[float] = objective.terms(to_tensor(picture).to(device)).tolist()
+    return values
+
+
+def _descend(objective: ImageObjective, loss: float, *, seed: int, on_piece: Carrier) -> tuple[int, float]:
+    """Return after how many iterations L-BFGS is better than a loss, and its loss after ITERATIONS of them."""
+    course = descend(objective, size_px=objective.config.size_px, seed=seed)
+    curve = [on_piece(lambda: next(course)) for _ in range(ITERATIONS + 1)]
+    better = [iteration for iteration, value in enumerate(curve) if value < loss]
+    return (better[0] if better else ITERATIONS), curve[-1]
+
+
+def _fitted(photo: Pixels, side_px: int) -> Pixels:
+    """Return the middle of a photo as a square."""
+    image = ImageOps.fit(Image.fromarray(photo), (side_px, side_px), Image.Resampling.LANCZOS)
+    return np.array(image)
+
+
+def _reduced(photo: Pixels) -> Pixels:
+    image = Image.fromarray(photo)
+    image.thumbnail((LOOKED_AT_PX, LOOKED_AT_PX), Image.Resampling.LANCZOS)
+    return np.array(image)

@@ -1,0 +1,117 @@
+"""How a style is trained, by name. Never loads torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nst_core.errors import ConfigError
+from nst_core.training.config import TrainConfig
+
+#: Of the options `stroke` and `strength`.
+STROKES, STRENGTHS = (0.05, 20.0), (0.01, 100.0)
+#: A shipped style whose weights a training may begin with: it knows how to draw already, and learns another hand.
+TEACHER = "great_wave"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPreset:
+    """A training config, and what it begins with."""
+
+    name: str
+    #: One sentence for people.
+    summary: str
+    config: TrainConfig
+    #: Whether the style weights are scaled so that style and content pull alike at the start.
+    balanced: bool
+    #: A shipped style whose weights the training begins with, None for random ones.
+    initial_style: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A preset with the wishes of a client."""
+
+    config: TrainConfig
+    #: As `balance.balanced` takes it; None: the weights of the config are taken as they are.
+    strength: float | None
+    initial_style: str | None
+
+
+_SCHEDULE: dict[str, Any] = {"batch_size": 2, "learning_rate": 1e-3, "final_learning_rate": 0.01}
+_TANH = {"output": "tanh"}
+
+_PRESETS = (
+    TrainPreset(
+        name="quick",
+        summary="A usable style in some minutes: a network that knows another style learns this one.",
+        config=TrainConfig.from_dict({**_SCHEDULE, "transformer": _TANH, "steps": 500, "learning_rate": 1.5e-3}),
+        balanced=True,
+        initial_style=TEACHER,
+    ),
+    TrainPreset(
+        name="standard",
+        summary="A good style in about an hour on two cores, from a network that knows another one.",
+        config=TrainConfig.from_dict({**_SCHEDULE, "transformer": _TANH, "steps": 5000}),
+        balanced=True,
+        initial_style=TEACHER,
+    ),
+    TrainPreset(
+        name="paper",
+        summary="Johnson, Alahi, Fei-Fei (2016): weights 1 and 5, 40,000 steps of 4 photos, from random weights.",
+        config=TrainConfig.from_dict(
+            {"transformer": _TANH, "steps": 40_000, "batch_size": 4, "schedule": "constant", "zoom": 1.0}
+        ),
+        balanced=False,
+        initial_style=None,
+    ),
+)
+
+
+def presets() -> dict[str, TrainPreset]:
+    """Return all presets by name."""
+    return {preset.name: preset for preset in _PRESETS}
+
+
+def resolve(
+    preset: str,
+    *,
+    steps: int | None = None,
+    stroke: float = 1.0,
+    strength: float | None = None,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """Return what a client's wishes come to.
+
+    `stroke` multiplies the size of the style picture, and so of the strokes; `strength` multiplies the weight of the
+    style. `options` are fields of TrainConfig that come before those of the preset; where the style weights are among
+    them, they are taken as given, times `strength`. Raises ConfigError for what is unknown or out of range.
+    """
+    found = presets().get(preset)
+    if found is None:
+        raise ConfigError(f"The presets of training are {', '.join(presets())}, not {preset!r}.")
+    wishes = {"stroke": (stroke, STROKES), "strength": (1.0 if strength is None else strength, STRENGTHS)}
+    for name, (value, (low, high)) in wishes.items():
+        if not low <= value <= high:
+            raise ConfigError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}.")
+    given = dict(options or {})
+    config = TrainConfig.from_dict(
+        {
+            **found.config.to_dict(),
+            "seed": seed,
+            **given,
+            **({} if steps is None else {"steps": steps}),
+        }
+    )
+    values = config.to_dict()
+    values["style_size_px"] = round(config.style_size_px * stroke)
+    balanced = found.balanced and "style_weights" not in given
+    if not balanced and strength is not None:
+        values["style_weights"] = {layer: weight * strength for layer, weight in config.style_weights.items()}
+    # Weights of another network would not fit.
+    known = config.transformer == found.config.transformer
+    return Recipe(
+        config=TrainConfig.from_dict(values),
+        strength=(1.0 if strength is None else strength) if balanced else None,
+        initial_style=found.initial_style if known else None,
+    )
