@@ -247,7 +247,7 @@ def test_styles_without_weight_count_for_nothing_and_the_others_by_theirs() -> N
 def test_a_region_of_ones_is_as_good_as_none(more: dict[str, Any]) -> None:
     config = shallow(iterations=3, **more)
     ones = StyleSource(image=style(), region=torch.ones(1, 1, 40, 48), style_region=torch.ones(1, 1, 48, 56))
-    torch.testing.assert_close(finish(config, styles=[ones]), finish(config), rtol=0, atol=2e-3)
+    torch.testing.assert_close(finish(config, styles=[ones]), finish(config), rtol=0, atol=5e-3)
 
 
 def test_regions_change_their_halves_towards_their_styles() -> None:
