@@ -15,6 +15,11 @@ from scheduler.finalize import Finalizer
 from scheduler.loops import Loops
 from scheduler.plan import Planner
 from scheduler.reaper import Reaper
+from scheduler.run_collector import RunCollector
+from scheduler.run_control import RunControl, RunLimits
+from scheduler.run_ends import Retries
+from scheduler.run_finish import RunFinisher
+from scheduler.run_tidy import RunTidier
 from scheduler.service import Service
 from scheduler.settings import SchedulerSettings
 from scheduler.store.database import Database
@@ -27,6 +32,7 @@ BOOTSTRAP_TENANT = "default"
 def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, blobs: BlobStore) -> Loops:
     """Return the control loops, not started."""
     clock = time.time
+    retries = Retries(max_failures=settings.max_run_failures, backoff_s=settings.retry_backoff_s)
     return Loops(
         planner=Planner(
             database,
@@ -49,6 +55,7 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
         collector=Collector(
             database,
             broker,
+            runs=RunCollector(database, clock=clock, lease_s=settings.lease_s, retries=retries),
             clock=clock,
             lease_s=settings.lease_s,
             max_attempts=settings.max_attempts,
@@ -62,6 +69,21 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
             max_attempts=settings.max_attempts,
         ),
         finalizer=Finalizer(database, blobs, clock=clock),
+        run_control=RunControl(
+            database,
+            broker,
+            clock=clock,
+            bucket=settings.s3_bucket,
+            limits=RunLimits(
+                max_concurrent=settings.max_concurrent_runs,
+                dispatch_lease_s=settings.train_dispatch_lease_s,
+                lost_after_s=settings.lost_after_s,
+                segment_s=settings.train_segment_s,
+                retries=retries,
+            ),
+        ),
+        run_finisher=RunFinisher(database, blobs, clock=clock),
+        run_tidier=RunTidier(database, blobs, clock=clock),
     )
 
 
@@ -82,10 +104,17 @@ def run_scheduler(settings: SchedulerSettings) -> None:
     blobs = BlobStore(settings)
     blobs.ensure_bucket()
     loops = make_loops(settings, database, broker, blobs)
-    service = Service(database, blobs, clock=time.time, buckets=allowed_buckets(settings), wake=loops.wake)
+    service = Service(
+        database,
+        blobs,
+        clock=time.time,
+        buckets=allowed_buckets(settings),
+        wake=loops.wake,
+        training_data=settings.training_data,
+    )
     if settings.bootstrap_api_key is not None:
         service.add_key(settings.bootstrap_api_key.get_secret_value(), tenant=BOOTSTRAP_TENANT)
-    service.register_shipped_styles()
+    service.styles.register_shipped()
     api = make_api(service, database=database, broker=broker, blobs=blobs, max_upload_bytes=settings.max_upload_bytes)
     loops.start()
     try:

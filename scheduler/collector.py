@@ -15,8 +15,9 @@ from sqlalchemy.exc import DataError
 from nst_core.broker import Broker
 from nst_core.clock import Clock
 from nst_core.errors import ProtocolError
-from nst_core.protocol import ChunkFinished, ChunkStarted, Event, ItemOutcome, ItemStatus, load_event
+from nst_core.protocol import ChunkEvent, ChunkFinished, ChunkStarted, Event, ItemOutcome, ItemStatus, load_event
 from scheduler.domain import ChunkStatus, Job
+from scheduler.run_collector import RunCollector
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
@@ -27,13 +28,22 @@ log = logging.getLogger(__name__)
 
 
 class Collector:
-    """Applies events to the database."""
+    """Applies events of chunks to the database, and hands on those of runs."""
 
     def __init__(
-        self, database: Database, broker: Broker, *, clock: Clock, lease_s: float, max_attempts: int, backoff_s: float
+        self,
+        database: Database,
+        broker: Broker,
+        *,
+        runs: RunCollector,
+        clock: Clock,
+        lease_s: float,
+        max_attempts: int,
+        backoff_s: float,
     ) -> None:
         self._database = database
         self._broker = broker
+        self._runs = runs
         self._clock = clock
         self._lease_s = lease_s
         self._max_attempts = max_attempts
@@ -51,7 +61,7 @@ class Collector:
                 try:
                     self.apply(event)
                 except (DataError, OverflowError, UnicodeEncodeError) as error:
-                    # Kept, it would stop all others for ever; its chunk is tried again when the lease ends.
+                    # Kept, it would stop all others for ever; what it is about is tried again when the lease ends.
                     log.error("An event that cannot be stored was dropped: %s", error)
             # Dropped only now: a scheduler that dies before this finds the event again, and applies it to no effect.
             self._broker.drop_events([entry])
@@ -59,6 +69,9 @@ class Collector:
 
     def apply(self, event: Event) -> bool:
         """Write one event to the database; return False where its attempt is outdated."""
+        return self._apply(event) if isinstance(event, ChunkEvent) else self._runs.apply(event)
+
+    def _apply(self, event: ChunkEvent) -> bool:
         with self._database.write() as connection:
             known = chunk_rows.find_chunk(connection, event.chunk_id)
             if known is None:
@@ -82,7 +95,7 @@ class Collector:
             job_rows.finalize_if_through(connection, job.id)
         return True
 
-    def _begin(self, connection: Connection, job: Job, chunk: Chunk, event: Event) -> Counter[ItemStatus]:
+    def _begin(self, connection: Connection, job: Job, chunk: Chunk, event: ChunkEvent) -> Counter[ItemStatus]:
         """Renew the lease; the first event of an attempt sets its items running."""
         worker = event.worker if isinstance(event, ChunkStarted) else None
         now = self._clock()

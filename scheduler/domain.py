@@ -184,8 +184,8 @@ def scratch_key(tenant: str, job_id: str) -> str:
 
 
 def is_scratch(key: str) -> bool:
-    """Return whether a key of the bucket that tenants share is a preview or a checkpoint."""
-    return re.match(r"tenants/[^/]+/scratch/", key) is not None
+    """Return whether a key of the bucket that tenants share is in the place of a job or of a run."""
+    return re.match(r"tenants/[^/]+/(scratch|runs)/", key) is not None
 
 
 def check_key(key: str) -> None:

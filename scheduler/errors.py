@@ -54,7 +54,7 @@ class KeyReusedError(ServiceError):
 
 
 class StyleExistsError(ServiceError):
-    """The style's name has another version, which is not to be replaced."""
+    """The style's name has another version, which is not to be replaced, or is another tenant's."""
 
     code = "style_exists"
 

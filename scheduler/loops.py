@@ -1,4 +1,4 @@
-"""The control loops: plan, dispatch and reap, collect, finalize, each in a thread of its own.
+"""The control loops: plan, dispatch and reap, collect, finalize, finish runs, each in a thread of its own.
 
 Passing faults of the database, Redis or the storage are logged and tried again; any other error ends the process,
 for its supervisor to start it anew: all state is in the database.
@@ -15,6 +15,9 @@ from scheduler.dispatch import Dispatcher
 from scheduler.finalize import Finalizer
 from scheduler.plan import Planner
 from scheduler.reaper import Reaper
+from scheduler.run_control import RunControl
+from scheduler.run_finish import RunFinisher
+from scheduler.run_tidy import RunTidier
 
 log = logging.getLogger(__name__)
 
@@ -73,16 +76,23 @@ class Loops:
         collector: Collector,
         reaper: Reaper,
         finalizer: Finalizer,
+        run_control: RunControl,
+        run_finisher: RunFinisher,
+        run_tidier: RunTidier,
     ) -> None:
         self._caught_up = False
         self._collector = collector
         self._reaper = reaper
         self._dispatcher = dispatcher
+        self._run_control = run_control
+        self._run_finisher = run_finisher
+        self._run_tidier = run_tidier
         self._plan = Loop("plan", planner.tick)
         self._dispatch = Loop("dispatch", self._dispatch_and_reap, idle_s=0.2)
         self._collect = Loop("collect", self._collect_and_wake, idle_s=0.01)
         self._finalize = Loop("finalize", finalizer.tick)
-        self._all = (self._collect, self._plan, self._dispatch, self._finalize)
+        self._runs = Loop("runs", self._finish_and_tidy_runs)
+        self._all = (self._collect, self._plan, self._dispatch, self._finalize, self._runs)
 
     def start(self) -> None:
         """Start all loops."""
@@ -111,12 +121,22 @@ class Loops:
         if collected:
             self._dispatch.wake()
             self._finalize.wake()
+            self._runs.wake()
         else:
             self._caught_up = True
         return collected
 
     def _dispatch_and_reap(self) -> bool:
         self._dispatcher.announce_cancelled()
+        self._run_control.announce()
         # After a start, leases look overdue until what workers said meanwhile is read.
-        reaped = self._caught_up and self._reaper.tick()
-        return self._dispatcher.tick() or reaped
+        reaped = False
+        if self._caught_up:
+            reaped = self._reaper.tick()
+            reaped |= self._run_control.reap()
+        sent = self._dispatcher.tick()
+        return self._run_control.dispatch() or sent or reaped
+
+    def _finish_and_tidy_runs(self) -> bool:
+        finished = self._run_finisher.tick()
+        return self._run_tidier.tick() or finished

@@ -247,7 +247,7 @@ def chunked(planned: Sequence[NewItem], spec: JobSpec, size: int) -> Iterator[li
 def may_write(key: str, tenant: str) -> bool:
     """Return whether a tenant's job may write its results to a key of the shared bucket.
 
-    That is nobody's key but its own, no style, and no preview or checkpoint.
+    That is nobody's key but its own, no style, and nothing in the own places of jobs and runs.
     """
     return domain.may_use(key, tenant) and not key.startswith("styles/") and not domain.is_scratch(key)
 

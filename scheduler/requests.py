@@ -9,8 +9,8 @@ from scheduler import domain, optimize
 from scheduler.domain import JobInput, JobOutput, JobSpec
 from scheduler.errors import RequestInvalidError
 from scheduler.optimize import OptimizeRequest
+from scheduler.pins import find_pinned
 from scheduler.plan import InputEntry, may_write, plan_items, refuse_taken
-from scheduler.store import access
 from scheduler.store.database import Database
 
 
@@ -19,6 +19,7 @@ class JobRequest:
     """A job as a client asks for it; `output_prefix` None means a place of the job's own."""
 
     input: JobInput
+    #: NAME, or NAME@ and at least the first 8 digits of a version.
     styles: tuple[str, ...]
     options: StylizeOptions
     output_prefix: str | None
@@ -49,7 +50,7 @@ class Resolver:
             optimize=request.optimize,
             options=request.options,
         )
-        styles, spec_of_optimize = self._find_styles(request.styles), None
+        styles, spec_of_optimize = self._find_styles(tenant, request.styles), None
         if request.method is Method.OPTIMIZE:
             for place, painting in enumerate(request.paintings):
                 self._object(tenant, painting, pointer=f"/paintings/{place}")
@@ -79,15 +80,16 @@ class Resolver:
                     raise RequestInvalidError(item.error[1], pointer=f"/input/uris/{item.index // len(spec.styles)}")
         return spec
 
-    def _find_styles(self, names: tuple[str, ...]) -> tuple[StyleRef, ...]:
+    def _find_styles(self, tenant: str, texts: tuple[str, ...]) -> tuple[StyleRef, ...]:
+        names = [text.partition("@")[0] for text in texts]
         if len(set(names)) != len(names):
+            # Results are named after their styles, and items told apart by them: one version each.
             raise RequestInvalidError("A style is named twice.", pointer="/styles")
         with self._database.read() as connection:
-            found = [access.find_style(connection, name) for name in names]
-        for place, (name, style) in enumerate(zip(names, found, strict=True)):
-            if style is None:
-                raise RequestInvalidError(f"There is no style {name!r}.", pointer=f"/styles/{place}")
-        return tuple(StyleRef(name=style.name, version=style.version) for style in found if style)
+            found = [
+                find_pinned(connection, tenant, text, pointer=f"/styles/{place}") for place, text in enumerate(texts)
+            ]
+        return tuple(StyleRef(name=style.name, version=style.version) for style in found)
 
     def _check_input(self, tenant: str, input: JobInput) -> None:
         for place, uri in enumerate(input.uris or ()):

@@ -136,6 +136,19 @@ class Style:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StyleVersion(Style):
+    """One of the versions that a style has or had."""
+
+    #: The style's name stands for it.
+    current: bool = False
+    #: The name ever did; otherwise nobody else sees it.
+    published: bool = True
+    #: The run that made it, where one did.
+    run: str | None = None
+    created_at: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Upload:
     """A place in the storage for photos of this client."""
 

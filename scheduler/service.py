@@ -1,4 +1,4 @@
-"""What clients can ask for, independent of HTTP: submit, look up and cancel jobs, upload photos, check keys."""
+"""What clients can ask for, independent of HTTP: jobs, uploads and keys, and what styles and runs have of their own."""
 
 import hashlib
 import hmac
@@ -6,7 +6,6 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import IO, Any
 
 from sqlalchemy.exc import IntegrityError
@@ -15,7 +14,6 @@ from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import BlobNotFoundError, ConfigError
 from nst_core.protocol import ItemStatus, preview_uri
-from nst_core.styles import shipped_styles, version_of
 from scheduler import domain
 from scheduler.domain import Job, JobStatus
 from scheduler.errors import (
@@ -23,18 +21,19 @@ from scheduler.errors import (
     KeyReusedError,
     NotFoundError,
     RequestInvalidError,
-    StyleExistsError,
     UnauthenticatedError,
 )
 from scheduler.requests import JobRequest, Resolver
+from scheduler.run_requests import RunResolver
+from scheduler.run_service import RunService
 from scheduler.store import access
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
-from scheduler.store.access import ApiKeyRow, StyleRow
+from scheduler.store.access import ApiKeyRow
 from scheduler.store.database import Database
 from scheduler.store.items import Item
-from scheduler.style_import import check_card, keep_weights, weights_uri
+from scheduler.style_library import StyleLibrary
 
 _KEY_PATTERN = re.compile(r"nst_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 _UPLOAD_PATTERN = re.compile(r"upl_[0-9a-f]{24}")
@@ -57,13 +56,20 @@ class Service:
         clock: Clock,
         buckets: frozenset[str],
         wake: Callable[[], None] = lambda: None,
+        training_data: str | None = None,
     ) -> None:
-        """`buckets` are those that jobs may use; `wake` is called when there is work for the control loops."""
+        """`buckets` are those that jobs may use; `wake` is called when there is work for the control loops.
+
+        `training_data` is the s3:// address of photos for runs that bring none of their own.
+        """
         self._database = database
         self._blobs = blobs
         self._clock = clock
         self._resolver = Resolver(database, bucket=blobs.bucket, buckets=buckets)
         self._wake = wake
+        self.styles = StyleLibrary(database, blobs, self._resolver, clock=clock)
+        resolver = RunResolver(database, blobs, self._resolver, training_data=training_data)
+        self.runs = RunService(database, blobs, resolver, clock=clock, wake=wake)
 
     def add_key(self, key: str, *, tenant: str) -> None:
         """Make an API key valid; only its hash is kept. Raises ConfigError where it has not the form of one."""
@@ -84,66 +90,6 @@ class Service:
         if found is None or not hmac.compare_digest(found.sha256, _sha256(key)):
             raise UnauthenticatedError("The API key is not valid.")
         return found.tenant
-
-    def register_shipped_styles(self) -> None:
-        """Put the styles of the package into storage and into the database."""
-        for style in shipped_styles():
-            weights = style.weights()
-            version = version_of(weights)
-            uri = weights_uri(self._blobs, version)
-            if not self._blobs.exists(uri):
-                self._blobs.put(uri, weights)
-            row = StyleRow(name=style.name, version=version, weights=str(uri), card=style.card)
-            with self._database.write() as connection:
-                access.put_style(connection, row, now=self._clock())
-
-    def styles(self) -> list[StyleRow]:
-        """Return all styles."""
-        with self._database.read() as connection:
-            return access.list_styles(connection)
-
-    def style(self, name: str) -> StyleRow:
-        """Return a style; raise NotFoundError where there is none of that name."""
-        with self._database.read() as connection:
-            found = access.find_style(connection, name)
-        if found is None:
-            raise NotFoundError(f"There is no style {name!r}.")
-        return found
-
-    def import_style(
-        self, tenant: str, name: str, *, weights: str, card: dict[str, Any], replace: bool = False
-    ) -> tuple[StyleRow, bool]:
-        """Make a style of a weights file in storage; return it, and whether it got this version now.
-
-        Raises RequestInvalidError, TooLargeError or WeightsError where card or weights cannot be used, and
-        StyleExistsError where the name has another version and `replace` is not set, or is that of a shipped style.
-        The version that is replaced stays in storage, and jobs that were submitted with it keep it.
-        """
-        check_card(card)
-        version, uri = keep_weights(self._blobs, self._resolver.allowed(tenant, weights, pointer="/weights"))
-        style = StyleRow(name=name, version=version, weights=str(uri), card=card)
-        for _ in range(2):
-            # Of imports at once, another was first with this version, or with this name: it is known at the next try.
-            with suppress(IntegrityError):
-                return self._put_style(style, replace=replace)
-        return self._put_style(style, replace=replace)
-
-    def _put_style(self, style: StyleRow, *, replace: bool) -> tuple[StyleRow, bool]:
-        shipped = any(style.name == each.name for each in shipped_styles())
-        with self._database.write() as connection:
-            found = access.find_style(connection, style.name)
-            same = found is not None and found.version == style.version
-            if shipped and not same:
-                raise StyleExistsError(f"The style {style.name!r} comes with nst and cannot be replaced.")
-            if found is not None and not same and not replace:
-                raise StyleExistsError(f"There is a style {style.name!r} with another version.")
-            if found is None:
-                access.add_style(connection, style, now=self._clock())
-            elif replace and not shipped:
-                access.put_style(connection, style, now=self._clock())
-            else:
-                return found, False
-        return style, not same
 
     def submit(self, tenant: str, request: JobRequest, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
         """Accept a job and return it, and whether it is new.

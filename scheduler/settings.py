@@ -36,5 +36,15 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     max_attempts: int = Field(3, ge=1)
     #: Pause before a retry after a passing fault; doubles with each.
     retry_backoff_s: float = Field(2.0, ge=0)
+    #: s3:// address of a prefix of training photos, for runs that bring none of their own.
+    training_data: str | None = None
+    #: Runs that are trained at once; the others wait for their turn.
+    max_concurrent_runs: int = Field(1, ge=1)
+    #: A segment of a run ends after so much time, and the next one begins.
+    train_segment_s: float = Field(60.0, gt=0)
+    #: A segment that no worker has begun for so long is sent again.
+    train_dispatch_lease_s: float = Field(3600.0, gt=0)
+    #: Segments in a row that fail before their run does.
+    max_run_failures: int = Field(10, ge=1)
     max_upload_bytes: int = Field(200 * 2**20, ge=1)
     log_level: str = "INFO"

@@ -6,7 +6,6 @@ import tempfile
 from typing import IO, Any
 
 from nst_core.blobs import BlobStore, BlobUri
-from nst_core.errors import BlobAccessError, BlobNotFoundError
 from nst_core.weights_header import read_config
 from scheduler import domain
 from scheduler.errors import RequestInvalidError, TooLargeError
@@ -21,7 +20,7 @@ def keep_weights(blobs: BlobStore, source: BlobUri, *, max_bytes: int = MAX_WEIG
     """Copy a weights file to its place among the styles; return its version and that place.
 
     Raises WeightsError where it is no weights file of a transformer network, TooLargeError above `max_bytes`, and
-    RequestInvalidError where there is no such object.
+    BlobError where it cannot be read. A second call changes nothing.
     """
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
         version = _fetch(blobs, source, file, max_bytes=max_bytes)
@@ -38,29 +37,26 @@ def weights_uri(blobs: BlobStore, version: str) -> BlobUri:
     return BlobUri(blobs.bucket, f"styles/{version}.safetensors")
 
 
-def check_card(card: dict[str, Any]) -> None:
+def check_card(card: dict[str, Any], *, pointer: str = "/card", max_bytes: int = MAX_CARD_BYTES) -> None:
     """Raise RequestInvalidError unless a card can be stored and shown again."""
     try:
         text = json.dumps(card, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError) as error:
-        raise RequestInvalidError("The card has a number that JSON does not know.", pointer="/card") from error
+        raise RequestInvalidError("The card has a number that JSON does not know.", pointer=pointer) from error
     # PostgreSQL takes no NUL character, which JSON writes as an escape.
     if not domain.storable(text) or "\\u0000" in text:
-        raise RequestInvalidError("The card has characters that cannot be stored.", pointer="/card")
-    if len(text.encode()) > MAX_CARD_BYTES:
-        raise RequestInvalidError(f"A card has at most {MAX_CARD_BYTES:,} bytes.", pointer="/card")
+        raise RequestInvalidError("The card has characters that cannot be stored.", pointer=pointer)
+    if len(text.encode()) > max_bytes:
+        raise RequestInvalidError(f"A card has at most {max_bytes:,} bytes.", pointer=pointer)
 
 
 def _fetch(blobs: BlobStore, source: BlobUri, file: IO[bytes], *, max_bytes: int) -> str:
     """Copy an object into a file, piece by piece, and return the SHA-256 of it."""
     digest, size = hashlib.sha256(), 0
-    try:
-        for piece in blobs.stream(source):
-            size += len(piece)
-            if size > max_bytes:
-                raise TooLargeError(f"The weights of a style have at most {max_bytes:,} bytes.")
-            digest.update(piece)
-            file.write(piece)
-    except (BlobNotFoundError, BlobAccessError) as error:
-        raise RequestInvalidError(error.message, pointer="/weights") from error
+    for piece in blobs.stream(source):
+        size += len(piece)
+        if size > max_bytes:
+            raise TooLargeError(f"The weights of a style have at most {max_bytes:,} bytes.")
+        digest.update(piece)
+        file.write(piece)
     return digest.hexdigest()

@@ -17,16 +17,21 @@ from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from nst_core.memory import keep_freed_memory
 from nst_core.protocol import Method
+from nst_core.segments import TRAIN_TASK
 from nst_core.stylize import Stylizer, resolve_device
 from worker.engine import Engine
 from worker.models import ModelCache
 from worker.optimize import Optimization
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
-from worker.tasks import ChunkTask, OptimizeTask, StylizeTask
+from worker.tasks import OptimizeTask, StylizeTask
+from worker.train import TrainTask
 from worker.turns import QueueTurns
 
 _log = logging.getLogger(__name__)
+#: Queues whose tasks may take longer than Redis waits before it delivers a message again: those messages are
+#: acknowledged at once, and the lease in the database is enough.
+_LONG = frozenset({Method.OPTIMIZE.queue, TRAIN_TASK})
 
 
 def run_worker(settings: WorkerSettings) -> int:
@@ -49,29 +54,37 @@ def run_worker(settings: WorkerSettings) -> int:
         capacity_bytes=settings.cache_bytes,
     )
     optimization = Optimization(settings, blobs=blobs, engine=engine, device=device)
-    tasks: dict[Method, ChunkTask[Any]] = {
-        Method.FEEDFORWARD: StylizeTask(
+    train = TrainTask(settings, name=name, broker=broker, blobs=blobs, engine=engine, device=device, stop=stop)
+    tasks: dict[str, Callable[[Any], None]] = {
+        Method.FEEDFORWARD.queue: StylizeTask(
             settings, name=name, broker=broker, models=models, pipeline=pipeline, stop=stop
         ),
-        Method.OPTIMIZE: OptimizeTask(settings, name=name, broker=broker, optimization=optimization, stop=stop),
+        Method.OPTIMIZE.queue: OptimizeTask(settings, name=name, broker=broker, optimization=optimization, stop=stop),
+        TRAIN_TASK: train,
     }
-    slots = {Method.FEEDFORWARD: settings.concurrency, Method.OPTIMIZE: settings.optimize_concurrency}
+    slots = {
+        Method.FEEDFORWARD.queue: settings.concurrency,
+        Method.OPTIMIZE.queue: settings.optimize_concurrency,
+        TRAIN_TASK: settings.train_concurrency,
+    }
     _log.info("worker %s on %s, %d threads", name, device, torch.get_num_threads())
     try:
         with stopping(stop):
-            return serve(broker, tasks, name=name, slots={method: slots[method] for method in slots if slots[method]})
+            return serve(broker, tasks, name=name, slots={queue: count for queue, count in slots.items() if count})
     finally:
+        train.close()
         pipeline.close()
         engine.close()
         broker.close()
 
 
-def serve(broker: Broker, tasks: Mapping[Method, ChunkTask[Any]], *, name: str, slots: Mapping[Method, int]) -> int:
-    """Run Celery until a signal ends it, with so many tasks of each method at a time; return the exit code."""
-    for method in slots:
-        # An optimisation takes longer than Redis waits before it delivers a message again. The lease is enough.
-        late = method is not Method.OPTIMIZE
-        broker.celery.task(_as_function(tasks[method]), name=method.task, acks_late=late)
+def serve(broker: Broker, tasks: Mapping[str, Callable[[Any], None]], *, name: str, slots: Mapping[str, int]) -> int:
+    """Run Celery until a signal ends it, with so many tasks of each queue at a time; return the exit code.
+
+    A queue's task has the queue's name.
+    """
+    for queue in slots:
+        broker.celery.task(_as_function(tasks[queue]), name=queue, acks_late=queue not in _LONG)
     broker.celery.conf.worker_redirect_stdouts = False
     options = broker.celery.conf.broker_transport_options
     # Celery looks at its signals, and lets go of the connection, only between two polls of the queue, of 1 s each.
@@ -83,7 +96,7 @@ def serve(broker: Broker, tasks: Mapping[Method, ChunkTask[Any]], *, name: str, 
             "worker",
             "--pool=threads",  # one process holds the network, and a second chunk overlaps the edges of the first
             f"--concurrency={sum(slots.values())}",
-            f"--queues={','.join(method.queue for method in slots)}",
+            f"--queues={','.join(slots)}",
             f"--hostname={name}",
             "--without-mingle",
             "--without-gossip",
@@ -93,7 +106,7 @@ def serve(broker: Broker, tasks: Mapping[Method, ChunkTask[Any]], *, name: str, 
     return code or 0
 
 
-def _as_function(task: ChunkTask[Any]) -> Callable[[Any], None]:
+def _as_function(task: Callable[[Any], None]) -> Callable[[Any], None]:
     """Return a task as Celery takes it: as a function with a name of its own."""
 
     def work(message: Any) -> None:

@@ -38,6 +38,7 @@ from worker.engine import Engine
 from worker.networks import LossNetworks
 from worker.outcomes import InterruptedWorkError, Stopwatch, outcome_of, success
 from worker.settings import WorkerSettings
+from worker.steering import Steering
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -52,23 +53,12 @@ _CHECKPOINT_REST = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Steering:
-    """What the work on a chunk asks and tells while it goes on."""
-
-    #: Another iteration is to be begun.
-    going: Callable[[], bool]
-    #: Somebody will go on with what is interrupted now.
-    wanted: Callable[[], bool]
-    on_progress: Callable[[ItemProgress], None]
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Course:
     """The optimisation of one item."""
 
     chunk: OptimizeChunk
     item: ChunkItem
-    steering: Steering
+    steering: Steering[ItemProgress]
     #: Position among the chunks of this process: older chunks go first.
     order: int
     watch: Stopwatch
@@ -111,7 +101,7 @@ class Optimization:
         self._networks = LossNetworks()
         self._orders = count()
 
-    def run(self, chunk: OptimizeChunk, steering: Steering) -> Iterator[ItemOutcome]:
+    def run(self, chunk: OptimizeChunk, steering: Steering[ItemProgress]) -> Iterator[ItemOutcome]:
         """Yield the outcomes of a chunk's items in order.
 
         Once it is not to go on, the item in hand ends after its iteration and has no outcome. An item that fails has

@@ -65,14 +65,23 @@ def outcome_of(
         return work()
     except InterruptedWorkError:
         return None
-    except NstError as error:
-        return failure(item, error, ms=watch.ms)
-    except (MemoryError, RuntimeError) as error:  # torch's own errors are RuntimeErrors, also for want of memory
-        _log.warning("job %s item %d: %s", job_id, item.index, error)
-        return failure(item, EngineError(f"The network failed on the image: {_brief(error)}"), ms=watch.ms)
-    except Exception:  # noqa: BLE001 - a fault of ours in one image must not take its chunk along
-        _log.exception("job %s item %d failed", job_id, item.index)
-        return failure(item, NstError("The worker failed on the image."), ms=watch.ms)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not take the chunk along
+        problem = problem_of(error, label=f"job {job_id} item {item.index}", what="image")
+        return failure(item, problem, ms=watch.ms)
+
+
+def problem_of(error: Exception, *, label: str, what: str) -> NstError:
+    """Return an error that ended some work as one with a code, and log what only we can make sense of.
+
+    `label` names the work in the log, `what` for its owner.
+    """
+    if isinstance(error, NstError):
+        return error
+    if isinstance(error, MemoryError | RuntimeError):  # torch's own errors are RuntimeErrors, also for want of memory
+        _log.warning("%s: %s", label, error)
+        return EngineError(f"The network failed on the {what}: {_brief(error)}")
+    _log.error("%s failed", label, exc_info=error)  # a fault of ours
+    return NstError(f"The worker failed on the {what}.")
 
 
 def _brief(error: BaseException) -> str:

@@ -1,5 +1,7 @@
 """Settings of a worker process, read from `NST_*` variables once, at its start."""
 
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -22,6 +24,16 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     concurrency: int = Field(default=2, ge=0)
     #: Optimisations in flight besides, 0 to take none: iterations and images take turns.
     optimize_concurrency: int = Field(default=1, ge=0)
+    #: Segments of trainings in flight besides, 0 to take none: steps and images take turns.
+    train_concurrency: int = Field(default=1, ge=0)
+    #: Compile trainings, which takes a minute at their start and makes them faster ever after.
+    train_compile: bool = True
+    #: A training whose next segment does not come within this time is let go; the next one begins anew then.
+    train_keep_s: float = Field(default=300.0, ge=0)
+    #: Where training photos are kept, each worker's in a folder of its own; another place is faster than the storage.
+    cache_dir: Path = Field(default_factory=lambda: Path(gettempdir()) / "nst-cache")
+    #: Bytes that the photos of one worker may take there.
+    cache_max_bytes: int = Field(default=2 << 30, ge=0)
     #: Images of one chunk in flight, from the download to the upload; raise it where the storage is far away.
     lookahead: int = Field(default=8, ge=1)
     #: Those of them that may be held as pixels before the network: one in it, one ready, one being decoded.
@@ -46,6 +58,8 @@ class WorkerSettings(BrokerSettings, StorageSettings):
 
     @model_validator(mode="after")
     def _takes_something(self) -> Self:
-        if not self.concurrency and not self.optimize_concurrency:
-            raise ValueError("a worker whose NST_CONCURRENCY and NST_OPTIMIZE_CONCURRENCY are 0 takes nothing")
+        if not (self.concurrency or self.optimize_concurrency or self.train_concurrency):
+            raise ValueError(
+                "a worker whose NST_CONCURRENCY, NST_OPTIMIZE_CONCURRENCY and NST_TRAIN_CONCURRENCY are 0 takes nothing"
+            )
         return self

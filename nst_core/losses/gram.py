@@ -9,7 +9,7 @@ from nst_core.errors import ConfigError
 
 Normalization = Literal["gatys", "hw", "chw"]
 
-#: Positions that are summed in half precision: the sums of so many are rounded once, then added up in float32.
+#: Positions that are summed in bfloat16: the sums of so many are rounded once, then added up in float32.
 PIECE = 2048
 
 
@@ -21,9 +21,9 @@ def gram_matrix(features: Tensor, *, weights: Tensor | None = None) -> Tensor:
     in Neural Style Transfer", guided Gram matrices): there F is multiplied by a guide T with sum_p T_p^2 = 1, so
     w = T^2 up to a factor, which cancels. A guide of zeros gives zeros.
 
-    The result is float32, or float64 for float64 features. Features of half precision are multiplied as such, in
-    pieces, so that the error of the sum over all positions is far below that of its terms. The weights get no
-    gradient. Raises ConfigError where they do not fit.
+    The result is float32, or float64 for float64 features. Bfloat16 features are multiplied as such, in pieces, so
+    that the error of the sum over all positions is far below that of its terms. The weights get no gradient. Raises
+    ConfigError where they do not fit.
     """
     n, _, h, w = features.shape
     if weights is None:
@@ -47,7 +47,7 @@ def _gram(features: Tensor, share: Tensor) -> Tensor:
     even = share.shape[1] == 1
     left = rows if even else rows * share.to(rows.dtype)
     total = rows.new_zeros((rows.shape[0], rows.shape[2], rows.shape[2]), dtype=wide)
-    piece = rows.shape[1] if features.dtype == wide else PIECE
+    piece = rows.shape[1] if rows.dtype == wide else PIECE
     with torch.autocast(features.device.type, enabled=False):  # it would multiply float32 in half precision
         for a, b in zip(torch.split(left, piece, 1), torch.split(rows, piece, 1), strict=True):
             total += (a.transpose(1, 2) @ b).to(wide)
@@ -67,10 +67,10 @@ def _gram_backward(gradient: Tensor, features: Tensor, share: Tensor) -> Tensor:
     both = gradient + gradient.transpose(1, 2)
     rows = _rows(features)
     if share.shape[1] == 1:
-        result = rows @ (both * share).to(features.dtype)
+        result = rows @ (both * share).to(rows.dtype)
     else:
-        result = rows @ both.to(features.dtype) * share.to(features.dtype)
-    return result.reshape(n, h, w, c).permute(0, 3, 1, 2)
+        result = rows @ both.to(rows.dtype) * share.to(rows.dtype)
+    return result.to(features.dtype).reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 
 @_gram_backward.register_fake
@@ -91,9 +91,13 @@ _gram.register_autograd(_differentiate, setup_context=_keep)
 
 
 def _rows(features: Tensor) -> Tensor:
-    """Return the features as N x HW x C: a view where they are in channels_last memory format."""
+    """Return the features as N x HW x C: a view where they are in channels_last memory format.
+
+    Float16 becomes float32: squares of activations exceed its range.
+    """
     n, c, h, w = features.shape
-    return features.permute(0, 2, 3, 1).reshape(n, h * w, c)
+    rows = features.permute(0, 2, 3, 1).reshape(n, h * w, c)
+    return rows.float() if rows.dtype == torch.float16 else rows
 
 
 def _wide(features: Tensor) -> torch.dtype:

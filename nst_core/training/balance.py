@@ -33,19 +33,17 @@ def balanced(
 
     That is where every untrained network begins: at a grey picture. There the gradient of the style loss by the pixels
     is to be STYLE_PULL * `strength` times as long as that of the content loss. `style` is 1 x 3 x H x W, `photos`
-    N x 3 x H x W, in 0 to 1. A config with no content keeps its weights.
+    N x 3 x H x W, in 0 to 1. The config keeps its weights where one of the two losses has no gradient there, as with
+    no weight of the content.
     """
     grey = torch.full_like(photos, 0.5).requires_grad_()
     objective = PerceptualObjective(config, _Given(grey), network, style)
     with torch.enable_grad():
         content, style_loss, *_ = objective(photos, None)
-        if not content.requires_grad:
-            return config
         (by_content,) = torch.autograd.grad(content, grey, retain_graph=True)
         (by_style,) = torch.autograd.grad(style_loss, grey)
-    pull = float(by_style.norm() / by_content.norm().clamp_min(torch.finfo(grey.dtype).tiny))
-    if not pull > 0:
-        return config  # the painting is grey too
-    factor = STYLE_PULL * strength / pull
+    if not (by_style.any() and by_content.any()):
+        return config  # no weight, or the painting or the photos are grey too
+    factor = STYLE_PULL * strength * float(by_content.norm() / by_style.norm())
     weights = {layer: float(f"{weight * factor:.4g}") for layer, weight in config.style_weights.items()}
     return replace(config, style_weights=weights)

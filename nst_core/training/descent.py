@@ -53,13 +53,16 @@ class ImageObjective:
         return self.terms(image).sum()
 
 
-def descend(objective: Callable[[Tensor], Tensor], *, size_px: int, seed: int) -> Iterator[float]:
+def descend(
+    objective: Callable[[Tensor], Tensor], *, size_px: int, seed: int, device: torch.device | None = None
+) -> Iterator[float]:
     """Yield the loss of a square image after 0, 1, 2, ... iterations of plain L-BFGS from uniform noise, for ever.
 
-    Step 1, no line search, 100 corrections, not clipped: Johnson, Alahi, Fei-Fei 2016, section 4.1, figure 5.
+    Step 1, no line search, 100 corrections, not clipped: Johnson, Alahi, Fei-Fei 2016, section 4.1, figure 5. The
+    image is on the CPU where no device is given; its noise is the same on all.
     """
     noise = torch.rand(1, 3, size_px, size_px, generator=torch.Generator().manual_seed(seed))
-    image = noise.requires_grad_()
+    image = noise.to(device).requires_grad_()
     optimizer: Any = torch.optim.LBFGS(
         [image], lr=1.0, max_iter=1, history_size=100, tolerance_grad=0.0, tolerance_change=0.0
     )
@@ -68,7 +71,7 @@ def descend(objective: Callable[[Tensor], Tensor], *, size_px: int, seed: int) -
         optimizer.zero_grad()
         loss = objective(image)
         torch.autograd.backward(loss)
-        return loss
+        return loss.detach()
 
     while True:
         # The loss before the step, so one evaluation serves both.

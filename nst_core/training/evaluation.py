@@ -1,6 +1,6 @@
 """What a trained network is worth, measured on photos that it was not trained on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean, median
@@ -27,8 +27,9 @@ _T = TypeVar("_T")
 ITERATIONS = 50
 #: Photos that are optimised for the comparison; it takes most of the time.
 OPTIMISED = 4
-#: Longest side of the pictures that are looked through for blemishes.
+#: Longest side of the pictures that are looked through for blemishes, unless the other one had fewer than these.
 LOOKED_AT_PX = 512
+_SHORT_SIDE_PX = 64
 
 
 class Carrier(Protocol):
@@ -54,7 +55,7 @@ class Evaluation:
     total: float
     #: Structural similarity of picture and photo, 1 for equal ones (Wang et al. 2004).
     ssim: float
-    #: The total loss as a multiple of that after 50 iterations of plain L-BFGS from noise; median of some photos.
+    #: The total loss as a multiple of the lowest in 50 iterations of plain L-BFGS from noise; median of some photos.
     loss_over_lbfgs50: float
     #: The iterations after which L-BFGS is better for the first time; 50 where it is not by then; median.
     worth_iterations: float
@@ -85,7 +86,7 @@ def evaluate(
     that other work can come in between.
     """
     device = next(transformer.parameters()).device
-    objective = ImageObjective(config, network, style.to(device))
+    objective = on_piece(lambda: ImageObjective(config, network, style.to(device)))
     terms, similarities, ratios, worths = [], [], [], []
     pairs: list[tuple[Pixels, Pixels]] = []
 
@@ -100,7 +101,8 @@ def evaluate(
         losses = on_piece(partial(_losses, objective, square, picture, device))
         terms.append(losses)
         if number < OPTIMISED:
-            worth, lowest = _descend(objective, sum(losses), seed=number, on_piece=on_piece)
+            course = descend(objective, size_px=config.size_px, seed=number, device=device)
+            worth, lowest = _descend(course, sum(losses), on_piece)
             worths.append(worth)
             ratios.append(sum(losses) / lowest)
         small = _reduced(photo)
@@ -152,12 +154,12 @@ def _losses(objective: ImageObjective, photo: Pixels, picture: Pixels, device: t
     return values
 
 
-def _descend(objective: ImageObjective, loss: float, *, seed: int, on_piece: Carrier) -> tuple[int, float]:
-    """Return after how many iterations L-BFGS is better than a loss, and its loss after ITERATIONS of them."""
-    course = descend(objective, size_px=objective.config.size_px, seed=seed)
+def _descend(course: Iterator[float], loss: float, on_piece: Carrier) -> tuple[int, float]:
+    """Return after how many iterations L-BFGS is better than a loss, and its lowest loss in ITERATIONS of them."""
     curve = [on_piece(lambda: next(course)) for _ in range(ITERATIONS + 1)]
     better = [iteration for iteration, value in enumerate(curve) if value < loss]
-    return (better[0] if better else ITERATIONS), curve[-1]
+    # Not the last one: without a line search it may run away.
+    return (better[0] if better else ITERATIONS), min(curve)
 
 
 def _fitted(photo: Pixels, side_px: int) -> Pixels:
@@ -167,6 +169,8 @@ def _fitted(photo: Pixels, side_px: int) -> Pixels:
 
 
 def _reduced(photo: Pixels) -> Pixels:
+    """Return a photo in a size that is looked through for blemishes."""
     image = Image.fromarray(photo)
-    image.thumbnail((LOOKED_AT_PX, LOOKED_AT_PX), Image.Resampling.LANCZOS)
-    return np.array(image)
+    scale = max(min(1.0, LOOKED_AT_PX / max(image.size)), _SHORT_SIDE_PX / min(image.size))
+    width, height = (round(side * scale) for side in image.size)
+    return np.array(image.resize((width, height), Image.Resampling.LANCZOS))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
 from nst_core.images import Picture
 
@@ -38,11 +38,11 @@ def _row(images: Sequence[Pixels], across: int) -> Image.Image:
     """Return pictures side by side, of one height, as wide as the sheet or as high as a cell."""
     ratios = [image.shape[1] / image.shape[0] for image in images]
     room = across - _GAP_PX * (len(images) - 1)
-    height = min(CELL_PX, int(room / sum(ratios)))
+    height = max(1, min(CELL_PX, int(room / sum(ratios))))
     strip = Image.new("RGB", (across, height), _PAPER)
     left = 0
     for image, ratio in zip(images, ratios, strict=True):
-        width = max(1, round(height * ratio))
-        strip.paste(ImageOps.fit(Image.fromarray(image), (width, height), Image.Resampling.LANCZOS), (left, 0))
+        width = max(1, int(height * ratio))  # rounded up, the last one might not fit
+        strip.paste(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS), (left, 0))
         left += width + _GAP_PX
     return strip

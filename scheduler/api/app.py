@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from nst_core import __version__
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
-from scheduler.api import health, jobs, presets, problems, styles, uploads
+from scheduler.api import health, jobs, presets, problems, runs, styles, uploads
 from scheduler.api.dependencies import ApiState
 from scheduler.service import Service
 from scheduler.store.database import Database
@@ -20,6 +20,6 @@ def make_api(
         service=service, database=database, broker=broker, blobs=blobs, max_upload_bytes=max_upload_bytes
     )
     problems.install(api)
-    for router in (health.router, jobs.router, presets.router, styles.router, uploads.router):
+    for router in (health.router, jobs.router, presets.router, runs.router, styles.router, uploads.router):
         api.include_router(router)
     return api

@@ -9,6 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from scheduler.errors import UnauthenticatedError
+from scheduler.run_service import RunService
 from scheduler.service import Service
 from scheduler.store.database import Database
 
@@ -37,6 +38,11 @@ def get_service(state: Annotated[ApiState, Depends(get_state)]) -> Service:
     return state.service
 
 
+def get_runs(service: Annotated[Service, Depends(get_service)]) -> RunService:
+    """Return the part of the service that is about runs."""
+    return service.runs
+
+
 def get_tenant(
     service: Annotated[Service, Depends(get_service)],
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
@@ -49,4 +55,5 @@ def get_tenant(
 
 StateDep = Annotated[ApiState, Depends(get_state)]
 ServiceDep = Annotated[Service, Depends(get_service)]
+RunsDep = Annotated[RunService, Depends(get_runs)]
 TenantDep = Annotated[str, Depends(get_tenant)]

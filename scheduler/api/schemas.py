@@ -21,7 +21,8 @@ from scheduler.store.access import StyleRow
 from scheduler.store.items import Item
 
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^s3://")]
-StyleName = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}$")]
+#: NAME, or NAME@ and at least the first 8 digits of a version.
+PinnedStyle = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}(@[0-9a-f]{8,64})?$")]
 MAX_INLINE_INPUTS = 1000
 
 
@@ -72,7 +73,9 @@ class JobBody(_Request):
 
     input: InputBody
     method: Method = Field(Method.FEEDFORWARD, description="optimize takes minutes an image, and any painting.")
-    styles: Annotated[tuple[StyleName, ...], Field(max_length=100)] = Field((), description="Of feedforward.")
+    styles: Annotated[tuple[PinnedStyle, ...], Field(max_length=100)] = Field(
+        (), description="Of feedforward: names, or name@version with 8 digits of the version at least."
+    )
     paintings: Annotated[tuple[Uri, ...], Field(max_length=100)] = Field((), description="Of optimize: addresses.")
     optimize: OptimizeBody | None = None
     strength: float = Field(1.0, ge=0.0, le=1.0, description="0 is the photo, 1 the full style.")

@@ -19,6 +19,7 @@ from scheduler.cli.jobs import download, report
 from scheduler.cli.local import ServiceLines, terminable
 from scheduler.cli.progress import job_bar, transfer_bar
 from scheduler.cli.session import Session, session_of
+from scheduler.cli.times import duration_s
 from scheduler.cli.transfer import find_photos, upload_photos
 from scheduler.client import Client
 from scheduler.demo import contact_sheet, write_sample_photos
@@ -96,7 +97,7 @@ def _make_sheet(
 
 
 def _table(job: Job, styles: Sequence[Style], output: Path, total_s: float) -> Table:
-    job_s = render.duration_s(job) or 0.0
+    job_s = duration_s(job) or 0.0
     table = Table(box=box.ROUNDED, show_header=False, border_style="dim")
     table.add_column(style="dim")
     table.add_column(overflow="fold")

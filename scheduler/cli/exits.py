@@ -2,9 +2,10 @@
 
 from enum import IntEnum
 
-from nst_core.errors import NstError, WeightsError
+from nst_core.errors import ImageError, NstError, WeightsError
 from scheduler.client import ApiError, UnreachableError
 from scheduler.domain import JobStatus
+from scheduler.runs import RunStatus
 
 
 class ExitCode(IntEnum):
@@ -14,7 +15,7 @@ class ExitCode(IntEnum):
     FAILED = 1  # the job has failed, or the stack
     USAGE = 2  # an option or argument cannot be used
     PARTIAL = 3  # some images of the job have failed
-    CANCELLED = 4  # the job was cancelled
+    CANCELLED = 4  # the job or the training was cancelled, or the training is paused
     UNREACHABLE = 5  # the API does not answer
     REFUSED = 6  # the API answered with an error
     LOCAL = 7  # a file or folder of this machine cannot be used
@@ -42,6 +43,15 @@ def code_for_job(status: JobStatus) -> ExitCode:
     }.get(status, ExitCode.FAILED)
 
 
+def code_for_run(status: RunStatus) -> ExitCode:
+    """Return the exit code for a run that is finished or paused."""
+    return {
+        RunStatus.SUCCEEDED: ExitCode.OK,
+        RunStatus.CANCELLED: ExitCode.CANCELLED,
+        RunStatus.PAUSED: ExitCode.CANCELLED,
+    }.get(status, ExitCode.FAILED)
+
+
 def code_for_error(error: NstError) -> ExitCode:
     """Return the exit code for an error."""
     match error:
@@ -51,7 +61,7 @@ def code_for_error(error: NstError) -> ExitCode:
             return ExitCode.UNREACHABLE
         case ApiError():
             return ExitCode.REFUSED
-        case WeightsError() | ConversionError():
+        case WeightsError() | ConversionError() | ImageError():
             return ExitCode.LOCAL
         case _:
             return ExitCode.FAILED

@@ -34,7 +34,7 @@ def upload_or_name(session: Session, client: Client, inputs: Sequence[str], form
     if remote:
         return _remote_input(remote)
     photos = find_photos([Path(text) for text in inputs], format=format)
-    with _uploading(session), transfer_bar(session.err, "uploading", len(photos)) as advance:
+    with uploading(session), transfer_bar(session.err, "uploading", len(photos)) as advance:
         upload = upload_photos(client, photos, on_done=advance)
     return JobInput(prefix=upload.prefix)
 
@@ -47,16 +47,17 @@ def upload_or_name_one(session: Session, client: Client, text: str) -> str:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; one picture is needed.")
     (photo,) = find_photos([path], format=Format.KEEP)
-    with _uploading(session):
+    with uploading(session):
         return client.upload(client.create_upload().id, photo.name, path.read_bytes())
 
 
 @contextmanager
-def _uploading(session: Session) -> Iterator[None]:
+def uploading(session: Session, thing: str = "job") -> Iterator[None]:
+    """Let Ctrl-C say that nothing was submitted."""
     try:
         yield
     except KeyboardInterrupt:
-        session.err.print("\nStopped during the upload; no job was submitted.")
+        session.err.print(f"\nStopped during the upload; no {thing} was submitted.")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 

@@ -1,11 +1,10 @@
 """`nst optimize`: photos in the look of any painting, each optimised for minutes; and `nst presets`."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,6 +13,7 @@ from scheduler.cli import render
 from scheduler.cli.exits import ExitCode, UsageError, code_for_job
 from scheduler.cli.inputs import S3, Format, upload_or_name, upload_or_name_one
 from scheduler.cli.jobs import AsJson, download, follow, job_json, report
+from scheduler.cli.options import given, parse_fields
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.transfer import write_whole
 from scheduler.client import Client
@@ -84,8 +84,7 @@ def optimize(
     session = session_of(context)
     photos, painting = _split(inputs, style)
     target = _target(output, photos)
-    given: dict[str, Any] = {"size_px": size_px, "iterations": iterations, "color": color}
-    chosen = {name: value for name, value in given.items() if value is not None} | _parse(options or ())
+    chosen = given(size_px=size_px, iterations=iterations, color=color) | parse_fields(options or ())
     with session.client() as client:
         if preset not in (known := [each.name for each in client.presets()]):
             raise UsageError(f"There is no preset {preset}; known are {', '.join(known)}.")
@@ -137,20 +136,6 @@ def _target(output: str, photos: Sequence[str]) -> _Target:
     if len(photos) != 1 or Path(photos[0]).suffix.lower() not in IMAGE_SUFFIXES or Path(photos[0]).is_dir():
         raise UsageError(f"{path} is one file: give one photo, or a folder for the results.")
     return _Target(text=output, file=path)
-
-
-def _parse(options: Sequence[str]) -> dict[str, Any]:
-    """Return options given as FIELD=VALUE, where the value is JSON, or a plain text."""
-    parsed: dict[str, Any] = {}
-    for option in options:
-        name, equals, text = option.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--set takes FIELD=VALUE, such as --set tv_weight=10, not {option!r}.")
-        try:
-            parsed[name] = json.loads(text)
-        except ValueError:
-            parsed[name] = text
-    return parsed
 
 
 def _fetch(session: Session, client: Client, job: Job, target: _Target) -> dict[int, Path]:

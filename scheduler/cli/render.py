@@ -1,4 +1,4 @@
-"""What the commands show to people."""
+"""What the commands show of jobs."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from scheduler.cli.progress import finished
+from scheduler.cli.times import ago, duration_s, local_time, took
 from scheduler.domain import JobStatus
-from scheduler.resources import Item, Job, Preset, Style
+from scheduler.resources import Item, Job, Preset
 
 _COLOURS = {
     JobStatus.SUCCEEDED: "green",
@@ -71,7 +72,7 @@ def job_page(job: Job, failures: Iterable[Item] = ()) -> RenderableType:
         ("input", escape(given)),
         ("output", escape(job.output.prefix or "")),
         ("options", escape(_options(job))),
-        ("created", _local_time(job.created_at)),
+        ("created", local_time(job.created_at)),
         ("took", took(job)),
     ]
     if job.metadata:
@@ -115,19 +116,6 @@ def job_summary(job: Job, place: str) -> Text:
     return text.append(f" → {place}" if place and counts.succeeded else "")
 
 
-def styles_table(styles: Sequence[Style]) -> RenderableType:
-    """Return styles as a table, one line each."""
-    table = Table("style", "painting", "artist", "year", "version", box=box.SIMPLE_HEAD, pad_edge=False)
-    for style in styles:
-        card = style.card
-        table.add_row(
-            Text(style.name, style="bold"),
-            *(escape(str(card.get(key, "–"))) for key in ("title", "artist", "year")),
-            Text(style.version[:12], style="dim"),
-        )
-    return table
-
-
 def presets_table(presets: Sequence[Preset]) -> RenderableType:
     """Return presets as a table, one line each."""
     table = Table("preset", "what it does", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -136,56 +124,9 @@ def presets_table(presets: Sequence[Preset]) -> RenderableType:
     return table
 
 
-def style_page(style: Style) -> RenderableType:
-    """Return a style's card."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", justify="right")
-    grid.add_column(overflow="fold")
-    grid.add_row("style", Text(style.name, style="bold"))
-    grid.add_row("version", style.version)
-    for key, value in style.card.items():
-        if not isinstance(value, dict | list) and key not in ("name", "version"):
-            grid.add_row(key.replace("_", " "), escape(str(value)))
-    return grid
-
-
 def status_text(status: JobStatus) -> Text:
     """Return a status in its colour."""
     return Text(status.value, style=_COLOURS.get(status, "dim"))
-
-
-def duration_s(job: Job, *, now: datetime | None = None) -> float | None:
-    """Return how long a job has run, from its first image to its end or to now."""
-    if job.started_at is None:
-        return None
-    end = _time(job.finished_at) if job.finished_at else now or datetime.now(UTC)
-    return max(0.0, (end - _time(job.started_at)).total_seconds())
-
-
-def took(job: Job) -> str:
-    """Return how long a job has run, for people."""
-    seconds = duration_s(job)
-    return "–" if seconds is None else span(seconds)
-
-
-def span(seconds: float) -> str:
-    """Return a length of time: 4.2 s, 3:05 or 2:03:05."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def ago(moment: str | None, now: datetime) -> str:
-    """Return how long ago an RFC 3339 time was, roughly."""
-    if moment is None:
-        return "–"
-    seconds = max(0.0, (now - _time(moment)).total_seconds())
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
 
 
 def _options(job: Job) -> str:
@@ -201,11 +142,3 @@ def _options(job: Job) -> str:
     if job.output.max_px:
         parts.append(f"at most {job.output.max_px} px")
     return ", ".join(parts)
-
-
-def _time(moment: str) -> datetime:
-    return datetime.fromisoformat(moment)
-
-
-def _local_time(moment: str | None) -> str:
-    return f"{_time(moment).astimezone():%Y-%m-%d %H:%M:%S}" if moment else "–"

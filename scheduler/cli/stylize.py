@@ -8,6 +8,7 @@ import typer
 from scheduler.cli.exits import ExitCode, code_for_job
 from scheduler.cli.inputs import S3, Format, upload_or_name
 from scheduler.cli.jobs import AsJson, download, follow, job_json, report
+from scheduler.cli.options import parse_style
 from scheduler.cli.session import print_json, session_of
 from scheduler.resources import JobRequest, Output
 
@@ -23,7 +24,8 @@ def stylize(
         ),
     ],
     style: Annotated[
-        list[str], typer.Option("--style", "-s", help="A style; may be given several times.", show_default=False)
+        list[str],
+        typer.Option("--style", "-s", help="NAME or NAME@VERSION; may be given several times.", show_default=False),
     ],
     output: Annotated[
         str, typer.Option("--output", "-o", help="The folder for the results, or an s3:// prefix.", show_default=False)
@@ -44,8 +46,8 @@ def stylize(
     session = session_of(context)
     to_storage = output.startswith(S3)
     with session.client() as client:
-        for name in style:
-            client.style(name)  # a wrong name is told before the upload, not after it
+        for name, version in map(parse_style, style):
+            client.style(name, version=version)  # a wrong name is told before the upload, not after it
         source = upload_or_name(session, client, inputs, format)
         request = JobRequest(
             input=source,

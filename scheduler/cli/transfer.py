@@ -78,10 +78,24 @@ def _free_name(name: PurePosixPath, format: str, taken: set[str]) -> str:
 
 def upload_photos(client: Client, photos: Sequence[Photo], *, on_done: Callable[[], None]) -> Upload:
     """Store photos in a new upload; `on_done` is called after each."""
-    upload = client.create_upload()
-    for _ in _in_threads(lambda photo: client.upload(upload.id, photo.name, photo.path.read_bytes()), photos):
-        on_done()
+    upload, _ = upload_files(client, photos, on_done=on_done)
     return upload
+
+
+def upload_files(
+    client: Client, photos: Sequence[Photo], *, on_done: Callable[[], None]
+) -> tuple[Upload, dict[Path, str]]:
+    """Store photos in a new upload; return it, and their s3:// addresses by path. `on_done` is called after each."""
+    upload = client.create_upload()
+
+    def put(photo: Photo) -> tuple[Path, str]:
+        return photo.path, client.upload(upload.id, photo.name, photo.path.read_bytes())
+
+    addresses = {}
+    for path, address in in_threads(put, photos):
+        addresses[path] = address
+        on_done()
+    return upload, addresses
 
 
 def download_results(
@@ -98,7 +112,7 @@ def download_results(
         return item.id, path
 
     files: dict[int, Path] = {}
-    for item_id, path in _in_threads(fetch, client.items(job.id, status=ItemStatus.SUCCEEDED)):
+    for item_id, path in in_threads(fetch, client.items(job.id, status=ItemStatus.SUCCEEDED)):
         files[item_id] = path
         on_done(path)
     return files
@@ -123,7 +137,7 @@ def local_name(job: Job, item: Item) -> PurePosixPath:
     return PurePosixPath(name)
 
 
-def _in_threads(function: Callable[[_In], _Out], inputs: Iterable[_In]) -> Iterator[_Out]:
+def in_threads(function: Callable[[_In], _Out], inputs: Iterable[_In]) -> Iterator[_Out]:
     """Yield the results as they come, with a bounded number of inputs in hand."""
     todo = iter(inputs)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="transfer") as pool:

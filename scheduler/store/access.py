@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
+from scheduler.store import versions
 from scheduler.store.tables import api_keys, style_versions, styles
 
 
@@ -17,6 +18,8 @@ class StyleRow:
     #: s3:// address of the weights.
     weights: str
     card: dict[str, Any]
+    #: Who made it, and alone may replace or delete it; None: it comes with nst.
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,22 +62,25 @@ def put_style(connection: Connection, style: StyleRow, *, now: float) -> None:
     if find_style(connection, style.name) is None:
         add_style(connection, style, now=now)
         return
-    _add_version(connection, style, now=now)
-    values = {"version": style.version, "weights": style.weights, "card": style.card}
+    _note_version(connection, style, now=now)
+    values = {"version": style.version, "weights": style.weights, "card": style.card, "tenant": style.tenant}
     connection.execute(update(styles).where(styles.c.name == style.name).values(values))
 
 
 def add_style(connection: Connection, style: StyleRow, *, now: float) -> None:
     """Add a style; sqlalchemy's IntegrityError says that another transaction was first with its name or version."""
-    _add_version(connection, style, now=now)
-    values = {"version": style.version, "weights": style.weights, "card": style.card}
-    connection.execute(insert(styles).values(name=style.name, created_at=now, **values))
+    _note_version(connection, style, now=now)
+    connection.execute(insert(styles).values(created_at=now, **vars(style)))
 
 
-def _add_version(connection: Connection, style: StyleRow, *, now: float) -> None:
-    known = select(style_versions.c.version).where(style_versions.c.version == style.version)
-    if connection.execute(known).first() is None:
-        connection.execute(insert(style_versions).values(version=style.version, weights=style.weights, created_at=now))
+def delete_style(connection: Connection, name: str) -> None:
+    """Remove a style's name; its versions stay."""
+    connection.execute(delete(styles).where(styles.c.name == name))
+
+
+def _note_version(connection: Connection, style: StyleRow, *, now: float) -> None:
+    versions.add_version(connection, style.version, style.weights, now=now)
+    versions.put_card(connection, style.name, style.version, style.card, tenant=style.tenant, now=now, published=True)
 
 
 def find_weights(connection: Connection, version: str) -> str:
@@ -84,4 +90,4 @@ def find_weights(connection: Connection, version: str) -> str:
 
 
 def _style(row: Any) -> StyleRow:
-    return StyleRow(name=row.name, version=row.version, weights=row.weights, card=row.card)
+    return StyleRow(**{name: getattr(row, name) for name in StyleRow.__dataclass_fields__})

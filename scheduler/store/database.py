@@ -1,18 +1,20 @@
 """Engines and transactions for SQLite and PostgreSQL, and the migrations."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, TimeoutError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
 
 from nst_core.errors import ConfigError
 from scheduler.store.errors import DatabaseUnavailableError
+
+_T = TypeVar("_T")
 
 _BUSY_S = 20
 #: Any number that nothing else in the database locks.
@@ -55,6 +57,14 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def retried(change: Callable[[], _T]) -> _T:
+    """Return what a transaction that adds rows returns; tried again where another one was first to add them."""
+    for _ in range(2):
+        with suppress(IntegrityError):
+            return change()
+    return change()
 
 
 def _make_engine(url: str) -> Engine:

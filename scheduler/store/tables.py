@@ -43,6 +43,8 @@ styles = Table(
     Column("version", String(64), nullable=False),
     Column("weights", Text, nullable=False),
     Column("card", JSON, nullable=False),
+    #: Who made it, and alone may replace or delete it; null: it comes with nst.
+    Column("tenant", String(64)),
     Column("created_at", Double, nullable=False),
 )
 
@@ -52,6 +54,22 @@ style_versions = Table(
     Column("version", String(64), primary_key=True),
     Column("weights", Text, nullable=False),
     Column("created_at", Double, nullable=False),
+)
+
+#: Every version that a name has or had, or that waits to be published under it, with the card of each.
+style_cards = Table(
+    "style_cards",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("version", String(64), ForeignKey("style_versions.version"), primary_key=True),
+    Column("card", JSON, nullable=False),
+    #: Who made it; null: it comes with nst.
+    Column("tenant", String(64)),
+    #: The run that made it; null: it was imported or comes with nst.
+    Column("run_id", String(40)),
+    Column("created_at", Double, nullable=False),
+    #: When the style first got this version; null: it never had it, and only its tenant knows of it.
+    Column("published_at", Double),
 )
 
 jobs = Table(
@@ -130,4 +148,70 @@ items = Table(
     #: Of an optimisation: iteration, iterations, losses, preview.
     Column("progress", JSON(none_as_null=True)),
     UniqueConstraint("job_id", "claimed_output"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    #: Of the style.
+    Column("name", String(64), nullable=False),
+    Column("status", String(24), nullable=False),
+    Column("spec", JSON, nullable=False),
+    #: Steps of the last good checkpoint.
+    Column("step", Integer, nullable=False, default=0),
+    Column("steps", Integer, nullable=False),
+    #: The fencing token: the number of segments that were sent.
+    Column("attempt", Integer, nullable=False, default=0),
+    #: Whether the attempt is none, dispatched or running, and its phase.
+    Column("live", String(16), nullable=False, default="none"),
+    Column("phase", String(16)),
+    Column("claimed_at", Double),
+    Column("lease_until", Double),
+    Column("not_before", Double, nullable=False, default=0.0),
+    #: Segments in a row that failed.
+    Column("failures", Integer, nullable=False, default=0),
+    Column("worker", String(255)),
+    Column("progress", JSON(none_as_null=True)),
+    Column("photos", JSON(none_as_null=True)),
+    #: The config with its style weights as they came out.
+    Column("config", JSON(none_as_null=True)),
+    Column("checkpoint_uri", Text),
+    Column("checkpoint_sha256", String(64)),
+    Column("result", JSON(none_as_null=True)),
+    Column("version", String(64)),
+    #: What a client wants of a live segment: none, pause or cancel.
+    Column("stop", String(16), nullable=False, default="none"),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    Column("idempotency_key", String(255)),
+    Column("fingerprint", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("train_seconds", Double, nullable=False, default=0.0),
+    #: There may be objects in the run's place that nothing needs.
+    Column("untidy", Boolean, nullable=False, default=False),
+    UniqueConstraint("tenant", "idempotency_key"),
+    Index(None, "status", "id"),
+    Index(None, "tenant", "id"),
+)
+
+#: Ends of segments that were accepted.
+segments = Table(
+    "segments",
+    metadata,
+    Column("run_id", String(40), ForeignKey("runs.id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("phase", String(16), nullable=False),
+    Column("from_step", Integer, nullable=False),
+    Column("to_step", Integer, nullable=False),
+    Column("worker", String(255), nullable=False),
+    Column("seconds", Double, nullable=False),
+    #: Null where there was none, or where it was not kept.
+    Column("checkpoint_uri", Text),
+    Column("checkpoint_sha256", String(64)),
+    Column("losses", Text),
+    Column("finished_at", Double, nullable=False),
 )

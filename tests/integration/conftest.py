@@ -34,6 +34,7 @@ from scheduler.finalize import Finalizer
 from scheduler.plan import Planner
 from scheduler.reaper import Reaper
 from scheduler.requests import JobRequest
+from scheduler.run_collector import RunCollector
 from scheduler.servers import HOST, free_port
 from scheduler.service import Service
 from scheduler.store import access
@@ -145,6 +146,7 @@ class Rig:
         self.collector = Collector(
             self.database,
             self.broker,
+            runs=RunCollector(self.database, clock=self.clock, lease_s=LEASE_S),
             clock=self.clock,
             lease_s=LEASE_S,
             max_attempts=self.max_attempts,

@@ -166,7 +166,8 @@ def test_every_route_but_health_needs_a_valid_key(rig: Rig, key: str | None) -> 
         routes = [(method, path) for path, methods in paths.items() for method in methods if path.startswith("/v1")]
         assert len(routes) >= 11
         for method, path in routes:
-            answer = client.request(method, path.format(job_id="j", item_id=0, name="n", upload_id="u", path="p"))
+            jobs = {"job_id": "j", "item_id": 0, "upload_id": "u", "path": "p"}
+            answer = client.request(method, path.format(**jobs, name="n", run_id="r", file="f"))
             assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), (method, path)
 
 

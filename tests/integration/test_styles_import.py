@@ -135,7 +135,7 @@ def test_one_version_may_have_two_names(client: TestClient, tmp_path: Path) -> N
 
 
 def test_shipped_styles_cannot_be_replaced(client: TestClient, rig: Rig, tmp_path: Path) -> None:
-    rig.service.register_shipped_styles()
+    rig.service.styles.register_shipped()
     before = client.get("/v1/styles/great_wave").json()
     answer = put(client, "great_wave", weights(tmp_path), replace=True)
     assert (answer.status_code, answer.json()["code"]) == (409, "style_exists")
@@ -224,7 +224,7 @@ def test_of_imports_at_once_under_one_name_one_is_first(client: TestClient, rig:
     def run(name: str, uri: str) -> bool:
         barrier.wait()
         try:
-            return rig.service.import_style(TENANT, name, weights=uri, card={})[1]
+            return rig.service.styles.import_style(TENANT, name, weights=uri, card={})[1]
         except StyleExistsError:
             return False
 

@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from nst_core.errors import WeightsError
 from nst_core.styles import ShippedStyle, shipped_styles
 from nst_core.transformer import TransformerConfig, TransformerNet
-from nst_core.weights import load_transformer, load_transformer_bytes, save_transformer
+from nst_core.weights import dump_transformer, load_transformer, load_transformer_bytes, save_transformer
 from nst_core.weights_header import CONFIG_KEY, read_config
 from tests.unit.nst_core.test_transformer import VARIANTS
 
@@ -211,3 +211,14 @@ def test_a_damaged_file_gives_a_network_or_a_weights_error(
 def test_what_is_no_weights_file_is_refused(data: bytes) -> None:
     with pytest.raises(WeightsError):
         load_transformer_bytes(data)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+def test_a_file_is_the_networks_bytes_the_same_each_time(tmp_path: Path, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    net = TransformerNet(SMALL)
+    data = dump_transformer(net, dtype=dtype)
+    save_transformer(net.to(memory_format=torch.channels_last), tmp_path / "n.safetensors", dtype=dtype)
+    assert (tmp_path / "n.safetensors").read_bytes() == data
+    # Loaded and dumped again it is the same file still: a style's version does not change on the way.
+    assert dump_transformer(load_transformer_bytes(data), dtype=dtype) == data

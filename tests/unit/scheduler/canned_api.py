@@ -2,9 +2,10 @@
 
 import json
 import socket
+import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,8 @@ class Answer:
     status: int = 200
     body: Any = field(default_factory=dict)
     hang_up: bool = False
+    #: Called before the answer is given.
+    first: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,15 @@ def problem(status: int, code: str, detail: str, **more: Any) -> Answer:
     return Answer(status=status, body={"type": "about:blank", "title": code, "detail": detail, "code": code, **more})
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Be silent about clients that went away in between, as an interrupted one does."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def canned_api() -> Iterator[CannedApi]:
     """Run a server for the block."""
@@ -68,6 +80,7 @@ def canned_api() -> Iterator[CannedApi]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             request = Request(method=self.command, path=self.path, headers=dict(self.headers), body=body)
             answer = api.take(request)
+            answer.first()
             if answer.hang_up:
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
@@ -78,13 +91,12 @@ def canned_api() -> Iterator[CannedApi]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = _answer
+        do_GET = do_POST = do_PUT = do_DELETE = _answer
 
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     api = CannedApi(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -73,7 +73,10 @@ def test_every_command_says_what_it_does() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["stylize"], ["optimize"], ["presets"], ["jobs"], ["jobs", "results"], ["styles"], ["up"], ["demo"]],
+    [
+        *([], ["stylize"], ["optimize"], ["presets"], ["jobs"], ["jobs", "results"], ["styles"], ["styles", "train"]),
+        *(["styles", "diff"], ["runs"], ["runs", "fork"], ["up"], ["demo"]),
+    ],
 )
 def test_every_command_has_a_help_page(nst: Run, command: list[str]) -> None:
     code, out, _ = nst(*command, "-h")
@@ -265,6 +268,14 @@ def test_stylize_takes_objects_by_their_addresses(api: CannedApi, here: Run) -> 
 @pytest.mark.parametrize("inputs", [["s3://nst/in/", "photo.jpg"], ["s3://nst/a/", "s3://nst/b/"]])
 def test_stylize_refuses_inputs_that_one_job_cannot_take(here: Run, inputs: list[str]) -> None:
     assert here("stylize", *inputs, "-s", "great_wave", "-o", "out")[0] == ExitCode.USAGE
+
+
+def test_stylize_takes_a_version_of_a_style(api: CannedApi, here: Run) -> None:
+    prepare_stylize(api, job_json("succeeded", total=2, succeeded=2))
+    api.on("GET", "/v1/styles/great_wave?version=abababab", Answer(body=STYLE))
+    code, *_ = here("stylize", "s3://nst/a.jpg", "-s", "great_wave@abababab", "-o", "s3://nst/out/")
+    assert code == ExitCode.OK
+    assert submitted(api)["styles"] == ["great_wave@abababab"]
 
 
 def test_stylize_tells_a_wrong_style_before_it_uploads(api: CannedApi, here: Run, tmp_path: Path) -> None:

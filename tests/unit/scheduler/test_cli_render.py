@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from nst_core.protocol import ItemStatus, StyleRef
-from scheduler.cli import render
+from scheduler.cli import render, style_render, times
 from scheduler.domain import Counts, JobInput, JobStatus
 from scheduler.resources import Failure, Item, Job, Output, Style
 
@@ -68,13 +68,13 @@ def test_a_finished_job_is_summed_up_in_one_line(status: JobStatus, summary: str
 
 def test_text_of_others_is_never_taken_for_markup() -> None:
     style = Style(name="[red]x[/red]", version="ab" * 32, card={"title": "[bold]T", "artist": "[/]"})
-    for page in (render.styles_table([style]), render.style_page(style)):
+    for page in (style_render.styles_table([style]), style_render.style_page(style)):
         text = "\n".join(text_of(page))
         assert "[red]x[/red]" in text
         assert "[bold]T" in text
 
 
 def test_lengths_of_time_are_short() -> None:
-    assert [render.span(seconds) for seconds in (4.24, 61, 7385)] == ["4.2 s", "1:01", "2:03:05"]
-    assert render.ago("2026-11-20T12:00:00Z", NOW) == "2 d ago"
-    assert render.ago(None, NOW) == "–"
+    assert [times.span(seconds) for seconds in (4.24, 61, 7385)] == ["4.2 s", "1:01", "2:03:05"]
+    assert times.ago("2026-11-20T12:00:00Z", NOW) == "2 d ago"
+    assert times.ago(None, NOW) == "–"

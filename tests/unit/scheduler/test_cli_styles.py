@@ -1,4 +1,4 @@
-"""`nst styles import` and the client's part in it, against a real HTTP server with prepared answers."""
+"""`nst styles` and the client's part in it, against a real HTTP server with prepared answers."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, probl
 Run = Callable[..., tuple[int, str, str]]
 UPLOAD = "/v1/uploads/upl_1/style.safetensors"
 URI = "s3://nst/tenants/default/uploads/upl_1/style.safetensors"
-STYLE = {"name": "candy", "version": "ab" * 32, "card": {"title": "Candy [1]"}}
+STYLE: dict[str, Any] = {"name": "candy", "version": "ab" * 32, "card": {"title": "Candy [1]"}}
 
 
 @pytest.fixture
@@ -142,6 +142,106 @@ def test_a_name_that_is_taken_is_exit_code_6(nst: Run, tmp_path: Path) -> None:
         arguments = ["styles", "import", str(tmp_path / "mine.safetensors"), "--name", "candy"]
         code, _, err = nst("--url", api.url, *arguments)
         assert (code, err) == (ExitCode.REFUSED, "nst: error: There is a style 'candy'. (style_exists)\n")
+
+
+def exported(api: CannedApi, weights: bytes) -> dict[str, Any]:
+    """Let the API have a style of some weights, whose name has gone on to others, and return it."""
+    style = {**STYLE, "version": hashlib.sha256(weights).hexdigest()}
+    api.on("GET", "/v1/styles/candy?version=12345678", Answer(body=style))
+    api.on("GET", f"/v1/styles/candy/weights?version={style['version']}", Answer(body=weights))
+    return style
+
+
+def test_an_exported_style_is_a_folder_that_import_takes(api: CannedApi, nst: Run, tmp_path: Path) -> None:
+    weights = shipped_style("udnie").weights()
+    exported(api, weights)
+    folder = tmp_path / "new" / "candy"
+    code, out, _ = nst("styles", "export", "candy@12345678", "-o", str(folder))
+    assert (code, out) == (ExitCode.OK, "")
+    assert sorted(path.name for path in folder.iterdir()) == ["card.json", "style.safetensors"]
+    assert (folder / "style.safetensors").read_bytes() == weights
+    assert json.loads((folder / "card.json").read_text()) == STYLE["card"]
+    code, *_ = nst("styles", "import", str(folder), "--name", "candy", "--year", "2016")
+    assert code == ExitCode.OK
+    assert uploaded(api) == weights
+    assert asked(api) == {"weights": URI, "card": {"title": "Candy [1]", "year": "2016"}, "replace": False}
+
+
+def test_weights_that_are_not_those_of_the_version_are_not_written(api: CannedApi, nst: Run, tmp_path: Path) -> None:
+    style = exported(api, b"these")
+    api.on("GET", "/v1/styles/candy", Answer(body={**style, "version": "ab" * 32}))
+    api.on("GET", f"/v1/styles/candy/weights?version={'ab' * 32}", Answer(body=b"those"))
+    code, _, err = nst("styles", "export", "candy", "-o", str(tmp_path / "out"))
+    assert code == ExitCode.FAILED
+    assert err.endswith("(message_invalid)\n")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "There is no style.safetensors in"),
+        ({"style.safetensors": b"x", "card.json": b"{"}, "card.json is no JSON"),
+        ({"style.safetensors": b"x", "card.json": b"\xff"}, "card.json is no JSON"),
+        ({"style.safetensors": b"x", "card.json": b"[]"}, "card.json is no card"),
+    ],
+)
+def test_a_folder_that_export_did_not_write_is_one_sentence(
+    api: CannedApi, nst: Run, tmp_path: Path, files: dict[str, bytes], message: str
+) -> None:
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    code, _, err = nst("styles", "import", str(tmp_path), "--name", "candy")
+    assert code == ExitCode.LOCAL
+    assert message in err
+    assert err.count("\n") == 1
+    assert api.requests == []
+
+
+def test_versions_are_listed_with_what_the_name_stands_for_now(api: CannedApi, nst: Run) -> None:
+    made = {"published": True, "run": None, "created_at": "2026-11-22T01:00:00Z"}
+    old = {**STYLE, **made, "version": "cd" * 32, "current": False}
+    new = {**STYLE, **made, "run": "run_01a200f49ffc70780bfa5c52", "current": True}
+    api.on("GET", "/v1/styles/candy/versions", Answer(body={"data": [new, old]}))
+    code, out, _ = nst("styles", "versions", "candy")
+    assert code == ExitCode.OK
+    assert ["current" in line for line in out.splitlines() if "ab" * 6 in line or "cd" * 6 in line] == [True, False]
+    assert json.loads(nst("styles", "versions", "candy", "--json")[1]) == [new, old]
+
+
+def test_a_version_is_shown_beside_another(api: CannedApi, nst: Run) -> None:
+    other = {**STYLE, "version": "cd" * 32, "card": {"title": "Candy [2]"}}
+    api.on("GET", "/v1/styles/candy", Answer(body=STYLE))
+    api.on("GET", "/v1/styles/candy?version=cdcdcdcd", Answer(body=other))
+    assert "Candy [2]" in nst("styles", "show", "candy@cdcdcdcd")[1]
+    code, out, _ = nst("styles", "diff", "candy", "candy@cdcdcdcd")
+    assert code == ExitCode.OK
+    assert [line.split() for line in out.splitlines() if "title" in line] == [["title", "Candy", "[1]", "Candy", "[2]"]]
+
+
+def test_a_name_is_given_to_a_version_and_taken_away(api: CannedApi, nst: Run) -> None:
+    api.on("POST", "/v1/styles/candy/publish", Answer(body=STYLE))
+    api.on("DELETE", "/v1/styles/candy", Answer(status=204, body=b""))
+    code, out, _ = nst("styles", "publish", "candy@abababab")
+    assert code == ExitCode.OK
+    assert STYLE["version"] in out
+    assert json.loads(api.requests[-1].body) == {"version": "abababab"}
+    assert nst("styles", "delete", "candy") == (ExitCode.OK, "", "")
+    assert api.requests[-1].method == "DELETE"
+
+
+def test_publish_asks_for_a_version(api: CannedApi, nst: Run) -> None:
+    code, _, err = nst("styles", "publish", "candy")
+    assert code == ExitCode.USAGE
+    assert "nst styles versions candy" in err
+    assert api.requests == []
+
+
+def test_presets_of_trainings_are_a_table_or_json(api: CannedApi, nst: Run) -> None:
+    preset = {"name": "quick", "summary": "A usable style.", "config": {"steps": 500}}
+    api.on("GET", "/v1/training-presets", Answer(body={"data": [preset]}))
+    assert "A usable style." in nst("styles", "presets")[1]
+    assert json.loads(nst("styles", "presets", "--json")[1]) == [preset]
 
 
 @pytest.mark.parametrize("as_path", [True, False])

@@ -21,11 +21,12 @@ from worker.tasks import StylizeTask
 
 
 @pytest.fixture
-def settings(redis_server: BrokerSettings, s3_server: StorageSettings) -> WorkerSettings:
+def settings(redis_server: BrokerSettings, s3_server: StorageSettings, tmp_path: Path) -> WorkerSettings:
     """Settings of a worker on the tests' servers."""
     return WorkerSettings(
         **{**redis_server.model_dump(), **s3_server.model_dump()},
         device="cpu",
+        cache_dir=tmp_path / "cache",
         lookahead=3,
         heartbeat_s=0.2,
         progress_s=0.05,

@@ -18,9 +18,10 @@ from nst_core.protocol import ItemOutcome, ItemProgress, OptimizeChunk, checkpoi
 from tests.unit.worker.kit import TINY, Invert, make_chunk, make_optimize_chunk, outputs, photo
 from worker.engine import Engine
 from worker.networks import LossNetworks
-from worker.optimize import Optimization, Steering, bytes_per_pixel
+from worker.optimize import Optimization, bytes_per_pixel
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
+from worker.steering import Steering
 
 PHOTO, PAINTING = photo(1), photo(2)
 

@@ -25,9 +25,10 @@ def test_settings_that_make_no_sense_are_refused(name: str, value: str, monkeypa
         WorkerSettings()
 
 
-def test_a_worker_may_leave_a_method_to_others_but_not_both(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_may_leave_some_work_to_others_but_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NST_CONCURRENCY", "0")
-    assert WorkerSettings().optimize_concurrency == 1
     monkeypatch.setenv("NST_OPTIMIZE_CONCURRENCY", "0")
+    assert WorkerSettings().train_concurrency == 1
+    monkeypatch.setenv("NST_TRAIN_CONCURRENCY", "0")
     with pytest.raises(ValidationError, match="takes nothing"):
         WorkerSettings()

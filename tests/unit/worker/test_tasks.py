@@ -200,7 +200,12 @@ def test_an_optimisation_is_told_from_start_to_end(worker: Worker, engine: Engin
     assert first == ChunkStarted(chunk_id=1, attempt=1, worker="w@test")
     assert isinstance(last, ChunkFinished)
     assert last.outcomes[0].succeeded
-    told = [p.iteration for event in [*between, last] if not isinstance(event, ChunkStarted) for p in event.progress]
+    told = [
+        progress.iteration
+        for event in [*between, last]
+        if isinstance(event, ChunkProgress | ChunkFinished)
+        for progress in event.progress
+    ]
     assert told == sorted(set(told))
     assert told[-1] == TINY.iterations
 

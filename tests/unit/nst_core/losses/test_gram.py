@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nst_core.errors import ConfigError
-from nst_core.losses.gram import GramLoss, Normalization, gram_matrix
+from nst_core.losses.gram import PIECE, GramLoss, Normalization, gram_matrix
 from tests.unit.nst_core.losses.samples import normal, uniform, variable
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -161,3 +161,59 @@ def test_its_gradient_is_right(guided: bool) -> None:
 def test_another_normalisation_is_refused() -> None:
     with pytest.raises(ConfigError, match="gatys, hw, chw"):
         GramLoss(torch.ones(1, 3, 3), normalization="c")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("guided", [False, True])
+def test_its_gradient_is_that_of_an_einsum(guided: bool, images: int, memory_format: torch.memory_format) -> None:
+    values = normal(images, 16, 9, 11).float().contiguous(memory_format=memory_format)
+    weights = uniform(1, 1, 9, 11, seed=3).float() if guided else torch.ones(1, 1, 9, 11)
+    pull = normal(images, 16, 16, seed=1).float()  # not symmetric
+    own, expected = variable(values), variable(values)
+    matrix = gram_matrix(own, weights=weights if guided else None)
+    plain = torch.einsum("nchw,ndhw->ncd", expected * (weights / weights.sum()), expected)
+    torch.testing.assert_close(matrix, plain, rtol=1e-5, atol=1e-6)
+    (gradient,) = torch.autograd.grad(matrix, own, pull)
+    (wanted,) = torch.autograd.grad(plain, expected, pull)
+    torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_is_close_over_many_positions(
+    dtype: torch.dtype, guided: bool, images: int, memory_format: torch.memory_format
+) -> None:
+    values = normal(images, 8, 80, 61).relu().contiguous(memory_format=memory_format)
+    assert values[0, 0].numel() > 2 * PIECE
+    weights = uniform(images, 1, 80, 61, seed=2) if guided else None
+    pull = normal(images, 8, 8, seed=1)
+    exact, narrow = variable(values), variable(values.to(dtype))
+    expected = gram_matrix(exact, weights=weights)
+    matrix = gram_matrix(narrow, weights=weights)
+    assert matrix.dtype == torch.float32
+    assert (matrix - expected).norm() < 0.005 * expected.norm()
+    (gradient,) = torch.autograd.grad(matrix, narrow, pull.float())
+    (wanted,) = torch.autograd.grad(expected, exact, pull)
+    assert gradient.dtype == dtype
+    assert (gradient - wanted).norm() < 0.02 * wanted.norm()
+
+
+@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_activations_of_hundreds_are_not_too_large_for_half_precision(dtype: torch.dtype, guided: bool) -> None:
+    # Those of a network whose input goes up to 128; the sums of their squares exceed what float16 can hold.
+    values = 500 * uniform(1, 4, 50, 50)
+    weights = uniform(1, 1, 50, 50, seed=2) if guided else None
+    matrix = gram_matrix(values.to(dtype), weights=weights)
+    expected = gram_matrix(values, weights=weights)
+    assert (matrix - expected).norm() < 0.005 * expected.norm()
+
+
+def test_guides_get_no_gradient() -> None:
+    f, weights = variable(normal(1, 3, 4, 5)), variable(uniform(1, 1, 4, 5, seed=2))
+    torch.autograd.backward(gram_matrix(f, weights=weights).sum())
+    assert f.grad is not None
+    assert weights.grad is None

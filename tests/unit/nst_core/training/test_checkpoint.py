@@ -10,7 +10,14 @@ import torch
 from safetensors.torch import save
 
 from nst_core.errors import WeightsError
-from nst_core.training.checkpoint import TRAINING_KEY, Checkpoint, read_checkpoint, write_checkpoint
+from nst_core.training.checkpoint import (
+    TRAINING_KEY,
+    Checkpoint,
+    dump_checkpoint,
+    parse_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
 from nst_core.training.files import write_whole
 from tests.unit.nst_core.training.kit import TINY
 
@@ -128,3 +135,16 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     write_whole(path, b"new")
     assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_checkpoint_is_the_same_as_bytes_and_as_a_file(path: Path) -> None:
+    data = dump_checkpoint(CHECKPOINT)
+    assert data == path.read_bytes()
+    assert dump_checkpoint(parse_checkpoint(data)) == data
+
+
+def test_errors_begin_with_the_name_that_bytes_were_given() -> None:
+    with pytest.raises(WeightsError, match=r"^s3://bucket/checkpoint is damaged: "):
+        parse_checkpoint(b"nothing", name="s3://bucket/checkpoint")
+    with pytest.raises(WeightsError, match=r"^The checkpoint is no checkpoint of a training"):
+        parse_checkpoint(save({"a": torch.zeros(1)}))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nst_core.training.curve import COLUMNS, LAST_STEPS, LossCurve, last_losses, read_losses
+from nst_core.training.curve import COLUMNS, LAST_STEPS, LossCurve, dump_losses, last_losses, read_losses
 from nst_core.training.step_losses import StepLosses
 
 
@@ -92,3 +92,12 @@ def test_last_losses_are_means_over_the_last_steps() -> None:
         "mean_of_last_steps": LAST_STEPS,
     }
     assert last_losses([losses(4)])["mean_of_last_steps"] == 1
+
+
+def test_some_steps_are_a_file_of_their_own(path: Path) -> None:
+    some = [losses(step) for step in range(5, 8)]
+    path.write_bytes(dump_losses(some))
+    assert read_losses(path) == some
+    write(path.with_name("whole.csv"), *some)
+    assert path.read_bytes() == path.with_name("whole.csv").read_bytes()
+    assert dump_losses([]).decode().splitlines() == [",".join(COLUMNS)]

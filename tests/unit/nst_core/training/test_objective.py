@@ -84,15 +84,16 @@ def test_stability_compares_outputs_with_and_without_noise(network: LossNetwork)
 
 def test_stability_pulls_the_noisy_output_to_the_clean_one_and_not_the_other_way(network: LossNetwork) -> None:
     each = objective(replace(TINY, stability_weight=1.0), network)
+    weight = each.transformer.get_parameter("head.weight")
     noise = 0.1 * torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     each(photos(), noise)[3].backward()
-    found = each.transformer.head.weight.grad
+    found = weight.grad
     assert found is not None
     each.transformer.zero_grad()
     with torch.no_grad():
         clean = each.transformer(photos())
     (each.transformer(photos() + noise) - clean).square().mean().backward()
-    torch.testing.assert_close(found, each.transformer.head.weight.grad)
+    torch.testing.assert_close(found, weight.grad)
 
 
 def test_noise_is_of_the_seed_and_the_step_alone() -> None:

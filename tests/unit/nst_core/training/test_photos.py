@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from nst_core.errors import BlobUnavailableError, ConfigError
-from nst_core.training.photos import FEW_PHOTOS, PhotoStream, epoch_order
+from nst_core.errors import BlobUnavailableError, ConfigError, ImageError
+from nst_core.training.photos import FEW_PHOTOS, PhotoStream, epoch_order, reduce_photo
 from tests.unit.nst_core.training.kit import MemoryPhotos, encoded
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -201,3 +201,30 @@ def test_photos_are_turned_upright_and_grey_ones_become_rgb() -> None:
     batch = stream({"turned": encoded(half, "JPEG", exif=exif)}, batch_size=8).batch(0)
     assert torch.allclose(batch[:, 0], batch[:, 1])
     assert float((batch.mean(2).max(2).values - batch.mean(2).min(2).values).max()) > 0.9  # light beside dark
+
+
+def noisy(width: int, height: int, kind: str) -> bytes:
+    noise = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return encoded(Image.fromarray(noise), kind)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(("width", "height"), [(400, 300), (300, 1200), (60, 40)])
+def test_a_reduced_photo_gives_the_same_crops(kind: str, width: int, height: int) -> None:
+    data = noisy(width, height, kind)
+    reduced = reduce_photo(data, size_px=32, zoom=1.6)
+    assert len(reduced) <= len(data)
+    for step in range(4):
+        assert torch.equal(stream({"a": reduced}).batch(step), stream({"a": data}).batch(step))
+
+
+def test_only_photos_that_are_large_are_reduced() -> None:
+    large, small = noisy(400, 300, "JPEG"), noisy(60, 40, "WEBP")
+    assert len(reduce_photo(large, size_px=32, zoom=1.6)) < len(large) / 3
+    assert reduce_photo(small, size_px=32, zoom=1.6) == small
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_a_photo_that_is_no_use_cannot_be_reduced(name: str) -> None:
+    with pytest.raises(ImageError):
+        reduce_photo(BAD[name], size_px=32, zoom=1.6)

@@ -7,8 +7,16 @@ import torch
 from PIL import Image
 
 from nst_core.errors import ConfigError, ImageDecodeError, ImageFormatError, ImageTooSmallError
-from nst_core.training.pictures import SAMPLE_MAX_PX, load_sample, load_style, save_sample
-from tests.unit.nst_core.training.kit import soft_picture
+from nst_core.training.pictures import (
+    SAMPLE_MAX_PX,
+    dump_sample,
+    load_sample,
+    load_style,
+    parse_sample,
+    parse_style,
+    save_sample,
+)
+from tests.unit.nst_core.training.kit import encoded, soft_picture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -64,3 +72,22 @@ def test_a_saved_sample_is_the_picture(tmp_path: Path) -> None:
     save_sample(picture, tmp_path / "out.jpg")
     assert float((load_sample(tmp_path / "out.jpg") - picture).abs().mean()) < 0.02
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jpg", "sample.png"]
+
+
+def test_bytes_are_read_and_made_as_files_are(tmp_path: Path) -> None:
+    path = saved(tmp_path / "picture.png", soft_picture(0, 80, 40))
+    sample = load_sample(path)
+    assert torch.equal(parse_sample(path.read_bytes(), name="x"), sample)
+    assert torch.equal(parse_style(path.read_bytes(), size_px=64, name="x"), load_style(path, size_px=64))
+    save_sample(sample, tmp_path / "out.jpg")
+    assert dump_sample(sample) == (tmp_path / "out.jpg").read_bytes()
+
+
+def test_errors_begin_with_the_name_that_bytes_were_given() -> None:
+    with pytest.raises(ImageDecodeError, match=r"^The painting: "):
+        parse_style(b"This is no picture.", size_px=64, name="The painting")
+    with pytest.raises(ImageDecodeError, match=r"^s3://bucket/photo\.jpg: "):
+        parse_sample(b"This is no picture.", name="s3://bucket/photo.jpg")
+    narrow = encoded(soft_picture(0, 200, 40))
+    with pytest.raises(ImageTooSmallError, match=r"^The painting: with a longest side of 64 pixels"):
+        parse_style(narrow, size_px=64, name="The painting")

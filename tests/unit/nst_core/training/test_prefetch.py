@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from threading import Event
 
 import pytest
 
@@ -39,3 +40,27 @@ def test_an_error_comes_with_its_own_step() -> None:
         assert [next(values) for _ in range(3)] == [0, 1, 3]
         with pytest.raises(ValueError, match="two"):
             next(values)
+
+
+def test_a_step_can_be_waited_for_before_it_is_taken() -> None:
+    gate = Event()
+
+    def make(step: int) -> int:
+        assert gate.wait(30)
+        return step
+
+    with closing(Prefetcher(make, threads=1)) as ahead:
+        assert not ahead.wait(3, timeout_s=0.01)
+        gate.set()
+        assert ahead.wait(3, timeout_s=30)
+        assert ahead.take(3) == 3
+
+
+def test_a_step_with_an_error_need_not_be_waited_for() -> None:
+    def make(step: int) -> int:
+        raise ValueError("none")
+
+    with closing(Prefetcher(make, threads=1)) as ahead:
+        assert ahead.wait(0, timeout_s=30)
+        with pytest.raises(ValueError, match="none"):
+            ahead.take(0)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -11,12 +12,21 @@ from PIL import Image
 
 from nst_core.errors import ConfigError, TrainingDivergedError, WeightsError
 from nst_core.loss_network import LossNetwork
+from nst_core.training.checkpoint import dump_checkpoint, parse_checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.step_losses import StepLosses
 from nst_core.training.trainer import Trainer
 from nst_core.transformer import TransformerNet
 from nst_core.weights import load_transformer, save_transformer
-from tests.unit.nst_core.training.kit import TINY, MemoryPhotos, Trainers, encoded, take_steps, with_network
+from tests.unit.nst_core.training.kit import (
+    TINY,
+    MemoryPhotos,
+    Trainers,
+    encoded,
+    soft_photos,
+    take_steps,
+    with_network,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -233,3 +243,67 @@ def test_a_state_that_does_not_fit_changes_nothing(trainers: Trainers) -> None:
         with pytest.raises(WeightsError, match=message):
             trainer.restore(wrong)
         assert same(trainer, other)
+
+
+def test_a_training_that_goes_from_process_to_process_as_bytes_is_bit_identical(trainers: Trainers) -> None:
+    undisturbed = trainers(ALL_ON)
+    undisturbed.origin = {"style_sha256": "ab"}
+    expected = take_steps(undisturbed, 6)
+    found: list[StepLosses] = []
+    data = None
+    for steps in (2, 1, 3):
+        trainer = trainers(ALL_ON)
+        trainer.origin = {"style_sha256": "ab"}
+        if data is not None:
+            trainer.resume(parse_checkpoint(data))
+        found += take_steps(trainer, steps)
+        data = dump_checkpoint(trainer.checkpoint())
+    assert found == expected
+    assert data == dump_checkpoint(undisturbed.checkpoint())
+
+
+def test_a_checkpoint_says_what_it_is_of(trainers: Trainers) -> None:
+    trainer = trainers()
+    trainer.origin = {"style_sha256": "ab"}
+    take_steps(trainer, 2)
+    checkpoint = trainer.checkpoint()
+    assert (checkpoint.step, checkpoint.config, checkpoint.origin) == (2, TINY, {"style_sha256": "ab"})
+    assert checkpoint.tensors.keys() == trainer.state().keys()
+
+
+def test_a_resumed_trainer_has_tensors_of_its_own(trainers: Trainers) -> None:
+    first, second = trainers(), trainers()
+    take_steps(first, 1)
+    checkpoint = parse_checkpoint(dump_checkpoint(first.checkpoint()))
+    before = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
+    second.resume(checkpoint)
+    take_steps(second, 1)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in checkpoint.tensors.items())
+
+
+def test_a_checkpoint_that_cannot_be_resumed_is_named_and_changes_nothing(trainers: Trainers) -> None:
+    trainer, other = trainers(), trainers()
+    take_steps(trainer, 1)
+    checkpoint = trainer.checkpoint()
+    with pytest.raises(WeightsError, match=r"^The parent was made with another training config: seed 0, not 1\.$"):
+        trainers(replace(TINY, seed=1)).resume(checkpoint, name="The parent")
+    fewer = {name: tensor for name, tensor in checkpoint.tensors.items() if name != "transformer.head.bias"}
+    with pytest.raises(WeightsError, match=r"^The parent cannot be used\. .*no tensor transformer\.head\.bias"):
+        other.resume(replace(checkpoint, tensors=fewer), name="The parent")
+    assert other.step_number == 0
+    assert same(other, trainers())
+
+
+def test_the_photos_of_the_next_step_can_be_waited_for(trainers: Trainers) -> None:
+    going = Event()
+
+    class SlowPhotos(MemoryPhotos):
+        def read(self, name: str) -> bytes:
+            assert going.wait(30)
+            return super().read(name)
+
+    trainer = trainers(photos=SlowPhotos(soft_photos().files))
+    assert not trainer.wait(timeout_s=0.01)
+    going.set()
+    assert trainer.wait(timeout_s=30.0)
+    assert take_steps(trainer, 1) == take_steps(trainers(), 1)

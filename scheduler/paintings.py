@@ -1,0 +1,79 @@
+"""Paintings that clients bring for runs: checked at once, so that no one waits for a worker to hear what is wrong."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.errors import BlobAccessError, BlobNotFoundError, BlobTooLargeError, ImageError
+from nst_core.images import decode
+from nst_core.segments import StoredFile
+from scheduler.errors import RequestInvalidError, TooLargeError
+
+MAX_PAINTING_BYTES = 64 * 2**20
+#: A smaller picture has no strokes that could be learned.
+MIN_PAINTING_PX = 64
+POINTER = "/painting"
+_MEDIA_TYPES = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".bmp": "image/bmp",
+    ".gif": "image/gif",
+}
+_UNKNOWN = ".bin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Painting:
+    """A painting, and what the client calls it: an s3:// address, or the name of a file."""
+
+    name: str
+    data: bytes
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def fetch(blobs: BlobStore, uri: BlobUri) -> Painting:
+    """Read a painting; raise RequestInvalidError where there is none, and TooLargeError where it is too large."""
+    try:
+        return Painting(name=str(uri), data=blobs.get(uri, max_bytes=MAX_PAINTING_BYTES))
+    except (BlobNotFoundError, BlobAccessError) as error:
+        raise RequestInvalidError(error.message, pointer=POINTER) from error
+    except BlobTooLargeError as error:
+        raise too_large() from error
+
+
+def too_large() -> TooLargeError:
+    """Return the error of a painting with too many bytes."""
+    return TooLargeError(f"A painting has at most {MAX_PAINTING_BYTES:,} bytes.")
+
+
+def check(painting: Painting) -> None:
+    """Raise RequestInvalidError unless a painting is a picture that a style can be learned from."""
+    if len(painting.data) > MAX_PAINTING_BYTES:
+        raise too_large()
+    try:
+        decode(painting.data, min_side_px=MIN_PAINTING_PX)
+    except ImageError as error:
+        message = f"The painting cannot be used ({error.code}): {error.message}"
+        raise RequestInvalidError(message, pointer=POINTER) from error
+
+
+def keep(blobs: BlobStore, painting: Painting, place: BlobUri) -> StoredFile:
+    """Put a painting into a run's place."""
+    suffix = PurePosixPath(painting.name).suffix.lower()
+    suffix = suffix if suffix in _MEDIA_TYPES else _UNKNOWN
+    uri = BlobUri(place.bucket, f"{place.key}painting{suffix}")
+    blobs.put(uri, painting.data, content_type=media_type(str(uri)))
+    return StoredFile(uri=str(uri), sha256=painting.sha256)
+
+
+def media_type(uri: str) -> str:
+    """Return the media type of a painting in storage."""
+    return _MEDIA_TYPES.get(PurePosixPath(uri).suffix, "application/octet-stream")

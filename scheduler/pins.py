@@ -1,0 +1,33 @@
+"""Styles as requests name them: by name, which is the present version, or pinned as NAME@VERSION."""
+
+from sqlalchemy import Connection
+
+from scheduler.errors import RequestInvalidError
+from scheduler.store import access, versions
+from scheduler.store.access import StyleRow
+from scheduler.store.versions import VersionRow
+
+
+def find_pinned(connection: Connection, tenant: str, text: str, *, pointer: str) -> StyleRow:
+    """Return the style that a request names; raise RequestInvalidError where there is none, or more than one."""
+    name, at, prefix = text.partition("@")
+    found = find_version(connection, tenant, name, prefix, pointer=pointer) if at else None
+    style = as_style(found) if found else None if at else access.find_style(connection, name)
+    if style is None:
+        what = f"version {prefix} of a style {name!r}" if at else f"style {name!r}"
+        raise RequestInvalidError(f"There is no {what}.", pointer=pointer)
+    return style
+
+
+def find_version(connection: Connection, tenant: str, name: str, prefix: str, *, pointer: str) -> VersionRow | None:
+    """Return the version that a tenant knows and whose hash begins with `prefix`; RequestInvalidError for several."""
+    found = versions.find_versions(connection, name, prefix, tenant=tenant)
+    if len(found) > 1:
+        raise RequestInvalidError(f"{len(found)} versions of {name!r} begin with {prefix}.", pointer=pointer)
+    return found[0] if found else None
+
+
+def as_style(version: VersionRow, *, tenant: str | None = None) -> StyleRow:
+    """Return a style as it is with a version; with a tenant, as theirs."""
+    values = {name: getattr(version, name) for name in StyleRow.__dataclass_fields__}
+    return StyleRow(**values if tenant is None else {**values, "tenant": tenant})

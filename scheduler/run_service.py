@@ -1,0 +1,227 @@
+"""What clients can ask for of runs, independent of HTTP: submit, look up, pause, resume, extend, fork, publish."""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from nst_core.blobs import BlobStore
+from nst_core.clock import Clock
+from scheduler import run_changes
+from scheduler.errors import ConflictError, KeyReusedError, NotFoundError
+from scheduler.forks import ForkRequest, check_fork, choose, copy_checkpoint, fork_spec
+from scheduler.ownership import own_style
+from scheduler.paintings import Painting
+from scheduler.pins import as_style, find_version
+from scheduler.run_files import RunFiles
+from scheduler.run_requests import RunRequest, RunResolver
+from scheduler.runs import Run, RunSpec, RunStatus, Segment
+from scheduler.store import access
+from scheduler.store import runs as run_rows
+from scheduler.store import segments as segment_rows
+from scheduler.store.database import Database, retried
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDetails:
+    """A run, and what other tables know of it."""
+
+    run: Run
+    #: Segments whose end was accepted.
+    segments: int
+    #: Those whose checkpoint is in storage, in order.
+    kept: list[Segment]
+    #: The style's present version is the one that the run has made.
+    published: bool
+
+
+class RunService:
+    """The operations of runs. Every look-up is limited to the tenant that asks."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        resolver: RunResolver,
+        *,
+        clock: Clock,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`wake` is called when there is work for the control loops."""
+        self._database = database
+        self._blobs = blobs
+        self._resolver = resolver
+        self._clock = clock
+        self._wake = wake
+        self.files = RunFiles(database, blobs)
+
+    def submit(
+        self, tenant: str, request: RunRequest, *, idempotency_key: str | None = None
+    ) -> tuple[RunDetails, bool]:
+        """Accept a run and return it, and whether it is new.
+
+        The same Idempotency-Key with the same request returns the first run; with another it raises KeyReusedError.
+        Raises RequestInvalidError where the request cannot be done, TooLargeError for the painting, and
+        StyleExistsError where the style's name is another's.
+        """
+        return self._accept(
+            tenant,
+            request.name,
+            lambda run_id: self._resolver.resolve(tenant, run_id, request),
+            idempotency_key=idempotency_key,
+            fingerprint=_fingerprint(request),
+        )
+
+    def fork(
+        self, tenant: str, run_id: str, request: ForkRequest, *, idempotency_key: str | None = None
+    ) -> tuple[RunDetails, bool]:
+        """Begin a new run with a checkpoint of another; return it, and whether it is new.
+
+        Raises what `submit` does, and ConflictError where the other run has no checkpoint yet.
+        """
+        parent = self.get(tenant, run_id)
+        name = request.name or parent.run.name
+
+        def resolve(fork_id: str) -> RunSpec:
+            self._resolver.check_name(tenant, name)
+            check_fork(parent.run, request)
+            source = choose(parent.run, parent.kept, request.step)
+            assert source.checkpoint is not None  # of those that are kept
+            place = self._resolver.place(tenant, fork_id)
+            initial = copy_checkpoint(self._blobs, source.checkpoint, place)
+            return fork_spec(parent.run, source, request, initial=initial)
+
+        fingerprint = _fingerprint([run_id, request])
+        return self._accept(tenant, name, resolve, idempotency_key=idempotency_key, fingerprint=fingerprint)
+
+    def _accept(
+        self,
+        tenant: str,
+        name: str,
+        resolve: Callable[[str], RunSpec],
+        *,
+        idempotency_key: str | None,
+        fingerprint: str,
+    ) -> tuple[RunDetails, bool]:
+        if idempotency_key is not None and (replayed := self._replay(tenant, idempotency_key, fingerprint)):
+            return replayed, False
+        run_id = f"run_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
+        spec = resolve(run_id)
+        try:
+            with self._database.write() as connection:
+                run_rows.insert_run(
+                    connection,
+                    id=run_id,
+                    tenant=tenant,
+                    name=name,
+                    spec=spec,
+                    fingerprint=fingerprint,
+                    idempotency_key=idempotency_key,
+                    now=self._clock(),
+                )
+        except IntegrityError:
+            # Two requests with one key at once: the other was first.
+            if idempotency_key is None or not (replayed := self._replay(tenant, idempotency_key, fingerprint)):
+                raise
+            return replayed, False
+        self._wake()
+        return self.get(tenant, run_id), True
+
+    def _replay(self, tenant: str, key: str, fingerprint: str) -> RunDetails | None:
+        with self._database.read() as connection:
+            found = run_rows.find_by_idempotency_key(connection, tenant, key)
+        if found is None:
+            return None
+        if found[1] != fingerprint:
+            raise KeyReusedError("The Idempotency-Key was used before with another request.")
+        return self._details([found[0]])[0]
+
+    def get(self, tenant: str, run_id: str) -> RunDetails:
+        """Return a run; raise NotFoundError where the tenant has none of that id."""
+        with self._database.read() as connection:
+            found = run_rows.find_run(connection, run_id, tenant=tenant)
+        if found is None:
+            raise NotFoundError(f"There is no run {run_id}.")
+        return self._details([found])[0]
+
+    def all(
+        self,
+        tenant: str,
+        *,
+        limit: int,
+        after_id: str | None = None,
+        status: RunStatus | None = None,
+        name: str | None = None,
+    ) -> list[RunDetails]:
+        """Return a tenant's runs, newest first: all, or those of a status or of a style's name."""
+        with self._database.read() as connection:
+            found = run_rows.list_runs(connection, tenant, limit=limit, after_id=after_id, status=status, name=name)
+        return self._details(found)
+
+    def pause(self, tenant: str, run_id: str) -> RunDetails:
+        """Let a run wait when the step in hand is done; raise ConflictError where it has ended."""
+        return self._change(tenant, run_id, run_changes.pause)
+
+    def resume(self, tenant: str, run_id: str) -> RunDetails:
+        """Let a run go on that is paused, failed or cancelled; raise ConflictError where it has succeeded."""
+        return self._change(tenant, run_id, run_changes.resume)
+
+    def cancel(self, tenant: str, run_id: str) -> RunDetails:
+        """End a run when the step in hand is done. Cancelling twice, or an ended run, changes nothing."""
+        return self._change(tenant, run_id, lambda run: run_changes.cancel(run, now=self._clock()))
+
+    def extend(self, tenant: str, run_id: str, steps: int) -> RunDetails:
+        """Let a run go on to more steps; raise ConflictError while it is evaluated or being stopped."""
+        return self._change(tenant, run_id, lambda run: run_changes.extend(run, steps))
+
+    def publish(self, tenant: str, run_id: str) -> RunDetails:
+        """Give the style's name the version that a run has made.
+
+        Raises ConflictError where it has made none yet, and StyleExistsError where the name is another's.
+        """
+        run = self.get(tenant, run_id).run
+        version = run.version
+        if version is None:
+            raise ConflictError(f"{run_id} has made no style yet: it is {run.status}.")
+
+        def publish() -> None:
+            with self._database.write() as connection:
+                own_style(connection, run.name, tenant)
+                found = find_version(connection, tenant, run.name, version, pointer="")
+                if found is None:
+                    raise NotFoundError(f"There is no version {version} of {run.name!r}.")
+                access.put_style(connection, as_style(found, tenant=tenant), now=self._clock())
+
+        retried(publish)
+        return self.get(tenant, run_id)
+
+    def _change(self, tenant: str, run_id: str, change: Callable[[Run], dict[str, Any]]) -> RunDetails:
+        self.get(tenant, run_id)
+        with self._database.write() as connection:
+            run = run_rows.lock_run(connection, run_id)
+            if run is not None and (values := change(run)):
+                run_rows.update_run(connection, run_id, **values)
+        self._wake()
+        return self.get(tenant, run_id)
+
+    def _details(self, found: list[Run]) -> list[RunDetails]:
+        ids = [run.id for run in found]
+        with self._database.read() as connection:
+            counts = segment_rows.count_segments(connection, ids)
+            kept = segment_rows.kept_checkpoints(connection, ids)
+            published = run_rows.published(connection, found)
+        return [
+            RunDetails(run=run, segments=counts[run.id], kept=kept[run.id], published=run.id in published)
+            for run in found
+        ]
+
+
+def _fingerprint(request: Any) -> str:
+    def plain(value: Any) -> Any:
+        return value.sha256 if isinstance(value, Painting) else vars(value)
+
+    return hashlib.sha256(json.dumps(request, default=plain, sort_keys=True).encode()).hexdigest()

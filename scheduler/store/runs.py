@@ -1,0 +1,181 @@
+"""Runs in the database: which attempt is the current one, and which checkpoint the last good one."""
+
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, insert, or_, select, update
+
+from nst_core.segments import Phase, StoredFile
+from scheduler.runs import Live, Run, RunSpec, RunStatus, Stop
+from scheduler.store.tables import runs, styles
+
+_SPEC = TypeAdapter(RunSpec)
+ENDED = tuple(status for status in RunStatus if status.is_terminal)
+
+
+def insert_run(
+    connection: Connection,
+    *,
+    id: str,
+    tenant: str,
+    name: str,
+    spec: RunSpec,
+    fingerprint: str,
+    idempotency_key: str | None,
+    now: float,
+) -> None:
+    """Add a queued run."""
+    connection.execute(
+        insert(runs).values(
+            id=id,
+            tenant=tenant,
+            name=name,
+            status=RunStatus.QUEUED,
+            spec=dump_spec(spec),
+            steps=spec.config["steps"],
+            fingerprint=fingerprint,
+            idempotency_key=idempotency_key,
+            created_at=now,
+        )
+    )
+
+
+def dump_spec(spec: RunSpec) -> dict[str, Any]:
+    """Return a spec as the column of it takes it."""
+    values: dict[str, Any] = _SPEC.dump_python(spec, mode="json")
+    return values
+
+
+def find_run(connection: Connection, id: str, *, tenant: str | None = None) -> Run | None:
+    """Return a run; with a tenant, only if it is theirs."""
+    query = select(runs).where(runs.c.id == id)
+    if tenant is not None:
+        query = query.where(runs.c.tenant == tenant)
+    row = connection.execute(query).first()
+    return None if row is None else _run(row)
+
+
+def lock_run(connection: Connection, id: str) -> Run | None:
+    """Return a run and keep others from changing it until the transaction ends."""
+    row = connection.execute(select(runs).where(runs.c.id == id).with_for_update()).first()
+    return None if row is None else _run(row)
+
+
+def find_by_idempotency_key(connection: Connection, tenant: str, key: str) -> tuple[Run, str] | None:
+    """Return the run that was submitted with an Idempotency-Key, and its request's fingerprint."""
+    row = connection.execute(select(runs).where(runs.c.tenant == tenant, runs.c.idempotency_key == key)).first()
+    return None if row is None else (_run(row), str(row.fingerprint))
+
+
+def list_runs(
+    connection: Connection,
+    tenant: str,
+    *,
+    limit: int,
+    after_id: str | None,
+    status: RunStatus | None = None,
+    name: str | None = None,
+) -> list[Run]:
+    """Return up to `limit` runs of a tenant, newest first, that are older than `after_id`."""
+    query = select(runs).where(runs.c.tenant == tenant).order_by(runs.c.id.desc()).limit(limit)
+    if after_id is not None:
+        query = query.where(runs.c.id < after_id)
+    if status is not None:
+        query = query.where(runs.c.status == status)
+    if name is not None:
+        query = query.where(runs.c.name == name)
+    return [_run(row) for row in connection.execute(query)]
+
+
+def unfinished_runs(connection: Connection) -> list[Run]:
+    """Return all runs that have not ended, paused ones included, oldest first."""
+    query = select(runs).where(runs.c.status.not_in(ENDED)).order_by(runs.c.id)
+    return [_run(row) for row in connection.execute(query)]
+
+
+def overdue_runs(connection: Connection, *, now: float) -> list[Run]:
+    """Return the runs whose segment's lease has ended."""
+    query = select(runs).where(runs.c.live != Live.NONE, runs.c.lease_until < now)
+    return [_run(row) for row in connection.execute(query.order_by(runs.c.id))]
+
+
+def dispatched_before(connection: Connection, claimed_before: float) -> list[Run]:
+    """Return the runs whose segment was sent before a time and that no worker has begun."""
+    sent = or_(runs.c.claimed_at.is_(None), runs.c.claimed_at < claimed_before)
+    query = select(runs).where(runs.c.live == Live.DISPATCHED, sent)
+    return [_run(row) for row in connection.execute(query.order_by(runs.c.id))]
+
+
+def stopping_runs(connection: Connection) -> list[Run]:
+    """Return the runs whose live segment a client wants to end."""
+    query = select(runs).where(runs.c.live != Live.NONE, runs.c.stop != Stop.NONE)
+    return [_run(row) for row in connection.execute(query.order_by(runs.c.id))]
+
+
+def untidy_runs(connection: Connection, *, limit: int = 10) -> list[Run]:
+    """Return runs that may have objects in storage that nothing needs."""
+    query = select(runs).where(runs.c.untidy).order_by(runs.c.id).limit(limit)
+    return [_run(row) for row in connection.execute(query)]
+
+
+def runs_with_result(connection: Connection) -> list[Run]:
+    """Return the runs whose result is still to become a version of their style."""
+    query = select(runs).where(
+        runs.c.status == RunStatus.EVALUATING, runs.c.live == Live.NONE, runs.c.result.is_not(None)
+    )
+    return [_run(row) for row in connection.execute(query.order_by(runs.c.id))]
+
+
+def claim(connection: Connection, run: Run, *, now: float, lease_until: float) -> int:
+    """Begin a new attempt at a run, locked and without a live segment, and return its number."""
+    attempt = run.attempt + 1
+    values = {
+        "attempt": attempt,
+        "live": Live.DISPATCHED,
+        "phase": run.next_phase,
+        # A run is queued until a worker has begun; but one that is to be evaluated must not be extended meanwhile.
+        "status": RunStatus.EVALUATING if run.has_all_steps else run.status,
+        "claimed_at": now,
+        "lease_until": lease_until,
+        "worker": None,
+    }
+    connection.execute(update(runs).where(runs.c.id == run.id).values(values))
+    return attempt
+
+
+def update_run(connection: Connection, id: str, **values: Any) -> None:
+    """Set columns of a run; `checkpoint` and `spec` are given whole."""
+    if "checkpoint" in values:
+        checkpoint: StoredFile = values.pop("checkpoint")
+        values |= {"checkpoint_uri": checkpoint.uri, "checkpoint_sha256": checkpoint.sha256}
+    if "spec" in values:
+        values["spec"] = dump_spec(values["spec"])
+    connection.execute(update(runs).where(runs.c.id == id).values(values))
+
+
+def published(connection: Connection, found: list[Run]) -> set[str]:
+    """Return which of the runs, by id, have made the present version of their style."""
+    query = select(styles.c.name, styles.c.version, styles.c.tenant).where(
+        styles.c.name.in_({run.name for run in found})
+    )
+    present = {tuple(row) for row in connection.execute(query)}
+    return {run.id for run in found if (run.name, run.version, run.tenant) in present}
+
+
+def _run(row: Any) -> Run:
+    same = (name for name in Run.__dataclass_fields__ if name in runs.c)
+    values = {name: getattr(row, name) for name in same}
+    values |= {
+        "status": RunStatus(row.status),
+        "spec": _SPEC.validate_python(row.spec),
+        "live": Live(row.live),
+        "phase": None if row.phase is None else Phase(row.phase),
+        "checkpoint": stored_file(row.checkpoint_uri, row.checkpoint_sha256),
+        "stop": Stop(row.stop),
+    }
+    return Run(**values)
+
+
+def stored_file(uri: str | None, sha256: str | None) -> StoredFile | None:
+    """Return the file of two columns, None where they are null."""
+    return None if uri is None or sha256 is None else StoredFile(uri=uri, sha256=sha256)

@@ -1,0 +1,57 @@
+"""Segments of runs in the database: those whose end was accepted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from nst_core.segments import Phase
+from scheduler.runs import Segment
+from scheduler.store.runs import stored_file
+from scheduler.store.tables import segments
+
+
+def insert_segment(connection: Connection, run_id: str, segment: Segment) -> None:
+    """Add a segment."""
+    checkpoint = segment.checkpoint
+    values = {name: value for name, value in vars(segment).items() if name != "checkpoint"}
+    values |= {
+        "run_id": run_id,
+        "checkpoint_uri": None if checkpoint is None else checkpoint.uri,
+        "checkpoint_sha256": None if checkpoint is None else checkpoint.sha256,
+    }
+    connection.execute(insert(segments).values(values))
+
+
+def list_segments(connection: Connection, run_id: str) -> list[Segment]:
+    """Return all segments of a run in order."""
+    query = select(segments).where(segments.c.run_id == run_id).order_by(segments.c.attempt)
+    return [_segment(row) for row in connection.execute(query)]
+
+
+def kept_checkpoints(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[Segment]]:
+    """Return the segments of each run whose checkpoint is in storage, in order."""
+    query = select(segments).where(segments.c.run_id.in_(run_ids), segments.c.checkpoint_uri.is_not(None))
+    found: dict[str, list[Segment]] = {run_id: [] for run_id in run_ids}
+    for row in connection.execute(query.order_by(segments.c.attempt)):
+        found[row.run_id].append(_segment(row))
+    return found
+
+
+def count_segments(connection: Connection, run_ids: Sequence[str]) -> dict[str, int]:
+    """Return how many segments each run has."""
+    query = select(segments.c.run_id, func.count()).where(segments.c.run_id.in_(run_ids)).group_by(segments.c.run_id)
+    return dict.fromkeys(run_ids, 0) | {row[0]: row[1] for row in connection.execute(query)}
+
+
+def forget_checkpoints(connection: Connection, run_id: str, attempts: Sequence[int]) -> None:
+    """Note that the checkpoints of some attempts are not kept."""
+    own = (segments.c.run_id == run_id, segments.c.attempt.in_(attempts))
+    connection.execute(update(segments).where(*own).values(checkpoint_uri=None, checkpoint_sha256=None))
+
+
+def _segment(row: Any) -> Segment:
+    same = (name for name in Segment.__dataclass_fields__ if name in segments.c)
+    values = {name: getattr(row, name) for name in same}
+    values |= {"phase": Phase(row.phase), "checkpoint": stored_file(row.checkpoint_uri, row.checkpoint_sha256)}
+    return Segment(**values)

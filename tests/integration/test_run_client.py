@@ -1,0 +1,181 @@
+"""The client's calls about trainings and versions against the real API; the test plays the workers."""
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from PIL import Image
+
+from nst_core.blobs import BlobUri
+from nst_core.styles import shipped_style
+from scheduler.api.app import make_api
+from scheduler.client import ApiError, Client
+from scheduler.run_resources import ForkRequest, Run, TrainRequest
+from scheduler.runs import RunStatus
+from scheduler.servers import HOST, free_port
+from scheduler.service import new_api_key
+from tests.integration.conftest import TENANT, Rig
+from tests.integration.run_kit import RunRig, begun, broken, going
+from tests.photos import small_photos
+
+MAX_UPLOAD_BYTES = 1_000_000
+
+
+def painting() -> bytes:
+    """Return a picture, a PNG."""
+    buffer = io.BytesIO()
+    Image.radial_gradient("L").convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def runs(rig: Rig) -> RunRig:
+    return RunRig(rig)
+
+
+@pytest.fixture
+def client(rig: Rig) -> Iterator[Client]:
+    """A client of a real server in a thread of its own."""
+    key, port = new_api_key(), free_port()
+    rig.service.add_key(key, tenant=TENANT)
+    api = make_api(
+        rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, max_upload_bytes=MAX_UPLOAD_BYTES
+    )
+    server = uvicorn.Server(uvicorn.Config(api, host=HOST, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    try:
+        with Client(f"http://{HOST}:{port}", key) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def submit(client: Client, rig: Rig, *, name: str = "night", **changes: object) -> Run:
+    """Submit a training of a few photos; runs are told apart by the time, so it goes on a little."""
+    rig.clock.advance(0.01)
+    place = client.create_upload()
+    for file, data in small_photos(3).items():
+        client.upload(place.id, file, data)
+    values = {"name": name, "data": place.prefix, "steps": 20, "initial": "none", **changes}
+    return client.runs.train(TrainRequest(**values), painting=painting())  # type: ignore[arg-type]
+
+
+def test_a_painting_that_is_sent_along_is_in_the_run_byte_by_byte(client: Client, rig: Rig, tmp_path: Path) -> None:
+    run = submit(client, rig, about={"title": "Nächte", "year": "1889"}, options={"batch_size": 1}, samples=())
+    assert (run.name, run.status, run.steps, run.preset) == ("night", RunStatus.QUEUED, 20, "standard")
+    assert client.runs.painting(run.id) == painting()
+    assert run.config is not None
+    assert (run.config["batch_size"], run.about) == (1, {"title": "Nächte", "year": "1889"})
+    assert run.warning is not None
+    assert run.warning.startswith("There are only 3 photos")
+    (tmp_path / "nächte.png").write_bytes(painting())
+    request = TrainRequest(name="other", data=run.data, steps=20, initial="none")
+    again = client.runs.train(request, painting=tmp_path / "nächte.png", idempotency_key="k")
+    assert client.runs.train(request, painting=tmp_path / "nächte.png", idempotency_key="k").id == again.id
+
+
+def test_a_painting_in_storage_is_named(client: Client, rig: Rig) -> None:
+    photos = submit(client, rig).data
+    uri = client.upload(client.create_upload().id, "night.png", painting())
+    run = client.runs.train(TrainRequest(name="day", painting=uri, data=photos, initial="none"))
+    assert client.runs.painting(run.id) == painting()
+    with pytest.raises(ApiError, match="/painting") as caught:
+        client.runs.train(TrainRequest(name="day", painting=uri + "x", data=photos, initial="none"))
+    assert (caught.value.status, caught.value.code) == (422, "request_invalid")
+
+
+def test_progress_comes_to_the_client(client: Client, rig: Rig, runs: RunRig) -> None:
+    run = submit(client, rig)
+    segment = runs.next()
+    losses = {"content": 2.0, "style": 1.0, "total": 3.0}
+    runs.report(begun(segment, worker="w7"), going(segment, 10, losses=losses, steps_per_s=2.0, note="compiling"))
+    run = client.runs.get(run.id)
+    assert (run.status, run.step, run.losses, run.worker) == (RunStatus.RUNNING, 10, losses, "w7")
+    assert (run.steps_per_s, run.eta_s, run.note) == (2.0, 5.0, "compiling")
+    runs.report(broken(segment, retryable=True))
+    run = client.runs.get(run.id)
+    assert run.failures == 1
+
+
+def test_a_finished_run_has_pictures_losses_and_a_version(client: Client, rig: Rig, runs: RunRig) -> None:
+    run = submit(client, rig)
+    with pytest.raises(ApiError, match="no losses yet"):
+        client.runs.losses(run.id)
+    runs.finish(run.id)
+    run = client.runs.wait(run.id, poll_s=0, timeout_s=0)
+    assert (run.status, run.step, run.published) == (RunStatus.SUCCEEDED, 20, True)
+    assert run.photos is not None
+    assert [kept.step for kept in run.checkpoints] == [20]
+    assert run.evaluation == {"ssim": 0.5, "remarks": []}
+    assert len(client.runs.losses(run.id).splitlines()) == 21
+    assert client.runs.curve(run.id).startswith(b"\x89PNG")
+    assert client.runs.sheet(run.id) == b"sheet"
+    place = f"tenants/{TENANT}/runs/{run.id}/samples/"
+    rig.blobs.put(BlobUri("nst", f"{place}a b#ü_00000010.jpg"), b"picture")
+    [sample] = client.runs.samples(run.id)
+    assert (sample.name, sample.step) == ("a b#ü", 10)
+    assert client.runs.sample(run.id, sample.file_name) == b"picture"
+    assert client.runs.sample_url(run.id, sample) == client.url + sample.href
+    weights = shipped_style("udnie").weights()
+    assert client.style_weights("night") == client.style_weights("night", version=(run.version or "")[:8]) == weights
+    [version] = client.style_versions("night")
+    assert (version.version, version.current, version.run) == (run.version, True, run.id)
+    client.delete_style("night")
+    with pytest.raises(ApiError, match="night"):
+        client.style("night")
+    assert client.publish_style("night", (run.version or "")[:8]).version == run.version
+    assert client.style("night", version=(run.version or "")[:8]).version == run.version
+
+
+def test_a_result_that_is_not_published_waits_for_it(client: Client, rig: Rig, runs: RunRig) -> None:
+    run = submit(client, rig, publish=False)
+    runs.finish(run.id)
+    assert not client.runs.get(run.id).published
+    assert client.runs.publish(run.id).published
+
+
+def test_runs_are_paused_resumed_cancelled_and_extended(client: Client, rig: Rig) -> None:
+    run = submit(client, rig)
+    assert client.runs.pause(run.id).status is RunStatus.PAUSED
+    assert client.runs.resume(run.id).status is RunStatus.QUEUED
+    assert client.runs.extend(run.id, steps=50).steps == 50
+    assert client.runs.cancel(run.id).status is RunStatus.CANCELLED
+    with pytest.raises(ApiError) as caught:
+        client.runs.extend(run.id, steps=50)
+    assert (caught.value.status, caught.value.code) == (409, "conflict")
+
+
+def test_a_fork_names_its_parent_and_is_made_once(client: Client, rig: Rig, runs: RunRig) -> None:
+    run = submit(client, rig, strength=2.0)
+    runs.train_to(run.id, 8)
+    request = ForkRequest(steps=30, name="dusk", step=8, stroke=2.0, options={"seed": 5}, publish=False)
+    fork = client.runs.fork(run.id, request, idempotency_key="k")
+    assert client.runs.fork(run.id, request, idempotency_key="k").id == fork.id
+    assert fork.parent is not None
+    assert (fork.parent.run, fork.parent.step) == (run.id, 8)
+    assert (fork.name, fork.steps, fork.stroke, fork.publish) == ("dusk", 30, 2.0, False)
+
+
+def test_runs_come_newest_first_from_all_pages_and_by_name_and_status(client: Client, rig: Rig) -> None:
+    ids = [submit(client, rig, name=name).id for name in ("night", "day", "night")]
+    client.runs.cancel(ids[1])
+    assert [run.id for run in client.runs.all(page=1)] == ids[::-1]
+    assert [run.id for run in client.runs.all(name="night", page=1)] == [ids[2], ids[0]]
+    assert [run.id for run in client.runs.all(status=RunStatus.CANCELLED)] == [ids[1]]
+    newest = client.runs.newest("night")
+    assert newest is not None
+    assert newest.id == ids[2]
+    assert client.runs.newest("dusk") is None
+
+
+def test_presets_of_trainings_are_those_of_the_library(client: Client) -> None:
+    assert [preset.name for preset in client.runs.presets()] == ["quick", "standard", "paper"]

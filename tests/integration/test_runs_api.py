@@ -1,0 +1,405 @@
+"""Runs through the real API: what is taken, what is refused, and what clients can ask of them."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from nst_core.blobs import BlobUri
+from nst_core.images import Picture, encode
+from nst_core.segments import sample_uri
+from nst_core.training.presets import presets
+from scheduler.api.app import make_api
+from scheduler.api.forms import MAX_JSON_BYTES
+from scheduler.run_requests import MAX_ABOUT_BYTES
+from scheduler.service import new_api_key
+from tests.integration.conftest import TENANT, Rig
+from tests.integration.run_kit import RunRig, begun, broken, going
+
+
+def picture(width: int = 96, height: int = 80, suffix: str = "jpg") -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return encode(Picture(rgb=pixels), suffix)
+
+
+def connect(rig: Rig, tenant: str) -> TestClient:
+    key = new_api_key()
+    rig.service.add_key(key, tenant=tenant)
+    api = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, max_upload_bytes=1000)
+    return TestClient(api, headers={"Authorization": f"Bearer {key}"}, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def runs(rig: Rig) -> RunRig:
+    rig.service.styles.register_shipped()
+    return RunRig(rig)
+
+
+@pytest.fixture
+def client(runs: RunRig) -> Iterator[TestClient]:
+    with connect(runs.rig, TENANT) as client:
+        yield client
+
+
+@pytest.fixture
+def stranger(runs: RunRig) -> Iterator[TestClient]:
+    with connect(runs.rig, "stranger") as client:
+        yield client
+
+
+def body(runs: RunRig, **changes: Any) -> dict[str, Any]:
+    """Return a request whose painting and photos are in storage."""
+    place = f"s3://nst/{runs.rig.prefix}"
+    painting = f"{place}/night.png"
+    runs.put(painting, picture(suffix="png"))
+    for number in range(3):
+        runs.put(f"{place}/photos/{number}.jpg", b"photo")
+    runs.put(f"{place}/photos/README.txt", b"text")
+    return {"name": "night", "painting": painting, "data": f"{place}/photos", "steps": 100} | changes
+
+
+def submit(client: TestClient, runs: RunRig, **changes: Any) -> Any:
+    runs.rig.clock.advance(0.01)
+    return client.post("/v1/styles", json=body(runs, **changes))
+
+
+def train(client: TestClient, runs: RunRig, **changes: Any) -> str:
+    answer = submit(client, runs, **changes)
+    assert answer.status_code == 202, answer.json()
+    return str(answer.json()["id"])
+
+
+def test_a_submitted_run_is_accepted_with_its_location(client: TestClient, runs: RunRig) -> None:
+    answer = submit(client, runs, about={"title": "Night", "year": 1889}, stroke=1.5)
+    assert answer.status_code == 202
+    run = answer.json()
+    assert answer.headers["Location"] == f"/v1/runs/{run['id']}"
+    assert client.get(answer.headers["Location"]).json() == run
+    assert (run["name"], run["status"], run["step"], run["steps"]) == ("night", "queued", 0, 100)
+    assert run["config"]["style_size_px"] == round(presets()["standard"].config.style_size_px * 1.5)
+    assert run["photos"] == {
+        "count": 2,
+        "held_out": 1,
+        "skipped": 0,
+        "reasons": {},
+        "warning": "There are only 3 photos; 100 are enough to begin with, the shipped styles took 1,242.",
+    }
+    assert run["warning"] == run["photos"]["warning"]
+    assert run["painting"] == f"s3://nst/tenants/{TENANT}/runs/{run['id']}/painting.png"
+    assert run["about"] == {"title": "Night", "year": 1889}
+    assert (run["losses"], run["eta_s"], run["error"], run["version"], run["parent"]) == (None,) * 5
+    assert (run["started_at"], run["finished_at"], run["published"]) == (None, None, False)
+
+
+def test_the_painting_is_a_copy_that_outlives_the_original(client: TestClient, runs: RunRig) -> None:
+    request = body(runs)
+    run_id = client.post("/v1/styles", json=request).json()["id"]
+    runs.rig.blobs.delete(BlobUri.parse(request["painting"]))
+    answer = client.get(f"/v1/runs/{run_id}/painting")
+    assert (answer.content, answer.headers["content-type"]) == (picture(suffix="png"), "image/png")
+    segment = runs.next()
+    assert segment.painting.uri.endswith(f"/runs/{run_id}/painting.png")
+
+
+def test_the_default_begins_with_the_weights_of_a_shipped_style(client: TestClient, runs: RunRig) -> None:
+    train(client, runs)
+    wave = client.get("/v1/styles/great_wave").json()["version"]
+    segment = runs.next()
+    assert segment.initial is not None
+    assert (segment.initial.sha256, segment.strength) == (wave, 1.0)
+    data = runs.rig.blobs.get(BlobUri.parse(segment.initial.uri))
+    assert len(data) > 1_000_000
+
+
+def test_initial_weights_can_be_chosen_and_left_out(client: TestClient, runs: RunRig) -> None:
+    udnie = client.get("/v1/styles/udnie").json()["version"]
+    train(client, runs, initial=f"udnie@{udnie[:8]}")
+    segment = runs.next()
+    assert segment.initial is not None
+    assert segment.initial.sha256 == udnie
+    client.post(f"/v1/runs/{segment.run_id}/cancel")
+    train(client, runs, initial="none")
+    assert runs.next().initial is None
+
+
+def test_a_painting_may_be_sent_along_in_a_form(client: TestClient, runs: RunRig) -> None:
+    request = body(runs, painting=None)
+    files: dict[str, Any] = {
+        "painting": ("C:\\folder\\Night sky.JPG", picture(), "image/jpeg"),
+        "request": (None, json.dumps(request), "application/json"),
+    }
+    answer = client.post("/v1/styles", files=files)
+    assert answer.status_code == 202, answer.json()
+    run_id = answer.json()["id"]
+    got = client.get(f"/v1/runs/{run_id}/painting")
+    assert (got.content, got.headers["content-type"]) == (picture(), "image/jpeg")
+    again = client.post("/v1/styles", files={**files, "request": ("request.json", json.dumps(request))})
+    assert again.status_code == 202
+
+
+def test_a_form_that_is_none_is_refused(client: TestClient, runs: RunRig) -> None:
+    request = json.dumps(body(runs, painting=None))
+    painting = ("a.jpg", picture())
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"files": {"request": (None, request)}}, "/painting"),
+        ({"files": {"painting": painting}}, "/request"),
+        ({"files": {"painting": (None, "text"), "request": (None, request)}}, "/painting"),
+        ({"files": {"painting": painting, "request": (None, request), "more": (None, "x")}}, ""),
+        ({"files": {"painting": painting, "request": (None, json.dumps(body(runs)))}}, "/painting"),
+        ({"files": {"painting": painting, "request": (None, "{")}}, "/"),
+        ({"files": {"painting": painting, "request": (None, '{"name": "a/b"}')}}, "/name"),
+        ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, ""),
+        ({"content": b"x", "headers": {"Content-Type": "multipart/form-data; boundary=y"}}, ""),
+    ]
+    for options, pointer in cases:
+        answer = client.post("/v1/styles", **options)
+        assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid"), answer.json()
+        assert pointer in [error["pointer"] for error in answer.json()["errors"]], answer.json()
+
+
+def test_a_painting_that_is_too_large_is_refused_before_it_is_kept(
+    client: TestClient, runs: RunRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.paintings.MAX_PAINTING_BYTES", 1000)
+    assert submit(client, runs).status_code == 413
+    files: dict[str, Any] = {
+        "painting": ("a.png", picture(suffix="png")),
+        "request": (None, json.dumps(body(runs, painting=None))),
+    }
+    answer = client.post("/v1/styles", files=files)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert client.post("/v1/styles", content=b" " * (MAX_JSON_BYTES + 1)).status_code == 413
+    assert client.get("/v1/runs").json()["data"] == []
+
+
+BAD_PAINTINGS = {
+    "image_undecodable": b"This is a text, and no painting.",
+    "image_too_small": picture(20, 20),
+    "image_format_unsupported": b"%PDF-1.7",
+}
+
+
+@pytest.mark.parametrize("code", BAD_PAINTINGS)
+def test_what_is_no_painting_is_told_at_once(client: TestClient, runs: RunRig, code: str) -> None:
+    uri = f"s3://nst/{runs.rig.prefix}/bad.jpg"
+    runs.put(uri, BAD_PAINTINGS[code])
+    answer = submit(client, runs, painting=uri)
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+    assert answer.json()["errors"][0]["pointer"] == "/painting"
+    assert code in answer.json()["detail"]
+
+
+def test_a_painting_under_64_px_is_too_small_to_have_strokes(client: TestClient, runs: RunRig) -> None:
+    for size, status in ((63, 422), (64, 202)):
+        uri = f"s3://nst/{runs.rig.prefix}/{size}.jpg"
+        runs.put(uri, picture(200, size))
+        assert submit(client, runs, painting=uri).status_code == status
+
+
+WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
+    ({"name": "../x"}, "/name"),
+    ({"name": None}, "/name"),
+    ({"painting": None}, "/painting"),
+    ({"painting": "s3://nst/none.jpg"}, "/painting"),
+    ({"painting": "s3://nst/"}, "/painting"),
+    ({"painting": "s3://elsewhere/a.jpg"}, "/painting"),
+    ({"painting": "s3://nst/tenants/stranger/uploads/upl_1/a.jpg"}, "/painting"),
+    ({"data": "s3://nst/no-such-photos/"}, "/data"),
+    ({"data": "s3://nst/"}, "/data"),
+    ({"data": f"s3://nst/tenants/{TENANT}/"}, "/data"),
+    ({"data": f"s3://nst/tenants/{TENANT}/runs/run_1/samples/"}, "/data"),
+    ({"data": f"s3://nst/tenants/{TENANT}/scratch"}, "/data"),
+    ({"data": "s3://nst/tenants/stranger/"}, "/data"),
+    ({"data": "s3://elsewhere/photos/"}, "/data"),
+    ({"data": None}, "/data"),
+    ({"preset": "slow"}, "/preset"),
+    ({"steps": 0}, "/steps"),
+    ({"steps": 10**9}, "/steps"),
+    ({"stroke": 0}, "/stroke"),
+    ({"strength": 1e9}, "/strength"),
+    ({"seed": -1}, "/seed"),
+    ({"options": {"size_px": 3}}, "/options/size_px"),
+    ({"options": {"batch_size": 2, "gram": "no"}}, "/options/gram"),
+    ({"options": {"colour": 1}}, "/options/colour"),
+    ({"initial": "nobody"}, "/initial"),
+    ({"initial": "great_wave@00000000"}, "/initial"),
+    ({"initial": "great_wave@12"}, "/initial"),
+    ({"initial": "great_wave", "options": {"transformer": {"width": 8}}}, "/initial"),
+    ({"samples": ["s3://nst/none.jpg"]}, "/samples/0"),
+    ({"samples": ["s3://nst/tenants/stranger/a.jpg"]}, "/samples/0"),
+    ({"samples": ["s3://nst/a.jpg"] * 9}, "/samples"),
+    ({"held_out": -1}, "/held_out"),
+    ({"about": {"title": "x" * MAX_ABOUT_BYTES}}, "/about"),
+    ({"about": {"title": "a\0b"}}, "/about"),
+    ({"colour": 1}, "/colour"),
+]
+
+
+def test_a_wrong_field_is_one_problem_with_its_place(client: TestClient, runs: RunRig) -> None:
+    for changes, pointer in WRONG_FIELDS:
+        answer = submit(client, runs, **changes)
+        assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid"), changes
+        assert pointer in [error["pointer"] for error in answer.json()["errors"]], (changes, answer.json())
+    assert client.get("/v1/runs").json()["data"] == []
+
+
+def test_samples_need_names_of_their_own(client: TestClient, runs: RunRig) -> None:
+    uris = [f"s3://nst/{runs.rig.prefix}/{folder}/cat.jpg" for folder in "ab"]
+    for uri in uris:
+        runs.put(uri, picture())
+    answer = submit(client, runs, samples=uris)
+    assert answer.json()["errors"][0]["pointer"] == "/samples/1"
+    assert submit(client, runs, samples=uris[:1]).status_code == 202
+    assert runs.next().samples == (uris[0],)
+
+
+def test_a_name_that_is_another_s_is_refused_at_once(client: TestClient, stranger: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs, name="night")
+    runs.finish(run_id)
+    for who, name in ((client, "great_wave"), (stranger, "night")):
+        answer = submit(who, runs, name=name)
+        assert (answer.status_code, answer.json()["code"]) == (409, "style_exists")
+    assert submit(client, runs, name="night").status_code == 202
+
+
+def test_the_same_key_is_the_same_run(client: TestClient, runs: RunRig) -> None:
+    request, headers = body(runs), {"Idempotency-Key": "k"}
+    first = client.post("/v1/styles", json=request, headers=headers)
+    again = client.post("/v1/styles", json=request, headers=headers)
+    assert again.json()["id"] == first.json()["id"]
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (202, "true")
+    other = client.post("/v1/styles", json=request | {"steps": 7}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert len(client.get("/v1/runs").json()["data"]) == 1
+
+
+def test_photos_of_the_settings_stand_in_for_none(runs: RunRig) -> None:
+    request = body(runs)
+    runs.rig.service = type(runs.rig.service)(
+        runs.rig.database,
+        runs.rig.blobs,
+        clock=runs.rig.clock,
+        buckets=frozenset({"nst"}),
+        training_data=request.pop("data"),
+    )
+    with connect(runs.rig, TENANT) as client:
+        answer = client.post("/v1/styles", json=request)
+    assert answer.status_code == 202
+    assert answer.json()["data"] == f"s3://nst/{runs.rig.prefix}/photos/"
+
+
+def test_runs_belong_to_their_tenant(client: TestClient, stranger: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    assert stranger.get("/v1/runs").json()["data"] == []
+    posts = {
+        "pause": None,
+        "resume": None,
+        "cancel": None,
+        "publish": None,
+        "extend": {"steps": 200},
+        "fork": {"steps": 9},
+    }
+    for action, json_body in posts.items():
+        assert stranger.post(f"/v1/runs/{run_id}/{action}", json=json_body).status_code == 404, action
+    for file in ("", "/losses.csv", "/losses.png", "/samples", "/samples/a_00000001.jpg", "/sheet.jpg", "/painting"):
+        assert stranger.get(f"/v1/runs/{run_id}{file}").status_code == 404, file
+    assert client.get(f"/v1/runs/{run_id}").json()["status"] == "queued"
+
+
+def test_runs_come_newest_first_in_pages_and_by_name_and_status(client: TestClient, runs: RunRig) -> None:
+    ids = [train(client, runs, name=name) for name in ("a", "b", "a", "c")]
+    client.post(f"/v1/runs/{ids[3]}/cancel")
+    first = client.get("/v1/runs", params={"limit": 3}).json()
+    rest = client.get("/v1/runs", params={"limit": 3, "after_id": first["last_id"]}).json()
+    assert [run["id"] for run in first["data"] + rest["data"]] == ids[::-1]
+    assert (first["has_more"], rest["has_more"]) == (True, False)
+    named = client.get("/v1/runs", params={"name": "a"}).json()["data"]
+    assert [run["id"] for run in named] == [ids[2], ids[0]]
+    assert [run["id"] for run in client.get("/v1/runs", params={"status": "cancelled"}).json()["data"]] == [ids[3]]
+    assert client.get("/v1/runs", params={"status": "odd"}).status_code == 422
+
+
+def test_a_view_shows_how_far_a_run_has_come(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    segment = runs.next()
+    runs.report(begun(segment), going(segment, 0, note="compiling"))
+    run = client.get(f"/v1/runs/{run_id}").json()
+    assert (run["status"], run["note"], run["worker"], run["attempt"]) == ("running", "compiling", "w1", 1)
+    runs.report(going(segment, 20, losses={"content": 1.0, "total": 2.0}, steps_per_s=4.0))
+    run = client.get(f"/v1/runs/{run_id}").json()
+    assert (run["step"], run["steps_per_s"], run["eta_s"], run["note"]) == (20, 4.0, 20.0, None)
+    assert run["losses"] == {"content": 1.0, "total": 2.0}
+    end = runs.trained(segment, 50)
+    runs.report(end)
+    run = client.get(f"/v1/runs/{run_id}").json()
+    assert (run["step"], run["segments"], run["config"]["content_weight"]) == (50, 1, 1.5)
+    assert end.checkpoint is not None
+    assert run["checkpoints"] == [{"step": 50, "sha256": end.checkpoint.sha256, "uri": end.checkpoint.uri}]
+    assert run["photos"]["count"] == 184
+    segment = runs.next()
+    runs.report(begun(segment), broken(segment, retryable=True))
+    run = client.get(f"/v1/runs/{run_id}").json()
+    assert (run["status"], run["failures"]) == ("running", 1)
+    assert run["error"] == {"code": "engine_failed", "message": "It broke."}
+
+
+def test_a_finished_run_shows_its_style(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    assert client.get(f"/v1/runs/{run_id}/sheet.jpg").status_code == 404
+    runs.finish(run_id)
+    run = client.get(f"/v1/runs/{run_id}").json()
+    style = client.get("/v1/styles/night").json()
+    assert (run["status"], run["published"], run["version"]) == ("succeeded", True, style["version"])
+    assert run["evaluation"] == {"ssim": 0.5, "remarks": []}
+    assert style["card"]["run"] == run_id
+    sheet = client.get(f"/v1/runs/{run_id}/sheet.jpg")
+    assert (sheet.content, sheet.headers["content-type"]) == (b"sheet", "image/jpeg")
+
+
+def test_losses_are_those_of_accepted_segments_in_one_file(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    for file in ("losses.csv", "losses.png"):
+        assert client.get(f"/v1/runs/{run_id}/{file}").status_code == 404
+    runs.train_to(run_id, 3, 4, 9)
+    answer = client.get(f"/v1/runs/{run_id}/losses.csv")
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [int(row["step"]) for row in rows] == list(range(1, 10))
+    assert rows[8]["content"] == "2.0"
+    png = client.get(f"/v1/runs/{run_id}/losses.png")
+    assert (png.content[:8], png.headers["content-type"]) == (b"\x89PNG\r\n\x1a\n", "image/png")
+
+
+def test_samples_are_listed_in_the_order_of_steps(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    place = f"s3://nst/tenants/{TENANT}/runs/{run_id}/"
+    for stem, step in (("my cat", 500), ("dog_1", 250), ("my cat", 250)):
+        runs.put(sample_uri(place, stem=stem, step=step), f"{stem} {step}".encode())
+    found = client.get(f"/v1/runs/{run_id}/samples").json()["data"]
+    assert [(sample["name"], sample["step"]) for sample in found] == [("dog_1", 250), ("my cat", 250), ("my cat", 500)]
+    assert found[1]["uri"] == sample_uri(place, stem="my cat", step=250)
+    answer = client.get(found[1]["href"])
+    assert (answer.content, answer.headers["content-type"]) == (b"my cat 250", "image/jpeg")
+    for file in ("none_00000001.jpg", "..%2Fpainting.png", "%2e%2e", "a%00"):
+        assert client.get(f"/v1/runs/{run_id}/samples/{file}").status_code == 404, file
+
+
+def test_presets_of_trainings_are_listed(client: TestClient) -> None:
+    found = client.get("/v1/training-presets").json()["data"]
+    assert [preset["name"] for preset in found] == list(presets())
+    assert found[0]["config"]["steps"] == presets()["quick"].config.steps
+
+
+def test_the_api_describes_itself(client: TestClient) -> None:
+    found = client.get("/openapi.json").json()
+    schema = found["paths"]["/v1/styles"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert {"name", "painting", "preset"} <= set(schema["properties"])
+    references = re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(schema))
+    assert set(references) <= set(found["components"]["schemas"])
+    assert "$defs" not in schema

@@ -1,0 +1,262 @@
+"""What clients can change of runs: pause, resume, cancel, extend, fork and publish."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from nst_core.blobs import BlobUri
+from nst_core.segments import Phase
+from tests.integration.conftest import LEASE_S, TENANT, Rig
+from tests.integration.run_kit import RunRig, begun, broken, finished
+from tests.integration.test_runs_api import connect, train
+
+
+@pytest.fixture
+def runs(rig: Rig) -> RunRig:
+    rig.service.styles.register_shipped()
+    return RunRig(rig)
+
+
+@pytest.fixture
+def client(runs: RunRig) -> Iterator[TestClient]:
+    with connect(runs.rig, TENANT) as client:
+        yield client
+
+
+def post(client: TestClient, run_id: str, action: str, **body: Any) -> Any:
+    return client.post(f"/v1/runs/{run_id}/{action}", json=body or None)
+
+
+def status(client: TestClient, run_id: str) -> str:
+    return str(client.get(f"/v1/runs/{run_id}").json()["status"])
+
+
+def test_a_run_is_paused_at_its_next_checkpoint_and_goes_on_from_there(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    segment = runs.next()
+    runs.report(begun(segment))
+    for _ in range(2):
+        answer = post(client, run_id, "pause")
+        assert (answer.status_code, answer.json()["status"]) == (202, "pausing")
+    end = runs.trained(segment, 30)
+    runs.report(end)
+    assert status(client, run_id) == "paused"
+    runs.tick()
+    assert runs.take() is None
+    assert post(client, run_id, "resume").json()["status"] == "queued"
+    again = runs.next()
+    assert (again.checkpoint, again.attempt) == (end.checkpoint, 2)
+    assert not runs.rig.broker.is_stopped(run_id, again.attempt)
+    runs.report(begun(again), runs.trained(again, 100))
+    runs.finish(run_id)
+    assert status(client, run_id) == "succeeded"
+
+
+def test_a_run_with_no_live_segment_is_paused_and_cancelled_at_once(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    assert post(client, run_id, "pause").json()["status"] == "paused"
+    assert post(client, run_id, "cancel").json()["status"] == "cancelled"
+    assert client.get(f"/v1/runs/{run_id}").json()["finished_at"] is not None
+    assert post(client, run_id, "pause").status_code == 409
+    assert post(client, run_id, "cancel").json()["status"] == "cancelled"
+
+
+def test_a_pause_can_be_taken_back(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    segment = runs.next()
+    runs.report(begun(segment))
+    post(client, run_id, "pause")
+    assert post(client, run_id, "resume").json()["status"] == "running"
+    runs.report(runs.trained(segment, 12))
+    assert status(client, run_id) == "running"
+    assert runs.next().attempt == 2
+
+
+def test_a_cancelled_run_keeps_its_checkpoint_and_can_go_on(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    runs.train_to(run_id, 40)
+    segment = runs.next()
+    runs.report(begun(segment))
+    assert post(client, run_id, "pause").json()["status"] == "pausing"
+    assert post(client, run_id, "cancel").json()["status"] == "cancelling"
+    for action in ("pause", "resume"):
+        assert post(client, run_id, action).status_code == 409
+    runs.report(finished(segment, step=40))
+    assert status(client, run_id) == "cancelled"
+    while runs.tidier.tick():
+        pass
+    checkpoint = client.get(f"/v1/runs/{run_id}").json()["checkpoints"][-1]
+    assert checkpoint["step"] == 40
+    assert runs.rig.blobs.exists(BlobUri.parse(checkpoint["uri"]))
+    run = post(client, run_id, "resume").json()
+    assert (run["status"], run["finished_at"], run["step"]) == ("queued", None, 40)
+
+
+def test_a_failed_run_can_be_resumed_with_its_failures_forgotten(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    segment = runs.next()
+    runs.report(begun(segment), broken(segment, retryable=False, code="blob_access_denied"))
+    failed = client.get(f"/v1/runs/{run_id}").json()
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "blob_access_denied")
+    run = post(client, run_id, "resume").json()
+    assert (run["status"], run["failures"], run["error"]) == ("queued", 0, None)
+    runs.finish(run_id)
+    assert status(client, run_id) == "succeeded"
+    assert post(client, run_id, "resume").status_code == 409
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled", "paused", "running"])
+def test_a_run_is_extended_wherever_it_stands(client: TestClient, runs: RunRig, end: str) -> None:
+    run_id = train(client, runs)
+    runs.train_to(run_id, 100 if end == "succeeded" else 50)
+    if end == "succeeded":
+        runs.finish(run_id)
+    elif end == "failed":
+        segment = runs.next()
+        runs.report(begun(segment), broken(segment, retryable=False))
+    elif end != "running":
+        post(client, run_id, {"cancelled": "cancel", "paused": "pause"}[end])
+    assert status(client, run_id) == end
+    step = runs.run(run_id).step
+    answer = post(client, run_id, "extend", steps=300)
+    assert answer.status_code == 202, answer.json()
+    run = answer.json()
+    assert run["status"] == ("running" if end == "running" else "queued")
+    assert (run["step"], run["steps"], run["config"]["steps"], run["finished_at"]) == (step, 300, 300, None)
+    segment = runs.next()
+    assert (segment.phase, segment.config["steps"], segment.checkpoint) == (
+        Phase.TRAIN,
+        300,
+        runs.run(run_id).checkpoint,
+    )
+    runs.report(begun(segment), runs.trained(segment, 300))
+    runs.finish(run_id, style="great_wave")
+    run = client.get(f"/v1/runs/{run_id}").json()
+    assert (run["status"], run["step"]) == ("succeeded", 300)
+    if end == "succeeded":
+        assert len(client.get("/v1/styles/night/versions").json()["data"]) == 2
+
+
+def test_what_cannot_be_extended_says_why(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    fewer = post(client, run_id, "extend", steps=100)
+    assert (fewer.status_code, fewer.json()["errors"][0]["pointer"]) == (422, "/steps")
+    assert post(client, run_id, "extend", steps=0).status_code == 422
+    runs.train_to(run_id, 100)
+    assert (status(client, run_id), post(client, run_id, "extend", steps=300).status_code) == ("evaluating", 409)
+    post(client, run_id, "pause")
+    post(client, run_id, "resume")
+    segment = runs.next()
+    assert segment.phase is Phase.EVALUATE
+    assert post(client, run_id, "extend", steps=300).status_code == 409
+    other = train(client, runs, name="other")
+    post(client, other, "cancel")
+    assert post(client, other, "extend", steps=300).status_code == 409, "it has no checkpoint"
+
+
+def test_a_running_segment_that_was_sent_before_an_extension_does_not_end_the_run(
+    client: TestClient, runs: RunRig
+) -> None:
+    run_id = train(client, runs)
+    segment = runs.next()
+    runs.report(begun(segment))
+    post(client, run_id, "extend", steps=200)
+    runs.report(runs.trained(segment, 100))
+    assert status(client, run_id) == "running"
+    assert runs.next().config["steps"] == 200
+
+
+def test_a_fork_begins_with_a_checkpoint_of_its_own(client: TestClient, runs: RunRig) -> None:
+    parent = train(client, runs, options={"learning_rate": 0.002})
+    runs.train_to(parent, 20, 40, 60)
+    post(client, parent, "cancel")
+    runs.rig.clock.advance(1)
+    options = {"tv_weight": 0.5}
+    answer = post(client, parent, "fork", steps=70, step=40, name="dawn", options=options, stroke=2.0)
+    assert answer.status_code == 202, answer.json()
+    fork = answer.json()
+    assert answer.headers["Location"] == f"/v1/runs/{fork['id']}"
+    assert (fork["name"], fork["step"], fork["steps"]) == ("dawn", 0, 70)
+    assert fork["parent"] == {"run": parent, "step": 40}
+    config = runs.run(parent).config
+    assert config is not None
+    assert fork["config"] == config | options | {"steps": 70, "style_size_px": 2 * config["style_size_px"]}
+    segment = runs.next()
+    assert (segment.run_id, segment.strength, segment.checkpoint) == (fork["id"], None, None)
+    assert segment.initial is not None
+    data = runs.rig.blobs.get(BlobUri.parse(segment.initial.uri))
+    assert hashlib.sha256(data).hexdigest() == segment.initial.sha256
+    assert data == b"checkpoint 40 of 2 n"
+    assert segment.initial.uri.startswith(segment.place)
+    runs.report(begun(segment), runs.trained(segment, 70))
+    runs.finish(fork["id"])
+    card = client.get("/v1/styles/dawn").json()["card"]
+    assert card["parent"] == {"run": parent, "step": 40}
+    assert card["made_from"]["initial"] == f"{parent}:40"
+
+
+def test_a_fork_takes_the_newest_checkpoint_and_balances_anew_only_with_a_strength(
+    client: TestClient, runs: RunRig
+) -> None:
+    parent = train(client, runs, publish=False)
+    runs.train_to(parent, 20, 60)
+    post(client, parent, "pause")
+    runs.rig.clock.advance(1)
+    headers = {"Idempotency-Key": "k"}
+    forks = [
+        client.post(f"/v1/runs/{parent}/fork", json={"steps": 10, "strength": 2.0}, headers=headers).json()
+        for _ in range(2)
+    ]
+    assert forks[0]["id"] == forks[1]["id"]
+    assert (forks[0]["parent"]["step"], forks[0]["name"], forks[0]["publish"]) == (60, "night", False)
+    assert (forks[0]["strength"], runs.next().strength) == (2.0, 2.0)
+
+
+def test_what_cannot_be_forked_says_why(client: TestClient, runs: RunRig) -> None:
+    parent = train(client, runs)
+    assert post(client, parent, "fork", steps=10).status_code == 409, "there is no checkpoint yet"
+    runs.train_to(parent, 20)
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"step": 19}, "/step"),
+        ({"options": {"size_px": 1}}, "/options/size_px"),
+        ({"options": {"transformer": {"width": 8}}}, "/options/transformer"),
+        ({"stroke": 20.0, "options": {"style_size_px": 0}}, "/options/style_size_px"),
+        ({"strength": 1e9}, "/strength"),
+        ({"colour": 1}, "/colour"),
+    ]
+    for changes, pointer in cases:
+        answer = post(client, parent, "fork", **({"steps": 10} | changes))
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer), answer.json()
+    taken = post(client, parent, "fork", steps=10, name="great_wave")
+    assert (taken.status_code, taken.json()["code"]) == (409, "style_exists")
+
+
+def test_a_style_is_published_when_its_client_says_so(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs, publish=False)
+    assert post(client, run_id, "publish").status_code == 409
+    runs.finish(run_id)
+    assert client.get(f"/v1/runs/{run_id}").json()["published"] is False
+    assert client.get("/v1/styles/night").status_code == 404
+    run = post(client, run_id, "publish").json()
+    assert run["published"] is True
+    assert client.get("/v1/styles/night").json()["version"] == run["version"]
+    client.delete("/v1/styles/night")
+    with connect(runs.rig, "stranger") as stranger:
+        theirs = train(stranger, runs)
+        runs.finish(theirs, style="great_wave")
+    answer = post(client, run_id, "publish")
+    assert (answer.status_code, answer.json()["code"]) == (409, "style_exists")
+
+
+def test_a_run_whose_worker_was_lost_is_shown_at_its_checkpoint(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    runs.train_to(run_id, 10)
+    segment = runs.next()
+    runs.report(begun(segment))
+    runs.rig.clock.advance(LEASE_S + 1)
+    runs.tick()
+    run = client.get(f"/v1/runs/{run_id}").json()
+    assert (run["step"], run["error"]["code"], run["eta_s"]) == (10, "worker_lost", None)

@@ -1,0 +1,68 @@
+"""The control loops as a scheduler process runs them, in threads, with the test as the worker."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from nst_core.segments import Phase, TrainSegment
+from nst_core.settings import BrokerSettings, StorageSettings
+from scheduler.app import make_loops
+from scheduler.loops import Loops
+from scheduler.runs import RunStatus
+from scheduler.settings import SchedulerSettings
+from tests.integration.conftest import Rig
+from tests.integration.run_kit import RunRig, begun
+
+WAIT_S = 60
+
+
+@pytest.fixture
+def settings(redis_server: BrokerSettings, s3_server: StorageSettings) -> SchedulerSettings:
+    return SchedulerSettings(
+        redis_url=redis_server.redis_url,
+        database_url=SecretStr("sqlite:///unused.db"),
+        s3_endpoint=s3_server.s3_endpoint,
+        s3_access_key=s3_server.s3_access_key,
+        s3_secret_key=s3_server.s3_secret_key,
+        train_segment_s=3.0,
+    )
+
+
+@pytest.fixture
+def loops(rig: Rig, settings: SchedulerSettings) -> Iterator[Loops]:
+    loops = make_loops(settings, rig.database, rig.broker, rig.blobs)
+    yield loops
+    loops.stop()
+
+
+def taken(runs: RunRig) -> TrainSegment:
+    """Wait for a segment, as a worker does."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        if (segment := runs.take()) is not None:
+            return segment
+        time.sleep(0.02)
+    raise AssertionError("no segment was sent")
+
+
+def test_loops_take_a_run_from_its_submission_to_its_style(rig: Rig, loops: Loops) -> None:
+    # The loops have the time of day, and the rig's clock is to agree.
+    rig.clock.now = time.time()
+    runs = RunRig(rig)
+    loops.start()
+    run_id = runs.add(steps=20)
+    for step in (10, 20):
+        segment = taken(runs)
+        assert (segment.run_id, segment.phase, segment.segment_s) == (run_id, Phase.TRAIN, 3.0)
+        rig.broker.publish(begun(segment))
+        rig.broker.publish(runs.trained(segment, step))
+    segment = taken(runs)
+    rig.broker.publish(begun(segment))
+    rig.broker.publish(runs.evaluated(segment))
+    deadline = time.monotonic() + WAIT_S
+    while not runs.run(run_id).status.is_terminal and time.monotonic() < deadline:
+        time.sleep(0.02)
+    run = runs.run(run_id)
+    assert (run.status, run.attempt, run.failures) == (RunStatus.SUCCEEDED, 3, 0)

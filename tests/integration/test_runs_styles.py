@@ -1,0 +1,197 @@
+"""Versions of styles: pinned by jobs, listed, exported, published again, deleted; and whose they are."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from fastapi.testclient import TestClient
+
+from nst_core.blobs import BlobUri
+from nst_core.styles import version_of
+from scheduler.store import database as database_module
+from scheduler.store.access import StyleRow, list_styles, put_style
+from scheduler.store.database import Database
+from scheduler.store.versions import list_versions
+from tests.integration.conftest import TENANT, Rig
+from tests.integration.test_runs_api import connect
+from tests.integration.test_styles_import import weights
+
+
+@pytest.fixture
+def client(rig: Rig) -> Iterator[TestClient]:
+    rig.service.styles.register_shipped()
+    with connect(rig, TENANT) as client:
+        yield client
+
+
+@pytest.fixture
+def stranger(rig: Rig) -> Iterator[TestClient]:
+    with connect(rig, "stranger") as client:
+        yield client
+
+
+@pytest.fixture
+def versions(client: TestClient, rig: Rig, tmp_path: Path) -> list[str]:
+    """Import two versions of a style, and return them in order."""
+    found = []
+    for seed in range(2):
+        rig.clock.advance(1)
+        uri = f"s3://nst/{rig.prefix}/{seed}.safetensors"
+        rig.blobs.put(BlobUri.parse(uri), weights(tmp_path, seed))
+        body = {"weights": uri, "card": {"title": f"Candy {seed}"}, "replace": True}
+        answer = client.put("/v1/styles/candy", json=body)
+        assert answer.status_code == 201, answer.json()
+        found.append(answer.json()["version"])
+    return found
+
+
+def job(rig: Rig, *styles: str) -> dict[str, Any]:
+    return {"input": {"uris": [f"s3://nst/{rig.prefix}/a.jpg"]}, "styles": list(styles)}
+
+
+def test_every_version_keeps_its_card(client: TestClient, versions: list[str]) -> None:
+    found = client.get("/v1/styles/candy/versions").json()["data"]
+    assert [(each["version"], each["card"]["title"], each["current"]) for each in found] == [
+        (versions[1], "Candy 1", True),
+        (versions[0], "Candy 0", False),
+    ]
+    assert (found[0]["published"], found[0]["run"]) == (True, None)
+    old = client.get("/v1/styles/candy", params={"version": versions[0][:8]}).json()
+    assert old == {"name": "candy", "version": versions[0], "card": {"title": "Candy 0"}}
+    for version, status in (("0" * 8, 404), ("abc", 422), ("x" * 8, 422)):
+        assert client.get("/v1/styles/candy", params={"version": version}).status_code == status
+    assert client.get("/v1/styles/nobody/versions").status_code == 404
+
+
+def test_weights_can_be_had_as_a_file(client: TestClient, versions: list[str]) -> None:
+    for query, version in (({}, versions[1]), ({"version": versions[0][:12]}, versions[0])):
+        answer = client.get("/v1/styles/candy/weights", params=query)
+        assert version_of(answer.content) == version
+        disposition = f'attachment; filename="candy-{version[:8]}.safetensors"'
+        assert answer.headers["content-disposition"] == disposition
+    assert client.get("/v1/styles/nobody/weights").status_code == 404
+    assert client.get("/v1/styles/wave/weights").status_code == 404, "registered, and not in storage"
+
+
+def test_a_job_pins_a_version_by_its_first_digits(client: TestClient, rig: Rig, versions: list[str]) -> None:
+    answer = client.post("/v1/jobs", json=job(rig, f"candy@{versions[0][:8]}", "wave"))
+    assert answer.status_code == 202, answer.json()
+    assert answer.json()["styles"][0] == {"name": "candy", "version": versions[0]}
+    rig.plan()
+    rig.dispatcher.tick()
+    chunk = rig.take()
+    assert chunk is not None
+    assert (chunk.style.version, chunk.weights) == (versions[0], f"s3://nst/styles/{versions[0]}.safetensors")
+    assert chunk.items[0].output.endswith("/a__candy.jpg")
+
+
+def test_a_pin_that_names_no_version_is_refused(client: TestClient, rig: Rig, versions: list[str]) -> None:
+    for styles, pointer in (
+        (["wave", "candy@00000000"], "/styles/1"),
+        (["candy@0000"], "/styles/0"),
+        ([f"nobody@{versions[0]}"], "/styles/0"),
+        ([f"wave@{versions[0]}"], "/styles/0"),
+        (["candy", f"candy@{versions[0]}"], "/styles"),
+    ):
+        answer = client.post("/v1/jobs", json=job(rig, *styles))
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer), styles
+
+
+def test_digits_that_begin_several_versions_are_refused(client: TestClient, rig: Rig) -> None:
+    with rig.database.write() as connection:
+        for tail in ("a", "b"):
+            row = StyleRow(name="twins", version="12345678" + tail * 56, weights="s3://nst/w", card={}, tenant=TENANT)
+            put_style(connection, row, now=rig.clock())
+    answer = client.post("/v1/jobs", json=job(rig, "twins@12345678"))
+    assert (answer.status_code, "2 versions" in answer.json()["detail"]) == (422, True)
+    assert client.post("/v1/jobs", json=job(rig, "twins@12345678a")).status_code == 202
+    assert client.get("/v1/styles/twins", params={"version": "12345678"}).status_code == 422
+
+
+def test_a_style_can_go_back_to_an_older_version(client: TestClient, versions: list[str]) -> None:
+    answer = client.post("/v1/styles/candy/publish", json={"version": versions[0][:8]})
+    assert (answer.status_code, answer.json()["card"]) == (200, {"title": "Candy 0"})
+    assert client.get("/v1/styles/candy").json()["version"] == versions[0]
+    assert client.post("/v1/styles/candy/publish", json={"version": "0" * 8}).status_code == 404
+    assert client.post("/v1/styles/candy/publish", json={"version": "0"}).status_code == 422
+
+
+def test_a_deleted_style_is_gone_but_for_jobs_that_pin_it(client: TestClient, rig: Rig, versions: list[str]) -> None:
+    assert client.delete("/v1/styles/candy").status_code == 204
+    assert client.delete("/v1/styles/candy").status_code == 404
+    assert client.get("/v1/styles/candy").status_code == 404
+    assert "candy" not in [style["name"] for style in client.get("/v1/styles").json()["data"]]
+    assert client.post("/v1/jobs", json=job(rig, "candy")).status_code == 422
+    assert client.post("/v1/jobs", json=job(rig, f"candy@{versions[1]}")).status_code == 202
+    assert client.post("/v1/styles/candy/publish", json={"version": versions[0]}).status_code == 200
+    assert client.get("/v1/styles/candy").json()["version"] == versions[0]
+
+
+def test_only_who_made_a_style_changes_it(
+    client: TestClient, stranger: TestClient, rig: Rig, versions: list[str], tmp_path: Path
+) -> None:
+    uri = f"s3://nst/{rig.prefix}/theirs.safetensors"
+    rig.blobs.put(BlobUri.parse(uri), weights(tmp_path, 7))
+    assert stranger.get("/v1/styles/candy").json()["version"] == versions[1]
+    assert stranger.post("/v1/jobs", json=job(rig, f"candy@{versions[0]}")).status_code == 202
+    refused = [
+        stranger.put("/v1/styles/candy", json={"weights": uri, "card": {}, "replace": True}),
+        stranger.delete("/v1/styles/candy"),
+        stranger.post("/v1/styles/candy/publish", json={"version": versions[0]}),
+        client.delete("/v1/styles/great_wave"),
+        client.delete("/v1/styles/wave"),
+    ]
+    assert [(answer.status_code, answer.json()["code"]) for answer in refused] == [(409, "style_exists")] * 5
+    same = stranger.put(
+        "/v1/styles/candy",
+        json={"weights": f"s3://nst/styles/{versions[1]}.safetensors", "card": {"title": "Mine"}, "replace": True},
+    )
+    assert (same.status_code, same.json()["card"]) == (200, {"title": "Candy 1"}), "nothing was changed"
+    client.delete("/v1/styles/candy")
+    taken = stranger.post("/v1/styles/candy/publish", json={"version": versions[0]})
+    assert taken.status_code == 404, "a name that is free does not make another's versions one's own"
+    assert stranger.put("/v1/styles/candy", json={"weights": uri}).status_code == 201
+    assert client.post("/v1/styles/candy/publish", json={"version": versions[0]}).status_code == 409
+
+
+def test_a_shipped_style_never_takes_the_name_of_a_client_s(rig: Rig) -> None:
+    row = StyleRow(name="great_wave", version="1" * 64, weights="s3://nst/w", card={}, tenant=TENANT)
+    with rig.database.write() as connection:
+        put_style(connection, row, now=rig.clock())
+    rig.service.styles.register_shipped()
+    assert rig.service.styles.get(TENANT, "great_wave").version == "1" * 64
+
+
+def test_the_migration_gives_styles_of_before_an_owner_and_a_version(database_url: str) -> None:
+    database = Database(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(database_module.__file__).parent / "migrations"))
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        for name in ("great_wave", "candy"):
+            values = {"n": name, "v": name[0] * 64, "w": "s3://nst/w", "c": '{"title": "x"}'}
+            connection.execute(sa.text("INSERT INTO style_versions VALUES (:v, :w, 1.0)"), values)
+            connection.execute(sa.text("INSERT INTO styles VALUES (:n, :v, :w, :c, 1.0)"), values)
+    database.migrate()
+    with database.read() as connection:
+        assert {style.name: style.tenant for style in list_styles(connection)} == {
+            "great_wave": None,
+            "candy": "default",
+        }
+        [candy] = list_versions(connection, "candy", tenant="stranger")
+        assert (candy.version, candy.card, candy.tenant, candy.published_at) == (
+            "c" * 64,
+            {"title": "x"},
+            "default",
+            1.0,
+        )
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0002")
+    database.migrate()
+    database.close()

@@ -1,0 +1,235 @@
+"""The measures of a trained network, each against a direct computation of it."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from statistics import fmean, median
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image, ImageOps
+from skimage.metrics import structural_similarity
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from nst_core.loss_network import LossNetwork
+from nst_core.tensors import to_tensor, to_uint8
+from nst_core.training.blemishes import find_blemishes
+from nst_core.training.config import TrainConfig
+from nst_core.training.descent import ImageObjective, descend
+from nst_core.training.evaluation import ITERATIONS, OPTIMISED, Evaluation, evaluate, ssim
+from nst_core.transformer import TransformerNet
+from tests.photos import pictures
+from tests.unit.nst_core.training.kit import TINY, soft_picture, stripes
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+Pixels = npt.NDArray[np.uint8]
+T = TypeVar("T")
+#: As small as photos may be, since each is optimised too.
+CONFIG = replace(TINY, size_px=16, tv_weight=3.0)
+PHOTOS = [
+    *(np.array(image.resize((100, 80))) for _, image in pictures()),
+    *(np.array(soft_picture(seed, 70, 90)) for seed in range(2)),
+]
+
+
+class Identity(TransformerNet):
+    """A network that changes nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Framing(TransformerNet):
+    """A network that paints a black frame."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(x[..., 4:-4, 4:-4], (4, 4, 4, 4))
+
+
+def random_network(config: TrainConfig = CONFIG) -> TransformerNet:
+    torch.manual_seed(0)
+    return TransformerNet(config.transformer).eval()
+
+
+def measured(transformer: TransformerNet, network: LossNetwork, photos: list[Pixels], **options: Any) -> Evaluation:
+    return evaluate(transformer, photos=photos, style=stripes(), network=network, config=CONFIG, **options)
+
+
+def made(transformer: TransformerNet, photo: Pixels) -> Pixels:
+    with torch.no_grad():
+        result: Pixels = to_uint8(transformer(to_tensor(photo)))[0].numpy()
+        return result
+
+
+def luminance(image: Tensor) -> npt.NDArray[np.float64]:
+    result: npt.NDArray[np.float64] = np.array([0.299, 0.587, 0.114]) @ image[0].double().numpy().reshape(3, -1)
+    return result.reshape(image.shape[2:])
+
+
+def test_the_numbers_are_those_of_direct_computations(network: LossNetwork) -> None:
+    transformer = random_network()
+    found = measured(transformer, network, PHOTOS)
+    objective = ImageObjective(CONFIG, network, stripes())
+    terms, curves = [], []
+    for number, photo in enumerate(PHOTOS):
+        square = np.array(ImageOps.fit(Image.fromarray(photo), (16, 16), Image.Resampling.LANCZOS))
+        objective.use(to_tensor(square))
+        with torch.no_grad():
+            terms.append(objective.terms(to_tensor(made(transformer, square))).tolist())
+        if number < OPTIMISED:
+            curves.append(list(islice(descend(objective, size_px=16, seed=number), ITERATIONS + 1)))
+    assert len(PHOTOS) > len(curves) == OPTIMISED
+    totals = [sum(each) for each in terms]
+    assert found.photos == len(PHOTOS)
+    assert (found.content, found.style, found.tv) == pytest.approx([fmean(each) for each in zip(*terms, strict=True)])
+    assert found.total == pytest.approx(fmean(totals))
+    ratios = [total / min(curve) for total, curve in zip(totals, curves, strict=False)]
+    assert found.loss_over_lbfgs50 == pytest.approx(median(ratios), rel=1e-4)
+    worths = [
+        next((number for number, value in enumerate(curve) if value < total), ITERATIONS)
+        for total, curve in zip(totals, curves, strict=False)
+    ]
+    assert found.worth_iterations == median(worths)
+    pairs = [(photo, made(transformer, photo)) for photo in PHOTOS]  # small enough to be looked at as they are
+    assert found.ssim == pytest.approx(fmean(ssim(to_tensor(photo), to_tensor(picture)) for photo, picture in pairs))
+    blemishes = find_blemishes(pairs)
+    assert (found.blotches, found.frame, found.grid) == (blemishes.blotches, blemishes.frame, blemishes.grid)
+    assert found.remarks == tuple(blemishes.remarks)
+
+
+def test_a_network_that_changes_nothing_keeps_the_structure_and_the_content(network: LossNetwork) -> None:
+    found = measured(Identity(CONFIG.transformer), network, PHOTOS[:1])
+    assert found.ssim == pytest.approx(1)
+    assert found.content == 0
+    assert found.total == pytest.approx(found.style + found.tv)
+    assert (found.blotches, found.frame, found.grid, found.remarks) == (0, 0, 0, ())
+
+
+def test_a_network_with_a_fault_draws_a_remark(network: LossNetwork) -> None:
+    found = measured(Framing(CONFIG.transformer), network, PHOTOS[:1])
+    assert found.ssim < 1
+    assert [remark for remark in found.remarks if "frame" in remark]
+
+
+@pytest.fixture
+def watched(network: LossNetwork) -> Iterator[Callable[[Callable[[], bool]], TransformerNet]]:
+    """Makes a network; it and the loss network fail where they are run while something does not hold."""
+    handles: list[RemovableHandle] = []
+
+    def make(allowed: Callable[[], bool]) -> TransformerNet:
+        def check(module: nn.Module, args: Any) -> None:
+            assert allowed()
+
+        transformer = random_network()
+        handles.extend(module.register_forward_pre_hook(check) for module in (transformer, network))
+        return transformer
+
+    yield make
+    for handle in handles:
+        handle.remove()
+
+
+def test_networks_are_run_in_pieces_alone_and_the_numbers_do_not_depend_on_who_runs_them(
+    network: LossNetwork, watched: Callable[[Callable[[], bool]], TransformerNet]
+) -> None:
+    expected = measured(random_network(), network, PHOTOS[:1])
+    at_work: list[Callable[[], object]] = []
+    count = 0
+
+    def on_piece(piece: Callable[[], T], /) -> T:
+        nonlocal count
+        assert not at_work
+        at_work.append(piece)
+        result = piece()
+        at_work.clear()
+        count += 1
+        return result
+
+    assert measured(watched(lambda: bool(at_work)), network, PHOTOS[:1], on_piece=on_piece) == expected
+    assert count > ITERATIONS + 3  # the optimisation is no piece of its own, but each of its iterations
+
+
+def test_a_piece_that_may_not_go_on_ends_the_evaluation(network: LossNetwork) -> None:
+    count = 0
+
+    def on_piece(piece: Callable[[], T], /) -> T:
+        nonlocal count
+        if count == 10:
+            raise InterruptedError
+        count += 1
+        return piece()
+
+    with pytest.raises(InterruptedError):
+        measured(random_network(), network, PHOTOS, on_piece=on_piece)
+    assert count == 10
+
+
+@pytest.mark.parametrize(("width", "height"), [(16, 16), (300, 16), (16, 63), (600, 20)])
+def test_tiny_and_narrow_photos_can_be_measured(network: LossNetwork, width: int, height: int) -> None:
+    photo = np.array(soft_picture(0, width, height))
+    found = measured(random_network(), network, [photo]).to_dict()
+    assert np.isfinite([value for value in found.values() if isinstance(value, float)]).all()
+
+
+def test_a_network_is_left_as_it_was(network: LossNetwork) -> None:
+    transformer = random_network()
+    before = {key: value.clone() for key, value in transformer.state_dict().items()}
+    measured(transformer, network, PHOTOS[:1])
+    assert all(torch.equal(value, before[key]) for key, value in transformer.state_dict().items())
+    assert not transformer.training
+    assert not any(value.is_inference() for value in transformer.state_dict().values())
+
+
+EVALUATION = Evaluation(
+    photos=16,
+    content=123456.7,
+    style=0.000123456,
+    tv=0.0,
+    total=123456.70012,
+    ssim=0.98765432,
+    loss_over_lbfgs50=1.0,
+    worth_iterations=12.5,
+    blotches=0.0312345,
+    frame=0.0,
+    grid=0.0,
+    remarks=("3.1% of the tiles are blotches.",),
+)
+
+
+def test_an_evaluation_is_json_in_four_digits() -> None:
+    values = json.loads(json.dumps(EVALUATION.to_dict(), allow_nan=False))
+    assert values["photos"] == 16
+    assert (values["content"], values["style"], values["ssim"]) == (123500, 0.0001235, 0.9877)
+    assert (values["worth_iterations"], values["blotches"]) == (12.5, 0.03123)
+    assert values["remarks"] == ["3.1% of the tiles are blotches."]
+    assert values.keys() == vars(EVALUATION).keys()
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.2, 1.0])
+def test_ssim_is_that_of_scikit_image(noise: float) -> None:
+    for seed, photo in enumerate(PHOTOS):
+        a = to_tensor(photo)
+        b = (a + noise * torch.randn(a.shape, generator=torch.Generator().manual_seed(seed))).clamp(0, 1)
+        expected = structural_similarity(  # type: ignore[no-untyped-call]
+            luminance(a), luminance(b), gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0
+        )
+        assert ssim(a, b) == pytest.approx(expected, abs=1e-6)
+        assert ssim(a, b) == pytest.approx(ssim(b, a))
+
+
+def test_ssim_of_equal_images_is_one_and_of_opposite_ones_below_zero() -> None:
+    stripe = stripes().mean(1, keepdim=True).expand(1, 3, 48, 48)
+    assert ssim(stripe, stripe) == pytest.approx(1)
+    assert ssim(stripe, 1 - stripe) < 0
+
+
+def test_ssim_of_several_images_is_the_mean_of_each() -> None:
+    a = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    b = (a + torch.tensor([0.1, 0.5]).view(2, 1, 1, 1)).clamp(0, 1)
+    assert ssim(a, b) == pytest.approx((ssim(a[:1], b[:1]) + ssim(a[1:], b[1:])) / 2)

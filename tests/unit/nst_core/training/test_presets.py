@@ -1,0 +1,137 @@
+"""Presets of training: what each is, and what a client's wishes make of it."""
+
+from io import BytesIO
+from typing import Any
+
+import pytest
+
+from nst_core.errors import ConfigError
+from nst_core.styles import shipped_style
+from nst_core.training.config import DEFAULT_STYLE_WEIGHTS
+from nst_core.training.presets import STRENGTHS, STROKES, TEACHER, presets, resolve
+from nst_core.weights_header import read_config
+
+each = pytest.mark.parametrize("name", presets())
+
+
+@each
+def test_a_preset_without_wishes_is_its_own_config(name: str) -> None:
+    preset, recipe = presets()[name], resolve(name)
+    assert preset.name == name
+    assert preset.summary.endswith(".")
+    assert recipe.config == preset.config
+    assert recipe.initial_style == preset.initial_style
+    assert recipe.strength == (1.0 if preset.balanced else None)
+
+
+@each
+def test_the_weights_that_a_preset_begins_with_fit_its_network(name: str) -> None:
+    preset = presets()[name]
+    if preset.initial_style is not None:
+        weights = BytesIO(shipped_style(preset.initial_style).weights())
+        assert read_config(weights, name=preset.initial_style) == preset.config.transformer
+
+
+def test_the_papers_preset_has_its_numbers() -> None:
+    recipe = resolve("paper")
+    config = recipe.config
+    assert (config.steps, config.batch_size, config.size_px) == (40_000, 4, 256)
+    assert (config.learning_rate, config.schedule, config.zoom) == (1e-3, "constant", 1.0)
+    assert (config.content_layer, config.content_weight, config.gram) == ("relu3_3", 1.0, "chw")
+    assert set(config.style_weights.values()) == {5.0}
+    assert (recipe.strength, recipe.initial_style) == (None, None)
+
+
+def test_quick_is_shorter_than_standard_and_standard_than_the_paper() -> None:
+    quick, standard, paper = (presets()[name].config.steps for name in ("quick", "standard", "paper"))
+    assert quick < standard < paper
+
+
+def test_an_unknown_preset_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ConfigError, match="quick, standard, paper, not 'best'"):
+        resolve("best")
+
+
+@each
+def test_steps_and_seed_are_taken(name: str) -> None:
+    config = resolve(name, steps=123, seed=7).config
+    assert (config.steps, config.seed) == (123, 7)
+
+
+def test_options_come_before_the_preset_and_steps_before_options() -> None:
+    options = {"steps": 8, "seed": 2, "batch_size": 1, "tv_weight": 3}
+    config = resolve("standard", options=options).config
+    assert (config.steps, config.seed, config.batch_size, config.tv_weight) == (8, 2, 1, 3)
+    assert config.final_learning_rate == presets()["standard"].config.final_learning_rate
+    assert resolve("standard", steps=9, options=options).config.steps == 9
+
+
+def test_a_stroke_multiplies_the_size_of_the_style_picture() -> None:
+    assert resolve("standard", stroke=1.5).config.style_size_px == 768
+    assert resolve("standard", stroke=0.5, options={"style_size_px": 300}).config.style_size_px == 150
+    assert resolve("standard", stroke=1.5).config.style_weights == DEFAULT_STYLE_WEIGHTS
+
+
+def test_strength_is_left_to_the_balance_where_there_is_one() -> None:
+    recipe = resolve("standard", strength=2.5)
+    assert recipe.strength == 2.5
+    assert recipe.config.style_weights == DEFAULT_STYLE_WEIGHTS
+
+
+def test_strength_multiplies_weights_that_are_not_balanced() -> None:
+    paper = resolve("paper", strength=2.0)
+    assert paper.strength is None
+    assert paper.config.style_weights == dict.fromkeys(DEFAULT_STYLE_WEIGHTS, 10.0)
+    given = resolve("standard", strength=0.5, options={"style_weights": {"relu1_2": 4.0}})
+    assert given.strength is None
+    assert given.config.style_weights == {"relu1_2": 2.0}
+
+
+def test_weights_that_were_given_are_taken_as_they_are_without_a_strength() -> None:
+    recipe = resolve("quick", options={"style_weights": {"relu1_2": 4.0}})
+    assert (recipe.strength, recipe.config.style_weights) == (None, {"relu1_2": 4.0})
+
+
+def test_another_network_begins_with_random_weights() -> None:
+    assert resolve("quick").initial_style == TEACHER
+    assert resolve("quick", options={"transformer": {"width": 16, "output": "tanh"}}).initial_style is None
+    same = presets()["quick"].config.transformer.to_dict()
+    assert resolve("quick", options={"transformer": same}).initial_style == TEACHER
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        ({"stroke": STROKES[0] / 2}, r"stroke must be a number from 0\.05 to 20"),
+        ({"stroke": STROKES[1] * 2}, "stroke must be"),
+        ({"stroke": float("nan")}, "stroke must be"),
+        ({"strength": 0.0}, r"strength must be a number from 0\.01 to 100"),
+        ({"strength": STRENGTHS[1] * 2}, "strength must be"),
+        ({"strength": float("inf")}, "strength must be"),
+        ({"steps": 0}, "steps must be a whole number"),
+        ({"seed": -1}, "seed must be"),
+        ({"options": {"colour": 1}}, "Unknown training config fields: colour"),
+        ({"options": {"batch_size": "two"}}, "batch_size must be"),
+        ({"options": {"transformer": {"depth": 3}}}, "Unknown transformer config fields: depth"),
+        ({"options": {"style_size_px": 20}, "stroke": 0.1}, "style_size_px must be"),
+    ],
+)
+def test_wishes_that_cannot_be_are_refused_by_their_names(wishes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve("standard", **wishes)
+
+
+@pytest.mark.parametrize("stroke", STROKES)
+@pytest.mark.parametrize("strength", STRENGTHS)
+@each
+def test_every_allowed_wish_gives_a_config(name: str, stroke: float, strength: float) -> None:
+    recipe = resolve(name, stroke=stroke, strength=strength)
+    assert recipe.config.style_size_px == round(512 * stroke)
+
+
+def test_wishes_leave_the_options_and_the_preset_as_they_were() -> None:
+    options = {"style_weights": {"relu1_2": 4.0}, "transformer": {"output": "tanh"}}
+    before = presets()["quick"].config.to_dict()
+    resolve("quick", strength=3.0, stroke=2.0, options=options)
+    assert options == {"style_weights": {"relu1_2": 4.0}, "transformer": {"output": "tanh"}}
+    assert presets()["quick"].config.to_dict() == before

@@ -1,0 +1,44 @@
+"""Tests of worker.photo_library."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from nst_core.blobs import BlobStore, BlobUri
+from tests.unit.worker.training_kit import TINY, put, soft_picture
+from worker.photo_library import PhotoLibrary
+
+CLAIM = """
+import sys, time
+from pathlib import Path
+from worker.photo_library import _claimed
+file, folder = _claimed(Path(sys.argv[1]))
+print(folder.name, flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_was_read_once_is_kept_for_the_worker_that_comes_later(blobs: BlobStore, tmp_path: Path) -> None:
+    stored = put(blobs, "library/a/0.png", soft_picture(1))
+    for _ in range(2):
+        library = PhotoLibrary(blobs, tmp_path, max_bytes=1 << 20)
+        assert library.open("s3://nst/library/a/", TINY).read("0.png")
+        library.close()
+        blobs.put(BlobUri.parse(stored.uri), b"no picture any more")
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["photos-0", "photos-0.lock"]
+
+
+def test_workers_at_one_machine_have_a_folder_each_until_they_are_killed(blobs: BlobStore, tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", CLAIM, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "photos-0\n"
+        put(blobs, "library/b/0.png", soft_picture(1))
+        mine = PhotoLibrary(blobs, tmp_path, max_bytes=1 << 20)
+        mine.open("s3://nst/library/b/", TINY).read("0.png")
+        assert len(list((tmp_path / "photos-1").iterdir())) == 1
+        mine.close()
+        other.kill()
+    again = PhotoLibrary(blobs, tmp_path, max_bytes=1 << 20)
+    again.open("s3://nst/library/b/", TINY).read("0.png")
+    assert len(list((tmp_path / "photos-0").iterdir())) == 1
+    again.close()
