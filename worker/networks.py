@@ -10,6 +10,8 @@ from nst_core.training.config import TrainConfig
 #: Held while random weights are made: torch has one generator for all threads, and those that are to follow from a
 #: seed must not be mixed with others.
 RANDOM_WEIGHTS = Lock()
+#: Held while torch compiles, or forgets what it has compiled.
+COMPILING = Lock()
 _Key = tuple[str, tuple[str, ...], str, float]
 
 

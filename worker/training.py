@@ -18,6 +18,7 @@ from nst_core.training.curve import dump_losses
 from nst_core.training.step_losses import StepLosses
 from nst_core.training.trainer import Trainer
 from worker.live_training import LiveTraining, Shelf, standing
+from worker.networks import COMPILING
 from worker.samples import Compute
 from worker.steering import Steering
 from worker.stored import put_file
@@ -107,7 +108,8 @@ class Training:
         if not live.compiles:
             return self._compute(live.trainer.step)
         steering.on_progress(live.tally.progress(live.trainer.step_number, note="compiling"))
-        losses = live.trainer.step()
+        with COMPILING:
+            losses = live.trainer.step()
         live.compiles = False
         return losses
 

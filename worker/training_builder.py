@@ -22,7 +22,7 @@ from nst_core.training.pictures import parse_style
 from nst_core.training.sources import PhotoSource, split_photos
 from nst_core.training.trainer import Trainer
 from worker.live_training import LiveTraining
-from worker.networks import RANDOM_WEIGHTS, load_network_of
+from worker.networks import COMPILING, RANDOM_WEIGHTS, load_network_of
 from worker.outcomes import InterruptedWorkError
 from worker.photo_library import PhotoLibrary
 from worker.photo_notes import PhotoNotes
@@ -143,12 +143,13 @@ class TrainingBuilder:
         )
 
         def build() -> Trainer:
-            if compiled:
-                # What was compiled for trainings before counts towards a limit, above which nothing is compiled.
-                torch.compiler.reset()
             with RANDOM_WEIGHTS:
                 return make()
 
+        if compiled:
+            # What was compiled for trainings before counts towards a limit, above which nothing is compiled.
+            with COMPILING:
+                torch.compiler.reset()
         return self._compute(build), compiled
 
     def _resume(self, trainer: Trainer, segment: TrainSegment, checkpoint: Checkpoint | None) -> None:

@@ -95,7 +95,7 @@ class RunDisturber:
         """Let the next thing go wrong if it is time."""
         ended, self._segments = run.segments > self._segments, run.segments
         saved = max((checkpoint.step for checkpoint in run.checkpoints), default=0)
-        if not self.waiting or run.status is not RunStatus.RUNNING:
+        if not self.waiting or run.status not in (RunStatus.RUNNING, RunStatus.EVALUATING):
             return
         first = self.waiting[0]
         is_time = {AMID: run.step > saved, BETWEEN: ended, ANY: True}[first.when]
@@ -170,7 +170,7 @@ def disturbances(stack: Stack, *, kills: int, rng: random.Random, steps: int = S
     found = [
         Disturbance(
             what="kill -9",
-            at_step=rng.randint(1, int(0.9 * steps)),
+            at_step=rng.randint(1, int(0.8 * steps)),
             when=BETWEEN if number % 3 == 2 else AMID,
             act=lambda: kill_running(stack, "worker-1"),
         )

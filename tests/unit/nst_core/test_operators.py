@@ -140,10 +140,18 @@ def test_the_compiler_is_told_the_truth_about_them(memory_format: torch.memory_f
         warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor")  # torch's check reads it
         for operator, rest in OPERATORS:
             torch.library.opcheck(operator, (variable(x), *rest))
-        for operator, shape, rest in GRADIENTS:
-            # No gradient of a gradient is needed, so that a part of the check does not apply.
-            args = (normal(*shape, seed=1).float(), x, *rest)
-            torch.library.opcheck(operator, args, test_utils=("test_schema", "test_faketensor"))
+
+
+@pytest.mark.parametrize("memory_format", FORMATS, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_the_compiler_is_told_the_truth_about_their_gradients(
+    dtype: torch.dtype, memory_format: torch.memory_format
+) -> None:
+    x = normal(2, 3, 7, 9).to(dtype).contiguous(memory_format=memory_format)
+    for operator, shape, rest in GRADIENTS:
+        gradient = normal(*shape, seed=1).to(torch.float32 if operator is gram._gram_backward else dtype)
+        # Nothing needs the gradient of a gradient, so that a part of the check does not apply.
+        torch.library.opcheck(operator, (gradient, x, *rest), test_utils=("test_schema", "test_faketensor"))
 
 
 class Everything(nn.Module):

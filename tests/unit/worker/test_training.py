@@ -26,6 +26,7 @@ from nst_core.segments import SegmentFinished, StoredFile, TrainSegment
 from nst_core.training.config import TrainConfig
 from nst_core.transformer import TransformerNet
 from nst_core.weights import dump_transformer
+from tests.unit.worker.kit import wait_until
 from tests.unit.worker.training_kit import (
     TINY,
     Bench,
@@ -36,11 +37,11 @@ from tests.unit.worker.training_kit import (
     put,
     soft_picture,
     soft_pictures,
-    wait_for,
 )
 from worker.engine import Engine
 from worker.outcomes import InterruptedWorkError
 from worker.settings import WorkerSettings
+from worker.training_builder import has_compiler
 
 MakeBench = Callable[..., Bench]
 
@@ -340,7 +341,7 @@ def test_a_training_that_nobody_goes_on_with_is_let_go(benches: MakeBench, blobs
     segment = make_segment(blobs)
     before = threading.active_count()
     first = bench.run(segment, until=1)
-    wait_for(lambda: threading.active_count() <= before)  # neither readers of photos nor a timer are left
+    wait_until(lambda: threading.active_count() <= before)  # neither readers of photos nor a timer are left
     bench.run(next_segment(segment, first), until=2)
     assert sum(each.note == "loading" for each in bench.seen) == 2
 
@@ -376,3 +377,9 @@ def test_large_photos_are_kept_reduced_and_give_the_same_crops(bench: Bench, blo
     assert kept[0] < len(out.getvalue()) / 2
     assert end.photos is not None
     assert end.photos.skipped == 0
+
+
+def test_a_cpu_needs_a_compiler_and_other_devices_bring_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert not has_compiler(torch.device("cpu"))
+    assert has_compiler(torch.device("cuda"))

@@ -2,7 +2,6 @@
 
 import hashlib
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -160,11 +159,3 @@ class Bench:
         """Let go of everything."""
         self.shelf.close()
         self.library.close()
-
-
-def wait_for(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
-    """Return as soon as a condition holds; fail where it never does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)

@@ -201,6 +201,13 @@ def test_half_precision_is_close_over_many_positions(
     assert (gradient - wanted).norm() < 0.02 * wanted.norm()
 
 
+def test_the_sum_over_very_many_positions_is_more_exact_than_bfloat16_itself() -> None:
+    values = normal(1, 8, 32, PIECE).relu().bfloat16()
+    exact = gram_matrix(values.double())
+    assert (exact.bfloat16() - exact).norm() > 0.001 * exact.norm()
+    assert (gram_matrix(values) - exact).norm() < 0.0006 * exact.norm()
+
+
 @pytest.mark.parametrize("guided", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_activations_of_hundreds_are_not_too_large_for_half_precision(dtype: torch.dtype, guided: bool) -> None:

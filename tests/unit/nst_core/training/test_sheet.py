@@ -25,10 +25,10 @@ def bordered(colour: tuple[int, int, int], width: int, height: int) -> Pixels:
 
 def box(sheet: Pixels, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
     """Return the left, top, width and height of what has a colour or its lighter tone."""
-    given = sheet.astype(np.int64)
+    given = sheet.astype(np.int16)
     near = np.zeros(sheet.shape[:2], bool)
     for tone in (0, 40):
-        near |= (np.abs(given - (np.array(colour) + tone)) < 12).all(2)
+        near |= (np.abs(given - (np.array(colour, np.int16) + tone)) < 12).all(2)
     ys, xs = np.nonzero(near)
     return int(xs.min()), int(ys.min()), int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1
 
