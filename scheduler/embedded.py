@@ -163,7 +163,7 @@ class Stack:
         redis = redis_command(redis_port, home.redis)
         scheduler_env = base | self._shared_env() | self._scheduler_env() | self._env
         threads = max(1, (os.cpu_count() or 1) // max(1, self._worker_count))
-        worker_env = base | self._shared_env() | {"NST_THREADS": str(threads)} | self._env
+        worker_env = base | self._shared_env() | self._worker_env(threads) | self._env
         return [
             [
                 Service(name="redis", command=redis, env=base, is_ready=lambda: _redis_answers(redis_port)),
@@ -189,6 +189,9 @@ class Stack:
                 for number in range(1, self._worker_count + 1)
             ],
         ]
+
+    def _worker_env(self, threads: int) -> dict[str, str]:
+        return {"NST_THREADS": str(threads), "NST_CACHE_DIR": str(self.home.cache)}
 
     def _shared_env(self) -> dict[str, str]:
         where = self.addresses

@@ -12,7 +12,7 @@ from nst_core.segments import StoredFile
 from nst_core.training.config import TrainConfig
 from nst_core.training.presets import STRENGTHS, STROKES
 from scheduler.errors import ConflictError, RequestInvalidError
-from scheduler.run_requests import option_pointer
+from scheduler.run_requests import check_step, option_pointer
 from scheduler.runs import Parent, Run, RunSpec, Segment
 
 _IN_MEMORY_BYTES = 32 * 2**20
@@ -114,4 +114,5 @@ def _config(parent: Run, request: ForkRequest) -> TrainConfig:
     if config.transformer != TrainConfig.from_dict(base).transformer:
         message = "A fork goes on with the weights of its parent, and has the same network."
         raise RequestInvalidError(message, pointer="/options/transformer")
+    check_step(config)
     return config

@@ -37,6 +37,8 @@ class Home:
         self.folder = folder.expanduser().absolute()
         self.redis = self.folder / "redis"
         self.s3 = self.folder / "s3"
+        #: Training photos of workers; may be removed at any time.
+        self.cache = self.folder / "cache"
         self.logs = self.folder / "logs"
         self.database = self.folder / "nst.db"
         self.client_file = self.folder / "client.json"

@@ -29,6 +29,8 @@ DEFAULT_PRESET = "standard"
 DEFAULT_SAMPLE_EVERY = 250
 DEFAULT_HELD_OUT = 16
 MAX_SAMPLES = 8
+#: Pixels of all crops of one step: a training takes about 4 kB of memory for each.
+MAX_STEP_PIXELS = 2**21
 #: What a client says of the painting is a part of the style's card.
 MAX_ABOUT_BYTES = 16 * 2**10
 #: A client's word for random weights at the start.
@@ -83,6 +85,7 @@ class RunResolver:
         """
         self.check_name(tenant, request.name)
         recipe = resolve_recipe(request)
+        check_step(recipe.config)
         check_card(request.about, pointer="/about", max_bytes=MAX_ABOUT_BYTES)
         samples = self._samples(tenant, request.samples)
         initial = self._initial(tenant, request, recipe)
@@ -233,6 +236,17 @@ def resolve_recipe(request: RunRequest) -> Recipe:
                 if again.message == error.message:
                     raise RequestInvalidError(error.message, pointer=pointer) from error
         raise RequestInvalidError(error.message, pointer="/options") from error
+
+
+def check_step(config: TrainConfig) -> None:
+    """Raise RequestInvalidError where one step would take more memory than workers have."""
+    pixels = config.batch_size * config.size_px**2
+    if pixels > MAX_STEP_PIXELS:
+        raise RequestInvalidError(
+            f"A step of {config.batch_size} x {config.size_px} x {config.size_px} pixels takes too much memory: "
+            f"{MAX_STEP_PIXELS:,} pixels are the most.",
+            pointer="/options",
+        )
 
 
 def option_pointer(base: dict[str, Any], options: dict[str, Any], error: ConfigError) -> str:

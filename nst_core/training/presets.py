@@ -95,6 +95,8 @@ def resolve(
         if not low <= value <= high:
             raise ConfigError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}.")
     given = dict(options or {})
+    if isinstance(given.get("transformer"), dict):  # what is not said of the network is as the preset has it
+        given["transformer"] = {**found.config.transformer.to_dict(), **given["transformer"]}
     config = TrainConfig.from_dict(
         {
             **found.config.to_dict(),

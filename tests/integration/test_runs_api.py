@@ -238,6 +238,7 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"about": {"title": "x" * MAX_ABOUT_BYTES}}, "/about"),
     ({"about": {"title": "a\0b"}}, "/about"),
     ({"colour": 1}, "/colour"),
+    ({"options": {"batch_size": 64, "size_px": 512}}, "/options"),  # more memory than a worker has
 ]
 
 

@@ -94,7 +94,9 @@ def test_weights_that_were_given_are_taken_as_they_are_without_a_strength() -> N
 
 def test_another_network_begins_with_random_weights() -> None:
     assert resolve("quick").initial_style == TEACHER
-    assert resolve("quick", options={"transformer": {"width": 16, "output": "tanh"}}).initial_style is None
+    narrow = resolve("quick", options={"transformer": {"width": 16}})
+    assert narrow.initial_style is None
+    assert narrow.config.transformer.output == "tanh", "the rest of the network is the preset's"
     same = presets()["quick"].config.transformer.to_dict()
     assert resolve("quick", options={"transformer": same}).initial_style == TEACHER
 
