@@ -62,7 +62,7 @@ def queued(painting: Path, photos: Path, scratch: Path, *, steps: int, warm_up: 
             if run.status.is_terminal and run.step < steps:
                 raise SystemExit(f"The run ended early: {run.error}")
             marks.setdefault(run.step, time.perf_counter())
-            time.sleep(0.05)
+            time.sleep(1.0)
         first = min(step for step in marks if step >= warm_up)
         return (steps - first) / (marks[steps] - marks[first]), run.segments
 
