@@ -26,6 +26,8 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     optimize_concurrency: int = Field(default=1, ge=0)
     #: Segments of trainings in flight besides, 0 to take none: steps and images take turns.
     train_concurrency: int = Field(default=1, ge=0)
+    #: Losses and speed of trainings are told, and a pause is asked for, at most this often.
+    train_progress_s: float = Field(default=2.0, gt=0)
     #: Compile trainings, which takes a minute at their start and makes them faster ever after.
     train_compile: bool = True
     #: A training whose next segment does not come within this time is let go; the next one begins anew then.

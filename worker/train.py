@@ -105,7 +105,7 @@ class TrainTask:
             segment,
             self._broker,
             worker=self._name,
-            progress_s=self._settings.progress_s,
+            progress_s=self._settings.train_progress_s,
             heartbeat_s=self._settings.heartbeat_s,
         )
         with report:

@@ -1,91 +1,131 @@
 """`python -m tests.benchmarks.queued_training --photos FOLDER --painting FILE`: training through the queue, and bare.
 
-Both train the same style for the same steps on the same photos. The bare loop is `python -m nst_core train` with
-neither samples nor a plot, and one checkpoint, at the end. The queue is the whole stack on this machine: the run is
-submitted through the API and trained by a worker in segments, with a checkpoint in the storage after each, progress,
-leases and losses.
-Compared are the steps after the first `--warm-up` ones, by the clock on the wall: compiling is left out of both, and
-all else is in.
+Both train the same style on the same photos. The bare loop is `python -m nst_core train` with neither samples, plots
+nor checkpoints. The queue is the whole stack on this machine: the run is submitted through the API and trained by a
+worker in segments, with a checkpoint in the storage after each, progress, leases and losses. They take turns, so that
+a machine whose speed drifts is fair to both: while the bare loop has its turn the run is paused, and while the run has
+its turn the bare process is stopped. A turn of the queue begins with the request to resume and ends with the pause
+being over, so that dispatch, checkpoint and report are in.
 """
 
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import fmean
 
+from scheduler.client import Client
 from scheduler.embedded import Stack
-from scheduler.run_resources import TrainRequest
+from scheduler.run_resources import Run, TrainRequest
+from scheduler.runs import RunStatus
 from tests.benchmarks.machine import describe
 from tests.faults.harness import upload
 
+STEPS = 100_000
 OPTIONS = {"batch_size": 2}
 
 
-def bare(painting: Path, photos: Path, scratch: Path, *, steps: int, warm_up: int) -> float:
-    """Return the steps per second of the loop in a process of its own."""
-    config = {**OPTIONS, "transformer": {"output": "tanh"}, "steps": steps}
-    command = [sys.executable, "-m", "nst_core", "train", "--painting", str(painting), "--photos", str(photos)]
-    command += ["--run", str(scratch / "bare"), "--config", json.dumps(config), "--no-plot"]
-    command += ["--checkpoint-every", str(steps), "--sample-every", str(steps)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        begun = 0.0
-        for line in process.stdout:
-            if line.startswith(f"step {warm_up} "):
-                begun = time.perf_counter()
-            if line.startswith(f"step {steps} "):
-                return (steps - warm_up) / (time.perf_counter() - begun)
-    raise SystemExit("The bare loop ended before its last step.")
+class Bare:
+    """The bare loop in a process of its own, which runs only in its turns."""
+
+    def __init__(self, painting: Path, photos: Path, scratch: Path) -> None:
+        config = {**OPTIONS, "transformer": {"output": "tanh"}, "steps": STEPS}
+        command = [sys.executable, "-m", "nst_core", "train", "--painting", str(painting), "--photos", str(photos)]
+        command += ["--run", str(scratch / "bare"), "--config", json.dumps(config), "--no-plot"]
+        command += ["--checkpoint-every", str(STEPS), "--sample-every", str(STEPS)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._step = 0
+
+    def step(self) -> int:
+        """Return the last tenth step that was told."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._step = int(line.split()[1])
+        return self._step
+
+    def turn(self, seconds: float) -> float:
+        """Let it run for about so long, from one tenth step to another; return its steps per second."""
+        self._process.send_signal(signal.SIGCONT)
+        first, begun = self._next()
+        last, now = first, begun
+        while now < begun + seconds:
+            last, now = self._next()
+        self._process.send_signal(signal.SIGSTOP)
+        return (last - first) / (now - begun)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _next(self) -> tuple[int, float]:
+        before = self.step()
+        while self.step() == before:
+            if self._process.poll() is not None:
+                raise SystemExit("The bare loop ended.")
+            time.sleep(0.005)
+        return self._step, time.perf_counter()
 
 
-def queued(painting: Path, photos: Path, scratch: Path, *, steps: int, warm_up: int) -> tuple[float, int]:
-    """Return the steps per second of a run through the queue, and of how many segments it was."""
-    with Stack(scratch / "home", workers=1) as stack, stack.client() as client:
-        uris = upload(client, {path.name: path.read_bytes() for path in sorted(photos.iterdir())})
-        request = TrainRequest(
-            name="benchmark",
-            data=uris[0].rpartition("/")[0] + "/",
-            preset="standard",
-            steps=steps,
-            options=OPTIONS,
-            initial="none",
-            held_out=1,
-        )
-        run = client.runs.train(request, painting=painting)
-        marks: dict[int, float] = {}
-        while max(marks, default=0) < steps:
-            run = client.runs.get(run.id)
-            if run.status.is_terminal and run.step < steps:
-                raise SystemExit(f"The run ended early: {run.error}")
-            marks.setdefault(run.step, time.perf_counter())
-            time.sleep(1.0)
-        first = min(step for step in marks if step >= warm_up)
-        return (steps - first) / (marks[steps] - marks[first]), run.segments
+def queue_turn(client: Client, run: Run, seconds: float) -> float:
+    """Let the run go on for about so long, and return its steps per second, from request to request."""
+    first, begun = client.runs.get(run.id).step, time.perf_counter()
+    client.runs.resume(run.id)
+    time.sleep(seconds)
+    pause(client, run)
+    return (client.runs.get(run.id).step - first) / (time.perf_counter() - begun)
+
+
+def pause(client: Client, run: Run) -> None:
+    """Pause a run, and return when it waits."""
+    client.runs.pause(run.id)
+    while client.runs.get(run.id).status is not RunStatus.PAUSED:
+        time.sleep(0.1)
 
 
 def main() -> None:
-    """Parse the command line, run the two in turns, and print the ratio."""
+    """Parse the command line, let the two take turns, and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--painting", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--warm-up", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--turn", type=float, default=60.0, help="seconds")
     args = parser.parse_args()
     print(describe(), flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        # Compiled anew by the first of the two, and found by the other.
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(folder) / "compiled")
-        given = {"steps": args.steps, "warm_up": args.warm_up}
-        alone = bare(args.painting, args.photos, Path(folder), **given)
-        print(f"bare loop       {alone:.3f} steps/s", flush=True)
-        through, segments = queued(args.painting, args.photos, Path(folder), **given)
-        print(f"through a queue {through:.3f} steps/s in {segments} segments; ratio {through / alone:.3f}", flush=True)
-        again = bare(args.painting, args.photos, Path(folder) / "again", **given)
-        print(f"bare loop       {again:.3f} steps/s; ratio to the mean of both {2 * through / (alone + again):.3f}")
+    rates: dict[str, list[float]] = {"bare": [], "queue": []}
+    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder) / "home") as stack, stack.client() as client:
+        uris = upload(client, {path.name: path.read_bytes() for path in sorted(args.photos.iterdir())})
+        data = uris[0].rpartition("/")[0] + "/"
+        request = TrainRequest(name="benchmark", data=data, steps=STEPS, options=OPTIONS, initial="none", held_out=1)
+        run = client.runs.train(request, painting=args.painting)
+        while client.runs.get(run.id).step < 10:  # compiled by then
+            time.sleep(1.0)
+        pause(client, run)
+        bare = Bare(args.painting, args.photos, Path(folder))
+        try:
+            bare.turn(1.0)
+            for number in range(1, args.rounds + 1):
+                rates["bare"].append(bare.turn(args.turn))
+                rates["queue"].append(queue_turn(client, run, args.turn))
+                print(
+                    f"round {number}: " + ", ".join(f"{kind} {each[-1]:.3f}" for kind, each in rates.items()),
+                    flush=True,
+                )
+        finally:
+            bare.close()
+        segments = client.runs.get(run.id).segments
+    alone, through = fmean(rates["bare"]), fmean(rates["queue"])
+    print(f"bare loop {alone:.3f} steps/s; through the queue {through:.3f} in {segments} segments")
+    print(
+        f"ratio {through / alone:.3f}; by round "
+        + ", ".join(f"{q / b:.3f}" for b, q in zip(*rates.values(), strict=True))
+    )
 
 
 if __name__ == "__main__":

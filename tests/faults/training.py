@@ -43,7 +43,7 @@ ENV = {
     "NST_TRAIN_SEGMENT_S": "1",
     "NST_LEASE_S": "3",
     "NST_HEARTBEAT_S": "0.5",
-    "NST_PROGRESS_S": "0.05",
+    "NST_TRAIN_PROGRESS_S": "0.05",
     "NST_LOST_AFTER_S": "1",
     # With more, threads wait for each other most of the time.
     "NST_THREADS": "1",

@@ -30,6 +30,7 @@ def settings(redis_server: BrokerSettings, s3_server: StorageSettings, tmp_path:
         lookahead=3,
         heartbeat_s=0.2,
         progress_s=0.05,
+        train_progress_s=0.05,
     )
 
 
