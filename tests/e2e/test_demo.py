@@ -22,7 +22,8 @@ def start_demo(folder: Path, mark: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "scheduler.cli", *arguments],
         cwd=ROOT,
-        env={**os.environ, MARK: mark},
+        # Wide: a long path would be folded in the middle of a name.
+        env={**os.environ, "COLUMNS": "300", MARK: mark},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
