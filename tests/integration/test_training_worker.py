@@ -24,7 +24,7 @@ ONE_THREAD = {"NST_THREADS": "1"}
 @pytest.fixture
 def cache(tmp_path: Path) -> dict[str, str]:
     """Where the workers of a test keep photos."""
-    return {"NST_CACHE_DIR": str(tmp_path / "cache")}
+    return {"NST_CACHE_DIR": str(tmp_path / "cache"), "NST_TRAIN_PROGRESS_S": "0.1"}
 
 
 @dataclass
