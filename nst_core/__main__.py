@@ -1,4 +1,4 @@
-"""Train a style from the command line, and make a style folder of it: `python -m nst_core train -h`, `ship -h`.
+"""Train a style without a queue: `python -m nst_core train -h`.
 
 The run folder holds the checkpoint, the losses and sample pictures; started again, the training goes on from there.
 """
@@ -17,7 +17,6 @@ from typing import Any
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import NstError
 from nst_core.settings import StorageSettings
-from nst_core.ship import ship
 from nst_core.stylize import resolve_device
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
@@ -32,10 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
-        if args.command == "train":
-            return train(args)
-        ship(args.run, args.to, about=args.about, sample=args.sample)
-        return 0
+        return train(args)
     except NstError as error:
         print(f"error: {error.message}", file=sys.stderr)
     except OSError as error:  # such as a full disk
@@ -63,11 +59,6 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--threads", type=int, default=1, choices=range(1, 65), metavar="N", help="that read photos")
     train.add_argument("--cache", type=Path, help="where photos from S3 are kept; default: RUN/photos")
     train.add_argument("--cache-bytes", type=int, default=2 * 2**30, help="the most that the cache may take")
-    shipping = commands.add_parser("ship", help="make a style folder of a finished training")
-    shipping.add_argument("--run", type=Path, required=True, help="the folder of the training")
-    shipping.add_argument("--to", type=Path, required=True, help="the folder of the style")
-    shipping.add_argument("--about", type=json_object, required=True, help="title, artist, year, rights, data as JSON")
-    shipping.add_argument("--sample", type=Path, required=True, help="a photo for the style's picture")
     return parser
 
 

@@ -11,7 +11,10 @@ from nst_core.errors import StyleNotFoundError
 
 WEIGHTS_NAME = "style.safetensors"
 CARD_NAME = "card.json"
-SAMPLE_NAME = "sample.jpg"
+#: The painting and some photos, each with what the network makes of it.
+SHEET_NAME = "sheet.jpg"
+#: The losses of the training, drawn.
+PLOT_NAME = "losses.png"
 
 
 @dataclass(frozen=True, kw_only=True)

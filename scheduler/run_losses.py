@@ -6,8 +6,9 @@ from pathlib import Path
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import BlobNotFoundError
+from nst_core.styles import PLOT_NAME
 from nst_core.training.curve import CURVE_NAME, LAST_STEPS, last_losses, read_losses
-from nst_core.training.plot import PLOT_NAME, plot_losses
+from nst_core.training.plot import plot_losses
 from scheduler.runs import Segment
 
 

@@ -12,7 +12,6 @@ from PIL import Image, ImageDraw, ImageFont
 from nst_core.training.files import write_whole
 from nst_core.training.step_losses import StepLosses
 
-PLOT_NAME = "losses.png"
 WIDTH_PX, HEIGHT_PX = 1000, 560
 #: Left, top, right and bottom of the area of the curves.
 _AREA = (84, 60, 976, 500)

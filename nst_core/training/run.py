@@ -15,13 +15,13 @@ import torch
 
 from nst_core.errors import ConfigError, WeightsError
 from nst_core.loss_network import load_loss_network
-from nst_core.styles import WEIGHTS_NAME, version_of
+from nst_core.styles import PLOT_NAME, WEIGHTS_NAME, version_of
 from nst_core.training.checkpoint import CHECKPOINT_NAME
 from nst_core.training.config import TrainConfig
 from nst_core.training.curve import CURVE_NAME, LossCurve, read_losses
 from nst_core.training.files import write_whole
 from nst_core.training.pictures import load_sample, load_style, read_file, save_sample
-from nst_core.training.plot import PLOT_NAME, plot_losses
+from nst_core.training.plot import plot_losses
 from nst_core.training.sources import PhotoSource
 from nst_core.training.step_losses import StepLosses
 from nst_core.training.trainer import Trainer

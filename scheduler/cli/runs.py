@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nst_core.errors import ProtocolError
+from nst_core.styles import SHEET_NAME
 from nst_core.training.presets import STRENGTHS, STROKES
 from scheduler.cli import run_render
 from scheduler.cli.exits import UsageError
@@ -21,8 +22,6 @@ from scheduler.cli.transfer import in_threads, write_whole
 from scheduler.client import Client
 from scheduler.run_resources import ForkRequest, Run, Sample
 from scheduler.runs import RunStatus
-
-SHEET_NAME = "sheet.jpg"
 
 app = typer.Typer(no_args_is_help=True, help="List, show, pause, extend and fork trainings; fetch their pictures.")
 

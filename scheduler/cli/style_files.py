@@ -9,13 +9,15 @@ import typer
 from rich.markup import escape
 
 from nst_core.errors import ProtocolError, WeightsError
-from nst_core.styles import CARD_NAME, WEIGHTS_NAME, version_of
+from nst_core.styles import CARD_NAME, PLOT_NAME, SHEET_NAME, WEIGHTS_NAME, version_of
 from scheduler.cli.convert import Weights, weights_of
 from scheduler.cli.jobs import AsJson
 from scheduler.cli.options import given, parse_style
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.style_render import style_page
 from scheduler.cli.transfer import write_whole
+from scheduler.client import ApiError, Client
+from scheduler.resources import Style
 
 
 def import_style(
@@ -59,18 +61,35 @@ def export(
     text: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="The style.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder.", file_okay=False, show_default=False)],
 ) -> None:
-    """Write a style's weights and card into a folder, which import takes."""
+    """Write a style into a folder, which import takes: weights and card, and of a training that this scheduler knows
+    the preview sheet and the curve of its losses."""
     session = session_of(context)
     name, version = parse_style(text)
     with session.client() as client:
         style = client.style(name, version=version)
         # Of this very version: the name may have got another one in between.
         weights = client.style_weights(name, version=style.version)
+        pictures = _pictures(client, style)
     if version_of(weights) != style.version:
         raise ProtocolError(f"The weights of {name} are not those of version {style.version}.")
+    for file, picture in pictures.items():
+        write_whole(output / file, picture)
     write_whole(output / CARD_NAME, (json.dumps(style.card, indent=2, ensure_ascii=False) + "\n").encode())
     write_whole(output / WEIGHTS_NAME, weights)  # last: a folder with weights is a style
     session.err.print(f"{name}@{style.version[:12]} → {escape(str(output))}", soft_wrap=True)
+
+
+def _pictures(client: Client, style: Style) -> dict[str, bytes]:
+    """Return the pictures of the run that a card names, by file; none where the run is unknown here."""
+    run = style.card.get("run")
+    if not isinstance(run, str):
+        return {}
+    try:
+        return {SHEET_NAME: client.runs.sheet(run), PLOT_NAME: client.runs.curve(run)}
+    except ApiError as error:
+        if error.code != "not_found":
+            raise
+        return {}
 
 
 def _read(session: Session, file: Path, scratch: Path) -> tuple[dict[str, Any], Weights]:

@@ -167,6 +167,30 @@ def test_an_exported_style_is_a_folder_that_import_takes(api: CannedApi, nst: Ru
     assert asked(api) == {"weights": URI, "card": {"title": "Candy [1]", "year": "2016"}, "replace": False}
 
 
+def test_a_style_of_a_run_is_exported_with_its_pictures(api: CannedApi, nst: Run, tmp_path: Path) -> None:
+    run = "run_01a200f49ffc70780bfa5c52"
+    style = {**exported(api, b"weights"), "card": {"title": "Candy", "run": run}}
+    api.on("GET", "/v1/styles/candy", Answer(body=style))
+    api.on("GET", f"/v1/runs/{run}/sheet.jpg", Answer(body=b"a sheet"))
+    api.on("GET", f"/v1/runs/{run}/losses.png", Answer(body=b"a curve"))
+    assert nst("styles", "export", "candy", "-o", str(tmp_path / "whole"))[0] == ExitCode.OK
+    files = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    assert files.pop("card.json").endswith(b"}\n")
+    assert files == {"style.safetensors": b"weights", "sheet.jpg": b"a sheet", "losses.png": b"a curve"}
+
+
+def test_a_style_of_a_run_elsewhere_is_exported_without_pictures(api: CannedApi, nst: Run, tmp_path: Path) -> None:
+    style = {**exported(api, b"weights"), "card": {"run": "run_1"}}
+    api.on("GET", "/v1/styles/candy", Answer(body=style))
+    unknown, denied = problem(404, "not_found", "There is no run 'run_1'."), problem(403, "forbidden", "No.")
+    api.on("GET", "/v1/runs/run_1/sheet.jpg", unknown, denied)
+    assert nst("styles", "export", "candy", "-o", str(tmp_path / "some"))[0] == ExitCode.OK
+    assert sorted(path.name for path in (tmp_path / "some").iterdir()) == ["card.json", "style.safetensors"]
+    code, _, err = nst("styles", "export", "candy", "-o", str(tmp_path / "none"))
+    assert (code, err) == (ExitCode.REFUSED, "nst: error: No. (forbidden)\n")
+    assert not (tmp_path / "none").exists()
+
+
 def test_weights_that_are_not_those_of_the_version_are_not_written(api: CannedApi, nst: Run, tmp_path: Path) -> None:
     style = exported(api, b"these")
     api.on("GET", "/v1/styles/candy", Answer(body={**style, "version": "ab" * 32}))
