@@ -1,9 +1,10 @@
 """Layers of which the compiler makes slow code, as operators that it takes as they are.
 
 Split into its parts, the backward pass of each one takes 5 to 40 times as long on a CPU. They compute what torch's own
-functions do, in the same memory format.
+functions do, in the same memory format, and keep the type of their input under autocast too.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -77,16 +78,27 @@ def _rows(gradient: Tensor) -> Tensor:
     return gradient.contiguous(memory_format=torch.channels_last)
 
 
+def _without_autocast(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function in which autocast, such as that of padding to float32 on a CPU, changes no type."""
+
+    @functools.wraps(function)
+    def plain(x: Tensor, *others: Any) -> Any:
+        with torch.autocast(x.device.type, enabled=False):
+            return function(x, *others)
+
+    return plain
+
+
 def _operator(name: str, function: Callable[..., Any]) -> Any:
     """Return a function as an operator; run on tensors without data, it tells its result's shape and format."""
-    operator = torch.library.custom_op(f"nst::{name}", function, mutates_args=())
+    operator = torch.library.custom_op(f"nst::{name}", _without_autocast(function), mutates_args=())
     operator.register_fake(function)
     return operator
 
 
 def _gradient_operator(name: str, function: Callable[..., Any]) -> Any:
     """Return the gradient of an operator as one."""
-    operator = torch.library.custom_op(f"nst::{name}", function, mutates_args=())
+    operator = torch.library.custom_op(f"nst::{name}", _without_autocast(function), mutates_args=())
     operator.register_fake(lambda gradient, x, *others: torch.empty_like(x, memory_format=torch.channels_last))
     return operator
 

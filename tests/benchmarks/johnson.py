@@ -2,10 +2,10 @@
 style's network is worth.
 
 Johnson, Alahi, Fei-Fei (2016, section 4.1, figure 5) compare the loss of one forward pass with that of optimising the
-image itself, and find 50 to 100 iterations. The same is done here on every photo at 256 px: content relu3_3 with
-weight 1, style relu1_2, relu2_2, relu3_3, relu4_3 with weight 5 each, Gram / (C H W), means of squares, VGG16, the
-painting's longest side as in the training. The forward pass is what the Stylizer saves: clipped and rounded to 8 bits.
-L-BFGS (step 1, no line search, 100 corrections) starts from uniform noise and is not clipped, to its advantage.
+image itself, and find 50 to 100 iterations. The same is done here on every photo at 256 px, with the loss that the
+style was trained for: layers, weights and the painting's longest side are in its card (`training`). The forward pass is
+what the Stylizer saves: clipped and rounded to 8 bits. L-BFGS (step 1, no line search, 100 corrections) starts from
+uniform noise and is not clipped, to its advantage.
 
 A style is worth N iterations on a photo where L-BFGS has a lower loss for the first time after iteration N. FOLDER of
 paintings has a picture `STYLE.*` for each style; neither it nor the photos come with the project.
@@ -25,16 +25,14 @@ from torch import Tensor
 
 from nst_core.loss_network import load_loss_network
 from nst_core.memory import keep_freed_memory
-from nst_core.styles import shipped_styles
+from nst_core.styles import ShippedStyle, shipped_style, shipped_styles
 from nst_core.stylize import Stylizer
 from nst_core.tensors import load_picture, to_tensor
 from nst_core.training.config import TrainConfig
 from nst_core.training.descent import ImageObjective, descend
 from tests.benchmarks.machine import describe
 
-#: Its loss is Johnson's: the defaults.
-CONFIG = TrainConfig()
-SIZE_PX = CONFIG.size_px
+SIZE_PX = 256
 #: L-BFGS is followed no further; a network that is better still counts as this.
 MAX_ITERATIONS = 300
 #: Iterations whose median loss is printed beside the network's.
@@ -64,13 +62,12 @@ def photos_at(folder: Path) -> list[tuple[str, np.ndarray]]:
     return crops
 
 
-def measure(
-    name: str, weights: bytes | Path, painting: Path, photos: Sequence[tuple[str, np.ndarray]], px: int
-) -> None:
+def measure(style: ShippedStyle, painting: Path, photos: Sequence[tuple[str, np.ndarray]]) -> None:
     """Print what one style's network is worth."""
-    network = load_loss_network(CONFIG.layers).to(memory_format=torch.channels_last)
-    objective = ImageObjective(CONFIG, network, load_picture(painting, long_side_px=px))
-    stylizer = Stylizer.load(weights)
+    name, config = style.name, TrainConfig.from_dict(style.card["training"])
+    network = load_loss_network(config.layers).to(memory_format=torch.channels_last)
+    objective = ImageObjective(config, network, load_picture(painting, long_side_px=config.style_size_px))
+    stylizer = Stylizer.load(style.weights())
     losses, worths, curves = [], [], []
     started = time.perf_counter()
     for seed, (photo_name, photo) in enumerate(photos):
@@ -95,21 +92,18 @@ def measure(
 def main() -> None:
     """Parse the command line and measure every style that is named, or all that ship."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("styles", nargs="*", help="shipped styles, or NAME=WEIGHTS for a file")
+    parser.add_argument("styles", nargs="*", help="shipped styles, or NAME=FOLDER for an exported one")
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--paintings", type=Path, required=True)
     parser.add_argument("--limit", type=int, help="use only the first photos")
-    parser.add_argument("--painting-px", type=int, help="longest side of the painting; default: that of the training")
     args = parser.parse_args()
     keep_freed_memory()
     print(describe())
     photos = photos_at(args.photos)[: args.limit]
-    shipped = {style.name: style for style in shipped_styles()}
-    for text in args.styles or shipped:
-        name, _, file = text.partition("=")
-        painting = next(args.paintings.glob(f"{name}.*"))
-        px = args.painting_px or shipped[name].card["training"]["style_size_px"]
-        measure(name, Path(file) if file else shipped[name].weights(), painting, photos, px)
+    for text in args.styles or [style.name for style in shipped_styles()]:
+        name, _, folder = text.partition("=")
+        style = ShippedStyle(name=name, folder=Path(folder)) if folder else shipped_style(name)
+        measure(style, next(args.paintings.glob(f"{name}.*")), photos)
 
 
 if __name__ == "__main__":

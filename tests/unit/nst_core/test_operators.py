@@ -70,8 +70,13 @@ def test_it_runs_in_inference_mode_and_under_autocast(name: str) -> None:
     with torch.inference_mode():
         assert torch.equal(own(x), theirs(x))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        value = own(x.bfloat16())
+        narrow = x.bfloat16().requires_grad_()
+        value = own(narrow)
+    assert value.dtype == torch.bfloat16
     assert torch.equal(value, theirs(x.bfloat16()))
+    value.sum().backward()
+    assert narrow.grad is not None
+    assert narrow.grad.dtype == torch.bfloat16
 
 
 def test_reflection_leaves_out_the_edge() -> None:

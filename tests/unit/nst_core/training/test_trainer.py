@@ -55,6 +55,12 @@ def test_the_loss_goes_down_with_every_kind_of_network(trainers: Trainers, norm:
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
 
 
+def test_bfloat16_trains_without_a_compiler_too(trainers: Trainers) -> None:
+    losses = [step.total for step in take_steps(trainers(bf16=True), 40)]
+    assert np.isfinite(losses).all()
+    assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
+
+
 def test_the_stability_term_makes_outputs_for_noisy_photos_steadier(trainers: Trainers) -> None:
     without, with_it = trainers(), trainers(replace(TINY, stability_weight=1e9))
     take_steps(without, 15)
