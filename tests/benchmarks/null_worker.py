@@ -1,0 +1,38 @@
+"""`python -m tests.benchmarks.null_worker`: a worker that takes every chunk and says that its images are done.
+
+It stores nothing, so that what a job costs is what scheduler and queue cost.
+"""
+
+from hashlib import sha256
+from typing import Any
+
+from nst_core.broker import Broker
+from nst_core.protocol import ChunkFinished, ChunkStarted, ItemOutcome, Method, StylizeChunk, load_chunk
+from nst_core.settings import BrokerSettings
+from worker.app import serve, worker_name
+
+CONCURRENCY = 2
+
+
+def main() -> None:
+    """Work until SIGTERM."""
+    broker, name = Broker(BrokerSettings()), worker_name()
+
+    def stylize(message: Any) -> None:
+        chunk = load_chunk(StylizeChunk, message)
+        broker.publish(ChunkStarted(chunk_id=chunk.chunk_id, attempt=chunk.attempt, worker=name))
+        outcomes = tuple(
+            ItemOutcome(
+                index=item.index, ms=0, sha256=sha256(item.output.encode()).hexdigest(), bytes=1, width=1, height=1
+            )
+            for item in chunk.items
+        )
+        broker.publish(ChunkFinished(chunk_id=chunk.chunk_id, attempt=chunk.attempt, outcomes=outcomes))
+
+    queue = Method.FEEDFORWARD.queue
+    serve(broker, {queue: stylize}, name=name, slots={queue: CONCURRENCY})
+    broker.close()
+
+
+if __name__ == "__main__":
+    main()
