@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.scale [--items 10000 1000000]`: what scheduler and queue cost an item, by size of the job.
+"""`python -m tests.benchmarks.scale [--items 10000 1000000]`: what an item costs scheduler and queue.
 
 The stack is the real one on this machine: Redis, object storage, scheduler, API. Its workers do no image work: they say
 at once that an image is done (`tests.benchmarks.null_worker`). A job's input is a manifest in the storage, a line for
