@@ -46,7 +46,7 @@ class RunFiles:
 
     def curve(self, run: Run) -> bytes:
         """Return the losses as a picture, a PNG."""
-        return draw(self.losses(run), title=f"{run.name}: weighted losses")
+        return draw(self.losses(run), title=f"{run.spec.about.get('title', run.name)}: weighted losses")
 
     def samples(self, run: Run) -> list[Sample]:
         """Return the samples in the order of steps."""

@@ -1,0 +1,46 @@
+"""The styles of the package: whole, sound, and each with what it was made from."""
+
+import pytest
+from PIL import Image
+
+from nst_core.errors import StyleNotFoundError
+from nst_core.styles import CARD_NAME, PLOT_NAME, SHEET_NAME, WEIGHTS_NAME, shipped_style, shipped_styles, version_of
+from nst_core.weights import load_transformer_bytes
+
+NAMES = ["great_wave", "the_scream", "udnie", "wreck_of_the_minotaur"]
+
+
+def test_the_styles_of_the_package() -> None:
+    styles = shipped_styles()
+    assert [style.name for style in styles] == NAMES
+    assert len({version_of(style.weights()) for style in styles}) == len(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_style_is_whole(name: str) -> None:
+    style = shipped_style(name)
+    files = {path.name for path in style.folder.iterdir()}
+    assert files == {CARD_NAME, PLOT_NAME, SHEET_NAME, WEIGHTS_NAME}
+    for file in (PLOT_NAME, SHEET_NAME):
+        with Image.open(style.folder / file) as picture:
+            picture.load()
+            assert min(picture.size) > 300
+    assert len(style.weights()) < 4_000_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_style_says_what_it_is(name: str) -> None:
+    style = shipped_style(name)
+    card = style.card
+    net = load_transformer_bytes(style.weights())
+    assert net.config.to_dict() == card["training"]["transformer"]
+    assert all(card[key] for key in ("title", "artist", "year", "rights", "final_losses", "run"))
+    assert card["steps"] == card["training"]["steps"]
+    # As good as 50 steps of optimising each photo, and none of the faults that are looked for.
+    assert card["evaluation"]["loss_over_lbfgs50"] <= 1
+    assert card["evaluation"]["remarks"] == []
+
+
+def test_unknown_style_is_not_found() -> None:
+    with pytest.raises(StyleNotFoundError):
+        shipped_style("mona_lisa")
