@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import json
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -251,16 +252,35 @@ class Service:
         """Let a paused job go on; raise ConflictError where it has ended or is about to."""
         return self._change(tenant, job_id, lifecycle.resume)
 
-    def retry(self, tenant: str, job_id: str, *, codes: Sequence[str] | None = None, cancelled: bool = False) -> Job:
+    def retry(
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        codes: Sequence[str] | None = None,
+        cancelled: bool = False,
+        idempotency_key: str | None = None,
+    ) -> tuple[Job, bool]:
         """Let an ended job do its failed items again, or those with one of the codes, and the cancelled ones too.
 
-        Raises ConflictError while the job runs, and NothingToRetryError where there is no such item.
+        Returns the job, and whether this was a new request, as `submit` does. Raises ConflictError while the job runs,
+        and NothingToRetryError where there is no such item.
         """
 
-        def retry(connection: Connection, job: Job) -> None:
+        def retry(connection: Connection, job: Job, claim: Claim) -> None:
             lifecycle.retry(connection, job, codes=codes, cancelled=cancelled, now=self._clock())
+            claim.complete(connection, job.id)
 
-        return self._change(tenant, job_id, retry)
+        known = self.job(tenant, job_id)
+        wanted = json.dumps([known.id, None if codes is None else sorted(codes), cancelled])
+        _, new = self._idempotency.once(
+            tenant,
+            idempotency_key,
+            operation="retry",
+            fingerprint=_sha256(wanted),
+            make=lambda claim: self._change(tenant, job_id, lambda db, job: retry(db, job, claim)).id,
+        )
+        return self.job(tenant, job_id), new
 
     def _change(self, tenant: str, job_id: str, change: Callable[[Connection, Job], None]) -> Job:
         with self._database.write() as connection:

@@ -23,6 +23,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 #: Query parameters that name metadata begin so.
 _LABEL = "metadata."
 _MAX_LABELS = 16
+IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
 Prefer = Annotated[list[str] | None, Header(description="wait=N: answer when the job has ended, or after N seconds.")]
 
 
@@ -37,7 +38,7 @@ async def submit_job(
     tenant: TenantDep,
     request: Request,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+    idempotency_key: IdempotencyKey = None,
     validate: Annotated[bool, Query(description="Only tell what the job would do.")] = False,
     prefer: Prefer = None,
 ) -> JobView | CheckView:
@@ -135,10 +136,22 @@ def resume_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView
 
 
 @router.post("/{job_id}/retry", status_code=202, responses=problems(404, 409))
-def retry_job(job_id: JobId, service: ServiceDep, tenant: TenantDep, body: RetryBody | None = None) -> JobView:
+def retry_job(
+    job_id: JobId,
+    service: ServiceDep,
+    tenant: TenantDep,
+    response: Response,
+    body: RetryBody | None = None,
+    idempotency_key: IdempotencyKey = None,
+) -> JobView:
     """Do the failed items of an ended job again; its reports are written anew when it has ended again."""
     body = body or RetryBody()
-    return JobView.of(service.retry(tenant, job_id, codes=body.codes, cancelled=body.cancelled))
+    job, new = service.retry(
+        tenant, job_id, codes=body.codes, cancelled=body.cancelled, idempotency_key=idempotency_key
+    )
+    if not new:
+        response.headers["Idempotent-Replayed"] = "true"
+    return JobView.of(job)
 
 
 router.include_router(job_items.router)

@@ -7,6 +7,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -27,7 +28,7 @@ def client(rig: Rig) -> Iterator[TestClient]:
         yield client
 
 
-def submit(client: TestClient, rig: Rig, count: int = 1, **changes: object) -> str:
+def submit(client: TestClient, rig: Rig, count: int = 1, **changes: Any) -> str:
     rig.clock.advance(0.01)
     return str(client.post("/v1/jobs", json=body(rig, count, **changes)).json()["id"])
 
@@ -48,7 +49,7 @@ def test_put_is_accepted_once_and_found_by_its_id(client: TestClient, rig: Rig) 
 
 
 def test_job_shows_how_it_is_to_be_run(client: TestClient, rig: Rig) -> None:
-    wanted = {
+    wanted: dict[str, Any] = {
         "priority": "high",
         "deadline": datetime.fromtimestamp(rig.clock() + 60, UTC).isoformat().replace("+00:00", "Z"),
         "max_failures": 3,

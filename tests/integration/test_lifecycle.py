@@ -8,7 +8,7 @@ import pytest
 from nst_core.blobs import BlobUri
 from nst_core.protocol import ItemOutcome, ItemStatus, StylizeChunk
 from scheduler.domain import JobInput, JobStatus, Priority, StopReason, scratch_key
-from scheduler.errors import ConflictError, NotFoundError, NothingToRetryError, RequestInvalidError
+from scheduler.errors import ConflictError, KeyReusedError, NotFoundError, NothingToRetryError, RequestInvalidError
 from scheduler.expiry import Expirer
 from scheduler.idempotency import KEPT_S
 from scheduler.retention import Retention
@@ -168,7 +168,7 @@ def test_retry_does_failed_items_anew_and_writes_reports_anew(rig: Rig) -> None:
     end(rig, failing(3, 4, 17))
     assert rig.job(job_id).status is JobStatus.PARTIALLY_SUCCEEDED
     assert len(read_lines(rig, rig.job(job_id), "errors.jsonl")) == 3
-    job = rig.service.retry(TENANT, job_id)
+    job, _ = rig.service.retry(TENANT, job_id)
     assert (job.status, job.counts.pending, job.counts.failed, job.finished_at) == (JobStatus.RUNNING, 3, 0, None)
     chunks = dispatch(rig)
     assert sorted((chunk.style.name, [item.index for item in chunk.items]) for chunk in chunks) == [
@@ -188,7 +188,7 @@ def test_retry_does_failed_items_anew_and_writes_reports_anew(rig: Rig) -> None:
 def test_retry_of_a_code_leaves_the_other_failures(rig: Rig) -> None:
     job_id = rig.submit(4)
     end(rig, lambda index: failing(0)(index) if index < 2 else failing(2, code="blob_not_found")(index))
-    job = rig.service.retry(TENANT, job_id, codes=["blob_not_found"])
+    job, _ = rig.service.retry(TENANT, job_id, codes=["blob_not_found"])
     assert (job.counts.pending, job.counts.failed) == (1, 1)
     end(rig)
     job = rig.job(job_id)
@@ -204,7 +204,7 @@ def test_items_that_planning_refused_are_not_retried(rig: Rig) -> None:
     job_id = rig.submit(JobInput(manifest=str(manifest)))
     end(rig, failing(1))
     assert rig.job(job_id).counts.failed == 3
-    job = rig.service.retry(TENANT, job_id)
+    job, _ = rig.service.retry(TENANT, job_id)
     assert (job.counts.pending, job.counts.failed) == (1, 2)
     end(rig)
     assert rig.job(job_id).status is JobStatus.PARTIALLY_SUCCEEDED
@@ -233,7 +233,7 @@ def test_cancelled_job_goes_on_with_its_cancelled_items_and_the_rest_of_its_inpu
     assert rig.job(job_id).status is JobStatus.CANCELLED
     with pytest.raises(NothingToRetryError):
         rig.service.retry(TENANT, job_id)
-    job = rig.service.retry(TENANT, job_id, cancelled=True)
+    job, _ = rig.service.retry(TENANT, job_id, cancelled=True)
     assert (job.status, job.stop, job.counts.cancelled) == (JobStatus.PLANNING, None, 0)
     rig.dispatcher.announce_cancelled()
     assert dispatch_now(rig) == [], "they are in no chunk yet"
@@ -290,6 +290,18 @@ def test_retry_that_is_stopped_again_loses_no_count(rig: Rig) -> None:
     rig.service.retry(TENANT, job_id, cancelled=True)
     end(rig)
     assert rig.job(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_retry_that_is_sent_twice_is_one(rig: Rig) -> None:
+    job_id = rig.submit(4)
+    end(rig, failing(1))
+    results = [rig.service.retry(TENANT, job_id, idempotency_key="k") for _ in range(2)]
+    assert [new for _, new in results] == [True, False]
+    end(rig)
+    job, new = rig.service.retry(TENANT, job_id, idempotency_key="k")
+    assert (job.status, new) == (JobStatus.SUCCEEDED, False)
+    with pytest.raises(KeyReusedError):
+        rig.service.retry(TENANT, job_id, cancelled=True, idempotency_key="k")
 
 
 def test_outdated_event_of_before_a_retry_has_no_effect(rig: Rig) -> None:

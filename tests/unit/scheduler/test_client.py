@@ -44,7 +44,7 @@ def test_a_job_is_read_with_enums_and_counts(api: CannedApi, client: Client) -> 
 
 
 def test_fields_of_a_newer_api_are_ignored(api: CannedApi, client: Client) -> None:
-    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json(priority=7)))
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json(urgency=7)))
     assert client.job("job_1").id == "job_1"
 
 
