@@ -103,7 +103,7 @@ class Dispatcher:
     def tick(self) -> bool:
         """Fill the windows; return whether a chunk was sent."""
         with self._database.read() as connection:
-            waiting = job_rows.waiting_jobs(connection)
+            waiting = job_rows.waiting_jobs(connection, now=self._clock())
             shares = chunk_rows.active_shares(connection)
             dispatched = chunk_rows.dispatched_counts(connection)
         if not waiting:

@@ -91,6 +91,9 @@ class Resolver:
                 self._object(tenant, painting, pointer=f"/paintings/{place}")
             styles, spec_of_optimize = optimize.resolve(request.paintings, request.optimize or OptimizeRequest())
         self._check_input(tenant, request.input)
+        for key, value in request.metadata.items():
+            if not (domain.storable(key) and domain.storable(value)):
+                raise RequestInvalidError("Metadata has characters that cannot be stored.", pointer="/metadata")
         try:
             domain.check_name_template(request.output_name)
         except ConfigError as error:

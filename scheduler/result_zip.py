@@ -18,7 +18,7 @@ from scheduler.finalize import describe, error_line, result_line
 from scheduler.store.database import Database
 from scheduler.store.items import Item, iterate_items, nth_item
 
-#: Images of one file at most: their names take some 50 MB.
+#: Images of one file at most: their names take about 30 MB.
 MAX_IMAGES = 50_000
 MISSING_NAME = "missing.jsonl"
 

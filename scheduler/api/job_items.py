@@ -7,7 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from nst_core.protocol import ItemStatus
 from scheduler.api.dependencies import ServiceDep, TenantDep
-from scheduler.api.job_schemas import problems
+from scheduler.api.job_schemas import files, problems
 from scheduler.api.schemas import ItemPage, ItemView
 from scheduler.domain import ERRORS_NAME, RESULTS_NAME
 from scheduler.result_zip import MAX_IMAGES
@@ -44,7 +44,11 @@ def list_items(
     )
 
 
-@router.get("/{job_id}/items/{item_id}/output", response_class=StreamingResponse, responses=problems(404, 409, 502))
+@router.get(
+    "/{job_id}/items/{item_id}/output",
+    response_class=StreamingResponse,
+    responses=problems(404, 409, 502) | files(*_MEDIA_TYPES.values()),
+)
 def get_output(
     job_id: JobId, item_id: Annotated[int, Path(ge=0, le=MAX_ID)], service: ServiceDep, tenant: TenantDep
 ) -> StreamingResponse:
@@ -57,7 +61,7 @@ def get_output(
     )
 
 
-@router.get("/{job_id}/items/{item_id}/preview", response_class=StreamingResponse)
+@router.get("/{job_id}/items/{item_id}/preview", response_class=StreamingResponse, responses=files("image/jpeg"))
 def get_preview(
     job_id: JobId, item_id: Annotated[int, Path(ge=0, le=MAX_ID)], service: ServiceDep, tenant: TenantDep
 ) -> StreamingResponse:
@@ -69,19 +73,23 @@ def get_preview(
     )
 
 
-@router.get("/{job_id}/results", response_class=StreamingResponse, responses=problems(404, 502))
+@router.get(
+    "/{job_id}/results", response_class=StreamingResponse, responses=problems(404, 502) | files("application/jsonl")
+)
 def get_results(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return results.jsonl of a finished job."""
     return StreamingResponse(service.report(tenant, job_id, RESULTS_NAME), media_type="application/jsonl")
 
 
-@router.get("/{job_id}/errors", response_class=StreamingResponse, responses=problems(404, 502))
+@router.get(
+    "/{job_id}/errors", response_class=StreamingResponse, responses=problems(404, 502) | files("application/jsonl")
+)
 def get_errors(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return errors.jsonl of a finished job."""
     return StreamingResponse(service.report(tenant, job_id, ERRORS_NAME), media_type="application/jsonl")
 
 
-@router.get("/{job_id}/results.zip", response_class=StreamingResponse)
+@router.get("/{job_id}/results.zip", response_class=StreamingResponse, responses=files("application/zip"))
 def get_zip(
     job_id: JobId,
     service: ServiceDep,

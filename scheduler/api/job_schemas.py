@@ -1,5 +1,6 @@
 """Bodies about jobs besides the job itself: retries and dry runs."""
 
+from http import HTTPStatus
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -67,7 +68,14 @@ class ProblemView(BaseModel):
 
 def problems(*statuses: int) -> dict[int | str, dict[str, object]]:
     """Return the documentation of a route's error answers."""
+    content = {"application/problem+json": {"schema": ProblemView.model_json_schema()}}
     return {
-        status: {"model": ProblemView, "content": {"application/problem+json": {}}}
+        status: {"description": HTTPStatus(status).phrase, "content": content}
         for status in sorted({401, 422, 503, *statuses})
     }
+
+
+def files(*media_types: str) -> dict[int | str, dict[str, object]]:
+    """Return the documentation of a route's good answer that is no JSON."""
+    content = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in media_types}
+    return {200: {"description": HTTPStatus.OK.phrase, "content": content}}

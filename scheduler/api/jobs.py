@@ -165,6 +165,6 @@ def _labels(request: Request) -> dict[str, str]:
         key = name.removeprefix(_LABEL)
         if not key or not storable(key) or not storable(value) or key in labels or len(given) > _MAX_LABELS:
             message = f"{_LABEL}KEY=VALUE may be given for {_MAX_LABELS} keys, once each, as plain text."
-            raise RequestInvalidError(message, pointer=f"/{name!a}"[:80])
+            raise RequestInvalidError(message, pointer=f"/{name}"[:80])
         labels[key] = value
     return labels

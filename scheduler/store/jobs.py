@@ -8,8 +8,8 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, delete, exists, insert, or_, select, update
 
 from nst_core.protocol import ItemStatus, Method
-from scheduler.domain import TERMINAL, Counts, Job, JobSpec, JobStatus, Priority, StopReason
-from scheduler.store.tables import job_labels, jobs
+from scheduler.domain import TERMINAL, ChunkStatus, Counts, Job, JobSpec, JobStatus, Priority, StopReason
+from scheduler.store.tables import chunks, job_labels, jobs
 
 _SPEC = TypeAdapter(JobSpec)
 
@@ -137,10 +137,12 @@ def jobs_with_status(connection: Connection, statuses: Sequence[JobStatus]) -> l
     return [_job(row) for row in connection.execute(query)]
 
 
-def waiting_jobs(connection: Connection) -> list[Waiting]:
-    """Return the jobs that have items for the workers, oldest first, without their specs, which may be long."""
+def waiting_jobs(connection: Connection, *, now: float) -> list[Waiting]:
+    """Return the jobs that have chunks for the workers, oldest first, without their specs, which may be long."""
+    statuses = (JobStatus.PLANNING, JobStatus.RUNNING)
+    chunk = (chunks.c.job_id == jobs.c.id, chunks.c.status == ChunkStatus.PENDING, chunks.c.not_before <= now)
     query = select(jobs.c.id, jobs.c.tenant, jobs.c.method, jobs.c.priority).where(
-        jobs.c.status.in_((JobStatus.PLANNING, JobStatus.RUNNING)), jobs.c.pending > 0
+        jobs.c.status.in_(statuses), jobs.c.pending > 0, exists().where(*chunk)
     )
     return [
         Waiting(id=row.id, tenant=row.tenant, method=Method(row.method), priority=Priority(row.priority))

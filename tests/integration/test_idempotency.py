@@ -1,5 +1,7 @@
 """Requests that are sent twice: what is made once, whoever dies in between."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from scheduler.errors import ConflictError, InFlightError, JobExistsError, KeyReusedError, RequestInvalidError
@@ -112,6 +114,14 @@ def test_replay_of_a_job_with_a_deadline_goes_on_after_the_deadline(rig: Rig) ->
     first, _ = rig.service.put(TENANT, "mine", request)
     rig.clock.advance(10)
     assert rig.service.put(TENANT, "mine", request)[0].id == first.id
+
+
+def test_jobs_that_are_put_at_once_under_one_id_are_one(rig: Rig) -> None:
+    request = rig.request(3)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: rig.service.put(TENANT, "mine", request), range(16)))
+    assert len({job.id for job, _ in results}) == 1
+    assert sum(new for _, new in results) == 1
 
 
 @pytest.mark.parametrize("client_id", ["job_1", "", "x" * 65, "a b", "ä", "..", "."])

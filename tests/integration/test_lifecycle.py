@@ -7,6 +7,7 @@ import pytest
 
 from nst_core.blobs import BlobUri
 from nst_core.protocol import ItemOutcome, ItemStatus, StylizeChunk
+from scheduler import plan
 from scheduler.domain import JobInput, JobStatus, Priority, StopReason, scratch_key
 from scheduler.errors import ConflictError, KeyReusedError, NotFoundError, NothingToRetryError, RequestInvalidError
 from scheduler.expiry import Expirer
@@ -314,6 +315,34 @@ def test_outdated_event_of_before_a_retry_has_no_effect(rig: Rig) -> None:
     assert rig.job(job_id).counts.pending == 1
     end(rig)
     assert rig.job(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_reports_of_before_a_retry_do_not_replace_those_of_after_it(rig: Rig) -> None:
+    job_id = rig.submit(4)
+    for chunk in dispatch(rig):
+        rig.report(started(chunk), finished(chunk, failing(1)))
+    before = rig.job(job_id)  # another scheduler begins to write reports here, and is slow
+    rig.finalizer.tick()
+    rig.service.retry(TENANT, job_id)
+    end(rig)
+    assert not rig.finalizer._is_current(before)
+    rig.finalizer._try_to_finalize(before)
+    job = rig.job(job_id)
+    assert (job.status, len(read_lines(rig, job, "results.jsonl"))) == (JobStatus.SUCCEEDED, 4)
+
+
+def test_retry_of_many_items_is_put_into_chunks_page_by_page(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_CHUNKED_AT_ONCE", 3)
+    job_id = rig.submit(11)
+    end(rig, failing(*range(11)))
+    rig.service.retry(TENANT, job_id)
+    rig.planner.tick()
+    rig.service.pause(TENANT, job_id)
+    rig.plan()
+    rig.service.resume(TENANT, job_id)
+    end(rig)
+    job = rig.job(job_id)
+    assert (job.status, job.counts.succeeded, job.unchunked) == (JobStatus.SUCCEEDED, 11, False)
 
 
 def test_max_attempts_of_a_job_goes_over_the_setting(rig: Rig) -> None:

@@ -152,10 +152,16 @@ def _move_jobs() -> None:
             {"job_id": row.id, "key": key, "value": value, "tenant": row.tenant}
             for row in page
             for key, value in row.spec.get("metadata", {}).items()
+            if _storable(key + value)
         ]
         if found:
             op.get_bind().execute(sa.insert(labels), found)
         _keep_keys([(row, "job") for row in page if row.idempotency_key is not None])
+
+
+def _storable(text: str) -> bool:
+    """Return whether a text that JSON could hold fits into a column of texts."""
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _move_run_keys() -> None:
