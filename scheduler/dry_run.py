@@ -142,5 +142,6 @@ def _problem(spec: JobSpec, number: int, entry: InputEntry, error: tuple[str, st
     if spec.input.uris is not None:
         return Problem(code=code, message=message, pointer=f"/input/uris/{number}", input=entry.uri)
     if spec.input.manifest is not None:
-        return Problem(code=code, message=message, line=number + 1, input=entry.uri)
+        # A line that cannot be read names no photo.
+        return Problem(code=code, message=message, line=number + 1, input=None if entry.error else entry.uri)
     return Problem(code=code, message=message, input=entry.uri)

@@ -206,7 +206,10 @@ def test_dry_run_names_lines_that_are_wrong(client: TestClient, rig: Rig) -> Non
     assert (result["valid"], result["photos"], result["failing"]) == (True, 3, 2)
     problems = result["problems"]
     assert isinstance(problems, list)
-    assert [(p["code"], p["line"]) for p in problems] == [("input_invalid", 1), ("output_name_taken", 3)]
+    assert [(p["code"], p["line"], p["input"]) for p in problems] == [
+        ("input_invalid", 1, None),
+        ("output_name_taken", 3, photo),
+    ]
 
 
 @pytest.mark.parametrize(
