@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import boto3
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from pydantic import SecretStr
@@ -22,6 +23,9 @@ from nst_core.settings import StorageSettings
 
 #: The longest line that `BlobStore.lines` gives.
 MAX_LINE_BYTES = 64 * 1024
+_PART_BYTES = 8 * 2**20
+#: boto3 otherwise holds ten parts at once, one in each of its threads.
+_ONE_PART_AT_ONCE = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, use_threads=False)
 _NOT_FOUND = {"NoSuchKey", "NoSuchBucket", "404", "NotFound"}
 _DENIED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 
@@ -88,9 +92,11 @@ class BlobStore:
             self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=data, ContentType=content_type)
 
     def put_file(self, uri: BlobUri, file: IO[bytes], *, content_type: str = "application/octet-stream") -> None:
-        """Write an object from an open file, in parts where it is large."""
+        """Write an object from an open file, in parts of 8 MiB where it is large, of which one is in memory."""
         with translated(uri):
-            self._client.upload_fileobj(file, uri.bucket, uri.key, ExtraArgs={"ContentType": content_type})
+            self._client.upload_fileobj(
+                file, uri.bucket, uri.key, ExtraArgs={"ContentType": content_type}, Config=_ONE_PART_AT_ONCE
+            )
 
     def delete(self, uri: BlobUri) -> None:
         """Remove an object; nothing happens where there is none."""

@@ -129,6 +129,11 @@ class Broker:
         with _translated():
             self._redis.set(f"{KEY_PREFIX}cancelled:{job_id}", 1, ex=HINT_TTL_S)
 
+    def revive_job(self, job_id: str) -> None:
+        """Let workers begin images of a job again that was cancelled."""
+        with _translated():
+            self._redis.delete(f"{KEY_PREFIX}cancelled:{job_id}")
+
     def is_cancelled(self, job_id: str) -> bool:
         """Return whether `cancel_job` was called for a job."""
         with _translated():

@@ -11,10 +11,13 @@ from nst_core.protocol import Method
 from scheduler.api.app import make_api
 from scheduler.collector import Collector
 from scheduler.dispatch import Dispatcher, Window
+from scheduler.expiry import Expirer
 from scheduler.finalize import Finalizer
 from scheduler.loops import Loops
 from scheduler.plan import Planner
+from scheduler.rates import Rates
 from scheduler.reaper import Reaper
+from scheduler.retention import Retention
 from scheduler.run_collector import RunCollector
 from scheduler.run_control import RunControl, RunLimits
 from scheduler.run_ends import Retries
@@ -32,13 +35,14 @@ BOOTSTRAP_TENANT = "default"
 def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, blobs: BlobStore) -> Loops:
     """Return the control loops, not started."""
     clock = time.time
+    rates = Rates(clock=clock, first_guess=settings.chunk_size)
     retries = Retries(max_failures=settings.max_run_failures, backoff_s=settings.retry_backoff_s)
     return Loops(
         planner=Planner(
             database,
             blobs,
             clock=clock,
-            chunk_size=settings.chunk_size,
+            rates=rates,
             page=settings.plan_page,
             buckets=allowed_buckets(settings),
         ),
@@ -60,6 +64,7 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
             lease_s=settings.lease_s,
             max_attempts=settings.max_attempts,
             backoff_s=settings.retry_backoff_s,
+            rates=rates,
         ),
         reaper=Reaper(
             database,
@@ -69,6 +74,8 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
             max_attempts=settings.max_attempts,
         ),
         finalizer=Finalizer(database, blobs, clock=clock),
+        expirer=Expirer(database, clock=clock),
+        retention=Retention(database, blobs, clock=clock, retention_days=settings.retention_days),
         run_control=RunControl(
             database,
             broker,

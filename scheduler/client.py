@@ -2,8 +2,9 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -12,13 +13,17 @@ from pydantic import TypeAdapter
 
 from nst_core.protocol import ItemStatus, Method
 from nst_core.styles import WEIGHTS_NAME
-from scheduler.resources import Item, Job, JobRequest, Preset, Style, StyleVersion, Upload
+from scheduler.domain import JobStatus
+from scheduler.resources import Check, Item, Job, JobRequest, Preset, Style, StyleVersion, Upload
 from scheduler.run_client import RunClient
 from scheduler.transport import ApiError, Transport, UnreachableError, quoted
 
 __all__ = ["ApiError", "Client", "UnreachableError"]
 
 _PAGE = 200
+_PATIENCE_S = 30.0
+#: Fields of a request that not every API knows.
+_LATER = ("priority", "deadline", "expires_after_s", "max_failures", "max_attempts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,32 +137,82 @@ class Client:
         path = f"/v1/uploads/{quoted(upload_id)}/{quote(path, safe='/')}"
         return self._api.read(_Stored, "PUT", path, content=data).uri
 
-    def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> Job:
-        """Submit a job; the same key gives the same job again."""
-        body = TypeAdapter(JobRequest).dump_python(request, mode="json")
-        body["input"] = {name: value for name, value in body["input"].items() if value is not None}
-        if request.method is Method.FEEDFORWARD:
-            # An API of before the other method refuses to hear of it.
-            body = {name: value for name, value in body.items() if value or name not in ("paintings", "optimize")}
-            del body["method"]
+    def submit(self, request: JobRequest, *, idempotency_key: str | None = None, wait_s: int | None = None) -> Job:
+        """Submit a job; the same key gives the same job again. With `wait_s` (1 to 60) wait for its end so long."""
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return self._api.read(Job, "POST", "/v1/jobs", json=body, headers=headers)
+        return self._api.read(Job, "POST", "/v1/jobs", json=_body(request), **_waiting(wait_s, headers))
 
-    def job(self, job_id: str) -> Job:
-        """Return a job as it stands."""
-        return self._api.read(Job, "GET", f"/v1/jobs/{quoted(job_id)}")
+    def put(self, client_id: str, request: JobRequest, *, wait_s: int | None = None) -> Job:
+        """Submit a job once under an id of your own; the same request gives the same job again.
 
-    def jobs(self, *, page: int = _PAGE) -> Iterator[Job]:
-        """Yield all jobs, the newest first."""
-        return self._api.pages(Job, "/v1/jobs", {"limit": page})
+        Raises ApiError (`job_exists`) where the id names a job of another request.
+        """
+        path = f"/v1/jobs/{quoted(client_id)}"
+        return self._api.read(Job, "PUT", path, json=_body(request), **_waiting(wait_s, {}))
+
+    def check(self, request: JobRequest) -> Check:
+        """Return what a job would do, and what is wrong with it, without submitting it."""
+        return self._api.read(Check, "POST", "/v1/jobs", json=_body(request), params={"validate": "true"})
+
+    def job(self, job_id: str, *, wait_s: int | None = None) -> Job:
+        """Return a job as it stands, by its id or your own; with `wait_s` (1 to 60) wait for its end so long."""
+        return self._api.read(Job, "GET", f"/v1/jobs/{quoted(job_id)}", **_waiting(wait_s, {}))
+
+    def jobs(
+        self,
+        *,
+        status: JobStatus | None = None,
+        method: Method | None = None,
+        metadata: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        page: int = _PAGE,
+    ) -> Iterator[Job]:
+        """Yield jobs, the newest first: all, or those that fit all that is given."""
+        query: dict[str, str | int] = {"limit": page}
+        chosen = {"status": status, "method": method}
+        query |= {name: value.value for name, value in chosen.items() if value is not None}
+        times = {"created_after": created_after, "created_before": created_before}
+        query |= {name: time.astimezone().isoformat() for name, time in times.items() if time is not None}
+        query |= {f"metadata.{key}": value for key, value in (metadata or {}).items()}
+        return self._api.pages(Job, "/v1/jobs", query)
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job; images in hand are finished, and finished images are kept."""
         return self._api.read(Job, "POST", f"/v1/jobs/{quoted(job_id)}/cancel")
 
-    def items(self, job_id: str, *, status: ItemStatus | None = None, page: int = _PAGE) -> Iterator[Item]:
-        """Yield a job's items in order, all or those of one status."""
-        query: dict[str, str | int] = {"limit": page} if status is None else {"limit": page, "status": status.value}
+    def pause(self, job_id: str) -> Job:
+        """Let a job send nothing more to workers; images in hand are finished."""
+        return self._api.read(Job, "POST", f"/v1/jobs/{quoted(job_id)}/pause")
+
+    def resume(self, job_id: str) -> Job:
+        """Let a paused job go on."""
+        return self._api.read(Job, "POST", f"/v1/jobs/{quoted(job_id)}/resume")
+
+    def retry(self, job_id: str, *, codes: Sequence[str] | None = None, cancelled: bool = False) -> Job:
+        """Let an ended job do its failed images again: all, or those with one of the codes.
+
+        With `cancelled` the cancelled ones too. Raises ApiError (`nothing_to_retry`) where there is no such image.
+        """
+        body: dict[str, Any] = {"cancelled": cancelled}
+        if codes is not None:
+            body["codes"] = list(codes)
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self._api.read(Job, "POST", f"/v1/jobs/{quoted(job_id)}/retry", json=body, headers=headers)
+
+    def items(
+        self,
+        job_id: str,
+        *,
+        status: ItemStatus | None = None,
+        code: str | None = None,
+        style: str | None = None,
+        page: int = _PAGE,
+    ) -> Iterator[Item]:
+        """Yield a job's items in order: all, or those of a status, an error code or a style."""
+        query: dict[str, str | int] = {"limit": page}
+        chosen = {"status": None if status is None else status.value, "code": code, "style": style}
+        query |= {name: value for name, value in chosen.items() if value is not None}
         return self._api.pages(Item, f"/v1/jobs/{quoted(job_id)}/items", query)
 
     def output(self, job_id: str, item_id: int) -> bytes:
@@ -175,6 +230,25 @@ class Client:
     def errors(self, job_id: str) -> bytes:
         """Return the JSON lines about the items that did not succeed; raise ApiError while the job is not finished."""
         return self._api.call("GET", f"/v1/jobs/{quoted(job_id)}/errors")
+
+    def zip(self, job_id: str, path: Path) -> list[Path]:
+        """Write the images of a finished job and its reports into a zip file, and return its path.
+
+        A job of more than 50,000 images comes as several files: NAME.zip, NAME-2.zip, and so on.
+        """
+        link: str | None = f"/v1/jobs/{quoted(job_id)}/results.zip"
+        files: list[Path] = []
+        while link is not None:
+            target = path.with_name(f"{path.stem}-{len(files) + 1}{path.suffix}") if files else path
+            part = target.with_name(f".{target.name}.part")
+            try:
+                with part.open("wb") as file:
+                    link = self._api.download(link, file)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+            files.append(target)
+        return files
 
     def wait(
         self,
@@ -203,6 +277,27 @@ class Client:
             if timeout_s is not None and self._clock() - started >= timeout_s:
                 raise TimeoutError(f"Job {job_id} is still {job.status} after {timeout_s:g} s.")
             self._sleep(poll_s)
+
+
+def _body(request: JobRequest) -> dict[str, Any]:
+    body: dict[str, Any] = TypeAdapter(JobRequest).dump_python(request, mode="json")
+    body["input"] = {name: value for name, value in body["input"].items() if value is not None}
+    # An API of before these fields refuses to hear of them.
+    later = {name: value for name, value in vars(JobRequest(input=request.input)).items() if name in _LATER}
+    body = {name: value for name, value in body.items() if name not in later or value != later[name]}
+    if request.method is Method.FEEDFORWARD:
+        # Nor did an old one know the other method.
+        body = {name: value for name, value in body.items() if value or name not in ("paintings", "optimize")}
+        del body["method"]
+    return body
+
+
+def _waiting(wait_s: int | None, headers: dict[str, str]) -> dict[str, Any]:
+    """Return the options of a call whose answer waits for the end of a job."""
+    if wait_s is None:
+        return {"headers": headers}
+    # The answer comes later than others do, so the patience has to be longer.
+    return {"headers": headers | {"Prefer": f"wait={wait_s}"}, "timeout": wait_s + _PATIENCE_S}
 
 
 def _version(version: str | None) -> dict[str, str]:

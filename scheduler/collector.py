@@ -16,7 +16,9 @@ from nst_core.broker import Broker
 from nst_core.clock import Clock
 from nst_core.errors import ProtocolError
 from nst_core.protocol import ChunkEvent, ChunkFinished, ChunkStarted, Event, ItemOutcome, ItemStatus, load_event
+from scheduler import lifecycle
 from scheduler.domain import ChunkStatus, Job
+from scheduler.rates import Rates
 from scheduler.run_collector import RunCollector
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
@@ -40,7 +42,9 @@ class Collector:
         lease_s: float,
         max_attempts: int,
         backoff_s: float,
+        rates: Rates | None = None,
     ) -> None:
+        self._rates = rates or Rates(clock=clock)
         self._database = database
         self._broker = broker
         self._runs = runs
@@ -76,23 +80,31 @@ class Collector:
             known = chunk_rows.find_chunk(connection, event.chunk_id)
             if known is None:
                 return False
+            if known.status not in chunk_rows.ACTIVE or known.attempt != event.attempt:
+                log.info("Chunk %d: attempt %d is outdated", event.chunk_id, event.attempt)
+                return False
             job = job_rows.lock_job(connection, known.job_id)
             chunk = chunk_rows.lock_attempt(connection, event.chunk_id, event.attempt)
             if chunk is None:
-                log.info("Chunk %d: attempt %d is outdated", event.chunk_id, event.attempt)
-                return False
+                return False  # ended while its job was locked
             changes = self._begin(connection, job, chunk, event)
+            applied: list[ItemOutcome] = []
             if not isinstance(event, ChunkStarted):
-                if item_rows.set_progress(connection, chunk.id, event.progress) and chunk.failures:
+                if item_rows.set_progress(connection, chunk.id, event.progress) and chunk.failures + chunk.deaths:
                     # An optimisation that goes on after a worker's death was not the reason for it.
                     chunk_rows.forgive(connection, chunk.id)
-                    chunk = replace(chunk, failures=0)
-                kept = [outcome for outcome in event.outcomes if not self._try_again(chunk, outcome)]
-                changes.update(item_rows.apply_outcomes(connection, chunk.id, chunk.attempt, kept))
+                    chunk = replace(chunk, failures=0, deaths=0)
+                kept = [outcome for outcome in event.outcomes if not self._try_again(job, chunk, outcome)]
+                applied, moved = item_rows.apply_outcomes(connection, chunk.id, chunk.attempt, kept)
+                changes.update(moved)
             if isinstance(event, ChunkFinished):
                 changes.update(self._finish(connection, job, chunk, event.outcomes))
-            job_rows.move_counts(connection, job.id, changes)
-            job_rows.finalize_if_through(connection, job.id)
+            lifecycle.settle(connection, job, changes)
+            # Last, because rows that many transactions change are locked for as short as can be.
+            worker = event.worker if isinstance(event, ChunkStarted) else chunk.worker
+            if worker is not None:
+                self._rates.see(connection, worker)
+            self._rates.note(connection, job.spec, chunk.version, applied)
         return True
 
     def _begin(self, connection: Connection, job: Job, chunk: Chunk, event: ChunkEvent) -> Counter[ItemStatus]:
@@ -106,8 +118,9 @@ class Collector:
             job_rows.update_job(connection, job.id, started_at=now)
         return item_rows.set_unfinished(connection, chunk.id, ItemStatus.RUNNING)
 
-    def _try_again(self, chunk: Chunk, outcome: ItemOutcome) -> bool:
-        return not outcome.succeeded and outcome.retryable and chunk.failures + 1 < self._max_attempts
+    def _try_again(self, job: Job, chunk: Chunk, outcome: ItemOutcome) -> bool:
+        most = job.max_attempts or self._max_attempts
+        return not outcome.succeeded and outcome.retryable and chunk.failures + 1 < most
 
     def _finish(
         self, connection: Connection, job: Job, chunk: Chunk, outcomes: Sequence[ItemOutcome]
@@ -117,12 +130,16 @@ class Collector:
         if not rest:
             chunk_rows.set_done(connection, chunk.id)
             return Counter()
-        if job.cancel_requested:
+        if job.stop is not None:
             chunk_rows.set_done(connection, chunk.id)
             return item_rows.set_unfinished(connection, chunk.id, ItemStatus.CANCELLED)
-        passing = any(self._try_again(chunk, outcome) for outcome in outcomes)
+        passing = any(self._try_again(job, chunk, outcome) for outcome in outcomes)
         pause_s = self._backoff_s * 2**chunk.failures if passing else 0.0
         chunk_rows.set_pending(
-            connection, chunk.id, failures=chunk.failures + passing, not_before=self._clock() + pause_s
+            connection,
+            chunk.id,
+            failures=chunk.failures + passing,
+            deaths=chunk.deaths,
+            not_before=self._clock() + pause_s,
         )
         return item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)

@@ -1,10 +1,11 @@
-"""Dispatch: keep a short window of chunks in Redis, shared fairly between jobs.
+"""Dispatch: keep a short window of chunks in Redis, shared fairly between tenants and jobs.
 
 The window is short, so that cancelling acts at once and a job of ten images does not wait for one of a million.
 """
 
 import logging
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -17,10 +18,15 @@ from scheduler.domain import Job, JobStatus
 from scheduler.store import access, items
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import jobs as job_rows
-from scheduler.store.chunks import Chunk
+from scheduler.store.chunks import Chunk, Share
 from scheduler.store.database import Database
+from scheduler.store.jobs import Waiting
 
 log = logging.getLogger(__name__)
+
+_SENDING = (JobStatus.PLANNING, JobStatus.RUNNING)
+#: No tenant is kept from all work by its weight.
+_LEAST_WEIGHT = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +39,38 @@ class Window:
     lease_s: float
 
 
+class Hands:
+    """What is in Redis and with workers, and who is next to have more.
+
+    Tenants have chunks in proportion to their weights; of a tenant, jobs of a higher priority come first, and jobs of
+    one priority have the same.
+    """
+
+    def __init__(self, shares: Iterable[Share], weights: Mapping[str, float]) -> None:
+        """Begin with what is in hand; a tenant without a weight has the weight 1."""
+        self._weights = weights
+        self._by_job: Counter[str] = Counter()
+        self._by_tenant: Counter[str] = Counter()
+        for share in shares:
+            self._by_job[share.job_id] += share.chunks
+            self._by_tenant[share.tenant] += share.chunks
+
+    def next(self, waiting: Iterable[Waiting]) -> Waiting:
+        """Return the job whose turn it is."""
+        return min(waiting, key=lambda job: (self._load(job.tenant), job.tenant, *self._place(job)))
+
+    def add(self, job: Waiting) -> None:
+        """Count one chunk more of a job."""
+        self._by_job[job.id] += 1
+        self._by_tenant[job.tenant] += 1
+
+    def _load(self, tenant: str) -> float:
+        return self._by_tenant[tenant] / max(self._weights.get(tenant, 1.0), _LEAST_WEIGHT)
+
+    def _place(self, job: Waiting) -> tuple[int, int, str]:
+        return job.priority.rank, self._by_job[job.id], job.id
+
+
 class Dispatcher:
     """Sends chunks to the workers' queues.
 
@@ -41,64 +79,85 @@ class Dispatcher:
     """
 
     def __init__(
-        self, database: Database, broker: Broker, *, clock: Clock, bucket: str, windows: Mapping[Method, Window]
+        self,
+        database: Database,
+        broker: Broker,
+        *,
+        clock: Clock,
+        bucket: str,
+        windows: Mapping[Method, Window],
+        weights: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        """`bucket` is the one that tenants share, where jobs have their previews and checkpoints."""
+        """`bucket` is the one that tenants share, where jobs have their previews and checkpoints.
+
+        `weights` gives the weights of tenants, as they are now; those that it leaves out have the weight 1.
+        """
         self._database = database
         self._broker = broker
         self._clock = clock
         self._bucket = bucket
         self._windows = windows
+        self._weights = weights
         self._announced: set[str] = set()
 
     def tick(self) -> bool:
         """Fill the windows; return whether a chunk was sent."""
         with self._database.read() as connection:
-            jobs = job_rows.jobs_with_status(connection, (JobStatus.PLANNING, JobStatus.RUNNING))
-            active = chunk_rows.active_counts(connection)
+            waiting = job_rows.waiting_jobs(connection, now=self._clock())
+            shares = chunk_rows.active_shares(connection)
             dispatched = chunk_rows.dispatched_counts(connection)
-        waiting = [job for job in jobs if job.counts.pending]
-        share = {job.id: sum(active.get(job.id, {}).values()) for job in waiting}
+        if not waiting:
+            return False
+        weights = self._weights()
         sent = [
-            self._fill([job for job in waiting if job.spec.method is method], share, window.chunks - dispatched[method])
+            self._fill(
+                [job for job in waiting if job.method is method],
+                Hands((share for share in shares if share.method is method), weights),
+                window.chunks - dispatched[method],
+            )
             for method, window in self._windows.items()
         ]
         return any(sent)
 
-    def _fill(self, waiting: list[Job], share: dict[str, int], room: int) -> bool:
-        """Send up to `room` chunks, each of the job that has the fewest in hand."""
+    def _fill(self, waiting: list[Waiting], hands: Hands, room: int) -> bool:
+        """Send up to `room` chunks, each of the job whose turn it is."""
         sent = False
         while room > 0 and waiting:
-            job = min(waiting, key=lambda job: (share[job.id], job.id))
-            message = self._claim(job)
+            job = hands.next(waiting)
+            message = self._claim(job.id)
             if message is None:
                 waiting.remove(job)
                 continue
             # Claimed first, sent second: a scheduler that dies between the two leaves a claim that runs out,
             # never a message that nobody knows of.
             self._broker.send_chunk(message)
-            share[job.id] += 1
+            hands.add(job)
             room -= 1
             sent = True
         return sent
 
     def announce_cancelled(self) -> None:
-        """Tell workers of jobs that are being cancelled."""
+        """Tell workers of jobs that are being stopped."""
         with self._database.read() as connection:
-            cancelling = job_rows.jobs_with_status(connection, (JobStatus.CANCELLING, JobStatus.FINALIZING))
-        ids = {job.id for job in cancelling if job.cancel_requested}
+            ids = set(job_rows.stopping_jobs(connection))
         for job_id in ids - self._announced:
             self._broker.cancel_job(job_id)
         self._announced = ids
 
-    def _claim(self, job: Job) -> ChunkMessage | None:
+    def _claim(self, job_id: str) -> ChunkMessage | None:
         now = self._clock()
         with self._database.write() as connection:
-            chunk = chunk_rows.next_chunk(connection, job.id, now=now)
-            if chunk is None:
+            chunk = chunk_rows.next_chunk(connection, job_id, now=now)
+            job = None if chunk is None else job_rows.find_job(connection, job_id)
+            # It may have been paused since the listing.
+            if chunk is None or job is None or job.status not in _SENDING:
                 return None
             attempt = chunk_rows.claim(connection, chunk, now=now, lease_s=self._windows[chunk.method].lease_s)
-            return None if attempt is None else self._message(connection, job, chunk, attempt)
+            message = None if attempt is None else self._message(connection, job, chunk, attempt)
+        if message is not None and job.retries:
+            # Workers may remember that the job was stopped before it was retried.
+            self._broker.revive_job(job_id)
+        return message
 
     def _message(self, connection: Connection, job: Job, chunk: Chunk, attempt: int) -> ChunkMessage:
         found = tuple(items.chunk_items(connection, chunk.id))

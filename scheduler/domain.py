@@ -27,21 +27,50 @@ class JobStatus(StrEnum):
     QUEUED = "queued"  # accepted, nothing else done
     PLANNING = "planning"  # its inputs are being listed; the first may be running already
     RUNNING = "running"  # every item is known
-    CANCELLING = "cancelling"  # waits for the images that workers have in hand
+    PAUSED = "paused"  # nothing more is sent to workers; what they have in hand is finished
+    CANCELLING = "cancelling"  # is being stopped, for whatever reason: waits for the images that workers have in hand
     FINALIZING = "finalizing"  # every item is terminal; the reports are being written
     SUCCEEDED = "succeeded"  # every item succeeded
-    PARTIALLY_SUCCEEDED = "partially_succeeded"  # some items failed
-    FAILED = "failed"  # no item succeeded, or there was none
+    PARTIALLY_SUCCEEDED = "partially_succeeded"  # some items have no result
+    FAILED = "failed"  # no item succeeded, there was none, or too many failed
     CANCELLED = "cancelled"  # a client stopped it; finished items are kept
+    EXPIRED = "expired"  # its deadline passed; finished items are kept
 
     @property
     def is_terminal(self) -> bool:
-        return self in (
-            JobStatus.SUCCEEDED,
-            JobStatus.PARTIALLY_SUCCEEDED,
-            JobStatus.FAILED,
-            JobStatus.CANCELLED,
-        )
+        return self in TERMINAL
+
+
+TERMINAL = (
+    JobStatus.SUCCEEDED,
+    JobStatus.PARTIALLY_SUCCEEDED,
+    JobStatus.FAILED,
+    JobStatus.CANCELLED,
+    JobStatus.EXPIRED,
+)
+#: Statuses of jobs that a client, a deadline or too many failures may stop.
+STOPPABLE = (JobStatus.QUEUED, JobStatus.PLANNING, JobStatus.RUNNING, JobStatus.PAUSED)
+
+
+class Priority(StrEnum):
+    """Which of a tenant's jobs come first."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+    @property
+    def rank(self) -> int:
+        """Return a number by which jobs are sorted, the first ones first."""
+        return {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}[self]
+
+
+class StopReason(StrEnum):
+    """Why a job ends before its time."""
+
+    CANCEL = "cancel"
+    DEADLINE = "deadline"
+    MAX_FAILURES = "max_failures"
 
 
 class ChunkStatus(StrEnum):
@@ -139,17 +168,46 @@ class Job:
     #: Inputs that are planned so far, and the key of the last one where the input is a prefix.
     planned_inputs: int
     planned_key: str
-    cancel_requested: bool
+    #: The input is read to its end, or cannot be read any further.
+    planned: bool = False
+    #: There may be pending items that are in no chunk.
+    unchunked: bool = False
+    #: Why the job is being or was stopped.
+    stop: StopReason | None = None
+    #: The id that the client chose.
+    client_id: str | None = None
+    priority: Priority = Priority.NORMAL
+    deadline: float | None = None
+    max_failures: int | None = None
+    #: Items that had failed when the job was last retried; they do not count against `max_failures`.
+    forgiven: int = 0
+    #: None: as the settings say.
+    max_attempts: int | None = None
+    retries: int = 0
 
 
 def final_status(job: Job) -> JobStatus:
     """Return how a job ends whose items are all terminal."""
-    if job.cancel_requested:
-        return JobStatus.CANCELLED
+    if job.stop is not None:
+        return {
+            StopReason.CANCEL: JobStatus.CANCELLED,
+            StopReason.DEADLINE: JobStatus.EXPIRED,
+            StopReason.MAX_FAILURES: JobStatus.FAILED,
+        }[job.stop]
     if job.counts.succeeded == 0:
         return JobStatus.FAILED
-    # A job with an error of its own did not get to read all of its input.
-    return JobStatus.PARTIALLY_SUCCEEDED if job.counts.failed or job.error_code else JobStatus.SUCCEEDED
+    # A job with an error of its own did not get to read all of its input; items that are cancelled without a reason
+    # to stop are those that a retry has left as they were.
+    incomplete = job.counts.failed or job.counts.cancelled or job.error_code
+    return JobStatus.PARTIALLY_SUCCEEDED if incomplete else JobStatus.SUCCEEDED
+
+
+def check_client_id(text: str) -> None:
+    """Raise ConfigError unless a text may be the id that a client gives a job."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text) or text in (".", ".."):
+        raise ConfigError("A job's own id has from 1 to 64 letters, digits, dots, underscores and hyphens.")
+    if text.startswith("job_"):
+        raise ConfigError("Ids that begin with job_ are given by the scheduler alone.")
 
 
 def check_name_template(template: str) -> None:

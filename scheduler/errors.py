@@ -6,6 +6,9 @@ NstError
     ├── UnauthenticatedError   unauthenticated
     ├── NotFoundError          not_found
     ├── ConflictError          conflict
+    │   ├── NothingToRetryError    nothing_to_retry
+    │   ├── JobExistsError         job_exists
+    │   └── InFlightError          idempotency_in_flight
     ├── KeyReusedError         idempotency_key_reused
     ├── StyleExistsError       style_exists
     └── TooLargeError          too_large
@@ -45,6 +48,24 @@ class ConflictError(ServiceError):
     """The thing is not in the state that the request needs."""
 
     code = "conflict"
+
+
+class NothingToRetryError(ConflictError):
+    """The job has no failed item that may be tried again."""
+
+    code = "nothing_to_retry"
+
+
+class JobExistsError(ConflictError):
+    """The id that the client gives names a job that was made from another request."""
+
+    code = "job_exists"
+
+
+class InFlightError(ConflictError):
+    """A request with the same Idempotency-Key is at work; the same request is answered when it is done."""
+
+    code = "idempotency_in_flight"
 
 
 class KeyReusedError(ServiceError):

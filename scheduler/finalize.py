@@ -82,7 +82,7 @@ class Finalizer:
     def _end(self, job: Job, error: tuple[str, str] | None) -> None:
         with self._database.write() as connection:
             now_job = job_rows.lock_job(connection, job.id)
-            if now_job.status is JobStatus.FINALIZING:
+            if now_job.status is JobStatus.FINALIZING and now_job.retries == job.retries:
                 if error is not None and now_job.error_code is None:
                     now_job = replace(now_job, error_code=error[0], error_message=error[1])
                 job_rows.update_job(
@@ -94,10 +94,21 @@ class Finalizer:
                     error_message=now_job.error_message,
                 )
 
+    def _is_current(self, job: Job) -> bool:
+        """Return whether a job still waits for these reports.
+
+        Another scheduler may have ended it, and a client retried it, while they were put together.
+        """
+        with self._database.read() as connection:
+            now_job = job_rows.find_job(connection, job.id)
+        return now_job is not None and now_job.status is JobStatus.FINALIZING and now_job.retries == job.retries
+
     def _write(self, job: Job, name: str, lines: Iterable[dict[str, object]]) -> None:
         with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
             for line in lines:
                 file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            if not self._is_current(job):
+                return
             file.seek(0)
             uri = BlobUri.parse(job.spec.output.prefix + name)
             self._blobs.put_file(uri, file, content_type="application/jsonl")

@@ -1,4 +1,6 @@
-"""The control loops: plan, dispatch and reap, collect, finalize, finish runs, each in a thread of its own.
+"""The control loops: plan, expire, reap and dispatch, collect, finalize, finish runs, delete what is old.
+
+Each has a thread of its own.
 
 Passing faults of the database, Redis or the storage are logged and tried again; any other error ends the process,
 for its supervisor to start it anew: all state is in the database.
@@ -12,9 +14,11 @@ from collections.abc import Callable
 from nst_core.errors import NstError
 from scheduler.collector import Collector
 from scheduler.dispatch import Dispatcher
+from scheduler.expiry import Expirer
 from scheduler.finalize import Finalizer
 from scheduler.plan import Planner
 from scheduler.reaper import Reaper
+from scheduler.retention import Retention
 from scheduler.run_control import RunControl
 from scheduler.run_finish import RunFinisher
 from scheduler.run_tidy import RunTidier
@@ -76,6 +80,8 @@ class Loops:
         collector: Collector,
         reaper: Reaper,
         finalizer: Finalizer,
+        expirer: Expirer,
+        retention: Retention,
         run_control: RunControl,
         run_finisher: RunFinisher,
         run_tidier: RunTidier,
@@ -84,6 +90,7 @@ class Loops:
         self._collector = collector
         self._reaper = reaper
         self._dispatcher = dispatcher
+        self._expirer = expirer
         self._run_control = run_control
         self._run_finisher = run_finisher
         self._run_tidier = run_tidier
@@ -92,7 +99,8 @@ class Loops:
         self._collect = Loop("collect", self._collect_and_wake, idle_s=0.01)
         self._finalize = Loop("finalize", finalizer.tick)
         self._runs = Loop("runs", self._finish_and_tidy_runs)
-        self._all = (self._collect, self._plan, self._dispatch, self._finalize, self._runs)
+        self._retention = Loop("retention", retention.tick, idle_s=10.0)
+        self._all = (self._collect, self._plan, self._dispatch, self._finalize, self._runs, self._retention)
 
     def start(self) -> None:
         """Start all loops."""
@@ -127,6 +135,8 @@ class Loops:
         return collected
 
     def _dispatch_and_reap(self) -> bool:
+        if self._expirer.tick():
+            self._finalize.wake()
         self._dispatcher.announce_cancelled()
         self._run_control.announce()
         # After a start, leases look overdue until what workers said meanwhile is read.

@@ -6,17 +6,19 @@ of two schedulers that plan the same page only one has an effect.
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
+from typing import Any, TypeVar
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import BlobError, ConfigError, NstError
-from nst_core.protocol import ItemStatus, Method
-from scheduler import domain
+from nst_core.protocol import ItemStatus
+from scheduler import domain, lifecycle
 from scheduler.domain import Job, JobSpec, JobStatus
+from scheduler.rates import Rates
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
@@ -30,6 +32,11 @@ _OPEN_MANIFESTS = 8
 _RETRY_S = 5.0
 _UNSTORABLE = ("input_invalid", "The object's key has characters that cannot be stored.")
 _PLANNABLE = (JobStatus.QUEUED, JobStatus.PLANNING)
+#: Items of a retried job that are put into chunks in one transaction.
+_CHUNKED_AT_ONCE = 2000
+#: Items of a page at most: databases take so many values in a query, and a page should not hold others up for long.
+_PLANNED_AT_ONCE = 10_000
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +61,7 @@ class Planner:
         blobs: BlobStore,
         *,
         clock: Clock,
-        chunk_size: int,
+        rates: Rates,
         page: int,
         buckets: frozenset[str],
     ) -> None:
@@ -62,9 +69,8 @@ class Planner:
         self._clock = clock
         self._database = database
         self._blobs = blobs
-        self._chunk_size = chunk_size
-        # Whole chunks, so that the edge of a page does not leave a small one.
-        self._page = max(1, page // chunk_size) * chunk_size
+        self._rates = rates
+        self._page = page
         self._buckets = buckets
         #: By job: when it is tried again after a fault that may pass.
         self._not_before: dict[str, float] = {}
@@ -78,15 +84,27 @@ class Planner:
         after a pause, and others have their turn.
         """
         with self._database.read() as connection:
-            waiting = job_rows.jobs_with_status(connection, _PLANNABLE)
+            waiting = job_rows.plannable_jobs(connection)
         self._not_before = {job.id: self._not_before[job.id] for job in waiting if job.id in self._not_before}
         waiting = [job for job in waiting if self._not_before.get(job.id, 0.0) <= self._clock()]
         if not waiting:
             return False
         # The job with the fewest planned inputs: a short job does not wait for the listing of a long one.
-        job = min(waiting, key=lambda job: (job.planned_inputs, job.id))
+        chosen = min(waiting, key=lambda job: (job.planned_inputs, job.id))
+        with self._database.read() as connection:
+            job = job_rows.find_job(connection, chosen.id)
+            if job is None:
+                return True
+            sizes = self._rates.sizes(connection, job.spec, items=_known_items(job))
+        if job.unchunked:
+            self._chunk_page(job, sizes)
+            return True
+        # Whole chunks, so that the edge of a page does not leave a small one.
+        most = max(1, _PLANNED_AT_ONCE // len(sizes))
+        largest = min(max(sizes.values()), most)
+        page = max(1, min(self._page, most) // largest) * largest
         try:
-            entries = self._read_page(job)
+            entries = self._read_page(job, page)
         except NstError as error:
             self._manifests.pop(job.id, None)
             if error.retryable:
@@ -95,25 +113,23 @@ class Planner:
             else:
                 self._fail(job, error)
         else:
-            self._write_page(job, entries)
+            self._write_page(job, entries, is_last=len(entries) < page)
         return True
 
-    def _read_page(self, job: Job) -> list[InputEntry]:
+    def _read_page(self, job: Job, page: int) -> list[InputEntry]:
         source, start = job.spec.input, job.planned_inputs
         if source.uris is not None:
-            return [InputEntry(uri=uri) for uri in source.uris[start : start + self._page]]
+            return [InputEntry(uri=uri) for uri in source.uris[start : start + page]]
         if source.prefix is not None:
-            return list(islice(self._list_photos(job), self._page))
-        return [
-            parse_line(line, number, lambda uri: self._may_read(job, uri))
-            for number, line in islice(self._open_manifest(job), self._page)
-        ]
+            return list(islice(list_photos(self._blobs, job.spec, after=cursor_of(job)), page))
+        lines = self._open_manifest(job, page)
+        return [parse_line(line, number, lambda uri: self._may_read(job, uri)) for number, line in islice(lines, page)]
 
     def _may_read(self, job: Job, uri: BlobUri) -> bool:
         own = uri.bucket == self._blobs.bucket
         return uri.bucket in self._buckets and (not own or domain.may_use(uri.key, job.tenant))
 
-    def _open_manifest(self, job: Job) -> Iterator[tuple[int, bytes]]:
+    def _open_manifest(self, job: Job, page: int) -> Iterator[tuple[int, bytes]]:
         """Return the manifest's numbered lines from the job's cursor on.
 
         It stays open from page to page: read anew for each page, a long manifest would take time by its square.
@@ -125,28 +141,30 @@ class Planner:
             lines = islice(numbered, job.planned_inputs, None)
         if len(self._manifests) >= _OPEN_MANIFESTS:
             self._manifests.pop(next(iter(self._manifests)))
-        self._manifests[job.id] = (job.planned_inputs + self._page, lines)
+        self._manifests[job.id] = (job.planned_inputs + page, lines)
         return lines
 
-    def _list_photos(self, job: Job) -> Iterator[InputEntry]:
-        prefix = BlobUri.parse(str(job.spec.input.prefix))
-        own_output = BlobUri.parse(job.spec.output.prefix)
-        base = prefix.key[: prefix.key.rfind("/") + 1]
-        after = json.loads(job.planned_key) if job.planned_key else ""
-        while keys := self._blobs.list_keys(prefix, after=after):
-            for key in keys:
-                in_output = prefix.bucket == own_output.bucket and key.startswith(own_output.key)
-                in_scratch = prefix.bucket == self._blobs.bucket and domain.is_scratch(key)
-                if PurePosixPath(key).suffix.lower() not in domain.IMAGE_SUFFIXES or in_output or in_scratch:
-                    continue
-                if domain.storable(key):
-                    folder = key[len(base) : key.rfind("/") + 1]
-                    yield InputEntry(uri=str(BlobUri(prefix.bucket, key)), key=key, folder=folder)
-                else:
-                    yield InputEntry(uri=f"s3://{prefix.bucket}/{key!a}", key=key, error=_UNSTORABLE)
-            after = keys[-1]
+    def _chunk_page(self, job: Job, sizes: Mapping[str, int]) -> None:
+        """Put items of a retried job, which are in no chunk, into new ones."""
+        versions = {style.name: style.version for style in job.spec.styles}
+        with self._database.write() as connection:
+            now_job = job_rows.lock_job(connection, job.id)
+            if not now_job.unchunked or now_job.status not in (*_PLANNABLE, JobStatus.RUNNING):
+                return  # stopped or paused meanwhile
+            found = item_rows.list_unchunked(connection, job.id, limit=_CHUNKED_AT_ONCE)
+            groups = [
+                group for name in versions for group in _pieces([i for i, style in found if style == name], sizes[name])
+            ]
+            style_of = dict(found)
+            groups.sort()  # the first inputs first
+            styles = [(style_of[group[0]], versions[style_of[group[0]]]) for group in groups]
+            ids = item_rows.add_chunks(connection, job.id, styles, method=job.spec.method)
+            chunk_of = {index: chunk_id for group, chunk_id in zip(groups, ids, strict=True) for index in group}
+            item_rows.move_to_chunks(connection, job.id, chunk_of)
+            if len(found) < _CHUNKED_AT_ONCE:
+                job_rows.update_job(connection, job.id, unchunked=False)
 
-    def _write_page(self, job: Job, entries: Sequence[InputEntry]) -> None:
+    def _write_page(self, job: Job, entries: Sequence[InputEntry], *, is_last: bool) -> None:
         shared = self._blobs.bucket
         planned = list(plan_items(job.spec, entries, first_input=job.planned_inputs, tenant=job.tenant, shared=shared))
         with self._database.write() as connection:
@@ -155,23 +173,24 @@ class Planner:
                 return  # cancelled meanwhile, or planned by another scheduler
             taken = item_rows.taken_outputs(connection, job.id, [item.output for item in planned])
             planned = list(refuse_taken(planned, taken))
-            # Optimisations take minutes each: another worker can take the next one.
-            size = 1 if job.spec.method is Method.OPTIMIZE else self._chunk_size
-            for group in chunked(planned, job.spec, size):
-                item_rows.insert_chunk(connection, job.id, group, method=job.spec.method)
-            failed = sum(item.error is not None for item in planned)
-            added = {ItemStatus.PENDING: len(planned) - failed, ItemStatus.FAILED: failed}
-            job_rows.move_counts(connection, job.id, added, added=len(planned))
-            values = {"planned_inputs": job.planned_inputs + len(entries), "status": JobStatus.PLANNING}
+            total = (job.planned_inputs + len(entries)) * len(job.spec.styles) if is_last else _known_items(job)
+            sizes = self._rates.sizes(connection, job.spec, items=total)
+            groups = list(chunked(planned, job.spec, sizes))
+            item_rows.insert_planned(connection, job.id, groups, method=job.spec.method)
+            values: dict[str, Any] = {
+                "planned_inputs": job.planned_inputs + len(entries),
+                "status": JobStatus.RUNNING if is_last else JobStatus.PLANNING,
+                "planned": is_last,
+            }
             if entries:
                 # Escaped: the cursor has to go on also behind a key that databases do not take.
                 values["planned_key"] = json.dumps(entries[-1].key)
-            if len(entries) < self._page:
-                values["status"] = JobStatus.RUNNING
-                if now_job.counts.total + len(planned) == 0:
-                    values |= {"error_code": "no_inputs", "error_message": "The job's input names no photo."}
+            if is_last and now_job.counts.total + len(planned) == 0:
+                values |= {"error_code": "no_inputs", "error_message": "The job's input names no photo."}
             job_rows.update_job(connection, job.id, **values)
-            job_rows.finalize_if_through(connection, job.id)
+            failed = sum(item.error is not None for item in planned)
+            added = {ItemStatus.PENDING: len(planned) - failed, ItemStatus.FAILED: failed}
+            lifecycle.settle(connection, now_job, added, added=len(planned))
 
     def _fail(self, job: Job, error: NstError) -> None:
         """End a job whose input cannot be read; what was planned before is still done."""
@@ -181,6 +200,7 @@ class Planner:
                     connection,
                     job.id,
                     status=JobStatus.RUNNING,
+                    planned=True,
                     error_code=error.code if isinstance(error, BlobError) else "input_invalid",
                     error_message=f"The job's input cannot be read: {error.message}",
                 )
@@ -235,13 +255,49 @@ def refuse_taken(planned: Sequence[NewItem], taken: set[str]) -> Iterator[NewIte
         yield item
 
 
-def chunked(planned: Sequence[NewItem], spec: JobSpec, size: int) -> Iterator[list[NewItem]]:
-    """Yield the items in groups of one style and at most `size`, the first inputs first."""
-    by_style = [[item for item in planned if item.style == style.name] for style in spec.styles]
-    for start in range(0, max((len(group) for group in by_style), default=0), size):
-        for group in by_style:
-            if part := group[start : start + size]:
-                yield part
+def chunked(planned: Sequence[NewItem], spec: JobSpec, sizes: Mapping[str, int]) -> Iterator[list[NewItem]]:
+    """Yield the items in groups of one style and at most its size, the first inputs first."""
+    groups = []
+    for place, style in enumerate(spec.styles):
+        own = [item for item in planned if item.style == style.name]
+        groups += [(group[0].index - place, place, group) for group in _pieces(own, sizes[style.name])]
+    for _, _, group in sorted(groups, key=lambda each: each[:2]):
+        yield group
+
+
+def _pieces(values: Sequence[_T], size: int) -> list[list[_T]]:
+    return [list(values[start : start + size]) for start in range(0, len(values), size)]
+
+
+def _known_items(job: Job) -> int | None:
+    """Return how many items there are to be shared out, where that is known before all of them are planned."""
+    if job.unchunked:
+        return job.counts.pending
+    return None if job.spec.input.uris is None else len(job.spec.input.uris) * len(job.spec.styles)
+
+
+def cursor_of(job: Job) -> str:
+    """Return the key that a job has listed last; empty at its beginning."""
+    return str(json.loads(job.planned_key)) if job.planned_key else ""
+
+
+def list_photos(blobs: BlobStore, spec: JobSpec, *, after: str = "") -> Iterator[InputEntry]:
+    """Yield the photos below a job's prefix whose keys come after one; what the job itself writes is none of them."""
+    prefix = BlobUri.parse(str(spec.input.prefix))
+    own_output = BlobUri.parse(spec.output.prefix)
+    base = prefix.key[: prefix.key.rfind("/") + 1]
+    while keys := blobs.list_keys(prefix, after=after):
+        for key in keys:
+            in_output = prefix.bucket == own_output.bucket and key.startswith(own_output.key)
+            in_scratch = prefix.bucket == blobs.bucket and domain.is_scratch(key)
+            if PurePosixPath(key).suffix.lower() not in domain.IMAGE_SUFFIXES or in_output or in_scratch:
+                continue
+            if domain.storable(key):
+                folder = key[len(base) : key.rfind("/") + 1]
+                yield InputEntry(uri=str(BlobUri(prefix.bucket, key)), key=key, folder=folder)
+            else:
+                yield InputEntry(uri=f"s3://{prefix.bucket}/{key!a}", key=key, error=_UNSTORABLE)
+        after = keys[-1]
 
 
 def may_write(key: str, tenant: str) -> bool:

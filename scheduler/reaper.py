@@ -8,10 +8,13 @@ empty for a while although the chunk should be in it.
 import logging
 from collections import Counter
 
+from sqlalchemy import Connection
+
 from nst_core.broker import Broker
 from nst_core.clock import Clock
 from nst_core.protocol import ItemStatus, Method
-from scheduler.domain import ChunkStatus
+from scheduler import lifecycle
+from scheduler.domain import ChunkStatus, Job
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
@@ -62,7 +65,6 @@ class Reaper:
             if chunk is None or chunk != found:
                 return  # its worker reported meanwhile
             silent = chunk.status is ChunkStatus.RUNNING
-            failures = chunk.failures + silent
             log.warning(
                 "Chunk %d of %s, attempt %d: %s",
                 chunk.id,
@@ -70,20 +72,25 @@ class Reaper:
                 chunk.attempt,
                 "its worker fell silent" if silent else "its message was lost",
             )
-            rest = [item.index for item in item_rows.chunk_items(connection, chunk.id)]
-            changes: Counter[ItemStatus]
-            if job.cancel_requested or not rest:
-                chunk_rows.set_done(connection, chunk.id)
-                changes = item_rows.set_unfinished(connection, chunk.id, ItemStatus.CANCELLED)
-            elif failures < self._max_attempts:
-                chunk_rows.set_pending(connection, chunk.id, failures=failures, not_before=0.0)
-                changes = item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)
-            elif len(rest) > 1:
-                changes = item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)
-                chunk_rows.split(connection, chunk, rest)
-            else:
-                error = ("worker_lost", f"{failures} workers in turn died or hung while they had this image.")
-                changes = item_rows.set_unfinished(connection, chunk.id, ItemStatus.FAILED, error=error)
-                chunk_rows.set_done(connection, chunk.id)
-            job_rows.move_counts(connection, job.id, changes)
-            job_rows.finalize_if_through(connection, job.id)
+            lifecycle.settle(connection, job, self._take_back(connection, job, chunk, deaths=chunk.deaths + silent))
+
+    def _take_back(self, connection: Connection, job: Job, chunk: Chunk, *, deaths: int) -> Counter[ItemStatus]:
+        """Let the chunk wait again, or in halves after too many deaths; an image alone that takes workers fails.
+
+        A half has one attempt, until it is halved again: of 1,000 images one that kills its workers is found after 10
+        deaths more, and the halves without it are done as any other chunk.
+        """
+        rest = [item.index for item in item_rows.chunk_items(connection, chunk.id)]
+        if job.stop is not None or not rest:
+            chunk_rows.set_done(connection, chunk.id)
+            return item_rows.set_unfinished(connection, chunk.id, ItemStatus.CANCELLED)
+        if deaths == chunk.deaths or deaths < (job.max_attempts or self._max_attempts):
+            chunk_rows.set_pending(connection, chunk.id, failures=chunk.failures, deaths=deaths, not_before=0.0)
+            return item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)
+        if len(rest) > 1:
+            changes = item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)
+            chunk_rows.halve(connection, chunk, rest, deaths=deaths)
+            return changes
+        error = ("worker_lost", f"{deaths} workers in turn died or hung while they had this image.")
+        chunk_rows.set_done(connection, chunk.id)
+        return item_rows.set_unfinished(connection, chunk.id, ItemStatus.FAILED, error=error)

@@ -1,12 +1,14 @@
 """Requests for jobs: checked against what a tenant may use, and resolved into what never changes."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 from nst_core.blobs import BlobUri
 from nst_core.errors import ConfigError
 from nst_core.protocol import Method, StyleRef, StylizeOptions
 from scheduler import domain, optimize
-from scheduler.domain import JobInput, JobOutput, JobSpec
+from scheduler.domain import JobInput, JobOutput, JobSpec, Priority
 from scheduler.errors import RequestInvalidError
 from scheduler.optimize import OptimizeRequest
 from scheduler.pins import find_pinned
@@ -30,6 +32,39 @@ class JobRequest:
     #: s3:// addresses, and what is done with them, for the method optimize.
     paintings: tuple[str, ...] = ()
     optimize: OptimizeRequest | None = None
+    priority: Priority = Priority.NORMAL
+    #: Seconds since 1970, or from the submission on: one of the two, or neither.
+    deadline: float | None = None
+    expires_after_s: float | None = None
+    #: More failed items than this end the job.
+    max_failures: int | None = None
+    #: Tries at a chunk, 1 to 10; None: as the settings say.
+    max_attempts: int | None = None
+
+    def deadline_at(self, now: float) -> float | None:
+        """Return when the job expires if it is submitted now; raise RequestInvalidError where that is not to come."""
+        if self.deadline is not None and self.expires_after_s is not None:
+            raise RequestInvalidError("Give one of deadline and expires_after_s.", pointer="/expires_after_s")
+        if self.expires_after_s is not None:
+            return now + self.expires_after_s
+        if self.deadline is not None and self.deadline <= now:
+            raise RequestInvalidError("The deadline has passed already.", pointer="/deadline")
+        return self.deadline
+
+    def fingerprint(self) -> str:
+        """Return a hash of the request, by which it is known when it is sent again."""
+        # Fields that came later count only where they are set: requests of before are still the same.
+        same = {name: value for name, value in vars(self).items() if name not in _LATER or value != _LATER[name]}
+        return hashlib.sha256(json.dumps(same, default=vars, sort_keys=True).encode()).hexdigest()
+
+
+_LATER = {
+    "priority": Priority.NORMAL,
+    "deadline": None,
+    "expires_after_s": None,
+    "max_failures": None,
+    "max_attempts": None,
+}
 
 
 class Resolver:
@@ -56,6 +91,9 @@ class Resolver:
                 self._object(tenant, painting, pointer=f"/paintings/{place}")
             styles, spec_of_optimize = optimize.resolve(request.paintings, request.optimize or OptimizeRequest())
         self._check_input(tenant, request.input)
+        for key, value in request.metadata.items():
+            if not (domain.storable(key) and domain.storable(value)):
+                raise RequestInvalidError("Metadata has characters that cannot be stored.", pointer="/metadata")
         try:
             domain.check_name_template(request.output_name)
         except ConfigError as error:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nst_core.protocol import ItemStatus, Method, StyleRef
-from scheduler.domain import DEFAULT_NAME, DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, Counts, JobInput, JobStatus
+from scheduler.domain import DEFAULT_NAME, DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, Counts, JobInput, JobStatus, Priority
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,46 @@ class JobRequest:
     preserve_color: bool = False
     output: Output = Output()
     metadata: dict[str, str] = field(default_factory=dict)
+    priority: Priority = Priority.NORMAL
+    #: RFC 3339 with its offset; what is not begun then is cancelled.
+    deadline: str | None = None
+    #: The deadline as seconds from now on; one of the two, or neither.
+    expires_after_s: float | None = None
+    #: More failed images than this end the job as failed.
+    max_failures: int | None = None
+    #: Tries at an image after faults that may pass, 1 to 10.
+    max_attempts: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is wrong with a request, or with one of its photos."""
+
+    code: str
+    message: str
+    #: JSON pointer of the field in the request.
+    pointer: str | None = None
+    #: Of the manifest, from 1.
+    line: int | None = None
+    input: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What a job would do."""
+
+    #: It would be accepted, and have an item that does not fail at once.
+    valid: bool
+    photos: int
+    items: int
+    #: Items that would fail at once.
+    failing: int
+    #: There are more photos than were looked at.
+    truncated: bool = False
+    #: The first ones.
+    problems: tuple[Problem, ...] = ()
+    #: About how long it would take; None where nothing was measured yet.
+    estimated_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +119,14 @@ class Job:
     strength: float = 1.0
     preserve_color: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
+    #: The id that the client chose.
+    client_id: str | None = None
+    #: Why the job is being or was stopped: cancel, deadline or max_failures.
+    stop: str | None = None
+    priority: str = Priority.NORMAL.value
+    deadline: str | None = None
+    max_failures: int | None = None
+    max_attempts: int | None = None
     created_at: str | None = None
     started_at: str | None = None
     finished_at: str | None = None

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
-
 from nst_core.blobs import BlobStore
 from nst_core.clock import Clock
 from scheduler import run_changes
-from scheduler.errors import ConflictError, KeyReusedError, NotFoundError
+from scheduler.errors import ConflictError, NotFoundError
 from scheduler.forks import ForkRequest, check_fork, choose, copy_checkpoint, fork_spec
+from scheduler.idempotency import Claim, Idempotency
 from scheduler.ownership import own_style
 from scheduler.paintings import Painting
 from scheduler.pins import as_style, find_version
@@ -57,6 +56,7 @@ class RunService:
         self._resolver = resolver
         self._clock = clock
         self._wake = wake
+        self._idempotency = Idempotency(database, clock=clock)
         self.files = RunFiles(database, blobs)
 
     def submit(
@@ -64,7 +64,7 @@ class RunService:
     ) -> tuple[RunDetails, bool]:
         """Accept a run and return it, and whether it is new.
 
-        The same Idempotency-Key with the same request returns the first run; with another it raises KeyReusedError.
+        The same Idempotency-Key with the same request returns the first run; see `Idempotency.once` for what it raises.
         Raises RequestInvalidError where the request cannot be done, TooLargeError for the painting, and
         StyleExistsError where the style's name is another's.
         """
@@ -72,6 +72,7 @@ class RunService:
             tenant,
             request.name,
             lambda run_id: self._resolver.resolve(tenant, run_id, request),
+            operation="run",
             idempotency_key=idempotency_key,
             fingerprint=_fingerprint(request),
         )
@@ -96,7 +97,9 @@ class RunService:
             return fork_spec(parent.run, source, request, initial=initial)
 
         fingerprint = _fingerprint([run_id, request])
-        return self._accept(tenant, name, resolve, idempotency_key=idempotency_key, fingerprint=fingerprint)
+        return self._accept(
+            tenant, name, resolve, operation="fork", idempotency_key=idempotency_key, fingerprint=fingerprint
+        )
 
     def _accept(
         self,
@@ -104,14 +107,13 @@ class RunService:
         name: str,
         resolve: Callable[[str], RunSpec],
         *,
+        operation: str,
         idempotency_key: str | None,
         fingerprint: str,
     ) -> tuple[RunDetails, bool]:
-        if idempotency_key is not None and (replayed := self._replay(tenant, idempotency_key, fingerprint)):
-            return replayed, False
-        run_id = f"run_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
-        spec = resolve(run_id)
-        try:
+        def make(claim: Claim) -> str:
+            run_id = f"run_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
+            spec = resolve(run_id)
             with self._database.write() as connection:
                 run_rows.insert_run(
                     connection,
@@ -120,25 +122,17 @@ class RunService:
                     name=name,
                     spec=spec,
                     fingerprint=fingerprint,
-                    idempotency_key=idempotency_key,
                     now=self._clock(),
                 )
-        except IntegrityError:
-            # Two requests with one key at once: the other was first.
-            if idempotency_key is None or not (replayed := self._replay(tenant, idempotency_key, fingerprint)):
-                raise
-            return replayed, False
-        self._wake()
-        return self.get(tenant, run_id), True
+                claim.complete(connection, run_id)
+            return run_id
 
-    def _replay(self, tenant: str, key: str, fingerprint: str) -> RunDetails | None:
-        with self._database.read() as connection:
-            found = run_rows.find_by_idempotency_key(connection, tenant, key)
-        if found is None:
-            return None
-        if found[1] != fingerprint:
-            raise KeyReusedError("The Idempotency-Key was used before with another request.")
-        return self._details([found[0]])[0]
+        run_id, new = self._idempotency.once(
+            tenant, idempotency_key, operation=operation, fingerprint=fingerprint, make=make
+        )
+        if new:
+            self._wake()
+        return self.get(tenant, run_id), new
 
     def get(self, tenant: str, run_id: str) -> RunDetails:
         """Return a run; raise NotFoundError where the tenant has none of that id."""

@@ -5,39 +5,42 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator
-from typing import IO, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import BlobNotFoundError, ConfigError
 from nst_core.protocol import ItemStatus, preview_uri
-from scheduler import domain
-from scheduler.domain import Job, JobStatus
+from scheduler import domain, lifecycle
+from scheduler.domain import Job, StopReason
+from scheduler.dry_run import Checked, Checker
 from scheduler.errors import (
     ConflictError,
-    KeyReusedError,
+    JobExistsError,
     NotFoundError,
     RequestInvalidError,
     UnauthenticatedError,
 )
+from scheduler.idempotency import Claim, Idempotency
 from scheduler.requests import JobRequest, Resolver
+from scheduler.result_zip import ResultZip, ResultZipper
 from scheduler.run_requests import RunResolver
 from scheduler.run_service import RunService
 from scheduler.store import access
-from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.access import ApiKeyRow
 from scheduler.store.database import Database
 from scheduler.store.items import Item
+from scheduler.store.jobs import JobFilter, NewJob
 from scheduler.style_library import StyleLibrary
 
 _KEY_PATTERN = re.compile(r"nst_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 _UPLOAD_PATTERN = re.compile(r"upl_[0-9a-f]{24}")
-_CANCELLABLE = (JobStatus.QUEUED, JobStatus.PLANNING, JobStatus.RUNNING)
 
 
 def new_api_key() -> str:
@@ -67,6 +70,9 @@ class Service:
         self._clock = clock
         self._resolver = Resolver(database, bucket=blobs.bucket, buckets=buckets)
         self._wake = wake
+        self._idempotency = Idempotency(database, clock=clock)
+        self._zipper = ResultZipper(database, blobs)
+        self._checker = Checker(database, blobs, self._resolver, clock=clock, buckets=buckets)
         self.styles = StyleLibrary(database, blobs, self._resolver, clock=clock)
         resolver = RunResolver(database, blobs, self._resolver, training_data=training_data)
         self.runs = RunService(database, blobs, resolver, clock=clock, wake=wake)
@@ -94,68 +100,114 @@ class Service:
     def submit(self, tenant: str, request: JobRequest, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
         """Accept a job and return it, and whether it is new.
 
-        The same Idempotency-Key with the same request returns the first job; with another it raises KeyReusedError.
+        The same Idempotency-Key with the same request returns the first job; see `Idempotency.once` for what it raises.
         Raises RequestInvalidError where the request cannot be done.
         """
-        fingerprint = _fingerprint(request)
-        if idempotency_key is not None and (replayed := self._replay(tenant, idempotency_key, fingerprint)):
-            return replayed, False
-        job_id = f"job_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
-        spec = self._resolver.resolve(tenant, job_id, request)
+        job_id, new = self._idempotency.once(
+            tenant,
+            idempotency_key,
+            operation="job",
+            fingerprint=request.fingerprint(),
+            make=lambda claim: self._accept(tenant, request, claim),
+        )
+        if new:
+            self._wake()
+        return self.job(tenant, job_id), new
+
+    def put(self, tenant: str, client_id: str, request: JobRequest) -> tuple[Job, bool]:
+        """Accept a job under an id of the client's, once, and return it, and whether it is new.
+
+        Raises JobExistsError where the id names a job of another request, and RequestInvalidError where the request
+        cannot be done.
+        """
         try:
-            with self._database.write() as connection:
-                job_rows.insert_job(
-                    connection,
-                    id=job_id,
-                    tenant=tenant,
-                    spec=spec,
-                    fingerprint=fingerprint,
-                    idempotency_key=idempotency_key,
-                    now=self._clock(),
-                )
+            domain.check_client_id(client_id)
+        except ConfigError as error:
+            raise RequestInvalidError(error.message, pointer="/client_id") from error
+        if known := self._known(tenant, client_id, request):
+            return known, False
+        try:
+            job_id = self._accept(tenant, request, Claim(tenant=tenant), client_id=client_id)
         except IntegrityError:
-            # Two requests with one key at once: the other was first.
-            if idempotency_key is None or not (replayed := self._replay(tenant, idempotency_key, fingerprint)):
-                raise
-            return replayed, False
+            # Two requests with one id at once: the other was first.
+            if known := self._known(tenant, client_id, request):
+                return known, False
+            raise
         self._wake()
         return self.job(tenant, job_id), True
 
-    def _replay(self, tenant: str, key: str, fingerprint: str) -> Job | None:
+    def _known(self, tenant: str, client_id: str, request: JobRequest) -> Job | None:
         with self._database.read() as connection:
-            found = job_rows.find_by_idempotency_key(connection, tenant, key)
-        if found is None:
-            return None
-        if found[1] != fingerprint:
-            raise KeyReusedError("The Idempotency-Key was used before with another request.")
-        return found[0]
+            job = job_rows.find_job(connection, client_id, tenant=tenant)
+            if job is not None and job_rows.find_fingerprint(connection, job.id) != request.fingerprint():
+                raise JobExistsError(f"There is a job {client_id} already, which another request has made.")
+        return job
+
+    def _accept(self, tenant: str, request: JobRequest, claim: Claim, *, client_id: str | None = None) -> str:
+        job_id = f"job_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
+        new = NewJob(
+            id=job_id,
+            tenant=tenant,
+            spec=self._resolver.resolve(tenant, job_id, request),
+            fingerprint=request.fingerprint(),
+            client_id=client_id,
+            priority=request.priority,
+            deadline=request.deadline_at(self._clock()),
+            max_failures=request.max_failures,
+            max_attempts=request.max_attempts,
+        )
+        with self._database.write() as connection:
+            job_rows.insert_job(connection, new, now=self._clock())
+            claim.complete(connection, job_id)
+        return job_id
+
+    def check(self, tenant: str, request: JobRequest) -> Checked:
+        """Return what a job would do, and what is wrong with it, without accepting it."""
+        return self._checker.check(tenant, request)
 
     def job(self, tenant: str, job_id: str) -> Job:
-        """Return a job; raise NotFoundError where the tenant has none of that id."""
+        """Return a job by its id or the client's; raise NotFoundError where the tenant has none of that id."""
         with self._database.read() as connection:
             found = job_rows.find_job(connection, job_id, tenant=tenant)
         if found is None:
             raise NotFoundError(f"There is no job {job_id}.")
         return found
 
-    def jobs(self, tenant: str, *, limit: int, after_id: str | None) -> list[Job]:
-        """Return a tenant's jobs, newest first."""
+    def jobs(
+        self,
+        tenant: str,
+        *,
+        limit: int,
+        after_id: str | None,
+        only: JobFilter = JobFilter(),  # noqa: B008  Frozen
+    ) -> list[Job]:
+        """Return a tenant's jobs, newest first: all, or those that fit a filter."""
         with self._database.read() as connection:
-            return job_rows.list_jobs(connection, tenant, limit=limit, after_id=after_id)
+            return job_rows.list_jobs(connection, tenant, limit=limit, after_id=after_id, only=only)
 
     def items(
-        self, tenant: str, job_id: str, *, limit: int, after: int, status: ItemStatus | None = None
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        limit: int,
+        after: int,
+        status: ItemStatus | None = None,
+        code: str | None = None,
+        style: str | None = None,
     ) -> list[Item]:
-        """Return a job's items in order."""
-        self.job(tenant, job_id)
+        """Return a job's items in order: all, or those of a status, an error code or a style."""
+        job = self.job(tenant, job_id)
         with self._database.read() as connection:
-            return item_rows.list_items(connection, job_id, limit=limit, after=after, status=status)
+            return item_rows.list_items(
+                connection, job.id, limit=limit, after=after, status=status, code=code, style=style
+            )
 
     def output(self, tenant: str, job_id: str, index: int) -> tuple[Item, Iterator[bytes]]:
         """Return a succeeded item and the bytes of its image."""
-        self.job(tenant, job_id)
+        job = self.job(tenant, job_id)
         with self._database.read() as connection:
-            item = item_rows.find_item(connection, job_id, index)
+            item = item_rows.find_item(connection, job.id, index)
         if item is None:
             raise NotFoundError(f"Job {job_id} has no item {index}.")
         if item.status is not ItemStatus.SUCCEEDED:
@@ -164,8 +216,8 @@ class Service:
 
     def preview(self, tenant: str, job_id: str, index: int) -> Iterator[bytes]:
         """Return the bytes of the last preview, a JPEG, of an item that is or was optimised."""
-        self.job(tenant, job_id)
-        uri = preview_uri(f"s3://{self._blobs.bucket}/{domain.scratch_key(tenant, job_id)}", index)
+        job = self.job(tenant, job_id)
+        uri = preview_uri(f"s3://{self._blobs.bucket}/{domain.scratch_key(tenant, job.id)}", index)
         try:
             return self._blobs.stream(BlobUri.parse(uri))
         except BlobNotFoundError as error:
@@ -178,21 +230,66 @@ class Service:
             raise NotFoundError(f"Job {job_id} has no {name} yet: it is {job.status}.")
         return self._blobs.stream(BlobUri.parse(job.spec.output.prefix + name))
 
+    def zip(self, tenant: str, job_id: str, *, after: int, limit: int) -> ResultZip:
+        """Return images and reports of a finished job as a zip file, or a part of them; see `ResultZipper.zip`."""
+        job = self.job(tenant, job_id)
+        if not job.status.is_terminal:
+            raise NotFoundError(f"Job {job_id} has no results yet: it is {job.status}.")
+        return self._zipper.zip(job, after=after, limit=limit)
+
     def cancel(self, tenant: str, job_id: str) -> Job:
         """Stop a job: what was not begun is cancelled now, what workers have in hand is completed.
 
         Cancelling twice, or cancelling a finished job, changes nothing.
         """
-        self.job(tenant, job_id)
+        return self._change(tenant, job_id, lambda db, job: lifecycle.stop(db, job, StopReason.CANCEL))
+
+    def pause(self, tenant: str, job_id: str) -> Job:
+        """Let a job send nothing more to workers; raise ConflictError where it has ended or is about to."""
+        return self._change(tenant, job_id, lifecycle.pause)
+
+    def resume(self, tenant: str, job_id: str) -> Job:
+        """Let a paused job go on; raise ConflictError where it has ended or is about to."""
+        return self._change(tenant, job_id, lifecycle.resume)
+
+    def retry(
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        codes: Sequence[str] | None = None,
+        cancelled: bool = False,
+        idempotency_key: str | None = None,
+    ) -> tuple[Job, bool]:
+        """Let an ended job do its failed items again, or those with one of the codes, and the cancelled ones too.
+
+        Returns the job, and whether this was a new request, as `submit` does. Raises ConflictError while the job runs,
+        and NothingToRetryError where there is no such item.
+        """
+
+        def retry(connection: Connection, job: Job, claim: Claim) -> None:
+            lifecycle.retry(connection, job, codes=codes, cancelled=cancelled, now=self._clock())
+            claim.complete(connection, job.id)
+
+        known = self.job(tenant, job_id)
+        wanted = json.dumps([known.id, None if codes is None else sorted(codes), cancelled])
+        _, new = self._idempotency.once(
+            tenant,
+            idempotency_key,
+            operation="retry",
+            fingerprint=_sha256(wanted),
+            make=lambda claim: self._change(tenant, job_id, lambda db, job: retry(db, job, claim)).id,
+        )
+        return self.job(tenant, job_id), new
+
+    def _change(self, tenant: str, job_id: str, change: Callable[[Connection, Job], None]) -> Job:
         with self._database.write() as connection:
-            job = job_rows.lock_job(connection, job_id)
-            if job.status in _CANCELLABLE:
-                job_rows.update_job(connection, job_id, status=JobStatus.CANCELLING, cancel_requested=True)
-                chunk_rows.end_unbegun(connection, job_id)
-                job_rows.move_counts(connection, job_id, item_rows.cancel_pending(connection, job_id))
-                job_rows.finalize_if_through(connection, job_id)
+            job = job_rows.find_job(connection, job_id, tenant=tenant, lock=True)
+            if job is None:
+                raise NotFoundError(f"There is no job {job_id}.")
+            change(connection, job)
         self._wake()
-        return self.job(tenant, job_id)
+        return self.job(tenant, job.id)
 
     def new_upload(self, tenant: str) -> tuple[str, str]:
         """Return the id and the s3:// prefix of a new place for photos."""
@@ -217,10 +314,3 @@ class Service:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _fingerprint(request: JobRequest) -> str:
-    def plain(value: Any) -> Any:
-        return vars(value)
-
-    return _sha256(json.dumps(request, default=plain, sort_keys=True))

@@ -16,7 +16,7 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     bootstrap_api_key: SecretStr | None = None
     #: Buckets besides NST_S3_BUCKET that jobs may read from and write to.
     extra_buckets: tuple[str, ...] = ()
-    #: Items of one chunk, the unit of dispatch; a chunk should take some seconds.
+    #: Items of one chunk, the unit of dispatch, while it is not known how long they take.
     chunk_size: int = Field(16, ge=1, le=1000)
     #: Inputs that are planned in one transaction.
     plan_page: int = Field(200, ge=1, le=1000)
@@ -32,7 +32,7 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     optimize_dispatch_lease_s: float = Field(3600.0, gt=0)
     #: Chunks are sent again when the queue has been empty for so long although they were not begun.
     lost_after_s: float = Field(5.0, gt=0)
-    #: Tries at a chunk before its items are tried one by one, and then tries at an item before it fails.
+    #: Tries at an item after passing faults, and at a chunk whose workers die before it is halved.
     max_attempts: int = Field(3, ge=1)
     #: Pause before a retry after a passing fault; doubles with each.
     retry_backoff_s: float = Field(2.0, ge=0)
@@ -47,4 +47,6 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     #: Segments in a row that fail before their run does.
     max_run_failures: int = Field(10, ge=1)
     max_upload_bytes: int = Field(200 * 2**20, ge=1)
+    #: Jobs are deleted so long after their end, but not their results; not set: never.
+    retention_days: float | None = Field(None, gt=0)
     log_level: str = "INFO"

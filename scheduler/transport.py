@@ -8,7 +8,7 @@ NstError
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -100,8 +100,35 @@ class Transport:
                     raise UnreachableError(f"There is no answer from {self.url}: {error}") from error
             else:
                 self._reached = True
-                if response.status_code not in _PASSING or last:
+                if not _passes(response) or last:
                     return _checked(response).content
+            self._sleep(min(0.25 * 2**attempt, 4.0))
+        raise AssertionError("the last try returns or raises")
+
+    def download(self, path: str, file: IO[bytes]) -> str | None:
+        """Write the body of an answer into a file piece by piece; return the path of the next part where there is one.
+
+        Begins anew where the connection breaks. Raises what `call` does.
+        """
+        start = file.tell()
+        for attempt in range(self._retries + 1):
+            last = attempt == self._retries
+            file.seek(start)
+            file.truncate()
+            try:
+                with self._http.stream("GET", path) as response:
+                    if response.is_success:
+                        for piece in response.iter_bytes(1 << 20):
+                            file.write(piece)
+                        return response.links.get("next", {}).get("url")
+                    response.read()
+            except httpx.TransportError as error:
+                if last or (isinstance(error, httpx.ConnectError) and not self._reached):
+                    raise UnreachableError(f"There is no answer from {self.url}: {error}") from error
+            else:
+                self._reached = True
+                if not _passes(response) or last:
+                    _checked(response)
             self._sleep(min(0.25 * 2**attempt, 4.0))
         raise AssertionError("the last try returns or raises")
 
@@ -122,6 +149,14 @@ class Transport:
 def quoted(part: str) -> str:
     """Return a part of a path, such as an id, as addresses have it."""
     return quote(part, safe="")
+
+
+def _passes(response: httpx.Response) -> bool:
+    """Return whether a repeat of the same request may turn an answer into success."""
+    if response.status_code == 409:
+        # The first try is still at work, although its answer was not waited for.
+        return b'"idempotency_in_flight"' in response.content
+    return response.status_code in _PASSING
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

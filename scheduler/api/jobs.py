@@ -1,49 +1,103 @@
-"""Routes of jobs and their items."""
+"""Routes of jobs; those of their items and results are in `job_items`."""
 
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import AwareDatetime
+from starlette.concurrency import run_in_threadpool
 
-from nst_core.protocol import ItemStatus
+from nst_core.protocol import Method
+from scheduler.api import job_items
 from scheduler.api.dependencies import ServiceDep, TenantDep
-from scheduler.api.schemas import ItemPage, ItemView, JobBody, JobPage, JobView
-from scheduler.domain import ERRORS_NAME, RESULTS_NAME
+from scheduler.api.job_items import JobId, Limit
+from scheduler.api.job_schemas import CheckView, RetryBody, problems
+from scheduler.api.schemas import JobBody, JobPage, JobView
+from scheduler.api.waiting import wait_for_end
+from scheduler.domain import JobStatus, storable
+from scheduler.errors import RequestInvalidError
+from scheduler.store.jobs import JobFilter
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-Limit = Annotated[int, Query(ge=1, le=1000)]
-JobId = Annotated[str, Path(pattern=r"^[\w.-]{1,64}$")]
-#: What databases count to.
-MAX_ID = 2**63 - 1
-_MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+#: Query parameters that name metadata begin so.
+_LABEL = "metadata."
+_MAX_LABELS = 16
+IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
+Prefer = Annotated[list[str] | None, Header(description="wait=N: answer when the job has ended, or after N seconds.")]
 
 
-@router.post("", status_code=202)
-def submit_job(
+@router.post(
+    "",
+    status_code=202,
+    responses=problems(409) | {200: {"model": CheckView, "description": "With `validate`: what the job would do."}},
+)
+async def submit_job(
     body: JobBody,
     service: ServiceDep,
     tenant: TenantDep,
+    request: Request,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
-) -> JobView:
+    idempotency_key: IdempotencyKey = None,
+    validate: Annotated[bool, Query(description="Only tell what the job would do.")] = False,
+    prefer: Prefer = None,
+) -> JobView | CheckView:
     """Submit a bulk stylization job."""
-    job, new = service.submit(tenant, body.to_request(), idempotency_key=idempotency_key)
+    if validate:
+        response.status_code = 200
+        return CheckView.of(await run_in_threadpool(service.check, tenant, body.to_request()))
+    submit = partial(service.submit, tenant, body.to_request(), idempotency_key=idempotency_key)
+    job, new = await run_in_threadpool(submit)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if not new:
         response.headers["Idempotent-Replayed"] = "true"
-    return JobView.of(job)
+    look = partial(service.job, tenant, job.id)
+    return JobView.of(await wait_for_end(job, look, request=request, response=response, preferences=prefer or ()))
 
 
-@router.get("")
+@router.put("/{job_id}", status_code=202, responses=problems(409) | {200: {"model": JobView}})
+async def put_job(
+    job_id: JobId,
+    body: JobBody,
+    service: ServiceDep,
+    tenant: TenantDep,
+    request: Request,
+    response: Response,
+    prefer: Prefer = None,
+) -> JobView:
+    """Submit a job once under an id of your own, which does not begin with job_.
+
+    The same request again changes nothing.
+    """
+    job, new = await run_in_threadpool(service.put, tenant, job_id, body.to_request())
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    if not new:
+        response.status_code = 200
+    look = partial(service.job, tenant, job.id)
+    return JobView.of(await wait_for_end(job, look, request=request, response=response, preferences=prefer or ()))
+
+
+@router.get("", responses=problems())
 def list_jobs(
     service: ServiceDep,
     tenant: TenantDep,
+    request: Request,
     limit: Limit = 20,
     after_id: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$")] = None,
+    status: JobStatus | None = None,
+    method: Method | None = None,
+    created_after: AwareDatetime | None = None,
+    created_before: AwareDatetime | None = None,
 ) -> JobPage:
-    """List jobs, newest first."""
-    found = service.jobs(tenant, limit=limit + 1, after_id=after_id)
+    """List jobs, newest first: all, or those that fit; `metadata.KEY=VALUE` asks for metadata."""
+    only = JobFilter(
+        status=status,
+        method=method,
+        labels=_labels(request),
+        created_after=None if created_after is None else created_after.timestamp(),
+        created_before=None if created_before is None else created_before.timestamp(),
+    )
+    found = service.jobs(tenant, limit=limit + 1, after_id=after_id, only=only)
     data = [JobView.of(job) for job in found[:limit]]
     return JobPage(
         data=data,
@@ -53,70 +107,64 @@ def list_jobs(
     )
 
 
-@router.get("/{job_id}")
-def get_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
+@router.get("/{job_id}", responses=problems(404))
+async def get_job(
+    job_id: JobId, service: ServiceDep, tenant: TenantDep, request: Request, response: Response, prefer: Prefer = None
+) -> JobView:
     """Return a job."""
-    return JobView.of(service.job(tenant, job_id))
+    look = partial(service.job, tenant, job_id)
+    job = await run_in_threadpool(look)
+    return JobView.of(await wait_for_end(job, look, request=request, response=response, preferences=prefer or ()))
 
 
-@router.get("/{job_id}/items")
-def list_items(
-    job_id: JobId,
-    service: ServiceDep,
-    tenant: TenantDep,
-    limit: Limit = 100,
-    after_id: Annotated[int, Query(ge=-1, le=MAX_ID)] = -1,
-    status: ItemStatus | None = None,
-) -> ItemPage:
-    """List a job's items in order."""
-    found = service.items(tenant, job_id, limit=limit + 1, after=after_id, status=status)
-    data = [ItemView.of(item) for item in found[:limit]]
-    return ItemPage(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=len(found) > limit,
-    )
-
-
-@router.post("/{job_id}/cancel", status_code=202)
+@router.post("/{job_id}/cancel", status_code=202, responses=problems(404))
 def cancel_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
     """Stop a job; finished images stay."""
     return JobView.of(service.cancel(tenant, job_id))
 
 
-@router.get("/{job_id}/items/{item_id}/output", response_class=StreamingResponse)
-def get_output(
-    job_id: JobId, item_id: Annotated[int, Path(ge=0, le=MAX_ID)], service: ServiceDep, tenant: TenantDep
-) -> StreamingResponse:
-    """Return the image of a succeeded item."""
-    item, data = service.output(tenant, job_id, item_id)
-    return StreamingResponse(
-        data,
-        media_type=_MEDIA_TYPES[item.output.rpartition(".")[2]],
-        headers={"X-Content-Type-Options": "nosniff", "Content-Length": str(item.bytes), "ETag": f'"{item.sha256}"'},
+@router.post("/{job_id}/pause", status_code=202, responses=problems(404, 409))
+def pause_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
+    """Send nothing more of a job to workers; what they have in hand is finished."""
+    return JobView.of(service.pause(tenant, job_id))
+
+
+@router.post("/{job_id}/resume", status_code=202, responses=problems(404, 409))
+def resume_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
+    """Let a paused job go on."""
+    return JobView.of(service.resume(tenant, job_id))
+
+
+@router.post("/{job_id}/retry", status_code=202, responses=problems(404, 409))
+def retry_job(
+    job_id: JobId,
+    service: ServiceDep,
+    tenant: TenantDep,
+    response: Response,
+    body: RetryBody | None = None,
+    idempotency_key: IdempotencyKey = None,
+) -> JobView:
+    """Do the failed items of an ended job again; its reports are written anew when it has ended again."""
+    body = body or RetryBody()
+    job, new = service.retry(
+        tenant, job_id, codes=body.codes, cancelled=body.cancelled, idempotency_key=idempotency_key
     )
+    if not new:
+        response.headers["Idempotent-Replayed"] = "true"
+    return JobView.of(job)
 
 
-@router.get("/{job_id}/items/{item_id}/preview", response_class=StreamingResponse)
-def get_preview(
-    job_id: JobId, item_id: Annotated[int, Path(ge=0, le=MAX_ID)], service: ServiceDep, tenant: TenantDep
-) -> StreamingResponse:
-    """Return how an item looks that is being optimised."""
-    return StreamingResponse(
-        service.preview(tenant, job_id, item_id),
-        media_type="image/jpeg",
-        headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"},
-    )
+router.include_router(job_items.router)
 
 
-@router.get("/{job_id}/results", response_class=StreamingResponse)
-def get_results(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
-    """Return results.jsonl of a finished job."""
-    return StreamingResponse(service.report(tenant, job_id, RESULTS_NAME), media_type="application/jsonl")
-
-
-@router.get("/{job_id}/errors", response_class=StreamingResponse)
-def get_errors(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
-    """Return errors.jsonl of a finished job."""
-    return StreamingResponse(service.report(tenant, job_id, ERRORS_NAME), media_type="application/jsonl")
+def _labels(request: Request) -> dict[str, str]:
+    """Return the metadata that a listing is asked for."""
+    given = [(name, value) for name, value in request.query_params.multi_items() if name.startswith(_LABEL)]
+    labels: dict[str, str] = {}
+    for name, value in given:
+        key = name.removeprefix(_LABEL)
+        if not key or not storable(key) or not storable(value) or key in labels or len(given) > _MAX_LABELS:
+            message = f"{_LABEL}KEY=VALUE may be given for {_MAX_LABELS} keys, once each, as plain text."
+            raise RequestInvalidError(message, pointer=f"/{name}"[:80])
+        labels[key] = value
+    return labels

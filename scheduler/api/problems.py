@@ -11,8 +11,11 @@ from starlette.exceptions import HTTPException
 from nst_core.errors import BlobError, NstError, WeightsError
 from scheduler.errors import (
     ConflictError,
+    InFlightError,
+    JobExistsError,
     KeyReusedError,
     NotFoundError,
+    NothingToRetryError,
     RequestInvalidError,
     StyleExistsError,
     TooLargeError,
@@ -25,6 +28,9 @@ _STATUS: dict[type[NstError], int] = {
     UnauthenticatedError: 401,
     NotFoundError: 404,
     ConflictError: 409,
+    InFlightError: 409,
+    JobExistsError: 409,
+    NothingToRetryError: 409,
     StyleExistsError: 409,
     TooLargeError: 413,
     RequestInvalidError: 422,
@@ -106,6 +112,6 @@ def problem(
     headers = dict(headers or {})
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
+    if status == 503 or code == InFlightError.code:
         headers["Retry-After"] = "2"
     return JSONResponse(body, status, headers, media_type="application/problem+json")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from nst_core.protocol import ItemStatus, Method, StylizeOptions
 from scheduler.domain import (
@@ -14,6 +14,8 @@ from scheduler.domain import (
     JobInput,
     JobStatus,
     OptimizeSpec,
+    Priority,
+    StopReason,
 )
 from scheduler.optimize import OptimizeRequest
 from scheduler.requests import JobRequest
@@ -24,6 +26,9 @@ Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"
 #: NAME, or NAME@ and at least the first 8 digits of a version.
 PinnedStyle = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}(@[0-9a-f]{8,64})?$")]
 MAX_INLINE_INPUTS = 1000
+MAX_COUNT = 10**9
+#: Ten years.
+MAX_SECONDS = 10 * 366 * 24 * 3600
 
 
 class _Request(BaseModel):
@@ -71,6 +76,22 @@ class OptimizeBody(_Request):
 class JobBody(_Request):
     """A bulk stylization job."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "input": {"prefix": "s3://nst/photos/"},
+                    "styles": ["great_wave"],
+                    "output": {"format": "jpeg", "max_px": 1600},
+                    "priority": "high",
+                    "expires_after_s": 3600,
+                    "max_failures": 100,
+                    "metadata": {"album": "spring"},
+                }
+            ]
+        }
+    )
+
     input: InputBody
     method: Method = Field(Method.FEEDFORWARD, description="optimize takes minutes an image, and any painting.")
     styles: Annotated[tuple[PinnedStyle, ...], Field(max_length=100)] = Field(
@@ -81,10 +102,29 @@ class JobBody(_Request):
     strength: float = Field(1.0, ge=0.0, le=1.0, description="0 is the photo, 1 the full style.")
     preserve_color: bool = Field(False, description="Keep the photo's colours.")
     output: OutputBody = OutputBody()
+    priority: Priority = Field(Priority.NORMAL, description="Among the jobs of the same tenant.")
+    deadline: AwareDatetime | None = Field(
+        None, description="What is not begun at this time is cancelled, and the job ends as expired."
+    )
+    expires_after_s: float | None = Field(
+        None, gt=0, le=MAX_SECONDS, description="The deadline, from now on, in seconds."
+    )
+    max_failures: int | None = Field(
+        None, ge=1, le=MAX_COUNT, description="More failed images than this end the job as failed."
+    )
+    max_attempts: int | None = Field(
+        None, ge=1, le=10, description="Tries at an image after faults that may pass; otherwise the scheduler's."
+    )
     metadata: Annotated[
         dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
         Field(max_length=16),
     ] = {}
+
+    @model_validator(mode="after")
+    def _one_deadline(self) -> Self:
+        if self.deadline is not None and self.expires_after_s is not None:
+            raise ValueError("give one of deadline and expires_after_s")
+        return self
 
     def to_request(self) -> JobRequest:
         """Return the request as the service takes it."""
@@ -104,6 +144,11 @@ class JobBody(_Request):
             method=self.method,
             paintings=self.paintings,
             optimize=None if self.optimize is None else OptimizeRequest(**dict(self.optimize)),
+            priority=self.priority,
+            deadline=None if self.deadline is None else self.deadline.timestamp(),
+            expires_after_s=self.expires_after_s,
+            max_failures=self.max_failures,
+            max_attempts=self.max_attempts,
         )
 
 
@@ -162,7 +207,9 @@ class JobView(BaseModel):
     """A job."""
 
     id: str
+    client_id: str | None = Field(description="The id that the client chose, where it did.")
     status: JobStatus
+    stop: StopReason | None = Field(description="Why the job is being or was stopped.")
     method: Method
     styles: list[StyleRefView] = Field(description="Of the method optimize: the paintings' names.")
     paintings: list[str]
@@ -172,6 +219,10 @@ class JobView(BaseModel):
     strength: float
     preserve_color: bool
     metadata: dict[str, str]
+    priority: Priority
+    deadline: datetime | None
+    max_failures: int | None
+    max_attempts: int | None
     counts: CountsView
     created_at: datetime
     started_at: datetime | None
@@ -184,7 +235,9 @@ class JobView(BaseModel):
         spec, options = job.spec, job.spec.options
         return cls(
             id=job.id,
+            client_id=job.client_id,
             status=job.status,
+            stop=job.stop,
             method=spec.method,
             styles=[StyleRefView(name=style.name, version=style.version) for style in spec.styles],
             paintings=list(spec.optimize.paintings) if spec.optimize else [],
@@ -200,6 +253,10 @@ class JobView(BaseModel):
             strength=options.strength,
             preserve_color=options.preserve_color,
             metadata=spec.metadata,
+            priority=job.priority,
+            deadline=_time(job.deadline),
+            max_failures=job.max_failures,
+            max_attempts=job.max_attempts,
             counts=CountsView(**vars(job.counts)),
             created_at=datetime.fromtimestamp(job.created_at, UTC),
             started_at=_time(job.started_at),

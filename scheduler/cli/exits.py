@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
     FAILED = 1  # the job has failed, or the stack
     USAGE = 2  # an option or argument cannot be used
     PARTIAL = 3  # some images of the job have failed
-    CANCELLED = 4  # the job or the training was cancelled, or the training is paused
+    CANCELLED = 4  # the job or the training was cancelled, the job has expired, or the training is paused
     UNREACHABLE = 5  # the API does not answer
     REFUSED = 6  # the API answered with an error
     LOCAL = 7  # a file or folder of this machine cannot be used
@@ -40,6 +40,7 @@ def code_for_job(status: JobStatus) -> ExitCode:
         JobStatus.SUCCEEDED: ExitCode.OK,
         JobStatus.PARTIALLY_SUCCEEDED: ExitCode.PARTIAL,
         JobStatus.CANCELLED: ExitCode.CANCELLED,
+        JobStatus.EXPIRED: ExitCode.CANCELLED,
     }.get(status, ExitCode.FAILED)
 
 

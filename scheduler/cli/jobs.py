@@ -1,6 +1,8 @@
-"""`nst jobs`: list, show, watch and cancel jobs, and fetch what they made."""
+"""`nst jobs`: list, show, watch, steer and retry jobs, and fetch what they made."""
 
 import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -10,17 +12,25 @@ import typer
 
 from nst_core.protocol import ItemStatus, Method
 from scheduler.cli import render
-from scheduler.cli.exits import ExitCode, code_for_job
+from scheduler.cli.exits import ExitCode, UsageError, code_for_job
 from scheduler.cli.iterations import iteration_bars
+from scheduler.cli.options import parse_labels, parse_span
 from scheduler.cli.progress import job_bar, transfer_bar
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.transfer import download_results
 from scheduler.client import Client
+from scheduler.domain import JobStatus
 from scheduler.resources import Job
 
-app = typer.Typer(no_args_is_help=True, help="List, show, watch and cancel jobs; fetch results.")
+app = typer.Typer(no_args_is_help=True, help="List, show, watch and steer jobs; fetch results.")
 
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id: job_…", show_default=False)]
+JobId = Annotated[
+    str, typer.Argument(metavar="JOB", help="The job's id: job_…, or the one that you gave it.", show_default=False)
+]
+Labels = Annotated[
+    list[str],
+    typer.Option("--label", metavar="KEY=VALUE", help="Metadata; may be given several times.", show_default=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on the standard output, all else on the standard error.")]
 
 
@@ -28,12 +38,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON on the standard outpu
 def list_jobs(
     context: typer.Context,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most so many.")] = 20,
+    status: Annotated[
+        JobStatus | None, typer.Option(help="Only jobs of this status.", metavar="STATUS", show_default=False)
+    ] = None,
+    method: Annotated[Method | None, typer.Option(help="Only jobs of this method.", show_default=False)] = None,
+    label: Labels = [],  # noqa: B006  Typer takes no tuple
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only of the last 30min, 2h or 7d.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, the newest first."""
     session = session_of(context)
+    labels = parse_labels(label)
+    after = None if since is None else datetime.now(UTC) - timedelta(seconds=parse_span(since))
     with session.client() as client:
-        jobs = list(islice(client.jobs(page=min(limit, 200)), limit))
+        found = client.jobs(status=status, method=method, metadata=labels, created_after=after, page=min(limit, 200))
+        jobs = list(islice(found, limit))
     if as_json:
         print_json(jobs)
     else:
@@ -69,13 +90,58 @@ def watch(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> Exi
 @app.command()
 def cancel(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
     """Cancel a job; images in hand are finished, and finished images are kept."""
+    _change(context, lambda client: client.cancel(job_id), as_json=as_json)
+
+
+@app.command()
+def pause(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
+    """Send nothing more of a job to workers; images in hand are finished."""
+    _change(context, lambda client: client.pause(job_id), as_json=as_json)
+
+
+@app.command()
+def resume(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
+    """Let a paused job go on."""
+    _change(context, lambda client: client.resume(job_id), as_json=as_json)
+
+
+@app.command()
+def retry(
+    context: typer.Context,
+    job_id: JobId,
+    code: Annotated[
+        list[str],
+        typer.Option("--code", help="Only images that failed with this code; may be given several times."),
+    ] = [],  # noqa: B006  Typer takes no tuple
+    cancelled: Annotated[bool, typer.Option("--cancelled", help="The cancelled images too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Do the failed images of an ended job again."""
+    _change(context, lambda client: client.retry(job_id, codes=code or None, cancelled=cancelled), as_json=as_json)
+
+
+@app.command()
+def items(
+    context: typer.Context,
+    job_id: JobId,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most so many.")] = 100,
+    status: Annotated[ItemStatus | None, typer.Option(help="Only images of this status.", show_default=False)] = None,
+    code: Annotated[
+        str | None, typer.Option(help="Only images that failed with this code.", show_default=False)
+    ] = None,
+    style: Annotated[str | None, typer.Option(help="Only images of this style.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the images of a job."""
     session = session_of(context)
     with session.client() as client:
-        job = client.cancel(job_id)
+        job = client.job(job_id)
+        every = client.items(job_id, status=status, code=code, style=style, page=min(limit, 200))
+        found = list(islice(every, limit))
     if as_json:
-        print_json(job)
+        print_json(found)
     else:
-        session.out.print(render.status_text(job.status), f"[dim]{job.id}[/]")
+        session.out.print(render.items_table(job, found))
 
 
 @app.command()
@@ -86,16 +152,36 @@ def results(
         Path | None,
         typer.Option("--output", "-o", help="Write the images into this folder.", file_okay=False, show_default=False),
     ] = None,
+    zip: Annotated[
+        Path | None,
+        typer.Option("--zip", help="Write images and reports into this zip file.", dir_okay=False, show_default=False),
+    ] = None,
     errors: Annotated[bool, typer.Option("--errors", help="Print what failed instead, as JSON lines.")] = False,
 ) -> None:
-    """Write a job's images into a folder, or print its results as JSON lines."""
+    """Write a job's images into a folder or a zip file, or print its results as JSON lines."""
     session = session_of(context)
+    if zip is not None and (output is not None or errors):
+        raise UsageError("Give one of --output, --zip and --errors.")
     with session.client() as client:
-        if output is not None:
+        if zip is not None:
+            for path in client.zip(job_id, zip):
+                session.err.print(f"→ {path}", soft_wrap=True)
+        elif output is not None:
             files = download(session, client, client.job(job_id), output)
             session.err.print(f"{len(files):,} images → {output}", soft_wrap=True)
         else:
             sys.stdout.buffer.write(client.errors(job_id) if errors else client.results(job_id))
+
+
+def _change(context: typer.Context, change: Callable[[Client], Job], *, as_json: bool) -> None:
+    """Change a job and say how it stands."""
+    session = session_of(context)
+    with session.client() as client:
+        job = change(client)
+    if as_json:
+        print_json(job)
+    else:
+        session.out.print(render.status_text(job.status), f"[dim]{job.id}[/]")
 
 
 def follow(session: Session, client: Client, job: Job) -> Job:

@@ -1,6 +1,7 @@
 """Options that several commands parse alike."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,29 @@ def parse_fields(options: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             parsed[name] = text
     return parsed
+
+
+def parse_labels(options: Sequence[str]) -> dict[str, str]:
+    """Return metadata given as KEY=VALUE."""
+    labels: dict[str, str] = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or not key or key in labels:
+            raise UsageError(f"--label takes KEY=VALUE, such as --label album=spring, each key once, not {option!r}.")
+        labels[key] = value
+    return labels
+
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)?")
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_span(text: str) -> float:
+    """Return the seconds of a length of time such as 90, 90s, 30min, 2h or 1.5d."""
+    match = _SPAN.fullmatch(text.strip())
+    if match is None or float(match[1]) == 0:
+        raise UsageError(f"{text!r} is no length of time such as 90s, 30min, 2h or 1.5d.")
+    return float(match[1]) * _SECONDS[match[2] or "s"]
 
 
 def parse_style(text: str) -> tuple[str, str | None]:

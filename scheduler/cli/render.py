@@ -4,22 +4,32 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from nst_core.protocol import ItemStatus
 from scheduler.cli.progress import finished
-from scheduler.cli.times import ago, duration_s, local_time, took
-from scheduler.domain import JobStatus
-from scheduler.resources import Item, Job, Preset
+from scheduler.cli.times import ago, duration_s, local_time, span, took
+from scheduler.domain import JobStatus, Priority
+from scheduler.resources import Check, Item, Job, Preset
 
 _COLOURS = {
     JobStatus.SUCCEEDED: "green",
     JobStatus.PARTIALLY_SUCCEEDED: "yellow",
     JobStatus.FAILED: "red",
     JobStatus.CANCELLED: "magenta",
+    JobStatus.EXPIRED: "magenta",
+    JobStatus.PAUSED: "yellow",
     JobStatus.RUNNING: "cyan",
+}
+_ITEM_COLOURS = {
+    ItemStatus.SUCCEEDED: "green",
+    ItemStatus.FAILED: "red",
+    ItemStatus.CANCELLED: "magenta",
+    ItemStatus.RUNNING: "cyan",
 }
 #: Failed items that are shown before the rest is only counted.
 _SHOWN_FAILURES = 5
@@ -63,7 +73,8 @@ def job_page(job: Job, failures: Iterable[Item] = ()) -> RenderableType:
     ]
     rows: list[tuple[str, RenderableType]] = [
         ("job", Text(job.id, style="bold")),
-        ("status", status_text(job.status)),
+        *((("your id", escape(job.client_id)),) if job.client_id else ()),
+        ("status", _status(job)),
         ("images", f"{counts.total:,}" + (f"  ({', '.join(by_status)})" if by_status else "")),
         ("method", job.method.value),
         ("paintings", escape(", ".join(job.paintings)))
@@ -72,6 +83,7 @@ def job_page(job: Job, failures: Iterable[Item] = ()) -> RenderableType:
         ("input", escape(given)),
         ("output", escape(job.output.prefix or "")),
         ("options", escape(_options(job))),
+        *_limits(job),
         ("created", local_time(job.created_at)),
         ("took", took(job)),
     ]
@@ -105,8 +117,9 @@ def job_summary(job: Job, place: str) -> Text:
         text = Text.assemble(("✓ ", "bold green"), f"{counts.succeeded:,} images")
     elif job.status is JobStatus.PARTIALLY_SUCCEEDED:
         text = Text.assemble(("! ", "bold yellow"), f"{counts.succeeded:,} of {counts.total:,} images")
-    elif job.status is JobStatus.CANCELLED:
-        text = Text.assemble(("✗ ", "bold magenta"), f"Cancelled after {counts.succeeded:,} of {counts.total:,} images")
+    elif job.status in (JobStatus.CANCELLED, JobStatus.EXPIRED):
+        word = job.status.value.capitalize()
+        text = Text.assemble(("✗ ", "bold magenta"), f"{word} after {counts.succeeded:,} of {counts.total:,} images")
     else:
         reason = f": {job.error.message} ({job.error.code})" if job.error else ""
         return Text.assemble(("✗ ", "bold red"), f"The job failed{reason}")
@@ -114,6 +127,62 @@ def job_summary(job: Job, place: str) -> Text:
     if seconds and counts.succeeded:
         text.append(f" in {seconds:.1f} s ({counts.succeeded / seconds:.1f} images/s)")
     return text.append(f" → {place}" if place and counts.succeeded else "")
+
+
+def items_table(job: Job, items: Sequence[Item]) -> RenderableType:
+    """Return images of a job as a table, one line each."""
+    if not items:
+        return Text("There are no such images.", style="dim")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
+    table.add_column("", no_wrap=True, justify="right")
+    table.add_column("image", ratio=1)
+    table.add_column("style", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("size", no_wrap=True, justify="right")
+    for item in items:
+        name = _Tail(item.input.removeprefix(job.input.prefix or "").removeprefix("s3://"))
+        status = item.error.code if item.error is not None else item.status.value
+        size = f"{item.width} x {item.height}" if item.width else ""
+        colour = _ITEM_COLOURS.get(item.status, "dim")
+        table.add_row(f"{item.id:,}", name, escape(item.style), Text(status, style=colour), size)
+    return table
+
+
+class _Tail:
+    """A name in one line, of which the end is kept: it tells images apart."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        yield Text(self._name if len(self._name) <= width else "…" + self._name[len(self._name) - width + 1 :])
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(min(12, len(self._name)), len(self._name))
+
+
+def check_page(check: Check) -> RenderableType:
+    """Return what a job would do."""
+    lines: list[RenderableType] = []
+    if check.items:
+        more = "more than " if check.truncated else ""
+        line = Text.assemble(("✓ ", "bold green") if check.valid else ("✗ ", "bold red"))
+        line.append(f"{more}{check.photos:,} photos, {check.items - check.failing:,} images")
+        if check.failing:
+            line.append(f", {check.failing:,} would fail at once", style="red")
+        if check.estimated_s is not None:
+            line.append(f", about {span(check.estimated_s)} with the present workers")
+        lines.append(line)
+    for problem in check.problems[:_SHOWN_FAILURES]:
+        # The sentence about a line names it already.
+        where = problem.pointer or (problem.input if problem.line is None else None)
+        lines.append(
+            Text.assemble(("✗ ", "red"), (f"{where}: " if where else "", "dim"), problem.message, f" ({problem.code})")
+        )
+    if len(check.problems) > _SHOWN_FAILURES:
+        lines.append(Text("  and more: --json shows the first 100", style="dim"))
+    return Group(*lines)
 
 
 def presets_table(presets: Sequence[Preset]) -> RenderableType:
@@ -127,6 +196,26 @@ def presets_table(presets: Sequence[Preset]) -> RenderableType:
 def status_text(status: JobStatus) -> Text:
     """Return a status in its colour."""
     return Text(status.value, style=_COLOURS.get(status, "dim"))
+
+
+def _status(job: Job) -> Text:
+    text = status_text(job.status)
+    reasons = {"cancel": "by a client", "deadline": "the deadline has passed", "max_failures": "too many failures"}
+    return text.append(f"  ({reasons.get(job.stop, job.stop)})", style="dim") if job.stop else text
+
+
+def _limits(job: Job) -> list[tuple[str, RenderableType]]:
+    """Return what limits a job, where that is not as usual."""
+    rows: list[tuple[str, RenderableType]] = []
+    if job.priority != Priority.NORMAL:
+        rows.append(("priority", escape(job.priority)))
+    if job.deadline is not None:
+        rows.append(("deadline", local_time(job.deadline)))
+    if job.max_failures is not None:
+        rows.append(("failures", f"{job.max_failures:,} at most"))
+    if job.max_attempts is not None:
+        rows.append(("attempts", f"{job.max_attempts} at most"))
+    return rows
 
 
 def _options(job: Job) -> str:

@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
-from scheduler.cli.exits import ExitCode, code_for_job
+from scheduler.cli import render
+from scheduler.cli.exits import ExitCode, UsageError, code_for_job
 from scheduler.cli.inputs import S3, Format, upload_or_name
-from scheduler.cli.jobs import AsJson, download, follow, job_json, report
-from scheduler.cli.options import parse_style
-from scheduler.cli.session import print_json, session_of
-from scheduler.resources import JobRequest, Output
+from scheduler.cli.jobs import AsJson, Labels, download, follow, job_json, report
+from scheduler.cli.options import parse_labels, parse_span, parse_style
+from scheduler.cli.session import Session, print_json, session_of
+from scheduler.domain import Priority
+from scheduler.resources import Check, JobRequest, Output
 
 
 def stylize(
@@ -37,6 +39,22 @@ def stylize(
     max_px: Annotated[
         int | None, typer.Option(min=16, help="Longest side of the results, in pixels.", show_default=False)
     ] = None,
+    label: Labels = [],  # noqa: B006  Typer takes no tuple
+    job_id: Annotated[
+        str | None,
+        typer.Option("--id", help="An id of your own: the same command again finds the same job.", show_default=False),
+    ] = None,
+    priority: Annotated[Priority, typer.Option(help="Among your jobs.")] = Priority.NORMAL,
+    expires_after: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Cancel what is not begun after 30min, 2h or 1d.", show_default=False),
+    ] = None,
+    max_failures: Annotated[
+        int | None, typer.Option(min=1, help="End the job when more images have failed.", show_default=False)
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what the job would do; for s3:// inputs.")
+    ] = False,
     as_json: AsJson = False,
 ) -> ExitCode:
     """Stylize photos and write the results.
@@ -45,6 +63,9 @@ def stylize(
     """
     session = session_of(context)
     to_storage = output.startswith(S3)
+    if dry_run and not all(each.startswith(S3) for each in inputs):
+        raise UsageError("--dry-run is for photos that are in the storage already; give s3:// inputs.")
+    expires_after_s = None if expires_after is None else parse_span(expires_after)
     with session.client() as client:
         for name, version in map(parse_style, style):
             client.style(name, version=version)  # a wrong name is told before the upload, not after it
@@ -55,10 +76,25 @@ def stylize(
             strength=strength,
             preserve_color=preserve_color,
             output=Output(prefix=output if to_storage else None, format=format, quality=quality, max_px=max_px),
+            metadata=parse_labels(label),
+            priority=priority,
+            expires_after_s=expires_after_s,
+            max_failures=max_failures,
         )
-        job = follow(session, client, client.submit(request))
+        if dry_run:
+            return _tell(session, client.check(request), as_json=as_json)
+        job = follow(session, client, client.put(job_id, request) if job_id else client.submit(request))
         files = {} if to_storage else download(session, client, job, Path(output))
         report(session, client, job, output)
         if as_json:
             print_json(job_json(client, job, files))
     return code_for_job(job.status)
+
+
+def _tell(session: Session, check: Check, *, as_json: bool) -> ExitCode:
+    """Say what a job would do."""
+    if as_json:
+        print_json(check)
+    else:
+        session.out.print(render.check_page(check))
+    return ExitCode.OK if check.valid else ExitCode.FAILED

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 
 from nst_core.protocol import Method
 from scheduler.domain import ChunkStatus
-from scheduler.store.tables import chunks, items
+from scheduler.store import items
+from scheduler.store.tables import chunks, jobs
 
 ACTIVE = (ChunkStatus.DISPATCHED, ChunkStatus.RUNNING)
 
@@ -25,33 +26,49 @@ class Chunk:
     version: str
     status: ChunkStatus
     attempt: int
+    #: Attempts that ended with a passing fault.
     failures: int
+    #: Attempts that ended with a silent worker, also at the chunk that this one was split from.
+    deaths: int
+    worker: str | None
     lease_until: float | None
 
 
 def next_chunk(connection: Connection, job_id: str, *, now: float) -> Chunk | None:
-    """Return the first chunk of a job that waits and may be sent now."""
+    """Return the first chunk of a job that waits and may be sent now, and that no other scheduler is about to send."""
     query = (
         select(chunks)
         .where(chunks.c.job_id == job_id, chunks.c.status == ChunkStatus.PENDING, chunks.c.not_before <= now)
         .order_by(chunks.c.id)
         .limit(1)
+        .with_for_update(skip_locked=True)
     )
     row = connection.execute(query).first()
     return None if row is None else _chunk(row)
 
 
-def active_counts(connection: Connection) -> dict[str, dict[ChunkStatus, int]]:
-    """Return how many chunks each job has in Redis and with workers."""
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """How many chunks of a job are in Redis and with workers."""
+
+    job_id: str
+    tenant: str
+    method: Method
+    chunks: int
+
+
+def active_shares(connection: Connection) -> list[Share]:
+    """Return what each job has in hand; a job is of one method."""
     query = (
-        select(chunks.c.job_id, chunks.c.status, func.count())
+        select(chunks.c.job_id, jobs.c.tenant, chunks.c.method, func.count().label("chunks"))
+        .join(jobs, jobs.c.id == chunks.c.job_id)
         .where(chunks.c.status.in_(ACTIVE))
-        .group_by(chunks.c.job_id, chunks.c.status)
+        .group_by(chunks.c.job_id, jobs.c.tenant, chunks.c.method)
     )
-    counts: dict[str, dict[ChunkStatus, int]] = {}
-    for job_id, status, count in connection.execute(query):
-        counts.setdefault(job_id, {})[ChunkStatus(status)] = count
-    return counts
+    return [
+        Share(job_id=row.job_id, tenant=row.tenant, method=Method(row.method), chunks=row.chunks)
+        for row in connection.execute(query)
+    ]
 
 
 def dispatched_counts(connection: Connection) -> Counter[Method]:
@@ -94,18 +111,15 @@ def set_running(connection: Connection, id: int, *, lease_until: float, worker: 
     connection.execute(update(chunks).where(chunks.c.id == id).values(values))
 
 
-def set_pending(connection: Connection, id: int, *, failures: int, not_before: float) -> None:
+def set_pending(connection: Connection, id: int, *, failures: int, deaths: int, not_before: float) -> None:
     """Let a chunk wait for its next attempt."""
-    connection.execute(
-        update(chunks)
-        .where(chunks.c.id == id)
-        .values(status=ChunkStatus.PENDING, failures=failures, not_before=not_before, lease_until=None, worker=None)
-    )
+    values = {"failures": failures, "deaths": deaths, "not_before": not_before, "lease_until": None, "worker": None}
+    connection.execute(update(chunks).where(chunks.c.id == id).values(status=ChunkStatus.PENDING, **values))
 
 
 def forgive(connection: Connection, id: int) -> None:
     """Forget the attempts at a chunk that failed."""
-    connection.execute(update(chunks).where(chunks.c.id == id).values(failures=0))
+    connection.execute(update(chunks).where(chunks.c.id == id).values(failures=0, deaths=0))
 
 
 def set_done(connection: Connection, id: int) -> None:
@@ -113,19 +127,13 @@ def set_done(connection: Connection, id: int) -> None:
     connection.execute(update(chunks).where(chunks.c.id == id).values(status=ChunkStatus.DONE, lease_until=None))
 
 
-def split(connection: Connection, chunk: Chunk, indexes: Sequence[int]) -> None:
-    """Move items of a chunk to chunks of one item each, and end the chunk."""
-    for index in indexes:
-        values = {
-            "job_id": chunk.job_id,
-            "method": chunk.method,
-            "style": chunk.style,
-            "version": chunk.version,
-            "status": ChunkStatus.PENDING,
-        }
-        new_id = connection.execute(insert(chunks).values(values).returning(chunks.c.id)).scalar_one()
-        own = (items.c.chunk_id == chunk.id, items.c.position == index)
-        connection.execute(update(items).where(*own).values(chunk_id=new_id))
+def halve(connection: Connection, chunk: Chunk, indexes: Sequence[int], *, deaths: int) -> None:
+    """Move items of a chunk to two chunks, the first half and the second one, and end the chunk."""
+    middle = (len(indexes) + 1) // 2
+    styles = [(chunk.style, chunk.version)] * 2
+    first, second = items.add_chunks(connection, chunk.job_id, styles, method=chunk.method, deaths=deaths)
+    chunk_of = {index: first if place < middle else second for place, index in enumerate(indexes)}
+    items.move_to_chunks(connection, chunk.job_id, chunk_of)
     set_done(connection, chunk.id)
 
 
@@ -157,6 +165,15 @@ def end_unbegun(connection: Connection, job_id: str) -> None:
     )
 
 
+def delete_chunks(connection: Connection, job_id: str, *, limit: int) -> int:
+    """Delete some chunks of a job, whose items are gone, and return how many."""
+    some = select(chunks.c.id).where(chunks.c.job_id == job_id).limit(limit)
+    ids = list(connection.execute(some).scalars())
+    if ids:
+        connection.execute(delete(chunks).where(chunks.c.id.in_(ids)))
+    return len(ids)
+
+
 def _chunk(row: Any) -> Chunk:
     return Chunk(
         id=row.id,
@@ -167,5 +184,7 @@ def _chunk(row: Any) -> Chunk:
         status=ChunkStatus(row.status),
         attempt=row.attempt,
         failures=row.failures,
+        deaths=row.deaths,
+        worker=row.worker,
         lease_until=row.lease_until,
     )

@@ -47,12 +47,19 @@ class Database:
         """Bring the schema to its newest version."""
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with self.write() as connection:
+        with (
+            _translated(),
+            self._writers.connect() as connection,
+            _without_foreign_keys(connection),
+            connection.begin(),
+        ):
             if connection.dialect.name == "postgresql":
                 # Of schedulers that start at once, one migrates and the others wait; SQLite's writers do so anyway.
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").all():
+                raise ConfigError("The database has rows that refer to rows that do not exist.")
 
     def close(self) -> None:
         """Close all connections."""
@@ -95,6 +102,23 @@ def _set_up_sqlite(connection: Any, record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     write = connection.get_execution_options().get("nst_write")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """Let SQLite not check foreign keys: it drops a column by making the table anew, while others refer to it.
+
+    To be entered before the transaction begins, for inside of one SQLite does not change this.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
 
 
 @contextmanager

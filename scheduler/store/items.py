@@ -1,17 +1,20 @@
 """Items in the database: one input with one style each."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 
 from nst_core.protocol import ChunkItem, ItemOutcome, ItemProgress, ItemStatus, Method
+from scheduler.domain import ChunkStatus
 from scheduler.store.database import Database
 from scheduler.store.tables import chunks, items
 
 UNFINISHED = (ItemStatus.PENDING, ItemStatus.RUNNING)
+#: What an outcome says of its item, by the names of the columns.
+_MADE = ("sha256", "bytes", "width", "height", "ms", "error_code", "error_message")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,24 +52,17 @@ class Item:
     progress: dict[str, Any] | None
 
 
-def insert_chunk(connection: Connection, job_id: str, planned: Sequence[NewItem], *, method: Method) -> None:
-    """Add items of one style, and the chunk that they go to unless they are born failed."""
-    good = [item for item in planned if item.error is None]
-    chunk_id = None
-    if good:
-        values = {
-            "job_id": job_id,
-            "method": method,
-            "style": good[0].style,
-            "version": good[0].version,
-            "status": "pending",
-        }
-        chunk_id = connection.execute(insert(chunks).values(values).returning(chunks.c.id)).scalar_one()
+def insert_planned(connection: Connection, job_id: str, groups: Sequence[Sequence[NewItem]], *, method: Method) -> None:
+    """Add groups of items, each of one style, and a chunk for each group; items that are born failed go to none."""
+    good = [[item for item in group if item.error is None] for group in groups]
+    good = [group for group in good if group]
+    ids = add_chunks(connection, job_id, [(group[0].style, group[0].version) for group in good], method=method)
+    chunk_of = {item.index: chunk_id for group, chunk_id in zip(good, ids, strict=True) for item in group}
     rows = [
         {
             "job_id": job_id,
             "position": item.index,
-            "chunk_id": chunk_id if item.error is None else None,
+            "chunk_id": chunk_of.get(item.index),
             "input": item.input,
             "custom_id": item.custom_id,
             "style": item.style,
@@ -76,9 +72,66 @@ def insert_chunk(connection: Connection, job_id: str, planned: Sequence[NewItem]
             "error_code": item.error[0] if item.error else None,
             "error_message": item.error[1] if item.error else None,
         }
-        for item in planned
+        for group in groups
+        for item in group
     ]
-    connection.execute(insert(items), rows)
+    if rows:
+        connection.execute(insert(items), rows)
+
+
+def add_chunks(
+    connection: Connection, job_id: str, styles: Sequence[tuple[str, str]], *, method: Method, deaths: int = 0
+) -> list[int]:
+    """Add a waiting chunk for each name and version of a style, and return their ids in the same order."""
+    if not styles:
+        return []
+    rows = [
+        {
+            "job_id": job_id,
+            "method": method,
+            "style": style,
+            "version": version,
+            "status": ChunkStatus.PENDING,
+            "deaths": deaths,
+        }
+        for style, version in styles
+    ]
+    added = insert(chunks).returning(chunks.c.id, sort_by_parameter_order=True)
+    return list(connection.execute(added, rows).scalars())
+
+
+def move_to_chunks(connection: Connection, job_id: str, chunk_of: Mapping[int, int]) -> None:
+    """Give items, by index, other chunks."""
+    if not chunk_of:
+        return
+    own = (items.c.job_id == job_id, items.c.position == bindparam("of_position"))
+    rows = [{"of_position": index, "to_chunk": chunk_id} for index, chunk_id in chunk_of.items()]
+    connection.execute(update(items).where(*own).values(chunk_id=bindparam("to_chunk")), rows)
+
+
+def list_unchunked(connection: Connection, job_id: str, *, limit: int) -> list[tuple[int, str]]:
+    """Return index and style of the first pending items of a job that are in no chunk."""
+    query = select(items.c.position, items.c.style).where(
+        items.c.job_id == job_id, items.c.status == ItemStatus.PENDING, items.c.chunk_id.is_(None)
+    )
+    return [(row.position, row.style) for row in connection.execute(query.order_by(items.c.position).limit(limit))]
+
+
+def reopen(
+    connection: Connection, job_id: str, status: ItemStatus, *, codes: Sequence[str] | None = None
+) -> Counter[ItemStatus]:
+    """Let items of a status be pending again, in no chunk, as if never tried; return the change of counts.
+
+    With `codes` only those with one of these errors. Items that were refused when they were planned stay as they are.
+    """
+    # An item that was refused never had its output to itself.
+    query = [items.c.job_id == job_id, items.c.status == status, items.c.claimed_output.is_not(None)]
+    if codes is not None:
+        query.append(items.c.error_code.in_(codes))
+    values: dict[str, Any] = {"status": ItemStatus.PENDING, "chunk_id": None, "attempt": None, "ms": None}
+    values |= {"error_code": None, "error_message": None, "progress": None}
+    count = connection.execute(update(items).where(*query).values(values)).rowcount
+    return Counter({status: -count, ItemStatus.PENDING: count})
 
 
 def taken_outputs(connection: Connection, job_id: str, outputs: Sequence[str]) -> set[str]:
@@ -88,25 +141,47 @@ def taken_outputs(connection: Connection, job_id: str, outputs: Sequence[str]) -
 
 
 def list_items(
-    connection: Connection, job_id: str, *, limit: int, after: int = -1, status: ItemStatus | None = None
+    connection: Connection,
+    job_id: str,
+    *,
+    limit: int,
+    after: int = -1,
+    status: ItemStatus | None = None,
+    code: str | None = None,
+    style: str | None = None,
 ) -> list[Item]:
-    """Return up to `limit` items in order, after the index `after`."""
+    """Return up to `limit` items in order, after the index `after`: all, or those of a status, an error or a style."""
     query = select(items).where(items.c.job_id == job_id, items.c.position > after)
     if status is not None:
         query = query.where(items.c.status == status)
+    if code is not None:
+        query = query.where(items.c.error_code == code)
+    if style is not None:
+        query = query.where(items.c.style == style)
     return [_item(row) for row in connection.execute(query.order_by(items.c.position).limit(limit))]
 
 
-def iterate_items(database: Database, job_id: str, status: ItemStatus, *, page: int = 1000) -> Iterator[Item]:
-    """Yield all items of a job with a status in order, a page at a time."""
-    after = -1
+def iterate_items(
+    database: Database, job_id: str, status: ItemStatus, *, after: int = -1, last: int | None = None, page: int = 1000
+) -> Iterator[Item]:
+    """Yield all items of a job with a status in order, a page at a time: those after `after`, and none after `last`."""
     while True:
         with database.read() as connection:
             found = list_items(connection, job_id, limit=page, after=after, status=status)
-        yield from found
+        for item in found:
+            if last is not None and item.index > last:
+                return
+            yield item
         if len(found) < page:
             return
         after = found[-1].index
+
+
+def nth_item(connection: Connection, job_id: str, status: ItemStatus, *, after: int, n: int) -> int | None:
+    """Return the index of the n-th item (from 1) with a status that comes after one; None where there are fewer."""
+    query = select(items.c.position).where(items.c.job_id == job_id, items.c.status == status, items.c.position > after)
+    found: int | None = connection.execute(query.order_by(items.c.position).offset(n - 1).limit(1)).scalar()
+    return found
 
 
 def find_item(connection: Connection, job_id: str, index: int) -> Item | None:
@@ -122,70 +197,68 @@ def chunk_items(connection: Connection, chunk_id: int) -> list[ChunkItem]:
 
 
 def set_unfinished(
-    connection: Connection,
-    chunk_id: int,
-    status: ItemStatus,
-    *,
-    only: Sequence[int] | None = None,
-    error: tuple[str, str] | None = None,
+    connection: Connection, chunk_id: int, status: ItemStatus, *, error: tuple[str, str] | None = None
 ) -> Counter[ItemStatus]:
-    """Give the unfinished items of a chunk (or `only` some of them) a status; return the change of counts."""
+    """Give the unfinished items of a chunk a status; return the change of counts."""
+    own = (items.c.chunk_id == chunk_id, items.c.status.in_(UNFINISHED))
     changes: Counter[ItemStatus] = Counter()
-    for row in connection.execute(_unfinished(chunk_id)):
-        if only is None or row.position in only:
-            changes[ItemStatus(row.status)] -= 1
-            changes[status] += 1
-    condition = [items.c.chunk_id == chunk_id, items.c.status.in_(UNFINISHED)]
-    if only is not None:
-        condition.append(items.c.position.in_(only))
+    for before, count in connection.execute(select(items.c.status, func.count()).where(*own).group_by(items.c.status)):
+        changes[ItemStatus(before)] -= count
+        changes[status] += count
     values: dict[str, Any] = {"status": status}
     if error is not None:
         values |= {"error_code": error[0], "error_message": error[1]}
-    connection.execute(update(items).where(*condition).values(values))
+    connection.execute(update(items).where(*own).values(values))
     return changes
 
 
 def apply_outcomes(
     connection: Connection, chunk_id: int, attempt: int, outcomes: Sequence[ItemOutcome]
-) -> Counter[ItemStatus]:
-    """Write outcomes to those items of the chunk that are unfinished; return the change of counts."""
-    before = {row.position: ItemStatus(row.status) for row in connection.execute(_unfinished(chunk_id))}
+) -> tuple[list[ItemOutcome], Counter[ItemStatus]]:
+    """Write outcomes to those items of the chunk that are unfinished; return them, and the change of counts."""
     changes: Counter[ItemStatus] = Counter()
+    applied: list[ItemOutcome] = []
+    if not outcomes:
+        return applied, changes
+    unfinished = select(items.c.position, items.c.status).where(
+        items.c.chunk_id == chunk_id, items.c.status.in_(UNFINISHED)
+    )
+    before = {row.position: ItemStatus(row.status) for row in connection.execute(unfinished)}
+    rows = []
     for outcome in outcomes:
         status = before.pop(outcome.index, None)
         if status is None:  # an earlier event said it already
             continue
+        applied.append(outcome)
         after = ItemStatus.SUCCEEDED if outcome.succeeded else ItemStatus.FAILED
-        values = {
-            "status": after,
-            "attempt": attempt,
-            "sha256": outcome.sha256,
-            "bytes": outcome.bytes,
-            "width": outcome.width,
-            "height": outcome.height,
-            "ms": outcome.ms,
-            "error_code": outcome.error_code,
-            "error_message": outcome.error_message,
-        }
-        own = (items.c.chunk_id == chunk_id, items.c.position == outcome.index)
-        connection.execute(update(items).where(*own).values(values))
+        rows.append(
+            {"of_position": outcome.index, "new_status": after} | {f"new_{n}": getattr(outcome, n) for n in _MADE}
+        )
         changes[status] -= 1
         changes[after] += 1
-    return changes
+    if rows:
+        own = (items.c.chunk_id == chunk_id, items.c.position == bindparam("of_position"))
+        values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("status", *_MADE)}
+        connection.execute(update(items).where(*own).values(attempt=attempt, **values), rows)
+    return applied, changes
 
 
 def set_progress(connection: Connection, chunk_id: int, progress: Sequence[ItemProgress]) -> bool:
     """Note how far unfinished items of a chunk have come; return whether one was never as far before."""
+    if not progress:
+        return False
     before = {row.position: row.progress for row in connection.execute(_unfinished(chunk_id))}
-    advanced = False
-    for each in progress:
-        if each.index not in before:
-            continue
-        values = {name: value for name, value in vars(each).items() if name != "index"}
-        own = (items.c.chunk_id == chunk_id, items.c.position == each.index)
-        connection.execute(update(items).where(*own).values(progress=values))
-        advanced |= each.iteration > (before[each.index] or {}).get("iteration", 0)
-    return advanced
+    known = [each for each in progress if each.index in before]
+    if known:
+        own = (items.c.chunk_id == chunk_id, items.c.position == bindparam("of_position"))
+        rows = [
+            {"of_position": each.index, "now": {name: value for name, value in vars(each).items() if name != "index"}}
+            for each in known
+        ]
+        connection.execute(
+            update(items).where(*own).values(progress=bindparam("now", type_=items.c.progress.type)), rows
+        )
+    return any(each.iteration > (before[each.index] or {}).get("iteration", 0) for each in known)
 
 
 def cancel_pending(connection: Connection, job_id: str) -> Counter[ItemStatus]:
@@ -196,6 +269,16 @@ def cancel_pending(connection: Connection, job_id: str) -> Counter[ItemStatus]:
     pending = (items.c.job_id == job_id, items.c.status == ItemStatus.PENDING)
     count = connection.execute(update(items).where(*pending).values(status=ItemStatus.CANCELLED)).rowcount
     return Counter({ItemStatus.PENDING: -count, ItemStatus.CANCELLED: count})
+
+
+def delete_items(connection: Connection, job_id: str, *, limit: int) -> int:
+    """Delete the first items of a job and return how many there were."""
+    first = select(items.c.position).where(items.c.job_id == job_id).order_by(items.c.position).limit(limit)
+    positions = list(connection.execute(first).scalars())
+    if positions:
+        own = (items.c.job_id == job_id, items.c.position <= positions[-1])
+        connection.execute(delete(items).where(*own))
+    return len(positions)
 
 
 def _unfinished(chunk_id: int) -> Select[Any]:

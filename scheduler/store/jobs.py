@@ -1,49 +1,98 @@
 """Jobs in the database."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, or_, select, update
 
-from nst_core.protocol import ItemStatus
-from scheduler.domain import Counts, Job, JobSpec, JobStatus
-from scheduler.store.tables import jobs
+from nst_core.protocol import ItemStatus, Method
+from scheduler.domain import TERMINAL, ChunkStatus, Counts, Job, JobSpec, JobStatus, Priority, StopReason
+from scheduler.store.tables import chunks, job_labels, jobs
 
 _SPEC = TypeAdapter(JobSpec)
 
 
-def insert_job(
-    connection: Connection,
-    *,
-    id: str,
-    tenant: str,
-    spec: JobSpec,
-    fingerprint: str,
-    idempotency_key: str | None,
-    now: float,
-) -> None:
-    """Add a queued job."""
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A job as it is accepted."""
+
+    id: str
+    tenant: str
+    spec: JobSpec
+    fingerprint: str
+    client_id: str | None = None
+    priority: Priority = Priority.NORMAL
+    deadline: float | None = None
+    max_failures: int | None = None
+    max_attempts: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """What dispatch needs to know of a job that has items to send."""
+
+    id: str
+    tenant: str
+    method: Method
+    priority: Priority
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plannable:
+    """What planning needs to know of a job to decide whose turn it is."""
+
+    id: str
+    planned_inputs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFilter:
+    """Which jobs a listing shows: those that fit all that is given."""
+
+    status: JobStatus | None = None
+    method: Method | None = None
+    #: Metadata that a job has, key by key.
+    labels: Mapping[str, str] = field(default_factory=dict)
+    created_after: float | None = None
+    created_before: float | None = None
+
+
+def insert_job(connection: Connection, job: NewJob, *, now: float) -> None:
+    """Add a queued job; sqlalchemy's IntegrityError says that another has its `client_id`."""
+    values = {name: getattr(job, name) for name in NewJob.__dataclass_fields__ if name != "spec"}
+    spec = _SPEC.dump_python(job.spec, mode="json")
     connection.execute(
         insert(jobs).values(
-            id=id,
-            tenant=tenant,
-            status=JobStatus.QUEUED,
-            spec=_SPEC.dump_python(spec, mode="json"),
-            fingerprint=fingerprint,
-            idempotency_key=idempotency_key,
-            created_at=now,
+            **values, spec=spec, method=job.spec.method, status=JobStatus.QUEUED, planned=False, created_at=now
         )
     )
+    if job.spec.metadata:
+        labels = [
+            {"job_id": job.id, "key": key, "value": value, "tenant": job.tenant}
+            for key, value in job.spec.metadata.items()
+        ]
+        connection.execute(insert(job_labels), labels)
 
 
-def find_job(connection: Connection, id: str, *, tenant: str | None = None) -> Job | None:
-    """Return a job; with a tenant, only if it is theirs."""
+def find_job(connection: Connection, id: str, *, tenant: str | None = None, lock: bool = False) -> Job | None:
+    """Return a job by its id; with a tenant, only if it is theirs, and also by the id that they gave it.
+
+    With `lock`, keep others from changing it, as `lock_job` does.
+    """
     query = select(jobs).where(jobs.c.id == id)
     if tenant is not None:
-        query = query.where(jobs.c.tenant == tenant)
-    row = connection.execute(query).first()
+        # No client's id looks like one of ours, so at most one job fits.
+        named = or_(jobs.c.id == id, jobs.c.client_id == id)
+        query = select(jobs).where(jobs.c.tenant == tenant, named, jobs.c.pruned.is_(False))
+    row = connection.execute(query.with_for_update() if lock else query).first()
     return None if row is None else _job(row)
+
+
+def find_fingerprint(connection: Connection, id: str) -> str:
+    """Return the fingerprint of the request that a job was made from."""
+    return str(connection.execute(select(jobs.c.fingerprint).where(jobs.c.id == id)).scalar_one())
 
 
 def lock_job(connection: Connection, id: str) -> Job:
@@ -54,19 +103,32 @@ def lock_job(connection: Connection, id: str) -> Job:
     return _job(connection.execute(select(jobs).where(jobs.c.id == id).with_for_update()).one())
 
 
-def find_by_idempotency_key(connection: Connection, tenant: str, key: str) -> tuple[Job, str] | None:
-    """Return the job that was submitted with an Idempotency-Key, and its request's fingerprint."""
-    query = select(jobs).where(jobs.c.tenant == tenant, jobs.c.idempotency_key == key)
-    row = connection.execute(query).first()
-    return None if row is None else (_job(row), str(row.fingerprint))
-
-
-def list_jobs(connection: Connection, tenant: str, *, limit: int, after_id: str | None) -> list[Job]:
+def list_jobs(
+    connection: Connection,
+    tenant: str,
+    *,
+    limit: int,
+    after_id: str | None,
+    only: JobFilter = JobFilter(),
+) -> list[Job]:
     """Return up to `limit` jobs of a tenant, newest first, that are older than `after_id`."""
-    query = select(jobs).where(jobs.c.tenant == tenant).order_by(jobs.c.id.desc()).limit(limit)
+    query = select(jobs).where(jobs.c.tenant == tenant, jobs.c.pruned.is_(False))
     if after_id is not None:
         query = query.where(jobs.c.id < after_id)
-    return [_job(row) for row in connection.execute(query)]
+    if only.status is not None:
+        query = query.where(jobs.c.status == only.status)
+    if only.method is not None:
+        query = query.where(jobs.c.method == only.method)
+    if only.created_after is not None:
+        query = query.where(jobs.c.created_at >= only.created_after)
+    if only.created_before is not None:
+        query = query.where(jobs.c.created_at < only.created_before)
+    for key, value in only.labels.items():
+        # Each label's table has a name of its own, or two labels would have to be one row.
+        label = job_labels.alias()
+        named = (label.c.job_id == jobs.c.id, label.c.tenant == tenant, label.c.key == key, label.c.value == value)
+        query = query.where(exists().where(*named))
+    return [_job(row) for row in connection.execute(query.order_by(jobs.c.id.desc()).limit(limit))]
 
 
 def jobs_with_status(connection: Connection, statuses: Sequence[JobStatus]) -> list[Job]:
@@ -75,9 +137,56 @@ def jobs_with_status(connection: Connection, statuses: Sequence[JobStatus]) -> l
     return [_job(row) for row in connection.execute(query)]
 
 
+def waiting_jobs(connection: Connection, *, now: float) -> list[Waiting]:
+    """Return the jobs that have chunks for the workers, oldest first, without their specs, which may be long."""
+    statuses = (JobStatus.PLANNING, JobStatus.RUNNING)
+    chunk = (chunks.c.job_id == jobs.c.id, chunks.c.status == ChunkStatus.PENDING, chunks.c.not_before <= now)
+    query = select(jobs.c.id, jobs.c.tenant, jobs.c.method, jobs.c.priority).where(
+        jobs.c.status.in_(statuses), jobs.c.pending > 0, exists().where(*chunk)
+    )
+    return [
+        Waiting(id=row.id, tenant=row.tenant, method=Method(row.method), priority=Priority(row.priority))
+        for row in connection.execute(query.order_by(jobs.c.id))
+    ]
+
+
+def plannable_jobs(connection: Connection) -> list[Plannable]:
+    """Return the jobs that have inputs to be read, or items that are in no chunk."""
+    reading = jobs.c.status.in_((JobStatus.QUEUED, JobStatus.PLANNING))
+    retried = (jobs.c.status == JobStatus.RUNNING) & jobs.c.unchunked
+    query = select(jobs.c.id, jobs.c.planned_inputs).where(or_(reading, retried)).order_by(jobs.c.id)
+    return [Plannable(id=row.id, planned_inputs=row.planned_inputs) for row in connection.execute(query)]
+
+
+def stopping_jobs(connection: Connection) -> list[str]:
+    """Return the ids of jobs that are being stopped."""
+    statuses = (JobStatus.CANCELLING, JobStatus.FINALIZING)
+    query = select(jobs.c.id).where(jobs.c.status.in_(statuses), jobs.c.stop.is_not(None)).order_by(jobs.c.id)
+    return list(connection.execute(query).scalars())
+
+
+def overdue_jobs(connection: Connection, statuses: Sequence[JobStatus], *, now: float, limit: int = 100) -> list[str]:
+    """Return the ids of jobs with one of the statuses whose deadline has passed."""
+    query = select(jobs.c.id).where(jobs.c.status.in_(statuses), jobs.c.deadline <= now)
+    return list(connection.execute(query.order_by(jobs.c.deadline).limit(limit)).scalars())
+
+
+def prunable_jobs(connection: Connection, *, finished_before: float, limit: int = 10) -> list[Job]:
+    """Return jobs that ended before a time, and those that are half deleted."""
+    old = jobs.c.status.in_(TERMINAL) & (jobs.c.finished_at < finished_before)
+    query = select(jobs).where(or_(old, jobs.c.pruned)).order_by(jobs.c.id).limit(limit)
+    return [_job(row) for row in connection.execute(query)]
+
+
 def update_job(connection: Connection, id: str, **values: Any) -> None:
     """Set columns of a job."""
     connection.execute(update(jobs).where(jobs.c.id == id).values(values))
+
+
+def delete_job(connection: Connection, id: str) -> None:
+    """Delete a job that has no items and no chunks any more."""
+    connection.execute(delete(job_labels).where(job_labels.c.job_id == id))
+    connection.execute(delete(jobs).where(jobs.c.id == id))
 
 
 def move_counts(connection: Connection, id: str, changes: Mapping[ItemStatus, int], *, added: int = 0) -> None:
@@ -89,36 +198,32 @@ def move_counts(connection: Connection, id: str, changes: Mapping[ItemStatus, in
         connection.execute(update(jobs).where(jobs.c.id == id).values(values))
 
 
-def finalize_if_through(connection: Connection, id: str) -> None:
-    """Let a job whose inputs are all planned and whose items are all terminal go on to its reports."""
-    ready = (JobStatus.RUNNING, JobStatus.CANCELLING)
-    connection.execute(
+def finalize_if_through(connection: Connection, id: str) -> bool:
+    """Let a job whose inputs are all planned and whose items are all terminal go on to its reports.
+
+    Returns whether it does. A paused job does so too: there is nothing left that it could wait with.
+    """
+    ready = or_(
+        jobs.c.status == JobStatus.CANCELLING,
+        jobs.c.status.in_((JobStatus.RUNNING, JobStatus.PAUSED)) & jobs.c.planned,
+    )
+    done = connection.execute(
         update(jobs)
-        .where(jobs.c.id == id, jobs.c.status.in_(ready), jobs.c.pending == 0, jobs.c.running == 0)
+        .where(jobs.c.id == id, ready, jobs.c.pending == 0, jobs.c.running == 0)
         .values(status=JobStatus.FINALIZING)
     )
+    return bool(done.rowcount)
 
 
 def _job(row: Any) -> Job:
+    same: tuple[str, ...] = ("id", "tenant", "created_at", "started_at", "finished_at", "error_code", "error_message")
+    same += ("planned_inputs", "planned_key", "planned", "unchunked", "client_id", "deadline", "max_failures")
+    same += ("forgiven", "max_attempts", "retries")
     return Job(
-        id=row.id,
-        tenant=row.tenant,
+        **{name: getattr(row, name) for name in same},
         status=JobStatus(row.status),
         spec=_SPEC.validate_python(row.spec),
-        counts=Counts(
-            total=row.total,
-            pending=row.pending,
-            running=row.running,
-            succeeded=row.succeeded,
-            failed=row.failed,
-            cancelled=row.cancelled,
-        ),
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        error_code=row.error_code,
-        error_message=row.error_message,
-        planned_inputs=row.planned_inputs,
-        planned_key=row.planned_key,
-        cancel_requested=row.cancel_requested,
+        counts=Counts(**{name: getattr(row, name) for name in Counts.__dataclass_fields__}),
+        stop=None if row.stop is None else StopReason(row.stop),
+        priority=Priority(row.priority),
     )

@@ -21,7 +21,6 @@ def insert_run(
     name: str,
     spec: RunSpec,
     fingerprint: str,
-    idempotency_key: str | None,
     now: float,
 ) -> None:
     """Add a queued run."""
@@ -34,7 +33,6 @@ def insert_run(
             spec=dump_spec(spec),
             steps=spec.config["steps"],
             fingerprint=fingerprint,
-            idempotency_key=idempotency_key,
             created_at=now,
         )
     )
@@ -59,12 +57,6 @@ def lock_run(connection: Connection, id: str) -> Run | None:
     """Return a run and keep others from changing it until the transaction ends."""
     row = connection.execute(select(runs).where(runs.c.id == id).with_for_update()).first()
     return None if row is None else _run(row)
-
-
-def find_by_idempotency_key(connection: Connection, tenant: str, key: str) -> tuple[Run, str] | None:
-    """Return the run that was submitted with an Idempotency-Key, and its request's fingerprint."""
-    row = connection.execute(select(runs).where(runs.c.tenant == tenant, runs.c.idempotency_key == key)).first()
-    return None if row is None else (_run(row), str(row.fingerprint))
 
 
 def list_runs(

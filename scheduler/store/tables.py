@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -79,11 +80,31 @@ jobs = Table(
     Column("tenant", String(64), nullable=False),
     Column("status", String(24), nullable=False),
     Column("spec", JSON, nullable=False),
-    Column("idempotency_key", String(255)),
+    #: As in the spec, for listings and for dispatch.
+    Column("method", String(16), nullable=False, server_default="feedforward"),
+    #: The id that the client chose, where it did.
+    Column("client_id", String(64)),
     Column("fingerprint", String(64), nullable=False),
+    Column("priority", String(8), nullable=False, server_default="normal"),
+    Column("deadline", Double),
+    #: More failed items than this, beyond those that are forgiven, end the job.
+    Column("max_failures", BigInteger),
+    #: Items that had failed when the job was last retried.
+    Column("forgiven", BigInteger, nullable=False, default=0, server_default="0"),
+    #: Tries at a chunk; null: as the scheduler's settings say.
+    Column("max_attempts", Integer),
     Column("planned_inputs", BigInteger, nullable=False, default=0),
     Column("planned_key", Text, nullable=False, default=""),
-    Column("cancel_requested", Boolean, nullable=False, default=False),
+    #: The input is read to its end, or cannot be read any further.
+    Column("planned", Boolean, nullable=False, default=False, server_default=false()),
+    #: There may be pending items that are in no chunk: the job was retried.
+    Column("unchunked", Boolean, nullable=False, default=False, server_default=false()),
+    #: How often a client has retried the job.
+    Column("retries", Integer, nullable=False, default=0, server_default="0"),
+    #: Why the job ends before its time: cancel, deadline or max_failures.
+    Column("stop", String(16)),
+    #: The job is being deleted: it is shown to nobody.
+    Column("pruned", Boolean, nullable=False, default=False, server_default=false()),
     Column("total", BigInteger, nullable=False, default=0),
     Column("pending", BigInteger, nullable=False, default=0),
     Column("running", BigInteger, nullable=False, default=0),
@@ -95,9 +116,57 @@ jobs = Table(
     Column("finished_at", Double),
     Column("error_code", String(64)),
     Column("error_message", Text),
-    UniqueConstraint("tenant", "idempotency_key"),
+    UniqueConstraint("tenant", "client_id"),
     Index(None, "status", "id"),
     Index(None, "tenant", "id"),
+    Index(None, "tenant", "status", "id"),
+)
+
+#: The metadata of jobs, for listings.
+job_labels = Table(
+    "job_labels",
+    metadata,
+    Column("job_id", String(40), ForeignKey("jobs.id"), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("value", String(512), nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Index(None, "tenant", "key", "value"),
+)
+
+#: Requests that carried an Idempotency-Key: one is at work, or has made a resource.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("operation", String(32), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    #: Random: tells a claim from one that has taken it over.
+    Column("claim", String(32), nullable=False),
+    Column("resource_id", String(40), index=True),
+    Column("claimed_at", Double, nullable=False),
+    Column("created_at", Double, nullable=False, index=True),
+)
+
+#: How long items take, as a running mean.
+rates = Table(
+    "rates",
+    metadata,
+    Column("method", String(16), primary_key=True),
+    Column("version", String(64), primary_key=True),
+    #: Longest side, rounded up to a power of two; 0: as the photos are.
+    Column("px_class", Integer, primary_key=True, autoincrement=False),
+    Column("samples", BigInteger, nullable=False),
+    Column("mean_ms", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)
+
+#: Workers that have reported, and when they last did, to some seconds.
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("seen_at", Double, nullable=False, index=True),
 )
 
 chunks = Table(
@@ -113,8 +182,10 @@ chunks = Table(
     Column("status", String(16), nullable=False),
     #: The fencing token: the number of times that the chunk was claimed.
     Column("attempt", Integer, nullable=False, default=0),
-    #: Attempts that ended with a silent worker or a passing fault.
+    #: Attempts that ended with a passing fault.
     Column("failures", Integer, nullable=False, default=0),
+    #: Attempts that ended with a silent worker; those at the chunk that this one was split from are counted too.
+    Column("deaths", Integer, nullable=False, default=0, server_default="0"),
     Column("worker", String(255)),
     Column("not_before", Double, nullable=False, default=0.0),
     Column("claimed_at", Double),
@@ -148,6 +219,7 @@ items = Table(
     #: Of an optimisation: iteration, iterations, losses, preview.
     Column("progress", JSON(none_as_null=True)),
     UniqueConstraint("job_id", "claimed_output"),
+    Index(None, "job_id", "status", "position"),
 )
 
 runs = Table(
@@ -185,7 +257,6 @@ runs = Table(
     Column("stop", String(16), nullable=False, default="none"),
     Column("error_code", String(64)),
     Column("error_message", Text),
-    Column("idempotency_key", String(255)),
     Column("fingerprint", String(64), nullable=False),
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
@@ -193,7 +264,6 @@ runs = Table(
     Column("train_seconds", Double, nullable=False, default=0.0),
     #: There may be objects in the run's place that nothing needs.
     Column("untidy", Boolean, nullable=False, default=False),
-    UniqueConstraint("tenant", "idempotency_key"),
     Index(None, "status", "id"),
     Index(None, "tenant", "id"),
 )

@@ -32,6 +32,7 @@ from scheduler.dispatch import Dispatcher, Window
 from scheduler.domain import DEFAULT_NAME, Job, JobInput
 from scheduler.finalize import Finalizer
 from scheduler.plan import Planner
+from scheduler.rates import Rates
 from scheduler.reaper import Reaper
 from scheduler.requests import JobRequest
 from scheduler.run_collector import RunCollector
@@ -138,7 +139,7 @@ class Rig:
             self.database,
             self.blobs,
             clock=self.clock,
-            chunk_size=self.chunk_size,
+            rates=Rates(clock=self.clock, first_guess=self.chunk_size),
             page=self.page,
             buckets=buckets,
         )

@@ -82,7 +82,6 @@ class RunRig:
                 name=name,
                 spec=RunSpec(**(values | changes)),
                 fingerprint="",
-                idempotency_key=None,
                 now=self.rig.clock(),
             )
         return run_id

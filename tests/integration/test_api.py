@@ -175,8 +175,13 @@ def test_another_tenants_job_is_not_found_on_any_route(client: TestClient, stran
     job_id = client.post("/v1/jobs", json=body(rig)).json()["id"]
     finish(rig)
     paths = client.get("/openapi.json").json()["paths"]
-    routes = [(method, path) for path, methods in paths.items() for method in methods if "{job_id}" in path]
-    assert len(routes) == 7
+    routes = [
+        (method, path)
+        for path, methods in paths.items()
+        for method in methods
+        if "{job_id}" in path and method != "put"
+    ]
+    assert len(routes) == 11
     for method, path in routes:
         answer = stranger.request(method, path.format(job_id=job_id, item_id=0))
         assert answer.status_code == 404, (method, path)

@@ -229,7 +229,7 @@ def test_request_that_cannot_be_done_is_refused_at_its_place(
 def test_page_that_two_schedulers_plan_is_planned_once(rig: Rig) -> None:
     job_id = rig.submit(30)
     job = rig.job(job_id)
-    entries = rig.planner._read_page(job)
+    entries = rig.planner._read_page(job, 8)
     for _ in range(3):
-        rig.planner._write_page(job, entries)
+        rig.planner._write_page(job, entries, is_last=False)
     assert len(items(rig, job_id)) == 30

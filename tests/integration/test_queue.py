@@ -11,7 +11,7 @@ from nst_core.broker import make_redis
 from nst_core.protocol import Event, ItemOutcome, ItemStatus, Method, StylizeChunk
 from nst_core.settings import BrokerSettings
 from scheduler.domain import JobStatus
-from scheduler.errors import KeyReusedError
+from scheduler.errors import InFlightError, KeyReusedError
 from tests.integration.conftest import (
     BACKOFF_S,
     DISPATCH_LEASE_S,
@@ -174,7 +174,7 @@ def test_scheduler_that_dies_between_claim_and_send_loses_nothing(rig: Rig) -> N
     job_id = rig.submit(8)
     rig.plan()
     job = rig.job(job_id)
-    assert rig.dispatcher._claim(job) is not None  # the process dies here
+    assert rig.dispatcher._claim(job.id) is not None  # the process dies here
     rig.reaper.tick()
     rig.clock.advance(LOST_AFTER_S + 1)
     rig.reaper.tick()
@@ -188,7 +188,7 @@ def test_two_schedulers_never_claim_one_attempt_twice(rig: Rig) -> None:
     jobs = rig.service.jobs(TENANT, limit=1, after_id=None)
     others = [rig.new_dispatcher() for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        claims = list(pool.map(lambda other: [other._claim(jobs[0]) for _ in range(20)], others))
+        claims = list(pool.map(lambda other: [other._claim(jobs[0].id) for _ in range(20)], others))
     taken = [(chunk.chunk_id, chunk.attempt) for mine in claims for chunk in mine if chunk is not None]
     assert len(taken) == len(set(taken)) == 10
 
@@ -286,10 +286,19 @@ def test_same_idempotency_key_gives_the_same_job(rig: Rig) -> None:
 
 def test_concurrent_submissions_with_one_key_make_one_job(rig: Rig) -> None:
     request = rig.request(3)
+
+    def submit(_: int) -> tuple[str, bool] | None:
+        try:
+            job, new = rig.service.submit(TENANT, request, idempotency_key="k")
+        except InFlightError:
+            return None
+        return job.id, new
+
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda _: rig.service.submit(TENANT, request, idempotency_key="k"), range(16)))
-    assert len({job.id for job, _ in results}) == 1
+        results = [result for result in pool.map(submit, range(16)) if result is not None]
+    assert len({job_id for job_id, _ in results}) == 1
     assert sum(new for _, new in results) == 1
+    assert [job.id for job in rig.service.jobs(TENANT, limit=9, after_id=None)] == [results[0][0]]
 
 
 def test_job_whose_reports_cannot_be_written_ends_and_holds_up_no_other(rig: Rig) -> None:

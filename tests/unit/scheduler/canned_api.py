@@ -19,6 +19,7 @@ class Answer:
     status: int = 200
     body: Any = field(default_factory=dict)
     hang_up: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
     #: Called before the answer is given.
     first: Callable[[], None] = lambda: None
 
@@ -88,6 +89,8 @@ def canned_api() -> Iterator[CannedApi]:
             data = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
             self.send_response(answer.status)
             self.send_header("Content-Length", str(len(data)))
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
 

@@ -97,6 +97,10 @@ def test_every_command_has_a_help_page(nst: Run, command: list[str]) -> None:
         (["optimize", "folder", "c.jpg", "-o", "out.png"], "out.png is one file"),
         (["optimize", "a.jpg", "c.jpg", "-o", "out.gif"], "out.gif cannot be written"),
         (["jobs", "list"], "No API is known"),
+        (["jobs", "list", "--since", "soon"], "no length of time"),
+        (["jobs", "list", "--label", "album"], "--label takes KEY=VALUE"),
+        (["jobs", "results", "j", "--zip", "a.zip", "--errors"], "Give one of"),
+        (["stylize", "a.jpg", "-s", "x", "-o", "out", "--dry-run"], "--dry-run is for photos"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(nst: Run, arguments: list[str], message: str) -> None:
@@ -179,6 +183,7 @@ def test_a_job_is_shown_with_its_failures(api: CannedApi, here: Run) -> None:
         ("partially_succeeded", ExitCode.PARTIAL),
         ("failed", ExitCode.FAILED),
         ("cancelled", ExitCode.CANCELLED),
+        ("expired", ExitCode.CANCELLED),
     ],
 )
 def test_watch_exits_as_the_job_ended(api: CannedApi, here: Run, status: str, code: ExitCode) -> None:
@@ -196,6 +201,60 @@ def test_watch_with_json_writes_the_job_alone_to_the_standard_output(api: Canned
 def test_cancel_tells_the_status(api: CannedApi, here: Run) -> None:
     api.on("POST", "/v1/jobs/job_1/cancel", Answer(status=202, body=job_json("cancelling")))
     assert here("jobs", "cancel", "job_1")[:2] == (ExitCode.OK, "cancelling job_1\n")
+
+
+@pytest.mark.parametrize(("command", "status"), [("pause", "paused"), ("resume", "running"), ("retry", "running")])
+def test_steering_tells_the_status(api: CannedApi, here: Run, command: str, status: str) -> None:
+    api.on("POST", f"/v1/jobs/mine/{command}", Answer(status=202, body=job_json(status)))
+    assert here("jobs", command, "mine")[:2] == (ExitCode.OK, f"{status} job_1\n")
+
+
+def test_retry_names_codes(api: CannedApi, here: Run) -> None:
+    api.on("POST", "/v1/jobs/job_1/retry", Answer(status=202, body=job_json()))
+    assert here("jobs", "retry", "job_1", "--code", "worker_lost", "--cancelled")[0] == ExitCode.OK
+    assert json.loads(api.requests[-1].body) == {"codes": ["worker_lost"], "cancelled": True}
+
+
+def test_jobs_are_listed_by_status_and_label(api: CannedApi, here: Run) -> None:
+    api.on("GET", "/v1/jobs?limit=20&status=paused&metadata.album=spring", Answer(body={"data": [job_json("paused")]}))
+    _, out, _ = here("jobs", "list", "--status", "paused", "--label", "album=spring")
+    assert "paused" in out
+
+
+def test_items_are_a_table_or_json(api: CannedApi, here: Run) -> None:
+    error = {"code": "worker_lost", "message": "No."}
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json()))
+    failed = {"data": [item_json(7, "failed", error=error)]}
+    api.on("GET", "/v1/jobs/job_1/items?limit=100&code=worker_lost", Answer(body=failed))
+    _, out, _ = here("jobs", "items", "job_1", "--code", "worker_lost")
+    assert "7.jpg" in out
+    assert "worker_lost" in out
+    assert json.loads(here("jobs", "items", "job_1", "--code", "worker_lost", "--json")[1])[0]["id"] == 7
+
+
+def test_results_are_written_as_a_zip(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    api.on("GET", "/v1/jobs/job_1/results.zip", Answer(body=b"PK"))
+    code, out, err = here("jobs", "results", "job_1", "--zip", str(tmp_path / "out.zip"))
+    assert (code, out, err) == (ExitCode.OK, "", f"→ {tmp_path}/out.zip\n")
+    assert (tmp_path / "out.zip").read_bytes() == b"PK"
+
+
+def test_stylize_tells_what_it_would_do(api: CannedApi, here: Run) -> None:
+    check = {"valid": True, "photos": 3, "items": 3, "failing": 1, "estimated_s": 90.0}
+    api.on("POST", "/v1/jobs?validate=true", Answer(body=check))
+    code, out, _ = here("stylize", "s3://nst/in/", "-s", "great_wave", "-o", "s3://nst/out/", "--dry-run")
+    assert code == ExitCode.OK
+    assert "3 photos, 2 images, 1 would fail at once, about 1:30" in out
+
+
+def test_stylize_takes_an_id_and_limits(api: CannedApi, here: Run) -> None:
+    api.on("PUT", "/v1/jobs/spring", Answer(status=202, body=job_json("queued")))
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded", succeeded=4)))
+    options = ("--id", "spring", "--expires-after", "2h", "--priority", "low", "--label", "album=spring")
+    code, _, _ = here("stylize", "s3://nst/in/", "-s", "great_wave", "-o", "s3://nst/out/", *options)
+    assert code == ExitCode.OK
+    body = next(json.loads(request.body) for request in api.requests if request.method == "PUT")
+    assert (body["expires_after_s"], body["priority"], body["metadata"]) == (7200, "low", {"album": "spring"})
 
 
 def test_results_are_printed_or_written(api: CannedApi, here: Run, tmp_path: Path) -> None:

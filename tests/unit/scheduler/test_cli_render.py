@@ -66,6 +66,30 @@ def test_a_finished_job_is_summed_up_in_one_line(status: JobStatus, summary: str
     assert render.job_summary(replace(JOB, status=status, error=error), "out").plain == summary
 
 
+def test_items_fit_into_eighty_columns_and_keep_the_ends_of_their_names() -> None:
+    folder = "s3://nst/" + "a-folder/" * 12
+    error = Failure(code="image_undecodable", message="No.")
+    items = [
+        Item(id=7, input=f"{folder}0007.jpg", style="great_wave", status=ItemStatus.FAILED, error=error),
+        Item(id=8, input="s3://nst/b.jpg", style="great_wave", status=ItemStatus.SUCCEEDED, width=1600, height=1067),
+    ]
+    lines = text_of(render.items_table(JOB, items))
+    assert max(map(len, lines)) <= 80
+    assert lines[2].split()[1:] == [lines[2].split()[1], "great_wave", "image_undecodable"]
+    assert lines[2].split()[1].startswith("…")
+    assert lines[2].split()[1].endswith("0007.jpg")
+    assert lines[3].endswith("1600 x 1067")
+
+
+def test_a_job_page_says_what_limits_a_job() -> None:
+    job = replace(
+        JOB, status=JobStatus.EXPIRED, stop="deadline", client_id="spring", priority="high", max_failures=1000
+    )
+    text = " ".join(" ".join(text_of(render.job_page(job))).split())
+    for part in ("your id spring", "expired (the deadline has passed)", "priority high", "failures 1,000 at most"):
+        assert part in text
+
+
 def test_text_of_others_is_never_taken_for_markup() -> None:
     style = Style(name="[red]x[/red]", version="ab" * 32, card={"title": "[bold]T", "artist": "[/]"})
     for page in (style_render.styles_table([style]), style_render.style_page(style)):

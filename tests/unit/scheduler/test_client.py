@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from nst_core.errors import NstError
 from nst_core.protocol import ItemStatus, Method
 from scheduler.client import ApiError, Client, UnreachableError
-from scheduler.domain import JobInput, JobStatus
+from scheduler.domain import JobInput, JobStatus, Priority
 from scheduler.resources import Job, JobRequest, Optimize, Output, Progress
 from scheduler.servers import free_port
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, item_json, job_json, problem
@@ -44,7 +47,7 @@ def test_a_job_is_read_with_enums_and_counts(api: CannedApi, client: Client) -> 
 
 
 def test_fields_of_a_newer_api_are_ignored(api: CannedApi, client: Client) -> None:
-    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json(priority=7)))
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json(urgency=7)))
     assert client.job("job_1").id == "job_1"
 
 
@@ -109,6 +112,77 @@ def test_a_submit_to_an_api_of_before_that_method_does_not_speak_of_it(api: Cann
     client.submit(REQUEST)
     body = json.loads(api.requests[0].body)
     assert set(body) == {"input", "styles", "strength", "preserve_color", "output", "metadata"}
+
+
+def test_fields_that_are_set_are_sent(api: CannedApi, client: Client) -> None:
+    api.on("PUT", "/v1/jobs/spring", Answer(status=202, body=job_json("queued", client_id="spring")))
+    request = replace(REQUEST, priority=Priority.HIGH, expires_after_s=60.0, max_failures=3, max_attempts=2)
+    assert client.put("spring", request).client_id == "spring"
+    body = json.loads(api.requests[0].body)
+    assert (body["priority"], body["expires_after_s"], body["max_failures"], body["max_attempts"]) == ("high", 60, 3, 2)
+    assert "deadline" not in body
+
+
+def test_request_that_is_at_work_already_is_waited_for(api: CannedApi, client: Client, pauses: list[float]) -> None:
+    in_flight = problem(409, "idempotency_in_flight", "It is at work.")
+    api.on("POST", "/v1/jobs", Answer(hang_up=True), in_flight, Answer(status=202, body=job_json("queued")))
+    assert client.submit(REQUEST).id == "job_1"
+    assert len({request.headers["Idempotency-Key"] for request in api.requests}) == 1
+    assert pauses == [0.25, 0.5]
+
+
+def test_other_conflicts_are_told_at_once(api: CannedApi, client: Client, pauses: list[float]) -> None:
+    api.on("POST", "/v1/jobs/job_1/retry", problem(409, "nothing_to_retry", "No."))
+    with pytest.raises(ApiError) as caught:
+        client.retry("job_1", codes=["worker_lost"], cancelled=True)
+    assert (caught.value.code, pauses) == ("nothing_to_retry", [])
+    assert json.loads(api.requests[0].body) == {"codes": ["worker_lost"], "cancelled": True}
+
+
+def test_a_wait_of_the_server_is_asked_for(api: CannedApi, client: Client) -> None:
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded")))
+    client.job("job_1", wait_s=60)
+    assert api.requests[0].headers["Prefer"] == "wait=60"
+
+
+def test_jobs_are_asked_for_by_what_they_are(api: CannedApi, client: Client) -> None:
+    query = "limit=200&status=paused&method=optimize&created_after=2026-11-22T01%3A00%3A00%2B00%3A00"
+    api.on("GET", f"/v1/jobs?{query}&metadata.album=a%26b", Answer(body={"data": [job_json()]}))
+    after = datetime(2026, 11, 22, 1, tzinfo=UTC).astimezone(UTC)
+    found = client.jobs(status=JobStatus.PAUSED, method=Method.OPTIMIZE, metadata={"album": "a&b"}, created_after=after)
+    assert [job.id for job in found] == ["job_1"]
+
+
+def test_a_dry_run_gives_counts_and_problems(api: CannedApi, client: Client) -> None:
+    body = {
+        "valid": False,
+        "photos": 2,
+        "items": 2,
+        "failing": 2,
+        "problems": [{"code": "x", "message": "m", "line": 3}],
+    }
+    api.on("POST", "/v1/jobs?validate=true", Answer(body=body))
+    check = client.check(REQUEST)
+    assert (check.valid, check.failing, check.problems[0].line) == (False, 2, 3)
+
+
+def test_zip_of_several_parts_is_several_files(
+    api: CannedApi, client: Client, tmp_path: Path, pauses: list[float]
+) -> None:
+    more = Answer(body=b"one", headers={"Link": '</v1/jobs/job_1/results.zip?after_id=7>; rel="next"'})
+    api.on("GET", "/v1/jobs/job_1/results.zip", BUSY, Answer(hang_up=True), more)
+    api.on("GET", "/v1/jobs/job_1/results.zip?after_id=7", Answer(body=b"two"))
+    files = client.zip("job_1", tmp_path / "out.zip")
+    assert [(file.name, file.read_bytes()) for file in files] == [("out.zip", b"one"), ("out-2.zip", b"two")]
+    assert pauses == [0.25, 0.5]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_zip_that_is_refused_leaves_no_file(api: CannedApi, client: Client, tmp_path: Path) -> None:
+    api.on("GET", "/v1/jobs/job_1/results.zip", problem(404, "not_found", "Not yet."))
+    with pytest.raises(ApiError, match="Not yet"):
+        client.zip("job_1", tmp_path / "out.zip")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_fault_that_stays_ends_in_its_answer(api: CannedApi, client: Client, pauses: list[float]) -> None:

@@ -17,6 +17,7 @@ from scheduler.domain import (
     JobSpec,
     JobStatus,
     OptimizeSpec,
+    StopReason,
     check_key,
     check_name_template,
     final_status,
@@ -44,7 +45,7 @@ JOB = Job(
     error_message=None,
     planned_inputs=0,
     planned_key="",
-    cancel_requested=False,
+    stop=None,
 )
 
 
@@ -56,8 +57,11 @@ JOB = Job(
         (Counts(total=2, failed=2), {}, JobStatus.FAILED),
         (Counts(), {}, JobStatus.FAILED),
         (Counts(total=2, succeeded=2), {"error_code": "blob_unavailable"}, JobStatus.PARTIALLY_SUCCEEDED),
-        (Counts(total=2, succeeded=1, cancelled=1), {"cancel_requested": True}, JobStatus.CANCELLED),
-        (Counts(), {"cancel_requested": True}, JobStatus.CANCELLED),
+        (Counts(total=2, succeeded=1, cancelled=1), {"stop": StopReason.CANCEL}, JobStatus.CANCELLED),
+        (Counts(), {"stop": StopReason.CANCEL}, JobStatus.CANCELLED),
+        (Counts(total=2, succeeded=1, cancelled=1), {"stop": StopReason.DEADLINE}, JobStatus.EXPIRED),
+        (Counts(total=3, succeeded=1, failed=2), {"stop": StopReason.MAX_FAILURES}, JobStatus.FAILED),
+        (Counts(total=2, succeeded=1, cancelled=1), {}, JobStatus.PARTIALLY_SUCCEEDED),
     ],
 )
 def test_job_ends_as_its_items_say(counts: Counts, changes: dict[str, object], status: JobStatus) -> None:
@@ -66,7 +70,8 @@ def test_job_ends_as_its_items_say(counts: Counts, changes: dict[str, object], s
 
 
 def test_only_ended_jobs_are_terminal() -> None:
-    going = {JobStatus.QUEUED, JobStatus.PLANNING, JobStatus.RUNNING, JobStatus.CANCELLING, JobStatus.FINALIZING}
+    going = {JobStatus.QUEUED, JobStatus.PLANNING, JobStatus.RUNNING, JobStatus.PAUSED, JobStatus.CANCELLING}
+    going.add(JobStatus.FINALIZING)
     assert {status for status in JobStatus if not status.is_terminal} == going
     assert len(ChunkStatus) == 4
 

@@ -1,0 +1,81 @@
+"""Bodies about jobs besides the job itself: retries and dry runs."""
+
+from http import HTTPStatus
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from scheduler.dry_run import Checked
+
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
+
+
+class RetryBody(BaseModel):
+    """Which items of an ended job are done again."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"examples": [{"codes": ["blob_unavailable", "worker_lost"]}, {"cancelled": True}]},
+    )
+
+    codes: Annotated[tuple[Code, ...], Field(min_length=1, max_length=100)] | None = Field(
+        None, description="Only items that failed with one of these codes."
+    )
+    cancelled: bool = Field(False, description="The cancelled items too, and what was not read of the input.")
+
+
+class ProblemEntry(BaseModel):
+    """What is wrong with a request, or with one of its photos."""
+
+    code: str
+    message: str
+    pointer: str | None = Field(description="JSON pointer of the field in the request.")
+    line: int | None = Field(description="Of the manifest, from 1, empty ones not counted.")
+    input: str | None = Field(description="Address of the photo.")
+
+
+class CheckView(BaseModel):
+    """What a job would do; nothing was submitted."""
+
+    valid: bool = Field(description="It would be accepted, and have an item that does not fail at once.")
+    photos: int
+    items: int = Field(description="Photos x styles.")
+    failing: int = Field(description="Items that would fail at once.")
+    truncated: bool = Field(description="There are more photos than were looked at.")
+    problems: list[ProblemEntry] = Field(description="The first 100.")
+    estimated_s: float | None = Field(
+        description="About how long the job would take with the present workers; null where nothing was measured yet."
+    )
+
+    @classmethod
+    def of(cls, checked: Checked) -> Self:
+        """Return the view of a dry run."""
+        problems = [ProblemEntry(**vars(problem)) for problem in checked.problems]
+        return cls(**(vars(checked) | {"problems": problems}))
+
+
+class ProblemView(BaseModel):
+    """Problem details (RFC 9457) with a stable code."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[dict[str, str]] | None = None
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """Return the documentation of a route's error answers."""
+    content = {"application/problem+json": {"schema": ProblemView.model_json_schema()}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
+        for status in sorted({401, 422, 503, *statuses})
+    }
+
+
+def files(*media_types: str) -> dict[int | str, dict[str, object]]:
+    """Return the documentation of a route's good answer that is no JSON."""
+    content = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in media_types}
+    return {200: {"description": HTTPStatus.OK.phrase, "content": content}}

@@ -1,0 +1,147 @@
+"""Dry runs: what a request for a job would do, and what is wrong with it, with nothing written."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.clock import Clock
+from nst_core.errors import NstError
+from scheduler.domain import JobSpec, may_use
+from scheduler.errors import RequestInvalidError
+from scheduler.plan import InputEntry, list_photos, parse_line, plan_items
+from scheduler.rates import Rates
+from scheduler.requests import JobRequest, Resolver
+from scheduler.store.database import Database
+
+#: Photos that are looked at, and items that their names are compared for; a request has an end.
+MAX_PHOTOS = 100_000
+MAX_ITEMS = 500_000
+MAX_PROBLEMS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is wrong with a request, or with one of its photos."""
+
+    code: str
+    message: str
+    #: JSON pointer of the field in the request.
+    pointer: str | None = None
+    #: Number of the line in the manifest, from 1.
+    line: int | None = None
+    #: Address of the photo.
+    input: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What a job would do."""
+
+    #: It would be accepted, and have an item that does not fail at once.
+    valid: bool
+    photos: int
+    items: int
+    #: Items that would fail at once.
+    failing: int
+    #: There are more photos than were looked at.
+    truncated: bool
+    #: The first ones.
+    problems: tuple[Problem, ...]
+    #: About how long the job would take with the workers that there are; None where nothing was measured yet.
+    estimated_s: float | None
+
+
+class Checker:
+    """Checks requests for jobs."""
+
+    def __init__(
+        self, database: Database, blobs: BlobStore, resolver: Resolver, *, clock: Clock, buckets: frozenset[str]
+    ) -> None:
+        """Manifests may name only `buckets`."""
+        self._database = database
+        self._blobs = blobs
+        self._resolver = resolver
+        self._clock = clock
+        self._rates = Rates(clock=clock)
+        self._buckets = buckets
+
+    def check(self, tenant: str, request: JobRequest) -> Checked:
+        """Return what a job would do.
+
+        What a submission would refuse is among the problems; where the storage does not answer, the error is raised.
+        """
+        try:
+            request.deadline_at(self._clock())
+            spec = self._resolver.resolve(tenant, "job_dry_run", request)
+        except RequestInvalidError as error:
+            problem = Problem(code=error.code, message=error.message, pointer=error.pointer)
+            return _refused(problem)
+        try:
+            return self._count(tenant, spec)
+        except NstError as error:
+            if error.retryable:
+                raise
+            pointer = "/input/manifest" if spec.input.manifest is not None else "/input/prefix"
+            return _refused(Problem(code=error.code, message=error.message, pointer=pointer))
+
+    def _count(self, tenant: str, spec: JobSpec) -> Checked:
+        styles, photos, problems = len(spec.styles), 0, list[Problem]()
+        most = min(MAX_PHOTOS, max(1, MAX_ITEMS // styles))
+        good: Counter[str] = Counter()
+        # Hashes, not names: a few bytes each.
+        taken: set[int] = set()
+        entries = self._entries(tenant, spec)
+        for number, entry in enumerate(islice(entries, most)):
+            photos += 1
+            for item in plan_items(spec, [entry], first_input=number, tenant=tenant, shared=self._blobs.bucket):
+                error = item.error
+                if error is None and hash(item.output) in taken:
+                    error = ("output_name_taken", f"An earlier item of the job has the output {item.output} already.")
+                if error is None:
+                    taken.add(hash(item.output))
+                    good[item.style] += 1
+                elif len(problems) < MAX_PROBLEMS:
+                    problems.append(_problem(spec, number, entry, error))
+        if not photos:
+            problems.append(Problem(code="no_inputs", message="The job's input names no photo.", pointer="/input"))
+        with self._database.read() as connection:
+            estimated_s = self._rates.estimate_s(connection, spec, good)
+        return Checked(
+            valid=good.total() > 0,
+            photos=photos,
+            items=photos * styles,
+            failing=photos * styles - good.total(),
+            truncated=next(entries, None) is not None,
+            problems=tuple(problems),
+            estimated_s=estimated_s if good else None,
+        )
+
+    def _entries(self, tenant: str, spec: JobSpec) -> Iterator[InputEntry]:
+        if spec.input.uris is not None:
+            return iter([InputEntry(uri=uri) for uri in spec.input.uris])
+        if spec.input.prefix is not None:
+            return list_photos(self._blobs, spec)
+        lines = self._blobs.lines(BlobUri.parse(str(spec.input.manifest)))
+        return (
+            parse_line(line, number, lambda uri: self._may_read(tenant, uri))
+            for number, line in enumerate((line for line in lines if line.strip()), 1)
+        )
+
+    def _may_read(self, tenant: str, uri: BlobUri) -> bool:
+        return uri.bucket in self._buckets and (uri.bucket != self._blobs.bucket or may_use(uri.key, tenant))
+
+
+def _refused(problem: Problem) -> Checked:
+    return Checked(valid=False, photos=0, items=0, failing=0, truncated=False, problems=(problem,), estimated_s=None)
+
+
+def _problem(spec: JobSpec, number: int, entry: InputEntry, error: tuple[str, str]) -> Problem:
+    code, message = error
+    if spec.input.uris is not None:
+        return Problem(code=code, message=message, pointer=f"/input/uris/{number}", input=entry.uri)
+    if spec.input.manifest is not None:
+        # A line that cannot be read names no photo.
+        return Problem(code=code, message=message, line=number + 1, input=None if entry.error else entry.uri)
+    return Problem(code=code, message=message, input=entry.uri)

@@ -1,0 +1,69 @@
+"""How long items take and how many workers there are, in the database."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, case, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nst_core.protocol import Method
+from scheduler.store.tables import rates, workers
+
+#: Items before the last so many count for little: a faster machine is soon noticed.
+_MEMORY = 500
+
+
+def add_times(
+    connection: Connection, method: Method, version: str, px_class: int, *, count: int, total_ms: int, now: float
+) -> None:
+    """Add the times of `count` items to their mean."""
+    own = (rates.c.method == method, rates.c.version == version, rates.c.px_class == px_class)
+    weight = case((rates.c.samples > _MEMORY, _MEMORY), else_=rates.c.samples) + count
+    mean = rates.c.mean_ms + (total_ms - count * rates.c.mean_ms) / weight
+    change = update(rates).where(*own).values(samples=rates.c.samples + count, mean_ms=mean, updated_at=now)
+    if connection.execute(change).rowcount:
+        return
+    values = {"method": method, "version": version, "px_class": px_class}
+    # Where another scheduler is first, this one's few items are left out.
+    _insert_new(connection, rates, values | {"samples": count, "mean_ms": total_ms / count, "updated_at": now})
+
+
+def find_means_ms(connection: Connection, method: Method, versions: Sequence[str], px_class: int) -> dict[str, float]:
+    """Return the means of those style versions of which items were done."""
+    own = (rates.c.method == method, rates.c.version.in_(versions), rates.c.px_class == px_class)
+    return {
+        row.version: row.mean_ms for row in connection.execute(select(rates.c.version, rates.c.mean_ms).where(*own))
+    }
+
+
+def find_mean_ms_of_all(connection: Connection, method: Method, px_class: int) -> float | None:
+    """Return the mean over all style versions; None where no item was done yet."""
+    mean = func.sum(rates.c.mean_ms * rates.c.samples) / func.sum(rates.c.samples)
+    query = select(mean).where(rates.c.method == method, rates.c.px_class == px_class)
+    found = connection.execute(query).scalar()
+    return None if found is None else float(found)
+
+
+def see_worker(connection: Connection, name: str, *, now: float) -> None:
+    """Note that a worker has reported."""
+    if not connection.execute(update(workers).where(workers.c.name == name).values(seen_at=now)).rowcount:
+        _insert_new(connection, workers, {"name": name, "seen_at": now})
+
+
+def count_workers(connection: Connection, *, since: float) -> int:
+    """Return how many workers have reported since a time."""
+    query = select(func.count()).select_from(workers).where(workers.c.seen_at >= since)
+    return int(connection.execute(query).scalar_one())
+
+
+def forget(connection: Connection, *, workers_before: float, rates_before: float) -> None:
+    """Forget workers that have not reported since a time, and rates that have not changed since one."""
+    connection.execute(delete(workers).where(workers.c.seen_at < workers_before))
+    connection.execute(delete(rates).where(rates.c.updated_at < rates_before))
+
+
+def _insert_new(connection: Connection, table: Table, values: dict[str, Any]) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(postgresql.insert(table).values(values).on_conflict_do_nothing())
+    else:
+        connection.execute(sqlite.insert(table).values(values).on_conflict_do_nothing())

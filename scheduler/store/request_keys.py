@@ -1,0 +1,73 @@
+"""Idempotency keys in the database: which requests are at work, and what those that are done have made."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+
+from scheduler.store.tables import idempotency_keys as keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestKey:
+    """A request that carried an Idempotency-Key."""
+
+    tenant: str
+    key: str
+    operation: str
+    #: Of the request's content.
+    fingerprint: str
+    #: Random: tells a claim from one that has taken it over.
+    claim: str
+    #: What the request has made; None: it is at work, or its process has died.
+    resource_id: str | None
+    claimed_at: float
+
+
+def find_key(connection: Connection, tenant: str, key: str) -> RequestKey | None:
+    """Return a key and keep others from changing it until the transaction ends."""
+    query = select(*(keys.c[name] for name in RequestKey.__dataclass_fields__))
+    row = connection.execute(query.where(keys.c.tenant == tenant, keys.c.key == key).with_for_update()).first()
+    return None if row is None else RequestKey(**row._mapping)
+
+
+def insert_key(connection: Connection, key: RequestKey) -> None:
+    """Add a key; sqlalchemy's IntegrityError says that another request was first with it."""
+    connection.execute(insert(keys).values(**vars(key), created_at=key.claimed_at))
+
+
+def take_over(connection: Connection, key: RequestKey, *, claim: str, now: float) -> None:
+    """Give a key, which `find_key` has locked, to another request."""
+    own = (keys.c.tenant == key.tenant, keys.c.key == key.key)
+    connection.execute(update(keys).where(*own).values(claim=claim, claimed_at=now))
+
+
+def complete(connection: Connection, tenant: str, key: str, *, claim: str, resource_id: str) -> bool:
+    """Note what a request has made; return False where another one has taken over its claim."""
+    done = connection.execute(update(keys).where(*_claimed(tenant, key, claim)).values(resource_id=resource_id))
+    return bool(done.rowcount)
+
+
+def release(connection: Connection, tenant: str, key: str, *, claim: str) -> None:
+    """Forget the key of a request that has made nothing."""
+    connection.execute(delete(keys).where(*_claimed(tenant, key, claim)))
+
+
+def prune(connection: Connection, *, created_before: float, limit: int) -> int:
+    """Forget some of the keys from before a time and return how many."""
+    some = select(keys.c.tenant, keys.c.key).where(keys.c.created_at < created_before).limit(limit)
+    rows = [(row.tenant, row.key) for row in connection.execute(some)]
+    for tenant in {tenant for tenant, _ in rows}:
+        names = [key for owner, key in rows if owner == tenant]
+        # A key that was forgotten and is used anew meanwhile is not of before the time.
+        old = (keys.c.tenant == tenant, keys.c.key.in_(names), keys.c.created_at < created_before)
+        connection.execute(delete(keys).where(*old))
+    return len(rows)
+
+
+def forget_resource(connection: Connection, resource_id: str) -> None:
+    """Forget the keys of a resource that is deleted."""
+    connection.execute(delete(keys).where(keys.c.resource_id == resource_id))
+
+
+def _claimed(tenant: str, key: str, claim: str) -> tuple[ColumnElement[bool], ...]:
+    return keys.c.tenant == tenant, keys.c.key == key, keys.c.claim == claim, keys.c.resource_id.is_(None)

@@ -1,0 +1,269 @@
+"""Jobs over HTTP: ids of clients, filters, waiting, dry runs, pauses, retries and zip files."""
+
+import io
+import json
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from nst_core.blobs import BlobUri
+from scheduler.service import new_api_key
+from scheduler.store import rates as rate_rows
+from tests.integration.conftest import TENANT, Rig, finished, started
+from tests.integration.test_api import body, client_of, finish
+from tests.integration.test_lifecycle import failing
+
+
+@pytest.fixture
+def client(rig: Rig) -> Iterator[TestClient]:
+    key = new_api_key()
+    rig.service.add_key(key, tenant=TENANT)
+    with client_of(rig, rig.broker, key) as client:
+        yield client
+
+
+def submit(client: TestClient, rig: Rig, count: int = 1, **changes: Any) -> str:
+    rig.clock.advance(0.01)
+    return str(client.post("/v1/jobs", json=body(rig, count, **changes)).json()["id"])
+
+
+def test_put_is_accepted_once_and_found_by_its_id(client: TestClient, rig: Rig) -> None:
+    first = client.put("/v1/jobs/spring.2026", json=body(rig))
+    again = client.put("/v1/jobs/spring.2026", json=body(rig))
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert first.json() == again.json() == client.get("/v1/jobs/spring.2026").json()
+    assert first.json()["client_id"] == "spring.2026"
+    assert first.headers["Location"] == f"/v1/jobs/{first.json()['id']}"
+    other = client.put("/v1/jobs/spring.2026", json=body(rig, 2))
+    assert (other.status_code, other.json()["code"]) == (409, "job_exists")
+    assert client.put("/v1/jobs/job_1", json=body(rig)).json()["code"] == "request_invalid"
+    finish(rig)
+    for path in ("items", "items/0/output", "results", "errors", "results.zip"):
+        assert client.get(f"/v1/jobs/spring.2026/{path}").status_code == 200, path
+
+
+def test_job_shows_how_it_is_to_be_run(client: TestClient, rig: Rig) -> None:
+    wanted: dict[str, Any] = {
+        "priority": "high",
+        "deadline": datetime.fromtimestamp(rig.clock() + 60, UTC).isoformat().replace("+00:00", "Z"),
+        "max_failures": 3,
+        "max_attempts": 7,
+    }
+    job = client.get(f"/v1/jobs/{submit(client, rig, **wanted)}").json()
+    assert {name: job[name] for name in wanted} == wanted
+    assert (job["stop"], job["client_id"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"priority": "urgent"}, "/priority"),
+        ({"deadline": "2020-01-01T00:00:00Z"}, "/deadline"),
+        ({"deadline": "2999-01-01T00:00:00"}, "/deadline"),
+        ({"expires_after_s": 0}, "/expires_after_s"),
+        ({"expires_after_s": 1e400}, "/expires_after_s"),
+        ({"max_failures": 0}, "/max_failures"),
+        ({"metadata": {"a": "\0"}}, "/metadata"),
+        ({"max_attempts": 11}, "/max_attempts"),
+        ({"deadline": "2999-01-01T00:00:00Z", "expires_after_s": 5}, "/"),
+    ],
+)
+def test_wrong_field_of_a_job_is_named(client: TestClient, rig: Rig, changes: dict[str, object], pointer: str) -> None:
+    content = json.dumps(body(rig) | changes)
+    answer = client.post("/v1/jobs", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+
+
+def test_pause_resume_and_retry_over_http(client: TestClient, rig: Rig) -> None:
+    job_id = submit(client, rig, 3)
+    assert client.post(f"/v1/jobs/{job_id}/pause").json()["status"] == "paused"
+    assert client.post(f"/v1/jobs/{job_id}/resume").json()["status"] == "queued"
+    assert client.post(f"/v1/jobs/{job_id}/retry").json()["code"] == "conflict"
+    rig.plan()
+    rig.dispatcher.tick()
+    [chunk] = rig.take_all()
+    rig.report(started(chunk), finished(chunk, failing(1)))
+    rig.finalizer.tick()
+    assert client.post(f"/v1/jobs/{job_id}/pause").status_code == 409
+    nothing = client.post(f"/v1/jobs/{job_id}/retry", json={"codes": ["blob_not_found"]})
+    assert (nothing.status_code, nothing.json()["code"]) == (409, "nothing_to_retry")
+    assert client.post(f"/v1/jobs/{job_id}/retry", json={"all": True}).status_code == 422
+    again = client.post(f"/v1/jobs/{job_id}/retry")
+    assert (again.status_code, again.json()["status"]) == (202, "running")
+    finish(rig)
+    assert client.get(f"/v1/jobs/{job_id}").json()["status"] == "succeeded"
+
+
+def test_jobs_are_filtered(client: TestClient, rig: Rig) -> None:
+    spring = submit(client, rig, metadata={"album": "spring", "who": "ann"})
+    summer = submit(client, rig, metadata={"album": "summer", "who": "ann"})
+    painted = client.post(
+        "/v1/jobs",
+        json={
+            "input": {"uris": [f"s3://nst/{rig.prefix}/a.jpg"]},
+            "method": "optimize",
+            "paintings": [f"s3://nst/{rig.prefix}/p.png"],
+        },
+    ).json()["id"]
+    client.post(f"/v1/jobs/{summer}/cancel")
+
+    def found(**query: str) -> list[str]:
+        answer = client.get("/v1/jobs", params=query)
+        assert answer.status_code == 200, answer.text
+        return [job["id"] for job in answer.json()["data"]]
+
+    assert found(**{"metadata.album": "spring"}) == [spring]
+    assert found(**{"metadata.who": "ann"}) == [summer, spring]
+    assert found(**{"metadata.who": "ann", "metadata.album": "summer"}) == [summer]
+    assert found(**{"metadata.album": "ann"}) == []
+    assert found(status="finalizing") == [summer]
+    assert found(method="optimize") == [painted]
+    created = client.get(f"/v1/jobs/{summer}").json()["created_at"]
+    assert found(created_after=created, method="feedforward") == [summer]
+    assert found(created_before=created) == [spring]
+    for wrong in ({"metadata.": "x"}, {"metadata.a": "\0"}, {"created_after": "2026-01-01T00:00:00"}, {"status": "x"}):
+        assert client.get("/v1/jobs", params=wrong).status_code == 422, wrong
+
+
+def test_items_are_filtered(client: TestClient, rig: Rig) -> None:
+    job_id = submit(client, rig, 4, styles=["wave", "udnie"])
+    rig.plan()
+    rig.dispatcher.tick()
+    for chunk in rig.take_all():
+        rig.report(started(chunk), finished(chunk, failing(2, 3)))
+
+    def found(**query: str) -> list[int]:
+        return [item["id"] for item in client.get(f"/v1/jobs/{job_id}/items", params=query).json()["data"]]
+
+    assert found(code="image_undecodable") == [2, 3]
+    assert found(code="image_undecodable", style="udnie") == [3]
+    assert found(style="wave", status="succeeded") == [0, 4, 6]
+
+
+def test_answer_waits_for_the_end_of_the_job(client: TestClient, rig: Rig) -> None:
+    job_id = submit(client, rig)
+    threading.Timer(0.3, finish, [rig]).start()
+    answer = client.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=30"})
+    assert (answer.json()["status"], answer.headers["Preference-Applied"]) == ("succeeded", "wait=30")
+    assert client.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=60"}).json()["status"] == "succeeded"
+
+
+def test_answer_comes_when_the_time_is_up(client: TestClient, rig: Rig) -> None:
+    begun = time.monotonic()
+    answer = client.post("/v1/jobs", json=body(rig), headers={"Prefer": "respond-async, wait=1"})
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert time.monotonic() - begun >= 1
+    assert answer.headers["Preference-Applied"] == "wait=1"
+
+
+@pytest.mark.parametrize("preference", ["", "wait=", "wait=x", "wait=0", "respond-async"])
+def test_other_preferences_are_not_applied(client: TestClient, rig: Rig, preference: str) -> None:
+    answer = client.get(f"/v1/jobs/{submit(client, rig)}", headers={"Prefer": preference})
+    assert answer.status_code == 200
+    assert "Preference-Applied" not in answer.headers
+
+
+def validate(client: TestClient, rig: Rig, **changes: object) -> dict[str, object]:
+    answer = client.post("/v1/jobs", params={"validate": "true"}, json=body(rig) | changes)
+    assert answer.status_code == 200, answer.text
+    assert client.get("/v1/jobs").json()["data"] == []
+    result: dict[str, object] = answer.json()
+    return result
+
+
+def test_dry_run_counts_photos_below_a_prefix_and_estimates(client: TestClient, rig: Rig) -> None:
+    for name in ("a.jpg", "sub/b.png", "notes.txt"):
+        rig.blobs.put(BlobUri("nst", f"{rig.prefix}/in/{name}"), b"x")
+    changes = {"input": {"prefix": f"s3://nst/{rig.prefix}/in/"}, "styles": ["wave", "udnie"]}
+    assert validate(client, rig, **changes) == {
+        "valid": True,
+        "photos": 2,
+        "items": 4,
+        "failing": 0,
+        "truncated": False,
+        "problems": [],
+        "estimated_s": None,
+    }
+    with rig.database.write() as connection:
+        method = rig.request(1).method
+        rate_rows.add_times(connection, method, "wave" * 4, 0, count=2, total_ms=3000, now=rig.clock())
+    assert validate(client, rig, **changes)["estimated_s"] == 6.0
+
+
+def test_dry_run_names_lines_that_are_wrong(client: TestClient, rig: Rig) -> None:
+    photo = f"s3://nst/{rig.prefix}/a.jpg"
+    lines = [b"no json", *[json.dumps({"input": photo}).encode()] * 2]
+    rig.blobs.put(BlobUri("nst", f"{rig.prefix}/m.jsonl"), b"\n".join(lines))
+    manifest = {"manifest": f"s3://nst/{rig.prefix}/m.jsonl"}
+    result = validate(client, rig, input=manifest, output={"name": "{stem}.{ext}"})
+    assert (result["valid"], result["photos"], result["failing"]) == (True, 3, 2)
+    problems = result["problems"]
+    assert isinstance(problems, list)
+    assert [(p["code"], p["line"], p["input"]) for p in problems] == [
+        ("input_invalid", 1, None),
+        ("output_name_taken", 3, photo),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "pointer"),
+    [
+        ({"styles": ["none"]}, "request_invalid", "/styles/0"),
+        ({"deadline": "2020-01-01T00:00:00Z"}, "request_invalid", "/deadline"),
+        ({"input": {"prefix": "s3://nst/nothing-here/"}}, "no_inputs", "/input"),
+        ({"input": {"manifest": "s3://nst/no-manifest"}}, "blob_not_found", "/input/manifest"),
+    ],
+)
+def test_dry_run_says_what_a_submission_would_refuse(
+    client: TestClient, rig: Rig, changes: dict[str, object], code: str, pointer: str
+) -> None:
+    result = validate(client, rig, **changes)
+    problems = result["problems"]
+    assert isinstance(problems, list)
+    assert (result["valid"], problems[0]["code"], problems[0]["pointer"]) == (False, code, pointer)
+
+
+def test_zip_has_every_image_and_the_reports(client: TestClient, rig: Rig) -> None:
+    for name in ("a.jpg", "sub/a.jpg", "c.jpg"):
+        rig.blobs.put(BlobUri("nst", f"{rig.prefix}/in/{name}"), b"x")
+    job_id = submit(client, rig, input={"prefix": f"s3://nst/{rig.prefix}/in/"})
+    assert client.get(f"/v1/jobs/{job_id}/results.zip").status_code == 404
+    finish(rig)
+    answer = client.get(f"/v1/jobs/{job_id}/results.zip", params={"status": "succeeded"})
+    assert (answer.headers["content-type"], "Link" in answer.headers) == ("application/zip", False)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == [
+            "a__wave.jpg",
+            "c__wave.jpg",
+            "sub/a__wave.jpg",
+            "results.jsonl",
+            "errors.jsonl",
+        ]
+        assert archive.read("sub/a__wave.jpg") == b"x" * 1002
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert archive.read("results.jsonl") == client.get(f"/v1/jobs/{job_id}/results").content
+
+
+def test_zip_of_a_long_job_comes_in_parts_and_names_what_is_missing(client: TestClient, rig: Rig) -> None:
+    job_id = submit(client, rig, 5)
+    finish(rig)
+    item = client.get(f"/v1/jobs/{job_id}/items").json()["data"][1]
+    rig.blobs.delete(BlobUri.parse(item["output"]))
+    path, names = f"/v1/jobs/{job_id}/results.zip?limit=2", []
+    while path:
+        answer = client.get(path)
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            names += archive.namelist()
+            if "missing.jsonl" in archive.namelist():
+                assert json.loads(archive.read("missing.jsonl")) == {"id": 1, "output": item["output"]}
+        path = answer.headers.get("Link", "").partition(">")[0].removeprefix("<")
+    assert [name for name in names if name.endswith(".jpg")] == [f"{number}__wave.jpg" for number in (0, 2, 3, 4)]
+    assert names.count("results.jsonl") == 3
