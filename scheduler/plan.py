@@ -17,10 +17,13 @@ from nst_core.errors import BlobError, ConfigError, NstError
 from nst_core.protocol import ItemStatus, Method
 from scheduler import domain
 from scheduler.domain import Job, JobSpec, JobStatus
+from scheduler.errors import QuotaExceededError
+from scheduler.limits import check_planned
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
 from scheduler.store.items import NewItem
+from scheduler.tenants import Places, Tenants
 
 log = logging.getLogger(__name__)
 
@@ -56,16 +59,16 @@ class Planner:
         clock: Clock,
         chunk_size: int,
         page: int,
-        buckets: frozenset[str],
+        tenants: Tenants,
     ) -> None:
-        """About `page` inputs are planned in a transaction; manifests may name only `buckets`."""
+        """About `page` inputs are planned in a transaction; `tenants` know what manifests may name."""
         self._clock = clock
         self._database = database
         self._blobs = blobs
         self._chunk_size = chunk_size
         # Whole chunks, so that the edge of a page does not leave a small one.
         self._page = max(1, page // chunk_size) * chunk_size
-        self._buckets = buckets
+        self._tenants = tenants
         #: By job: when it is tried again after a fault that may pass.
         self._not_before: dict[str, float] = {}
         #: By job: the number of the next line, and the lines from there on.
@@ -86,7 +89,7 @@ class Planner:
         # The job with the fewest planned inputs: a short job does not wait for the listing of a long one.
         job = min(waiting, key=lambda job: (job.planned_inputs, job.id))
         try:
-            entries = self._read_page(job)
+            self._write_page(job, self._read_page(job))
         except NstError as error:
             self._manifests.pop(job.id, None)
             if error.retryable:
@@ -94,8 +97,6 @@ class Planner:
                 self._not_before[job.id] = self._clock() + _RETRY_S
             else:
                 self._fail(job, error)
-        else:
-            self._write_page(job, entries)
         return True
 
     def _read_page(self, job: Job) -> list[InputEntry]:
@@ -110,8 +111,7 @@ class Planner:
         ]
 
     def _may_read(self, job: Job, uri: BlobUri) -> bool:
-        own = uri.bucket == self._blobs.bucket
-        return uri.bucket in self._buckets and (not own or domain.may_use(uri.key, job.tenant))
+        return self._tenants.places(job.tenant).may_read(uri)
 
     def _open_manifest(self, job: Job) -> Iterator[tuple[int, bytes]]:
         """Return the manifest's numbered lines from the job's cursor on.
@@ -147,12 +147,13 @@ class Planner:
             after = keys[-1]
 
     def _write_page(self, job: Job, entries: Sequence[InputEntry]) -> None:
-        shared = self._blobs.bucket
-        planned = list(plan_items(job.spec, entries, first_input=job.planned_inputs, tenant=job.tenant, shared=shared))
+        places, limits = self._tenants.places(job.tenant), self._tenants.limits(job.tenant)
+        planned = list(plan_items(job.spec, entries, first_input=job.planned_inputs, places=places))
         with self._database.write() as connection:
             now_job = job_rows.lock_job(connection, job.id)
             if now_job.status not in _PLANNABLE or now_job.planned_inputs != job.planned_inputs:
                 return  # cancelled meanwhile, or planned by another scheduler
+            check_planned(connection, now_job, len(planned), limits=limits)
             taken = item_rows.taken_outputs(connection, job.id, [item.output for item in planned])
             planned = list(refuse_taken(planned, taken))
             # Optimisations take minutes each: another worker can take the next one.
@@ -181,16 +182,16 @@ class Planner:
                     connection,
                     job.id,
                     status=JobStatus.RUNNING,
-                    error_code=error.code if isinstance(error, BlobError) else "input_invalid",
+                    error_code=error.code if isinstance(error, BlobError | QuotaExceededError) else "input_invalid",
                     error_message=f"The job's input cannot be read: {error.message}",
                 )
                 job_rows.finalize_if_through(connection, job.id)
 
 
 def plan_items(
-    spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int, tenant: str, shared: str
+    spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int, places: Places
 ) -> Iterator[NewItem]:
-    """Yield an item for every input and style, in order; `shared` is the bucket that tenants share."""
+    """Yield an item for every input and style, in order; `places` are those of the job's tenant."""
     for number, entry in enumerate(entries, first_input):
         for place, style in enumerate(spec.styles):
             error = entry.error
@@ -207,7 +208,7 @@ def plan_items(
                     domain.check_key(output.key)
                 except ConfigError as wrong:
                     error = ("output_name_invalid", f"The output's name cannot be used: {wrong.message}")
-                if output.bucket == shared and not may_write(output.key, tenant):
+                if not places.may_write(output):
                     error = ("output_name_invalid", f"{output} is not in a place that jobs may use.")
                 if str(output) == entry.uri:
                     # Done again after a crash, the job would stylize its own result; and the photo would be lost.
@@ -242,14 +243,6 @@ def chunked(planned: Sequence[NewItem], spec: JobSpec, size: int) -> Iterator[li
         for group in by_style:
             if part := group[start : start + size]:
                 yield part
-
-
-def may_write(key: str, tenant: str) -> bool:
-    """Return whether a tenant's job may write its results to a key of the shared bucket.
-
-    That is nobody's key but its own, no style, and nothing in the own places of jobs and runs.
-    """
-    return domain.may_use(key, tenant) and not key.startswith("styles/") and not domain.is_scratch(key)
 
 
 def parse_line(line: bytes, number: int, may_read: Callable[[BlobUri], bool]) -> InputEntry:

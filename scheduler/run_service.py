@@ -14,6 +14,7 @@ from nst_core.clock import Clock
 from scheduler import run_changes
 from scheduler.errors import ConflictError, KeyReusedError, NotFoundError
 from scheduler.forks import ForkRequest, check_fork, choose, copy_checkpoint, fork_spec
+from scheduler.limits import check_new_run
 from scheduler.ownership import own_style
 from scheduler.paintings import Painting
 from scheduler.pins import as_style, find_version
@@ -24,6 +25,7 @@ from scheduler.store import access
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store.database import Database, retried
+from scheduler.tenants import Tenants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,7 @@ class RunService:
         resolver: RunResolver,
         *,
         clock: Clock,
+        tenants: Tenants,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         """`wake` is called when there is work for the control loops."""
@@ -56,6 +59,7 @@ class RunService:
         self._blobs = blobs
         self._resolver = resolver
         self._clock = clock
+        self._tenants = tenants
         self._wake = wake
         self.files = RunFiles(database, blobs)
 
@@ -111,8 +115,10 @@ class RunService:
             return replayed, False
         run_id = f"run_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
         spec = resolve(run_id)
+        limits = self._tenants.limits(tenant)
         try:
             with self._database.write() as connection:
+                check_new_run(connection, tenant, limits=limits)
                 run_rows.insert_run(
                     connection,
                     id=run_id,

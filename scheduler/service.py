@@ -1,7 +1,6 @@
-"""What clients can ask for, independent of HTTP: jobs, uploads and keys, and what styles and runs have of their own."""
+"""What clients can ask for, independent of HTTP: jobs and uploads, and what styles, runs and keys have of their own."""
 
 import hashlib
-import hmac
 import json
 import re
 import secrets
@@ -21,28 +20,22 @@ from scheduler.errors import (
     KeyReusedError,
     NotFoundError,
     RequestInvalidError,
-    UnauthenticatedError,
 )
+from scheduler.keys import Keys
+from scheduler.limits import Limits, check_new_job, check_pixels
 from scheduler.requests import JobRequest, Resolver
 from scheduler.run_requests import RunResolver
 from scheduler.run_service import RunService
-from scheduler.store import access
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
-from scheduler.store.access import ApiKeyRow
 from scheduler.store.database import Database
 from scheduler.store.items import Item
 from scheduler.style_library import StyleLibrary
+from scheduler.tenants import Tenants
 
-_KEY_PATTERN = re.compile(r"nst_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 _UPLOAD_PATTERN = re.compile(r"upl_[0-9a-f]{24}")
 _CANCELLABLE = (JobStatus.QUEUED, JobStatus.PLANNING, JobStatus.RUNNING)
-
-
-def new_api_key() -> str:
-    """Return a random API key: nst_, 8 hex digits that name it, and 32 secret bytes."""
-    return f"nst_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}"
 
 
 class Service:
@@ -57,39 +50,24 @@ class Service:
         buckets: frozenset[str],
         wake: Callable[[], None] = lambda: None,
         training_data: str | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """`buckets` are those that jobs may use; `wake` is called when there is work for the control loops.
+
+        `limits` are those of tenants for which nothing else is set.
 
         `training_data` is the s3:// address of photos for runs that bring none of their own.
         """
         self._database = database
         self._blobs = blobs
         self._clock = clock
-        self._resolver = Resolver(database, bucket=blobs.bucket, buckets=buckets)
+        self.keys = Keys(database, clock=clock)
+        self.tenants = Tenants(database, clock=clock, bucket=blobs.bucket, buckets=buckets, defaults=limits)
+        self._resolver = Resolver(database, self.tenants, bucket=blobs.bucket)
         self._wake = wake
         self.styles = StyleLibrary(database, blobs, self._resolver, clock=clock)
         resolver = RunResolver(database, blobs, self._resolver, training_data=training_data)
-        self.runs = RunService(database, blobs, resolver, clock=clock, wake=wake)
-
-    def add_key(self, key: str, *, tenant: str) -> None:
-        """Make an API key valid; only its hash is kept. Raises ConfigError where it has not the form of one."""
-        match = _KEY_PATTERN.fullmatch(key)
-        if match is None:
-            raise ConfigError("An API key is nst_, 8 hex digits, _ and 43 characters of URL-safe base64.")
-        row = ApiKeyRow(prefix=match[1], sha256=_sha256(key), tenant=tenant)
-        with self._database.write() as connection:
-            access.put_key(connection, row, now=self._clock())
-
-    def authenticate(self, key: str) -> str:
-        """Return the tenant of an API key; raise UnauthenticatedError where it is not valid."""
-        match = _KEY_PATTERN.fullmatch(key)
-        found = None
-        if match is not None:
-            with self._database.read() as connection:
-                found = access.find_key(connection, match[1])
-        if found is None or not hmac.compare_digest(found.sha256, _sha256(key)):
-            raise UnauthenticatedError("The API key is not valid.")
-        return found.tenant
+        self.runs = RunService(database, blobs, resolver, clock=clock, tenants=self.tenants, wake=wake)
 
     def submit(self, tenant: str, request: JobRequest, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
         """Accept a job and return it, and whether it is new.
@@ -102,8 +80,12 @@ class Service:
             return replayed, False
         job_id = f"job_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
         spec = self._resolver.resolve(tenant, job_id, request)
+        limits = self.tenants.limits(tenant)
+        check_pixels(spec.options.max_px, limits=limits)
+        items = len(spec.input.uris or ()) * len(spec.styles)
         try:
             with self._database.write() as connection:
+                check_new_job(connection, tenant, items, limits=limits)
                 job_rows.insert_job(
                     connection,
                     id=job_id,
