@@ -114,6 +114,10 @@ class Keys:
         if found is not None and (found.revoked_at is not None or found.sha256 != row.sha256):
             log.warning("The key nst_%s_… was revoked or has another secret by now; it is left so.", row.prefix)
 
+    def now(self) -> float:
+        """Return the time by which keys end."""
+        return self._clock()
+
     def authenticate(self, text: str) -> Caller:
         """Return who has a key.
 

@@ -188,9 +188,7 @@ class Planner:
                 job_rows.finalize_if_through(connection, job.id)
 
 
-def plan_items(
-    spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int, places: Places
-) -> Iterator[NewItem]:
+def plan_items(spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int, places: Places) -> Iterator[NewItem]:
     """Yield an item for every input and style, in order; `places` are those of the job's tenant."""
     for number, entry in enumerate(entries, first_input):
         for place, style in enumerate(spec.styles):

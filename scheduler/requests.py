@@ -116,9 +116,7 @@ class Resolver:
             raise RequestInvalidError(error.message, pointer="/output/prefix") from error
         return prefix
 
-    def allowed(
-        self, tenant: str, text: str, *, pointer: str, is_prefix: bool = False, write: bool = False
-    ) -> BlobUri:
+    def allowed(self, tenant: str, text: str, *, pointer: str, is_prefix: bool = False, write: bool = False) -> BlobUri:
         """Return the address if a tenant's jobs may read it, or `write` to it, else raise RequestInvalidError."""
         if not domain.storable(text):
             raise RequestInvalidError("The address has characters that cannot be stored.", pointer=pointer)

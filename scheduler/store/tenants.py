@@ -44,8 +44,8 @@ def find_tenant(connection: Connection, id: str) -> Tenant | None:
 
 def is_known(connection: Connection, id: str) -> bool:
     """Return whether anything was set for a tenant, or a key made."""
-    query = union(select(tenants.c.id).where(tenants.c.id == id), select(api_keys.c.tenant).where(api_keys.c.tenant == id))
-    return connection.execute(query).first() is not None
+    of_row, of_key = select(tenants.c.id).where(tenants.c.id == id), select(api_keys.c.tenant)
+    return connection.execute(union(of_row, of_key.where(api_keys.c.tenant == id))).first() is not None
 
 
 def put_tenant(connection: Connection, tenant: Tenant, *, now: float) -> None:
@@ -76,7 +76,9 @@ def usage_of(connection: Connection, tenant: str) -> Usage:
         )
     ).one()
     return Usage(
-        queued_items=int(of_jobs[1]), unfinished_jobs=int(of_jobs[0]), unfinished_runs=count_open_runs(connection, tenant)
+        queued_items=int(of_jobs[1]),
+        unfinished_jobs=int(of_jobs[0]),
+        unfinished_runs=count_open_runs(connection, tenant),
     )
 
 

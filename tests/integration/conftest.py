@@ -140,7 +140,7 @@ class Rig:
             clock=self.clock,
             chunk_size=self.chunk_size,
             page=self.page,
-            buckets=buckets,
+            tenants=self.service.tenants,
         )
         self.dispatcher = self.new_dispatcher()
         self.collector = Collector(
