@@ -20,7 +20,7 @@ _UNUSED = ("HTTPValidationError", "ValidationError")
 def needs_of(routers: Iterable[tuple[APIRouter, Needs | None]]) -> dict[tuple[str, str], Needs]:
     """Return what the routes that need a key need, by path and method."""
     return {
-        (route.path, method.lower()): needs
+        (route.path_format, method.lower()): needs
         for router, needs in routers
         if needs is not None
         for route in router.routes
@@ -40,7 +40,7 @@ def describe(document: dict[str, Any], needs: Mapping[tuple[str, str], Needs]) -
         summary = operation.get("description", "").partition("\n")[0].rstrip(".")
         if summary:
             operation["summary"] = summary
-        need = needs.get((path, method))
+        need = needs[path, method] if "security" in operation else None
         statuses = {int(status) for status in operation["responses"] if status.isdecimal() and int(status) == 422}
         if need is not None:
             scopes = need.scopes(method)
