@@ -7,6 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from nst_core.protocol import ItemStatus
 from scheduler.api.dependencies import ServiceDep, TenantDep
+from scheduler.api.problems import answers
 from scheduler.api.schemas import ItemPage, ItemView, JobBody, JobPage, JobView
 from scheduler.domain import ERRORS_NAME, RESULTS_NAME
 
@@ -85,7 +86,7 @@ def cancel_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView
     return JobView.of(service.cancel(tenant, job_id))
 
 
-@router.get("/{job_id}/items/{item_id}/output", response_class=StreamingResponse)
+@router.get("/{job_id}/items/{item_id}/output", response_class=StreamingResponse, responses=answers(409, 502))
 def get_output(
     job_id: JobId, item_id: Annotated[int, Path(ge=0, le=MAX_ID)], service: ServiceDep, tenant: TenantDep
 ) -> StreamingResponse:
@@ -98,7 +99,7 @@ def get_output(
     )
 
 
-@router.get("/{job_id}/items/{item_id}/preview", response_class=StreamingResponse)
+@router.get("/{job_id}/items/{item_id}/preview", response_class=StreamingResponse, responses=answers(502))
 def get_preview(
     job_id: JobId, item_id: Annotated[int, Path(ge=0, le=MAX_ID)], service: ServiceDep, tenant: TenantDep
 ) -> StreamingResponse:
@@ -110,13 +111,13 @@ def get_preview(
     )
 
 
-@router.get("/{job_id}/results", response_class=StreamingResponse)
+@router.get("/{job_id}/results", response_class=StreamingResponse, responses=answers(502))
 def get_results(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return results.jsonl of a finished job."""
     return StreamingResponse(service.report(tenant, job_id, RESULTS_NAME), media_type="application/jsonl")
 
 
-@router.get("/{job_id}/errors", response_class=StreamingResponse)
+@router.get("/{job_id}/errors", response_class=StreamingResponse, responses=answers(502))
 def get_errors(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return errors.jsonl of a finished job."""
     return StreamingResponse(service.report(tenant, job_id, ERRORS_NAME), media_type="application/jsonl")
