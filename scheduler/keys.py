@@ -7,7 +7,6 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from nst_core.clock import Clock
 from nst_core.errors import ConfigError
@@ -21,6 +20,7 @@ from scheduler.errors import (
     RequestInvalidError,
     UnauthenticatedError,
 )
+from scheduler.scopes import Scope
 from scheduler.store import keys as key_rows
 from scheduler.store.database import Database, retried
 from scheduler.store.errors import DatabaseUnavailableError
@@ -40,17 +40,6 @@ _PATTERN = re.compile(r"nst_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 #: No key has this prefix, and no secret this hash.
 _NO_PREFIX = "-" * 8
 _NO_HASH = "-" * 64
-
-
-class Scope(StrEnum):
-    """What a key may do."""
-
-    JOBS_READ = "jobs:read"  # see jobs, their items and results
-    JOBS_WRITE = "jobs:write"  # submit and steer jobs, upload photos
-    STYLES_READ = "styles:read"  # see styles, runs and their files
-    STYLES_TRAIN = "styles:train"  # train, import, publish and delete styles, upload photos
-    KEYS_WRITE = "keys:write"  # manage the keys of the own tenant
-    ADMIN = "admin"  # manage the keys of all tenants, and the tenants
 
 
 @dataclass(frozen=True, kw_only=True)

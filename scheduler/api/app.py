@@ -11,8 +11,8 @@ from nst_core.clock import Clock
 from scheduler.api import errors, health, jobs, keys, openapi, presets, problems, runs, styles, tenants, uploads
 from scheduler.api.dependencies import ApiState, Needs
 from scheduler.api.middleware import Envelope, Gate
-from scheduler.keys import Scope
 from scheduler.limits import Rates, Streams
+from scheduler.scopes import Scope
 from scheduler.service import Service
 from scheduler.store.database import Database
 

@@ -8,7 +8,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from scheduler.api.dependencies import CallerDep, KeysDep
 from scheduler.api.problems import answers
-from scheduler.keys import DEFAULT_OVERLAP_S, MAX_OVERLAP_S, Scope
+from scheduler.keys import DEFAULT_OVERLAP_S, MAX_OVERLAP_S
+from scheduler.scopes import Scope
 from scheduler.store.keys import ApiKey
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])

@@ -56,7 +56,7 @@ def get_weights(name: Name, service: ServiceDep, tenant: TenantDep, version: Ver
 @router.put(
     "/{name}",
     status_code=201,
-    responses={200: {"model": StyleView, "description": "It has this version."}} | answers(409, 502),
+    responses={200: {"model": StyleView, "description": "It has this version."}, **answers(409, 502)},
 )
 def put_style(name: NewName, body: StyleBody, service: ServiceDep, tenant: TenantDep, response: Response) -> StyleView:
     """Make a style of a weights file in storage, such as one that was uploaded.

@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 from nst_core.blobs import BlobUri
 from scheduler.api.app import make_api
 from scheduler.api.openapi import operations
-from scheduler.keys import Scope, new_api_key
+from scheduler.keys import new_api_key
+from scheduler.scopes import Scope
 from scheduler.store import versions
 from tests.integration.conftest import Rig, finished, started
 from tests.integration.run_kit import RunRig

@@ -10,7 +10,8 @@ from sqlalchemy import text
 
 from scheduler.api.app import make_api
 from scheduler.errors import KeyExpiredError, KeyRevokedError, UnauthenticatedError
-from scheduler.keys import CACHE_S, Keys, Scope, new_api_key
+from scheduler.keys import CACHE_S, Keys, new_api_key
+from scheduler.scopes import Scope
 from tests.integration.conftest import Rig
 
 READER = ["jobs:read"]

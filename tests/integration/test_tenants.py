@@ -172,7 +172,7 @@ def test_results_have_no_more_pixels_than_allowed(client: TestClient, rig: Rig) 
     limit(rig, max_pixels=1_000_000)
     assert client.post("/v1/jobs", json=job(rig, max_px=1000)).status_code == 202
     for output in ({}, {"max_px": 1001}):
-        answer = client.post("/v1/jobs", json=job(rig, **output))
+        answer = client.post("/v1/jobs", json=job(rig) | {"output": output})
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/output/max_px")
 
 
