@@ -1,18 +1,24 @@
 # make demo    stylize sample photos on this machine; needs nothing but Python 3.11 or newer
 # make test    style, types and all tests
+# make fuzz    the API against made-up requests (EXAMPLES of each route)
 # make bench   the whole stack against the bare network
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench lint style clean
+EXAMPLES ?= 100
+
+.PHONY: demo test fuzz bench lint style clean
 
 demo: $(STAMP)
 	$(BIN)/nst demo
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
+
+fuzz: $(STAMP)
+	NST_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -p no:schemathesis tests/integration/test_fuzz.py
 
 # PHOTOS: a folder of photos; the free ones of scikit-image without it.
 bench: $(STAMP)

@@ -52,10 +52,13 @@ class BlobUri:
 class BlobStore:
     """Reads and writes whole objects. Safe to share between threads."""
 
-    def __init__(self, settings: StorageSettings, *, client: Any = None) -> None:
-        """Open a client for the storage that the settings name; nothing is sent yet."""
+    def __init__(self, settings: StorageSettings, *, client: Any = None, patient: bool = True) -> None:
+        """Open a client for the storage that the settings name; nothing is sent yet.
+
+        One that is not `patient` says within 10 s that the storage does not answer, and tries nothing twice.
+        """
         self.bucket = settings.s3_bucket
-        self._client = client or make_client(settings)
+        self._client = client or make_client(settings, patient=patient)
 
     def get(self, uri: BlobUri, *, max_bytes: int | None = None) -> bytes:
         """Return an object's bytes; raise BlobTooLargeError before reading more than `max_bytes`."""
@@ -136,8 +139,8 @@ class BlobStore:
                 self._client.create_bucket(Bucket=self.bucket)
 
 
-def make_client(settings: StorageSettings) -> Any:
-    """Return a boto3 S3 client with bounded time-outs and retries."""
+def make_client(settings: StorageSettings, *, patient: bool = True) -> Any:
+    """Return a boto3 S3 client with bounded time-outs, and with retries if it is to be `patient`."""
     return boto3.session.Session().client(
         "s3",
         endpoint_url=settings.s3_endpoint,
@@ -145,10 +148,11 @@ def make_client(settings: StorageSettings) -> Any:
         aws_access_key_id=_plain(settings.s3_access_key),
         aws_secret_access_key=_plain(settings.s3_secret_key),
         config=Config(
-            connect_timeout=5,
-            read_timeout=60,
+            connect_timeout=5 if patient else 2,
+            # Of each wait for bytes, also for the answer to a large file that is complete.
+            read_timeout=60 if patient else 7,
             max_pool_connections=32,
-            retries={"mode": "standard", "total_max_attempts": 5},
+            retries={"mode": "standard", "total_max_attempts": 5 if patient else 1},
             # Servers other than Amazon's may not know the checksum trailers that boto3 sends since 1.36.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",

@@ -12,6 +12,8 @@ import redis
 from celery import Celery
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
 
 from nst_core.errors import BrokerUnavailableError
 from nst_core.protocol import EVENTS_STREAM, ChunkMessage, Event, Method, dump_chunk, dump_event, dump_segment
@@ -58,12 +60,13 @@ def make_celery(settings: BrokerSettings) -> Celery:
     return app
 
 
-def make_redis(settings: BrokerSettings) -> redis.Redis:
-    """Return a Redis client whose calls take 10 s at most."""
+def make_redis(settings: BrokerSettings, *, timeout_s: float = 10.0, retries: int = 3) -> redis.Redis:
+    """Return a Redis client each of whose tries takes `timeout_s` at most; after so many `retries` it gives up."""
     return redis.Redis.from_url(
         settings.redis_url.get_secret_value(),
-        socket_timeout=10,
-        socket_connect_timeout=5,
+        retry=Retry(ExponentialWithJitterBackoff(base=1, cap=10), retries),
+        socket_timeout=timeout_s,
+        socket_connect_timeout=min(5.0, timeout_s),
         socket_keepalive=True,
         health_check_interval=25,
     )
@@ -80,9 +83,10 @@ class StoredEvent:
 class Broker:
     """The scheduler's and the workers' one way to Redis; raises BrokerUnavailableError where it does not answer."""
 
-    def __init__(self, settings: BrokerSettings) -> None:
+    def __init__(self, settings: BrokerSettings, *, patient: bool = True) -> None:
+        """Open no connection yet. One that is not `patient` says within seconds that Redis does not answer."""
         self.celery = make_celery(settings)
-        self._redis = make_redis(settings)
+        self._redis = make_redis(settings) if patient else make_redis(settings, timeout_s=2.0, retries=0)
 
     def ping(self) -> None:
         """Raise BrokerUnavailableError unless Redis answers."""

@@ -9,10 +9,12 @@ from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from nst_core.protocol import Method
 from scheduler.api.app import make_api
+from scheduler.api.request_ids import RequestIdFilter
 from scheduler.collector import Collector
 from scheduler.dispatch import Dispatcher, Window
 from scheduler.expiry import Expirer
 from scheduler.finalize import Finalizer
+from scheduler.limits import limits_of
 from scheduler.loops import Loops
 from scheduler.plan import Planner
 from scheduler.rates import Rates
@@ -25,7 +27,8 @@ from scheduler.run_finish import RunFinisher
 from scheduler.run_tidy import RunTidier
 from scheduler.service import Service
 from scheduler.settings import SchedulerSettings
-from scheduler.store.database import Database
+from scheduler.store.database import API_S, Database
+from scheduler.tenants import Tenants
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,13 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
     """Return the control loops, not started."""
     clock = time.time
     rates = Rates(clock=clock, first_guess=settings.chunk_size)
+    tenants = Tenants(
+        database,
+        clock=clock,
+        bucket=settings.s3_bucket,
+        buckets=allowed_buckets(settings),
+        defaults=limits_of(settings),
+    )
     retries = Retries(max_failures=settings.max_run_failures, backoff_s=settings.retry_backoff_s)
     return Loops(
         planner=Planner(
@@ -44,7 +54,7 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
             clock=clock,
             rates=rates,
             page=settings.plan_page,
-            buckets=allowed_buckets(settings),
+            tenants=tenants,
         ),
         dispatcher=Dispatcher(
             database,
@@ -55,6 +65,7 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
                 Method.FEEDFORWARD: Window(chunks=settings.dispatch_window, lease_s=settings.dispatch_lease_s),
                 Method.OPTIMIZE: Window(chunks=settings.optimize_window, lease_s=settings.optimize_dispatch_lease_s),
             },
+            weights=tenants.weights,
         ),
         collector=Collector(
             database,
@@ -101,7 +112,9 @@ def allowed_buckets(settings: SchedulerSettings) -> frozenset[str]:
 
 def run_scheduler(settings: SchedulerSettings) -> None:
     """Run the API and the control loops until the process is told to stop."""
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s%(request)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(RequestIdFilter())
     # boto3, alembic and httpx tell each of their steps at INFO.
     for chatty in ("botocore", "alembic", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -111,22 +124,27 @@ def run_scheduler(settings: SchedulerSettings) -> None:
     blobs = BlobStore(settings)
     blobs.ensure_bucket()
     loops = make_loops(settings, database, broker, blobs)
+    # Clients wait for answers: what the API asks says sooner that it cannot be had.
+    api_database = Database(settings.database_url.get_secret_value(), wait_s=API_S)
+    api_broker, api_blobs = Broker(settings, patient=False), BlobStore(settings, patient=False)
     service = Service(
-        database,
-        blobs,
+        api_database,
+        api_blobs,
         clock=time.time,
         buckets=allowed_buckets(settings),
         wake=loops.wake,
         training_data=settings.training_data,
+        limits=limits_of(settings),
     )
     if settings.bootstrap_api_key is not None:
-        service.add_key(settings.bootstrap_api_key.get_secret_value(), tenant=BOOTSTRAP_TENANT)
+        key = settings.bootstrap_api_key.get_secret_value()
+        service.keys.add(key, tenant=BOOTSTRAP_TENANT, name="bootstrap")
     service.styles.register_shipped()
-    api = make_api(service, database=database, broker=broker, blobs=blobs, max_upload_bytes=settings.max_upload_bytes)
+    api = make_api(service, database=api_database, broker=api_broker, blobs=api_blobs, clock=time.monotonic)
     loops.start()
     try:
         uvicorn.run(api, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=5)
     finally:
         loops.stop()
-        broker.close()
-        database.close()
+        for each in (broker, api_broker, database, api_database):
+            each.close()

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from nst_core.protocol import ItemStatus, Method
 from nst_core.styles import WEIGHTS_NAME
 from scheduler.domain import JobStatus
+from scheduler.key_client import KeyClient, TenantClient
 from scheduler.resources import Check, Item, Job, JobRequest, Preset, Style, StyleVersion, Upload
 from scheduler.run_client import RunClient
 from scheduler.transport import ApiError, Transport, UnreachableError, quoted
@@ -71,6 +72,8 @@ class Client:
         self.url = self._api.url
         #: Trainings of styles.
         self.runs = RunClient(self._api, sleep=sleep, clock=clock)
+        self.keys = KeyClient(self._api)
+        self.tenants = TenantClient(self._api)
 
     def __enter__(self) -> Self:
         return self

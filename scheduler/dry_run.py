@@ -8,12 +8,14 @@ from itertools import islice
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import NstError
-from scheduler.domain import JobSpec, may_use
-from scheduler.errors import RequestInvalidError
+from scheduler.domain import JobSpec
+from scheduler.errors import QuotaExceededError, RequestInvalidError
+from scheduler.limits import check_new_job, check_pixels
 from scheduler.plan import InputEntry, list_photos, parse_line, plan_items
 from scheduler.rates import Rates
 from scheduler.requests import JobRequest, Resolver
 from scheduler.store.database import Database
+from scheduler.tenants import Tenants
 
 #: Photos that are looked at, and items that their names are compared for; a request has an end.
 MAX_PHOTOS = 100_000
@@ -57,15 +59,15 @@ class Checker:
     """Checks requests for jobs."""
 
     def __init__(
-        self, database: Database, blobs: BlobStore, resolver: Resolver, *, clock: Clock, buckets: frozenset[str]
+        self, database: Database, blobs: BlobStore, resolver: Resolver, tenants: Tenants, *, clock: Clock
     ) -> None:
-        """Manifests may name only `buckets`."""
+        """`tenants` know what manifests may name, and how much a tenant may have."""
         self._database = database
         self._blobs = blobs
         self._resolver = resolver
         self._clock = clock
         self._rates = Rates(clock=clock)
-        self._buckets = buckets
+        self._tenants = tenants
 
     def check(self, tenant: str, request: JobRequest) -> Checked:
         """Return what a job would do.
@@ -75,9 +77,11 @@ class Checker:
         try:
             request.deadline_at(self._clock())
             spec = self._resolver.resolve(tenant, "job_dry_run", request)
+            self._check_limits(tenant, spec)
         except RequestInvalidError as error:
-            problem = Problem(code=error.code, message=error.message, pointer=error.pointer)
-            return _refused(problem)
+            return _refused(Problem(code=error.code, message=error.message, pointer=error.pointer))
+        except QuotaExceededError as error:
+            return _refused(Problem(code=error.code, message=error.message))
         try:
             return self._count(tenant, spec)
         except NstError as error:
@@ -86,16 +90,23 @@ class Checker:
             pointer = "/input/manifest" if spec.input.manifest is not None else "/input/prefix"
             return _refused(Problem(code=error.code, message=error.message, pointer=pointer))
 
+    def _check_limits(self, tenant: str, spec: JobSpec) -> None:
+        """Raise what a submission would, now."""
+        limits = self._tenants.limits(tenant)
+        check_pixels(spec.options.max_px, limits=limits)
+        with self._database.read() as connection:
+            check_new_job(connection, tenant, len(spec.input.uris or ()) * len(spec.styles), limits=limits)
+
     def _count(self, tenant: str, spec: JobSpec) -> Checked:
         styles, photos, problems = len(spec.styles), 0, list[Problem]()
         most = min(MAX_PHOTOS, max(1, MAX_ITEMS // styles))
         good: Counter[str] = Counter()
         # Hashes, not names: a few bytes each.
         taken: set[int] = set()
-        entries = self._entries(tenant, spec)
+        entries, places = self._entries(tenant, spec), self._tenants.places(tenant)
         for number, entry in enumerate(islice(entries, most)):
             photos += 1
-            for item in plan_items(spec, [entry], first_input=number, tenant=tenant, shared=self._blobs.bucket):
+            for item in plan_items(spec, [entry], first_input=number, places=places):
                 error = item.error
                 if error is None and hash(item.output) in taken:
                     error = ("output_name_taken", f"An earlier item of the job has the output {item.output} already.")
@@ -106,15 +117,20 @@ class Checker:
                     problems.append(_problem(spec, number, entry, error))
         if not photos:
             problems.append(Problem(code="no_inputs", message="The job's input names no photo.", pointer="/input"))
+        most_items = self._tenants.limits(tenant).max_items_per_job
+        is_too_large = most_items is not None and photos * styles > most_items
+        if is_too_large:
+            message = f"A job has {most_items:,.0f} images at most."
+            problems.insert(0, Problem(code=QuotaExceededError.code, message=message, pointer="/input"))
         with self._database.read() as connection:
             estimated_s = self._rates.estimate_s(connection, spec, good)
         return Checked(
-            valid=good.total() > 0,
+            valid=good.total() > 0 and not is_too_large,
             photos=photos,
             items=photos * styles,
             failing=photos * styles - good.total(),
             truncated=next(entries, None) is not None,
-            problems=tuple(problems),
+            problems=tuple(problems[:MAX_PROBLEMS]),
             estimated_s=estimated_s if good else None,
         )
 
@@ -124,13 +140,11 @@ class Checker:
         if spec.input.prefix is not None:
             return list_photos(self._blobs, spec)
         lines = self._blobs.lines(BlobUri.parse(str(spec.input.manifest)))
+        may_read = self._tenants.places(tenant).may_read
         return (
-            parse_line(line, number, lambda uri: self._may_read(tenant, uri))
+            parse_line(line, number, may_read)
             for number, line in enumerate((line for line in lines if line.strip()), 1)
         )
-
-    def _may_read(self, tenant: str, uri: BlobUri) -> bool:
-        return uri.bucket in self._buckets and (uri.bucket != self._blobs.bucket or may_use(uri.key, tenant))
 
 
 def _refused(problem: Problem) -> Checked:

@@ -4,6 +4,9 @@ NstError
 └── ServiceError
     ├── RequestInvalidError    request_invalid (with the place in the request)
     ├── UnauthenticatedError   unauthenticated
+    │   ├── KeyExpiredError        key_expired
+    │   └── KeyRevokedError        key_revoked
+    ├── ForbiddenError         forbidden
     ├── NotFoundError          not_found
     ├── ConflictError          conflict
     │   ├── NothingToRetryError    nothing_to_retry
@@ -11,7 +14,11 @@ NstError
     │   └── InFlightError          idempotency_in_flight
     ├── KeyReusedError         idempotency_key_reused
     ├── StyleExistsError       style_exists
-    └── TooLargeError          too_large
+    ├── TooLargeError          too_large
+    ├── QuotaExceededError     quota_exceeded
+    │   └── QueueFullError         quota_exceeded (retryable)
+    ├── TooManyStreamsError    too_many_streams
+    └── RateLimitedError       rate_limited (retryable)
 """
 
 from nst_core.errors import NstError
@@ -36,6 +43,24 @@ class UnauthenticatedError(ServiceError):
     """The request has no valid API key."""
 
     code = "unauthenticated"
+
+
+class KeyExpiredError(UnauthenticatedError):
+    """The API key was good until some time ago, or has another secret now."""
+
+    code = "key_expired"
+
+
+class KeyRevokedError(UnauthenticatedError):
+    """The API key was revoked."""
+
+    code = "key_revoked"
+
+
+class ForbiddenError(ServiceError):
+    """The API key has not the scope that this needs."""
+
+    code = "forbidden"
 
 
 class NotFoundError(ServiceError):
@@ -84,3 +109,33 @@ class TooLargeError(ServiceError):
     """The request's body is larger than the limit."""
 
     code = "too_large"
+
+
+class QuotaExceededError(ServiceError):
+    """The tenant would have more of something than its limit."""
+
+    code = "quota_exceeded"
+
+
+class QueueFullError(QuotaExceededError):
+    """So many images of the tenant are waiting that no more are planned until some are done."""
+
+    retryable = True
+
+
+class TooManyStreamsError(ServiceError):
+    """The tenant has as many open streams as it may have."""
+
+    code = "too_many_streams"
+
+
+class RateLimitedError(ServiceError):
+    """The API key was used more often than it may be; Retry-After says when to go on."""
+
+    code = "rate_limited"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        """After `retry_after_s` a request is let through again."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

@@ -18,11 +18,14 @@ from nst_core.errors import BlobError, ConfigError, NstError
 from nst_core.protocol import ItemStatus
 from scheduler import domain, lifecycle
 from scheduler.domain import Job, JobSpec, JobStatus
+from scheduler.errors import QuotaExceededError
+from scheduler.limits import check_planned
 from scheduler.rates import Rates
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
 from scheduler.store.items import NewItem
+from scheduler.tenants import Places, Tenants
 
 log = logging.getLogger(__name__)
 
@@ -63,15 +66,15 @@ class Planner:
         clock: Clock,
         rates: Rates,
         page: int,
-        buckets: frozenset[str],
+        tenants: Tenants,
     ) -> None:
-        """About `page` inputs are planned in a transaction; manifests may name only `buckets`."""
+        """About `page` inputs are planned in a transaction; `tenants` know what manifests may name."""
         self._clock = clock
         self._database = database
         self._blobs = blobs
         self._rates = rates
         self._page = page
-        self._buckets = buckets
+        self._tenants = tenants
         #: By job: when it is tried again after a fault that may pass.
         self._not_before: dict[str, float] = {}
         #: By job: the number of the next line, and the lines from there on.
@@ -105,6 +108,7 @@ class Planner:
         page = max(1, min(self._page, most) // largest) * largest
         try:
             entries = self._read_page(job, page)
+            self._write_page(job, entries, is_last=len(entries) < page)
         except NstError as error:
             self._manifests.pop(job.id, None)
             if error.retryable:
@@ -112,8 +116,6 @@ class Planner:
                 self._not_before[job.id] = self._clock() + _RETRY_S
             else:
                 self._fail(job, error)
-        else:
-            self._write_page(job, entries, is_last=len(entries) < page)
         return True
 
     def _read_page(self, job: Job, page: int) -> list[InputEntry]:
@@ -126,8 +128,7 @@ class Planner:
         return [parse_line(line, number, lambda uri: self._may_read(job, uri)) for number, line in islice(lines, page)]
 
     def _may_read(self, job: Job, uri: BlobUri) -> bool:
-        own = uri.bucket == self._blobs.bucket
-        return uri.bucket in self._buckets and (not own or domain.may_use(uri.key, job.tenant))
+        return self._tenants.places(job.tenant).may_read(uri)
 
     def _open_manifest(self, job: Job, page: int) -> Iterator[tuple[int, bytes]]:
         """Return the manifest's numbered lines from the job's cursor on.
@@ -165,12 +166,13 @@ class Planner:
                 job_rows.update_job(connection, job.id, unchunked=False)
 
     def _write_page(self, job: Job, entries: Sequence[InputEntry], *, is_last: bool) -> None:
-        shared = self._blobs.bucket
-        planned = list(plan_items(job.spec, entries, first_input=job.planned_inputs, tenant=job.tenant, shared=shared))
+        places, limits = self._tenants.places(job.tenant), self._tenants.limits(job.tenant)
+        planned = list(plan_items(job.spec, entries, first_input=job.planned_inputs, places=places))
         with self._database.write() as connection:
             now_job = job_rows.lock_job(connection, job.id)
             if now_job.status not in _PLANNABLE or now_job.planned_inputs != job.planned_inputs:
                 return  # cancelled meanwhile, or planned by another scheduler
+            check_planned(connection, now_job, len(planned), limits=limits)
             taken = item_rows.taken_outputs(connection, job.id, [item.output for item in planned])
             planned = list(refuse_taken(planned, taken))
             total = (job.planned_inputs + len(entries)) * len(job.spec.styles) if is_last else _known_items(job)
@@ -201,16 +203,14 @@ class Planner:
                     job.id,
                     status=JobStatus.RUNNING,
                     planned=True,
-                    error_code=error.code if isinstance(error, BlobError) else "input_invalid",
+                    error_code=error.code if isinstance(error, BlobError | QuotaExceededError) else "input_invalid",
                     error_message=f"The job's input cannot be read: {error.message}",
                 )
                 job_rows.finalize_if_through(connection, job.id)
 
 
-def plan_items(
-    spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int, tenant: str, shared: str
-) -> Iterator[NewItem]:
-    """Yield an item for every input and style, in order; `shared` is the bucket that tenants share."""
+def plan_items(spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int, places: Places) -> Iterator[NewItem]:
+    """Yield an item for every input and style, in order; `places` are those of the job's tenant."""
     for number, entry in enumerate(entries, first_input):
         for place, style in enumerate(spec.styles):
             error = entry.error
@@ -227,7 +227,7 @@ def plan_items(
                     domain.check_key(output.key)
                 except ConfigError as wrong:
                     error = ("output_name_invalid", f"The output's name cannot be used: {wrong.message}")
-                if output.bucket == shared and not may_write(output.key, tenant):
+                if not places.may_write(output):
                     error = ("output_name_invalid", f"{output} is not in a place that jobs may use.")
                 if str(output) == entry.uri:
                     # Done again after a crash, the job would stylize its own result; and the photo would be lost.
@@ -298,14 +298,6 @@ def list_photos(blobs: BlobStore, spec: JobSpec, *, after: str = "") -> Iterator
             else:
                 yield InputEntry(uri=f"s3://{prefix.bucket}/{key!a}", key=key, error=_UNSTORABLE)
         after = keys[-1]
-
-
-def may_write(key: str, tenant: str) -> bool:
-    """Return whether a tenant's job may write its results to a key of the shared bucket.
-
-    That is nobody's key but its own, no style, and nothing in the own places of jobs and runs.
-    """
-    return domain.may_use(key, tenant) and not key.startswith("styles/") and not domain.is_scratch(key)
 
 
 def parse_line(line: bytes, number: int, may_read: Callable[[BlobUri], bool]) -> InputEntry:

@@ -12,8 +12,9 @@ from scheduler.domain import JobInput, JobOutput, JobSpec, Priority
 from scheduler.errors import RequestInvalidError
 from scheduler.optimize import OptimizeRequest
 from scheduler.pins import find_pinned
-from scheduler.plan import InputEntry, may_write, plan_items, refuse_taken
+from scheduler.plan import InputEntry, plan_items, refuse_taken
 from scheduler.store.database import Database
+from scheduler.tenants import Tenants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +71,11 @@ _LATER = {
 class Resolver:
     """Turns requests into specs; a file of a tenant's own, or one that all share, is all that it lets through."""
 
-    def __init__(self, database: Database, *, bucket: str, buckets: frozenset[str]) -> None:
-        """`bucket` is the one that tenants share, `buckets` are all that jobs may use."""
+    def __init__(self, database: Database, tenants: Tenants, *, bucket: str) -> None:
+        """`bucket` is the one that tenants share."""
         self._database = database
+        self._tenants = tenants
         self._bucket = bucket
-        self._buckets = buckets
 
     def resolve(self, tenant: str, job_id: str, request: JobRequest) -> JobSpec:
         """Return what a job is to do; raise RequestInvalidError where that cannot be done or is not allowed."""
@@ -112,7 +113,7 @@ class Resolver:
         )
         if request.input.uris is not None:
             entries = [InputEntry(uri=uri) for uri in request.input.uris]
-            planned = plan_items(spec, entries, first_input=0, tenant=tenant, shared=self._bucket)
+            planned = plan_items(spec, entries, first_input=0, places=self._tenants.places(tenant))
             for item in refuse_taken(list(planned), set()):
                 if item.error is not None:
                     raise RequestInvalidError(item.error[1], pointer=f"/input/uris/{item.index // len(spec.styles)}")
@@ -144,26 +145,24 @@ class Resolver:
 
     def _check_prefix(self, tenant: str, prefix: str) -> str:
         prefix = prefix if prefix.endswith("/") else prefix + "/"
-        uri = self.allowed(tenant, prefix, pointer="/output/prefix")
+        uri = self.allowed(tenant, prefix, pointer="/output/prefix", write=True)
         key = uri.key
         try:
             if key:
                 domain.check_key(key.removesuffix("/"))
         except ConfigError as error:
             raise RequestInvalidError(error.message, pointer="/output/prefix") from error
-        if uri.bucket == self._bucket and not may_write(key, tenant):
-            raise RequestInvalidError(f"{prefix} is not in a place that jobs may use.", pointer="/output/prefix")
         return prefix
 
-    def allowed(self, tenant: str, text: str, *, pointer: str, is_prefix: bool = False) -> BlobUri:
-        """Return the address if a tenant's jobs may use it, else raise RequestInvalidError."""
+    def allowed(self, tenant: str, text: str, *, pointer: str, is_prefix: bool = False, write: bool = False) -> BlobUri:
+        """Return the address if a tenant's jobs may read it, or `write` to it, else raise RequestInvalidError."""
         if not domain.storable(text):
             raise RequestInvalidError("The address has characters that cannot be stored.", pointer=pointer)
         try:
             uri = BlobUri.parse(text)
         except ConfigError as error:
             raise RequestInvalidError(error.message, pointer=pointer) from error
-        foreign = uri.bucket == self._bucket and not domain.may_use(uri.key, tenant, is_prefix=is_prefix)
-        if uri.bucket not in self._buckets or foreign:
+        places = self._tenants.places(tenant)
+        if not (places.may_write(uri) if write else places.may_read(uri, is_prefix=is_prefix)):
             raise RequestInvalidError(f"{text} is not in a place that jobs may use.", pointer=pointer)
         return uri

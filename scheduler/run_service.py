@@ -13,6 +13,7 @@ from scheduler import run_changes
 from scheduler.errors import ConflictError, NotFoundError
 from scheduler.forks import ForkRequest, check_fork, choose, copy_checkpoint, fork_spec
 from scheduler.idempotency import Claim, Idempotency
+from scheduler.limits import check_new_run
 from scheduler.ownership import own_style
 from scheduler.paintings import Painting
 from scheduler.pins import as_style, find_version
@@ -23,6 +24,7 @@ from scheduler.store import access
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store.database import Database, retried
+from scheduler.tenants import Tenants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,7 @@ class RunService:
         resolver: RunResolver,
         *,
         clock: Clock,
+        tenants: Tenants,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         """`wake` is called when there is work for the control loops."""
@@ -55,6 +58,7 @@ class RunService:
         self._blobs = blobs
         self._resolver = resolver
         self._clock = clock
+        self._tenants = tenants
         self._wake = wake
         self._idempotency = Idempotency(database, clock=clock)
         self.files = RunFiles(database, blobs)
@@ -114,7 +118,9 @@ class RunService:
         def make(claim: Claim) -> str:
             run_id = f"run_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
             spec = resolve(run_id)
+            limits = self._tenants.limits(tenant)
             with self._database.write() as connection:
+                check_new_run(connection, tenant, limits=limits)
                 run_rows.insert_run(
                     connection,
                     id=run_id,

@@ -1,7 +1,6 @@
-"""What clients can ask for, independent of HTTP: jobs, uploads and keys, and what styles and runs have of their own."""
+"""What clients can ask for, independent of HTTP: jobs and uploads, and what styles, runs and keys have of their own."""
 
 import hashlib
-import hmac
 import json
 import re
 import secrets
@@ -23,29 +22,23 @@ from scheduler.errors import (
     JobExistsError,
     NotFoundError,
     RequestInvalidError,
-    UnauthenticatedError,
 )
 from scheduler.idempotency import Claim, Idempotency
+from scheduler.keys import Keys
+from scheduler.limits import Limits, check_new_job, check_pixels, check_retried
 from scheduler.requests import JobRequest, Resolver
 from scheduler.result_zip import ResultZip, ResultZipper
 from scheduler.run_requests import RunResolver
 from scheduler.run_service import RunService
-from scheduler.store import access
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
-from scheduler.store.access import ApiKeyRow
 from scheduler.store.database import Database
 from scheduler.store.items import Item
 from scheduler.store.jobs import JobFilter, NewJob
 from scheduler.style_library import StyleLibrary
+from scheduler.tenants import Tenants
 
-_KEY_PATTERN = re.compile(r"nst_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 _UPLOAD_PATTERN = re.compile(r"upl_[0-9a-f]{24}")
-
-
-def new_api_key() -> str:
-    """Return a random API key: nst_, 8 hex digits that name it, and 32 secret bytes."""
-    return f"nst_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}"
 
 
 class Service:
@@ -60,42 +53,27 @@ class Service:
         buckets: frozenset[str],
         wake: Callable[[], None] = lambda: None,
         training_data: str | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """`buckets` are those that jobs may use; `wake` is called when there is work for the control loops.
+
+        `limits` are those of tenants for which nothing else is set.
 
         `training_data` is the s3:// address of photos for runs that bring none of their own.
         """
         self._database = database
         self._blobs = blobs
         self._clock = clock
-        self._resolver = Resolver(database, bucket=blobs.bucket, buckets=buckets)
+        self.keys = Keys(database, clock=clock)
+        self.tenants = Tenants(database, clock=clock, bucket=blobs.bucket, buckets=buckets, defaults=limits)
+        self._resolver = Resolver(database, self.tenants, bucket=blobs.bucket)
         self._wake = wake
         self._idempotency = Idempotency(database, clock=clock)
         self._zipper = ResultZipper(database, blobs)
-        self._checker = Checker(database, blobs, self._resolver, clock=clock, buckets=buckets)
+        self._checker = Checker(database, blobs, self._resolver, self.tenants, clock=clock)
         self.styles = StyleLibrary(database, blobs, self._resolver, clock=clock)
         resolver = RunResolver(database, blobs, self._resolver, training_data=training_data)
-        self.runs = RunService(database, blobs, resolver, clock=clock, wake=wake)
-
-    def add_key(self, key: str, *, tenant: str) -> None:
-        """Make an API key valid; only its hash is kept. Raises ConfigError where it has not the form of one."""
-        match = _KEY_PATTERN.fullmatch(key)
-        if match is None:
-            raise ConfigError("An API key is nst_, 8 hex digits, _ and 43 characters of URL-safe base64.")
-        row = ApiKeyRow(prefix=match[1], sha256=_sha256(key), tenant=tenant)
-        with self._database.write() as connection:
-            access.put_key(connection, row, now=self._clock())
-
-    def authenticate(self, key: str) -> str:
-        """Return the tenant of an API key; raise UnauthenticatedError where it is not valid."""
-        match = _KEY_PATTERN.fullmatch(key)
-        found = None
-        if match is not None:
-            with self._database.read() as connection:
-                found = access.find_key(connection, match[1])
-        if found is None or not hmac.compare_digest(found.sha256, _sha256(key)):
-            raise UnauthenticatedError("The API key is not valid.")
-        return found.tenant
+        self.runs = RunService(database, blobs, resolver, clock=clock, tenants=self.tenants, wake=wake)
 
     def submit(self, tenant: str, request: JobRequest, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
         """Accept a job and return it, and whether it is new.
@@ -145,10 +123,13 @@ class Service:
 
     def _accept(self, tenant: str, request: JobRequest, claim: Claim, *, client_id: str | None = None) -> str:
         job_id = f"job_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
+        spec = self._resolver.resolve(tenant, job_id, request)
+        limits = self.tenants.limits(tenant)
+        check_pixels(spec.options.max_px, limits=limits)
         new = NewJob(
             id=job_id,
             tenant=tenant,
-            spec=self._resolver.resolve(tenant, job_id, request),
+            spec=spec,
             fingerprint=request.fingerprint(),
             client_id=client_id,
             priority=request.priority,
@@ -156,7 +137,9 @@ class Service:
             max_failures=request.max_failures,
             max_attempts=request.max_attempts,
         )
+        items = len(spec.input.uris or ()) * len(spec.styles)
         with self._database.write() as connection:
+            check_new_job(connection, tenant, items, limits=limits)
             job_rows.insert_job(connection, new, now=self._clock())
             claim.complete(connection, job_id)
         return job_id
@@ -269,6 +252,7 @@ class Service:
 
         def retry(connection: Connection, job: Job, claim: Claim) -> None:
             lifecycle.retry(connection, job, codes=codes, cancelled=cancelled, now=self._clock())
+            check_retried(connection, tenant, limits=self.tenants.limits(tenant))
             claim.complete(connection, job.id)
 
         known = self.job(tenant, job_id)

@@ -1,12 +1,15 @@
 """The scheduler's settings, read once from `NST_*` variables."""
 
 from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
 
 from nst_core.settings import BrokerSettings, StorageSettings
 
 
 class SchedulerSettings(BrokerSettings, StorageSettings):
     """Everything that a scheduler process can be told."""
+
+    model_config = SettingsConfigDict(env_parse_none_str="null")
 
     #: SQLite or PostgreSQL, as an SQLAlchemy address.
     database_url: SecretStr = SecretStr("sqlite:///nst.db")
@@ -46,7 +49,22 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     train_dispatch_lease_s: float = Field(3600.0, gt=0)
     #: Segments in a row that fail before their run does.
     max_run_failures: int = Field(10, ge=1)
-    max_upload_bytes: int = Field(200 * 2**20, ge=1)
     #: Jobs are deleted so long after their end, but not their results; not set: never.
     retention_days: float | None = Field(None, gt=0)
     log_level: str = "INFO"
+    # Limits of tenants for which nothing else is set; `null`: unlimited. See `scheduler.limits`.
+    #: Images that wait for a worker, of all jobs of a tenant.
+    max_queued_items: int | None = Field(5_000_000, ge=1)
+    max_unfinished_jobs: int | None = Field(10_000, ge=1)
+    max_items_per_job: int | None = Field(2_000_000, ge=1)
+    max_unfinished_runs: int | None = Field(1000, ge=1)
+    max_upload_bytes: int | None = Field(200 * 2**20, ge=1)
+    #: Of the JSON of a request.
+    max_body_bytes: int | None = Field(4 * 2**20, ge=1)
+    #: Of each API key, and how many may come at once.
+    requests_per_s: float | None = Field(500.0, gt=0)
+    burst: int | None = Field(2000, ge=1)
+    #: Open streams of events of a tenant.
+    max_streams: int | None = Field(100, ge=1)
+    #: Of a result: where it is set, jobs have to say a max_px that keeps to it.
+    max_pixels: int | None = Field(None, ge=1)

@@ -18,6 +18,8 @@ from nst_core.errors import NstError
 
 #: Statuses that a repeat of the same request may turn into success.
 _PASSING = frozenset({502, 503, 504})
+#: The longest pause that an answer is believed.
+_MOST_TOLD_S = 30.0
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _T = TypeVar("_T")
 
@@ -51,8 +53,9 @@ class _Page:
 class Transport:
     """A connection to the API. Safe to share between threads.
 
-    Each call is tried again a few times when the connection fails or the answer is 502, 503 or 504, so every call
-    must be one that may be repeated. Where nothing listens at the first call, it fails at once.
+    Each call is tried again a few times when the connection fails or the answer is 502, 503 or 504, or 429 with the
+    time to wait, so every call must be one that may be repeated, or say that it is to be made `once`. Where nothing
+    listens at the first call, it fails at once.
     """
 
     def __init__(
@@ -85,13 +88,16 @@ class Transport:
         except httpx.HTTPError:
             return False
 
-    def call(self, method: str, path: str, **options: Any) -> bytes:
+    def call(self, method: str, path: str, *, once: bool = False, **options: Any) -> bytes:
         """Return the body of an answer; raise ApiError where the API refuses, UnreachableError where it is not there.
 
-        `options` are those of httpx: params, json, content, files, headers.
+        `once` is for calls that may not be repeated. `options` are those of httpx: params, json, content, files,
+        headers.
         """
-        for attempt in range(self._retries + 1):
-            last = attempt == self._retries
+        tries = 1 if once else self._retries + 1
+        for attempt in range(tries):
+            last = attempt == tries - 1
+            told_s = 0.0
             try:
                 response = self._http.request(method, path, **options)
             except httpx.TransportError as error:
@@ -100,9 +106,10 @@ class Transport:
                     raise UnreachableError(f"There is no answer from {self.url}: {error}") from error
             else:
                 self._reached = True
-                if not _passes(response) or last:
+                if last or not _may_pass(response):
                     return _checked(response).content
-            self._sleep(min(0.25 * 2**attempt, 4.0))
+                told_s = _retry_after_s(response)
+            self._sleep(max(told_s, min(0.25 * 2**attempt, 4.0)))
         raise AssertionError("the last try returns or raises")
 
     def download(self, path: str, file: IO[bytes]) -> str | None:
@@ -113,6 +120,7 @@ class Transport:
         start = file.tell()
         for attempt in range(self._retries + 1):
             last = attempt == self._retries
+            told_s = 0.0
             file.seek(start)
             file.truncate()
             try:
@@ -127,9 +135,10 @@ class Transport:
                     raise UnreachableError(f"There is no answer from {self.url}: {error}") from error
             else:
                 self._reached = True
-                if not _passes(response) or last:
+                if last or not _may_pass(response):
                     _checked(response)
-            self._sleep(min(0.25 * 2**attempt, 4.0))
+                told_s = _retry_after_s(response)
+            self._sleep(max(told_s, min(0.25 * 2**attempt, 4.0)))
         raise AssertionError("the last try returns or raises")
 
     def read(self, cls: type[_T], method: str, path: str, **options: Any) -> _T:
@@ -151,12 +160,17 @@ def quoted(part: str) -> str:
     return quote(part, safe="")
 
 
-def _passes(response: httpx.Response) -> bool:
-    """Return whether a repeat of the same request may turn an answer into success."""
+def _may_pass(response: httpx.Response) -> bool:
+    """Return whether the same request may succeed later; where it was one too many, the answer says when."""
     if response.status_code == 409:
         # The first try is still at work, although its answer was not waited for.
         return b'"idempotency_in_flight"' in response.content
-    return response.status_code in _PASSING
+    return response.status_code in _PASSING or (response.status_code == 429 and "Retry-After" in response.headers)
+
+
+def _retry_after_s(response: httpx.Response) -> float:
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), _MOST_TOLD_S) if response.status_code == 429 and text.isdecimal() else 0.0
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

@@ -1,25 +1,55 @@
 """The FastAPI app, put together from its routers."""
 
-from fastapi import FastAPI
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
 
 from nst_core import __version__
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
-from scheduler.api import health, jobs, presets, problems, runs, styles, uploads
-from scheduler.api.dependencies import ApiState
+from nst_core.clock import Clock
+from scheduler.api import errors, health, jobs, keys, openapi, presets, problems, runs, styles, tenants, uploads
+from scheduler.api.dependencies import ApiState, Needs
+from scheduler.api.middleware import Envelope, Gate
+from scheduler.limits import Rates, Streams
+from scheduler.scopes import Scope
 from scheduler.service import Service
 from scheduler.store.database import Database
 
+_ANY_KEY = Needs()
+_KEYS = (Scope.KEYS_WRITE, Scope.ADMIN)
+#: The scopes that each router's routes need; None: no key at all.
+ROUTERS: tuple[tuple[APIRouter, Needs | None], ...] = (
+    (health.router, None),
+    (errors.router, None),
+    (jobs.router, Needs(read=(Scope.JOBS_READ,), write=(Scope.JOBS_WRITE,))),
+    (presets.router, _ANY_KEY),
+    (runs.router, Needs(read=(Scope.STYLES_READ,), write=(Scope.STYLES_TRAIN,))),
+    (styles.router, Needs(read=(Scope.STYLES_READ,), write=(Scope.STYLES_TRAIN,))),
+    (uploads.router, Needs(write=(Scope.JOBS_WRITE, Scope.STYLES_TRAIN))),
+    (keys.router, Needs(read=_KEYS, write=_KEYS)),
+    (tenants.router, Needs(read=(Scope.ADMIN,), write=(Scope.ADMIN,))),
+    (tenants.own_router, _ANY_KEY),
+)
 
-def make_api(
-    service: Service, *, database: Database, broker: Broker, blobs: BlobStore, max_upload_bytes: int
-) -> FastAPI:
-    """Return the app over a service."""
-    api = FastAPI(title="nst", version=__version__, summary="Neural style transfer in bulk", docs_url="/docs")
-    api.state.nst = ApiState(
-        service=service, database=database, broker=broker, blobs=blobs, max_upload_bytes=max_upload_bytes
-    )
+
+class _Api(FastAPI):
+    """An app whose document says what all routes have in common."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.describe(super().openapi(), openapi.needs_of(ROUTERS))
+        return self.openapi_schema
+
+
+def make_api(service: Service, *, database: Database, broker: Broker, blobs: BlobStore, clock: Clock) -> FastAPI:
+    """Return the app over a service; `clock` is that of the rates, seconds that only go on."""
+    api = _Api(title="nst", version=__version__, summary="Neural style transfer in bulk", docs_url="/docs")
+    api.state.nst = ApiState(service=service, database=database, broker=broker, blobs=blobs, streams=Streams())
     problems.install(api)
-    for router in (health.router, jobs.router, presets.router, runs.router, styles.router, uploads.router):
-        api.include_router(router)
+    # The one that is added last is the outermost.
+    api.add_middleware(Gate, keys=service.keys, tenants=service.tenants, rates=Rates(clock=clock))
+    api.add_middleware(Envelope)
+    for router, needs in ROUTERS:
+        api.include_router(router, dependencies=[] if needs is None else [Depends(needs)])
     return api

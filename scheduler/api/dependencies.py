@@ -1,4 +1,4 @@
-"""What routes get: the service, and the tenant whose key the request carries."""
+"""What routes get: the service, who asks, and whether that is allowed."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,10 +9,16 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from scheduler.errors import UnauthenticatedError
+from scheduler.keys import Caller, Keys
+from scheduler.limits import Limits, Streams
 from scheduler.run_service import RunService
 from scheduler.service import Service
 from scheduler.store.database import Database
+from scheduler.tenants import Tenants
 
+NO_KEY = "Send an API key: Authorization: Bearer nst_…"
+
+#: For the OpenAPI document; `Gate` reads the header, before any of a request's body.
 _bearer = HTTPBearer(auto_error=False, description="An API key, nst_…")
 
 
@@ -24,7 +30,8 @@ class ApiState:
     database: Database
     broker: Broker
     blobs: BlobStore
-    max_upload_bytes: int
+    #: Of events, of all tenants.
+    streams: Streams
 
 
 def get_state(request: Request) -> ApiState:
@@ -43,17 +50,62 @@ def get_runs(service: Annotated[Service, Depends(get_service)]) -> RunService:
     return service.runs
 
 
-def get_tenant(
-    service: Annotated[Service, Depends(get_service)],
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> str:
-    """Return whose request it is; raise UnauthenticatedError where its key is missing or not valid."""
-    if credentials is None:
-        raise UnauthenticatedError("Send an API key: Authorization: Bearer nst_…")
-    return service.authenticate(credentials.credentials)
+def get_keys(service: Annotated[Service, Depends(get_service)]) -> Keys:
+    """Return the part of the service that is about keys."""
+    return service.keys
+
+
+def get_tenants(service: Annotated[Service, Depends(get_service)]) -> Tenants:
+    """Return the part of the service that is about tenants."""
+    return service.tenants
+
+
+def get_caller(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    """Return who asks; raise UnauthenticatedError for a request that has not come through the gate."""
+    caller = getattr(request.state, "caller", None)
+    if not isinstance(caller, Caller):
+        raise UnauthenticatedError(NO_KEY)
+    return caller
+
+
+def get_tenant(caller: Annotated[Caller, Depends(get_caller)]) -> str:
+    """Return whose request it is."""
+    return caller.tenant
+
+
+def get_limits(
+    tenants: Annotated[Tenants, Depends(get_tenants)], tenant: Annotated[str, Depends(get_tenant)]
+) -> Limits:
+    """Return the limits of the tenant that asks."""
+    return tenants.limits(tenant)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """The scopes that the routes of a router need: one of `read` for GET, one of `write` for all else.
+
+    Empty: every key will do. A route may have an own one beside that of its router, and then needs both.
+    """
+
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+
+    def scopes(self, method: str) -> tuple[str, ...]:
+        """Return the scopes one of which a method needs."""
+        return self.read if method.upper() in ("GET", "HEAD") else self.write
+
+    def __call__(self, request: Request, caller: Annotated[Caller, Depends(get_caller)]) -> None:
+        """Raise ForbiddenError where the caller has none of the scopes."""
+        caller.require(*self.scopes(request.method))
 
 
 StateDep = Annotated[ApiState, Depends(get_state)]
 ServiceDep = Annotated[Service, Depends(get_service)]
 RunsDep = Annotated[RunService, Depends(get_runs)]
+KeysDep = Annotated[Keys, Depends(get_keys)]
+TenantsDep = Annotated[Tenants, Depends(get_tenants)]
+CallerDep = Annotated[Caller, Depends(get_caller)]
 TenantDep = Annotated[str, Depends(get_tenant)]
+LimitsDep = Annotated[Limits, Depends(get_limits)]

@@ -7,12 +7,13 @@ from fastapi.responses import StreamingResponse
 
 from nst_core.protocol import ItemStatus
 from scheduler.api.dependencies import ServiceDep, TenantDep
-from scheduler.api.job_schemas import files, problems
+from scheduler.api.job_schemas import files
+from scheduler.api.problems import answers
 from scheduler.api.schemas import ItemPage, ItemView
 from scheduler.domain import ERRORS_NAME, RESULTS_NAME
 from scheduler.result_zip import MAX_IMAGES
 
-router = APIRouter(responses=problems(404))
+router = APIRouter()
 
 JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The job's id, or the client's id of it.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -47,7 +48,7 @@ def list_items(
 @router.get(
     "/{job_id}/items/{item_id}/output",
     response_class=StreamingResponse,
-    responses=problems(404, 409, 502) | files(*_MEDIA_TYPES.values()),
+    responses=answers(409, 502) | files(*_MEDIA_TYPES.values()),
 )
 def get_output(
     job_id: JobId, item_id: Annotated[int, Path(ge=0, le=MAX_ID)], service: ServiceDep, tenant: TenantDep
@@ -61,7 +62,9 @@ def get_output(
     )
 
 
-@router.get("/{job_id}/items/{item_id}/preview", response_class=StreamingResponse, responses=files("image/jpeg"))
+@router.get(
+    "/{job_id}/items/{item_id}/preview", response_class=StreamingResponse, responses=answers(502) | files("image/jpeg")
+)
 def get_preview(
     job_id: JobId, item_id: Annotated[int, Path(ge=0, le=MAX_ID)], service: ServiceDep, tenant: TenantDep
 ) -> StreamingResponse:
@@ -73,23 +76,21 @@ def get_preview(
     )
 
 
-@router.get(
-    "/{job_id}/results", response_class=StreamingResponse, responses=problems(404, 502) | files("application/jsonl")
-)
+@router.get("/{job_id}/results", response_class=StreamingResponse, responses=answers(502) | files("application/jsonl"))
 def get_results(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return results.jsonl of a finished job."""
     return StreamingResponse(service.report(tenant, job_id, RESULTS_NAME), media_type="application/jsonl")
 
 
-@router.get(
-    "/{job_id}/errors", response_class=StreamingResponse, responses=problems(404, 502) | files("application/jsonl")
-)
+@router.get("/{job_id}/errors", response_class=StreamingResponse, responses=answers(502) | files("application/jsonl"))
 def get_errors(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return errors.jsonl of a finished job."""
     return StreamingResponse(service.report(tenant, job_id, ERRORS_NAME), media_type="application/jsonl")
 
 
-@router.get("/{job_id}/results.zip", response_class=StreamingResponse, responses=files("application/zip"))
+@router.get(
+    "/{job_id}/results.zip", response_class=StreamingResponse, responses=answers(502) | files("application/zip")
+)
 def get_zip(
     job_id: JobId,
     service: ServiceDep,

@@ -55,26 +55,6 @@ class CheckView(BaseModel):
         return cls(**(vars(checked) | {"problems": problems}))
 
 
-class ProblemView(BaseModel):
-    """Problem details (RFC 9457) with a stable code."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    errors: list[dict[str, str]] | None = None
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, object]]:
-    """Return the documentation of a route's error answers."""
-    content = {"application/problem+json": {"schema": ProblemView.model_json_schema()}}
-    return {
-        status: {"description": HTTPStatus(status).phrase, "content": content}
-        for status in sorted({401, 422, 503, *statuses})
-    }
-
-
 def files(*media_types: str) -> dict[int | str, dict[str, object]]:
     """Return the documentation of a route's good answer that is no JSON."""
     content = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in media_types}

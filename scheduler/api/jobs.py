@@ -11,7 +11,8 @@ from nst_core.protocol import Method
 from scheduler.api import job_items
 from scheduler.api.dependencies import ServiceDep, TenantDep
 from scheduler.api.job_items import JobId, Limit
-from scheduler.api.job_schemas import CheckView, RetryBody, problems
+from scheduler.api.job_schemas import CheckView, RetryBody
+from scheduler.api.problems import answers
 from scheduler.api.schemas import JobBody, JobPage, JobView
 from scheduler.api.waiting import wait_for_end
 from scheduler.domain import JobStatus, storable
@@ -30,7 +31,7 @@ Prefer = Annotated[list[str] | None, Header(description="wait=N: answer when the
 @router.post(
     "",
     status_code=202,
-    responses=problems(409) | {200: {"model": CheckView, "description": "With `validate`: what the job would do."}},
+    responses=answers(409) | {200: {"model": CheckView, "description": "With `validate`: what the job would do."}},
 )
 async def submit_job(
     body: JobBody,
@@ -55,7 +56,11 @@ async def submit_job(
     return JobView.of(await wait_for_end(job, look, request=request, response=response, preferences=prefer or ()))
 
 
-@router.put("/{job_id}", status_code=202, responses=problems(409) | {200: {"model": JobView}})
+@router.put(
+    "/{job_id}",
+    status_code=202,
+    responses=answers(409) | {200: {"model": JobView, "description": "The request has made it already."}},
+)
 async def put_job(
     job_id: JobId,
     body: JobBody,
@@ -77,7 +82,7 @@ async def put_job(
     return JobView.of(await wait_for_end(job, look, request=request, response=response, preferences=prefer or ()))
 
 
-@router.get("", responses=problems())
+@router.get("")
 def list_jobs(
     service: ServiceDep,
     tenant: TenantDep,
@@ -107,7 +112,7 @@ def list_jobs(
     )
 
 
-@router.get("/{job_id}", responses=problems(404))
+@router.get("/{job_id}")
 async def get_job(
     job_id: JobId, service: ServiceDep, tenant: TenantDep, request: Request, response: Response, prefer: Prefer = None
 ) -> JobView:
@@ -117,25 +122,25 @@ async def get_job(
     return JobView.of(await wait_for_end(job, look, request=request, response=response, preferences=prefer or ()))
 
 
-@router.post("/{job_id}/cancel", status_code=202, responses=problems(404))
+@router.post("/{job_id}/cancel", status_code=202)
 def cancel_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
     """Stop a job; finished images stay."""
     return JobView.of(service.cancel(tenant, job_id))
 
 
-@router.post("/{job_id}/pause", status_code=202, responses=problems(404, 409))
+@router.post("/{job_id}/pause", status_code=202, responses=answers(409))
 def pause_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
     """Send nothing more of a job to workers; what they have in hand is finished."""
     return JobView.of(service.pause(tenant, job_id))
 
 
-@router.post("/{job_id}/resume", status_code=202, responses=problems(404, 409))
+@router.post("/{job_id}/resume", status_code=202, responses=answers(409))
 def resume_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
     """Let a paused job go on."""
     return JobView.of(service.resume(tenant, job_id))
 
 
-@router.post("/{job_id}/retry", status_code=202, responses=problems(404, 409))
+@router.post("/{job_id}/retry", status_code=202, responses=answers(409))
 def retry_job(
     job_id: JobId,
     service: ServiceDep,

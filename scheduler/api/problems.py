@@ -1,63 +1,160 @@
 """The one place where errors become HTTP answers, as problem details (RFC 9457)."""
 
 import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+import nst_core.errors
+import scheduler.errors
+import scheduler.store.errors
 from nst_core.errors import BlobError, NstError, WeightsError
 from scheduler.errors import (
     ConflictError,
+    ForbiddenError,
     InFlightError,
-    JobExistsError,
     KeyReusedError,
     NotFoundError,
-    NothingToRetryError,
+    QuotaExceededError,
+    RateLimitedError,
     RequestInvalidError,
     StyleExistsError,
     TooLargeError,
+    TooManyStreamsError,
     UnauthenticatedError,
 )
 
 log = logging.getLogger(__name__)
 
+MEDIA_TYPE = "application/problem+json"
+#: With those that are derived from them.
 _STATUS: dict[type[NstError], int] = {
     UnauthenticatedError: 401,
+    ForbiddenError: 403,
     NotFoundError: 404,
     ConflictError: 409,
-    InFlightError: 409,
-    JobExistsError: 409,
-    NothingToRetryError: 409,
     StyleExistsError: 409,
     TooLargeError: 413,
     RequestInvalidError: 422,
     KeyReusedError: 422,
     WeightsError: 422,
+    QuotaExceededError: 429,
+    TooManyStreamsError: 429,
+    RateLimitedError: 429,
 }
+#: Whose errors the API answers with.
+_MODULES: Sequence[ModuleType] = (nst_core.errors, scheduler.errors, scheduler.store.errors)
 _TITLES = {
     400: "Bad request",
     401: "Not authenticated",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    406: "Not acceptable",
     409: "Conflict",
     413: "Too large",
+    415: "Unsupported media type",
     422: "Invalid request",
+    429: "Too many",
     500: "Internal error",
     502: "Storage error",
     503: "Unavailable",
 }
+#: What has no class of ours, by status and code.
+_FRAMEWORK = (
+    (400, "bad_request", "The request's body or form cannot be read."),
+    (400, "malformed_json", "The request's body is no JSON."),
+    (404, "not_found", "There is no such route."),
+    (405, "method_not_allowed", "The route knows other methods; the header Allow lists them."),
+    (406, "not_acceptable", "There is no answer of the kind that the header Accept asks for."),
+    (413, "too_large", "The request's body is larger than the limit."),
+    (415, "unsupported_media_type", "The request's body has a Content-Type other than the route reads."),
+    (500, "internal", "The server failed; its log says why."),
+)
+_BUG = "The server failed; its log says why."
+_RETRY_AFTER_S = 2
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field of a request."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the body; of a parameter, / and its name.")
+    detail: str
+
+
+class Problem(BaseModel):
+    """Why a request was not fulfilled (RFC 9457)."""
+
+    type: str = Field(description="about:blank: `code` says more.")
+    title: str
+    status: int
+    detail: str = Field(description="One sentence for people.")
+    instance: str = Field(description="The path of the request.")
+    code: str = Field(description="Stable, for programs; GET /v1/errors lists all.")
+    request_id: str = Field(description="Also in the header X-Request-Id and in the server's log.")
+    errors: list[FieldProblem] = Field([], description="Of a request with wrong fields.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorCode:
+    """A code that answers may have."""
+
+    code: str
+    status: int
+    meaning: str
 
 
 def status_of(error: NstError) -> int:
     """Return the HTTP status of an error."""
-    if type(error) in _STATUS:
-        return _STATUS[type(error)]
-    if error.retryable:
-        return 503
-    return 502 if isinstance(error, BlobError) else 500
+    return _status_of_class(type(error))
+
+
+def codes() -> list[ErrorCode]:
+    """Return every code that the API answers with, by status."""
+    found = {code: ErrorCode(code=code, status=status, meaning=meaning) for status, code, meaning in _FRAMEWORK}
+    for module in _MODULES:
+        for cls in vars(module).values():
+            # Families have no code of their own.
+            if isinstance(cls, type) and issubclass(cls, NstError) and "code" in vars(cls) and cls is not NstError:
+                meaning = (cls.__doc__ or "").partition("\n")[0]
+                found.setdefault(cls.code, ErrorCode(code=cls.code, status=_status_of_class(cls), meaning=meaning))
+    return sorted(found.values(), key=lambda each: (each.status, each.code))
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what a route's `responses` says of statuses that are problems."""
+    schema = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _TITLES[status], "content": schema} for status in statuses}
+
+
+def answer(request: Request, error: NstError, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return the answer to a request that an error ended."""
+    status, detail, errors = status_of(error), error.message, None
+    if isinstance(error, RequestInvalidError):
+        errors = [{"pointer": error.pointer, "detail": error.message}]
+    if status >= 500 and status != 502:
+        # The message may name servers, users and files that are none of a client's business.
+        log.warning("%s %s: %s", request.method, request.url.path, error.message)
+        detail = (type(error).__doc__ or _BUG).partition("\n")[0]
+    more = dict(headers or {})
+    if isinstance(error, RateLimitedError):
+        more["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    return problem(request, status, error.code, detail, errors=errors, headers=more)
+
+
+def answer_bug(request: Request, error: Exception) -> JSONResponse:
+    """Log an error that nobody expected, and return the answer."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(request, 500, "internal", _BUG)
 
 
 def install(api: FastAPI) -> None:
@@ -65,53 +162,91 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(NstError)
     async def on_nst_error(request: Request, error: NstError) -> JSONResponse:
-        errors = None
-        if isinstance(error, RequestInvalidError):
-            errors = [{"pointer": error.pointer, "detail": error.message}]
-        return problem(status_of(error), error.code, error.message, errors=errors)
+        return answer(request, error)
 
     @api.exception_handler(RequestValidationError)
     async def on_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [
-            {"pointer": "/" + "/".join(str(part) for part in each["loc"][1:]), "detail": each["msg"]}
-            for each in error.errors()
-        ]
+        found = error.errors()
+        if any(each["type"] == "json_invalid" for each in found):
+            return problem(request, 400, "malformed_json", _meaning("malformed_json"))
+        if any(tuple(each["loc"]) == ("body",) for each in found) and not _is_json(request):
+            return problem(request, 415, "unsupported_media_type", "Send the body as application/json.")
+        errors = [{"pointer": pointer(each["loc"][1:]), "detail": each["msg"]} for each in found]
         first = errors[0]
-        detail = f"{first['pointer']}: {first['detail']}"
-        return problem(422, "request_invalid", detail, errors=errors)
+        return problem(
+            request, 422, "request_invalid", f"{first['pointer'] or 'body'}: {first['detail']}", errors=errors
+        )
 
     @api.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-        return problem(error.status_code, code, str(error.detail), headers=error.headers)
-
-    @api.exception_handler(Exception)
-    async def on_bug(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return problem(500, "internal", "The server failed; its log says why.")
+        cause = error.__cause__
+        if isinstance(cause, NstError):  # of the reading of the body
+            return answer(request, cause)
+        code = next((code for status, code, _ in _FRAMEWORK if status == error.status_code), "http_error")
+        if error.status_code == 400 and isinstance(cause, ValueError | RecursionError):
+            code = "malformed_json"
+        return problem(request, error.status_code, code, str(error.detail), headers=error.headers)
 
 
 def problem(
+    request: Request,
     status: int,
     code: str,
     detail: str,
     *,
     errors: list[dict[str, str]] | None = None,
-    headers: Any = None,
+    headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """Return an application/problem+json answer."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": _TITLES.get(status, "Error"),
         "status": status,
-        "detail": detail,
+        "detail": _sendable(detail),
+        "instance": quote(request.url.path, safe="/:@!$&'()*+,;=~-._%", errors="replace"),
         "code": code,
+        "request_id": getattr(request.state, "request_id", ""),
     }
     if errors is not None:
-        body["errors"] = errors
-    headers = dict(headers or {})
+        body["errors"] = [{name: _sendable(text) for name, text in each.items()} for each in errors]
+    more = dict(headers or {})
     if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+        more["WWW-Authenticate"] = "Bearer"
     if status == 503 or code == InFlightError.code:
-        headers["Retry-After"] = "2"
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
+        more.setdefault("Retry-After", str(_RETRY_AFTER_S))
+    return JSONResponse(body, status, more, media_type=MEDIA_TYPE)
+
+
+def pointer(parts: Sequence[str | int]) -> str:
+    """Return a JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _families(cls: type[NstError]) -> Iterator[int]:
+    return (_STATUS[each] for each in cls.__mro__ if each in _STATUS)
+
+
+def _status_of_class(cls: type[NstError]) -> int:
+    status = next(_families(cls), None)
+    if status is not None:
+        return status
+    if cls.retryable:
+        return 503
+    return 502 if issubclass(cls, BlobError) else 500
+
+
+def _meaning(code: str) -> str:
+    return next(meaning for _, each, meaning in _FRAMEWORK if each == code)
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    missing = request.headers.get("Content-Length") == "0" or not (
+        "Content-Length" in request.headers or "Transfer-Encoding" in request.headers
+    )
+    return missing or kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _sendable(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which a client can send in JSON but nobody can answer with."""
+    return text.encode("utf-8", "replace").decode()

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from nst_core.training import presets
 from scheduler.api.dependencies import RunsDep, TenantDep
 from scheduler.api.forms import OPENAPI, read_train_request
+from scheduler.api.problems import answers
 from scheduler.api.run_schemas import ExtendBody, ForkBody, RunPage, RunView, SamplePage, SampleView
 from scheduler.api.schemas import PresetPage, PresetView
 from scheduler.runs import RunStatus
@@ -34,7 +35,7 @@ def list_training_presets(tenant: TenantDep) -> PresetPage:
     )
 
 
-@router.post("/v1/styles", status_code=202, openapi_extra=OPENAPI)
+@router.post("/v1/styles", status_code=202, openapi_extra=OPENAPI, responses=answers(409, 422, 502))
 async def train_style(
     request: Request, runs: RunsDep, tenant: TenantDep, response: Response, idempotency_key: IdempotencyKey = None
 ) -> RunView:
@@ -70,37 +71,37 @@ def get_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
     return RunView.of(runs.get(tenant, run_id))
 
 
-@router.post("/v1/runs/{run_id}/pause", status_code=202)
+@router.post("/v1/runs/{run_id}/pause", status_code=202, responses=answers(409))
 def pause_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
     """Let a run wait when the step in hand is done."""
     return RunView.of(runs.pause(tenant, run_id))
 
 
-@router.post("/v1/runs/{run_id}/resume", status_code=202)
+@router.post("/v1/runs/{run_id}/resume", status_code=202, responses=answers(409))
 def resume_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
     """Let a run go on from its last checkpoint that is paused, failed or cancelled."""
     return RunView.of(runs.resume(tenant, run_id))
 
 
-@router.post("/v1/runs/{run_id}/cancel", status_code=202)
+@router.post("/v1/runs/{run_id}/cancel", status_code=202, responses=answers(409))
 def cancel_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
     """End a run when the step in hand is done; its last checkpoint is kept."""
     return RunView.of(runs.cancel(tenant, run_id))
 
 
-@router.post("/v1/runs/{run_id}/publish", status_code=202)
+@router.post("/v1/runs/{run_id}/publish", status_code=202, responses=answers(409, 502))
 def publish_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
     """Let the style's name stand for what the run has made."""
     return RunView.of(runs.publish(tenant, run_id))
 
 
-@router.post("/v1/runs/{run_id}/extend", status_code=202)
+@router.post("/v1/runs/{run_id}/extend", status_code=202, responses=answers(409))
 def extend_run(run_id: RunId, body: ExtendBody, runs: RunsDep, tenant: TenantDep) -> RunView:
     """Let a run go on to more steps, also where it has ended."""
     return RunView.of(runs.extend(tenant, run_id, body.steps))
 
 
-@router.post("/v1/runs/{run_id}/fork", status_code=202)
+@router.post("/v1/runs/{run_id}/fork", status_code=202, responses=answers(409, 502))
 def fork_run(
     run_id: RunId,
     body: ForkBody,
@@ -114,21 +115,21 @@ def fork_run(
     return _accepted(RunView.of(details), new, response)
 
 
-@router.get("/v1/runs/{run_id}/losses.csv", response_class=StreamingResponse)
+@router.get("/v1/runs/{run_id}/losses.csv", responses=answers(409, 502), response_class=StreamingResponse)
 def get_losses(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
     """Return the losses, a line a step."""
     lines = runs.files.losses(runs.get(tenant, run_id).run)
     return StreamingResponse(lines, media_type="text/csv", headers=_FRESH)
 
 
-@router.get("/v1/runs/{run_id}/losses.png", response_class=Response)
+@router.get("/v1/runs/{run_id}/losses.png", responses=answers(409, 502), response_class=Response)
 def get_curve(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Response:
     """Return the losses as a picture."""
     data = runs.files.curve(runs.get(tenant, run_id).run)
     return Response(data, media_type="image/png", headers=_FRESH)
 
 
-@router.get("/v1/runs/{run_id}/samples")
+@router.get("/v1/runs/{run_id}/samples", responses=answers(409, 502))
 def list_samples(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> SamplePage:
     """List what the network made of the sample photos as the training went on."""
     found = runs.files.samples(runs.get(tenant, run_id).run)
@@ -136,21 +137,21 @@ def list_samples(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> SamplePage:
     return SamplePage(data=[SampleView.of(sample, href=place + quote(sample.file, safe="")) for sample in found])
 
 
-@router.get("/v1/runs/{run_id}/samples/{file}", response_class=StreamingResponse)
+@router.get("/v1/runs/{run_id}/samples/{file}", responses=answers(409, 502), response_class=StreamingResponse)
 def get_sample(run_id: RunId, file: str, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
     """Return a sample."""
     data = runs.files.sample(runs.get(tenant, run_id).run, file)
     return StreamingResponse(data, media_type="image/jpeg", headers=_FRESH)
 
 
-@router.get("/v1/runs/{run_id}/sheet.jpg", response_class=StreamingResponse)
+@router.get("/v1/runs/{run_id}/sheet.jpg", responses=answers(409, 502), response_class=StreamingResponse)
 def get_sheet(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
     """Return the preview sheet of a run that has made a style."""
     data = runs.files.sheet(runs.get(tenant, run_id).run)
     return StreamingResponse(data, media_type="image/jpeg", headers=_FRESH)
 
 
-@router.get("/v1/runs/{run_id}/painting", response_class=StreamingResponse)
+@router.get("/v1/runs/{run_id}/painting", responses=answers(409, 502), response_class=StreamingResponse)
 def get_painting(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
     """Return the painting as it was submitted."""
     media_type, data = runs.files.painting(runs.get(tenant, run_id).run)

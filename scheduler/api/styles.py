@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
 from scheduler.api.dependencies import ServiceDep, TenantDep
+from scheduler.api.problems import answers
 from scheduler.api.schemas import StyleBody, StylePage, StyleView
 from scheduler.api.style_schemas import VERSION_PATTERN, PublishBody, VersionPage, VersionView
 
@@ -38,7 +39,7 @@ def list_versions(name: Name, service: ServiceDep, tenant: TenantDep) -> Version
     return VersionPage(data=[VersionView.of(row, present=present) for row in found])
 
 
-@router.get("/{name}/weights", response_class=StreamingResponse)
+@router.get("/{name}/weights", response_class=StreamingResponse, responses=answers(502))
 def get_weights(name: Name, service: ServiceDep, tenant: TenantDep, version: Version = None) -> StreamingResponse:
     """Return the weights file of a style."""
     style, data = service.styles.weights(tenant, name, version=version)
@@ -52,7 +53,11 @@ def get_weights(name: Name, service: ServiceDep, tenant: TenantDep, version: Ver
     return StreamingResponse(data, media_type="application/octet-stream", headers=headers)
 
 
-@router.put("/{name}", status_code=201, responses={200: {"model": StyleView, "description": "It has this version."}})
+@router.put(
+    "/{name}",
+    status_code=201,
+    responses={200: {"model": StyleView, "description": "It has this version."}, **answers(409, 502)},
+)
 def put_style(name: NewName, body: StyleBody, service: ServiceDep, tenant: TenantDep, response: Response) -> StyleView:
     """Make a style of a weights file in storage, such as one that was uploaded.
 
@@ -64,13 +69,13 @@ def put_style(name: NewName, body: StyleBody, service: ServiceDep, tenant: Tenan
     return StyleView.of(style)
 
 
-@router.post("/{name}/publish")
+@router.post("/{name}/publish", responses=answers(409))
 def publish_style(name: Name, body: PublishBody, service: ServiceDep, tenant: TenantDep) -> StyleView:
     """Let the name stand for another version that you have made."""
     return StyleView.of(service.styles.publish(tenant, name, version=body.version))
 
 
-@router.delete("/{name}", status_code=204)
+@router.delete("/{name}", status_code=204, responses=answers(409))
 def delete_style(name: Name, service: ServiceDep, tenant: TenantDep) -> None:
     """Free a style's name; its versions stay, for jobs that pin them."""
     service.styles.delete(tenant, name)

@@ -5,7 +5,8 @@ import tempfile
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from scheduler.api.dependencies import ServiceDep, StateDep, TenantDep
+from scheduler.api.dependencies import LimitsDep, ServiceDep, TenantDep
+from scheduler.api.problems import answers
 from scheduler.api.schemas import UploadedView, UploadView
 from scheduler.errors import TooLargeError
 
@@ -21,18 +22,32 @@ def create_upload(service: ServiceDep, tenant: TenantDep) -> UploadView:
     return UploadView(id=upload_id, prefix=prefix)
 
 
-@router.put("/{upload_id}/{path:path}", status_code=201)
+@router.put(
+    "/{upload_id}/{path:path}",
+    status_code=201,
+    responses=answers(413, 502),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
 async def put_file(
-    upload_id: str, path: str, request: Request, state: StateDep, service: ServiceDep, tenant: TenantDep
+    upload_id: str, path: str, request: Request, service: ServiceDep, tenant: TenantDep, limits: LimitsDep
 ) -> UploadedView:
     """Store the request's body at a path of the upload."""
-    size = 0
+    size, max_bytes = 0, limits.max_upload_bytes
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
         async for piece in request.stream():
             size += len(piece)
-            if size > state.max_upload_bytes:
-                raise TooLargeError(f"A photo has at most {state.max_upload_bytes:,} bytes.")
-            file.write(piece)
+            if max_bytes is not None and size > max_bytes:
+                raise TooLargeError(f"A file has at most {max_bytes:,.0f} bytes.")
+            # Past the bytes that are kept in memory this writes to a disk, which others shall not wait for.
+            if size > _IN_MEMORY_BYTES:
+                await run_in_threadpool(file.write, piece)
+            else:
+                file.write(piece)
         file.seek(0)
         uri = await run_in_threadpool(service.upload, tenant, upload_id, path, file)
     return UploadedView(uri=uri)

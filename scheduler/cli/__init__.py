@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from nst_core import __version__
 from nst_core.errors import NstError
-from scheduler.cli import demo, jobs, local, optimize, runs, styles, stylize
+from scheduler.cli import demo, jobs, keys, local, optimize, runs, styles, stylize, tenants
 from scheduler.cli.exits import ExitCode, code_for_error
 from scheduler.cli.session import DEFAULT_HOME, Session
 
@@ -35,6 +35,9 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(styles.app, name="styles")
 app.add_typer(runs.app, name="runs")
 app.command("presets")(optimize.presets)
+app.add_typer(keys.app, name="keys", rich_help_panel="Who may do what")
+app.add_typer(tenants.app, name="tenants", rich_help_panel="Who may do what")
+app.command("whoami", rich_help_panel="Who may do what")(keys.whoami)
 app.command("demo", rich_help_panel="On this machine")(demo.demo)
 app.command("up", rich_help_panel="On this machine")(local.up)
 app.command("scheduler", rich_help_panel="One process of a cluster")(local.scheduler)

@@ -1,4 +1,4 @@
-"""API keys and styles in the database."""
+"""Styles in the database."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from scheduler.store import versions
-from scheduler.store.tables import api_keys, style_versions, styles
+from scheduler.store.tables import style_versions, styles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,30 +20,6 @@ class StyleRow:
     card: dict[str, Any]
     #: Who made it, and alone may replace or delete it; None: it comes with nst.
     tenant: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ApiKeyRow:
-    """A key's hash and whose it is."""
-
-    prefix: str
-    sha256: str
-    tenant: str
-
-
-def find_key(connection: Connection, prefix: str) -> ApiKeyRow | None:
-    """Return the key with a prefix."""
-    row = connection.execute(select(api_keys).where(api_keys.c.prefix == prefix)).first()
-    return None if row is None else ApiKeyRow(prefix=row.prefix, sha256=row.sha256, tenant=row.tenant)
-
-
-def put_key(connection: Connection, key: ApiKeyRow, *, now: float) -> None:
-    """Add a key, or replace the one with its prefix."""
-    values = {"sha256": key.sha256, "tenant": key.tenant}
-    if find_key(connection, key.prefix):
-        connection.execute(update(api_keys).where(api_keys.c.prefix == key.prefix).values(values))
-    else:
-        connection.execute(insert(api_keys).values(prefix=key.prefix, created_at=now, **values))
 
 
 def find_style(connection: Connection, name: str) -> StyleRow | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,9 @@ from scheduler.store.errors import DatabaseUnavailableError
 
 _T = TypeVar("_T")
 
-_BUSY_S = 20
+#: Control loops have time; requests of the API do not, whose clients wait for an answer.
+PATIENT_S = 20.0
+API_S = 4.0
 #: Any number that nothing else in the database locks.
 _MIGRATION_LOCK = 7_206_001
 
@@ -24,9 +27,13 @@ _MIGRATION_LOCK = 7_206_001
 class Database:
     """A pool of connections; hands out read and write transactions."""
 
-    def __init__(self, url: str) -> None:
-        """Open a pool for an SQLAlchemy address of SQLite or PostgreSQL; raise ConfigError for another."""
-        self.engine = _make_engine(url)
+    def __init__(self, url: str, *, wait_s: float = PATIENT_S) -> None:
+        """Open a pool for an SQLAlchemy address of SQLite or PostgreSQL; raise ConfigError for another.
+
+        For each of these a transaction waits `wait_s` at most, and then raises DatabaseUnavailableError: for a
+        connection of the pool, for a lock, and on PostgreSQL twice as long for a statement where it is less than 20 s.
+        """
+        self.engine = _make_engine(url, wait_s)
         # Known as a writer from its first statement, an SQLite transaction waits for its turn instead of failing
         # in the middle, when it turns out that another has written since it began.
         self._writers = self.engine.execution_options(nst_write=True)
@@ -38,9 +45,13 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Give a connection in a transaction, committed at the end unless an error passes through."""
-        with _translated(), self._writers.begin() as connection:
+    def write(self, *, wait_s: float | None = None) -> Iterator[Connection]:
+        """Give a connection in a transaction, committed at the end unless an error passes through.
+
+        It waits for locks for `wait_s` at most, or as long as all transactions of this object.
+        """
+        writers = self._writers if wait_s is None else self._writers.execution_options(nst_wait_s=wait_s)
+        with _translated(), writers.begin() as connection:
             yield connection
 
     def migrate(self) -> None:
@@ -74,20 +85,33 @@ def retried(change: Callable[[], _T]) -> _T:
     return change()
 
 
-def _make_engine(url: str) -> Engine:
+def _make_engine(url: str, wait_s: float) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError:
         raise ConfigError("NST_DATABASE_URL is no address like sqlite:///nst.db or postgresql://…") from None
     if parsed.get_backend_name() == "postgresql":
-        limits = {"connect_timeout": 5, "options": f"-c lock_timeout={_BUSY_S}s"}
+        options = f"-c lock_timeout={_ms(wait_s)}"
+        if wait_s < PATIENT_S:
+            options += f" -c statement_timeout={_ms(2 * wait_s)}"
+        limits = {
+            "connect_timeout": max(2, min(5, int(wait_s))),
+            "options": options,
+            # Of a server whose network is gone, the system itself would take a quarter of an hour to notice.
+            "tcp_user_timeout": _ms(2 * wait_s),
+        }
         url_with_driver = parsed.set(drivername="postgresql+psycopg")
-        return create_engine(url_with_driver, pool_pre_ping=True, pool_size=10, connect_args=limits)
+        engine = create_engine(
+            url_with_driver, pool_pre_ping=True, pool_size=10, pool_timeout=wait_s, connect_args=limits
+        )
+        event.listen(engine, "begin", _begin_postgres)
+        return engine
     if parsed.get_backend_name() != "sqlite":
         raise ConfigError(f"NST_DATABASE_URL names {parsed.get_backend_name()}; nst takes SQLite and PostgreSQL.")
-    engine = create_engine(parsed, connect_args={"timeout": _BUSY_S, "check_same_thread": False}, pool_size=10)
+    connect_args = {"timeout": wait_s, "check_same_thread": False}
+    engine = create_engine(parsed, connect_args=connect_args, pool_size=10, pool_timeout=wait_s)
     event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "begin", partial(_begin_sqlite, wait_s))
     return engine
 
 
@@ -99,9 +123,21 @@ def _set_up_sqlite(connection: Any, record: Any) -> None:
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("nst_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+def _begin_sqlite(usual_wait_s: float, connection: Connection) -> None:
+    options = connection.get_execution_options()
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={_ms(options.get('nst_wait_s', usual_wait_s))}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("nst_write") else "BEGIN")
+
+
+def _begin_postgres(connection: Connection) -> None:
+    wait_s = connection.get_execution_options().get("nst_wait_s")
+    if wait_s is not None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout={_ms(wait_s)}")
+
+
+def _ms(seconds: float) -> int:
+    # 0 would mean: for ever.
+    return max(1, round(seconds * 1000))
 
 
 @contextmanager

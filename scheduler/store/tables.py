@@ -34,7 +34,32 @@ api_keys = Table(
     Column("prefix", String(16), primary_key=True),
     Column("sha256", String(64), nullable=False),
     Column("tenant", String(64), nullable=False),
+    Column("name", String(100), nullable=False, server_default=""),
+    Column("scopes", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("revoked_at", Double),
+    #: To the minute.
+    Column("last_used_at", Double),
+    #: The secret before the last rotation, and when it ends.
+    Column("previous_sha256", String(64)),
+    Column("previous_until", Double),
+    Index(None, "tenant", "created_at", "prefix"),
+)
+
+#: What was set for a tenant; one without a row has all defaults.
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("weight", Double, nullable=False),
+    #: s3:// prefixes; null: the buckets of the installation.
+    Column("read_places", JSON(none_as_null=True)),
+    Column("write_places", JSON(none_as_null=True)),
+    #: By name, what differs from the defaults; null: unlimited.
+    Column("limits", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
 )
 
 styles = Table(

@@ -141,7 +141,7 @@ class Rig:
             clock=self.clock,
             rates=Rates(clock=self.clock, first_guess=self.chunk_size),
             page=self.page,
-            buckets=buckets,
+            tenants=self.service.tenants,
         )
         self.dispatcher = self.new_dispatcher()
         self.collector = Collector(
@@ -172,7 +172,14 @@ class Rig:
             Method.FEEDFORWARD: Window(chunks=self.window, lease_s=DISPATCH_LEASE_S),
             Method.OPTIMIZE: Window(chunks=2, lease_s=OPTIMIZE_DISPATCH_LEASE_S),
         }
-        return Dispatcher(self.database, self.broker, clock=self.clock, bucket=self.blobs.bucket, windows=windows)
+        return Dispatcher(
+            self.database,
+            self.broker,
+            clock=self.clock,
+            bucket=self.blobs.bucket,
+            windows=windows,
+            weights=self.service.tenants.weights,
+        )
 
     def request(self, input: JobInput | int, **changes: object) -> JobRequest:
         """Return a request; a number stands for so many inline photos."""

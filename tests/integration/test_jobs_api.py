@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from nst_core.blobs import BlobUri
-from scheduler.service import new_api_key
+from scheduler.keys import new_api_key
 from scheduler.store import rates as rate_rows
 from tests.integration.conftest import TENANT, Rig, finished, started
 from tests.integration.test_api import body, client_of, finish
@@ -23,7 +23,7 @@ from tests.integration.test_lifecycle import failing
 @pytest.fixture
 def client(rig: Rig) -> Iterator[TestClient]:
     key = new_api_key()
-    rig.service.add_key(key, tenant=TENANT)
+    rig.service.keys.add(key, tenant=TENANT)
     with client_of(rig, rig.broker, key) as client:
         yield client
 

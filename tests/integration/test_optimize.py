@@ -19,8 +19,8 @@ from nst_core.protocol import (
 )
 from nst_core.settings import BrokerSettings
 from scheduler.domain import JobInput, JobStatus
+from scheduler.keys import new_api_key
 from scheduler.optimize import OptimizeRequest
-from scheduler.service import new_api_key
 from tests.integration.conftest import (
     LEASE_S,
     LOST_AFTER_S,
@@ -37,7 +37,7 @@ from tests.integration.test_api import client_of
 @pytest.fixture
 def client(rig: Rig) -> Iterator[TestClient]:
     key = new_api_key()
-    rig.service.add_key(key, tenant=TENANT)
+    rig.service.keys.add(key, tenant=TENANT)
     with client_of(rig, rig.broker, key) as client:
         yield client
 

@@ -14,15 +14,13 @@ from nst_core.blobs import BlobUri
 from nst_core.styles import shipped_style
 from scheduler.api.app import make_api
 from scheduler.client import ApiError, Client
+from scheduler.keys import new_api_key
 from scheduler.run_resources import ForkRequest, Run, TrainRequest
 from scheduler.runs import RunStatus
 from scheduler.servers import HOST, free_port
-from scheduler.service import new_api_key
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, going
 from tests.photos import small_photos
-
-MAX_UPLOAD_BYTES = 1_000_000
 
 
 def painting() -> bytes:
@@ -41,10 +39,8 @@ def runs(rig: Rig) -> RunRig:
 def client(rig: Rig) -> Iterator[Client]:
     """A client of a real server in a thread of its own."""
     key, port = new_api_key(), free_port()
-    rig.service.add_key(key, tenant=TENANT)
-    api = make_api(
-        rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, max_upload_bytes=MAX_UPLOAD_BYTES
-    )
+    rig.service.keys.add(key, tenant=TENANT)
+    api = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
     server = uvicorn.Server(uvicorn.Config(api, host=HOST, port=port, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -17,8 +17,8 @@ from nst_core.segments import sample_uri
 from nst_core.training.presets import presets
 from scheduler.api.app import make_api
 from scheduler.api.forms import MAX_JSON_BYTES
+from scheduler.keys import new_api_key
 from scheduler.run_requests import MAX_ABOUT_BYTES
-from scheduler.service import new_api_key
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, going
 
@@ -30,8 +30,8 @@ def picture(width: int = 96, height: int = 80, suffix: str = "jpg") -> bytes:
 
 def connect(rig: Rig, tenant: str) -> TestClient:
     key = new_api_key()
-    rig.service.add_key(key, tenant=tenant)
-    api = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, max_upload_bytes=1000)
+    rig.service.keys.add(key, tenant=tenant)
+    api = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
     return TestClient(api, headers={"Authorization": f"Bearer {key}"}, raise_server_exceptions=False)
 
 

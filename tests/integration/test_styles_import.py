@@ -24,8 +24,9 @@ from nst_core.weights import save_transformer
 from nst_core.weights_header import CONFIG_KEY
 from scheduler.api.app import make_api
 from scheduler.errors import StyleExistsError, TooLargeError
-from scheduler.service import new_api_key
+from scheduler.keys import new_api_key
 from scheduler.store import access
+from scheduler.store.tenants import Tenant
 from scheduler.style_import import keep_weights
 from tests.integration.conftest import TENANT, Rig
 from tests.unit.nst_core.peers.readings import lengstrom, lengstrom_variables, npz_file, photo
@@ -37,10 +38,9 @@ CARD = {"title": "Candy", "year": 1913}
 
 def connect(rig: Rig, tenant: str) -> TestClient:
     key = new_api_key()
-    rig.service.add_key(key, tenant=tenant)
-    api = make_api(
-        rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, max_upload_bytes=MAX_UPLOAD_BYTES
-    )
+    rig.service.keys.add(key, tenant=tenant)
+    rig.service.tenants.put(Tenant(id=tenant, limits={"max_upload_bytes": MAX_UPLOAD_BYTES}))
+    api = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
     return TestClient(api, headers={"Authorization": f"Bearer {key}"}, raise_server_exceptions=False)
 
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nst_core.blobs import BlobUri
 from nst_core.segments import Phase, StoredFile, TrainSegment, checkpoint_uri, losses_uri
 from nst_core.training.config import TrainConfig
 from scheduler.cards import make_card, method_line
 from scheduler.domain import is_scratch
-from scheduler.plan import may_write
 from scheduler.run_ends import MAX_BACKOFF_S, Retries, at_checkpoint, failed, released
 from scheduler.runs import (
     KEPT_EVERY_STEPS,
@@ -27,6 +27,7 @@ from scheduler.runs import (
     not_kept,
     place_key,
 )
+from scheduler.tenants import Places
 
 FILE = StoredFile(uri="s3://nst/a", sha256="a" * 64)
 SPEC = RunSpec(
@@ -129,7 +130,8 @@ def test_what_workers_did_not_write_is_of_no_attempt(name: str) -> None:
 def test_the_place_of_a_run_is_neither_read_nor_written_by_jobs() -> None:
     key = place_key("default", "run_1") + "painting.jpg"
     assert is_scratch(key)
-    assert not may_write(key, "default")
+    places = Places(tenant="default", shared="nst", buckets=frozenset({"nst"}))
+    assert not places.may_write(BlobUri("nst", key))
 
 
 def test_the_next_phase_follows_from_the_steps_of_the_last_checkpoint() -> None:

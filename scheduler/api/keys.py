@@ -1,0 +1,161 @@
+"""Routes of API keys."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self
+
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from scheduler.api.dependencies import CallerDep, KeysDep
+from scheduler.api.problems import answers
+from scheduler.keys import DEFAULT_OVERLAP_S, MAX_OVERLAP_S
+from scheduler.scopes import Scope
+from scheduler.store.keys import ApiKey
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"])
+
+TENANT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+Prefix = Annotated[str, Path(pattern=r"^[0-9a-f]{8}$", description="The 8 digits of the key.")]
+KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Tenant = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
+
+
+class KeyBody(BaseModel):
+    """A key to make."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"examples": [{"name": "nightly batch", "scopes": ["jobs:read", "jobs:write"]}]},
+    )
+
+    name: KeyName = Field(description="What it is for.")
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))] = Field(
+        description="What it may do; no more than the key that makes it."
+    )
+    expires_at: AwareDatetime | None = Field(None, description="RFC 3339; it is good for ever if this is not given.")
+    tenant: Tenant | None = Field(None, description="Whose it is; another than the own for the scope admin alone.")
+
+
+class RotateBody(BaseModel):
+    """How a key gets another secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{"overlap_s": 3600}]})
+
+    overlap_s: int = Field(
+        DEFAULT_OVERLAP_S, ge=0, le=MAX_OVERLAP_S, description="The present secret is good for so many seconds more."
+    )
+
+
+class KeyView(BaseModel):
+    """A key, without its secret."""
+
+    id: str = Field(description="The 8 digits between nst_ and the secret.")
+    name: str
+    tenant: str
+    scopes: list[str]
+    status: Literal["active", "expired", "revoked"]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute.")
+    previous_until: datetime | None = Field(description="The secret of before the last rotation is good until then.")
+
+    @classmethod
+    def of(cls, key: ApiKey, *, now: float) -> Self:
+        """Return the view of a key."""
+        expired = key.expires_at is not None and now >= key.expires_at
+        return cls(
+            id=key.prefix,
+            name=key.name,
+            tenant=key.tenant,
+            scopes=list(key.scopes),
+            status="revoked" if key.revoked_at is not None else "expired" if expired else "active",
+            created_at=_time(key.created_at),
+            expires_at=_optional_time(key.expires_at),
+            revoked_at=_optional_time(key.revoked_at),
+            last_used_at=_optional_time(key.last_used_at),
+            previous_until=_optional_time(key.previous_until),
+        )
+
+
+class NewKeyView(KeyView):
+    """A key with its secret, which is never shown again."""
+
+    key: str = Field(description="What Authorization: Bearer takes. Keep it; nobody can tell it again.")
+
+
+class KeyPage(BaseModel):
+    """Keys, newest first."""
+
+    data: list[KeyView]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+@router.post("", status_code=201)
+def create_key(body: KeyBody, keys: KeysDep, caller: CallerDep, response: Response) -> NewKeyView:
+    """Make an API key. Its secret is in this answer and nowhere else."""
+    key, text = keys.create(
+        caller,
+        name=body.name,
+        scopes=body.scopes,
+        tenant=body.tenant,
+        expires_at=None if body.expires_at is None else body.expires_at.timestamp(),
+    )
+    response.headers["Location"] = f"/v1/keys/{key.prefix}"
+    return _with_secret(KeyView.of(key, now=keys.now()), text)
+
+
+@router.get("")
+def list_keys(
+    keys: KeysDep,
+    caller: CallerDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after_id: Annotated[str | None, Query(pattern=r"^[0-9a-f]{8}$")] = None,
+    tenant: Annotated[
+        str | None, Query(pattern=TENANT_PATTERN, description="Another than the own for the scope admin alone.")
+    ] = None,
+) -> KeyPage:
+    """List the keys of a tenant, newest first; those that are not valid any more too."""
+    found = keys.all(caller, tenant=tenant, limit=limit + 1, after=after_id)
+    data = [KeyView.of(key, now=keys.now()) for key in found[:limit]]
+    return KeyPage(
+        data=data,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+        has_more=len(found) > limit,
+    )
+
+
+@router.get("/{prefix}")
+def get_key(prefix: Prefix, keys: KeysDep, caller: CallerDep) -> KeyView:
+    """Return a key."""
+    return KeyView.of(keys.get(caller, prefix), now=keys.now())
+
+
+@router.delete("/{prefix}", status_code=204)
+def revoke_key(prefix: Prefix, keys: KeysDep, caller: CallerDep) -> None:
+    """Revoke a key; it is dead everywhere within 5 seconds, and for ever."""
+    keys.revoke(caller, prefix)
+
+
+@router.post("/{prefix}/rotate", responses=answers(409))
+def rotate_key(prefix: Prefix, keys: KeysDep, caller: CallerDep, body: RotateBody | None = None) -> NewKeyView:
+    """Give a key another secret; the present one is good for a while, one of before is not any more."""
+    overlap_s = (body or RotateBody()).overlap_s
+    key, text = keys.rotate(caller, prefix, overlap_s=overlap_s)
+    return _with_secret(KeyView.of(key, now=keys.now()), text)
+
+
+def _with_secret(view: KeyView, text: str) -> NewKeyView:
+    return NewKeyView(**view.model_dump(), key=text)
+
+
+def _time(moment: float) -> datetime:
+    return datetime.fromtimestamp(moment, UTC)
+
+
+def _optional_time(moment: float | None) -> datetime | None:
+    return None if moment is None else _time(moment)

@@ -1,0 +1,68 @@
+"""The OpenAPI document: what FastAPI reads off the routes, and what all routes have in common."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from fastapi.routing import APIRoute, APIRouter
+
+from scheduler.api import problems
+from scheduler.api.dependencies import Needs
+
+_SCHEME = "HTTPBearer"
+_METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
+#: What every route of the document may answer that a key opens.
+_COMMON = (401, 429, 503)
+_OF_BODIES = (400, 413, 415)
+#: FastAPI's own words for wrong requests, in place of which stands a problem.
+_UNUSED = ("HTTPValidationError", "ValidationError")
+
+
+def needs_of(routers: Iterable[tuple[APIRouter, Needs | None]]) -> dict[tuple[str, str], Needs]:
+    """Return what the routes that need a key need, by path and method."""
+    return {
+        (route.path_format, method.lower()): needs
+        for router, needs in routers
+        if needs is not None
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+
+
+def describe(document: dict[str, Any], needs: Mapping[tuple[str, str], Needs]) -> dict[str, Any]:
+    """Return a document of FastAPI's with the scopes and the problems of each route."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name in _UNUSED:
+        schemas.pop(name, None)
+    problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= problem.pop("$defs") | {"Problem": problem}
+    for path, method, operation in operations(document):
+        summary = operation.get("description", "").partition("\n")[0].rstrip(".")
+        if summary:
+            operation["summary"] = summary
+        need = needs[path, method] if "security" in operation else None
+        statuses = {int(status) for status in operation["responses"] if status.isdecimal() and int(status) == 422}
+        if need is not None:
+            scopes = need.scopes(method)
+            operation["security"] = [{_SCHEME: [scope]} for scope in scopes] or [{_SCHEME: []}]
+            if scopes:
+                text = " or ".join(f"`{scope}`" for scope in scopes)
+                operation["description"] = f"{operation.get('description', '')}\n\nNeeds the scope {text}.".strip()
+            statuses |= {*_COMMON, *((403,) if scopes else ())}
+            if "{" in path:
+                statuses.add(404)
+            if "requestBody" in operation:
+                statuses |= set(_OF_BODIES)
+        for status, said in problems.answers(*sorted(statuses)).items():
+            # What a route says itself stays, but for FastAPI's own 422.
+            if status == 422 or str(status) not in operation["responses"]:
+                operation["responses"][str(status)] = said
+    return document
+
+
+def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield path, method and description of every operation of a document."""
+    for path, item in document["paths"].items():
+        for method in _METHODS:
+            if method in item:
+                yield path, method, item[method]

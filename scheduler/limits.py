@@ -1,0 +1,194 @@
+"""What a tenant may have and do at most: its limits, the counts that are checked against them, rates and streams."""
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from nst_core.clock import Clock
+from scheduler.domain import Job
+from scheduler.errors import (
+    QueueFullError,
+    QuotaExceededError,
+    RateLimitedError,
+    RequestInvalidError,
+    TooManyStreamsError,
+)
+from scheduler.store import tenants as tenant_rows
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one tenant may have at most; None: unlimited."""
+
+    #: Images that wait for a worker, of all jobs together.
+    max_queued_items: float | None = 5_000_000
+    max_unfinished_jobs: float | None = 10_000
+    max_items_per_job: float | None = 2_000_000
+    #: Trainings, those that are paused too.
+    max_unfinished_runs: float | None = 1000
+    #: Of one file.
+    max_upload_bytes: float | None = 200 * MIB
+    #: Of the JSON of a request.
+    max_body_bytes: float | None = 4 * MIB
+    #: Of each key.
+    requests_per_s: float | None = 500.0
+    #: So many requests of a key may come at once.
+    burst: float | None = 2000
+    #: Open streams of events.
+    max_streams: float | None = 100
+    #: Pixels of a result: where it is set, jobs have to say a `max_px` that keeps to it.
+    max_pixels: float | None = None
+
+    def with_changes(self, changes: Mapping[str, float | None]) -> "Limits":
+        """Return limits of which some are others; names that are none (of a newer version) are left out."""
+        return replace(self, **{name: value for name, value in changes.items() if name in NAMES})
+
+
+NAMES = tuple(Limits.__dataclass_fields__)
+
+
+def check_new_job(connection: Connection, tenant: str, items: int, *, limits: Limits) -> None:
+    """Raise QuotaExceededError where a tenant may have no further job, of so many items (0: not known yet).
+
+    Within the transaction that adds the job: submissions at once are counted one after the other.
+    """
+    if limits.max_items_per_job is not None and items > limits.max_items_per_job:
+        raise QuotaExceededError(f"A job has {limits.max_items_per_job:,.0f} images at most, not {items:,}.")
+    if limits.max_unfinished_jobs is None and limits.max_queued_items is None:
+        return
+    tenant_rows.lock_tenant(connection, tenant)
+    usage = tenant_rows.usage_of(connection, tenant)
+    if limits.max_unfinished_jobs is not None and usage.unfinished_jobs >= limits.max_unfinished_jobs:
+        raise QuotaExceededError(f"There are {usage.unfinished_jobs:,} unfinished jobs, and no more are allowed.")
+    if limits.max_queued_items is not None and usage.queued_items + max(items, 1) > limits.max_queued_items:
+        message = f"{usage.queued_items:,} images are waiting; the limit is {limits.max_queued_items:,.0f}."
+        raise QuotaExceededError(message)
+
+
+def check_retried(connection: Connection, tenant: str, *, limits: Limits) -> None:
+    """Raise QuotaExceededError where a job that was retried is one too many, or has too many images that wait again.
+
+    Within the transaction that lets the job go on, and after the change.
+    """
+    if limits.max_unfinished_jobs is None and limits.max_queued_items is None:
+        return
+    tenant_rows.lock_tenant(connection, tenant)
+    usage = tenant_rows.usage_of(connection, tenant)
+    if limits.max_unfinished_jobs is not None and usage.unfinished_jobs > limits.max_unfinished_jobs:
+        raise QuotaExceededError(f"{limits.max_unfinished_jobs:,.0f} unfinished jobs are allowed, and no more.")
+    if limits.max_queued_items is not None and usage.queued_items > limits.max_queued_items:
+        message = f"{usage.queued_items:,} images would wait; the limit is {limits.max_queued_items:,.0f}."
+        raise QuotaExceededError(message)
+
+
+def check_planned(connection: Connection, job: Job, items: int, *, limits: Limits) -> None:
+    """Raise QuotaExceededError where so many more items make a job too large.
+
+    QueueFullError where they would be more than may wait: they are planned when workers have done some. A job of which
+    nothing waits is let go on, so that a page that is larger than the limit holds nothing up for ever.
+    """
+    total = job.counts.total + items
+    if limits.max_items_per_job is not None and total > limits.max_items_per_job:
+        raise QuotaExceededError(f"A job has {limits.max_items_per_job:,.0f} images at most.")
+    if limits.max_queued_items is not None and items:
+        queued = tenant_rows.usage_of(connection, job.tenant).queued_items
+        if queued and queued + items > limits.max_queued_items:
+            raise QueueFullError(f"{queued:,} images of {job.tenant} are waiting; the rest is planned later.")
+
+
+def check_pixels(max_px: int | None, *, limits: Limits) -> None:
+    """Raise RequestInvalidError where results with a longest side of `max_px` could have too many pixels."""
+    if limits.max_pixels is not None and (max_px is None or max_px * max_px > limits.max_pixels):
+        most = int(limits.max_pixels**0.5)
+        raise RequestInvalidError(f"Results have sides of {most:,} px at most: say so.", pointer="/output/max_px")
+
+
+def check_new_run(connection: Connection, tenant: str, *, limits: Limits) -> None:
+    """Raise QuotaExceededError where a tenant may have no further training."""
+    if limits.max_unfinished_runs is None:
+        return
+    tenant_rows.lock_tenant(connection, tenant)
+    found = tenant_rows.count_open_runs(connection, tenant)
+    if found >= limits.max_unfinished_runs:
+        raise QuotaExceededError(f"There are {found:,} unfinished trainings, and no more are allowed.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """What is left of a rate after a request."""
+
+    limit: int
+    remaining: int
+    #: Until all of it is there again.
+    reset_s: float
+
+
+class Rates:
+    """Token buckets by key, in this process. Safe to share between threads."""
+
+    _MAX_BUCKETS = 10_000
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        #: Requests that are left, and when that was so.
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, key: str, *, per_s: float, burst: float) -> Allowance:
+        """Let a request of a key pass; raise RateLimitedError where there were more than `burst` above `per_s`."""
+        burst = max(burst, 1.0)
+        now = self._clock()
+        with self._lock:
+            left, then = self._buckets.pop(key, (burst, now))
+            left = min(burst, left + max(0.0, now - then) * per_s)
+            passes = left >= 1.0
+            self._buckets[key] = (left - 1.0 if passes else left, now)
+            if len(self._buckets) > self._MAX_BUCKETS:
+                self._buckets.popitem(last=False)
+        if not passes:
+            message = f"The key was used more than {per_s:g} times a second; go on a little later."
+            raise RateLimitedError(message, retry_after_s=(1.0 - left) / per_s)
+        return Allowance(limit=int(burst), remaining=int(left - 1.0), reset_s=(burst - left + 1.0) / per_s)
+
+
+class Streams:
+    """How many streams each tenant has open in this process. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def acquire(self, tenant: str, *, limit: float | None) -> None:
+        """Count a stream that is opened; raise TooManyStreamsError where that is one too many."""
+        with self._lock:
+            if limit is not None and self._open[tenant] >= limit:
+                raise TooManyStreamsError(f"There are {limit:,.0f} open streams, and no more are allowed.")
+            self._open[tenant] += 1
+
+    def release(self, tenant: str) -> None:
+        """Count a stream that was closed; to be called once for each that was acquired."""
+        with self._lock:
+            self._open[tenant] -= 1
+            if self._open[tenant] <= 0:
+                del self._open[tenant]
+
+    @contextmanager
+    def held(self, tenant: str, *, limit: float | None) -> Iterator[None]:
+        """Hold a stream open for the length of a block."""
+        self.acquire(tenant, limit=limit)
+        try:
+            yield
+        finally:
+            self.release(tenant)
+
+
+def limits_of(settings: Any) -> Limits:
+    """Return the limits of an installation from settings that have a field of each name."""
+    return Limits(**{name: getattr(settings, name) for name in NAMES})

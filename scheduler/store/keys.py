@@ -1,0 +1,78 @@
+"""API keys in the database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, and_, insert, or_, select, update
+
+from scheduler.store.tables import api_keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """A key: whose it is, what it may do, and how long. Of its secret only a hash is known.
+
+    Times are seconds since 1970, UTC.
+    """
+
+    #: 8 hex digits, which name it.
+    prefix: str
+    sha256: str = field(repr=False)
+    tenant: str
+    name: str = ""
+    scopes: tuple[str, ...] = ()
+    created_at: float
+    expires_at: float | None = None
+    revoked_at: float | None = None
+    #: To the minute.
+    last_used_at: float | None = None
+    #: The secret of before the last rotation is good until then.
+    previous_sha256: str | None = field(default=None, repr=False)
+    previous_until: float | None = None
+
+
+def find_key(connection: Connection, prefix: str, *, tenant: str | None = None, lock: bool = False) -> ApiKey | None:
+    """Return a key; with a tenant, only if it is theirs; with `lock`, nobody else changes it in this transaction."""
+    query = select(api_keys).where(api_keys.c.prefix == prefix)
+    if tenant is not None:
+        query = query.where(api_keys.c.tenant == tenant)
+    if lock:
+        query = query.with_for_update()
+    row = connection.execute(query).first()
+    return None if row is None else _key(row)
+
+
+def list_keys(connection: Connection, tenant: str, *, limit: int, after: str | None = None) -> Sequence[ApiKey]:
+    """Return up to `limit` keys of a tenant, newest first, that come behind the key `after`."""
+    columns = api_keys.c
+    query = select(api_keys).where(columns.tenant == tenant)
+    if after is not None:
+        last = find_key(connection, after, tenant=tenant)
+        if last is None:
+            return []
+        older = columns.created_at < last.created_at
+        query = query.where(or_(older, and_(columns.created_at == last.created_at, columns.prefix < after)))
+    query = query.order_by(columns.created_at.desc(), columns.prefix.desc()).limit(limit)
+    return [_key(row) for row in connection.execute(query)]
+
+
+def insert_key(connection: Connection, key: ApiKey) -> None:
+    """Add a key; sqlalchemy's IntegrityError says that its prefix is taken."""
+    connection.execute(insert(api_keys).values({**vars(key), "scopes": list(key.scopes)}))
+
+
+def update_key(connection: Connection, prefix: str, **values: Any) -> None:
+    """Set columns of a key."""
+    connection.execute(update(api_keys).where(api_keys.c.prefix == prefix).values(values))
+
+
+def touch_key(connection: Connection, prefix: str, *, now: float, older_than: float) -> None:
+    """Note that a key is in use, unless that was noted since `older_than`."""
+    stale = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at <= older_than)
+    connection.execute(update(api_keys).where(api_keys.c.prefix == prefix, stale).values(last_used_at=now))
+
+
+def _key(row: Any) -> ApiKey:
+    values = {name: getattr(row, name) for name in ApiKey.__dataclass_fields__}
+    return ApiKey(**{**values, "scopes": tuple(row.scopes)})

@@ -1,0 +1,226 @@
+"""API keys over HTTP: made, shown once, listed, rotated and revoked, by those who may."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import text
+
+from scheduler.api.app import make_api
+from scheduler.errors import KeyExpiredError, KeyRevokedError, UnauthenticatedError
+from scheduler.keys import CACHE_S, Keys, new_api_key
+from scheduler.scopes import Scope
+from tests.integration.conftest import Rig
+
+READER = ["jobs:read"]
+
+
+@pytest.fixture
+def api(rig: Rig) -> Iterator[TestClient]:
+    app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+def bearer(rig: Rig, *scopes: str, tenant: str = "default") -> dict[str, str]:
+    """Return the header of a new key of some scopes, all if none is named."""
+    key = new_api_key()
+    rig.service.keys.add(key, tenant=tenant, scopes=scopes or tuple(Scope))
+    return {"Authorization": f"Bearer {key}"}
+
+
+def make(api: TestClient, headers: dict[str, str], **body: Any) -> Any:
+    """Make a key and return the answer."""
+    return api.post("/v1/keys", json={"name": "k", "scopes": READER} | body, headers=headers)
+
+
+def with_key(answer: Any) -> dict[str, str]:
+    """Return the header of a key that was made."""
+    return {"Authorization": f"Bearer {answer.json()['key']}"}
+
+
+def moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def test_a_key_is_shown_once_and_stored_as_a_hash(api: TestClient, rig: Rig) -> None:
+    admin = bearer(rig)
+    answer = make(api, admin, name="nightly", expires_at=moment(rig.clock() + 60))
+    key = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == f"/v1/keys/{key['id']}"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert key["key"].startswith(f"nst_{key['id']}_")
+    shown = api.get(f"/v1/keys/{key['id']}", headers=admin)
+    assert shown.json() == {name: value for name, value in key.items() if name != "key"}
+    assert (shown.json()["name"], shown.json()["scopes"], shown.json()["status"]) == ("nightly", READER, "active")
+    assert shown.headers["Cache-Control"] == "no-store"
+    listed = api.get("/v1/keys", headers=admin)
+    assert key["key"][13:] not in shown.text + listed.text
+    with rig.database.read() as connection:
+        rows = connection.execute(text("SELECT * FROM api_keys")).all()
+    assert key["key"][13:] not in repr(rows)
+
+
+def test_a_key_works_until_its_end_and_not_longer(api: TestClient, rig: Rig) -> None:
+    key = with_key(make(api, bearer(rig), expires_at=moment(rig.clock() + 60)))
+    assert api.get("/v1/jobs", headers=key).status_code == 200
+    rig.clock.advance(59.9)
+    assert api.get("/v1/jobs", headers=key).status_code == 200
+    rig.clock.advance(0.1)
+    answer = api.get("/v1/jobs", headers=key)
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_expired")
+
+
+def test_an_end_in_the_past_is_refused(api: TestClient, rig: Rig) -> None:
+    answer = make(api, bearer(rig), expires_at=moment(rig.clock()))
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/expires_at")
+    assert make(api, bearer(rig), expires_at="2030-01-01T00:00:00").status_code == 422  # of no time zone
+
+
+def test_a_key_gives_no_scope_that_it_lacks(api: TestClient, rig: Rig) -> None:
+    manager = bearer(rig, "keys:write", "jobs:read")
+    assert make(api, manager).status_code == 201
+    assert make(api, manager, scopes=["keys:write"]).status_code == 201
+    for scope in ("jobs:write", "styles:read", "styles:train", "admin"):
+        answer = make(api, manager, scopes=["jobs:read", scope])
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        assert scope in answer.json()["detail"]
+
+
+def test_rotating_gives_no_scope_either(api: TestClient, rig: Rig) -> None:
+    strong = make(api, bearer(rig), scopes=["jobs:read", "jobs:write"]).json()["id"]
+    weak = bearer(rig, "keys:write", "jobs:read")
+    answer = api.post(f"/v1/keys/{strong}/rotate", headers=weak)
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert "jobs:write" in answer.json()["detail"]
+
+
+def test_only_an_admin_reaches_the_keys_of_other_tenants(api: TestClient, rig: Rig) -> None:
+    admin, manager = bearer(rig), bearer(rig, "keys:write", "jobs:read")
+    theirs = make(api, admin, tenant="other")
+    assert (theirs.status_code, theirs.json()["tenant"]) == (201, "other")
+    place = f"/v1/keys/{theirs.json()['id']}"
+    assert make(api, manager, tenant="other").status_code == 403
+    assert api.get("/v1/keys?tenant=other", headers=manager).status_code == 403
+    assert [api.get(place, headers=manager).status_code, api.delete(place, headers=manager).status_code] == [404, 404]
+    assert api.get("/v1/keys?tenant=other", headers=admin).json()["data"][0]["id"] == theirs.json()["id"]
+    assert api.delete(place, headers=admin).status_code == 204
+
+
+def test_keys_come_newest_first_in_pages(api: TestClient, rig: Rig) -> None:
+    admin = bearer(rig)
+    made = []
+    for number in range(5):
+        rig.clock.advance(number % 2)  # some at the same moment
+        made.append(make(api, admin).json()["id"])
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 2}
+    while True:
+        page = api.get("/v1/keys", params=query, headers=admin).json()
+        seen += [key["id"] for key in page["data"]]
+        if not page["has_more"]:
+            break
+        query["after_id"] = page["last_id"]
+    assert len(seen) == len(set(seen)) == 6
+    assert set(made) < set(seen)
+    created = [api.get(f"/v1/keys/{each}", headers=admin).json()["created_at"] for each in seen]
+    assert created == sorted(created, reverse=True)
+
+
+def test_a_revoked_key_is_dead_here_at_once_and_elsewhere_within_five_seconds(api: TestClient, rig: Rig) -> None:
+    admin = bearer(rig)
+    made = make(api, admin)
+    key = with_key(made)
+    elsewhere = Keys(rig.database, clock=rig.clock)
+    elsewhere.authenticate(made.json()["key"])
+    for _ in range(2):
+        assert api.delete(f"/v1/keys/{made.json()['id']}", headers=admin).status_code == 204
+    assert api.get("/v1/jobs", headers=key).json()["code"] == "key_revoked"
+    assert api.get(f"/v1/keys/{made.json()['id']}", headers=admin).json()["status"] == "revoked"
+    rig.clock.advance(CACHE_S)
+    with pytest.raises(KeyRevokedError):
+        elsewhere.authenticate(made.json()["key"])
+
+
+def test_a_rotated_key_has_two_secrets_for_a_while(api: TestClient, rig: Rig) -> None:
+    admin = bearer(rig)
+    first = make(api, admin)
+    place = f"/v1/keys/{first.json()['id']}/rotate"
+    second = api.post(place, json={"overlap_s": 100}, headers=admin)
+    assert second.status_code == 200
+    assert second.json()["id"] == first.json()["id"]
+    old, new = with_key(first), with_key(second)
+    assert [api.get("/v1/jobs", headers=each).status_code for each in (old, new)] == [200, 200]
+    rig.clock.advance(100)
+    answer = api.get("/v1/jobs", headers=old)
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_expired")
+    assert api.get("/v1/jobs", headers=new).status_code == 200
+    third = api.post(place, headers=admin)  # an hour, if nothing is said
+    assert third.json()["previous_until"] == moment(rig.clock() + 3600).replace("+00:00", "Z")
+    assert api.post(place, json={"overlap_s": 7 * 24 * 3600 + 1}, headers=admin).status_code == 422
+    assert [api.get("/v1/jobs", headers=each).status_code for each in (old, new, with_key(third))] == [401, 200, 200]
+
+
+def test_a_dead_key_cannot_be_rotated(api: TestClient, rig: Rig) -> None:
+    admin = bearer(rig)
+    key = make(api, admin).json()["id"]
+    api.delete(f"/v1/keys/{key}", headers=admin)
+    answer = api.post(f"/v1/keys/{key}/rotate", headers=admin)
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+
+
+def test_use_is_noted_at_most_once_a_minute(api: TestClient, rig: Rig) -> None:
+    admin = bearer(rig)
+    made = make(api, admin)
+    key, place = with_key(made), f"/v1/keys/{made.json()['id']}"
+
+    def last_used() -> Any:
+        return api.get(place, headers=admin).json()["last_used_at"]
+
+    assert last_used() is None
+    begin = rig.clock()
+    for after, noted in ((0.0, begin), (59.0, begin), (1.0, begin + 60)):
+        rig.clock.advance(after)
+        assert api.get("/v1/jobs", headers=key).status_code == 200
+        assert last_used() == moment(noted).replace("+00:00", "Z")
+
+
+def test_a_bootstrap_key_that_was_revoked_or_rotated_stays_so_at_the_next_start(rig: Rig) -> None:
+    keys, revoked, rotated = rig.service.keys, new_api_key(), new_api_key()
+    for key in (revoked, rotated):
+        keys.add(key, tenant="default")
+    caller = keys.authenticate(rotated)
+    keys.revoke(caller, revoked[4:12])
+    _, new = keys.rotate(caller, rotated[4:12], overlap_s=0)
+    for key in (revoked, rotated):
+        keys.add(key, tenant="default")
+        with pytest.raises((KeyRevokedError, KeyExpiredError)):
+            keys.authenticate(key)
+    assert keys.authenticate(new).scopes == set(Scope)
+
+
+def test_look_ups_of_one_moment_read_the_database_once(rig: Rig) -> None:
+    key = new_api_key()
+    rig.service.keys.add(key, tenant="default")
+    keys = Keys(rig.database, clock=rig.clock)
+    keys.authenticate(key)
+    with rig.database.write() as connection:
+        connection.execute(text("DELETE FROM api_keys"))
+    assert keys.authenticate(key).tenant == "default"
+    rig.clock.advance(CACHE_S)
+    with pytest.raises(UnauthenticatedError):
+        keys.authenticate(key)
+
+
+def test_who_am_i_tells_tenant_scopes_limits_and_usage(api: TestClient, rig: Rig) -> None:
+    key = bearer(rig, "jobs:read")
+    rig.submit(3)
+    rig.plan()
+    own = api.get("/v1/tenant", headers=key).json()
+    assert (own["id"], own["weight"], own["read"]) == ("default", 1.0, None)
+    assert own["key"]["scopes"] == ["jobs:read"]
+    assert own["usage"] == {"queued_items": 3, "unfinished_jobs": 1, "unfinished_runs": 0}
+    assert own["limits"]["max_body_bytes"] == 4 * 2**20

@@ -1,0 +1,197 @@
+"""Redis that stands still, storage that says nothing, a database that is locked: every call is answered within 10 s."""
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+from sqlalchemy import create_engine, text
+
+from nst_core.blobs import BlobStore
+from nst_core.broker import Broker
+from nst_core.settings import BrokerSettings, StorageSettings
+from scheduler.api.app import make_api
+from scheduler.keys import new_api_key
+from scheduler.servers import HOST, free_port, redis_command
+from scheduler.service import Service
+from scheduler.store.database import API_S, Database
+from tests.integration.conftest import TENANT, Rig
+from tests.integration.run_kit import RunRig
+
+MOST_S = 10.0
+
+
+@contextmanager
+def api_of(rig: Rig, *, url: str, broker: Broker | None = None, blobs: BlobStore | None = None) -> Iterator[TestClient]:
+    """Give a client of an app with the time-outs of a real one, on the rig's data."""
+    database, blobs = Database(url, wait_s=API_S), blobs or rig.blobs
+    service = Service(database, blobs, clock=rig.clock, buckets=frozenset({rig.blobs.bucket}))
+    key = new_api_key()
+    service.keys.add(key, tenant=TENANT)
+    app = make_api(service, database=database, broker=broker or rig.broker, blobs=blobs, clock=rig.clock)
+    try:
+        with TestClient(app, headers={"Authorization": f"Bearer {key}"}, raise_server_exceptions=False) as client:
+            yield client
+    finally:
+        database.close()
+
+
+def ask(client: TestClient, method: str, path: str, **options: Any) -> Any:
+    """Return the answer to a request; it has to be there in time."""
+    started = time.monotonic()
+    answer = client.request(method, path, **options)
+    assert time.monotonic() - started < MOST_S, (method, path)
+    return answer
+
+
+def check_unavailable(answer: Any, code: str) -> None:
+    assert (answer.status_code, answer.json()["code"]) == (503, code), answer.text
+    assert answer.headers["Retry-After"]
+    assert HOST not in answer.text  # where servers are is told to nobody
+
+
+def job(rig: Rig) -> dict[str, Any]:
+    return {"input": {"uris": [f"s3://nst/{rig.prefix}/a.jpg"]}, "styles": ["wave"]}
+
+
+@pytest.fixture
+def stopped_redis(tmp_path: Path) -> Iterator[BrokerSettings]:
+    """A Redis that takes connections, by the grace of the system, and does nothing else."""
+    port = free_port()
+    process = subprocess.Popen(redis_command(port, tmp_path), stdout=subprocess.DEVNULL)
+    settings = BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{port}/0"))
+    try:
+        broker, deadline = Broker(settings, patient=False), time.monotonic() + 30
+        while True:
+            try:
+                broker.ping()
+                break
+            except Exception:  # noqa: BLE001  Not there yet
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        broker.close()
+        process.send_signal(signal.SIGSTOP)
+        yield settings
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture
+def silent_storage() -> Iterator[BlobStore]:
+    """A storage whose port takes connections and says nothing."""
+    with socket.create_server((HOST, 0), backlog=64) as server:
+        settings = StorageSettings(
+            s3_endpoint=f"http://{HOST}:{server.getsockname()[1]}",
+            s3_access_key=SecretStr("nst"),
+            s3_secret_key=SecretStr("nst"),
+        )
+        yield BlobStore(settings, patient=False)
+
+
+def test_redis_that_stands_still_holds_nothing_up(rig: Rig, database_url: str, stopped_redis: BrokerSettings) -> None:
+    broker = Broker(stopped_redis, patient=False)
+    with api_of(rig, url=database_url, broker=broker) as client:
+        ready = ask(client, "GET", "/readyz")
+        assert (ready.status_code, ready.json()["checks"]["broker"]) == (503, "broker_unavailable")
+        assert ready.json()["checks"]["database"] == ready.json()["checks"]["storage"] == "ok"
+        submitted = ask(client, "POST", "/v1/jobs", json=job(rig))
+        assert submitted.status_code == 202
+        assert ask(client, "POST", f"/v1/jobs/{submitted.json()['id']}/cancel").status_code == 202
+        assert ask(client, "GET", "/v1/jobs").status_code == 200
+    broker.close()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_storage_that_says_nothing_is_a_problem_in_time(rig: Rig, database_url: str, silent_storage: BlobStore) -> None:
+    job_id = rig.submit(1)
+    rig.run_to_end()
+    run_id = RunRig(rig).add()
+    RunRig(rig).change(run_id, checkpoint_uri="s3://nst/c", checkpoint_sha256="0" * 64, step=10)
+    with api_of(rig, url=database_url, blobs=silent_storage) as client:
+        ready = ask(client, "GET", "/readyz")
+        assert (ready.status_code, ready.json()["checks"]["storage"]) == (503, "blob_unavailable")
+        assert ask(client, "POST", "/v1/jobs", json=job(rig)).status_code == 202
+        upload = ask(client, "POST", "/v1/uploads").json()["id"]
+        training = {"name": "a", "painting": "s3://nst/a.png", "data": "s3://nst/b/", "initial": "none"}
+        asked: list[tuple[str, str, dict[str, Any]]] = [
+            ("GET", f"/v1/jobs/{job_id}/items/0/output", {}),
+            ("GET", f"/v1/jobs/{job_id}/results", {}),
+            ("PUT", f"/v1/uploads/{upload}/a.jpg", {"content": b"x"}),
+            ("PUT", f"/v1/uploads/{upload}/large.jpg", {"content": bytes(20 * 2**20)}),
+            ("POST", "/v1/styles", {"json": training}),
+            ("PUT", "/v1/styles/mine", {"json": {"weights": "s3://nst/a", "card": {"title": "t"}}}),
+            ("GET", "/v1/styles/wave/weights", {}),
+            ("GET", f"/v1/runs/{run_id}/painting", {}),
+        ]
+        with ThreadPoolExecutor(len(asked)) as pool:
+            for answer in pool.map(lambda each: ask(client, each[0], each[1], **each[2]), asked):
+                check_unavailable(answer, "blob_unavailable")
+
+
+@contextmanager
+def locked(url: str, table: str) -> Iterator[None]:
+    """Hold the lock that keeps others from writing."""
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.execute(text("BEGIN IMMEDIATE"))
+        else:
+            connection.execute(text("BEGIN"))
+            connection.execute(text(f"LOCK TABLE {table} IN EXCLUSIVE MODE"))
+        yield
+        connection.execute(text("ROLLBACK"))
+    engine.dispose()
+
+
+def test_a_locked_database_is_read_and_says_in_time_that_it_cannot_be_written(rig: Rig, database_url: str) -> None:
+    with api_of(rig, url=database_url) as client:
+        job_id = ask(client, "POST", "/v1/jobs", json=job(rig)).json()["id"]
+        rig.clock.advance(120)  # so that the use of the key is to be noted again
+        for table in ("jobs", "api_keys"):
+            with locked(database_url, table):
+                assert ask(client, "GET", f"/v1/jobs/{job_id}").status_code == 200
+                assert ask(client, "GET", "/readyz").status_code == 200
+                if table == "jobs":
+                    check_unavailable(ask(client, "POST", "/v1/jobs", json=job(rig)), "database_unavailable")
+                    check_unavailable(ask(client, "POST", f"/v1/jobs/{job_id}/cancel"), "database_unavailable")
+                else:
+                    body = {"name": "k", "scopes": ["jobs:read"]}
+                    check_unavailable(ask(client, "POST", "/v1/keys", json=body), "database_unavailable")
+        assert ask(client, "POST", f"/v1/jobs/{job_id}/cancel").status_code == 202
+
+
+def test_control_loops_wait_longer_than_the_api(database_url: str) -> None:
+    patient, hasty = Database(database_url), Database(database_url, wait_s=API_S)
+    patient.migrate()
+    with patient.read() as connection:
+        if connection.dialect.name == "postgresql":
+            assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "20s"
+            assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "0"
+    with hasty.read() as connection:
+        if connection.dialect.name == "postgresql":
+            assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "4s"
+            assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "8s"
+        else:
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 4000
+    with patient.write(wait_s=0.25) as connection:
+        if connection.dialect.name == "postgresql":
+            assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "250ms"
+        else:
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 250
+    with patient.write() as connection:  # the same connection has its usual time again
+        if connection.dialect.name == "postgresql":
+            assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "20s"
+        else:
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 20_000
+    patient.close()
+    hasty.close()
