@@ -152,11 +152,12 @@ def test_a_form_that_is_none_is_refused(client: TestClient, runs: RunRig) -> Non
         ({"files": {"painting": (None, "text"), "request": (None, request)}}, "/painting"),
         ({"files": {"painting": painting, "request": (None, request), "more": (None, "x")}}, ""),
         ({"files": {"painting": painting, "request": (None, json.dumps(body(runs)))}}, "/painting"),
-        ({"files": {"painting": painting, "request": (None, "{")}}, "/"),
         ({"files": {"painting": painting, "request": (None, '{"name": "a/b"}')}}, "/name"),
         ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, ""),
         ({"content": b"x", "headers": {"Content-Type": "multipart/form-data; boundary=y"}}, ""),
     ]
+    broken = client.post("/v1/styles", files={"painting": painting, "request": (None, "{")})
+    assert (broken.status_code, broken.json()["code"]) == (400, "malformed_json")
     for options, pointer in cases:
         answer = client.post("/v1/styles", **options)
         assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid"), answer.json()
