@@ -19,6 +19,7 @@ from nst_core.protocol import ChunkEvent, ChunkFinished, ChunkStarted, Event, It
 from scheduler.domain import ChunkStatus, Job
 from scheduler.run_collector import RunCollector
 from scheduler.store import chunks as chunk_rows
+from scheduler.store import events as event_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.chunks import Chunk
@@ -92,6 +93,8 @@ class Collector:
             if isinstance(event, ChunkFinished):
                 changes.update(self._finish(connection, job, chunk, event.outcomes))
             job_rows.move_counts(connection, job.id, changes)
+            if changes:
+                event_rows.record_progress(connection, job.id)
             job_rows.finalize_if_through(connection, job.id)
         return True
 

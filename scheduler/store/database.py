@@ -1,5 +1,6 @@
 """Engines and transactions for SQLite and PostgreSQL, and the migrations."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
 
+from nst_core.clock import Clock
 from nst_core.errors import ConfigError
 from scheduler.store.errors import DatabaseUnavailableError
 
@@ -24,12 +26,15 @@ _MIGRATION_LOCK = 7_206_001
 class Database:
     """A pool of connections; hands out read and write transactions."""
 
-    def __init__(self, url: str) -> None:
-        """Open a pool for an SQLAlchemy address of SQLite or PostgreSQL; raise ConfigError for another."""
+    def __init__(self, url: str, *, clock: Clock = time.time) -> None:
+        """Open a pool for an SQLAlchemy address of SQLite or PostgreSQL; raise ConfigError for another.
+
+        Transactions take the time of what they note by themselves, such as events, from `clock`.
+        """
         self.engine = _make_engine(url)
         # Known as a writer from its first statement, an SQLite transaction waits for its turn instead of failing
         # in the middle, when it turns out that another has written since it began.
-        self._writers = self.engine.execution_options(nst_write=True)
+        self._writers = self.engine.execution_options(nst_write=True, nst_clock=clock)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -57,6 +62,12 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def now_of(connection: Connection) -> float:
+    """Return the time by the clock of a write transaction's database."""
+    clock: Clock = connection.get_execution_options()["nst_clock"]
+    return clock()
 
 
 def retried(change: Callable[[], _T]) -> _T:

@@ -1,6 +1,7 @@
 """Jobs in the database."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -8,9 +9,13 @@ from sqlalchemy import Connection, insert, select, update
 
 from nst_core.protocol import ItemStatus
 from scheduler.domain import Counts, Job, JobSpec, JobStatus
+from scheduler.events import EventType
+from scheduler.store import events as event_rows
 from scheduler.store.tables import jobs
 
 _SPEC = TypeAdapter(JobSpec)
+#: Columns whose change may be an event.
+_TOLD = frozenset({"status", "started_at"})
 
 
 def insert_job(
@@ -35,6 +40,7 @@ def insert_job(
             created_at=now,
         )
     )
+    event_rows.record_job(connection, id, EventType.JOB_CREATED)
 
 
 def find_job(connection: Connection, id: str, *, tenant: str | None = None) -> Job | None:
@@ -76,8 +82,9 @@ def jobs_with_status(connection: Connection, statuses: Sequence[JobStatus]) -> l
 
 
 def update_job(connection: Connection, id: str, **values: Any) -> None:
-    """Set columns of a job."""
-    connection.execute(update(jobs).where(jobs.c.id == id).values(values))
+    """Set columns of a job; what that makes for its event log is written along."""
+    with event_rows.noting_job(connection, id) if _TOLD & values.keys() else nullcontext():
+        connection.execute(update(jobs).where(jobs.c.id == id).values(values))
 
 
 def move_counts(connection: Connection, id: str, changes: Mapping[ItemStatus, int], *, added: int = 0) -> None:
@@ -92,11 +99,13 @@ def move_counts(connection: Connection, id: str, changes: Mapping[ItemStatus, in
 def finalize_if_through(connection: Connection, id: str) -> None:
     """Let a job whose inputs are all planned and whose items are all terminal go on to its reports."""
     ready = (JobStatus.RUNNING, JobStatus.CANCELLING)
-    connection.execute(
+    done = connection.execute(
         update(jobs)
         .where(jobs.c.id == id, jobs.c.status.in_(ready), jobs.c.pending == 0, jobs.c.running == 0)
         .values(status=JobStatus.FINALIZING)
     )
+    if done.rowcount:
+        event_rows.record_job(connection, id, EventType.JOB_FINALIZING)
 
 
 def _job(row: Any) -> Job:
