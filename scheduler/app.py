@@ -2,6 +2,7 @@
 
 import logging
 import time
+from types import FrameType
 
 import uvicorn
 
@@ -11,6 +12,7 @@ from nst_core.protocol import Method
 from scheduler.api.app import make_api
 from scheduler.collector import Collector
 from scheduler.dispatch import Dispatcher, Window
+from scheduler.event_hub import EventHub
 from scheduler.finalize import Finalizer
 from scheduler.loops import Loops
 from scheduler.plan import Planner
@@ -115,11 +117,34 @@ def run_scheduler(settings: SchedulerSettings) -> None:
     if settings.bootstrap_api_key is not None:
         service.add_key(settings.bootstrap_api_key.get_secret_value(), tenant=BOOTSTRAP_TENANT)
     service.styles.register_shipped()
-    api = make_api(service, database=database, broker=broker, blobs=blobs, max_upload_bytes=settings.max_upload_bytes)
+    hub = EventHub(database, max_streams=lambda tenant: settings.max_streams)
+    api = make_api(
+        service,
+        database=database,
+        broker=broker,
+        blobs=blobs,
+        max_upload_bytes=settings.max_upload_bytes,
+        hub=hub,
+    )
+    config = uvicorn.Config(
+        api, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=5
+    )
     loops.start()
     try:
-        uvicorn.run(api, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=5)
+        _Server(config, hub).run()
     finally:
         loops.stop()
         broker.close()
         database.close()
+
+
+class _Server(uvicorn.Server):
+    """An HTTP server that lets streams of events end when it is told to stop, instead of waiting for them."""
+
+    def __init__(self, config: uvicorn.Config, hub: EventHub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._hub.stop()
+        super().handle_exit(sig, frame)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from nst_core.protocol import ItemStatus, Method
 from nst_core.styles import WEIGHTS_NAME
+from scheduler.event_client import Event, EventClient
 from scheduler.resources import Item, Job, JobRequest, Preset, Style, StyleVersion, Upload
 from scheduler.run_client import RunClient
 from scheduler.transport import ApiError, Transport, UnreachableError, quoted
@@ -66,6 +67,7 @@ class Client:
         self.url = self._api.url
         #: Trainings of styles.
         self.runs = RunClient(self._api, sleep=sleep, clock=clock)
+        self._events = EventClient(self._api, sleep=sleep, clock=clock)
 
     def __enter__(self) -> Self:
         return self
@@ -176,6 +178,13 @@ class Client:
         """Return the JSON lines about the items that did not succeed; raise ApiError while the job is not finished."""
         return self._api.call("GET", f"/v1/jobs/{quoted(job_id)}/errors")
 
+    def events(self, job_id: str, *, after: int = 0) -> Iterator[Event]:
+        """Yield what happens to a job from its beginning to its end, or behind the event of an id; waits for more.
+
+        Goes on by itself after a lost connection, with none left out or repeated.
+        """
+        return self._events.follow(f"/v1/jobs/{quoted(job_id)}/events", after=after)
+
     def wait(
         self,
         job_id: str,
@@ -188,10 +197,12 @@ class Client:
         """Return the job once it is finished; raise TimeoutError after `timeout_s`.
 
         `on_change` gets the job at first and whenever its status or counts are others than before, `on_poll` each
-        time.
+        time. The API tells of changes; where it does not, or for `on_poll`, it is asked each `poll_s` seconds.
         """
         started, seen = self._clock(), None
-        while True:
+        path = None if on_poll is not None else f"/v1/jobs/{quoted(job_id)}/events"
+        until = None if timeout_s is None else started + timeout_s
+        for _ in self._events.occasions(path, poll_s=poll_s, until=until):
             job = self.job(job_id)
             if on_change is not None and (job.status, job.counts) != seen:
                 on_change(job)
@@ -202,7 +213,7 @@ class Client:
                 return job
             if timeout_s is not None and self._clock() - started >= timeout_s:
                 raise TimeoutError(f"Job {job_id} is still {job.status} after {timeout_s:g} s.")
-            self._sleep(poll_s)
+        raise AssertionError("there is always another occasion")
 
 
 def _version(version: str | None) -> dict[str, str]:

@@ -8,7 +8,9 @@ NstError
     ├── ConflictError          conflict
     ├── KeyReusedError         idempotency_key_reused
     ├── StyleExistsError       style_exists
-    └── TooLargeError          too_large
+    ├── TooLargeError          too_large
+    ├── TooManyStreamsError    too_many_streams
+    └── WebhooksDisabledError  webhooks_disabled
 """
 
 from nst_core.errors import NstError
@@ -63,3 +65,15 @@ class TooLargeError(ServiceError):
     """The request's body is larger than the limit."""
 
     code = "too_large"
+
+
+class TooManyStreamsError(ServiceError):
+    """The tenant has as many streams of events open as it may."""
+
+    code = "too_many_streams"
+
+
+class WebhooksDisabledError(ServiceError):
+    """The installation has no key to encrypt the secrets of webhooks with."""
+
+    code = "webhooks_disabled"

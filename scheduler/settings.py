@@ -47,4 +47,8 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     #: Segments in a row that fail before their run does.
     max_run_failures: int = Field(10, ge=1)
     max_upload_bytes: int = Field(200 * 2**20, ge=1)
+    #: Events of jobs and runs that have ended, and deliveries of webhooks, are kept for so long.
+    event_retention_days: float = Field(7.0, gt=0)
+    #: Streams of events that a tenant may have open at once, at each scheduler.
+    max_streams: int = Field(100, ge=1)
     log_level: str = "INFO"

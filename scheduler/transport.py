@@ -7,6 +7,7 @@ NstError
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -100,10 +101,26 @@ class Transport:
                     raise UnreachableError(f"There is no answer from {self.url}: {error}") from error
             else:
                 self._reached = True
-                if response.status_code not in _PASSING or last:
+                if not _is_passing(response) or last:
                     return _checked(response).content
             self._sleep(min(0.25 * 2**attempt, 4.0))
         raise AssertionError("the last try returns or raises")
+
+    @contextmanager
+    def lines(self, path: str, *, headers: Mapping[str, str], silence_s: float) -> Iterator[Iterator[str] | None]:
+        """Give the lines of an answer that goes on, as they come, or None where it is empty (204); one try.
+
+        Raises ApiError where the API refuses, UnreachableError where it is not there, falls silent or goes away.
+        """
+        timeout = httpx.Timeout(silence_s, connect=5.0)
+        try:
+            with self._http.stream("GET", path, headers=dict(headers), timeout=timeout) as answer:
+                self._reached = True
+                if not answer.is_success:
+                    answer.read()
+                yield None if _checked(answer).status_code == 204 else answer.iter_lines()
+        except httpx.TransportError as error:
+            raise UnreachableError(f"There is no answer from {self.url}: {error}") from error
 
     def read(self, cls: type[_T], method: str, path: str, **options: Any) -> _T:
         """Return an answer as a value of a class."""
@@ -117,6 +134,12 @@ class Transport:
             if not page.has_more or page.last_id is None:
                 return
             query = {**query, "after_id": page.last_id}
+
+
+def _is_passing(response: httpx.Response) -> bool:
+    """Return whether a repeat may be answered otherwise; a 503 of the API itself says so with a time to wait."""
+    own = response.headers.get("Content-Type", "").startswith("application/problem+json")
+    return response.status_code in _PASSING and not (own and "Retry-After" not in response.headers)
 
 
 def quoted(part: str) -> str:

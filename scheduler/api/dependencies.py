@@ -9,6 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from scheduler.errors import UnauthenticatedError
+from scheduler.event_hub import EventHub
 from scheduler.run_service import RunService
 from scheduler.service import Service
 from scheduler.store.database import Database
@@ -25,6 +26,7 @@ class ApiState:
     broker: Broker
     blobs: BlobStore
     max_upload_bytes: int
+    events: EventHub
 
 
 def get_state(request: Request) -> ApiState:
@@ -36,6 +38,11 @@ def get_state(request: Request) -> ApiState:
 def get_service(state: Annotated[ApiState, Depends(get_state)]) -> Service:
     """Return the service."""
     return state.service
+
+
+def get_events(state: Annotated[ApiState, Depends(get_state)]) -> EventHub:
+    """Return what hands out events."""
+    return state.events
 
 
 def get_runs(service: Annotated[Service, Depends(get_service)]) -> RunService:
@@ -55,5 +62,6 @@ def get_tenant(
 
 StateDep = Annotated[ApiState, Depends(get_state)]
 ServiceDep = Annotated[Service, Depends(get_service)]
+EventsDep = Annotated[EventHub, Depends(get_events)]
 RunsDep = Annotated[RunService, Depends(get_runs)]
 TenantDep = Annotated[str, Depends(get_tenant)]

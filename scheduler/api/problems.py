@@ -16,7 +16,9 @@ from scheduler.errors import (
     RequestInvalidError,
     StyleExistsError,
     TooLargeError,
+    TooManyStreamsError,
     UnauthenticatedError,
+    WebhooksDisabledError,
 )
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,8 @@ _STATUS: dict[type[NstError], int] = {
     RequestInvalidError: 422,
     KeyReusedError: 422,
     WeightsError: 422,
+    TooManyStreamsError: 429,
+    WebhooksDisabledError: 503,
 }
 _TITLES = {
     400: "Bad request",
@@ -39,6 +43,7 @@ _TITLES = {
     409: "Conflict",
     413: "Too large",
     422: "Invalid request",
+    429: "Too many requests",
     500: "Internal error",
     502: "Storage error",
     503: "Unavailable",
@@ -106,6 +111,7 @@ def problem(
     headers = dict(headers or {})
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
+    # Without webhooks, asking again does not help.
+    if status == 503 and code != WebhooksDisabledError.code:
         headers["Retry-After"] = "2"
     return JSONResponse(body, status, headers, media_type="application/problem+json")

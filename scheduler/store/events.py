@@ -89,16 +89,6 @@ def record_progress(connection: Connection, job_id: str, *, every_s: float = 1.0
         record_job(connection, job_id, EventType.JOB_PROGRESS)
 
 
-def find_subject(connection: Connection, tenant: str, subject: str) -> bool | None:
-    """Return whether a tenant's job or run has ended; None where there is none of that id."""
-    for table, ended in ((jobs, _ENDED_JOBS), (runs, _ENDED_RUNS)):
-        query = select(table.c.status).where(table.c.id == subject, table.c.tenant == tenant)
-        status = connection.execute(query).scalar()
-        if status is not None:
-            return status in ended
-    return None
-
-
 def last_event(connection: Connection, subject: str) -> Event | None:
     """Return the newest event of a subject."""
     query = select(events).where(events.c.subject == subject).order_by(events.c.id.desc()).limit(1)

@@ -176,7 +176,7 @@ def test_another_tenants_job_is_not_found_on_any_route(client: TestClient, stran
     finish(rig)
     paths = client.get("/openapi.json").json()["paths"]
     routes = [(method, path) for path, methods in paths.items() for method in methods if "{job_id}" in path]
-    assert len(routes) == 7
+    assert len(routes) == 8
     for method, path in routes:
         answer = stranger.request(method, path.format(job_id=job_id, item_id=0))
         assert answer.status_code == 404, (method, path)
