@@ -1,6 +1,7 @@
 """One scheduler process: the API and the control loops, put together from the settings."""
 
 import logging
+import random
 import time
 from types import FrameType
 
@@ -25,6 +26,11 @@ from scheduler.run_tidy import RunTidier
 from scheduler.service import Service
 from scheduler.settings import SchedulerSettings
 from scheduler.store.database import Database
+from scheduler.webhooks.address import Rules
+from scheduler.webhooks.deliver import Deliverer
+from scheduler.webhooks.send import Sender
+from scheduler.webhooks.service import WebhookService
+from scheduler.webhooks.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -86,12 +92,30 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
         ),
         run_finisher=RunFinisher(database, blobs, clock=clock),
         run_tidier=RunTidier(database, blobs, clock=clock),
+        deliverer=Deliverer(
+            database,
+            Sender(webhook_rules(settings), clock=clock, ca_file=settings.webhook_ca_file),
+            vault=webhook_vault(settings),
+            clock=clock,
+            random=random.random,
+            retention_s=settings.event_retention_days * 86400,
+        ),
     )
 
 
 def allowed_buckets(settings: SchedulerSettings) -> frozenset[str]:
     """Return the buckets that jobs may use."""
     return frozenset({settings.s3_bucket, *settings.extra_buckets})
+
+
+def webhook_rules(settings: SchedulerSettings) -> Rules:
+    """Return where webhooks may be sent."""
+    return Rules(allow_http=settings.webhook_allow_http, networks=settings.webhook_allowed_networks)
+
+
+def webhook_vault(settings: SchedulerSettings) -> Vault | None:
+    """Return what keeps the secrets of webhooks; None where there is no key."""
+    return None if settings.webhook_secret_key is None else Vault(settings.webhook_secret_key.get_secret_value())
 
 
 def run_scheduler(settings: SchedulerSettings) -> None:
@@ -125,6 +149,9 @@ def run_scheduler(settings: SchedulerSettings) -> None:
         blobs=blobs,
         max_upload_bytes=settings.max_upload_bytes,
         hub=hub,
+        webhooks=WebhookService(
+            database, vault=webhook_vault(settings), rules=webhook_rules(settings), clock=time.time
+        ),
     )
     config = uvicorn.Config(
         api, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=5

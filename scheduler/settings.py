@@ -1,6 +1,8 @@
 """The scheduler's settings, read once from `NST_*` variables."""
 
-from pydantic import Field, SecretStr
+from pathlib import Path
+
+from pydantic import Field, IPvAnyNetwork, SecretStr
 
 from nst_core.settings import BrokerSettings, StorageSettings
 
@@ -51,4 +53,12 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     event_retention_days: float = Field(7.0, gt=0)
     #: Streams of events that a tenant may have open at once, at each scheduler.
     max_streams: int = Field(100, ge=1)
+    #: Fernet keys with commas in between, for the secrets of webhooks: the first encrypts. Without one there are none.
+    webhook_secret_key: SecretStr | None = None
+    #: Webhooks may have http:// addresses.
+    webhook_allow_http: bool = False
+    #: Own networks that webhooks may be sent to, such as 10.1.0.0/16.
+    webhook_allowed_networks: tuple[IPvAnyNetwork, ...] = ()
+    #: PEM file of authorities that receivers' certificates may be of, besides those of the system.
+    webhook_ca_file: Path | None = None
     log_level: str = "INFO"

@@ -13,6 +13,7 @@ from scheduler.event_hub import EventHub
 from scheduler.run_service import RunService
 from scheduler.service import Service
 from scheduler.store.database import Database
+from scheduler.webhooks.service import WebhookService
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, nst_…")
 
@@ -27,6 +28,7 @@ class ApiState:
     blobs: BlobStore
     max_upload_bytes: int
     events: EventHub
+    webhooks: WebhookService
 
 
 def get_state(request: Request) -> ApiState:
@@ -43,6 +45,11 @@ def get_service(state: Annotated[ApiState, Depends(get_state)]) -> Service:
 def get_events(state: Annotated[ApiState, Depends(get_state)]) -> EventHub:
     """Return what hands out events."""
     return state.events
+
+
+def get_webhooks(state: Annotated[ApiState, Depends(get_state)]) -> WebhookService:
+    """Return the service of webhooks."""
+    return state.webhooks
 
 
 def get_runs(service: Annotated[Service, Depends(get_service)]) -> RunService:
@@ -63,5 +70,6 @@ def get_tenant(
 StateDep = Annotated[ApiState, Depends(get_state)]
 ServiceDep = Annotated[Service, Depends(get_service)]
 EventsDep = Annotated[EventHub, Depends(get_events)]
+WebhooksDep = Annotated[WebhookService, Depends(get_webhooks)]
 RunsDep = Annotated[RunService, Depends(get_runs)]
 TenantDep = Annotated[str, Depends(get_tenant)]

@@ -75,7 +75,7 @@ class EventStream(StreamingResponse):
             self._hub.close(self._stream)
 
 
-@router.get("/v1/jobs/{job_id}/events", responses=_RESPONSES, response_class=EventStream)
+@router.get("/v1/jobs/{job_id}/events", status_code=200, responses=_RESPONSES, response_class=EventStream)
 async def stream_job_events(
     job_id: SubjectId, request: Request, service: ServiceDep, hub: EventsDep, tenant: TenantDep, after: LastEventId
 ) -> Response:
@@ -84,7 +84,7 @@ async def stream_job_events(
     return await _answer(hub, request, tenant, job.id, after=after, over=job.status.is_terminal)
 
 
-@router.get("/v1/runs/{run_id}/events", responses=_RESPONSES, response_class=EventStream)
+@router.get("/v1/runs/{run_id}/events", status_code=200, responses=_RESPONSES, response_class=EventStream)
 async def stream_run_events(
     run_id: SubjectId, request: Request, runs: RunsDep, hub: EventsDep, tenant: TenantDep, after: LastEventId
 ) -> Response:

@@ -105,6 +105,12 @@ def events_after(connection: Connection, places: Sequence[tuple[str, int]], *, l
     return [_event(row) for row in connection.execute(query)]
 
 
+def any_unfanned(connection: Connection) -> bool:
+    """Return whether there are events that webhooks were not told of."""
+    query = select(events.c.id).where(events.c.fanned_out.is_(False)).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def take_unfanned(connection: Connection, *, limit: int) -> list[Event]:
     """Return events that webhooks were not told of, the oldest first, and keep other schedulers from taking them."""
     query = select(events).where(events.c.fanned_out.is_(False)).order_by(events.c.id).limit(limit)

@@ -83,7 +83,7 @@ def test_a_stream_goes_on_behind_the_last_event_and_there_is_none_behind_the_end
     job_id = cancelled(rig)
     ids = [event.id for event in client.events(job_id)]
     for options in ({"headers": {"Last-Event-ID": str(ids[1])}}, {"params": {"last_event_id": ids[1]}}):
-        text = http.get(f"/v1/jobs/{job_id}/events", **options).text  # type: ignore[arg-type]
+        text = http.get(f"/v1/jobs/{job_id}/events", **options).text
         assert [int(line[4:]) for line in text.split("\n") if line.startswith("id: ")] == ids[2:]
     behind = http.get(f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": str(ids[-1])})
     assert (behind.status_code, behind.content) == (204, b"")
