@@ -16,6 +16,7 @@ from scheduler.event_client import Event, EventClient
 from scheduler.resources import Item, Job, JobRequest, Preset, Style, StyleVersion, Upload
 from scheduler.run_client import RunClient
 from scheduler.transport import ApiError, Transport, UnreachableError, quoted
+from scheduler.webhook_client import WebhookClient
 
 __all__ = ["ApiError", "Client", "UnreachableError"]
 
@@ -67,6 +68,8 @@ class Client:
         self.url = self._api.url
         #: Trainings of styles.
         self.runs = RunClient(self._api, sleep=sleep, clock=clock)
+        #: Where the API tells of events.
+        self.webhooks = WebhookClient(self._api)
         self._events = EventClient(self._api, sleep=sleep, clock=clock)
 
     def __enter__(self) -> Self:

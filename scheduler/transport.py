@@ -53,7 +53,7 @@ class Transport:
     """A connection to the API. Safe to share between threads.
 
     Each call is tried again a few times when the connection fails or the answer is 502, 503 or 504, so every call
-    must be one that may be repeated. Where nothing listens at the first call, it fails at once.
+    must be one that may be repeated, or say that it is not. Where nothing listens at the first call, it fails at once.
     """
 
     def __init__(
@@ -86,13 +86,15 @@ class Transport:
         except httpx.HTTPError:
             return False
 
-    def call(self, method: str, path: str, **options: Any) -> bytes:
+    def call(self, method: str, path: str, *, once: bool = False, **options: Any) -> bytes:
         """Return the body of an answer; raise ApiError where the API refuses, UnreachableError where it is not there.
 
-        `options` are those of httpx: params, json, content, files, headers.
+        `once` is for the few calls that must not be repeated. `options` are those of httpx: params, json, content,
+        files, headers.
         """
-        for attempt in range(self._retries + 1):
-            last = attempt == self._retries
+        retries = 0 if once else self._retries
+        for attempt in range(retries + 1):
+            last = attempt == retries
             try:
                 response = self._http.request(method, path, **options)
             except httpx.TransportError as error:
@@ -137,9 +139,8 @@ class Transport:
 
 
 def _is_passing(response: httpx.Response) -> bool:
-    """Return whether a repeat may be answered otherwise; a 503 of the API itself says so with a time to wait."""
-    own = response.headers.get("Content-Type", "").startswith("application/problem+json")
-    return response.status_code in _PASSING and not (own and "Retry-After" not in response.headers)
+    """Return whether a repeat may be answered otherwise; what the API has no part for, it will not have then."""
+    return response.status_code in _PASSING and b'"webhooks_disabled"' not in response.content
 
 
 def quoted(part: str) -> str:
