@@ -23,10 +23,10 @@ def webhooks_table(webhooks: Sequence[Webhook]) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     table.add_column("webhook", no_wrap=True)
     table.add_column("state", no_wrap=True)
-    table.add_column("types", ratio=2)
-    table.add_column("url", ratio=3, overflow="fold")
+    table.add_column("types", no_wrap=True)
+    table.add_column("url", ratio=1, overflow="fold")
     for webhook in webhooks:
-        table.add_row(webhook.id, _state(webhook), ", ".join(webhook.types), Text(webhook.url))
+        table.add_row(webhook.id, _state(webhook), "\n".join(webhook.types), Text(webhook.url))
     return table
 
 
@@ -74,7 +74,7 @@ def deliveries_table(deliveries: Sequence[Delivery], *, now: datetime | None = N
     for each in deliveries:
         created = ago(each.created_at, now or datetime.now(UTC))
         status = Text(each.status, style=_COLOURS.get(each.status, ""))
-        table.add_row(str(each.id), each.type, status, str(len(each.tries)), created, _last_answer(each))
+        table.add_row(str(each.id), each.type, status, str(len(each.tries)), created, escape(_last_answer(each)))
     return table
 
 
@@ -86,11 +86,11 @@ def delivery_line(delivery: Delivery) -> Text:
 
 def _last_answer(delivery: Delivery) -> str:
     if not delivery.tries:
-        return escape(delivery.error or "")
+        return delivery.error or ""
     last = delivery.tries[-1]
     if last.status is not None:
         return f"HTTP {last.status} in {last.ms:,} ms"
-    return escape(last.error or delivery.error or "")
+    return last.error or delivery.error or ""
 
 
 def _state(webhook: Webhook) -> Text:
