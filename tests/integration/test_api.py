@@ -167,7 +167,8 @@ def test_every_route_but_health_needs_a_valid_key(rig: Rig, key: str | None) -> 
         assert len(routes) >= 11
         for method, path in routes:
             jobs = {"job_id": "j", "item_id": 0, "upload_id": "u", "path": "p"}
-            answer = client.request(method, path.format(**jobs, name="n", run_id="r", file="f"))
+            names = {"name": "n", "run_id": "r", "file": "f", "webhook_id": "w", "delivery_id": 0}
+            answer = client.request(method, path.format(**jobs, **names))
             assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), (method, path)
 
 
