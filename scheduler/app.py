@@ -1,17 +1,20 @@
 """One scheduler process: the API and the control loops, put together from the settings."""
 
 import logging
+import random
 import time
+from types import FrameType
 
 import uvicorn
 
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from nst_core.protocol import Method
-from scheduler.api.app import make_api
+from scheduler.api.app import make_api, make_hub
 from scheduler.api.request_ids import RequestIdFilter
 from scheduler.collector import Collector
 from scheduler.dispatch import Dispatcher, Window
+from scheduler.event_hub import EventHub
 from scheduler.expiry import Expirer
 from scheduler.finalize import Finalizer
 from scheduler.limits import limits_of
@@ -29,6 +32,11 @@ from scheduler.service import Service
 from scheduler.settings import SchedulerSettings
 from scheduler.store.database import API_S, Database
 from scheduler.tenants import Tenants
+from scheduler.webhooks.address import Rules
+from scheduler.webhooks.deliver import Deliverer
+from scheduler.webhooks.send import Sender
+from scheduler.webhooks.service import WebhookService
+from scheduler.webhooks.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -102,12 +110,30 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
         ),
         run_finisher=RunFinisher(database, blobs, clock=clock),
         run_tidier=RunTidier(database, blobs, clock=clock),
+        deliverer=Deliverer(
+            database,
+            Sender(webhook_rules(settings), clock=clock, ca_file=settings.webhook_ca_file),
+            vault=webhook_vault(settings),
+            clock=clock,
+            random=random.random,
+            retention_s=settings.event_retention_days * 86400,
+        ),
     )
 
 
 def allowed_buckets(settings: SchedulerSettings) -> frozenset[str]:
     """Return the buckets that jobs may use."""
     return frozenset({settings.s3_bucket, *settings.extra_buckets})
+
+
+def webhook_rules(settings: SchedulerSettings) -> Rules:
+    """Return where webhooks may be sent."""
+    return Rules(allow_http=settings.webhook_allow_http, networks=settings.webhook_allowed_networks)
+
+
+def webhook_vault(settings: SchedulerSettings) -> Vault | None:
+    """Return what keeps the secrets of webhooks; None where there is no key."""
+    return None if settings.webhook_secret_key is None else Vault(settings.webhook_secret_key.get_secret_value())
 
 
 def run_scheduler(settings: SchedulerSettings) -> None:
@@ -140,11 +166,37 @@ def run_scheduler(settings: SchedulerSettings) -> None:
         key = settings.bootstrap_api_key.get_secret_value()
         service.keys.add(key, tenant=BOOTSTRAP_TENANT, name="bootstrap")
     service.styles.register_shipped()
-    api = make_api(service, database=api_database, broker=api_broker, blobs=api_blobs, clock=time.monotonic)
+    hub = make_hub(service, api_database)
+    api = make_api(
+        service,
+        database=api_database,
+        broker=api_broker,
+        blobs=api_blobs,
+        clock=time.monotonic,
+        hub=hub,
+        webhook_service=WebhookService(
+            api_database, vault=webhook_vault(settings), rules=webhook_rules(settings), clock=time.time
+        ),
+    )
+    config = uvicorn.Config(
+        api, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=5
+    )
     loops.start()
     try:
-        uvicorn.run(api, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=5)
+        _Server(config, hub).run()
     finally:
         loops.stop()
         for each in (broker, api_broker, database, api_database):
             each.close()
+
+
+class _Server(uvicorn.Server):
+    """An HTTP server that lets streams of events end when it is told to stop, instead of waiting for them."""
+
+    def __init__(self, config: uvicorn.Config, hub: EventHub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._hub.stop()
+        super().handle_exit(sig, frame)

@@ -14,10 +14,12 @@ from pydantic import TypeAdapter
 from nst_core.protocol import ItemStatus, Method
 from nst_core.styles import WEIGHTS_NAME
 from scheduler.domain import JobStatus
+from scheduler.event_client import Event, EventClient
 from scheduler.key_client import KeyClient, TenantClient
 from scheduler.resources import Check, Item, Job, JobRequest, Preset, Style, StyleVersion, Upload
 from scheduler.run_client import RunClient
 from scheduler.transport import ApiError, Transport, UnreachableError, quoted
+from scheduler.webhook_client import WebhookClient
 
 __all__ = ["ApiError", "Client", "UnreachableError"]
 
@@ -74,6 +76,9 @@ class Client:
         self.runs = RunClient(self._api, sleep=sleep, clock=clock)
         self.keys = KeyClient(self._api)
         self.tenants = TenantClient(self._api)
+        #: Where the API tells of events.
+        self.webhooks = WebhookClient(self._api)
+        self._events = EventClient(self._api, sleep=sleep, clock=clock)
 
     def __enter__(self) -> Self:
         return self
@@ -253,6 +258,13 @@ class Client:
             files.append(target)
         return files
 
+    def events(self, job_id: str, *, after: int = 0) -> Iterator[Event]:
+        """Yield what happens to a job from its beginning to its end, or behind the event of an id; waits for more.
+
+        Goes on by itself after a lost connection, with none left out or repeated.
+        """
+        return self._events.follow(f"/v1/jobs/{quoted(job_id)}/events", after=after)
+
     def wait(
         self,
         job_id: str,
@@ -265,10 +277,12 @@ class Client:
         """Return the job once it is finished; raise TimeoutError after `timeout_s`.
 
         `on_change` gets the job at first and whenever its status or counts are others than before, `on_poll` each
-        time.
+        time. The API tells of changes; where it does not, or for `on_poll`, it is asked each `poll_s` seconds.
         """
         started, seen = self._clock(), None
-        while True:
+        path = None if on_poll is not None else f"/v1/jobs/{quoted(job_id)}/events"
+        until = None if timeout_s is None else started + timeout_s
+        for _ in self._events.occasions(path, poll_s=poll_s, until=until):
             job = self.job(job_id)
             if on_change is not None and (job.status, job.counts) != seen:
                 on_change(job)
@@ -279,7 +293,7 @@ class Client:
                 return job
             if timeout_s is not None and self._clock() - started >= timeout_s:
                 raise TimeoutError(f"Job {job_id} is still {job.status} after {timeout_s:g} s.")
-            self._sleep(poll_s)
+        raise AssertionError("there is always another occasion")
 
 
 def _body(request: JobRequest) -> dict[str, Any]:

@@ -213,6 +213,7 @@ class Stack:
             "NST_PORT": str(_port(self.url)),
             "NST_BOOTSTRAP_API_KEY": self.api_key,
             "NST_LEASE_S": str(LEASE_S),
+            "NST_WEBHOOK_SECRET_KEY": self.home.webhook_key(),
         }
 
 

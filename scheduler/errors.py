@@ -18,7 +18,8 @@ NstError
     ├── QuotaExceededError     quota_exceeded
     │   └── QueueFullError         quota_exceeded (retryable)
     ├── TooManyStreamsError    too_many_streams
-    └── RateLimitedError       rate_limited (retryable)
+    ├── RateLimitedError       rate_limited (retryable)
+    └── WebhooksDisabledError  webhooks_disabled
 """
 
 from nst_core.errors import NstError
@@ -139,3 +140,9 @@ class RateLimitedError(ServiceError):
         """After `retry_after_s` a request is let through again."""
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class WebhooksDisabledError(ServiceError):
+    """The installation has no key to encrypt the secrets of webhooks with."""
+
+    code = "webhooks_disabled"

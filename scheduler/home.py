@@ -1,8 +1,10 @@
 """The home folder of an embedded stack: its data, logs and secrets, and who may use it.
 
-redis/  s3/  logs/  nst.db  api_key  s3_secret  client.json  lock        secrets are readable by their owner only
+redis/  s3/  logs/  nst.db  api_key  s3_secret  webhook_key  client.json  lock
+Secrets are readable by their owner only.
 """
 
+import base64
 import fcntl
 import json
 import os
@@ -62,6 +64,10 @@ class Home:
     def s3_secret(self) -> str:
         """Return the secret key of the object storage, made at the first call."""
         return self._secret("s3_secret", lambda: secrets.token_hex(24))
+
+    def webhook_key(self) -> str:
+        """Return the key for the secrets of webhooks, made at the first call."""
+        return self._secret("webhook_key", lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
 
     def read_client(self) -> ClientConfig | None:
         """Return where the API of the last stack in this home is, or None before the first."""

@@ -13,6 +13,7 @@ from nst_core.protocol import ItemStatus
 from scheduler.domain import STOPPABLE, Job, JobStatus, StopReason
 from scheduler.errors import ConflictError, NothingToRetryError
 from scheduler.store import chunks as chunk_rows
+from scheduler.store import events as event_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 
@@ -31,9 +32,10 @@ def stop(connection: Connection, job: Job, reason: StopReason, *, error: tuple[s
     values: dict[str, object] = {"status": JobStatus.CANCELLING, "stop": reason, "unchunked": False}
     if error is not None:
         values |= {"error_code": error[0], "error_message": error[1]}
-    job_rows.update_job(connection, job.id, **values)
     chunk_rows.end_unbegun(connection, job.id)
     job_rows.move_counts(connection, job.id, item_rows.cancel_pending(connection, job.id))
+    # After the counts, for the event of this to tell them.
+    job_rows.update_job(connection, job.id, **values)
     job_rows.finalize_if_through(connection, job.id)
 
 
@@ -43,6 +45,8 @@ def settle(connection: Connection, job: Job, changes: Mapping[ItemStatus, int], 
     `job` is as it was before the changes, but for its status.
     """
     job_rows.move_counts(connection, job.id, changes, added=added)
+    if any(changes.values()) and not added:
+        event_rows.record_progress(connection, job.id)
     failed = job.counts.failed + changes.get(ItemStatus.FAILED, 0) - job.forgiven
     if job.max_failures is not None and failed > job.max_failures and changes.get(ItemStatus.FAILED, 0) > 0:
         message = f"More than {job.max_failures:,} images failed, the most that the job allows."

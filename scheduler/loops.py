@@ -1,6 +1,6 @@
-"""The control loops: plan, expire, reap and dispatch, collect, finalize, finish runs, delete what is old.
+"""The control loops, each in a thread of its own.
 
-Each has a thread of its own.
+They plan, expire, reap and dispatch, collect, finalize, finish runs, tell webhooks, and delete what is old.
 
 Passing faults of the database, Redis or the storage are logged and tried again; any other error ends the process,
 for its supervisor to start it anew: all state is in the database.
@@ -22,6 +22,7 @@ from scheduler.retention import Retention
 from scheduler.run_control import RunControl
 from scheduler.run_finish import RunFinisher
 from scheduler.run_tidy import RunTidier
+from scheduler.webhooks.deliver import Deliverer
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Loops:
         run_control: RunControl,
         run_finisher: RunFinisher,
         run_tidier: RunTidier,
+        deliverer: Deliverer,
     ) -> None:
         self._caught_up = False
         self._collector = collector
@@ -94,13 +96,18 @@ class Loops:
         self._run_control = run_control
         self._run_finisher = run_finisher
         self._run_tidier = run_tidier
+        self._deliverer = deliverer
         self._plan = Loop("plan", planner.tick)
         self._dispatch = Loop("dispatch", self._dispatch_and_reap, idle_s=0.2)
         self._collect = Loop("collect", self._collect_and_wake, idle_s=0.01)
         self._finalize = Loop("finalize", finalizer.tick)
         self._runs = Loop("runs", self._finish_and_tidy_runs)
         self._retention = Loop("retention", retention.tick, idle_s=10.0)
-        self._all = (self._collect, self._plan, self._dispatch, self._finalize, self._runs, self._retention)
+        self._webhooks = Loop("webhooks", deliverer.tick, idle_s=0.25)
+        self._all = (
+            *(self._collect, self._plan, self._dispatch, self._finalize, self._runs),
+            *(self._retention, self._webhooks),
+        )
 
     def start(self) -> None:
         """Start all loops."""
@@ -118,6 +125,8 @@ class Loops:
             loop.stop()
         for loop in self._all:
             loop.join()
+        # What receivers do not answer in this time is sent again at the next start.
+        self._deliverer.wait(timeout_s=3.0)
 
     def _collect_and_wake(self) -> bool:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from scheduler.event_client import Event, EventClient
 from scheduler.resources import Preset
 from scheduler.run_resources import ForkRequest, Run, Sample, TrainRequest
 from scheduler.runs import RunStatus
@@ -93,6 +94,11 @@ class RunClient:
         """Begin a new run with a checkpoint of another, and return it; the same key gives the same run again."""
         body = _given(ForkRequest, request)
         return self._api.read(Run, "POST", _path(run_id, "fork"), json=body, headers=_key(idempotency_key))
+
+    def events(self, run_id: str, *, after: int = 0) -> Iterator[Event]:
+        """Yield what happens to a run from its beginning to its end, or behind the event of an id; waits for more."""
+        events = EventClient(self._api, sleep=self._sleep, clock=self._clock)
+        return events.follow(_path(run_id, "events"), after=after)
 
     def losses(self, run_id: str) -> bytes:
         """Return the losses as CSV, a line a step; raise ApiError (`not_found`) while there are none."""

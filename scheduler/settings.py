@@ -1,6 +1,8 @@
 """The scheduler's settings, read once from `NST_*` variables."""
 
-from pydantic import Field, SecretStr
+from pathlib import Path
+
+from pydantic import Field, IPvAnyNetwork, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from nst_core.settings import BrokerSettings, StorageSettings
@@ -51,6 +53,16 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     max_run_failures: int = Field(10, ge=1)
     #: Jobs are deleted so long after their end, but not their results; not set: never.
     retention_days: float | None = Field(None, gt=0)
+    #: Events of jobs and runs that have ended, and deliveries of webhooks, are kept for so long.
+    event_retention_days: float = Field(7.0, gt=0)
+    #: Fernet keys with commas in between, for the secrets of webhooks: the first encrypts. Without one there are none.
+    webhook_secret_key: SecretStr | None = None
+    #: Webhooks may have http:// addresses.
+    webhook_allow_http: bool = False
+    #: Own networks that webhooks may be sent to, such as 10.1.0.0/16.
+    webhook_allowed_networks: tuple[IPvAnyNetwork, ...] = ()
+    #: PEM file of authorities that receivers' certificates may be of, besides those of the system.
+    webhook_ca_file: Path | None = None
     log_level: str = "INFO"
     # Limits of tenants for which nothing else is set; `null`: unlimited. See `scheduler.limits`.
     #: Images that wait for a worker, of all jobs of a tenant.
@@ -64,7 +76,7 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     #: Of each API key, and how many may come at once.
     requests_per_s: float | None = Field(500.0, gt=0)
     burst: int | None = Field(2000, ge=1)
-    #: Open streams of events of a tenant.
+    #: Streams of events that a tenant may have open at once, at each scheduler.
     max_streams: int | None = Field(100, ge=1)
     #: Of a result: where it is set, jobs have to say a max_px that keeps to it.
     max_pixels: int | None = Field(None, ge=1)

@@ -7,6 +7,7 @@ NstError
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -141,6 +142,22 @@ class Transport:
             self._sleep(max(told_s, min(0.25 * 2**attempt, 4.0)))
         raise AssertionError("the last try returns or raises")
 
+    @contextmanager
+    def lines(self, path: str, *, headers: Mapping[str, str], silence_s: float) -> Iterator[Iterator[str] | None]:
+        """Give the lines of an answer that goes on, as they come, or None where it is empty (204); one try.
+
+        Raises ApiError where the API refuses, UnreachableError where it is not there, falls silent or goes away.
+        """
+        timeout = httpx.Timeout(silence_s, connect=5.0)
+        try:
+            with self._http.stream("GET", path, headers=dict(headers), timeout=timeout) as answer:
+                self._reached = True
+                if not answer.is_success:
+                    answer.read()
+                yield None if _checked(answer).status_code == 204 else answer.iter_lines()
+        except httpx.TransportError as error:
+            raise UnreachableError(f"There is no answer from {self.url}: {error}") from error
+
     def read(self, cls: type[_T], method: str, path: str, **options: Any) -> _T:
         """Return an answer as a value of a class."""
         return _translated(TypeAdapter(cls).validate_json, self.call(method, path, **options))
@@ -165,6 +182,9 @@ def _may_pass(response: httpx.Response) -> bool:
     if response.status_code == 409:
         # The first try is still at work, although its answer was not waited for.
         return b'"idempotency_in_flight"' in response.content
+    if b'"webhooks_disabled"' in response.content:
+        # What the API has no part for, it will not have then.
+        return False
     return response.status_code in _PASSING or (response.status_code == 429 and "Retry-After" in response.headers)
 
 

@@ -1,5 +1,6 @@
 """The FastAPI app, put together from its routers."""
 
+import time
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -8,13 +9,31 @@ from nst_core import __version__
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from nst_core.clock import Clock
-from scheduler.api import errors, health, jobs, keys, openapi, presets, problems, runs, styles, tenants, uploads
+from scheduler.api import (
+    errors,
+    events,
+    health,
+    job_items,
+    jobs,
+    keys,
+    openapi,
+    presets,
+    problems,
+    runs,
+    styles,
+    tenants,
+    uploads,
+    webhooks,
+)
 from scheduler.api.dependencies import ApiState, Needs
 from scheduler.api.middleware import Envelope, Gate
-from scheduler.limits import Rates, Streams
+from scheduler.event_hub import EventHub
+from scheduler.limits import Rates
 from scheduler.scopes import Scope
 from scheduler.service import Service
 from scheduler.store.database import Database
+from scheduler.webhooks.address import Rules
+from scheduler.webhooks.service import WebhookService
 
 _ANY_KEY = Needs()
 _KEYS = (Scope.KEYS_WRITE, Scope.ADMIN)
@@ -23,6 +42,7 @@ ROUTERS: tuple[tuple[APIRouter, Needs | None], ...] = (
     (health.router, None),
     (errors.router, None),
     (jobs.router, Needs(read=(Scope.JOBS_READ,), write=(Scope.JOBS_WRITE,))),
+    (job_items.router, Needs(read=(Scope.JOBS_READ,))),
     (presets.router, _ANY_KEY),
     (runs.router, Needs(read=(Scope.STYLES_READ,), write=(Scope.STYLES_TRAIN,))),
     (styles.router, Needs(read=(Scope.STYLES_READ,), write=(Scope.STYLES_TRAIN,))),
@@ -30,6 +50,10 @@ ROUTERS: tuple[tuple[APIRouter, Needs | None], ...] = (
     (keys.router, Needs(read=_KEYS, write=_KEYS)),
     (tenants.router, Needs(read=(Scope.ADMIN,), write=(Scope.ADMIN,))),
     (tenants.own_router, _ANY_KEY),
+    (events.jobs_router, Needs(read=(Scope.JOBS_READ,))),
+    # Webhooks of those who may read jobs tell of runs too; and who may read runs may wait for their ends.
+    (events.runs_router, Needs(read=(Scope.JOBS_READ, Scope.STYLES_READ))),
+    (webhooks.router, Needs(read=(Scope.JOBS_READ,), write=(Scope.JOBS_WRITE,))),
 )
 
 
@@ -42,10 +66,34 @@ class _Api(FastAPI):
         return self.openapi_schema
 
 
-def make_api(service: Service, *, database: Database, broker: Broker, blobs: BlobStore, clock: Clock) -> FastAPI:
-    """Return the app over a service; `clock` is that of the rates, seconds that only go on."""
+def make_hub(service: Service, database: Database) -> EventHub:
+    """Return what hands out events, to as many streams of a tenant as its limits say."""
+    return EventHub(database, max_streams=lambda tenant: service.tenants.limits(tenant).max_streams)
+
+
+def make_api(
+    service: Service,
+    *,
+    database: Database,
+    broker: Broker,
+    blobs: BlobStore,
+    clock: Clock,
+    hub: EventHub | None = None,
+    webhook_service: WebhookService | None = None,
+) -> FastAPI:
+    """Return the app over a service; `clock` is that of the rates, seconds that only go on.
+
+    By default a tenant has as many streams of events as its limits say, and no webhooks.
+    """
     api = _Api(title="nst", version=__version__, summary="Neural style transfer in bulk", docs_url="/docs")
-    api.state.nst = ApiState(service=service, database=database, broker=broker, blobs=blobs, streams=Streams())
+    api.state.nst = ApiState(
+        service=service,
+        database=database,
+        broker=broker,
+        blobs=blobs,
+        events=hub or make_hub(service, database),
+        webhooks=webhook_service or WebhookService(database, vault=None, rules=Rules(), clock=time.time),
+    )
     problems.install(api)
     # The one that is added last is the outermost.
     api.add_middleware(Gate, keys=service.keys, tenants=service.tenants, rates=Rates(clock=clock))

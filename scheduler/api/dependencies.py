@@ -9,12 +9,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from scheduler.errors import UnauthenticatedError
+from scheduler.event_hub import EventHub
 from scheduler.keys import Caller, Keys
-from scheduler.limits import Limits, Streams
+from scheduler.limits import Limits
 from scheduler.run_service import RunService
 from scheduler.service import Service
 from scheduler.store.database import Database
 from scheduler.tenants import Tenants
+from scheduler.webhooks.service import WebhookService
 
 NO_KEY = "Send an API key: Authorization: Bearer nst_…"
 
@@ -30,8 +32,8 @@ class ApiState:
     database: Database
     broker: Broker
     blobs: BlobStore
-    #: Of events, of all tenants.
-    streams: Streams
+    events: EventHub
+    webhooks: WebhookService
 
 
 def get_state(request: Request) -> ApiState:
@@ -43,6 +45,16 @@ def get_state(request: Request) -> ApiState:
 def get_service(state: Annotated[ApiState, Depends(get_state)]) -> Service:
     """Return the service."""
     return state.service
+
+
+def get_events(state: Annotated[ApiState, Depends(get_state)]) -> EventHub:
+    """Return what hands out events."""
+    return state.events
+
+
+def get_webhooks(state: Annotated[ApiState, Depends(get_state)]) -> WebhookService:
+    """Return the service of webhooks."""
+    return state.webhooks
 
 
 def get_runs(service: Annotated[Service, Depends(get_service)]) -> RunService:
@@ -103,6 +115,8 @@ class Needs:
 
 StateDep = Annotated[ApiState, Depends(get_state)]
 ServiceDep = Annotated[Service, Depends(get_service)]
+EventsDep = Annotated[EventHub, Depends(get_events)]
+WebhooksDep = Annotated[WebhookService, Depends(get_webhooks)]
 RunsDep = Annotated[RunService, Depends(get_runs)]
 KeysDep = Annotated[Keys, Depends(get_keys)]
 TenantsDep = Annotated[Tenants, Depends(get_tenants)]

@@ -13,7 +13,7 @@ from scheduler.api.schemas import ItemPage, ItemView
 from scheduler.domain import ERRORS_NAME, RESULTS_NAME
 from scheduler.result_zip import MAX_IMAGES
 
-router = APIRouter()
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The job's id, or the client's id of it.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]

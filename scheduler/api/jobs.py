@@ -8,7 +8,6 @@ from pydantic import AwareDatetime
 from starlette.concurrency import run_in_threadpool
 
 from nst_core.protocol import Method
-from scheduler.api import job_items
 from scheduler.api.dependencies import ServiceDep, TenantDep
 from scheduler.api.job_items import JobId, Limit
 from scheduler.api.job_schemas import CheckView, RetryBody
@@ -157,9 +156,6 @@ def retry_job(
     if not new:
         response.headers["Idempotent-Replayed"] = "true"
     return JobView.of(job)
-
-
-router.include_router(job_items.router)
 
 
 def _labels(request: Request) -> dict[str, str]:

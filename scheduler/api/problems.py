@@ -31,6 +31,7 @@ from scheduler.errors import (
     TooLargeError,
     TooManyStreamsError,
     UnauthenticatedError,
+    WebhooksDisabledError,
 )
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ _STATUS: dict[type[NstError], int] = {
     QuotaExceededError: 429,
     TooManyStreamsError: 429,
     RateLimitedError: 429,
+    WebhooksDisabledError: 503,
 }
 #: Whose errors the API answers with.
 _MODULES: Sequence[ModuleType] = (nst_core.errors, scheduler.errors, scheduler.store.errors)
@@ -64,7 +66,7 @@ _TITLES = {
     413: "Too large",
     415: "Unsupported media type",
     422: "Invalid request",
-    429: "Too many",
+    429: "Too many requests",
     500: "Internal error",
     502: "Storage error",
     503: "Unavailable",
@@ -212,7 +214,8 @@ def problem(
     more = dict(headers or {})
     if status == 401:
         more["WWW-Authenticate"] = "Bearer"
-    if status == 503 or code == InFlightError.code:
+    # Without webhooks, asking again does not help.
+    if (status == 503 and code != WebhooksDisabledError.code) or code == InFlightError.code:
         more.setdefault("Retry-After", str(_RETRY_AFTER_S))
     return JSONResponse(body, status, more, media_type=MEDIA_TYPE)
 

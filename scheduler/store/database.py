@@ -1,5 +1,6 @@
 """Engines and transactions for SQLite and PostgreSQL, and the migrations."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
 
+from nst_core.clock import Clock
 from nst_core.errors import ConfigError
 from scheduler.store.errors import DatabaseUnavailableError
 
@@ -27,16 +29,17 @@ _MIGRATION_LOCK = 7_206_001
 class Database:
     """A pool of connections; hands out read and write transactions."""
 
-    def __init__(self, url: str, *, wait_s: float = PATIENT_S) -> None:
+    def __init__(self, url: str, *, wait_s: float = PATIENT_S, clock: Clock = time.time) -> None:
         """Open a pool for an SQLAlchemy address of SQLite or PostgreSQL; raise ConfigError for another.
 
         For each of these a transaction waits `wait_s` at most, and then raises DatabaseUnavailableError: for a
         connection of the pool, for a lock, and on PostgreSQL twice as long for a statement where it is less than 20 s.
+        Transactions take the time of what they note by themselves, such as events, from `clock`.
         """
         self.engine = _make_engine(url, wait_s)
         # Known as a writer from its first statement, an SQLite transaction waits for its turn instead of failing
         # in the middle, when it turns out that another has written since it began.
-        self._writers = self.engine.execution_options(nst_write=True)
+        self._writers = self.engine.execution_options(nst_write=True, nst_clock=clock)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -75,6 +78,12 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def now_of(connection: Connection) -> float:
+    """Return the time by the clock of a write transaction's database."""
+    clock: Clock = connection.get_execution_options()["nst_clock"]
+    return clock()
 
 
 def retried(change: Callable[[], _T]) -> _T:

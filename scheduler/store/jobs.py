@@ -1,6 +1,7 @@
 """Jobs in the database."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,9 +10,13 @@ from sqlalchemy import Connection, delete, exists, insert, or_, select, update
 
 from nst_core.protocol import ItemStatus, Method
 from scheduler.domain import TERMINAL, ChunkStatus, Counts, Job, JobSpec, JobStatus, Priority, StopReason
+from scheduler.events import EventType
+from scheduler.store import events as event_rows
 from scheduler.store.tables import chunks, job_labels, jobs
 
 _SPEC = TypeAdapter(JobSpec)
+#: Columns whose change may be an event.
+_TOLD = frozenset({"status", "started_at"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +79,7 @@ def insert_job(connection: Connection, job: NewJob, *, now: float) -> None:
             for key, value in job.spec.metadata.items()
         ]
         connection.execute(insert(job_labels), labels)
+    event_rows.record_job(connection, job.id, EventType.JOB_CREATED)
 
 
 def find_job(connection: Connection, id: str, *, tenant: str | None = None, lock: bool = False) -> Job | None:
@@ -179,8 +185,9 @@ def prunable_jobs(connection: Connection, *, finished_before: float, limit: int 
 
 
 def update_job(connection: Connection, id: str, **values: Any) -> None:
-    """Set columns of a job."""
-    connection.execute(update(jobs).where(jobs.c.id == id).values(values))
+    """Set columns of a job; what that makes for its event log is written along."""
+    with event_rows.noting_job(connection, id) if _TOLD & values.keys() else nullcontext():
+        connection.execute(update(jobs).where(jobs.c.id == id).values(values))
 
 
 def delete_job(connection: Connection, id: str) -> None:
@@ -212,6 +219,8 @@ def finalize_if_through(connection: Connection, id: str) -> bool:
         .where(jobs.c.id == id, ready, jobs.c.pending == 0, jobs.c.running == 0)
         .values(status=JobStatus.FINALIZING)
     )
+    if done.rowcount:
+        event_rows.record_job(connection, id, EventType.JOB_FINALIZING)
     return bool(done.rowcount)
 
 

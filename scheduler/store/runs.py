@@ -1,15 +1,20 @@
 """Runs in the database: which attempt is the current one, and which checkpoint the last good one."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, insert, or_, select, update
 
 from nst_core.segments import Phase, StoredFile
+from scheduler.events import EventType
 from scheduler.runs import Live, Run, RunSpec, RunStatus, Stop
+from scheduler.store import events as event_rows
 from scheduler.store.tables import runs, styles
 
 _SPEC = TypeAdapter(RunSpec)
+#: Columns whose change may be an event.
+_TOLD = frozenset({"status", "started_at", "checkpoint"})
 ENDED = tuple(status for status in RunStatus if status.is_terminal)
 
 
@@ -36,6 +41,7 @@ def insert_run(
             created_at=now,
         )
     )
+    event_rows.record_run(connection, id, EventType.RUN_CREATED)
 
 
 def dump_spec(spec: RunSpec) -> dict[str, Any]:
@@ -136,13 +142,18 @@ def claim(connection: Connection, run: Run, *, now: float, lease_until: float) -
 
 
 def update_run(connection: Connection, id: str, **values: Any) -> None:
-    """Set columns of a run; `checkpoint` and `spec` are given whole."""
+    """Set columns of a run; `checkpoint` and `spec` are given whole.
+
+    What that makes for the run's event log is written along.
+    """
+    told = bool(_TOLD & values.keys())
     if "checkpoint" in values:
         checkpoint: StoredFile = values.pop("checkpoint")
         values |= {"checkpoint_uri": checkpoint.uri, "checkpoint_sha256": checkpoint.sha256}
     if "spec" in values:
         values["spec"] = dump_spec(values["spec"])
-    connection.execute(update(runs).where(runs.c.id == id).values(values))
+    with event_rows.noting_run(connection, id) if told else nullcontext():
+        connection.execute(update(runs).where(runs.c.id == id).values(values))
 
 
 def published(connection: Connection, found: list[Run]) -> set[str]:

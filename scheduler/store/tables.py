@@ -9,6 +9,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -291,6 +292,77 @@ runs = Table(
     Column("untidy", Boolean, nullable=False, default=False),
     Index(None, "status", "id"),
     Index(None, "tenant", "id"),
+)
+
+#: What happened to jobs and runs; see store/events.py for how it is read.
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("tenant", String(64), nullable=False),
+    #: A job's or a run's id; the row may be gone.
+    Column("subject", String(40), nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    #: There is a delivery of it for every webhook that wants it.
+    Column("fanned_out", Boolean, nullable=False),
+    Index(None, "subject", "id"),
+    Index(None, "tenant", "id"),
+    Index(None, "fanned_out", "id"),
+    Index(None, "created_at"),
+)
+
+#: Where tenants want to be told of events.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("url", Text, nullable=False),
+    #: Types of events, or "*".
+    Column("types", JSON, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    #: Why it was disabled where no client did it: gone or failing.
+    Column("disabled_reason", String(16)),
+    #: Encrypted.
+    Column("secret", Text, nullable=False),
+    #: The one before, which signs as well until then.
+    Column("old_secret", Text),
+    Column("old_secret_until", Double),
+    #: Of the first failed try since the last one that succeeded.
+    Column("failing_since", Double),
+    Column("created_at", Double, nullable=False),
+    Index(None, "tenant", "id"),
+)
+
+#: A message for one webhook, and what became of it.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("webhook_id", String(40), ForeignKey("webhooks.id"), nullable=False),
+    #: The same at each try, also after a crash: receivers drop what they have by it.
+    Column("message_id", String(40), nullable=False),
+    Column("type", String(32), nullable=False),
+    #: The exact bytes that are sent.
+    Column("body", LargeBinary, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("error", Text),
+    #: Tries that failed since it was last made to wait for its first one.
+    Column("failures", Integer, nullable=False),
+    #: Of the last tries: at, status, error, ms.
+    Column("tries", JSON, nullable=False),
+    Column("next_at", Double, nullable=False),
+    #: The fencing token: the number of times that it was claimed.
+    Column("claims", Integer, nullable=False),
+    Column("lease_until", Double, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("done_at", Double),
+    Index(None, "webhook_id", "id"),
+    Index(None, "status", "next_at"),
+    Index(None, "webhook_id", "status", "next_at"),
 )
 
 #: Ends of segments that were accepted.

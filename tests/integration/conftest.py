@@ -95,15 +95,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.rsplit("/", 1)[0] + f"/{name}"
 
 
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    """A migrated database."""
-    database = Database(database_url)
-    database.migrate()
-    yield database
-    database.close()
-
-
 @dataclass
 class FakeClock:
     """A clock that stands still until it is told otherwise."""
@@ -115,6 +106,21 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """The clock of the test's scheduler."""
+    return FakeClock()
+
+
+@pytest.fixture
+def database(database_url: str, clock: FakeClock) -> Iterator[Database]:
+    """A migrated database."""
+    database = Database(database_url, clock=clock)
+    database.migrate()
+    yield database
+    database.close()
 
 
 @dataclass
@@ -292,6 +298,6 @@ def read_lines(rig: Rig, job: Job, name: str) -> list[bytes]:
 
 
 @pytest.fixture
-def rig(database: Database, broker: Broker, blobs: BlobStore) -> Rig:
+def rig(database: Database, broker: Broker, blobs: BlobStore, clock: FakeClock) -> Rig:
     """A scheduler on a fresh database and an empty Redis, with a prefix of its own in storage."""
-    return Rig(database, broker, blobs, FakeClock(), f"rig{next(_numbers)}")
+    return Rig(database, broker, blobs, clock, f"rig{next(_numbers)}")

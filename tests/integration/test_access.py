@@ -13,6 +13,9 @@ from scheduler.api.openapi import operations
 from scheduler.keys import new_api_key
 from scheduler.scopes import Scope
 from scheduler.store import versions
+from scheduler.webhooks.address import Rules
+from scheduler.webhooks.service import WebhookService
+from scheduler.webhooks.vault import Vault
 from tests.integration.conftest import Rig, finished, started
 from tests.integration.run_kit import RunRig
 
@@ -20,6 +23,7 @@ OWNER, STRANGER = "owner", "stranger"
 #: Nothing that a stranger sees may name the owner, but what the stranger said itself.
 HIDDEN = (f'"{OWNER}"', f"tenants/{OWNER}/")
 VERSION = "5ec0" * 16
+VAULT_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 Body = dict[str, Any]
 
@@ -52,6 +56,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("post", "/v1/jobs/{job_id}/retry"): MISSING,
     # Nobody gives a job such an id as ours are, and so not that of another.
     ("put", "/v1/jobs/{job_id}"): Case(422, {"input": {"uris": ["s3://nst/a.jpg"]}, "styles": ["wave"]}),
+    ("get", "/v1/jobs/{job_id}/events"): MISSING,
     ("get", "/v1/presets"): OWN,
     ("get", "/v1/training-presets"): OWN,
     ("post", "/v1/styles"): Case(422, {"name": "mine", "painting": "{upload}a.jpg", "data": "{upload}"}),
@@ -69,6 +74,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("get", "/v1/runs/{run_id}/samples/{file}"): MISSING,
     ("get", "/v1/runs/{run_id}/sheet.jpg"): MISSING,
     ("get", "/v1/runs/{run_id}/painting"): MISSING,
+    ("get", "/v1/runs/{run_id}/events"): MISSING,
     ("get", "/v1/styles"): OWN,
     ("get", "/v1/styles/{name}"): MISSING,
     ("get", "/v1/styles/{name}/versions"): MISSING,
@@ -88,12 +94,24 @@ CASES: dict[tuple[str, str], Case] = {
     ("get", "/v1/tenants/{tenant_id}"): Case(403),
     ("put", "/v1/tenants/{tenant_id}"): Case(403, {"weight": 100}),
     ("get", "/v1/tenant"): OWN,
+    ("post", "/v1/webhooks"): Case(201, {"url": "https://example.com/"}),
+    ("get", "/v1/webhooks"): OWN,
+    ("get", "/v1/webhooks/{webhook_id}"): MISSING,
+    ("patch", "/v1/webhooks/{webhook_id}"): Case(404, {"enabled": False}),
+    ("delete", "/v1/webhooks/{webhook_id}"): MISSING,
+    ("post", "/v1/webhooks/{webhook_id}/rotate"): MISSING,
+    ("post", "/v1/webhooks/{webhook_id}/test"): MISSING,
+    ("post", "/v1/webhooks/{webhook_id}/replay"): MISSING,
+    ("get", "/v1/webhooks/{webhook_id}/deliveries"): MISSING,
+    ("get", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}"): MISSING,
+    ("post", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay"): MISSING,
 }
 #: What the owner gets, so that a stranger's 404 is no 404 for all.
 SEEN_BY_OWNER = (
     *("/v1/jobs/{job_id}", "/v1/jobs/{job_id}/items", "/v1/jobs/{job_id}/items/{item_id}/output"),
     *("/v1/jobs/{job_id}/results", "/v1/jobs/{job_id}/errors", "/v1/runs/{run_id}", "/v1/runs/{run_id}/samples"),
-    *("/v1/styles/{name}/versions", "/v1/keys/{prefix}"),
+    *("/v1/styles/{name}/versions", "/v1/keys/{prefix}", "/v1/jobs/{job_id}/results.zip", "/v1/jobs/{job_id}/events"),
+    *("/v1/webhooks/{webhook_id}", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}"),
 )
 
 
@@ -133,7 +151,15 @@ def _filled(value: Any, values: dict[str, str]) -> Any:
 
 @pytest.fixture
 def world(rig: Rig) -> Iterator[World]:
-    api = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
+    webhooks = WebhookService(rig.database, vault=Vault(VAULT_KEY), rules=Rules(), clock=rig.clock)
+    api = make_api(
+        rig.service,
+        database=rig.database,
+        broker=rig.broker,
+        blobs=rig.blobs,
+        clock=rig.clock,
+        webhook_service=webhooks,
+    )
     key = new_api_key()
     rig.service.keys.add(key, tenant=OWNER)
     with TestClient(api, raise_server_exceptions=False) as client:
@@ -149,7 +175,12 @@ def world(rig: Rig) -> Iterator[World]:
             versions.add_version(connection, VERSION, f"s3://nst/styles/{VERSION}", now=1.0)
             versions.put_card(connection, "secret", VERSION, {"owner": OWNER}, tenant=OWNER, now=1.0)
         upload_id, upload = rig.service.new_upload(OWNER)
+        webhook = webhooks.create(
+            OWNER, url="https://example.com/", types=("*",), description=f'"{OWNER}"', enabled=True
+        )[0]
         values = {
+            "webhook_id": webhook.id,
+            "delivery_id": str(webhooks.test(OWNER, webhook.id).id),
             "job_id": job_id,
             "item_id": "0",
             "run_id": RunRig(rig).add(tenant=OWNER),

@@ -1,0 +1,140 @@
+"""Routes of webhooks and their deliveries."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+
+from scheduler.api.dependencies import TenantDep, WebhooksDep
+from scheduler.api.problems import answers
+from scheduler.api.webhook_schemas import (
+    DeliveryPage,
+    DeliveryView,
+    NewSecretView,
+    ReplayedView,
+    WebhookBody,
+    WebhookChanges,
+    WebhookPage,
+    WebhookView,
+)
+from scheduler.store.webhooks import DeliveryStatus
+
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+
+_MAX_ID = 2**63 - 1
+Limit = Annotated[int, Query(ge=1, le=1000)]
+WebhookId = Annotated[str, Path(pattern=r"^[\w.-]{1,64}$")]
+DeliveryId = Annotated[int, Path(ge=0, le=_MAX_ID)]
+_SECRET = {"Cache-Control": "no-store"}
+
+
+@router.post("", status_code=201, responses=answers(409))
+def create_webhook(body: WebhookBody, webhooks: WebhooksDep, tenant: TenantDep, response: Response) -> NewSecretView:
+    """Add a webhook; its secret is in this answer alone."""
+    webhook, secret = webhooks.create(
+        tenant, url=body.url, types=body.types, description=body.description, enabled=body.enabled
+    )
+    response.headers.update(_SECRET | {"Location": f"/v1/webhooks/{webhook.id}"})
+    return NewSecretView.of(webhook, secret=secret)
+
+
+@router.get("")
+def list_webhooks(
+    webhooks: WebhooksDep,
+    tenant: TenantDep,
+    limit: Limit = 20,
+    after_id: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$")] = None,
+) -> WebhookPage:
+    """List webhooks, newest first."""
+    found = webhooks.all(tenant, limit=limit + 1, after_id=after_id)
+    data = [WebhookView.of(webhook) for webhook in found[:limit]]
+    return WebhookPage(
+        data=data,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+        has_more=len(found) > limit,
+    )
+
+
+@router.get("/{webhook_id}")
+def get_webhook(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantDep) -> WebhookView:
+    """Return a webhook."""
+    return WebhookView.of(webhooks.get(tenant, webhook_id))
+
+
+@router.patch("/{webhook_id}")
+def update_webhook(
+    webhook_id: WebhookId, body: WebhookChanges, webhooks: WebhooksDep, tenant: TenantDep
+) -> WebhookView:
+    """Change a webhook."""
+    return WebhookView.of(webhooks.update(tenant, webhook_id, body.given()))
+
+
+@router.delete("/{webhook_id}", status_code=204)
+def delete_webhook(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantDep) -> None:
+    """Remove a webhook and its deliveries."""
+    webhooks.delete(tenant, webhook_id)
+
+
+@router.post("/{webhook_id}/rotate")
+def rotate_secret(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantDep, response: Response) -> NewSecretView:
+    """Give a webhook another secret; for a day, messages are signed with both."""
+    webhook, secret = webhooks.rotate(tenant, webhook_id)
+    response.headers.update(_SECRET)
+    return NewSecretView.of(webhook, secret=secret)
+
+
+@router.post("/{webhook_id}/test", status_code=202, responses=answers(409))
+def test_webhook(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantDep) -> DeliveryView:
+    """Send a message of the type webhook.test, with one try."""
+    return DeliveryView.of(webhooks.test(tenant, webhook_id))
+
+
+@router.post("/{webhook_id}/replay", status_code=202, responses=answers(409))
+def replay_failed(
+    webhook_id: WebhookId,
+    webhooks: WebhooksDep,
+    tenant: TenantDep,
+    since: Annotated[datetime | None, Query(description="RFC 3339. Default: all that are kept.")] = None,
+) -> ReplayedView:
+    """Send all messages again that failed and were made since a time, each under its id."""
+    moment = 0.0
+    if since is not None:
+        moment = (since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp()
+    return ReplayedView(replayed=webhooks.replay_failed(tenant, webhook_id, since=moment))
+
+
+@router.get("/{webhook_id}/deliveries")
+def list_deliveries(
+    webhook_id: WebhookId,
+    webhooks: WebhooksDep,
+    tenant: TenantDep,
+    limit: Limit = 20,
+    after_id: Annotated[int | None, Query(ge=0, le=_MAX_ID)] = None,
+    status: DeliveryStatus | None = None,
+) -> DeliveryPage:
+    """List what was and is to be sent, newest first."""
+    found = webhooks.deliveries(tenant, webhook_id, limit=limit + 1, after_id=after_id, status=status)
+    data = [DeliveryView.of(delivery) for delivery in found[:limit]]
+    return DeliveryPage(
+        data=data,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+        has_more=len(found) > limit,
+    )
+
+
+@router.get("/{webhook_id}/deliveries/{delivery_id}")
+def get_delivery(
+    webhook_id: WebhookId, delivery_id: DeliveryId, webhooks: WebhooksDep, tenant: TenantDep
+) -> DeliveryView:
+    """Return a delivery."""
+    return DeliveryView.of(webhooks.delivery(tenant, webhook_id, delivery_id))
+
+
+@router.post("/{webhook_id}/deliveries/{delivery_id}/replay", status_code=202, responses=answers(409))
+def replay_delivery(
+    webhook_id: WebhookId, delivery_id: DeliveryId, webhooks: WebhooksDep, tenant: TenantDep
+) -> DeliveryView:
+    """Send a message again under its id, also one that was delivered."""
+    return DeliveryView.of(webhooks.replay(tenant, webhook_id, delivery_id))

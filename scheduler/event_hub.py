@@ -1,0 +1,149 @@
+"""Streams of events to clients: one poller of the database for all that this process serves.
+
+A stream costs no thread, and no query of its own after its first one: while any waits, the poller asks twice a second
+for the news of all subjects together. A stream whose client reads slowly is not asked for until it has sent what it
+has, so none holds more than one batch.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from starlette.concurrency import run_in_threadpool
+
+from nst_core.errors import NstError
+from scheduler.events import Event
+from scheduler.limits import Streams
+from scheduler.store import events as event_rows
+from scheduler.store.database import Database
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+HEARTBEAT_S = 15.0
+_BATCH = 1000
+#: Subjects of one query.
+_PLACES = 200
+
+
+@dataclass(eq=False, kw_only=True)
+class Stream:
+    """What one client has been told of one subject."""
+
+    tenant: str
+    subject: str
+    #: The last event that was handed out.
+    after: int
+    found: list[Event] = field(default_factory=list)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Nothing more comes: the poller failed, or the process ends.
+    broken: bool = False
+
+
+class EventHub:
+    """Hands out events to streams. `open` and `close` may be called in any thread, the rest in the event loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        max_streams: Callable[[str], float | None],
+        poll_s: float = POLL_S,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
+        """`max_streams` says how many streams a tenant may have at once; None: any number."""
+        #: A stream says something after so much silence, for proxies and clients that would take it for dead.
+        self.heartbeat_s = heartbeat_s
+        self._database = database
+        self._max_streams = max_streams
+        self._poll_s = poll_s
+        self._open = Streams()
+        self._waiting: set[Stream] = set()
+        self._poller: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    def open(self, tenant: str, subject: str, *, after: int, over: bool) -> Stream | None:
+        """Begin a stream behind an event's id; None where nothing comes after it.
+
+        `over` says that the subject has ended. Raises TooManyStreamsError. What is opened has to be closed.
+        """
+        with self._database.read() as connection:
+            found = event_rows.events_after(connection, [(subject, after)], limit=_BATCH)
+            last = None if found else event_rows.last_event(connection, subject)
+        # An ended subject may have no events at all: they are not kept for ever.
+        if not found and over and (last is None or last.type.is_terminal):
+            return None
+        self._open.acquire(tenant, limit=self._max_streams(tenant))
+        return Stream(tenant=tenant, subject=subject, after=after, found=found)
+
+    def close(self, stream: Stream) -> None:
+        """Give back the place of a stream."""
+        self._open.release(stream.tenant)
+
+    def stop(self) -> None:
+        """Let all streams end soon, as the process does; may be called in a signal handler."""
+        self._stopped = True
+
+    async def next(self, stream: Stream, *, timeout_s: float) -> list[Event]:
+        """Return the next events of a stream, or none after a time."""
+        if not stream.found and not self.is_broken(stream):
+            stream.wake.clear()
+            self._waiting.add(stream)
+            if self._poller is None:
+                self._poller = asyncio.create_task(self._poll())
+            try:
+                await asyncio.wait_for(stream.wake.wait(), timeout_s)
+            except TimeoutError:
+                pass
+            finally:
+                self._waiting.discard(stream)
+        found, stream.found = stream.found, []
+        if found:
+            stream.after = found[-1].id
+        return found
+
+    async def is_through(self, stream: Stream) -> bool:
+        """Return whether the last event that was handed out is the subject's end, and its last."""
+        last = await run_in_threadpool(self._last, stream.subject)
+        return last is not None and last.id <= stream.after and last.type.is_terminal
+
+    def is_broken(self, stream: Stream) -> bool:
+        """Return whether nothing more comes although the subject has not ended."""
+        return self._stopped or stream.broken
+
+    async def _poll(self) -> None:
+        try:
+            while self._waiting and not self._stopped:
+                waiting = list(self._waiting)
+                try:
+                    found = await run_in_threadpool(self._fetch, [(each.subject, each.after) for each in waiting])
+                except NstError as error:
+                    log.warning("Events cannot be read now: %s", error.message)
+                    found = []
+                for stream in waiting:
+                    own = [event for event in found if event.subject == stream.subject and event.id > stream.after]
+                    # Not one that has given up waiting meanwhile: it would be handed out twice.
+                    if own and stream in self._waiting:
+                        stream.found = own
+                        stream.wake.set()
+                await asyncio.sleep(self._poll_s)
+        except Exception:
+            log.exception("Events cannot be read")
+            for stream in self._waiting:
+                stream.broken = True
+                stream.wake.set()
+        finally:
+            self._poller = None
+
+    def _fetch(self, places: Sequence[tuple[str, int]]) -> list[Event]:
+        found: list[Event] = []
+        distinct = sorted(set(places))
+        with self._database.read() as connection:
+            for start in range(0, len(distinct), _PLACES):
+                found += event_rows.events_after(connection, distinct[start : start + _PLACES], limit=_BATCH)
+        return found
+
+    def _last(self, subject: str) -> Event | None:
+        with self._database.read() as connection:
+            return event_rows.last_event(connection, subject)

@@ -1,0 +1,178 @@
+"""The event log in the database.
+
+Events are written in the transaction of the change that they tell of. Ids are drawn when an event is written and seen
+when its transaction is committed, and PostgreSQL may commit a larger id first; "all above the last one that I have
+seen" would then skip events. There are two kinds of readers, and neither does:
+
+- A reader of one subject reads by id. Whoever writes an event of a subject has inserted, updated or locked the
+  subject's row in the same transaction before (`noting_job` and `noting_run` lock it themselves), and holds that lock
+  until it is committed. So the next writer draws its ids after the last one's events were to be seen: among the
+  events of a subject, the order of ids is the order of commits. PostgreSQL lets go of row locks after a commit has
+  become visible, and its sequences hand out ids one by one (CACHE 1), so this needs nothing else. SQLite has one
+  writer at a time.
+- The fan-out to webhooks reads all subjects, by the flag `fanned_out` and not by id.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
+
+from scheduler.domain import JobStatus
+from scheduler.events import Event, EventType, Standing, error_data, job_changes, run_changes
+from scheduler.runs import RunStatus
+from scheduler.store.database import now_of
+from scheduler.store.tables import events, jobs, runs
+
+_COUNTS = ("total", "pending", "running", "succeeded", "failed", "cancelled")
+_ENDED_JOBS = tuple(status for status in JobStatus if status.is_terminal)
+_ENDED_RUNS = tuple(status for status in RunStatus if status.is_terminal)
+
+
+def record(
+    connection: Connection, *, tenant: str, subject: str, type: EventType, data: Mapping[str, Any], now: float
+) -> None:
+    """Add an event. The transaction has to hold the subject's row already: see above."""
+    connection.execute(
+        insert(events).values(
+            tenant=tenant, subject=subject, type=type, data=dict(data), created_at=now, fanned_out=False
+        )
+    )
+
+
+def record_job(connection: Connection, job_id: str, type: EventType) -> None:
+    """Add an event of a job that this transaction has inserted, updated or locked."""
+    standing = _job(connection, job_id)
+    now = now_of(connection)
+    record(connection, tenant=standing.tenant, subject=job_id, type=type, data=standing.data, now=now)
+
+
+def record_run(connection: Connection, run_id: str, type: EventType) -> None:
+    """Add an event of a run that this transaction has inserted, updated or locked."""
+    standing = _run(connection, run_id)
+    now = now_of(connection)
+    record(connection, tenant=standing.tenant, subject=run_id, type=type, data=standing.data, now=now)
+
+
+@contextmanager
+def noting_job(connection: Connection, job_id: str) -> Iterator[None]:
+    """Lock a job, and add the events that the block's changes of it make. Every write of a job's status is in one."""
+    before = _job(connection, job_id)
+    yield
+    after = _job(connection, job_id)
+    for type in job_changes(before, after):
+        now = now_of(connection)
+        record(connection, tenant=after.tenant, subject=job_id, type=type, data=after.data, now=now)
+
+
+@contextmanager
+def noting_run(connection: Connection, run_id: str) -> Iterator[None]:
+    """Lock a run, and add the events that the block's changes of it make. Every write of a run's status is in one."""
+    before = _run(connection, run_id)
+    yield
+    after = _run(connection, run_id)
+    for type in run_changes(before, after):
+        now = now_of(connection)
+        record(connection, tenant=after.tenant, subject=run_id, type=type, data=after.data, now=now)
+
+
+def record_progress(connection: Connection, job_id: str, *, every_s: float = 1.0) -> None:
+    """Add the counts of a job that this transaction has locked, unless its last event is younger than `every_s`.
+
+    Asked of the log itself, this holds for all schedulers together. What is left out is told by the next event; the
+    last counts come with job.completed.
+    """
+    newest = select(events.c.created_at).where(events.c.subject == job_id).order_by(events.c.id.desc()).limit(1)
+    last = connection.execute(newest).scalar()
+    if last is None or now_of(connection) - last >= every_s:
+        record_job(connection, job_id, EventType.JOB_PROGRESS)
+
+
+def last_event(connection: Connection, subject: str) -> Event | None:
+    """Return the newest event of a subject."""
+    query = select(events).where(events.c.subject == subject).order_by(events.c.id.desc()).limit(1)
+    row = connection.execute(query).first()
+    return None if row is None else _event(row)
+
+
+def events_after(connection: Connection, places: Sequence[tuple[str, int]], *, limit: int) -> list[Event]:
+    """Return the first events, at most `limit`, of subjects with a larger id than the one given for each."""
+    if not places:
+        return []
+    wanted = [and_(events.c.subject == subject, events.c.id > after) for subject, after in places]
+    query = select(events).where(or_(*wanted)).order_by(events.c.id).limit(limit)
+    return [_event(row) for row in connection.execute(query)]
+
+
+def any_unfanned(connection: Connection) -> bool:
+    """Return whether there are events that webhooks were not told of."""
+    query = select(events.c.id).where(events.c.fanned_out.is_(False)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def take_unfanned(connection: Connection, *, limit: int) -> list[Event]:
+    """Return events that webhooks were not told of, the oldest first, and keep other schedulers from taking them."""
+    query = select(events).where(events.c.fanned_out.is_(False)).order_by(events.c.id).limit(limit)
+    return [_event(row) for row in connection.execute(query.with_for_update(skip_locked=True))]
+
+
+def set_fanned_out(connection: Connection, ids: Sequence[int]) -> None:
+    """Note that webhooks were told of events."""
+    connection.execute(update(events).where(events.c.id.in_(ids)).values(fanned_out=True))
+
+
+def prune(connection: Connection, *, created_before: float, limit: int) -> int:
+    """Remove events that are older and were fanned out, of subjects that have ended or are gone; return how many."""
+    going_on = or_(
+        exists().where(jobs.c.id == events.c.subject, jobs.c.status.not_in(_ENDED_JOBS)),
+        exists().where(runs.c.id == events.c.subject, runs.c.status.not_in(_ENDED_RUNS)),
+    )
+    old = select(events.c.id).where(events.c.created_at < created_before, events.c.fanned_out.is_(True), ~going_on)
+    found = connection.execute(old.order_by(events.c.created_at).limit(limit)).scalars().all()
+    connection.execute(delete(events).where(events.c.id.in_(found)))
+    return len(found)
+
+
+def _job(connection: Connection, job_id: str) -> Standing:
+    columns = ("tenant", "status", "started_at", "error_code", "error_message", *_COUNTS)
+    query = select(*(jobs.c[name] for name in columns)).where(jobs.c.id == job_id)
+    row = connection.execute(query.with_for_update()).one()
+    data = {
+        "id": job_id,
+        "status": row.status,
+        "counts": {name: getattr(row, name) for name in _COUNTS},
+        "error": error_data(row.error_code, row.error_message),
+    }
+    return Standing(tenant=row.tenant, status=JobStatus(row.status), started_at=row.started_at, data=data)
+
+
+def _run(connection: Connection, run_id: str) -> Standing:
+    columns = ("tenant", "name", "status", "step", "steps", "started_at", "progress", "checkpoint_uri", "version")
+    query = select(*(runs.c[name] for name in (*columns, "error_code", "error_message"))).where(runs.c.id == run_id)
+    row = connection.execute(query.with_for_update()).one()
+    data = {
+        "id": run_id,
+        "name": row.name,
+        "status": row.status,
+        "step": row.step,
+        "steps": row.steps,
+        "losses": (row.progress or {}).get("losses") or None,
+        "version": row.version,
+        "error": error_data(row.error_code, row.error_message),
+    }
+    status = RunStatus(row.status)
+    return Standing(
+        tenant=row.tenant, status=status, started_at=row.started_at, checkpoint=row.checkpoint_uri, data=data
+    )
+
+
+def _event(row: Any) -> Event:
+    return Event(
+        id=row.id,
+        tenant=row.tenant,
+        subject=row.subject,
+        type=EventType(row.type),
+        data=row.data,
+        created_at=row.created_at,
+    )

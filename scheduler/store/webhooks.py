@@ -1,0 +1,240 @@
+"""Webhooks and their deliveries in the database.
+
+Locks are taken in this order: events, webhooks, deliveries. Who changes a delivery or its webhook has locked the
+webhook's row before, so that no more of one webhook's messages are in hand than there may be, whatever the number of
+schedulers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from scheduler.store.tables import deliveries, webhooks
+
+
+class DeliveryStatus(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"  # waits for its next try, or is at it
+    DELIVERED = "delivered"  # the receiver has answered with 2xx
+    FAILED = "failed"  # it is not tried again, unless a client says so
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """Where a tenant wants to be told of events. Times are seconds since 1970, UTC."""
+
+    id: str
+    tenant: str
+    url: str
+    #: Types of events; `*` stands for all.
+    types: list[str]
+    description: str
+    enabled: bool
+    #: Why it is disabled where no client did it: gone or failing.
+    disabled_reason: str | None
+    #: Encrypted, as the one before is.
+    secret: str
+    old_secret: str | None
+    old_secret_until: float | None
+    failing_since: float | None
+    created_at: float
+
+    def wants(self, type: str) -> bool:
+        return "*" in self.types or type in self.types
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """A message for a webhook."""
+
+    id: int
+    webhook_id: str
+    message_id: str
+    type: str
+    body: bytes
+    status: DeliveryStatus
+    error: str | None
+    failures: int
+    #: Each at (seconds since 1970), status, error and ms; the newest last.
+    tries: list[dict[str, Any]]
+    next_at: float
+    claims: int
+    created_at: float
+    done_at: float | None
+
+
+def insert_webhook(connection: Connection, webhook: Webhook) -> None:
+    """Add a webhook."""
+    connection.execute(insert(webhooks).values(**vars(webhook)))
+
+
+def find_webhook(connection: Connection, tenant: str, id: str) -> Webhook | None:
+    """Return a tenant's webhook."""
+    query = select(webhooks).where(webhooks.c.id == id, webhooks.c.tenant == tenant)
+    row = connection.execute(query).first()
+    return None if row is None else _webhook(row)
+
+
+def lock_webhook(connection: Connection, id: str, *, tenant: str | None = None) -> Webhook | None:
+    """Return a webhook and keep others from changing it and its deliveries; with a tenant, only if it is theirs."""
+    query = select(webhooks).where(webhooks.c.id == id)
+    if tenant is not None:
+        query = query.where(webhooks.c.tenant == tenant)
+    row = connection.execute(query.with_for_update()).first()
+    return None if row is None else _webhook(row)
+
+
+def list_webhooks(connection: Connection, tenant: str, *, limit: int, after_id: str | None) -> list[Webhook]:
+    """Return up to `limit` webhooks of a tenant, newest first, that are older than `after_id`."""
+    query = select(webhooks).where(webhooks.c.tenant == tenant).order_by(webhooks.c.id.desc()).limit(limit)
+    if after_id is not None:
+        query = query.where(webhooks.c.id < after_id)
+    return [_webhook(row) for row in connection.execute(query)]
+
+
+def count_webhooks(connection: Connection, tenant: str) -> int:
+    """Return how many webhooks a tenant has."""
+    query = select(func.count()).select_from(webhooks).where(webhooks.c.tenant == tenant)
+    return int(connection.execute(query).scalar_one())
+
+
+def enabled_webhooks(connection: Connection, tenants: Sequence[str]) -> list[Webhook]:
+    """Return the enabled webhooks of tenants, and keep them from being disabled or deleted until the end."""
+    query = select(webhooks).where(webhooks.c.tenant.in_(tenants), webhooks.c.enabled.is_(True))
+    return [_webhook(row) for row in connection.execute(query.order_by(webhooks.c.id).with_for_update(read=True))]
+
+
+def update_webhook(connection: Connection, id: str, **values: Any) -> None:
+    """Set columns of a webhook."""
+    connection.execute(update(webhooks).where(webhooks.c.id == id).values(values))
+
+
+def delete_webhook(connection: Connection, id: str) -> None:
+    """Remove a webhook that is locked, and its deliveries."""
+    connection.execute(delete(deliveries).where(deliveries.c.webhook_id == id))
+    connection.execute(delete(webhooks).where(webhooks.c.id == id))
+
+
+def insert_deliveries(connection: Connection, rows: Sequence[dict[str, Any]], *, now: float) -> None:
+    """Add deliveries that wait for their first try: each webhook_id, message_id, type and body."""
+    fresh = {"status": DeliveryStatus.PENDING, "failures": 0, "tries": [], "claims": 0, "lease_until": 0.0}
+    if rows:
+        connection.execute(insert(deliveries), [{**fresh, "next_at": now, "created_at": now, **row} for row in rows])
+
+
+def find_delivery(connection: Connection, webhook_id: str, id: int, *, lock: bool = False) -> Delivery | None:
+    """Return a delivery of a webhook."""
+    query = select(deliveries).where(deliveries.c.id == id, deliveries.c.webhook_id == webhook_id)
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    return None if row is None else _delivery(row)
+
+
+def find_message(connection: Connection, webhook_id: str, message_id: str) -> Delivery | None:
+    """Return the delivery of a message to a webhook."""
+    query = select(deliveries).where(deliveries.c.webhook_id == webhook_id, deliveries.c.message_id == message_id)
+    row = connection.execute(query).first()
+    return None if row is None else _delivery(row)
+
+
+def list_deliveries(
+    connection: Connection, webhook_id: str, *, limit: int, after_id: int | None, status: DeliveryStatus | None
+) -> list[Delivery]:
+    """Return up to `limit` deliveries of a webhook, newest first, that are older than `after_id`."""
+    query = select(deliveries).where(deliveries.c.webhook_id == webhook_id).order_by(deliveries.c.id.desc())
+    if after_id is not None:
+        query = query.where(deliveries.c.id < after_id)
+    if status is not None:
+        query = query.where(deliveries.c.status == status)
+    return [_delivery(row) for row in connection.execute(query.limit(limit))]
+
+
+def any_due(connection: Connection, *, now: float) -> bool:
+    """Return whether there are deliveries to try."""
+    due = (deliveries.c.status == DeliveryStatus.PENDING, deliveries.c.next_at <= now, deliveries.c.lease_until <= now)
+    return connection.execute(select(deliveries.c.id).where(*due).limit(1)).first() is not None
+
+
+def claim_due(
+    connection: Connection, *, now: float, lease_s: float, room: int, per_webhook: int
+) -> list[tuple[Webhook, Delivery]]:
+    """Begin tries at up to `room` deliveries that are due, at most `per_webhook` of each webhook at once.
+
+    A claim holds for `lease_s`: a scheduler that dies in between leaves it to run out. Webhooks take turns by how long
+    their first message is due.
+    """
+    own = deliveries.c.webhook_id == webhooks.c.id
+    is_due = (deliveries.c.status == DeliveryStatus.PENDING, deliveries.c.next_at <= now)
+    first = select(func.min(deliveries.c.next_at)).where(own, *is_due, deliveries.c.lease_until <= now)
+    in_hand = (deliveries.c.status == DeliveryStatus.PENDING, deliveries.c.lease_until > now)
+    busy = select(func.count()).select_from(deliveries).where(own, *in_hand)
+    due_since = first.scalar_subquery()
+    query = (
+        select(webhooks)
+        .where(webhooks.c.enabled.is_(True), due_since.is_not(None), busy.scalar_subquery() < per_webhook)
+        .order_by(due_since, webhooks.c.id)
+        .limit(room)
+    )
+    found = [_webhook(row) for row in connection.execute(query.with_for_update(skip_locked=True, of=webhooks))]
+    claimed: list[tuple[Webhook, Delivery]] = []
+    for webhook in found:
+        of_it = deliveries.c.webhook_id == webhook.id
+        # Counted again, now that the webhook is locked.
+        taken = connection.execute(select(func.count()).select_from(deliveries).where(of_it, *in_hand)).scalar_one()
+        due = select(deliveries).where(of_it, *is_due, deliveries.c.lease_until <= now)
+        count = min(per_webhook - taken, room - len(claimed))
+        rows = connection.execute(due.order_by(deliveries.c.next_at, deliveries.c.id).limit(max(0, count))).all()
+        for row in rows:
+            values = {"lease_until": now + lease_s, "claims": row.claims + 1}
+            connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(values))
+            claimed.append((webhook, _delivery(row, claims=row.claims + 1)))
+    return claimed
+
+
+def update_delivery(connection: Connection, id: int, **values: Any) -> None:
+    """Set columns of a delivery."""
+    connection.execute(update(deliveries).where(deliveries.c.id == id).values(values))
+
+
+def fail_pending(connection: Connection, webhook_id: str, error: str, *, now: float) -> None:
+    """End all deliveries of a webhook, locked, that wait."""
+    waiting = (deliveries.c.webhook_id == webhook_id, deliveries.c.status == DeliveryStatus.PENDING)
+    values = {"status": DeliveryStatus.FAILED, "error": error, "done_at": now, "lease_until": 0.0}
+    connection.execute(update(deliveries).where(*waiting).values(values))
+
+
+def replay(connection: Connection, webhook_id: str, *, now: float, id: int | None = None, since: float = 0.0) -> int:
+    """Let deliveries of a webhook, locked, wait for a first try again; return how many.
+
+    That is the one of an id, unless it waits already, or all that failed and were created at or after a time.
+    """
+    query = update(deliveries).where(deliveries.c.webhook_id == webhook_id)
+    if id is not None:
+        query = query.where(deliveries.c.id == id, deliveries.c.status != DeliveryStatus.PENDING)
+    else:
+        query = query.where(deliveries.c.status == DeliveryStatus.FAILED, deliveries.c.created_at >= since)
+    fresh = {"status": DeliveryStatus.PENDING, "error": None, "failures": 0, "next_at": now, "done_at": None}
+    return int(connection.execute(query.values({**fresh, "lease_until": 0.0})).rowcount)
+
+
+def prune_deliveries(connection: Connection, *, done_before: float, limit: int) -> int:
+    """Remove deliveries that came to an end before a time; return how many."""
+    old = select(deliveries.c.id).where(
+        deliveries.c.status != DeliveryStatus.PENDING, deliveries.c.done_at < done_before
+    )
+    found = connection.execute(old.limit(limit)).scalars().all()
+    connection.execute(delete(deliveries).where(deliveries.c.id.in_(found)))
+    return len(found)
+
+
+def _webhook(row: Any) -> Webhook:
+    return Webhook(**{name: getattr(row, name) for name in Webhook.__dataclass_fields__})
+
+
+def _delivery(row: Any, **changes: Any) -> Delivery:
+    values = {name: getattr(row, name) for name in Delivery.__dataclass_fields__}
+    values["status"] = DeliveryStatus(row.status)
+    return Delivery(**(values | changes))

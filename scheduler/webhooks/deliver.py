@@ -1,0 +1,239 @@
+"""Delivery: from events to messages, and from messages to receivers, with tries over three days.
+
+A message is written once and sent as those bytes under one webhook-id at each try. A scheduler that dies between the
+answer and noting it leaves a claim that runs out, and the message is sent again: at least once, not exactly once.
+"""
+
+import json
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nst_core import __version__
+from nst_core.clock import Clock
+from nst_core.errors import NstError
+from scheduler.events import payload
+from scheduler.store import events as event_rows
+from scheduler.store import webhooks as rows
+from scheduler.store.database import Database
+from scheduler.store.webhooks import Delivery, DeliveryStatus, Webhook
+from scheduler.webhooks import signing
+from scheduler.webhooks.send import TIMEOUT_S, Answer, Sender
+from scheduler.webhooks.vault import Vault
+
+log = logging.getLogger(__name__)
+
+#: Pauses before each try: Standard Webhooks' schedule.
+DELAYS_S = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
+_JITTER = 0.1
+#: A receiver may not put a message off for longer.
+_MAX_RETRY_AFTER_S = 86400.0
+#: A webhook whose tries have all failed for so long is disabled.
+FAILING_S = 5 * 86400.0
+MAX_BODY_BYTES = 20_000
+TEST_TYPE = "webhook.test"
+#: At once, and of one webhook.
+IN_HAND, IN_HAND_EACH = 8, 2
+#: Longer than a try can take.
+_LEASE_S = TIMEOUT_S + 40.0
+#: Of a delivery's tries, so many are kept.
+_KEPT_TRIES = 30
+_BATCH = 200
+_PRUNE_EVERY_S = 600.0
+_PRUNED = 1000
+_GONE, _RETRY_LATER = 410, (429, 503)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Note:
+    """What a try changes."""
+
+    delivery: dict[str, Any]
+    webhook: dict[str, Any]
+    #: Why the webhook's other messages are ended as well.
+    disabled: str | None = None
+
+
+class Deliverer:
+    """Tells webhooks of events. Any number of schedulers may have one each."""
+
+    def __init__(
+        self,
+        database: Database,
+        sender: Sender,
+        *,
+        vault: Vault | None,
+        clock: Clock,
+        random: Callable[[], float],
+        retention_s: float,
+    ) -> None:
+        """`random` gives numbers from 0 to 1; without a vault messages wait until there is one."""
+        self._database = database
+        self._sender = sender
+        self._vault = vault
+        self._clock = clock
+        self._random = random
+        self._retention_s = retention_s
+        self._pruned_at = 0.0
+        self._free = threading.Condition()
+        self._in_hand = 0
+
+    def tick(self) -> bool:
+        """Write messages for new events, and begin the tries that are due; return whether there was any."""
+        self._prune()
+        # Asked first: a transaction that may write keeps other writers of SQLite waiting.
+        with self._database.read() as connection:
+            news = event_rows.any_unfanned(connection)
+        fanned_out = news and self._fan_out()
+        with self._database.read() as connection:
+            due = rows.any_due(connection, now=self._clock())
+        return (due and self._begin_due()) or fanned_out
+
+    def wait(self, *, timeout_s: float) -> bool:
+        """Return whether no try is going on, after a time at most."""
+        with self._free:
+            return self._free.wait_for(lambda: self._in_hand == 0, timeout_s)
+
+    def _fan_out(self) -> bool:
+        now = self._clock()
+        with self._database.write() as connection:
+            found = event_rows.take_unfanned(connection, limit=_BATCH)
+            if not found:
+                return False
+            known = rows.enabled_webhooks(connection, sorted({event.tenant for event in found}))
+            messages: list[dict[str, Any]] = []
+            for event in found:
+                # A webhook is not told of what was before it.
+                wanting = [
+                    webhook
+                    for webhook in known
+                    if webhook.tenant == event.tenant
+                    and webhook.wants(event.type)
+                    and webhook.created_at <= event.created_at
+                ]
+                if wanting:
+                    body = message_body(event.type, event.created_at, event.data)
+                    messages += new_messages(wanting, event.type, body)
+            rows.insert_deliveries(connection, messages, now=now)
+            event_rows.set_fanned_out(connection, [event.id for event in found])
+        return True
+
+    def _begin_due(self) -> bool:
+        room = IN_HAND - self._in_hand
+        if self._vault is None or room <= 0:
+            return False
+        now = self._clock()
+        with self._database.write() as connection:
+            claimed = rows.claim_due(connection, now=now, lease_s=_LEASE_S, room=room, per_webhook=IN_HAND_EACH)
+        for webhook, delivery in claimed:
+            with self._free:
+                self._in_hand += 1
+            # Daemons: a process that is told to end does not wait for a slow receiver, and the try is made again.
+            name = f"webhook-{delivery.id}"
+            threading.Thread(
+                target=self._deliver, args=(self._vault, webhook, delivery), name=name, daemon=True
+            ).start()
+        return bool(claimed)
+
+    def _deliver(self, vault: Vault, webhook: Webhook, delivery: Delivery) -> None:
+        try:
+            at = self._clock()
+            answer = self._try(vault, webhook, delivery, at)
+            self._note(delivery, answer, at)
+        except NstError as error:
+            log.warning("Delivery %d is not noted, and will be made again: %s", delivery.id, error.message)
+        except Exception:
+            log.exception("Delivery %d failed", delivery.id)
+        finally:
+            with self._free:
+                self._in_hand -= 1
+                self._free.notify_all()
+
+    def _try(self, vault: Vault, webhook: Webhook, delivery: Delivery, at: float) -> Answer:
+        sealed = [webhook.secret]
+        if webhook.old_secret is not None and (webhook.old_secret_until or 0.0) > at:
+            sealed.append(webhook.old_secret)
+        try:
+            keys = [vault.open(each) for each in sealed]
+        except NstError as error:
+            return Answer(status=None, error=error.message)
+        headers = {
+            "User-Agent": f"nst/{__version__}",
+            signing.ID_HEADER: delivery.message_id,
+            signing.TIMESTAMP_HEADER: str(int(at)),
+            signing.SIGNATURE_HEADER: signing.sign(keys, id=delivery.message_id, timestamp=int(at), body=delivery.body),
+        }
+        return self._sender.send(webhook.url, headers, delivery.body)
+
+    def _note(self, tried: Delivery, answer: Answer, at: float) -> None:
+        with self._database.write() as connection:
+            webhook = rows.lock_webhook(connection, tried.webhook_id)
+            delivery = rows.find_delivery(connection, tried.webhook_id, tried.id, lock=True)
+            if webhook is None or delivery is None or delivery.claims != tried.claims:
+                return  # deleted, or claimed anew, meanwhile
+            if delivery.status is not DeliveryStatus.PENDING and not answer.succeeded:
+                return  # ended meanwhile, as its webhook was disabled
+            note = after_try(webhook, delivery, answer, now=self._clock(), random=self._random())
+            tries = [*delivery.tries, {"at": at, "status": answer.status, "error": answer.error, "ms": answer.ms}]
+            rows.update_delivery(connection, delivery.id, **note.delivery, tries=tries[-_KEPT_TRIES:])
+            if note.webhook:
+                rows.update_webhook(connection, webhook.id, **note.webhook)
+            if note.disabled is not None:
+                log.warning("The webhook %s was disabled: %s", webhook.id, note.disabled)
+                rows.fail_pending(connection, webhook.id, note.disabled, now=self._clock())
+
+    def _prune(self) -> None:
+        """Remove old events and deliveries, a batch at a time."""
+        now = self._clock()
+        if now < self._pruned_at + _PRUNE_EVERY_S:
+            return
+        before = now - self._retention_s
+        with self._database.write() as connection:
+            count = event_rows.prune(connection, created_before=before, limit=_PRUNED)
+            count += rows.prune_deliveries(connection, done_before=before, limit=_PRUNED)
+        if count < _PRUNED:
+            self._pruned_at = now
+
+
+def after_try(webhook: Webhook, delivery: Delivery, answer: Answer, *, now: float, random: float) -> _Note:
+    """Return how a delivery and its webhook go on; `random` is from 0 to 1."""
+    over: dict[str, Any] = {"lease_until": 0.0}
+    if answer.succeeded:
+        done = {"status": DeliveryStatus.DELIVERED, "error": None, "done_at": now}
+        return _Note(delivery=over | done, webhook={"failing_since": None} if webhook.failing_since else {})
+    failures = delivery.failures + 1
+    reason = answer.error or f"The receiver answered {answer.status}."
+    failed = {"status": DeliveryStatus.FAILED, "error": reason, "failures": failures, "done_at": now}
+    if answer.status == _GONE:
+        disabled = {"enabled": False, "disabled_reason": "gone"}
+        return _Note(delivery=over | failed, webhook=disabled, disabled="The receiver answered 410: it is gone.")
+    if delivery.type == TEST_TYPE:
+        return _Note(delivery=over | failed, webhook={})  # whoever made the test sees it at once
+    if failures < len(DELAYS_S):
+        pause_s = DELAYS_S[failures] * (1 + _JITTER * (2 * random - 1))
+        if answer.status in _RETRY_LATER and answer.retry_after_s is not None:
+            pause_s = max(pause_s, min(answer.retry_after_s, _MAX_RETRY_AFTER_S))
+        failed = {"failures": failures, "next_at": now + pause_s, "error": reason}
+    since = now if webhook.failing_since is None else webhook.failing_since
+    if now - since < FAILING_S:
+        return _Note(delivery=over | failed, webhook={"failing_since": since})
+    disabled = {"enabled": False, "disabled_reason": "failing", "failing_since": since}
+    return _Note(delivery=over | failed, webhook=disabled, disabled="All tries failed for five days.")
+
+
+def message_body(type: str, created_at: float, data: dict[str, Any]) -> bytes:
+    """Return the bytes of a message, 20,000 at most: data that are larger keep their id and status only."""
+    body = json.dumps(payload(type, created_at, data), separators=(",", ":")).encode()
+    if len(body) <= MAX_BODY_BYTES:
+        return body
+    short = {name: data[name] for name in ("id", "status") if name in data} | {"truncated": True}
+    return json.dumps(payload(type, created_at, short), separators=(",", ":")).encode()
+
+
+def new_messages(webhooks: Sequence[Webhook], type: str, body: bytes) -> list[dict[str, Any]]:
+    """Return a message for webhooks as `insert_deliveries` takes it; its id is the same for all."""
+    message_id = f"msg_{secrets.token_hex(12)}"
+    return [{"webhook_id": each.id, "message_id": message_id, "type": type, "body": body} for each in webhooks]

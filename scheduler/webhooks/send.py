@@ -1,0 +1,229 @@
+"""Sending of one message: a POST over a pinned connection, bounded in time and size.
+
+No proxies of the environment, no redirects, no cookies, no connection that is used twice. Of an answer only the status
+and Retry-After are used; its body is thrown away, so that a client cannot read by the deliveries of a webhook what an
+address has to say.
+"""
+
+import http.client
+import io
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from nst_core.clock import Clock
+from nst_core.errors import NstError
+from scheduler.webhooks.address import AddressError, Resolver, Rules, Target, system_resolver
+
+TIMEOUT_S = 20.0
+#: Of an answer, headers and all.
+MAX_ANSWER_BYTES = 64 * 1024
+
+
+class SendError(NstError):
+    """A message was not answered."""
+
+    code = "not_answered"
+    retryable = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came of one try."""
+
+    #: HTTP status; None where there was no answer.
+    status: int | None
+    #: Why there was none, in a sentence.
+    error: str | None = None
+    #: What the receiver asks for, in seconds.
+    retry_after_s: float | None = None
+    ms: int = 0
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+class Sender:
+    """Sends messages. Safe to share between threads."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        clock: Clock,
+        resolver: Resolver = system_resolver,
+        timeout_s: float = TIMEOUT_S,
+        timer: Clock = time.monotonic,
+        ca_file: Path | None = None,
+    ) -> None:
+        """`timeout_s` is for all of a try: DNS, connection, request and answer; `ca_file` adds to the system's CAs."""
+        self._rules = rules
+        self._clock = clock
+        self._resolver = resolver
+        self._timeout_s = timeout_s
+        self._timer = timer
+        self._tls = ssl.create_default_context()
+        if ca_file is not None:
+            self._tls.load_verify_locations(ca_file)
+
+    def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Post a message and return what came of it; raises nothing but bugs."""
+        started = self._timer()
+        deadline = _Deadline(at=started + self._timeout_s, timer=self._timer)
+        try:
+            status, retry_after_s = self._post(url, headers, body, deadline)
+            answer = Answer(status=status, retry_after_s=retry_after_s)
+        except AddressError as error:
+            answer = Answer(status=None, error=error.message)
+        except (SendError, TimeoutError, OSError, http.client.HTTPException, ValueError) as error:
+            answer = Answer(status=None, error=_reason(error, self._timeout_s, over=deadline.is_over))
+        ms = round((self._timer() - started) * 1000)
+        return Answer(status=answer.status, error=answer.error, retry_after_s=answer.retry_after_s, ms=ms)
+
+    def _post(
+        self, url: str, headers: Mapping[str, str], body: bytes, deadline: "_Deadline"
+    ) -> tuple[int, float | None]:
+        target = self._rules.parse(url)
+        addresses = _in_time(lambda: self._rules.resolve(target, self._resolver), deadline)
+        fixed = {"Host": target.authority, "Content-Type": "application/json", "Connection": "close"}
+        connection = http.client.HTTPConnection(target.host, target.port)
+        with _connect(target, addresses, deadline, self._tls) as wire:
+            # Given a connection, http.client makes none of its own.
+            connection.sock = _Wire(socket=wire, deadline=deadline)
+            connection.request("POST", target.path, body, {**headers, **fixed})
+            with connection.getresponse() as response:
+                return response.status, _retry_after_s(response.getheader("Retry-After"), self._clock())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Deadline:
+    at: float
+    timer: Clock
+
+    @property
+    def is_over(self) -> bool:
+        return self.timer() >= self.at
+
+    def left_s(self) -> float:
+        """Return how much time is left; raise TimeoutError where there is none."""
+        left_s = self.at - self.timer()
+        if left_s <= 0:
+            raise TimeoutError
+        return left_s
+
+
+class _Reader(io.RawIOBase):
+    """The answer as it comes, up to a deadline and a size: what trickles in does not renew the deadline."""
+
+    def __init__(self, wire: socket.socket, deadline: _Deadline) -> None:
+        super().__init__()
+        self._wire = wire
+        self._deadline = deadline
+        self._room = MAX_ANSWER_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self._room <= 0:
+            raise SendError(f"The answer has more than {MAX_ANSWER_BYTES // 1024} KiB.")
+        self._wire.settimeout(self._deadline.left_s())
+        count = self._wire.recv_into(buffer, min(len(buffer), self._room))
+        self._room -= count
+        return count
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wire:
+    """What `http.client` needs of a socket; whoever made the socket closes it."""
+
+    socket: socket.socket
+    deadline: _Deadline
+
+    def sendall(self, data: Any) -> None:
+        rest = memoryview(data).cast("B")
+        while rest:
+            self.socket.settimeout(self.deadline.left_s())
+            rest = rest[self.socket.send(rest) :]
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self.socket, self.deadline))
+
+    def close(self) -> None:
+        pass
+
+
+def _connect(target: Target, addresses: list[str], deadline: _Deadline, tls: ssl.SSLContext) -> socket.socket:
+    """Connect to the first of the addresses that takes it; the certificate has to be for the host's name."""
+    failure: OSError = OSError("there is no address")
+    for address in addresses:
+        try:
+            wire = socket.create_connection((address, target.port), timeout=deadline.left_s())
+        except TimeoutError:
+            raise
+        except OSError as error:
+            failure = error
+            continue
+        if not target.https:
+            return wire
+        try:
+            wire.settimeout(deadline.left_s())
+            return tls.wrap_socket(wire, server_hostname=target.host)
+        except BaseException:
+            wire.close()
+            raise
+    raise failure
+
+
+def _in_time(call: Callable[[], list[str]], deadline: _Deadline) -> list[str]:
+    """Return what a call returns, or raise TimeoutError: the system's resolver has no time limit of its own."""
+    found: list[list[str]] = []
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            found.append(call())
+        except Exception as error:  # noqa: BLE001  Raised below, where the caller is
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="resolve", daemon=True)
+    thread.start()
+    thread.join(deadline.left_s())
+    if errors:
+        raise errors[0]
+    if not found:
+        raise TimeoutError
+    return found[0]
+
+
+def _retry_after_s(value: str | None, now: float) -> float | None:
+    """Return a Retry-After header, which is seconds or a date, as seconds from now."""
+    if value is None:
+        return None
+    if value.isascii() and value.isdecimal():
+        return float(value[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _reason(error: Exception, timeout_s: float, *, over: bool) -> str:
+    if isinstance(error, SendError):
+        return error.message
+    if over or isinstance(error, TimeoutError):
+        return f"There was no answer within {timeout_s:g} s."
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"The certificate is not valid: {error.verify_message}."
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or error}."
+    if isinstance(error, http.client.HTTPException):
+        return "The answer is no HTTP."
+    return f"The connection failed: {error}."

@@ -1,0 +1,211 @@
+"""What clients can ask for of webhooks, independent of HTTP."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from nst_core.clock import Clock
+from scheduler.errors import ConflictError, NotFoundError, RequestInvalidError, WebhooksDisabledError
+from scheduler.store import webhooks as rows
+from scheduler.store.database import Database
+from scheduler.store.webhooks import Delivery, DeliveryStatus, Webhook
+from scheduler.webhooks.address import AddressError, Rules
+from scheduler.webhooks.deliver import TEST_TYPE, message_body, new_messages
+from scheduler.webhooks.signing import new_secret
+from scheduler.webhooks.vault import Vault
+
+#: Of a tenant.
+MAX_WEBHOOKS = 20
+#: After a rotation the old secret signs as well for so long.
+OVERLAP_S = 86400.0
+
+
+class WebhookService:
+    """The operations of webhooks. Every look-up is limited to the tenant that asks.
+
+    All raise WebhooksDisabledError where the installation has no key for secrets, and NotFoundError where the tenant
+    has no such webhook.
+    """
+
+    def __init__(self, database: Database, *, vault: Vault | None, rules: Rules, clock: Clock) -> None:
+        """Keep the parts; without a vault there are no webhooks."""
+        self._database = database
+        self._vault = vault
+        self._rules = rules
+        self._clock = clock
+
+    def create(
+        self, tenant: str, *, url: str, types: Sequence[str], description: str, enabled: bool
+    ) -> tuple[Webhook, str]:
+        """Add a webhook and return it, and its secret, which is shown this once.
+
+        Raises RequestInvalidError where the address is none for webhooks, ConflictError where the tenant has too many.
+        """
+        vault = self._open_vault()
+        self._check(url)
+        secret, now = new_secret(), self._clock()
+        webhook = Webhook(
+            id=f"whk_{int(now * 1000):012x}{secrets.token_hex(6)}",
+            tenant=tenant,
+            url=url,
+            types=list(dict.fromkeys(types)),
+            description=description,
+            enabled=enabled,
+            disabled_reason=None,
+            secret=vault.seal(secret),
+            old_secret=None,
+            old_secret_until=None,
+            failing_since=None,
+            created_at=now,
+        )
+        with self._database.write() as connection:
+            if rows.count_webhooks(connection, tenant) >= MAX_WEBHOOKS:
+                raise ConflictError(f"There are {MAX_WEBHOOKS} webhooks already; delete one first.")
+            rows.insert_webhook(connection, webhook)
+        return webhook, secret
+
+    def get(self, tenant: str, webhook_id: str) -> Webhook:
+        """Return a webhook."""
+        self._open_vault()
+        with self._database.read() as connection:
+            found = rows.find_webhook(connection, tenant, webhook_id)
+        return _found(found, webhook_id)
+
+    def all(self, tenant: str, *, limit: int, after_id: str | None = None) -> list[Webhook]:
+        """Return a tenant's webhooks, newest first."""
+        self._open_vault()
+        with self._database.read() as connection:
+            return rows.list_webhooks(connection, tenant, limit=limit, after_id=after_id)
+
+    def update(self, tenant: str, webhook_id: str, changes: dict[str, Any]) -> Webhook:
+        """Change url, types, description or enabled, and return the webhook.
+
+        One that is disabled is told of nothing, and what waited for it has failed; it may be replayed later. One that
+        is enabled begins anew, however long it has failed.
+        """
+        self._open_vault()
+        if "url" in changes:
+            self._check(changes["url"])
+        if "types" in changes:
+            changes = changes | {"types": list(dict.fromkeys(changes["types"]))}
+        if "enabled" in changes:
+            changes = changes | {"disabled_reason": None, "failing_since": None}
+        with self._database.write() as connection:
+            webhook = self._lock(connection, tenant, webhook_id)
+            if changes:
+                rows.update_webhook(connection, webhook_id, **changes)
+            if webhook.enabled and changes.get("enabled") is False:
+                rows.fail_pending(connection, webhook_id, "The webhook was disabled.", now=self._clock())
+        return replace(webhook, **changes)
+
+    def delete(self, tenant: str, webhook_id: str) -> None:
+        """Remove a webhook and its deliveries."""
+        self._open_vault()
+        with self._database.write() as connection:
+            self._lock(connection, tenant, webhook_id)
+            rows.delete_webhook(connection, webhook_id)
+
+    def rotate(self, tenant: str, webhook_id: str) -> tuple[Webhook, str]:
+        """Give a webhook another secret and return both; the old one signs as well for a day."""
+        vault = self._open_vault()
+        secret = new_secret()
+        with self._database.write() as connection:
+            webhook = self._lock(connection, tenant, webhook_id)
+            changes: dict[str, Any] = {
+                "secret": vault.seal(secret),
+                "old_secret": webhook.secret,
+                "old_secret_until": self._clock() + OVERLAP_S,
+            }
+            rows.update_webhook(connection, webhook_id, **changes)
+        return replace(webhook, **changes), secret
+
+    def test(self, tenant: str, webhook_id: str) -> Delivery:
+        """Send a message of the type webhook.test, with one try; raise ConflictError where it is disabled."""
+        self._open_vault()
+        now = self._clock()
+        with self._database.write() as connection:
+            webhook = _enabled(self._lock(connection, tenant, webhook_id))
+            body = message_body(TEST_TYPE, now, {"id": webhook_id})
+            [message] = new_messages([webhook], TEST_TYPE, body)
+            rows.insert_deliveries(connection, [message], now=now)
+            made = rows.find_message(connection, webhook_id, message["message_id"])
+        assert made is not None
+        return made
+
+    def deliveries(
+        self,
+        tenant: str,
+        webhook_id: str,
+        *,
+        limit: int,
+        after_id: int | None = None,
+        status: DeliveryStatus | None = None,
+    ) -> list[Delivery]:
+        """Return what was and is to be sent to a webhook, newest first."""
+        self.get(tenant, webhook_id)
+        with self._database.read() as connection:
+            return rows.list_deliveries(connection, webhook_id, limit=limit, after_id=after_id, status=status)
+
+    def delivery(self, tenant: str, webhook_id: str, delivery_id: int) -> Delivery:
+        """Return one delivery."""
+        self.get(tenant, webhook_id)
+        with self._database.read() as connection:
+            found = rows.find_delivery(connection, webhook_id, delivery_id)
+        return _found_delivery(found, webhook_id, delivery_id)
+
+    def replay(self, tenant: str, webhook_id: str, delivery_id: int) -> Delivery:
+        """Send a message again under its id, also one that was delivered; one that waits goes on waiting.
+
+        Raises ConflictError where the webhook is disabled.
+        """
+        self._open_vault()
+        with self._database.write() as connection:
+            _enabled(self._lock(connection, tenant, webhook_id))
+            rows.replay(connection, webhook_id, now=self._clock(), id=delivery_id)
+            found = rows.find_delivery(connection, webhook_id, delivery_id)
+        return _found_delivery(found, webhook_id, delivery_id)
+
+    def replay_failed(self, tenant: str, webhook_id: str, *, since: float) -> int:
+        """Send all messages again that failed and were made at or after a time; return how many.
+
+        Raises ConflictError where the webhook is disabled.
+        """
+        self._open_vault()
+        with self._database.write() as connection:
+            _enabled(self._lock(connection, tenant, webhook_id))
+            return rows.replay(connection, webhook_id, now=self._clock(), since=since)
+
+    def _open_vault(self) -> Vault:
+        if self._vault is None:
+            raise WebhooksDisabledError("Webhooks need a key for their secrets: set NST_WEBHOOK_SECRET_KEY.")
+        return self._vault
+
+    def _check(self, url: str) -> None:
+        try:
+            self._rules.parse(url)
+        except AddressError as error:
+            raise RequestInvalidError(error.message, pointer="/url") from error
+
+    def _lock(self, connection: Connection, tenant: str, webhook_id: str) -> Webhook:
+        return _found(rows.lock_webhook(connection, webhook_id, tenant=tenant), webhook_id)
+
+
+def _found(webhook: Webhook | None, webhook_id: str) -> Webhook:
+    if webhook is None:
+        raise NotFoundError(f"There is no webhook {webhook_id}.")
+    return webhook
+
+
+def _found_delivery(delivery: Delivery | None, webhook_id: str, delivery_id: int) -> Delivery:
+    if delivery is None:
+        raise NotFoundError(f"The webhook {webhook_id} has no delivery {delivery_id}.")
+    return delivery
+
+
+def _enabled(webhook: Webhook) -> Webhook:
+    if not webhook.enabled:
+        raise ConflictError(f"The webhook {webhook.id} is disabled.")
+    return webhook

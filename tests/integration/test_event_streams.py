@@ -1,0 +1,175 @@
+"""Streams of events over real HTTP: replay, resumption, ends, limits, and how clients wait by them."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from scheduler.api.app import make_api
+from scheduler.client import Client
+from scheduler.domain import JobStatus
+from scheduler.event_hub import EventHub
+from scheduler.keys import new_api_key
+from scheduler.resources import Job
+from tests.integration.conftest import TENANT, Rig, finished, progress, started
+from tests.integration.run_kit import RunRig
+from tests.integration.serving import serving
+
+MAX_STREAMS = 2
+
+
+@pytest.fixture
+def hub(rig: Rig) -> EventHub:
+    return EventHub(rig.database, max_streams=lambda tenant: MAX_STREAMS, poll_s=0.05, heartbeat_s=0.2)
+
+
+@pytest.fixture
+def url(rig: Rig, hub: EventHub) -> Iterator[str]:
+    api = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock, hub=hub)
+    with serving(api) as url:
+        yield url
+        hub.stop()
+
+
+@pytest.fixture
+def key(rig: Rig) -> str:
+    key = new_api_key()
+    rig.service.keys.add(key, tenant=TENANT)
+    return key
+
+
+@pytest.fixture
+def http(url: str, key: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=20) as http:
+        yield http
+
+
+@pytest.fixture
+def client(url: str, key: str) -> Iterator[Client]:
+    with Client(url, key) as client:
+        yield client
+
+
+def cancelled(rig: Rig) -> str:
+    """Return a job that has ended."""
+    job_id = rig.submit(1)
+    rig.service.cancel(TENANT, job_id)
+    rig.finalizer.tick()
+    return job_id
+
+
+def test_an_ended_job_is_replayed_from_its_beginning_and_the_stream_ends(http: httpx.Client, rig: Rig) -> None:
+    answer = http.get(f"/v1/jobs/{cancelled(rig)}/events")
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
+    assert (answer.headers["Cache-Control"], answer.headers["X-Accel-Buffering"]) == ("no-store", "no")
+    frames = answer.text.split("\n\n")
+    assert frames[0] == "retry: 3000"
+    assert [frame.split("\n")[1] for frame in frames[1:-1]] == [
+        "event: job.created",
+        "event: job.cancelling",
+        "event: job.finalizing",
+        "event: job.completed",
+    ]
+    assert all(frame.startswith("id: ") and '"timestamp": "20' in frame for frame in frames[1:-1])
+
+
+def test_a_stream_goes_on_behind_the_last_event_and_there_is_none_behind_the_end(
+    client: Client, http: httpx.Client, rig: Rig
+) -> None:
+    job_id = cancelled(rig)
+    ids = [event.id for event in client.events(job_id)]
+    for options in ({"headers": {"Last-Event-ID": str(ids[1])}}, {"params": {"last_event_id": ids[1]}}):
+        text = http.get(f"/v1/jobs/{job_id}/events", **options).text
+        assert [int(line[4:]) for line in text.split("\n") if line.startswith("id: ")] == ids[2:]
+    behind = http.get(f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": str(ids[-1])})
+    assert (behind.status_code, behind.content) == (204, b"")
+
+
+@pytest.mark.parametrize("number", ["x", "-1", str(2**63)])
+def test_a_last_event_that_is_no_number_is_refused(http: httpx.Client, rig: Rig, number: str) -> None:
+    answer = http.get(f"/v1/jobs/{rig.submit(1)}/events", headers={"Last-Event-ID": number})
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+
+
+def test_what_happens_meanwhile_is_told_at_once(client: Client, rig: Rig) -> None:
+    job_id = rig.submit(2)
+    told: list[str] = []
+
+    def work() -> None:
+        rig.plan()
+        rig.dispatcher.tick()
+        [chunk] = rig.take_all()
+        rig.report(started(chunk))
+        rig.clock.advance(2)
+        rig.report(progress(chunk, 0), finished(chunk))
+        rig.finalizer.tick()
+
+    worker = threading.Thread(target=work)
+    for event in client.events(job_id):
+        told.append(event.type)
+        if event.type == "job.created":
+            worker.start()
+    worker.join()
+    assert told == ["job.created", "job.started", "job.progress", "job.finalizing", "job.completed"]
+
+
+def test_waiting_needs_no_polling(url: str, key: str, rig: Rig) -> None:
+    job_id = rig.submit(1)
+    seen: list[Job] = []
+    # The first look finds the job unfinished; the next is due in an hour, unless an event says otherwise.
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        time.sleep(0.3)
+
+    def end() -> None:
+        time.sleep(1)
+        rig.service.cancel(TENANT, job_id)
+        rig.finalizer.tick()
+
+    ender = threading.Thread(target=end)
+    ender.start()
+    with Client(url, key, sleep=sleep) as client:
+        job = client.wait(job_id, on_change=seen.append, poll_s=3600, timeout_s=60)
+    ender.join()
+    assert job.status is JobStatus.CANCELLED
+    assert seen[-1] == job
+    assert len(naps) <= 2  # until the stream was there
+
+
+def test_a_run_has_a_stream_too(client: Client, rig: Rig) -> None:
+    run_id = RunRig(rig).add()
+    rig.service.runs.cancel(TENANT, run_id)
+    assert [event.type for event in client.runs.events(run_id)] == ["run.created", "run.completed"]
+
+
+def test_a_silent_stream_says_that_it_is_there(http: httpx.Client, rig: Rig) -> None:
+    with http.stream("GET", f"/v1/jobs/{rig.submit(1)}/events") as answer:
+        lines = answer.iter_lines()
+        assert next(line for line in lines if line.startswith(":")) == ": still here"
+
+
+def test_streams_are_bounded_and_a_client_that_goes_gives_its_place_back(http: httpx.Client, rig: Rig) -> None:
+    path = f"/v1/jobs/{rig.submit(1)}/events"
+    with http.stream("GET", path), http.stream("GET", path):
+        refused = http.get(path)
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
+    deadline = time.monotonic() + 20
+    while True:
+        with http.stream("GET", path) as answer:
+            if answer.status_code == 200:
+                break
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_another_tenants_events_are_not_found(url: str, http: httpx.Client, rig: Rig) -> None:
+    stranger = new_api_key()
+    rig.service.keys.add(stranger, tenant="stranger")
+    for path in (f"/v1/jobs/{rig.submit(1)}/events", f"/v1/runs/{RunRig(rig).add()}/events"):
+        answer = http.get(path, headers={"Authorization": f"Bearer {stranger}"})
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert http.get(path, headers={"Authorization": ""}).status_code == 401
