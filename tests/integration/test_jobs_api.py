@@ -71,7 +71,7 @@ def test_job_shows_how_it_is_to_be_run(client: TestClient, rig: Rig) -> None:
         ({"max_failures": 0}, "/max_failures"),
         ({"metadata": {"a": "\0"}}, "/metadata"),
         ({"max_attempts": 11}, "/max_attempts"),
-        ({"deadline": "2999-01-01T00:00:00Z", "expires_after_s": 5}, "/"),
+        ({"deadline": "2999-01-01T00:00:00Z", "expires_after_s": 5}, ""),
     ],
 )
 def test_wrong_field_of_a_job_is_named(client: TestClient, rig: Rig, changes: dict[str, object], pointer: str) -> None:
