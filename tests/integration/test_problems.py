@@ -119,17 +119,21 @@ def test_all_codes_are_listed_with_their_meaning(client: TestClient) -> None:
     assert all(each["meaning"].endswith(".") for each in listed)
 
 
+#: Of sending webhooks and of receiving them; what a request has to do with one is told as another error.
+NEVER_ANSWERED = {"AddressError", "SendError", "SealedError", "SignatureError"}
+
+
 def test_every_error_that_the_api_can_raise_is_in_the_list() -> None:
     script = (
         "import scheduler.api.app\nfrom nst_core.errors import NstError\nfrom scheduler.api.problems import codes\n"
         "known, found = {each.code for each in codes()}, [NstError]\n"
         "for cls in found: found.extend(cls.__subclasses__())\n"
         "assert len(found) > 20\n"
-        "print([cls.__name__ for cls in found if 'code' in vars(cls) and cls.code not in known])"
+        "print(*(cls.__name__ for cls in found if 'code' in vars(cls) and cls.code not in known))"
     )
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert set(done.stdout.split()) == NEVER_ANSWERED
 
 
 def test_the_document_has_one_schema_of_problems_and_each_routes_statuses(client: TestClient) -> None:
