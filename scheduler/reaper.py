@@ -77,8 +77,9 @@ class Reaper:
     def _take_back(self, connection: Connection, job: Job, chunk: Chunk, *, deaths: int) -> Counter[ItemStatus]:
         """Let the chunk wait again, or in halves after too many deaths; an image alone that takes workers fails.
 
-        A half has one attempt, until it is halved again: of 1,000 images one that kills its workers is found after 10
-        deaths more, and the halves without it are done as any other chunk.
+        A half has one attempt, until it is halved again: of 1,000 images one that kills its workers is alone after 10
+        deaths more, and the halves without it are done as any other chunk. Alone it has all attempts anew, since the
+        workers that died before may have died of something else.
         """
         rest = [item.index for item in item_rows.chunk_items(connection, chunk.id)]
         if job.stop is not None or not rest:

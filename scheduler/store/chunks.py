@@ -128,12 +128,16 @@ def set_done(connection: Connection, id: int) -> None:
 
 
 def halve(connection: Connection, chunk: Chunk, indexes: Sequence[int], *, deaths: int) -> None:
-    """Move items of a chunk to two chunks, the first half and the second one, and end the chunk."""
+    """Move items of a chunk to two chunks, the first half and the second one, and end the chunk.
+
+    A half inherits the deaths, unless it is one item: that was never to blame alone.
+    """
     middle = (len(indexes) + 1) // 2
-    styles = [(chunk.style, chunk.version)] * 2
-    first, second = items.add_chunks(connection, chunk.job_id, styles, method=chunk.method, deaths=deaths)
-    chunk_of = {index: first if place < middle else second for place, index in enumerate(indexes)}
-    items.move_to_chunks(connection, chunk.job_id, chunk_of)
+    style = (chunk.style, chunk.version)
+    for half in (indexes[:middle], indexes[middle:]):
+        inherited = deaths if len(half) > 1 else 0
+        (id,) = items.add_chunks(connection, chunk.job_id, [style], method=chunk.method, deaths=inherited)
+        items.move_to_chunks(connection, chunk.job_id, dict.fromkeys(half, id))
     set_done(connection, chunk.id)
 
 

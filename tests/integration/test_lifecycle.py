@@ -372,7 +372,20 @@ def test_one_poison_among_many_costs_few_workers_and_no_innocent(rig: Rig) -> No
     assert (job.counts.succeeded, job.counts.failed) == (99, 1)
     [item] = rig.service.items(TENANT, job_id, limit=9, after=-1, status=ItemStatus.FAILED)
     assert (item.index, item.error_code) == (poison, "worker_lost")
-    assert deaths <= rig.max_attempts + 7, "log2 of 100, rounded up"
+    assert deaths <= rig.max_attempts + 6 + rig.max_attempts, "halved seven times, and tried alone"
+
+
+def test_an_image_that_is_left_alone_is_not_blamed_for_deaths_before(rig: Rig) -> None:
+    job_id = rig.submit(2)
+    for _ in range(rig.max_attempts + rig.max_attempts - 1):
+        for chunk in dispatch(rig):
+            rig.report(started(chunk))
+        rig.clock.advance(LEASE_S + 1)
+        assert rig.reaper.tick()
+    chunks = dispatch(rig)
+    assert [len(chunk.items) for chunk in chunks] == [1, 1]
+    rig.report(*(event for chunk in chunks for event in (started(chunk), finished(chunk))))
+    assert rig.job(job_id).counts.succeeded == 2
 
 
 def test_half_of_a_split_chunk_still_survives_passing_faults(rig: Rig) -> None:
