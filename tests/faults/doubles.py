@@ -101,10 +101,10 @@ class FaultyBroker(Broker):
         super().drop_events(events)
 
     def publish(self, event: Event) -> None:
+        if self._switches.get(f"newer-{os.environ[NAME]}") is not None:
+            self._add(json.dumps(with_unknown_fields(json.loads(dump_event(event)))).encode())
+            return
         super().publish(event)
-        if self._switches.get("newer-worker") is not None:
-            newer = with_unknown_fields(json.loads(dump_event(event)))
-            self._add(json.dumps(newer).encode())
         if self._switches.get("repeat") is not None:
             self._repeat(dump_event(event))
 
