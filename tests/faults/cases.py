@@ -13,8 +13,9 @@ BOTH = ("sqlite", "postgresql")
 _IN_HAND = CONCURRENCY * CHUNK_SIZE
 #: Until a chunk whose worker has died is with another: its lease ends, the reaper looks, a worker is free.
 _TAKEN_OVER_S = LEASE_S + 15
+POISON_NAME, STICKY_NAME = "poison.png", "sticky.png"
 #: What the photos that are none fail with, and the one that kills its worker.
-POISONED = {name: code for name, code in BAD_CODES.items() if name != "missing.jpg"} | {"poison.png": "worker_lost"}
+POISONED = {name: code for name, code in BAD_CODES.items() if name != "missing.jpg"} | {POISON_NAME: "worker_lost"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +57,6 @@ class Case:
     items: int = 1000
     #: Real networks and photos, which are few.
     real: bool = False
-    #: Files among the photos that are no photos.
-    poisoned: bool = False
     #: A disk of its own, which can be filled.
     own_disk: bool = False
     #: The cluster is not the same as before afterwards.
@@ -164,9 +163,16 @@ CASES = (
         title="photos that are none, or kill",
         fault=faults.nothing,
         real=True,
-        poisoned=True,
         items=24,
         bar=Bar(status="partially_succeeded", failing=POISONED),
+    ),
+    Case(
+        id="F14H",
+        title="photo that hangs its worker",
+        fault=faults.nothing,
+        real=True,
+        items=12,
+        bar=Bar(status="partially_succeeded", failing={STICKY_NAME: "worker_lost"}),
     ),
     Case(
         id="F15",

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import secrets
 import signal
 import socket
@@ -52,6 +53,7 @@ SETTINGS = {
     "NST_HEARTBEAT_S": "0.5",
     "NST_PROGRESS_S": "0.2",
     "NST_THREADS": "1",
+    "NST_STUCK_AFTER_S": "15",
     "OMP_NUM_THREADS": "1",
     "NO_PROXY": f"{HOST},localhost",
     "no_proxy": f"{HOST},localhost",
@@ -145,6 +147,11 @@ class Cluster:
         with self._lock:
             child = self._processes[name].child
         return child.pid if child is not None and child.poll() is None else 0
+
+    def takes_work(self, name: str) -> bool:
+        """Return whether a worker listens to its queue."""
+        pid = self.pid(name)
+        return pid > 0 and re.search(rf" {pid}-\S+ ready\.$", self.logs(name), re.MULTILINE) is not None
 
     def codes(self, name: str) -> list[int]:
         """Return how a process has ended so far, negative for signals."""

@@ -9,7 +9,8 @@ import time
 from nst_core.broker import KEY_PREFIX, make_redis
 from nst_core.protocol import Method
 from nst_core.settings import BrokerSettings
-from tests.faults.cluster import HOST, LEASE_S
+from scheduler.servers import HOST
+from tests.faults.cluster import LEASE_S
 from tests.faults.links import StorageFaults
 from tests.faults.scene import Scene
 
@@ -24,6 +25,9 @@ def kill_workers(scene: Scene, *, number: signal.Signals = signal.SIGKILL, every
     for share in scene.moments(max(4, scene.items // every_items)):
         if not scene.at(share):
             return
+        # The others go on, however long it takes on a busy machine until the last one is there again.
+        while scene.going and not all(map(scene.cluster.takes_work, scene.cluster.workers)):
+            time.sleep(0.1)
         name = scene.busy_worker()
         if name is not None and scene.cluster.signal(name, number):
             scene.faults += 1

@@ -156,6 +156,15 @@ class Scene:
             time.sleep(0.02)
         return False
 
+    def wait(self, *, timeout_s: float) -> None:
+        """Return once the job is at its end, or after this time."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            state = self.state()
+            if state is not None and JobStatus(state.status).is_terminal:
+                return
+            time.sleep(0.1)
+
     def moments(self, count: int, *, latest: float = 0.8) -> list[float]:
         """Return random shares in order."""
         return sorted(self.rng.uniform(0.05, latest) for _ in range(count))

@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from nst_core.protocol import ChunkFinished, ChunkProgress, ChunkStarted, Method
 from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.servers import HOST, free_port, redis_command
 from tests.conftest import run_server
+from tests.faults.doubles import EFFECTS, NAME, STICKY, SWITCHES
 from tests.unit.worker.kit import (
     TINY,
     Style,
@@ -42,7 +43,14 @@ def style(blobs: BlobStore, tmp_path: Path) -> Style:
 
 
 @contextmanager
-def running(broker: BrokerSettings, storage: StorageSettings, **extra: str) -> Iterator["subprocess.Popen[bytes]"]:
+def running(
+    broker: BrokerSettings,
+    storage: StorageSettings,
+    *,
+    command: Sequence[str] = ("worker",),
+    stderr: Path | None = None,
+    **extra: str,
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a worker process; end it where the test has not."""
     variables = {
         "NST_REDIS_URL": broker.redis_url.get_secret_value(),
@@ -52,13 +60,26 @@ def running(broker: BrokerSettings, storage: StorageSettings, **extra: str) -> I
         "NST_DEVICE": "cpu",
         **extra,
     }
-    process = subprocess.Popen([sys.executable, "-m", "worker"], env={**os.environ, **variables})
-    try:
+    with open(stderr, "wb") if stderr else nullcontext() as log:
+        process = subprocess.Popen([sys.executable, "-m", *command], env={**os.environ, **variables}, stderr=log)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait(20)
+
+
+@contextmanager
+def running_with_sticky_photos(
+    broker: BrokerSettings, storage: StorageSettings, folder: Path, **extra: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a worker whose threads hang where they decode a sticky photo; its log goes to `stderr` in the folder."""
+    (folder / "switches").mkdir()
+    faults = {SWITCHES: str(folder / "switches"), NAME: "worker-1", EFFECTS: str(folder / "effects")}
+    command = ("tests.faults.inside", "real-worker")
+    with running(broker, storage, command=command, stderr=folder / "stderr", **faults, **extra) as process:
         yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(20)
 
 
 def finished(broker: Broker) -> list[ChunkFinished]:
@@ -110,6 +131,48 @@ def test_sigterm_amid_a_chunk_loses_no_work_and_leaves_no_message(
     client = make_redis(redis_server)
     assert client.hlen(f"{KEY_PREFIX}unacked") == broker.queued(Method.FEEDFORWARD.queue) == 0
     client.close()
+
+
+def test_a_stuck_worker_tells_what_it_has_logs_its_stacks_and_leaves_its_lease_to_end(
+    redis_server: BrokerSettings,
+    s3_server: StorageSettings,
+    broker: Broker,
+    blobs: BlobStore,
+    style: Style,
+    tmp_path: Path,
+) -> None:
+    chunk = make_chunk(blobs, [photo(1), photo(2) + STICKY, photo(3)], style=style)
+    with running_with_sticky_photos(redis_server, s3_server, tmp_path, NST_STUCK_AFTER_S="12") as process:
+        broker.send_chunk(chunk)
+        assert process.wait(START_S) == 75
+    told = [outcome.index for event in events(broker) if isinstance(event, ChunkProgress) for outcome in event.outcomes]
+    assert set(told) == {0, 2}
+    assert finished(broker) == [], "its end would make the chunk pending at once, and count as no failure"
+    log = (tmp_path / "stderr").read_text()
+    assert "stuck: nothing of job" in log
+    assert "in check_poison" in log, "the stack of the thread that hangs"
+
+
+def test_a_second_sigterm_ends_a_worker_at_once(
+    redis_server: BrokerSettings,
+    s3_server: StorageSettings,
+    broker: Broker,
+    blobs: BlobStore,
+    style: Style,
+    tmp_path: Path,
+) -> None:
+    chunk = make_chunk(blobs, [photo(1), photo(2) + STICKY], style=style)
+    with running_with_sticky_photos(redis_server, s3_server, tmp_path) as process:
+        broker.send_chunk(chunk)
+        wait_until(
+            lambda: any(isinstance(event, ChunkProgress) and event.outcomes for event in events(broker)),
+            seconds=START_S,
+        )
+        process.send_signal(signal.SIGTERM)
+        time.sleep(3.0)
+        assert process.poll() is None, "it waits for the image in hand"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 128 + signal.SIGTERM
 
 
 def test_optimisations_leave_the_worker_to_others_and_are_given_back_at_sigterm(
