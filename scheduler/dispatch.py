@@ -41,14 +41,25 @@ class Dispatcher:
     """
 
     def __init__(
-        self, database: Database, broker: Broker, *, clock: Clock, bucket: str, windows: Mapping[Method, Window]
+        self,
+        database: Database,
+        broker: Broker,
+        *,
+        clock: Clock,
+        bucket: str,
+        windows: Mapping[Method, Window],
+        max_attempts: int = 3,
     ) -> None:
-        """`bucket` is the one that tenants share, where jobs have their previews and checkpoints."""
+        """`bucket` is the one that tenants share, where jobs have their previews and checkpoints.
+
+        `max_attempts` is how often a chunk is tried before its last failure counts.
+        """
         self._database = database
         self._broker = broker
         self._clock = clock
         self._bucket = bucket
         self._windows = windows
+        self._last_failures = max(1, max_attempts - 1)
         self._announced: set[str] = set()
 
     def tick(self) -> bool:
@@ -94,7 +105,11 @@ class Dispatcher:
     def _claim(self, job: Job) -> ChunkMessage | None:
         now = self._clock()
         with self._database.write() as connection:
-            chunk = chunk_rows.next_chunk(connection, job.id, now=now)
+            # Last tries go one after the other. Chunks that a worker has at once die together of a photo that kills
+            # it, wait for their leases together, and would be sent together again, until all of them had failed.
+            busy = chunk_rows.is_active(connection, job.spec.method, failures=self._last_failures)
+            limit = self._last_failures if busy else None
+            chunk = chunk_rows.next_chunk(connection, job.id, now=now, failures_below=limit)
             if chunk is None:
                 return None
             attempt = chunk_rows.claim(connection, chunk, now=now, lease_s=self._windows[chunk.method].lease_s)

@@ -29,16 +29,23 @@ class Chunk:
     lease_until: float | None
 
 
-def next_chunk(connection: Connection, job_id: str, *, now: float) -> Chunk | None:
-    """Return the first chunk of a job that waits and may be sent now."""
-    query = (
-        select(chunks)
-        .where(chunks.c.job_id == job_id, chunks.c.status == ChunkStatus.PENDING, chunks.c.not_before <= now)
-        .order_by(chunks.c.id)
-        .limit(1)
+def next_chunk(connection: Connection, job_id: str, *, now: float, failures_below: int | None = None) -> Chunk | None:
+    """Return the first chunk of a job that waits and may be sent now, of all or of those that failed less often."""
+    query = select(chunks).where(
+        chunks.c.job_id == job_id, chunks.c.status == ChunkStatus.PENDING, chunks.c.not_before <= now
     )
-    row = connection.execute(query).first()
+    if failures_below is not None:
+        query = query.where(chunks.c.failures < failures_below)
+    row = connection.execute(query.order_by(chunks.c.id).limit(1)).first()
     return None if row is None else _chunk(row)
+
+
+def is_active(connection: Connection, method: Method, *, failures: int) -> bool:
+    """Return whether a chunk that failed so often, or more, is in Redis or with a worker."""
+    query = select(chunks.c.id).where(
+        chunks.c.status.in_(ACTIVE), chunks.c.method == method, chunks.c.failures >= failures
+    )
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def active_counts(connection: Connection) -> dict[str, dict[ChunkStatus, int]]:

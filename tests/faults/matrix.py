@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scheduler.client import Client
@@ -216,6 +216,8 @@ class _Checks:
         self._add(outcome.job.status != bar.status, f"the job is {outcome.job.status}")
         lost = total - counts.succeeded - counts.failed - counts.cancelled
         self._add(lost != 0 or len(outcome.items) != total, f"lost {lost} of {total} items, {len(outcome.items)} rows")
+        if bar.some_cancelled:
+            outcome = self._without_cancelled(outcome)
         try:
             check_complete(outcome)
         except AssertionError as error:
@@ -227,6 +229,18 @@ class _Checks:
         self._add(missing > 0 and not bar.some_cancelled, f"{missing} objects are missing")
         failed = {Path(item.input).name: item.error.code for item in outcome.items if item.error}
         self._add(failed != bar.failing, f"failed were {failed}")
+
+    def _without_cancelled(self, outcome: Outcome) -> Outcome:
+        """Return what a job left, but for images of cancelled items.
+
+        A worker may have begun a chunk that the scheduler, when it is told to cancel, believes to be in the queue.
+        """
+        prefix = str(outcome.job.output.prefix)
+        cancelled = {str(item.output).removeprefix(prefix) for item in outcome.items if item.status == "cancelled"}
+        stray = cancelled & outcome.objects.keys()
+        if stray:
+            self._scene.notes.append(f"{len(stray)} images of cancelled items in the storage")
+        return replace(outcome, objects={key: outcome.objects[key] for key in outcome.objects.keys() - stray})
 
     def _check_commits(self, total: int) -> None:
         commits = self._scene.cluster.observer.commits(self._scene.job.id)

@@ -1,4 +1,4 @@
-"""Some cases of the fault matrix, small; `python -m tests.faults` runs all of them, as often and as large as it takes."""
+"""Some cases of the fault matrix, small; `python -m tests.faults` runs all of them, larger and again and again."""
 
 from collections.abc import Iterator
 
