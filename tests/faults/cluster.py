@@ -38,7 +38,7 @@ from tests.postgres import find_postgres, init_postgres, postgres_command, postg
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "nst"
-LEASE_S, LOST_AFTER_S, CHUNK_SIZE, CONCURRENCY = 5.0, 3.0, 8, 2
+LEASE_S, LOST_AFTER_S, CHUNK_SIZE, CONCURRENCY = 5.0, 5.0, 8, 2
 #: A process that has died is started again after so long.
 RESTART_S = 1.0
 _START_S = 120.0
@@ -238,7 +238,7 @@ class Cluster:
         self.wait_until(self._is_ready, what="the cluster")
 
     def _is_ready(self) -> bool:
-        if not all(self.pid(name) for name in self._processes):
+        if not all(map(self.pid, self._processes)) or not all(map(self.takes_work, self.workers)):
             return False
         return all(_answers(f"http://{HOST}:{port}/readyz") for port in self._api_ports)
 

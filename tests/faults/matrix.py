@@ -235,9 +235,8 @@ class _Checks:
 
         A worker may have begun a chunk that the scheduler, when it is told to cancel, believes to be in the queue.
         """
-        prefix = str(outcome.job.output.prefix)
-        cancelled = {str(item.output).removeprefix(prefix) for item in outcome.items if item.status == "cancelled"}
-        stray = cancelled & outcome.objects.keys()
+        cancelled = {f"{Path(item.input).stem}__{item.style}" for item in outcome.items if item.status == "cancelled"}
+        stray = {key for key in outcome.objects if Path(key).stem in cancelled}
         if stray:
             self._scene.notes.append(f"{len(stray)} images of cancelled items in the storage")
         return replace(outcome, objects={key: outcome.objects[key] for key in outcome.objects.keys() - stray})

@@ -12,7 +12,7 @@ from tests.postgres import find_postgres
 SMALL = (
     ("F1", "sqlite"),
     ("F3", "sqlite"),
-    ("F5", "sqlite"),
+    ("F4", "sqlite"),
     ("F9", "sqlite"),
     ("F15", "sqlite"),
     ("F12", "postgresql"),
