@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 from pydantic import SecretStr
@@ -43,31 +44,10 @@ def style(blobs: BlobStore, tmp_path: Path) -> Style:
 
 
 @contextmanager
-def running(
-    broker: BrokerSettings,
-    storage: StorageSettings,
-    *,
-    command: Sequence[str] = ("worker",),
-    stderr: Path | None = None,
-    **extra: str,
-) -> Iterator["subprocess.Popen[bytes]"]:
+def running(broker: BrokerSettings, storage: StorageSettings, **extra: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a worker process; end it where the test has not."""
-    variables = {
-        "NST_REDIS_URL": broker.redis_url.get_secret_value(),
-        "NST_S3_ENDPOINT": storage.s3_endpoint or "",
-        "NST_S3_ACCESS_KEY": storage.s3_access_key.get_secret_value() if storage.s3_access_key else "",
-        "NST_S3_SECRET_KEY": storage.s3_secret_key.get_secret_value() if storage.s3_secret_key else "",
-        "NST_DEVICE": "cpu",
-        **extra,
-    }
-    with open(stderr, "wb") if stderr else nullcontext() as log:
-        process = subprocess.Popen([sys.executable, "-m", *command], env={**os.environ, **variables}, stderr=log)
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait(20)
+    with _started("worker", env=_variables(broker, storage) | extra) as process:
+        yield process
 
 
 @contextmanager
@@ -77,9 +57,36 @@ def running_with_sticky_photos(
     """Run a worker whose threads hang where they decode a sticky photo; its log goes to `stderr` in the folder."""
     (folder / "switches").mkdir()
     faults = {SWITCHES: str(folder / "switches"), NAME: "worker-1", EFFECTS: str(folder / "effects")}
-    command = ("tests.faults.inside", "real-worker")
-    with running(broker, storage, command=command, stderr=folder / "stderr", **faults, **extra) as process:
+    env = _variables(broker, storage) | faults | extra
+    with (
+        open(folder / "stderr", "wb") as log,
+        _started("tests.faults.inside", "real-worker", env=env, stderr=log) as process,
+    ):
         yield process
+
+
+@contextmanager
+def _started(
+    module: str, *arguments: str, env: Mapping[str, str], stderr: IO[bytes] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-m", module, *arguments]
+    process = subprocess.Popen(command, env={**os.environ, **env}, stderr=stderr)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(20)
+
+
+def _variables(broker: BrokerSettings, storage: StorageSettings) -> dict[str, str]:
+    return {
+        "NST_REDIS_URL": broker.redis_url.get_secret_value(),
+        "NST_S3_ENDPOINT": storage.s3_endpoint or "",
+        "NST_S3_ACCESS_KEY": storage.s3_access_key.get_secret_value() if storage.s3_access_key else "",
+        "NST_S3_SECRET_KEY": storage.s3_secret_key.get_secret_value() if storage.s3_secret_key else "",
+        "NST_DEVICE": "cpu",
+    }
 
 
 def finished(broker: Broker) -> list[ChunkFinished]:
