@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+from itertools import takewhile
 from pathlib import Path
+from tempfile import gettempdir
 
 from scheduler.servers import HOST
 
@@ -19,8 +21,8 @@ def find_postgres() -> Path | None:
 def init_postgres(programs: Path, data: Path) -> None:
     """Make an empty cluster of databases in the folder `data`, whose parent exists; its superuser is nst."""
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        for path in data.parents[:3]:  # temporary folders, which only root may enter
-            if path != Path("/tmp") and path != Path("/"):
+        for path in takewhile(lambda path: path != Path(gettempdir()), data.parents[:5]):
+            if not path.stat().st_mode & 0o001:  # a temporary folder, which only root may enter
                 path.chmod(path.stat().st_mode | 0o011)
         shutil.chown(data.parent, "postgres")
     init = [*_as_user(), str(programs / "initdb"), "-D", str(data), "-U", "nst", "-A", "trust", "--no-sync"]

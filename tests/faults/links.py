@@ -29,8 +29,13 @@ class Link:
 
     async def open(self) -> None:
         """Listen on a free port."""
-        server = await asyncio.start_server(self._serve, HOST, 0)
-        self.port = server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._serve, HOST, 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        """Listen no more and close all connections; to be called on the thread of the links."""
+        self._server.close()
+        self._abort()
 
     def block(self) -> None:
         """Let nothing through any more, without a word to either side: a partition. Nothing is lost."""
@@ -196,6 +201,8 @@ class Links:
         return asyncio.run_coroutine_threadsafe(function(), self._loop).result(10)
 
     async def _end(self) -> None:
+        for link in self._links.values():
+            link.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
