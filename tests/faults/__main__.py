@@ -58,7 +58,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", choices=BOTH, help="default: each that is installed")
     parser.add_argument("--items", type=int, help="default: 1,000 or 10,000, as each case has it")
-    parser.add_argument("--item-ms", type=float, default=5.0, help="milliseconds that an image takes")
+    parser.add_argument("--item-ms", type=float, default=100.0, help="milliseconds that an image takes")
     parser.add_argument("--freeze-s", type=float, default=90.0, help="how long Redis is frozen")
     parser.add_argument("--keep", type=Path, help="an empty folder for all data and logs, which stay there")
     parser.add_argument("--markdown", action="store_true")

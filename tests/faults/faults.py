@@ -28,8 +28,9 @@ def kill_workers(scene: Scene, *, number: signal.Signals = signal.SIGKILL, every
         # The others go on, however long it takes on a busy machine until the last one is there again.
         while scene.going and not all(map(scene.cluster.takes_work, scene.cluster.workers)):
             time.sleep(0.1)
-        name = scene.busy_worker()
+        name = scene.catch_worker()
         if name is not None and scene.cluster.signal(name, number):
+            scene.cluster.signal(name, signal.SIGCONT)
             scene.faults += 1
             scene.mark(f"{number.name} to {name}")
 
@@ -113,9 +114,10 @@ def freeze_redis(scene: Scene) -> None:
 def partition_worker(scene: Scene) -> None:
     """Let no byte through between a busy worker and Redis for twice its lease."""
     for share in (0.15, 0.5):
-        if scene.at(share) and (name := scene.busy_worker()):
+        if scene.at(share) and (name := scene.catch_worker()):
             link = scene.cluster.links[f"{name}>redis"]
             link.block()
+            scene.cluster.signal(name, signal.SIGCONT)
             scene.faults += 1
             scene.mark(f"{name} cut off")
             time.sleep(2 * LEASE_S)
@@ -138,8 +140,7 @@ def partition_database(scene: Scene) -> None:
 def pause_worker(scene: Scene) -> None:
     """Stop a busy worker for longer than its lease, then let it go on."""
     for share in (0.15, 0.5):
-        if scene.at(share) and (name := scene.busy_worker()):
-            scene.cluster.signal(name, signal.SIGSTOP)
+        if scene.at(share) and (name := scene.catch_worker()):
             scene.faults += 1
             scene.mark(f"SIGSTOP to {name}")
             time.sleep(2 * LEASE_S)

@@ -38,7 +38,7 @@ class Options:
     #: None: as many as each case says.
     items: int | None = None
     freeze_s: float = 90.0
-    item_ms: float = 5.0
+    item_ms: float = 100.0
 
 
 @dataclass(kw_only=True)
@@ -273,6 +273,9 @@ class _Checks:
         fenced, silent = fenced - self._before.fenced, silent - self._before.silent
         self._add(fenced < bar.fenced, "no report of an outdated attempt was refused")
         self._add(bar.silent is not None and silent > bar.silent, f"{silent} leases were taken away")
+        self._add(silent < bar.taken, "no lease was taken away")
+        if silent:
+            scene.notes.append(f"{silent} leases taken away")
         if fenced:
             scene.notes.append(f"{fenced} reports refused")
 

@@ -1,6 +1,7 @@
 """A job on a cluster while faults happen: moments to wait for, and what is measured from outside."""
 
 import random
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from tests.faults.cluster import Cluster
 from tests.faults.observer import ChunkState, JobState
 
 _POLL_S = 0.1
+#: Until what a worker has said is in the database.
+_HEARD_S = 1.0
 _ENDED = ("finalizing", "succeeded", "partially_succeeded", "failed", "cancelled")
 
 
@@ -178,6 +181,22 @@ class Scene:
                     if pid and self.cluster.observer.held_by(self.job.id, pid):
                         return name
             time.sleep(0.01)
+        return None
+
+    def catch_worker(self) -> str | None:
+        """Stop a worker that has chunks in hand and return its name; None at the end of the job.
+
+        What the database knows is a little old: only of a worker that has stopped it is sure, once what that one has
+        said before is read.
+        """
+        while (name := self.busy_worker()) is not None:
+            pid = self.cluster.pid(name)
+            self.cluster.signal(name, signal.SIGSTOP)
+            time.sleep(_HEARD_S)
+            with suppress(SQLAlchemyError):
+                if pid and self.cluster.observer.held_by(self.job.id, pid):
+                    return name
+            self.cluster.signal(name, signal.SIGCONT)
         return None
 
     def mark(self, what: str) -> None:

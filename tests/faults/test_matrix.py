@@ -22,7 +22,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
-    options = Options(repeats=1, items=120, item_ms=30.0, freeze_s=5.0)
+    options = Options(repeats=1, items=120, item_ms=100.0, freeze_s=5.0)
     with Matrix(tmp_path_factory.mktemp("faults"), options) as matrix:
         yield matrix
 
