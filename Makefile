@@ -15,7 +15,7 @@ demo: $(STAMP)
 	$(BIN)/nst demo
 
 test: lint
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n 3 --dist loadfile
 
 fuzz: $(STAMP)
 	NST_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -p no:schemathesis tests/integration/test_fuzz.py

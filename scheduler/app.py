@@ -69,6 +69,7 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
             broker,
             clock=clock,
             bucket=settings.s3_bucket,
+            max_attempts=settings.max_attempts,
             windows={
                 Method.FEEDFORWARD: Window(chunks=settings.dispatch_window, lease_s=settings.dispatch_lease_s),
                 Method.OPTIMIZE: Window(chunks=settings.optimize_window, lease_s=settings.optimize_dispatch_lease_s),

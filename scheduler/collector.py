@@ -28,6 +28,9 @@ from scheduler.store.database import Database
 
 log = logging.getLogger(__name__)
 
+#: Events that are read at once.
+_PAGE = 200
+
 
 class Collector:
     """Applies events of chunks to the database, and hands on those of runs."""
@@ -52,10 +55,13 @@ class Collector:
         self._lease_s = lease_s
         self._max_attempts = max_attempts
         self._backoff_s = backoff_s
+        #: What workers said before this time is in the database; of what they said since, some may not be.
+        self.known_until = float("-inf")
 
     def tick(self, *, block_ms: int = 500) -> bool:
         """Apply the events that are there, waiting for some; return whether there were any."""
-        stored = self._broker.read_events(block_ms=block_ms)
+        asked_at = self._clock()
+        stored = self._broker.read_events(limit=_PAGE, block_ms=block_ms)
         for entry in stored:
             try:
                 event = load_event(entry.data)
@@ -69,6 +75,8 @@ class Collector:
                     log.error("An event that cannot be stored was dropped: %s", error)
             # Dropped only now: a scheduler that dies before this finds the event again, and applies it to no effect.
             self._broker.drop_events([entry])
+        if len(stored) < _PAGE:
+            self.known_until = asked_at
         return bool(stored)
 
     def apply(self, event: Event) -> bool:

@@ -87,10 +87,12 @@ class Dispatcher:
         bucket: str,
         windows: Mapping[Method, Window],
         weights: Callable[[], Mapping[str, float]] = dict,
+        max_attempts: int = 3,
     ) -> None:
         """`bucket` is the one that tenants share, where jobs have their previews and checkpoints.
 
         `weights` gives the weights of tenants, as they are now; those that it leaves out have the weight 1.
+        `max_attempts` is how many workers a chunk may take, where its job does not say.
         """
         self._database = database
         self._broker = broker
@@ -98,6 +100,7 @@ class Dispatcher:
         self._bucket = bucket
         self._windows = windows
         self._weights = weights
+        self._max_attempts = max_attempts
         self._announced: set[str] = set()
 
     def tick(self) -> bool:
@@ -147,10 +150,16 @@ class Dispatcher:
     def _claim(self, job_id: str) -> ChunkMessage | None:
         now = self._clock()
         with self._database.write() as connection:
-            chunk = chunk_rows.next_chunk(connection, job_id, now=now)
-            job = None if chunk is None else job_rows.find_job(connection, job_id)
+            job = job_rows.find_job(connection, job_id)
             # It may have been paused since the listing.
-            if chunk is None or job is None or job.status not in _SENDING:
+            if job is None or job.status not in _SENDING:
+                return None
+            # Last tries go one after the other. Chunks that a worker has at once die together of a photo that kills
+            # it, wait for their leases together, and would be sent together again, until all of them had failed.
+            last = max(1, (job.max_attempts or self._max_attempts) - 1)
+            busy = chunk_rows.is_active(connection, job.spec.method, deaths=last)
+            chunk = chunk_rows.next_chunk(connection, job_id, now=now, deaths_below=last if busy else None)
+            if chunk is None:
                 return None
             attempt = chunk_rows.claim(connection, chunk, now=now, lease_s=self._windows[chunk.method].lease_s)
             message = None if attempt is None else self._message(connection, job, chunk, attempt)

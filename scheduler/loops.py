@@ -151,7 +151,7 @@ class Loops:
         # After a start, leases look overdue until what workers said meanwhile is read.
         reaped = False
         if self._caught_up:
-            reaped = self._reaper.tick()
+            reaped = self._reaper.tick(as_of=self._collector.known_until)
             reaped |= self._run_control.reap()
         sent = self._dispatcher.tick()
         return self._run_control.dispatch() or sent or reaped

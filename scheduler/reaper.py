@@ -37,9 +37,13 @@ class Reaper:
         self._max_attempts = max_attempts
         self._empty_since: dict[Method, float] = {}
 
-    def tick(self) -> bool:
-        """Give back what is overdue or lost; return whether there was any."""
-        now = self._clock()
+    def tick(self, *, as_of: float | None = None) -> bool:
+        """Give back what is overdue or lost; return whether there was any.
+
+        `as_of` is the time up to which it is known what workers said; None stands for now. Behind a collector that
+        cannot keep up, chunks that were begun and done long ago look lost, and sending those again makes it worse.
+        """
+        now = self._clock() if as_of is None else as_of
         with self._database.read() as connection:
             found = chunk_rows.overdue(connection, now=now)
         for method in Method:

@@ -102,7 +102,10 @@ class Transport:
             try:
                 response = self._http.request(method, path, **options)
             except httpx.TransportError as error:
-                hopeless = isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol) and not self._reached
+                nobody = isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol)
+                hopeless = nobody and not self._reached
+                # A connection that broke was one: the API dies, and is there again soon.
+                self._reached |= not nobody
                 if last or hopeless:
                     raise UnreachableError(f"There is no answer from {self.url}: {error}") from error
             else:

@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,16 +28,20 @@ from worker.settings import WorkerSettings
 from worker.tasks import OptimizeTask, StylizeTask
 from worker.train import TrainTask
 from worker.turns import QueueTurns
+from worker.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 #: Queues whose tasks may take longer than Redis waits before it delivers a message again: those messages are
 #: acknowledged at once, and the lease in the database is enough.
 _LONG = frozenset({Method.OPTIMIZE.queue, TRAIN_TASK})
+#: Exit code of a worker that was told twice to end, as shells have it for SIGTERM.
+EX_IMPATIENT = 128 + signal.SIGTERM
 
 
 def run_worker(settings: WorkerSettings) -> int:
     """Work until SIGTERM or Ctrl+C, then complete the images in flight; return the exit code.
 
+    Images that are not begun are given back. A second SIGTERM ends the process at once, and so does its being stuck.
     It configures the whole process: logging, signals, the threads of torch.
     """
     configure_logging(settings.log_level)
@@ -47,6 +52,7 @@ def run_worker(settings: WorkerSettings) -> int:
     name = worker_name()
     stop = Event()
     broker, blobs, engine = Broker(settings), BlobStore(settings), Engine()
+    watchdog = Watchdog(stuck_after_s=settings.stuck_after_s, engine_busy_s=lambda: engine.busy_s)
     pipeline = Pipeline(settings, blobs=blobs, engine=engine)
     models = ModelCache(
         blobs,
@@ -57,9 +63,11 @@ def run_worker(settings: WorkerSettings) -> int:
     train = TrainTask(settings, name=name, broker=broker, blobs=blobs, engine=engine, device=device, stop=stop)
     tasks: dict[str, Callable[[Any], None]] = {
         Method.FEEDFORWARD.queue: StylizeTask(
-            settings, name=name, broker=broker, models=models, pipeline=pipeline, stop=stop
+            settings, name=name, broker=broker, models=models, pipeline=pipeline, watchdog=watchdog, stop=stop
         ),
-        Method.OPTIMIZE.queue: OptimizeTask(settings, name=name, broker=broker, optimization=optimization, stop=stop),
+        Method.OPTIMIZE.queue: OptimizeTask(
+            settings, name=name, broker=broker, optimization=optimization, watchdog=watchdog, stop=stop
+        ),
         TRAIN_TASK: train,
     }
     slots = {
@@ -68,10 +76,12 @@ def run_worker(settings: WorkerSettings) -> int:
         TRAIN_TASK: settings.train_concurrency,
     }
     _log.info("worker %s on %s, %d threads", name, device, torch.get_num_threads())
+    watchdog.start()
     try:
         with stopping(stop):
             return serve(broker, tasks, name=name, slots={queue: count for queue, count in slots.items() if count})
     finally:
+        watchdog.close()
         train.close()
         pipeline.close()
         engine.close()
@@ -117,10 +127,16 @@ def _as_function(task: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 @contextmanager
-def stopping(stop: Event) -> Iterator[None]:
-    """Set `stop` as soon as Celery is told to shut down; its warm shutdown then waits for the tasks to return."""
+def stopping(stop: Event, *, leave: Callable[[int], object] = os._exit) -> Iterator[None]:
+    """Set `stop` as soon as Celery is told to shut down; its warm shutdown then waits for the tasks to return.
+
+    Who asks a second time does not want to wait for them: the process ends at once, and the leases of what it had in
+    hand run out.
+    """
 
     def on_shutdown(**_: Any) -> None:
+        if stop.is_set():
+            leave(EX_IMPATIENT)
         stop.set()
 
     signals.worker_shutting_down.connect(on_shutdown, weak=False)

@@ -1,5 +1,6 @@
 """The engine: one thread that runs networks, for all chunks in flight."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -7,6 +8,8 @@ from heapq import heappop, heappush
 from itertools import count
 from threading import Condition, Thread
 from typing import Any, TypeVar
+
+from nst_core.clock import Clock
 
 _T = TypeVar("_T")
 
@@ -33,7 +36,10 @@ class Engine:
     there is an image of a bulk job, and after each image an iteration.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        #: When the call began that runs now.
+        self._began: float | None = None
         # Needs no limit: whoever submits waits for the result, so there are never more calls than waiting threads.
         self._lanes: dict[str, list[_Work]] = {}
         self._changed = Condition()
@@ -47,6 +53,12 @@ class Engine:
         """How many calls wait."""
         with self._changed:
             return sum(map(len, self._lanes.values()))
+
+    @property
+    def busy_s(self) -> float:
+        """For how many seconds the present call has run; 0 where none runs."""
+        began = self._began
+        return 0.0 if began is None else self._clock() - began
 
     def submit(self, call: Callable[[], _T], *, order: tuple[float, ...] = (), lane: str = "") -> Future[_T]:
         """Queue a call; its result or its exception comes out of the future. Raises RuntimeError once closed."""
@@ -67,10 +79,12 @@ class Engine:
 
     def _run(self) -> None:
         while work := self._take():
+            self._began = self._clock()
             try:
                 work.future.set_result(work.call())
             except Exception as error:  # noqa: BLE001 - whatever a call raises is its caller's; the thread lives on
                 work.future.set_exception(error)
+            self._began = None
             # Not kept while the thread waits: a call holds a whole image.
             del work
 

@@ -51,11 +51,13 @@ class ChunkReport(Report):
         """Take note of an outcome; the next tick publishes it."""
         with self._lock:
             self._outcomes.append(outcome)
+            self._news_at = self._clock()
 
     def note(self, progress: ItemProgress) -> None:
         """Take note of how far an item has come; the next tick publishes it, unless a newer note comes before."""
         with self._lock:
             self._progress[progress.index] = progress
+            self._news_at = self._clock()
 
     def tick(self) -> None:
         """Publish the new outcomes and progress, or a sign of life where none was sent for long."""

@@ -37,10 +37,16 @@ class Report(ABC):
         self._heartbeat_s = heartbeat_s
         self._clock = clock
         self._sent_at = clock()
+        self._news_at = clock()
         self._unwanted = False
         self._away = False
         self._done = Flag()
         self._thread = Thread(target=self._tick_until_done, name=f"report on {label}", daemon=True)
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since something of the work was completed, or since it began."""
+        return self._clock() - self._news_at
 
     @property
     def unwanted(self) -> bool:

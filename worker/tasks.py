@@ -20,6 +20,7 @@ from worker.publisher import ChunkReport
 from worker.reports import is_outdated
 from worker.settings import WorkerSettings
 from worker.steering import Steering
+from worker.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 _Chunk = TypeVar("_Chunk", bound=ChunkMessage)
@@ -32,10 +33,18 @@ class ChunkTask(ABC, Generic[_Chunk]):
     chunk: type[_Chunk]
 
     def __init__(
-        self, settings: WorkerSettings, *, name: str, broker: Broker, stop: Event, clock: Clock = time.monotonic
+        self,
+        settings: WorkerSettings,
+        *,
+        name: str,
+        broker: Broker,
+        watchdog: Watchdog,
+        stop: Event,
+        clock: Clock = time.monotonic,
     ) -> None:
         """Work under the name of a worker until `stop` is set."""
         self._settings = settings
+        self._watchdog = watchdog
         self._name = name
         self._broker = broker
         self._stop = stop
@@ -94,7 +103,7 @@ class ChunkTask(ABC, Generic[_Chunk]):
             progress_s=self._settings.progress_s,
             heartbeat_s=self._settings.heartbeat_s,
         )
-        with report:
+        with report, self._watchdog.watching(report, lane=chunk.method, label=_label(chunk)):
             if self._going(report):
                 for outcome in self._outcomes(chunk, report):
                     report.add(outcome)
@@ -117,10 +126,11 @@ class StylizeTask(ChunkTask[StylizeChunk]):
         broker: Broker,
         models: ModelCache[Any],
         pipeline: Pipeline,
+        watchdog: Watchdog,
         stop: Event,
     ) -> None:
         """Work under the name of a worker until `stop` is set."""
-        super().__init__(settings, name=name, broker=broker, stop=stop)
+        super().__init__(settings, name=name, broker=broker, watchdog=watchdog, stop=stop)
         self._models = models
         self._pipeline = pipeline
 
@@ -144,10 +154,17 @@ class OptimizeTask(ChunkTask[OptimizeChunk]):
     chunk = OptimizeChunk
 
     def __init__(
-        self, settings: WorkerSettings, *, name: str, broker: Broker, optimization: Optimization, stop: Event
+        self,
+        settings: WorkerSettings,
+        *,
+        name: str,
+        broker: Broker,
+        optimization: Optimization,
+        watchdog: Watchdog,
+        stop: Event,
     ) -> None:
         """Work under the name of a worker until `stop` is set."""
-        super().__init__(settings, name=name, broker=broker, stop=stop)
+        super().__init__(settings, name=name, broker=broker, watchdog=watchdog, stop=stop)
         self._optimization = optimization
 
     def _outcomes(self, chunk: OptimizeChunk, report: ChunkReport) -> Iterator[ItemOutcome]:

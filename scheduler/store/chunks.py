@@ -34,16 +34,17 @@ class Chunk:
     lease_until: float | None
 
 
-def next_chunk(connection: Connection, job_id: str, *, now: float) -> Chunk | None:
-    """Return the first chunk of a job that waits and may be sent now, and that no other scheduler is about to send."""
-    query = (
-        select(chunks)
-        .where(chunks.c.job_id == job_id, chunks.c.status == ChunkStatus.PENDING, chunks.c.not_before <= now)
-        .order_by(chunks.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
+def next_chunk(connection: Connection, job_id: str, *, now: float, deaths_below: int | None = None) -> Chunk | None:
+    """Return the first chunk of a job that waits and may be sent now, and that no other scheduler is about to send.
+
+    With `deaths_below`, one that took fewer workers.
+    """
+    query = select(chunks).where(
+        chunks.c.job_id == job_id, chunks.c.status == ChunkStatus.PENDING, chunks.c.not_before <= now
     )
-    row = connection.execute(query).first()
+    if deaths_below is not None:
+        query = query.where(chunks.c.deaths < deaths_below)
+    row = connection.execute(query.order_by(chunks.c.id).limit(1).with_for_update(skip_locked=True)).first()
     return None if row is None else _chunk(row)
 
 
@@ -55,6 +56,12 @@ class Share:
     tenant: str
     method: Method
     chunks: int
+
+
+def is_active(connection: Connection, method: Method, *, deaths: int) -> bool:
+    """Return whether a chunk that took so many workers, or more, is in Redis or with a worker."""
+    query = select(chunks.c.id).where(chunks.c.status.in_(ACTIVE), chunks.c.method == method, chunks.c.deaths >= deaths)
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def active_shares(connection: Connection) -> list[Share]:

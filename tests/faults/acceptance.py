@@ -47,12 +47,12 @@ class Acceptance:
         self.rng = random.Random(seed)
 
     def run(
-        self, name: str, *, more: list[str] | None = None, on_change: Callable[[Job], None] | None = None
+        self, name: str, *, more: list[str] | None = None, on_poll: Callable[[Job], None] | None = None
     ) -> Outcome:
         """Run one job to its end, check that its manifest and its objects agree, and print a line."""
         started = time.perf_counter()
         job = submit(self.client, [*self.uris, *(more or [])], self.styles)
-        outcome = finish(self.stack, self.client, job, on_change=on_change, timeout_s=3600)
+        outcome = finish(self.stack, self.client, job, on_poll=on_poll, timeout_s=3600)
         check_complete(outcome)
         counts, seconds = outcome.job.counts, time.perf_counter() - started
         again = sum((item.attempt or 1) > 1 for item in outcome.items)
@@ -106,7 +106,7 @@ class Acceptance:
     def disturbed(self, name: str, first: Outcome, *at: tuple[float, Callable[[], bool]]) -> None:
         """Assert that a disturbed run leaves the bytes of the undisturbed one."""
         disturber = Disturber(*at)
-        outcome = self.run(name, on_change=disturber)
+        outcome = self.run(name, on_poll=disturber)
         assert disturber.done == len(at)
         assert outcome.job.status == "succeeded"
         assert images(outcome) == images(first)

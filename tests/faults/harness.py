@@ -43,10 +43,10 @@ def submit(client: Client, uris: Sequence[str], styles: Sequence[str], **output:
 
 
 def finish(
-    stack: Stack, client: Client, job: Job, *, on_change: Callable[[Job], None] | None = None, timeout_s: float = 600
+    stack: Stack, client: Client, job: Job, *, on_poll: Callable[[Job], None] | None = None, timeout_s: float = 600
 ) -> Outcome:
     """Wait for a job and gather what it left in storage, read from the storage itself."""
-    job = client.wait(job.id, poll_s=0.2, on_change=on_change, timeout_s=timeout_s)
+    job = client.wait(job.id, poll_s=0.05, on_poll=on_poll, timeout_s=timeout_s)
     store = BlobStore(stack.addresses.storage)
     prefix = BlobUri.parse(str(job.output.prefix))
     objects, after = {}, ""

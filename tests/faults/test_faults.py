@@ -2,6 +2,7 @@
 
 import random
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 
@@ -28,6 +29,8 @@ from tests.photos import small_photos
 PHOTOS = 40
 ENV = {
     "NST_CHUNK_SIZE": "4",
+    # Few enough photos are sent ahead that a worker has not done all of them while others are dead.
+    "NST_DISPATCH_WINDOW": "2",
     "NST_LEASE_S": "3",
     "NST_HEARTBEAT_S": "0.5",
     "NST_PROGRESS_S": "0.1",
@@ -64,7 +67,7 @@ def check_disturbed_run(
     stack: Stack, client: Client, uris: list[str], undisturbed: Outcome, *at: tuple[float, Callable[[], bool]]
 ) -> None:
     disturber = Disturber(*at)
-    outcome = finish(stack, client, submit(client, uris, ["great_wave"]), on_change=disturber)
+    outcome = finish(stack, client, submit(client, uris, ["great_wave"]), on_poll=disturber)
     assert disturber.done == len(at), "the job ended before all was disturbed"
     assert outcome.job.status == "succeeded"
     check_complete(outcome)
@@ -116,14 +119,18 @@ def test_optimisation_goes_on_where_its_worker_was_killed(stack: Stack, client: 
 def test_scheduler_killed_and_started_again(
     stack: Stack, client: Client, uris: list[str], undisturbed: Outcome
 ) -> None:
-    check_disturbed_run(
-        stack,
-        client,
-        uris,
-        undisturbed,
-        (0.0, lambda: kill_running(stack, "scheduler")),
-        (0.4, lambda: kill_running(stack, "scheduler")),
-    )
+    def kill_first() -> bool:
+        # The worker waits until the second one is dead too: clients learn late that the first has a successor.
+        stack.children["worker-1"].send_signal(signal.SIGSTOP)
+        return kill_running(stack, "scheduler")
+
+    def kill_second() -> bool:
+        killed = kill_running(stack, "scheduler")
+        if killed:
+            stack.children["worker-1"].send_signal(signal.SIGCONT)
+        return killed
+
+    check_disturbed_run(stack, client, uris, undisturbed, (0.1, kill_first), (0.1, kill_second))
 
 
 def test_redis_and_storage_killed_and_started_again(

@@ -104,6 +104,25 @@ class RunDisturber:
             self.done.append(self.waiting.pop(0))
 
 
+class SegmentKiller:
+    """Is told of a run as a `RunDisturber` is, and kills the worker after every segment, at a random moment."""
+
+    def __init__(self, stack: Stack, *, rng: random.Random) -> None:
+        self.kills = 0
+        self._stack = stack
+        self._rng = rng
+        self._segments = 0
+        self._at: float | None = None
+
+    def __call__(self, run: Run) -> None:
+        """Kill the worker if it is time."""
+        if run.segments > self._segments:
+            self._segments, self._at = run.segments, time.monotonic() + self._rng.uniform(0.0, 1.0)
+        going = run.status in (RunStatus.RUNNING, RunStatus.EVALUATING)
+        if going and self._at is not None and time.monotonic() >= self._at and kill_running(self._stack, "worker-1"):
+            self.kills, self._at = self.kills + 1, None
+
+
 class TrainingFaults:
     """Trains one style on one stack, as often as it takes."""
 

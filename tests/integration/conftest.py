@@ -1,9 +1,6 @@
 """Databases of both kinds, and the control loops on real servers with a clock of the test's."""
 
 import itertools
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,25 +33,18 @@ from scheduler.rates import Rates
 from scheduler.reaper import Reaper
 from scheduler.requests import JobRequest
 from scheduler.run_collector import RunCollector
-from scheduler.servers import HOST, free_port
+from scheduler.servers import free_port
 from scheduler.service import Service
 from scheduler.store import access
 from scheduler.store.access import StyleRow
 from scheduler.store.database import Database
 from tests.conftest import run_server
+from tests.postgres import find_postgres, init_postgres, postgres_command, postgres_url
 
 TENANT = "default"
 LEASE_S, DISPATCH_LEASE_S, LOST_AFTER_S, BACKOFF_S = 30.0, 120.0, 5.0, 2.0
 OPTIMIZE_DISPATCH_LEASE_S = 3600.0
 _Chunk = TypeVar("_Chunk", bound=ChunkMessage)
-
-
-def find_postgres() -> Path | None:
-    """Return the folder of PostgreSQL's server programs."""
-    on_path = shutil.which("initdb")
-    folders = [Path(on_path).parent] if on_path else []
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((folder for folder in folders if (folder / "initdb").exists()), None)
 
 
 @pytest.fixture(scope="session")
@@ -63,19 +53,10 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     programs = find_postgres()
     if programs is None:
         pytest.skip("PostgreSQL's server programs are not installed")
-    folder = tmp_path_factory.mktemp("postgres")
-    as_user: list[str] = []
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        as_user = ["runuser", "-u", "postgres", "--"]
-        for path in folder.parents[:2]:  # pytest's own two, which only root may enter
-            path.chmod(path.stat().st_mode | 0o011)
-        shutil.chown(folder, "postgres")
-    data, port = folder / "data", free_port()
-    init = [*as_user, str(programs / "initdb"), "-D", str(data), "-U", "nst", "-A", "trust", "--no-sync"]
-    subprocess.run(init, check=True, stdout=subprocess.DEVNULL)
-    options = ["-p", str(port), "-k", "", "-c", "fsync=off", "-c", f"listen_addresses={HOST}"]
-    for _ in run_server([*as_user, str(programs / "postgres"), "-D", str(data), *options], port):
-        yield f"postgresql+psycopg://nst@{HOST}:{port}/postgres"
+    data, port = tmp_path_factory.mktemp("postgres") / "data", free_port()
+    init_postgres(programs, data)
+    for _ in run_server(postgres_command(programs, data, port), port):
+        yield postgres_url(port)
 
 
 _numbers = itertools.count()

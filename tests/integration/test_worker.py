@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 from pydantic import SecretStr
@@ -20,6 +21,7 @@ from nst_core.protocol import ChunkFinished, ChunkProgress, ChunkStarted, Method
 from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.servers import HOST, free_port, redis_command
 from tests.conftest import run_server
+from tests.faults.doubles import EFFECTS, NAME, STICKY, SWITCHES
 from tests.unit.worker.kit import (
     TINY,
     Style,
@@ -44,21 +46,47 @@ def style(blobs: BlobStore, tmp_path: Path) -> Style:
 @contextmanager
 def running(broker: BrokerSettings, storage: StorageSettings, **extra: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a worker process; end it where the test has not."""
-    variables = {
-        "NST_REDIS_URL": broker.redis_url.get_secret_value(),
-        "NST_S3_ENDPOINT": storage.s3_endpoint or "",
-        "NST_S3_ACCESS_KEY": storage.s3_access_key.get_secret_value() if storage.s3_access_key else "",
-        "NST_S3_SECRET_KEY": storage.s3_secret_key.get_secret_value() if storage.s3_secret_key else "",
-        "NST_DEVICE": "cpu",
-        **extra,
-    }
-    process = subprocess.Popen([sys.executable, "-m", "worker"], env={**os.environ, **variables})
+    with _started("worker", env=_variables(broker, storage) | extra) as process:
+        yield process
+
+
+@contextmanager
+def running_with_sticky_photos(
+    broker: BrokerSettings, storage: StorageSettings, folder: Path, **extra: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a worker whose threads hang where they decode a sticky photo; its log goes to `stderr` in the folder."""
+    (folder / "switches").mkdir()
+    faults = {SWITCHES: str(folder / "switches"), NAME: "worker-1", EFFECTS: str(folder / "effects")}
+    env = _variables(broker, storage) | faults | extra
+    with (
+        open(folder / "stderr", "wb") as log,
+        _started("tests.faults.inside", "real-worker", env=env, stderr=log) as process,
+    ):
+        yield process
+
+
+@contextmanager
+def _started(
+    module: str, *arguments: str, env: Mapping[str, str], stderr: IO[bytes] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-m", module, *arguments]
+    process = subprocess.Popen(command, env={**os.environ, **env}, stderr=stderr)
     try:
         yield process
     finally:
         if process.poll() is None:
             process.kill()
         process.wait(20)
+
+
+def _variables(broker: BrokerSettings, storage: StorageSettings) -> dict[str, str]:
+    return {
+        "NST_REDIS_URL": broker.redis_url.get_secret_value(),
+        "NST_S3_ENDPOINT": storage.s3_endpoint or "",
+        "NST_S3_ACCESS_KEY": storage.s3_access_key.get_secret_value() if storage.s3_access_key else "",
+        "NST_S3_SECRET_KEY": storage.s3_secret_key.get_secret_value() if storage.s3_secret_key else "",
+        "NST_DEVICE": "cpu",
+    }
 
 
 def finished(broker: Broker) -> list[ChunkFinished]:
@@ -110,6 +138,48 @@ def test_sigterm_amid_a_chunk_loses_no_work_and_leaves_no_message(
     client = make_redis(redis_server)
     assert client.hlen(f"{KEY_PREFIX}unacked") == broker.queued(Method.FEEDFORWARD.queue) == 0
     client.close()
+
+
+def test_a_stuck_worker_tells_what_it_has_logs_its_stacks_and_leaves_its_lease_to_end(
+    redis_server: BrokerSettings,
+    s3_server: StorageSettings,
+    broker: Broker,
+    blobs: BlobStore,
+    style: Style,
+    tmp_path: Path,
+) -> None:
+    chunk = make_chunk(blobs, [photo(1), photo(2) + STICKY, photo(3)], style=style)
+    with running_with_sticky_photos(redis_server, s3_server, tmp_path, NST_STUCK_AFTER_S="12") as process:
+        broker.send_chunk(chunk)
+        assert process.wait(START_S) == 75
+    told = [outcome.index for event in events(broker) if isinstance(event, ChunkProgress) for outcome in event.outcomes]
+    assert set(told) == {0, 2}
+    assert finished(broker) == [], "its end would make the chunk pending at once, and count as no failure"
+    log = (tmp_path / "stderr").read_text()
+    assert "stuck: nothing of job" in log
+    assert "in check_poison" in log, "the stack of the thread that hangs"
+
+
+def test_a_second_sigterm_ends_a_worker_at_once(
+    redis_server: BrokerSettings,
+    s3_server: StorageSettings,
+    broker: Broker,
+    blobs: BlobStore,
+    style: Style,
+    tmp_path: Path,
+) -> None:
+    chunk = make_chunk(blobs, [photo(1), photo(2) + STICKY], style=style)
+    with running_with_sticky_photos(redis_server, s3_server, tmp_path) as process:
+        broker.send_chunk(chunk)
+        wait_until(
+            lambda: any(isinstance(event, ChunkProgress) and event.outcomes for event in events(broker)),
+            seconds=START_S,
+        )
+        process.send_signal(signal.SIGTERM)
+        time.sleep(3.0)
+        assert process.poll() is None, "it waits for the image in hand"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 128 + signal.SIGTERM
 
 
 def test_optimisations_leave_the_worker_to_others_and_are_given_back_at_sigterm(

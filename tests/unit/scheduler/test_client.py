@@ -1,6 +1,8 @@
 """The client against a real HTTP server with prepared answers."""
 
 import json
+import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -212,6 +214,27 @@ def test_nothing_at_the_address_is_told_at_once(pauses: list[float]) -> None:
     with Client(f"http://127.0.0.1:{free_port()}", sleep=pauses.append) as client, pytest.raises(UnreachableError):
         client.styles()
     assert pauses == []
+
+
+def test_an_api_that_dies_amid_the_first_call_is_waited_for(pauses: list[float]) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+
+    def die() -> None:
+        connection, _ = listener.accept()
+        listener.close()
+        connection.recv(1000)
+        connection.close()
+
+    server = threading.Thread(target=die)
+    server.start()
+    with (
+        Client(f"http://127.0.0.1:{port}", retries=3, sleep=pauses.append) as client,
+        pytest.raises(UnreachableError),
+    ):
+        client.job("job_1")
+    server.join()
+    assert len(pauses) == 3, "it was tried again where nobody listened any more"
 
 
 @pytest.mark.parametrize("url", ["ftp://somewhere", "no address", "http://[", ""])

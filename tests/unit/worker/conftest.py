@@ -18,6 +18,7 @@ from worker.models import Model, ModelCache
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
 from worker.tasks import StylizeTask
+from worker.watchdog import Watchdog
 
 
 @pytest.fixture
@@ -61,6 +62,11 @@ def pipeline(settings: WorkerSettings, blobs: BlobStore) -> Iterator[Pipeline]:
     engine.close()
 
 
+def quiet_watchdog() -> Watchdog:
+    """Return a watchdog that never looks."""
+    return Watchdog(stuck_after_s=600, engine_busy_s=lambda: 0.0)
+
+
 @dataclass
 class Worker:
     """A worker without Celery: the task, and what it is built of."""
@@ -75,7 +81,13 @@ class Worker:
         """Return the task, whose networks `build` makes."""
         models = ModelCache(blobs or self.blobs, build, capacity_bytes=1 << 20)
         return StylizeTask(
-            self.settings, name="w@test", broker=self.broker, models=models, pipeline=self.pipeline, stop=self.stop
+            self.settings,
+            name="w@test",
+            broker=self.broker,
+            models=models,
+            pipeline=self.pipeline,
+            watchdog=quiet_watchdog(),
+            stop=self.stop,
         )
 
 

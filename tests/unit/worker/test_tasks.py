@@ -21,7 +21,7 @@ from nst_core.protocol import (
 )
 from nst_core.settings import StorageSettings
 from scheduler.servers import HOST, free_port
-from tests.unit.worker.conftest import Worker
+from tests.unit.worker.conftest import Worker, quiet_watchdog
 from tests.unit.worker.kit import (
     TINY,
     WAIT_S,
@@ -189,7 +189,12 @@ def optimize_task(worker: Worker, engine: Engine) -> OptimizeTask:
     """Return the task of the slow method."""
     optimization = Optimization(worker.settings, blobs=worker.blobs, engine=engine, device=torch.device("cpu"))
     return OptimizeTask(
-        worker.settings, name="w@test", broker=worker.broker, optimization=optimization, stop=worker.stop
+        worker.settings,
+        name="w@test",
+        broker=worker.broker,
+        optimization=optimization,
+        watchdog=quiet_watchdog(),
+        stop=worker.stop,
     )
 
 

@@ -1,0 +1,87 @@
+"""`python -m tests.faults --case F4 --repeats 20 --seed 1`: the fault matrix. See README.md beside this file."""
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.benchmarks.machine import describe
+from tests.faults import training
+from tests.faults.cases import BOTH, CASES
+from tests.faults.matrix import Matrix, Options, find_cases
+from tests.faults.table import Line, as_markdown, as_text, line_of
+from tests.postgres import find_postgres
+
+#: A training's worker dies after each checkpoint; it runs on a stack of its own.
+TRAINING = "F16"
+_STEPS = 120
+
+
+def run_training(options: Options) -> Line:
+    """Run a training undisturbed, then with its worker killed after every checkpoint, and compare."""
+    passed, note, again = 0, "", list[int]()
+    for repeat in range(options.repeats):
+        with tempfile.TemporaryDirectory() as home, training.training_stack(Path(home)) as faults:
+            undisturbed = faults.run(steps=_STEPS)
+            kill = training.SegmentKiller(faults.stack, rng=random.Random(options.seed + repeat))
+            disturbed = faults.run(steps=_STEPS, on_poll=kill)
+            again.append(disturbed.run.attempt - disturbed.run.segments)
+            try:
+                training.check_same(disturbed, undisturbed)
+                passed += 1
+            except AssertionError as error:
+                note = str(error)
+            say(f"{TRAINING} sqlite {repeat + 1}/{options.repeats}: {note or 'passed'}, {kill.kills} kills")
+    return Line(
+        id=TRAINING,
+        title="training killed at each checkpoint",
+        database="sqlite",
+        items=f"{_STEPS} steps",
+        passed=f"{passed}/{options.repeats}",
+        note=note or f"{sorted(again)[len(again) // 2]} attempts more than segments",
+    )
+
+
+def say(line: str) -> None:
+    """Tell on the standard error what happens; the table is for the standard output."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Parse the command line, run cases and print their table; 1 where one did not pass."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--case", default="all", help="such as F4, or F1,F4, or all")
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--database", choices=BOTH, help="default: each that is installed")
+    parser.add_argument("--items", type=int, help="default: 1,000 or 10,000, as each case has it")
+    parser.add_argument("--item-ms", type=float, default=100.0, help="milliseconds that an image takes")
+    parser.add_argument("--freeze-s", type=float, default=90.0, help="how long Redis is frozen")
+    parser.add_argument("--keep", type=Path, help="an empty folder for all data and logs, which stay there")
+    parser.add_argument("--markdown", action="store_true")
+    args = parser.parse_args()
+    options = Options(
+        repeats=args.repeats, seed=args.seed, items=args.items, freeze_s=args.freeze_s, item_ms=args.item_ms
+    )
+    databases = [args.database] if args.database else [name for name in BOTH if name == "sqlite" or find_postgres()]
+    wanted = args.case.upper().split(",")
+    lines = []
+    with tempfile.TemporaryDirectory() as folder, Matrix(args.keep or Path(folder), options, say=say) as matrix:
+        for database in databases:
+            for case in find_cases(CASES, wanted) if wanted != [TRAINING] else ():
+                if case.own_disk and os.geteuid() != 0:
+                    say(f"{case.id} is left out: only root may mount a file system")
+                    continue
+                lines.append(line_of(matrix.run(case, database)))
+    if TRAINING in wanted or "ALL" in wanted:
+        lines.append(run_training(options))
+    print(describe())
+    print(*(as_markdown if args.markdown else as_text)(lines), sep="\n", flush=True)
+    return 0 if all(line.passed.partition("/")[0] == line.passed.partition("/")[2] for line in lines) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""Parts of the scheduler and of the worker with faults built in, which files in a folder switch on and off.
+
+Each double is the real part with something added: nothing that it does is left out.
+"""
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.broker import Broker, StoredEvent
+from nst_core.protocol import EVENTS_STREAM, ChunkMessage, Event, dump_event
+
+#: Variables of the environment: the folder of switches, this process's name, the file of effects, the time of an item.
+SWITCHES, NAME, EFFECTS, ITEM_MS = "NST_FAULT_SWITCHES", "NST_FAULT_NAME", "NST_FAULT_EFFECTS", "NST_FAULT_ITEM_MS"
+#: In the bytes of a photo: the worker that decodes it dies of SIGSEGV.
+POISON = b"this photo kills its worker"
+#: In the bytes of a photo: the worker that decodes it hangs.
+STICKY = b"this photo never ends"
+
+
+class Switches:
+    """Faults that are on or off, seen by all processes: a file each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @classmethod
+    def of_process(cls) -> "Switches":
+        """Return the switches that the environment names."""
+        return cls(Path(os.environ[SWITCHES]))
+
+    def put(self, name: str, value: str = "") -> None:
+        """Switch a fault on."""
+        (self._folder / name).write_text(value)
+
+    def drop(self, name: str) -> bool:
+        """Switch a fault off; return whether it was on. Of several processes only one is told so."""
+        try:
+            (self._folder / name).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def get(self, name: str) -> str | None:
+        """Return the value of a fault that is on, else None."""
+        try:
+            return (self._folder / name).read_text()
+        except FileNotFoundError:
+            return None
+
+    def clear(self) -> None:
+        """Switch everything off."""
+        for path in self._folder.iterdir():
+            path.unlink()
+
+    def crash(self, point: str) -> None:
+        """Kill this process, once, where somebody has asked for it."""
+        if self.drop(f"crash-{point}"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def repeats(self, rng: random.Random) -> int:
+        """Return how often a message is to be sent."""
+        return rng.randint(2, 5) if self.get("repeat") is not None else 1
+
+
+def with_unknown_fields(values: Any) -> Any:
+    """Return JSON values with a field more in each object, as a newer version may send."""
+    if isinstance(values, dict):
+        added = {"from_a_newer_version": {"values": [1, "two", None]}}
+        return {name: with_unknown_fields(value) for name, value in values.items()} | added
+    return [with_unknown_fields(value) for value in values] if isinstance(values, list) else values
+
+
+class FaultyBroker(Broker):
+    """Sends messages and events several times, late, and with fields that nobody knows; dies at given points."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._switches = Switches.of_process()
+        self._rng = random.Random(os.environ[NAME])
+        self._guard = threading.Lock()
+        self._late: list[bytes] = []
+
+    def send_chunk(self, chunk: ChunkMessage) -> None:
+        self._switches.crash("claimed")
+        for _ in range(self._switches.repeats(self._rng)):
+            super().send_chunk(chunk)
+        self._switches.crash("sent")
+
+    def drop_events(self, events: list[StoredEvent]) -> None:
+        self._switches.crash("applied")
+        super().drop_events(events)
+
+    def publish(self, event: Event) -> None:
+        if self._switches.get(f"newer-{os.environ[NAME]}") is not None:
+            self._add(json.dumps(with_unknown_fields(json.loads(dump_event(event)))).encode())
+            return
+        super().publish(event)
+        if self._switches.get("repeat") is not None:
+            self._repeat(dump_event(event))
+
+    def _repeat(self, data: bytes) -> None:
+        """Send an event up to four times more, some of them behind later ones."""
+        with self._guard:
+            self._late += [data] * self._rng.randint(1, 4)
+            self._rng.shuffle(self._late)
+            due, self._late = self._late[:3], self._late[3:][:200]
+        for each in due:
+            self._add(each)
+
+    def _add(self, data: bytes) -> None:
+        self._redis.xadd(EVENTS_STREAM, {b"event": data})
+
+
+class CountingStore(BlobStore):
+    """Writes a line for each object that it is about to store."""
+
+    def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
+        line = f"{time.time():.3f} {os.environ[NAME]} {uri.key}\n".encode()
+        file = os.open(os.environ[EFFECTS], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            os.write(file, line)
+        finally:
+            os.close(file)
+        super().put(uri, data, content_type=content_type)
+
+
+class QuickStylizer:
+    """Makes a photo's negative in a few milliseconds; fails for want of memory where that is switched on."""
+
+    nbytes = 0
+
+    def __init__(self) -> None:
+        self._seconds = float(os.environ.get(ITEM_MS, "5")) / 1000
+        self._switches = Switches.of_process()
+        self._rng = random.Random(os.environ[NAME])
+
+    @classmethod
+    def load(cls, source: bytes, *, device: object) -> "QuickStylizer":
+        return cls()
+
+    def __call__(
+        self, batch: NDArray[np.uint8], *, strength: float = 1.0, preserve_color: bool = False
+    ) -> NDArray[np.uint8]:
+        time.sleep(self._seconds)
+        share = self._switches.get("out-of-memory")
+        if share is not None and self._rng.random() < float(share):
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        if self._switches.drop("stuck"):
+            time.sleep(3600)
+        return 255 - batch
+
+
+def check_poison(data: bytes) -> None:
+    """Die, or hang, where a photo says so."""
+    if POISON in data:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if STICKY in data:
+        time.sleep(3600)

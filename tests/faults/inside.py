@@ -1,0 +1,91 @@
+"""`python -m tests.faults.inside scheduler|worker|real-worker`: a process of nst with faults built in.
+
+`worker` has another network, which takes milliseconds; all else of it is real, as the whole of `real-worker` is.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from worker.__main__ import leave
+
+
+def skew_clock() -> None:
+    """Let the clock go wrong by as many seconds as the switch `skew-NAME` says."""
+    path = Path(os.environ["NST_FAULT_SWITCHES"], f"skew-{os.environ['NST_FAULT_NAME']}")
+    if path.exists():
+        seconds, real = float(path.read_text()), time.time
+        time.time = lambda: real() + seconds
+
+
+def replaced(module: object, **doubles: object) -> None:
+    """Put doubles into the place of what a module has under their names."""
+    for name, double in doubles.items():
+        assert hasattr(module, name)
+        setattr(module, name, double)
+
+
+def scheduler() -> int:
+    """Run a scheduler."""
+    from nst_core import broker, protocol
+    from scheduler import app
+    from scheduler.domain import Job
+    from scheduler.finalize import Finalizer
+    from scheduler.loops import Loops
+    from scheduler.settings import SchedulerSettings
+    from tests.faults.doubles import FaultyBroker, Switches, with_unknown_fields
+
+    switches = Switches.of_process()
+
+    class FaultyLoops(Loops):
+        def wake(self) -> None:
+            switches.crash("accepted")
+            super().wake()
+
+    class FaultyFinalizer(Finalizer):
+        def _end(self, job: Job, error: tuple[str, str] | None) -> None:
+            switches.crash("reported")
+            super()._end(job, error)
+
+    def dump_chunk(chunk: protocol.ChunkMessage) -> object:
+        values = protocol.dump_chunk(chunk)
+        return values if switches.get("newer-scheduler") is None else with_unknown_fields(values)
+
+    replaced(app, Broker=FaultyBroker, Loops=FaultyLoops, Finalizer=FaultyFinalizer)
+    replaced(broker, dump_chunk=dump_chunk)
+    app.run_scheduler(SchedulerSettings())
+    return 0
+
+
+def worker(*, real: bool = False) -> int:
+    """Run a worker."""
+    from nst_core import images
+    from tests.faults.doubles import CountingStore, FaultyBroker, QuickStylizer, check_poison
+    from worker import app
+    from worker.settings import WorkerSettings
+
+    decode = images.decode
+
+    def checked_decode(data: bytes, **limits: int | None) -> images.Picture:
+        check_poison(data)
+        return decode(data, **limits)  # type: ignore[arg-type]
+
+    replaced(app, Broker=FaultyBroker, BlobStore=CountingStore)
+    replaced(images, decode=checked_decode)
+    if not real:
+        replaced(app, Stylizer=QuickStylizer)
+    return app.run_worker(WorkerSettings())
+
+
+ROLES: dict[str, Callable[[], int]] = {
+    "scheduler": scheduler,
+    "worker": worker,
+    "real-worker": lambda: worker(real=True),
+}
+
+if __name__ == "__main__":
+    # Everything else is imported after this: modules keep `time` as they find it.
+    skew_clock()
+    leave(ROLES[sys.argv[1]]())

@@ -1,0 +1,337 @@
+"""Runs cases of the fault matrix and checks what each job came to."""
+
+import hashlib
+import json
+import random
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from scheduler.client import Client
+from scheduler.domain import JobInput
+from scheduler.resources import Job, JobRequest
+from tests.faults.cases import POISON_NAME, STICKY_NAME, Bar, Case
+from tests.faults.cluster import Cluster, Setup
+from tests.faults.doubles import POISON, STICKY
+from tests.faults.harness import Outcome, check_complete, images
+from tests.faults.scene import Sampled, Sampler, Scene
+from tests.photos import bad_files, small_photos
+
+STYLE = "great_wave"
+#: Time for workers that were stopped or cut off to complete what nobody waits for any more.
+_SETTLE_S = 15.0
+#: Holds everything of a small cluster, and is soon full.
+_DISK_BYTES = {"sqlite": 100 << 20, "postgresql": 400 << 20}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How cases are run."""
+
+    repeats: int = 20
+    seed: int = 1
+    #: None: as many as each case says.
+    items: int | None = None
+    freeze_s: float = 90.0
+    item_ms: float = 100.0
+
+
+@dataclass(kw_only=True)
+class Run:
+    """What one run of a case came to."""
+
+    seconds: float
+    recovery_s: list[float]
+    #: Items that were done again.
+    waste: int
+    faults: int
+    problems: list[str]
+    notes: list[str]
+
+
+@dataclass(kw_only=True)
+class Row:
+    """All runs of a case on one database."""
+
+    case: Case
+    database: str
+    items: int
+    runs: list[Run] = field(default_factory=list)
+
+    @property
+    def passed(self) -> int:
+        """How many runs were as they must be."""
+        return sum(not run.problems for run in self.runs)
+
+    @property
+    def recovery_s(self) -> tuple[float, float] | None:
+        """The median and the longest time from a fault until all work went on."""
+        times = [seconds for run in self.runs for seconds in run.recovery_s]
+        return (statistics.median(times), max(times)) if times else None
+
+
+class Matrix:
+    """Runs cases one after the other; those that need the same cluster share one."""
+
+    def __init__(self, folder: Path, options: Options, *, say: Callable[[str], None] = lambda line: None) -> None:
+        """Keep everything in a folder; `say` is told what happens."""
+        self._folder = folder
+        self._options = options
+        self._say = say
+        self._open = ExitStack()
+        self._cluster: Cluster | None = None
+        self._clusters = 0
+        self._undisturbed: dict[str, Outcome] = {}
+
+    def __enter__(self) -> "Matrix":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def run(self, case: Case, database: str) -> Row:
+        """Run a case as often as the options say."""
+        items = case.items if case.real else self._options.items or case.items
+        row = Row(case=case, database=database, items=items)
+        for repeat in range(self._options.repeats):
+            cluster = self._cluster_for(case, database)
+            cluster.restore()
+            rng = random.Random(f"{self._options.seed} {case.id} {database} {repeat}")
+            row.runs.append(run := self._run_once(case, cluster, items, rng))
+            result = "; ".join(run.problems) or "passed"
+            self._say(f"{case.id} {database} {repeat + 1}/{self._options.repeats}: {result}, {run.seconds:.0f} s")
+        if case.leaves_traces:
+            self._close()
+        return row
+
+    def _cluster_for(self, case: Case, database: str) -> Cluster:
+        disk_bytes = _DISK_BYTES[database] if case.own_disk else None
+        setup = Setup(database=database, real=case.real, workers=2 if case.real else 3, disk_bytes=disk_bytes)
+        if self._cluster is None or self._cluster.setup != setup:
+            self._close()
+            self._clusters += 1
+            home = self._folder / f"cluster-{self._clusters}"
+            home.mkdir()
+            cluster = Cluster(setup, home, seed=self._options.seed, item_ms=self._options.item_ms)
+            self._cluster = self._open.enter_context(cluster)
+        return self._cluster
+
+    def _close(self) -> None:
+        self._open.close()
+        self._cluster = None
+        self._undisturbed.clear()
+
+    def _run_once(self, case: Case, cluster: Cluster, items: int, rng: random.Random) -> Run:
+        options = self._options
+        with cluster.client() as client:
+            good = self._photos(cluster, case, items)
+            if good not in self._undisturbed:
+                job = client.wait(_submit(client, good).id, poll_s=0.2, timeout_s=300 + items)
+                self._undisturbed[good] = gather(cluster, client, job)
+                check_complete(self._undisturbed[good])
+            first = self._undisturbed[good]
+            prefix, total = self._spoilt(cluster, case, items) if case.bar.failing else (good, items)
+            before = _Before(cluster)
+            case.prepare(cluster)
+            started = time.monotonic()
+            job = _submit(client, prefix)
+            scene = Scene(cluster, job, items=total, freeze_s=options.freeze_s, rng=rng)
+            disturber = threading.Thread(target=case.fault, args=(scene,), name="faults", daemon=True)
+            with Sampler(cluster, job.id, first.job.id) as sampler:
+                disturber.start()
+                scene.wait(timeout_s=180 + 0.2 * total + 3 * options.freeze_s)
+                disturber.join(60 + 2 * options.freeze_s)
+            seconds = time.monotonic() - started
+            scene.close()
+            cluster.restore()
+            job = client.job(job.id)
+            outcome = settled(cluster, client, job) if job.status.is_terminal else None
+        checks = _Checks(case.bar, scene, before, sampler.seen)
+        checks.all(outcome, first, total)
+        return Run(
+            seconds=seconds,
+            recovery_s=[mark.recovery_s for mark in scene.marks if mark.recovery_s is not None],
+            waste=checks.waste,
+            faults=scene.faults,
+            problems=scene.problems,
+            notes=scene.notes,
+        )
+
+    def _photos(self, cluster: Cluster, case: Case, items: int) -> str:
+        if not case.real:
+            return cluster.photos(items)
+        name = f"real-{items}"
+        return cluster.put_photos(name, small_photos(items, side_px=96))
+
+    def _spoilt(self, cluster: Cluster, case: Case, items: int) -> tuple[str, int]:
+        """Return the prefix of photos with those among them that must fail, and their number."""
+        photos = small_photos(items, side_px=96)
+        good = next(data for name, data in photos.items() if name.endswith(".png"))
+        bad = bad_files() | {POISON_NAME: good + POISON, STICKY_NAME: good + STICKY}
+        photos |= {name: bad[name] for name in case.bar.failing}
+        return cluster.put_photos(f"spoilt-{case.id}-{items}", photos), len(photos)
+
+
+class _Before:
+    """How things stood before a run."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.effects = cluster.effects.stat().st_size
+        self.jobs = cluster.observer.jobs()
+        self.fenced, self.silent = count_logged(cluster)
+
+
+class _Checks:
+    """Looks for whatever is not as it must be, and tells the scene."""
+
+    def __init__(self, bar: Bar, scene: Scene, before: _Before, seen: Sampled) -> None:
+        self._bar = bar
+        self._scene = scene
+        self._before = before
+        self._seen = seen
+        self.waste = 0
+
+    def all(self, outcome: Outcome | None, first: Outcome, total: int) -> None:
+        """Check everything."""
+        self._check_course()
+        self._check_api()
+        if outcome is None:
+            self._add(True, f"the job is not at its end: {self._scene.state()}")
+            return
+        self._check_results(outcome, first, total)
+        self._check_commits(total)
+        self._check_waste(outcome)
+
+    def _add(self, wrong: bool, problem: str) -> None:
+        if wrong:
+            self._scene.problems.append(problem)
+
+    def _check_results(self, outcome: Outcome, first: Outcome, total: int) -> None:
+        bar, counts = self._bar, outcome.job.counts
+        self._add(outcome.job.status != bar.status, f"the job is {outcome.job.status}")
+        lost = total - counts.succeeded - counts.failed - counts.cancelled
+        self._add(lost != 0 or len(outcome.items) != total, f"lost {lost} of {total} items, {len(outcome.items)} rows")
+        if bar.some_cancelled:
+            outcome = self._without_cancelled(outcome)
+        try:
+            check_complete(outcome)
+        except AssertionError as error:
+            self._add(True, f"results and objects differ: {error}")
+        made, expected = images(outcome), images(first)
+        others = sum(expected.get(key) != digest for key, digest in made.items())
+        self._add(others > 0, f"{others} objects are not those of the undisturbed run")
+        missing = len(expected.keys() - made.keys())
+        self._add(missing > 0 and not bar.some_cancelled, f"{missing} objects are missing")
+        failed = {Path(item.input).name: item.error.code for item in outcome.items if item.error}
+        self._add(failed != bar.failing, f"failed were {failed}")
+
+    def _without_cancelled(self, outcome: Outcome) -> Outcome:
+        """Return what a job left, but for images of cancelled items.
+
+        A worker may have begun a chunk that the scheduler, when it is told to cancel, believes to be in the queue.
+        """
+        cancelled = {f"{Path(item.input).stem}__{item.style}" for item in outcome.items if item.status == "cancelled"}
+        stray = {key for key in outcome.objects if Path(key).stem in cancelled}
+        if stray:
+            self._scene.notes.append(f"{len(stray)} images of cancelled items in the storage")
+        return replace(outcome, objects={key: outcome.objects[key] for key in outcome.objects.keys() - stray})
+
+    def _check_commits(self, total: int) -> None:
+        commits = self._scene.cluster.observer.commits(self._scene.job.id)
+        twice = sum(times > 1 for times in commits.values())
+        self._add(twice > 0, f"{twice} items were committed twice")
+        self._add(len(commits) != total, f"{len(commits)} of {total} items were committed")
+        jobs = self._scene.cluster.observer.jobs() - self._before.jobs
+        self._add(jobs != 1, f"{jobs} jobs came of one submission")
+
+    def _check_waste(self, outcome: Outcome) -> None:
+        with open(self._scene.cluster.effects, "rb") as file:
+            file.seek(self._before.effects)
+            keys = [line.split(b" ", 2)[2].strip().decode() for line in file]
+        prefix = str(outcome.job.output.prefix).split("/", 3)[3]
+        made = Counter(key for key in keys if key.startswith(prefix))
+        self.waste = sum(made.values()) - len(made)
+        if self._bar.waste is not None:
+            most = self._bar.waste * self._scene.faults
+            self._add(self.waste > most, f"{self.waste} items were done again, more than {most}")
+
+    def _check_course(self) -> None:
+        bar, scene = self._bar, self._scene
+        self._add(scene.faults == 0, "nothing went wrong")
+        slow = [mark for mark in scene.marks if mark.recovery_s is None]
+        self._add(bool(slow), f"no recovery from: {[mark.what for mark in slow]}")
+        if bar.recovery_s is not None:
+            for mark in scene.marks:
+                if mark.recovery_s is not None and mark.recovery_s > bar.recovery_s:
+                    self._add(True, f"{mark.what}: recovered after {mark.recovery_s:.1f} s")
+        fenced, silent = count_logged(scene.cluster)
+        fenced, silent = fenced - self._before.fenced, silent - self._before.silent
+        self._add(fenced < bar.fenced, "no report of an outdated attempt was refused")
+        self._add(bar.silent is not None and silent > bar.silent, f"{silent} leases were taken away")
+        self._add(silent < bar.taken, "no lease was taken away")
+        if silent:
+            scene.notes.append(f"{silent} leases taken away")
+        if fenced:
+            scene.notes.append(f"{fenced} reports refused")
+
+    def _check_api(self) -> None:
+        bar, seen = self._bar, self._seen
+        for wrong in dict.fromkeys(seen.wrong):
+            self._add(True, f"API: {wrong}")
+        self._add(seen.reads == 0 and not bar.api_dies, "the API was never read")
+        self._add(seen.unreachable > 0 and not bar.api_dies, f"API: unreachable {seen.unreachable} times")
+        too_slow = bar.call_s is not None and seen.slowest_s > bar.call_s
+        self._add(too_slow, f"a call of the API took {seen.slowest_s:.1f} s")
+        self._add(bar.unavailable and not seen.unavailable, "the API never said 503")
+        if seen.unavailable:
+            self._scene.notes.append(f"{seen.unavailable} answers of 503")
+
+
+def gather(cluster: Cluster, client: Client, job: Job) -> Outcome:
+    """Return a finished job with everything that it left."""
+    objects = cluster.objects(str(job.output.prefix))
+    return Outcome(
+        job=job,
+        items=list(client.items(job.id)),
+        objects={key: hashlib.sha256(data).hexdigest() for key, data in objects.items()},
+        results=[json.loads(line) for line in client.results(job.id).splitlines()],
+        errors=[json.loads(line) for line in client.errors(job.id).splitlines()],
+    )
+
+
+def settled(cluster: Cluster, client: Client, job: Job) -> Outcome:
+    """Return a finished job with everything that it left, once workers whose attempts are outdated are through too.
+
+    They may store an image once more, the same bytes under the same key. Amazon's storage replaces an object at once;
+    rclone, the server here, has none for a moment.
+    """
+    deadline = time.monotonic() + _SETTLE_S
+    while True:
+        outcome = gather(cluster, client, job)
+        listed = {str(line["output"]).removeprefix(str(job.output.prefix)) for line in outcome.results}
+        if listed == images(outcome).keys() or time.monotonic() > deadline:
+            return outcome
+        time.sleep(0.5)
+
+
+def count_logged(cluster: Cluster) -> tuple[int, int]:
+    """Return how many reports were refused and how many leases taken away so far, as the schedulers have logged it."""
+    log = cluster.logs("scheduler")
+    return log.count("is outdated"), log.count("its worker fell silent")
+
+
+def _submit(client: Client, prefix: str) -> Job:
+    return client.submit(JobRequest(input=JobInput(prefix=prefix), styles=(STYLE,)))
+
+
+def find_cases(cases: Sequence[Case], wanted: Sequence[str]) -> list[Case]:
+    """Return the cases of ids such as F1, or of ALL; in the order of the matrix."""
+    found = [case for case in cases if "ALL" in wanted or case.id in wanted]
+    if not found:
+        raise SystemExit(f"There is no case {wanted}; there are {', '.join(case.id for case in cases)}.")
+    return found

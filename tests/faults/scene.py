@@ -1,0 +1,243 @@
+"""A job on a cluster while faults happen: moments to wait for, and what is measured from outside."""
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import httpx
+from sqlalchemy.exc import SQLAlchemyError
+
+from scheduler.domain import JobStatus
+from scheduler.resources import Job
+from tests.faults.cluster import Cluster
+from tests.faults.observer import ChunkState, JobState
+
+_POLL_S = 0.1
+#: Until what a worker has said is in the database.
+_HEARD_S = 1.0
+_ENDED = ("finalizing", "succeeded", "partially_succeeded", "failed", "cancelled")
+
+
+@dataclass(kw_only=True)
+class Mark:
+    """A moment from which on things should get better, and how long it took until they had."""
+
+    what: str
+    at: float
+    done: int
+    #: The chunks that were in flight, in Redis or with workers.
+    chunks: dict[int, ChunkState]
+    recovery_s: float | None = None
+
+
+@dataclass(kw_only=True)
+class Sampled:
+    """What the API said while a job went on."""
+
+    reads: int = 0
+    #: Answers of 503 with Retry-After.
+    unavailable: int = 0
+    #: No answer, because nothing listened or the connection broke.
+    unreachable: int = 0
+    slowest_s: float = 0.0
+    #: What the API must never say.
+    wrong: list[str] = field(default_factory=list)
+
+
+class Sampler:
+    """Asks the API for a job all the time, and more rarely whether it is ready and takes changes."""
+
+    def __init__(self, cluster: Cluster, job_id: str, finished_job: str) -> None:
+        """`finished_job` can be cancelled without an effect: a change of the database that changes nothing."""
+        self.seen = Sampled()
+        self._http = httpx.Client(base_url=cluster.url, headers=cluster.headers, timeout=30, trust_env=False)
+        self._job_id = job_id
+        self._finished_job = finished_job
+        self._done = 0
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(self._read_job, _POLL_S), daemon=True),
+            threading.Thread(target=self._repeat, args=(self._probe, 1.0), daemon=True),
+        ]
+
+    def __enter__(self) -> "Sampler":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self._http.close()
+
+    def _repeat(self, call: Callable[[], None], pause_s: float) -> None:
+        while not self._stop.wait(pause_s):
+            call()
+
+    def _ask(self, method: str, path: str) -> httpx.Response | None:
+        asked = time.monotonic()
+        try:
+            response = self._http.request(method, path)
+        except httpx.TransportError as error:
+            if isinstance(error, httpx.TimeoutException):
+                self.seen.wrong.append(f"{method} {path.rpartition('/')[2]} hung")
+            self.seen.unreachable += 1
+            return None
+        finally:
+            self.seen.slowest_s = max(self.seen.slowest_s, time.monotonic() - asked)
+        if response.is_success:
+            return response
+        if response.status_code == 503 and ("retry-after" in response.headers or path == "/readyz"):
+            self.seen.unavailable += 1
+        else:
+            self.seen.wrong.append(f"{method} {path.rpartition('/')[2]}: {response.status_code} {response.text[:100]}")
+        return None
+
+    def _read_job(self) -> None:
+        response = self._ask("GET", f"/v1/jobs/{self._job_id}")
+        if response is None:
+            return
+        self.seen.reads += 1
+        counts = response.json()["counts"]
+        parts = {name: counts[name] for name in ("pending", "running", "succeeded", "failed", "cancelled")}
+        if sum(parts.values()) != counts["total"]:
+            self.seen.wrong.append(f"the counts do not sum up: {counts}")
+        done = parts["succeeded"] + parts["failed"] + parts["cancelled"]
+        if done < self._done:
+            self.seen.wrong.append(f"items came undone: {self._done} were done, now {done}")
+        self._done = done
+
+    def _probe(self) -> None:
+        self._ask("GET", "/readyz")
+        self._ask("POST", f"/v1/jobs/{self._finished_job}/cancel")
+
+
+class Scene:
+    """What a fault knows and can wait for."""
+
+    def __init__(self, cluster: Cluster, job: Job, *, items: int, freeze_s: float, rng: random.Random) -> None:
+        """`freeze_s` is how long the longest interruptions last."""
+        self.cluster = cluster
+        self.job = job
+        self.items = items
+        self.freeze_s = freeze_s
+        self.rng = rng
+        self.marks: list[Mark] = []
+        self.notes: list[str] = []
+        #: What should not have been.
+        self.problems: list[str] = []
+        #: How often something went wrong on purpose.
+        self.faults = 0
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="recovery", daemon=True)
+        self._thread.start()
+
+    @property
+    def going(self) -> bool:
+        """Whether items are left to be done."""
+        state = self.state()
+        return state is None or state.status not in _ENDED
+
+    def state(self) -> JobState | None:
+        """Return where the job stands, None while the database is away."""
+        try:
+            return self.cluster.observer.job(self.job.id)
+        except SQLAlchemyError:
+            return None
+
+    def at(self, share: float) -> bool:
+        """Wait until a share of the items is done; return False where the job is through before."""
+        while self.going:
+            state = self.state()
+            if state is not None and state.total >= self.items and state.done >= share * self.items:
+                return True
+            time.sleep(0.02)
+        return False
+
+    def wait(self, *, timeout_s: float) -> None:
+        """Return once the job is at its end, or after this time."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            state = self.state()
+            if state is not None and JobStatus(state.status).is_terminal:
+                return
+            time.sleep(0.1)
+
+    def moments(self, count: int, *, latest: float = 0.8) -> list[float]:
+        """Return random shares in order."""
+        return sorted(self.rng.uniform(0.05, latest) for _ in range(count))
+
+    def busy_worker(self) -> str | None:
+        """Wait for a worker that is known to have chunks in hand, and return its name; None at the end of the job."""
+        while self.going:
+            for name in self.rng.sample(self.cluster.workers, k=len(self.cluster.workers)):
+                pid = self.cluster.pid(name)
+                with suppress(SQLAlchemyError):
+                    if pid and self.cluster.observer.held_by(self.job.id, pid):
+                        return name
+            time.sleep(0.01)
+        return None
+
+    def catch_worker(self) -> str | None:
+        """Stop a worker that has chunks in hand and return its name; None at the end of the job.
+
+        What the database knows is a little old: only of a worker that has stopped it is sure, once what that one has
+        said before is read.
+        """
+        while (name := self.busy_worker()) is not None:
+            pid = self.cluster.pid(name)
+            self.cluster.signal(name, signal.SIGSTOP)
+            time.sleep(_HEARD_S)
+            with suppress(SQLAlchemyError):
+                if pid and self.cluster.observer.held_by(self.job.id, pid):
+                    return name
+            self.cluster.signal(name, signal.SIGCONT)
+        return None
+
+    def mark(self, what: str) -> None:
+        """Measure from now on how long it takes until all work that is in flight goes on or went to others."""
+        while self.going:
+            try:
+                chunks = self.cluster.observer.in_flight(self.job.id)
+                done = self.cluster.observer.job(self.job.id).done
+            except SQLAlchemyError:
+                time.sleep(0.05)
+                continue
+            self.marks.append(Mark(what=what, at=time.monotonic(), done=done, chunks=chunks))
+            return
+
+    def close(self) -> None:
+        """Measure no more; to be called when the job is through."""
+        self._closed.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(_POLL_S):
+            for mark in [mark for mark in self.marks if mark.recovery_s is None]:
+                with suppress(SQLAlchemyError):
+                    self._check(mark)
+
+    def _check(self, mark: Mark) -> None:
+        now = self.cluster.observer.chunks(mark.chunks)
+        left = all(_moved(before, now[id]) for id, before in mark.chunks.items())
+        state = self.cluster.observer.job(self.job.id)
+        if (left and state.done > mark.done) or JobStatus(state.status).is_terminal:
+            mark.recovery_s = time.monotonic() - mark.at
+
+
+def _moved(before: ChunkState, now: ChunkState) -> bool:
+    """Return whether a chunk is done, was begun, or was sent again."""
+    return (
+        now.status == "done"
+        or now.attempt > before.attempt
+        or (before.status, now.status)
+        == (
+            "dispatched",
+            "running",
+        )
+    )

@@ -1,0 +1,59 @@
+"""Chunks are taken back from the dead alone, and last tries go one after the other."""
+
+from tests.integration.conftest import DISPATCH_LEASE_S, LEASE_S, Rig, finished, progress, started
+
+
+def test_chunks_that_die_with_another_one_are_tried_alone_at_last(rig: Rig) -> None:
+    rig.chunk_size = 1
+    rig.__post_init__()
+    job_id = rig.submit(4)
+    rig.plan()
+    killer = 2
+    for _ in range(20):
+        rig.dispatcher.tick()
+        taken = rig.take_all()
+        if not taken:
+            break
+        # One worker has them all; where the killer is among them, it dies and nobody hears of them any more.
+        dies = any(item.index == killer for chunk in taken for item in chunk.items)
+        rig.report(*(started(chunk) for chunk in taken))
+        if not dies:
+            rig.report(*(finished(chunk) for chunk in taken))
+        rig.clock.advance(LEASE_S + 1)
+        rig.reaper.tick()
+    job = rig.job(job_id)
+    assert (job.counts.succeeded, job.counts.failed) == (3, 1)
+    (failed,) = (item for item in rig.service.items("default", job_id, limit=10, after=-1) if item.error_code)
+    assert (failed.index, failed.error_code) == (killer, "worker_lost")
+
+
+def test_a_chunk_is_not_taken_for_lost_while_what_its_worker_said_is_unread(rig: Rig) -> None:
+    job_id = rig.submit(4)
+    rig.plan()
+    rig.collector.tick(block_ms=1)
+    rig.dispatcher.tick()
+    (chunk,) = rig.take_all()
+    assert not rig.reaper.tick(as_of=rig.collector.known_until)
+    rig.broker.publish(started(chunk))
+    rig.broker.publish(finished(chunk))
+    rig.clock.advance(LEASE_S + DISPATCH_LEASE_S)
+    assert not rig.reaper.tick(as_of=rig.collector.known_until), "the collector has not looked since"
+    assert rig.collector.tick(block_ms=1)
+    assert not rig.reaper.tick(as_of=rig.collector.known_until)
+    assert rig.job(job_id).counts.succeeded == 4
+
+
+def test_the_collector_does_not_know_all_while_it_reads_full_pages(rig: Rig) -> None:
+    rig.submit(1)
+    rig.plan()
+    rig.dispatcher.tick()
+    (chunk,) = rig.take_all()
+    began = rig.clock.now
+    assert not rig.collector.tick(block_ms=1)
+    for _ in range(250):
+        rig.broker.publish(progress(chunk))
+    rig.clock.advance(1)
+    assert rig.collector.tick(block_ms=1)
+    assert rig.collector.known_until == began
+    assert rig.collector.tick(block_ms=1)
+    assert rig.collector.known_until == rig.clock.now

@@ -1,0 +1,49 @@
+"""PostgreSQL servers for tests, where its programs are installed."""
+
+import os
+import shutil
+import subprocess
+from itertools import takewhile
+from pathlib import Path
+from tempfile import gettempdir
+
+from scheduler.servers import HOST
+
+
+def find_postgres() -> Path | None:
+    """Return the folder of PostgreSQL's server programs."""
+    on_path = shutil.which("initdb")
+    folders = [Path(on_path).parent] if on_path else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((folder for folder in folders if (folder / "initdb").exists()), None)
+
+
+def init_postgres(programs: Path, data: Path) -> None:
+    """Make an empty cluster of databases in the folder `data`, whose parent exists; its superuser is nst."""
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        for path in takewhile(lambda path: path != Path(gettempdir()), data.parents[:5]):
+            if not path.stat().st_mode & 0o001:  # a temporary folder, which only root may enter
+                path.chmod(path.stat().st_mode | 0o011)
+        shutil.chown(data.parent, "postgres")
+    init = [*_as_user(), str(programs / "initdb"), "-D", str(data), "-U", "nst", "-A", "trust", "--no-sync"]
+    subprocess.run(init, check=True, stdout=subprocess.DEVNULL)
+
+
+def postgres_command(programs: Path, data: Path, port: int) -> list[str]:
+    """Return the command of a server that listens on the loopback interface; it never waits for the disk."""
+    options = ["-p", str(port), "-k", "", "-c", "fsync=off", "-c", f"listen_addresses={HOST}"]
+    return [*_as_user(), str(programs / "postgres"), "-D", str(data), *options]
+
+
+def postgres_url(port: int, name: str = "postgres") -> str:
+    """Return the address of a database of a server."""
+    return f"postgresql+psycopg://nst@{HOST}:{port}/{name}"
+
+
+def _as_user() -> list[str]:
+    if os.geteuid() != 0:
+        return []
+    # It becomes the program itself, so that signals reach that, and dies with whoever started it.
+    program = shutil.which("setpriv")
+    assert program is not None, "util-linux is installed"
+    return [program, "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=KILL"]
