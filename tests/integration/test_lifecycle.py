@@ -382,9 +382,10 @@ def test_an_image_that_is_left_alone_is_not_blamed_for_deaths_before(rig: Rig) -
             rig.report(started(chunk))
         rig.clock.advance(LEASE_S + 1)
         assert rig.reaper.tick()
-    chunks = dispatch(rig)
-    assert [len(chunk.items) for chunk in chunks] == [1, 1]
-    rig.report(*(event for chunk in chunks for event in (started(chunk), finished(chunk))))
+    for _ in range(2):
+        [chunk] = dispatch(rig)  # last tries go one after the other
+        assert len(chunk.items) == 1
+        rig.report(started(chunk), finished(chunk))
     assert rig.job(job_id).counts.succeeded == 2
 
 
@@ -395,11 +396,12 @@ def test_half_of_a_split_chunk_still_survives_passing_faults(rig: Rig) -> None:
         rig.report(started(chunk))
         rig.clock.advance(LEASE_S + 1)
         rig.reaper.tick()
-    half, other = dispatch(rig)
-    assert [len(half.items), len(other.items)] == [2, 2]
+    [half] = dispatch(rig)
     passing = ItemOutcome(index=0, ms=1, error_code="blob_unavailable", error_message="No.", retryable=True)
     rig.report(started(half), finished(half, lambda index: passing if index == 0 else outcome(index)))
     assert rig.job(job_id).counts.failed == 0
+    [other] = dispatch(rig)
+    assert [len(half.items), len(other.items)] == [2, 2]
     rig.clock.advance(3)
     rig.report(started(other), finished(other))
     end(rig)
