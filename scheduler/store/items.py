@@ -52,6 +52,11 @@ class Item:
     progress: dict[str, Any] | None
 
 
+#: What an item has, in the order of the columns that `_SELECT` reads.
+_FIELDS = tuple(Item.__dataclass_fields__)
+_SELECT = select(*(items.c["position" if name == "index" else name] for name in _FIELDS))
+
+
 def insert_planned(connection: Connection, job_id: str, groups: Sequence[Sequence[NewItem]], *, method: Method) -> None:
     """Add groups of items, each of one style, and a chunk for each group; items that are born failed go to none."""
     good = [[item for item in group if item.error is None] for group in groups]
@@ -151,7 +156,7 @@ def list_items(
     style: str | None = None,
 ) -> list[Item]:
     """Return up to `limit` items in order, after the index `after`: all, or those of a status, an error or a style."""
-    query = select(items).where(items.c.job_id == job_id, items.c.position > after)
+    query = _SELECT.where(items.c.job_id == job_id, items.c.position > after)
     if status is not None:
         query = query.where(items.c.status == status)
     if code is not None:
@@ -186,7 +191,7 @@ def nth_item(connection: Connection, job_id: str, status: ItemStatus, *, after: 
 
 def find_item(connection: Connection, job_id: str, index: int) -> Item | None:
     """Return one item."""
-    row = connection.execute(select(items).where(items.c.job_id == job_id, items.c.position == index)).first()
+    row = connection.execute(_SELECT.where(items.c.job_id == job_id, items.c.position == index)).first()
     return None if row is None else _item(row)
 
 
@@ -286,8 +291,6 @@ def _unfinished(chunk_id: int) -> Select[Any]:
 
 
 def _item(row: Any) -> Item:
-    return Item(
-        **{name: getattr(row, name) for name in Item.__dataclass_fields__ if name not in ("index", "status")},
-        index=row.position,
-        status=ItemStatus(row.status),
-    )
+    # By place, not by name: the reports of a job read all of its items.
+    values = dict(zip(_FIELDS, row, strict=True))
+    return Item(**values | {"status": ItemStatus(values["status"])})
