@@ -38,6 +38,7 @@ from scheduler.webhooks.deliver import Deliverer
 from scheduler.webhooks.send import Sender
 from scheduler.webhooks.service import WebhookService
 from scheduler.webhooks.vault import Vault
+from scheduler.withdrawal import Withdrawer
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
         ),
         finalizer=Finalizer(database, blobs, clock=clock),
         expirer=Expirer(database, clock=clock),
+        withdrawer=Withdrawer(database, broker),
         retention=Retention(database, blobs, clock=clock, retention_days=settings.retention_days),
         run_control=RunControl(
             database,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, update
 
 from nst_core.protocol import ChunkItem, ItemOutcome, ItemProgress, ItemStatus, Method
 from scheduler.domain import ChunkStatus
@@ -267,11 +267,14 @@ def set_progress(connection: Connection, chunk_id: int, progress: Sequence[ItemP
 
 
 def cancel_pending(connection: Connection, job_id: str) -> Counter[ItemStatus]:
-    """Cancel the items of a job that are in no worker's hands; return the change of counts.
+    """Cancel the pending items of a job, but for those of chunks that were sent; return the change of counts.
 
-    To be called under the job's lock, as all changes of items are: then those are exactly the pending ones.
+    To be called under the job's lock, as all changes of items are: then all others are in no worker's hands.
     """
-    pending = (items.c.job_id == job_id, items.c.status == ItemStatus.PENDING)
+    in_hand = (ChunkStatus.DISPATCHED, ChunkStatus.RUNNING)
+    sent = select(chunks.c.id).where(chunks.c.job_id == job_id, chunks.c.status.in_(in_hand))
+    at_rest = or_(items.c.chunk_id.is_(None), items.c.chunk_id.not_in(sent))
+    pending = (items.c.job_id == job_id, items.c.status == ItemStatus.PENDING, at_rest)
     count = connection.execute(update(items).where(*pending).values(status=ItemStatus.CANCELLED)).rowcount
     return Counter({ItemStatus.PENDING: -count, ItemStatus.CANCELLED: count})
 
