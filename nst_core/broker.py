@@ -26,6 +26,8 @@ from nst_core.settings import BrokerSettings
 KEY_PREFIX = "nst:"
 #: Hints outlive any chunk, and go away by themselves.
 HINT_TTL_S = 24 * 3600
+#: Priorities of messages; kombu keeps a list of each, and 0 goes first.
+_AHEAD, _BEHIND = 0, 9
 
 
 def make_celery(settings: BrokerSettings) -> Celery:
@@ -52,6 +54,7 @@ def make_celery(settings: BrokerSettings) -> Celery:
         broker_connection_max_retries=None,
         broker_transport_options={
             "global_keyprefix": KEY_PREFIX,
+            "priority_steps": [_AHEAD, _BEHIND],
             "visibility_timeout": 3600,
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
@@ -95,12 +98,16 @@ class Broker:
         with _translated():
             self._redis.ping()
 
-    def send_chunk(self, chunk: ChunkMessage) -> None:
-        """Queue a chunk, and leave its attempt number where workers find outdated messages by it."""
-        method = chunk.method
+    def send_chunk(self, chunk: ChunkMessage, *, ahead: bool = False) -> None:
+        """Queue a chunk, and leave its attempt number where workers find outdated messages by it.
+
+        One that is sent `ahead` is taken before all that are not.
+        """
+        method, priority = chunk.method, _AHEAD if ahead else _BEHIND
         with _translated():
             self._redis.set(f"{KEY_PREFIX}attempt:{chunk.chunk_id}", chunk.attempt, ex=HINT_TTL_S)
-            self.celery.send_task(method.task, args=[dump_chunk(chunk)], queue=method.queue, retry=False)
+            args = [dump_chunk(chunk)]
+            self.celery.send_task(method.task, args=args, queue=method.queue, priority=priority, retry=False)
 
     def send_segment(self, segment: TrainSegment) -> None:
         """Queue a segment of a training, and leave its attempt number where workers find outdated messages by it."""
@@ -113,21 +120,22 @@ class Broker:
 
         Returns those that no worker has ever had. Of the others a worker has the message, or had it, or it is lost.
         """
-        key, untouched = KEY_PREFIX + method.queue, set[tuple[int, int]]()
+        untouched = set[tuple[int, int]]()
         with _translated():
-            # The queue is short: no longer than the window of what is dispatched.
-            messages: Any = self._redis.lrange(key, 0, -1) if attempts else []
-            for message in messages:
-                attempt, redelivered = _attempt_of(message)
-                # A worker may take it in between: only who removes it from the list has it.
-                if attempt in attempts and self._redis.lrem(key, 1, message) and not redelivered:
-                    untouched.add(attempt)
+            for key in queue_lists(method.queue) if attempts else ():
+                # The queue is short: no longer than the window of what is dispatched.
+                messages: Any = self._redis.lrange(key, 0, -1)
+                for message in messages:
+                    attempt, redelivered = _attempt_of(message)
+                    # A worker may take it in between: only who removes it from the list has it.
+                    if attempt in attempts and self._redis.lrem(key, 1, message) and not redelivered:
+                        untouched.add(attempt)
         return untouched
 
     def queued(self, queue: str) -> int:
         """Return how many messages wait in a queue, not counting those that a worker has reserved."""
         with _translated():
-            return int(self._redis.llen(KEY_PREFIX + queue))
+            return sum(int(self._redis.llen(key)) for key in queue_lists(queue))
 
     def is_outdated(self, id: int | str, attempt: int) -> bool:
         """Return whether a newer attempt at a chunk or at a run's segment is known to exist."""
@@ -185,6 +193,11 @@ class Broker:
         """Close all connections."""
         self.celery.close()
         self._redis.close()
+
+
+def queue_lists(queue: str) -> tuple[str, ...]:
+    """Return the keys of the lists in which kombu keeps a queue, one for each priority."""
+    return tuple(KEY_PREFIX + queue + (f"\x06\x16{priority}" if priority else "") for priority in (_AHEAD, _BEHIND))
 
 
 def _attempt_of(message: bytes) -> tuple[tuple[int, int], bool]:

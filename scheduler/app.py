@@ -73,6 +73,7 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
             broker,
             clock=clock,
             bucket=settings.s3_bucket,
+            crew=rates.workers,
             max_attempts=settings.max_attempts,
             windows={
                 Method.FEEDFORWARD: Window(chunks=settings.dispatch_window, lease_s=settings.dispatch_lease_s),

@@ -33,7 +33,8 @@ _LEAST_WEIGHT = 0.001
 class Window:
     """What waits in the queue of one method."""
 
-    #: At most so many.
+    #: At most so many, and no more than there are workers: a chunk may be a minute of work, and what comes later and
+    #: is urgent would wait for all of them.
     chunks: int
     #: A chunk that no worker has begun for so long is sent again.
     lease_s: float
@@ -51,7 +52,9 @@ class Hands:
         self._weights = weights
         self._by_job: Counter[str] = Counter()
         self._by_tenant: Counter[str] = Counter()
+        self._ranks: set[int] = set()
         for share in shares:
+            self._ranks.add(share.priority.rank)
             self._by_job[share.job_id] += share.chunks
             self._by_tenant[share.tenant] += share.chunks
 
@@ -59,10 +62,21 @@ class Hands:
         """Return the job whose turn it is."""
         return min(waiting, key=lambda job: (self._load(job.tenant), job.tenant, *self._place(job)))
 
+    def is_new(self, job: Waiting) -> bool:
+        """Return whether a job should have its turn at workers before what waits in the queue.
+
+        Its tenant has nothing in hand; or no other one has anything, and the job has nothing, and others of a higher
+        priority have nothing either.
+        """
+        if self._by_tenant.total() > self._by_tenant[job.tenant]:
+            return not self._by_tenant[job.tenant]
+        return not self._by_job[job.id] and job.priority.rank <= min(self._ranks, default=job.priority.rank)
+
     def add(self, job: Waiting) -> None:
         """Count one chunk more of a job."""
         self._by_job[job.id] += 1
         self._by_tenant[job.tenant] += 1
+        self._ranks.add(job.priority.rank)
 
     def _load(self, tenant: str) -> float:
         return self._by_tenant[tenant] / max(self._weights.get(tenant, 1.0), _LEAST_WEIGHT)
@@ -87,11 +101,13 @@ class Dispatcher:
         bucket: str,
         windows: Mapping[Method, Window],
         weights: Callable[[], Mapping[str, float]] = dict,
+        crew: Callable[[Connection], int] = lambda connection: 0,
         max_attempts: int = 3,
     ) -> None:
         """`bucket` is the one that tenants share, where jobs have their previews and checkpoints.
 
         `weights` gives the weights of tenants, as they are now; those that it leaves out have the weight 1.
+        `crew` counts the workers; 0 where none has reported yet.
         `max_attempts` is how many workers a chunk may take, where its job does not say.
         """
         self._database = database
@@ -100,6 +116,7 @@ class Dispatcher:
         self._bucket = bucket
         self._windows = windows
         self._weights = weights
+        self._crew = crew
         self._max_attempts = max_attempts
 
     def tick(self) -> bool:
@@ -108,6 +125,7 @@ class Dispatcher:
             waiting = job_rows.waiting_jobs(connection, now=self._clock())
             shares = chunk_rows.active_shares(connection)
             dispatched = chunk_rows.dispatched_counts(connection)
+            crew = self._crew(connection)
         if not waiting:
             return False
         weights = self._weights()
@@ -115,7 +133,7 @@ class Dispatcher:
             self._fill(
                 [job for job in waiting if job.method is method],
                 Hands((share for share in shares if share.method is method), weights),
-                window.chunks - dispatched[method],
+                min(window.chunks, crew or window.chunks) - dispatched[method],
             )
             for method, window in self._windows.items()
         ]
@@ -132,7 +150,7 @@ class Dispatcher:
                 continue
             # Claimed first, sent second: a scheduler that dies between the two leaves a claim that runs out,
             # never a message that nobody knows of.
-            self._broker.send_chunk(message)
+            self._broker.send_chunk(message, ahead=hands.is_new(job))
             hands.add(job)
             room -= 1
             sent = True

@@ -25,14 +25,14 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     chunk_size: int = Field(16, ge=1, le=1000)
     #: Inputs that are planned in one transaction.
     plan_page: int = Field(200, ge=1, le=1000)
-    #: Chunks that wait in Redis at most; the rest of the backlog stays in the database.
+    #: Chunks that wait in Redis at most, and one for each worker; the rest of the backlog stays in the database.
     dispatch_window: int = Field(8, ge=1)
     #: The same of the method optimize, whose chunks are one image each and take minutes.
     optimize_window: int = Field(2, ge=1)
     #: A chunk whose worker was silent for so long is given to another.
     lease_s: float = Field(30.0, gt=0)
     #: A chunk that no worker has begun for so long is sent again.
-    dispatch_lease_s: float = Field(120.0, gt=0)
+    dispatch_lease_s: float = Field(600.0, gt=0)
     #: The same of the method optimize, where a chunk waits for others to be done.
     optimize_dispatch_lease_s: float = Field(3600.0, gt=0)
     #: Chunks are sent again when the queue has been empty for so long although they were not begun.

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, or_, select, update
 
 from nst_core.protocol import Method
-from scheduler.domain import ChunkStatus
+from scheduler.domain import ChunkStatus, Priority
 from scheduler.store import items
 from scheduler.store.tables import chunks, jobs
 
@@ -55,6 +55,7 @@ class Share:
     job_id: str
     tenant: str
     method: Method
+    priority: Priority
     chunks: int
 
 
@@ -67,13 +68,19 @@ def is_active(connection: Connection, method: Method, *, deaths: int) -> bool:
 def active_shares(connection: Connection) -> list[Share]:
     """Return what each job has in hand; a job is of one method."""
     query = (
-        select(chunks.c.job_id, jobs.c.tenant, chunks.c.method, func.count().label("chunks"))
+        select(chunks.c.job_id, jobs.c.tenant, chunks.c.method, jobs.c.priority, func.count().label("chunks"))
         .join(jobs, jobs.c.id == chunks.c.job_id)
         .where(chunks.c.status.in_(ACTIVE))
-        .group_by(chunks.c.job_id, jobs.c.tenant, chunks.c.method)
+        .group_by(chunks.c.job_id, jobs.c.tenant, chunks.c.method, jobs.c.priority)
     )
     return [
-        Share(job_id=row.job_id, tenant=row.tenant, method=Method(row.method), chunks=row.chunks)
+        Share(
+            job_id=row.job_id,
+            tenant=row.tenant,
+            method=Method(row.method),
+            priority=Priority(row.priority),
+            chunks=row.chunks,
+        )
         for row in connection.execute(query)
     ]
 

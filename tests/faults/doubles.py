@@ -90,10 +90,10 @@ class FaultyBroker(Broker):
         self._guard = threading.Lock()
         self._late: list[bytes] = []
 
-    def send_chunk(self, chunk: ChunkMessage) -> None:
+    def send_chunk(self, chunk: ChunkMessage, *, ahead: bool = False) -> None:
         self._switches.crash("claimed")
         for _ in range(self._switches.repeats(self._rng)):
-            super().send_chunk(chunk)
+            super().send_chunk(chunk, ahead=ahead)
         self._switches.crash("sent")
 
     def drop_events(self, events: list[StoredEvent]) -> None:

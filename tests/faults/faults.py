@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 
-from nst_core.broker import KEY_PREFIX, make_redis
+from nst_core.broker import make_redis, queue_lists
 from nst_core.protocol import Method
 from nst_core.settings import BrokerSettings
 from scheduler.servers import HOST
@@ -150,10 +150,11 @@ def pause_worker(scene: Scene) -> None:
 def repeat_messages(scene: Scene) -> None:
     """Deliver messages and events two to five times and in another order, to the end of the job."""
     client = make_redis(BrokerSettings.model_validate({"redis_url": f"redis://{HOST}:{scene.cluster.redis_port}/0"}))
-    queue = KEY_PREFIX + Method.FEEDFORWARD.queue
+    lists = queue_lists(Method.FEEDFORWARD.queue)
     while scene.going:
-        # Moves a message from one end of the queue to the other.
-        moved = client.lmove(queue, queue, *scene.rng.choice((("LEFT", "RIGHT"), ("RIGHT", "LEFT"))))
+        # Moves a message from one end of the queue to the other, or to the list of another priority.
+        ends = scene.rng.choice((("LEFT", "RIGHT"), ("RIGHT", "LEFT")))
+        moved = client.lmove(scene.rng.choice(lists), scene.rng.choice(lists), *ends)
         scene.faults += moved is not None
         time.sleep(0.02)
     client.close()

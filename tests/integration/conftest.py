@@ -117,6 +117,8 @@ class Rig:
     chunk_size: int = 4
     page: int = 10
     window: int = 4
+    #: Workers that are known; 0: it is not known whether there are any.
+    crew: int = 0
     max_attempts: int = 3
     service: Service = field(init=False)
 
@@ -168,6 +170,7 @@ class Rig:
             bucket=self.blobs.bucket,
             windows=windows,
             weights=self.service.tenants.weights,
+            crew=lambda connection: self.crew,
         )
 
     def request(self, input: JobInput | int, **changes: object) -> JobRequest:

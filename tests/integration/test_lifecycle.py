@@ -529,3 +529,36 @@ def test_idempotency_keys_are_forgotten_after_two_days(rig: Rig) -> None:
     second, new = rig.service.submit(TENANT, rig.request(2), idempotency_key="k")
     assert new
     assert second.id != first.id
+
+
+def test_a_tenant_with_nothing_in_hand_has_its_turn_before_what_waits_in_the_queue(rig: Rig) -> None:
+    mine = rig.submit(40)
+    rig.plan()
+    rig.dispatcher.tick()
+    first = rig.take()
+    assert first is not None
+    rig.report(started(first))
+    theirs = rig.service.submit("other", rig.request(8))[0].id
+    rig.plan()
+    rig.dispatcher.tick()
+    assert [chunk.job_id for chunk in rig.take_all()] == [theirs, mine, mine, mine]
+
+
+def test_a_job_with_nothing_in_hand_goes_before_others_of_its_only_tenant(rig: Rig) -> None:
+    long = rig.submit(40)
+    rig.plan()
+    rig.dispatcher.tick()
+    first = rig.take()
+    assert first is not None
+    rig.report(started(first))
+    short = rig.submit(4)
+    rig.plan()
+    rig.dispatcher.tick()
+    assert [chunk.job_id for chunk in rig.take_all()] == [short, long, long, long]
+
+
+def test_no_more_chunks_wait_in_the_queue_than_there_are_workers(rig: Rig) -> None:
+    rig.crew = 2
+    rig.dispatcher = rig.new_dispatcher()
+    rig.submit(40)
+    assert len(dispatch(rig)) == 2

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import event
 
-from nst_core.broker import KEY_PREFIX, Broker, make_redis
+from nst_core.broker import Broker, make_redis, queue_lists
 from nst_core.errors import BrokerUnavailableError
 from nst_core.protocol import ItemOutcome, Method, StylizeChunk
 from nst_core.settings import BrokerSettings
@@ -17,7 +17,7 @@ from scheduler.store import chunks as chunk_rows
 from scheduler.withdrawal import Withdrawer
 from tests.integration.conftest import LEASE_S, LOST_AFTER_S, TENANT, Rig, finished, outcome, started
 
-QUEUE = KEY_PREFIX + Method.FEEDFORWARD.queue
+LISTS = queue_lists(Method.FEEDFORWARD.queue)
 
 
 @pytest.fixture
@@ -98,11 +98,11 @@ def test_worker_hears_of_the_stop_before_its_message_can_be_withdrawn(rig: Rig, 
 
 def test_messages_of_other_jobs_stay_in_the_queue_as_they_are(rig: Rig, redis: Redis) -> None:
     other = sent(rig, 8)
-    before = redis.lrange(QUEUE, 0, -1)
+    before = [redis.lrange(key, 0, -1) for key in LISTS]
     cancelled = sent(rig, 8)
     rig.service.cancel(TENANT, cancelled)
     rig.withdrawer.tick()
-    assert redis.lrange(QUEUE, 0, -1) == before
+    assert [redis.lrange(key, 0, -1) for key in LISTS] == before
     assert end(rig, cancelled) is JobStatus.CANCELLED
     rig.run_to_end()
     assert rig.job(other).status is JobStatus.SUCCEEDED

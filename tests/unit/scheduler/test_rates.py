@@ -52,7 +52,7 @@ def waiting(id: str, tenant: str = "a", priority: Priority = Priority.NORMAL) ->
 
 
 def share(id: str, tenant: str, chunks: int) -> Share:
-    return Share(job_id=id, tenant=tenant, method=Method.FEEDFORWARD, chunks=chunks)
+    return Share(job_id=id, tenant=tenant, method=Method.FEEDFORWARD, priority=Priority.NORMAL, chunks=chunks)
 
 
 def order(hands: Hands, jobs: list[Waiting], count: int) -> str:
