@@ -48,7 +48,7 @@ def upload_or_name_one(session: Session, client: Client, text: str) -> str:
         raise UsageError(f"{path} is a folder; one picture is needed.")
     (photo,) = find_photos([path], format=Format.KEEP)
     with uploading(session):
-        return client.upload(client.create_upload().id, photo.name, path.read_bytes())
+        return client.upload(client.create_upload().id, photo.name, path)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from scheduler.domain import JobStatus
 from scheduler.event_hub import EventHub
 from scheduler.keys import new_api_key
 from scheduler.resources import Job
+from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig, finished, progress, started
 from tests.integration.run_kit import RunRig
 from tests.integration.serving import serving
@@ -47,8 +48,8 @@ def http(url: str, key: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def client(url: str, key: str) -> Iterator[Client]:
-    with Client(url, key) as client:
+def client(url: str, key: str, connect: Connect) -> Iterator[Client]:
+    with connect(url, key) as client:
         yield client
 
 
@@ -115,7 +116,7 @@ def test_what_happens_meanwhile_is_told_at_once(client: Client, rig: Rig) -> Non
     assert told == ["job.created", "job.started", "job.progress", "job.finalizing", "job.completed"]
 
 
-def test_waiting_needs_no_polling(url: str, key: str, rig: Rig) -> None:
+def test_waiting_needs_no_polling(url: str, key: str, connect: Connect, rig: Rig) -> None:
     job_id = rig.submit(1)
     seen: list[Job] = []
     # The first look finds the job unfinished; the next is due in an hour, unless an event says otherwise.
@@ -132,7 +133,7 @@ def test_waiting_needs_no_polling(url: str, key: str, rig: Rig) -> None:
 
     ender = threading.Thread(target=end)
     ender.start()
-    with Client(url, key, sleep=sleep) as client:
+    with connect(url, key, sleep=sleep) as client:
         job = client.wait(job_id, on_change=seen.append, poll_s=3600, timeout_s=60)
     ender.join()
     assert job.status is JobStatus.CANCELLED
