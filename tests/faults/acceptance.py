@@ -46,9 +46,7 @@ class Acceptance:
         self.uris = upload(client, photos)
         self.rng = random.Random(seed)
 
-    def run(
-        self, name: str, *, more: list[str] | None = None, on_poll: Callable[[Job], None] | None = None
-    ) -> Outcome:
+    def run(self, name: str, *, more: list[str] | None = None, on_poll: Callable[[Job], None] | None = None) -> Outcome:
         """Run one job to its end, check that its manifest and its objects agree, and print a line."""
         started = time.perf_counter()
         job = submit(self.client, [*self.uris, *(more or [])], self.styles)
