@@ -76,6 +76,20 @@ def test_uploads_are_tried_again(api: CannedApi, client: Client) -> None:
     assert [request.body for request in api.requests] == [b"photo", b"photo"]
 
 
+def test_files_are_uploaded_from_where_they_are_as_often_as_it_takes(
+    api: CannedApi, client: Client, tmp_path: Path
+) -> None:
+    data = bytes(range(256)) * 10_000  # more than one piece
+    (tmp_path / "photo.jpg").write_bytes(data)
+    path = "/v1/uploads/upl_1/photo.jpg"
+    api.on("PUT", path, BUSY, Answer(status=201, body={"uri": "s3://nst/photo.jpg"}))
+    assert client.upload("upl_1", "photo.jpg", tmp_path / "photo.jpg") == "s3://nst/photo.jpg"
+    assert [request.body for request in api.requests] == [data, data]
+    assert api.requests[0].headers["Authorization"] == "Bearer nst_key"
+    with pytest.raises(FileNotFoundError):
+        client.upload("upl_1", "photo.jpg", tmp_path / "none.jpg")
+
+
 def test_a_repeated_submit_carries_the_same_idempotency_key(api: CannedApi, client: Client) -> None:
     api.on("POST", "/v1/jobs", BUSY, Answer(status=202, body=job_json("queued")))
     client.submit(REQUEST)
