@@ -46,7 +46,7 @@ class _Steered:
     def _settled(self, result: Any) -> Any:
         if inspect.iscoroutine(result):
             return self._runner.run(result)
-        return self._stepped(result) if inspect.isasyncgen(result) else result
+        return self._stepped(result) if isinstance(result, AsyncGenerator) else result
 
     def _stepped(self, values: AsyncGenerator[Any]) -> Iterator[Any]:
         try:

@@ -81,6 +81,13 @@ def test_jobs_are_paused_resumed_cancelled_and_done_again(client: Client, rig: R
     assert (caught.value.status, caught.value.code) == (404, "not_found")
 
 
+def test_photos_that_are_yet_to_be_uploaded_can_be_checked(client: Client) -> None:
+    prefix = client.create_upload().prefix
+    request = JobRequest(input=JobInput(uris=(f"{prefix}a.jpg", f"{prefix}sub/b ü.png")), styles=("wave",))
+    check = client.check(request)
+    assert (check.valid, check.photos, check.failing) == (True, 2, 0)
+
+
 def test_styles_are_known(client: Client) -> None:
     assert [style.name for style in client.styles()] == ["udnie", "wave"]
     assert client.style("wave").version == "wave" * 4
