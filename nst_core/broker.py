@@ -3,7 +3,9 @@
 Everything in Redis may vanish at any moment; nothing here is the truth about a job.
 """
 
-from collections.abc import Iterator
+import json
+from base64 import b64decode
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -106,6 +108,22 @@ class Broker:
             self._redis.set(f"{KEY_PREFIX}attempt:{segment.run_id}", segment.attempt, ex=HINT_TTL_S)
             self.celery.send_task(TRAIN_TASK, args=[dump_segment(segment)], queue=TRAIN_TASK, retry=False)
 
+    def withdraw_chunks(self, method: Method, attempts: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Take the messages of attempts, each a chunk's id and a number, out of a method's queue.
+
+        Returns those that no worker has ever had. Of the others a worker has the message, or had it, or it is lost.
+        """
+        key, untouched = KEY_PREFIX + method.queue, set[tuple[int, int]]()
+        with _translated():
+            # The queue is short: no longer than the window of what is dispatched.
+            messages: Any = self._redis.lrange(key, 0, -1) if attempts else []
+            for message in messages:
+                attempt, redelivered = _attempt_of(message)
+                # A worker may take it in between: only who removes it from the list has it.
+                if attempt in attempts and self._redis.lrem(key, 1, message) and not redelivered:
+                    untouched.add(attempt)
+        return untouched
+
     def queued(self, queue: str) -> int:
         """Return how many messages wait in a queue, not counting those that a worker has reserved."""
         with _translated():
@@ -167,6 +185,16 @@ class Broker:
         """Close all connections."""
         self.celery.close()
         self._redis.close()
+
+
+def _attempt_of(message: bytes) -> tuple[tuple[int, int], bool]:
+    """Return which chunk and attempt a message in a queue is of, as kombu keeps it, and whether a worker had it before.
+
+    A message that a worker had and did not acknowledge is put back into the queue with a mark.
+    """
+    envelope = json.loads(message)
+    [chunk], *_ = json.loads(b64decode(envelope["body"]))
+    return (chunk["chunk_id"], chunk["attempt"]), bool(envelope["headers"].get("redelivered"))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import logging
 import random
+import sys
 import time
 from types import FrameType
 
@@ -37,10 +38,13 @@ from scheduler.webhooks.deliver import Deliverer
 from scheduler.webhooks.send import Sender
 from scheduler.webhooks.service import WebhookService
 from scheduler.webhooks.vault import Vault
+from scheduler.withdrawal import Withdrawer
 
 log = logging.getLogger(__name__)
 
 BOOTSTRAP_TENANT = "default"
+#: For so long a thread may keep the interpreter from others that wait for it; Python's own value is ten times that.
+_SWITCH_S = 0.0005
 
 
 def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, blobs: BlobStore) -> Loops:
@@ -95,6 +99,7 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
         ),
         finalizer=Finalizer(database, blobs, clock=clock),
         expirer=Expirer(database, clock=clock),
+        withdrawer=Withdrawer(database, broker),
         retention=Retention(database, blobs, clock=clock, retention_days=settings.retention_days),
         run_control=RunControl(
             database,
@@ -139,6 +144,8 @@ def webhook_vault(settings: SchedulerSettings) -> Vault | None:
 
 def run_scheduler(settings: SchedulerSettings) -> None:
     """Run the API and the control loops until the process is told to stop."""
+    # An answer takes the interpreter several times, and each time may wait for a control loop that has work for longer.
+    sys.setswitchinterval(_SWITCH_S)
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s%(request)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(RequestIdFilter())

@@ -139,8 +139,7 @@ class Collector:
             chunk_rows.set_done(connection, chunk.id)
             return Counter()
         if job.stop is not None:
-            chunk_rows.set_done(connection, chunk.id)
-            return item_rows.set_unfinished(connection, chunk.id, ItemStatus.CANCELLED)
+            return lifecycle.drop(connection, chunk.id)
         passing = any(self._try_again(job, chunk, outcome) for outcome in outcomes)
         pause_s = self._backoff_s * 2**chunk.failures if passing else 0.0
         chunk_rows.set_pending(

@@ -101,7 +101,6 @@ class Dispatcher:
         self._windows = windows
         self._weights = weights
         self._max_attempts = max_attempts
-        self._announced: set[str] = set()
 
     def tick(self) -> bool:
         """Fill the windows; return whether a chunk was sent."""
@@ -138,14 +137,6 @@ class Dispatcher:
             room -= 1
             sent = True
         return sent
-
-    def announce_cancelled(self) -> None:
-        """Tell workers of jobs that are being stopped."""
-        with self._database.read() as connection:
-            ids = set(job_rows.stopping_jobs(connection))
-        for job_id in ids - self._announced:
-            self._broker.cancel_job(job_id)
-        self._announced = ids
 
     def _claim(self, job_id: str) -> ChunkMessage | None:
         now = self._clock()

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 from nst_core.blobs import BlobStore, BlobUri
@@ -14,6 +13,7 @@ from scheduler.limits import check_new_job, check_pixels
 from scheduler.plan import InputEntry, list_photos, parse_line, plan_items
 from scheduler.rates import Rates
 from scheduler.requests import JobRequest, Resolver
+from scheduler.resources import Check, Problem
 from scheduler.store.database import Database
 from scheduler.tenants import Tenants
 
@@ -21,38 +21,6 @@ from scheduler.tenants import Tenants
 MAX_PHOTOS = 100_000
 MAX_ITEMS = 500_000
 MAX_PROBLEMS = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """What is wrong with a request, or with one of its photos."""
-
-    code: str
-    message: str
-    #: JSON pointer of the field in the request.
-    pointer: str | None = None
-    #: Number of the line in the manifest, from 1.
-    line: int | None = None
-    #: Address of the photo.
-    input: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """What a job would do."""
-
-    #: It would be accepted, and have an item that does not fail at once.
-    valid: bool
-    photos: int
-    items: int
-    #: Items that would fail at once.
-    failing: int
-    #: There are more photos than were looked at.
-    truncated: bool
-    #: The first ones.
-    problems: tuple[Problem, ...]
-    #: About how long the job would take with the workers that there are; None where nothing was measured yet.
-    estimated_s: float | None
 
 
 class Checker:
@@ -69,7 +37,7 @@ class Checker:
         self._rates = Rates(clock=clock)
         self._tenants = tenants
 
-    def check(self, tenant: str, request: JobRequest) -> Checked:
+    def check(self, tenant: str, request: JobRequest) -> Check:
         """Return what a job would do.
 
         What a submission would refuse is among the problems; where the storage does not answer, the error is raised.
@@ -97,7 +65,7 @@ class Checker:
         with self._database.read() as connection:
             check_new_job(connection, tenant, len(spec.input.uris or ()) * len(spec.styles), limits=limits)
 
-    def _count(self, tenant: str, spec: JobSpec) -> Checked:
+    def _count(self, tenant: str, spec: JobSpec) -> Check:
         styles, photos, problems = len(spec.styles), 0, list[Problem]()
         most = min(MAX_PHOTOS, max(1, MAX_ITEMS // styles))
         good: Counter[str] = Counter()
@@ -124,7 +92,7 @@ class Checker:
             problems.insert(0, Problem(code=QuotaExceededError.code, message=message, pointer="/input"))
         with self._database.read() as connection:
             estimated_s = self._rates.estimate_s(connection, spec, good)
-        return Checked(
+        return Check(
             valid=good.total() > 0 and not is_too_large,
             photos=photos,
             items=photos * styles,
@@ -147,8 +115,8 @@ class Checker:
         )
 
 
-def _refused(problem: Problem) -> Checked:
-    return Checked(valid=False, photos=0, items=0, failing=0, truncated=False, problems=(problem,), estimated_s=None)
+def _refused(problem: Problem) -> Check:
+    return Check(valid=False, photos=0, items=0, failing=0, truncated=False, problems=(problem,), estimated_s=None)
 
 
 def _problem(spec: JobSpec, number: int, entry: InputEntry, error: tuple[str, str]) -> Problem:

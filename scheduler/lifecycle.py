@@ -23,20 +23,27 @@ _PASSING_ERRORS = (_TOO_MANY, "reports_failed")
 
 
 def stop(connection: Connection, job: Job, reason: StopReason, *, error: tuple[str, str] | None = None) -> None:
-    """Let a job end early: what was not begun is cancelled, what workers have in hand may still be completed.
+    """Let a job end early: what was not sent is cancelled, what workers have in hand may still be completed.
 
-    Nothing happens where the job is being stopped already, or has ended.
+    Of a chunk that was sent it is not known here whether a worker has it: see `withdrawal`. Nothing happens where the
+    job is being stopped already, or has ended.
     """
     if job.status not in STOPPABLE:
         return
     values: dict[str, object] = {"status": JobStatus.CANCELLING, "stop": reason, "unchunked": False}
     if error is not None:
         values |= {"error_code": error[0], "error_message": error[1]}
-    chunk_rows.end_unbegun(connection, job.id)
+    chunk_rows.end_pending(connection, job.id)
     job_rows.move_counts(connection, job.id, item_rows.cancel_pending(connection, job.id))
     # After the counts, for the event of this to tell them.
     job_rows.update_job(connection, job.id, **values)
     job_rows.finalize_if_through(connection, job.id)
+
+
+def drop(connection: Connection, chunk_id: int) -> Counter[ItemStatus]:
+    """End a chunk of a job that is being stopped, and cancel what is left of it; return the change of counts."""
+    chunk_rows.set_done(connection, chunk_id)
+    return item_rows.set_unfinished(connection, chunk_id, ItemStatus.CANCELLED)
 
 
 def settle(connection: Connection, job: Job, changes: Mapping[ItemStatus, int], *, added: int = 0) -> None:

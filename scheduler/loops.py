@@ -1,6 +1,6 @@
 """The control loops, each in a thread of its own.
 
-They plan, expire, reap and dispatch, collect, finalize, finish runs, tell webhooks, and delete what is old.
+They plan, expire, withdraw, reap and dispatch, collect, finalize, finish runs, tell webhooks, and delete what is old.
 
 Passing faults of the database, Redis or the storage are logged and tried again; any other error ends the process,
 for its supervisor to start it anew: all state is in the database.
@@ -23,6 +23,7 @@ from scheduler.run_control import RunControl
 from scheduler.run_finish import RunFinisher
 from scheduler.run_tidy import RunTidier
 from scheduler.webhooks.deliver import Deliverer
+from scheduler.withdrawal import Withdrawer
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class Loops:
         reaper: Reaper,
         finalizer: Finalizer,
         expirer: Expirer,
+        withdrawer: Withdrawer,
         retention: Retention,
         run_control: RunControl,
         run_finisher: RunFinisher,
@@ -93,6 +95,7 @@ class Loops:
         self._reaper = reaper
         self._dispatcher = dispatcher
         self._expirer = expirer
+        self._withdrawer = withdrawer
         self._run_control = run_control
         self._run_finisher = run_finisher
         self._run_tidier = run_tidier
@@ -144,9 +147,9 @@ class Loops:
         return collected
 
     def _dispatch_and_reap(self) -> bool:
-        if self._expirer.tick():
+        expired = self._expirer.tick()
+        if self._withdrawer.tick() or expired:
             self._finalize.wake()
-        self._dispatcher.announce_cancelled()
         self._run_control.announce()
         # After a start, leases look overdue until what workers said meanwhile is read.
         reaped = False

@@ -2,7 +2,8 @@
 
 Redis may lose a message (kombu takes it from the list before it notes it as unacknowledged, and FLUSHALL takes all),
 so a chunk that was sent and not begun is sent again: when its dispatch lease ends, or sooner, when the queue has been
-empty for a while although the chunk should be in it.
+empty for a while although the chunk should be in it. One of a job that is being stopped is in no queue any more (see
+`withdrawal`), and ends when its worker has said nothing for as long.
 """
 
 import logging
@@ -36,6 +37,8 @@ class Reaper:
         self._lost_after_s = lost_after_s
         self._max_attempts = max_attempts
         self._empty_since: dict[Method, float] = {}
+        #: When chunks, by id and attempt, were first seen to be in no queue.
+        self._missing_since: dict[tuple[int, int], float] = {}
 
     def tick(self, *, as_of: float | None = None) -> bool:
         """Give back what is overdue or lost; return whether there was any.
@@ -46,8 +49,8 @@ class Reaper:
         now = self._clock() if as_of is None else as_of
         with self._database.read() as connection:
             found = chunk_rows.overdue(connection, now=now)
-        for method in Method:
-            found += [chunk for chunk in self._lost(method, now) if chunk not in found]
+        lost = [*self._missing(now), *(chunk for method in Method for chunk in self._lost(method, now))]
+        found += [chunk for chunk in dict.fromkeys(lost) if chunk not in found]
         for chunk in found:
             self._give_back(chunk)
         return bool(found)
@@ -61,6 +64,15 @@ class Reaper:
             return []
         with self._database.read() as connection:
             return chunk_rows.dispatched_before(connection, method, claimed_before=now - self._lost_after_s)
+
+    def _missing(self, now: float) -> list[Chunk]:
+        """Return the chunks that could not be withdrawn, and whose workers have said nothing for long enough."""
+        with self._database.read() as connection:
+            unwanted = chunk_rows.unwanted(connection)
+        # By the clock, not as of `now`: what was said until it is seen to be missing has to be known first.
+        seen_at, before = self._clock(), self._missing_since
+        self._missing_since = {(c.id, c.attempt): before.get((c.id, c.attempt), seen_at) for c in unwanted}
+        return [c for c in unwanted if now - self._missing_since[c.id, c.attempt] >= self._lost_after_s]
 
     def _give_back(self, found: Chunk) -> None:
         with self._database.write() as connection:
@@ -87,8 +99,7 @@ class Reaper:
         """
         rest = [item.index for item in item_rows.chunk_items(connection, chunk.id)]
         if job.stop is not None or not rest:
-            chunk_rows.set_done(connection, chunk.id)
-            return item_rows.set_unfinished(connection, chunk.id, ItemStatus.CANCELLED)
+            return lifecycle.drop(connection, chunk.id)
         if deaths == chunk.deaths or deaths < (job.max_attempts or self._max_attempts):
             chunk_rows.set_pending(connection, chunk.id, failures=chunk.failures, deaths=deaths, not_before=0.0)
             return item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)

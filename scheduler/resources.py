@@ -70,8 +70,9 @@ class Problem:
     message: str
     #: JSON pointer of the field in the request.
     pointer: str | None = None
-    #: Of the manifest, from 1.
+    #: Number of the line in the manifest, from 1.
     line: int | None = None
+    #: Address of the photo.
     input: str | None = None
 
 
@@ -89,7 +90,7 @@ class Check:
     truncated: bool = False
     #: The first ones.
     problems: tuple[Problem, ...] = ()
-    #: About how long it would take; None where nothing was measured yet.
+    #: About how long the job would take with the workers that there are; None where nothing was measured yet.
     estimated_s: float | None = None
 
 

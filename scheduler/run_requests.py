@@ -13,6 +13,7 @@ from nst_core.segments import StoredFile
 from nst_core.training import presets
 from nst_core.training.config import TrainConfig
 from nst_core.training.presets import Recipe
+from nst_core.training.sources import few_photos
 from nst_core.weights_header import read_config
 from scheduler import domain, paintings
 from scheduler.errors import RequestInvalidError
@@ -37,8 +38,6 @@ MAX_ABOUT_BYTES = 16 * 2**10
 NO_INITIAL = "none"
 #: So many names of photos are listed at most.
 MAX_LISTED = 20_000
-#: Fewer photos draw a warning.
-FEW_PHOTOS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,13 +203,6 @@ class RunResolver:
         while keys := self._blobs.list_keys(prefix, after=after):
             yield from keys
             after = keys[-1]
-
-
-def few_photos(count: int) -> str | None:
-    """Return one sentence if photos are so few that the style may suffer."""
-    if count >= FEW_PHOTOS:
-        return None
-    return f"There are only {count} photos; {FEW_PHOTOS} are enough to begin with, the shipped styles took 1,242."
 
 
 def resolve_recipe(request: RunRequest) -> Recipe:

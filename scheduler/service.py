@@ -16,7 +16,7 @@ from nst_core.errors import BlobNotFoundError, ConfigError
 from nst_core.protocol import ItemStatus, preview_uri
 from scheduler import domain, lifecycle
 from scheduler.domain import Job, StopReason
-from scheduler.dry_run import Checked, Checker
+from scheduler.dry_run import Checker
 from scheduler.errors import (
     ConflictError,
     JobExistsError,
@@ -27,6 +27,7 @@ from scheduler.idempotency import Claim, Idempotency
 from scheduler.keys import Keys
 from scheduler.limits import Limits, check_new_job, check_pixels, check_retried
 from scheduler.requests import JobRequest, Resolver
+from scheduler.resources import Check
 from scheduler.result_zip import ResultZip, ResultZipper
 from scheduler.run_requests import RunResolver
 from scheduler.run_service import RunService
@@ -144,7 +145,7 @@ class Service:
             claim.complete(connection, job_id)
         return job_id
 
-    def check(self, tenant: str, request: JobRequest) -> Checked:
+    def check(self, tenant: str, request: JobRequest) -> Check:
         """Return what a job would do, and what is wrong with it, without accepting it."""
         return self._checker.check(tenant, request)
 

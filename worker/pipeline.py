@@ -15,7 +15,7 @@ from nst_core import images
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import ImageTooLargeError
 from nst_core.images import Picture
-from nst_core.protocol import ChunkItem, ItemOutcome, Method, StylizeChunk
+from nst_core.protocol import ChunkItem, ItemOutcome, StylizeChunk
 from worker.engine import Engine
 from worker.outcomes import InterruptedWorkError, Stopwatch, outcome_of, success
 from worker.settings import WorkerSettings
@@ -111,7 +111,7 @@ class Pipeline:
                 picture = images.decode(data, max_pixels=self._settings.max_pixels, max_px=run.chunk.options.max_px)
                 self._check_size(picture)
             return self._engine.submit(
-                lambda: _stylize(run, picture, watch), order=(run.order, item.index), lane=Method.FEEDFORWARD
+                lambda: _stylize(run, picture, watch), order=(run.order, item.index), lane=run.chunk.job_id
             ).result()
 
     def _check_size(self, picture: Picture) -> None:

@@ -19,12 +19,8 @@ from torch import Tensor
 
 from nst_core.errors import ConfigError, ImageError, ImageTooSmallError
 from nst_core.images import decode
-from nst_core.training.sources import PhotoSource
+from nst_core.training.sources import PhotoSource, few_photos
 from nst_core.transformer import MIN_SIDE_PX
-
-#: Fewer photos than these draw a warning. The shipped styles took about 1,200; a network that sees each of a few photos
-#: hundreds of times fits the style to them and paints new ones worse.
-FEW_PHOTOS = 100
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -97,10 +93,7 @@ class PhotoStream:
     @property
     def warning(self) -> str | None:
         """One sentence if the photos are so few that the result may suffer."""
-        count = len(self._names) - len(self.skipped)
-        if count >= FEW_PHOTOS:
-            return None
-        return f"There are only {count:,} photos to train on; with under {FEW_PHOTOS} the style may fit them alone."
+        return few_photos(len(self._names) - len(self.skipped))
 
     def describe(self) -> dict[str, Any]:
         """Return how many photos there are and a SHA-256 of their names, as JSON-ready values."""

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from scheduler.dry_run import Checked
+from scheduler.resources import Check
 
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
 
@@ -49,10 +49,10 @@ class CheckView(BaseModel):
     )
 
     @classmethod
-    def of(cls, checked: Checked) -> Self:
+    def of(cls, check: Check) -> Self:
         """Return the view of a dry run."""
-        problems = [ProblemEntry(**vars(problem)) for problem in checked.problems]
-        return cls(**(vars(checked) | {"problems": problems}))
+        problems = [ProblemEntry(**vars(problem)) for problem in check.problems]
+        return cls(**(vars(check) | {"problems": problems}))
 
 
 def files(*media_types: str) -> dict[int | str, dict[str, object]]:

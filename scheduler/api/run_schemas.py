@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from nst_core.training.presets import STRENGTHS, STROKES
+from nst_core.training.sources import few_photos
 from scheduler.api.schemas import ErrorView, PinnedStyle, Uri
 from scheduler.forks import ForkRequest
 from scheduler.paintings import Painting
@@ -16,7 +17,6 @@ from scheduler.run_requests import (
     DEFAULT_SAMPLE_EVERY,
     MAX_SAMPLES,
     RunRequest,
-    few_photos,
 )
 from scheduler.run_service import RunDetails
 from scheduler.runs import Live, Run, RunStatus

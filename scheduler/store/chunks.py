@@ -166,14 +166,16 @@ def dispatched_before(
     return [_chunk(row) for row in connection.execute(query.limit(limit))]
 
 
-def end_unbegun(connection: Connection, job_id: str) -> None:
-    """End the chunks of a job that no worker has begun."""
-    states = (ChunkStatus.PENDING, ChunkStatus.DISPATCHED)
-    connection.execute(
-        update(chunks)
-        .where(chunks.c.job_id == job_id, chunks.c.status.in_(states))
-        .values(status=ChunkStatus.DONE, lease_until=None)
-    )
+def unwanted(connection: Connection, *, limit: int = 1000) -> list[Chunk]:
+    """Return chunks of jobs that are being stopped, which were sent and which no worker is known to have begun."""
+    sent = select(chunks).join(jobs, jobs.c.id == chunks.c.job_id).where(chunks.c.status == ChunkStatus.DISPATCHED)
+    return [_chunk(row) for row in connection.execute(sent.where(jobs.c.stop.is_not(None)).limit(limit))]
+
+
+def end_pending(connection: Connection, job_id: str) -> None:
+    """End the chunks of a job that wait to be sent."""
+    waiting = (chunks.c.job_id == job_id, chunks.c.status == ChunkStatus.PENDING)
+    connection.execute(update(chunks).where(*waiting).values(status=ChunkStatus.DONE, lease_until=None))
 
 
 def delete_chunks(connection: Connection, job_id: str, *, limit: int) -> int:

@@ -5,16 +5,16 @@ when its transaction is committed, and PostgreSQL may commit a larger id first; 
 seen" would then skip events. There are two kinds of readers, and neither does:
 
 - A reader of one subject reads by id. Whoever writes an event of a subject has inserted, updated or locked the
-  subject's row in the same transaction before (`noting_job` and `noting_run` lock it themselves), and holds that lock
-  until it is committed. So the next writer draws its ids after the last one's events were to be seen: among the
-  events of a subject, the order of ids is the order of commits. PostgreSQL lets go of row locks after a commit has
-  become visible, and its sequences hand out ids one by one (CACHE 1), so this needs nothing else. SQLite has one
-  writer at a time.
+  subject's row in the same transaction before (`noting` locks it itself), and holds that lock until it is committed.
+  So the next writer draws its ids after the last one's events were to be seen: among the events of a subject, the
+  order of ids is the order of commits. PostgreSQL lets go of row locks after a commit has become visible, and its
+  sequences hand out ids one by one (CACHE 1), so this needs nothing else. SQLite has one writer at a time.
 - The fan-out to webhooks reads all subjects, by the flag `fanned_out` and not by id.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
@@ -30,51 +30,32 @@ _ENDED_JOBS = tuple(status for status in JobStatus if status.is_terminal)
 _ENDED_RUNS = tuple(status for status in RunStatus if status.is_terminal)
 
 
-def record(
-    connection: Connection, *, tenant: str, subject: str, type: EventType, data: Mapping[str, Any], now: float
-) -> None:
-    """Add an event. The transaction has to hold the subject's row already: see above."""
-    connection.execute(
-        insert(events).values(
-            tenant=tenant, subject=subject, type=type, data=dict(data), created_at=now, fanned_out=False
-        )
-    )
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Jobs or runs, as the log sees them."""
+
+    #: Locks the subject of an id and returns how it stands.
+    standing: Callable[[Connection, str], Standing]
+    #: What a change from one standing to another is to tell.
+    changes: Callable[[Standing, Standing], Iterator[EventType]]
 
 
-def record_job(connection: Connection, job_id: str, type: EventType) -> None:
-    """Add an event of a job that this transaction has inserted, updated or locked."""
-    standing = _job(connection, job_id)
-    now = now_of(connection)
-    record(connection, tenant=standing.tenant, subject=job_id, type=type, data=standing.data, now=now)
-
-
-def record_run(connection: Connection, run_id: str, type: EventType) -> None:
-    """Add an event of a run that this transaction has inserted, updated or locked."""
-    standing = _run(connection, run_id)
-    now = now_of(connection)
-    record(connection, tenant=standing.tenant, subject=run_id, type=type, data=standing.data, now=now)
+def record(connection: Connection, kind: Kind, id: str, type: EventType) -> None:
+    """Add an event of a job or run that this transaction has inserted, updated or locked."""
+    _insert(connection, id, type, kind.standing(connection, id))
 
 
 @contextmanager
-def noting_job(connection: Connection, job_id: str) -> Iterator[None]:
-    """Lock a job, and add the events that the block's changes of it make. Every write of a job's status is in one."""
-    before = _job(connection, job_id)
-    yield
-    after = _job(connection, job_id)
-    for type in job_changes(before, after):
-        now = now_of(connection)
-        record(connection, tenant=after.tenant, subject=job_id, type=type, data=after.data, now=now)
+def noting(connection: Connection, kind: Kind, id: str) -> Iterator[None]:
+    """Lock a job or run, and add the events that the block's changes of it make.
 
-
-@contextmanager
-def noting_run(connection: Connection, run_id: str) -> Iterator[None]:
-    """Lock a run, and add the events that the block's changes of it make. Every write of a run's status is in one."""
-    before = _run(connection, run_id)
+    Every write of a job's or a run's status is in one.
+    """
+    before = kind.standing(connection, id)
     yield
-    after = _run(connection, run_id)
-    for type in run_changes(before, after):
-        now = now_of(connection)
-        record(connection, tenant=after.tenant, subject=run_id, type=type, data=after.data, now=now)
+    after = kind.standing(connection, id)
+    for type in kind.changes(before, after):
+        _insert(connection, id, type, after)
 
 
 def record_progress(connection: Connection, job_id: str, *, every_s: float = 1.0) -> None:
@@ -86,7 +67,7 @@ def record_progress(connection: Connection, job_id: str, *, every_s: float = 1.0
     newest = select(events.c.created_at).where(events.c.subject == job_id).order_by(events.c.id.desc()).limit(1)
     last = connection.execute(newest).scalar()
     if last is None or now_of(connection) - last >= every_s:
-        record_job(connection, job_id, EventType.JOB_PROGRESS)
+        record(connection, JOB, job_id, EventType.JOB_PROGRESS)
 
 
 def last_event(connection: Connection, subject: str) -> Event | None:
@@ -134,6 +115,11 @@ def prune(connection: Connection, *, created_before: float, limit: int) -> int:
     return len(found)
 
 
+def _insert(connection: Connection, subject: str, type: EventType, standing: Standing) -> None:
+    values = {"tenant": standing.tenant, "subject": subject, "type": type, "data": standing.data}
+    connection.execute(insert(events).values(**values, created_at=now_of(connection), fanned_out=False))
+
+
 def _job(connection: Connection, job_id: str) -> Standing:
     columns = ("tenant", "status", "started_at", "error_code", "error_message", *_COUNTS)
     query = select(*(jobs.c[name] for name in columns)).where(jobs.c.id == job_id)
@@ -165,6 +151,10 @@ def _run(connection: Connection, run_id: str) -> Standing:
     return Standing(
         tenant=row.tenant, status=status, started_at=row.started_at, checkpoint=row.checkpoint_uri, data=data
     )
+
+
+JOB = Kind(standing=_job, changes=job_changes)
+RUN = Kind(standing=_run, changes=run_changes)
 
 
 def _event(row: Any) -> Event:

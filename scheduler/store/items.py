@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, update
 
 from nst_core.protocol import ChunkItem, ItemOutcome, ItemProgress, ItemStatus, Method
 from scheduler.domain import ChunkStatus
@@ -50,6 +50,11 @@ class Item:
     error_message: str | None
     #: How far its optimisation has come: the fields of ItemProgress but the index.
     progress: dict[str, Any] | None
+
+
+#: What an item has, in the order of the columns that `_SELECT` reads.
+_FIELDS = tuple(Item.__dataclass_fields__)
+_SELECT = select(*(items.c["position" if name == "index" else name] for name in _FIELDS))
 
 
 def insert_planned(connection: Connection, job_id: str, groups: Sequence[Sequence[NewItem]], *, method: Method) -> None:
@@ -151,7 +156,7 @@ def list_items(
     style: str | None = None,
 ) -> list[Item]:
     """Return up to `limit` items in order, after the index `after`: all, or those of a status, an error or a style."""
-    query = select(items).where(items.c.job_id == job_id, items.c.position > after)
+    query = _SELECT.where(items.c.job_id == job_id, items.c.position > after)
     if status is not None:
         query = query.where(items.c.status == status)
     if code is not None:
@@ -186,7 +191,7 @@ def nth_item(connection: Connection, job_id: str, status: ItemStatus, *, after: 
 
 def find_item(connection: Connection, job_id: str, index: int) -> Item | None:
     """Return one item."""
-    row = connection.execute(select(items).where(items.c.job_id == job_id, items.c.position == index)).first()
+    row = connection.execute(_SELECT.where(items.c.job_id == job_id, items.c.position == index)).first()
     return None if row is None else _item(row)
 
 
@@ -262,11 +267,14 @@ def set_progress(connection: Connection, chunk_id: int, progress: Sequence[ItemP
 
 
 def cancel_pending(connection: Connection, job_id: str) -> Counter[ItemStatus]:
-    """Cancel the items of a job that are in no worker's hands; return the change of counts.
+    """Cancel the pending items of a job, but for those of chunks that were sent; return the change of counts.
 
-    To be called under the job's lock, as all changes of items are: then those are exactly the pending ones.
+    To be called under the job's lock, as all changes of items are: then all others are in no worker's hands.
     """
-    pending = (items.c.job_id == job_id, items.c.status == ItemStatus.PENDING)
+    in_hand = (ChunkStatus.DISPATCHED, ChunkStatus.RUNNING)
+    sent = select(chunks.c.id).where(chunks.c.job_id == job_id, chunks.c.status.in_(in_hand))
+    at_rest = or_(items.c.chunk_id.is_(None), items.c.chunk_id.not_in(sent))
+    pending = (items.c.job_id == job_id, items.c.status == ItemStatus.PENDING, at_rest)
     count = connection.execute(update(items).where(*pending).values(status=ItemStatus.CANCELLED)).rowcount
     return Counter({ItemStatus.PENDING: -count, ItemStatus.CANCELLED: count})
 
@@ -286,8 +294,6 @@ def _unfinished(chunk_id: int) -> Select[Any]:
 
 
 def _item(row: Any) -> Item:
-    return Item(
-        **{name: getattr(row, name) for name in Item.__dataclass_fields__ if name not in ("index", "status")},
-        index=row.position,
-        status=ItemStatus(row.status),
-    )
+    # By place, not by name: the reports of a job read all of its items.
+    values = dict(zip(_FIELDS, row, strict=True))
+    return Item(**values | {"status": ItemStatus(values["status"])})

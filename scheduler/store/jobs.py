@@ -79,7 +79,7 @@ def insert_job(connection: Connection, job: NewJob, *, now: float) -> None:
             for key, value in job.spec.metadata.items()
         ]
         connection.execute(insert(job_labels), labels)
-    event_rows.record_job(connection, job.id, EventType.JOB_CREATED)
+    event_rows.record(connection, event_rows.JOB, job.id, EventType.JOB_CREATED)
 
 
 def find_job(connection: Connection, id: str, *, tenant: str | None = None, lock: bool = False) -> Job | None:
@@ -186,7 +186,7 @@ def prunable_jobs(connection: Connection, *, finished_before: float, limit: int 
 
 def update_job(connection: Connection, id: str, **values: Any) -> None:
     """Set columns of a job; what that makes for its event log is written along."""
-    with event_rows.noting_job(connection, id) if _TOLD & values.keys() else nullcontext():
+    with event_rows.noting(connection, event_rows.JOB, id) if _TOLD & values.keys() else nullcontext():
         connection.execute(update(jobs).where(jobs.c.id == id).values(values))
 
 
@@ -220,7 +220,7 @@ def finalize_if_through(connection: Connection, id: str) -> bool:
         .values(status=JobStatus.FINALIZING)
     )
     if done.rowcount:
-        event_rows.record_job(connection, id, EventType.JOB_FINALIZING)
+        event_rows.record(connection, event_rows.JOB, id, EventType.JOB_FINALIZING)
     return bool(done.rowcount)
 
 

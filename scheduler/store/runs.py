@@ -41,7 +41,7 @@ def insert_run(
             created_at=now,
         )
     )
-    event_rows.record_run(connection, id, EventType.RUN_CREATED)
+    event_rows.record(connection, event_rows.RUN, id, EventType.RUN_CREATED)
 
 
 def dump_spec(spec: RunSpec) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def update_run(connection: Connection, id: str, **values: Any) -> None:
         values |= {"checkpoint_uri": checkpoint.uri, "checkpoint_sha256": checkpoint.sha256}
     if "spec" in values:
         values["spec"] = dump_spec(values["spec"])
-    with event_rows.noting_run(connection, id) if told else nullcontext():
+    with event_rows.noting(connection, event_rows.RUN, id) if told else nullcontext():
         connection.execute(update(runs).where(runs.c.id == id).values(values))
 
 

@@ -1,8 +1,10 @@
 """`python -m tests.benchmarks.null_worker`: a worker that takes every chunk and says that its images are done.
 
-It stores nothing, so that what a job costs is what scheduler and queue cost.
+It stores nothing, so that what a job costs is what scheduler and queue cost. It says of each image that it took
+`NST_NULL_ITEM_MS`, for chunks to have the size that they have with real networks.
 """
 
+import os
 from hashlib import sha256
 from typing import Any
 
@@ -12,6 +14,7 @@ from nst_core.settings import BrokerSettings
 from worker.app import serve, worker_name
 
 CONCURRENCY = 2
+ITEM_MS = int(os.environ.get("NST_NULL_ITEM_MS", "250"))
 
 
 def main() -> None:
@@ -23,7 +26,12 @@ def main() -> None:
         broker.publish(ChunkStarted(chunk_id=chunk.chunk_id, attempt=chunk.attempt, worker=name))
         outcomes = tuple(
             ItemOutcome(
-                index=item.index, ms=0, sha256=sha256(item.output.encode()).hexdigest(), bytes=1, width=1, height=1
+                index=item.index,
+                ms=ITEM_MS,
+                sha256=sha256(item.output.encode()).hexdigest(),
+                bytes=1,
+                width=1,
+                height=1,
             )
             for item in chunk.items
         )

@@ -38,6 +38,7 @@ from scheduler.service import Service
 from scheduler.store import access
 from scheduler.store.access import StyleRow
 from scheduler.store.database import Database
+from scheduler.withdrawal import Withdrawer
 from tests.conftest import run_server
 from tests.postgres import find_postgres, init_postgres, postgres_command, postgres_url
 
@@ -131,6 +132,7 @@ class Rig:
             tenants=self.service.tenants,
         )
         self.dispatcher = self.new_dispatcher()
+        self.withdrawer = Withdrawer(self.database, self.broker)
         self.collector = Collector(
             self.database,
             self.broker,

@@ -242,15 +242,16 @@ def test_worker_that_shuts_down_gives_the_rest_back_without_penalty(rig: Rig) ->
 
 def test_cancel_keeps_what_is_finished_and_waits_for_what_is_in_hand(rig: Rig) -> None:
     job_id = rig.submit(40)
-    [first, second, *_] = dispatch(rig)
+    [first, second, *others] = dispatch(rig)
     rig.report(started(first), finished(first), started(second))
     rig.service.cancel(TENANT, job_id)
     job = rig.job(job_id)
     assert job.status is JobStatus.CANCELLING
-    assert (job.counts.succeeded, job.counts.running, job.counts.cancelled) == (4, 4, 32)
-    rig.dispatcher.announce_cancelled()
+    assert (job.counts.succeeded, job.counts.running, job.counts.pending, job.counts.cancelled) == (4, 4, 8, 24)
+    rig.withdrawer.tick()
     assert rig.broker.is_cancelled(job_id)
     rig.service.cancel(TENANT, job_id)
+    rig.report(*(finished(chunk, lambda index: None) for chunk in others))
     one = second.items[0].index
     rig.report(finished(second, lambda index: outcome(index) if index == one else None))
     rig.finalizer.tick()

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nst_core.errors import BlobUnavailableError, ConfigError, ImageError
-from nst_core.training.photos import FEW_PHOTOS, PhotoStream, epoch_order, reduce_photo
+from nst_core.training.photos import PhotoStream, epoch_order, reduce_photo
+from nst_core.training.sources import FEW_PHOTOS
 from tests.unit.nst_core.training.kit import MemoryPhotos, encoded
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -1,0 +1,237 @@
+"""A stop ends what no worker has, and nothing else: no photo is cancelled while its image may yet be made."""
+
+from collections.abc import Collection, Iterator
+
+import pytest
+from redis import Redis
+from sqlalchemy import event
+
+from nst_core.broker import KEY_PREFIX, Broker, make_redis
+from nst_core.errors import BrokerUnavailableError
+from nst_core.protocol import ItemOutcome, Method, StylizeChunk
+from nst_core.settings import BrokerSettings
+from scheduler.domain import JobStatus
+from scheduler.expiry import Expirer
+from scheduler.servers import HOST, free_port
+from scheduler.store import chunks as chunk_rows
+from scheduler.withdrawal import Withdrawer
+from tests.integration.conftest import LEASE_S, LOST_AFTER_S, TENANT, Rig, finished, outcome, started
+
+QUEUE = KEY_PREFIX + Method.FEEDFORWARD.queue
+
+
+@pytest.fixture
+def redis(redis_server: BrokerSettings) -> Iterator[Redis]:
+    client = make_redis(redis_server)
+    yield client
+    client.close()
+
+
+def sent(rig: Rig, photos: int, **changes: object) -> str:
+    """Submit a job and fill the window of four chunks of four photos with it."""
+    job_id = rig.submit(photos, **changes)
+    rig.plan()
+    rig.dispatcher.tick()
+    return job_id
+
+
+def taken(rig: Rig) -> StylizeChunk:
+    chunk = rig.take()
+    assert chunk is not None
+    return chunk
+
+
+def end(rig: Rig, job_id: str) -> JobStatus:
+    rig.finalizer.tick()
+    return rig.job(job_id).status
+
+
+def test_cancelled_job_that_no_worker_has_ends_at_once(rig: Rig) -> None:
+    job_id = sent(rig, 40)
+    rig.service.cancel(TENANT, job_id)
+    assert rig.job(job_id).counts.pending == 16, "whether a worker has them is not known yet"
+    assert rig.withdrawer.tick()
+    assert end(rig, job_id) is JobStatus.CANCELLED
+    assert rig.job(job_id).counts.cancelled == 40
+    assert rig.take_all() == []
+    assert not rig.withdrawer.tick(), "once is enough"
+
+
+def test_optimisations_that_no_worker_has_are_withdrawn_from_their_own_queue(rig: Rig) -> None:
+    options = {"method": Method.OPTIMIZE, "styles": (), "paintings": (f"s3://nst/{rig.prefix}/p.jpg",)}
+    job_id = sent(rig, 3, **options)
+    rig.service.cancel(TENANT, job_id)
+    rig.withdrawer.tick()
+    assert end(rig, job_id) is JobStatus.CANCELLED
+    assert rig.take_optimize() is None
+
+
+def test_chunk_that_a_worker_has_taken_ends_by_what_it_says_although_it_has_said_nothing_before(rig: Rig) -> None:
+    job_id = sent(rig, 40)
+    chunk = taken(rig)
+    rig.service.cancel(TENANT, job_id)
+    assert rig.withdrawer.tick()
+    job = rig.job(job_id)
+    assert (job.status, job.counts.pending, job.counts.cancelled) == (JobStatus.CANCELLING, 4, 36)
+    made = chunk.items[0].index
+    rig.report(started(chunk), finished(chunk, lambda index: outcome(index) if index == made else None))
+    assert end(rig, job_id) is JobStatus.CANCELLED
+    job = rig.job(job_id)
+    assert (job.counts.succeeded, job.counts.cancelled) == (1, 39)
+
+
+def test_worker_hears_of_the_stop_before_its_message_can_be_withdrawn(rig: Rig, redis_server: BrokerSettings) -> None:
+    class Watching(Broker):
+        told = False
+
+        def withdraw_chunks(self, method: Method, attempts: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+            self.told = self.is_cancelled(job_id)
+            return super().withdraw_chunks(method, attempts)
+
+    job_id = sent(rig, 4)
+    rig.service.cancel(TENANT, job_id)
+    broker = Watching(redis_server)
+    Withdrawer(rig.database, broker).tick()
+    broker.close()
+    assert broker.told
+
+
+def test_messages_of_other_jobs_stay_in_the_queue_as_they_are(rig: Rig, redis: Redis) -> None:
+    other = sent(rig, 8)
+    before = redis.lrange(QUEUE, 0, -1)
+    cancelled = sent(rig, 8)
+    rig.service.cancel(TENANT, cancelled)
+    rig.withdrawer.tick()
+    assert redis.lrange(QUEUE, 0, -1) == before
+    assert end(rig, cancelled) is JobStatus.CANCELLED
+    rig.run_to_end()
+    assert rig.job(other).status is JobStatus.SUCCEEDED
+
+
+def test_message_that_a_worker_had_before_does_not_prove_that_nothing_was_begun(rig: Rig) -> None:
+    """A worker that loses Redis goes on with its chunk while kombu puts the message back into the queue."""
+    job_id = sent(rig, 4)
+    with rig.broker.celery.connection() as connection:
+        channel = connection.default_channel
+        queue = connection.SimpleQueue(Method.FEEDFORWARD.queue)
+        queue.get(block=False)
+        channel.qos.restore_unacked_once()
+        queue.close()
+    assert rig.broker.queued(Method.FEEDFORWARD.queue) == 1
+    rig.service.cancel(TENANT, job_id)
+    assert not rig.withdrawer.tick()
+    assert rig.broker.queued(Method.FEEDFORWARD.queue) == 0, "nobody else is to begin it"
+    assert rig.job(job_id).counts.pending == 4
+    lose(rig)
+    assert end(rig, job_id) is JobStatus.CANCELLED
+
+
+def lose(rig: Rig) -> None:
+    """Let so much time pass that what is missing counts as lost."""
+    rig.reaper.tick()
+    rig.clock.advance(LOST_AFTER_S)
+    assert rig.reaper.tick()
+
+
+def test_chunk_that_is_lost_is_taken_back_after_a_while_and_not_before(rig: Rig) -> None:
+    job_id = sent(rig, 4)
+    taken(rig)
+    rig.clock.advance(LEASE_S)
+    rig.service.cancel(TENANT, job_id)
+    rig.withdrawer.tick()
+    assert not rig.reaper.tick(), "however long ago it was sent, a worker may have taken it just now"
+    rig.clock.advance(LOST_AFTER_S - 1)
+    assert not rig.reaper.tick()
+    rig.clock.advance(1)
+    assert rig.reaper.tick()
+    assert end(rig, job_id) is JobStatus.CANCELLED
+
+
+def test_chunk_is_not_taken_for_lost_while_what_its_worker_said_is_unread(rig: Rig) -> None:
+    job_id = sent(rig, 4)
+    rig.collector.tick(block_ms=1)
+    chunk = taken(rig)
+    rig.broker.publish(started(chunk))
+    rig.clock.advance(1)
+    rig.service.cancel(TENANT, job_id)
+    for _ in range(3):
+        assert not rig.reaper.tick(as_of=rig.collector.known_until)
+        rig.clock.advance(LOST_AFTER_S)
+    rig.report()
+    assert not rig.reaper.tick(as_of=rig.collector.known_until)
+    rig.report(finished(chunk))
+    assert rig.job(job_id).counts.succeeded == 4
+
+
+def test_scheduler_that_dies_between_queue_and_database_leaves_nothing_behind(rig: Rig) -> None:
+    job_id = sent(rig, 8)
+    rig.service.cancel(TENANT, job_id)
+    with rig.database.read() as connection:
+        unwanted = {(chunk.id, chunk.attempt) for chunk in chunk_rows.unwanted(connection)}
+    assert rig.broker.withdraw_chunks(Method.FEEDFORWARD, unwanted) == unwanted  # the process dies here
+    assert not rig.withdrawer.tick()
+    assert rig.job(job_id).status is JobStatus.CANCELLING
+    lose(rig)
+    assert end(rig, job_id) is JobStatus.CANCELLED
+
+
+def test_message_that_another_scheduler_sends_after_the_stop_is_withdrawn_too(rig: Rig) -> None:
+    job_id = rig.submit(8)
+    rig.plan()
+    late = rig.dispatcher._claim(job_id)
+    assert late is not None
+    rig.service.cancel(TENANT, job_id)
+    assert not rig.withdrawer.tick()
+    assert rig.job(job_id).counts.pending == 4
+    rig.broker.send_chunk(late)
+    assert rig.withdrawer.tick()
+    assert end(rig, job_id) is JobStatus.CANCELLED
+
+
+def test_too_many_failures_and_deadlines_withdraw_as_well(rig: Rig) -> None:
+    failing = sent(rig, 8, max_failures=0)
+    chunk = taken(rig)
+    failure = ItemOutcome(index=0, ms=1, error_code="image_undecodable", error_message="No.")
+    rig.report(started(chunk), finished(chunk, lambda index: failure if index == 0 else outcome(index)))
+    expiring = sent(rig, 8, expires_after_s=60.0)
+    rig.clock.advance(60)
+    Expirer(rig.database, clock=rig.clock).tick()
+    assert [rig.job(each).counts.pending for each in (failing, expiring)] == [4, 8]
+    rig.withdrawer.tick()
+    assert [end(rig, each) for each in (failing, expiring)] == [JobStatus.FAILED, JobStatus.EXPIRED]
+
+
+def test_job_that_is_cancelled_while_redis_is_away_ends_when_it_is_back(rig: Rig) -> None:
+    job_id = sent(rig, 8)
+    away = Broker(BrokerSettings.model_validate({"redis_url": f"redis://{HOST}:{free_port()}/0"}), patient=False)
+    rig.service.cancel(TENANT, job_id)
+    cut_off = Withdrawer(rig.database, away)
+    with pytest.raises(BrokerUnavailableError):
+        cut_off.tick()
+    away.close()
+    assert rig.job(job_id).status is JobStatus.CANCELLING
+    rig.withdrawer.tick()
+    assert end(rig, job_id) is JobStatus.CANCELLED
+
+
+def test_stop_of_a_large_job_reads_no_items_one_by_one(rig: Rig) -> None:
+    rig.page, rig.chunk_size = 200, 50
+    rig.__post_init__()
+    statements: list[str] = []
+    job_id = sent(rig, 1000)
+    event.listen(rig.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    rig.service.cancel(TENANT, job_id)
+    assert sum("UPDATE items" in each for each in statements) == 1
+    assert rig.job(job_id).counts.cancelled == 800
+
+
+def test_chunk_that_was_begun_from_a_second_message_is_left_to_its_worker(rig: Rig) -> None:
+    job_id = sent(rig, 4)
+    chunk = taken(rig)
+    with rig.database.read() as connection:
+        before = chunk_rows.find_chunk(connection, chunk.chunk_id)
+    assert before is not None
+    rig.service.cancel(TENANT, job_id)
+    rig.report(started(chunk))
+    rig.withdrawer._end(before)
+    assert rig.job(job_id).counts.running == 4
