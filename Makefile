@@ -2,6 +2,7 @@
 # make test    style, types and all tests
 # make fuzz    the API against made-up requests (EXAMPLES of each route)
 # make bench   the whole stack against the bare network
+# make client  the synchronous client from the asynchronous one
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ STAMP := $(VENV)/.installed
 
 EXAMPLES ?= 100
 
-.PHONY: demo test fuzz bench lint style clean
+.PHONY: demo test fuzz bench client lint style clean
 
 demo: $(STAMP)
 	$(BIN)/nst demo
@@ -23,6 +24,9 @@ fuzz: $(STAMP)
 # PHOTOS: a folder of photos; the free ones of scikit-image without it.
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.pipeline $(PHOTOS)
+
+client: $(STAMP)
+	$(BIN)/python -m tools.sync_client
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Fixtures that every test may use: real servers on free ports, each started once a session."""
 
+import asyncio
 import os
 import secrets
 import signal
@@ -15,7 +16,9 @@ from pydantic import SecretStr
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker, make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
+from scheduler.client import Client
 from scheduler.servers import HOST, free_port, redis_command, s3_command, s3_env
+from tests.clients import Connect, connect_async
 
 
 def run_server(command: list[str], port: int, env: dict[str, str] | None = None) -> Iterator[None]:
@@ -72,6 +75,16 @@ def blobs(s3_server: StorageSettings) -> BlobStore:
     store = BlobStore(s3_server)
     store.ensure_bucket()
     return store
+
+
+@pytest.fixture(params=["sync", "async"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    """Make clients; a test that does is one of both kinds."""
+    if request.param == "sync":
+        yield Client
+    else:
+        with asyncio.Runner() as runner:
+            yield connect_async(runner)
 
 
 @pytest.fixture

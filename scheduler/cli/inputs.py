@@ -28,15 +28,21 @@ class Format(StrEnum):
 
 def upload_or_name(session: Session, client: Client, inputs: Sequence[str], format: Format) -> JobInput:
     """Return the job's input; photos of this machine are in the storage after it."""
-    remote = [text for text in inputs if text.startswith(S3)]
-    if remote and len(remote) < len(inputs):
-        raise UsageError("Photos of this machine and s3:// addresses cannot be in one job.")
-    if remote:
-        return _remote_input(remote)
+    remote = named(inputs)
+    if remote is not None:
+        return remote
     photos = find_photos([Path(text) for text in inputs], format=format)
     with uploading(session), transfer_bar(session.err, "uploading", len(photos)) as advance:
         upload = upload_photos(client, photos, on_done=advance)
     return JobInput(prefix=upload.prefix)
+
+
+def named(inputs: Sequence[str]) -> JobInput | None:
+    """Return the job's input where it is addresses, or None where it is photos of this machine."""
+    remote = [text for text in inputs if text.startswith(S3)]
+    if remote and len(remote) < len(inputs):
+        raise UsageError("Photos of this machine and s3:// addresses cannot be in one job.")
+    return _remote_input(remote) if remote else None
 
 
 def upload_or_name_one(session: Session, client: Client, text: str) -> str:
@@ -48,7 +54,7 @@ def upload_or_name_one(session: Session, client: Client, text: str) -> str:
         raise UsageError(f"{path} is a folder; one picture is needed.")
     (photo,) = find_photos([path], format=Format.KEEP)
     with uploading(session):
-        return client.upload(client.create_upload().id, photo.name, path.read_bytes())
+        return client.upload(client.create_upload().id, photo.name, path)
 
 
 @contextmanager

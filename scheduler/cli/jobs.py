@@ -19,8 +19,8 @@ from scheduler.cli.progress import job_bar, transfer_bar
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.transfer import download_results
 from scheduler.client import Client
-from scheduler.domain import JobStatus
-from scheduler.resources import Job
+from scheduler.domain import JobStatus, Priority
+from scheduler.resources import Job, JobRequest
 
 app = typer.Typer(no_args_is_help=True, help="List, show, watch and steer jobs; fetch results.")
 
@@ -31,6 +31,11 @@ Labels = Annotated[
     list[str],
     typer.Option("--label", metavar="KEY=VALUE", help="Metadata; may be given several times.", show_default=False),
 ]
+OwnId = Annotated[
+    str | None,
+    typer.Option("--id", help="An id of your own: the same command again finds the same job.", show_default=False),
+]
+AmongJobs = Annotated[Priority, typer.Option("--priority", help="Among your jobs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on the standard output, all else on the standard error.")]
 
 
@@ -182,6 +187,11 @@ def _change(context: typer.Context, change: Callable[[Client], Job], *, as_json:
         print_json(job)
     else:
         session.out.print(render.status_text(job.status), f"[dim]{job.id}[/]")
+
+
+def submitted(client: Client, request: JobRequest, own_id: str | None) -> Job:
+    """Submit a job, under an id of the user's own where there is one."""
+    return client.submit(request) if own_id is None else client.put(own_id, request)
 
 
 def follow(session: Session, client: Client, job: Job) -> Job:

@@ -12,12 +12,12 @@ from nst_core.protocol import ItemStatus, Method
 from scheduler.cli import render
 from scheduler.cli.exits import ExitCode, UsageError, code_for_job
 from scheduler.cli.inputs import S3, Format, upload_or_name, upload_or_name_one
-from scheduler.cli.jobs import AsJson, download, follow, job_json, report
+from scheduler.cli.jobs import AmongJobs, AsJson, OwnId, download, follow, job_json, report, submitted
 from scheduler.cli.options import given, parse_fields
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.transfer import write_whole
 from scheduler.client import Client
-from scheduler.domain import DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, IMAGE_SUFFIXES
+from scheduler.domain import DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, IMAGE_SUFFIXES, Priority
 from scheduler.resources import Job, JobRequest, Optimize, Output
 
 _FORMATS = {".jpg": Format.JPEG, ".jpeg": Format.JPEG, ".png": Format.PNG, ".webp": Format.WEBP}
@@ -74,6 +74,8 @@ def optimize(
     ] = DEFAULT_PREVIEW_EVERY,
     format: Annotated[Format, typer.Option(help="File format of the results.")] = Format.KEEP,
     quality: Annotated[int, typer.Option(min=1, max=100, help="JPEG and WebP quality.")] = 92,
+    own_id: OwnId = None,
+    priority: AmongJobs = Priority.NORMAL,
     as_json: AsJson = False,
 ) -> ExitCode:
     """Optimise photos to look like a painting, and write the results.
@@ -96,8 +98,9 @@ def optimize(
             input=upload_or_name(session, client, photos, format),
             optimize=Optimize(preset=preset, options=chosen, preview_every=preview_every),
             output=Output(prefix=target.prefix, format=format, quality=quality),
+            priority=priority,
         )
-        job = follow(session, client, client.submit(request))
+        job = follow(session, client, submitted(client, request, own_id))
         files = _fetch(session, client, job, target)
         report(session, client, job, output)
         if as_json:

@@ -1,17 +1,19 @@
 """`nst stylize`: photos in, stylized photos out, in one command."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from scheduler.cli import render
-from scheduler.cli.exits import ExitCode, UsageError, code_for_job
+from scheduler.cli.dry_run import check_job
+from scheduler.cli.exits import ExitCode, code_for_job
 from scheduler.cli.inputs import S3, Format, upload_or_name
-from scheduler.cli.jobs import AsJson, Labels, download, follow, job_json, report
+from scheduler.cli.jobs import AmongJobs, AsJson, Labels, OwnId, download, follow, job_json, report, submitted
 from scheduler.cli.options import parse_labels, parse_span, parse_style
 from scheduler.cli.session import Session, print_json, session_of
-from scheduler.domain import Priority
+from scheduler.domain import JobInput, Priority
 from scheduler.resources import Check, JobRequest, Output
 
 
@@ -40,11 +42,8 @@ def stylize(
         int | None, typer.Option(min=16, help="Longest side of the results, in pixels.", show_default=False)
     ] = None,
     label: Labels = [],  # noqa: B006  Typer takes no tuple
-    job_id: Annotated[
-        str | None,
-        typer.Option("--id", help="An id of your own: the same command again finds the same job.", show_default=False),
-    ] = None,
-    priority: Annotated[Priority, typer.Option(help="Among your jobs.")] = Priority.NORMAL,
+    own_id: OwnId = None,
+    priority: AmongJobs = Priority.NORMAL,
     expires_after: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Cancel what is not begun after 30min, 2h or 1d.", show_default=False),
@@ -53,7 +52,7 @@ def stylize(
         int | None, typer.Option(min=1, help="End the job when more images have failed.", show_default=False)
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only tell what the job would do; for s3:// inputs.")
+        bool, typer.Option("--dry-run", help="Only tell what the job would do; nothing is uploaded.")
     ] = False,
     as_json: AsJson = False,
 ) -> ExitCode:
@@ -63,15 +62,12 @@ def stylize(
     """
     session = session_of(context)
     to_storage = output.startswith(S3)
-    if dry_run and not all(each.startswith(S3) for each in inputs):
-        raise UsageError("--dry-run is for photos that are in the storage already; give s3:// inputs.")
     expires_after_s = None if expires_after is None else parse_span(expires_after)
     with session.client() as client:
         for name, version in map(parse_style, style):
             client.style(name, version=version)  # a wrong name is told before the upload, not after it
-        source = upload_or_name(session, client, inputs, format)
         request = JobRequest(
-            input=source,
+            input=JobInput(),  # known after the upload
             styles=tuple(style),
             strength=strength,
             preserve_color=preserve_color,
@@ -82,8 +78,9 @@ def stylize(
             max_failures=max_failures,
         )
         if dry_run:
-            return _tell(session, client.check(request), as_json=as_json)
-        job = follow(session, client, client.put(job_id, request) if job_id else client.submit(request))
+            return _tell(session, check_job(session, client, request, inputs), as_json=as_json)
+        request = replace(request, input=upload_or_name(session, client, inputs, format))
+        job = follow(session, client, submitted(client, request, own_id))
         files = {} if to_storage else download(session, client, job, Path(output))
         report(session, client, job, output)
         if as_json:

@@ -89,7 +89,7 @@ def upload_files(
     upload = client.create_upload()
 
     def put(photo: Photo) -> tuple[Path, str]:
-        return photo.path, client.upload(upload.id, photo.name, photo.path.read_bytes())
+        return photo.path, client.upload(upload.id, photo.name, photo.path)
 
     addresses = {}
     for path, address in in_threads(put, photos):

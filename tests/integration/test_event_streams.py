@@ -1,18 +1,21 @@
 """Streams of events over real HTTP: replay, resumption, ends, limits, and how clients wait by them."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import aclosing
 
 import httpx
 import pytest
 
 from scheduler.api.app import make_api
-from scheduler.client import Client
+from scheduler.client import AsyncClient, Client
 from scheduler.domain import JobStatus
 from scheduler.event_hub import EventHub
 from scheduler.keys import new_api_key
 from scheduler.resources import Job
+from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig, finished, progress, started
 from tests.integration.run_kit import RunRig
 from tests.integration.serving import serving
@@ -47,9 +50,20 @@ def http(url: str, key: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def client(url: str, key: str) -> Iterator[Client]:
-    with Client(url, key) as client:
+def client(url: str, key: str, connect: Connect) -> Iterator[Client]:
+    with connect(url, key) as client:
         yield client
+
+
+def wait_for(status: int, http: httpx.Client, path: str) -> None:
+    """Return once a further stream is answered with a status: 200, or 429 where there is no place for it."""
+    deadline = time.monotonic() + 20
+    while True:
+        with http.stream("GET", path) as answer:
+            if answer.status_code == status:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def cancelled(rig: Rig) -> str:
@@ -115,7 +129,7 @@ def test_what_happens_meanwhile_is_told_at_once(client: Client, rig: Rig) -> Non
     assert told == ["job.created", "job.started", "job.progress", "job.finalizing", "job.completed"]
 
 
-def test_waiting_needs_no_polling(url: str, key: str, rig: Rig) -> None:
+def test_waiting_needs_no_polling(url: str, key: str, connect: Connect, rig: Rig) -> None:
     job_id = rig.submit(1)
     seen: list[Job] = []
     # The first look finds the job unfinished; the next is due in an hour, unless an event says otherwise.
@@ -132,7 +146,7 @@ def test_waiting_needs_no_polling(url: str, key: str, rig: Rig) -> None:
 
     ender = threading.Thread(target=end)
     ender.start()
-    with Client(url, key, sleep=sleep) as client:
+    with connect(url, key, sleep=sleep) as client:
         job = client.wait(job_id, on_change=seen.append, poll_s=3600, timeout_s=60)
     ender.join()
     assert job.status is JobStatus.CANCELLED
@@ -157,13 +171,28 @@ def test_streams_are_bounded_and_a_client_that_goes_gives_its_place_back(http: h
     with http.stream("GET", path), http.stream("GET", path):
         refused = http.get(path)
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
-    deadline = time.monotonic() + 20
-    while True:
-        with http.stream("GET", path) as answer:
-            if answer.status_code == 200:
-                break
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for(200, http, path)
+
+
+def test_asynchronous_clients_that_give_up_give_their_places_back(
+    url: str, key: str, http: httpx.Client, rig: Rig
+) -> None:
+    job_id = rig.submit(1)
+    path = f"/v1/jobs/{job_id}/events"
+
+    async def give_up() -> None:
+        async with AsyncClient(url, key) as client:
+            waiting = asyncio.create_task(client.wait(job_id, poll_s=0.01))
+            await asyncio.to_thread(wait_for, 429, http, path)
+            waiting.cancel()
+            await asyncio.to_thread(wait_for, 200, http, path)
+            async with aclosing(client.events(job_id)) as events:
+                assert (await anext(events)).type == "job.created"
+                await asyncio.to_thread(wait_for, 429, http, path)
+            await asyncio.to_thread(wait_for, 200, http, path)
+
+    with http.stream("GET", path):  # leaves one place
+        asyncio.run(give_up())
 
 
 def test_another_tenants_events_are_not_found(url: str, http: httpx.Client, rig: Rig) -> None:

@@ -1,51 +1,45 @@
 """The client's and the command line's part about keys and tenants against the real API."""
 
 import json
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 
 from scheduler.api.app import make_api
 from scheduler.cli import run
 from scheduler.cli.exits import ExitCode
 from scheduler.client import ApiError, Client
 from scheduler.keys import new_api_key
-from scheduler.servers import HOST, free_port
+from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig
+from tests.integration.serving import serving
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
-def client(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """A client of a real server in a thread of its own, which the command line finds in the environment."""
-    key, port = new_api_key(), free_port()
+def api(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
+    """The address of a real server and a key, which the command line finds in the environment."""
+    key = new_api_key()
     rig.service.keys.add(key, tenant=TENANT, name="bootstrap")
     app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
-    server = uvicorn.Server(uvicorn.Config(app, host=HOST, port=port, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    monkeypatch.setenv("NST_URL", f"http://{HOST}:{port}")
-    monkeypatch.setenv("NST_API_KEY", key)
-    monkeypatch.setenv("COLUMNS", "80")
-    try:
-        with Client(f"http://{HOST}:{port}", key) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join()
+    with serving(app) as url:
+        monkeypatch.setenv("NST_URL", url)
+        monkeypatch.setenv("NST_API_KEY", key)
+        monkeypatch.setenv("COLUMNS", "80")
+        yield url, key
 
 
-def test_the_client_makes_rotates_and_revokes_keys(client: Client, rig: Rig) -> None:
+@pytest.fixture
+def client(api: tuple[str, str], connect: Connect) -> Iterator[Client]:
+    with connect(*api) as client:
+        yield client
+
+
+def test_the_client_makes_rotates_and_revokes_keys(client: Client, connect: Connect, rig: Rig) -> None:
     rig.clock.advance(1)
     made = client.keys.create("nightly", ["jobs:read", "keys:write"], expires_at="2090-01-01T00:00:00+00:00")
-    with Client(client.url, made.key) as other:
+    with connect(client.url, made.key) as other:
         assert other.tenants.own().key.id == made.id
         with pytest.raises(ApiError) as caught:
             other.tenants.get("any")
@@ -64,7 +58,7 @@ def test_the_client_makes_rotates_and_revokes_keys(client: Client, rig: Rig) -> 
     assert made.key not in repr(made)
 
 
-def test_what_is_refused_for_its_rate_is_asked_again_at_its_time(client: Client, rig: Rig) -> None:
+def test_what_is_refused_for_its_rate_is_asked_again_at_its_time(client: Client, connect: Connect, rig: Rig) -> None:
     client.tenants.put(TENANT, limits={"requests_per_s": 1, "burst": 1})
     pauses: list[float] = []
 
@@ -74,13 +68,14 @@ def test_what_is_refused_for_its_rate_is_asked_again_at_its_time(client: Client,
 
     other = new_api_key()
     rig.service.keys.add(other, tenant=TENANT)
-    with Client(client.url, other, sleep=sleep) as polite:
+    with connect(client.url, other, sleep=sleep) as polite:
         for _ in range(3):
             polite.tenants.own()
     assert pauses == [1.0, 1.0]
 
 
-def test_a_key_is_printed_alone_on_the_standard_output(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("api")
+def test_a_key_is_printed_alone_on_the_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["keys", "create", "nightly batch", "-s", "jobs:read,jobs:write", "--expires", "52w"]) == ExitCode.OK
     shown = capsys.readouterr()
     key = shown.out.strip()
@@ -101,7 +96,7 @@ def test_a_key_is_printed_alone_on_the_standard_output(client: Client, capsys: p
     assert run(["keys", "create", "x", "-s", "nothing"]) == ExitCode.REFUSED
 
 
-def test_tenants_are_changed_in_part(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tenants_are_changed_in_part(api: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tenants", "set", "lab", "--weight", "2", "--read", "s3://photos/2026", "--limit", "burst=5"]) == 0
     assert run(["tenants", "set", "lab", "--limit", "max_pixels=1_000_000", "--limit", "max_streams=unlimited"]) == 0
     capsys.readouterr()
@@ -110,12 +105,14 @@ def test_tenants_are_changed_in_part(client: Client, capsys: pytest.CaptureFixtu
     assert (found["weight"], found["read"], found["write"]) == (2.0, ["s3://photos/2026/"], None)
     assert found["overrides"] == {"burst": 5, "max_pixels": 1_000_000, "max_streams": None}
     assert run(["tenants", "set", "lab", "--read", "all", "--limit", "burst=default"]) == ExitCode.OK
-    lab = client.tenants.get("lab")
+    with Client(*api) as client:
+        lab = client.tenants.get("lab")
     assert (lab.read, lab.overrides) == (None, {"max_pixels": 1_000_000, "max_streams": None})
     assert run(["tenants", "set", "lab", "--limit", "burst"]) == ExitCode.USAGE
 
 
-def test_who_am_i_fits_into_80_columns(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("api")
+def test_who_am_i_fits_into_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["whoami"]) == ExitCode.OK
     shown = capsys.readouterr().out
     assert "default" in shown

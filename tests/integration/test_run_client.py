@@ -1,13 +1,10 @@
 """The client's calls about trainings and versions against the real API; the test plays the workers."""
 
 import io
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from PIL import Image
 
 from nst_core.blobs import BlobUri
@@ -17,10 +14,14 @@ from scheduler.client import ApiError, Client
 from scheduler.keys import new_api_key
 from scheduler.run_resources import ForkRequest, Run, TrainRequest
 from scheduler.runs import RunStatus
-from scheduler.servers import HOST, free_port
+from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, going
+from tests.integration.serving import serving
 from tests.photos import small_photos
+
+# Both kinds of clients instead: what the API does with either database is tested elsewhere.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def painting() -> bytes:
@@ -36,23 +37,13 @@ def runs(rig: Rig) -> RunRig:
 
 
 @pytest.fixture
-def client(rig: Rig) -> Iterator[Client]:
+def client(rig: Rig, connect: Connect) -> Iterator[Client]:
     """A client of a real server in a thread of its own."""
-    key, port = new_api_key(), free_port()
+    key = new_api_key()
     rig.service.keys.add(key, tenant=TENANT)
     api = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
-    server = uvicorn.Server(uvicorn.Config(api, host=HOST, port=port, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    try:
-        with Client(f"http://{HOST}:{port}", key) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join()
+    with serving(api) as url, connect(url, key) as client:
+        yield client
 
 
 def submit(client: Client, rig: Rig, *, name: str = "night", **changes: object) -> Run:

@@ -13,6 +13,7 @@ from scheduler.cli import app, run
 from scheduler.cli.exits import ExitCode
 from scheduler.home import ClientConfig, Home
 from scheduler.servers import free_port
+from tests.photos import small_photos
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, item_json, job_json, problem
 
 PRESET = {
@@ -100,7 +101,6 @@ def test_every_command_has_a_help_page(nst: Run, command: list[str]) -> None:
         (["jobs", "list", "--since", "soon"], "no length of time"),
         (["jobs", "list", "--label", "album"], "--label takes KEY=VALUE"),
         (["jobs", "results", "j", "--zip", "a.zip", "--errors"], "Give one of"),
-        (["stylize", "a.jpg", "-s", "x", "-o", "out", "--dry-run"], "--dry-run is for photos"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(nst: Run, arguments: list[str], message: str) -> None:
@@ -245,6 +245,47 @@ def test_stylize_tells_what_it_would_do(api: CannedApi, here: Run) -> None:
     code, out, _ = here("stylize", "s3://nst/in/", "-s", "great_wave", "-o", "s3://nst/out/", "--dry-run")
     assert code == ExitCode.OK
     assert "3 photos, 2 images, 1 would fail at once, about 1:30" in out
+
+
+def test_a_dry_run_of_photos_of_this_machine_reads_them_and_uploads_none(
+    api: CannedApi, here: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    for name, data in zip(("a.png", "sub/b.png"), small_photos(2).values(), strict=True):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "half.png").write_bytes(data[: len(data) // 2])
+    api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+    problem = {"code": "output_name_taken", "message": "Taken.", "input": "s3://nst/up/sub/b.png"}
+    check = {"valid": True, "photos": 2, "items": 2, "failing": 1, "problems": [problem], "estimated_s": 90.0}
+    api.on("POST", "/v1/jobs?validate=true", Answer(body=check))
+    code, out, _ = here("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run", "--json")
+    found = json.loads(out)
+    assert (code, found["valid"], found["photos"], found["failing"]) == (ExitCode.OK, True, 3, 2)
+    assert [(each["code"], each["input"]) for each in found["problems"]] == [
+        ("output_name_taken", str(tmp_path / "sub/b.png")),
+        ("image_undecodable", str(tmp_path / "half.png")),
+    ]
+    body = json.loads(api.requests[-1].body)
+    assert body["input"] == {"uris": ["s3://nst/up/a.png", "s3://nst/up/sub/b.png"]}
+    assert not any(request.method == "PUT" for request in api.requests)
+
+
+def test_a_dry_run_of_more_photos_than_a_request_may_name_asks_several_times(
+    api: CannedApi, here: Run, tmp_path: Path
+) -> None:
+    [photo] = small_photos(1, side_px=16).values()
+    for number in range(1001):
+        (tmp_path / f"{number:04}.png").write_bytes(photo)
+    api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+    whole = {"valid": True, "photos": 1000, "items": 1000, "failing": 0, "estimated_s": 100.0}
+    rest = {"valid": True, "photos": 1, "items": 1, "failing": 0, "estimated_s": 0.5}
+    refused = {"valid": False, "photos": 0, "items": 0, "failing": 0, "problems": [{"code": "x", "message": "No."}]}
+    api.on("POST", "/v1/jobs?validate=true", *(Answer(body=body) for body in (whole, rest, whole, refused)))
+    arguments = ("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run")
+    code, out, _ = here(*arguments)
+    assert (code, "1,001 photos, 1,001 images, about 1:4" in out) == (ExitCode.OK, True)
+    code, out, _ = here(*arguments)
+    assert (code, "No. (x)" in out) == (ExitCode.FAILED, True)
 
 
 def test_stylize_takes_an_id_and_limits(api: CannedApi, here: Run) -> None:
@@ -427,6 +468,15 @@ def test_optimize_writes_one_photo_to_a_file_in_its_format(api: CannedApi, here:
     assert request["output"]["format"] == "webp"
     assert [path.name for path in target.parent.iterdir()] == ["result.webp"]
     assert target.read_bytes() == b"picture"
+
+
+def test_optimize_takes_an_id_and_a_priority(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    prepare_optimize(api)
+    api.on("PUT", "/v1/jobs/portrait", Answer(status=202, body=job_json("queued")))
+    arguments = ["s3://nst/in/0.jpg", "s3://nst/up/night.png", "-o", str(tmp_path / "out"), "--id", "portrait"]
+    assert here("optimize", *arguments, "--priority", "high")[0] == ExitCode.OK
+    body = next(json.loads(request.body) for request in api.requests if request.method == "PUT")
+    assert (body["method"], body["priority"]) == ("optimize", "high")
 
 
 def test_optimize_tells_a_wrong_preset_before_it_uploads(api: CannedApi, here: Run, tmp_path: Path) -> None:

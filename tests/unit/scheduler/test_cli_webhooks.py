@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 from scheduler.cli import run
 from scheduler.cli import webhook_render as render
 from scheduler.cli.exits import ExitCode
-from scheduler.webhook_client import Delivery, Webhook
+from scheduler.webhook_resources import Delivery, Webhook
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem
 
 Run = Callable[..., tuple[int, str, str]]

@@ -1,4 +1,4 @@
-"""The client against a real HTTP server with prepared answers."""
+"""The clients of both kinds against a real HTTP server with prepared answers."""
 
 import json
 import socket
@@ -16,6 +16,7 @@ from scheduler.client import ApiError, Client, UnreachableError
 from scheduler.domain import JobInput, JobStatus, Priority
 from scheduler.resources import Job, JobRequest, Optimize, Output, Progress
 from scheduler.servers import free_port
+from tests.clients import Connect
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, item_json, job_json, problem
 
 REQUEST = JobRequest(input=JobInput(prefix="s3://nst/in/"), styles=("great_wave",))
@@ -34,8 +35,8 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def client(api: CannedApi, pauses: list[float]) -> Iterator[Client]:
-    with Client(api.url, "nst_key", sleep=pauses.append) as client:
+def client(api: CannedApi, connect: Connect, pauses: list[float]) -> Iterator[Client]:
+    with connect(api.url, "nst_key", sleep=pauses.append) as client:
         yield client
 
 
@@ -73,6 +74,20 @@ def test_uploads_are_tried_again(api: CannedApi, client: Client) -> None:
     api.on("PUT", path, BUSY, Answer(status=201, body={"uri": "s3://nst/x.jpg"}))
     assert client.upload("upl_1", "a folder/pär#.jpg", b"photo") == "s3://nst/x.jpg"
     assert [request.body for request in api.requests] == [b"photo", b"photo"]
+
+
+def test_files_are_uploaded_from_where_they_are_as_often_as_it_takes(
+    api: CannedApi, client: Client, tmp_path: Path
+) -> None:
+    data = bytes(range(256)) * 10_000  # more than one piece
+    (tmp_path / "photo.jpg").write_bytes(data)
+    path = "/v1/uploads/upl_1/photo.jpg"
+    api.on("PUT", path, BUSY, Answer(status=201, body={"uri": "s3://nst/photo.jpg"}))
+    assert client.upload("upl_1", "photo.jpg", tmp_path / "photo.jpg") == "s3://nst/photo.jpg"
+    assert [request.body for request in api.requests] == [data, data]
+    assert api.requests[0].headers["Authorization"] == "Bearer nst_key"
+    with pytest.raises(FileNotFoundError):
+        client.upload("upl_1", "photo.jpg", tmp_path / "none.jpg")
 
 
 def test_a_repeated_submit_carries_the_same_idempotency_key(api: CannedApi, client: Client) -> None:
@@ -210,13 +225,13 @@ def test_a_refusal_has_the_code_and_the_detail_of_the_problem(
     assert pauses == []
 
 
-def test_nothing_at_the_address_is_told_at_once(pauses: list[float]) -> None:
-    with Client(f"http://127.0.0.1:{free_port()}", sleep=pauses.append) as client, pytest.raises(UnreachableError):
+def test_nothing_at_the_address_is_told_at_once(connect: Connect, pauses: list[float]) -> None:
+    with connect(f"http://127.0.0.1:{free_port()}", sleep=pauses.append) as client, pytest.raises(UnreachableError):
         client.styles()
     assert pauses == []
 
 
-def test_an_api_that_dies_amid_the_first_call_is_waited_for(pauses: list[float]) -> None:
+def test_an_api_that_dies_amid_the_first_call_is_waited_for(connect: Connect, pauses: list[float]) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
 
@@ -229,7 +244,7 @@ def test_an_api_that_dies_amid_the_first_call_is_waited_for(pauses: list[float])
     server = threading.Thread(target=die)
     server.start()
     with (
-        Client(f"http://127.0.0.1:{port}", retries=3, sleep=pauses.append) as client,
+        connect(f"http://127.0.0.1:{port}", retries=3, sleep=pauses.append) as client,
         pytest.raises(UnreachableError),
     ):
         client.job("job_1")
@@ -238,9 +253,9 @@ def test_an_api_that_dies_amid_the_first_call_is_waited_for(pauses: list[float])
 
 
 @pytest.mark.parametrize("url", ["ftp://somewhere", "no address", "http://[", ""])
-def test_an_address_that_is_none_is_unreachable(url: str) -> None:
+def test_an_address_that_is_none_is_unreachable(connect: Connect, url: str) -> None:
     with pytest.raises(UnreachableError):
-        Client(url, retries=0).styles()
+        connect(url, retries=0).styles()
 
 
 def test_an_answer_of_something_else_is_no_crash(api: CannedApi, client: Client) -> None:
@@ -296,7 +311,7 @@ def test_progress_and_previews_of_optimisations_are_read(api: CannedApi, client:
     assert client.preview("job_1", 0) == b"jpeg"
 
 
-def test_wait_gives_up_after_its_time(api: CannedApi) -> None:
+def test_wait_gives_up_after_its_time(api: CannedApi, connect: Connect) -> None:
     api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("running")))
     now = 0.0
 
@@ -304,7 +319,7 @@ def test_wait_gives_up_after_its_time(api: CannedApi) -> None:
         nonlocal now
         now += seconds
 
-    with Client(api.url, sleep=sleep, clock=lambda: now) as client, pytest.raises(TimeoutError, match="still running"):
+    with connect(api.url, sleep=sleep, clock=lambda: now) as client, pytest.raises(TimeoutError, match="still running"):
         client.wait("job_1", poll_s=1, timeout_s=3)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from scheduler.client import ApiError, Client, UnreachableError
-from scheduler.event_client import parse
+from scheduler.client.events import EventParser
+from tests.clients import Connect
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem
 
 PATH = "/v1/jobs/job_1/events"
@@ -18,8 +19,8 @@ def api() -> Iterator[CannedApi]:
 
 
 @pytest.fixture
-def client(api: CannedApi) -> Iterator[Client]:
-    with Client(api.url, "nst_key", sleep=lambda seconds: None) as client:
+def client(api: CannedApi, connect: Connect) -> Iterator[Client]:
+    with connect(api.url, "nst_key", sleep=lambda seconds: None) as client:
         yield client
 
 
@@ -63,4 +64,6 @@ def test_a_refusal_is_told_as_such(api: CannedApi, client: Client) -> None:
 def test_lines_of_other_kinds_and_events_without_data_are_left_out() -> None:
     lines = ["other: 1", "id", "data: x", "", "id: 5", "event: job.progress", "", "id:6", "event:a"]
     lines += ['data:{"timestamp":"t",', 'data:"data":{}}', ""]
-    assert [(event.id, event.type) for event in parse(iter(lines))] == [(6, "a")]
+    parser = EventParser()
+    events = [event for event in map(parser.feed, lines) if event is not None]
+    assert [(event.id, event.type) for event in events] == [(6, "a")]

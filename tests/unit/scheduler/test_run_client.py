@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from scheduler.client import ApiError, Client
-from scheduler.run_client import RunClient
+from scheduler.client import ApiError, Client, RunClient
 from scheduler.run_resources import ForkRequest, KeptCheckpoint, Photos, Run, TrainRequest
 from scheduler.runs import Parent, RunStatus
+from tests.clients import Connect
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem
 from tests.unit.scheduler.canned_runs import LOSSES, OTHER_ID, PRESETS, RUN_ID, going_json, run_json, sample_json
 
@@ -31,8 +31,8 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def client(api: CannedApi, pauses: list[float]) -> Iterator[Client]:
-    with Client(api.url, "nst_key", sleep=pauses.append) as client:
+def client(api: CannedApi, connect: Connect, pauses: list[float]) -> Iterator[Client]:
+    with connect(api.url, "nst_key", sleep=pauses.append) as client:
         yield client
 
 
@@ -190,7 +190,7 @@ def test_wait_ends_where_a_run_does_not_go_on_by_itself(
     assert pauses == [2] * 4
 
 
-def test_wait_gives_up_after_its_time(api: CannedApi) -> None:
+def test_wait_gives_up_after_its_time(api: CannedApi, connect: Connect) -> None:
     api.on("GET", f"/v1/runs/{RUN_ID}", Answer(body=run_json()))
     now = 0.0
 
@@ -198,7 +198,7 @@ def test_wait_gives_up_after_its_time(api: CannedApi) -> None:
         nonlocal now
         now += seconds
 
-    with Client(api.url, sleep=sleep, clock=lambda: now) as client, pytest.raises(TimeoutError, match="still running"):
+    with connect(api.url, sleep=sleep, clock=lambda: now) as client, pytest.raises(TimeoutError, match="still running"):
         client.runs.wait(RUN_ID, poll_s=1, timeout_s=3)
 
 

@@ -1,64 +1,62 @@
-"""The parts of the client that manage keys and tenants: `Client.keys` and `Client.tenants`."""
+"""The parts of the client that manage keys and tenants: `keys` and `tenants`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from scheduler.client._async.transport import AsyncTransport
+from scheduler.client.requests import PAGE, path_of, query_of
 from scheduler.key_resources import Key, NewKey, OwnTenant, Tenant
-from scheduler.transport import Transport, quoted
-
-_PAGE = 200
 
 
-class KeyClient:
-    """Calls the API about its keys. Safe to share between threads.
+class AsyncKeyClient:
+    """Calls the API about its keys.
 
     What makes secrets is not tried again where an answer is lost: nobody would know the first one.
     """
 
-    def __init__(self, api: Transport) -> None:
+    def __init__(self, api: AsyncTransport) -> None:
         self._api = api
 
-    def create(
+    async def create(
         self, name: str, scopes: Sequence[str], *, tenant: str | None = None, expires_at: str | None = None
     ) -> NewKey:
         """Make a key, of the own tenant if none is named; `expires_at` is RFC 3339 with a time zone."""
         body = {"name": name, "scopes": list(scopes), "tenant": tenant, "expires_at": expires_at}
-        return self._api.read(NewKey, "POST", "/v1/keys", json=body, once=True)
+        return await self._api.read(NewKey, "POST", path_of("keys"), json=body, once=True)
 
-    def all(self, *, tenant: str | None = None, page: int = _PAGE) -> Iterator[Key]:
+    def all(self, *, tenant: str | None = None, page: int = PAGE) -> AsyncIterator[Key]:
         """Yield the keys of a tenant, the newest first; those that are not valid any more too."""
-        query: dict[str, str | int] = {"limit": page} if tenant is None else {"limit": page, "tenant": tenant}
-        return self._api.pages(Key, "/v1/keys", query)
+        return self._api.pages(Key, path_of("keys"), query_of(limit=page, tenant=tenant))
 
-    def get(self, key_id: str) -> Key:
+    async def get(self, key_id: str) -> Key:
         """Return a key."""
-        return self._api.read(Key, "GET", f"/v1/keys/{quoted(key_id)}")
+        return await self._api.read(Key, "GET", path_of("keys", key_id))
 
-    def revoke(self, key_id: str) -> None:
+    async def revoke(self, key_id: str) -> None:
         """Make a key invalid, within 5 seconds everywhere and for ever."""
-        self._api.call("DELETE", f"/v1/keys/{quoted(key_id)}")
+        await self._api.call("DELETE", path_of("keys", key_id))
 
-    def rotate(self, key_id: str, *, overlap_s: int | None = None) -> NewKey:
+    async def rotate(self, key_id: str, *, overlap_s: int | None = None) -> NewKey:
         """Give a key another secret; the present one is good for `overlap_s` more, an hour if not given."""
         body = {} if overlap_s is None else {"overlap_s": overlap_s}
-        return self._api.read(NewKey, "POST", f"/v1/keys/{quoted(key_id)}/rotate", json=body, once=True)
+        return await self._api.read(NewKey, "POST", path_of("keys", key_id, "rotate"), json=body, once=True)
 
 
-class TenantClient:
-    """Calls the API about tenants. Safe to share between threads."""
+class AsyncTenantClient:
+    """Calls the API about tenants."""
 
-    def __init__(self, api: Transport) -> None:
+    def __init__(self, api: AsyncTransport) -> None:
         self._api = api
 
-    def own(self) -> OwnTenant:
+    async def own(self) -> OwnTenant:
         """Return the tenant of the key in use, its limits and usage, and the key."""
-        return self._api.read(OwnTenant, "GET", "/v1/tenant")
+        return await self._api.read(OwnTenant, "GET", path_of("tenant"))
 
-    def get(self, tenant: str) -> Tenant:
+    async def get(self, tenant: str) -> Tenant:
         """Return a tenant; needs the scope admin."""
-        return self._api.read(Tenant, "GET", f"/v1/tenants/{quoted(tenant)}")
+        return await self._api.read(Tenant, "GET", path_of("tenants", tenant))
 
-    def put(
+    async def put(
         self,
         tenant: str,
         *,
@@ -74,4 +72,4 @@ class TenantClient:
             "write": None if write is None else list(write),
             "limits": dict(limits or {}),
         }
-        return self._api.read(Tenant, "PUT", f"/v1/tenants/{quoted(tenant)}", json=body)
+        return await self._api.read(Tenant, "PUT", path_of("tenants", tenant), json=body)

@@ -1,56 +1,29 @@
-"""The Python client of the HTTP API. Its errors are those of `scheduler.transport`."""
+# Generated from scheduler/client/_async/client.py by `make client`; changes belong there.
+"""The Python client of the HTTP API."""
 
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
-
-from pydantic import TypeAdapter
 
 from nst_core.protocol import ItemStatus, Method
 from nst_core.styles import WEIGHTS_NAME
+from scheduler.client._sync.event_client import EventClient
+from scheduler.client._sync.key_client import KeyClient, TenantClient
+from scheduler.client._sync.run_client import RunClient
+from scheduler.client._sync.transport import Transport
+from scheduler.client._sync.webhook_client import WebhookClient
+from scheduler.client.answers import Presets, Stored, Styles, Versions
+from scheduler.client.blocking import Sleep, run_io, sleep
+from scheduler.client.events import Event
+from scheduler.client.requests import PAGE, job_body, once_only, path_of, query_of, upload_path, waiting
 from scheduler.domain import JobStatus
-from scheduler.event_client import Event, EventClient
-from scheduler.key_client import KeyClient, TenantClient
 from scheduler.resources import Check, Item, Job, JobRequest, Preset, Style, StyleVersion, Upload
-from scheduler.run_client import RunClient
-from scheduler.transport import ApiError, Transport, UnreachableError, quoted
-from scheduler.webhook_client import WebhookClient
-
-__all__ = ["ApiError", "Client", "UnreachableError"]
-
-_PAGE = 200
-_PATIENCE_S = 30.0
-#: Fields of a request that not every API knows.
-_LATER = ("priority", "deadline", "expires_after_s", "max_failures", "max_attempts")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Styles:
-    data: list[Style]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Versions:
-    data: list[StyleVersion]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Presets:
-    data: list[Preset]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Stored:
-    uri: str
 
 
 class Client:
-    """Calls the API. Safe to share between threads.
+    """Calls the API. Safe to share between threads; the asynchronous one, between the tasks of an event loop.
 
     Every call may be repeated without harm (jobs and runs carry an Idempotency-Key), so each is tried again a few times
     when the connection fails or the answer is 502, 503 or 504. Where nothing listens at the first call, it fails at
@@ -64,7 +37,7 @@ class Client:
         *,
         retries: int = 6,
         timeout_s: float = 60.0,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Sleep = sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open no connection yet; pauses between tries are 0.25 s, 0.5 s, and so on up to 4 s."""
@@ -96,22 +69,24 @@ class Client:
 
     def styles(self) -> list[Style]:
         """Return every style."""
-        return self._api.read(_Styles, "GET", "/v1/styles").data
+        answer = self._api.read(Styles, "GET", path_of("styles"))
+        return answer.data
 
     def style(self, name: str, *, version: str | None = None) -> Style:
         """Return one style; raise ApiError where there is none of that name.
 
         `version` may be any of its versions, not only the one that it has now; the first 8 digits are enough.
         """
-        return self._api.read(Style, "GET", f"/v1/styles/{quoted(name)}", params=_version(version))
+        return self._api.read(Style, "GET", path_of("styles", name), params=query_of(version=version))
 
     def style_versions(self, name: str) -> list[StyleVersion]:
         """Return all versions of a style, the newest first."""
-        return self._api.read(_Versions, "GET", f"/v1/styles/{quoted(name)}/versions").data
+        answer = self._api.read(Versions, "GET", path_of("styles", name, "versions"))
+        return answer.data
 
     def style_weights(self, name: str, *, version: str | None = None) -> bytes:
         """Return the weights file of a style, or of another version of it."""
-        return self._api.call("GET", f"/v1/styles/{quoted(name)}/weights", params=_version(version))
+        return self._api.call("GET", path_of("styles", name, "weights"), params=query_of(version=version))
 
     def import_style(self, name: str, weights: bytes | Path, card: Mapping[str, Any], replace: bool = False) -> Style:
         """Upload the weights of a network as a style, and return it.
@@ -119,52 +94,53 @@ class Client:
         `weights` is a weights file of nst, or its bytes. Raises ApiError where they are none, or (`style_exists`) where
         the style has another version and `replace` is not set.
         """
-        data = weights if isinstance(weights, bytes) else weights.read_bytes()
-        uri = self.upload(self.create_upload().id, WEIGHTS_NAME, data)
+        place = self.create_upload()
+        uri = self.upload(place.id, WEIGHTS_NAME, weights)
         body = {"weights": uri, "card": dict(card), "replace": replace}
-        return self._api.read(Style, "PUT", f"/v1/styles/{quoted(name)}", json=body)
+        return self._api.read(Style, "PUT", path_of("styles", name), json=body)
 
     def publish_style(self, name: str, version: str) -> Style:
         """Let a name stand for one of its versions, from the next job on, and return the style."""
-        return self._api.read(Style, "POST", f"/v1/styles/{quoted(name)}/publish", json={"version": version})
+        return self._api.read(Style, "POST", path_of("styles", name, "publish"), json={"version": version})
 
     def delete_style(self, name: str) -> None:
         """Forget the name of a style; its versions stay for the jobs that use them."""
-        self._api.call("DELETE", f"/v1/styles/{quoted(name)}")
+        self._api.call("DELETE", path_of("styles", name))
 
     def presets(self) -> list[Preset]:
         """Return the presets of the method optimize."""
-        return self._api.read(_Presets, "GET", "/v1/presets").data
+        answer = self._api.read(Presets, "GET", path_of("presets"))
+        return answer.data
 
     def create_upload(self) -> Upload:
         """Return a new, empty place for photos."""
-        return self._api.read(Upload, "POST", "/v1/uploads")
+        return self._api.read(Upload, "POST", path_of("uploads"))
 
-    def upload(self, upload_id: str, path: str, data: bytes) -> str:
-        """Store one file under a relative path, and return its s3:// address."""
-        path = f"/v1/uploads/{quoted(upload_id)}/{quote(path, safe='/')}"
-        return self._api.read(_Stored, "PUT", path, content=data).uri
+    def upload(self, upload_id: str, path: str, data: bytes | Path) -> str:
+        """Store one file, or its bytes, under a relative path, and return its s3:// address."""
+        answer = self._api.read(Stored, "PUT", upload_path(upload_id, path), file=data)
+        return answer.uri
 
     def submit(self, request: JobRequest, *, idempotency_key: str | None = None, wait_s: int | None = None) -> Job:
         """Submit a job; the same key gives the same job again. With `wait_s` (1 to 60) wait for its end so long."""
-        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return self._api.read(Job, "POST", "/v1/jobs", json=_body(request), **_waiting(wait_s, headers))
+        options = waiting(wait_s, once_only(idempotency_key))
+        return self._api.read(Job, "POST", path_of("jobs"), json=job_body(request), **options)
 
     def put(self, client_id: str, request: JobRequest, *, wait_s: int | None = None) -> Job:
         """Submit a job once under an id of your own; the same request gives the same job again.
 
         Raises ApiError (`job_exists`) where the id names a job of another request.
         """
-        path = f"/v1/jobs/{quoted(client_id)}"
-        return self._api.read(Job, "PUT", path, json=_body(request), **_waiting(wait_s, {}))
+        path = path_of("jobs", client_id)
+        return self._api.read(Job, "PUT", path, json=job_body(request), **waiting(wait_s))
 
     def check(self, request: JobRequest) -> Check:
         """Return what a job would do, and what is wrong with it, without submitting it."""
-        return self._api.read(Check, "POST", "/v1/jobs", json=_body(request), params={"validate": "true"})
+        return self._api.read(Check, "POST", path_of("jobs"), json=job_body(request), params={"validate": "true"})
 
     def job(self, job_id: str, *, wait_s: int | None = None) -> Job:
         """Return a job as it stands, by its id or your own; with `wait_s` (1 to 60) wait for its end so long."""
-        return self._api.read(Job, "GET", f"/v1/jobs/{quoted(job_id)}", **_waiting(wait_s, {}))
+        return self._api.read(Job, "GET", path_of("jobs", job_id), **waiting(wait_s))
 
     def jobs(
         self,
@@ -174,28 +150,25 @@ class Client:
         metadata: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
-        page: int = _PAGE,
+        page: int = PAGE,
     ) -> Iterator[Job]:
         """Yield jobs, the newest first: all, or those that fit all that is given."""
-        query: dict[str, str | int] = {"limit": page}
-        chosen = {"status": status, "method": method}
-        query |= {name: value.value for name, value in chosen.items() if value is not None}
         times = {"created_after": created_after, "created_before": created_before}
-        query |= {name: time.astimezone().isoformat() for name, time in times.items() if time is not None}
-        query |= {f"metadata.{key}": value for key, value in (metadata or {}).items()}
-        return self._api.pages(Job, "/v1/jobs", query)
+        labels = {f"metadata.{key}": value for key, value in (metadata or {}).items()}
+        query = query_of(limit=page, status=status, method=method, **times, **labels)
+        return self._api.pages(Job, path_of("jobs"), query)
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job; images in hand are finished, and finished images are kept."""
-        return self._api.read(Job, "POST", f"/v1/jobs/{quoted(job_id)}/cancel")
+        return self._api.read(Job, "POST", path_of("jobs", job_id, "cancel"))
 
     def pause(self, job_id: str) -> Job:
         """Let a job send nothing more to workers; images in hand are finished."""
-        return self._api.read(Job, "POST", f"/v1/jobs/{quoted(job_id)}/pause")
+        return self._api.read(Job, "POST", path_of("jobs", job_id, "pause"))
 
     def resume(self, job_id: str) -> Job:
         """Let a paused job go on."""
-        return self._api.read(Job, "POST", f"/v1/jobs/{quoted(job_id)}/resume")
+        return self._api.read(Job, "POST", path_of("jobs", job_id, "resume"))
 
     def retry(self, job_id: str, *, codes: Sequence[str] | None = None, cancelled: bool = False) -> Job:
         """Let an ended job do its failed images again: all, or those with one of the codes.
@@ -205,8 +178,7 @@ class Client:
         body: dict[str, Any] = {"cancelled": cancelled}
         if codes is not None:
             body["codes"] = list(codes)
-        headers = {"Idempotency-Key": uuid.uuid4().hex}
-        return self._api.read(Job, "POST", f"/v1/jobs/{quoted(job_id)}/retry", json=body, headers=headers)
+        return self._api.read(Job, "POST", path_of("jobs", job_id, "retry"), json=body, headers=once_only())
 
     def items(
         self,
@@ -215,42 +187,40 @@ class Client:
         status: ItemStatus | None = None,
         code: str | None = None,
         style: str | None = None,
-        page: int = _PAGE,
+        page: int = PAGE,
     ) -> Iterator[Item]:
         """Yield a job's items in order: all, or those of a status, an error code or a style."""
-        query: dict[str, str | int] = {"limit": page}
-        chosen = {"status": None if status is None else status.value, "code": code, "style": style}
-        query |= {name: value for name, value in chosen.items() if value is not None}
-        return self._api.pages(Item, f"/v1/jobs/{quoted(job_id)}/items", query)
+        query = query_of(limit=page, status=status, code=code, style=style)
+        return self._api.pages(Item, path_of("jobs", job_id, "items"), query)
 
     def output(self, job_id: str, item_id: int) -> bytes:
         """Return the stylized image of an item that succeeded."""
-        return self._api.call("GET", f"/v1/jobs/{quoted(job_id)}/items/{item_id}/output")
+        return self._api.call("GET", path_of("jobs", job_id, "items", str(item_id), "output"))
 
     def preview(self, job_id: str, item_id: int) -> bytes:
         """Return a JPEG of an item that is being optimised; raise ApiError (`not_found`) while there is none."""
-        return self._api.call("GET", f"/v1/jobs/{quoted(job_id)}/items/{item_id}/preview")
+        return self._api.call("GET", path_of("jobs", job_id, "items", str(item_id), "preview"))
 
     def results(self, job_id: str) -> bytes:
         """Return the JSON lines about the items that succeeded; raise ApiError while the job is not finished."""
-        return self._api.call("GET", f"/v1/jobs/{quoted(job_id)}/results")
+        return self._api.call("GET", path_of("jobs", job_id, "results"))
 
     def errors(self, job_id: str) -> bytes:
         """Return the JSON lines about the items that did not succeed; raise ApiError while the job is not finished."""
-        return self._api.call("GET", f"/v1/jobs/{quoted(job_id)}/errors")
+        return self._api.call("GET", path_of("jobs", job_id, "errors"))
 
     def zip(self, job_id: str, path: Path) -> list[Path]:
         """Write the images of a finished job and its reports into a zip file, and return its path.
 
         A job of more than 50,000 images comes as several files: NAME.zip, NAME-2.zip, and so on.
         """
-        link: str | None = f"/v1/jobs/{quoted(job_id)}/results.zip"
+        link: str | None = path_of("jobs", job_id, "results.zip")
         files: list[Path] = []
         while link is not None:
             target = path.with_name(f"{path.stem}-{len(files) + 1}{path.suffix}") if files else path
             part = target.with_name(f".{target.name}.part")
             try:
-                with part.open("wb") as file:
+                with run_io(part.open, "wb") as file:
                     link = self._api.download(link, file)
                 part.replace(target)
             finally:
@@ -258,12 +228,12 @@ class Client:
             files.append(target)
         return files
 
-    def events(self, job_id: str, *, after: int = 0) -> Iterator[Event]:
+    def events(self, job_id: str, *, after: int = 0) -> Generator[Event]:
         """Yield what happens to a job from its beginning to its end, or behind the event of an id; waits for more.
 
         Goes on by itself after a lost connection, with none left out or repeated.
         """
-        return self._events.follow(f"/v1/jobs/{quoted(job_id)}/events", after=after)
+        return self._events.follow(path_of("jobs", job_id, "events"), after=after)
 
     def wait(
         self,
@@ -280,42 +250,18 @@ class Client:
         time. The API tells of changes; where it does not, or for `on_poll`, it is asked each `poll_s` seconds.
         """
         started, seen = self._clock(), None
-        path = None if on_poll is not None else f"/v1/jobs/{quoted(job_id)}/events"
+        path = None if on_poll is not None else path_of("jobs", job_id, "events")
         until = None if timeout_s is None else started + timeout_s
-        for _ in self._events.occasions(path, poll_s=poll_s, until=until):
-            job = self.job(job_id)
-            if on_change is not None and (job.status, job.counts) != seen:
-                on_change(job)
-            seen = (job.status, job.counts)
-            if on_poll is not None:
-                on_poll(job)
-            if job.status.is_terminal:
-                return job
-            if timeout_s is not None and self._clock() - started >= timeout_s:
-                raise TimeoutError(f"Job {job_id} is still {job.status} after {timeout_s:g} s.")
-        raise AssertionError("there is always another occasion")
-
-
-def _body(request: JobRequest) -> dict[str, Any]:
-    body: dict[str, Any] = TypeAdapter(JobRequest).dump_python(request, mode="json")
-    body["input"] = {name: value for name, value in body["input"].items() if value is not None}
-    # An API of before these fields refuses to hear of them.
-    later = {name: value for name, value in vars(JobRequest(input=request.input)).items() if name in _LATER}
-    body = {name: value for name, value in body.items() if name not in later or value != later[name]}
-    if request.method is Method.FEEDFORWARD:
-        # Nor did an old one know the other method.
-        body = {name: value for name, value in body.items() if value or name not in ("paintings", "optimize")}
-        del body["method"]
-    return body
-
-
-def _waiting(wait_s: int | None, headers: dict[str, str]) -> dict[str, Any]:
-    """Return the options of a call whose answer waits for the end of a job."""
-    if wait_s is None:
-        return {"headers": headers}
-    # The answer comes later than others do, so the patience has to be longer.
-    return {"headers": headers | {"Prefer": f"wait={wait_s}"}, "timeout": wait_s + _PATIENCE_S}
-
-
-def _version(version: str | None) -> dict[str, str]:
-    return {} if version is None else {"version": version}
+        with self._events.occasions(path, poll_s=poll_s, until=until) as occasion:
+            while True:
+                job = self.job(job_id)
+                if on_change is not None and (job.status, job.counts) != seen:
+                    on_change(job)
+                seen = (job.status, job.counts)
+                if on_poll is not None:
+                    on_poll(job)
+                if job.status.is_terminal:
+                    return job
+                if timeout_s is not None and self._clock() - started >= timeout_s:
+                    raise TimeoutError(f"Job {job_id} is still {job.status} after {timeout_s:g} s.")
+                occasion.wait()

@@ -1,44 +1,33 @@
-"""The part of the client that trains styles: `Client.runs`."""
+# Generated from scheduler/client/_async/run_client.py by `make client`; changes belong there.
+"""The part of the client that trains styles: `runs`."""
 
 import json
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter
-
-from scheduler.event_client import Event, EventClient
+from scheduler.client._sync.event_client import EventClient
+from scheduler.client._sync.transport import Transport
+from scheduler.client.answers import Presets, Samples
+from scheduler.client.blocking import Sleep, run_io
+from scheduler.client.events import Event
+from scheduler.client.requests import PAGE, given, once_only, path_of, query_of
 from scheduler.resources import Preset
 from scheduler.run_resources import ForkRequest, Run, Sample, TrainRequest
 from scheduler.runs import RunStatus
-from scheduler.transport import Transport, quoted
-
-_PAGE = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Presets:
-    data: list[Preset]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Samples:
-    data: list[Sample]
 
 
 class RunClient:
-    """Calls the API about runs, the trainings of styles. Safe to share between threads."""
+    """Calls the API about runs, the trainings of styles."""
 
-    def __init__(self, api: Transport, *, sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
+    def __init__(self, api: Transport, *, sleep: Sleep, clock: Callable[[], float]) -> None:
         self._api = api
         self._sleep = sleep
         self._clock = clock
 
     def presets(self) -> list[Preset]:
         """Return the presets of trainings."""
-        return self._api.read(_Presets, "GET", "/v1/training-presets").data
+        answer = self._api.read(Presets, "GET", path_of("training-presets"))
+        return answer.data
 
     def train(
         self, request: TrainRequest, *, painting: Path | bytes | None = None, idempotency_key: str | None = None
@@ -48,23 +37,22 @@ class RunClient:
         `painting` is a file of at most 64 MiB, or its bytes, where the request names no address. Raises ApiError where
         the painting is no picture, or there are no photos.
         """
-        body, headers = _given(TrainRequest, request), _key(idempotency_key)
+        body, headers = given(request), once_only(idempotency_key)
         if painting is None:
-            return self._api.read(Run, "POST", "/v1/styles", json=body, headers=headers)
-        name, data = ("painting", painting) if isinstance(painting, bytes) else (painting.name, painting.read_bytes())
+            return self._api.read(Run, "POST", path_of("styles"), json=body, headers=headers)
         # Bytes, not an open file: the call may be repeated.
+        data = painting if isinstance(painting, bytes) else run_io(painting.read_bytes)
+        name = "painting" if isinstance(painting, bytes) else painting.name
         files = {"painting": (name, data), "request": (None, json.dumps(body).encode(), "application/json")}
-        return self._api.read(Run, "POST", "/v1/styles", files=files, headers=headers)
+        return self._api.read(Run, "POST", path_of("styles"), files=files, headers=headers)
 
     def get(self, run_id: str) -> Run:
         """Return a run as it stands."""
-        return self._api.read(Run, "GET", _path(run_id))
+        return self._api.read(Run, "GET", path_of("runs", run_id))
 
-    def all(self, *, name: str | None = None, status: RunStatus | None = None, page: int = _PAGE) -> Iterator[Run]:
+    def all(self, *, name: str | None = None, status: RunStatus | None = None, page: int = PAGE) -> Iterator[Run]:
         """Yield runs, the newest first: all, or those of a style's name or a status."""
-        chosen: dict[str, str] = {} if status is None else {"status": status.value}
-        chosen |= {} if name is None else {"name": name}
-        return self._api.pages(Run, "/v1/runs", {"limit": page, **chosen})
+        return self._api.pages(Run, path_of("runs"), query_of(limit=page, status=status, name=name))
 
     def newest(self, name: str) -> Run | None:
         """Return the newest run of a style's name, or None where there is none."""
@@ -72,69 +60,72 @@ class RunClient:
 
     def pause(self, run_id: str) -> Run:
         """Let a run wait after the step in hand."""
-        return self._api.read(Run, "POST", _path(run_id, "pause"))
+        return self._api.read(Run, "POST", path_of("runs", run_id, "pause"))
 
     def resume(self, run_id: str) -> Run:
         """Let a run go on from its last checkpoint that is paused, failed or cancelled."""
-        return self._api.read(Run, "POST", _path(run_id, "resume"))
+        return self._api.read(Run, "POST", path_of("runs", run_id, "resume"))
 
     def cancel(self, run_id: str) -> Run:
         """End a run after the step in hand; its last checkpoint is kept."""
-        return self._api.read(Run, "POST", _path(run_id, "cancel"))
+        return self._api.read(Run, "POST", path_of("runs", run_id, "cancel"))
 
     def publish(self, run_id: str) -> Run:
         """Let the style's name stand for what a run has made."""
-        return self._api.read(Run, "POST", _path(run_id, "publish"))
+        return self._api.read(Run, "POST", path_of("runs", run_id, "publish"))
 
     def extend(self, run_id: str, *, steps: int) -> Run:
         """Let a run go on to more steps than it was to have; `steps` counts from its beginning."""
-        return self._api.read(Run, "POST", _path(run_id, "extend"), json={"steps": steps})
+        return self._api.read(Run, "POST", path_of("runs", run_id, "extend"), json={"steps": steps})
 
     def fork(self, run_id: str, request: ForkRequest, *, idempotency_key: str | None = None) -> Run:
         """Begin a new run with a checkpoint of another, and return it; the same key gives the same run again."""
-        body = _given(ForkRequest, request)
-        return self._api.read(Run, "POST", _path(run_id, "fork"), json=body, headers=_key(idempotency_key))
+        body = given(request)
+        return self._api.read(
+            Run, "POST", path_of("runs", run_id, "fork"), json=body, headers=once_only(idempotency_key)
+        )
 
-    def events(self, run_id: str, *, after: int = 0) -> Iterator[Event]:
+    def events(self, run_id: str, *, after: int = 0) -> Generator[Event]:
         """Yield what happens to a run from its beginning to its end, or behind the event of an id; waits for more."""
         events = EventClient(self._api, sleep=self._sleep, clock=self._clock)
-        return events.follow(_path(run_id, "events"), after=after)
+        return events.follow(path_of("runs", run_id, "events"), after=after)
 
     def losses(self, run_id: str) -> bytes:
         """Return the losses as CSV, a line a step; raise ApiError (`not_found`) while there are none."""
-        return self._api.call("GET", _path(run_id, "losses.csv"))
+        return self._api.call("GET", path_of("runs", run_id, "losses.csv"))
 
     def curve(self, run_id: str) -> bytes:
         """Return the losses as a PNG; raise ApiError (`not_found`) while there are none."""
-        return self._api.call("GET", _path(run_id, "losses.png"))
+        return self._api.call("GET", path_of("runs", run_id, "losses.png"))
 
     def samples(self, run_id: str) -> list[Sample]:
         """Return where the samples are."""
-        return self._api.read(_Samples, "GET", _path(run_id, "samples")).data
+        answer = self._api.read(Samples, "GET", path_of("runs", run_id, "samples"))
+        return answer.data
 
     def sample(self, run_id: str, file_name: str) -> bytes:
         """Return a sample, a JPEG."""
-        return self._api.call("GET", _path(run_id, "samples", file_name))
+        return self._api.call("GET", path_of("runs", run_id, "samples", file_name))
 
     def sheet(self, run_id: str) -> bytes:
         """Return the preview sheet of a run that succeeded, a JPEG."""
-        return self._api.call("GET", _path(run_id, "sheet.jpg"))
+        return self._api.call("GET", path_of("runs", run_id, "sheet.jpg"))
 
     def painting(self, run_id: str) -> bytes:
         """Return the painting as it was submitted."""
-        return self._api.call("GET", _path(run_id, "painting"))
+        return self._api.call("GET", path_of("runs", run_id, "painting"))
 
     def curve_url(self, run_id: str) -> str:
         """Return the address of the curve for people; it asks for the key as all others do."""
-        return self._api.url + _path(run_id, "losses.png")
+        return self._api.url + path_of("runs", run_id, "losses.png")
 
     def sheet_url(self, run_id: str) -> str:
         """Return the address of the preview sheet for people."""
-        return self._api.url + _path(run_id, "sheet.jpg")
+        return self._api.url + path_of("runs", run_id, "sheet.jpg")
 
     def sample_url(self, run_id: str, sample: Sample) -> str:
         """Return the address of a sample for people."""
-        return self._api.url + _path(run_id, "samples", sample.file_name)
+        return self._api.url + path_of("runs", run_id, "samples", sample.file_name)
 
     def wait(
         self,
@@ -158,17 +149,3 @@ class RunClient:
             if timeout_s is not None and self._clock() - started >= timeout_s:
                 raise TimeoutError(f"Run {run_id} is still {run.status} after {timeout_s:g} s.")
             self._sleep(poll_s)
-
-
-def _path(run_id: str, *parts: str) -> str:
-    return "/".join(["/v1/runs", *map(quoted, (run_id, *parts))])
-
-
-def _key(idempotency_key: str | None) -> dict[str, str]:
-    return {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-
-
-def _given(cls: type[Any], request: Any) -> dict[str, Any]:
-    """Return a request as JSON without what is left to the API."""
-    values: dict[str, Any] = TypeAdapter(cls).dump_python(request, mode="json")
-    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,65 @@
+"""`--dry-run`: what a job would do, with photos of this machine too; nothing is uploaded or submitted."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from nst_core.errors import ImageError
+from nst_core.images import decode
+from scheduler.cli.inputs import named
+from scheduler.cli.progress import transfer_bar
+from scheduler.cli.session import Session
+from scheduler.cli.transfer import Photo, find_photos
+from scheduler.client import Client
+from scheduler.domain import JobInput
+from scheduler.resources import Check, JobRequest, Problem
+
+#: Addresses that a request may name.
+_MOST_URIS = 1_000
+#: JPEGs are much faster to decode at about this size; whether they are whole is seen as well.
+_LOOK_PX = 2_048
+
+
+def check_job(session: Session, client: Client, request: JobRequest, inputs: Sequence[str]) -> Check:
+    """Return what a job for photos of this machine, or for addresses, would do; its `input` is left open."""
+    remote = named(inputs)
+    if remote is not None:
+        return client.check(replace(request, input=remote))
+    photos = find_photos([Path(text) for text in inputs], format=request.output.format)
+    problems = []
+    with transfer_bar(session.err, "checking", len(photos)) as advance:
+        for photo in photos:
+            problems += _problems(photo)
+            advance()
+    bad = {problem.input for problem in problems}
+    checks = _ask(client, request, [photo for photo in photos if str(photo.path) not in bad])
+    times = [check.estimated_s for check in checks if check.estimated_s is not None]
+    return Check(
+        # One that is refused as a whole says nothing of its photos.
+        valid=any(check.valid for check in checks) and all(check.photos for check in checks),
+        photos=len(photos),
+        items=len(photos) * len(request.styles),
+        failing=len(bad) * len(request.styles) + sum(check.failing for check in checks),
+        problems=(*(problem for check in checks for problem in check.problems), *problems),
+        estimated_s=sum(times) if times else None,
+    )
+
+
+def _problems(photo: Photo) -> list[Problem]:
+    try:
+        decode(photo.path.read_bytes(), max_px=_LOOK_PX)
+    except ImageError as error:
+        return [Problem(code=error.code, message=error.message, input=str(photo.path))]
+    return []
+
+
+def _ask(client: Client, request: JobRequest, photos: Sequence[Photo]) -> list[Check]:
+    """Return what the API says of photos as if they had been uploaded; it looks at their names alone."""
+    prefix, checks = client.create_upload().prefix, []
+    paths = {prefix + photo.name: str(photo.path) for photo in photos}
+    for first in range(0, len(photos), _MOST_URIS):
+        uris = tuple(prefix + photo.name for photo in photos[first : first + _MOST_URIS])
+        check = client.check(replace(request, input=JobInput(uris=uris)))
+        problems = (replace(each, input=paths.get(each.input or "", each.input)) for each in check.problems)
+        checks.append(replace(check, problems=tuple(problems)))
+    return checks

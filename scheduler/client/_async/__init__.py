@@ -1,0 +1,1 @@
+"""The client itself; the synchronous one is generated from the asynchronous one."""

@@ -1,0 +1,61 @@
+"""What the synchronous client does in its own way; `aio` has the same names for the asynchronous one."""
+
+import threading
+from collections.abc import Callable, Iterator
+from time import sleep
+from typing import ParamSpec, TypeVar
+
+from nst_core.errors import NstError
+
+__all__ = ["Ear", "Sleep", "run_io", "sleep"]
+
+Sleep = Callable[[float], None]
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def run_io(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call a function that reads or writes files."""
+    return function(*args, **kwargs)
+
+
+class Ear:
+    """Listens in a thread of its own, so that who waits for events can give up at any time."""
+
+    def __init__(self, events: Callable[[], Iterator[object]]) -> None:
+        self._events = events
+        self._heard = threading.Event()
+        self._hears = False
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Listen from now on, if it does not yet."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._listen, name="events", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Listen no more; the thread ends with the next line, or with the process."""
+        self._closed = True
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return True after an event or the time; at once False where none can be heard."""
+        if not self._hears:
+            return False
+        self._heard.wait(timeout_s)
+        self._heard.clear()
+        return True
+
+    def _listen(self) -> None:
+        try:
+            for _ in self._events():
+                self._hears = True
+                self._heard.set()
+                if self._closed:
+                    return
+        except (NstError, RuntimeError):
+            pass  # the API has no events, or the client was closed: whoever waits asks by itself
+        finally:
+            self._hears = False
+            self._heard.set()
