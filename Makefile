@@ -26,7 +26,7 @@ bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.pipeline $(PHOTOS)
 
 client: $(STAMP)
-	$(BIN)/python -m tools.sync_client
+	$(BIN)/python -m tests.sync_client
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Makes the synchronous client from the asynchronous one: `make client`, or `python -m tools.sync_client`.
+"""Makes the synchronous client from the asynchronous one: `make client`, or `python -m tests.sync_client`.
 
 Works on tokens: `async` and `await` go, names are replaced, and all else stays.
 """

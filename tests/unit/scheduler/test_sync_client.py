@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.sync_client import TARGET, generate, to_sync
+from tests.sync_client import TARGET, generate, to_sync
 
 
 def test_the_files_of_the_synchronous_client_are_those_that_the_source_gives() -> None:
