@@ -18,7 +18,7 @@ from tests.postgres import find_postgres
 
 #: A training's worker dies after checkpoints; it runs on a stack of its own.
 TRAINING = "F16"
-_STEPS, _KILLS, _SEGMENT_S = 60, 5, 0.5
+_STEPS, _KILLS, _SEGMENT_S = 120, 5, 0.5
 
 
 def run_training(options: Options, database: str) -> Line:
@@ -44,7 +44,7 @@ def run_training(options: Options, database: str) -> Line:
         database=database,
         items=f"{_STEPS} steps",
         passed=f"{passed}/{options.repeats}",
-        note=note or f"{min(kills)} to {max(kills)} kills; {max(again)} attempts more than segments at most",
+        note=note or f"{min(kills)} kills or more; {max(again)} attempts more than segments at most",
     )
 
 

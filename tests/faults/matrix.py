@@ -25,6 +25,8 @@ from tests.photos import bad_files, small_photos
 STYLE = "great_wave"
 #: Time for workers that were stopped or cut off to complete what nobody waits for any more.
 _SETTLE_S = 15.0
+#: Time for a worker that the scheduler has forgotten to store what it has in hand.
+_LATE_S = 2.0
 #: Holds everything of a small cluster, and is soon full.
 _DISK_BYTES = {"sqlite": 100 << 20, "postgresql": 400 << 20}
 
@@ -151,6 +153,8 @@ class Matrix:
             seconds = time.monotonic() - started
             scene.close()
             cluster.restore()
+            if case.bar.some_cancelled:
+                time.sleep(_LATE_S)
             job = client.job(job.id)
             outcome = settled(cluster, client, job) if job.status.is_terminal else None
         checks = _Checks(case.bar, scene, before, sampler.seen)

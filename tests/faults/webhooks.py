@@ -38,6 +38,7 @@ def torment_receiver(scene: Scene) -> None:
         scene.at(0.2)
         receiver.turn(Mood.ILL)
         course.wait(lambda: receiver.answered(500) > 0, "a try that is answered with 500")
+        course.wait(lambda: any(len(each.tries) > 1 for each in course.deliveries()), "a second try")
         scene.at(0.5)
         receiver.turn(Mood.SLOW)
         course.wait(lambda: receiver.holding > 0, "a try that is not answered")
@@ -85,6 +86,8 @@ class _Course:
         self._client.webhooks.update(self._id, enabled=False)
         self._client.webhooks.update(self._id, enabled=True)
         replayed = self._client.webhooks.replay_failed(self._id)
+        if not replayed:
+            self._scene.problems.append("nothing was left to be replayed")
         self.wait(lambda: all(each.status == "delivered" for each in self.deliveries()), "all that was replayed")
         self._scene.notes.append(f"{replayed} messages replayed")
 
