@@ -222,7 +222,7 @@ class Service:
         return self._zipper.zip(job, after=after, limit=limit)
 
     def cancel(self, tenant: str, job_id: str) -> Job:
-        """Stop a job: what was not begun is cancelled now, what workers have in hand is completed.
+        """Stop a job: what was not sent is cancelled now, what no worker has soon, what they have in hand is completed.
 
         Cancelling twice, or cancelling a finished job, changes nothing.
         """

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tests.faults import faults
+from tests.faults import faults, webhooks
 from tests.faults.cluster import CHUNK_SIZE, CONCURRENCY, LEASE_S, LOST_AFTER_S, Cluster
 from tests.faults.scene import Scene
 from tests.photos import BAD_CODES
@@ -180,6 +180,13 @@ CASES = (
         title="cancelled twice amid the job",
         fault=faults.cancel_twice,
         bar=Bar(status="cancelled", recovery_s=10, some_cancelled=True),
+    ),
+    Case(
+        id="F17",
+        title="webhook's receiver ill, schedulers killed",
+        fault=webhooks.torment_receiver,
+        prepare=webhooks.watch,
+        bar=Bar(api_dies=True, recovery_s=60),
     ),
     Case(
         id="F18",

@@ -19,6 +19,7 @@ from typing import Self
 
 import httpx
 import numpy as np
+from cryptography.fernet import Fernet
 from PIL import Image
 from pydantic import SecretStr
 from sqlalchemy import create_engine, text
@@ -33,6 +34,7 @@ from scheduler.servers import HOST, free_port, redis_command, s3_command, s3_env
 from tests.faults.doubles import EFFECTS, ITEM_MS, NAME, SWITCHES, Switches
 from tests.faults.links import Links
 from tests.faults.observer import Observer
+from tests.faults.receiver import Receiver
 from tests.photos import encoded
 from tests.postgres import find_postgres, init_postgres, postgres_command, postgres_url
 
@@ -54,6 +56,8 @@ SETTINGS = {
     "NST_PROGRESS_S": "0.2",
     "NST_THREADS": "1",
     "NST_STUCK_AFTER_S": "15",
+    "NST_WEBHOOK_ALLOW_HTTP": "true",
+    "NST_WEBHOOK_ALLOWED_NETWORKS": f'["{HOST}/32"]',
     "OMP_NUM_THREADS": "1",
     "NO_PROXY": f"{HOST},localhost",
     "no_proxy": f"{HOST},localhost",
@@ -99,6 +103,7 @@ class Cluster:
         self.home = home
         self.rng = random.Random(seed)
         self.links = Links(seed=seed)
+        self.receiver = Receiver(port=free_port(), clock=time.time)
         #: Away from the data, whose disk may be full.
         self._control = home.with_name(f"{home.name}-control")
         self.switches = Switches(self._control)
@@ -244,6 +249,7 @@ class Cluster:
 
     def _start(self) -> None:
         self._cleanup.callback(self.links.close)
+        self._cleanup.callback(self.receiver.close)
         if self.setup.disk_bytes is not None:
             options = f"size={self.setup.disk_bytes}"
             subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.home)], check=True)
@@ -272,6 +278,7 @@ class Cluster:
             "NST_S3_ACCESS_KEY": "nst",
             "NST_S3_SECRET_KEY": secret,
             "NST_BOOTSTRAP_API_KEY": self._api_key,
+            "NST_WEBHOOK_SECRET_KEY": Fernet.generate_key().decode(),
             SWITCHES: str(self._control),
             EFFECTS: str(self.effects),
             ITEM_MS: str(self._item_ms),

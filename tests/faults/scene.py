@@ -215,12 +215,17 @@ class Scene:
         """Measure no more; to be called when the job is through."""
         self._closed.set()
         self._thread.join()
+        # The job may have ended since the last look.
+        self._look()
 
     def _watch(self) -> None:
         while not self._closed.wait(_POLL_S):
-            for mark in [mark for mark in self.marks if mark.recovery_s is None]:
-                with suppress(SQLAlchemyError):
-                    self._check(mark)
+            self._look()
+
+    def _look(self) -> None:
+        for mark in [mark for mark in self.marks if mark.recovery_s is None]:
+            with suppress(SQLAlchemyError):
+                self._check(mark)
 
     def _check(self, mark: Mark) -> None:
         now = self.cluster.observer.chunks(mark.chunks)

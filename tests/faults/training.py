@@ -13,7 +13,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,12 @@ from scheduler.client import Client
 from scheduler.embedded import Stack
 from scheduler.run_resources import Run, TrainRequest
 from scheduler.runs import RunStatus
+from scheduler.servers import free_port
 from tests.benchmarks.machine import describe
+from tests.conftest import run_server
 from tests.faults.harness import flush_redis, kill_running, upload
 from tests.photos import small_photos
+from tests.postgres import find_postgres, init_postgres, postgres_command, postgres_url
 
 STEPS = 240
 #: A step takes some hundredths of a second, a segment some tens of steps.
@@ -105,10 +108,15 @@ class RunDisturber:
 
 
 class SegmentKiller:
-    """Is told of a run as a `RunDisturber` is, and kills the worker after every segment, at a random moment."""
+    """Is told of a run as a `RunDisturber` is, and kills the worker after its segments, at a random moment.
 
-    def __init__(self, stack: Stack, *, rng: random.Random) -> None:
+    The slower the machine, the more segments there are, and the longer a worker takes to start: so no more than `most`
+    are killed.
+    """
+
+    def __init__(self, stack: Stack, *, rng: random.Random, most: int) -> None:
         self.kills = 0
+        self._most = most
         self._stack = stack
         self._rng = rng
         self._segments = 0
@@ -116,7 +124,7 @@ class SegmentKiller:
 
     def __call__(self, run: Run) -> None:
         """Kill the worker if it is time."""
-        if run.segments > self._segments:
+        if run.segments > self._segments and self.kills < self._most:
             self._segments, self._at = run.segments, time.monotonic() + self._rng.uniform(0.0, 1.0)
         going = run.status in (RunStatus.RUNNING, RunStatus.EVALUATING)
         if going and self._at is not None and time.monotonic() >= self._at and kill_running(self._stack, "worker-1"):
@@ -199,11 +207,25 @@ def disturbances(stack: Stack, *, kills: int, rng: random.Random, steps: int = S
 
 
 @contextmanager
-def training_stack(home: Path) -> Iterator[TrainingFaults]:
-    """Run a stack with one worker."""
-    env = ENV | {"NST_CACHE_DIR": str(home / "cache")}
-    with Stack(home / "nst", workers=1, env=env) as stack, stack.client() as client:
-        yield TrainingFaults(stack, client)
+def training_stack(home: Path, *, database: str = "sqlite", **more: str) -> Iterator[TrainingFaults]:
+    """Run a stack with one worker, on SQLite or on a PostgreSQL server of its own; `more` adds to its environment."""
+    env = ENV | {"NST_CACHE_DIR": str(home / "cache")} | more
+    with ExitStack() as servers:
+        if database == "postgresql":
+            env["NST_DATABASE_URL"] = servers.enter_context(_postgres(home / "postgres"))
+        stack = servers.enter_context(Stack(home / "nst", workers=1, env=env))
+        yield TrainingFaults(stack, servers.enter_context(stack.client()))
+
+
+@contextmanager
+def _postgres(folder: Path) -> Iterator[str]:
+    """Run a PostgreSQL server in a folder and give its address."""
+    programs, port = find_postgres(), free_port()
+    assert programs is not None, "PostgreSQL's server programs are not installed"
+    folder.mkdir()
+    init_postgres(programs, folder / "data")
+    with contextmanager(run_server)(postgres_command(programs, folder / "data", port), port):
+        yield postgres_url(port)
 
 
 def _rows(data: bytes) -> list[dict[str, str]]:
