@@ -169,6 +169,24 @@ class Broker:
         with _translated():
             return bool(self._redis.exists(f"{KEY_PREFIX}cancelled:{job_id}"))
 
+    def hold(self, role: str, holder: str, *, seconds: float) -> bool:
+        """Take or keep a role of which there should be one holder at a time, for so long; return whether it is held.
+
+        A convenience, and no lock: who was slow, or FLUSHALL, may make it two.
+        """
+        key, ms = f"{KEY_PREFIX}holder:{role}", round(seconds * 1000)
+        with _translated():
+            if self._redis.set(key, holder, nx=True, px=ms):
+                return True
+            return self._redis.get(key) == holder.encode() and bool(self._redis.pexpire(key, ms))
+
+    def let_go(self, role: str, holder: str) -> None:
+        """Leave a role to others, where it is still held."""
+        key = f"{KEY_PREFIX}holder:{role}"
+        with _translated():
+            if self._redis.get(key) == holder.encode():
+                self._redis.delete(key)
+
     def publish(self, event: Event) -> None:
         """Add an event to the stream."""
         with _translated():

@@ -1,10 +1,13 @@
 """Collect what workers report and write it to the database, each event in one transaction.
 
 An event takes effect only while its attempt is the chunk's current one; whatever an outdated attempt says is dropped.
-An event that is applied twice changes nothing the second time.
+An event that is applied twice changes nothing the second time. So several schedulers may collect at once, and none of
+them has to: one does, as long as it is alive.
 """
 
 import logging
+import secrets
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: Events that are read at once.
 _PAGE = 200
+#: The role of the one that collects. It is taken from one that was not heard of for `_HELD_S`.
+_ROLE, _HELD_S, _RENEW_S = "collector", 3.0, 1.0
 
 
 class Collector:
@@ -57,10 +62,21 @@ class Collector:
         self._backoff_s = backoff_s
         #: What workers said before this time is in the database; of what they said since, some may not be.
         self.known_until = float("-inf")
+        #: Whether events are collected here, and not by another scheduler.
+        self.leads = False
+        self._name = secrets.token_hex(8)
+        self._renewed_at = float("-inf")
 
     def tick(self, *, block_ms: int = 500) -> bool:
-        """Apply the events that are there, waiting for some; return whether there were any."""
+        """Apply the events that are there, waiting for some; return whether there were any.
+
+        Where another scheduler collects, wait for as long.
+        """
         asked_at = self._clock()
+        if not self._lead(asked_at):
+            self.known_until = float("-inf")
+            time.sleep(block_ms / 1000)
+            return False
         stored = self._broker.read_events(limit=_PAGE, block_ms=block_ms)
         for entry in stored:
             try:
@@ -78,6 +94,17 @@ class Collector:
         if len(stored) < _PAGE:
             self.known_until = asked_at
         return bool(stored)
+
+    def close(self) -> None:
+        """Leave the events to another scheduler."""
+        if self.leads:
+            self._broker.let_go(_ROLE, self._name)
+
+    def _lead(self, now: float) -> bool:
+        if not self.leads or not 0 <= now - self._renewed_at < _RENEW_S:
+            self.leads = self._broker.hold(_ROLE, self._name, seconds=_HELD_S)
+            self._renewed_at = now
+        return self.leads
 
     def apply(self, event: Event) -> bool:
         """Write one event to the database; return False where its attempt is outdated."""

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from nst_core.errors import NstError
 from scheduler.collector import Collector
@@ -128,6 +129,8 @@ class Loops:
             loop.stop()
         for loop in self._all:
             loop.join()
+        with suppress(NstError):
+            self._collector.close()
         # What receivers do not answer in this time is sent again at the next start.
         self._deliverer.wait(timeout_s=3.0)
 
@@ -142,8 +145,8 @@ class Loops:
             self._dispatch.wake()
             self._finalize.wake()
             self._runs.wake()
-        else:
-            self._caught_up = True
+        # Where another scheduler collects, it is the one that reaps too.
+        self._caught_up = self._collector.leads and (self._caught_up or not collected)
         return collected
 
     def _dispatch_and_reap(self) -> bool:
@@ -156,6 +159,8 @@ class Loops:
         if self._caught_up:
             reaped = self._reaper.tick(as_of=self._collector.known_until)
             reaped |= self._run_control.reap()
+        else:
+            self._reaper.forget()
         sent = self._dispatcher.tick()
         return self._run_control.dispatch() or sent or reaped
 

@@ -55,6 +55,11 @@ class Reaper:
             self._give_back(chunk)
         return bool(found)
 
+    def forget(self) -> None:
+        """Forget what was seen: a queue that is empty when it is looked into again may not have been so since."""
+        self._empty_since.clear()
+        self._missing_since.clear()
+
     def _lost(self, method: Method, now: float) -> list[Chunk]:
         """Return the chunks whose message is not in their queue, once that has been empty for long enough."""
         if self._broker.queued(method.queue):

@@ -5,10 +5,9 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from scheduler.client import Client
+from scheduler.client import Client, Event
 from scheduler.domain import JobStatus
-from scheduler.event_client import Event
-from scheduler.webhook_client import Delivery
+from scheduler.webhook_resources import Delivery
 from scheduler.webhooks.signing import ID_HEADER, SignatureError, verify
 from tests.faults.cluster import Cluster
 from tests.faults.receiver import Message, Mood, Receiver

@@ -135,15 +135,7 @@ class Rig:
         )
         self.dispatcher = self.new_dispatcher()
         self.withdrawer = Withdrawer(self.database, self.broker)
-        self.collector = Collector(
-            self.database,
-            self.broker,
-            runs=RunCollector(self.database, clock=self.clock, lease_s=LEASE_S),
-            clock=self.clock,
-            lease_s=LEASE_S,
-            max_attempts=self.max_attempts,
-            backoff_s=BACKOFF_S,
-        )
+        self.collector = self.new_collector()
         self.reaper = Reaper(
             self.database,
             self.broker,
@@ -156,6 +148,18 @@ class Rig:
             row = StyleRow(name=name, version=name * 4, weights=f"s3://nst/styles/{name}", card={"title": name})
             with self.database.write() as connection:
                 access.put_style(connection, row, now=self.clock())
+
+    def new_collector(self) -> Collector:
+        """Return a collector, as another scheduler has one."""
+        return Collector(
+            self.database,
+            self.broker,
+            runs=RunCollector(self.database, clock=self.clock, lease_s=LEASE_S),
+            clock=self.clock,
+            lease_s=LEASE_S,
+            max_attempts=self.max_attempts,
+            backoff_s=BACKOFF_S,
+        )
 
     def new_dispatcher(self) -> Dispatcher:
         """Return a dispatcher, as another scheduler has one."""

@@ -1,0 +1,58 @@
+"""Of several schedulers one collects what workers say, and another does when it is gone."""
+
+from nst_core.broker import KEY_PREFIX, make_redis
+from nst_core.settings import BrokerSettings
+from tests.integration.conftest import Rig, finished, started
+
+
+def begin(rig: Rig) -> str:
+    """Let a worker say something; return its job's id."""
+    job_id = rig.submit(4)
+    rig.plan()
+    rig.dispatcher.tick()
+    chunk = rig.take()
+    assert chunk is not None
+    rig.broker.publish(started(chunk))
+    rig.broker.publish(finished(chunk))
+    return job_id
+
+
+def test_one_scheduler_collects_and_another_waits(rig: Rig) -> None:
+    assert not rig.collector.tick(block_ms=1)
+    other = rig.new_collector()
+    job_id = begin(rig)
+    assert not other.tick(block_ms=1)
+    assert (rig.collector.leads, other.leads) == (True, False)
+    assert rig.job(job_id).counts.succeeded == 0
+    assert rig.collector.tick(block_ms=1)
+    assert rig.job(job_id).counts.succeeded == 4
+
+
+def test_a_scheduler_that_ends_leaves_the_events_to_another_at_once(rig: Rig) -> None:
+    rig.collector.tick(block_ms=1)
+    other = rig.new_collector()
+    job_id = begin(rig)
+    rig.collector.close()
+    assert other.tick(block_ms=1)
+    assert rig.job(job_id).counts.succeeded == 4
+    rig.collector.close()
+    rig.clock.advance(2)
+    assert other.tick(block_ms=1) is False
+    assert other.leads, "only who has the role can leave it"
+
+
+def test_a_scheduler_that_is_not_heard_of_loses_its_role_and_what_it_says_late_changes_nothing(
+    rig: Rig, redis_server: BrokerSettings
+) -> None:
+    rig.collector.tick(block_ms=1)
+    other = rig.new_collector()
+    job_id = begin(rig)
+    client = make_redis(redis_server)
+    client.delete(f"{KEY_PREFIX}holder:collector")  # as Redis does after 3 s
+    client.close()
+    assert other.tick(block_ms=1)
+    assert not rig.collector.tick(block_ms=1), "it believes in its role for a second more, and finds nothing"
+    rig.clock.advance(2)
+    assert not rig.collector.tick(block_ms=1)
+    assert not rig.collector.leads
+    assert rig.job(job_id).counts.succeeded == 4
