@@ -62,14 +62,15 @@ class Hands:
         """Return the job whose turn it is."""
         return min(waiting, key=lambda job: (self._load(job.tenant), job.tenant, *self._place(job)))
 
-    def is_new(self, job: Waiting) -> bool:
+    def is_ahead(self, job: Waiting) -> bool:
         """Return whether a job should have its turn at workers before what waits in the queue.
 
-        Its tenant has nothing in hand; or no other one has anything, and the job has nothing, and others of a higher
-        priority have nothing either.
+        Its tenant has less in hand than another one; or no other one has anything, and the job has nothing, and others
+        of a higher priority have nothing either.
         """
-        if self._by_tenant.total() > self._by_tenant[job.tenant]:
-            return not self._by_tenant[job.tenant]
+        others = [self._load(tenant) for tenant in self._by_tenant if tenant != job.tenant]
+        if others:
+            return self._load(job.tenant) < max(others)
         return not self._by_job[job.id] and job.priority.rank <= min(self._ranks, default=job.priority.rank)
 
     def add(self, job: Waiting) -> None:
@@ -150,7 +151,7 @@ class Dispatcher:
                 continue
             # Claimed first, sent second: a scheduler that dies between the two leaves a claim that runs out,
             # never a message that nobody knows of.
-            self._broker.send_chunk(message, ahead=hands.is_new(job))
+            self._broker.send_chunk(message, ahead=hands.is_ahead(job))
             hands.add(job)
             room -= 1
             sent = True
