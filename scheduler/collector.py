@@ -18,7 +18,17 @@ from sqlalchemy.exc import DataError
 from nst_core.broker import Broker
 from nst_core.clock import Clock
 from nst_core.errors import ProtocolError
-from nst_core.protocol import ChunkEvent, ChunkFinished, ChunkStarted, Event, ItemOutcome, ItemStatus, load_event
+from nst_core.protocol import (
+    ChunkEvent,
+    ChunkFinished,
+    ChunkProgress,
+    ChunkStarted,
+    Event,
+    ItemOutcome,
+    ItemStatus,
+    load_event,
+)
+from nst_core.segments import SegmentProgress
 from scheduler import lifecycle
 from scheduler.domain import ChunkStatus, Job
 from scheduler.rates import Rates
@@ -62,6 +72,8 @@ class Collector:
         self._backoff_s = backoff_s
         #: What workers said before this time is in the database; of what they said since, some may not be.
         self.known_until = float("-inf")
+        #: Whether something began or ended by the last events; others only told of progress.
+        self.turned = False
         #: Whether events are collected here, and not by another scheduler.
         self.leads = False
         self._name = secrets.token_hex(8)
@@ -78,19 +90,22 @@ class Collector:
             time.sleep(block_ms / 1000)
             return False
         stored = self._broker.read_events(limit=_PAGE, block_ms=block_ms)
+        self.turned = False
         for entry in stored:
             try:
                 event = load_event(entry.data)
             except ProtocolError as error:
                 log.error("An event was dropped: %s", error.message)
             else:
+                self.turned |= not isinstance(event, ChunkProgress | SegmentProgress)
                 try:
                     self.apply(event)
                 except (DataError, OverflowError, UnicodeEncodeError) as error:
                     # Kept, it would stop all others for ever; what it is about is tried again when the lease ends.
                     log.error("An event that cannot be stored was dropped: %s", error)
-            # Dropped only now: a scheduler that dies before this finds the event again, and applies it to no effect.
-            self._broker.drop_events([entry])
+        if stored:
+            # Dropped only now: a scheduler that dies before this finds them again, and applies them to no effect.
+            self._broker.drop_events(stored)
         if len(stored) < _PAGE:
             self.known_until = asked_at
         return bool(stored)

@@ -9,6 +9,7 @@ for its supervisor to start it anew: all state is in the database.
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _IDLE_S = 0.5
 _FAULT_PAUSE_S = 1.0
+#: Leases are looked at this often, however often there is something to send.
+_REAP_S = 1.0
 
 
 class Loop(threading.Thread):
@@ -92,6 +95,7 @@ class Loops:
         deliverer: Deliverer,
     ) -> None:
         self._caught_up = False
+        self._reap_at = 0.0
         self._collector = collector
         self._reaper = reaper
         self._dispatcher = dispatcher
@@ -141,7 +145,7 @@ class Loops:
             # While events cannot be read, every lease looks overdue.
             self._caught_up = False
             raise
-        if collected:
+        if self._collector.turned:
             self._dispatch.wake()
             self._finalize.wake()
             self._runs.wake()
@@ -156,11 +160,12 @@ class Loops:
         self._run_control.announce()
         # After a start, leases look overdue until what workers said meanwhile is read.
         reaped = False
-        if self._caught_up:
+        if not self._caught_up:
+            self._reaper.forget()
+        elif time.monotonic() >= self._reap_at:
+            self._reap_at = time.monotonic() + _REAP_S
             reaped = self._reaper.tick(as_of=self._collector.known_until)
             reaped |= self._run_control.reap()
-        else:
-            self._reaper.forget()
         sent = self._dispatcher.tick()
         return self._run_control.dispatch() or sent or reaped
 

@@ -55,7 +55,7 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     #: A chunk's lease is renewed at least this often.
     heartbeat_s: float = Field(default=3.0, gt=0)
     #: Outcomes are told, and cancellation is asked for, at most this often.
-    progress_s: float = Field(default=0.5, gt=0)
+    progress_s: float = Field(default=1.0, gt=0)
     #: A worker in which no image and no iteration ends for so long is stuck: it ends, for its supervisor to start it
     #: anew. An image may take that long at most.
     stuck_after_s: float = Field(default=600.0, gt=0)
