@@ -130,31 +130,33 @@ class Dispatcher:
         if not waiting:
             return False
         weights = self._weights()
-        sent = [
-            self._fill(
-                [job for job in waiting if job.method is method],
-                Hands((share for share in shares if share.method is method), weights),
-                min(window.chunks, crew or window.chunks) - dispatched[method],
-            )
-            for method, window in self._windows.items()
-        ]
+        sent = []
+        for method, window in self._windows.items():
+            most = min(window.chunks, crew or window.chunks)
+            hands = Hands((share for share in shares if share.method is method), weights)
+            # A full queue keeps nobody waiting who goes ahead of it.
+            room, room_ahead = most - dispatched[method], 2 * most - dispatched[method]
+            own = [job for job in waiting if job.method is method]
+            sent.append(self._fill(own, hands, room, room_ahead=room_ahead))
         return any(sent)
 
-    def _fill(self, waiting: list[Waiting], hands: Hands, room: int) -> bool:
-        """Send up to `room` chunks, each of the job whose turn it is."""
+    def _fill(self, waiting: list[Waiting], hands: Hands, room: int, *, room_ahead: int) -> bool:
+        """Send up to `room` chunks, each of the job whose turn it is; up to `room_ahead` where those go ahead."""
         sent = False
-        while room > 0 and waiting:
+        while waiting:
             job = hands.next(waiting)
+            ahead = hands.is_ahead(job)
+            if (room_ahead if ahead else room) <= 0:
+                break
             message = self._claim(job.id)
             if message is None:
                 waiting.remove(job)
                 continue
             # Claimed first, sent second: a scheduler that dies between the two leaves a claim that runs out,
             # never a message that nobody knows of.
-            self._broker.send_chunk(message, ahead=hands.is_ahead(job))
+            self._broker.send_chunk(message, ahead=ahead)
             hands.add(job)
-            room -= 1
-            sent = True
+            room, room_ahead, sent = room - 1, room_ahead - 1, True
         return sent
 
     def _claim(self, job_id: str) -> ChunkMessage | None:
