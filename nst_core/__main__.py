@@ -143,7 +143,7 @@ def stopped_by_signals() -> Iterator[Event]:
 def print_step(losses: StepLosses) -> None:
     """Print every tenth step on a line."""
     if losses.step % 10 == 0:
-        names = ("content", "style", "tv", *(("stability",) if losses.stability else ()))
+        names = ("content", "style", "tv", *(name for name in ("stability", "shift") if getattr(losses, name)))
         parts = (f"{name} {getattr(losses, name):.4g}" for name in names)
         print(f"step {losses.step}  {'  '.join(parts)}  {losses.seconds:.2f} s", flush=True)
 

@@ -11,7 +11,7 @@ from nst_core.training.step_losses import StepLosses
 
 #: The losses of one step depend on its photos, and its time on the work that comes in between.
 LAST_STEPS = 20
-_TERMS = ("content", "style", "tv", "stability", "total")
+_TERMS = ("content", "style", "tv", "stability", "shift", "total")
 
 
 class Tally:

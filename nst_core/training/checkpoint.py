@@ -1,8 +1,8 @@
 """The full state of a training as one safetensors file.
 
 Weights and optimizer moments are its tensors; the step, the config and what the training was made from are JSON in
-its header. That is all: the learning rate, the photos, their crops and the noise follow from the seed and the step, so
-that there is no state of a schedule, of a random generator or of a data loader to keep.
+its header. That is all: the learning rate, the photos, their crops, the noise and the shifts follow from the seed and
+the step, so that there is no state of a schedule, of a random generator or of a data loader to keep.
 """
 
 import json

@@ -40,6 +40,7 @@ _NUMBERS = {
     "stability_weight": (0.0, 1e30),
     "stability_fraction": (0.0, 1.0),
     "stability_sigma": (0.0, 100.0),
+    "shift_weight": (0.0, 1e30),
     "learning_rate": (1e-12, 10.0),
     "head_learning_rate": (0.0, 100.0),
     "final_learning_rate": (0.0, 1.0),
@@ -90,6 +91,10 @@ class TrainConfig:
     stability_fraction: float = 0.2
     #: Deviation of the noise, on pixels that are normalised as the loss network's input is; about 0.08 of 0 to 1.
     stability_sigma: float = 0.35
+    #: Weight of the mean squared difference, for pixels in 0 to 1, between the output for a photo that was moved by 1
+    #: to 3 px and the output that was moved as far; above 0 it keeps the style from marks that are fixed to the grid of
+    #: pixels, and takes one more forward pass of one photo a step.
+    shift_weight: float = 0.0
     learning_rate: float = 1e-3
     #: How the learning rate goes on after the warm-up: "cosine" down to `final_learning_rate` at the last step,
     #: "constant" as in the paper, or "step", which multiplies by `decay_factor` every `decay_every_steps`.
@@ -103,7 +108,8 @@ class TrainConfig:
     #: Fraction of the learning rate for the head. One step of Adam moves all its 81 taps x 32 channels together:
     #: on the unit range that is 255 times the step that the papers' networks take on 0 to 255.
     head_learning_rate: float = 0.1
-    #: Decides the first weights, the order and crops of the photos, the crops of the style, and the noise.
+    #: Decides the first weights, the order and crops of the photos, the crops of the style, the noise, and
+    #: the shifts.
     seed: int = 0
 
     def __post_init__(self) -> None:

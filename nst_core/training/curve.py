@@ -10,7 +10,7 @@ from nst_core.training.files import write_whole
 from nst_core.training.step_losses import StepLosses
 
 CURVE_NAME = "losses.csv"
-COLUMNS = ("step", "content", "style", "tv", "stability", "total", "learning_rate", "seconds")
+COLUMNS = ("step", "content", "style", "tv", "stability", "shift", "total", "learning_rate", "seconds")
 #: Losses of one step depend on its photos; what stands for a training are the means of so many last ones.
 LAST_STEPS = 100
 
@@ -56,7 +56,7 @@ def dump_losses(losses: Iterable[StepLosses]) -> bytes:
 def last_losses(losses: Sequence[StepLosses]) -> dict[str, float]:
     """Return the mean of each weighted loss over the last steps, to four digits, and of how many steps it is."""
     last = losses[-LAST_STEPS:]
-    names = ("content", "style", "tv", "stability", "total")
+    names = ("content", "style", "tv", "stability", "shift", "total")
     means = {name: float(f"{fmean(getattr(each, name) for each in last):.4g}") for name in names}
     return {**means, "mean_of_last_steps": len(last)}
 
@@ -74,6 +74,7 @@ def _lines(rows: Iterable[Sequence[object]]) -> str:
 def _losses(row: dict[str, str]) -> StepLosses | None:
     # The last value of a torn line may be short and yet a number; the seconds, which come last, are no result.
     try:
+        row = {"shift": "0", **row}  # curves of before have no such column
         values = {name: float(row[name]) for name in COLUMNS if name not in ("step", "total")}
         return StepLosses(step=int(row["step"]), **values)
     except (KeyError, TypeError, ValueError):

@@ -17,7 +17,7 @@ from nst_core.training.objective import style_grams
 class ImageObjective:
     """The loss that a training minimises, of given images instead of a network's output.
 
-    Stability is no property of one image, so that it has no part.
+    Stability and shifts are no properties of one image, so that they have no part.
     """
 
     def __init__(self, config: TrainConfig, network: LossNetwork, style: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""What a training minimises: content, style, total variation and stability of a transformer's output."""
+"""What a training minimises: content, style, total variation, stability and shifts of a transformer's output."""
 
 import numpy as np
 import torch
@@ -13,18 +13,28 @@ from nst_core.losses.tv import TVLoss
 from nst_core.training.config import TrainConfig
 
 #: The terms of the objective, in the order in which it returns them.
-TERMS = ("content", "style", "tv", "stability")
+TERMS = ("content", "style", "tv", "stability", "shift")
+#: By how many pixels photos are moved at most for the shift term: all phases of the network's two halvings.
+MAX_SHIFT_PX = 3
+#: What the border of a picture is, where the padding shows. It must be broader than a shift.
+_BORDER_PX = 16
 # Keep the generators apart that one seed makes.
-_CROPS, _NOISE = 1, 2
+_CROPS, _NOISE, _SHIFT = 1, 2, 3
 
 
 class PerceptualObjective(nn.Module):
-    """The weighted content, style, total-variation and stability losses of a transformer's output.
+    """The weighted content, style, total-variation, stability and shift losses of a transformer's output.
 
-    L = w_c mean (F(y) - F(x))^2 + sum_l w_l GramLoss_l(y) + w_tv TV(y) + w_st mean (T(x + n) - y)^2 with y = T(x)
-    (Johnson et al. 2016, eq. 2 to 5). The last term is none of the paper's: a network that answers sparse noise n
-    with small changes flickers less from frame to frame. Noise and the fixed y, which gets no gradient from it, follow
-    ceshine/fast-neural-style; there pixels are normalised, so that a weight there is one of about 20 times here.
+    L = w_c mean (F(y) - F(x))^2 + sum_l w_l GramLoss_l(y) + w_tv TV(y) + w_st mean (T(x + n) - y)^2
+    + w_sh mean (T(S x) - S y)^2 with y = T(x) (Johnson et al. 2016, eq. 2 to 5). The last two are none of the paper's.
+
+    Stability: a network that answers sparse noise n with small changes flickers less from frame to frame. Noise and
+    the fixed y, which gets no gradient from it, follow ceshine/fast-neural-style; there pixels are normalised, so that
+    a weight there is one of about 20 times here.
+
+    Shift: S moves a picture by 0 to 3 px each way. Strokes move with what they paint; a lattice that comes from the
+    upsampling stays at its pixels, and one of deviation s costs about 2 w_sh s^2. The mean is over one photo of the
+    batch, without its border; pixels are in 0 to 1, so that the weight is in the unit of the stability's and of tv's.
     """
 
     def __init__(self, config: TrainConfig, transformer: nn.Module, network: LossNetwork, style: Tensor) -> None:
@@ -48,15 +58,16 @@ class PerceptualObjective(nn.Module):
         self.content_loss = ContentLoss()
         self.tv_loss = TVLoss(config.tv_kind)
 
-    def forward(self, photos: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return the weighted terms, 4, in the order of TERMS, of a batch of photos, N x 3 x H x W in 0 to 1.
+    def forward(self, photos: Tensor, noise: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        """Return the weighted terms, 5, in the order of TERMS, of a batch of photos, N x 3 x H x W in 0 to 1.
 
-        `noise`, of the photos' shape, is for the stability term and may be left out where that has no weight.
+        `noise`, of the photos' shape, is for the stability term, `shift`, rows and columns to move by, for the shift
+        term; each may be left out where its term has no weight.
         """
         config = self.config
         output = self.transformer(photos)
         features = self.network(output)
-        content = style = tv = stability = photos.new_zeros(())
+        content = style = tv = stability = shifted = photos.new_zeros(())
         if config.content_weight:
             with torch.no_grad():
                 target = self.network(photos)[config.content_layer]
@@ -69,7 +80,27 @@ class PerceptualObjective(nn.Module):
             # A second pass, not one of twice the batch: batch norm must not mix the statistics of the two.
             difference = self.transformer(photos + noise).float() - output.detach().float()
             stability = config.stability_weight * difference.square().mean()
-        return torch.stack([content, style, tv, stability])
+        if shift is not None:
+            shifted = config.shift_weight * self._shift_loss(photos, output.detach().float(), shift)
+        return torch.stack([content, style, tv, stability, shifted])
+
+    def _shift_loss(self, photos: Tensor, output: Tensor, shift: Tensor) -> Tensor:
+        # Photos come in random order, so that the first one is any. Batch norm must see the same batch again.
+        count = 1 if self.config.transformer.norm == "instance" else len(photos)
+        difference: Tensor = self.transformer(moved(photos[:count], shift)).float() - moved(output[:count], shift)
+        border = min(_BORDER_PX, min(photos.shape[2:]) // 4)
+        return difference[..., border:-border, border:-border].square().mean()
+
+
+def moved(images: Tensor, shift: Tensor) -> Tensor:
+    """Return N x C x H x W images moved up and to the left by `shift`, two whole numbers; the last pixels are repeated.
+
+    The shift is a tensor so that a compiler makes one program for all.
+    """
+    height, width = images.shape[2:]
+    rows = (torch.arange(height, device=images.device) + shift[0]).clamp(max=height - 1)
+    columns = (torch.arange(width, device=images.device) + shift[1]).clamp(max=width - 1)
+    return images.index_select(2, rows).index_select(3, columns)
 
 
 def style_grams(config: TrainConfig, network: LossNetwork, style: Tensor) -> dict[str, Tensor]:
@@ -108,6 +139,18 @@ def sparse_noise(config: TrainConfig, step: int) -> Tensor | None:
     noise = torch.randn(shape, generator=generator).mul_(config.stability_sigma).clamp_(-1, 1)
     chosen = torch.rand(shape, generator=generator) < config.stability_fraction
     return noise * chosen * torch.tensor(STD).view(1, 3, 1, 1)
+
+
+def grid_shift(config: TrainConfig, step: int) -> Tensor | None:
+    """Return how far photos are moved in step 0, 1, 2, ...: two whole numbers, 0 to MAX_SHIFT_PX, not both 0.
+
+    It depends on the seed and the step alone, so a resumed training repeats it; None where the term has no weight.
+    """
+    if not config.shift_weight:
+        return None
+    side = MAX_SHIFT_PX + 1
+    drawn = int(np.random.default_rng((config.seed, _SHIFT, step)).integers(1, side * side))
+    return torch.tensor(divmod(drawn, side))
 
 
 def _seed(*key: int) -> int:

@@ -13,10 +13,11 @@ class StepLosses:
     style: float
     tv: float
     stability: float = 0.0
+    shift: float = 0.0
     learning_rate: float = 0.0
     #: How long the step took; no part of the result.
     seconds: float = field(default=0.0, compare=False)
 
     @property
     def total(self) -> float:
-        return self.content + self.style + self.tv + self.stability
+        return self.content + self.style + self.tv + self.stability + self.shift

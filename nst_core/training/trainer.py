@@ -17,7 +17,7 @@ from nst_core.errors import ConfigError, TrainingDivergedError, WeightsError
 from nst_core.loss_network import LossNetwork
 from nst_core.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from nst_core.training.config import TrainConfig
-from nst_core.training.objective import PerceptualObjective, sparse_noise
+from nst_core.training.objective import TERMS, PerceptualObjective, grid_shift, sparse_noise
 from nst_core.training.photos import PhotoStream
 from nst_core.training.prefetch import Prefetcher
 from nst_core.training.sources import PhotoSource
@@ -60,7 +60,7 @@ class Trainer:
         self.transformer = _transformer(config, initial).to(device).to(memory_format=torch.channels_last)
         network = network.to(device).to(memory_format=torch.channels_last)
         objective = PerceptualObjective(config, self.transformer, network, style.to(device))
-        self._objective: Callable[[Tensor, Tensor | None], Tensor] = objective.to(device)
+        self._objective: Callable[[Tensor, Tensor | None, Tensor | None], Tensor] = objective.to(device)
         if compiled:
             self._objective = torch.compile(self._objective)
         head = list(self.transformer.head.parameters())
@@ -97,35 +97,34 @@ class Trainer:
         rate = self.config.learning_rate_at(self.step_number)
         for group in self._optimizer.param_groups:
             group["lr"] = group["share"] * rate
-        photos, noise = self._inputs.take(self.step_number)
+        photos, noise, shift = self._inputs.take(self.step_number)
         photos = photos.to(self.device, memory_format=torch.channels_last)
         if noise is not None:
             noise = noise.to(self.device, memory_format=torch.channels_last)
+        if shift is not None:
+            shift = shift.to(self.device)
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bf16):
-            terms = self._objective(photos, noise)
+            terms = self._objective(photos, noise, shift)
         torch.autograd.backward(terms.sum())
         self._optimizer.step()
         self.step_number += 1
-        content, style, tv, stability = terms.tolist()
         losses = StepLosses(
             step=self.step_number,
-            content=content,
-            style=style,
-            tv=tv,
-            stability=stability,
+            **dict(zip(TERMS, terms.tolist(), strict=True)),
             learning_rate=rate,
             seconds=perf_counter() - started,
         )
         if not isfinite(losses.total):
+            named = ", ".join(f"{name} {getattr(losses, name):g}" for name in TERMS)
             raise TrainingDivergedError(
-                f"The losses of step {losses.step} are not finite (content {content:g}, style {style:g}, tv {tv:g}, "
-                f"stability {stability:g}). A lower learning rate or lower weights may help."
+                f"The losses of step {losses.step} are not finite ({named}). "
+                "A lower learning rate or lower weights may help."
             )
         return losses
 
-    def _prepare(self, step: int) -> tuple[Tensor, Tensor | None]:
-        return self.photos.batch(step), sparse_noise(self.config, step)
+    def _prepare(self, step: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        return self.photos.batch(step), sparse_noise(self.config, step), grid_shift(self.config, step)
 
     def state(self) -> dict[str, Tensor]:
         """Return all tensors of the state, by name, as they are: they change with the next step."""

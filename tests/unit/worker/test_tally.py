@@ -20,7 +20,8 @@ def test_losses_are_means_of_the_last_steps() -> None:
     tally = Tally()
     for step in range(1, LAST_STEPS + 3):
         tally.add(losses(step, style=100.0 if step <= 2 else 3.0))
-    assert tally.progress(22).losses == {"content": 2.0, "style": 3.0, "tv": 0.5, "stability": 0.0, "total": 5.5}
+    expected = {"content": 2.0, "style": 3.0, "tv": 0.5, "stability": 0.0, "shift": 0.0, "total": 5.5}
+    assert tally.progress(22).losses == expected
 
 
 def test_speed_counts_from_the_end_of_the_first_step() -> None:

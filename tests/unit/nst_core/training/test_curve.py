@@ -30,8 +30,8 @@ def path(tmp_path: Path) -> Path:
 def test_a_curve_is_a_table_with_a_header(path: Path) -> None:
     write(path, losses(1))
     header, line = path.read_text().splitlines()
-    assert header == "step,content,style,tv,stability,total,learning_rate,seconds"
-    assert line == "1,1.125,2.5,1e-07,0.0,3.6250001,0.0003333333333333333,0.7500"
+    assert header == "step,content,style,tv,stability,shift,total,learning_rate,seconds"
+    assert line == "1,1.125,2.5,1e-07,0.0,0.0,3.6250001,0.0003333333333333333,0.7500"
 
 
 def test_values_come_back_exactly(path: Path) -> None:
@@ -39,6 +39,15 @@ def test_values_come_back_exactly(path: Path) -> None:
     write(path, *written)
     assert read_losses(path) == written
     assert [each.seconds for each in read_losses(path)] == [0.75] * 5
+
+
+def test_curves_of_before_have_no_shift(path: Path) -> None:
+    header = "step,content,style,tv,stability,total,learning_rate,seconds"
+    path.write_text(f"{header}\n1,2.0,3.0,0.5,0.25,5.75,0.001,1.2500\n")
+    (found,) = read_losses(path)
+    assert found == StepLosses(step=1, content=2.0, style=3.0, tv=0.5, stability=0.25, learning_rate=1e-3)
+    write(path, losses(2))  # the training goes on
+    assert read_losses(path) == [found, losses(2)]
 
 
 def test_lines_appear_when_they_are_flushed_and_once(path: Path) -> None:
@@ -88,6 +97,7 @@ def test_last_losses_are_means_over_the_last_steps() -> None:
         "style": pytest.approx(2.5 * mean, rel=1e-3),
         "tv": 1e-7,
         "stability": 0.5,
+        "shift": 0.0,
         "total": pytest.approx(3.5 * mean + 0.625, rel=1e-3),
         "mean_of_last_steps": LAST_STEPS,
     }

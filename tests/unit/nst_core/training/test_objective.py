@@ -2,21 +2,48 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nst_core.errors import ConfigError
 from nst_core.loss_network import LossNetwork
 from nst_core.loss_weights import STD
 from nst_core.losses.gram import gram_matrix
 from nst_core.training.config import Normalization, TrainConfig
-from nst_core.training.objective import TERMS, PerceptualObjective, sparse_noise, style_grams
+from nst_core.training.objective import (
+    MAX_SHIFT_PX,
+    TERMS,
+    PerceptualObjective,
+    grid_shift,
+    moved,
+    sparse_noise,
+    style_grams,
+)
 from nst_core.transformer import TransformerNet
 from tests.unit.nst_core.training.kit import TINY, stripes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+#: All pairs of a shift but (0, 0).
+SHIFTS = [divmod(number, MAX_SHIFT_PX + 1) for number in range(1, (MAX_SHIFT_PX + 1) ** 2)]
+
+
+class Lattice(nn.Module):
+    """Adds a pattern to photos that stays at its pixels; `batches` are the sizes of what it was given."""
+
+    def __init__(self, pattern: Tensor) -> None:
+        super().__init__()
+        self.pattern = pattern
+        self.batches: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.batches.append(len(images))
+        rows, columns = (side // len(self.pattern) for side in images.shape[2:])
+        return images + self.pattern.repeat(rows, columns)
 
 
 def photos() -> Tensor:
@@ -47,7 +74,7 @@ def test_the_terms_are_their_equations(
         tv_weight=7.0,
     )
     each = objective(config, network)
-    content, style, tv, stability = each(photos())
+    content, style, tv, stability, shift = each(photos())
     output = each.transformer(photos())
     ours, theirs, wanted = network(output), network(photos()), network(stripes())
     torch.testing.assert_close(content, 2.0 * (ours["relu2_1"] - theirs["relu2_1"]).square().mean())
@@ -57,7 +84,7 @@ def test_the_terms_are_their_equations(
     ]
     torch.testing.assert_close(style, parts[0] + parts[1])
     torch.testing.assert_close(tv, 7.0 * (output.diff(dim=2).square().mean() + output.diff(dim=3).square().mean()))
-    assert stability == 0
+    assert stability == shift == 0
 
 
 def test_total_variation_may_be_of_absolute_differences(network: LossNetwork) -> None:
@@ -69,7 +96,7 @@ def test_total_variation_may_be_of_absolute_differences(network: LossNetwork) ->
 
 def test_terms_without_a_weight_are_nothing(network: LossNetwork) -> None:
     found = terms(replace(TINY, content_weight=0.0), network)
-    assert found["content"] == found["tv"] == found["stability"] == 0
+    assert found["content"] == found["tv"] == found["stability"] == found["shift"] == 0
     assert found["style"] > 0
 
 
@@ -94,6 +121,92 @@ def test_stability_pulls_the_noisy_output_to_the_clean_one_and_not_the_other_way
         clean = each.transformer(photos())
     (each.transformer(photos() + noise) - clean).square().mean().backward()
     torch.testing.assert_close(found, weight.grad)
+
+
+def shift_loss(transformer: nn.Module, shift: tuple[int, int], network: LossNetwork, config: TrainConfig) -> float:
+    each = PerceptualObjective(config, transformer, network, stripes())
+    with torch.no_grad():
+        return float(each(photos(), None, torch.tensor(shift))[TERMS.index("shift")])
+
+
+def test_the_shift_term_is_nothing_for_a_network_that_moves_with_its_photo(network: LossNetwork) -> None:
+    strokes = nn.Conv2d(3, 3, 5, padding=2)
+    for shift in SHIFTS:
+        assert shift_loss(strokes, shift, network, replace(TINY, shift_weight=1.0)) < 1e-10
+
+
+@pytest.mark.parametrize("period", [2, 4])
+def test_the_shift_term_is_about_twice_the_variance_of_a_lattice(network: LossNetwork, period: int) -> None:
+    pattern = 0.1 * torch.randn(period, period, generator=torch.Generator().manual_seed(period))
+    variance = float(pattern.var(correction=0))
+    config = replace(TINY, shift_weight=3.0)
+    costs = [shift_loss(Lattice(pattern), shift, network, config) for shift in SHIFTS]
+    # Over all shifts, the one by nothing included, the moved pattern is as often like the fixed one as unlike it.
+    assert sum(costs) / (len(costs) + 1) == pytest.approx(3.0 * 2 * variance, rel=1e-4)
+
+
+def test_the_shift_term_sees_one_photo_and_with_batch_norm_the_whole_batch(network: LossNetwork) -> None:
+    config = replace(TINY, shift_weight=1.0)
+    with_batch_norm = replace(config, transformer=replace(TINY.transformer, norm="batch"))
+    for each, count in ((config, 1), (with_batch_norm, 2)):
+        lattice = Lattice(torch.zeros(2, 2))
+        shift_loss(lattice, (1, 0), network, each)
+        assert lattice.batches == [2, count]
+
+
+def test_no_pass_is_made_and_nothing_drawn_for_shifts_without_a_weight(network: LossNetwork) -> None:
+    lattice = Lattice(torch.zeros(2, 2))
+    assert grid_shift(TINY, 0) is None
+    PerceptualObjective(TINY, lattice, network, stripes())(photos(), None, grid_shift(TINY, 0))
+    assert lattice.batches == [2]
+
+
+def test_the_shift_term_pulls_the_output_for_the_moved_photo_alone(network: LossNetwork) -> None:
+    each = objective(replace(TINY, shift_weight=1.0), network)
+    weight = each.transformer.get_parameter("head.weight")
+    shift = torch.tensor([2, 1])
+    each(photos(), None, shift)[4].backward()
+    found = weight.grad
+    assert found is not None
+    each.transformer.zero_grad()
+    with torch.no_grad():
+        fixed = moved(each.transformer(photos()), shift)[:1]
+    difference = each.transformer(moved(photos(), shift)[:1]) - fixed
+    difference[..., 8:-8, 8:-8].square().mean().backward()
+    torch.testing.assert_close(found, weight.grad)
+
+
+def test_images_move_up_and_to_the_left() -> None:
+    image = torch.arange(12.0).view(1, 1, 3, 4)
+    expected = torch.tensor([[6.0, 7, 7, 7], [10, 11, 11, 11], [10, 11, 11, 11]])
+    assert torch.equal(moved(image, torch.tensor([1, 2]))[0, 0], expected)
+    assert torch.equal(moved(image, torch.tensor([0, 0])), image)
+
+
+def test_one_compiled_program_serves_all_shifts() -> None:
+    programs: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        programs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(moved, backend=backend, fullgraph=True)
+    for shift in SHIFTS:
+        assert torch.equal(compiled(photos(), torch.tensor(shift)), moved(photos(), torch.tensor(shift)))
+    assert len(programs) == 1
+
+
+def test_shifts_are_of_the_seed_and_the_step_alone() -> None:
+    def shifts(seed: int) -> list[tuple[int, ...]]:
+        config = replace(TINY, shift_weight=1.0, seed=seed)
+        found = [grid_shift(config, step) for step in range(200)]
+        return [tuple(each.tolist()) for each in found if each is not None]
+
+    first = shifts(0)
+    torch.manual_seed(99)
+    assert shifts(0) == first
+    assert shifts(1) != first
+    assert set(first) == set(SHIFTS)
 
 
 def test_noise_is_of_the_seed_and_the_step_alone() -> None:

@@ -14,6 +14,7 @@ from nst_core.errors import ConfigError, TrainingDivergedError, WeightsError
 from nst_core.loss_network import LossNetwork
 from nst_core.training.checkpoint import dump_checkpoint, parse_checkpoint
 from nst_core.training.config import TrainConfig
+from nst_core.training.objective import moved
 from nst_core.training.step_losses import StepLosses
 from nst_core.training.trainer import Trainer
 from nst_core.transformer import TransformerNet
@@ -30,10 +31,11 @@ from tests.unit.nst_core.training.kit import (
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-#: All that has a state of its own, or would have: batch statistics, noise, several crops, another schedule.
+#: All that has a state of its own, or would have: batch statistics, noise, shifts, several crops, another schedule.
 ALL_ON = replace(
     with_network(TINY, norm="batch", upsample="transposed"),
     stability_weight=1e4,
+    shift_weight=1e4,
     tv_weight=10.0,
     crops_per_photo=3,
     style_crops=2,
@@ -74,6 +76,21 @@ def test_the_stability_term_makes_outputs_for_noisy_photos_steadier(trainers: Tr
         return float((clean - other).square().mean())
 
     assert change(with_it) < 0.5 * change(without)
+
+
+def test_the_shift_term_makes_outputs_move_with_their_photos(trainers: Trainers) -> None:
+    without, with_it = trainers(), trainers(replace(TINY, shift_weight=1e9))
+    assert all(losses.shift == 0 for losses in take_steps(without, 15))
+    assert all(losses.shift > 0 for losses in take_steps(with_it, 15))
+    photo = without.photos.batch(0)
+    shift = torch.tensor([1, 2])
+
+    def fixed(trainer: Trainer) -> float:
+        with torch.no_grad():
+            difference = trainer.transformer(moved(photo, shift)) - moved(trainer.transformer(photo), shift)
+        return float(difference[..., 8:-8, 8:-8].square().mean())
+
+    assert fixed(with_it) < 0.5 * fixed(without)
 
 
 @pytest.mark.parametrize("config", [TINY, ALL_ON], ids=["plain", "all_on"])
@@ -232,7 +249,7 @@ def test_the_loss_network_stays_as_it_is(trainers: Trainers, network: LossNetwor
 
 
 def test_step_losses_sum_to_their_total() -> None:
-    assert StepLosses(step=1, content=1.0, style=2.0, tv=4.0, stability=8.0).total == 15.0
+    assert StepLosses(step=1, content=1.0, style=2.0, tv=4.0, stability=8.0, shift=16.0).total == 31.0
 
 
 def test_a_state_that_does_not_fit_changes_nothing(trainers: Trainers) -> None:
