@@ -541,7 +541,7 @@ def test_a_tenant_with_nothing_in_hand_has_its_turn_before_what_waits_in_the_que
     theirs = rig.service.submit("other", rig.request(8))[0].id
     rig.plan()
     rig.dispatcher.tick()
-    assert [chunk.job_id for chunk in rig.take_all()] == [theirs, mine, mine, mine]
+    assert [chunk.job_id for chunk in rig.take_all()] == [theirs, theirs, mine, mine, mine]
 
 
 def test_a_job_with_nothing_in_hand_goes_before_others_of_its_only_tenant(rig: Rig) -> None:
@@ -562,3 +562,16 @@ def test_no_more_chunks_wait_in_the_queue_than_there_are_workers(rig: Rig) -> No
     rig.dispatcher = rig.new_dispatcher()
     rig.submit(40)
     assert len(dispatch(rig)) == 2
+
+
+def test_a_full_queue_keeps_no_tenant_waiting_that_has_less_in_hand(rig: Rig) -> None:
+    mine = rig.submit(40)
+    rig.plan()
+    assert rig.dispatcher.tick()
+    assert not rig.dispatcher.tick(), "four chunks are waiting"
+    theirs = rig.service.submit("other", rig.request(40))[0].id
+    rig.plan()
+    assert rig.dispatcher.tick()
+    assert not rig.dispatcher.tick(), "nor has the other one more than there are"
+    sent = [chunk.job_id for chunk in rig.take_all()]
+    assert sent == [mine, *[theirs] * 4, *[mine] * 3], "the first one of all was alone"

@@ -93,3 +93,27 @@ def test_weights_divide_the_workers() -> None:
 def test_chunks_in_hand_of_jobs_that_wait_for_nothing_count_too() -> None:
     jobs = [waiting("1"), waiting("2", "b")]
     assert order(Hands([share("gone", "a", 3)], {}), jobs, 4) == "2221"
+
+
+@pytest.mark.parametrize(
+    ("in_hand", "job", "ahead"),
+    [
+        ([], waiting("1"), True),
+        ([share("2", "b", 1)], waiting("1"), True),
+        ([share("1", "a", 1), share("2", "b", 2)], waiting("1"), True),
+        ([share("1", "a", 2), share("2", "b", 2)], waiting("1"), False),
+        ([share("1", "a", 3), share("2", "b", 2)], waiting("1"), False),
+        ([share("2", "a", 3)], waiting("1"), True),
+        ([share("1", "a", 1)], waiting("1"), False),
+        ([share("2", "a", 3)], waiting("1", priority=Priority.LOW), False),
+        ([share("2", "a", 3)], waiting("1", priority=Priority.HIGH), True),
+    ],
+)
+def test_who_has_less_in_hand_goes_ahead_of_the_queue(in_hand: list[Share], job: Waiting, ahead: bool) -> None:
+    assert Hands(in_hand, {}).is_ahead(job) is ahead
+
+
+def test_weights_decide_what_is_less_in_hand() -> None:
+    shares = [share("1", "a", 3), share("2", "b", 2)]
+    assert Hands(shares, {"a": 2.0}).is_ahead(waiting("1"))
+    assert not Hands(shares, {"a": 2.0}).is_ahead(waiting("2", "b"))
