@@ -16,8 +16,8 @@ from nst_core.blobs import BlobUri
 from scheduler.keys import new_api_key
 from scheduler.store import rates as rate_rows
 from tests.integration.conftest import TENANT, Rig, finished, started
+from tests.integration.job_kit import failing
 from tests.integration.test_api import body, client_of, finish
-from tests.integration.test_lifecycle import failing
 
 
 @pytest.fixture

@@ -1,0 +1,31 @@
+"""Workers that do what a test wants, to the end of a job."""
+
+from collections.abc import Callable
+
+from nst_core.protocol import ItemOutcome, StylizeChunk
+from tests.integration.conftest import Rig, finished, outcome, started
+
+_DAY_S = 24 * 3600.0
+
+
+def dispatch(rig: Rig) -> list[StylizeChunk]:
+    rig.plan()
+    rig.dispatcher.tick()
+    return rig.take_all()
+
+
+def failing(*indexes: int, code: str = "image_undecodable") -> Callable[[int], ItemOutcome]:
+    def make(index: int) -> ItemOutcome:
+        if index not in indexes:
+            return outcome(index)
+        return ItemOutcome(index=index, ms=1, error_code=code, error_message="No.")
+
+    return make
+
+
+def end(rig: Rig, make: Callable[[int], ItemOutcome | None] = outcome) -> None:
+    """Let workers do all there is to do, each item as `make` says."""
+    while chunks := dispatch(rig):
+        for chunk in chunks:
+            rig.report(started(chunk), finished(chunk, make))
+    rig.finalizer.tick()
