@@ -29,7 +29,7 @@ from scheduler.withdrawal import Withdrawer
 
 log = logging.getLogger(__name__)
 
-_IDLE_S = 0.5
+_IDLE_S = 1.0
 _FAULT_PAUSE_S = 1.0
 #: Leases are looked at this often, however often there is something to send.
 _REAP_S = 1.0
@@ -105,13 +105,14 @@ class Loops:
         self._run_finisher = run_finisher
         self._run_tidier = run_tidier
         self._deliverer = deliverer
-        self._plan = Loop("plan", planner.tick)
-        self._dispatch = Loop("dispatch", self._dispatch_and_reap, idle_s=0.2)
+        self._planner = planner
+        self._plan = Loop("plan", self._plan_and_wake)
+        self._dispatch = Loop("dispatch", self._dispatch_and_reap, idle_s=0.5)
         self._collect = Loop("collect", self._collect_and_wake, idle_s=0.01)
         self._finalize = Loop("finalize", finalizer.tick)
         self._runs = Loop("runs", self._finish_and_tidy_runs)
         self._retention = Loop("retention", retention.tick, idle_s=10.0)
-        self._webhooks = Loop("webhooks", deliverer.tick, idle_s=0.25)
+        self._webhooks = Loop("webhooks", deliverer.tick)
         self._all = (
             *(self._collect, self._plan, self._dispatch, self._finalize, self._runs),
             *(self._retention, self._webhooks),
@@ -137,6 +138,12 @@ class Loops:
             self._collector.close()
         # What receivers do not answer in this time is sent again at the next start.
         self._deliverer.wait(timeout_s=3.0)
+
+    def _plan_and_wake(self) -> bool:
+        planned = self._planner.tick()
+        if planned:
+            self._dispatch.wake()
+        return planned
 
     def _collect_and_wake(self) -> bool:
         try:

@@ -134,7 +134,10 @@ def _set_up_sqlite(connection: Any, record: Any) -> None:
 
 def _begin_sqlite(usual_wait_s: float, connection: Connection) -> None:
     options = connection.get_execution_options()
-    connection.exec_driver_sql(f"PRAGMA busy_timeout={_ms(options.get('nst_wait_s', usual_wait_s))}")
+    wait_ms, info = _ms(options.get("nst_wait_s", usual_wait_s)), connection.info
+    if info.get("nst_wait_ms") != wait_ms:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={wait_ms}")
+        info["nst_wait_ms"] = wait_ms
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("nst_write") else "BEGIN")
 
 
