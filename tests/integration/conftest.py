@@ -40,6 +40,7 @@ from scheduler.store.access import StyleRow
 from scheduler.store.database import Database
 from scheduler.withdrawal import Withdrawer
 from tests.conftest import run_server
+from tests.integration.receiver import Certificates, Receiver, make_certificates, receiving
 from tests.postgres import find_postgres, init_postgres, postgres_command, postgres_url
 
 TENANT = "default"
@@ -291,3 +292,16 @@ def read_lines(rig: Rig, job: Job, name: str) -> list[bytes]:
 def rig(database: Database, broker: Broker, blobs: BlobStore, clock: FakeClock) -> Rig:
     """A scheduler on a fresh database and an empty Redis, with a prefix of its own in storage."""
     return Rig(database, broker, blobs, clock, f"rig{next(_numbers)}")
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority of our own, and what it has signed for this machine."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def receiver(certificates: Certificates) -> Iterator[Receiver]:
+    """A real HTTPS server that takes webhooks."""
+    with receiving(certificates) as receiver:
+        yield receiver

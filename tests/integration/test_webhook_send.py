@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -12,21 +12,10 @@ import pytest
 from scheduler.servers import HOST
 from scheduler.webhooks.address import Rules, parse_network
 from scheduler.webhooks.send import MAX_ANSWER_BYTES, Answer, Sender
-from tests.integration.receiver import NAME, Certificates, Receiver, make_certificates, receiving, reply
+from tests.integration.receiver import NAME, Certificates, Receiver, receiving, reply
 
 NOW = 1_800_000_000.0
 OWN = Rules(networks=(parse_network("127.0.0.1/32"),))
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture
-def receiver(certificates: Certificates) -> Iterator[Receiver]:
-    with receiving(certificates) as receiver:
-        yield receiver
 
 
 class Dns:
