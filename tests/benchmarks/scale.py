@@ -5,7 +5,7 @@ at once that an image is done and took 250 ms, as one of 512 px does (`tests.ben
 which sizes chunks by that, learns it from a small job that is not measured. A job's input is a manifest in the storage,
 a line for each item. Printed for each number of items: how long it took until the job was accepted, planned and
 finished, items per second from the submission to the last item, the time of the reports, the peak of the scheduler's
-resident memory, and how long `GET /v1/jobs/{id}` took meanwhile, asked five times a second.
+resident memory, and how long `GET /v1/jobs/{id}` took meanwhile, asked 20 times a second.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from scheduler.resources import JobRequest, Output
 from tests.benchmarks.machine import describe
 
 STYLE = "udnie"
-POLL_S = 0.2
+POLL_S = 0.05
 
 
 @dataclass
