@@ -126,7 +126,10 @@ class Broker:
                 # The queue is short: no longer than the window of what is dispatched.
                 messages: Any = self._redis.lrange(key, 0, -1)
                 for message in messages:
-                    attempt, redelivered = _attempt_of(message)
+                    try:
+                        attempt, redelivered = _attempt_of(message)
+                    except (ValueError, KeyError, TypeError):
+                        continue  # none of ours; the worker that takes it says so
                     # A worker may take it in between: only who removes it from the list has it.
                     if attempt in attempts and self._redis.lrem(key, 1, message) and not redelivered:
                         untouched.add(attempt)
@@ -142,6 +145,11 @@ class Broker:
         with _translated():
             newest = self._redis.get(f"{KEY_PREFIX}attempt:{id}")
         return newest is not None and int(newest) > attempt
+
+    def outdate_chunk(self, id: int, attempt: int) -> None:
+        """Tell whoever still has an attempt at a chunk that has ended to leave it."""
+        with _translated():
+            self._redis.set(f"{KEY_PREFIX}attempt:{id}", attempt + 1, ex=HINT_TTL_S)
 
     def stop_segment(self, run_id: str, attempt: int) -> None:
         """Tell the worker that has this attempt at a run's segment to save what it has and to end."""

@@ -10,14 +10,15 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import DataError
 
 from nst_core.broker import Broker
 from nst_core.clock import Clock
-from nst_core.errors import ProtocolError
+from nst_core.errors import NstError, ProtocolError
 from nst_core.protocol import (
     ChunkEvent,
     ChunkFinished,
@@ -84,14 +85,47 @@ class Collector:
 
         Where another scheduler collects, wait for as long.
         """
-        asked_at = self._clock()
-        if not self._lead(asked_at):
+        try:
+            if self._lead():
+                return self._collect(block_ms=block_ms)
+        except NstError:
+            # While events cannot be read or stored, every lease looks overdue; another scheduler may be better off.
             self.known_until = float("-inf")
-            time.sleep(block_ms / 1000)
-            return False
+            with suppress(NstError):
+                self.close()
+            raise
+        self.known_until = float("-inf")
+        time.sleep(block_ms / 1000)
+        return False
+
+    @property
+    def is_current(self) -> bool:
+        """Whether all that workers said up to `known_until` was collected here."""
+        return self.leads and self.known_until > float("-inf")
+
+    def close(self) -> None:
+        """Leave the events to another scheduler."""
+        if self.leads:
+            self.leads = False
+            self._broker.let_go(_ROLE, self._name)
+
+    def _lead(self) -> bool:
+        """Take the role, or keep it: to be called more often than it runs out."""
+        now = self._clock()
+        if not self.leads or not 0 <= now - self._renewed_at < _RENEW_S:
+            # Only who reaches the database may have it: nobody else would collect meanwhile.
+            with self._database.read() as connection:
+                connection.execute(select(1))
+            self.leads = self._broker.hold(_ROLE, self._name, seconds=_HELD_S)
+            self._renewed_at = now
+        return self.leads
+
+    def _collect(self, *, block_ms: int) -> bool:
+        asked_at = self._clock()
         stored = self._broker.read_events(limit=_PAGE, block_ms=block_ms)
         self.turned = False
         for entry in stored:
+            self._lead()
             try:
                 event = load_event(entry.data)
             except ProtocolError as error:
@@ -106,20 +140,9 @@ class Collector:
         if stored:
             # Dropped only now: a scheduler that dies before this finds them again, and applies them to no effect.
             self._broker.drop_events(stored)
-        if len(stored) < _PAGE:
+        if self.leads and len(stored) < _PAGE:
             self.known_until = asked_at
         return bool(stored)
-
-    def close(self) -> None:
-        """Leave the events to another scheduler."""
-        if self.leads:
-            self._broker.let_go(_ROLE, self._name)
-
-    def _lead(self, now: float) -> bool:
-        if not self.leads or not 0 <= now - self._renewed_at < _RENEW_S:
-            self.leads = self._broker.hold(_ROLE, self._name, seconds=_HELD_S)
-            self._renewed_at = now
-        return self.leads
 
     def apply(self, event: Event) -> bool:
         """Write one event to the database; return False where its attempt is outdated."""

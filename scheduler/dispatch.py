@@ -126,6 +126,7 @@ class Dispatcher:
             waiting = job_rows.waiting_jobs(connection, now=self._clock())
             shares = chunk_rows.active_shares(connection)
             dispatched = chunk_rows.dispatched_counts(connection)
+            oldest = chunk_rows.oldest_claims(connection)
             crew = self._crew(connection)
         if not waiting:
             return False
@@ -137,16 +138,18 @@ class Dispatcher:
             # A full queue keeps nobody waiting who goes ahead of it.
             room, room_ahead = most - dispatched[method], 2 * most - dispatched[method]
             own = [job for job in waiting if job.method is method]
-            sent.append(self._fill(own, hands, room, room_ahead=room_ahead))
+            # What has waited for long has its turn before anybody else goes ahead of it.
+            patient = self._clock() - oldest.get(method, self._clock()) <= window.lease_s / 4
+            sent.append(self._fill(own, hands, room, room_ahead=room_ahead if patient else 0))
         return any(sent)
 
     def _fill(self, waiting: list[Waiting], hands: Hands, room: int, *, room_ahead: int) -> bool:
         """Send up to `room` chunks, each of the job whose turn it is; up to `room_ahead` where those go ahead."""
-        sent = False
+        sent = 0
         while waiting:
             job = hands.next(waiting)
-            ahead = hands.is_ahead(job)
-            if (room_ahead if ahead else room) <= 0:
+            ahead = sent < room_ahead and hands.is_ahead(job)
+            if not ahead and sent >= room:
                 break
             message = self._claim(job.id)
             if message is None:
@@ -156,8 +159,8 @@ class Dispatcher:
             # never a message that nobody knows of.
             self._broker.send_chunk(message, ahead=ahead)
             hands.add(job)
-            room, room_ahead, sent = room - 1, room_ahead - 1, True
-        return sent
+            sent += 1
+        return sent > 0
 
     def _claim(self, job_id: str) -> ChunkMessage | None:
         now = self._clock()

@@ -94,7 +94,6 @@ class Loops:
         run_tidier: RunTidier,
         deliverer: Deliverer,
     ) -> None:
-        self._caught_up = False
         self._reap_at = 0.0
         self._collector = collector
         self._reaper = reaper
@@ -146,18 +145,11 @@ class Loops:
         return planned
 
     def _collect_and_wake(self) -> bool:
-        try:
-            collected = self._collector.tick()
-        except NstError:
-            # While events cannot be read, every lease looks overdue.
-            self._caught_up = False
-            raise
+        collected = self._collector.tick()
         if self._collector.turned:
             self._dispatch.wake()
             self._finalize.wake()
             self._runs.wake()
-        # Where another scheduler collects, it is the one that reaps too.
-        self._caught_up = self._collector.leads and (self._caught_up or not collected)
         return collected
 
     def _dispatch_and_reap(self) -> bool:
@@ -165,14 +157,17 @@ class Loops:
         if self._withdrawer.tick() or expired:
             self._finalize.wake()
         self._run_control.announce()
-        # After a start, leases look overdue until what workers said meanwhile is read.
+        # After a start, leases look overdue until what workers said meanwhile is read; and where another scheduler
+        # collects, it is the one that reaps too.
         reaped = False
-        if not self._caught_up:
+        if not self._collector.is_current:
             self._reaper.forget()
+            self._run_control.forget()
         elif time.monotonic() >= self._reap_at:
             self._reap_at = time.monotonic() + _REAP_S
-            reaped = self._reaper.tick(as_of=self._collector.known_until)
-            reaped |= self._run_control.reap()
+            known_until = self._collector.known_until
+            reaped = self._reaper.tick(as_of=known_until)
+            reaped |= self._run_control.reap(as_of=known_until)
         sent = self._dispatcher.tick()
         return self._run_control.dispatch() or sent or reaped
 

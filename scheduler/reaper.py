@@ -65,7 +65,8 @@ class Reaper:
         if self._broker.queued(method.queue):
             self._empty_since.pop(method, None)
             return []
-        if now - self._empty_since.setdefault(method, now) < self._lost_after_s:
+        # By the clock, not as of `now`: what was said until it is seen to be empty has to be known first.
+        if now - self._empty_since.setdefault(method, self._clock()) < self._lost_after_s:
             return []
         with self._database.read() as connection:
             return chunk_rows.dispatched_before(connection, method, claimed_before=now - self._lost_after_s)
@@ -74,7 +75,7 @@ class Reaper:
         """Return the chunks that could not be withdrawn, and whose workers have said nothing for long enough."""
         with self._database.read() as connection:
             unwanted = chunk_rows.unwanted(connection)
-        # By the clock, not as of `now`: what was said until it is seen to be missing has to be known first.
+        # By the clock, as above.
         seen_at, before = self._clock(), self._missing_since
         self._missing_since = {(c.id, c.attempt): before.get((c.id, c.attempt), seen_at) for c in unwanted}
         return [c for c in unwanted if now - self._missing_since[c.id, c.attempt] >= self._lost_after_s]
@@ -94,6 +95,10 @@ class Reaper:
                 "its worker fell silent" if silent else "its message was lost",
             )
             lifecycle.settle(connection, job, self._take_back(connection, job, chunk, deaths=chunk.deaths + silent))
+            now_chunk = chunk_rows.find_chunk(connection, chunk.id)
+        if now_chunk is not None and now_chunk.status is ChunkStatus.DONE:
+            # A worker that was frozen would go on with it: no newer attempt tells it otherwise.
+            self._broker.outdate_chunk(chunk.id, chunk.attempt)
 
     def _take_back(self, connection: Connection, job: Job, chunk: Chunk, *, deaths: int) -> Counter[ItemStatus]:
         """Let the chunk wait again, or in halves after too many deaths; an image alone that takes workers fails.

@@ -63,12 +63,12 @@ class RunControl:
             if run.live is Live.DISPATCHED:
                 self._change(run, lambda run: released(run, now=self._clock()))
 
-    def reap(self) -> bool:
+    def reap(self, *, as_of: float | None = None) -> bool:
         """Take back segments that are overdue or lost; return whether there was any.
 
-        To be called once all that workers said is read: before that, every lease looks overdue.
+        `as_of` is the time up to which it is known what workers said, as in the Reaper; None stands for now.
         """
-        now = self._clock()
+        now = self._clock() if as_of is None else as_of
         with self._database.read() as connection:
             found = run_rows.overdue_runs(connection, now=now)
         found += [run for run in self._lost(now) if run not in found]
@@ -82,6 +82,10 @@ class RunControl:
             )
             self._change(run, self._fell_silent if silent else self._was_lost)
         return bool(found)
+
+    def forget(self) -> None:
+        """Forget what was seen of the queue: it may have held something since."""
+        self._empty_since = None
 
     def dispatch(self) -> bool:
         """Send the next segment of each run whose turn it is; return whether one was sent.
@@ -136,7 +140,8 @@ class RunControl:
         if self._broker.queued(TRAIN_TASK):
             self._empty_since = None
             return []
-        self._empty_since = now if self._empty_since is None else self._empty_since
+        # By the clock: what was said until it was seen to be empty has to be known first.
+        self._empty_since = self._clock() if self._empty_since is None else self._empty_since
         if now - self._empty_since < self._limits.lost_after_s:
             return []
         with self._database.read() as connection:

@@ -27,17 +27,16 @@ class Withdrawer:
     def __init__(self, database: Database, broker: Broker) -> None:
         self._database = database
         self._broker = broker
-        self._announced: set[str] = set()
 
     def tick(self) -> bool:
-        """Announce new stops and withdraw what can be; return whether a chunk was."""
+        """Announce stops and withdraw what can be; return whether a chunk was."""
         with self._database.read() as connection:
             stopping = set(job_rows.stopping_jobs(connection))
             unwanted = chunk_rows.unwanted(connection) if stopping else []
-        # Before the queues are looked into: a worker that takes a message from now on begins none of its photos.
-        for job_id in stopping - self._announced:
+        # Before the queues are looked into: a worker that takes a message from now on begins none of its photos. At
+        # each look, since Redis may have lost it.
+        for job_id in stopping:
             self._broker.cancel_job(job_id)
-        self._announced = stopping
         withdrawn = False
         for method in Method:
             found = {(chunk.id, chunk.attempt): chunk for chunk in unwanted if chunk.method is method}

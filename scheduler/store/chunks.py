@@ -93,6 +93,16 @@ def dispatched_counts(connection: Connection) -> Counter[Method]:
     return Counter({Method(method): count for method, count in connection.execute(query)})
 
 
+def oldest_claims(connection: Connection) -> dict[Method, float]:
+    """Return since when that chunk of each method waits in Redis that waits longest."""
+    query = (
+        select(chunks.c.method, func.min(chunks.c.claimed_at))
+        .where(chunks.c.status == ChunkStatus.DISPATCHED, chunks.c.claimed_at.is_not(None))
+        .group_by(chunks.c.method)
+    )
+    return {Method(method): claimed_at for method, claimed_at in connection.execute(query)}
+
+
 def claim(connection: Connection, chunk: Chunk, *, now: float, lease_s: float) -> int | None:
     """Begin a new attempt at a waiting chunk and return its number; None where another claimed it first."""
     attempt = chunk.attempt + 1

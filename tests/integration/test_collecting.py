@@ -1,7 +1,11 @@
 """Of several schedulers one collects what workers say, and another does when it is gone."""
 
+import pytest
+
 from nst_core.broker import KEY_PREFIX, make_redis
 from nst_core.settings import BrokerSettings
+from scheduler.store.database import Database
+from scheduler.store.errors import DatabaseUnavailableError
 from tests.integration.conftest import Rig, finished, started
 
 
@@ -56,3 +60,28 @@ def test_a_scheduler_that_is_not_heard_of_loses_its_role_and_what_it_says_late_c
     assert not rig.collector.tick(block_ms=1)
     assert not rig.collector.leads
     assert rig.job(job_id).counts.succeeded == 4
+
+
+def test_what_workers_said_is_known_as_soon_as_the_stream_was_read_to_its_end(rig: Rig) -> None:
+    before = rig.collector.is_current
+    begin(rig)
+    assert rig.collector.tick(block_ms=1)
+    assert (before, rig.collector.is_current) == (False, True), "with many workers there is always another event"
+    assert rig.collector.known_until == rig.clock()
+
+
+def test_a_scheduler_that_does_not_reach_the_database_leaves_the_events_to_another(rig: Rig) -> None:
+    rig.collector.tick(block_ms=1)
+    job_id = begin(rig)
+    reached, rig.collector._database = rig.collector._database, Database("postgresql://nobody@127.0.0.1:1/none")
+    rig.clock.advance(2)
+    with pytest.raises(DatabaseUnavailableError):
+        rig.collector.tick(block_ms=1)
+    assert not rig.collector.is_current
+    other = rig.new_collector()
+    assert other.tick(block_ms=1)
+    assert rig.job(job_id).counts.succeeded == 4
+    rig.collector._database.close()
+    rig.collector._database = reached
+    assert not rig.collector.tick(block_ms=1)
+    assert not rig.collector.leads

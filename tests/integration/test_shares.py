@@ -2,7 +2,7 @@
 
 from scheduler.domain import Priority
 from scheduler.store import rates as rate_rows
-from tests.integration.conftest import TENANT, Rig, finished, progress, started
+from tests.integration.conftest import DISPATCH_LEASE_S, TENANT, Rig, finished, progress, started
 from tests.integration.job_kit import dispatch
 
 
@@ -27,6 +27,23 @@ def test_tenants_share_the_window_by_their_weights(rig: Rig) -> None:
     sent = [chunk.job_id for chunk in dispatch(rig)]
     assert sent.count(theirs) == 3
     assert sum(sent.count(job_id) for job_id in mine) == 1, "many jobs of high priority take nothing from others"
+
+
+def test_what_has_waited_for_long_has_its_turn_before_anybody_goes_ahead_of_it(rig: Rig) -> None:
+    mine = rig.submit(40)
+    rig.plan()
+    rig.dispatcher.tick()
+    rig.clock.advance(DISPATCH_LEASE_S / 4 + 1)
+    theirs = rig.service.submit("other", rig.request(40))[0].id
+    rig.plan()
+    assert not rig.dispatcher.tick()
+    for _ in range(2):
+        first = rig.take()
+        assert first is not None
+        assert first.job_id == mine
+        rig.report(started(first))
+    rig.dispatcher.tick()
+    assert [chunk.job_id for chunk in rig.take_all()] == [mine, mine, theirs, theirs]
 
 
 def measured(rig: Rig, ms: float, *, workers: int = 0) -> None:

@@ -126,6 +126,38 @@ def test_message_that_a_worker_had_before_does_not_prove_that_nothing_was_begun(
     assert end(rig, job_id) is JobStatus.CANCELLED
 
 
+def test_message_of_somebody_else_in_the_queue_holds_nothing_up(rig: Rig, redis: Redis) -> None:
+    for strange in (b"no JSON", b"{}", b"[]"):
+        redis.rpush(LISTS[0], strange)
+    job_id = sent(rig, 8)
+    rig.service.cancel(TENANT, job_id)
+    assert rig.withdrawer.tick()
+    assert end(rig, job_id) is JobStatus.CANCELLED
+    redis.delete(*LISTS)
+
+
+def test_workers_hear_of_a_stop_again_after_redis_forgot_it(rig: Rig, redis: Redis) -> None:
+    job_id = sent(rig, 8)
+    rig.report(started(taken(rig)))
+    rig.service.cancel(TENANT, job_id)
+    rig.withdrawer.tick()
+    redis.flushall()
+    rig.withdrawer.tick()
+    assert rig.broker.is_cancelled(job_id)
+
+
+def test_a_worker_that_was_frozen_leaves_a_chunk_that_ended_without_it(rig: Rig) -> None:
+    job_id = sent(rig, 4)
+    chunk = taken(rig)
+    rig.report(started(chunk))
+    rig.service.cancel(TENANT, job_id)
+    rig.clock.advance(LEASE_S + 1)
+    assert not rig.broker.is_outdated(chunk.chunk_id, chunk.attempt)
+    assert rig.reaper.tick()
+    assert end(rig, job_id) is JobStatus.CANCELLED
+    assert rig.broker.is_outdated(chunk.chunk_id, chunk.attempt)
+
+
 def lose(rig: Rig) -> None:
     """Let so much time pass that what is missing counts as lost."""
     rig.reaper.tick()
