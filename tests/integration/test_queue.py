@@ -67,10 +67,9 @@ def test_window_limits_what_waits_in_redis(rig: Rig) -> None:
 
 def test_small_job_is_not_starved_by_a_large_one(rig: Rig) -> None:
     large = rig.submit(100)
-    [first, *_] = dispatch(rig)
-    small = rig.submit(4)
+    dispatch(rig)
     assert dispatch(rig) == [], "the window is full until a chunk is begun"
-    rig.report(started(first))
+    small = rig.submit(4)
     assert [chunk.job_id for chunk in dispatch(rig)] == [small]
     assert rig.job(large).counts.pending > 80
 
