@@ -179,6 +179,11 @@ class Streams:
             if self._open[tenant] <= 0:
                 del self._open[tenant]
 
+    def count(self, tenant: str) -> int:
+        """Return how many a tenant has open."""
+        with self._lock:
+            return self._open[tenant]
+
     @contextmanager
     def held(self, tenant: str, *, limit: float | None) -> Iterator[None]:
         """Hold a stream open for the length of a block."""
