@@ -85,6 +85,7 @@ class Collector:
 
         Where another scheduler collects, wait for as long.
         """
+        self.turned = False
         try:
             if self._lead():
                 return self._collect(block_ms=block_ms)
@@ -123,7 +124,6 @@ class Collector:
     def _collect(self, *, block_ms: int) -> bool:
         asked_at = self._clock()
         stored = self._broker.read_events(limit=_PAGE, block_ms=block_ms)
-        self.turned = False
         for entry in stored:
             self._lead()
             try:

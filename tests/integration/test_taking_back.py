@@ -1,6 +1,6 @@
 """Chunks are taken back from the dead alone, and last tries go one after the other."""
 
-from tests.integration.conftest import DISPATCH_LEASE_S, LEASE_S, Rig, finished, progress, started
+from tests.integration.conftest import DISPATCH_LEASE_S, LEASE_S, LOST_AFTER_S, Rig, finished, progress, started
 
 
 def test_chunks_that_die_with_another_one_are_tried_alone_at_last(rig: Rig) -> None:
@@ -57,3 +57,17 @@ def test_the_collector_does_not_know_all_while_it_reads_full_pages(rig: Rig) -> 
     assert rig.collector.known_until == began
     assert rig.collector.tick(block_ms=1)
     assert rig.collector.known_until == rig.clock.now
+
+
+def test_a_queue_is_not_taken_for_empty_since_a_time_before_it_was_looked_into(rig: Rig) -> None:
+    rig.submit(4)
+    rig.plan()
+    rig.dispatcher.tick()
+    claimed_at = rig.clock()
+    rig.clock.advance(30)
+    assert len(rig.take_all()) == 1, "its worker has not been heard yet"
+    assert not rig.reaper.tick(as_of=claimed_at + 12)
+    rig.clock.advance(2)
+    assert not rig.reaper.tick(as_of=claimed_at + 24)
+    rig.clock.advance(20)
+    assert rig.reaper.tick(as_of=claimed_at + 30 + LOST_AFTER_S)
