@@ -13,7 +13,7 @@ from tests.benchmarks.machine import describe
 from tests.faults import training
 from tests.faults.cases import BOTH, CASES
 from tests.faults.matrix import Matrix, Options, find_cases
-from tests.faults.table import Line, as_markdown, as_text, line_of
+from tests.faults.table import Line, as_markdown, as_text, line_of, markdown_head
 from tests.postgres import find_postgres
 
 #: A training's worker dies after checkpoints; it runs on a stack of its own.
@@ -75,18 +75,26 @@ def main() -> int:
     )
     databases = [args.database] if args.database else [name for name in BOTH if name == "sqlite" or find_postgres()]
     wanted = args.case.upper().split(",")
-    lines = []
+    lines = list[Line]()
+
+    def add(line: Line) -> None:
+        lines.append(line)
+        if args.markdown:
+            print(as_markdown(line), flush=True)
+
+    print(describe(), *((markdown_head(),) if args.markdown else ()), sep="\n", flush=True)
     with tempfile.TemporaryDirectory() as folder, Matrix(args.keep or Path(folder), options, say=say) as matrix:
         for database in databases:
             for case in find_cases(CASES, wanted) if wanted != [TRAINING] else ():
                 if case.own_disk and os.geteuid() != 0:
                     say(f"{case.id} is left out: only root may mount a file system")
                     continue
-                lines.append(line_of(matrix.run(case, database)))
+                add(line_of(matrix.run(case, database)))
     if TRAINING in wanted or "ALL" in wanted:
-        lines += [run_training(options, database) for database in databases]
-    print(describe())
-    print(*(as_markdown if args.markdown else as_text)(lines), sep="\n", flush=True)
+        for database in databases:
+            add(run_training(options, database))
+    if not args.markdown:
+        print(*as_text(lines), sep="\n", flush=True)
     return 0 if all(line.passed.partition("/")[0] == line.passed.partition("/")[2] for line in lines) else 1
 
 

@@ -240,12 +240,22 @@ class Cluster:
         for name, process in self._processes.items():
             self.signal(name, signal.SIGCONT)
             process.held = False
-        self.wait_until(self._is_ready, what="the cluster")
+        deadline = time.monotonic() + _START_S
+        while lacking := self._lacking():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{lacking} after {_START_S:g} s.")
+            time.sleep(0.05)
 
-    def _is_ready(self) -> bool:
-        if not all(map(self.pid, self._processes)) or not all(map(self.takes_work, self.workers)):
-            return False
-        return all(_answers(f"http://{HOST}:{port}/readyz") for port in self._api_ports)
+    def _lacking(self) -> str:
+        """Return the first thing that is not as it must be, or nothing."""
+        for name in self._processes:
+            if not self.pid(name):
+                return f"{name} does not run"
+        for name in self.workers:
+            if not self.takes_work(name):
+                return f"{name} takes no work"
+        urls = (f"http://{HOST}:{port}/readyz" for port in self._api_ports)
+        return next((f"{url} does not answer" for url in urls if not _answers(url)), "")
 
     def _start(self) -> None:
         self._cleanup.callback(self.links.close)

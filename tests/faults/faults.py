@@ -67,7 +67,7 @@ def roll_workers(scene: Scene) -> None:
         scene.cluster.hold(name, False)
         scene.faults += 1
         scene.mark(f"{name} ended")
-        scene.notes.append(f"{name} ended in {time.monotonic() - begun:.1f} s")
+        scene.longest_s["end of a worker"] = max(scene.longest_s.get("end of a worker", 0), time.monotonic() - begun)
         if code != 0:
             scene.problems.append(f"{name} ended with exit code {code}")
 
@@ -183,7 +183,7 @@ def fail_storage(scene: Scene) -> None:
     scene.at(0.9)
     link.disturb(None)
     scene.faults = link.failed - before
-    scene.notes.append(f"{scene.faults} requests went wrong")
+    scene.counted["requests that went wrong"] += scene.faults
 
 
 def restart_database(scene: Scene) -> None:

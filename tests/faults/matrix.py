@@ -53,7 +53,9 @@ class Run:
     waste: int
     faults: int
     problems: list[str]
-    notes: list[str]
+    #: What happened how often, and how long it took at most.
+    counted: Counter[str] = field(default_factory=Counter)
+    longest_s: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -101,15 +103,24 @@ class Matrix:
         items = case.items if case.real else self._options.items or case.items
         row = Row(case=case, database=database, items=items)
         for repeat in range(self._options.repeats):
-            cluster = self._cluster_for(case, database)
-            cluster.restore()
             rng = random.Random(f"{self._options.seed} {case.id} {database} {repeat}")
-            row.runs.append(run := self._run_once(case, cluster, items, rng))
+            row.runs.append(run := self._run(case, database, items, rng))
             result = "; ".join(run.problems) or "passed"
             self._say(f"{case.id} {database} {repeat + 1}/{self._options.repeats}: {result}, {run.seconds:.0f} s")
         if case.leaves_traces:
             self._close()
         return row
+
+    def _run(self, case: Case, database: str, items: int, rng: random.Random) -> Run:
+        started = time.monotonic()
+        try:
+            cluster = self._cluster_for(case, database)
+            cluster.restore()
+            return self._run_once(case, cluster, items, rng)
+        except TimeoutError as error:
+            # A cluster that does not come to itself is a failure of this run, not of those that follow.
+            self._close()
+            return Run(seconds=time.monotonic() - started, recovery_s=[], waste=0, faults=0, problems=[str(error)])
 
     def _cluster_for(self, case: Case, database: str) -> Cluster:
         disk_bytes = _DISK_BYTES[database] if case.own_disk else None
@@ -165,7 +176,8 @@ class Matrix:
             waste=checks.waste,
             faults=scene.faults,
             problems=scene.problems,
-            notes=scene.notes,
+            counted=scene.counted,
+            longest_s=scene.longest_s,
         )
 
     def _photos(self, cluster: Cluster, case: Case, items: int) -> str:
@@ -267,10 +279,7 @@ class _Checks:
         self._add(fenced < bar.fenced, "no report of an outdated attempt was refused")
         self._add(bar.silent is not None and silent > bar.silent, f"{silent} leases were taken away")
         self._add(silent < bar.taken, "no lease was taken away")
-        if silent:
-            scene.notes.append(f"{silent} leases taken away")
-        if fenced:
-            scene.notes.append(f"{fenced} reports refused")
+        scene.counted.update({"faults": scene.faults, "leases taken away": silent, "reports refused": fenced})
 
     def _check_api(self) -> None:
         bar, seen = self._bar, self._seen
@@ -281,8 +290,7 @@ class _Checks:
         too_slow = bar.call_s is not None and seen.slowest_s > bar.call_s
         self._add(too_slow, f"a call of the API took {seen.slowest_s:.1f} s")
         self._add(bar.unavailable and not seen.unavailable, "the API never said 503")
-        if seen.unavailable:
-            self._scene.notes.append(f"{seen.unavailable} answers of 503")
+        self._scene.counted["answers of 503"] += seen.unavailable
 
 
 def disturb(case: Case, scene: Scene) -> None:

@@ -4,6 +4,7 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -128,7 +129,9 @@ class Scene:
         self.freeze_s = freeze_s
         self.rng = rng
         self.marks: list[Mark] = []
-        self.notes: list[str] = []
+        #: What happened how often, and how long it took at most.
+        self.counted = Counter[str]()
+        self.longest_s = dict[str, float]()
         #: What should not have been.
         self.problems: list[str] = []
         #: How often something went wrong on purpose.

@@ -1,6 +1,7 @@
 """The table of what cases came to, as text and as Markdown."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -41,8 +42,7 @@ class Line:
 
 def line_of(row: Row) -> Line:
     """Return the line of a case on a database."""
-    problems = [problem for run in row.runs for problem in run.problems]
-    notes = [note for run in row.runs for note in run.notes]
+    problems = Counter(problem for run in row.runs for problem in run.problems)
     recovery = row.recovery_s
     wastes = [run.waste for run in row.runs]
     return Line(
@@ -53,8 +53,16 @@ def line_of(row: Row) -> Line:
         passed=f"{row.passed}/{len(row.runs)}",
         recovery_s=f"{recovery[0]:.1f} / {recovery[1]:.1f}" if recovery else "-",
         again=f"{statistics.median(wastes):g} / {max(wastes)}",
-        note="; ".join(dict.fromkeys(problems or notes[:3])),
+        note="; ".join([f"{times} × {problem}" for problem, times in problems.items()] or _notes(row)),
     )
+
+
+def _notes(row: Row) -> Iterator[str]:
+    """Yield what happened in all runs together, and what took longest."""
+    for what, times in sum((run.counted for run in row.runs), Counter[str]()).items():
+        yield f"{times:,} {what}"
+    for what in dict.fromkeys(what for run in row.runs for what in run.longest_s):
+        yield f"{what} {max(run.longest_s.get(what, 0.0) for run in row.runs):.1f} s at most"
 
 
 def as_text(lines: Sequence[Line]) -> Iterator[str]:
@@ -68,12 +76,14 @@ def as_text(lines: Sequence[Line]) -> Iterator[str]:
             yield f"{'':<{widths[0]}}  {line.note}"
 
 
-def as_markdown(lines: Sequence[Line]) -> Iterator[str]:
-    """Yield the lines of a Markdown table."""
-    yield f"| {' | '.join(_HEADS)} |"
-    yield f"|{'---|' * len(_HEADS)}"
-    for line in lines:
-        yield f"| {' | '.join(cell.replace('|', '/') for cell in line.cells)} |"
+def markdown_head() -> str:
+    """Return the head of a Markdown table."""
+    return f"| {' | '.join(_HEADS)} |\n|{'---|' * len(_HEADS)}"
+
+
+def as_markdown(line: Line) -> str:
+    """Return a line of a Markdown table."""
+    return f"| {' | '.join(cell.replace('|', '/') for cell in line.cells)} |"
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

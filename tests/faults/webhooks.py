@@ -88,7 +88,7 @@ class _Course:
         if not replayed:
             self._scene.problems.append("nothing was left to be replayed")
         self.wait(lambda: all(each.status == "delivered" for each in self.deliveries()), "all that was replayed")
-        self._scene.notes.append(f"{replayed} messages replayed")
+        self._scene.counted["messages replayed"] += replayed
 
 
 def _is_through(delivery: Delivery) -> bool:
@@ -117,7 +117,9 @@ def check(scene: Scene, receiver: Receiver, events: Sequence[Event], deliveries:
     }
     scene.problems += [problem for problem, is_so in problems.items() if is_so]
     tries = sum(len(each.tries) for each in deliveries)
-    scene.notes.append(f"{len(events)} events, {tries} tries in the log, {len(receiver.messages)} messages came")
+    scene.counted.update(
+        {"events": len(events), "tries in the log": tries, "messages that came": len(receiver.messages)}
+    )
 
 
 def _text(type: str, timestamp: str, data: object) -> str:
