@@ -6,6 +6,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.benchmarks.machine import describe
 from tests.faults import training
 from tests.faults.cases import BOTH, CASES
 from tests.faults.matrix import Matrix, Options, find_cases
-from tests.faults.table import Line, as_markdown, as_text, line_of, markdown_head
+from tests.faults.table import Run, append, as_markdown, as_text, load, rows_of
 from tests.postgres import find_postgres
 
 #: A training's worker dies after checkpoints; it runs on a stack of its own.
@@ -21,31 +22,30 @@ TRAINING = "F16"
 _STEPS, _KILLS, _SEGMENT_S = 120, 5, 0.5
 
 
-def run_training(options: Options, database: str) -> Line:
+def run_training(options: Options, database: str) -> Iterator[Run]:
     """Run a training undisturbed, then with its worker killed after each of its first checkpoints, and compare."""
-    passed, note, again, kills = 0, "", list[int](), list[int]()
     for repeat in range(options.repeats):
+        started = time.monotonic()
         with tempfile.TemporaryDirectory() as folder, _stack(Path(folder), database) as faults:
             undisturbed = faults.run(steps=_STEPS)
             kill = training.SegmentKiller(faults.stack, rng=random.Random(options.seed + repeat), most=_KILLS)
             disturbed = faults.run(steps=_STEPS, on_poll=kill)
-            again.append(disturbed.run.attempt - disturbed.run.segments)
-            kills.append(kill.kills)
-            try:
-                assert kill.kills > 0, "nothing went wrong"
-                training.check_same(disturbed, undisturbed)
-                passed += 1
-            except AssertionError as error:
-                note = str(error)
-            say(f"{TRAINING} {database} {repeat + 1}/{options.repeats}: {note or 'passed'}, {kill.kills} kills")
-    return Line(
-        id=TRAINING,
-        title="training killed at each checkpoint",
-        database=database,
-        items=f"{_STEPS} steps",
-        passed=f"{passed}/{options.repeats}",
-        note=note or f"{min(kills)} kills or more; {max(again)} attempts more than segments at most",
-    )
+        problem = ""
+        try:
+            assert kill.kills > 0, "nothing went wrong"
+            training.check_same(disturbed, undisturbed)
+        except AssertionError as error:
+            problem = str(error)
+        say(f"{TRAINING} {database} {repeat + 1}/{options.repeats}: {problem or 'passed'}, {kill.kills} kills")
+        yield Run(
+            case=TRAINING,
+            title="training killed at each checkpoint",
+            database=database,
+            size=f"{_STEPS} steps",
+            seconds=time.monotonic() - started,
+            problems=(problem,) if problem else (),
+            counted={"kills": kill.kills, "segments done again": disturbed.run.attempt - disturbed.run.segments},
+        )
 
 
 def _stack(folder: Path, database: str) -> AbstractContextManager[training.TrainingFaults]:
@@ -55,6 +55,25 @@ def _stack(folder: Path, database: str) -> AbstractContextManager[training.Train
 def say(line: str) -> None:
     """Tell on the standard error what happens; the table is for the standard output."""
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def run_all(args: argparse.Namespace) -> Iterator[Run]:
+    """Run the cases that the command line wants."""
+    options = Options(
+        repeats=args.repeats, seed=args.seed, items=args.items, freeze_s=args.freeze_s, item_ms=args.item_ms
+    )
+    databases = [args.database] if args.database else [name for name in BOTH if name == "sqlite" or find_postgres()]
+    wanted = args.case.upper().split(",")
+    with tempfile.TemporaryDirectory() as folder, Matrix(args.keep or Path(folder), options, say=say) as matrix:
+        for database in databases:
+            for case in find_cases(CASES, wanted) if wanted != [TRAINING] else ():
+                if case.own_disk and os.geteuid() != 0:
+                    say(f"{case.id} is left out: only root may mount a file system")
+                    continue
+                yield from matrix.runs(case, database)
+    if TRAINING in wanted or "ALL" in wanted:
+        for database in databases:
+            yield from run_training(options, database)
 
 
 def main() -> int:
@@ -68,34 +87,17 @@ def main() -> int:
     parser.add_argument("--item-ms", type=float, default=100.0, help="milliseconds that an image takes")
     parser.add_argument("--freeze-s", type=float, default=90.0, help="how long Redis is frozen")
     parser.add_argument("--keep", type=Path, help="an empty folder for all data and logs, which stay there")
+    parser.add_argument("--log", type=Path, help="a file to add each run to; --repeats 0 prints the table of it alone")
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
-    options = Options(
-        repeats=args.repeats, seed=args.seed, items=args.items, freeze_s=args.freeze_s, item_ms=args.item_ms
-    )
-    databases = [args.database] if args.database else [name for name in BOTH if name == "sqlite" or find_postgres()]
-    wanted = args.case.upper().split(",")
-    lines = list[Line]()
-
-    def add(line: Line) -> None:
-        lines.append(line)
-        if args.markdown:
-            print(as_markdown(line), flush=True)
-
-    print(describe(), *((markdown_head(),) if args.markdown else ()), sep="\n", flush=True)
-    with tempfile.TemporaryDirectory() as folder, Matrix(args.keep or Path(folder), options, say=say) as matrix:
-        for database in databases:
-            for case in find_cases(CASES, wanted) if wanted != [TRAINING] else ():
-                if case.own_disk and os.geteuid() != 0:
-                    say(f"{case.id} is left out: only root may mount a file system")
-                    continue
-                add(line_of(matrix.run(case, database)))
-    if TRAINING in wanted or "ALL" in wanted:
-        for database in databases:
-            add(run_training(options, database))
-    if not args.markdown:
-        print(*as_text(lines), sep="\n", flush=True)
-    return 0 if all(line.passed.partition("/")[0] == line.passed.partition("/")[2] for line in lines) else 1
+    runs = load(args.log) if args.log and args.log.exists() else []
+    for run in run_all(args):
+        runs.append(run)
+        if args.log:
+            append(args.log, run)
+    print(describe())
+    print(*(as_markdown if args.markdown else as_text)(rows_of(runs)), sep="\n", flush=True)
+    return int(any(run.problems for run in runs))
 
 
 if __name__ == "__main__":

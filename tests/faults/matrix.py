@@ -3,13 +3,12 @@
 import hashlib
 import json
 import random
-import statistics
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from scheduler.client import Client
@@ -20,6 +19,7 @@ from tests.faults.cluster import Cluster, Setup
 from tests.faults.doubles import POISON, STICKY
 from tests.faults.harness import Outcome, check_complete, images
 from tests.faults.scene import Sampled, Sampler, Scene
+from tests.faults.table import Run
 from tests.photos import bad_files, small_photos
 
 STYLE = "great_wave"
@@ -43,42 +43,6 @@ class Options:
     item_ms: float = 100.0
 
 
-@dataclass(kw_only=True)
-class Run:
-    """What one run of a case came to."""
-
-    seconds: float
-    recovery_s: list[float]
-    #: Items that were done again.
-    waste: int
-    faults: int
-    problems: list[str]
-    #: What happened how often, and how long it took at most.
-    counted: Counter[str] = field(default_factory=Counter)
-    longest_s: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(kw_only=True)
-class Row:
-    """All runs of a case on one database."""
-
-    case: Case
-    database: str
-    items: int
-    runs: list[Run] = field(default_factory=list)
-
-    @property
-    def passed(self) -> int:
-        """How many runs were as they must be."""
-        return sum(not run.problems for run in self.runs)
-
-    @property
-    def recovery_s(self) -> tuple[float, float] | None:
-        """The median and the longest time from a fault until all work went on."""
-        times = [seconds for run in self.runs for seconds in run.recovery_s]
-        return (statistics.median(times), max(times)) if times else None
-
-
 class Matrix:
     """Runs cases one after the other; those that need the same cluster share one."""
 
@@ -98,29 +62,30 @@ class Matrix:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def run(self, case: Case, database: str) -> Row:
+    def runs(self, case: Case, database: str) -> Iterator[Run]:
         """Run a case as often as the options say."""
         items = case.items if case.real else self._options.items or case.items
-        row = Row(case=case, database=database, items=items)
         for repeat in range(self._options.repeats):
             rng = random.Random(f"{self._options.seed} {case.id} {database} {repeat}")
-            row.runs.append(run := self._run(case, database, items, rng))
+            run = self._run(case, database, items, rng)
             result = "; ".join(run.problems) or "passed"
             self._say(f"{case.id} {database} {repeat + 1}/{self._options.repeats}: {result}, {run.seconds:.0f} s")
+            yield run
         if case.leaves_traces:
             self._close()
-        return row
 
     def _run(self, case: Case, database: str, items: int, rng: random.Random) -> Run:
         started = time.monotonic()
+        blank = Run(case=case.id, title=case.title, database=database, size=f"{items:,}", seconds=0.0)
         try:
             cluster = self._cluster_for(case, database)
             cluster.restore()
-            return self._run_once(case, cluster, items, rng)
+            found = self._run_once(case, cluster, items, rng)
         except TimeoutError as error:
             # A cluster that does not come to itself is a failure of this run, not of those that follow.
             self._close()
-            return Run(seconds=time.monotonic() - started, recovery_s=[], waste=0, faults=0, problems=[str(error)])
+            found = {"problems": (str(error),)}
+        return blank.model_copy(update={"seconds": time.monotonic() - started, **found})
 
     def _cluster_for(self, case: Case, database: str) -> Cluster:
         disk_bytes = _DISK_BYTES[database] if case.own_disk else None
@@ -139,7 +104,7 @@ class Matrix:
         self._cluster = None
         self._undisturbed.clear()
 
-    def _run_once(self, case: Case, cluster: Cluster, items: int, rng: random.Random) -> Run:
+    def _run_once(self, case: Case, cluster: Cluster, items: int, rng: random.Random) -> dict[str, object]:
         options = self._options
         with cluster.client() as client:
             good = self._photos(cluster, case, items)
@@ -151,7 +116,6 @@ class Matrix:
             prefix, total = self._spoilt(cluster, case, items) if case.bar.failing else (good, items)
             before = _Before(cluster)
             case.prepare(cluster)
-            started = time.monotonic()
             job = _submit(client, prefix)
             scene = Scene(cluster, job, items=total, freeze_s=options.freeze_s, rng=rng)
             disturber = threading.Thread(target=disturb, args=(case, scene), name="faults", daemon=True)
@@ -161,7 +125,6 @@ class Matrix:
                 disturber.join(240 + 2 * options.freeze_s)
             if disturber.is_alive():
                 scene.problems.append("the fault does not end")
-            seconds = time.monotonic() - started
             scene.close()
             cluster.restore()
             if case.bar.some_cancelled:
@@ -170,15 +133,13 @@ class Matrix:
             outcome = settled(cluster, client, job) if job.status.is_terminal else None
         checks = _Checks(case.bar, scene, before, sampler.seen)
         checks.all(outcome, first, total)
-        return Run(
-            seconds=seconds,
-            recovery_s=[mark.recovery_s for mark in scene.marks if mark.recovery_s is not None],
-            waste=checks.waste,
-            faults=scene.faults,
-            problems=scene.problems,
-            counted=scene.counted,
-            longest_s=scene.longest_s,
-        )
+        return {
+            "recovery_s": tuple(mark.recovery_s for mark in scene.marks if mark.recovery_s is not None),
+            "waste": checks.waste,
+            "problems": tuple(scene.problems),
+            "counted": dict(scene.counted),
+            "longest_s": scene.longest_s,
+        }
 
     def _photos(self, cluster: Cluster, case: Case, items: int) -> str:
         if not case.real:

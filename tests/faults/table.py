@@ -1,90 +1,123 @@
-"""The table of what cases came to, as text and as Markdown."""
+"""What runs of the fault matrix came to: records to keep, and their table as text and as Markdown."""
 
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 
-from tests.faults.matrix import Row
+from pydantic import BaseModel, ConfigDict, Field
 
 _HEADS = ("case", "fault", "database", "items", "passed", "recovery s", "again", "note")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One line of the table, as text."""
+class Run(BaseModel):
+    """What one run of a case came to."""
 
-    id: str
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    case: str
     title: str
     database: str
-    items: str
-    passed: str
-    #: Median and longest.
-    recovery_s: str = "-"
-    #: Items that were done again: median and most.
-    again: str = "-"
-    note: str = ""
+    #: How large the job was: items, or steps.
+    size: str
+    seconds: float
+    #: From each fault, or its end, until all work went on.
+    recovery_s: tuple[float, ...] = ()
+    #: Items that were done again; None where that has no meaning.
+    waste: int | None = None
+    problems: tuple[str, ...] = ()
+    #: What happened how often, and how long it took at most.
+    counted: dict[str, int] = Field(default_factory=dict)
+    longest_s: dict[str, float] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """All runs of a case on one database with jobs of one size."""
+
+    runs: Sequence[Run]
+
+    @property
+    def passed(self) -> int:
+        """How many runs were as they must be."""
+        return sum(not run.problems for run in self.runs)
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cells from left to right."""
+        """The cells from left to right; times and repetitions as the median and the most."""
+        first = self.runs[0]
+        recovery = [seconds for run in self.runs for seconds in run.recovery_s]
+        wastes = [run.waste for run in self.runs if run.waste is not None]
         return (
-            self.id,
-            self.title,
-            self.database,
-            self.items,
-            self.passed,
-            self.recovery_s,
-            self.again,
-            self.note,
+            first.case,
+            first.title,
+            first.database,
+            first.size,
+            f"{self.passed}/{len(self.runs)}",
+            f"{statistics.median(recovery):.1f} / {max(recovery):.1f}" if recovery else "-",
+            f"{statistics.median(wastes):g} / {max(wastes)}" if wastes else "-",
+            "; ".join(self._problems() or self._notes()),
         )
 
+    def _problems(self) -> list[str]:
+        problems = Counter(chain.from_iterable(run.problems for run in self.runs))
+        return [f"{times} × {problem}" for problem, times in problems.items()]
 
-def line_of(row: Row) -> Line:
-    """Return the line of a case on a database."""
-    problems = Counter(problem for run in row.runs for problem in run.problems)
-    recovery = row.recovery_s
-    wastes = [run.waste for run in row.runs]
-    return Line(
-        id=row.case.id,
-        title=row.case.title,
-        database=row.database,
-        items=f"{row.items:,}",
-        passed=f"{row.passed}/{len(row.runs)}",
-        recovery_s=f"{recovery[0]:.1f} / {recovery[1]:.1f}" if recovery else "-",
-        again=f"{statistics.median(wastes):g} / {max(wastes)}",
-        note="; ".join([f"{times} × {problem}" for problem, times in problems.items()] or _notes(row)),
-    )
+    def _notes(self) -> Iterator[str]:
+        """Yield what happened in all runs together, and what took longest."""
+        counted = Counter[str]()
+        for run in self.runs:
+            counted.update(run.counted)
+        yield from (f"{times:,} {what}" for what, times in counted.items() if times)
+        for what in dict.fromkeys(chain.from_iterable(run.longest_s for run in self.runs)):
+            yield f"{what} {max(run.longest_s.get(what, 0.0) for run in self.runs):.1f} s at most"
 
 
-def _notes(row: Row) -> Iterator[str]:
-    """Yield what happened in all runs together, and what took longest."""
-    for what, times in sum((run.counted for run in row.runs), Counter[str]()).items():
-        yield f"{times:,} {what}"
-    for what in dict.fromkeys(what for run in row.runs for what in run.longest_s):
-        yield f"{what} {max(run.longest_s.get(what, 0.0) for run in row.runs):.1f} s at most"
+def rows_of(runs: Sequence[Run]) -> list[Row]:
+    """Put together the runs that are of one case, database and size; in the order of the matrix."""
+    groups: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.case, run.database, run.size), []).append(run)
+    return [Row(runs=groups[key]) for key in sorted(groups, key=_place)]
 
 
-def as_text(lines: Sequence[Line]) -> Iterator[str]:
+def _place(key: tuple[str, str, str]) -> tuple[int, str, bool, int]:
+    case, database, size = key
+    number = case[1:].rstrip("H")
+    return int(number), case, database != "sqlite", int(size.split()[0].replace(",", ""))
+
+
+def append(path: Path, run: Run) -> None:
+    """Keep a run in a file of one JSON object a line."""
+    with path.open("a") as file:
+        file.write(f"{run.model_dump_json()}\n")
+
+
+def load(path: Path) -> list[Run]:
+    """Return all runs that a file keeps."""
+    return [Run.model_validate_json(line) for line in path.read_text().splitlines()]
+
+
+def as_text(rows: Sequence[Row]) -> Iterator[str]:
     """Yield the lines of a table in columns; notes stand below their line."""
-    rows = [_HEADS[:-1], *(line.cells[:-1] for line in lines)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    yield from (_aligned(rows[0], widths), "  ".join("-" * width for width in widths))
-    for line in lines:
-        yield _aligned(line.cells[:-1], widths)
-        if line.note:
-            yield f"{'':<{widths[0]}}  {line.note}"
+    cells = [_HEADS, *(row.cells for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADS) - 1)]
+    yield from (_aligned(cells[0], widths), "  ".join("-" * width for width in widths))
+    for row in cells[1:]:
+        yield _aligned(row, widths)
+        if row[-1]:
+            yield f"{'':<{widths[0]}}  {row[-1]}"
 
 
-def markdown_head() -> str:
-    """Return the head of a Markdown table."""
-    return f"| {' | '.join(_HEADS)} |\n|{'---|' * len(_HEADS)}"
-
-
-def as_markdown(line: Line) -> str:
-    """Return a line of a Markdown table."""
-    return f"| {' | '.join(cell.replace('|', '/') for cell in line.cells)} |"
+def as_markdown(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the lines of a Markdown table."""
+    yield f"| {' | '.join(_HEADS)} |"
+    yield f"|{'---|' * len(_HEADS)}"
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', '/') for cell in row.cells)} |"
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+    return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False)).rstrip()
