@@ -50,7 +50,7 @@ _SWITCH_S = 0.0005
 def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, blobs: BlobStore) -> Loops:
     """Return the control loops, not started."""
     clock = time.time
-    rates = Rates(clock=clock, first_guess=settings.chunk_size)
+    rates = Rates(clock=clock, first_guess=settings.chunk_size, target_s=settings.chunk_s)
     tenants = Tenants(
         database,
         clock=clock,

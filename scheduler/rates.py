@@ -13,7 +13,6 @@ from nst_core.protocol import ItemOutcome, Method
 from scheduler.domain import JobSpec
 from scheduler.store import rates as rate_rows
 
-TARGET_MS = 60_000
 MAX_CHUNK = 1000
 #: A worker that has not reported for so long is not counted on.
 _SEEN_S = 60.0
@@ -31,13 +30,13 @@ def px_class(spec: JobSpec) -> int:
     return 0 if not longest else 1 << (int(longest) - 1).bit_length()
 
 
-def chunk_size(mean_ms: float | None, *, first_guess: int, items: int | None, workers: int) -> int:
-    """Return how many items a chunk should have, 1 to 1000.
+def chunk_size(mean_ms: float | None, *, target_ms: float, first_guess: int, items: int | None, workers: int) -> int:
+    """Return how many items a chunk should have, 1 to 1000, for it to take `target_ms`.
 
     `first_guess` counts where no times are known; `items` are those that are to be shared out among `workers`, where
     all of them are known.
     """
-    size = first_guess if mean_ms is None else round(TARGET_MS / max(mean_ms, 1.0))
+    size = first_guess if mean_ms is None else round(target_ms / max(mean_ms, 1.0))
     if items is not None and workers:
         # Two for each worker: the one that gets the last chunk is not waited for by all others.
         size = min(size, -(-items // (2 * workers)))
@@ -47,10 +46,11 @@ def chunk_size(mean_ms: float | None, *, first_guess: int, items: int | None, wo
 class Rates:
     """The times of items and the number of workers, as far as they are known."""
 
-    def __init__(self, *, clock: Clock, first_guess: int = 16) -> None:
-        """`first_guess` is the number of items in a chunk while no times are known."""
+    def __init__(self, *, clock: Clock, first_guess: int = 16, target_s: float = 60.0) -> None:
+        """`first_guess` is the number of items in a chunk while no times are known, `target_s` its time afterwards."""
         self._clock = clock
         self._first_guess = first_guess
+        self._target_ms = target_s * 1000
         self._noted: dict[str, float] = {}
 
     def note(self, connection: Connection, spec: JobSpec, version: str, outcomes: Sequence[ItemOutcome]) -> None:
@@ -86,7 +86,9 @@ class Rates:
         workers = self.workers(connection)
         means = self._means(connection, spec)
         return {
-            name: chunk_size(mean_ms, first_guess=self._first_guess, items=items, workers=workers)
+            name: chunk_size(
+                mean_ms, target_ms=self._target_ms, first_guess=self._first_guess, items=items, workers=workers
+            )
             for name, mean_ms in means.items()
         }
 

@@ -23,6 +23,8 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     extra_buckets: tuple[str, ...] = ()
     #: Items of one chunk, the unit of dispatch, while it is not known how long they take.
     chunk_size: int = Field(16, ge=1, le=1000)
+    #: Work in one chunk, once it is known. What dies with a worker is done again, and a stop waits for what is begun.
+    chunk_s: float = Field(60.0, gt=0)
     #: Inputs that are planned in one transaction.
     plan_page: int = Field(200, ge=1, le=1000)
     #: Chunks that wait in Redis at most, and one for each worker; the rest of the backlog stays in the database.

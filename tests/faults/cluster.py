@@ -292,6 +292,8 @@ class Cluster:
             SWITCHES: str(self._control),
             EFFECTS: str(self.effects),
             ITEM_MS: str(self._item_ms),
+            # Chunks are as large when times are known as before.
+            "NST_CHUNK_S": "60" if self.setup.real else str(CHUNK_SIZE * self._item_ms / 1000),
         }
         self._link_names = ["storage"]
         self._api_ports = [free_port() for _ in self.schedulers]

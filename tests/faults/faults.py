@@ -51,7 +51,7 @@ def starve_and_crash(scene: Scene) -> None:
         resource.prlimit(pid, resource.RLIMIT_DATA, before)
     scene.mark("memory is back")
     if not same:
-        scene.problems.append(f"{name} died for want of memory")
+        scene.problems.append(f"{name} died for want of memory: {scene.cluster.codes(name or '')[-1:]}")
     if scene.at(0.6) and (name := scene.busy_worker()):
         scene.faults += scene.cluster.signal(name, signal.SIGSEGV)
         scene.mark("SIGSEGV")

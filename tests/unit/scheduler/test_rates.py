@@ -30,7 +30,7 @@ from scheduler.store.jobs import Waiting
 def test_chunk_is_a_minute_of_work_in_enough_pieces_for_all(
     mean_ms: float | None, items: int | None, workers: int, size: int
 ) -> None:
-    assert chunk_size(mean_ms, first_guess=16, items=items, workers=workers) == size
+    assert chunk_size(mean_ms, target_ms=60_000, first_guess=16, items=items, workers=workers) == size
 
 
 @pytest.mark.parametrize(("max_px", "expected"), [(None, 0), (16, 16), (512, 512), (513, 1024), (1600, 2048)])
