@@ -58,6 +58,8 @@ def resume(run: Run) -> dict[str, Any]:
 
 def extend(run: Run, steps: int) -> dict[str, Any]:
     """Let a run go on to more steps, also where it has ended."""
+    if steps == run.steps and run.status in _GOING_ON:
+        return {}
     _require(run.live is Live.NONE or run.phase is not Phase.EVALUATE, run, "be extended")
     busy = (RunStatus.EVALUATING, RunStatus.PAUSING, RunStatus.CANCELLING)
     _require(run.status not in busy, run, "be extended")

@@ -6,7 +6,8 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from typing import Any
@@ -19,16 +20,20 @@ from nst_core.broker import Broker
 from nst_core.memory import keep_freed_memory
 from nst_core.protocol import Method
 from nst_core.segments import TRAIN_TASK
+from nst_core.styles import shipped_styles
 from nst_core.stylize import Stylizer, resolve_device
 from worker.engine import Engine
+from worker.health import Health, SelfTest
 from worker.models import ModelCache
 from worker.optimize import Optimization
+from worker.outcomes import Recovered
 from worker.pipeline import Pipeline
+from worker.pulse import Pulse
 from worker.settings import WorkerSettings
 from worker.tasks import OptimizeTask, StylizeTask
 from worker.train import TrainTask
 from worker.turns import QueueTurns
-from worker.watchdog import Watchdog
+from worker.watchdog import EX_TEMPFAIL, Watchdog
 
 _log = logging.getLogger(__name__)
 #: Queues whose tasks may take longer than Redis waits before it delivers a message again: those messages are
@@ -41,7 +46,8 @@ EX_IMPATIENT = 128 + signal.SIGTERM
 def run_worker(settings: WorkerSettings) -> int:
     """Work until SIGTERM or Ctrl+C, then complete the images in flight; return the exit code.
 
-    Images that are not begun are given back. A second SIGTERM ends the process at once, and so does its being stuck.
+    Images that are not begun are given back. A second SIGTERM ends the process at once, and so does its being stuck or
+    ill; it does not begin to work before it has made an image.
     It configures the whole process: logging, signals, the threads of torch.
     """
     configure_logging(settings.log_level)
@@ -49,57 +55,111 @@ def run_worker(settings: WorkerSettings) -> int:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     device = resolve_device(settings.device)
-    name = worker_name()
-    stop = Event()
-    broker, blobs, engine = Broker(settings), BlobStore(settings), Engine()
-    watchdog = Watchdog(stuck_after_s=settings.stuck_after_s, engine_busy_s=lambda: engine.busy_s)
-    pipeline = Pipeline(settings, blobs=blobs, engine=engine)
-    models = ModelCache(
-        blobs,
-        lambda data: Stylizer.load(data, device=device),
-        capacity_bytes=settings.cache_bytes,
-    )
-    optimization = Optimization(settings, blobs=blobs, engine=engine, device=device)
-    train = TrainTask(settings, name=name, broker=broker, blobs=blobs, engine=engine, device=device, stop=stop)
-    tasks: dict[str, Callable[[Any], None]] = {
-        Method.FEEDFORWARD.queue: StylizeTask(
-            settings, name=name, broker=broker, models=models, pipeline=pipeline, watchdog=watchdog, stop=stop
-        ),
-        Method.OPTIMIZE.queue: OptimizeTask(
-            settings, name=name, broker=broker, optimization=optimization, watchdog=watchdog, stop=stop
-        ),
-        TRAIN_TASK: train,
-    }
-    slots = {
-        Method.FEEDFORWARD.queue: settings.concurrency,
-        Method.OPTIMIZE.queue: settings.optimize_concurrency,
-        TRAIN_TASK: settings.train_concurrency,
-    }
-    _log.info("worker %s on %s, %d threads", name, device, torch.get_num_threads())
-    watchdog.start()
-    try:
+    name, stop = worker_name(), Event()
+    with ExitStack() as closing:
+        broker, engine = Broker(settings), Engine()
+        closing.callback(broker.close)
+        closing.callback(engine.close)
+        pulse = Pulse(Broker(settings, patient=False).ping, stop=stop)
+        watchdog = Watchdog(
+            stuck_after_s=settings.stuck_after_s, engine_busy_s=lambda: engine.busy_s, is_silent=pulse.is_silent
+        )
+        self_test = SelfTest(lambda: Stylizer.load(shipped_styles()[0].weights(), device=device), engine=engine)
+        try:
+            self_test()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it would be the same for each image
+            _log.critical("this worker can make no image", exc_info=error)
+            return EX_TEMPFAIL
+        health = Health(self_test, ill_after_s=settings.ill_after_s, leave=watchdog.end)
+        parts = _Parts(settings, name, broker, BlobStore(settings), engine, device, watchdog, health.recovered, stop)
+        tasks: dict[str, tuple[Callable[[Any], None], int]] = {
+            Method.FEEDFORWARD.queue: (_stylize_task(parts, closing), settings.concurrency),
+            Method.OPTIMIZE.queue: (_optimize_task(parts), settings.optimize_concurrency),
+            TRAIN_TASK: (_train_task(parts, closing), settings.train_concurrency),
+        }
+        _log.info("worker %s on %s, %d threads", name, device, torch.get_num_threads())
+        watchdog.start()
+        closing.callback(watchdog.close)
         with stopping(stop):
-            return serve(broker, tasks, name=name, slots={queue: count for queue, count in slots.items() if count})
-    finally:
-        watchdog.close()
-        train.close()
-        pipeline.close()
-        engine.close()
-        broker.close()
+            return serve(broker, {queue: task for queue, task in tasks.items() if task[1]}, name=name, pulse=pulse)
 
 
-def serve(broker: Broker, tasks: Mapping[str, Callable[[Any], None]], *, name: str, slots: Mapping[str, int]) -> int:
-    """Run Celery until a signal ends it, with so many tasks of each queue at a time; return the exit code.
+@dataclass(frozen=True)
+class _Parts:
+    """What the tasks of a worker share."""
 
-    A queue's task has the queue's name.
+    settings: WorkerSettings
+    name: str
+    broker: Broker
+    blobs: BlobStore
+    engine: Engine
+    device: torch.device
+    watchdog: Watchdog
+    recovered: Recovered
+    stop: Event
+
+
+def _stylize_task(parts: _Parts, closing: ExitStack) -> StylizeTask:
+    settings, blobs = parts.settings, parts.blobs
+    pipeline = Pipeline(settings, blobs=blobs, engine=parts.engine, recovered=parts.recovered)
+    closing.callback(pipeline.close)
+    models = ModelCache(
+        blobs, lambda data: Stylizer.load(data, device=parts.device), capacity_bytes=settings.cache_bytes
+    )
+    return StylizeTask(
+        settings,
+        name=parts.name,
+        broker=parts.broker,
+        models=models,
+        pipeline=pipeline,
+        watchdog=parts.watchdog,
+        stop=parts.stop,
+        recovered=parts.recovered,
+    )
+
+
+def _optimize_task(parts: _Parts) -> OptimizeTask:
+    optimization = Optimization(
+        parts.settings, blobs=parts.blobs, engine=parts.engine, device=parts.device, recovered=parts.recovered
+    )
+    return OptimizeTask(
+        parts.settings,
+        name=parts.name,
+        broker=parts.broker,
+        optimization=optimization,
+        watchdog=parts.watchdog,
+        stop=parts.stop,
+    )
+
+
+def _train_task(parts: _Parts, closing: ExitStack) -> TrainTask:
+    task = TrainTask(
+        parts.settings,
+        name=parts.name,
+        broker=parts.broker,
+        blobs=parts.blobs,
+        engine=parts.engine,
+        device=parts.device,
+        stop=parts.stop,
+        recovered=parts.recovered,
+    )
+    closing.callback(task.close)
+    return task
+
+
+def serve(broker: Broker, tasks: Mapping[str, tuple[Callable[[Any], None], int]], *, name: str, pulse: Pulse) -> int:
+    """Run Celery until a signal ends it, and return the exit code.
+
+    For each queue, `tasks` has its task, which has the queue's name, and how many of them may run at a time.
     """
-    for queue in slots:
-        broker.celery.task(_as_function(tasks[queue]), name=queue, acks_late=queue not in _LONG)
+    slots = {queue: count for queue, (_, count) in tasks.items()}
+    for queue, (task, _) in tasks.items():
+        broker.celery.task(_as_function(task), name=queue, acks_late=queue not in _LONG)
     broker.celery.conf.worker_redirect_stdouts = False
     options = broker.celery.conf.broker_transport_options
     # Celery looks at its signals, and lets go of the connection, only between two polls of the queue, of 1 s each.
     options["polling_interval"] = 0.2
-    options["queue_order_strategy"] = partial(QueueTurns, slots)
+    options["queue_order_strategy"] = partial(QueueTurns, slots, pulse.beat)
     code: int | None = broker.celery.worker_main(
         [
             "--quiet",

@@ -30,7 +30,8 @@ class Engine:
     """Runs calls one at a time on a thread of its own: lanes take turns, and in a lane the lowest order goes first.
 
     One image already fills every core or the whole GPU, so a second at its side would only slow both down. And it
-    is always the same thread, because OpenMP keeps a team of threads for each one that computes.
+    is always the same thread, because OpenMP keeps a team of threads for each one that computes; only after a failure
+    it is a new one.
 
     The order lets the oldest chunk go first. Chunks in flight then end one after the other and never at once, and
     there is always one with images ready while another begins or ends.
@@ -49,8 +50,7 @@ class Engine:
         self._changed = Condition()
         self._closed = False
         self._arrivals = count()
-        self._thread = Thread(target=self._run, name="engine", daemon=True)
-        self._thread.start()
+        self._start()
 
     @property
     def queued(self) -> int:
@@ -81,18 +81,40 @@ class Engine:
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        thread = None
+        while thread is not self._thread:
+            thread = self._thread
+            thread.join()
+
+    def _start(self) -> None:
+        thread = Thread(target=self._run, name="engine", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def _run(self) -> None:
-        while work := self._take():
+        spoilt = False
+        while not (spoilt and self._hand_over()) and (work := self._take()):
             self._began = self._clock()
             try:
                 work.future.set_result(work.call())
-            except Exception as error:  # noqa: BLE001 - whatever a call raises is its caller's; the thread lives on
+            except Exception as error:  # noqa: BLE001 - whatever a call raises is its caller's
+                spoilt = spoilt or isinstance(error, MemoryError | RuntimeError)
                 work.future.set_exception(error)
             self._began = None
             # Not kept while the thread waits: a call holds a whole image.
             del work
+
+    def _hand_over(self) -> bool:
+        """Let a new thread go on; return whether there is one.
+
+        oneDNN keeps the first error of its code generator, such as a want of memory, for as long as the thread lives,
+        and compiles no network for another size of image in it.
+        """
+        try:
+            self._start()
+        except RuntimeError:
+            return False  # no memory for a thread either; again after the next call
+        return True
 
     def _take(self) -> _Work | None:
         """Wait for a call and return it, or None once the engine is closed and nothing is left."""

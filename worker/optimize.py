@@ -36,7 +36,7 @@ from nst_core.tensors import to_tensor, to_uint8
 from worker.checkpoints import CheckpointFile, origin_of
 from worker.engine import Engine
 from worker.networks import LossNetworks
-from worker.outcomes import InterruptedWorkError, Stopwatch, outcome_of, success
+from worker.outcomes import InterruptedWorkError, Recovered, Stopwatch, outcome_of, success
 from worker.settings import WorkerSettings
 from worker.steering import Steering
 
@@ -91,9 +91,12 @@ class Optimization:
         blobs: BlobStore,
         engine: Engine,
         device: torch.device,
+        recovered: Recovered = lambda: False,
         clock: Clock = time.monotonic,
     ) -> None:
+        """`recovered` tells images that failed from a process that was ill."""
         self._settings = settings
+        self._recovered = recovered
         self._blobs = blobs
         self._engine = engine
         self._device = device
@@ -117,7 +120,11 @@ class Optimization:
 
     def _outcome(self, course: _Course) -> ItemOutcome | None:
         outcome = outcome_of(
-            lambda: self._complete(course), job_id=course.chunk.job_id, item=course.item, watch=course.watch
+            lambda: self._complete(course),
+            job_id=course.chunk.job_id,
+            item=course.item,
+            watch=course.watch,
+            recovered=self._recovered,
         )
         if outcome is not None and not outcome.retryable:
             _try(lambda: self._blobs.delete(course.checkpoint), course, "its checkpoint cannot be removed")

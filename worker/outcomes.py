@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import TypeVar
 
 from nst_core.clock import Clock
 from nst_core.errors import EngineError, NstError
@@ -12,6 +13,11 @@ from nst_core.images import Picture
 from nst_core.protocol import ChunkItem, ItemOutcome
 
 _log = logging.getLogger(__name__)
+
+
+#: Tells whether the process was ill when something failed, and is well again; see `health`.
+Recovered = Callable[[], bool]
+_T = TypeVar("_T")
 
 
 class Stopwatch:
@@ -55,19 +61,40 @@ def failure(item: ChunkItem, error: NstError, *, ms: int = 0) -> ItemOutcome:
 
 
 def outcome_of(
-    work: Callable[[], ItemOutcome], *, job_id: str, item: ChunkItem, watch: Stopwatch
+    work: Callable[[], ItemOutcome], *, job_id: str, item: ChunkItem, watch: Stopwatch, recovered: Recovered
 ) -> ItemOutcome | None:
     """Return what the work on an item returns, or the failure that its error comes to; None where it was interrupted.
 
     Whatever the work raises, it never disturbs another item.
     """
     try:
-        return work()
+        return insist(work, label=f"job {job_id} item {item.index}", what="image", recovered=recovered)
     except InterruptedWorkError:
         return None
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must not take the chunk along
-        problem = problem_of(error, label=f"job {job_id} item {item.index}", what="image")
+    except NstError as problem:
         return failure(item, problem, ms=watch.ms)
+
+
+def insist(work: Callable[[], _T], *, label: str, what: str, recovered: Recovered) -> _T:
+    """Return what some work returns, trying again where not the work was to blame but the process.
+
+    Raises InterruptedWorkError as the work does, and an NstError for whatever else it raises; see `problem_of`.
+    """
+    for last in (False, False, True):
+        try:
+            return work()
+        except InterruptedWorkError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not take others along
+            problem = problem_of(error, label=label, what=what)
+        if last or not (is_doubtful(problem) and recovered()):
+            break
+    raise problem
+
+
+def is_doubtful(problem: NstError) -> bool:
+    """Return whether an error may be of the process rather than of what it worked at."""
+    return type(problem) in (NstError, EngineError)
 
 
 def problem_of(error: Exception, *, label: str, what: str) -> NstError:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import PurePosixPath
 from threading import Semaphore
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nst_core import images
 from nst_core.blobs import BlobStore, BlobUri
@@ -17,18 +15,9 @@ from nst_core.errors import ImageTooLargeError
 from nst_core.images import Picture
 from nst_core.protocol import ChunkItem, ItemOutcome, StylizeChunk
 from worker.engine import Engine
-from worker.outcomes import InterruptedWorkError, Stopwatch, outcome_of, success
+from worker.health import Stylize
+from worker.outcomes import InterruptedWorkError, Recovered, Stopwatch, outcome_of, success
 from worker.settings import WorkerSettings
-
-
-class Stylize(Protocol):
-    """A network with its weights, as nst_core.stylize.Stylizer is one."""
-
-    def __call__(
-        self, batch: NDArray[np.uint8], *, strength: float = 1.0, preserve_color: bool = False
-    ) -> NDArray[np.uint8]:
-        """Return N, H, W, 3 uint8 images stylized, in the same shape."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +45,12 @@ class Pipeline:
     the way of an image reads from top to bottom, and the stages of different images still overlap.
     """
 
-    def __init__(self, settings: WorkerSettings, *, blobs: BlobStore, engine: Engine) -> None:
+    def __init__(
+        self, settings: WorkerSettings, *, blobs: BlobStore, engine: Engine, recovered: Recovered = lambda: False
+    ) -> None:
+        """`recovered` tells images that failed from a process that was ill."""
         self._settings = settings
+        self._recovered = recovered
         self._blobs = blobs
         self._engine = engine
         self._orders = count()
@@ -89,7 +82,13 @@ class Pipeline:
     def _process(self, run: _Run, item: ChunkItem) -> ItemOutcome | None:
         """Return the outcome of one item, or None where it was not begun."""
         watch = Stopwatch()
-        return outcome_of(lambda: self._complete(run, item, watch), job_id=run.chunk.job_id, item=item, watch=watch)
+        return outcome_of(
+            lambda: self._complete(run, item, watch),
+            job_id=run.chunk.job_id,
+            item=item,
+            watch=watch,
+            recovered=self._recovered,
+        )
 
     def _complete(self, run: _Run, item: ChunkItem, watch: Stopwatch) -> ItemOutcome:
         output = BlobUri.parse(item.output)

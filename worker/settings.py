@@ -59,6 +59,8 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     #: A worker in which no image and no iteration ends for so long is stuck: it ends, for its supervisor to start it
     #: anew. An image may take that long at most.
     stuck_after_s: float = Field(default=600.0, gt=0)
+    #: A worker that cannot make the smallest image for so long is ill: it ends as well.
+    ill_after_s: float = Field(default=10.0, gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @model_validator(mode="after")

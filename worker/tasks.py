@@ -10,12 +10,13 @@ from typing import Any, Generic, TypeVar
 
 from nst_core.broker import Broker
 from nst_core.clock import Clock
-from nst_core.errors import EngineError, NstError, ProtocolError
+from nst_core.errors import NstError, ProtocolError
 from nst_core.protocol import ChunkMessage, ItemOutcome, OptimizeChunk, StylizeChunk, load_chunk
+from worker.health import Stylize
 from worker.models import ModelCache
 from worker.optimize import Optimization
-from worker.outcomes import failure
-from worker.pipeline import Pipeline, Stylize
+from worker.outcomes import Recovered, failure, insist
+from worker.pipeline import Pipeline
 from worker.publisher import ChunkReport
 from worker.reports import is_outdated
 from worker.settings import WorkerSettings
@@ -103,7 +104,8 @@ class ChunkTask(ABC, Generic[_Chunk]):
             progress_s=self._settings.progress_s,
             heartbeat_s=self._settings.heartbeat_s,
         )
-        with report, self._watchdog.watching(report, lane=chunk.method, label=_label(chunk)):
+        # Watched first: to begin the report takes a thread.
+        with self._watchdog.watching(report, lane=chunk.method, label=_label(chunk)), report:
             if self._going(report):
                 for outcome in self._outcomes(chunk, report):
                     report.add(outcome)
@@ -128,22 +130,26 @@ class StylizeTask(ChunkTask[StylizeChunk]):
         pipeline: Pipeline,
         watchdog: Watchdog,
         stop: Event,
+        recovered: Recovered = lambda: False,
     ) -> None:
         """Work under the name of a worker until `stop` is set."""
         super().__init__(settings, name=name, broker=broker, watchdog=watchdog, stop=stop)
+        self._recovered = recovered
         self._models = models
         self._pipeline = pipeline
 
     def _outcomes(self, chunk: StylizeChunk, report: ChunkReport) -> Iterator[ItemOutcome]:
+        label = f"{_label(chunk)} style {chunk.style.name}"
         try:
-            stylize: Stylize = self._models.get(chunk.style.version, chunk.weights)
+            stylize: Stylize = insist(
+                lambda: self._models.get(chunk.style.version, chunk.weights),
+                label=label,
+                what="style",
+                recovered=self._recovered,
+            )
         except NstError as error:
-            _log.error("%s: style %s: %s", _label(chunk), chunk.style.name, error)
+            _log.error("%s: %s", label, error)
             yield from (failure(item, error) for item in chunk.items)
-        except (MemoryError, RuntimeError) as error:
-            _log.exception("%s: style %s", _label(chunk), chunk.style.name)
-            problem = EngineError(f"The network cannot be loaded: {error}")
-            yield from (failure(item, problem) for item in chunk.items)
         else:
             yield from self._pipeline.run(chunk, stylize, going=lambda: self._going(report))
 

@@ -18,7 +18,7 @@ from nst_core.segments import Phase, SegmentFailure, SegmentFinished, TrainProgr
 from worker.engine import Engine
 from worker.evaluation import Evaluator
 from worker.live_training import Shelf
-from worker.outcomes import InterruptedWorkError, problem_of
+from worker.outcomes import InterruptedWorkError, Recovered, is_doubtful, problem_of
 from worker.photo_library import PhotoLibrary
 from worker.reports import is_outdated
 from worker.segment_report import SegmentReport, label_of
@@ -48,10 +48,12 @@ class TrainTask:
         engine: Engine,
         device: torch.device,
         stop: Event,
+        recovered: Recovered = lambda: False,
         clock: Clock = time.monotonic,
     ) -> None:
         """Work under the name of a worker until `stop` is set."""
         self._settings = settings
+        self._recovered = recovered
         self._name = name
         self._broker = broker
         self._engine = engine
@@ -130,7 +132,8 @@ class TrainTask:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the scheduler must hear of it
             problem = problem_of(error, label=label_of(segment), what="training")
-            failure = SegmentFailure(code=problem.code, message=problem.message, retryable=problem.retryable)
+            passing = problem.retryable or (is_doubtful(problem) and self._recovered())
+            failure = SegmentFailure(code=problem.code, message=problem.message, retryable=passing)
         return SegmentFinished(
             run_id=segment.run_id,
             attempt=segment.attempt,

@@ -58,12 +58,17 @@ class Watchdog:
         *,
         stuck_after_s: float,
         engine_busy_s: Callable[[], float],
+        is_silent: Callable[[], bool] = lambda: False,
         clock: Clock = time.monotonic,
         leave: Callable[[int], object] = os._exit,
     ) -> None:
-        """`engine_busy_s` says for how long the engine's present call has run; `leave` ends the process."""
+        """`engine_busy_s` says for how long the engine's present call has run, `is_silent` if no message is taken.
+
+        `leave` ends the process.
+        """
         self._stuck_after_s = stuck_after_s
         self._engine_busy_s = engine_busy_s
+        self._is_silent = is_silent
         self._clock = clock
         self._leave = leave
         self._lock = Lock()
@@ -98,9 +103,12 @@ class Watchdog:
     def look(self) -> None:
         """End the process if it is stuck."""
         reason = self.stuck()
-        if reason is None:
-            return
-        _log.critical("stuck: %s; the stacks of all threads:", reason)
+        if reason is not None:
+            self.end(f"stuck: {reason}")
+
+    def end(self, reason: str) -> None:
+        """End the process, which cannot go on."""
+        _log.critical("%s; the stacks of all threads:", reason)
         logging.shutdown()
         faulthandler.dump_traceback(sys.__stderr__ or 2, all_threads=True)
         last_words = Thread(target=self._tell_all, name="last words", daemon=True)
@@ -113,6 +121,8 @@ class Watchdog:
         busy_s = self._engine_busy_s()
         if busy_s > self._stuck_after_s:
             return f"the engine has been at one call for {busy_s:.0f} s"
+        if self._is_silent():
+            return "no message is asked for any more"
         now = self._clock()
         with self._lock:
             firsts = [(watched, watched.first_at) for watched in self._watched if watched.first_at is not None]

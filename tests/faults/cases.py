@@ -92,7 +92,7 @@ CASES = (
         title="worker without memory, and SIGSEGV",
         fault=faults.starve_and_crash,
         real=True,
-        items=60,
+        items=300,
         bar=Bar(recovery_s=_TAKEN_OVER_S + 10),
     ),
     Case(

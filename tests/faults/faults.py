@@ -16,6 +16,8 @@ from tests.faults.scene import Scene
 
 #: A worker may take so long for what it has in hand.
 GRACE_S = 20.0
+#: What a worker logs where its network fails.
+_FAILED = "WARNING worker.outcomes"
 #: Longer than the scheduler waits for SQLite's lock.
 LOCKED_S = 23.0
 
@@ -44,14 +46,16 @@ def starve_and_crash(scene: Scene) -> None:
     if not pid:
         return
     scene.faults += 1
+    failed_before = scene.cluster.logs("worker").count(_FAILED)
     before = resource.prlimit(pid, resource.RLIMIT_DATA, (1 << 20, resource.RLIM_INFINITY))
     time.sleep(2.0)
-    same = scene.cluster.pid(name or "") == pid
-    if same:
+    if scene.cluster.pid(name or "") == pid:
         resource.prlimit(pid, resource.RLIMIT_DATA, before)
+        scene.counted["workers that lived on"] += 1
+    else:
+        scene.counted["workers that died for want of memory"] += 1
     scene.mark("memory is back")
-    if not same:
-        scene.problems.append(f"{name} died for want of memory: {scene.cluster.codes(name or '')[-1:]}")
+    scene.counted["failures for want of memory"] += scene.cluster.logs("worker").count(_FAILED) - failed_before
     if scene.at(0.6) and (name := scene.busy_worker()):
         scene.faults += scene.cluster.signal(name, signal.SIGSEGV)
         scene.mark("SIGSEGV")

@@ -1,5 +1,7 @@
 """Tests of worker.engine."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from threading import Event
@@ -55,6 +57,66 @@ def test_an_error_reaches_its_caller_and_the_thread_lives_on(engine: Engine, err
 
     assert engine.submit(fail).exception(WAIT_S) is error
     assert engine.submit(lambda: 7).result(WAIT_S) == 7
+
+
+def test_after_a_failure_of_torch_another_thread_goes_on(engine: Engine) -> None:
+    def fail(error: Exception) -> None:
+        raise error
+
+    def thread() -> threading.Thread:
+        return engine.submit(threading.current_thread).result(WAIT_S)
+
+    first = thread()
+    engine.submit(lambda: fail(KeyError("x"))).exception(WAIT_S)
+    assert thread() is first
+    engine.submit(lambda: fail(RuntimeError("could not create a primitive"))).exception(WAIT_S)
+    assert thread() is not first
+    first.join(WAIT_S)
+    assert not first.is_alive()
+
+
+def test_engine_without_memory_for_a_thread_goes_on_with_the_one_it_has(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise MemoryError
+
+    def refuse() -> None:
+        raise RuntimeError("can't start new thread")
+
+    first = engine.submit(threading.current_thread).result(WAIT_S)
+    monkeypatch.setattr(engine, "_start", refuse)
+    engine.submit(fail).exception(WAIT_S)
+    assert engine.submit(threading.current_thread).result(WAIT_S) is first
+    monkeypatch.undo()
+    assert engine.submit(threading.current_thread).result(WAIT_S) is first, "it waited for this call already"
+    assert engine.submit(threading.current_thread).result(WAIT_S) is not first
+
+
+STARVED = """
+import resource, time
+import numpy as np
+from nst_core.styles import shipped_styles
+from nst_core.stylize import Stylizer
+from worker.engine import Engine
+
+stylizer, engine = Stylizer.load(shipped_styles()[0].weights()), Engine()
+work = lambda width: engine.submit(lambda: stylizer(np.zeros((1, 64, width, 3), np.uint8)))
+work(64).result()
+before = resource.getrlimit(resource.RLIMIT_DATA)
+resource.setrlimit(resource.RLIMIT_DATA, (1 << 20, before[1]))
+failed = work(72).exception()
+resource.setrlimit(resource.RLIMIT_DATA, before)
+for _ in range(3):
+    again = work(72).exception()
+print(type(failed).__name__, again)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
+def test_network_that_failed_for_want_of_memory_computes_again_when_there_is_some() -> None:
+    run = subprocess.run([sys.executable, "-c", STARVED], capture_output=True, text=True, timeout=120, check=False)
+    assert run.stdout == "RuntimeError None\n", run.stderr
 
 
 def test_closing_runs_what_is_queued() -> None:

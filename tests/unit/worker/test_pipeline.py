@@ -30,8 +30,9 @@ from tests.unit.worker.kit import (
     wait_until,
 )
 from worker.engine import Engine
+from worker.health import Stylize
 from worker.outcomes import Stopwatch
-from worker.pipeline import Pipeline, Stylize
+from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
 
 

@@ -2,9 +2,12 @@
 
 import logging
 from dataclasses import dataclass, field
+from threading import Event
 
 import pytest
 
+from nst_core.errors import BrokerUnavailableError
+from worker.pulse import Pulse
 from worker.watchdog import EX_TEMPFAIL, Watchdog
 
 STUCK_S = 600.0
@@ -131,3 +134,56 @@ def test_a_stuck_worker_tells_what_it_has_logs_its_stacks_and_ends(
     assert (stuck.told, other.told) == (1, 1)
     assert "nothing of chunk 7 was completed for 601 s" in caplog.text
     assert "test_watchdog.py" in capfd.readouterr().err, "the stack of this very test"
+
+
+@dataclass
+class Loop:
+    """Celery's loop and Redis, which answers or not."""
+
+    clock: Clock = field(default_factory=Clock)
+    stop: Event = field(default_factory=Event)
+    answers: bool = True
+    pings: int = 0
+
+    def __post_init__(self) -> None:
+        self.pulse = Pulse(self._ping, stop=self.stop, patience_s=60.0, clock=self.clock)
+
+    def _ping(self) -> None:
+        self.pings += 1
+        if not self.answers:
+            raise BrokerUnavailableError("Redis does not answer.")
+
+
+def test_worker_that_asks_for_no_messages_is_stuck(rig: Rig) -> None:
+    loop = Loop()
+    rig.watchdog = Watchdog(stuck_after_s=STUCK_S, engine_busy_s=lambda: 0.0, is_silent=loop.pulse.is_silent)
+    loop.clock.now += 1000
+    assert rig.watchdog.stuck() is None, "it has not begun"
+    loop.pulse.beat()
+    loop.clock.now += 59
+    assert rig.watchdog.stuck() is None
+    assert loop.pings == 0
+    loop.clock.now += 1
+    assert rig.watchdog.stuck() == "no message is asked for any more"
+    loop.pulse.beat()
+    assert rig.watchdog.stuck() is None
+
+
+def test_loop_that_waits_for_redis_does_not_hang() -> None:
+    loop = Loop(answers=False)
+    loop.pulse.beat()
+    loop.clock.now += 300
+    assert not loop.pulse.is_silent()
+    loop.answers = True
+    loop.clock.now += 59
+    assert not loop.pulse.is_silent(), "Celery waits for a while before it tries again"
+    loop.clock.now += 1
+    assert loop.pulse.is_silent()
+
+
+def test_loop_that_is_to_end_does_not_hang() -> None:
+    loop = Loop()
+    loop.pulse.beat()
+    loop.stop.set()
+    loop.clock.now += 300
+    assert not loop.pulse.is_silent()

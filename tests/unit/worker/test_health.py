@@ -1,0 +1,161 @@
+"""Tests of worker.health, and of what pipelines and tasks do by it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nst_core.errors import BlobUnavailableError, EngineError, ImageDecodeError, NstError
+from nst_core.styles import shipped_styles
+from nst_core.stylize import Stylizer
+from worker.engine import Engine
+from worker.health import Health, SelfTest
+from worker.outcomes import InterruptedWorkError, insist
+
+ILL_S = 10.0
+
+
+@dataclass
+class Rig:
+    """A process that fails its self-test as often as it is told to, and time that passes by sleeping alone."""
+
+    now: float = 1000.0
+    failures: int = 0
+    tests: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.health = Health(
+            self._test, ill_after_s=ILL_S, leave=self.reasons.append, clock=lambda: self.now, sleep=self._sleep
+        )
+
+    def _test(self) -> None:
+        self.tests += 1
+        if self.failures:
+            self.failures -= 1
+            raise MemoryError
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine()
+    yield engine
+    engine.close()
+
+
+def failing(*errors: Exception) -> Callable[[], str]:
+    """Return some work that raises one error after the other, and then goes well."""
+    left = list(errors)
+
+    def work() -> str:
+        if left:
+            raise left.pop(0)
+        return "done"
+
+    return work
+
+
+def do(rig: Rig, work: Callable[[], str]) -> str:
+    return insist(work, label="item 1", what="image", recovered=rig.health.recovered)
+
+
+def test_a_process_that_is_well_blames_what_failed(rig: Rig) -> None:
+    with pytest.raises(EngineError, match="too large"):
+        do(rig, failing(RuntimeError("too large")))
+    assert (rig.tests, rig.reasons) == (1, [])
+
+
+def test_what_failed_while_the_process_was_ill_is_done_again(rig: Rig) -> None:
+    rig.failures = 3
+    assert do(rig, failing(SystemError("error return without exception set"))) == "done"
+    assert rig.now == 1003.0
+    assert rig.reasons == []
+
+
+def test_a_process_that_stays_ill_ends(rig: Rig) -> None:
+    rig.failures = 100
+    with pytest.raises(NstError):
+        do(rig, failing(TypeError("'frame' object is not callable")))
+    [reason] = rig.reasons
+    assert "MemoryError" in reason
+    assert ILL_S < rig.now - 1000.0 <= ILL_S + 2
+
+
+def test_what_makes_the_process_ill_each_time_fails_in_the_end(rig: Rig) -> None:
+    class Poison:
+        tries = 0
+
+        def __call__(self) -> str:
+            self.tries += 1
+            rig.failures = 1
+            raise MemoryError
+
+    poison = Poison()
+    with pytest.raises(EngineError):
+        do(rig, poison)
+    assert (poison.tries, rig.reasons) == (3, [])
+
+
+@pytest.mark.parametrize("error", [ImageDecodeError("No."), BlobUnavailableError("No.")])
+def test_errors_that_have_their_reason_are_believed(rig: Rig, error: NstError) -> None:
+    with pytest.raises(type(error)):
+        do(rig, failing(error))
+    with pytest.raises(InterruptedWorkError):
+        do(rig, failing(InterruptedWorkError()))
+    assert rig.tests == 0
+
+
+def test_who_failed_meanwhile_is_done_again_as_well() -> None:
+    in_test, answers = Event(), list[bool]()
+    asked = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    left = [True]
+
+    def test() -> None:
+        if left:
+            left.clear()
+            in_test.wait()
+            raise MemoryError
+
+    def never(reason: str) -> None:
+        raise AssertionError(reason)
+
+    health = Health(test, ill_after_s=ILL_S, leave=never, clock=lambda: asked.pop(0), sleep=lambda seconds: None)
+    threads = [Thread(target=lambda: answers.append(health.recovered())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    while len(asked) > 4:
+        pass  # both have failed before either is told
+    in_test.set()
+    for thread in threads:
+        thread.join()
+    assert answers == [True, True]
+
+
+def test_shipped_network_passes_and_damage_shows(engine: Engine) -> None:
+    stylizer = Stylizer.load(shipped_styles()[0].weights())
+    self_test = SelfTest(lambda: stylizer, engine=engine)
+    self_test()
+    self_test()
+    for parameter in stylizer.net.parameters():
+        parameter.data.flatten()[0] += 100.0
+    with pytest.raises(EngineError, match="something else"):
+        self_test()
+
+
+def test_whatever_a_network_raises_comes_out(engine: Engine) -> None:
+    def broken(batch: NDArray[np.uint8], *, strength: float = 1.0, preserve_color: bool = False) -> NDArray[np.uint8]:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal"):
+        SelfTest(lambda: broken, engine=engine)()
