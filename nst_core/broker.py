@@ -4,7 +4,6 @@ Everything in Redis may vanish at any moment; nothing here is the truth about a 
 """
 
 import json
-from base64 import b64decode
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,8 @@ KEY_PREFIX = "nst:"
 HINT_TTL_S = 24 * 3600
 #: Priorities of messages; kombu keeps a list of each, and 0 goes first.
 _AHEAD, _BEHIND = 0, 9
+#: Header of a chunk's message: its id and the number of the attempt.
+_ATTEMPT = "nst_attempt"
 
 
 def make_celery(settings: BrokerSettings) -> Celery:
@@ -106,8 +107,15 @@ class Broker:
         method, priority = chunk.method, _AHEAD if ahead else _BEHIND
         with _translated():
             self._redis.set(f"{KEY_PREFIX}attempt:{chunk.chunk_id}", chunk.attempt, ex=HINT_TTL_S)
-            args = [dump_chunk(chunk)]
-            self.celery.send_task(method.task, args=args, queue=method.queue, priority=priority, retry=False)
+            self.celery.send_task(
+                method.task,
+                args=[dump_chunk(chunk)],
+                # To tell messages apart without a look at all their items.
+                headers={_ATTEMPT: [chunk.chunk_id, chunk.attempt]},
+                queue=method.queue,
+                priority=priority,
+                retry=False,
+            )
 
     def send_segment(self, segment: TrainSegment) -> None:
         """Queue a segment of a training, and leave its attempt number where workers find outdated messages by it."""
@@ -122,18 +130,30 @@ class Broker:
         """
         untouched = set[tuple[int, int]]()
         with _translated():
-            for key in queue_lists(method.queue) if attempts else ():
-                # The queue is short: no longer than the window of what is dispatched.
-                messages: Any = self._redis.lrange(key, 0, -1)
-                for message in messages:
-                    try:
-                        attempt, redelivered = _attempt_of(message)
-                    except (ValueError, KeyError, TypeError):
-                        continue  # none of ours; the worker that takes it says so
-                    # A worker may take it in between: only who removes it from the list has it.
-                    if attempt in attempts and self._redis.lrem(key, 1, message) and not redelivered:
-                        untouched.add(attempt)
+            for key, message, attempt in self._messages(method) if attempts else ():
+                # A worker may take it in between: only who removes it from the list has it.
+                if attempt in attempts and self._redis.lrem(key, 1, message) and not _was_taken(message):
+                    untouched.add(attempt)
         return untouched
+
+    def queued_chunks(self, method: Method) -> set[tuple[int, int]]:
+        """Return the attempts, each a chunk's id and a number, whose messages wait in a method's queue."""
+        with _translated():
+            return {attempt for _, _, attempt in self._messages(method)}
+
+    def _messages(self, method: Method) -> Iterator[tuple[str, Any, tuple[int, int]]]:
+        """Yield all messages in a method's queue with their list and their attempt.
+
+        The queue is short: no longer than the window of what is dispatched.
+        """
+        for key in queue_lists(method.queue):
+            messages: Any = self._redis.lrange(key, 0, -1)
+            for message in messages:
+                try:
+                    id, attempt = json.loads(message)["headers"][_ATTEMPT]
+                except (ValueError, KeyError, TypeError):
+                    continue  # none of ours; the worker that takes it says so
+                yield key, message, (id, attempt)
 
     def queued(self, queue: str) -> int:
         """Return how many messages wait in a queue, not counting those that a worker has reserved."""
@@ -226,14 +246,9 @@ def queue_lists(queue: str) -> tuple[str, ...]:
     return tuple(KEY_PREFIX + queue + (f"\x06\x16{priority}" if priority else "") for priority in (_AHEAD, _BEHIND))
 
 
-def _attempt_of(message: bytes) -> tuple[tuple[int, int], bool]:
-    """Return which chunk and attempt a message in a queue is of, as kombu keeps it, and whether a worker had it before.
-
-    A message that a worker had and did not acknowledge is put back into the queue with a mark.
-    """
-    envelope = json.loads(message)
-    [chunk], *_ = json.loads(b64decode(envelope["body"]))
-    return (chunk["chunk_id"], chunk["attempt"]), bool(envelope["headers"].get("redelivered"))
+def _was_taken(message: bytes) -> bool:
+    """Return whether a worker had a message and did not acknowledge it: kombu puts it back with a mark."""
+    return bool(json.loads(message)["headers"].get("redelivered"))
 
 
 @contextmanager

@@ -1,9 +1,8 @@
 """Reap: give chunks back whose worker fell silent or whose message was lost.
 
-Redis may lose a message (kombu takes it from the list before it notes it as unacknowledged, and FLUSHALL takes all),
-so a chunk that was sent and not begun is sent again: when its dispatch lease ends, or sooner, when the queue has been
-empty for a while although the chunk should be in it. One of a job that is being stopped is in no queue any more (see
-`withdrawal`), and ends when its worker has said nothing for as long.
+Redis may lose a message: kombu takes it from the list before it notes it as unacknowledged, FLUSHALL takes all, and a
+worker may die of it before it has said a word. So the queue is looked into, and a chunk that was sent, is not in it and
+is not begun for a while is sent again. One of a job that is being stopped was taken out (see `withdrawal`), or ends so.
 """
 
 import logging
@@ -13,7 +12,7 @@ from sqlalchemy import Connection
 
 from nst_core.broker import Broker
 from nst_core.clock import Clock
-from nst_core.protocol import ItemStatus, Method
+from nst_core.protocol import ItemStatus
 from scheduler import lifecycle
 from scheduler.domain import ChunkStatus, Job
 from scheduler.store import chunks as chunk_rows
@@ -36,7 +35,6 @@ class Reaper:
         self._clock = clock
         self._lost_after_s = lost_after_s
         self._max_attempts = max_attempts
-        self._empty_since: dict[Method, float] = {}
         #: When chunks, by id and attempt, were first seen to be in no queue.
         self._missing_since: dict[tuple[int, int], float] = {}
 
@@ -49,36 +47,26 @@ class Reaper:
         now = self._clock() if as_of is None else as_of
         with self._database.read() as connection:
             found = chunk_rows.overdue(connection, now=now)
-        lost = [*self._missing(now), *(chunk for method in Method for chunk in self._lost(method, now))]
-        found += [chunk for chunk in dict.fromkeys(lost) if chunk not in found]
+        found += [chunk for chunk in self._lost(now) if chunk not in found]
         for chunk in found:
             self._give_back(chunk)
         return bool(found)
 
     def forget(self) -> None:
-        """Forget what was seen: a queue that is empty when it is looked into again may not have been so since."""
-        self._empty_since.clear()
+        """Forget what was seen: what is in no queue when that is looked into again may have been until then."""
         self._missing_since.clear()
 
-    def _lost(self, method: Method, now: float) -> list[Chunk]:
-        """Return the chunks whose message is not in their queue, once that has been empty for long enough."""
-        if self._broker.queued(method.queue):
-            self._empty_since.pop(method, None)
-            return []
-        # By the clock, not as of `now`: what was said until it is seen to be empty has to be known first.
-        if now - self._empty_since.setdefault(method, self._clock()) < self._lost_after_s:
-            return []
+    def _lost(self, now: float) -> list[Chunk]:
+        """Return the chunks that are in no queue, and whose workers have said nothing for long enough."""
         with self._database.read() as connection:
-            return chunk_rows.dispatched_before(connection, method, claimed_before=now - self._lost_after_s)
-
-    def _missing(self, now: float) -> list[Chunk]:
-        """Return the chunks that could not be withdrawn, and whose workers have said nothing for long enough."""
-        with self._database.read() as connection:
-            unwanted = chunk_rows.unwanted(connection)
-        # By the clock, as above.
+            sent = chunk_rows.dispatched(connection)
+        # After the database: what is not in its queue now has left it, for a worker or for ever.
+        queued = {method: self._broker.queued_chunks(method) for method in {chunk.method for chunk in sent}}
+        missing = [chunk for chunk in sent if (chunk.id, chunk.attempt) not in queued[chunk.method]]
+        # By the clock, not as of `now`: what was said until it is seen to be gone has to be known first.
         seen_at, before = self._clock(), self._missing_since
-        self._missing_since = {(c.id, c.attempt): before.get((c.id, c.attempt), seen_at) for c in unwanted}
-        return [c for c in unwanted if now - self._missing_since[c.id, c.attempt] >= self._lost_after_s]
+        self._missing_since = {(c.id, c.attempt): before.get((c.id, c.attempt), seen_at) for c in missing}
+        return [c for c in missing if now - self._missing_since[c.id, c.attempt] >= self._lost_after_s]
 
     def _give_back(self, found: Chunk) -> None:
         with self._database.write() as connection:

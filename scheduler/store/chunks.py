@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from nst_core.protocol import Method
 from scheduler.domain import ChunkStatus, Priority
@@ -171,16 +171,10 @@ def overdue(connection: Connection, *, now: float, limit: int = 100) -> list[Chu
     return [_chunk(row) for row in connection.execute(query)]
 
 
-def dispatched_before(
-    connection: Connection, method: Method, *, claimed_before: float, limit: int = 100
-) -> list[Chunk]:
-    """Return chunks of a method that were sent before a time and that no worker has begun."""
-    query = select(chunks).where(
-        chunks.c.status == ChunkStatus.DISPATCHED,
-        chunks.c.method == method,
-        or_(chunks.c.claimed_at.is_(None), chunks.c.claimed_at < claimed_before),
-    )
-    return [_chunk(row) for row in connection.execute(query.limit(limit))]
+def dispatched(connection: Connection) -> list[Chunk]:
+    """Return the chunks that were sent and that no worker is known to have begun: no more than windows let through."""
+    query = select(chunks).where(chunks.c.status == ChunkStatus.DISPATCHED)
+    return [_chunk(row) for row in connection.execute(query)]
 
 
 def unwanted(connection: Connection, *, limit: int = 1000) -> list[Chunk]:

@@ -1,5 +1,6 @@
 """Chunks are taken back from the dead alone, and last tries go one after the other."""
 
+from nst_core.protocol import Method
 from tests.integration.conftest import DISPATCH_LEASE_S, LEASE_S, LOST_AFTER_S, Rig, finished, progress, started
 
 
@@ -71,3 +72,43 @@ def test_a_queue_is_not_taken_for_empty_since_a_time_before_it_was_looked_into(r
     assert not rig.reaper.tick(as_of=claimed_at + 24)
     rig.clock.advance(20)
     assert rig.reaper.tick(as_of=claimed_at + 30 + LOST_AFTER_S)
+
+
+def test_a_message_that_was_lost_is_missed_although_the_queue_is_never_empty(rig: Rig) -> None:
+    """A worker took it and died before it said a word, and there is always more to do."""
+    job_id = rig.submit(60)
+    rig.plan()
+    rig.dispatcher.tick()
+    lost = rig.take()
+    assert lost is not None
+    for _ in range(int(LOST_AFTER_S)):
+        rig.dispatcher.tick()
+        assert rig.broker.queued_chunks(Method.FEEDFORWARD)
+        assert not rig.reaper.tick()
+        chunk = rig.take()
+        assert chunk is not None
+        rig.report(started(chunk), finished(chunk))
+        rig.clock.advance(1.0)
+    assert rig.reaper.tick(), "it alone"
+    assert not rig.reaper.tick()
+    while True:
+        rig.dispatcher.tick()
+        chunks = rig.take_all()
+        if not chunks:
+            break
+        for chunk in chunks:
+            assert (chunk.chunk_id == lost.chunk_id) == (chunk.attempt == 2)
+            rig.report(started(chunk), finished(chunk))
+    assert rig.job(job_id).counts.succeeded == 60
+
+
+def test_a_message_that_waits_for_long_is_not_lost(rig: Rig) -> None:
+    rig.submit(16)
+    rig.plan()
+    rig.dispatcher.tick()
+    waiting = rig.broker.queued_chunks(Method.FEEDFORWARD)
+    assert len(waiting) == 4
+    for _ in range(int(DISPATCH_LEASE_S / LOST_AFTER_S)):
+        rig.clock.advance(LOST_AFTER_S)
+        assert not rig.reaper.tick()
+    assert rig.broker.queued_chunks(Method.FEEDFORWARD) == waiting
