@@ -27,7 +27,7 @@ KEY_PREFIX = "nst:"
 HINT_TTL_S = 24 * 3600
 #: Priorities of messages; kombu keeps a list of each, and 0 goes first.
 _AHEAD, _BEHIND = 0, 9
-#: Header of a chunk's message: its id and the number of the attempt.
+#: Header of a message: the id of its chunk or run, and the number of the attempt.
 _ATTEMPT = "nst_attempt"
 
 
@@ -121,7 +121,13 @@ class Broker:
         """Queue a segment of a training, and leave its attempt number where workers find outdated messages by it."""
         with _translated():
             self._redis.set(f"{KEY_PREFIX}attempt:{segment.run_id}", segment.attempt, ex=HINT_TTL_S)
-            self.celery.send_task(TRAIN_TASK, args=[dump_segment(segment)], queue=TRAIN_TASK, retry=False)
+            self.celery.send_task(
+                TRAIN_TASK,
+                args=[dump_segment(segment)],
+                headers={_ATTEMPT: [segment.run_id, segment.attempt]},
+                queue=TRAIN_TASK,
+                retry=False,
+            )
 
     def withdraw_chunks(self, method: Method, attempts: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
         """Take the messages of attempts, each a chunk's id and a number, out of a method's queue.
@@ -130,7 +136,7 @@ class Broker:
         """
         untouched = set[tuple[int, int]]()
         with _translated():
-            for key, message, attempt in self._messages(method) if attempts else ():
+            for key, message, attempt in self._messages(method.queue) if attempts else ():
                 # A worker may take it in between: only who removes it from the list has it.
                 if attempt in attempts and self._redis.lrem(key, 1, message) and not _was_taken(message):
                     untouched.add(attempt)
@@ -139,14 +145,19 @@ class Broker:
     def queued_chunks(self, method: Method) -> set[tuple[int, int]]:
         """Return the attempts, each a chunk's id and a number, whose messages wait in a method's queue."""
         with _translated():
-            return {attempt for _, _, attempt in self._messages(method)}
+            return {attempt for _, _, attempt in self._messages(method.queue)}
 
-    def _messages(self, method: Method) -> Iterator[tuple[str, Any, tuple[int, int]]]:
-        """Yield all messages in a method's queue with their list and their attempt.
+    def queued_segments(self) -> set[tuple[str, int]]:
+        """Return the attempts, each a run's id and a number, whose messages wait in the queue of trainings."""
+        with _translated():
+            return {attempt for _, _, attempt in self._messages(TRAIN_TASK)}
+
+    def _messages(self, queue: str) -> Iterator[tuple[str, Any, tuple[Any, int]]]:
+        """Yield all messages in a queue with their list and their attempt.
 
         The queue is short: no longer than the window of what is dispatched.
         """
-        for key in queue_lists(method.queue):
+        for key in queue_lists(queue):
             messages: Any = self._redis.lrange(key, 0, -1)
             for message in messages:
                 try:

@@ -14,6 +14,7 @@ from nst_core.broker import Broker
 from nst_core.clock import Clock
 from nst_core.protocol import ItemStatus
 from scheduler import lifecycle
+from scheduler.absences import Absences
 from scheduler.domain import ChunkStatus, Job
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
@@ -33,10 +34,8 @@ class Reaper:
         self._database = database
         self._broker = broker
         self._clock = clock
-        self._lost_after_s = lost_after_s
         self._max_attempts = max_attempts
-        #: When chunks, by id and attempt, were first seen to be in no queue.
-        self._missing_since: dict[tuple[int, int], float] = {}
+        self._absences = Absences[tuple[int, int]](clock=clock, lost_after_s=lost_after_s)
 
     def tick(self, *, as_of: float | None = None) -> bool:
         """Give back what is overdue or lost; return whether there was any.
@@ -53,20 +52,19 @@ class Reaper:
         return bool(found)
 
     def forget(self) -> None:
-        """Forget what was seen: what is in no queue when that is looked into again may have been until then."""
-        self._missing_since.clear()
+        """Forget what was seen of the queues."""
+        self._absences.forget()
 
     def _lost(self, now: float) -> list[Chunk]:
         """Return the chunks that are in no queue, and whose workers have said nothing for long enough."""
         with self._database.read() as connection:
-            sent = chunk_rows.dispatched(connection)
+            sent = {(chunk.id, chunk.attempt): chunk for chunk in chunk_rows.dispatched(connection)}
         # After the database: what is not in its queue now has left it, for a worker or for ever.
-        queued = {method: self._broker.queued_chunks(method) for method in {chunk.method for chunk in sent}}
-        missing = [chunk for chunk in sent if (chunk.id, chunk.attempt) not in queued[chunk.method]]
-        # By the clock, not as of `now`: what was said until it is seen to be gone has to be known first.
-        seen_at, before = self._clock(), self._missing_since
-        self._missing_since = {(c.id, c.attempt): before.get((c.id, c.attempt), seen_at) for c in missing}
-        return [c for c in missing if now - self._missing_since[c.id, c.attempt] >= self._lost_after_s]
+        queued = set[tuple[int, int]]()
+        for method in {chunk.method for chunk in sent.values()}:
+            queued |= self._broker.queued_chunks(method)
+        lost = self._absences.lost(sent.keys() - queued, now=now)
+        return [chunk for key, chunk in sent.items() if key in lost]
 
     def _give_back(self, found: Chunk) -> None:
         with self._database.write() as connection:

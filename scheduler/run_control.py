@@ -11,7 +11,8 @@ from typing import Any
 
 from nst_core.broker import Broker
 from nst_core.clock import Clock
-from nst_core.segments import TRAIN_TASK, TrainSegment
+from nst_core.segments import TrainSegment
+from scheduler.absences import Absences
 from scheduler.run_ends import Retries, at_checkpoint, failed, released
 from scheduler.runs import Live, Run, RunStatus, place_key
 from scheduler.store import runs as run_rows
@@ -49,7 +50,7 @@ class RunControl:
         self._clock = clock
         self._bucket = bucket
         self._limits = limits or RunLimits()
-        self._empty_since: float | None = None
+        self._absences = Absences[tuple[str, int]](clock=clock, lost_after_s=self._limits.lost_after_s)
 
     def announce(self) -> None:
         """Tell workers of segments that are to end now; take back those that no worker has begun.
@@ -84,8 +85,8 @@ class RunControl:
         return bool(found)
 
     def forget(self) -> None:
-        """Forget what was seen of the queue: it may have held something since."""
-        self._empty_since = None
+        """Forget what was seen of the queue."""
+        self._absences.forget()
 
     def dispatch(self) -> bool:
         """Send the next segment of each run whose turn it is; return whether one was sent.
@@ -136,16 +137,12 @@ class RunControl:
         )
 
     def _lost(self, now: float) -> list[Run]:
-        """Return the runs whose message is not in the queue, once that has been empty for long enough."""
-        if self._broker.queued(TRAIN_TASK):
-            self._empty_since = None
-            return []
-        # By the clock: what was said until it was seen to be empty has to be known first.
-        self._empty_since = self._clock() if self._empty_since is None else self._empty_since
-        if now - self._empty_since < self._limits.lost_after_s:
-            return []
+        """Return the runs whose segment is not in the queue, and whose worker has said nothing for long enough."""
         with self._database.read() as connection:
-            return run_rows.dispatched_before(connection, now - self._limits.lost_after_s)
+            sent = {(run.id, run.attempt): run for run in run_rows.dispatched_runs(connection)}
+        missing = sent.keys() - self._broker.queued_segments() if sent else sent.keys()
+        lost = self._absences.lost(missing, now=now)
+        return [run for key, run in sent.items() if key in lost]
 
     def _was_lost(self, run: Run) -> dict[str, Any]:
         return released(run, now=self._clock(), progress=at_checkpoint(run))

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from nst_core.segments import Phase, StoredFile
 from scheduler.events import EventType
@@ -97,10 +97,9 @@ def overdue_runs(connection: Connection, *, now: float) -> list[Run]:
     return [_run(row) for row in connection.execute(query.order_by(runs.c.id))]
 
 
-def dispatched_before(connection: Connection, claimed_before: float) -> list[Run]:
-    """Return the runs whose segment was sent before a time and that no worker has begun."""
-    sent = or_(runs.c.claimed_at.is_(None), runs.c.claimed_at < claimed_before)
-    query = select(runs).where(runs.c.live == Live.DISPATCHED, sent)
+def dispatched_runs(connection: Connection) -> list[Run]:
+    """Return the runs whose segment was sent and that no worker is known to have begun."""
+    query = select(runs).where(runs.c.live == Live.DISPATCHED)
     return [_run(row) for row in connection.execute(query.order_by(runs.c.id))]
 
 

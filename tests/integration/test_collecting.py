@@ -3,6 +3,7 @@
 import pytest
 
 from nst_core.broker import KEY_PREFIX, make_redis
+from nst_core.protocol import Event
 from nst_core.settings import BrokerSettings
 from scheduler.store.database import Database
 from scheduler.store.errors import DatabaseUnavailableError
@@ -85,3 +86,28 @@ def test_a_scheduler_that_does_not_reach_the_database_leaves_the_events_to_anoth
     rig.collector._database = reached
     assert not rig.collector.tick(block_ms=1)
     assert not rig.collector.leads
+
+
+def test_the_role_is_renewed_while_a_long_page_of_events_is_applied(
+    rig: Rig, redis_server: BrokerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.collector.tick(block_ms=1)
+    other = rig.new_collector()
+    begin(rig)
+    client, key = make_redis(redis_server), f"{KEY_PREFIX}holder:collector"
+    apply, left_ms = rig.collector.apply, []
+
+    def apply_slowly(event: Event) -> bool:
+        left_ms.append(client.pttl(key))
+        # As much time passes as Redis lets it be: a second more, and another scheduler had the role.
+        client.pexpire(key, 500)
+        rig.clock.advance(1.5)
+        return apply(event)
+
+    monkeypatch.setattr(rig.collector, "apply", apply_slowly)
+    assert rig.collector.tick(block_ms=1)
+    client.close()
+    assert len(left_ms) == 2
+    assert all(ms > 500 for ms in left_ms)
+    assert not other.tick(block_ms=1)
+    assert not other.leads

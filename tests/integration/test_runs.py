@@ -151,6 +151,35 @@ def test_a_lost_message_is_sent_again_and_is_no_failure(runs: RunRig, redis_serv
     assert (segment.attempt, runs.run(run_id).failures) == (2, 0)
 
 
+def test_a_lost_message_is_missed_although_another_waits(rig: Rig) -> None:
+    runs = RunRig(rig, max_concurrent=2)
+    runs.add()
+    runs.add()
+    runs.tick()
+    lost = runs.take()
+    assert lost is not None
+    assert not runs.control.reap()
+    rig.clock.advance(LOST_AFTER_S)
+    assert runs.control.reap()
+    runs.tick()
+    segments = [runs.take(), runs.take()]
+    assert {segment.attempt for segment in segments if segment} == {1, 2}
+    assert [segment.run_id for segment in segments if segment and segment.attempt == 2] == [lost.run_id]
+
+
+def test_a_run_is_not_taken_back_while_what_its_worker_said_is_unread(runs: RunRig) -> None:
+    run_id = runs.add()
+    runs.rig.collector.tick(block_ms=1)
+    segment = runs.next()
+    assert not runs.control.reap(as_of=runs.rig.collector.known_until)
+    runs.rig.broker.publish(begun(segment))
+    runs.rig.clock.advance(DISPATCH_LEASE_S + LEASE_S)
+    assert not runs.control.reap(as_of=runs.rig.collector.known_until), "the collector has not looked since"
+    assert runs.rig.collector.tick(block_ms=1)
+    assert not runs.control.reap(as_of=runs.rig.collector.known_until)
+    assert runs.run(run_id).attempt == segment.attempt
+
+
 def test_a_message_that_waits_in_the_queue_is_not_sent_twice(runs: RunRig) -> None:
     runs.add()
     runs.tick()
