@@ -1,0 +1,43 @@
+"""The command line against a real HTTP server with prepared answers."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from scheduler.cli import run
+from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api
+
+Run = Callable[..., tuple[int, str, str]]
+STYLE = {"name": "great_wave", "version": "ab" * 32, "card": {"title": "The Great Wave", "artist": "Hokusai"}}
+
+
+@pytest.fixture
+def api() -> Iterator[CannedApi]:
+    with canned_api() as server:
+        server.on("GET", "/v1/styles", Answer(body={"data": [STYLE]}))
+        server.on("GET", "/v1/styles/great_wave", Answer(body=STYLE))
+        yield server
+
+
+@pytest.fixture
+def nst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command with an empty home; returns its exit code, standard output and standard error."""
+    monkeypatch.delenv("NST_URL", raising=False)
+    monkeypatch.delenv("NST_API_KEY", raising=False)
+    monkeypatch.setenv("NST_HOME", str(tmp_path / "home"))
+
+    def nst(*arguments: str) -> tuple[int, str, str]:
+        code = run(arguments)
+        sys.stdout.flush()
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return nst
+
+
+@pytest.fixture
+def here(api: CannedApi, nst: Run) -> Run:
+    """Runs a command for the prepared API."""
+    return lambda *arguments: nst("--url", api.url, "--api-key", "nst_key", *arguments)

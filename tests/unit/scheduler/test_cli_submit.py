@@ -1,0 +1,268 @@
+"""Commands that submit jobs: nst stylize and nst optimize, against prepared answers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scheduler.cli.exits import ExitCode
+from tests.photos import small_photos
+from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, problem
+from tests.unit.scheduler.conftest import STYLE, Run
+
+PRESET = {
+    "name": "gatys2016",
+    "summary": "content + gram; L-BFGS, 500 iterations, 512 px",
+    "config": {"iterations": 500, "size_px": 512, "color": "style"},
+}
+
+
+def test_stylize_tells_what_it_would_do(api: CannedApi, here: Run) -> None:
+    check = {"valid": True, "photos": 3, "items": 3, "failing": 1, "estimated_s": 90.0}
+    api.on("POST", "/v1/jobs?validate=true", Answer(body=check))
+    code, out, _ = here("stylize", "s3://nst/in/", "-s", "great_wave", "-o", "s3://nst/out/", "--dry-run")
+    assert code == ExitCode.OK
+    assert "3 photos, 2 images, 1 would fail at once, about 1:30" in out
+
+
+def test_a_dry_run_of_photos_of_this_machine_reads_them_and_uploads_none(
+    api: CannedApi, here: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    for name, data in zip(("a.png", "sub/b.png"), small_photos(2).values(), strict=True):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "half.png").write_bytes(data[: len(data) // 2])
+    api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+    problem = {"code": "output_name_taken", "message": "Taken.", "input": "s3://nst/up/sub/b.png"}
+    check = {"valid": True, "photos": 2, "items": 2, "failing": 1, "problems": [problem], "estimated_s": 90.0}
+    api.on("POST", "/v1/jobs?validate=true", Answer(body=check))
+    code, out, _ = here("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run", "--json")
+    found = json.loads(out)
+    assert (code, found["valid"], found["photos"], found["failing"]) == (ExitCode.OK, True, 3, 2)
+    assert [(each["code"], each["input"]) for each in found["problems"]] == [
+        ("output_name_taken", str(tmp_path / "sub/b.png")),
+        ("image_undecodable", str(tmp_path / "half.png")),
+    ]
+    body = json.loads(api.requests[-1].body)
+    assert body["input"] == {"uris": ["s3://nst/up/a.png", "s3://nst/up/sub/b.png"]}
+    assert not any(request.method == "PUT" for request in api.requests)
+
+
+def test_a_dry_run_of_more_photos_than_a_request_may_name_asks_several_times(
+    api: CannedApi, here: Run, tmp_path: Path
+) -> None:
+    [photo] = small_photos(1, side_px=16).values()
+    for number in range(1001):
+        (tmp_path / f"{number:04}.png").write_bytes(photo)
+    api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+    whole = {"valid": True, "photos": 1000, "items": 1000, "failing": 0, "estimated_s": 100.0}
+    rest = {"valid": True, "photos": 1, "items": 1, "failing": 0, "estimated_s": 0.5}
+    refused = {"valid": False, "photos": 0, "items": 0, "failing": 0, "problems": [{"code": "x", "message": "No."}]}
+    api.on("POST", "/v1/jobs?validate=true", *(Answer(body=body) for body in (whole, rest, whole, refused)))
+    arguments = ("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run")
+    code, out, _ = here(*arguments)
+    assert (code, "1,001 photos, 1,001 images, about 1:4" in out) == (ExitCode.OK, True)
+    code, out, _ = here(*arguments)
+    assert (code, "No. (x)" in out) == (ExitCode.FAILED, True)
+
+
+def test_stylize_takes_an_id_and_limits(api: CannedApi, here: Run) -> None:
+    api.on("PUT", "/v1/jobs/spring", Answer(status=202, body=job_json("queued")))
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded", succeeded=4)))
+    options = ("--id", "spring", "--expires-after", "2h", "--priority", "low", "--label", "album=spring")
+    code, _, _ = here("stylize", "s3://nst/in/", "-s", "great_wave", "-o", "s3://nst/out/", *options)
+    assert code == ExitCode.OK
+    body = next(json.loads(request.body) for request in api.requests if request.method == "PUT")
+    assert (body["expires_after_s"], body["priority"], body["metadata"]) == (7200, "low", {"album": "spring"})
+
+
+def prepare_stylize(api: CannedApi, job: Any) -> None:
+    api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/in/"}))
+    for name in ("0.jpg", "sub/1.jpg"):
+        api.on("PUT", f"/v1/uploads/upl_1/{name}", Answer(status=201, body={"uri": f"s3://nst/in/{name}"}))
+    api.on("POST", "/v1/jobs", Answer(status=202, body=job_json("queued", total=0)))
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job))
+    api.on("GET", "/v1/jobs/job_1/items?limit=200", Answer(body={"data": [item_json(0), item_json(1, "failed")]}))
+    api.on("GET", "/v1/jobs/job_1/items?limit=200&status=succeeded", Answer(body={"data": [item_json(0)]}))
+    api.on("GET", "/v1/jobs/job_1/items?limit=10&status=failed", Answer(body={"data": [item_json(1, "failed")]}))
+    api.on("GET", "/v1/jobs/job_1/items/0/output", Answer(body=b"picture"))
+
+
+def submitted(api: CannedApi) -> Any:
+    return next(json.loads(r.body) for r in api.requests if (r.method, r.path) == ("POST", "/v1/jobs"))
+
+
+def test_stylize_uploads_submits_and_downloads(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    (photos / "sub").mkdir(parents=True)
+    (photos / "0.jpg").write_bytes(b"photo 0")
+    (photos / "sub/1.jpg").write_bytes(b"photo 1")
+    prepare_stylize(api, job_json("partially_succeeded", total=2, succeeded=1, failed=1))
+    code, stdout, err = here(
+        "stylize", str(photos), "-s", "great_wave", "-o", str(out), "--json", "--strength", "0.5", "--max-px", "800"
+    )
+    assert code == ExitCode.PARTIAL
+    assert {r.path: r.body for r in api.requests if r.method == "PUT"} == {
+        "/v1/uploads/upl_1/0.jpg": b"photo 0",
+        "/v1/uploads/upl_1/sub/1.jpg": b"photo 1",
+    }
+    request = submitted(api)
+    assert request["input"] == {"prefix": "s3://nst/in/"}
+    assert (request["strength"], request["output"]["max_px"], request["output"]["prefix"]) == (0.5, 800, None)
+    images = json.loads(stdout)["images"]
+    assert [image["file"] for image in images] == [str(out / "sub/0__great_wave.jpg"), None]
+    assert (out / "sub/0__great_wave.jpg").read_bytes() == b"picture"
+    assert "1 of 2 images" in err
+
+
+def test_stylize_into_storage_downloads_nothing(api: CannedApi, here: Run) -> None:
+    prepare_stylize(api, job_json("succeeded", total=1, succeeded=1))
+    code, _, err = here("stylize", "s3://nst/in", "-s", "great_wave", "-o", "s3://nst/out/")
+    assert code == ExitCode.OK
+    assert submitted(api)["input"] == {"prefix": "s3://nst/in/"}
+    assert submitted(api)["output"]["prefix"] == "s3://nst/out/"
+    assert "→ s3://nst/out/" in err
+    assert not [request for request in api.requests if request.path.endswith("/output")]
+
+
+def test_stylize_takes_objects_by_their_addresses(api: CannedApi, here: Run) -> None:
+    prepare_stylize(api, job_json("succeeded", total=2, succeeded=2))
+    here("stylize", "s3://nst/a.jpg", "s3://nst/b.png", "-s", "great_wave", "-o", "s3://nst/out/")
+    assert submitted(api)["input"] == {"uris": ["s3://nst/a.jpg", "s3://nst/b.png"]}
+
+
+@pytest.mark.parametrize("inputs", [["s3://nst/in/", "photo.jpg"], ["s3://nst/a/", "s3://nst/b/"]])
+def test_stylize_refuses_inputs_that_one_job_cannot_take(here: Run, inputs: list[str]) -> None:
+    assert here("stylize", *inputs, "-s", "great_wave", "-o", "out")[0] == ExitCode.USAGE
+
+
+def test_stylize_takes_a_version_of_a_style(api: CannedApi, here: Run) -> None:
+    prepare_stylize(api, job_json("succeeded", total=2, succeeded=2))
+    api.on("GET", "/v1/styles/great_wave?version=abababab", Answer(body=STYLE))
+    code, *_ = here("stylize", "s3://nst/a.jpg", "-s", "great_wave@abababab", "-o", "s3://nst/out/")
+    assert code == ExitCode.OK
+    assert submitted(api)["styles"] == ["great_wave@abababab"]
+
+
+def test_stylize_tells_a_wrong_style_before_it_uploads(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    (tmp_path / "0.jpg").touch()
+    api.on("GET", "/v1/styles/van_gogh", problem(404, "not_found", "There is no style 'van_gogh'."))
+    code, _, err = here("stylize", str(tmp_path), "-s", "van_gogh", "-o", str(tmp_path / "out"))
+    assert code == ExitCode.REFUSED
+    assert "There is no style 'van_gogh'." in err
+    assert not [request for request in api.requests if request.method != "GET"]
+
+
+def prepare_optimize(api: CannedApi) -> None:
+    """Let one photo be optimised: two looks at it while it runs, then its end."""
+
+    def running(iteration: int) -> Any:
+        progress = {"iteration": iteration, "iterations": 50, "losses": {"style": 2.0, "content": 0.5}, "preview": True}
+        return Answer(body={"data": [item_json(0, "running", style="night", progress=progress)]})
+
+    api.on("GET", "/v1/presets", Answer(body={"data": [PRESET]}))
+    api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/in/"}))
+    for name in ("0.jpg", "night.png"):
+        api.on("PUT", f"/v1/uploads/upl_1/{name}", Answer(status=201, body={"uri": f"s3://nst/up/{name}"}))
+    styles = [{"name": "night", "version": "cd" * 32}]
+    optimize = {"preset": "gatys2016", "config": PRESET["config"], "preview_every": 25}
+    like: Any = {"method": "optimize", "styles": styles, "paintings": ["s3://nst/up/night.png"], "optimize": optimize}
+    jobs = [job_json("running", total=1, **like)] * 2 + [job_json("succeeded", total=1, succeeded=1, **like)]
+    api.on("POST", "/v1/jobs", Answer(status=202, body=job_json("queued", total=0, **like)))
+    api.on("GET", "/v1/jobs/job_1", *(Answer(body=job) for job in jobs))
+    api.on("GET", "/v1/jobs/job_1/items?limit=200&status=running", running(10), running(23), Answer(body={"data": []}))
+    done = item_json(0, style="night")
+    api.on("GET", "/v1/jobs/job_1/items?limit=200", Answer(body={"data": [done]}))
+    api.on("GET", "/v1/jobs/job_1/items?limit=200&status=succeeded", Answer(body={"data": [done]}))
+    api.on("GET", "/v1/jobs/job_1/items/0/output", Answer(body=b"picture"))
+
+
+def test_optimize_uploads_both_pictures_submits_and_shows_the_iterations(
+    api: CannedApi, here: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "0.jpg").write_bytes(b"photo")
+    (tmp_path / "night.png").write_bytes(b"painting")
+    prepare_optimize(api)
+    options = [
+        "--size",
+        "300",
+        "--iterations",
+        "50",
+        "--color",
+        "luminance",
+        "--set",
+        "seed=3",
+        "--set",
+        "network=vgg19",
+    ]
+    code, out, err = here(
+        "optimize",
+        str(tmp_path / "0.jpg"),
+        str(tmp_path / "night.png"),
+        "-o",
+        str(tmp_path / "out"),
+        "--json",
+        *options,
+    )
+    assert code == ExitCode.OK, err
+    assert {r.path: r.body for r in api.requests if r.method == "PUT"} == {
+        "/v1/uploads/upl_1/0.jpg": b"photo",
+        "/v1/uploads/upl_1/night.png": b"painting",
+    }
+    request = submitted(api)
+    assert (request["method"], request["paintings"]) == ("optimize", ["s3://nst/up/night.png"])
+    assert request["styles"] == []
+    assert request["optimize"] == {
+        "preset": "gatys2016",
+        "options": {"size_px": 300, "iterations": 50, "color": "luminance", "seed": 3, "network": "vgg19"},
+        "preview_every": 25,
+    }
+    assert "job_1 0.jpg: iteration 10 of 50, loss 2.5" in err
+    assert "job_1 0.jpg: iteration 23 of 50, loss 2.5" in err
+    [image] = json.loads(out)["images"]
+    assert Path(image["file"]).read_bytes() == b"picture"
+
+
+def test_optimize_writes_one_photo_to_a_file_in_its_format(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    prepare_optimize(api)
+    target = tmp_path / "new" / "result.webp"
+    arguments = ["s3://nst/in/0.jpg", "-s", "s3://nst/up/night.png", "-o", str(target)]
+    assert here("optimize", *arguments)[0] == ExitCode.OK
+    request = submitted(api)
+    assert request["input"] == {"uris": ["s3://nst/in/0.jpg"]}
+    assert request["paintings"] == ["s3://nst/up/night.png"]
+    assert request["output"]["format"] == "webp"
+    assert [path.name for path in target.parent.iterdir()] == ["result.webp"]
+    assert target.read_bytes() == b"picture"
+
+
+def test_optimize_takes_an_id_and_a_priority(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    prepare_optimize(api)
+    api.on("PUT", "/v1/jobs/portrait", Answer(status=202, body=job_json("queued")))
+    arguments = ["s3://nst/in/0.jpg", "s3://nst/up/night.png", "-o", str(tmp_path / "out"), "--id", "portrait"]
+    assert here("optimize", *arguments, "--priority", "high")[0] == ExitCode.OK
+    body = next(json.loads(request.body) for request in api.requests if request.method == "PUT")
+    assert (body["method"], body["priority"]) == ("optimize", "high")
+
+
+def test_optimize_tells_a_wrong_preset_before_it_uploads(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    (tmp_path / "0.jpg").touch()
+    api.on("GET", "/v1/presets", Answer(body={"data": [PRESET]}))
+    code, _, err = here("optimize", str(tmp_path), str(tmp_path / "0.jpg"), "-o", str(tmp_path), "-p", "monet")
+    assert code == ExitCode.USAGE
+    assert "There is no preset monet; known are gatys2016." in err
+    assert not [request for request in api.requests if request.method != "GET"]
+
+
+def test_a_painting_that_is_a_folder_is_refused(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    api.on("GET", "/v1/presets", Answer(body={"data": [PRESET]}))
+    code, _, err = here("optimize", "s3://nst/in/0.jpg", str(tmp_path), "-o", str(tmp_path / "out"))
+    assert code == ExitCode.USAGE
+    assert "is a folder; one picture is needed" in err
+
+
+def test_presets_are_a_table_or_json(api: CannedApi, here: Run) -> None:
+    api.on("GET", "/v1/presets", Answer(body={"data": [PRESET]}))
+    assert "content + gram; L-BFGS" in here("presets")[1]
+    assert json.loads(here("presets", "--json")[1]) == [PRESET]
