@@ -233,11 +233,6 @@ def may_use(key: str, tenant: str, *, is_prefix: bool = False) -> bool:
     return not key.startswith("tenants/") and not (is_prefix and "tenants/".startswith(key))
 
 
-def own_prefix(bucket: str, tenant: str, job_id: str) -> str:
-    """Return where a job's results go that was given no other place: nothing but this job writes there unasked."""
-    return f"s3://{bucket}/tenants/{tenant}/jobs/{job_id}/"
-
-
 def scratch_key(tenant: str, job_id: str) -> str:
     """Return the prefix of a job's previews and checkpoints in the bucket that tenants share.
 

@@ -10,7 +10,7 @@ from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import BlobError
 from nst_core.protocol import CHECKPOINTS, ItemStatus, Method, StyleRef
-from scheduler.domain import ERRORS_NAME, RESULTS_NAME, Job, JobSpec, JobStatus, final_status, own_prefix, scratch_key
+from scheduler.domain import ERRORS_NAME, RESULTS_NAME, Job, JobSpec, JobStatus, final_status, scratch_key
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
@@ -48,7 +48,6 @@ class Finalizer:
     def _try_to_finalize(self, job: Job) -> bool:
         problem: tuple[str, str] | None = None
         try:
-            self._remove_strays(job)
             self._write_reports(job)
         except BlobError as error:
             if error.retryable and self._clock() < self._waiting_since[job.id] + _GIVE_UP_S:
@@ -58,27 +57,6 @@ class Finalizer:
         self._remove_checkpoints(job)
         self._end(job, problem)
         return True
-
-    def _remove_strays(self, job: Job) -> None:
-        """Remove images that the reports do not name: their workers died after they had stored them.
-
-        Only from the job's own place: elsewhere an image of the same name may be another job's.
-        """
-        own = job.spec.output.prefix == own_prefix(self._blobs.bucket, job.tenant, job.id)
-        if not own or not job.counts.cancelled + job.counts.failed:
-            return
-        after = -1
-        while True:
-            with self._database.read() as connection:
-                strays = item_rows.list_strays(connection, job.id, after=after)
-            if not strays:
-                return
-            for _, output in strays:
-                # A client may have the item done again by now.
-                if not self._is_current(job):
-                    return
-                self._blobs.delete(BlobUri.parse(output))
-            after = strays[-1][0]
 
     def _remove_checkpoints(self, job: Job) -> None:
         """Remove what items left that ended away from a worker, such as those that were cancelled."""

@@ -99,7 +99,7 @@ class Resolver:
             domain.check_name_template(request.output_name)
         except ConfigError as error:
             raise RequestInvalidError(error.message, pointer="/output/name") from error
-        prefix = request.output_prefix or domain.own_prefix(self._bucket, tenant, job_id)
+        prefix = request.output_prefix or f"s3://{self._bucket}/tenants/{tenant}/jobs/{job_id}/"
         spec = JobSpec(
             input=request.input,
             output=JobOutput(

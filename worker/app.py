@@ -64,7 +64,11 @@ def run_worker(settings: WorkerSettings) -> int:
         watchdog = Watchdog(
             stuck_after_s=settings.stuck_after_s, engine_busy_s=lambda: engine.busy_s, is_silent=pulse.is_silent
         )
-        self_test = SelfTest(lambda: Stylizer.load(shipped_styles()[0].weights(), device=device), engine=engine)
+        self_test = SelfTest(
+            lambda: Stylizer.load(shipped_styles()[0].weights(), device=device),
+            engine=engine,
+            timeout_s=settings.stuck_after_s,
+        )
         try:
             self_test()
         except Exception as error:  # noqa: BLE001 - whatever it is, it would be the same for each image
@@ -165,7 +169,8 @@ def serve(broker: Broker, tasks: Mapping[str, tuple[Callable[[Any], None], int]]
             "--quiet",
             "worker",
             "--pool=threads",  # one process holds the network, and a second chunk overlaps the edges of the first
-            f"--concurrency={sum(slots.values())}",
+            # One more than is ever used: a full worker would look into no queue, and seem to hang.
+            f"--concurrency={sum(slots.values()) + 1}",
             f"--queues={','.join(slots)}",
             f"--hostname={name}",
             "--without-mingle",

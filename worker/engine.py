@@ -88,8 +88,10 @@ class Engine:
 
     def _start(self) -> None:
         thread = Thread(target=self._run, name="engine", daemon=True)
-        thread.start()
-        self._thread = thread
+        # Until it is known as the engine's thread it takes no call, after which there might be yet another one.
+        with self._changed:
+            thread.start()
+            self._thread = thread
 
     def _run(self) -> None:
         spoilt = False
@@ -112,7 +114,7 @@ class Engine:
         """
         try:
             self._start()
-        except RuntimeError:
+        except (MemoryError, RuntimeError):
             return False  # no memory for a thread either; again after the next call
         return True
 

@@ -42,8 +42,12 @@ class Stylize(Protocol):
 class SelfTest:
     """A small picture that goes the way of every image but for the storage, and must come out as the first time."""
 
-    def __init__(self, load: Callable[[], Stylize], *, engine: Engine) -> None:
-        """Load the network at the first call; that one also has all imported that torch and Pillow import late."""
+    def __init__(self, load: Callable[[], Stylize], *, engine: Engine, timeout_s: float = 600.0) -> None:
+        """Load the network at the first call; that one also has all imported that torch and Pillow import late.
+
+        An engine that does not come to it within `timeout_s` has failed too.
+        """
+        self._timeout_s = timeout_s
         self._load = load
         self._stylize: Stylize | None = None
         self._engine = engine
@@ -70,7 +74,7 @@ class SelfTest:
 
     def _compute(self, stylize: Stylize, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a batch of one."""
-        return self._engine.submit(lambda: stylize(rgb[np.newaxis]), lane="self-test").result()
+        return self._engine.submit(lambda: stylize(rgb[np.newaxis]), lane="self-test").result(self._timeout_s)
 
 
 class Health:
@@ -100,13 +104,15 @@ class Health:
         False where the process is well and was: the failure is of what failed. Takes as long as the process is ill,
         and ends it after a while.
         """
-        failed_at = self._clock()
+        failed_at, ill_since = self._clock(), None
         with self._lock:
             if failed_at <= self._recovered_at:
                 return True
             while (error := self._error()) is not None:
                 _log.warning("this worker cannot make an image: %r", error)
-                if self._clock() - failed_at > self._ill_after_s:
+                # From here on: the test may have waited for the engine, whose calls take their time.
+                ill_since = self._clock() if ill_since is None else ill_since
+                if self._clock() - ill_since > self._ill_after_s:
                     self._leave(f"this worker can make no image any more: {error!r}")
                     return False
                 self._sleep(_PAUSE_S)

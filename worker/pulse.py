@@ -27,13 +27,18 @@ class Pulse:
         self._patience_s = patience_s
         self._clock = clock
         self._beat_at: float | None = None
+        #: The last beat when this was silent before: a process that was frozen has to have time for another one.
+        self._suspected: float | None = None
 
     def beat(self) -> None:
         """Note that the queues are looked into now."""
         self._beat_at = self._clock()
 
     def is_silent(self) -> bool:
-        """Return whether the loop hangs; False before it has begun, and once it is to end."""
+        """Return whether the loop hangs, at the second look that finds it so.
+
+        False before it has begun, and once it is to end.
+        """
         if self._beat_at is None or self._stop.is_set() or self._clock() - self._beat_at < self._patience_s:
             return False
         try:
@@ -41,4 +46,7 @@ class Pulse:
         except BrokerUnavailableError:
             self.beat()  # it may take as long again until the loop has found Redis
             return False
-        return self._clock() - self._beat_at >= self._patience_s
+        if self._clock() - self._beat_at < self._patience_s:
+            return False
+        before, self._suspected = self._suspected, self._beat_at
+        return before == self._beat_at

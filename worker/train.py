@@ -132,7 +132,8 @@ class TrainTask:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the scheduler must hear of it
             problem = problem_of(error, label=label_of(segment), what="training")
-            passing = problem.retryable or (is_doubtful(problem) and self._recovered())
+            recovered = is_doubtful(problem) and self._recovered()
+            passing = problem.retryable or recovered
             failure = SegmentFailure(code=problem.code, message=problem.message, retryable=passing)
         return SegmentFinished(
             run_id=segment.run_id,

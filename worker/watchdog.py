@@ -3,6 +3,7 @@
 import faulthandler
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ _log = logging.getLogger(__name__)
 EX_TEMPFAIL = 75
 #: What the worker has is told within this time, or not at all: Redis may be what everything waits for.
 _LAST_WORDS_S = 5.0
+#: After so many seconds the system ends the process.
+_AT_LAST_S = 10
 
 
 class Work(Protocol):
@@ -107,14 +110,19 @@ class Watchdog:
             self.end(f"stuck: {reason}")
 
     def end(self, reason: str) -> None:
-        """End the process, which cannot go on."""
-        _log.critical("%s; the stacks of all threads:", reason)
-        logging.shutdown()
-        faulthandler.dump_traceback(sys.__stderr__ or 2, all_threads=True)
-        last_words = Thread(target=self._tell_all, name="last words", daemon=True)
-        last_words.start()
-        last_words.join(_LAST_WORDS_S)
-        self._leave(EX_TEMPFAIL)
+        """End the process, which cannot go on, whatever else it cannot do any more."""
+        # A thread that finds no memory may keep the one that begins it for ever.
+        signal.alarm(_AT_LAST_S)
+        try:
+            _log.critical("%s; the stacks of all threads:", reason)
+            logging.shutdown()
+            faulthandler.dump_traceback(sys.__stderr__ or 2, all_threads=True)
+            last_words = Thread(target=self._tell_all, name="last words", daemon=True)
+            last_words.start()
+            last_words.join(_LAST_WORDS_S)
+        finally:
+            self._leave(EX_TEMPFAIL)
+            signal.alarm(0)
 
     def stuck(self) -> str | None:
         """Return what stands still, or None."""
@@ -148,4 +156,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._closed.wait(min(self._stuck_after_s / 10, 5.0)):
-            self.look()
+            try:
+                self.look()
+            except Exception:  # noqa: BLE001 - whatever it is, nobody else would look
+                _log.exception("the watchdog failed")

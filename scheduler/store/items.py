@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, update
 
 from nst_core.protocol import ChunkItem, ItemOutcome, ItemProgress, ItemStatus, Method
 from scheduler.domain import ChunkStatus
@@ -180,24 +180,6 @@ def iterate_items(
         if len(found) < page:
             return
         after = found[-1].index
-
-
-def list_strays(connection: Connection, job_id: str, *, after: int, limit: int = 1000) -> list[tuple[int, str]]:
-    """Return index and output of items that ended without an image although a worker may have stored one.
-
-    Those are items that were in a worker's hands and were cancelled, or that failed for want of a worker or of the
-    storage's answer; up to `limit` in order, after the index `after`.
-    """
-    failed = and_(items.c.status == ItemStatus.FAILED, items.c.error_code.in_(("worker_lost", "blob_unavailable")))
-    query = (
-        select(items.c.position, items.c.output)
-        .join(chunks, chunks.c.id == items.c.chunk_id)
-        .where(items.c.job_id == job_id, items.c.position > after)
-        .where(or_(items.c.status == ItemStatus.CANCELLED, failed))
-        .where(or_(chunks.c.attempt > 0, chunks.c.deaths > 0))
-    )
-    rows = connection.execute(query.order_by(items.c.position).limit(limit))
-    return [(row.position, row.output) for row in rows]
 
 
 def nth_item(connection: Connection, job_id: str, status: ItemStatus, *, after: int, n: int) -> int | None:

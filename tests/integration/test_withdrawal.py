@@ -6,7 +6,6 @@ import pytest
 from redis import Redis
 from sqlalchemy import event
 
-from nst_core.blobs import BlobUri
 from nst_core.broker import Broker, make_redis, queue_lists
 from nst_core.errors import BrokerUnavailableError
 from nst_core.protocol import ItemOutcome, Method, StylizeChunk
@@ -268,42 +267,3 @@ def test_chunk_that_was_begun_from_a_second_message_is_left_to_its_worker(rig: R
     rig.report(started(chunk))
     rig.withdrawer._end(before)
     assert rig.job(job_id).counts.running == 4
-
-
-def store(rig: Rig, chunk: StylizeChunk) -> list[BlobUri]:
-    """Let a worker store all images of a chunk, and say nothing of them."""
-    uris = [BlobUri.parse(item.output) for item in chunk.items]
-    for uri in uris:
-        rig.blobs.put(uri, b"an image")
-    return uris
-
-
-@pytest.mark.parametrize("own", [True, False])
-def test_image_that_a_worker_stored_before_it_died_goes_with_its_cancelled_item(rig: Rig, own: bool) -> None:
-    job_id = sent(rig, 12, output_prefix=None if own else "s3://nst/elsewhere/")
-    died, lived = taken(rig), taken(rig)
-    rig.report(started(died))
-    left, named = store(rig, died), store(rig, lived)
-    rig.report(started(lived), finished(lived))
-    rig.service.cancel(TENANT, job_id)
-    rig.withdrawer.tick()
-    rig.clock.advance(LEASE_S + 1)
-    rig.reaper.tick()
-    assert end(rig, job_id) is JobStatus.CANCELLED
-    assert all(map(rig.blobs.exists, named))
-    assert [rig.blobs.exists(uri) for uri in left] == [not own] * 4, "another job's, for all that is known"
-
-
-def test_image_of_a_cancelled_item_that_was_begun_again_since_stays(rig: Rig) -> None:
-    job_id = sent(rig, 4)
-    chunk = taken(rig)
-    rig.report(started(chunk))
-    rig.service.cancel(TENANT, job_id)
-    rig.clock.advance(LEASE_S + 1)
-    rig.reaper.tick()
-    before = rig.job(job_id)
-    assert end(rig, job_id) is JobStatus.CANCELLED
-    rig.service.retry(TENANT, job_id, cancelled=True)
-    left = store(rig, chunk)
-    rig.finalizer._remove_strays(before)
-    assert all(map(rig.blobs.exists, left))

@@ -243,3 +243,38 @@ def test_a_setting_that_cannot_be_used_ends_the_process_with_its_reason() -> Non
     result = subprocess.run([sys.executable, "-m", "worker"], env=env, capture_output=True, text=True, timeout=120)
     assert result.returncode == 78
     assert "The worker cannot start: The device must be" in result.stderr
+
+
+FULL = """
+import os, signal, time
+from threading import Event
+from nst_core.broker import Broker
+from nst_core.protocol import Method
+from nst_core.settings import BrokerSettings
+from worker.app import serve, stopping
+from worker.pulse import Pulse
+
+broker, stop, looks = Broker(BrokerSettings()), Event(), []
+pulse = Pulse(broker.ping, stop=stop, patience_s=2.0)
+
+def task(message):
+    for _ in range(12):
+        time.sleep(0.5)
+        looks.append(pulse.is_silent())
+    os.kill(os.getpid(), signal.SIGTERM)
+
+with stopping(stop):
+    serve(broker, {Method.FEEDFORWARD.queue: (task, 1)}, name="w@test", pulse=pulse)
+print(looks.count(True), "of", len(looks))
+"""
+
+
+def test_a_worker_with_all_it_takes_at_once_does_not_seem_to_hang(
+    redis_server: BrokerSettings, s3_server: StorageSettings, broker: Broker, blobs: BlobStore, style: Style
+) -> None:
+    broker.send_chunk(make_chunk(blobs, [photo(1)], style=style))
+    env = os.environ | _variables(redis_server, s3_server)
+    run = subprocess.run(
+        [sys.executable, "-c", FULL], capture_output=True, text=True, timeout=START_S, check=False, env=env
+    )
+    assert run.stdout.splitlines()[-1] == "0 of 12", run.stderr

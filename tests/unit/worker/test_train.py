@@ -252,11 +252,18 @@ def test_a_config_of_another_version_fails_the_segment(trainee: Trainee) -> None
 
 
 def test_a_fault_of_the_network_fails_the_segment_for_the_time_being(trainee: Trainee) -> None:
-    closed = Engine()
+    closed, asked = Engine(), list[bool]()
     closed.close()
     task = replace(trainee, engine=closed).task
+
+    def recovered() -> bool:
+        asked.append(True)
+        return False
+
+    task._recovered = recovered
     task(dump_segment(make_segment(trainee.blobs)))
     task.close()
+    assert asked == [True], "whether the process is ill"
     message = "The network failed on the training: The engine is closed."
     check_failure(trainee, trainee.end, "engine_failed", message, retryable=True)
 

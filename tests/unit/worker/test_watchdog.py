@@ -1,6 +1,7 @@
 """Tests of worker.watchdog."""
 
 import logging
+import signal
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -164,6 +165,7 @@ def test_worker_that_asks_for_no_messages_is_stuck(rig: Rig) -> None:
     assert rig.watchdog.stuck() is None
     assert loop.pings == 0
     loop.clock.now += 1
+    assert rig.watchdog.stuck() is None, "it may have been frozen, all of it"
     assert rig.watchdog.stuck() == "no message is asked for any more"
     loop.pulse.beat()
     assert rig.watchdog.stuck() is None
@@ -178,7 +180,7 @@ def test_loop_that_waits_for_redis_does_not_hang() -> None:
     loop.clock.now += 59
     assert not loop.pulse.is_silent(), "Celery waits for a while before it tries again"
     loop.clock.now += 1
-    assert loop.pulse.is_silent()
+    assert [loop.pulse.is_silent() for _ in range(2)] == [False, True]
 
 
 def test_loop_that_is_to_end_does_not_hang() -> None:
@@ -187,3 +189,14 @@ def test_loop_that_is_to_end_does_not_hang() -> None:
     loop.stop.set()
     loop.clock.now += 300
     assert not loop.pulse.is_silent()
+
+
+def test_process_ends_whatever_else_it_cannot_do(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("worker.watchdog.Thread.start", refuse)
+    with pytest.raises(RuntimeError):
+        rig.watchdog.end("ill")
+    assert rig.codes == [EX_TEMPFAIL]
+    assert signal.alarm(0) == 0, "the system would end it otherwise"
