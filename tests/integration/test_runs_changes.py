@@ -140,9 +140,17 @@ def test_a_run_is_extended_wherever_it_stands(client: TestClient, runs: RunRig, 
         assert len(client.get("/v1/styles/night/versions").json()["data"]) == 2
 
 
+def test_an_extension_that_is_asked_for_again_changes_nothing(client: TestClient, runs: RunRig) -> None:
+    run_id = train(client, runs)
+    answers = [post(client, run_id, "extend", steps=300) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[1].json()["steps"] == 300
+    assert runs.run(run_id).steps == 300
+
+
 def test_what_cannot_be_extended_says_why(client: TestClient, runs: RunRig) -> None:
     run_id = train(client, runs)
-    fewer = post(client, run_id, "extend", steps=100)
+    fewer = post(client, run_id, "extend", steps=99)
     assert (fewer.status_code, fewer.json()["errors"][0]["pointer"]) == (422, "/steps")
     assert post(client, run_id, "extend", steps=0).status_code == 422
     runs.train_to(run_id, 100)
