@@ -6,12 +6,14 @@ It stores nothing, so that what a job costs is what scheduler and queue cost. It
 
 import os
 from hashlib import sha256
+from threading import Event
 from typing import Any
 
 from nst_core.broker import Broker
 from nst_core.protocol import ChunkFinished, ChunkStarted, ItemOutcome, Method, StylizeChunk, load_chunk
 from nst_core.settings import BrokerSettings
 from worker.app import serve, worker_name
+from worker.pulse import Pulse
 
 CONCURRENCY = 2
 ITEM_MS = int(os.environ.get("NST_NULL_ITEM_MS", "250"))
@@ -38,7 +40,8 @@ def main() -> None:
         broker.publish(ChunkFinished(chunk_id=chunk.chunk_id, attempt=chunk.attempt, outcomes=outcomes))
 
     queue = Method.FEEDFORWARD.queue
-    serve(broker, {queue: stylize}, name=name, slots={queue: CONCURRENCY})
+    pulse = Pulse(broker.ping, stop=Event())
+    serve(broker, {queue: (stylize, CONCURRENCY)}, name=name, pulse=pulse)
     broker.close()
 
 
