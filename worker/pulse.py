@@ -9,7 +9,7 @@ from nst_core.errors import BrokerUnavailableError
 
 
 class Pulse:
-    """Tells for how long the queues were not looked into although Redis answers.
+    """Tells whether the queues are not looked into any more although Redis answers.
 
     CPython waits for ever for a thread that it has begun and that finds no memory for its first steps, and Celery
     begins threads in its loop. Nothing else would notice: a worker without work is silent too.

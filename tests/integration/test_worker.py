@@ -255,7 +255,7 @@ from worker.app import serve, stopping
 from worker.pulse import Pulse
 
 broker, stop, looks = Broker(BrokerSettings()), Event(), []
-pulse = Pulse(broker.ping, stop=stop, patience_s=2.0)
+pulse = Pulse(broker.ping, stop=stop, patience_s=3.0)
 
 def task(message):
     for _ in range(12):

@@ -89,8 +89,9 @@ def test_engine_without_memory_for_a_thread_goes_on_with_the_one_it_has(
     engine.submit(fail).exception(WAIT_S)
     assert engine.submit(threading.current_thread).result(WAIT_S) is first
     monkeypatch.undo()
-    assert engine.submit(threading.current_thread).result(WAIT_S) is first, "it waited for this call already"
-    assert engine.submit(threading.current_thread).result(WAIT_S) is not first
+    # It may be waiting for the next call already.
+    later = [engine.submit(threading.current_thread).result(WAIT_S) for _ in range(2)]
+    assert later[-1] is not first
 
 
 STARVED = """
