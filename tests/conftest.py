@@ -1,12 +1,7 @@
 """Fixtures that every test may use: real servers on free ports, each started once a session."""
 
 import asyncio
-import os
 import secrets
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,32 +14,14 @@ from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.client import Client
 from scheduler.servers import HOST, free_port, redis_command, s3_command, s3_env
 from tests.clients import Connect, connect_async
-
-
-def run_server(command: list[str], port: int, env: dict[str, str] | None = None) -> Iterator[None]:
-    """Start a server, wait until it listens, and stop it afterwards; `env` adds to the environment."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | (env or {}))
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                socket.create_connection((HOST, port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
-                assert time.monotonic() < deadline, f"{command[0]} does not listen"
-                time.sleep(0.05)
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+from tests.servers import run_server
 
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerSettings]:
     """A real Redis server."""
     port = free_port()
-    for _ in run_server(redis_command(port, tmp_path_factory.mktemp("redis")), port):
+    with run_server(redis_command(port, tmp_path_factory.mktemp("redis")), port):
         yield BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{port}/0"))
 
 
@@ -63,7 +40,7 @@ def broker(redis_server: BrokerSettings) -> Iterator[Broker]:
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageSettings]:
     """A real S3 server."""
     port, secret = free_port(), secrets.token_hex(16)
-    for _ in run_server(s3_command(port, tmp_path_factory.mktemp("s3")), port, s3_env("nst", secret)):
+    with run_server(s3_command(port, tmp_path_factory.mktemp("s3")), port, s3_env("nst", secret)):
         yield StorageSettings(
             s3_endpoint=f"http://{HOST}:{port}", s3_access_key=SecretStr("nst"), s3_secret_key=SecretStr(secret)
         )

@@ -3,11 +3,16 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from tempfile import gettempdir
 
-from scheduler.servers import HOST
+import psycopg
+
+from scheduler.servers import HOST, free_port
+from tests.servers import run_server
 
 
 def find_postgres() -> Path | None:
@@ -38,6 +43,26 @@ def postgres_command(programs: Path, data: Path, port: int) -> list[str]:
 def postgres_url(port: int, name: str = "postgres") -> str:
     """Return the address of a database of a server."""
     return f"postgresql+psycopg://nst@{HOST}:{port}/{name}"
+
+
+def postgres_serves(port: int) -> bool:
+    """Return whether a server takes work: it listens before it does, and refuses whoever comes until then."""
+    try:
+        psycopg.connect(host=HOST, port=port, user="nst", dbname="postgres", connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@contextmanager
+def run_postgres(folder: Path) -> Iterator[str]:
+    """Run a server of its own in a folder, which may be missing, and give the address of its first database."""
+    programs, port = find_postgres(), free_port()
+    assert programs is not None, "PostgreSQL's server programs are not installed"
+    folder.mkdir(exist_ok=True)
+    init_postgres(programs, folder / "data")
+    with run_server(postgres_command(programs, folder / "data", port), port, serves=postgres_serves):
+        yield postgres_url(port)
 
 
 def _as_user() -> list[str]:

@@ -5,7 +5,6 @@ import random
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -36,7 +35,8 @@ from tests.faults.links import Links
 from tests.faults.observer import Observer
 from tests.faults.receiver import Receiver
 from tests.photos import encoded
-from tests.postgres import find_postgres, init_postgres, postgres_command, postgres_url
+from tests.postgres import find_postgres, init_postgres, postgres_command, postgres_serves, postgres_url
+from tests.servers import listens
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "nst"
@@ -274,7 +274,7 @@ class Cluster:
         self._add("redis", redis_command(self.redis_port, self.home / "redis"), {})
         self._add("s3", s3_command(s3_port, self.home / "s3"), s3_env("nst", secret))
         database_port = self._start_database()
-        self.wait_until(lambda: _listens(self.redis_port) and _listens(s3_port), what="Redis and the storage")
+        self.wait_until(lambda: listens(self.redis_port) and listens(s3_port), what="Redis and the storage")
         self.blobs = BlobStore(
             StorageSettings(
                 s3_endpoint=f"http://{HOST}:{s3_port}",
@@ -320,7 +320,7 @@ class Cluster:
         data, port = self.home / "postgres" / "data", free_port()
         init_postgres(programs, data)
         self._add("postgres", postgres_command(programs, data, port), {}, cwd=data)
-        self.wait_until(lambda: _listens(port), what="PostgreSQL")
+        self.wait_until(lambda: postgres_serves(port), what="PostgreSQL")
         engine = create_engine(postgres_url(port), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(text("CREATE DATABASE nst"))
@@ -381,14 +381,6 @@ class Cluster:
 def _small_photo(number: int) -> bytes:
     pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     return encoded(Image.fromarray(pixels), "PNG")
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection((HOST, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _answers(url: str) -> bool:

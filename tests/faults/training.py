@@ -22,12 +22,10 @@ from scheduler.client import Client
 from scheduler.embedded import Stack
 from scheduler.run_resources import Run, TrainRequest
 from scheduler.runs import RunStatus
-from scheduler.servers import free_port
 from tests.benchmarks.machine import describe
-from tests.conftest import run_server
 from tests.faults.harness import flush_redis, kill_running, upload
 from tests.photos import small_photos
-from tests.postgres import find_postgres, init_postgres, postgres_command, postgres_url
+from tests.postgres import run_postgres
 
 STEPS = 240
 #: A step takes some hundredths of a second, a segment some tens of steps.
@@ -212,20 +210,9 @@ def training_stack(home: Path, *, database: str = "sqlite", **more: str) -> Iter
     env = ENV | {"NST_CACHE_DIR": str(home / "cache")} | more
     with ExitStack() as servers:
         if database == "postgresql":
-            env["NST_DATABASE_URL"] = servers.enter_context(_postgres(home / "postgres"))
+            env["NST_DATABASE_URL"] = servers.enter_context(run_postgres(home / "postgres"))
         stack = servers.enter_context(Stack(home / "nst", workers=1, env=env))
         yield TrainingFaults(stack, servers.enter_context(stack.client()))
-
-
-@contextmanager
-def _postgres(folder: Path) -> Iterator[str]:
-    """Run a PostgreSQL server in a folder and give its address."""
-    programs, port = find_postgres(), free_port()
-    assert programs is not None, "PostgreSQL's server programs are not installed"
-    folder.mkdir()
-    init_postgres(programs, folder / "data")
-    with contextmanager(run_server)(postgres_command(programs, folder / "data", port), port):
-        yield postgres_url(port)
 
 
 def _rows(data: bytes) -> list[dict[str, str]]:

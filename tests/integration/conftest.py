@@ -33,15 +33,13 @@ from scheduler.rates import Rates
 from scheduler.reaper import Reaper
 from scheduler.requests import JobRequest
 from scheduler.run_collector import RunCollector
-from scheduler.servers import free_port
 from scheduler.service import Service
 from scheduler.store import access
 from scheduler.store.access import StyleRow
 from scheduler.store.database import Database
 from scheduler.withdrawal import Withdrawer
-from tests.conftest import run_server
 from tests.integration.receiver import Certificates, Receiver, make_certificates, receiving
-from tests.postgres import find_postgres, init_postgres, postgres_command, postgres_url
+from tests.postgres import find_postgres, run_postgres
 
 TENANT = "default"
 LEASE_S, DISPATCH_LEASE_S, LOST_AFTER_S, BACKOFF_S = 30.0, 120.0, 5.0, 2.0
@@ -52,13 +50,10 @@ _Chunk = TypeVar("_Chunk", bound=ChunkMessage)
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real PostgreSQL server; yields the address of its maintenance database."""
-    programs = find_postgres()
-    if programs is None:
+    if find_postgres() is None:
         pytest.skip("PostgreSQL's server programs are not installed")
-    data, port = tmp_path_factory.mktemp("postgres") / "data", free_port()
-    init_postgres(programs, data)
-    for _ in run_server(postgres_command(programs, data, port), port):
-        yield postgres_url(port)
+    with run_postgres(tmp_path_factory.mktemp("postgres")) as address:
+        yield address
 
 
 _numbers = itertools.count()

@@ -20,8 +20,8 @@ from nst_core.broker import KEY_PREFIX, Broker, make_redis
 from nst_core.protocol import ChunkFinished, ChunkProgress, ChunkStarted, Method, checkpoint_uri
 from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.servers import HOST, free_port, redis_command
-from tests.conftest import run_server
 from tests.faults.doubles import EFFECTS, NAME, STICKY, SWITCHES
+from tests.servers import run_server
 from tests.unit.worker.kit import (
     TINY,
     Style,
@@ -227,10 +227,10 @@ def test_a_worker_takes_chunks_again_after_redis_was_away(
         make_chunk(blobs, [photo()], style=style, chunk_id=2),
     )
     with running(settings, s3_server) as process:
-        for _ in run_server(redis_command(port, tmp_path / "first"), port):
+        with run_server(redis_command(port, tmp_path / "first"), port):
             broker.send_chunk(first)
             wait_until(lambda: len(finished(broker)) == 1, seconds=START_S)
-        for _ in run_server(redis_command(port, tmp_path / "second"), port):  # an empty one
+        with run_server(redis_command(port, tmp_path / "second"), port):  # an empty one
             broker.send_chunk(second)
             wait_until(lambda: [event.chunk_id for event in finished(broker)] == [2], seconds=START_S)
             process.send_signal(signal.SIGTERM)

@@ -1,7 +1,5 @@
 """Tests of worker.publisher."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
@@ -14,7 +12,7 @@ from nst_core.broker import Broker
 from nst_core.protocol import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome, ItemProgress, StylizeChunk
 from nst_core.settings import BrokerSettings
 from scheduler.servers import HOST, free_port, redis_command
-from tests.conftest import run_server
+from tests.servers import run_server
 from tests.unit.worker.kit import WAIT_S, events, make_chunk, wait_until
 from worker.publisher import ChunkReport
 
@@ -44,12 +42,6 @@ def clock() -> ManualClock:
 def make_report(chunk: StylizeChunk, broker: Broker, clock: ManualClock, *, progress_s: float = 3600) -> ChunkReport:
     """Return a report whose thread never wakes by itself, unless `progress_s` says so."""
     return ChunkReport(chunk, broker, worker="w@test", progress_s=progress_s, heartbeat_s=3, clock=clock)
-
-
-@contextmanager
-def redis_on(port: int, folder: Path) -> Iterator[None]:
-    """Run a Redis server of the test's own."""
-    yield from run_server(redis_command(port, folder), port)
 
 
 def test_a_report_begins_with_the_start(chunk: StylizeChunk, broker: Broker, clock: ManualClock) -> None:
@@ -166,7 +158,7 @@ def test_only_the_end_insists_while_redis_is_away(chunk: StylizeChunk, clock: Ma
     finish = Thread(target=lambda: answers.append(report.finish(stop)))
     finish.start()
     assert not Event().wait(0.3)
-    with redis_on(port, tmp_path):
+    with run_server(redis_command(port, tmp_path), port):
         finish.join(WAIT_S)
         assert answers == [True]
         assert events(broker) == [ChunkFinished(chunk_id=7, attempt=1, outcomes=(FIRST,))]
@@ -181,7 +173,7 @@ def test_progress_that_redis_did_not_take_is_sent_again(
     with make_report(chunk, broker, clock) as report:
         report.add(FIRST)
         report.tick()
-        with redis_on(port, tmp_path):
+        with run_server(redis_command(port, tmp_path), port):
             report.tick()
             assert events(broker) == [ChunkProgress(chunk_id=7, attempt=1, outcomes=(FIRST,))]
     broker.close()
