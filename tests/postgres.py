@@ -36,8 +36,9 @@ def init_postgres(programs: Path, data: Path) -> None:
 
 def postgres_command(programs: Path, data: Path, port: int) -> list[str]:
     """Return the command of a server that listens on the loopback interface; it never waits for the disk."""
-    options = ["-p", str(port), "-k", "", "-c", "fsync=off", "-c", f"listen_addresses={HOST}"]
-    return [*_as_user(), str(programs / "postgres"), "-D", str(data), *options]
+    settings = {"fsync": "off", "listen_addresses": HOST, "max_wal_size": "64MB"}
+    options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
+    return [*_as_user(), str(programs / "postgres"), "-D", str(data), "-p", str(port), "-k", "", *options]
 
 
 def postgres_url(port: int, name: str = "postgres") -> str:
