@@ -1,6 +1,7 @@
 """Migrations of databases that have rows."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 from alembic import command
@@ -8,6 +9,8 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 
 import scheduler.store
+from scheduler.keys import Keys, new_api_key
+from scheduler.scopes import Scope
 from scheduler.store.database import Database, _without_foreign_keys
 
 
@@ -90,6 +93,41 @@ def test_rows_of_before_the_lifecycle_are_kept_with_their_keys(database_url: str
             ("job_3", "n", False),
         ]
     database.migrate()
+    database.close()
+
+
+def test_a_key_of_before_the_scopes_goes_on_with_all_that_it_could_do(database_url: str) -> None:
+    database = Database(database_url)
+    move(database, "0004")
+    key = new_api_key()
+    old = {"prefix": key.split("_")[1], "sha256": sha256(key.encode()).hexdigest()}
+    with database.write() as connection:
+        insert = "INSERT INTO api_keys (prefix, sha256, tenant, created_at) VALUES (:prefix, :sha256, 'studio', 5.0)"
+        connection.execute(text(insert), old)
+    database.migrate()
+    keys = Keys(database, clock=lambda: 6.0)
+    caller = keys.authenticate(key)
+    assert (caller.tenant, caller.scopes) == ("studio", frozenset(Scope))
+    assert keys.own(caller).name == ""
+    database.close()
+
+
+def test_keys_that_ended_or_may_do_less_do_not_come_to_life_in_an_older_version(database_url: str) -> None:
+    database = Database(database_url)
+    database.migrate()
+    keys = Keys(database, clock=lambda: 6.0)
+    whole, revoked, narrow = (new_api_key() for _ in range(3))
+    for key in (whole, revoked):
+        keys.add(key, tenant="studio")
+    keys.add(narrow, tenant="studio", scopes=(Scope.JOBS_READ,))
+    caller = keys.authenticate(whole)
+    keys.revoke(caller, revoked.split("_")[1])
+    keys.create(caller, name="brief", scopes=tuple(Scope), expires_at=7.0)
+    assert len(keys.all(caller, tenant=None, limit=10, after=None)) == 4
+    move(database, "0004")
+    with database.read() as connection:
+        rows = connection.execute(text("SELECT * FROM api_keys")).all()
+    assert [tuple(row) for row in rows] == [(caller.prefix, sha256(whole.encode()).hexdigest(), "studio", 6.0)]
     database.close()
 
 

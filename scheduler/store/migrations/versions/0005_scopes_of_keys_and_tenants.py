@@ -43,6 +43,12 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("tenants")
+    # Of what a key may not do, and of its end, earlier revisions know nothing: such keys would come to life again.
+    columns = ("prefix", "revoked_at", "expires_at")
+    keys = sa.table("api_keys", *(sa.column(name) for name in columns), sa.column("scopes", sa.JSON()))
+    for key in op.get_bind().execute(sa.select(keys)).all():
+        if key.revoked_at is not None or key.expires_at is not None or set(key.scopes) != set(_SCOPES):
+            op.execute(keys.delete().where(keys.c.prefix == key.prefix))
     with op.batch_alter_table("api_keys") as batch_op:
         batch_op.drop_index(batch_op.f("ix_api_keys_tenant_created_at_prefix"))
         for name in (
