@@ -117,11 +117,15 @@ class BlobStore:
 
     def list_keys(self, prefix: BlobUri, *, after: str = "", limit: int = 1000) -> list[str]:
         """Return up to `limit` (1 to 1000) keys under a prefix in order, after the key `after`."""
+        return list(self.list_tags(prefix, after=after, limit=limit))
+
+    def list_tags(self, prefix: BlobUri, *, after: str = "", limit: int = 1000) -> dict[str, str]:
+        """Return keys as `list_keys` does, each with what the storage calls its present content (its ETag)."""
         with translated(prefix):
             response = self._client.list_objects_v2(
                 Bucket=prefix.bucket, Prefix=prefix.key, StartAfter=after, MaxKeys=limit
             )
-        return [entry["Key"] for entry in response.get("Contents", ())]
+        return {entry["Key"]: entry.get("ETag", "") for entry in response.get("Contents", ())}
 
     def ping(self) -> None:
         """Raise a BlobError unless the storage answers for the bucket."""

@@ -85,14 +85,16 @@ class StoredPhotos:
         """List the prefix; raise ConfigError where there is no photo, BlobError where it cannot be listed.
 
         With a reduction, what is cached and read is what it makes of a file; its ImageErrors are those of `read`.
+        What the cache has of a photo is that of the content which the listing shows.
         """
         self._blobs = blobs
         self._prefix = prefix
         self._cache = cache
         self._reduction = reduction
-        pages = chain.from_iterable(_pages(blobs, prefix))
-        found = (key for key in pages if PurePosixPath(key).suffix.lower() in SUFFIXES)
-        self.names: Sequence[str] = [key.removeprefix(prefix.key) for key in found]
+        listed = chain.from_iterable(page.items() for page in _pages(blobs, prefix))
+        found = ((key, tag) for key, tag in listed if PurePosixPath(key).suffix.lower() in SUFFIXES)
+        self._tags = {key.removeprefix(prefix.key): tag for key, tag in found}
+        self.names: Sequence[str] = list(self._tags)
         _check_some(self.names, prefix)
 
     def read(self, name: str) -> bytes:
@@ -102,11 +104,12 @@ class StoredPhotos:
         BlobError: which photos a training sees must not depend on passing faults.
         """
         uri = BlobUri(self._prefix.bucket, self._prefix.key + name)
+        content = f"{uri} {self._tags.get(name, '')}"
         try:
             if self._reduction is None:
-                return self._cache.get(str(uri), lambda: self._fetch(uri))
+                return self._cache.get(content, lambda: self._fetch(uri))
             make = self._reduction.make
-            return self._cache.get(f"{uri} {self._reduction.name}", lambda: make(self._fetch(uri)))
+            return self._cache.get(f"{content} {self._reduction.name}", lambda: make(self._fetch(uri)))
         except BlobTooLargeError as error:
             raise ImageTooLargeError(error.message) from error
         except BlobNotFoundError as error:
@@ -144,11 +147,11 @@ def split_photos(source: PhotoSource, count: int, *, seed: int) -> tuple[PhotoSo
     return SomePhotos(source, training), SomePhotos(source, held_out)
 
 
-def _pages(blobs: BlobStore, prefix: BlobUri) -> Iterator[list[str]]:
+def _pages(blobs: BlobStore, prefix: BlobUri) -> Iterator[dict[str, str]]:
     after = ""
-    while keys := blobs.list_keys(prefix, after=after, limit=_PAGE):
-        yield keys
-        after = keys[-1]
+    while tags := blobs.list_tags(prefix, after=after, limit=_PAGE):
+        yield tags
+        after = next(reversed(tags))
 
 
 def _check_some(names: Sequence[str], where: object) -> None:

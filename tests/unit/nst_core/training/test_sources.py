@@ -88,8 +88,15 @@ def test_an_object_is_fetched_once(blobs: BlobStore, prefix: BlobUri, tmp_path: 
     source.read("b.jpg")
     blobs.put(BlobUri(prefix.bucket, prefix.key + "b.jpg"), b"changed")
     assert source.read("b.jpg") == b"1"
-    elsewhere = StoredPhotos(blobs, prefix, cache=FileCache(tmp_path / "other", max_bytes=1000))
-    assert elsewhere.read("b.jpg") == b"changed"
+
+
+def test_a_photo_that_was_replaced_is_not_taken_from_the_cache(
+    blobs: BlobStore, prefix: BlobUri, tmp_path: Path
+) -> None:
+    cache = FileCache(tmp_path, max_bytes=1000)
+    StoredPhotos(blobs, prefix, cache=cache).read("b.jpg")
+    blobs.put(BlobUri(prefix.bucket, prefix.key + "b.jpg"), b"2")
+    assert StoredPhotos(blobs, prefix, cache=cache).read("b.jpg") == b"2"
 
 
 def test_a_prefix_without_photos_is_refused(blobs: BlobStore, tmp_path: Path) -> None:
