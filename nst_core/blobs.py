@@ -15,6 +15,7 @@ from nst_core.errors import (
     BlobAccessError,
     BlobError,
     BlobNotFoundError,
+    BlobReplacedError,
     BlobTooLargeError,
     BlobUnavailableError,
     ConfigError,
@@ -72,11 +73,17 @@ class BlobStore:
                 data: bytes = body.read()
                 return data
 
-    def stream(self, uri: BlobUri) -> Iterator[bytes]:
-        """Return an object's bytes piece by piece; raises at once where there is no such object."""
+    def stream(self, uri: BlobUri, *, nbytes: int | None = None) -> Iterator[bytes]:
+        """Return an object's bytes piece by piece; raises at once where there is no such object.
+
+        Given the size that it must have, raises BlobReplacedError at once where it has another.
+        """
         with translated(uri):
-            body = self._client.get_object(Bucket=uri.bucket, Key=uri.key)["Body"]
-        return _pieces(uri, body, 1 << 20)
+            answer = self._client.get_object(Bucket=uri.bucket, Key=uri.key)
+        if nbytes is not None and answer["ContentLength"] != nbytes:
+            answer["Body"].close()
+            raise BlobReplacedError(f"{uri} has {answer['ContentLength']:,} bytes, not the {nbytes:,} that it had.")
+        return _pieces(uri, answer["Body"], 1 << 20)
 
     def lines(self, uri: BlobUri) -> Iterator[bytes]:
         """Yield a text object's lines without reading it whole; raise BlobTooLargeError for one above 64 KiB."""

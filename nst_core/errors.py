@@ -13,6 +13,7 @@ NstError
 │   └── ImageFormatError       image_format_unsupported
 ├── BlobError
 │   ├── BlobNotFoundError      blob_not_found
+│   ├── BlobReplacedError      blob_replaced
 │   ├── BlobAccessError        blob_access_denied
 │   ├── BlobTooLargeError      blob_too_large
 │   └── BlobUnavailableError   blob_unavailable (retryable)
@@ -105,6 +106,12 @@ class BlobNotFoundError(BlobError):
     """No object has that key."""
 
     code = "blob_not_found"
+
+
+class BlobReplacedError(BlobError):
+    """The object is not the one that was written."""
+
+    code = "blob_replaced"
 
 
 class BlobAccessError(BlobError):

@@ -61,7 +61,7 @@ class Checker:
     def _check_limits(self, tenant: str, spec: JobSpec) -> None:
         """Raise what a submission would, now."""
         limits = self._tenants.limits(tenant)
-        check_pixels(spec.options.max_px, limits=limits)
+        check_pixels(spec, limits=limits)
         with self._database.read() as connection:
             check_new_job(connection, tenant, len(spec.input.uris or ()) * len(spec.styles), limits=limits)
 

@@ -10,6 +10,7 @@ NstError
     ├── NotFoundError          not_found
     ├── ConflictError          conflict
     │   ├── NothingToRetryError    nothing_to_retry
+    │   ├── OutputReplacedError    output_replaced
     │   ├── JobExistsError         job_exists
     │   └── InFlightError          idempotency_in_flight
     ├── KeyReusedError         idempotency_key_reused
@@ -74,6 +75,12 @@ class ConflictError(ServiceError):
     """The thing is not in the state that the request needs."""
 
     code = "conflict"
+
+
+class OutputReplacedError(ConflictError):
+    """The storage has something else by now where the job wrote an image."""
+
+    code = "output_replaced"
 
 
 class NothingToRetryError(ConflictError):

@@ -3,8 +3,9 @@
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
@@ -73,11 +74,8 @@ class Finalizer:
             log.warning("The checkpoints of %s cannot be removed: %s", job.id, error.message)
 
     def _write_reports(self, job: Job) -> None:
-        made_with = {style.name: describe(job.spec, style) for style in job.spec.styles}
-        succeeded = item_rows.iterate_items(self._database, job.id, ItemStatus.SUCCEEDED)
-        failed = item_rows.iterate_items(self._database, job.id, ItemStatus.FAILED)
-        self._write(job, RESULTS_NAME, (result_line(item, made_with[item.style]) for item in succeeded))
-        self._write(job, ERRORS_NAME, (error_line(item) for item in failed))
+        for name in (RESULTS_NAME, ERRORS_NAME):
+            self._write(job, name, dump(report_lines(self._database, job, name)))
 
     def _end(self, job: Job, error: tuple[str, str] | None) -> None:
         with self._database.write() as connection:
@@ -103,15 +101,32 @@ class Finalizer:
             now_job = job_rows.find_job(connection, job.id)
         return now_job is not None and now_job.status is JobStatus.FINALIZING and now_job.retries == job.retries
 
-    def _write(self, job: Job, name: str, lines: Iterable[dict[str, object]]) -> None:
+    def _write(self, job: Job, name: str, data: Iterable[bytes]) -> None:
         with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
-            for line in lines:
-                file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            file.writelines(data)
             if not self._is_current(job):
                 return
             file.seek(0)
             uri = BlobUri.parse(job.spec.output.prefix + name)
             self._blobs.put_file(uri, file, content_type="application/jsonl")
+
+
+def report_lines(
+    database: Database, job: Job, name: str, *, after: int = -1, last: int | None = None
+) -> Iterator[dict[str, object]]:
+    """Return the lines of results.jsonl, of the items after `after` up to `last`, or those of errors.jsonl."""
+    if name == ERRORS_NAME:
+        return (error_line(item) for item in item_rows.iterate_items(database, job.id, ItemStatus.FAILED))
+    made_with = {style.name: describe(job.spec, style) for style in job.spec.styles}
+    items = item_rows.iterate_items(database, job.id, ItemStatus.SUCCEEDED, after=after, last=last)
+    return (result_line(item, made_with[item.style]) for item in items)
+
+
+def dump(lines: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
+    """Yield the bytes of a file of JSON lines, up to a thousand lines at once."""
+    rest = iter(lines)
+    while piece := b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in islice(rest, 1000)):
+        yield piece
 
 
 def describe(spec: JobSpec, style: StyleRef) -> dict[str, object]:

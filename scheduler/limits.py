@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from nst_core.clock import Clock
-from scheduler.domain import Job
+from scheduler.domain import Job, JobSpec
 from scheduler.errors import (
     QueueFullError,
     QuotaExceededError,
@@ -103,11 +103,16 @@ def check_planned(connection: Connection, job: Job, items: int, *, limits: Limit
             raise QueueFullError(f"{queued:,} images of {job.tenant} are waiting; the rest is planned later.")
 
 
-def check_pixels(max_px: int | None, *, limits: Limits) -> None:
-    """Raise RequestInvalidError where results with a longest side of `max_px` could have too many pixels."""
-    if limits.max_pixels is not None and (max_px is None or max_px * max_px > limits.max_pixels):
+def check_pixels(spec: JobSpec, *, limits: Limits) -> None:
+    """Raise RequestInvalidError where results could have too many pixels; their sides are bounded by the longest."""
+    if limits.max_pixels is None:
+        return
+    longest, pointer = spec.options.max_px, "/output/max_px"
+    if spec.optimize is not None:
+        longest, pointer = spec.optimize.config.get("size_px"), "/optimize/options/size_px"
+    if longest is None or longest * longest > limits.max_pixels:
         most = int(limits.max_pixels**0.5)
-        raise RequestInvalidError(f"Results have sides of {most:,} px at most: say so.", pointer="/output/max_px")
+        raise RequestInvalidError(f"Results have sides of {most:,} px at most: say so.", pointer=pointer)
 
 
 def check_new_run(connection: Connection, tenant: str, *, limits: Limits) -> None:

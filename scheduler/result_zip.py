@@ -4,17 +4,16 @@ Nothing is kept but the names: an image passes through in pieces of 1 MiB, store
 compressed already. A file of a million images has a million names, so long jobs come in parts.
 """
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from zipstream import ZIP_STORED, ZipStream
 
 from nst_core.blobs import BlobStore, BlobUri
-from nst_core.errors import BlobNotFoundError
+from nst_core.errors import BlobNotFoundError, BlobReplacedError
 from nst_core.protocol import ItemStatus
 from scheduler.domain import ERRORS_NAME, RESULTS_NAME, Job
-from scheduler.finalize import describe, error_line, result_line
+from scheduler.finalize import dump, report_lines
 from scheduler.store.database import Database
 from scheduler.store.items import Item, iterate_items, nth_item
 
@@ -53,7 +52,7 @@ class ResultZipper:
 
         The names are those in the storage below the job's output prefix, which are unique in a job. results.jsonl is
         about the images of this part, errors.jsonl about all that failed. An image that is not in the storage any
-        more is left out and named in missing.jsonl.
+        more, or was replaced by another, is left out and named in missing.jsonl.
         """
         with self._database.read() as connection:
             last = nth_item(connection, job.id, ItemStatus.SUCCEEDED, after=after, n=limit)
@@ -66,27 +65,19 @@ class ResultZipper:
         prefix = part.job.spec.output.prefix
         for item in self._succeeded(part):
             try:
-                data = self._blobs.stream(BlobUri.parse(item.output))
-            except BlobNotFoundError:
+                data = self._blobs.stream(BlobUri.parse(item.output), nbytes=item.bytes)
+            except (BlobNotFoundError, BlobReplacedError):
                 part.missing.append(item)
                 continue
             archive.add(data, item.output.removeprefix(prefix), size=item.bytes)
             yield from archive.file()
-        made_with = {style.name: describe(part.job.spec, style) for style in part.job.spec.styles}
-        results = (result_line(item, made_with[item.style]) for item in self._succeeded(part))
-        failed = iterate_items(self._database, part.job.id, ItemStatus.FAILED)
-        for name, lines in ((RESULTS_NAME, results), (ERRORS_NAME, (error_line(item) for item in failed))):
-            archive.add(_dump(lines), name)
+        for name in (RESULTS_NAME, ERRORS_NAME):
+            archive.add(dump(report_lines(self._database, part.job, name, after=part.after, last=part.last)), name)
             yield from archive.file()
         if part.missing:
-            archive.add(_dump({"id": item.index, "output": item.output} for item in part.missing), MISSING_NAME)
+            archive.add(dump({"id": item.index, "output": item.output} for item in part.missing), MISSING_NAME)
             yield from archive.file()
         yield from archive.finalize()
 
     def _succeeded(self, part: _Part) -> Iterator[Item]:
         return iterate_items(self._database, part.job.id, ItemStatus.SUCCEEDED, after=part.after, last=part.last)
-
-
-def _dump(lines: Iterable[dict[str, object]]) -> Iterator[bytes]:
-    for line in lines:
-        yield json.dumps(line, ensure_ascii=False).encode() + b"\n"

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
-from nst_core.errors import BlobNotFoundError, ConfigError
+from nst_core.errors import BlobNotFoundError, BlobReplacedError, ConfigError
 from nst_core.protocol import ItemStatus, preview_uri
 from scheduler import domain, lifecycle
 from scheduler.domain import Job, StopReason
@@ -21,8 +21,10 @@ from scheduler.errors import (
     ConflictError,
     JobExistsError,
     NotFoundError,
+    OutputReplacedError,
     RequestInvalidError,
 )
+from scheduler.finalize import dump, report_lines
 from scheduler.idempotency import Claim, Idempotency
 from scheduler.keys import Keys
 from scheduler.limits import Limits, check_new_job, check_pixels, check_retried
@@ -126,7 +128,7 @@ class Service:
         job_id = f"job_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
         spec = self._resolver.resolve(tenant, job_id, request)
         limits = self.tenants.limits(tenant)
-        check_pixels(spec.options.max_px, limits=limits)
+        check_pixels(spec, limits=limits)
         new = NewJob(
             id=job_id,
             tenant=tenant,
@@ -196,7 +198,10 @@ class Service:
             raise NotFoundError(f"Job {job_id} has no item {index}.")
         if item.status is not ItemStatus.SUCCEEDED:
             raise ConflictError(f"Item {index} of {job_id} has no output: it is {item.status}.")
-        return item, self._blobs.stream(BlobUri.parse(item.output))
+        try:
+            return item, self._blobs.stream(BlobUri.parse(item.output), nbytes=item.bytes)
+        except BlobReplacedError as error:
+            raise OutputReplacedError(error.message) from error
 
     def preview(self, tenant: str, job_id: str, index: int) -> Iterator[bytes]:
         """Return the bytes of the last preview, a JPEG, of an item that is or was optimised."""
@@ -208,11 +213,15 @@ class Service:
             raise NotFoundError(f"Item {index} of {job_id} has no preview yet.") from error
 
     def report(self, tenant: str, job_id: str, name: str) -> Iterator[bytes]:
-        """Return the bytes of a finished job's results.jsonl or errors.jsonl."""
+        """Return the bytes of a finished job's results.jsonl or errors.jsonl.
+
+        They are put together from what is known of the job: in the storage, another job with the same output prefix
+        may have written its own since.
+        """
         job = self.job(tenant, job_id)
         if not job.status.is_terminal:
             raise NotFoundError(f"Job {job_id} has no {name} yet: it is {job.status}.")
-        return self._blobs.stream(BlobUri.parse(job.spec.output.prefix + name))
+        return dump(report_lines(self._database, job, name))
 
     def zip(self, tenant: str, job_id: str, *, after: int, limit: int) -> ResultZip:
         """Return images and reports of a finished job as a zip file, or a part of them; see `ResultZipper.zip`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scheduler.client import Client
-from scheduler.domain import JobInput
+from scheduler.domain import RESULTS_NAME, JobInput
 from scheduler.resources import Job, JobRequest
 from tests.faults.cases import POISON_NAME, STICKY_NAME, Bar, Case
 from tests.faults.cluster import Cluster, Setup
@@ -269,7 +269,7 @@ def gather(cluster: Cluster, client: Client, job: Job) -> Outcome:
         job=job,
         items=list(client.items(job.id)),
         objects={key: hashlib.sha256(data).hexdigest() for key, data in objects.items()},
-        results=[json.loads(line) for line in client.results(job.id).splitlines()],
+        results=[json.loads(line) for line in objects.get(RESULTS_NAME, b"").splitlines()],
         errors=[json.loads(line) for line in client.errors(job.id).splitlines()],
     )
 

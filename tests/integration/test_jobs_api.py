@@ -252,6 +252,25 @@ def test_zip_has_every_image_and_the_reports(client: TestClient, rig: Rig) -> No
         assert archive.read("results.jsonl") == client.get(f"/v1/jobs/{job_id}/results").content
 
 
+def test_what_another_job_wrote_to_the_same_place_is_not_taken_for_that_of_this_one(
+    client: TestClient, rig: Rig
+) -> None:
+    output = {"prefix": f"s3://nst/{rig.prefix}/out/"}
+    first = submit(client, rig, 1, output=output)
+    finish(rig)
+    before = client.get(f"/v1/jobs/{first}/results").content
+    item = json.loads(before)
+    second = submit(client, rig, 2, output=output)
+    finish(rig)
+    rig.blobs.put(BlobUri.parse(item["output"]), b"of another quality")
+    assert client.get(f"/v1/jobs/{first}/results").content == before
+    assert len(client.get(f"/v1/jobs/{second}/results").content.splitlines()) == 2
+    answer = client.get(f"/v1/jobs/{first}/items/0/output")
+    assert (answer.status_code, answer.json()["code"]) == (409, "output_replaced")
+    with zipfile.ZipFile(io.BytesIO(client.get(f"/v1/jobs/{first}/results.zip").content)) as archive:
+        assert archive.namelist() == ["results.jsonl", "errors.jsonl", "missing.jsonl"]
+
+
 def test_zip_of_a_long_job_comes_in_parts_and_names_what_is_missing(client: TestClient, rig: Rig) -> None:
     job_id = submit(client, rig, 5)
     finish(rig)

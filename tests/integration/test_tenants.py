@@ -176,6 +176,17 @@ def test_results_have_no_more_pixels_than_allowed(client: TestClient, rig: Rig) 
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/output/max_px")
 
 
+def test_an_optimised_image_is_bounded_by_its_own_size(client: TestClient, rig: Rig) -> None:
+    limit(rig, max_pixels=1_000_000)
+    painting = f"s3://nst/{rig.prefix}/painting.png"
+    rig.blobs.put(BlobUri.parse(painting), b"x")
+    asked = {"input": job(rig)["input"], "method": "optimize", "paintings": [painting]}
+    for size_px, status in ((1000, 202), (1001, 422), (None, 422)):
+        answer = client.post("/v1/jobs", json=asked | {"optimize": {"options": {"size_px": size_px}}})
+        assert answer.status_code == status, answer.text
+    assert answer.json()["errors"][0]["pointer"] == "/optimize/options/size_px"
+
+
 def test_too_many_requests_of_a_key_wait_their_turn(client: TestClient, rig: Rig) -> None:
     limit(rig, requests_per_s=2, burst=3)
     left = [client.get("/v1/jobs").headers["RateLimit-Remaining"] for _ in range(3)]
