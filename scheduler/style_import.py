@@ -13,6 +13,8 @@ from scheduler.errors import RequestInvalidError, TooLargeError
 #: The largest weights file of a style: that of a network four times as wide as usual, in float32, has 107 MB.
 MAX_WEIGHTS_BYTES = 128 * 2**20
 MAX_CARD_BYTES = 64 * 2**10
+#: Of objects and lists in each other; what writes answers stops at some 250.
+MAX_CARD_DEPTH = 20
 _IN_MEMORY_BYTES = 16 * 2**20
 
 
@@ -39,6 +41,8 @@ def weights_uri(blobs: BlobStore, version: str) -> BlobUri:
 
 def check_card(card: dict[str, Any], *, pointer: str = "/card", max_bytes: int = MAX_CARD_BYTES) -> None:
     """Raise RequestInvalidError unless a card can be stored and shown again."""
+    if _is_deeper(card, MAX_CARD_DEPTH):
+        raise RequestInvalidError(f"A card has at most {MAX_CARD_DEPTH} levels.", pointer=pointer)
     try:
         text = json.dumps(card, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError) as error:
@@ -48,6 +52,13 @@ def check_card(card: dict[str, Any], *, pointer: str = "/card", max_bytes: int =
         raise RequestInvalidError("The card has characters that cannot be stored.", pointer=pointer)
     if len(text.encode()) > max_bytes:
         raise RequestInvalidError(f"A card has at most {max_bytes:,} bytes.", pointer=pointer)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def _fetch(blobs: BlobStore, source: BlobUri, file: IO[bytes], *, max_bytes: int) -> str:

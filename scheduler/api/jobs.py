@@ -4,7 +4,6 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import AwareDatetime
 from starlette.concurrency import run_in_threadpool
 
 from nst_core.protocol import Method
@@ -13,6 +12,7 @@ from scheduler.api.job_items import JobId, Limit
 from scheduler.api.job_schemas import CheckView, RetryBody
 from scheduler.api.problems import answers
 from scheduler.api.schemas import JobBody, JobPage, JobView
+from scheduler.api.times import Moment
 from scheduler.api.waiting import wait_for_end
 from scheduler.domain import JobStatus, storable
 from scheduler.errors import RequestInvalidError
@@ -24,6 +24,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 _LABEL = "metadata."
 _MAX_LABELS = 16
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
+Validate = Annotated[bool, Query(description="Only tell what the job would do.")]
 Prefer = Annotated[list[str] | None, Header(description="wait=N: answer when the job has ended, or after N seconds.")]
 
 
@@ -39,7 +40,7 @@ async def submit_job(
     request: Request,
     response: Response,
     idempotency_key: IdempotencyKey = None,
-    validate: Annotated[bool, Query(description="Only tell what the job would do.")] = False,
+    validate: Validate = False,
     prefer: Prefer = None,
 ) -> JobView | CheckView:
     """Submit a bulk stylization job."""
@@ -58,7 +59,8 @@ async def submit_job(
 @router.put(
     "/{job_id}",
     status_code=202,
-    responses=answers(409) | {200: {"model": JobView, "description": "The request has made it already."}},
+    responses=answers(409)
+    | {200: {"model": JobView | CheckView, "description": "The request has made it already, or what it would do."}},
 )
 async def put_job(
     job_id: JobId,
@@ -67,12 +69,16 @@ async def put_job(
     tenant: TenantDep,
     request: Request,
     response: Response,
+    validate: Validate = False,
     prefer: Prefer = None,
-) -> JobView:
+) -> JobView | CheckView:
     """Submit a job once under an id of your own, which does not begin with job_.
 
     The same request again changes nothing.
     """
+    if validate:
+        response.status_code = 200
+        return CheckView.of(await run_in_threadpool(service.check, tenant, body.to_request()))
     job, new = await run_in_threadpool(service.put, tenant, job_id, body.to_request())
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if not new:
@@ -90,8 +96,8 @@ def list_jobs(
     after_id: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$")] = None,
     status: JobStatus | None = None,
     method: Method | None = None,
-    created_after: AwareDatetime | None = None,
-    created_before: AwareDatetime | None = None,
+    created_after: Moment | None = None,
+    created_before: Moment | None = None,
 ) -> JobPage:
     """List jobs, newest first: all, or those that fit; `metadata.KEY=VALUE` asks for metadata."""
     only = JobFilter(

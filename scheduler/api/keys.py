@@ -1,13 +1,14 @@
 """Routes of API keys."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from scheduler.api.dependencies import CallerDep, KeysDep
 from scheduler.api.problems import answers
+from scheduler.api.times import Moment, moment
 from scheduler.keys import DEFAULT_OVERLAP_S, MAX_OVERLAP_S
 from scheduler.scopes import Scope
 from scheduler.store.keys import ApiKey
@@ -33,7 +34,7 @@ class KeyBody(BaseModel):
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))] = Field(
         description="What it may do; no more than the key that makes it."
     )
-    expires_at: AwareDatetime | None = Field(None, description="RFC 3339; it is good for ever if this is not given.")
+    expires_at: Moment | None = Field(None, description="RFC 3339; it is good for ever if this is not given.")
     tenant: Tenant | None = Field(None, description="Whose it is; another than the own for the scope admin alone.")
 
 
@@ -71,7 +72,7 @@ class KeyView(BaseModel):
             tenant=key.tenant,
             scopes=list(key.scopes),
             status="revoked" if key.revoked_at is not None else "expired" if expired else "active",
-            created_at=_time(key.created_at),
+            created_at=moment(key.created_at),
             expires_at=_optional_time(key.expires_at),
             revoked_at=_optional_time(key.revoked_at),
             last_used_at=_optional_time(key.last_used_at),
@@ -153,9 +154,5 @@ def _with_secret(view: KeyView, text: str) -> NewKeyView:
     return NewKeyView(**view.model_dump(), key=text)
 
 
-def _time(moment: float) -> datetime:
-    return datetime.fromtimestamp(moment, UTC)
-
-
-def _optional_time(moment: float | None) -> datetime | None:
-    return None if moment is None else _time(moment)
+def _optional_time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else moment(seconds)

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from nst_core.protocol import ItemStatus, Method, StylizeOptions
+from scheduler.api.times import Moment, moment
 from scheduler.domain import (
     DEFAULT_NAME,
     DEFAULT_PRESET,
@@ -103,7 +104,7 @@ class JobBody(_Request):
     preserve_color: bool = Field(False, description="Keep the photo's colours.")
     output: OutputBody = OutputBody()
     priority: Priority = Field(Priority.NORMAL, description="Among the jobs of the same tenant.")
-    deadline: AwareDatetime | None = Field(
+    deadline: Moment | None = Field(
         None, description="What is not begun at this time is cancelled, and the job ends as expired."
     )
     expires_after_s: float | None = Field(
@@ -389,7 +390,7 @@ def _optimize(spec: OptimizeSpec | None) -> OptimizeView | None:
 
 
 def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return None if seconds is None else moment(seconds)
 
 
 def _error(code: str | None, message: str | None) -> ErrorView | None:

@@ -32,7 +32,7 @@ class LimitsBody(BaseModel):
     max_unfinished_runs: _Count = Field(None, description="Trainings that have not ended.")
     max_upload_bytes: _Count = Field(None, description="Of one file.")
     max_body_bytes: _Count = Field(None, description="Of the JSON of a request.")
-    requests_per_s: Annotated[float, Field(gt=0, le=1e6)] | None = Field(None, description="Of each key.")
+    requests_per_s: Annotated[float, Field(ge=0.001, le=1e6)] | None = Field(None, description="Of each key.")
     burst: Annotated[int, Field(ge=1, le=10**6)] | None = Field(None, description="Requests that may come at once.")
     max_streams: _Count = Field(None, description="Open streams of events.")
     max_pixels: _Count = Field(None, description="Of a result: jobs have to say a max_px that keeps to it.")

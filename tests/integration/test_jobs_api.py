@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from nst_core.blobs import BlobUri
 from scheduler.keys import new_api_key
@@ -66,6 +67,9 @@ def test_job_shows_how_it_is_to_be_run(client: TestClient, rig: Rig) -> None:
         ({"priority": "urgent"}, "/priority"),
         ({"deadline": "2020-01-01T00:00:00Z"}, "/deadline"),
         ({"deadline": "2999-01-01T00:00:00"}, "/deadline"),
+        ({"deadline": "9999-12-31T23:59:59-14:00"}, "/deadline"),
+        ({"deadline": "9999-12-31T23:59:59.999999Z"}, "/deadline"),
+        ({"deadline": "0001-01-01T00:00:00+14:00"}, "/deadline"),
         ({"expires_after_s": 0}, "/expires_after_s"),
         ({"expires_after_s": 1e400}, "/expires_after_s"),
         ({"max_failures": 0}, "/max_failures"),
@@ -228,6 +232,26 @@ def test_dry_run_says_what_a_submission_would_refuse(
     problems = result["problems"]
     assert isinstance(problems, list)
     assert (result["valid"], problems[0]["code"], problems[0]["pointer"]) == (False, code, pointer)
+
+
+def test_the_latest_deadline_can_be_shown(client: TestClient, rig: Rig) -> None:
+    submit(client, rig, deadline="9998-12-31T00:00:00+00:00")
+    assert client.get("/v1/jobs").json()["data"][0]["deadline"] == "9998-12-31T00:00:00Z"
+
+
+def test_a_time_that_no_calendar_knows_breaks_no_list(client: TestClient, rig: Rig) -> None:
+    job_id = submit(client, rig)
+    with rig.database.write() as connection:
+        connection.execute(text("UPDATE jobs SET deadline = 1e18 WHERE id = :id"), {"id": job_id})
+    assert client.get("/v1/jobs").json()["data"][0]["deadline"] == "9998-12-31T00:00:00Z"
+
+
+def test_a_dry_run_under_an_id_of_ones_own_makes_no_job(client: TestClient, rig: Rig) -> None:
+    rig.blobs.put(BlobUri("nst", f"{rig.prefix}/in/a.jpg"), b"x")
+    body = {"input": {"prefix": f"s3://nst/{rig.prefix}/in/"}, "styles": ["wave"]}
+    answer = client.put("/v1/jobs/spring", params={"validate": True}, json=body)
+    assert (answer.status_code, answer.json()["photos"]) == (200, 1)
+    assert client.get("/v1/jobs/spring").status_code == 404
 
 
 def test_zip_has_every_image_and_the_reports(client: TestClient, rig: Rig) -> None:

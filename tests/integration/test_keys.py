@@ -78,6 +78,8 @@ def test_an_end_in_the_past_is_refused(api: TestClient, rig: Rig) -> None:
     answer = make(api, bearer(rig), expires_at=moment(rig.clock()))
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/expires_at")
     assert make(api, bearer(rig), expires_at="2030-01-01T00:00:00").status_code == 422  # of no time zone
+    assert make(api, bearer(rig), expires_at="9999-12-31T23:59:59-14:00").status_code == 422
+    assert api.get("/v1/keys", headers=bearer(rig)).status_code == 200
 
 
 def test_a_key_gives_no_scope_that_it_lacks(api: TestClient, rig: Rig) -> None:

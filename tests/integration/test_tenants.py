@@ -56,6 +56,7 @@ def test_a_tenant_is_set_as_a_whole_and_shown_with_what_counts(client: TestClien
         ({"write": ["s3://b/a", "s3://b/a//b"]}, "/write/1"),
         ({"limits": {"max_items_per_job": -1}}, "/limits/max_items_per_job"),
         ({"limits": {"other": 1}}, "/limits/other"),
+        ({"limits": {"requests_per_s": 1e-320}}, "/limits/requests_per_s"),
     ],
 )
 def test_wrong_values_of_a_tenant_are_refused(client: TestClient, body: dict[str, Any], pointer: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from scheduler.errors import RequestInvalidError
-from scheduler.style_import import MAX_CARD_BYTES, check_card
+from scheduler.style_import import MAX_CARD_BYTES, MAX_CARD_DEPTH, check_card
 
 
 @pytest.mark.parametrize("card", [{}, {"title": "Øresund ✓", "training": {"steps": [1, 2.5, None, True]}}])
@@ -29,6 +29,15 @@ def test_a_card_that_cannot_be_stored_is_refused(card: dict[str, Any]) -> None:
     with pytest.raises(RequestInvalidError) as caught:
         check_card(card)
     assert caught.value.pointer == "/card"
+
+
+def test_a_card_has_as_many_levels_as_can_be_shown() -> None:
+    card: dict[str, Any] = {}
+    for _ in range(MAX_CARD_DEPTH - 1):
+        card = {"card": card}
+    check_card(card)
+    with pytest.raises(RequestInvalidError, match="levels"):
+        check_card({"cards": [card]})
 
 
 def test_a_card_that_is_nested_too_deeply_is_refused() -> None:
