@@ -20,11 +20,14 @@ time.sleep(60)
 
 def test_what_was_read_once_is_kept_for_the_worker_that_comes_later(blobs: BlobStore, tmp_path: Path) -> None:
     stored = put(blobs, "library/a/0.png", soft_picture(1))
-    for _ in range(2):
-        library = PhotoLibrary(blobs, tmp_path, max_bytes=1 << 20)
-        assert library.open("s3://nst/library/a/", TINY).read("0.png")
-        library.close()
-        blobs.put(BlobUri.parse(stored.uri), b"no picture any more")
+    first = PhotoLibrary(blobs, tmp_path, max_bytes=1 << 20)
+    read = first.open("s3://nst/library/a/", TINY).read("0.png")
+    first.close()
+    later = PhotoLibrary(blobs, tmp_path, max_bytes=1 << 20)
+    photos = later.open("s3://nst/library/a/", TINY)
+    blobs.delete(BlobUri.parse(stored.uri))
+    assert photos.read("0.png") == read
+    later.close()
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["photos-0", "photos-0.lock"]
 
 
