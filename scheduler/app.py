@@ -15,6 +15,7 @@ from scheduler.api.app import make_api, make_hub
 from scheduler.api.request_ids import RequestIdFilter
 from scheduler.collector import Collector
 from scheduler.dispatch import Dispatcher, Window
+from scheduler.domain import FIRST_TENANT
 from scheduler.event_hub import EventHub
 from scheduler.expiry import Expirer
 from scheduler.finalize import Finalizer
@@ -42,7 +43,6 @@ from scheduler.withdrawal import Withdrawer
 
 log = logging.getLogger(__name__)
 
-BOOTSTRAP_TENANT = "default"
 #: For so long a thread may keep the interpreter from others that wait for it; Python's own value is ten times that.
 _SWITCH_S = 0.0005
 
@@ -173,7 +173,7 @@ def run_scheduler(settings: SchedulerSettings) -> None:
     )
     if settings.bootstrap_api_key is not None:
         key = settings.bootstrap_api_key.get_secret_value()
-        service.keys.add(key, tenant=BOOTSTRAP_TENANT, name="bootstrap")
+        service.keys.add(key, tenant=FIRST_TENANT, name="bootstrap")
     service.styles.register_shipped()
     hub = make_hub(service, api_database)
     api = make_api(

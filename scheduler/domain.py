@@ -15,6 +15,8 @@ DEFAULT_NAME = "{stem}__{style}.{ext}"
 #: Of the method optimize.
 DEFAULT_PRESET = "gatys2016"
 DEFAULT_PREVIEW_EVERY = 25
+#: The tenant of the first key, whose installation it is.
+FIRST_TENANT = "default"
 RESULTS_NAME = "results.jsonl"
 ERRORS_NAME = "errors.jsonl"
 _PLACEHOLDERS = frozenset({"stem", "index", "style", "ext"})

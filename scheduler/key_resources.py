@@ -44,7 +44,7 @@ class Tenant:
 
     id: str
     weight: float
-    #: s3:// folders; None: all buckets of the installation.
+    #: s3:// folders; None: all buckets of the installation for the tenant default, only the own place for others.
     read: tuple[str, ...] | None
     write: tuple[str, ...] | None
     #: The limits that were set for it alone; None: unlimited.

@@ -1,4 +1,4 @@
-"""Who may give a style's name another version: the tenant that made it, and nobody where it comes with nst."""
+"""Who may give a style's name another version: each tenant has names of its own; those that come with nst are fixed."""
 
 from sqlalchemy import Connection
 
@@ -9,10 +9,10 @@ from scheduler.store.access import StyleRow
 
 
 def own_style(connection: Connection, name: str, tenant: str) -> StyleRow | None:
-    """Return a tenant's style of a name, None where the name is free; raise StyleExistsError where it is another's."""
-    if any(name == style.name for style in shipped_styles()):
-        raise StyleExistsError(f"The style {name!r} comes with nst and cannot be replaced.")
-    found = access.find_style(connection, name)
-    if found is not None and found.tenant != tenant:
-        raise StyleExistsError(f"There is a style {name!r} that somebody else made; take another name.")
-    return found
+    """Return a tenant's style of a name, None where the name is free; raise StyleExistsError where it is nst's."""
+    found = access.find_style(connection, name, tenant=tenant)
+    if found is not None and found.tenant == tenant:  # also where nst came to have that name later
+        return found
+    if found is not None or any(name == style.name for style in shipped_styles()):
+        raise StyleExistsError(f"The style {name!r} comes with nst and cannot be replaced; take another name.")
+    return None

@@ -12,7 +12,7 @@ def find_pinned(connection: Connection, tenant: str, text: str, *, pointer: str)
     """Return the style that a request names; raise RequestInvalidError where there is none, or more than one."""
     name, at, prefix = text.partition("@")
     found = find_version(connection, tenant, name, prefix, pointer=pointer) if at else None
-    style = as_style(found) if found else None if at else access.find_style(connection, name)
+    style = as_style(found) if found else None if at else access.find_style(connection, name, tenant=tenant)
     if style is None:
         what = f"version {prefix} of a style {name!r}" if at else f"style {name!r}"
         raise RequestInvalidError(f"There is no {what}.", pointer=pointer)

@@ -80,7 +80,7 @@ class RunResolver:
         """Return what a run is to do, with the painting in its place.
 
         Raises RequestInvalidError where that cannot be done or is not allowed, TooLargeError for the painting, and
-        StyleExistsError where the name is another's.
+        StyleExistsError where the name comes with nst.
         """
         self.check_name(tenant, request.name)
         recipe = resolve_recipe(request)
@@ -116,7 +116,7 @@ class RunResolver:
         )
 
     def check_name(self, tenant: str, name: str) -> None:
-        """Raise StyleExistsError where a style's name is another's: told now, and not after hours of training."""
+        """Raise StyleExistsError where a style's name comes with nst: told now, and not after hours of training."""
         with self._database.read() as connection:
             own_style(connection, name, tenant)
 

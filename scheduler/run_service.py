@@ -70,7 +70,7 @@ class RunService:
 
         The same Idempotency-Key with the same request returns the first run; see `Idempotency.once` for what it raises.
         Raises RequestInvalidError where the request cannot be done, TooLargeError for the painting, and
-        StyleExistsError where the style's name is another's.
+        StyleExistsError where the style's name comes with nst.
         """
         return self._accept(
             tenant,
@@ -181,7 +181,7 @@ class RunService:
     def publish(self, tenant: str, run_id: str) -> RunDetails:
         """Give the style's name the version that a run has made.
 
-        Raises ConflictError where it has made none yet, and StyleExistsError where the name is another's.
+        Raises ConflictError where it has made none yet, and StyleExistsError where the name comes with nst.
         """
         run = self.get(tenant, run_id).run
         version = run.version

@@ -1,10 +1,7 @@
 """The styles and their versions: shipped, imported or made by runs; looked up, published and deleted."""
 
-import logging
 from collections.abc import Iterator
 from typing import Any
-
-from sqlalchemy import Connection
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
@@ -20,11 +17,9 @@ from scheduler.store.database import Database, retried
 from scheduler.store.versions import VersionRow
 from scheduler.style_import import check_card, keep_weights, weights_uri
 
-log = logging.getLogger(__name__)
-
 
 class StyleLibrary:
-    """What clients can do with styles. All see the present versions; only the tenant that made a style changes it."""
+    """What clients can do with styles. A tenant sees its own, and those that come with nst."""
 
     def __init__(self, database: Database, blobs: BlobStore, resolver: Resolver, *, clock: Clock) -> None:
         self._database = database
@@ -42,16 +37,12 @@ class StyleLibrary:
                 self._blobs.put(uri, weights)
             row = StyleRow(name=style.name, version=version, weights=str(uri), card=style.card)
             with self._database.write() as connection:
-                found = access.find_style(connection, style.name)
-                if found is None or found.tenant is None:
-                    access.put_style(connection, row, now=self._clock())
-                else:
-                    log.warning("The style %r stays that of %s; the one of nst is not used.", style.name, found.tenant)
+                access.put_style(connection, row, now=self._clock())
 
-    def all(self) -> list[StyleRow]:
-        """Return all styles."""
+    def all(self, tenant: str) -> list[StyleRow]:
+        """Return all styles that a tenant sees."""
         with self._database.read() as connection:
-            return access.list_styles(connection)
+            return access.list_styles(connection, tenant=tenant)
 
     def get(self, tenant: str, name: str, *, version: str | None = None) -> StyleRow:
         """Return a style, or how it is with a version that is given by its first digits.
@@ -60,7 +51,7 @@ class StyleLibrary:
         """
         with self._database.read() as connection:
             if version is None:
-                found = access.find_style(connection, name)
+                found = access.find_style(connection, name, tenant=tenant)
             else:
                 pinned = find_version(connection, tenant, name, version, pointer="/version")
                 found = None if pinned is None else as_style(pinned)
@@ -70,13 +61,10 @@ class StyleLibrary:
         return found
 
     def versions(self, tenant: str, name: str) -> tuple[list[VersionRow], str | None]:
-        """Return the versions of a style, newest first, and the present one; raise NotFoundError where there is none.
-
-        Those that were never published are shown to the tenant that made them.
-        """
+        """Return the versions of a style, newest first, and the present one; raise NotFoundError for none."""
         with self._database.read() as connection:
             found = versions.list_versions(connection, name, tenant=tenant)
-            present = access.find_style(connection, name)
+            present = access.find_style(connection, name, tenant=tenant)
         if not found:
             raise NotFoundError(f"There is no style {name!r}.")
         return found, None if present is None else present.version
@@ -95,7 +83,7 @@ class StyleLibrary:
         """Make a style of a weights file in storage; return it, and whether it got this version now.
 
         Raises RequestInvalidError, TooLargeError or WeightsError where card or weights cannot be used, and
-        StyleExistsError where the name has another version and `replace` is not set, or is another's. The version
+        StyleExistsError where the name has another version and `replace` is not set, or comes with nst. The version
         that is replaced stays in storage, and jobs that were submitted with it keep it.
         """
         check_card(card)
@@ -110,11 +98,11 @@ class StyleLibrary:
 
     def _put(self, style: StyleRow, *, replace: bool) -> tuple[StyleRow, bool]:
         with self._database.write() as connection:
-            found = access.find_style(connection, style.name)
+            found = access.find_style(connection, style.name, tenant=style.tenant)
             same = found is not None and found.version == style.version
             if found is not None and same and not (replace and found.tenant == style.tenant):
                 return found, False
-            self._own(connection, style.name, style.tenant)
+            own_style(connection, style.name, style.tenant)
             if found is None:
                 access.add_style(connection, style, now=self._clock())
             elif replace:
@@ -126,12 +114,12 @@ class StyleLibrary:
     def publish(self, tenant: str, name: str, *, version: str) -> StyleRow:
         """Let a style's name stand for another of its versions, given by its first digits.
 
-        Raises NotFoundError where the tenant has made no such version, StyleExistsError where the name is another's.
+        Raises NotFoundError where the tenant has made no such version, StyleExistsError where the name comes with nst.
         """
 
         def publish() -> StyleRow:
             with self._database.write() as connection:
-                self._own(connection, name, tenant)
+                own_style(connection, name, tenant)
                 found = find_version(connection, tenant, name, version, pointer="/version")
                 if found is None or found.tenant != tenant:
                     raise NotFoundError(f"There is no version {version} of {name!r} that you have made.")
@@ -144,14 +132,9 @@ class StyleLibrary:
     def delete(self, tenant: str, name: str) -> None:
         """Free a style's name; its versions stay, for jobs that pin them.
 
-        Raises NotFoundError where there is no such style, and StyleExistsError where it is another's.
+        Raises NotFoundError where there is no such style, and StyleExistsError where it comes with nst.
         """
         with self._database.write() as connection:
-            if access.find_style(connection, name) is None:
+            if own_style(connection, name, tenant) is None:
                 raise NotFoundError(f"There is no style {name!r}.")
-            self._own(connection, name, tenant)
-            access.delete_style(connection, name)
-
-    def _own(self, connection: Connection, name: str, tenant: str | None) -> None:
-        assert tenant is not None  # what a tenant asks for; only shipped styles have none
-        own_style(connection, name, tenant)
+            access.delete_style(connection, name, tenant=tenant)

@@ -29,7 +29,7 @@ class Places:
     tenant: str
     #: The bucket that tenants share.
     shared: str
-    #: All that the installation has; the places where there is no list.
+    #: The places where there is no list: all buckets of the installation for its first tenant, none for others.
     buckets: frozenset[str]
     read: tuple[BlobUri, ...] | None = None
     write: tuple[BlobUri, ...] | None = None
@@ -87,7 +87,7 @@ class Tenants:
         return Places(
             tenant=tenant,
             shared=self._bucket,
-            buckets=self._buckets,
+            buckets=self._buckets if tenant == domain.FIRST_TENANT else frozenset(),
             read=_parsed(found.read),
             write=_parsed(found.write),
         )

@@ -28,7 +28,7 @@ class VersionView(BaseModel):
     version: str
     card: dict[str, Any]
     current: bool = Field(description="Whether the name stands for this version.")
-    published: bool = Field(description="Whether it ever did; otherwise nobody else sees it.")
+    published: bool = Field(description="Whether it ever did.")
     run: str | None = Field(description="The run that made it.")
     created_at: datetime
 

@@ -22,8 +22,8 @@ Version = Annotated[
 
 @router.get("")
 def list_styles(service: ServiceDep, tenant: TenantDep) -> StylePage:
-    """List all styles."""
-    return StylePage(data=[StyleView.of(style) for style in service.styles.all()])
+    """List the styles: your own, and those that come with nst."""
+    return StylePage(data=[StyleView.of(style) for style in service.styles.all(tenant)])
 
 
 @router.get("/{name}")
@@ -61,8 +61,8 @@ def get_weights(name: Name, service: ServiceDep, tenant: TenantDep, version: Ver
 def put_style(name: NewName, body: StyleBody, service: ServiceDep, tenant: TenantDep, response: Response) -> StyleView:
     """Make a style of a weights file in storage, such as one that was uploaded.
 
-    201 where the style got this version now, 200 where it had it, 409 `style_exists` where it has another one, or is
-    another's.
+    201 where the style got this version now, 200 where it had it, 409 `style_exists` where it has another one, or
+    comes with nst.
     """
     style, new = service.styles.import_style(tenant, name, weights=body.weights, card=body.card, replace=body.replace)
     response.status_code = 201 if new else 200

@@ -17,8 +17,10 @@ TenantId = Annotated[str, Path(pattern=TENANT_PATTERN)]
 _Place = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^s3://[^/]+")]
 _Places = Annotated[list[_Place], Field(max_length=100)] | None
 _Count = Annotated[int, Field(ge=0, le=2**53)] | None
-_READ = "s3:// folders that jobs may read; null: all buckets of the installation. The own place is always open."
-_WRITE = "s3:// folders that results may go to; null: all buckets of the installation."
+_READ = (
+    "s3:// folders that jobs may read; null: none, for the tenant default all buckets. The own place is always open."
+)
+_WRITE = "s3:// folders that results may go to; null: none but the own place, for the tenant default all buckets."
 
 
 class LimitsBody(BaseModel):

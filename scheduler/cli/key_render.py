@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scheduler.cli.times import ago, local_time
+from scheduler.domain import FIRST_TENANT
 from scheduler.key_resources import Key, OwnTenant, Tenant
 from scheduler.scopes import Scope
 
@@ -84,8 +85,8 @@ def tenant_page(tenant: Tenant) -> RenderableType:
         if key.expires_at:
             grid.add_row("expires", local_time(key.expires_at))
     grid.add_row("weight", f"{tenant.weight:g}")
-    grid.add_row("reads", _places(tenant.read))
-    grid.add_row("writes", _places(tenant.write))
+    grid.add_row("reads", _places(tenant.read, tenant.id))
+    grid.add_row("writes", _places(tenant.write, tenant.id))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("limit", no_wrap=True)
     table.add_column("used", justify="right")
@@ -102,10 +103,10 @@ def tenant_page(tenant: Tenant) -> RenderableType:
     return Group(grid, table)
 
 
-def _places(places: Iterable[str] | None) -> Text:
-    if places is None:
+def _places(places: Iterable[str] | None, tenant: str) -> Text:
+    if places is None and tenant == FIRST_TENANT:
         return Text("all buckets of the installation")
-    return Text("\n".join(places) or "its own place alone", overflow="fold")
+    return Text("\n".join(places or ()) or "its own place alone", overflow="fold")
 
 
 def _scopes(key: Key) -> str:

@@ -1,12 +1,13 @@
 """Styles in the database."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from scheduler.store import versions
-from scheduler.store.tables import style_versions, styles
+from scheduler.store.tables import SHIPPED, style_versions, styles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,29 +19,33 @@ class StyleRow:
     #: s3:// address of the weights.
     weights: str
     card: dict[str, Any]
-    #: Who made it, and alone may replace or delete it; None: it comes with nst.
-    tenant: str | None = None
+    #: Who made it, and alone sees it; `SHIPPED`: it comes with nst, and all see it.
+    tenant: str = SHIPPED
 
 
-def find_style(connection: Connection, name: str) -> StyleRow | None:
-    """Return a style by name."""
-    row = connection.execute(select(styles).where(styles.c.name == name)).first()
-    return None if row is None else _style(row)
+def find_style(connection: Connection, name: str, *, tenant: str) -> StyleRow | None:
+    """Return what a name stands for with a tenant: a style of its own, or else one that comes with nst."""
+    rows = list(_select(connection, tenant, styles.c.name == name))
+    return rows[0] if rows else None
 
 
-def list_styles(connection: Connection) -> list[StyleRow]:
-    """Return all styles by name."""
-    return [_style(row) for row in connection.execute(select(styles).order_by(styles.c.name))]
+def list_styles(connection: Connection, *, tenant: str) -> list[StyleRow]:
+    """Return all styles that a tenant sees, by name."""
+    found: dict[str, StyleRow] = {}
+    for style in _select(connection, tenant):
+        found.setdefault(style.name, style)
+    return list(found.values())
 
 
 def put_style(connection: Connection, style: StyleRow, *, now: float) -> None:
     """Add a style or give it another version; versions themselves are kept for ever."""
-    if find_style(connection, style.name) is None:
+    present = (styles.c.tenant == style.tenant, styles.c.name == style.name)
+    if connection.execute(select(styles.c.name).where(*present)).first() is None:
         add_style(connection, style, now=now)
         return
     _note_version(connection, style, now=now)
-    values = {"version": style.version, "weights": style.weights, "card": style.card, "tenant": style.tenant}
-    connection.execute(update(styles).where(styles.c.name == style.name).values(values))
+    values = {"version": style.version, "weights": style.weights, "card": style.card}
+    connection.execute(update(styles).where(*present).values(values))
 
 
 def add_style(connection: Connection, style: StyleRow, *, now: float) -> None:
@@ -49,9 +54,9 @@ def add_style(connection: Connection, style: StyleRow, *, now: float) -> None:
     connection.execute(insert(styles).values(created_at=now, **vars(style)))
 
 
-def delete_style(connection: Connection, name: str) -> None:
-    """Remove a style's name; its versions stay."""
-    connection.execute(delete(styles).where(styles.c.name == name))
+def delete_style(connection: Connection, name: str, *, tenant: str) -> None:
+    """Remove the name of a tenant's own style; its versions stay."""
+    connection.execute(delete(styles).where(styles.c.tenant == tenant, styles.c.name == name))
 
 
 def _note_version(connection: Connection, style: StyleRow, *, now: float) -> None:
@@ -65,5 +70,9 @@ def find_weights(connection: Connection, version: str) -> str:
     return str(connection.execute(query).scalar_one())
 
 
-def _style(row: Any) -> StyleRow:
-    return StyleRow(**{name: getattr(row, name) for name in StyleRow.__dataclass_fields__})
+def _select(connection: Connection, tenant: str, *conditions: ColumnElement[bool]) -> Iterator[StyleRow]:
+    """Yield what a tenant sees by name, its own before what comes with nst."""
+    columns = [styles.c[name] for name in StyleRow.__dataclass_fields__]
+    seen = styles.c.tenant.in_((tenant, SHIPPED))
+    query = select(*columns).where(seen, *conditions).order_by(styles.c.name, styles.c.tenant.desc())
+    return (StyleRow(**row._mapping) for row in connection.execute(query))

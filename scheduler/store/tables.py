@@ -26,6 +26,8 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+#: Stands for a tenant where a style comes with nst.
+SHIPPED = ""
 #: SQLite counts rows up only for a column of type INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
@@ -54,7 +56,7 @@ tenants = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("weight", Double, nullable=False),
-    #: s3:// prefixes; null: the buckets of the installation.
+    #: s3:// prefixes; null: see scheduler.tenants.Places.
     Column("read_places", JSON(none_as_null=True)),
     Column("write_places", JSON(none_as_null=True)),
     #: By name, what differs from the defaults; null: unlimited.
@@ -66,12 +68,12 @@ tenants = Table(
 styles = Table(
     "styles",
     metadata,
+    #: Who made it, and alone sees it; `SHIPPED`: all see it.
+    Column("tenant", String(64), primary_key=True),
     Column("name", String(64), primary_key=True),
     Column("version", String(64), nullable=False),
     Column("weights", Text, nullable=False),
     Column("card", JSON, nullable=False),
-    #: Who made it, and alone may replace or delete it; null: it comes with nst.
-    Column("tenant", String(64)),
     Column("created_at", Double, nullable=False),
 )
 
@@ -87,15 +89,15 @@ style_versions = Table(
 style_cards = Table(
     "style_cards",
     metadata,
+    #: Who made it, and alone sees it; `SHIPPED`: all see it.
+    Column("tenant", String(64), primary_key=True),
     Column("name", String(64), primary_key=True),
     Column("version", String(64), ForeignKey("style_versions.version"), primary_key=True),
     Column("card", JSON, nullable=False),
-    #: Who made it; null: it comes with nst.
-    Column("tenant", String(64)),
     #: The run that made it; null: it was imported or comes with nst.
     Column("run_id", String(40)),
     Column("created_at", Double, nullable=False),
-    #: When the style first got this version; null: it never had it, and only its tenant knows of it.
+    #: When the style first got this version; null: it never had it.
     Column("published_at", Double),
 )
 

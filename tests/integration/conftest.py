@@ -37,6 +37,7 @@ from scheduler.service import Service
 from scheduler.store import access
 from scheduler.store.access import StyleRow
 from scheduler.store.database import Database
+from scheduler.store.tenants import Tenant
 from scheduler.withdrawal import Withdrawer
 from tests.integration.receiver import Certificates, Receiver, make_certificates, receiving
 from tests.postgres import find_postgres, run_postgres
@@ -190,6 +191,12 @@ class Rig:
             "metadata": {},
         }
         return JobRequest(**(values | changes))  # type: ignore[arg-type]
+
+    def add_tenant(self, tenant: str) -> str:
+        """Let another tenant read and write where this rig's photos are, and return it."""
+        places = (f"s3://{self.blobs.bucket}/{self.prefix}/",)
+        self.service.tenants.put(Tenant(id=tenant, read=places, write=places))
+        return tenant
 
     def submit(self, input: JobInput | int, **changes: object) -> str:
         """Submit a job and return its id. Jobs are told apart by the time, so it goes on a little."""

@@ -12,7 +12,8 @@ from scheduler.api.app import make_api
 from scheduler.api.openapi import operations
 from scheduler.keys import new_api_key
 from scheduler.scopes import Scope
-from scheduler.store import versions
+from scheduler.store import access
+from scheduler.store.access import StyleRow
 from scheduler.webhooks.address import Rules
 from scheduler.webhooks.service import WebhookService
 from scheduler.webhooks.vault import Vault
@@ -163,7 +164,7 @@ def world(rig: Rig) -> Iterator[World]:
     key = new_api_key()
     rig.service.keys.add(key, tenant=OWNER)
     with TestClient(api, raise_server_exceptions=False) as client:
-        job_id = rig.service.submit(OWNER, rig.request(1))[0].id
+        job_id = rig.service.submit(rig.add_tenant(OWNER), rig.request(1))[0].id
         rig.plan()
         rig.dispatcher.tick()
         for chunk in rig.take_all():
@@ -172,8 +173,8 @@ def world(rig: Rig) -> Iterator[World]:
             rig.report(started(chunk), finished(chunk))
         rig.finalizer.tick()
         with rig.database.write() as connection:
-            versions.add_version(connection, VERSION, f"s3://nst/styles/{VERSION}", now=1.0)
-            versions.put_card(connection, "secret", VERSION, {"owner": OWNER}, tenant=OWNER, now=1.0)
+            style = StyleRow(name="secret", version=VERSION, weights="s3://nst/w", card={"owner": OWNER}, tenant=OWNER)
+            access.put_style(connection, style, now=1.0)
         upload_id, upload = rig.service.new_upload(OWNER)
         webhook = webhooks.create(
             OWNER, url="https://example.com/", types=("*",), description=f'"{OWNER}"', enabled=True

@@ -279,7 +279,7 @@ def test_same_idempotency_key_gives_the_same_job(rig: Rig) -> None:
     assert (first.id, new, new_again) == (again.id, True, False)
     with pytest.raises(KeyReusedError):
         rig.service.submit(TENANT, rig.request(4), idempotency_key="k")
-    other, new_other = rig.service.submit("other", rig.request(3), idempotency_key="k")
+    other, new_other = rig.service.submit(rig.add_tenant("other"), rig.request(3), idempotency_key="k")
     assert new_other
     assert other.id != first.id
 

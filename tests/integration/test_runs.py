@@ -7,6 +7,7 @@ from nst_core.segments import TRAIN_TASK, Phase
 from nst_core.settings import BrokerSettings
 from scheduler.runs import Live, RunStatus, Stop
 from scheduler.store import access, versions
+from scheduler.store.tables import SHIPPED
 from tests.integration.conftest import LEASE_S, TENANT, Rig
 from tests.integration.run_kit import DISPATCH_LEASE_S, LOST_AFTER_S, RunRig, begun, broken, finished, going
 
@@ -43,7 +44,7 @@ def test_a_run_is_a_chain_of_segments_that_ends_with_a_style(runs: RunRig) -> No
     assert run.finished_at is not None
     assert run.train_seconds == 7.5 + 7.5 + 1.0
     with runs.rig.database.read() as connection:
-        style = access.find_style(connection, "mine")
+        style = access.find_style(connection, "mine", tenant=TENANT)
     assert style is not None
     assert (style.version, style.tenant, style.card["run"]) == (run.version, TENANT, run_id)
     assert style.card["final_losses"] == {
@@ -64,23 +65,25 @@ def test_an_unpublished_style_is_a_version_that_its_tenant_alone_knows(runs: Run
     runs.finish(run_id)
     version = runs.run(run_id).version
     with runs.rig.database.read() as connection:
-        assert access.find_style(connection, "mine") is None
+        assert access.find_style(connection, "mine", tenant=TENANT) is None
         assert [row.version for row in versions.list_versions(connection, "mine", tenant=TENANT)] == [version]
         assert versions.list_versions(connection, "mine", tenant="stranger") == []
 
 
-@pytest.mark.parametrize("name", ["great_wave", "theirs"])
-def test_a_run_never_takes_a_name_that_is_another_s(runs: RunRig, name: str) -> None:
+@pytest.mark.parametrize(("name", "tenant"), [("great_wave", SHIPPED), ("theirs", "stranger")])
+def test_a_run_never_changes_what_is_another_s(runs: RunRig, name: str, tenant: str) -> None:
     run_id = runs.add(name=name)
-    row = access.StyleRow(name="theirs", version="1" * 64, weights="s3://nst/w", card={}, tenant="stranger")
+    row = access.StyleRow(name=name, version="1" * 64, weights="s3://nst/w", card={}, tenant=tenant)
     with runs.rig.database.write() as connection:
         access.put_style(connection, row, now=0.0)
     runs.finish(run_id)
     run = runs.run(run_id)
     assert run.status is RunStatus.SUCCEEDED
     with runs.rig.database.read() as connection:
-        found = access.find_style(connection, name)
-    assert found is None or found.version != run.version
+        assert access.find_style(connection, name, tenant="stranger") == row
+        own = access.find_style(connection, name, tenant=TENANT)
+    assert own is not None
+    assert own.version == (row.version if tenant == SHIPPED else run.version)
 
 
 def test_two_deliveries_of_a_segment_have_one_effect(runs: RunRig) -> None:
@@ -374,7 +377,7 @@ def test_a_run_that_was_stopped_while_it_was_finished_is_not_ended_twice(runs: R
     runs.finisher._finish(stale)
     assert runs.run(run_id).status is RunStatus.CANCELLED
     with runs.rig.database.read() as connection:
-        assert access.find_style(connection, "mine") is None
+        assert access.find_style(connection, "mine", tenant=TENANT) is None
 
 
 def test_the_newest_checkpoints_and_one_for_each_thousand_steps_are_kept(runs: RunRig) -> None:

@@ -251,12 +251,11 @@ def test_a_style_is_published_when_its_client_says_so(client: TestClient, runs: 
     run = post(client, run_id, "publish").json()
     assert run["published"] is True
     assert client.get("/v1/styles/night").json()["version"] == run["version"]
-    client.delete("/v1/styles/night")
     with connect(runs.rig, "stranger") as stranger:
         theirs = train(stranger, runs)
         runs.finish(theirs, style="great_wave")
-    answer = post(client, run_id, "publish")
-    assert (answer.status_code, answer.json()["code"]) == (409, "style_exists")
+        assert stranger.get("/v1/styles/night").json()["version"] != run["version"]
+    assert client.get("/v1/styles/night").json()["version"] == run["version"]
 
 
 def test_a_run_whose_worker_was_lost_is_shown_at_its_checkpoint(client: TestClient, runs: RunRig) -> None:

@@ -15,6 +15,7 @@ from nst_core.styles import version_of
 from scheduler.store import database as database_module
 from scheduler.store.access import StyleRow, list_styles, put_style
 from scheduler.store.database import Database
+from scheduler.store.tables import SHIPPED
 from scheduler.store.versions import list_versions
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.test_runs_api import connect
@@ -131,31 +132,31 @@ def test_a_deleted_style_is_gone_but_for_jobs_that_pin_it(client: TestClient, ri
     assert client.get("/v1/styles/candy").json()["version"] == versions[0]
 
 
-def test_only_who_made_a_style_changes_it(
+def test_only_who_made_a_style_sees_and_changes_it(
     client: TestClient, stranger: TestClient, rig: Rig, versions: list[str], tmp_path: Path
 ) -> None:
     uri = f"s3://nst/{rig.prefix}/theirs.safetensors"
     rig.blobs.put(BlobUri.parse(uri), weights(tmp_path, 7))
-    assert stranger.get("/v1/styles/candy").json()["version"] == versions[1]
-    assert stranger.post("/v1/jobs", json=job(rig, f"candy@{versions[0]}")).status_code == 202
-    refused = [
-        stranger.put("/v1/styles/candy", json={"weights": uri, "card": {}, "replace": True}),
-        stranger.delete("/v1/styles/candy"),
+    assert "candy" not in [style["name"] for style in stranger.get("/v1/styles").json()["data"]]
+    unknown = [
+        stranger.get("/v1/styles/candy"),
+        stranger.get("/v1/styles/candy", params={"version": versions[0]}),
+        stranger.get("/v1/styles/candy/versions"),
+        stranger.get("/v1/styles/candy/weights", params={"version": versions[0]}),
         stranger.post("/v1/styles/candy/publish", json={"version": versions[0]}),
-        client.delete("/v1/styles/great_wave"),
-        client.delete("/v1/styles/wave"),
+        stranger.delete("/v1/styles/candy"),
     ]
-    assert [(answer.status_code, answer.json()["code"]) for answer in refused] == [(409, "style_exists")] * 5
-    same = stranger.put(
-        "/v1/styles/candy",
-        json={"weights": f"s3://nst/styles/{versions[1]}.safetensors", "card": {"title": "Mine"}, "replace": True},
-    )
-    assert (same.status_code, same.json()["card"]) == (200, {"title": "Candy 1"}), "nothing was changed"
-    client.delete("/v1/styles/candy")
-    taken = stranger.post("/v1/styles/candy/publish", json={"version": versions[0]})
-    assert taken.status_code == 404, "a name that is free does not make another's versions one's own"
-    assert stranger.put("/v1/styles/candy", json={"weights": uri}).status_code == 201
-    assert client.post("/v1/styles/candy/publish", json={"version": versions[0]}).status_code == 409
+    assert [answer.status_code for answer in unknown] == [404] * 6
+    for style in ("candy", f"candy@{versions[0]}"):
+        answer = stranger.post("/v1/jobs", json=job(rig, style))
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/styles/0")
+    assert stranger.put("/v1/styles/candy", json={"weights": uri, "card": {}}).status_code == 201
+    assert stranger.get("/v1/styles/candy").json()["version"] not in versions
+    assert client.get("/v1/styles/candy").json()["version"] == versions[1]
+    assert stranger.delete("/v1/styles/candy").status_code == 204
+    assert client.get("/v1/styles/candy").status_code == 200
+    refused = [client.delete("/v1/styles/great_wave"), client.delete("/v1/styles/wave")]
+    assert [(answer.status_code, answer.json()["code"]) for answer in refused] == [(409, "style_exists")] * 2
 
 
 def test_a_shipped_style_never_takes_the_name_of_a_client_s(rig: Rig) -> None:
@@ -179,19 +180,26 @@ def test_the_migration_gives_styles_of_before_an_owner_and_a_version(database_ur
             connection.execute(sa.text("INSERT INTO styles VALUES (:n, :v, :w, :c, 1.0)"), values)
     database.migrate()
     with database.read() as connection:
-        assert {style.name: style.tenant for style in list_styles(connection)} == {
-            "great_wave": None,
-            "candy": "default",
-        }
-        [candy] = list_versions(connection, "candy", tenant="stranger")
+        styles = list_styles(connection, tenant="default")
+        assert {style.name: style.tenant for style in styles} == {"great_wave": SHIPPED, "candy": "default"}
+        assert [style.name for style in list_styles(connection, tenant="stranger")] == ["great_wave"]
+        [candy] = list_versions(connection, "candy", tenant="default")
         assert (candy.version, candy.card, candy.tenant, candy.published_at) == (
             "c" * 64,
             {"title": "x"},
             "default",
             1.0,
         )
+    for tenant in ("another", "zoo"):  # of the names of three tenants an older version knows one
+        row = StyleRow(name="candy", version="c" * 64, weights="s3://nst/w", card={}, tenant=tenant)
+        with database.write() as connection:
+            put_style(connection, row, now=1.0)
     with database.write() as connection:
         config.attributes["connection"] = connection
+        command.downgrade(config, "0006")
+        rows = connection.execute(sa.text("SELECT name, tenant FROM styles ORDER BY name")).all()
+        assert [tuple(row) for row in rows] == [("candy", "another"), ("great_wave", None)]
+        assert connection.execute(sa.text("SELECT count(*) FROM style_cards")).scalar() == 2
         command.downgrade(config, "0002")
     database.migrate()
     database.close()

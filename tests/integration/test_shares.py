@@ -23,7 +23,7 @@ def test_tenants_share_the_window_by_their_weights(rig: Rig) -> None:
     rig.dispatcher._weights = lambda: {"heavy": 3.0}
     mine = [rig.submit(40, priority=Priority.HIGH) for _ in range(3)]
     rig.clock.advance(0.01)
-    theirs = rig.service.submit("heavy", rig.request(40))[0].id
+    theirs = rig.service.submit(rig.add_tenant("heavy"), rig.request(40))[0].id
     sent = [chunk.job_id for chunk in dispatch(rig)]
     assert sent.count(theirs) == 3
     assert sum(sent.count(job_id) for job_id in mine) == 1, "many jobs of high priority take nothing from others"
@@ -34,7 +34,7 @@ def test_what_has_waited_for_long_has_its_turn_before_anybody_goes_ahead_of_it(r
     rig.plan()
     rig.dispatcher.tick()
     rig.clock.advance(DISPATCH_LEASE_S / 4 + 1)
-    theirs = rig.service.submit("other", rig.request(40))[0].id
+    theirs = rig.service.submit(rig.add_tenant("other"), rig.request(40))[0].id
     rig.plan()
     assert not rig.dispatcher.tick()
     for _ in range(2):
@@ -91,7 +91,7 @@ def test_a_tenant_with_nothing_in_hand_has_its_turn_before_what_waits_in_the_que
     first = rig.take()
     assert first is not None
     rig.report(started(first))
-    theirs = rig.service.submit("other", rig.request(8))[0].id
+    theirs = rig.service.submit(rig.add_tenant("other"), rig.request(8))[0].id
     rig.plan()
     rig.dispatcher.tick()
     assert [chunk.job_id for chunk in rig.take_all()] == [theirs, theirs, mine, mine, mine]
@@ -122,7 +122,7 @@ def test_a_full_queue_keeps_no_tenant_waiting_that_has_less_in_hand(rig: Rig) ->
     rig.plan()
     assert rig.dispatcher.tick()
     assert not rig.dispatcher.tick(), "four chunks are waiting"
-    theirs = rig.service.submit("other", rig.request(40))[0].id
+    theirs = rig.service.submit(rig.add_tenant("other"), rig.request(40))[0].id
     rig.plan()
     assert rig.dispatcher.tick()
     assert not rig.dispatcher.tick(), "nor has the other one more than there are"
