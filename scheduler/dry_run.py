@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
+from threading import BoundedSemaphore
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import NstError
 from scheduler.domain import JobSpec
-from scheduler.errors import QuotaExceededError, RequestInvalidError
+from scheduler.errors import QuotaExceededError, RateLimitedError, RequestInvalidError
 from scheduler.limits import check_new_job, check_pixels
 from scheduler.plan import InputEntry, list_photos, parse_line, plan_items
 from scheduler.rates import Rates
@@ -21,6 +22,12 @@ from scheduler.tenants import Tenants
 MAX_PHOTOS = 100_000
 MAX_ITEMS = 500_000
 MAX_PROBLEMS = 100
+#: What was not looked at after so long is left out; nobody waits for longer.
+BUDGET_S = 5.0
+#: Dry runs at once in one process: they keep threads from other requests.
+AT_ONCE = 4
+#: Photos between two looks at the time.
+_BETWEEN_LOOKS = 200
 
 
 class Checker:
@@ -36,12 +43,22 @@ class Checker:
         self._clock = clock
         self._rates = Rates(clock=clock)
         self._tenants = tenants
+        self._free = BoundedSemaphore(AT_ONCE)
 
     def check(self, tenant: str, request: JobRequest) -> Check:
         """Return what a job would do.
 
         What a submission would refuse is among the problems; where the storage does not answer, the error is raised.
+        Raises RateLimitedError where too many are at work.
         """
+        if not self._free.acquire(blocking=False):
+            raise RateLimitedError("Several dry runs are at work; ask again a little later.", retry_after_s=BUDGET_S)
+        try:
+            return self._check(tenant, request)
+        finally:
+            self._free.release()
+
+    def _check(self, tenant: str, request: JobRequest) -> Check:
         try:
             request.deadline_at(self._clock())
             spec = self._resolver.resolve(tenant, "job_dry_run", request)
@@ -72,6 +89,7 @@ class Checker:
         # Hashes, not names: a few bytes each.
         taken: set[int] = set()
         entries, places = self._entries(tenant, spec), self._tenants.places(tenant)
+        began, in_time = self._clock(), True
         for number, entry in enumerate(islice(entries, most)):
             photos += 1
             for item in plan_items(spec, [entry], first_input=number, places=places):
@@ -83,6 +101,9 @@ class Checker:
                     good[item.style] += 1
                 elif len(problems) < MAX_PROBLEMS:
                     problems.append(_problem(spec, number, entry, error))
+            if photos % _BETWEEN_LOOKS == 0 and self._clock() - began > BUDGET_S:
+                in_time = False
+                break
         if not photos:
             problems.append(Problem(code="no_inputs", message="The job's input names no photo.", pointer="/input"))
         most_items = self._tenants.limits(tenant).max_items_per_job
@@ -97,7 +118,7 @@ class Checker:
             photos=photos,
             items=photos * styles,
             failing=photos * styles - good.total(),
-            truncated=next(entries, None) is not None,
+            truncated=not in_time or next(entries, None) is not None,
             problems=tuple(problems[:MAX_PROBLEMS]),
             estimated_s=estimated_s if good else None,
         )

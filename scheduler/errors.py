@@ -16,10 +16,12 @@ NstError
     ├── KeyReusedError         idempotency_key_reused
     ├── StyleExistsError       style_exists
     ├── TooLargeError          too_large
-    ├── QuotaExceededError     quota_exceeded
-    │   └── QueueFullError         quota_exceeded (retryable)
-    ├── TooManyStreamsError    too_many_streams
-    ├── RateLimitedError       rate_limited (retryable)
+    ├── TooMuchError           (after how long it may be otherwise)
+    │   ├── QuotaExceededError     quota_exceeded
+    │   │   ├── JobTooLargeError       quota_exceeded
+    │   │   └── QueueFullError         quota_exceeded (retryable)
+    │   ├── TooManyStreamsError    too_many_streams
+    │   └── RateLimitedError       rate_limited (retryable)
     └── WebhooksDisabledError  webhooks_disabled
 """
 
@@ -108,7 +110,7 @@ class KeyReusedError(ServiceError):
 
 
 class StyleExistsError(ServiceError):
-    """The style's name has another version, which is not to be replaced, or is another tenant's."""
+    """The style's name has another version, which is not to be replaced, or comes with nst."""
 
     code = "style_exists"
 
@@ -119,10 +121,31 @@ class TooLargeError(ServiceError):
     code = "too_large"
 
 
-class QuotaExceededError(ServiceError):
+class TooMuchError(ServiceError):
+    """Family of errors for a tenant that has or does too much at the moment, or altogether."""
+
+    #: After so long it may be otherwise; None: it never is.
+    retry_after_s: float | None = None
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        """Say after how long it may be otherwise, where that is not as the class says."""
+        super().__init__(message)
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
+
+
+class QuotaExceededError(TooMuchError):
     """The tenant would have more of something than its limit."""
 
     code = "quota_exceeded"
+    #: As workers finish images.
+    retry_after_s: float | None = 30.0
+
+
+class JobTooLargeError(QuotaExceededError):
+    """The job has more images than the tenant's jobs may have."""
+
+    retry_after_s = None
 
 
 class QueueFullError(QuotaExceededError):
@@ -131,22 +154,19 @@ class QueueFullError(QuotaExceededError):
     retryable = True
 
 
-class TooManyStreamsError(ServiceError):
+class TooManyStreamsError(TooMuchError):
     """The tenant has as many open streams as it may have."""
 
     code = "too_many_streams"
+    retry_after_s = 10.0
 
 
-class RateLimitedError(ServiceError):
+class RateLimitedError(TooMuchError):
     """The API key was used more often than it may be; Retry-After says when to go on."""
 
     code = "rate_limited"
     retryable = True
-
-    def __init__(self, message: str, *, retry_after_s: float) -> None:
-        """After `retry_after_s` a request is let through again."""
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
+    retry_after_s = 1.0
 
 
 class WebhooksDisabledError(ServiceError):

@@ -66,11 +66,14 @@ class EventHub:
     def open(self, tenant: str, subject: str, *, after: int, over: bool) -> Stream | None:
         """Begin a stream behind an event's id; None where nothing comes after it.
 
-        `over` says that the subject has ended. Raises TooManyStreamsError. What is opened has to be closed.
+        An id above the subject's last is that of something else, and stands for the last. `over` says that the subject
+        has ended. Raises TooManyStreamsError. What is opened has to be closed.
         """
         with self._database.read() as connection:
             found = event_rows.events_after(connection, [(subject, after)], limit=_BATCH)
             last = None if found else event_rows.last_event(connection, subject)
+            if not found:
+                after = min(after, 0 if last is None else last.id)
         # An ended subject may have no events at all: they are not kept for ever.
         if not found and over and (last is None or last.type.is_terminal):
             return None

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from nst_core.clock import Clock
 from scheduler.domain import Job, JobSpec
 from scheduler.errors import (
+    JobTooLargeError,
     QueueFullError,
     QuotaExceededError,
     RateLimitedError,
@@ -60,7 +61,7 @@ def check_new_job(connection: Connection, tenant: str, items: int, *, limits: Li
     Within the transaction that adds the job: submissions at once are counted one after the other.
     """
     if limits.max_items_per_job is not None and items > limits.max_items_per_job:
-        raise QuotaExceededError(f"A job has {limits.max_items_per_job:,.0f} images at most, not {items:,}.")
+        raise JobTooLargeError(f"A job has {limits.max_items_per_job:,.0f} images at most, not {items:,}.")
     if limits.max_unfinished_jobs is None and limits.max_queued_items is None:
         return
     tenant_rows.lock_tenant(connection, tenant)
@@ -96,7 +97,7 @@ def check_planned(connection: Connection, job: Job, items: int, *, limits: Limit
     """
     total = job.counts.total + items
     if limits.max_items_per_job is not None and total > limits.max_items_per_job:
-        raise QuotaExceededError(f"A job has {limits.max_items_per_job:,.0f} images at most.")
+        raise JobTooLargeError(f"A job has {limits.max_items_per_job:,.0f} images at most.")
     if limits.max_queued_items is not None and items:
         queued = tenant_rows.usage_of(connection, job.tenant).queued_items
         if queued and queued + items > limits.max_queued_items:

@@ -27,6 +27,7 @@ from scheduler.api import (
 )
 from scheduler.api.dependencies import ApiState, Needs
 from scheduler.api.middleware import Envelope, Gate
+from scheduler.api.queries import check_query
 from scheduler.event_hub import EventHub
 from scheduler.limits import Rates
 from scheduler.scopes import Scope
@@ -99,5 +100,5 @@ def make_api(
     api.add_middleware(Gate, keys=service.keys, tenants=service.tenants, rates=Rates(clock=clock))
     api.add_middleware(Envelope)
     for router, needs in ROUTERS:
-        api.include_router(router, dependencies=[] if needs is None else [Depends(needs)])
+        api.include_router(router, dependencies=[] if needs is None else [Depends(needs), Depends(check_query)])
     return api

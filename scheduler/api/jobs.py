@@ -11,6 +11,7 @@ from scheduler.api.dependencies import ServiceDep, TenantDep
 from scheduler.api.job_items import JobId, Limit
 from scheduler.api.job_schemas import CheckView, RetryBody
 from scheduler.api.problems import answers
+from scheduler.api.queries import LABEL
 from scheduler.api.schemas import JobBody, JobPage, JobView
 from scheduler.api.times import Moment
 from scheduler.api.waiting import wait_for_end
@@ -20,8 +21,6 @@ from scheduler.store.jobs import JobFilter
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-#: Query parameters that name metadata begin so.
-_LABEL = "metadata."
 _MAX_LABELS = 16
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
 Validate = Annotated[bool, Query(description="Only tell what the job would do.")]
@@ -166,12 +165,12 @@ def retry_job(
 
 def _labels(request: Request) -> dict[str, str]:
     """Return the metadata that a listing is asked for."""
-    given = [(name, value) for name, value in request.query_params.multi_items() if name.startswith(_LABEL)]
+    given = [(name, value) for name, value in request.query_params.multi_items() if name.startswith(LABEL)]
     labels: dict[str, str] = {}
     for name, value in given:
-        key = name.removeprefix(_LABEL)
+        key = name.removeprefix(LABEL)
         if not key or not storable(key) or not storable(value) or key in labels or len(given) > _MAX_LABELS:
-            message = f"{_LABEL}KEY=VALUE may be given for {_MAX_LABELS} keys, once each, as plain text."
+            message = f"{LABEL}KEY=VALUE may be given for {_MAX_LABELS} keys, once each, as plain text."
             raise RequestInvalidError(message, pointer=f"/{name}"[:80])
         labels[key] = value
     return labels

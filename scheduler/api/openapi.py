@@ -11,7 +11,7 @@ from scheduler.api.dependencies import Needs
 _SCHEME = "HTTPBearer"
 _METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 #: What every route of the document may answer that a key opens.
-_COMMON = (401, 429, 503)
+_COMMON = (401, 422, 429, 503)
 _OF_BODIES = (400, 413, 415)
 #: FastAPI's own words for wrong requests, in place of which stands a problem.
 _UNUSED = ("HTTPValidationError", "ValidationError")

@@ -24,12 +24,10 @@ from scheduler.errors import (
     InFlightError,
     KeyReusedError,
     NotFoundError,
-    QuotaExceededError,
-    RateLimitedError,
     RequestInvalidError,
     StyleExistsError,
     TooLargeError,
-    TooManyStreamsError,
+    TooMuchError,
     UnauthenticatedError,
     WebhooksDisabledError,
 )
@@ -48,9 +46,7 @@ _STATUS: dict[type[NstError], int] = {
     RequestInvalidError: 422,
     KeyReusedError: 422,
     WeightsError: 422,
-    QuotaExceededError: 429,
-    TooManyStreamsError: 429,
-    RateLimitedError: 429,
+    TooMuchError: 429,
     WebhooksDisabledError: 503,
 }
 #: Whose errors the API answers with.
@@ -84,6 +80,12 @@ _FRAMEWORK = (
 )
 _BUG = "The server failed; its log says why."
 _RETRY_AFTER_S = 2
+_WHEN_AGAIN = {
+    "Retry-After": {
+        "description": "Whole seconds after which the request may pass; missing where it never does.",
+        "schema": {"type": "integer"},
+    }
+}
 
 
 class FieldProblem(BaseModel):
@@ -135,7 +137,8 @@ def codes() -> list[ErrorCode]:
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return what a route's `responses` says of statuses that are problems."""
     schema = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _TITLES[status], "content": schema} for status in statuses}
+    said = {status: {"description": _TITLES[status], "content": schema} for status in statuses}
+    return {status: {**each, "headers": _WHEN_AGAIN} if status in (429, 503) else each for status, each in said.items()}
 
 
 def answer(request: Request, error: NstError, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -148,7 +151,7 @@ def answer(request: Request, error: NstError, *, headers: Mapping[str, str] | No
         log.warning("%s %s: %s", request.method, request.url.path, error.message)
         detail = (type(error).__doc__ or _BUG).partition("\n")[0]
     more = dict(headers or {})
-    if isinstance(error, RateLimitedError):
+    if isinstance(error, TooMuchError) and error.retry_after_s is not None:
         more["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     return problem(request, status, error.code, detail, errors=errors, headers=more)
 

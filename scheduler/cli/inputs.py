@@ -11,8 +11,9 @@ from scheduler.cli.exits import ExitCode, UsageError
 from scheduler.cli.progress import transfer_bar
 from scheduler.cli.session import Session
 from scheduler.cli.transfer import find_photos, upload_photos
-from scheduler.client import Client
+from scheduler.client import ApiError, Client
 from scheduler.domain import IMAGE_SUFFIXES, JobInput
+from scheduler.resources import Job
 
 S3 = "s3://"
 
@@ -26,11 +27,31 @@ class Format(StrEnum):
     WEBP = "webp"
 
 
-def upload_or_name(session: Session, client: Client, inputs: Sequence[str], format: Format) -> JobInput:
-    """Return the job's input; photos of this machine are in the storage after it."""
+def find_job(client: Client, own_id: str | None) -> Job | None:
+    """Return the job of an id that the user chose, where there is one: what it reads is not uploaded again."""
+    if own_id is None:
+        return None
+    try:
+        return client.job(own_id)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return None
+
+
+def upload_or_name(
+    session: Session, client: Client, inputs: Sequence[str], format: Format, *, earlier: Job | None = None
+) -> JobInput:
+    """Return the job's input; photos of this machine are in the storage after it.
+
+    Where the same command made a job before, they are in the storage already.
+    """
     remote = named(inputs)
     if remote is not None:
         return remote
+    if earlier is not None:
+        session.err.print(f"There is a job {earlier.id} already; nothing is uploaded.", soft_wrap=True)
+        return earlier.input
     photos = find_photos([Path(text) for text in inputs], format=format)
     with uploading(session), transfer_bar(session.err, "uploading", len(photos)) as advance:
         upload = upload_photos(client, photos, on_done=advance)
@@ -45,10 +66,15 @@ def named(inputs: Sequence[str]) -> JobInput | None:
     return _remote_input(remote) if remote else None
 
 
-def upload_or_name_one(session: Session, client: Client, text: str) -> str:
-    """Return the s3:// address of one picture, which is in the storage after it; `text` may be its address already."""
+def upload_or_name_one(session: Session, client: Client, text: str, *, earlier: str | None = None) -> str:
+    """Return the s3:// address of one picture, which is in the storage after it; `text` may be its address already.
+
+    `earlier` is the address that it got from the same command before.
+    """
     if text.startswith(S3):
         return text
+    if earlier is not None:
+        return earlier
     path = Path(text)
     if path.is_dir():
         raise UsageError(f"{path} is a folder; one picture is needed.")

@@ -11,7 +11,7 @@ import typer
 from nst_core.protocol import ItemStatus, Method
 from scheduler.cli import render
 from scheduler.cli.exits import ExitCode, UsageError, code_for_job
-from scheduler.cli.inputs import S3, Format, upload_or_name, upload_or_name_one
+from scheduler.cli.inputs import S3, Format, find_job, upload_or_name, upload_or_name_one
 from scheduler.cli.jobs import AmongJobs, AsJson, OwnId, download, follow, job_json, report, submitted
 from scheduler.cli.options import given, parse_fields
 from scheduler.cli.session import Session, print_json, session_of
@@ -88,14 +88,16 @@ def optimize(
     target = _target(output, photos)
     chosen = given(size_px=size_px, iterations=iterations, color=color) | parse_fields(options or ())
     with session.client() as client:
-        if preset not in (known := [each.name for each in client.presets()]):
-            raise UsageError(f"There is no preset {preset}; known are {', '.join(known)}.")
+        if preset not in (names := [each.name for each in client.presets()]):
+            raise UsageError(f"There is no preset {preset}; known are {', '.join(names)}.")
         if target.file is not None:
             format = _FORMATS[target.file.suffix.lower()]
+        earlier = find_job(client, own_id)
+        known = earlier.paintings[0] if earlier is not None and earlier.paintings else None
         request = JobRequest(
             method=Method.OPTIMIZE,
-            paintings=(upload_or_name_one(session, client, painting),),
-            input=upload_or_name(session, client, photos, format),
+            paintings=(upload_or_name_one(session, client, painting, earlier=known),),
+            input=upload_or_name(session, client, photos, format, earlier=earlier),
             optimize=Optimize(preset=preset, options=chosen, preview_every=preview_every),
             output=Output(prefix=target.prefix, format=format, quality=quality),
             priority=priority,

@@ -9,7 +9,7 @@ import typer
 from scheduler.cli import render
 from scheduler.cli.dry_run import check_job
 from scheduler.cli.exits import ExitCode, code_for_job
-from scheduler.cli.inputs import S3, Format, upload_or_name
+from scheduler.cli.inputs import S3, Format, find_job, upload_or_name
 from scheduler.cli.jobs import AmongJobs, AsJson, Labels, OwnId, download, follow, job_json, report, submitted
 from scheduler.cli.options import parse_labels, parse_span, parse_style
 from scheduler.cli.session import Session, print_json, session_of
@@ -79,7 +79,8 @@ def stylize(
         )
         if dry_run:
             return _tell(session, check_job(session, client, request, inputs), as_json=as_json)
-        request = replace(request, input=upload_or_name(session, client, inputs, format))
+        earlier = find_job(client, own_id)
+        request = replace(request, input=upload_or_name(session, client, inputs, format, earlier=earlier))
         job = follow(session, client, submitted(client, request, own_id))
         files = {} if to_storage else download(session, client, job, Path(output))
         report(session, client, job, output)

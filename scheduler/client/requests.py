@@ -10,7 +10,9 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import TypeAdapter
 
+from nst_core.errors import ConfigError
 from nst_core.protocol import Method
+from scheduler.client.errors import UnreachableError
 from scheduler.resources import JobRequest
 
 #: Values of a listing that come in one answer.
@@ -22,10 +24,13 @@ _LATER = ("priority", "deadline", "expires_after_s", "max_failures", "max_attemp
 
 
 def http_options(url: str, api_key: str, *, timeout_s: float) -> dict[str, Any]:
-    """Return how to connect to an API; raise ValueError where the address is none."""
+    """Return how to connect to an API; raise UnreachableError where the key is none, ValueError for the address."""
+    key = api_key.strip()  # one that was read from a file may end in a line break
+    if not all("!" <= letter <= "~" for letter in key):
+        raise UnreachableError("The API key has characters that no key has.")
     return {
         "base_url": url,
-        "headers": {"Authorization": f"Bearer {api_key}"} if api_key else {},
+        "headers": {"Authorization": f"Bearer {key}"} if key else {},
         "timeout": httpx.Timeout(timeout_s, connect=5.0),
         # A proxy of the environment knows nothing of this machine's own ports.
         "trust_env": urlsplit(url).hostname not in _LOOPBACK,
@@ -33,7 +38,13 @@ def http_options(url: str, api_key: str, *, timeout_s: float) -> dict[str, Any]:
 
 
 def path_of(*parts: str) -> str:
-    """Return a path below /v1, with parts such as ids as addresses have them."""
+    """Return a path below /v1, with parts such as ids as addresses have them; raise ConfigError for an empty one.
+
+    Without it, the path would be that of something else, and so it would with . and .. .
+    """
+    for part in parts:
+        if part in ("", ".", ".."):
+            raise ConfigError(f"{part!r} is no id and no name.")
     return "/".join(["/v1", *(quote(part, safe="") for part in parts)])
 
 
@@ -55,7 +66,10 @@ def query_of(**values: Any) -> dict[str, str | int]:
 
 def once_only(idempotency_key: str | None = None) -> dict[str, str]:
     """Return the header that makes a request safe to repeat; its key is a new one where none is given."""
-    return {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+    key = uuid.uuid4().hex if idempotency_key is None else idempotency_key
+    if not 1 <= len(key) <= 255 or not all("!" <= letter <= "~" for letter in key):
+        raise ConfigError("An idempotency key has 1 to 255 letters, digits and signs of ASCII, and no spaces.")
+    return {"Idempotency-Key": key}
 
 
 def waiting(wait_s: int | None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:

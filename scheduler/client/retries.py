@@ -38,7 +38,10 @@ class Tries:
 
     def pause_after_error(self, error: httpx.TransportError) -> float:
         """Return the pause in seconds after a failed connection; raise UnreachableError where it was the last try."""
-        nobody = isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol)
+        if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
+            # Not the error's own words: they may have the key.
+            raise UnreachableError(f"The request to {self._shared.url} cannot be sent.") from None
+        nobody = isinstance(error, httpx.ConnectError)
         hopeless = nobody and not self._shared.reached
         # A connection that broke was one: the API dies, and is there again soon.
         self._shared.reached |= not nobody
@@ -70,9 +73,9 @@ def _may_pass(response: httpx.Response) -> bool:
     if b'"webhooks_disabled"' in response.content:
         # What the API has no part for, it will not have then.
         return False
-    return response.status_code in _PASSING or (response.status_code == 429 and "Retry-After" in response.headers)
+    return response.status_code in _PASSING or (response.status_code == 429 and b'"rate_limited"' in response.content)
 
 
 def _retry_after_s(response: httpx.Response) -> float:
     text = response.headers.get("Retry-After", "")
-    return min(float(text), _MOST_TOLD_S) if response.status_code == 429 and text.isdecimal() else 0.0
+    return min(float(text), _MOST_TOLD_S) if text.isdecimal() else 0.0

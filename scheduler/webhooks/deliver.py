@@ -218,7 +218,8 @@ def after_try(webhook: Webhook, delivery: Delivery, answer: Answer, *, now: floa
             pause_s = max(pause_s, min(answer.retry_after_s, _MAX_RETRY_AFTER_S))
         failed = {"failures": failures, "next_at": now + pause_s, "error": reason}
     since = now if webhook.failing_since is None else webhook.failing_since
-    if now - since < FAILING_S:
+    # A first try that fails says little about a receiver that heard of nothing for days.
+    if now - since < FAILING_S or failures < len(DELAYS_S):
         return _Note(delivery=over | failed, webhook={"failing_since": since})
     disabled = {"enabled": False, "disabled_reason": "failing", "failing_since": since}
     return _Note(delivery=over | failed, webhook=disabled, disabled="All tries failed for five days.")

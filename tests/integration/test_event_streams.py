@@ -101,6 +101,18 @@ def test_a_stream_goes_on_behind_the_last_event_and_there_is_none_behind_the_end
     assert (behind.status_code, behind.content) == (204, b"")
 
 
+def test_a_stream_behind_an_event_of_something_else_goes_on_behind_the_last_one(http: httpx.Client, rig: Rig) -> None:
+    job_id = rig.submit(1)
+    headers = {"Last-Event-ID": str(10**9)}
+    with http.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "retry: 3000"
+        rig.service.cancel(TENANT, job_id)
+        rig.finalizer.tick()
+        types = [line for line in lines if line.startswith("event: ")]
+    assert types == ["event: job.cancelling", "event: job.finalizing", "event: job.completed"]
+
+
 @pytest.mark.parametrize("number", ["x", "-1", str(2**63)])
 def test_a_last_event_that_is_no_number_is_refused(http: httpx.Client, rig: Rig, number: str) -> None:
     answer = http.get(f"/v1/jobs/{rig.submit(1)}/events", headers={"Last-Event-ID": number})
@@ -171,6 +183,7 @@ def test_streams_are_bounded_and_a_client_that_goes_gives_its_place_back(http: h
     with http.stream("GET", path), http.stream("GET", path):
         refused = http.get(path)
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
+        assert refused.headers["Retry-After"] == "10"
     wait_for(200, http, path)
 
 

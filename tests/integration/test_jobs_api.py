@@ -14,7 +14,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from nst_core.blobs import BlobUri
+from scheduler import dry_run
 from scheduler.keys import new_api_key
+from scheduler.plan import plan_items
 from scheduler.store import rates as rate_rows
 from tests.integration.conftest import TENANT, Rig, finished, started
 from tests.integration.job_kit import failing
@@ -214,6 +216,48 @@ def test_dry_run_names_lines_that_are_wrong(client: TestClient, rig: Rig) -> Non
         ("input_invalid", 1, None),
         ("output_name_taken", 3, photo),
     ]
+
+
+def test_dry_run_looks_at_what_it_has_time_for(client: TestClient, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = [f"s3://nst/{rig.prefix}/{number}.jpg" for number in range(450)]
+    lines = b"\n".join(json.dumps({"input": photo}).encode() for photo in photos)
+    rig.blobs.put(BlobUri("nst", f"{rig.prefix}/m.jsonl"), lines)
+    changes = {"input": {"manifest": f"s3://nst/{rig.prefix}/m.jsonl"}}
+    assert validate(client, rig, **changes)["photos"] == 450
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        rig.clock.advance(0.02)
+        return plan_items(*arguments, **options)
+
+    monkeypatch.setattr(dry_run, "plan_items", slow)
+    found = validate(client, rig, **changes)
+    assert (found["photos"], found["truncated"], found["valid"]) == (400, True, True)
+
+
+def test_dry_runs_leave_threads_to_other_requests(client: TestClient, rig: Rig) -> None:
+    checker = rig.service._checker
+    for _ in range(dry_run.AT_ONCE):
+        assert checker._free.acquire(blocking=False)
+    answer = client.post("/v1/jobs", params={"validate": "true"}, json=body(rig))
+    assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (429, "rate_limited", "5")
+    checker._free.release()
+    for _ in range(3):
+        assert client.post("/v1/jobs", params={"validate": "true"}, json=body(rig)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "pointer"),
+    [
+        ("/v1/jobs?state=failed", "/state"),
+        ("/v1/jobs?status=failed&status=succeeded", "/status"),
+        ("/v1/jobs?metadata.album=a&limits=2", "/limits"),
+        ("/v1/styles?metadata.album=a", "/metadata.album"),
+        ("/v1/jobs/none?x", "/x"),
+    ],
+)
+def test_a_parameter_that_a_route_does_not_know_is_refused(client: TestClient, path: str, pointer: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,7 @@ def test_unfinished_jobs_are_limited(client: TestClient, rig: Rig) -> None:
     assert client.post("/v1/jobs", json=job(rig)).status_code == 202
     answer = client.post("/v1/jobs", json=job(rig))
     assert (answer.status_code, answer.json()["code"]) == (429, "quota_exceeded")
+    assert answer.headers["Retry-After"] == "30"
     client.post(f"/v1/jobs/{first}/cancel")
     rig.plan()
     rig.finalizer.tick()
@@ -127,6 +128,7 @@ def test_items_of_a_job_and_those_that_wait_are_limited_at_submission(client: Te
     assert client.post("/v1/jobs", json=body).status_code == 202
     too_many = client.post("/v1/jobs", json=body | {"styles": ["wave", "udnie"]})
     assert (too_many.status_code, too_many.json()["code"]) == (429, "quota_exceeded")
+    assert "Retry-After" not in too_many.headers, "it never passes"
     rig.plan()
     assert client.post("/v1/jobs", json=body).status_code == 429
     assert client.post("/v1/jobs", json=job(rig)).status_code == 202

@@ -77,6 +77,19 @@ def test_stylize_takes_an_id_and_limits(api: CannedApi, here: Run) -> None:
     assert (body["expires_after_s"], body["priority"], body["metadata"]) == (7200, "low", {"album": "spring"})
 
 
+def test_the_same_command_with_an_id_again_uploads_nothing(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    (tmp_path / "0.jpg").write_bytes(b"photo")
+    first = job_json("running", client_id="spring", input={"prefix": "s3://nst/earlier/"})
+    api.on("GET", "/v1/jobs/spring", Answer(body=first))
+    api.on("PUT", "/v1/jobs/spring", Answer(body=first))
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded")))
+    command = ("stylize", str(tmp_path), "-s", "great_wave", "-o", "s3://nst/out/", "--id", "spring")
+    code, _, err = here(*command)
+    assert (code, "nothing is uploaded" in err) == (ExitCode.OK, True)
+    [put] = [request for request in api.requests if request.method in ("PUT", "POST")]
+    assert (put.path, json.loads(put.body)["input"]) == ("/v1/jobs/spring", {"prefix": "s3://nst/earlier/"})
+
+
 def prepare_stylize(api: CannedApi, job: Any) -> None:
     api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/in/"}))
     for name in ("0.jpg", "sub/1.jpg"):

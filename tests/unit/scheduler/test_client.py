@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nst_core.errors import NstError
+from nst_core.errors import ConfigError, NstError
 from nst_core.protocol import ItemStatus, Method
 from scheduler.client import ApiError, Client, UnreachableError
 from scheduler.domain import JobInput, JobStatus, Priority
@@ -250,6 +250,48 @@ def test_an_api_that_dies_amid_the_first_call_is_waited_for(connect: Connect, pa
         client.job("job_1")
     server.join()
     assert len(pauses) == 3, "it was tried again where nobody listened any more"
+
+
+def test_a_key_is_sent_without_the_line_break_of_its_file_and_a_wrong_one_is_not_told(
+    api: CannedApi, connect: Connect, pauses: list[float]
+) -> None:
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json()))
+    with connect(api.url, "nst_key\n", sleep=pauses.append) as client:
+        client.job("job_1")
+    assert api.requests[0].headers["Authorization"] == "Bearer nst_key"
+    for key in ("nst_se\ncret", "nst_sécret"):
+        with pytest.raises(UnreachableError) as caught:
+            connect(api.url, key, sleep=pauses.append)
+        assert "cret" not in caught.value.message
+    assert (len(api.requests), pauses) == (1, [])
+
+
+@pytest.mark.parametrize("key", ["", "a\nb", "ä", "x" * 256])
+def test_an_idempotency_key_that_is_none_is_not_sent(api: CannedApi, client: Client, key: str) -> None:
+    with pytest.raises(ConfigError, match="idempotency key"):
+        client.submit(REQUEST, idempotency_key=key)
+    assert api.requests == []
+
+
+@pytest.mark.parametrize("id", ["", ".", ".."])
+def test_an_id_that_is_none_is_not_asked_for(api: CannedApi, client: Client, id: str) -> None:
+    with pytest.raises(ConfigError):
+        client.job(id)
+    assert api.requests == []
+
+
+def test_a_limit_of_what_a_tenant_has_is_told_at_once_and_one_of_requests_is_waited_for(
+    api: CannedApi, client: Client, pauses: list[float]
+) -> None:
+    again = {"Retry-After": "3"}
+    quota = replace(problem(429, "quota_exceeded", "Too many."), headers=again)
+    rate = replace(problem(429, "rate_limited", "Too often."), headers=again)
+    api.on("GET", "/v1/jobs/job_1", quota, rate, Answer(body=job_json()))
+    with pytest.raises(ApiError):
+        client.job("job_1")
+    assert pauses == []
+    assert client.job("job_1").id == "job_1"
+    assert pauses == [3.0]
 
 
 @pytest.mark.parametrize("url", ["ftp://somewhere", "no address", "http://[", ""])

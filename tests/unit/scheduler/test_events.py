@@ -150,12 +150,16 @@ def test_only_2xx_is_success(status: int | None) -> None:
 
 
 def test_five_days_of_failures_disable_and_410_at_once_and_tests_never() -> None:
-    def disabled(status: int, *, since: float | None, type: str = "job.completed") -> str | None:
-        note = after_try(webhook(failing_since=since), delivery(type=type), Answer(status=status), now=NOW, random=0.5)
+    def disabled(
+        status: int, *, since: float | None, type: str = "job.completed", failures: int = len(DELAYS_S) - 1
+    ) -> str | None:
+        last = delivery(type=type, failures=failures)
+        note = after_try(webhook(failing_since=since), last, Answer(status=status), now=NOW, random=0.5)
         return note.webhook.get("disabled_reason")
 
     assert disabled(500, since=None) is None
     assert disabled(500, since=NOW - FAILING_S + 1) is None
     assert disabled(500, since=NOW - FAILING_S) == "failing"
+    assert disabled(500, since=NOW - FAILING_S, failures=0) is None, "it may have heard of nothing for days"
     assert disabled(410, since=None) == "gone"
     assert disabled(500, since=NOW - FAILING_S, type=TEST_TYPE) is None
