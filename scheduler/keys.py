@@ -142,8 +142,8 @@ class Keys:
     ) -> tuple[ApiKey, str]:
         """Make a key and return it with its secret, which nobody can be told again.
 
-        Raises ForbiddenError for scopes that the caller has not, or another tenant where it is no admin, and
-        RequestInvalidError for an end in the past.
+        Raises ForbiddenError for scopes that the caller has not, another tenant where it is no admin, or an end after
+        that of the caller's own key; RequestInvalidError for an end in the past.
         """
         tenant = caller.tenant if tenant is None else tenant
         self._check_manages(caller, tenant)
@@ -151,6 +151,9 @@ class Keys:
         _check_has(caller, wanted)
         if expires_at is not None and expires_at <= now:
             raise RequestInvalidError("The end is in the past.", pointer="/expires_at")
+        own_end = self.own(caller).expires_at
+        if own_end is not None and (expires_at is None or expires_at > own_end):
+            raise ForbiddenError("Your key has an end, and makes no key that is valid for longer: give expires_at.")
 
         def create() -> tuple[ApiKey, str]:
             text = new_api_key()
@@ -191,9 +194,13 @@ class Keys:
             return _known(key_rows.find_key(connection, caller.prefix, tenant=caller.tenant), caller.prefix)
 
     def revoke(self, caller: Caller, prefix: str) -> None:
-        """Make a key invalid for ever; to do it twice changes nothing."""
+        """Make a key invalid for ever; to do it twice changes nothing.
+
+        Raises ForbiddenError where the key has scopes that the caller has not.
+        """
         with self._database.write() as connection:
             key = _known(key_rows.find_key(connection, prefix, tenant=_reach(caller), lock=True), prefix)
+            _check_has(caller, key.scopes)
             if key.revoked_at is None:
                 key_rows.update_key(connection, prefix, revoked_at=self._clock())
         self._rows.drop(prefix)

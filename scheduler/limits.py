@@ -45,7 +45,7 @@ class Limits:
     #: Open streams of events.
     max_streams: float | None = 100
     #: Pixels of a result: where it is set, jobs have to say a `max_px` that keeps to it.
-    max_pixels: float | None = None
+    max_result_pixels: float | None = None
 
     def with_changes(self, changes: Mapping[str, float | None]) -> "Limits":
         """Return limits of which some are others; names that are none (of a newer version) are left out."""
@@ -106,13 +106,13 @@ def check_planned(connection: Connection, job: Job, items: int, *, limits: Limit
 
 def check_pixels(spec: JobSpec, *, limits: Limits) -> None:
     """Raise RequestInvalidError where results could have too many pixels; their sides are bounded by the longest."""
-    if limits.max_pixels is None:
+    if limits.max_result_pixels is None:
         return
     longest, pointer = spec.options.max_px, "/output/max_px"
     if spec.optimize is not None:
         longest, pointer = spec.optimize.config.get("size_px"), "/optimize/options/size_px"
-    if longest is None or longest * longest > limits.max_pixels:
-        most = int(limits.max_pixels**0.5)
+    if longest is None or longest * longest > limits.max_result_pixels:
+        most = int(limits.max_result_pixels**0.5)
         raise RequestInvalidError(f"Results have sides of {most:,} px at most: say so.", pointer=pointer)
 
 

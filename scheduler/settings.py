@@ -81,4 +81,4 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     #: Streams of events that a tenant may have open at once, at each scheduler.
     max_streams: int | None = Field(100, ge=1)
     #: Of a result: where it is set, jobs have to say a max_px that keeps to it.
-    max_pixels: int | None = Field(None, ge=1)
+    max_result_pixels: int | None = Field(None, ge=1)

@@ -39,10 +39,10 @@ class StyleLibrary:
             with self._database.write() as connection:
                 access.put_style(connection, row, now=self._clock())
 
-    def all(self, tenant: str) -> list[StyleRow]:
-        """Return all styles that a tenant sees."""
+    def all(self, tenant: str, *, limit: int, after: str = "") -> list[StyleRow]:
+        """Return the first styles, at most `limit`, that a tenant sees behind a name, by name."""
         with self._database.read() as connection:
-            return access.list_styles(connection, tenant=tenant)
+            return access.list_styles(connection, tenant=tenant, limit=limit, after=after)
 
     def get(self, tenant: str, name: str, *, version: str | None = None) -> StyleRow:
         """Return a style, or how it is with a version that is given by its first digits.

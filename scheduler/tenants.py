@@ -103,6 +103,12 @@ class Tenants:
                 raise NotFoundError(f"There is no tenant {tenant}.")
             return rows.find_tenant(connection, tenant) or Tenant(id=tenant)
 
+    def all(self, *, limit: int, after: str = "") -> list[Tenant]:
+        """Return the first tenants, at most `limit`, behind one of them, by id: all that have a key or are set."""
+        with self._database.read() as connection:
+            ids = rows.list_ids(connection, limit=limit, after=after)
+            return [rows.find_tenant(connection, id) or Tenant(id=id) for id in ids]
+
     def usage(self, tenant: str) -> Usage:
         """Return what a tenant uses now."""
         with self._database.read() as connection:

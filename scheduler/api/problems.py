@@ -11,13 +11,14 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 import nst_core.errors
 import scheduler.errors
 import scheduler.store.errors
 from nst_core.errors import BlobError, NstError, WeightsError
+from scheduler.api import examples
 from scheduler.errors import (
     ConflictError,
     ForbiddenError,
@@ -97,6 +98,8 @@ class FieldProblem(BaseModel):
 
 class Problem(BaseModel):
     """Why a request was not fulfilled (RFC 9457)."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.PROBLEM]})
 
     type: str = Field(description="about:blank: `code` says more.")
     title: str

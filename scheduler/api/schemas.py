@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from nst_core.protocol import ItemStatus, Method, StylizeOptions
+from scheduler.api import examples
 from scheduler.api.times import Moment, moment
 from scheduler.domain import (
     DEFAULT_NAME,
@@ -111,7 +112,7 @@ class JobBody(_Request):
         None, gt=0, le=MAX_SECONDS, description="The deadline, from now on, in seconds."
     )
     max_failures: int | None = Field(
-        None, ge=1, le=MAX_COUNT, description="More failed images than this end the job as failed."
+        None, ge=0, le=MAX_COUNT, description="More failed images than this end the job as failed."
     )
     max_attempts: int | None = Field(
         None, ge=1, le=10, description="Tries at an image after faults that may pass; otherwise the scheduler's."
@@ -207,6 +208,8 @@ class OptimizeView(BaseModel):
 class JobView(BaseModel):
     """A job."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.JOB]})
+
     id: str
     client_id: str | None = Field(description="The id that the client chose, where it did.")
     status: JobStatus
@@ -278,6 +281,8 @@ class ProgressView(BaseModel):
 class ItemView(BaseModel):
     """One photo of a job with one style."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.ITEM]})
+
     id: int = Field(description="Its place in the job.")
     input: str
     custom_id: str | None
@@ -314,6 +319,8 @@ class ItemView(BaseModel):
 
 class StyleView(BaseModel):
     """A style and its card: painting, artist, year, rights, data, training."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.STYLE]})
 
     name: str
     version: str
@@ -358,9 +365,12 @@ class PresetPage(BaseModel):
 
 
 class StylePage(BaseModel):
-    """All styles."""
+    """A page of styles; their names are the ids."""
 
     data: list[StyleView]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
 
 
 class UploadView(BaseModel):

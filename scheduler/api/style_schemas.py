@@ -47,6 +47,9 @@ class VersionView(BaseModel):
 
 
 class VersionPage(BaseModel):
-    """The versions of a style, newest first."""
+    """A page of the versions of a style, newest first; they are the ids."""
 
     data: list[VersionView]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool

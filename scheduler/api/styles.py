@@ -6,9 +6,11 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
 from scheduler.api.dependencies import ServiceDep, TenantDep
+from scheduler.api.job_items import Limit
 from scheduler.api.problems import answers
 from scheduler.api.schemas import StyleBody, StylePage, StyleView
 from scheduler.api.style_schemas import VERSION_PATTERN, PublishBody, VersionPage, VersionView
+from scheduler.errors import RequestInvalidError
 
 router = APIRouter(prefix="/v1/styles", tags=["styles"])
 
@@ -21,9 +23,21 @@ Version = Annotated[
 
 
 @router.get("")
-def list_styles(service: ServiceDep, tenant: TenantDep) -> StylePage:
-    """List the styles: your own, and those that come with nst."""
-    return StylePage(data=[StyleView.of(style) for style in service.styles.all(tenant)])
+def list_styles(
+    service: ServiceDep,
+    tenant: TenantDep,
+    limit: Limit = 100,
+    after_id: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$", description="The name of a style.")] = None,
+) -> StylePage:
+    """List the styles by name: your own, and those that come with nst."""
+    found = service.styles.all(tenant, limit=limit + 1, after=after_id or "")
+    names = [style.name for style in found[:limit]]
+    return StylePage(
+        data=[StyleView.of(style) for style in found[:limit]],
+        first_id=names[0] if names else None,
+        last_id=names[-1] if names else None,
+        has_more=len(found) > limit,
+    )
 
 
 @router.get("/{name}")
@@ -33,10 +47,26 @@ def get_style(name: Name, service: ServiceDep, tenant: TenantDep, version: Versi
 
 
 @router.get("/{name}/versions")
-def list_versions(name: Name, service: ServiceDep, tenant: TenantDep) -> VersionPage:
+def list_versions(
+    name: Name,
+    service: ServiceDep,
+    tenant: TenantDep,
+    limit: Limit = 100,
+    after_id: Annotated[str | None, Query(pattern=r"^[0-9a-f]{64}$", description="A version.")] = None,
+) -> VersionPage:
     """List the versions of a style, newest first."""
     found, present = service.styles.versions(tenant, name)
-    return VersionPage(data=[VersionView.of(row, present=present) for row in found])
+    known = [row.version for row in found]
+    if after_id is not None and after_id not in known:
+        raise RequestInvalidError("The style has no such version.", pointer="/after_id")
+    start = 0 if after_id is None else known.index(after_id) + 1
+    page = known[start : start + limit]
+    return VersionPage(
+        data=[VersionView.of(row, present=present) for row in found[start : start + limit]],
+        first_id=page[0] if page else None,
+        last_id=page[-1] if page else None,
+        has_more=len(found) > start + limit,
+    )
 
 
 @router.get("/{name}/weights", response_class=StreamingResponse, responses=answers(502))

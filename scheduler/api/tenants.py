@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from scheduler.api.dependencies import CallerDep, KeysDep, TenantsDep
@@ -37,7 +37,7 @@ class LimitsBody(BaseModel):
     requests_per_s: Annotated[float, Field(ge=0.001, le=1e6)] | None = Field(None, description="Of each key.")
     burst: Annotated[int, Field(ge=1, le=10**6)] | None = Field(None, description="Requests that may come at once.")
     max_streams: _Count = Field(None, description="Open streams of events.")
-    max_pixels: _Count = Field(None, description="Of a result: jobs have to say a max_px that keeps to it.")
+    max_result_pixels: _Count = Field(None, description="Of a result: jobs have to say a max_px that keeps to it.")
 
 
 class TenantBody(BaseModel):
@@ -69,7 +69,7 @@ class LimitsView(BaseModel):
     requests_per_s: float | None
     burst: int | None
     max_streams: int | None
-    max_pixels: int | None
+    max_result_pixels: int | None
 
     @classmethod
     def of(cls, limits: Limits) -> Self:
@@ -97,6 +97,15 @@ class TenantView(BaseModel):
     usage: UsageView
 
 
+class TenantPage(BaseModel):
+    """A page of tenants."""
+
+    data: list[TenantView]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
 class OwnTenantView(TenantView):
     """The tenant of the key that asks, and the key."""
 
@@ -108,6 +117,23 @@ def get_own_tenant(tenants: TenantsDep, keys: KeysDep, caller: CallerDep) -> Own
     """Return whose key this is, what it may do, the limits and the present usage."""
     values = _values(tenants.find(caller.tenant), tenants.limits(caller.tenant), tenants.usage(caller.tenant))
     return OwnTenantView(**values, key=KeyView.of(keys.own(caller), now=keys.now()))
+
+
+@router.get("")
+def list_tenants(
+    tenants: TenantsDep,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    after_id: Annotated[str | None, Query(pattern=TENANT_PATTERN)] = None,
+) -> TenantPage:
+    """List tenants by name."""
+    found = tenants.all(limit=limit + 1, after=after_id or "")
+    data = [TenantView(**_values(each, tenants.limits(each.id), tenants.usage(each.id))) for each in found[:limit]]
+    return TenantPage(
+        data=data,
+        first_id=data[0].id if data else None,
+        last_id=data[-1].id if data else None,
+        has_more=len(found) > limit,
+    )
 
 
 @router.get("/{tenant_id}")

@@ -16,6 +16,8 @@ from scheduler.domain import IMAGE_SUFFIXES, JobInput
 from scheduler.resources import Job
 
 S3 = "s3://"
+#: An object that names photos, a JSON object a line.
+MANIFEST_SUFFIX = ".jsonl"
 
 
 class Format(StrEnum):
@@ -94,6 +96,8 @@ def uploading(session: Session, thing: str = "job") -> Iterator[None]:
 
 
 def _remote_input(addresses: Sequence[str]) -> JobInput:
+    if len(addresses) == 1 and addresses[0].endswith(MANIFEST_SUFFIX):
+        return JobInput(manifest=addresses[0])
     prefixes = [text for text in addresses if Path(text).suffix.lower() not in IMAGE_SUFFIXES]
     if not prefixes:
         return JobInput(uris=tuple(addresses))

@@ -1,5 +1,6 @@
 """`nst jobs`: list, show, watch, steer and retry jobs, and fetch what they made."""
 
+import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from scheduler.cli.iterations import iteration_bars
 from scheduler.cli.options import parse_labels, parse_span
 from scheduler.cli.progress import job_bar, transfer_bar
 from scheduler.cli.session import Session, print_json, session_of
-from scheduler.cli.transfer import download_results
+from scheduler.cli.transfer import download_results, write_whole
 from scheduler.client import Client
 from scheduler.domain import JobStatus, Priority
 from scheduler.resources import Job, JobRequest
@@ -34,6 +35,19 @@ Labels = Annotated[
 OwnId = Annotated[
     str | None,
     typer.Option("--id", help="An id of your own: the same command again finds the same job.", show_default=False),
+]
+ExpiresAfter = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Cancel what is not begun after 30min, 2h or 1d.", show_default=False),
+]
+MaxFailures = Annotated[
+    int | None, typer.Option(min=0, help="End the job when more images have failed.", show_default=False)
+]
+MaxAttempts = Annotated[
+    int | None, typer.Option(min=1, max=10, help="Tries at an image after faults that may pass.", show_default=False)
+]
+ResultName = Annotated[
+    str, typer.Option("--name", metavar="TEMPLATE", help="Names of results, of {stem}, {index}, {style} and {ext}.")
 ]
 AmongJobs = Annotated[Priority, typer.Option("--priority", help="Among your jobs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on the standard output, all else on the standard error.")]
@@ -147,6 +161,33 @@ def items(
         print_json(found)
     else:
         session.out.print(render.items_table(job, found))
+
+
+@app.command()
+def image(
+    context: typer.Context,
+    job_id: JobId,
+    item: Annotated[int, typer.Argument(metavar="NUMBER", min=0, help="Of the image, as nst jobs items lists it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file.", dir_okay=False, show_default=False)],
+    preview: Annotated[bool, typer.Option("--preview", help="How an optimisation looks now, as a JPEG file.")] = False,
+) -> None:
+    """Write one image of a job into a file."""
+    session = session_of(context)
+    with session.client() as client:
+        write_whole(output, client.preview(job_id, item) if preview else client.output(job_id, item))
+    session.err.print(f"→ {output}", soft_wrap=True)
+
+
+@app.command()
+def events(
+    context: typer.Context,
+    job_id: JobId,
+    after: Annotated[int, typer.Option("--after", min=0, help="Only what came after the event of this id.")] = 0,
+) -> None:
+    """Print what happens to a job as JSON lines, from its beginning to its end."""
+    with session_of(context).client() as client:
+        for event in client.events(job_id, after=after):
+            print(json.dumps(vars(event)), flush=True)
 
 
 @app.command()

@@ -25,7 +25,7 @@ _LIMITS = {
     "requests_per_s": "requests a second",
     "burst": "requests at once",
     "max_streams": "streams of events",
-    "max_pixels": "pixels of a result",
+    "max_result_pixels": "pixels of a result",
 }
 _USED = {
     "max_queued_items": "queued_items",
@@ -72,6 +72,19 @@ def key_page(key: Key) -> RenderableType:
     if key.previous_until:
         grid.add_row("old secret", f"good until {local_time(key.previous_until)}")
     return grid
+
+
+def tenants_table(tenants: Iterable[Tenant]) -> Table:
+    """Return a table of tenants."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("tenant", overflow="fold")
+    for column in ("weight", "images waiting", "jobs", "trainings"):
+        table.add_column(column, justify="right")
+    for each in tenants:
+        usage = each.usage
+        counts = (usage.queued_items, usage.unfinished_jobs, usage.unfinished_runs)
+        table.add_row(Text(each.id), f"{each.weight:g}", *(f"{count:,}" for count in counts))
+    return table
 
 
 def tenant_page(tenant: Tenant) -> RenderableType:

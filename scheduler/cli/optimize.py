@@ -12,12 +12,26 @@ from nst_core.protocol import ItemStatus, Method
 from scheduler.cli import render
 from scheduler.cli.exits import ExitCode, UsageError, code_for_job
 from scheduler.cli.inputs import S3, Format, find_job, upload_or_name, upload_or_name_one
-from scheduler.cli.jobs import AmongJobs, AsJson, OwnId, download, follow, job_json, report, submitted
-from scheduler.cli.options import given, parse_fields
+from scheduler.cli.jobs import (
+    AmongJobs,
+    AsJson,
+    ExpiresAfter,
+    Labels,
+    MaxAttempts,
+    MaxFailures,
+    OwnId,
+    ResultName,
+    download,
+    follow,
+    job_json,
+    report,
+    submitted,
+)
+from scheduler.cli.options import given, parse_fields, parse_labels, parse_span
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.transfer import write_whole
 from scheduler.client import Client
-from scheduler.domain import DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, IMAGE_SUFFIXES, Priority
+from scheduler.domain import DEFAULT_NAME, DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, IMAGE_SUFFIXES, Priority
 from scheduler.resources import Job, JobRequest, Optimize, Output
 
 _FORMATS = {".jpg": Format.JPEG, ".jpeg": Format.JPEG, ".png": Format.PNG, ".webp": Format.WEBP}
@@ -74,6 +88,11 @@ def optimize(
     ] = DEFAULT_PREVIEW_EVERY,
     format: Annotated[Format, typer.Option(help="File format of the results.")] = Format.KEEP,
     quality: Annotated[int, typer.Option(min=1, max=100, help="JPEG and WebP quality.")] = 92,
+    label: Labels = [],  # noqa: B006  Typer takes no tuple
+    expires_after: ExpiresAfter = None,
+    max_failures: MaxFailures = None,
+    max_attempts: MaxAttempts = None,
+    name: ResultName = DEFAULT_NAME,
     own_id: OwnId = None,
     priority: AmongJobs = Priority.NORMAL,
     as_json: AsJson = False,
@@ -99,8 +118,12 @@ def optimize(
             paintings=(upload_or_name_one(session, client, painting, earlier=known),),
             input=upload_or_name(session, client, photos, format, earlier=earlier),
             optimize=Optimize(preset=preset, options=chosen, preview_every=preview_every),
-            output=Output(prefix=target.prefix, format=format, quality=quality),
+            output=Output(prefix=target.prefix, format=format, quality=quality, name=name),
+            metadata=parse_labels(label),
             priority=priority,
+            expires_after_s=None if expires_after is None else parse_span(expires_after),
+            max_failures=max_failures,
+            max_attempts=max_attempts,
         )
         job = follow(session, client, submitted(client, request, own_id))
         files = _fetch(session, client, job, target)

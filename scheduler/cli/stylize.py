@@ -1,6 +1,7 @@
 """`nst stylize`: photos in, stylized photos out, in one command."""
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +11,24 @@ from scheduler.cli import render
 from scheduler.cli.dry_run import check_job
 from scheduler.cli.exits import ExitCode, code_for_job
 from scheduler.cli.inputs import S3, Format, find_job, upload_or_name
-from scheduler.cli.jobs import AmongJobs, AsJson, Labels, OwnId, download, follow, job_json, report, submitted
+from scheduler.cli.jobs import (
+    AmongJobs,
+    AsJson,
+    ExpiresAfter,
+    Labels,
+    MaxAttempts,
+    MaxFailures,
+    OwnId,
+    ResultName,
+    download,
+    follow,
+    job_json,
+    report,
+    submitted,
+)
 from scheduler.cli.options import parse_labels, parse_span, parse_style
 from scheduler.cli.session import Session, print_json, session_of
-from scheduler.domain import JobInput, Priority
+from scheduler.domain import DEFAULT_NAME, JobInput, Priority
 from scheduler.resources import Check, JobRequest, Output
 
 
@@ -23,7 +38,7 @@ def stylize(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="Photos, folders of photos, s3:// objects, or one s3:// prefix.",
+            help="Photos, folders of photos, s3:// objects, one s3:// prefix, or one s3:// manifest (.jsonl).",
             show_default=False,
         ),
     ],
@@ -44,13 +59,14 @@ def stylize(
     label: Labels = [],  # noqa: B006  Typer takes no tuple
     own_id: OwnId = None,
     priority: AmongJobs = Priority.NORMAL,
-    expires_after: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Cancel what is not begun after 30min, 2h or 1d.", show_default=False),
+    expires_after: ExpiresAfter = None,
+    deadline: Annotated[
+        datetime | None,
+        typer.Option(help="Cancel what is not begun at this time, of this machine's zone.", show_default=False),
     ] = None,
-    max_failures: Annotated[
-        int | None, typer.Option(min=1, help="End the job when more images have failed.", show_default=False)
-    ] = None,
+    max_failures: MaxFailures = None,
+    max_attempts: MaxAttempts = None,
+    name: ResultName = DEFAULT_NAME,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only tell what the job would do; nothing is uploaded.")
     ] = False,
@@ -62,20 +78,23 @@ def stylize(
     """
     session = session_of(context)
     to_storage = output.startswith(S3)
-    expires_after_s = None if expires_after is None else parse_span(expires_after)
     with session.client() as client:
-        for name, version in map(parse_style, style):
-            client.style(name, version=version)  # a wrong name is told before the upload, not after it
+        for style_name, version in map(parse_style, style):
+            client.style(style_name, version=version)  # a wrong name is told before the upload, not after it
         request = JobRequest(
             input=JobInput(),  # known after the upload
             styles=tuple(style),
             strength=strength,
             preserve_color=preserve_color,
-            output=Output(prefix=output if to_storage else None, format=format, quality=quality, max_px=max_px),
+            output=Output(
+                prefix=output if to_storage else None, format=format, quality=quality, name=name, max_px=max_px
+            ),
             metadata=parse_labels(label),
             priority=priority,
-            expires_after_s=expires_after_s,
+            expires_after_s=None if expires_after is None else parse_span(expires_after),
+            deadline=None if deadline is None else deadline.astimezone().isoformat(),
             max_failures=max_failures,
+            max_attempts=max_attempts,
         )
         if dry_run:
             return _tell(session, check_job(session, client, request, inputs), as_json=as_json)

@@ -6,14 +6,26 @@ import typer
 
 from scheduler.cli.exits import UsageError
 from scheduler.cli.jobs import AsJson
-from scheduler.cli.key_render import tenant_page
+from scheduler.cli.key_render import tenant_page, tenants_table
 from scheduler.cli.session import print_json, session_of
 from scheduler.client import ApiError
 
-app = typer.Typer(no_args_is_help=True, help="Show and set weight, places and limits of tenants; for administrators.")
+app = typer.Typer(no_args_is_help=True, help="Weight, places and limits of tenants; for administrators.")
 
 TenantId = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's name.", show_default=False)]
-_WEIGHT, _ALL = 1.0, "all"
+_WEIGHT, _DEFAULT = 1.0, "default"
+
+
+@app.command("list")
+def list_tenants(context: typer.Context, as_json: AsJson = False) -> None:
+    """List all tenants and what they use."""
+    session = session_of(context)
+    with session.client() as client:
+        found = list(client.tenants.all())
+    if as_json:
+        print_json(found)
+    else:
+        session.out.print(tenants_table(found))
 
 
 @app.command()
@@ -39,12 +51,12 @@ def set_tenant(
     read: Annotated[
         list[str] | None,
         typer.Option(
-            "--read", metavar="S3", help="A folder that jobs may read; repeat it, or all.", show_default=False
+            "--read", metavar="S3", help="A folder that jobs may read; repeat it, or default.", show_default=False
         ),
     ] = None,
     write: Annotated[
         list[str] | None,
-        typer.Option("--write", metavar="S3", help="A folder for results; repeat it, or all.", show_default=False),
+        typer.Option("--write", metavar="S3", help="A folder for results; repeat it, or default.", show_default=False),
     ] = None,
     limits: Annotated[
         list[str] | None,
@@ -72,8 +84,8 @@ def set_tenant(
         kept = client.tenants.put(
             tenant,
             weight=before[0] if weight is None else weight,
-            read=before[1] if not read else None if read == [_ALL] else read,
-            write=before[2] if not write else None if write == [_ALL] else write,
+            read=before[1] if not read else None if read == [_DEFAULT] else read,
+            write=before[2] if not write else None if write == [_DEFAULT] else write,
             limits=overrides,
         )
     if as_json:

@@ -8,7 +8,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from scheduler.client.errors import ApiError, UnreachableError
-from scheduler.resources import Preset, Style, StyleVersion
+from scheduler.resources import Preset
 from scheduler.run_resources import Sample
 
 _T = TypeVar("_T")
@@ -21,20 +21,6 @@ class Page:
     data: list[dict[str, Any]]
     has_more: bool = False
     last_id: str | int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Styles:
-    """All styles."""
-
-    data: list[Style]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Versions:
-    """All versions of a style."""
-
-    data: list[StyleVersion]
 
 
 @dataclass(frozen=True, kw_only=True)

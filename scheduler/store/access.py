@@ -29,12 +29,13 @@ def find_style(connection: Connection, name: str, *, tenant: str) -> StyleRow | 
     return rows[0] if rows else None
 
 
-def list_styles(connection: Connection, *, tenant: str) -> list[StyleRow]:
-    """Return all styles that a tenant sees, by name."""
+def list_styles(connection: Connection, *, tenant: str, limit: int, after: str = "") -> list[StyleRow]:
+    """Return the first styles, at most `limit`, that a tenant sees behind a name, by name."""
     found: dict[str, StyleRow] = {}
-    for style in _select(connection, tenant):
+    # A name stands there twice at most.
+    for style in _select(connection, tenant, styles.c.name > after, limit=2 * limit):
         found.setdefault(style.name, style)
-    return list(found.values())
+    return list(found.values())[:limit]
 
 
 def put_style(connection: Connection, style: StyleRow, *, now: float) -> None:
@@ -70,9 +71,11 @@ def find_weights(connection: Connection, version: str) -> str:
     return str(connection.execute(query).scalar_one())
 
 
-def _select(connection: Connection, tenant: str, *conditions: ColumnElement[bool]) -> Iterator[StyleRow]:
+def _select(
+    connection: Connection, tenant: str, *conditions: ColumnElement[bool], limit: int | None = None
+) -> Iterator[StyleRow]:
     """Yield what a tenant sees by name, its own before what comes with nst."""
     columns = [styles.c[name] for name in StyleRow.__dataclass_fields__]
     seen = styles.c.tenant.in_((tenant, SHIPPED))
-    query = select(*columns).where(seen, *conditions).order_by(styles.c.name, styles.c.tenant.desc())
+    query = select(*columns).where(seen, *conditions).order_by(styles.c.name, styles.c.tenant.desc()).limit(limit)
     return (StyleRow(**row._mapping) for row in connection.execute(query))

@@ -48,6 +48,13 @@ def is_known(connection: Connection, id: str) -> bool:
     return connection.execute(union(of_row, of_key.where(api_keys.c.tenant == id))).first() is not None
 
 
+def list_ids(connection: Connection, *, limit: int, after: str) -> list[str]:
+    """Return the first ids, at most `limit`, of tenants behind one of them, in order."""
+    of_rows, of_keys = select(tenants.c.id).where(tenants.c.id > after), select(api_keys.c.tenant)
+    both = union(of_rows, of_keys.where(api_keys.c.tenant > after)).subquery()
+    return list(connection.execute(select(both.c.id).order_by(both.c.id).limit(limit)).scalars())
+
+
 def put_tenant(connection: Connection, tenant: Tenant, *, now: float) -> None:
     """Set all of a tenant; sqlalchemy's IntegrityError says that another transaction was first to add it."""
     values = {

@@ -92,6 +92,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("delete", "/v1/keys/{prefix}"): MISSING,
     ("post", "/v1/keys/{prefix}/rotate"): MISSING,
     # Not even whether there is such a tenant is told.
+    ("get", "/v1/tenants"): Case(403),
     ("get", "/v1/tenants/{tenant_id}"): Case(403),
     ("put", "/v1/tenants/{tenant_id}"): Case(403, {"weight": 100}),
     ("get", "/v1/tenant"): OWN,

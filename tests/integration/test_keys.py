@@ -100,6 +100,22 @@ def test_rotating_gives_no_scope_either(api: TestClient, rig: Rig) -> None:
     assert "jobs:write" in answer.json()["detail"]
 
 
+def test_a_key_that_ends_makes_none_that_is_valid_for_longer(api: TestClient, rig: Rig) -> None:
+    end, later = moment(rig.clock() + 60), moment(rig.clock() + 61)
+    brief = with_key(make(api, bearer(rig), scopes=["keys:write", "jobs:read"], expires_at=end))
+    for wanted in (None, later):
+        answer = make(api, brief, expires_at=wanted)
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert make(api, brief, expires_at=end).status_code == 201
+
+
+def test_a_key_with_scopes_that_one_lacks_is_not_revoked_either(api: TestClient, rig: Rig) -> None:
+    strong = make(api, bearer(rig), scopes=["jobs:read", "admin"])
+    answer = api.delete(f"/v1/keys/{strong.json()['id']}", headers=bearer(rig, "keys:write", "jobs:read"))
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert api.get("/v1/tenant", headers=with_key(strong)).status_code == 200
+
+
 def test_only_an_admin_reaches_the_keys_of_other_tenants(api: TestClient, rig: Rig) -> None:
     admin, manager = bearer(rig), bearer(rig, "keys:write", "jobs:read")
     theirs = make(api, admin, tenant="other")

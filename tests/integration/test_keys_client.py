@@ -98,16 +98,19 @@ def test_a_key_is_printed_alone_on_the_standard_output(capsys: pytest.CaptureFix
 
 def test_tenants_are_changed_in_part(api: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tenants", "set", "lab", "--weight", "2", "--read", "s3://photos/2026", "--limit", "burst=5"]) == 0
-    assert run(["tenants", "set", "lab", "--limit", "max_pixels=1_000_000", "--limit", "max_streams=unlimited"]) == 0
+    assert (
+        run(["tenants", "set", "lab", "--limit", "max_result_pixels=1_000_000", "--limit", "max_streams=unlimited"])
+        == 0
+    )
     capsys.readouterr()
     assert run(["tenants", "show", "lab", "--json"]) == ExitCode.OK
     found = json.loads(capsys.readouterr().out)
     assert (found["weight"], found["read"], found["write"]) == (2.0, ["s3://photos/2026/"], None)
-    assert found["overrides"] == {"burst": 5, "max_pixels": 1_000_000, "max_streams": None}
-    assert run(["tenants", "set", "lab", "--read", "all", "--limit", "burst=default"]) == ExitCode.OK
+    assert found["overrides"] == {"burst": 5, "max_result_pixels": 1_000_000, "max_streams": None}
+    assert run(["tenants", "set", "lab", "--read", "default", "--limit", "burst=default"]) == ExitCode.OK
     with Client(*api) as client:
         lab = client.tenants.get("lab")
-    assert (lab.read, lab.overrides) == (None, {"max_pixels": 1_000_000, "max_streams": None})
+    assert (lab.read, lab.overrides) == (None, {"max_result_pixels": 1_000_000, "max_streams": None})
     assert run(["tenants", "set", "lab", "--limit", "burst"]) == ExitCode.USAGE
 
 

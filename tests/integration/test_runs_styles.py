@@ -113,6 +113,30 @@ def test_digits_that_begin_several_versions_are_refused(client: TestClient, rig:
     assert client.get("/v1/styles/twins", params={"version": "12345678"}).status_code == 422
 
 
+def test_styles_and_versions_come_in_pages(client: TestClient, rig: Rig, versions: list[str]) -> None:
+    mine = StyleRow(name="udnie", version="f" * 64, weights="s3://nst/w", card={}, tenant=TENANT)
+    with rig.database.write() as connection:
+        put_style(connection, mine, now=rig.clock())
+    every = {style["name"]: style["version"] for style in client.get("/v1/styles").json()["data"]}
+    assert every["udnie"] == mine.version, "its own before the one that comes with nst"
+    for path, name, wanted in (
+        ("/v1/styles", "name", sorted(every)),
+        ("/v1/styles/candy/versions", "version", versions[::-1]),
+    ):
+        seen: list[str] = []
+        query: dict[str, str | int] = {"limit": 1}
+        while True:
+            page = client.get(path, params=query).json()
+            seen += [each[name] for each in page["data"]]
+            assert (page["first_id"], page["last_id"]) == (seen[-1], seen[-1])
+            query["after_id"] = page["last_id"]
+            if not page["has_more"]:
+                break
+        assert seen == wanted
+    answer = client.get("/v1/styles/candy/versions", params={"after_id": "0" * 64})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/after_id")
+
+
 def test_a_style_can_go_back_to_an_older_version(client: TestClient, versions: list[str]) -> None:
     answer = client.post("/v1/styles/candy/publish", json={"version": versions[0][:8]})
     assert (answer.status_code, answer.json()["card"]) == (200, {"title": "Candy 0"})
@@ -180,9 +204,9 @@ def test_the_migration_gives_styles_of_before_an_owner_and_a_version(database_ur
             connection.execute(sa.text("INSERT INTO styles VALUES (:n, :v, :w, :c, 1.0)"), values)
     database.migrate()
     with database.read() as connection:
-        styles = list_styles(connection, tenant="default")
+        styles = list_styles(connection, tenant="default", limit=9)
         assert {style.name: style.tenant for style in styles} == {"great_wave": SHIPPED, "candy": "default"}
-        assert [style.name for style in list_styles(connection, tenant="stranger")] == ["great_wave"]
+        assert [style.name for style in list_styles(connection, tenant="stranger", limit=9)] == ["great_wave"]
         [candy] = list_versions(connection, "candy", tenant="default")
         assert (candy.version, candy.card, candy.tenant, candy.published_at) == (
             "c" * 64,

@@ -109,6 +109,17 @@ def limit(rig: Rig, **limits: float | None) -> None:
     rig.service.tenants.put(Tenant(id=TENANT, limits=limits))
 
 
+def test_tenants_come_by_name_in_pages(client: TestClient, rig: Rig) -> None:
+    rig.service.keys.add(new_api_key(), tenant="archive")
+    rig.add_tenant("lab")
+    rig.add_tenant("archive")
+    first = client.get("/v1/tenants?limit=2").json()
+    assert [each["id"] for each in first["data"]] == ["archive", TENANT]
+    assert (first["has_more"], first["last_id"]) == (True, TENANT)
+    rest = client.get("/v1/tenants", params={"after_id": TENANT}).json()
+    assert ([each["id"] for each in rest["data"]], rest["has_more"]) == (["lab"], False)
+
+
 def test_unfinished_jobs_are_limited(client: TestClient, rig: Rig) -> None:
     limit(rig, max_unfinished_jobs=2)
     first = client.post("/v1/jobs", json=job(rig)).json()["id"]
@@ -172,7 +183,7 @@ def test_unfinished_trainings_are_limited(client: TestClient, rig: Rig) -> None:
 
 
 def test_results_have_no_more_pixels_than_allowed(client: TestClient, rig: Rig) -> None:
-    limit(rig, max_pixels=1_000_000)
+    limit(rig, max_result_pixels=1_000_000)
     assert client.post("/v1/jobs", json=job(rig, max_px=1000)).status_code == 202
     for output in ({}, {"max_px": 1001}):
         answer = client.post("/v1/jobs", json=job(rig) | {"output": output})
@@ -180,7 +191,7 @@ def test_results_have_no_more_pixels_than_allowed(client: TestClient, rig: Rig) 
 
 
 def test_an_optimised_image_is_bounded_by_its_own_size(client: TestClient, rig: Rig) -> None:
-    limit(rig, max_pixels=1_000_000)
+    limit(rig, max_result_pixels=1_000_000)
     painting = f"s3://nst/{rig.prefix}/painting.png"
     rig.blobs.put(BlobUri.parse(painting), b"x")
     asked = {"input": job(rig)["input"], "method": "optimize", "paintings": [painting]}

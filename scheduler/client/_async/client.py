@@ -14,7 +14,7 @@ from scheduler.client._async.run_client import AsyncRunClient
 from scheduler.client._async.transport import AsyncTransport
 from scheduler.client._async.webhook_client import AsyncWebhookClient
 from scheduler.client.aio import Sleep, run_io, sleep
-from scheduler.client.answers import Presets, Stored, Styles, Versions
+from scheduler.client.answers import Presets, Stored
 from scheduler.client.events import Event
 from scheduler.client.requests import PAGE, job_body, once_only, path_of, query_of, upload_path, waiting
 from scheduler.domain import JobStatus
@@ -68,8 +68,7 @@ class AsyncClient:
 
     async def styles(self) -> list[Style]:
         """Return every style."""
-        answer = await self._api.read(Styles, "GET", path_of("styles"))
-        return answer.data
+        return [style async for style in self._api.pages(Style, path_of("styles"), query_of(limit=PAGE))]
 
     async def style(self, name: str, *, version: str | None = None) -> Style:
         """Return one style; raise ApiError where there is none of that name.
@@ -80,8 +79,8 @@ class AsyncClient:
 
     async def style_versions(self, name: str) -> list[StyleVersion]:
         """Return all versions of a style, the newest first."""
-        answer = await self._api.read(Versions, "GET", path_of("styles", name, "versions"))
-        return answer.data
+        path = path_of("styles", name, "versions")
+        return [each async for each in self._api.pages(StyleVersion, path, query_of(limit=PAGE))]
 
     async def style_weights(self, name: str, *, version: str | None = None) -> bytes:
         """Return the weights file of a style, or of another version of it."""

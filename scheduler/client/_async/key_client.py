@@ -52,6 +52,10 @@ class AsyncTenantClient:
         """Return the tenant of the key in use, its limits and usage, and the key."""
         return await self._api.read(OwnTenant, "GET", path_of("tenant"))
 
+    def all(self, *, page: int = PAGE) -> AsyncIterator[Tenant]:
+        """Yield all tenants by name; needs the scope admin."""
+        return self._api.pages(Tenant, path_of("tenants"), query_of(limit=page))
+
     async def get(self, tenant: str) -> Tenant:
         """Return a tenant; needs the scope admin."""
         return await self._api.read(Tenant, "GET", path_of("tenants", tenant))

@@ -14,7 +14,7 @@ from scheduler.client._sync.key_client import KeyClient, TenantClient
 from scheduler.client._sync.run_client import RunClient
 from scheduler.client._sync.transport import Transport
 from scheduler.client._sync.webhook_client import WebhookClient
-from scheduler.client.answers import Presets, Stored, Styles, Versions
+from scheduler.client.answers import Presets, Stored
 from scheduler.client.blocking import Sleep, run_io, sleep
 from scheduler.client.events import Event
 from scheduler.client.requests import PAGE, job_body, once_only, path_of, query_of, upload_path, waiting
@@ -69,8 +69,7 @@ class Client:
 
     def styles(self) -> list[Style]:
         """Return every style."""
-        answer = self._api.read(Styles, "GET", path_of("styles"))
-        return answer.data
+        return [style for style in self._api.pages(Style, path_of("styles"), query_of(limit=PAGE))]
 
     def style(self, name: str, *, version: str | None = None) -> Style:
         """Return one style; raise ApiError where there is none of that name.
@@ -81,8 +80,8 @@ class Client:
 
     def style_versions(self, name: str) -> list[StyleVersion]:
         """Return all versions of a style, the newest first."""
-        answer = self._api.read(Versions, "GET", path_of("styles", name, "versions"))
-        return answer.data
+        path = path_of("styles", name, "versions")
+        return [each for each in self._api.pages(StyleVersion, path, query_of(limit=PAGE))]
 
     def style_weights(self, name: str, *, version: str | None = None) -> bytes:
         """Return the weights file of a style, or of another version of it."""

@@ -16,7 +16,7 @@ STYLE = {"name": "great_wave", "version": "ab" * 32, "card": {"title": "The Grea
 @pytest.fixture
 def api() -> Iterator[CannedApi]:
     with canned_api() as server:
-        server.on("GET", "/v1/styles", Answer(body={"data": [STYLE]}))
+        server.on("GET", "/v1/styles?limit=200", Answer(body={"data": [STYLE]}))
         server.on("GET", "/v1/styles/great_wave", Answer(body=STYLE))
         yield server
 

@@ -191,6 +191,31 @@ def test_items_are_a_table_or_json(api: CannedApi, here: Run) -> None:
     assert json.loads(here("jobs", "items", "job_1", "--code", "worker_lost", "--json")[1])[0]["id"] == 7
 
 
+def test_one_image_or_its_preview_is_written(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    api.on("GET", "/v1/jobs/job_1/items/3/output", Answer(body=b"picture"))
+    api.on("GET", "/v1/jobs/job_1/items/3/preview", Answer(body=b"preview"))
+    for options, data in (((), b"picture"), (("--preview",), b"preview")):
+        code, _, _ = here("jobs", "image", "job_1", "3", "-o", str(tmp_path / "a.jpg"), *options)
+        assert (code, (tmp_path / "a.jpg").read_bytes()) == (ExitCode.OK, data)
+
+
+def test_events_are_printed_as_json_lines(api: CannedApi, here: Run) -> None:
+    data = '{"type": "job.completed", "timestamp": "2026-11-22T12:00:00Z", "data": {"id": "job_1"}}'
+    stream = f"retry: 3000\n\nid: 17\nevent: job.completed\ndata: {data}\n\n".encode()
+    api.on("GET", "/v1/jobs/job_1/events", Answer(body=stream), Answer(status=204, body=b""))
+    code, out, _ = here("jobs", "events", "job_1", "--after", "16")
+    assert (code, json.loads(out)) == (ExitCode.OK, json.loads(data) | {"id": 17})
+    assert [request.headers["Last-Event-ID"] for request in api.requests] == ["16", "17"]
+
+
+def test_tenants_are_a_table_or_json(api: CannedApi, here: Run) -> None:
+    usage = {"queued_items": 1234, "unfinished_jobs": 2, "unfinished_runs": 0}
+    lab = {"id": "lab", "weight": 2, "read": None, "write": None, "overrides": {}, "limits": {}, "usage": usage}
+    api.on("GET", "/v1/tenants?limit=200", Answer(body={"data": [lab], "has_more": False, "last_id": "lab"}))
+    assert "1,234" in here("tenants", "list")[1]
+    assert json.loads(here("tenants", "list", "--json")[1]) == [lab]
+
+
 def test_results_are_written_as_a_zip(api: CannedApi, here: Run, tmp_path: Path) -> None:
     api.on("GET", "/v1/jobs/job_1/results.zip", Answer(body=b"PK"))
     code, out, err = here("jobs", "results", "job_1", "--zip", str(tmp_path / "out.zip"))

@@ -226,7 +226,7 @@ def test_versions_are_listed_with_what_the_name_stands_for_now(api: CannedApi, n
     made = {"published": True, "run": None, "created_at": "2026-11-22T01:00:00Z"}
     old = {**STYLE, **made, "version": "cd" * 32, "current": False}
     new = {**STYLE, **made, "run": "run_01a200f49ffc70780bfa5c52", "current": True}
-    api.on("GET", "/v1/styles/candy/versions", Answer(body={"data": [new, old]}))
+    api.on("GET", "/v1/styles/candy/versions?limit=200", Answer(body={"data": [new, old]}))
     code, out, _ = nst("styles", "versions", "candy")
     assert code == ExitCode.OK
     assert ["current" in line for line in out.splitlines() if "ab" * 6 in line or "cd" * 6 in line] == [True, False]

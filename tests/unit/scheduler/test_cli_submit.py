@@ -1,6 +1,7 @@
 """Commands that submit jobs: nst stylize and nst optimize, against prepared answers."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,28 @@ def test_the_same_command_with_an_id_again_uploads_nothing(api: CannedApi, here:
     assert (code, "nothing is uploaded" in err) == (ExitCode.OK, True)
     [put] = [request for request in api.requests if request.method in ("PUT", "POST")]
     assert (put.path, json.loads(put.body)["input"]) == ("/v1/jobs/spring", {"prefix": "s3://nst/earlier/"})
+
+
+def test_stylize_takes_a_manifest_and_all_that_a_job_may_say(api: CannedApi, here: Run) -> None:
+    api.on("POST", "/v1/jobs", Answer(status=202, body=job_json("queued")))
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded", succeeded=4)))
+    limits = ("--deadline", "2030-01-02T03:04:05", "--max-failures", "0", "--max-attempts", "2")
+    code, _, _ = here(
+        "stylize", "s3://nst/photos.jsonl", "-s", "great_wave", "-o", "s3://nst/out/", "--name", "{stem}.{ext}", *limits
+    )
+    body = submitted(api)
+    assert (code, body["input"]) == (ExitCode.OK, {"manifest": "s3://nst/photos.jsonl"})
+    assert (body["max_failures"], body["max_attempts"], body["output"]["name"]) == (0, 2, "{stem}.{ext}")
+    assert datetime.fromisoformat(body["deadline"]) == datetime(2030, 1, 2, 3, 4, 5).astimezone()
+
+
+def test_optimize_takes_limits_and_labels_too(api: CannedApi, here: Run) -> None:
+    prepare_optimize(api)
+    options = ("--label", "album=spring", "--expires-after", "2h", "--max-failures", "3", "--max-attempts", "2")
+    code, _, _ = here("optimize", "s3://nst/a.jpg", "s3://nst/night.png", "-o", "s3://nst/out/", *options)
+    body = submitted(api)
+    assert (code, body["metadata"], body["expires_after_s"]) == (ExitCode.OK, {"album": "spring"}, 7200)
+    assert (body["max_failures"], body["max_attempts"]) == (3, 2)
 
 
 def prepare_stylize(api: CannedApi, job: Any) -> None:

@@ -55,7 +55,11 @@ def test_fields_of_a_newer_api_are_ignored(api: CannedApi, client: Client) -> No
 
 
 def test_the_key_is_sent_as_a_bearer_token(api: CannedApi, client: Client) -> None:
-    api.on("GET", "/v1/styles", Answer(body={"data": [{"name": "udnie", "version": "1" * 64, "card": {"year": 1913}}]}))
+    api.on(
+        "GET",
+        "/v1/styles?limit=200",
+        Answer(body={"data": [{"name": "udnie", "version": "1" * 64, "card": {"year": 1913}}]}),
+    )
     assert client.styles()[0].card == {"year": 1913}
     assert api.requests[0].headers["Authorization"] == "Bearer nst_key"
 

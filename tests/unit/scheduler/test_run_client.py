@@ -218,7 +218,7 @@ def test_a_refusal_is_an_error_with_the_code_of_the_answer(api: CannedApi, runs:
 def test_versions_of_a_style_are_read_published_and_forgotten(api: CannedApi, client: Client) -> None:
     old, new = ({"name": "night", "version": digit * 64, "card": {}} for digit in "12")
     made = {**new, "current": True, "run": RUN_ID, "created_at": "2026-11-22T01:00:00Z"}
-    api.on("GET", "/v1/styles/night/versions", Answer(body={"data": [made, old]}))
+    api.on("GET", "/v1/styles/night/versions?limit=200", Answer(body={"data": [made, old]}))
     api.on("GET", "/v1/styles/night?version=11111111", Answer(body=old))
     api.on("GET", "/v1/styles/night/weights?version=11111111", Answer(body=b"old"))
     api.on("GET", "/v1/styles/night/weights", Answer(body=b"new"))
