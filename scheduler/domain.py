@@ -21,6 +21,8 @@ RESULTS_NAME = "results.jsonl"
 ERRORS_NAME = "errors.jsonl"
 _PLACEHOLDERS = frozenset({"stem", "index", "style", "ext"})
 _MAX_KEY_BYTES = 1024
+#: What is a file somewhere has no longer name.
+_MAX_PART_BYTES = 255
 
 
 class JobStatus(StrEnum):
@@ -258,6 +260,8 @@ def check_key(key: str) -> None:
         raise ConfigError("A key has no empty part and no part . or ..")
     if any(ord(char) < 32 or ord(char) == 127 or char == "\\" for char in key):
         raise ConfigError("A key has no control characters and no backslash.")
+    if any(len(part.encode()) > _MAX_PART_BYTES for part in key.split("/")):
+        raise ConfigError(f"A key's parts have at most {_MAX_PART_BYTES} bytes.")
 
 
 def output_suffix(input_key: str, format: str) -> str:

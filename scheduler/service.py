@@ -213,21 +213,21 @@ class Service:
             raise NotFoundError(f"Item {index} of {job_id} has no preview yet.") from error
 
     def report(self, tenant: str, job_id: str, name: str) -> Iterator[bytes]:
-        """Return the bytes of a finished job's results.jsonl or errors.jsonl.
+        """Return the bytes of a finished job's results.jsonl or errors.jsonl; raise ConflictError before.
 
         They are put together from what is known of the job: in the storage, another job with the same output prefix
         may have written its own since.
         """
         job = self.job(tenant, job_id)
         if not job.status.is_terminal:
-            raise NotFoundError(f"Job {job_id} has no {name} yet: it is {job.status}.")
+            raise ConflictError(f"Job {job_id} has no {name} yet: it is {job.status}.")
         return dump(report_lines(self._database, job, name))
 
     def zip(self, tenant: str, job_id: str, *, after: int, limit: int) -> ResultZip:
         """Return images and reports of a finished job as a zip file, or a part of them; see `ResultZipper.zip`."""
         job = self.job(tenant, job_id)
         if not job.status.is_terminal:
-            raise NotFoundError(f"Job {job_id} has no results yet: it is {job.status}.")
+            raise ConflictError(f"Job {job_id} has no results yet: it is {job.status}.")
         return self._zipper.zip(job, after=after, limit=limit)
 
     def cancel(self, tenant: str, job_id: str) -> Job:

@@ -76,20 +76,20 @@ def get_preview(
     )
 
 
-@router.get("/{job_id}/results", response_class=StreamingResponse, responses=answers(502) | files("application/jsonl"))
+@router.get("/{job_id}/results", response_class=StreamingResponse, responses=answers(409) | files("application/jsonl"))
 def get_results(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return results.jsonl of a finished job."""
     return StreamingResponse(service.report(tenant, job_id, RESULTS_NAME), media_type="application/jsonl")
 
 
-@router.get("/{job_id}/errors", response_class=StreamingResponse, responses=answers(502) | files("application/jsonl"))
+@router.get("/{job_id}/errors", response_class=StreamingResponse, responses=answers(409) | files("application/jsonl"))
 def get_errors(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return errors.jsonl of a finished job."""
     return StreamingResponse(service.report(tenant, job_id, ERRORS_NAME), media_type="application/jsonl")
 
 
 @router.get(
-    "/{job_id}/results.zip", response_class=StreamingResponse, responses=answers(502) | files("application/zip")
+    "/{job_id}/results.zip", response_class=StreamingResponse, responses=answers(409, 502) | files("application/zip")
 )
 def get_zip(
     job_id: JobId,

@@ -28,6 +28,8 @@ Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"
 #: NAME, or NAME@ and at least the first 8 digits of a version.
 PinnedStyle = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}(@[0-9a-f]{8,64})?$")]
 MAX_INLINE_INPUTS = 1000
+_LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+_LabelValue = Annotated[str, StringConstraints(max_length=512)]
 MAX_COUNT = 10**9
 #: Ten years.
 MAX_SECONDS = 10 * 366 * 24 * 3600
@@ -117,10 +119,7 @@ class JobBody(_Request):
     max_attempts: int | None = Field(
         None, ge=1, le=10, description="Tries at an image after faults that may pass; otherwise the scheduler's."
     )
-    metadata: Annotated[
-        dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
-        Field(max_length=16),
-    ] = {}
+    metadata: Annotated[dict[_LabelKey, _LabelValue], Field(max_length=16)] = {}
 
     @model_validator(mode="after")
     def _one_deadline(self) -> Self:

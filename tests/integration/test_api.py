@@ -68,7 +68,7 @@ def test_submitted_job_is_accepted_with_its_location(client: TestClient, rig: Ri
 
 def test_finished_job_gives_items_images_and_reports(client: TestClient, rig: Rig) -> None:
     job_id = client.post("/v1/jobs", json=body(rig, 3)).json()["id"]
-    assert client.get(f"/v1/jobs/{job_id}/results").status_code == 404
+    assert client.get(f"/v1/jobs/{job_id}/results").json()["code"] == "conflict"
     finish(rig)
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert job["status"] == "succeeded"
@@ -145,6 +145,7 @@ def test_same_idempotency_key_replays_the_job(client: TestClient, rig: Rig) -> N
         ({"output": {"name": "{x}.{ext}"}}, "/output/name"),
         ({"output": {"max_px": 4}}, "/output/max_px"),
         ({"metadata": {"k": "v" * 513}}, "/metadata/k"),
+        ({"metadata": {"": "v"}}, "/metadata//[key]"),
     ],
 )
 def test_wrong_field_is_one_problem_with_its_place(

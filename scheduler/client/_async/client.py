@@ -208,7 +208,7 @@ class AsyncClient:
         return await self._api.call("GET", path_of("jobs", job_id, "results"))
 
     async def errors(self, job_id: str) -> bytes:
-        """Return the JSON lines about the items that did not succeed; raise ApiError while the job is not finished."""
+        """Return the JSON lines about the items that failed; raise ApiError while the job is not finished."""
         return await self._api.call("GET", path_of("jobs", job_id, "errors"))
 
     async def zip(self, job_id: str, path: Path) -> list[Path]:

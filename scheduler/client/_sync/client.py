@@ -205,7 +205,7 @@ class Client:
         return self._api.call("GET", path_of("jobs", job_id, "results"))
 
     def errors(self, job_id: str) -> bytes:
-        """Return the JSON lines about the items that did not succeed; raise ApiError while the job is not finished."""
+        """Return the JSON lines about the items that failed; raise ApiError while the job is not finished."""
         return self._api.call("GET", path_of("jobs", job_id, "errors"))
 
     def zip(self, job_id: str, path: Path) -> list[Path]:

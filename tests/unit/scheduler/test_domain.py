@@ -98,6 +98,7 @@ def test_template_of_known_placeholders_is_accepted(template: str) -> None:
         "a\\b.{ext}",
         "a\n.{ext}",
         "x" * 1025 + ".{ext}",
+        "ä" * 128 + "/{stem}.{ext}",
     ],
 )
 def test_any_other_template_is_refused(template: str) -> None:
