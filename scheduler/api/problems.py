@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 import nst_core.errors
 import scheduler.errors
@@ -81,6 +82,7 @@ _FRAMEWORK = (
 )
 _BUG = "The server failed; its log says why."
 _RETRY_AFTER_S = 2
+_METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 _WHEN_AGAIN = {
     "Retry-After": {
         "description": "Whole seconds after which the request may pass; missing where it never does.",
@@ -193,7 +195,10 @@ def install(api: FastAPI) -> None:
         code = next((code for status, code, _ in _FRAMEWORK if status == error.status_code), "http_error")
         if error.status_code == 400 and isinstance(cause, ValueError | RecursionError):
             code = "malformed_json"
-        return problem(request, error.status_code, code, str(error.detail), headers=error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405 and (methods := _methods(request)):
+            headers["Allow"] = ", ".join(methods)  # the framework names those of the first route of the path alone
+        return problem(request, error.status_code, code, str(error.detail), headers=headers)
 
 
 def problem(
@@ -229,6 +234,13 @@ def problem(
 def pointer(parts: Sequence[str | int]) -> str:
     """Return a JSON pointer (RFC 6901)."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods of all routes of the request's path."""
+    paths = request.app.openapi()["paths"]
+    found = (item for path, item in paths.items() if compile_path(path)[0].match(request.url.path))
+    return sorted({name.upper() for item in found for name in item if name in _METHODS})
 
 
 def _families(cls: type[NstError]) -> Iterator[int]:

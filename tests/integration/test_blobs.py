@@ -19,3 +19,4 @@ def test_large_file_goes_out_in_parts_and_comes_back_whole(blobs: BlobStore) -> 
     for piece in blobs.stream(uri):
         back.update(piece)
     assert back.digest() == digest.digest()
+    blobs.delete(uri)
