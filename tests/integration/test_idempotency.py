@@ -104,7 +104,7 @@ def test_job_is_put_once_under_an_id_of_the_client(rig: Rig) -> None:
     with pytest.raises(JobExistsError):
         rig.service.put(TENANT, "spring-2026", rig.request(3))
     assert rig.service.job(TENANT, "spring-2026").id == first.id
-    theirs, new = rig.service.put("other", "spring-2026", rig.request(3))
+    theirs, new = rig.service.put(rig.add_tenant("other"), "spring-2026", rig.request(3))
     assert new
     assert theirs.id != first.id
 

@@ -74,7 +74,7 @@ def test_job_shows_how_it_is_to_be_run(client: TestClient, rig: Rig) -> None:
         ({"deadline": "0001-01-01T00:00:00+14:00"}, "/deadline"),
         ({"expires_after_s": 0}, "/expires_after_s"),
         ({"expires_after_s": 1e400}, "/expires_after_s"),
-        ({"max_failures": 0}, "/max_failures"),
+        ({"max_failures": -1}, "/max_failures"),
         ({"metadata": {"a": "\0"}}, "/metadata"),
         ({"max_attempts": 11}, "/max_attempts"),
         ({"deadline": "2999-01-01T00:00:00Z", "expires_after_s": 5}, ""),

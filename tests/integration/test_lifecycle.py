@@ -73,6 +73,14 @@ def test_too_many_failures_end_the_job(rig: Rig) -> None:
     assert len(read_lines(rig, job, "results.jsonl")) == 5
 
 
+def test_the_first_failure_ends_a_job_that_allows_none(rig: Rig) -> None:
+    job_id = rig.submit(8, max_failures=0)
+    first, second = dispatch(rig)
+    rig.report(started(first), started(second), finished(first, failing(0)), finished(second, lambda index: None))
+    rig.finalizer.tick()
+    assert (rig.job(job_id).status, rig.job(job_id).stop) == (JobStatus.FAILED, StopReason.MAX_FAILURES)
+
+
 def test_failures_at_planning_count_too(rig: Rig) -> None:
     manifest = BlobUri("nst", f"{rig.prefix}/m.jsonl")
     rig.blobs.put(manifest, b"no json\n" * 3 + json.dumps({"input": "s3://nst/a.jpg"}).encode())
