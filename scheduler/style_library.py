@@ -1,6 +1,7 @@
 """The styles and their versions: shipped, imported or made by runs; looked up, published and deleted."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from nst_core.blobs import BlobStore, BlobUri
@@ -36,8 +37,12 @@ class StyleLibrary:
             if not self._blobs.exists(uri):
                 self._blobs.put(uri, weights)
             row = StyleRow(name=style.name, version=version, weights=str(uri), card=style.card)
-            with self._database.write() as connection:
-                access.put_style(connection, row, now=self._clock())
+            # Of schedulers that start at once, another may be first.
+            retried(partial(self._register, row))
+
+    def _register(self, row: StyleRow) -> None:
+        with self._database.write() as connection:
+            access.put_style(connection, row, now=self._clock())
 
     def all(self, tenant: str, *, limit: int, after: str = "") -> list[StyleRow]:
         """Return the first styles, at most `limit`, that a tenant sees behind a name, by name."""

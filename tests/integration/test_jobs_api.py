@@ -302,7 +302,7 @@ def test_zip_has_every_image_and_the_reports(client: TestClient, rig: Rig) -> No
     for name in ("a.jpg", "sub/a.jpg", "c.jpg"):
         rig.blobs.put(BlobUri("nst", f"{rig.prefix}/in/{name}"), b"x")
     job_id = submit(client, rig, input={"prefix": f"s3://nst/{rig.prefix}/in/"})
-    assert client.get(f"/v1/jobs/{job_id}/results.zip").status_code == 404
+    assert client.get(f"/v1/jobs/{job_id}/results.zip").json()["code"] == "conflict"
     finish(rig)
     answer = client.get(f"/v1/jobs/{job_id}/results.zip", params={"status": "succeeded"})
     assert (answer.headers["content-type"], "Link" in answer.headers) == ("application/zip", False)

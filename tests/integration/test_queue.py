@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from nst_core.blobs import BlobUri
 from nst_core.broker import make_redis
 from nst_core.protocol import Event, ItemOutcome, ItemStatus, Method, StylizeChunk
 from nst_core.settings import BrokerSettings
@@ -302,7 +303,8 @@ def test_concurrent_submissions_with_one_key_make_one_job(rig: Rig) -> None:
 
 
 def test_job_whose_reports_cannot_be_written_ends_and_holds_up_no_other(rig: Rig) -> None:
-    refused = rig.submit(1, output_prefix=f"s3://nst/{rig.prefix}/{'x' * 400}")
+    rig.blobs.put(BlobUri("nst", f"{rig.prefix}/taken"), b"a file, and no folder")
+    refused = rig.submit(1, output_prefix=f"s3://nst/{rig.prefix}/taken/")
     fine = rig.submit(1)
     rig.run_to_end()
     assert rig.job(fine).status is JobStatus.SUCCEEDED

@@ -1,6 +1,7 @@
 """Versions of styles: pinned by jobs, listed, exported, published again, deleted; and whose they are."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,13 @@ def test_a_shipped_style_never_takes_the_name_of_a_client_s(rig: Rig) -> None:
         put_style(connection, row, now=rig.clock())
     rig.service.styles.register_shipped()
     assert rig.service.styles.get(TENANT, "great_wave").version == "1" * 64
+
+
+def test_schedulers_that_start_at_once_register_the_same_styles(rig: Rig) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for started in [pool.submit(rig.service.styles.register_shipped) for _ in range(4)]:
+            started.result()
+    assert {"great_wave", "udnie"} <= {style.name for style in rig.service.styles.all(TENANT, limit=100)}
 
 
 def test_the_migration_gives_styles_of_before_an_owner_and_a_version(database_url: str) -> None:
