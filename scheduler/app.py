@@ -11,6 +11,8 @@ import uvicorn
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from nst_core.protocol import Method
+from scheduler.access.limits import limits_of
+from scheduler.access.tenants import Tenants
 from scheduler.api.app import make_api, make_hub
 from scheduler.api.request_ids import RequestIdFilter
 from scheduler.collector import Collector
@@ -19,21 +21,19 @@ from scheduler.domain import FIRST_TENANT
 from scheduler.event_hub import EventHub
 from scheduler.expiry import Expirer
 from scheduler.finalize import Finalizer
-from scheduler.limits import limits_of
 from scheduler.loops import Loops
 from scheduler.plan import Planner
 from scheduler.rates import Rates
 from scheduler.reaper import Reaper
 from scheduler.retention import Retention
-from scheduler.run_collector import RunCollector
-from scheduler.run_control import RunControl, RunLimits
-from scheduler.run_ends import Retries
-from scheduler.run_finish import RunFinisher
-from scheduler.run_tidy import RunTidier
+from scheduler.runs.collector import RunCollector
+from scheduler.runs.control import RunControl, RunLimits
+from scheduler.runs.ends import Retries
+from scheduler.runs.finish import RunFinisher
+from scheduler.runs.tidy import RunTidier
 from scheduler.service import Service
 from scheduler.settings import SchedulerSettings
 from scheduler.store.database import API_S, Database
-from scheduler.tenants import Tenants
 from scheduler.webhooks.address import Rules
 from scheduler.webhooks.deliver import Deliverer
 from scheduler.webhooks.send import Sender

@@ -33,7 +33,7 @@ from nst_core.segments import SegmentProgress
 from scheduler import lifecycle
 from scheduler.domain import ChunkStatus, Job
 from scheduler.rates import Rates
-from scheduler.run_collector import RunCollector
+from scheduler.runs.collector import RunCollector
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows

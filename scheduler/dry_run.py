@@ -8,15 +8,15 @@ from threading import BoundedSemaphore
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import NstError
+from scheduler.access.limits import check_new_job, check_pixels
+from scheduler.access.tenants import Tenants
 from scheduler.domain import JobSpec
 from scheduler.errors import QuotaExceededError, RateLimitedError, RequestInvalidError
-from scheduler.limits import check_new_job, check_pixels
 from scheduler.plan import InputEntry, list_photos, parse_line, plan_items
 from scheduler.rates import Rates
 from scheduler.requests import JobRequest, Resolver
 from scheduler.resources import Check, Problem
 from scheduler.store.database import Database
-from scheduler.tenants import Tenants
 
 #: Photos that are looked at, and items that their names are compared for; a request has an end.
 MAX_PHOTOS = 100_000

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from starlette.concurrency import run_in_threadpool
 
 from nst_core.errors import NstError
+from scheduler.access.limits import Streams
 from scheduler.events import Event
-from scheduler.limits import Streams
 from scheduler.store import events as event_rows
 from scheduler.store.database import Database
 

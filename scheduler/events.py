@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from scheduler.domain import JobStatus
-from scheduler.runs import RunStatus
+from scheduler.runs.domain import RunStatus
 
 #: Of an error's sentence, so that an event fits into a message of 20 kB.
 _MAX_MESSAGE = 1000

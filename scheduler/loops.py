@@ -21,9 +21,9 @@ from scheduler.finalize import Finalizer
 from scheduler.plan import Planner
 from scheduler.reaper import Reaper
 from scheduler.retention import Retention
-from scheduler.run_control import RunControl
-from scheduler.run_finish import RunFinisher
-from scheduler.run_tidy import RunTidier
+from scheduler.runs.control import RunControl
+from scheduler.runs.finish import RunFinisher
+from scheduler.runs.tidy import RunTidier
 from scheduler.webhooks.deliver import Deliverer
 from scheduler.withdrawal import Withdrawer
 

@@ -17,15 +17,15 @@ from nst_core.clock import Clock
 from nst_core.errors import BlobError, ConfigError, NstError
 from nst_core.protocol import ItemStatus
 from scheduler import domain, lifecycle
+from scheduler.access.limits import check_planned
+from scheduler.access.tenants import Places, Tenants
 from scheduler.domain import Job, JobSpec, JobStatus
 from scheduler.errors import QuotaExceededError
-from scheduler.limits import check_planned
 from scheduler.rates import Rates
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
 from scheduler.store.items import NewItem
-from scheduler.tenants import Places, Tenants
 
 log = logging.getLogger(__name__)
 

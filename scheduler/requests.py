@@ -8,13 +8,13 @@ from nst_core.blobs import BlobUri
 from nst_core.errors import ConfigError
 from nst_core.protocol import Method, StyleRef, StylizeOptions
 from scheduler import domain, optimize
+from scheduler.access.tenants import Tenants
 from scheduler.domain import JobInput, JobOutput, JobSpec, Priority
 from scheduler.errors import RequestInvalidError
 from scheduler.optimize import OptimizeRequest
-from scheduler.pins import find_pinned
 from scheduler.plan import InputEntry, plan_items, refuse_taken
 from scheduler.store.database import Database
-from scheduler.tenants import Tenants
+from scheduler.styles.pins import find_pinned
 
 
 @dataclass(frozen=True, kw_only=True)

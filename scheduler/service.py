@@ -15,6 +15,9 @@ from nst_core.clock import Clock
 from nst_core.errors import BlobNotFoundError, BlobReplacedError, ConfigError
 from nst_core.protocol import ItemStatus, preview_uri
 from scheduler import domain, lifecycle
+from scheduler.access.keys import Keys
+from scheduler.access.limits import Limits, check_new_job, check_pixels, check_retried
+from scheduler.access.tenants import Tenants
 from scheduler.domain import Job, StopReason
 from scheduler.dry_run import Checker
 from scheduler.errors import (
@@ -26,20 +29,17 @@ from scheduler.errors import (
 )
 from scheduler.finalize import dump, report_lines
 from scheduler.idempotency import Claim, Idempotency
-from scheduler.keys import Keys
-from scheduler.limits import Limits, check_new_job, check_pixels, check_retried
 from scheduler.requests import JobRequest, Resolver
 from scheduler.resources import Check
 from scheduler.result_zip import ResultZip, ResultZipper
-from scheduler.run_requests import RunResolver
-from scheduler.run_service import RunService
+from scheduler.runs.requests import RunResolver
+from scheduler.runs.service import RunService
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
 from scheduler.store.items import Item
 from scheduler.store.jobs import JobFilter, NewJob
-from scheduler.style_library import StyleLibrary
-from scheduler.tenants import Tenants
+from scheduler.styles.library import StyleLibrary
 
 _UPLOAD_PATTERN = re.compile(r"upl_[0-9a-f]{24}")
 

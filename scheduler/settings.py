@@ -66,7 +66,7 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     #: PEM file of authorities that receivers' certificates may be of, besides those of the system.
     webhook_ca_file: Path | None = None
     log_level: str = "INFO"
-    # Limits of tenants for which nothing else is set; `null`: unlimited. See `scheduler.limits`.
+    # Limits of tenants for which nothing else is set; `null`: unlimited. See `scheduler.access.limits`.
     #: Images that wait for a worker, of all jobs of a tenant.
     max_queued_items: int | None = Field(5_000_000, ge=1)
     max_unfinished_jobs: int | None = Field(10_000, ge=1)

@@ -11,7 +11,7 @@ from tempfile import gettempdir
 
 import psycopg
 
-from scheduler.servers import HOST, free_port
+from scheduler.local.servers import HOST, free_port
 from tests.servers import run_server
 
 

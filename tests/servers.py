@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from scheduler.servers import HOST
+from scheduler.local.servers import HOST
 
 
 def listens(port: int) -> bool:

@@ -9,6 +9,8 @@ from nst_core import __version__
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from nst_core.clock import Clock
+from scheduler.access.limits import Rates
+from scheduler.access.scopes import Scope
 from scheduler.api import (
     errors,
     events,
@@ -29,8 +31,6 @@ from scheduler.api.dependencies import ApiState, Needs
 from scheduler.api.middleware import Envelope, Gate
 from scheduler.api.queries import check_query
 from scheduler.event_hub import EventHub
-from scheduler.limits import Rates
-from scheduler.scopes import Scope
 from scheduler.service import Service
 from scheduler.store.database import Database
 from scheduler.webhooks.address import Rules

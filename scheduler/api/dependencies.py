@@ -8,14 +8,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
+from scheduler.access.keys import Caller, Keys
+from scheduler.access.limits import Limits
+from scheduler.access.tenants import Tenants
 from scheduler.errors import UnauthenticatedError
 from scheduler.event_hub import EventHub
-from scheduler.keys import Caller, Keys
-from scheduler.limits import Limits
-from scheduler.run_service import RunService
+from scheduler.runs.service import RunService
 from scheduler.service import Service
 from scheduler.store.database import Database
-from scheduler.tenants import Tenants
 from scheduler.webhooks.service import WebhookService
 
 NO_KEY = "Send an API key: Authorization: Bearer nst_…"

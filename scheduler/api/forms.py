@@ -12,8 +12,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from scheduler.api.run_schemas import TrainBody
 from scheduler.domain import storable
 from scheduler.errors import RequestInvalidError, TooLargeError
-from scheduler.paintings import MAX_PAINTING_BYTES, POINTER, Painting, too_large
-from scheduler.run_requests import RunRequest
+from scheduler.runs.paintings import MAX_PAINTING_BYTES, POINTER, Painting, too_large
+from scheduler.runs.requests import RunRequest
 
 #: Of the JSON alone.
 MAX_JSON_BYTES = 2**20

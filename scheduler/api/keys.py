@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from scheduler.access.keys import DEFAULT_OVERLAP_S, MAX_OVERLAP_S
+from scheduler.access.scopes import Scope
 from scheduler.api.dependencies import CallerDep, KeysDep
 from scheduler.api.problems import answers
 from scheduler.api.times import Moment, moment
-from scheduler.keys import DEFAULT_OVERLAP_S, MAX_OVERLAP_S
-from scheduler.scopes import Scope
 from scheduler.store.keys import ApiKey
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])

@@ -9,13 +9,13 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nst_core.errors import NstError
+from scheduler.access.keys import Caller, Keys
+from scheduler.access.limits import Allowance, Limits, Rates
+from scheduler.access.tenants import Tenants
 from scheduler.api import problems
 from scheduler.api.dependencies import NO_KEY
 from scheduler.api.request_ids import choose_id, request_id
 from scheduler.errors import RateLimitedError, TooLargeError, UnauthenticatedError
-from scheduler.keys import Caller, Keys
-from scheduler.limits import Allowance, Limits, Rates
-from scheduler.tenants import Tenants
 
 #: What browsers may show; all else is a file to them.
 _SHOWN = re.compile(

@@ -8,18 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from nst_core.training.presets import STRENGTHS, STROKES
 from nst_core.training.sources import few_photos
 from scheduler.api.schemas import ErrorView, PinnedStyle, Uri
-from scheduler.forks import ForkRequest
-from scheduler.paintings import Painting
-from scheduler.run_files import Sample
-from scheduler.run_requests import (
+from scheduler.runs.domain import Live, Run, RunStatus
+from scheduler.runs.files import Sample
+from scheduler.runs.forks import ForkRequest
+from scheduler.runs.paintings import Painting
+from scheduler.runs.requests import (
     DEFAULT_HELD_OUT,
     DEFAULT_PRESET,
     DEFAULT_SAMPLE_EVERY,
     MAX_SAMPLES,
     RunRequest,
 )
-from scheduler.run_service import RunDetails
-from scheduler.runs import Live, Run, RunStatus
+from scheduler.runs.service import RunDetails
 
 #: Stricter than for look-ups: names become parts of results' names, where . and .. would be folders.
 NewStyleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]

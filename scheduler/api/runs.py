@@ -13,7 +13,7 @@ from scheduler.api.forms import OPENAPI, read_train_request
 from scheduler.api.problems import answers
 from scheduler.api.run_schemas import ExtendBody, ForkBody, RunPage, RunView, SamplePage, SampleView
 from scheduler.api.schemas import PresetPage, PresetView
-from scheduler.runs import RunStatus
+from scheduler.runs.domain import RunStatus
 
 router = APIRouter(tags=["runs"])
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from scheduler.access.limits import Limits
 from scheduler.api.dependencies import CallerDep, KeysDep, TenantsDep
 from scheduler.api.keys import TENANT_PATTERN, KeyView
-from scheduler.limits import Limits
 from scheduler.store.tenants import Tenant, Usage
 
 router = APIRouter(prefix="/v1/tenants", tags=["tenants"])

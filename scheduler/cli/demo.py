@@ -22,9 +22,9 @@ from scheduler.cli.session import Session, session_of
 from scheduler.cli.times import duration_s
 from scheduler.cli.transfer import find_photos, upload_photos
 from scheduler.client import Client
-from scheduler.demo import contact_sheet, write_sample_photos
 from scheduler.domain import JobInput
-from scheduler.embedded import Stack
+from scheduler.local.demo import contact_sheet, write_sample_photos
+from scheduler.local.embedded import Stack
 from scheduler.resources import Job, JobRequest, Style
 
 SHEET_NAME = "contact_sheet.jpg"

@@ -5,7 +5,7 @@ from enum import IntEnum
 from nst_core.errors import ImageError, NstError, WeightsError
 from scheduler.client import ApiError, UnreachableError
 from scheduler.domain import JobStatus
-from scheduler.runs import RunStatus
+from scheduler.runs.domain import RunStatus
 
 
 class ExitCode(IntEnum):

@@ -9,10 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from scheduler.access.resources import Key, OwnTenant, Tenant
+from scheduler.access.scopes import Scope
 from scheduler.cli.times import ago, local_time
 from scheduler.domain import FIRST_TENANT
-from scheduler.key_resources import Key, OwnTenant, Tenant
-from scheduler.scopes import Scope
 
 _COLOURS = {"active": "green", "expired": "yellow", "revoked": "red"}
 _LIMITS = {

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from scheduler.access.resources import NewKey
 from scheduler.cli.exits import UsageError
 from scheduler.cli.jobs import AsJson
 from scheduler.cli.key_render import key_page, keys_table, tenant_page
 from scheduler.cli.session import Session, print_json, session_of
-from scheduler.key_resources import NewKey
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, show, rotate and revoke API keys.")
 

@@ -15,8 +15,8 @@ from rich.markup import escape
 from nst_core import __version__
 from scheduler.cli.exits import ExitCode
 from scheduler.cli.session import DEFAULT_HOME, Session, session_of
-from scheduler.embedded import Stack
-from scheduler.supervisor import ServiceState, StackEvent
+from scheduler.local.embedded import Stack
+from scheduler.local.supervisor import ServiceState, StackEvent
 
 _MARKS = {
     ServiceState.READY: "[green]✓[/]",

@@ -11,8 +11,8 @@ from rich.style import Style
 from rich.text import Text
 
 from scheduler.cli.run_render import details_grid, losses_text, photos_text, speed_text, status_text, warning_of
-from scheduler.run_resources import Run, Sample
-from scheduler.runs import RunStatus
+from scheduler.runs.domain import RunStatus
+from scheduler.runs.resources import Run, Sample
 
 #: Shows a run; called again each time it was looked at.
 Show = Callable[[Run], None]

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from scheduler.cli.style_render import SHORT, flat
 from scheduler.cli.times import ago, duration_s, local_time, span, took
-from scheduler.run_resources import Run
-from scheduler.runs import RunStatus
+from scheduler.runs.domain import RunStatus
+from scheduler.runs.resources import Run
 
 _COLOURS = {
     RunStatus.SUCCEEDED: "green",

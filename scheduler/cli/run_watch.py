@@ -14,8 +14,8 @@ from scheduler.cli.run_progress import training_board
 from scheduler.cli.run_render import remarks_of, run_summary
 from scheduler.cli.session import Session
 from scheduler.client import ApiError, Client
-from scheduler.run_resources import Run, Sample
-from scheduler.runs import RunStatus
+from scheduler.runs.domain import RunStatus
+from scheduler.runs.resources import Run, Sample
 
 _RUN_ID = re.compile(r"run_[0-9a-f]{24}")
 

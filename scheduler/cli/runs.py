@@ -20,8 +20,8 @@ from scheduler.cli.session import print_json, session_of
 from scheduler.cli.train import begun
 from scheduler.cli.transfer import in_threads, write_whole
 from scheduler.client import Client
-from scheduler.run_resources import ForkRequest, Run, Sample
-from scheduler.runs import RunStatus
+from scheduler.runs.domain import RunStatus
+from scheduler.runs.resources import ForkRequest, Run, Sample
 
 app = typer.Typer(no_args_is_help=True, help="List, show, pause, extend and fork trainings; fetch their pictures.")
 

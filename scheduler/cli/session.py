@@ -12,7 +12,7 @@ from rich.console import Console
 
 from scheduler.cli.exits import UsageError
 from scheduler.client import Client
-from scheduler.home import Home
+from scheduler.local.home import Home
 
 DEFAULT_HOME = Path("~/.nst")
 

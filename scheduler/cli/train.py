@@ -14,7 +14,7 @@ from scheduler.cli.run_watch import find_run, follow, report
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.train_uploads import upload_training
 from scheduler.client import Client
-from scheduler.run_resources import DEFAULT_TRAIN_PRESET, Run, TrainRequest
+from scheduler.runs.resources import DEFAULT_TRAIN_PRESET, Run, TrainRequest
 
 
 def train(

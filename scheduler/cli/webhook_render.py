@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scheduler.cli.times import ago, local_time
-from scheduler.webhook_resources import Delivery, NewSecret, Webhook
+from scheduler.webhooks.resources import Delivery, NewSecret, Webhook
 
 _COLOURS = {"delivered": "green", "failed": "red", "pending": "cyan"}
 _REASONS = {"gone": "its receiver answered 410", "failing": "no try has succeeded for five days"}

@@ -14,7 +14,7 @@ from scheduler.cli.exits import ExitCode, UsageError
 from scheduler.cli.jobs import AsJson
 from scheduler.cli.session import print_json, session_of
 from scheduler.client import Client
-from scheduler.webhook_resources import Delivery, NewSecret, Webhook
+from scheduler.webhooks.resources import Delivery, NewSecret, Webhook
 
 app = typer.Typer(no_args_is_help=True, help="Have an address told of events; see what was sent, and send it again.")
 

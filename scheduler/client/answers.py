@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from scheduler.client.errors import ApiError, UnreachableError
 from scheduler.resources import Preset
-from scheduler.run_resources import Sample
+from scheduler.runs.resources import Sample
 
 _T = TypeVar("_T")
 

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, up
 
 from scheduler.domain import JobStatus
 from scheduler.events import Event, EventType, Standing, error_data, job_changes, run_changes
-from scheduler.runs import RunStatus
+from scheduler.runs.domain import RunStatus
 from scheduler.store.database import now_of
 from scheduler.store.tables import events, jobs, runs
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from nst_core.segments import Phase, StoredFile
 from scheduler.events import EventType
-from scheduler.runs import Live, Run, RunSpec, RunStatus, Stop
+from scheduler.runs.domain import Live, Run, RunSpec, RunStatus, Stop
 from scheduler.store import events as event_rows
 from scheduler.store.tables import runs, styles
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from nst_core.segments import Phase
-from scheduler.runs import Segment
+from scheduler.runs.domain import Segment
 from scheduler.store.runs import stored_file
 from scheduler.store.tables import segments
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, text, union, update
 
 from scheduler.domain import JobStatus
-from scheduler.runs import RunStatus
+from scheduler.runs.domain import RunStatus
 from scheduler.store.tables import api_keys, jobs, runs, tenants
 
 _OPEN_JOBS = tuple(status for status in JobStatus if not status.is_terminal)
@@ -20,7 +20,7 @@ class Tenant:
     id: str
     #: Its part of the workers, beside the weights of others.
     weight: float = 1.0
-    #: s3:// prefixes that end in a slash; None: see scheduler.tenants.Places.
+    #: s3:// prefixes that end in a slash; None: see scheduler.access.tenants.Places.
     read: tuple[str, ...] | None = None
     write: tuple[str, ...] | None = None
     #: By name, what differs from the defaults; None: unlimited.

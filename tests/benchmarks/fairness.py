@@ -17,11 +17,11 @@ from pathlib import Path
 from PIL import Image
 
 from nst_core.blobs import BlobStore, BlobUri
+from scheduler.access.scopes import Scope
 from scheduler.client import Client
 from scheduler.domain import JobInput
-from scheduler.embedded import BUCKET, Stack
+from scheduler.local.embedded import BUCKET, Stack
 from scheduler.resources import Job, JobRequest, Output
-from scheduler.scopes import Scope
 from tests.benchmarks.machine import describe
 from tests.faults.harness import upload
 from tests.photos import encoded, pictures

@@ -20,7 +20,7 @@ from pathlib import Path
 from PIL import Image
 
 from scheduler.client import Client
-from scheduler.embedded import BUCKET, Stack
+from scheduler.local.embedded import BUCKET, Stack
 from tests.benchmarks.machine import describe
 from tests.faults.harness import check_complete, finish, submit, upload
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from nst_core.styles import shipped_styles
-from scheduler.embedded import Stack
+from scheduler.local.embedded import Stack
 from tests.benchmarks.machine import describe
 from tests.faults.harness import check_complete, finish, submit, upload
 from tests.photos import encoded, pictures

@@ -20,9 +20,9 @@ from pathlib import Path
 from statistics import fmean
 
 from scheduler.client import Client
-from scheduler.embedded import Stack
-from scheduler.run_resources import Run, TrainRequest
-from scheduler.runs import RunStatus
+from scheduler.local.embedded import Stack
+from scheduler.runs.domain import RunStatus
+from scheduler.runs.resources import Run, TrainRequest
 from tests.benchmarks.machine import describe
 from tests.faults.harness import upload
 

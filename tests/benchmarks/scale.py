@@ -24,7 +24,7 @@ import numpy as np
 from nst_core.blobs import BlobStore, BlobUri
 from scheduler.client import Client
 from scheduler.domain import JobInput
-from scheduler.embedded import BUCKET, Stack
+from scheduler.local.embedded import BUCKET, Stack
 from scheduler.resources import JobRequest, Output
 from tests.benchmarks.machine import describe
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from nst_core.blobs import BlobStore, BlobUri
 from scheduler.client import Client
-from scheduler.embedded import Stack
+from scheduler.local.embedded import Stack
 from tests.faults.harness import check_complete, finish, images, submit, upload
 from tests.photos import BAD_CODES, bad_files, small_photos
 

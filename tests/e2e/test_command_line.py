@@ -10,7 +10,7 @@ from PIL import Image
 
 from scheduler.cli import run
 from scheduler.cli.exits import ExitCode
-from scheduler.embedded import Stack
+from scheduler.local.embedded import Stack
 
 
 @pytest.fixture(scope="module")

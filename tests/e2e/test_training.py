@@ -11,7 +11,7 @@ from PIL import Image
 
 from scheduler.cli import run
 from scheduler.cli.exits import ExitCode
-from scheduler.embedded import Stack
+from scheduler.local.embedded import Stack
 from tests.photos import small_photos
 
 Run = Callable[..., tuple[int, str, str]]

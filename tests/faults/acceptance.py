@@ -17,9 +17,9 @@ from PIL import Image, ImageOps
 
 from nst_core.styles import shipped_styles
 from scheduler.client import Client
-from scheduler.embedded import Stack
+from scheduler.local.embedded import Stack
+from scheduler.local.supervisor import StackEvent
 from scheduler.resources import Job
-from scheduler.supervisor import StackEvent
 from tests.benchmarks.machine import describe
 from tests.faults.harness import (
     Disturber,

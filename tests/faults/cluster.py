@@ -26,10 +26,10 @@ from sqlalchemy import create_engine, text
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.broker import make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
+from scheduler.access.keys import new_api_key
 from scheduler.client import Client
-from scheduler.keys import new_api_key
-from scheduler.processes import Child
-from scheduler.servers import HOST, free_port, redis_command, s3_command, s3_env
+from scheduler.local.processes import Child
+from scheduler.local.servers import HOST, free_port, redis_command, s3_command, s3_env
 from tests.faults.doubles import EFFECTS, ITEM_MS, NAME, SWITCHES, Switches
 from tests.faults.links import Links
 from tests.faults.observer import Observer

@@ -9,7 +9,7 @@ import time
 from nst_core.broker import make_redis, queue_lists
 from nst_core.protocol import Method
 from nst_core.settings import BrokerSettings
-from scheduler.servers import HOST
+from scheduler.local.servers import HOST
 from tests.faults.cluster import LEASE_S
 from tests.faults.links import StorageFaults
 from tests.faults.scene import Scene

@@ -9,7 +9,7 @@ from nst_core.blobs import BlobStore, BlobUri
 from nst_core.broker import make_redis
 from scheduler.client import Client
 from scheduler.domain import JobInput
-from scheduler.embedded import Stack
+from scheduler.local.embedded import Stack
 from scheduler.resources import Item, Job, JobRequest, Output
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from scheduler.servers import HOST
+from scheduler.local.servers import HOST
 
 _T = TypeVar("_T")
 _PIECE = 1 << 16

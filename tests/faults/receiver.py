@@ -7,7 +7,7 @@ from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from nst_core.clock import Clock
-from scheduler.servers import HOST
+from scheduler.local.servers import HOST
 
 
 class Mood(StrEnum):

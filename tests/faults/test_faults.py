@@ -11,7 +11,7 @@ import pytest
 from nst_core.protocol import Method
 from scheduler.client import Client
 from scheduler.domain import JobInput
-from scheduler.embedded import Stack
+from scheduler.local.embedded import Stack
 from scheduler.resources import Job, JobRequest, Optimize
 from tests.faults.harness import (
     Disturber,

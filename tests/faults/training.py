@@ -19,9 +19,9 @@ from pathlib import Path
 
 from nst_core.blobs import BlobStore, BlobUri
 from scheduler.client import Client
-from scheduler.embedded import Stack
-from scheduler.run_resources import Run, TrainRequest
-from scheduler.runs import RunStatus
+from scheduler.local.embedded import Stack
+from scheduler.runs.domain import RunStatus
+from scheduler.runs.resources import Run, TrainRequest
 from tests.benchmarks.machine import describe
 from tests.faults.harness import flush_redis, kill_running, upload
 from tests.photos import small_photos

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from scheduler.client import Client, Event
 from scheduler.domain import JobStatus
-from scheduler.webhook_resources import Delivery
+from scheduler.webhooks.resources import Delivery
 from scheduler.webhooks.signing import ID_HEADER, SignatureError, verify
 from tests.faults.cluster import Cluster
 from tests.faults.receiver import Message, Mood, Receiver

@@ -32,7 +32,7 @@ from scheduler.plan import Planner
 from scheduler.rates import Rates
 from scheduler.reaper import Reaper
 from scheduler.requests import JobRequest
-from scheduler.run_collector import RunCollector
+from scheduler.runs.collector import RunCollector
 from scheduler.service import Service
 from scheduler.store import access
 from scheduler.store.access import StyleRow

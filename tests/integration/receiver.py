@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from scheduler.servers import HOST
+from scheduler.local.servers import HOST
 
 NAME = "hooks.example.com"
 

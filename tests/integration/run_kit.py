@@ -26,10 +26,10 @@ from nst_core.styles import shipped_style
 from nst_core.training.config import TrainConfig
 from nst_core.training.curve import dump_losses
 from nst_core.training.step_losses import StepLosses
-from scheduler.run_control import RunControl, RunLimits
-from scheduler.run_finish import RunFinisher
-from scheduler.run_tidy import RunTidier
-from scheduler.runs import Run, RunSpec, place_key
+from scheduler.runs.control import RunControl, RunLimits
+from scheduler.runs.domain import Run, RunSpec, place_key
+from scheduler.runs.finish import RunFinisher
+from scheduler.runs.tidy import RunTidier
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from tests.integration.conftest import TENANT, Rig

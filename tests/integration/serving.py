@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from scheduler.servers import HOST, free_port
+from scheduler.local.servers import HOST, free_port
 
 
 @contextmanager

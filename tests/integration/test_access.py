@@ -8,10 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from nst_core.blobs import BlobUri
+from scheduler.access.keys import new_api_key
+from scheduler.access.scopes import Scope
 from scheduler.api.app import make_api
 from scheduler.api.openapi import operations
-from scheduler.keys import new_api_key
-from scheduler.scopes import Scope
 from scheduler.store import access
 from scheduler.store.access import StyleRow
 from scheduler.webhooks.address import Rules

@@ -8,9 +8,9 @@ from fastapi.testclient import TestClient
 from nst_core.blobs import BlobUri
 from nst_core.broker import Broker
 from nst_core.settings import BrokerSettings
+from scheduler.access.keys import Keys, new_api_key
 from scheduler.api.app import make_api
-from scheduler.keys import Keys, new_api_key
-from scheduler.servers import HOST, free_port
+from scheduler.local.servers import HOST, free_port
 from scheduler.store.database import Database
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import Rig, finished, started

@@ -8,7 +8,7 @@ from alembic.migration import MigrationContext
 from pydantic import SecretStr
 
 from nst_core.errors import ConfigError
-from scheduler.servers import HOST, free_port
+from scheduler.local.servers import HOST, free_port
 from scheduler.store.database import Database
 from scheduler.store.errors import DatabaseUnavailableError
 from scheduler.store.tables import metadata

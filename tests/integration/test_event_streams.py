@@ -9,11 +9,11 @@ from contextlib import aclosing
 import httpx
 import pytest
 
+from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.client import AsyncClient, Client
 from scheduler.domain import JobStatus
 from scheduler.event_hub import EventHub
-from scheduler.keys import new_api_key
 from scheduler.resources import Job
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig, finished, progress, started

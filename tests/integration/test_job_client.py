@@ -9,10 +9,10 @@ import pytest
 
 from nst_core.blobs import BlobUri
 from nst_core.protocol import ItemStatus
+from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.client import ApiError, Client
 from scheduler.domain import JobInput, JobStatus, Priority
-from scheduler.keys import new_api_key
 from scheduler.resources import JobRequest
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig

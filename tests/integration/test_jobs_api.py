@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from nst_core.blobs import BlobUri
 from scheduler import dry_run
-from scheduler.keys import new_api_key
+from scheduler.access.keys import new_api_key
 from scheduler.plan import plan_items
 from scheduler.store import rates as rate_rows
 from tests.integration.conftest import TENANT, Rig, finished, started

@@ -9,8 +9,8 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 
 import scheduler.store
-from scheduler.keys import Keys, new_api_key
-from scheduler.scopes import Scope
+from scheduler.access.keys import Keys, new_api_key
+from scheduler.access.scopes import Scope
 from scheduler.store.database import Database, _without_foreign_keys
 
 

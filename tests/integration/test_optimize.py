@@ -18,8 +18,8 @@ from nst_core.protocol import (
     preview_uri,
 )
 from nst_core.settings import BrokerSettings
+from scheduler.access.keys import new_api_key
 from scheduler.domain import JobInput, JobStatus
-from scheduler.keys import new_api_key
 from scheduler.optimize import OptimizeRequest
 from tests.integration.conftest import (
     LEASE_S,

@@ -9,7 +9,7 @@ from nst_core.protocol import ItemStatus
 from nst_core.settings import StorageSettings
 from scheduler.domain import JobInput, JobStatus
 from scheduler.errors import RequestInvalidError
-from scheduler.servers import HOST, free_port
+from scheduler.local.servers import HOST, free_port
 from scheduler.store.items import Item
 from tests.integration.conftest import TENANT, Rig
 

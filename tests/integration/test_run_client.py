@@ -9,11 +9,11 @@ from PIL import Image
 
 from nst_core.blobs import BlobUri
 from nst_core.styles import shipped_style
+from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.client import ApiError, Client
-from scheduler.keys import new_api_key
-from scheduler.run_resources import ForkRequest, Run, TrainRequest
-from scheduler.runs import RunStatus
+from scheduler.runs.domain import RunStatus
+from scheduler.runs.resources import ForkRequest, Run, TrainRequest
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, going

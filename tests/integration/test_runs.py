@@ -5,7 +5,7 @@ import pytest
 from nst_core.broker import make_redis
 from nst_core.segments import TRAIN_TASK, Phase
 from nst_core.settings import BrokerSettings
-from scheduler.runs import Live, RunStatus, Stop
+from scheduler.runs.domain import Live, RunStatus, Stop
 from scheduler.store import access, versions
 from scheduler.store.tables import SHIPPED
 from tests.integration.conftest import LEASE_S, TENANT, Rig

@@ -15,10 +15,10 @@ from nst_core.blobs import BlobUri
 from nst_core.images import Picture, encode
 from nst_core.segments import sample_uri
 from nst_core.training.presets import presets
+from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.api.forms import MAX_JSON_BYTES
-from scheduler.keys import new_api_key
-from scheduler.run_requests import MAX_ABOUT_BYTES
+from scheduler.runs.requests import MAX_ABOUT_BYTES
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, going
 
@@ -169,7 +169,7 @@ def test_a_form_that_is_none_is_refused(client: TestClient, runs: RunRig) -> Non
 def test_a_painting_that_is_too_large_is_refused_before_it_is_kept(
     client: TestClient, runs: RunRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.paintings.MAX_PAINTING_BYTES", 1000)
+    monkeypatch.setattr("scheduler.runs.paintings.MAX_PAINTING_BYTES", 1000)
     assert submit(client, runs).status_code == 413
     files: dict[str, Any] = {
         "painting": ("a.png", picture(suffix="png")),

@@ -10,7 +10,7 @@ from nst_core.segments import Phase, TrainSegment
 from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.app import make_loops
 from scheduler.loops import Loops
-from scheduler.runs import RunStatus
+from scheduler.runs.domain import RunStatus
 from scheduler.settings import SchedulerSettings
 from tests.integration.conftest import Rig
 from tests.integration.run_kit import RunRig, begun

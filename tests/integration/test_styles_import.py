@@ -22,12 +22,12 @@ from nst_core.transformer import TransformerNet
 from nst_core.transformer_config import TransformerConfig
 from nst_core.weights import save_transformer
 from nst_core.weights_header import CONFIG_KEY
+from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.errors import StyleExistsError, TooLargeError
-from scheduler.keys import new_api_key
 from scheduler.store import access
 from scheduler.store.tenants import Tenant
-from scheduler.style_import import keep_weights
+from scheduler.styles.weights import keep_weights
 from tests.integration.conftest import TENANT, Rig
 from tests.unit.nst_core.peers.readings import lengstrom, lengstrom_variables, npz_file, photo
 from worker.models import ModelCache

@@ -7,11 +7,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from nst_core.blobs import BlobUri
+from scheduler.access.keys import new_api_key
+from scheduler.access.limits import Limits, check_new_run
 from scheduler.api.app import make_api
 from scheduler.domain import JobInput, JobStatus
 from scheduler.errors import QuotaExceededError
-from scheduler.keys import new_api_key
-from scheduler.limits import Limits, check_new_run
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig

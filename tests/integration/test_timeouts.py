@@ -18,9 +18,9 @@ from sqlalchemy import create_engine, text
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from nst_core.settings import BrokerSettings, StorageSettings
+from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
-from scheduler.keys import new_api_key
-from scheduler.servers import HOST, free_port, redis_command
+from scheduler.local.servers import HOST, free_port, redis_command
 from scheduler.service import Service
 from scheduler.store.database import API_S, Database
 from tests.integration.conftest import TENANT, Rig

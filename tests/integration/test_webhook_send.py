@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.servers import HOST
+from scheduler.local.servers import HOST
 from scheduler.webhooks.address import Rules, parse_network
 from scheduler.webhooks.send import MAX_ANSWER_BYTES, Answer, Sender
 from tests.integration.receiver import NAME, Certificates, Receiver, receiving, reply

@@ -12,7 +12,7 @@ from nst_core.protocol import ItemOutcome, Method, StylizeChunk
 from nst_core.settings import BrokerSettings
 from scheduler.domain import JobStatus
 from scheduler.expiry import Expirer
-from scheduler.servers import HOST, free_port
+from scheduler.local.servers import HOST, free_port
 from scheduler.store import chunks as chunk_rows
 from scheduler.withdrawal import Withdrawer
 from tests.integration.conftest import LEASE_S, LOST_AFTER_S, TENANT, Rig, finished, outcome, started

@@ -19,7 +19,7 @@ from nst_core.blobs import BlobStore, BlobUri
 from nst_core.broker import KEY_PREFIX, Broker, make_redis
 from nst_core.protocol import ChunkFinished, ChunkProgress, ChunkStarted, Method, checkpoint_uri
 from nst_core.settings import BrokerSettings, StorageSettings
-from scheduler.servers import HOST, free_port, redis_command
+from scheduler.local.servers import HOST, free_port, redis_command
 from tests.faults.doubles import EFFECTS, NAME, STICKY, SWITCHES
 from tests.servers import run_server
 from tests.unit.worker.kit import (

@@ -1,6 +1,6 @@
 """Webhooks that are delivered by hand to a real HTTPS server."""
 
-from scheduler.servers import HOST
+from scheduler.local.servers import HOST
 from scheduler.store.webhooks import Delivery
 from scheduler.webhooks.address import Rules, parse_network
 from scheduler.webhooks.deliver import Deliverer

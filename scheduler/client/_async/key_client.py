@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from scheduler.access.resources import Key, NewKey, OwnTenant, Tenant
 from scheduler.client._async.transport import AsyncTransport
 from scheduler.client.requests import PAGE, path_of, query_of
-from scheduler.key_resources import Key, NewKey, OwnTenant, Tenant
 
 
 class AsyncKeyClient:

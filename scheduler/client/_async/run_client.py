@@ -11,8 +11,8 @@ from scheduler.client.answers import Presets, Samples
 from scheduler.client.events import Event
 from scheduler.client.requests import PAGE, given, once_only, path_of, query_of
 from scheduler.resources import Preset
-from scheduler.run_resources import ForkRequest, Run, Sample, TrainRequest
-from scheduler.runs import RunStatus
+from scheduler.runs.domain import RunStatus
+from scheduler.runs.resources import ForkRequest, Run, Sample, TrainRequest
 
 
 class AsyncRunClient:

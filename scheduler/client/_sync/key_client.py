@@ -4,9 +4,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from scheduler.access.resources import Key, NewKey, OwnTenant, Tenant
 from scheduler.client._sync.transport import Transport
 from scheduler.client.requests import PAGE, path_of, query_of
-from scheduler.key_resources import Key, NewKey, OwnTenant, Tenant
 
 
 class KeyClient:

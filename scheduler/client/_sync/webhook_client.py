@@ -8,7 +8,7 @@ from typing import Any
 from scheduler.client._sync.transport import Transport
 from scheduler.client.answers import Replayed
 from scheduler.client.requests import PAGE, path_of, query_of
-from scheduler.webhook_resources import Delivery, NewSecret, Webhook
+from scheduler.webhooks.resources import Delivery, NewSecret, Webhook
 
 
 class WebhookClient:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from scheduler.resources import Failure
-from scheduler.run_resources import KeptCheckpoint, Photos, Run
-from scheduler.runs import RunStatus
+from scheduler.runs.domain import RunStatus
+from scheduler.runs.resources import KeptCheckpoint, Photos, Run
 
 RUN_ID = "run_01a200f49ffc70780bfa5c52"
 OTHER_ID = "run_01a200f49ffc70780bfa5c53"

@@ -6,7 +6,7 @@ import pytest
 
 from scheduler.domain import JobStatus
 from scheduler.events import EventType, Standing, job_changes, payload, run_changes
-from scheduler.runs import RunStatus
+from scheduler.runs.domain import RunStatus
 from scheduler.store.webhooks import Delivery, DeliveryStatus, Webhook
 from scheduler.webhooks.deliver import (
     DELAYS_S,

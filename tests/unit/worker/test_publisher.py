@@ -11,7 +11,7 @@ from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from nst_core.protocol import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome, ItemProgress, StylizeChunk
 from nst_core.settings import BrokerSettings
-from scheduler.servers import HOST, free_port, redis_command
+from scheduler.local.servers import HOST, free_port, redis_command
 from tests.servers import run_server
 from tests.unit.worker.kit import WAIT_S, events, make_chunk, wait_until
 from worker.publisher import ChunkReport

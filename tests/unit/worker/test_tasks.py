@@ -20,7 +20,7 @@ from nst_core.protocol import (
     dump_chunk,
 )
 from nst_core.settings import StorageSettings
-from scheduler.servers import HOST, free_port
+from scheduler.local.servers import HOST, free_port
 from tests.unit.worker.conftest import Worker, quiet_watchdog
 from tests.unit.worker.kit import (
     TINY,

@@ -28,7 +28,7 @@ from nst_core.segments import (
 )
 from nst_core.settings import StorageSettings
 from nst_core.weights import load_transformer_bytes
-from scheduler.servers import HOST, free_port
+from scheduler.local.servers import HOST, free_port
 from tests.unit.worker.kit import WAIT_S, events, wait_until
 from tests.unit.worker.training_kit import (
     TINY,

@@ -1,0 +1,271 @@
+"""API keys: who a request is from and what it may do; and how keys are made, rotated and revoked."""
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from nst_core.clock import Clock
+from nst_core.errors import ConfigError
+from scheduler.access.scopes import Scope
+from scheduler.cache import TimedCache
+from scheduler.errors import (
+    ConflictError,
+    ForbiddenError,
+    KeyExpiredError,
+    KeyRevokedError,
+    NotFoundError,
+    RequestInvalidError,
+    UnauthenticatedError,
+)
+from scheduler.store import keys as key_rows
+from scheduler.store.database import Database, retried
+from scheduler.store.errors import DatabaseUnavailableError
+from scheduler.store.keys import ApiKey
+
+log = logging.getLogger(__name__)
+
+#: A key that is revoked through one process is good in others for so long at most.
+CACHE_S = 5.0
+#: The old secret of a rotated key is good for so long.
+DEFAULT_OVERLAP_S = 3600
+MAX_OVERLAP_S = 7 * 24 * 3600
+_TOUCH_S = 60.0
+#: To note a key's use is worth no waiting.
+_TOUCH_WAIT_S = 0.1
+_PATTERN = re.compile(r"nst_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
+#: No key has this prefix, and no secret this hash.
+_NO_PREFIX = "-" * 8
+_NO_HASH = "-" * 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who a request is from."""
+
+    tenant: str
+    #: Of the key.
+    prefix: str
+    scopes: frozenset[str]
+
+    def require(self, *any_of: str) -> None:
+        """Raise ForbiddenError unless the caller has one of the scopes; with none named, all may pass."""
+        if any_of and self.scopes.isdisjoint(any_of):
+            raise ForbiddenError(f"This needs an API key with the scope {' or '.join(any_of)}.")
+
+
+def new_api_key(prefix: str | None = None) -> str:
+    """Return a random API key: nst_, 8 hex digits that name it (random too, if not given), and 32 secret bytes."""
+    return f"nst_{prefix or secrets.token_hex(4)}_{secrets.token_urlsafe(32)}"
+
+
+class Keys:
+    """The API keys of all tenants. Safe to share between threads."""
+
+    def __init__(self, database: Database, *, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        #: Also for prefixes that no key has, so that each look-up is the same work.
+        self._rows: TimedCache[str, ApiKey | None] = TimedCache(ttl_s=CACHE_S, clock=clock)
+        #: When this process last noted the use of a key.
+        self._touched: dict[str, float] = {}
+
+    def add(self, key: str, *, tenant: str, name: str = "", scopes: Iterable[str] = tuple(Scope)) -> None:
+        """Make an API key valid that was made elsewhere, with all scopes if not told otherwise.
+
+        One whose prefix is known stays as it is: what was revoked or rotated does not come to life again when a
+        process starts. Raises ConfigError where it has not the form of a key.
+        """
+        match = _PATTERN.fullmatch(key)
+        if match is None:
+            raise ConfigError("An API key is nst_, 8 hex digits, _ and 43 characters of URL-safe base64.")
+        row = ApiKey(
+            prefix=match[1],
+            sha256=_sha256(key),
+            tenant=tenant,
+            name=name,
+            scopes=_ordered(scopes),
+            created_at=self._clock(),
+        )
+
+        def add() -> ApiKey | None:
+            with self._database.write() as connection:
+                found = key_rows.find_key(connection, row.prefix)
+                if found is None:
+                    key_rows.insert_key(connection, row)
+            return found
+
+        found = retried(add)
+        self._rows.drop(row.prefix)
+        if found is not None and (found.revoked_at is not None or found.sha256 != row.sha256):
+            log.warning("The key nst_%s_… was revoked or has another secret by now; it is left so.", row.prefix)
+
+    def now(self) -> float:
+        """Return the time by which keys end."""
+        return self._clock()
+
+    def authenticate(self, text: str) -> Caller:
+        """Return who has a key.
+
+        Raises UnauthenticatedError where there is no such key, KeyExpiredError where its time is over or it was
+        rotated some time ago, and KeyRevokedError.
+        """
+        match = _PATTERN.fullmatch(text)
+        prefix = match[1] if match else _NO_PREFIX
+        found = self._rows.get(prefix, lambda: self._find(prefix))
+        digest, now = _sha256(text), self._clock()
+        # Both are compared in any case, so that the time tells nothing.
+        is_current = hmac.compare_digest(found.sha256 if found else _NO_HASH, digest)
+        is_previous = hmac.compare_digest((found and found.previous_sha256) or _NO_HASH, digest)
+        if found is None or not (is_current or is_previous):
+            raise UnauthenticatedError("The API key is not valid.")
+        if found.revoked_at is not None:
+            raise KeyRevokedError("The API key was revoked.")
+        if found.expires_at is not None and now >= found.expires_at:
+            raise KeyExpiredError("The API key has expired.")
+        if not is_current and now >= (found.previous_until or 0.0):
+            raise KeyExpiredError("The API key was rotated; this secret has expired.")
+        self._touch(found, now)
+        return Caller(tenant=found.tenant, prefix=found.prefix, scopes=frozenset(found.scopes))
+
+    def create(
+        self,
+        caller: Caller,
+        *,
+        name: str,
+        scopes: Iterable[str],
+        tenant: str | None = None,
+        expires_at: float | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Make a key and return it with its secret, which nobody can be told again.
+
+        Raises ForbiddenError for scopes that the caller has not, another tenant where it is no admin, or an end after
+        that of the caller's own key; RequestInvalidError for an end in the past.
+        """
+        tenant = caller.tenant if tenant is None else tenant
+        self._check_manages(caller, tenant)
+        wanted, now = _ordered(scopes), self._clock()
+        _check_has(caller, wanted)
+        if expires_at is not None and expires_at <= now:
+            raise RequestInvalidError("The end is in the past.", pointer="/expires_at")
+        own_end = self.own(caller).expires_at
+        if own_end is not None and (expires_at is None or expires_at > own_end):
+            raise ForbiddenError("Your key has an end, and makes no key that is valid for longer: give expires_at.")
+
+        def create() -> tuple[ApiKey, str]:
+            text = new_api_key()
+            prefix = text[4:12]
+            key = ApiKey(
+                prefix=prefix,
+                sha256=_sha256(text),
+                tenant=tenant,
+                name=name,
+                scopes=wanted,
+                created_at=now,
+                expires_at=expires_at,
+            )
+            with self._database.write() as connection:
+                key_rows.insert_key(connection, key)
+            return key, text
+
+        # One in four thousand millions: a prefix that is taken.
+        key, text = retried(create)
+        self._rows.drop(key.prefix)
+        return key, text
+
+    def all(self, caller: Caller, *, tenant: str | None, limit: int, after: str | None) -> Sequence[ApiKey]:
+        """Return the keys of a tenant, the caller's own if none is named, newest first; dead ones too."""
+        tenant = caller.tenant if tenant is None else tenant
+        self._check_manages(caller, tenant)
+        with self._database.read() as connection:
+            return key_rows.list_keys(connection, tenant, limit=limit, after=after)
+
+    def get(self, caller: Caller, prefix: str) -> ApiKey:
+        """Return a key; raise NotFoundError where there is none of that prefix that the caller may manage."""
+        with self._database.read() as connection:
+            return _known(key_rows.find_key(connection, prefix, tenant=_reach(caller)), prefix)
+
+    def own(self, caller: Caller) -> ApiKey:
+        """Return the key that the caller used."""
+        with self._database.read() as connection:
+            return _known(key_rows.find_key(connection, caller.prefix, tenant=caller.tenant), caller.prefix)
+
+    def revoke(self, caller: Caller, prefix: str) -> None:
+        """Make a key invalid for ever; to do it twice changes nothing.
+
+        Raises ForbiddenError where the key has scopes that the caller has not.
+        """
+        with self._database.write() as connection:
+            key = _known(key_rows.find_key(connection, prefix, tenant=_reach(caller), lock=True), prefix)
+            _check_has(caller, key.scopes)
+            if key.revoked_at is None:
+                key_rows.update_key(connection, prefix, revoked_at=self._clock())
+        self._rows.drop(prefix)
+
+    def rotate(self, caller: Caller, prefix: str, *, overlap_s: float = DEFAULT_OVERLAP_S) -> tuple[ApiKey, str]:
+        """Give a key another secret and return both; the present one is good for `overlap_s` more, one of before not.
+
+        Raises ForbiddenError where the key has scopes that the caller has not, which it would gain by the secret, and
+        ConflictError where the key is revoked or expired.
+        """
+        now = self._clock()
+        text = new_api_key(prefix)
+        with self._database.write() as connection:
+            key = _known(key_rows.find_key(connection, prefix, tenant=_reach(caller), lock=True), prefix)
+            _check_has(caller, key.scopes)
+            if key.revoked_at is not None or (key.expires_at is not None and now >= key.expires_at):
+                raise ConflictError(f"The key {prefix} is not valid any more; make another one.")
+            values = {"sha256": _sha256(text), "previous_sha256": key.sha256, "previous_until": now + overlap_s}
+            key_rows.update_key(connection, prefix, **values)
+        self._rows.drop(prefix)
+        return ApiKey(**{**vars(key), **values}), text
+
+    def _find(self, prefix: str) -> ApiKey | None:
+        with self._database.read() as connection:
+            return key_rows.find_key(connection, prefix)
+
+    def _touch(self, key: ApiKey, now: float) -> None:
+        """Note that a key is in use, at most once a minute; where the database is busy, another time."""
+        last = max(key.last_used_at or 0.0, self._touched.get(key.prefix, 0.0))
+        if now - last < _TOUCH_S:
+            return
+        self._touched[key.prefix] = now
+        try:
+            with self._database.write(wait_s=_TOUCH_WAIT_S) as connection:
+                key_rows.touch_key(connection, key.prefix, now=now, older_than=now - _TOUCH_S)
+        except DatabaseUnavailableError as error:
+            log.debug("The use of nst_%s_… was not noted: %s", key.prefix, error.message)
+
+    def _check_manages(self, caller: Caller, tenant: str) -> None:
+        caller.require(*((Scope.KEYS_WRITE, Scope.ADMIN) if tenant == caller.tenant else (Scope.ADMIN,)))
+
+
+def _reach(caller: Caller) -> str | None:
+    """Return the one tenant whose keys a caller manages, None for all; raise ForbiddenError where it manages none."""
+    caller.require(Scope.KEYS_WRITE, Scope.ADMIN)
+    return None if Scope.ADMIN in caller.scopes else caller.tenant
+
+
+def _check_has(caller: Caller, scopes: Iterable[str]) -> None:
+    missing = [scope for scope in scopes if scope not in caller.scopes]
+    if missing:
+        raise ForbiddenError(f"A key gives only scopes that it has; yours lacks {', '.join(missing)}.")
+
+
+def _known(key: ApiKey | None, prefix: str) -> ApiKey:
+    if key is None:
+        raise NotFoundError(f"There is no key {prefix}.")
+    return key
+
+
+def _ordered(scopes: Iterable[str]) -> tuple[str, ...]:
+    """Return scopes once each, in the order of `Scope`."""
+    wanted = set(scopes)
+    return tuple(scope.value for scope in Scope if scope in wanted)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()

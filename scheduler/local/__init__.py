@@ -1,0 +1,1 @@
+"""The whole of nst on one machine, as `nst up` runs it."""

@@ -1,0 +1,253 @@
+"""The whole of nst on one machine: Redis, object storage, the scheduler and workers as child processes.
+
+with Stack(Path("~/.nst"), workers=2) as stack:
+    with stack.client() as client: ...
+"""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import SecretStr
+
+import scheduler
+from nst_core.errors import ConfigError
+from nst_core.settings import BrokerSettings, StorageSettings
+from scheduler.client import Client
+from scheduler.local.home import ClientConfig, Home
+from scheduler.local.processes import Child
+from scheduler.local.servers import HOST, free_port, redis_command, s3_command, s3_env
+from scheduler.local.supervisor import Service, StackEvent, Supervisor
+
+BUCKET = "nst"
+ACCESS_KEY = "nst"
+#: A worker that dies without a word is noticed after so long.
+LEASE_S = 15
+#: Images in hand are finished within this time, or given to others after the next start.
+WORKER_GRACE_S = 20.0
+# The packages are found from here, installed or not.
+_ROOT = Path(scheduler.__file__).parents[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """Where everything of a running stack is."""
+
+    api: ClientConfig
+    broker: BrokerSettings
+    storage: StorageSettings
+
+
+class Stack:
+    """A running nst in a home folder. Data, keys and unfinished jobs stay there for the next time."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        workers: int = 1,
+        port: int | None = None,
+        env: Mapping[str, str] | None = None,
+        on_event: Callable[[StackEvent], None] = lambda event: None,
+    ) -> None:
+        """Nothing runs until `start`, or the `with` block.
+
+        `port` is the API's; None takes that of the last time if it is free, else any. `env` adds to the environment
+        of the scheduler and the workers. `on_event` is called from a thread of the stack.
+        """
+        if workers < 0:
+            raise ConfigError("The number of workers cannot be negative.")
+        self.home = Home(home)
+        self._worker_count = workers
+        self._port = port
+        self._env = dict(env or {})
+        self._on_event = on_event
+        self._cleanup = ExitStack()
+        self._addresses: Addresses | None = None
+        self._supervisor: Supervisor | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where everything is; RuntimeError before the start."""
+        if self._addresses is None:
+            raise RuntimeError("The stack was not started.")
+        return self._addresses
+
+    @property
+    def url(self) -> str:
+        """The API's address."""
+        return self.addresses.api.url
+
+    @property
+    def api_key(self) -> str:
+        """The API's key."""
+        return self.addresses.api.api_key
+
+    @property
+    def children(self) -> dict[str, Child]:
+        """The processes of now by name: redis, s3, scheduler, worker-1 and so on; a restarted one is a new Child."""
+        return self._supervisor.children if self._supervisor else {}
+
+    def client(self) -> Client:
+        """Return a client of the API."""
+        return Client(self.url, self.api_key)
+
+    def start(self) -> None:
+        """Return once everything is ready; raise HomeLockedError or StackError, with nothing left running."""
+        try:
+            self._cleanup.enter_context(self.home.locked())
+            self._addresses = self._choose_addresses()
+            self._supervisor = Supervisor(self._stages(), logs=self.home.logs, cwd=_ROOT, on_event=self._on_event)
+            self._cleanup.callback(self._supervisor.stop)
+            self._supervisor.start()
+            self.home.write_client(self.addresses.api)
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait(self) -> None:
+        """Block for as long as the stack runs; raise the fault that ended it."""
+        if self._supervisor is not None:
+            self._supervisor.wait()
+
+    def stop(self) -> None:
+        """End workers, scheduler, object storage and Redis, in this order; KeyboardInterrupt kills them at once."""
+        self._cleanup.close()
+
+    def kill(self, name: str) -> None:
+        """End a process as `kill -9` does; it is started again after a pause."""
+        if name in self.children:
+            self.children[name].send_signal(signal.SIGKILL)
+
+    def _choose_addresses(self) -> Addresses:
+        return Addresses(
+            api=ClientConfig(url=f"http://{HOST}:{self._port or self._last_port()}", api_key=self.home.api_key()),
+            broker=BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{free_port()}/0")),
+            storage=StorageSettings(
+                s3_endpoint=f"http://{HOST}:{free_port()}",
+                s3_access_key=SecretStr(ACCESS_KEY),
+                s3_secret_key=SecretStr(self.home.s3_secret()),
+                s3_bucket=BUCKET,
+            ),
+        )
+
+    def _last_port(self) -> int:
+        """Return the port of the last time where nothing listens on it now, else a free one."""
+        last = self.home.read_client()
+        port = last and urlsplit(last.url).port
+        return port if port and not _listens(port) else free_port()
+
+    def _stages(self) -> list[list[Service]]:
+        """Return the services in the order of their start."""
+        home, where, base = self.home, self.addresses, dict(os.environ)
+        redis_port = _port(where.broker.redis_url.get_secret_value())
+        s3_port = _port(where.storage.s3_endpoint or "")
+        (home.s3 / BUCKET).mkdir(exist_ok=True)
+        s3 = s3_command(s3_port, home.s3)
+        storage_env = base | s3_env(ACCESS_KEY, home.s3_secret())
+        redis = redis_command(redis_port, home.redis)
+        scheduler_env = base | self._shared_env() | self._scheduler_env() | self._env
+        threads = max(1, (os.cpu_count() or 1) // max(1, self._worker_count))
+        worker_env = base | self._shared_env() | self._worker_env(threads) | self._env
+        return [
+            [
+                Service(name="redis", command=redis, env=base, is_ready=lambda: _redis_answers(redis_port)),
+                Service(name="s3", command=s3, env=storage_env, is_ready=lambda: _listens(s3_port)),
+            ],
+            [
+                Service(
+                    name="scheduler",
+                    command=module_command("scheduler"),
+                    env=scheduler_env,
+                    is_ready=lambda: _api_is_ready(where.api.url),
+                )
+            ],
+            [
+                Service(
+                    name=f"worker-{number}",
+                    command=module_command("worker"),
+                    env=worker_env,
+                    # It takes chunks as soon as it can, and nothing else waits for it.
+                    is_ready=lambda: True,
+                    grace_s=WORKER_GRACE_S,
+                )
+                for number in range(1, self._worker_count + 1)
+            ],
+        ]
+
+    def _worker_env(self, threads: int) -> dict[str, str]:
+        return {"NST_THREADS": str(threads), "NST_CACHE_DIR": str(self.home.cache)}
+
+    def _shared_env(self) -> dict[str, str]:
+        where = self.addresses
+        return {
+            "NST_REDIS_URL": where.broker.redis_url.get_secret_value(),
+            "NST_S3_ENDPOINT": where.storage.s3_endpoint or "",
+            "NST_S3_ACCESS_KEY": ACCESS_KEY,
+            "NST_S3_SECRET_KEY": self.home.s3_secret(),
+            "NST_S3_BUCKET": BUCKET,
+            # A proxy of the environment knows nothing of this machine's own ports.
+            "NO_PROXY": f"{HOST},localhost",
+            "no_proxy": f"{HOST},localhost",
+        }
+
+    def _scheduler_env(self) -> dict[str, str]:
+        return {
+            "NST_DATABASE_URL": f"sqlite:///{self.home.database}",
+            "NST_HOST": HOST,
+            "NST_PORT": str(_port(self.url)),
+            "NST_BOOTSTRAP_API_KEY": self.api_key,
+            "NST_LEASE_S": str(LEASE_S),
+            "NST_WEBHOOK_SECRET_KEY": self.home.webhook_key(),
+        }
+
+
+def module_command(name: str) -> list[str]:
+    """Return the command that runs a top-level package of nst with this Python."""
+    return [sys.executable, "-m", name]
+
+
+def _port(url: str) -> int:
+    port = urlsplit(url).port
+    assert port is not None
+    return port
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _redis_answers(port: int) -> bool:
+    """Return whether Redis has loaded its file and takes commands."""
+    try:
+        with socket.create_connection((HOST, port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def _api_is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=1, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,222 @@
+"""Starts services stage by stage, restarts those that die, and stops them in the reverse order."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from nst_core.errors import NstError
+from scheduler.local.processes import Child, describe_exit
+
+#: Pauses before a restart: 1 s, 2 s, 4 s, 8 s, then always this.
+MAX_PAUSE_S = 10.0
+#: A process that ran for so long starts again with the shortest pause.
+HEALTHY_S = 60.0
+_TICK_S = 0.05
+
+
+class StackError(NstError):
+    """A process of the stack cannot be started."""
+
+    code = "stack_failed"
+
+
+class ServiceState(StrEnum):
+    """What happened to a service."""
+
+    STARTING = "starting"  # its process is there
+    READY = "ready"  # it answers
+    DIED = "died"  # it ended by itself, and will be started again
+    STOPPING = "stopping"  # it was asked to end
+    KILLED = "killed"  # it did not end in time
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackEvent:
+    """Something that happened to a service."""
+
+    name: str
+    state: ServiceState
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A process to keep running."""
+
+    name: str
+    command: Sequence[str]
+    env: Mapping[str, str]
+    #: Returns at once, or after a second at most.
+    is_ready: Callable[[], bool]
+    #: Time to end by itself after SIGTERM.
+    grace_s: float = 10.0
+
+
+@dataclass(kw_only=True)
+class _Watched:
+    service: Service
+    child: Child | None = None
+    ready: bool = False
+    #: When the process started, or when it shall.
+    at: float = 0.0
+    deaths: int = field(default=0)
+
+
+class Supervisor:
+    """Runs services in a thread of its own, so that they die with the whole process and not before."""
+
+    def __init__(
+        self,
+        stages: Sequence[Sequence[Service]],
+        *,
+        logs: Path,
+        cwd: Path,
+        on_event: Callable[[StackEvent], None],
+        start_timeout_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Services of one stage start together, once all those of the stage before are ready."""
+        self._stages = [[_Watched(service=service) for service in stage] for stage in stages]
+        self._logs = logs
+        self._cwd = cwd
+        self._on_event = on_event
+        self._start_timeout_s = start_timeout_s
+        self._clock = clock
+        self._failure: BaseException | None = None
+        self._up = threading.Event()
+        self._stop = threading.Event()
+        self._kill = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    @property
+    def children(self) -> dict[str, Child]:
+        """The processes of now by name; a restarted service has a new one."""
+        return {w.service.name: w.child for stage in self._stages for w in stage if w.child is not None}
+
+    def start(self) -> None:
+        """Return once every service is ready; raise StackError where one ends or does not get ready."""
+        self._thread.start()
+        self._up.wait()
+        if self._failure is not None:
+            self.wait()
+
+    def wait(self) -> None:
+        """Return once everything has been stopped; raise what ended the supervisor if that was a fault."""
+        self._ended.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End every service, the last stage first. KeyboardInterrupt while it waits kills the rest at once."""
+        self._stop.set()
+        if self._thread.ident is None:
+            return
+        try:
+            self._ended.wait()
+        except KeyboardInterrupt:
+            self._kill.set()
+            self._ended.wait()
+            raise
+
+    def _run(self) -> None:
+        try:
+            self._start_all()
+            self._up.set()
+            while not self._stop.wait(_TICK_S):
+                for watched in (w for stage in self._stages for w in stage):
+                    self._keep_running(watched)
+        except BaseException as error:  # noqa: BLE001  # it is raised in the thread that waits
+            self._failure = error
+        finally:
+            try:
+                self._stop_all()
+            finally:
+                self._up.set()
+                self._ended.set()
+
+    def _start_all(self) -> None:
+        for stage in self._stages:
+            for watched in stage:
+                self._spawn(watched)
+            deadline = self._clock() + self._start_timeout_s
+            while not self._all_ready(stage):
+                for watched in stage:
+                    self._require_start(watched, in_time=self._clock() < deadline)
+                if self._stop.wait(_TICK_S):
+                    return
+
+    def _require_start(self, watched: _Watched, *, in_time: bool) -> None:
+        assert watched.child is not None
+        code = watched.child.poll()
+        if code is None and in_time:
+            return
+        what = "was not ready in time" if code is None else f"ended with {describe_exit(code)}"
+        end = watched.child.log_end().strip() or "(empty)"
+        raise StackError(f"{watched.service.name} {what}. The end of {watched.child.log}:\n{end}")
+
+    def _spawn(self, watched: _Watched) -> None:
+        service = watched.service
+        log = self._logs / f"{service.name}.log"
+        watched.child = Child(service.name, service.command, env=service.env, cwd=self._cwd, log=log)
+        watched.at, watched.ready = self._clock(), False
+        self._say(service.name, ServiceState.STARTING, f"pid {watched.child.pid}")
+
+    def _all_ready(self, stage: Sequence[_Watched]) -> bool:
+        ready = [self._check_ready(watched) for watched in stage]  # each is asked, so that each is told when it is
+        return all(ready)
+
+    def _check_ready(self, watched: _Watched) -> bool:
+        if not watched.ready and watched.service.is_ready():
+            watched.ready = True
+            self._say(watched.service.name, ServiceState.READY)
+        return watched.ready
+
+    def _keep_running(self, watched: _Watched) -> None:
+        now, child = self._clock(), watched.child
+        if child is None:
+            if now >= watched.at:
+                self._spawn(watched)
+            return
+        code = child.poll()
+        if code is None:
+            self._check_ready(watched)
+            return
+        watched.deaths = 0 if now - watched.at >= HEALTHY_S else watched.deaths
+        pause_s = min(2.0**watched.deaths, MAX_PAUSE_S)
+        watched.deaths += 1
+        watched.child, watched.at = None, now + pause_s
+        detail = f"{describe_exit(code)}; starts again in {pause_s:g} s; see {child.log}"
+        self._say(watched.service.name, ServiceState.DIED, detail)
+
+    def _stop_all(self) -> None:
+        for stage in reversed(self._stages):
+            running = {w.child: w.service for w in stage if w.child is not None}
+            killed = set[Child]()
+            started = self._clock()
+            for child, service in running.items():
+                if child.poll() is None:
+                    self._say(service.name, ServiceState.STOPPING)
+                    child.terminate()
+            while running:
+                for child, service in list(running.items()):
+                    if child.poll() is not None:
+                        del running[child]
+                    elif child not in killed and (self._kill.is_set() or self._clock() - started >= service.grace_s):
+                        # Once: a process with much memory to give back is there for some seconds more.
+                        killed.add(child)
+                        self._say(service.name, ServiceState.KILLED)
+                        child.send_signal(signal.SIGKILL)
+                time.sleep(_TICK_S)
+
+    def _say(self, name: str, state: ServiceState, detail: str = "") -> None:
+        try:
+            self._on_event(StackEvent(name=name, state=state, detail=detail))
+        except BaseException:
+            # A listener that fails, as one with a closed console does, must not keep services from being stopped.
+            self._on_event = lambda event: None
+            raise

@@ -1,0 +1,84 @@
+"""What clients can change of a run: pure functions from a run to the columns that change, none where it is so already.
+
+Each raises ConflictError where the run is not in a state for it.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from nst_core.errors import ConfigError
+from nst_core.segments import Phase
+from nst_core.training.config import TrainConfig
+from scheduler.errors import ConflictError, RequestInvalidError
+from scheduler.runs.domain import Live, Run, RunStatus, Stop
+
+#: Columns of a run that begins anew from its last checkpoint.
+_ANEW: dict[str, Any] = {
+    "status": RunStatus.QUEUED,
+    "finished_at": None,
+    "failures": 0,
+    "not_before": 0.0,
+    "error_code": None,
+    "error_message": None,
+    "result": None,
+}
+_GOING_ON = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.EVALUATING)
+
+
+def pause(run: Run) -> dict[str, Any]:
+    """Let a run wait: at once, or when the segment that is live has ended."""
+    if run.status in (RunStatus.PAUSING, RunStatus.PAUSED):
+        return {}
+    _require(run.status in _GOING_ON, run, "be paused")
+    if run.live is Live.NONE:
+        return {"status": RunStatus.PAUSED}
+    return {"status": RunStatus.PAUSING, "stop": Stop.PAUSE}
+
+
+def cancel(run: Run, *, now: float) -> dict[str, Any]:
+    """End a run: at once, or when the segment that is live has ended. Its last checkpoint is kept."""
+    if run.status.is_terminal or run.status is RunStatus.CANCELLING:
+        return {}
+    if run.live is Live.NONE:
+        return {"status": RunStatus.CANCELLED, "finished_at": now, "untidy": True}
+    return {"status": RunStatus.CANCELLING, "stop": Stop.CANCEL}
+
+
+def resume(run: Run) -> dict[str, Any]:
+    """Let a run go on from its last checkpoint."""
+    if run.status in _GOING_ON:
+        return {}
+    if run.status is RunStatus.PAUSING:
+        # The segment that is live may end early for it, and the next one goes on.
+        begun = RunStatus.QUEUED if run.started_at is None else RunStatus.RUNNING
+        return {"status": RunStatus.EVALUATING if run.phase is Phase.EVALUATE else begun, "stop": Stop.NONE}
+    _require(run.status in (RunStatus.PAUSED, RunStatus.FAILED, RunStatus.CANCELLED), run, "go on")
+    return dict(_ANEW)
+
+
+def extend(run: Run, steps: int) -> dict[str, Any]:
+    """Let a run go on to more steps, also where it has ended."""
+    if steps == run.steps and run.status in _GOING_ON:
+        return {}
+    _require(run.live is Live.NONE or run.phase is not Phase.EVALUATE, run, "be extended")
+    busy = (RunStatus.EVALUATING, RunStatus.PAUSING, RunStatus.CANCELLING)
+    _require(run.status not in busy, run, "be extended")
+    if run.status.is_terminal and run.checkpoint is None:
+        raise ConflictError(f"{run.id} has no checkpoint that it could go on from.")
+    if steps <= run.steps:
+        raise RequestInvalidError(f"{run.id} has {run.steps:,} steps; give more.", pointer="/steps")
+    try:
+        config = TrainConfig.from_dict({**run.spec.config, "steps": steps}).to_dict()
+    except ConfigError as error:
+        raise RequestInvalidError(error.message, pointer="/steps") from error
+    values: dict[str, Any] = {
+        "steps": steps,
+        "spec": replace(run.spec, config=config),
+        "config": None if run.config is None else {**run.config, "steps": steps},
+    }
+    return values if run.status in _GOING_ON else values | _ANEW
+
+
+def _require(good: bool, run: Run, what: str) -> None:
+    if not good:
+        raise ConflictError(f"{run.id} cannot {what}: it is {run.status}.")

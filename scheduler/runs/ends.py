@@ -1,0 +1,52 @@
+"""How a run goes on when its live segment is over: pure functions from a run to the columns that change."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from scheduler.runs.domain import Live, Run, RunStatus, Stop
+
+#: The longest pause before a retry.
+MAX_BACKOFF_S = 60.0
+_MAX_MESSAGE = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retries:
+    """How often, and how soon, a segment that failed is tried again."""
+
+    #: So many failures in a row end the run.
+    max_failures: int = 10
+    #: Pause before the first retry; doubles with each.
+    backoff_s: float = 2.0
+
+
+def released(run: Run, *, now: float, **changes: Any) -> dict[str, Any]:
+    """Return the columns of a run whose segment is live no more; what a client wanted of it is done with that."""
+    values = {"live": Live.NONE, "lease_until": None, "worker": None, "untidy": True, **changes}
+    if run.stop is not Stop.NONE:
+        status = run.stop.ends_as
+        values |= {"status": status, "stop": Stop.NONE, "finished_at": now if status.is_terminal else None}
+    return values
+
+
+def failed(
+    run: Run, *, code: str, message: str, retryable: bool, at_once: bool = False, now: float, retries: Retries
+) -> dict[str, Any]:
+    """Return the columns of a run whose segment failed: it is tried again after a pause, or `at_once`, or it fails."""
+    failures = run.failures + 1
+    pause_s = 0.0 if at_once else min(MAX_BACKOFF_S, retries.backoff_s * 2 ** min(run.failures, 30))
+    values: dict[str, Any] = {
+        "failures": failures,
+        "not_before": now + pause_s,
+        "error_code": code[:64],
+        "error_message": message[:_MAX_MESSAGE],
+        "progress": at_checkpoint(run),
+    }
+    if not retryable or failures >= retries.max_failures:
+        values |= {"status": RunStatus.FAILED, "finished_at": now}
+    return released(run, now=now, **values)
+
+
+def at_checkpoint(run: Run) -> dict[str, Any] | None:
+    """Return the last known progress of a run that has lost what was done since its last checkpoint."""
+    return None if run.progress is None else {**run.progress, "step": run.step, "note": ""}

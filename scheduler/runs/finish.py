@@ -1,0 +1,102 @@
+"""Finish runs: make a version of the style of what a run has brought about, with a card that says how."""
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection
+
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.clock import Clock
+from nst_core.errors import NstError, WeightsError
+from nst_core.segments import Result
+from scheduler.errors import StyleExistsError
+from scheduler.runs.cards import make_card
+from scheduler.runs.domain import Live, Run, RunStatus
+from scheduler.runs.losses import final_losses
+from scheduler.store import access, versions
+from scheduler.store import runs as run_rows
+from scheduler.store import segments as segment_rows
+from scheduler.store.access import StyleRow
+from scheduler.store.database import Database, retried
+from scheduler.styles.ownership import own_style
+from scheduler.styles.weights import keep_weights
+
+log = logging.getLogger(__name__)
+
+_RESULT = TypeAdapter(Result)
+_RETRY_S = 5.0
+
+
+class RunFinisher:
+    """Ends runs that are evaluated."""
+
+    def __init__(self, database: Database, blobs: BlobStore, *, clock: Clock) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._clock = clock
+        #: By run: when it is tried again after a fault that may pass.
+        self._not_before: dict[str, float] = {}
+
+    def tick(self) -> bool:
+        """Finish the runs that have a result; return whether one has ended.
+
+        A scheduler that dies in between does the same again. A result that cannot be used fails its run, and no
+        other one waits for it.
+        """
+        with self._database.read() as connection:
+            found = run_rows.runs_with_result(connection)
+        self._not_before = {run.id: self._not_before.get(run.id, 0.0) for run in found}
+        ended = [self._finish(run) for run in found if self._not_before[run.id] <= self._clock()]
+        return any(ended)
+
+    def _finish(self, run: Run) -> bool:
+        try:
+            style = self._make_style(run)
+        except NstError as error:
+            if error.retryable:
+                log.warning("%s cannot be finished now: %s", run.id, error.message)
+                self._not_before[run.id] = self._clock() + _RETRY_S
+                return False
+            self._end(run, status=RunStatus.FAILED, error_code=error.code, error_message=error.message)
+        else:
+            retried(lambda: self._end(run, style, status=RunStatus.SUCCEEDED, version=style.version))
+        return True
+
+    def _make_style(self, run: Run) -> StyleRow:
+        """Keep the weights, and return them as a style with its card."""
+        result = _RESULT.validate_python(run.result)
+        version, uri = keep_weights(self._blobs, BlobUri.parse(result.weights.uri))
+        if version != result.weights.sha256:
+            raise WeightsError(f"{result.weights.uri} is not what the worker has put there.")
+        with self._database.read() as connection:
+            segments = segment_rows.list_segments(connection, run.id)
+        card = make_card(run, final_losses=final_losses(self._blobs, segments))
+        return StyleRow(name=run.name, version=version, weights=str(uri), card=card, tenant=run.tenant)
+
+    def _end(self, found: Run, style: StyleRow | None = None, **values: Any) -> None:
+        now = self._clock()
+        with self._database.write() as connection:
+            run = run_rows.lock_run(connection, found.id)
+            # Stopped meanwhile, or ended by another scheduler.
+            if run is None or replace(run, untidy=found.untidy) != found:
+                return
+            if style is not None:
+                publish(connection, style, run_id=run.id, only_note=not run.spec.publish, now=now)
+            run_rows.update_run(connection, run.id, finished_at=now, live=Live.NONE, untidy=True, **values)
+
+
+def publish(connection: Connection, style: StyleRow, *, run_id: str | None, only_note: bool, now: float) -> bool:
+    """Note a version of a style, and give it the name unless that is nst's; return whether it has it now."""
+    versions.add_version(connection, style.version, style.weights, now=now)
+    versions.put_card(connection, style.name, style.version, style.card, tenant=style.tenant, run_id=run_id, now=now)
+    if only_note:
+        return False
+    try:
+        own_style(connection, style.name, style.tenant)
+    except StyleExistsError as error:
+        log.warning("A version of %s is not published: %s", style.name, error.message)
+        return False
+    access.put_style(connection, style, now=now)
+    return True

@@ -1,0 +1,118 @@
+"""Forks: new runs that begin with a checkpoint of another one."""
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.errors import BlobNotFoundError, ConfigError
+from nst_core.segments import StoredFile
+from nst_core.training.config import TrainConfig
+from nst_core.training.presets import STRENGTHS, STROKES
+from scheduler.errors import ConflictError, RequestInvalidError
+from scheduler.runs.domain import Parent, Run, RunSpec, Segment
+from scheduler.runs.requests import check_step, option_pointer
+
+_IN_MEMORY_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForkRequest:
+    """A fork as a client asks for it; None keeps what the other run has."""
+
+    #: Of the new run, which begins at 0.
+    steps: int
+    name: str | None = None
+    #: Of a checkpoint that was kept; None: the newest.
+    step: int | None = None
+    #: Fields of TrainConfig that differ from the other run's.
+    options: dict[str, Any] = field(default_factory=dict)
+    strength: float | None = None
+    stroke: float | None = None
+    publish: bool | None = None
+
+
+def fork_spec(parent: Run, source: Segment, request: ForkRequest, *, initial: StoredFile) -> RunSpec:
+    """Return what a fork is to do; raise RequestInvalidError where an option cannot be used.
+
+    Its style weights are those that the other run came to; with a strength they are balanced anew.
+    """
+    spec = parent.spec
+    stroke = spec.stroke if request.stroke is None else request.stroke
+    return replace(
+        spec,
+        config=_config(parent, request).to_dict(),
+        stroke=stroke,
+        strength=spec.strength if request.strength is None else request.strength,
+        balance=request.strength,
+        initial=initial,
+        initial_name=f"{parent.id}:{source.to_step}",
+        publish=spec.publish if request.publish is None else request.publish,
+        parent=Parent(run=parent.id, step=source.to_step),
+    )
+
+
+def check_fork(parent: Run, request: ForkRequest) -> None:
+    """Raise RequestInvalidError unless the options of a fork can be used."""
+    _config(parent, request)
+
+
+def choose(parent: Run, kept: Sequence[Segment], step: int | None) -> Segment:
+    """Return the segment whose checkpoint a fork begins with: the newest, or that of a step.
+
+    Raises ConflictError where there is none yet, and RequestInvalidError where that of the step was not kept.
+    """
+    if not kept:
+        raise ConflictError(f"{parent.id} has no checkpoint yet.")
+    if step is None:
+        return kept[-1]
+    for segment in kept:
+        if segment.to_step == step:
+            return segment
+    steps = ", ".join(f"{segment.to_step}" for segment in kept)
+    raise RequestInvalidError(f"The checkpoint of step {step} was not kept; there are: {steps}.", pointer="/step")
+
+
+def copy_checkpoint(blobs: BlobStore, source: StoredFile, place: BlobUri) -> StoredFile:
+    """Copy a checkpoint into the place of a fork, for the other run keeps its own only for a while.
+
+    Raises ConflictError where it was removed meanwhile.
+    """
+    target = BlobUri(place.bucket, f"{place.key}initial.safetensors")
+    digest = hashlib.sha256()
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
+        try:
+            for piece in blobs.stream(BlobUri.parse(source.uri)):
+                digest.update(piece)
+                file.write(piece)
+        except BlobNotFoundError as error:
+            raise ConflictError("The checkpoint was removed in this moment, for newer ones; take another.") from error
+        if digest.hexdigest() != source.sha256:
+            raise ConflictError(f"The checkpoint {source.uri} is damaged; take another.")
+        file.seek(0)
+        blobs.put_file(target, file)
+    return StoredFile(uri=str(target), sha256=source.sha256)
+
+
+def _config(parent: Run, request: ForkRequest) -> TrainConfig:
+    base = parent.config or parent.spec.config
+    for name, value, (low, high) in (
+        ("stroke", request.stroke, STROKES),
+        ("strength", request.strength, STRENGTHS),
+    ):
+        if value is not None and not low <= value <= high:
+            raise RequestInvalidError(f"{name} must be a number from {low:g} to {high:g}.", pointer=f"/{name}")
+    values = {**base, **request.options, "steps": request.steps}
+    if request.stroke is not None and "style_size_px" not in request.options:
+        values["style_size_px"] = round(base["style_size_px"] * request.stroke / parent.spec.stroke)
+    try:
+        config = TrainConfig.from_dict(values)
+    except ConfigError as error:
+        raise RequestInvalidError(error.message, pointer=option_pointer(base, request.options, error)) from error
+    if config.transformer != TrainConfig.from_dict(base).transformer:
+        message = "A fork goes on with the weights of its parent, and has the same network."
+        raise RequestInvalidError(message, pointer="/options/transformer")
+    check_step(config)
+    return config

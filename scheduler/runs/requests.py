@@ -1,0 +1,253 @@
+"""Requests for runs: checked against what a tenant may use, and resolved into what never changes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any
+
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.errors import BlobError, ConfigError, WeightsError
+from nst_core.segments import StoredFile
+from nst_core.training import presets
+from nst_core.training.config import TrainConfig
+from nst_core.training.presets import Recipe
+from nst_core.training.sources import few_photos
+from nst_core.weights_header import read_config
+from scheduler import domain
+from scheduler.errors import RequestInvalidError
+from scheduler.requests import Resolver
+from scheduler.runs import paintings
+from scheduler.runs.domain import RunSpec, place_key
+from scheduler.runs.paintings import Painting
+from scheduler.store.access import StyleRow
+from scheduler.store.database import Database
+from scheduler.styles.ownership import own_style
+from scheduler.styles.pins import find_pinned
+from scheduler.styles.weights import MAX_WEIGHTS_BYTES, check_card
+
+DEFAULT_PRESET = "standard"
+DEFAULT_SAMPLE_EVERY = 250
+DEFAULT_HELD_OUT = 16
+MAX_SAMPLES = 8
+#: Pixels of all crops of one step: a training takes about 4 kB of memory for each.
+MAX_STEP_PIXELS = 2**21
+#: What a client says of the painting is a part of the style's card.
+MAX_ABOUT_BYTES = 16 * 2**10
+#: A client's word for random weights at the start.
+NO_INITIAL = "none"
+#: So many names of photos are listed at most.
+MAX_LISTED = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """The training of a style as a client asks for it."""
+
+    name: str
+    #: An s3:// address, or the painting itself.
+    painting: str | Painting
+    #: s3:// address of a prefix of photos; None: those of the scheduler's settings.
+    data: str | None = None
+    preset: str = DEFAULT_PRESET
+    steps: int | None = None
+    stroke: float = 1.0
+    strength: float = 1.0
+    seed: int = 0
+    #: Fields of TrainConfig that differ from the preset.
+    options: dict[str, Any] = field(default_factory=dict)
+    #: NAME or NAME@VERSION of the style whose weights it begins with, NO_INITIAL, or None for the preset's choice.
+    initial: str | None = None
+    samples: tuple[str, ...] = ()
+    sample_every: int = DEFAULT_SAMPLE_EVERY
+    held_out: int = DEFAULT_HELD_OUT
+    publish: bool = True
+    exact: bool = False
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+class RunResolver:
+    """Turns requests for runs into specs."""
+
+    def __init__(self, database: Database, blobs: BlobStore, resolver: Resolver, *, training_data: str | None) -> None:
+        """`training_data` is the s3:// address of photos for requests that name none."""
+        self._database = database
+        self._blobs = blobs
+        self._resolver = resolver
+        self._training_data = training_data
+
+    def resolve(self, tenant: str, run_id: str, request: RunRequest) -> RunSpec:
+        """Return what a run is to do, with the painting in its place.
+
+        Raises RequestInvalidError where that cannot be done or is not allowed, TooLargeError for the painting, and
+        StyleExistsError where the name comes with nst.
+        """
+        self.check_name(tenant, request.name)
+        recipe = resolve_recipe(request)
+        check_step(recipe.config)
+        check_card(request.about, pointer="/about", max_bytes=MAX_ABOUT_BYTES)
+        samples = self._samples(tenant, request.samples)
+        initial = self._initial(tenant, request, recipe)
+        photos = self._photo_prefix(tenant, request.data)
+        count = self._count(photos)
+        painting = request.painting
+        if isinstance(painting, str):
+            painting = paintings.fetch(self._blobs, self._object(tenant, painting, pointer=paintings.POINTER))
+        paintings.check(painting)
+        return RunSpec(
+            painting=paintings.keep(self._blobs, painting, self.place(tenant, run_id)),
+            painting_source=painting.name,
+            photos=str(photos),
+            photo_count=count,
+            held_out=request.held_out,
+            preset=request.preset,
+            stroke=request.stroke,
+            strength=request.strength,
+            config=recipe.config.to_dict(),
+            balance=recipe.strength,
+            initial=None if initial is None else StoredFile(uri=initial.weights, sha256=initial.version),
+            initial_name=None if initial is None else f"{initial.name}@{initial.version}",
+            samples=samples,
+            sample_every=request.sample_every,
+            publish=request.publish,
+            exact=request.exact,
+            about=request.about,
+            warning=few_photos(count),
+        )
+
+    def check_name(self, tenant: str, name: str) -> None:
+        """Raise StyleExistsError where a style's name comes with nst: told now, and not after hours of training."""
+        with self._database.read() as connection:
+            own_style(connection, name, tenant)
+
+    def place(self, tenant: str, run_id: str) -> BlobUri:
+        """Return a run's own place."""
+        return BlobUri(self._blobs.bucket, place_key(tenant, run_id))
+
+    def _object(self, tenant: str, text: str, *, pointer: str) -> BlobUri:
+        uri = self._resolver.allowed(tenant, text, pointer=pointer)
+        if not uri.key:
+            raise RequestInvalidError(f"{text} names no object.", pointer=pointer)
+        return uri
+
+    def _samples(self, tenant: str, samples: tuple[str, ...]) -> tuple[str, ...]:
+        stems: set[str] = set()
+        for place, text in enumerate(samples):
+            pointer = f"/samples/{place}"
+            uri = self._object(tenant, text, pointer=pointer)
+            stem = PurePosixPath(uri.key).stem
+            try:
+                domain.check_key(stem)
+                exists = self._blobs.exists(uri)
+            except (ConfigError, BlobError) as error:
+                if error.retryable:
+                    raise
+                raise RequestInvalidError(error.message, pointer=pointer) from error
+            if not exists:
+                raise RequestInvalidError(f"There is no object {uri}.", pointer=pointer)
+            if stem in stems:
+                raise RequestInvalidError(f"Two samples are called {stem!r}.", pointer=pointer)
+            stems.add(stem)
+        return samples
+
+    def _initial(self, tenant: str, request: RunRequest, recipe: Recipe) -> StyleRow | None:
+        """Return the style whose weights the run begins with; raise RequestInvalidError where they do not fit."""
+        name = request.initial or recipe.initial_style
+        if name is None or name == NO_INITIAL:
+            return None
+        with self._database.read() as connection:
+            style = find_pinned(connection, tenant, name, pointer="/initial")
+        try:
+            data = self._blobs.get(BlobUri.parse(style.weights), max_bytes=MAX_WEIGHTS_BYTES)
+            found = read_config(BytesIO(data), name=f"The style {name}")
+        except (WeightsError, BlobError) as error:
+            if error.retryable:
+                raise
+            raise RequestInvalidError(error.message, pointer="/initial") from error
+        if found != recipe.config.transformer:
+            message = f"{name} is another network than the training's: {found.to_dict()}."
+            raise RequestInvalidError(message, pointer="/initial")
+        return style
+
+    def _photo_prefix(self, tenant: str, data: str | None) -> BlobUri:
+        text = self._training_data if data is None else data
+        if text is None:
+            message = "Say in data where the photos to train on are: this scheduler has none (NST_TRAINING_DATA)."
+            raise RequestInvalidError(message, pointer="/data")
+        text = text if text.endswith("/") else f"{text}/"
+        if data is None:
+            return BlobUri.parse(text)
+        uri = self._resolver.allowed(tenant, text, pointer="/data", is_prefix=True)
+        # What runs and jobs put there would become training photos, and change them from one segment to the next.
+        places = (place_key(tenant, ""), domain.scratch_key(tenant, ""))
+        own = uri.bucket == self._blobs.bucket
+        if own and (domain.is_scratch(uri.key) or any(place.startswith(uri.key) for place in places)):
+            raise RequestInvalidError(f"{text} is not in a place that runs may read.", pointer="/data")
+        return uri
+
+    def _count(self, prefix: BlobUri) -> int:
+        try:
+            names = islice(self._list(prefix), MAX_LISTED)
+            count = sum(PurePosixPath(name).suffix.lower() in domain.IMAGE_SUFFIXES for name in names)
+        except BlobError as error:
+            if error.retryable:
+                raise
+            raise RequestInvalidError(error.message, pointer="/data") from error
+        if not count:
+            kinds = ", ".join(sorted(domain.IMAGE_SUFFIXES))
+            raise RequestInvalidError(f"There are no photos ({kinds}) under {prefix}.", pointer="/data")
+        return count
+
+    def _list(self, prefix: BlobUri) -> Iterator[str]:
+        after = ""
+        while keys := self._blobs.list_keys(prefix, after=after):
+            yield from keys
+            after = keys[-1]
+
+
+def resolve_recipe(request: RunRequest) -> Recipe:
+    """Return what the preset and the options of a request come to; raise RequestInvalidError with the place."""
+    if request.preset not in presets.presets():
+        known = ", ".join(presets.presets())
+        raise RequestInvalidError(f"There is no preset {request.preset!r}; known: {known}.", pointer="/preset")
+    wishes: dict[str, Any] = {
+        "steps": request.steps,
+        "stroke": request.stroke,
+        "strength": request.strength,
+        "seed": request.seed,
+    }
+    try:
+        return presets.resolve(request.preset, **wishes, options=request.options)
+    except ConfigError as error:
+        alone: dict[str, dict[str, Any]] = {f"/{name}": {name: value} for name, value in wishes.items()}
+        alone |= {f"/options/{name}": {"options": {name: value}} for name, value in request.options.items()}
+        for pointer, wish in alone.items():
+            try:
+                presets.resolve(request.preset, **wish)
+            except ConfigError as again:
+                if again.message == error.message:
+                    raise RequestInvalidError(error.message, pointer=pointer) from error
+        raise RequestInvalidError(error.message, pointer="/options") from error
+
+
+def check_step(config: TrainConfig) -> None:
+    """Raise RequestInvalidError where one step would take more memory than workers have."""
+    pixels = config.batch_size * config.size_px**2
+    if pixels > MAX_STEP_PIXELS:
+        raise RequestInvalidError(
+            f"A step of {config.batch_size} x {config.size_px} x {config.size_px} pixels takes too much memory: "
+            f"{MAX_STEP_PIXELS:,} pixels are the most.",
+            pointer="/options",
+        )
+
+
+def option_pointer(base: dict[str, Any], options: dict[str, Any], error: ConfigError) -> str:
+    """Return the place of the option that is wrong by itself with a config's values, or else of all."""
+    for name, value in options.items():
+        try:
+            TrainConfig.from_dict({**base, name: value})
+        except ConfigError as alone:
+            if alone.message == error.message:
+                return f"/options/{name}"
+    return "/options"

@@ -1,0 +1,227 @@
+"""What clients can ask for of runs, independent of HTTP: submit, look up, pause, resume, extend, fork, publish."""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nst_core.blobs import BlobStore
+from nst_core.clock import Clock
+from scheduler.access.limits import check_new_run
+from scheduler.access.tenants import Tenants
+from scheduler.errors import ConflictError, NotFoundError
+from scheduler.idempotency import Claim, Idempotency
+from scheduler.runs import changes
+from scheduler.runs.domain import Run, RunSpec, RunStatus, Segment
+from scheduler.runs.files import RunFiles
+from scheduler.runs.forks import ForkRequest, check_fork, choose, copy_checkpoint, fork_spec
+from scheduler.runs.paintings import Painting
+from scheduler.runs.requests import RunRequest, RunResolver
+from scheduler.store import access
+from scheduler.store import runs as run_rows
+from scheduler.store import segments as segment_rows
+from scheduler.store.database import Database, retried
+from scheduler.styles.ownership import own_style
+from scheduler.styles.pins import as_style, find_version
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDetails:
+    """A run, and what other tables know of it."""
+
+    run: Run
+    #: Segments whose end was accepted.
+    segments: int
+    #: Those whose checkpoint is in storage, in order.
+    kept: list[Segment]
+    #: The style's present version is the one that the run has made.
+    published: bool
+
+
+class RunService:
+    """The operations of runs. Every look-up is limited to the tenant that asks."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        resolver: RunResolver,
+        *,
+        clock: Clock,
+        tenants: Tenants,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`wake` is called when there is work for the control loops."""
+        self._database = database
+        self._blobs = blobs
+        self._resolver = resolver
+        self._clock = clock
+        self._tenants = tenants
+        self._wake = wake
+        self._idempotency = Idempotency(database, clock=clock)
+        self.files = RunFiles(database, blobs)
+
+    def submit(
+        self, tenant: str, request: RunRequest, *, idempotency_key: str | None = None
+    ) -> tuple[RunDetails, bool]:
+        """Accept a run and return it, and whether it is new.
+
+        The same Idempotency-Key with the same request returns the first run; see `Idempotency.once` for what it raises.
+        Raises RequestInvalidError where the request cannot be done, TooLargeError for the painting, and
+        StyleExistsError where the style's name comes with nst.
+        """
+        return self._accept(
+            tenant,
+            request.name,
+            lambda run_id: self._resolver.resolve(tenant, run_id, request),
+            operation="run",
+            idempotency_key=idempotency_key,
+            fingerprint=_fingerprint(request),
+        )
+
+    def fork(
+        self, tenant: str, run_id: str, request: ForkRequest, *, idempotency_key: str | None = None
+    ) -> tuple[RunDetails, bool]:
+        """Begin a new run with a checkpoint of another; return it, and whether it is new.
+
+        Raises what `submit` does, and ConflictError where the other run has no checkpoint yet.
+        """
+        parent = self.get(tenant, run_id)
+        name = request.name or parent.run.name
+
+        def resolve(fork_id: str) -> RunSpec:
+            self._resolver.check_name(tenant, name)
+            check_fork(parent.run, request)
+            source = choose(parent.run, parent.kept, request.step)
+            assert source.checkpoint is not None  # of those that are kept
+            place = self._resolver.place(tenant, fork_id)
+            initial = copy_checkpoint(self._blobs, source.checkpoint, place)
+            return fork_spec(parent.run, source, request, initial=initial)
+
+        fingerprint = _fingerprint([run_id, request])
+        return self._accept(
+            tenant, name, resolve, operation="fork", idempotency_key=idempotency_key, fingerprint=fingerprint
+        )
+
+    def _accept(
+        self,
+        tenant: str,
+        name: str,
+        resolve: Callable[[str], RunSpec],
+        *,
+        operation: str,
+        idempotency_key: str | None,
+        fingerprint: str,
+    ) -> tuple[RunDetails, bool]:
+        def make(claim: Claim) -> str:
+            run_id = f"run_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
+            spec = resolve(run_id)
+            limits = self._tenants.limits(tenant)
+            with self._database.write() as connection:
+                check_new_run(connection, tenant, limits=limits)
+                run_rows.insert_run(
+                    connection,
+                    id=run_id,
+                    tenant=tenant,
+                    name=name,
+                    spec=spec,
+                    fingerprint=fingerprint,
+                    now=self._clock(),
+                )
+                claim.complete(connection, run_id)
+            return run_id
+
+        run_id, new = self._idempotency.once(
+            tenant, idempotency_key, operation=operation, fingerprint=fingerprint, make=make
+        )
+        if new:
+            self._wake()
+        return self.get(tenant, run_id), new
+
+    def get(self, tenant: str, run_id: str) -> RunDetails:
+        """Return a run; raise NotFoundError where the tenant has none of that id."""
+        with self._database.read() as connection:
+            found = run_rows.find_run(connection, run_id, tenant=tenant)
+        if found is None:
+            raise NotFoundError(f"There is no run {run_id}.")
+        return self._details([found])[0]
+
+    def all(
+        self,
+        tenant: str,
+        *,
+        limit: int,
+        after_id: str | None = None,
+        status: RunStatus | None = None,
+        name: str | None = None,
+    ) -> list[RunDetails]:
+        """Return a tenant's runs, newest first: all, or those of a status or of a style's name."""
+        with self._database.read() as connection:
+            found = run_rows.list_runs(connection, tenant, limit=limit, after_id=after_id, status=status, name=name)
+        return self._details(found)
+
+    def pause(self, tenant: str, run_id: str) -> RunDetails:
+        """Let a run wait when the step in hand is done; raise ConflictError where it has ended."""
+        return self._change(tenant, run_id, changes.pause)
+
+    def resume(self, tenant: str, run_id: str) -> RunDetails:
+        """Let a run go on that is paused, failed or cancelled; raise ConflictError where it has succeeded."""
+        return self._change(tenant, run_id, changes.resume)
+
+    def cancel(self, tenant: str, run_id: str) -> RunDetails:
+        """End a run when the step in hand is done. Cancelling twice, or an ended run, changes nothing."""
+        return self._change(tenant, run_id, lambda run: changes.cancel(run, now=self._clock()))
+
+    def extend(self, tenant: str, run_id: str, steps: int) -> RunDetails:
+        """Let a run go on to more steps; raise ConflictError while it is evaluated or being stopped."""
+        return self._change(tenant, run_id, lambda run: changes.extend(run, steps))
+
+    def publish(self, tenant: str, run_id: str) -> RunDetails:
+        """Give the style's name the version that a run has made.
+
+        Raises ConflictError where it has made none yet, and StyleExistsError where the name comes with nst.
+        """
+        run = self.get(tenant, run_id).run
+        version = run.version
+        if version is None:
+            raise ConflictError(f"{run_id} has made no style yet: it is {run.status}.")
+
+        def publish() -> None:
+            with self._database.write() as connection:
+                own_style(connection, run.name, tenant)
+                found = find_version(connection, tenant, run.name, version, pointer="")
+                if found is None:
+                    raise NotFoundError(f"There is no version {version} of {run.name!r}.")
+                access.put_style(connection, as_style(found, tenant=tenant), now=self._clock())
+
+        retried(publish)
+        return self.get(tenant, run_id)
+
+    def _change(self, tenant: str, run_id: str, change: Callable[[Run], dict[str, Any]]) -> RunDetails:
+        self.get(tenant, run_id)
+        with self._database.write() as connection:
+            run = run_rows.lock_run(connection, run_id)
+            if run is not None and (values := change(run)):
+                run_rows.update_run(connection, run_id, **values)
+        self._wake()
+        return self.get(tenant, run_id)
+
+    def _details(self, found: list[Run]) -> list[RunDetails]:
+        ids = [run.id for run in found]
+        with self._database.read() as connection:
+            counts = segment_rows.count_segments(connection, ids)
+            kept = segment_rows.kept_checkpoints(connection, ids)
+            published = run_rows.published(connection, found)
+        return [
+            RunDetails(run=run, segments=counts[run.id], kept=kept[run.id], published=run.id in published)
+            for run in found
+        ]
+
+
+def _fingerprint(request: Any) -> str:
+    def plain(value: Any) -> Any:
+        return value.sha256 if isinstance(value, Painting) else vars(value)
+
+    return hashlib.sha256(json.dumps(request, default=plain, sort_keys=True).encode()).hexdigest()

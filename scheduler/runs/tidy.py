@@ -1,0 +1,87 @@
+"""Tidy the places of runs: remove checkpoints that are not kept, and what no accepted segment has named.
+
+The last good checkpoint is never among them, and nothing of an attempt whose end may still be accepted.
+"""
+
+import logging
+
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.clock import Clock
+from nst_core.errors import BlobError
+from scheduler.runs.domain import CHECKPOINTS, LOSSES, Live, Run, attempt_of, not_kept, place_key
+from scheduler.store import runs as run_rows
+from scheduler.store import segments as segment_rows
+from scheduler.store.database import Database
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 30.0
+
+
+class RunTidier:
+    """Removes objects that nothing needs."""
+
+    def __init__(self, database: Database, blobs: BlobStore, *, clock: Clock) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._clock = clock
+        self._not_before = 0.0
+
+    def tick(self) -> bool:
+        """Tidy the places of some runs; return whether there was one."""
+        if self._clock() < self._not_before:
+            return False
+        with self._database.read() as connection:
+            found = run_rows.untidy_runs(connection)
+        for run in found:
+            try:
+                self._tidy(run)
+            except BlobError as error:
+                log.warning("The place of %s cannot be tidied now: %s", run.id, error.message)
+                self._not_before = self._clock() + _RETRY_S
+                return False
+        return bool(found)
+
+    def _tidy(self, found: Run) -> None:
+        with self._database.write() as connection:
+            run = run_rows.lock_run(connection, found.id)
+            if run is None:
+                return
+            kept = segment_rows.kept_checkpoints(connection, [run.id])[run.id]
+            dropped = [each for each in not_kept(kept) if each.checkpoint != run.checkpoint]
+            # Forgotten first, removed second: what was not removed is found again as garbage, by its attempt.
+            segment_rows.forget_checkpoints(connection, run.id, [segment.attempt for segment in dropped])
+            segments = segment_rows.list_segments(connection, run.id)
+        named = {segment.checkpoint.uri for segment in segments if segment.checkpoint}
+        named |= {segment.losses for segment in segments if segment.losses}
+        named |= {run.checkpoint.uri} if run.checkpoint else set()
+        # The losses of outdated attempts are small; their folder is looked through once, at the end.
+        for folder in (CHECKPOINTS, LOSSES) if run.status.is_terminal else (CHECKPOINTS,):
+            self._sweep(run, folder, named)
+        with self._database.write() as connection:
+            now_run = run_rows.lock_run(connection, run.id)
+            if now_run is not None and _same(now_run, run):
+                run_rows.update_run(connection, run.id, untidy=False)
+
+    def _sweep(self, run: Run, folder: str, named: set[str]) -> None:
+        """Remove what is not named and is of an attempt that is over."""
+        prefix = BlobUri(self._blobs.bucket, place_key(run.tenant, run.id) + folder)
+        last_over = run.attempt if run.live is Live.NONE else run.attempt - 1
+        after = ""
+        while keys := self._blobs.list_keys(prefix, after=after):
+            for key in keys:
+                uri = BlobUri(prefix.bucket, key)
+                attempt = attempt_of(key.removeprefix(prefix.key))
+                if str(uri) not in named and attempt is not None and attempt <= last_over:
+                    self._blobs.delete(uri)
+            after = keys[-1]
+
+
+def _same(run: Run, other: Run) -> bool:
+    """Return whether nothing has come about since that could be tidied."""
+    return (run.attempt, run.live, run.status, run.checkpoint) == (
+        other.attempt,
+        other.live,
+        other.status,
+        other.checkpoint,
+    )

@@ -1,0 +1,1 @@
+"""The styles: names that requests may use, and the versions that stand behind them."""

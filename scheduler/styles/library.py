@@ -1,0 +1,145 @@
+"""The styles and their versions: shipped, imported or made by runs; looked up, published and deleted."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.clock import Clock
+from nst_core.errors import BlobAccessError, BlobNotFoundError
+from nst_core.styles import shipped_styles, version_of
+from scheduler.errors import NotFoundError, RequestInvalidError, StyleExistsError
+from scheduler.requests import Resolver
+from scheduler.store import access, versions
+from scheduler.store.access import StyleRow
+from scheduler.store.database import Database, retried
+from scheduler.store.versions import VersionRow
+from scheduler.styles.ownership import own_style
+from scheduler.styles.pins import as_style, find_version
+from scheduler.styles.weights import check_card, keep_weights, weights_uri
+
+
+class StyleLibrary:
+    """What clients can do with styles. A tenant sees its own, and those that come with nst."""
+
+    def __init__(self, database: Database, blobs: BlobStore, resolver: Resolver, *, clock: Clock) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._resolver = resolver
+        self._clock = clock
+
+    def register_shipped(self) -> None:
+        """Put the styles of the package into storage and into the database."""
+        for style in shipped_styles():
+            weights = style.weights()
+            version = version_of(weights)
+            uri = weights_uri(self._blobs, version)
+            if not self._blobs.exists(uri):
+                self._blobs.put(uri, weights)
+            row = StyleRow(name=style.name, version=version, weights=str(uri), card=style.card)
+            # Of schedulers that start at once, another may be first.
+            retried(partial(self._register, row))
+
+    def _register(self, row: StyleRow) -> None:
+        with self._database.write() as connection:
+            access.put_style(connection, row, now=self._clock())
+
+    def all(self, tenant: str, *, limit: int, after: str = "") -> list[StyleRow]:
+        """Return the first styles, at most `limit`, that a tenant sees behind a name, by name."""
+        with self._database.read() as connection:
+            return access.list_styles(connection, tenant=tenant, limit=limit, after=after)
+
+    def get(self, tenant: str, name: str, *, version: str | None = None) -> StyleRow:
+        """Return a style, or how it is with a version that is given by its first digits.
+
+        Raises NotFoundError where there is none, and RequestInvalidError where several versions begin so.
+        """
+        with self._database.read() as connection:
+            if version is None:
+                found = access.find_style(connection, name, tenant=tenant)
+            else:
+                pinned = find_version(connection, tenant, name, version, pointer="/version")
+                found = None if pinned is None else as_style(pinned)
+        if found is None:
+            which = "" if version is None else f" with a version {version}"
+            raise NotFoundError(f"There is no style {name!r}{which}.")
+        return found
+
+    def versions(self, tenant: str, name: str) -> tuple[list[VersionRow], str | None]:
+        """Return the versions of a style, newest first, and the present one; raise NotFoundError for none."""
+        with self._database.read() as connection:
+            found = versions.list_versions(connection, name, tenant=tenant)
+            present = access.find_style(connection, name, tenant=tenant)
+        if not found:
+            raise NotFoundError(f"There is no style {name!r}.")
+        return found, None if present is None else present.version
+
+    def weights(self, tenant: str, name: str, *, version: str | None = None) -> tuple[StyleRow, Iterator[bytes]]:
+        """Return a style and the bytes of its weights file."""
+        style = self.get(tenant, name, version=version)
+        try:
+            return style, self._blobs.stream(BlobUri.parse(style.weights))
+        except BlobNotFoundError as error:
+            raise NotFoundError(f"The weights of {name!r} are not in storage.") from error
+
+    def import_style(
+        self, tenant: str, name: str, *, weights: str, card: dict[str, Any], replace: bool = False
+    ) -> tuple[StyleRow, bool]:
+        """Make a style of a weights file in storage; return it, and whether it got this version now.
+
+        Raises RequestInvalidError, TooLargeError or WeightsError where card or weights cannot be used, and
+        StyleExistsError where the name has another version and `replace` is not set, or comes with nst. The version
+        that is replaced stays in storage, and jobs that were submitted with it keep it.
+        """
+        check_card(card)
+        source = self._resolver.allowed(tenant, weights, pointer="/weights")
+        try:
+            version, uri = keep_weights(self._blobs, source)
+        except (BlobNotFoundError, BlobAccessError) as error:
+            raise RequestInvalidError(error.message, pointer="/weights") from error
+        style = StyleRow(name=name, version=version, weights=str(uri), card=card, tenant=tenant)
+        # Of imports at once, another may be first with this version, or with this name.
+        return retried(lambda: self._put(style, replace=replace))
+
+    def _put(self, style: StyleRow, *, replace: bool) -> tuple[StyleRow, bool]:
+        with self._database.write() as connection:
+            found = access.find_style(connection, style.name, tenant=style.tenant)
+            same = found is not None and found.version == style.version
+            if found is not None and same and not (replace and found.tenant == style.tenant):
+                return found, False
+            own_style(connection, style.name, style.tenant)
+            if found is None:
+                access.add_style(connection, style, now=self._clock())
+            elif replace:
+                access.put_style(connection, style, now=self._clock())
+            else:
+                raise StyleExistsError(f"There is a style {style.name!r} with another version.")
+        return style, not same
+
+    def publish(self, tenant: str, name: str, *, version: str) -> StyleRow:
+        """Let a style's name stand for another of its versions, given by its first digits.
+
+        Raises NotFoundError where the tenant has made no such version, StyleExistsError where the name comes with nst.
+        """
+
+        def publish() -> StyleRow:
+            with self._database.write() as connection:
+                own_style(connection, name, tenant)
+                found = find_version(connection, tenant, name, version, pointer="/version")
+                if found is None or found.tenant != tenant:
+                    raise NotFoundError(f"There is no version {version} of {name!r} that you have made.")
+                style = as_style(found)
+                access.put_style(connection, style, now=self._clock())
+                return style
+
+        return retried(publish)
+
+    def delete(self, tenant: str, name: str) -> None:
+        """Free a style's name; its versions stay, for jobs that pin them.
+
+        Raises NotFoundError where there is no such style, and StyleExistsError where it comes with nst.
+        """
+        with self._database.write() as connection:
+            if own_style(connection, name, tenant) is None:
+                raise NotFoundError(f"There is no style {name!r}.")
+            access.delete_style(connection, name, tenant=tenant)

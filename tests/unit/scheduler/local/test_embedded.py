@@ -1,0 +1,147 @@
+"""The embedded stack: real Redis, real object storage, the real scheduler, and a worker where one is needed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.broker import Broker
+from nst_core.errors import ConfigError
+from scheduler.client import ApiError, Client
+from scheduler.domain import JobInput
+from scheduler.local.embedded import Stack
+from scheduler.local.home import ClientConfig, Home, HomeLockedError
+from scheduler.local.supervisor import ServiceState, StackError, StackEvent
+from scheduler.resources import JobRequest
+from tests.processes import MARK, marked_processes, wait_until_gone
+
+ROOT = Path(__file__).parents[4]
+
+RUNS_A_STACK = """
+import sys, time
+from pathlib import Path
+from scheduler.local.embedded import Stack
+with Stack(Path(sys.argv[1]), workers=0):
+    print("up", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Marks every process that the test starts."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    return mark
+
+
+def run_stack(home: Path) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUNS_A_STACK, str(home)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    return process
+
+
+def test_a_stack_serves_its_api_and_leaves_nothing_running(tmp_path: Path, mark: str) -> None:
+    events: list[StackEvent] = []
+    with Stack(tmp_path, workers=1, on_event=events.append) as stack, stack.client() as client:
+        assert client.is_ready()
+        assert set(stack.children) == {"redis", "s3", "scheduler", "worker-1"}
+        assert list(client.jobs()) == []
+        with closing(Broker(stack.addresses.broker)) as broker:
+            broker.ping()
+        BlobStore(stack.addresses.storage).put(BlobUri("nst", "x"), b"data")
+        with Client(stack.url, "nst_00000000_" + "x" * 43) as stranger, pytest.raises(ApiError) as caught:
+            stranger.styles()
+        assert caught.value.status == 401
+        assert len(marked_processes(mark, tmp_path)) == 4
+    assert wait_until_gone(mark, tmp_path) == {}
+    stopped = [event.name for event in events if event.state is ServiceState.STOPPING]
+    assert stopped.index("worker-1") < stopped.index("scheduler") < stopped.index("redis")
+
+
+def test_a_second_stack_in_the_same_home_is_refused(tmp_path: Path) -> None:
+    with (
+        Stack(tmp_path, workers=0),
+        pytest.raises(HomeLockedError, match="running already"),
+        Stack(tmp_path, workers=0),
+    ):
+        pass
+
+
+def test_key_port_and_jobs_stay_for_the_next_start(tmp_path: Path) -> None:
+    with Stack(tmp_path, workers=0) as stack, stack.client() as client:
+        where, style = stack.addresses.api, client.styles()[0].name
+        BlobStore(stack.addresses.storage).put(BlobUri("nst", "in/a.jpg"), b"photo")
+        job = client.submit(JobRequest(input=JobInput(prefix="s3://nst/in/"), styles=(style,)))
+    assert Home(tmp_path).read_client() == where
+    with Stack(tmp_path, workers=0) as stack, stack.client() as client:
+        assert stack.addresses.api == where
+        assert not client.job(job.id).status.is_terminal
+
+
+def test_a_killed_scheduler_comes_back(tmp_path: Path) -> None:
+    events: list[StackEvent] = []
+    with Stack(tmp_path, workers=0, on_event=events.append) as stack, stack.client() as client:
+        assert client.styles()
+        stack.kill("scheduler")
+        assert client.styles()  # the client waits for it
+    assert any((event.name, event.state) == ("scheduler", ServiceState.DIED) for event in events)
+
+
+def test_settings_for_the_children_can_be_added(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="scheduler ended with"), Stack(tmp_path, env={"NST_CHUNK_SIZE": "none"}):
+        pass
+
+
+def test_a_stack_that_is_killed_takes_its_processes_along(tmp_path: Path, mark: str) -> None:
+    process = run_stack(tmp_path)
+    process.kill()
+    process.communicate()
+    assert wait_until_gone(mark, tmp_path) == {}
+    with Stack(tmp_path, workers=0) as stack:  # the lock has gone with it
+        assert stack.url
+
+
+def test_two_interrupts_kill_at_once(tmp_path: Path, mark: str) -> None:
+    process = run_stack(tmp_path)
+    # A stopped process takes no SIGTERM: the first Ctrl-C would wait for the whole grace.
+    for pid in marked_processes(mark, tmp_path):
+        if pid != process.pid:
+            os.kill(pid, signal.SIGSTOP)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert time.monotonic() - started < 5
+    assert wait_until_gone(mark, tmp_path) == {}
+
+
+def test_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    with home.locked():
+        key, secret = home.api_key(), home.s3_secret()
+        home.write_client(ClientConfig(url="http://127.0.0.1:1", api_key=key))
+    assert (home.api_key(), home.s3_secret()) == (key, secret)
+    for name in ("api_key", "s3_secret", "client.json"):
+        assert (home.folder / name).stat().st_mode & 0o777 == 0o600
+    assert home.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_damaged_client_file_is_told(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert home.read_client() is None
+    home.client_file.write_text("{}")
+    with pytest.raises(ConfigError, match=r"client\.json cannot be used"):
+        home.read_client()

@@ -1,0 +1,189 @@
+"""The supervisor with small shell programs as services."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from scheduler.local.processes import Child, describe_exit
+from scheduler.local.supervisor import Service, ServiceState, StackError, StackEvent, Supervisor
+
+FOREVER = "sleep 60 & wait"
+
+
+class Events:
+    """Collects what a supervisor tells."""
+
+    def __init__(self) -> None:
+        self.seen: list[StackEvent] = []
+        self._changed = threading.Condition()
+
+    def __call__(self, event: StackEvent) -> None:
+        with self._changed:
+            self.seen.append(event)
+            self._changed.notify_all()
+
+    def wait_for(self, name: str, state: ServiceState, *, count: int = 1) -> StackEvent:
+        """Return the event once it has come `count` times."""
+
+        def found() -> list[StackEvent]:
+            return [event for event in self.seen if (event.name, event.state) == (name, state)]
+
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(found()) >= count, 20), f"{name} was never {state}: {self.seen}"
+        return found()[count - 1]
+
+
+def service(name: str, script: str, *, grace_s: float = 5.0, is_ready: Callable[[], bool] = lambda: True) -> Service:
+    return Service(
+        name=name, command=["/bin/sh", "-c", script], env=dict(os.environ), is_ready=is_ready, grace_s=grace_s
+    )
+
+
+def supervisor(folder: Path, events: Events, *stages: Sequence[Service], start_timeout_s: float = 20.0) -> Supervisor:
+    return Supervisor(stages, logs=folder, cwd=folder, on_event=events, start_timeout_s=start_timeout_s)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_stages_start_in_order_and_stop_in_the_reverse_order(tmp_path: Path) -> None:
+    events = Events()
+    stack = supervisor(tmp_path, events, [service("low", FOREVER)], [service("high", FOREVER)])
+    stack.start()
+    assert set(stack.children) == {"low", "high"}
+    stack.stop()
+    told = [(event.name, event.state.value) for event in events.seen]
+    assert told == [
+        ("low", "starting"),
+        ("low", "ready"),
+        ("high", "starting"),
+        ("high", "ready"),
+        ("high", "stopping"),
+        ("low", "stopping"),
+    ]
+
+
+def test_a_service_is_started_once_the_stage_before_is_ready(tmp_path: Path) -> None:
+    events, ready = Events(), tmp_path / "ready"
+    first = service("first", f"sleep 0.3; touch {ready}; {FOREVER}", is_ready=ready.exists)
+    second = service("second", f"test -e {ready} || exit 9; {FOREVER}")
+    stack = supervisor(tmp_path, events, [first], [second])
+    stack.start()
+    stack.stop()
+    assert events.wait_for("second", ServiceState.READY)
+
+
+def test_a_killed_service_is_started_again_and_said_to_have_died(tmp_path: Path) -> None:
+    events = Events()
+    stack = supervisor(tmp_path, events, [service("main", FOREVER)])
+    stack.start()
+    try:
+        before = stack.children["main"]
+        before.send_signal(signal.SIGKILL)
+        died = events.wait_for("main", ServiceState.DIED)
+        assert died.detail.startswith("SIGKILL; starts again in 1 s; see ")
+        events.wait_for("main", ServiceState.READY, count=2)
+        assert stack.children["main"].pid != before.pid
+    finally:
+        stack.stop()
+
+
+def test_pauses_before_restarts_grow(tmp_path: Path) -> None:
+    events = Events()
+    stack = supervisor(tmp_path, events, [service("main", "sleep 0.2; exit 3")])
+    stack.start()
+    try:
+        assert "exit code 3; starts again in 1 s" in events.wait_for("main", ServiceState.DIED).detail
+        assert "exit code 3; starts again in 2 s" in events.wait_for("main", ServiceState.DIED, count=2).detail
+    finally:
+        stack.stop()
+
+
+def test_a_service_that_ends_at_the_start_stops_the_rest_and_shows_its_log(tmp_path: Path) -> None:
+    events = Events()
+    broken = service("broken", "echo no such disk; exit 4", is_ready=lambda: False)
+    stack = supervisor(tmp_path, events, [service("main", FOREVER)], [broken])
+    with pytest.raises(StackError, match=r"broken ended with exit code 4.*\n.*no such disk"):
+        stack.start()
+    assert not is_alive(stack.children["main"].pid)
+
+
+def test_a_service_that_does_not_get_ready_is_an_error(tmp_path: Path) -> None:
+    slow = service("slow", FOREVER, is_ready=lambda: False)
+    stack = supervisor(tmp_path, Events(), [slow], start_timeout_s=0.3)
+    with pytest.raises(StackError, match="slow was not ready in time"):
+        stack.start()
+
+
+def test_a_service_that_ignores_sigterm_is_killed_after_its_grace_and_said_to_be_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The supervisor looks at the dying process again and again.
+    monkeypatch.setattr("scheduler.local.supervisor._TICK_S", 0.0)
+    events = Events()
+    stack = supervisor(tmp_path, events, [service("deaf", f"trap '' TERM; {FOREVER}", grace_s=0.3)])
+    stack.start()
+    time.sleep(0.2)  # for the trap to be set
+    stack.stop()
+    assert [event.state for event in events.seen].count(ServiceState.KILLED) == 1
+
+
+def test_what_a_dead_service_left_behind_is_ended_too(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    events = Events()
+    stack = supervisor(tmp_path, events, [service("main", f"sleep 60 & echo $! > {pid_file}; wait")])
+    stack.start()
+    try:
+        while not (pid_file.exists() and pid_file.read_text().strip()):
+            time.sleep(0.01)
+        grandchild = int(pid_file.read_text())
+        os.kill(stack.children["main"].pid, signal.SIGKILL)
+        events.wait_for("main", ServiceState.DIED)
+        deadline = time.monotonic() + 5
+        while is_alive(grandchild) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not is_alive(grandchild)
+    finally:
+        stack.stop()
+
+
+def test_a_listener_that_fails_stops_the_services(tmp_path: Path) -> None:
+    def listen(event: StackEvent) -> None:
+        if event.state is ServiceState.READY:
+            raise BrokenPipeError("the console is closed")
+
+    stack = Supervisor([[service("main", FOREVER)]], logs=tmp_path, cwd=tmp_path, on_event=listen)
+    with pytest.raises(BrokenPipeError):
+        stack.start()
+    assert not is_alive(stack.children["main"].pid)
+
+
+def test_stopping_what_was_never_started_is_nothing(tmp_path: Path) -> None:
+    stack = supervisor(tmp_path, Events(), [service("main", FOREVER)])
+    stack.stop()
+    assert stack.children == {}
+
+
+def test_a_large_log_is_set_aside_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.local.processes.MAX_LOG_BYTES", 10)
+    log = tmp_path / "main.log"
+    log.write_text("an old and long log")
+    child = Child("main", ["/bin/echo", "new"], env={}, cwd=tmp_path, log=log)
+    while child.poll() is None:
+        time.sleep(0.01)
+    assert (tmp_path / "main.log.1").read_text() == "an old and long log"
+    assert child.log_end() == "new"
+
+
+def test_exits_are_described_for_people() -> None:
+    assert [describe_exit(code) for code in (0, 3, -9, -77)] == ["exit code 0", "exit code 3", "SIGKILL", "signal 77"]
