@@ -8,6 +8,7 @@ from threading import BoundedSemaphore
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import NstError
+from scheduler import codes
 from scheduler.access.limits import check_new_job, check_pixels
 from scheduler.access.tenants import Tenants
 from scheduler.domain import JobSpec
@@ -95,7 +96,10 @@ class Checker:
             for item in plan_items(spec, [entry], first_input=number, places=places):
                 error = item.error
                 if error is None and hash(item.output) in taken:
-                    error = ("output_name_taken", f"An earlier item of the job has the output {item.output} already.")
+                    error = (
+                        codes.OUTPUT_NAME_TAKEN,
+                        f"An earlier item of the job has the output {item.output} already.",
+                    )
                 if error is None:
                     taken.add(hash(item.output))
                     good[item.style] += 1
@@ -105,7 +109,7 @@ class Checker:
                 in_time = False
                 break
         if not photos:
-            problems.append(Problem(code="no_inputs", message="The job's input names no photo.", pointer="/input"))
+            problems.append(Problem(code=codes.NO_INPUTS, message="The job's input names no photo.", pointer="/input"))
         most_items = self._tenants.limits(tenant).max_items_per_job
         is_too_large = most_items is not None and photos * styles > most_items
         if is_too_large:

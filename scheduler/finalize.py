@@ -11,6 +11,7 @@ from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import BlobError
 from nst_core.protocol import CHECKPOINTS, ItemStatus, Method, StyleRef
+from scheduler import codes
 from scheduler.domain import ERRORS_NAME, RESULTS_NAME, Job, JobSpec, JobStatus, final_status, scratch_key
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
@@ -54,7 +55,7 @@ class Finalizer:
             if error.retryable and self._clock() < self._waiting_since[job.id] + _GIVE_UP_S:
                 log.warning("The reports of %s cannot be written now: %s", job.id, error.message)
                 return False
-            problem = ("reports_failed", f"The job's reports cannot be written: {error.message}")
+            problem = (codes.REPORTS_FAILED, f"The job's reports cannot be written: {error.message}")
         self._remove_checkpoints(job)
         self._end(job, problem)
         return True

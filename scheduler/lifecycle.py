@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection
 
 from nst_core.protocol import ItemStatus
+from scheduler.codes import INPUT_INCOMPLETE, MAX_FAILURES, REPORTS_FAILED
 from scheduler.domain import STOPPABLE, Job, JobStatus, StopReason
 from scheduler.errors import ConflictError, NothingToRetryError
 from scheduler.store import chunks as chunk_rows
@@ -17,9 +18,8 @@ from scheduler.store import events as event_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 
-_TOO_MANY = "max_failures"
 #: Errors of a job that a retry makes up for; with another one, its input was not read to the end.
-_PASSING_ERRORS = (_TOO_MANY, "reports_failed")
+_PASSING_ERRORS = (MAX_FAILURES, REPORTS_FAILED)
 
 
 def stop(connection: Connection, job: Job, reason: StopReason, *, error: tuple[str, str] | None = None) -> None:
@@ -57,7 +57,7 @@ def settle(connection: Connection, job: Job, changes: Mapping[ItemStatus, int], 
     failed = job.counts.failed + changes.get(ItemStatus.FAILED, 0) - job.forgiven
     if job.max_failures is not None and failed > job.max_failures and changes.get(ItemStatus.FAILED, 0) > 0:
         message = f"More than {job.max_failures:,} images failed, the most that the job allows."
-        stop(connection, job, StopReason.MAX_FAILURES, error=(_TOO_MANY, message))
+        stop(connection, job, StopReason.MAX_FAILURES, error=(MAX_FAILURES, message))
     job_rows.finalize_if_through(connection, job.id)
 
 
@@ -100,7 +100,7 @@ def retry(
     if job.error_code in _PASSING_ERRORS:
         error = (None, None)
     if not job.planned and not goes_on:
-        error = ("input_incomplete", "The job was stopped before all of its input was read, and reads no further.")
+        error = (INPUT_INCOMPLETE, "The job was stopped before all of its input was read, and reads no further.")
     job_rows.move_counts(connection, job.id, changes)
     job_rows.update_job(
         connection,

@@ -16,7 +16,7 @@ from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import BlobError, ConfigError, NstError
 from nst_core.protocol import ItemStatus
-from scheduler import domain, lifecycle
+from scheduler import codes, domain, lifecycle
 from scheduler.access.limits import check_planned
 from scheduler.access.tenants import Places, Tenants
 from scheduler.domain import Job, JobSpec, JobStatus
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 _OPEN_MANIFESTS = 8
 #: Pause before a job is planned again whose input could not be read.
 _RETRY_S = 5.0
-_UNSTORABLE = ("input_invalid", "The object's key has characters that cannot be stored.")
+_UNSTORABLE = (codes.INPUT_INVALID, "The object's key has characters that cannot be stored.")
 _PLANNABLE = (JobStatus.QUEUED, JobStatus.PLANNING)
 #: Items of a retried job that are put into chunks in one transaction.
 _CHUNKED_AT_ONCE = 2000
@@ -188,7 +188,7 @@ class Planner:
                 # Escaped: the cursor has to go on also behind a key that databases do not take.
                 values["planned_key"] = json.dumps(entries[-1].key)
             if is_last and now_job.counts.total + len(planned) == 0:
-                values |= {"error_code": "no_inputs", "error_message": "The job's input names no photo."}
+                values |= {"error_code": codes.NO_INPUTS, "error_message": "The job's input names no photo."}
             job_rows.update_job(connection, job.id, **values)
             failed = sum(item.error is not None for item in planned)
             added = {ItemStatus.PENDING: len(planned) - failed, ItemStatus.FAILED: failed}
@@ -203,7 +203,7 @@ class Planner:
                     job.id,
                     status=JobStatus.RUNNING,
                     planned=True,
-                    error_code=error.code if isinstance(error, BlobError | QuotaExceededError) else "input_invalid",
+                    error_code=error.code if isinstance(error, BlobError | QuotaExceededError) else codes.INPUT_INVALID,
                     error_message=f"The job's input cannot be read: {error.message}",
                 )
                 job_rows.finalize_if_through(connection, job.id)
@@ -226,12 +226,12 @@ def plan_items(spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int
                 try:
                     domain.check_key(output.key)
                 except ConfigError as wrong:
-                    error = ("output_name_invalid", f"The output's name cannot be used: {wrong.message}")
+                    error = (codes.OUTPUT_NAME_INVALID, f"The output's name cannot be used: {wrong.message}")
                 if not places.may_write(output):
-                    error = ("output_name_invalid", f"{output} is not in a place that jobs may use.")
+                    error = (codes.OUTPUT_NAME_INVALID, f"{output} is not in a place that jobs may use.")
                 if str(output) == entry.uri:
                     # Done again after a crash, the job would stylize its own result; and the photo would be lost.
-                    error = ("output_is_input", "The output would replace the photo itself.")
+                    error = (codes.OUTPUT_IS_INPUT, "The output would replace the photo itself.")
             yield NewItem(
                 index=number * len(spec.styles) + place,
                 input=entry.uri,
@@ -249,7 +249,7 @@ def refuse_taken(planned: Sequence[NewItem], taken: set[str]) -> Iterator[NewIte
     for item in planned:
         if item.error is None and item.output in seen:
             message = f"An earlier item of the job has the output {item.output} already."
-            item = NewItem(**{**vars(item), "error": ("output_name_taken", message)})
+            item = NewItem(**{**vars(item), "error": (codes.OUTPUT_NAME_TAKEN, message)})
         elif item.error is None:
             seen.add(item.output)
         yield item
@@ -316,5 +316,5 @@ def parse_line(line: bytes, number: int, may_read: Callable[[BlobUri], bool]) ->
             raise ConfigError(f"{uri} is not an object that the job may read.")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
         reason = error.message if isinstance(error, ConfigError) else 'it is no JSON object with a text "input".'
-        return InputEntry(uri=f"line:{number}", error=("input_invalid", f"Line {number} of the manifest: {reason}"))
+        return InputEntry(uri=f"line:{number}", error=(codes.INPUT_INVALID, f"Line {number} of the manifest: {reason}"))
     return InputEntry(uri=str(address), custom_id=custom_id)

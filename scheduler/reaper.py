@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from nst_core.broker import Broker
 from nst_core.clock import Clock
 from nst_core.protocol import ItemStatus
-from scheduler import lifecycle
+from scheduler import codes, lifecycle
 from scheduler.absences import Absences
 from scheduler.domain import ChunkStatus, Job
 from scheduler.store import chunks as chunk_rows
@@ -103,6 +103,6 @@ class Reaper:
             changes = item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)
             chunk_rows.halve(connection, chunk, rest, deaths=deaths)
             return changes
-        error = ("worker_lost", f"{deaths} workers in turn died or hung while they had this image.")
+        error = (codes.WORKER_LOST, f"{deaths} workers in turn died or hung while they had this image.")
         chunk_rows.set_done(connection, chunk.id)
         return item_rows.set_unfinished(connection, chunk.id, ItemStatus.FAILED, error=error)

@@ -4,12 +4,13 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from scheduler.api.dependencies import EventsDep, RunsDep, ServiceDep, TenantDep
+from scheduler.api.parameters import MAX_ID, JobId, RunId
 from scheduler.event_hub import EventHub, Stream
 from scheduler.events import Event, payload
 
@@ -19,7 +20,6 @@ runs_router = APIRouter(tags=["events"])
 #: A client that has gone is noticed after so long.
 _LOOK_S = 1.0
 _RETRY_MS = 3000
-_MAX_ID = 2**63 - 1
 _EXAMPLE = (
     "retry: 3000\n\n"
     "id: 17\n"
@@ -40,11 +40,11 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 def last_event_id(
     header: Annotated[
         int | None,
-        Header(alias="Last-Event-ID", ge=0, le=_MAX_ID, description="The last event that was seen; 0: none."),
+        Header(alias="Last-Event-ID", ge=0, le=MAX_ID, description="The last event that was seen; 0: none."),
     ] = None,
     query: Annotated[
         int | None,
-        Query(alias="last_event_id", ge=0, le=_MAX_ID, description="The same, for who cannot send the header."),
+        Query(alias="last_event_id", ge=0, le=MAX_ID, description="The same, for who cannot send the header."),
     ] = None,
 ) -> int:
     """Return the last event that the client knows; that of the header, where both say one."""
@@ -52,7 +52,6 @@ def last_event_id(
 
 
 LastEventId = Annotated[int, Depends(last_event_id)]
-SubjectId = Annotated[str, Path(pattern=r"^[\w.-]{1,64}$")]
 
 
 class EventStream(StreamingResponse):
@@ -76,7 +75,7 @@ class EventStream(StreamingResponse):
 
 @jobs_router.get("/v1/jobs/{job_id}/events", status_code=200, responses=_RESPONSES, response_class=EventStream)
 async def stream_job_events(
-    job_id: SubjectId, request: Request, service: ServiceDep, hub: EventsDep, tenant: TenantDep, after: LastEventId
+    job_id: JobId, request: Request, service: ServiceDep, hub: EventsDep, tenant: TenantDep, after: LastEventId
 ) -> Response:
     """Stream what happens to a job, from its beginning or behind the last event that was seen."""
     job = await run_in_threadpool(service.job, tenant, job_id)
@@ -85,7 +84,7 @@ async def stream_job_events(
 
 @runs_router.get("/v1/runs/{run_id}/events", status_code=200, responses=_RESPONSES, response_class=EventStream)
 async def stream_run_events(
-    run_id: SubjectId, request: Request, runs: RunsDep, hub: EventsDep, tenant: TenantDep, after: LastEventId
+    run_id: RunId, request: Request, runs: RunsDep, hub: EventsDep, tenant: TenantDep, after: LastEventId
 ) -> Response:
     """Stream what happens to a training, from its beginning or behind the last event that was seen."""
     run = (await run_in_threadpool(runs.get, tenant, run_id)).run

@@ -18,15 +18,12 @@ from scheduler.runs.requests import RunRequest
 #: Of the JSON alone.
 MAX_JSON_BYTES = 2**20
 _MAX_FILE_NAME = 255
-# Other models of the API use the same definitions, so they are there.
-_SCHEMA = TrainBody.model_json_schema(ref_template="#/components/schemas/{model}")
-_SCHEMA.pop("$defs", None)
 #: What FastAPI cannot read off a signature.
 OPENAPI: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": _SCHEMA},
+            "application/json": {"schema": {"$ref": "#/components/schemas/TrainBody"}},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -35,7 +32,8 @@ OPENAPI: dict[str, Any] = {
                         "painting": {"type": "string", "format": "binary"},
                         "request": {"type": "string", "contentMediaType": "application/json"},
                     },
-                }
+                },
+                "example": {"painting": "(the file)", "request": '{"name": "wheatfield", "preset": "quick"}'},
             },
         },
     }

@@ -3,23 +3,37 @@
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
 from sqlalchemy import text
 
 from nst_core.errors import NstError
 from scheduler.api.dependencies import ApiState, StateDep
-from scheduler.api.schemas import ReadyView
 
 log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["health"])
 
 
+class LiveView(BaseModel):
+    """That the process answers."""
+
+    status: Literal["alive"]
+
+
+class ReadyView(BaseModel):
+    """Whether everything that the scheduler needs answers."""
+
+    status: Literal["ready", "unavailable"]
+    checks: dict[str, str] = Field(description="ok, or an error's code, by what was asked.")
+
+
 @router.get("/livez")
-def livez() -> dict[str, str]:
+def livez() -> LiveView:
     """Answer, with nothing checked."""
-    return {"status": "alive"}
+    return LiveView(status="alive")
 
 
 @router.get("/readyz", responses={503: {"model": ReadyView}})

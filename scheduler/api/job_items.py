@@ -2,12 +2,14 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from nst_core.protocol import ItemStatus
 from scheduler.api.dependencies import ServiceDep, TenantDep
+from scheduler.api.examples import ERRORS, RESULTS
 from scheduler.api.job_schemas import files
+from scheduler.api.parameters import MAX_ID, ItemId, JobId, Limit
 from scheduler.api.problems import answers
 from scheduler.api.schemas import ItemPage, ItemView
 from scheduler.domain import ERRORS_NAME, RESULTS_NAME
@@ -15,10 +17,7 @@ from scheduler.result_zip import MAX_IMAGES
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The job's id, or the client's id of it.")]
-Limit = Annotated[int, Query(ge=1, le=1000)]
-#: What databases count to.
-MAX_ID = 2**63 - 1
+AfterItem = Annotated[int, Query(ge=-1, le=MAX_ID, description="The id of the last item that was had; -1: none.")]
 _MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
 
@@ -29,20 +28,16 @@ def list_items(
     service: ServiceDep,
     tenant: TenantDep,
     limit: Limit = 100,
-    after_id: Annotated[int, Query(ge=-1, le=MAX_ID)] = -1,
-    status: ItemStatus | None = None,
-    code: Annotated[str | None, Query(pattern=r"^[a-z0-9_]{1,64}$", description="Of the error.")] = None,
-    style: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$")] = None,
+    after_id: AfterItem = -1,
+    status: Annotated[ItemStatus | None, Query(description="Items of this status alone.")] = None,
+    code: Annotated[
+        str | None, Query(pattern=r"^[a-z0-9_]{1,64}$", description="Items that failed with this code alone.")
+    ] = None,
+    style: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$", description="Items of this style alone.")] = None,
 ) -> ItemPage:
     """List a job's items in order."""
     found = service.items(tenant, job_id, limit=limit + 1, after=after_id, status=status, code=code, style=style)
-    data = [ItemView.of(item) for item in found[:limit]]
-    return ItemPage(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=len(found) > limit,
-    )
+    return ItemPage.of((ItemView.of(item) for item in found), limit=limit)
 
 
 @router.get(
@@ -50,9 +45,7 @@ def list_items(
     response_class=StreamingResponse,
     responses=answers(409, 502) | files(*_MEDIA_TYPES.values()),
 )
-def get_output(
-    job_id: JobId, item_id: Annotated[int, Path(ge=0, le=MAX_ID)], service: ServiceDep, tenant: TenantDep
-) -> StreamingResponse:
+def get_output(job_id: JobId, item_id: ItemId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return the image of a succeeded item."""
     item, data = service.output(tenant, job_id, item_id)
     return StreamingResponse(
@@ -65,9 +58,7 @@ def get_output(
 @router.get(
     "/{job_id}/items/{item_id}/preview", response_class=StreamingResponse, responses=answers(502) | files("image/jpeg")
 )
-def get_preview(
-    job_id: JobId, item_id: Annotated[int, Path(ge=0, le=MAX_ID)], service: ServiceDep, tenant: TenantDep
-) -> StreamingResponse:
+def get_preview(job_id: JobId, item_id: ItemId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return how an item looks that is being optimised."""
     return StreamingResponse(
         service.preview(tenant, job_id, item_id),
@@ -76,13 +67,21 @@ def get_preview(
     )
 
 
-@router.get("/{job_id}/results", response_class=StreamingResponse, responses=answers(409) | files("application/jsonl"))
+@router.get(
+    "/{job_id}/results",
+    response_class=StreamingResponse,
+    responses=answers(409) | files("application/jsonl", example=RESULTS),
+)
 def get_results(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return results.jsonl of a finished job."""
     return StreamingResponse(service.report(tenant, job_id, RESULTS_NAME), media_type="application/jsonl")
 
 
-@router.get("/{job_id}/errors", response_class=StreamingResponse, responses=answers(409) | files("application/jsonl"))
+@router.get(
+    "/{job_id}/errors",
+    response_class=StreamingResponse,
+    responses=answers(409) | files("application/jsonl", example=ERRORS),
+)
 def get_errors(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return errors.jsonl of a finished job."""
     return StreamingResponse(service.report(tenant, job_id, ERRORS_NAME), media_type="application/jsonl")
@@ -97,7 +96,7 @@ def get_zip(
     tenant: TenantDep,
     status: Annotated[Literal["succeeded"], Query(description="Of the images.")] = "succeeded",
     limit: Annotated[int, Query(ge=1, le=MAX_IMAGES, description="Images in the file.")] = MAX_IMAGES,
-    after_id: Annotated[int, Query(ge=-1, le=MAX_ID)] = -1,
+    after_id: AfterItem = -1,
 ) -> StreamingResponse:
     """Return the images of a finished job and its reports as a zip file; `Link` names the next part of a long job."""
     part = service.zip(tenant, job_id, after=after_id, limit=limit)

@@ -3,21 +3,16 @@
 from http import HTTPStatus
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
+from scheduler.api.bodies import Body
 from scheduler.resources import Check
 
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
 
 
-class RetryBody(BaseModel):
+class RetryBody(Body):
     """Which items of an ended job are done again."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={"examples": [{"codes": ["blob_unavailable", "worker_lost"]}, {"cancelled": True}]},
-    )
 
     codes: Annotated[tuple[Code, ...], Field(min_length=1, max_length=100)] | None = Field(
         None, description="Only items that failed with one of these codes."
@@ -55,7 +50,8 @@ class CheckView(BaseModel):
         return cls(**(vars(check) | {"problems": problems}))
 
 
-def files(*media_types: str) -> dict[int | str, dict[str, object]]:
+def files(*media_types: str, example: str | None = None) -> dict[int | str, dict[str, object]]:
     """Return the documentation of a route's good answer that is no JSON."""
-    content = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in media_types}
+    shown: dict[str, object] = {} if example is None else {"example": example}
+    content = {kind: {"schema": {"type": "string", "format": "binary"}} | shown for kind in media_types}
     return {200: {"description": HTTPStatus.OK.phrase, "content": content}}

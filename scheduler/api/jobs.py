@@ -8,8 +8,8 @@ from starlette.concurrency import run_in_threadpool
 
 from nst_core.protocol import Method
 from scheduler.api.dependencies import ServiceDep, TenantDep
-from scheduler.api.job_items import JobId, Limit
 from scheduler.api.job_schemas import CheckView, RetryBody
+from scheduler.api.parameters import AfterId, IdempotencyKey, JobId, Limit
 from scheduler.api.problems import answers
 from scheduler.api.queries import LABEL
 from scheduler.api.schemas import JobBody, JobPage, JobView
@@ -22,7 +22,6 @@ from scheduler.store.jobs import JobFilter
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _MAX_LABELS = 16
-IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
 Validate = Annotated[bool, Query(description="Only tell what the job would do.")]
 Prefer = Annotated[list[str] | None, Header(description="wait=N: answer when the job has ended, or after N seconds.")]
 
@@ -92,11 +91,11 @@ def list_jobs(
     tenant: TenantDep,
     request: Request,
     limit: Limit = 20,
-    after_id: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$")] = None,
-    status: JobStatus | None = None,
-    method: Method | None = None,
-    created_after: Moment | None = None,
-    created_before: Moment | None = None,
+    after_id: AfterId = None,
+    status: Annotated[JobStatus | None, Query(description="Jobs of this status alone.")] = None,
+    method: Annotated[Method | None, Query(description="Jobs of this method alone.")] = None,
+    created_after: Annotated[Moment | None, Query(description="RFC 3339; jobs of that moment too.")] = None,
+    created_before: Annotated[Moment | None, Query(description="RFC 3339.")] = None,
 ) -> JobPage:
     """List jobs, newest first: all, or those that fit; `metadata.KEY=VALUE` asks for metadata."""
     only = JobFilter(
@@ -107,13 +106,7 @@ def list_jobs(
         created_before=None if created_before is None else created_before.timestamp(),
     )
     found = service.jobs(tenant, limit=limit + 1, after_id=after_id, only=only)
-    data = [JobView.of(job) for job in found[:limit]]
-    return JobPage(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=len(found) > limit,
-    )
+    return JobPage.of((JobView.of(job) for job in found), limit=limit)
 
 
 @router.get("/{job_id}")

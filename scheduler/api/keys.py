@@ -3,32 +3,27 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field, StringConstraints
 
 from scheduler.access.keys import DEFAULT_OVERLAP_S, MAX_OVERLAP_S
 from scheduler.access.scopes import Scope
+from scheduler.api.bodies import Body
 from scheduler.api.dependencies import CallerDep, KeysDep
+from scheduler.api.pages import Page
+from scheduler.api.parameters import TENANT_PATTERN, AfterId, KeyId, Limit
 from scheduler.api.problems import answers
-from scheduler.api.times import Moment, moment
+from scheduler.api.times import Moment, moment, moment_if
 from scheduler.store.keys import ApiKey
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
-TENANT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
-Prefix = Annotated[str, Path(pattern=r"^[0-9a-f]{8}$", description="The 8 digits of the key.")]
 KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Tenant = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
 
 
-class KeyBody(BaseModel):
+class KeyBody(Body):
     """A key to make."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={"examples": [{"name": "nightly batch", "scopes": ["jobs:read", "jobs:write"]}]},
-    )
 
     name: KeyName = Field(description="What it is for.")
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))] = Field(
@@ -38,10 +33,8 @@ class KeyBody(BaseModel):
     tenant: Tenant | None = Field(None, description="Whose it is; another than the own for the scope admin alone.")
 
 
-class RotateBody(BaseModel):
+class RotateBody(Body):
     """How a key gets another secret."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{"overlap_s": 3600}]})
 
     overlap_s: int = Field(
         DEFAULT_OVERLAP_S, ge=0, le=MAX_OVERLAP_S, description="The present secret is good for so many seconds more."
@@ -73,10 +66,10 @@ class KeyView(BaseModel):
             scopes=list(key.scopes),
             status="revoked" if key.revoked_at is not None else "expired" if expired else "active",
             created_at=moment(key.created_at),
-            expires_at=_optional_time(key.expires_at),
-            revoked_at=_optional_time(key.revoked_at),
-            last_used_at=_optional_time(key.last_used_at),
-            previous_until=_optional_time(key.previous_until),
+            expires_at=moment_if(key.expires_at),
+            revoked_at=moment_if(key.revoked_at),
+            last_used_at=moment_if(key.last_used_at),
+            previous_until=moment_if(key.previous_until),
         )
 
 
@@ -86,13 +79,8 @@ class NewKeyView(KeyView):
     key: str = Field(description="What Authorization: Bearer takes. Keep it; nobody can tell it again.")
 
 
-class KeyPage(BaseModel):
+class KeyPage(Page[KeyView, str]):
     """Keys, newest first."""
-
-    data: list[KeyView]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 @router.post("", status_code=201)
@@ -113,37 +101,31 @@ def create_key(body: KeyBody, keys: KeysDep, caller: CallerDep, response: Respon
 def list_keys(
     keys: KeysDep,
     caller: CallerDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    after_id: Annotated[str | None, Query(pattern=r"^[0-9a-f]{8}$")] = None,
+    limit: Limit = 100,
+    after_id: AfterId = None,
     tenant: Annotated[
         str | None, Query(pattern=TENANT_PATTERN, description="Another than the own for the scope admin alone.")
     ] = None,
 ) -> KeyPage:
     """List the keys of a tenant, newest first; those that are not valid any more too."""
     found = keys.all(caller, tenant=tenant, limit=limit + 1, after=after_id)
-    data = [KeyView.of(key, now=keys.now()) for key in found[:limit]]
-    return KeyPage(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=len(found) > limit,
-    )
+    return KeyPage.of((KeyView.of(key, now=keys.now()) for key in found), limit=limit)
 
 
 @router.get("/{prefix}")
-def get_key(prefix: Prefix, keys: KeysDep, caller: CallerDep) -> KeyView:
+def get_key(prefix: KeyId, keys: KeysDep, caller: CallerDep) -> KeyView:
     """Return a key."""
     return KeyView.of(keys.get(caller, prefix), now=keys.now())
 
 
 @router.delete("/{prefix}", status_code=204)
-def revoke_key(prefix: Prefix, keys: KeysDep, caller: CallerDep) -> None:
+def revoke_key(prefix: KeyId, keys: KeysDep, caller: CallerDep) -> None:
     """Revoke a key; it is dead everywhere within 5 seconds, and for ever."""
     keys.revoke(caller, prefix)
 
 
 @router.post("/{prefix}/rotate", responses=answers(409))
-def rotate_key(prefix: Prefix, keys: KeysDep, caller: CallerDep, body: RotateBody | None = None) -> NewKeyView:
+def rotate_key(prefix: KeyId, keys: KeysDep, caller: CallerDep, body: RotateBody | None = None) -> NewKeyView:
     """Give a key another secret; the present one is good for a while, one of before is not any more."""
     overlap_s = (body or RotateBody()).overlap_s
     key, text = keys.rotate(caller, prefix, overlap_s=overlap_s)
@@ -152,7 +134,3 @@ def rotate_key(prefix: Prefix, keys: KeysDep, caller: CallerDep, body: RotateBod
 
 def _with_secret(view: KeyView, text: str) -> NewKeyView:
     return NewKeyView(**view.model_dump(), key=text)
-
-
-def _optional_time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else moment(seconds)

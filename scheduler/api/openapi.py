@@ -7,6 +7,8 @@ from fastapi.routing import APIRoute, APIRouter
 
 from scheduler.api import problems
 from scheduler.api.dependencies import Needs
+from scheduler.api.examples import EXAMPLES
+from scheduler.api.run_schemas import TrainBody
 
 _SCHEME = "HTTPBearer"
 _METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
@@ -30,12 +32,16 @@ def needs_of(routers: Iterable[tuple[APIRouter, Needs | None]]) -> dict[tuple[st
 
 
 def describe(document: dict[str, Any], needs: Mapping[tuple[str, str], Needs]) -> dict[str, Any]:
-    """Return a document of FastAPI's with the scopes and the problems of each route."""
+    """Return a document of FastAPI's with examples, and the scopes and the problems of each route."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in _UNUSED:
         schemas.pop(name, None)
-    problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas |= problem.pop("$defs") | {"Problem": problem}
+    # Those that no signature of a route names.
+    for model in (problems.Problem, TrainBody):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+    for name, shown in EXAMPLES.items():
+        schemas[name]["examples"] = shown
     for path, method, operation in operations(document):
         summary = operation.get("description", "").partition("\n")[0].rstrip(".")
         if summary:

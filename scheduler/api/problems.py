@@ -11,15 +11,23 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 import nst_core.errors
 import scheduler.errors
 import scheduler.store.errors
-from nst_core.errors import BlobError, NstError, WeightsError
-from scheduler.api import examples
+from nst_core.errors import (
+    BlobError,
+    EngineError,
+    ImageError,
+    NstError,
+    StyleNotFoundError,
+    TrainingDivergedError,
+    WeightsError,
+)
+from scheduler.codes import MEANINGS
 from scheduler.errors import (
     ConflictError,
     ForbiddenError,
@@ -51,7 +59,9 @@ _STATUS: dict[type[NstError], int] = {
     TooMuchError: 429,
     WebhooksDisabledError: 503,
 }
-#: Whose errors the API answers with.
+#: What happens to workers alone.
+_OF_WORKERS = (EngineError, ImageError, StyleNotFoundError, TrainingDivergedError)
+#: Whose errors the API answers with, and items and runs have.
 _MODULES: Sequence[ModuleType] = (nst_core.errors, scheduler.errors, scheduler.store.errors)
 _TITLES = {
     400: "Bad request",
@@ -101,8 +111,6 @@ class FieldProblem(BaseModel):
 class Problem(BaseModel):
     """Why a request was not fulfilled (RFC 9457)."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [examples.PROBLEM]})
-
     type: str = Field(description="about:blank: `code` says more.")
     title: str
     status: int
@@ -115,10 +123,11 @@ class Problem(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorCode:
-    """A code that answers may have."""
+    """A code that answers, items, jobs or runs may have."""
 
     code: str
-    status: int
+    #: None: no answer has it.
+    status: int | None
     meaning: str
 
 
@@ -128,15 +137,17 @@ def status_of(error: NstError) -> int:
 
 
 def codes() -> list[ErrorCode]:
-    """Return every code that the API answers with, by status."""
+    """Return every code that the API answers with, by status, and then those of items, jobs and runs alone."""
     found = {code: ErrorCode(code=code, status=status, meaning=meaning) for status, code, meaning in _FRAMEWORK}
+    found |= {code: ErrorCode(code=code, status=None, meaning=meaning) for code, meaning in MEANINGS.items()}
     for module in _MODULES:
         for cls in vars(module).values():
             # Families have no code of their own.
             if isinstance(cls, type) and issubclass(cls, NstError) and "code" in vars(cls) and cls is not NstError:
                 meaning = (cls.__doc__ or "").partition("\n")[0]
-                found.setdefault(cls.code, ErrorCode(code=cls.code, status=_status_of_class(cls), meaning=meaning))
-    return sorted(found.values(), key=lambda each: (each.status, each.code))
+                status = None if issubclass(cls, _OF_WORKERS) else _status_of_class(cls)
+                found.setdefault(cls.code, ErrorCode(code=cls.code, status=status, meaning=meaning))
+    return sorted(found.values(), key=lambda each: (each.status or 1000, each.code))
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:

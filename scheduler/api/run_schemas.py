@@ -1,13 +1,16 @@
 """Bodies of requests and responses about runs. Unknown fields are refused."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, Field, JsonValue, StringConstraints
 
 from nst_core.training.presets import STRENGTHS, STROKES
 from nst_core.training.sources import few_photos
-from scheduler.api.schemas import ErrorView, PinnedStyle, Uri
+from scheduler.api.bodies import Body, PinnedStyle, Uri
+from scheduler.api.pages import Page
+from scheduler.api.schemas import ErrorView
+from scheduler.api.times import moment, moment_if
 from scheduler.runs.domain import Live, Run, RunStatus
 from scheduler.runs.files import Sample
 from scheduler.runs.forks import ForkRequest
@@ -30,11 +33,7 @@ Stroke = Annotated[float, Field(ge=STROKES[0], le=STROKES[1])]
 Strength = Annotated[float, Field(ge=STRENGTHS[0], le=STRENGTHS[1])]
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TrainBody(_Request):
+class TrainBody(Body):
     """The training of a style. In a form, it is the part `request`, and the painting a part of its own."""
 
     name: NewStyleName
@@ -63,13 +62,13 @@ class TrainBody(_Request):
         return RunRequest(**{**dict(self), "painting": painting})
 
 
-class ExtendBody(_Request):
+class ExtendBody(Body):
     """More steps for a run."""
 
     steps: Steps = Field(description="Counted from the run's beginning: more than it has.")
 
 
-class ForkBody(_Request):
+class ForkBody(Body):
     """A new run from a checkpoint of another; what is not given is as there."""
 
     steps: Steps = Field(description="Of the new run, which begins at 0.")
@@ -195,25 +194,21 @@ class RunView(BaseModel):
             exact=spec.exact,
             about=spec.about,
             error=None if run.error_code is None else ErrorView(code=run.error_code, message=run.error_message or ""),
-            created_at=datetime.fromtimestamp(run.created_at, UTC),
-            started_at=_time(run.started_at),
-            finished_at=_time(run.finished_at),
+            created_at=moment(run.created_at),
+            started_at=moment_if(run.started_at),
+            finished_at=moment_if(run.finished_at),
         )
 
 
-class RunPage(BaseModel):
+class RunPage(Page[RunView, str]):
     """A page of runs."""
-
-    data: list[RunView]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class SampleView(BaseModel):
     """What the network of a run made of a photo after so many steps."""
 
-    name: str
+    id: str = Field(description="Its file name.")
+    name: str = Field(description="Of the photo.")
     step: int
     uri: str
     href: str = Field(description="Where the API gives the picture.")
@@ -221,13 +216,11 @@ class SampleView(BaseModel):
     @classmethod
     def of(cls, sample: Sample, *, href: str) -> Self:
         """Return the view of a sample."""
-        return cls(name=sample.name, step=sample.step, uri=sample.uri, href=href)
+        return cls(id=sample.file, name=sample.name, step=sample.step, uri=sample.uri, href=href)
 
 
-class SamplePage(BaseModel):
-    """All samples of a run, in the order of steps."""
-
-    data: list[SampleView]
+class SamplePage(Page[SampleView, str]):
+    """A page of the samples of a run, in the order of steps."""
 
 
 def _progress(run: Run) -> dict[str, Any]:
@@ -244,7 +237,3 @@ def _progress(run: Run) -> dict[str, Any]:
         "eta_s": (run.steps - step) / steps_per_s if training and steps_per_s else None,
         "note": (progress.get("note") or None) if at_work else None,
     }
-
-
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

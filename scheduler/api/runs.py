@@ -3,36 +3,37 @@
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from nst_core.training import presets
 from scheduler.api.dependencies import RunsDep, TenantDep
 from scheduler.api.forms import OPENAPI, read_train_request
+from scheduler.api.job_schemas import files
+from scheduler.api.parameters import AfterFile, AfterId, IdempotencyKey, Limit, RunId
+from scheduler.api.presets import PresetPage, PresetView
 from scheduler.api.problems import answers
 from scheduler.api.run_schemas import ExtendBody, ForkBody, RunPage, RunView, SamplePage, SampleView
-from scheduler.api.schemas import PresetPage, PresetView
 from scheduler.runs.domain import RunStatus
+from scheduler.runs.paintings import PAINTING_TYPES
 
 router = APIRouter(tags=["runs"])
 
-RunId = Annotated[str, Path(pattern=r"^[\w.-]{1,64}$")]
-IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
+SampleFile = Annotated[str, Path(description="The file name of a sample, such as its id says.")]
 _NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
 #: Of pictures that change as the run goes on.
 _FRESH = _NO_SNIFF | {"Cache-Control": "no-store"}
 
 
 @router.get("/v1/training-presets", tags=["presets"])
-def list_training_presets(tenant: TenantDep) -> PresetPage:
+def list_training_presets(tenant: TenantDep, limit: Limit = 100, after_id: AfterId = None) -> PresetPage:
     """List the presets of trainings."""
-    return PresetPage(
-        data=[
-            PresetView(name=preset.name, summary=preset.summary, config=preset.config.to_dict())
-            for preset in presets.presets().values()
-        ]
-    )
+    found = [
+        PresetView(name=preset.name, summary=preset.summary, config=preset.config.to_dict())
+        for preset in presets.presets().values()
+    ]
+    return PresetPage.of_all(found, limit=limit, after_id=after_id, id="name")
 
 
 @router.post("/v1/styles", status_code=202, openapi_extra=OPENAPI, responses=answers(409, 422, 502))
@@ -49,20 +50,14 @@ async def train_style(
 def list_runs(
     runs: RunsDep,
     tenant: TenantDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
-    after_id: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$")] = None,
-    status: RunStatus | None = None,
-    name: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$", description="Of the style.")] = None,
+    limit: Limit = 20,
+    after_id: AfterId = None,
+    status: Annotated[RunStatus | None, Query(description="Runs of this status alone.")] = None,
+    name: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$", description="Runs of this style alone.")] = None,
 ) -> RunPage:
     """List runs, newest first."""
     found = runs.all(tenant, limit=limit + 1, after_id=after_id, status=status, name=name)
-    data = [RunView.of(details) for details in found[:limit]]
-    return RunPage(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=len(found) > limit,
-    )
+    return RunPage.of((RunView.of(details) for details in found), limit=limit)
 
 
 @router.get("/v1/runs/{run_id}")
@@ -115,14 +110,16 @@ def fork_run(
     return _accepted(RunView.of(details), new, response)
 
 
-@router.get("/v1/runs/{run_id}/losses.csv", responses=answers(409, 502), response_class=StreamingResponse)
+@router.get(
+    "/v1/runs/{run_id}/losses.csv", responses=answers(409, 502) | files("text/csv"), response_class=StreamingResponse
+)
 def get_losses(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
     """Return the losses, a line a step."""
     lines = runs.files.losses(runs.get(tenant, run_id).run)
     return StreamingResponse(lines, media_type="text/csv", headers=_FRESH)
 
 
-@router.get("/v1/runs/{run_id}/losses.png", responses=answers(409, 502), response_class=Response)
+@router.get("/v1/runs/{run_id}/losses.png", responses=answers(409, 502) | files("image/png"), response_class=Response)
 def get_curve(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Response:
     """Return the losses as a picture."""
     data = runs.files.curve(runs.get(tenant, run_id).run)
@@ -130,28 +127,39 @@ def get_curve(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Response:
 
 
 @router.get("/v1/runs/{run_id}/samples", responses=answers(409, 502))
-def list_samples(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> SamplePage:
+def list_samples(
+    run_id: RunId, runs: RunsDep, tenant: TenantDep, limit: Limit = 1000, after_id: AfterFile = None
+) -> SamplePage:
     """List what the network made of the sample photos as the training went on."""
     found = runs.files.samples(runs.get(tenant, run_id).run)
     place = f"/v1/runs/{run_id}/samples/"
-    return SamplePage(data=[SampleView.of(sample, href=place + quote(sample.file, safe="")) for sample in found])
+    views = [SampleView.of(sample, href=place + quote(sample.file, safe="")) for sample in found]
+    return SamplePage.of_all(views, limit=limit, after_id=after_id)
 
 
-@router.get("/v1/runs/{run_id}/samples/{file}", responses=answers(409, 502), response_class=StreamingResponse)
-def get_sample(run_id: RunId, file: str, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
+@router.get(
+    "/v1/runs/{run_id}/samples/{file}",
+    responses=answers(409, 502) | files("image/jpeg"),
+    response_class=StreamingResponse,
+)
+def get_sample(run_id: RunId, file: SampleFile, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
     """Return a sample."""
     data = runs.files.sample(runs.get(tenant, run_id).run, file)
     return StreamingResponse(data, media_type="image/jpeg", headers=_FRESH)
 
 
-@router.get("/v1/runs/{run_id}/sheet.jpg", responses=answers(409, 502), response_class=StreamingResponse)
+@router.get(
+    "/v1/runs/{run_id}/sheet.jpg", responses=answers(409, 502) | files("image/jpeg"), response_class=StreamingResponse
+)
 def get_sheet(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
     """Return the preview sheet of a run that has made a style."""
     data = runs.files.sheet(runs.get(tenant, run_id).run)
     return StreamingResponse(data, media_type="image/jpeg", headers=_FRESH)
 
 
-@router.get("/v1/runs/{run_id}/painting", responses=answers(409, 502), response_class=StreamingResponse)
+@router.get(
+    "/v1/runs/{run_id}/painting", responses=answers(409, 502) | files(*PAINTING_TYPES), response_class=StreamingResponse
+)
 def get_painting(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
     """Return the painting as it was submitted."""
     media_type, data = runs.files.painting(runs.get(tenant, run_id).run)

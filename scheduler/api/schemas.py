@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import BaseModel, Field, JsonValue, StringConstraints, model_validator
 
 from nst_core.protocol import ItemStatus, Method, StylizeOptions
-from scheduler.api import examples
-from scheduler.api.times import Moment, moment
+from scheduler.api.bodies import Body, PinnedStyle, Uri
+from scheduler.api.pages import Page
+from scheduler.api.times import Moment, moment_if
 from scheduler.domain import (
     DEFAULT_NAME,
     DEFAULT_PRESET,
@@ -21,12 +22,8 @@ from scheduler.domain import (
 )
 from scheduler.optimize import OptimizeRequest
 from scheduler.requests import JobRequest
-from scheduler.store.access import StyleRow
 from scheduler.store.items import Item
 
-Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^s3://")]
-#: NAME, or NAME@ and at least the first 8 digits of a version.
-PinnedStyle = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}(@[0-9a-f]{8,64})?$")]
 MAX_INLINE_INPUTS = 1000
 _LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 _LabelValue = Annotated[str, StringConstraints(max_length=512)]
@@ -35,11 +32,7 @@ MAX_COUNT = 10**9
 MAX_SECONDS = 10 * 366 * 24 * 3600
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class InputBody(_Request):
+class InputBody(Body):
     """Where the photos come from: exactly one of the three."""
 
     uris: Annotated[tuple[Uri, ...], Field(min_length=1, max_length=MAX_INLINE_INPUTS)] | None = Field(
@@ -55,7 +48,7 @@ class InputBody(_Request):
         return self
 
 
-class OutputBody(_Request):
+class OutputBody(Body):
     """Where the results go, and how they are saved."""
 
     prefix: Uri | None = Field(None, description="An address; a place of the job's own if it is not given.")
@@ -65,7 +58,7 @@ class OutputBody(_Request):
     max_px: int | None = Field(None, ge=16, le=65535, description="Longest side; larger photos are scaled down.")
 
 
-class OptimizeBody(_Request):
+class OptimizeBody(Body):
     """How photos are optimised: a preset, and what differs from it."""
 
     preset: str = Field(DEFAULT_PRESET, max_length=64, description="See /v1/presets.")
@@ -77,24 +70,8 @@ class OptimizeBody(_Request):
     )
 
 
-class JobBody(_Request):
+class JobBody(Body):
     """A bulk stylization job."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "input": {"prefix": "s3://nst/photos/"},
-                    "styles": ["great_wave"],
-                    "output": {"format": "jpeg", "max_px": 1600},
-                    "priority": "high",
-                    "expires_after_s": 3600,
-                    "max_failures": 100,
-                    "metadata": {"album": "spring"},
-                }
-            ]
-        }
-    )
 
     input: InputBody
     method: Method = Field(Method.FEEDFORWARD, description="optimize takes minutes an image, and any painting.")
@@ -119,7 +96,9 @@ class JobBody(_Request):
     max_attempts: int | None = Field(
         None, ge=1, le=10, description="Tries at an image after faults that may pass; otherwise the scheduler's."
     )
-    metadata: Annotated[dict[_LabelKey, _LabelValue], Field(max_length=16)] = {}
+    metadata: Annotated[dict[_LabelKey, _LabelValue], Field(max_length=16)] = Field(
+        {}, description="What the job is to be found by, besides its id."
+    )
 
     @model_validator(mode="after")
     def _one_deadline(self) -> Self:
@@ -151,14 +130,6 @@ class JobBody(_Request):
             max_failures=self.max_failures,
             max_attempts=self.max_attempts,
         )
-
-
-class StyleBody(_Request):
-    """The weights of a style, and what is known about it."""
-
-    weights: Uri = Field(description="A weights file of nst, such as `python -m nst_core.peers` writes.")
-    card: dict[str, Any] = Field({}, description="Title, artist, year, rights, and whatever else is to be shown.")
-    replace: bool = Field(False, description="Whether a style of that name gets this version instead of its own.")
 
 
 class ErrorView(BaseModel):
@@ -206,8 +177,6 @@ class OptimizeView(BaseModel):
 
 class JobView(BaseModel):
     """A job."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [examples.JOB]})
 
     id: str
     client_id: str | None = Field(description="The id that the client chose, where it did.")
@@ -257,13 +226,13 @@ class JobView(BaseModel):
             preserve_color=options.preserve_color,
             metadata=spec.metadata,
             priority=job.priority,
-            deadline=_time(job.deadline),
+            deadline=moment_if(job.deadline),
             max_failures=job.max_failures,
             max_attempts=job.max_attempts,
             counts=CountsView(**vars(job.counts)),
             created_at=datetime.fromtimestamp(job.created_at, UTC),
-            started_at=_time(job.started_at),
-            finished_at=_time(job.finished_at),
+            started_at=moment_if(job.started_at),
+            finished_at=moment_if(job.finished_at),
             error=_error(job.error_code, job.error_message),
         )
 
@@ -279,8 +248,6 @@ class ProgressView(BaseModel):
 
 class ItemView(BaseModel):
     """One photo of a job with one style."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [examples.ITEM]})
 
     id: int = Field(description="Its place in the job.")
     input: str
@@ -316,90 +283,18 @@ class ItemView(BaseModel):
         )
 
 
-class StyleView(BaseModel):
-    """A style and its card: painting, artist, year, rights, data, training."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [examples.STYLE]})
-
-    name: str
-    version: str
-    card: dict[str, Any]
-
-    @classmethod
-    def of(cls, style: StyleRow) -> Self:
-        """Return the view of a style."""
-        return cls(name=style.name, version=style.version, card=style.card)
-
-
-class JobPage(BaseModel):
+class JobPage(Page[JobView, str]):
     """A page of jobs."""
 
-    data: list[JobView]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
-
-class ItemPage(BaseModel):
+class ItemPage(Page[ItemView, int]):
     """A page of items."""
-
-    data: list[ItemView]
-    first_id: int | None
-    last_id: int | None
-    has_more: bool
-
-
-class PresetView(BaseModel):
-    """A set of options of the method optimize."""
-
-    name: str
-    summary: str
-    config: dict[str, Any]
-
-
-class PresetPage(BaseModel):
-    """All presets."""
-
-    data: list[PresetView]
-
-
-class StylePage(BaseModel):
-    """A page of styles; their names are the ids."""
-
-    data: list[StyleView]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-
-
-class UploadView(BaseModel):
-    """A place for photos."""
-
-    id: str
-    prefix: str
-
-
-class UploadedView(BaseModel):
-    """A stored photo."""
-
-    uri: str
-
-
-class ReadyView(BaseModel):
-    """Whether everything that the scheduler needs answers."""
-
-    status: Literal["ready", "unavailable"]
-    checks: dict[str, str]
 
 
 def _optimize(spec: OptimizeSpec | None) -> OptimizeView | None:
     if spec is None:
         return None
     return OptimizeView(preset=spec.preset, config=spec.config, preview_every=spec.preview_every)
-
-
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else moment(seconds)
 
 
 def _error(code: str | None, message: str | None) -> ErrorView | None:

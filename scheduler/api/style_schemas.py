@@ -1,24 +1,49 @@
-"""Bodies of requests and responses about versions of styles."""
+"""Bodies of requests and responses about styles and their versions."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
+from scheduler.api.bodies import Body, Uri
+from scheduler.api.pages import Page
+from scheduler.api.parameters import VERSION_PATTERN
+from scheduler.api.times import moment
+from scheduler.store.access import StyleRow
 from scheduler.store.versions import VersionRow
 
-#: At least the first 8 digits of a version.
-VERSION_PATTERN = r"^[0-9a-f]{8,64}$"
+
+class StyleBody(Body):
+    """The weights of a style, and what is known about it."""
+
+    weights: Uri = Field(description="A weights file of nst, such as `python -m nst_core.peers` writes.")
+    card: dict[str, Any] = Field({}, description="Title, artist, year, rights, and whatever else is to be shown.")
+    replace: bool = Field(False, description="Whether a style of that name gets this version instead of its own.")
 
 
-class PublishBody(BaseModel):
+class PublishBody(Body):
     """Which version a style's name is to stand for."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Annotated[str, StringConstraints(pattern=VERSION_PATTERN)] = Field(
         description="At least its first 8 digits."
     )
+
+
+class StyleView(BaseModel):
+    """A style and its card: painting, artist, year, rights, data, training."""
+
+    name: str
+    version: str
+    card: dict[str, Any]
+
+    @classmethod
+    def of(cls, style: StyleRow) -> Self:
+        """Return the view of a style."""
+        return cls(name=style.name, version=style.version, card=style.card)
+
+
+class StylePage(Page[StyleView, str]):
+    """A page of styles; their names are the ids."""
 
 
 class VersionView(BaseModel):
@@ -42,14 +67,9 @@ class VersionView(BaseModel):
             current=row.version == present,
             published=row.published_at is not None,
             run=row.run_id,
-            created_at=datetime.fromtimestamp(row.created_at, UTC),
+            created_at=moment(row.created_at),
         )
 
 
-class VersionPage(BaseModel):
+class VersionPage(Page[VersionView, str]):
     """A page of the versions of a style, newest first; they are the ids."""
-
-    data: list[VersionView]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool

@@ -2,18 +2,20 @@
 
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field, StringConstraints
 
 from scheduler.access.limits import Limits
+from scheduler.api.bodies import Body
 from scheduler.api.dependencies import CallerDep, KeysDep, TenantsDep
-from scheduler.api.keys import TENANT_PATTERN, KeyView
+from scheduler.api.keys import KeyView
+from scheduler.api.pages import Page
+from scheduler.api.parameters import AfterId, TenantId
 from scheduler.store.tenants import Tenant, Usage
 
 router = APIRouter(prefix="/v1/tenants", tags=["tenants"])
 own_router = APIRouter(prefix="/v1/tenant", tags=["tenants"])
 
-TenantId = Annotated[str, Path(pattern=TENANT_PATTERN)]
 _Place = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^s3://[^/]+")]
 _Places = Annotated[list[_Place], Field(max_length=100)] | None
 _Count = Annotated[int, Field(ge=0, le=2**53)] | None
@@ -23,10 +25,8 @@ _READ = (
 _WRITE = "s3:// folders that results may go to; null: none but the own place, for the tenant default all buckets."
 
 
-class LimitsBody(BaseModel):
+class LimitsBody(Body):
     """Limits that are others than those of the installation; null: unlimited."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_queued_items: _Count = Field(None, description="Images that wait, of all jobs together.")
     max_unfinished_jobs: _Count = None
@@ -40,16 +40,8 @@ class LimitsBody(BaseModel):
     max_result_pixels: _Count = Field(None, description="Of a result: jobs have to say a max_px that keeps to it.")
 
 
-class TenantBody(BaseModel):
+class TenantBody(Body):
     """All that can be set for a tenant; what is not given gets its default."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={
-            "examples": [{"weight": 2, "read": ["s3://photos/2026/"], "limits": {"max_items_per_job": 10_000}}]
-        },
-    )
 
     weight: float = Field(1.0, ge=0.1, le=100, description="Its part of the workers beside the weights of others.")
     read: _Places = Field(None, description=_READ)
@@ -97,13 +89,8 @@ class TenantView(BaseModel):
     usage: UsageView
 
 
-class TenantPage(BaseModel):
+class TenantPage(Page[TenantView, str]):
     """A page of tenants."""
-
-    data: list[TenantView]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class OwnTenantView(TenantView):
@@ -122,17 +109,13 @@ def get_own_tenant(tenants: TenantsDep, keys: KeysDep, caller: CallerDep) -> Own
 @router.get("")
 def list_tenants(
     tenants: TenantsDep,
-    limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after_id: Annotated[str | None, Query(pattern=TENANT_PATTERN)] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="Entries of a page, at most.")] = 20,
+    after_id: AfterId = None,
 ) -> TenantPage:
     """List tenants by name."""
     found = tenants.all(limit=limit + 1, after=after_id or "")
-    data = [TenantView(**_values(each, tenants.limits(each.id), tenants.usage(each.id))) for each in found[:limit]]
-    return TenantPage(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=len(found) > limit,
+    return TenantPage.of(
+        (TenantView(**_values(each, tenants.limits(each.id), tenants.usage(each.id))) for each in found), limit=limit
     )
 
 

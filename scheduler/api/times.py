@@ -23,3 +23,8 @@ Moment = Annotated[AwareDatetime, AfterValidator(_check)]
 def moment(seconds: float) -> datetime:
     """Return the time of a Unix timestamp, and the last one of `Moment` for all that is later."""
     return datetime.fromtimestamp(min(seconds, _LAST.timestamp()), UTC)
+
+
+def moment_if(seconds: float | None) -> datetime | None:
+    """Return the time of a Unix timestamp, if there is one."""
+    return None if seconds is None else moment(seconds)

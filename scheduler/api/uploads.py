@@ -1,18 +1,34 @@
 """Routes to bring photos into storage, for clients without credentials of their own there."""
 
 import tempfile
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from scheduler.api.dependencies import LimitsDep, ServiceDep, TenantDep
 from scheduler.api.problems import answers
-from scheduler.api.schemas import UploadedView, UploadView
 from scheduler.errors import TooLargeError
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
 
 _IN_MEMORY_BYTES = 16 * 2**20
+UploadId = Annotated[str, Path(description="The upload's id.")]
+FilePath = Annotated[str, Path(description="Its place below the upload's prefix, such as `2026/harbour.jpg`.")]
+
+
+class UploadView(BaseModel):
+    """A place for photos."""
+
+    id: str
+    prefix: str = Field(description="The address that all of its files are below.")
+
+
+class UploadedView(BaseModel):
+    """A stored photo."""
+
+    uri: str
 
 
 @router.post("", status_code=201)
@@ -34,7 +50,7 @@ def create_upload(service: ServiceDep, tenant: TenantDep) -> UploadView:
     },
 )
 async def put_file(
-    upload_id: str, path: str, request: Request, service: ServiceDep, tenant: TenantDep, limits: LimitsDep
+    upload_id: UploadId, path: FilePath, request: Request, service: ServiceDep, tenant: TenantDep, limits: LimitsDep
 ) -> UploadedView:
     """Store the request's body at a path of the upload."""
     size, max_bytes = 0, limits.max_upload_bytes

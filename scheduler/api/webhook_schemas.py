@@ -1,18 +1,20 @@
 """Bodies of requests and responses about webhooks. Unknown fields are refused."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
+from scheduler.api.bodies import Body
+from scheduler.api.pages import Page
+from scheduler.api.times import moment, moment_if
 from scheduler.events import EventType
 from scheduler.store.webhooks import Delivery, DeliveryStatus, Webhook
 
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 Description = Annotated[str, StringConstraints(max_length=500)]
 _KNOWN = ("*", *EventType)
-_DELIVERY_TRY = {"at": "2026-11-22T12:00:00Z", "status": 500, "error": None, "ms": 45}
 
 
 def _known(types: Sequence[str]) -> Sequence[str]:
@@ -26,20 +28,8 @@ Types = Annotated[tuple[Annotated[str, StringConstraints(max_length=32)], ...], 
 KnownTypes = Annotated[Types, AfterValidator(_known)]
 
 
-class WebhookBody(BaseModel):
+class WebhookBody(Body):
     """Where to tell of which events."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        json_schema_extra={
-            "example": {
-                "url": "https://example.com/hooks/nst",
-                "types": ["job.completed", "run.completed"],
-                "description": "The gallery",
-            }
-        },
-    )
 
     url: Url = Field(description="https, a public host, and port 443 or one from 1024 on.")
     types: KnownTypes = Field(("*",), description="Types of events; * stands for all.")
@@ -47,10 +37,8 @@ class WebhookBody(BaseModel):
     enabled: bool = True
 
 
-class WebhookChanges(BaseModel):
+class WebhookChanges(Body):
     """What is to be changed of a webhook; what is not given stays."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"example": {"enabled": True}})
 
     url: Url | None = None
     types: KnownTypes | None = None
@@ -95,9 +83,9 @@ class WebhookView(BaseModel):
             description=webhook.description,
             enabled=webhook.enabled,
             disabled_reason=reason,
-            failing_since=_time(webhook.failing_since),
-            old_secret_until=_time(webhook.old_secret_until),
-            created_at=datetime.fromtimestamp(webhook.created_at, UTC),
+            failing_since=moment_if(webhook.failing_since),
+            old_secret_until=moment_if(webhook.old_secret_until),
+            created_at=moment(webhook.created_at),
             **more,
         )
 
@@ -105,7 +93,7 @@ class WebhookView(BaseModel):
 class NewSecretView(WebhookView):
     """A webhook with its new secret."""
 
-    secret: str = Field(description="Signs the messages; it is not shown again.", examples=["whsec_…"])
+    secret: str = Field(description="Signs the messages; it is not shown again.")
 
 
 class TryView(BaseModel):
@@ -125,7 +113,7 @@ class DeliveryView(BaseModel):
     type: str
     status: DeliveryStatus
     error: str | None = Field(description="Why it failed, or the last try did.")
-    tries: list[TryView] = Field(description="The last 30, the newest last.", examples=[[_DELIVERY_TRY]])
+    tries: list[TryView] = Field(description="The last 30, the newest last.")
     next_try_at: datetime | None
     created_at: datetime
     done_at: datetime | None
@@ -141,38 +129,24 @@ class DeliveryView(BaseModel):
             status=delivery.status,
             error=delivery.error,
             tries=[
-                TryView(at=datetime.fromtimestamp(each["at"], UTC), **{k: each[k] for k in ("status", "error", "ms")})
+                TryView(at=moment(each["at"]), **{k: each[k] for k in ("status", "error", "ms")})
                 for each in delivery.tries
             ],
-            next_try_at=_time(delivery.next_at) if waits else None,
-            created_at=datetime.fromtimestamp(delivery.created_at, UTC),
-            done_at=_time(delivery.done_at),
+            next_try_at=moment_if(delivery.next_at) if waits else None,
+            created_at=moment(delivery.created_at),
+            done_at=moment_if(delivery.done_at),
         )
 
 
-class WebhookPage(BaseModel):
+class WebhookPage(Page[WebhookView, str]):
     """A page of webhooks."""
 
-    data: list[WebhookView]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
-
-class DeliveryPage(BaseModel):
+class DeliveryPage(Page[DeliveryView, int]):
     """A page of deliveries."""
-
-    data: list[DeliveryView]
-    first_id: int | None
-    last_id: int | None
-    has_more: bool
 
 
 class ReplayedView(BaseModel):
     """How many messages are sent again."""
 
     replayed: int
-
-
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from scheduler.api.dependencies import TenantDep, WebhooksDep
+from scheduler.api.parameters import AfterId, AfterNumber, DeliveryId, Limit, WebhookId
 from scheduler.api.problems import answers
 from scheduler.api.webhook_schemas import (
     DeliveryPage,
@@ -21,10 +22,6 @@ from scheduler.store.webhooks import DeliveryStatus
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
-_MAX_ID = 2**63 - 1
-Limit = Annotated[int, Query(ge=1, le=1000)]
-WebhookId = Annotated[str, Path(pattern=r"^[\w.-]{1,64}$")]
-DeliveryId = Annotated[int, Path(ge=0, le=_MAX_ID)]
 _SECRET = {"Cache-Control": "no-store"}
 
 
@@ -43,17 +40,11 @@ def list_webhooks(
     webhooks: WebhooksDep,
     tenant: TenantDep,
     limit: Limit = 20,
-    after_id: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$")] = None,
+    after_id: AfterId = None,
 ) -> WebhookPage:
     """List webhooks, newest first."""
     found = webhooks.all(tenant, limit=limit + 1, after_id=after_id)
-    data = [WebhookView.of(webhook) for webhook in found[:limit]]
-    return WebhookPage(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=len(found) > limit,
-    )
+    return WebhookPage.of((WebhookView.of(webhook) for webhook in found), limit=limit)
 
 
 @router.get("/{webhook_id}")
@@ -110,18 +101,12 @@ def list_deliveries(
     webhooks: WebhooksDep,
     tenant: TenantDep,
     limit: Limit = 20,
-    after_id: Annotated[int | None, Query(ge=0, le=_MAX_ID)] = None,
-    status: DeliveryStatus | None = None,
+    after_id: AfterNumber = None,
+    status: Annotated[DeliveryStatus | None, Query(description="Deliveries of this status alone.")] = None,
 ) -> DeliveryPage:
     """List what was and is to be sent, newest first."""
     found = webhooks.deliveries(tenant, webhook_id, limit=limit + 1, after_id=after_id, status=status)
-    data = [DeliveryView.of(delivery) for delivery in found[:limit]]
-    return DeliveryPage(
-        data=data,
-        first_id=data[0].id if data else None,
-        last_id=data[-1].id if data else None,
-        has_more=len(found) > limit,
-    )
+    return DeliveryPage.of((DeliveryView.of(delivery) for delivery in found), limit=limit)
 
 
 @router.get("/{webhook_id}/deliveries/{delivery_id}")

@@ -8,8 +8,6 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from scheduler.client.errors import ApiError, UnreachableError
-from scheduler.resources import Preset
-from scheduler.runs.resources import Sample
 
 _T = TypeVar("_T")
 
@@ -21,20 +19,6 @@ class Page:
     data: list[dict[str, Any]]
     has_more: bool = False
     last_id: str | int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Presets:
-    """All presets of optimisations, or of trainings."""
-
-    data: list[Preset]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Samples:
-    """All samples of a run."""
-
-    data: list[Sample]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any
 from nst_core.broker import Broker
 from nst_core.clock import Clock
 from nst_core.segments import TrainSegment
+from scheduler import codes
 from scheduler.absences import Absences
 from scheduler.runs.domain import Live, Run, RunStatus, place_key
 from scheduler.runs.ends import Retries, at_checkpoint, failed, released
@@ -151,7 +152,7 @@ class RunControl:
         message = f"The worker {run.worker} fell silent: it died, or hung, in the middle of a segment."
         return failed(
             run,
-            code="worker_lost",
+            code=codes.WORKER_LOST,
             message=message,
             retryable=True,
             at_once=True,

@@ -25,6 +25,9 @@ _MEDIA_TYPES = {
     ".gif": "image/gif",
 }
 _UNKNOWN = ".bin"
+_UNKNOWN_TYPE = "application/octet-stream"
+#: What `media_type` returns.
+PAINTING_TYPES = (*dict.fromkeys(_MEDIA_TYPES.values()), _UNKNOWN_TYPE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,4 +79,4 @@ def keep(blobs: BlobStore, painting: Painting, place: BlobUri) -> StoredFile:
 
 def media_type(uri: str) -> str:
     """Return the media type of a painting in storage."""
-    return _MEDIA_TYPES.get(PurePosixPath(uri).suffix, "application/octet-stream")
+    return _MEDIA_TYPES.get(PurePosixPath(uri).suffix, _UNKNOWN_TYPE)

@@ -116,6 +116,9 @@ def test_all_codes_are_listed_with_their_meaning(client: TestClient) -> None:
     assert len(codes) == len(listed)
     assert codes["key_expired"]["status"] == 401
     assert codes["blob_unavailable"]["status"] == 503
+    # Of items, jobs and runs.
+    for code in ("worker_lost", "output_name_taken", "image_undecodable", "engine_failed", "training_diverged"):
+        assert codes[code]["status"] is None
     assert all(each["meaning"].endswith(".") for each in listed)
 
 

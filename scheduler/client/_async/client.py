@@ -14,7 +14,7 @@ from scheduler.client._async.run_client import AsyncRunClient
 from scheduler.client._async.transport import AsyncTransport
 from scheduler.client._async.webhook_client import AsyncWebhookClient
 from scheduler.client.aio import Sleep, run_io, sleep
-from scheduler.client.answers import Presets, Stored
+from scheduler.client.answers import Stored
 from scheduler.client.events import Event
 from scheduler.client.requests import PAGE, job_body, once_only, path_of, query_of, upload_path, waiting
 from scheduler.domain import JobStatus
@@ -109,8 +109,7 @@ class AsyncClient:
 
     async def presets(self) -> list[Preset]:
         """Return the presets of the method optimize."""
-        answer = await self._api.read(Presets, "GET", path_of("presets"))
-        return answer.data
+        return [preset async for preset in self._api.pages(Preset, path_of("presets"), {})]
 
     async def create_upload(self) -> Upload:
         """Return a new, empty place for photos."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from scheduler.client._async.event_client import AsyncEventClient
 from scheduler.client._async.transport import AsyncTransport
 from scheduler.client.aio import Sleep, run_io
-from scheduler.client.answers import Presets, Samples
 from scheduler.client.events import Event
 from scheduler.client.requests import PAGE, given, once_only, path_of, query_of
 from scheduler.resources import Preset
@@ -25,8 +24,7 @@ class AsyncRunClient:
 
     async def presets(self) -> list[Preset]:
         """Return the presets of trainings."""
-        answer = await self._api.read(Presets, "GET", path_of("training-presets"))
-        return answer.data
+        return [preset async for preset in self._api.pages(Preset, path_of("training-presets"), {})]
 
     async def train(
         self, request: TrainRequest, *, painting: Path | bytes | None = None, idempotency_key: str | None = None
@@ -99,8 +97,7 @@ class AsyncRunClient:
 
     async def samples(self, run_id: str) -> list[Sample]:
         """Return where the samples are."""
-        answer = await self._api.read(Samples, "GET", path_of("runs", run_id, "samples"))
-        return answer.data
+        return [sample async for sample in self._api.pages(Sample, path_of("runs", run_id, "samples"), {})]
 
     async def sample(self, run_id: str, file_name: str) -> bytes:
         """Return a sample, a JPEG."""

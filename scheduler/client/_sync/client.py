@@ -14,7 +14,7 @@ from scheduler.client._sync.key_client import KeyClient, TenantClient
 from scheduler.client._sync.run_client import RunClient
 from scheduler.client._sync.transport import Transport
 from scheduler.client._sync.webhook_client import WebhookClient
-from scheduler.client.answers import Presets, Stored
+from scheduler.client.answers import Stored
 from scheduler.client.blocking import Sleep, run_io, sleep
 from scheduler.client.events import Event
 from scheduler.client.requests import PAGE, job_body, once_only, path_of, query_of, upload_path, waiting
@@ -108,8 +108,7 @@ class Client:
 
     def presets(self) -> list[Preset]:
         """Return the presets of the method optimize."""
-        answer = self._api.read(Presets, "GET", path_of("presets"))
-        return answer.data
+        return [preset for preset in self._api.pages(Preset, path_of("presets"), {})]
 
     def create_upload(self) -> Upload:
         """Return a new, empty place for photos."""

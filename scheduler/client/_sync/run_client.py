@@ -7,7 +7,6 @@ from pathlib import Path
 
 from scheduler.client._sync.event_client import EventClient
 from scheduler.client._sync.transport import Transport
-from scheduler.client.answers import Presets, Samples
 from scheduler.client.blocking import Sleep, run_io
 from scheduler.client.events import Event
 from scheduler.client.requests import PAGE, given, once_only, path_of, query_of
@@ -26,8 +25,7 @@ class RunClient:
 
     def presets(self) -> list[Preset]:
         """Return the presets of trainings."""
-        answer = self._api.read(Presets, "GET", path_of("training-presets"))
-        return answer.data
+        return [preset for preset in self._api.pages(Preset, path_of("training-presets"), {})]
 
     def train(
         self, request: TrainRequest, *, painting: Path | bytes | None = None, idempotency_key: str | None = None
@@ -100,8 +98,7 @@ class RunClient:
 
     def samples(self, run_id: str) -> list[Sample]:
         """Return where the samples are."""
-        answer = self._api.read(Samples, "GET", path_of("runs", run_id, "samples"))
-        return answer.data
+        return [sample for sample in self._api.pages(Sample, path_of("runs", run_id, "samples"), {})]
 
     def sample(self, run_id: str, file_name: str) -> bytes:
         """Return a sample, a JPEG."""

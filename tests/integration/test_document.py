@@ -1,0 +1,128 @@
+"""The OpenAPI document as those who integrate with it read it: examples, descriptions, pages."""
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import BaseModel
+
+import scheduler.api
+from scheduler.access.keys import new_api_key
+from scheduler.api.app import make_api
+from scheduler.api.bodies import Body
+from scheduler.api.examples import ERRORS, EXAMPLES, RESULTS
+from scheduler.api.openapi import operations
+from scheduler.finalize import error_line, result_line
+from scheduler.store.items import Item
+from tests.integration.conftest import Rig
+
+
+@pytest.fixture
+def client(rig: Rig) -> Iterator[TestClient]:
+    key = new_api_key()
+    rig.service.keys.add(key, tenant="default")
+    app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
+    with TestClient(app, headers={"Authorization": f"Bearer {key}"}) as client:
+        yield client
+
+
+@pytest.fixture
+def document(client: TestClient) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/openapi.json").json()
+    return found
+
+
+def models() -> dict[str, type[BaseModel]]:
+    """Return the models of the API by name."""
+    for module in pkgutil.iter_modules(scheduler.api.__path__):
+        importlib.import_module(f"scheduler.api.{module.name}")
+    found: list[type[BaseModel]] = [BaseModel]
+    for cls in found:
+        found.extend(cls.__subclasses__())
+    return {cls.__name__: cls for cls in found if cls.__module__.startswith("scheduler.api.")}
+
+
+def bodies(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what each request and each good answer has as JSON."""
+    for path, method, operation in operations(document):
+        said = {"request": operation.get("requestBody", {})} | operation["responses"]
+        for place, each in said.items():
+            shown = each.get("content", {}).get("application/json")
+            if shown is not None and not place.startswith(("4", "5")):
+                yield f"{method} {path} {place}", shown["schema"]
+
+
+def names_of(schema: dict[str, Any]) -> list[str]:
+    """Return the schemas that a body may be of."""
+    each = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    return [one["$ref"].rpartition("/")[2] for one in each]
+
+
+def test_each_request_and_answer_has_an_example(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    seen = {name: place for place, schema in bodies(document) for name in names_of(schema)}
+    assert len(seen) > 30
+    assert {name: place for name, place in seen.items() if not schemas[name].get("examples")} == {}
+    assert schemas["Problem"]["examples"]
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_examples_are_of_their_schema(name: str) -> None:
+    model = models()[name]
+    for example in EXAMPLES[name]:
+        value = model.model_validate_json(json.dumps(example))
+        if not issubclass(model, Body):  # an answer has all fields, and no others
+            assert set(value.model_dump()) == set(example)
+
+
+def test_examples_of_reports_are_lines_of_reports() -> None:
+    made = Item(**dict.fromkeys(Item.__dataclass_fields__))  # type: ignore[arg-type]
+    assert list(json.loads(RESULTS)) == list(result_line(made, {"method": "feedforward", "style_version": "a"}))
+    assert list(json.loads(ERRORS)) == list(error_line(made))
+
+
+def test_each_route_and_parameter_is_described(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        assert operation["summary"], (method, path)
+        for parameter in operation.get("parameters", []):
+            assert parameter.get("description"), (method, path, parameter["name"])
+
+
+def test_each_listing_comes_in_pages(document: dict[str, Any]) -> None:
+    listings = [
+        (path, operation)
+        for path, method, operation in operations(document)
+        if method == "get" and "Page" in json.dumps(operation["responses"].get("200", {}))
+    ]
+    assert len(listings) >= 12
+    for path, operation in listings:
+        assert {"limit", "after_id"} <= {each["name"] for each in operation["parameters"]}, path
+
+
+@pytest.mark.parametrize(
+    ("path", "id"), [("/v1/errors", "code"), ("/v1/presets", "name"), ("/v1/training-presets", "name")]
+)
+def test_a_listing_that_is_known_as_a_whole_comes_in_pages(client: TestClient, path: str, id: str) -> None:
+    whole = client.get(path).json()
+    assert not whole["has_more"]
+    seen: list[dict[str, Any]] = []
+    query: dict[str, str | int] = {"limit": 2}
+    while True:
+        page = client.get(path, params=query).json()
+        assert len(page["data"]) <= 2
+        seen += page["data"]
+        if not page["has_more"]:
+            break
+        query["after_id"] = page["last_id"]
+    assert seen == whole["data"]
+    assert [each[id] for each in (seen[0], seen[-1])] == [whole["first_id"], whole["last_id"]]
+    refused = client.get(path, params={"after_id": "nothing"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/after_id")
+
+
+def test_an_empty_page_has_no_ids(client: TestClient, rig: Rig) -> None:
+    assert client.get("/v1/jobs").json() == {"data": [], "first_id": None, "last_id": None, "has_more": False}
