@@ -25,9 +25,9 @@ from scheduler.resources import Check, Item, Job, JobRequest, Preset, Style, Sty
 class Client:
     """Calls the API. Safe to share between threads; the asynchronous one, between the tasks of an event loop.
 
-    Every call may be repeated without harm (jobs and runs carry an Idempotency-Key), so each is tried again a few times
-    when the connection fails or the answer is 502, 503 or 504. Where nothing listens at the first call, it fails at
-    once.
+    Every call may be repeated without harm (jobs and runs carry an Idempotency-Key), so each is tried again
+    for half a minute, in which a scheduler starts again, when the connection fails or the answer is 502, 503 or 504.
+    Where nothing listens at the first call, it fails at once.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Client:
         url: str,
         api_key: str = "",
         *,
-        retries: int = 6,
+        retries: int = 10,
         timeout_s: float = 60.0,
         sleep: Sleep = sleep,
         clock: Callable[[], float] = time.monotonic,
