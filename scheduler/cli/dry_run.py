@@ -1,7 +1,8 @@
 """`--dry-run`: what a job would do, with photos of this machine too; nothing is uploaded or submitted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby, islice
 from pathlib import Path
 
 from nst_core.errors import ImageError
@@ -34,13 +35,15 @@ def check_job(session: Session, client: Client, request: JobRequest, inputs: Seq
     bad = {problem.input for problem in problems}
     checks = _ask(client, request, [photo for photo in photos if str(photo.path) not in bad])
     times = [check.estimated_s for check in checks if check.estimated_s is not None]
+    items = len(photos) * len(request.styles)
+    too_many = _too_many(client, items)
     return Check(
         # One that is refused as a whole says nothing of its photos.
-        valid=any(check.valid for check in checks) and all(check.photos for check in checks),
+        valid=any(check.valid for check in checks) and all(check.photos for check in checks) and not too_many,
         photos=len(photos),
-        items=len(photos) * len(request.styles),
+        items=items,
         failing=len(bad) * len(request.styles) + sum(check.failing for check in checks),
-        problems=(*(problem for check in checks for problem in check.problems), *problems),
+        problems=(*too_many, *(problem for check in checks for problem in check.problems), *problems),
         estimated_s=sum(times) if times else None,
     )
 
@@ -57,9 +60,33 @@ def _ask(client: Client, request: JobRequest, photos: Sequence[Photo]) -> list[C
     """Return what the API says of photos as if they had been uploaded; it looks at their names alone."""
     prefix, checks = client.create_upload().prefix, []
     paths = {prefix + photo.name: str(photo.path) for photo in photos}
-    for first in range(0, len(photos), _MOST_URIS):
-        uris = tuple(prefix + photo.name for photo in photos[first : first + _MOST_URIS])
+    for batch in _batches(photos):
+        uris = tuple(prefix + photo.name for photo in batch)
         check = client.check(replace(request, input=JobInput(uris=uris)))
         problems = (replace(each, input=paths.get(each.input or "", each.input)) for each in check.problems)
         checks.append(replace(check, problems=tuple(problems)))
     return checks
+
+
+def _batches(photos: Sequence[Photo]) -> Iterator[list[Photo]]:
+    """Yield photos of one folder at a time, no more than a request may name.
+
+    Images of photos that are uploaded keep the folders, those of addresses have none: two photos of one name would seem
+    to give one image.
+    """
+
+    def folder_of(photo: Photo) -> str:
+        return photo.name.rpartition("/")[0]
+
+    for _, group in groupby(sorted(photos, key=folder_of), key=folder_of):
+        rest = iter(group)
+        while batch := list(islice(rest, _MOST_URIS)):
+            yield batch
+
+
+def _too_many(client: Client, items: int) -> list[Problem]:
+    """Return what is wrong with so many images in one job; no batch says it of them all."""
+    most = client.tenants.own().limits["max_items_per_job"]
+    if most is None or items <= most:
+        return []
+    return [Problem(code="quota_exceeded", message=f"A job has {most:,.0f} images at most.", pointer="/input")]

@@ -157,3 +157,18 @@ def item_json(index: int, status: str = "succeeded", **more: Any) -> Any:
         "error": None,
         **more,
     }
+
+
+def tenant_json(*, max_items_per_job: int | None = None) -> Any:
+    """Return the tenant of the key in use as the API tells of it."""
+    key = {"id": "3f9a10c2", "name": "own", "tenant": "default", "scopes": ["jobs:write"], "status": "active"}
+    return {
+        "id": "default",
+        "weight": 1.0,
+        "read": None,
+        "write": None,
+        "overrides": {},
+        "limits": {"max_items_per_job": max_items_per_job},
+        "usage": {"queued_items": 0, "unfinished_jobs": 0, "unfinished_runs": 0},
+        "key": key | {"created_at": "2026-11-22T12:00:00Z"},
+    }

@@ -9,7 +9,7 @@ import pytest
 
 from scheduler.cli.exits import ExitCode
 from tests.photos import small_photos
-from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, problem
+from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, problem, tenant_json
 from tests.unit.scheduler.conftest import STYLE, Run
 
 PRESET = {
@@ -31,23 +31,40 @@ def test_a_dry_run_of_photos_of_this_machine_reads_them_and_uploads_none(
     api: CannedApi, here: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "sub").mkdir()
-    for name, data in zip(("a.png", "sub/b.png"), small_photos(2).values(), strict=True):
+    for name, data in zip(("a.png", "sub/a.png"), small_photos(2).values(), strict=True):
         (tmp_path / name).write_bytes(data)
     (tmp_path / "half.png").write_bytes(data[: len(data) // 2])
+    api.on("GET", "/v1/tenant", Answer(body=tenant_json(max_items_per_job=3)))
     api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
-    problem = {"code": "output_name_taken", "message": "Taken.", "input": "s3://nst/up/sub/b.png"}
-    check = {"valid": True, "photos": 2, "items": 2, "failing": 1, "problems": [problem], "estimated_s": 90.0}
-    api.on("POST", "/v1/jobs?validate=true", Answer(body=check))
+    good = {"valid": True, "photos": 1, "items": 1, "failing": 0, "problems": [], "estimated_s": 90.0}
+    problem = {"code": "output_name_taken", "message": "Taken.", "input": "s3://nst/up/sub/a.png"}
+    api.on(
+        "POST", "/v1/jobs?validate=true", Answer(body=good), Answer(body=good | {"failing": 1, "problems": [problem]})
+    )
     code, out, _ = here("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run", "--json")
     found = json.loads(out)
     assert (code, found["valid"], found["photos"], found["failing"]) == (ExitCode.OK, True, 3, 2)
     assert [(each["code"], each["input"]) for each in found["problems"]] == [
-        ("output_name_taken", str(tmp_path / "sub/b.png")),
+        ("output_name_taken", str(tmp_path / "sub/a.png")),
         ("image_undecodable", str(tmp_path / "half.png")),
     ]
-    body = json.loads(api.requests[-1].body)
-    assert body["input"] == {"uris": ["s3://nst/up/a.png", "s3://nst/up/sub/b.png"]}
+    # Images keep the folders of what is uploaded, and so two photos of one name are asked for one after the other.
+    asked = [json.loads(request.body)["input"] for request in api.requests if request.path.startswith("/v1/jobs")]
+    assert asked == [{"uris": ["s3://nst/up/a.png"]}, {"uris": ["s3://nst/up/sub/a.png"]}]
     assert not any(request.method == "PUT" for request in api.requests)
+
+
+def test_a_dry_run_knows_how_many_images_a_job_may_have(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    for name, data in small_photos(3).items():
+        (tmp_path / name).write_bytes(data)
+    api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+    check = {"valid": True, "photos": 3, "items": 3, "failing": 0, "problems": [], "estimated_s": 90.0}
+    api.on("POST", "/v1/jobs?validate=true", Answer(body=check))
+    limits = {2: ExitCode.FAILED, 3: ExitCode.OK, None: ExitCode.OK}
+    api.on("GET", "/v1/tenant", *(Answer(body=tenant_json(max_items_per_job=most)) for most in limits))
+    for most, expected in limits.items():
+        code, out, _ = here("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run")
+        assert (code, "A job has 2 images at most. (quota_exceeded)" in out) == (expected, most == 2)
 
 
 def test_a_dry_run_of_more_photos_than_a_request_may_name_asks_several_times(
@@ -56,6 +73,7 @@ def test_a_dry_run_of_more_photos_than_a_request_may_name_asks_several_times(
     [photo] = small_photos(1, side_px=16).values()
     for number in range(1001):
         (tmp_path / f"{number:04}.png").write_bytes(photo)
+    api.on("GET", "/v1/tenant", Answer(body=tenant_json()))
     api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
     whole = {"valid": True, "photos": 1000, "items": 1000, "failing": 0, "estimated_s": 100.0}
     rest = {"valid": True, "photos": 1, "items": 1, "failing": 0, "estimated_s": 0.5}
