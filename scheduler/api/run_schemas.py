@@ -13,7 +13,6 @@ from scheduler.api.schemas import ErrorView
 from scheduler.api.times import moment, moment_if
 from scheduler.runs.domain import Live, Run, RunStatus
 from scheduler.runs.files import Sample
-from scheduler.runs.forks import ForkRequest
 from scheduler.runs.paintings import Painting
 from scheduler.runs.requests import (
     DEFAULT_HELD_OUT,
@@ -22,6 +21,7 @@ from scheduler.runs.requests import (
     MAX_SAMPLES,
     RunRequest,
 )
+from scheduler.runs.resources import ForkRequest
 from scheduler.runs.service import RunDetails
 
 #: Stricter than for look-ups: names become parts of results' names, where . and .. would be folders.

@@ -3,8 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import BlobNotFoundError, ConfigError
@@ -14,24 +13,9 @@ from nst_core.training.presets import STRENGTHS, STROKES
 from scheduler.errors import ConflictError, RequestInvalidError
 from scheduler.runs.domain import Parent, Run, RunSpec, Segment
 from scheduler.runs.requests import check_step, option_pointer
+from scheduler.runs.resources import ForkRequest
 
 _IN_MEMORY_BYTES = 32 * 2**20
-
-
-@dataclass(frozen=True, kw_only=True)
-class ForkRequest:
-    """A fork as a client asks for it; None keeps what the other run has."""
-
-    #: Of the new run, which begins at 0.
-    steps: int
-    name: str | None = None
-    #: Of a checkpoint that was kept; None: the newest.
-    step: int | None = None
-    #: Fields of TrainConfig that differ from the other run's.
-    options: dict[str, Any] = field(default_factory=dict)
-    strength: float | None = None
-    stroke: float | None = None
-    publish: bool | None = None
 
 
 def fork_spec(parent: Run, source: Segment, request: ForkRequest, *, initial: StoredFile) -> RunSpec:

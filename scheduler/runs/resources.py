@@ -52,7 +52,9 @@ class ForkRequest:
     name: str | None = None
     #: Of a checkpoint that was kept; None: the newest.
     step: int | None = None
+    #: Fields of the training's config that differ from the other run's.
     options: dict[str, Any] = field(default_factory=dict)
+    #: If given, the style's weights are balanced anew.
     strength: float | None = None
     stroke: float | None = None
     publish: bool | None = None

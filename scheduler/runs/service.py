@@ -16,9 +16,10 @@ from scheduler.idempotency import Claim, Idempotency
 from scheduler.runs import changes
 from scheduler.runs.domain import Run, RunSpec, RunStatus, Segment
 from scheduler.runs.files import RunFiles
-from scheduler.runs.forks import ForkRequest, check_fork, choose, copy_checkpoint, fork_spec
+from scheduler.runs.forks import check_fork, choose, copy_checkpoint, fork_spec
 from scheduler.runs.paintings import Painting
 from scheduler.runs.requests import RunRequest, RunResolver
+from scheduler.runs.resources import ForkRequest
 from scheduler.store import access
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
