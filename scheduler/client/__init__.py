@@ -15,8 +15,8 @@ from scheduler.client._sync.run_client import RunClient
 from scheduler.client._sync.webhook_client import WebhookClient
 from scheduler.client.errors import ApiError, UnreachableError
 from scheduler.client.events import Event
-from scheduler.domain import JobInput, JobOutput, JobStatus, Priority
-from scheduler.resources import Check, Item, Job, JobRequest, Optimize, Style, Upload
+from scheduler.domain import JobInput, JobStatus, Priority
+from scheduler.resources import Check, Item, Job, JobRequest, Optimize, Output, Style, Upload
 from scheduler.runs.domain import RunStatus
 from scheduler.runs.resources import ForkRequest, Run, TrainRequest
 from scheduler.webhooks.resources import Delivery, NewSecret, Webhook
@@ -37,7 +37,6 @@ __all__ = [
     "ItemStatus",
     "Job",
     "JobInput",
-    "JobOutput",
     "JobRequest",
     "JobStatus",
     "Key",
@@ -45,6 +44,7 @@ __all__ = [
     "NewKey",
     "NewSecret",
     "Optimize",
+    "Output",
     "OwnTenant",
     "Priority",
     "Run",
