@@ -146,6 +146,16 @@ def test_redis_and_storage_killed_and_started_again(
     )
 
 
+def test_everything_killed_at_once_and_started_again(
+    stack: Stack, client: Client, uris: list[str], undisturbed: Outcome
+) -> None:
+    def kill_all() -> bool:
+        killed = [kill_running(stack, name) for name in stack.children]
+        return all(killed)
+
+    check_disturbed_run(stack, client, uris, undisturbed, (0.2, kill_all), (0.5, kill_all))
+
+
 def test_stack_that_was_stopped_goes_on_with_its_jobs(
     tmp_path_factory: pytest.TempPathFactory, undisturbed: Outcome
 ) -> None:
