@@ -158,7 +158,7 @@ job_labels = Table(
     Column("key", String(64), primary_key=True),
     Column("value", String(512), nullable=False),
     Column("tenant", String(64), nullable=False),
-    Index(None, "tenant", "key", "value"),
+    Index(None, "tenant", "key", "value", "job_id"),
 )
 
 #: Requests that carried an Idempotency-Key: one is at work, or has made a resource.
