@@ -184,6 +184,8 @@ class Service:
     ) -> list[Item]:
         """Return a job's items in order: all, or those of a status, an error code or a style."""
         job = self.job(tenant, job_id)
+        if style is not None and style not in (each.name for each in job.spec.styles):
+            return []  # without a look at all of them
         with self._database.read() as connection:
             return item_rows.list_items(
                 connection, job.id, limit=limit, after=after, status=status, code=code, style=style

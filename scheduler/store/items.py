@@ -160,7 +160,8 @@ def list_items(
     if status is not None:
         query = query.where(items.c.status == status)
     if code is not None:
-        query = query.where(items.c.error_code == code)
+        # No others have one, and those that failed are few and have an index.
+        query = query.where(items.c.status == ItemStatus.FAILED, items.c.error_code == code)
     if style is not None:
         query = query.where(items.c.style == style)
     return [_item(row) for row in connection.execute(query.order_by(items.c.position).limit(limit))]

@@ -151,6 +151,7 @@ def test_items_are_filtered(client: TestClient, rig: Rig) -> None:
     assert found(code="image_undecodable") == [2, 3]
     assert found(code="image_undecodable", style="udnie") == [3]
     assert found(style="wave", status="succeeded") == [0, 4, 6]
+    assert (found(style="none"), found(code="none")) == ([], [])
 
 
 def test_answer_waits_for_the_end_of_the_job(client: TestClient, rig: Rig) -> None:
