@@ -5,7 +5,6 @@ bytes and only that format's reader of Pillow is run, so no other parser ever se
 header is checked before any pixel is decoded.
 """
 
-import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -32,29 +31,32 @@ DEFAULT_MIN_SIDE_PX = 16
 
 # Pillow's classes are called directly, not through Image.open: its decompression-bomb check is a process-wide
 # setting that warns at one size and raises at another, and `decode` has a limit of its own.
-_READERS: tuple[tuple[re.Pattern[bytes], type[ImageFile]], ...] = (
-    (re.compile(rb"\xff\xd8\xff"), JpegImageFile),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImageFile),
-    (re.compile(rb"II\x2a\0|MM\0\x2a|II\x2b\0|MM\0\x2b"), TiffImageFile),
-    (re.compile(rb"GIF8[79]a"), GifImageFile),
-    (re.compile(rb"BM"), BmpImageFile),
+_READERS: tuple[tuple[int, tuple[bytes, ...], type[ImageFile]], ...] = (
+    (0, (b"\xff\xd8\xff",), JpegImageFile),
+    (0, (b"\x89PNG\r\n\x1a\n",), PngImageFile),
+    (8, (b"WEBP",), WebPImageFile),
+    (0, (b"II\x2a\0", b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b"), TiffImageFile),
+    (0, (b"GIF87a", b"GIF89a"), GifImageFile),
+    (0, (b"BM",), BmpImageFile),
 )
-# Only to say what it is; nothing parses these.
-_FOREIGN: tuple[tuple[re.Pattern[bytes], str], ...] = (
-    (re.compile(rb"....ftyp(avi[fs])", re.DOTALL), "AVIF"),
-    (re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL), "HEIC"),
-    (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), "JPEG 2000"),
-    (re.compile(rb"\0\0\0\x0cJXL |\xff\x0a"), "JPEG XL"),
-    (re.compile(rb"8BPS"), "Photoshop"),
-    (re.compile(rb"\0\0[\1\2]\0"), "ICO"),
-    (re.compile(rb"%PDF"), "PDF"),
-    (re.compile(rb"%!PS|\xc5\xd0\xd3\xc6"), "PostScript"),
-    (re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*|<!DOCTYPE svg[^>]*>\s*)*<svg", re.DOTALL), "SVG"),
-    (re.compile(rb"\x76\x2f\x31\x01"), "OpenEXR"),
-    (re.compile(rb"#\?RADIANCE"), "Radiance"),
-    (re.compile(rb"P[1-7]\s"), "PNM"),
+# Only to say what it is; nothing parses these. Offset, first bytes, name.
+_FOREIGN: tuple[tuple[int, tuple[bytes, ...], str], ...] = (
+    (4, (b"ftypavif", b"ftypavis"), "AVIF"),
+    (4, (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"), "HEIC"),
+    (0, (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"), "JPEG 2000"),
+    (0, (b"\0\0\0\x0cJXL ", b"\xff\x0a"), "JPEG XL"),
+    (0, (b"8BPS",), "Photoshop"),
+    (0, (b"\0\0\1\0", b"\0\0\2\0"), "ICO"),
+    (0, (b"%PDF",), "PDF"),
+    (0, (b"%!PS", b"\xc5\xd0\xd3\xc6"), "PostScript"),
+    (0, (b"\x76\x2f\x31\x01",), "OpenEXR"),
+    (0, (b"#?RADIANCE",), "Radiance"),
+    (0, tuple(b"P%d%c" % (kind, space) for kind in range(1, 8) for space in b" \t\r\n"), "PNM"),
 )
+#: How a file may begin that has its <svg> tag further on.
+_SVG_PROLOGUES = (b"<svg", b"<?xml", b"<!--", b"<!DOCTYPE svg")
+#: Bytes in which the <svg> tag is looked for.
+_SVG_HEAD = 1000
 # Everything that Pillow's readers raise on hostile bytes; a fuzz test holds the list to that.
 _DAMAGE = (
     OSError,
@@ -183,13 +185,25 @@ def fitted_size(size: tuple[int, int], max_px: int | None) -> tuple[int, int]:
 def _sniff(data: bytes) -> type[ImageFile]:
     if not data:
         raise ImageDecodeError("The image is empty.")
-    for magic, reader in _READERS:
-        if magic.match(data):
+    for offset, magics, reader in _READERS:
+        if data.startswith(magics, offset) and (reader is not WebPImageFile or data.startswith(b"RIFF")):
             return reader
-    for magic, name in _FOREIGN:
-        if magic.match(data, 0, 1000):
-            raise ImageFormatError(f"The image is {name}; supported are JPEG, PNG, WebP, TIFF, BMP and GIF.")
+    if (name := _foreign(data)) is not None:
+        raise ImageFormatError(f"The image is {name}; supported are JPEG, PNG, WebP, TIFF, BMP and GIF.")
     raise ImageDecodeError("The data is not an image.")
+
+
+def _foreign(data: bytes) -> str | None:
+    """Return the name of a known format that is not read, or None.
+
+    Fixed bytes are compared, and no regular expression is used: `re` may take exponential time on bytes that a
+    stranger wrote, and holds the GIL while it does.
+    """
+    for offset, magics, name in _FOREIGN:
+        if data.startswith(magics, offset):
+            return name
+    head = data[:_SVG_HEAD].lstrip()
+    return "SVG" if head.startswith(_SVG_PROLOGUES) and b"<svg" in head else None
 
 
 def _check_size(size: tuple[int, int], max_pixels: int, min_side_px: int) -> None:

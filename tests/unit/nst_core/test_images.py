@@ -1,6 +1,8 @@
 """Decoding of every kind of file, hostile ones included, and encoding."""
 
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -271,6 +273,14 @@ def test_what_is_no_image_is_refused(data: bytes) -> None:
         decode(data)
 
 
+@pytest.mark.parametrize("piece", [b"<!---->", b"<?xml?>", b"<!DOCTYPE svg>", b" ", b"<?xml<!--"])
+def test_many_repeats_of_what_begins_an_svg_are_refused_at_once(piece: bytes) -> None:
+    # In a process of its own: a regular expression that backtracks could not be interrupted in this one.
+    code = f"from nst_core.images import decode\ntry: decode({piece!r} * 100 + b'x')\nexcept Exception as e: print(e)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "The data is not an image.\n"
+
+
 @pytest.mark.parametrize("kind", ["ICO", "JPEG2000", "PPM", "AVIF", "PDF"])
 def test_formats_that_are_not_supported_are_named(kind: str) -> None:
     with pytest.raises(ImageFormatError, match="supported are JPEG, PNG, WebP, TIFF, BMP and GIF"):
@@ -282,6 +292,7 @@ def test_formats_that_are_not_supported_are_named(kind: str) -> None:
     [
         b'<svg xmlns="http://www.w3.org/2000/svg"/>',
         b'<?xml version="1.0"?>\n<!-- made by hand -->\n<svg/>',
+        b"<!-- a --><!-- b --><!DOCTYPE svg><svg/>",
         b"8BPS\0\1",
         b"\0\0\0\x18ftypheic\0\0\0\0",
         b"\xff\x0a\0\0",
