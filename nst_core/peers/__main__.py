@@ -1,8 +1,9 @@
 """Turn a checkpoint of another project into a style's weights file: `python -m nst_core.peers FILE -o FILE`.
 
-It takes the networks of pytorch/examples (files of torch.save), those of lengstrom/fast-style-transfer (TensorFlow's
-variables as .npz), and our own, and tells them apart by their content. On success it prints one line of JSON; where
-the file cannot be used, one sentence on the standard error, and the exit code is 1.
+It takes the networks of pytorch/examples and of gordicaleksa/pytorch-neural-style-johnson (files of torch.save), those
+of lengstrom/fast-style-transfer (TensorFlow's variables as .npz), and our own, and tells them apart by their content.
+On success it prints one line of JSON. If the file cannot be used, it prints one sentence on the standard error, and
+the exit code is 1.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 import torch
 
 from nst_core.errors import NstError, WeightsError
+from nst_core.peers.containers import MAX_BYTES
 from nst_core.peers.detect import identify
 from nst_core.weights import save_transformer
 
@@ -40,6 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def convert_file(source: Path, target: Path, *, name: str) -> dict[str, object]:
     """Write the network of a checkpoint as a weights file and return what it is, as JSON-ready values."""
     try:
+        # A pipe might never end.
+        if source.exists() and not source.is_file():
+            raise WeightsError(f"{name} is no regular file.")
+        if source.stat().st_size > MAX_BYTES:
+            raise WeightsError(f"{name} has more than {MAX_BYTES:,} bytes, which is too much for a checkpoint.")
         data = source.read_bytes()
     except OSError as error:
         raise WeightsError(f"{name} cannot be read: {error.strerror}.") from error

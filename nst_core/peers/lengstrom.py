@@ -7,7 +7,7 @@ take the odd sample of an even side and the transposed convolutions put it there
 the even one.
 
 The variables are named in the order of the layers, three each: weights [height, width, in, out] (of a transposed
-convolution [height, width, out, in]), shift, scale.
+convolution [height, width, out, in]), shift, scale. His checkpoints also hold Adam's state, which is left out.
 """
 
 from collections.abc import Mapping
@@ -19,17 +19,24 @@ from nst_core.peers.assemble import assemble, check_names, make_config
 from nst_core.transformer import TransformerNet
 
 ORIGIN = "lengstrom/fast-style-transfer"
-#: The variable that tells these checkpoints from others.
-FIRST = "Variable"
+_FIRST = "Variable"
 #: Layers besides those of the residual blocks: three down, two up and the head.
 _OUTER_LAYERS = 6
+#: What TensorFlow's Adam keeps beside the variables: moments of each, powers of its betas, and the step.
+_OPTIMIZER = ("beta1_power", "beta2_power", "global_step")
+
+
+def knows(state: Mapping[str, Tensor]) -> bool:
+    """Return whether tensors have the names of such a network."""
+    return _FIRST in state
 
 
 def convert(variables: Mapping[str, Tensor], *, name: str) -> TransformerNet:
     """Return the network of the variables; raise WeightsError where they are another's. `name` begins messages."""
+    variables = {key: value for key, value in variables.items() if "/Adam" not in key and key not in _OPTIMIZER}
     # Rounded, so that of a file with one variable too few or too many that one is named.
     blocks = max(0, round((len(variables) / 3 - _OUTER_LAYERS) / 2))
-    width = variables[FIRST].shape[-1] if variables[FIRST].ndim else 0
+    width = variables[_FIRST].shape[-1] if variables[_FIRST].ndim else 0
     config = make_config(
         ORIGIN,
         name,

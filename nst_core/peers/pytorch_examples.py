@@ -15,31 +15,42 @@ from nst_core.peers.assemble import assemble, check_names, make_config
 from nst_core.transformer import TransformerNet
 
 ORIGIN = "pytorch/examples"
-#: The tensor that tells these checkpoints from others.
-FIRST = "conv1.conv2d.weight"
+_FIRST = "conv1.conv2d.weight"
+#: A residual block has a `conv1.conv2d.weight` of its own, but none of these.
+_BESIDE = ("conv3.conv2d.weight", "deconv3.conv2d.weight", "in3.weight")
 # Instance normalisation of PyTorch before 0.4 stored running statistics that the network never used.
 _UNUSED = re.compile(r"(.+\.)?in\d\.(running_mean|running_var|num_batches_tracked)")
 
 
+def knows(state: Mapping[str, Tensor]) -> bool:
+    """Return whether tensors have the names of such a network."""
+    return _FIRST in state and any(key in state for key in _BESIDE)
+
+
 def convert(state: Mapping[str, Tensor], *, name: str) -> TransformerNet:
-    """Return the network of a state dict; raise WeightsError where it is another's. `name` begins error messages."""
-    blocks = sum(key.startswith("res") and key.endswith(".conv1.conv2d.weight") for key in state)
-    width = state[FIRST].shape[0] if state[FIRST].ndim else 0
-    config = make_config(ORIGIN, name, width=width, blocks=blocks, crop="end")
-    sources = _sources(blocks)
-    # The instance normalisation that follows takes the mean, and a bias with it, out again.
-    cancelled = {key.removesuffix("weight") + "bias" for key in sources.values() if key.endswith("conv2d.weight")}
-    cancelled.remove(sources["head.bias"])
-    stored = [key for key in state if not _UNUSED.fullmatch(key)]
-    check_names(stored, {*sources.values(), *cancelled}, origin=ORIGIN, name=name)
-    tensors = {ours: state[theirs] for ours, theirs in sources.items()}
-    net = assemble(config, tensors, sources=sources, origin=ORIGIN, name=name)
+    """Return the network of a state dict; raise WeightsError if it is another's. `name` begins error messages."""
+    net = load(state, origin=ORIGIN, name=name)
     with torch.no_grad():
         # Theirs is y(255 x), and ours 0.5 + y(x) on the unit range.
         net.down1.conv.weight.mul_(255)
         net.head.weight.div_(255)
         net.head.get_parameter("bias").div_(255).sub_(0.5)
     return net
+
+
+def load(state: Mapping[str, Tensor], *, origin: str, name: str) -> TransformerNet:
+    """Return a network with the tensors of a state dict as they are, on the scale of its author."""
+    blocks = sum(key.startswith("res") and key.endswith(".conv1.conv2d.weight") for key in state)
+    width = state[_FIRST].shape[0] if state[_FIRST].ndim else 0
+    config = make_config(origin, name, width=width, blocks=blocks, crop="end")
+    sources = _sources(blocks)
+    # The instance normalisation that follows takes the mean, and a bias with it, out again.
+    cancelled = {key.removesuffix("weight") + "bias" for key in sources.values() if key.endswith("conv2d.weight")}
+    cancelled.remove(sources["head.bias"])
+    stored = [key for key in state if not _UNUSED.fullmatch(key)]
+    check_names(stored, {*sources.values(), *cancelled}, origin=origin, name=name)
+    tensors = {ours: state[theirs] for ours, theirs in sources.items()}
+    return assemble(config, tensors, sources=sources, origin=origin, name=name)
 
 
 def _sources(blocks: int) -> dict[str, str]:

@@ -24,8 +24,10 @@ class Weights:
 def weights_of(checkpoint: Path, scratch: Path) -> Weights:
     """Return the weights file of a checkpoint, which is written into the folder `scratch` unless it is one already.
 
-    Raises WeightsError where the checkpoint holds no network that nst knows, ConversionError where it cannot be read.
+    Raises WeightsError if the checkpoint holds no network that nst knows, ConversionError if it cannot be read.
     """
+    if checkpoint.exists() and not checkpoint.is_file():
+        raise WeightsError(f"{checkpoint} is no regular file.")
     try:
         with open(checkpoint, "rb") as file:
             read_config(file)

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from nst_core.errors import ProtocolError, WeightsError
+from nst_core.peers.strangers import TENSORFLOW_HINT, is_tensorflow_name
 from nst_core.styles import CARD_NAME, PLOT_NAME, SHEET_NAME, WEIGHTS_NAME, version_of
 from scheduler.cli.convert import Weights, weights_of
 from scheduler.cli.jobs import AsJson
@@ -98,6 +99,8 @@ def _read(session: Session, file: Path, scratch: Path) -> tuple[dict[str, Any], 
         with session.err.status(f"Reading {escape(str(file))}"):
             return {}, weights_of(file, scratch)
     if not (file / WEIGHTS_NAME).is_file():
+        if any(each.name == "checkpoint" or is_tensorflow_name(each.name) for each in file.iterdir()):
+            raise WeightsError(f"{file} is a checkpoint of TensorFlow, which nst does not read: {TENSORFLOW_HINT}.")
         raise WeightsError(f"There is no {WEIGHTS_NAME} in {file}.")
     card = file / CARD_NAME
     try:

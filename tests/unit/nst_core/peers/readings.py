@@ -84,6 +84,22 @@ def pytorch_examples(state: Mapping[str, Tensor], picture: Array) -> Array:
     return result
 
 
+def gordicaleksa_state(state: Mapping[str, Tensor], *, nested: bool = True) -> dict[str, Tensor]:
+    """Return a state dict of pytorch/examples with the names of gordicaleksa/pytorch-neural-style-johnson."""
+    renamed = {}
+    for key, value in state.items():
+        deeper = "conv2d.conv2d." if nested and key.startswith(("deconv1", "deconv2")) else "conv2d."
+        renamed[key.replace("deconv", "up").replace("conv2d.", deeper)] = value
+    return renamed
+
+
+def gordicaleksa(state: Mapping[str, Tensor], picture: Array) -> Array:
+    """Return what his program makes of a picture with the layers of pytorch/examples, before it clips."""
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    result: Array = (pytorch_examples(state, (picture / 255 - mean) / deviation) * deviation + mean) * 255
+    return result
+
+
 def lengstrom_variables(*, width: int = 3, blocks: int = 2, seed: int = 0) -> dict[str, NDArray[np.float32]]:
     """Return random variables with the names and shapes of lengstrom/fast-style-transfer."""
     random = np.random.default_rng(seed)

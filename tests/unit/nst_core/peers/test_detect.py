@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,32 @@ def with_statistics(state: dict[str, Tensor]) -> dict[str, Tensor]:
             key: value.to(memory_format=torch.channels_last) if value.ndim == 4 else value
             for key, value in STATE.items()
         },
+        {f"_orig_mod.{key}": value for key, value in STATE.items()},
+        {f"module._orig_mod.{key}": value for key, value in STATE.items()},
+        {f"_orig_mod.module.{key}": value for key, value in with_statistics(STATE).items()},
+        {key.replace(".conv2d", "._orig_mod.conv2d"): value for key, value in STATE.items()},
+        {f"model.net.{key}": value for key, value in STATE.items()}
+        | {f"loss.vgg.{number}.weight": torch.zeros(3) for number in range(3)},
+        {"epoch": 2, "state_dict": OrderedDict(STATE), "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}}},
+        {"model": STATE, "ema": {key: value + 1 for key, value in STATE.items()}, "step": 1000},
+        {"args": {"lr": 0.1}, "checkpoint": {"weights": {f"module.{key}": value for key, value in STATE.items()}}},
     ],
-    ids=["plain", "statistics", "module", "parameters", "double", "turned"],
+    ids=[
+        "plain",
+        "statistics",
+        "module",
+        "parameters",
+        "double",
+        "turned",
+        "compiled",
+        "compiled and parallel",
+        "parallel and compiled",
+        "compiled in parts",
+        "beside a loss network",
+        "checkpoint",
+        "with averages",
+        "deep inside",
+    ],
 )
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
 def test_a_state_dict_of_any_age_is_the_same_network(state: dict[str, Tensor], zipped: bool) -> None:
@@ -75,6 +100,38 @@ def test_a_state_dict_of_any_age_is_the_same_network(state: dict[str, Tensor], z
 )
 def test_variables_may_be_named_and_laid_out_otherwise(variables: dict[str, Any]) -> None:
     assert same(import_network(npz_file(variables)), import_network(NPZ))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_halved_numbers_are_taken_as_they_are(dtype: torch.dtype) -> None:
+    halved = {key: value.to(dtype) for key, value in STATE.items()}
+    rounded = {key: value.float() for key, value in halved.items()}
+    assert same(import_network(torch_file(halved)), import_network(torch_file(rounded)))
+
+
+def test_a_checkpoint_that_holds_itself_ends() -> None:
+    content: dict[str, Any] = {"a": {}, "b": {}}
+    content["a"] |= {f"{number}": content for number in range(50)}
+    content["b"] |= content["a"]
+    with pytest.raises(WeightsError, match="holds no state dict"):
+        import_network(torch_file(content))
+    content["b"]["model"] = STATE
+    assert same(import_network(torch_file(content)), import_network(PTH))
+
+
+def test_what_adam_keeps_in_a_checkpoint_of_tensorflow_is_left_out() -> None:
+    more: dict[str, Any] = {
+        f"{key}/Adam{part}": np.zeros_like(value) for key, value in VARIABLES.items() for part in ("", "_1")
+    }
+    more |= {"beta1_power": np.array(0.9), "beta2_power": np.array(0.99), "global_step": np.array(7)}
+    assert same(import_network(npz_file(VARIABLES | more)), import_network(NPZ))
+
+
+def test_the_part_of_a_tensorflow_checkpoint_with_the_numbers_is_known_by_its_name() -> None:
+    for name in ("/x/fns.ckpt.data-00000-of-00001", "wave.ckpt", "fns.ckpt.meta"):
+        with pytest.raises(WeightsError, match=r"TensorFlow.*numpy\.savez"):
+            import_network(bytes(range(256)), name=name)
+    assert same(import_network(PTH, name="lightning.ckpt"), import_network(PTH))
 
 
 def test_the_container_does_not_matter() -> None:
@@ -112,7 +169,7 @@ def test_code_in_a_file_is_refused_and_not_run(kind: str, tmp_path: Path) -> Non
         "pickle": lambda: pickle.dumps(state),
         "npz": lambda: npz_file({**VARIABLES, "Variable": np.array([Code(folder)], dtype=object)}),
     }[kind]()
-    with pytest.raises(WeightsError, match=r"^candy is damaged, or holds "):
+    with pytest.raises(WeightsError, match=r"^candy (is damaged, or )?holds "):
         import_network(data, name="candy")
     assert not folder.exists()
     if kind == "pickle":
@@ -129,10 +186,20 @@ def without(number: int) -> bytes:
     return npz_file({key: value for key, value in VARIABLES.items() if key != f"Variable_{number}"})
 
 
+def zip_of(files: dict[str, bytes], *, times: int = 1) -> bytes:
+    """Return a zip archive; with `times`, its directory names each file as often."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+        archive.filelist *= times
+    return file.getvalue()
+
+
 WRONG = {
     "empty": (b"", "is no checkpoint"),
     "text": (b"Not Found", "is no checkpoint"),
-    "picture": (b"\xff\xd8\xff\xe0" + bytes(1000), "is no checkpoint"),
+    "picture": (b"\xff\xd8\xff\xe0" + bytes(1000), "is a picture, not a checkpoint"),
     "zip without end": (PTH[:-100], "is damaged or not whole"),
     "npz without end": (NPZ[: len(NPZ) // 2], "is damaged or not whole"),
     "old without end": (LEGACY[:-100], "is damaged"),
@@ -140,10 +207,28 @@ WRONG = {
     "safetensors without end": (safetensors.torch.save(STATE)[:-4], "is damaged"),
     "another archive": (io.BytesIO(npz_file({})).getvalue(), "is damaged"),
     "no state dict": (torch_file([torch.zeros(3)]), "holds no state dict"),
-    "a checkpoint around it": (torch_file({"model": STATE, "epoch": 3}), "holds no state dict"),
-    "a whole module": (torch_file(nn.Conv2d(1, 1, 1)), "holds Python objects"),
+    "no tensors in it": (torch_file({"model": {"lr": 0.1}, "epoch": 3}), "holds no state dict"),
+    "a whole module": (torch_file(nn.Conv2d(1, 1, 1)), r"Python objects \(torch.nn.modules.conv.Conv2d.*state_dict"),
+    "a list of state dicts": (torch_file([STATE]), r"holds no state dict.*torch\.save"),
+    "one tensor": (torch_file(torch.zeros(3)), "holds one tensor and no network"),
+    "Lua Torch": (b"\4\0\0\0\1\0\0\0\3\0\0\0V 1" + bytes(90), "is a file of Lua Torch 7"),
+    "ONNX": (b"\x08\x08\x12\x07pytorch" + bytes(200), "is an ONNX file"),
+    "old TensorFlow": (bytes(400) + 0xDB4775248B80FB57.to_bytes(8, "little"), r"TensorFlow.*numpy\.savez"),
+    "TensorFlow's list": (b'model_checkpoint_path: "fns.ckpt"\n', r"TensorFlow.*numpy\.savez"),
+    "Keras": (b"\x89HDF\r\n\x1a\n" + bytes(100), "is an HDF5 file"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n", "is only a pointer of Git LFS"),
+    "page": (b"\xef\xbb\xbf \n<!doctype HTML><html><title>Sign in</title></html>", "is a web page"),
+    "page after a comment": (b"<!-- " * 100 + b"--><html>", "is a web page"),
+    "tar": (bytes(257) + b"ustar\x0000" + bytes(600), "is an archive"),
+    "gzip": (b"\x1f\x8b\x08" + bytes(100), "is an archive"),
+    "zip of checkpoints": (zip_of({"saved/mosaic.pth": PTH}), r"holds saved/mosaic\.pth: unpack it"),
+    "zip of nothing": (zip_of({"saved/": b""}), "without files"),
+    "zip that unpacks to too much": (zip_of({"a.npy": bytes(2**20)}, times=3000), "unpacks to more than"),
     "meta tensors": (torch_file({"conv1.conv2d.weight": torch.zeros(9, device="meta")}), "holds no state dict"),
-    "another network": (torch_file(nn.Conv2d(1, 1, 1).state_dict()), "no network of nst nor of pytorch/examples nor"),
+    "another network": (
+        torch_file(nn.Conv2d(1, 1, 1).state_dict()),
+        "no network of nst nor of .* nor of pytorch/examples nor",
+    ),
     "no tensors": (torch_file({}), "no network of nst"),
     "texts": (npz_file({"Variable": np.array(["a"])}), "holds other things than numbers"),
     "a missing tensor": (changed("in3.bias", None), r"it has no tensor in3\.bias"),

@@ -11,6 +11,8 @@ from nst_core.transformer import TransformerNet
 from nst_core.transformer_config import TransformerConfig
 from tests.unit.nst_core.peers.readings import (
     Array,
+    gordicaleksa,
+    gordicaleksa_state,
     lengstrom,
     lengstrom_variables,
     npz_file,
@@ -48,6 +50,18 @@ def test_a_network_of_pytorch_examples_gives_the_first_rows_and_columns(height: 
     assert expected.std() > 20
     got = run(import_network(torch_file(state)), photo(height, width))
     np.testing.assert_allclose(got, expected[:height, :width], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_network_of_gordicaleksa_takes_normalised_values(nested: bool) -> None:
+    state = pytorch_examples_state()
+    state["deconv3.conv2d.weight"] = state["deconv3.conv2d.weight"] / 60
+    state["deconv3.conv2d.bias"] = torch.tensor([0.3, -0.2, 0.1])
+    picture = photo(18, 23)
+    expected = gordicaleksa(state, picture)
+    assert expected.std() > 20
+    got = run(import_network(torch_file({"state_dict": gordicaleksa_state(state, nested=nested)})), picture)
+    np.testing.assert_allclose(got, expected[:18, :23], rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)

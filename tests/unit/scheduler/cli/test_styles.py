@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,6 +106,15 @@ def test_a_file_that_is_no_checkpoint_is_one_sentence_and_exit_code_7(api: Canne
     assert api.requests == []
 
 
+def test_a_pipe_is_no_checkpoint(api: CannedApi, nst: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "candy.pth")
+    code, _, err = nst("styles", "import", str(tmp_path / "candy.pth"), "--name", "candy")
+    assert (code, err) == (
+        ExitCode.LOCAL,
+        f"nst: error: {tmp_path}/candy.pth is no regular file. (weights_invalid)\n",
+    )
+
+
 def test_a_machine_without_torch_says_so(nst: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     (tmp_path / "candy.pth").write_bytes(b"PK")
@@ -205,6 +215,7 @@ def test_weights_that_are_not_those_of_the_version_are_not_written(api: CannedAp
     ("files", "message"),
     [
         ({}, "There is no style.safetensors in"),
+        ({"checkpoint": b"x", "fns.ckpt.data-00000-of-00001": b"y"}, "numpy.savez('style.npz'"),
         ({"style.safetensors": b"x", "card.json": b"{"}, "card.json is no JSON"),
         ({"style.safetensors": b"x", "card.json": b"\xff"}, "card.json is no JSON"),
         ({"style.safetensors": b"x", "card.json": b"[]"}, "card.json is no card"),
