@@ -1,6 +1,7 @@
 """Find processes that a test's own processes left behind."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 #: Variable of the environment that marks all processes of a test; children inherit it.
@@ -22,6 +23,14 @@ def marked_processes(mark: str, home: Path) -> dict[int, str]:
         except OSError:
             continue  # it ended, or is another user's
     return found
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
+    """Return as soon as a condition holds; fail if it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
 
 
 def wait_until_gone(mark: str, home: Path, *, timeout_s: float = 10.0) -> dict[int, str]:

@@ -1,6 +1,7 @@
 """Commands that start processes: the whole stack, or one process of a cluster."""
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -79,12 +80,13 @@ def _become(package: str) -> None:
 
 
 def _welcome(console: Console, session: Session, stack: Stack, folder: Path) -> None:
-    where = "" if folder == session.home == DEFAULT_HOME else f" --home {folder}"
+    where = "" if folder == session.home == DEFAULT_HOME else f" --home {shlex.quote(str(folder))}"
+    key_file = shlex.quote(str(stack.home.folder / "api_key"))
     console.print(f"\nAPI  [bold]{stack.url}[/]\nkey  [bold]{stack.api_key}[/]\n", soft_wrap=True)
     for command in (
         f"nst{where} styles list",
         f"nst{where} stylize photo.jpg --style great_wave -o stylized/",
-        f'curl -H "Authorization: Bearer $(cat {stack.home.folder}/api_key)" {stack.url}/v1/styles',
+        f'curl -H "Authorization: Bearer $(cat {key_file})" {stack.url}/v1/styles',
     ):
         console.print(f"  [cyan]{escape(command)}[/]", soft_wrap=True)
     console.print("\n[dim]Ctrl-C stops it, twice at once.[/]")

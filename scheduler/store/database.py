@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
 
 from nst_core.clock import Clock
@@ -60,7 +60,8 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema to its newest version."""
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        # The file format of alembic gives % a meaning.
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
         with (
             _translated(),
             self._writers.connect() as connection,
@@ -78,6 +79,11 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the SQLAlchemy address of an SQLite file, whatever characters its path has."""
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
 def now_of(connection: Connection) -> float:

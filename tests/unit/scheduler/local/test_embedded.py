@@ -8,8 +8,11 @@ import time
 import uuid
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
+import redis
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.broker import Broker
@@ -20,7 +23,7 @@ from scheduler.local.embedded import Stack
 from scheduler.local.home import ClientConfig, Home, HomeLockedError
 from scheduler.local.supervisor import ServiceState, StackError, StackEvent
 from scheduler.resources import JobRequest
-from tests.processes import MARK, marked_processes, wait_until_gone
+from tests.processes import MARK, marked_processes, wait_until, wait_until_gone
 
 ROOT = Path(__file__).parents[4]
 
@@ -67,6 +70,37 @@ def test_a_stack_serves_its_api_and_leaves_nothing_running(tmp_path: Path, mark:
     assert wait_until_gone(mark, tmp_path) == {}
     stopped = [event.name for event in events if event.state is ServiceState.STOPPING]
     assert stopped.index("worker-1") < stopped.index("scheduler") < stopped.index("redis")
+
+
+@pytest.mark.parametrize("name", ["50%41% what?", "a#b üml'"])
+def test_a_home_may_have_any_name(tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    with Stack(home, workers=0) as stack, stack.client() as client:
+        assert client.is_ready()
+        assert client.styles()
+    assert (home / "nst.db").stat().st_size > 0
+    assert [path.name for path in tmp_path.iterdir()] == [name], "nothing is written outside of the home"
+
+
+def test_secrets_of_a_stack_are_on_no_command_line_and_in_no_log(tmp_path: Path, mark: str) -> None:
+    with Stack(tmp_path, workers=1) as stack:
+        where = stack.addresses
+        password = urlsplit(where.broker.redis_url.get_secret_value()).password
+        secrets = [password, stack.home.s3_secret(), stack.home.message_secret()]
+        assert all(secret and len(secret) > 30 for secret in secrets)
+        lines = [*marked_processes(mark, tmp_path).values(), repr(where), repr(stack.home)]
+        log = stack.home.logs / "worker-1.log"
+        wait_until(lambda: "ready." in log.read_text(), seconds=120)
+    lines += [path.read_text() for path in tmp_path.glob("logs/*")]
+    assert not [secret for secret in secrets for line in lines if str(secret) in line]
+
+
+def test_a_stranger_on_the_same_machine_can_use_neither_redis_nor_the_storage(tmp_path: Path) -> None:
+    with Stack(tmp_path, workers=0) as stack:
+        url = urlsplit(stack.addresses.broker.redis_url.get_secret_value())
+        with redis.Redis(url.hostname or "", url.port or 0) as stranger, pytest.raises(redis.AuthenticationError):
+            stranger.config_set("dir", str(tmp_path))
+        assert httpx.get(f"{stack.addresses.storage.s3_endpoint}/nst", trust_env=False).status_code >= 400
 
 
 def test_a_second_stack_in_the_same_home_is_refused(tmp_path: Path) -> None:
