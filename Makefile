@@ -10,6 +10,9 @@ STAMP := $(VENV)/.installed
 
 EXAMPLES ?= 100
 
+# Tests start hundreds of processes, and each would compile the whole product.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test fuzz bench client lint style clean
 
 demo: $(STAMP)
@@ -19,7 +22,7 @@ test: lint
 	$(BIN)/pytest -m "not slow" -n 3 --dist loadfile
 
 fuzz: $(STAMP)
-	NST_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest -p no:schemathesis tests/integration/test_fuzz.py
+	NST_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/integration/test_fuzz.py
 
 # PHOTOS: a folder of photos; the free ones of scikit-image without it.
 bench: $(STAMP)
