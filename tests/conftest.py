@@ -48,7 +48,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageSetti
 
 @pytest.fixture(scope="session")
 def blobs(s3_server: StorageSettings) -> BlobStore:
-    """A store whose bucket exists, shared since boto3 takes 200 ms to make a client; tests use prefixes of their own."""
+    """A store whose bucket exists, shared since boto3 takes 200 ms to make a client; tests use own prefixes."""
     store = BlobStore(s3_server)
     store.ensure_bucket()
     return store
