@@ -132,17 +132,29 @@ class Collector:
                 log.error("An event was dropped: %s", error.message)
             else:
                 self.turned |= not isinstance(event, ChunkProgress | SegmentProgress)
-                try:
-                    self.apply(event)
-                except (DataError, OverflowError, UnicodeEncodeError) as error:
-                    # Kept, it would stop all others for ever; what it is about is tried again when the lease ends.
-                    log.error("An event that cannot be stored was dropped: %s", error)
+                self._apply_or_drop(event)
         if stored:
             # Dropped only now: a scheduler that dies before this finds them again, and applies them to no effect.
             self._broker.drop_events(stored)
         if self.leads and len(stored) < _PAGE:
             self.known_until = asked_at
         return bool(stored)
+
+    def _apply_or_drop(self, event: Event) -> None:
+        """Write an event to the database; drop one that cannot be written, or it would stop all others for ever.
+
+        What a dropped event is about is tried again when its lease ends.
+        """
+        try:
+            self.apply(event)
+        except NstError as error:
+            if error.retryable:
+                raise  # the database does not answer: the event is read again
+            log.error("An event was dropped: %s", error.message)
+        except (DataError, OverflowError, UnicodeEncodeError) as error:
+            log.error("An event that cannot be stored was dropped: %s", error)
+        except Exception:
+            log.exception("An event that cannot be applied was dropped")
 
     def apply(self, event: Event) -> bool:
         """Write one event to the database; return False where its attempt is outdated."""

@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -14,7 +15,8 @@ from nst_core.broker import Broker
 from nst_core.clock import Clock
 from nst_core.protocol import ChunkMessage, Method, OptimizeChunk, StyleRef, StylizeChunk
 from scheduler import domain
-from scheduler.domain import Job, JobStatus
+from scheduler.domain import LEAST_WEIGHT, Job, JobStatus
+from scheduler.setbacks import Setbacks
 from scheduler.store import access, items
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import jobs as job_rows
@@ -25,8 +27,6 @@ from scheduler.store.jobs import Waiting
 log = logging.getLogger(__name__)
 
 _SENDING = (JobStatus.PLANNING, JobStatus.RUNNING)
-#: No tenant is kept from all work by its weight.
-_LEAST_WEIGHT = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Hands:
         self._ranks.add(job.priority.rank)
 
     def _load(self, tenant: str) -> float:
-        return self._by_tenant[tenant] / max(self._weights.get(tenant, 1.0), _LEAST_WEIGHT)
+        return self._by_tenant[tenant] / max(self._weights.get(tenant, 1.0), LEAST_WEIGHT)
 
     def _place(self, job: Waiting) -> tuple[int, int, str]:
         return job.priority.rank, self._by_job[job.id], job.id
@@ -119,6 +119,7 @@ class Dispatcher:
         self._weights = weights
         self._crew = crew
         self._max_attempts = max_attempts
+        self._setbacks = Setbacks[str]("sending")
 
     def tick(self) -> bool:
         """Fill the windows; return whether a chunk was sent."""
@@ -128,6 +129,7 @@ class Dispatcher:
             dispatched = chunk_rows.dispatched_counts(connection)
             oldest = chunk_rows.oldest_claims(connection)
             crew = self._crew(connection)
+        waiting = [job for job in waiting if self._setbacks.is_ready(job.id)]
         if not waiting:
             return False
         weights = self._weights()
@@ -151,16 +153,22 @@ class Dispatcher:
             ahead = sent < room_ahead and hands.is_ahead(job)
             if not ahead and sent >= room:
                 break
-            message = self._claim(job.id)
-            if message is None:
+            if not self._setbacks.attempt(job.id, partial(self._send_next, job.id, ahead=ahead)):
                 waiting.remove(job)
                 continue
-            # Claimed first, sent second: a scheduler that dies between the two leaves a claim that runs out,
-            # never a message that nobody knows of.
-            self._broker.send_chunk(message, ahead=ahead)
             hands.add(job)
             sent += 1
         return sent > 0
+
+    def _send_next(self, job_id: str, *, ahead: bool) -> bool:
+        """Send the next chunk of a job; return False if there is none."""
+        message = self._claim(job_id)
+        if message is None:
+            return False
+        # Claimed first, sent second: a scheduler that dies between the two leaves a claim that runs out, never a
+        # message that nobody knows of.
+        self._broker.send_chunk(message, ahead=ahead)
+        return True
 
     def _claim(self, job_id: str) -> ChunkMessage | None:
         now = self._clock()

@@ -17,6 +17,8 @@ DEFAULT_PRESET = "gatys2016"
 DEFAULT_PREVIEW_EVERY = 25
 #: The tenant of the first key, whose installation it is.
 FIRST_TENANT = "default"
+#: No tenant is kept from all work by its weight.
+LEAST_WEIGHT = 0.001
 RESULTS_NAME = "results.jsonl"
 ERRORS_NAME = "errors.jsonl"
 _PLACEHOLDERS = frozenset({"stem", "index", "style", "ext"})

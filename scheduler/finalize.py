@@ -1,11 +1,13 @@
 """Finalize jobs: write `results.jsonl` and `errors.jsonl` beside the images, then give the job its last status."""
 
+import io
 import json
 import logging
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import IO, cast
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
@@ -13,48 +15,77 @@ from nst_core.errors import BlobError
 from nst_core.protocol import CHECKPOINTS, ItemStatus, Method, StyleRef
 from scheduler import codes
 from scheduler.domain import ERRORS_NAME, RESULTS_NAME, Job, JobSpec, JobStatus, final_status, scratch_key
+from scheduler.setbacks import Setbacks
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
 from scheduler.store.items import Item
+from scheduler.store.jobs import Finalizing
 
 log = logging.getLogger(__name__)
 
-#: For so long a storage that does not answer is asked again to take a job's reports.
+#: If the storage does not take a job's reports for this time, the job ends without them.
 _GIVE_UP_S = 3600.0
-#: Reports larger than this are put together on disk.
-_IN_MEMORY_BYTES = 8 * 2**20
+#: Jobs with more items are finalized by a loop of their own: their reports take up to minutes.
+LARGE_ITEMS = 50_000
 
 
 class Finalizer:
     """Ends jobs whose items are all terminal."""
 
-    def __init__(self, database: Database, blobs: BlobStore, *, clock: Clock) -> None:
+    def __init__(self, database: Database, blobs: BlobStore, *, clock: Clock, timer: Clock = time.monotonic) -> None:
+        """`clock` gives the time of day, for the end of a job; `timer` is a steady clock, for pauses."""
         self._database = database
         self._blobs = blobs
         self._clock = clock
-        self._waiting_since: dict[str, float] = {}
+        self._timer = timer
+        self._small = _Queue(timer)
+        self._large = _Queue(timer)
 
     def tick(self) -> bool:
-        """Finalize the jobs that wait for it; return whether one was ended.
+        """Finalize each job that waits for it and has at most LARGE_ITEMS items; return whether one was ended.
 
-        A scheduler that dies in between writes the same reports to the same keys again. Where the storage refuses
-        them, or has not taken them for an hour, the job ends without them and says so; no other job waits for it.
+        The smallest come first. A scheduler that dies in between writes the same reports to the same keys again. If
+        the storage refuses the reports, or has not taken them for an hour, the job ends without them and says so.
         """
-        with self._database.read() as connection:
-            waiting = job_rows.jobs_with_status(connection, (JobStatus.FINALIZING,))
-        self._waiting_since = {job.id: self._waiting_since.get(job.id, self._clock()) for job in waiting}
-        ended = [self._try_to_finalize(job) for job in waiting]
+        waiting = [job for job in self._waiting() if job.total <= LARGE_ITEMS]
+        ids = [job.id for job in sorted(waiting, key=lambda job: (job.total, job.id))]
+        self._small.keep(ids)
+        ended = [self._attempt(self._small, job_id) for job_id in ids]
         return any(ended)
 
-    def _try_to_finalize(self, job: Job) -> bool:
+    def tick_large(self) -> bool:
+        """Finalize one job with more than LARGE_ITEMS items, tenants in turn; return whether it was ended."""
+        waiting = [job for job in self._waiting() if job.total > LARGE_ITEMS]
+        self._large.keep([job.id for job in waiting])
+        ready = [job for job in waiting if self._large.setbacks.is_ready(job.id)]
+        if not ready:
+            return False
+        job = min(ready, key=lambda job: (self._large.last_turn.get(job.tenant, 0.0), job.total, job.id))
+        self._large.last_turn[job.tenant] = self._timer()
+        return self._attempt(self._large, job.id)
+
+    def _waiting(self) -> list[Finalizing]:
+        with self._database.read() as connection:
+            return job_rows.finalizing_jobs(connection)
+
+    def _attempt(self, queue: "_Queue", job_id: str) -> bool:
+        since = queue.since.setdefault(job_id, self._timer())
+        return queue.setbacks.attempt(job_id, lambda: self._finalize(job_id, waiting_since=since))
+
+    def _finalize(self, job_id: str, *, waiting_since: float) -> bool:
+        with self._database.read() as connection:
+            job = job_rows.find_job(connection, job_id)
+        if job is None or job.status is not JobStatus.FINALIZING:
+            return False
         problem: tuple[str, str] | None = None
         try:
             self._write_reports(job)
+        except OutdatedError:
+            return False
         except BlobError as error:
-            if error.retryable and self._clock() < self._waiting_since[job.id] + _GIVE_UP_S:
-                log.warning("The reports of %s cannot be written now: %s", job.id, error.message)
-                return False
+            if error.retryable and self._timer() < waiting_since + _GIVE_UP_S:
+                raise
             problem = (codes.REPORTS_FAILED, f"The job's reports cannot be written: {error.message}")
         self._remove_checkpoints(job)
         self._end(job, problem)
@@ -102,14 +133,62 @@ class Finalizer:
             now_job = job_rows.find_job(connection, job.id)
         return now_job is not None and now_job.status is JobStatus.FINALIZING and now_job.retries == job.retries
 
-    def _write(self, job: Job, name: str, data: Iterable[bytes]) -> None:
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
-            file.writelines(data)
-            if not self._is_current(job):
-                return
-            file.seek(0)
-            uri = BlobUri.parse(job.spec.output.prefix + name)
-            self._blobs.put_file(uri, file, content_type="application/jsonl")
+    def _write(self, job: Job, name: str, data: Iterator[bytes]) -> None:
+        file = _Report(data, at_end=lambda: self._check_current(job))
+        uri = BlobUri.parse(job.spec.output.prefix + name)
+        self._blobs.put_file(uri, cast(IO[bytes], file), content_type="application/jsonl")
+
+    def _check_current(self, job: Job) -> None:
+        if not self._is_current(job):
+            raise OutdatedError
+
+
+class OutdatedError(Exception):
+    """The job does not wait for these reports any more."""
+
+
+class _Queue:
+    """What one loop remembers of the jobs that wait for it."""
+
+    def __init__(self, timer: Clock) -> None:
+        self.setbacks = Setbacks[str]("finalizing", timer=timer)
+        #: By job: since when it waits.
+        self.since: dict[str, float] = {}
+        #: By tenant: when one of its jobs had a turn.
+        self.last_turn: dict[str, float] = {}
+
+    def keep(self, ids: Sequence[str]) -> None:
+        """Forget the jobs that wait no longer."""
+        self.since = {job_id: self.since[job_id] for job_id in ids if job_id in self.since}
+
+
+class _Report(io.RawIOBase):
+    """Pieces of bytes as a file that is read once.
+
+    A report is uploaded as it is put together. It needs no disk, which may be full, and little memory. `at_end` is
+    called before the end of the file is told: if it raises, the upload is not completed.
+    """
+
+    def __init__(self, pieces: Iterator[bytes], *, at_end: Callable[[], None]) -> None:
+        super().__init__()
+        self._pieces = pieces
+        self._at_end = at_end
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        found = bytearray(self._rest)
+        while size < 0 or len(found) < size:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self._at_end()
+                break
+            found += piece
+        cut = len(found) if size < 0 else size
+        self._rest = bytes(found[cut:])
+        return bytes(found[:cut])
 
 
 def report_lines(

@@ -2,8 +2,9 @@
 
 They plan, expire, withdraw, reap and dispatch, collect, finalize, finish runs, tell webhooks, and delete what is old.
 
-Passing faults of the database, Redis or the storage are logged and tried again; any other error ends the process,
-for its supervisor to start it anew: all state is in the database.
+A loop outlives passing faults of the database, of Redis, of the storage, and of this machine's disk: it logs them once
+and tries again. What goes wrong with a single job, run or webhook stays with that one (see `setbacks`). Any other error
+ends the process, so that its supervisor starts it again: all state is in the database.
 """
 
 import logging
@@ -30,7 +31,10 @@ from scheduler.withdrawal import Withdrawer
 log = logging.getLogger(__name__)
 
 _IDLE_S = 1.0
-_FAULT_PAUSE_S = 1.0
+#: Pause after a fault: the first one, and the longest. It doubles while the fault lasts.
+_FAULT_PAUSE_S, _LONGEST_FAULT_PAUSE_S = 1.0, 5.0
+#: A fault that lasts is logged again after this time.
+_LOG_AGAIN_S = 60.0
 #: Leases are looked at this often, however often there is something to send.
 _REAP_S = 1.0
 
@@ -55,14 +59,23 @@ class Loop(threading.Thread):
         self._wake.set()
 
     def run(self) -> None:
+        faults, logged, logged_at = 0, "", 0.0
         while not self._stopped:
             try:
                 pause_s = 0.0 if self._tick() else self._idle_s
-            except NstError as error:
-                if not error.retryable:
+                if faults:
+                    log.info("%s: it works again.", self.name)
+                faults, logged = 0, ""
+            except (NstError, OSError) as error:
+                if isinstance(error, NstError) and not error.retryable:
                     self._die(error)
-                log.warning("%s: %s Trying again.", self.name, error.message)
-                pause_s = _FAULT_PAUSE_S
+                # An OSError is a full disk, or another want of this machine: a new process would have it too.
+                message = error.message if isinstance(error, NstError) else f"This machine failed: {error}."
+                if message != logged or time.monotonic() - logged_at >= _LOG_AGAIN_S:
+                    log.warning("%s: %s Trying again.", self.name, message)
+                    logged, logged_at = message, time.monotonic()
+                pause_s = min(_LONGEST_FAULT_PAUSE_S, _FAULT_PAUSE_S * 2.0 ** min(faults, 30))
+                faults += 1
             except Exception as error:  # noqa: BLE001  A thread cannot end its process by raising
                 self._die(error)
             if pause_s:
@@ -109,11 +122,12 @@ class Loops:
         self._dispatch = Loop("dispatch", self._dispatch_and_reap, idle_s=0.5)
         self._collect = Loop("collect", self._collect_and_wake, idle_s=0.01)
         self._finalize = Loop("finalize", finalizer.tick)
+        self._finalize_large = Loop("finalize-large", finalizer.tick_large)
         self._runs = Loop("runs", self._finish_and_tidy_runs)
         self._retention = Loop("retention", retention.tick, idle_s=10.0)
         self._webhooks = Loop("webhooks", deliverer.tick)
         self._all = (
-            *(self._collect, self._plan, self._dispatch, self._finalize, self._runs),
+            *(self._collect, self._plan, self._dispatch, self._finalize, self._finalize_large, self._runs),
             *(self._retention, self._webhooks),
         )
 
@@ -149,6 +163,7 @@ class Loops:
         if self._collector.turned:
             self._dispatch.wake()
             self._finalize.wake()
+            self._finalize_large.wake()
             self._runs.wake()
         return collected
 

@@ -5,7 +5,7 @@ of two schedulers that plan the same page only one has an effect.
 """
 
 import json
-import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -22,12 +22,11 @@ from scheduler.access.tenants import Places, Tenants
 from scheduler.domain import Job, JobSpec, JobStatus
 from scheduler.errors import QuotaExceededError
 from scheduler.rates import Rates
+from scheduler.setbacks import Setbacks
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
 from scheduler.store.items import NewItem
-
-log = logging.getLogger(__name__)
 
 #: Manifests that stay open between pages; jobs take turns, page by page.
 _OPEN_MANIFESTS = 8
@@ -63,20 +62,21 @@ class Planner:
         database: Database,
         blobs: BlobStore,
         *,
-        clock: Clock,
         rates: Rates,
         page: int,
         tenants: Tenants,
+        timer: Clock = time.monotonic,
     ) -> None:
-        """About `page` inputs are planned in a transaction; `tenants` know what manifests may name."""
-        self._clock = clock
+        """About `page` inputs are planned in a transaction; `tenants` know what manifests may name.
+
+        `timer` is a steady clock, for pauses.
+        """
         self._database = database
         self._blobs = blobs
         self._rates = rates
         self._page = page
         self._tenants = tenants
-        #: By job: when it is tried again after a fault that may pass.
-        self._not_before: dict[str, float] = {}
+        self._setbacks = Setbacks[str]("planning", timer=timer, first_s=_RETRY_S)
         #: By job: the number of the next line, and the lines from there on.
         self._manifests: dict[str, tuple[int, Iterator[tuple[int, bytes]]]] = {}
 
@@ -88,16 +88,19 @@ class Planner:
         """
         with self._database.read() as connection:
             waiting = job_rows.plannable_jobs(connection)
-        self._not_before = {job.id: self._not_before[job.id] for job in waiting if job.id in self._not_before}
-        waiting = [job for job in waiting if self._not_before.get(job.id, 0.0) <= self._clock()]
+        waiting = [job for job in waiting if self._setbacks.is_ready(job.id)]
         if not waiting:
             return False
         # The job with the fewest planned inputs: a short job does not wait for the listing of a long one.
         chosen = min(waiting, key=lambda job: (job.planned_inputs, job.id))
+        self._setbacks.attempt(chosen.id, lambda: self._plan(chosen.id))
+        return True
+
+    def _plan(self, job_id: str) -> bool:
         with self._database.read() as connection:
-            job = job_rows.find_job(connection, chosen.id)
+            job = job_rows.find_job(connection, job_id)
             if job is None:
-                return True
+                return False
             sizes = self._rates.sizes(connection, job.spec, items=_known_items(job))
         if job.unchunked:
             self._chunk_page(job, sizes)
@@ -112,10 +115,8 @@ class Planner:
         except NstError as error:
             self._manifests.pop(job.id, None)
             if error.retryable:
-                log.warning("%s cannot be planned now: %s", job.id, error.message)
-                self._not_before[job.id] = self._clock() + _RETRY_S
-            else:
-                self._fail(job, error)
+                raise
+            self._fail(job, error)
         return True
 
     def _read_page(self, job: Job, page: int) -> list[InputEntry]:

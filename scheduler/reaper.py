@@ -16,6 +16,7 @@ from nst_core.protocol import ItemStatus
 from scheduler import codes, lifecycle
 from scheduler.absences import Absences
 from scheduler.domain import ChunkStatus, Job
+from scheduler.setbacks import Setbacks
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
@@ -36,6 +37,7 @@ class Reaper:
         self._clock = clock
         self._max_attempts = max_attempts
         self._absences = Absences[tuple[int, int]](clock=clock, lost_after_s=lost_after_s)
+        self._setbacks = Setbacks[int]("taking back")
 
     def tick(self, *, as_of: float | None = None) -> bool:
         """Give back what is overdue or lost; return whether there was any.
@@ -45,11 +47,10 @@ class Reaper:
         """
         now = self._clock() if as_of is None else as_of
         with self._database.read() as connection:
-            found = chunk_rows.overdue(connection, now=now)
+            found = chunk_rows.overdue(connection, now=now, without=self._setbacks.waiting())
         found += [chunk for chunk in self._lost(now) if chunk not in found]
-        for chunk in found:
-            self._give_back(chunk)
-        return bool(found)
+        chunks = {chunk.id: chunk for chunk in found}
+        return self._setbacks.attempt_each(chunks, lambda id: self._give_back(chunks[id]))
 
     def forget(self) -> None:
         """Forget what was seen of the queues."""
@@ -66,12 +67,12 @@ class Reaper:
         lost = self._absences.lost(sent.keys() - queued, now=now)
         return [chunk for key, chunk in sent.items() if key in lost]
 
-    def _give_back(self, found: Chunk) -> None:
+    def _give_back(self, found: Chunk) -> bool:
         with self._database.write() as connection:
             job = job_rows.lock_job(connection, found.job_id)
             chunk = chunk_rows.lock_attempt(connection, found.id, found.attempt)
             if chunk is None or chunk != found:
-                return  # its worker reported meanwhile
+                return True  # its worker reported meanwhile
             silent = chunk.status is ChunkStatus.RUNNING
             log.warning(
                 "Chunk %d of %s, attempt %d: %s",
@@ -85,6 +86,7 @@ class Reaper:
         if now_chunk is not None and now_chunk.status is ChunkStatus.DONE:
             # A worker that was frozen would go on with it: no newer attempt tells it otherwise.
             self._broker.outdate_chunk(chunk.id, chunk.attempt)
+        return True
 
     def _take_back(self, connection: Connection, job: Job, chunk: Chunk, *, deaths: int) -> Counter[ItemStatus]:
         """Let the chunk wait again, or in halves after too many deaths; an image alone that takes workers fails.

@@ -8,11 +8,13 @@ where a scheduler dies between the two steps here.
 """
 
 import logging
+from functools import partial
 
 from nst_core.broker import Broker
 from nst_core.protocol import Method
 from scheduler import lifecycle
 from scheduler.domain import ChunkStatus
+from scheduler.setbacks import Setbacks
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.chunks import Chunk
@@ -27,6 +29,7 @@ class Withdrawer:
     def __init__(self, database: Database, broker: Broker) -> None:
         self._database = database
         self._broker = broker
+        self._setbacks = Setbacks[int]("withdrawal")
 
     def tick(self) -> bool:
         """Announce stops and withdraw what can be; return whether a chunk was."""
@@ -41,15 +44,16 @@ class Withdrawer:
         for method in Method:
             found = {(chunk.id, chunk.attempt): chunk for chunk in unwanted if chunk.method is method}
             for key in self._broker.withdraw_chunks(method, found):
-                self._end(found[key])
-                withdrawn = True
+                # Its message is gone by now: what fails here is lost, and taken back by the reaper.
+                withdrawn |= self._setbacks.attempt(key[0], partial(self._end, found[key]))
         return withdrawn
 
-    def _end(self, found: Chunk) -> None:
+    def _end(self, found: Chunk) -> bool:
         with self._database.write() as connection:
             job = job_rows.lock_job(connection, found.job_id)
             chunk = chunk_rows.lock_attempt(connection, found.id, found.attempt)
             if chunk is None or chunk.status is not ChunkStatus.DISPATCHED:
-                return  # its lease ran out meanwhile, or a second message of it was taken
+                return True  # its lease ran out meanwhile, or a second message of it was taken
             log.info("Chunk %d of %s, attempt %d, was withdrawn", chunk.id, job.id, chunk.attempt)
             lifecycle.settle(connection, job, lifecycle.drop(connection, chunk.id))
+        return True

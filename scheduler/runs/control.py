@@ -5,8 +5,10 @@ worker fell silent, when its message was lost, or when a client wants no more of
 """
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from nst_core.broker import Broker
@@ -14,10 +16,13 @@ from nst_core.clock import Clock
 from nst_core.segments import TrainSegment
 from scheduler import codes
 from scheduler.absences import Absences
-from scheduler.runs.domain import Live, Run, RunStatus, place_key
+from scheduler.domain import LEAST_WEIGHT
+from scheduler.runs.domain import Live, Run, RunStatus, Stop, place_key
 from scheduler.runs.ends import Retries, at_checkpoint, failed, released
+from scheduler.setbacks import Setbacks
 from scheduler.store import runs as run_rows
 from scheduler.store.database import Database
+from scheduler.store.runs import RunTurn
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +48,31 @@ class RunControl:
     """Sends segments, takes them back from the dead, and tells workers to stop."""
 
     def __init__(
-        self, database: Database, broker: Broker, *, clock: Clock, bucket: str, limits: RunLimits | None = None
+        self,
+        database: Database,
+        broker: Broker,
+        *,
+        clock: Clock,
+        bucket: str,
+        limits: RunLimits | None = None,
+        weights: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        """`bucket` is the one that tenants share, where runs have their places."""
+        """`bucket` is the one that tenants share, where runs have their places.
+
+        `weights` gives the weights of tenants, as they are now; those that it leaves out have the weight 1.
+        """
         self._database = database
         self._broker = broker
         self._clock = clock
         self._bucket = bucket
         self._limits = limits or RunLimits()
+        self._weights = weights
         self._absences = Absences[tuple[str, int]](clock=clock, lost_after_s=self._limits.lost_after_s)
+        self._stopping = Setbacks[str]("stopping")
+        self._taking_back = Setbacks[str]("taking back")
+        self._sending = Setbacks[str]("sending")
+        #: Runs that have a turn.
+        self._turns: set[str] = set()
 
     def announce(self) -> None:
         """Tell workers of segments that are to end now; take back those that no worker has begun.
@@ -60,10 +81,16 @@ class RunControl:
         """
         with self._database.read() as connection:
             found = run_rows.stopping_runs(connection)
-        for run in found:
-            self._broker.stop_segment(run.id, run.attempt)
-            if run.live is Live.DISPATCHED:
-                self._change(run, lambda run: released(run, now=self._clock()))
+        self._stopping.attempt_each(found, self._announce)
+
+    def _announce(self, run_id: str) -> bool:
+        run = self._find(run_id)
+        if run is None or run.live is Live.NONE or run.stop is Stop.NONE:
+            return False
+        self._broker.stop_segment(run.id, run.attempt)
+        if run.live is Live.DISPATCHED:
+            self._change(run, lambda run: released(run, now=self._clock()))
+        return True
 
     def reap(self, *, as_of: float | None = None) -> bool:
         """Take back segments that are overdue or lost; return whether there was any.
@@ -73,17 +100,21 @@ class RunControl:
         now = self._clock() if as_of is None else as_of
         with self._database.read() as connection:
             found = run_rows.overdue_runs(connection, now=now)
-        found += [run for run in self._lost(now) if run not in found]
-        for run in found:
-            silent = run.live is Live.RUNNING
-            log.warning(
-                "%s, attempt %d: %s",
-                run.id,
-                run.attempt,
-                "its worker fell silent" if silent else "its message was lost",
-            )
-            self._change(run, self._fell_silent if silent else self._was_lost)
-        return bool(found)
+        found += [run_id for run_id in self._lost(now) if run_id not in found]
+        return self._taking_back.attempt_each(found, lambda run_id: self._take_back(run_id, now))
+
+    def _take_back(self, run_id: str, now: float) -> bool:
+        run = self._find(run_id)
+        if run is None or run.live is Live.NONE:
+            return False
+        silent = run.live is Live.RUNNING
+        if silent and (run.lease_until or 0.0) >= now:
+            return False  # its worker was heard of since it was found
+        log.warning(
+            "%s, attempt %d: %s", run.id, run.attempt, "its worker fell silent" if silent else "its message was lost"
+        )
+        self._change(run, self._fell_silent if silent else self._was_lost)
+        return True
 
     def forget(self) -> None:
         """Forget what was seen of the queue."""
@@ -92,19 +123,48 @@ class RunControl:
     def dispatch(self) -> bool:
         """Send the next segment of each run whose turn it is; return whether one was sent.
 
-        The oldest runs have their turn first, and keep it until they end or are paused.
+        A run that has its turn keeps it until it ends or is paused. Tenants get turns in proportion to their weights,
+        as they do with chunks; of tenants with equal shares, the one that has waited longest is next. Of a tenant, the
+        oldest run comes first.
         """
         with self._database.read() as connection:
-            # One with a result waits for no worker.
-            found = [run for run in run_rows.unfinished_runs(connection) if run.result is None]
-        at_work = [run for run in found if run.live is not Live.NONE or run.status in _GOING_ON[1:]]
-        waiting = [run for run in found if run.live is Live.NONE and run.status is RunStatus.QUEUED]
-        turns = (at_work + waiting)[: self._limits.max_concurrent]
-        sent = [self._send(run.id) for run in turns if self._is_ready(run)]
-        return any(sent)
+            at_work = run_rows.runs_at_work(connection)
+        live = {run.id for run in at_work if run.live is not Live.NONE}
+        # Whoever is between two segments keeps its turn; what a client has resumed waits for a new one.
+        self._turns = (self._turns & {run.id for run in at_work}) | live
+        load = Counter(run.tenant for run in at_work if run.id in live)
+        room = self._limits.max_concurrent - len(live)
+        kept = [run for run in at_work if run.id in self._turns - live]
+        kept = kept[: max(0, room)]
+        ready = [run for run in kept if run.not_before <= self._clock()]
+        load.update(run.tenant for run in kept)
+        room -= len(kept)
+        sent = self._sending.attempt_each([run.id for run in ready], self._send)
+        while room > 0 and (chosen := self._next(at_work, load)) is not None:
+            if self._sending.attempt(chosen.id, partial(self._send, chosen.id)):
+                sent = True
+                load[chosen.tenant] += 1
+                room -= 1
+            elif self._sending.is_ready(chosen.id):
+                break  # it was paused, or sent by another scheduler, since the look
+        return sent
+
+    def _next(self, at_work: Sequence[RunTurn], load: Mapping[str, int]) -> RunTurn | None:
+        """Return the run that is to have a turn next; `load` says how many turns tenants have already."""
+        now = self._clock()
+        with self._database.read() as connection:
+            waiting = [run for run in at_work if run.id not in self._turns]
+            waiting = [run for run in waiting if run.not_before <= now and self._sending.is_ready(run.id)]
+            waiting += run_rows.first_queued_runs(connection, now=now, without=self._sending.waiting())
+            tenants = {run.tenant for run in waiting}
+            last = run_rows.last_claims(connection, tenants) if len(tenants) > 1 else {}
+        weights = self._weights()
+        share = {tenant: load.get(tenant, 0) / max(weights.get(tenant, 1.0), LEAST_WEIGHT) for tenant in tenants}
+        return min(waiting, key=lambda run: (share[run.tenant], last.get(run.tenant, 0.0), run.id), default=None)
 
     def _is_ready(self, run: Run) -> bool:
-        return run.live is Live.NONE and run.status in _GOING_ON and run.not_before <= self._clock()
+        is_through = run.result is not None
+        return run.live is Live.NONE and run.status in _GOING_ON and run.not_before <= self._clock() and not is_through
 
     def _send(self, run_id: str) -> bool:
         with self._database.write() as connection:
@@ -113,9 +173,14 @@ class RunControl:
                 return False
             lease_until = self._clock() + self._limits.dispatch_lease_s
             attempt = run_rows.claim(connection, run, now=self._clock(), lease_until=lease_until)
+        self._turns.add(run_id)
         # Claimed first, sent second: a scheduler that dies between the two leaves a claim that is found to be lost.
         self._broker.send_segment(self._message(run, attempt))
         return True
+
+    def _find(self, run_id: str) -> Run | None:
+        with self._database.read() as connection:
+            return run_rows.find_run(connection, run_id)
 
     def _message(self, run: Run, attempt: int) -> TrainSegment:
         spec = run.spec
@@ -137,13 +202,12 @@ class RunControl:
             exact=spec.exact,
         )
 
-    def _lost(self, now: float) -> list[Run]:
+    def _lost(self, now: float) -> list[str]:
         """Return the runs whose segment is not in the queue, and whose worker has said nothing for long enough."""
         with self._database.read() as connection:
-            sent = {(run.id, run.attempt): run for run in run_rows.dispatched_runs(connection)}
-        missing = sent.keys() - self._broker.queued_segments() if sent else sent.keys()
-        lost = self._absences.lost(missing, now=now)
-        return [run for key, run in sent.items() if key in lost]
+            sent = set(run_rows.dispatched_runs(connection))
+        missing = sent - self._broker.queued_segments() if sent else sent
+        return sorted(run_id for run_id, _ in self._absences.lost(missing, now=now))
 
     def _was_lost(self, run: Run) -> dict[str, Any]:
         return released(run, now=self._clock(), progress=at_checkpoint(run))

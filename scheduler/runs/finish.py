@@ -1,6 +1,7 @@
 """Finish runs: make a version of the style of what a run has brought about, with a card that says how."""
 
 import logging
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from scheduler.errors import StyleExistsError
 from scheduler.runs.cards import make_card
 from scheduler.runs.domain import Live, Run, RunStatus
 from scheduler.runs.losses import final_losses
+from scheduler.setbacks import Setbacks
 from scheduler.store import access, versions
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
@@ -26,18 +28,17 @@ from scheduler.styles.weights import keep_weights
 log = logging.getLogger(__name__)
 
 _RESULT = TypeAdapter(Result)
-_RETRY_S = 5.0
 
 
 class RunFinisher:
     """Ends runs that are evaluated."""
 
-    def __init__(self, database: Database, blobs: BlobStore, *, clock: Clock) -> None:
+    def __init__(self, database: Database, blobs: BlobStore, *, clock: Clock, timer: Clock = time.monotonic) -> None:
+        """`clock` gives the time of day, for the end of a run; `timer` is a steady clock, for pauses."""
         self._database = database
         self._blobs = blobs
         self._clock = clock
-        #: By run: when it is tried again after a fault that may pass.
-        self._not_before: dict[str, float] = {}
+        self._setbacks = Setbacks[str]("finishing", timer=timer)
 
     def tick(self) -> bool:
         """Finish the runs that have a result; return whether one has ended.
@@ -47,18 +48,19 @@ class RunFinisher:
         """
         with self._database.read() as connection:
             found = run_rows.runs_with_result(connection)
-        self._not_before = {run.id: self._not_before.get(run.id, 0.0) for run in found}
-        ended = [self._finish(run) for run in found if self._not_before[run.id] <= self._clock()]
-        return any(ended)
+        return self._setbacks.attempt_each(found, self._finish_by_id)
+
+    def _finish_by_id(self, run_id: str) -> bool:
+        with self._database.read() as connection:
+            run = run_rows.find_run(connection, run_id)
+        return run is not None and run.result is not None and self._finish(run)
 
     def _finish(self, run: Run) -> bool:
         try:
             style = self._make_style(run)
         except NstError as error:
             if error.retryable:
-                log.warning("%s cannot be finished now: %s", run.id, error.message)
-                self._not_before[run.id] = self._clock() + _RETRY_S
-                return False
+                raise
             self._end(run, status=RunStatus.FAILED, error_code=error.code, error_message=error.message)
         else:
             retried(lambda: self._end(run, style, status=RunStatus.SUCCEEDED, version=style.version))

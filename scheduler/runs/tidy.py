@@ -4,49 +4,42 @@ The last good checkpoint is never among them, and nothing of an attempt whose en
 """
 
 import logging
+import time
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
-from nst_core.errors import BlobError
 from scheduler.runs.domain import CHECKPOINTS, LOSSES, Live, Run, attempt_of, not_kept, place_key
+from scheduler.setbacks import Setbacks
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store.database import Database
 
 log = logging.getLogger(__name__)
 
-_RETRY_S = 30.0
+_RETRY_S, _LONGEST_RETRY_S = 30.0, 600.0
 
 
 class RunTidier:
     """Removes objects that nothing needs."""
 
-    def __init__(self, database: Database, blobs: BlobStore, *, clock: Clock) -> None:
+    def __init__(self, database: Database, blobs: BlobStore, *, clock: Clock, timer: Clock = time.monotonic) -> None:
+        """`timer` is a steady clock, for pauses."""
         self._database = database
         self._blobs = blobs
         self._clock = clock
-        self._not_before = 0.0
+        self._setbacks = Setbacks[str]("tidying", timer=timer, first_s=_RETRY_S, longest_s=_LONGEST_RETRY_S)
 
     def tick(self) -> bool:
         """Tidy the places of some runs; return whether there was one."""
-        if self._clock() < self._not_before:
-            return False
         with self._database.read() as connection:
-            found = run_rows.untidy_runs(connection)
-        for run in found:
-            try:
-                self._tidy(run)
-            except BlobError as error:
-                log.warning("The place of %s cannot be tidied now: %s", run.id, error.message)
-                self._not_before = self._clock() + _RETRY_S
-                return False
-        return bool(found)
+            found = run_rows.untidy_runs(connection, without=self._setbacks.waiting())
+        return self._setbacks.attempt_each(found, self._tidy)
 
-    def _tidy(self, found: Run) -> None:
+    def _tidy(self, run_id: str) -> bool:
         with self._database.write() as connection:
-            run = run_rows.lock_run(connection, found.id)
+            run = run_rows.lock_run(connection, run_id)
             if run is None:
-                return
+                return False
             kept = segment_rows.kept_checkpoints(connection, [run.id])[run.id]
             dropped = [each for each in not_kept(kept) if each.checkpoint != run.checkpoint]
             # Forgotten first, removed second: what was not removed is found again as garbage, by its attempt.
@@ -62,6 +55,7 @@ class RunTidier:
             now_run = run_rows.lock_run(connection, run.id)
             if now_run is not None and _same(now_run, run):
                 run_rows.update_run(connection, run.id, untidy=False)
+        return True
 
     def _sweep(self, run: Run, folder: str, named: set[str]) -> None:
         """Remove what is not named and is of an attempt that is over."""

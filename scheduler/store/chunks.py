@@ -165,9 +165,10 @@ def halve(connection: Connection, chunk: Chunk, indexes: Sequence[int], *, death
     set_done(connection, chunk.id)
 
 
-def overdue(connection: Connection, *, now: float, limit: int = 100) -> list[Chunk]:
-    """Return chunks whose lease has ended."""
-    query = select(chunks).where(chunks.c.status.in_(ACTIVE), chunks.c.lease_until < now).limit(limit)
+def overdue(connection: Connection, *, now: float, without: Sequence[int] = (), limit: int = 100) -> list[Chunk]:
+    """Return up to `limit` chunks whose lease has ended, those first whose lease ended first, but not of `without`."""
+    query = select(chunks).where(chunks.c.status.in_(ACTIVE), chunks.c.lease_until < now, chunks.c.id.not_in(without))
+    query = query.order_by(chunks.c.lease_until, chunks.c.id).limit(limit)
     return [_chunk(row) for row in connection.execute(query)]
 
 

@@ -138,10 +138,21 @@ def list_jobs(
     return [_job(row) for row in connection.execute(query.order_by(ids.desc()).limit(limit))]
 
 
-def jobs_with_status(connection: Connection, statuses: Sequence[JobStatus]) -> list[Job]:
-    """Return all jobs that have one of the statuses, oldest first."""
-    query = select(jobs).where(jobs.c.status.in_(statuses)).order_by(jobs.c.id)
-    return [_job(row) for row in connection.execute(query)]
+@dataclass(frozen=True, kw_only=True)
+class Finalizing:
+    """What the finalizer needs to know of a job to decide whose turn it is."""
+
+    id: str
+    tenant: str
+    #: Items, and so lines of its reports.
+    total: int
+
+
+def finalizing_jobs(connection: Connection) -> list[Finalizing]:
+    """Return the jobs whose reports are to be written, oldest first, without their specs, which may be long."""
+    query = select(jobs.c.id, jobs.c.tenant, jobs.c.total).where(jobs.c.status == JobStatus.FINALIZING)
+    rows = connection.execute(query.order_by(jobs.c.id))
+    return [Finalizing(id=row.id, tenant=row.tenant, total=row.total) for row in rows]
 
 
 def waiting_jobs(connection: Connection, *, now: float) -> list[Waiting]:
@@ -172,9 +183,16 @@ def stopping_jobs(connection: Connection) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
-def overdue_jobs(connection: Connection, statuses: Sequence[JobStatus], *, now: float, limit: int = 100) -> list[str]:
-    """Return the ids of jobs with one of the statuses whose deadline has passed."""
-    query = select(jobs.c.id).where(jobs.c.status.in_(statuses), jobs.c.deadline <= now)
+def overdue_jobs(
+    connection: Connection,
+    statuses: Sequence[JobStatus],
+    *,
+    now: float,
+    without: Sequence[str] = (),
+    limit: int = 100,
+) -> list[str]:
+    """Return the ids of up to `limit` jobs with one of the statuses whose deadline has passed, but not of `without`."""
+    query = select(jobs.c.id).where(jobs.c.status.in_(statuses), jobs.c.deadline <= now, jobs.c.id.not_in(without))
     return list(connection.execute(query.order_by(jobs.c.deadline).limit(limit)).scalars())
 
 

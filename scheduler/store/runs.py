@@ -1,10 +1,12 @@
 """Runs in the database: which attempt is the current one, and which checkpoint the last good one."""
 
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, or_, select, update
 
 from nst_core.segments import Phase, StoredFile
 from scheduler.events import EventType
@@ -15,6 +17,7 @@ from scheduler.store.tables import runs, styles
 _SPEC = TypeAdapter(RunSpec)
 #: Columns whose change may be an event.
 _TOLD = frozenset({"status", "started_at", "checkpoint"})
+_TURN = (runs.c.id, runs.c.tenant, runs.c.status, runs.c.live, runs.c.not_before)
 ENDED = tuple(status for status in RunStatus if status.is_terminal)
 
 
@@ -85,42 +88,79 @@ def list_runs(
     return [_run(row) for row in connection.execute(query)]
 
 
-def unfinished_runs(connection: Connection) -> list[Run]:
-    """Return all runs that have not ended, paused ones included, oldest first."""
-    query = select(runs).where(runs.c.status.not_in(ENDED)).order_by(runs.c.id)
-    return [_run(row) for row in connection.execute(query)]
+@dataclass(frozen=True, kw_only=True)
+class RunTurn:
+    """What run control needs to know of a run to decide whose turn it is."""
+
+    id: str
+    tenant: str
+    status: RunStatus
+    live: Live
+    not_before: float
 
 
-def overdue_runs(connection: Connection, *, now: float) -> list[Run]:
-    """Return the runs whose segment's lease has ended."""
-    query = select(runs).where(runs.c.live != Live.NONE, runs.c.lease_until < now)
-    return [_run(row) for row in connection.execute(query.order_by(runs.c.id))]
+def runs_at_work(connection: Connection) -> list[RunTurn]:
+    """Return the runs that have a live segment or are between two, oldest first."""
+    going_on = runs.c.status.in_((RunStatus.RUNNING, RunStatus.EVALUATING)) & runs.c.result.is_(None)
+    return _turns(connection, select(*_TURN).where(or_(runs.c.live != Live.NONE, going_on)).order_by(runs.c.id))
 
 
-def dispatched_runs(connection: Connection) -> list[Run]:
-    """Return the runs whose segment was sent and that no worker is known to have begun."""
-    query = select(runs).where(runs.c.live == Live.DISPATCHED)
-    return [_run(row) for row in connection.execute(query.order_by(runs.c.id))]
+def first_queued_runs(connection: Connection, *, now: float, without: Collection[str] = ()) -> list[RunTurn]:
+    """Return the oldest run of each tenant that waits for its turn and may be sent now, but not of `without`."""
+    queued = select(func.min(runs.c.id)).where(
+        runs.c.status == RunStatus.QUEUED, runs.c.live == Live.NONE, runs.c.not_before <= now
+    )
+    first = queued.where(runs.c.id.not_in(without)).group_by(runs.c.tenant)
+    return _turns(connection, select(*_TURN).where(runs.c.id.in_(first)).order_by(runs.c.id))
 
 
-def stopping_runs(connection: Connection) -> list[Run]:
-    """Return the runs whose live segment a client wants to end."""
-    query = select(runs).where(runs.c.live != Live.NONE, runs.c.stop != Stop.NONE)
-    return [_run(row) for row in connection.execute(query.order_by(runs.c.id))]
+def last_claims(connection: Connection, tenants: Collection[str]) -> dict[str, float]:
+    """Return when each of the tenants last had a segment sent; those that never had one are left out."""
+    query = select(runs.c.tenant, func.max(runs.c.claimed_at).label("last")).where(
+        runs.c.tenant.in_(tenants), runs.c.claimed_at.is_not(None)
+    )
+    return {row.tenant: row.last for row in connection.execute(query.group_by(runs.c.tenant))}
 
 
-def untidy_runs(connection: Connection, *, limit: int = 10) -> list[Run]:
-    """Return runs that may have objects in storage that nothing needs."""
-    query = select(runs).where(runs.c.untidy).order_by(runs.c.id).limit(limit)
-    return [_run(row) for row in connection.execute(query)]
+def _turns(connection: Connection, query: Select[Any]) -> list[RunTurn]:
+    return [
+        RunTurn(
+            id=row.id, tenant=row.tenant, status=RunStatus(row.status), live=Live(row.live), not_before=row.not_before
+        )
+        for row in connection.execute(query)
+    ]
 
 
-def runs_with_result(connection: Connection) -> list[Run]:
-    """Return the runs whose result is still to become a version of their style."""
-    query = select(runs).where(
+def overdue_runs(connection: Connection, *, now: float) -> list[str]:
+    """Return the ids of runs whose segment's lease has ended."""
+    query = select(runs.c.id).where(runs.c.live != Live.NONE, runs.c.lease_until < now)
+    return list(connection.execute(query.order_by(runs.c.id)).scalars())
+
+
+def dispatched_runs(connection: Connection) -> list[tuple[str, int]]:
+    """Return id and attempt of the runs whose segment was sent and that no worker is known to have begun."""
+    query = select(runs.c.id, runs.c.attempt).where(runs.c.live == Live.DISPATCHED)
+    return [(row.id, row.attempt) for row in connection.execute(query.order_by(runs.c.id))]
+
+
+def stopping_runs(connection: Connection) -> list[str]:
+    """Return the ids of runs whose live segment a client wants to end."""
+    query = select(runs.c.id).where(runs.c.live != Live.NONE, runs.c.stop != Stop.NONE)
+    return list(connection.execute(query.order_by(runs.c.id)).scalars())
+
+
+def untidy_runs(connection: Connection, *, without: Sequence[str] = (), limit: int = 10) -> list[str]:
+    """Return the ids of up to `limit` runs, but not of `without`, that may have objects that nothing needs."""
+    query = select(runs.c.id).where(runs.c.untidy, runs.c.id.not_in(without)).order_by(runs.c.id).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
+def runs_with_result(connection: Connection) -> list[str]:
+    """Return the ids of runs whose result is still to become a version of their style."""
+    query = select(runs.c.id).where(
         runs.c.status == RunStatus.EVALUATING, runs.c.live == Live.NONE, runs.c.result.is_not(None)
     )
-    return [_run(row) for row in connection.execute(query.order_by(runs.c.id))]
+    return list(connection.execute(query.order_by(runs.c.id)).scalars())
 
 
 def claim(connection: Connection, run: Run, *, now: float, lease_until: float) -> int:

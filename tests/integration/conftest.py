@@ -172,7 +172,7 @@ class Rig:
         self.planner = Planner(
             self.database,
             self.blobs,
-            clock=self.clock,
+            timer=self.clock,
             rates=Rates(clock=self.clock, first_guess=self.chunk_size),
             page=self.page,
             tenants=self.service.tenants,
@@ -187,7 +187,7 @@ class Rig:
             lost_after_s=LOST_AFTER_S,
             max_attempts=self.max_attempts,
         )
-        self.finalizer = Finalizer(self.database, self.blobs, clock=self.clock)
+        self.finalizer = Finalizer(self.database, self.blobs, clock=self.clock, timer=self.clock)
         for name in ("wave", "udnie"):
             row = StyleRow(name=name, version=name * 4, weights=f"s3://nst/styles/{name}", card={"title": name})
             with self.database.write() as connection:

@@ -55,8 +55,8 @@ class RunRig:
             segment_s=7.0,
         )
         self.control = RunControl(rig.database, rig.broker, clock=rig.clock, bucket=rig.blobs.bucket, limits=limits)
-        self.finisher = RunFinisher(rig.database, rig.blobs, clock=rig.clock)
-        self.tidier = RunTidier(rig.database, rig.blobs, clock=rig.clock)
+        self.finisher = RunFinisher(rig.database, rig.blobs, clock=rig.clock, timer=rig.clock)
+        self.tidier = RunTidier(rig.database, rig.blobs, clock=rig.clock, timer=rig.clock)
 
     def add(self, *, steps: int = 100, name: str = "mine", tenant: str = TENANT, **changes: Any) -> str:
         """Add a run as the service does, with nothing checked, and return its id."""

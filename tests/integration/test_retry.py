@@ -15,6 +15,7 @@ from scheduler.errors import (
     QuotaExceededError,
 )
 from scheduler.expiry import Expirer
+from scheduler.finalize import OutdatedError
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import TENANT, Rig, finished, read_lines, started
 from tests.integration.job_kit import dispatch, end, failing
@@ -188,7 +189,8 @@ def test_reports_of_before_a_retry_do_not_replace_those_of_after_it(rig: Rig) ->
     rig.service.retry(TENANT, job_id)
     end(rig)
     assert not rig.finalizer._is_current(before)
-    rig.finalizer._try_to_finalize(before)
+    with pytest.raises(OutdatedError):
+        rig.finalizer._write_reports(before)
     job = rig.job(job_id)
     assert (job.status, len(read_lines(rig, job, "results.jsonl"))) == (JobStatus.SUCCEEDED, 4)
 

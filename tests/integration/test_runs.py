@@ -254,6 +254,42 @@ def test_a_checkpoint_of_fewer_steps_never_replaces_the_last_good_one(runs: RunR
     assert (runs.run(run_id).step, runs.run(run_id).checkpoint) == (50, good)
 
 
+def test_tenants_take_turns_with_their_runs(runs: RunRig) -> None:
+    """The second tenant waits for one run of the first, not for all that this one has submitted before."""
+    alice = [runs.add(name=f"a{number}") for number in range(3)]
+    bob = runs.add(name="b", tenant="bob")
+    order = []
+    for _ in range(4):
+        segment = runs.next()
+        order.append(segment.run_id)
+        runs.report(begun(segment), runs.trained(segment, 100))
+        segment = runs.next()
+        assert segment.run_id == order[-1], "a run keeps its turn"
+        runs.report(begun(segment), runs.evaluated(segment))
+        runs.finisher.tick()
+        runs.rig.clock.advance(1)
+    assert order == [alice[0], bob, alice[1], alice[2]]
+
+
+def test_runs_that_are_resumed_do_not_go_before_those_of_another_tenant(runs: RunRig) -> None:
+    alice = [runs.add(name=f"a{number}") for number in range(3)]
+    for run_id in alice:
+        runs.change(run_id, status=RunStatus.RUNNING, claimed_at=runs.rig.clock())
+    bob = runs.add(name="b", tenant="bob")
+    assert runs.next().run_id == bob
+
+
+def test_places_are_shared_by_the_weights_of_tenants(rig: Rig) -> None:
+    runs = RunRig(rig, max_concurrent=4)
+    for number in range(6):
+        runs.add(name=f"a{number}")
+        runs.add(name=f"b{number}", tenant="bob")
+    runs.control._weights = lambda: {"bob": 3.0}
+    runs.tick()
+    tenants = [runs.run(segment.run_id).tenant for segment in iter(runs.take, None)]
+    assert sorted(tenants) == ["bob", "bob", "bob", TENANT]
+
+
 def test_runs_have_their_turn_one_after_the_other_the_oldest_first(runs: RunRig) -> None:
     first, second = runs.add(), runs.add(name="other")
     segment = runs.next()

@@ -6,6 +6,8 @@ import textwrap
 from pathlib import Path
 from threading import Event
 
+import pytest
+
 from nst_core.errors import BrokerUnavailableError
 from scheduler.loops import Loop
 
@@ -78,3 +80,23 @@ def test_bug_in_a_loop_ends_the_process_for_its_supervisor_to_start_it_anew() ->
     assert done.returncode == 70
     assert "The buggy loop failed" in done.stderr
     assert "ZeroDivisionError" in done.stderr
+
+
+def test_full_disk_does_not_end_the_loop_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    ticked = [Event(), Event()]
+    calls = iter(range(100))
+
+    def tick() -> bool:
+        ticked[min(next(calls), 1)].set()
+        raise OSError(28, "No space left on device")
+
+    loop = Loop("test", tick, idle_s=600)
+    loop.start()
+    assert ticked[0].wait(10)
+    loop.wake()
+    assert ticked[1].wait(10)
+    loop.stop()
+    loop.join(10)
+    assert [record.getMessage() for record in caplog.records] == [
+        "test: This machine failed: [Errno 28] No space left on device. Trying again."
+    ]
