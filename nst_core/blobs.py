@@ -1,5 +1,6 @@
-"""Object storage behind one small class; every fault of boto3 comes out as a BlobError."""
+"""Object storage behind one small class; every fault of boto3 comes out as a BlobError (see `blob_faults`)."""
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,12 +9,14 @@ from typing import IO, Any
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
+from nst_core.blob_faults import Fault, code_of, fault_of, translated
+from nst_core.blob_listing import Listings
 from nst_core.errors import (
-    BlobAccessError,
     BlobError,
+    BlobInvalidError,
     BlobNotFoundError,
     BlobReplacedError,
     BlobTooLargeError,
@@ -27,8 +30,11 @@ MAX_LINE_BYTES = 64 * 1024
 _PART_BYTES = 8 * 2**20
 #: boto3 otherwise holds ten parts at once, one in each of its threads.
 _ONE_PART_AT_ONCE = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, use_threads=False)
-_NOT_FOUND = {"NoSuchKey", "NoSuchBucket", "404", "NotFound"}
-_DENIED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_PIECE_BYTES = 1 << 20
+#: boto3 tries a request again, but not a download that breaks off.
+_DOWNLOADS = 3
+#: Servers that keep objects as files take no longer part of a key.
+_MAX_PART_BYTES = 255
 
 
 @dataclass(frozen=True)
@@ -60,30 +66,32 @@ class BlobStore:
         """
         self.bucket = settings.s3_bucket
         self._client = client or make_client(settings, patient=patient)
+        self._listings = Listings(self._client)
 
     def get(self, uri: BlobUri, *, max_bytes: int | None = None) -> bytes:
         """Return an object's bytes; raise BlobTooLargeError before reading more than `max_bytes`."""
-        with translated(uri):
-            response = self._client.get_object(Bucket=uri.bucket, Key=uri.key)
-            body = response["Body"]
-            with body:
-                size = int(response["ContentLength"])
-                if max_bytes is not None and size > max_bytes:
-                    raise BlobTooLargeError(f"{uri} has {size:,} bytes; the limit is {max_bytes:,}.")
-                data: bytes = body.read()
-                return data
+        for tries_left in reversed(range(_DOWNLOADS)):
+            answer = self._open(uri)
+            try:
+                return _whole(uri, answer, max_bytes)
+            except BlobUnavailableError:
+                if not tries_left:
+                    raise
+        raise AssertionError  # the last try returns or raises
 
     def stream(self, uri: BlobUri, *, nbytes: int | None = None) -> Iterator[bytes]:
-        """Return an object's bytes piece by piece; raises at once where there is no such object.
+        """Return an object's bytes piece by piece; raises at once if there is no such object.
 
-        Given the size that it must have, raises BlobReplacedError at once where it has another.
+        Given the size that it must have, raises BlobReplacedError if it has another: at once if the storage says so,
+        else when the bytes turn out to be too many or too few.
         """
-        with translated(uri):
-            answer = self._client.get_object(Bucket=uri.bucket, Key=uri.key)
-        if nbytes is not None and answer["ContentLength"] != nbytes:
+        answer = self._open(uri)
+        size = _size_of(answer)
+        if nbytes is not None and size is not None and size != nbytes:
             answer["Body"].close()
-            raise BlobReplacedError(f"{uri} has {answer['ContentLength']:,} bytes, not the {nbytes:,} that it had.")
-        return _pieces(uri, answer["Body"], 1 << 20)
+            raise BlobReplacedError(f"{uri} has {size:,} bytes, not the {nbytes:,} that it had.")
+        pieces = _pieces(uri, answer)
+        return pieces if nbytes is None or size is not None else _exactly(nbytes, pieces, uri)
 
     def lines(self, uri: BlobUri) -> Iterator[bytes]:
         """Yield a text object's lines without reading it whole; raise BlobTooLargeError for one above 64 KiB."""
@@ -98,12 +106,22 @@ class BlobStore:
 
     def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
         """Write an object whole."""
-        with translated(uri):
+        with self._writing(uri):
             self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=data, ContentType=content_type)
+
+    def put_if(self, uri: BlobUri, data: bytes, *, tag: str | None, content_type: str) -> None:
+        """Write an object whole if it still has a tag (see `tag`), or with None if there is none of that key.
+
+        Raises BlobConflictError otherwise. Servers that know no conditional writes write it in any case; `fences`
+        finds out which those are.
+        """
+        condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+        with self._writing(uri):
+            self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=data, ContentType=content_type, **condition)
 
     def put_file(self, uri: BlobUri, file: IO[bytes], *, content_type: str = "application/octet-stream") -> None:
         """Write an object from an open file, in parts of 8 MiB where it is large, of which one is in memory."""
-        with translated(uri):
+        with self._writing(uri):
             self._client.upload_fileobj(
                 file, uri.bucket, uri.key, ExtraArgs={"ContentType": content_type}, Config=_ONE_PART_AT_ONCE
             )
@@ -122,17 +140,19 @@ class BlobStore:
             return False
         return True
 
+    def tag(self, uri: BlobUri) -> str | None:
+        """Return what the storage calls an object's present content (its ETag); None if it does not say."""
+        with translated(uri):
+            tag: str | None = self._client.head_object(Bucket=uri.bucket, Key=uri.key).get("ETag")
+        return tag
+
     def list_keys(self, prefix: BlobUri, *, after: str = "", limit: int = 1000) -> list[str]:
-        """Return up to `limit` (1 to 1000) keys under a prefix in order, after the key `after`."""
+        """Return up to `limit` (1 to 1000) keys under a prefix in order, after the key `after`; none at the end."""
         return list(self.list_tags(prefix, after=after, limit=limit))
 
     def list_tags(self, prefix: BlobUri, *, after: str = "", limit: int = 1000) -> dict[str, str]:
         """Return keys as `list_keys` does, each with what the storage calls its present content (its ETag)."""
-        with translated(prefix):
-            response = self._client.list_objects_v2(
-                Bucket=prefix.bucket, Prefix=prefix.key, StartAfter=after, MaxKeys=limit
-            )
-        return {entry["Key"]: entry.get("ETag", "") for entry in response.get("Contents", ())}
+        return self._listings.list_tags(prefix, after=after, limit=limit)
 
     def ping(self) -> None:
         """Raise a BlobError unless the storage answers for the bucket."""
@@ -145,9 +165,47 @@ class BlobStore:
             try:
                 self._client.head_bucket(Bucket=self.bucket)
             except ClientError as error:
-                if _code(error) not in _NOT_FOUND:
+                if fault_of(error) is not Fault.NOT_FOUND:
                     raise
                 self._client.create_bucket(Bucket=self.bucket)
+
+    def _open(self, uri: BlobUri) -> Any:
+        with translated(uri):
+            return self._client.get_object(Bucket=uri.bucket, Key=uri.key)
+
+    @contextmanager
+    def _writing(self, uri: BlobUri) -> Iterator[None]:
+        """Turn faults of a write into BlobErrors, and say why if it can never go well."""
+        try:
+            with translated(uri):
+                yield
+        except BlobUnavailableError as error:
+            cause = error.__cause__
+            internal = isinstance(cause, ClientError) and code_of(cause).startswith("Internal")
+            if internal and (obstacle := self._obstacle(uri)):
+                raise BlobInvalidError(f"The storage cannot have {uri}: {obstacle}.") from error
+            raise
+
+    def _obstacle(self, uri: BlobUri) -> str:
+        """Return why a server that keeps objects as files cannot have one of this key; empty if it can.
+
+        Such servers, rclone among them, answer with an internal error and no reason.
+        """
+        parts = uri.key.split("/")
+        if any(len(part.encode(errors="replace")) > _MAX_PART_BYTES for part in parts):
+            return f"a part of its key has more than {_MAX_PART_BYTES} bytes"
+        try:
+            for count in range(1, len(parts)):
+                above = BlobUri(uri.bucket, "/".join(parts[:count]))
+                if above.key and self.exists(above):
+                    return f"{above} is an object, and cannot be a folder too"
+            # rclone lists a folder as an object after a try to write one in its place.
+            ghost = uri.key in self.list_keys(uri, limit=1) and not self.exists(uri)
+            if ghost or self.list_keys(BlobUri(uri.bucket, uri.key + "/"), limit=1):
+                return "there is a folder of that name"
+        except BlobError:
+            pass  # the first error says enough
+        return ""
 
 
 def make_client(settings: StorageSettings, *, patient: bool = True) -> Any:
@@ -172,39 +230,68 @@ def make_client(settings: StorageSettings, *, patient: bool = True) -> Any:
     )
 
 
-def _pieces(uri: BlobUri, body: Any, size: int) -> Iterator[bytes]:
-    with translated(uri), body:
-        yield from body.iter_chunks(size)
+def _size_of(answer: Any) -> int | None:
+    """Return how many bytes an answer's object has; None if the server does not say, or sends them compressed."""
+    size = answer.get("ContentLength")
+    return None if size is None or _is_zipped(answer) else int(size)
+
+
+def _is_zipped(answer: Any) -> bool:
+    return "gzip" in str(answer.get("ContentEncoding", "")).replace(" ", "").split(",")
+
+
+def _whole(uri: BlobUri, answer: Any, max_bytes: int | None) -> bytes:
+    size, body = _size_of(answer), answer["Body"]
+    if max_bytes is not None and size is not None and size > max_bytes:
+        body.close()
+        raise BlobTooLargeError(f"{uri} has {size:,} bytes; the limit is {max_bytes:,}.")
+    if size is not None:
+        with translated(uri), body:
+            data: bytes = body.read()
+            return data
+    read = bytearray()
+    for piece in _pieces(uri, answer):
+        read += piece
+        if max_bytes is not None and len(read) > max_bytes:
+            raise BlobTooLargeError(f"{uri} has more than {max_bytes:,} bytes, which is the limit.")
+    return bytes(read)
+
+
+def _pieces(uri: BlobUri, answer: Any) -> Iterator[bytes]:
+    """Yield an object's bytes as they come, of about 1 MiB each."""
+    with translated(uri), answer["Body"]:
+        pieces = answer["Body"].iter_chunks(_PIECE_BYTES)
+        yield from _unzipped(uri, pieces) if _is_zipped(answer) else pieces
+
+
+def _unzipped(uri: BlobUri, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield what was compressed for its transport or in the storage; as it is where it only says so."""
+    unzip, first = zlib.decompressobj(wbits=31), next(pieces, b"")
+    if not first.startswith(b"\x1f\x8b"):
+        yield first
+        yield from pieces
+        return
+    piece: bytes | None = first
+    try:
+        while piece is not None and not unzip.eof:
+            yield unzip.decompress(piece, _PIECE_BYTES)
+            piece = unzip.unconsumed_tail or next(pieces, None)
+    except zlib.error as error:
+        raise BlobInvalidError(f"{uri} is said to be compressed, and cannot be read so.") from error
+    if not unzip.eof:
+        raise BlobUnavailableError(f"The storage sent only the beginning of {uri}.")
+
+
+def _exactly(nbytes: int, pieces: Iterator[bytes], uri: BlobUri) -> Iterator[bytes]:
+    count = 0
+    for piece in pieces:
+        count += len(piece)
+        if count > nbytes:
+            break
+        yield piece
+    if count != nbytes:
+        raise BlobReplacedError(f"{uri} does not have the {nbytes:,} bytes that it had.")
 
 
 def _plain(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()
-
-
-@contextmanager
-def translated(uri: BlobUri) -> Iterator[None]:
-    """Turn what botocore raises inside into a BlobError about `uri`."""
-    try:
-        yield
-    except ClientError as error:
-        raise _translate(error, uri) from error
-    except ParamValidationError as error:
-        raise BlobAccessError(f"{uri} is no address that can be asked for.") from error
-    except BotoCoreError as error:
-        raise BlobUnavailableError(f"The storage did not answer for {uri}: {error}") from error
-
-
-def _translate(error: ClientError, uri: BlobUri) -> BlobError:
-    code = _code(error)
-    if code in _NOT_FOUND:
-        return BlobNotFoundError(f"There is no object {uri}.")
-    if code in _DENIED:
-        return BlobAccessError(f"The storage refused access to {uri} ({code}).")
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
-    if status >= 500 or status == 429:
-        return BlobUnavailableError(f"The storage failed for {uri} ({code}).")
-    return BlobAccessError(f"The storage refused the request for {uri} ({code}).")
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))

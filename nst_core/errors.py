@@ -16,7 +16,13 @@ NstError
 │   ├── BlobReplacedError      blob_replaced
 │   ├── BlobAccessError        blob_access_denied
 │   ├── BlobTooLargeError      blob_too_large
+│   ├── BlobInvalidError       blob_invalid
+│   ├── BlobConflictError      blob_conflict (retryable)
+│   ├── StorageCallerError
+│   │   ├── StorageIdentityError   storage_identity_refused (retryable)
+│   │   └── StorageClockError      storage_clock_refused (retryable)
 │   └── BlobUnavailableError   blob_unavailable (retryable)
+├── DiskError              disk_failed (retryable)
 ├── BrokerUnavailableError broker_unavailable (retryable)
 └── ProtocolError          message_invalid
 
@@ -115,7 +121,7 @@ class BlobReplacedError(BlobError):
 
 
 class BlobAccessError(BlobError):
-    """The storage refused the credentials or the operation."""
+    """The storage refused the request, because of the object or of who asks: `nst_core.storage_test` tells which."""
 
     code = "blob_access_denied"
 
@@ -126,10 +132,49 @@ class BlobTooLargeError(BlobError):
     code = "blob_too_large"
 
 
+class BlobInvalidError(BlobError):
+    """The storage cannot have an object of that key or content, whoever asks."""
+
+    code = "blob_invalid"
+
+
+class BlobConflictError(BlobError):
+    """The object was written by somebody else since it was looked at."""
+
+    code = "blob_conflict"
+    retryable = True
+
+
 class BlobUnavailableError(BlobError):
     """The storage did not answer, or answered with a passing fault."""
 
     code = "blob_unavailable"
+    retryable = True
+
+
+class StorageCallerError(BlobError):
+    """The storage refuses this process, whatever it asks for; no object is to blame."""
+
+    # Another process may have better credentials, and this one may be given new ones.
+    retryable = True
+
+
+class StorageIdentityError(StorageCallerError):
+    """The storage does not accept the credentials of this process: they are missing, wrong, or expired."""
+
+    code = "storage_identity_refused"
+
+
+class StorageClockError(StorageCallerError):
+    """The clock of this machine differs so much from the storage's that requests are refused."""
+
+    code = "storage_clock_refused"
+
+
+class DiskError(NstError):
+    """A disk of this machine is full, read-only or broken."""
+
+    code = "disk_failed"
     retryable = True
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from nst_core.blobs import BlobStore, BlobUri
-from nst_core.errors import BlobAccessError, BlobNotFoundError, BlobTooLargeError, ImageError
+from nst_core.errors import BlobAccessError, BlobInvalidError, BlobNotFoundError, BlobTooLargeError, ImageError
 from nst_core.images import decode
 from nst_core.segments import StoredFile
 from scheduler.errors import RequestInvalidError, TooLargeError
@@ -46,7 +46,7 @@ def fetch(blobs: BlobStore, uri: BlobUri) -> Painting:
     """Read a painting; raise RequestInvalidError where there is none, and TooLargeError where it is too large."""
     try:
         return Painting(name=str(uri), data=blobs.get(uri, max_bytes=MAX_PAINTING_BYTES))
-    except (BlobNotFoundError, BlobAccessError) as error:
+    except (BlobNotFoundError, BlobAccessError, BlobInvalidError) as error:
         raise RequestInvalidError(error.message, pointer=POINTER) from error
     except BlobTooLargeError as error:
         raise too_large() from error

@@ -6,7 +6,7 @@ from typing import Any
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
-from nst_core.errors import BlobAccessError, BlobNotFoundError
+from nst_core.errors import BlobAccessError, BlobInvalidError, BlobNotFoundError
 from nst_core.styles import shipped_styles, version_of
 from scheduler.errors import NotFoundError, RequestInvalidError, StyleExistsError
 from scheduler.requests import Resolver
@@ -95,7 +95,7 @@ class StyleLibrary:
         source = self._resolver.allowed(tenant, weights, pointer="/weights")
         try:
             version, uri = keep_weights(self._blobs, source)
-        except (BlobNotFoundError, BlobAccessError) as error:
+        except (BlobNotFoundError, BlobAccessError, BlobInvalidError) as error:
             raise RequestInvalidError(error.message, pointer="/weights") from error
         style = StyleRow(name=name, version=version, weights=str(uri), card=card, tenant=tenant)
         # Of imports at once, another may be first with this version, or with this name.

@@ -3,7 +3,11 @@
 import hashlib
 import tempfile
 
+import pytest
+
 from nst_core.blobs import BlobStore, BlobUri
+from nst_core.errors import BlobInvalidError
+from nst_core.settings import StorageSettings
 
 
 def test_large_file_goes_out_in_parts_and_comes_back_whole(blobs: BlobStore) -> None:
@@ -20,3 +24,39 @@ def test_large_file_goes_out_in_parts_and_comes_back_whole(blobs: BlobStore) -> 
         back.update(piece)
     assert back.digest() == digest.digest()
     blobs.delete(uri)
+
+
+def test_listing_is_in_the_order_of_keys_whatever_folders_there_are(blobs: BlobStore) -> None:
+    prefix = BlobUri("nst", "test_blobs/order/")
+    names = [
+        "a.jpg",
+        "a/b.jpg",
+        "a/b/c.jpg",
+        "a-b.jpg",
+        "a0.jpg",
+        "Z.jpg",
+        "ä.jpg",
+        "\U0001f600.jpg",
+        "～.jpg",
+        "b c.jpg",
+    ]
+    for name in names:
+        blobs.put(BlobUri("nst", prefix.key + name), b"x")
+    assert blobs.list_keys(prefix) == sorted(prefix.key + name for name in names)
+    found: list[str] = []
+    while page := blobs.list_keys(prefix, after=found[-1] if found else "", limit=3):
+        found += page
+    assert found == sorted(prefix.key + name for name in names)
+
+
+def test_object_and_folder_of_one_name_are_refused_with_the_reason(s3_server: StorageSettings) -> None:
+    blobs = BlobStore(s3_server, patient=False)
+    blobs.ensure_bucket()
+    blobs.put(BlobUri("nst", "test_blobs/same/a.jpg"), b"x")
+    with pytest.raises(BlobInvalidError, match="is an object, and cannot"):
+        blobs.put(BlobUri("nst", "test_blobs/same/a.jpg/b.jpg"), b"x")
+    blobs.put(BlobUri("nst", "test_blobs/same/c/d.jpg"), b"x")
+    with pytest.raises(BlobInvalidError, match="a folder of that name"):
+        blobs.put(BlobUri("nst", "test_blobs/same/c"), b"x")
+    with pytest.raises(BlobInvalidError, match="255 bytes"):
+        blobs.put(BlobUri("nst", f"test_blobs/same/{'x' * 300}"), b"x")

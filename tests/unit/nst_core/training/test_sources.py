@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from nst_core.blobs import BlobStore, BlobUri
-from nst_core.errors import BlobAccessError, ConfigError, ImageDecodeError, ImageTooLargeError
+from nst_core.errors import ConfigError, ImageDecodeError, ImageTooLargeError, StorageIdentityError
 from nst_core.settings import StorageSettings
 from nst_core.training.cache import FileCache
 from nst_core.training.sources import (
@@ -112,7 +112,7 @@ def test_an_object_that_is_gone_is_an_image_error(blobs: BlobStore, prefix: Blob
 
 def test_a_storage_that_refuses_is_no_image_error(s3_server: StorageSettings, blobs: BlobStore, tmp_path: Path) -> None:
     stranger = BlobStore(s3_server.model_copy(update={"s3_access_key": SecretStr("somebody")}))
-    with pytest.raises(BlobAccessError):
+    with pytest.raises(StorageIdentityError):
         StoredPhotos(stranger, BlobUri(blobs.bucket, "photos/"), cache=FileCache(tmp_path, max_bytes=1000))
 
 

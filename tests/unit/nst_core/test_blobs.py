@@ -1,0 +1,125 @@
+"""Objects of servers that leave out headers, compress what they send, or break off."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from nst_core.errors import (
+    BlobConflictError,
+    BlobInvalidError,
+    BlobReplacedError,
+    BlobTooLargeError,
+    BlobUnavailableError,
+)
+from tests.playing_s3 import PlayingServer, Quirks, playing, uri
+
+DATA = bytes(range(256)) * 20_000
+ODD = {
+    "as Amazon": Quirks(),
+    "no length": Quirks(content_length=False),
+    "no ETag": Quirks(etags=False),
+    "compressed": Quirks(zipped=True),
+    "compressed, no length": Quirks(zipped=True, content_length=False),
+}
+
+
+@pytest.fixture(scope="module")
+def one_server() -> Iterator[PlayingServer]:
+    with playing() as server:
+        yield server
+
+
+@pytest.fixture
+def server(one_server: PlayingServer) -> PlayingServer:
+    one_server.reset()
+    one_server.put("photo.jpg", data=DATA)
+    return one_server
+
+
+@pytest.mark.parametrize("quirks", ODD.values(), ids=ODD)
+def test_an_object_is_read_whatever_headers_come_with_it(server: PlayingServer, quirks: Quirks) -> None:
+    server.quirks = quirks
+    store = server.store()
+    assert store.get(uri("photo.jpg")) == DATA
+    assert store.get(uri("photo.jpg"), max_bytes=len(DATA)) == DATA
+    assert b"".join(store.stream(uri("photo.jpg"))) == DATA
+    assert b"".join(store.stream(uri("photo.jpg"), nbytes=len(DATA))) == DATA
+    assert b"\n".join(store.lines(uri("photo.jpg"))) == DATA
+
+
+@pytest.mark.parametrize("quirks", ODD.values(), ids=ODD)
+def test_no_more_is_read_than_may_be(server: PlayingServer, quirks: Quirks) -> None:
+    server.quirks = quirks
+    server.put("bomb", data=bytes(50_000_000))
+    with pytest.raises(BlobTooLargeError, match="5,000,000"):
+        server.store().get(uri("bomb"), max_bytes=5_000_000)
+
+
+@pytest.mark.parametrize("quirks", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("more", [-1, 1])
+def test_an_object_of_another_size_is_another_object(server: PlayingServer, quirks: Quirks, more: int) -> None:
+    server.quirks = quirks
+    with pytest.raises(BlobReplacedError):
+        b"".join(server.store().stream(uri("photo.jpg"), nbytes=len(DATA) + more))
+
+
+def test_what_is_only_said_to_be_compressed_is_read_as_it_is(server: PlayingServer) -> None:
+    store = server.store()
+    answer = store._client.get_object
+
+    def lying(**values: object) -> object:
+        return {**answer(**values), "ContentEncoding": "gzip"}
+
+    class Client:
+        get_object = staticmethod(lying)
+
+    store._client = Client()
+    assert store.get(uri("photo.jpg")) == DATA
+
+
+@pytest.mark.parametrize("cuts", [1, 2])
+def test_a_download_that_breaks_off_is_begun_anew(server: PlayingServer, cuts: int) -> None:
+    server.quirks.cut_gets = cuts
+    assert server.store().get(uri("photo.jpg")) == DATA
+    assert server.count("GET") == cuts + 1
+
+
+def test_downloads_that_all_break_off_are_given_up(server: PlayingServer) -> None:
+    server.quirks.cut_gets = 10
+    with pytest.raises(BlobUnavailableError):
+        server.store().get(uri("photo.jpg"))
+    assert server.count("GET") == 3
+
+
+def test_a_conditional_write_heeds_what_is_there(server: PlayingServer) -> None:
+    store = server.store()
+    store.put_if(uri("new"), b"1", tag=None, content_type="text/plain")
+    with pytest.raises(BlobConflictError):
+        store.put_if(uri("new"), b"2", tag=None, content_type="text/plain")
+    tag = store.tag(uri("new"))
+    store.put_if(uri("new"), b"3", tag=tag, content_type="text/plain")
+    with pytest.raises(BlobConflictError):
+        store.put_if(uri("new"), b"4", tag=tag, content_type="text/plain")
+    assert store.get(uri("new")) == b"3"
+
+
+def test_a_write_that_fails_for_no_reason_of_its_key_may_pass(server: PlayingServer) -> None:
+    server.quirks.refuse = lambda call: (500, "InternalError") if call.method == "PUT" else None
+    with pytest.raises(BlobUnavailableError):
+        server.store(patient=False).put(uri("out/photo.jpg"), b"x")
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("photo.jpg/inside.jpg", "is an object"),
+        ("photo.jpg/deep/inside.jpg", "is an object"),
+        ("folder", "a folder of that name"),
+        ("out/" + "ä" * 128 + ".jpg", "more than 255 bytes"),
+    ],
+)
+def test_a_key_that_a_server_of_files_cannot_have_is_named(server: PlayingServer, key: str, reason: str) -> None:
+    server.put("folder/photo.jpg")
+    server.quirks.refuse = lambda call: (500, "InternalError") if call.method == "PUT" else None
+    with pytest.raises(BlobInvalidError, match=reason):
+        server.store(patient=False).put(uri(key), b"x")
