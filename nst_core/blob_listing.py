@@ -156,8 +156,9 @@ class Listings:
         if prefix.bucket not in self._by_token:
             return None
         with self._lock:
-            marks = self._marks.get((prefix.bucket, prefix.key), {})
-            return max(((key, token) for key, token in marks.items() if key <= after), default=(None, None))[1]
+            marks = self._marks.get((prefix.bucket, prefix.key)) or {}
+            before = [key for key in marks if key <= after]
+            return marks[max(before)] if before else None
 
     def _mark(self, prefix: Prefix, key: str, token: str) -> None:
         with self._lock:
