@@ -6,7 +6,7 @@ Some list keys in no order. A listing here always goes on behind a key, so it ca
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol
@@ -156,7 +156,7 @@ class Listings:
         if prefix.bucket not in self._by_token:
             return None
         with self._lock:
-            marks = self._marks.get((prefix.bucket, prefix.key)) or {}
+            marks: Mapping[str, str] = self._marks.get((prefix.bucket, prefix.key)) or {}
             before = [key for key in marks if key <= after]
             return marks[max(before)] if before else None
 
