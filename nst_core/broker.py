@@ -16,10 +16,12 @@ from kombu.exceptions import OperationalError
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
+from nst_core import queue_transport
 from nst_core.errors import BrokerUnavailableError
 from nst_core.protocol import EVENTS_STREAM, ChunkMessage, Event, Method, dump_chunk, dump_event, dump_segment
 from nst_core.segments import TRAIN_TASK, TrainSegment
 from nst_core.settings import BrokerSettings
+from nst_core.signing import Signer
 
 #: Prefix of every key that Celery writes, so that the queue's own keys have names of ours.
 KEY_PREFIX = "nst:"
@@ -29,10 +31,13 @@ HINT_TTL_S = 24 * 3600
 _AHEAD, _BEHIND = 0, 9
 #: Header of a message: the id of its chunk or run, and the number of the attempt.
 _ATTEMPT = "nst_attempt"
+#: What events are signed for; messages are signed for their queue.
+_EVENT = "nst.event"
 
 
 def make_celery(settings: BrokerSettings) -> Celery:
     """Return the Celery app with explicit names, JSON only, late acknowledgement and no result backend."""
+    queue_transport.register()
     app = Celery("nst", broker=settings.redis_url.get_secret_value(), set_as_current=False)
     app.conf.update(
         task_serializer="json",
@@ -84,6 +89,8 @@ class StoredEvent:
 
     id: str
     data: bytes
+    #: It has a valid signature; what one without says is to be ignored.
+    is_genuine: bool = True
 
 
 class Broker:
@@ -92,6 +99,7 @@ class Broker:
     def __init__(self, settings: BrokerSettings, *, patient: bool = True) -> None:
         """Open no connection yet. One that is not `patient` says within seconds that Redis does not answer."""
         self.celery = make_celery(settings)
+        self._signer = Signer(settings.message_secret.get_secret_value())
         self._redis = make_redis(settings) if patient else make_redis(settings, timeout_s=2.0, retries=0)
 
     def ping(self) -> None:
@@ -109,7 +117,7 @@ class Broker:
             self._redis.set(f"{KEY_PREFIX}attempt:{chunk.chunk_id}", chunk.attempt, ex=HINT_TTL_S)
             self.celery.send_task(
                 method.task,
-                args=[dump_chunk(chunk)],
+                args=[self._signer.seal(method.queue, dump_chunk(chunk))],
                 # To tell messages apart without a look at all their items.
                 headers={_ATTEMPT: [chunk.chunk_id, chunk.attempt]},
                 queue=method.queue,
@@ -123,11 +131,18 @@ class Broker:
             self._redis.set(f"{KEY_PREFIX}attempt:{segment.run_id}", segment.attempt, ex=HINT_TTL_S)
             self.celery.send_task(
                 TRAIN_TASK,
-                args=[dump_segment(segment)],
+                args=[self._signer.seal(TRAIN_TASK, dump_segment(segment))],
                 headers={_ATTEMPT: [segment.run_id, segment.attempt]},
                 queue=TRAIN_TASK,
                 retry=False,
             )
+
+    def open(self, queue: str, message: Any) -> Any:
+        """Return the values in a message that was taken from a queue.
+
+        Raises ProtocolError if no process with the same NST_MESSAGE_SECRET has sent it to this queue.
+        """
+        return self._signer.open(queue, message)
 
     def withdraw_chunks(self, method: Method, attempts: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
         """Take the messages of attempts, each a chunk's id and a number, out of a method's queue.
@@ -160,11 +175,9 @@ class Broker:
         for key in queue_lists(queue):
             messages: Any = self._redis.lrange(key, 0, -1)
             for message in messages:
-                try:
-                    id, attempt = json.loads(message)["headers"][_ATTEMPT]
-                except (ValueError, KeyError, TypeError):
-                    continue  # none of ours; the worker that takes it says so
-                yield key, message, (id, attempt)
+                attempt = _attempt_of(message)
+                if attempt is not None:
+                    yield key, message, attempt
 
     def queued(self, queue: str) -> int:
         """Return how many messages wait in a queue, not counting those that a worker has reserved."""
@@ -174,8 +187,8 @@ class Broker:
     def is_outdated(self, id: int | str, attempt: int) -> bool:
         """Return whether a newer attempt at a chunk or at a run's segment is known to exist."""
         with _translated():
-            newest = self._redis.get(f"{KEY_PREFIX}attempt:{id}")
-        return newest is not None and int(newest) > attempt
+            newest = _number(self._redis.get(f"{KEY_PREFIX}attempt:{id}"))
+        return newest is not None and newest > attempt
 
     def outdate_chunk(self, id: int, attempt: int) -> None:
         """Tell whoever still has an attempt at a chunk that has ended to leave it."""
@@ -190,8 +203,8 @@ class Broker:
     def is_stopped(self, run_id: str, attempt: int) -> bool:
         """Return whether `stop_segment` was called for this attempt, or a later one."""
         with _translated():
-            newest = self._redis.get(f"{KEY_PREFIX}stopped:{run_id}")
-        return newest is not None and int(newest) >= attempt
+            newest = _number(self._redis.get(f"{KEY_PREFIX}stopped:{run_id}"))
+        return newest is not None and newest >= attempt
 
     def cancel_job(self, job_id: str) -> None:
         """Tell workers to begin no further image of a job."""
@@ -228,18 +241,21 @@ class Broker:
 
     def publish(self, event: Event) -> None:
         """Add an event to the stream."""
+        self._add_event(dump_event(event))
+
+    def _add_event(self, data: bytes) -> None:
         with _translated():
-            self._redis.xadd(EVENTS_STREAM, {b"event": dump_event(event)})
+            self._redis.xadd(EVENTS_STREAM, {"event": data, "signature": self._signer.sign(_EVENT, data)})
 
     def read_events(self, *, limit: int = 200, block_ms: int = 500) -> list[StoredEvent]:
         """Return the oldest events that were not dropped yet, waiting up to `block_ms` for one."""
         with _translated():
             answer: Any = self._redis.xread({EVENTS_STREAM: "0"}, count=limit, block=block_ms)
-        return [
-            StoredEvent(entry_id.decode(), fields.get(b"event", b""))
-            for _, entries in answer or ()
-            for entry_id, fields in entries
-        ]
+        return [self._stored(entry_id, fields) for _, entries in answer or () for entry_id, fields in entries]
+
+    def _stored(self, entry_id: bytes, fields: dict[bytes, bytes]) -> StoredEvent:
+        data, signature = fields.get(b"event", b""), fields.get(b"signature", b"").decode(errors="replace")
+        return StoredEvent(entry_id.decode(), data, is_genuine=self._signer.is_signed(_EVENT, data, signature))
 
     def drop_events(self, events: list[StoredEvent]) -> None:
         """Remove events whose effect is in the database."""
@@ -255,6 +271,23 @@ class Broker:
 def queue_lists(queue: str) -> tuple[str, ...]:
     """Return the keys of the lists in which kombu keeps a queue, one for each priority."""
     return tuple(KEY_PREFIX + queue + (f"\x06\x16{priority}" if priority else "") for priority in (_AHEAD, _BEHIND))
+
+
+def _attempt_of(message: bytes) -> tuple[int | str, int] | None:
+    """Return the id and the number in a message's header; None if it is none of ours, which the worker says."""
+    try:
+        id, attempt = json.loads(message)["headers"][_ATTEMPT]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return (id, attempt) if isinstance(id, int | str) and isinstance(attempt, int) else None
+
+
+def _number(value: Any) -> int | None:
+    """Return a hint of a number; None if there is none, or what is there is no number."""
+    try:
+        return None if value is None else int(value)
+    except ValueError:
+        return None
 
 
 def _was_taken(message: bytes) -> bool:

@@ -4,24 +4,56 @@ Each process has one settings class of its own that adds to these; it is read on
 """
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: Of NST_MESSAGE_SECRET.
+MIN_SECRET_CHARACTERS = 32
 
 
 class BrokerSettings(BaseSettings):
-    """Where Redis is."""
+    """Where Redis is, and what proves that a message in it is genuine."""
 
-    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True)
+    # The values of settings are not in errors: some are secrets.
+    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
 
     #: NST_REDIS_URL; a database of Redis for nst alone.
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    #: NST_MESSAGE_SECRET; signs messages and events. The same for every scheduler and worker.
+    message_secret: SecretStr = Field(SecretStr(""), validate_default=True)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, value: SecretStr) -> SecretStr:
+        try:
+            url = urlsplit(value.get_secret_value())
+            is_good = url.scheme in {"redis", "rediss"} and (url.port is None or url.port > 0)
+        except ValueError:
+            is_good = False
+        if not is_good:
+            raise ValueError(
+                "must be an address like redis://:PASSWORD@HOST:6379/0, with special characters of the password"
+                " written as %40 and the like"
+            )
+        return value
+
+    @field_validator("message_secret")
+    @classmethod
+    def _is_long(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value()) < MIN_SECRET_CHARACTERS:
+            raise ValueError(
+                f"must be set to {MIN_SECRET_CHARACTERS} random characters or more, the same for every scheduler and"
+                " worker; `openssl rand -hex 32` prints such a value"
+            )
+        return value
 
 
 class StorageSettings(BaseSettings):
     """Where the object storage is."""
 
-    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
 
     #: NST_S3_ENDPOINT; empty for Amazon's own.
     s3_endpoint: str | None = None
@@ -42,3 +74,12 @@ class LossWeightsSettings(BaseSettings):
     loss_weights: Path | None = None
     #: Where torchvision's official files are; another one for a mirror of them.
     loss_weights_url: str = "https://download.pytorch.org/models"
+
+
+def describe(error: ValidationError) -> str:
+    """Return what is wrong with settings in one line, without their values."""
+    problems = []
+    for problem in error.errors(include_input=False, include_url=False):
+        names = [f"NST_{part}".upper() for part in problem["loc"][:1]]
+        problems.append(" ".join([*names, problem["msg"].removeprefix("Value error, ")]))
+    return "; ".join(problems)

@@ -124,7 +124,14 @@ class Collector:
     def _collect(self, *, block_ms: int) -> bool:
         asked_at = self._clock()
         stored = self._broker.read_events(limit=_PAGE, block_ms=block_ms)
-        for entry in stored:
+        forged = sum(not entry.is_genuine for entry in stored)
+        if forged:
+            log.error(
+                "%d events were dropped: they are not signed with this process's NST_MESSAGE_SECRET. They are forged,"
+                " or a worker has another secret.",
+                forged,
+            )
+        for entry in (each for each in stored if each.is_genuine):
             self._lead()
             try:
                 event = load_event(entry.data)

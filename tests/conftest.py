@@ -1,6 +1,7 @@
 """Fixtures that every test may use: real servers on free ports, each started once a session."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from scheduler.client import Client
 from scheduler.local.servers import HOST, free_port, redis_command, s3_command, s3_env
 from tests.clients import Connect, connect_async
 from tests.servers import run_server
+
+# For all settings that tests make and all processes that they start; those of a stack or a cluster have their own.
+os.environ["NST_MESSAGE_SECRET"] = secrets.token_hex(32)
 
 
 @pytest.fixture(scope="session")

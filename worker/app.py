@@ -17,6 +17,7 @@ from celery import signals
 
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
+from nst_core.errors import ProtocolError
 from nst_core.memory import keep_freed_memory
 from nst_core.protocol import Method
 from nst_core.segments import TRAIN_TASK
@@ -154,11 +155,12 @@ def _train_task(parts: _Parts, closing: ExitStack) -> TrainTask:
 def serve(broker: Broker, tasks: Mapping[str, tuple[Callable[[Any], None], int]], *, name: str, pulse: Pulse) -> int:
     """Run Celery until a signal ends it, and return the exit code.
 
-    For each queue, `tasks` has its task, which has the queue's name, and how many of them may run at a time.
+    For each queue, `tasks` has its task, which has the queue's name, and how many of them may run at a time. A task is
+    called with the values of a message that a scheduler has signed; others are dropped.
     """
     slots = {queue: count for queue, (_, count) in tasks.items()}
     for queue, (task, _) in tasks.items():
-        broker.celery.task(_as_function(task), name=queue, acks_late=queue not in _LONG)
+        broker.celery.task(_as_function(task, broker, queue), name=queue, acks_late=queue not in _LONG)
     broker.celery.conf.worker_redirect_stdouts = False
     options = broker.celery.conf.broker_transport_options
     # Celery looks at its signals, and lets go of the connection, only between two polls of the queue, of 1 s each.
@@ -181,11 +183,17 @@ def serve(broker: Broker, tasks: Mapping[str, tuple[Callable[[Any], None], int]]
     return code or 0
 
 
-def _as_function(task: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Return a task as Celery takes it: as a function with a name of its own."""
+def _as_function(task: Callable[[Any], None], broker: Broker, queue: str) -> Callable[[Any], None]:
+    """Return a task as Celery takes it: as a function with a name of its own, which opens messages."""
 
-    def work(message: Any) -> None:
-        task(message)
+    def work(message: Any = None) -> None:
+        try:
+            values = broker.open(queue, message)
+        except ProtocolError as error:
+            # Acknowledged all the same: it would be as wrong the next time.
+            _log.error("dropped a message of the queue %s: %s", queue, error)
+        else:
+            task(values)
 
     work.__name__ = type(task).__name__
     return work

@@ -13,7 +13,7 @@ from nst_core.settings import BrokerSettings, StorageSettings
 class WorkerSettings(BrokerSettings, StorageSettings):
     """Where a worker finds its work, and how much of the machine it takes."""
 
-    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
 
     #: NST_DEVICE: auto, cpu, cuda, cuda:1.
     device: str = "auto"

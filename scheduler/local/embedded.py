@@ -139,7 +139,10 @@ class Stack:
     def _choose_addresses(self) -> Addresses:
         return Addresses(
             api=ClientConfig(url=f"http://{HOST}:{self._port or self._last_port()}", api_key=self.home.api_key()),
-            broker=BrokerSettings(redis_url=SecretStr(f"redis://:{self._redis_password}@{HOST}:{free_port()}/0")),
+            broker=BrokerSettings(
+                redis_url=SecretStr(f"redis://:{self._redis_password}@{HOST}:{free_port()}/0"),
+                message_secret=SecretStr(self.home.message_secret()),
+            ),
             storage=StorageSettings(
                 s3_endpoint=f"http://{HOST}:{free_port()}",
                 s3_access_key=SecretStr(ACCESS_KEY),
@@ -204,6 +207,7 @@ class Stack:
         where = self.addresses
         return {
             "NST_REDIS_URL": where.broker.redis_url.get_secret_value(),
+            "NST_MESSAGE_SECRET": where.broker.message_secret.get_secret_value(),
             "NST_S3_ENDPOINT": where.storage.s3_endpoint or "",
             "NST_S3_ACCESS_KEY": ACCESS_KEY,
             "NST_S3_SECRET_KEY": self.home.s3_secret(),

@@ -114,6 +114,7 @@ class Cluster:
         self._closed = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._api_key = new_api_key()
+        self._message_secret = secrets.token_hex(32)
         self._photos = set[str]()
         self._cleanup = ExitStack()
 
@@ -195,9 +196,16 @@ class Cluster:
         """Return what all processes of a kind, such as scheduler, have logged so far."""
         return "".join(path.read_text(errors="replace") for path in sorted((self.home / "logs").glob(f"{kind}*.log")))
 
+    @property
+    def broker_settings(self) -> BrokerSettings:
+        """Where Redis is, with no link in between."""
+        return BrokerSettings(
+            redis_url=SecretStr(f"redis://{HOST}:{self.redis_port}/0"), message_secret=SecretStr(self._message_secret)
+        )
+
     def flush_redis(self) -> None:
         """Delete all that Redis holds."""
-        client = make_redis(BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{self.redis_port}/0")))
+        client = make_redis(self.broker_settings)
         client.flushall()
         client.close()
 
@@ -287,6 +295,7 @@ class Cluster:
             "NST_S3_ENDPOINT": f"http://{HOST}:{self.links.add_storage('storage', s3_port)}",
             "NST_S3_ACCESS_KEY": "nst",
             "NST_S3_SECRET_KEY": secret,
+            "NST_MESSAGE_SECRET": self._message_secret,
             "NST_BOOTSTRAP_API_KEY": self._api_key,
             "NST_WEBHOOK_SECRET_KEY": Fernet.generate_key().decode(),
             SWITCHES: str(self._control),

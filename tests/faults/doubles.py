@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.broker import Broker, StoredEvent
-from nst_core.protocol import EVENTS_STREAM, ChunkMessage, Event, dump_event
+from nst_core.protocol import ChunkMessage, Event, dump_event
 
 #: Variables of the environment: the folder of switches, this process's name, the file of effects, the time of an item.
 SWITCHES, NAME, EFFECTS, ITEM_MS = "NST_FAULT_SWITCHES", "NST_FAULT_NAME", "NST_FAULT_EFFECTS", "NST_FAULT_ITEM_MS"
@@ -102,7 +102,7 @@ class FaultyBroker(Broker):
 
     def publish(self, event: Event) -> None:
         if self._switches.get(f"newer-{os.environ[NAME]}") is not None:
-            self._add(json.dumps(with_unknown_fields(json.loads(dump_event(event)))).encode())
+            self._add_event(json.dumps(with_unknown_fields(json.loads(dump_event(event)))).encode())
             return
         super().publish(event)
         if self._switches.get("repeat") is not None:
@@ -115,10 +115,7 @@ class FaultyBroker(Broker):
             self._rng.shuffle(self._late)
             due, self._late = self._late[:3], self._late[3:][:200]
         for each in due:
-            self._add(each)
-
-    def _add(self, data: bytes) -> None:
-        self._redis.xadd(EVENTS_STREAM, {b"event": data})
+            self._add_event(each)
 
 
 class CountingStore(BlobStore):

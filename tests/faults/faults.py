@@ -8,8 +8,6 @@ import time
 
 from nst_core.broker import make_redis, queue_lists
 from nst_core.protocol import Method
-from nst_core.settings import BrokerSettings
-from scheduler.local.servers import HOST
 from tests.faults.cluster import LEASE_S
 from tests.faults.links import StorageFaults
 from tests.faults.scene import Scene
@@ -153,7 +151,7 @@ def pause_worker(scene: Scene) -> None:
 
 def repeat_messages(scene: Scene) -> None:
     """Deliver messages and events two to five times and in another order, to the end of the job."""
-    client = make_redis(BrokerSettings.model_validate({"redis_url": f"redis://{HOST}:{scene.cluster.redis_port}/0"}))
+    client = make_redis(scene.cluster.broker_settings)
     lists = queue_lists(Method.FEEDFORWARD.queue)
     while scene.going:
         # Moves a message from one end of the queue to the other, or to the list of another priority.

@@ -281,7 +281,7 @@ class Rig:
             finally:
                 queue.close()
             message.ack()
-            return load_chunk(cls, message.payload[0][0])
+            return load_chunk(cls, self.broker.open(cls.method.queue, message.payload[0][0]))
 
     def take_all(self) -> list[StylizeChunk]:
         """Take all messages from the queue."""

@@ -120,7 +120,7 @@ class RunRig:
             finally:
                 queue.close()
             message.ack()
-            return load_segment(message.payload[0][0])
+            return load_segment(self.rig.broker.open(TRAIN_TASK, message.payload[0][0]))
 
     def next(self) -> TrainSegment:
         """Let the dispatch loop turn, and take the one segment that is in the queue."""

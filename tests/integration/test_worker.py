@@ -51,6 +51,18 @@ def running(broker: BrokerSettings, storage: StorageSettings, **extra: str) -> I
 
 
 @contextmanager
+def running_with_log(
+    broker: BrokerSettings, storage: StorageSettings, folder: Path, **extra: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a worker process; its log goes to `stderr` in the folder."""
+    with (
+        open(folder / "stderr", "wb") as log,
+        _started("worker", env=_variables(broker, storage) | extra, stderr=log) as process,
+    ):
+        yield process
+
+
+@contextmanager
 def running_with_sticky_photos(
     broker: BrokerSettings, storage: StorageSettings, folder: Path, **extra: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
@@ -82,6 +94,7 @@ def _started(
 def _variables(broker: BrokerSettings, storage: StorageSettings) -> dict[str, str]:
     return {
         "NST_REDIS_URL": broker.redis_url.get_secret_value(),
+        "NST_MESSAGE_SECRET": broker.message_secret.get_secret_value(),
         "NST_S3_ENDPOINT": storage.s3_endpoint or "",
         "NST_S3_ACCESS_KEY": storage.s3_access_key.get_secret_value() if storage.s3_access_key else "",
         "NST_S3_SECRET_KEY": storage.s3_secret_key.get_secret_value() if storage.s3_secret_key else "",
