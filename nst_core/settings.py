@@ -3,6 +3,7 @@
 Each process has one settings class of its own that adds to these; it is read once, at the start.
 """
 
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -63,6 +64,19 @@ class StorageSettings(BaseSettings):
     s3_secret_key: SecretStr | None = None
     #: The bucket for uploads, results and style weights.
     s3_bucket: str = "nst"
+
+
+class DecoderSettings(BaseSettings):
+    """How images are decoded: each process of nst has a few child processes for it."""
+
+    model_config = SettingsConfigDict(env_prefix="NST_DECODER_", frozen=True, env_ignore_empty=True)
+
+    #: NST_DECODER_PROCESSES: images decoded at the same time.
+    processes: int = Field(default_factory=lambda: min(4, max(2, os.cpu_count() or 1)), ge=1)
+    #: Bytes of memory for all images that are decoded at the same time; one alone may take all of it.
+    memory_bytes: int = Field(default=2 << 30, ge=64 << 20)
+    #: Processor time that one image may take.
+    seconds: int = Field(default=30, ge=1)
 
 
 class LossWeightsSettings(BaseSettings):

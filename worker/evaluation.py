@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nst_core import images
+from nst_core import decoder, images
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import BlobError, ConfigError, ImageError
@@ -155,14 +155,14 @@ class Evaluator:
         for uri in dict.fromkeys(segment.samples):
             try:
                 data = self._blobs.get(BlobUri.parse(uri), max_bytes=self._settings.max_input_bytes)
-                found.append(images.decode(data, max_px=SAMPLE_MAX_PX).rgb)
+                found.append(decoder.decode(data, max_px=SAMPLE_MAX_PX).rgb)
             except (BlobError, ImageError) as error:
                 _log.warning("the sample %s: %s", uri, error)
         return found
 
 
 def _painting(work: _Work) -> Pixels:
-    return images.decode(work.painting, max_px=SAMPLE_MAX_PX).rgb
+    return decoder.decode(work.painting, max_px=SAMPLE_MAX_PX).rgb
 
 
 def _decoded(source: PhotoSource, config: TrainConfig, *, count: int | None) -> list[Pixels]:
@@ -176,7 +176,7 @@ def _decoded(source: PhotoSource, config: TrainConfig, *, count: int | None) -> 
 def _usable(source: PhotoSource, *, max_px: int) -> Iterator[Pixels]:
     for name in source.names:
         try:
-            rgb = images.decode(source.read(name), max_px=max_px).rgb
+            rgb = decoder.decode(source.read(name), max_px=max_px).rgb
         except ImageError as error:
             _log.warning("the photo %s: %s", name, error)
             continue

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nst_core import images
+from nst_core import decoder, images
 from nst_core.clock import Clock
 from nst_core.errors import EngineError
 from nst_core.images import Picture
@@ -61,7 +61,7 @@ class SelfTest:
         """Raise what goes wrong; EngineError where the result is not what it was."""
         stylize = self._stylize = self._stylize or self._load()
         data = images.encode(self._photo, ".png", quality=90)
-        photo = images.decode(data, max_pixels=_SIDE_PX**2, max_px=None)
+        photo = decoder.decode(data, max_pixels=_SIDE_PX**2, max_px=None)
         result = self._compute(stylize, photo.rgb)[0]
         # One of a size that is new or was not made for long: what is compiled already may go well for ever.
         self._compute(stylize, photo.rgb[:, : next(self._widths_px)])

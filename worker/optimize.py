@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from nst_core import images
+from nst_core import decoder, images
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import BlobError, ImageError, WeightsError
@@ -141,7 +141,12 @@ class Optimization:
             checkpoint = CheckpointFile(
                 self._blobs, course.checkpoint, origin=origin_of(course.chunk.config, photo, painting)
             )
-            content = images.decode(photo, max_pixels=self._settings.max_pixels, max_px=config.size_px)
+            content = decoder.decode(
+                photo,
+                max_pixels=self._settings.max_pixels,
+                max_px=config.size_px,
+                max_result_pixels=self._max_result_pixels(config),
+            )
             style = _decode_painting(painting, max_pixels=self._settings.max_pixels)
         optimizer = self._begin(course, config, content, style, checkpoint)
         self._iterate(course, optimizer, checkpoint)
@@ -151,6 +156,9 @@ class Optimization:
             data = images.encode(picture, suffix, quality=course.chunk.quality)
             self._blobs.put(output, data, content_type=images.content_type(suffix))
         return success(item, picture, data, ms=course.watch.ms)
+
+    def _max_result_pixels(self, config: GatysConfig) -> int:
+        return self._settings.max_optimize_bytes // bytes_per_pixel(config)
 
     def _fetch(self, uri: str) -> bytes:
         return self._blobs.get(BlobUri.parse(uri), max_bytes=self._settings.max_input_bytes)
@@ -169,7 +177,7 @@ class Optimization:
                 styles=[StyleSource(image=style)],
                 device=self._device,
                 network=network,
-                max_pixels=self._settings.max_optimize_bytes // bytes_per_pixel(config),
+                max_pixels=self._max_result_pixels(config),
             )
 
         optimizer = self._compute(course, build)
@@ -232,7 +240,7 @@ def _fitted(alpha: NDArray[np.uint8] | None, size: tuple[int, ...]) -> NDArray[n
 
 def _decode_painting(data: bytes, *, max_pixels: int) -> Tensor:
     try:
-        return to_tensor(images.decode(data, max_pixels=max_pixels, max_px=_PAINTING_PX).rgb)
+        return to_tensor(decoder.decode(data, max_pixels=max_pixels, max_px=_PAINTING_PX).rgb)
     except ImageError as error:
         raise type(error)(f"The painting cannot be used: {error.message}") from error
 

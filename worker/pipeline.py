@@ -9,9 +9,8 @@ from threading import Semaphore
 
 import numpy as np
 
-from nst_core import images
+from nst_core import decoder, images
 from nst_core.blobs import BlobStore, BlobUri
-from nst_core.errors import ImageTooLargeError
 from nst_core.images import Picture
 from nst_core.protocol import ChunkItem, ItemOutcome, StylizeChunk
 from worker.engine import Engine
@@ -107,20 +106,15 @@ class Pipeline:
         with run.decoded:
             run.check()
             with watch:
-                picture = images.decode(data, max_pixels=self._settings.max_pixels, max_px=run.chunk.options.max_px)
-                self._check_size(picture)
+                picture = decoder.decode(
+                    data,
+                    max_pixels=self._settings.max_pixels,
+                    max_px=run.chunk.options.max_px,
+                    max_result_pixels=self._settings.max_network_pixels,
+                )
             return self._engine.submit(
                 lambda: _stylize(run, picture, watch), order=(run.order, item.index), lane=run.chunk.job_id
             ).result()
-
-    def _check_size(self, picture: Picture) -> None:
-        """Raise ImageTooLargeError where the network would need more memory than this worker may take."""
-        height, width = picture.rgb.shape[:2]
-        limit = self._settings.max_network_pixels
-        if width * height > limit:
-            raise ImageTooLargeError(
-                f"The image is {width:,} x {height:,} pixels; the network takes {limit:,} here: ask for a max_px."
-            )
 
 
 def _stylize(run: _Run, picture: Picture, watch: Stopwatch) -> Picture:

@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from nst_core.decoder import decode
 from nst_core.errors import ConfigError, ImageError, ImageTooSmallError
-from nst_core.images import decode
 from nst_core.training.sources import PhotoSource, few_photos
 from nst_core.transformer import MIN_SIDE_PX
 

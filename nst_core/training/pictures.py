@@ -6,8 +6,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from nst_core.decoder import decode
 from nst_core.errors import ConfigError, ImageError, ImageTooSmallError
-from nst_core.images import Picture, decode, encode
+from nst_core.images import Picture, encode
 from nst_core.tensors import to_tensor, to_uint8
 from nst_core.training.files import write_whole
 from nst_core.transformer import MIN_SIDE_PX

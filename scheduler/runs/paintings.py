@@ -3,17 +3,20 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from threading import BoundedSemaphore
 
+from nst_core import decoder
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import BlobAccessError, BlobInvalidError, BlobNotFoundError, BlobTooLargeError, ImageError
-from nst_core.images import decode
 from nst_core.segments import StoredFile
-from scheduler.errors import RequestInvalidError, TooLargeError
+from scheduler.errors import RateLimitedError, RequestInvalidError, TooLargeError
 
 MAX_PAINTING_BYTES = 64 * 2**20
 #: A smaller picture has no strokes that could be learned.
 MIN_PAINTING_PX = 64
 POINTER = "/painting"
+#: Requests whose paintings are being read. More would wait, each on a thread that other requests need.
+_READING = BoundedSemaphore(8)
 _MEDIA_TYPES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -58,14 +61,21 @@ def too_large() -> TooLargeError:
 
 
 def check(painting: Painting) -> None:
-    """Raise RequestInvalidError unless a painting is a picture that a style can be learned from."""
+    """Raise RequestInvalidError unless a painting is a picture that a style can be learned from.
+
+    Raises RateLimitedError if many other paintings are being read.
+    """
     if len(painting.data) > MAX_PAINTING_BYTES:
         raise too_large()
+    if not _READING.acquire(blocking=False):
+        raise RateLimitedError("Many paintings are being read; try again in a second.")
     try:
-        decode(painting.data, min_side_px=MIN_PAINTING_PX)
+        decoder.decode(painting.data, min_side_px=MIN_PAINTING_PX)
     except ImageError as error:
         message = f"The painting cannot be used ({error.code}): {error.message}"
         raise RequestInvalidError(message, pointer=POINTER) from error
+    finally:
+        _READING.release()
 
 
 def keep(blobs: BlobStore, painting: Painting, place: BlobUri) -> StoredFile:

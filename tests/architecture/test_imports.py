@@ -11,7 +11,22 @@ import pytest
 ROOT = Path(__file__).parents[2]
 #: Modules of nst_core that never load torch.
 LIGHT = (
-    *("blobs", "broker", "clock", "errors", "files", "images", "memory", "protocol", "queue_transport", "settings"),
+    *(
+        "blobs",
+        "broker",
+        "budget",
+        "clock",
+        "decoder",
+        "decoder_child",
+        "decoder_process",
+        "errors",
+        "files",
+        "images",
+        "memory",
+        "protocol",
+        "queue_transport",
+        "settings",
+    ),
     *("signing", "styles"),
     *("gatys.config", "gatys.presets", "training.config", "transformer_config", "weights_header"),
 )

@@ -61,19 +61,19 @@ def scheduler() -> int:
 
 def worker(*, real: bool = False) -> int:
     """Run a worker."""
-    from nst_core import images
+    from nst_core import decoder, images
     from tests.faults.doubles import CountingStore, FaultyBroker, QuickStylizer, check_poison
     from worker import app
     from worker.settings import WorkerSettings
 
-    decode = images.decode
+    decode = decoder.decode
 
     def checked_decode(data: bytes, **limits: int | None) -> images.Picture:
         check_poison(data)
         return decode(data, **limits)  # type: ignore[arg-type]
 
     replaced(app, Broker=FaultyBroker, BlobStore=CountingStore)
-    replaced(images, decode=checked_decode)
+    replaced(decoder, decode=checked_decode)
     if not real:
         replaced(app, Stylizer=QuickStylizer)
     return app.run_worker(WorkerSettings())

@@ -1,0 +1,37 @@
+"""A number of bytes that threads share."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Condition
+
+
+class ByteBudget:
+    """Lets threads take bytes, first come first served, so that a large demand is not overtaken for ever."""
+
+    def __init__(self, total: int) -> None:
+        """`total` bytes may be taken at the same time."""
+        self._total = total
+        self._free = total
+        self._turns: deque[object] = deque()
+        self._changed = Condition()
+
+    @contextmanager
+    def hold(self, amount: int) -> Iterator[None]:
+        """Wait for so many bytes, and give them back at the end; more than the total counts as the total."""
+        amount = min(max(amount, 0), self._total)
+        turn = object()
+        with self._changed:
+            self._turns.append(turn)
+            try:
+                self._changed.wait_for(lambda: self._turns[0] is turn and self._free >= amount)
+                self._free -= amount
+            finally:
+                self._turns.remove(turn)
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += amount
+                self._changed.notify_all()

@@ -1,0 +1,163 @@
+"""Images decoded in child processes, so that no file can stop, slow down or fill the process that received it.
+
+`decode` has the arguments, results and errors of `images.decode`. A library that reads hostile bytes may crash, run
+for years without letting go of the GIL, or take all memory; here that costs one child, which is replaced, and one
+image, which has an error. Children stay up between images, and a child costs about 40 MB.
+"""
+
+import atexit
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import lru_cache
+from queue import LifoQueue
+from typing import Any
+
+import numpy as np
+
+from nst_core import errors
+from nst_core.budget import ByteBudget
+from nst_core.decoder_child import Child, ChildDiedError, OutOfTimeError
+from nst_core.errors import ImageDecodeError, ImageTooLargeError
+from nst_core.images.picture import DEFAULT_MAX_PIXELS, DEFAULT_MIN_SIDE_PX, Limits, Picture
+from nst_core.settings import DecoderSettings
+
+_log = logging.getLogger(__name__)
+#: Classes of errors that a child may name.
+_ERRORS = {
+    kind.__name__: kind
+    for kind in (
+        *(errors.ImageDecodeError, errors.ImageFormatError, errors.ImageTooLargeError, errors.ImageTooSmallError),
+        errors.ConfigError,
+    )
+}
+
+
+def decode(
+    data: bytes,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    min_side_px: int = DEFAULT_MIN_SIDE_PX,
+    max_px: int | None = None,
+    max_result_pixels: int | None = None,
+) -> Picture:
+    """Return the image of a file's bytes as `images.decode` does, decoded by the children of this process.
+
+    Raises the same errors, ImageDecodeError also if the reader crashes or takes too long, ImageTooLargeError if it
+    takes too much memory, and EngineError if no child can be started.
+    """
+    return shared_pool().decode(
+        data, max_pixels=max_pixels, min_side_px=min_side_px, max_px=max_px, max_result_pixels=max_result_pixels
+    )
+
+
+@lru_cache(maxsize=1)
+def shared_pool() -> "DecoderPool":
+    """Return the pool of this process, which starts its children when they are needed."""
+    pool = DecoderPool(DecoderSettings())
+    atexit.register(pool.close)
+    return pool
+
+
+class DecoderPool:
+    """A few children that decode images; may be used by any number of threads."""
+
+    def __init__(self, settings: DecoderSettings) -> None:
+        """Start no child yet."""
+        self._settings = settings
+        self._budget = ByteBudget(settings.memory_bytes)
+        self._closed = False
+        # The child that was used last is used next: the others' memory may be swapped out.
+        self._idle: LifoQueue[Child | None] = LifoQueue()
+        for _ in range(settings.processes):
+            self._idle.put(None)
+
+    def decode(
+        self,
+        data: bytes,
+        *,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        min_side_px: int = DEFAULT_MIN_SIDE_PX,
+        max_px: int | None = None,
+        max_result_pixels: int | None = None,
+    ) -> Picture:
+        """Return the image of a file's bytes; the arguments and errors are those of `decode` of this module."""
+        limits = Limits(
+            max_pixels=max_pixels, min_side_px=min_side_px, max_px=max_px, max_result_pixels=max_result_pixels
+        )
+        try:
+            return self._decode(data, limits, fresh=False)
+        except ChildDiedError as error:
+            # The kernel or a neighbour may have killed it; a file that did so does it again.
+            _log.warning("an image reader died (%s); the image is tried once more", error)
+        try:
+            return self._decode(data, limits, fresh=True)
+        except ChildDiedError as error:
+            raise ImageDecodeError("The image makes its reader crash.") from error
+
+    def close(self) -> None:
+        """End the children that are idle; those at work end with this process."""
+        self._closed = True
+        slots = []
+        while not self._idle.empty():
+            slots.append(self._idle.get())
+        for child in slots:
+            if child is not None:
+                child.end()
+            self._idle.put(None)
+
+    def _decode(self, data: bytes, limits: Limits, *, fresh: bool) -> Picture:
+        with self._child(fresh=fresh) as child:
+            answer = child.request(asdict(limits), data)
+            if (needed := answer.get("bytes")) is None:
+                raise _error(answer)
+            with self._budget.hold(int(needed)):
+                answer = child.go_on()
+                if "height" not in answer:
+                    raise _error(answer)
+                return _picture(child, answer, max_pixels=limits.max_pixels)
+
+    @contextmanager
+    def _child(self, *, fresh: bool) -> Iterator[Child]:
+        """Take a child; one that did not finish its request is ended."""
+        child = self._idle.get()
+        try:
+            if child is not None and fresh:
+                child.end()
+                child = None
+            if child is None:
+                child = Child(memory_bytes=self._settings.memory_bytes, seconds=self._settings.seconds)
+            yield child
+        except OutOfTimeError as error:
+            raise ImageDecodeError(
+                f"Reading the image takes more than {self._settings.seconds} seconds of processor time."
+            ) from error
+        finally:
+            if child is not None and (self._closed or not child.is_ready):
+                child.end()
+                child = None
+            self._idle.put(child)
+
+
+def _error(answer: dict[str, Any]) -> errors.NstError:
+    """Return the error that a child's answer tells of."""
+    kind = _ERRORS.get(answer.get("error", ""))
+    if kind is not None:
+        return kind(str(answer["message"]))
+    # A library raised what none of ours expects; it is the image's fault all the same.
+    _log.error("an image reader failed: %s", answer.get("message"))
+    return ImageDecodeError("The image cannot be read.")
+
+
+def _picture(child: Child, answer: dict[str, Any], *, max_pixels: int) -> Picture:
+    height, width = int(answer["height"]), int(answer["width"])
+    if not 0 < height * width <= max_pixels:
+        raise ImageTooLargeError("The image has more pixels than its header says.")
+    rgb = np.empty((height, width, 3), np.uint8)
+    alpha = np.empty((height, width), np.uint8) if answer["alpha"] else None
+    child.read_into(rgb)
+    if alpha is not None:
+        child.read_into(alpha)
+    child.done()
+    return Picture(rgb=rgb, alpha=alpha)

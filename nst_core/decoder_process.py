@@ -1,0 +1,129 @@
+"""The child process that decodes images: one request at a time from its standard input, until that ends.
+
+A request is a frame of JSON (arguments of `images.decode`) and the file's bytes. The child answers with the memory
+that it needs, waits for one byte, and answers with the pixels or with an error. A frame is the lengths of its JSON
+and of its bytes, then both.
+
+The child limits itself: its memory by RLIMIT_AS, and the processor time of each image by RLIMIT_CPU, whose signal
+ends it. It handles no signals, and ends when its parent does, because its input ends then.
+"""
+
+import json
+import logging
+import os
+import resource
+import struct
+import sys
+import traceback
+from typing import Any
+
+import numpy as np
+
+from nst_core.errors import ConfigError, ImageError, ImageTooLargeError
+from nst_core.images import Picture, decode
+
+#: Lengths of a frame's JSON and of its bytes.
+HEAD = struct.Struct("<IQ")
+#: What the parent sends when a child may use the memory that it asked for.
+GO = b"\x01"
+_OUT = 3
+
+
+class _ParentGoneError(Exception):
+    """The input ended: there is nobody to answer to."""
+
+
+def main(arguments: list[str]) -> int:
+    """Serve requests; the arguments are the bytes of memory and the seconds that one image may take."""
+    memory_bytes, seconds = map(int, arguments)
+    # Libraries may print; only frames go to the parent.
+    os.dup2(1, _OUT)
+    os.dup2(2, 1)
+    _limit_memory(memory_bytes)
+    _send({"ready": True})
+    # From now on, libtiff and others would repeat what strangers wrote.
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    logging.disable()
+    try:
+        while True:
+            _serve(seconds)
+    except (_ParentGoneError, BrokenPipeError):
+        return 0
+
+
+def _serve(seconds: int) -> None:
+    arguments, data = _receive()
+    _limit_time(seconds)
+    try:
+        picture = decode(data, **arguments, on_size=_ask)
+    except (ImageError, ConfigError) as error:
+        _send({"error": type(error).__name__, "message": error.message})
+    except MemoryError:
+        _send({"error": ImageTooLargeError.__name__, "message": "The image needs more memory than it may take."})
+    except _ParentGoneError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever a library raises on hostile bytes, it concerns this image alone
+        _send({"error": "", "message": traceback.format_exc()})
+    else:
+        _answer(picture)
+
+
+def _ask(needed: int) -> None:
+    """Say how much memory an image takes, and wait until it may."""
+    _send({"bytes": needed})
+    if os.read(0, len(GO)) != GO:
+        raise _ParentGoneError
+
+
+def _answer(picture: Picture) -> None:
+    height, width = picture.rgb.shape[:2]
+    planes = [picture.rgb] if picture.alpha is None else [picture.rgb, picture.alpha]
+    payload = [np.ascontiguousarray(plane).data.cast("B") for plane in planes]
+    _send({"height": height, "width": width, "alpha": picture.alpha is not None}, *payload)
+
+
+def _limit_memory(amount: int) -> None:
+    """Allow so many bytes beyond what the process has now."""
+    with open("/proc/self/statm") as file:
+        own = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (own + amount, own + amount))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _limit_time(seconds: int) -> None:
+    """Allow so many seconds of processor time beyond what the process has used; a signal ends it after that."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    used = int(usage.ru_utime + usage.ru_stime) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, resource.RLIM_INFINITY))
+
+
+def _send(answer: dict[str, Any], *payload: memoryview) -> None:
+    text = json.dumps(answer).encode()
+    head = HEAD.pack(len(text), sum(len(each) for each in payload))
+    for part in (memoryview(head + text), *payload):
+        rest = part
+        while rest:
+            rest = rest[os.write(_OUT, rest) :]
+
+
+def _receive() -> tuple[dict[str, Any], bytes]:
+    text_size, data_size = HEAD.unpack(_read(HEAD.size))
+    arguments: dict[str, Any] = json.loads(_read(text_size))
+    return arguments, bytes(_read(data_size))
+
+
+def _read(size: int) -> bytearray:
+    buffer = bytearray(size)
+    rest = memoryview(buffer)
+    while rest:
+        count = os.readv(0, [rest])
+        if not count:
+            raise _ParentGoneError
+        rest = rest[count:]
+    return buffer
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

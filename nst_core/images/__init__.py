@@ -1,0 +1,11 @@
+"""Image files as arrays and back: whatever a client uploads becomes upright 8-bit sRGB, or an ImageError.
+
+`decode` reads hostile bytes in the process that calls it. Processes that serve several clients use
+`nst_core.decoder.decode` instead, which does the same in a process that may crash.
+"""
+
+from nst_core.images.decoding import decode
+from nst_core.images.encoding import content_type, encode
+from nst_core.images.picture import DEFAULT_MAX_PIXELS, DEFAULT_MIN_SIDE_PX, Picture, fitted_size
+
+__all__ = ["DEFAULT_MAX_PIXELS", "DEFAULT_MIN_SIDE_PX", "Picture", "content_type", "decode", "encode", "fitted_size"]

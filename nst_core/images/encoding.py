@@ -1,0 +1,51 @@
+"""Pictures to image files."""
+
+import zlib
+from io import BytesIO
+
+from PIL import Image
+
+from nst_core.errors import ConfigError, ImageTooLargeError
+from nst_core.images.picture import Picture
+
+_CONTENT_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+_MAX_SIDE_PX = {"image/jpeg": 65_500, "image/png": 2**31 - 1, "image/webp": 16_383}
+
+
+def encode(picture: Picture, suffix: str, *, quality: int = 92) -> bytes:
+    """Return a picture as a file of the kind `suffix` names (jpg, jpeg, png, webp), without metadata.
+
+    The same picture gives the same bytes. `quality` is that of JPEG and lossy WebP, 1 to 100; PNG is exact. JPEG
+    drops the opacity. Raises ConfigError for another suffix or quality, and ImageTooLargeError if a side is longer
+    than the format allows.
+    """
+    kind = content_type(suffix)
+    if not 1 <= quality <= 100:
+        raise ConfigError(f"quality must be from 1 to 100, not {quality!r}.")
+    height, width = picture.rgb.shape[:2]
+    if max(height, width) > _MAX_SIDE_PX[kind]:
+        raise ImageTooLargeError(
+            f"The image is {width:,} x {height:,} pixels; a side of {kind} may have {_MAX_SIDE_PX[kind]:,}."
+        )
+    image = Image.fromarray(picture.rgb)
+    out = BytesIO()
+    if kind == "image/jpeg":
+        # 4:4:4 from 90 up: halved chroma shows on a painting's saturated edges.
+        image.save(out, "JPEG", quality=quality, subsampling="4:4:4" if quality >= 90 else "4:2:0")
+        return out.getvalue()
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(picture.alpha))
+    if kind == "image/png":
+        # Runs only, after PNG's own filters: on photos as small as level 6 within 2 %, in a fifth of its time.
+        image.save(out, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    else:
+        image.save(out, "WEBP", quality=quality, method=2)
+    return out.getvalue()
+
+
+def content_type(suffix: str) -> str:
+    """Return the media type of files with a suffix (with or without its dot); raise ConfigError for another one."""
+    try:
+        return _CONTENT_TYPES[suffix.lower().removeprefix(".")]
+    except KeyError:
+        raise ConfigError(f"Results can be {', '.join(_CONTENT_TYPES)}, not {suffix!r}.") from None

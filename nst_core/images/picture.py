@@ -1,0 +1,73 @@
+"""A decoded picture, and the limits of its size."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nst_core.errors import ConfigError, ImageTooLargeError, ImageTooSmallError
+
+#: The most pixels that an image may have; 50 megapixels are 150 MB as RGB.
+DEFAULT_MAX_PIXELS = 50_000_000
+#: What the networks need: the same as `transformer.MIN_SIDE_PX`, which a light module cannot import.
+DEFAULT_MIN_SIDE_PX = 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """A decoded image."""
+
+    #: H x W x 3, sRGB, upright, already blended with white where it is transparent.
+    rgb: npt.NDArray[np.uint8]
+    #: H x W opacity, or None where every pixel is opaque.
+    alpha: npt.NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What sizes a picture may have, and how far it is reduced."""
+
+    #: Of the file.
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    #: Of the file and of the result.
+    min_side_px: int = DEFAULT_MIN_SIDE_PX
+    #: Longest side of the result; larger pictures are reduced to it.
+    max_px: int | None = None
+    #: Of the result, after reducing; None: no other limit than `max_pixels`.
+    max_result_pixels: int | None = None
+
+    def target(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (width, height) that a picture of a size is reduced to.
+
+        Raises ImageTooLargeError or ImageTooSmallError if the size, before or after, is outside of the limits.
+        """
+        width, height = size
+        if width * height > self.max_pixels:
+            raise ImageTooLargeError(
+                f"The image is {width:,} x {height:,} pixels; the limit is {self.max_pixels:,} in all."
+            )
+        self._check_sides(size)
+        target = fitted_size(size, self.max_px)
+        self._check_sides(target)
+        if self.max_result_pixels is not None and target[0] * target[1] > self.max_result_pixels:
+            raise ImageTooLargeError(
+                f"The image is {target[0]:,} x {target[1]:,} pixels; the network takes {self.max_result_pixels:,} "
+                "here: ask for a smaller result (max_px)."
+            )
+        return target
+
+    def _check_sides(self, size: tuple[int, int]) -> None:
+        if min(size) < self.min_side_px:
+            raise ImageTooSmallError(
+                f"The image is {size[0]:,} x {size[1]:,} pixels; each side must have {self.min_side_px}."
+            )
+
+
+def fitted_size(size: tuple[int, int], max_px: int | None) -> tuple[int, int]:
+    """Return (width, height) scaled down so that the longer is at most `max_px`; raise ConfigError if it is < 1."""
+    if max_px is not None and max_px < 1:
+        raise ConfigError(f"max_px must be at least 1, not {max_px!r}.")
+    if max_px is None or max(size) <= max_px:
+        return size
+    scale = max_px / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
