@@ -7,10 +7,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from nst_core.errors import ConfigError
+from nst_core.image_kinds import JPEG_SUFFIXES
 from nst_core.protocol import Method, StyleRef, StylizeOptions
 
-#: Suffixes of objects that a job with a prefix takes as photos.
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 DEFAULT_NAME = "{stem}__{style}.{ext}"
 #: Of the method optimize.
 DEFAULT_PRESET = "gatys2016"
@@ -270,7 +269,10 @@ def output_suffix(input_key: str, format: str) -> str:
     """Return the suffix of a result, without the dot: jpg, png or webp."""
     if format != "keep":
         return {"jpeg": "jpg", "png": "png", "webp": "webp"}[format]
-    return {".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp"}.get(PurePosixPath(input_key).suffix.lower(), "png")
+    suffix = PurePosixPath(input_key).suffix.lower()
+    if suffix in JPEG_SUFFIXES:
+        return "jpg"
+    return "webp" if suffix == ".webp" else "png"
 
 
 def output_key(template: str, *, input_key: str, index: int, style: str, suffix: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import BlobError, ConfigError, NstError
+from nst_core.image_kinds import IMAGE_SUFFIXES
 from nst_core.protocol import ItemStatus
 from scheduler import codes, domain, lifecycle
 from scheduler.access.limits import check_planned
@@ -291,7 +292,7 @@ def list_photos(blobs: BlobStore, spec: JobSpec, *, after: str = "") -> Iterator
         for key in keys:
             in_output = prefix.bucket == own_output.bucket and key.startswith(own_output.key)
             in_scratch = prefix.bucket == blobs.bucket and domain.is_scratch(key)
-            if PurePosixPath(key).suffix.lower() not in domain.IMAGE_SUFFIXES or in_output or in_scratch:
+            if PurePosixPath(key).suffix.lower() not in IMAGE_SUFFIXES or in_output or in_scratch:
                 continue
             if domain.storable(key):
                 folder = key[len(base) : key.rfind("/") + 1]

@@ -203,3 +203,12 @@ class Upload:
 
     id: str
     prefix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadedFile:
+    """A file of an upload."""
+
+    #: Below the upload's prefix.
+    path: str
+    bytes: int

@@ -287,25 +287,44 @@ class Service:
         self._wake()
         return self.job(tenant, job.id)
 
-    def new_upload(self, tenant: str) -> tuple[str, str]:
-        """Return the id and the s3:// prefix of a new place for photos."""
-        upload_id = f"upl_{secrets.token_hex(12)}"
+    def new_upload(self, tenant: str, upload_id: str | None = None) -> tuple[str, str]:
+        """Return the id and the s3:// prefix of a place for photos: a new one, or that of an id of the client's own."""
+        if upload_id is None:
+            upload_id = f"upl_{secrets.token_hex(12)}"
+        _check_upload_id(upload_id)
         return upload_id, str(self._upload_uri(tenant, upload_id, ""))
+
+    def uploaded(self, tenant: str, upload_id: str, *, after: str | None, limit: int) -> dict[str, int]:
+        """Return up to `limit` files of an upload by path, in order, with their sizes in bytes."""
+        _check_upload_id(upload_id)
+        if after is not None:
+            _check_path(after, pointer="/after_id")
+        prefix = self._upload_uri(tenant, upload_id, "")
+        found = self._blobs.list_sizes(prefix, after="" if after is None else prefix.key + after, limit=limit)
+        return {key.removeprefix(prefix.key): size for key, size in found.items()}
 
     def upload(self, tenant: str, upload_id: str, path: str, file: IO[bytes]) -> str:
         """Store a photo at `path` in an upload and return its s3:// address."""
-        if not _UPLOAD_PATTERN.fullmatch(upload_id):
-            raise NotFoundError(f"There is no upload {upload_id!r}.")
-        try:
-            domain.check_key(path)
-        except ConfigError as error:
-            raise RequestInvalidError(error.message, pointer="") from error
+        _check_upload_id(upload_id)
+        _check_path(path, pointer="")
         uri = self._upload_uri(tenant, upload_id, path)
         self._blobs.put_file(uri, file)
         return str(uri)
 
     def _upload_uri(self, tenant: str, upload_id: str, path: str) -> BlobUri:
         return BlobUri(self._blobs.bucket, f"tenants/{tenant}/uploads/{upload_id}/{path}")
+
+
+def _check_upload_id(text: str) -> None:
+    if not _UPLOAD_PATTERN.fullmatch(text):
+        raise NotFoundError(f"There is no upload {text!r}.")
+
+
+def _check_path(path: str, *, pointer: str) -> None:
+    try:
+        domain.check_key(path)
+    except ConfigError as error:
+        raise RequestInvalidError(error.message, pointer=pointer) from error
 
 
 def _sha256(text: str) -> str:

@@ -16,10 +16,9 @@ from nst_core.errors import (
     ImageDecodeError,
     ImageTooLargeError,
 )
+from nst_core.image_kinds import IMAGE_SUFFIXES
 from nst_core.training.cache import FileCache
 
-#: Suffixes of the formats that `images.decode` reads.
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 #: A file above that is no training photo, and would fill the memory.
 MAX_FILE_BYTES = 200_000_000
 #: Fewer photos than these draw a warning. The shipped styles took about 1,200; a network that sees each of a few photos
@@ -61,7 +60,7 @@ class FolderPhotos:
     def __init__(self, folder: Path) -> None:
         """List the folder; raise ConfigError where there is no photo."""
         self.folder = folder
-        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         self.names: Sequence[str] = [path.relative_to(folder).as_posix() for path in found]
         _check_some(self.names, folder)
 
@@ -92,7 +91,7 @@ class StoredPhotos:
         self._cache = cache
         self._reduction = reduction
         listed = chain.from_iterable(page.items() for page in _pages(blobs, prefix))
-        found = ((key, tag) for key, tag in listed if PurePosixPath(key).suffix.lower() in SUFFIXES)
+        found = ((key, tag) for key, tag in listed if PurePosixPath(key).suffix.lower() in IMAGE_SUFFIXES)
         self._tags = {key.removeprefix(prefix.key): tag for key, tag in found}
         self.names: Sequence[str] = list(self._tags)
         _check_some(self.names, prefix)
@@ -156,4 +155,4 @@ def _pages(blobs: BlobStore, prefix: BlobUri) -> Iterator[dict[str, str]]:
 
 def _check_some(names: Sequence[str], where: object) -> None:
     if not names:
-        raise ConfigError(f"There are no photos ({', '.join(sorted(SUFFIXES))}) under {where}.")
+        raise ConfigError(f"There are no photos ({', '.join(sorted(IMAGE_SUFFIXES))}) under {where}.")

@@ -38,6 +38,10 @@ from scheduler.webhooks.service import WebhookService
 
 _ANY_KEY = Needs()
 _KEYS = (Scope.KEYS_WRITE, Scope.ADMIN)
+#: Who may bring photos may also see which are there already.
+_UPLOADS = Needs(
+    read=(Scope.JOBS_READ, Scope.JOBS_WRITE, Scope.STYLES_TRAIN), write=(Scope.JOBS_WRITE, Scope.STYLES_TRAIN)
+)
 #: The scopes that each router's routes need; None: no key at all.
 ROUTERS: tuple[tuple[APIRouter, Needs | None], ...] = (
     (health.router, None),
@@ -47,7 +51,7 @@ ROUTERS: tuple[tuple[APIRouter, Needs | None], ...] = (
     (presets.router, _ANY_KEY),
     (runs.router, Needs(read=(Scope.STYLES_READ,), write=(Scope.STYLES_TRAIN,))),
     (styles.router, Needs(read=(Scope.STYLES_READ,), write=(Scope.STYLES_TRAIN,))),
-    (uploads.router, Needs(write=(Scope.JOBS_WRITE, Scope.STYLES_TRAIN))),
+    (uploads.router, _UPLOADS),
     (keys.router, Needs(read=_KEYS, write=_KEYS)),
     (tenants.router, Needs(read=(Scope.ADMIN,), write=(Scope.ADMIN,))),
     (tenants.own_router, _ANY_KEY),

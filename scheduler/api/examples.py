@@ -285,6 +285,7 @@ EXAMPLES: Mapping[str, list[dict[str, Any]]] = {
     "TenantPage": [_page(_TENANT)],
     "TenantView": [_TENANT],
     "TrainBody": [_TRAIN_BODY],
+    "UploadFilePage": [_page({"path": "2026/harbour.jpg", "bytes": 4_271_008}, id="path")],
     "UploadView": [
         {
             "id": "upl_3f9a10c2b4d1019ab5e0c8a4",

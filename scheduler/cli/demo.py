@@ -14,13 +14,16 @@ from rich.table import Table
 from nst_core.errors import NstError
 from nst_core.protocol import ItemStatus
 from scheduler.cli import render
+from scheduler.cli.downloads import Download
 from scheduler.cli.exits import ExitCode, code_for_job
-from scheduler.cli.jobs import download, report
+from scheduler.cli.following import fetch_rest, report
 from scheduler.cli.local import ServiceLines, terminable
-from scheduler.cli.progress import job_bar, transfer_bar
+from scheduler.cli.photos import find_photos
+from scheduler.cli.progress import job_bar
+from scheduler.cli.results import Naming, Target
 from scheduler.cli.session import Session, session_of
 from scheduler.cli.times import duration_s
-from scheduler.cli.transfer import find_photos, upload_photos
+from scheduler.cli.uploads import read_photos, send_photos
 from scheduler.client import Client
 from scheduler.domain import JobInput
 from scheduler.local.demo import contact_sheet, write_sample_photos
@@ -68,16 +71,19 @@ def _stylize(
     _cancel_leftovers(client)
     names = ", ".join(style.name for style in styles)
     session.err.print(f"[bold]Stylizing[/] {len(photos)} photos × {len(styles)} styles ({names})")
-    with transfer_bar(session.err, "uploading", len(photos)) as advance:
-        upload = upload_photos(client, find_photos(photos, format="keep"), on_done=advance)
-    job = client.submit(JobRequest(input=JobInput(prefix=upload.prefix), styles=tuple(style.name for style in styles)))
+    found = find_photos(photos, Naming(styles=tuple(style.name for style in styles)))
+    read, _ = read_photos(session, found.photos)
+    prefix = send_photos(session, client, read).upload.prefix
+    job = client.submit(JobRequest(input=JobInput(prefix=prefix), styles=tuple(style.name for style in styles)))
     with job_bar(session.err) as update:
         job = client.wait(job.id, on_change=update, poll_s=0.2)
-    files = download(session, client, job, output)
+    download = Download(client=client, job=job, target=Target(text=str(output), folder=output))
+    fetch_rest(session, job, download)
+    files = download.files
     if job.counts.failed or not files:
         report(session, client, job, str(output))
     items = client.items(job.id, status=ItemStatus.SUCCEEDED)
-    return job, {(item.input.rpartition("/")[2], item.style): files[item.id] for item in items}
+    return job, {(item.input.rpartition("/")[2], item.style): files[item.id] for item in items if item.id in files}
 
 
 def _cancel_leftovers(client: Client) -> None:

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
-from pathlib import Path
 
 from nst_core.errors import ImageError
 from nst_core.images import decode
-from scheduler.cli.inputs import named
+from scheduler.cli.inputs import check_not_replaced, find, named
+from scheduler.cli.photos import Left, Photo
 from scheduler.cli.progress import transfer_bar
+from scheduler.cli.results import Naming
 from scheduler.cli.session import Session
-from scheduler.cli.transfer import Photo, find_photos
 from scheduler.client import Client
 from scheduler.domain import JobInput
 from scheduler.resources import Check, JobRequest, Problem
@@ -21,13 +21,15 @@ _MOST_URIS = 1_000
 _LOOK_PX = 2_048
 
 
-def check_job(session: Session, client: Client, request: JobRequest, inputs: Sequence[str]) -> Check:
+def check_job(session: Session, client: Client, request: JobRequest, inputs: Sequence[str], naming: Naming) -> Check:
     """Return what a job for photos of this machine, or for addresses, would do; its `input` is left open."""
     remote = named(inputs)
     if remote is not None:
         return client.check(replace(request, input=remote))
-    photos = find_photos([Path(text) for text in inputs], format=request.output.format)
-    problems = []
+    found = find(session, client, inputs, naming)
+    photos = found.photos
+    check_not_replaced(photos, photos, naming)
+    problems = [_left_out(left) for left in found.failed]
     with transfer_bar(session.err, "checking", len(photos)) as advance:
         for photo in photos:
             problems += _problems(photo)
@@ -35,12 +37,13 @@ def check_job(session: Session, client: Client, request: JobRequest, inputs: Seq
     bad = {problem.input for problem in problems}
     checks = _ask(client, request, [photo for photo in photos if str(photo.path) not in bad])
     times = [check.estimated_s for check in checks if check.estimated_s is not None]
-    items = len(photos) * len(request.styles)
+    total = len(photos) + len(found.failed)
+    items = total * len(request.styles)
     too_many = _too_many(client, items)
     return Check(
         # One that is refused as a whole says nothing of its photos.
         valid=any(check.valid for check in checks) and all(check.photos for check in checks) and not too_many,
-        photos=len(photos),
+        photos=total,
         items=items,
         failing=len(bad) * len(request.styles) + sum(check.failing for check in checks),
         problems=(*too_many, *(problem for check in checks for problem in check.problems), *problems),
@@ -48,11 +51,18 @@ def check_job(session: Session, client: Client, request: JobRequest, inputs: Seq
     )
 
 
+def _left_out(left: Left) -> Problem:
+    return Problem(code=left.code, message=f"The file {left.message}.", input=str(left.path))
+
+
 def _problems(photo: Photo) -> list[Problem]:
     try:
         decode(photo.path.read_bytes(), max_px=_LOOK_PX)
     except ImageError as error:
         return [Problem(code=error.code, message=error.message, input=str(photo.path))]
+    except OSError as error:
+        message = f"The file cannot be read: {error.strerror or error}."
+        return [Problem(code="unreadable", message=message, input=str(photo.path))]
     return []
 
 

@@ -34,6 +34,18 @@ class UsageError(NstError):
     code = "usage"
 
 
+class PlaceError(NstError):
+    """Results cannot be written where -o says."""
+
+    code = "output_unusable"
+
+
+class OutputIsInputError(UsageError):
+    """A result would replace the photo that it is made of, or another one of the job."""
+
+    code = "output_is_input"
+
+
 def code_for_job(status: JobStatus) -> ExitCode:
     """Return the exit code for a finished job."""
     return {
@@ -62,7 +74,7 @@ def code_for_error(error: NstError) -> ExitCode:
             return ExitCode.UNREACHABLE
         case ApiError():
             return ExitCode.REFUSED
-        case WeightsError() | ConversionError() | ImageError():
+        case WeightsError() | ConversionError() | ImageError() | PlaceError():
             return ExitCode.LOCAL
         case _:
             return ExitCode.FAILED

@@ -15,15 +15,18 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from scheduler.cli.progress import JobLines, finished
+from scheduler.cli.progress import JobLines, finished, notes
 from scheduler.resources import Item, Job
 
 Show = Callable[[Job, Sequence[Item]], None]
 
 
 @contextmanager
-def iteration_bars(console: Console) -> Iterator[Show]:
-    """Show how a job's images get on; the function that it yields takes the job and its running items."""
+def iteration_bars(console: Console, note: Callable[[], str] = str) -> Iterator[Show]:
+    """Show how a job's images get on; the function that it yields takes the job and its running items.
+
+    `note` adds a few words about the job.
+    """
     if not console.is_terminal:
         yield _Lines(console)
         return
@@ -36,7 +39,7 @@ def iteration_bars(console: Console) -> Iterator[Show]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console, expand=True) as progress:
-        yield _Bars(progress)
+        yield _Bars(progress, note)
 
 
 def loss_of(item: Item) -> str:
@@ -53,19 +56,19 @@ def name_of(job: Job, item: Item) -> str:
 class _Bars:
     """A bar for the job, and one for each image whose iterations are known."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, note: Callable[[], str]) -> None:
         self._progress = progress
+        self._note = note
         self._job = progress.add_task("queued", total=None, note="")
         self._images: dict[int, TaskID] = {}
 
     def __call__(self, job: Job, running: Sequence[Item]) -> None:
-        note = f"[red]{job.counts.failed} failed[/]" if job.counts.failed else ""
         self._progress.update(
             self._job,
             description=job.status.value,
             completed=finished(job.counts),
             total=job.counts.total or None,
-            note=note,
+            note=notes(job, self._note),
         )
         known = {item.id: item for item in running if item.progress is not None}
         for gone in self._images.keys() - known.keys():

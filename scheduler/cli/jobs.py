@@ -4,24 +4,27 @@ import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from nst_core.protocol import ItemStatus, Method
 from scheduler.cli import render
-from scheduler.cli.exits import ExitCode, UsageError, code_for_job
-from scheduler.cli.iterations import iteration_bars
+from scheduler.cli.downloads import Download
+from scheduler.cli.exits import ExitCode, UsageError
+from scheduler.cli.files import write_whole
+from scheduler.cli.following import fetch_rest, see_through, watch_only
+from scheduler.cli.inputs import say_left
+from scheduler.cli.names import readable
 from scheduler.cli.options import parse_labels, parse_span
-from scheduler.cli.progress import job_bar, transfer_bar
+from scheduler.cli.results import check_writable, target_of
 from scheduler.cli.session import Session, print_json, session_of
-from scheduler.cli.transfer import download_results, write_whole
+from scheduler.cli.words import count_of
 from scheduler.client import Client
 from scheduler.domain import JobStatus, Priority
-from scheduler.resources import Job, JobRequest
+from scheduler.resources import Job
 
 app = typer.Typer(no_args_is_help=True, help="List, show, watch and steer jobs; fetch results.")
 
@@ -94,16 +97,24 @@ def show(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None
 
 
 @app.command()
-def watch(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> ExitCode:
+def watch(
+    context: typer.Context,
+    job_id: JobId,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="Write the images into this folder as they come.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> ExitCode:
     """Follow a job to its end; the exit code says how it ended."""
     session = session_of(context)
     with session.client() as client:
-        job = follow(session, client, client.job(job_id))
-        if as_json:
-            print_json(job)
-        else:
-            report(session, client, job, job.output.prefix or "")
-    return code_for_job(job.status)
+        job = client.job(job_id)
+        if output is None:
+            return watch_only(session, client, job, as_json=as_json)
+        target = target_of(job, output)
+        check_writable(target)
+        return see_through(session, client, job, target, as_json=as_json)
 
 
 @app.command()
@@ -195,15 +206,15 @@ def results(
     context: typer.Context,
     job_id: JobId,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Write the images into this folder.", file_okay=False, show_default=False),
+        str | None,
+        typer.Option("--output", "-o", help="Write the images into this folder.", show_default=False),
     ] = None,
     zip: Annotated[
         Path | None,
         typer.Option("--zip", help="Write images and reports into this zip file.", dir_okay=False, show_default=False),
     ] = None,
     errors: Annotated[bool, typer.Option("--errors", help="Print what failed instead, as JSON lines.")] = False,
-) -> None:
+) -> ExitCode:
     """Write a job's images into a folder or a zip file, or print its results as JSON lines."""
     session = session_of(context)
     if zip is not None and (output is not None or errors):
@@ -213,10 +224,21 @@ def results(
             for path in client.zip(job_id, zip):
                 session.err.print(f"→ {path}", soft_wrap=True)
         elif output is not None:
-            files = download(session, client, client.job(job_id), output)
-            session.err.print(f"{len(files):,} images → {output}", soft_wrap=True)
+            return _write(session, client, client.job(job_id), output)
         else:
             sys.stdout.buffer.write(client.errors(job_id) if errors else client.results(job_id))
+    return ExitCode.OK
+
+
+def _write(session: Session, client: Client, job: Job, output: str) -> ExitCode:
+    """Write the results that there are into a folder, without those that are there already."""
+    target = target_of(job, output)
+    check_writable(target)
+    download = Download(client=client, job=job, target=target)
+    fetch_rest(session, job, download)
+    session.err.print(f"{count_of(len(download.files), 'image')} → {readable(output)}", soft_wrap=True, markup=False)
+    say_left(session, list(download.failed.values()))
+    return ExitCode.PARTIAL if download.failed else ExitCode.OK
 
 
 def _change(context: typer.Context, change: Callable[[Client], Job], *, as_json: bool) -> None:
@@ -228,54 +250,3 @@ def _change(context: typer.Context, change: Callable[[Client], Job], *, as_json:
         print_json(job)
     else:
         session.out.print(render.status_text(job.status), f"[dim]{job.id}[/]")
-
-
-def submitted(client: Client, request: JobRequest, own_id: str | None) -> Job:
-    """Submit a job, under an id of the user's own where there is one."""
-    return client.submit(request) if own_id is None else client.put(own_id, request)
-
-
-def follow(session: Session, client: Client, job: Job) -> Job:
-    """Show a job's progress until it is finished, and return it; Ctrl-C leaves the job running."""
-    try:
-        if job.method is Method.OPTIMIZE:
-            with iteration_bars(session.err) as show:
-                running = partial(client.items, job.id, status=ItemStatus.RUNNING)
-                return client.wait(job.id, on_poll=lambda job: show(job, list(running())))
-        with job_bar(session.err) as update:
-            return client.wait(job.id, on_change=update)
-    except KeyboardInterrupt:
-        session.err.print(f"\nThe job goes on. Watch it with [bold]nst jobs watch {job.id}[/]", soft_wrap=True)
-        session.err.print(f"or stop it with [bold]nst jobs cancel {job.id}[/]", soft_wrap=True)
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-
-
-def download(session: Session, client: Client, job: Job, folder: Path) -> dict[int, Path]:
-    """Write a job's results into a folder with a progress bar; return the files by item id."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with transfer_bar(session.err, "downloading", job.counts.succeeded) as advance:
-        return download_results(client, job, folder, on_done=lambda path: advance())
-
-
-def job_json(client: Client, job: Job, files: dict[int, Path]) -> dict[str, Any]:
-    """Return a finished job with its images, and the files of this machine that they were written to."""
-    images = [
-        {
-            "input": item.input,
-            "style": item.style,
-            "status": item.status,
-            "output": item.output,
-            "file": str(files[item.id]) if item.id in files else None,
-            "error": item.error,
-        }
-        for item in client.items(job.id)
-    ]
-    return {"job": job, "images": images}
-
-
-def report(session: Session, client: Client, job: Job, place: str) -> None:
-    """Say how a job ended, and the first of what failed."""
-    session.err.print(render.job_summary(job, place), soft_wrap=True)
-    if job.counts.failed:
-        failures = client.items(job.id, status=ItemStatus.FAILED, page=10)
-        session.err.print(render.failures_list(job, failures), soft_wrap=True)

@@ -1,17 +1,17 @@
 """`nst optimize`: photos in the look of any painting, each optimised for minutes; and `nst presets`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Annotated
 
 import typer
 
-from nst_core.protocol import ItemStatus, Method
+from nst_core.protocol import Method
 from scheduler.cli import render
-from scheduler.cli.exits import ExitCode, UsageError, code_for_job
-from scheduler.cli.inputs import S3, Format, find_job, upload_or_name, upload_or_name_one
+from scheduler.cli.exits import ExitCode, UsageError
+from scheduler.cli.following import see_through, submitted
+from scheduler.cli.inputs import Format, find_one, upload_one, upload_or_name
 from scheduler.cli.jobs import (
     AmongJobs,
     AsJson,
@@ -21,20 +21,12 @@ from scheduler.cli.jobs import (
     MaxFailures,
     OwnId,
     ResultName,
-    download,
-    follow,
-    job_json,
-    report,
-    submitted,
 )
-from scheduler.cli.options import given, parse_fields, parse_labels, parse_span
-from scheduler.cli.session import Session, print_json, session_of
-from scheduler.cli.transfer import write_whole
-from scheduler.client import Client
-from scheduler.domain import DEFAULT_NAME, DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, IMAGE_SUFFIXES, Priority
-from scheduler.resources import Job, JobRequest, Optimize, Output
-
-_FORMATS = {".jpg": Format.JPEG, ".jpeg": Format.JPEG, ".png": Format.PNG, ".webp": Format.WEBP}
+from scheduler.cli.options import check_template, given, parse_fields, parse_labels, parse_span
+from scheduler.cli.results import Naming, check_writable, format_of, parse_target
+from scheduler.cli.session import print_json, session_of
+from scheduler.domain import DEFAULT_NAME, DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, Priority
+from scheduler.resources import JobRequest, Optimize, Output
 
 
 class Color(StrEnum):
@@ -43,18 +35,6 @@ class Color(StrEnum):
     STYLE = "style"  # the painting
     LUMINANCE = "luminance"  # the photo; only light and dark come from the painting
     LINEAR = "linear"  # the photo; the painting is recoloured to them first
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Target:
-    """Where the results go, as -o says it."""
-
-    #: As it was given.
-    text: str
-    #: A file for the one result.
-    file: Path | None = None
-    #: An s3:// prefix.
-    prefix: str | None = None
 
 
 def optimize(
@@ -104,19 +84,22 @@ def optimize(
     """
     session = session_of(context)
     photos, painting = _split(inputs, style)
-    target = _target(output, photos)
+    target = parse_target(output, photos)
+    format = Format(format_of(target, format))
+    check_template(name)
     chosen = given(size_px=size_px, iterations=iterations, color=color) | parse_fields(options or ())
+    naming = Naming(format=format, template=name, styles=(PurePosixPath(painting).stem,), target=target)
+    # What is wrong is told before the upload, not after it.
+    check_writable(target)
     with session.client() as client:
         if preset not in (names := [each.name for each in client.presets()]):
             raise UsageError(f"There is no preset {preset}; known are {', '.join(names)}.")
-        if target.file is not None:
-            format = _FORMATS[target.file.suffix.lower()]
-        earlier = find_job(client, own_id)
-        known = earlier.paintings[0] if earlier is not None and earlier.paintings else None
+        picture = find_one(session, client, painting)
+        found = upload_or_name(session, client, photos, naming, own_id=own_id, others=[picture] if picture else ())
         request = JobRequest(
             method=Method.OPTIMIZE,
-            paintings=(upload_or_name_one(session, client, painting, earlier=known),),
-            input=upload_or_name(session, client, photos, format, earlier=earlier),
+            paintings=(upload_one(session, client, painting, picture),),
+            input=found.input,
             optimize=Optimize(preset=preset, options=chosen, preview_every=preview_every),
             output=Output(prefix=target.prefix, format=format, quality=quality, name=name),
             metadata=parse_labels(label),
@@ -125,12 +108,8 @@ def optimize(
             max_failures=max_failures,
             max_attempts=max_attempts,
         )
-        job = follow(session, client, submitted(client, request, own_id))
-        files = _fetch(session, client, job, target)
-        report(session, client, job, output)
-        if as_json:
-            print_json(job_json(client, job, files))
-    return code_for_job(job.status)
+        job = submitted(client, request, own_id)
+        return see_through(session, client, job, target, found, as_json=as_json)
 
 
 def presets(context: typer.Context, as_json: AsJson = False) -> None:
@@ -151,29 +130,3 @@ def _split(inputs: Sequence[str], style: str | None) -> tuple[list[str], str]:
     if len(inputs) < 2:
         raise UsageError("Name at least one photo, and the painting last (or with --style).")
     return list(inputs[:-1]), inputs[-1]
-
-
-def _target(output: str, photos: Sequence[str]) -> _Target:
-    if output.startswith(S3):
-        return _Target(text=output, prefix=output)
-    path = Path(output)
-    if path.suffix.lower() not in IMAGE_SUFFIXES or path.is_dir():
-        return _Target(text=output)
-    if path.suffix.lower() not in _FORMATS:
-        raise UsageError(f"{path} cannot be written; results can be {', '.join(_FORMATS)}.")
-    if len(photos) != 1 or Path(photos[0]).suffix.lower() not in IMAGE_SUFFIXES or Path(photos[0]).is_dir():
-        raise UsageError(f"{path} is one file: give one photo, or a folder for the results.")
-    return _Target(text=output, file=path)
-
-
-def _fetch(session: Session, client: Client, job: Job, target: _Target) -> dict[int, Path]:
-    """Write the results where they shall be, and return the files of this machine by item id."""
-    if target.prefix is not None:
-        return {}
-    if target.file is None:
-        return download(session, client, job, Path(target.text))
-    files = {}
-    for item in client.items(job.id, status=ItemStatus.SUCCEEDED):
-        write_whole(target.file, client.output(job.id, item.id))
-        files[item.id] = target.file
-    return files

@@ -5,7 +5,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from nst_core.errors import ConfigError
 from scheduler.cli.exits import UsageError
+from scheduler.domain import check_name_template
 
 
 def parse_fields(options: Sequence[str]) -> dict[str, Any]:
@@ -51,6 +53,19 @@ def parse_style(text: str) -> tuple[str, str | None]:
     if not name or (at and not version):
         raise UsageError(f"A style is given as NAME or NAME@VERSION, not {text!r}.")
     return name, version or None
+
+
+def parse_styles(options: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Return names and versions of styles, several of which may be in one option with commas between them."""
+    return [parse_style(text.strip()) for option in options for text in option.split(",") if text.strip()]
+
+
+def check_template(template: str) -> None:
+    """Raise UsageError if --name gives no names of files."""
+    try:
+        check_name_template(template)
+    except ConfigError as error:
+        raise UsageError(f"--name {template!r}: {error.message}") from error
 
 
 def given(**values: Any) -> dict[str, Any]:

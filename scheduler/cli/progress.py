@@ -1,5 +1,6 @@
 """Progress of transfers and jobs on the standard error: bars on a terminal, plain lines elsewhere."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,9 @@ from rich.text import Text
 from scheduler.domain import Counts
 from scheduler.resources import Job
 
+#: Seconds between two lines about a transfer.
+LINE_EVERY_S = 3.0
+
 
 class RateColumn(ProgressColumn):
     """Images a second over the last half minute."""
@@ -34,19 +38,39 @@ def finished(counts: Counts) -> int:
 
 
 @contextmanager
-def transfer_bar(console: Console, title: str, total: int | None) -> Iterator[Callable[[], None]]:
+def transfer_bar(console: Console, title: str, total: int, *, done: int = 0) -> Iterator[Callable[[], None]]:
     """Show how many files are through; the function that it yields counts one more."""
     if not console.is_terminal:
-        yield lambda: None
+        yield TransferLines(console, title, total, done)
         return
     with _bar(console) as progress:
-        task = progress.add_task(title, total=total, note="")
+        task = progress.add_task(title, total=total, completed=done, note="")
         yield lambda: progress.advance(task)
 
 
+class TransferLines:
+    """Writes a line each few seconds while files are transferred, and none for what is done at once."""
+
+    def __init__(
+        self, console: Console, title: str, total: int, done: int = 0, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console = console
+        self._title = title
+        self._total = total
+        self._done = done
+        self._clock = clock
+        self._said_at = clock()
+
+    def __call__(self) -> None:
+        self._done += 1
+        if self._clock() - self._said_at >= LINE_EVERY_S:
+            self._said_at = self._clock()
+            self._console.print(f"{self._title}: {self._done:,} of {self._total:,} files", soft_wrap=True)
+
+
 @contextmanager
-def job_bar(console: Console) -> Iterator[Callable[[Job], None]]:
-    """Show how a job gets on; the function that it yields takes the job as it stands."""
+def job_bar(console: Console, note: Callable[[], str] = str) -> Iterator[Callable[[Job], None]]:
+    """Show how a job gets on; the function that it yields takes the job as it stands. `note` adds a few words."""
     if not console.is_terminal:
         yield JobLines(console)
         return
@@ -55,16 +79,21 @@ def job_bar(console: Console) -> Iterator[Callable[[Job], None]]:
 
         def update(job: Job) -> None:
             counts = job.counts
-            note = f"[red]{counts.failed} failed[/]" if counts.failed else ""
             progress.update(
                 task,
                 description=job.status.value,
                 completed=finished(counts),
                 total=counts.total or None,
-                note=note,
+                note=notes(job, note),
             )
 
         yield update
+
+
+def notes(job: Job, more: Callable[[], str]) -> str:
+    """Return what a job's bar says at its end, with markup."""
+    failed = f"[red]{job.counts.failed:,} failed[/]" if job.counts.failed else ""
+    return " ".join(filter(None, (failed, more())))
 
 
 class JobLines:

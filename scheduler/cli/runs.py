@@ -12,13 +12,13 @@ from nst_core.styles import SHEET_NAME
 from nst_core.training.presets import STRENGTHS, STROKES
 from scheduler.cli import run_render
 from scheduler.cli.exits import UsageError
+from scheduler.cli.files import in_threads, write_whole
 from scheduler.cli.jobs import AsJson
 from scheduler.cli.options import parse_fields
 from scheduler.cli.progress import transfer_bar
 from scheduler.cli.run_watch import find_run
 from scheduler.cli.session import print_json, session_of
 from scheduler.cli.train import begun
-from scheduler.cli.transfer import in_threads, write_whole
 from scheduler.client import Client
 from scheduler.runs.domain import RunStatus
 from scheduler.runs.resources import ForkRequest, Run, Sample

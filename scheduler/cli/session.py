@@ -1,6 +1,8 @@
 """What every command shares: where the API is, and the two consoles."""
 
 import json
+import os
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +11,10 @@ from typing import Any
 import typer
 from pydantic import TypeAdapter
 from rich.console import Console
+from rich.markup import escape
 
 from scheduler.cli.exits import UsageError
+from scheduler.cli.names import quoted
 from scheduler.client import Client
 from scheduler.local.home import Home
 
@@ -39,6 +43,16 @@ class Session:
         own_key = last.api_key if last is not None and last.url == url else ""
         return Client(url, self.api_key or own_key)
 
+    def hint(self, text: str, *words: str) -> None:
+        """Say which command to give next, with the options that this one was given before its name."""
+        given = []
+        if self.url is not None and "NST_URL" not in os.environ:
+            given += ["--url", self.url]
+        if self.home != DEFAULT_HOME and "NST_HOME" not in os.environ:
+            given += ["--home", str(self.home)]
+        command = quoted(["nst", *given, *words])
+        self.err.print(f"{text} [bold]{escape(command)}[/]", soft_wrap=True)
+
 
 def session_of(context: typer.Context) -> Session:
     """Return the session that the main callback made."""
@@ -50,4 +64,7 @@ def session_of(context: typer.Context) -> Session:
 def print_json(value: Any) -> None:
     """Write a dataclass, or a list of them, to the standard output as JSON."""
     plain = TypeAdapter(Any).dump_python(value, mode="json")
-    sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(plain, indent=2, ensure_ascii=False)
+    # Bytes of a file's name that are no UTF-8 come as halves of surrogate pairs, as os.fsencode takes them.
+    text = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
+    sys.stdout.write(text + "\n")

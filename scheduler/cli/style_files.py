@@ -12,11 +12,11 @@ from nst_core.errors import ProtocolError, WeightsError
 from nst_core.peers.strangers import TENSORFLOW_HINT, is_tensorflow_name
 from nst_core.styles import CARD_NAME, PLOT_NAME, SHEET_NAME, WEIGHTS_NAME, version_of
 from scheduler.cli.convert import Weights, weights_of
+from scheduler.cli.files import write_whole
 from scheduler.cli.jobs import AsJson
 from scheduler.cli.options import given, parse_style
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.style_render import style_page
-from scheduler.cli.transfer import write_whole
 from scheduler.client import ApiError, Client
 from scheduler.resources import Style
 

@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from scheduler.cli import render
 from scheduler.cli.dry_run import check_job
-from scheduler.cli.exits import ExitCode, code_for_job
-from scheduler.cli.inputs import S3, Format, find_job, upload_or_name
+from scheduler.cli.exits import ExitCode
+from scheduler.cli.following import see_through, submitted
+from scheduler.cli.inputs import Format, upload_or_name
 from scheduler.cli.jobs import (
     AmongJobs,
     AsJson,
@@ -20,14 +20,11 @@ from scheduler.cli.jobs import (
     MaxFailures,
     OwnId,
     ResultName,
-    download,
-    follow,
-    job_json,
-    report,
-    submitted,
 )
-from scheduler.cli.options import parse_labels, parse_span, parse_style
+from scheduler.cli.options import check_template, parse_labels, parse_span, parse_styles
+from scheduler.cli.results import Naming, check_writable, format_of, parse_target
 from scheduler.cli.session import Session, print_json, session_of
+from scheduler.cli.style_names import check_styles
 from scheduler.domain import DEFAULT_NAME, JobInput, Priority
 from scheduler.resources import Check, JobRequest, Output
 
@@ -44,10 +41,13 @@ def stylize(
     ],
     style: Annotated[
         list[str],
-        typer.Option("--style", "-s", help="NAME or NAME@VERSION; may be given several times.", show_default=False),
+        typer.Option(
+            "--style", "-s", help="NAME or NAME@VERSION; several with commas, or -s again.", show_default=False
+        ),
     ],
     output: Annotated[
-        str, typer.Option("--output", "-o", help="The folder for the results, or an s3:// prefix.", show_default=False)
+        str,
+        typer.Option("--output", "-o", help="A folder, an s3:// prefix, or for one image a file.", show_default=False),
     ],
     strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 gives the photo back, 1 the full style.")] = 1.0,
     preserve_color: Annotated[bool, typer.Option("--preserve-color", help="Keep the photos' own colours.")] = False,
@@ -77,35 +77,33 @@ def stylize(
     Every photo is combined with every style. Sub-folders are kept; files of the same name are replaced.
     """
     session = session_of(context)
-    to_storage = output.startswith(S3)
+    styles = parse_styles(style)
+    target = parse_target(output, inputs, images=len(styles))
+    format = Format(format_of(target, format))
+    check_template(name)
+    naming = Naming(format=format, template=name, styles=tuple(style for style, _ in styles), target=target)
+    request = JobRequest(
+        input=JobInput(),  # known after the upload
+        styles=tuple(f"{style}@{version}" if version else style for style, version in styles),
+        strength=strength,
+        preserve_color=preserve_color,
+        output=Output(prefix=target.prefix, format=format, quality=quality, name=name, max_px=max_px),
+        metadata=parse_labels(label),
+        priority=priority,
+        expires_after_s=None if expires_after is None else parse_span(expires_after),
+        deadline=None if deadline is None else deadline.astimezone().isoformat(),
+        max_failures=max_failures,
+        max_attempts=max_attempts,
+    )
+    # What is wrong is told before the upload, not after it.
+    check_writable(target)
     with session.client() as client:
-        for style_name, version in map(parse_style, style):
-            client.style(style_name, version=version)  # a wrong name is told before the upload, not after it
-        request = JobRequest(
-            input=JobInput(),  # known after the upload
-            styles=tuple(style),
-            strength=strength,
-            preserve_color=preserve_color,
-            output=Output(
-                prefix=output if to_storage else None, format=format, quality=quality, name=name, max_px=max_px
-            ),
-            metadata=parse_labels(label),
-            priority=priority,
-            expires_after_s=None if expires_after is None else parse_span(expires_after),
-            deadline=None if deadline is None else deadline.astimezone().isoformat(),
-            max_failures=max_failures,
-            max_attempts=max_attempts,
-        )
+        check_styles(client, styles)
         if dry_run:
-            return _tell(session, check_job(session, client, request, inputs), as_json=as_json)
-        earlier = find_job(client, own_id)
-        request = replace(request, input=upload_or_name(session, client, inputs, format, earlier=earlier))
-        job = follow(session, client, submitted(client, request, own_id))
-        files = {} if to_storage else download(session, client, job, Path(output))
-        report(session, client, job, output)
-        if as_json:
-            print_json(job_json(client, job, files))
-    return code_for_job(job.status)
+            return _tell(session, check_job(session, client, request, inputs, naming), as_json=as_json)
+        found = upload_or_name(session, client, inputs, naming, own_id=own_id)
+        job = submitted(client, replace(request, input=found.input), own_id)
+        return see_through(session, client, job, target, found, as_json=as_json)
 
 
 def _tell(session: Session, check: Check, *, as_json: bool) -> ExitCode:

@@ -7,10 +7,12 @@ from pathlib import Path, PurePosixPath
 from nst_core.errors import ImageError
 from nst_core.images import decode
 from scheduler.cli.exits import UsageError
-from scheduler.cli.inputs import S3, Format, uploading
-from scheduler.cli.progress import transfer_bar
+from scheduler.cli.inputs import find, say_left
+from scheduler.cli.names import readable
+from scheduler.cli.photos import Left
+from scheduler.cli.results import S3, Naming
 from scheduler.cli.session import Session
-from scheduler.cli.transfer import Photo, find_photos, upload_files
+from scheduler.cli.uploads import Hashed, read_photos, send_photos
 from scheduler.client import Client
 
 #: Of one run; the API takes no more.
@@ -38,21 +40,23 @@ def upload_training(
     samples = list(dict.fromkeys(samples))
     if len(samples) > MAX_SAMPLES:
         raise UsageError(f"A training takes {MAX_SAMPLES} samples at most, not {len(samples)}.")
-    photos = _photos(data)
-    alone = _files([painting, *samples])
+    alone = _files(session, client, [painting, *samples])
     if not painting.startswith(S3):
         _check_painting(Path(painting))
+    photos = _photos(session, client, data)
     # A sample's results are named after its stem, which is its own among `alone`, and maybe not among the photos.
-    stems = {photo.path.resolve(): PurePosixPath(photo.name).stem for photo in photos}
-    alone = [file for file in alone if stems.get(file.path.resolve()) != PurePosixPath(file.name).stem]
-    addresses: dict[Path, str] = {}
-    with uploading(session, "run"), transfer_bar(session.err, "uploading", len(photos) + len(alone)) as advance:
-        if photos:
-            upload, addresses = upload_files(client, photos, on_done=advance)
-            data = upload.prefix
-        if alone:
-            addresses |= upload_files(client, alone, on_done=advance)[1]
-    stored = {path.resolve(): address for path, address in addresses.items()}
+    stems = {each.photo.path.resolve(): PurePosixPath(each.photo.name).stem for each in photos}
+    alone = [each for each in alone if stems.get(each.photo.path.resolve()) != PurePosixPath(each.photo.name).stem]
+    stored: dict[Path, str] = {}
+    if photos:
+        sent = send_photos(session, client, photos, thing="run")
+        say_left(session, sent.failed)
+        data = sent.upload.prefix
+        stored |= {path.resolve(): address for address, path in sent.paths.items()}
+    if alone:
+        sent = send_photos(session, client, alone, thing="run")
+        _refuse(sent.failed)
+        stored |= {path.resolve(): address for address, path in sent.paths.items()}
     addressed = [text if text.startswith(S3) else stored[Path(text).resolve()] for text in (painting, *samples)]
     return TrainInputs(
         painting=addressed[0],
@@ -61,23 +65,40 @@ def upload_training(
     )
 
 
-def _photos(data: str | None) -> list[Photo]:
-    """Return the training photos of this machine."""
+def _photos(session: Session, client: Client, data: str | None) -> list[Hashed]:
+    """Return the training photos of this machine; those that cannot be read are named and left out."""
     if data is None or data.startswith(S3):
         return []
     if Path(data).is_file():
-        raise UsageError(f"{data} is a file; --data takes a folder of photos, or an s3:// prefix.")
-    return find_photos([Path(data)], format=Format.KEEP)
+        raise UsageError(f"{readable(data)} is a file; --data takes a folder of photos, or an s3:// prefix.")
+    found = find(session, client, [data], Naming())
+    photos, unread = read_photos(session, found.photos)
+    say_left(session, [*found.failed, *unread])
+    if not photos:
+        raise UsageError(f"None of the photos in {readable(data)} can be read.")
+    return photos
 
 
-def _files(texts: Sequence[str]) -> list[Photo]:
+def _files(session: Session, client: Client, texts: Sequence[str]) -> list[Hashed]:
     """Return the painting and the samples that are on this machine, each file once, with stems that all differ."""
     paths = {path.resolve(): path for path in map(Path, (text for text in texts if not text.startswith(S3)))}
     for path in paths.values():
         if path.is_dir():
-            raise UsageError(f"{path} is a folder; one picture is needed.")
+            raise UsageError(f"{readable(path)} is a folder; one picture is needed.")
+    if not paths:
+        return []
     # With one format for all of the results, names that differ in the suffix alone are told apart too.
-    return find_photos(list(paths.values()), format=Format.JPEG) if paths else []
+    found = find(session, client, list(map(str, paths.values())), Naming(format="jpeg"))
+    _refuse(found.failed)
+    files, unread = read_photos(session, found.photos)
+    _refuse(unread)
+    return files
+
+
+def _refuse(failed: Sequence[Left]) -> None:
+    """Raise UsageError for a picture that a training cannot do without."""
+    if failed:
+        raise UsageError(f"{readable(failed[0].path)} {failed[0].message}.")
 
 
 def _check_painting(path: Path) -> None:

@@ -16,7 +16,7 @@ from scheduler.client._sync.webhook_client import WebhookClient
 from scheduler.client.errors import ApiError, UnreachableError
 from scheduler.client.events import Event
 from scheduler.domain import JobInput, JobStatus, Priority
-from scheduler.resources import Check, Item, Job, JobRequest, Optimize, Output, Style, Upload
+from scheduler.resources import Check, Item, Job, JobRequest, Optimize, Output, Style, Upload, UploadedFile
 from scheduler.runs.domain import RunStatus
 from scheduler.runs.resources import ForkRequest, Run, TrainRequest
 from scheduler.webhooks.resources import Delivery, NewSecret, Webhook
@@ -56,6 +56,7 @@ __all__ = [
     "TrainRequest",
     "UnreachableError",
     "Upload",
+    "UploadedFile",
     "Webhook",
     "WebhookClient",
 ]

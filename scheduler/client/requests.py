@@ -1,5 +1,6 @@
 """What requests to the API say: addresses, bodies and headers."""
 
+import base64
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
@@ -70,6 +71,13 @@ def once_only(idempotency_key: str | None = None) -> dict[str, str]:
     if not 1 <= len(key) <= 255 or not all("!" <= letter <= "~" for letter in key):
         raise ConfigError("An idempotency key has 1 to 255 letters, digits and signs of ASCII, and no spaces.")
     return {"Idempotency-Key": key}
+
+
+def digest_header(sha256: str | None) -> dict[str, str]:
+    """Return the header by which the API checks a body (RFC 9530), from a SHA-256 hash in hexadecimal digits."""
+    if sha256 is None:
+        return {}
+    return {"Content-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"}
 
 
 def waiting(wait_s: int | None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:

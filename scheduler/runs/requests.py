@@ -9,6 +9,7 @@ from typing import Any
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import BlobError, ConfigError, WeightsError
+from nst_core.image_kinds import IMAGE_SUFFIXES
 from nst_core.segments import StoredFile
 from nst_core.training import presets
 from nst_core.training.config import TrainConfig
@@ -189,13 +190,13 @@ class RunResolver:
     def _count(self, prefix: BlobUri) -> int:
         try:
             names = islice(self._list(prefix), MAX_LISTED)
-            count = sum(PurePosixPath(name).suffix.lower() in domain.IMAGE_SUFFIXES for name in names)
+            count = sum(PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES for name in names)
         except BlobError as error:
             if error.retryable:
                 raise
             raise RequestInvalidError(error.message, pointer="/data") from error
         if not count:
-            kinds = ", ".join(sorted(domain.IMAGE_SUFFIXES))
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
             raise RequestInvalidError(f"There are no photos ({kinds}) under {prefix}.", pointer="/data")
         return count
 

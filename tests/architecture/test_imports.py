@@ -21,6 +21,7 @@ LIGHT = (
         "decoder_process",
         "errors",
         "files",
+        "image_kinds",
         "images",
         "memory",
         "protocol",

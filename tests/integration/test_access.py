@@ -84,6 +84,8 @@ CASES: dict[tuple[str, str], Case] = {
     ("post", "/v1/styles/{name}/publish"): Case(404, {"version": VERSION}),
     ("delete", "/v1/styles/{name}"): MISSING,
     ("post", "/v1/uploads"): Case(201),
+    ("put", "/v1/uploads/{upload_id}"): Case(200),
+    ("get", "/v1/uploads/{upload_id}/files"): OWN,
     # The same id below the stranger's own prefix.
     ("put", "/v1/uploads/{upload_id}/{path}"): Case(201),
     ("post", "/v1/keys"): Case(403, {"name": "k", "scopes": ["jobs:read"], "tenant": OWNER}),

@@ -1,5 +1,8 @@
 """The HTTP API over a real service: keys, tenants, errors, pages."""
 
+import base64
+import hashlib
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -175,6 +178,37 @@ def test_upload_to_an_unsafe_path_is_refused(client: TestClient, path: str) -> N
     upload = client.post("/v1/uploads").json()
     answer = client.put(f"/v1/uploads/{upload['id']}/{path}", content=b"x")
     assert answer.status_code == 422
+
+
+def test_upload_under_an_id_of_ones_own_lists_what_is_there(client: TestClient, stranger: TestClient) -> None:
+    place = f"/v1/uploads/upl_{secrets.token_hex(12)}"
+    assert client.get(f"{place}/files").json()["data"] == []
+    for path in ("b.jpg", "a/é 1.jpg", "c.jpg"):
+        client.put(f"{place}/{path}", content=path.encode())
+    assert client.put(place).json() == client.put(place).json()
+    first = client.get(f"{place}/files", params={"limit": 2}).json()
+    assert (first["data"], first["has_more"]) == (
+        [{"path": "a/é 1.jpg", "bytes": 10}, {"path": "b.jpg", "bytes": 5}],
+        True,
+    )
+    rest = client.get(f"{place}/files", params={"after_id": first["last_id"]}).json()
+    assert [file["path"] for file in rest["data"]] == ["c.jpg"]
+    assert stranger.get(f"{place}/files").json()["data"] == []
+    assert client.put("/v1/uploads/holiday").status_code == 404
+    assert client.get(f"{place}/files", params={"after_id": "../../x"}).status_code == 422
+
+
+def test_upload_with_another_digest_than_its_body_is_refused(client: TestClient) -> None:
+    place = f"/v1/uploads/upl_{secrets.token_hex(12)}"
+
+    def put(digest: str) -> int:
+        return client.put(f"{place}/a.jpg", content=b"photo", headers={"Content-Digest": digest}).status_code
+
+    right, wrong = (base64.b64encode(hashlib.sha256(body).digest()).decode() for body in (b"photo", b"other"))
+    assert put(f"sha-256=:{wrong}:") == 422
+    assert put(f"md5=:AAAA:, sha-256=:{wrong}:") == 422
+    assert client.get(f"{place}/files").json()["data"] == []
+    assert [put(f"sha-256=:{right}:"), put("md5=:AAAA:"), put("nonsense")] == [201, 201, 201]
 
 
 def test_upload_over_the_limit_is_refused(client: TestClient) -> None:

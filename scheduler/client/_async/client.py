@@ -1,6 +1,7 @@
 """The Python client of the HTTP API."""
 
 import time
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,9 +17,9 @@ from scheduler.client._async.webhook_client import AsyncWebhookClient
 from scheduler.client.aio import Sleep, run_io, sleep
 from scheduler.client.answers import Stored
 from scheduler.client.events import Event
-from scheduler.client.requests import PAGE, job_body, once_only, path_of, query_of, upload_path, waiting
+from scheduler.client.requests import PAGE, digest_header, job_body, once_only, path_of, query_of, upload_path, waiting
 from scheduler.domain import JobStatus
-from scheduler.resources import Check, Item, Job, JobRequest, Preset, Style, StyleVersion, Upload
+from scheduler.resources import Check, Item, Job, JobRequest, Preset, Style, StyleVersion, Upload, UploadedFile
 
 
 class AsyncClient:
@@ -111,14 +112,25 @@ class AsyncClient:
         """Return the presets of the method optimize."""
         return [preset async for preset in self._api.pages(Preset, path_of("presets"), {})]
 
-    async def create_upload(self) -> Upload:
-        """Return a new, empty place for photos."""
-        return await self._api.read(Upload, "POST", path_of("uploads"))
+    async def create_upload(self, upload_id: str | None = None) -> Upload:
+        """Return a new, empty place for photos, or the place of an id of your own: upl_ and 24 hexadecimal digits."""
+        if upload_id is None:
+            return await self._api.read(Upload, "POST", path_of("uploads"))
+        return await self._api.read(Upload, "PUT", path_of("uploads", upload_id))
 
-    async def upload(self, upload_id: str, path: str, data: bytes | Path) -> str:
-        """Store one file, or its bytes, under a relative path, and return its s3:// address."""
-        answer = await self._api.read(Stored, "PUT", upload_path(upload_id, path), file=data)
+    async def upload(self, upload_id: str, path: str, data: bytes | Path, *, sha256: str | None = None) -> str:
+        """Store one file, or its bytes, under a relative path, and return its s3:// address.
+
+        Given the SHA-256 hash that the file must have, in hexadecimal digits, the API stores nothing else: raises
+        ApiError (`request_invalid`) where the file has changed.
+        """
+        headers = digest_header(sha256)
+        answer = await self._api.read(Stored, "PUT", upload_path(upload_id, path), file=data, headers=headers)
         return answer.uri
+
+    def uploaded(self, upload_id: str, *, page: int = PAGE) -> AsyncIterator[UploadedFile]:
+        """Yield the files of an upload by path; one that nobody made has none."""
+        return self._api.pages(UploadedFile, path_of("uploads", upload_id, "files"), query_of(limit=page))
 
     async def submit(
         self, request: JobRequest, *, idempotency_key: str | None = None, wait_s: int | None = None
@@ -188,10 +200,11 @@ class AsyncClient:
         status: ItemStatus | None = None,
         code: str | None = None,
         style: str | None = None,
+        after: int | None = None,
         page: int = PAGE,
     ) -> AsyncIterator[Item]:
-        """Yield a job's items in order: all, or those of a status, an error code or a style."""
-        query = query_of(limit=page, status=status, code=code, style=style)
+        """Yield a job's items in order: all, or those of a status, an error code or a style, or after an item's id."""
+        query = query_of(limit=page, status=status, code=code, style=style, after_id=after)
         return self._api.pages(Item, path_of("jobs", job_id, "items"), query)
 
     async def output(self, job_id: str, item_id: int) -> bytes:
@@ -219,7 +232,8 @@ class AsyncClient:
         files: list[Path] = []
         while link is not None:
             target = path.with_name(f"{path.stem}-{len(files) + 1}{path.suffix}") if files else path
-            part = target.with_name(f".{target.name}.part")
+            # Not of the file's own name, which may have as many bytes as a folder takes.
+            part = target.with_name(f".nst-{uuid.uuid4().hex[:12]}.part")
             try:
                 with await run_io(part.open, "wb") as file:
                     link = await self._api.download(link, file)

@@ -2,6 +2,7 @@
 """The Python client of the HTTP API."""
 
 import time
+import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +18,9 @@ from scheduler.client._sync.webhook_client import WebhookClient
 from scheduler.client.answers import Stored
 from scheduler.client.blocking import Sleep, run_io, sleep
 from scheduler.client.events import Event
-from scheduler.client.requests import PAGE, job_body, once_only, path_of, query_of, upload_path, waiting
+from scheduler.client.requests import PAGE, digest_header, job_body, once_only, path_of, query_of, upload_path, waiting
 from scheduler.domain import JobStatus
-from scheduler.resources import Check, Item, Job, JobRequest, Preset, Style, StyleVersion, Upload
+from scheduler.resources import Check, Item, Job, JobRequest, Preset, Style, StyleVersion, Upload, UploadedFile
 
 
 class Client:
@@ -110,14 +111,25 @@ class Client:
         """Return the presets of the method optimize."""
         return [preset for preset in self._api.pages(Preset, path_of("presets"), {})]
 
-    def create_upload(self) -> Upload:
-        """Return a new, empty place for photos."""
-        return self._api.read(Upload, "POST", path_of("uploads"))
+    def create_upload(self, upload_id: str | None = None) -> Upload:
+        """Return a new, empty place for photos, or the place of an id of your own: upl_ and 24 hexadecimal digits."""
+        if upload_id is None:
+            return self._api.read(Upload, "POST", path_of("uploads"))
+        return self._api.read(Upload, "PUT", path_of("uploads", upload_id))
 
-    def upload(self, upload_id: str, path: str, data: bytes | Path) -> str:
-        """Store one file, or its bytes, under a relative path, and return its s3:// address."""
-        answer = self._api.read(Stored, "PUT", upload_path(upload_id, path), file=data)
+    def upload(self, upload_id: str, path: str, data: bytes | Path, *, sha256: str | None = None) -> str:
+        """Store one file, or its bytes, under a relative path, and return its s3:// address.
+
+        Given the SHA-256 hash that the file must have, in hexadecimal digits, the API stores nothing else: raises
+        ApiError (`request_invalid`) where the file has changed.
+        """
+        headers = digest_header(sha256)
+        answer = self._api.read(Stored, "PUT", upload_path(upload_id, path), file=data, headers=headers)
         return answer.uri
+
+    def uploaded(self, upload_id: str, *, page: int = PAGE) -> Iterator[UploadedFile]:
+        """Yield the files of an upload by path; one that nobody made has none."""
+        return self._api.pages(UploadedFile, path_of("uploads", upload_id, "files"), query_of(limit=page))
 
     def submit(self, request: JobRequest, *, idempotency_key: str | None = None, wait_s: int | None = None) -> Job:
         """Submit a job; the same key gives the same job again. With `wait_s` (1 to 60) wait for its end so long."""
@@ -185,10 +197,11 @@ class Client:
         status: ItemStatus | None = None,
         code: str | None = None,
         style: str | None = None,
+        after: int | None = None,
         page: int = PAGE,
     ) -> Iterator[Item]:
-        """Yield a job's items in order: all, or those of a status, an error code or a style."""
-        query = query_of(limit=page, status=status, code=code, style=style)
+        """Yield a job's items in order: all, or those of a status, an error code or a style, or after an item's id."""
+        query = query_of(limit=page, status=status, code=code, style=style, after_id=after)
         return self._api.pages(Item, path_of("jobs", job_id, "items"), query)
 
     def output(self, job_id: str, item_id: int) -> bytes:
@@ -216,7 +229,8 @@ class Client:
         files: list[Path] = []
         while link is not None:
             target = path.with_name(f"{path.stem}-{len(files) + 1}{path.suffix}") if files else path
-            part = target.with_name(f".{target.name}.part")
+            # Not of the file's own name, which may have as many bytes as a folder takes.
+            part = target.with_name(f".nst-{uuid.uuid4().hex[:12]}.part")
             try:
                 with run_io(part.open, "wb") as file:
                     link = self._api.download(link, file)

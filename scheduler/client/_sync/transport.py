@@ -58,12 +58,13 @@ class Transport:
         `once` is for calls that may not be repeated. `file` is sent as the body, piece by piece. `options` are those of
         httpx: params, json, files, headers.
         """
-        tries = self._retries.begin(once=once)
+        tries, headers = self._retries.begin(once=once), options.pop("headers", {})
         while True:
             if file is not None:
-                options |= {"content": _pieces(file), "headers": {"Content-Length": str(_size_bytes(file))}}
+                options["content"] = _pieces(file)
+                headers = headers | {"Content-Length": str(_size_bytes(file))}
             try:
-                response = self._http.request(method, path, **options)
+                response = self._http.request(method, path, headers=headers, **options)
             except httpx.TransportError as error:
                 pause_s: float | None = tries.pause_after_error(error)
             else:

@@ -1,6 +1,7 @@
 """A small real HTTP server that gives prepared answers, for tests of the client and the command line."""
 
 import json
+import re
 import socket
 import sys
 import threading
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
+
+_UPLOAD = re.compile(r"/v1/uploads/(upl_[0-9a-f]{24})(?:/files\?limit=200|/(.+))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,11 @@ class CannedApi:
     def __init__(self, url: str) -> None:
         self.url = url
         self.requests: list[Request] = []
+        #: What was uploaded, by its path below the upload's prefix, which is s3://nst/up1/ for the first upload.
+        self.files: dict[str, bytes] = {}
+        #: Called with the name of each file before it is kept.
+        self.on_file: Callable[[str], None] = lambda name: None
+        self._uploads: dict[str, str] = {}
         self._answers: dict[tuple[str, str], list[Answer]] = defaultdict(list)
 
     def on(self, method: str, path: str, *answers: Answer) -> None:
@@ -51,9 +60,23 @@ class CannedApi:
         """Return the next answer to a request."""
         self.requests.append(request)
         answers = self._answers.get((request.method, request.path))
+        if not answers and (match := _UPLOAD.fullmatch(request.path)):
+            return self._upload(request, match[1], unquote(match[2] or ""))
         if not answers:
             return problem(404, "not_found", f"Nothing is prepared for {request.method} {request.path}.")
         return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    def _upload(self, request: Request, upload_id: str, name: str) -> Answer:
+        """Keep files as the API does."""
+        place = self._uploads.setdefault(upload_id, f"up{len(self._uploads) + 1}/")
+        if request.method == "GET":
+            sizes = {path: len(data) for path, data in self.files.items() if path.startswith(place)}
+            return Answer(body={"data": [{"path": p.removeprefix(place), "bytes": n} for p, n in sizes.items()]})
+        if not name:
+            return Answer(body={"id": upload_id, "prefix": f"s3://nst/{place}"})
+        self.on_file(name)
+        self.files[place + name] = request.body
+        return Answer(status=201, body={"uri": f"s3://nst/{place}{name}"})
 
 
 def problem(status: int, code: str, detail: str, **more: Any) -> Answer:

@@ -87,7 +87,7 @@ def test_a_folder_that_cannot_be_made_is_exit_code_7(api: CannedApi, here: Run, 
     api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded")))
     code, _, err = here("jobs", "results", "job_1", "-o", str(tmp_path / "file" / "below"))
     assert code == ExitCode.LOCAL
-    assert one_line(err).endswith("(ENOTDIR)")
+    assert one_line(err).endswith(f"{tmp_path}/file is a file; there can be no folder below it. (output_unusable)")
 
 
 def test_address_and_key_come_from_the_home_folder(api: CannedApi, nst: Run, tmp_path: Path) -> None:

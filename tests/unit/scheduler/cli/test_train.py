@@ -23,8 +23,6 @@ Run = Callable[..., tuple[int, str, str]]
 def api() -> Iterator[CannedApi]:
     with canned_api() as server:
         server.on("GET", "/v1/training-presets", Answer(body=PRESETS))
-        places = ({"id": f"upl_{number}", "prefix": f"s3://nst/up{number}/"} for number in (1, 2))
-        server.on("POST", "/v1/uploads", *(Answer(status=201, body=place) for place in places))
         server.on("POST", "/v1/styles", Answer(status=202, body=run_json("queued")))
         server.on("GET", "/v1/runs?limit=1&name=night", Answer(body={"data": [run_json()]}))
         server.on("GET", f"/v1/runs/{RUN_ID}/samples", Answer(body={"data": [sample_json("a", 500)]}))
@@ -50,17 +48,6 @@ def picture(path: Path) -> Path:
     return path
 
 
-def takes(api: CannedApi, *paths: str) -> None:
-    """Let the API take uploads, given as the number of their place and their name."""
-    for path in paths:
-        number, _, name = path.partition("/")
-        api.on("PUT", f"/v1/uploads/upl_{number}/{name}", Answer(status=201, body={"uri": f"s3://nst/up{path}"}))
-
-
-def uploads(api: CannedApi) -> list[str]:
-    return sorted(request.path for request in api.requests if request.method == "PUT")
-
-
 def asked(api: CannedApi) -> Any:
     (request,) = [request for request in api.requests if (request.method, request.path) == ("POST", "/v1/styles")]
     return json.loads(request.body)
@@ -72,7 +59,6 @@ def test_a_local_painting_photos_and_samples_are_uploaded_and_the_run_is_submitt
     painting = picture(tmp_path / "night.png")
     photos = [picture(tmp_path / "photos" / name) for name in ("a.jpg", "sub/b.jpg")]
     other = picture(tmp_path / "else" / "c.jpg")
-    takes(api, "1/a.jpg", "1/sub/b.jpg", "2/night.png", "2/c.jpg")
     code, out, err = nst(
         *("styles", "train", str(painting), "--name", "night", "--data", str(tmp_path / "photos")),
         *("--sample", str(photos[0]), "--sample", str(other), "--sample", str(other), "--sample", "s3://nst/d.jpg"),
@@ -84,8 +70,7 @@ def test_a_local_painting_photos_and_samples_are_uploaded_and_the_run_is_submitt
     assert (code, out) == (ExitCode.OK, f"queued {RUN_ID}\n")
     assert err == "Watch it with nst styles watch night\n"
     # The sample that is one of the photos is not uploaded again.
-    names = ["upl_1/a.jpg", "upl_1/sub/b.jpg", "upl_2/c.jpg", "upl_2/night.png"]
-    assert uploads(api) == [f"/v1/uploads/{name}" for name in names]
+    assert sorted(api.files) == ["up1/a.jpg", "up1/sub/b.jpg", "up2/c.jpg", "up2/night.png"]
     assert asked(api) == {
         "name": "night",
         "painting": "s3://nst/up2/night.png",
@@ -110,7 +95,7 @@ def test_what_is_in_storage_is_named_and_nothing_is_uploaded(api: CannedApi, nst
     code, *_ = nst("styles", "train", "s3://nst/night.png", "-n", "night", "--data", "s3://nst/photos")
     assert code == ExitCode.OK
     assert (asked(api)["painting"], asked(api)["data"]) == ("s3://nst/night.png", "s3://nst/photos/")
-    assert uploads(api) == []
+    assert api.files == {}
 
 
 def test_without_data_and_steps_the_choice_is_that_of_the_api(api: CannedApi, nst: Run) -> None:
@@ -120,7 +105,6 @@ def test_without_data_and_steps_the_choice_is_that_of_the_api(api: CannedApi, ns
 
 def test_samples_with_the_same_stem_keep_names_of_their_own(api: CannedApi, nst: Run, tmp_path: Path) -> None:
     photos = [picture(tmp_path / name) for name in ("photos/a.jpg", "photos/sub/a.jpg", "else/a.png")]
-    takes(api, "1/a.jpg", "1/sub/a.jpg", "2/a-jpg.jpg", "2/a-png.png")
     samples = [part for photo in photos for part in ("--sample", str(photo))]
     command = ["styles", "train", "s3://nst/night.png", "-n", "night", "--data", str(tmp_path / "photos"), *samples]
     assert nst(*command)[0] == ExitCode.OK
@@ -129,10 +113,9 @@ def test_samples_with_the_same_stem_keep_names_of_their_own(api: CannedApi, nst:
 
 def test_a_painting_that_is_also_a_sample_is_uploaded_once(api: CannedApi, nst: Run, tmp_path: Path) -> None:
     painting = picture(tmp_path / "night.png")
-    takes(api, "1/night.png")
     nst("styles", "train", str(painting), "-n", "night", "--sample", str(tmp_path / "." / "night.png"))
     assert asked(api)["samples"] == [asked(api)["painting"]] == ["s3://nst/up1/night.png"]
-    assert len(uploads(api)) == 1
+    assert len(api.files) == 1
 
 
 @pytest.mark.parametrize(
@@ -199,11 +182,7 @@ def test_a_refusal_of_the_api_is_exit_code_6(nst: Run) -> None:
 
 
 def test_ctrl_c_during_the_upload_submits_nothing(api: CannedApi, nst: Run, tmp_path: Path) -> None:
-    api.on(
-        "PUT",
-        "/v1/uploads/upl_1/night.png",
-        Answer(status=201, body={"uri": "s3://nst/x.png"}, first=lambda: os.kill(os.getpid(), signal.SIGINT)),
-    )
+    api.on_file = lambda name: os.kill(os.getpid(), signal.SIGINT)
     code, out, err = nst("styles", "train", str(picture(tmp_path / "night.png")), "-n", "night")
     assert (code, out) == (ExitCode.INTERRUPTED, "")
     assert "Stopped during the upload; no run was submitted." in err
