@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from nst_core.blob_faults import Address, translated
 from nst_core.errors import BlobAccessError, BlobInvalidError, BlobUnavailableError
@@ -34,12 +34,20 @@ class Prefix(Address, Protocol):
     def key(self) -> str: ...
 
 
+class Listed(NamedTuple):
+    """What a listing says of an object."""
+
+    #: What the storage calls its present content (its ETag); empty if it does not say.
+    tag: str
+    bytes: int
+
+
 @dataclass(frozen=True)
 class _Page:
     """One answer of the server."""
 
-    #: ETags by key, in the order of the answer.
-    tags: dict[str, str]
+    #: By key, in the order of the answer.
+    objects: dict[str, Listed]
     #: What gives the next page; not every server that has one gives a token.
     token: str | None
     #: Whether there is another page.
@@ -48,7 +56,7 @@ class _Page:
     @property
     def last(self) -> str | None:
         """The last key."""
-        return next(reversed(self.tags), None)
+        return next(reversed(self.objects), None)
 
 
 class Listings:
@@ -65,8 +73,8 @@ class Listings:
         #: Buckets whose keys come in no order.
         self._unordered = set[str]()
 
-    def list_tags(self, prefix: Prefix, *, after: str, limit: int) -> dict[str, str]:
-        """Return up to `limit` keys under a prefix that come after a key, in order, each with its ETag ("" if unknown).
+    def list_objects(self, prefix: Prefix, *, after: str, limit: int) -> dict[str, Listed]:
+        """Return up to `limit` objects under a prefix whose keys come after a key, in order, by key.
 
         Raises BlobUnavailableError if none was found within a number of pages; the next call goes on from there.
         """
@@ -77,17 +85,17 @@ class Listings:
             self._unordered.add(prefix.bucket)
         return self._out_of_order(prefix, after, limit)
 
-    def _in_order(self, prefix: Prefix, after: str, limit: int) -> dict[str, str] | None:
+    def _in_order(self, prefix: Prefix, after: str, limit: int) -> dict[str, Listed] | None:
         """Return the keys, or None if the server turns out to list them in no order."""
-        found: dict[str, str] = {}
+        found: dict[str, Listed] = {}
         newest, seen = after, ""
         for number, page in enumerate(self._pages(prefix, after, limit), 1):
-            keys = list(page.tags)
+            keys = list(page.objects)
             if keys != sorted(keys) or (keys and keys[0] < seen):
                 return None
             if keys and keys[0] < after:
                 self._by_token.add(prefix.bucket)
-            found |= {key: tag for key, tag in page.tags.items() if key > newest}
+            found |= {key: each for key, each in page.objects.items() if key > newest}
             seen = keys[-1] if keys else seen
             newest = max(newest, seen)
             if page.token is not None:
@@ -99,16 +107,16 @@ class Listings:
                 raise BlobUnavailableError(f"The storage has listed {number} pages of {prefix} without a new object.")
         return {key: found[key] for key in list(found)[:limit]}
 
-    def _out_of_order(self, prefix: Prefix, after: str, limit: int) -> dict[str, str]:
+    def _out_of_order(self, prefix: Prefix, after: str, limit: int) -> dict[str, Listed]:
         """Return the smallest keys behind one of all that there are."""
-        tags: dict[str, str] = {}
+        objects: dict[str, Listed] = {}
         for number, page in enumerate(self._read(prefix, {}, limit), 1):
             if number > MAX_UNORDERED_PAGES:
                 raise BlobInvalidError(f"The storage lists {prefix} in no order, and there are too many objects.")
-            tags |= {key: tag for key, tag in page.tags.items() if key > after}
-            if len(tags) > 2 * limit:
-                tags = {key: tags[key] for key in heapq.nsmallest(limit, tags)}
-        return {key: tags[key] for key in heapq.nsmallest(limit, tags)}
+            objects |= {key: each for key, each in page.objects.items() if key > after}
+            if len(objects) > 2 * limit:
+                objects = {key: objects[key] for key in heapq.nsmallest(limit, objects)}
+        return {key: objects[key] for key in heapq.nsmallest(limit, objects)}
 
     def _pages(self, prefix: Prefix, after: str, limit: int) -> Iterator[_Page]:
         """Yield pages from a place at or before a key on."""
@@ -146,7 +154,11 @@ class Listings:
         entries = [entry for entry in answer.get("Contents", ()) if entry.get("Key", "").startswith(prefix.key)]
         token = answer.get("NextContinuationToken") or None
         return _Page(
-            tags={entry["Key"]: entry.get("ETag", "") for entry in entries if entry.get("Key")},
+            objects={
+                entry["Key"]: Listed(entry.get("ETag", ""), int(entry.get("Size", 0)))
+                for entry in entries
+                if entry.get("Key")
+            },
             token=token,
             more=bool(answer.get("IsTruncated", token is not None)),
         )

@@ -152,15 +152,11 @@ class BlobStore:
 
     def list_tags(self, prefix: BlobUri, *, after: str = "", limit: int = 1000) -> dict[str, str]:
         """Return keys as `list_keys` does, each with what the storage calls its present content (its ETag)."""
-        return self._listings.list_tags(prefix, after=after, limit=limit)
+        return {key: each.tag for key, each in self._listings.list_objects(prefix, after=after, limit=limit).items()}
 
     def list_sizes(self, prefix: BlobUri, *, after: str = "", limit: int = 1000) -> dict[str, int]:
         """Return up to `limit` (1 to 1000) keys under a prefix in order, after the key `after`, with sizes in bytes."""
-        with translated(prefix):
-            response = self._client.list_objects_v2(
-                Bucket=prefix.bucket, Prefix=prefix.key, StartAfter=after, MaxKeys=limit
-            )
-        return {entry["Key"]: int(entry["Size"]) for entry in response.get("Contents", ())}
+        return {key: each.bytes for key, each in self._listings.list_objects(prefix, after=after, limit=limit).items()}
 
     def ping(self) -> None:
         """Raise a BlobError unless the storage answers for the bucket."""
