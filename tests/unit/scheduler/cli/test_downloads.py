@@ -3,6 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def prepare(api: CannedApi, count: int, *, names: dict[int, str] | None = None) 
     for number in range(count):
         data = picture(number)
         name = (names or {}).get(number, f"{number}__great_wave.jpg")
-        more = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "output": f"s3://nst/out/{name}"}
+        more: Any = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "output": f"s3://nst/out/{name}"}
         rows.append(item_json(number, **more))
         api.on("GET", f"/v1/jobs/job_1/items/{number}/output", Answer(body=data))
     api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded", total=count, succeeded=count)))
