@@ -140,6 +140,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # An answer in one piece: sent in two, the second one waits for the client to acknowledge the first.
+    wbufsize = 1 << 16
     state: PlayingServer
     call: Call
 

@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,19 +18,21 @@ from celery import signals
 
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
-from nst_core.errors import ProtocolError
+from nst_core.errors import BlobError, BlobUnavailableError, ProtocolError
 from nst_core.memory import keep_freed_memory
 from nst_core.protocol import Method
 from nst_core.segments import TRAIN_TASK
+from nst_core.storage_test import StorageTest, check_disk
 from nst_core.styles import shipped_styles
 from nst_core.stylize import Stylizer, resolve_device
 from worker.engine import Engine
-from worker.health import Health, SelfTest
+from worker.health import Health, Recovery, SelfTest
 from worker.models import ModelCache
 from worker.optimize import Optimization
 from worker.outcomes import Recovered
 from worker.pipeline import Pipeline
 from worker.pulse import Pulse
+from worker.retirement import EX_IOERR, EX_NOPERM, Retirement
 from worker.settings import WorkerSettings
 from worker.tasks import OptimizeTask, StylizeTask
 from worker.train import TrainTask
@@ -40,6 +43,8 @@ _log = logging.getLogger(__name__)
 #: Queues whose tasks may take longer than Redis waits before it delivers a message again: those messages are
 #: acknowledged at once, and the lease in the database is enough.
 _LONG = frozenset({Method.OPTIMIZE.queue, TRAIN_TASK})
+#: Pauses between two looks whether the storage answers grow up to this.
+_LONGEST_WAIT_S = 10.0
 #: Exit code of a worker that was told twice to end, as shells have it for SIGTERM.
 EX_IMPATIENT = 128 + signal.SIGTERM
 
@@ -48,7 +53,8 @@ def run_worker(settings: WorkerSettings) -> int:
     """Work until SIGTERM or Ctrl+C, then complete the images in flight; return the exit code.
 
     Images that are not begun are given back. A second SIGTERM ends the process at once, and so does its being stuck or
-    ill; it does not begin to work before it has made an image.
+    ill; it does not begin to work before it has used the storage and made an image. A worker whose credentials are
+    refused, or whose disk fails, gives its work back and ends with EX_NOPERM or EX_IOERR.
     It configures the whole process: logging, signals, the threads of torch.
     """
     configure_logging(settings.log_level)
@@ -65,6 +71,11 @@ def run_worker(settings: WorkerSettings) -> int:
         watchdog = Watchdog(
             stuck_after_s=settings.stuck_after_s, engine_busy_s=lambda: engine.busy_s, is_silent=pulse.is_silent
         )
+        blobs = BlobStore(settings)
+        storage_test = StorageTest(blobs, name)
+        if (fault := storage_fault(storage_test)) is not None:
+            _log.critical("this worker cannot use its storage: %s", fault)
+            return EX_NOPERM
         self_test = SelfTest(
             lambda: Stylizer.load(shipped_styles()[0].weights(), device=device),
             engine=engine,
@@ -75,8 +86,9 @@ def run_worker(settings: WorkerSettings) -> int:
         except Exception as error:  # noqa: BLE001 - whatever it is, it would be the same for each image
             _log.critical("this worker can make no image", exc_info=error)
             return EX_TEMPFAIL
-        health = Health(self_test, ill_after_s=settings.ill_after_s, leave=watchdog.end)
-        parts = _Parts(settings, name, broker, BlobStore(settings), engine, device, watchdog, health.recovered, stop)
+        retirement = Retirement()
+        recovery = _recovery(settings, self_test, storage_test, watchdog=watchdog, retirement=retirement)
+        parts = _Parts(settings, name, broker, blobs, engine, device, watchdog, recovery, stop)
         tasks: dict[str, tuple[Callable[[Any], None], int]] = {
             Method.FEEDFORWARD.queue: (_stylize_task(parts, closing), settings.concurrency),
             Method.OPTIMIZE.queue: (_optimize_task(parts), settings.optimize_concurrency),
@@ -86,7 +98,50 @@ def run_worker(settings: WorkerSettings) -> int:
         watchdog.start()
         closing.callback(watchdog.close)
         with stopping(stop):
-            return serve(broker, {queue: task for queue, task in tasks.items() if task[1]}, name=name, pulse=pulse)
+            code = serve(broker, {queue: task for queue, task in tasks.items() if task[1]}, name=name, pulse=pulse)
+        return code if retirement.code is None else retirement.code
+
+
+def storage_fault(test: Callable[[], None], *, sleep: Callable[[float], object] = time.sleep) -> BlobError | None:
+    """Return why the storage refuses this worker, or None; wait as long as the storage does not answer."""
+    wait_s = 1.0
+    while True:
+        try:
+            test()
+        except BlobUnavailableError as error:
+            _log.warning("this worker waits for its storage: %s", error)
+            sleep(wait_s)
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+        except BlobError as error:
+            return error
+        else:
+            return None
+
+
+def _recovery(
+    settings: WorkerSettings,
+    self_test: Callable[[], None],
+    storage_test: Callable[[], None],
+    *,
+    watchdog: Watchdog,
+    retirement: Retirement,
+) -> Recovery:
+    ill_after_s = settings.ill_after_s
+    return Recovery(
+        engine=Health(self_test, ill_after_s=ill_after_s, leave=watchdog.end),
+        storage=Health(
+            storage_test,
+            ill_after_s=ill_after_s,
+            leave=partial(retirement.retire, code=EX_NOPERM),
+            able_to="use its storage",
+        ),
+        disk=Health(
+            check_disk,
+            ill_after_s=ill_after_s,
+            leave=partial(retirement.retire, code=EX_IOERR),
+            able_to="write to its disk",
+        ),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Whether this process can still make an image, asked wherever one failed for no reason of its own.
+"""Whether this process can still work, asked when something failed for a reason that may be the process's.
 
-A process may be ill for good and still answer: after an error that CUDA keeps, or when an import broke off for want of
-memory and left half a module behind. It would fail each image at once, and so take more of them than all others.
+A process may be ill for good and still answer: after an error that CUDA keeps, when an import broke off for want of
+memory and left half a module behind, when its credentials are not valid any more, or when its disk is full. It would
+fail each image at once, and so take more of them than all others.
 """
 
 import logging
@@ -16,7 +17,14 @@ from numpy.typing import NDArray
 
 from nst_core import decoder, images
 from nst_core.clock import Clock
-from nst_core.errors import EngineError
+from nst_core.errors import (
+    BlobAccessError,
+    BlobUnavailableError,
+    DiskError,
+    EngineError,
+    NstError,
+    StorageCallerError,
+)
 from nst_core.images import Picture
 from nst_core.transformer import MIN_SIDE_PX
 from worker.engine import Engine
@@ -86,42 +94,74 @@ class Health:
         *,
         ill_after_s: float,
         leave: Callable[[str], object],
+        able_to: str = "make an image",
         clock: Clock = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """`test` raises where the process cannot make an image; `leave` ends it, and is told why."""
+        """`test` raises if the process cannot do what it must be `able_to`; `leave` ends it, and is told why."""
         self._test = test
         self._ill_after_s = ill_after_s
         self._leave = leave
+        self._able_to = able_to
         self._clock = clock
         self._sleep = sleep
         self._lock = Lock()
         self._recovered_at = -float("inf")
+        #: When the last test began that found nothing.
+        self._well_at = -float("inf")
+        self._reason: str | None = None
 
     def recovered(self) -> bool:
         """Return whether what has just failed may go well now, because the process was ill and is well again.
 
-        False where the process is well and was: the failure is of what failed. Takes as long as the process is ill,
-        and ends it after a while.
+        False if the process is well and was: the failure is of what failed. Takes as long as the process is ill,
+        and ends it after a while. Raises BlobUnavailableError if the test needs the storage, which does not answer.
         """
         failed_at, ill_since = self._clock(), None
         with self._lock:
-            if failed_at <= self._recovered_at:
-                return True
+            if self._reason is not None:
+                self._leave(self._reason)
+                return False
+            # One test will do for all that failed before it began, and no test for what fails later.
+            if failed_at <= self._recovered_at or failed_at < self._well_at:
+                return failed_at <= self._recovered_at
             while (error := self._error()) is not None:
-                _log.warning("this worker cannot make an image: %r", error)
+                _log.warning("this worker cannot %s: %r", self._able_to, error)
                 # From here on: the test may have waited for the engine, whose calls take their time.
                 ill_since = self._clock() if ill_since is None else ill_since
                 if self._clock() - ill_since > self._ill_after_s:
-                    self._leave(f"this worker can make no image any more: {error!r}")
+                    self._reason = f"this worker cannot {self._able_to} any more: {error!r}"
+                    self._leave(self._reason)
                     return False
                 self._sleep(_PAUSE_S)
                 self._recovered_at = self._clock()
             return self._recovered_at >= failed_at
 
     def _error(self) -> Exception | None:
+        began = self._clock()
         try:
             self._test()
+        except BlobUnavailableError:
+            raise  # not of this process, and what failed may go well once the storage is back
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what this looks for
             return error
+        self._well_at = began
         return None
+
+
+class Recovery:
+    """Tests what a failure may be of, if it is one that may be of the process."""
+
+    def __init__(self, *, engine: Health, storage: Health, disk: Health) -> None:
+        """`engine` tests whether images can be made, the others whether storage and disk can be used."""
+        self._engine = engine
+        self._storage = storage
+        self._disk = disk
+
+    def __call__(self, problem: NstError) -> bool:
+        """Return whether what failed may go well now, as `Health.recovered` does; False for what has its reason."""
+        if type(problem) in (NstError, EngineError):
+            return self._engine.recovered()
+        if isinstance(problem, BlobAccessError | StorageCallerError):
+            return self._storage.recovered()
+        return isinstance(problem, DiskError) and self._disk.recovered()

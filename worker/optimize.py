@@ -91,7 +91,7 @@ class Optimization:
         blobs: BlobStore,
         engine: Engine,
         device: torch.device,
-        recovered: Recovered = lambda: False,
+        recovered: Recovered = lambda problem: False,
         clock: Clock = time.monotonic,
     ) -> None:
         """`recovered` tells images that failed from a process that was ill."""

@@ -1,5 +1,6 @@
 """What became of one item: how long it took, and the outcome that its work or its error comes to."""
 
+import errno
 import hashlib
 import logging
 import time
@@ -8,15 +9,17 @@ from types import TracebackType
 from typing import TypeVar
 
 from nst_core.clock import Clock
-from nst_core.errors import EngineError, NstError
+from nst_core.errors import DiskError, EngineError, NstError
 from nst_core.images import Picture
 from nst_core.protocol import ChunkItem, ItemOutcome
 
 _log = logging.getLogger(__name__)
 
 
-#: Tells whether the process was ill when something failed, and is well again; see `health`.
-Recovered = Callable[[], bool]
+#: Tells whether the process was ill when something failed with an error, and is well again; see `health.Recovery`.
+Recovered = Callable[[NstError], bool]
+#: Of the machine, whatever the work was: a full, broken or read-only disk, and files that cannot be opened any more.
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
 _T = TypeVar("_T")
 
 
@@ -87,14 +90,9 @@ def insist(work: Callable[[], _T], *, label: str, what: str, recovered: Recovere
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not take others along
             problem = problem_of(error, label=label, what=what)
-        if last or not (is_doubtful(problem) and recovered()):
+        if last or not recovered(problem):
             break
     raise problem
-
-
-def is_doubtful(problem: NstError) -> bool:
-    """Return whether an error may be of the process rather than of what it worked at."""
-    return type(problem) in (NstError, EngineError)
 
 
 def problem_of(error: Exception, *, label: str, what: str) -> NstError:
@@ -107,6 +105,9 @@ def problem_of(error: Exception, *, label: str, what: str) -> NstError:
     if isinstance(error, MemoryError | RuntimeError):  # torch's own errors are RuntimeErrors, also for want of memory
         _log.warning("%s: %s", label, error)
         return EngineError(f"The network failed on the {what}: {_brief(error)}")
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        _log.warning("%s: %s", label, error)
+        return DiskError(f"A disk of the worker's machine failed: {error.strerror}.")
     _log.error("%s failed", label, exc_info=error)  # a fault of ours
     return NstError(f"The worker failed on the {what}.")
 

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import IO
 
 from nst_core.blobs import BlobStore, BlobUri
-from nst_core.errors import ConfigError
+from nst_core.errors import DiskError
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
 from nst_core.training.photos import reduce_photo
@@ -36,7 +36,8 @@ class PhotoLibrary:
     def open(self, prefix: str, config: TrainConfig) -> PhotoSource:
         """Return the photos under an s3:// prefix.
 
-        Raises ConfigError where there is none or the folder cannot be used, BlobError where they cannot be listed.
+        Raises ConfigError if there is none, DiskError if the folder cannot be used, and BlobError if they cannot be
+        listed.
         """
         make = partial(reduce_photo, size_px=config.size_px, zoom=config.zoom)
         reduction = Reduction(name=f"{config.size_px}*{config.zoom!r}", make=make)
@@ -56,7 +57,7 @@ class PhotoLibrary:
                     self._claim, folder = _claimed(self._folder)
                     self._cache = FileCache(folder, max_bytes=self._max_bytes)
                 except OSError as error:
-                    raise ConfigError(
+                    raise DiskError(
                         f"The worker cannot keep photos in NST_CACHE_DIR, {self._folder}: {error.strerror}."
                     ) from error
             return self._cache

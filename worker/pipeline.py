@@ -45,7 +45,12 @@ class Pipeline:
     """
 
     def __init__(
-        self, settings: WorkerSettings, *, blobs: BlobStore, engine: Engine, recovered: Recovered = lambda: False
+        self,
+        settings: WorkerSettings,
+        *,
+        blobs: BlobStore,
+        engine: Engine,
+        recovered: Recovered = lambda problem: False,
     ) -> None:
         """`recovered` tells images that failed from a process that was ill."""
         self._settings = settings

@@ -130,7 +130,7 @@ class StylizeTask(ChunkTask[StylizeChunk]):
         pipeline: Pipeline,
         watchdog: Watchdog,
         stop: Event,
-        recovered: Recovered = lambda: False,
+        recovered: Recovered = lambda problem: False,
     ) -> None:
         """Work under the name of a worker until `stop` is set."""
         super().__init__(settings, name=name, broker=broker, watchdog=watchdog, stop=stop)

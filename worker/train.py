@@ -12,13 +12,13 @@ import torch
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from nst_core.clock import Clock
-from nst_core.errors import ProtocolError
+from nst_core.errors import BlobUnavailableError, NstError, ProtocolError
 from nst_core.protocol import load_segment
 from nst_core.segments import Phase, SegmentFailure, SegmentFinished, TrainProgress, TrainSegment
 from worker.engine import Engine
 from worker.evaluation import Evaluator
 from worker.live_training import Shelf
-from worker.outcomes import InterruptedWorkError, Recovered, is_doubtful, problem_of
+from worker.outcomes import InterruptedWorkError, Recovered, problem_of
 from worker.photo_library import PhotoLibrary
 from worker.reports import is_outdated
 from worker.segment_report import SegmentReport, label_of
@@ -48,7 +48,7 @@ class TrainTask:
         engine: Engine,
         device: torch.device,
         stop: Event,
-        recovered: Recovered = lambda: False,
+        recovered: Recovered = lambda problem: False,
         clock: Clock = time.monotonic,
     ) -> None:
         """Work under the name of a worker until `stop` is set."""
@@ -131,10 +131,7 @@ class TrainTask:
         except InterruptedWorkError:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the scheduler must hear of it
-            problem = problem_of(error, label=label_of(segment), what="training")
-            recovered = is_doubtful(problem) and self._recovered()
-            passing = problem.retryable or recovered
-            failure = SegmentFailure(code=problem.code, message=problem.message, retryable=passing)
+            failure = self._failure(problem_of(error, label=label_of(segment), what="training"))
         return SegmentFinished(
             run_id=segment.run_id,
             attempt=segment.attempt,
@@ -143,6 +140,16 @@ class TrainTask:
             seconds=self._clock() - started,
             failure=failure,
         )
+
+    def _failure(self, problem: NstError) -> SegmentFailure | None:
+        """Return what a segment fails of; None if this worker is to blame and gives it back."""
+        try:
+            recovered = self._recovered(problem)
+        except InterruptedWorkError:
+            return None
+        except BlobUnavailableError as error:
+            problem, recovered = error, True
+        return SegmentFailure(code=problem.code, message=problem.message, retryable=problem.retryable or recovered)
 
     def _compute(self, call: Callable[[], _T], /) -> _T:
         """Return what a call returns that the engine runs."""

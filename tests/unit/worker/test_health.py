@@ -1,5 +1,6 @@
 """Tests of worker.health, and of what pipelines and tasks do by it."""
 
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Event, Thread
@@ -8,12 +9,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nst_core.errors import BlobUnavailableError, EngineError, ImageDecodeError, NstError
+from nst_core.errors import (
+    BlobAccessError,
+    BlobUnavailableError,
+    DiskError,
+    EngineError,
+    ImageDecodeError,
+    NstError,
+    StorageClockError,
+    StorageIdentityError,
+)
 from nst_core.styles import shipped_styles
 from nst_core.stylize import Stylizer
 from worker.engine import Engine
-from worker.health import Health, SelfTest
-from worker.outcomes import InterruptedWorkError, insist
+from worker.health import Health, Recovery, SelfTest
+from worker.outcomes import InterruptedWorkError, insist, problem_of
+from worker.retirement import EX_NOPERM, Retirement
 
 ILL_S = 10.0
 
@@ -26,17 +37,32 @@ class Rig:
     failures: int = 0
     tests: int = 0
     reasons: list[str] = field(default_factory=list)
+    #: What the storage says to the next tests of it.
+    faults: list[Exception] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.health = Health(
             self._test, ill_after_s=ILL_S, leave=self.reasons.append, clock=lambda: self.now, sleep=self._sleep
         )
+        self.storage = Health(
+            self._test_storage, ill_after_s=ILL_S, leave=self._retire, clock=lambda: self.now, sleep=self._sleep
+        )
+        self.recovery = Recovery(engine=self.health, storage=self.storage, disk=self.storage)
 
     def _test(self) -> None:
         self.tests += 1
         if self.failures:
             self.failures -= 1
             raise MemoryError
+
+    def _test_storage(self) -> None:
+        self.tests += 1
+        if self.faults:
+            raise self.faults.pop(0)
+
+    def _retire(self, reason: str) -> None:
+        self.reasons.append(reason)
+        raise InterruptedWorkError
 
     def _sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -67,7 +93,7 @@ def failing(*errors: Exception) -> Callable[[], str]:
 
 
 def do(rig: Rig, work: Callable[[], str]) -> str:
-    return insist(work, label="item 1", what="image", recovered=rig.health.recovered)
+    return insist(work, label="item 1", what="image", recovered=rig.recovery)
 
 
 def test_a_process_that_is_well_blames_what_failed(rig: Rig) -> None:
@@ -118,7 +144,7 @@ def test_errors_that_have_their_reason_are_believed(rig: Rig, error: NstError) -
 
 def test_who_failed_meanwhile_is_done_again_as_well() -> None:
     in_test, answers = Event(), list[bool]()
-    asked = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    asked = [float(number) for number in range(8)]
     left = [True]
 
     def test() -> None:
@@ -134,12 +160,81 @@ def test_who_failed_meanwhile_is_done_again_as_well() -> None:
     threads = [Thread(target=lambda: answers.append(health.recovered())) for _ in range(2)]
     for thread in threads:
         thread.start()
-    while len(asked) > 4:
+    while len(asked) > 5:
         pass  # both have failed before either is told
     in_test.set()
     for thread in threads:
         thread.join()
     assert answers == [True, True]
+
+
+REFUSALS: list[Exception] = [
+    BlobAccessError("No."),
+    StorageIdentityError("No."),
+    StorageClockError("No."),
+    OSError(errno.ENOSPC, "No space left on device"),
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_a_refusal_is_of_the_object_if_the_own_bucket_can_be_used(rig: Rig, error: Exception) -> None:
+    with pytest.raises(NstError) as caught:
+        do(rig, failing(error, error))
+    assert (rig.tests, rig.reasons) == (1, [])
+    # Only what may be of the object alone is final.
+    assert caught.value.retryable == (not isinstance(error, BlobAccessError))
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_what_was_refused_before_new_credentials_came_is_done_again(rig: Rig, error: Exception) -> None:
+    rig.faults = [StorageIdentityError("No.")] * 3
+    assert do(rig, failing(error)) == "done"
+    assert rig.reasons == []
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_a_worker_that_is_refused_everything_gives_its_work_back(rig: Rig, error: Exception) -> None:
+    rig.faults = [StorageIdentityError("The key is not known.")] * 100
+    with pytest.raises(InterruptedWorkError):
+        do(rig, failing(error))
+    tests, now = rig.tests, rig.now
+    assert ILL_S < now - 1000.0 <= ILL_S + 2
+    # Whatever else it has in hand does not wait again.
+    with pytest.raises(InterruptedWorkError):
+        do(rig, failing(error))
+    assert (rig.tests, rig.now) == (tests, now)
+    assert "The key is not known" in rig.reasons[0]
+
+
+def test_a_refusal_while_the_storage_does_not_answer_is_not_believed(rig: Rig) -> None:
+    rig.faults = [BlobUnavailableError("It does not answer.")]
+    with pytest.raises(BlobUnavailableError):
+        do(rig, failing(BlobAccessError("No.")))
+    assert rig.reasons == []
+
+
+def test_each_refusal_is_looked_into_unless_it_came_before_a_test(rig: Rig) -> None:
+    for number in range(1, 4):
+        with pytest.raises(BlobAccessError):
+            do(rig, failing(BlobAccessError("No.")))
+        assert rig.tests == number
+        rig.now += 0.001
+
+
+def test_a_disk_that_fails_is_told_from_other_faults() -> None:
+    full = problem_of(OSError(errno.ENOSPC, "No space left on device"), label="item 1", what="image")
+    assert isinstance(full, DiskError)
+    assert "No space left" in full.message
+    assert type(problem_of(OSError(errno.ENOENT, "No such file"), label="item 1", what="image")) is NstError
+
+
+def test_a_worker_retires_once_and_with_its_code() -> None:
+    ends = list[bool]()
+    retirement = Retirement(lambda: ends.append(True))
+    for _ in range(2):
+        with pytest.raises(InterruptedWorkError):
+            retirement.retire("this worker cannot use its storage", code=EX_NOPERM)
+    assert (retirement.code, ends) == (77, [True])
 
 
 def test_shipped_network_passes_and_damage_shows(engine: Engine) -> None:

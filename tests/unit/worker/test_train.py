@@ -17,6 +17,7 @@ from PIL import Image
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.broker import Broker
+from nst_core.errors import NstError
 from nst_core.protocol import dump_segment
 from nst_core.segments import (
     Phase,
@@ -256,7 +257,7 @@ def test_a_fault_of_the_network_fails_the_segment_for_the_time_being(trainee: Tr
     closed.close()
     task = replace(trainee, engine=closed).task
 
-    def recovered() -> bool:
+    def recovered(problem: NstError) -> bool:
         asked.append(True)
         return False
 
