@@ -94,9 +94,9 @@ def test_a_server_that_sends_empty_pages_without_an_end_holds_a_call_for_a_while
     listings = Listings(server.store()._client, max_pages=10)
     for calls in (10, 20):
         with pytest.raises(BlobUnavailableError, match="without a new object"):
-            listings.list_tags(uri("in/"), after="", limit=1000)
+            listings.list_objects(uri("in/"), after="", limit=1000)
         assert server.count("GET") == calls
-    assert list(listings.list_tags(uri("in/"), after="", limit=1000)) == sorted(KEYS)
+    assert list(listings.list_objects(uri("in/"), after="", limit=1000)) == sorted(KEYS)
 
 
 def test_a_token_that_the_server_has_forgotten_is_done_without(server: PlayingServer) -> None:
