@@ -160,4 +160,5 @@ def _picture(child: Child, answer: dict[str, Any], *, max_pixels: int) -> Pictur
     if alpha is not None:
         child.read_into(alpha)
     child.done()
-    return Picture(rgb=rgb, alpha=alpha)
+    warning = answer.get("warning")
+    return Picture(rgb=rgb, alpha=alpha, warning=None if warning is None else str(warning))

@@ -81,7 +81,8 @@ def _answer(picture: Picture) -> None:
     height, width = picture.rgb.shape[:2]
     planes = [picture.rgb] if picture.alpha is None else [picture.rgb, picture.alpha]
     payload = [np.ascontiguousarray(plane).data.cast("B") for plane in planes]
-    _send({"height": height, "width": width, "alpha": picture.alpha is not None}, *payload)
+    answer = {"height": height, "width": width, "alpha": picture.alpha is not None, "warning": picture.warning}
+    _send(answer, *payload)
 
 
 def _limit_memory(amount: int) -> None:

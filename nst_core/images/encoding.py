@@ -6,6 +6,7 @@ from io import BytesIO
 from PIL import Image
 
 from nst_core.errors import ConfigError, ImageTooLargeError
+from nst_core.images.colours import on_white
 from nst_core.images.picture import Picture
 
 _CONTENT_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
@@ -16,8 +17,8 @@ def encode(picture: Picture, suffix: str, *, quality: int = 92) -> bytes:
     """Return a picture as a file of the kind `suffix` names (jpg, jpeg, png, webp), without metadata.
 
     The same picture gives the same bytes. `quality` is that of JPEG and lossy WebP, 1 to 100; PNG is exact. JPEG
-    drops the opacity. Raises ConfigError for another suffix or quality, and ImageTooLargeError if a side is longer
-    than the format allows.
+    has no opacity: the picture is put on white. Raises ConfigError for another suffix or quality, and
+    ImageTooLargeError if a side is longer than the format allows.
     """
     kind = content_type(suffix)
     if not 1 <= quality <= 100:
@@ -30,6 +31,8 @@ def encode(picture: Picture, suffix: str, *, quality: int = 92) -> bytes:
     image = Image.fromarray(picture.rgb)
     out = BytesIO()
     if kind == "image/jpeg":
+        if picture.alpha is not None:
+            image = on_white(picture.rgb, picture.alpha)
         # 4:4:4 from 90 up: halved chroma shows on a painting's saturated edges.
         image.save(out, "JPEG", quality=quality, subsampling="4:4:4" if quality >= 90 else "4:2:0")
         return out.getvalue()

@@ -17,10 +17,12 @@ DEFAULT_MIN_SIDE_PX = 16
 class Picture:
     """A decoded image."""
 
-    #: H x W x 3, sRGB, upright, already blended with white where it is transparent.
+    #: H x W x 3, sRGB, upright. Fully transparent pixels have the colours of those around them.
     rgb: npt.NDArray[np.uint8]
     #: H x W opacity, or None where every pixel is opaque.
     alpha: npt.NDArray[np.uint8] | None = None
+    #: One sentence for the owner of the file, such as that it has more frames than this one.
+    warning: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

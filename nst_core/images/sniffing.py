@@ -18,6 +18,8 @@ class Format(StrEnum):
     TIFF = "TIFF"
     BMP = "BMP"
     GIF = "GIF"
+    AVIF = "AVIF"
+    HEIC = "HEIC"
 
 
 _SUPPORTED = ", ".join(list(Format)[:-1]) + f" and {list(Format)[-1]}"
@@ -31,8 +33,6 @@ _MAGIC: tuple[tuple[int, tuple[bytes, ...], Format], ...] = (
 )
 # Only to say what it is; nothing parses these. Offset, first bytes, name.
 _FOREIGN: tuple[tuple[int, tuple[bytes, ...], str], ...] = (
-    (4, (b"ftypavif", b"ftypavis"), "AVIF"),
-    (4, (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1"), "HEIC"),
     (0, (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"), "JPEG 2000"),
     (0, (b"\0\0\0\x0cJXL ", b"\xff\x0a"), "JPEG XL"),
     (0, (b"8BPS",), "Photoshop"),
@@ -55,12 +55,26 @@ def sniff(data: bytes) -> Format:
         raise ImageDecodeError("The image is empty.")
     if data.startswith(b"RIFF") and data.startswith(b"WEBP", 8):
         return Format.WEBP
+    if (box := _heif(data)) is not None:
+        return box
     for offset, magics, kind in _MAGIC:
         if data.startswith(magics, offset):
             return kind
     if (name := _foreign(data)) is not None:
         raise ImageFormatError(f"The image is {name}; supported are {_SUPPORTED}.")
     raise ImageDecodeError("The data is not an image.")
+
+
+def _heif(data: bytes) -> Format | None:
+    """Return which format of the HEIF family a file has, by the brands in its first box; None for none."""
+    if not data.startswith(b"ftyp", 4):
+        return None
+    end = min(int.from_bytes(data[:4]), 4096)
+    # The major brand first, then those that the file is compatible with; between them is a version.
+    brands = {data[at : at + 4] for at in (8, *range(16, end, 4))}
+    if brands & {b"avif", b"avis"}:
+        return Format.AVIF
+    return Format.HEIC if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"} else None
 
 
 def _foreign(data: bytes) -> str | None:

@@ -94,6 +94,63 @@ def tiff_grey16(width: int, height: int, strip: bytes, *, bits: int = 16, photom
     return b"II*\0" + struct.pack("<I", 8 + len(strip)) + strip + ifd
 
 
+def tiff(
+    samples: npt.NDArray[np.unsignedinteger],
+    *,
+    photometric: int = 2,
+    order: str = "<",
+    planar: bool = False,
+    tile: int | None = None,
+    compression: int = 1,
+    predictor: bool = False,
+    more: dict[int, tuple[int, ...]] | None = None,
+) -> bytes:
+    """A TIFF file of H x W x samples of 8 or 16 bits, from first principles; `more` are further tags.
+
+    Compressions are 1 (none) and 8 (deflate); strips have 10 rows, or there are square tiles.
+    """
+    height, width, count = samples.shape
+    bits = samples.dtype.itemsize * 8
+    planes = [samples[..., i : i + 1] for i in range(count)] if planar else [samples]
+    down, across = (tile, tile) if tile else (10, width)
+    packed = []
+    for plane in planes:
+        for top in range(0, height, down):
+            for left in range(0, width, across):
+                block = plane[top : top + down, left : left + across]
+                if tile:
+                    block = np.pad(block, ((0, tile - block.shape[0]), (0, tile - block.shape[1]), (0, 0)))
+                if predictor:
+                    block = np.diff(block, axis=1, prepend=np.zeros_like(block[:, :1]))
+                raw = block.astype(f"{order}u{bits // 8}").tobytes()
+                packed.append(zlib.compress(raw) if compression == 8 else raw)
+    tags: dict[int, tuple[int, ...]] = {256: (width,), 257: (height,), 258: (bits,) * count, 259: (compression,)}
+    tags |= {262: (photometric,), 277: (count,), 284: (2 if planar else 1,), 317: (2 if predictor else 1,)}
+    starts = tuple(8 + sum(map(len, packed[:i])) for i in range(len(packed)))
+    sizes = tuple(map(len, packed))
+    tags |= {322: (tile,), 323: (tile,), 324: starts, 325: sizes} if tile else {273: starts, 278: (10,), 279: sizes}
+    tags |= more or {}
+    return tiff_file(b"".join(packed), [tags], order=order)
+
+
+def tiff_file(pixels: bytes, directories: list[dict[int, tuple[int, ...]]], *, order: str = "<") -> bytes:
+    """A TIFF file of pixels, which begin at byte 8, and directories; all values are 32-bit numbers."""
+    body, at = b"", 8 + len(pixels)
+    for number, tags in enumerate(directories):
+        lists, entries = b"", b""
+        after = at + 2 + 12 * len(tags) + 4
+        for tag, values in sorted(tags.items()):
+            numbers = struct.pack(f"{order}{len(values)}I", *values)
+            field = numbers if len(values) == 1 else struct.pack(order + "I", after + len(lists))
+            lists += b"" if len(values) == 1 else numbers
+            entries += struct.pack(order + "HHI", tag, 4, len(values)) + field
+        at = after + len(lists)
+        following = at if number + 1 < len(directories) else 0
+        body += struct.pack(order + "H", len(tags)) + entries + struct.pack(order + "I", following) + lists
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8 + len(pixels))
+    return head + pixels + body
+
+
 def claiming(kind: str, width: int, height: int) -> bytes:
     """Return a small file whose header claims a size."""
     if kind == "png":

@@ -213,7 +213,7 @@ def test_a_transparent_colour_is_transparent() -> None:
     assert picture.alpha is not None
     assert (picture.alpha[:8] == 0).all()
     assert (picture.alpha[8:] == 255).all()
-    assert (picture.rgb[:8] == 255).all()
+    assert difference(picture.rgb, np.full((32, 32, 3), (10, 20, 30), np.uint8)) < 2  # of what can be seen
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
@@ -225,7 +225,7 @@ def test_palette_with_transparency_keeps_the_opacity(kind: str) -> None:
     assert picture.alpha is not None
     assert (picture.alpha[:16] == 0).all()
     assert (picture.alpha[16:] == 255).all()
-    assert (picture.rgb[:16] == 255).all()
+    assert difference(picture.rgb, np.full((32, 32, 3), (255, 0, 0), np.uint8)) < 2
     assert (picture.rgb[16:] == (255, 0, 0)).all()
 
 
@@ -239,26 +239,23 @@ def test_palette_without_transparency_is_opaque() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_opacity_is_kept_and_blended_with_white(kind: str, mode: str) -> None:
+def test_opacity_is_kept_and_the_colours_are_not_blended(kind: str, mode: str) -> None:
     image = Image.fromarray(smooth()).convert(mode)
-    image.putalpha(Image.linear_gradient("L").resize((48, 32)))
+    image.putalpha(Image.linear_gradient("L").resize((48, 32)).point(lambda level: max(level, 1)))
     options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
     picture = decode(saved(image, kind, **options))
-    alpha = np.array(image.getchannel("A"))
     assert picture.alpha is not None
-    np.testing.assert_array_equal(picture.alpha, alpha)
-    colour = np.array(image.convert("RGB")).astype(float)
-    share = alpha[:, :, None] / 255
-    assert np.abs(picture.rgb - (colour * share + 255 * (1 - share))).max() <= 1
+    np.testing.assert_array_equal(picture.alpha, np.array(image.getchannel("A")))
+    np.testing.assert_array_equal(picture.rgb, np.array(image.convert("RGB")))
 
 
 def test_full_opacity_is_none() -> None:
     assert decode(saved(Image.fromarray(smooth()).convert("RGBA"), "PNG")).alpha is None
 
 
-@pytest.mark.parametrize("mode", ["F", "I", "LAB"])
-def test_samples_that_have_no_agreed_range_are_refused(mode: str) -> None:
-    with pytest.raises(ImageFormatError, match=mode):
+@pytest.mark.parametrize(("mode", "words"), [("F", "floating-point"), ("I", "signed"), ("LAB", "LAB")])
+def test_samples_that_have_no_agreed_range_are_refused(mode: str, words: str) -> None:
+    with pytest.raises(ImageFormatError, match=words):
         decode(saved(Image.new(mode, (32, 32)), "TIFF"))
 
 
@@ -281,9 +278,9 @@ def test_many_repeats_of_what_begins_an_svg_are_refused_at_once(piece: bytes) ->
     assert done.stdout == "The data is not an image.\n"
 
 
-@pytest.mark.parametrize("kind", ["ICO", "JPEG2000", "PPM", "AVIF", "PDF"])
+@pytest.mark.parametrize("kind", ["ICO", "JPEG2000", "PPM", "PDF"])
 def test_formats_that_are_not_supported_are_named(kind: str) -> None:
-    with pytest.raises(ImageFormatError, match="supported are JPEG, PNG, WebP, TIFF, BMP and GIF"):
+    with pytest.raises(ImageFormatError, match="supported are JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and HEIC"):
         decode(saved(Image.fromarray(smooth()), kind))
 
 
@@ -294,7 +291,6 @@ def test_formats_that_are_not_supported_are_named(kind: str) -> None:
         b'<?xml version="1.0"?>\n<!-- made by hand -->\n<svg/>',
         b"<!-- a --><!-- b --><!DOCTYPE svg><svg/>",
         b"8BPS\0\1",
-        b"\0\0\0\x18ftypheic\0\0\0\0",
         b"\xff\x0a\0\0",
     ],
 )

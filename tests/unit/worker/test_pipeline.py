@@ -94,6 +94,32 @@ def test_the_opacity_of_a_photo_is_kept(pipeline: Pipeline, blobs: BlobStore) ->
     assert (alpha == pixels[..., 3]).all()
 
 
+def test_a_photo_comes_back_exactly_if_nothing_is_changed(pipeline: Pipeline, blobs: BlobStore) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 4), dtype=np.uint8)
+    pixels[..., 3] |= 1
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    chunk = make_chunk(blobs, [file.getvalue()])
+    run(pipeline, chunk, lambda batch, **_: batch)
+    with Image.open(io.BytesIO(outputs(blobs, chunk)[0])) as image:
+        np.testing.assert_array_equal(np.array(image), pixels)
+
+
+def test_the_network_sees_no_edges_of_what_is_transparent(pipeline: Pipeline, blobs: BlobStore) -> None:
+    seen: list[Pixels] = []
+    pixels = np.zeros((32, 32, 4), dtype=np.uint8)
+    pixels[8:24, 8:24] = (200, 100, 50, 255)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+
+    def record(batch: Pixels, **_: object) -> Pixels:
+        seen.append(batch)
+        return batch
+
+    run(pipeline, make_chunk(blobs, [file.getvalue()]), record)
+    assert np.abs(seen[0].astype(int) - (200, 100, 50)).max() <= 4
+
+
 def test_bad_images_fail_alone_each_with_its_code(pipeline: Pipeline, blobs: BlobStore) -> None:
     dot = io.BytesIO()
     Image.new("RGB", (1, 1)).save(dot, "PNG")
