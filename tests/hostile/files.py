@@ -1,0 +1,43 @@
+"""Hostile files in a fixed order: of one seed they are always the same bytes."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.hostile.grown import grown_files
+from tests.hostile.mutations import mutated
+from tests.hostile.seeds import seeds
+
+_SUFFIXES = ("jpg", "png", "webp", "tif", "bmp", "gif")
+
+
+@dataclass(frozen=True)
+class HostileFile:
+    """A file that is sent as a photo or a painting."""
+
+    name: str
+    data: bytes
+
+
+def hostile_files(count: int, *, seed: int, largest: int = 10**6) -> Iterator[HostileFile]:
+    """Yield `count` files: first those that lie or have grown up to `largest` times, then changed ones of each format.
+
+    If `count` is less than four times the number of grown files, an even part of the grown ones is taken, so that all
+    files of a small run have a chance.
+    """
+    grown = list(grown_files(largest=largest))
+    step = max(1, -(-4 * len(grown) // max(1, count)))
+    chosen = grown[random.Random(seed).randrange(step) :: step][:count]
+    for number, file in enumerate(chosen):
+        yield HostileFile(_file_name(number, file.name, file.suffix), file.make())
+    kinds = seeds()
+    for number in range(len(chosen), count):
+        # Each file has a generator of its own: the number of files does not change them.
+        rng = random.Random(f"{seed}/{number}")
+        kind = kinds[number % len(kinds)]
+        yield HostileFile(_file_name(number, kind.kind, kind.suffix), mutated(kind, kinds, rng))
+
+
+def _file_name(number: int, kind: str, suffix: str) -> str:
+    # Under another suffix the planner of jobs would leave a file out.
+    return f"{number:06d}-{kind}.{suffix if suffix in _SUFFIXES else f'{suffix}.jpg'}"

@@ -1,0 +1,168 @@
+"""`python -m tests.hostile.watch URL PID`: how a stack looks from outside, told when the standard input ends.
+
+A process of its own, so that what the other side of the test does holds nothing up. It asks `/livez` ten times a
+second, listens to the workers' events in Redis, and reads the memory of all descendants of the stack's process.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+
+from nst_core.broker import make_redis
+from nst_core.errors import ProtocolError
+from nst_core.protocol import EVENTS_STREAM, ChunkFinished, ChunkProgress, ChunkStarted, load_event
+from nst_core.settings import BrokerSettings
+
+_LIVEZ_S, _MEMORY_S = 0.1, 0.3
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class Seen:
+    """The worst that was seen so far."""
+
+    #: Longest time without an answer of `/livez`, in seconds, less what the watcher itself was held up meanwhile.
+    livez_gap_s: float = 0.0
+    #: The same between two events of a worker about one chunk.
+    worker_gap_s: float = 0.0
+    #: The same of a heartbeat file, by process.
+    heartbeat_gap_s: dict[str, float] = field(default_factory=dict)
+    #: Longest time that the watcher itself did not come to run.
+    own_gap_s: float = 0.0
+    livez_answers: int = 0
+    events: int = 0
+    #: Most resident memory by process, in MB; that of a worker's or a scheduler's own children is counted apart.
+    memory_mb: dict[str, float] = field(default_factory=dict)
+
+
+class Watch:
+    """Watches in threads until it is stopped."""
+
+    def __init__(self, url: str, pid: int, *, heartbeats: Path | None) -> None:
+        """`pid` is the process whose children the stack's processes are."""
+        self.seen = Seen()
+        self._url = url
+        self._pid = pid
+        self._heartbeats = heartbeats
+        self._stop = threading.Event()
+        #: Seconds that were lost to a machine that is too busy, all together.
+        self._lost_s = 0.0
+
+    def run(self) -> None:
+        """Return when the standard input ends."""
+        for target in (self._tick, self._ask, self._listen, self._measure):
+            threading.Thread(target=target, daemon=True).start()
+        sys.stdin.read()
+        self._stop.set()
+
+    def _tick(self) -> None:
+        last = time.monotonic()
+        while not self._stop.wait(0.02):
+            now = time.monotonic()
+            lost = now - last - 0.02
+            self.seen.own_gap_s = max(self.seen.own_gap_s, lost)
+            self._lost_s += max(0.0, lost - 0.05)
+            last = now
+
+    def _ask(self) -> None:
+        with httpx.Client(timeout=120, trust_env=False) as client:
+            last, lost = time.monotonic(), self._lost_s
+            while not self._stop.is_set():
+                with suppress(httpx.HTTPError):
+                    client.get(f"{self._url}/livez").raise_for_status()
+                    self.seen.livez_answers += 1
+                    now = time.monotonic()
+                    gap = now - last - (self._lost_s - lost)
+                    self.seen.livez_gap_s = max(self.seen.livez_gap_s, gap)
+                    last, lost = now, self._lost_s
+                self._stop.wait(_LIVEZ_S)
+
+    def _listen(self) -> None:
+        client, place = make_redis(BrokerSettings()), "$"
+        told: dict[tuple[int, int], tuple[float, float]] = {}
+        while not self._stop.is_set():
+            try:
+                answer: Any = client.xread({EVENTS_STREAM: place}, count=500, block=200)
+            except redis.RedisError:
+                told.clear()
+                continue
+            for entry, fields in answer[0][1] if answer else ():
+                place = entry.decode()
+                self._note(fields.get(b"event", b""), told)
+
+    def _note(self, data: bytes, told: dict[tuple[int, int], tuple[float, float]]) -> None:
+        try:
+            event = load_event(data)
+        except ProtocolError:
+            return
+        self.seen.events += 1
+        if not isinstance(event, ChunkStarted | ChunkProgress | ChunkFinished):
+            return
+        # Only between two events: the last one may have been taken out of the stream before it was seen here.
+        key, now = (event.chunk_id, event.attempt), time.monotonic()
+        if key in told:
+            at, lost = told[key]
+            self.seen.worker_gap_s = max(self.seen.worker_gap_s, now - at - (self._lost_s - lost))
+        told[key] = (now, self._lost_s)
+
+    def _measure(self) -> None:
+        ages: dict[str, float] = {}
+        while not self._stop.wait(_MEMORY_S):
+            for name, mb in memory_of_stack(self._pid):
+                self.seen.memory_mb[name] = max(mb, self.seen.memory_mb.get(name, 0.0))
+            if self._heartbeats is None:
+                continue
+            for path in self._heartbeats.glob("*"):
+                with suppress(OSError):
+                    ages[path.name] = time.time() - path.stat().st_mtime
+            for name, age in ages.items():
+                self.seen.heartbeat_gap_s[name] = max(age, self.seen.heartbeat_gap_s.get(name, 0.0))
+
+
+def memory_of_stack(pid: int) -> Iterator[tuple[str, float]]:
+    """Yield the role and the resident memory in MB of each descendant of a process that belongs to a stack."""
+    parents: dict[int, tuple[int, str, float]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            mb = int((folder / "statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
+            parents[int(folder.name)] = (int(stat[1]), command, mb)
+    for child, (parent, command, mb) in parents.items():
+        if parent == pid and (role := _role(command)):
+            yield role, mb
+            inner = [mb for _, (above, _, mb) in parents.items() if above == child]
+            if inner:
+                yield f"{role} children", sum(inner)
+
+
+def _role(command: str) -> str:
+    names: tuple[tuple[str, Callable[[str], bool]], ...] = (
+        ("worker", lambda text: "-m worker" in text),
+        ("scheduler", lambda text: "-m scheduler" in text),
+        ("redis", lambda text: "redis-server" in text),
+        ("s3", lambda text: "rclone" in text),
+    )
+    return next((name for name, holds in names if holds(command)), "")
+
+
+def main() -> None:
+    """Watch, and print what was seen as JSON."""
+    heartbeats = os.environ.get("HOSTILE_HEARTBEATS")
+    watch = Watch(sys.argv[1], int(sys.argv[2]), heartbeats=Path(heartbeats) if heartbeats else None)
+    watch.run()
+    print(json.dumps(asdict(watch.seen)))
+
+
+if __name__ == "__main__":
+    main()
