@@ -237,7 +237,18 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _odd(rng: random.Random) -> Any:
-    makes = (None, True, False, [], {}, [[]], {"": None}, rng.choice(_TEXTS), rng.choice(_NUMBERS), [None] * 1000)
+    makes: tuple[Any, ...] = (
+        None,
+        True,
+        False,
+        [],
+        {},
+        [[]],
+        {"": None},
+        rng.choice(_TEXTS),
+        rng.choice(_NUMBERS),
+        [None] * 1000,
+    )
     return rng.choice(makes)
 
 

@@ -1,4 +1,4 @@
-"""One decoder after another against hostile files, in a process that is watched from outside."""
+"""The product's decoder against hostile files, in a process that is watched from outside."""
 
 import multiprocessing
 import resource
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from nst_core.decoder import decode
 from nst_core.errors import NstError
-from nst_core.images import decode
 from tests.hostile.files import HostileFile
 
 #: A decoder that has said nothing for so long hangs.

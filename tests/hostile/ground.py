@@ -75,10 +75,10 @@ class Ground:
             raise RuntimeError(f"the good job {job.id} is {job.status} with {job.counts}")
         return time.monotonic() - begun
 
-    def submit(self, prefix: str, **changes: Any) -> Job:
+    def submit(self, prefix: str) -> Job:
         """Submit a job of the hostile tenant over all files below a prefix."""
-        values = {"styles": (STYLE,), "output": Output(max_px=96, name="{index}.{ext}", format="jpeg")} | changes
-        return self.hostile.submit(JobRequest(input=JobInput(prefix=prefix), **values))
+        output = Output(max_px=96, name="{index}.{ext}", format="jpeg")
+        return self.hostile.submit(JobRequest(input=JobInput(prefix=prefix), styles=(STYLE,), output=output))
 
 
 @contextmanager

@@ -133,7 +133,12 @@ def test_requests_are_of_every_route_and_most_bodies_are_json() -> None:
 
 def measured(**changes: Any) -> Measured:
     """Return a run in which every promise was kept, with changes."""
-    values = {"alone_s": 2.0, "plain_s": 4.0, "beside": {"photos": [5.0, 5.5]}, "seen": dict(_SEEN)} | changes
+    values: dict[str, Any] = {
+        "alone_s": 2.0,
+        "plain_s": 4.0,
+        "beside": {"photos": [5.0, 5.5]},
+        "seen": dict(_SEEN),
+    } | changes
     return Measured(**values)
 
 
