@@ -2,14 +2,18 @@
 
 import logging
 import random
+import socket
 import sys
 import time
+from functools import partial
 from types import FrameType
 
 import uvicorn
 
+from nst_core import __version__
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
+from nst_core.heartbeat import Heartbeat
 from nst_core.protocol import Method
 from scheduler.access.limits import limits_of
 from scheduler.access.tenants import Tenants
@@ -45,6 +49,10 @@ log = logging.getLogger(__name__)
 
 #: For so long a thread may keep the interpreter from others that wait for it; Python's own value is ten times that.
 _SWITCH_S = 0.0005
+
+
+#: A tick of a loop may take this long, as one that writes the reports of millions of images does.
+_TICK_S = 900.0
 
 
 def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, blobs: BlobStore) -> Loops:
@@ -153,6 +161,8 @@ def run_scheduler(settings: SchedulerSettings) -> None:
     # boto3, alembic and httpx tell each of their steps at INFO.
     for chatty in ("botocore", "alembic", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    heartbeat = Heartbeat(settings.heartbeat_file)
+    heartbeat.start()
     database = Database(settings.database_url.get_secret_value())
     database.migrate()
     broker = Broker(settings)
@@ -190,21 +200,43 @@ def run_scheduler(settings: SchedulerSettings) -> None:
     config = uvicorn.Config(
         api, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=5
     )
+    server = _Server(config, hub, heartbeat)
     loops.start()
+    heartbeat.watch("the event loop of the API", lambda: server.ticks)
+    for name in loops.ticks():
+        heartbeat.watch(f"the {name} loop", partial(_ticks_of, loops, name), limit_s=_TICK_S)
     try:
-        _Server(config, hub).run()
+        server.run()
     finally:
+        heartbeat.close()
         loops.stop()
         for each in (broker, api_broker, database, api_database):
             each.close()
 
 
+def _ticks_of(loops: Loops, name: str) -> int:
+    return loops.ticks()[name]
+
+
 class _Server(uvicorn.Server):
     """An HTTP server that lets streams of events end when it is told to stop, instead of waiting for them."""
 
-    def __init__(self, config: uvicorn.Config, hub: EventHub) -> None:
+    def __init__(self, config: uvicorn.Config, hub: EventHub, heartbeat: Heartbeat) -> None:
         super().__init__(config)
         self._hub = hub
+        self._heartbeat = heartbeat
+        #: Grows for as long as the event loop turns.
+        self.ticks = 0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            log.info("nst %s listens on http://%s:%d", __version__, self.config.host, self.config.port)
+            self._heartbeat.ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        self.ticks += 1
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._hub.stop()

@@ -48,6 +48,8 @@ class Loop(threading.Thread):
         self._idle_s = idle_s
         self._wake = threading.Event()
         self._stopped = False
+        #: How many times it has ticked. A thread that hangs in a tick, or has ended, counts no further.
+        self.ticks = 0
 
     def wake(self) -> None:
         """Tick now."""
@@ -78,6 +80,7 @@ class Loop(threading.Thread):
                 faults += 1
             except Exception as error:  # noqa: BLE001  A thread cannot end its process by raising
                 self._die(error)
+            self.ticks += 1
             if pause_s:
                 self._wake.wait(pause_s)
                 self._wake.clear()
@@ -135,6 +138,10 @@ class Loops:
         """Start all loops."""
         for loop in self._all:
             loop.start()
+
+    def ticks(self) -> dict[str, int]:
+        """Return how many times each loop has ticked so far."""
+        return {loop.name: loop.ticks for loop in self._all}
 
     def wake(self) -> None:
         """Let all loops look for work now."""

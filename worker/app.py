@@ -19,6 +19,7 @@ from celery import signals
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from nst_core.errors import BlobError, BlobUnavailableError, ProtocolError
+from nst_core.heartbeat import Heartbeat
 from nst_core.memory import keep_freed_memory
 from nst_core.protocol import Method
 from nst_core.segments import TRAIN_TASK
@@ -63,7 +64,10 @@ def run_worker(settings: WorkerSettings) -> int:
         torch.set_num_threads(settings.threads)
     device = resolve_device(settings.device)
     name, stop = worker_name(), Event()
+    heartbeat = Heartbeat(settings.heartbeat_file)
     with ExitStack() as closing:
+        heartbeat.start()
+        closing.callback(heartbeat.close)
         broker, engine = Broker(settings), Engine()
         closing.callback(broker.close)
         closing.callback(engine.close)
@@ -96,8 +100,10 @@ def run_worker(settings: WorkerSettings) -> int:
         }
         _log.info("worker %s on %s, %d threads", name, device, torch.get_num_threads())
         watchdog.start()
+        # Engine, work in hand and Celery's loop are the watchdog's to watch.
+        heartbeat.watch("the watchdog", lambda: watchdog.looks)
         closing.callback(watchdog.close)
-        with stopping(stop):
+        with stopping(stop), _said_when_ready(heartbeat):
             code = serve(broker, {queue: task for queue, task in tasks.items() if task[1]}, name=name, pulse=pulse)
         return code if retirement.code is None else retirement.code
 
@@ -272,6 +278,20 @@ def stopping(stop: Event, *, leave: Callable[[int], object] = os._exit) -> Itera
         yield
     finally:
         signals.worker_shutting_down.disconnect(on_shutdown)
+
+
+@contextmanager
+def _said_when_ready(heartbeat: Heartbeat) -> Iterator[None]:
+    """Say in the heartbeat when Celery begins to ask for messages."""
+
+    def on_ready(**_: Any) -> None:
+        heartbeat.ready()
+
+    signals.worker_ready.connect(on_ready, weak=False)
+    try:
+        yield
+    finally:
+        signals.worker_ready.disconnect(on_ready)
 
 
 def configure_logging(level: str) -> None:

@@ -77,6 +77,8 @@ class Watchdog:
         self._lock = Lock()
         self._watched: list[_Watched] = []
         self._closed = Event()
+        #: How many times it has looked.
+        self.looks = 0
         self._thread = Thread(target=self._watch, name="watchdog", daemon=True)
 
     def start(self) -> None:
@@ -160,3 +162,4 @@ class Watchdog:
                 self.look()
             except Exception:  # noqa: BLE001 - whatever it is, nobody else would look
                 _log.exception("the watchdog failed")
+            self.looks += 1

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 import scheduler
 from nst_core.errors import ConfigError
+from nst_core.heartbeat import READY, state_of
 from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.client import Client
 from scheduler.local.home import ClientConfig, Home
@@ -167,8 +168,6 @@ class Stack:
         storage_env = base | s3_env(ACCESS_KEY, home.s3_secret())
         redis = redis_command(redis_port, home.redis, password=self._redis_password)
         scheduler_env = base | self._shared_env() | self._scheduler_env() | self._env
-        threads = max(1, (os.cpu_count() or 1) // max(1, self._worker_count))
-        worker_env = base | self._shared_env() | self._worker_env(threads) | self._env
         return [
             [
                 Service(
@@ -184,21 +183,28 @@ class Stack:
                     name="scheduler",
                     command=module_command("scheduler"),
                     env=scheduler_env,
-                    is_ready=lambda: _api_is_ready(where.api.url),
+                    # The file is this scheduler's own; another process may answer at the port.
+                    is_ready=lambda: state_of(home.heartbeat("scheduler")) == READY and _api_is_ready(where.api.url),
+                    heartbeat=home.heartbeat("scheduler"),
                 )
             ],
-            [
-                Service(
-                    name=f"worker-{number}",
-                    command=module_command("worker"),
-                    env=worker_env,
-                    # It takes chunks as soon as it can, and nothing else waits for it.
-                    is_ready=lambda: True,
-                    grace_s=WORKER_GRACE_S,
-                )
-                for number in range(1, self._worker_count + 1)
-            ],
+            [self._worker(f"worker-{number}") for number in range(1, self._worker_count + 1)],
         ]
+
+    def _worker(self, name: str) -> Service:
+        threads = max(1, (os.cpu_count() or 1) // max(1, self._worker_count))
+        heartbeat = self.home.heartbeat(name)
+        env = dict(os.environ) | self._shared_env() | self._worker_env(threads)
+        return Service(
+            name=name,
+            command=module_command("worker"),
+            env=env | {"NST_HEARTBEAT_FILE": str(heartbeat)} | self._env,
+            is_ready=lambda: state_of(heartbeat) == READY,
+            # It takes chunks as soon as it can, and nothing else waits for it.
+            is_awaited=False,
+            grace_s=WORKER_GRACE_S,
+            heartbeat=heartbeat,
+        )
 
     def _worker_env(self, threads: int) -> dict[str, str]:
         return {"NST_THREADS": str(threads), "NST_CACHE_DIR": str(self.home.cache)}
@@ -223,6 +229,7 @@ class Stack:
 
         return {
             "NST_DATABASE_URL": sqlite_url(self.home.database),
+            "NST_HEARTBEAT_FILE": str(self.home.heartbeat("scheduler")),
             "NST_HOST": HOST,
             "NST_PORT": str(_port(self.url)),
             "NST_BOOTSTRAP_API_KEY": self.api_key,

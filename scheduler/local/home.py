@@ -1,6 +1,6 @@
 """The home folder of an embedded stack: its data, logs and secrets, and who may use it.
 
-redis/  s3/  logs/  nst.db  api_key  message_secret  s3_secret  webhook_key  client.json  lock
+redis/  s3/  logs/  heartbeats/  nst.db  api_key  message_secret  s3_secret  webhook_key  client.json  lock
 Secrets are readable by their owner only.
 """
 
@@ -42,13 +42,15 @@ class Home:
         #: Training photos of workers; may be removed at any time.
         self.cache = self.folder / "cache"
         self.logs = self.folder / "logs"
+        #: A file for each process of nst, touched as long as it gets on.
+        self.heartbeats = self.folder / "heartbeats"
         self.database = self.folder / "nst.db"
         self.client_file = self.folder / "client.json"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Make the folders and hold the home's lock; raise HomeLockedError where another process has it."""
-        for folder in (self.folder, self.redis, self.s3, self.logs):
+        for folder in (self.folder, self.redis, self.s3, self.logs, self.heartbeats):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(self.folder / "lock", "a") as file:
             try:
@@ -56,6 +58,10 @@ class Home:
             except BlockingIOError:
                 raise HomeLockedError(f"nst is running already with the home folder {self.folder}.") from None
             yield
+
+    def heartbeat(self, name: str) -> Path:
+        """Return the file that a process of this name touches."""
+        return self.heartbeats / name
 
     def api_key(self) -> str:
         """Return the key of the API, made at the first call."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from nst_core.errors import NstError
+from nst_core.heartbeat import DEAF_S, Stillness, touched_at
 from scheduler.local.processes import Child, describe_exit
 
 #: Pauses before a restart: 1 s, 2 s, 4 s, 8 s, then always this.
@@ -54,6 +55,14 @@ class Service:
     is_ready: Callable[[], bool]
     #: Time to end by itself after SIGTERM.
     grace_s: float = 10.0
+    #: Whether what comes after it waits until it is ready.
+    is_awaited: bool = True
+    #: A file that the process touches as long as it gets on. Without one, it is only noticed if it ends.
+    heartbeat: Path | None = None
+    #: The process is killed if it has not touched its file for this long.
+    deaf_s: float = DEAF_S
+    #: The same until it touches its file for the first time.
+    mute_s: float = 180.0
 
 
 @dataclass(kw_only=True)
@@ -64,6 +73,9 @@ class _Watched:
     #: When the process started, or when it shall.
     at: float = 0.0
     deaths: int = field(default=0)
+    stillness: Stillness = field(default_factory=Stillness)
+    #: The process was killed because it did not get on.
+    deaf: bool = False
 
 
 class Supervisor:
@@ -162,12 +174,16 @@ class Supervisor:
     def _spawn(self, watched: _Watched) -> None:
         service = watched.service
         log = self._logs / f"{service.name}.log"
+        if service.heartbeat is not None:
+            service.heartbeat.unlink(missing_ok=True)
+        watched.stillness, watched.deaf = Stillness(clock=self._clock), False
         watched.child = Child(service.name, service.command, env=service.env, cwd=self._cwd, log=log)
         watched.at, watched.ready = self._clock(), False
         self._say(service.name, ServiceState.STARTING, f"pid {watched.child.pid}")
 
     def _all_ready(self, stage: Sequence[_Watched]) -> bool:
-        ready = [self._check_ready(watched) for watched in stage]  # each is asked, so that each is told when it is
+        # Each is asked, so that each is told when it is.
+        ready = [self._check_ready(watched) or not watched.service.is_awaited for watched in stage]
         return all(ready)
 
     def _check_ready(self, watched: _Watched) -> bool:
@@ -175,6 +191,16 @@ class Supervisor:
             watched.ready = True
             self._say(watched.service.name, ServiceState.READY)
         return watched.ready
+
+    def _check_deaf(self, watched: _Watched, child: Child) -> None:
+        """Kill a process that is there and does nothing, as one does in which a call of C never returns."""
+        service = watched.service
+        if service.heartbeat is None or watched.deaf:
+            return
+        touched = touched_at(service.heartbeat)
+        if watched.stillness.see(touched) > (service.mute_s if touched is None else service.deaf_s):
+            watched.deaf = True
+            child.send_signal(signal.SIGKILL)
 
     def _keep_running(self, watched: _Watched) -> None:
         now, child = self._clock(), watched.child
@@ -185,12 +211,14 @@ class Supervisor:
         code = child.poll()
         if code is None:
             self._check_ready(watched)
+            self._check_deaf(watched, child)
             return
         watched.deaths = 0 if now - watched.at >= HEALTHY_S else watched.deaths
         pause_s = min(2.0**watched.deaths, MAX_PAUSE_S)
         watched.deaths += 1
         watched.child, watched.at = None, now + pause_s
-        detail = f"{describe_exit(code)}; starts again in {pause_s:g} s; see {child.log}"
+        how = "killed, because it did not get on" if watched.deaf else describe_exit(code)
+        detail = f"{how}; starts again in {pause_s:g} s; see {child.log}"
         self._say(watched.service.name, ServiceState.DIED, detail)
 
     def _stop_all(self) -> None:

@@ -21,6 +21,7 @@ LIGHT = (
         "decoder_process",
         "errors",
         "files",
+        "heartbeat",
         "image_kinds",
         "images",
         "memory",

@@ -17,6 +17,7 @@ import redis
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.broker import Broker
 from nst_core.errors import ConfigError
+from nst_core.heartbeat import touched_at
 from scheduler.client import ApiError, Client
 from scheduler.domain import JobInput
 from scheduler.local.embedded import Stack
@@ -82,15 +83,21 @@ def test_a_home_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing is written outside of the home"
 
 
-def test_secrets_of_a_stack_are_on_no_command_line_and_in_no_log(tmp_path: Path, mark: str) -> None:
-    with Stack(tmp_path, workers=1) as stack:
+def test_processes_beat_and_secrets_are_on_no_command_line_and_in_no_log(tmp_path: Path, mark: str) -> None:
+    events: list[StackEvent] = []
+    with Stack(tmp_path, workers=1, on_event=events.append) as stack:
         where = stack.addresses
         password = urlsplit(where.broker.redis_url.get_secret_value()).password
         secrets = [password, stack.home.s3_secret(), stack.home.message_secret()]
         assert all(secret and len(secret) > 30 for secret in secrets)
         lines = [*marked_processes(mark, tmp_path).values(), repr(where), repr(stack.home)]
-        log = stack.home.logs / "worker-1.log"
-        wait_until(lambda: "ready." in log.read_text(), seconds=120)
+        worker_is_ready = StackEvent(name="worker-1", state=ServiceState.READY)
+        wait_until(lambda: worker_is_ready in events, seconds=120)
+        assert "ready." in (stack.home.logs / "worker-1.log").read_text(), "it takes work"
+        beats = [stack.home.heartbeat(name) for name in ("scheduler", "worker-1")]
+        before = [touched_at(path) for path in beats]
+        wait_until(lambda: all(touched_at(path) != at for path, at in zip(beats, before, strict=True)), seconds=30)
+        assert "listens on http://127.0.0.1:" in (stack.home.logs / "scheduler.log").read_text()
     lines += [path.read_text() for path in tmp_path.glob("logs/*")]
     assert not [secret for secret in secrets for line in lines if str(secret) in line]
 

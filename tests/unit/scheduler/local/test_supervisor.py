@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,90 @@ def test_a_killed_service_is_started_again_and_said_to_have_died(tmp_path: Path)
         assert died.detail.startswith("SIGKILL; starts again in 1 s; see ")
         events.wait_for("main", ServiceState.READY, count=2)
         assert stack.children["main"].pid != before.pid
+    finally:
+        stack.stop()
+
+
+#: Beats, and is then in C code that keeps the interpreter's lock: no thread and no signal handler runs any more.
+HOLDS_THE_LOCK = """
+import ctypes, os, sys, time
+from pathlib import Path
+from nst_core.heartbeat import Heartbeat
+heartbeat, marker = Heartbeat(Path(sys.argv[1])), Path(sys.argv[2])
+heartbeat.start()
+heartbeat.ready()
+if marker.exists():
+    time.sleep(60)
+marker.touch()
+time.sleep(float(sys.argv[3]))
+ctypes.PyDLL(None).sleep(60)
+"""
+
+
+def python(name: str, script: str, heartbeat: Path, *arguments: str, deaf_s: float) -> Service:
+    return Service(
+        name=name,
+        command=[sys.executable, "-c", script, str(heartbeat), *arguments],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])},
+        is_ready=heartbeat.exists,
+        heartbeat=heartbeat,
+        deaf_s=deaf_s,
+    )
+
+
+@pytest.mark.parametrize("after_s", ["0", "2.5"])
+def test_a_process_that_is_there_and_does_not_get_on_is_killed_and_replaced(tmp_path: Path, after_s: str) -> None:
+    events, heartbeat = Events(), tmp_path / "beat"
+    main = python("main", HOLDS_THE_LOCK, heartbeat, str(tmp_path / "marker"), after_s, deaf_s=3.0)
+    stack = supervisor(tmp_path, events, [main])
+    stack.start()
+    try:
+        died = events.wait_for("main", ServiceState.DIED)
+        assert died.detail.startswith("killed, because it did not get on; starts again in 1 s; see ")
+        events.wait_for("main", ServiceState.READY, count=2)
+        time.sleep(4.0)
+        assert [event.state for event in events.seen].count(ServiceState.DIED) == 1, "the new one is well"
+    finally:
+        stack.stop()
+
+
+def test_a_process_that_never_beats_is_killed_too_but_has_more_time(tmp_path: Path) -> None:
+    events = Events()
+    mute = replace(service("main", FOREVER), heartbeat=tmp_path / "beat", deaf_s=0.2, mute_s=1.5)
+    stack = supervisor(tmp_path, events, [mute])
+    stack.start()
+    try:
+        time.sleep(0.7)
+        assert ServiceState.DIED not in [event.state for event in events.seen]
+        assert events.wait_for("main", ServiceState.DIED).detail.startswith("killed, because it did not get on")
+    finally:
+        stack.stop()
+
+
+def test_a_jump_of_the_clock_kills_nothing(tmp_path: Path) -> None:
+    events, jump_s, heartbeat = Events(), 0.0, tmp_path / "beat"
+    main = python("main", "import sys,time\nopen(sys.argv[1], 'w')\ntime.sleep(60)", heartbeat, deaf_s=30.0)
+    stack = Supervisor([[main]], logs=tmp_path, cwd=tmp_path, on_event=events, clock=lambda: time.monotonic() + jump_s)
+    stack.start()
+    try:
+        for _ in range(5):
+            jump_s += 3600.0  # as after the lid of a laptop was closed
+            time.sleep(0.3)
+        os.utime(heartbeat, (1, 1))  # and as if the wall clock had been set back
+        time.sleep(0.3)
+        assert ServiceState.DIED not in [event.state for event in events.seen]
+    finally:
+        stack.stop()
+
+
+def test_what_nobody_waits_for_is_said_to_be_ready_when_it_is(tmp_path: Path) -> None:
+    events, ready = Events(), tmp_path / "ready"
+    late = replace(service("late", f"sleep 0.5; touch {ready}; {FOREVER}", is_ready=ready.exists), is_awaited=False)
+    stack = supervisor(tmp_path, events, [service("main", FOREVER), late])
+    stack.start()
+    try:
+        assert not any(event.name == "late" and event.state is ServiceState.READY for event in events.seen)
+        events.wait_for("late", ServiceState.READY)
     finally:
         stack.stop()
 
