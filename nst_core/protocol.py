@@ -151,6 +151,8 @@ class ItemOutcome:
     height: int | None = None
     error_code: str | None = None
     error_message: str | None = None
+    #: One sentence on an output that may not be what its owner expects, such as the first frame of several.
+    warning: str | None = None
     #: The error may pass: the scheduler tries the item again a few times.
     retryable: bool = False
 

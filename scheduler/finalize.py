@@ -231,6 +231,7 @@ def result_line(item: Item, made_with: Mapping[str, object]) -> dict[str, object
         "height": item.height,
         "ms": item.ms,
         "attempt": item.attempt,
+        "warning": item.warning,
     }
 
 

@@ -164,6 +164,8 @@ class Item:
     attempt: int | None = None
     progress: Progress | None = None
     error: Failure | None = None
+    #: One sentence on an output that may not be what is expected, such as the first frame of several.
+    warning: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

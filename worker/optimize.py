@@ -152,7 +152,7 @@ class Optimization:
         self._iterate(course, optimizer, checkpoint)
         rgb = self._compute(course, lambda: to_uint8(optimizer.result())[0].cpu().numpy())
         with course.watch:
-            picture = Picture(rgb=rgb, alpha=_fitted(content.alpha, rgb.shape[:2]))
+            picture = Picture(rgb=rgb, alpha=_fitted(content.alpha, rgb.shape[:2]), warning=content.warning)
             data = images.encode(picture, suffix, quality=course.chunk.quality)
             self._blobs.put(output, data, content_type=images.content_type(suffix))
         return success(item, picture, data, ms=course.watch.ms)

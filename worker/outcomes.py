@@ -53,7 +53,15 @@ def success(item: ChunkItem, picture: Picture, data: bytes, *, ms: int) -> ItemO
     """Return the outcome of an item whose result is in storage; `data` is the file of the picture."""
     height, width = picture.rgb.shape[:2]
     digest = hashlib.sha256(data).hexdigest()
-    return ItemOutcome(index=item.index, ms=ms, sha256=digest, bytes=len(data), width=width, height=height)
+    return ItemOutcome(
+        index=item.index,
+        ms=ms,
+        sha256=digest,
+        bytes=len(data),
+        width=width,
+        height=height,
+        warning=picture.warning,
+    )
 
 
 def failure(item: ChunkItem, error: NstError, *, ms: int = 0) -> ItemOutcome:

@@ -130,4 +130,4 @@ def _stylize(run: _Run, picture: Picture, watch: Stopwatch) -> Picture:
         # Always one image: a larger batch may sum in another order, and a chunk that is tried again after a crash is
         # grouped differently, yet its images must come out the same to the last byte.
         result = run.stylize(picture.rgb[np.newaxis], strength=options.strength, preserve_color=options.preserve_color)
-    return Picture(rgb=result[0], alpha=picture.alpha)
+    return Picture(rgb=result[0], alpha=picture.alpha, warning=picture.warning)

@@ -54,6 +54,7 @@ _ITEM: dict[str, Any] = {
     "attempt": 1,
     "progress": None,
     "error": None,
+    "warning": None,
 }
 _PROBLEM: dict[str, Any] = {
     "type": "about:blank",
@@ -236,7 +237,7 @@ RESULTS = (
     '{"id": 17, "custom_id": null, "input": "s3://nst/photos/harbour.jpg", "style": "great_wave", '
     f'"method": "feedforward", "style_version": "{_VERSION}", '
     f'"output": "s3://nst/painted/harbour__great_wave.jpg", "sha256": "{_ITEM["sha256"]}", '
-    '"bytes": 402118, "width": 1600, "height": 1067, "ms": 212, "attempt": 1}\n'
+    '"bytes": 402118, "width": 1600, "height": 1067, "ms": 212, "attempt": 1, "warning": null}\n'
 )
 ERRORS = (
     '{"id": 18, "custom_id": null, "input": "s3://nst/photos/torn.jpg", "style": "great_wave", '

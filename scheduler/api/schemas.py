@@ -262,6 +262,9 @@ class ItemView(BaseModel):
     attempt: int | None
     progress: ProgressView | None
     error: ErrorView | None
+    warning: str | None = Field(
+        description="One sentence on an output that may not be what is expected, such as the first frame of several."
+    )
 
     @classmethod
     def of(cls, item: Item) -> Self:
@@ -280,6 +283,7 @@ class ItemView(BaseModel):
             attempt=item.attempt,
             progress=None if item.progress is None else ProgressView.model_validate(item.progress),
             error=_error(item.error_code, item.error_message),
+            warning=item.warning,
         )
 
 

@@ -145,6 +145,8 @@ def items_table(job: Job, items: Sequence[Item]) -> RenderableType:
         size = f"{item.width} x {item.height}" if item.width else ""
         colour = _ITEM_COLOURS.get(item.status, "dim")
         table.add_row(f"{item.id:,}", name, escape(item.style), Text(status, style=colour), size)
+        if item.warning is not None:
+            table.add_row("", Text(item.warning, style="yellow"), "", "", "")
     return table
 
 

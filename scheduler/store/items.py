@@ -14,7 +14,7 @@ from scheduler.store.tables import chunks, items
 
 UNFINISHED = (ItemStatus.PENDING, ItemStatus.RUNNING)
 #: What an outcome says of its item, by the names of the columns.
-_MADE = ("sha256", "bytes", "width", "height", "ms", "error_code", "error_message")
+_MADE = ("sha256", "bytes", "width", "height", "ms", "error_code", "error_message", "warning")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,8 @@ class Item:
     ms: int | None
     error_code: str | None
     error_message: str | None
+    #: What is to be said of an output that may not be what its owner expects.
+    warning: str | None
     #: How far its optimisation has come: the fields of ItemProgress but the index.
     progress: dict[str, Any] | None
 
@@ -134,7 +136,7 @@ def reopen(
     if codes is not None:
         query.append(items.c.error_code.in_(codes))
     values: dict[str, Any] = {"status": ItemStatus.PENDING, "chunk_id": None, "attempt": None, "ms": None}
-    values |= {"error_code": None, "error_message": None, "progress": None}
+    values |= {"error_code": None, "error_message": None, "warning": None, "progress": None}
     count = connection.execute(update(items).where(*query).values(values)).rowcount
     return Counter({status: -count, ItemStatus.PENDING: count})
 

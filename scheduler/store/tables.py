@@ -244,6 +244,8 @@ items = Table(
     Column("ms", Integer),
     Column("error_code", String(64)),
     Column("error_message", Text),
+    #: Of an output that may not be what its owner expects.
+    Column("warning", Text),
     #: Of an optimisation: iteration, iterations, losses, preview.
     Column("progress", JSON(none_as_null=True)),
     UniqueConstraint("job_id", "claimed_output"),

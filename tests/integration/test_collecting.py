@@ -1,13 +1,18 @@
 """Of several schedulers one collects what workers say, and another does when it is gone."""
 
+from dataclasses import replace
+
 import pytest
 
 from nst_core.broker import KEY_PREFIX, make_redis
 from nst_core.protocol import Event
 from nst_core.settings import BrokerSettings
+from scheduler.api.schemas import ItemView
+from scheduler.finalize import result_line
 from scheduler.store.database import Database
 from scheduler.store.errors import DatabaseUnavailableError
-from tests.integration.conftest import Rig, finished, started
+from scheduler.store.items import list_items
+from tests.integration.conftest import Rig, finished, outcome, started
 
 
 def begin(rig: Rig) -> str:
@@ -31,6 +36,23 @@ def test_one_scheduler_collects_and_another_waits(rig: Rig) -> None:
     assert rig.job(job_id).counts.succeeded == 0
     assert rig.collector.tick(block_ms=1)
     assert rig.job(job_id).counts.succeeded == 4
+
+
+def test_the_warning_of_an_image_is_kept_and_stands_in_the_results(rig: Rig) -> None:
+    job_id = rig.submit(2)
+    rig.plan()
+    rig.dispatcher.tick()
+    chunk = rig.take()
+    assert chunk is not None
+    rig.broker.publish(started(chunk))
+    warning = "Only the first of the file's 7 frames is used."
+    rig.broker.publish(finished(chunk, lambda index: replace(outcome(index), warning=warning if index == 1 else None)))
+    rig.collector.tick(block_ms=1)
+    with rig.database.read() as connection:
+        kept = list_items(connection, job_id, limit=10)
+    assert [item.warning for item in kept] == [None, warning]
+    assert [ItemView.of(item).warning for item in kept] == [None, warning]
+    assert [result_line(item, {})["warning"] for item in kept] == [None, warning]
 
 
 def test_a_scheduler_that_ends_leaves_the_events_to_another_at_once(rig: Rig) -> None:

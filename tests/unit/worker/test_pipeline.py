@@ -105,6 +105,15 @@ def test_a_photo_comes_back_exactly_if_nothing_is_changed(pipeline: Pipeline, bl
         np.testing.assert_array_equal(np.array(image), pixels)
 
 
+def test_a_photo_of_several_frames_has_a_warning(pipeline: Pipeline, blobs: BlobStore) -> None:
+    file = io.BytesIO()
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    outcomes = run(pipeline, make_chunk(blobs, [file.getvalue(), photo()]), Invert())
+    assert outcomes[0].warning == "Only the first of the file's 2 frames is used."
+    assert outcomes[1].warning is None
+
+
 def test_the_network_sees_no_edges_of_what_is_transparent(pipeline: Pipeline, blobs: BlobStore) -> None:
     seen: list[Pixels] = []
     pixels = np.zeros((32, 32, 4), dtype=np.uint8)

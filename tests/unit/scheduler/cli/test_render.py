@@ -81,6 +81,12 @@ def test_items_fit_into_eighty_columns_and_keep_the_ends_of_their_names() -> Non
     assert lines[3].endswith("1600 x 1067")
 
 
+def test_an_item_with_a_warning_has_a_line_for_it() -> None:
+    warning = "Only the first of the file's 7 frames is used."
+    item = Item(id=8, input="s3://nst/b.gif", style="great_wave", status=ItemStatus.SUCCEEDED, warning=warning)
+    assert " ".join(" ".join(text_of(render.items_table(JOB, [item]))).split()).endswith(warning)
+
+
 def test_a_job_page_says_what_limits_a_job() -> None:
     job = replace(
         JOB, status=JobStatus.EXPIRED, stop="deadline", client_id="spring", priority="high", max_failures=1000
