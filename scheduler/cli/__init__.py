@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +46,12 @@ app.command("scheduler", rich_help_panel="One process of a cluster")(local.sched
 app.command("worker", rich_help_panel="One process of a cluster")(local.worker)
 
 
+def _print_version(is_asked_for: bool) -> None:
+    if is_asked_for:
+        version()
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     context: typer.Context,
@@ -55,6 +62,10 @@ def options(
     home: Annotated[
         Path, typer.Option("--home", envvar="NST_HOME", help="The folder of `nst up`.", file_okay=False)
     ] = DEFAULT_HOME,
+    version: Annotated[
+        bool,
+        typer.Option("--version", "-V", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
 ) -> None:
     """Keep the options for the command."""
     context.obj = Session(url=url, api_key=api_key, home=home)
@@ -70,12 +81,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; an error becomes one line on the standard error."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        result = app(args=None if arguments is None else list(arguments), prog_name="nst", standalone_mode=False)
+        words = hoisted(sys.argv[1:] if arguments is None else arguments)
+        result = app(args=words, prog_name="nst", standalone_mode=False)
     except NstError as error:
         return _fail(console, f"{error.message} ({error.code})", code_for_error(error))
     except _ParserError as error:
-        format_message = getattr(error, "format_message", error.__str__)
-        return _fail(console, f"{format_message()} See nst --help. (usage)", ExitCode.USAGE)
+        return _fail_usage(console, error)
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
@@ -89,9 +100,38 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return int(result or ExitCode.OK)
 
 
+def hoisted(arguments: Sequence[str]) -> list[str]:
+    """Return the words of a command with the options of `nst` itself in front, wherever they were given.
+
+    `nst webhooks` has a --url of its own.
+    """
+    front: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif rest and word.partition("=")[0] in ("--api-key", *(["--url"] if rest[0] != "webhooks" else [])):
+            front += [word] if "=" in word else [word, *islice(words, 1)]
+        else:
+            rest.append(word)
+    return front + rest
+
+
 def main() -> None:
     """Run the command of the process's arguments and exit."""
     sys.exit(run())
+
+
+def _fail_usage(console: Console, error: Exception) -> int:
+    """Say what is wrong with the words of a command, and where its help is."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return ExitCode.USAGE  # the help page was printed instead
+    message = str(getattr(error, "format_message", error.__str__)()).rstrip()
+    if not message.endswith((".", "?", "!")):
+        message += "."
+    command = getattr(getattr(error, "ctx", None), "command_path", "nst")
+    return _fail(console, f"{message} See {command} --help. (usage)", ExitCode.USAGE)
 
 
 def _fail(console: Console, message: str, code: ExitCode) -> int:

@@ -18,12 +18,12 @@ from scheduler.cli.files import write_whole
 from scheduler.cli.following import fetch_rest, see_through, watch_only
 from scheduler.cli.inputs import say_left
 from scheduler.cli.names import readable
-from scheduler.cli.options import parse_labels, parse_span
+from scheduler.cli.options import parse_labels, parse_span, parse_status
 from scheduler.cli.results import check_writable, target_of
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.words import count_of
 from scheduler.client import Client
-from scheduler.domain import JobStatus, Priority
+from scheduler.domain import Priority
 from scheduler.resources import Job
 
 app = typer.Typer(no_args_is_help=True, help="List, show, watch and steer jobs; fetch results.")
@@ -61,7 +61,8 @@ def list_jobs(
     context: typer.Context,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most so many.")] = 20,
     status: Annotated[
-        JobStatus | None, typer.Option(help="Only jobs of this status.", metavar="STATUS", show_default=False)
+        str | None,
+        typer.Option(help="Only jobs of this status, as the list has it.", metavar="STATUS", show_default=False),
     ] = None,
     method: Annotated[Method | None, typer.Option(help="Only jobs of this method.", show_default=False)] = None,
     label: Labels = [],  # noqa: B006  Typer takes no tuple
@@ -75,7 +76,13 @@ def list_jobs(
     labels = parse_labels(label)
     after = None if since is None else datetime.now(UTC) - timedelta(seconds=parse_span(since))
     with session.client() as client:
-        found = client.jobs(status=status, method=method, metadata=labels, created_after=after, page=min(limit, 200))
+        found = client.jobs(
+            status=None if status is None else parse_status(status),
+            method=method,
+            metadata=labels,
+            created_after=after,
+            page=min(limit, 200),
+        )
         jobs = list(islice(found, limit))
     if as_json:
         print_json(jobs)
@@ -168,6 +175,12 @@ def items(
         job = client.job(job_id)
         every = client.items(job_id, status=status, code=code, style=style, page=min(limit, 200))
         found = list(islice(every, limit))
+        is_whole = next(every, None) is None
+    if not is_whole:
+        # The job's counts tell how many there are of all items; of some, only that there are more.
+        rest = f"of {job.counts.total:,}" if status is code is style is None else "and there are more"
+        note = f"{count_of(len(found), 'image')} {rest}: -n sets how many are listed."
+        session.err.print(note, soft_wrap=True)
     if as_json:
         print_json(found)
     else:

@@ -7,7 +7,10 @@ from typing import Any
 
 from nst_core.errors import ConfigError
 from scheduler.cli.exits import UsageError
-from scheduler.domain import check_name_template
+from scheduler.domain import JobStatus, check_name_template
+
+#: How lists call the one long status.
+PARTIAL = "partial"
 
 
 def parse_fields(options: Sequence[str]) -> dict[str, Any]:
@@ -58,6 +61,17 @@ def parse_style(text: str) -> tuple[str, str | None]:
 def parse_styles(options: Sequence[str]) -> list[tuple[str, str | None]]:
     """Return names and versions of styles, several of which may be in one option with commas between them."""
     return [parse_style(text.strip()) for option in options for text in option.split(",") if text.strip()]
+
+
+def parse_status(text: str) -> JobStatus:
+    """Return a job's status from its name; `partial`, as lists have it, is partially_succeeded."""
+    if text.lower() == PARTIAL:
+        return JobStatus.PARTIALLY_SUCCEEDED
+    try:
+        return JobStatus(text.lower())
+    except ValueError:
+        known = ", ".join(status.value for status in JobStatus)
+        raise UsageError(f"{text!r} is no status of a job; known are {PARTIAL}, {known}.") from None
 
 
 def check_template(template: str) -> None:

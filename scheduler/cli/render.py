@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from nst_core.protocol import ItemStatus
+from scheduler.cli.options import PARTIAL
 from scheduler.cli.progress import finished
 from scheduler.cli.times import ago, duration_s, local_time, span, took
+from scheduler.cli.words import count_of
 from scheduler.domain import JobStatus, Priority
 from scheduler.resources import Check, Item, Job, Preset
 
@@ -45,14 +47,14 @@ def jobs_table(jobs: Sequence[Job], *, now: datetime | None = None) -> Renderabl
     table.add_column("status", no_wrap=True)
     table.add_column("images", no_wrap=True, justify="right")
     table.add_column("created", no_wrap=True, justify="right")
-    table.add_column("styles", no_wrap=True, ratio=1)
+    table.add_column("styles", overflow="fold", ratio=1)
     for job in jobs:
         counts = job.counts
         images = Text(f"{finished(counts):,}/{counts.total:,}")
         if counts.failed:
             images.append(f" ✗{counts.failed:,}", style="red")
         # The one long status would push the styles out.
-        short = Text("partial", style="yellow") if job.status is JobStatus.PARTIALLY_SUCCEEDED else None
+        short = Text(PARTIAL, style="yellow") if job.status is JobStatus.PARTIALLY_SUCCEEDED else None
         created = ago(job.created_at, now or datetime.now(UTC))
         styles = ", ".join(style.name for style in job.styles)
         table.add_row(job.id, short or status_text(job.status), images, created, styles)
@@ -114,18 +116,22 @@ def job_summary(job: Job, place: str) -> Text:
     """Return one line about a finished job."""
     counts = job.counts
     if job.status is JobStatus.SUCCEEDED:
-        text = Text.assemble(("✓ ", "bold green"), f"{counts.succeeded:,} images")
+        text = Text.assemble(("✓ ", "bold green"), count_of(counts.succeeded, "image"))
     elif job.status is JobStatus.PARTIALLY_SUCCEEDED:
-        text = Text.assemble(("! ", "bold yellow"), f"{counts.succeeded:,} of {counts.total:,} images")
+        text = Text.assemble(("! ", "bold yellow"), f"{counts.succeeded:,} of {count_of(counts.total, 'image')}")
     elif job.status in (JobStatus.CANCELLED, JobStatus.EXPIRED):
         word = job.status.value.capitalize()
-        text = Text.assemble(("✗ ", "bold magenta"), f"{word} after {counts.succeeded:,} of {counts.total:,} images")
+        text = Text.assemble(
+            ("✗ ", "bold magenta"), f"{word} after {counts.succeeded:,} of {count_of(counts.total, 'image')}"
+        )
     else:
         reason = f": {job.error.message} ({job.error.code})" if job.error else ""
         return Text.assemble(("✗ ", "bold red"), f"The job failed{reason}")
     seconds = duration_s(job)
     if seconds and counts.succeeded:
-        text.append(f" in {seconds:.1f} s ({counts.succeeded / seconds:.1f} images/s)")
+        text.append(f" in {span(seconds)}")
+        if (rate := counts.succeeded / seconds) >= 0.1:
+            text.append(f" ({rate:.1f} images/s)")
     return text.append(f" → {place}" if place and counts.succeeded else "")
 
 
@@ -170,7 +176,7 @@ def check_page(check: Check) -> RenderableType:
     if check.items:
         more = "more than " if check.truncated else ""
         line = Text.assemble(("✓ ", "bold green") if check.valid else ("✗ ", "bold red"))
-        line.append(f"{more}{check.photos:,} photos, {check.items - check.failing:,} images")
+        line.append(f"{more}{count_of(check.photos, 'photo')}, {count_of(check.items - check.failing, 'image')}")
         if check.failing:
             line.append(f", {check.failing:,} would fail at once", style="red")
         if check.estimated_s is not None:

@@ -21,6 +21,21 @@ from scheduler.local.home import Home
 DEFAULT_HOME = Path("~/.nst")
 
 
+class Silence:
+    """Says once that the API takes its time."""
+
+    def __init__(self, console: Console, url: str) -> None:
+        self._console = console
+        self._url = url
+        self._said = False
+
+    def __call__(self) -> None:
+        if not self._said:
+            self._said = True
+            text = f"No answer from {self._url} yet; still trying. Is the API running there (nst up)?"
+            self._console.print(text, style="yellow", soft_wrap=True, markup=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """The options that stand before the command."""
@@ -41,7 +56,7 @@ class Session:
             raise UsageError("No API is known: run `nst up`, or give --url and --api-key (NST_URL, NST_API_KEY).")
         # The key of the home folder is for that stack alone: it is sent nowhere else.
         own_key = last.api_key if last is not None and last.url == url else ""
-        return Client(url, self.api_key or own_key)
+        return Client(url, self.api_key or own_key, on_silence=Silence(self.err, url))
 
     def hint(self, text: str, *words: str) -> None:
         """Say which command to give next, with the options that this one was given before its name."""

@@ -23,7 +23,13 @@ def styles_table(styles: Sequence[Style]) -> RenderableType:
     """Return styles as a table, one line each."""
     if not styles:
         return Text("There are no styles yet.", style="dim")
-    table = Table("style", "painting", "artist", "year", "version", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    # The name is what one types, so it is never cut.
+    table.add_column("style", no_wrap=True, min_width=max(len(style.name) for style in styles))
+    table.add_column("painting")
+    table.add_column("artist")
+    table.add_column("year")
+    table.add_column("version", no_wrap=True, min_width=8)
     for style in styles:
         card = style.card
         table.add_row(

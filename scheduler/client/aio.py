@@ -3,14 +3,27 @@
 import asyncio
 from asyncio import sleep
 from asyncio import to_thread as run_io
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from nst_core.errors import NstError
 
-__all__ = ["Ear", "Sleep", "run_io", "sleep"]
+__all__ = ["Ear", "Sleep", "run_io", "sleep", "watched"]
 
 Sleep = Callable[[float], Awaitable[None]]
+
+
+@contextmanager
+def watched(tell: Callable[[], None] | None, after_s: float) -> Iterator[None]:
+    """Call `tell` if the block takes longer than `after_s` seconds."""
+    if tell is None:
+        yield
+        return
+    handle = asyncio.get_running_loop().call_later(after_s, tell)
+    try:
+        yield
+    finally:
+        handle.cancel()
 
 
 class Ear:

@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import sleep
 from typing import ParamSpec, TypeVar
 
 from nst_core.errors import NstError
 
-__all__ = ["Ear", "Sleep", "run_io", "sleep"]
+__all__ = ["Ear", "Sleep", "run_io", "sleep", "watched"]
 
 Sleep = Callable[[float], None]
 _P = ParamSpec("_P")
@@ -17,6 +18,21 @@ _T = TypeVar("_T")
 def run_io(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Call a function that reads or writes files."""
     return function(*args, **kwargs)
+
+
+@contextmanager
+def watched(tell: Callable[[], None] | None, after_s: float) -> Iterator[None]:
+    """Call `tell`, in a thread of its own, if the block takes longer than `after_s` seconds."""
+    if tell is None:
+        yield
+        return
+    timer = threading.Timer(after_s, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Ear:

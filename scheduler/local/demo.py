@@ -1,6 +1,6 @@
 """Material of `nst demo`: sample photos, and a contact sheet of what became of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,10 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 _MAX_PX = 640
 _TILE = (360, 270)
 _GAP = 12
+#: Of a heading of one line.
 _HEADING_HEIGHT = 40
+_LINE_PX = 24
+_FONT_PX = 18
 _BACKGROUND = (250, 250, 248)
 _INK = (40, 40, 40)
 
@@ -53,17 +56,44 @@ def write_sample_photos(folder: Path) -> list[Path]:
 def contact_sheet(headings: Sequence[str], rows: Sequence[Sequence[Path | None]]) -> Image.Image:
     """Return a sheet with a column for each heading and a row of pictures each; None leaves a place empty."""
     tile_width, tile_height = _TILE
+    font = ImageFont.load_default(_FONT_PX)
+    titles = [wrapped(heading, font.getlength, tile_width) for heading in headings]
+    top = _HEADING_HEIGHT + (max(map(len, titles), default=1) - 1) * _LINE_PX
     width = _GAP + len(headings) * (tile_width + _GAP)
-    height = _HEADING_HEIGHT + len(rows) * (tile_height + _GAP)
-    sheet = Image.new("RGB", (width, height), _BACKGROUND)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
-    for column, heading in enumerate(headings):
+    sheet = Image.new("RGB", (width, top + len(rows) * (tile_height + _GAP)), _BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    for column, title in enumerate(titles):
         x = _GAP + column * (tile_width + _GAP)
-        draw.text((x + tile_width / 2, _HEADING_HEIGHT / 2), heading, fill=_INK, font=font, anchor="mm")
+        for number, line in enumerate(title):
+            y = top / 2 + (number - (len(title) - 1) / 2) * _LINE_PX
+            draw.text((x + tile_width / 2, y), line, fill=_INK, font=font, anchor="mm")
         for row, pictures in enumerate(rows):
             if (path := pictures[column]) is not None:
-                sheet.paste(_tile(path), (x, _HEADING_HEIGHT + row * (tile_height + _GAP)))
+                sheet.paste(_tile(path), (x, top + row * (tile_height + _GAP)))
     return sheet
+
+
+def wrapped(text: str, length: Callable[[str], float], width: float, *, most_lines: int = 3) -> list[str]:
+    """Return a text in lines that are at most `width` long, as `length` measures them; the last one may end in …"""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if length(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    if len(lines) > most_lines:
+        lines[most_lines - 1 :] = [lines[most_lines - 1] + " …"]
+    return [_cut(line, length, width) for line in lines]
+
+
+def _cut(line: str, length: Callable[[str], float], width: float) -> str:
+    if length(line) <= width:
+        return line
+    kept = line.removesuffix(" …")
+    while kept and length(f"{kept}…") > width:
+        kept = kept[:-1]
+    return f"{kept.rstrip()}…"
 
 
 def _tile(path: Path) -> Image.Image:

@@ -39,9 +39,15 @@ class AsyncClient:
         timeout_s: float = 60.0,
         sleep: Sleep = sleep,
         clock: Callable[[], float] = time.monotonic,
+        on_silence: Callable[[], None] | None = None,
     ) -> None:
-        """Open no connection yet; pauses between tries are 0.25 s, 0.5 s, and so on up to 4 s."""
-        self._api = AsyncTransport(url, api_key, retries=retries, timeout_s=timeout_s, sleep=sleep)
+        """Open no connection yet; pauses between tries are 0.25 s, 0.5 s, and so on up to 4 s.
+
+        `on_silence` is called if an answer takes longer than 2.5 s, tries included.
+        """
+        self._api = AsyncTransport(
+            url, api_key, retries=retries, timeout_s=timeout_s, sleep=sleep, on_silence=on_silence
+        )
         self._sleep = sleep
         self._clock = clock
         self.url = self._api.url

@@ -1,14 +1,14 @@
 """Calls of the HTTP API: tries again where that helps, and turns answers into values or errors."""
 
 import io
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import httpx
 
-from scheduler.client.aio import Sleep, run_io
+from scheduler.client.aio import Sleep, run_io, watched
 from scheduler.client.answers import Page, checked, next_link, parsed, refusal, values_of
 from scheduler.client.errors import UnreachableError
 from scheduler.client.requests import http_options
@@ -16,6 +16,8 @@ from scheduler.client.retries import Retries
 
 #: Files are read and written in pieces of so many bytes.
 _PIECE_BYTES = 1 << 20
+#: What people call silence.
+_SILENCE_S = 2.5
 _T = TypeVar("_T")
 
 
@@ -27,11 +29,24 @@ class AsyncTransport:
     listens at the first call, it fails at once.
     """
 
-    def __init__(self, url: str, api_key: str, *, retries: int, timeout_s: float, sleep: Sleep) -> None:
-        """Open no connection yet; pauses between tries are 0.25 s, 0.5 s, and so on up to 4 s."""
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        *,
+        retries: int,
+        timeout_s: float,
+        sleep: Sleep,
+        on_silence: Callable[[], None] | None = None,
+    ) -> None:
+        """Open no connection yet; pauses between tries are 0.25 s, 0.5 s, and so on up to 4 s.
+
+        `on_silence` is called if the answer to a call takes longer than 2.5 s, tries included.
+        """
         self.url = url.rstrip("/")
         self._retries = Retries(self.url, most=retries)
         self._sleep = sleep
+        self._on_silence = on_silence
         try:
             self._http = httpx.AsyncClient(**http_options(self.url, api_key, timeout_s=timeout_s))
         except (httpx.InvalidURL, ValueError) as error:
@@ -57,6 +72,12 @@ class AsyncTransport:
         `once` is for calls that may not be repeated. `file` is sent as the body, piece by piece. `options` are those of
         httpx: params, json, files, headers.
         """
+        # Files, and answers that are to come later, take their time.
+        is_slow = file is not None or "timeout" in options
+        with watched(None if is_slow else self._on_silence, _SILENCE_S):
+            return await self._call(method, path, once=once, file=file, **options)
+
+    async def _call(self, method: str, path: str, *, once: bool, file: Path | bytes | None, **options: Any) -> bytes:
         tries, headers = self._retries.begin(once=once), options.pop("headers", {})
         while True:
             if file is not None:

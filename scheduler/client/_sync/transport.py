@@ -2,7 +2,7 @@
 """Calls of the HTTP API: tries again where that helps, and turns answers into values or errors."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -10,13 +10,15 @@ from typing import IO, Any, TypeVar
 import httpx
 
 from scheduler.client.answers import Page, checked, next_link, parsed, refusal, values_of
-from scheduler.client.blocking import Sleep, run_io
+from scheduler.client.blocking import Sleep, run_io, watched
 from scheduler.client.errors import UnreachableError
 from scheduler.client.requests import http_options
 from scheduler.client.retries import Retries
 
 #: Files are read and written in pieces of so many bytes.
 _PIECE_BYTES = 1 << 20
+#: What people call silence.
+_SILENCE_S = 2.5
 _T = TypeVar("_T")
 
 
@@ -28,11 +30,24 @@ class Transport:
     listens at the first call, it fails at once.
     """
 
-    def __init__(self, url: str, api_key: str, *, retries: int, timeout_s: float, sleep: Sleep) -> None:
-        """Open no connection yet; pauses between tries are 0.25 s, 0.5 s, and so on up to 4 s."""
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        *,
+        retries: int,
+        timeout_s: float,
+        sleep: Sleep,
+        on_silence: Callable[[], None] | None = None,
+    ) -> None:
+        """Open no connection yet; pauses between tries are 0.25 s, 0.5 s, and so on up to 4 s.
+
+        `on_silence` is called if the answer to a call takes longer than 2.5 s, tries included.
+        """
         self.url = url.rstrip("/")
         self._retries = Retries(self.url, most=retries)
         self._sleep = sleep
+        self._on_silence = on_silence
         try:
             self._http = httpx.Client(**http_options(self.url, api_key, timeout_s=timeout_s))
         except (httpx.InvalidURL, ValueError) as error:
@@ -58,6 +73,12 @@ class Transport:
         `once` is for calls that may not be repeated. `file` is sent as the body, piece by piece. `options` are those of
         httpx: params, json, files, headers.
         """
+        # Files, and answers that are to come later, take their time.
+        is_slow = file is not None or "timeout" in options
+        with watched(None if is_slow else self._on_silence, _SILENCE_S):
+            return self._call(method, path, once=once, file=file, **options)
+
+    def _call(self, method: str, path: str, *, once: bool, file: Path | bytes | None, **options: Any) -> bytes:
         tries, headers = self._retries.begin(once=once), options.pop("headers", {})
         while True:
             if file is not None:

@@ -1,12 +1,13 @@
 """The command line: what it prints where, and its exit codes, against a real HTTP server with prepared answers."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from nst_core import __version__
-from scheduler.cli import app
+from scheduler.cli import app, hoisted
 from scheduler.cli.exits import ExitCode
 from scheduler.local.home import ClientConfig, Home
 from scheduler.local.servers import free_port
@@ -21,6 +22,29 @@ def one_line(text: str) -> str:
 
 def test_version(nst: Run) -> None:
     assert nst("version") == (ExitCode.OK, f"nst {__version__}\n", "")
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version_is_an_option_too(nst: Run, option: str) -> None:
+    assert nst(option) == (ExitCode.OK, f"nst {__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", [[], ["jobs"], ["styles"]])
+def test_a_command_alone_is_its_help_without_an_error(nst: Run, command: list[str]) -> None:
+    code, out, err = nst(*command)
+    assert (code, err) == (ExitCode.USAGE, "")
+    assert f"Usage: nst {' '.join(command)}".strip() in out
+
+
+def test_a_usage_error_names_the_help_of_its_own_command(nst: Run) -> None:
+    assert nst("jobs", "watch")[2] == "nst: error: Missing argument 'JOB'. See nst jobs watch --help. (usage)\n"
+    assert "'lst'. Did you mean 'list'? See nst jobs --help." in nst("jobs", "lst")[2]
+
+
+def test_address_and_key_may_come_after_the_command(api: CannedApi, nst: Run) -> None:
+    assert nst("styles", "list", "--api-key", "nst_key", f"--url={api.url}", "--json")[0] == ExitCode.OK
+    assert api.requests[-1].headers["Authorization"] == "Bearer nst_key"
+    assert hoisted(["jobs", "show", "--", "--url", "x"]) == ["jobs", "show", "--", "--url", "x"]
 
 
 def test_every_command_says_what_it_does() -> None:
@@ -189,6 +213,36 @@ def test_items_are_a_table_or_json(api: CannedApi, here: Run) -> None:
     assert "7.jpg" in out
     assert "worker_lost" in out
     assert json.loads(here("jobs", "items", "job_1", "--code", "worker_lost", "--json")[1])[0]["id"] == 7
+
+
+def test_items_say_that_there_are_more_than_are_listed(api: CannedApi, here: Run) -> None:
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json(total=2300)))
+    more = {"data": [item_json(0), item_json(1)], "has_more": True, "last_id": 1}
+    api.on("GET", "/v1/jobs/job_1/items?limit=2", Answer(body=more))
+    api.on("GET", "/v1/jobs/job_1/items?limit=2&after_id=1", Answer(body={"data": [item_json(2)]}))
+    code, out, err = here("jobs", "items", "job_1", "-n", "2", "--json")
+    assert (code, len(json.loads(out))) == (ExitCode.OK, 2)
+    assert err == "2 images of 2,300: -n sets how many are listed.\n"
+    api.on("GET", "/v1/jobs/job_1/items?limit=3", Answer(body={"data": [item_json(0)]}))
+    assert here("jobs", "items", "job_1", "-n", "3")[2] == ""
+
+
+def test_the_word_of_the_list_for_a_status_is_taken(api: CannedApi, here: Run) -> None:
+    api.on("GET", "/v1/jobs?limit=20&status=partially_succeeded", Answer(body={"data": [job_json()]}))
+    for word in ("partial", "partially_succeeded"):
+        assert "job_1" in here("jobs", "list", "--status", word)[1]
+    code, _, err = here("jobs", "list", "--status", "done")
+    assert (code, "known are partial, queued" in err) == (ExitCode.USAGE, True)
+
+
+def test_an_api_that_is_silent_is_said_to_be(api: CannedApi, here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.client._sync.transport._SILENCE_S", 0.05)
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded"), first=lambda: time.sleep(0.5)))
+    code, _, err = here("jobs", "show", "job_1")
+    assert (code, err) == (
+        ExitCode.OK,
+        f"No answer from {api.url} yet; still trying. Is the API running there (nst up)?\n",
+    )
 
 
 def test_one_image_or_its_preview_is_written(api: CannedApi, here: Run, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
+import pytest
 from PIL import Image
 
-from scheduler.local.demo import SAMPLE_PHOTOS, contact_sheet, write_sample_photos
+from scheduler.local.demo import SAMPLE_PHOTOS, contact_sheet, wrapped, write_sample_photos
 
 
 def test_sample_photos_are_colour_pictures_of_a_moderate_size(tmp_path: Path) -> None:
@@ -33,3 +35,27 @@ def test_the_contact_sheet_has_a_row_for_each_photo_and_a_column_for_each_headin
         (250, 250, 248),
     ]
     assert len(set(sheet.crop((0, 0, sheet.width, 40)).get_flattened_data())) > 2  # the headings
+
+
+@pytest.mark.parametrize(
+    ("title", "lines"),
+    [
+        ("Udnie", ["Udnie"]),
+        ("The Wreck of a Transport Ship", ["The Wreck of a", "Transport Ship"]),
+        ("a b c d e f g h i j k l m n o p q r s t u v", ["a b c d e f g", "h i j k l m n", "o p q r s t u…"]),
+        ("Donaudampfschifffahrtsgesellschaft", ["Donaudampfsch…"]),
+        ("", [""]),
+    ],
+)
+def test_a_title_is_wrapped_to_its_column(title: str, lines: list[str]) -> None:
+    assert wrapped(title, len, 14) == lines
+
+
+def test_long_titles_stay_above_their_own_pictures() -> None:
+    title = "The Wreck of a Transport Ship (The Shipwreck of the Minotaur)"
+    short, long = contact_sheet(["x", "x"], [[None, None]]), contact_sheet([title, title], [[None, None]])
+    assert long.height > short.height
+    ink = np.asarray(long.convert("L")) < 128
+    column = 12 + 360 + 12 // 2  # the middle of the gap between the two columns
+    assert ink.any()
+    assert not ink[:, column - 5 : column + 5].any()
