@@ -104,6 +104,27 @@ class BlobStore:
         if rest:
             yield rest
 
+    def stream_from(self, uri: BlobUri, *, start: int = 0, tag: str | None = None) -> tuple[str, Iterator[bytes]]:
+        """Return what the storage calls an object's content (its ETag), and its bytes as stored from `start` on.
+
+        There are none from its end on. Given the tag that it must have, raises BlobReplacedError if it has another.
+        """
+        span = {"Range": f"bytes={start}-"} if start else {}
+        try:
+            with translated(uri):
+                answer = self._client.get_object(Bucket=uri.bucket, Key=uri.key, **span)
+        except BlobError as error:
+            cause = error.__cause__
+            if start and isinstance(cause, ClientError) and cause.response["Error"].get("Code") == "InvalidRange":
+                return tag or "", iter(())
+            raise
+        found = str(answer.get("ETag", ""))
+        if tag and found and found != tag:
+            answer["Body"].close()
+            raise BlobReplacedError(f"{uri} was replaced while it was read.")
+        # Some servers send all of it in any case; others send a part and the status for all.
+        return found, _from(uri, answer["Body"], 0 if "ContentRange" in answer else start)
+
     def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
         """Write an object whole."""
         with self._writing(uri):
@@ -295,6 +316,15 @@ def _exactly(nbytes: int, pieces: Iterator[bytes], uri: BlobUri) -> Iterator[byt
         yield piece
     if count != nbytes:
         raise BlobReplacedError(f"{uri} does not have the {nbytes:,} bytes that it had.")
+
+
+def _from(uri: BlobUri, body: Any, skip: int) -> Iterator[bytes]:
+    """Yield what a body has after its first `skip` bytes."""
+    with translated(uri), body:
+        for piece in body.iter_chunks(1 << 20):
+            if len(piece) > skip:
+                yield piece[skip:]
+            skip = max(0, skip - len(piece))
 
 
 def _plain(secret: SecretStr | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
 from threading import BoundedSemaphore
 
 from nst_core.blobs import BlobStore, BlobUri
@@ -10,10 +9,12 @@ from nst_core.clock import Clock
 from nst_core.errors import NstError
 from scheduler import codes
 from scheduler.access.limits import check_new_job, check_pixels
-from scheduler.access.tenants import Tenants
+from scheduler.access.tenants import Places, Tenants
 from scheduler.domain import JobSpec
 from scheduler.errors import QuotaExceededError, RateLimitedError, RequestInvalidError
-from scheduler.plan import InputEntry, list_photos, parse_line, plan_items
+from scheduler.inputs import Cursor, InputEntry, read_prefix
+from scheduler.manifests import Manifest
+from scheduler.plan import name_taken, plan_items
 from scheduler.rates import Rates
 from scheduler.requests import JobRequest, Resolver
 from scheduler.resources import Check, Problem
@@ -29,6 +30,7 @@ BUDGET_S = 5.0
 AT_ONCE = 4
 #: Photos between two looks at the time.
 _BETWEEN_LOOKS = 200
+_PAGE = 1000
 
 
 class Checker:
@@ -90,24 +92,26 @@ class Checker:
         # Hashes, not names: a few bytes each.
         taken: set[int] = set()
         entries, places = self._entries(tenant, spec), self._tenants.places(tenant)
-        began, in_time = self._clock(), True
-        for number, entry in enumerate(islice(entries, most)):
-            photos += 1
+        began, in_time, has_more = self._clock(), True, False
+        for entry in entries:
+            if (entry is None or photos % _BETWEEN_LOOKS == 0) and self._clock() - began > BUDGET_S:
+                in_time = False
+                break
+            if entry is None:
+                continue
+            if photos == most:
+                has_more = True
+                break
+            number, photos = photos, photos + 1
             for item in plan_items(spec, [entry], first_input=number, places=places):
                 error = item.error
                 if error is None and hash(item.output) in taken:
-                    error = (
-                        codes.OUTPUT_NAME_TAKEN,
-                        f"An earlier item of the job has the output {item.output} already.",
-                    )
+                    error = (codes.OUTPUT_NAME_TAKEN, name_taken(item.output))
                 if error is None:
                     taken.add(hash(item.output))
                     good[item.style] += 1
                 elif len(problems) < MAX_PROBLEMS:
                     problems.append(_problem(spec, number, entry, error))
-            if photos % _BETWEEN_LOOKS == 0 and self._clock() - began > BUDGET_S:
-                in_time = False
-                break
         if not photos:
             problems.append(Problem(code=codes.NO_INPUTS, message="The job's input names no photo.", pointer="/input"))
         most_items = self._tenants.limits(tenant).max_items_per_job
@@ -122,22 +126,34 @@ class Checker:
             photos=photos,
             items=photos * styles,
             failing=photos * styles - good.total(),
-            truncated=not in_time or next(entries, None) is not None,
+            truncated=not in_time or has_more,
             problems=tuple(problems[:MAX_PROBLEMS]),
             estimated_s=estimated_s if good else None,
         )
 
-    def _entries(self, tenant: str, spec: JobSpec) -> Iterator[InputEntry]:
+    def _entries(self, tenant: str, spec: JobSpec) -> Iterator[InputEntry | None]:
+        """Yield the photos, and None after each page: one without photos takes time too."""
         if spec.input.uris is not None:
             return iter([InputEntry(uri=uri) for uri in spec.input.uris])
         if spec.input.prefix is not None:
-            return list_photos(self._blobs, spec)
-        lines = self._blobs.lines(BlobUri.parse(str(spec.input.manifest)))
-        may_read = self._tenants.places(tenant).may_read
-        return (
-            parse_line(line, number, may_read)
-            for number, line in enumerate((line for line in lines if line.strip()), 1)
-        )
+            return self._listed(spec)
+        return self._named(spec, self._tenants.places(tenant))
+
+    def _listed(self, spec: JobSpec) -> Iterator[InputEntry | None]:
+        cursor, is_last = Cursor(), False
+        while not is_last:
+            page = read_prefix(self._blobs, spec, cursor, limit=_PAGE, timer=self._clock)
+            yield from page.entries
+            yield None
+            cursor, is_last = page.cursor, page.is_last
+
+    def _named(self, spec: JobSpec, places: Places) -> Iterator[InputEntry | None]:
+        manifest, is_last = Manifest(self._blobs, BlobUri.parse(str(spec.input.manifest)), Cursor()), False
+        while not is_last:
+            page = manifest.page(_PAGE, places.may_read, timer=self._clock)
+            yield from page.entries
+            yield None
+            is_last = page.is_last
 
 
 def _refused(problem: Problem) -> Check:
@@ -150,5 +166,5 @@ def _problem(spec: JobSpec, number: int, entry: InputEntry, error: tuple[str, st
         return Problem(code=code, message=message, pointer=f"/input/uris/{number}", input=entry.uri)
     if spec.input.manifest is not None:
         # A line that cannot be read names no photo.
-        return Problem(code=code, message=message, line=number + 1, input=None if entry.error else entry.uri)
+        return Problem(code=code, message=message, line=entry.line, input=None if entry.error else entry.uri)
     return Problem(code=code, message=message, input=entry.uri)

@@ -6,6 +6,7 @@ that transaction: what is seen from outside is always one or the other.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -13,6 +14,7 @@ from nst_core.protocol import ItemStatus
 from scheduler.codes import INPUT_INCOMPLETE, MAX_FAILURES, REPORTS_FAILED
 from scheduler.domain import STOPPABLE, Job, JobStatus, StopReason
 from scheduler.errors import ConflictError, NothingToRetryError
+from scheduler.inputs import Cursor
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import events as event_rows
 from scheduler.store import items as item_rows
@@ -83,7 +85,8 @@ def retry(
 ) -> None:
     """Let an ended job do its failed items again: all, or those with one of the error codes.
 
-    With `cancelled` those that were cancelled are done too, and the rest of an input that was not read to its end.
+    With `cancelled` those that were cancelled are done too, and the rest of an input that was not read to its end. If
+    the reading of the input ended with an error, it goes on in any case.
     Items that failed when they were planned stay failed. Raises ConflictError while the job runs, and
     NothingToRetryError where there is no such item.
     """
@@ -93,11 +96,12 @@ def retry(
     changes.update(item_rows.reopen(connection, job.id, ItemStatus.FAILED, codes=codes))
     if cancelled:
         changes.update(item_rows.reopen(connection, job.id, ItemStatus.CANCELLED))
-    goes_on = cancelled and not job.planned
+    cursor = Cursor.load(job.planned_key)
+    goes_on = cursor.broken or (cancelled and not job.planned)
     if not changes[ItemStatus.PENDING] and not goes_on:
         raise NothingToRetryError(f"{job.id} has no item that can be tried again.")
     error: tuple[str | None, str | None] = (job.error_code, job.error_message)
-    if job.error_code in _PASSING_ERRORS:
+    if job.error_code in _PASSING_ERRORS or cursor.broken:
         error = (None, None)
     if not job.planned and not goes_on:
         error = (INPUT_INCOMPLETE, "The job was stopped before all of its input was read, and reads no further.")
@@ -107,6 +111,7 @@ def retry(
         job.id,
         status=JobStatus.PLANNING if goes_on else JobStatus.RUNNING,
         planned=not goes_on,
+        planned_key=replace(cursor, broken=False).dump() if cursor.broken else job.planned_key,
         unchunked=True,
         stop=None,
         finished_at=None,

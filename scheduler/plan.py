@@ -4,24 +4,22 @@ Each page is one transaction that moves the job's cursor on, so a scheduler that
 of two schedulers that plan the same page only one has an effect.
 """
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from pathlib import PurePosixPath
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
-from nst_core.errors import BlobError, ConfigError, NstError
-from nst_core.image_kinds import IMAGE_SUFFIXES
+from nst_core.errors import BlobAccessError, BlobError, BlobUnavailableError, ConfigError, NstError
 from nst_core.protocol import ItemStatus
 from scheduler import codes, domain, lifecycle
 from scheduler.access.limits import check_planned
 from scheduler.access.tenants import Places, Tenants
 from scheduler.domain import Job, JobSpec, JobStatus
 from scheduler.errors import QuotaExceededError
+from scheduler.inputs import Cursor, InputEntry, Page, read_prefix, results_overlap
+from scheduler.manifests import Manifest
 from scheduler.rates import Rates
 from scheduler.setbacks import Setbacks
 from scheduler.store import items as item_rows
@@ -33,26 +31,14 @@ from scheduler.store.items import NewItem
 _OPEN_MANIFESTS = 8
 #: Pause before a job is planned again whose input could not be read.
 _RETRY_S = 5.0
-_UNSTORABLE = (codes.INPUT_INVALID, "The object's key has characters that cannot be stored.")
 _PLANNABLE = (JobStatus.QUEUED, JobStatus.PLANNING)
 #: Items of a retried job that are put into chunks in one transaction.
 _CHUNKED_AT_ONCE = 2000
 #: Items of a page at most: databases take so many values in a query, and a page should not hold others up for long.
 _PLANNED_AT_ONCE = 10_000
+#: Of the jobs whose results may be beside a job's photos, this many are asked about, the newest first.
+_NEIGHBOURS = 500
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputEntry:
-    """One photo of a job's input, or what is wrong with its line in the manifest."""
-
-    uri: str
-    custom_id: str | None = None
-    #: Folder below the job's prefix, with its slash; outputs keep it.
-    folder: str = ""
-    error: tuple[str, str] | None = None
-    #: The key as the storage lists it, where the input is a prefix.
-    key: str = ""
 
 
 class Planner:
@@ -78,23 +64,30 @@ class Planner:
         self._page = page
         self._tenants = tenants
         self._setbacks = Setbacks[str]("planning", timer=timer, first_s=_RETRY_S)
-        #: By job: the number of the next line, and the lines from there on.
-        self._manifests: dict[str, tuple[int, Iterator[tuple[int, bytes]]]] = {}
+        self._timer = timer
+        #: By tenant: the number of its last turn.
+        self._turns: dict[str, int] = {}
+        #: By job.
+        self._manifests: dict[str, Manifest] = {}
 
     def tick(self) -> bool:
-        """Plan the next page of the job that has waited longest; return whether there was one.
+        """Plan the next page of one job; return whether there was one.
 
-        A job whose input cannot be read at all fails. Where the storage does not answer, the job is tried again
-        after a pause, and others have their turn.
+        Tenants take turns; of a tenant, the job with the fewest planned inputs is next, so that a short job does not
+        wait for the listing of a long one. A job whose input cannot be read at all fails. Where the storage does not
+        answer, the job is tried again after a pause, and others have their turn.
         """
         with self._database.read() as connection:
-            waiting = job_rows.plannable_jobs(connection)
-        waiting = [job for job in waiting if self._setbacks.is_ready(job.id)]
-        if not waiting:
-            return False
-        # The job with the fewest planned inputs: a short job does not wait for the listing of a long one.
-        chosen = min(waiting, key=lambda job: (job.planned_inputs, job.id))
-        self._setbacks.attempt(chosen.id, lambda: self._plan(chosen.id))
+            waiting = self._setbacks.waiting()
+            tenants = job_rows.plannable_tenants(connection, without=waiting)
+            if not tenants:
+                return False
+            tenant = min(tenants, key=lambda each: (self._turns.get(each, 0), each))
+            chosen = job_rows.next_plannable(connection, tenant, without=waiting)
+        turn = max(self._turns.values(), default=0) + 1
+        self._turns = {each: self._turns[each] for each in tenants if each in self._turns} | {tenant: turn}
+        if chosen is not None:
+            self._setbacks.attempt(chosen, lambda: self._plan(chosen))
         return True
 
     def _plan(self, job_id: str) -> bool:
@@ -109,43 +102,65 @@ class Planner:
         # Whole chunks, so that the edge of a page does not leave a small one.
         most = max(1, _PLANNED_AT_ONCE // len(sizes))
         largest = min(max(sizes.values()), most)
-        page = max(1, min(self._page, most) // largest) * largest
+        limit = max(1, min(self._page, most) // largest) * largest
         try:
-            entries = self._read_page(job, page)
-            self._write_page(job, entries, is_last=len(entries) < page)
+            self._write_page(job, self._read_page(job, limit))
         except NstError as error:
             self._manifests.pop(job.id, None)
             if error.retryable:
                 raise
+            if isinstance(error, BlobAccessError):
+                self._check_own_access(error)
             self._fail(job, error)
         return True
 
-    def _read_page(self, job: Job, page: int) -> list[InputEntry]:
-        source, start = job.spec.input, job.planned_inputs
+    def _check_own_access(self, refusal: BlobAccessError) -> None:
+        """Raise BlobUnavailableError if the storage refuses this scheduler altogether: then no job is to blame."""
+        try:
+            self._blobs.ping()
+        except BlobError as error:
+            message = f"{refusal.message} The storage does not let the scheduler in: {error.message}"
+            raise BlobUnavailableError(message) from error
+
+    def _read_page(self, job: Job, limit: int) -> Page:
+        source, start, cursor = job.spec.input, job.planned_inputs, Cursor.load(job.planned_key)
         if source.uris is not None:
-            return [InputEntry(uri=uri) for uri in source.uris[start : start + page]]
+            uris = source.uris[start : start + limit]
+            entries = [InputEntry(uri=uri) for uri in uris]
+            return Page(entries=entries, cursor=cursor, is_last=start + len(uris) >= len(source.uris))
         if source.prefix is not None:
-            return list(islice(list_photos(self._blobs, job.spec, after=cursor_of(job)), page))
-        lines = self._open_manifest(job, page)
-        return [parse_line(line, number, lambda uri: self._may_read(job, uri)) for number, line in islice(lines, page)]
+            neighbours = self._neighbours(job)
 
-    def _may_read(self, job: Job, uri: BlobUri) -> bool:
-        return self._tenants.places(job.tenant).may_read(uri)
+            def results(uris: Collection[str]) -> Collection[str]:
+                return self._results(neighbours, uris)
 
-    def _open_manifest(self, job: Job, page: int) -> Iterator[tuple[int, bytes]]:
-        """Return the manifest's numbered lines from the job's cursor on.
+            return read_prefix(self._blobs, job.spec, cursor, limit=limit, timer=self._timer, results=results)
+        return self._manifest(job, cursor).page(limit, self._tenants.places(job.tenant).may_read, timer=self._timer)
 
-        It stays open from page to page: read anew for each page, a long manifest would take time by its square.
-        """
-        start, lines = self._manifests.pop(job.id, (-1, iter(())))
-        if start != job.planned_inputs:
-            uri = BlobUri.parse(str(job.spec.input.manifest))
-            numbered = enumerate((line for line in self._blobs.lines(uri) if line.strip()), 1)
-            lines = islice(numbered, job.planned_inputs, None)
+    def _neighbours(self, job: Job) -> list[str]:
+        """Return the jobs whose results may be beside the photos of a job, itself among them."""
+        if not results_overlap(job.spec):
+            return []
+        with self._database.read() as connection:
+            prefixes = job_rows.output_prefixes(connection, job.tenant)
+        own = job.spec.output.prefix
+        found = [id for id, prefix in prefixes if prefix.startswith(own) or own.startswith(prefix)]
+        return found[:_NEIGHBOURS]
+
+    def _results(self, neighbours: Sequence[str], uris: Collection[str]) -> set[str]:
+        storable = [uri for uri in uris if domain.storable(uri)]
+        with self._database.read() as connection:
+            return {uri for id in neighbours for uri in item_rows.taken_outputs(connection, id, storable)}
+
+    def _manifest(self, job: Job, cursor: Cursor) -> Manifest:
+        """Return the job's manifest, to be read from the cursor on; it stays open from page to page."""
+        manifest = self._manifests.pop(job.id, None)
+        if manifest is None or manifest.cursor != cursor:
+            manifest = Manifest(self._blobs, BlobUri.parse(str(job.spec.input.manifest)), cursor)
         if len(self._manifests) >= _OPEN_MANIFESTS:
             self._manifests.pop(next(iter(self._manifests)))
-        self._manifests[job.id] = (job.planned_inputs + page, lines)
-        return lines
+        self._manifests[job.id] = manifest
+        return manifest
 
     def _chunk_page(self, job: Job, sizes: Mapping[str, int]) -> None:
         """Put items of a retried job, which are in no chunk, into new ones."""
@@ -167,30 +182,30 @@ class Planner:
             if len(found) < _CHUNKED_AT_ONCE:
                 job_rows.update_job(connection, job.id, unchunked=False)
 
-    def _write_page(self, job: Job, entries: Sequence[InputEntry], *, is_last: bool) -> None:
+    def _write_page(self, job: Job, page: Page) -> None:
         places, limits = self._tenants.places(job.tenant), self._tenants.limits(job.tenant)
-        planned = list(plan_items(job.spec, entries, first_input=job.planned_inputs, places=places))
+        planned = list(plan_items(job.spec, page.entries, first_input=job.planned_inputs, places=places))
+        inputs = job.planned_inputs + len(page.entries)
         with self._database.write() as connection:
             now_job = job_rows.lock_job(connection, job.id)
-            if now_job.status not in _PLANNABLE or now_job.planned_inputs != job.planned_inputs:
+            at = (now_job.planned_inputs, now_job.planned_key)
+            if now_job.status not in _PLANNABLE or at != (job.planned_inputs, job.planned_key):
                 return  # cancelled meanwhile, or planned by another scheduler
             check_planned(connection, now_job, len(planned), limits=limits)
             taken = item_rows.taken_outputs(connection, job.id, [item.output for item in planned])
             planned = list(refuse_taken(planned, taken))
-            total = (job.planned_inputs + len(entries)) * len(job.spec.styles) if is_last else _known_items(job)
+            total = inputs * len(job.spec.styles) if page.is_last else _known_items(job)
             sizes = self._rates.sizes(connection, job.spec, items=total)
             groups = list(chunked(planned, job.spec, sizes))
             item_rows.insert_planned(connection, job.id, groups, method=job.spec.method)
             values: dict[str, Any] = {
-                "planned_inputs": job.planned_inputs + len(entries),
-                "status": JobStatus.RUNNING if is_last else JobStatus.PLANNING,
-                "planned": is_last,
+                "planned_inputs": inputs,
+                "planned_key": page.cursor.dump(),
+                "status": JobStatus.RUNNING if page.is_last else JobStatus.PLANNING,
+                "planned": page.is_last,
             }
-            if entries:
-                # Escaped: the cursor has to go on also behind a key that databases do not take.
-                values["planned_key"] = json.dumps(entries[-1].key)
-            if is_last and now_job.counts.total + len(planned) == 0:
-                values |= {"error_code": codes.NO_INPUTS, "error_message": "The job's input names no photo."}
+            if page.is_last and now_job.counts.total + len(planned) == 0:
+                values |= {"error_code": codes.NO_INPUTS, "error_message": no_photo(page.cursor)}
             job_rows.update_job(connection, job.id, **values)
             failed = sum(item.error is not None for item in planned)
             added = {ItemStatus.PENDING: len(planned) - failed, ItemStatus.FAILED: failed}
@@ -199,16 +214,25 @@ class Planner:
     def _fail(self, job: Job, error: NstError) -> None:
         """End a job whose input cannot be read; what was planned before is still done."""
         with self._database.write() as connection:
-            if job_rows.lock_job(connection, job.id).status in _PLANNABLE:
+            now_job = job_rows.lock_job(connection, job.id)
+            if now_job.status in _PLANNABLE:
                 job_rows.update_job(
                     connection,
                     job.id,
                     status=JobStatus.RUNNING,
                     planned=True,
+                    planned_key=replace(Cursor.load(now_job.planned_key), broken=True).dump(),
                     error_code=error.code if isinstance(error, BlobError | QuotaExceededError) else codes.INPUT_INVALID,
                     error_message=f"The job's input cannot be read: {error.message}",
                 )
                 job_rows.finalize_if_through(connection, job.id)
+
+
+def no_photo(cursor: Cursor) -> str:
+    """Return the sentence for an input without photos."""
+    if not cursor.skipped:
+        return "The job's input names no photo."
+    return f"The job's input names no photo: {cursor.skipped:,} objects have no suffix of a picture."
 
 
 def plan_items(spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int, places: Places) -> Iterator[NewItem]:
@@ -250,11 +274,17 @@ def refuse_taken(planned: Sequence[NewItem], taken: set[str]) -> Iterator[NewIte
     seen = set(taken)
     for item in planned:
         if item.error is None and item.output in seen:
-            message = f"An earlier item of the job has the output {item.output} already."
+            message = name_taken(item.output)
             item = NewItem(**{**vars(item), "error": (codes.OUTPUT_NAME_TAKEN, message)})
         elif item.error is None:
             seen.add(item.output)
         yield item
+
+
+def name_taken(output: str) -> str:
+    """Return the sentence for an item whose output has the name of an earlier one."""
+    hint = 'Tell them apart by {index} in the output\'s name, such as "{stem}-{index}__{style}.{ext}".'
+    return f"An earlier item of the job has the output {output} already. {hint}"
 
 
 def chunked(planned: Sequence[NewItem], spec: JobSpec, sizes: Mapping[str, int]) -> Iterator[list[NewItem]]:
@@ -276,47 +306,3 @@ def _known_items(job: Job) -> int | None:
     if job.unchunked:
         return job.counts.pending
     return None if job.spec.input.uris is None else len(job.spec.input.uris) * len(job.spec.styles)
-
-
-def cursor_of(job: Job) -> str:
-    """Return the key that a job has listed last; empty at its beginning."""
-    return str(json.loads(job.planned_key)) if job.planned_key else ""
-
-
-def list_photos(blobs: BlobStore, spec: JobSpec, *, after: str = "") -> Iterator[InputEntry]:
-    """Yield the photos below a job's prefix whose keys come after one; what the job itself writes is none of them."""
-    prefix = BlobUri.parse(str(spec.input.prefix))
-    own_output = BlobUri.parse(spec.output.prefix)
-    base = prefix.key[: prefix.key.rfind("/") + 1]
-    while keys := blobs.list_keys(prefix, after=after):
-        for key in keys:
-            in_output = prefix.bucket == own_output.bucket and key.startswith(own_output.key)
-            in_scratch = prefix.bucket == blobs.bucket and domain.is_scratch(key)
-            if PurePosixPath(key).suffix.lower() not in IMAGE_SUFFIXES or in_output or in_scratch:
-                continue
-            if domain.storable(key):
-                folder = key[len(base) : key.rfind("/") + 1]
-                yield InputEntry(uri=str(BlobUri(prefix.bucket, key)), key=key, folder=folder)
-            else:
-                yield InputEntry(uri=f"s3://{prefix.bucket}/{key!a}", key=key, error=_UNSTORABLE)
-        after = keys[-1]
-
-
-def parse_line(line: bytes, number: int, may_read: Callable[[BlobUri], bool]) -> InputEntry:
-    """Return the entry of a manifest line: a JSON object with `input` and, if wanted, `custom_id`."""
-    try:
-        values = json.loads(line)
-        uri, custom_id = values["input"], values.get("custom_id")
-        if not (isinstance(uri, str) and domain.storable(uri)):
-            raise ConfigError("input has characters that no address has.")
-        address = BlobUri.parse(uri)
-        if custom_id is not None and not (
-            isinstance(custom_id, str) and len(custom_id) <= 255 and domain.storable(custom_id)
-        ):
-            raise ConfigError("custom_id is no plain text of at most 255 characters.")
-        if not address.key or not may_read(address):
-            raise ConfigError(f"{uri} is not an object that the job may read.")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
-        reason = error.message if isinstance(error, ConfigError) else 'it is no JSON object with a text "input".'
-        return InputEntry(uri=f"line:{number}", error=(codes.INPUT_INVALID, f"Line {number} of the manifest: {reason}"))
-    return InputEntry(uri=str(address), custom_id=custom_id)

@@ -11,8 +11,9 @@ from scheduler import domain, optimize
 from scheduler.access.tenants import Tenants
 from scheduler.domain import JobInput, JobOutput, JobSpec, Priority
 from scheduler.errors import RequestInvalidError
+from scheduler.inputs import InputEntry
 from scheduler.optimize import OptimizeRequest
-from scheduler.plan import InputEntry, plan_items, refuse_taken
+from scheduler.plan import plan_items, refuse_taken
 from scheduler.store.database import Database
 from scheduler.styles.pins import find_pinned
 

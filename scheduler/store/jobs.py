@@ -17,6 +17,10 @@ from scheduler.store.tables import chunks, job_labels, jobs
 _SPEC = TypeAdapter(JobSpec)
 #: Columns whose change may be an event.
 _TOLD = frozenset({"status", "started_at"})
+#: There are inputs to be read, or the job was retried and has items that are in no chunk.
+_PLANNABLE = or_(
+    jobs.c.status.in_((JobStatus.QUEUED, JobStatus.PLANNING)), (jobs.c.status == JobStatus.RUNNING) & jobs.c.unchunked
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +46,6 @@ class Waiting:
     tenant: str
     method: Method
     priority: Priority
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plannable:
-    """What planning needs to know of a job to decide whose turn it is."""
-
-    id: str
-    planned_inputs: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,12 +164,24 @@ def waiting_jobs(connection: Connection, *, now: float) -> list[Waiting]:
     ]
 
 
-def plannable_jobs(connection: Connection) -> list[Plannable]:
-    """Return the jobs that have inputs to be read, or items that are in no chunk."""
-    reading = jobs.c.status.in_((JobStatus.QUEUED, JobStatus.PLANNING))
-    retried = (jobs.c.status == JobStatus.RUNNING) & jobs.c.unchunked
-    query = select(jobs.c.id, jobs.c.planned_inputs).where(or_(reading, retried)).order_by(jobs.c.id)
-    return [Plannable(id=row.id, planned_inputs=row.planned_inputs) for row in connection.execute(query)]
+def plannable_tenants(connection: Connection, *, without: Sequence[str] = ()) -> list[str]:
+    """Return the tenants with jobs, but not of `without`, that have inputs to be read or items that are in no chunk."""
+    query = select(jobs.c.tenant).where(_PLANNABLE, jobs.c.id.not_in(without)).distinct()
+    return list(connection.execute(query).scalars())
+
+
+def next_plannable(connection: Connection, tenant: str, *, without: Sequence[str] = ()) -> str | None:
+    """Return the job of a tenant, but not of `without`, that is to be planned next."""
+    query = select(jobs.c.id).where(jobs.c.tenant == tenant, _PLANNABLE, jobs.c.id.not_in(without))
+    found: str | None = connection.execute(query.order_by(jobs.c.planned_inputs, jobs.c.id).limit(1)).scalar()
+    return found
+
+
+def output_prefixes(connection: Connection, tenant: str) -> list[tuple[str, str]]:
+    """Return the id and the output prefix of all jobs of a tenant, the newest first."""
+    prefix = jobs.c.spec["output"]["prefix"].as_string()
+    query = select(jobs.c.id, prefix).where(jobs.c.tenant == tenant).order_by(jobs.c.id.desc())
+    return [(id, prefix or "") for id, prefix in connection.execute(query)]
 
 
 def stopping_jobs(connection: Connection) -> list[str]:
