@@ -367,6 +367,7 @@ deliveries = Table(
     Index(None, "webhook_id", "id"),
     Index(None, "status", "next_at"),
     Index(None, "webhook_id", "status", "next_at"),
+    Index(None, "status", "lease_until"),
 )
 
 #: Ends of segments that were accepted.

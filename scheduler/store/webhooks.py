@@ -14,6 +14,8 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from scheduler.store.tables import deliveries, webhooks
 
+_WAITING = (webhooks.c.id, webhooks.c.tenant, webhooks.c.url, webhooks.c.failing_since)
+
 
 class DeliveryStatus(StrEnum):
     """Where a delivery stands."""
@@ -158,40 +160,87 @@ def any_due(connection: Connection, *, now: float) -> bool:
     return connection.execute(select(deliveries.c.id).where(*due).limit(1)).first() is not None
 
 
-def claim_due(
-    connection: Connection, *, now: float, lease_s: float, room: int, per_webhook: int
-) -> list[tuple[Webhook, Delivery]]:
-    """Begin tries at up to `room` deliveries that are due, at most `per_webhook` of each webhook at once.
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A webhook with messages that are due, or with messages that are being sent."""
 
-    A claim holds for `lease_s`: a scheduler that dies in between leaves it to run out. Webhooks take turns by how long
-    their first message is due.
-    """
-    own = deliveries.c.webhook_id == webhooks.c.id
-    is_due = (deliveries.c.status == DeliveryStatus.PENDING, deliveries.c.next_at <= now)
-    first = select(func.min(deliveries.c.next_at)).where(own, *is_due, deliveries.c.lease_until <= now)
-    in_hand = (deliveries.c.status == DeliveryStatus.PENDING, deliveries.c.lease_until > now)
-    busy = select(func.count()).select_from(deliveries).where(own, *in_hand)
-    due_since = first.scalar_subquery()
+    id: str
+    tenant: str
+    url: str
+    #: The last tries have failed.
+    failing: bool
+    #: Since when its first message is due; 0 for those that are being sent.
+    since: float = 0.0
+    #: Messages that are being sent.
+    in_hand: int = 0
+
+
+def in_hand(connection: Connection, *, now: float) -> list[Waiting]:
+    """Return the webhooks that messages are being sent to, by whatever scheduler."""
     query = (
-        select(webhooks)
-        .where(webhooks.c.enabled.is_(True), due_since.is_not(None), busy.scalar_subquery() < per_webhook)
-        .order_by(due_since, webhooks.c.id)
-        .limit(room)
+        select(*_WAITING, func.count().label("sending"))
+        .join(deliveries, deliveries.c.webhook_id == webhooks.c.id)
+        .where(deliveries.c.status == DeliveryStatus.PENDING, deliveries.c.lease_until > now)
+        .group_by(*_WAITING)
     )
-    found = [_webhook(row) for row in connection.execute(query.with_for_update(skip_locked=True, of=webhooks))]
-    claimed: list[tuple[Webhook, Delivery]] = []
-    for webhook in found:
-        of_it = deliveries.c.webhook_id == webhook.id
-        # Counted again, now that the webhook is locked.
-        taken = connection.execute(select(func.count()).select_from(deliveries).where(of_it, *in_hand)).scalar_one()
-        due = select(deliveries).where(of_it, *is_due, deliveries.c.lease_until <= now)
-        count = min(per_webhook - taken, room - len(claimed))
-        rows = connection.execute(due.order_by(deliveries.c.next_at, deliveries.c.id).limit(max(0, count))).all()
-        for row in rows:
-            values = {"lease_until": now + lease_s, "claims": row.claims + 1}
-            connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(values))
-            claimed.append((webhook, _delivery(row, claims=row.claims + 1)))
-    return claimed
+    return [_waiting(row, in_hand=row.sending) for row in connection.execute(query)]
+
+
+def due_webhooks(
+    connection: Connection, *, now: float, without: Sequence[str] = (), per_tenant: int = 100
+) -> list[Waiting]:
+    """Return enabled webhooks, but not of `without`, with messages that are due and not being sent.
+
+    Of each tenant these are at most `per_tenant`, those first that have waited longest. It takes a look at the first
+    message of each webhook, however many wait.
+    """
+    first = (
+        select(deliveries.c.next_at)
+        .where(
+            deliveries.c.webhook_id == webhooks.c.id,
+            deliveries.c.status == DeliveryStatus.PENDING,
+            deliveries.c.next_at <= now,
+            deliveries.c.lease_until <= now,
+        )
+        .order_by(deliveries.c.next_at)
+        .limit(1)
+        .scalar_subquery()
+    )
+    enabled = select(*_WAITING, first.label("since")).where(webhooks.c.enabled.is_(True), webhooks.c.id.not_in(without))
+    due = enabled.subquery("due")
+    place = func.row_number().over(partition_by=due.c.tenant, order_by=(due.c.since, due.c.id))
+    placed = select(due, place.label("place")).where(due.c.since.is_not(None)).subquery("placed")
+    query = select(placed).where(placed.c.place <= per_tenant).order_by(placed.c.since, placed.c.id)
+    return [_waiting(row, since=row.since) for row in connection.execute(query)]
+
+
+def claim_due(
+    connection: Connection, webhook_id: str, *, now: float, lease_s: float, room: int, at_once: int
+) -> tuple[Webhook, list[Delivery]] | None:
+    """Begin tries at up to `room` messages of a webhook that are due, so that `at_once` at most are being sent.
+
+    A claim holds for `lease_s`: a scheduler that dies in between leaves it to run out. Returns None if another
+    scheduler has the webhook in hand, or if it is not enabled any more.
+    """
+    query = select(webhooks).where(webhooks.c.id == webhook_id, webhooks.c.enabled.is_(True))
+    found = connection.execute(query.with_for_update(skip_locked=True)).first()
+    if found is None:
+        return None
+    own = (deliveries.c.webhook_id == webhook_id, deliveries.c.status == DeliveryStatus.PENDING)
+    # Counted up to the limit only, now that the webhook is locked.
+    busy = select(deliveries.c.id).where(*own, deliveries.c.lease_until > now).limit(at_once)
+    count = min(room, at_once - len(connection.execute(busy).all()))
+    due = select(deliveries).where(*own, deliveries.c.next_at <= now, deliveries.c.lease_until <= now)
+    rows = connection.execute(due.order_by(deliveries.c.next_at, deliveries.c.id).limit(max(0, count))).all()
+    for row in rows:
+        values = {"lease_until": now + lease_s, "claims": row.claims + 1}
+        connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(values))
+    return _webhook(found), [_delivery(row, claims=row.claims + 1) for row in rows]
+
+
+def _waiting(row: Any, *, since: float = 0.0, in_hand: int = 0) -> Waiting:
+    failing = row.failing_since is not None
+    return Waiting(id=row.id, tenant=row.tenant, url=row.url, failing=failing, since=since, in_hand=in_hand)
 
 
 def update_delivery(connection: Connection, id: int, **values: Any) -> None:

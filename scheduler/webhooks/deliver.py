@@ -8,6 +8,7 @@ import json
 import logging
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,14 @@ from nst_core import __version__
 from nst_core.clock import Clock
 from nst_core.errors import NstError
 from scheduler.events import payload
+from scheduler.setbacks import Setbacks
 from scheduler.store import events as event_rows
 from scheduler.store import webhooks as rows
 from scheduler.store.database import Database
 from scheduler.store.webhooks import Delivery, DeliveryStatus, Webhook
 from scheduler.webhooks import signing
 from scheduler.webhooks.send import TIMEOUT_S, Answer, Sender
+from scheduler.webhooks.slots import Slots, host_of
 from scheduler.webhooks.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -35,8 +38,9 @@ _MAX_RETRY_AFTER_S = 86400.0
 FAILING_S = 5 * 86400.0
 MAX_BODY_BYTES = 20_000
 TEST_TYPE = "webhook.test"
-#: At once, and of one webhook.
-IN_HAND, IN_HAND_EACH = 8, 2
+SLOTS = Slots()
+#: A host whose last answer took longer, or did not come, is slow. So many are remembered, in this process.
+_SLOW_MS, _SLOW_HOSTS = 5000, 10_000
 #: Longer than a try can take.
 _LEASE_S = TIMEOUT_S + 40.0
 #: Of a delivery's tries, so many are kept.
@@ -80,6 +84,8 @@ class Deliverer:
         self._pruned_at = 0.0
         self._free = threading.Condition()
         self._in_hand = 0
+        self._setbacks = Setbacks[str]("sending to webhooks")
+        self._slow_hosts: dict[str, bool] = {}
 
     def tick(self) -> bool:
         """Write messages for new events, and begin the tries that are due; return whether there was any."""
@@ -122,35 +128,77 @@ class Deliverer:
         return True
 
     def _begin_due(self) -> bool:
-        room = IN_HAND - self._in_hand
+        room = SLOTS.total - self._in_hand
         if self._vault is None or room <= 0:
             return False
         now = self._clock()
+        with self._database.read() as connection:
+            busy = rows.in_hand(connection, now=now)
+            full = [each.id for each in busy if each.in_hand >= SLOTS.at_once(slow=self._is_slow(each))]
+            due = rows.due_webhooks(connection, now=now, without=[*full, *self._setbacks.waiting()])
+        chosen = SLOTS.choose(busy, due, is_slow=self._is_slow, room=room)
+        counts = Counter(webhook.id for webhook in chosen)
+        slow = {webhook.id: self._is_slow(webhook) for webhook in chosen}
+
+        def begin(webhook_id: str) -> bool:
+            return self._begin(webhook_id, room=counts[webhook_id], at_once=SLOTS.at_once(slow=slow[webhook_id]))
+
+        return self._setbacks.attempt_each(counts, begin)
+
+    def _begin(self, webhook_id: str, *, room: int, at_once: int) -> bool:
+        assert self._vault is not None
         with self._database.write() as connection:
-            claimed = rows.claim_due(connection, now=now, lease_s=_LEASE_S, room=room, per_webhook=IN_HAND_EACH)
-        for webhook, delivery in claimed:
-            with self._free:
-                self._in_hand += 1
+            claimed = rows.claim_due(
+                connection, webhook_id, now=self._clock(), lease_s=_LEASE_S, room=room, at_once=at_once
+            )
+        if claimed is None:
+            return False
+        webhook, found = claimed
+        for delivery in found:
             # Daemons: a process that is told to end does not wait for a slow receiver, and the try is made again.
             name = f"webhook-{delivery.id}"
-            threading.Thread(
+            thread = threading.Thread(
                 target=self._deliver, args=(self._vault, webhook, delivery), name=name, daemon=True
-            ).start()
-        return bool(claimed)
+            )
+            with self._free:
+                self._in_hand += 1
+            try:
+                thread.start()
+            except RuntimeError:
+                # There is no room for another thread. The claim runs out, and the message is sent later.
+                self._release()
+                raise
+        return bool(found)
+
+    def _release(self) -> None:
+        with self._free:
+            self._in_hand -= 1
+            self._free.notify_all()
+
+    def _is_slow(self, webhook: rows.Waiting) -> bool:
+        return webhook.failing or host_of(webhook.url) in self._slow_hosts
+
+    def _note_speed(self, webhook: Webhook, answer: Answer) -> None:
+        host = host_of(webhook.url)
+        if answer.ms < _SLOW_MS and answer.status is not None:
+            self._slow_hosts.pop(host, None)
+        else:
+            self._slow_hosts[host] = True
+            while len(self._slow_hosts) > _SLOW_HOSTS:
+                self._slow_hosts.pop(next(iter(self._slow_hosts)), None)
 
     def _deliver(self, vault: Vault, webhook: Webhook, delivery: Delivery) -> None:
         try:
             at = self._clock()
             answer = self._try(vault, webhook, delivery, at)
+            self._note_speed(webhook, answer)
             self._note(delivery, answer, at)
         except NstError as error:
             log.warning("Delivery %d is not noted, and will be made again: %s", delivery.id, error.message)
         except Exception:
             log.exception("Delivery %d failed", delivery.id)
         finally:
-            with self._free:
-                self._in_hand -= 1
-                self._free.notify_all()
+            self._release()
 
     def _try(self, vault: Vault, webhook: Webhook, delivery: Delivery, at: float) -> Answer:
         sealed = [webhook.secret]

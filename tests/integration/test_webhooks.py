@@ -11,7 +11,7 @@ from nst_core import __version__
 from scheduler.store import webhooks as rows
 from scheduler.store.webhooks import DeliveryStatus
 from scheduler.webhooks import signing
-from scheduler.webhooks.deliver import DELAYS_S, FAILING_S, IN_HAND, IN_HAND_EACH, Deliverer
+from scheduler.webhooks.deliver import DELAYS_S, FAILING_S, SLOTS, Deliverer
 from scheduler.webhooks.vault import Vault
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.receiver import Certificates, Receiver, receiving, reply
@@ -284,11 +284,69 @@ def test_a_slow_receiver_holds_up_no_other(
             if not post.deliverer.tick():
                 time.sleep(0.02)
         assert len(receiver.received) == 12
-        assert len(busy) == IN_HAND_EACH < IN_HAND
+        assert len(busy) == SLOTS.webhook < SLOTS.total
         release.set()
         assert post.deliverer.wait(timeout_s=30)
         post.deliver()
     assert {each.status for each in [*post.log(quick_id), *post.log(slow_id)]} == {DeliveryStatus.DELIVERED}
+
+
+def test_many_slow_receivers_of_one_tenant_hold_up_no_other_tenant(
+    post: Post, rig: Rig, receiver: Receiver, certificates: Certificates
+) -> None:
+    """While each of twenty receivers of one tenant keeps its sender waiting, another tenant hears of its job."""
+    release = threading.Event()
+    busy: list[int] = []
+    bob = rig.add_tenant("bob")
+    with receiving(certificates) as slow:
+
+        def hold(handler: BaseHTTPRequestHandler) -> None:
+            busy.append(1)
+            release.wait(30)
+            reply(handler, 204)
+
+        slow.answers = [hold]
+        for _ in range(20):
+            post.add(slow, "job.completed")
+        post.add(receiver, "job.created", tenant=bob)
+        for _ in range(3):
+            cancelled(rig)
+        deadline = time.monotonic() + 20
+        while len(busy) < SLOTS.tenant and time.monotonic() < deadline:
+            if not post.deliverer.tick():
+                time.sleep(0.02)
+        rig.service.submit(bob, rig.request(1))
+        while not receiver.received and time.monotonic() < deadline:
+            if not post.deliverer.tick():
+                time.sleep(0.02)
+        assert len(receiver.received) == 1
+        assert len(busy) == SLOTS.tenant
+        release.set()
+        assert post.deliverer.wait(timeout_s=30)
+        post.deliver()
+
+
+def test_webhook_that_cannot_be_sent_to_lets_others_pass(
+    post: Post, rig: Rig, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of one webhook, such as no room for a thread, is its own; its message is sent when the claim is over."""
+    webhooks = [post.add(receiver, "job.completed")[0] for _ in range(2)]
+    cancelled(rig)
+    faults = iter([RuntimeError("can't start new thread")])
+    start = threading.Thread.start
+
+    def refuse_once(thread: threading.Thread) -> None:
+        if thread.name.startswith("webhook-") and (fault := next(faults, None)) is not None:
+            raise fault
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse_once)
+    post.deliver()
+    assert sorted(each.status for id in webhooks for each in post.log(id)) == ["delivered", "pending"]
+    rig.clock.advance(120)
+    post.deliverer = post.new_deliverer()
+    post.deliver()
+    assert [each.status for id in webhooks for each in post.log(id)] == ["delivered", "delivered"]
 
 
 def test_several_schedulers_share_the_work_and_send_each_message_once(

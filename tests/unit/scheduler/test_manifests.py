@@ -129,6 +129,7 @@ def test_long_line_is_read_and_one_without_an_end_is_refused_with_its_number(ser
         (gzip.compress("\n".join(LINES * 9).encode())[:-20], "breaks off"),
         (gzip.compress("\n".join(LINES).encode())[:12] + b"x" * 50, "damaged|breaks off"),
     ],
+    ids=["cut", "no end", "more after it", "nested", "gzip cut", "gzip damaged"],
 )
 def test_manifest_that_cannot_be_read_further_says_where(
     server: PlayingServer, data: bytes | str, message: str
