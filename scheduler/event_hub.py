@@ -1,8 +1,9 @@
 """Streams of events to clients: one poller of the database for all that this process serves.
 
-A stream costs no thread, and no query of its own after its first one: while any waits, the poller asks twice a second
-for the news of all subjects together. A stream whose client reads slowly is not asked for until it has sent what it
-has, so none holds more than one batch.
+A stream costs no thread: while any waits, the poller asks twice a second for the news of all subjects together. A
+stream that has many events to catch up with reads them by itself, one page of one tenant at a time, so that it delays
+nobody else's news. A stream whose client reads slowly is not asked for until it has sent what it has, so none holds
+more than one batch.
 """
 
 import asyncio
@@ -23,8 +24,10 @@ log = logging.getLogger(__name__)
 POLL_S = 0.5
 HEARTBEAT_S = 15.0
 _BATCH = 1000
-#: Subjects of one query.
-_PLACES = 200
+#: Subjects of one query, and events of each where not all fit.
+_PLACES, _EACH = 200, 50
+#: Streams that catch up at the same time, of all tenants: they share the threads of the API.
+_REPLAYS = 4
 
 
 @dataclass(eq=False, kw_only=True)
@@ -36,6 +39,8 @@ class Stream:
     #: The last event that was handed out.
     after: int
     found: list[Event] = field(default_factory=list)
+    #: There may be many more events: they are read apart from the news of others.
+    behind: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     #: Nothing more comes: the poller failed, or the process ends.
     broken: bool = False
@@ -60,6 +65,9 @@ class EventHub:
         self._poll_s = poll_s
         self._open = Streams()
         self._waiting: set[Stream] = set()
+        #: By tenant: held by the one of its streams that reads a page.
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._replays = asyncio.Semaphore(_REPLAYS)
         self._poller: asyncio.Task[None] | None = None
         self._stopped = False
 
@@ -78,7 +86,7 @@ class EventHub:
         if not found and over and (last is None or last.type.is_terminal):
             return None
         self._open.acquire(tenant, limit=self._max_streams(tenant))
-        return Stream(tenant=tenant, subject=subject, after=after, found=found)
+        return Stream(tenant=tenant, subject=subject, after=after, found=found, behind=len(found) == _BATCH)
 
     def close(self, stream: Stream) -> None:
         """Give back the place of a stream."""
@@ -94,7 +102,9 @@ class EventHub:
 
     async def next(self, stream: Stream, *, timeout_s: float) -> list[Event]:
         """Return the next events of a stream, or none after a time."""
-        if not stream.found and not self.is_broken(stream):
+        if stream.behind and not stream.found and not self.is_broken(stream):
+            await self._catch_up(stream)
+        if not stream.found and not stream.behind and not self.is_broken(stream):
             stream.wake.clear()
             self._waiting.add(stream)
             if self._poller is None:
@@ -119,6 +129,21 @@ class EventHub:
         """Return whether nothing more comes although the subject has not ended."""
         return self._stopped or stream.broken
 
+    async def _catch_up(self, stream: Stream) -> None:
+        """Read the next page of a stream that is behind."""
+        async with self._turns.setdefault(stream.tenant, asyncio.Lock()), self._replays:
+            try:
+                stream.found = await run_in_threadpool(self._page, stream.subject, stream.after)
+            except NstError as error:
+                log.warning("Events cannot be read now: %s", error.message)
+                await asyncio.sleep(self._poll_s)
+            else:
+                stream.behind = len(stream.found) == _BATCH
+
+    def _page(self, subject: str, after: int) -> list[Event]:
+        with self._database.read() as connection:
+            return event_rows.events_after(connection, [(subject, after)], limit=_BATCH)
+
     async def _poll(self) -> None:
         try:
             while self._waiting and not self._stopped:
@@ -132,7 +157,7 @@ class EventHub:
                     own = [event for event in found if event.subject == stream.subject and event.id > stream.after]
                     # Not one that has given up waiting meanwhile: it would be handed out twice.
                     if own and stream in self._waiting:
-                        stream.found = own
+                        stream.found, stream.behind = own, len(own) >= _EACH
                         stream.wake.set()
                 await asyncio.sleep(self._poll_s)
         except Exception:
@@ -148,7 +173,13 @@ class EventHub:
         distinct = sorted(set(places))
         with self._database.read() as connection:
             for start in range(0, len(distinct), _PLACES):
-                found += event_rows.events_after(connection, distinct[start : start + _PLACES], limit=_BATCH)
+                some = distinct[start : start + _PLACES]
+                news = event_rows.events_after(connection, some, limit=_BATCH)
+                if len(news) == _BATCH:
+                    # Somebody has much news: each subject gets its own first events, so that none waits for another.
+                    pages = [event_rows.events_after(connection, [place], limit=_EACH) for place in some]
+                    news = [event for page in pages for event in page]
+                found += news
         return found
 
     def _last(self, subject: str) -> Event | None:

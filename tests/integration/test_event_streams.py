@@ -8,13 +8,16 @@ from contextlib import aclosing
 
 import httpx
 import pytest
+from sqlalchemy import insert
 
+from scheduler import event_hub
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.client import AsyncClient, Client
 from scheduler.domain import JobStatus
 from scheduler.event_hub import EventHub
 from scheduler.resources import Job
+from scheduler.store.tables import events as event_table
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig, finished, progress, started
 from tests.integration.run_kit import RunRig
@@ -72,6 +75,61 @@ def cancelled(rig: Rig) -> str:
     rig.service.cancel(TENANT, job_id)
     rig.finalizer.tick()
     return job_id
+
+
+def add_events(rig: Rig, job_id: str, count: int) -> None:
+    """Add old events of a job, as a long one has them."""
+    with rig.database.write() as connection:
+        rows = [
+            {
+                "tenant": TENANT,
+                "subject": job_id,
+                "type": "job.progress",
+                "data": {"n": number},
+                "created_at": rig.clock(),
+                "fanned_out": True,
+            }
+            for number in range(count)
+        ]
+        connection.execute(insert(event_table), rows)
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_replay_of_a_long_job_delays_the_news_of_no_other(
+    rig: Rig, hub: EventHub, monkeypatch: pytest.MonkeyPatch, behind: bool
+) -> None:
+    """News of one job come while thousands of old events of another are read: all at once, or as news themselves."""
+    monkeypatch.setattr(event_hub, "_BATCH", 20)
+    monkeypatch.setattr(event_hub, "_EACH", 5)
+    long, short = rig.submit(1), rig.submit(1)
+    if behind:
+        add_events(rig, long, 2000)
+    streams = [hub.open(TENANT, job_id, after=0, over=False) for job_id in (long, short)]
+    if not behind:
+        add_events(rig, long, 2000)
+    first, second = streams
+    assert first is not None
+    assert second is not None
+
+    async def replay(seen: list[int]) -> None:
+        while len(seen) < 2001:
+            seen += [event.id for event in await hub.next(first, timeout_s=20)]
+
+    async def watch() -> tuple[int, list[int]]:
+        seen: list[int] = []
+        await hub.next(second, timeout_s=20)  # that the job was created
+        replaying = asyncio.create_task(replay(seen))
+        rig.service.cancel(TENANT, short)  # the newest events of all
+        assert await hub.next(second, timeout_s=20)
+        at_news = len(seen)
+        await replaying
+        return at_news, seen
+
+    at_news, seen = asyncio.run(watch())
+    assert at_news < 2001
+    assert seen == sorted(set(seen))
+    for stream in (first, second):
+        hub.close(stream)
 
 
 def test_an_ended_job_is_replayed_from_its_beginning_and_the_stream_ends(http: httpx.Client, rig: Rig) -> None:
