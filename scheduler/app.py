@@ -19,6 +19,7 @@ from scheduler.access.limits import limits_of
 from scheduler.access.tenants import Tenants
 from scheduler.api.app import make_api, make_hub
 from scheduler.api.request_ids import RequestIdFilter
+from scheduler.clock_watch import ClockWatch, LeaseTimes
 from scheduler.collector import Collector
 from scheduler.dispatch import Dispatcher, Window
 from scheduler.domain import FIRST_TENANT
@@ -66,6 +67,15 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
         buckets=allowed_buckets(settings),
         defaults=limits_of(settings),
     )
+    windows = {
+        Method.FEEDFORWARD: Window(chunks=settings.dispatch_window, lease_s=settings.dispatch_lease_s),
+        Method.OPTIMIZE: Window(chunks=settings.optimize_window, lease_s=settings.optimize_dispatch_lease_s),
+    }
+    lease_times = LeaseTimes(
+        running_s=settings.lease_s,
+        chunks_s={method: window.lease_s for method, window in windows.items()},
+        segments_s=settings.train_dispatch_lease_s,
+    )
     retries = Retries(max_failures=settings.max_run_failures, backoff_s=settings.retry_backoff_s)
     return Loops(
         planner=Planner(
@@ -82,10 +92,7 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
             bucket=settings.s3_bucket,
             crew=rates.workers,
             max_attempts=settings.max_attempts,
-            windows={
-                Method.FEEDFORWARD: Window(chunks=settings.dispatch_window, lease_s=settings.dispatch_lease_s),
-                Method.OPTIMIZE: Window(chunks=settings.optimize_window, lease_s=settings.optimize_dispatch_lease_s),
-            },
+            windows=windows,
             weights=tenants.weights,
         ),
         collector=Collector(
@@ -133,6 +140,7 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
             random=random.random,
             retention_s=settings.event_retention_days * 86400,
         ),
+        clock_watch=ClockWatch(database, lease_times),
     )
 
 

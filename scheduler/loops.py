@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from nst_core.errors import NstError
+from scheduler.clock_watch import ClockWatch
 from scheduler.collector import Collector
 from scheduler.dispatch import Dispatcher
 from scheduler.expiry import Expirer
@@ -109,7 +110,9 @@ class Loops:
         run_finisher: RunFinisher,
         run_tidier: RunTidier,
         deliverer: Deliverer,
+        clock_watch: ClockWatch,
     ) -> None:
+        self._clock_watch = clock_watch
         self._reap_at = 0.0
         self._collector = collector
         self._reaper = reaper
@@ -182,12 +185,18 @@ class Loops:
         # After a start, leases look overdue until what workers said meanwhile is read; and where another scheduler
         # collects, it is the one that reaps too.
         reaped = False
+        # Read before the clocks are looked at: it is then not of a time after a jump that was not noticed yet.
+        known_until = self._collector.known_until
+        jumped = self._clock_watch.look()
         if not self._collector.is_current:
             self._reaper.forget()
             self._run_control.forget()
-        elif time.monotonic() >= self._reap_at:
+        elif jumped:
+            self._reaper.forget()
+            self._run_control.forget()
+            self._clock_watch.renew()
+        elif time.monotonic() >= self._reap_at and known_until > float("-inf"):
             self._reap_at = time.monotonic() + _REAP_S
-            known_until = self._collector.known_until
             reaped = self._reaper.tick(as_of=known_until)
             reaped |= self._run_control.reap(as_of=known_until)
         sent = self._dispatcher.tick()

@@ -70,7 +70,7 @@ class Rates:
     def see(self, connection: Connection, worker: str) -> None:
         """Note that a worker has reported."""
         now = self._clock()
-        if now - self._noted.get(worker, -_NOTE_S) >= _NOTE_S:
+        if not 0 <= now - self._noted.get(worker, -_NOTE_S) < _NOTE_S:
             rate_rows.see_worker(connection, worker, now=now)
             self._noted = {name: at for name, at in self._noted.items() if now - at < _SEEN_S} | {worker: now}
 

@@ -66,7 +66,8 @@ def record_progress(connection: Connection, job_id: str, *, every_s: float = 1.0
     """
     newest = select(events.c.created_at).where(events.c.subject == job_id).order_by(events.c.id.desc()).limit(1)
     last = connection.execute(newest).scalar()
-    if last is None or now_of(connection) - last >= every_s:
+    # A last event of a time to come is one of before the clock was set back.
+    if last is None or not 0 <= now_of(connection) - last < every_s:
         record(connection, JOB, job_id, EventType.JOB_PROGRESS)
 
 
