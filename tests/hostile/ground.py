@@ -48,7 +48,6 @@ class Ground:
     hostile_key: str
     good_uris: list[str]
     blobs: BlobStore
-    heartbeats: Path
     #: Processes that ended by themselves.
     deaths: list[str] = field(default_factory=list)
 
@@ -90,8 +89,6 @@ def ground(home: Path, *, good_photos: int, settings: Mapping[str, str] | None =
         if event.state in (ServiceState.DIED, ServiceState.KILLED):
             deaths.append(f"{event.name} {event.state}: {event.detail}")
 
-    heartbeats = home.with_name(f"{home.name}-heartbeats")
-    heartbeats.mkdir(parents=True)
     env = SETTINGS | dict(settings or {})
     with Stack(home, workers=WORKERS, env=env, on_event=note) as stack, stack.client() as admin:
         own = [str(scope) for scope in Scope if scope is not Scope.ADMIN]
@@ -100,7 +97,7 @@ def ground(home: Path, *, good_photos: int, settings: Mapping[str, str] | None =
         with Client(stack.url, good_key) as good, Client(stack.url, hostile_key) as hostile:
             uris = upload(good, small_photos(good_photos))
             blobs = BlobStore(stack.addresses.storage)
-            here = Ground(stack, good, hostile, hostile_key, uris, blobs, heartbeats)
+            here = Ground(stack, good, hostile, hostile_key, uris, blobs)
             here.deaths = deaths
             here.good_job()
             yield here
@@ -111,8 +108,8 @@ def watched(here: Ground) -> Iterator[dict[str, Any]]:
     """Watch the stack; after the block the dictionary has what `tests.hostile.watch` has seen."""
     seen: dict[str, Any] = {}
     env = os.environ | {
-        "NST_REDIS_URL": here.stack.addresses.broker.redis_url.get_secret_value(),
-        "HOSTILE_HEARTBEATS": str(here.heartbeats),
+        "HOSTILE_REDIS_URL": here.stack.addresses.broker.redis_url.get_secret_value(),
+        "HOSTILE_HEARTBEATS": str(here.stack.home.heartbeats),
     }
     command = [sys.executable, "-m", "tests.hostile.watch", here.stack.url, str(os.getpid())]
     process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -120,7 +117,7 @@ def watched(here: Ground) -> Iterator[dict[str, Any]]:
         yield seen
     finally:
         told, _ = process.communicate(timeout=60)
-        seen.update(json.loads(told or "{}"))
+        seen.update(json.loads(told))
 
 
 class Beside:

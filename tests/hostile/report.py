@@ -57,7 +57,11 @@ def promises(measured: Measured, limits: Limits) -> list[Promise]:
     silent = [each for answer in answers for each in answer.silent]
     slow = ", ".join(f"{name} {gap:.2f} s" for name, gap in gaps.items())
     return [
-        Promise(f"no process is silent for more than {limits.gap_s:g} s", max(gaps.values()) <= limits.gap_s, slow),
+        Promise(
+            f"no process is silent for more than {limits.gap_s:g} s",
+            max(gaps.values()) <= limits.gap_s and bool(seen["livez_answers"] and seen["events"]),
+            slow,
+        ),
         Promise(
             f"a worker with its children has at most {limits.worker_mb:,.0f} MB",
             worker <= limits.worker_mb,

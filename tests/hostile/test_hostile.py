@@ -148,6 +148,7 @@ def measured(**changes: Any) -> Measured:
         ({}, None),
         ({"seen": {**_SEEN, "livez_gap_s": 2.1}}, "silent"),
         ({"seen": {**_SEEN, "worker_gap_s": 2.1}}, "silent"),
+        ({"seen": {**_SEEN, "events": 0}}, "silent"),
         ({"seen": {**_SEEN, "heartbeat_gap_s": {"worker-1": 2.1}}}, "silent"),
         ({"seen": {**_SEEN, "memory_mb": {"worker": 3000.0, "worker children": 1200.0}}}, "worker with its children"),
         ({"seen": {**_SEEN, "memory_mb": {"scheduler": 900.0}}}, "the scheduler has"),

@@ -1,7 +1,7 @@
 """`python -m tests.hostile.watch URL PID`: how a stack looks from outside, told when the standard input ends.
 
 A process of its own, so that what the other side of the test does holds nothing up. It asks `/livez` ten times a
-second, listens to the workers' events in Redis, and reads the memory of all descendants of the stack's process.
+second, listens to the workers' events in Redis, looks at the heartbeat files, and reads the memory of all processes.
 """
 
 import json
@@ -18,10 +18,8 @@ from typing import Any
 import httpx
 import redis
 
-from nst_core.broker import make_redis
 from nst_core.errors import ProtocolError
 from nst_core.protocol import EVENTS_STREAM, ChunkFinished, ChunkProgress, ChunkStarted, load_event
-from nst_core.settings import BrokerSettings
 
 _LIVEZ_S, _MEMORY_S = 0.1, 0.3
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -48,11 +46,12 @@ class Seen:
 class Watch:
     """Watches in threads until it is stopped."""
 
-    def __init__(self, url: str, pid: int, *, heartbeats: Path | None) -> None:
-        """`pid` is the process whose children the stack's processes are."""
+    def __init__(self, url: str, pid: int, *, redis_url: str, heartbeats: Path) -> None:
+        """`pid` is the process whose children the stack's processes are, `heartbeats` the folder of their files."""
         self.seen = Seen()
         self._url = url
         self._pid = pid
+        self._redis = redis.Redis.from_url(redis_url, socket_timeout=10)
         self._heartbeats = heartbeats
         self._stop = threading.Event()
         #: Seconds that were lost to a machine that is too busy, all together.
@@ -88,11 +87,11 @@ class Watch:
                 self._stop.wait(_LIVEZ_S)
 
     def _listen(self) -> None:
-        client, place = make_redis(BrokerSettings()), "$"
+        place = "$"
         told: dict[tuple[int, int], tuple[float, float]] = {}
         while not self._stop.is_set():
             try:
-                answer: Any = client.xread({EVENTS_STREAM: place}, count=500, block=200)
+                answer: Any = self._redis.xread({EVENTS_STREAM: place}, count=500, block=200)
             except redis.RedisError:
                 told.clear()
                 continue
@@ -116,17 +115,17 @@ class Watch:
         told[key] = (now, self._lost_s)
 
     def _measure(self) -> None:
-        ages: dict[str, float] = {}
+        touched: dict[str, tuple[float, float]] = {}
         while not self._stop.wait(_MEMORY_S):
             for name, mb in memory_of_stack(self._pid):
                 self.seen.memory_mb[name] = max(mb, self.seen.memory_mb.get(name, 0.0))
-            if self._heartbeats is None:
-                continue
             for path in self._heartbeats.glob("*"):
                 with suppress(OSError):
-                    ages[path.name] = time.time() - path.stat().st_mtime
-            for name, age in ages.items():
-                self.seen.heartbeat_gap_s[name] = max(age, self.seen.heartbeat_gap_s.get(name, 0.0))
+                    at = path.stat().st_mtime
+                    if touched.get(path.name, (0.0, 0.0))[0] != at:
+                        touched[path.name] = (at, self._lost_s)
+                    gap = time.time() - at - (self._lost_s - touched[path.name][1])
+                    self.seen.heartbeat_gap_s[path.name] = max(gap, self.seen.heartbeat_gap_s.get(path.name, 0.0))
 
 
 def memory_of_stack(pid: int) -> Iterator[tuple[str, float]]:
@@ -158,8 +157,13 @@ def _role(command: str) -> str:
 
 def main() -> None:
     """Watch, and print what was seen as JSON."""
-    heartbeats = os.environ.get("HOSTILE_HEARTBEATS")
-    watch = Watch(sys.argv[1], int(sys.argv[2]), heartbeats=Path(heartbeats) if heartbeats else None)
+    # In the environment, for Redis's address has a password.
+    watch = Watch(
+        sys.argv[1],
+        int(sys.argv[2]),
+        redis_url=os.environ["HOSTILE_REDIS_URL"],
+        heartbeats=Path(os.environ["HOSTILE_HEARTBEATS"]),
+    )
     watch.run()
     print(json.dumps(asdict(watch.seen)))
 
