@@ -21,6 +21,7 @@ from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
 from scheduler.store.items import Item
 from scheduler.store.jobs import Finalizing
+from scheduler.verify import Verifier
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Finalizer:
         """`clock` gives the time of day, for the end of a job; `timer` is a steady clock, for pauses."""
         self._database = database
         self._blobs = blobs
+        self._verifier = Verifier(database, blobs)
         self._clock = clock
         self._timer = timer
         self._small = _Queue(timer)
@@ -80,6 +82,8 @@ class Finalizer:
             return False
         problem: tuple[str, str] | None = None
         try:
+            if not self._verifier.verify(job):
+                return False  # others have their turn before the rest
             self._write_reports(job)
         except OutdatedError:
             return False

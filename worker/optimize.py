@@ -37,6 +37,7 @@ from worker.checkpoints import CheckpointFile, origin_of
 from worker.engine import Engine
 from worker.networks import LossNetworks
 from worker.outcomes import InterruptedWorkError, Recovered, Stopwatch, outcome_of, success
+from worker.results import Results
 from worker.settings import WorkerSettings
 from worker.steering import Steering
 
@@ -98,6 +99,7 @@ class Optimization:
         self._settings = settings
         self._recovered = recovered
         self._blobs = blobs
+        self._results = Results(blobs)
         self._engine = engine
         self._device = device
         self._clock = clock
@@ -154,7 +156,7 @@ class Optimization:
         with course.watch:
             picture = Picture(rgb=rgb, alpha=_fitted(content.alpha, rgb.shape[:2]), warning=content.warning)
             data = images.encode(picture, suffix, quality=course.chunk.quality)
-            self._blobs.put(output, data, content_type=images.content_type(suffix))
+            self._results.put(output, data, content_type=images.content_type(suffix), outdated=course.steering.outdated)
         return success(item, picture, data, ms=course.watch.ms)
 
     def _max_result_pixels(self, config: GatysConfig) -> int:

@@ -16,6 +16,7 @@ from nst_core.protocol import ChunkItem, ItemOutcome, StylizeChunk
 from worker.engine import Engine
 from worker.health import Stylize
 from worker.outcomes import InterruptedWorkError, Recovered, Stopwatch, outcome_of, success
+from worker.results import Outdated, Results
 from worker.settings import WorkerSettings
 
 
@@ -26,6 +27,7 @@ class _Run:
     chunk: StylizeChunk
     stylize: Stylize
     going: Callable[[], bool]
+    outdated: Outdated
     #: Position among the chunks of this process: older chunks go first.
     order: int
     #: Slots for decoded images, so that few large photos wait as pixels.
@@ -56,19 +58,30 @@ class Pipeline:
         self._settings = settings
         self._recovered = recovered
         self._blobs = blobs
+        self._results = Results(blobs)
         self._engine = engine
         self._orders = count()
         threads = max(1, settings.concurrency * settings.lookahead)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="image")
 
-    def run(self, chunk: StylizeChunk, stylize: Stylize, *, going: Callable[[], bool]) -> Iterator[ItemOutcome]:
+    def run(
+        self,
+        chunk: StylizeChunk,
+        stylize: Stylize,
+        *,
+        going: Callable[[], bool],
+        outdated: Outdated = lambda: False,
+    ) -> Iterator[ItemOutcome]:
         """Yield the outcomes of a chunk's items as they come, in any order.
 
         Once `going` returns False, the image in the network and those behind it are completed; all others have
-        no outcome. An image that cannot be stylized has a failed outcome and never disturbs another.
+        no outcome. An image that cannot be stylized has a failed outcome and never disturbs another. `outdated` tells
+        whether a newer attempt at the chunk exists, whose results are not to be replaced.
         """
         slots = Semaphore(self._settings.decoded_ahead)
-        run = _Run(chunk=chunk, stylize=stylize, going=going, order=next(self._orders), decoded=slots)
+        run = _Run(
+            chunk=chunk, stylize=stylize, going=going, outdated=outdated, order=next(self._orders), decoded=slots
+        )
         items = iter(chunk.items)
         pending: set[Future[ItemOutcome | None]] = set()
         while True:
@@ -101,7 +114,7 @@ class Pipeline:
         picture = self._load_and_stylize(run, item, watch)
         with watch:
             data = images.encode(picture, suffix, quality=run.chunk.options.quality)
-            self._blobs.put(output, data, content_type=images.content_type(suffix))
+            self._results.put(output, data, content_type=images.content_type(suffix), outdated=run.outdated)
         return success(item, picture, data, ms=watch.ms)
 
     def _load_and_stylize(self, run: _Run, item: ChunkItem, watch: Stopwatch) -> Picture:

@@ -16,3 +16,5 @@ class Steering(Generic[_Progress]):
     #: Somebody will go on with what is interrupted now.
     wanted: Callable[[], bool]
     on_progress: Callable[[_Progress], None]
+    #: A newer attempt exists, whose results are not to be replaced; raises BrokerUnavailableError if nobody knows.
+    outdated: Callable[[], bool] = lambda: False

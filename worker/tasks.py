@@ -73,10 +73,14 @@ class ChunkTask(ABC, Generic[_Chunk]):
         """Return whether another item, or another iteration, is to be begun."""
         return not (self._stop.is_set() or report.unwanted)
 
+    def _is_outdated(self, chunk: ChunkMessage) -> bool:
+        """Return whether a newer attempt at a chunk exists; raise BrokerUnavailableError if Redis does not answer."""
+        return self._broker.is_outdated(chunk.chunk_id, chunk.attempt)
+
     @contextmanager
     def _claimed(self, chunk: ChunkMessage) -> Iterator[bool]:
         """Yield whether this is the time to work at a chunk, and hold others back from it meanwhile."""
-        if is_outdated(lambda: self._broker.is_outdated(chunk.chunk_id, chunk.attempt), _label(chunk)):
+        if is_outdated(lambda: self._is_outdated(chunk), _label(chunk)):
             _log.info("%s: dropped, a newer attempt exists", _label(chunk))
             yield False
             return
@@ -151,7 +155,9 @@ class StylizeTask(ChunkTask[StylizeChunk]):
             _log.error("%s: %s", label, error)
             yield from (failure(item, error) for item in chunk.items)
         else:
-            yield from self._pipeline.run(chunk, stylize, going=lambda: self._going(report))
+            yield from self._pipeline.run(
+                chunk, stylize, going=lambda: self._going(report), outdated=lambda: self._is_outdated(chunk)
+            )
 
 
 class OptimizeTask(ChunkTask[OptimizeChunk]):
@@ -175,7 +181,10 @@ class OptimizeTask(ChunkTask[OptimizeChunk]):
 
     def _outcomes(self, chunk: OptimizeChunk, report: ChunkReport) -> Iterator[ItemOutcome]:
         steering = Steering(
-            going=lambda: self._going(report), wanted=lambda: not report.unwanted, on_progress=report.note
+            going=lambda: self._going(report),
+            wanted=lambda: not report.unwanted,
+            on_progress=report.note,
+            outdated=lambda: self._is_outdated(chunk),
         )
         return self._optimization.run(chunk, steering)
 

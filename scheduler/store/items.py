@@ -192,6 +192,32 @@ def nth_item(connection: Connection, job_id: str, status: ItemStatus, *, after: 
     return found
 
 
+def repeated_items(connection: Connection, job_id: str, *, after: int, limit: int) -> list[Item]:
+    """Return succeeded items of a job, those after `after` in order, that took more than one attempt."""
+    query = _SELECT.where(
+        items.c.job_id == job_id,
+        items.c.status == ItemStatus.SUCCEEDED,
+        items.c.position > after,
+        items.c.attempt > 1,
+    )
+    return [_item(row) for row in connection.execute(query.order_by(items.c.position).limit(limit))]
+
+
+def set_result(connection: Connection, job_id: str, found: Item, *, sha256: str, size: int) -> None:
+    """Note what is in storage for an item that has succeeded, unless it was made anew since it was found."""
+    connection.execute(
+        update(items)
+        .where(
+            items.c.job_id == job_id,
+            items.c.position == found.index,
+            items.c.status == ItemStatus.SUCCEEDED,
+            items.c.attempt == found.attempt,
+            items.c.sha256 == found.sha256,
+        )
+        .values(sha256=sha256, bytes=size)
+    )
+
+
 def find_item(connection: Connection, job_id: str, index: int) -> Item | None:
     """Return one item."""
     row = connection.execute(_SELECT.where(items.c.job_id == job_id, items.c.position == index)).first()

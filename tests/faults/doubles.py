@@ -119,9 +119,12 @@ class FaultyBroker(Broker):
 
 
 class CountingStore(BlobStore):
-    """Writes a line for each object that it is about to store."""
+    """Writes a line for each object that it is about to store, but for those by which it tests its storage."""
 
     def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
+        if uri.key.startswith("health/"):
+            super().put(uri, data, content_type=content_type)
+            return
         line = f"{time.time():.3f} {os.environ[NAME]} {uri.key}\n".encode()
         file = os.open(os.environ[EFFECTS], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
