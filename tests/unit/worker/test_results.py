@@ -14,7 +14,7 @@ from nst_core.blobs import BlobStore, BlobUri
 from nst_core.broker import Broker
 from nst_core.conditional import ConditionalWrites
 from nst_core.errors import BlobUnavailableError, BrokerUnavailableError
-from nst_core.protocol import ChunkFinished, ChunkMessage, StylizeChunk, dump_chunk
+from nst_core.protocol import ChunkFinished, ChunkMessage, ItemProgress, StylizeChunk, dump_chunk
 from tests.playing_s3 import Call, PlayingServer, Quirks, playing, uri
 from tests.unit.worker.conftest import Worker
 from tests.unit.worker.kit import (
@@ -100,9 +100,14 @@ def test_servers_that_heed_conditions_are_told_from_those_that_do_not(server: Pl
     assert server.objects == {}, "the probe is removed"
     server.quirks = Quirks(conditional=False)
     assert not ConditionalWrites(server.store()).heeded
-    for refusal in ((501, "NotImplemented"), (403, "AccessDenied"), (400, "InvalidArgument")):
-        server.quirks = Quirks(refuse=lambda call, refusal=refusal: refusal if call.method == "PUT" else None)
-        assert not ConditionalWrites(server.store(patient=False)).heeded
+
+
+@pytest.mark.parametrize("refusal", [(501, "NotImplemented"), (403, "AccessDenied"), (400, "InvalidArgument")])
+def test_a_server_that_refuses_the_question_does_not_heed_conditions(
+    server: PlayingServer, refusal: tuple[int, str]
+) -> None:
+    server.quirks.refuse = lambda call: refusal if call.method == "PUT" else None
+    assert not ConditionalWrites(server.store(patient=False)).heeded
 
 
 def test_the_server_of_the_package_does_not_heed_conditions(blobs: BlobStore) -> None:
@@ -243,11 +248,13 @@ def test_an_optimisation_that_comes_back_late_does_not_replace_what_was_committe
     chunk = make_optimize_chunk(blobs, [photo()], painting=photo(1))
     committed = BlobUri.parse(chunk.items[0].output)
     late = list[bool]()
-    steering = Steering(
-        going=lambda: True,
-        wanted=lambda: True,
-        on_progress=lambda progress: late.append(blobs.put(committed, b"of the newer attempt") is None),
-        outdated=lambda: bool(late),
+
+    def overtake(progress: ItemProgress) -> None:
+        blobs.put(committed, b"of the newer attempt")
+        late.append(True)
+
+    steering = Steering[ItemProgress](
+        going=lambda: True, wanted=lambda: True, on_progress=overtake, outdated=lambda: bool(late)
     )
     optimization = Optimization(settings, blobs=blobs, engine=engine, device=torch.device("cpu"))
     assert list(optimization.run(chunk, steering)) == []
