@@ -36,8 +36,13 @@ def max_pool(x: Tensor) -> Tensor:
 class ReflectConv2d(nn.Conv2d):
     """Convolution of an odd kernel size on reflection padding that keeps the size, as `padding_mode="reflect"`."""
 
-    def forward(self, input: Tensor) -> Tensor:  # N, C, H, W
-        return super().forward(reflect_pad(input, self.kernel_size[0] // 2))
+    @property
+    def margin(self) -> int:
+        """The rows and columns that are padded on each side."""
+        return self.kernel_size[0] // 2
+
+    def forward(self, input: Tensor, *, padded: bool = False) -> Tensor:  # N, C, H, W
+        return super().forward(input if padded else reflect_pad(input, self.margin))
 
 
 class MaxPool(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nst_core.operators import ReflectConv2d, double_size
+from nst_core.operators import ReflectConv2d, double_size, reflect_pad
 from nst_core.transformer_config import TransformerConfig
 
 __all__ = ["MIN_SIDE_PX", "InstanceNorm", "SameConv2d", "TransformerConfig", "TransformerNet"]
@@ -121,7 +121,14 @@ class UpsampleBlock(nn.Module):
                 y = self.conv(x, output_size=list(size))
         else:
             # An odd side came from rounding up in the encoder: the last row or column is dropped again.
-            y = self.conv(double_size(x)[:, :, : size[0], : size[1]])
+            if isinstance(self.conv, ReflectConv2d):
+                # Padded here: as an argument of the layer the doubled picture, which is the largest of all, would
+                # stay in memory until the convolution is done.
+                padded = reflect_pad(double_size(x)[:, :, : size[0], : size[1]], self.conv.margin)
+                y = self.conv(padded, padded=True)
+                del padded
+            else:
+                y = self.conv(double_size(x)[:, :, : size[0], : size[1]])
         return F.relu(self.norm(y), inplace=True)
 
 
@@ -151,17 +158,20 @@ class TransformerNet(nn.Module):
         last.get_parameter("weight").data.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:  # N, 3, H, W
-        full = self.down1(x)  # N, w, H, W
-        half = self.down2(full)  # N, 2w, ceil(H/2), ceil(W/2)
-        y = self.residuals(self.down3(half))  # N, 4w, ceil(H/4), ceil(W/4)
+        # Only the sizes of the encoder's layers are needed later, so that their memory is free by then.
+        y = self.down1(x)  # N, w, H, W
+        full = y.shape
+        y = self.down2(y)  # N, 2w, ceil(H/2), ceil(W/2)
+        half = y.shape
+        y = self.residuals(self.down3(y))  # N, 4w, ceil(H/4), ceil(W/4)
         y = self.up1(y, self._upsampled_size(y, half))
         y = self.up2(y, self._upsampled_size(y, full))
         y = _cropped(self.head_norm(self.head(y)), x.shape[2], x.shape[3], at_start=self.config.crop == "start")
         return 0.5 + (y if self.config.output == "linear" else (150 / 255) * torch.tanh(y))
 
-    def _upsampled_size(self, x: Tensor, encoded: Tensor) -> tuple[int, int]:
+    def _upsampled_size(self, x: Tensor, encoded: torch.Size) -> tuple[int, int]:
         if self.config.crop == "layers":
-            return encoded.shape[2], encoded.shape[3]
+            return encoded[2], encoded[3]
         return 2 * x.shape[2], 2 * x.shape[3]
 
 

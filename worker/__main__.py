@@ -8,6 +8,7 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from nst_core.errors import ConfigError
+from nst_core.memory import bound_kernels
 from worker.settings import WorkerSettings
 
 #: Exit code for settings that cannot be used, as `sysexits.h` numbers it.
@@ -20,6 +21,7 @@ def main() -> int:
     # whatever else runs on the machine need those cores; a network then takes twice its time. Read once, when torch
     # is loaded, hence the late import.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    bound_kernels()
     from worker.app import run_worker
 
     try:

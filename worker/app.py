@@ -20,7 +20,7 @@ from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from nst_core.errors import BlobError, BlobUnavailableError, ProtocolError
 from nst_core.heartbeat import Heartbeat
-from nst_core.memory import keep_freed_memory
+from nst_core.memory import FreedMemory, keep_freed_memory
 from nst_core.protocol import Method
 from nst_core.segments import TRAIN_TASK
 from nst_core.storage_test import StorageTest, check_disk
@@ -60,6 +60,7 @@ def run_worker(settings: WorkerSettings) -> int:
     """
     configure_logging(settings.log_level)
     keep_freed_memory()
+    freed = FreedMemory()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     device = resolve_device(settings.device)
@@ -68,7 +69,7 @@ def run_worker(settings: WorkerSettings) -> int:
     with ExitStack() as closing:
         heartbeat.start()
         closing.callback(heartbeat.close)
-        broker, engine = Broker(settings), Engine()
+        broker, engine = Broker(settings), Engine(trim=lambda idle: freed.trim(idle=idle))
         closing.callback(broker.close)
         closing.callback(engine.close)
         pulse = Pulse(Broker(settings, patient=False).ping, stop=stop)

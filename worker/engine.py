@@ -41,7 +41,16 @@ class Engine:
     of ten images goes on at half its speed beside one of a million.
     """
 
-    def __init__(self, *, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        trim: Callable[[bool], object] = lambda idle: None,
+        idle_s: float = 2.0,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """`trim` gives freed memory back. It is called after each call, and with True after `idle_s` without one."""
+        self._trim = trim
+        self._idle_s = idle_s
         self._clock = clock
         #: When the call began that runs now.
         self._began: float | None = None
@@ -95,7 +104,13 @@ class Engine:
 
     def _run(self) -> None:
         spoilt = False
-        while not (spoilt and self._hand_over()) and (work := self._take()):
+        while not (spoilt and self._hand_over()):
+            work = self._take(timeout_s=self._idle_s)
+            if work is None:
+                self._trim(True)
+                work = self._take(timeout_s=None)
+            if work is None:
+                return
             self._began = self._clock()
             try:
                 work.future.set_result(work.call())
@@ -105,6 +120,7 @@ class Engine:
             self._began = None
             # Not kept while the thread waits: a call holds a whole image.
             del work
+            self._trim(False)
 
     def _hand_over(self) -> bool:
         """Let a new thread go on; return whether there is one.
@@ -118,10 +134,10 @@ class Engine:
             return False  # no memory for a thread either; again after the next call
         return True
 
-    def _take(self) -> _Work | None:
-        """Wait for a call and return it, or None once the engine is closed and nothing is left."""
+    def _take(self, *, timeout_s: float | None) -> _Work | None:
+        """Wait for a call and return it; None if none came in time, or the engine is closed and nothing is left."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or any(self._lanes.values()))
+            self._changed.wait_for(lambda: self._closed or any(self._lanes.values()), timeout_s)
             for lane, calls in self._lanes.items():
                 if calls:
                     # The lanes stand in the order of their turns; this one has had its turn now.

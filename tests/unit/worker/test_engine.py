@@ -151,3 +151,20 @@ def test_a_closed_engine_takes_no_call_that_it_would_never_run() -> None:
     engine.close()
     with pytest.raises(RuntimeError, match="closed"):
         engine.submit(lambda: None)
+
+
+def test_freed_memory_is_given_back_after_calls_and_once_when_there_are_none() -> None:
+    told: list[bool] = []
+    idle = Event()
+
+    def trim(is_idle: bool) -> None:
+        told.append(is_idle)
+        if is_idle:
+            idle.set()
+
+    engine = Engine(trim=trim, idle_s=0.01)
+    assert engine.submit(lambda: 1).result() == 1
+    assert idle.wait(30)
+    assert engine.submit(lambda: 2).result() == 2
+    engine.close()
+    assert told.count(False) == 2

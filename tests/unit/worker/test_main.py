@@ -16,3 +16,22 @@ leave(7)
 def test_a_worker_leaves_at_once_with_its_code_and_its_last_line() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (7, "WARNING:root:the last line\n", "")
+
+
+START = """
+import os, sys
+from worker import __main__ as program
+assert "torch" not in sys.modules
+class Torch:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            print(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"], os.environ["LRU_CACHE_CAPACITY"])
+            sys.exit(0)
+sys.meta_path.insert(0, Torch())
+program.main()
+"""
+
+
+def test_a_worker_bounds_the_kernels_that_are_kept_before_torch_is_loaded() -> None:
+    done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "128 128\n"), done.stderr
