@@ -86,6 +86,28 @@ class VGG(nn.Module):
                 features[name] = x
         return features
 
+    @staticmethod
+    def layer_step(layer: str) -> int:
+        """Return how many pixels of the picture lie between two positions of a layer."""
+        return int(2 ** (int(layer[4]) - (not layer.startswith("pool"))))
+
+    @property
+    def step(self) -> int:
+        """The largest step of all layers."""
+        return max(map(self.layer_step, self.stack))
+
+    @property
+    def margin(self) -> int:
+        """How far around a position the deepest layer sees, in pixels, rounded up to a multiple of `step`."""
+        step, seen = 1, 0
+        for layer in self.stack:
+            if layer.startswith("conv"):
+                seen += step
+            elif layer.startswith("pool"):
+                seen += step
+                step *= 2
+        return -(-seen // self.step) * self.step
+
     def weights(self) -> dict[str, Tensor]:
         """Return the parameters by their names in torchvision, `features.N.weight`, where N counts all layers."""
         return {

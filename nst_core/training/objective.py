@@ -1,10 +1,13 @@
 """What a training minimises: content, style, total variation, stability and shifts of a transformer's output."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nst_core.errors import ConfigError
+from nst_core.feature_tiles import feature_tiles
 from nst_core.loss_network import LossNetwork
 from nst_core.loss_weights import STD
 from nst_core.losses.content import ContentLoss
@@ -116,14 +119,23 @@ def style_grams(config: TrainConfig, network: LossNetwork, style: Tensor) -> dic
         tops = rng.integers(0, height - side + 1, config.style_crops)
         lefts = rng.integers(0, width - side + 1, config.style_crops)
         pictures = [style[..., y : y + side, x : x + side] for y, x in zip(tops, lefts, strict=True)]
-    sums: dict[str, Tensor] = {}
     with torch.no_grad():
-        for picture in pictures:
-            features = network(picture)
-            for layer in config.style_weights:
-                gram = gram_matrix(features[layer])
-                sums[layer] = sums[layer] + gram if layer in sums else gram
-    return {layer: total / len(pictures) for layer, total in sums.items()}
+        grams = [_grams(network, picture, config.style_weights) for picture in pictures]
+    return {layer: torch.stack([each[layer] for each in grams]).mean(0) for layer in config.style_weights}
+
+
+def _grams(network: LossNetwork, picture: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+    """Return the Gram matrices of a picture by layer, summed over tiles of it."""
+    sums: dict[str, Tensor] = {}
+    positions = dict.fromkeys(layers, 0)
+    for features in feature_tiles(network, picture):
+        for layer in positions:
+            count = features[layer].shape[2] * features[layer].shape[3]
+            if count:
+                total = count * gram_matrix(features[layer])
+                sums[layer] = sums[layer] + total if layer in sums else total
+                positions[layer] += count
+    return {layer: sums[layer] / count for layer, count in positions.items()}
 
 
 def sparse_noise(config: TrainConfig, step: int) -> Tensor | None:

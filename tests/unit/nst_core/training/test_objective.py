@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nst_core.costs import STYLE_TILE_PIXELS
 from nst_core.errors import ConfigError
-from nst_core.loss_network import LossNetwork
+from nst_core.feature_tiles import feature_tiles
+from nst_core.loss_network import LossNetwork, load_loss_network
 from nst_core.loss_weights import STD
 from nst_core.losses.gram import gram_matrix
 from nst_core.training.config import Normalization, TrainConfig
@@ -264,3 +266,27 @@ def test_crops_of_a_style_smaller_than_they_are_the_whole_of_its_shorter_side(ne
 def test_a_loss_network_without_a_needed_layer_is_refused() -> None:
     with pytest.raises(ConfigError, match="relu2_1"):
         objective(TINY, LossNetwork(["relu1_2"]))
+
+
+@pytest.mark.parametrize("size", [(150, 170), (97, 203), (64, 64)])
+def test_gram_matrices_by_tiles_are_those_of_the_whole_picture(size: tuple[int, int]) -> None:
+    deep = load_loss_network(["relu1_2", "pool2", "relu3_3"])
+    picture = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(3))
+    whole = deep(picture)
+    tiles = list(feature_tiles(deep, picture, tile_pixels=80**2))
+    assert len(tiles) > 1 or size == (64, 64)
+    for layer in whole:
+        assert sum(tile[layer].shape[2] * tile[layer].shape[3] for tile in tiles) == whole[layer][0, 0].numel()
+        grams = [gram_matrix(tile[layer]) * tile[layer][0, 0].numel() for tile in tiles if tile[layer].numel()]
+        total = torch.stack(grams).sum(0) / whole[layer][0, 0].numel()
+        torch.testing.assert_close(total, gram_matrix(whole[layer]), rtol=1e-4, atol=1e-3)
+
+
+def test_a_large_style_picture_is_never_in_the_loss_network_as_a_whole(
+    network: LossNetwork,
+) -> None:
+    seen: list[int] = []
+    network.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[2] * given[0].shape[3]))
+    style_grams(TINY, network, torch.rand(1, 3, 700, 1700))
+    assert len(seen) > 1
+    assert max(seen) <= STYLE_TILE_PIXELS
