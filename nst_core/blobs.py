@@ -1,7 +1,7 @@
 """Object storage behind one small class; every fault of boto3 comes out as a BlobError (see `blob_faults`)."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -68,12 +68,17 @@ class BlobStore:
         self._client = client or make_client(settings, patient=patient)
         self._listings = Listings(self._client)
 
-    def get(self, uri: BlobUri, *, max_bytes: int | None = None) -> bytes:
-        """Return an object's bytes; raise BlobTooLargeError before reading more than `max_bytes`."""
+    def get(
+        self, uri: BlobUri, *, max_bytes: int | None = None, on_size: Callable[[int], object] | None = None
+    ) -> bytes:
+        """Return an object's bytes; raise BlobTooLargeError before reading more than `max_bytes`.
+
+        `on_size` is told the number of bytes before they are read, and may wait until there is room for them.
+        """
         for tries_left in reversed(range(_DOWNLOADS)):
             answer = self._open(uri)
             try:
-                return _whole(uri, answer, max_bytes)
+                return _whole(uri, answer, max_bytes, on_size)
             except BlobUnavailableError:
                 if not tries_left:
                     raise
@@ -265,11 +270,15 @@ def _is_zipped(answer: Any) -> bool:
     return "gzip" in str(answer.get("ContentEncoding", "")).replace(" ", "").split(",")
 
 
-def _whole(uri: BlobUri, answer: Any, max_bytes: int | None) -> bytes:
+def _whole(uri: BlobUri, answer: Any, max_bytes: int | None, on_size: Callable[[int], object] | None) -> bytes:
     size, body = _size_of(answer), answer["Body"]
     if max_bytes is not None and size is not None and size > max_bytes:
         body.close()
         raise BlobTooLargeError(f"{uri} has {size:,} bytes; the limit is {max_bytes:,}.")
+    # Some servers do not say how large an object is: as large as it may be, then.
+    expected = max_bytes if size is None else size
+    if on_size is not None and expected is not None:
+        on_size(expected)
     if size is not None:
         with translated(uri), body:
             data: bytes = body.read()

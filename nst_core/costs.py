@@ -72,6 +72,11 @@ def optimize_bytes(config: GatysConfig, pixels: int, style_pixels: int | None = 
     return _BASE_BYTES + int(optimize_pixel_bytes(config) * max(pixels, style_pixels or pixels))
 
 
+def optimize_max_pixels(config: GatysConfig, budget_bytes: int) -> int:
+    """Return how many pixels the result and the style picture of an optimisation may have, for so many bytes."""
+    return max(0, budget_bytes - _BASE_BYTES) // optimize_pixel_bytes(config)
+
+
 def optimize_pixel_bytes(config: GatysConfig) -> int:
     """Return what an optimisation takes for each pixel of the result, or of the style picture if that is larger."""
     loss = _features(config.network, config.layers)
@@ -118,7 +123,7 @@ def _positions(network: str, layer: str) -> float:
     if network.partition("_")[0] not in VGG_BLOCKS:
         return _OTHER_FLOATS / 8
     block = int(layer[4]) - 1
-    return _VGG_CHANNELS[block] / 4 ** (block + layer.startswith("pool"))
+    return float(_VGG_CHANNELS[block] / 4 ** (block + layer.startswith("pool")))
 
 
 def _stylize_pixel_bytes(config: TransformerConfig) -> int:

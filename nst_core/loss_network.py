@@ -5,7 +5,7 @@ bundled weights of VGG16 are theirs (Caffe), folded to take torchvision-normalis
 activations are on Caffe's 0-255 scale, so the loss weights of Johnson's and Gatys' programs apply as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Literal, get_args
@@ -189,13 +189,33 @@ def load_loss_network(
     Raises ConfigError for options that do not exist, WeightsError for weights that are missing, damaged or of another
     network. Torch's random state stays as it is.
     """
+    network = random_loss_network(layers, name=name, pooling=pooling)
+    load_trained(network, scale=scale, weights=weights)
+    return network
+
+
+def random_loss_network(layers: Sequence[str], *, name: str = "vgg16", pooling: Pooling = "max") -> LossNetwork:
+    """Return a network with random weights, for `load_trained`; torch's random state stays as it is."""
+    with torch.random.fork_rng(devices=()):
+        return LossNetwork(layers, name=ALIASES.get(name, name), pooling=pooling)
+
+
+def load_trained(
+    network: LossNetwork,
+    *,
+    scale: float = 1.0,
+    weights: Path | None = None,
+    on_bytes: Callable[[], object] = lambda: None,
+) -> None:
+    """Load the trained weights of a network, as `load_loss_network` does.
+
+    `on_bytes` is called again and again while they are downloaded; what it raises ends the download.
+    """
     if not (isfinite(scale) and scale > 0):
         raise ConfigError(f"The scale of a loss network's features is a positive number, not {scale}.")
-    with torch.random.fork_rng(devices=()):  # the random weights are overwritten at once
-        network = LossNetwork(layers, name=ALIASES.get(name, name), pooling=pooling)
     body = network.body
     shapes = {key: tensor.shape for key, tensor in body.weights().items()}
-    network.set_weights(load_weights(body.source, shapes, weights=weights, settings=LossWeightsSettings()))
+    settings = LossWeightsSettings()
+    network.set_weights(load_weights(body.source, shapes, weights=weights, settings=settings, on_bytes=on_bytes))
     if scale != 1:
         body.scale_features(scale)
-    return network

@@ -4,13 +4,17 @@ The tensors of a file are named as in torchvision's models (`features.0.weight`,
 and .pth files are read, of them only the tensors that are asked for, and pickled code is never run.
 """
 
+import os
 import re
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from urllib.request import Request, urlopen
 
 import torch
 from safetensors import safe_open
@@ -28,6 +32,11 @@ CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 CAFFE_LARGEST_TAP = 5.0
 
 FIRST_LAYER = "features.0.weight"
+#: The largest of torchvision's files for the networks that requests may name has 575 MB.
+MAX_DOWNLOAD_BYTES = 2**30
+#: A server that is silent for so long does not answer any more.
+_SILENCE_S = 30.0
+_PIECE_BYTES = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +101,7 @@ def load_weights(
     *,
     weights: Path | None,
     settings: LossWeightsSettings,
+    on_bytes: Callable[[], object] = lambda: None,
 ) -> LossWeights:
     """Return the tensors named in `shapes`, from the first place that has a file for the network.
 
@@ -100,7 +110,7 @@ def load_weights(
     """
     state: dict[str, Tensor] = {}
     path = Path()
-    for path in find_files(source, weights=weights, settings=settings):
+    for path in find_files(source, weights=weights, settings=settings, on_bytes=on_bytes):
         missing = shapes.keys() - state.keys()
         if missing:
             state |= read_tensors(path, missing)
@@ -113,7 +123,13 @@ def load_weights(
     return LossWeights(state=state, mean=source.mean, std=source.std)
 
 
-def find_files(source: WeightsSource, *, weights: Path | None, settings: LossWeightsSettings) -> tuple[Path, ...]:
+def find_files(
+    source: WeightsSource,
+    *,
+    weights: Path | None,
+    settings: LossWeightsSettings,
+    on_bytes: Callable[[], object] = lambda: None,
+) -> tuple[Path, ...]:
     """Return the files that together hold the network's weights; download them where they are nowhere else."""
     for place in (weights, settings.loss_weights):
         if place is None:
@@ -130,7 +146,7 @@ def find_files(source: WeightsSource, *, weights: Path | None, settings: LossWei
         return tuple(assets / name for name in source.bundled)
     if source.official is None:
         raise WeightsError(f"The weights of {source.network} are not on this machine: {advice(source)}.")
-    return (download(source, source.official, base_url=settings.loss_weights_url),)
+    return (download(source, source.official, base_url=settings.loss_weights_url, on_bytes=on_bytes),)
 
 
 def advice(source: WeightsSource) -> str:
@@ -146,7 +162,9 @@ def refuse_other(source: WeightsSource, path: Path) -> Path:
     return path
 
 
-def download(source: WeightsSource, official: str, *, base_url: str) -> Path:
+def download(
+    source: WeightsSource, official: str, *, base_url: str, on_bytes: Callable[[], object] = lambda: None
+) -> Path:
     """Return torchvision's file in torch's cache (TORCH_HOME), downloaded and its checksum checked if it is new."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / official
     if path.exists():
@@ -157,15 +175,35 @@ def download(source: WeightsSource, official: str, *, base_url: str) -> Path:
     checksum = path.stem.rpartition("-")[2]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not load_state_dict_from_url, which writes to the standard output that a command's JSON goes to.
-        torch.hub.download_url_to_file(url, str(path), checksum, progress=False)
-    except RuntimeError as error:
-        raise WeightsError(f"What came from {url} has the wrong checksum ({error}): it is damaged.") from error
+        _fetch(url, path, checksum, on_bytes)
     except (OSError, HTTPException, ValueError) as error:
         raise WeightsError(
             f"The weights of {source.network} cannot be downloaded from {url} ({error}): {advice(source)}."
         ) from error
     return path
+
+
+def _fetch(url: str, path: Path, checksum: str, on_bytes: Callable[[], object]) -> None:
+    """Download a file whose SHA-256 begins with `checksum`, whole or not at all.
+
+    Not by torch.hub, which says nothing while it downloads.
+    """
+    digest, size = sha256(), 0
+    with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", suffix=".part") as part:
+        with urlopen(Request(url, headers={"User-Agent": "nst"}), timeout=_SILENCE_S) as answer:
+            while piece := answer.read(_PIECE_BYTES):
+                size += len(piece)
+                if size > MAX_DOWNLOAD_BYTES:
+                    raise WeightsError(f"{url} has more than {MAX_DOWNLOAD_BYTES:,} bytes, which is the limit.")
+                digest.update(piece)
+                part.write(piece)
+                on_bytes()
+        if not digest.hexdigest().startswith(checksum):
+            raise WeightsError(f"What came from {url} has the wrong checksum ({digest.hexdigest()}): it is damaged.")
+        part.flush()
+        # A copy has another name from here on, which the end of this block does not remove.
+        os.link(part.name, f"{part.name}.whole")
+        os.replace(f"{part.name}.whole", path)
 
 
 def read_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 
 from nst_core.clock import Clock
 
@@ -23,6 +23,7 @@ _TRIM_EVERY_S = 60.0
 #: Kernels that stay compiled, of a convolution of one shape each. A photo of a new size takes about 25 of them and a
 #: training 67; by default 1,024 are kept, which have 4 GB after some hundred photos of different sizes.
 KERNELS_KEPT = 128
+_keeping = Event()  # set if this process keeps freed memory
 #: Limits of control groups, version 2 and version 1; a file may be missing or say "max".
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -47,18 +48,21 @@ def keep_freed_memory() -> bool:
         return False
     # One arena: those of other threads cannot grow to the size of an activation.
     settings = ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, KEPT_BYTES), (_M_TOP_PAD, _STEP_BYTES))
-    return all(libc.mallopt(name, value) == 1 for name, value in settings)
+    done = all(libc.mallopt(name, value) == 1 for name, value in settings)
+    if done:
+        _keeping.set()
+    return done
 
 
 @contextmanager
 def memory_for(nbytes: int) -> Iterator[None]:
-    """Take memory for a piece of work that needs so many bytes, after `keep_freed_memory`.
+    """Take memory for a piece of work that needs so many bytes; does nothing without `keep_freed_memory`.
 
     If that is more than is kept, large blocks are mapped one by one and go back to the system as soon as they are
     free. That takes half of the memory, since nothing is lost between blocks, and a fifth more time.
     """
-    libc = _glibc() if nbytes > KEPT_BYTES else None
-    if libc is None:
+    libc = _glibc()
+    if libc is None or not _keeping.is_set() or nbytes <= KEPT_BYTES:
         yield
         return
     libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)

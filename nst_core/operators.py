@@ -53,7 +53,17 @@ class MaxPool(nn.Module):
 
 
 def _pad(x: Tensor, padding: int) -> Tensor:
+    if x.is_cuda and x.is_contiguous(memory_format=torch.channels_last):
+        # CUDA's own returns another memory format, from and to which the layers around it would convert.
+        return _mirrored(_mirrored(x, padding, 2), padding, 3)
     return F.pad(x, [padding] * 4, mode="reflect")
+
+
+def _mirrored(x: Tensor, padding: int, axis: int) -> Tensor:
+    """Return the values with `padding` of them mirrored at both ends of an axis, in the same memory format."""
+    length = x.shape[axis]
+    before, after = x.narrow(axis, 1, padding), x.narrow(axis, length - 1 - padding, padding)
+    return torch.cat([before.flip(axis), x, after.flip(axis)], axis).contiguous(memory_format=torch.channels_last)
 
 
 def _pad_backward(gradient: Tensor, x: Tensor, padding: int) -> Tensor:

@@ -7,10 +7,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nst_core.errors import ConfigError, ImageTooSmallError
+from nst_core.costs import max_pixels, stylize_bytes
+from nst_core.devices import on_device
+from nst_core.errors import ConfigError, ImageTooLargeError, ImageTooSmallError
+from nst_core.memory import memory_for
 from nst_core.tensors import to_tensor, to_uint8
 from nst_core.transformer import MIN_SIDE_PX, TransformerNet
 from nst_core.weights import load_transformer, load_transformer_bytes
+
+Pixels = npt.NDArray[np.uint8]
 
 #: Weights of R, G, B in the luminance Y of YIQ and YCbCr (ITU-R BT.601).
 LUMA = (0.299, 0.587, 0.114)
@@ -37,6 +42,10 @@ class Stylizer:
         tensors = [*self.net.parameters(), *self.net.buffers()]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
+    def max_pixels(self, budget_bytes: int) -> int:
+        """Return how many pixels a photo may have so that its pass takes at most so many bytes of memory."""
+        return max_pixels(self.net.config, budget_bytes)
+
     def __call__(
         self, batch: npt.NDArray[np.uint8], *, strength: float = 1.0, preserve_color: bool = False
     ) -> npt.NDArray[np.uint8]:
@@ -57,14 +66,35 @@ class Stylizer:
         if strength == 0.0:
             return batch.copy()
         results = np.empty_like(batch, order="C")
-        with torch.inference_mode():
+        with torch.inference_mode(), on_device(self.device):
             # One by one: a convolution may sum in another order for another N, so that a photo's last bits would
             # depend on its neighbours. Photos are large enough to keep a processor busy alone.
             for photo, result in zip(batch, results, strict=True):
-                image = to_tensor(np.array(photo, order="C")).to(self.device)  # 1, 3, H, W
-                stylized = self._stylize(image, strength=strength, preserve_color=preserve_color)
-                result[:] = to_uint8(stylized)[0].cpu().numpy()
+                with memory_for(stylize_bytes(self.net.config, height * width)):
+                    result[:] = self._insist(photo, strength=strength, preserve_color=preserve_color)
         return results
+
+    def _insist(self, photo: Pixels, *, strength: float, preserve_color: bool) -> Pixels:
+        """Return the result for one photo; on a GPU without memory for it, try once more with nothing else kept."""
+        try:
+            return self._one(photo, strength=strength, preserve_color=preserve_color)
+        except torch.OutOfMemoryError:
+            pass  # outside of the handler, whose traceback holds the tensors of the first try
+        torch.cuda.empty_cache()
+        try:
+            return self._one(photo, strength=strength, preserve_color=preserve_color)
+        except torch.OutOfMemoryError as error:
+            height, width = photo.shape[:2]
+            raise ImageTooLargeError(
+                f"The image is {width:,} x {height:,} pixels, for which the GPU has too little memory: "
+                "ask for a smaller result (max_px)."
+            ) from error
+
+    def _one(self, photo: Pixels, *, strength: float, preserve_color: bool) -> Pixels:
+        image = to_tensor(np.array(photo, order="C"), device=self.device)  # 1, 3, H, W
+        stylized = self._stylize(image, strength=strength, preserve_color=preserve_color)
+        result: Pixels = to_uint8(stylized)[0].cpu().numpy()
+        return result
 
     def _stylize(self, photo: Tensor, *, strength: float, preserve_color: bool) -> Tensor:
         stylized = self.net(photo).clamp_(0, 1)

@@ -9,9 +9,16 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 
-def to_tensor(rgb: npt.NDArray[np.uint8]) -> Tensor:
-    """Return an H x W x 3 uint8 picture as a float32 1 x 3 x H x W tensor, 0 to 1, in channels_last memory format."""
-    return torch.from_numpy(rgb).permute(2, 0, 1)[None].float().div_(255)
+def to_tensor(rgb: npt.NDArray[np.uint8], *, device: torch.device | None = None) -> Tensor:
+    """Return an H x W x 3 uint8 picture as a float32 1 x 3 x H x W tensor, 0 to 1, in channels_last memory format.
+
+    It goes to a device, the CPU by default, as bytes, and is converted there.
+    """
+    pixels = torch.from_numpy(rgb)
+    if device is not None and device.type == "cuda":
+        # Pinned memory alone can be copied while the host goes on.
+        pixels = pixels.pin_memory().to(device, non_blocking=True)
+    return pixels.permute(2, 0, 1)[None].float().div_(255)
 
 
 def to_uint8(image: Tensor) -> Tensor:

@@ -19,11 +19,17 @@ __all__ = ["MIN_SIDE_PX", "InstanceNorm", "SameConv2d", "TransformerConfig", "Tr
 MIN_SIDE_PX = 16
 
 
+#: A variance below this share of the squared mean is rounding errors of float32 only.
+_ROUNDING = 1e-11
+
+
 class InstanceNorm(nn.Module):
     """Affine instance normalisation, (x - mean) / sqrt(var + eps) * weight + bias over H and W of each image.
 
-    Equal to `nn.InstanceNorm2d(affine=True)`, but keeps the channels_last memory format, which the built-in
-    one gives up by reshaping. Statistics are taken in float32 also when the activations are bfloat16.
+    Equal to `nn.InstanceNorm2d(affine=True)`, but keeps the channels_last memory format, which the built-in one gives
+    up by reshaping, and takes statistics in float32 also of bfloat16 activations. A channel without variance becomes
+    its bias and gets no gradient: its rounding errors would be multiplied by 1 / sqrt(eps), about 300, in each layer,
+    so that the gradients of a flat photo overflow.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
@@ -34,9 +40,11 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # N, C, H, W
         # Twice through the image, which is as exact as torch.var_mean and three times faster in channels_last.
-        centred = x.float() - x.float().mean((2, 3), keepdim=True)
+        mean = x.float().mean((2, 3), keepdim=True)
+        centred = x.float() - mean
         variance = centred.square().mean((2, 3), keepdim=True)  # N, C, 1, 1
         scale = self.weight.view(1, -1, 1, 1) * torch.rsqrt(variance + self.eps)
+        scale = torch.where(variance > _ROUNDING * mean.square(), scale, 0.0)
         return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale).to(x.dtype)
 
 

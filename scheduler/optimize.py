@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from nst_core.errors import ConfigError
-from nst_core.gatys.config import LAYER_TERMS, GatysConfig
+from nst_core.gatys.config import LAYER_TERMS, SERVED_NETWORKS, GatysConfig
 from nst_core.gatys.presets import PRESETS, preset
 from nst_core.protocol import Method, StyleRef, StylizeOptions
 from scheduler.domain import DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, OptimizeSpec
@@ -86,6 +86,9 @@ def _config(request: OptimizeRequest) -> dict[str, Any]:
         config = preset(name, **options)
     except ConfigError as error:
         raise RequestInvalidError(error.message, pointer=_pointer(name, options, error)) from error
+    served = ", ".join(SERVED_NETWORKS)
+    message = f"network must be one of {served}, not {config.network!r}."
+    _require(config.network in SERVED_NETWORKS, message, "/optimize/options/network")
     _require(config.initial != "file", "A picture to start from cannot be given.", "/optimize/options/initial")
     return config.to_dict()
 

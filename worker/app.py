@@ -18,6 +18,7 @@ from celery import signals
 
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
+from nst_core.devices import exact_float32
 from nst_core.errors import BlobError, BlobUnavailableError, ProtocolError
 from nst_core.heartbeat import Heartbeat
 from nst_core.memory import FreedMemory, keep_freed_memory
@@ -27,7 +28,8 @@ from nst_core.storage_test import StorageTest, check_disk
 from nst_core.styles import shipped_styles
 from nst_core.stylize import Stylizer, resolve_device
 from worker.engine import Engine
-from worker.health import Health, Recovery, SelfTest
+from worker.health import Health, Recovery, SelfTest, Stylize
+from worker.limits import work_bytes
 from worker.models import ModelCache
 from worker.optimize import Optimization
 from worker.outcomes import Recovered
@@ -64,6 +66,8 @@ def run_worker(settings: WorkerSettings) -> int:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     device = resolve_device(settings.device)
+    if not settings.tf32:
+        exact_float32()
     name, stop = worker_name(), Event()
     heartbeat = Heartbeat(settings.heartbeat_file)
     with ExitStack() as closing:
@@ -168,7 +172,12 @@ class _Parts:
 
 def _stylize_task(parts: _Parts, closing: ExitStack) -> StylizeTask:
     settings, blobs = parts.settings, parts.blobs
-    pipeline = Pipeline(settings, blobs=blobs, engine=parts.engine, recovered=parts.recovered)
+    most = work_bytes(settings, parts.device)
+
+    def limit(stylize: Stylize) -> int | None:
+        return stylize.max_pixels(most) if isinstance(stylize, Stylizer) else None
+
+    pipeline = Pipeline(settings, blobs=blobs, engine=parts.engine, recovered=parts.recovered, limit=limit)
     closing.callback(pipeline.close)
     models = ModelCache(
         blobs, lambda data: Stylizer.load(data, device=parts.device), capacity_bytes=settings.cache_bytes

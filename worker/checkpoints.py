@@ -8,14 +8,16 @@ again then, with the same result.
 
 import hashlib
 import json
+import tempfile
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import BlobNotFoundError, WeightsError
+from worker.tensor_files import write_safetensors
 
 #: The key of the JSON in the header's metadata.
 CHECKPOINT_KEY = "nst_optimize"
@@ -56,9 +58,14 @@ class CheckpointFile:
         return state
 
     def save(self, state: dict[str, Tensor]) -> None:
-        """Replace the checkpoint; raise BlobError where that is not possible."""
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        self._blobs.put(self._uri, save(tensors, {CHECKPOINT_KEY: self._origin}))
+        """Replace the checkpoint; raise BlobError, or OSError for a full disk, if that is not possible.
+
+        The state goes through a temporary file: it may have a gigabyte, and a second one of memory is not there.
+        """
+        with tempfile.TemporaryFile() as file:
+            write_safetensors(file, state, {CHECKPOINT_KEY: self._origin})
+            file.seek(0)
+            self._blobs.put_file(self._uri, file)
 
     def delete(self) -> None:
         """Remove the checkpoint where there is one; raise BlobError where that is not possible."""

@@ -1,13 +1,18 @@
-"""Trainings in memory, and the one that is kept from a segment to the next."""
+"""Trainings in memory, and those that are kept from a segment to the next."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock, Timer
 
+from nst_core.costs import weights_bytes
 from nst_core.segments import PhotoReport, StoredFile, TrainSegment
 from nst_core.training.trainer import Trainer
 from worker.photo_notes import PhotoNotes
 from worker.samples import Samples
 from worker.tally import Tally
+
+#: Of a VGG up to its fourth block, in float32, and of what a training holds besides.
+_LOSS_NETWORK_BYTES = 100 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,11 @@ class LiveTraining:
     #: The next step has to be compiled first.
     compiles: bool
 
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes it takes between its steps: weights, gradients, moments, and the loss network."""
+        return 4 * weights_bytes(self.trainer.config.transformer) + _LOSS_NETWORK_BYTES
+
     def close(self) -> None:
         """Stop the trainer's threads."""
         self.trainer.close()
@@ -63,49 +73,73 @@ class LiveTraining:
 
 
 class Shelf:
-    """Keeps one training for its next segment, which may come soon, not at all, or at another worker."""
+    """Keeps trainings for their next segments, which may come soon, not at all, or at another worker."""
 
-    def __init__(self, *, keep_s: float) -> None:
-        """Let a training go that nobody has taken for so long."""
+    def __init__(self, *, keep_s: float, count: int = 4, max_bytes: int = 2 * 2**30) -> None:
+        """Keep so many trainings, of so many bytes together, and each for `keep_s` seconds.
+
+        The one that was put here first makes room for another. One alone may have more bytes.
+        """
         self._keep_s = keep_s
+        self._count = count
+        self._max_bytes = max_bytes
         self._lock = Lock()
-        self._kept: tuple[Standing, LiveTraining] | None = None
-        self._timer: Timer | None = None
+        #: By run, the first one first.
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     def take(self, wanted: Standing | None) -> LiveTraining | None:
-        """Return the training that stands exactly there, if it is kept; another one is let go."""
-        kept = self._swap(None)
+        """Return the training that stands exactly there, if it is kept; one of the same run elsewhere is let go."""
+        if wanted is None:
+            return None
+        with self._lock:
+            kept = self._kept.pop(wanted.run_id, None)
         if kept is None:
             return None
-        if kept[0] == wanted:
-            return kept[1]
-        kept[1].close()
+        kept.timer.cancel()
+        if kept.place == wanted:
+            return kept.training
+        kept.training.close()
         return None
 
     def put(self, place: Standing, training: LiveTraining) -> None:
-        """Keep a training that stands there, instead of another one."""
-        if (other := self._swap((place, training))) is not None:
-            other[1].close()
+        """Keep a training that stands there, instead of another one of its run."""
+        kept = _Kept(place, training, Timer(self._keep_s, lambda: self._expire(kept)))
+        kept.timer.daemon = True
+        kept.timer.start()
+        with self._lock:
+            gone = [self._kept.pop(place.run_id)] if place.run_id in self._kept else []
+            self._kept[place.run_id] = kept
+            while len(self._kept) > self._count or (len(self._kept) > 1 and self._nbytes > self._max_bytes):
+                gone.append(self._kept.popitem(last=False)[1])
+        for other in gone:
+            other.close()
 
     def close(self) -> None:
-        """Let go of what is kept."""
-        self.take(None)
-
-    def _swap(self, new: tuple[Standing, LiveTraining] | None) -> tuple[Standing, LiveTraining] | None:
+        """Let go of all that is kept."""
         with self._lock:
-            old, self._kept = self._kept, new
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            if new is not None:
-                self._timer = Timer(self._keep_s, self._expire, args=[new])
-                self._timer.daemon = True
-                self._timer.start()
-        return old
+            gone = list(self._kept.values())
+            self._kept.clear()
+        for kept in gone:
+            kept.close()
 
-    def _expire(self, kept: tuple[Standing, LiveTraining]) -> None:
+    @property
+    def _nbytes(self) -> int:
+        return sum(kept.training.nbytes for kept in self._kept.values())
+
+    def _expire(self, kept: "_Kept") -> None:
         with self._lock:
-            if self._kept is not kept:
+            if self._kept.get(kept.place.run_id) is not kept:
                 return
-            self._kept = None
-        kept[1].close()
+            del self._kept[kept.place.run_id]
+        kept.training.close()
+
+
+@dataclass(eq=False)
+class _Kept:
+    place: Standing
+    training: LiveTraining
+    timer: Timer
+
+    def close(self) -> None:
+        self.timer.cancel()
+        self.training.close()

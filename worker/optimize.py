@@ -35,6 +35,7 @@ from nst_core.protocol import (
 from nst_core.tensors import to_tensor, to_uint8
 from worker.checkpoints import CheckpointFile, origin_of
 from worker.engine import Engine
+from worker.limits import optimize_pixels
 from worker.networks import LossNetworks
 from worker.outcomes import InterruptedWorkError, Recovered, Stopwatch, outcome_of, success
 from worker.results import Results
@@ -47,8 +48,6 @@ _T = TypeVar("_T")
 _PREVIEW_QUALITY = 85
 #: Longest side of a painting as it is held; its strokes are reduced further to those of the result.
 _PAINTING_PX = 4096
-#: What the features of a pixel take, with their gradients, and a pair in the history of L-BFGS.
-_EVALUATION_BYTES, _PAIR_BYTES = 2000, 24
 #: A checkpoint that took so long to save is left alone for so many times as long: its size is not known beforehand.
 _CHECKPOINT_REST = 10.0
 
@@ -160,7 +159,7 @@ class Optimization:
         return success(item, picture, data, ms=course.watch.ms)
 
     def _max_result_pixels(self, config: GatysConfig) -> int:
-        return self._settings.max_optimize_bytes // bytes_per_pixel(config)
+        return optimize_pixels(self._settings, config, self._device)
 
     def _fetch(self, uri: str) -> bytes:
         return self._blobs.get(BlobUri.parse(uri), max_bytes=self._settings.max_input_bytes)
@@ -170,7 +169,7 @@ class Optimization:
     ) -> GatysOptimizer:
         """Return the optimizer at the start, or where the last attempt at the item saved it."""
         # Loaded here, and not by the engine: it may have to be downloaded first.
-        network = self._networks.get(config)
+        network = self._networks.get(config, on_bytes=lambda: self._wait(course, config))
 
         def build() -> GatysOptimizer:
             return GatysOptimizer(
@@ -192,6 +191,12 @@ class Optimization:
             return self._compute(course, build)  # what was restored halfway is of no use
         _log.info("%s: goes on after iteration %d of %d", course.label, optimizer.iteration, optimizer.iterations)
         return optimizer
+
+    def _wait(self, course: _Course, config: GatysConfig) -> None:
+        """Say that the work goes on, before its first iteration; raise InterruptedWorkError if it is not to."""
+        if not course.steering.going():
+            raise InterruptedWorkError
+        course.steering.on_progress(ItemProgress(index=course.item.index, iteration=0, iterations=config.iterations))
 
     def _iterate(self, course: _Course, optimizer: GatysOptimizer, checkpoint: CheckpointFile) -> None:
         """Optimise to the end; raise InterruptedWorkError where it is not to go on."""
@@ -228,11 +233,6 @@ class Optimization:
         return self._engine.submit(timed, order=(course.order,), lane=Method.OPTIMIZE).result()
 
 
-def bytes_per_pixel(config: GatysConfig) -> int:
-    """Return about how much memory an optimisation takes for each pixel of the result."""
-    return _EVALUATION_BYTES + (_PAIR_BYTES * config.history if config.optimizer == "lbfgs" else 0)
-
-
 def _fitted(alpha: NDArray[np.uint8] | None, size: tuple[int, ...]) -> NDArray[np.uint8] | None:
     """Return a photo's opacity in the size (height, width) of its result."""
     if alpha is None or alpha.shape == size:
@@ -263,7 +263,7 @@ def _try(call: Callable[[], None], course: _Course, fault: str) -> bool:
     """Return whether a call succeeded that the work goes on without."""
     try:
         call()
-    except BlobError as error:
+    except (BlobError, OSError) as error:  # such as a full disk
         _log.warning("%s: %s: %s", course.label, fault, error)
         return False
     return True

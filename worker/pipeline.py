@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from pathlib import PurePosixPath
@@ -11,6 +12,7 @@ import numpy as np
 
 from nst_core import decoder, images
 from nst_core.blobs import BlobStore, BlobUri
+from nst_core.budget import ByteBudget
 from nst_core.images import Picture
 from nst_core.protocol import ChunkItem, ItemOutcome, StylizeChunk
 from worker.engine import Engine
@@ -32,6 +34,8 @@ class _Run:
     order: int
     #: Slots for decoded images, so that few large photos wait as pixels.
     decoded: Semaphore
+    #: Pixels that the network takes at once.
+    max_pixels: int | None
 
     def check(self) -> None:
         """Raise InterruptedWorkError where no image is to be begun any more."""
@@ -53,9 +57,16 @@ class Pipeline:
         blobs: BlobStore,
         engine: Engine,
         recovered: Recovered = lambda problem: False,
+        limit: Callable[[Stylize], int | None] = lambda stylize: None,
     ) -> None:
-        """`recovered` tells images that failed from a process that was ill."""
+        """`recovered` tells images that failed from a process that was ill.
+
+        `limit` says how many pixels the memory is enough for with a network.
+        """
         self._settings = settings
+        self._limit = limit
+        #: Bytes of files that are read ahead, of all chunks.
+        self._ahead = ByteBudget(settings.lookahead_bytes)
         self._recovered = recovered
         self._blobs = blobs
         self._results = Results(blobs)
@@ -79,8 +90,15 @@ class Pipeline:
         whether a newer attempt at the chunk exists, whose results are not to be replaced.
         """
         slots = Semaphore(self._settings.decoded_ahead)
+        limits = [limit for limit in (self._limit(stylize), self._settings.max_network_pixels) if limit is not None]
         run = _Run(
-            chunk=chunk, stylize=stylize, going=going, outdated=outdated, order=next(self._orders), decoded=slots
+            chunk=chunk,
+            stylize=stylize,
+            going=going,
+            outdated=outdated,
+            order=next(self._orders),
+            decoded=slots,
+            max_pixels=min(limits, default=None),
         )
         items = iter(chunk.items)
         pending: set[Future[ItemOutcome | None]] = set()
@@ -119,20 +137,39 @@ class Pipeline:
 
     def _load_and_stylize(self, run: _Run, item: ChunkItem, watch: Stopwatch) -> Picture:
         run.check()
-        with watch:
-            data = self._blobs.get(BlobUri.parse(item.input), max_bytes=self._settings.max_input_bytes)
-        with run.decoded:
+        with ExitStack() as held, ExitStack() as slot:
+            data = self._fetch(item, held, watch)
+            slot.enter_context(run.decoded)
             run.check()
             with watch:
                 picture = decoder.decode(
                     data,
                     max_pixels=self._settings.max_pixels,
                     max_px=run.chunk.options.max_px,
-                    max_result_pixels=self._settings.max_network_pixels,
+                    max_result_pixels=run.max_pixels,
                 )
+            # The file is not needed any more: there is room for the next one.
+            del data
+            held.close()
             return self._engine.submit(
                 lambda: _stylize(run, picture, watch), order=(run.order, item.index), lane=run.chunk.job_id
             ).result()
+
+    def _fetch(self, item: ChunkItem, held: ExitStack, watch: Stopwatch) -> bytes:
+        """Return a photo's file, for whose bytes there is room until `held` is closed."""
+        waited = Stopwatch()
+
+        def wait_for_room(nbytes: int) -> None:
+            held.close()  # of an earlier try
+            with waited:
+                held.enter_context(self._ahead.hold(nbytes))
+
+        with watch:
+            data = self._blobs.get(
+                BlobUri.parse(item.input), max_bytes=self._settings.max_input_bytes, on_size=wait_for_room
+            )
+        watch.less(waited)
+        return data
 
 
 def _stylize(run: _Run, picture: Picture, watch: Stopwatch) -> Picture:

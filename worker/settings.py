@@ -17,6 +17,8 @@ class WorkerSettings(BrokerSettings, StorageSettings):
 
     #: NST_DEVICE: auto, cpu, cuda, cuda:1.
     device: str = "auto"
+    #: Let GPUs round the inputs of float32 convolutions to TF32, of 10 bits: faster, and "exact" is not exact then.
+    tf32: bool = False
     #: Threads that one image is spread over on a CPU; empty: torch's own choice, one a core.
     threads: int | None = Field(default=None, ge=1)
     #: Chunks in flight, 0 to take none. Two, so that one chunk's first photos are read while the last of the other
@@ -32,22 +34,29 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     train_compile: bool = True
     #: A training whose next segment does not come within this time is let go; the next one begins anew then.
     train_keep_s: float = Field(default=300.0, ge=0)
+    #: So many trainings are kept for their next segment; the one that was trained longest ago makes room for another.
+    train_kept: int = Field(default=4, ge=0)
     #: Where training photos are kept, each worker's in a folder of its own; another place is faster than the storage.
     cache_dir: Path = Field(default_factory=lambda: Path(gettempdir()) / "nst-cache")
     #: Bytes that the photos of one worker may take there.
     cache_max_bytes: int = Field(default=2 << 30, ge=0)
     #: Images of one chunk in flight, from the download to the upload; raise it where the storage is far away.
     lookahead: int = Field(default=8, ge=1)
+    #: Bytes of files that are read ahead, of all chunks together; a larger file is read alone.
+    lookahead_bytes: int = Field(default=256 << 20, ge=1)
     #: Those of them that may be held as pixels before the network: one in it, one ready, one being decoded.
     decoded_ahead: int = Field(default=3, ge=1)
     #: Bytes of networks that stay loaded.
     cache_bytes: int = Field(default=512 << 20, ge=0)
     #: Pixels that a photo may have before it is scaled down to the job's max_px.
     max_pixels: int = Field(default=50_000_000, ge=1)
-    #: Pixels that the network takes at once: it needs about 1 GB of memory for a million.
-    max_network_pixels: int = Field(default=12_000_000, ge=1)
-    #: Bytes of memory that an optimisation may take: about 2.5 GB for a million pixels.
-    max_optimize_bytes: int = Field(default=8_000_000_000, ge=1)
+    #: Bytes of memory that this worker may take; empty: 80 % of its machine's or of its control group's. Photos,
+    #: optimisations and trainings that need more are refused.
+    memory_bytes: int | None = Field(default=None, ge=1)
+    #: Pixels that the network takes at once; empty: as many as the memory is enough for.
+    max_network_pixels: int | None = Field(default=None, ge=1)
+    #: Bytes of memory that an optimisation may take, about 4 GB for a million pixels; empty: as many as there are.
+    max_optimize_bytes: int | None = Field(default=8_000_000_000, ge=1)
     #: An optimisation is saved this often, so that another worker can go on with it.
     checkpoint_s: float = Field(default=30.0, gt=0)
     #: Bytes that a photo's file may have.

@@ -62,10 +62,12 @@ class TrainTask:
         self._lock = Lock()
         #: The newest attempt at each run that was begun here.
         self._begun: OrderedDict[str, int] = OrderedDict()
-        self._shelf = Shelf(keep_s=settings.train_keep_s)
+        self._shelf = Shelf(keep_s=settings.train_keep_s, count=settings.train_kept)
         self._library = PhotoLibrary(blobs, settings.cache_dir, max_bytes=settings.cache_max_bytes)
         compute = self._compute
-        builder = TrainingBuilder(settings, blobs=blobs, library=self._library, compute=compute, device=device)
+        builder = TrainingBuilder(
+            settings, blobs=blobs, library=self._library, compute=compute, device=device, shelf=self._shelf
+        )
         training = Training(name=name, blobs=blobs, builder=builder, shelf=self._shelf, compute=compute)
         evaluator = Evaluator(settings, name=name, blobs=blobs, library=self._library, compute=compute, device=device)
         self._phases = {Phase.TRAIN: training.run, Phase.EVALUATE: evaluator.run}

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import shutil
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 
 from nst_core.blobs import BlobStore
-from nst_core.errors import ConfigError, WeightsError
-from nst_core.gatys.optimizer import bf16_pays
+from nst_core.costs import training_bytes
+from nst_core.devices import bf16_pays
+from nst_core.errors import ConfigError, EngineError, WeightsError
 from nst_core.loss_network import LossNetwork
 from nst_core.segments import TrainProgress, TrainSegment
 from nst_core.training.balance import balanced
@@ -21,7 +23,8 @@ from nst_core.training.photos import PhotoStream
 from nst_core.training.pictures import parse_style
 from nst_core.training.sources import PhotoSource, split_photos
 from nst_core.training.trainer import Trainer
-from worker.live_training import LiveTraining
+from worker.limits import work_bytes
+from worker.live_training import LiveTraining, Shelf
 from worker.networks import COMPILING, RANDOM_WEIGHTS, load_network_of
 from worker.outcomes import InterruptedWorkError
 from worker.photo_library import PhotoLibrary
@@ -35,6 +38,8 @@ from worker.tally import Tally
 _log = logging.getLogger(__name__)
 #: Threads that read photos ahead; the first time they come from afar.
 _READERS = 2
+#: Trainings that are compiled before all code is forgotten: torch gives up after eight versions of one function.
+_COMPILED = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +64,12 @@ class TrainingBuilder:
         library: PhotoLibrary,
         compute: Compute,
         device: torch.device,
+        shelf: Shelf,
     ) -> None:
-        """Run networks by `compute`, on `device`."""
+        """Run networks by `compute`, on `device`. Trainings that are on the shelf may have to be compiled again."""
+        self._shelf = shelf
+        #: Trainings that were compiled since all was forgotten.
+        self._compiled = 0
         self._settings = settings
         self._blobs = blobs
         self._library = library
@@ -74,7 +83,8 @@ class TrainingBuilder:
         """
         checkpoint = fetch_checkpoint(self._blobs, segment.checkpoint) if segment.checkpoint else None
         steering.on_progress(TrainProgress(step=checkpoint.step if checkpoint else 0, note="loading"))
-        parts = self._read(segment, checkpoint)
+        self._check_memory(config_of(segment, checkpoint))
+        parts = self._read(segment, checkpoint, steering)
         _check(steering)
         if checkpoint is None and segment.strength is not None:
             parts = replace(parts, config=self._balanced(parts, segment.strength))
@@ -89,7 +99,15 @@ class TrainingBuilder:
         notes = PhotoNotes(self._blobs, segment.place, held_out=parts.held_out)
         return LiveTraining(trainer=trainer, samples=samples, notes=notes, tally=Tally(), compiles=compiled)
 
-    def _read(self, segment: TrainSegment, checkpoint: Checkpoint | None) -> _Parts:
+    def _check_memory(self, config: TrainConfig) -> None:
+        """Raise EngineError if this worker has too little memory; another one may have more."""
+        needed, most = training_bytes(config), work_bytes(self._settings, self._device)
+        if needed > most:
+            raise EngineError(
+                f"The training takes about {needed / 1e9:.1f} GB of memory; this worker has {most / 1e9:.1f} GB for it."
+            )
+
+    def _read(self, segment: TrainSegment, checkpoint: Checkpoint | None, steering: Steering[TrainProgress]) -> _Parts:
         config = config_of(segment, checkpoint)
         painting = read_painting(self._blobs, segment, max_bytes=self._settings.max_input_bytes)
         training, held_out = split_photos(
@@ -100,7 +118,7 @@ class TrainingBuilder:
             style=parse_style(painting, size_px=config.style_size_px, name="The painting"),
             photos=training,
             held_out=len(held_out.names) if held_out else 0,
-            network=load_network_of(config),
+            network=load_network_of(config, on_bytes=lambda: _check(steering)),
         )
 
     def _balanced(self, parts: _Parts, strength: float) -> TrainConfig:
@@ -147,10 +165,17 @@ class TrainingBuilder:
                 return make()
 
         if compiled:
-            # What was compiled for trainings before counts towards a limit, above which nothing is compiled.
-            with COMPILING:
-                torch.compiler.reset()
+            self._make_room_for_code()
         return self._compute(build), compiled
+
+    def _make_room_for_code(self) -> None:
+        """Forget what was compiled if it is so much that torch would compile nothing any more."""
+        with COMPILING:
+            self._compiled += 1
+            if self._compiled > _COMPILED:
+                self._shelf.close()
+                torch.compiler.reset()
+                self._compiled = 1
 
     def _resume(self, trainer: Trainer, segment: TrainSegment, checkpoint: Checkpoint | None) -> None:
         """Go on from the checkpoint; raise WeightsError where it is one of another painting."""
@@ -183,8 +208,10 @@ def read_painting(blobs: BlobStore, segment: TrainSegment, *, max_bytes: int) ->
 
 
 def has_compiler(device: torch.device) -> bool:
-    """Return whether torch can compile networks: for a CPU it needs a C++ compiler."""
-    return device.type != "cpu" or shutil.which(os.environ.get("CXX") or "g++") is not None
+    """Return whether torch can compile networks: it needs a C++ compiler for a CPU, a C compiler for a GPU."""
+    named, usual = ("CXX", ("g++",)) if device.type == "cpu" else ("CC", ("gcc", "clang", "cc"))
+    commands = shlex.split(os.environ.get(named, ""))[:1] or usual
+    return any(shutil.which(command) for command in commands)
 
 
 def _check(steering: Steering[TrainProgress]) -> None:

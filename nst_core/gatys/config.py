@@ -14,6 +14,22 @@ Color = Literal["style", "luminance", "linear"]
 
 #: Convolutions in the blocks of the VGG networks: those of `loss_network`, which a light module cannot import.
 VGG_BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+#: The loss networks that a request may name; a program may use any classifier of torchvision. A worker downloads what
+#: is not bundled: these have at most 550 MB.
+SERVED_NETWORKS = (
+    "vgg16",
+    "vgg16_caffe",
+    "vgg16_torchvision",
+    "vgg19",
+    "vgg19_caffe",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "squeezenet1_1",
+    "mobilenet_v2",
+    "googlenet",
+    "densenet121",
+)
 #: The terms whose weights are by layer of the loss network.
 LAYER_TERMS = ("content", "gram", "histogram", "moments", "mrf")
 #: Those of them that compare with a style.

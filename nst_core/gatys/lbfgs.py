@@ -136,21 +136,23 @@ class LBFGS:
 
     def state(self) -> dict[str, Tensor]:
         """Return all that the next step depends on, besides the picture."""
-        rows = [k % len(self._inverses) for k in range(self._oldest, self._pairs)]
+        # The rings as they are, and where they begin: rows in the order of time would be a copy.
+        used = min(self._pairs, len(self._inverses))
         state = {
-            "steps": self._steps[rows],
-            "changes": self._changes[rows],
-            "inverses": self._inverses[rows],
+            "steps": self._steps[:used],
+            "changes": self._changes[:used],
+            "inverses": self._inverses[:used],
+            "ring": torch.tensor([self._oldest, self._pairs]),
             "numbers": torch.tensor([self._slope, self._scale, self._converged, *self.parts], dtype=torch.float64),
         }
         return state if self._gradient is None else state | {"gradient": self._gradient}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from a state of the same size of picture and history."""
+        """Go on from a state of the same size of picture and history; its gradient is taken over, not copied."""
         count = len(state["inverses"])
         self._steps[:count], self._changes[:count] = state["steps"], state["changes"]
         self._inverses[:count] = state["inverses"]
-        self._oldest, self._pairs = 0, count
+        self._oldest, self._pairs = state["ring"].tolist()
         self._slope, self._scale, converged, *self.parts = state["numbers"].tolist()
         self._converged = bool(converged)
         # There are no parts before the first step, and no gradient either.

@@ -10,11 +10,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from nst_core.devices import bf16_pays, on_device
 from nst_core.errors import ConfigError, NstError, WeightsError
 from nst_core.gatys.adam import Adam
 from nst_core.gatys.color import with_luminance
@@ -124,7 +124,7 @@ class GatysOptimizer:
             raise NstError("The optimisation has had its last iteration.")
         if self.iteration == self._ends[self._scale]:
             self._enter(self._scale + 1, resize(self._shown(), self._sizes[self._scale + 1]))
-        with torch.no_grad():
+        with torch.no_grad(), on_device(self.device):
             self._descent.step()
             self.iteration += 1
             self._take_average()
@@ -151,7 +151,8 @@ class GatysOptimizer:
     def state(self) -> dict[str, Tensor]:
         """Return the full state, tensors on the CPU: an optimisation that restores it goes on bit for bit, on a CPU.
 
-        Randomness is in the first picture only, so no generator is part of it.
+        Randomness is in the first picture only, so no generator is part of it. On a CPU these are the tensors
+        themselves, which change with the next step: the history of L-BFGS may have a gigabyte.
         """
         state = {
             "config": self._fingerprint(),
@@ -164,7 +165,7 @@ class GatysOptimizer:
         }
         if self.config.average_decay:
             state |= {"average": self._average}
-        return {key: value.detach().cpu().clone() for key, value in state.items()}
+        return {key: value.detach().cpu() for key, value in state.items()}
 
     @torch.inference_mode(False)
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -179,7 +180,7 @@ class GatysOptimizer:
             self._enter(scale, canvas)
             self._objective.narrow = bool(state["narrow"])
             self._objective.weights.copy_(state["weights"])
-            own = {key: value.to(self.device, copy=True) for key, value in state.items() if key.startswith(DESCENT)}
+            own = {key: value.to(self.device) for key, value in state.items() if key.startswith(DESCENT)}
             self._descent.restore({key.removeprefix(DESCENT): value for key, value in own.items()})
             if self.config.average_decay:
                 self._average.copy_(state["average"])
@@ -286,12 +287,3 @@ def optimize(
         if on_iterate is not None:
             on_iterate(iterate, optimizer)
     return optimizer.result()
-
-
-def bf16_pays(device: torch.device) -> bool:
-    """Return whether the device has instructions for bfloat16; without them it would be slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Absent from older versions of torch, which cannot tell.
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

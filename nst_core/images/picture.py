@@ -1,6 +1,7 @@
 """A decoded picture, and the limits of its size."""
 
 from dataclasses import dataclass
+from math import isqrt, prod
 
 import numpy as np
 import numpy.typing as npt
@@ -54,9 +55,19 @@ class Limits:
         if self.max_result_pixels is not None and target[0] * target[1] > self.max_result_pixels:
             raise ImageTooLargeError(
                 f"The image is {target[0]:,} x {target[1]:,} pixels; the network takes {self.max_result_pixels:,} "
-                "here: ask for a smaller result (max_px)."
+                f"here: ask for a result of at most {self._longest(target):,} pixels on its longer side "
+                f"(max_px, --max-px {self._longest(target)})."
             )
         return target
+
+    def _longest(self, size: tuple[int, int]) -> int:
+        """Return the longer side of the largest result that `max_result_pixels` allows."""
+        most = self.max_result_pixels or 0
+        longest = isqrt(most * max(size) // min(size))
+        # The shorter side is rounded, which may be up.
+        while longest > 1 and prod(fitted_size(size, longest)) > most:
+            longest -= 1
+        return longest
 
     def _check_sides(self, size: tuple[int, int]) -> None:
         if min(size) < self.min_side_px:

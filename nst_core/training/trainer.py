@@ -4,6 +4,7 @@ Training is a plain object with `step()`; its whole state is weights, optimizer 
 process may die at any moment and another goes on from the last checkpoint with the same result.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from math import isfinite
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nst_core.devices import on_device
 from nst_core.errors import ConfigError, TrainingDivergedError, WeightsError
 from nst_core.loss_network import LossNetwork
 from nst_core.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -24,6 +26,7 @@ from nst_core.training.sources import PhotoSource
 from nst_core.training.step_losses import StepLosses
 from nst_core.transformer import TransformerNet
 
+_log = logging.getLogger(__name__)
 #: What Adam keeps of each parameter.
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -57,10 +60,14 @@ class Trainer:
         self.step_number = 0
         self.device = device
         self._bf16 = bf16
+        self._has_compiled = False
         self.transformer = _transformer(config, initial).to(device).to(memory_format=torch.channels_last)
         network = network.to(device).to(memory_format=torch.channels_last)
         objective = PerceptualObjective(config, self.transformer, network, style.to(device))
         self._objective: Callable[[Tensor, Tensor | None, Tensor | None], Tensor] = objective.to(device)
+        self._eager = self._objective
+        #: Whether steps are compiled; the first one then takes a minute.
+        self.compiled = compiled
         if compiled:
             self._objective = torch.compile(self._objective)
         head = list(self.transformer.head.parameters())
@@ -103,11 +110,9 @@ class Trainer:
             noise = noise.to(self.device, memory_format=torch.channels_last)
         if shift is not None:
             shift = shift.to(self.device)
-        self._optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bf16):
-            terms = self._objective(photos, noise, shift)
-        torch.autograd.backward(terms.sum())
-        self._optimizer.step()
+        with on_device(self.device):
+            terms = self._differentiated(photos, noise, shift)
+            self._optimizer.step()
         self.step_number += 1
         losses = StepLosses(
             step=self.step_number,
@@ -122,6 +127,31 @@ class Trainer:
                 "A lower learning rate or lower weights may help."
             )
         return losses
+
+    def _differentiated(self, photos: Tensor, noise: Tensor | None, shift: Tensor | None) -> Tensor:
+        """Return the terms of the objective, with their gradients in the parameters.
+
+        If the first step cannot be compiled, as with a compiler that is broken, this and all others are not compiled.
+        """
+        if self.compiled and not self._has_compiled:
+            try:
+                terms = self._backward(photos, noise, shift)
+            except RuntimeError as error:  # the compiler's own errors are of many classes, all RuntimeErrors
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise
+                _log.warning("the training is not compiled, and slower: %s", str(error).partition("\n")[0][:300])
+                self._objective, self.compiled = self._eager, False
+            else:
+                self._has_compiled = True
+                return terms
+        return self._backward(photos, noise, shift)
+
+    def _backward(self, photos: Tensor, noise: Tensor | None, shift: Tensor | None) -> Tensor:
+        self._optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bf16):
+            terms = self._objective(photos, noise, shift)
+        torch.autograd.backward(terms.sum())
+        return terms
 
     def _prepare(self, step: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
         return self.photos.batch(step), sparse_noise(self.config, step), grid_shift(self.config, step)

@@ -8,7 +8,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from nst_core.blobs import BlobStore, BlobUri
+from nst_core.costs import training_bytes
 from nst_core.errors import BlobError, ConfigError, WeightsError
+from nst_core.gatys.config import SERVED_NETWORKS
 from nst_core.image_kinds import IMAGE_SUFFIXES
 from nst_core.segments import StoredFile
 from nst_core.training import presets
@@ -32,8 +34,8 @@ DEFAULT_PRESET = "standard"
 DEFAULT_SAMPLE_EVERY = 250
 DEFAULT_HELD_OUT = 16
 MAX_SAMPLES = 8
-#: Pixels of all crops of one step: a training takes about 4 kB of memory for each.
-MAX_STEP_PIXELS = 2**21
+#: What a training may take of a worker's memory.
+MAX_TRAINING_BYTES = 16 * 2**30
 #: What a client says of the painting is a part of the style's card.
 MAX_ABOUT_BYTES = 16 * 2**10
 #: A client's word for random weights at the start.
@@ -233,12 +235,16 @@ def resolve_recipe(request: RunRequest) -> Recipe:
 
 
 def check_step(config: TrainConfig) -> None:
-    """Raise RequestInvalidError where one step would take more memory than workers have."""
-    pixels = config.batch_size * config.size_px**2
-    if pixels > MAX_STEP_PIXELS:
+    """Raise RequestInvalidError if a training needs too much memory, or a loss network that workers do not offer."""
+    if config.network not in SERVED_NETWORKS:
+        known = ", ".join(SERVED_NETWORKS)
+        message = f"network must be one of {known}, not {config.network!r}."
+        raise RequestInvalidError(message, pointer="/options/network")
+    needed = training_bytes(config)
+    if needed > MAX_TRAINING_BYTES:
         raise RequestInvalidError(
-            f"A step of {config.batch_size} x {config.size_px} x {config.size_px} pixels takes too much memory: "
-            f"{MAX_STEP_PIXELS:,} pixels are the most.",
+            f"The training would take about {needed / 2**30:,.1f} GiB of memory, and {MAX_TRAINING_BYTES / 2**30:.0f} "
+            "are the most: choose a smaller batch_size, size_px, style_size_px or transformer.width.",
             pointer="/options",
         )
 

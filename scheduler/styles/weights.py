@@ -6,12 +6,16 @@ import tempfile
 from typing import IO, Any
 
 from nst_core.blobs import BlobStore, BlobUri
+from nst_core.costs import stylize_bytes
+from nst_core.transformer_config import TransformerConfig
 from nst_core.weights_header import read_config
 from scheduler import domain
 from scheduler.errors import RequestInvalidError, TooLargeError
 
 #: The largest weights file of a style: that of a network four times as wide as usual, in float32, has 107 MB.
 MAX_WEIGHTS_BYTES = 128 * 2**20
+#: What a style may take of a worker's memory for a photo of so many pixels, 512 x 512.
+MAX_STYLIZE_BYTES, LEAST_PHOTO_PIXELS = 4 * 2**30, 2**18
 MAX_CARD_BYTES = 64 * 2**10
 #: Of objects and lists in each other; what writes answers stops at some 250.
 MAX_CARD_DEPTH = 20
@@ -26,12 +30,23 @@ def keep_weights(blobs: BlobStore, source: BlobUri, *, max_bytes: int = MAX_WEIG
     """
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
         version = _fetch(blobs, source, file, max_bytes=max_bytes)
-        read_config(file, name=str(source))
+        check_memory(read_config(file, name=str(source)))
         place = weights_uri(blobs, version)
         if not blobs.exists(place):
             file.seek(0)
             blobs.put_file(place, file)
     return version, place
+
+
+def check_memory(config: TransformerConfig) -> None:
+    """Raise RequestInvalidError for a network that takes too much memory even for a photo of moderate size."""
+    needed = stylize_bytes(config, LEAST_PHOTO_PIXELS)
+    if needed > MAX_STYLIZE_BYTES:
+        raise RequestInvalidError(
+            f"The network has a width of {config.width} and {config.blocks} blocks, and takes {needed / 2**30:.1f} GiB "
+            f"of memory for {LEAST_PHOTO_PIXELS:,} pixels; {MAX_STYLIZE_BYTES / 2**30:.0f} GiB are the most.",
+            pointer="/weights",
+        )
 
 
 def weights_uri(blobs: BlobStore, version: str) -> BlobUri:

@@ -136,7 +136,7 @@ def _warm_up() -> None:
     """Load what torch loads at its first convolution."""
     import torch
 
-    torch.nn.Conv2d(3, 8, 3)(torch.rand(2, 3, 64, 64)).sum().backward()  # type: ignore[no-untyped-call]
+    torch.nn.Conv2d(3, 8, 3)(torch.rand(2, 3, 64, 64)).sum().backward()
 
 
 def _status(name: str) -> int:

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from torch import Tensor
 
-from nst_core.errors import ConfigError, ImageTooSmallError, WeightsError
+from nst_core.errors import ConfigError, ImageTooLargeError, ImageTooSmallError, WeightsError
 from nst_core.images import DEFAULT_MIN_SIDE_PX
 from nst_core.stylize import LUMA, Stylizer, resolve_device
 from nst_core.transformer import MIN_SIDE_PX, TransformerConfig, TransformerNet
@@ -166,3 +167,24 @@ def test_auto_is_a_gpu_where_there_is_one() -> None:
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(ConfigError):
         resolve_device(name)
+
+
+class Starved(TransformerNet):
+    """Has too little memory for its first photos, as a GPU may have."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__(TransformerConfig(width=4, blocks=0))
+        self.failures = failures
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.failures -= 1
+        if self.failures >= 0:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().forward(x)
+
+
+def test_a_photo_for_which_the_memory_was_short_is_tried_once_more() -> None:
+    photo = np.zeros((1, 16, 20, 3), np.uint8)
+    assert Stylizer(Starved(1))(photo).shape == photo.shape
+    with pytest.raises(ImageTooLargeError, match="20 x 16 pixels, for which the GPU has too little memory"):
+        Stylizer(Starved(2))(photo)

@@ -2,9 +2,13 @@
 
 import io
 import logging
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -13,14 +17,16 @@ from PIL import Image
 
 from nst_core import images
 from nst_core.blobs import BlobStore, BlobUri
-from nst_core.errors import BlobUnavailableError
+from nst_core.errors import BlobUnavailableError, ConfigError, WeightsError
 from nst_core.gatys.config import GatysConfig
 from nst_core.protocol import ItemOutcome, ItemProgress, OptimizeChunk, checkpoint_uri, preview_uri
 from nst_core.settings import StorageSettings
-from tests.unit.worker.kit import TINY, Invert, make_chunk, make_optimize_chunk, outputs, photo
+from nst_core.training.config import TrainConfig
+from tests.unit.worker.kit import TINY, WAIT_S, Invert, make_chunk, make_optimize_chunk, outputs, photo
 from worker.engine import Engine
-from worker.networks import LossNetworks
-from worker.optimize import Optimization, bytes_per_pixel
+from worker.networks import LossNetworks, load_network_of
+from worker.optimize import Optimization
+from worker.outcomes import InterruptedWorkError
 from worker.pipeline import Pipeline
 from worker.settings import WorkerSettings
 from worker.steering import Steering
@@ -294,10 +300,6 @@ def test_a_result_that_the_storage_does_not_take_now_keeps_its_checkpoint(
     assert blobs.exists(checkpoint(chunk))
 
 
-def test_a_long_history_leaves_less_memory_for_pixels() -> None:
-    assert bytes_per_pixel(replace(TINY, optimizer="lbfgs", history=100)) == bytes_per_pixel(TINY) + 2400
-
-
 def test_loss_networks_are_loaded_once_and_the_one_used_longest_ago_is_forgotten() -> None:
     networks = LossNetworks(kept=2)
     first, average = networks.get(TINY), networks.get(replace(TINY, pooling="average"))
@@ -307,6 +309,53 @@ def test_loss_networks_are_loaded_once_and_the_one_used_longest_ago_is_forgotten
     assert networks.get(TINY) is first
     assert networks.get(replace(TINY, pooling="average")) is not average
     assert networks.get(GatysConfig(content={}, tv_weight=1.0)) is None
+
+
+def test_a_network_that_requests_may_not_name_is_not_downloaded() -> None:
+    with pytest.raises(ConfigError, match="network must be one of vgg16, "):
+        LossNetworks().get(GatysConfig(network="regnet_y_128gf", content={"trunk_output": 1.0}))
+    with pytest.raises(ConfigError, match="network must be one of vgg16, "):
+        load_network_of(TrainConfig(network="vit_h_14", content_layer="ln", style_weights={"ln": 1.0}))
+
+
+def test_a_download_of_one_network_holds_up_no_other_and_says_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    enough = Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        """Sends a file byte by byte, until the test has seen what it wants to see."""
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            while not enough.is_set():
+                self.wfile.write(b"x")
+                time.sleep(0.01)
+
+        def log_message(self, *_: object) -> None: ...
+
+    networks, alive = LossNetworks(), Event()
+    vgg19 = replace(TINY, network="vgg19")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server, ThreadPoolExecutor(3) as threads:
+        threads.submit(server.serve_forever)
+        monkeypatch.setenv("NST_LOSS_WEIGHTS_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        monkeypatch.setattr("nst_core.loss_weights._PIECE_BYTES", 1)
+        slow = threads.submit(networks.get, vgg19, on_bytes=alive.set)
+        assert alive.wait(WAIT_S)
+        assert networks.get(TINY) is not None  # while the other one is on its way
+
+        def interrupted() -> None:
+            raise InterruptedWorkError
+
+        with pytest.raises(InterruptedWorkError):
+            networks.get(vgg19, on_bytes=interrupted)  # who waits for it need not wait on
+        enough.set()
+        with pytest.raises(WeightsError, match="wrong checksum"):
+            slow.result(WAIT_S)
+        server.shutdown()
+    assert list((tmp_path / "hub" / "checkpoints").iterdir()) == []
 
 
 def test_images_of_other_chunks_are_stylized_between_two_iterations(

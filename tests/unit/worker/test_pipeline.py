@@ -2,10 +2,12 @@
 
 import hashlib
 import io
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Lock
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from PIL import Image
 
 from nst_core import images
 from nst_core.blobs import BlobStore, BlobUri
+from nst_core.costs import stylize_bytes
 from nst_core.protocol import ItemOutcome, StylizeChunk, StylizeOptions
 from nst_core.settings import StorageSettings
 from nst_core.stylize import Stylizer
@@ -217,10 +220,10 @@ def test_only_so_many_images_are_in_flight(settings: WorkerSettings, s3_server: 
         read = 0
         lock = Lock()
 
-        def get(self, uri: BlobUri, *, max_bytes: int | None = None) -> bytes:
+        def get(self, uri: BlobUri, **limits: Any) -> bytes:
             with self.lock:
                 self.read += 1
-            return super().get(uri, max_bytes=max_bytes)
+            return super().get(uri, **limits)
 
     blobs, engine, gate = Counting(s3_server), Engine(), Gate()
     pipeline = Pipeline(settings, blobs=blobs, engine=engine)
@@ -299,5 +302,65 @@ def test_an_image_too_large_for_the_network_fails_before_it(blobs: BlobStore, se
     smaller = make_chunk(blobs, [photo()], options=StylizeOptions(max_px=40))
     assert outcome.error_code == "image_too_large"
     assert run(pipeline, smaller, Invert())[0].succeeded
+    pipeline.close()
+    engine.close()
+
+
+def test_files_that_are_read_ahead_have_so_many_bytes_together(
+    settings: WorkerSettings, s3_server: StorageSettings
+) -> None:
+    class Counting(BlobStore):
+        held = 0
+        most = 0
+        lock = Lock()
+
+        def get(self, uri: BlobUri, **limits: Any) -> bytes:
+            data = super().get(uri, **limits)
+            with self.lock:
+                self.held += len(data)
+                self.most = max(self.most, self.held)
+            return data
+
+    blobs, engine, gate = Counting(s3_server), Engine(), Gate()
+    files = [photo(seed) for seed in range(6)]
+    room = 2 * max(map(len, files))
+    small = settings.model_copy(update={"lookahead_bytes": room, "lookahead": 6, "decoded_ahead": 1})
+    pipeline = Pipeline(small, blobs=blobs, engine=engine)
+    with ThreadPoolExecutor(1) as threads:
+        chunk = make_chunk(blobs, files)
+        done = threads.submit(run, pipeline, chunk, gate)
+        assert gate.entered.wait(WAIT_S)
+        # The one in the network is pixels by now; two files wait, and no third is read.
+        wait_until(lambda: blobs.held >= 3 * min(map(len, files)))
+        assert blobs.held <= max(map(len, files)) + room
+        gate.opened.set()
+        assert all(outcome.succeeded for outcome in done.result(WAIT_S).values())
+    pipeline.close()
+    engine.close()
+
+
+def test_a_file_larger_than_all_that_is_read_ahead_passes_alone(settings: WorkerSettings, blobs: BlobStore) -> None:
+    engine = Engine()
+    pipeline = Pipeline(settings.model_copy(update={"lookahead_bytes": 1}), blobs=blobs, engine=engine)
+    outcomes = run(pipeline, make_chunk(blobs, [photo(seed) for seed in range(4)]), Invert())
+    assert all(outcome.succeeded for outcome in outcomes.values())
+    pipeline.close()
+    engine.close()
+
+
+def test_a_photo_is_refused_by_the_memory_that_its_style_needs(
+    settings: WorkerSettings, blobs: BlobStore, two_styles: tuple[Stylizer, Stylizer]
+) -> None:
+    """The refusal names the longest side that passes, and that one does."""
+    engine = Engine()
+    budget = stylize_bytes(two_styles[0].net.config, 40 * 27)
+    pipeline = Pipeline(settings, blobs=blobs, engine=engine, limit=lambda _: two_styles[0].max_pixels(budget))
+    refused = run(pipeline, make_chunk(blobs, [photo()]), two_styles[0])[0]  # of 48 x 32 pixels
+    assert refused.error_code == "image_too_large"
+    named = re.search(r"--max-px (\d+)\)", str(refused.error_message))
+    assert named is not None
+    for max_px, code in ((int(named[1]), None), (int(named[1]) + 1, "image_too_large")):
+        chunk = make_chunk(blobs, [photo()], options=StylizeOptions(max_px=max_px))
+        assert run(pipeline, chunk, two_styles[0])[0].error_code == code
     pipeline.close()
     engine.close()

@@ -1,6 +1,7 @@
 """Tests of worker.training and of what it is built of: real trainings of 32 pixels, on a real S3 server."""
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,12 +18,13 @@ from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import (
     BlobNotFoundError,
     ConfigError,
+    EngineError,
     ImageDecodeError,
     NstError,
     TrainingDivergedError,
     WeightsError,
 )
-from nst_core.segments import SegmentFinished, StoredFile, TrainSegment
+from nst_core.segments import SegmentFinished, StoredFile, TrainProgress, TrainSegment
 from nst_core.training.config import TrainConfig
 from nst_core.transformer import TransformerNet
 from nst_core.weights import dump_transformer
@@ -41,7 +43,8 @@ from tests.unit.worker.training_kit import (
 from worker.engine import Engine
 from worker.outcomes import InterruptedWorkError
 from worker.settings import WorkerSettings
-from worker.training_builder import has_compiler
+from worker.steering import Steering
+from worker.training_builder import TrainingBuilder, has_compiler
 
 MakeBench = Callable[..., Bench]
 
@@ -386,7 +389,31 @@ def test_large_photos_are_kept_reduced_and_give_the_same_crops(bench: Bench, blo
     assert end.photos.skipped == 0
 
 
-def test_a_cpu_needs_a_compiler_and_other_devices_bring_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_needs_a_cpp_compiler_and_a_gpu_a_c_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
     monkeypatch.setenv("CXX", "no-such-compiler")
-    assert not has_compiler(torch.device("cpu"))
-    assert has_compiler(torch.device("cuda"))
+    monkeypatch.setenv("CC", sys.executable)  # any program
+    assert not has_compiler(cpu)
+    assert has_compiler(gpu)
+    monkeypatch.setenv("CXX", f"{sys.executable} -O2")
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert has_compiler(cpu)
+    assert not has_compiler(gpu)
+    monkeypatch.delenv("CC")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert not has_compiler(gpu)
+
+
+def test_a_training_that_needs_more_memory_than_the_worker_has_is_left_to_another(
+    bench: Bench, blobs: BlobStore
+) -> None:
+    small = bench.settings.model_copy(update={"memory_bytes": 1})
+    builder = TrainingBuilder(
+        small, blobs=blobs, library=bench.library, compute=bench.compute, device=torch.device("cpu"), shelf=bench.shelf
+    )
+    segment = make_segment(blobs)
+    wide = replace(segment, config=segment.config | {"size_px": 1024, "batch_size": 4})
+    steering: Steering[TrainProgress] = Steering(going=lambda: True, wanted=lambda: True, on_progress=lambda _: None)
+    with pytest.raises(EngineError, match="GB of memory") as caught:
+        builder.build(wide, steering)
+    assert caught.value.retryable

@@ -130,6 +130,7 @@ class Bench:
             library=self.library,
             compute=self.compute,
             device=torch.device("cpu"),
+            shelf=self.shelf,
         )
         self.training = Training(
             name="w@test", blobs=self.blobs, builder=self.builder, shelf=self.shelf, compute=self.compute

@@ -1,0 +1,32 @@
+"""What a device can do, and how exactly it computes."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+
+def exact_float32() -> None:
+    """Compute in float32 what is float32, for the whole process.
+
+    By default convolutions on GPUs since NVIDIA's Ampere round their inputs to the 10 bits of TF32: then "exact"
+    results are not, and a line search that looks at the sixth digit stops on noise.
+    """
+    backends: Any = torch.backends  # its stubs do not know these
+    for part in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
+        part.fp32_precision = "ieee"
+
+
+def on_device(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context in which a GPU is torch's current device, for code that asks for that one."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """Return whether the device has instructions for bfloat16; without them it would be slower than float32."""
+    if device.type == "cuda":
+        with on_device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Absent from older versions of torch, which cannot tell.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
