@@ -18,7 +18,7 @@ _FLOAT_BYTES = 4
 #: What the allocator loses between tensors of many sizes, and what convolutions copy into a layout of their own.
 _WASTE = 2.0
 #: The same if blocks are mapped one by one, as `memory.memory_for` has it for more than it keeps.
-_MAPPED_WASTE = 1.35
+_MAPPED_WASTE = 1.2
 #: What any work takes, however small: buffers of kernels, code, threads.
 _BASE_BYTES = 250 * 2**20
 _VGG_CHANNELS = (64, 128, 256, 512, 512)

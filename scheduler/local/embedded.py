@@ -21,6 +21,7 @@ from pydantic import SecretStr
 import scheduler
 from nst_core.errors import ConfigError
 from nst_core.heartbeat import READY, state_of
+from nst_core.memory import total_bytes
 from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.client import Client
 from scheduler.local.home import ClientConfig, Home
@@ -207,7 +208,12 @@ class Stack:
         )
 
     def _worker_env(self, threads: int) -> dict[str, str]:
-        return {"NST_THREADS": str(threads), "NST_CACHE_DIR": str(self.home.cache)}
+        memory = total_bytes() * 4 // 5 // max(1, self._worker_count)
+        return {
+            "NST_THREADS": str(threads),
+            "NST_CACHE_DIR": str(self.home.cache),
+            "NST_MEMORY_BYTES": os.environ.get("NST_MEMORY_BYTES", str(memory)),
+        }
 
     def _shared_env(self) -> dict[str, str]:
         where = self.addresses
