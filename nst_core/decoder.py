@@ -7,12 +7,12 @@ image, which has an error. Children stay up between images, and a child costs ab
 
 import atexit
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from queue import LifoQueue
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from nst_core.images.picture import DEFAULT_MAX_PIXELS, DEFAULT_MIN_SIDE_PX, Lim
 from nst_core.settings import DecoderSettings
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 #: Classes of errors that a child may name.
 _ERRORS = {
     kind.__name__: kind
@@ -50,6 +51,14 @@ def decode(
     return shared_pool().decode(
         data, max_pixels=max_pixels, min_side_px=min_side_px, max_px=max_px, max_result_pixels=max_result_pixels
     )
+
+
+def check(data: bytes, *, min_side_px: int = DEFAULT_MIN_SIDE_PX) -> tuple[int, int]:
+    """Return width and height of the image of a file's bytes, which is decoded to see that it can be.
+
+    No pixel comes into this process. Raises the errors of `decode`.
+    """
+    return shared_pool().check(data, min_side_px=min_side_px)
 
 
 @lru_cache(maxsize=1)
@@ -86,13 +95,22 @@ class DecoderPool:
         limits = Limits(
             max_pixels=max_pixels, min_side_px=min_side_px, max_px=max_px, max_result_pixels=max_result_pixels
         )
+        return self._insist(data, limits, partial(_picture, max_pixels=max_pixels), pixels=True)
+
+    def check(self, data: bytes, *, min_side_px: int = DEFAULT_MIN_SIDE_PX) -> tuple[int, int]:
+        """Return width and height of an image that can be decoded, as `check` of this module does."""
+        return self._insist(data, Limits(min_side_px=min_side_px), _size, pixels=False)
+
+    def _insist(self, data: bytes, limits: Limits, read: Callable[[Child, dict[str, Any]], _T], *, pixels: bool) -> _T:
+        """Return what is read of an image, after a second try if the child of the first one dies."""
+        arguments = asdict(limits) | {"pixels": pixels}
         try:
-            return self._decode(data, limits, fresh=False)
+            return self._decode(data, arguments, read, fresh=False)
         except ChildDiedError as error:
             # The kernel or a neighbour may have killed it; a file that did so does it again.
             _log.warning("an image reader died (%s); the image is tried once more", error)
         try:
-            return self._decode(data, limits, fresh=True)
+            return self._decode(data, arguments, read, fresh=True)
         except ChildDiedError as error:
             raise ImageDecodeError("The image makes its reader crash.") from error
 
@@ -107,16 +125,23 @@ class DecoderPool:
                 child.end()
             self._idle.put(None)
 
-    def _decode(self, data: bytes, limits: Limits, *, fresh: bool) -> Picture:
+    def _decode(
+        self,
+        data: bytes,
+        arguments: dict[str, int | None],
+        read: Callable[[Child, dict[str, Any]], _T],
+        *,
+        fresh: bool,
+    ) -> _T:
         with self._child(fresh=fresh) as child:
-            answer = child.request(asdict(limits), data)
+            answer = child.request(arguments, data)
             if (needed := answer.get("bytes")) is None:
                 raise _error(answer)
             with self._budget.hold(int(needed)):
                 answer = child.go_on()
                 if "height" not in answer:
                     raise _error(answer)
-                return _picture(child, answer, max_pixels=limits.max_pixels)
+                return read(child, answer)
 
     @contextmanager
     def _child(self, *, fresh: bool) -> Iterator[Child]:
@@ -148,6 +173,11 @@ def _error(answer: dict[str, Any]) -> errors.NstError:
     # A library raised what none of ours expects; it is the image's fault all the same.
     _log.error("an image reader failed: %s", answer.get("message"))
     return ImageDecodeError("The image cannot be read.")
+
+
+def _size(child: Child, answer: dict[str, Any]) -> tuple[int, int]:
+    child.done()
+    return int(answer["width"]), int(answer["height"])
 
 
 def _picture(child: Child, answer: dict[str, Any], *, max_pixels: int) -> Picture:

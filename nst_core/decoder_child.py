@@ -30,7 +30,7 @@ _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": st
 #: Bytes of JSON in an answer, at most.
 _MAX_TEXT = 1 << 20
 #: A child that is slow only because the machine is busy gets this many times its processor time.
-_PATIENCE = 10
+_PATIENCE = 5
 _START_S = 120.0
 #: Linux lets anyone have pipes of this size; the default one of 64 KiB costs a switch of processes for each piece.
 _PIPE_BYTES = 1 << 20

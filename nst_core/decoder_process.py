@@ -1,8 +1,8 @@
 """The child process that decodes images: one request at a time from its standard input, until that ends.
 
-A request is a frame of JSON (arguments of `images.decode`) and the file's bytes. The child answers with the memory
-that it needs, waits for one byte, and answers with the pixels or with an error. A frame is the lengths of its JSON
-and of its bytes, then both.
+A request is a frame of JSON (arguments of `images.decode`, and whether pixels are wanted) and the file's bytes. The
+child answers with the memory that it needs, waits for one byte, and answers with the picture or with an error. A frame
+is the lengths of its JSON and of its bytes, then both.
 
 The child limits itself: its memory by RLIMIT_AS, and the processor time of each image by RLIMIT_CPU, whose signal
 ends it. It handles no signals, and ends when its parent does, because its input ends then.
@@ -55,6 +55,7 @@ def main(arguments: list[str]) -> int:
 
 def _serve(seconds: int) -> None:
     arguments, data = _receive()
+    wants_pixels = arguments.pop("pixels")
     _limit_time(seconds)
     try:
         picture = decode(data, **arguments, on_size=_ask)
@@ -67,7 +68,7 @@ def _serve(seconds: int) -> None:
     except Exception:  # noqa: BLE001 - whatever a library raises on hostile bytes, it concerns this image alone
         _send({"error": "", "message": traceback.format_exc()})
     else:
-        _answer(picture)
+        _answer(picture, wants_pixels)
 
 
 def _ask(needed: int) -> None:
@@ -77,9 +78,9 @@ def _ask(needed: int) -> None:
         raise _ParentGoneError
 
 
-def _answer(picture: Picture) -> None:
+def _answer(picture: Picture, wants_pixels: bool) -> None:
     height, width = picture.rgb.shape[:2]
-    planes = [picture.rgb] if picture.alpha is None else [picture.rgb, picture.alpha]
+    planes = [plane for plane in (picture.rgb, picture.alpha) if plane is not None] if wants_pixels else []
     payload = [np.ascontiguousarray(plane).data.cast("B") for plane in planes]
     answer = {"height": height, "width": width, "alpha": picture.alpha is not None, "warning": picture.warning}
     _send(answer, *payload)

@@ -77,8 +77,8 @@ class DecoderSettings(BaseSettings):
     processes: int = Field(default_factory=lambda: min(4, max(2, os.cpu_count() or 1)), ge=1)
     #: Bytes of memory for all images that are decoded at the same time; one alone may take all of it.
     memory_bytes: int = Field(default=2 << 30, ge=64 << 20)
-    #: Processor time that one image may take.
-    seconds: int = Field(default=30, ge=1)
+    #: Processor time that one image may take; 50 megapixels take a few seconds.
+    seconds: int = Field(default=60, ge=1)
 
 
 class LossWeightsSettings(BaseSettings):

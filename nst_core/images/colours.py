@@ -17,7 +17,7 @@ def to_srgb(colour: Image.Image, icc: bytes | None) -> Image.Image:
                 return converted
         except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
             pass  # such as a profile for another number of channels
-    return colour.convert("RGB")
+    return colour if colour.mode == "RGB" else colour.convert("RGB")
 
 
 def resized(
@@ -52,11 +52,14 @@ def filled(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
     # has none there.
     full = rgb.copy()
     full.putalpha(alpha)
-    levels = [full.convert("RGBa")]
-    while max(levels[-1].size) > 1:
-        levels.append(levels[-1].reduce(2))
+    level = full.convert("RGBa")
+    del full
+    levels = []
+    while max(level.size) > 1:
+        level = level.reduce(2)
+        levels.append(level)
     below: Image.Image | None = None
-    for level in reversed(levels[1:]):
+    for level in reversed(levels):
         colour = level.convert("RGBA")
         below = _with_gaps_from(colour.convert("RGB"), colour.getchannel("A"), below)
     return _with_gaps_from(rgb, alpha, below)

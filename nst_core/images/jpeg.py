@@ -24,10 +24,16 @@ _UNREAD = (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7)
 _RESTARTS = range(0xD0, 0xD8)
 #: The end of a scan's data, or a restart within it.
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
+#: Rows that are compared at once, for the sake of memory.
+_ROWS = 1024
 #: A picture that lacks more than this share of its pixels is refused.
 _MAX_LOST = 0.02
-#: Bytes that stand in for lost ones: no 255, which would begin a marker.
-_FILLER = np.random.default_rng(0).integers(0, 255, 1 << 16, dtype=np.uint8).tobytes()
+#: The same for a progressive file: its last scan has the finest details alone.
+_MAX_LOST_DETAILS = 0.2
+_NOISE = np.random.default_rng(0).integers(1, 255, 1 << 16, dtype=np.uint8)
+#: Bytes that stand in for lost ones, without 255, which would begin a marker. Their first bits differ, so that one of
+#: them is not what was lost.
+_FILLERS = (_NOISE.tobytes(), (255 - _NOISE).tobytes())
 
 
 @dataclass
@@ -158,24 +164,29 @@ def _ends_grey(image: Image.Image) -> bool:
 
 def _look_for_losses(image: ImageFile, data: bytes, structure: _Structure, size: tuple[int, int]) -> str | None:
     """Return what is to be said of missing pixels, None if none are; raise ImageDecodeError for many."""
-    other = opened(JpegImageFile, BytesIO(data[: structure.end] + _FILLER + b"\xff\xd9"))
-    other.draft(None, size)
-    other.load()
-    scale = image.height / max(1, structure.height)
-    row, rows = 0, 1024
-    lost = 0.0
-    while row < image.height:
-        box = (0, row, image.width, min(image.height, row + rows))
-        differs = (np.asarray(image.crop(box)) != np.asarray(other.crop(box))).reshape(box[3] - row, image.width, -1)
-        if differs.any():
-            first = int(differs.any(axis=(1, 2)).argmax())
-            block = max(1, round(structure.block_height * scale))
-            left = int(differs[first : first + block].any(axis=(0, 2)).argmax())
-            below = image.height - row - first
-            lost = max(0, below - block) * image.width + min(below, block) * (image.width - left)
-            break
-        row += rows
-    if max(lost / (image.width * image.height), structure.missing_share) > _MAX_LOST:
+    lost = structure.missing_share
+    for filler in _FILLERS:
+        other = opened(JpegImageFile, BytesIO(data[: structure.end] + filler + b"\xff\xd9"))
+        other.draft(None, size)
+        other.load()
+        lost = max(lost, _share_after_difference(image, other, structure))
+    most = _MAX_LOST_DETAILS if structure.is_progressive else _MAX_LOST
+    if lost > most:
         raise ImageDecodeError("The image is truncated or damaged.")
-    is_whole = not lost and not structure.missing_share
-    return None if is_whole else "The end of the file is missing, and the last few pixels with it."
+    return "The end of the file is missing, and a few of the last pixels or details with it." if lost else None
+
+
+def _share_after_difference(image: Image.Image, other: Image.Image, structure: _Structure) -> float:
+    """Return the share of an image that lies behind the first block in which another one differs."""
+    block = max(1, round(structure.block_height * image.height / max(1, structure.height)))
+    for top in range(0, image.height, _ROWS):
+        box = (0, top, image.width, min(image.height, top + _ROWS))
+        differs = np.asarray(image.crop(box)) != np.asarray(other.crop(box))
+        differs = differs.reshape(box[3] - top, image.width, -1).any(axis=2)
+        if differs.any():
+            first = int(differs.any(axis=1).argmax())
+            left = int(differs[first : first + block].any(axis=0).argmax())
+            below = image.height - top - first
+            lost = max(0, below - block) * image.width + min(below, block) * (image.width - left)
+            return lost / (image.width * image.height)
+    return 0.0

@@ -70,7 +70,7 @@ def check(painting: Painting) -> None:
     if not _READING.acquire(blocking=False):
         raise RateLimitedError("Many paintings are being read; try again in a second.")
     try:
-        decoder.decode(painting.data, min_side_px=MIN_PAINTING_PX)
+        decoder.check(painting.data, min_side_px=MIN_PAINTING_PX)
     except ImageError as error:
         message = f"The painting cannot be used ({error.code}): {error.message}"
         raise RequestInvalidError(message, pointer=POINTER) from error

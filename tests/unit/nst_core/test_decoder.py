@@ -1,6 +1,7 @@
 """Decoding in child processes: the same pictures and errors, and no file can do harm to more than itself."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from nst_core import images
 from nst_core.decoder import DecoderPool
 from nst_core.errors import ImageDecodeError, ImageError, ImageTooLargeError
 from nst_core.settings import DecoderSettings
-from tests.unit.nst_core.picture_files import WRITERS, claiming, noise, saved, smooth
+from tests.unit.nst_core.picture_files import WRITERS, claiming, noise, saved, slow_jpeg, smooth
 
 WAIT_S = 60
 
@@ -48,13 +49,6 @@ def _remember_earlier_children() -> None:
     _earlier.update(children())
 
 
-def slow_jpeg(scans: int) -> bytes:
-    """Return a small progressive JPEG file that repeats its last scan, which is a pass over all blocks each time."""
-    data = saved(Image.new("RGB", (2_000, 2_000), "teal"), "JPEG", progressive=True)
-    last = data.rindex(b"\xff\xda")
-    return data[:last] + data[last:-2] * scans + data[-2:]
-
-
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_picture_is_that_of_the_decoder_in_this_process(pool: DecoderPool, kind: str) -> None:
     image = Image.fromarray(smooth())
@@ -79,6 +73,21 @@ def test_an_error_is_that_of_the_decoder_in_this_process(pool: DecoderPool, data
         pool.decode(data)
     assert raised.value.message == expected.value.message
     assert len(children()) == 1  # the child answered, and lives
+
+
+def test_a_check_brings_no_pixels_into_this_process(pool: DecoderPool) -> None:
+    data = saved(Image.new("RGB", (7_000, 7_000)), "PNG")
+    before = _resident_bytes()
+    assert pool.check(data) == (7_000, 7_000)
+    assert _resident_bytes() - before < 50 << 20  # its pixels are 147 MB
+    with pytest.raises(ImageDecodeError):
+        pool.check(data[:-2000])
+    assert pool.decode(WRITERS["png"](Image.fromarray(smooth()))).rgb.shape == (32, 48, 3)
+
+
+def _resident_bytes() -> int:
+    """Return the most memory that this process had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def test_a_file_that_takes_too_long_fails_alone() -> None:

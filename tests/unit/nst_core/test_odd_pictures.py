@@ -168,8 +168,9 @@ def test_a_jpeg_without_its_end_is_read(options: dict[str, Any], cut: int) -> No
 
 
 @pytest.mark.parametrize("cut", [3, 5, 10, 20, 30])
-def test_a_jpeg_that_lacks_a_few_pixels_has_a_warning(cut: int) -> None:
-    data = jpeg(noise(256, 256))
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_a_jpeg_that_lacks_a_few_pixels_has_a_warning(cut: int, options: dict[str, Any]) -> None:
+    data = jpeg(noise(256, 256), **options)
     picture = decode(data[:-cut])
     assert picture.warning is not None
     assert "missing" in picture.warning
