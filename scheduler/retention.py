@@ -87,6 +87,9 @@ class Retention:
 
     def _remove_scratch(self, job: Job) -> None:
         prefix = BlobUri(self._blobs.bucket, scratch_key(job.tenant, job.id))
-        while keys := self._blobs.list_keys(prefix):
+        after = ""
+        # Behind the last key each time: some servers still list what was removed.
+        while keys := self._blobs.list_keys(prefix, after=after):
             for key in keys:
                 self._blobs.delete(BlobUri(prefix.bucket, key))
+            after = keys[-1]

@@ -57,6 +57,7 @@ class Site:
         assert storage.s3_secret_key is not None
         env = {
             "NST_REDIS_URL": self.redis.redis_url.get_secret_value(),
+            "NST_MESSAGE_SECRET": self.redis.message_secret.get_secret_value(),
             "NST_S3_ENDPOINT": storage.s3_endpoint or "",
             "NST_S3_ACCESS_KEY": storage.s3_access_key.get_secret_value(),
             "NST_S3_SECRET_KEY": storage.s3_secret_key.get_secret_value(),
