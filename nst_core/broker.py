@@ -17,7 +17,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from nst_core import queue_transport
-from nst_core.errors import BrokerUnavailableError
+from nst_core.errors import BrokerUnavailableError, ConfigError
 from nst_core.protocol import EVENTS_STREAM, ChunkMessage, Event, Method, dump_chunk, dump_event, dump_segment
 from nst_core.segments import TRAIN_TASK, TrainSegment
 from nst_core.settings import BrokerSettings
@@ -104,8 +104,17 @@ class Broker:
 
     def ping(self) -> None:
         """Raise BrokerUnavailableError unless Redis answers."""
-        with _translated():
+        with self._translated():
             self._redis.ping()
+
+    def check_access(self) -> None:
+        """Raise ConfigError if Redis refuses the user or the password; a Redis that does not answer is no such case."""
+        try:
+            self._redis.ping()
+        except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
+            raise ConfigError("Redis refuses the user or the password of NST_REDIS_URL.") from None
+        except (redis.RedisError, OSError):
+            pass  # it may come up later
 
     def send_chunk(self, chunk: ChunkMessage, *, ahead: bool = False) -> None:
         """Queue a chunk, and leave its attempt number where workers find outdated messages by it.
@@ -113,7 +122,7 @@ class Broker:
         One that is sent `ahead` is taken before all that are not.
         """
         method, priority = chunk.method, _AHEAD if ahead else _BEHIND
-        with _translated():
+        with self._translated():
             self._redis.set(f"{KEY_PREFIX}attempt:{chunk.chunk_id}", chunk.attempt, ex=HINT_TTL_S)
             self.celery.send_task(
                 method.task,
@@ -127,7 +136,7 @@ class Broker:
 
     def send_segment(self, segment: TrainSegment) -> None:
         """Queue a segment of a training, and leave its attempt number where workers find outdated messages by it."""
-        with _translated():
+        with self._translated():
             self._redis.set(f"{KEY_PREFIX}attempt:{segment.run_id}", segment.attempt, ex=HINT_TTL_S)
             self.celery.send_task(
                 TRAIN_TASK,
@@ -150,7 +159,7 @@ class Broker:
         Returns those that no worker has ever had. Of the others a worker has the message, or had it, or it is lost.
         """
         untouched = set[tuple[int, int]]()
-        with _translated():
+        with self._translated():
             for key, message, attempt in self._messages(method.queue) if attempts else ():
                 # A worker may take it in between: only who removes it from the list has it.
                 if attempt in attempts and self._redis.lrem(key, 1, message) and not _was_taken(message):
@@ -159,12 +168,12 @@ class Broker:
 
     def queued_chunks(self, method: Method) -> set[tuple[int, int]]:
         """Return the attempts, each a chunk's id and a number, whose messages wait in a method's queue."""
-        with _translated():
+        with self._translated():
             return {attempt for _, _, attempt in self._messages(method.queue)}
 
     def queued_segments(self) -> set[tuple[str, int]]:
         """Return the attempts, each a run's id and a number, whose messages wait in the queue of trainings."""
-        with _translated():
+        with self._translated():
             return {attempt for _, _, attempt in self._messages(TRAIN_TASK)}
 
     def _messages(self, queue: str) -> Iterator[tuple[str, Any, tuple[Any, int]]]:
@@ -181,44 +190,44 @@ class Broker:
 
     def queued(self, queue: str) -> int:
         """Return how many messages wait in a queue, not counting those that a worker has reserved."""
-        with _translated():
+        with self._translated():
             return sum(int(self._redis.llen(key)) for key in queue_lists(queue))
 
     def is_outdated(self, id: int | str, attempt: int) -> bool:
         """Return whether a newer attempt at a chunk or at a run's segment is known to exist."""
-        with _translated():
+        with self._translated():
             newest = _number(self._redis.get(f"{KEY_PREFIX}attempt:{id}"))
         return newest is not None and newest > attempt
 
     def outdate_chunk(self, id: int, attempt: int) -> None:
         """Tell whoever still has an attempt at a chunk that has ended to leave it."""
-        with _translated():
+        with self._translated():
             self._redis.set(f"{KEY_PREFIX}attempt:{id}", attempt + 1, ex=HINT_TTL_S)
 
     def stop_segment(self, run_id: str, attempt: int) -> None:
         """Tell the worker that has this attempt at a run's segment to save what it has and to end."""
-        with _translated():
+        with self._translated():
             self._redis.set(f"{KEY_PREFIX}stopped:{run_id}", attempt, ex=HINT_TTL_S)
 
     def is_stopped(self, run_id: str, attempt: int) -> bool:
         """Return whether `stop_segment` was called for this attempt, or a later one."""
-        with _translated():
+        with self._translated():
             newest = _number(self._redis.get(f"{KEY_PREFIX}stopped:{run_id}"))
         return newest is not None and newest >= attempt
 
     def cancel_job(self, job_id: str) -> None:
         """Tell workers to begin no further image of a job."""
-        with _translated():
+        with self._translated():
             self._redis.set(f"{KEY_PREFIX}cancelled:{job_id}", 1, ex=HINT_TTL_S)
 
     def revive_job(self, job_id: str) -> None:
         """Let workers begin images of a job again that was cancelled."""
-        with _translated():
+        with self._translated():
             self._redis.delete(f"{KEY_PREFIX}cancelled:{job_id}")
 
     def is_cancelled(self, job_id: str) -> bool:
         """Return whether `cancel_job` was called for a job."""
-        with _translated():
+        with self._translated():
             return bool(self._redis.exists(f"{KEY_PREFIX}cancelled:{job_id}"))
 
     def hold(self, role: str, holder: str, *, seconds: float) -> bool:
@@ -227,7 +236,7 @@ class Broker:
         A convenience, and no lock: who was slow, or FLUSHALL, may make it two.
         """
         key, ms = f"{KEY_PREFIX}holder:{role}", round(seconds * 1000)
-        with _translated():
+        with self._translated():
             if self._redis.set(key, holder, nx=True, px=ms):
                 return True
             return self._redis.get(key) == holder.encode() and bool(self._redis.pexpire(key, ms))
@@ -235,7 +244,7 @@ class Broker:
     def let_go(self, role: str, holder: str) -> None:
         """Leave a role to others, where it is still held."""
         key = f"{KEY_PREFIX}holder:{role}"
-        with _translated():
+        with self._translated():
             if self._redis.get(key) == holder.encode():
                 self._redis.delete(key)
 
@@ -244,12 +253,12 @@ class Broker:
         self._add_event(dump_event(event))
 
     def _add_event(self, data: bytes) -> None:
-        with _translated():
+        with self._translated():
             self._redis.xadd(EVENTS_STREAM, {"event": data, "signature": self._signer.sign(_EVENT, data)})
 
     def read_events(self, *, limit: int = 200, block_ms: int = 500) -> list[StoredEvent]:
         """Return the oldest events that were not dropped yet, waiting up to `block_ms` for one."""
-        with _translated():
+        with self._translated():
             answer: Any = self._redis.xread({EVENTS_STREAM: "0"}, count=limit, block=block_ms)
         return [self._stored(entry_id, fields) for _, entries in answer or () for entry_id, fields in entries]
 
@@ -259,8 +268,18 @@ class Broker:
 
     def drop_events(self, events: list[StoredEvent]) -> None:
         """Remove events whose effect is in the database."""
-        with _translated():
+        with self._translated():
             self._redis.xdel(EVENTS_STREAM, *(event.id for event in events))
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (redis.RedisError, OperationalError, OSError) as error:
+            if isinstance(error, redis.ResponseError):
+                # A server that became a replica keeps its connections. The address may lead to its successor by now.
+                self._redis.connection_pool.disconnect(inuse_connections=False)
+            raise BrokerUnavailableError(f"Redis does not answer: {error}") from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -293,11 +312,3 @@ def _number(value: Any) -> int | None:
 def _was_taken(message: bytes) -> bool:
     """Return whether a worker had a message and did not acknowledge it: kombu puts it back with a mark."""
     return bool(json.loads(message)["headers"].get("redelivered"))
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (redis.RedisError, OperationalError, OSError) as error:
-        raise BrokerUnavailableError(f"Redis does not answer: {error}") from error

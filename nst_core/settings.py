@@ -4,12 +4,22 @@ Each process has one settings class of its own that adds to these; it is read on
 """
 
 import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+_SETTINGS = (
+    ("nst_core.settings", "LossWeightsSettings"),
+    ("scheduler.settings", "SchedulerSettings"),
+    ("worker.settings", "WorkerSettings"),
+)
+#: Variables that the command line and the tests read.
+_OTHER_VARIABLES = ("NST_API_KEY", "NST_HOME", "NST_URL", "NST_TEST_MARK")
 #: Of NST_MESSAGE_SECRET.
 MIN_SECRET_CHARACTERS = 32
 
@@ -67,6 +77,17 @@ class StorageSettings(BaseSettings):
     #: The bucket for uploads, results and style weights.
     s3_bucket: str = "nst"
 
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _is_endpoint(cls, value: str | None) -> str | None:
+        try:
+            is_good = not value or (urlsplit(value).scheme in {"http", "https"} and urlsplit(value).port != 0)
+        except ValueError:
+            is_good = False
+        if not is_good or (value and not urlsplit(value).hostname):
+            raise ValueError("must be an address like https://storage.internal:9000, or empty")
+        return value
+
 
 class DecoderSettings(BaseSettings):
     """How images are decoded: each process of nst has a few child processes for it."""
@@ -92,8 +113,25 @@ class LossWeightsSettings(BaseSettings):
     loss_weights_url: str = "https://download.pytorch.org/models"
 
 
-def describe(error: ValidationError) -> str:
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return a sentence for each NST_* variable that nothing of nst reads, such as one that is misspelled."""
+    known = set(_OTHER_VARIABLES)
+    for module, name in _SETTINGS:
+        # By name, because scheduler and worker never import each other, and one environment may be for both.
+        settings: type[BaseSettings] = getattr(import_module(module), name)
+        known |= {f"NST_{field}".upper() for field in settings.model_fields}
+    sentences = []
+    for name in sorted(name for name in environment if name.startswith("NST_") and name not in known):
+        close = get_close_matches(name, known, n=1, cutoff=0.8)
+        sentences.append(f"{name} is no setting of nst{f'; is {close[0]} meant?' if close else '.'}")
+    return sentences
+
+
+def describe(error: ValidationError | SettingsError) -> str:
     """Return what is wrong with settings in one line, without their values."""
+    if isinstance(error, SettingsError):
+        name = str(error).partition('"')[2].partition('"')[0]
+        return f"NST_{name}".upper() + " is no JSON of its type"
     problems = []
     for problem in error.errors(include_input=False, include_url=False):
         names = [f"NST_{part}".upper() for part in problem["loc"][:1]]

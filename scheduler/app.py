@@ -1,10 +1,13 @@
 """One scheduler process: the API and the control loops, put together from the settings."""
 
+import contextlib
+import errno
 import logging
 import random
 import socket
 import sys
 import time
+from contextlib import ExitStack
 from functools import partial
 from types import FrameType
 
@@ -13,8 +16,10 @@ import uvicorn
 from nst_core import __version__
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
+from nst_core.errors import ConfigError
 from nst_core.heartbeat import Heartbeat
 from nst_core.protocol import Method
+from scheduler.access.keys import is_api_key
 from scheduler.access.limits import limits_of
 from scheduler.access.tenants import Tenants
 from scheduler.api.app import make_api, make_hub
@@ -159,27 +164,65 @@ def webhook_vault(settings: SchedulerSettings) -> Vault | None:
     return None if settings.webhook_secret_key is None else Vault(settings.webhook_secret_key.get_secret_value())
 
 
+def checked_bootstrap_key(settings: SchedulerSettings) -> str | None:
+    """Return the key of the settings, if there is one; raise ConfigError if it has not the form of a key."""
+    if settings.bootstrap_api_key is None:
+        return None
+    key = settings.bootstrap_api_key.get_secret_value()
+    if not is_api_key(key):
+        raise ConfigError("NST_BOOTSTRAP_API_KEY is no API key; `nst bootstrap-key` prints one.")
+    return key
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens for the API; raise ConfigError if the address or the port cannot be used.
+
+    Before anything else is begun: of two schedulers at one port the second changes nothing.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise ConfigError(f"the API cannot listen at NST_HOST {host}, NST_PORT {port}: {reason}.") from None
+
+
 def run_scheduler(settings: SchedulerSettings) -> None:
-    """Run the API and the control loops until the process is told to stop."""
+    """Run the API and the control loops until the process is told to stop; raise NstError if they cannot start."""
     # An answer takes the interpreter several times, and each time may wait for a control loop that has work for longer.
     sys.setswitchinterval(_SWITCH_S)
+    _configure_logging(settings)
+    with ExitStack() as closing:
+        _run(settings, closing)
+
+
+def _configure_logging(settings: SchedulerSettings) -> None:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s%(request)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(RequestIdFilter())
     # boto3, alembic and httpx tell each of their steps at INFO.
     for chatty in ("botocore", "alembic", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
     heartbeat = Heartbeat(settings.heartbeat_file)
     heartbeat.start()
-    database = Database(settings.database_url.get_secret_value())
+    closing.callback(heartbeat.close)
+    bootstrap_key = checked_bootstrap_key(settings)
+    listener = closing.enter_context(listen(settings.host, settings.port))
+    api_broker = closing.enter_context(contextlib.closing(Broker(settings, patient=False)))
+    api_broker.check_access()
+    database = closing.enter_context(contextlib.closing(Database(settings.database_url.get_secret_value())))
     database.migrate()
-    broker = Broker(settings)
+    broker = closing.enter_context(contextlib.closing(Broker(settings)))
     blobs = BlobStore(settings)
     blobs.ensure_bucket()
     loops = make_loops(settings, database, broker, blobs)
     # Clients wait for answers: what the API asks says sooner that it cannot be had.
     api_database = Database(settings.database_url.get_secret_value(), wait_s=API_S)
-    api_broker, api_blobs = Broker(settings, patient=False), BlobStore(settings, patient=False)
+    closing.callback(api_database.close)
+    api_blobs = BlobStore(settings, patient=False)
     service = Service(
         api_database,
         api_blobs,
@@ -189,9 +232,8 @@ def run_scheduler(settings: SchedulerSettings) -> None:
         training_data=settings.training_data,
         limits=limits_of(settings),
     )
-    if settings.bootstrap_api_key is not None:
-        key = settings.bootstrap_api_key.get_secret_value()
-        service.keys.add(key, tenant=FIRST_TENANT, name="bootstrap")
+    if bootstrap_key is not None:
+        service.keys.add(bootstrap_key, tenant=FIRST_TENANT, name="bootstrap")
     service.styles.register_shipped()
     hub = make_hub(service, api_database)
     api = make_api(
@@ -205,21 +247,16 @@ def run_scheduler(settings: SchedulerSettings) -> None:
             api_database, vault=webhook_vault(settings), rules=webhook_rules(settings), clock=time.time
         ),
     )
-    config = uvicorn.Config(
-        api, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=5
-    )
+    config = uvicorn.Config(api, log_level="warning", timeout_graceful_shutdown=5)
     server = _Server(config, hub, heartbeat)
     loops.start()
     heartbeat.watch("the event loop of the API", lambda: server.ticks)
     for name in loops.ticks():
         heartbeat.watch(f"the {name} loop", partial(_ticks_of, loops, name), limit_s=_TICK_S)
-    try:
-        server.run()
-    finally:
-        heartbeat.close()
-        loops.stop()
-        for each in (broker, api_broker, database, api_database):
-            each.close()
+    # The loops end before what they use is closed.
+    closing.callback(loops.stop)
+    closing.callback(heartbeat.close)
+    server.run(sockets=[listener])
 
 
 def _ticks_of(loops: Loops, name: str) -> int:
@@ -239,7 +276,9 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            log.info("nst %s listens on http://%s:%d", __version__, self.config.host, self.config.port)
+            for listener in sockets or ():
+                host, port = listener.getsockname()[:2]
+                log.info("nst %s listens on http://%s:%d", __version__, f"[{host}]" if ":" in host else host, port)
             self._heartbeat.ready()
 
     async def on_tick(self, counter: int) -> bool:

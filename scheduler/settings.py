@@ -1,8 +1,8 @@
 """The scheduler's settings, read once from `NST_*` variables."""
 
-from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, IPvAnyNetwork, SecretStr
+from pydantic import Field, FilePath, IPvAnyNetwork, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from nst_core.settings import BrokerSettings, StorageSettings
@@ -11,7 +11,7 @@ from nst_core.settings import BrokerSettings, StorageSettings
 class SchedulerSettings(BrokerSettings, StorageSettings):
     """Everything that a scheduler process can be told."""
 
-    model_config = SettingsConfigDict(env_parse_none_str="null")
+    model_config = SettingsConfigDict(env_parse_none_str="null", hide_input_in_errors=True)
 
     #: SQLite or PostgreSQL, as an SQLAlchemy address.
     database_url: SecretStr = SecretStr("sqlite:///nst.db")
@@ -64,8 +64,8 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     #: Own networks that webhooks may be sent to, such as 10.1.0.0/16.
     webhook_allowed_networks: tuple[IPvAnyNetwork, ...] = ()
     #: PEM file of authorities that receivers' certificates may be of, besides those of the system.
-    webhook_ca_file: Path | None = None
-    log_level: str = "INFO"
+    webhook_ca_file: FilePath | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     # Limits of tenants for which nothing else is set; `null`: unlimited. See `scheduler.access.limits`.
     #: Images that wait for a worker, of all jobs of a tenant.
     max_queued_items: int | None = Field(5_000_000, ge=1)

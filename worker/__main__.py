@@ -6,9 +6,11 @@ import sys
 from typing import NoReturn
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from nst_core.errors import ConfigError
 from nst_core.memory import bound_kernels
+from nst_core.settings import describe, unknown_variables
 from worker.settings import WorkerSettings
 
 #: Exit code for settings that cannot be used, as `sysexits.h` numbers it.
@@ -22,12 +24,19 @@ def main() -> int:
     # is loaded, hence the late import.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     bound_kernels()
-    from worker.app import run_worker
-
+    for warning in unknown_variables():
+        print(warning, file=sys.stderr)
     try:
+        from worker.app import run_worker
+
         return run_worker(WorkerSettings())
-    except (ConfigError, ValidationError) as error:
-        print(f"The worker cannot start: {error}", file=sys.stderr)
+    except ModuleNotFoundError as error:
+        reason = f"the Python package {error.name} is missing; `pip install 'nst[worker]'` installs it."
+        print(f"The worker cannot start: {reason}", file=sys.stderr)
+        return EX_CONFIG
+    except (ConfigError, ValidationError, SettingsError) as error:
+        problem = error.message if isinstance(error, ConfigError) else describe(error)
+        print(f"The worker cannot start: {problem}", file=sys.stderr)
         return EX_CONFIG
 
 

@@ -30,6 +30,7 @@ from nst_core.stylize import Stylizer, resolve_device
 from worker.engine import Engine
 from worker.health import Health, Recovery, SelfTest, Stylize
 from worker.limits import work_bytes
+from worker.logs import configure_logging
 from worker.models import ModelCache
 from worker.optimize import Optimization
 from worker.outcomes import Recovered
@@ -76,7 +77,10 @@ def run_worker(settings: WorkerSettings) -> int:
         broker, engine = Broker(settings), Engine(trim=lambda idle: freed.trim(idle=idle))
         closing.callback(broker.close)
         closing.callback(engine.close)
-        pulse = Pulse(Broker(settings, patient=False).ping, stop=stop)
+        hasty = Broker(settings, patient=False)
+        closing.callback(hasty.close)
+        hasty.check_access()
+        pulse = Pulse(hasty.ping, stop=stop)
         watchdog = Watchdog(
             stuck_after_s=settings.stuck_after_s, engine_busy_s=lambda: engine.busy_s, is_silent=pulse.is_silent
         )
@@ -110,7 +114,13 @@ def run_worker(settings: WorkerSettings) -> int:
         closing.callback(watchdog.close)
         with stopping(stop), _said_when_ready(heartbeat):
             code = serve(broker, {queue: task for queue, task in tasks.items() if task[1]}, name=name, pulse=pulse)
-        return code if retirement.code is None else retirement.code
+        if retirement.code is not None:
+            return retirement.code
+        if code == 0 and not stop.is_set():
+            # Celery ends with 0 after any error, and a supervisor might take this for a wish.
+            _log.critical("Celery has ended although nobody asked for it")
+            return EX_TEMPFAIL
+        return code
 
 
 def storage_fault(test: Callable[[], None], *, sleep: Callable[[float], object] = time.sleep) -> BlobError | None:
@@ -304,19 +314,6 @@ def _said_when_ready(heartbeat: Heartbeat) -> Iterator[None]:
         signals.worker_ready.disconnect(on_ready)
 
 
-def configure_logging(level: str) -> None:
-    """Log to the standard error in one format, and keep Celery from setting up its own."""
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    signals.setup_logging.connect(_leave_logging_alone)
-    # A chunk has one line of its own; Celery's lines of what it received and what it completed add nothing.
-    for name in ("celery.worker.strategy", "celery.app.trace"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
-
-
 def worker_name() -> str:
     """Return a name that no other worker process has, in Celery's form name@host."""
     return f"{os.getpid()}-{secrets.token_hex(2)}@{socket.gethostname()}"
-
-
-def _leave_logging_alone(**_: Any) -> None:
-    """Stand in for Celery's own set-up of logging."""

@@ -62,6 +62,11 @@ def new_api_key(prefix: str | None = None) -> str:
     return f"nst_{prefix or secrets.token_hex(4)}_{secrets.token_urlsafe(32)}"
 
 
+def is_api_key(text: str) -> bool:
+    """Return whether a text has the form of an API key."""
+    return _PATTERN.fullmatch(text) is not None
+
+
 class Keys:
     """The API keys of all tenants. Safe to share between threads."""
 

@@ -44,6 +44,7 @@ app.command("demo", rich_help_panel="On this machine")(demo.demo)
 app.command("up", rich_help_panel="On this machine")(local.up)
 app.command("scheduler", rich_help_panel="One process of a cluster")(local.scheduler)
 app.command("worker", rich_help_panel="One process of a cluster")(local.worker)
+app.command("bootstrap-key", rich_help_panel="One process of a cluster")(local.bootstrap_key)
 
 
 def _print_version(is_asked_for: bool) -> None:

@@ -64,6 +64,14 @@ def worker() -> None:
     _become("worker")
 
 
+def bootstrap_key() -> None:
+    """Print a new key for NST_BOOTSTRAP_API_KEY: the first key of an installation, with all rights."""
+    # Here, and not at the top: commands that only speak to an API run without a database driver.
+    from scheduler.access.keys import new_api_key
+
+    sys.stdout.write(f"{new_api_key()}\n")
+
+
 @contextmanager
 def terminable() -> Iterator[None]:
     """Let SIGTERM do what Ctrl-C does; one that comes twice counts twice."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
@@ -24,6 +25,13 @@ PATIENT_S = 20.0
 API_S = 4.0
 #: Any number that nothing else in the database locks.
 _MIGRATION_LOCK = 7_206_001
+
+
+#: What PostgreSQL and SQLite say of an address that is wrong; all else may pass, as a server that starts does.
+_REFUSALS = (
+    *("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry", "permission denied"),
+    *("unable to open database file", "readonly database", "could not translate host name", "failed to resolve host"),
+)
 
 
 class Database:
@@ -58,7 +66,20 @@ class Database:
             yield connection
 
     def migrate(self) -> None:
-        """Bring the schema to its newest version."""
+        """Bring the schema to its newest version.
+
+        Raises ConfigError where it will never go well: the server refuses the user, or the file is no database.
+        """
+        try:
+            self._migrate()
+        except DBAPIError as error:
+            raise ConfigError(f"NST_DATABASE_URL cannot be used: {_first_line(error)}") from error
+        except DatabaseUnavailableError as error:
+            if any(words in error.message for words in _REFUSALS):
+                raise ConfigError(f"NST_DATABASE_URL cannot be used: {_first_line(error.__cause__)}") from error
+            raise
+
+    def _migrate(self) -> None:
         config = Config()
         # The file format of alembic gives % a meaning.
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
@@ -72,7 +93,10 @@ class Database:
                 # Of schedulers that start at once, one migrates and the others wait; SQLite's writers do so anyway.
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise ConfigError(f"The database is none that this version of nst knows: {error}.") from None
             if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").all():
                 raise ConfigError("The database has rows that refer to rows that do not exist.")
 
@@ -98,6 +122,11 @@ def retried(change: Callable[[], _T]) -> _T:
         with suppress(IntegrityError):
             return change()
     return change()
+
+
+def _first_line(error: BaseException | None) -> str:
+    text = str(getattr(error, "orig", error)).strip()
+    return text.splitlines()[0] if text else "unknown"
 
 
 def _make_engine(url: str, wait_s: float) -> Engine:

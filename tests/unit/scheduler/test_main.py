@@ -1,0 +1,135 @@
+"""How a scheduler that cannot start says so: one sentence, and exit code 78 for what does not pass by itself."""
+
+import builtins
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nst_core.settings import unknown_variables
+from scheduler.__main__ import main
+from scheduler.access.keys import is_api_key
+from scheduler.cli import run
+from scheduler.local.servers import HOST, free_port
+from scheduler.store.database import Database, sqlite_url
+
+PASSWORD = "do-not-print-me"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Settings with which a scheduler would get as far as to the storage."""
+    monkeypatch.setenv("NST_DATABASE_URL", sqlite_url(tmp_path / "nst.db"))
+    monkeypatch.setenv("NST_PORT", "0")
+    monkeypatch.setenv("NST_REDIS_URL", f"redis://{HOST}:{free_port()}/0")
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "PROFILE", "SHARED_CREDENTIALS_FILE"):
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("sys.setswitchinterval", lambda seconds: None)
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one line after the words that it begins with."""
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("The scheduler cannot start: ")
+    assert PASSWORD not in lines[0]
+    return lines[0].removeprefix("The scheduler cannot start: ")
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"NST_MESSAGE_SECRET": PASSWORD}, "NST_MESSAGE_SECRET must be set to 32 random characters"),
+        ({"NST_REDIS_URL": f"http://:{PASSWORD}@h"}, "NST_REDIS_URL must be an address like redis://"),
+        ({"NST_S3_ENDPOINT": "storage:9000"}, "NST_S3_ENDPOINT must be an address like https://"),
+        ({"NST_DATABASE_URL": f"mysql://nst:{PASSWORD}@h/nst"}, "NST_DATABASE_URL names mysql; nst takes SQLite"),
+        ({"NST_DATABASE_URL": "here"}, "NST_DATABASE_URL is no address like"),
+        ({"NST_DATABASE_URL": "sqlite:////no/such/folder/nst.db"}, "NST_DATABASE_URL cannot be used: unable to open"),
+        ({"NST_BOOTSTRAP_API_KEY": PASSWORD}, "NST_BOOTSTRAP_API_KEY is no API key; `nst bootstrap-key` prints one."),
+        ({"NST_EXTRA_BUCKETS": "a,b"}, "NST_EXTRA_BUCKETS is no JSON"),
+        ({"NST_LOG_LEVEL": "LOUD"}, "NST_LOG_LEVEL Input should be 'DEBUG'"),
+        ({"NST_PORT": "http"}, "NST_PORT Input should be a valid integer"),
+        ({"NST_WEBHOOK_SECRET_KEY": PASSWORD}, "NST_WEBHOOK_SECRET_KEY is no URL-safe base64"),
+        ({"NST_WEBHOOK_CA_FILE": "/no/such/file"}, "NST_WEBHOOK_CA_FILE Path does not point to a file"),
+        ({"NST_HOST": "203.0.113.1"}, "the API cannot listen at NST_HOST 203.0.113.1"),
+        ({}, "This process has no credentials for the storage"),
+    ],
+    ids=lambda value: next(iter(value), "no credentials") if isinstance(value, dict) else "",
+)
+def test_a_wrong_setting_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variables: dict[str, str], sentence: str
+) -> None:
+    if variables.keys() & {"NST_WEBHOOK_SECRET_KEY"}:
+        for name in ("NST_S3_ACCESS_KEY", "NST_S3_SECRET_KEY"):
+            monkeypatch.setenv(name, "x")
+        monkeypatch.setattr("nst_core.blobs.BlobStore.ensure_bucket", lambda store: None)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert main() == 78
+    assert told(capsys).startswith(sentence)
+
+
+def test_a_port_that_another_process_has_is_told_before_anything_is_begun(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with socket.create_server((HOST, 0)) as other:
+        monkeypatch.setenv("NST_PORT", str(other.getsockname()[1]))
+        assert main() == 78
+    assert told(capsys).endswith(": another process listens there.")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_database_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "nst.db").write_bytes(b"no database at all" * 100)
+    assert main() == 78
+    assert told(capsys) == "NST_DATABASE_URL cannot be used: file is not a database"
+
+
+def test_a_database_of_a_newer_version_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    database = Database(sqlite_url(tmp_path / "nst.db"))
+    database.migrate()
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    assert main() == 78
+    assert told(capsys).startswith("The database is none that this version of nst knows")
+
+
+def test_a_database_that_is_away_may_come_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NST_DATABASE_URL", f"postgresql://nst:{PASSWORD}@{HOST}:{free_port()}/nst")
+    assert main() == 75
+    assert told(capsys).startswith("The database does not answer")
+
+
+def test_a_package_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name == "scheduler.app":
+            raise ModuleNotFoundError("No module named 'uvicorn'", name="uvicorn")
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert main() == 78
+    assert told(capsys) == "the Python package uvicorn is missing; `pip install 'nst[scheduler]'` installs it."
+
+
+def test_a_bootstrap_key_can_be_made(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bootstrap-key"]) == 0
+    first = capsys.readouterr().out.strip()
+    run(["bootstrap-key"])
+    assert is_api_key(first)
+    assert first != capsys.readouterr().out.strip()
+
+
+def test_variables_that_nothing_reads_are_told_with_what_may_be_meant() -> None:
+    environment = {"NST_LOG_LEVL": "DEBUG", "NST_COLOUR": "x", "NST_LEASE_S": "1", "NST_DEVICE": "cpu", "PATH": "/bin"}
+    assert unknown_variables(environment) == [
+        "NST_COLOUR is no setting of nst.",
+        "NST_LOG_LEVL is no setting of nst; is NST_LOG_LEVEL meant?",
+    ]
