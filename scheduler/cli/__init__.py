@@ -102,18 +102,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def hoisted(arguments: Sequence[str]) -> list[str]:
-    """Return the words of a command with the options of `nst` itself in front, wherever they were given.
+    """Return the words of a command with --url and --api-key before its name, wherever they were given.
 
     `nst webhooks` has a --url of its own.
     """
-    front: list[str] = []
-    rest: list[str] = []
-    words = iter(arguments)
-    for word in words:
+    words = list(arguments)
+    start = 0
+    while start < len(words) and words[start].startswith("-"):
+        start += 2 if words[start] in ("--url", "--api-key", "--home") else 1
+    own = ("--api-key",) if words[start : start + 1] == ["webhooks"] else ("--api-key", "--url")
+    front, rest = words[:start], list[str]()
+    later = iter(words[start:])
+    for word in later:
         if word == "--":
-            rest += [word, *words]
-        elif rest and word.partition("=")[0] in ("--api-key", *(["--url"] if rest[0] != "webhooks" else [])):
-            front += [word] if "=" in word else [word, *islice(words, 1)]
+            rest += [word, *later]
+        elif word.partition("=")[0] in own:
+            front += [word] if "=" in word else [word, *islice(later, 1)]
         else:
             rest.append(word)
     return front + rest

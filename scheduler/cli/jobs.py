@@ -19,7 +19,7 @@ from scheduler.cli.following import fetch_rest, see_through, watch_only
 from scheduler.cli.inputs import say_left
 from scheduler.cli.names import readable
 from scheduler.cli.options import parse_labels, parse_span, parse_status
-from scheduler.cli.results import check_writable, target_of
+from scheduler.cli.results import Target, check_writable, target_of
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.words import count_of
 from scheduler.client import Client
@@ -199,7 +199,7 @@ def image(
     session = session_of(context)
     with session.client() as client:
         write_whole(output, client.preview(job_id, item) if preview else client.output(job_id, item))
-    session.err.print(f"→ {output}", soft_wrap=True)
+    session.err.print(f"→ {readable(output)}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -234,8 +234,10 @@ def results(
         raise UsageError("Give one of --output, --zip and --errors.")
     with session.client() as client:
         if zip is not None:
+            check_writable(Target(text=str(zip), file=zip))
+            zip.parent.mkdir(parents=True, exist_ok=True)
             for path in client.zip(job_id, zip):
-                session.err.print(f"→ {path}", soft_wrap=True)
+                session.err.print(f"→ {readable(path)}", soft_wrap=True, markup=False)
         elif output is not None:
             return _write(session, client, client.job(job_id), output)
         else:

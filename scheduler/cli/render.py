@@ -41,8 +41,8 @@ def jobs_table(jobs: Sequence[Job], *, now: datetime | None = None) -> Renderabl
     """Return jobs as a table, one line each."""
     if not jobs:
         return Text("There are no jobs yet.", style="dim")
-    # Fits into 80 columns but for the styles, which take what is left.
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
+    # Fits into 80 columns; the styles take what is left, in several lines if need be.
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True, padding=(0, 1, 0, 0))
     table.add_column("job", no_wrap=True)
     table.add_column("status", no_wrap=True)
     table.add_column("images", no_wrap=True, justify="right")

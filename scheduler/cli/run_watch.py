@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import typer
-from rich.markup import escape
 from rich.text import Text
 
 from nst_core.errors import NstError
@@ -13,7 +12,7 @@ from scheduler.cli.exits import ExitCode
 from scheduler.cli.run_progress import training_board
 from scheduler.cli.run_render import remarks_of, run_summary
 from scheduler.cli.session import Session
-from scheduler.client import ApiError, Client
+from scheduler.client import ApiError, Client, UnreachableError
 from scheduler.runs.domain import RunStatus
 from scheduler.runs.resources import Run, Sample
 
@@ -42,10 +41,14 @@ def follow(session: Session, client: Client, run: Run) -> Run:
         with training_board(session.err, curve=lambda run: client.runs.curve_url(run.id), samples=samples) as show:
             return client.runs.wait(run.id, on_poll=show)
     except KeyboardInterrupt:
-        say = session.err.print
-        say(f"\nThe training goes on. Watch it with [bold]nst styles watch {escape(run.name)}[/]", soft_wrap=True)
-        say(f"or stop it with [bold]nst runs pause {run.id}[/]", soft_wrap=True)
+        session.err.print("")
+        session.hint("The training goes on. Watch it with", "styles", "watch", run.name)
+        session.hint("let it rest with", "runs", "pause", run.id)
+        session.hint("or end it with", "runs", "cancel", run.id)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except UnreachableError:
+        session.hint("The training is kept. Once the API is there again, watch it with", "styles", "watch", run.name)
+        raise
 
 
 def report(session: Session, client: Client, run: Run) -> None:

@@ -118,7 +118,7 @@ def begun(session: Session, run: Run, *, as_json: bool) -> None:
         session.out.print(status_text(run.status), run.id)
     if warning := warning_of(run):
         session.err.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
-    session.err.print(Text.assemble("Watch it with ", (f"nst styles watch {run.name}", "bold")), soft_wrap=True)
+    session.hint("Watch it with", "styles", "watch", run.name)
 
 
 def _check(client: Client, preset: str, initial: str | None) -> None:

@@ -44,7 +44,13 @@ def test_a_usage_error_names_the_help_of_its_own_command(nst: Run) -> None:
 def test_address_and_key_may_come_after_the_command(api: CannedApi, nst: Run) -> None:
     assert nst("styles", "list", "--api-key", "nst_key", f"--url={api.url}", "--json")[0] == ExitCode.OK
     assert api.requests[-1].headers["Authorization"] == "Bearer nst_key"
-    assert hoisted(["jobs", "show", "--", "--url", "x"]) == ["jobs", "show", "--", "--url", "x"]
+    for words in (
+        ["jobs", "show", "--", "--url", "x"],
+        ["--home", "h", "webhooks", "update", "w", "--url", "x"],
+        ["--url", "a", "--url", "b", "jobs", "list"],
+    ):
+        assert hoisted(words) == words
+    assert hoisted(["--url", "a", "jobs", "list", "--url", "b"]) == ["--url", "a", "--url", "b", "jobs", "list"]
 
 
 def test_every_command_says_what_it_does() -> None:

@@ -68,7 +68,8 @@ def test_a_local_painting_photos_and_samples_are_uploaded_and_the_run_is_submitt
         *("--title", "Night", "--artist", "Someone", "--year", "1889", "--rights", "Free"),
     )
     assert (code, out) == (ExitCode.OK, f"queued {RUN_ID}\n")
-    assert err == "Watch it with nst styles watch night\n"
+    home = tmp_path / "home"
+    assert err == f"Watch it with nst --url {api.url} --home {home} styles watch night\n"
     # The sample that is one of the photos is not uploaded again.
     assert sorted(api.files) == ["up1/a.jpg", "up1/sub/b.jpg", "up2/c.jpg", "up2/night.png"]
     assert asked(api) == {
@@ -255,6 +256,8 @@ def test_ctrl_c_leaves_the_training_going_and_says_so(api: CannedApi, nst: Run) 
     api.on("GET", f"/v1/runs/{RUN_ID}", Answer(body=run_json()), interrupt, Answer(body=run_json()))
     code, out, err = nst("styles", "watch", "night")
     assert (code, out) == (ExitCode.INTERRUPTED, "")
-    assert "The training goes on. Watch it with nst styles watch night\n" in err
-    assert f"nst runs pause {RUN_ID}\n" in err
+    assert f"The training goes on. Watch it with nst --url {api.url}" in err
+    assert "styles watch night\n" in err
+    assert f"runs pause {RUN_ID}\n" in err
+    assert f"runs cancel {RUN_ID}\n" in err
     assert not [request for request in api.requests if request.method != "GET"]
