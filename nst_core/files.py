@@ -1,7 +1,12 @@
 """Files and folders that belong to one user alone."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
+from tempfile import gettempdir
+from typing import IO
+
+from nst_core.errors import ConfigError
 
 
 def write_private(path: Path, text: str) -> None:
@@ -11,3 +16,71 @@ def write_private(path: Path, text: str) -> None:
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
         file.write(text)
     part.replace(path)
+
+
+def cache_folder() -> Path:
+    """Return the folder for this user's caches of nst, which may not exist yet; never a shared one like /tmp."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    home = os.path.expanduser("~")
+    if os.path.isabs(base):  # the standard says that a relative path is to be ignored
+        return Path(base) / "nst"
+    return Path(home) / ".cache" / "nst" if os.path.isabs(home) else _shared_cache_folder()
+
+
+def usable_cache_folder(path: Path) -> Path:
+    """Return `path` as `own_folder` does, or a folder of this user's in the one for temporary files.
+
+    The second is for processes that may not write to their home, as in many containers. Raises ConfigError as
+    `own_folder` does, and OSError if there is no place at all.
+    """
+    try:
+        return own_folder(path)
+    except OSError:
+        return own_folder(_shared_cache_folder())
+
+
+def _shared_cache_folder() -> Path:
+    return Path(gettempdir()) / f"nst-{os.geteuid()}"
+
+
+def own_folder(path: Path) -> Path:
+    """Make a folder with its parents if it is missing, and return where it really is.
+
+    Raises ConfigError if other users of the machine could put something into it, or have made it: if it, or a symbolic
+    link in its place, belongs to another user, or others may write to it. Raises OSError if it cannot be made.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    _check_owner(path, path.lstat())
+    real = path.resolve(strict=True)
+    folder = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(folder)
+    finally:
+        os.close(folder)
+    _check_owner(path, status)
+    if status.st_mode & 0o022:
+        raise ConfigError(f"Others may write to {path}, so nothing in it can be trusted: `chmod go-w` it.")
+    return real
+
+
+def open_own(path: Path) -> IO[bytes]:
+    """Open a file for reading and writing, made if it is missing, with nothing cut off.
+
+    Raises ConfigError if it belongs to another user, OSError if it is a symbolic link.
+    """
+    number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    file = os.fdopen(number, "r+b", buffering=0)
+    try:
+        _check_owner(path, os.fstat(number))
+    except ConfigError:
+        file.close()
+        raise
+    return file
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    # What root has made may be used by all.
+    if status.st_uid not in (os.geteuid(), 0):
+        raise ConfigError(f"{path} belongs to another user, so it is not used.")

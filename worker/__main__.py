@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from nst_core.errors import ConfigError
+from nst_core.files import own_folder, usable_cache_folder
 from nst_core.memory import bound_kernels
 from nst_core.settings import describe, unknown_variables
 from worker.settings import WorkerSettings
@@ -27,9 +28,14 @@ def main() -> int:
     for warning in unknown_variables():
         print(warning, file=sys.stderr)
     try:
+        settings = WorkerSettings()
+        # torch loads machine code from there, by default from a folder in /tmp that anybody could have made. Like the
+        # photos of trainings, it is checked here, so that a wrong folder is no fault of what the worker is given.
+        compiled = own_folder(usable_cache_folder(settings.cache_dir) / "compiled")
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled))
         from worker.app import run_worker
 
-        return run_worker(WorkerSettings())
+        return run_worker(settings)
     except ModuleNotFoundError as error:
         reason = f"the Python package {error.name} is missing; `pip install 'nst[worker]'` installs it."
         print(f"The worker cannot start: {reason}", file=sys.stderr)

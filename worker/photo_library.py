@@ -9,6 +9,7 @@ from typing import IO
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import DiskError
+from nst_core.files import open_own, own_folder, usable_cache_folder
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
 from nst_core.training.photos import reduce_photo
@@ -64,14 +65,21 @@ class PhotoLibrary:
 
 
 def _claimed(root: Path) -> tuple[IO[bytes], Path]:
-    """Return the first folder below `root` that no other process has, and the open file that claims it."""
-    root.mkdir(parents=True, exist_ok=True)
+    """Return the first folder below `root` that no other process has, and the open file that claims it.
+
+    Raises ConfigError if other users could have put files there, which would be taken for photos.
+    """
+    root = usable_cache_folder(root)
     for number in count():
-        file = open(root / f"photos-{number}.lock", "wb")  # noqa: SIM115 - open for as long as the folder is in use
+        file = open_own(root / f"photos-{number}.lock")  # open for as long as the folder is in use
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
             continue
-        return file, root / f"photos-{number}"
+        try:
+            return file, own_folder(root / f"photos-{number}")
+        except BaseException:
+            file.close()
+            raise
     raise AssertionError  # there is no last number

@@ -1,12 +1,12 @@
 """Settings of a worker process, read from `NST_*` variables once, at its start."""
 
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from nst_core.files import cache_folder
 from nst_core.settings import BrokerSettings, StorageSettings
 
 
@@ -37,7 +37,7 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     #: So many trainings are kept for their next segment; the one that was trained longest ago makes room for another.
     train_kept: int = Field(default=4, ge=0)
     #: Where training photos are kept, each worker's in a folder of its own; another place is faster than the storage.
-    cache_dir: Path = Field(default_factory=lambda: Path(gettempdir()) / "nst-cache")
+    cache_dir: Path = Field(default_factory=cache_folder)
     #: Bytes that the photos of one worker may take there.
     cache_max_bytes: int = Field(default=2 << 30, ge=0)
     #: Images of one chunk in flight, from the download to the upload; raise it where the storage is far away.

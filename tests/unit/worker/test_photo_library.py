@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from nst_core.blobs import BlobStore, BlobUri
+from nst_core.errors import ConfigError, DiskError
 from tests.unit.worker.training_kit import TINY, put, soft_picture
 from worker.photo_library import PhotoLibrary
 
@@ -45,3 +48,19 @@ def test_workers_at_one_machine_have_a_folder_each_until_they_are_killed(blobs: 
     again.open("s3://nst/library/b/", TINY).read("0.png")
     assert len(list((tmp_path / "photos-0").iterdir())) == 1
     again.close()
+
+
+def test_files_of_another_user_are_neither_cut_off_nor_believed(blobs: BlobStore, tmp_path: Path) -> None:
+    victim = tmp_path / "victim.db"
+    victim.write_bytes(b"precious")
+    (tmp_path / "cache").mkdir(mode=0o700)
+    (tmp_path / "cache" / "photos-0.lock").symlink_to(victim)
+    put(blobs, "library/c/0.png", soft_picture(1))
+    library = PhotoLibrary(blobs, tmp_path / "cache", max_bytes=1 << 20)
+    with pytest.raises(DiskError, match="NST_CACHE_DIR"):
+        library.open("s3://nst/library/c/", TINY)
+    assert victim.read_bytes() == b"precious"
+    (tmp_path / "cache").chmod(0o777)
+    with pytest.raises(ConfigError, match="Others may write to"):
+        library.open("s3://nst/library/c/", TINY)
+    library.close()
