@@ -97,6 +97,8 @@ class ChunkMessage:
     chunk_id: int
     attempt: int
     items: tuple[ChunkItem, ...]
+    #: Workers died of it, perhaps: nothing else is worked at beside it.
+    alone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +184,8 @@ class ChunkStarted:
     chunk_id: int
     attempt: int
     worker: str
+    #: The worker has the chunk, but waits for others to end: if it dies, it did not die of this chunk.
+    blameless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +197,8 @@ class ChunkProgress:
     outcomes: tuple[ItemOutcome, ...] = ()
     #: The newest of items that are being optimised.
     progress: tuple[ItemProgress, ...] = ()
+    #: The worker was told to end: if it falls silent now, it did not die of this chunk.
+    blameless: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -203,7 +203,12 @@ class Collector:
         """Renew the lease; the first event of an attempt sets its items running."""
         worker = event.worker if isinstance(event, ChunkStarted) else None
         now = self._clock()
-        chunk_rows.set_running(connection, chunk.id, lease_until=now + self._lease_s, worker=worker)
+        blameless = event.blameless if isinstance(event, ChunkStarted) else None
+        if isinstance(event, ChunkProgress) and event.blameless:
+            blameless = True
+        chunk_rows.set_running(
+            connection, chunk.id, lease_until=now + self._lease_s, worker=worker, blameless=blameless
+        )
         if chunk.status is not ChunkStatus.DISPATCHED:
             return Counter()
         if job.started_at is None:

@@ -177,21 +177,23 @@ class Dispatcher:
             # It may have been paused since the listing.
             if job is None or job.status not in _SENDING:
                 return None
-            # Last tries go one after the other. Chunks that a worker has at once die together of a photo that kills
-            # it, wait for their leases together, and would be sent together again, until all of them had failed.
+            # Chunks that a worker has at once die together of a photo that kills it. So a last try is alone on its
+            # worker; and those of one tenant, which may kill all workers that have them, leave workers to others.
             last = max(1, (job.max_attempts or self._max_attempts) - 1)
-            busy = chunk_rows.is_active(connection, job.spec.method, deaths=last)
+            at_once = max(1, self._crew(connection) // 2)
+            busy = chunk_rows.count_last_tries(connection, job.tenant, job.spec.method, deaths=last) >= at_once
             chunk = chunk_rows.next_chunk(connection, job_id, now=now, deaths_below=last if busy else None)
             if chunk is None:
                 return None
             attempt = chunk_rows.claim(connection, chunk, now=now, lease_s=self._windows[chunk.method].lease_s)
-            message = None if attempt is None else self._message(connection, job, chunk, attempt)
+            alone = chunk.deaths >= last
+            message = None if attempt is None else self._message(connection, job, chunk, attempt, alone=alone)
         if message is not None and job.retries:
             # Workers may remember that the job was stopped before it was retried.
             self._broker.revive_job(job_id)
         return message
 
-    def _message(self, connection: Connection, job: Job, chunk: Chunk, attempt: int) -> ChunkMessage:
+    def _message(self, connection: Connection, job: Job, chunk: Chunk, attempt: int, *, alone: bool) -> ChunkMessage:
         found = tuple(items.chunk_items(connection, chunk.id))
         if job.spec.optimize is None:
             return StylizeChunk(
@@ -199,6 +201,7 @@ class Dispatcher:
                 chunk_id=chunk.id,
                 attempt=attempt,
                 items=found,
+                alone=alone,
                 style=StyleRef(name=chunk.style, version=chunk.version),
                 weights=access.find_weights(connection, chunk.version),
                 options=job.spec.options,
@@ -208,6 +211,7 @@ class Dispatcher:
             chunk_id=chunk.id,
             attempt=attempt,
             items=found,
+            alone=alone,
             painting=job.spec.painting(chunk.style),
             config=job.spec.optimize.config,
             scratch=f"s3://{self._bucket}/{domain.scratch_key(job.tenant, job.id)}",

@@ -81,7 +81,9 @@ class Reaper:
                 chunk.attempt,
                 "its worker fell silent" if silent else "its message was lost",
             )
-            lifecycle.settle(connection, job, self._take_back(connection, job, chunk, deaths=chunk.deaths + silent))
+            # A worker that was told to end, or had not begun the chunk, did not die of it.
+            deaths = chunk.deaths + (silent and not chunk.blameless)
+            lifecycle.settle(connection, job, self._take_back(connection, job, chunk, deaths=deaths))
             now_chunk = chunk_rows.find_chunk(connection, chunk.id)
         if now_chunk is not None and now_chunk.status is ChunkStatus.DONE:
             # A worker that was frozen would go on with it: no newer attempt tells it otherwise.

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
 from typing import Any
@@ -27,6 +27,7 @@ from nst_core.segments import TRAIN_TASK
 from nst_core.storage_test import StorageTest, check_disk
 from nst_core.styles import shipped_styles
 from nst_core.stylize import Stylizer, resolve_device
+from worker.company import Company
 from worker.engine import Engine
 from worker.health import Health, Recovery, SelfTest, Stylize
 from worker.limits import work_bytes
@@ -178,6 +179,7 @@ class _Parts:
     watchdog: Watchdog
     recovered: Recovered
     stop: Event
+    company: Company = field(default_factory=Company)
 
 
 def _stylize_task(parts: _Parts, closing: ExitStack) -> StylizeTask:
@@ -200,6 +202,7 @@ def _stylize_task(parts: _Parts, closing: ExitStack) -> StylizeTask:
         pipeline=pipeline,
         watchdog=parts.watchdog,
         stop=parts.stop,
+        company=parts.company,
         recovered=parts.recovered,
     )
 
@@ -215,6 +218,7 @@ def _optimize_task(parts: _Parts) -> OptimizeTask:
         optimization=optimization,
         watchdog=parts.watchdog,
         stop=parts.stop,
+        company=parts.company,
     )
 
 

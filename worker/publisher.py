@@ -1,6 +1,7 @@
 """What a worker tells the scheduler about a chunk, and what it hears back."""
 
 import time
+from collections.abc import Callable
 from threading import Event, Lock
 
 from nst_core.broker import Broker
@@ -24,8 +25,13 @@ class ChunkReport(Report):
         progress_s: float,
         heartbeat_s: float,
         clock: Clock = time.monotonic,
+        leaving: Callable[[], bool] = lambda: False,
+        waits: bool = False,
     ) -> None:
-        """Report on a chunk under the name of a worker; times as `Report` has them."""
+        """Report on a chunk under the name of a worker; times as `Report` has them.
+
+        `leaving` says whether the worker was told to end. A chunk that `waits` is begun with `begin`.
+        """
         super().__init__(
             broker,
             label=f"job {chunk.job_id} chunk {chunk.chunk_id}",
@@ -38,6 +44,10 @@ class ChunkReport(Report):
         self._lock = Lock()
         self._outcomes: list[ItemOutcome] = []
         self._published = 0
+        self._leaving = leaving
+        self._waits = waits
+        #: Whether the scheduler is still to hear that the chunk is begun, and that the worker was told to end.
+        self._begun_unsaid = self._left = False
         #: Of each item the newest that was not published.
         self._progress: dict[int, ItemProgress] = {}
 
@@ -53,6 +63,16 @@ class ChunkReport(Report):
             self._outcomes.append(outcome)
             self._news_at = self._clock()
 
+    def begin(self) -> None:
+        """Tell that a chunk that has waited is begun."""
+        if self._waits:
+            self._waits, self._begun_unsaid = False, True
+            self._say_begun()
+
+    def touch(self) -> None:
+        """Note that the chunk waits for a good reason: it is not stuck."""
+        self._news_at = self._clock()
+
     def note(self, progress: ItemProgress) -> None:
         """Take note of how far an item has come; the next tick publishes it, unless a newer note comes before."""
         with self._lock:
@@ -61,17 +81,22 @@ class ChunkReport(Report):
 
     def tick(self) -> None:
         """Publish the new outcomes and progress, or a sign of life where none was sent for long."""
+        self._say_begun()
+        leaves = not self._left and self._leaving()
         with self._lock:
             outcomes, progress = tuple(self._outcomes), self._take_progress()
         new = outcomes[self._published :]
-        if not new and not progress and not self._silent:
+        if not new and not progress and not self._silent and not leaves:
             return
         chunk = self._chunk
         # Progress that Redis does not take is lost, and soon outdated anyway.
         if self._try_publish(
-            ChunkProgress(chunk_id=chunk.chunk_id, attempt=chunk.attempt, outcomes=new, progress=progress)
+            ChunkProgress(
+                chunk_id=chunk.chunk_id, attempt=chunk.attempt, outcomes=new, progress=progress, blameless=leaves
+            )
         ):
             self._published = len(outcomes)
+            self._left |= leaves
 
     def finish(self, stop: Event) -> bool:
         """Publish all outcomes as the chunk's end, and try until Redis takes it.
@@ -85,7 +110,12 @@ class ChunkReport(Report):
         return self._insist(event, stop)
 
     def _started(self) -> ChunkStarted:
-        return ChunkStarted(chunk_id=self._chunk.chunk_id, attempt=self._chunk.attempt, worker=self._worker)
+        chunk = self._chunk
+        return ChunkStarted(chunk_id=chunk.chunk_id, attempt=chunk.attempt, worker=self._worker, blameless=self._waits)
+
+    def _say_begun(self) -> None:
+        if self._begun_unsaid and self._try_publish(self._started()):
+            self._begun_unsaid = False
 
     def _ask(self) -> None:
         chunk = self._chunk

@@ -12,6 +12,7 @@ from nst_core.broker import Broker
 from nst_core.clock import Clock
 from nst_core.errors import NstError, ProtocolError
 from nst_core.protocol import ChunkMessage, ItemOutcome, OptimizeChunk, StylizeChunk, load_chunk
+from worker.company import Company
 from worker.health import Stylize
 from worker.models import ModelCache
 from worker.optimize import Optimization
@@ -42,8 +43,10 @@ class ChunkTask(ABC, Generic[_Chunk]):
         watchdog: Watchdog,
         stop: Event,
         clock: Clock = time.monotonic,
+        company: Company | None = None,
     ) -> None:
-        """Work under the name of a worker until `stop` is set."""
+        """Work under the name of a worker until `stop` is set; tasks of one worker share their `company`."""
+        self._company = company or Company()
         self._settings = settings
         self._watchdog = watchdog
         self._name = name
@@ -107,10 +110,22 @@ class ChunkTask(ABC, Generic[_Chunk]):
             worker=self._name,
             progress_s=self._settings.progress_s,
             heartbeat_s=self._settings.heartbeat_s,
+            leaving=self._stop.is_set,
+            waits=self._company.must_wait(alone=chunk.alone),
         )
+
+        def still() -> bool:
+            report.touch()
+            return self._going(report)
+
         # Watched first: to begin the report takes a thread.
-        with self._watchdog.watching(report, lane=chunk.method, label=_label(chunk)), report:
-            if self._going(report):
+        with (
+            self._watchdog.watching(report, lane=chunk.method, label=_label(chunk)),
+            report,
+            self._company.place(alone=chunk.alone, still=still) as has_place,
+        ):
+            if has_place and self._going(report):
+                report.begin()
                 for outcome in self._outcomes(chunk, report):
                     report.add(outcome)
         told = report.finish(self._stop)
@@ -135,9 +150,10 @@ class StylizeTask(ChunkTask[StylizeChunk]):
         watchdog: Watchdog,
         stop: Event,
         recovered: Recovered = lambda problem: False,
+        company: Company | None = None,
     ) -> None:
         """Work under the name of a worker until `stop` is set."""
-        super().__init__(settings, name=name, broker=broker, watchdog=watchdog, stop=stop)
+        super().__init__(settings, name=name, broker=broker, watchdog=watchdog, stop=stop, company=company)
         self._recovered = recovered
         self._models = models
         self._pipeline = pipeline
@@ -174,9 +190,10 @@ class OptimizeTask(ChunkTask[OptimizeChunk]):
         optimization: Optimization,
         watchdog: Watchdog,
         stop: Event,
+        company: Company | None = None,
     ) -> None:
         """Work under the name of a worker until `stop` is set."""
-        super().__init__(settings, name=name, broker=broker, watchdog=watchdog, stop=stop)
+        super().__init__(settings, name=name, broker=broker, watchdog=watchdog, stop=stop, company=company)
         self._optimization = optimization
 
     def _outcomes(self, chunk: OptimizeChunk, report: ChunkReport) -> Iterator[ItemOutcome]:

@@ -32,6 +32,8 @@ class Chunk:
     deaths: int
     worker: str | None
     lease_until: float | None
+    #: If the worker of this attempt falls silent, it did not die of the chunk.
+    blameless: bool = False
 
 
 def next_chunk(connection: Connection, job_id: str, *, now: float, deaths_below: int | None = None) -> Chunk | None:
@@ -59,10 +61,15 @@ class Share:
     chunks: int
 
 
-def is_active(connection: Connection, method: Method, *, deaths: int) -> bool:
-    """Return whether a chunk that took so many workers, or more, is in Redis or with a worker."""
-    query = select(chunks.c.id).where(chunks.c.status.in_(ACTIVE), chunks.c.method == method, chunks.c.deaths >= deaths)
-    return connection.execute(query.limit(1)).first() is not None
+def count_last_tries(connection: Connection, tenant: str, method: Method, *, deaths: int) -> int:
+    """Return how many chunks of a tenant that took so many workers, or more, are in Redis or with a worker."""
+    query = (
+        select(func.count())
+        .select_from(chunks.join(jobs, jobs.c.id == chunks.c.job_id))
+        .where(chunks.c.status.in_(ACTIVE), chunks.c.method == method, chunks.c.deaths >= deaths)
+        .where(jobs.c.tenant == tenant)
+    )
+    return int(connection.execute(query).scalar_one())
 
 
 def active_shares(connection: Connection) -> list[Share]:
@@ -109,7 +116,13 @@ def claim(connection: Connection, chunk: Chunk, *, now: float, lease_s: float) -
     done = connection.execute(
         update(chunks)
         .where(chunks.c.id == chunk.id, chunks.c.status == ChunkStatus.PENDING, chunks.c.attempt == chunk.attempt)
-        .values(status=ChunkStatus.DISPATCHED, attempt=attempt, claimed_at=now, lease_until=now + lease_s)
+        .values(
+            status=ChunkStatus.DISPATCHED,
+            attempt=attempt,
+            claimed_at=now,
+            lease_until=now + lease_s,
+            blameless=False,
+        )
     )
     return attempt if done.rowcount else None
 
@@ -127,9 +140,13 @@ def lock_attempt(connection: Connection, id: int, attempt: int) -> Chunk | None:
     return None if row is None else _chunk(row)
 
 
-def set_running(connection: Connection, id: int, *, lease_until: float, worker: str | None) -> None:
-    """Renew the lease of the worker that has begun a chunk."""
+def set_running(
+    connection: Connection, id: int, *, lease_until: float, worker: str | None, blameless: bool | None = None
+) -> None:
+    """Renew the lease of the worker that has begun a chunk; None leaves a column as it is."""
     values: dict[str, Any] = {"status": ChunkStatus.RUNNING, "lease_until": lease_until}
+    if blameless is not None:
+        values["blameless"] = blameless
     if worker is not None:
         values["worker"] = worker
     connection.execute(update(chunks).where(chunks.c.id == id).values(values))
@@ -212,4 +229,5 @@ def _chunk(row: Any) -> Chunk:
         deaths=row.deaths,
         worker=row.worker,
         lease_until=row.lease_until,
+        blameless=row.blameless,
     )

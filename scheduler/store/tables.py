@@ -215,6 +215,8 @@ chunks = Table(
     #: Attempts that ended with a silent worker; those at the chunk that this one was split from are counted too.
     Column("deaths", Integer, nullable=False, default=0, server_default="0"),
     Column("worker", String(255)),
+    #: If the worker of this attempt falls silent, it did not die of the chunk: it waits to begin it, or is to end.
+    Column("blameless", Boolean, nullable=False, default=False, server_default=false()),
     Column("not_before", Double, nullable=False, default=0.0),
     Column("claimed_at", Double),
     Column("lease_until", Double),

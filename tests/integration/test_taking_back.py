@@ -1,7 +1,23 @@
-"""Chunks are taken back from the dead alone, and last tries go one after the other."""
+"""Chunks are taken back from the dead alone, and last tries are alone on their workers."""
 
-from nst_core.protocol import Method
-from tests.integration.conftest import DISPATCH_LEASE_S, LEASE_S, LOST_AFTER_S, Rig, finished, progress, started
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import update
+
+from nst_core.protocol import ChunkProgress, Method
+from scheduler.store.tables import chunks as chunk_table
+from tests.integration.conftest import (
+    DISPATCH_LEASE_S,
+    LEASE_S,
+    LOST_AFTER_S,
+    TENANT,
+    Rig,
+    finished,
+    progress,
+    started,
+)
+from tests.integration.job_kit import dispatch
 
 
 def test_chunks_that_die_with_another_one_are_tried_alone_at_last(rig: Rig) -> None:
@@ -112,3 +128,62 @@ def test_a_message_that_waits_for_long_is_not_lost(rig: Rig) -> None:
         rig.clock.advance(LOST_AFTER_S)
         assert not rig.reaper.tick()
     assert rig.broker.queued_chunks(Method.FEEDFORWARD) == waiting
+
+
+def set_deaths(rig: Rig, count: int) -> None:
+    """Let all chunks have taken so many workers."""
+    with rig.database.write() as connection:
+        connection.execute(update(chunk_table).values(deaths=count))
+
+
+def test_last_tries_of_several_tenants_are_sent_together_and_alone_on_their_workers(rig: Rig) -> None:
+    rig.crew, rig.window = 8, 16
+    rig.dispatcher = rig.new_dispatcher()
+    tenants = [TENANT, *(rig.add_tenant(name) for name in ("bob", "carol", "dan"))]
+    for tenant in tenants:
+        rig.service.submit(tenant, rig.request(12))
+    rig.plan()
+    set_deaths(rig, 2)
+    rig.dispatcher.tick()
+    sent = rig.take_all()
+    assert len(sent) == 8, "as many as there are workers"
+    assert all(chunk.alone for chunk in sent)
+    assert len({chunk.job_id for chunk in sent}) == 4
+
+
+def test_last_tries_of_one_tenant_leave_half_of_the_workers_to_others(rig: Rig) -> None:
+    rig.crew, rig.window = 8, 16
+    rig.dispatcher = rig.new_dispatcher()
+    rig.submit(40)
+    rig.plan()
+    set_deaths(rig, 2)
+    rig.dispatcher.tick()
+    assert len(rig.take_all()) == 4
+    bob = rig.add_tenant("bob")
+    other = rig.service.submit(bob, rig.request(4))[0].id
+    rig.plan()
+    rig.dispatcher.tick()
+    [chunk] = rig.take_all()
+    assert (chunk.job_id, chunk.alone) == (other, False)
+
+
+@pytest.mark.parametrize("reason", ["waits", "told to end"])
+def test_silence_of_a_worker_that_did_not_die_of_the_chunk_is_no_death(rig: Rig, reason: str) -> None:
+    rig.submit(4)
+    for _ in range(5):
+        [chunk] = dispatch(rig)
+        assert not chunk.alone
+        rig.report(replace(started(chunk), blameless=reason == "waits"))
+        if reason == "told to end":
+            rig.report(ChunkProgress(chunk_id=chunk.chunk_id, attempt=chunk.attempt, blameless=True))
+            rig.report(ChunkProgress(chunk_id=chunk.chunk_id, attempt=chunk.attempt))
+        rig.clock.advance(LEASE_S + 1)
+        assert rig.reaper.tick()
+    # One that was begun after all is to blame.
+    for _ in range(2):
+        [chunk] = dispatch(rig)
+        rig.report(replace(started(chunk), blameless=True), started(chunk))
+        rig.clock.advance(LEASE_S + 1)
+        assert rig.reaper.tick()
+    [chunk] = dispatch(rig)
+    assert chunk.alone

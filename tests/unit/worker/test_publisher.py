@@ -185,3 +185,28 @@ def test_the_end_gives_up_when_the_process_is_told_to_stop(chunk: StylizeChunk, 
     stop.set()
     assert not make_report(chunk, broker, clock).finish(stop)
     broker.close()
+
+
+def test_chunk_that_waits_is_told_as_begun_once_it_is(chunk: StylizeChunk, broker: Broker, clock: ManualClock) -> None:
+    report = ChunkReport(chunk, broker, worker="w@test", progress_s=3600, heartbeat_s=3, clock=clock, waits=True)
+    with report:
+        report.begin()
+        report.begin()
+        report.tick()
+    assert events(broker) == [
+        ChunkStarted(chunk_id=7, attempt=1, worker="w@test", blameless=True),
+        ChunkStarted(chunk_id=7, attempt=1, worker="w@test"),
+    ]
+
+
+def test_worker_that_is_told_to_end_says_so_once(chunk: StylizeChunk, broker: Broker, clock: ManualClock) -> None:
+    stop = Event()
+    report = ChunkReport(
+        chunk, broker, worker="w@test", progress_s=3600, heartbeat_s=3, clock=clock, leaving=stop.is_set
+    )
+    with report:
+        report.tick()
+        stop.set()
+        report.tick()
+        report.tick()
+    assert events(broker)[1:] == [ChunkProgress(chunk_id=7, attempt=1, blameless=True)]
