@@ -14,11 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from nst_core import __version__
+from nst_core.settings import unknown_variables
 from scheduler.cli.exits import ExitCode
 from scheduler.cli.session import DEFAULT_HOME, Session, session_of
 from scheduler.local.embedded import Stack
 from scheduler.local.supervisor import ServiceState, StackEvent
 
+#: Where the API is unless something else is asked for, as for `nst scheduler`.
+DEFAULT_PORT = 8700
 _MARKS = {
     ServiceState.READY: "[green]✓[/]",
     ServiceState.DIED: "[bold red]✗[/]",
@@ -34,19 +37,24 @@ def up(
     ] = None,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Worker processes.")] = 1,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="The API's port. Default: that of the last time.")
+        int | None, typer.Option(min=1, max=65535, help="The API's port. Default: that of the last time, else 8700.")
     ] = None,
 ) -> ExitCode:
     """Run all of nst on this machine until Ctrl-C.
 
     Redis, S3 storage, the scheduler and workers, on this machine's own address only. What dies is started again;
-    unfinished jobs go on at the next start.
+    unfinished jobs go on at the next start. In the background of a script, where the shell has Ctrl-C ignored,
+    `kill` stops it.
     """
     session = session_of(context)
     console, folder = session.out, home or session.home
     console.print(f"[bold]nst {__version__}[/]  home {escape(str(folder))}")
+    for warning in unknown_variables():
+        console.print(f"[yellow]{escape(warning)}[/]", soft_wrap=True)
+    lines = ServiceLines(console)
+    stack = Stack(folder, workers=workers, port=port, first_port=DEFAULT_PORT, on_event=lines)
     try:
-        with terminable(), Stack(folder, workers=workers, port=port, on_event=ServiceLines(console)) as stack:
+        with terminable(), stack:
             _welcome(console, session, stack, folder)
             stack.wait()
     except KeyboardInterrupt:
@@ -90,14 +98,22 @@ def _become(package: str) -> None:
 def _welcome(console: Console, session: Session, stack: Stack, folder: Path) -> None:
     where = "" if folder == session.home == DEFAULT_HOME else f" --home {shlex.quote(str(folder))}"
     key_file = shlex.quote(str(stack.home.folder / "api_key"))
-    console.print(f"\nAPI  [bold]{stack.url}[/]\nkey  [bold]{stack.api_key}[/]\n", soft_wrap=True)
+    busy = f"  [dim](another process listens at port {stack.busy_port})[/]" if stack.busy_port else ""
+    console.print(f"\nAPI  [bold]{stack.url}[/]{busy}\nkey  [bold]{stack.api_key}[/]\n", soft_wrap=True)
     for command in (
         f"nst{where} styles list",
         f"nst{where} stylize photo.jpg --style great_wave -o stylized/",
         f'curl -H "Authorization: Bearer $(cat {key_file})" {stack.url}/v1/styles',
     ):
         console.print(f"  [cyan]{escape(command)}[/]", soft_wrap=True)
-    console.print("\n[dim]Ctrl-C stops it, twice at once.[/]")
+    console.print(f"\n[dim]{how_to_stop()}[/]")
+
+
+def how_to_stop() -> str:
+    """Return how this process is stopped: by Ctrl-C, unless the shell that started it has that ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        return f"`kill {os.getpid()}` stops it; it was started in the background, where Ctrl-C is ignored."
+    return "Ctrl-C stops it, twice at once."
 
 
 class ServiceLines:

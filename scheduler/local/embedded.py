@@ -57,19 +57,24 @@ class Stack:
         *,
         workers: int = 1,
         port: int | None = None,
+        first_port: int | None = None,
         env: Mapping[str, str] | None = None,
         on_event: Callable[[StackEvent], None] = lambda event: None,
     ) -> None:
         """Nothing runs until `start`, or the `with` block.
 
-        `port` is the API's; None takes that of the last time if it is free, else any. `env` adds to the environment
-        of the scheduler and the workers. `on_event` is called from a thread of the stack.
+        `port` is the API's. None takes that of the last time, else `first_port`, else any; if another process has it,
+        the next one that is free. `env` adds to the environment of the scheduler and the workers. `on_event` is called
+        from a thread of the stack.
         """
         if workers < 0:
             raise ConfigError("The number of workers cannot be negative.")
         self.home = Home(home)
         self._worker_count = workers
         self._port = port
+        self._first_port = first_port
+        #: The port that the API would have, if another process had not.
+        self.busy_port: int | None = None
         self._env = dict(env or {})
         self._on_event = on_event
         #: A new one at each start, for nobody else needs it.
@@ -140,7 +145,7 @@ class Stack:
 
     def _choose_addresses(self) -> Addresses:
         return Addresses(
-            api=ClientConfig(url=f"http://{HOST}:{self._port or self._last_port()}", api_key=self.home.api_key()),
+            api=ClientConfig(url=f"http://{HOST}:{self._choose_port()}", api_key=self.home.api_key()),
             broker=BrokerSettings(
                 redis_url=SecretStr(f"redis://:{self._redis_password}@{HOST}:{free_port()}/0"),
                 message_secret=SecretStr(self.home.message_secret()),
@@ -153,11 +158,20 @@ class Stack:
             ),
         )
 
-    def _last_port(self) -> int:
-        """Return the port of the last time where nothing listens on it now, else a free one."""
+    def _choose_port(self) -> int:
+        """Return the API's port; raise ConfigError if it was given and another process has it."""
+        if self._port is not None:
+            if _listens(self._port):
+                raise ConfigError(f"Another process listens at port {self._port}; choose another one with --port.")
+            return self._port
         last = self.home.read_client()
-        port = last and urlsplit(last.url).port
-        return port if port and not _listens(port) else free_port()
+        wanted = (last and urlsplit(last.url).port) or self._first_port
+        if wanted is None:
+            return free_port()
+        port = next((port for port in range(wanted, min(wanted + 100, 65536)) if not _listens(port)), None)
+        if port != wanted:
+            self.busy_port = wanted
+        return free_port() if port is None else port
 
     def _stages(self) -> list[list[Service]]:
         """Return the services in the order of their start."""

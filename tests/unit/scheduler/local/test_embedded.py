@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,10 +19,12 @@ from nst_core.blobs import BlobStore, BlobUri
 from nst_core.broker import Broker
 from nst_core.errors import ConfigError
 from nst_core.heartbeat import touched_at
+from scheduler.cli.local import how_to_stop
 from scheduler.client import ApiError, Client
 from scheduler.domain import JobInput
 from scheduler.local.embedded import Stack
 from scheduler.local.home import ClientConfig, Home, HomeLockedError
+from scheduler.local.servers import HOST, free_port
 from scheduler.local.supervisor import ServiceState, StackError, StackEvent
 from scheduler.resources import JobRequest
 from tests.processes import MARK, marked_processes, wait_until, wait_until_gone
@@ -178,6 +181,33 @@ def test_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     for name in ("api_key", "s3_secret", "client.json"):
         assert (home.folder / name).stat().st_mode & 0o777 == 0o600
     assert home.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_port_is_that_of_the_last_time_else_the_first_one_that_is_free(tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0)) as other:
+        busy = other.getsockname()[1]
+        stack = Stack(tmp_path, first_port=busy)
+        chosen = stack._choose_port()
+        assert chosen != busy
+        assert stack.busy_port == busy
+        with pytest.raises(
+            ConfigError, match=f"Another process listens at port {busy}; choose"
+        ):
+            Stack(tmp_path, port=busy)._choose_port()
+        stack.home.write_client(ClientConfig(url=f"http://{HOST}:{busy}", api_key="k"))
+        again = Stack(tmp_path, first_port=free_port())
+        again._choose_port()
+        assert again.busy_port == busy
+    assert Stack(tmp_path, first_port=free_port())._choose_port() == busy
+
+
+def test_a_process_in_the_background_says_how_it_is_stopped() -> None:
+    assert how_to_stop().startswith("Ctrl-C stops it")
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert how_to_stop().startswith(f"`kill {os.getpid()}` stops it")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_damaged_client_file_is_told(tmp_path: Path) -> None:
