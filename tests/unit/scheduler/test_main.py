@@ -5,7 +5,9 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 from nst_core.settings import unknown_variables
 from scheduler.__main__ import main
@@ -13,6 +15,7 @@ from scheduler.access.keys import is_api_key
 from scheduler.cli import run
 from scheduler.local.servers import HOST, free_port
 from scheduler.store.database import Database, sqlite_url
+from tests.postgres import find_postgres, run_postgres
 
 PASSWORD = "do-not-print-me"
 
@@ -133,3 +136,27 @@ def test_variables_that_nothing_reads_are_told_with_what_may_be_meant() -> None:
         "NST_COLOUR is no setting of nst.",
         "NST_LOG_LEVL is no setting of nst; is NST_LOG_LEVEL meant?",
     ]
+
+
+@pytest.mark.skipif(find_postgres() is None, reason="PostgreSQL's server programs are not installed")
+def test_postgresql_that_refuses_the_user_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with run_postgres(tmp_path / "postgres") as address:
+        url = make_url(address)
+        with psycopg.connect(host=url.host, port=url.port, user="nst", dbname=url.database, autocommit=True) as admin:
+            [(rules,)] = admin.execute("SHOW hba_file").fetchall()
+            admin.execute("CREATE ROLE guest LOGIN PASSWORD 'right'")
+            Path(rules).write_text(f"host all guest {HOST}/32 scram-sha-256\nhost all all {HOST}/32 trust\n")
+            admin.execute("SELECT pg_reload_conf()")
+        for wrong, words in (
+            (url.set(username="guest", password=PASSWORD), "password authentication failed"),
+            (url.set(username="guest"), "no password supplied"),
+            (url.set(username="stranger"), 'role "stranger" does not exist'),
+            (url.set(database="missing"), 'database "missing" does not exist'),
+        ):
+            monkeypatch.setenv("NST_DATABASE_URL", wrong.render_as_string(hide_password=False))
+            assert main() == 78
+            sentence = told(capsys)
+            assert sentence.startswith("NST_DATABASE_URL cannot be used: ")
+            assert words in sentence

@@ -190,9 +190,7 @@ def test_the_port_is_that_of_the_last_time_else_the_first_one_that_is_free(tmp_p
         chosen = stack._choose_port()
         assert chosen != busy
         assert stack.busy_port == busy
-        with pytest.raises(
-            ConfigError, match=f"Another process listens at port {busy}; choose"
-        ):
+        with pytest.raises(ConfigError, match=f"Another process listens at port {busy}; choose"):
             Stack(tmp_path, port=busy)._choose_port()
         stack.home.write_client(ClientConfig(url=f"http://{HOST}:{busy}", api_key="k"))
         again = Stack(tmp_path, first_port=free_port())
