@@ -15,6 +15,7 @@ from nst_core.blobs import BlobStore, BlobUri
 from nst_core.budget import ByteBudget
 from nst_core.images import Picture
 from nst_core.protocol import ChunkItem, ItemOutcome, StylizeChunk
+from nst_core.settings import DecoderSettings
 from worker.engine import Engine
 from worker.health import Stylize
 from worker.outcomes import InterruptedWorkError, Recovered, Stopwatch, outcome_of, success
@@ -34,6 +35,9 @@ class _Run:
     order: int
     #: Slots for decoded images, so that few large photos wait as pixels.
     decoded: Semaphore
+    #: Images that are decoded at once: a part of the processes that do it, so that files that keep them busy for as
+    #: long as they are let hold up no other chunk.
+    decoding: Semaphore
     #: Pixels that the network takes at once.
     max_pixels: int | None
 
@@ -72,6 +76,7 @@ class Pipeline:
         self._results = Results(blobs)
         self._engine = engine
         self._orders = count()
+        self._decoders = max(1, DecoderSettings().processes // max(1, settings.concurrency))
         threads = max(1, settings.concurrency * settings.lookahead)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="image")
 
@@ -98,6 +103,7 @@ class Pipeline:
             outdated=outdated,
             order=next(self._orders),
             decoded=slots,
+            decoding=Semaphore(self._decoders),
             max_pixels=min(limits, default=None),
         )
         items = iter(chunk.items)
@@ -141,7 +147,7 @@ class Pipeline:
             data = self._fetch(item, held, watch)
             slot.enter_context(run.decoded)
             run.check()
-            with watch:
+            with run.decoding, watch:
                 picture = decoder.decode(
                     data,
                     max_pixels=self._settings.max_pixels,

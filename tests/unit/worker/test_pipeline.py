@@ -364,3 +364,37 @@ def test_a_photo_is_refused_by_the_memory_that_its_style_needs(
         assert run(pipeline, chunk, two_styles[0])[0].error_code == code
     pipeline.close()
     engine.close()
+
+
+def slow_photo() -> bytes:
+    """Return a progressive JPEG with hundreds of passes without data, each through all of its pixels."""
+    file = io.BytesIO()
+    Image.new("L", (3000, 3000), 128).save(file, "JPEG", progressive=True)
+    whole = file.getvalue()
+    last = whole.rindex(b"\xff\xda")
+    scan = whole[last : last + 2 + int.from_bytes(whole[last + 2 : last + 4], "big")]
+    return whole[:-2] + scan * 700 + b"\xff\xd9"
+
+
+def test_photos_that_keep_their_reader_busy_hold_up_no_other_chunk(pipeline: Pipeline, blobs: BlobStore) -> None:
+    run(pipeline, make_chunk(blobs, [photo(seed) for seed in range(4)]), Invert())  # the readers have started
+    slow = make_chunk(blobs, [slow_photo()] * 5, options=StylizeOptions(max_px=64))
+    good = make_chunk(blobs, [photo(seed) for seed in range(6)])
+    stop, looks = Event(), list[None]()
+    ended: list[ItemOutcome] = []
+
+    def going() -> bool:
+        looks.append(None)
+        return not stop.is_set()
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: ended.extend(pipeline.run(slow, Invert(), going=going)))
+        # Asked for each photo before it is taken, before it is fetched and before it is decoded.
+        wait_until(lambda: len(looks) >= 3 * 3)
+        outcomes = run(pipeline, good, Invert())
+        before = len(ended)
+        stop.set()
+        waiting.result()
+    assert all(outcome.succeeded for outcome in outcomes.values())
+    assert len(outcomes) == 6
+    assert before <= 1
