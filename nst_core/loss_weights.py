@@ -4,7 +4,6 @@ The tensors of a file are named as in torchvision's models (`features.0.weight`,
 and .pth files are read, of them only the tensors that are asked for, and pickled code is never run.
 """
 
-import os
 import re
 import zipfile
 from collections.abc import Callable, Collection, Mapping
@@ -13,8 +12,8 @@ from hashlib import sha256
 from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from urllib.request import Request, urlopen
+from uuid import uuid4
 
 import torch
 from safetensors import safe_open
@@ -36,6 +35,7 @@ FIRST_LAYER = "features.0.weight"
 MAX_DOWNLOAD_BYTES = 2**30
 #: A server that is silent for so long does not answer any more.
 _SILENCE_S = 30.0
+_HEADERS = {"User-Agent": "nst"}
 _PIECE_BYTES = 2**20
 
 
@@ -189,21 +189,21 @@ def _fetch(url: str, path: Path, checksum: str, on_bytes: Callable[[], object]) 
     Not by torch.hub, which says nothing while it downloads.
     """
     digest, size = sha256(), 0
-    with NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", suffix=".part") as part:
-        with urlopen(Request(url, headers={"User-Agent": "nst"}), timeout=_SILENCE_S) as answer:
+    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    try:
+        with part.open("xb") as file, urlopen(Request(url, headers=_HEADERS), timeout=_SILENCE_S) as answer:
             while piece := answer.read(_PIECE_BYTES):
                 size += len(piece)
                 if size > MAX_DOWNLOAD_BYTES:
                     raise WeightsError(f"{url} has more than {MAX_DOWNLOAD_BYTES:,} bytes, which is the limit.")
                 digest.update(piece)
-                part.write(piece)
+                file.write(piece)
                 on_bytes()
         if not digest.hexdigest().startswith(checksum):
             raise WeightsError(f"What came from {url} has the wrong checksum ({digest.hexdigest()}): it is damaged.")
-        part.flush()
-        # A copy has another name from here on, which the end of this block does not remove.
-        os.link(part.name, f"{part.name}.whole")
-        os.replace(f"{part.name}.whole", path)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:

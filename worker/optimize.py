@@ -206,14 +206,14 @@ class Optimization:
         while not optimizer.done:
             if not course.steering.going():
                 if course.steering.wanted():
-                    _try(lambda: checkpoint.save(optimizer.state()), course, "its state cannot be saved")
+                    _try(lambda: checkpoint.save(optimizer.state(copy=False)), course, "its state cannot be saved")
                 raise InterruptedWorkError
             iterate = self._compute(course, optimizer.step)
             if every and iterate.iteration % every == 0:
                 previewed |= self._store_preview(course, optimizer)
             course.steering.on_progress(_progress(course.item, iterate, preview=previewed))
             if (began := self._clock()) >= save_at:
-                _try(lambda: checkpoint.save(optimizer.state()), course, "its state cannot be saved")
+                _try(lambda: checkpoint.save(optimizer.state(copy=False)), course, "its state cannot be saved")
                 ended = self._clock()
                 save_at = ended + max(self._settings.checkpoint_s, _CHECKPOINT_REST * (ended - began))
 

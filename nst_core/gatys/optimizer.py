@@ -148,11 +148,11 @@ class GatysOptimizer:
         """Return the picture as it is now, 1 x 3 x H x W in 0 to 1, at the size of the last scale."""
         return resize(self.preview(), self._sizes[-1])
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self, *, copy: bool = True) -> dict[str, Tensor]:
         """Return the full state, tensors on the CPU: an optimisation that restores it goes on bit for bit, on a CPU.
 
-        Randomness is in the first picture only, so no generator is part of it. On a CPU these are the tensors
-        themselves, which change with the next step: the history of L-BFGS may have a gigabyte.
+        Randomness is in the first picture only, so no generator is part of it. Without `copy` some of the tensors are
+        the optimisation's own, which change with the next step: the history of L-BFGS may have a gigabyte.
         """
         state = {
             "config": self._fingerprint(),
@@ -165,7 +165,8 @@ class GatysOptimizer:
         }
         if self.config.average_decay:
             state |= {"average": self._average}
-        return {key: value.detach().cpu() for key, value in state.items()}
+        own = {key: value.detach().cpu() for key, value in state.items()}
+        return {key: value.clone() for key, value in own.items()} if copy else own
 
     @torch.inference_mode(False)
     def restore(self, state: Mapping[str, Tensor]) -> None:
