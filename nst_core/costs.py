@@ -19,6 +19,8 @@ _FLOAT_BYTES = 4
 _WASTE = 2.0
 #: The same if blocks are mapped one by one, as `memory.memory_for` has it for more than it keeps.
 _MAPPED_WASTE = 1.2
+#: The same in trainings and optimisations, whose tensors have the same sizes again and again.
+_STEP_WASTE = 1.35
 #: What any work takes, however small: buffers of kernels, code, threads.
 _BASE_BYTES = 250 * 2**20
 _VGG_CHANNELS = (64, 128, 256, 512, 512)
@@ -62,7 +64,7 @@ def training_bytes(config: TrainConfig) -> int:
     loss = _features(config.network, config.layers)
     floats = passes * _training_floats(config.transformer) + loss.kept + 2 * loss.largest
     # Weights, gradients, and Adam's two moments.
-    step = 4 * weights_bytes(config.transformer) + int(_WASTE * _FLOAT_BYTES * floats * pixels)
+    step = 4 * weights_bytes(config.transformer) + int(_STEP_WASTE * _FLOAT_BYTES * floats * pixels)
     sample = 4 * weights_bytes(config.transformer) + stylize_bytes(config.transformer, SAMPLE_PIXELS)
     return _BASE_BYTES + max(step, sample) + _style_bytes(config, loss)
 
@@ -81,16 +83,15 @@ def optimize_pixel_bytes(config: GatysConfig) -> int:
     """Return what an optimisation takes for each pixel of the result, or of the style picture if that is larger."""
     loss = _features(config.network, config.layers)
     floats = loss.kept + 2 * loss.largest
-    for term, copies in _TERM_COPIES.items():
+    for term, (kept, copies) in _TERM_COPIES.items():
         positions = [_positions(config.network, layer) for layer in config.active(term)]
-        # What the term keeps of each layer, and what it needs besides for one layer at a time.
-        floats += 2 * sum(positions) + copies * max(positions, default=0.0)
+        floats += kept * sum(positions) + copies * max(positions, default=0.0)
     history = 6 * config.history if config.optimizer == "lbfgs" else 0
-    return int(_WASTE * _FLOAT_BYTES * (floats + 24)) + _FLOAT_BYTES * history
+    return int(_STEP_WASTE * _FLOAT_BYTES * (floats + 24)) + _FLOAT_BYTES * history
 
 
-#: How many numbers each term needs for every feature of a layer, while it is computed.
-_TERM_COPIES = {"gram": 1.0, "histogram": 10.0, "moments": 4.0, "mrf": 8.0}
+#: How many numbers each term keeps for every feature of a layer, and needs besides for one layer at a time.
+_TERM_COPIES = {"gram": (0.0, 1.0), "histogram": (2.0, 10.0), "moments": (2.0, 4.0), "mrf": (2.0, 8.0)}
 
 
 @dataclass(frozen=True, kw_only=True)

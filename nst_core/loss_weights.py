@@ -199,8 +199,11 @@ def _fetch(url: str, path: Path, checksum: str, on_bytes: Callable[[], object]) 
                 digest.update(piece)
                 file.write(piece)
                 on_bytes()
-        if not digest.hexdigest().startswith(checksum):
-            raise WeightsError(f"What came from {url} has the wrong checksum ({digest.hexdigest()}): it is damaged.")
+        found = digest.hexdigest()[: len(checksum)]
+        if found != checksum:
+            raise WeightsError(
+                f'What came from {url} has the wrong checksum (expected "{checksum}", not "{found}"): it is damaged.'
+            )
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
