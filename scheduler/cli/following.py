@@ -1,8 +1,9 @@
 """A job from its submission to its results on this machine."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -38,7 +39,7 @@ def see_through(
     job = follow(session, client, job, download)
     if download is not None:
         fetch_rest(session, job, download)
-    report(session, client, job, target.text)
+    report(session, client, job, target.text, inputs.paths)
     say_left(session, [*inputs.failed, *(download.failed.values() if download else ())])
     if as_json:
         print_json(job_json(client, job, inputs, download))
@@ -124,12 +125,12 @@ def job_json(client: Client, job: Job, inputs: Inputs, download: Download | None
     }
 
 
-def report(session: Session, client: Client, job: Job, place: str) -> None:
+def report(session: Session, client: Client, job: Job, place: str, paths: Mapping[str, Path] | None = None) -> None:
     """Say how a job ended, and the first of what failed."""
     session.err.print(render.job_summary(job, place), soft_wrap=True)
     if job.counts.failed:
         failures = client.items(job.id, status=ItemStatus.FAILED, page=10)
-        session.err.print(render.failures_list(job, failures), soft_wrap=True)
+        session.err.print(render.failures_list(job, failures, paths), soft_wrap=True)
 
 
 @contextmanager

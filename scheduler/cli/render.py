@@ -1,7 +1,8 @@
 """What the commands show of jobs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nst_core.protocol import ItemStatus
+from scheduler.cli.names import readable
 from scheduler.cli.options import PARTIAL
 from scheduler.cli.progress import finished
 from scheduler.cli.times import ago, duration_s, local_time, span, took
@@ -98,14 +100,15 @@ def job_page(job: Job, failures: Iterable[Item] = ()) -> RenderableType:
     return Group(grid, failures_list(job, failures))
 
 
-def failures_list(job: Job, failures: Iterable[Item]) -> RenderableType:
-    """Return the first failed items with their reasons, or nothing."""
+def failures_list(job: Job, failures: Iterable[Item], paths: Mapping[str, Path] | None = None) -> RenderableType:
+    """Return the first failed items with their reasons, or nothing; `paths` are files of this machine by address."""
     shown = [item for item, _ in zip(failures, range(_SHOWN_FAILURES), strict=False)]
     lines: list[RenderableType] = []
     for item in shown:
         reason = f"{item.error.message} ({item.error.code})" if item.error else "no reason is known"
-        name = item.input.removeprefix(job.input.prefix or "")
-        lines.append(Text.assemble(("✗ ", "red"), name, (f"  {item.style}: ", "dim"), reason))
+        path = (paths or {}).get(item.input)
+        name = item.input.removeprefix(job.input.prefix or "") if path is None else str(path)
+        lines.append(Text.assemble(("✗ ", "red"), readable(name), (f"  {item.style}: ", "dim"), reason))
     if job.counts.failed > len(shown) > 0:
         rest = job.counts.failed - len(shown)
         lines.append(Text(f"  and {rest:,} more: nst jobs results {job.id} --errors", style="dim"))

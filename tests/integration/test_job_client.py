@@ -1,6 +1,8 @@
 """The clients' calls about jobs against the real API; the test plays the workers."""
 
+import hashlib
 import json
+import secrets
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +67,21 @@ def test_a_job_goes_from_upload_to_results(client: Client, rig: Rig, tmp_path: P
     with zipfile.ZipFile(path) as file:
         assert set(pictures) <= {file.read(name) for name in file.namelist()}
     assert [found.id for found in client.jobs(status=JobStatus.SUCCEEDED, page=1)] == [job.id]
+
+
+def test_an_upload_of_an_id_of_ones_own_is_listed_and_checked(client: Client, tmp_path: Path) -> None:
+    upload_id = f"upl_{secrets.token_hex(12)}"
+    place = client.create_upload(upload_id)
+    assert (place.id, client.create_upload(upload_id)) == (upload_id, place)
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    digest = hashlib.sha256(b"photo").hexdigest()
+    for name in ("b ü.jpg", "sub/a.jpg", "c.jpg"):
+        assert client.upload(upload_id, name, tmp_path / "a.jpg", sha256=digest) == place.prefix + name
+    (tmp_path / "a.jpg").write_bytes(b"other")
+    with pytest.raises(ApiError, match="Content-Digest"):
+        client.upload(upload_id, "d.jpg", tmp_path / "a.jpg", sha256=digest)
+    found = [(file.path, file.bytes) for file in client.uploaded(upload_id, page=2)]
+    assert found == [("b ü.jpg", 5), ("c.jpg", 5), ("sub/a.jpg", 5)]
 
 
 def test_jobs_are_paused_resumed_cancelled_and_done_again(client: Client, rig: Rig, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
@@ -70,6 +71,13 @@ def test_a_job_page_names_all_that_matters() -> None:
         assert part in text
     assert "✗ sub/a.jpg  udnie: The image has 3 x 3 pixels. (image_too_small)" in text
     assert f"and 9 more: nst jobs results {JOB.id} --errors" in text
+
+
+def test_a_failure_has_the_name_of_the_file_on_this_machine_where_it_is_known() -> None:
+    error = Failure(code="image_undecodable", message="No.")
+    failed = Item(id=0, input="s3://nst/in/caf_.jpg", style="udnie", status=ItemStatus.FAILED, error=error)
+    paths = {failed.input: Path("in/caf\udce9.jpg")}
+    assert text_of(render.failures_list(JOB, [failed], paths))[0] == r"✗ in/caf\xe9.jpg  udnie: No. (image_undecodable)"
 
 
 @pytest.mark.parametrize(
