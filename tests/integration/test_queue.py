@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nst_core.blobs import BlobUri
+from nst_core.blobs import BlobStore, BlobUri
 from nst_core.broker import make_redis
 from nst_core.protocol import Event, ItemOutcome, ItemStatus, Method, StylizeChunk
-from nst_core.settings import BrokerSettings
+from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.domain import JobStatus
 from scheduler.errors import InFlightError, KeyReusedError
+from scheduler.finalize import Finalizer
+from scheduler.local.servers import HOST, free_port
 from tests.integration.conftest import (
     BACKOFF_S,
     DISPATCH_LEASE_S,
@@ -308,10 +310,19 @@ def test_job_whose_reports_cannot_be_written_ends_and_holds_up_no_other(rig: Rig
     fine = rig.submit(1)
     rig.run_to_end()
     assert rig.job(fine).status is JobStatus.SUCCEEDED
-    assert rig.job(refused).status is JobStatus.FINALIZING
+    job = rig.job(refused)
+    assert (job.status, job.error_code) == (JobStatus.PARTIALLY_SUCCEEDED, "reports_failed")
+
+
+def test_reports_wait_an_hour_for_a_storage_that_does_not_answer(rig: Rig) -> None:
+    away = StorageSettings(s3_endpoint=f"http://{HOST}:{free_port()}", s3_access_key="x", s3_secret_key="x")
+    rig.finalizer = Finalizer(rig.database, BlobStore(away, patient=False), clock=rig.clock, timer=rig.clock)
+    job_id = rig.submit(1)
+    rig.run_to_end()
+    assert rig.job(job_id).status is JobStatus.FINALIZING
     rig.clock.advance(3601)
     rig.finalizer.tick()
-    job = rig.job(refused)
+    job = rig.job(job_id)
     assert (job.status, job.error_code) == (JobStatus.PARTIALLY_SUCCEEDED, "reports_failed")
 
 
