@@ -5,14 +5,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 
 import httpx
 
 from nst_core.blobs import BlobStore, BlobUri
 from scheduler.access.scopes import Scope
-from scheduler.client import Client
+from scheduler.client import ApiError, Client
 from scheduler.domain import JobInput
 from scheduler.local.embedded import BUCKET, Stack
 from scheduler.local.servers import free_port
@@ -103,7 +103,9 @@ def trainings(noisy: Noisy) -> Iterator[None]:
     painting = upload(noisy.client, {"painting.png": encoded(next(pictures())[1].resize((256, 256)), "PNG")})[0]
     options = {"transformer": {"width": 8, "blocks": 1}, "size_px": 128, "batch_size": 1, "style_size_px": 128}
     data = uris[0].rpartition("/")[0] + "/"
-    request = TrainRequest(name="noise", painting=painting, data=data, steps=100_000, options=options, held_out=2)
+    request = TrainRequest(
+        name="noise", painting=painting, data=data, steps=100_000, options=options, held_out=2, initial="none"
+    )
     with ThreadPoolExecutor(_THREADS) as pool:
         runs = list(pool.map(lambda _: noisy.client.runs.train(request).id, range(noisy.sizes.trainings)))
     try:
@@ -166,7 +168,7 @@ def listings(noisy: Noisy) -> Iterator[None]:
     uris = tuple(f"s3://{BUCKET}/tenants/noisy/{'x' * 900}/{number}.jpg" for number in range(1000))
     jobs = [noisy.client.submit(JobRequest(input=JobInput(uris=uris), styles=(STYLE,))) for _ in range(50)]
     for job in jobs:
-        noisy.client.cancel(job.id)
+        _cancel(noisy.client, job.id)
     path = f"{noisy.stack.url}/v1/jobs?limit=1000"
     with _repeated(lambda: httpx.get(path, headers=noisy.headers, timeout=120, trust_env=False), threads=_THREADS):
         yield
@@ -250,7 +252,8 @@ def _repeated(act: Callable[[], object], *, threads: int) -> Iterator[None]:
 
 
 def _cancel(client: Client, job_id: str) -> None:
-    client.cancel(job_id)
+    with suppress(ApiError):  # it has ended by itself
+        client.cancel(job_id)
     client.wait(job_id, timeout_s=300)
 
 
