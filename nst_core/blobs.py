@@ -166,6 +166,15 @@ class BlobStore:
             return False
         return True
 
+    def size(self, uri: BlobUri) -> int | None:
+        """Return how many bytes an object has; None if there is no such object, or the storage does not say."""
+        try:
+            with translated(uri):
+                size: int | None = self._client.head_object(Bucket=uri.bucket, Key=uri.key).get("ContentLength")
+        except BlobNotFoundError:
+            return None
+        return size
+
     def tag(self, uri: BlobUri) -> str | None:
         """Return what the storage calls an object's present content (its ETag); None if it does not say."""
         with translated(uri):

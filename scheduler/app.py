@@ -35,7 +35,7 @@ from scheduler.loops import Loops
 from scheduler.plan import Planner
 from scheduler.rates import Rates
 from scheduler.reaper import Reaper
-from scheduler.retention import Retention
+from scheduler.retention import Lifetimes, Retention
 from scheduler.runs.collector import RunCollector
 from scheduler.runs.control import RunControl, RunLimits
 from scheduler.runs.ends import Retries
@@ -44,6 +44,7 @@ from scheduler.runs.tidy import RunTidier
 from scheduler.service import Service
 from scheduler.settings import SchedulerSettings
 from scheduler.store.database import API_S, Database
+from scheduler.store.keys import BOOTSTRAP
 from scheduler.webhooks.address import Rules
 from scheduler.webhooks.deliver import Deliverer
 from scheduler.webhooks.send import Sender
@@ -120,7 +121,17 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
         finalizer=Finalizer(database, blobs, clock=clock),
         expirer=Expirer(database, clock=clock),
         withdrawer=Withdrawer(database, broker),
-        retention=Retention(database, blobs, clock=clock, retention_days=settings.retention_days),
+        retention=Retention(
+            database,
+            blobs,
+            clock=clock,
+            lifetimes=Lifetimes(
+                jobs=settings.retention_days,
+                runs=settings.run_retention_days,
+                checkpoints=settings.checkpoint_retention_days,
+                uploads=settings.upload_retention_days,
+            ),
+        ),
         run_control=RunControl(
             database,
             broker,
@@ -233,7 +244,7 @@ def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
         limits=limits_of(settings),
     )
     if bootstrap_key is not None:
-        service.keys.add(bootstrap_key, tenant=FIRST_TENANT, name="bootstrap")
+        service.keys.add(bootstrap_key, tenant=FIRST_TENANT, name=BOOTSTRAP)
     service.styles.register_shipped()
     hub = make_hub(service, api_database)
     api = make_api(

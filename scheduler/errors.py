@@ -3,6 +3,7 @@
 NstError
 └── ServiceError
     ├── RequestInvalidError    request_invalid (with the place in the request)
+    ├── MalformedJsonError     malformed_json
     ├── UnauthenticatedError   unauthenticated
     │   ├── KeyExpiredError        key_expired
     │   └── KeyRevokedError        key_revoked
@@ -12,16 +13,20 @@ NstError
     │   ├── NothingToRetryError    nothing_to_retry
     │   ├── OutputReplacedError    output_replaced
     │   ├── JobExistsError         job_exists
+    │   ├── UnfinishedError        unfinished
+    │   ├── InUseError             in_use
     │   └── InFlightError          idempotency_in_flight
     ├── KeyReusedError         idempotency_key_reused
     ├── StyleExistsError       style_exists
     ├── TooLargeError          too_large
+    ├── MediaTypeError         unsupported_media_type
     ├── TooMuchError           (after how long it may be otherwise)
     │   ├── QuotaExceededError     quota_exceeded
     │   │   ├── JobTooLargeError       quota_exceeded
     │   │   └── QueueFullError         quota_exceeded (retryable)
     │   ├── TooManyStreamsError    too_many_streams
     │   └── RateLimitedError       rate_limited (retryable)
+    ├── SpoolUnavailableError  spool_unavailable (retryable)
     └── WebhooksDisabledError  webhooks_disabled
 """
 
@@ -41,6 +46,12 @@ class RequestInvalidError(ServiceError):
         """`pointer` is the JSON pointer of the field, such as /output/name."""
         super().__init__(message)
         self.pointer = pointer
+
+
+class MalformedJsonError(ServiceError):
+    """The request's body is not JSON, or is JSON of a kind that the API does not read."""
+
+    code = "malformed_json"
 
 
 class UnauthenticatedError(ServiceError):
@@ -97,6 +108,18 @@ class JobExistsError(ConflictError):
     code = "job_exists"
 
 
+class UnfinishedError(ConflictError):
+    """The job or the training has not ended and cannot be deleted; cancel it first."""
+
+    code = "unfinished"
+
+
+class InUseError(ConflictError):
+    """A job or a training that has not ended needs the upload."""
+
+    code = "in_use"
+
+
 class InFlightError(ConflictError):
     """A request with the same Idempotency-Key is at work; the same request is answered when it is done."""
 
@@ -119,6 +142,12 @@ class TooLargeError(ServiceError):
     """The request's body is larger than the limit."""
 
     code = "too_large"
+
+
+class MediaTypeError(ServiceError):
+    """The request's body has a Content-Type other than the route reads."""
+
+    code = "unsupported_media_type"
 
 
 class TooMuchError(ServiceError):
@@ -162,11 +191,18 @@ class TooManyStreamsError(TooMuchError):
 
 
 class RateLimitedError(TooMuchError):
-    """The API key was used more often than it may be; Retry-After says when to go on."""
+    """There were too many requests in a short time; Retry-After says when to go on."""
 
     code = "rate_limited"
     retryable = True
     retry_after_s = 1.0
+
+
+class SpoolUnavailableError(ServiceError):
+    """The scheduler has no room on its disk to keep the request's body for the moment."""
+
+    code = "spool_unavailable"
+    retryable = True
 
 
 class WebhooksDisabledError(ServiceError):

@@ -74,9 +74,13 @@ class Idempotency:
 
     def prune(self) -> bool:
         """Forget some keys that are too old; return whether there was one."""
-        with self._database.write() as connection:
-            before = self._clock() - KEPT_S
-            return request_keys.prune(connection, created_before=before, limit=_PRUNED_AT_ONCE) > 0
+        before = self._clock() - KEPT_S
+        with self._database.read() as connection:
+            old = request_keys.old_keys(connection, created_before=before, limit=_PRUNED_AT_ONCE)
+        if old:
+            with self._database.write() as connection:
+                request_keys.prune(connection, old, created_before=before)
+        return bool(old)
 
     def _claim(self, claim: Claim, key: str, *, operation: str, fingerprint: str) -> str | None:
         """Claim a key; return what it has made where it is done."""

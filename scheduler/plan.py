@@ -92,7 +92,7 @@ class Planner:
 
     def _plan(self, job_id: str) -> bool:
         with self._database.read() as connection:
-            job = job_rows.find_job(connection, job_id)
+            job = job_rows.find_job(connection, job_id, inputs=True)
             if job is None:
                 return False
             sizes = self._rates.sizes(connection, job.spec, items=_known_items(job))
@@ -238,8 +238,9 @@ def no_photo(cursor: Cursor) -> str:
 def plan_items(spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int, places: Places) -> Iterator[NewItem]:
     """Yield an item for every input and style, in order; `places` are those of the job's tenant."""
     for number, entry in enumerate(entries, first_input):
+        unreadable = entry.error or _unreadable(entry, places)
         for place, style in enumerate(spec.styles):
-            error = entry.error
+            error = unreadable
             name = domain.output_key(
                 spec.output.name,
                 input_key=entry.uri,
@@ -267,6 +268,18 @@ def plan_items(spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int
                 output=str(output),
                 error=error,
             )
+
+
+def _unreadable(entry: InputEntry, places: Places) -> tuple[str, str] | None:
+    """Return what is wrong with the address of a photo, wherever it comes from: a request, a listing or a manifest."""
+    uri = BlobUri.parse(entry.uri)
+    try:
+        domain.check_address(uri.bucket, uri.key)
+    except ConfigError as wrong:
+        return codes.INPUT_INVALID, f"The photo's address cannot be used: {wrong.message}"
+    if not places.may_read(uri):
+        return codes.INPUT_INVALID, f"{uri} is not in a place that jobs may use."
+    return None
 
 
 def refuse_taken(planned: Sequence[NewItem], taken: set[str]) -> Iterator[NewItem]:
@@ -305,4 +318,4 @@ def _known_items(job: Job) -> int | None:
     """Return how many items there are to be shared out, where that is known before all of them are planned."""
     if job.unchunked:
         return job.counts.pending
-    return None if job.spec.input.uris is None else len(job.spec.input.uris) * len(job.spec.styles)
+    return None if job.input_count is None else job.input_count * len(job.spec.styles)

@@ -90,7 +90,7 @@ class Resolver:
         styles, spec_of_optimize = self._find_styles(tenant, request.styles), None
         if request.method is Method.OPTIMIZE:
             for place, painting in enumerate(request.paintings):
-                self._object(tenant, painting, pointer=f"/paintings/{place}")
+                self.allowed(tenant, painting, pointer=f"/paintings/{place}")
             styles, spec_of_optimize = optimize.resolve(request.paintings, request.optimize or OptimizeRequest())
         self._check_input(tenant, request.input)
         for key, value in request.metadata.items():
@@ -100,7 +100,7 @@ class Resolver:
             domain.check_name_template(request.output_name)
         except ConfigError as error:
             raise RequestInvalidError(error.message, pointer="/output/name") from error
-        prefix = request.output_prefix or f"s3://{self._bucket}/tenants/{tenant}/jobs/{job_id}/"
+        prefix = request.output_prefix or f"s3://{self._bucket}/{domain.job_key(tenant, job_id)}"
         spec = JobSpec(
             input=request.input,
             output=JobOutput(
@@ -133,16 +133,11 @@ class Resolver:
 
     def _check_input(self, tenant: str, input: JobInput) -> None:
         for place, uri in enumerate(input.uris or ()):
-            self._object(tenant, uri, pointer=f"/input/uris/{place}")
+            self.allowed(tenant, uri, pointer=f"/input/uris/{place}")
         if input.prefix is not None:
             self.allowed(tenant, input.prefix, pointer="/input/prefix", is_prefix=True)
         if input.manifest is not None:
-            self._object(tenant, input.manifest, pointer="/input/manifest")
-
-    def _object(self, tenant: str, text: str, *, pointer: str) -> None:
-        """Raise RequestInvalidError unless an address is one of an object that a tenant's jobs may read."""
-        if not self.allowed(tenant, text, pointer=pointer).key:
-            raise RequestInvalidError(f"{text} names no object.", pointer=pointer)
+            self.allowed(tenant, input.manifest, pointer="/input/manifest")
 
     def _check_prefix(self, tenant: str, prefix: str) -> str:
         prefix = prefix if prefix.endswith("/") else prefix + "/"
@@ -156,11 +151,15 @@ class Resolver:
         return prefix
 
     def allowed(self, tenant: str, text: str, *, pointer: str, is_prefix: bool = False, write: bool = False) -> BlobUri:
-        """Return the address if a tenant's jobs may read it, or `write` to it, else raise RequestInvalidError."""
+        """Return the address if a tenant's jobs may use it, else raise RequestInvalidError.
+
+        It is that of an object to read, unless `is_prefix` or `write` says that it is a prefix to read or write below.
+        """
         if not domain.storable(text):
             raise RequestInvalidError("The address has characters that cannot be stored.", pointer=pointer)
         try:
             uri = BlobUri.parse(text)
+            domain.check_address(uri.bucket, uri.key, is_prefix=is_prefix or write)
         except ConfigError as error:
             raise RequestInvalidError(error.message, pointer=pointer) from error
         places = self._tenants.places(tenant)

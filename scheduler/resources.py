@@ -105,13 +105,23 @@ class Optimizing:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Input:
+    """Where the photos of a job come from: one of the three is set."""
+
+    #: Number of addresses, which `Client.inputs` yields.
+    count: int | None = None
+    prefix: str | None = None
+    manifest: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """A job as the API shows it. Times are RFC 3339."""
 
     id: str
     status: JobStatus
     styles: tuple[StyleRef, ...]
-    input: JobInput
+    input: Input
     output: Output
     counts: Counts
     method: Method = Method.FEEDFORWARD
@@ -205,6 +215,10 @@ class Upload:
 
     id: str
     prefix: str
+    #: RFC 3339.
+    created_at: str | None = None
+    #: When a file came last, to the hour.
+    used_at: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,9 @@
-"""What clients can ask for, independent of HTTP: jobs and uploads, and what styles, runs and keys have of their own."""
+"""What clients can ask for, independent of HTTP: jobs, and what uploads, styles, runs and keys have of their own."""
 
 import hashlib
 import json
-import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
@@ -26,6 +24,7 @@ from scheduler.errors import (
     NotFoundError,
     OutputReplacedError,
     RequestInvalidError,
+    UnfinishedError,
 )
 from scheduler.finalize import dump, report_lines
 from scheduler.idempotency import Claim, Idempotency
@@ -40,8 +39,7 @@ from scheduler.store.database import Database
 from scheduler.store.items import Item
 from scheduler.store.jobs import JobFilter, NewJob
 from scheduler.styles.library import StyleLibrary
-
-_UPLOAD_PATTERN = re.compile(r"upl_[0-9a-f]{24}")
+from scheduler.uploads import UploadService
 
 
 class Service:
@@ -67,13 +65,14 @@ class Service:
         self._database = database
         self._blobs = blobs
         self._clock = clock
-        self.keys = Keys(database, clock=clock)
         self.tenants = Tenants(database, clock=clock, bucket=blobs.bucket, buckets=buckets, defaults=limits)
+        self.keys = Keys(database, clock=clock, limits=self.tenants.limits)
         self._resolver = Resolver(database, self.tenants, bucket=blobs.bucket)
         self._wake = wake
         self._idempotency = Idempotency(database, clock=clock)
         self._zipper = ResultZipper(database, blobs)
         self._checker = Checker(database, blobs, self._resolver, self.tenants, clock=clock)
+        self.uploads = UploadService(database, blobs, clock=clock, tenants=self.tenants, wake=wake)
         self.styles = StyleLibrary(database, blobs, self._resolver, clock=clock)
         resolver = RunResolver(database, blobs, self._resolver, training_data=training_data)
         self.runs = RunService(database, blobs, resolver, clock=clock, tenants=self.tenants, wake=wake)
@@ -158,6 +157,14 @@ class Service:
         if found is None:
             raise NotFoundError(f"There is no job {job_id}.")
         return found
+
+    def inputs(self, tenant: str, job_id: str) -> Sequence[str]:
+        """Return the addresses of a job's inline photos; none where its input is a prefix or a manifest."""
+        with self._database.read() as connection:
+            found = job_rows.find_job(connection, job_id, tenant=tenant, inputs=True)
+        if found is None:
+            raise NotFoundError(f"There is no job {job_id}.")
+        return found.spec.input.uris or ()
 
     def jobs(
         self,
@@ -278,6 +285,20 @@ class Service:
         )
         return self.job(tenant, job_id), new
 
+    def delete(self, tenant: str, job_id: str, *, results: bool = False) -> None:
+        """Hide a job that has ended at once, and let it be removed soon, with its images if `results` is set.
+
+        Raises NotFoundError, and UnfinishedError if the job has not ended.
+        """
+        with self._database.write() as connection:
+            job = job_rows.find_job(connection, job_id, tenant=tenant, lock=True)
+            if job is None:
+                raise NotFoundError(f"There is no job {job_id}.")
+            if not job.status.is_terminal:
+                raise UnfinishedError(f"Job {job_id} is {job.status}: cancel it, and delete it when it has ended.")
+            job_rows.update_job(connection, job.id, pruned=True, client_id=None, with_results=results)
+        self._wake()
+
     def _change(self, tenant: str, job_id: str, change: Callable[[Connection, Job], None]) -> Job:
         with self._database.write() as connection:
             job = job_rows.find_job(connection, job_id, tenant=tenant, lock=True)
@@ -286,45 +307,6 @@ class Service:
             change(connection, job)
         self._wake()
         return self.job(tenant, job.id)
-
-    def new_upload(self, tenant: str, upload_id: str | None = None) -> tuple[str, str]:
-        """Return the id and the s3:// prefix of a place for photos: a new one, or that of an id of the client's own."""
-        if upload_id is None:
-            upload_id = f"upl_{secrets.token_hex(12)}"
-        _check_upload_id(upload_id)
-        return upload_id, str(self._upload_uri(tenant, upload_id, ""))
-
-    def uploaded(self, tenant: str, upload_id: str, *, after: str | None, limit: int) -> dict[str, int]:
-        """Return up to `limit` files of an upload by path, in order, with their sizes in bytes."""
-        _check_upload_id(upload_id)
-        if after is not None:
-            _check_path(after, pointer="/after_id")
-        prefix = self._upload_uri(tenant, upload_id, "")
-        found = self._blobs.list_sizes(prefix, after="" if after is None else prefix.key + after, limit=limit)
-        return {key.removeprefix(prefix.key): size for key, size in found.items()}
-
-    def upload(self, tenant: str, upload_id: str, path: str, file: IO[bytes]) -> str:
-        """Store a photo at `path` in an upload and return its s3:// address."""
-        _check_upload_id(upload_id)
-        _check_path(path, pointer="")
-        uri = self._upload_uri(tenant, upload_id, path)
-        self._blobs.put_file(uri, file)
-        return str(uri)
-
-    def _upload_uri(self, tenant: str, upload_id: str, path: str) -> BlobUri:
-        return BlobUri(self._blobs.bucket, f"tenants/{tenant}/uploads/{upload_id}/{path}")
-
-
-def _check_upload_id(text: str) -> None:
-    if not _UPLOAD_PATTERN.fullmatch(text):
-        raise NotFoundError(f"There is no upload {text!r}.")
-
-
-def _check_path(path: str, *, pointer: str) -> None:
-    try:
-        domain.check_key(path)
-    except ConfigError as error:
-        raise RequestInvalidError(error.message, pointer=pointer) from error
 
 
 def _sha256(text: str) -> str:

@@ -53,8 +53,14 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     train_dispatch_lease_s: float = Field(3600.0, gt=0)
     #: Segments in a row that fail before their run does.
     max_run_failures: int = Field(10, ge=1)
-    #: Jobs are deleted so long after their end, but not their results; not set: never.
+    #: Days. Jobs are deleted so long after their end, but not their results; not set: never.
     retention_days: float | None = Field(None, gt=0)
+    #: Days. Runs are deleted so long after their end, but not their styles; not set: never.
+    run_retention_days: float | None = Field(None, gt=0)
+    #: Days. Checkpoints and samples of runs are deleted so long after their end; such a run cannot go on. null: never.
+    checkpoint_retention_days: float | None = Field(30.0, gt=0)
+    #: Days. Uploads are deleted so long after they were last used; null: never.
+    upload_retention_days: float | None = Field(30.0, gt=0)
     #: Events of jobs and runs that have ended, and deliveries of webhooks, are kept for so long.
     event_retention_days: float = Field(7.0, gt=0)
     #: Fernet keys with commas in between, for the secrets of webhooks: the first encrypts. Without one there are none.
@@ -75,9 +81,13 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     max_upload_bytes: int | None = Field(200 * 2**20, ge=1)
     #: Of the JSON of a request.
     max_body_bytes: int | None = Field(4 * 2**20, ge=1)
-    #: Of each API key, and how many may come at once.
+    #: Of all API keys of a tenant together, and how many may come at once.
     requests_per_s: float | None = Field(500.0, gt=0)
     burst: int | None = Field(2000, ge=1)
+    #: API keys of a tenant that are valid at the same time.
+    max_keys: int | None = Field(1000, ge=1)
+    #: Uploads of a tenant.
+    max_uploads: int | None = Field(100_000, ge=1)
     #: Streams of events that a tenant may have open at once, at each scheduler.
     max_streams: int | None = Field(100, ge=1)
     #: Of a result: where it is set, jobs have to say a max_px that keeps to it.

@@ -5,11 +5,12 @@ import hmac
 import logging
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from nst_core.clock import Clock
 from nst_core.errors import ConfigError
+from scheduler.access.limits import Limits, check_new_key
 from scheduler.access.scopes import Scope
 from scheduler.cache import TimedCache
 from scheduler.errors import (
@@ -33,6 +34,8 @@ CACHE_S = 5.0
 #: The old secret of a rotated key is good for so long.
 DEFAULT_OVERLAP_S = 3600
 MAX_OVERLAP_S = 7 * 24 * 3600
+#: Of a tenant; older ones that are revoked or expired are forgotten as new ones are made.
+_DEAD_KEPT = 1000
 _TOUCH_S = 60.0
 #: To note a key's use is worth no waiting.
 _TOUCH_WAIT_S = 0.1
@@ -70,9 +73,11 @@ def is_api_key(text: str) -> bool:
 class Keys:
     """The API keys of all tenants. Safe to share between threads."""
 
-    def __init__(self, database: Database, *, clock: Clock) -> None:
+    def __init__(self, database: Database, *, clock: Clock, limits: Callable[[str], Limits] | None = None) -> None:
+        """`limits` says how many keys a tenant may have; any number without it."""
         self._database = database
         self._clock = clock
+        self._limits = limits
         #: Also for prefixes that no key has, so that each look-up is the same work.
         self._rows: TimedCache[str, ApiKey | None] = TimedCache(ttl_s=CACHE_S, clock=clock)
         #: When this process last noted the use of a key.
@@ -148,7 +153,8 @@ class Keys:
         """Make a key and return it with its secret, which nobody can be told again.
 
         Raises ForbiddenError for scopes that the caller has not, another tenant where it is no admin, or an end after
-        that of the caller's own key; RequestInvalidError for an end in the past.
+        that of the caller's own key; RequestInvalidError for an end in the past; QuotaExceededError where the
+        tenant has as many keys as it may have.
         """
         tenant = caller.tenant if tenant is None else tenant
         self._check_manages(caller, tenant)
@@ -159,6 +165,8 @@ class Keys:
         own_end = self.own(caller).expires_at
         if own_end is not None and (expires_at is None or expires_at > own_end):
             raise ForbiddenError("Your key has an end, and makes no key that is valid for longer: give expires_at.")
+
+        limits = None if self._limits is None else self._limits(tenant)
 
         def create() -> tuple[ApiKey, str]:
             text = new_api_key()
@@ -173,6 +181,9 @@ class Keys:
                 expires_at=expires_at,
             )
             with self._database.write() as connection:
+                if limits is not None:
+                    check_new_key(connection, tenant, limits=limits, now=now)
+                key_rows.forget_dead(connection, tenant, now=now, keep=_DEAD_KEPT)
                 key_rows.insert_key(connection, key)
             return key, text
 

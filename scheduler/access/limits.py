@@ -19,7 +19,9 @@ from scheduler.errors import (
     RequestInvalidError,
     TooManyStreamsError,
 )
+from scheduler.store import keys as key_rows
 from scheduler.store import tenants as tenant_rows
+from scheduler.store import uploads as upload_rows
 
 MIB = 2**20
 
@@ -38,10 +40,14 @@ class Limits:
     max_upload_bytes: float | None = 200 * MIB
     #: Of the JSON of a request.
     max_body_bytes: float | None = 4 * MIB
-    #: Of each key.
+    #: Of all keys of the tenant together.
     requests_per_s: float | None = 500.0
-    #: So many requests of a key may come at once.
+    #: So many requests may come at once.
     burst: float | None = 2000
+    #: Keys that are valid.
+    max_keys: float | None = 1000
+    #: Places for photos.
+    max_uploads: float | None = 100_000
     #: Open streams of events.
     max_streams: float | None = 100
     #: Pixels of a result: where it is set, jobs have to say a `max_px` that keeps to it.
@@ -116,6 +122,25 @@ def check_pixels(spec: JobSpec, *, limits: Limits) -> None:
         raise RequestInvalidError(f"Results have sides of {most:,} px at most: say so.", pointer=pointer)
 
 
+def check_new_key(connection: Connection, tenant: str, *, limits: Limits, now: float) -> None:
+    """Raise QuotaExceededError if a tenant may have no further API key; those that are dead do not count."""
+    if limits.max_keys is None:
+        return
+    tenant_rows.lock_tenant(connection, tenant)
+    if key_rows.count_keys(connection, tenant, now=now) >= limits.max_keys:
+        message = f"There are {limits.max_keys:,.0f} valid API keys, and no more are allowed: revoke one first."
+        raise QuotaExceededError(message)
+
+
+def check_new_upload(connection: Connection, tenant: str, *, limits: Limits) -> None:
+    """Raise QuotaExceededError if a tenant may have no further upload."""
+    if limits.max_uploads is None:
+        return
+    tenant_rows.lock_tenant(connection, tenant)
+    if upload_rows.count_uploads(connection, tenant) >= limits.max_uploads:
+        raise QuotaExceededError(f"There are {limits.max_uploads:,.0f} uploads, and no more are allowed: delete some.")
+
+
 def check_new_run(connection: Connection, tenant: str, *, limits: Limits) -> None:
     """Raise QuotaExceededError where a tenant may have no further training."""
     if limits.max_unfinished_runs is None:
@@ -137,9 +162,10 @@ class Allowance:
 
 
 class Rates:
-    """Token buckets by key, in this process. Safe to share between threads."""
+    """Token buckets by name, in this process. Safe to share between threads."""
 
-    _MAX_BUCKETS = 10_000
+    #: The bucket that was unused for the longest time is dropped first.
+    MAX_BUCKETS = 10_000
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
@@ -147,19 +173,19 @@ class Rates:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def take(self, key: str, *, per_s: float, burst: float) -> Allowance:
-        """Let a request of a key pass; raise RateLimitedError where there were more than `burst` above `per_s`."""
+    def take(self, name: str, *, per_s: float, burst: float) -> Allowance:
+        """Let a request pass; raise RateLimitedError if there were more than `burst` above `per_s`."""
         burst = max(burst, 1.0)
         now = self._clock()
         with self._lock:
-            left, then = self._buckets.pop(key, (burst, now))
+            left, then = self._buckets.pop(name, (burst, now))
             left = min(burst, left + max(0.0, now - then) * per_s)
             passes = left >= 1.0
-            self._buckets[key] = (left - 1.0 if passes else left, now)
-            if len(self._buckets) > self._MAX_BUCKETS:
+            self._buckets[name] = (left - 1.0 if passes else left, now)
+            if len(self._buckets) > self.MAX_BUCKETS:
                 self._buckets.popitem(last=False)
         if not passes:
-            message = f"The key was used more than {per_s:g} times a second; go on a little later."
+            message = f"There were more than {per_s:g} requests a second; go on a little later."
             raise RateLimitedError(message, retry_after_s=(1.0 - left) / per_s)
         return Allowance(limit=int(burst), remaining=int(left - 1.0), reset_s=(burst - left + 1.0) / per_s)
 

@@ -9,13 +9,15 @@ from nst_core.errors import ConfigError
 from scheduler import domain
 from scheduler.access.limits import Limits
 from scheduler.cache import TimedCache
-from scheduler.errors import NotFoundError, RequestInvalidError
+from scheduler.errors import NotFoundError, QuotaExceededError, RequestInvalidError
 from scheduler.store import tenants as rows
 from scheduler.store.database import Database, retried
 from scheduler.store.tenants import Tenant, Usage
 
 #: What was set for a tenant counts everywhere after so long.
 CACHE_S = 5.0
+#: For which something is set. Scripts that make a tenant for each of their customers' customers end here.
+MAX_TENANTS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +117,10 @@ class Tenants:
             return rows.usage_of(connection, tenant)
 
     def put(self, tenant: Tenant) -> Tenant:
-        """Set all of a tenant and return it as it is kept; raise RequestInvalidError for a place that is none."""
+        """Set all of a tenant and return it as it is kept.
+
+        Raises RequestInvalidError for a place that is none, and QuotaExceededError if there are too many tenants.
+        """
         kept = Tenant(
             **{
                 **vars(tenant),
@@ -126,6 +131,8 @@ class Tenants:
 
         def put() -> None:
             with self._database.write() as connection:
+                if rows.find_tenant(connection, tenant.id) is None and rows.count_tenants(connection) >= MAX_TENANTS:
+                    raise QuotaExceededError(f"There are {MAX_TENANTS:,} tenants, and no more are allowed.")
                 rows.put_tenant(connection, kept, now=self._clock())
 
         # Of two at once, both may find no row.
@@ -156,6 +163,7 @@ def _checked(places: tuple[str, ...] | None, *, pointer: str) -> tuple[str, ...]
             if not domain.storable(text):
                 raise ConfigError("The address has characters that cannot be stored.")
             uri = BlobUri.parse(text)
+            domain.check_address(uri.bucket, uri.key, is_prefix=True)
             if uri.key:
                 domain.check_key(uri.key.removesuffix("/"))
         except ConfigError as error:

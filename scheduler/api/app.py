@@ -9,7 +9,6 @@ from nst_core import __version__
 from nst_core.blobs import BlobStore
 from nst_core.broker import Broker
 from nst_core.clock import Clock
-from scheduler.access.limits import Rates
 from scheduler.access.scopes import Scope
 from scheduler.api import (
     errors,
@@ -101,7 +100,7 @@ def make_api(
     )
     problems.install(api)
     # The one that is added last is the outermost.
-    api.add_middleware(Gate, keys=service.keys, tenants=service.tenants, rates=Rates(clock=clock))
+    api.add_middleware(Gate, keys=service.keys, tenants=service.tenants, clock=clock)
     api.add_middleware(Envelope)
     for router, needs in ROUTERS:
         api.include_router(router, dependencies=[] if needs is None else [Depends(needs), Depends(check_query)])

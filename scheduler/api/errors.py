@@ -4,10 +4,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from scheduler.api import problems
+from scheduler.api.json_bodies import JsonRoute
 from scheduler.api.pages import Page
 from scheduler.api.parameters import AfterId, Limit
 
-router = APIRouter(prefix="/v1/errors", tags=["errors"])
+router = APIRouter(route_class=JsonRoute, prefix="/v1/errors", tags=["errors"])
 
 
 class ErrorCodeView(BaseModel):

@@ -10,12 +10,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from scheduler.api.dependencies import EventsDep, RunsDep, ServiceDep, TenantDep
+from scheduler.api.json_bodies import JsonRoute
 from scheduler.api.parameters import MAX_ID, JobId, RunId
 from scheduler.event_hub import EventHub, Stream
 from scheduler.events import Event, payload
 
-jobs_router = APIRouter(tags=["events"])
-runs_router = APIRouter(tags=["events"])
+jobs_router = APIRouter(route_class=JsonRoute, tags=["events"])
+runs_router = APIRouter(route_class=JsonRoute, tags=["events"])
 
 #: A client that has gone is noticed after so long.
 _LOOK_S = 1.0

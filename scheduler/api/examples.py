@@ -19,7 +19,7 @@ _JOB: dict[str, Any] = {
     "styles": [{"name": "great_wave", "version": _VERSION}],
     "paintings": [],
     "optimize": None,
-    "input": {"prefix": "s3://nst/photos/"},
+    "input": {"count": None, "prefix": "s3://nst/photos/", "manifest": None},
     "output": {
         "prefix": "s3://nst/painted/",
         "format": "jpeg",
@@ -65,6 +65,7 @@ _PROBLEM: dict[str, Any] = {
     "code": "request_invalid",
     "request_id": "req_3f9a10c2b4d1019ab5e0c8a4",
     "errors": [{"pointer": "/styles/0", "detail": "There is no style 'great_wafe'."}],
+    "more_errors": 0,
 }
 _JOB_BODY: dict[str, Any] = {
     "input": {"prefix": "s3://nst/photos/"},
@@ -199,6 +200,8 @@ _TENANT: dict[str, Any] = {
         "max_body_bytes": 8388608,
         "requests_per_s": 50.0,
         "burst": 100,
+        "max_keys": 1000,
+        "max_uploads": 100_000,
         "max_streams": 100,
         "max_result_pixels": None,
     },
@@ -225,6 +228,12 @@ _DELIVERY: dict[str, Any] = {
     "next_try_at": "2026-11-22T12:00:05Z",
     "created_at": "2026-11-22T12:00:00Z",
     "done_at": None,
+}
+_UPLOAD: dict[str, Any] = {
+    "id": "upl_3f9a10c2b4d1019ab5e0c8a4",
+    "prefix": "s3://nst/tenants/gallery/uploads/upl_3f9a10c2b4d1019ab5e0c8a4/",
+    "created_at": "2026-11-22T12:00:00Z",
+    "used_at": "2026-11-22T12:00:00Z",
 }
 _ERROR: dict[str, Any] = {
     "code": "request_invalid",
@@ -257,6 +266,7 @@ EXAMPLES: Mapping[str, list[dict[str, Any]]] = {
     "ErrorCodePage": [_page(_ERROR, id="code")],
     "ExtendBody": [{"steps": 8000}],
     "ForkBody": [{"steps": 2000, "name": "wheatfield_bold", "strength": 1.5}],
+    "InputPage": [_page({"id": 0, "uri": "s3://nst/photos/harbour.jpg"})],
     "ItemPage": [_page(_ITEM)],
     "ItemView": [_ITEM],
     "JobBody": [_JOB_BODY, _OPTIMIZE_BODY],
@@ -287,12 +297,8 @@ EXAMPLES: Mapping[str, list[dict[str, Any]]] = {
     "TenantView": [_TENANT],
     "TrainBody": [_TRAIN_BODY],
     "UploadFilePage": [_page({"path": "2026/harbour.jpg", "bytes": 4_271_008}, id="path")],
-    "UploadView": [
-        {
-            "id": "upl_3f9a10c2b4d1019ab5e0c8a4",
-            "prefix": "s3://nst/tenants/gallery/uploads/upl_3f9a10c2b4d1019ab5e0c8a4/",
-        }
-    ],
+    "UploadPage": [_page(_UPLOAD)],
+    "UploadView": [_UPLOAD],
     "UploadedView": [{"uri": "s3://nst/tenants/gallery/uploads/upl_3f9a10c2b4d1019ab5e0c8a4/2026/harbour.jpg"}],
     "VersionPage": [_page(_STYLE_VERSION, id="version")],
     "WebhookBody": [

@@ -1,15 +1,19 @@
 """The body that submits a training: JSON that names a painting in storage, or a form that brings it along."""
 
+import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import IO, Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from scheduler.api.json_bodies import off_the_loop, parse
 from scheduler.api.run_schemas import TrainBody
+from scheduler.api.spools import fill, new_spool
 from scheduler.domain import storable
 from scheduler.errors import RequestInvalidError, TooLargeError
 from scheduler.runs.paintings import MAX_PAINTING_BYTES, POINTER, Painting, too_large
@@ -18,6 +22,7 @@ from scheduler.runs.requests import RunRequest
 #: Of the JSON alone.
 MAX_JSON_BYTES = 2**20
 _MAX_FILE_NAME = 255
+_PIECE_BYTES = 2**18
 #: What FastAPI cannot read off a signature.
 OPENAPI: dict[str, Any] = {
     "requestBody": {
@@ -48,7 +53,8 @@ async def read_train_request(request: Request) -> RunRequest:
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return await _read_form(request)
-    body = _parse(b"".join([piece async for piece in _limited(request, MAX_JSON_BYTES, _large_json())]))
+    text = b"".join([piece async for piece in _limited(request, MAX_JSON_BYTES, _large_json())])
+    body: TrainBody = await off_the_loop(_parse, text)
     if body.painting is None:
         raise RequestInvalidError("Name the painting, or send it along in a form.", pointer=POINTER)
     return body.to_request(body.painting)
@@ -56,7 +62,29 @@ async def read_train_request(request: Request) -> RunRequest:
 
 async def _read_form(request: Request) -> RunRequest:
     stream = _limited(request, MAX_PAINTING_BYTES + 2 * MAX_JSON_BYTES, too_large())
-    parser = MultiPartParser(request.headers, stream, max_files=2, max_fields=2, max_part_size=MAX_JSON_BYTES)
+    with new_spool() as file:
+        await fill(file, stream)
+        found: RunRequest = await off_the_loop(_parse_form, request.headers, file)
+        return found
+
+
+def _parse_form(headers: Headers, file: IO[bytes]) -> RunRequest:
+    """Return the training that a form asks for. The parser is pure Python and takes its time, so this is for a thread.
+
+    It is written for an event loop, and gets one of its own.
+    """
+    return asyncio.run(_parse_parts(headers, file))
+
+
+async def _parse_parts(headers: Headers, file: IO[bytes]) -> RunRequest:
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
+
+    if _charset(headers["Content-Type"]) not in ("utf-8", "utf8", "us-ascii", "ascii"):
+        # Python has codecs, such as punycode, that take quadratic time.
+        raise RequestInvalidError("The form is in UTF-8: leave the charset out.", pointer="")
+    parser = MultiPartParser(headers, pieces(), max_files=2, max_fields=2, max_part_size=MAX_JSON_BYTES)
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError) as error:
@@ -64,24 +92,34 @@ async def _read_form(request: Request) -> RunRequest:
         message = f"The form cannot be read: {reason}."
         raise RequestInvalidError(message, pointer="") from error
     try:
-        if set(form) - {"painting", "request"} or len(form.multi_items()) > 2:
-            raise RequestInvalidError("The form has one part painting and one part request.", pointer="")
-        painting, text = form.get("painting"), form.get("request")
-        if not isinstance(painting, UploadFile):
-            raise RequestInvalidError("The form has no file in its part painting.", pointer=POINTER)
-        if isinstance(text, UploadFile):  # a part with a file name is as good
-            text = (await text.read(MAX_JSON_BYTES + 1)).decode(errors="replace")
-        if text is None:
-            raise RequestInvalidError("The form has no part request.", pointer="/request")
-        if len(text) > MAX_JSON_BYTES:
-            raise _large_json()
-        body = _parse(text.encode())
-        if body.painting is not None:
-            raise RequestInvalidError("The painting is named, and sent along too; do one.", pointer=POINTER)
-        data = await painting.read(MAX_PAINTING_BYTES + 1)
-        return body.to_request(Painting(name=_file_name(painting.filename), data=data))
+        return await _request_of(form)
     finally:
         await form.close()
+
+
+async def _request_of(form: FormData) -> RunRequest:
+    if set(form) - {"painting", "request"} or len(form.multi_items()) > 2:
+        raise RequestInvalidError("The form has one part painting and one part request.", pointer="")
+    painting, text = form.get("painting"), form.get("request")
+    if not isinstance(painting, UploadFile):
+        raise RequestInvalidError("The form has no file in its part painting.", pointer=POINTER)
+    if text is None:
+        raise RequestInvalidError("The form has no part request.", pointer="/request")
+    # A part with a file name is as good.
+    data = await text.read(MAX_JSON_BYTES + 1) if isinstance(text, UploadFile) else text.encode()
+    if len(data) > MAX_JSON_BYTES:
+        raise _large_json()
+    body = _parse(data)
+    if body.painting is not None:
+        raise RequestInvalidError("The painting is named, and sent along too; do one.", pointer=POINTER)
+    return body.to_request(
+        Painting(name=_file_name(painting.filename), data=await painting.read(MAX_PAINTING_BYTES + 1))
+    )
+
+
+def _charset(content_type: str) -> str:
+    _, options = parse_options_header(content_type)
+    return options.get(b"charset", b"utf-8").decode("latin-1").strip().lower()
 
 
 async def _limited(request: Request, max_bytes: int, error: TooLargeError) -> AsyncGenerator[bytes, None]:
@@ -95,9 +133,9 @@ async def _limited(request: Request, max_bytes: int, error: TooLargeError) -> As
 
 def _parse(text: bytes) -> TrainBody:
     try:
-        return TrainBody.model_validate_json(text)
+        return TrainBody.model_validate(parse(text))
     except ValidationError as error:
-        found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_context=False)]
+        found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
         raise RequestValidationError(found) from error
 
 

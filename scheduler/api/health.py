@@ -11,10 +11,11 @@ from sqlalchemy import text
 
 from nst_core.errors import NstError
 from scheduler.api.dependencies import ApiState, StateDep
+from scheduler.api.json_bodies import JsonRoute
 
 log = logging.getLogger(__name__)
 
-router = APIRouter(tags=["health"])
+router = APIRouter(route_class=JsonRoute, tags=["health"])
 
 
 class LiveView(BaseModel):

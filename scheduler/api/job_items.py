@@ -9,15 +9,15 @@ from nst_core.protocol import ItemStatus
 from scheduler.api.dependencies import ServiceDep, TenantDep
 from scheduler.api.examples import ERRORS, RESULTS
 from scheduler.api.job_schemas import files
-from scheduler.api.parameters import MAX_ID, ItemId, JobId, Limit
+from scheduler.api.json_bodies import JsonRoute
+from scheduler.api.parameters import AfterItem, ItemId, JobId, Limit
 from scheduler.api.problems import answers
 from scheduler.api.schemas import ItemPage, ItemView
 from scheduler.domain import ERRORS_NAME, RESULTS_NAME
 from scheduler.result_zip import MAX_IMAGES
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs", tags=["jobs"])
 
-AfterItem = Annotated[int, Query(ge=-1, le=MAX_ID, description="The id of the last item that was had; -1: none.")]
 _MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
 
@@ -36,8 +36,14 @@ def list_items(
     style: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$", description="Items of this style alone.")] = None,
 ) -> ItemPage:
     """List a job's items in order."""
-    found = service.items(tenant, job_id, limit=limit + 1, after=after_id, status=status, code=code, style=style)
-    return ItemPage.of((ItemView.of(item) for item in found), limit=limit)
+    return ItemPage.collect(
+        lambda most, after: service.items(
+            tenant, job_id, limit=most, after=after, status=status, code=code, style=style
+        ),
+        ItemView.of,
+        limit=limit,
+        after_id=after_id,
+    )
 
 
 @router.get(

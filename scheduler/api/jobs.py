@@ -9,17 +9,18 @@ from starlette.concurrency import run_in_threadpool
 from nst_core.protocol import Method
 from scheduler.api.dependencies import ServiceDep, TenantDep
 from scheduler.api.job_schemas import CheckView, RetryBody
-from scheduler.api.parameters import AfterId, IdempotencyKey, JobId, Limit
+from scheduler.api.json_bodies import JsonRoute
+from scheduler.api.parameters import AfterId, AfterItem, IdempotencyKey, JobId, Limit
 from scheduler.api.problems import answers
 from scheduler.api.queries import LABEL
-from scheduler.api.schemas import JobBody, JobPage, JobView
+from scheduler.api.schemas import InputEntryView, InputPage, JobBody, JobPage, JobView
 from scheduler.api.times import Moment
 from scheduler.api.waiting import wait_for_end
 from scheduler.domain import JobStatus, storable
 from scheduler.errors import RequestInvalidError
 from scheduler.store.jobs import JobFilter
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs", tags=["jobs"])
 
 _MAX_LABELS = 16
 Validate = Annotated[bool, Query(description="Only tell what the job would do.")]
@@ -105,8 +106,12 @@ def list_jobs(
         created_after=None if created_after is None else created_after.timestamp(),
         created_before=None if created_before is None else created_before.timestamp(),
     )
-    found = service.jobs(tenant, limit=limit + 1, after_id=after_id, only=only)
-    return JobPage.of((JobView.of(job) for job in found), limit=limit)
+    return JobPage.collect(
+        lambda most, after: service.jobs(tenant, limit=most, after_id=after, only=only),
+        JobView.of,
+        limit=limit,
+        after_id=after_id,
+    )
 
 
 @router.get("/{job_id}")
@@ -117,6 +122,34 @@ async def get_job(
     look = partial(service.job, tenant, job_id)
     job = await run_in_threadpool(look)
     return JobView.of(await wait_for_end(job, look, request=request, response=response, preferences=prefer or ()))
+
+
+@router.get("/{job_id}/input")
+def list_inputs(
+    job_id: JobId, service: ServiceDep, tenant: TenantDep, limit: Limit = 100, after_id: AfterItem = -1
+) -> InputPage:
+    """List the addresses that a job was given as `input.uris`, in their order."""
+    uris = service.inputs(tenant, job_id)
+    return InputPage.collect(
+        lambda most, after: list(enumerate(uris))[after + 1 : after + 1 + most],
+        lambda each: InputEntryView(id=each[0], uri=each[1]),
+        limit=limit,
+        after_id=after_id,
+    )
+
+
+@router.delete("/{job_id}", status_code=204, responses=answers(409))
+def delete_job(
+    job_id: JobId,
+    service: ServiceDep,
+    tenant: TenantDep,
+    results: Annotated[bool, Query(description="Delete its images and reports too.")] = False,
+) -> None:
+    """Delete a job that has ended: it is gone at once, and what it has in the storage within minutes.
+
+    Its images stay unless `results` is true. While the job has not ended, the answer is 409 `unfinished`.
+    """
+    service.delete(tenant, job_id, results=results)
 
 
 @router.post("/{job_id}/cancel", status_code=202)

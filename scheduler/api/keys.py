@@ -10,13 +10,14 @@ from scheduler.access.keys import DEFAULT_OVERLAP_S, MAX_OVERLAP_S
 from scheduler.access.scopes import Scope
 from scheduler.api.bodies import Body
 from scheduler.api.dependencies import CallerDep, KeysDep
+from scheduler.api.json_bodies import JsonRoute
 from scheduler.api.pages import Page
 from scheduler.api.parameters import TENANT_PATTERN, AfterId, KeyId, Limit
 from scheduler.api.problems import answers
 from scheduler.api.times import Moment, moment, moment_if
 from scheduler.store.keys import ApiKey
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"])
+router = APIRouter(route_class=JsonRoute, prefix="/v1/keys", tags=["keys"])
 
 KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Tenant = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
@@ -108,8 +109,12 @@ def list_keys(
     ] = None,
 ) -> KeyPage:
     """List the keys of a tenant, newest first; those that are not valid any more too."""
-    found = keys.all(caller, tenant=tenant, limit=limit + 1, after=after_id)
-    return KeyPage.of((KeyView.of(key, now=keys.now()) for key in found), limit=limit)
+    return KeyPage.collect(
+        lambda most, after: keys.all(caller, tenant=tenant, limit=most, after=after),
+        lambda key: KeyView.of(key, now=keys.now()),
+        limit=limit,
+        after_id=after_id,
+    )
 
 
 @router.get("/{prefix}")

@@ -1,21 +1,27 @@
 """What every request passes: ids, headers and last resort outside; key, rate and size of the body inside."""
 
+import logging
 import math
 import re
 
 import anyio.to_thread
 from fastapi import Request
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nst_core.clock import Clock
 from nst_core.errors import NstError
+from scheduler.access.admission import InHand, Strangers
 from scheduler.access.keys import Caller, Keys
 from scheduler.access.limits import Allowance, Limits, Rates
 from scheduler.access.tenants import Tenants
 from scheduler.api import problems
 from scheduler.api.dependencies import NO_KEY
 from scheduler.api.request_ids import choose_id, request_id
-from scheduler.errors import RateLimitedError, TooLargeError, UnauthenticatedError
+from scheduler.errors import RateLimitedError, RequestInvalidError, TooLargeError, UnauthenticatedError
+
+log = logging.getLogger(__name__)
 
 #: What browsers may show; all else is a file to them.
 _SHOWN = re.compile(
@@ -28,6 +34,12 @@ _OF_FILES = re.compile(r"PUT /v1/uploads/.*|POST /v1/styles")
 _OPEN = frozenset({"/v1/errors"})
 #: Look-ups of keys that wait for the database at once; those of routes do not take their threads.
 _LOOK_UPS = 16
+_MAX_QUERY_BYTES = 8192
+#: Of a Content-Length that is read as a number.
+_MAX_DIGITS = 18
+#: Bytes of JSON bodies that are kept in memory until their requests are answered.
+_MOST_IN_HAND = 256 * 2**20
+_MOST_IN_HAND_OF_ONE = 64 * 2**20
 
 
 class Envelope:
@@ -56,6 +68,8 @@ class Envelope:
 
         try:
             await self._app(scope, receive, send_dressed)
+        except ClientDisconnect:
+            log.info("%s %s: the client went away before all of its request had come", scope["method"], scope["path"])
         except Exception as error:
             if started:
                 raise  # half an answer can only be broken off
@@ -67,11 +81,14 @@ class Envelope:
 class Gate:
     """Lets requests to /v1 in: with a key, not too often, and with a body that is not too large."""
 
-    def __init__(self, app: ASGIApp, *, keys: Keys, tenants: Tenants, rates: Rates) -> None:
+    def __init__(self, app: ASGIApp, *, keys: Keys, tenants: Tenants, clock: Clock) -> None:
+        """`clock` gives seconds that only go on."""
         self._app = app
         self._keys = keys
         self._tenants = tenants
-        self._rates = rates
+        self._rates = Rates(clock=clock)
+        self._strangers = Strangers(clock=clock)
+        self._in_hand = InHand(most=_MOST_IN_HAND, most_of_one=_MOST_IN_HAND_OF_ONE)
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,20 +103,27 @@ class Gate:
             allowance = self._count(caller, limits, headers)
             max_bytes = _max_bytes(request, limits)
             size = request.headers.get("Content-Length", "")
-            if max_bytes is not None and size.isdecimal() and int(size) > max_bytes:
+            if max_bytes is not None and size.isdecimal() and int(size[:_MAX_DIGITS]) > max_bytes:
                 raise _too_large(max_bytes)
+            if len(scope["query_string"]) > _MAX_QUERY_BYTES:
+                message = f"The query of a request has at most {_MAX_QUERY_BYTES:,} bytes."
+                raise RequestInvalidError(message, pointer="")
         except NstError as error:
             await problems.answer(request, error, headers=headers)(scope, receive, send)
             return
         request.state.caller = caller
-        received = 0
+        received = kept = 0
 
         async def receive_counted() -> Message:
-            nonlocal received
+            nonlocal received, kept
             message = await receive()
-            received += len(message.get("body", b""))
-            if max_bytes is not None and received > max_bytes:
-                raise _too_large(max_bytes)
+            nbytes = len(message.get("body", b""))
+            received += nbytes
+            if max_bytes is not None:
+                if received > max_bytes:
+                    raise _too_large(max_bytes)
+                self._in_hand.add(caller.tenant, nbytes)
+                kept += nbytes
             return message
 
         async def send_counted(message: Message) -> None:
@@ -107,28 +131,36 @@ class Gate:
                 MutableHeaders(scope=message).update(_headers_of(allowance))
             await send(message)
 
-        await self._app(scope, receive_counted, send_counted)
+        try:
+            await self._app(scope, receive_counted, send_counted)
+        finally:
+            self._in_hand.remove(caller.tenant, kept)
 
     async def _admit(self, request: Request) -> tuple[Caller, Limits]:
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
-            raise UnauthenticatedError(NO_KEY)
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(_LOOK_UPS)
+        try:
+            scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not key.strip():
+                raise UnauthenticatedError(NO_KEY)
+            if self._limiter is None:
+                self._limiter = anyio.CapacityLimiter(_LOOK_UPS)
 
-        def admit() -> tuple[Caller, Limits]:
-            caller = self._keys.authenticate(key.strip())
-            return caller, self._tenants.limits(caller.tenant)
+            def admit() -> tuple[Caller, Limits]:
+                caller = self._keys.authenticate(key.strip())
+                return caller, self._tenants.limits(caller.tenant)
 
-        return await anyio.to_thread.run_sync(admit, limiter=self._limiter)
+            return await anyio.to_thread.run_sync(admit, limiter=self._limiter)
+        except UnauthenticatedError:
+            # Counted when it has failed: behind a proxy, those with a valid key may have the same address.
+            self._strangers.count(request.client.host if request.client else "")
+            raise
 
     def _count(self, caller: Caller, limits: Limits, headers: dict[str, str]) -> Allowance | None:
-        """Count a request; where it is one too many, put into `headers` what its answer tells."""
+        """Count a request of a tenant; if it is one too many, put into `headers` what its answer tells."""
         if limits.requests_per_s is None:
             return None
         burst = limits.requests_per_s if limits.burst is None else limits.burst
         try:
-            return self._rates.take(caller.prefix, per_s=limits.requests_per_s, burst=burst)
+            return self._rates.take(caller.tenant, per_s=limits.requests_per_s, burst=burst)
         except RateLimitedError as error:
             headers |= _headers_of(Allowance(limit=max(1, int(burst)), remaining=0, reset_s=error.retry_after_s))
             raise

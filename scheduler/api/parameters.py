@@ -17,6 +17,7 @@ AfterId = Annotated[str | None, Query(pattern=_ID, description=_AFTER)]
 AfterFile = Annotated[str | None, Query(max_length=255, description=_AFTER)]
 AfterVersion = Annotated[str | None, Query(pattern=r"^[0-9a-f]{64}$", description=_AFTER)]
 AfterNumber = Annotated[int | None, Query(ge=0, le=MAX_ID, description=_AFTER)]
+AfterItem = Annotated[int, Query(ge=-1, le=MAX_ID, description="The `last_id` of the page before; -1: none.")]
 
 JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The job's id, or the client's id of it.")]
 ItemId = Annotated[int, Path(ge=0, le=MAX_ID, description="The item's place in its job, from 0.")]

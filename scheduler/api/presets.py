@@ -7,11 +7,12 @@ from pydantic import BaseModel
 
 from nst_core.gatys.presets import PRESETS
 from scheduler.api.dependencies import TenantDep
+from scheduler.api.json_bodies import JsonRoute
 from scheduler.api.pages import Page
 from scheduler.api.parameters import AfterId, Limit
 from scheduler.optimize import summary_of
 
-router = APIRouter(prefix="/v1/presets", tags=["presets"])
+router = APIRouter(route_class=JsonRoute, prefix="/v1/presets", tags=["presets"])
 
 
 class PresetView(BaseModel):

@@ -27,12 +27,15 @@ from nst_core.errors import (
     TrainingDivergedError,
     WeightsError,
 )
+from scheduler.api.sentences import sentence
 from scheduler.codes import MEANINGS
 from scheduler.errors import (
     ConflictError,
     ForbiddenError,
     InFlightError,
     KeyReusedError,
+    MalformedJsonError,
+    MediaTypeError,
     NotFoundError,
     RequestInvalidError,
     StyleExistsError,
@@ -47,12 +50,14 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 #: With those that are derived from them.
 _STATUS: dict[type[NstError], int] = {
+    MalformedJsonError: 400,
     UnauthenticatedError: 401,
     ForbiddenError: 403,
     NotFoundError: 404,
     ConflictError: 409,
     StyleExistsError: 409,
     TooLargeError: 413,
+    MediaTypeError: 415,
     RequestInvalidError: 422,
     KeyReusedError: 422,
     WeightsError: 422,
@@ -82,15 +87,17 @@ _TITLES = {
 #: What has no class of ours, by status and code.
 _FRAMEWORK = (
     (400, "bad_request", "The request's body or form cannot be read."),
-    (400, "malformed_json", "The request's body is no JSON."),
     (404, "not_found", "There is no such route."),
     (405, "method_not_allowed", "The route knows other methods; the header Allow lists them."),
     (406, "not_acceptable", "There is no answer of the kind that the header Accept asks for."),
     (413, "too_large", "The request's body is larger than the limit."),
-    (415, "unsupported_media_type", "The request's body has a Content-Type other than the route reads."),
     (500, "internal", "The server failed; its log says why."),
 )
 _BUG = "The server failed; its log says why."
+#: An answer to a wrong request is short, however large the request was.
+MAX_ERRORS = 20
+_MAX_DETAIL = 1000
+_MAX_POINTER = 200
 _RETRY_AFTER_S = 2
 _METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 _WHEN_AGAIN = {
@@ -118,7 +125,8 @@ class Problem(BaseModel):
     instance: str = Field(description="The path of the request.")
     code: str = Field(description="Stable, for programs; GET /v1/errors lists all.")
     request_id: str = Field(description="Also in the header X-Request-Id and in the server's log.")
-    errors: list[FieldProblem] = Field([], description="Of a request with wrong fields.")
+    errors: list[FieldProblem] = Field([], description="Of a request with wrong fields: the first 20.")
+    more_errors: int = Field(0, description="How many other fields are wrong.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,25 +195,16 @@ def install(api: FastAPI) -> None:
 
     @api.exception_handler(RequestValidationError)
     async def on_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
-        found = error.errors()
-        if any(each["type"] == "json_invalid" for each in found):
-            return problem(request, 400, "malformed_json", _meaning("malformed_json"))
-        if any(tuple(each["loc"]) == ("body",) for each in found) and not _is_json(request):
-            return problem(request, 415, "unsupported_media_type", "Send the body as application/json.")
-        errors = [{"pointer": pointer(each["loc"][1:]), "detail": each["msg"]} for each in found]
-        first = errors[0]
-        return problem(
-            request, 422, "request_invalid", f"{first['pointer'] or 'body'}: {first['detail']}", errors=errors
-        )
+        return _answer_invalid(request, error)
 
     @api.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
         cause = error.__cause__
         if isinstance(cause, NstError):  # of the reading of the body
             return answer(request, cause)
+        if isinstance(cause, RequestValidationError):
+            return _answer_invalid(request, cause)
         code = next((code for status, code, _ in _FRAMEWORK if status == error.status_code), "http_error")
-        if error.status_code == 400 and isinstance(cause, ValueError | RecursionError):
-            code = "malformed_json"
         headers = dict(error.headers or {})
         if error.status_code == 405 and (methods := _methods(request)):
             headers["Allow"] = ", ".join(methods)  # the framework names those of the first route of the path alone
@@ -218,21 +217,26 @@ def problem(
     code: str,
     detail: str,
     *,
-    errors: list[dict[str, str]] | None = None,
+    errors: Sequence[dict[str, str]] | None = None,
+    more_errors: int = 0,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """Return an application/problem+json answer."""
+    """Return an application/problem+json answer, which is some kilobytes long at most."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": _TITLES.get(status, "Error"),
         "status": status,
-        "detail": _sendable(detail),
-        "instance": quote(request.url.path, safe="/:@!$&'()*+,;=~-._%", errors="replace"),
+        "detail": _sendable(detail, _MAX_DETAIL),
+        "instance": quote(request.url.path[:_MAX_DETAIL], safe="/:@!$&'()*+,;=~-._%", errors="replace"),
         "code": code,
         "request_id": getattr(request.state, "request_id", ""),
     }
     if errors is not None:
-        body["errors"] = [{name: _sendable(text) for name, text in each.items()} for each in errors]
+        body["errors"] = [
+            {"pointer": _sendable(each["pointer"], _MAX_POINTER), "detail": _sendable(each["detail"], _MAX_DETAIL)}
+            for each in errors
+        ]
+        body["more_errors"] = more_errors
     more = dict(headers or {})
     if status == 401:
         more["WWW-Authenticate"] = "Bearer"
@@ -267,8 +271,14 @@ def _status_of_class(cls: type[NstError]) -> int:
     return 502 if issubclass(cls, BlobError) else 500
 
 
-def _meaning(code: str) -> str:
-    return next(meaning for _, each, meaning in _FRAMEWORK if each == code)
+def _answer_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    found = error.errors()
+    if any(tuple(each["loc"]) == ("body",) for each in found) and not _is_json(request):
+        return problem(request, 415, "unsupported_media_type", "Send the body as application/json.")
+    # Only what is shown is put into words: there may be thousands.
+    shown = [{"pointer": pointer(each["loc"][1:]), "detail": sentence(each)} for each in found[:MAX_ERRORS]]
+    detail = f"{shown[0]['pointer'] or 'body'}: {shown[0]['detail']}"
+    return problem(request, 422, "request_invalid", detail, errors=shown, more_errors=len(found) - len(shown))
 
 
 def _is_json(request: Request) -> bool:
@@ -279,6 +289,7 @@ def _is_json(request: Request) -> bool:
     return missing or kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
-def _sendable(text: str) -> str:
-    """Return a text without halves of surrogate pairs, which a client can send in JSON but nobody can answer with."""
+def _sendable(text: str, most: int) -> str:
+    """Return a text that is not too long and has no halves of surrogate pairs, which no answer can have."""
+    text = text if len(text) <= most else text[: most - 1] + "…"
     return text.encode("utf-8", "replace").decode()

@@ -144,7 +144,7 @@ class RunView(BaseModel):
     attempt: int
     failures: int = Field(description="Segments in a row that failed.")
     segments: int
-    checkpoints: list[CheckpointView]
+    checkpoints: list[CheckpointView] = Field(description="The newest 100 that are kept.")
     evaluation: dict[str, Any] | None
     version: str | None = Field(description="Of the style that was made.")
     published: bool

@@ -11,6 +11,7 @@ from nst_core.training import presets
 from scheduler.api.dependencies import RunsDep, TenantDep
 from scheduler.api.forms import OPENAPI, read_train_request
 from scheduler.api.job_schemas import files
+from scheduler.api.json_bodies import JsonRoute
 from scheduler.api.parameters import AfterFile, AfterId, IdempotencyKey, Limit, RunId
 from scheduler.api.presets import PresetPage, PresetView
 from scheduler.api.problems import answers
@@ -18,7 +19,7 @@ from scheduler.api.run_schemas import ExtendBody, ForkBody, RunPage, RunView, Sa
 from scheduler.runs.domain import RunStatus
 from scheduler.runs.paintings import PAINTING_TYPES
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(route_class=JsonRoute, tags=["runs"])
 
 SampleFile = Annotated[str, Path(description="The file name of a sample, such as its id says.")]
 _NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
@@ -56,14 +57,27 @@ def list_runs(
     name: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$", description="Runs of this style alone.")] = None,
 ) -> RunPage:
     """List runs, newest first."""
-    found = runs.all(tenant, limit=limit + 1, after_id=after_id, status=status, name=name)
-    return RunPage.of((RunView.of(details) for details in found), limit=limit)
+    return RunPage.collect(
+        lambda most, after: runs.all(tenant, limit=most, after_id=after, status=status, name=name),
+        RunView.of,
+        limit=limit,
+        after_id=after_id,
+    )
 
 
 @router.get("/v1/runs/{run_id}")
 def get_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
     """Return a run."""
     return RunView.of(runs.get(tenant, run_id))
+
+
+@router.delete("/v1/runs/{run_id}", status_code=204, responses=answers(409))
+def delete_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> None:
+    """Delete a run that has ended, with its checkpoints, samples and losses; the styles that it has made stay.
+
+    While the run has not ended, the answer is 409 `unfinished`.
+    """
+    runs.delete(tenant, run_id)
 
 
 @router.post("/v1/runs/{run_id}/pause", status_code=202, responses=answers(409))

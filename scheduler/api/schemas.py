@@ -175,6 +175,20 @@ class OptimizeView(BaseModel):
     preview_every: int
 
 
+class InputView(BaseModel):
+    """Where the photos come from."""
+
+    count: int | None = Field(description="Number of addresses in uris; GET /v1/jobs/{job_id}/input lists them.")
+    prefix: str | None
+    manifest: str | None
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """Return the view of a job's input."""
+        source = job.spec.input
+        return cls(count=job.input_count, prefix=source.prefix, manifest=source.manifest)
+
+
 class JobView(BaseModel):
     """A job."""
 
@@ -186,7 +200,7 @@ class JobView(BaseModel):
     styles: list[StyleRefView] = Field(description="Of the method optimize: the paintings' names.")
     paintings: list[str]
     optimize: OptimizeView | None
-    input: dict[str, Any]
+    input: InputView
     output: OutputView
     strength: float
     preserve_color: bool
@@ -214,7 +228,7 @@ class JobView(BaseModel):
             styles=[StyleRefView(name=style.name, version=style.version) for style in spec.styles],
             paintings=list(spec.optimize.paintings) if spec.optimize else [],
             optimize=_optimize(spec.optimize),
-            input={name: value for name, value in vars(spec.input).items() if value is not None},
+            input=InputView.of(job),
             output=OutputView(
                 prefix=spec.output.prefix,
                 format=spec.output.format,
@@ -285,6 +299,17 @@ class ItemView(BaseModel):
             error=_error(item.error_code, item.error_message),
             warning=item.warning,
         )
+
+
+class InputEntryView(BaseModel):
+    """One of the addresses that a job was given."""
+
+    id: int = Field(description="Its place in the request, from 0.")
+    uri: str
+
+
+class InputPage(Page[InputEntryView, int]):
+    """A page of the addresses of a job's photos."""
 
 
 class JobPage(Page[JobView, str]):

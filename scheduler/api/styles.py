@@ -5,11 +5,12 @@ from fastapi.responses import StreamingResponse
 
 from scheduler.api.dependencies import ServiceDep, TenantDep
 from scheduler.api.job_schemas import files
+from scheduler.api.json_bodies import JsonRoute
 from scheduler.api.parameters import AfterId, AfterVersion, Limit, NewStyleName, StyleName, Version
 from scheduler.api.problems import answers
 from scheduler.api.style_schemas import PublishBody, StyleBody, StylePage, StyleView, VersionPage, VersionView
 
-router = APIRouter(prefix="/v1/styles", tags=["styles"])
+router = APIRouter(route_class=JsonRoute, prefix="/v1/styles", tags=["styles"])
 
 
 @router.get("")
@@ -20,8 +21,13 @@ def list_styles(
     after_id: AfterId = None,
 ) -> StylePage:
     """List the styles by name: your own, and those that come with nst."""
-    found = service.styles.all(tenant, limit=limit + 1, after=after_id or "")
-    return StylePage.of((StyleView.of(style) for style in found), limit=limit, id="name")
+    return StylePage.collect(
+        lambda most, after: service.styles.all(tenant, limit=most, after=after or ""),
+        StyleView.of,
+        limit=limit,
+        after_id=after_id,
+        id="name",
+    )
 
 
 @router.get("/{name}")
@@ -39,9 +45,14 @@ def list_versions(
     after_id: AfterVersion = None,
 ) -> VersionPage:
     """List the versions of a style, newest first."""
-    found, present = service.styles.versions(tenant, name)
-    views = [VersionView.of(row, present=present) for row in found]
-    return VersionPage.of_all(views, limit=limit, after_id=after_id, id="version")
+    present = service.styles.present(tenant, name)
+    return VersionPage.collect(
+        lambda most, after: service.styles.versions(tenant, name, limit=most, after=after),
+        lambda row: VersionView.of(row, present=present),
+        limit=limit,
+        after_id=after_id,
+        id="version",
+    )
 
 
 @router.get(

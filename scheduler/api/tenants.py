@@ -8,13 +8,14 @@ from pydantic import BaseModel, Field, StringConstraints
 from scheduler.access.limits import Limits
 from scheduler.api.bodies import Body
 from scheduler.api.dependencies import CallerDep, KeysDep, TenantsDep
+from scheduler.api.json_bodies import JsonRoute
 from scheduler.api.keys import KeyView
 from scheduler.api.pages import Page
 from scheduler.api.parameters import AfterId, TenantId
 from scheduler.store.tenants import Tenant, Usage
 
-router = APIRouter(prefix="/v1/tenants", tags=["tenants"])
-own_router = APIRouter(prefix="/v1/tenant", tags=["tenants"])
+router = APIRouter(route_class=JsonRoute, prefix="/v1/tenants", tags=["tenants"])
+own_router = APIRouter(route_class=JsonRoute, prefix="/v1/tenant", tags=["tenants"])
 
 _Place = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^s3://[^/]+")]
 _Places = Annotated[list[_Place], Field(max_length=100)] | None
@@ -34,8 +35,10 @@ class LimitsBody(Body):
     max_unfinished_runs: _Count = Field(None, description="Trainings that have not ended.")
     max_upload_bytes: _Count = Field(None, description="Of one file.")
     max_body_bytes: _Count = Field(None, description="Of the JSON of a request.")
-    requests_per_s: Annotated[float, Field(ge=0.001, le=1e6)] | None = Field(None, description="Of each key.")
+    requests_per_s: Annotated[float, Field(ge=0.001, le=1e6)] | None = Field(None, description="Of all keys.")
     burst: Annotated[int, Field(ge=1, le=10**6)] | None = Field(None, description="Requests that may come at once.")
+    max_keys: _Count = Field(None, description="API keys that are valid.")
+    max_uploads: _Count = Field(None, description="Places for photos.")
     max_streams: _Count = Field(None, description="Open streams of events.")
     max_result_pixels: _Count = Field(None, description="Of a result: jobs have to say a max_px that keeps to it.")
 
@@ -60,6 +63,8 @@ class LimitsView(BaseModel):
     max_body_bytes: int | None
     requests_per_s: float | None
     burst: int | None
+    max_keys: int | None
+    max_uploads: int | None
     max_streams: int | None
     max_result_pixels: int | None
 
@@ -113,9 +118,11 @@ def list_tenants(
     after_id: AfterId = None,
 ) -> TenantPage:
     """List tenants by name."""
-    found = tenants.all(limit=limit + 1, after=after_id or "")
-    return TenantPage.of(
-        (TenantView(**_values(each, tenants.limits(each.id), tenants.usage(each.id))) for each in found), limit=limit
+    return TenantPage.collect(
+        lambda most, after: tenants.all(limit=most, after=after or ""),
+        lambda each: TenantView(**_values(each, tenants.limits(each.id), tenants.usage(each.id))),
+        limit=limit,
+        after_id=after_id,
     )
 
 

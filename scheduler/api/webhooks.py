@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from scheduler.api.dependencies import TenantDep, WebhooksDep
+from scheduler.api.json_bodies import JsonRoute
 from scheduler.api.parameters import AfterId, AfterNumber, DeliveryId, Limit, WebhookId
 from scheduler.api.problems import answers
 from scheduler.api.webhook_schemas import (
@@ -20,7 +21,7 @@ from scheduler.api.webhook_schemas import (
 )
 from scheduler.store.webhooks import DeliveryStatus
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+router = APIRouter(route_class=JsonRoute, prefix="/v1/webhooks", tags=["webhooks"])
 
 _SECRET = {"Cache-Control": "no-store"}
 
@@ -43,8 +44,12 @@ def list_webhooks(
     after_id: AfterId = None,
 ) -> WebhookPage:
     """List webhooks, newest first."""
-    found = webhooks.all(tenant, limit=limit + 1, after_id=after_id)
-    return WebhookPage.of((WebhookView.of(webhook) for webhook in found), limit=limit)
+    return WebhookPage.collect(
+        lambda most, after: webhooks.all(tenant, limit=most, after_id=after),
+        WebhookView.of,
+        limit=limit,
+        after_id=after_id,
+    )
 
 
 @router.get("/{webhook_id}")
@@ -105,8 +110,12 @@ def list_deliveries(
     status: Annotated[DeliveryStatus | None, Query(description="Deliveries of this status alone.")] = None,
 ) -> DeliveryPage:
     """List what was and is to be sent, newest first."""
-    found = webhooks.deliveries(tenant, webhook_id, limit=limit + 1, after_id=after_id, status=status)
-    return DeliveryPage.of((DeliveryView.of(delivery) for delivery in found), limit=limit)
+    return DeliveryPage.collect(
+        lambda most, after: webhooks.deliveries(tenant, webhook_id, limit=most, after_id=after, status=status),
+        DeliveryView.of,
+        limit=limit,
+        after_id=after_id,
+    )
 
 
 @router.get("/{webhook_id}/deliveries/{delivery_id}")

@@ -76,7 +76,8 @@ def upload_or_name(
         prefix = _same_photos(earlier, upload_id_of(photos))
         session.err.print(f"There is a job {earlier.id} already; nothing is uploaded.", soft_wrap=True)
         paths = {prefix + each.photo.name: each.photo.path for each in photos}
-        return Inputs(input=earlier.input, paths=paths, skipped=found.skipped, failed=failed, identities=identities)
+        same = JobInput(prefix=earlier.input.prefix)
+        return Inputs(input=same, paths=paths, skipped=found.skipped, failed=failed, identities=identities)
     sent = send_photos(session, client, photos)
     say_left(session, sent.failed)
     if not sent.paths:

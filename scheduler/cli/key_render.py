@@ -24,6 +24,8 @@ _LIMITS = {
     "max_body_bytes": "bytes of a request",
     "requests_per_s": "requests a second",
     "burst": "requests at once",
+    "max_keys": "valid keys",
+    "max_uploads": "uploads",
     "max_streams": "streams of events",
     "max_result_pixels": "pixels of a result",
 }

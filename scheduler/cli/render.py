@@ -69,7 +69,7 @@ def job_page(job: Job, failures: Iterable[Item] = ()) -> RenderableType:
     grid.add_column(style="dim", justify="right")
     grid.add_column(overflow="fold")
     source, counts = job.input, job.counts
-    given = source.prefix or source.manifest or f"{len(source.uris or ()):,} addresses"
+    given = source.prefix or source.manifest or f"{source.count or 0:,} addresses"
     by_status = [
         f"{getattr(counts, name):,} {name}"
         for name in ("succeeded", "failed", "cancelled", "running", "pending")

@@ -53,6 +53,7 @@ def resume(run: Run) -> dict[str, Any]:
         begun = RunStatus.QUEUED if run.started_at is None else RunStatus.RUNNING
         return {"status": RunStatus.EVALUATING if run.phase is Phase.EVALUATE else begun, "stop": Stop.NONE}
     _require(run.status in (RunStatus.PAUSED, RunStatus.FAILED, RunStatus.CANCELLED), run, "go on")
+    _require_files(run)
     return dict(_ANEW)
 
 
@@ -63,6 +64,7 @@ def extend(run: Run, steps: int) -> dict[str, Any]:
     _require(run.live is Live.NONE or run.phase is not Phase.EVALUATE, run, "be extended")
     busy = (RunStatus.EVALUATING, RunStatus.PAUSING, RunStatus.CANCELLING)
     _require(run.status not in busy, run, "be extended")
+    _require_files(run)
     if run.status.is_terminal and run.checkpoint is None:
         raise ConflictError(f"{run.id} has no checkpoint that it could go on from.")
     if steps <= run.steps:
@@ -77,6 +79,11 @@ def extend(run: Run, steps: int) -> dict[str, Any]:
         "config": None if run.config is None else {**run.config, "steps": steps},
     }
     return values if run.status in _GOING_ON else values | _ANEW
+
+
+def _require_files(run: Run) -> None:
+    if run.emptied:
+        raise ConflictError(f"{run.id} cannot go on: it ended long ago, and its checkpoints were deleted.")
 
 
 def _require(good: bool, run: Run, what: str) -> None:

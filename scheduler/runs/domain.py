@@ -141,6 +141,8 @@ class Run:
     train_seconds: float
     #: There may be objects in the run's place that nothing needs.
     untidy: bool
+    #: Its checkpoints and samples were deleted, some time after its end.
+    emptied: bool = False
 
     @property
     def has_all_steps(self) -> bool:

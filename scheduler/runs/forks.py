@@ -15,6 +15,8 @@ from scheduler.runs.domain import Parent, Run, RunSpec, Segment
 from scheduler.runs.requests import check_step, option_pointer
 from scheduler.runs.resources import ForkRequest
 
+#: Checkpoints that a message names.
+_NAMED = 20
 _IN_MEMORY_BYTES = 32 * 2**20
 
 
@@ -55,7 +57,7 @@ def choose(parent: Run, kept: Sequence[Segment], step: int | None) -> Segment:
     for segment in kept:
         if segment.to_step == step:
             return segment
-    steps = ", ".join(f"{segment.to_step}" for segment in kept)
+    steps = ", ".join(f"{segment.to_step}" for segment in kept[-_NAMED:])
     raise RequestInvalidError(f"The checkpoint of step {step} was not kept; there are: {steps}.", pointer="/step")
 
 

@@ -90,13 +90,15 @@ class RunResolver:
         recipe = resolve_recipe(request)
         check_step(recipe.config)
         check_card(request.about, pointer="/about", max_bytes=MAX_ABOUT_BYTES)
+        if isinstance(request.painting, str):
+            self._resolver.allowed(tenant, request.painting, pointer=paintings.POINTER)
         samples = self._samples(tenant, request.samples)
         initial = self._initial(tenant, request, recipe)
         photos = self._photo_prefix(tenant, request.data)
         count = self._count(photos)
         painting = request.painting
         if isinstance(painting, str):
-            painting = paintings.fetch(self._blobs, self._object(tenant, painting, pointer=paintings.POINTER))
+            painting = paintings.fetch(self._blobs, BlobUri.parse(painting))
         paintings.check(painting)
         return RunSpec(
             painting=paintings.keep(self._blobs, painting, self.place(tenant, run_id)),
@@ -128,17 +130,11 @@ class RunResolver:
         """Return a run's own place."""
         return BlobUri(self._blobs.bucket, place_key(tenant, run_id))
 
-    def _object(self, tenant: str, text: str, *, pointer: str) -> BlobUri:
-        uri = self._resolver.allowed(tenant, text, pointer=pointer)
-        if not uri.key:
-            raise RequestInvalidError(f"{text} names no object.", pointer=pointer)
-        return uri
-
     def _samples(self, tenant: str, samples: tuple[str, ...]) -> tuple[str, ...]:
         stems: set[str] = set()
         for place, text in enumerate(samples):
             pointer = f"/samples/{place}"
-            uri = self._object(tenant, text, pointer=pointer)
+            uri = self._resolver.allowed(tenant, text, pointer=pointer)
             stem = PurePosixPath(uri.key).stem
             try:
                 domain.check_key(stem)

@@ -11,7 +11,7 @@ from nst_core.blobs import BlobStore
 from nst_core.clock import Clock
 from scheduler.access.limits import check_new_run
 from scheduler.access.tenants import Tenants
-from scheduler.errors import ConflictError, NotFoundError
+from scheduler.errors import ConflictError, NotFoundError, UnfinishedError
 from scheduler.idempotency import Claim, Idempotency
 from scheduler.runs import changes
 from scheduler.runs.domain import Run, RunSpec, RunStatus, Segment
@@ -27,6 +27,9 @@ from scheduler.store.database import Database, retried
 from scheduler.styles.ownership import own_style
 from scheduler.styles.pins import as_style, find_version
 
+#: Of a run, in its view. Runs keep one each 1,000 steps.
+SHOWN_CHECKPOINTS = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunDetails:
@@ -35,7 +38,7 @@ class RunDetails:
     run: Run
     #: Segments whose end was accepted.
     segments: int
-    #: Those whose checkpoint is in storage, in order.
+    #: Those whose checkpoint is in storage, in order: the newest ones.
     kept: list[Segment]
     #: The style's present version is the one that the run has made.
     published: bool
@@ -89,17 +92,19 @@ class RunService:
 
         Raises what `submit` does, and ConflictError where the other run has no checkpoint yet.
         """
-        parent = self.get(tenant, run_id)
-        name = request.name or parent.run.name
+        parent = self.get(tenant, run_id).run
+        name = request.name or parent.name
 
         def resolve(fork_id: str) -> RunSpec:
             self._resolver.check_name(tenant, name)
-            check_fork(parent.run, request)
-            source = choose(parent.run, parent.kept, request.step)
+            check_fork(parent, request)
+            with self._database.read() as connection:
+                kept = segment_rows.kept_checkpoints(connection, [parent.id])[parent.id]
+            source = choose(parent, kept, request.step)
             assert source.checkpoint is not None  # of those that are kept
             place = self._resolver.place(tenant, fork_id)
             initial = copy_checkpoint(self._blobs, source.checkpoint, place)
-            return fork_spec(parent.run, source, request, initial=initial)
+            return fork_spec(parent, source, request, initial=initial)
 
         fingerprint = _fingerprint([run_id, request])
         return self._accept(
@@ -179,6 +184,19 @@ class RunService:
         """Let a run go on to more steps; raise ConflictError while it is evaluated or being stopped."""
         return self._change(tenant, run_id, lambda run: changes.extend(run, steps))
 
+    def delete(self, tenant: str, run_id: str) -> None:
+        """Hide a run that has ended at once, and let it be removed soon; the styles that it has made stay.
+
+        Raises NotFoundError, and UnfinishedError if the run has not ended.
+        """
+        self.get(tenant, run_id)
+        with self._database.write() as connection:
+            run = run_rows.lock_run(connection, run_id)
+            if run is not None and not run.status.is_terminal:
+                raise UnfinishedError(f"{run_id} is {run.status}: cancel it, and delete it when it has ended.")
+            run_rows.update_run(connection, run_id, pruned=True)
+        self._wake()
+
     def publish(self, tenant: str, run_id: str) -> RunDetails:
         """Give the style's name the version that a run has made.
 
@@ -213,7 +231,7 @@ class RunService:
         ids = [run.id for run in found]
         with self._database.read() as connection:
             counts = segment_rows.count_segments(connection, ids)
-            kept = segment_rows.kept_checkpoints(connection, ids)
+            kept = segment_rows.kept_checkpoints(connection, ids, newest=SHOWN_CHECKPOINTS)
             published = run_rows.published(connection, found)
         return [
             RunDetails(run=run, segments=counts[run.id], kept=kept[run.id], published=run.id in published)

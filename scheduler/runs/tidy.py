@@ -8,7 +8,7 @@ import time
 
 from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
-from scheduler.runs.domain import CHECKPOINTS, LOSSES, Live, Run, attempt_of, not_kept, place_key
+from scheduler.runs.domain import CHECKPOINTS, LOSSES, SAMPLES, Live, Run, attempt_of, not_kept, place_key
 from scheduler.setbacks import Setbacks
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
@@ -51,11 +51,21 @@ class RunTidier:
         # The losses of outdated attempts are small; their folder is looked through once, at the end.
         for folder in (CHECKPOINTS, LOSSES) if run.status.is_terminal else (CHECKPOINTS,):
             self._sweep(run, folder, named)
+        if run.emptied:
+            self._remove_samples(run)
         with self._database.write() as connection:
             now_run = run_rows.lock_run(connection, run.id)
             if now_run is not None and _same(now_run, run):
                 run_rows.update_run(connection, run.id, untidy=False)
         return True
+
+    def _remove_samples(self, run: Run) -> None:
+        prefix = BlobUri(self._blobs.bucket, place_key(run.tenant, run.id) + SAMPLES)
+        after = ""
+        while keys := self._blobs.list_keys(prefix, after=after):
+            for key in keys:
+                self._blobs.delete(BlobUri(prefix.bucket, key))
+            after = keys[-1]
 
     def _sweep(self, run: Run, folder: str, named: set[str]) -> None:
         """Remove what is not named and is of an attempt that is over."""

@@ -104,16 +104,19 @@ def set_fanned_out(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(update(events).where(events.c.id.in_(ids)).values(fanned_out=True))
 
 
-def prune(connection: Connection, *, created_before: float, limit: int) -> int:
-    """Remove events that are older and were fanned out, of subjects that have ended or are gone; return how many."""
+def old_events(connection: Connection, *, created_before: float, limit: int) -> list[int]:
+    """Return up to `limit` events that are older and were fanned out, of subjects that have ended or are gone."""
     going_on = or_(
         exists().where(jobs.c.id == events.c.subject, jobs.c.status.not_in(_ENDED_JOBS)),
         exists().where(runs.c.id == events.c.subject, runs.c.status.not_in(_ENDED_RUNS)),
     )
     old = select(events.c.id).where(events.c.created_at < created_before, events.c.fanned_out.is_(True), ~going_on)
-    found = connection.execute(old.order_by(events.c.created_at).limit(limit)).scalars().all()
-    connection.execute(delete(events).where(events.c.id.in_(found)))
-    return len(found)
+    return list(connection.execute(old.order_by(events.c.created_at).limit(limit)).scalars())
+
+
+def delete_events(connection: Connection, ids: Sequence[int]) -> None:
+    """Remove events."""
+    connection.execute(delete(events).where(events.c.id.in_(ids)))
 
 
 def _insert(connection: Connection, subject: str, type: EventType, standing: Standing) -> None:

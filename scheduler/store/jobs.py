@@ -1,12 +1,13 @@
 """Jobs in the database."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Text, cast, delete, exists, insert, or_, select, update
 
 from nst_core.protocol import ItemStatus, Method
 from scheduler.domain import TERMINAL, ChunkStatus, Counts, Job, JobSpec, JobStatus, Priority, StopReason
@@ -21,6 +22,8 @@ _TOLD = frozenset({"status", "started_at"})
 _PLANNABLE = or_(
     jobs.c.status.in_((JobStatus.QUEUED, JobStatus.PLANNING)), (jobs.c.status == JobStatus.RUNNING) & jobs.c.unchunked
 )
+#: All but the addresses of inline photos.
+_COLUMNS = [column for column in jobs.c if column.name != "input_uris"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,9 @@ class JobFilter:
 def insert_job(connection: Connection, job: NewJob, *, now: float) -> None:
     """Add a queued job; sqlalchemy's IntegrityError says that another has its `client_id`."""
     values = {name: getattr(job, name) for name in NewJob.__dataclass_fields__ if name != "spec"}
-    spec = _SPEC.dump_python(job.spec, mode="json")
+    spec, uris = _SPEC.dump_python(job.spec, mode="json"), job.spec.input.uris
+    spec["input"]["uris"] = None
+    values |= {"input_uris": None if uris is None else list(uris), "input_count": None if uris is None else len(uris)}
     connection.execute(
         insert(jobs).values(
             **values, spec=spec, method=job.spec.method, status=JobStatus.QUEUED, planned=False, created_at=now
@@ -78,16 +83,21 @@ def insert_job(connection: Connection, job: NewJob, *, now: float) -> None:
     event_rows.record(connection, event_rows.JOB, job.id, EventType.JOB_CREATED)
 
 
-def find_job(connection: Connection, id: str, *, tenant: str | None = None, lock: bool = False) -> Job | None:
+def find_job(
+    connection: Connection, id: str, *, tenant: str | None = None, lock: bool = False, inputs: bool = False
+) -> Job | None:
     """Return a job by its id; with a tenant, only if it is theirs, and also by the id that they gave it.
 
-    With `lock`, keep others from changing it, as `lock_job` does.
+    With `lock`, keep others from changing it, as `lock_job` does. With `inputs`, its spec has the addresses of inline
+    photos, which may be two megabytes.
     """
-    query = select(jobs).where(jobs.c.id == id)
+    query = select(*_COLUMNS, jobs.c.input_uris) if inputs else select(*_COLUMNS)
     if tenant is not None:
         # No client's id looks like one of ours, so at most one job fits.
         named = or_(jobs.c.id == id, jobs.c.client_id == id)
-        query = select(jobs).where(jobs.c.tenant == tenant, named, jobs.c.pruned.is_(False))
+        query = query.where(jobs.c.tenant == tenant, named, jobs.c.pruned.is_(False))
+    else:
+        query = query.where(jobs.c.id == id)
     row = connection.execute(query.with_for_update() if lock else query).first()
     return None if row is None else _job(row)
 
@@ -102,7 +112,7 @@ def lock_job(connection: Connection, id: str) -> Job:
 
     Whoever changes a job's counts takes this lock before that of a chunk, so that transactions cannot deadlock.
     """
-    return _job(connection.execute(select(jobs).where(jobs.c.id == id).with_for_update()).one())
+    return _job(connection.execute(select(*_COLUMNS).where(jobs.c.id == id).with_for_update()).one())
 
 
 def list_jobs(
@@ -114,7 +124,7 @@ def list_jobs(
     only: JobFilter = JobFilter(),
 ) -> list[Job]:
     """Return up to `limit` jobs of a tenant, newest first, that are older than `after_id`."""
-    query, ids = select(jobs).where(jobs.c.tenant == tenant, jobs.c.pruned.is_(False)), jobs.c.id
+    query, ids = select(*_COLUMNS).where(jobs.c.tenant == tenant, jobs.c.pruned.is_(False)), jobs.c.id
     for key, value in only.labels.items():
         # Each label's table has a name of its own, or two labels would have to be one row.
         label = job_labels.alias()
@@ -204,11 +214,29 @@ def overdue_jobs(
     return list(connection.execute(query.order_by(jobs.c.deadline).limit(limit)).scalars())
 
 
-def prunable_jobs(connection: Connection, *, finished_before: float, limit: int = 10) -> list[Job]:
-    """Return jobs that ended before a time, and those that are half deleted."""
-    old = jobs.c.status.in_(TERMINAL) & (jobs.c.finished_at < finished_before)
-    query = select(jobs).where(or_(old, jobs.c.pruned)).order_by(jobs.c.id).limit(limit)
-    return [_job(row) for row in connection.execute(query)]
+def prunable_jobs(
+    connection: Connection, *, finished_before: float | None, without: Sequence[str] = (), limit: int = 10
+) -> list[str]:
+    """Return the ids of jobs that are being deleted, and of those that ended before a time, but none of `without`."""
+    old: ColumnElement[bool] = jobs.c.pruned.is_(True)
+    if finished_before is not None:
+        old = or_(old, jobs.c.status.in_(TERMINAL) & (jobs.c.finished_at < finished_before))
+    query = select(jobs.c.id).where(old, jobs.c.id.not_in(without)).order_by(jobs.c.id).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
+def is_pruned(connection: Connection, id: str) -> tuple[bool, bool]:
+    """Return whether a job is being deleted, and whether its images are too."""
+    row = connection.execute(select(jobs.c.pruned, jobs.c.with_results).where(jobs.c.id == id)).one()
+    return bool(row.pruned), bool(row.with_results)
+
+
+def has_other_job(connection: Connection, job: Job) -> bool:
+    """Return whether another job of the tenant has the same output prefix."""
+    text = json.dumps(job.spec.output.prefix)
+    named = cast(jobs.c.spec, Text).contains(text, autoescape=True)
+    query = select(jobs.c.id).where(jobs.c.tenant == job.tenant, jobs.c.id != job.id, named).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def update_job(connection: Connection, id: str, **values: Any) -> None:
@@ -254,11 +282,14 @@ def finalize_if_through(connection: Connection, id: str) -> bool:
 def _job(row: Any) -> Job:
     same: tuple[str, ...] = ("id", "tenant", "created_at", "started_at", "finished_at", "error_code", "error_message")
     same += ("planned_inputs", "planned_key", "planned", "unchunked", "client_id", "deadline", "max_failures")
-    same += ("forgiven", "max_attempts", "retries")
+    same += ("forgiven", "max_attempts", "retries", "input_count")
+    spec = row.spec
+    if uris := row._mapping.get("input_uris"):
+        spec = {**spec, "input": {**spec["input"], "uris": uris}}
     return Job(
         **{name: getattr(row, name) for name in same},
         status=JobStatus(row.status),
-        spec=_SPEC.validate_python(row.spec),
+        spec=_SPEC.validate_python(spec),
         counts=Counts(**{name: getattr(row, name) for name in Counts.__dataclass_fields__}),
         stop=None if row.stop is None else StopReason(row.stop),
         priority=Priority(row.priority),

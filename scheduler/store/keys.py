@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
 from scheduler.store.tables import api_keys
+
+#: The name of the key of the installation's settings.
+BOOTSTRAP = "bootstrap"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,25 @@ def list_keys(connection: Connection, tenant: str, *, limit: int, after: str | N
         query = query.where(or_(older, and_(columns.created_at == last.created_at, columns.prefix < after)))
     query = query.order_by(columns.created_at.desc(), columns.prefix.desc()).limit(limit)
     return [_key(row) for row in connection.execute(query)]
+
+
+def count_keys(connection: Connection, tenant: str, *, now: float) -> int:
+    """Return how many keys of a tenant are valid."""
+    valid = (api_keys.c.revoked_at.is_(None), or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now))
+    query = select(func.count()).select_from(api_keys).where(api_keys.c.tenant == tenant, *valid)
+    return int(connection.execute(query).scalar_one())
+
+
+def forget_dead(connection: Connection, tenant: str, *, now: float, keep: int) -> None:
+    """Delete the oldest keys of a tenant that were made by clients and are not valid any more, except `keep` of them.
+
+    Keys that the installation's settings name stay, or they would be valid again when a process starts.
+    """
+    dead = or_(api_keys.c.revoked_at.is_not(None), api_keys.c.expires_at <= now)
+    made_here = api_keys.c.name != BOOTSTRAP
+    query = select(api_keys.c.prefix).where(api_keys.c.tenant == tenant, dead, made_here)
+    query = query.order_by(api_keys.c.created_at.desc(), api_keys.c.prefix.desc()).offset(keep).limit(1000)
+    connection.execute(delete(api_keys).where(api_keys.c.prefix.in_(connection.execute(query).scalars().all())))
 
 
 def insert_key(connection: Connection, key: ApiKey) -> None:

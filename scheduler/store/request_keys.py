@@ -1,5 +1,6 @@
 """Idempotency keys in the database: which requests are at work, and what those that are done have made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
@@ -52,16 +53,19 @@ def release(connection: Connection, tenant: str, key: str, *, claim: str) -> Non
     connection.execute(delete(keys).where(*_claimed(tenant, key, claim)))
 
 
-def prune(connection: Connection, *, created_before: float, limit: int) -> int:
-    """Forget some of the keys from before a time and return how many."""
+def old_keys(connection: Connection, *, created_before: float, limit: int) -> list[tuple[str, str]]:
+    """Return some of the keys from before a time, each with its tenant."""
     some = select(keys.c.tenant, keys.c.key).where(keys.c.created_at < created_before).limit(limit)
-    rows = [(row.tenant, row.key) for row in connection.execute(some)]
+    return [(row.tenant, row.key) for row in connection.execute(some)]
+
+
+def prune(connection: Connection, rows: Sequence[tuple[str, str]], *, created_before: float) -> None:
+    """Forget keys that are still from before a time."""
     for tenant in {tenant for tenant, _ in rows}:
         names = [key for owner, key in rows if owner == tenant]
         # A key that was forgotten and is used anew meanwhile is not of before the time.
         old = (keys.c.tenant == tenant, keys.c.key.in_(names), keys.c.created_at < created_before)
         connection.execute(delete(keys).where(*old))
-    return len(rows)
 
 
 def forget_resource(connection: Connection, resource_id: str) -> None:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Select, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, or_, select, update
 
 from nst_core.segments import Phase, StoredFile
 from scheduler.events import EventType
 from scheduler.runs.domain import Live, Run, RunSpec, RunStatus, Stop
 from scheduler.store import events as event_rows
-from scheduler.store.tables import runs, styles
+from scheduler.store.tables import runs, segments, styles
 
 _SPEC = TypeAdapter(RunSpec)
 #: Columns whose change may be an event.
@@ -57,7 +57,7 @@ def find_run(connection: Connection, id: str, *, tenant: str | None = None) -> R
     """Return a run; with a tenant, only if it is theirs."""
     query = select(runs).where(runs.c.id == id)
     if tenant is not None:
-        query = query.where(runs.c.tenant == tenant)
+        query = query.where(runs.c.tenant == tenant, runs.c.pruned.is_(False))
     row = connection.execute(query).first()
     return None if row is None else _run(row)
 
@@ -78,7 +78,8 @@ def list_runs(
     name: str | None = None,
 ) -> list[Run]:
     """Return up to `limit` runs of a tenant, newest first, that are older than `after_id`."""
-    query = select(runs).where(runs.c.tenant == tenant).order_by(runs.c.id.desc()).limit(limit)
+    query = select(runs).where(runs.c.tenant == tenant, runs.c.pruned.is_(False))
+    query = query.order_by(runs.c.id.desc()).limit(limit)
     if after_id is not None:
         query = query.where(runs.c.id < after_id)
     if status is not None:
@@ -151,8 +152,44 @@ def stopping_runs(connection: Connection) -> list[str]:
 
 def untidy_runs(connection: Connection, *, without: Sequence[str] = (), limit: int = 10) -> list[str]:
     """Return the ids of up to `limit` runs, but not of `without`, that may have objects that nothing needs."""
-    query = select(runs.c.id).where(runs.c.untidy, runs.c.id.not_in(without)).order_by(runs.c.id).limit(limit)
+    query = select(runs.c.id).where(runs.c.untidy, runs.c.pruned.is_(False), runs.c.id.not_in(without))
+    query = query.order_by(runs.c.id).limit(limit)
     return list(connection.execute(query).scalars())
+
+
+def prunable_runs(
+    connection: Connection, *, finished_before: float | None, without: Sequence[str], limit: int = 10
+) -> list[str]:
+    """Return the ids of runs that are being deleted, and of those that ended before a time, but none of `without`."""
+    old: ColumnElement[bool] = runs.c.pruned.is_(True)
+    if finished_before is not None:
+        old = or_(old, runs.c.status.in_(ENDED) & (runs.c.finished_at < finished_before))
+    query = select(runs.c.id).where(old, runs.c.id.not_in(without)).order_by(runs.c.id).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
+def full_runs(connection: Connection, *, finished_before: float, without: Sequence[str], limit: int = 10) -> list[str]:
+    """Return the ids of runs that ended before a time and have checkpoints and samples, but none of `without`."""
+    old = (runs.c.status.in_(ENDED), runs.c.finished_at < finished_before)
+    query = select(runs.c.id).where(*old, runs.c.emptied.is_(False), runs.c.id.not_in(without))
+    return list(connection.execute(query.order_by(runs.c.id).limit(limit)).scalars())
+
+
+def is_pruned(connection: Connection, id: str) -> bool:
+    """Return whether a run is being deleted."""
+    return bool(connection.execute(select(runs.c.pruned).where(runs.c.id == id)).scalar())
+
+
+def empty_run(connection: Connection, id: str) -> None:
+    """Note that a run has no checkpoints and samples any more."""
+    values = {"emptied": True, "untidy": True, "checkpoint_uri": None, "checkpoint_sha256": None}
+    connection.execute(update(runs).where(runs.c.id == id).values(values))
+
+
+def delete_run(connection: Connection, id: str) -> None:
+    """Delete a run and its segments."""
+    connection.execute(delete(segments).where(segments.c.run_id == id))
+    connection.execute(delete(runs).where(runs.c.id == id))
 
 
 def runs_with_result(connection: Connection) -> list[str]:

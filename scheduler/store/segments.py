@@ -29,12 +29,15 @@ def list_segments(connection: Connection, run_id: str) -> list[Segment]:
     return [_segment(row) for row in connection.execute(query)]
 
 
-def kept_checkpoints(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[Segment]]:
-    """Return the segments of each run whose checkpoint is in storage, in order."""
-    query = select(segments).where(segments.c.run_id.in_(run_ids), segments.c.checkpoint_uri.is_not(None))
-    found: dict[str, list[Segment]] = {run_id: [] for run_id in run_ids}
-    for row in connection.execute(query.order_by(segments.c.attempt)):
-        found[row.run_id].append(_segment(row))
+def kept_checkpoints(
+    connection: Connection, run_ids: Sequence[str], *, newest: int | None = None
+) -> dict[str, list[Segment]]:
+    """Return the segments of each run whose checkpoint is in storage, in order: all, or so many of the newest."""
+    found: dict[str, list[Segment]] = {}
+    for run_id in run_ids:
+        query = select(segments).where(segments.c.run_id == run_id, segments.c.checkpoint_uri.is_not(None))
+        rows = connection.execute(query.order_by(segments.c.attempt.desc()).limit(newest)).all()
+        found[run_id] = [_segment(row) for row in reversed(rows)]
     return found
 
 

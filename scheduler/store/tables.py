@@ -107,7 +107,11 @@ jobs = Table(
     Column("id", String(40), primary_key=True),
     Column("tenant", String(64), nullable=False),
     Column("status", String(24), nullable=False),
+    #: Without the addresses of inline photos, which listings and most loops do not need.
     Column("spec", JSON, nullable=False),
+    #: Those addresses, and how many they are; null: the input is a prefix or a manifest.
+    Column("input_uris", JSON(none_as_null=True)),
+    Column("input_count", Integer),
     #: As in the spec, for listings and for dispatch.
     Column("method", String(16), nullable=False, server_default="feedforward"),
     #: The id that the client chose, where it did.
@@ -133,6 +137,8 @@ jobs = Table(
     Column("stop", String(16)),
     #: The job is being deleted: it is shown to nobody.
     Column("pruned", Boolean, nullable=False, default=False, server_default=false()),
+    #: Its images are deleted along with it.
+    Column("with_results", Boolean, nullable=False, default=False, server_default=false()),
     Column("total", BigInteger, nullable=False, default=0),
     Column("pending", BigInteger, nullable=False, default=0),
     Column("running", BigInteger, nullable=False, default=0),
@@ -296,6 +302,10 @@ runs = Table(
     Column("train_seconds", Double, nullable=False, default=0.0),
     #: There may be objects in the run's place that nothing needs.
     Column("untidy", Boolean, nullable=False, default=False),
+    #: Its checkpoints and samples were deleted, some time after its end; it cannot go on.
+    Column("emptied", Boolean, nullable=False, default=False, server_default=false()),
+    #: The run is being deleted: it is shown to nobody.
+    Column("pruned", Boolean, nullable=False, default=False, server_default=false()),
     Index(None, "status", "id"),
     Index(None, "tenant", "id"),
 )
@@ -370,6 +380,22 @@ deliveries = Table(
     Index(None, "status", "next_at"),
     Index(None, "webhook_id", "status", "next_at"),
     Index(None, "status", "lease_until"),
+    Index(None, "done_at"),
+)
+
+#: Places for photos of clients without credentials for the storage.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("id", String(40), primary_key=True),
+    Column("created_at", Double, nullable=False),
+    #: When a file came last, to the hour.
+    Column("used_at", Double, nullable=False),
+    #: The upload is being deleted: it is shown to nobody.
+    Column("pruned", Boolean, nullable=False, default=False, server_default=false()),
+    Index(None, "tenant", "created_at", "id"),
+    Index(None, "pruned", "used_at"),
 )
 
 #: Ends of segments that were accepted.

@@ -55,6 +55,11 @@ def list_ids(connection: Connection, *, limit: int, after: str) -> list[str]:
     return list(connection.execute(select(both.c.id).order_by(both.c.id).limit(limit)).scalars())
 
 
+def count_tenants(connection: Connection) -> int:
+    """Return for how many tenants something is set."""
+    return int(connection.execute(select(func.count()).select_from(tenants)).scalar_one())
+
+
 def put_tenant(connection: Connection, tenant: Tenant, *, now: float) -> None:
     """Set all of a tenant; sqlalchemy's IntegrityError says that another transaction was first to add it."""
     values = {

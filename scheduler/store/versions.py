@@ -1,5 +1,6 @@
 """Versions of styles in the database: each with its card, and who made it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,9 +63,23 @@ def put_card(
         connection.execute(update(style_cards).where(*own).values(values))
 
 
-def list_versions(connection: Connection, name: str, *, tenant: str) -> list[VersionRow]:
-    """Return the versions of a name that a tenant sees, newest first."""
-    return _select(connection, tenant, style_cards.c.name == name)
+def list_hashes(connection: Connection, name: str, *, tenant: str) -> list[str]:
+    """Return the versions of a name that a tenant sees, newest first, without their cards."""
+    query = (
+        select(style_cards.c.version)
+        .where(style_cards.c.tenant.in_((tenant, SHIPPED)), style_cards.c.name == name)
+        .order_by(style_cards.c.created_at.desc(), style_cards.c.version)
+    )
+    return list(dict.fromkeys(connection.execute(query).scalars()))
+
+
+def list_versions(
+    connection: Connection, name: str, *, tenant: str, only: Sequence[str] | None = None
+) -> list[VersionRow]:
+    """Return the versions of a name that a tenant sees, newest first: all, or some of them."""
+    if only is None:
+        return _select(connection, tenant, style_cards.c.name == name)
+    return _select(connection, tenant, style_cards.c.name == name, style_cards.c.version.in_(only))
 
 
 def find_versions(connection: Connection, name: str, prefix: str, *, tenant: str) -> list[VersionRow]:

@@ -269,14 +269,19 @@ def replay(connection: Connection, webhook_id: str, *, now: float, id: int | Non
     return int(connection.execute(query.values({**fresh, "lease_until": 0.0})).rowcount)
 
 
-def prune_deliveries(connection: Connection, *, done_before: float, limit: int) -> int:
-    """Remove deliveries that came to an end before a time; return how many."""
+def old_deliveries(connection: Connection, *, done_before: float, limit: int) -> list[int]:
+    """Return the ids of up to `limit` deliveries that came to an end before a time."""
     old = select(deliveries.c.id).where(
         deliveries.c.status != DeliveryStatus.PENDING, deliveries.c.done_at < done_before
     )
-    found = connection.execute(old.limit(limit)).scalars().all()
-    connection.execute(delete(deliveries).where(deliveries.c.id.in_(found)))
-    return len(found)
+    return list(connection.execute(old.order_by(deliveries.c.done_at).limit(limit)).scalars())
+
+
+def delete_deliveries(connection: Connection, ids: Sequence[int]) -> None:
+    """Remove deliveries, unless they were made to wait again meanwhile."""
+    connection.execute(
+        delete(deliveries).where(deliveries.c.id.in_(ids), deliveries.c.status != DeliveryStatus.PENDING)
+    )
 
 
 def _webhook(row: Any) -> Webhook:

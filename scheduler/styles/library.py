@@ -65,14 +65,25 @@ class StyleLibrary:
             raise NotFoundError(f"There is no style {name!r}{which}.")
         return found
 
-    def versions(self, tenant: str, name: str) -> tuple[list[VersionRow], str | None]:
-        """Return the versions of a style, newest first, and the present one; raise NotFoundError for none."""
+    def versions(self, tenant: str, name: str, *, limit: int, after: str | None) -> list[VersionRow]:
+        """Return up to `limit` versions of a style that come behind one of them, newest first.
+
+        Raises NotFoundError where there is no version at all, and RequestInvalidError where `after` is none of them.
+        """
         with self._database.read() as connection:
-            found = versions.list_versions(connection, name, tenant=tenant)
-            present = access.find_style(connection, name, tenant=tenant)
-        if not found:
-            raise NotFoundError(f"There is no style {name!r}.")
-        return found, None if present is None else present.version
+            hashes = versions.list_hashes(connection, name, tenant=tenant)
+            if not hashes:
+                raise NotFoundError(f"There is no style {name!r}.")
+            if after is not None and after not in hashes:
+                raise RequestInvalidError(f"The listing has no entry {after!r}.", pointer="/after_id")
+            start = 0 if after is None else hashes.index(after) + 1
+            return versions.list_versions(connection, name, tenant=tenant, only=hashes[start : start + limit])
+
+    def present(self, tenant: str, name: str) -> str | None:
+        """Return the version that a name stands for, if it stands for one."""
+        with self._database.read() as connection:
+            found = access.find_style(connection, name, tenant=tenant)
+        return None if found is None else found.version
 
     def weights(self, tenant: str, name: str, *, version: str | None = None) -> tuple[StyleRow, Iterator[bytes]]:
         """Return a style and the bytes of its weights file."""

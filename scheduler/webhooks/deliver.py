@@ -239,10 +239,15 @@ class Deliverer:
         if now < self._pruned_at + _PRUNE_EVERY_S:
             return
         before = now - self._retention_s
-        with self._database.write() as connection:
-            count = event_rows.prune(connection, created_before=before, limit=_PRUNED)
-            count += rows.prune_deliveries(connection, done_before=before, limit=_PRUNED)
-        if count < _PRUNED:
+        # Looked for outside of the transaction, which others wait for.
+        with self._database.read() as connection:
+            events = event_rows.old_events(connection, created_before=before, limit=_PRUNED)
+            deliveries = rows.old_deliveries(connection, done_before=before, limit=_PRUNED)
+        if events or deliveries:
+            with self._database.write() as connection:
+                event_rows.delete_events(connection, events)
+                rows.delete_deliveries(connection, deliveries)
+        if max(len(events), len(deliveries)) < _PRUNED:
             self._pruned_at = now
 
 

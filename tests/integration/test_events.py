@@ -182,7 +182,9 @@ def test_events_are_pruned_after_their_time_once_told_and_over(rig: Rig) -> None
 
     def prune() -> int:
         with rig.database.write() as connection:
-            return event_rows.prune(connection, created_before=rig.clock() - 7 * DAY_S, limit=100)
+            found = event_rows.old_events(connection, created_before=rig.clock() - 7 * DAY_S, limit=100)
+            event_rows.delete_events(connection, found)
+        return len(found)
 
     assert prune() == 0  # webhooks were not told yet
     with rig.database.write() as connection:

@@ -10,7 +10,7 @@ from scheduler.domain import JobInput, JobStatus, StopReason, scratch_key
 from scheduler.errors import ConflictError, NotFoundError, RequestInvalidError
 from scheduler.expiry import Expirer
 from scheduler.idempotency import KEPT_S
-from scheduler.retention import Retention
+from scheduler.retention import Lifetimes, Retention
 from scheduler.store.jobs import JobFilter, find_job
 from tests.integration.conftest import LEASE_S, TENANT, Rig, finished, outcome, read_lines, started
 from tests.integration.job_kit import dispatch, end, failing
@@ -221,7 +221,7 @@ def sizes(rig: Rig, photos: int) -> list[int]:
 
 
 def retention(rig: Rig, days: float | None = 1.0) -> Retention:
-    return Retention(rig.database, rig.blobs, clock=rig.clock, retention_days=days)
+    return Retention(rig.database, rig.blobs, clock=rig.clock, lifetimes=Lifetimes(jobs=days))
 
 
 def test_old_job_is_deleted_and_its_results_stay(rig: Rig) -> None:
@@ -255,11 +255,11 @@ def test_half_deleted_job_is_hidden_and_deleted_later(rig: Rig) -> None:
     rig.clock.advance(3 * _DAY_S)
     loop = retention(rig)
 
-    def die(job: object) -> None:
-        raise RuntimeError("killed")
+    def die(prefix: object) -> bool:
+        raise SystemExit("killed")
 
-    loop._remove_scratch = die  # type: ignore[method-assign]
-    with pytest.raises(RuntimeError):
+    loop._removers[0]._sweep = die  # type: ignore[method-assign]
+    with pytest.raises(SystemExit):
         loop.tick()
     with pytest.raises(NotFoundError):
         rig.service.job(TENANT, job_id)

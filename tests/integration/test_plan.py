@@ -10,6 +10,7 @@ from nst_core.settings import StorageSettings
 from scheduler.domain import JobInput, JobStatus
 from scheduler.errors import RequestInvalidError
 from scheduler.local.servers import HOST, free_port
+from scheduler.store import jobs as job_rows
 from scheduler.store.items import Item
 from tests.integration.conftest import TENANT, Rig
 
@@ -229,7 +230,9 @@ def test_request_that_cannot_be_done_is_refused_at_its_place(
 
 def test_page_that_two_schedulers_plan_is_planned_once(rig: Rig) -> None:
     job_id = rig.submit(30)
-    job = rig.job(job_id)
+    with rig.database.read() as connection:
+        job = job_rows.find_job(connection, job_id, inputs=True)
+    assert job is not None
     page = rig.planner._read_page(job, 8)
     for _ in range(3):
         rig.planner._write_page(job, page)

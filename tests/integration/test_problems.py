@@ -65,7 +65,7 @@ def test_a_body_of_another_kind_is_told_as_such(client: TestClient, kind: str) -
 
 
 def test_wrong_fields_have_json_pointers(client: TestClient) -> None:
-    body = {"input": {"uris": ["s3://nst/a"]}, "styles": ["wave"], "metadata": {"a/b~c": 1, "\ud800": "x"}, "~/": 1}
+    body = {"input": {"uris": ["s3://nst/a"]}, "styles": ["wave"], "metadata": {"a/b~c": 1}, "~/": 1}
     answer = client.post("/v1/jobs", content=json.dumps(body), headers={"Content-Type": "application/json"})
     pointers = [each["pointer"] for each in check(answer, 422, "request_invalid")["errors"]]
     assert "/metadata/a~1b~0c" in pointers

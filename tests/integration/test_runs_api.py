@@ -239,7 +239,7 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"samples": ["s3://nst/a.jpg"] * 9}, "/samples"),
     ({"held_out": -1}, "/held_out"),
     ({"about": {"title": "x" * MAX_ABOUT_BYTES}}, "/about"),
-    ({"about": {"title": "a\0b"}}, "/about"),
+    ({"about": {"title": "a\0b"}}, "/about/title"),
     ({"colour": 1}, "/colour"),
     ({"options": {"batch_size": 64, "size_px": 512}}, "/options"),  # more memory than a worker has
 ]

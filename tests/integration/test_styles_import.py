@@ -180,7 +180,7 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"weights": "s3://nst/tenants/stranger/uploads/upl_1/w"}, "/weights"),
     ({"weights": "s3://elsewhere/w"}, "/weights"),
     ({"weights": "/etc/passwd"}, "/weights"),
-    ({"card": {"title": "a\0b"}}, "/card"),
+    ({"card": {"title": "a\0b"}}, "/card/title"),
     ({"card": {"title": "x" * 70_000}}, "/card"),
     ({"card": []}, "/card"),
     ({"colour": 1}, "/colour"),

@@ -124,6 +124,14 @@ class AsyncClient:
             return await self._api.read(Upload, "POST", path_of("uploads"))
         return await self._api.read(Upload, "PUT", path_of("uploads", upload_id))
 
+    def uploads(self, *, page: int = PAGE) -> AsyncIterator[Upload]:
+        """Yield the uploads, the newest first."""
+        return self._api.pages(Upload, path_of("uploads"), query_of(limit=page))
+
+    async def delete_upload(self, upload_id: str) -> None:
+        """Delete an upload; raise ApiError (`in_use`) while a job or a training that has not ended needs it."""
+        await self._api.call("DELETE", path_of("uploads", upload_id))
+
     async def upload(self, upload_id: str, path: str, data: bytes | Path, *, sha256: str | None = None) -> str:
         """Store one file, or its bytes, under a relative path, and return its s3:// address.
 
@@ -177,6 +185,11 @@ class AsyncClient:
         query = query_of(limit=page, status=status, method=method, **times, **labels)
         return self._api.pages(Job, path_of("jobs"), query)
 
+    async def delete(self, job_id: str, *, results: bool = False) -> None:
+        """Delete a job that has ended, and its images if `results` is set; raise ApiError (`unfinished`) before."""
+        params = {"results": "true" if results else "false"}
+        await self._api.call("DELETE", path_of("jobs", job_id), params=params)
+
     async def cancel(self, job_id: str) -> Job:
         """Cancel a job; images in hand are finished, and finished images are kept."""
         return await self._api.read(Job, "POST", path_of("jobs", job_id, "cancel"))
@@ -198,6 +211,11 @@ class AsyncClient:
         if codes is not None:
             body["codes"] = list(codes)
         return await self._api.read(Job, "POST", path_of("jobs", job_id, "retry"), json=body, headers=once_only())
+
+    async def inputs(self, job_id: str) -> list[str]:
+        """Return the addresses that a job was given; none if its input is a prefix or a manifest."""
+        path = path_of("jobs", job_id, "input")
+        return [each.uri async for each in self._api.pages(Stored, path, query_of(limit=PAGE))]
 
     def items(
         self,

@@ -63,6 +63,10 @@ class AsyncRunClient:
         """Let a run go on from its last checkpoint that is paused, failed or cancelled."""
         return await self._api.read(Run, "POST", path_of("runs", run_id, "resume"))
 
+    async def delete(self, run_id: str) -> None:
+        """Delete a training that has ended; its styles stay. Raises ApiError (`unfinished`) before."""
+        await self._api.call("DELETE", path_of("runs", run_id))
+
     async def cancel(self, run_id: str) -> Run:
         """End a run after the step in hand; its last checkpoint is kept."""
         return await self._api.read(Run, "POST", path_of("runs", run_id, "cancel"))

@@ -64,6 +64,10 @@ class RunClient:
         """Let a run go on from its last checkpoint that is paused, failed or cancelled."""
         return self._api.read(Run, "POST", path_of("runs", run_id, "resume"))
 
+    def delete(self, run_id: str) -> None:
+        """Delete a training that has ended; its styles stay. Raises ApiError (`unfinished`) before."""
+        self._api.call("DELETE", path_of("runs", run_id))
+
     def cancel(self, run_id: str) -> Run:
         """End a run after the step in hand; its last checkpoint is kept."""
         return self._api.read(Run, "POST", path_of("runs", run_id, "cancel"))

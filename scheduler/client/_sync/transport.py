@@ -80,6 +80,7 @@ class Transport:
 
     def _call(self, method: str, path: str, *, once: bool, file: Path | bytes | None, **options: Any) -> bytes:
         tries, headers = self._retries.begin(once=once), options.pop("headers", {})
+        repeated = False
         while True:
             if file is not None:
                 options["content"] = _pieces(file)
@@ -91,7 +92,10 @@ class Transport:
             else:
                 pause_s = tries.pause_after_answer(response)
             if pause_s is None:
+                if repeated and method == "DELETE" and response.status_code == 404:
+                    return b""  # an earlier try has deleted it, and its answer was lost
                 return checked(response).content
+            repeated = True
             self._sleep(pause_s)
 
     def download(self, path: str, file: IO[bytes]) -> str | None:

@@ -12,8 +12,8 @@ from nst_core.protocol import ItemStatus
 from scheduler.cli.downloads import local_name
 from scheduler.cli.exits import ExitCode
 from scheduler.cli.files import write_whole
-from scheduler.domain import Counts, JobInput, JobStatus
-from scheduler.resources import Item, Job, Output
+from scheduler.domain import Counts, JobStatus
+from scheduler.resources import Input, Item, Job, Output
 from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, problem
 from tests.unit.scheduler.conftest import Run
 
@@ -21,7 +21,7 @@ JOB = Job(
     id="job_1",
     status=JobStatus.SUCCEEDED,
     styles=(),
-    input=JobInput(prefix="s3://nst/in/"),
+    input=Input(prefix="s3://nst/in/"),
     output=Output(prefix="s3://nst/out/"),
     counts=Counts(),
 )

@@ -6,15 +6,15 @@ from rich.console import Console
 
 from nst_core.protocol import ItemStatus, Method, StyleRef
 from scheduler.cli.iterations import iteration_bars
-from scheduler.domain import Counts, JobInput, JobStatus
-from scheduler.resources import Item, Job, Output, Progress
+from scheduler.domain import Counts, JobStatus
+from scheduler.resources import Input, Item, Job, Output, Progress
 
 JOB = Job(
     id="job_1",
     status=JobStatus.RUNNING,
     method=Method.OPTIMIZE,
     styles=(StyleRef(name="night", version="ab" * 32), StyleRef(name="day", version="cd" * 32)),
-    input=JobInput(prefix="s3://nst/in/"),
+    input=Input(prefix="s3://nst/in/"),
     output=Output(prefix="s3://nst/out/"),
     counts=Counts(total=3, succeeded=1, running=2),
 )

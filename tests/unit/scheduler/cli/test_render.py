@@ -9,15 +9,15 @@ from rich.console import Console, RenderableType
 
 from nst_core.protocol import ItemStatus, StyleRef
 from scheduler.cli import render, style_render, times
-from scheduler.domain import Counts, JobInput, JobStatus
-from scheduler.resources import Failure, Item, Job, Output, Style
+from scheduler.domain import Counts, JobStatus
+from scheduler.resources import Failure, Input, Item, Job, Output, Style
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 JOB = Job(
     id="job_01a200f49ffc70780bfa5c52",
     status=JobStatus.PARTIALLY_SUCCEEDED,
     styles=(StyleRef(name="great_wave", version="ab" * 32), StyleRef(name="udnie", version="cd" * 32)),
-    input=JobInput(prefix="s3://nst/in/"),
+    input=Input(prefix="s3://nst/in/"),
     output=Output(prefix="s3://nst/out/"),
     counts=Counts(total=40, succeeded=30, failed=10),
     created_at="2026-11-22T11:40:00Z",

@@ -1,0 +1,96 @@
+"""Uploads in the database: which there are, and when they were last used."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, delete, exists, func, insert, or_, select, update
+
+from scheduler.domain import TERMINAL
+from scheduler.store.runs import ENDED
+from scheduler.store.tables import jobs, runs, uploads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A place for photos. Times are seconds since 1970, UTC."""
+
+    tenant: str
+    id: str
+    created_at: float
+    #: When a file came last, to the hour.
+    used_at: float
+    #: It is being deleted.
+    pruned: bool = False
+
+
+def insert_upload(connection: Connection, upload: Upload) -> None:
+    """Add an upload; sqlalchemy's IntegrityError says that another transaction was first."""
+    connection.execute(insert(uploads).values(vars(upload)))
+
+
+def find_upload(connection: Connection, tenant: str, id: str, *, lock: bool = False) -> Upload | None:
+    """Return an upload, also one that is being deleted; with `lock`, nobody else changes it in this transaction."""
+    query = select(uploads).where(uploads.c.tenant == tenant, uploads.c.id == id)
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    return None if row is None else _upload(row)
+
+
+def list_uploads(connection: Connection, tenant: str, *, limit: int, after: str | None) -> list[Upload]:
+    """Return up to `limit` uploads of a tenant, newest first, that come behind the upload `after`."""
+    query = select(uploads).where(uploads.c.tenant == tenant, uploads.c.pruned.is_(False))
+    if after is not None:
+        last = find_upload(connection, tenant, after)
+        if last is None:
+            return []
+        same_time = and_(uploads.c.created_at == last.created_at, uploads.c.id < after)
+        query = query.where(or_(uploads.c.created_at < last.created_at, same_time))
+    query = query.order_by(uploads.c.created_at.desc(), uploads.c.id.desc()).limit(limit)
+    return [_upload(row) for row in connection.execute(query)]
+
+
+def count_uploads(connection: Connection, tenant: str) -> int:
+    """Return how many uploads a tenant has."""
+    query = select(func.count()).select_from(uploads).where(uploads.c.tenant == tenant)
+    return int(connection.execute(query).scalar_one())
+
+
+def update_upload(connection: Connection, tenant: str, id: str, **values: Any) -> None:
+    """Set columns of an upload."""
+    connection.execute(update(uploads).where(uploads.c.tenant == tenant, uploads.c.id == id).values(values))
+
+
+def delete_upload(connection: Connection, tenant: str, id: str) -> None:
+    """Forget an upload that has no files any more."""
+    connection.execute(delete(uploads).where(uploads.c.tenant == tenant, uploads.c.id == id))
+
+
+def prunable_uploads(
+    connection: Connection, *, used_before: float | None, without: Sequence[str], limit: int = 10
+) -> list[Upload]:
+    """Return uploads that are being deleted, and those that were last used before a time, but none of `without`."""
+    old: ColumnElement[bool] = uploads.c.pruned.is_(True)
+    if used_before is not None:
+        old = or_(old, and_(uploads.c.pruned.is_(False), uploads.c.used_at < used_before))
+    query = select(uploads).where(old, uploads.c.id.not_in(without))
+    return [_upload(row) for row in connection.execute(query.order_by(uploads.c.used_at).limit(limit))]
+
+
+def is_in_use(connection: Connection, tenant: str, id: str, *, since: float | None = None) -> bool:
+    """Return whether a job or a run names an upload that has not ended, or that was submitted at or after a time.
+
+    What the lines of a manifest name is not known here.
+    """
+    named = f"%/{id}/%"
+    open_job: ColumnElement[bool] = jobs.c.status.not_in(TERMINAL)
+    open_run: ColumnElement[bool] = runs.c.status.not_in(ENDED)
+    if since is not None:
+        open_job, open_run = or_(open_job, jobs.c.created_at >= since), or_(open_run, runs.c.created_at >= since)
+    by_job = or_(cast(jobs.c.spec, Text).like(named), cast(jobs.c.input_uris, Text).like(named))
+    of_jobs = exists().where(jobs.c.tenant == tenant, open_job, by_job)
+    of_runs = exists().where(runs.c.tenant == tenant, open_run, cast(runs.c.spec, Text).like(named))
+    return bool(connection.execute(select(or_(of_jobs, of_runs))).scalar())
+
+
+def _upload(row: Any) -> Upload:
+    return Upload(**{name: getattr(row, name) for name in Upload.__dataclass_fields__})

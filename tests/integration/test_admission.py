@@ -1,0 +1,138 @@
+"""Rates count by tenant, requests without a valid key by address, and nobody makes keys without end."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import pytest
+from fastapi.testclient import TestClient
+
+from scheduler.access import keys as access_keys
+from scheduler.access import tenants as access_tenants
+from scheduler.access.admission import Strangers
+from scheduler.access.keys import new_api_key
+from scheduler.api.app import make_api
+from scheduler.store.tenants import Tenant
+from tests.integration.conftest import Rig
+
+Connect = Callable[..., TestClient]
+
+
+@pytest.fixture
+def connect(rig: Rig) -> Connect:
+    """Make clients of one app, each from an address of its own."""
+    app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
+
+    def connect(key: str | None = None, *, address: str = "192.0.2.1") -> TestClient:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return TestClient(app, headers=headers, client=(address, 5000), raise_server_exceptions=False)
+
+    return connect
+
+
+def test_many_keys_of_a_tenant_have_no_more_requests_than_one(rig: Rig, connect: Connect) -> None:
+    rig.service.tenants.put(Tenant(id="alice", limits={"requests_per_s": 1, "burst": 4}))
+    keys = [new_api_key() for _ in range(4)]
+    for key in keys:
+        rig.service.keys.add(key, tenant="alice")
+    rig.service.keys.add(other := new_api_key(), tenant="bob")
+    answers = [connect(key).get("/v1/jobs").status_code for key in keys * 2]
+    assert answers == [200] * 4 + [429] * 4
+    assert connect(other).get("/v1/jobs").status_code == 200
+
+
+@pytest.mark.parametrize("key", [None, "nonsense", "nst_0123abcd_" + "x" * 43])
+def test_requests_without_a_valid_key_are_counted_by_address(rig: Rig, connect: Connect, key: str | None) -> None:
+    rig.service.keys.add(good := new_api_key(), tenant="alice")
+    stranger = connect(key)
+    answers = [stranger.get("/v1/jobs") for _ in range(Strangers.BURST + 1)]
+    assert {each.status_code for each in answers[:-1]} == {401}
+    assert (answers[-1].status_code, answers[-1].json()["code"]) == (429, "rate_limited")
+    assert int(answers[-1].headers["Retry-After"]) >= 1
+    # A valid key is let in from the same address: it may be that of a proxy.
+    assert connect(good).get("/v1/jobs").status_code == 200
+    assert connect(key, address="192.0.2.2").get("/v1/jobs").status_code == 401
+    rig.clock.advance(2.0)
+    assert stranger.get("/v1/jobs").status_code == 401
+
+
+def test_addresses_of_one_ipv6_network_count_as_one(connect: Connect) -> None:
+    answers = [
+        connect(address=f"2001:db8:0:1::{number:x}").get("/v1/jobs").status_code
+        for number in range(Strangers.BURST + 1)
+    ]
+    assert answers == [401] * Strangers.BURST + [429]
+    assert connect(address="2001:db8:0:2::1").get("/v1/jobs").status_code == 401
+
+
+def test_a_tenant_has_no_more_valid_keys_than_its_limit(
+    rig: Rig, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_keys, "_DEAD_KEPT", 2)
+    rig.service.tenants.put(Tenant(id="alice", limits={"max_keys": 3}))
+    rig.service.keys.add(first := new_api_key(), tenant="alice")
+    client = connect(first)
+
+    def create() -> tuple[int, str]:
+        rig.clock.advance(1)
+        answer = client.post("/v1/keys", json={"name": "another", "scopes": ["jobs:read"]}).json()
+        return answer.get("status"), answer.get("id") or answer.get("code")
+
+    made = [create()[1] for _ in range(2)]
+    assert create() == (429, "quota_exceeded")
+    assert client.delete(f"/v1/keys/{made[0]}").status_code == 204
+    made.append(create()[1])
+    assert create() == (429, "quota_exceeded")
+    # Dead ones do not pile up either.
+    for _ in range(4):
+        client.delete(f"/v1/keys/{made[-1]}")
+        made.append(create()[1])
+    listed = client.get("/v1/keys").json()["data"]
+    assert [each["status"] for each in listed].count("active") == 3
+    assert len(listed) <= 3 + 2 + 1
+    assert client.get("/v1/jobs").status_code == 200
+
+
+def test_there_are_not_more_tenants_than_the_limit(rig: Rig, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_tenants, "MAX_TENANTS", 2)
+    rig.service.keys.add(key := new_api_key(), tenant="default")
+    client = connect(key)
+    statuses = [client.put(f"/v1/tenants/t{number}", json={}).status_code for number in (1, 2, 3, 2)]
+    assert statuses == [200, 200, 429, 200]
+
+
+def test_a_client_that_goes_away_is_one_line_of_the_log(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+
+    rig.service.keys.add(key := new_api_key(), tenant="default")
+    app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
+    path = "/v1/uploads/upl_" + "0" * 24 + "/a.jpg"
+    scope = {
+        "type": "http",
+        "method": "PUT",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {key}".encode())],
+        "client": ("192.0.2.1", 5000),
+        "server": ("testserver", 80),
+        "scheme": "http",
+        "http_version": "1.1",
+    }
+    messages: list[dict[str, object]] = [
+        {"type": "http.request", "body": b"x", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> dict[str, object]:
+        return messages.pop(0)
+
+    async def send(message: object) -> None:
+        raise AssertionError(message)
+
+    caplog.set_level(logging.INFO, logger="scheduler")
+    asyncio.run(app(scope, receive, send))
+    lines = [record for record in caplog.records if record.name.startswith("scheduler")]
+    assert len(lines) == 1
+    assert lines[0].exc_info is None
+    assert path in lines[0].getMessage()

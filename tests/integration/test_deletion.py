@@ -1,0 +1,287 @@
+"""Jobs, runs and uploads are deleted with all that they have in the storage, and nothing is held up by what fails."""
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import text
+
+from nst_core.blobs import BlobStore, BlobUri
+from nst_core.errors import BlobUnavailableError
+from nst_core.segments import StoredFile
+from scheduler.access.keys import new_api_key
+from scheduler.api.app import make_api
+from scheduler.domain import JobInput, JobStatus, scratch_key
+from scheduler.retention import Lifetimes, Retention
+from scheduler.runs.domain import RunStatus, place_key
+from scheduler.store import runs as run_rows
+from scheduler.store import segments as segment_rows
+from scheduler.store.database import Database
+from scheduler.store.tenants import Tenant
+from tests.integration.conftest import TENANT, Rig, finished, started
+from tests.integration.run_kit import RunRig
+
+DAY_S = 24 * 3600.0
+NEVER = Lifetimes()
+
+
+@pytest.fixture
+def client(rig: Rig) -> Iterator[TestClient]:
+    rig.service.keys.add(key := new_api_key(), tenant=TENANT)
+    app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
+    with TestClient(app, headers={"Authorization": f"Bearer {key}"}) as client:
+        yield client
+
+
+def remove(rig: Rig, lifetimes: Lifetimes = NEVER, *, blobs: BlobStore | None = None) -> None:
+    """Let retention do all there is to do."""
+    retention = Retention(rig.database, blobs or rig.blobs, clock=rig.clock, lifetimes=lifetimes)
+    while retention.tick():
+        pass
+
+
+def run_with_images(rig: Rig, count: int, **changes: object) -> tuple[str, list[str]]:
+    """Run a job with a worker that writes real objects; return its id and their addresses."""
+    rig.clock.advance(0.01)
+    job = rig.service.submit(TENANT, rig.request(count, **changes))[0]
+    rig.plan()
+    while rig.dispatcher.tick():
+        for chunk in rig.take_all():
+            for item in chunk.items:
+                rig.blobs.put(BlobUri.parse(item.output), b"x" * (1000 + item.index))
+            rig.report(started(chunk), finished(chunk))
+    rig.finalizer.tick()
+    assert rig.job(job.id).status is JobStatus.SUCCEEDED
+    outputs = [item.output for item in rig.service.items(TENANT, job.id, limit=1000, after=-1)]
+    return job.id, outputs
+
+
+def keys(rig: Rig, prefix: str) -> list[str]:
+    return rig.blobs.list_keys(BlobUri("nst", prefix))
+
+
+def count(database: Database, table: str) -> int:
+    with database.read() as connection:
+        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+@pytest.mark.parametrize("results", [False, True])
+def test_a_job_is_gone_at_once_and_its_objects_soon(client: TestClient, rig: Rig, results: bool) -> None:
+    job_id, outputs = run_with_images(rig, 6)
+    scratch = scratch_key(TENANT, job_id)
+    rig.blobs.put(BlobUri("nst", scratch + "previews/0.jpg"), b"x")
+    assert client.delete(f"/v1/jobs/{job_id}", params={"results": results}).status_code == 204
+    for path in ("", "/items", "/results", "/input"):
+        assert client.get(f"/v1/jobs/{job_id}{path}").status_code == 404
+    assert client.get("/v1/jobs").json()["data"] == []
+    assert client.delete(f"/v1/jobs/{job_id}").status_code == 404
+    remove(rig)
+    assert keys(rig, scratch) == []
+    assert [rig.blobs.exists(BlobUri.parse(output)) for output in outputs] == [not results] * 6
+    assert bool(keys(rig, f"tenants/{TENANT}/jobs/{job_id}/")) is not results
+    assert [count(rig.database, table) for table in ("jobs", "items", "chunks")] == [0, 0, 0]
+
+
+def test_results_in_a_place_of_the_client_are_deleted_one_by_one(client: TestClient, rig: Rig) -> None:
+    place = f"s3://nst/{rig.prefix}/out/"
+    job_id, outputs = run_with_images(rig, 3, output_prefix=place)
+    rig.blobs.put(BlobUri.parse(place + "own.txt"), b"not a result")
+    rig.blobs.put(BlobUri.parse(outputs[1]), b"another job has written here since")
+    client.delete(f"/v1/jobs/{job_id}", params={"results": True})
+    remove(rig)
+    left = [f"s3://nst/{key}" for key in keys(rig, f"{rig.prefix}/out/")]
+    assert sorted(left) == sorted([place + "own.txt", outputs[1]])
+
+
+def test_reports_that_another_job_shares_stay(client: TestClient, rig: Rig) -> None:
+    place = f"s3://nst/{rig.prefix}/out/"
+    first, outputs = run_with_images(rig, 1, output_prefix=place)
+    run_with_images(rig, 2, output_prefix=place, output_name="other_{stem}.{ext}")
+    client.delete(f"/v1/jobs/{first}", params={"results": True})
+    remove(rig)
+    assert not rig.blobs.exists(BlobUri.parse(outputs[0]))
+    assert rig.blobs.exists(BlobUri.parse(place + "results.jsonl"))
+
+
+def test_what_has_not_ended_is_not_deleted(client: TestClient, rig: Rig) -> None:
+    job_id, run_id = rig.submit(2), RunRig(rig).add()
+    for path in (f"/v1/jobs/{job_id}", f"/v1/runs/{run_id}"):
+        answer = client.delete(path)
+        assert (answer.status_code, answer.json()["code"]) == (409, "unfinished")
+        assert client.get(path).status_code == 200
+
+
+def test_a_job_that_cannot_be_removed_holds_up_no_other(rig: Rig, client: TestClient) -> None:
+    stuck = [run_with_images(rig, 1)[0] for _ in range(11)]
+    last, outputs = run_with_images(rig, 1)
+    for job_id in [*stuck, last]:
+        client.delete(f"/v1/jobs/{job_id}", params={"results": True})
+
+    class Broken(BlobStore):
+        """A storage that refuses the places of the first jobs."""
+
+        def list_keys(self, prefix: BlobUri, *, after: str = "", limit: int = 1000) -> list[str]:
+            if any(job_id in prefix.key for job_id in stuck):
+                raise BlobUnavailableError("The bucket is gone.")
+            return rig.blobs.list_keys(prefix, after=after, limit=limit)
+
+    broken = Broken.__new__(Broken)
+    vars(broken).update(vars(rig.blobs))
+    retention = Retention(rig.database, broken, clock=rig.clock, lifetimes=NEVER)
+    for _ in range(4):
+        retention.tick()
+        rig.clock.advance(61)
+    assert not rig.blobs.exists(BlobUri.parse(outputs[0]))
+    assert count(rig.database, "jobs") == 11
+    remove(rig)
+    assert count(rig.database, "jobs") == 0
+
+
+def ended_run(rig: Rig, runs: RunRig, status: RunStatus = RunStatus.SUCCEEDED) -> str:
+    """Return a run that has ended, with objects in each of its folders."""
+    run_id = runs.add()
+    place = place_key(TENANT, run_id)
+    for name in ("checkpoints/00000010-1-aa.safetensors", "samples/cat_00000010.jpg", "losses/x.csv", "painting.png"):
+        rig.blobs.put(BlobUri("nst", place + name), b"x")
+    with rig.database.write() as connection:
+        checkpoint = StoredFile(uri=f"s3://nst/{place}checkpoints/00000010-1-aa.safetensors", sha256="0" * 64)
+        run_rows.update_run(
+            connection, run_id, status=status, finished_at=rig.clock(), checkpoint=checkpoint, step=10, attempt=1
+        )
+    return run_id
+
+
+def test_a_run_is_deleted_with_its_place_and_its_styles_stay(client: TestClient, rig: Rig) -> None:
+    runs = RunRig(rig)
+    run_id, other = ended_run(rig, runs), ended_run(rig, runs)
+    assert client.delete(f"/v1/runs/{run_id}").status_code == 204
+    assert client.get(f"/v1/runs/{run_id}").status_code == 404
+    assert [each["id"] for each in client.get("/v1/runs").json()["data"]] == [other]
+    for action in ("resume", "extend", "publish"):
+        body = {"steps": 1000} if action == "extend" else None
+        assert client.post(f"/v1/runs/{run_id}/{action}", json=body).status_code == 404
+    remove(rig)
+    assert keys(rig, place_key(TENANT, run_id)) == []
+    assert len(keys(rig, place_key(TENANT, other))) == 4
+    assert count(rig.database, "runs") == 1
+    assert client.get("/v1/styles/wave").status_code == 200
+
+
+def test_checkpoints_and_samples_have_a_lifetime(client: TestClient, rig: Rig) -> None:
+    runs = RunRig(rig)
+    old = ended_run(rig, runs, RunStatus.FAILED)
+    rig.clock.advance(20 * DAY_S)
+    young = ended_run(rig, runs, RunStatus.FAILED)
+    rig.clock.advance(11 * DAY_S)
+    remove(rig, Lifetimes(checkpoints=30.0))
+    while runs.tidier.tick():
+        pass
+    names = [key.removeprefix(place_key(TENANT, old)) for key in keys(rig, place_key(TENANT, old))]
+    assert names == ["painting.png"] or names == ["losses/x.csv", "painting.png"]
+    assert len(keys(rig, place_key(TENANT, young))) == 4
+    for path, body in (("resume", None), ("extend", {"steps": 1000})):
+        answer = client.post(f"/v1/runs/{old}/{path}", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+        assert "deleted" in answer.json()["detail"]
+    assert client.post(f"/v1/runs/{old}/fork", json={"steps": 10}).status_code == 409
+    assert client.post(f"/v1/runs/{young}/resume").status_code == 202
+    with rig.database.read() as connection:
+        assert segment_rows.kept_checkpoints(connection, [old]) == {old: []}
+
+
+def test_runs_have_a_lifetime(client: TestClient, rig: Rig) -> None:
+    run_id = ended_run(rig, RunRig(rig))
+    rig.clock.advance(2 * DAY_S)
+    remove(rig, Lifetimes(runs=3.0))
+    assert client.get(f"/v1/runs/{run_id}").status_code == 200
+    rig.clock.advance(2 * DAY_S)
+    remove(rig, Lifetimes(runs=3.0))
+    assert client.get(f"/v1/runs/{run_id}").status_code == 404
+    assert keys(rig, place_key(TENANT, run_id)) == []
+
+
+def upload(client: TestClient, *names: str) -> tuple[str, str]:
+    """Make an upload with files; return its id and its prefix."""
+    made = client.post("/v1/uploads").json()
+    for name in names:
+        assert client.put(f"/v1/uploads/{made['id']}/{name}", content=b"x").status_code == 201
+    return made["id"], made["prefix"]
+
+
+def test_uploads_are_listed_shown_and_deleted(client: TestClient, rig: Rig) -> None:
+    ids = []
+    for _ in range(3):
+        rig.clock.advance(1)
+        ids.append(upload(client, "a.jpg", "b/c.jpg")[0])
+    page = client.get("/v1/uploads", params={"limit": 2}).json()
+    rest = client.get("/v1/uploads", params={"after_id": page["last_id"]}).json()
+    assert [each["id"] for each in page["data"] + rest["data"]] == ids[::-1]
+    shown = client.get(f"/v1/uploads/{ids[0]}").json()
+    assert shown == rest["data"][0]
+    assert client.get(f"/v1/uploads/{ids[0]}", follow_redirects=False).status_code == 200
+    assert client.delete(f"/v1/uploads/{ids[0]}").status_code == 204
+    assert client.get(f"/v1/uploads/{ids[0]}").status_code == 404
+    late = client.put(f"/v1/uploads/{ids[0]}/late.jpg", content=b"x")
+    assert (late.status_code, late.json()["code"]) == (409, "conflict")
+    remove(rig)
+    assert keys(rig, shown["prefix"].removeprefix("s3://nst/")) == []
+    assert [each["id"] for each in client.get("/v1/uploads").json()["data"]] == ids[:0:-1]
+
+
+@pytest.mark.parametrize("kind", ["prefix", "uris", "manifest"])
+def test_an_upload_that_a_job_needs_is_not_deleted(client: TestClient, rig: Rig, kind: str) -> None:
+    upload_id, prefix = upload(client, "a.jpg")
+    given = {"prefix": prefix, "uris": (prefix + "a.jpg",), "manifest": prefix + "m.jsonl"}[kind]
+    job_id = rig.submit(JobInput(**{kind: given}))  # type: ignore[arg-type]
+    answer = client.delete(f"/v1/uploads/{upload_id}")
+    assert (answer.status_code, answer.json()["code"]) == (409, "in_use")
+    rig.service.cancel(TENANT, job_id)
+    rig.finalizer.tick()
+    assert client.delete(f"/v1/uploads/{upload_id}").status_code == 204
+
+
+def test_an_upload_that_a_training_needs_is_not_deleted(client: TestClient, rig: Rig) -> None:
+    upload_id, prefix = upload(client, "a.jpg")
+    RunRig(rig).add(photos=prefix)
+    assert client.delete(f"/v1/uploads/{upload_id}").json()["code"] == "in_use"
+
+
+def test_uploads_have_a_lifetime_from_their_last_use(client: TestClient, rig: Rig) -> None:
+    old, used, named = (upload(client, "a.jpg") for _ in range(3))
+    rig.clock.advance(20 * DAY_S)
+    client.put(f"/v1/uploads/{used[0]}/b.jpg", content=b"x")
+    job_id = rig.submit(JobInput(prefix=named[1]))
+    rig.service.cancel(TENANT, job_id)
+    rig.finalizer.tick()
+    rig.clock.advance(11 * DAY_S)
+    remove(rig, Lifetimes(uploads=30.0))
+    listed = {each["id"] for each in client.get("/v1/uploads").json()["data"]}
+    assert listed == {used[0], named[0]}
+    assert keys(rig, old[1].removeprefix("s3://nst/")) == []
+    rig.clock.advance(31 * DAY_S)
+    remove(rig, Lifetimes(uploads=30.0))
+    assert client.get("/v1/uploads").json()["data"] == []
+    remove(rig)
+    assert keys(rig, f"tenants/{TENANT}/uploads/{named[0]}/") == []
+
+
+def test_a_client_may_choose_the_id_of_an_upload(client: TestClient) -> None:
+    upload_id = "upl_" + "ab" * 12
+    assert client.get(f"/v1/uploads/{upload_id}").status_code == 404
+    for _ in range(2):
+        assert client.put(f"/v1/uploads/{upload_id}/a.jpg", content=b"x").status_code == 201
+    assert client.get(f"/v1/uploads/{upload_id}").json()["id"] == upload_id
+    assert client.put("/v1/uploads/mine/a.jpg", content=b"x").status_code == 404
+
+
+def test_a_tenant_has_no_more_uploads_than_its_limit(client: TestClient, rig: Rig) -> None:
+    rig.service.tenants.put(Tenant(id=TENANT, limits={"max_uploads": 2}))
+    kept = upload(client)[0]
+    upload(client)
+    answer = client.post("/v1/uploads")
+    assert (answer.status_code, answer.json()["code"]) == (429, "quota_exceeded")
+    other = client.put("/v1/uploads/upl_" + "cd" * 12 + "/a.jpg", content=b"x")
+    assert other.json()["code"] == "quota_exceeded"
+    client.delete(f"/v1/uploads/{kept}")
+    remove(rig)
+    assert client.post("/v1/uploads").status_code == 201
