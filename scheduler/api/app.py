@@ -27,6 +27,7 @@ from scheduler.api import (
     webhooks,
 )
 from scheduler.api.dependencies import ApiState, Needs
+from scheduler.api.heads import Heads
 from scheduler.api.middleware import Envelope, Gate
 from scheduler.api.queries import check_query
 from scheduler.event_hub import EventHub
@@ -60,6 +61,14 @@ ROUTERS: tuple[tuple[APIRouter, Needs | None], ...] = (
     (webhooks.router, Needs(read=(Scope.JOBS_READ,), write=(Scope.JOBS_WRITE,))),
 )
 
+_DESCRIPTION = """\
+Submit a job with photos in an S3 storage and one or more styles, and fetch the images when it has ended.
+
+Send an API key with each request: `Authorization: Bearer nst_…`. An error is `application/problem+json` with a stable
+`code`; `GET /v1/errors` lists all codes. A listing comes in pages: the `last_id` of one is the `after_id` of the next.
+A `POST` that carries an `Idempotency-Key` may be repeated without harm.
+"""
+
 
 class _Api(FastAPI):
     """An app whose document says what all routes have in common."""
@@ -89,7 +98,16 @@ def make_api(
 
     By default a tenant has as many streams of events as its limits say, and no webhooks.
     """
-    api = _Api(title="nst", version=__version__, summary="Neural style transfer in bulk", docs_url="/docs")
+    api = _Api(
+        title="nst",
+        version=__version__,
+        summary="Neural style transfer in bulk",
+        description=_DESCRIPTION,
+        servers=[{"url": "/", "description": "The scheduler that this document is from"}],
+        docs_url="/docs",
+        # The names of clients' functions: submit_job rather than submit_job_v1_jobs_post.
+        generate_unique_id_function=lambda route: route.name,
+    )
     api.state.nst = ApiState(
         service=service,
         database=database,
@@ -102,6 +120,7 @@ def make_api(
     # The one that is added last is the outermost.
     api.add_middleware(Gate, keys=service.keys, tenants=service.tenants, clock=clock)
     api.add_middleware(Envelope)
+    api.add_middleware(Heads)
     for router, needs in ROUTERS:
         api.include_router(router, dependencies=[] if needs is None else [Depends(needs), Depends(check_query)])
     return api

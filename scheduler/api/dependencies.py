@@ -1,6 +1,6 @@
 """What routes get: the service, who asks, and whether that is allowed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -11,6 +11,7 @@ from nst_core.broker import Broker
 from scheduler.access.keys import Caller, Keys
 from scheduler.access.limits import Limits
 from scheduler.access.tenants import Tenants
+from scheduler.api.readiness import Readiness
 from scheduler.errors import UnauthenticatedError
 from scheduler.event_hub import EventHub
 from scheduler.runs.service import RunService
@@ -34,6 +35,7 @@ class ApiState:
     blobs: BlobStore
     events: EventHub
     webhooks: WebhookService
+    readiness: Readiness = field(default_factory=Readiness)
 
 
 def get_state(request: Request) -> ApiState:

@@ -39,7 +39,17 @@ def livez() -> LiveView:
 
 @router.get("/readyz", responses={503: {"model": ReadyView}})
 def readyz(state: StateDep, response: Response) -> ReadyView:
-    """Check the database, Redis and the storage; 503 where one does not answer."""
+    """Check the database, Redis and the storage; 503 where one does not answer.
+
+    Everybody may ask, so what was found is told again for a second, and one request at a time looks.
+    """
+    checks = state.readiness.checks(lambda: _checks(state))
+    ready = all(result == "ok" for result in checks.values())
+    response.status_code = 200 if ready else 503
+    return ReadyView(status="ready" if ready else "unavailable", checks=checks)
+
+
+def _checks(state: ApiState) -> dict[str, str]:
     pings: dict[str, Callable[[], None]] = {
         "database": lambda: _ping_database(state),
         "broker": state.broker.ping,
@@ -47,10 +57,7 @@ def readyz(state: StateDep, response: Response) -> ReadyView:
     }
     # At once, for each may take some seconds to say that there is no answer.
     with ThreadPoolExecutor(len(pings)) as pool:
-        checks = dict(zip(pings, pool.map(_check, pings.values()), strict=True))
-    ready = all(result == "ok" for result in checks.values())
-    response.status_code = 200 if ready else 503
-    return ReadyView(status="ready" if ready else "unavailable", checks=checks)
+        return dict(zip(pings, pool.map(_check, pings.values()), strict=True))
 
 
 def _ping_database(state: ApiState) -> None:

@@ -24,7 +24,10 @@ router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs", tags=["jobs"])
 
 _MAX_LABELS = 16
 Validate = Annotated[bool, Query(description="Only tell what the job would do.")]
-Prefer = Annotated[list[str] | None, Header(description="wait=N: answer when the job has ended, or after N seconds.")]
+Prefer = Annotated[
+    str | None,
+    Header(max_length=1000, description="wait=N: answer when the job has ended, or after N seconds (60 at most)."),
+]
 
 
 @router.post(
@@ -52,7 +55,7 @@ async def submit_job(
     if not new:
         response.headers["Idempotent-Replayed"] = "true"
     look = partial(service.job, tenant, job.id)
-    return JobView.of(await wait_for_end(job, look, request=request, response=response, preferences=prefer or ()))
+    return JobView.of(await wait_for_end(job, look, request=request, response=response, prefer=prefer or ""))
 
 
 @router.put(
@@ -83,7 +86,7 @@ async def put_job(
     if not new:
         response.status_code = 200
     look = partial(service.job, tenant, job.id)
-    return JobView.of(await wait_for_end(job, look, request=request, response=response, preferences=prefer or ()))
+    return JobView.of(await wait_for_end(job, look, request=request, response=response, prefer=prefer or ""))
 
 
 @router.get("")
@@ -121,7 +124,7 @@ async def get_job(
     """Return a job."""
     look = partial(service.job, tenant, job_id)
     job = await run_in_threadpool(look)
-    return JobView.of(await wait_for_end(job, look, request=request, response=response, preferences=prefer or ()))
+    return JobView.of(await wait_for_end(job, look, request=request, response=response, prefer=prefer or ""))
 
 
 @router.get("/{job_id}/input")

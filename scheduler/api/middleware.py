@@ -3,6 +3,7 @@
 import logging
 import math
 import re
+from urllib.parse import unquote_to_bytes
 
 import anyio.to_thread
 from fastapi import Request
@@ -108,6 +109,7 @@ class Gate:
             if len(scope["query_string"]) > _MAX_QUERY_BYTES:
                 message = f"The query of a request has at most {_MAX_QUERY_BYTES:,} bytes."
                 raise RequestInvalidError(message, pointer="")
+            _check_address(scope)
         except NstError as error:
             await problems.answer(request, error, headers=headers)(scope, receive, send)
             return
@@ -164,6 +166,17 @@ class Gate:
         except RateLimitedError as error:
             headers |= _headers_of(Allowance(limit=max(1, int(burst)), remaining=0, reset_s=error.retry_after_s))
             raise
+
+
+def _check_address(scope: Scope) -> None:
+    """Raise RequestInvalidError if path or query are not UTF-8: decoded, they would be those of something else."""
+    for pointer, raw in (("/path", scope.get("raw_path") or b""), ("/query", scope["query_string"])):
+        try:
+            unquote_to_bytes(raw).decode()
+        except UnicodeDecodeError as error:
+            raise RequestInvalidError(
+                "The address of a request is UTF-8 behind its percent signs.", pointer=pointer
+            ) from error
 
 
 def _is_guarded(path: str) -> bool:

@@ -43,6 +43,8 @@ def describe(document: dict[str, Any], needs: Mapping[tuple[str, str], Needs]) -
     for name, shown in EXAMPLES.items():
         schemas[name]["examples"] = shown
     for path, method, operation in operations(document):
+        for parameter in operation.get("parameters", ()):
+            parameter["schema"] = _without_null(parameter["schema"])
         summary = operation.get("description", "").partition("\n")[0].rstrip(".")
         if summary:
             operation["summary"] = summary
@@ -64,6 +66,14 @@ def describe(document: dict[str, Any], needs: Mapping[tuple[str, str], Needs]) -
             if status == 422 or str(status) not in operation["responses"]:
                 operation["responses"][str(status)] = said
     return document
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a parameter that may be left out. It is never null, and generators of clients know that."""
+    given = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+    if len(given) != 1:
+        return schema
+    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **given[0]}
 
 
 def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -15,9 +15,9 @@ _FIRST_S = 0.5
 _LONGEST_S = 2.0
 
 
-def wait_s(preferences: Sequence[str]) -> int | None:
+def wait_s(prefer: str) -> int | None:
     """Return how many seconds a client wants to wait, 60 at most; None where it says nothing, or nothing sensible."""
-    for preference in ",".join(preferences).split(","):
+    for preference in prefer.split(","):
         match = re.fullmatch(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*(;.*)?', preference, re.IGNORECASE)
         if match is not None:
             # The first counts, as the RFC says.
@@ -25,15 +25,13 @@ def wait_s(preferences: Sequence[str]) -> int | None:
     return None
 
 
-async def wait_for_end(
-    job: Job, look: Callable[[], Job], *, request: Request, response: Response, preferences: Sequence[str]
-) -> Job:
+async def wait_for_end(job: Job, look: Callable[[], Job], *, request: Request, response: Response, prefer: str) -> Job:
     """Return a job as `look` gives it when it has ended, or when the client's time is up; else as it is now.
 
     The database is asked once in half a second at most, and ever less often. A client that has gone is waited for no
     more.
     """
-    seconds = wait_s(preferences)
+    seconds = wait_s(prefer)
     if seconds is None:
         return job
     response.headers["Preference-Applied"] = f"wait={seconds}"

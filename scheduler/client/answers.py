@@ -50,7 +50,7 @@ def refusal(response: httpx.Response) -> ApiError:
     except (ValueError, KeyError, TypeError):
         code, detail = f"http_{response.status_code}", f"The API answered {response.status_code} with no explanation."
     else:
-        detail = " ".join([detail, *_places(problem.get("errors"))])
+        detail = " ".join([detail, *_places(problem.get("errors"), said=detail)])
     return ApiError(status=response.status_code, code=code, detail=detail)
 
 
@@ -69,11 +69,19 @@ def next_link(response: httpx.Response) -> str | None:
     return response.links.get("next", {}).get("url")
 
 
-def _places(errors: Any) -> Sequence[str]:
-    """Return what a problem's `errors` add to its detail, as `(/output/name: sentence)`."""
+def _places(errors: Any, *, said: str) -> Sequence[str]:
+    """Return what a problem's `errors` add to its detail, as `(/output/name: sentence)`; nothing is said twice."""
     if not isinstance(errors, list):
         return ()
-    return [f"({e.get('pointer')}: {e.get('detail')})" for e in errors if isinstance(e, dict) and e.get("detail")]
+    found = [each for each in errors if isinstance(each, dict) and each.get("detail")]
+    places = []
+    for each in found:
+        pointer, detail = str(each.get("pointer") or ""), str(each["detail"])
+        if detail not in said:
+            places.append(f"({pointer}: {detail})" if pointer else f"({detail})")
+        elif pointer and pointer not in said:
+            places.append(f"({pointer})")
+    return places
 
 
 def _translated(validate: Callable[[Any], _T], values: Any) -> _T:

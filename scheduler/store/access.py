@@ -38,6 +38,12 @@ def list_styles(connection: Connection, *, tenant: str, limit: int, after: str =
     return list(found.values())[:limit]
 
 
+def list_names(connection: Connection, *, tenant: str, limit: int) -> list[str]:
+    """Return the names of the first styles, at most `limit`, that a tenant sees."""
+    query = select(styles.c.name).where(styles.c.tenant.in_((tenant, SHIPPED))).distinct().order_by(styles.c.name)
+    return list(connection.execute(query.limit(limit)).scalars())
+
+
 def put_style(connection: Connection, style: StyleRow, *, now: float) -> None:
     """Add a style or give it another version; versions themselves are kept for ever."""
     present = (styles.c.tenant == style.tenant, styles.c.name == style.name)

@@ -14,5 +14,7 @@ def own_style(connection: Connection, name: str, tenant: str) -> StyleRow | None
     if found is not None and found.tenant == tenant:  # also where nst came to have that name later
         return found
     if found is not None or any(name == style.name for style in shipped_styles()):
-        raise StyleExistsError(f"The style {name!r} comes with nst and cannot be replaced; take another name.")
+        raise StyleExistsError(
+            f"The style {name!r} comes with nst and can be neither replaced nor deleted; take another name."
+        )
     return None

@@ -1,11 +1,17 @@
 """Styles as requests name them: by name, which is the present version, or pinned as NAME@VERSION."""
 
+import difflib
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
 from scheduler.errors import RequestInvalidError
 from scheduler.store import access, versions
 from scheduler.store.access import StyleRow
 from scheduler.store.versions import VersionRow
+
+#: Names that are compared with one that is unknown, and names that a message has.
+_COMPARED, _NAMED = 200, 10
 
 
 def find_pinned(connection: Connection, tenant: str, text: str, *, pointer: str) -> StyleRow:
@@ -15,8 +21,20 @@ def find_pinned(connection: Connection, tenant: str, text: str, *, pointer: str)
     style = as_style(found) if found else None if at else access.find_style(connection, name, tenant=tenant)
     if style is None:
         what = f"version {prefix} of a style {name!r}" if at else f"style {name!r}"
-        raise RequestInvalidError(f"There is no {what}.", pointer=pointer)
+        known = access.list_names(connection, tenant=tenant, limit=_COMPARED)
+        hint = "" if name in known else _suggestion(name, known)
+        raise RequestInvalidError(f"There is no {what}.{hint}", pointer=pointer)
     return style
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    """Return a sentence that names the styles which a client may have meant, or else the first ones there are."""
+    if close := difflib.get_close_matches(name, known, n=3):
+        return f" Did you mean {' or '.join(close)}?"
+    if not known:
+        return " There are no styles yet."
+    more = ", …" if len(known) > _NAMED else ""
+    return f" There are {', '.join(known[:_NAMED])}{more}."
 
 
 def find_version(connection: Connection, tenant: str, name: str, prefix: str, *, pointer: str) -> VersionRow | None:

@@ -126,3 +126,35 @@ def test_a_listing_that_is_known_as_a_whole_comes_in_pages(client: TestClient, p
 
 def test_an_empty_page_has_no_ids(client: TestClient, rig: Rig) -> None:
     assert client.get("/v1/jobs").json() == {"data": [], "first_id": None, "last_id": None, "has_more": False}
+
+
+def test_parameters_are_of_kinds_that_generators_of_clients_know(document: dict[str, Any]) -> None:
+    seen = 0
+    for path, method, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            schema, place = parameter["schema"], (method, path, parameter["name"])
+            seen += 1
+            assert "anyOf" not in schema, place
+            assert "oneOf" not in schema, place
+            if parameter["in"] == "header":
+                assert schema["type"] in ("string", "integer"), place
+    assert seen > 100
+    prefers = [
+        parameter["schema"]["type"]
+        for _, _, operation in operations(document)
+        for parameter in operation.get("parameters", [])
+        if parameter["name"] == "prefer"
+    ]
+    assert prefers == ["string"] * 3
+
+
+def test_operations_have_short_names_of_their_own(document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(set(ids)) == len(ids)
+    assert {"submit_job", "get_job", "list_jobs", "delete_job", "train_style", "put_file"} <= set(ids)
+    assert not any("v1" in each for each in ids)
+
+
+def test_the_document_says_what_the_api_is_and_where(document: dict[str, Any]) -> None:
+    assert len(document["info"]["description"]) > 100
+    assert document["servers"][0]["url"] == "/"
