@@ -52,7 +52,8 @@ CASES: dict[tuple[str, str], Case] = {
     ("delete", "/v1/runs/{run_id}"): MISSING,
     ("get", "/v1/uploads"): OWN,
     ("get", "/v1/uploads/{upload_id}"): MISSING,
-    ("delete", "/v1/uploads/{upload_id}"): MISSING,
+    # An upload of its own under the same id, which it has made just before.
+    ("delete", "/v1/uploads/{upload_id}"): Case(204),
     ("get", "/v1/jobs/{job_id}/items/{item_id}/output"): MISSING,
     ("get", "/v1/jobs/{job_id}/items/{item_id}/preview"): MISSING,
     ("get", "/v1/jobs/{job_id}/results"): MISSING,
