@@ -32,7 +32,7 @@ class ReadyView(BaseModel):
 
 
 @router.get("/livez")
-def livez() -> LiveView:
+async def livez() -> LiveView:
     """Answer, with nothing checked."""
     return LiveView(status="alive")
 
