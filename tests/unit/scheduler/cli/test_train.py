@@ -179,7 +179,7 @@ def test_a_refusal_of_the_api_is_exit_code_6(nst: Run) -> None:
         other.on("POST", "/v1/styles", problem(422, "request_invalid", "There are no photos.", errors=errors))
         code, out, err = nst("--url", other.url, "styles", "train", "s3://nst/night.png", "-n", "night")
     assert (code, out) == (ExitCode.REFUSED, "")
-    assert err == "nst: error: There are no photos. (/data: There are no photos.) (request_invalid)\n"
+    assert err == "nst: error: There are no photos. (/data) (request_invalid)\n"
 
 
 def test_ctrl_c_during_the_upload_submits_nothing(api: CannedApi, nst: Run, tmp_path: Path) -> None:
