@@ -105,10 +105,10 @@ class Shelf:
         """Keep a training that stands there, instead of another one of its run."""
         kept = _Kept(place, training, Timer(self._keep_s, lambda: self._expire(kept)))
         kept.timer.daemon = True
-        kept.timer.start()
         with self._lock:
             gone = [self._kept.pop(place.run_id)] if place.run_id in self._kept else []
             self._kept[place.run_id] = kept
+            kept.timer.start()
             while len(self._kept) > self._count or (len(self._kept) > 1 and self._nbytes > self._max_bytes):
                 gone.append(self._kept.popitem(last=False)[1])
         for other in gone:
