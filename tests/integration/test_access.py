@@ -94,7 +94,8 @@ CASES: dict[tuple[str, str], Case] = {
     ("put", "/v1/uploads/{upload_id}"): Case(200),
     ("get", "/v1/uploads/{upload_id}/files"): OWN,
     # The same id below the stranger's own prefix.
-    ("put", "/v1/uploads/{upload_id}/{path}"): Case(201),
+    # It was deleted just before.
+    ("put", "/v1/uploads/{upload_id}/{path}"): Case(409),
     ("post", "/v1/keys"): Case(403, {"name": "k", "scopes": ["jobs:read"], "tenant": OWNER}),
     ("get", "/v1/keys"): OWN,
     ("get", "/v1/keys/{prefix}"): MISSING,
