@@ -148,6 +148,10 @@ class QuickStylizer:
     def load(cls, source: bytes, *, device: object) -> "QuickStylizer":
         return cls()
 
+    def max_pixels(self, budget_bytes: int) -> int:
+        """Return how many pixels a photo may have: the negative of one takes a few bytes for each."""
+        return budget_bytes // 16
+
     def __call__(
         self, batch: NDArray[np.uint8], *, strength: float = 1.0, preserve_color: bool = False
     ) -> NDArray[np.uint8]:
