@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from nst_core import __version__
 from nst_core.errors import NstError
-from scheduler.cli import demo, jobs, keys, local, optimize, runs, styles, stylize, tenants, webhooks
+from scheduler.cli import demo, jobs, keys, local, optimize, runs, stored_uploads, styles, stylize, tenants, webhooks
 from scheduler.cli.exits import ExitCode, code_for_error
 from scheduler.cli.session import DEFAULT_HOME, Session
 
@@ -35,6 +35,7 @@ app.command("optimize")(optimize.optimize)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(styles.app, name="styles")
 app.add_typer(runs.app, name="runs")
+app.add_typer(stored_uploads.app, name="uploads")
 app.add_typer(webhooks.app, name="webhooks")
 app.command("presets")(optimize.presets)
 app.add_typer(keys.app, name="keys", rich_help_panel="Who may do what")

@@ -12,6 +12,7 @@ import typer
 
 from nst_core.protocol import ItemStatus, Method
 from scheduler.cli import render
+from scheduler.cli.deleting import Yes, confirm, say_deleted
 from scheduler.cli.downloads import Download
 from scheduler.cli.exits import ExitCode, UsageError
 from scheduler.cli.files import write_whole
@@ -155,6 +156,31 @@ def retry(
 ) -> None:
     """Do the failed images of an ended job again."""
     _change(context, lambda client: client.retry(job_id, codes=code or None, cancelled=cancelled), as_json=as_json)
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    job_id: JobId,
+    results: Annotated[bool, typer.Option("--results", help="Delete its images and reports too.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a job that has ended; its images stay unless --results is given."""
+    session = session_of(context)
+    with session.client() as client:
+        job = client.job(job_id)
+        images = count_of(job.counts.succeeded, "image")
+        question = f"Delete job {job.id} and its {images}?" if results else f"Delete job {job.id}? Its {images} stay."
+        confirm(session, question, yes=yes)
+        client.delete(job.id, results=results)
+    if results:
+        rest = f"its {images} and reports are removed within minutes."
+    else:
+        rest = f"its {images} stay in {job.output.prefix}."
+    say_deleted(session, job.id, rest)
+    if as_json:
+        print_json({"id": job.id, "deleted": True, "results": results})
 
 
 @app.command()

@@ -19,9 +19,14 @@ from scheduler.runs.resources import Run, Sample
 _RUN_ID = re.compile(r"run_[0-9a-f]{24}")
 
 
+def is_run_id(text: str) -> bool:
+    """Return whether a text is the id of a run rather than a style's name."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
 def find_run(client: Client, text: str) -> Run:
     """Return the run of an id, or the newest of a style's name; raise ApiError (`not_found`) where there is none."""
-    if _RUN_ID.fullmatch(text):
+    if is_run_id(text):
         return client.runs.get(text)
     run = client.runs.newest(text)
     if run is None:

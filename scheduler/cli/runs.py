@@ -11,12 +11,13 @@ from nst_core.errors import ProtocolError
 from nst_core.styles import SHEET_NAME
 from nst_core.training.presets import STRENGTHS, STROKES
 from scheduler.cli import run_render
+from scheduler.cli.deleting import Yes, confirm, say_deleted
 from scheduler.cli.exits import UsageError
 from scheduler.cli.files import in_threads, write_whole
 from scheduler.cli.jobs import AsJson
 from scheduler.cli.options import parse_fields
 from scheduler.cli.progress import transfer_bar
-from scheduler.cli.run_watch import find_run
+from scheduler.cli.run_watch import find_run, is_run_id
 from scheduler.cli.session import print_json, session_of
 from scheduler.cli.train import begun
 from scheduler.client import Client
@@ -81,6 +82,27 @@ def resume(context: typer.Context, text: RunName, as_json: AsJson = False) -> No
 def cancel(context: typer.Context, text: RunName, as_json: AsJson = False) -> None:
     """End a training after the step in hand; its last checkpoint is kept."""
     _change(context, text, lambda client, run: client.runs.cancel(run.id), as_json=as_json)
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id: run_…", show_default=False)],
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a training that has ended, with its checkpoints and samples; its styles stay."""
+    session = session_of(context)
+    if not is_run_id(run_id):
+        # The newest run of a name is another one when the command is given again.
+        raise UsageError(f"{run_id!r} is not the id of a run: nst runs list has them.")
+    with session.client() as client:
+        run = client.runs.get(run_id)
+        confirm(session, f"Delete {run.id}, a training of {run.name}, and its checkpoints and samples?", yes=yes)
+        client.runs.delete(run.id)
+    say_deleted(session, run.id, f"its checkpoints and samples are removed within minutes, styles of {run.name} stay.")
+    if as_json:
+        print_json({"id": run.id, "deleted": True})
 
 
 @app.command()
