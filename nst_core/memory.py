@@ -59,7 +59,7 @@ def memory_for(nbytes: int) -> Iterator[None]:
     """Take memory for a piece of work that needs so many bytes; does nothing without `keep_freed_memory`.
 
     If that is more than is kept, large blocks are mapped one by one and go back to the system as soon as they are
-    free. That takes half of the memory, since nothing is lost between blocks, and a fifth more time.
+    free. Nothing is lost between blocks then, but the system clears the pages of each block before it is used.
     """
     libc = _glibc()
     if libc is None or not _keeping.is_set() or nbytes <= KEPT_BYTES:

@@ -23,6 +23,7 @@ from scheduler.access.keys import is_api_key
 from scheduler.access.limits import limits_of
 from scheduler.access.tenants import Tenants
 from scheduler.api.app import make_api, make_hub
+from scheduler.api.connections import TimedProtocol, allow_connections
 from scheduler.api.request_ids import RequestIdFilter
 from scheduler.clock_watch import ClockWatch, LeaseTimes
 from scheduler.collector import Collector
@@ -258,7 +259,8 @@ def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
             api_database, vault=webhook_vault(settings), rules=webhook_rules(settings), clock=time.time
         ),
     )
-    config = uvicorn.Config(api, log_level="warning", timeout_graceful_shutdown=5)
+    allow_connections()
+    config = uvicorn.Config(api, http=TimedProtocol, log_level="warning", timeout_graceful_shutdown=5)
     server = _Server(config, hub, heartbeat)
     loops.start()
     heartbeat.watch("the event loop of the API", lambda: server.ticks)
