@@ -34,7 +34,7 @@ from worker.limits import work_bytes
 from worker.logs import configure_logging
 from worker.models import ModelCache
 from worker.optimize import Optimization
-from worker.outcomes import Recovered
+from worker.outcomes import InterruptedWorkError, Recovered
 from worker.pipeline import Pipeline
 from worker.pulse import Pulse
 from worker.retirement import EX_IOERR, EX_NOPERM, Retirement
@@ -101,7 +101,15 @@ def run_worker(settings: WorkerSettings) -> int:
             _log.critical("this worker can make no image", exc_info=error)
             return EX_TEMPFAIL
         retirement = Retirement()
-        recovery = _recovery(settings, self_test, storage_test, watchdog=watchdog, retirement=retirement)
+        recovery = _recovery(
+            settings,
+            self_test,
+            storage_test,
+            answers=StorageTest(BlobStore(settings, patient=False), name),
+            watchdog=watchdog,
+            retirement=retirement,
+            stop=stop,
+        )
         parts = _Parts(settings, name, broker, blobs, engine, device, watchdog, recovery, stop)
         tasks: dict[str, tuple[Callable[[Any], None], int]] = {
             Method.FEEDFORWARD.queue: (_stylize_task(parts, closing), settings.concurrency),
@@ -145,10 +153,17 @@ def _recovery(
     self_test: Callable[[], None],
     storage_test: Callable[[], None],
     *,
+    answers: Callable[[], None],
     watchdog: Watchdog,
     retirement: Retirement,
+    stop: Event,
 ) -> Recovery:
     ill_after_s = settings.ill_after_s
+
+    def pause(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise InterruptedWorkError
+
     return Recovery(
         engine=Health(self_test, ill_after_s=ill_after_s, leave=watchdog.end),
         storage=Health(
@@ -162,6 +177,14 @@ def _recovery(
             ill_after_s=ill_after_s,
             leave=partial(retirement.retire, code=EX_IOERR),
             able_to="write to its disk",
+        ),
+        outage=Health(
+            answers,
+            ill_after_s=settings.outage_s,
+            leave=partial(retirement.retire, code=EX_TEMPFAIL),
+            able_to="reach its storage",
+            not_of_this=(),
+            sleep=pause,
         ),
     )
 

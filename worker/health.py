@@ -95,14 +95,19 @@ class Health:
         ill_after_s: float,
         leave: Callable[[str], object],
         able_to: str = "make an image",
+        not_of_this: tuple[type[Exception], ...] = (BlobUnavailableError,),
         clock: Clock = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """`test` raises if the process cannot do what it must be `able_to`; `leave` ends it, and is told why."""
+        """`test` raises if the process cannot do what it must be `able_to`; `leave` ends it, and is told why.
+
+        Errors of the test that are `not_of_this` are raised: they say nothing about the process.
+        """
         self._test = test
         self._ill_after_s = ill_after_s
         self._leave = leave
         self._able_to = able_to
+        self._not_of_this = not_of_this
         self._clock = clock
         self._sleep = sleep
         self._lock = Lock()
@@ -115,7 +120,7 @@ class Health:
         """Return whether what has just failed may go well now, because the process was ill and is well again.
 
         False if the process is well and was: the failure is of what failed. Takes as long as the process is ill,
-        and ends it after a while. Raises BlobUnavailableError if the test needs the storage, which does not answer.
+        and ends it after a while. Raises errors of the test that are not of the process.
         """
         failed_at, ill_since = self._clock(), None
         with self._lock:
@@ -126,23 +131,26 @@ class Health:
             if failed_at <= self._recovered_at or failed_at < self._well_at:
                 return failed_at <= self._recovered_at
             while (error := self._error()) is not None:
-                _log.warning("this worker cannot %s: %r", self._able_to, error)
-                # From here on: the test may have waited for the engine, whose calls take their time.
-                ill_since = self._clock() if ill_since is None else ill_since
+                if ill_since is None:
+                    _log.warning("this worker cannot %s: %r", self._able_to, error)
+                    # From here on: the test may have waited for the engine, whose calls take their time.
+                    ill_since = self._clock()
                 if self._clock() - ill_since > self._ill_after_s:
                     self._reason = f"this worker cannot {self._able_to} any more: {error!r}"
                     self._leave(self._reason)
                     return False
                 self._sleep(_PAUSE_S)
                 self._recovered_at = self._clock()
+            if ill_since is not None:
+                _log.warning("this worker can %s again", self._able_to)
             return self._recovered_at >= failed_at
 
     def _error(self) -> Exception | None:
         began = self._clock()
         try:
             self._test()
-        except BlobUnavailableError:
-            raise  # not of this process, and what failed may go well once the storage is back
+        except self._not_of_this:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what this looks for
             return error
         self._well_at = began
@@ -152,16 +160,25 @@ class Health:
 class Recovery:
     """Tests what a failure may be of, if it is one that may be of the process."""
 
-    def __init__(self, *, engine: Health, storage: Health, disk: Health) -> None:
-        """`engine` tests whether images can be made, the others whether storage and disk can be used."""
+    def __init__(self, *, engine: Health, storage: Health, disk: Health, outage: Health) -> None:
+        """`engine` tests whether images can be made, the others whether storage and disk can be used.
+
+        `outage` tests whether the storage answers at all, and waits for it.
+        """
         self._engine = engine
         self._storage = storage
         self._disk = disk
+        self._outage = outage
 
     def __call__(self, problem: NstError) -> bool:
         """Return whether what failed may go well now, as `Health.recovered` does; False for what has its reason."""
         if type(problem) in (NstError, EngineError):
             return self._engine.recovered()
+        if isinstance(problem, BlobUnavailableError):
+            return self._outage.recovered()
         if isinstance(problem, BlobAccessError | StorageCallerError):
-            return self._storage.recovered()
+            try:
+                return self._storage.recovered()
+            except BlobUnavailableError:
+                return self._outage.recovered()
         return isinstance(problem, DiskError) and self._disk.recovered()

@@ -70,6 +70,9 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     stuck_after_s: float = Field(default=600.0, gt=0)
     #: A worker that cannot make the smallest image for so long is ill: it ends as well.
     ill_after_s: float = Field(default=10.0, gt=0)
+    #: A worker waits this long for a storage that does not answer. Then it gives its work back and ends; its next
+    #: start waits as long as it takes. No image fails of an outage.
+    outage_s: float = Field(default=120.0, gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Workers whose credentials the storage refuses, beside one whose credentials are good: no image fails of it."""
+"""Workers that cannot use their storage, because it refuses them or does not answer: no image fails of it."""
 
 import os
 import secrets
@@ -51,8 +51,8 @@ class Site:
         )
 
     @contextmanager
-    def worker(self, label: str, storage: StorageSettings) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run a worker process, whose log goes to a file."""
+    def worker(self, label: str, storage: StorageSettings, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run a worker process, whose log goes to a file; settings are variables of its environment."""
         assert storage.s3_access_key is not None
         assert storage.s3_secret_key is not None
         env = {
@@ -64,6 +64,7 @@ class Site:
             "NST_DEVICE": "cpu",
             "NST_THREADS": "1",
             "NST_ILL_AFTER_S": "0.5",
+            **settings,
         }
         with open(self.folder / f"{label}.log", "wb") as log:
             process = subprocess.Popen([sys.executable, "-m", "worker"], env={**environment(), **env}, stderr=log)
@@ -150,3 +151,23 @@ def test_a_worker_whose_key_was_taken_away_gives_all_its_work_to_one_that_has_an
     assert len(began) == 2, "the worker without a key had work, too"
     assert "cannot use its storage any more: StorageIdentityError" in site.log("old")
     assert "gives its work back, and ends with exit code 77" in site.log("old")
+
+
+@pytest.mark.parametrize("is_long", [False, True], ids=["short", "long"])
+def test_no_image_fails_of_an_outage_of_the_storage(site: Site, is_long: bool) -> None:
+    with ExitStack() as running:
+        with site.storage("good"):
+            style = prepared(site)
+            settings = site.settings("good")
+            worker = running.enter_context(site.worker("one", settings, NST_OUTAGE_S="1" if is_long else "600"))
+            site.complete(make_chunks(site, style, first=1, count=1))
+            chunks = make_chunks(site, style, first=10, count=4)
+        for chunk in chunks:
+            site.broker.send_chunk(chunk)
+        wait_until(lambda: "cannot reach its storage" in site.log("one"), seconds=START_S)
+        if is_long:
+            assert worker.wait(START_S) == 75
+            running.enter_context(site.worker("two", settings))
+        running.enter_context(site.storage("good"))
+        site.complete(chunks)
+    assert ("can reach its storage again" in site.log("one")) == (not is_long)

@@ -39,6 +39,8 @@ class Rig:
     reasons: list[str] = field(default_factory=list)
     #: What the storage says to the next tests of it.
     faults: list[Exception] = field(default_factory=list)
+    #: How often the storage will not answer.
+    silences: int = 0
 
     def __post_init__(self) -> None:
         self.health = Health(
@@ -47,7 +49,15 @@ class Rig:
         self.storage = Health(
             self._test_storage, ill_after_s=ILL_S, leave=self._retire, clock=lambda: self.now, sleep=self._sleep
         )
-        self.recovery = Recovery(engine=self.health, storage=self.storage, disk=self.storage)
+        self.outage = Health(
+            self._ask_storage,
+            ill_after_s=ILL_S,
+            leave=self._retire,
+            not_of_this=(),
+            clock=lambda: self.now,
+            sleep=self._sleep,
+        )
+        self.recovery = Recovery(engine=self.health, storage=self.storage, disk=self.storage, outage=self.outage)
 
     def _test(self) -> None:
         self.tests += 1
@@ -59,6 +69,11 @@ class Rig:
         self.tests += 1
         if self.faults:
             raise self.faults.pop(0)
+
+    def _ask_storage(self) -> None:
+        if self.silences:
+            self.silences -= 1
+            raise BlobUnavailableError("It does not answer.")
 
     def _retire(self, reason: str) -> None:
         self.reasons.append(reason)
@@ -208,9 +223,29 @@ def test_a_worker_that_is_refused_everything_gives_its_work_back(rig: Rig, error
 
 def test_a_refusal_while_the_storage_does_not_answer_is_not_believed(rig: Rig) -> None:
     rig.faults = [BlobUnavailableError("It does not answer.")]
+    rig.silences = 3
+    assert do(rig, failing(BlobAccessError("No."))) == "done"
+    assert (rig.now, rig.reasons) == (1003.0, [])
+
+
+def test_an_outage_of_the_storage_is_waited_for(rig: Rig) -> None:
+    rig.silences = 5
+    assert do(rig, failing(BlobUnavailableError("No."))) == "done"
+    assert (rig.now, rig.reasons) == (1005.0, [])
+
+
+def test_an_object_that_alone_cannot_be_had_fails(rig: Rig) -> None:
     with pytest.raises(BlobUnavailableError):
-        do(rig, failing(BlobAccessError("No.")))
-    assert rig.reasons == []
+        do(rig, failing(BlobUnavailableError("No.")))
+    assert (rig.now, rig.reasons) == (1000.0, [])
+
+
+def test_a_worker_gives_its_work_back_after_a_long_outage(rig: Rig) -> None:
+    rig.silences = 1000
+    with pytest.raises(InterruptedWorkError):
+        do(rig, failing(BlobUnavailableError("No.")))
+    assert ILL_S < rig.now - 1000.0 <= ILL_S + 2
+    assert "does not answer" in rig.reasons[0]
 
 
 def test_each_refusal_is_looked_into_unless_it_came_before_a_test(rig: Rig) -> None:
