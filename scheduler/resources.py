@@ -88,6 +88,8 @@ class Check:
     failing: int
     #: There are more photos than were looked at.
     truncated: bool = False
+    #: Photos of which it is known whether they are in the storage; None if nobody has looked.
+    objects_checked: int | None = None
     #: The first ones.
     problems: tuple[Problem, ...] = ()
     #: About how long the job would take with the workers that there are; None where nothing was measured yet.

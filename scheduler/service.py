@@ -146,9 +146,12 @@ class Service:
             claim.complete(connection, job_id)
         return job_id
 
-    def check(self, tenant: str, request: JobRequest) -> Check:
-        """Return what a job would do, and what is wrong with it, without accepting it."""
-        return self._checker.check(tenant, request)
+    def check(self, tenant: str, request: JobRequest, *, objects: bool = True) -> Check:
+        """Return what a job would do, and what is wrong with it, without accepting it.
+
+        Without `objects`, photos that are not in the storage yet are taken for good.
+        """
+        return self._checker.check(tenant, request, objects=objects)
 
     def job(self, tenant: str, job_id: str) -> Job:
         """Return a job by its id or the client's; raise NotFoundError where the tenant has none of that id."""

@@ -88,6 +88,7 @@ _CHECK: dict[str, Any] = {
     "items": 2000,
     "failing": 1,
     "truncated": False,
+    "objects_checked": 100,
     "problems": [
         {
             "code": "input_invalid",

@@ -38,6 +38,10 @@ class CheckView(BaseModel):
     items: int = Field(description="Photos x styles.")
     failing: int = Field(description="Items that would fail at once.")
     truncated: bool = Field(description="There are more photos than were looked at.")
+    objects_checked: int | None = Field(
+        description="Photos of which it is known whether they are in the storage: all below a prefix; of `uris` and "
+        "manifests the first 100 at most, as far as 2.5 seconds allow. Null if nobody has looked."
+    )
     problems: list[ProblemEntry] = Field(description="The first 100.")
     estimated_s: float | None = Field(
         description="About how long the job would take with the present workers; null where nothing was measured yet."

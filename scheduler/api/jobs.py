@@ -24,6 +24,9 @@ router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs", tags=["jobs"])
 
 _MAX_LABELS = 16
 Validate = Annotated[bool, Query(description="Only tell what the job would do.")]
+Objects = Annotated[
+    bool, Query(description="With `validate`: false says nothing of photos that are not in the storage yet.")
+]
 Prefer = Annotated[
     str | None,
     Header(max_length=1000, description="wait=N: answer when the job has ended, or after N seconds (60 at most)."),
@@ -43,12 +46,13 @@ async def submit_job(
     response: Response,
     idempotency_key: IdempotencyKey = None,
     validate: Validate = False,
+    objects: Objects = True,
     prefer: Prefer = None,
 ) -> JobView | CheckView:
     """Submit a bulk stylization job."""
     if validate:
         response.status_code = 200
-        return CheckView.of(await run_in_threadpool(service.check, tenant, body.to_request()))
+        return CheckView.of(await run_in_threadpool(service.check, tenant, body.to_request(), objects=objects))
     submit = partial(service.submit, tenant, body.to_request(), idempotency_key=idempotency_key)
     job, new = await run_in_threadpool(submit)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
@@ -72,6 +76,7 @@ async def put_job(
     request: Request,
     response: Response,
     validate: Validate = False,
+    objects: Objects = True,
     prefer: Prefer = None,
 ) -> JobView | CheckView:
     """Submit a job once under an id of your own, which does not begin with job_.
@@ -80,7 +85,7 @@ async def put_job(
     """
     if validate:
         response.status_code = 200
-        return CheckView.of(await run_in_threadpool(service.check, tenant, body.to_request()))
+        return CheckView.of(await run_in_threadpool(service.check, tenant, body.to_request(), objects=objects))
     job, new = await run_in_threadpool(service.put, tenant, job_id, body.to_request())
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if not new:

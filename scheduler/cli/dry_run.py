@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
 
-from nst_core.errors import ImageError
+from nst_core.errors import ImageError, ImageTooSmallError
 from nst_core.images import decode
 from scheduler.cli.inputs import check_not_replaced, find, named
 from scheduler.cli.photos import Left, Photo
@@ -32,7 +32,7 @@ def check_job(session: Session, client: Client, request: JobRequest, inputs: Seq
     problems = [_left_out(left) for left in found.failed]
     with transfer_bar(session.err, "checking", len(photos)) as advance:
         for photo in photos:
-            problems += _problems(photo)
+            problems += _problems(photo, request.output.max_px)
             advance()
     bad = {problem.input for problem in problems}
     checks = _ask(client, request, [photo for photo in photos if str(photo.path) not in bad])
@@ -55,9 +55,15 @@ def _left_out(left: Left) -> Problem:
     return Problem(code=left.code, message=f"The file {left.message}.", input=str(left.path))
 
 
-def _problems(photo: Photo) -> list[Problem]:
+def _problems(photo: Photo, max_px: int | None) -> list[Problem]:
+    """Return what is wrong with a photo of this machine whose result has at most `max_px` on its longer side."""
     try:
-        decode(photo.path.read_bytes(), max_px=_LOOK_PX)
+        data = photo.path.read_bytes()
+        try:
+            decode(data, max_px=min(max_px or _LOOK_PX, _LOOK_PX))
+        except ImageTooSmallError:
+            # The result may be larger than what was decoded: a panorama is narrow only when it is reduced.
+            decode(data, max_px=max_px)
     except ImageError as error:
         return [Problem(code=error.code, message=error.message, input=str(photo.path))]
     except OSError as error:
@@ -72,7 +78,7 @@ def _ask(client: Client, request: JobRequest, photos: Sequence[Photo]) -> list[C
     paths = {prefix + photo.name: str(photo.path) for photo in photos}
     for batch in _batches(photos):
         uris = tuple(prefix + photo.name for photo in batch)
-        check = client.check(replace(request, input=JobInput(uris=uris)))
+        check = client.check(replace(request, input=JobInput(uris=uris)), objects=False)
         problems = (replace(each, input=paths.get(each.input or "", each.input)) for each in check.problems)
         checks.append(replace(check, problems=tuple(problems)))
     return checks

@@ -185,6 +185,9 @@ def check_page(check: Check) -> RenderableType:
         if check.estimated_s is not None:
             line.append(f", about {span(check.estimated_s)} with the present workers")
         lines.append(line)
+    if check.objects_checked is not None and check.objects_checked < check.photos:
+        text = f"  {check.objects_checked:,} of {count_of(check.photos, 'photo')} were looked for in the storage"
+        lines.append(Text(text, style="dim"))
     for problem in check.problems[:_SHOWN_FAILURES]:
         # The sentence about a line names it already.
         where = problem.pointer or (problem.input if problem.line is None else None)

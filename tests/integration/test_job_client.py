@@ -101,8 +101,10 @@ def test_jobs_are_paused_resumed_cancelled_and_done_again(client: Client, rig: R
 def test_photos_that_are_yet_to_be_uploaded_can_be_checked(client: Client) -> None:
     prefix = client.create_upload().prefix
     request = JobRequest(input=JobInput(uris=(f"{prefix}a.jpg", f"{prefix}sub/b ü.png")), styles=("wave",))
-    check = client.check(request)
+    check = client.check(request, objects=False)
     assert (check.valid, check.photos, check.failing) == (True, 2, 0)
+    missing = client.check(request)
+    assert (missing.valid, missing.failing, missing.objects_checked) == (False, 2, 2)
 
 
 def test_styles_are_known(client: Client) -> None:

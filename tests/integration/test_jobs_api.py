@@ -5,7 +5,7 @@ import json
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from nst_core.blobs import BlobUri
+from nst_core.errors import BlobUnavailableError
 from scheduler import dry_run
 from scheduler.access.keys import new_api_key
 from scheduler.plan import plan_items
@@ -195,6 +196,7 @@ def test_dry_run_counts_photos_below_a_prefix_and_estimates(client: TestClient, 
         "items": 4,
         "failing": 0,
         "truncated": False,
+        "objects_checked": 2,
         "problems": [],
         "estimated_s": None,
     }
@@ -206,6 +208,7 @@ def test_dry_run_counts_photos_below_a_prefix_and_estimates(client: TestClient, 
 
 def test_dry_run_names_lines_that_are_wrong(client: TestClient, rig: Rig) -> None:
     photo = f"s3://nst/{rig.prefix}/a.jpg"
+    rig.blobs.put(BlobUri.parse(photo), b"x")
     lines = [b"no json", *[json.dumps({"input": photo}).encode()] * 2]
     rig.blobs.put(BlobUri("nst", f"{rig.prefix}/m.jsonl"), b"\n".join(lines))
     manifest = {"manifest": f"s3://nst/{rig.prefix}/m.jsonl"}
@@ -233,6 +236,89 @@ def test_dry_run_looks_at_what_it_has_time_for(client: TestClient, rig: Rig, mon
     monkeypatch.setattr(dry_run, "plan_items", slow)
     found = validate(client, rig, **changes)
     assert (found["photos"], found["truncated"], found["valid"]) == (400, True, True)
+
+
+def put_manifest(rig: Rig, photos: Sequence[str]) -> dict[str, str]:
+    """Store a manifest of photos, and return the input that names it."""
+    lines = b"\n".join(json.dumps({"input": photo}).encode() for photo in photos)
+    rig.blobs.put(BlobUri("nst", f"{rig.prefix}/m.jsonl"), lines)
+    return {"manifest": f"s3://nst/{rig.prefix}/m.jsonl"}
+
+
+@pytest.mark.parametrize("kind", ["uris", "manifest"])
+def test_dry_run_names_photos_that_are_not_in_the_storage(client: TestClient, rig: Rig, kind: str) -> None:
+    photos = [f"s3://nst/{rig.prefix}/{name}.jpg" for name in ("here", "gone", "neither")]
+    rig.blobs.put(BlobUri.parse(photos[0]), b"x")
+    input: dict[str, Any] = {"uris": photos} if kind == "uris" else put_manifest(rig, photos)
+    found: Any = validate(client, rig, input=input, styles=["wave", "udnie"])
+    assert (found["valid"], found["photos"], found["failing"], found["objects_checked"]) == (True, 3, 4, 3)
+    assert {(each["code"], each["message"]) for each in found["problems"]} == {
+        ("blob_not_found", f"There is no object {photo}.") for photo in photos[1:]
+    }
+    where = ("/input/uris/1", "/input/uris/2") if kind == "uris" else (2, 3)
+    assert [each["pointer" if kind == "uris" else "line"] for each in found["problems"]] == [
+        place for place in where for _ in range(2)
+    ]
+
+
+def test_dry_run_of_photos_that_are_all_missing_is_not_valid(client: TestClient, rig: Rig) -> None:
+    found = validate(client, rig)
+    assert (found["valid"], found["failing"], found["estimated_s"]) == (False, 1, None)
+
+
+def test_dry_run_says_nothing_of_photos_that_are_yet_to_come_if_it_is_asked_so(client: TestClient, rig: Rig) -> None:
+    answer = client.post("/v1/jobs", params={"validate": "true", "objects": "false"}, json=body(rig, 2))
+    found = answer.json()
+    assert (found["valid"], found["failing"], found["objects_checked"]) == (True, 0, None)
+
+
+def test_dry_run_names_a_painting_that_is_not_in_the_storage(client: TestClient, rig: Rig) -> None:
+    places = [f"s3://nst/{rig.prefix}/{name}" for name in ("photo.jpg", "night.jpg", "wave.jpg")]
+    for place in places[:2]:
+        rig.blobs.put(BlobUri.parse(place), b"x")
+    request = {"method": "optimize", "input": {"uris": places[:1]}, "paintings": places[1:]}
+    answer = client.post("/v1/jobs", params={"validate": "true"}, json=request)
+    found = answer.json()
+    assert (found["valid"], found["items"], found["failing"], found["objects_checked"]) == (True, 2, 1, 1)
+    [problem] = found["problems"]
+    assert (problem["code"], problem["pointer"]) == ("blob_not_found", "/paintings/1")
+
+
+def test_dry_run_looks_for_the_first_photos_alone(client: TestClient, rig: Rig) -> None:
+    photos = [f"s3://nst/{rig.prefix}/{number}.jpg" for number in range(dry_run.MAX_OBJECTS + 5)]
+    found = validate(client, rig, input=put_manifest(rig, photos))
+    assert (found["photos"], found["objects_checked"], found["failing"]) == (105, 100, 100)
+    assert found["valid"]
+
+
+def test_dry_run_keeps_half_of_its_time_for_names(
+    client: TestClient, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exists = rig.service._checker._blobs.exists
+
+    def slow(uri: BlobUri) -> bool:
+        rig.clock.advance(0.5)
+        return exists(uri)
+
+    monkeypatch.setattr(rig.service._checker._blobs, "exists", slow)
+    photos = [f"s3://nst/{rig.prefix}/{number}.jpg" for number in range(450)]
+    found = validate(client, rig, input=put_manifest(rig, photos))
+    assert (found["photos"], found["objects_checked"], found["truncated"]) == (450, 6, False)
+
+
+def test_dry_run_asks_a_storage_that_does_not_answer_once(
+    client: TestClient, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[BlobUri] = []
+
+    def down(uri: BlobUri) -> bool:
+        asked.append(uri)
+        raise BlobUnavailableError("The storage does not answer.")
+
+    monkeypatch.setattr(rig.service._checker._blobs, "exists", down)
+    answer = client.post("/v1/jobs", params={"validate": "true"}, json=body(rig, 3))
+    found = answer.json()
+    assert (answer.status_code, found["failing"], found["objects_checked"], len(asked)) == (200, 0, 0, 1)
 
 
 def test_dry_runs_leave_threads_to_other_requests(client: TestClient, rig: Rig) -> None:

@@ -161,9 +161,13 @@ class AsyncClient:
         path = path_of("jobs", client_id)
         return await self._api.read(Job, "PUT", path, json=job_body(request), **waiting(wait_s))
 
-    async def check(self, request: JobRequest) -> Check:
-        """Return what a job would do, and what is wrong with it, without submitting it."""
-        return await self._api.read(Check, "POST", path_of("jobs"), json=job_body(request), params={"validate": "true"})
+    async def check(self, request: JobRequest, *, objects: bool = True) -> Check:
+        """Return what a job would do, and what is wrong with it, without submitting it.
+
+        Without `objects`, nothing is said of photos that are not in the storage yet.
+        """
+        params = {"validate": "true"} if objects else {"validate": "true", "objects": "false"}
+        return await self._api.read(Check, "POST", path_of("jobs"), json=job_body(request), params=params)
 
     async def job(self, job_id: str, *, wait_s: int | None = None) -> Job:
         """Return a job as it stands, by its id or your own; with `wait_s` (1 to 60) wait for its end so long."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from scheduler.cli.exits import ExitCode
 from scheduler.cli.photos import Photo
@@ -54,7 +55,10 @@ def test_a_dry_run_of_photos_of_this_machine_reads_them_and_uploads_none(
     good = {"valid": True, "photos": 1, "items": 1, "failing": 0, "problems": [], "estimated_s": 90.0}
     problem = {"code": "output_name_taken", "message": "Taken.", "input": "s3://nst/up/sub/a.png"}
     api.on(
-        "POST", "/v1/jobs?validate=true", Answer(body=good), Answer(body=good | {"failing": 1, "problems": [problem]})
+        "POST",
+        "/v1/jobs?validate=true&objects=false",
+        Answer(body=good),
+        Answer(body=good | {"failing": 1, "problems": [problem]}),
     )
     code, out, _ = here("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run", "--json")
     found = json.loads(out)
@@ -74,7 +78,7 @@ def test_a_dry_run_knows_how_many_images_a_job_may_have(api: CannedApi, here: Ru
         (tmp_path / name).write_bytes(data)
     api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
     check = {"valid": True, "photos": 3, "items": 3, "failing": 0, "problems": [], "estimated_s": 90.0}
-    api.on("POST", "/v1/jobs?validate=true", Answer(body=check))
+    api.on("POST", "/v1/jobs?validate=true&objects=false", Answer(body=check))
     limits = {2: ExitCode.FAILED, 3: ExitCode.OK, None: ExitCode.OK}
     api.on(
         "GET", "/v1/tenant", *(Answer(body=tenant_json(max_items_per_job=most)) for most in limits for _ in range(2))
@@ -95,12 +99,46 @@ def test_a_dry_run_of_more_photos_than_a_request_may_name_asks_several_times(
     whole = {"valid": True, "photos": 1000, "items": 1000, "failing": 0, "estimated_s": 100.0}
     rest = {"valid": True, "photos": 1, "items": 1, "failing": 0, "estimated_s": 0.5}
     refused = {"valid": False, "photos": 0, "items": 0, "failing": 0, "problems": [{"code": "x", "message": "No."}]}
-    api.on("POST", "/v1/jobs?validate=true", *(Answer(body=body) for body in (whole, rest, whole, refused)))
+    api.on(
+        "POST", "/v1/jobs?validate=true&objects=false", *(Answer(body=body) for body in (whole, rest, whole, refused))
+    )
     arguments = ("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run")
     code, out, _ = here(*arguments)
     assert (code, "1,001 photos, 1,001 images, about 1:4" in out) == (ExitCode.OK, True)
     code, out, _ = here(*arguments)
     assert (code, "No. (x)" in out) == (ExitCode.FAILED, True)
+
+
+def test_a_dry_run_says_for_how_many_photos_it_has_looked(api: CannedApi, here: Run) -> None:
+    check = {"valid": True, "photos": 2000, "items": 2000, "failing": 0}
+    api.on(
+        "POST", "/v1/jobs?validate=true", *(Answer(body=check | {"objects_checked": found}) for found in (100, 2000))
+    )
+    command = ("stylize", "s3://nst/m.jsonl", "-s", "great_wave", "-o", "s3://nst/out/", "--dry-run")
+    assert "100 of 2,000 photos were looked for in the storage" in here(*command)[1]
+    assert "looked for" not in here(*command)[1]
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "code"),
+    [
+        ((4000, 30), (), None),
+        ((4000, 30), ("--max-px", "2000"), "image_too_small"),
+        ((400, 30), ("--max-px", "100"), "image_too_small"),
+        ((4000, 12), (), "image_too_small"),
+        ((8000, 6251), (), "image_too_large"),
+    ],
+)
+def test_a_dry_run_measures_photos_of_this_machine_by_the_size_of_their_results(
+    api: CannedApi, here: Run, tmp_path: Path, size: tuple[int, int], options: tuple[str, ...], code: str | None
+) -> None:
+    Image.new("1", size).save(tmp_path / "a.png")
+    api.on("GET", "/v1/tenant", Answer(body=tenant_json()))
+    api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+    check = {"valid": True, "photos": 1, "items": 1, "failing": 0}
+    api.on("POST", "/v1/jobs?validate=true&objects=false", Answer(body=check))
+    _, out, _ = here("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run", "--json", *options)
+    assert [each["code"] for each in json.loads(out)["problems"]] == ([] if code is None else [code])
 
 
 def test_stylize_takes_an_id_and_limits(api: CannedApi, here: Run) -> None:
