@@ -74,13 +74,16 @@ def _problems(photo: Photo, max_px: int | None) -> list[Problem]:
 
 def _ask(client: Client, request: JobRequest, photos: Sequence[Photo]) -> list[Check]:
     """Return what the API says of photos as if they had been uploaded; it looks at their names alone."""
-    prefix, checks = client.create_upload().prefix, []
-    paths = {prefix + photo.name: str(photo.path) for photo in photos}
-    for batch in _batches(photos):
-        uris = tuple(prefix + photo.name for photo in batch)
-        check = client.check(replace(request, input=JobInput(uris=uris)), objects=False)
-        problems = (replace(each, input=paths.get(each.input or "", each.input)) for each in check.problems)
-        checks.append(replace(check, problems=tuple(problems)))
+    place, checks = client.create_upload(), list[Check]()
+    paths = {place.prefix + photo.name: str(photo.path) for photo in photos}
+    try:
+        for batch in _batches(photos):
+            uris = tuple(place.prefix + photo.name for photo in batch)
+            check = client.check(replace(request, input=JobInput(uris=uris)), objects=False)
+            problems = (replace(each, input=paths.get(each.input or "", each.input)) for each in check.problems)
+            checks.append(replace(check, problems=tuple(problems)))
+    finally:
+        client.delete_upload(place.id)
     return checks
 
 

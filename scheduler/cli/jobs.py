@@ -171,13 +171,12 @@ def delete(
     with session.client() as client:
         job = client.job(job_id)
         images = count_of(job.counts.succeeded, "image")
-        question = f"Delete job {job.id} and its {images}?" if results else f"Delete job {job.id}? Its {images} stay."
-        confirm(session, question, yes=yes)
+        confirm(session, f"Delete job {job.id} and {'' if results else 'keep '}its {images}?", yes=yes)
         client.delete(job.id, results=results)
     if results:
         rest = f"its {images} and reports are removed within minutes."
     else:
-        rest = f"its {images} stay in {job.output.prefix}."
+        rest = f"kept its {images} in {job.output.prefix}."
     say_deleted(session, job.id, rest)
     if as_json:
         print_json({"id": job.id, "deleted": True, "results": results})

@@ -35,7 +35,7 @@ def test_a_job_is_deleted_and_its_images_stay(api: CannedApi, here: Run) -> None
     api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded", succeeded=4)))
     api.on("DELETE", "/v1/jobs/job_1?results=false", GONE)
     code, out, err = here("jobs", "delete", "job_1")
-    assert (code, out, err) == (ExitCode.OK, "", "Deleted job_1; its 4 images stay in s3://nst/out/.\n")
+    assert (code, out, err) == (ExitCode.OK, "", "Deleted job_1; kept its 4 images in s3://nst/out/.\n")
     assert json.loads(here("jobs", "delete", "job_1", "--json")[1]) == {
         "id": "job_1",
         "deleted": True,

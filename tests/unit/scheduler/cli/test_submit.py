@@ -52,6 +52,7 @@ def test_a_dry_run_of_photos_of_this_machine_reads_them_and_uploads_none(
     (tmp_path / "half.png").write_bytes(data[: len(data) // 2])
     api.on("GET", "/v1/tenant", Answer(body=tenant_json(max_items_per_job=3)))
     api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+    api.on("DELETE", "/v1/uploads/upl_1", Answer(status=204, body=b""))
     good = {"valid": True, "photos": 1, "items": 1, "failing": 0, "problems": [], "estimated_s": 90.0}
     problem = {"code": "output_name_taken", "message": "Taken.", "input": "s3://nst/up/sub/a.png"}
     api.on(
@@ -71,12 +72,15 @@ def test_a_dry_run_of_photos_of_this_machine_reads_them_and_uploads_none(
     asked = [json.loads(request.body)["input"] for request in api.requests if request.path.startswith("/v1/jobs")]
     assert asked == [{"uris": ["s3://nst/up/a.png"]}, {"uris": ["s3://nst/up/sub/a.png"]}]
     assert not any(request.method == "PUT" for request in api.requests)
+    # The place whose addresses were asked about is not left behind.
+    assert [request.path for request in api.requests if request.method == "DELETE"] == ["/v1/uploads/upl_1"]
 
 
 def test_a_dry_run_knows_how_many_images_a_job_may_have(api: CannedApi, here: Run, tmp_path: Path) -> None:
     for name, data in small_photos(3).items():
         (tmp_path / name).write_bytes(data)
     api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+    api.on("DELETE", "/v1/uploads/upl_1", Answer(status=204, body=b""))
     check = {"valid": True, "photos": 3, "items": 3, "failing": 0, "problems": [], "estimated_s": 90.0}
     api.on("POST", "/v1/jobs?validate=true&objects=false", Answer(body=check))
     limits = {2: ExitCode.FAILED, 3: ExitCode.OK, None: ExitCode.OK}
@@ -96,6 +100,7 @@ def test_a_dry_run_of_more_photos_than_a_request_may_name_asks_several_times(
         (tmp_path / f"{number:04}.png").write_bytes(photo)
     api.on("GET", "/v1/tenant", Answer(body=tenant_json()))
     api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+    api.on("DELETE", "/v1/uploads/upl_1", Answer(status=204, body=b""))
     whole = {"valid": True, "photos": 1000, "items": 1000, "failing": 0, "estimated_s": 100.0}
     rest = {"valid": True, "photos": 1, "items": 1, "failing": 0, "estimated_s": 0.5}
     refused = {"valid": False, "photos": 0, "items": 0, "failing": 0, "problems": [{"code": "x", "message": "No."}]}
@@ -135,6 +140,7 @@ def test_a_dry_run_measures_photos_of_this_machine_by_the_size_of_their_results(
     Image.new("1", size).save(tmp_path / "a.png")
     api.on("GET", "/v1/tenant", Answer(body=tenant_json()))
     api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+    api.on("DELETE", "/v1/uploads/upl_1", Answer(status=204, body=b""))
     check = {"valid": True, "photos": 1, "items": 1, "failing": 0}
     api.on("POST", "/v1/jobs?validate=true&objects=false", Answer(body=check))
     _, out, _ = here("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run", "--json", *options)
