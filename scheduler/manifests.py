@@ -39,6 +39,8 @@ _MARKS = (
 #: How bytes that the encoding does not have come back the same when they are encoded again.
 _ERRORS = {"utf-8": "surrogateescape", "utf-16-le": "surrogatepass", "utf-16-be": "surrogatepass"}
 _LINE_END = re.compile(r"\r\n|\n|\r")
+#: Blank lines, all at once: one by one, a compressed megabyte of them would take minutes.
+_BLANK_LINES = re.compile(r"[ \t\r\n\0]*[\r\n]")
 #: What is between the elements of an array.
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
 _DECODER = json.JSONDecoder()
@@ -99,6 +101,9 @@ class Manifest:
     def _next(self, may_read: Callable[[BlobUri], bool]) -> InputEntry | _Mark:
         if self._kind.get("format") == "array":
             return self._next_element(may_read)
+        if (blank := self._blank_lines()) > 0:
+            self._advance(blank)
+            return _Mark.NOTHING
         line = self._line()
         if line is None:
             return _Mark.END
@@ -118,6 +123,15 @@ class Manifest:
                 return _Mark.NOTHING
         self._advance(len(line))
         return parse(lambda: self._values(text), number, may_read)
+
+    def _blank_lines(self) -> int:
+        """Return how many characters the blank lines have that come next, as far as the text is known."""
+        found = _BLANK_LINES.match(self._text, self._at)
+        if found is None:
+            return 0
+        # A CR at the end of what is known may be half of a CRLF.
+        is_open = found.end() == len(self._text) and found[0].endswith("\r") and not self._ended
+        return len(found[0]) - is_open
 
     def _line(self) -> str | None:
         """Return the next line with its end, without moving on; None at the end of the text."""
