@@ -53,7 +53,8 @@ def test_the_demo_makes_a_contact_sheet_and_leaves_nothing_running(tmp_path: Pat
     styles = {path.stem.partition("__")[2] for path in results}
     assert len(results) == len(photos) * len(styles) >= 4
     with Image.open(tmp_path / "out" / "contact_sheet.jpg") as sheet:
-        assert sheet.size == (12 + (1 + len(styles)) * 372, 40 + len(photos) * 282)
+        # The longest title has two lines.
+        assert sheet.size == (12 + (1 + len(styles)) * 372, 64 + len(photos) * 282)
 
 
 def test_the_demo_stops_cleanly_when_it_is_interrupted(tmp_path: Path) -> None:
