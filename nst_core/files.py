@@ -31,10 +31,14 @@ def usable_cache_folder(path: Path) -> Path:
     """Return `path` as `own_folder` does, or a folder of this user's in the one for temporary files.
 
     The second is for processes that may not write to their home, as in many containers. Raises ConfigError as
-    `own_folder` does, and OSError if there is no place at all.
+    `own_folder` does, and OSError if `path` is a file, or if there is no place at all.
     """
     try:
         return own_folder(path)
+    except (FileExistsError, NotADirectoryError):
+        if path.is_file():
+            raise  # it was meant for something else
+        return own_folder(_shared_cache_folder())
     except OSError:
         return own_folder(_shared_cache_folder())
 
