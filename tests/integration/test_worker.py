@@ -192,7 +192,8 @@ def test_a_second_sigterm_ends_a_worker_at_once(
         time.sleep(3.0)
         assert process.poll() is None, "it waits for the image in hand"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 128 + signal.SIGTERM
+        # The image in hand would take forever; a busy machine takes some seconds.
+        assert process.wait(30) == 128 + signal.SIGTERM
 
 
 def test_optimisations_leave_the_worker_to_others_and_are_given_back_at_sigterm(
