@@ -6,6 +6,7 @@ cannot be removed now waits, and everything else goes on (see `setbacks`).
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -35,7 +36,7 @@ _OBJECTS = 2000
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 60.0, 3600.0
 
 
-class Remover:
+class Remover(ABC):
     """Removes one kind of thing, a slice of each at a time."""
 
     def __init__(
@@ -50,9 +51,9 @@ class Remover:
             f"removal ({type(self).__name__})", timer=timer, first_s=_FIRST_RETRY_S, longest_s=_LONGEST_RETRY_S
         )
 
+    @abstractmethod
     def tick(self) -> bool:
-        """Remove a slice of some; return whether there is more, perhaps."""
-        raise NotImplementedError
+        """Remove a slice of what is due; return whether there may be more."""
 
     def _before(self) -> float | None:
         return None if self._days is None else self._clock() - self._days * DAY_S
