@@ -162,7 +162,9 @@ def test_a_stuck_worker_tells_what_it_has_logs_its_stacks_and_leaves_its_lease_t
     tmp_path: Path,
 ) -> None:
     chunk = make_chunk(blobs, [photo(1), photo(2) + STICKY, photo(3)], style=style)
-    with running_with_sticky_photos(redis_server, s3_server, tmp_path, NST_STUCK_AFTER_S="12") as process:
+    # A chunk may decode half as many photos at once as there are processes: here two, so that the third photo passes.
+    extra = {"NST_STUCK_AFTER_S": "12", "NST_DECODER_PROCESSES": "4"}
+    with running_with_sticky_photos(redis_server, s3_server, tmp_path, **extra) as process:
         broker.send_chunk(chunk)
         assert process.wait(START_S) == 75
     told = [outcome.index for event in events(broker) if isinstance(event, ChunkProgress) for outcome in event.outcomes]
