@@ -14,16 +14,16 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import NstError
+from nst_core.inference.stylizer import resolve_device
+from nst_core.nets.weights import load_transformer
 from nst_core.settings import StorageSettings
-from nst_core.stylize import resolve_device
+from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
 from nst_core.training.run import RunPlan, TrainingRun
 from nst_core.training.sources import FolderPhotos, PhotoSource, StoredPhotos
 from nst_core.training.step_losses import StepLosses
-from nst_core.weights import load_transformer
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -121,7 +121,7 @@ class BlobReplacedError(BlobError):
 
 
 class BlobAccessError(BlobError):
-    """The storage refused the request, because of the object or of who asks: `nst_core.storage_test` tells which."""
+    """The storage refused the request, because of the object or of who asks; `storage.self_test` tells which."""
 
     code = "blob_access_denied"
 

@@ -34,7 +34,7 @@ class BrokerSettings(BaseSettings):
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     #: NST_MESSAGE_SECRET; signs messages and events. The same for every scheduler and worker.
     message_secret: SecretStr = Field(SecretStr(""), validate_default=True)
-    #: NST_HEARTBEAT_FILE; touched every second while the process lives and gets on. See `nst_core.heartbeat`.
+    #: NST_HEARTBEAT_FILE; touched every second while the process lives and gets on. See `nst_core.system.heartbeat`.
     heartbeat_file: Path | None = None
 
     @field_validator("redis_url")

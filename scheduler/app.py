@@ -14,35 +14,36 @@ from types import FrameType
 import uvicorn
 
 from nst_core import __version__
-from nst_core.blobs import BlobStore
-from nst_core.broker import Broker
 from nst_core.errors import ConfigError
-from nst_core.heartbeat import Heartbeat
-from nst_core.protocol import Method
+from nst_core.protocol.chunks import Method
+from nst_core.queue.broker import Broker
+from nst_core.storage.blobs import BlobStore
+from nst_core.system.heartbeat import Heartbeat
 from scheduler.access.keys import is_api_key
 from scheduler.access.limits import limits_of
 from scheduler.access.tenants import Tenants
 from scheduler.api.app import make_api, make_hub
 from scheduler.api.connections import TimedProtocol, allow_connections
 from scheduler.api.request_ids import RequestIdFilter
-from scheduler.clock_watch import ClockWatch, LeaseTimes
-from scheduler.collector import Collector
-from scheduler.dispatch import Dispatcher, Window
-from scheduler.domain import FIRST_TENANT
-from scheduler.event_hub import EventHub
-from scheduler.expiry import Expirer
-from scheduler.finalize import Finalizer
+from scheduler.control.clock_watch import ClockWatch, LeaseTimes
+from scheduler.domain.jobs import FIRST_TENANT
+from scheduler.events.hub import EventHub
+from scheduler.jobs.collector import Collector
+from scheduler.jobs.dispatcher import Dispatcher, Window
+from scheduler.jobs.expiry import Expirer
+from scheduler.jobs.finalizer import Finalizer
+from scheduler.jobs.item_times import Rates
+from scheduler.jobs.planner import Planner
+from scheduler.jobs.reaper import Reaper
+from scheduler.jobs.service import Service
+from scheduler.jobs.withdrawal import Withdrawer
 from scheduler.loops import Loops
-from scheduler.plan import Planner
-from scheduler.rates import Rates
-from scheduler.reaper import Reaper
-from scheduler.retention import Lifetimes, Retention
+from scheduler.retention.retention import Lifetimes, Retention
 from scheduler.runs.collector import RunCollector
 from scheduler.runs.control import RunControl, RunLimits
 from scheduler.runs.ends import Retries
 from scheduler.runs.finish import RunFinisher
 from scheduler.runs.tidy import RunTidier
-from scheduler.service import Service
 from scheduler.settings import SchedulerSettings
 from scheduler.store.database import API_S, Database
 from scheduler.store.keys import BOOTSTRAP
@@ -51,7 +52,6 @@ from scheduler.webhooks.deliver import Deliverer
 from scheduler.webhooks.send import Sender
 from scheduler.webhooks.service import WebhookService
 from scheduler.webhooks.vault import Vault
-from scheduler.withdrawal import Withdrawer
 
 log = logging.getLogger(__name__)
 

@@ -15,19 +15,19 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from nst_core.errors import NstError
-from scheduler.clock_watch import ClockWatch
-from scheduler.collector import Collector
-from scheduler.dispatch import Dispatcher
-from scheduler.expiry import Expirer
-from scheduler.finalize import Finalizer
-from scheduler.plan import Planner
-from scheduler.reaper import Reaper
-from scheduler.retention import Retention
+from scheduler.control.clock_watch import ClockWatch
+from scheduler.jobs.collector import Collector
+from scheduler.jobs.dispatcher import Dispatcher
+from scheduler.jobs.expiry import Expirer
+from scheduler.jobs.finalizer import Finalizer
+from scheduler.jobs.planner import Planner
+from scheduler.jobs.reaper import Reaper
+from scheduler.jobs.withdrawal import Withdrawer
+from scheduler.retention.retention import Retention
 from scheduler.runs.control import RunControl
 from scheduler.runs.finish import RunFinisher
 from scheduler.runs.tidy import RunTidier
 from scheduler.webhooks.deliver import Deliverer
-from scheduler.withdrawal import Withdrawer
 
 log = logging.getLogger(__name__)
 

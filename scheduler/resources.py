@@ -3,8 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from nst_core.protocol import ItemStatus, Method, StyleRef
-from scheduler.domain import DEFAULT_NAME, DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, Counts, JobInput, JobStatus, Priority
+from nst_core.protocol.chunks import ItemStatus, Method, StyleRef
+from scheduler.domain.jobs import (
+    DEFAULT_NAME,
+    DEFAULT_PRESET,
+    DEFAULT_PREVIEW_EVERY,
+    Counts,
+    JobInput,
+    JobStatus,
+    Priority,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, cast
 
-from scheduler.client import AsyncClient, Client
+from nst_core.client import AsyncClient, Client
 
 #: Makes a client; takes what `Client` does.
 Connect = Callable[..., Client]

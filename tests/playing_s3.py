@@ -17,8 +17,8 @@ from xml.sax.saxutils import escape
 
 from pydantic import SecretStr
 
-from nst_core.blobs import BlobStore, BlobUri, make_client
 from nst_core.settings import StorageSettings
+from nst_core.storage.blobs import BlobStore, BlobUri, make_client
 
 HOST = "127.0.0.1"
 _DATE = "Mon, 01 Jan 2024 00:00:00 GMT"

@@ -11,7 +11,7 @@ import tokenize
 from itertools import accumulate, pairwise
 from pathlib import Path
 
-CLIENT = Path(__file__).parents[1] / "scheduler" / "client"
+CLIENT = Path(__file__).parents[1] / "nst_core" / "client"
 SOURCE, TARGET = CLIENT / "_async", CLIENT / "_sync"
 HEADER = "# Generated from {name} by `make client`; changes belong there.\n"
 #: Names that have another one; besides, AsyncX is X.

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from nst_core.errors import ConfigError
-from nst_core.files import own_folder, usable_cache_folder
-from nst_core.memory import bound_kernels
 from nst_core.settings import describe, unknown_variables
+from nst_core.system.files import own_folder, usable_cache_folder
+from nst_core.system.memory import bound_kernels
 from worker.settings import WorkerSettings
 
 #: Exit code for settings that cannot be used, as `sysexits.h` numbers it.

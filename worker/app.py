@@ -16,33 +16,33 @@ from typing import Any
 import torch
 from celery import signals
 
-from nst_core.blobs import BlobStore
-from nst_core.broker import Broker
-from nst_core.devices import exact_float32
 from nst_core.errors import BlobError, BlobUnavailableError, ProtocolError
-from nst_core.heartbeat import Heartbeat
-from nst_core.memory import FreedMemory, keep_freed_memory
-from nst_core.protocol import Method
-from nst_core.segments import TRAIN_TASK
-from nst_core.storage_test import StorageTest, check_disk
+from nst_core.inference.stylizer import Stylizer, resolve_device
+from nst_core.protocol.chunks import Method
+from nst_core.protocol.segments import TRAIN_TASK
+from nst_core.queue.broker import Broker
+from nst_core.storage.blobs import BlobStore
+from nst_core.storage.self_test import StorageTest, check_disk
 from nst_core.styles import shipped_styles
-from nst_core.stylize import Stylizer, resolve_device
-from worker.company import Company
-from worker.engine import Engine
-from worker.health import Health, Recovery, SelfTest, Stylize
-from worker.limits import work_bytes
-from worker.logs import configure_logging
-from worker.models import ModelCache
-from worker.optimize import Optimization
-from worker.outcomes import InterruptedWorkError, Recovered
-from worker.pipeline import Pipeline
-from worker.pulse import Pulse
-from worker.retirement import EX_IOERR, EX_NOPERM, Retirement
+from nst_core.system.devices import exact_float32
+from nst_core.system.heartbeat import Heartbeat
+from nst_core.system.memory import FreedMemory, keep_freed_memory
+from worker.methods.optimize.course import Optimization
+from worker.methods.stylize.models import ModelCache
+from worker.methods.stylize.pipeline import Pipeline
+from worker.methods.task import OptimizeTask, StylizeTask
+from worker.runtime.company import Company
+from worker.runtime.engine import Engine
+from worker.runtime.health import Health, Recovery, SelfTest, Stylize
+from worker.runtime.limits import work_bytes
+from worker.runtime.logs import configure_logging
+from worker.runtime.outcomes import InterruptedWorkError, Recovered
+from worker.runtime.pulse import Pulse
+from worker.runtime.retirement import EX_IOERR, EX_NOPERM, Retirement
+from worker.runtime.turns import QueueTurns
+from worker.runtime.watchdog import EX_TEMPFAIL, Watchdog
+from worker.segments.task import TrainTask
 from worker.settings import WorkerSettings
-from worker.tasks import OptimizeTask, StylizeTask
-from worker.train import TrainTask
-from worker.turns import QueueTurns
-from worker.watchdog import EX_TEMPFAIL, Watchdog
 
 _log = logging.getLogger(__name__)
 #: Queues whose tasks may take longer than Redis waits before it delivers a message again: those messages are

@@ -6,8 +6,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from nst_core.files import cache_folder
 from nst_core.settings import BrokerSettings, StorageSettings
+from nst_core.system.files import cache_folder
 
 
 class WorkerSettings(BrokerSettings, StorageSettings):

@@ -12,10 +12,10 @@ from nst_core.errors import ConfigError
 from nst_core.gatys.config import BALANCED_TERMS, STYLE_TERMS, GatysConfig
 from nst_core.gatys.parts import ContentPart, FeaturePart, GramPart, ImagePart, Part, StyleFeatures
 from nst_core.gatys.scales import size_of
-from nst_core.loss_network import LossNetwork
 from nst_core.losses.balance import balanced_weights
 from nst_core.losses.laplacian import LaplacianLoss
 from nst_core.losses.tv import TVLoss
+from nst_core.nets.loss_network import LossNetwork
 
 #: What the terms are called in results, where that is not the name of the config's field.
 NAMES = {"gram": "style"}

@@ -14,7 +14,6 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from nst_core.devices import bf16_pays, on_device
 from nst_core.errors import ConfigError, NstError, WeightsError
 from nst_core.gatys.adam import Adam
 from nst_core.gatys.color import with_luminance
@@ -23,7 +22,8 @@ from nst_core.gatys.lbfgs import LBFGS
 from nst_core.gatys.objective import Features, Objective, PreparedStyle, check_network, evaluator
 from nst_core.gatys.scales import check_picture, resize, scale_sizes, size_of
 from nst_core.gatys.sources import StyleSource, check_sources, noise, prepare_content, prepare_style
-from nst_core.loss_network import LossNetwork, load_loss_network
+from nst_core.nets.loss_network import LossNetwork, load_loss_network
+from nst_core.system.devices import bf16_pays, on_device
 
 __all__ = ["DEFAULT_MAX_PIXELS", "GatysOptimizer", "Iterate", "StyleSource", "bf16_pays", "optimize"]
 

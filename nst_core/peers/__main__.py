@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from nst_core.errors import NstError, WeightsError
+from nst_core.nets.weights import save_transformer
 from nst_core.peers.containers import MAX_BYTES
 from nst_core.peers.detect import identify
-from nst_core.weights import save_transformer
 
 
 def main(argv: Sequence[str] | None = None) -> int:

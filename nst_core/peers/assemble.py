@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from nst_core.errors import ConfigError, WeightsError
-from nst_core.transformer import TransformerNet
-from nst_core.transformer_config import TransformerConfig
+from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.transformer_config import TransformerConfig
 
 
 def check_names(found: Iterable[str], expected: Iterable[str], *, origin: str, name: str) -> None:

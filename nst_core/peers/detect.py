@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from nst_core.errors import WeightsError
+from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.weights import load_transformer_bytes
+from nst_core.nets.weights_header import CONFIG_KEY
 from nst_core.peers import gordicaleksa, lengstrom, pytorch_examples
 from nst_core.peers.containers import is_safetensors, read_container
 from nst_core.peers.strangers import TORCH_HINT
 from nst_core.peers.unwrap import State, find_state
-from nst_core.transformer import TransformerNet
-from nst_core.weights import load_transformer_bytes
-from nst_core.weights_header import CONFIG_KEY
 
 _PEERS = (gordicaleksa, pytorch_examples, lengstrom)
 

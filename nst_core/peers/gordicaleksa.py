@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from nst_core.nets.transformer import TransformerNet
 from nst_core.peers import pytorch_examples
-from nst_core.transformer import TransformerNet
 
 ORIGIN = "gordicaleksa/pytorch-neural-style-johnson"
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

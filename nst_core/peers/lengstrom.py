@@ -15,8 +15,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from nst_core.nets.transformer import TransformerNet
 from nst_core.peers.assemble import assemble, check_names, make_config
-from nst_core.transformer import TransformerNet
 
 ORIGIN = "lengstrom/fast-style-transfer"
 _FIRST = "Variable"

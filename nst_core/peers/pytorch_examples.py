@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from nst_core.nets.transformer import TransformerNet
 from nst_core.peers.assemble import assemble, check_names, make_config
-from nst_core.transformer import TransformerNet
 
 ORIGIN = "pytorch/examples"
 _FIRST = "conv1.conv2d.weight"

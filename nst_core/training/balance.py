@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from nst_core.loss_network import LossNetwork
+from nst_core.nets.loss_network import LossNetwork
 from nst_core.training.config import TrainConfig
 from nst_core.training.objective import PerceptualObjective
 

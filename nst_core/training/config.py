@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from nst_core.errors import ConfigError
 from nst_core.images import DEFAULT_MIN_SIDE_PX as MIN_SIDE_PX
-from nst_core.transformer_config import TransformerConfig
+from nst_core.nets.transformer_config import TransformerConfig
 
 # The same as `losses.gram.Normalization` and `losses.tv.Kind`, which a light module cannot import.
 Normalization = Literal["gatys", "hw", "chw"]

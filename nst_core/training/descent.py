@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nst_core.loss_network import LossNetwork
 from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss
 from nst_core.losses.tv import TVLoss
+from nst_core.nets.loss_network import LossNetwork
 from nst_core.training.config import TrainConfig
 from nst_core.training.objective import style_grams
 

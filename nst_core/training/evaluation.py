@@ -13,12 +13,12 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
-from nst_core.loss_network import LossNetwork
-from nst_core.tensors import to_tensor, to_uint8
+from nst_core.nets.loss_network import LossNetwork
+from nst_core.nets.tensors import to_tensor, to_uint8
+from nst_core.nets.transformer import TransformerNet
 from nst_core.training.blemishes import find_blemishes
 from nst_core.training.config import TrainConfig
 from nst_core.training.descent import ImageObjective, descend
-from nst_core.transformer import TransformerNet
 
 Pixels = npt.NDArray[np.uint8]
 _T = TypeVar("_T")

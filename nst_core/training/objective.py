@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from nst_core.errors import ConfigError
-from nst_core.feature_tiles import feature_tiles
-from nst_core.loss_network import LossNetwork
-from nst_core.loss_weights import STD
 from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss, gram_matrix
 from nst_core.losses.tv import TVLoss
+from nst_core.nets.feature_tiles import feature_tiles
+from nst_core.nets.loss_network import LossNetwork
+from nst_core.nets.loss_weights import STD
 from nst_core.training.config import TrainConfig
 
 #: The terms of the objective, in the order in which it returns them.

@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nst_core.decoder import decode
+from nst_core.decoding.decoder import decode
 from nst_core.errors import ConfigError, ImageError, ImageTooSmallError
+from nst_core.nets.transformer import MIN_SIDE_PX
 from nst_core.training.sources import PhotoSource, few_photos
-from nst_core.transformer import MIN_SIDE_PX
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -6,12 +6,12 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from nst_core.decoder import decode
+from nst_core.decoding.decoder import decode
 from nst_core.errors import ConfigError, ImageError, ImageTooSmallError
 from nst_core.images import Picture, encode
-from nst_core.tensors import to_tensor, to_uint8
+from nst_core.nets.tensors import to_tensor, to_uint8
+from nst_core.nets.transformer import MIN_SIDE_PX
 from nst_core.training.files import write_whole
-from nst_core.transformer import MIN_SIDE_PX
 
 #: Longest side of a sample: a network takes about 1 GB for a million pixels.
 SAMPLE_MAX_PX = 1024

@@ -14,7 +14,9 @@ from typing import Any
 import torch
 
 from nst_core.errors import ConfigError, WeightsError
-from nst_core.loss_network import load_loss_network
+from nst_core.nets.loss_network import load_loss_network
+from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.weights import load_transformer_bytes, save_transformer
 from nst_core.styles import PLOT_NAME, WEIGHTS_NAME, version_of
 from nst_core.training.checkpoint import CHECKPOINT_NAME
 from nst_core.training.config import TrainConfig
@@ -25,8 +27,6 @@ from nst_core.training.plot import plot_losses
 from nst_core.training.sources import PhotoSource
 from nst_core.training.step_losses import StepLosses
 from nst_core.training.trainer import Trainer
-from nst_core.transformer import TransformerNet
-from nst_core.weights import load_transformer_bytes, save_transformer
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 
-from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import (
     BlobNotFoundError,
     BlobTooLargeError,
@@ -16,7 +15,8 @@ from nst_core.errors import (
     ImageDecodeError,
     ImageTooLargeError,
 )
-from nst_core.image_kinds import IMAGE_SUFFIXES
+from nst_core.formats import IMAGE_SUFFIXES
+from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.cache import FileCache
 
 #: A file above that is no training photo, and would fill the memory.

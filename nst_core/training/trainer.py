@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nst_core.devices import on_device
 from nst_core.errors import ConfigError, TrainingDivergedError, WeightsError
-from nst_core.loss_network import LossNetwork
+from nst_core.nets.loss_network import LossNetwork
+from nst_core.nets.transformer import TransformerNet
+from nst_core.system.devices import on_device
 from nst_core.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.objective import TERMS, PerceptualObjective, grid_shift, sparse_noise
@@ -24,7 +25,6 @@ from nst_core.training.photos import PhotoStream
 from nst_core.training.prefetch import Prefetcher
 from nst_core.training.sources import PhotoSource
 from nst_core.training.step_losses import StepLosses
-from nst_core.transformer import TransformerNet
 
 _log = logging.getLogger(__name__)
 #: What Adam keeps of each parameter.

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from nst_core.clock import Clock
 from scheduler.access.limits import Rates
-from scheduler.errors import RateLimitedError
+from scheduler.domain.errors import RateLimitedError
 
 
 class Strangers:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from nst_core.clock import Clock
 from nst_core.errors import ConfigError
+from scheduler.access.cache import TimedCache
 from scheduler.access.limits import Limits, check_new_key
-from scheduler.access.scopes import Scope
-from scheduler.cache import TimedCache
-from scheduler.errors import (
+from scheduler.domain.errors import (
     ConflictError,
     ForbiddenError,
     KeyExpiredError,
@@ -22,6 +21,7 @@ from scheduler.errors import (
     RequestInvalidError,
     UnauthenticatedError,
 )
+from scheduler.domain.scopes import Scope
 from scheduler.store import keys as key_rows
 from scheduler.store.database import Database, retried
 from scheduler.store.errors import DatabaseUnavailableError

@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from nst_core.clock import Clock
-from scheduler.domain import Job, JobSpec
-from scheduler.errors import (
+from scheduler.domain.errors import (
     JobTooLargeError,
     QueueFullError,
     QuotaExceededError,
@@ -19,6 +18,7 @@ from scheduler.errors import (
     RequestInvalidError,
     TooManyStreamsError,
 )
+from scheduler.domain.jobs import Job, JobSpec
 from scheduler.store import keys as key_rows
 from scheduler.store import tenants as tenant_rows
 from scheduler.store import uploads as upload_rows

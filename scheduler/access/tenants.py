@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nst_core.blobs import BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import ConfigError
-from scheduler import domain
+from nst_core.storage.blobs import BlobUri
+from scheduler.access.cache import TimedCache
 from scheduler.access.limits import Limits
-from scheduler.cache import TimedCache
-from scheduler.errors import NotFoundError, QuotaExceededError, RequestInvalidError
+from scheduler.domain import jobs as domain
+from scheduler.domain.errors import NotFoundError, QuotaExceededError, RequestInvalidError
 from scheduler.store import tenants as rows
 from scheduler.store.database import Database, retried
 from scheduler.store.tenants import Tenant, Usage

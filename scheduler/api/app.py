@@ -6,32 +6,31 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 
 from nst_core import __version__
-from nst_core.blobs import BlobStore
-from nst_core.broker import Broker
 from nst_core.clock import Clock
-from scheduler.access.scopes import Scope
-from scheduler.api import (
+from nst_core.queue.broker import Broker
+from nst_core.storage.blobs import BlobStore
+from scheduler.api import openapi, problems
+from scheduler.api.dependencies import ApiState, Needs
+from scheduler.api.heads import Heads
+from scheduler.api.middleware import Envelope, Gate
+from scheduler.api.queries import check_query
+from scheduler.api.routes import (
     errors,
     events,
     health,
     job_items,
     jobs,
     keys,
-    openapi,
     presets,
-    problems,
     runs,
     styles,
     tenants,
     uploads,
     webhooks,
 )
-from scheduler.api.dependencies import ApiState, Needs
-from scheduler.api.heads import Heads
-from scheduler.api.middleware import Envelope, Gate
-from scheduler.api.queries import check_query
-from scheduler.event_hub import EventHub
-from scheduler.service import Service
+from scheduler.domain.scopes import Scope
+from scheduler.events.hub import EventHub
+from scheduler.jobs.service import Service
 from scheduler.store.database import Database
 from scheduler.webhooks.address import Rules
 from scheduler.webhooks.service import WebhookService

@@ -6,16 +6,16 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from nst_core.blobs import BlobStore
-from nst_core.broker import Broker
+from nst_core.queue.broker import Broker
+from nst_core.storage.blobs import BlobStore
 from scheduler.access.keys import Caller, Keys
 from scheduler.access.limits import Limits
 from scheduler.access.tenants import Tenants
 from scheduler.api.readiness import Readiness
-from scheduler.errors import UnauthenticatedError
-from scheduler.event_hub import EventHub
+from scheduler.domain.errors import UnauthenticatedError
+from scheduler.events.hub import EventHub
+from scheduler.jobs.service import Service
 from scheduler.runs.service import RunService
-from scheduler.service import Service
 from scheduler.store.database import Database
 from scheduler.webhooks.service import WebhookService
 

@@ -16,7 +16,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from scheduler.errors import MalformedJsonError, TooLargeError
+from scheduler.domain.errors import MalformedJsonError, TooLargeError
 
 #: The largest useful request has about 1,400.
 MAX_VALUES: Final = 10_000

@@ -20,7 +20,7 @@ from scheduler.access.tenants import Tenants
 from scheduler.api import problems
 from scheduler.api.dependencies import NO_KEY
 from scheduler.api.request_ids import choose_id, request_id
-from scheduler.errors import RateLimitedError, RequestInvalidError, TooLargeError, UnauthenticatedError
+from scheduler.domain.errors import RateLimitedError, RequestInvalidError, TooLargeError, UnauthenticatedError
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, Field
 
-from scheduler.errors import RequestInvalidError
+from scheduler.domain.errors import RequestInvalidError
 
 #: Of the entries of a page: one that is larger is alone on its page.
 MAX_PAGE_BYTES = 2 * 2**20

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 import nst_core.errors
-import scheduler.errors
+import scheduler.domain.errors
 import scheduler.store.errors
 from nst_core.errors import (
     BlobError,
@@ -28,8 +28,8 @@ from nst_core.errors import (
     WeightsError,
 )
 from scheduler.api.sentences import sentence
-from scheduler.codes import MEANINGS
-from scheduler.errors import (
+from scheduler.domain.codes import MEANINGS
+from scheduler.domain.errors import (
     ConflictError,
     ForbiddenError,
     InFlightError,
@@ -67,7 +67,7 @@ _STATUS: dict[type[NstError], int] = {
 #: What happens to workers alone.
 _OF_WORKERS = (EngineError, ImageError, StyleNotFoundError, TrainingDivergedError)
 #: Whose errors the API answers with, and items and runs have.
-_MODULES: Sequence[ModuleType] = (nst_core.errors, scheduler.errors, scheduler.store.errors)
+_MODULES: Sequence[ModuleType] = (nst_core.errors, scheduler.domain.errors, scheduler.store.errors)
 _TITLES = {
     400: "Bad request",
     401: "Not authenticated",

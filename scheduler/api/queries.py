@@ -2,7 +2,7 @@
 
 from fastapi import Request
 
-from scheduler.errors import RequestInvalidError
+from scheduler.domain.errors import RequestInvalidError
 
 #: Of the listing of jobs: parameters that name metadata begin so.
 LABEL = "metadata."

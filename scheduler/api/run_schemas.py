@@ -11,7 +11,7 @@ from scheduler.api.bodies import Body, PinnedStyle, Uri
 from scheduler.api.pages import Page
 from scheduler.api.schemas import ErrorView
 from scheduler.api.times import moment, moment_if
-from scheduler.runs.domain import Live, Run, RunStatus
+from scheduler.domain.runs import Live, Run, RunStatus
 from scheduler.runs.files import Sample
 from scheduler.runs.paintings import Painting
 from scheduler.runs.requests import (

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, JsonValue, StringConstraints, model_validator
 
-from nst_core.protocol import ItemStatus, Method, StylizeOptions
+from nst_core.protocol.chunks import ItemStatus, Method, StylizeOptions
 from scheduler.api.bodies import Body, PinnedStyle, Uri
 from scheduler.api.pages import Page
 from scheduler.api.times import Moment, moment_if
-from scheduler.domain import (
+from scheduler.domain.jobs import (
     DEFAULT_NAME,
     DEFAULT_PRESET,
     DEFAULT_PREVIEW_EVERY,
@@ -20,8 +20,8 @@ from scheduler.domain import (
     Priority,
     StopReason,
 )
-from scheduler.optimize import OptimizeRequest
-from scheduler.requests import JobRequest
+from scheduler.jobs.optimize import OptimizeRequest
+from scheduler.jobs.requests import JobRequest
 from scheduler.store.items import Item
 
 MAX_INLINE_INPUTS = 1000

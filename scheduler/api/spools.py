@@ -5,7 +5,7 @@ from tempfile import SpooledTemporaryFile
 
 from starlette.concurrency import run_in_threadpool
 
-from scheduler.errors import SpoolUnavailableError
+from scheduler.domain.errors import SpoolUnavailableError
 
 #: Of a file. There may be hundreds of uploads at the same time.
 IN_MEMORY_BYTES = 2**20

@@ -9,7 +9,7 @@ from scheduler.api.bodies import Body, Uri
 from scheduler.api.pages import Page
 from scheduler.api.parameters import VERSION_PATTERN
 from scheduler.api.times import moment
-from scheduler.store.access import StyleRow
+from scheduler.store.styles import StyleRow
 from scheduler.store.versions import VersionRow
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from scheduler.domain import Job
+from scheduler.domain.jobs import Job
 
 MAX_WAIT_S = 60
 #: Pause between two looks at the job: at first, and at most.

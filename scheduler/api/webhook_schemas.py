@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_
 from scheduler.api.bodies import Body
 from scheduler.api.pages import Page
 from scheduler.api.times import moment, moment_if
-from scheduler.events import EventType
+from scheduler.domain.events import EventType
 from scheduler.store.webhooks import Delivery, DeliveryStatus, Webhook
 
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]

@@ -14,7 +14,21 @@ from rich.markup import escape
 
 from nst_core import __version__
 from nst_core.errors import NstError
-from scheduler.cli import demo, jobs, keys, local, optimize, runs, stored_uploads, styles, stylize, tenants, webhooks
+from scheduler.cli.commands import (
+    demo,
+    jobs,
+    keys,
+    local,
+    optimize,
+    runs,
+    styles,
+    stylize,
+    tenants,
+    webhooks,
+)
+from scheduler.cli.commands import (
+    uploads as stored_uploads,
+)
 from scheduler.cli.exits import ExitCode, code_for_error
 from scheduler.cli.session import DEFAULT_HOME, Session
 

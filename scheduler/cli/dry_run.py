@@ -4,15 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
 
+from nst_core.client import Client
 from nst_core.errors import ImageError, ImageTooSmallError
 from nst_core.images import decode
-from scheduler.cli.inputs import check_not_replaced, find, named
-from scheduler.cli.photos import Left, Photo
-from scheduler.cli.progress import transfer_bar
-from scheduler.cli.results import Naming
 from scheduler.cli.session import Session
-from scheduler.client import Client
-from scheduler.domain import JobInput
+from scheduler.cli.transfer.inputs import check_not_replaced, find, named
+from scheduler.cli.transfer.photos import Left, Photo
+from scheduler.cli.transfer.results import Naming
+from scheduler.cli.ui.progress import transfer_bar
+from scheduler.domain.jobs import JobInput
 from scheduler.resources import Check, JobRequest, Problem
 
 #: Addresses that a request may name.

@@ -2,10 +2,10 @@
 
 from enum import IntEnum
 
+from nst_core.client import ApiError, UnreachableError
 from nst_core.errors import ImageError, NstError, WeightsError
-from scheduler.client import ApiError, UnreachableError
-from scheduler.domain import JobStatus
-from scheduler.runs.domain import RunStatus
+from scheduler.domain.jobs import JobStatus
+from scheduler.domain.runs import RunStatus
 
 
 class ExitCode(IntEnum):

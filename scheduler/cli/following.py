@@ -8,18 +8,18 @@ from typing import Any
 
 import typer
 
-from nst_core.protocol import ItemStatus, Method
-from scheduler.cli import render
-from scheduler.cli.downloads import Download, Follower
+from nst_core.client import Client, UnreachableError
+from nst_core.protocol.chunks import ItemStatus, Method
 from scheduler.cli.exits import ExitCode, code_for_job
-from scheduler.cli.inputs import Inputs, say_left
-from scheduler.cli.iterations import iteration_bars
-from scheduler.cli.photos import Left
-from scheduler.cli.progress import job_bar, transfer_bar
-from scheduler.cli.results import Target
 from scheduler.cli.session import Session, print_json
-from scheduler.client import Client, UnreachableError
-from scheduler.domain import JobInput
+from scheduler.cli.transfer.downloads import Download, Follower
+from scheduler.cli.transfer.inputs import Inputs, say_left
+from scheduler.cli.transfer.photos import Left
+from scheduler.cli.transfer.results import Target
+from scheduler.cli.ui import jobs as render
+from scheduler.cli.ui.iterations import iteration_bars
+from scheduler.cli.ui.progress import job_bar, transfer_bar
+from scheduler.domain.jobs import JobInput
 from scheduler.resources import Item, Job, JobRequest
 
 

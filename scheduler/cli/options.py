@@ -7,7 +7,7 @@ from typing import Any
 
 from nst_core.errors import ConfigError
 from scheduler.cli.exits import UsageError
-from scheduler.domain import JobStatus, check_name_template
+from scheduler.domain.jobs import JobStatus, check_name_template
 
 #: How lists call the one long status.
 PARTIAL = "partial"

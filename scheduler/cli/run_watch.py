@@ -7,13 +7,13 @@ from contextlib import suppress
 import typer
 from rich.text import Text
 
+from nst_core.client import ApiError, Client, UnreachableError
 from nst_core.errors import NstError
 from scheduler.cli.exits import ExitCode
-from scheduler.cli.run_progress import training_board
-from scheduler.cli.run_render import remarks_of, run_summary
 from scheduler.cli.session import Session
-from scheduler.client import ApiError, Client, UnreachableError
-from scheduler.runs.domain import RunStatus
+from scheduler.cli.ui.run_progress import training_board
+from scheduler.cli.ui.runs import remarks_of, run_summary
+from scheduler.domain.runs import RunStatus
 from scheduler.runs.resources import Run, Sample
 
 _RUN_ID = re.compile(r"run_[0-9a-f]{24}")

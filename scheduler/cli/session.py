@@ -13,9 +13,9 @@ from pydantic import TypeAdapter
 from rich.console import Console
 from rich.markup import escape
 
+from nst_core.client import Client
 from scheduler.cli.exits import UsageError
-from scheduler.cli.names import quoted
-from scheduler.client import Client
+from scheduler.cli.transfer.names import quoted
 from scheduler.local.home import Home
 
 DEFAULT_HOME = Path("~/.nst")

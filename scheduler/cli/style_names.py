@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 
-from scheduler.client import ApiError, Client
+from nst_core.client import ApiError, Client
 
 _SHOWN = 12
 

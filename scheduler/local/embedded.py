@@ -19,11 +19,11 @@ import httpx
 from pydantic import SecretStr
 
 import scheduler
+from nst_core.client import Client
 from nst_core.errors import ConfigError
-from nst_core.heartbeat import READY, state_of
-from nst_core.memory import total_bytes
 from nst_core.settings import BrokerSettings, StorageSettings
-from scheduler.client import Client
+from nst_core.system.heartbeat import READY, state_of
+from nst_core.system.memory import total_bytes
 from scheduler.local.home import ClientConfig, Home
 from scheduler.local.processes import Child
 from scheduler.local.servers import HOST, free_port, new_password, redis_command, s3_command, s3_env

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nst_core.errors import ConfigError, NstError
-from nst_core.files import write_private
+from nst_core.system.files import write_private
 
 
 class HomeLockedError(NstError):

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from nst_core.errors import ConfigError
-from nst_core.files import write_private
+from nst_core.system.files import write_private
 
 HOST = "127.0.0.1"
 #: The queue's commands need Redis 6.2.

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from nst_core.errors import NstError
-from nst_core.heartbeat import DEAF_S, Stillness, touched_at
+from nst_core.system.heartbeat import DEAF_S, Stillness, touched_at
 from scheduler.local.processes import Child, describe_exit
 
 #: Pauses before a restart: 1 s, 2 s, 4 s, 8 s, then always this.

@@ -3,7 +3,7 @@
 from typing import Any
 
 from nst_core.training.config import TrainConfig
-from scheduler.runs.domain import Run
+from scheduler.domain.runs import Run
 
 _METHOD = "Feed-forward transformer network of Johnson et al. (2016) with {norm} normalisation; {network} loss network"
 _NETWORKS = {"vgg16": "VGG16", "vgg19": "VGG19"}

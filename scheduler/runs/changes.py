@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from nst_core.errors import ConfigError
-from nst_core.segments import Phase
+from nst_core.protocol.segments import Phase
 from nst_core.training.config import TrainConfig
-from scheduler.errors import ConflictError, RequestInvalidError
-from scheduler.runs.domain import Live, Run, RunStatus, Stop
+from scheduler.domain.errors import ConflictError, RequestInvalidError
+from scheduler.domain.runs import Live, Run, RunStatus, Stop
 
 #: Columns of a run that begins anew from its last checkpoint.
 _ANEW: dict[str, Any] = {

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from nst_core.clock import Clock
-from nst_core.segments import (
+from nst_core.protocol.segments import (
     Phase,
     SegmentEvent,
     SegmentFinished,
@@ -20,7 +20,7 @@ from nst_core.segments import (
     StoredFile,
     TrainProgress,
 )
-from scheduler.runs.domain import Live, Run, RunStatus, Segment, Stop
+from scheduler.domain.runs import Live, Run, RunStatus, Segment, Stop
 from scheduler.runs.ends import Retries, at_checkpoint, failed, released
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from nst_core.broker import Broker
 from nst_core.clock import Clock
-from nst_core.segments import TrainSegment
-from scheduler import codes
-from scheduler.absences import Absences
-from scheduler.domain import LEAST_WEIGHT
-from scheduler.runs.domain import Live, Run, RunStatus, Stop, place_key
+from nst_core.protocol.segments import TrainSegment
+from nst_core.queue.broker import Broker
+from scheduler.control.lost_messages import Absences
+from scheduler.control.setbacks import Setbacks
+from scheduler.domain import codes
+from scheduler.domain.jobs import LEAST_WEIGHT
+from scheduler.domain.runs import Live, Run, RunStatus, Stop, place_key
 from scheduler.runs.ends import Retries, at_checkpoint, failed, released
-from scheduler.setbacks import Setbacks
 from scheduler.store import runs as run_rows
 from scheduler.store.database import Database
 from scheduler.store.runs import RunTurn

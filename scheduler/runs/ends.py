@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from scheduler.runs.domain import Live, Run, RunStatus, Stop
+from scheduler.domain.runs import Live, Run, RunStatus, Stop
 
 #: The longest pause before a retry.
 MAX_BACKOFF_S = 60.0

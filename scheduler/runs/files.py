@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import BlobNotFoundError, ConfigError
-from scheduler import domain
-from scheduler.errors import NotFoundError
-from scheduler.runs.domain import SAMPLES, Run, Segment, place_key
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain import jobs as domain
+from scheduler.domain.errors import NotFoundError
+from scheduler.domain.runs import SAMPLES, Run, Segment, place_key
 from scheduler.runs.losses import csv_lines, draw
 from scheduler.runs.paintings import media_type
 from scheduler.store import segments as segment_rows

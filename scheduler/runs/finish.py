@@ -8,20 +8,21 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import Connection
 
-from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import NstError, WeightsError
-from nst_core.segments import Result
-from scheduler.errors import StyleExistsError
+from nst_core.protocol.segments import Result
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.control.setbacks import Setbacks
+from scheduler.domain.errors import StyleExistsError
+from scheduler.domain.runs import Live, Run, RunStatus
 from scheduler.runs.cards import make_card
-from scheduler.runs.domain import Live, Run, RunStatus
 from scheduler.runs.losses import final_losses
-from scheduler.setbacks import Setbacks
-from scheduler.store import access, versions
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
-from scheduler.store.access import StyleRow
+from scheduler.store import styles as access
+from scheduler.store import versions
 from scheduler.store.database import Database, retried
+from scheduler.store.styles import StyleRow
 from scheduler.styles.ownership import own_style
 from scheduler.styles.weights import keep_weights
 

@@ -5,13 +5,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import BlobNotFoundError, ConfigError
-from nst_core.segments import StoredFile
+from nst_core.protocol.segments import StoredFile
+from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
 from nst_core.training.presets import STRENGTHS, STROKES
-from scheduler.errors import ConflictError, RequestInvalidError
-from scheduler.runs.domain import Parent, Run, RunSpec, Segment
+from scheduler.domain.errors import ConflictError, RequestInvalidError
+from scheduler.domain.runs import Parent, Run, RunSpec, Segment
 from scheduler.runs.requests import check_step, option_pointer
 from scheduler.runs.resources import ForkRequest
 

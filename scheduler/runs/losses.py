@@ -4,12 +4,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import BlobNotFoundError
+from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import PLOT_NAME
 from nst_core.training.curve import CURVE_NAME, LAST_STEPS, last_losses, read_losses
 from nst_core.training.plot import plot_losses
-from scheduler.runs.domain import Segment
+from scheduler.domain.runs import Segment
 
 
 def csv_lines(blobs: BlobStore, segments: Sequence[Segment]) -> Iterator[bytes]:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from threading import BoundedSemaphore
 
-from nst_core import decoder
-from nst_core.blobs import BlobStore, BlobUri
+from nst_core.decoding import decoder
 from nst_core.errors import BlobAccessError, BlobInvalidError, BlobNotFoundError, BlobTooLargeError, ImageError
-from nst_core.segments import StoredFile
-from scheduler.errors import RateLimitedError, RequestInvalidError, TooLargeError
+from nst_core.protocol.segments import StoredFile
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain.errors import RateLimitedError, RequestInvalidError, TooLargeError
 
 MAX_PAINTING_BYTES = 64 * 2**20
 #: A smaller picture has no strokes that could be learned.

@@ -7,25 +7,25 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from nst_core.blobs import BlobStore, BlobUri
-from nst_core.costs import training_bytes
 from nst_core.errors import BlobError, ConfigError, WeightsError
+from nst_core.formats import IMAGE_SUFFIXES
 from nst_core.gatys.config import SERVED_NETWORKS
-from nst_core.image_kinds import IMAGE_SUFFIXES
-from nst_core.segments import StoredFile
+from nst_core.nets.costs import training_bytes
+from nst_core.nets.weights_header import read_config
+from nst_core.protocol.segments import StoredFile
+from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training import presets
 from nst_core.training.config import TrainConfig
 from nst_core.training.presets import Recipe
 from nst_core.training.sources import few_photos
-from nst_core.weights_header import read_config
-from scheduler import domain
-from scheduler.errors import RequestInvalidError
-from scheduler.requests import Resolver
+from scheduler.domain import jobs as domain
+from scheduler.domain.errors import RequestInvalidError
+from scheduler.domain.runs import RunSpec, place_key
+from scheduler.jobs.requests import Resolver
 from scheduler.runs import paintings
-from scheduler.runs.domain import RunSpec, place_key
 from scheduler.runs.paintings import Painting
-from scheduler.store.access import StyleRow
 from scheduler.store.database import Database
+from scheduler.store.styles import StyleRow
 from scheduler.styles.ownership import own_style
 from scheduler.styles.pins import find_pinned
 from scheduler.styles.weights import MAX_WEIGHTS_BYTES, check_card

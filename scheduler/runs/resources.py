@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from scheduler.domain.runs import Parent, RunStatus
 from scheduler.resources import Failure
-from scheduler.runs.domain import Parent, RunStatus
 
 DEFAULT_TRAIN_PRESET = "standard"
 

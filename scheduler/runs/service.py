@@ -7,22 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nst_core.blobs import BlobStore
 from nst_core.clock import Clock
+from nst_core.storage.blobs import BlobStore
+from scheduler.access.idempotency import Claim, Idempotency
 from scheduler.access.limits import check_new_run
 from scheduler.access.tenants import Tenants
-from scheduler.errors import ConflictError, NotFoundError, UnfinishedError
-from scheduler.idempotency import Claim, Idempotency
+from scheduler.domain.errors import ConflictError, NotFoundError, UnfinishedError
+from scheduler.domain.runs import Run, RunSpec, RunStatus, Segment
 from scheduler.runs import changes
-from scheduler.runs.domain import Run, RunSpec, RunStatus, Segment
 from scheduler.runs.files import RunFiles
 from scheduler.runs.forks import check_fork, choose, copy_checkpoint, fork_spec
 from scheduler.runs.paintings import Painting
 from scheduler.runs.requests import RunRequest, RunResolver
 from scheduler.runs.resources import ForkRequest
-from scheduler.store import access
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
+from scheduler.store import styles as access
 from scheduler.store.database import Database, retried
 from scheduler.styles.ownership import own_style
 from scheduler.styles.pins import as_style, find_version

@@ -6,10 +6,10 @@ The last good checkpoint is never among them, and nothing of an attempt whose en
 import logging
 import time
 
-from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
-from scheduler.runs.domain import CHECKPOINTS, LOSSES, SAMPLES, Live, Run, attempt_of, not_kept, place_key
-from scheduler.setbacks import Setbacks
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.control.setbacks import Setbacks
+from scheduler.domain.runs import CHECKPOINTS, LOSSES, SAMPLES, Live, Run, attempt_of, not_kept, place_key
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store.database import Database

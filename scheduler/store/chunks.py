@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from nst_core.protocol import Method
-from scheduler.domain import ChunkStatus, Priority
+from nst_core.protocol.chunks import Method
+from scheduler.domain.jobs import ChunkStatus, Priority
 from scheduler.store import items
 from scheduler.store.tables import chunks, jobs
 

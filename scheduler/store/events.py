@@ -19,9 +19,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
 
-from scheduler.domain import JobStatus
-from scheduler.events import Event, EventType, Standing, error_data, job_changes, run_changes
-from scheduler.runs.domain import RunStatus
+from scheduler.domain.events import Event, EventType, Standing, error_data, job_changes, run_changes
+from scheduler.domain.jobs import JobStatus
+from scheduler.domain.runs import RunStatus
 from scheduler.store.database import now_of
 from scheduler.store.tables import events, jobs, runs
 

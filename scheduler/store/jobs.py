@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Connection, Text, cast, delete, exists, insert, or_, select, update
 
-from nst_core.protocol import ItemStatus, Method
-from scheduler.domain import TERMINAL, ChunkStatus, Counts, Job, JobSpec, JobStatus, Priority, StopReason
-from scheduler.events import EventType
+from nst_core.protocol.chunks import ItemStatus, Method
+from scheduler.domain.events import EventType
+from scheduler.domain.jobs import TERMINAL, ChunkStatus, Counts, Job, JobSpec, JobStatus, Priority, StopReason
 from scheduler.store import events as event_rows
 from scheduler.store.tables import chunks, job_labels, jobs
 

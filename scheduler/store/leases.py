@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, update
 
-from nst_core.protocol import Method
-from scheduler.domain import ChunkStatus
-from scheduler.runs.domain import Live
+from nst_core.protocol.chunks import Method
+from scheduler.domain.jobs import ChunkStatus
+from scheduler.domain.runs import Live
 from scheduler.store.tables import chunks, deliveries, runs
 from scheduler.store.webhooks import DeliveryStatus
 

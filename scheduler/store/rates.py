@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, case, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from nst_core.protocol import Method
+from nst_core.protocol.chunks import Method
 from scheduler.store.tables import rates, workers
 
 #: Items before the last so many count for little: a faster machine is soon noticed.

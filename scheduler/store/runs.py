@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, or_, select, update
 
-from nst_core.segments import Phase, StoredFile
-from scheduler.events import EventType
-from scheduler.runs.domain import Live, Run, RunSpec, RunStatus, Stop
+from nst_core.protocol.segments import Phase, StoredFile
+from scheduler.domain.events import EventType
+from scheduler.domain.runs import Live, Run, RunSpec, RunStatus, Stop
 from scheduler.store import events as event_rows
 from scheduler.store.tables import runs, segments, styles
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from nst_core.segments import Phase
-from scheduler.runs.domain import Segment
+from nst_core.protocol.segments import Phase
+from scheduler.domain.runs import Segment
 from scheduler.store.runs import stored_file
 from scheduler.store.tables import segments
 

@@ -4,15 +4,16 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from nst_core.blobs import BlobStore, BlobUri
 from nst_core.clock import Clock
 from nst_core.errors import BlobAccessError, BlobInvalidError, BlobNotFoundError
+from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import shipped_styles, version_of
-from scheduler.errors import NotFoundError, RequestInvalidError, StyleExistsError
-from scheduler.requests import Resolver
-from scheduler.store import access, versions
-from scheduler.store.access import StyleRow
+from scheduler.domain.errors import NotFoundError, RequestInvalidError, StyleExistsError
+from scheduler.jobs.requests import Resolver
+from scheduler.store import styles as access
+from scheduler.store import versions
 from scheduler.store.database import Database, retried
+from scheduler.store.styles import StyleRow
 from scheduler.store.versions import VersionRow
 from scheduler.styles.ownership import own_style
 from scheduler.styles.pins import as_style, find_version

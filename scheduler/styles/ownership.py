@@ -3,9 +3,9 @@
 from sqlalchemy import Connection
 
 from nst_core.styles import shipped_styles
-from scheduler.errors import StyleExistsError
-from scheduler.store import access
-from scheduler.store.access import StyleRow
+from scheduler.domain.errors import StyleExistsError
+from scheduler.store import styles as access
+from scheduler.store.styles import StyleRow
 
 
 def own_style(connection: Connection, name: str, tenant: str) -> StyleRow | None:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from scheduler.errors import RequestInvalidError
-from scheduler.store import access, versions
-from scheduler.store.access import StyleRow
+from scheduler.domain.errors import RequestInvalidError
+from scheduler.store import styles as access
+from scheduler.store import versions
+from scheduler.store.styles import StyleRow
 from scheduler.store.versions import VersionRow
 
 #: Names that are compared with one that is unknown, and names that a message has.

@@ -5,12 +5,12 @@ import json
 import tempfile
 from typing import IO, Any
 
-from nst_core.blobs import BlobStore, BlobUri
-from nst_core.costs import stylize_bytes
-from nst_core.transformer_config import TransformerConfig
-from nst_core.weights_header import read_config
-from scheduler import domain
-from scheduler.errors import RequestInvalidError, TooLargeError
+from nst_core.nets.costs import stylize_bytes
+from nst_core.nets.transformer_config import TransformerConfig
+from nst_core.nets.weights_header import read_config
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain import jobs as domain
+from scheduler.domain.errors import RequestInvalidError, TooLargeError
 
 #: The largest weights file of a style: that of a network four times as wide as usual, in float32, has 107 MB.
 MAX_WEIGHTS_BYTES = 128 * 2**20

@@ -16,8 +16,8 @@ from typing import Any
 from nst_core import __version__
 from nst_core.clock import Clock
 from nst_core.errors import NstError
-from scheduler.events import payload
-from scheduler.setbacks import Setbacks
+from scheduler.control.setbacks import Setbacks
+from scheduler.domain.events import payload
 from scheduler.store import events as event_rows
 from scheduler.store import webhooks as rows
 from scheduler.store.database import Database

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from nst_core.clock import Clock
-from scheduler.errors import ConflictError, NotFoundError, RequestInvalidError, WebhooksDisabledError
+from scheduler.domain.errors import ConflictError, NotFoundError, RequestInvalidError, WebhooksDisabledError
 from scheduler.store import webhooks as rows
 from scheduler.store.database import Database
 from scheduler.store.webhooks import Delivery, DeliveryStatus, Webhook

@@ -11,26 +11,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 #: Modules of nst_core that never load torch.
 LIGHT = (
-    *(
-        "blobs",
-        "broker",
-        "budget",
-        "clock",
-        "decoder",
-        "decoder_child",
-        "decoder_process",
-        "errors",
-        "files",
-        "heartbeat",
-        "image_kinds",
-        "images",
-        "memory",
-        "protocol",
-        "queue_transport",
-        "settings",
-    ),
-    *("signing", "styles"),
-    *("gatys.config", "gatys.presets", "training.config", "transformer_config", "weights_header"),
+    *("clock", "errors", "formats", "images", "settings", "styles"),
+    *("decoding.child", "decoding.decoder", "decoding.process"),
+    *("protocol.chunks", "protocol.segments", "protocol.signing"),
+    *("queue.broker", "queue.transport", "storage.blobs"),
+    *("system.budget", "system.files", "system.heartbeat", "system.memory"),
+    *("gatys.config", "gatys.presets", "training.config", "nets.transformer_config", "nets.weights_header"),
 )
 
 

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from nst_core.images import decode
-from nst_core.memory import keep_freed_memory
+from nst_core.inference.stylizer import Stylizer
 from nst_core.styles import shipped_style
-from nst_core.stylize import Stylizer
+from nst_core.system.memory import keep_freed_memory
 
 
 def main(folder: Path, styles: list[str]) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nst_core import decoder, images
+from nst_core import images
+from nst_core.decoding import decoder
 
 _SIDES_PX = (64, 256, 512, 1024, 4000)
 _SECONDS = 3.0

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-from nst_core.protocol import ChunkItem, StyleRef, StylizeChunk, StylizeOptions
+from nst_core.protocol.chunks import ChunkItem, StyleRef, StylizeChunk, StylizeOptions
 from nst_core.styles import shipped_style
 from worker.settings import WorkerSettings
 
@@ -18,11 +18,11 @@ def main(style: str, prefix: str) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as a worker does, before torch is there
     import torch
 
-    from nst_core.blobs import BlobStore
-    from nst_core.memory import keep_freed_memory
-    from nst_core.stylize import Stylizer
-    from worker.engine import Engine
-    from worker.pipeline import Pipeline
+    from nst_core.inference.stylizer import Stylizer
+    from nst_core.storage.blobs import BlobStore
+    from nst_core.system.memory import keep_freed_memory
+    from worker.methods.stylize.pipeline import Pipeline
+    from worker.runtime.engine import Engine
 
     keep_freed_memory()
     settings = WorkerSettings()

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from nst_core.blobs import BlobStore, BlobUri
-from scheduler.access.scopes import Scope
-from scheduler.client import Client
-from scheduler.domain import JobInput
+from nst_core.client import Client
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain.jobs import JobInput
+from scheduler.domain.scopes import Scope
 from scheduler.local.embedded import BUCKET, Stack
 from scheduler.resources import Job, JobRequest, Output
 from tests.benchmarks.machine import describe

@@ -21,9 +21,9 @@ from torch.nn import functional as F
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.optimizer import GatysOptimizer, StyleSource
 from nst_core.gatys.presets import preset
-from nst_core.loss_network import LossNetwork, load_loss_network
-from nst_core.memory import keep_freed_memory
-from nst_core.tensors import to_tensor
+from nst_core.nets.loss_network import LossNetwork, load_loss_network
+from nst_core.nets.tensors import to_tensor
+from nst_core.system.memory import keep_freed_memory
 from tests.benchmarks.machine import describe
 
 EVALUATIONS = 300

@@ -23,11 +23,11 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from nst_core.loss_network import load_loss_network
-from nst_core.memory import keep_freed_memory
+from nst_core.inference.stylizer import Stylizer
+from nst_core.nets.loss_network import load_loss_network
+from nst_core.nets.tensors import load_picture, to_tensor
 from nst_core.styles import ShippedStyle, shipped_style, shipped_styles
-from nst_core.stylize import Stylizer
-from nst_core.tensors import load_picture, to_tensor
+from nst_core.system.memory import keep_freed_memory
 from nst_core.training.config import TrainConfig
 from nst_core.training.descent import ImageObjective, descend
 from tests.benchmarks.machine import describe

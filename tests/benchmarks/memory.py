@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.memory [WORDS…]`: what work takes of memory, beside what nst_core.costs says.
+"""`python -m tests.benchmarks.memory [WORDS…]`: what work takes of memory, beside what nst_core.nets.costs says.
 
 Each case runs in a process of its own: the most memory that it ever had (VmHWM), less what it had before the work.
 With words, only cases whose name has one of them.
@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nst_core import costs
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.presets import PRESETS
-from nst_core.memory import bound_kernels, keep_freed_memory, memory_for
+from nst_core.nets import costs
+from nst_core.nets.transformer_config import TransformerConfig
+from nst_core.system.memory import bound_kernels, keep_freed_memory, memory_for
 from nst_core.training.config import TrainConfig
-from nst_core.transformer_config import TransformerConfig
 
 STYLIZE: dict[str, tuple[dict[str, Any], int]] = {
     f"stylize {name}, {mp} MP": (config, round(mp * 1e6))
@@ -75,8 +75,8 @@ def case(name: str) -> tuple[int, int]:
 def _stylize(values: dict[str, Any], pixels: int) -> tuple[int, Callable[[], object]]:
     import numpy as np
 
-    from nst_core.stylize import Stylizer
-    from nst_core.transformer import TransformerNet
+    from nst_core.inference.stylizer import Stylizer
+    from nst_core.nets.transformer import TransformerNet
 
     config = TransformerConfig.from_dict(values)
     height = round((pixels * 3 / 4) ** 0.5)
@@ -88,9 +88,9 @@ def _stylize(values: dict[str, Any], pixels: int) -> tuple[int, Callable[[], obj
 def _train(values: dict[str, Any]) -> tuple[int, Callable[[], object]]:
     import torch
 
-    from nst_core.loss_network import load_loss_network
+    from nst_core.nets.loss_network import load_loss_network
+    from nst_core.nets.transformer import TransformerNet
     from nst_core.training.objective import PerceptualObjective
-    from nst_core.transformer import TransformerNet
 
     config = TrainConfig.from_dict(values)
     network = load_loss_network(config.layers).to(memory_format=torch.channels_last)

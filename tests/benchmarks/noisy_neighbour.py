@@ -17,10 +17,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from nst_core.blobs import BlobStore
-from scheduler.access.scopes import Scope
-from scheduler.client import Client
-from scheduler.domain import JobInput
+from nst_core.client import Client
+from nst_core.storage.blobs import BlobStore
+from scheduler.domain.jobs import JobInput
+from scheduler.domain.scopes import Scope
 from scheduler.local.embedded import Stack
 from scheduler.local.servers import HOST, free_port
 from scheduler.resources import JobRequest, Output

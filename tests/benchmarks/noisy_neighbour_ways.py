@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import httpx
 
-from nst_core.blobs import BlobStore, BlobUri
-from scheduler.access.scopes import Scope
-from scheduler.client import ApiError, Client
-from scheduler.domain import JobInput
+from nst_core.client import ApiError, Client
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain.jobs import JobInput
+from scheduler.domain.scopes import Scope
 from scheduler.local.embedded import BUCKET, Stack
 from scheduler.local.servers import free_port
 from scheduler.resources import JobRequest

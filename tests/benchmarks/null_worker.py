@@ -9,11 +9,11 @@ from hashlib import sha256
 from threading import Event
 from typing import Any
 
-from nst_core.broker import Broker
-from nst_core.protocol import ChunkFinished, ChunkStarted, ItemOutcome, Method, StylizeChunk, load_chunk
+from nst_core.protocol.chunks import ChunkFinished, ChunkStarted, ItemOutcome, Method, StylizeChunk, load_chunk
+from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings
 from worker.app import serve, worker_name
-from worker.pulse import Pulse
+from worker.runtime.pulse import Pulse
 
 CONCURRENCY = 2
 ITEM_MS = int(os.environ.get("NST_NULL_ITEM_MS", "250"))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from scheduler.client import Client
+from nst_core.client import Client
 from scheduler.local.embedded import BUCKET, Stack
 from tests.benchmarks.machine import describe
 from tests.faults.harness import check_complete, finish, submit, upload

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
+from nst_core.inference.stylizer import Stylizer
+from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.weights import load_transformer, save_transformer
 from nst_core.peers.detect import import_network
-from nst_core.stylize import Stylizer
-from nst_core.transformer import TransformerNet
-from nst_core.weights import load_transformer, save_transformer
 from tests.benchmarks.machine import describe
 
 #: The largest difference from a golden output, in grey levels.

@@ -25,11 +25,11 @@ from torch import Tensor
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.optimizer import StyleSource, optimize
 from nst_core.gatys.presets import PRESETS, preset
-from nst_core.loss_network import load_loss_network
 from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss, gram_matrix
-from nst_core.memory import keep_freed_memory
-from nst_core.tensors import load_picture, to_uint8
+from nst_core.nets.loss_network import load_loss_network
+from nst_core.nets.tensors import load_picture, to_uint8
+from nst_core.system.memory import keep_freed_memory
 from tests.benchmarks.machine import describe
 from tests.benchmarks.measures import Picture, line_correlation, tone_distance, unstable_tiles
 

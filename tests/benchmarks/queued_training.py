@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 from statistics import fmean
 
-from scheduler.client import Client
+from nst_core.client import Client
+from scheduler.domain.runs import RunStatus
 from scheduler.local.embedded import Stack
-from scheduler.runs.domain import RunStatus
 from scheduler.runs.resources import Run, TrainRequest
 from tests.benchmarks.machine import describe
 from tests.faults.harness import upload

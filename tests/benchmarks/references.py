@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from nst_core.loss_network import load_loss_network
+from nst_core.inference.stylizer import Stylizer
 from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss, gram_matrix
-from nst_core.memory import keep_freed_memory
+from nst_core.nets.loss_network import load_loss_network
+from nst_core.nets.tensors import load_picture, to_tensor
+from nst_core.nets.weights import dump_transformer
 from nst_core.peers.detect import import_network
 from nst_core.styles import shipped_style
-from nst_core.stylize import Stylizer
-from nst_core.tensors import load_picture, to_tensor
+from nst_core.system.memory import keep_freed_memory
 from nst_core.training.config import TrainConfig
-from nst_core.weights import dump_transformer
 from tests.benchmarks.machine import describe
 
 #: Our name of a painting and theirs.

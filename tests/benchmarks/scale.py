@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nst_core.blobs import BlobStore, BlobUri
-from scheduler.client import Client
-from scheduler.domain import JobInput
+from nst_core.client import Client
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain.jobs import JobInput
 from scheduler.local.embedded import BUCKET, Stack
 from scheduler.resources import JobRequest, Output
 from tests.benchmarks.machine import describe

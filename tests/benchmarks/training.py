@@ -18,14 +18,14 @@ import torchvision  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nst_core.loss_network import load_loss_network
-from nst_core.memory import keep_freed_memory
+from nst_core.nets.loss_network import load_loss_network
+from nst_core.nets.transformer import TransformerNet
+from nst_core.system.memory import keep_freed_memory
 from nst_core.training.config import TrainConfig
 from nst_core.training.photos import PhotoStream
 from nst_core.training.pictures import load_style
 from nst_core.training.sources import FolderPhotos
 from nst_core.training.trainer import Trainer
-from nst_core.transformer import TransformerNet
 from tests.benchmarks.machine import describe
 
 #: Places of relu1_2, relu2_2, relu3_3 and relu4_3 among torchvision's layers.

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nst_core.blobs import BlobStore, BlobUri
-from scheduler.client import Client
+from nst_core.client import Client
+from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.local.embedded import Stack
 from tests.faults.harness import check_complete, finish, images, submit, upload
 from tests.photos import BAD_CODES, bad_files, small_photos

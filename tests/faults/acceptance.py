@@ -15,8 +15,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from nst_core.client import Client
 from nst_core.styles import shipped_styles
-from scheduler.client import Client
 from scheduler.local.embedded import Stack
 from scheduler.local.supervisor import StackEvent
 from scheduler.resources import Job

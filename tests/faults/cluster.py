@@ -23,11 +23,11 @@ from PIL import Image
 from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
-from nst_core.blobs import BlobStore, BlobUri
-from nst_core.broker import make_redis
+from nst_core.client import Client
+from nst_core.queue.broker import make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
+from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.keys import new_api_key
-from scheduler.client import Client
 from scheduler.local.processes import Child
 from scheduler.local.servers import HOST, free_port, redis_command, s3_command, s3_env
 from tests.faults.doubles import EFFECTS, ITEM_MS, NAME, SWITCHES, Switches

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nst_core.blobs import BlobStore, BlobUri
-from nst_core.broker import Broker, StoredEvent
-from nst_core.protocol import ChunkMessage, Event, dump_event
+from nst_core.protocol.chunks import ChunkMessage, Event, dump_event
+from nst_core.queue.broker import Broker, StoredEvent
+from nst_core.storage.blobs import BlobStore, BlobUri
 
 #: Variables of the environment: the folder of switches, this process's name, the file of effects, the time of an item.
 SWITCHES, NAME, EFFECTS, ITEM_MS = "NST_FAULT_SWITCHES", "NST_FAULT_NAME", "NST_FAULT_EFFECTS", "NST_FAULT_ITEM_MS"

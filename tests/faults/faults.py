@@ -6,8 +6,8 @@ import sqlite3
 import threading
 import time
 
-from nst_core.broker import make_redis, queue_lists
-from nst_core.protocol import Method
+from nst_core.protocol.chunks import Method
+from nst_core.queue.broker import make_redis, queue_lists
 from tests.faults.cluster import LEASE_S
 from tests.faults.links import StorageFaults
 from tests.faults.scene import Scene
@@ -15,7 +15,7 @@ from tests.faults.scene import Scene
 #: A worker may take so long for what it has in hand.
 GRACE_S = 20.0
 #: What a worker logs where its network fails.
-_FAILED = "WARNING worker.outcomes"
+_FAILED = "WARNING worker.runtime.outcomes"
 #: Longer than the scheduler waits for SQLite's lock.
 LOCKED_S = 23.0
 

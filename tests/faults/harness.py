@@ -5,10 +5,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nst_core.blobs import BlobStore, BlobUri
-from nst_core.broker import make_redis
-from scheduler.client import Client
-from scheduler.domain import JobInput
+from nst_core.client import Client
+from nst_core.queue.broker import make_redis
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain.jobs import JobInput
 from scheduler.local.embedded import Stack
 from scheduler.resources import Item, Job, JobRequest, Output
 

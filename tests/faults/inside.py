@@ -29,10 +29,11 @@ def replaced(module: object, **doubles: object) -> None:
 
 def scheduler() -> int:
     """Run a scheduler."""
-    from nst_core import broker, protocol
+    from nst_core.protocol import chunks as protocol
+    from nst_core.queue import broker
     from scheduler import app
-    from scheduler.domain import Job
-    from scheduler.finalize import Finalizer
+    from scheduler.domain.jobs import Job
+    from scheduler.jobs.finalizer import Finalizer
     from scheduler.loops import Loops
     from scheduler.settings import SchedulerSettings
     from tests.faults.doubles import FaultyBroker, Switches, with_unknown_fields
@@ -61,7 +62,8 @@ def scheduler() -> int:
 
 def worker(*, real: bool = False) -> int:
     """Run a worker."""
-    from nst_core import decoder, images
+    from nst_core import images
+    from nst_core.decoding import decoder
     from tests.faults.doubles import CountingStore, FaultyBroker, QuickStylizer, check_poison
     from worker import app
     from worker.settings import WorkerSettings

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from scheduler.client import Client
-from scheduler.domain import RESULTS_NAME, JobInput
+from nst_core.client import Client
+from scheduler.domain.jobs import RESULTS_NAME, JobInput
 from scheduler.resources import Job, JobRequest
 from tests.faults.cases import POISON_NAME, STICKY_NAME, Bar, Case
 from tests.faults.cluster import Cluster, Setup

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from nst_core.protocol import Method
-from scheduler.client import Client
-from scheduler.domain import JobInput
+from nst_core.client import Client
+from nst_core.protocol.chunks import Method
+from scheduler.domain.jobs import JobInput
 from scheduler.local.embedded import Stack
 from scheduler.resources import Job, JobRequest, Optimize
 from tests.faults.harness import (

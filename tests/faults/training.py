@@ -17,10 +17,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nst_core.blobs import BlobStore, BlobUri
-from scheduler.client import Client
+from nst_core.client import Client
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain.runs import RunStatus
 from scheduler.local.embedded import Stack
-from scheduler.runs.domain import RunStatus
 from scheduler.runs.resources import Run, TrainRequest
 from tests.benchmarks.machine import describe
 from tests.faults.harness import flush_redis, kill_running, upload

@@ -5,8 +5,8 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from scheduler.client import Client, Event
-from scheduler.domain import JobStatus
+from nst_core.client import Client, Event
+from scheduler.domain.jobs import JobStatus
 from scheduler.webhooks.resources import Delivery
 from scheduler.webhooks.signing import ID_HEADER, SignatureError, verify
 from tests.faults.cluster import Cluster

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from nst_core.decoder import decode
+from nst_core.decoding.decoder import decode
 from nst_core.errors import NstError
 from tests.hostile.files import HostileFile
 

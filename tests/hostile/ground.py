@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nst_core.blobs import BlobStore, BlobUri
-from scheduler.access.scopes import Scope
-from scheduler.client import Client
-from scheduler.domain import JobInput
+from nst_core.client import Client
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain.jobs import JobInput
+from scheduler.domain.scopes import Scope
 from scheduler.local.embedded import Stack
 from scheduler.local.supervisor import ServiceState, StackEvent
 from scheduler.resources import Job, JobRequest, Output

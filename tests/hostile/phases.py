@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from nst_core.blobs import BlobUri
+from nst_core.client import ApiError
 from nst_core.errors import BlobTooLargeError, ImageError, NstError
-from nst_core.protocol import Method
-from scheduler.client import ApiError
-from scheduler.domain import JobInput
+from nst_core.protocol.chunks import Method
+from nst_core.storage.blobs import BlobUri
+from scheduler.domain.jobs import JobInput
 from scheduler.resources import Job, JobRequest, Optimize
 from scheduler.runs.resources import Run, TrainRequest
 from tests.hostile.api_requests import hostile_requests

@@ -11,7 +11,7 @@ import pytest
 
 from nst_core.errors import WeightsError
 from nst_core.images import decode
-from nst_core.weights_header import read_config
+from nst_core.nets.weights_header import read_config
 from tests.hostile import __main__ as hostile
 from tests.hostile.api_requests import hostile_requests
 from tests.hostile.decoding import Verdict, try_files

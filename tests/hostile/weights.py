@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nst_core.weights_header import CONFIG_KEY
+from nst_core.nets.weights_header import CONFIG_KEY
 from tests.hostile.files import HostileFile
 
 _ODD: tuple[Any, ...] = (None, -1, 2**63, 10**30, 0.5, [], {}, "F32", [0, 2**62], [-1, 1], [[]], True, "\0", ["x"] * 99)
@@ -16,9 +16,9 @@ _ODD: tuple[Any, ...] = (None, -1, 2**63, 10**30, 0.5, [], {}, "F32", [0, 2**62]
 
 def sound_weights() -> bytes:
     """Return the weights file of a tiny network."""
-    from nst_core.transformer import TransformerNet
-    from nst_core.transformer_config import TransformerConfig
-    from nst_core.weights import save_transformer
+    from nst_core.nets.transformer import TransformerNet
+    from nst_core.nets.transformer_config import TransformerConfig
+    from nst_core.nets.weights import save_transformer
 
     with TemporaryDirectory() as folder:
         save_transformer(TransformerNet(TransformerConfig(width=2, blocks=0)), Path(folder) / "w")

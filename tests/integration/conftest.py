@@ -11,9 +11,7 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import create_engine, text
 
-from nst_core.blobs import BlobStore, BlobUri
-from nst_core.broker import Broker
-from nst_core.protocol import (
+from nst_core.protocol.chunks import (
     ChunkFinished,
     ChunkMessage,
     ChunkProgress,
@@ -26,21 +24,23 @@ from nst_core.protocol import (
     StylizeOptions,
     load_chunk,
 )
-from scheduler.collector import Collector
-from scheduler.dispatch import Dispatcher, Window
-from scheduler.domain import DEFAULT_NAME, Job, JobInput
-from scheduler.finalize import Finalizer
-from scheduler.plan import Planner
-from scheduler.rates import Rates
-from scheduler.reaper import Reaper
-from scheduler.requests import JobRequest
+from nst_core.queue.broker import Broker
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain.jobs import DEFAULT_NAME, Job, JobInput
+from scheduler.jobs.collector import Collector
+from scheduler.jobs.dispatcher import Dispatcher, Window
+from scheduler.jobs.finalizer import Finalizer
+from scheduler.jobs.item_times import Rates
+from scheduler.jobs.planner import Planner
+from scheduler.jobs.reaper import Reaper
+from scheduler.jobs.requests import JobRequest
+from scheduler.jobs.service import Service
+from scheduler.jobs.withdrawal import Withdrawer
 from scheduler.runs.collector import RunCollector
-from scheduler.service import Service
-from scheduler.store import access
-from scheduler.store.access import StyleRow
+from scheduler.store import styles as access
 from scheduler.store.database import Database
+from scheduler.store.styles import StyleRow
 from scheduler.store.tenants import Tenant
-from scheduler.withdrawal import Withdrawer
 from tests.integration.receiver import Certificates, Receiver, make_certificates, receiving
 from tests.postgres import find_postgres, run_postgres
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from nst_core.protocol import ItemOutcome, StylizeChunk
+from nst_core.protocol.chunks import ItemOutcome, StylizeChunk
 from tests.integration.conftest import Rig, finished, outcome, started
 
 _DAY_S = 24 * 3600.0

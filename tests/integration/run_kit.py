@@ -4,9 +4,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from nst_core.blobs import BlobUri
-from nst_core.protocol import load_segment
-from nst_core.segments import (
+from nst_core.protocol.chunks import load_segment
+from nst_core.protocol.segments import (
     TRAIN_TASK,
     Phase,
     PhotoReport,
@@ -22,12 +21,13 @@ from nst_core.segments import (
     checkpoint_uri,
     losses_uri,
 )
+from nst_core.storage.blobs import BlobUri
 from nst_core.styles import shipped_style
 from nst_core.training.config import TrainConfig
 from nst_core.training.curve import dump_losses
 from nst_core.training.step_losses import StepLosses
+from scheduler.domain.runs import Run, RunSpec, place_key
 from scheduler.runs.control import RunControl, RunLimits
-from scheduler.runs.domain import Run, RunSpec, place_key
 from scheduler.runs.finish import RunFinisher
 from scheduler.runs.tidy import RunTidier
 from scheduler.store import runs as run_rows

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from nst_core.blobs import BlobUri
+from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import new_api_key
-from scheduler.access.scopes import Scope
 from scheduler.api.app import make_api
 from scheduler.api.openapi import operations
-from scheduler.store import access
-from scheduler.store.access import StyleRow
+from scheduler.domain.scopes import Scope
+from scheduler.store import styles as access
+from scheduler.store.styles import StyleRow
 from scheduler.webhooks.address import Rules
 from scheduler.webhooks.service import WebhookService
 from scheduler.webhooks.vault import Vault

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from nst_core.blobs import BlobUri
 from nst_core.errors import ConfigError
+from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
-from scheduler.domain import JobInput, check_address
-from scheduler.inputs import InputEntry
-from scheduler.plan import plan_items
+from scheduler.domain.jobs import JobInput, check_address
+from scheduler.jobs.inputs import InputEntry
+from scheduler.jobs.planner import plan_items
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import Rig
 

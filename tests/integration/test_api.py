@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from nst_core.blobs import BlobUri
-from nst_core.broker import Broker
+from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings
+from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import Keys, new_api_key
 from scheduler.api.app import make_api
 from scheduler.local.servers import HOST, free_port

@@ -5,9 +5,9 @@ import tempfile
 
 import pytest
 
-from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import BlobInvalidError
 from nst_core.settings import StorageSettings
+from nst_core.storage.blobs import BlobStore, BlobUri
 
 
 def test_large_file_goes_out_in_parts_and_comes_back_whole(blobs: BlobStore) -> None:

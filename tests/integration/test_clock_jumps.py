@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import select
 
-from nst_core.protocol import Method, StylizeChunk
-from scheduler.clock_watch import ClockWatch, LeaseTimes
-from scheduler.domain import ChunkStatus
-from scheduler.events import EventType
-from scheduler.runs.domain import Live
+from nst_core.protocol.chunks import Method, StylizeChunk
+from scheduler.control.clock_watch import ClockWatch, LeaseTimes
+from scheduler.domain.events import EventType
+from scheduler.domain.jobs import ChunkStatus
+from scheduler.domain.runs import Live
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import events as event_rows
 from scheduler.store.tables import chunks

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from nst_core.broker import KEY_PREFIX, make_redis
-from nst_core.protocol import Event
+from nst_core.protocol.chunks import Event
+from nst_core.queue.broker import KEY_PREFIX, make_redis
 from nst_core.settings import BrokerSettings
 from scheduler.api.schemas import ItemView
-from scheduler.finalize import result_line
+from scheduler.jobs.finalizer import result_line
 from scheduler.store.database import Database
 from scheduler.store.errors import DatabaseUnavailableError
 from scheduler.store.items import list_items

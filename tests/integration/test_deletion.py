@@ -6,14 +6,14 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
-from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import BlobUnavailableError
-from nst_core.segments import StoredFile
+from nst_core.protocol.segments import StoredFile
+from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
-from scheduler.domain import JobInput, JobStatus, scratch_key
-from scheduler.retention import Lifetimes, Retention
-from scheduler.runs.domain import RunStatus, place_key
+from scheduler.domain.jobs import JobInput, JobStatus, scratch_key
+from scheduler.domain.runs import RunStatus, place_key
+from scheduler.retention.retention import Lifetimes, Retention
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store.database import Database

@@ -16,7 +16,7 @@ from scheduler.api.app import make_api
 from scheduler.api.bodies import Body
 from scheduler.api.examples import ERRORS, EXAMPLES, RESULTS
 from scheduler.api.openapi import operations
-from scheduler.finalize import error_line, result_line
+from scheduler.jobs.finalizer import error_line, result_line
 from scheduler.store.items import Item
 from tests.integration.conftest import Rig
 

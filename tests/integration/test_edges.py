@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from nst_core.blobs import BlobUri
+from nst_core.client.answers import refusal
+from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.api.readiness import Readiness
-from scheduler.client.answers import refusal
 from tests.integration.conftest import TENANT, Rig, finished, started
 
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

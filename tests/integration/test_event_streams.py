@@ -10,12 +10,12 @@ import httpx
 import pytest
 from sqlalchemy import insert
 
-from scheduler import event_hub
+from nst_core.client import AsyncClient, Client
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
-from scheduler.client import AsyncClient, Client
-from scheduler.domain import JobStatus
-from scheduler.event_hub import EventHub
+from scheduler.domain.jobs import JobStatus
+from scheduler.events import hub as event_hub
+from scheduler.events.hub import EventHub
 from scheduler.resources import Job
 from scheduler.store.tables import events as event_table
 from tests.clients import Connect

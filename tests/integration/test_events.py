@@ -5,8 +5,8 @@ import threading
 import pytest
 from sqlalchemy import select
 
-from scheduler.domain import JobInput, JobStatus
-from scheduler.events import Event, EventType
+from scheduler.domain.events import Event, EventType
+from scheduler.domain.jobs import JobInput, JobStatus
 from scheduler.store import events as event_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database

@@ -11,11 +11,11 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from nst_core.blobs import BlobStore
-from nst_core.broker import KEY_PREFIX, Broker
 from nst_core.errors import BrokerUnavailableError, ConfigError
-from nst_core.protocol import ChunkFinished, ChunkStarted, Method, StyleRef, StylizeChunk, StylizeOptions
+from nst_core.protocol.chunks import ChunkFinished, ChunkStarted, Method, StyleRef, StylizeChunk, StylizeOptions
+from nst_core.queue.broker import KEY_PREFIX, Broker
 from nst_core.settings import BrokerSettings, StorageSettings
+from nst_core.storage.blobs import BlobStore
 from scheduler.local.servers import HOST, free_port, redis_command
 from tests.faults.links import Links
 from tests.integration.test_worker import START_S, running_with_log

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nst_core.blobs import BlobUri
+from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api, make_hub
 from scheduler.store.tenants import Tenant

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from nst_core.blobs import BlobUri
+from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.api.problems import MAX_ERRORS

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from scheduler.errors import ConflictError, InFlightError, JobExistsError, KeyReusedError, RequestInvalidError
-from scheduler.idempotency import Claim, Idempotency
+from scheduler.access.idempotency import Claim, Idempotency
+from scheduler.domain.errors import ConflictError, InFlightError, JobExistsError, KeyReusedError, RequestInvalidError
 from scheduler.store import jobs as job_rows
 from scheduler.store.jobs import NewJob
 from tests.integration.conftest import TENANT, Rig

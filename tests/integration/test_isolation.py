@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import update
 
 from nst_core.settings import BrokerSettings, StorageSettings
-from scheduler import finalize
-from scheduler.domain import JobStatus
-from scheduler.expiry import Expirer
-from scheduler.runs.domain import RunStatus
+from scheduler.domain.jobs import JobStatus
+from scheduler.domain.runs import RunStatus
+from scheduler.jobs import finalizer as finalize
+from scheduler.jobs.expiry import Expirer
 from scheduler.store import jobs as job_rows
 from scheduler.store.tables import jobs, runs
 from tests.integration.conftest import LEASE_S, Rig, finished, outcome, read_lines, started

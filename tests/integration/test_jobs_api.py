@@ -13,11 +13,11 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
-from nst_core.blobs import BlobUri
 from nst_core.errors import BlobUnavailableError
-from scheduler import dry_run
+from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import new_api_key
-from scheduler.plan import plan_items
+from scheduler.jobs import dry_run
+from scheduler.jobs.planner import plan_items
 from scheduler.store import rates as rate_rows
 from tests.integration.conftest import TENANT, Rig, finished, started
 from tests.integration.job_kit import failing

@@ -9,9 +9,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from scheduler.access.keys import CACHE_S, Keys, new_api_key
-from scheduler.access.scopes import Scope
 from scheduler.api.app import make_api
-from scheduler.errors import KeyExpiredError, KeyRevokedError, UnauthenticatedError
+from scheduler.domain.errors import KeyExpiredError, KeyRevokedError, UnauthenticatedError
+from scheduler.domain.scopes import Scope
 from tests.integration.conftest import Rig
 
 READER = ["jobs:read"]

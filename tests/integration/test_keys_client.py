@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from nst_core.client import ApiError, Client
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.cli import run
 from scheduler.cli.exits import ExitCode
-from scheduler.client import ApiError, Client
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.serving import serving

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from nst_core.blobs import BlobUri
-from nst_core.protocol import ItemOutcome, ItemStatus, StylizeChunk
-from scheduler.domain import JobInput, JobStatus, StopReason, scratch_key
-from scheduler.errors import ConflictError, NotFoundError, RequestInvalidError
-from scheduler.expiry import Expirer
-from scheduler.idempotency import KEPT_S
-from scheduler.retention import Lifetimes, Retention
+from nst_core.protocol.chunks import ItemOutcome, ItemStatus, StylizeChunk
+from nst_core.storage.blobs import BlobUri
+from scheduler.access.idempotency import KEPT_S
+from scheduler.domain.errors import ConflictError, NotFoundError, RequestInvalidError
+from scheduler.domain.jobs import JobInput, JobStatus, StopReason, scratch_key
+from scheduler.jobs.expiry import Expirer
+from scheduler.retention.retention import Lifetimes, Retention
 from scheduler.store.jobs import JobFilter, find_job
 from tests.integration.conftest import LEASE_S, TENANT, Rig, finished, outcome, read_lines, started
 from tests.integration.job_kit import dispatch, end, failing

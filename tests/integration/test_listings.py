@@ -12,9 +12,9 @@ from sqlalchemy import event
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import ROUTERS, make_api
 from scheduler.api.pages import MAX_PAGE_BYTES
-from scheduler.domain import JobInput
-from scheduler.store import access
-from scheduler.store.access import StyleRow
+from scheduler.domain.jobs import JobInput
+from scheduler.store import styles as access
+from scheduler.store.styles import StyleRow
 from tests.integration.conftest import TENANT, Rig
 
 LONG = "x" * 240

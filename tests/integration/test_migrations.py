@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 import scheduler.store
 from scheduler.access.keys import Keys, new_api_key
-from scheduler.access.scopes import Scope
+from scheduler.domain.scopes import Scope
 from scheduler.store.database import Database, _without_foreign_keys
 
 

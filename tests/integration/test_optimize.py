@@ -6,21 +6,14 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from nst_core.blobs import BlobUri
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.presets import preset
-from nst_core.protocol import (
-    ChunkProgress,
-    ItemProgress,
-    Method,
-    OptimizeChunk,
-    checkpoint_uri,
-    preview_uri,
-)
+from nst_core.protocol.chunks import ChunkProgress, ItemProgress, Method, OptimizeChunk, checkpoint_uri, preview_uri
 from nst_core.settings import BrokerSettings
+from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import new_api_key
-from scheduler.domain import JobInput, JobStatus
-from scheduler.optimize import OptimizeRequest
+from scheduler.domain.jobs import JobInput, JobStatus
+from scheduler.jobs.optimize import OptimizeRequest
 from tests.integration.conftest import (
     LEASE_S,
     LOST_AFTER_S,

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from nst_core.blobs import BlobStore, BlobUri
-from nst_core.protocol import ItemStatus
+from nst_core.protocol.chunks import ItemStatus
 from nst_core.settings import StorageSettings
-from scheduler.domain import JobInput, JobStatus
-from scheduler.errors import RequestInvalidError
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain.errors import RequestInvalidError
+from scheduler.domain.jobs import JobInput, JobStatus
 from scheduler.local.servers import HOST, free_port
 from scheduler.store import jobs as job_rows
 from scheduler.store.items import Item

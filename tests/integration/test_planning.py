@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from nst_core.blobs import BlobStore, BlobUri
 from nst_core.settings import StorageSettings
-from scheduler.domain import JobInput, JobStatus
-from scheduler.inputs import MOST_LISTINGS
-from scheduler.plan import Planner
-from scheduler.rates import Rates
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain.jobs import JobInput, JobStatus
+from scheduler.jobs.inputs import MOST_LISTINGS
+from scheduler.jobs.item_times import Rates
+from scheduler.jobs.planner import Planner
 from tests.integration.conftest import TENANT, Rig, finished, read_lines, started
 from tests.integration.job_kit import dispatch, end
 from tests.integration.test_plan import items, manifest, put

@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nst_core.blobs import BlobStore, BlobUri
-from nst_core.broker import make_redis
-from nst_core.protocol import Event, ItemOutcome, ItemStatus, Method, StylizeChunk
+from nst_core.protocol.chunks import Event, ItemOutcome, ItemStatus, Method, StylizeChunk
+from nst_core.queue.broker import make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
-from scheduler.domain import JobStatus
-from scheduler.errors import InFlightError, KeyReusedError
-from scheduler.finalize import Finalizer
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain.errors import InFlightError, KeyReusedError
+from scheduler.domain.jobs import JobStatus
+from scheduler.jobs.finalizer import Finalizer
 from scheduler.local.servers import HOST, free_port
 from tests.integration.conftest import (
     BACKOFF_S,

@@ -4,18 +4,13 @@ import json
 
 import pytest
 
-from nst_core.blobs import BlobUri
-from nst_core.protocol import StylizeChunk
-from scheduler import plan
-from scheduler.domain import JobInput, JobStatus
-from scheduler.errors import (
-    ConflictError,
-    KeyReusedError,
-    NothingToRetryError,
-    QuotaExceededError,
-)
-from scheduler.expiry import Expirer
-from scheduler.finalize import OutdatedError
+from nst_core.protocol.chunks import StylizeChunk
+from nst_core.storage.blobs import BlobUri
+from scheduler.domain.errors import ConflictError, KeyReusedError, NothingToRetryError, QuotaExceededError
+from scheduler.domain.jobs import JobInput, JobStatus
+from scheduler.jobs import planner as plan
+from scheduler.jobs.expiry import Expirer
+from scheduler.jobs.finalizer import OutdatedError
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import TENANT, Rig, finished, read_lines, started
 from tests.integration.job_kit import dispatch, end, failing

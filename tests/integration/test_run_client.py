@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nst_core.blobs import BlobUri
+from nst_core.client import ApiError, Client
+from nst_core.storage.blobs import BlobUri
 from nst_core.styles import shipped_style
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
-from scheduler.client import ApiError, Client
-from scheduler.runs.domain import RunStatus
+from scheduler.domain.runs import RunStatus
 from scheduler.runs.resources import ForkRequest, Run, TrainRequest
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig

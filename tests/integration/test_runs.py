@@ -2,11 +2,12 @@
 
 import pytest
 
-from nst_core.broker import make_redis
-from nst_core.segments import TRAIN_TASK, Phase
+from nst_core.protocol.segments import TRAIN_TASK, Phase
+from nst_core.queue.broker import make_redis
 from nst_core.settings import BrokerSettings
-from scheduler.runs.domain import Live, RunStatus, Stop
-from scheduler.store import access, versions
+from scheduler.domain.runs import Live, RunStatus, Stop
+from scheduler.store import styles as access
+from scheduler.store import versions
 from scheduler.store.tables import SHIPPED
 from tests.integration.conftest import LEASE_S, TENANT, Rig
 from tests.integration.run_kit import DISPATCH_LEASE_S, LOST_AFTER_S, RunRig, begun, broken, finished, going

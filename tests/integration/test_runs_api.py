@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from nst_core.blobs import BlobUri
 from nst_core.images import Picture, encode
-from nst_core.segments import sample_uri
+from nst_core.protocol.segments import sample_uri
+from nst_core.storage.blobs import BlobUri
 from nst_core.training.presets import presets
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api

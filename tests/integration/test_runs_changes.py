@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from nst_core.blobs import BlobUri
-from nst_core.segments import Phase
+from nst_core.protocol.segments import Phase
+from nst_core.storage.blobs import BlobUri
 from tests.integration.conftest import LEASE_S, TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, finished
 from tests.integration.test_runs_api import connect, train

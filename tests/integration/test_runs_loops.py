@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from nst_core.segments import Phase, TrainSegment
+from nst_core.protocol.segments import Phase, TrainSegment
 from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.app import make_loops
+from scheduler.domain.runs import RunStatus
 from scheduler.loops import Loops
-from scheduler.runs.domain import RunStatus
 from scheduler.settings import SchedulerSettings
 from tests.integration.conftest import Rig
 from tests.integration.run_kit import RunRig, begun

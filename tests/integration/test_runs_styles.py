@@ -11,11 +11,11 @@ from alembic import command
 from alembic.config import Config
 from fastapi.testclient import TestClient
 
-from nst_core.blobs import BlobUri
+from nst_core.storage.blobs import BlobUri
 from nst_core.styles import version_of
 from scheduler.store import database as database_module
-from scheduler.store.access import StyleRow, list_styles, put_style
 from scheduler.store.database import Database
+from scheduler.store.styles import StyleRow, list_styles, put_style
 from scheduler.store.tables import SHIPPED
 from scheduler.store.versions import list_versions
 from tests.integration.conftest import TENANT, Rig

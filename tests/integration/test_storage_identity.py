@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from nst_core.blobs import BlobStore
-from nst_core.broker import Broker
-from nst_core.protocol import ChunkFinished, ChunkStarted, StylizeChunk
+from nst_core.protocol.chunks import ChunkFinished, ChunkStarted, StylizeChunk
+from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings, StorageSettings
+from nst_core.storage.blobs import BlobStore
 from scheduler.local.servers import HOST, free_port, s3_command, s3_env
 from tests.servers import run_server
 from tests.unit.worker.kit import Style, events, make_chunk, photo, store_style, wait_until

@@ -14,23 +14,23 @@ import safetensors.torch
 import torch
 from fastapi.testclient import TestClient
 
-from nst_core.blobs import BlobUri
+from nst_core.inference.stylizer import Stylizer
+from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.transformer_config import TransformerConfig
+from nst_core.nets.weights import save_transformer
+from nst_core.nets.weights_header import CONFIG_KEY
 from nst_core.peers.detect import import_network
+from nst_core.storage.blobs import BlobUri
 from nst_core.styles import shipped_style, version_of
-from nst_core.stylize import Stylizer
-from nst_core.transformer import TransformerNet
-from nst_core.transformer_config import TransformerConfig
-from nst_core.weights import save_transformer
-from nst_core.weights_header import CONFIG_KEY
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
-from scheduler.errors import StyleExistsError, TooLargeError
-from scheduler.store import access
+from scheduler.domain.errors import StyleExistsError, TooLargeError
+from scheduler.store import styles as access
 from scheduler.store.tenants import Tenant
 from scheduler.styles.weights import keep_weights
 from tests.integration.conftest import TENANT, Rig
 from tests.unit.nst_core.peers.readings import lengstrom, lengstrom_variables, npz_file, photo
-from worker.models import ModelCache
+from worker.methods.stylize.models import ModelCache
 
 MAX_UPLOAD_BYTES = 200_000
 CARD = {"title": "Candy", "year": 1913}

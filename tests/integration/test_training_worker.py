@@ -7,11 +7,11 @@ from typing import TypeVar
 
 import pytest
 
-from nst_core.blobs import BlobStore
-from nst_core.broker import KEY_PREFIX, Broker, make_redis
-from nst_core.protocol import ChunkFinished
-from nst_core.segments import TRAIN_TASK, Phase, SegmentFinished, SegmentProgress, SegmentStarted, TrainSegment
+from nst_core.protocol.chunks import ChunkFinished
+from nst_core.protocol.segments import TRAIN_TASK, Phase, SegmentFinished, SegmentProgress, SegmentStarted, TrainSegment
+from nst_core.queue.broker import KEY_PREFIX, Broker, make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
+from nst_core.storage.blobs import BlobStore
 from tests.integration.test_worker import START_S, running
 from tests.unit.worker.kit import events, make_chunk, outputs, photo, store_style, wait_until
 from tests.unit.worker.training_kit import TINY, checkpoint_of, make_segment, next_segment

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from nst_core.blobs import BlobUri
-from nst_core.protocol import ChunkMessage, ItemOutcome
-from scheduler.domain import RESULTS_NAME, JobStatus
-from scheduler.verify import AT_ONCE, Verifier
+from nst_core.protocol.chunks import ChunkMessage, ItemOutcome
+from nst_core.storage.blobs import BlobUri
+from scheduler.domain.jobs import RESULTS_NAME, JobStatus
+from scheduler.jobs.verify import AT_ONCE, Verifier
 from tests.integration.conftest import BACKOFF_S, LEASE_S, TENANT, Rig, finished, read_lines, started
 from tests.playing_s3 import PlayingServer, playing
 

@@ -6,15 +6,15 @@ import pytest
 from redis import Redis
 from sqlalchemy import event
 
-from nst_core.broker import Broker, make_redis, queue_lists
 from nst_core.errors import BrokerUnavailableError
-from nst_core.protocol import ItemOutcome, Method, StylizeChunk
+from nst_core.protocol.chunks import ItemOutcome, Method, StylizeChunk
+from nst_core.queue.broker import Broker, make_redis, queue_lists
 from nst_core.settings import BrokerSettings
-from scheduler.domain import JobStatus
-from scheduler.expiry import Expirer
+from scheduler.domain.jobs import JobStatus
+from scheduler.jobs.expiry import Expirer
+from scheduler.jobs.withdrawal import Withdrawer
 from scheduler.local.servers import HOST, free_port
 from scheduler.store import chunks as chunk_rows
-from scheduler.withdrawal import Withdrawer
 from tests.integration.conftest import LEASE_S, LOST_AFTER_S, TENANT, Rig, finished, outcome, started
 
 LISTS = queue_lists(Method.FEEDFORWARD.queue)

@@ -15,10 +15,10 @@ from typing import IO
 import pytest
 from pydantic import SecretStr
 
-from nst_core.blobs import BlobStore, BlobUri
-from nst_core.broker import KEY_PREFIX, Broker, make_redis
-from nst_core.protocol import ChunkFinished, ChunkProgress, ChunkStarted, Method, checkpoint_uri
+from nst_core.protocol.chunks import ChunkFinished, ChunkProgress, ChunkStarted, Method, checkpoint_uri
+from nst_core.queue.broker import KEY_PREFIX, Broker, make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
+from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.local.servers import HOST, free_port, redis_command
 from tests.faults.doubles import EFFECTS, NAME, STICKY, SWITCHES
 from tests.servers import run_server

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from nst_core.__main__ import main, make_config, stopped_by_signals
-from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import ConfigError
+from nst_core.nets.weights import load_transformer
 from nst_core.settings import StorageSettings
+from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import shipped_style
 from nst_core.training.curve import read_losses
-from nst_core.weights import load_transformer
 from tests.unit.nst_core.training.kit import encoded, soft_picture
 
 pytestmark = pytest.mark.usefixtures("one_thread")

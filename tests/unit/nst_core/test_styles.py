@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from nst_core.errors import StyleNotFoundError
+from nst_core.nets.weights import load_transformer_bytes
 from nst_core.styles import CARD_NAME, PLOT_NAME, SHEET_NAME, WEIGHTS_NAME, shipped_style, shipped_styles, version_of
-from nst_core.weights import load_transformer_bytes
 
 NAMES = ["great_wave", "the_scream", "udnie", "wreck_of_the_minotaur"]
 

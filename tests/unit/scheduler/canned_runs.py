@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from scheduler.domain.runs import RunStatus
 from scheduler.resources import Failure
-from scheduler.runs.domain import RunStatus
 from scheduler.runs.resources import KeptCheckpoint, Photos, Run
 
 RUN_ID = "run_01a200f49ffc70780bfa5c52"

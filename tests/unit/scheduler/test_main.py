@@ -68,7 +68,7 @@ def test_a_wrong_setting_is_one_sentence(
     if variables.keys() & {"NST_WEBHOOK_SECRET_KEY"}:
         for name in ("NST_S3_ACCESS_KEY", "NST_S3_SECRET_KEY"):
             monkeypatch.setenv(name, "x")
-        monkeypatch.setattr("nst_core.blobs.BlobStore.ensure_bucket", lambda store: None)
+        monkeypatch.setattr("nst_core.storage.blobs.BlobStore.ensure_bucket", lambda store: None)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert main() == 78

@@ -8,17 +8,17 @@ from threading import Event
 import pytest
 import torch
 
-from nst_core.blobs import BlobStore
-from nst_core.broker import Broker
+from nst_core.inference.stylizer import Stylizer
+from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings, StorageSettings
-from nst_core.stylize import Stylizer
+from nst_core.storage.blobs import BlobStore
 from tests.unit.worker.kit import Style, store_style
-from worker.engine import Engine
-from worker.models import Model, ModelCache
-from worker.pipeline import Pipeline
+from worker.methods.stylize.models import Model, ModelCache
+from worker.methods.stylize.pipeline import Pipeline
+from worker.methods.task import StylizeTask
+from worker.runtime.engine import Engine
+from worker.runtime.watchdog import Watchdog
 from worker.settings import WorkerSettings
-from worker.tasks import StylizeTask
-from worker.watchdog import Watchdog
 
 
 @pytest.fixture

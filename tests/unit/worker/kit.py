@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from nst_core.blobs import BlobStore, BlobUri
-from nst_core.broker import Broker
 from nst_core.gatys.config import GatysConfig
-from nst_core.protocol import (
+from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from nst_core.nets.weights import save_transformer
+from nst_core.protocol.chunks import (
     ChunkItem,
     ChunkMessage,
     OptimizeChunk,
@@ -26,9 +26,9 @@ from nst_core.protocol import (
     StylizeOptions,
     load_event,
 )
-from nst_core.protocol import Event as ChunkEvent
-from nst_core.transformer import TransformerConfig, TransformerNet
-from nst_core.weights import save_transformer
+from nst_core.protocol.chunks import Event as ChunkEvent
+from nst_core.queue.broker import Broker
+from nst_core.storage.blobs import BlobStore, BlobUri
 
 Pixels = NDArray[np.uint8]
 WAIT_S = 30.0

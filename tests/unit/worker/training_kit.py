@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from nst_core.blobs import BlobStore, BlobUri
-from nst_core.segments import SegmentFinished, StoredFile, TrainProgress, TrainSegment
+from nst_core.nets.transformer import TransformerConfig
+from nst_core.protocol.segments import SegmentFinished, StoredFile, TrainProgress, TrainSegment
+from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.checkpoint import Checkpoint, parse_checkpoint
 from nst_core.training.config import TrainConfig
-from nst_core.transformer import TransformerConfig
-from worker.engine import Engine
-from worker.live_training import Shelf
-from worker.photo_library import PhotoLibrary
+from worker.runtime.engine import Engine
+from worker.runtime.steering import Steering
+from worker.segments.builder import TrainingBuilder
+from worker.segments.cache import Shelf
+from worker.segments.photo_library import PhotoLibrary
+from worker.segments.training import Training
 from worker.settings import WorkerSettings
-from worker.steering import Steering
-from worker.training import Training
-from worker.training_builder import TrainingBuilder
 
 _T = TypeVar("_T")
 #: Twelve steps of two crops of 32 pixels, by two layers of the loss network.

@@ -11,7 +11,7 @@ from torch import Tensor
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.optimizer import GatysOptimizer
 from nst_core.gatys.sources import StyleSource
-from nst_core.tensors import to_tensor
+from nst_core.nets.tensors import to_tensor
 from tests.photos import pictures
 
 CPU = torch.device("cpu")

@@ -5,11 +5,11 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from nst_core import loss_network
 from nst_core.errors import ConfigError
 from nst_core.gatys import config as module
 from nst_core.gatys.config import GatysConfig
 from nst_core.losses import gram, tv
+from nst_core.nets import loss_network
 from tests.architecture.test_imports import loaded_by
 
 #: A config with another value than the default in every field.

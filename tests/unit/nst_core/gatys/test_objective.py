@@ -9,7 +9,6 @@ from torch import Tensor
 from nst_core.errors import ConfigError
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.objective import Features, Objective, PreparedStyle, check_network, evaluator
-from nst_core.loss_network import load_loss_network
 from nst_core.losses.balance import gradient_norm
 from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss, gram_matrix
@@ -18,6 +17,7 @@ from nst_core.losses.laplacian import LaplacianLoss
 from nst_core.losses.moments import MomentsLoss, moments
 from nst_core.losses.mrf import MRFLoss
 from nst_core.losses.tv import TVLoss
+from nst_core.nets.loss_network import load_loss_network
 from tests.unit.nst_core.gatys.kit import content, photo, style
 from tests.unit.nst_core.losses.samples import variable
 

@@ -11,7 +11,7 @@ from nst_core.errors import ConfigError, ImageTooLargeError, ImageTooSmallError,
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.optimizer import GatysOptimizer, Iterate, optimize
 from nst_core.gatys.sources import StyleSource
-from nst_core.loss_network import load_loss_network
+from nst_core.nets.loss_network import load_loss_network
 from tests.unit.nst_core.gatys.kit import CPU, content, finish, is_sound, make, photo, run, shallow, style
 from tests.unit.nst_core.gatys.test_color import chrominance
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from nst_core.nets.weights import load_transformer
 from nst_core.peers.__main__ import main
 from nst_core.peers.detect import import_network
-from nst_core.weights import load_transformer
 from tests.unit.nst_core.peers.readings import lengstrom_variables, npz_file, pytorch_examples_state, torch_file
 
 pytestmark = pytest.mark.usefixtures("one_thread")

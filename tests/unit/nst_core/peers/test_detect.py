@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from nst_core.errors import WeightsError
+from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from nst_core.nets.weights import save_transformer
 from nst_core.peers.detect import identify, import_network
-from nst_core.transformer import TransformerConfig, TransformerNet
-from nst_core.weights import save_transformer
 from tests.unit.nst_core.peers.readings import lengstrom_variables, npz_file, pytorch_examples_state, torch_file
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.peers.detect import identify, import_network
-from nst_core.transformer import TransformerNet
-from nst_core.transformer_config import TransformerConfig
 from tests.unit.nst_core.peers.readings import (
     Array,
     gordicaleksa,

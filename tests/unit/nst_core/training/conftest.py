@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nst_core.loss_network import LossNetwork, load_loss_network
+from nst_core.nets.loss_network import LossNetwork, load_loss_network
 from tests.unit.nst_core.training.kit import Trainers
 
 

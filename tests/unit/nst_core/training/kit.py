@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from nst_core.errors import ImageDecodeError
-from nst_core.loss_network import LossNetwork
+from nst_core.nets.loss_network import LossNetwork
+from nst_core.nets.transformer import TransformerConfig
 from nst_core.training.config import TrainConfig
 from nst_core.training.step_losses import StepLosses
 from nst_core.training.trainer import Trainer
-from nst_core.transformer import TransformerConfig
 
 TINY = TrainConfig(
     transformer=TransformerConfig(width=4, blocks=1),

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nst_core.loss_network import LossNetwork
-from nst_core.tensors import to_tensor
+from nst_core.nets.loss_network import LossNetwork
+from nst_core.nets.tensors import to_tensor
 from nst_core.training.balance import STYLE_PULL, balanced
 from nst_core.training.config import TrainConfig
 from nst_core.training.descent import ImageObjective

@@ -7,13 +7,14 @@ from typing import Any, get_args
 
 import pytest
 
-from nst_core import images, transformer
+from nst_core import images
 from nst_core.errors import ConfigError
 from nst_core.losses import gram, tv
+from nst_core.nets import transformer
+from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.styles import shipped_styles
 from nst_core.training import config
 from nst_core.training.config import TrainConfig
-from nst_core.transformer_config import TransformerConfig
 from tests.unit.nst_core.training.kit import TINY
 
 

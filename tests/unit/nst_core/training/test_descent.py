@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from nst_core.loss_network import LossNetwork
+from nst_core.nets.loss_network import LossNetwork
+from nst_core.nets.transformer import TransformerNet
 from nst_core.training.config import Normalization
 from nst_core.training.descent import ImageObjective, descend
 from nst_core.training.objective import PerceptualObjective
-from nst_core.transformer import TransformerNet
 from tests.unit.nst_core.training.kit import TINY, stripes
 
 pytestmark = pytest.mark.usefixtures("one_thread")

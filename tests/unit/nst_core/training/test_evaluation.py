@@ -16,13 +16,13 @@ from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from nst_core.loss_network import LossNetwork
-from nst_core.tensors import to_tensor, to_uint8
+from nst_core.nets.loss_network import LossNetwork
+from nst_core.nets.tensors import to_tensor, to_uint8
+from nst_core.nets.transformer import TransformerNet
 from nst_core.training.blemishes import find_blemishes
 from nst_core.training.config import TrainConfig
 from nst_core.training.descent import ImageObjective, descend
 from nst_core.training.evaluation import ITERATIONS, OPTIMISED, Evaluation, evaluate, ssim
-from nst_core.transformer import TransformerNet
 from tests.photos import pictures
 from tests.unit.nst_core.training.kit import TINY, soft_picture, stripes
 

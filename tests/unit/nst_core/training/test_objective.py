@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nst_core.costs import STYLE_TILE_PIXELS
 from nst_core.errors import ConfigError
-from nst_core.feature_tiles import feature_tiles
-from nst_core.loss_network import LossNetwork, load_loss_network
-from nst_core.loss_weights import STD
 from nst_core.losses.gram import gram_matrix
+from nst_core.nets.costs import STYLE_TILE_PIXELS
+from nst_core.nets.feature_tiles import feature_tiles
+from nst_core.nets.loss_network import LossNetwork, load_loss_network
+from nst_core.nets.loss_weights import STD
+from nst_core.nets.transformer import TransformerNet
 from nst_core.training.config import Normalization, TrainConfig
 from nst_core.training.objective import (
     MAX_SHIFT_PX,
@@ -24,7 +25,6 @@ from nst_core.training.objective import (
     sparse_noise,
     style_grams,
 )
-from nst_core.transformer import TransformerNet
 from tests.unit.nst_core.training.kit import TINY, stripes
 
 pytestmark = pytest.mark.usefixtures("one_thread")

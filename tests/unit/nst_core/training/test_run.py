@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from nst_core.errors import ConfigError, ImageDecodeError, TrainingDivergedError, WeightsError
+from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.weights import load_transformer, save_transformer
 from nst_core.styles import version_of
 from nst_core.training.checkpoint import read_checkpoint
 from nst_core.training.curve import read_losses
 from nst_core.training.run import RunPlan, TrainingRun
 from nst_core.training.step_losses import StepLosses
-from nst_core.transformer import TransformerNet
-from nst_core.weights import load_transformer, save_transformer
 from tests.unit.nst_core.training.kit import TINY, MemoryPhotos, soft_photos, soft_picture, with_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")

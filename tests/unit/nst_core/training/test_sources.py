@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from nst_core.blobs import BlobStore, BlobUri
 from nst_core.errors import ConfigError, ImageDecodeError, ImageTooLargeError, StorageIdentityError
 from nst_core.settings import StorageSettings
+from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.cache import FileCache
 from nst_core.training.sources import (
     MAX_FILE_BYTES,

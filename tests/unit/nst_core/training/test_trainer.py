@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 
 from nst_core.errors import ConfigError, TrainingDivergedError, WeightsError
-from nst_core.loss_network import LossNetwork
+from nst_core.nets.loss_network import LossNetwork
+from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.weights import load_transformer, save_transformer
 from nst_core.training.checkpoint import dump_checkpoint, parse_checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.objective import moved
 from nst_core.training.step_losses import StepLosses
 from nst_core.training.trainer import Trainer
-from nst_core.transformer import TransformerNet
-from nst_core.weights import load_transformer, save_transformer
 from tests.unit.nst_core.training.kit import (
     TINY,
     MemoryPhotos,

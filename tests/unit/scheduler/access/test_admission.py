@@ -4,7 +4,7 @@ import pytest
 
 from scheduler.access.admission import InHand, Strangers, network_of
 from scheduler.access.limits import Rates
-from scheduler.errors import RateLimitedError
+from scheduler.domain.errors import RateLimitedError
 
 
 def test_a_client_is_an_ipv4_address_or_an_ipv6_network() -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scheduler.access.cache import TimedCache
 from scheduler.access.limits import NAMES, Limits, Rates, Streams, limits_of
-from scheduler.cache import TimedCache
-from scheduler.errors import RateLimitedError, TooManyStreamsError
+from scheduler.domain.errors import RateLimitedError, TooManyStreamsError
 from scheduler.settings import SchedulerSettings
 
 

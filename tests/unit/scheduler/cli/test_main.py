@@ -242,7 +242,7 @@ def test_the_word_of_the_list_for_a_status_is_taken(api: CannedApi, here: Run) -
 
 
 def test_an_api_that_is_silent_is_said_to_be(api: CannedApi, here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scheduler.client._sync.transport._SILENCE_S", 0.05)
+    monkeypatch.setattr("nst_core.client._sync.transport._SILENCE_S", 0.05)
     api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded"), first=lambda: time.sleep(0.5)))
     code, _, err = here("jobs", "show", "job_1")
     assert (code, err) == (

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from scheduler.cli.exits import ExitCode
-from scheduler.cli.photos import Photo
-from scheduler.cli.uploads import Hashed, upload_id_of
+from scheduler.cli.transfer.photos import Photo
+from scheduler.cli.transfer.uploads import Hashed, upload_id_of
 from tests.photos import small_photos
 from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, problem, tenant_json
 from tests.unit.scheduler.conftest import STYLE, Run

@@ -15,13 +15,13 @@ import httpx
 import pytest
 import redis
 
-from nst_core.blobs import BlobStore, BlobUri
-from nst_core.broker import Broker
+from nst_core.client import ApiError, Client
 from nst_core.errors import ConfigError
-from nst_core.heartbeat import touched_at
-from scheduler.cli.local import how_to_stop
-from scheduler.client import ApiError, Client
-from scheduler.domain import JobInput
+from nst_core.queue.broker import Broker
+from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.system.heartbeat import touched_at
+from scheduler.cli.commands.local import how_to_stop
+from scheduler.domain.jobs import JobInput
 from scheduler.local.embedded import Stack
 from scheduler.local.home import ClientConfig, Home, HomeLockedError
 from scheduler.local.servers import HOST, free_port

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 from PIL import Image
 
-from nst_core.decoder import DecoderPool
+from nst_core.decoding.decoder import DecoderPool
 from nst_core.settings import DecoderSettings
-from scheduler.errors import RateLimitedError, RequestInvalidError
+from scheduler.domain.errors import RateLimitedError, RequestInvalidError
 from scheduler.runs import paintings
 from scheduler.runs.paintings import Painting
-from tests.unit.nst_core.picture_files import claiming, noise, saved, slow_jpeg
+from tests.unit.nst_core.images.picture_files import claiming, noise, saved, slow_jpeg
 
 
 def painting(data: bytes) -> Painting:
@@ -37,7 +37,7 @@ def test_what_is_no_painting_is_refused_with_its_reason(data: bytes, code: str) 
 
 def test_more_paintings_than_are_read_at_the_same_time_are_to_be_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = DecoderPool(DecoderSettings(processes=1, seconds=1))
-    monkeypatch.setattr("nst_core.decoder.shared_pool", lambda: pool)
+    monkeypatch.setattr("nst_core.decoding.decoder.shared_pool", lambda: pool)
     slow = painting(slow_jpeg(3_000))
     with ThreadPoolExecutor(8) as threads:
         reading = [threads.submit(paintings.check, slow) for _ in range(8)]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.errors import RequestInvalidError
+from scheduler.domain.errors import RequestInvalidError
 from scheduler.styles.weights import MAX_CARD_BYTES, MAX_CARD_DEPTH, check_card
 
 

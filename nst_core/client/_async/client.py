@@ -1,0 +1,310 @@
+"""The Python client of the HTTP API."""
+
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from nst_core.client._async.event_client import AsyncEventClient
+from nst_core.client._async.key_client import AsyncKeyClient, AsyncTenantClient
+from nst_core.client._async.run_client import AsyncRunClient
+from nst_core.client._async.transport import AsyncTransport
+from nst_core.client._async.webhook_client import AsyncWebhookClient
+from nst_core.client.aio import Sleep, run_io, sleep
+from nst_core.client.answers import Stored
+from nst_core.client.events import Event
+from nst_core.client.requests import PAGE, digest_header, job_body, once_only, path_of, query_of, upload_path, waiting
+from nst_core.protocol.chunks import ItemStatus, Method
+from nst_core.styles import WEIGHTS_NAME
+from scheduler.domain.jobs import JobStatus
+from scheduler.resources import Check, Item, Job, JobRequest, Preset, Style, StyleVersion, Upload, UploadedFile
+
+
+class AsyncClient:
+    """Calls the API. Safe to share between threads; the asynchronous one, between the tasks of an event loop.
+
+    Every call may be repeated without harm (jobs and runs carry an Idempotency-Key), so each is tried again
+    for half a minute, in which a scheduler starts again, when the connection fails or the answer is 502, 503 or 504.
+    Where nothing listens at the first call, it fails at once.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str = "",
+        *,
+        retries: int = 10,
+        timeout_s: float = 60.0,
+        sleep: Sleep = sleep,
+        clock: Callable[[], float] = time.monotonic,
+        on_silence: Callable[[], None] | None = None,
+    ) -> None:
+        """Open no connection yet; pauses between tries are 0.25 s, 0.5 s, and so on up to 4 s.
+
+        `on_silence` is called if an answer takes longer than 2.5 s, tries included.
+        """
+        self._api = AsyncTransport(
+            url, api_key, retries=retries, timeout_s=timeout_s, sleep=sleep, on_silence=on_silence
+        )
+        self._sleep = sleep
+        self._clock = clock
+        self.url = self._api.url
+        #: Trainings of styles.
+        self.runs = AsyncRunClient(self._api, sleep=sleep, clock=clock)
+        self.keys = AsyncKeyClient(self._api)
+        self.tenants = AsyncTenantClient(self._api)
+        #: Where the API tells of events.
+        self.webhooks = AsyncWebhookClient(self._api)
+        self._events = AsyncEventClient(self._api, sleep=sleep, clock=clock)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._api.close()
+
+    async def is_ready(self) -> bool:
+        """Return whether the scheduler and all that it needs work; one try, no error."""
+        return await self._api.is_ready()
+
+    async def styles(self) -> list[Style]:
+        """Return every style."""
+        return [style async for style in self._api.pages(Style, path_of("styles"), query_of(limit=PAGE))]
+
+    async def style(self, name: str, *, version: str | None = None) -> Style:
+        """Return one style; raise ApiError where there is none of that name.
+
+        `version` may be any of its versions, not only the one that it has now; the first 8 digits are enough.
+        """
+        return await self._api.read(Style, "GET", path_of("styles", name), params=query_of(version=version))
+
+    async def style_versions(self, name: str) -> list[StyleVersion]:
+        """Return all versions of a style, the newest first."""
+        path = path_of("styles", name, "versions")
+        return [each async for each in self._api.pages(StyleVersion, path, query_of(limit=PAGE))]
+
+    async def style_weights(self, name: str, *, version: str | None = None) -> bytes:
+        """Return the weights file of a style, or of another version of it."""
+        return await self._api.call("GET", path_of("styles", name, "weights"), params=query_of(version=version))
+
+    async def import_style(
+        self, name: str, weights: bytes | Path, card: Mapping[str, Any], replace: bool = False
+    ) -> Style:
+        """Upload the weights of a network as a style, and return it.
+
+        `weights` is a weights file of nst, or its bytes. Raises ApiError where they are none, or (`style_exists`) where
+        the style has another version and `replace` is not set.
+        """
+        place = await self.create_upload()
+        uri = await self.upload(place.id, WEIGHTS_NAME, weights)
+        body = {"weights": uri, "card": dict(card), "replace": replace}
+        return await self._api.read(Style, "PUT", path_of("styles", name), json=body)
+
+    async def publish_style(self, name: str, version: str) -> Style:
+        """Let a name stand for one of its versions, from the next job on, and return the style."""
+        return await self._api.read(Style, "POST", path_of("styles", name, "publish"), json={"version": version})
+
+    async def delete_style(self, name: str) -> None:
+        """Forget the name of a style; its versions stay for the jobs that use them."""
+        await self._api.call("DELETE", path_of("styles", name))
+
+    async def presets(self) -> list[Preset]:
+        """Return the presets of the method optimize."""
+        return [preset async for preset in self._api.pages(Preset, path_of("presets"), {})]
+
+    async def create_upload(self, upload_id: str | None = None) -> Upload:
+        """Return a new, empty place for photos, or the place of an id of your own: upl_ and 24 hexadecimal digits."""
+        if upload_id is None:
+            return await self._api.read(Upload, "POST", path_of("uploads"))
+        return await self._api.read(Upload, "PUT", path_of("uploads", upload_id))
+
+    def uploads(self, *, page: int = PAGE) -> AsyncIterator[Upload]:
+        """Yield the uploads, the newest first."""
+        return self._api.pages(Upload, path_of("uploads"), query_of(limit=page))
+
+    async def delete_upload(self, upload_id: str) -> None:
+        """Delete an upload; raise ApiError (`in_use`) while a job or a training that has not ended needs it."""
+        await self._api.call("DELETE", path_of("uploads", upload_id))
+
+    async def upload(self, upload_id: str, path: str, data: bytes | Path, *, sha256: str | None = None) -> str:
+        """Store one file, or its bytes, under a relative path, and return its s3:// address.
+
+        Given the SHA-256 hash that the file must have, in hexadecimal digits, the API stores nothing else: raises
+        ApiError (`request_invalid`) where the file has changed.
+        """
+        headers = digest_header(sha256)
+        answer = await self._api.read(Stored, "PUT", upload_path(upload_id, path), file=data, headers=headers)
+        return answer.uri
+
+    def uploaded(self, upload_id: str, *, page: int = PAGE) -> AsyncIterator[UploadedFile]:
+        """Yield the files of an upload by path; one that nobody made has none."""
+        return self._api.pages(UploadedFile, path_of("uploads", upload_id, "files"), query_of(limit=page))
+
+    async def submit(
+        self, request: JobRequest, *, idempotency_key: str | None = None, wait_s: int | None = None
+    ) -> Job:
+        """Submit a job; the same key gives the same job again. With `wait_s` (1 to 60) wait for its end so long."""
+        options = waiting(wait_s, once_only(idempotency_key))
+        return await self._api.read(Job, "POST", path_of("jobs"), json=job_body(request), **options)
+
+    async def put(self, client_id: str, request: JobRequest, *, wait_s: int | None = None) -> Job:
+        """Submit a job once under an id of your own; the same request gives the same job again.
+
+        Raises ApiError (`job_exists`) where the id names a job of another request.
+        """
+        path = path_of("jobs", client_id)
+        return await self._api.read(Job, "PUT", path, json=job_body(request), **waiting(wait_s))
+
+    async def check(self, request: JobRequest, *, objects: bool = True) -> Check:
+        """Return what a job would do, and what is wrong with it, without submitting it.
+
+        Without `objects`, nothing is said of photos that are not in the storage yet.
+        """
+        params = {"validate": "true"} if objects else {"validate": "true", "objects": "false"}
+        return await self._api.read(Check, "POST", path_of("jobs"), json=job_body(request), params=params)
+
+    async def job(self, job_id: str, *, wait_s: int | None = None) -> Job:
+        """Return a job as it stands, by its id or your own; with `wait_s` (1 to 60) wait for its end so long."""
+        return await self._api.read(Job, "GET", path_of("jobs", job_id), **waiting(wait_s))
+
+    def jobs(
+        self,
+        *,
+        status: JobStatus | None = None,
+        method: Method | None = None,
+        metadata: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        page: int = PAGE,
+    ) -> AsyncIterator[Job]:
+        """Yield jobs, the newest first: all, or those that fit all that is given."""
+        times = {"created_after": created_after, "created_before": created_before}
+        labels = {f"metadata.{key}": value for key, value in (metadata or {}).items()}
+        query = query_of(limit=page, status=status, method=method, **times, **labels)
+        return self._api.pages(Job, path_of("jobs"), query)
+
+    async def delete(self, job_id: str, *, results: bool = False) -> None:
+        """Delete a job that has ended, and its images if `results` is set; raise ApiError (`unfinished`) before."""
+        params = {"results": "true" if results else "false"}
+        await self._api.call("DELETE", path_of("jobs", job_id), params=params)
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancel a job; images in hand are finished, and finished images are kept."""
+        return await self._api.read(Job, "POST", path_of("jobs", job_id, "cancel"))
+
+    async def pause(self, job_id: str) -> Job:
+        """Let a job send nothing more to workers; images in hand are finished."""
+        return await self._api.read(Job, "POST", path_of("jobs", job_id, "pause"))
+
+    async def resume(self, job_id: str) -> Job:
+        """Let a paused job go on."""
+        return await self._api.read(Job, "POST", path_of("jobs", job_id, "resume"))
+
+    async def retry(self, job_id: str, *, codes: Sequence[str] | None = None, cancelled: bool = False) -> Job:
+        """Let an ended job do its failed images again: all, or those with one of the codes.
+
+        With `cancelled` the cancelled ones too. Raises ApiError (`nothing_to_retry`) where there is no such image.
+        """
+        body: dict[str, Any] = {"cancelled": cancelled}
+        if codes is not None:
+            body["codes"] = list(codes)
+        return await self._api.read(Job, "POST", path_of("jobs", job_id, "retry"), json=body, headers=once_only())
+
+    async def inputs(self, job_id: str) -> list[str]:
+        """Return the addresses that a job was given; none if its input is a prefix or a manifest."""
+        path = path_of("jobs", job_id, "input")
+        return [each.uri async for each in self._api.pages(Stored, path, query_of(limit=PAGE))]
+
+    def items(
+        self,
+        job_id: str,
+        *,
+        status: ItemStatus | None = None,
+        code: str | None = None,
+        style: str | None = None,
+        after: int | None = None,
+        page: int = PAGE,
+    ) -> AsyncIterator[Item]:
+        """Yield a job's items in order: all, or those of a status, an error code or a style, or after an item's id."""
+        query = query_of(limit=page, status=status, code=code, style=style, after_id=after)
+        return self._api.pages(Item, path_of("jobs", job_id, "items"), query)
+
+    async def output(self, job_id: str, item_id: int) -> bytes:
+        """Return the stylized image of an item that succeeded."""
+        return await self._api.call("GET", path_of("jobs", job_id, "items", str(item_id), "output"))
+
+    async def preview(self, job_id: str, item_id: int) -> bytes:
+        """Return a JPEG of an item that is being optimised; raise ApiError (`not_found`) while there is none."""
+        return await self._api.call("GET", path_of("jobs", job_id, "items", str(item_id), "preview"))
+
+    async def results(self, job_id: str) -> bytes:
+        """Return the JSON lines about the items that succeeded; raise ApiError while the job is not finished."""
+        return await self._api.call("GET", path_of("jobs", job_id, "results"))
+
+    async def errors(self, job_id: str) -> bytes:
+        """Return the JSON lines about the items that failed; raise ApiError while the job is not finished."""
+        return await self._api.call("GET", path_of("jobs", job_id, "errors"))
+
+    async def zip(self, job_id: str, path: Path) -> list[Path]:
+        """Write the images of a finished job and its reports into a zip file, and return its path.
+
+        A job of more than 50,000 images comes as several files: NAME.zip, NAME-2.zip, and so on.
+        """
+        link: str | None = path_of("jobs", job_id, "results.zip")
+        files: list[Path] = []
+        while link is not None:
+            target = path.with_name(f"{path.stem}-{len(files) + 1}{path.suffix}") if files else path
+            # Not of the file's own name, which may have as many bytes as a folder takes.
+            part = target.with_name(f".nst-{uuid.uuid4().hex[:12]}.part")
+            try:
+                with await run_io(part.open, "wb") as file:
+                    link = await self._api.download(link, file)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+            files.append(target)
+        return files
+
+    def events(self, job_id: str, *, after: int = 0) -> AsyncGenerator[Event]:
+        """Yield what happens to a job from its beginning to its end, or behind the event of an id; waits for more.
+
+        Goes on by itself after a lost connection, with none left out or repeated.
+        """
+        return self._events.follow(path_of("jobs", job_id, "events"), after=after)
+
+    async def wait(
+        self,
+        job_id: str,
+        *,
+        on_change: Callable[[Job], None] | None = None,
+        on_poll: Callable[[Job], None] | None = None,
+        poll_s: float = 0.5,
+        timeout_s: float | None = None,
+    ) -> Job:
+        """Return the job once it is finished; raise TimeoutError after `timeout_s`.
+
+        `on_change` gets the job at first and whenever its status or counts are others than before, `on_poll` each
+        time. The API tells of changes; where it does not, or for `on_poll`, it is asked each `poll_s` seconds.
+        """
+        started, seen = self._clock(), None
+        path = None if on_poll is not None else path_of("jobs", job_id, "events")
+        until = None if timeout_s is None else started + timeout_s
+        async with self._events.occasions(path, poll_s=poll_s, until=until) as occasion:
+            while True:
+                job = await self.job(job_id)
+                if on_change is not None and (job.status, job.counts) != seen:
+                    on_change(job)
+                seen = (job.status, job.counts)
+                if on_poll is not None:
+                    on_poll(job)
+                if job.status.is_terminal:
+                    return job
+                if timeout_s is not None and self._clock() - started >= timeout_s:
+                    raise TimeoutError(f"Job {job_id} is still {job.status} after {timeout_s:g} s.")
+                await occasion.wait()

@@ -1,0 +1,151 @@
+"""The part of the client that trains styles: `runs`."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from pathlib import Path
+
+from nst_core.client._async.event_client import AsyncEventClient
+from nst_core.client._async.transport import AsyncTransport
+from nst_core.client.aio import Sleep, run_io
+from nst_core.client.events import Event
+from nst_core.client.requests import PAGE, given, once_only, path_of, query_of
+from scheduler.domain.runs import RunStatus
+from scheduler.resources import Preset
+from scheduler.runs.resources import ForkRequest, Run, Sample, TrainRequest
+
+
+class AsyncRunClient:
+    """Calls the API about runs, the trainings of styles."""
+
+    def __init__(self, api: AsyncTransport, *, sleep: Sleep, clock: Callable[[], float]) -> None:
+        self._api = api
+        self._sleep = sleep
+        self._clock = clock
+
+    async def presets(self) -> list[Preset]:
+        """Return the presets of trainings."""
+        return [preset async for preset in self._api.pages(Preset, path_of("training-presets"), {})]
+
+    async def train(
+        self, request: TrainRequest, *, painting: Path | bytes | None = None, idempotency_key: str | None = None
+    ) -> Run:
+        """Submit the training of a style; the same key gives the same run again.
+
+        `painting` is a file of at most 64 MiB, or its bytes, where the request names no address. Raises ApiError where
+        the painting is no picture, or there are no photos.
+        """
+        body, headers = given(request), once_only(idempotency_key)
+        if painting is None:
+            return await self._api.read(Run, "POST", path_of("styles"), json=body, headers=headers)
+        # Bytes, not an open file: the call may be repeated.
+        data = painting if isinstance(painting, bytes) else await run_io(painting.read_bytes)
+        name = "painting" if isinstance(painting, bytes) else painting.name
+        files = {"painting": (name, data), "request": (None, json.dumps(body).encode(), "application/json")}
+        return await self._api.read(Run, "POST", path_of("styles"), files=files, headers=headers)
+
+    async def get(self, run_id: str) -> Run:
+        """Return a run as it stands."""
+        return await self._api.read(Run, "GET", path_of("runs", run_id))
+
+    def all(self, *, name: str | None = None, status: RunStatus | None = None, page: int = PAGE) -> AsyncIterator[Run]:
+        """Yield runs, the newest first: all, or those of a style's name or a status."""
+        return self._api.pages(Run, path_of("runs"), query_of(limit=page, status=status, name=name))
+
+    async def newest(self, name: str) -> Run | None:
+        """Return the newest run of a style's name, or None where there is none."""
+        return await anext(self.all(name=name, page=1), None)
+
+    async def pause(self, run_id: str) -> Run:
+        """Let a run wait after the step in hand."""
+        return await self._api.read(Run, "POST", path_of("runs", run_id, "pause"))
+
+    async def resume(self, run_id: str) -> Run:
+        """Let a run go on from its last checkpoint that is paused, failed or cancelled."""
+        return await self._api.read(Run, "POST", path_of("runs", run_id, "resume"))
+
+    async def delete(self, run_id: str) -> None:
+        """Delete a training that has ended; its styles stay. Raises ApiError (`unfinished`) before."""
+        await self._api.call("DELETE", path_of("runs", run_id))
+
+    async def cancel(self, run_id: str) -> Run:
+        """End a run after the step in hand; its last checkpoint is kept."""
+        return await self._api.read(Run, "POST", path_of("runs", run_id, "cancel"))
+
+    async def publish(self, run_id: str) -> Run:
+        """Let the style's name stand for what a run has made."""
+        return await self._api.read(Run, "POST", path_of("runs", run_id, "publish"))
+
+    async def extend(self, run_id: str, *, steps: int) -> Run:
+        """Let a run go on to more steps than it was to have; `steps` counts from its beginning."""
+        return await self._api.read(Run, "POST", path_of("runs", run_id, "extend"), json={"steps": steps})
+
+    async def fork(self, run_id: str, request: ForkRequest, *, idempotency_key: str | None = None) -> Run:
+        """Begin a new run with a checkpoint of another, and return it; the same key gives the same run again."""
+        body = given(request)
+        return await self._api.read(
+            Run, "POST", path_of("runs", run_id, "fork"), json=body, headers=once_only(idempotency_key)
+        )
+
+    def events(self, run_id: str, *, after: int = 0) -> AsyncGenerator[Event]:
+        """Yield what happens to a run from its beginning to its end, or behind the event of an id; waits for more."""
+        events = AsyncEventClient(self._api, sleep=self._sleep, clock=self._clock)
+        return events.follow(path_of("runs", run_id, "events"), after=after)
+
+    async def losses(self, run_id: str) -> bytes:
+        """Return the losses as CSV, a line a step; raise ApiError (`not_found`) while there are none."""
+        return await self._api.call("GET", path_of("runs", run_id, "losses.csv"))
+
+    async def curve(self, run_id: str) -> bytes:
+        """Return the losses as a PNG; raise ApiError (`not_found`) while there are none."""
+        return await self._api.call("GET", path_of("runs", run_id, "losses.png"))
+
+    async def samples(self, run_id: str) -> list[Sample]:
+        """Return where the samples are."""
+        return [sample async for sample in self._api.pages(Sample, path_of("runs", run_id, "samples"), {})]
+
+    async def sample(self, run_id: str, file_name: str) -> bytes:
+        """Return a sample, a JPEG."""
+        return await self._api.call("GET", path_of("runs", run_id, "samples", file_name))
+
+    async def sheet(self, run_id: str) -> bytes:
+        """Return the preview sheet of a run that succeeded, a JPEG."""
+        return await self._api.call("GET", path_of("runs", run_id, "sheet.jpg"))
+
+    async def painting(self, run_id: str) -> bytes:
+        """Return the painting as it was submitted."""
+        return await self._api.call("GET", path_of("runs", run_id, "painting"))
+
+    def curve_url(self, run_id: str) -> str:
+        """Return the address of the curve for people; it asks for the key as all others do."""
+        return self._api.url + path_of("runs", run_id, "losses.png")
+
+    def sheet_url(self, run_id: str) -> str:
+        """Return the address of the preview sheet for people."""
+        return self._api.url + path_of("runs", run_id, "sheet.jpg")
+
+    def sample_url(self, run_id: str, sample: Sample) -> str:
+        """Return the address of a sample for people."""
+        return self._api.url + path_of("runs", run_id, "samples", sample.file_name)
+
+    async def wait(
+        self,
+        run_id: str,
+        *,
+        on_poll: Callable[[Run], None] | None = None,
+        poll_s: float = 1.0,
+        timeout_s: float | None = None,
+    ) -> Run:
+        """Return the run once it is finished, or paused; raise TimeoutError after `timeout_s`.
+
+        `on_poll` gets the run each time.
+        """
+        started = self._clock()
+        while True:
+            run = await self.get(run_id)
+            if on_poll is not None:
+                on_poll(run)
+            if run.status.is_terminal or run.status is RunStatus.PAUSED:
+                return run
+            if timeout_s is not None and self._clock() - started >= timeout_s:
+                raise TimeoutError(f"Run {run_id} is still {run.status} after {timeout_s:g} s.")
+            await self._sleep(poll_s)

@@ -1,0 +1,167 @@
+"""Calls of the HTTP API: tries again where that helps, and turns answers into values or errors."""
+
+import io
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import httpx
+
+from nst_core.client.aio import Sleep, run_io, watched
+from nst_core.client.answers import Page, checked, next_link, parsed, refusal, values_of
+from nst_core.client.errors import UnreachableError
+from nst_core.client.requests import http_options
+from nst_core.client.retries import Retries
+
+#: Files are read and written in pieces of so many bytes.
+_PIECE_BYTES = 1 << 20
+#: What people call silence.
+_SILENCE_S = 2.5
+_T = TypeVar("_T")
+
+
+class AsyncTransport:
+    """A connection to the API.
+
+    Each call is tried again a few times when the connection fails or the answer is 502, 503 or 504, or 429 with the
+    time to wait, so every call must be one that may be repeated, or say that it is to be made `once`. Where nothing
+    listens at the first call, it fails at once.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        *,
+        retries: int,
+        timeout_s: float,
+        sleep: Sleep,
+        on_silence: Callable[[], None] | None = None,
+    ) -> None:
+        """Open no connection yet; pauses between tries are 0.25 s, 0.5 s, and so on up to 4 s.
+
+        `on_silence` is called if the answer to a call takes longer than 2.5 s, tries included.
+        """
+        self.url = url.rstrip("/")
+        self._retries = Retries(self.url, most=retries)
+        self._sleep = sleep
+        self._on_silence = on_silence
+        try:
+            self._http = httpx.AsyncClient(**http_options(self.url, api_key, timeout_s=timeout_s))
+        except (httpx.InvalidURL, ValueError) as error:
+            raise UnreachableError(f"{url!r} is no address of an API: {error}.") from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def is_ready(self) -> bool:
+        """Return whether the scheduler and all that it needs work; one try, no error."""
+        try:
+            response = await self._http.get("/readyz", timeout=5.0)
+        except httpx.HTTPError:
+            return False
+        return response.status_code == 200
+
+    async def call(
+        self, method: str, path: str, *, once: bool = False, file: Path | bytes | None = None, **options: Any
+    ) -> bytes:
+        """Return the body of an answer; raise ApiError where the API refuses, UnreachableError where it is not there.
+
+        `once` is for calls that may not be repeated. `file` is sent as the body, piece by piece. `options` are those of
+        httpx: params, json, files, headers.
+        """
+        # Files, and answers that are to come later, take their time.
+        is_slow = file is not None or "timeout" in options
+        with watched(None if is_slow else self._on_silence, _SILENCE_S):
+            return await self._call(method, path, once=once, file=file, **options)
+
+    async def _call(self, method: str, path: str, *, once: bool, file: Path | bytes | None, **options: Any) -> bytes:
+        tries, headers = self._retries.begin(once=once), options.pop("headers", {})
+        repeated = False
+        while True:
+            if file is not None:
+                options["content"] = _pieces(file)
+                headers = headers | {"Content-Length": str(await _size_bytes(file))}
+            try:
+                response = await self._http.request(method, path, headers=headers, **options)
+            except httpx.TransportError as error:
+                pause_s: float | None = tries.pause_after_error(error)
+            else:
+                pause_s = tries.pause_after_answer(response)
+            if pause_s is None:
+                if repeated and method == "DELETE" and response.status_code == 404:
+                    return b""  # an earlier try has deleted it, and its answer was lost
+                return checked(response).content
+            repeated = True
+            await self._sleep(pause_s)
+
+    async def download(self, path: str, file: IO[bytes]) -> str | None:
+        """Write the body of an answer into a file piece by piece; return the path of the next part where there is one.
+
+        Begins anew where the connection breaks. Raises what `call` does.
+        """
+        start, tries = file.tell(), self._retries.begin()
+        while True:
+            file.seek(start)
+            file.truncate()
+            try:
+                async with self._http.stream("GET", path) as response:
+                    if response.is_success:
+                        async for piece in response.aiter_bytes(_PIECE_BYTES):
+                            await run_io(file.write, piece)
+                        return next_link(response)
+                    await response.aread()
+            except httpx.TransportError as error:
+                pause_s: float | None = tries.pause_after_error(error)
+            else:
+                pause_s = tries.pause_after_answer(response)
+            if pause_s is None:
+                raise refusal(response)
+            await self._sleep(pause_s)
+
+    @asynccontextmanager
+    async def lines(
+        self, path: str, *, headers: Mapping[str, str], silence_s: float
+    ) -> AsyncIterator[AsyncIterator[str] | None]:
+        """Give the lines of an answer that goes on, as they come, or None where it is empty (204); one try.
+
+        Raises ApiError where the API refuses, UnreachableError where it is not there, falls silent or goes away.
+        """
+        timeout = httpx.Timeout(silence_s, connect=5.0)
+        try:
+            async with self._http.stream("GET", path, headers=dict(headers), timeout=timeout) as answer:
+                self._retries.reached = True
+                if not answer.is_success:
+                    await answer.aread()
+                yield None if checked(answer).status_code == 204 else answer.aiter_lines()
+        except httpx.TransportError as error:
+            raise self._retries.no_answer(error) from error
+
+    async def read(self, cls: type[_T], method: str, path: str, **options: Any) -> _T:
+        """Return an answer as a value of a class."""
+        return parsed(cls, await self.call(method, path, **options))
+
+    async def pages(self, cls: type[_T], path: str, query: Mapping[str, str | int]) -> AsyncIterator[_T]:
+        """Yield the values of a listing, page after page."""
+        while True:
+            page = await self.read(Page, "GET", path, params=query)
+            for value in values_of(cls, page):
+                yield value
+            if not page.has_more or page.last_id is None:
+                return
+            query = {**query, "after_id": page.last_id}
+
+
+async def _size_bytes(file: Path | bytes) -> int:
+    if isinstance(file, bytes):
+        return len(file)
+    status = await run_io(file.stat)
+    return status.st_size
+
+
+async def _pieces(file: Path | bytes) -> AsyncIterator[bytes]:
+    with io.BytesIO(file) if isinstance(file, bytes) else await run_io(file.open, "rb") as source:
+        while piece := await run_io(source.read, _PIECE_BYTES):
+            yield piece

@@ -1,0 +1,92 @@
+# Generated from nst_core/client/_async/event_client.py by `make client`; changes belong there.
+"""The part of the client that hears of events: `events` of jobs and runs, and how `wait` waits."""
+
+from collections.abc import Callable, Generator
+from typing import Self
+
+from nst_core.client._sync.transport import Transport
+from nst_core.client.blocking import Ear, Sleep
+from nst_core.client.errors import UnreachableError
+from nst_core.client.events import Event, EventParser
+
+#: The API says something every 15 seconds; after so much silence the connection is taken for dead.
+_SILENCE_S = 40.0
+#: A look now and then, whatever events say.
+_LOOK_S = 15.0
+#: Tries to connect in a row that fail before it is given up.
+_TRIES = 6
+
+
+class EventClient:
+    """Reads streams of events."""
+
+    def __init__(self, api: Transport, *, sleep: Sleep, clock: Callable[[], float]) -> None:
+        self._api = api
+        self._sleep = sleep
+        self._clock = clock
+
+    def follow(self, path: str, *, after: int = 0) -> Generator[Event]:
+        """Yield events up to the last one; a lost connection is made again, behind the last event.
+
+        Raises ApiError where the API refuses, UnreachableError where it is not there for some tries in a row.
+        """
+        failures, headers = 0, {"Accept": "text/event-stream"}
+        while True:
+            before, through = after, False
+            try:
+                headers["Last-Event-ID"] = str(after)
+                with self._api.lines(path, headers=headers, silence_s=_SILENCE_S) as lines:
+                    if lines is None:
+                        return
+                    parser = EventParser()
+                    for line in lines:
+                        event = parser.feed(line)
+                        if event is not None:
+                            after, through = event.id, event.is_last
+                            yield event
+            except UnreachableError:
+                if failures + 1 >= _TRIES:
+                    raise
+            failures = 0 if after > before else failures + 1
+            if failures >= _TRIES:
+                raise UnreachableError("The API ends its stream of events again and again.")
+            if not through:
+                self._sleep(min(0.25 * 2**failures, 4.0))
+
+    def occasions(self, path: str | None, *, poll_s: float, until: float | None = None) -> "Occasions":
+        """Return what tells when it is worth to look again.
+
+        That is when an event came, some time later in any case, and at `until` by the clock. Without a path, and while
+        the API tells no events, it is each `poll_s` seconds.
+        """
+        ear = None if path is None else Ear(lambda: self.follow(path))
+        return Occasions(ear, sleep=self._sleep, clock=self._clock, poll_s=poll_s, until=until)
+
+
+class Occasions:
+    """Waits for occasions to look again; listens from the first wait to the end of its block."""
+
+    def __init__(
+        self, ear: Ear | None, *, sleep: Sleep, clock: Callable[[], float], poll_s: float, until: float | None
+    ) -> None:
+        self._ear = ear
+        self._sleep = sleep
+        self._clock = clock
+        self._poll_s = poll_s
+        self._until = until
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._ear is not None:
+            self._ear.close()
+
+    def wait(self) -> None:
+        """Return at the next occasion."""
+        if self._ear is not None:
+            self._ear.start()
+            left_s = _LOOK_S if self._until is None else max(0.0, min(_LOOK_S, self._until - self._clock()))
+            if self._ear.wait(left_s):
+                return
+        self._sleep(self._poll_s)

@@ -1,0 +1,81 @@
+# Generated from nst_core/client/_async/webhook_client.py by `make client`; changes belong there.
+"""The part of the client that is about webhooks: `webhooks`."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from nst_core.client._sync.transport import Transport
+from nst_core.client.answers import Replayed
+from nst_core.client.requests import PAGE, path_of, query_of
+from scheduler.webhooks.resources import Delivery, NewSecret, Webhook
+
+
+class WebhookClient:
+    """Calls the API about webhooks."""
+
+    def __init__(self, api: Transport) -> None:
+        self._api = api
+
+    def create(
+        self, url: str, *, types: Sequence[str] = ("*",), description: str = "", enabled: bool = True
+    ) -> NewSecret:
+        """Add a webhook and return it with its secret, which is not shown again; one try."""
+        body = {"url": url, "types": list(types), "description": description, "enabled": enabled}
+        return self._api.read(NewSecret, "POST", path_of("webhooks"), json=body, once=True)
+
+    def get(self, webhook_id: str) -> Webhook:
+        """Return a webhook."""
+        return self._api.read(Webhook, "GET", path_of("webhooks", webhook_id))
+
+    def all(self, *, page: int = PAGE) -> Iterator[Webhook]:
+        """Yield all webhooks, the newest first."""
+        return self._api.pages(Webhook, path_of("webhooks"), query_of(limit=page))
+
+    def update(
+        self,
+        webhook_id: str,
+        *,
+        url: str | None = None,
+        types: Sequence[str] | None = None,
+        description: str | None = None,
+        enabled: bool | None = None,
+    ) -> Webhook:
+        """Change what is given, and return the webhook."""
+        given: dict[str, Any] = {"url": url, "types": types and list(types), "description": description}
+        body = {name: value for name, value in {**given, "enabled": enabled}.items() if value is not None}
+        return self._api.read(Webhook, "PATCH", path_of("webhooks", webhook_id), json=body)
+
+    def delete(self, webhook_id: str) -> None:
+        """Remove a webhook and its deliveries."""
+        self._api.call("DELETE", path_of("webhooks", webhook_id))
+
+    def rotate(self, webhook_id: str) -> NewSecret:
+        """Give a webhook another secret and return it; the old one signs as well for a day. One try."""
+        return self._api.read(NewSecret, "POST", path_of("webhooks", webhook_id, "rotate"), once=True)
+
+    def test(self, webhook_id: str) -> Delivery:
+        """Send a message of the type webhook.test."""
+        return self._api.read(Delivery, "POST", path_of("webhooks", webhook_id, "test"))
+
+    def deliveries(self, webhook_id: str, *, status: str | None = None, page: int = PAGE) -> Iterator[Delivery]:
+        """Yield what was and is to be sent, the newest first: all, or what is pending, delivered or failed."""
+        path = path_of("webhooks", webhook_id, "deliveries")
+        return self._api.pages(Delivery, path, query_of(limit=page, status=status))
+
+    def delivery(self, webhook_id: str, delivery_id: int) -> Delivery:
+        """Return one delivery."""
+        return self._api.read(Delivery, "GET", path_of("webhooks", webhook_id, "deliveries", str(delivery_id)))
+
+    def replay(self, webhook_id: str, delivery_id: int) -> Delivery:
+        """Send a message again under its id, also one that was delivered."""
+        return self._api.read(
+            Delivery, "POST", path_of("webhooks", webhook_id, "deliveries", str(delivery_id), "replay")
+        )
+
+    def replay_failed(self, webhook_id: str, *, since: datetime | None = None) -> int:
+        """Send all messages again that failed and were made since a time; return how many."""
+        answer = self._api.read(
+            Replayed, "POST", path_of("webhooks", webhook_id, "replay"), params=query_of(since=since)
+        )
+        return answer.replayed

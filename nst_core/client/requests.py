@@ -1,0 +1,108 @@
+"""What requests to the API say: addresses, bodies and headers."""
+
+import base64
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+from pydantic import TypeAdapter
+
+from nst_core.client.errors import UnreachableError
+from nst_core.errors import ConfigError
+from nst_core.protocol.chunks import Method
+from scheduler.resources import JobRequest
+
+#: Values of a listing that come in one answer.
+PAGE = 200
+_PATIENCE_S = 30.0
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+#: Fields of a request that not every API knows.
+_LATER = ("priority", "deadline", "expires_after_s", "max_failures", "max_attempts")
+
+
+def http_options(url: str, api_key: str, *, timeout_s: float) -> dict[str, Any]:
+    """Return how to connect to an API; raise UnreachableError where the key is none, ValueError for the address."""
+    key = api_key.strip()  # one that was read from a file may end in a line break
+    if not all("!" <= letter <= "~" for letter in key):
+        raise UnreachableError("The API key has characters that no key has.")
+    return {
+        "base_url": url,
+        "headers": {"Authorization": f"Bearer {key}"} if key else {},
+        "timeout": httpx.Timeout(timeout_s, connect=5.0),
+        # A proxy of the environment knows nothing of this machine's own ports.
+        "trust_env": urlsplit(url).hostname not in _LOOPBACK,
+    }
+
+
+def path_of(*parts: str) -> str:
+    """Return a path below /v1, with parts such as ids as addresses have them; raise ConfigError for an empty one.
+
+    Without it, the path would be that of something else, and so it would with . and .. .
+    """
+    for part in parts:
+        if part in ("", ".", ".."):
+            raise ConfigError(f"{part!r} is no id and no name.")
+    return "/".join(["/v1", *(quote(part, safe="") for part in parts)])
+
+
+def upload_path(upload_id: str, name: str) -> str:
+    """Return where a file goes; the slashes of its name are folders."""
+    return f"{path_of('uploads', upload_id)}/{quote(name, safe='/')}"
+
+
+def query_of(**values: Any) -> dict[str, str | int]:
+    """Return what is not None of a query; times get the zone of this machine where they have none."""
+    query: dict[str, str | int] = {}
+    for name, value in values.items():
+        if isinstance(value, datetime):
+            query[name] = value.astimezone().isoformat()
+        elif value is not None:
+            query[name] = value.value if isinstance(value, Enum) else value
+    return query
+
+
+def once_only(idempotency_key: str | None = None) -> dict[str, str]:
+    """Return the header that makes a request safe to repeat; its key is a new one where none is given."""
+    key = uuid.uuid4().hex if idempotency_key is None else idempotency_key
+    if not 1 <= len(key) <= 255 or not all("!" <= letter <= "~" for letter in key):
+        raise ConfigError("An idempotency key has 1 to 255 letters, digits and signs of ASCII, and no spaces.")
+    return {"Idempotency-Key": key}
+
+
+def digest_header(sha256: str | None) -> dict[str, str]:
+    """Return the header by which the API checks a body (RFC 9530), from a SHA-256 hash in hexadecimal digits."""
+    if sha256 is None:
+        return {}
+    return {"Content-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"}
+
+
+def waiting(wait_s: int | None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the options of a call whose answer waits for the end of a job."""
+    if wait_s is None:
+        return {"headers": dict(headers or {})}
+    # The answer comes later than others do, so the patience has to be longer.
+    return {"headers": {**(headers or {}), "Prefer": f"wait={wait_s}"}, "timeout": wait_s + _PATIENCE_S}
+
+
+def given(request: Any) -> dict[str, Any]:
+    """Return a request as JSON without what is left to the API."""
+    values: dict[str, Any] = TypeAdapter(type(request)).dump_python(request, mode="json")
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def job_body(request: JobRequest) -> dict[str, Any]:
+    """Return a request for a job as JSON."""
+    body: dict[str, Any] = TypeAdapter(JobRequest).dump_python(request, mode="json")
+    body["input"] = {name: value for name, value in body["input"].items() if value is not None}
+    # An API of before these fields refuses to hear of them.
+    later = {name: value for name, value in vars(JobRequest(input=request.input)).items() if name in _LATER}
+    body = {name: value for name, value in body.items() if name not in later or value != later[name]}
+    if request.method is Method.FEEDFORWARD:
+        # Nor did an old one know the other method.
+        body = {name: value for name, value in body.items() if value or name not in ("paintings", "optimize")}
+        del body["method"]
+    return body

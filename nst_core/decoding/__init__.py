@@ -1,0 +1,1 @@
+"""Pictures decoded in child processes that can be killed."""

@@ -1,0 +1,194 @@
+"""Images decoded in child processes, so that no file can stop, slow down or fill the process that received it.
+
+`decode` has the arguments, results and errors of `images.decode`. A library that reads hostile bytes may crash, run
+for years without letting go of the GIL, or take all memory; here that costs one child, which is replaced, and one
+image, which has an error. Children stay up between images, and a child costs about 40 MB.
+"""
+
+import atexit
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import lru_cache, partial
+from queue import LifoQueue
+from typing import Any, TypeVar
+
+import numpy as np
+
+from nst_core import errors
+from nst_core.decoding.child import Child, ChildDiedError, OutOfTimeError
+from nst_core.errors import ImageDecodeError, ImageTooLargeError
+from nst_core.images.picture import DEFAULT_MAX_PIXELS, DEFAULT_MIN_SIDE_PX, Limits, Picture
+from nst_core.settings import DecoderSettings
+from nst_core.system.budget import ByteBudget
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+#: Classes of errors that a child may name.
+_ERRORS = {
+    kind.__name__: kind
+    for kind in (
+        *(errors.ImageDecodeError, errors.ImageFormatError, errors.ImageTooLargeError, errors.ImageTooSmallError),
+        errors.ConfigError,
+    )
+}
+
+
+def decode(
+    data: bytes,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    min_side_px: int = DEFAULT_MIN_SIDE_PX,
+    max_px: int | None = None,
+    max_result_pixels: int | None = None,
+) -> Picture:
+    """Return the image of a file's bytes as `images.decode` does, decoded by the children of this process.
+
+    Raises the same errors, ImageDecodeError also if the reader crashes or takes too long, ImageTooLargeError if it
+    takes too much memory, and EngineError if no child can be started.
+    """
+    return shared_pool().decode(
+        data, max_pixels=max_pixels, min_side_px=min_side_px, max_px=max_px, max_result_pixels=max_result_pixels
+    )
+
+
+def check(data: bytes, *, min_side_px: int = DEFAULT_MIN_SIDE_PX) -> tuple[int, int]:
+    """Return width and height of the image of a file's bytes, which is decoded to see that it can be.
+
+    No pixel comes into this process. Raises the errors of `decode`.
+    """
+    return shared_pool().check(data, min_side_px=min_side_px)
+
+
+@lru_cache(maxsize=1)
+def shared_pool() -> "DecoderPool":
+    """Return the pool of this process, which starts its children when they are needed."""
+    pool = DecoderPool(DecoderSettings())
+    atexit.register(pool.close)
+    return pool
+
+
+class DecoderPool:
+    """A few children that decode images; may be used by any number of threads."""
+
+    def __init__(self, settings: DecoderSettings) -> None:
+        """Start no child yet."""
+        self._settings = settings
+        self._budget = ByteBudget(settings.memory_bytes)
+        self._closed = False
+        # The child that was used last is used next: the others' memory may be swapped out.
+        self._idle: LifoQueue[Child | None] = LifoQueue()
+        for _ in range(settings.processes):
+            self._idle.put(None)
+
+    def decode(
+        self,
+        data: bytes,
+        *,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        min_side_px: int = DEFAULT_MIN_SIDE_PX,
+        max_px: int | None = None,
+        max_result_pixels: int | None = None,
+    ) -> Picture:
+        """Return the image of a file's bytes; the arguments and errors are those of `decode` of this module."""
+        limits = Limits(
+            max_pixels=max_pixels, min_side_px=min_side_px, max_px=max_px, max_result_pixels=max_result_pixels
+        )
+        return self._insist(data, limits, partial(_picture, max_pixels=max_pixels), pixels=True)
+
+    def check(self, data: bytes, *, min_side_px: int = DEFAULT_MIN_SIDE_PX) -> tuple[int, int]:
+        """Return width and height of an image that can be decoded, as `check` of this module does."""
+        return self._insist(data, Limits(min_side_px=min_side_px), _size, pixels=False)
+
+    def _insist(self, data: bytes, limits: Limits, read: Callable[[Child, dict[str, Any]], _T], *, pixels: bool) -> _T:
+        """Return what is read of an image, after a second try if the child of the first one dies."""
+        arguments = asdict(limits) | {"pixels": pixels}
+        try:
+            return self._decode(data, arguments, read, fresh=False)
+        except ChildDiedError as error:
+            # The kernel or a neighbour may have killed it; a file that did so does it again.
+            _log.warning("an image reader died (%s); the image is tried once more", error)
+        try:
+            return self._decode(data, arguments, read, fresh=True)
+        except ChildDiedError as error:
+            raise ImageDecodeError("The image makes its reader crash.") from error
+
+    def close(self) -> None:
+        """End the children that are idle; those at work end with this process."""
+        self._closed = True
+        slots = []
+        while not self._idle.empty():
+            slots.append(self._idle.get())
+        for child in slots:
+            if child is not None:
+                child.end()
+            self._idle.put(None)
+
+    def _decode(
+        self,
+        data: bytes,
+        arguments: dict[str, int | None],
+        read: Callable[[Child, dict[str, Any]], _T],
+        *,
+        fresh: bool,
+    ) -> _T:
+        with self._child(fresh=fresh) as child:
+            answer = child.request(arguments, data)
+            if (needed := answer.get("bytes")) is None:
+                raise _error(answer)
+            with self._budget.hold(int(needed)):
+                answer = child.go_on()
+                if "height" not in answer:
+                    raise _error(answer)
+                return read(child, answer)
+
+    @contextmanager
+    def _child(self, *, fresh: bool) -> Iterator[Child]:
+        """Take a child; one that did not finish its request is ended."""
+        child = self._idle.get()
+        try:
+            if child is not None and fresh:
+                child.end()
+                child = None
+            if child is None:
+                child = Child(memory_bytes=self._settings.memory_bytes, seconds=self._settings.seconds)
+            yield child
+        except OutOfTimeError as error:
+            raise ImageDecodeError(
+                f"Reading the image takes more than {self._settings.seconds} seconds of processor time."
+            ) from error
+        finally:
+            if child is not None and (self._closed or not child.is_ready):
+                child.end()
+                child = None
+            self._idle.put(child)
+
+
+def _error(answer: dict[str, Any]) -> errors.NstError:
+    """Return the error that a child's answer tells of."""
+    kind = _ERRORS.get(answer.get("error", ""))
+    if kind is not None:
+        return kind(str(answer["message"]))
+    # A library raised what none of ours expects; it is the image's fault all the same.
+    _log.error("an image reader failed: %s", answer.get("message"))
+    return ImageDecodeError("The image cannot be read.")
+
+
+def _size(child: Child, answer: dict[str, Any]) -> tuple[int, int]:
+    child.done()
+    return int(answer["width"]), int(answer["height"])
+
+
+def _picture(child: Child, answer: dict[str, Any], *, max_pixels: int) -> Picture:
+    height, width = int(answer["height"]), int(answer["width"])
+    if not 0 < height * width <= max_pixels:
+        raise ImageTooLargeError("The image has more pixels than its header says.")
+    rgb = np.empty((height, width, 3), np.uint8)
+    alpha = np.empty((height, width), np.uint8) if answer["alpha"] else None
+    child.read_into(rgb)
+    if alpha is not None:
+        child.read_into(alpha)
+    child.done()
+    warning = answer.get("warning")
+    return Picture(rgb=rgb, alpha=alpha, warning=None if warning is None else str(warning))

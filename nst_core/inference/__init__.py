@@ -1,0 +1,1 @@
+"""Networks at work: photos in, stylized photos out."""

@@ -1,0 +1,1 @@
+"""Networks: the transformer, the loss networks and their weights."""

@@ -1,0 +1,58 @@
+"""Transformer networks as safetensors files with their config in the header."""
+
+import json
+from io import BytesIO
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from nst_core.errors import WeightsError
+from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.weights_header import CONFIG_KEY, read_config
+
+
+def save_transformer(net: TransformerNet, path: Path, *, dtype: torch.dtype = torch.float16) -> None:
+    """Write the network's weights as `dtype` and its config in the header, whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_bytes(dump_transformer(net, dtype=dtype))
+    part.replace(path)
+
+
+def dump_transformer(net: TransformerNet, *, dtype: torch.dtype = torch.float16) -> bytes:
+    """Return a weights file's bytes: the network's weights as `dtype`, and its config in the header."""
+    state = {key: _cast(value.detach().cpu(), dtype).contiguous() for key, value in net.state_dict().items()}
+    # One entry only: safetensors writes several in random order, and a style's version is the hash of its bytes.
+    metadata = {CONFIG_KEY: json.dumps(net.config.to_dict(), sort_keys=True)}
+    return save(state, metadata)
+
+
+def load_transformer(path: Path) -> TransformerNet:
+    """Return the network of a weights file, float32 on the CPU, in eval mode.
+
+    Raises WeightsError where the file is missing or damaged, has no config, or its tensors do not fit it.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}.") from error
+    return load_transformer_bytes(data, name=str(path))
+
+
+def load_transformer_bytes(data: bytes, *, name: str = "The weights file") -> TransformerNet:
+    """Return the network of a weights file's bytes, as `load_transformer` does; `name` begins error messages."""
+    config = read_config(BytesIO(data), name=name)
+    try:
+        state = {key: _cast(value, torch.float32) for key, value in load(data).items()}
+        with torch.device("meta"):  # the file brings its own memory
+            net = TransformerNet(config)
+        net.load_state_dict(state, assign=True)
+    except (SafetensorError, ValueError, TypeError, RuntimeError) as error:
+        raise WeightsError(f"{name} cannot be loaded: {error}") from error
+    return net.eval().requires_grad_(False)
+
+
+def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:
+    return value.to(dtype) if value.is_floating_point() else value  # batch norm counts its batches in int64

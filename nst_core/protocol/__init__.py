@@ -1,0 +1,1 @@
+"""What scheduler and workers say to each other: messages, events and their signatures."""

@@ -1,0 +1,1 @@
+"""Redis: the Celery app, the event stream and hints."""

@@ -1,0 +1,1 @@
+"""This machine: files, memory, devices and signs of life."""

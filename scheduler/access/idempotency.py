@@ -1,0 +1,113 @@
+"""Idempotency-Key: a request that is sent twice makes one thing, whatever it is that requests make.
+
+A request claims its key, makes its thing, and notes the thing's id at the key in the transaction that adds the thing.
+So a process that dies before leaves a claim that runs out, and one that dies after has made what a repeat is given.
+"""
+
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from nst_core.clock import Clock
+from scheduler.domain.errors import InFlightError, KeyReusedError
+from scheduler.store import request_keys
+from scheduler.store.database import Database
+from scheduler.store.errors import DatabaseUnavailableError
+from scheduler.store.request_keys import RequestKey
+
+#: A claim that is older is taken over: the process that made it has died.
+_CLAIM_S = 60.0
+#: How long a key is remembered.
+KEPT_S = 48 * 3600.0
+_PRUNED_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The right to make the one thing that a key stands for; without a key it says nothing."""
+
+    tenant: str
+    key: str | None = None
+    claim: str = ""
+
+    def complete(self, connection: Connection, resource_id: str) -> None:
+        """Note what was made, in the transaction that adds it; raise InFlightError where the claim was taken over."""
+        if self.key is None:
+            return
+        if not request_keys.complete(connection, self.tenant, self.key, claim=self.claim, resource_id=resource_id):
+            raise InFlightError("Another request with this Idempotency-Key has taken over.")
+
+
+class Idempotency:
+    """Lets each key make one thing."""
+
+    def __init__(self, database: Database, *, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def once(
+        self, tenant: str, key: str | None, *, operation: str, fingerprint: str, make: Callable[[Claim], str]
+    ) -> tuple[str, bool]:
+        """Return the id of what a request makes, and whether it is new.
+
+        `make` gets the claim, which it completes in the transaction that adds the thing, and returns the thing's id.
+        Raises KeyReusedError where the key was used with another operation or fingerprint, InFlightError where a
+        request with it is at work, and what `make` raises; the key is free again then.
+        """
+        if key is None:
+            return make(Claim(tenant=tenant)), True
+        claim = Claim(tenant=tenant, key=key, claim=secrets.token_hex(8))
+        done = self._claim(claim, key, operation=operation, fingerprint=fingerprint)
+        if done is not None:
+            return done, False
+        try:
+            return make(claim), True
+        except BaseException:
+            # Where this fails too, the claim runs out by itself.
+            with suppress(DatabaseUnavailableError), self._database.write() as connection:
+                request_keys.release(connection, tenant, key, claim=claim.claim)
+            raise
+
+    def prune(self) -> bool:
+        """Forget some keys that are too old; return whether there was one."""
+        before = self._clock() - KEPT_S
+        with self._database.read() as connection:
+            old = request_keys.old_keys(connection, created_before=before, limit=_PRUNED_AT_ONCE)
+        if old:
+            with self._database.write() as connection:
+                request_keys.prune(connection, old, created_before=before)
+        return bool(old)
+
+    def _claim(self, claim: Claim, key: str, *, operation: str, fingerprint: str) -> str | None:
+        """Claim a key; return what it has made where it is done."""
+        now = self._clock()
+        new = RequestKey(
+            tenant=claim.tenant,
+            key=key,
+            operation=operation,
+            fingerprint=fingerprint,
+            claim=claim.claim,
+            resource_id=None,
+            claimed_at=now,
+        )
+        try:
+            with self._database.write() as connection:
+                found = request_keys.find_key(connection, claim.tenant, key)
+                if found is None:
+                    request_keys.insert_key(connection, new)
+                    return None
+                if (found.operation, found.fingerprint) != (operation, fingerprint):
+                    raise KeyReusedError("The Idempotency-Key was used before with another request.")
+                if found.resource_id is not None:
+                    return found.resource_id
+                if now - found.claimed_at < _CLAIM_S:
+                    raise InFlightError("A request with this Idempotency-Key is at work; repeat it in a moment.")
+                request_keys.take_over(connection, found, claim=claim.claim, now=now)
+                return None
+        except IntegrityError as error:
+            # Two requests with one key at once: the other was first.
+            raise InFlightError("A request with this Idempotency-Key is at work; repeat it in a moment.") from error

@@ -1,0 +1,121 @@
+"""Streams of the events of jobs and runs, as server-sent events."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
+
+from scheduler.api.dependencies import EventsDep, RunsDep, ServiceDep, TenantDep
+from scheduler.api.json_bodies import JsonRoute
+from scheduler.api.parameters import MAX_ID, JobId, RunId
+from scheduler.domain.events import Event, payload
+from scheduler.events.hub import EventHub, Stream
+
+jobs_router = APIRouter(route_class=JsonRoute, tags=["events"])
+runs_router = APIRouter(route_class=JsonRoute, tags=["events"])
+
+#: A client that has gone is noticed after so long.
+_LOOK_S = 1.0
+_RETRY_MS = 3000
+_EXAMPLE = (
+    "retry: 3000\n\n"
+    "id: 17\n"
+    "event: job.completed\n"
+    'data: {"type": "job.completed", "timestamp": "2026-11-22T12:00:00.000Z", "data": {"id": "job_0123456789ab", '
+    '"status": "succeeded", "counts": {"total": 2, "pending": 0, "running": 0, "succeeded": 2, "failed": 0, '
+    '"cancelled": 0}, "error": null}}\n\n'
+)
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The events, each once and in order; the stream ends after the one of the end.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+    },
+    204: {"description": "There is nothing after the last event: do not connect again."},
+}
+
+
+def last_event_id(
+    header: Annotated[
+        int | None,
+        Header(alias="Last-Event-ID", ge=0, le=MAX_ID, description="The last event that was seen; 0: none."),
+    ] = None,
+    query: Annotated[
+        int | None,
+        Query(alias="last_event_id", ge=0, le=MAX_ID, description="The same, for who cannot send the header."),
+    ] = None,
+) -> int:
+    """Return the last event that the client knows; that of the header, where both say one."""
+    return header if header is not None else query or 0
+
+
+LastEventId = Annotated[int, Depends(last_event_id)]
+
+
+class EventStream(StreamingResponse):
+    """An answer that goes on until the subject has ended, the client has gone, or the server stops."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, hub: EventHub, stream: Stream, request: Request) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(_frames(hub, stream, request), headers=headers)
+        self._hub = hub
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # Also where the client went before the first frame, so that no place is lost.
+            self._hub.close(self._stream)
+
+
+@jobs_router.get("/v1/jobs/{job_id}/events", status_code=200, responses=_RESPONSES, response_class=EventStream)
+async def stream_job_events(
+    job_id: JobId, request: Request, service: ServiceDep, hub: EventsDep, tenant: TenantDep, after: LastEventId
+) -> Response:
+    """Stream what happens to a job, from its beginning or behind the last event that was seen."""
+    job = await run_in_threadpool(service.job, tenant, job_id)
+    return await _answer(hub, request, tenant, job.id, after=after, over=job.status.is_terminal)
+
+
+@runs_router.get("/v1/runs/{run_id}/events", status_code=200, responses=_RESPONSES, response_class=EventStream)
+async def stream_run_events(
+    run_id: RunId, request: Request, runs: RunsDep, hub: EventsDep, tenant: TenantDep, after: LastEventId
+) -> Response:
+    """Stream what happens to a training, from its beginning or behind the last event that was seen."""
+    run = (await run_in_threadpool(runs.get, tenant, run_id)).run
+    return await _answer(hub, request, tenant, run.id, after=after, over=run.status.is_terminal)
+
+
+async def _answer(hub: EventHub, request: Request, tenant: str, subject: str, *, after: int, over: bool) -> Response:
+    stream = await run_in_threadpool(hub.open, tenant, subject, after=after, over=over)
+    # By the standard, the one answer after which an EventSource does not connect again.
+    return Response(status_code=204) if stream is None else EventStream(hub, stream, request)
+
+
+async def _frames(hub: EventHub, stream: Stream, request: Request) -> AsyncIterator[bytes]:
+    yield f"retry: {_RETRY_MS}\n\n".encode()
+    silent_s, look_s = 0.0, min(_LOOK_S, hub.heartbeat_s)
+    while not hub.is_broken(stream):
+        found = await hub.next(stream, timeout_s=look_s)
+        for event in found:
+            yield frame(event)
+        if found and found[-1].type.is_terminal and await hub.is_through(stream):
+            return
+        if await request.is_disconnected():
+            return
+        silent_s = 0.0 if found else silent_s + look_s
+        if silent_s >= hub.heartbeat_s:
+            silent_s = 0.0
+            yield b": still here\n\n"
+
+
+def frame(event: Event) -> bytes:
+    """Return an event as a stream has it; its JSON is ASCII without line breaks, of whatever kind."""
+    data = json.dumps(payload(event.type, event.created_at, event.data))
+    return f"id: {event.id}\nevent: {event.type}\ndata: {data}\n\n".encode()

@@ -1,0 +1,210 @@
+"""Routes of jobs; those of their items and results are in `job_items`."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from nst_core.protocol.chunks import Method
+from scheduler.api.dependencies import ServiceDep, TenantDep
+from scheduler.api.job_schemas import CheckView, RetryBody
+from scheduler.api.json_bodies import JsonRoute
+from scheduler.api.parameters import AfterId, AfterItem, IdempotencyKey, JobId, Limit
+from scheduler.api.problems import answers
+from scheduler.api.queries import LABEL
+from scheduler.api.schemas import InputEntryView, InputPage, JobBody, JobPage, JobView
+from scheduler.api.times import Moment
+from scheduler.api.waiting import wait_for_end
+from scheduler.domain.errors import RequestInvalidError
+from scheduler.domain.jobs import JobStatus, storable
+from scheduler.store.jobs import JobFilter
+
+router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs", tags=["jobs"])
+
+_MAX_LABELS = 16
+Validate = Annotated[bool, Query(description="Only tell what the job would do.")]
+Objects = Annotated[
+    bool, Query(description="With `validate`: false says nothing of photos that are not in the storage yet.")
+]
+Prefer = Annotated[
+    str | None,
+    Header(max_length=1000, description="wait=N: answer when the job has ended, or after N seconds (60 at most)."),
+]
+
+
+@router.post(
+    "",
+    status_code=202,
+    responses=answers(409) | {200: {"model": CheckView, "description": "With `validate`: what the job would do."}},
+)
+async def submit_job(
+    body: JobBody,
+    service: ServiceDep,
+    tenant: TenantDep,
+    request: Request,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+    validate: Validate = False,
+    objects: Objects = True,
+    prefer: Prefer = None,
+) -> JobView | CheckView:
+    """Submit a bulk stylization job."""
+    if validate:
+        response.status_code = 200
+        return CheckView.of(await run_in_threadpool(service.check, tenant, body.to_request(), objects=objects))
+    submit = partial(service.submit, tenant, body.to_request(), idempotency_key=idempotency_key)
+    job, new = await run_in_threadpool(submit)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    if not new:
+        response.headers["Idempotent-Replayed"] = "true"
+    look = partial(service.job, tenant, job.id)
+    return JobView.of(await wait_for_end(job, look, request=request, response=response, prefer=prefer or ""))
+
+
+@router.put(
+    "/{job_id}",
+    status_code=202,
+    responses=answers(409)
+    | {200: {"model": JobView | CheckView, "description": "The request has made it already, or what it would do."}},
+)
+async def put_job(
+    job_id: JobId,
+    body: JobBody,
+    service: ServiceDep,
+    tenant: TenantDep,
+    request: Request,
+    response: Response,
+    validate: Validate = False,
+    objects: Objects = True,
+    prefer: Prefer = None,
+) -> JobView | CheckView:
+    """Submit a job once under an id of your own, which does not begin with job_.
+
+    The same request again changes nothing.
+    """
+    if validate:
+        response.status_code = 200
+        return CheckView.of(await run_in_threadpool(service.check, tenant, body.to_request(), objects=objects))
+    job, new = await run_in_threadpool(service.put, tenant, job_id, body.to_request())
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    if not new:
+        response.status_code = 200
+    look = partial(service.job, tenant, job.id)
+    return JobView.of(await wait_for_end(job, look, request=request, response=response, prefer=prefer or ""))
+
+
+@router.get("")
+def list_jobs(
+    service: ServiceDep,
+    tenant: TenantDep,
+    request: Request,
+    limit: Limit = 20,
+    after_id: AfterId = None,
+    status: Annotated[JobStatus | None, Query(description="Jobs of this status alone.")] = None,
+    method: Annotated[Method | None, Query(description="Jobs of this method alone.")] = None,
+    created_after: Annotated[Moment | None, Query(description="RFC 3339; jobs of that moment too.")] = None,
+    created_before: Annotated[Moment | None, Query(description="RFC 3339.")] = None,
+) -> JobPage:
+    """List jobs, newest first: all, or those that fit; `metadata.KEY=VALUE` asks for metadata."""
+    only = JobFilter(
+        status=status,
+        method=method,
+        labels=_labels(request),
+        created_after=None if created_after is None else created_after.timestamp(),
+        created_before=None if created_before is None else created_before.timestamp(),
+    )
+    return JobPage.collect(
+        lambda most, after: service.jobs(tenant, limit=most, after_id=after, only=only),
+        JobView.of,
+        limit=limit,
+        after_id=after_id,
+    )
+
+
+@router.get("/{job_id}")
+async def get_job(
+    job_id: JobId, service: ServiceDep, tenant: TenantDep, request: Request, response: Response, prefer: Prefer = None
+) -> JobView:
+    """Return a job."""
+    look = partial(service.job, tenant, job_id)
+    job = await run_in_threadpool(look)
+    return JobView.of(await wait_for_end(job, look, request=request, response=response, prefer=prefer or ""))
+
+
+@router.get("/{job_id}/input")
+def list_inputs(
+    job_id: JobId, service: ServiceDep, tenant: TenantDep, limit: Limit = 100, after_id: AfterItem = -1
+) -> InputPage:
+    """List the addresses that a job was given as `input.uris`, in their order."""
+    uris = service.inputs(tenant, job_id)
+    return InputPage.collect(
+        lambda most, after: list(enumerate(uris))[after + 1 : after + 1 + most],
+        lambda each: InputEntryView(id=each[0], uri=each[1]),
+        limit=limit,
+        after_id=after_id,
+    )
+
+
+@router.delete("/{job_id}", status_code=204, responses=answers(409))
+def delete_job(
+    job_id: JobId,
+    service: ServiceDep,
+    tenant: TenantDep,
+    results: Annotated[bool, Query(description="Delete its images and reports too.")] = False,
+) -> None:
+    """Delete a job that has ended: it is gone at once, and what it has in the storage within minutes.
+
+    Its images stay unless `results` is true. While the job has not ended, the answer is 409 `unfinished`.
+    """
+    service.delete(tenant, job_id, results=results)
+
+
+@router.post("/{job_id}/cancel", status_code=202)
+def cancel_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
+    """Stop a job; finished images stay."""
+    return JobView.of(service.cancel(tenant, job_id))
+
+
+@router.post("/{job_id}/pause", status_code=202, responses=answers(409))
+def pause_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
+    """Send nothing more of a job to workers; what they have in hand is finished."""
+    return JobView.of(service.pause(tenant, job_id))
+
+
+@router.post("/{job_id}/resume", status_code=202, responses=answers(409))
+def resume_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
+    """Let a paused job go on."""
+    return JobView.of(service.resume(tenant, job_id))
+
+
+@router.post("/{job_id}/retry", status_code=202, responses=answers(409))
+def retry_job(
+    job_id: JobId,
+    service: ServiceDep,
+    tenant: TenantDep,
+    response: Response,
+    body: RetryBody | None = None,
+    idempotency_key: IdempotencyKey = None,
+) -> JobView:
+    """Do the failed items of an ended job again; its reports are written anew when it has ended again."""
+    body = body or RetryBody()
+    job, new = service.retry(
+        tenant, job_id, codes=body.codes, cancelled=body.cancelled, idempotency_key=idempotency_key
+    )
+    if not new:
+        response.headers["Idempotent-Replayed"] = "true"
+    return JobView.of(job)
+
+
+def _labels(request: Request) -> dict[str, str]:
+    """Return the metadata that a listing is asked for."""
+    given = [(name, value) for name, value in request.query_params.multi_items() if name.startswith(LABEL)]
+    labels: dict[str, str] = {}
+    for name, value in given:
+        key = name.removeprefix(LABEL)
+        if not key or not storable(key) or not storable(value) or key in labels or len(given) > _MAX_LABELS:
+            message = f"{LABEL}KEY=VALUE may be given for {_MAX_LABELS} keys, once each, as plain text."
+            raise RequestInvalidError(message, pointer=f"/{name}"[:80])
+        labels[key] = value
+    return labels

@@ -1,0 +1,187 @@
+"""Routes of runs, the trainings of styles."""
+
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from nst_core.training import presets
+from scheduler.api.dependencies import RunsDep, TenantDep
+from scheduler.api.forms import OPENAPI, read_train_request
+from scheduler.api.job_schemas import files
+from scheduler.api.json_bodies import JsonRoute
+from scheduler.api.parameters import AfterFile, AfterId, IdempotencyKey, Limit, RunId
+from scheduler.api.problems import answers
+from scheduler.api.routes.presets import PresetPage, PresetView
+from scheduler.api.run_schemas import ExtendBody, ForkBody, RunPage, RunView, SamplePage, SampleView
+from scheduler.domain.runs import RunStatus
+from scheduler.runs.paintings import PAINTING_TYPES
+
+router = APIRouter(route_class=JsonRoute, tags=["runs"])
+
+SampleFile = Annotated[str, Path(description="The file name of a sample, such as its id says.")]
+_NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
+#: Of pictures that change as the run goes on.
+_FRESH = _NO_SNIFF | {"Cache-Control": "no-store"}
+
+
+@router.get("/v1/training-presets", tags=["presets"])
+def list_training_presets(tenant: TenantDep, limit: Limit = 100, after_id: AfterId = None) -> PresetPage:
+    """List the presets of trainings."""
+    found = [
+        PresetView(name=preset.name, summary=preset.summary, config=preset.config.to_dict())
+        for preset in presets.presets().values()
+    ]
+    return PresetPage.of_all(found, limit=limit, after_id=after_id, id="name")
+
+
+@router.post("/v1/styles", status_code=202, openapi_extra=OPENAPI, responses=answers(409, 422, 502))
+async def train_style(
+    request: Request, runs: RunsDep, tenant: TenantDep, response: Response, idempotency_key: IdempotencyKey = None
+) -> RunView:
+    """Train a style on a painting, which is named in JSON, or is a file in a form beside the JSON `request`."""
+    body = await read_train_request(request)
+    details, new = await run_in_threadpool(runs.submit, tenant, body, idempotency_key=idempotency_key)
+    return _accepted(RunView.of(details), new, response)
+
+
+@router.get("/v1/runs")
+def list_runs(
+    runs: RunsDep,
+    tenant: TenantDep,
+    limit: Limit = 20,
+    after_id: AfterId = None,
+    status: Annotated[RunStatus | None, Query(description="Runs of this status alone.")] = None,
+    name: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$", description="Runs of this style alone.")] = None,
+) -> RunPage:
+    """List runs, newest first."""
+    return RunPage.collect(
+        lambda most, after: runs.all(tenant, limit=most, after_id=after, status=status, name=name),
+        RunView.of,
+        limit=limit,
+        after_id=after_id,
+    )
+
+
+@router.get("/v1/runs/{run_id}")
+def get_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
+    """Return a run."""
+    return RunView.of(runs.get(tenant, run_id))
+
+
+@router.delete("/v1/runs/{run_id}", status_code=204, responses=answers(409))
+def delete_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> None:
+    """Delete a run that has ended, with its checkpoints, samples and losses; the styles that it has made stay.
+
+    While the run has not ended, the answer is 409 `unfinished`.
+    """
+    runs.delete(tenant, run_id)
+
+
+@router.post("/v1/runs/{run_id}/pause", status_code=202, responses=answers(409))
+def pause_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
+    """Let a run wait when the step in hand is done."""
+    return RunView.of(runs.pause(tenant, run_id))
+
+
+@router.post("/v1/runs/{run_id}/resume", status_code=202, responses=answers(409))
+def resume_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
+    """Let a run go on from its last checkpoint that is paused, failed or cancelled."""
+    return RunView.of(runs.resume(tenant, run_id))
+
+
+@router.post("/v1/runs/{run_id}/cancel", status_code=202, responses=answers(409))
+def cancel_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
+    """End a run when the step in hand is done; its last checkpoint is kept."""
+    return RunView.of(runs.cancel(tenant, run_id))
+
+
+@router.post("/v1/runs/{run_id}/publish", status_code=202, responses=answers(409, 502))
+def publish_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
+    """Let the style's name stand for what the run has made."""
+    return RunView.of(runs.publish(tenant, run_id))
+
+
+@router.post("/v1/runs/{run_id}/extend", status_code=202, responses=answers(409))
+def extend_run(run_id: RunId, body: ExtendBody, runs: RunsDep, tenant: TenantDep) -> RunView:
+    """Let a run go on to more steps, also where it has ended."""
+    return RunView.of(runs.extend(tenant, run_id, body.steps))
+
+
+@router.post("/v1/runs/{run_id}/fork", status_code=202, responses=answers(409, 502))
+def fork_run(
+    run_id: RunId,
+    body: ForkBody,
+    runs: RunsDep,
+    tenant: TenantDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> RunView:
+    """Begin a new run with a checkpoint of this one, and return it."""
+    details, new = runs.fork(tenant, run_id, body.to_request(), idempotency_key=idempotency_key)
+    return _accepted(RunView.of(details), new, response)
+
+
+@router.get(
+    "/v1/runs/{run_id}/losses.csv", responses=answers(409, 502) | files("text/csv"), response_class=StreamingResponse
+)
+def get_losses(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
+    """Return the losses, a line a step."""
+    lines = runs.files.losses(runs.get(tenant, run_id).run)
+    return StreamingResponse(lines, media_type="text/csv", headers=_FRESH)
+
+
+@router.get("/v1/runs/{run_id}/losses.png", responses=answers(409, 502) | files("image/png"), response_class=Response)
+def get_curve(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Response:
+    """Return the losses as a picture."""
+    data = runs.files.curve(runs.get(tenant, run_id).run)
+    return Response(data, media_type="image/png", headers=_FRESH)
+
+
+@router.get("/v1/runs/{run_id}/samples", responses=answers(409, 502))
+def list_samples(
+    run_id: RunId, runs: RunsDep, tenant: TenantDep, limit: Limit = 1000, after_id: AfterFile = None
+) -> SamplePage:
+    """List what the network made of the sample photos as the training went on."""
+    found = runs.files.samples(runs.get(tenant, run_id).run)
+    place = f"/v1/runs/{run_id}/samples/"
+    views = [SampleView.of(sample, href=place + quote(sample.file, safe="")) for sample in found]
+    return SamplePage.of_all(views, limit=limit, after_id=after_id)
+
+
+@router.get(
+    "/v1/runs/{run_id}/samples/{file}",
+    responses=answers(409, 502) | files("image/jpeg"),
+    response_class=StreamingResponse,
+)
+def get_sample(run_id: RunId, file: SampleFile, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
+    """Return a sample."""
+    data = runs.files.sample(runs.get(tenant, run_id).run, file)
+    return StreamingResponse(data, media_type="image/jpeg", headers=_FRESH)
+
+
+@router.get(
+    "/v1/runs/{run_id}/sheet.jpg", responses=answers(409, 502) | files("image/jpeg"), response_class=StreamingResponse
+)
+def get_sheet(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
+    """Return the preview sheet of a run that has made a style."""
+    data = runs.files.sheet(runs.get(tenant, run_id).run)
+    return StreamingResponse(data, media_type="image/jpeg", headers=_FRESH)
+
+
+@router.get(
+    "/v1/runs/{run_id}/painting", responses=answers(409, 502) | files(*PAINTING_TYPES), response_class=StreamingResponse
+)
+def get_painting(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
+    """Return the painting as it was submitted."""
+    media_type, data = runs.files.painting(runs.get(tenant, run_id).run)
+    return StreamingResponse(data, media_type=media_type, headers=_NO_SNIFF)
+
+
+def _accepted(view: RunView, new: bool, response: Response) -> RunView:
+    response.headers["Location"] = f"/v1/runs/{view.id}"
+    if not new:
+        response.headers["Idempotent-Replayed"] = "true"
+    return view

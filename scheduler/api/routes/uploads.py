@@ -1,0 +1,186 @@
+"""Routes to bring photos into storage, for clients without credentials of their own there."""
+
+import base64
+import hashlib
+import re
+from collections.abc import AsyncGenerator
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, Header, Path, Query, Request
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from scheduler.api.dependencies import LimitsDep, ServiceDep, TenantDep
+from scheduler.api.json_bodies import JsonRoute
+from scheduler.api.pages import Page
+from scheduler.api.parameters import AfterId, Limit
+from scheduler.api.problems import answers
+from scheduler.api.spools import fill, new_spool
+from scheduler.api.times import moment
+from scheduler.domain.errors import MediaTypeError, RequestInvalidError, TooLargeError
+from scheduler.store.uploads import Upload
+
+router = APIRouter(route_class=JsonRoute, prefix="/v1/uploads", tags=["uploads"])
+
+UploadId = Annotated[str, Path(pattern=r"^[\w.-]{1,64}$", description="The upload's id.")]
+FilePath = Annotated[str, Path(description="Its place below the upload's prefix, such as `2026/harbour.jpg`.")]
+
+Digest = Annotated[
+    str | None, Header(max_length=1024, description="Hash of the body, as `sha-256=:BASE64:` (RFC 9530).")
+]
+_SHA256 = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):\s*(?:,|$)")
+
+
+class UploadView(BaseModel):
+    """A place for photos."""
+
+    id: str
+    prefix: str = Field(description="The address that all of its files are below.")
+    created_at: datetime
+    used_at: datetime = Field(description="When a file came last, to the hour.")
+
+    @classmethod
+    def of(cls, upload: Upload, *, prefix: str) -> Self:
+        """Return the view of an upload."""
+        return cls(id=upload.id, prefix=prefix, created_at=moment(upload.created_at), used_at=moment(upload.used_at))
+
+
+class UploadPage(Page[UploadView, str]):
+    """A page of uploads, newest first."""
+
+
+class UploadedView(BaseModel):
+    """A stored photo."""
+
+    uri: str
+
+
+class UploadFileView(BaseModel):
+    """A file of an upload."""
+
+    path: str = Field(description="Its place below the upload's prefix.")
+    bytes: int
+
+
+class UploadFilePage(Page[UploadFileView, str]):
+    """A page of the files of an upload."""
+
+
+@router.post("", status_code=201)
+def create_upload(service: ServiceDep, tenant: TenantDep) -> UploadView:
+    """Make a place for photos."""
+    uploads = service.uploads
+    upload = uploads.create(tenant)
+    return UploadView.of(upload, prefix=uploads.prefix(upload))
+
+
+@router.get("")
+def list_uploads(service: ServiceDep, tenant: TenantDep, limit: Limit = 100, after_id: AfterId = None) -> UploadPage:
+    """List the uploads, newest first."""
+    uploads = service.uploads
+    return UploadPage.collect(
+        lambda most, after: uploads.all(tenant, limit=most, after=after),
+        lambda upload: UploadView.of(upload, prefix=uploads.prefix(upload)),
+        limit=limit,
+        after_id=after_id,
+    )
+
+
+@router.put("/{upload_id}", responses=answers(409))
+def put_upload(upload_id: UploadId, service: ServiceDep, tenant: TenantDep) -> UploadView:
+    """Make a place for photos under an id of your own: `upl_` and 24 hexadecimal digits.
+
+    An id that is derived from the content of the photos lets an upload that was interrupted go on where it stopped.
+    """
+    upload = service.uploads.create(tenant, upload_id)
+    return UploadView.of(upload, prefix=service.uploads.prefix(upload))
+
+
+@router.get("/{upload_id}/files", responses=answers(502))
+def list_files(
+    upload_id: UploadId,
+    service: ServiceDep,
+    tenant: TenantDep,
+    limit: Limit = 100,
+    after_id: Annotated[str | None, Query(max_length=1024, description="The `path` of the last file you have.")] = None,
+) -> UploadFilePage:
+    """List the files of an upload by path; an upload that nobody made has none."""
+    return UploadFilePage.collect(
+        lambda most, after: service.uploads.files(tenant, upload_id, limit=most, after=after),
+        lambda each: UploadFileView(path=each[0], bytes=each[1]),
+        limit=limit,
+        after_id=after_id,
+        id="path",
+    )
+
+
+@router.get("/{upload_id}")
+def get_upload(upload_id: UploadId, service: ServiceDep, tenant: TenantDep) -> UploadView:
+    """Return an upload."""
+    upload = service.uploads.get(tenant, upload_id)
+    return UploadView.of(upload, prefix=service.uploads.prefix(upload))
+
+
+@router.delete("/{upload_id}", status_code=204, responses=answers(409))
+def delete_upload(upload_id: UploadId, service: ServiceDep, tenant: TenantDep) -> None:
+    """Delete an upload: it is gone at once, and its files within minutes.
+
+    While a job or a training that has not ended names it, the answer is 409 `in_use`.
+    """
+    service.uploads.delete(tenant, upload_id)
+
+
+@router.put(
+    "/{upload_id}/{path:path}",
+    status_code=201,
+    responses=answers(409, 413, 415, 502),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def put_file(
+    upload_id: UploadId,
+    path: FilePath,
+    request: Request,
+    service: ServiceDep,
+    tenant: TenantDep,
+    limits: LimitsDep,
+    content_digest: Digest = None,
+) -> UploadedView:
+    """Store the request's body at a path of the upload.
+
+    With a `Content-Digest` of SHA-256, a body that has another one is refused, and nothing is stored.
+    """
+    if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "multipart/form-data":
+        raise MediaTypeError("Send the file itself as the body, not a form: curl -T FILE, not curl -F.")
+    # What is wrong with the path is said before the file has come.
+    await run_in_threadpool(service.uploads.check, tenant, upload_id, path)
+    sha256, expected = hashlib.sha256(), _sha256_of(content_digest)
+    with new_spool() as file:
+        await fill(file, _pieces(request, limits.max_upload_bytes, None if expected is None else sha256))
+        if expected is not None and sha256.digest() != expected:
+            raise RequestInvalidError("The body is not the one that Content-Digest names.", pointer="")
+        uri = await run_in_threadpool(service.uploads.put, tenant, upload_id, path, file)
+    return UploadedView(uri=uri)
+
+
+async def _pieces(request: Request, max_bytes: float | None, digest: Any) -> AsyncGenerator[bytes, None]:
+    """Yield a body as it comes, and give it to `digest` too; raise TooLargeError if it is too large."""
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if max_bytes is not None and size > max_bytes:
+            raise TooLargeError(f"A file has at most {max_bytes:,.0f} bytes.")
+        if digest is not None:
+            digest.update(piece)
+        yield piece
+
+
+def _sha256_of(header: str | None) -> bytes | None:
+    """Return the SHA-256 hash that a Content-Digest header has, or None; other algorithms may be ignored."""
+    found = None if header is None else _SHA256.search(header)
+    return None if found is None else base64.b64decode(found[1])

@@ -1,0 +1,53 @@
+"""Checkpoints of this machine as weights files of nst; torch works in a process of its own."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from nst_core.errors import WeightsError
+from nst_core.nets.weights_header import read_config
+from nst_core.styles import WEIGHTS_NAME
+from scheduler.cli.exits import ConversionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A weights file of nst, and the project from whose checkpoint it was made, or None where nst made it."""
+
+    path: Path
+    origin: str | None = None
+
+
+def weights_of(checkpoint: Path, scratch: Path) -> Weights:
+    """Return the weights file of a checkpoint, which is written into the folder `scratch` unless it is one already.
+
+    Raises WeightsError if the checkpoint holds no network that nst knows, ConversionError if it cannot be read.
+    """
+    if checkpoint.exists() and not checkpoint.is_file():
+        raise WeightsError(f"{checkpoint} is no regular file.")
+    try:
+        with open(checkpoint, "rb") as file:
+            read_config(file)
+    except WeightsError:
+        return _converted(checkpoint, scratch / WEIGHTS_NAME)
+    # Taken byte by byte: the version of a style is the hash of its file.
+    return Weights(path=checkpoint)
+
+
+def _converted(checkpoint: Path, target: Path) -> Weights:
+    if importlib.util.find_spec("torch") is None:
+        raise ConversionError(f"{checkpoint} must be converted, which needs torch here: pip install 'nst[worker]'.")
+    command = [sys.executable, "-m", "nst_core.peers", str(checkpoint.absolute()), f"--output={target}"]
+    done = subprocess.run(
+        [*command, f"--name={checkpoint}"], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+    )
+    last = done.stderr.strip().rpartition("\n")[2]
+    if done.returncode == 1 and last.startswith(str(checkpoint)):
+        raise WeightsError(last)
+    if done.returncode != 0:
+        raise ConversionError(f"The conversion of {checkpoint} ended with code {done.returncode}: {last}")
+    origin = json.loads(done.stdout)["origin"]
+    return Weights(path=target, origin=None if origin == "nst" else origin)

@@ -1,0 +1,118 @@
+"""`nst demo`: all of nst, once through, with sample photos."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from nst_core.client import Client
+from nst_core.errors import NstError
+from nst_core.protocol.chunks import ItemStatus
+from scheduler.cli.commands.local import ServiceLines, terminable
+from scheduler.cli.exits import ExitCode, code_for_job
+from scheduler.cli.following import fetch_rest, report
+from scheduler.cli.session import Session, session_of
+from scheduler.cli.transfer.downloads import Download
+from scheduler.cli.transfer.photos import find_photos
+from scheduler.cli.transfer.results import Naming, Target
+from scheduler.cli.transfer.uploads import read_photos, send_photos
+from scheduler.cli.ui import jobs as render
+from scheduler.cli.ui.progress import job_bar
+from scheduler.cli.ui.times import duration_s
+from scheduler.domain.jobs import JobInput
+from scheduler.local.demo import contact_sheet, write_sample_photos
+from scheduler.local.embedded import Stack
+from scheduler.resources import Job, JobRequest, Style
+
+SHEET_NAME = "contact_sheet.jpg"
+
+
+def demo(
+    context: typer.Context,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the results.", file_okay=False)] = Path(
+        "demo-output"
+    ),
+    home: Annotated[Path, typer.Option(help="The demo's own folder.", file_okay=False)] = Path(".nst/demo"),
+) -> ExitCode:
+    """Stylize sample photos with every style, and show what comes out.
+
+    Starts all of nst, sends one job through the API, makes a contact sheet, and stops everything again.
+    """
+    session = session_of(context)
+    console, started = session.err, time.monotonic()
+    try:
+        with terminable():
+            console.print("[bold]Starting[/] Redis, object storage, the scheduler and a worker")
+            photos = write_sample_photos(home / "photos")
+            with Stack(home, on_event=ServiceLines(console)) as stack, stack.client() as client:
+                styles = client.styles()
+                if not styles:
+                    console.print("[red]This copy of nst has no styles.[/]")
+                    return ExitCode.FAILED
+                job, pictures = _stylize(session, client, photos, styles, output)
+            _make_sheet(output / SHEET_NAME, photos, styles, pictures)
+    except KeyboardInterrupt:
+        console.print("Stopped; nothing is left running.")
+        return ExitCode.INTERRUPTED
+    console.print(_table(job, styles, output, time.monotonic() - started))
+    return code_for_job(job.status)
+
+
+def _stylize(
+    session: Session, client: Client, photos: Sequence[Path], styles: Sequence[Style], output: Path
+) -> tuple[Job, dict[tuple[str, str], Path]]:
+    """Run the job and return it, and its files by the photo's file name and the style."""
+    _cancel_leftovers(client)
+    names = ", ".join(style.name for style in styles)
+    session.err.print(f"[bold]Stylizing[/] {len(photos)} photos × {len(styles)} styles ({names})")
+    found = find_photos(photos, Naming(styles=tuple(style.name for style in styles)))
+    read, _ = read_photos(session, found.photos)
+    prefix = send_photos(session, client, read).upload.prefix
+    job = client.submit(JobRequest(input=JobInput(prefix=prefix), styles=tuple(style.name for style in styles)))
+    with job_bar(session.err) as update:
+        job = client.wait(job.id, on_change=update, poll_s=0.2)
+    download = Download(client=client, job=job, target=Target(text=str(output), folder=output))
+    fetch_rest(session, job, download)
+    files = download.files
+    if job.counts.failed or not files:
+        report(session, client, job, str(output))
+    items = client.items(job.id, status=ItemStatus.SUCCEEDED)
+    return job, {(item.input.rpartition("/")[2], item.style): files[item.id] for item in items if item.id in files}
+
+
+def _cancel_leftovers(client: Client) -> None:
+    """Cancel the job of a demo that was interrupted: it would only slow this one down."""
+    for job in client.jobs():
+        if not job.status.is_terminal:
+            with suppress(NstError):
+                client.cancel(job.id)
+
+
+def _make_sheet(
+    path: Path, photos: Sequence[Path], styles: Sequence[Style], pictures: dict[tuple[str, str], Path]
+) -> None:
+    rows = [[photo, *(pictures.get((photo.name, style.name)) for style in styles)] for photo in photos]
+    headings = ["photo", *(str(style.card.get("title") or style.name) for style in styles)]
+    contact_sheet(headings, rows).save(path, quality=90)
+
+
+def _table(job: Job, styles: Sequence[Style], output: Path, total_s: float) -> Table:
+    job_s = duration_s(job) or 0.0
+    table = Table(box=box.ROUNDED, show_header=False, border_style="dim")
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    table.add_row("job", f"{job.id} {render.status_text(job.status).plain}")
+    table.add_row("images", f"{job.counts.succeeded} of {job.counts.total}")
+    table.add_row("styles", ", ".join(style.name for style in styles))
+    rate = f"  ({job.counts.succeeded / job_s:.2f} images/s)" if job_s else ""
+    table.add_row("job time", f"{job_s:.1f} s{rate}")
+    table.add_row("whole time", f"{total_s:.1f} s")
+    table.add_row("results", escape(str(output)))
+    table.add_row("contact sheet", f"[bold]{escape(str(output / SHEET_NAME))}[/]")
+    return table

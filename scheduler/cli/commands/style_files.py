@@ -1,0 +1,112 @@
+"""`nst styles import` and `export`: styles out of files and into files."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from nst_core.client import ApiError, Client
+from nst_core.errors import ProtocolError, WeightsError
+from nst_core.peers.strangers import TENSORFLOW_HINT, is_tensorflow_name
+from nst_core.styles import CARD_NAME, PLOT_NAME, SHEET_NAME, WEIGHTS_NAME, version_of
+from scheduler.cli.commands.convert import Weights, weights_of
+from scheduler.cli.commands.jobs import AsJson
+from scheduler.cli.options import given, parse_style
+from scheduler.cli.session import Session, print_json, session_of
+from scheduler.cli.transfer.files import write_whole
+from scheduler.cli.ui.styles import style_page
+from scheduler.resources import Style
+
+
+def import_style(
+    context: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A checkpoint of pytorch/examples or lengstrom/fast-style-transfer (.npz), weights of nst, or a "
+            "folder that export wrote.",
+            exists=True,
+            show_default=False,
+        ),
+    ],
+    name: Annotated[str, typer.Option("--name", "-n", help="The style's name.", show_default=False)],
+    title: Annotated[str | None, typer.Option(help="The painting.", show_default=False)] = None,
+    artist: Annotated[str | None, typer.Option(help="Who painted it.", show_default=False)] = None,
+    year: Annotated[str | None, typer.Option(help="When.", show_default=False)] = None,
+    rights: Annotated[str | None, typer.Option(help="Who may use the weights, and how.", show_default=False)] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Give a style of that name this version.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a style of a network that was trained elsewhere.
+
+    Its pictures are those of the original program, in the size of the photo. Converting a checkpoint needs torch on
+    this machine.
+    """
+    session = session_of(context)
+    with tempfile.TemporaryDirectory(prefix="nst-import-") as scratch, session.client() as client:
+        card, weights = _read(session, file, Path(scratch))
+        card |= given(title=title, artist=artist, year=year, rights=rights, origin=weights.origin)
+        style = client.import_style(name, weights.path, card, replace=replace)
+    if as_json:
+        print_json(style)
+    else:
+        session.out.print(style_page(style))
+
+
+def export(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="The style.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder.", file_okay=False, show_default=False)],
+) -> None:
+    """Write a style into a folder, which import takes: weights and card, and of a training that this scheduler knows
+    the preview sheet and the curve of its losses."""
+    session = session_of(context)
+    name, version = parse_style(text)
+    with session.client() as client:
+        style = client.style(name, version=version)
+        # Of this very version: the name may have got another one in between.
+        weights = client.style_weights(name, version=style.version)
+        pictures = _pictures(client, style)
+    if version_of(weights) != style.version:
+        raise ProtocolError(f"The weights of {name} are not those of version {style.version}.")
+    for file, picture in pictures.items():
+        write_whole(output / file, picture)
+    write_whole(output / CARD_NAME, (json.dumps(style.card, indent=2, ensure_ascii=False) + "\n").encode())
+    write_whole(output / WEIGHTS_NAME, weights)  # last: a folder with weights is a style
+    session.err.print(f"{name}@{style.version[:12]} → {escape(str(output))}", soft_wrap=True)
+
+
+def _pictures(client: Client, style: Style) -> dict[str, bytes]:
+    """Return the pictures of the run that a card names, by file; none where the run is unknown here."""
+    run = style.card.get("run")
+    if not isinstance(run, str):
+        return {}
+    try:
+        return {SHEET_NAME: client.runs.sheet(run), PLOT_NAME: client.runs.curve(run)}
+    except ApiError as error:
+        if error.code != "not_found":
+            raise
+        return {}
+
+
+def _read(session: Session, file: Path, scratch: Path) -> tuple[dict[str, Any], Weights]:
+    """Return the card and the weights of a file, or of a folder that export wrote."""
+    if not file.is_dir():
+        with session.err.status(f"Reading {escape(str(file))}"):
+            return {}, weights_of(file, scratch)
+    if not (file / WEIGHTS_NAME).is_file():
+        if any(each.name == "checkpoint" or is_tensorflow_name(each.name) for each in file.iterdir()):
+            raise WeightsError(f"{file} is a checkpoint of TensorFlow, which nst does not read: {TENSORFLOW_HINT}.")
+        raise WeightsError(f"There is no {WEIGHTS_NAME} in {file}.")
+    card = file / CARD_NAME
+    try:
+        values = json.loads(card.read_text()) if card.exists() else {}
+    except ValueError as error:
+        raise WeightsError(f"{card} is no JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise WeightsError(f"{card} is no card.")
+    return values, weights_of(file / WEIGHTS_NAME, scratch)

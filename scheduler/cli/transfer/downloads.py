@@ -1,0 +1,178 @@
+"""Results from the storage onto this machine: those that are there already are not fetched again."""
+
+import errno
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+
+from nst_core.client import ApiError, Client
+from nst_core.errors import NstError, ProtocolError
+from nst_core.protocol.chunks import ItemStatus
+from scheduler.cli.transfer.files import in_threads, write_whole
+from scheduler.cli.transfer.photos import Identity, Left
+from scheduler.cli.transfer.results import FORMATS, Target
+from scheduler.domain.codes import OUTPUT_IS_INPUT
+from scheduler.resources import Item, Job
+
+#: Statuses of answers that are about the one image.
+_OF_ONE_IMAGE = frozenset({404, 409, 410, 422})
+#: Faults that each further file would meet as well.
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
+_TERMINAL = frozenset({ItemStatus.SUCCEEDED, ItemStatus.FAILED, ItemStatus.CANCELLED})
+#: So many images in a row that are not begun end a look at a running job.
+_LOOK_AHEAD = 1000
+
+
+@dataclass(kw_only=True)
+class Download:
+    """Writes the results of a job to where -o says, once each, as often as it is called.
+
+    Safe to call from one thread at a time.
+    """
+
+    client: Client
+    job: Job
+    target: Target
+    #: Files that are never overwritten: what the job is made of.
+    protected: Collection[Identity] = ()
+    #: Called with the number of results that are there.
+    on_done: Callable[[int], None] = lambda count: None
+    #: By item id.
+    files: dict[int, Path] = field(default_factory=dict)
+    failed: dict[int, Left] = field(default_factory=dict)
+    #: Once it is set, no further result is fetched.
+    stop: threading.Event = field(default_factory=threading.Event)
+    #: Every item up to this one has ended and is fetched.
+    _through: int = -1
+
+    def fetch_ended(self) -> None:
+        """Fetch what a running job has finished since the last call."""
+        self._fetch(self._ended())
+
+    def fetch_all(self) -> None:
+        """Fetch every result that there is; what failed before is tried again."""
+        self.failed.clear()
+        self.stop.clear()
+        self._fetch(self.client.items(self.job.id, status=ItemStatus.SUCCEEDED))
+
+    def _ended(self) -> Iterator[Item]:
+        unbroken, waiting = True, 0
+        for item in self.client.items(self.job.id, after=None if self._through < 0 else self._through):
+            unbroken = unbroken and item.status in _TERMINAL
+            if unbroken:
+                self._through = item.id
+            waiting = waiting + 1 if item.status is ItemStatus.PENDING else 0
+            if waiting > _LOOK_AHEAD:
+                return
+            if item.status is ItemStatus.SUCCEEDED:
+                yield item
+
+    def _fetch(self, items: Iterable[Item]) -> None:
+        new = (item for item in items if item.id not in self.files and item.id not in self.failed)
+        for item, result in in_threads(self._fetch_one, takewhile(lambda _: not self.stop.is_set(), new)):
+            if isinstance(result, Left):
+                self.failed[item.id] = result
+            else:
+                self.files[item.id] = result
+                self.on_done(len(self.files))
+
+    def _fetch_one(self, item: Item) -> tuple[Item, Path | Left]:
+        """Return the file that an image is in, or why it is not; raise what each further image would meet too."""
+        path = Path(item.output or "")
+        try:
+            path = self._path_of(item)
+            if not _is_there(path, item):
+                if self._is_protected(path):
+                    return item, Left(path=path, code=OUTPUT_IS_INPUT, message="would replace a photo of the job")
+                data = self.client.output(self.job.id, item.id)
+                if item.sha256 is not None and hashlib.sha256(data).hexdigest() != item.sha256:
+                    raise ProtocolError("The image is not the one that the job has made.")
+                write_whole(path, data)
+        except OSError as error:
+            if error.errno in _OF_THE_DISK:
+                raise
+            return item, Left(path=path, code=_code(error), message=f"cannot be written: {error.strerror or error}")
+        except ApiError as error:
+            if error.status not in _OF_ONE_IMAGE:
+                raise
+            return item, Left(path=path, code=error.code, message=f"cannot be fetched: {error.message}")
+        except ProtocolError as error:
+            return item, Left(path=path, code=error.code, message=f"cannot be written: {error.message}")
+        return item, path
+
+    def _path_of(self, item: Item) -> Path:
+        name = local_name(self.job, item)
+        path = self.target.path_of(name)
+        assert path is not None
+        if self.target.file is not None and FORMATS.get(name.suffix.lower()) != FORMATS[path.suffix.lower()]:
+            raise ProtocolError(f"The image is a {name.suffix} file.")
+        return path
+
+    def _is_protected(self, path: Path) -> bool:
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) in self.protected
+
+
+class Follower:
+    """Fetches the results of a running job in a thread, as they come."""
+
+    def __init__(self, download: Download, *, pause_s: float = 1.0) -> None:
+        """Look for results each `pause_s` seconds, or less often if a look takes long."""
+        self._download = download
+        self._pause_s = pause_s
+        self._thread = threading.Thread(target=self._run, name="results", daemon=True)
+        #: Why no more results can be written.
+        self.error: OSError | None = None
+
+    def __enter__(self) -> "Follower":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._download.stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause_s = self._pause_s
+        while not self._download.stop.wait(pause_s):
+            began = time.monotonic()
+            try:
+                self._download.fetch_ended()
+            except NstError:
+                pass  # whoever waits for the job meets it too, and says so
+            except OSError as error:
+                self.error = error
+                return
+            pause_s = max(self._pause_s, 3 * (time.monotonic() - began))
+
+
+def local_name(job: Job, item: Item) -> PurePosixPath:
+    """Return the name of an item's result below the job's output; raise ProtocolError if it would lead outside."""
+    name = (item.output or "").removeprefix(job.output.prefix or "")
+    if "://" in name or "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        raise ProtocolError(f"{item.output!r} is no name below {job.output.prefix!r}.")
+    return PurePosixPath(name)
+
+
+def _is_there(path: Path, item: Item) -> bool:
+    """Return whether a file has the very bytes of an item's image."""
+    if item.sha256 is None or item.bytes is None:
+        return False
+    try:
+        if path.stat().st_size != item.bytes or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == item.sha256
+    except OSError:
+        return False
+
+
+def _code(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, "os_error")

@@ -1,0 +1,124 @@
+"""Photos of this machine into the storage, in an upload that goes on where it was interrupted."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import typer
+
+from nst_core.client import ApiError, Client
+from scheduler.cli.exits import ExitCode
+from scheduler.cli.session import Session
+from scheduler.cli.transfer.files import in_threads
+from scheduler.cli.transfer.photos import Left, Photo
+from scheduler.cli.ui.progress import transfer_bar
+from scheduler.resources import Upload
+
+#: Statuses of answers that are about the one file.
+_OF_ONE_FILE = frozenset({400, 404, 413, 422})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hashed:
+    """A photo with the SHA-256 hash of its content."""
+
+    photo: Photo
+    sha256: str
+
+
+@dataclass(kw_only=True)
+class Sent:
+    """What has been uploaded."""
+
+    upload: Upload
+    #: Files of this machine by their s3:// addresses.
+    paths: dict[str, Path] = field(default_factory=dict)
+    failed: list[Left] = field(default_factory=list)
+
+
+def read_photos(session: Session, photos: Sequence[Photo]) -> tuple[list[Hashed], list[Left]]:
+    """Return the photos with their hashes, in order, and those that cannot be read."""
+    hashes: dict[str, str] = {}
+    failed: list[Left] = []
+
+    def read(photo: Photo) -> tuple[Photo, str | OSError]:
+        try:
+            with photo.path.open("rb") as file:
+                return photo, hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            return photo, error
+
+    with transfer_bar(session.err, "reading", len(photos)) as advance:
+        for photo, found in in_threads(read, photos):
+            if isinstance(found, str):
+                hashes[photo.name] = found
+            else:
+                failed.append(_unreadable(photo, found))
+            advance()
+    read_ones = [Hashed(photo=photo, sha256=hashes[photo.name]) for photo in photos if photo.name in hashes]
+    return read_ones, failed
+
+
+def upload_id_of(photos: Sequence[Hashed]) -> str:
+    """Return the id of an upload of these photos: the same names and contents always have the same one."""
+    lines = sorted(f"{each.sha256} {each.photo.name}\n" for each in photos)
+    return f"upl_{hashlib.sha256(''.join(lines).encode()).hexdigest()[:24]}"
+
+
+def send_photos(session: Session, client: Client, photos: Sequence[Hashed], *, thing: str = "job") -> Sent:
+    """Store photos in the upload of their own id, without those that are there already.
+
+    A photo that the API refuses, or that has changed or vanished, fails alone. Ctrl-C says that no `thing` was
+    submitted.
+    """
+    with uploading(session, thing):
+        sent = Sent(upload=client.create_upload(upload_id_of(photos)))
+        there = {file.path: file.bytes for file in client.uploaded(sent.upload.id)}
+        missing = []
+        for each in photos:
+            if there.get(each.photo.name) == each.photo.bytes:
+                sent.paths[sent.upload.prefix + each.photo.name] = each.photo.path
+            else:
+                missing.append(each)
+        if sent.paths:
+            session.err.print(f"{len(sent.paths):,} of {len(photos):,} photos are uploaded already.")
+        with transfer_bar(session.err, "uploading", len(photos), done=len(sent.paths)) as advance:
+            _send(client, missing, sent, advance)
+    return sent
+
+
+def _send(client: Client, photos: Sequence[Hashed], sent: Sent, advance: Callable[[], None]) -> None:
+    def put(each: Hashed) -> tuple[Photo, str | Left]:
+        photo = each.photo
+        try:
+            return photo, client.upload(sent.upload.id, photo.name, photo.path, sha256=each.sha256)
+        except OSError as error:
+            return photo, _unreadable(photo, error)
+        except ApiError as error:
+            if error.status not in _OF_ONE_FILE:
+                raise
+            return photo, Left(path=photo.path, code=error.code, message=f"was refused: {error.message}")
+
+    for photo, result in in_threads(put, photos):
+        if isinstance(result, str):
+            sent.paths[result] = photo.path
+        else:
+            sent.failed.append(result)
+        advance()
+
+
+@contextmanager
+def uploading(session: Session, thing: str) -> Iterator[None]:
+    """Let Ctrl-C say that nothing was submitted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        session.err.print(f"\nStopped during the upload; no {thing} was submitted.")
+        session.err.print("The same command goes on where it stopped.")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _unreadable(photo: Photo, error: OSError) -> Left:
+    return Left(path=photo.path, code="unreadable", message=f"cannot be read: {error.strerror or error}")

@@ -1,2 +1,0 @@
-# Generated from scheduler/client/_async/__init__.py by `make client`; changes belong there.
-"""The client itself; the synchronous one is generated from the asynchronous one."""

@@ -1,0 +1,104 @@
+"""Jumps of time: leases are renewed once when the time of day is set, or when the machine was asleep.
+
+Leases and pauses are in the database by the time of day, since schedulers take over from each other. While that time
+goes on evenly, this is as good as a steady clock. If it jumps ahead, all leases would look overdue at once, although
+the workers had no chance to renew them; if it jumps back, leases and pauses would last for longer by the jump.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nst_core.clock import Clock
+from nst_core.protocol.chunks import Method
+from scheduler.store import leases
+from scheduler.store.database import Database
+
+log = logging.getLogger(__name__)
+
+#: What a clock may differ from another between two looks.
+TOLERANCE_S = 5.0
+#: Looks come more often than that, unless this process or the machine stood still.
+_GAP_S = 15.0
+#: A scheduler that does not get to lead within this time leaves the leases to the one that does.
+_PENDING_S = 60.0
+
+
+def awake_and_asleep() -> float:
+    """Return the seconds of a steady clock that also counts while the machine is asleep, if the system has one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseTimes:
+    """For how long leases are given, in seconds."""
+
+    #: To workers that have begun a chunk or a segment.
+    running_s: float
+    #: To chunks, and to segments, that were sent and are not begun.
+    chunks_s: Mapping[Method, float]
+    segments_s: float
+
+
+class ClockWatch:
+    """Compares the clocks at each look, and renews leases after a jump."""
+
+    def __init__(
+        self,
+        database: Database,
+        times: LeaseTimes,
+        *,
+        clock: Clock = time.time,
+        timer: Clock = time.monotonic,
+        boot_timer: Clock = awake_and_asleep,
+    ) -> None:
+        """`clock` gives the time of day; `timer` is steady and stands still while the machine is asleep.
+
+        `boot_timer` is steady as well, and counts sleep.
+        """
+        self._database = database
+        self._times = times
+        self._clock = clock
+        self._timer = timer
+        self._boot_timer = boot_timer
+        self._last = self._read()
+        #: How often leases are still to be renewed, since when, and by how much the time of day was set.
+        self._left, self._since, self._step_s = 0, 0.0, 0.0
+
+    def look(self) -> bool:
+        """Return whether time has jumped, so that nothing is known of leases before `renew` was called."""
+        before, now = self._last, self._read()
+        self._last = now
+        wall_s, steady_s, boot_s = (after - earlier for after, earlier in zip(now, before, strict=True))
+        step_s, asleep_s = wall_s - max(steady_s, boot_s), boot_s - steady_s
+        if max(abs(wall_s - steady_s), asleep_s) > TOLERANCE_S or steady_s > _GAP_S:
+            log.warning(
+                "Time has jumped: the time of day by %.1f s; %.1f s asleep; %.1f s without a look. Leases are renewed.",
+                step_s,
+                asleep_s,
+                steady_s,
+            )
+            # Twice: what was being written during the jump may have the old time.
+            self._left, self._since, self._step_s = 2, self._timer(), self._step_s + step_s
+        if self._left and self._timer() - self._since > _PENDING_S:
+            self._left, self._step_s = 0, 0.0
+        return self._left > 0
+
+    def renew(self) -> None:
+        """Give all leases anew, and let pauses end when they would have ended without a step back of the clock."""
+        now = self._clock()
+        with self._database.write() as connection:
+            leases.renew(
+                connection,
+                now=now,
+                running_s=self._times.running_s,
+                chunks_s=self._times.chunks_s,
+                segments_s=self._times.segments_s,
+            )
+            if self._step_s < -TOLERANCE_S:
+                leases.move_pauses(connection, now=now, by_s=self._step_s)
+        self._left, self._step_s = self._left - 1, 0.0
+
+    def _read(self) -> tuple[float, float, float]:
+        return self._clock(), self._timer(), self._boot_timer()

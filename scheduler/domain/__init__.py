@@ -1,0 +1,1 @@
+"""The words of the scheduler: values and rules that need no database."""

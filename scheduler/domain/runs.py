@@ -1,0 +1,200 @@
+"""The words of trainings: statuses of runs, what a run is to do, and its own place in storage."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from nst_core.protocol.segments import Phase, StoredFile
+
+#: Checkpoints of a run that are kept: so many of the newest, and one for each so many steps.
+KEPT_NEWEST = 3
+KEPT_EVERY_STEPS = 1000
+#: Folders in a run's place.
+CHECKPOINTS = "checkpoints/"
+LOSSES = "losses/"
+SAMPLES = "samples/"
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"  # waits for its turn
+    RUNNING = "running"  # is trained, segment after segment
+    EVALUATING = "evaluating"  # has all its steps; the style is being made and measured
+    PAUSING = "pausing"  # a client wants a pause; waits for the segment that a worker has in hand
+    PAUSED = "paused"  # goes on when a client says so
+    CANCELLING = "cancelling"  # a client stopped it; waits for the segment that a worker has in hand
+    CANCELLED = "cancelled"  # a client stopped it; its last checkpoint is kept
+    SUCCEEDED = "succeeded"  # it has made a version of its style
+    FAILED = "failed"  # it has an error code and a sentence; its last checkpoint is kept
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
+
+
+class Live(StrEnum):
+    """What the current attempt of a run is doing."""
+
+    NONE = "none"  # there is none: whatever the last one still says is dropped
+    DISPATCHED = "dispatched"  # a message is in Redis
+    RUNNING = "running"  # a worker holds the lease
+
+
+class Stop(StrEnum):
+    """What a client wants of a run whose segment is live."""
+
+    NONE = "none"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+    @property
+    def ends_as(self) -> RunStatus:
+        return RunStatus.PAUSED if self is Stop.PAUSE else RunStatus.CANCELLED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """What a run was forked from."""
+
+    run: str
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """What a client asked for, with everything resolved; nothing but its number of steps ever changes."""
+
+    #: The scheduler's own copy of the painting.
+    painting: StoredFile
+    #: What the client called the painting: an s3:// address, or the name of a file.
+    painting_source: str
+    #: s3:// address of the prefix of the training photos, and how many there were at first.
+    photos: str
+    photo_count: int
+    held_out: int
+    preset: str
+    #: Size of the strokes and pull of the style, as the client gave them; None: as the weights of the config have it.
+    stroke: float
+    strength: float | None
+    #: What the segments get: a TrainConfig, as its `to_dict` gives it, and the strength to balance its weights with.
+    config: dict[str, Any]
+    balance: float | None = None
+    #: The weights to begin with, and what the client calls them.
+    initial: StoredFile | None = None
+    initial_name: str | None = None
+    samples: tuple[str, ...] = ()
+    sample_every: int = 250
+    publish: bool = True
+    exact: bool = False
+    #: What the style's card is to say of the painting: title, artist, year, rights, data, ...
+    about: dict[str, Any] = field(default_factory=dict)
+    parent: Parent | None = None
+    #: One sentence about what may make the result worse.
+    warning: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run as the store has it. Times are seconds since 1970, UTC."""
+
+    id: str
+    tenant: str
+    #: Of the style.
+    name: str
+    status: RunStatus
+    spec: RunSpec
+    #: Steps of the last good checkpoint, and where the run is to end.
+    step: int
+    steps: int
+    #: The fencing token: the number of segments that were sent.
+    attempt: int
+    live: Live
+    #: Of the last segment that was sent.
+    phase: Phase | None
+    claimed_at: float | None
+    lease_until: float | None
+    not_before: float
+    #: Segments in a row that failed.
+    failures: int
+    worker: str | None
+    #: A TrainProgress, as last heard.
+    progress: dict[str, Any] | None
+    #: A PhotoReport, as last heard.
+    photos: dict[str, Any] | None
+    #: The config with its style weights as they came out.
+    config: dict[str, Any] | None
+    #: The last good one.
+    checkpoint: StoredFile | None
+    #: A Result that is to become, or has become, a version of the style.
+    result: dict[str, Any] | None
+    #: The newest version of the style that the run has made.
+    version: str | None
+    stop: Stop
+    error_code: str | None
+    error_message: str | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    #: Seconds that segments took.
+    train_seconds: float
+    #: There may be objects in the run's place that nothing needs.
+    untidy: bool
+    #: Its checkpoints and samples were deleted, some time after its end.
+    emptied: bool = False
+
+    @property
+    def has_all_steps(self) -> bool:
+        return self.checkpoint is not None and self.step >= self.steps
+
+    @property
+    def next_phase(self) -> Phase:
+        return Phase.EVALUATE if self.has_all_steps else Phase.TRAIN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A segment whose end was accepted."""
+
+    attempt: int
+    phase: Phase
+    from_step: int
+    to_step: int
+    worker: str
+    seconds: float
+    #: None where there was none, or where it was not kept.
+    checkpoint: StoredFile | None
+    #: s3:// address of a CSV file.
+    losses: str | None
+    finished_at: float
+
+
+def place_key(tenant: str, run_id: str) -> str:
+    """Return the prefix of a run's own place in the bucket that tenants share."""
+    return f"tenants/{tenant}/runs/{run_id}/"
+
+
+def not_kept(segments: Sequence[Segment]) -> list[Segment]:
+    """Return those, of segments with a checkpoint, whose checkpoint is not to be kept.
+
+    Kept are those of the newest segments, and the first one at or after each multiple of KEPT_EVERY_STEPS.
+    """
+    ordered = sorted(segments, key=lambda segment: segment.attempt)
+    kept = {segment.attempt for segment in ordered[-KEPT_NEWEST:]}
+    reached = 0
+    for segment in ordered:
+        if segment.to_step // KEPT_EVERY_STEPS > reached:
+            kept.add(segment.attempt)
+            reached = segment.to_step // KEPT_EVERY_STEPS
+    return [segment for segment in ordered if segment.attempt not in kept]
+
+
+def attempt_of(name: str) -> int | None:
+    """Return which attempt an object of a run's folders of checkpoints and losses is of, by its name; None: of none.
+
+    The names are those of `segments.checkpoint_uri` and `segments.losses_uri`.
+    """
+    parts = name.partition(".")[0].split("-")
+    number = parts[-2] if len(parts) in (2, 3) else ""
+    return int(number) if number.isdecimal() and number.isascii() else None

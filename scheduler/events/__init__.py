@@ -1,0 +1,1 @@
+"""Events of jobs and runs, as they happen."""

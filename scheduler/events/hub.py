@@ -1,0 +1,187 @@
+"""Streams of events to clients: one poller of the database for all that this process serves.
+
+A stream costs no thread: while any waits, the poller asks twice a second for the news of all subjects together. A
+stream that has many events to catch up with reads them by itself, one page of one tenant at a time, so that it delays
+nobody else's news. A stream whose client reads slowly is not asked for until it has sent what it has, so none holds
+more than one batch.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from starlette.concurrency import run_in_threadpool
+
+from nst_core.errors import NstError
+from scheduler.access.limits import Streams
+from scheduler.domain.events import Event
+from scheduler.store import events as event_rows
+from scheduler.store.database import Database
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+HEARTBEAT_S = 15.0
+_BATCH = 1000
+#: Subjects of one query, and events of each where not all fit.
+_PLACES, _EACH = 200, 50
+#: Streams that catch up at the same time, of all tenants: they share the threads of the API.
+_REPLAYS = 4
+
+
+@dataclass(eq=False, kw_only=True)
+class Stream:
+    """What one client has been told of one subject."""
+
+    tenant: str
+    subject: str
+    #: The last event that was handed out.
+    after: int
+    found: list[Event] = field(default_factory=list)
+    #: There may be many more events: they are read apart from the news of others.
+    behind: bool = False
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Nothing more comes: the poller failed, or the process ends.
+    broken: bool = False
+
+
+class EventHub:
+    """Hands out events to streams. `open` and `close` may be called in any thread, the rest in the event loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        max_streams: Callable[[str], float | None],
+        poll_s: float = POLL_S,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
+        """`max_streams` says how many streams a tenant may have at once; None: any number."""
+        #: A stream says something after so much silence, for proxies and clients that would take it for dead.
+        self.heartbeat_s = heartbeat_s
+        self._database = database
+        self._max_streams = max_streams
+        self._poll_s = poll_s
+        self._open = Streams()
+        self._waiting: set[Stream] = set()
+        #: By tenant: held by the one of its streams that reads a page.
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._replays = asyncio.Semaphore(_REPLAYS)
+        self._poller: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    def open(self, tenant: str, subject: str, *, after: int, over: bool) -> Stream | None:
+        """Begin a stream behind an event's id; None where nothing comes after it.
+
+        An id above the subject's last is that of something else, and stands for the last. `over` says that the subject
+        has ended. Raises TooManyStreamsError. What is opened has to be closed.
+        """
+        with self._database.read() as connection:
+            found = event_rows.events_after(connection, [(subject, after)], limit=_BATCH)
+            last = None if found else event_rows.last_event(connection, subject)
+            if not found:
+                after = min(after, 0 if last is None else last.id)
+        # An ended subject may have no events at all: they are not kept for ever.
+        if not found and over and (last is None or last.type.is_terminal):
+            return None
+        self._open.acquire(tenant, limit=self._max_streams(tenant))
+        return Stream(tenant=tenant, subject=subject, after=after, found=found, behind=len(found) == _BATCH)
+
+    def close(self, stream: Stream) -> None:
+        """Give back the place of a stream."""
+        self._open.release(stream.tenant)
+
+    def open_streams(self, tenant: str) -> int:
+        """Return how many streams a tenant has open."""
+        return self._open.count(tenant)
+
+    def stop(self) -> None:
+        """Let all streams end soon, as the process does; may be called in a signal handler."""
+        self._stopped = True
+
+    async def next(self, stream: Stream, *, timeout_s: float) -> list[Event]:
+        """Return the next events of a stream, or none after a time."""
+        if stream.behind and not stream.found and not self.is_broken(stream):
+            await self._catch_up(stream)
+        if not stream.found and not stream.behind and not self.is_broken(stream):
+            stream.wake.clear()
+            self._waiting.add(stream)
+            if self._poller is None:
+                self._poller = asyncio.create_task(self._poll())
+            try:
+                await asyncio.wait_for(stream.wake.wait(), timeout_s)
+            except TimeoutError:
+                pass
+            finally:
+                self._waiting.discard(stream)
+        found, stream.found = stream.found, []
+        if found:
+            stream.after = found[-1].id
+        return found
+
+    async def is_through(self, stream: Stream) -> bool:
+        """Return whether the last event that was handed out is the subject's end, and its last."""
+        last = await run_in_threadpool(self._last, stream.subject)
+        return last is not None and last.id <= stream.after and last.type.is_terminal
+
+    def is_broken(self, stream: Stream) -> bool:
+        """Return whether nothing more comes although the subject has not ended."""
+        return self._stopped or stream.broken
+
+    async def _catch_up(self, stream: Stream) -> None:
+        """Read the next page of a stream that is behind."""
+        async with self._turns.setdefault(stream.tenant, asyncio.Lock()), self._replays:
+            try:
+                stream.found = await run_in_threadpool(self._page, stream.subject, stream.after)
+            except NstError as error:
+                log.warning("Events cannot be read now: %s", error.message)
+                await asyncio.sleep(self._poll_s)
+            else:
+                stream.behind = len(stream.found) == _BATCH
+
+    def _page(self, subject: str, after: int) -> list[Event]:
+        with self._database.read() as connection:
+            return event_rows.events_after(connection, [(subject, after)], limit=_BATCH)
+
+    async def _poll(self) -> None:
+        try:
+            while self._waiting and not self._stopped:
+                waiting = list(self._waiting)
+                try:
+                    found = await run_in_threadpool(self._fetch, [(each.subject, each.after) for each in waiting])
+                except NstError as error:
+                    log.warning("Events cannot be read now: %s", error.message)
+                    found = []
+                for stream in waiting:
+                    own = [event for event in found if event.subject == stream.subject and event.id > stream.after]
+                    # Not one that has given up waiting meanwhile: it would be handed out twice.
+                    if own and stream in self._waiting:
+                        stream.found, stream.behind = own, len(own) >= _EACH
+                        stream.wake.set()
+                await asyncio.sleep(self._poll_s)
+        except Exception:
+            log.exception("Events cannot be read")
+            for stream in self._waiting:
+                stream.broken = True
+                stream.wake.set()
+        finally:
+            self._poller = None
+
+    def _fetch(self, places: Sequence[tuple[str, int]]) -> list[Event]:
+        found: list[Event] = []
+        distinct = sorted(set(places))
+        with self._database.read() as connection:
+            for start in range(0, len(distinct), _PLACES):
+                some = distinct[start : start + _PLACES]
+                news = event_rows.events_after(connection, some, limit=_BATCH)
+                if len(news) == _BATCH:
+                    # Somebody has much news: each subject gets its own first events, so that none waits for another.
+                    pages = [event_rows.events_after(connection, [place], limit=_EACH) for place in some]
+                    news = [event for page in pages for event in page]
+                found += news
+        return found
+
+    def _last(self, subject: str) -> Event | None:
+        with self._database.read() as connection:
+            return event_rows.last_event(connection, subject)

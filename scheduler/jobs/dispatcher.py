@@ -1,0 +1,221 @@
+"""Dispatch: keep a short window of chunks in Redis, shared fairly between tenants and jobs.
+
+The window is short, so that cancelling acts at once and a job of ten images does not wait for one of a million.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Connection
+
+from nst_core.clock import Clock
+from nst_core.protocol.chunks import ChunkMessage, Method, OptimizeChunk, StyleRef, StylizeChunk
+from nst_core.queue.broker import Broker
+from scheduler.control.setbacks import Setbacks
+from scheduler.domain import jobs as domain
+from scheduler.domain.jobs import LEAST_WEIGHT, Job, JobStatus
+from scheduler.store import chunks as chunk_rows
+from scheduler.store import items
+from scheduler.store import jobs as job_rows
+from scheduler.store import styles as access
+from scheduler.store.chunks import Chunk, Share
+from scheduler.store.database import Database
+from scheduler.store.jobs import Waiting
+
+log = logging.getLogger(__name__)
+
+_SENDING = (JobStatus.PLANNING, JobStatus.RUNNING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """What waits in the queue of one method."""
+
+    #: At most so many, and no more than there are workers: a chunk may be a minute of work, and what comes later and
+    #: is urgent would wait for all of them.
+    chunks: int
+    #: A chunk that no worker has begun for so long is sent again.
+    lease_s: float
+
+
+class Hands:
+    """What is in Redis and with workers, and who is next to have more.
+
+    Tenants have chunks in proportion to their weights; of a tenant, jobs of a higher priority come first, and jobs of
+    one priority have the same.
+    """
+
+    def __init__(self, shares: Iterable[Share], weights: Mapping[str, float]) -> None:
+        """Begin with what is in hand; a tenant without a weight has the weight 1."""
+        self._weights = weights
+        self._by_job: Counter[str] = Counter()
+        self._by_tenant: Counter[str] = Counter()
+        self._ranks: set[int] = set()
+        for share in shares:
+            self._ranks.add(share.priority.rank)
+            self._by_job[share.job_id] += share.chunks
+            self._by_tenant[share.tenant] += share.chunks
+
+    def next(self, waiting: Iterable[Waiting]) -> Waiting:
+        """Return the job whose turn it is."""
+        return min(waiting, key=lambda job: (self._load(job.tenant), job.tenant, *self._place(job)))
+
+    def is_ahead(self, job: Waiting) -> bool:
+        """Return whether a job should have its turn at workers before what waits in the queue.
+
+        Its tenant has less in hand than another one; or no other one has anything, and the job has nothing, and others
+        of a higher priority have nothing either.
+        """
+        others = [self._load(tenant) for tenant in self._by_tenant if tenant != job.tenant]
+        if others:
+            return self._load(job.tenant) < max(others)
+        return not self._by_job[job.id] and job.priority.rank <= min(self._ranks, default=job.priority.rank)
+
+    def add(self, job: Waiting) -> None:
+        """Count one chunk more of a job."""
+        self._by_job[job.id] += 1
+        self._by_tenant[job.tenant] += 1
+        self._ranks.add(job.priority.rank)
+
+    def _load(self, tenant: str) -> float:
+        return self._by_tenant[tenant] / max(self._weights.get(tenant, 1.0), LEAST_WEIGHT)
+
+    def _place(self, job: Waiting) -> tuple[int, int, str]:
+        return job.priority.rank, self._by_job[job.id], job.id
+
+
+class Dispatcher:
+    """Sends chunks to the workers' queues.
+
+    Each method has a queue and a window of its own: chunks that take minutes do not fill the window of those that
+    take seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        broker: Broker,
+        *,
+        clock: Clock,
+        bucket: str,
+        windows: Mapping[Method, Window],
+        weights: Callable[[], Mapping[str, float]] = dict,
+        crew: Callable[[Connection], int] = lambda connection: 0,
+        max_attempts: int = 3,
+    ) -> None:
+        """`bucket` is the one that tenants share, where jobs have their previews and checkpoints.
+
+        `weights` gives the weights of tenants, as they are now; those that it leaves out have the weight 1.
+        `crew` counts the workers; 0 where none has reported yet.
+        `max_attempts` is how many workers a chunk may take, where its job does not say.
+        """
+        self._database = database
+        self._broker = broker
+        self._clock = clock
+        self._bucket = bucket
+        self._windows = windows
+        self._weights = weights
+        self._crew = crew
+        self._max_attempts = max_attempts
+        self._setbacks = Setbacks[str]("sending")
+
+    def tick(self) -> bool:
+        """Fill the windows; return whether a chunk was sent."""
+        with self._database.read() as connection:
+            waiting = job_rows.waiting_jobs(connection, now=self._clock())
+            shares = chunk_rows.active_shares(connection)
+            dispatched = chunk_rows.dispatched_counts(connection)
+            oldest = chunk_rows.oldest_claims(connection)
+            crew = self._crew(connection)
+        waiting = [job for job in waiting if self._setbacks.is_ready(job.id)]
+        if not waiting:
+            return False
+        weights = self._weights()
+        sent = []
+        for method, window in self._windows.items():
+            most = min(window.chunks, crew or window.chunks)
+            hands = Hands((share for share in shares if share.method is method), weights)
+            # A full queue keeps nobody waiting who goes ahead of it.
+            room, room_ahead = most - dispatched[method], 2 * most - dispatched[method]
+            own = [job for job in waiting if job.method is method]
+            # What has waited for long has its turn before anybody else goes ahead of it.
+            patient = self._clock() - oldest.get(method, self._clock()) <= window.lease_s / 4
+            sent.append(self._fill(own, hands, room, room_ahead=room_ahead if patient else 0))
+        return any(sent)
+
+    def _fill(self, waiting: list[Waiting], hands: Hands, room: int, *, room_ahead: int) -> bool:
+        """Send up to `room` chunks, each of the job whose turn it is; up to `room_ahead` where those go ahead."""
+        sent = 0
+        while waiting:
+            job = hands.next(waiting)
+            ahead = sent < room_ahead and hands.is_ahead(job)
+            if not ahead and sent >= room:
+                break
+            if not self._setbacks.attempt(job.id, partial(self._send_next, job.id, ahead=ahead)):
+                waiting.remove(job)
+                continue
+            hands.add(job)
+            sent += 1
+        return sent > 0
+
+    def _send_next(self, job_id: str, *, ahead: bool) -> bool:
+        """Send the next chunk of a job; return False if there is none."""
+        message = self._claim(job_id)
+        if message is None:
+            return False
+        # Claimed first, sent second: a scheduler that dies between the two leaves a claim that runs out, never a
+        # message that nobody knows of.
+        self._broker.send_chunk(message, ahead=ahead)
+        return True
+
+    def _claim(self, job_id: str) -> ChunkMessage | None:
+        now = self._clock()
+        with self._database.write() as connection:
+            job = job_rows.find_job(connection, job_id)
+            # It may have been paused since the listing.
+            if job is None or job.status not in _SENDING:
+                return None
+            # Chunks that a worker has at once die together of a photo that kills it. So a last try is alone on its
+            # worker; and those of one tenant, which may kill all workers that have them, leave workers to others.
+            last = max(1, (job.max_attempts or self._max_attempts) - 1)
+            at_once = max(1, self._crew(connection) // 2)
+            busy = chunk_rows.count_last_tries(connection, job.tenant, job.spec.method, deaths=last) >= at_once
+            chunk = chunk_rows.next_chunk(connection, job_id, now=now, deaths_below=last if busy else None)
+            if chunk is None:
+                return None
+            attempt = chunk_rows.claim(connection, chunk, now=now, lease_s=self._windows[chunk.method].lease_s)
+            alone = chunk.deaths >= last
+            message = None if attempt is None else self._message(connection, job, chunk, attempt, alone=alone)
+        if message is not None and job.retries:
+            # Workers may remember that the job was stopped before it was retried.
+            self._broker.revive_job(job_id)
+        return message
+
+    def _message(self, connection: Connection, job: Job, chunk: Chunk, attempt: int, *, alone: bool) -> ChunkMessage:
+        found = tuple(items.chunk_items(connection, chunk.id))
+        if job.spec.optimize is None:
+            return StylizeChunk(
+                job_id=job.id,
+                chunk_id=chunk.id,
+                attempt=attempt,
+                items=found,
+                alone=alone,
+                style=StyleRef(name=chunk.style, version=chunk.version),
+                weights=access.find_weights(connection, chunk.version),
+                options=job.spec.options,
+            )
+        return OptimizeChunk(
+            job_id=job.id,
+            chunk_id=chunk.id,
+            attempt=attempt,
+            items=found,
+            alone=alone,
+            painting=job.spec.painting(chunk.style),
+            config=job.spec.optimize.config,
+            scratch=f"s3://{self._bucket}/{domain.scratch_key(job.tenant, job.id)}",
+            preview_every=job.spec.optimize.preview_every,
+            quality=job.spec.options.quality,
+        )

@@ -1,0 +1,226 @@
+"""Dry runs: what a request for a job would do, and what is wrong with it, with nothing written."""
+
+from collections import Counter
+from collections.abc import Iterator
+from threading import BoundedSemaphore
+
+from nst_core.clock import Clock
+from nst_core.errors import BlobError, BlobNotFoundError, NstError
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.access.limits import check_new_job, check_pixels
+from scheduler.access.tenants import Places, Tenants
+from scheduler.domain import codes
+from scheduler.domain.errors import QuotaExceededError, RateLimitedError, RequestInvalidError
+from scheduler.domain.jobs import JobSpec
+from scheduler.jobs.inputs import Cursor, InputEntry, read_prefix
+from scheduler.jobs.item_times import Rates
+from scheduler.jobs.manifests import Manifest
+from scheduler.jobs.planner import name_taken, plan_items
+from scheduler.jobs.requests import JobRequest, Resolver
+from scheduler.resources import Check, Problem
+from scheduler.store.database import Database
+
+#: Photos that are looked at, and items that their names are compared for; a request has an end.
+MAX_PHOTOS = 100_000
+MAX_ITEMS = 500_000
+MAX_PROBLEMS = 100
+#: What was not looked at after so long is left out; nobody waits for longer.
+BUDGET_S = 5.0
+#: Objects that are looked for: those of the first photos that a request or a manifest names, and of paintings.
+MAX_OBJECTS = 100
+#: Dry runs at once in one process: they keep threads from other requests.
+AT_ONCE = 4
+#: Photos between two looks at the time.
+_BETWEEN_LOOKS = 200
+_PAGE = 1000
+
+
+class Checker:
+    """Checks requests for jobs."""
+
+    def __init__(
+        self, database: Database, blobs: BlobStore, resolver: Resolver, tenants: Tenants, *, clock: Clock
+    ) -> None:
+        """`tenants` know what manifests may name, and how much a tenant may have."""
+        self._database = database
+        self._blobs = blobs
+        self._resolver = resolver
+        self._clock = clock
+        self._rates = Rates(clock=clock)
+        self._tenants = tenants
+        self._free = BoundedSemaphore(AT_ONCE)
+
+    def check(self, tenant: str, request: JobRequest, *, objects: bool = True) -> Check:
+        """Return what a job would do; without `objects`, nothing is said of photos that are not in the storage.
+
+        What a submission would refuse is among the problems; where the storage does not answer, the error is raised.
+        Raises RateLimitedError where too many are at work.
+        """
+        if not self._free.acquire(blocking=False):
+            raise RateLimitedError("Several dry runs are at work; ask again a little later.", retry_after_s=BUDGET_S)
+        try:
+            return self._check(tenant, request, objects=objects)
+        finally:
+            self._free.release()
+
+    def _check(self, tenant: str, request: JobRequest, *, objects: bool) -> Check:
+        try:
+            request.deadline_at(self._clock())
+            spec = self._resolver.resolve(tenant, "job_dry_run", request)
+            self._check_limits(tenant, spec)
+        except RequestInvalidError as error:
+            return _refused(Problem(code=error.code, message=error.message, pointer=error.pointer))
+        except QuotaExceededError as error:
+            return _refused(Problem(code=error.code, message=error.message))
+        try:
+            return self._count(tenant, spec, objects=objects)
+        except NstError as error:
+            if error.retryable:
+                raise
+            pointer = "/input/manifest" if spec.input.manifest is not None else "/input/prefix"
+            return _refused(Problem(code=error.code, message=error.message, pointer=pointer))
+
+    def _check_limits(self, tenant: str, spec: JobSpec) -> None:
+        """Raise what a submission would, now."""
+        limits = self._tenants.limits(tenant)
+        check_pixels(spec, limits=limits)
+        with self._database.read() as connection:
+            check_new_job(connection, tenant, len(spec.input.uris or ()) * len(spec.styles), limits=limits)
+
+    def _count(self, tenant: str, spec: JobSpec, *, objects: bool) -> Check:
+        styles, photos = len(spec.styles), 0
+        most = min(MAX_PHOTOS, max(1, MAX_ITEMS // styles))
+        good: Counter[str] = Counter()
+        # Hashes, not names: a few bytes each.
+        taken: set[int] = set()
+        entries, places = self._entries(tenant, spec), self._tenants.places(tenant)
+        began, in_time, has_more = self._clock(), True, False
+        # Half of the time is kept for the names.
+        seeker = _Seeker(self._blobs, clock=self._clock, until=began + BUDGET_S / 2, most=MAX_OBJECTS if objects else 0)
+        lost, problems = _lost_paintings(spec, seeker)
+        looks, before = spec.input.prefix is None, seeker.found_out  # what was listed is there
+        for entry in entries:
+            if (entry is None or photos % _BETWEEN_LOOKS == 0) and self._clock() - began > BUDGET_S:
+                in_time = False
+                break
+            if entry is None:
+                continue
+            if photos == most:
+                has_more = True
+                break
+            number, photos = photos, photos + 1
+            items = list(plan_items(spec, [entry], first_input=number, places=places))
+            is_gone = looks and any(item.error is None for item in items) and seeker.misses(entry.uri)
+            for item in items:
+                error = item.error
+                if error is None and hash(item.output) in taken:
+                    error = (codes.OUTPUT_NAME_TAKEN, name_taken(item.output))
+                if error is None:
+                    taken.add(hash(item.output))
+                    error = _gone(entry.uri) if is_gone else None
+                if error is None:
+                    good.update(() if item.style in lost else (item.style,))
+                elif len(problems) < MAX_PROBLEMS:
+                    problems.append(_problem(spec, number, entry, error))
+        if not photos:
+            problems.append(Problem(code=codes.NO_INPUTS, message="The job's input names no photo.", pointer="/input"))
+        too_many = self._too_many(tenant, photos * styles)
+        with self._database.read() as connection:
+            estimated_s = self._rates.estimate_s(connection, spec, good)
+        return Check(
+            valid=good.total() > 0 and not too_many,
+            photos=photos,
+            items=photos * styles,
+            failing=photos * styles - good.total(),
+            truncated=not in_time or has_more,
+            objects_checked=None if not objects else seeker.found_out - before if looks else photos,
+            problems=(*too_many, *problems)[:MAX_PROBLEMS],
+            estimated_s=estimated_s if good else None,
+        )
+
+    def _too_many(self, tenant: str, items: int) -> list[Problem]:
+        """Return what is wrong with so many images in one job."""
+        most = self._tenants.limits(tenant).max_items_per_job
+        if most is None or items <= most:
+            return []
+        message = f"A job has {most:,.0f} images at most."
+        return [Problem(code=QuotaExceededError.code, message=message, pointer="/input")]
+
+    def _entries(self, tenant: str, spec: JobSpec) -> Iterator[InputEntry | None]:
+        """Yield the photos, and None after each page: one without photos takes time too."""
+        if spec.input.uris is not None:
+            return iter([InputEntry(uri=uri) for uri in spec.input.uris])
+        if spec.input.prefix is not None:
+            return self._listed(spec)
+        return self._named(spec, self._tenants.places(tenant))
+
+    def _listed(self, spec: JobSpec) -> Iterator[InputEntry | None]:
+        cursor, is_last = Cursor(), False
+        while not is_last:
+            page = read_prefix(self._blobs, spec, cursor, limit=_PAGE, timer=self._clock)
+            yield from page.entries
+            yield None
+            cursor, is_last = page.cursor, page.is_last
+
+    def _named(self, spec: JobSpec, places: Places) -> Iterator[InputEntry | None]:
+        manifest, is_last = Manifest(self._blobs, BlobUri.parse(str(spec.input.manifest)), Cursor()), False
+        while not is_last:
+            page = manifest.page(_PAGE, places.may_read, timer=self._clock)
+            yield from page.entries
+            yield None
+            is_last = page.is_last
+
+
+class _Seeker:
+    """Looks for objects in the storage, until it has looked for `most` or the clock says `until`."""
+
+    def __init__(self, blobs: BlobStore, *, clock: Clock, until: float, most: int) -> None:
+        self._blobs = blobs
+        self._clock = clock
+        self._until = until
+        self._left = most
+        #: Objects of which the storage said whether there are such.
+        self.found_out = 0
+
+    def misses(self, uri: str) -> bool:
+        """Return whether the storage says that there is no such object; False if it was not asked, or does not say."""
+        if self._left == 0 or self._clock() > self._until:
+            return False
+        self._left -= 1
+        try:
+            is_there = self._blobs.exists(BlobUri.parse(uri))
+        except BlobError as error:
+            if error.retryable:
+                self._left = 0  # each further one could take as long
+            return False
+        self.found_out += 1
+        return not is_there
+
+
+def _lost_paintings(spec: JobSpec, seeker: _Seeker) -> tuple[set[str], list[Problem]]:
+    """Return the styles whose paintings are missing, and what is said of them."""
+    lost, problems = set[str](), list[Problem]()
+    for place, painting in enumerate(() if spec.optimize is None else spec.optimize.paintings):
+        if seeker.misses(painting):
+            lost.add(spec.styles[place].name)
+            code, message = _gone(painting)
+            problems.append(Problem(code=code, message=message, pointer=f"/paintings/{place}"))
+    return lost, problems
+
+
+def _gone(uri: str) -> tuple[str, str]:
+    return BlobNotFoundError.code, f"There is no object {uri}."
+
+
+def _refused(problem: Problem) -> Check:
+    return Check(valid=False, photos=0, items=0, failing=0, problems=(problem,))
+
+
+def _problem(spec: JobSpec, number: int, entry: InputEntry, error: tuple[str, str]) -> Problem:
+    code, message = error
+    if spec.input.uris is not None:
+        return Problem(code=code, message=message, pointer=f"/input/uris/{number}", input=entry.uri)
+    if spec.input.manifest is not None:
+        # A line that cannot be read names no photo.
+        return Problem(code=code, message=message, line=entry.line, input=None if entry.error else entry.uri)
+    return Problem(code=code, message=message, input=entry.uri)

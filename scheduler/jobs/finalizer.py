@@ -1,0 +1,251 @@
+"""Finalize jobs: write `results.jsonl` and `errors.jsonl` beside the images, then give the job its last status."""
+
+import io
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import IO, cast
+
+from nst_core.clock import Clock
+from nst_core.errors import BlobError
+from nst_core.protocol.chunks import CHECKPOINTS, ItemStatus, Method, StyleRef
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.control.setbacks import Setbacks
+from scheduler.domain import codes
+from scheduler.domain.jobs import ERRORS_NAME, RESULTS_NAME, Job, JobSpec, JobStatus, final_status, scratch_key
+from scheduler.jobs.verify import Verifier
+from scheduler.store import items as item_rows
+from scheduler.store import jobs as job_rows
+from scheduler.store.database import Database
+from scheduler.store.items import Item
+from scheduler.store.jobs import Finalizing
+
+log = logging.getLogger(__name__)
+
+#: If the storage does not take a job's reports for this time, the job ends without them.
+_GIVE_UP_S = 3600.0
+#: Jobs with more items are finalized by a loop of their own: their reports take up to minutes.
+LARGE_ITEMS = 50_000
+
+
+class Finalizer:
+    """Ends jobs whose items are all terminal."""
+
+    def __init__(self, database: Database, blobs: BlobStore, *, clock: Clock, timer: Clock = time.monotonic) -> None:
+        """`clock` gives the time of day, for the end of a job; `timer` is a steady clock, for pauses."""
+        self._database = database
+        self._blobs = blobs
+        self._verifier = Verifier(database, blobs)
+        self._clock = clock
+        self._timer = timer
+        self._small = _Queue(timer)
+        self._large = _Queue(timer)
+
+    def tick(self) -> bool:
+        """Finalize each job that waits for it and has at most LARGE_ITEMS items; return whether one was ended.
+
+        The smallest come first. A scheduler that dies in between writes the same reports to the same keys again. If
+        the storage refuses the reports, or has not taken them for an hour, the job ends without them and says so.
+        """
+        waiting = [job for job in self._waiting() if job.total <= LARGE_ITEMS]
+        ids = [job.id for job in sorted(waiting, key=lambda job: (job.total, job.id))]
+        self._small.keep(ids)
+        ended = [self._attempt(self._small, job_id) for job_id in ids]
+        return any(ended)
+
+    def tick_large(self) -> bool:
+        """Finalize one job with more than LARGE_ITEMS items, tenants in turn; return whether it was ended."""
+        waiting = [job for job in self._waiting() if job.total > LARGE_ITEMS]
+        self._large.keep([job.id for job in waiting])
+        ready = [job for job in waiting if self._large.setbacks.is_ready(job.id)]
+        if not ready:
+            return False
+        job = min(ready, key=lambda job: (self._large.last_turn.get(job.tenant, 0.0), job.total, job.id))
+        self._large.last_turn[job.tenant] = self._timer()
+        return self._attempt(self._large, job.id)
+
+    def _waiting(self) -> list[Finalizing]:
+        with self._database.read() as connection:
+            return job_rows.finalizing_jobs(connection)
+
+    def _attempt(self, queue: "_Queue", job_id: str) -> bool:
+        since = queue.since.setdefault(job_id, self._timer())
+        return queue.setbacks.attempt(job_id, lambda: self._finalize(job_id, waiting_since=since))
+
+    def _finalize(self, job_id: str, *, waiting_since: float) -> bool:
+        with self._database.read() as connection:
+            job = job_rows.find_job(connection, job_id)
+        if job is None or job.status is not JobStatus.FINALIZING:
+            return False
+        problem: tuple[str, str] | None = None
+        try:
+            if not self._verifier.verify(job):
+                return False  # others have their turn before the rest
+            self._write_reports(job)
+        except OutdatedError:
+            return False
+        except BlobError as error:
+            if error.retryable and self._timer() < waiting_since + _GIVE_UP_S:
+                raise
+            problem = (codes.REPORTS_FAILED, f"The job's reports cannot be written: {error.message}")
+        self._remove_checkpoints(job)
+        self._end(job, problem)
+        return True
+
+    def _remove_checkpoints(self, job: Job) -> None:
+        """Remove what items left that ended away from a worker, such as those that were cancelled."""
+        if job.spec.method is not Method.OPTIMIZE:
+            return
+        prefix = BlobUri(self._blobs.bucket, scratch_key(job.tenant, job.id) + CHECKPOINTS)
+        after = ""
+        try:
+            while keys := self._blobs.list_keys(prefix, after=after):
+                for key in keys:
+                    self._blobs.delete(BlobUri(prefix.bucket, key))
+                after = keys[-1]
+        except BlobError as error:
+            log.warning("The checkpoints of %s cannot be removed: %s", job.id, error.message)
+
+    def _write_reports(self, job: Job) -> None:
+        for name in (RESULTS_NAME, ERRORS_NAME):
+            self._write(job, name, dump(report_lines(self._database, job, name)))
+
+    def _end(self, job: Job, error: tuple[str, str] | None) -> None:
+        with self._database.write() as connection:
+            now_job = job_rows.lock_job(connection, job.id)
+            if now_job.status is JobStatus.FINALIZING and now_job.retries == job.retries:
+                if error is not None and now_job.error_code is None:
+                    now_job = replace(now_job, error_code=error[0], error_message=error[1])
+                job_rows.update_job(
+                    connection,
+                    job.id,
+                    status=final_status(now_job),
+                    finished_at=self._clock(),
+                    error_code=now_job.error_code,
+                    error_message=now_job.error_message,
+                )
+
+    def _is_current(self, job: Job) -> bool:
+        """Return whether a job still waits for these reports.
+
+        Another scheduler may have ended it, and a client retried it, while they were put together.
+        """
+        with self._database.read() as connection:
+            now_job = job_rows.find_job(connection, job.id)
+        return now_job is not None and now_job.status is JobStatus.FINALIZING and now_job.retries == job.retries
+
+    def _write(self, job: Job, name: str, data: Iterator[bytes]) -> None:
+        file = _Report(data, at_end=lambda: self._check_current(job))
+        uri = BlobUri.parse(job.spec.output.prefix + name)
+        self._blobs.put_file(uri, cast(IO[bytes], file), content_type="application/jsonl")
+
+    def _check_current(self, job: Job) -> None:
+        if not self._is_current(job):
+            raise OutdatedError
+
+
+class OutdatedError(Exception):
+    """The job does not wait for these reports any more."""
+
+
+class _Queue:
+    """What one loop remembers of the jobs that wait for it."""
+
+    def __init__(self, timer: Clock) -> None:
+        self.setbacks = Setbacks[str]("finalizing", timer=timer)
+        #: By job: since when it waits.
+        self.since: dict[str, float] = {}
+        #: By tenant: when one of its jobs had a turn.
+        self.last_turn: dict[str, float] = {}
+
+    def keep(self, ids: Sequence[str]) -> None:
+        """Forget the jobs that wait no longer."""
+        self.since = {job_id: self.since[job_id] for job_id in ids if job_id in self.since}
+
+
+class _Report(io.RawIOBase):
+    """Pieces of bytes as a file that is read once.
+
+    A report is uploaded as it is put together. It needs no disk, which may be full, and little memory. `at_end` is
+    called before the end of the file is told: if it raises, the upload is not completed.
+    """
+
+    def __init__(self, pieces: Iterator[bytes], *, at_end: Callable[[], None]) -> None:
+        super().__init__()
+        self._pieces = pieces
+        self._at_end = at_end
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        found = bytearray(self._rest)
+        while size < 0 or len(found) < size:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self._at_end()
+                break
+            found += piece
+        cut = len(found) if size < 0 else size
+        self._rest = bytes(found[cut:])
+        return bytes(found[:cut])
+
+
+def report_lines(
+    database: Database, job: Job, name: str, *, after: int = -1, last: int | None = None
+) -> Iterator[dict[str, object]]:
+    """Return the lines of results.jsonl, of the items after `after` up to `last`, or those of errors.jsonl."""
+    if name == ERRORS_NAME:
+        return (error_line(item) for item in item_rows.iterate_items(database, job.id, ItemStatus.FAILED))
+    made_with = {style.name: describe(job.spec, style) for style in job.spec.styles}
+    items = item_rows.iterate_items(database, job.id, ItemStatus.SUCCEEDED, after=after, last=last)
+    return (result_line(item, made_with[item.style]) for item in items)
+
+
+def dump(lines: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
+    """Yield the bytes of a file of JSON lines, up to a thousand lines at once."""
+    rest = iter(lines)
+    while piece := b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in islice(rest, 1000)):
+        yield piece
+
+
+def describe(spec: JobSpec, style: StyleRef) -> dict[str, object]:
+    """Return what results.jsonl says of how the items of a style were made."""
+    if spec.optimize is None:
+        return {"method": spec.method, "style_version": style.version}
+    return {"method": spec.method, "painting": spec.painting(style.name), "preset": spec.optimize.preset}
+
+
+def result_line(item: Item, made_with: Mapping[str, object]) -> dict[str, object]:
+    """Return what results.jsonl says of a succeeded item."""
+    return {
+        "id": item.index,
+        "custom_id": item.custom_id,
+        "input": item.input,
+        "style": item.style,
+        **made_with,
+        "output": item.output,
+        "sha256": item.sha256,
+        "bytes": item.bytes,
+        "width": item.width,
+        "height": item.height,
+        "ms": item.ms,
+        "attempt": item.attempt,
+        "warning": item.warning,
+    }
+
+
+def error_line(item: Item) -> dict[str, object]:
+    """Return what errors.jsonl says of a failed item."""
+    return {
+        "id": item.index,
+        "custom_id": item.custom_id,
+        "input": item.input,
+        "style": item.style,
+        "code": item.error_code,
+        "message": item.error_message,
+    }

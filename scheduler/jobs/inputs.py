@@ -1,0 +1,128 @@
+"""What jobs read: their photos, page by page, from a list, from a prefix of the storage, or from a manifest.
+
+A page is bounded in photos, in requests and in time. It ends with a cursor from which any scheduler goes on, also if
+the page has no photo at all.
+"""
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
+
+from nst_core.clock import Clock
+from nst_core.formats import IMAGE_SUFFIXES
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain import codes
+from scheduler.domain import jobs as domain
+from scheduler.domain.jobs import JobSpec
+
+#: Listings of one page, and the time after which no other one is begun.
+MOST_LISTINGS, MOST_S = 10, 2.0
+_LISTED_AT_ONCE = 1000
+_UNSTORABLE = (codes.INPUT_INVALID, "The object's key has characters that cannot be stored.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputEntry:
+    """One photo of a job's input, or what is wrong with its line in the manifest."""
+
+    uri: str
+    custom_id: str | None = None
+    #: Folder below the job's prefix, with its slash; outputs keep it.
+    folder: str = ""
+    error: tuple[str, str] | None = None
+    #: The number of its line in the manifest, from 1.
+    line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cursor:
+    """Where the reading of a job's input goes on."""
+
+    #: Of a prefix: the key that was listed last.
+    key: str = ""
+    #: Of a manifest: the byte at which the next line begins, and the number of lines before it.
+    offset: int = 0
+    line: int = 0
+    #: Of a manifest: what is known of its kind; see `manifests`.
+    kind: dict[str, str] = field(default_factory=dict)
+    #: Objects below the prefix that are no photos by their suffixes.
+    skipped: int = 0
+    #: The reading ended with an error; a retry of the job goes on from here.
+    broken: bool = False
+
+    def dump(self) -> str:
+        """Return the cursor as text; escaped, since keys may have characters that databases do not take."""
+        return json.dumps({name: value for name, value in asdict(self).items() if value})
+
+    @classmethod
+    def load(cls, text: str) -> "Cursor":
+        """Return the cursor of a text; an empty text stands for the beginning."""
+        values = json.loads(text) if text else {}
+        # Schedulers of before noted the key alone.
+        return cls(key=values) if isinstance(values, str) else cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Some photos of an input, in order."""
+
+    entries: Sequence[InputEntry]
+    #: Where the next page begins.
+    cursor: Cursor
+    is_last: bool
+
+
+#: Returns which of some s3:// addresses are results that jobs have written, or will write.
+Results = Callable[[Collection[str]], Collection[str]]
+
+
+def read_prefix(
+    blobs: BlobStore, spec: JobSpec, cursor: Cursor, *, limit: int, timer: Clock, results: Results = lambda uris: ()
+) -> Page:
+    """Return up to `limit` photos below a job's prefix.
+
+    What the job, or one before it, has written is no input. Below a folder for results of its own that is everything;
+    results that are beside the photos are told by their keys.
+    """
+    prefix = BlobUri.parse(str(spec.input.prefix))
+    entries: list[InputEntry] = []
+    key, skipped, began = cursor.key, cursor.skipped, timer()
+    for number in range(MOST_LISTINGS):
+        # Where all are photos, no more is listed than the page takes.
+        most = _LISTED_AT_ONCE if number else min(_LISTED_AT_ONCE, max(limit, 100))
+        keys = blobs.list_keys(prefix, after=key, limit=most)
+        known = set(results([str(BlobUri(prefix.bucket, each)) for each in keys])) if keys else set()
+        for each in keys:
+            if len(entries) == limit:
+                break
+            key = each
+            if _is_own(blobs, spec, prefix, each) or str(BlobUri(prefix.bucket, each)) in known:
+                continue
+            if PurePosixPath(each).suffix.lower() in IMAGE_SUFFIXES:
+                entries.append(_entry(prefix, each))
+            else:
+                skipped += not each.endswith("/")
+        if not keys or len(entries) == limit or timer() - began >= MOST_S:
+            break
+    new = Cursor(key=key, skipped=skipped)
+    return Page(entries=entries, cursor=new, is_last=not keys)
+
+
+def results_overlap(spec: JobSpec) -> bool:
+    """Return whether results of a job with a prefix may be beside its photos."""
+    source, output = BlobUri.parse(str(spec.input.prefix)), BlobUri.parse(spec.output.prefix)
+    return source.bucket == output.bucket and source.key.startswith(output.key)
+
+
+def _is_own(blobs: BlobStore, spec: JobSpec, prefix: BlobUri, key: str) -> bool:
+    output = BlobUri.parse(spec.output.prefix)
+    in_folder = prefix.bucket == output.bucket and not results_overlap(spec) and key.startswith(output.key)
+    return in_folder or (prefix.bucket == blobs.bucket and domain.is_scratch(key))
+
+
+def _entry(prefix: BlobUri, key: str) -> InputEntry:
+    if not domain.storable(key):
+        return InputEntry(uri=f"s3://{prefix.bucket}/{key!a}", error=_UNSTORABLE)
+    base = prefix.key.rfind("/") + 1
+    return InputEntry(uri=str(BlobUri(prefix.bucket, key)), folder=key[base : key.rfind("/") + 1])

@@ -1,0 +1,121 @@
+"""How long items take: noted as they are done, and used to size chunks and to tell how long a job will take.
+
+Chunks should be long enough that what comes with each does not count, and short enough that a worker that dies costs
+little: about a minute of work, in so many pieces that every worker has some.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection
+
+from nst_core.clock import Clock
+from nst_core.protocol.chunks import ItemOutcome, Method
+from scheduler.domain.jobs import JobSpec
+from scheduler.store import rates as rate_rows
+
+MAX_CHUNK = 1000
+#: A worker that has not reported for so long is not counted on.
+_SEEN_S = 60.0
+#: Workers are noted as seen no more often than this.
+_NOTE_S = 10.0
+_DAY_S = 24 * 3600.0
+
+
+def px_class(spec: JobSpec) -> int:
+    """Return the longest side of a job's pictures, rounded up to a power of two; 0: the photos' own sizes.
+
+    Times within a class are alike to a factor of four.
+    """
+    longest = spec.options.max_px if spec.optimize is None else spec.optimize.config.get("size_px")
+    return 0 if not longest else 1 << (int(longest) - 1).bit_length()
+
+
+def chunk_size(mean_ms: float | None, *, target_ms: float, first_guess: int, items: int | None, workers: int) -> int:
+    """Return how many items a chunk should have, 1 to 1000, for it to take `target_ms`.
+
+    `first_guess` counts where no times are known; `items` are those that are to be shared out among `workers`, where
+    all of them are known.
+    """
+    size = first_guess if mean_ms is None else round(target_ms / max(mean_ms, 1.0))
+    if items is not None and workers:
+        # Two for each worker: the one that gets the last chunk is not waited for by all others.
+        size = min(size, -(-items // (2 * workers)))
+    return max(1, min(size, MAX_CHUNK))
+
+
+class Rates:
+    """The times of items and the number of workers, as far as they are known."""
+
+    def __init__(self, *, clock: Clock, first_guess: int = 16, target_s: float = 60.0) -> None:
+        """`first_guess` is the number of items in a chunk while no times are known, `target_s` its time afterwards."""
+        self._clock = clock
+        self._first_guess = first_guess
+        self._target_ms = target_s * 1000
+        self._noted: dict[str, float] = {}
+
+    def note(self, connection: Connection, spec: JobSpec, version: str, outcomes: Sequence[ItemOutcome]) -> None:
+        """Note the times of items of a style version that were done."""
+        times = [outcome.ms for outcome in outcomes if outcome.succeeded]
+        if times:
+            rate_rows.add_times(
+                connection,
+                spec.method,
+                version,
+                px_class(spec),
+                count=len(times),
+                total_ms=sum(times),
+                now=self._clock(),
+            )
+
+    def see(self, connection: Connection, worker: str) -> None:
+        """Note that a worker has reported."""
+        now = self._clock()
+        if not 0 <= now - self._noted.get(worker, -_NOTE_S) < _NOTE_S:
+            rate_rows.see_worker(connection, worker, now=now)
+            self._noted = {name: at for name, at in self._noted.items() if now - at < _SEEN_S} | {worker: now}
+
+    def workers(self, connection: Connection) -> int:
+        """Return how many workers have reported in the last minute."""
+        return rate_rows.count_workers(connection, since=self._clock() - _SEEN_S)
+
+    def sizes(self, connection: Connection, spec: JobSpec, *, items: int | None) -> dict[str, int]:
+        """Return the size of a job's chunks by the name of the style; `items` are those to be shared out, if known."""
+        if spec.method is Method.OPTIMIZE:
+            # Minutes each: another worker can take the next one.
+            return {style.name: 1 for style in spec.styles}
+        workers = self.workers(connection)
+        means = self._means(connection, spec)
+        return {
+            name: chunk_size(
+                mean_ms, target_ms=self._target_ms, first_guess=self._first_guess, items=items, workers=workers
+            )
+            for name, mean_ms in means.items()
+        }
+
+    def estimate_s(self, connection: Connection, spec: JobSpec, items: Mapping[str, int]) -> float | None:
+        """Return about how long items, counted by the name of their style, take with the workers that there are.
+
+        None where there is no measurement yet. Workers that do several images at once need less.
+        """
+        means = self._means(connection, spec)
+        total_ms = 0.0
+        for name, count in items.items():
+            mean_ms = means[name]
+            if mean_ms is None:
+                return None
+            total_ms += count * mean_ms
+        return total_ms / 1000 / max(1, self.workers(connection))
+
+    def tidy(self, connection: Connection) -> None:
+        """Forget workers and rates that nobody has heard of for long."""
+        now = self._clock()
+        rate_rows.forget(connection, workers_before=now - _DAY_S, rates_before=now - 90 * _DAY_S)
+
+    def _means(self, connection: Connection, spec: JobSpec) -> dict[str, float | None]:
+        of_class, any_style = px_class(spec), None
+        if spec.method is Method.FEEDFORWARD:
+            # The networks of all styles are much alike: a new one takes as long as the others do.
+            any_style = rate_rows.find_mean_ms_of_all(connection, spec.method, of_class)
+        versions = [style.version for style in spec.styles]
+        own = rate_rows.find_means_ms(connection, spec.method, versions, of_class)
+        return {style.name: own.get(style.version, any_style) for style in spec.styles}

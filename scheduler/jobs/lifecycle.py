@@ -1,0 +1,130 @@
+"""The turns of a job's life that are not work: stopped, paused, resumed, retried.
+
+Each function is called in a transaction that holds the job's lock, and changes the job, its chunks and its items in
+that transaction: what is seen from outside is always one or the other.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from nst_core.protocol.chunks import ItemStatus
+from scheduler.domain.codes import INPUT_INCOMPLETE, MAX_FAILURES, REPORTS_FAILED
+from scheduler.domain.errors import ConflictError, NothingToRetryError
+from scheduler.domain.jobs import STOPPABLE, Job, JobStatus, StopReason
+from scheduler.jobs.inputs import Cursor
+from scheduler.store import chunks as chunk_rows
+from scheduler.store import events as event_rows
+from scheduler.store import items as item_rows
+from scheduler.store import jobs as job_rows
+
+#: Errors of a job that a retry makes up for; with another one, its input was not read to the end.
+_PASSING_ERRORS = (MAX_FAILURES, REPORTS_FAILED)
+
+
+def stop(connection: Connection, job: Job, reason: StopReason, *, error: tuple[str, str] | None = None) -> None:
+    """Let a job end early: what was not sent is cancelled, what workers have in hand may still be completed.
+
+    Of a chunk that was sent it is not known here whether a worker has it: see `withdrawal`. Nothing happens where the
+    job is being stopped already, or has ended.
+    """
+    if job.status not in STOPPABLE:
+        return
+    values: dict[str, object] = {"status": JobStatus.CANCELLING, "stop": reason, "unchunked": False}
+    if error is not None:
+        values |= {"error_code": error[0], "error_message": error[1]}
+    chunk_rows.end_pending(connection, job.id)
+    job_rows.move_counts(connection, job.id, item_rows.cancel_pending(connection, job.id))
+    # After the counts, for the event of this to tell them.
+    job_rows.update_job(connection, job.id, **values)
+    job_rows.finalize_if_through(connection, job.id)
+
+
+def drop(connection: Connection, chunk_id: int) -> Counter[ItemStatus]:
+    """End a chunk of a job that is being stopped, and cancel what is left of it; return the change of counts."""
+    chunk_rows.set_done(connection, chunk_id)
+    return item_rows.set_unfinished(connection, chunk_id, ItemStatus.CANCELLED)
+
+
+def settle(connection: Connection, job: Job, changes: Mapping[ItemStatus, int], *, added: int = 0) -> None:
+    """Add to the counts of a locked job, and do what follows: stop it after too many failures, or finalize it.
+
+    `job` is as it was before the changes, but for its status.
+    """
+    job_rows.move_counts(connection, job.id, changes, added=added)
+    if any(changes.values()) and not added:
+        event_rows.record_progress(connection, job.id)
+    failed = job.counts.failed + changes.get(ItemStatus.FAILED, 0) - job.forgiven
+    if job.max_failures is not None and failed > job.max_failures and changes.get(ItemStatus.FAILED, 0) > 0:
+        message = f"More than {job.max_failures:,} images failed, the most that the job allows."
+        stop(connection, job, StopReason.MAX_FAILURES, error=(MAX_FAILURES, message))
+    job_rows.finalize_if_through(connection, job.id)
+
+
+def pause(connection: Connection, job: Job) -> None:
+    """Let a job send nothing more to workers; raise ConflictError where it has ended or is about to."""
+    if job.status is JobStatus.PAUSED:
+        return
+    if job.status not in STOPPABLE:
+        raise ConflictError(f"{job.id} cannot be paused: it is {job.status}.")
+    job_rows.update_job(connection, job.id, status=JobStatus.PAUSED)
+
+
+def resume(connection: Connection, job: Job) -> None:
+    """Let a paused job go on; raise ConflictError where it has ended or is about to."""
+    if job.status is JobStatus.PAUSED:
+        job_rows.update_job(connection, job.id, status=_going(job))
+    elif job.status not in STOPPABLE:
+        raise ConflictError(f"{job.id} cannot be resumed: it is {job.status}.")
+
+
+def retry(
+    connection: Connection, job: Job, *, codes: Sequence[str] | None = None, cancelled: bool = False, now: float
+) -> None:
+    """Let an ended job do its failed items again: all, or those with one of the error codes.
+
+    With `cancelled` those that were cancelled are done too, and the rest of an input that was not read to its end. If
+    the reading of the input ended with an error, it goes on in any case.
+    Items that failed when they were planned stay failed. Raises ConflictError while the job runs, and
+    NothingToRetryError where there is no such item.
+    """
+    if not job.status.is_terminal:
+        raise ConflictError(f"{job.id} cannot be retried yet: it is {job.status}.")
+    changes: Counter[ItemStatus] = Counter()
+    changes.update(item_rows.reopen(connection, job.id, ItemStatus.FAILED, codes=codes))
+    if cancelled:
+        changes.update(item_rows.reopen(connection, job.id, ItemStatus.CANCELLED))
+    cursor = Cursor.load(job.planned_key)
+    goes_on = cursor.broken or (cancelled and not job.planned)
+    if not changes[ItemStatus.PENDING] and not goes_on:
+        raise NothingToRetryError(f"{job.id} has no item that can be tried again.")
+    error: tuple[str | None, str | None] = (job.error_code, job.error_message)
+    if job.error_code in _PASSING_ERRORS or cursor.broken:
+        error = (None, None)
+    if not job.planned and not goes_on:
+        error = (INPUT_INCOMPLETE, "The job was stopped before all of its input was read, and reads no further.")
+    job_rows.move_counts(connection, job.id, changes)
+    job_rows.update_job(
+        connection,
+        job.id,
+        status=JobStatus.PLANNING if goes_on else JobStatus.RUNNING,
+        planned=not goes_on,
+        planned_key=replace(cursor, broken=False).dump() if cursor.broken else job.planned_key,
+        unchunked=True,
+        stop=None,
+        finished_at=None,
+        retries=job.retries + 1,
+        forgiven=job.counts.failed + changes[ItemStatus.FAILED],
+        # It would end the job again at once.
+        deadline=job.deadline if job.deadline is not None and job.deadline > now else None,
+        error_code=error[0],
+        error_message=error[1],
+    )
+
+
+def _going(job: Job) -> JobStatus:
+    if job.planned:
+        return JobStatus.RUNNING
+    return JobStatus.PLANNING if job.planned_inputs else JobStatus.QUEUED

@@ -1,0 +1,318 @@
+"""Manifests as people have them: JSON lines, a JSON array, CSV with a header, or one s3:// address a line.
+
+The text may be UTF-8 or UTF-16, with or without a byte order mark, compressed with gzip, and its lines may end in LF,
+CRLF or CR. Blank lines and lines that begin with # or // are skipped, but count in line numbers. Each page ends with a
+cursor that has the byte of the next line, so that another scheduler goes on there with a ranged request. Only a
+compressed manifest is read from its beginning again.
+"""
+
+import codecs
+import csv
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from enum import Enum, auto
+from typing import Any
+
+from nst_core.clock import Clock
+from nst_core.errors import BlobTooLargeError, ConfigError, NstError
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.domain import codes
+from scheduler.domain import jobs as domain
+from scheduler.jobs.inputs import MOST_S, Cursor, InputEntry, Page
+
+#: The longest line, or element of an array, in characters.
+MAX_LINE = 2**20
+#: Of a manifest that is compressed with gzip, the most bytes that it may have without.
+MAX_UNZIPPED_BYTES = 2**28
+#: What one page reads at most, in bytes.
+_MOST_BYTES = 2**24
+_MAX_CUSTOM_ID = 255
+_GZIP = b"\x1f\x8b"
+#: By the first bytes of a text: its encoding, and how many of them are its byte order mark.
+_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8", 3),
+    (b"\xff\xfe", "utf-16-le", 2),
+    (b"\xfe\xff", "utf-16-be", 2),
+)
+#: How bytes that the encoding does not have come back the same when they are encoded again.
+_ERRORS = {"utf-8": "surrogateescape", "utf-16-le": "surrogatepass", "utf-16-be": "surrogatepass"}
+_LINE_END = re.compile(r"\r\n|\n|\r")
+#: Blank lines, all at once: one by one, a compressed megabyte of them would take minutes.
+_BLANK_LINES = re.compile(r"[ \t\r\n\0]*[\r\n]")
+#: What is between the elements of an array.
+_BETWEEN = re.compile(r"[ \t\r\n,]*")
+_DECODER = json.JSONDecoder()
+
+
+class _Mark(Enum):
+    #: A line, or a part of the text, that has no photo.
+    NOTHING = auto()
+    END = auto()
+
+
+class Manifest:
+    """A manifest that is being read; it stays open while one scheduler reads page after page."""
+
+    def __init__(self, blobs: BlobStore, uri: BlobUri, cursor: Cursor) -> None:
+        """Open a manifest at a cursor; raise a BlobError if it cannot be read, or was replaced since the last page."""
+        #: Where the next page begins.
+        self.cursor = cursor
+        self._text, self._at, self._ended = "", 0, False
+        self._fault: NstError | None = None
+        kind = dict(cursor.kind)
+        start = 0 if "zip" in kind else cursor.offset
+        kind["tag"], pieces = blobs.stream_from(uri, start=start, tag=kind.get("tag"))
+        first = b""
+        if not cursor.kind:
+            first = _first_bytes(pieces)
+            if first.startswith(_GZIP):
+                kind["zip"] = "gzip"
+        if "zip" in kind:
+            pieces = _skipped(_unzipped(first, pieces), cursor.offset)
+            first = b"" if cursor.kind else _first_bytes(pieces)
+        if not cursor.kind:
+            kind["encoding"], mark = _encoding(first)
+            first = first[mark:]
+            self.cursor = replace(cursor, offset=mark)
+        self._first, self._pieces = first, pieces
+        self._kind = kind
+        self._encoding, self._errors = kind["encoding"], _ERRORS[kind["encoding"]]
+        self._decoder = codecs.getincrementaldecoder(self._encoding)(self._errors)
+
+    def page(self, limit: int, may_read: Callable[[BlobUri], bool], *, timer: Clock) -> Page:
+        """Return up to `limit` photos; raise ConfigError or BlobTooLargeError if it is no manifest from here on."""
+        entries: list[InputEntry] = []
+        began, start = timer(), self.cursor.offset
+        while len(entries) < limit and self.cursor.offset - start < _MOST_BYTES and timer() - began < MOST_S:
+            try:
+                found = self._next(may_read)
+            except (ConfigError, BlobTooLargeError):
+                if entries:
+                    break  # what comes before the fault is planned first; the next page raises the error again
+                raise
+            if found is _Mark.END:
+                return Page(entries=entries, cursor=self.cursor, is_last=True)
+            if isinstance(found, InputEntry):
+                entries.append(found)
+        return Page(entries=entries, cursor=self.cursor, is_last=False)
+
+    def _next(self, may_read: Callable[[BlobUri], bool]) -> InputEntry | _Mark:
+        if self._kind.get("format") == "array":
+            return self._next_element(may_read)
+        if (blank := self._blank_lines()) > 0:
+            self._advance(blank)
+            return _Mark.NOTHING
+        line = self._line()
+        if line is None:
+            return _Mark.END
+        text = line.strip(" \t\r\n\0")
+        number = self.cursor.line + 1
+        if not text or text.startswith(("#", "//")):
+            self._advance(len(line))
+            return _Mark.NOTHING
+        if "format" not in self._kind:
+            self._kind["format"] = _format(text)
+            if self._kind["format"] == "array":
+                self._advance(line.index("[") + 1)
+                return _Mark.NOTHING
+            if self._kind["format"] == "csv":
+                self._kind["header"] = text
+                self._advance(len(line))
+                return _Mark.NOTHING
+        self._advance(len(line))
+        return parse(lambda: self._values(text), number, may_read)
+
+    def _blank_lines(self) -> int:
+        """Return how many characters the blank lines have that come next, as far as the text is known."""
+        found = _BLANK_LINES.match(self._text, self._at)
+        if found is None:
+            return 0
+        # A CR at the end of what is known may be half of a CRLF.
+        is_open = found.end() == len(self._text) and found[0].endswith("\r") and not self._ended
+        return len(found[0]) - is_open
+
+    def _line(self) -> str | None:
+        """Return the next line with its end, without moving on; None at the end of the text."""
+        while True:
+            found = _LINE_END.search(self._text, self._at)
+            # A CR at the end of what is known may be half of a CRLF.
+            if found and (found.end() < len(self._text) or found[0] != "\r" or self._ended):
+                return self._text[self._at : found.end()]
+            if self._ended:
+                return self._text[self._at :] or None
+            if len(self._text) - self._at > MAX_LINE:
+                raise BlobTooLargeError(
+                    f"Line {self.cursor.line + 1} of the manifest has more than {MAX_LINE:,} characters."
+                )
+            self._fill()
+
+    def _next_element(self, may_read: Callable[[BlobUri], bool]) -> InputEntry | _Mark:
+        gap = _BETWEEN.match(self._text, self._at)
+        assert gap is not None  # it may be empty
+        if gap.end() == len(self._text):
+            if self._ended and "closed" not in self._kind:
+                number = self.cursor.line + 1 + len(_LINE_END.findall(gap[0]))
+                raise ConfigError(f"Line {number} of the manifest: its JSON array has no end.")
+            if self._ended:
+                return _Mark.END
+            # Kept until more is known, or a CRLF could be counted twice; but not all of a text without an end.
+            self._advance(max(0, gap.end() - self._at - 1))
+            self._fill()
+            return _Mark.NOTHING
+        self._advance(gap.end() - self._at)
+        number = self.cursor.line + 1
+        if "closed" in self._kind:
+            raise ConfigError(f"Line {number} of the manifest: something comes after the end of its JSON array.")
+        if self._text[self._at] == "]":
+            self._kind["closed"] = "yes"
+            self._advance(1)
+            return _Mark.NOTHING
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+                break
+            except (json.JSONDecodeError, RecursionError) as error:
+                if self._ended or isinstance(error, RecursionError):
+                    reason = "its JSON array cannot be read from there on."
+                    raise ConfigError(f"Line {number} of the manifest: {reason}") from error
+                if len(self._text) - self._at > MAX_LINE:
+                    raise BlobTooLargeError(
+                        f"Line {number} of the manifest: an element of its JSON array has more than {MAX_LINE:,} "
+                        "characters, or is no JSON."
+                    ) from error
+                self._fill()
+        self._advance(end - self._at)
+        return parse(lambda: {"input": value} if isinstance(value, str) else value, number, may_read)
+
+    def _values(self, text: str) -> Any:
+        """Return what a line has, by the names of the fields."""
+        if self._kind["format"] == "csv":
+            header = self._kind["header"]
+            names, row = (next(csv.reader([each], delimiter=_delimiter(header))) for each in (header, text))
+            if len(row) > len(names):
+                raise ConfigError("it has more fields than the header.")
+            named = {name.strip().lower(): value.strip() for name, value in zip(names, row, strict=False)}
+            return {name: value for name, value in named.items() if value or name == "input"}
+        if text.startswith("s3://"):
+            return {"input": text}
+        value = json.loads(text)
+        return {"input": value} if isinstance(value, str) else value
+
+    def _advance(self, count: int) -> None:
+        """Move on by some characters."""
+        passed = self._text[self._at : self._at + count]
+        self._at += count
+        ends = len(_LINE_END.findall(passed))
+        if passed.endswith("\r") and self._text.startswith("\n", self._at):
+            ends -= 1  # the other half of this CRLF comes next
+        self.cursor = replace(
+            self.cursor,
+            offset=self.cursor.offset + len(passed.encode(self._encoding, self._errors)),
+            line=self.cursor.line + ends,
+            kind=dict(self._kind),
+        )
+
+    def _fill(self) -> None:
+        """Read more of the text."""
+        if self._fault is not None:
+            raise self._fault
+        try:
+            piece, self._first = self._first or next(self._pieces, None), b""
+        except NstError as error:
+            # Kept: an iterator that has raised an error looks as if it were at its end.
+            self._fault = error
+            raise
+        if piece is None:
+            self._ended = True
+            with_rest = "" if self._encoding != "utf-8" else self._decoder.decode(b"", final=True)
+        else:
+            with_rest = self._decoder.decode(piece)
+        self._text, self._at = self._text[self._at :] + with_rest, 0
+
+
+def parse(values_of: Callable[[], Any], number: int, may_read: Callable[[BlobUri], bool]) -> InputEntry:
+    """Return the entry of a line: an object with `input` and, if wanted, `custom_id`; with an error if it is none."""
+    try:
+        values = values_of()
+        uri, custom_id = values["input"], values.get("custom_id")
+        if not (isinstance(uri, str) and domain.storable(uri)):
+            raise ConfigError("input has characters that no address has.")
+        address = BlobUri.parse(uri)
+        if custom_id is not None and not (
+            isinstance(custom_id, str) and len(custom_id) <= _MAX_CUSTOM_ID and domain.storable(custom_id)
+        ):
+            raise ConfigError(f"custom_id is not a plain text of at most {_MAX_CUSTOM_ID} characters.")
+        if not address.key or not may_read(address):
+            raise ConfigError(f"{uri} is not an object that the job may read.")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error, ConfigError) as error:
+        reason = error.message if isinstance(error, ConfigError) else 'it is not a JSON object with a text "input".'
+        message = f"Line {number} of the manifest: {reason}"
+        return InputEntry(uri=f"line:{number}", line=number, error=(codes.INPUT_INVALID, message))
+    return InputEntry(uri=str(address), custom_id=custom_id, line=number)
+
+
+def _format(text: str) -> str:
+    """Return the format of a manifest by its first line."""
+    if text.startswith("["):
+        return "array"
+    if not text.startswith(("{", '"', "s3://")) or text.startswith('"input"'):
+        names = next(csv.reader([text], delimiter=_delimiter(text)), [])
+        if "input" in (name.strip().lower() for name in names):
+            return "csv"
+    return "lines"
+
+
+def _delimiter(header: str) -> str:
+    return max(",;\t", key=header.count)
+
+
+def _encoding(first: bytes) -> tuple[str, int]:
+    """Return a text's encoding by its first bytes, and the length of its byte order mark."""
+    for mark, encoding, count in _MARKS:
+        if first.startswith(mark):
+            return encoding, count
+    # ASCII characters in UTF-16 have a zero byte each.
+    if len(first) >= 2 and 0 in first[:2] and first[:2] != b"\0\0":
+        return ("utf-16-le" if first[1] == 0 else "utf-16-be"), 0
+    return "utf-8", 0
+
+
+def _first_bytes(pieces: Iterator[bytes]) -> bytes:
+    first = b""
+    while len(first) < 4 and (piece := next(pieces, None)) is not None:
+        first += piece
+    return first
+
+
+def _unzipped(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield what is in a gzip file, which may have several members; raise ConfigError if it is damaged or too large."""
+    unzip, total, data = zlib.decompressobj(wbits=31), 0, first or next(pieces, b"")
+    try:
+        while data:
+            piece = unzip.decompress(data, 2**20)
+            total += len(piece)
+            if total > MAX_UNZIPPED_BYTES:
+                raise BlobTooLargeError(f"A compressed manifest may have {MAX_UNZIPPED_BYTES:,} bytes of text.")
+            if piece:
+                yield piece
+            data = unzip.unconsumed_tail or (unzip.unused_data if unzip.eof else b"")
+            if unzip.eof:
+                data = data or next(pieces, b"")
+                if data:
+                    unzip = zlib.decompressobj(wbits=31)
+            data = data or next(pieces, b"")
+    except zlib.error as error:
+        raise ConfigError("The manifest is compressed with gzip, and its data are damaged.") from error
+    if not unzip.eof:
+        raise ConfigError("The manifest is compressed with gzip, and breaks off.")
+
+
+def _skipped(pieces: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """Yield the pieces without their first `count` bytes."""
+    for piece in pieces:
+        if len(piece) > count:
+            yield piece[count:]
+        count = max(0, count - len(piece))

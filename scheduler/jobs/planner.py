@@ -1,0 +1,323 @@
+"""Plan jobs: turn what a job reads into items and chunks, page by page.
+
+Each page is one transaction that moves the job's cursor on, so a scheduler that dies goes on where it stopped, and
+of two schedulers that plan the same page only one has an effect.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from nst_core.clock import Clock
+from nst_core.errors import BlobAccessError, BlobError, BlobUnavailableError, ConfigError, NstError
+from nst_core.protocol.chunks import ItemStatus
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.access.limits import check_planned
+from scheduler.access.tenants import Places, Tenants
+from scheduler.control.setbacks import Setbacks
+from scheduler.domain import codes
+from scheduler.domain import jobs as domain
+from scheduler.domain.errors import QuotaExceededError
+from scheduler.domain.jobs import Job, JobSpec, JobStatus
+from scheduler.jobs import lifecycle
+from scheduler.jobs.inputs import Cursor, InputEntry, Page, read_prefix, results_overlap
+from scheduler.jobs.item_times import Rates
+from scheduler.jobs.manifests import Manifest
+from scheduler.store import items as item_rows
+from scheduler.store import jobs as job_rows
+from scheduler.store.database import Database
+from scheduler.store.items import NewItem
+
+#: Manifests that stay open between pages; jobs take turns, page by page.
+_OPEN_MANIFESTS = 8
+#: Pause before a job is planned again whose input could not be read.
+_RETRY_S = 5.0
+_PLANNABLE = (JobStatus.QUEUED, JobStatus.PLANNING)
+#: Items of a retried job that are put into chunks in one transaction.
+_CHUNKED_AT_ONCE = 2000
+#: Items of a page at most: databases take so many values in a query, and a page should not hold others up for long.
+_PLANNED_AT_ONCE = 10_000
+#: Of the jobs whose results may be beside a job's photos, this many are asked about, the newest first.
+_NEIGHBOURS = 500
+_T = TypeVar("_T")
+
+
+class Planner:
+    """Plans one page of one job a tick."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        *,
+        rates: Rates,
+        page: int,
+        tenants: Tenants,
+        timer: Clock = time.monotonic,
+    ) -> None:
+        """About `page` inputs are planned in a transaction; `tenants` know what manifests may name.
+
+        `timer` is a steady clock, for pauses.
+        """
+        self._database = database
+        self._blobs = blobs
+        self._rates = rates
+        self._page = page
+        self._tenants = tenants
+        self._setbacks = Setbacks[str]("planning", timer=timer, first_s=_RETRY_S)
+        self._timer = timer
+        #: By tenant: the number of its last turn.
+        self._turns: dict[str, int] = {}
+        #: By job.
+        self._manifests: dict[str, Manifest] = {}
+
+    def tick(self) -> bool:
+        """Plan the next page of one job; return whether there was one.
+
+        Tenants take turns; of a tenant, the job with the fewest planned inputs is next, so that a short job does not
+        wait for the listing of a long one. A job whose input cannot be read at all fails. Where the storage does not
+        answer, the job is tried again after a pause, and others have their turn.
+        """
+        with self._database.read() as connection:
+            waiting = self._setbacks.waiting()
+            tenants = job_rows.plannable_tenants(connection, without=waiting)
+            if not tenants:
+                return False
+            tenant = min(tenants, key=lambda each: (self._turns.get(each, 0), each))
+            chosen = job_rows.next_plannable(connection, tenant, without=waiting)
+        turn = max(self._turns.values(), default=0) + 1
+        self._turns = {each: self._turns[each] for each in tenants if each in self._turns} | {tenant: turn}
+        if chosen is not None:
+            self._setbacks.attempt(chosen, lambda: self._plan(chosen))
+        return True
+
+    def _plan(self, job_id: str) -> bool:
+        with self._database.read() as connection:
+            job = job_rows.find_job(connection, job_id, inputs=True)
+            if job is None:
+                return False
+            sizes = self._rates.sizes(connection, job.spec, items=_known_items(job))
+        if job.unchunked:
+            self._chunk_page(job, sizes)
+            return True
+        # Whole chunks, so that the edge of a page does not leave a small one.
+        most = max(1, _PLANNED_AT_ONCE // len(sizes))
+        largest = min(max(sizes.values()), most)
+        limit = max(1, min(self._page, most) // largest) * largest
+        try:
+            self._write_page(job, self._read_page(job, limit))
+        except NstError as error:
+            self._manifests.pop(job.id, None)
+            if error.retryable:
+                raise
+            if isinstance(error, BlobAccessError):
+                self._check_own_access(error)
+            self._fail(job, error)
+        return True
+
+    def _check_own_access(self, refusal: BlobAccessError) -> None:
+        """Raise BlobUnavailableError if the storage refuses this scheduler altogether: then no job is to blame."""
+        try:
+            self._blobs.ping()
+        except BlobError as error:
+            message = f"{refusal.message} The storage does not let the scheduler in: {error.message}"
+            raise BlobUnavailableError(message) from error
+
+    def _read_page(self, job: Job, limit: int) -> Page:
+        source, start, cursor = job.spec.input, job.planned_inputs, Cursor.load(job.planned_key)
+        if source.uris is not None:
+            uris = source.uris[start : start + limit]
+            entries = [InputEntry(uri=uri) for uri in uris]
+            return Page(entries=entries, cursor=cursor, is_last=start + len(uris) >= len(source.uris))
+        if source.prefix is not None:
+            neighbours = self._neighbours(job)
+
+            def results(uris: Collection[str]) -> Collection[str]:
+                return self._results(neighbours, uris)
+
+            return read_prefix(self._blobs, job.spec, cursor, limit=limit, timer=self._timer, results=results)
+        return self._manifest(job, cursor).page(limit, self._tenants.places(job.tenant).may_read, timer=self._timer)
+
+    def _neighbours(self, job: Job) -> list[str]:
+        """Return the jobs whose results may be beside the photos of a job, itself among them."""
+        if not results_overlap(job.spec):
+            return []
+        with self._database.read() as connection:
+            prefixes = job_rows.output_prefixes(connection, job.tenant)
+        own = job.spec.output.prefix
+        found = [id for id, prefix in prefixes if prefix.startswith(own) or own.startswith(prefix)]
+        return found[:_NEIGHBOURS]
+
+    def _results(self, neighbours: Sequence[str], uris: Collection[str]) -> set[str]:
+        storable = [uri for uri in uris if domain.storable(uri)]
+        with self._database.read() as connection:
+            return {uri for id in neighbours for uri in item_rows.taken_outputs(connection, id, storable)}
+
+    def _manifest(self, job: Job, cursor: Cursor) -> Manifest:
+        """Return the job's manifest, to be read from the cursor on; it stays open from page to page."""
+        manifest = self._manifests.pop(job.id, None)
+        if manifest is None or manifest.cursor != cursor:
+            manifest = Manifest(self._blobs, BlobUri.parse(str(job.spec.input.manifest)), cursor)
+        if len(self._manifests) >= _OPEN_MANIFESTS:
+            self._manifests.pop(next(iter(self._manifests)))
+        self._manifests[job.id] = manifest
+        return manifest
+
+    def _chunk_page(self, job: Job, sizes: Mapping[str, int]) -> None:
+        """Put items of a retried job, which are in no chunk, into new ones."""
+        versions = {style.name: style.version for style in job.spec.styles}
+        with self._database.write() as connection:
+            now_job = job_rows.lock_job(connection, job.id)
+            if not now_job.unchunked or now_job.status not in (*_PLANNABLE, JobStatus.RUNNING):
+                return  # stopped or paused meanwhile
+            found = item_rows.list_unchunked(connection, job.id, limit=_CHUNKED_AT_ONCE)
+            groups = [
+                group for name in versions for group in _pieces([i for i, style in found if style == name], sizes[name])
+            ]
+            style_of = dict(found)
+            groups.sort()  # the first inputs first
+            styles = [(style_of[group[0]], versions[style_of[group[0]]]) for group in groups]
+            ids = item_rows.add_chunks(connection, job.id, styles, method=job.spec.method)
+            chunk_of = {index: chunk_id for group, chunk_id in zip(groups, ids, strict=True) for index in group}
+            item_rows.move_to_chunks(connection, job.id, chunk_of)
+            if len(found) < _CHUNKED_AT_ONCE:
+                job_rows.update_job(connection, job.id, unchunked=False)
+
+    def _write_page(self, job: Job, page: Page) -> None:
+        places, limits = self._tenants.places(job.tenant), self._tenants.limits(job.tenant)
+        planned = list(plan_items(job.spec, page.entries, first_input=job.planned_inputs, places=places))
+        inputs = job.planned_inputs + len(page.entries)
+        with self._database.write() as connection:
+            now_job = job_rows.lock_job(connection, job.id)
+            at = (now_job.planned_inputs, now_job.planned_key)
+            if now_job.status not in _PLANNABLE or at != (job.planned_inputs, job.planned_key):
+                return  # cancelled meanwhile, or planned by another scheduler
+            check_planned(connection, now_job, len(planned), limits=limits)
+            taken = item_rows.taken_outputs(connection, job.id, [item.output for item in planned])
+            planned = list(refuse_taken(planned, taken))
+            total = inputs * len(job.spec.styles) if page.is_last else _known_items(job)
+            sizes = self._rates.sizes(connection, job.spec, items=total)
+            groups = list(chunked(planned, job.spec, sizes))
+            item_rows.insert_planned(connection, job.id, groups, method=job.spec.method)
+            values: dict[str, Any] = {
+                "planned_inputs": inputs,
+                "planned_key": page.cursor.dump(),
+                "status": JobStatus.RUNNING if page.is_last else JobStatus.PLANNING,
+                "planned": page.is_last,
+            }
+            if page.is_last and now_job.counts.total + len(planned) == 0:
+                values |= {"error_code": codes.NO_INPUTS, "error_message": no_photo(page.cursor)}
+            job_rows.update_job(connection, job.id, **values)
+            failed = sum(item.error is not None for item in planned)
+            added = {ItemStatus.PENDING: len(planned) - failed, ItemStatus.FAILED: failed}
+            lifecycle.settle(connection, now_job, added, added=len(planned))
+
+    def _fail(self, job: Job, error: NstError) -> None:
+        """End a job whose input cannot be read; what was planned before is still done."""
+        with self._database.write() as connection:
+            now_job = job_rows.lock_job(connection, job.id)
+            if now_job.status in _PLANNABLE:
+                job_rows.update_job(
+                    connection,
+                    job.id,
+                    status=JobStatus.RUNNING,
+                    planned=True,
+                    planned_key=replace(Cursor.load(now_job.planned_key), broken=True).dump(),
+                    error_code=error.code if isinstance(error, BlobError | QuotaExceededError) else codes.INPUT_INVALID,
+                    error_message=f"The job's input cannot be read: {error.message}",
+                )
+                job_rows.finalize_if_through(connection, job.id)
+
+
+def no_photo(cursor: Cursor) -> str:
+    """Return the sentence for an input without photos."""
+    if not cursor.skipped:
+        return "The job's input names no photo."
+    return f"The job's input names no photo: {cursor.skipped:,} objects have no suffix of a picture."
+
+
+def plan_items(spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int, places: Places) -> Iterator[NewItem]:
+    """Yield an item for every input and style, in order; `places` are those of the job's tenant."""
+    for number, entry in enumerate(entries, first_input):
+        unreadable = entry.error or _unreadable(entry, places)
+        for place, style in enumerate(spec.styles):
+            error = unreadable
+            name = domain.output_key(
+                spec.output.name,
+                input_key=entry.uri,
+                index=number,
+                style=style.name,
+                suffix=domain.output_suffix(entry.uri, spec.output.format),
+            )
+            output = BlobUri.parse(spec.output.prefix + entry.folder + name)
+            if error is None:
+                try:
+                    domain.check_key(output.key)
+                except ConfigError as wrong:
+                    error = (codes.OUTPUT_NAME_INVALID, f"The output's name cannot be used: {wrong.message}")
+                if not places.may_write(output):
+                    error = (codes.OUTPUT_NAME_INVALID, f"{output} is not in a place that jobs may use.")
+                if str(output) == entry.uri:
+                    # Done again after a crash, the job would stylize its own result; and the photo would be lost.
+                    error = (codes.OUTPUT_IS_INPUT, "The output would replace the photo itself.")
+            yield NewItem(
+                index=number * len(spec.styles) + place,
+                input=entry.uri,
+                custom_id=entry.custom_id,
+                style=style.name,
+                version=style.version,
+                output=str(output),
+                error=error,
+            )
+
+
+def _unreadable(entry: InputEntry, places: Places) -> tuple[str, str] | None:
+    """Return what is wrong with the address of a photo, wherever it comes from: a request, a listing or a manifest."""
+    uri = BlobUri.parse(entry.uri)
+    try:
+        domain.check_address(uri.bucket, uri.key)
+    except ConfigError as wrong:
+        return codes.INPUT_INVALID, f"The photo's address cannot be used: {wrong.message}"
+    if not places.may_read(uri):
+        return codes.INPUT_INVALID, f"{uri} is not in a place that jobs may use."
+    return None
+
+
+def refuse_taken(planned: Sequence[NewItem], taken: set[str]) -> Iterator[NewItem]:
+    """Yield the items, failed where an earlier item of the job has the same output."""
+    seen = set(taken)
+    for item in planned:
+        if item.error is None and item.output in seen:
+            message = name_taken(item.output)
+            item = NewItem(**{**vars(item), "error": (codes.OUTPUT_NAME_TAKEN, message)})
+        elif item.error is None:
+            seen.add(item.output)
+        yield item
+
+
+def name_taken(output: str) -> str:
+    """Return the sentence for an item whose output has the name of an earlier one."""
+    hint = 'Tell them apart by {index} in the output\'s name, such as "{stem}-{index}__{style}.{ext}".'
+    return f"An earlier item of the job has the output {output} already. {hint}"
+
+
+def chunked(planned: Sequence[NewItem], spec: JobSpec, sizes: Mapping[str, int]) -> Iterator[list[NewItem]]:
+    """Yield the items in groups of one style and at most its size, the first inputs first."""
+    groups = []
+    for place, style in enumerate(spec.styles):
+        own = [item for item in planned if item.style == style.name]
+        groups += [(group[0].index - place, place, group) for group in _pieces(own, sizes[style.name])]
+    for _, _, group in sorted(groups, key=lambda each: each[:2]):
+        yield group
+
+
+def _pieces(values: Sequence[_T], size: int) -> list[list[_T]]:
+    return [list(values[start : start + size]) for start in range(0, len(values), size)]
+
+
+def _known_items(job: Job) -> int | None:
+    """Return how many items there are to be shared out, where that is known before all of them are planned."""
+    if job.unchunked:
+        return job.counts.pending
+    return None if job.input_count is None else job.input_count * len(job.spec.styles)

@@ -1,0 +1,113 @@
+"""Reap: give chunks back whose worker fell silent or whose message was lost.
+
+Redis may lose a message: kombu takes it from the list before it notes it as unacknowledged, FLUSHALL takes all, and a
+worker may die of it before it has said a word. So the queue is looked into, and a chunk that was sent, is not in it and
+is not begun for a while is sent again. One of a job that is being stopped was taken out (see `withdrawal`), or ends so.
+"""
+
+import logging
+from collections import Counter
+
+from sqlalchemy import Connection
+
+from nst_core.clock import Clock
+from nst_core.protocol.chunks import ItemStatus
+from nst_core.queue.broker import Broker
+from scheduler.control.lost_messages import Absences
+from scheduler.control.setbacks import Setbacks
+from scheduler.domain import codes
+from scheduler.domain.jobs import ChunkStatus, Job
+from scheduler.jobs import lifecycle
+from scheduler.store import chunks as chunk_rows
+from scheduler.store import items as item_rows
+from scheduler.store import jobs as job_rows
+from scheduler.store.chunks import Chunk
+from scheduler.store.database import Database
+
+log = logging.getLogger(__name__)
+
+
+class Reaper:
+    """Takes chunks back from the dead."""
+
+    def __init__(
+        self, database: Database, broker: Broker, *, clock: Clock, lost_after_s: float, max_attempts: int
+    ) -> None:
+        self._database = database
+        self._broker = broker
+        self._clock = clock
+        self._max_attempts = max_attempts
+        self._absences = Absences[tuple[int, int]](clock=clock, lost_after_s=lost_after_s)
+        self._setbacks = Setbacks[int]("taking back")
+
+    def tick(self, *, as_of: float | None = None) -> bool:
+        """Give back what is overdue or lost; return whether there was any.
+
+        `as_of` is the time up to which it is known what workers said; None stands for now. Behind a collector that
+        cannot keep up, chunks that were begun and done long ago look lost, and sending those again makes it worse.
+        """
+        now = self._clock() if as_of is None else as_of
+        with self._database.read() as connection:
+            found = chunk_rows.overdue(connection, now=now, without=self._setbacks.waiting())
+        found += [chunk for chunk in self._lost(now) if chunk not in found]
+        chunks = {chunk.id: chunk for chunk in found}
+        return self._setbacks.attempt_each(chunks, lambda id: self._give_back(chunks[id]))
+
+    def forget(self) -> None:
+        """Forget what was seen of the queues."""
+        self._absences.forget()
+
+    def _lost(self, now: float) -> list[Chunk]:
+        """Return the chunks that are in no queue, and whose workers have said nothing for long enough."""
+        with self._database.read() as connection:
+            sent = {(chunk.id, chunk.attempt): chunk for chunk in chunk_rows.dispatched(connection)}
+        # After the database: what is not in its queue now has left it, for a worker or for ever.
+        queued = set[tuple[int, int]]()
+        for method in {chunk.method for chunk in sent.values()}:
+            queued |= self._broker.queued_chunks(method)
+        lost = self._absences.lost(sent.keys() - queued, now=now)
+        return [chunk for key, chunk in sent.items() if key in lost]
+
+    def _give_back(self, found: Chunk) -> bool:
+        with self._database.write() as connection:
+            job = job_rows.lock_job(connection, found.job_id)
+            chunk = chunk_rows.lock_attempt(connection, found.id, found.attempt)
+            if chunk is None or chunk != found:
+                return True  # its worker reported meanwhile
+            silent = chunk.status is ChunkStatus.RUNNING
+            log.warning(
+                "Chunk %d of %s, attempt %d: %s",
+                chunk.id,
+                job.id,
+                chunk.attempt,
+                "its worker fell silent" if silent else "its message was lost",
+            )
+            # A worker that was told to end, or had not begun the chunk, did not die of it.
+            deaths = chunk.deaths + (silent and not chunk.blameless)
+            lifecycle.settle(connection, job, self._take_back(connection, job, chunk, deaths=deaths))
+            now_chunk = chunk_rows.find_chunk(connection, chunk.id)
+        if now_chunk is not None and now_chunk.status is ChunkStatus.DONE:
+            # A worker that was frozen would go on with it: no newer attempt tells it otherwise.
+            self._broker.outdate_chunk(chunk.id, chunk.attempt)
+        return True
+
+    def _take_back(self, connection: Connection, job: Job, chunk: Chunk, *, deaths: int) -> Counter[ItemStatus]:
+        """Let the chunk wait again, or in halves after too many deaths; an image alone that takes workers fails.
+
+        A half has one attempt, until it is halved again: of 1,000 images one that kills its workers is alone after 10
+        deaths more, and the halves without it are done as any other chunk. Alone it has all attempts anew, since the
+        workers that died before may have died of something else.
+        """
+        rest = [item.index for item in item_rows.chunk_items(connection, chunk.id)]
+        if job.stop is not None or not rest:
+            return lifecycle.drop(connection, chunk.id)
+        if deaths == chunk.deaths or deaths < (job.max_attempts or self._max_attempts):
+            chunk_rows.set_pending(connection, chunk.id, failures=chunk.failures, deaths=deaths, not_before=0.0)
+            return item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)
+        if len(rest) > 1:
+            changes = item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)
+            chunk_rows.halve(connection, chunk, rest, deaths=deaths)
+            return changes
+        error = (codes.WORKER_LOST, f"{deaths} workers in turn died or hung while they had this image.")
+        chunk_rows.set_done(connection, chunk.id)
+        return item_rows.set_unfinished(connection, chunk.id, ItemStatus.FAILED, error=error)

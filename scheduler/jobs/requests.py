@@ -1,0 +1,169 @@
+"""Requests for jobs: checked against what a tenant may use, and resolved into what never changes."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from nst_core.errors import ConfigError
+from nst_core.protocol.chunks import Method, StyleRef, StylizeOptions
+from nst_core.storage.blobs import BlobUri
+from scheduler.access.tenants import Tenants
+from scheduler.domain import jobs as domain
+from scheduler.domain.errors import RequestInvalidError
+from scheduler.domain.jobs import JobInput, JobOutput, JobSpec, Priority
+from scheduler.jobs import optimize
+from scheduler.jobs.inputs import InputEntry
+from scheduler.jobs.optimize import OptimizeRequest
+from scheduler.jobs.planner import plan_items, refuse_taken
+from scheduler.store.database import Database
+from scheduler.styles.pins import find_pinned
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRequest:
+    """A job as a client asks for it; `output_prefix` None means a place of the job's own."""
+
+    input: JobInput
+    #: NAME, or NAME@ and at least the first 8 digits of a version.
+    styles: tuple[str, ...]
+    options: StylizeOptions
+    output_prefix: str | None
+    output_format: str
+    output_name: str
+    metadata: dict[str, str]
+    method: Method = Method.FEEDFORWARD
+    #: s3:// addresses, and what is done with them, for the method optimize.
+    paintings: tuple[str, ...] = ()
+    optimize: OptimizeRequest | None = None
+    priority: Priority = Priority.NORMAL
+    #: Seconds since 1970, or from the submission on: one of the two, or neither.
+    deadline: float | None = None
+    expires_after_s: float | None = None
+    #: More failed items than this end the job.
+    max_failures: int | None = None
+    #: Tries at a chunk, 1 to 10; None: as the settings say.
+    max_attempts: int | None = None
+
+    def deadline_at(self, now: float) -> float | None:
+        """Return when the job expires if it is submitted now; raise RequestInvalidError where that is not to come."""
+        if self.deadline is not None and self.expires_after_s is not None:
+            raise RequestInvalidError("Give one of deadline and expires_after_s.", pointer="/expires_after_s")
+        if self.expires_after_s is not None:
+            return now + self.expires_after_s
+        if self.deadline is not None and self.deadline <= now:
+            raise RequestInvalidError("The deadline has passed already.", pointer="/deadline")
+        return self.deadline
+
+    def fingerprint(self) -> str:
+        """Return a hash of the request, by which it is known when it is sent again."""
+        # Fields that came later count only where they are set: requests of before are still the same.
+        same = {name: value for name, value in vars(self).items() if name not in _LATER or value != _LATER[name]}
+        return hashlib.sha256(json.dumps(same, default=vars, sort_keys=True).encode()).hexdigest()
+
+
+_LATER = {
+    "priority": Priority.NORMAL,
+    "deadline": None,
+    "expires_after_s": None,
+    "max_failures": None,
+    "max_attempts": None,
+}
+
+
+class Resolver:
+    """Turns requests into specs; a file of a tenant's own, or one that all share, is all that it lets through."""
+
+    def __init__(self, database: Database, tenants: Tenants, *, bucket: str) -> None:
+        """`bucket` is the one that tenants share."""
+        self._database = database
+        self._tenants = tenants
+        self._bucket = bucket
+
+    def resolve(self, tenant: str, job_id: str, request: JobRequest) -> JobSpec:
+        """Return what a job is to do; raise RequestInvalidError where that cannot be done or is not allowed."""
+        optimize.check_method(
+            request.method,
+            styles=request.styles,
+            paintings=request.paintings,
+            optimize=request.optimize,
+            options=request.options,
+        )
+        styles, spec_of_optimize = self._find_styles(tenant, request.styles), None
+        if request.method is Method.OPTIMIZE:
+            for place, painting in enumerate(request.paintings):
+                self.allowed(tenant, painting, pointer=f"/paintings/{place}")
+            styles, spec_of_optimize = optimize.resolve(request.paintings, request.optimize or OptimizeRequest())
+        self._check_input(tenant, request.input)
+        for key, value in request.metadata.items():
+            if not (domain.storable(key) and domain.storable(value)):
+                raise RequestInvalidError("Metadata has characters that cannot be stored.", pointer="/metadata")
+        try:
+            domain.check_name_template(request.output_name)
+        except ConfigError as error:
+            raise RequestInvalidError(error.message, pointer="/output/name") from error
+        prefix = request.output_prefix or f"s3://{self._bucket}/{domain.job_key(tenant, job_id)}"
+        spec = JobSpec(
+            input=request.input,
+            output=JobOutput(
+                prefix=self._check_prefix(tenant, prefix), format=request.output_format, name=request.output_name
+            ),
+            styles=styles,
+            options=request.options,
+            metadata=request.metadata,
+            method=request.method,
+            optimize=spec_of_optimize,
+        )
+        if request.input.uris is not None:
+            entries = [InputEntry(uri=uri) for uri in request.input.uris]
+            planned = plan_items(spec, entries, first_input=0, places=self._tenants.places(tenant))
+            for item in refuse_taken(list(planned), set()):
+                if item.error is not None:
+                    raise RequestInvalidError(item.error[1], pointer=f"/input/uris/{item.index // len(spec.styles)}")
+        return spec
+
+    def _find_styles(self, tenant: str, texts: tuple[str, ...]) -> tuple[StyleRef, ...]:
+        names = [text.partition("@")[0] for text in texts]
+        if len(set(names)) != len(names):
+            # Results are named after their styles, and items told apart by them: one version each.
+            raise RequestInvalidError("A style is named twice.", pointer="/styles")
+        with self._database.read() as connection:
+            found = [
+                find_pinned(connection, tenant, text, pointer=f"/styles/{place}") for place, text in enumerate(texts)
+            ]
+        return tuple(StyleRef(name=style.name, version=style.version) for style in found)
+
+    def _check_input(self, tenant: str, input: JobInput) -> None:
+        for place, uri in enumerate(input.uris or ()):
+            self.allowed(tenant, uri, pointer=f"/input/uris/{place}")
+        if input.prefix is not None:
+            self.allowed(tenant, input.prefix, pointer="/input/prefix", is_prefix=True)
+        if input.manifest is not None:
+            self.allowed(tenant, input.manifest, pointer="/input/manifest")
+
+    def _check_prefix(self, tenant: str, prefix: str) -> str:
+        prefix = prefix if prefix.endswith("/") else prefix + "/"
+        uri = self.allowed(tenant, prefix, pointer="/output/prefix", write=True)
+        key = uri.key
+        try:
+            if key:
+                domain.check_key(key.removesuffix("/"))
+        except ConfigError as error:
+            raise RequestInvalidError(error.message, pointer="/output/prefix") from error
+        return prefix
+
+    def allowed(self, tenant: str, text: str, *, pointer: str, is_prefix: bool = False, write: bool = False) -> BlobUri:
+        """Return the address if a tenant's jobs may use it, else raise RequestInvalidError.
+
+        It is that of an object to read, unless `is_prefix` or `write` says that it is a prefix to read or write below.
+        """
+        if not domain.storable(text):
+            raise RequestInvalidError("The address has characters that cannot be stored.", pointer=pointer)
+        try:
+            uri = BlobUri.parse(text)
+            domain.check_address(uri.bucket, uri.key, is_prefix=is_prefix or write)
+        except ConfigError as error:
+            raise RequestInvalidError(error.message, pointer=pointer) from error
+        places = self._tenants.places(tenant)
+        if not (places.may_write(uri) if write else places.may_read(uri, is_prefix=is_prefix)):
+            raise RequestInvalidError(f"{text} is not in a place that jobs may use.", pointer=pointer)
+        return uri

@@ -1,0 +1,317 @@
+"""What clients can ask for, independent of HTTP: jobs, and what uploads, styles, runs and keys have of their own."""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from nst_core.clock import Clock
+from nst_core.errors import BlobNotFoundError, BlobReplacedError, ConfigError
+from nst_core.protocol.chunks import ItemStatus, preview_uri
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.access.idempotency import Claim, Idempotency
+from scheduler.access.keys import Keys
+from scheduler.access.limits import Limits, check_new_job, check_pixels, check_retried
+from scheduler.access.tenants import Tenants
+from scheduler.domain import jobs as domain
+from scheduler.domain.errors import (
+    ConflictError,
+    JobExistsError,
+    NotFoundError,
+    OutputReplacedError,
+    RequestInvalidError,
+    UnfinishedError,
+)
+from scheduler.domain.jobs import Job, StopReason
+from scheduler.jobs import lifecycle
+from scheduler.jobs.dry_run import Checker
+from scheduler.jobs.finalizer import dump, report_lines
+from scheduler.jobs.requests import JobRequest, Resolver
+from scheduler.jobs.result_zip import ResultZip, ResultZipper
+from scheduler.resources import Check
+from scheduler.runs.requests import RunResolver
+from scheduler.runs.service import RunService
+from scheduler.store import items as item_rows
+from scheduler.store import jobs as job_rows
+from scheduler.store.database import Database
+from scheduler.store.items import Item
+from scheduler.store.jobs import JobFilter, NewJob
+from scheduler.styles.library import StyleLibrary
+from scheduler.uploads.service import UploadService
+
+
+class Service:
+    """The scheduler's operations. Every look-up is limited to the tenant that asks."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        *,
+        clock: Clock,
+        buckets: frozenset[str],
+        wake: Callable[[], None] = lambda: None,
+        training_data: str | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """`buckets` are those that jobs may use; `wake` is called when there is work for the control loops.
+
+        `limits` are those of tenants for which nothing else is set.
+
+        `training_data` is the s3:// address of photos for runs that bring none of their own.
+        """
+        self._database = database
+        self._blobs = blobs
+        self._clock = clock
+        self.tenants = Tenants(database, clock=clock, bucket=blobs.bucket, buckets=buckets, defaults=limits)
+        self.keys = Keys(database, clock=clock, limits=self.tenants.limits)
+        self._resolver = Resolver(database, self.tenants, bucket=blobs.bucket)
+        self._wake = wake
+        self._idempotency = Idempotency(database, clock=clock)
+        self._zipper = ResultZipper(database, blobs)
+        self._checker = Checker(database, blobs, self._resolver, self.tenants, clock=clock)
+        self.uploads = UploadService(database, blobs, clock=clock, tenants=self.tenants, wake=wake)
+        self.styles = StyleLibrary(database, blobs, self._resolver, clock=clock)
+        resolver = RunResolver(database, blobs, self._resolver, training_data=training_data)
+        self.runs = RunService(database, blobs, resolver, clock=clock, tenants=self.tenants, wake=wake)
+
+    def submit(self, tenant: str, request: JobRequest, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
+        """Accept a job and return it, and whether it is new.
+
+        The same Idempotency-Key with the same request returns the first job; see `Idempotency.once` for what it raises.
+        Raises RequestInvalidError where the request cannot be done.
+        """
+        job_id, new = self._idempotency.once(
+            tenant,
+            idempotency_key,
+            operation="job",
+            fingerprint=request.fingerprint(),
+            make=lambda claim: self._accept(tenant, request, claim),
+        )
+        if new:
+            self._wake()
+        return self.job(tenant, job_id), new
+
+    def put(self, tenant: str, client_id: str, request: JobRequest) -> tuple[Job, bool]:
+        """Accept a job under an id of the client's, once, and return it, and whether it is new.
+
+        Raises JobExistsError where the id names a job of another request, and RequestInvalidError where the request
+        cannot be done.
+        """
+        try:
+            domain.check_client_id(client_id)
+        except ConfigError as error:
+            raise RequestInvalidError(error.message, pointer="/client_id") from error
+        if known := self._known(tenant, client_id, request):
+            return known, False
+        try:
+            job_id = self._accept(tenant, request, Claim(tenant=tenant), client_id=client_id)
+        except IntegrityError:
+            # Two requests with one id at once: the other was first.
+            if known := self._known(tenant, client_id, request):
+                return known, False
+            raise
+        self._wake()
+        return self.job(tenant, job_id), True
+
+    def _known(self, tenant: str, client_id: str, request: JobRequest) -> Job | None:
+        with self._database.read() as connection:
+            job = job_rows.find_job(connection, client_id, tenant=tenant)
+            if job is not None and job_rows.find_fingerprint(connection, job.id) != request.fingerprint():
+                raise JobExistsError(f"There is a job {client_id} already, which another request has made.")
+        return job
+
+    def _accept(self, tenant: str, request: JobRequest, claim: Claim, *, client_id: str | None = None) -> str:
+        job_id = f"job_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
+        spec = self._resolver.resolve(tenant, job_id, request)
+        limits = self.tenants.limits(tenant)
+        check_pixels(spec, limits=limits)
+        new = NewJob(
+            id=job_id,
+            tenant=tenant,
+            spec=spec,
+            fingerprint=request.fingerprint(),
+            client_id=client_id,
+            priority=request.priority,
+            deadline=request.deadline_at(self._clock()),
+            max_failures=request.max_failures,
+            max_attempts=request.max_attempts,
+        )
+        items = len(spec.input.uris or ()) * len(spec.styles)
+        with self._database.write() as connection:
+            check_new_job(connection, tenant, items, limits=limits)
+            job_rows.insert_job(connection, new, now=self._clock())
+            claim.complete(connection, job_id)
+        return job_id
+
+    def check(self, tenant: str, request: JobRequest, *, objects: bool = True) -> Check:
+        """Return what a job would do, and what is wrong with it, without accepting it.
+
+        Without `objects`, photos that are not in the storage yet are taken for good.
+        """
+        return self._checker.check(tenant, request, objects=objects)
+
+    def job(self, tenant: str, job_id: str) -> Job:
+        """Return a job by its id or the client's; raise NotFoundError where the tenant has none of that id."""
+        with self._database.read() as connection:
+            found = job_rows.find_job(connection, job_id, tenant=tenant)
+        if found is None:
+            raise NotFoundError(f"There is no job {job_id}.")
+        return found
+
+    def inputs(self, tenant: str, job_id: str) -> Sequence[str]:
+        """Return the addresses of a job's inline photos; none where its input is a prefix or a manifest."""
+        with self._database.read() as connection:
+            found = job_rows.find_job(connection, job_id, tenant=tenant, inputs=True)
+        if found is None:
+            raise NotFoundError(f"There is no job {job_id}.")
+        return found.spec.input.uris or ()
+
+    def jobs(
+        self,
+        tenant: str,
+        *,
+        limit: int,
+        after_id: str | None,
+        only: JobFilter = JobFilter(),  # noqa: B008  Frozen
+    ) -> list[Job]:
+        """Return a tenant's jobs, newest first: all, or those that fit a filter."""
+        with self._database.read() as connection:
+            return job_rows.list_jobs(connection, tenant, limit=limit, after_id=after_id, only=only)
+
+    def items(
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        limit: int,
+        after: int,
+        status: ItemStatus | None = None,
+        code: str | None = None,
+        style: str | None = None,
+    ) -> list[Item]:
+        """Return a job's items in order: all, or those of a status, an error code or a style."""
+        job = self.job(tenant, job_id)
+        if style is not None and style not in (each.name for each in job.spec.styles):
+            return []  # without a look at all of them
+        with self._database.read() as connection:
+            return item_rows.list_items(
+                connection, job.id, limit=limit, after=after, status=status, code=code, style=style
+            )
+
+    def output(self, tenant: str, job_id: str, index: int) -> tuple[Item, Iterator[bytes]]:
+        """Return a succeeded item and the bytes of its image."""
+        job = self.job(tenant, job_id)
+        with self._database.read() as connection:
+            item = item_rows.find_item(connection, job.id, index)
+        if item is None:
+            raise NotFoundError(f"Job {job_id} has no item {index}.")
+        if item.status is not ItemStatus.SUCCEEDED:
+            raise ConflictError(f"Item {index} of {job_id} has no output: it is {item.status}.")
+        try:
+            return item, self._blobs.stream(BlobUri.parse(item.output), nbytes=item.bytes)
+        except BlobReplacedError as error:
+            raise OutputReplacedError(error.message) from error
+
+    def preview(self, tenant: str, job_id: str, index: int) -> Iterator[bytes]:
+        """Return the bytes of the last preview, a JPEG, of an item that is or was optimised."""
+        job = self.job(tenant, job_id)
+        uri = preview_uri(f"s3://{self._blobs.bucket}/{domain.scratch_key(tenant, job.id)}", index)
+        try:
+            return self._blobs.stream(BlobUri.parse(uri))
+        except BlobNotFoundError as error:
+            raise NotFoundError(f"Item {index} of {job_id} has no preview yet.") from error
+
+    def report(self, tenant: str, job_id: str, name: str) -> Iterator[bytes]:
+        """Return the bytes of a finished job's results.jsonl or errors.jsonl; raise ConflictError before.
+
+        They are put together from what is known of the job: in the storage, another job with the same output prefix
+        may have written its own since.
+        """
+        job = self.job(tenant, job_id)
+        if not job.status.is_terminal:
+            raise ConflictError(f"Job {job_id} has no {name} yet: it is {job.status}.")
+        return dump(report_lines(self._database, job, name))
+
+    def zip(self, tenant: str, job_id: str, *, after: int, limit: int) -> ResultZip:
+        """Return images and reports of a finished job as a zip file, or a part of them; see `ResultZipper.zip`."""
+        job = self.job(tenant, job_id)
+        if not job.status.is_terminal:
+            raise ConflictError(f"Job {job_id} has no results yet: it is {job.status}.")
+        return self._zipper.zip(job, after=after, limit=limit)
+
+    def cancel(self, tenant: str, job_id: str) -> Job:
+        """Stop a job: what was not sent is cancelled now, what no worker has soon, what they have in hand is completed.
+
+        Cancelling twice, or cancelling a finished job, changes nothing.
+        """
+        return self._change(tenant, job_id, lambda db, job: lifecycle.stop(db, job, StopReason.CANCEL))
+
+    def pause(self, tenant: str, job_id: str) -> Job:
+        """Let a job send nothing more to workers; raise ConflictError where it has ended or is about to."""
+        return self._change(tenant, job_id, lifecycle.pause)
+
+    def resume(self, tenant: str, job_id: str) -> Job:
+        """Let a paused job go on; raise ConflictError where it has ended or is about to."""
+        return self._change(tenant, job_id, lifecycle.resume)
+
+    def retry(
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        codes: Sequence[str] | None = None,
+        cancelled: bool = False,
+        idempotency_key: str | None = None,
+    ) -> tuple[Job, bool]:
+        """Let an ended job do its failed items again, or those with one of the codes, and the cancelled ones too.
+
+        Returns the job, and whether this was a new request, as `submit` does. Raises ConflictError while the job runs,
+        and NothingToRetryError where there is no such item.
+        """
+
+        def retry(connection: Connection, job: Job, claim: Claim) -> None:
+            lifecycle.retry(connection, job, codes=codes, cancelled=cancelled, now=self._clock())
+            check_retried(connection, tenant, limits=self.tenants.limits(tenant))
+            claim.complete(connection, job.id)
+
+        known = self.job(tenant, job_id)
+        wanted = json.dumps([known.id, None if codes is None else sorted(codes), cancelled])
+        _, new = self._idempotency.once(
+            tenant,
+            idempotency_key,
+            operation="retry",
+            fingerprint=_sha256(wanted),
+            make=lambda claim: self._change(tenant, job_id, lambda db, job: retry(db, job, claim)).id,
+        )
+        return self.job(tenant, job_id), new
+
+    def delete(self, tenant: str, job_id: str, *, results: bool = False) -> None:
+        """Hide a job that has ended at once, and let it be removed soon, with its images if `results` is set.
+
+        Raises NotFoundError, and UnfinishedError if the job has not ended.
+        """
+        with self._database.write() as connection:
+            job = job_rows.find_job(connection, job_id, tenant=tenant, lock=True)
+            if job is None:
+                raise NotFoundError(f"There is no job {job_id}.")
+            if not job.status.is_terminal:
+                raise UnfinishedError(f"Job {job_id} is {job.status}: cancel it, and delete it when it has ended.")
+            job_rows.update_job(connection, job.id, pruned=True, client_id=None, with_results=results)
+        self._wake()
+
+    def _change(self, tenant: str, job_id: str, change: Callable[[Connection, Job], None]) -> Job:
+        with self._database.write() as connection:
+            job = job_rows.find_job(connection, job_id, tenant=tenant, lock=True)
+            if job is None:
+                raise NotFoundError(f"There is no job {job_id}.")
+            change(connection, job)
+        self._wake()
+        return self.job(tenant, job.id)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Deletion of what is old or no longer wanted."""

@@ -1,0 +1,225 @@
+"""Removal of jobs, runs and uploads, together with their objects in the storage, a slice at a time.
+
+What is removed is hidden first: nobody sees it half deleted, and a scheduler that dies goes on where it stopped. What
+cannot be removed now waits, and everything else goes on (see `setbacks`).
+"""
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from nst_core.clock import Clock
+from nst_core.protocol.chunks import ItemStatus
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.control.setbacks import Setbacks
+from scheduler.domain.jobs import ERRORS_NAME, RESULTS_NAME, Job, job_key, scratch_key, upload_key
+from scheduler.domain.runs import place_key
+from scheduler.store import chunks as chunk_rows
+from scheduler.store import items as item_rows
+from scheduler.store import jobs as job_rows
+from scheduler.store import request_keys
+from scheduler.store import runs as run_rows
+from scheduler.store import segments as segment_rows
+from scheduler.store import uploads as upload_rows
+from scheduler.store.database import Database
+from scheduler.store.uploads import Upload
+
+log = logging.getLogger(__name__)
+
+DAY_S = 24 * 3600.0
+#: Rows that are deleted in one transaction: others wait for it.
+_ROWS = 1000
+#: Objects that are deleted before other work has its turn.
+_OBJECTS = 2000
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 60.0, 3600.0
+
+
+class Remover(ABC):
+    """Removes one kind of thing, a slice of each at a time."""
+
+    def __init__(
+        self, database: Database, blobs: BlobStore, *, clock: Clock, days: float | None, timer: Clock = time.monotonic
+    ) -> None:
+        """What is old enough goes after `days`; None: only what a client has deleted. `timer` is a steady clock."""
+        self._database = database
+        self._blobs = blobs
+        self._clock = clock
+        self._days = days
+        self._setbacks = Setbacks[str](
+            f"removal ({type(self).__name__})", timer=timer, first_s=_FIRST_RETRY_S, longest_s=_LONGEST_RETRY_S
+        )
+
+    @abstractmethod
+    def tick(self) -> bool:
+        """Remove a slice of what is due; return whether there may be more."""
+
+    def _before(self) -> float | None:
+        return None if self._days is None else self._clock() - self._days * DAY_S
+
+    def _sweep(self, prefix: BlobUri) -> bool:
+        """Delete some of the objects below a prefix; return whether none is left."""
+        after = ""
+        # Behind the last key each time: some servers still list what was removed.
+        for _ in range(_OBJECTS // 1000):
+            keys = self._blobs.list_keys(prefix, after=after)
+            if not keys:
+                return True
+            for key in keys:
+                self._blobs.delete(BlobUri(prefix.bucket, key))
+            after = keys[-1]
+        return not self._blobs.list_keys(prefix, after=after, limit=1)
+
+    def _place(self, key: str) -> BlobUri:
+        return BlobUri(self._blobs.bucket, key)
+
+
+class JobRemover(Remover):
+    """Removes jobs: their rows, and what they have in scratch; their images where the client wants that."""
+
+    def tick(self) -> bool:
+        """Remove a slice of some; return whether there is more, perhaps."""
+        before = self._before()
+        with self._database.read() as connection:
+            found = job_rows.prunable_jobs(connection, finished_before=before, without=self._setbacks.waiting())
+        return self._setbacks.attempt_each(found, partial(self._remove, before))
+
+    def _remove(self, before: float | None, job_id: str) -> bool:
+        """Remove a slice of a job; return False where it was retried meanwhile."""
+        with self._database.write() as connection:
+            job = job_rows.find_job(connection, job_id, lock=True)
+            if job is None:
+                return False
+            pruned, with_results = job_rows.is_pruned(connection, job_id)
+            if not pruned:
+                if before is None or not job.status.is_terminal or (job.finished_at or before) > before:
+                    return False
+                job_rows.update_job(connection, job_id, pruned=True, client_id=None)
+        if with_results and not self._remove_results(job):
+            return True
+        if not self._sweep(self._place(scratch_key(job.tenant, job.id))):
+            return True
+        for delete in (item_rows.delete_items, chunk_rows.delete_chunks):
+            while True:
+                with self._database.write() as connection:
+                    if delete(connection, job.id, limit=_ROWS) < _ROWS:
+                        break
+        with self._database.write() as connection:
+            request_keys.forget_resource(connection, job.id)
+            job_rows.delete_job(connection, job.id)
+        log.info("%s was deleted", job.id)
+        return True
+
+    def _remove_results(self, job: Job) -> bool:
+        """Delete some of a job's images, or else its reports; return whether nothing is left.
+
+        Items are forgotten along with their images, so that the next slice begins behind them.
+        """
+        prefix = BlobUri.parse(job.spec.output.prefix)
+        if prefix == self._place(job_key(job.tenant, job.id)):
+            return self._sweep(prefix)
+        with self._database.read() as connection:
+            items = item_rows.list_items(connection, job.id, limit=_ROWS, after=-1)
+        for item in items:
+            uri = BlobUri.parse(item.output)
+            # Another job may have written there since.
+            if item.status is ItemStatus.SUCCEEDED and self._blobs.size(uri) == item.bytes:
+                self._blobs.delete(uri)
+        if items:
+            with self._database.write() as connection:
+                item_rows.delete_items(connection, job.id, limit=len(items))
+            return False
+        with self._database.read() as connection:
+            shared = job_rows.has_other_job(connection, job)
+        for name in () if shared else (RESULTS_NAME, ERRORS_NAME):
+            self._blobs.delete(BlobUri(prefix.bucket, prefix.key + name))
+        return True
+
+
+class RunRemover(Remover):
+    """Removes trainings: their rows and all that is in their places. The styles that they have made stay."""
+
+    def tick(self) -> bool:
+        """Remove a slice of some; return whether there is more, perhaps."""
+        before = self._before()
+        with self._database.read() as connection:
+            found = run_rows.prunable_runs(connection, finished_before=before, without=self._setbacks.waiting())
+        return self._setbacks.attempt_each(found, partial(self._remove, before))
+
+    def _remove(self, before: float | None, run_id: str) -> bool:
+        with self._database.write() as connection:
+            run = run_rows.lock_run(connection, run_id)
+            if run is None:
+                return False
+            if not run_rows.is_pruned(connection, run_id):
+                if before is None or not run.status.is_terminal or (run.finished_at or before) > before:
+                    return False
+                run_rows.update_run(connection, run_id, pruned=True)
+        if not self._sweep(self._place(place_key(run.tenant, run.id))):
+            return True
+        with self._database.write() as connection:
+            request_keys.forget_resource(connection, run.id)
+            run_rows.delete_run(connection, run.id)
+        log.info("%s was deleted", run.id)
+        return True
+
+
+class RunEmptier(Remover):
+    """Lets go of the checkpoints and samples of trainings that ended long ago; their losses and sheets stay."""
+
+    def tick(self) -> bool:
+        """Remove a slice of some; return whether there is more, perhaps."""
+        before = self._before()
+        if before is None:
+            return False
+        with self._database.read() as connection:
+            found = run_rows.full_runs(connection, finished_before=before, without=self._setbacks.waiting())
+        return self._setbacks.attempt_each(found, partial(self._empty, before))
+
+    def _empty(self, before: float, run_id: str) -> bool:
+        with self._database.write() as connection:
+            run = run_rows.lock_run(connection, run_id)
+            if run is None or not run.status.is_terminal or (run.finished_at or before) > before:
+                return False
+            kept = segment_rows.kept_checkpoints(connection, [run_id])[run_id]
+            segment_rows.forget_checkpoints(connection, run_id, [segment.attempt for segment in kept])
+            # From now on it cannot go on; the tidier finds that nothing needs the objects.
+            run_rows.empty_run(connection, run_id)
+        return True
+
+
+class UploadRemover(Remover):
+    """Removes uploads that a client has deleted, or that were not used for some time."""
+
+    def tick(self) -> bool:
+        """Remove a slice of some; return whether there is more, perhaps."""
+        before = self._before()
+        with self._database.read() as connection:
+            found = upload_rows.prunable_uploads(connection, used_before=before, without=self._setbacks.waiting())
+        work: Sequence[tuple[str, Callable[[], bool]]] = [
+            (upload.id, partial(self._remove, upload, before)) for upload in found
+        ]
+        done = [self._setbacks.attempt(key, remove) for key, remove in work]
+        return any(done)
+
+    def _remove(self, found: Upload, before: float | None) -> bool:
+        tenant, id = found.tenant, found.id
+        with self._database.write() as connection:
+            upload = upload_rows.find_upload(connection, tenant, id, lock=True)
+            if upload is None:
+                return False
+            if not upload.pruned:
+                if before is None or upload.used_at > before:
+                    return False
+                if upload_rows.is_in_use(connection, tenant, id, since=before):
+                    # As good as used: it is looked at again when as much time has passed.
+                    upload_rows.update_upload(connection, tenant, id, used_at=before + DAY_S)
+                    return False
+                upload_rows.update_upload(connection, tenant, id, pruned=True)
+        if not self._sweep(self._place(upload_key(tenant, id))):
+            return True
+        with self._database.write() as connection:
+            upload_rows.delete_upload(connection, tenant, id)
+        log.info("%s of %s was deleted", id, tenant)
+        return True

@@ -1,0 +1,62 @@
+"""Retention: delete what clients have deleted, and what nobody will ask for any more.
+
+Of a job its rows are deleted, and what it has in scratch; its results stay, unless the client deleted them with it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nst_core.clock import Clock
+from nst_core.storage.blobs import BlobStore
+from scheduler.access.idempotency import Idempotency
+from scheduler.jobs.item_times import Rates
+from scheduler.retention.removal import JobRemover, Remover, RunEmptier, RunRemover, UploadRemover
+from scheduler.store.database import Database
+
+#: Pause between two looks for what is old.
+_PAUSE_S = 60.0
+_KINDS: tuple[tuple[type[Remover], Callable[["Lifetimes"], float | None]], ...] = (
+    (JobRemover, lambda lifetimes: lifetimes.jobs),
+    (RunRemover, lambda lifetimes: lifetimes.runs),
+    (RunEmptier, lambda lifetimes: lifetimes.checkpoints),
+    (UploadRemover, lambda lifetimes: lifetimes.uploads),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lifetimes:
+    """Days after which things are deleted; None: never."""
+
+    #: Since the end of the job. Its results stay.
+    jobs: float | None = None
+    #: Since the end of the training. Its style stays.
+    runs: float | None = None
+    #: Of a training, and its samples.
+    checkpoints: float | None = None
+    #: Since the last file came, unless a job or a training named the upload since.
+    uploads: float | None = None
+
+
+class Retention:
+    """Deletes what is old or was deleted, a little at a time."""
+
+    def __init__(self, database: Database, blobs: BlobStore, *, clock: Clock, lifetimes: Lifetimes) -> None:
+        self._database = database
+        self._clock = clock
+        self._idempotency = Idempotency(database, clock=clock)
+        self._rates = Rates(clock=clock)
+        self._removers = [make(database, blobs, clock=clock, days=days(lifetimes)) for make, days in _KINDS]
+        self._not_before = 0.0
+
+    def tick(self) -> bool:
+        """Delete some of each kind; return whether there is more, perhaps."""
+        if self._clock() < self._not_before:
+            return False
+        # All of them, so that much of one kind does not hold up another.
+        found = [self._idempotency.prune(), *(remover.tick() for remover in self._removers)]
+        if any(found):
+            return True
+        with self._database.write() as connection:
+            self._rates.tidy(connection)
+        self._not_before = self._clock() + _PAUSE_S
+        return False

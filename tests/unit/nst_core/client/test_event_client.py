@@ -1,0 +1,69 @@
+"""The client's streams of events against a real HTTP server with prepared answers."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from nst_core.client import ApiError, Client, UnreachableError
+from nst_core.client.events import EventParser
+from tests.clients import Connect
+from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem
+
+PATH = "/v1/jobs/job_1/events"
+
+
+@pytest.fixture
+def api() -> Iterator[CannedApi]:
+    with canned_api() as server:
+        yield server
+
+
+@pytest.fixture
+def client(api: CannedApi, connect: Connect) -> Iterator[Client]:
+    with connect(api.url, "nst_key", sleep=lambda seconds: None) as client:
+        yield client
+
+
+def frames(*ids: int, last: bool = False) -> bytes:
+    """Return a stream's bytes."""
+    text = "retry: 3000\n\n: still here\n\n"
+    for number in ids:
+        type_ = "job.completed" if last and number == ids[-1] else "job.progress"
+        text += f'id: {number}\nevent: {type_}\ndata: {{"timestamp": "t", "data": {{"n": {number}}}}}\n\n'
+    return text.encode()
+
+
+def test_a_stream_that_breaks_off_is_taken_up_behind_the_last_event(api: CannedApi, client: Client) -> None:
+    through = Answer(status=204, body=b"")
+    api.on("GET", PATH, Answer(body=frames(1, 2)), Answer(hang_up=True), Answer(body=frames(3, last=True)), through)
+    found = list(client.events("job_1"))
+    assert [(event.id, event.data) for event in found] == [(1, {"n": 1}), (2, {"n": 2}), (3, {"n": 3})]
+    assert [request.headers["Last-Event-ID"] for request in api.requests] == ["0", "2", "2", "3"]
+
+
+def test_half_an_event_is_none(api: CannedApi, client: Client) -> None:
+    cut = frames(1) + b"id: 2\nevent: job.progress\n"
+    api.on("GET", PATH, Answer(body=cut), Answer(body=frames(2, last=True)), Answer(status=204, body=b""))
+    assert [event.id for event in client.events("job_1")] == [1, 2]
+
+
+def test_a_stream_that_ends_again_and_again_is_given_up(api: CannedApi, client: Client) -> None:
+    api.on("GET", PATH, Answer(body=frames()))
+    with pytest.raises(UnreachableError):
+        list(client.events("job_1"))
+    assert len(api.requests) == 6
+
+
+def test_a_refusal_is_told_as_such(api: CannedApi, client: Client) -> None:
+    api.on("GET", PATH, problem(429, "too_many_streams", "Too many."))
+    with pytest.raises(ApiError) as caught:
+        list(client.events("job_1"))
+    assert caught.value.code == "too_many_streams"
+
+
+def test_lines_of_other_kinds_and_events_without_data_are_left_out() -> None:
+    lines = ["other: 1", "id", "data: x", "", "id: 5", "event: job.progress", "", "id:6", "event:a"]
+    lines += ['data:{"timestamp":"t",', 'data:"data":{}}', ""]
+    parser = EventParser()
+    events = [event for event in map(parser.feed, lines) if event is not None]
+    assert [(event.id, event.type) for event in events] == [(6, "a")]

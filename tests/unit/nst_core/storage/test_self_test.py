@@ -1,0 +1,62 @@
+"""The test of the process's own bucket, and what a worker makes of it at its start."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from nst_core.errors import BlobAccessError, BlobError, BlobUnavailableError, StorageClockError
+from nst_core.storage.self_test import StorageTest, check_disk
+from tests.playing_s3 import PlayingServer, playing
+from worker.app import storage_fault
+
+
+@pytest.fixture
+def server() -> Iterator[PlayingServer]:
+    with playing() as server:
+        yield server
+
+
+def test_a_bucket_that_can_be_used_is_left_as_it_was(server: PlayingServer) -> None:
+    StorageTest(server.store(), "worker-1")()
+    assert [(call.method, call.key) for call in server.calls] == [
+        ("PUT", "health/worker-1"),
+        ("GET", "health/worker-1"),
+        ("DELETE", "health/worker-1"),
+    ]
+    assert server.objects == {}
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+def test_a_bucket_that_refuses_is_told(server: PlayingServer, method: str) -> None:
+    server.quirks.refuse = lambda call: (403, "AccessDenied") if call.method == method else None
+    with pytest.raises(BlobAccessError):
+        StorageTest(server.store(), "worker-1")()
+
+
+def test_a_worker_that_may_not_remove_objects_can_work(server: PlayingServer) -> None:
+    server.quirks.refuse = lambda call: (403, "AccessDenied") if call.method == "DELETE" else None
+    assert storage_fault(StorageTest(server.store(), "worker-1")) is None
+
+
+def test_a_worker_waits_for_a_storage_that_does_not_answer_and_no_longer() -> None:
+    waits, answers = list[float](), [BlobUnavailableError("No.")] * 5
+
+    def test() -> None:
+        if answers:
+            raise answers.pop()
+
+    assert storage_fault(test, sleep=waits.append) is None
+    assert waits == [1.0, 2.0, 4.0, 8.0, 10.0]
+
+
+def test_a_worker_does_not_wait_for_other_credentials() -> None:
+    fault: BlobError = StorageClockError("The clock is wrong.")
+
+    def test() -> None:
+        raise fault
+
+    assert storage_fault(test, sleep=lambda seconds: pytest.fail("it waits")) is fault
+
+
+def test_a_disk_that_can_be_written_to_passes() -> None:
+    check_disk()

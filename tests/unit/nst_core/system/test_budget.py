@@ -1,0 +1,53 @@
+"""Tests of nst_core.system.budget."""
+
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Event
+
+import pytest
+
+from nst_core.system.budget import ByteBudget
+
+
+def held(budget: ByteBudget, amount: int, go: Event, threads: ThreadPoolExecutor) -> tuple[Event, Future[None]]:
+    """Take bytes in a thread until `go` is set; return what is set once they are taken."""
+    taken = Event()
+
+    def take() -> None:
+        with budget.hold(amount):
+            taken.set()
+            go.wait(10)
+
+    return taken, threads.submit(take)
+
+
+def test_no_more_than_the_total_is_taken_and_a_large_demand_is_not_overtaken() -> None:
+    budget, go = ByteBudget(100), Event()
+    with ThreadPoolExecutor() as threads:
+        first, one = held(budget, 60, go, threads)
+        assert first.wait(10)
+        large, two = held(budget, 100, go, threads)
+        small, three = held(budget, 10, go, threads)
+        assert not large.wait(0.1)
+        assert not small.is_set()
+        go.set()
+        assert large.wait(10)
+        assert small.wait(10)
+        wait([one, two, three])
+    with budget.hold(100):
+        pass
+
+
+def test_more_than_the_total_counts_as_the_total() -> None:
+    budget = ByteBudget(100)
+    with budget.hold(1000):
+        pass
+    with budget.hold(100):
+        pass
+
+
+def test_bytes_come_back_after_an_error() -> None:
+    budget = ByteBudget(100)
+    with pytest.raises(ZeroDivisionError), budget.hold(100):
+        raise ZeroDivisionError
+    with budget.hold(100):
+        pass

@@ -1,0 +1,40 @@
+"""What the first bytes of a file say about its kind."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from nst_core.formats import HEAD_BYTES, IMAGE_SUFFIXES, suffix_of
+
+
+@pytest.mark.parametrize(
+    ("format", "suffix"),
+    [("JPEG", ".jpg"), ("PNG", ".png"), ("WEBP", ".webp"), ("TIFF", ".tif"), ("GIF", ".gif"), ("BMP", ".bmp")],
+)
+def test_a_picture_is_told_by_its_first_bytes(format: str, suffix: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, format)
+    assert suffix_of(file.getvalue()[:HEAD_BYTES]) == suffix
+    assert suffix in IMAGE_SUFFIXES
+
+
+@pytest.mark.parametrize(
+    ("brands", "suffix"),
+    [
+        (b"heic\0\0\0\0mif1heic", ".heic"),
+        (b"mif1\0\0\0\0mif1heic", ".heic"),
+        (b"avif\0\0\0\0avifmif1", ".avif"),
+        (b"mif1\0\0\0\0mif1avif", ".avif"),
+        (b"qt  \0\0\0\0qt  ", None),
+        (b"isom\0\0\0\0isomiso2", None),
+    ],
+)
+def test_a_box_of_brands_is_a_photo_or_a_film(brands: bytes, suffix: str | None) -> None:
+    box = (8 + len(brands)).to_bytes(4, "big") + b"ftyp" + brands
+    assert suffix_of(box + b"\0\0\0\x08avif") == suffix
+
+
+@pytest.mark.parametrize("head", [b"", b"\xff", b"BMW is a car", b"%PDF-1.7", b"RIFF....WAVE", b"ftyp", b"<svg"])
+def test_other_files_are_no_photos(head: bytes) -> None:
+    assert suffix_of(head) is None

@@ -1,0 +1,151 @@
+"""Results on this machine: which names they get, what is fetched again, and what one failure stops."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nst_core.errors import ProtocolError
+from nst_core.protocol.chunks import ItemStatus
+from scheduler.cli.exits import ExitCode
+from scheduler.cli.transfer.downloads import local_name
+from scheduler.cli.transfer.files import write_whole
+from scheduler.domain.jobs import Counts, JobStatus
+from scheduler.resources import Input, Item, Job, Output
+from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, problem
+from tests.unit.scheduler.conftest import Run
+
+JOB = Job(
+    id="job_1",
+    status=JobStatus.SUCCEEDED,
+    styles=(),
+    input=Input(prefix="s3://nst/in/"),
+    output=Output(prefix="s3://nst/out/"),
+    counts=Counts(),
+)
+
+
+def item(output: str) -> Item:
+    return Item(id=0, input="s3://nst/in/a.jpg", style="udnie", status=ItemStatus.SUCCEEDED, output=output)
+
+
+def test_results_keep_their_folders() -> None:
+    assert str(local_name(JOB, item("s3://nst/out/sub/a__udnie.jpg"))) == "sub/a__udnie.jpg"
+
+
+@pytest.mark.parametrize(
+    "output", ["s3://nst/out/../a.jpg", "s3://nst/out//etc/a.jpg", "s3://other/a.jpg", "s3://nst/out/", ""]
+)
+def test_a_result_never_leads_outside_the_folder(output: str) -> None:
+    with pytest.raises(ProtocolError):
+        local_name(JOB, item(output))
+
+
+def picture(number: int) -> bytes:
+    return b"picture %d" % number
+
+
+def prepare(api: CannedApi, count: int, *, names: dict[int, str] | None = None) -> None:
+    """Let a finished job have results."""
+    rows = []
+    for number in range(count):
+        data = picture(number)
+        name = (names or {}).get(number, f"{number}__great_wave.jpg")
+        more: Any = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "output": f"s3://nst/out/{name}"}
+        rows.append(item_json(number, **more))
+        api.on("GET", f"/v1/jobs/job_1/items/{number}/output", Answer(body=data))
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded", total=count, succeeded=count)))
+    api.on("GET", "/v1/jobs/job_1/items?limit=200&status=succeeded", Answer(body={"data": rows}))
+
+
+def fetched(api: CannedApi) -> list[str]:
+    return sorted(request.path.split("/")[5] for request in api.requests if request.path.endswith("/output"))
+
+
+@pytest.mark.parametrize("stem", ["x" * 251, "写" * 83])
+def test_a_name_of_255_bytes_arrives(api: CannedApi, here: Run, tmp_path: Path, stem: str) -> None:
+    prepare(api, 2, names={0: f"{stem}.jpg"})
+    code, _, err = here("jobs", "results", "job_1", "-o", str(tmp_path / "out"))
+    assert (code, "2 images →" in err) == (ExitCode.OK, True)
+    assert (tmp_path / "out" / f"{stem}.jpg").read_bytes() == picture(0)
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_what_is_there_already_is_not_fetched_again(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    prepare(api, 3)
+    command = ("jobs", "results", "job_1", "-o", str(tmp_path))
+    assert here(*command)[0] == ExitCode.OK
+    api.requests.clear()
+    # One that was cut off, and one of the same length with other bytes.
+    (tmp_path / "0__great_wave.jpg").write_bytes(b"pict")
+    (tmp_path / "2__great_wave.jpg").write_bytes(b"picture !")
+    assert here(*command)[0] == ExitCode.OK
+    assert fetched(api) == ["0", "2"]
+    assert (tmp_path / "2__great_wave.jpg").read_bytes() == picture(2)
+
+
+def test_one_image_that_cannot_be_written_or_fetched_stops_no_other(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    prepare(api, 5, names={0: "blocked/a.jpg", 1: "z" * 300 + ".jpg", 2: "..jpg/../b.jpg"})
+    (tmp_path / "blocked").write_bytes(b"a file where a folder should be")
+    gone = problem(409, "output_replaced", "There is something else now.")
+    api._answers["GET", "/v1/jobs/job_1/items/3/output"] = [gone]
+    code, _, err = here("jobs", "results", "job_1", "-o", str(tmp_path))
+    assert code == ExitCode.PARTIAL
+    assert (tmp_path / "4__great_wave.jpg").read_bytes() == picture(4)
+    assert "1 image →" in err
+    for text in ("blocked/a.jpg cannot be written", "(ENAMETOOLONG)", "(output_replaced)"):
+        assert text in err
+    assert f"nst --url {api.url} jobs results job_1 -o {tmp_path}" in err
+
+
+def test_an_image_that_arrives_with_other_bytes_is_not_kept(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    prepare(api, 2)
+    api._answers["GET", "/v1/jobs/job_1/items/0/output"] = [Answer(body=b"something else")]
+    assert here("jobs", "results", "job_1", "-o", str(tmp_path))[0] == ExitCode.PARTIAL
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["1__great_wave.jpg"]
+
+
+def test_a_file_appears_whole_or_not_at_all_and_an_error_names_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="name") as caught:
+        write_whole(tmp_path / ("x" * 256), b"data")
+    assert caught.value.filename == str(tmp_path / ("x" * 256))
+    assert list(tmp_path.iterdir()) == []
+    write_whole(tmp_path / "a" / "b.jpg", b"old")
+    write_whole(tmp_path / "a" / "b.jpg", b"new")
+    assert [path.read_bytes() for path in (tmp_path / "a").iterdir()] == [b"new"]
+
+
+def test_a_running_jobs_results_are_written_as_they_come(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    def seen() -> bool:
+        return (tmp_path / "0__great_wave.jpg").exists()
+
+    prepare(api, 2)
+    running = job_json("running", total=2, succeeded=1)
+    polls: list[bool] = []
+    answers = [Answer(body=running, first=lambda: polls.append(seen()))] * 12
+    api._answers["GET", "/v1/jobs/job_1"] = [*answers, Answer(body=job_json("succeeded", total=2, succeeded=2))]
+    rows = api._answers["GET", "/v1/jobs/job_1/items?limit=200&status=succeeded"][0].body["data"]
+    api.on("GET", "/v1/jobs/job_1/items?limit=200", Answer(body={"data": [rows[0], item_json(1, "running")]}))
+    code, _, err = here("jobs", "watch", "job_1", "-o", str(tmp_path))
+    assert (code, "2 images" in err) == (ExitCode.OK, True)
+    assert polls[0] is False
+    assert polls[-1] is True
+    assert fetched(api) == ["0", "1"]
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "link", "readonly/new"])
+def test_a_folder_that_cannot_be_written_is_told_before_the_upload(
+    api: CannedApi, here: Run, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "0.jpg").write_bytes(b"photo")
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "readonly").mkdir(mode=0o500)
+    if place.startswith("readonly") and os.geteuid() == 0:
+        pytest.skip("root writes everywhere")
+    code, _, err = here("stylize", str(tmp_path / "0.jpg"), "-s", "great_wave", "-o", str(tmp_path / place))
+    assert code == ExitCode.LOCAL
+    assert str(tmp_path / place.split("/")[0]) in err
+    assert api.requests == []

@@ -1,0 +1,52 @@
+"""What is refused because it would take more memory than workers have, or make them download too much."""
+
+import pytest
+
+from nst_core.nets.transformer_config import TransformerConfig
+from nst_core.training import presets
+from nst_core.training.config import TrainConfig
+from scheduler.domain.errors import RequestInvalidError
+from scheduler.jobs.optimize import OptimizeRequest, resolve
+from scheduler.runs.requests import check_step
+from scheduler.styles.weights import check_memory
+
+
+def test_every_preset_at_its_largest_stroke_is_allowed() -> None:
+    for name in presets.presets():
+        check_step(presets.resolve(name, stroke=20.0).config)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 64, "size_px": 512},
+        {"transformer": {"width": 512}, "size_px": 1024},
+        {"transformer": {"width": 256, "blocks": 64}, "batch_size": 8},
+        # Classifiers other than VGG look at the whole style picture at once.
+        {"network": "resnet18", "content_layer": "layer1", "style_weights": {"layer2": 1.0}, "style_size_px": 10_240},
+    ],
+)
+def test_a_training_that_takes_too_much_memory_is_refused(options: dict[str, object]) -> None:
+    with pytest.raises(RequestInvalidError, match="GiB of memory, and 16 are the most: choose a smaller batch_size"):
+        check_step(TrainConfig.from_dict(options))
+
+
+def test_a_loss_network_that_workers_do_not_offer_is_refused_for_trainings() -> None:
+    config = TrainConfig(network="regnet_y_128gf", content_layer="trunk", style_weights={"trunk": 1.0})
+    with pytest.raises(RequestInvalidError, match="network must be one of vgg16, ") as caught:
+        check_step(config)
+    assert caught.value.pointer == "/options/network"
+
+
+def test_a_loss_network_that_workers_do_not_offer_is_refused_for_optimisations() -> None:
+    request = OptimizeRequest(options={"network": "vit_h_14", "content": {"ln": 1.0}, "gram": {"ln": 1.0}})
+    with pytest.raises(RequestInvalidError, match="network must be one of vgg16, ") as caught:
+        resolve(["s3://b/a.jpg"], request)
+    assert caught.value.pointer == "/optimize/options/network"
+
+
+def test_a_style_that_takes_too_much_memory_is_refused() -> None:
+    for usual in (TransformerConfig(), TransformerConfig(width=128), TransformerConfig(width=512, blocks=0)):
+        check_memory(usual)
+    with pytest.raises(RequestInvalidError, match="a width of 512 and 64 blocks"):
+        check_memory(TransformerConfig(width=512, blocks=64))

@@ -1,0 +1,400 @@
+"""Tests of worker.methods.stylize.pipeline."""
+
+import hashlib
+import io
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nst_core import images
+from nst_core.inference.stylizer import Stylizer
+from nst_core.nets.costs import stylize_bytes
+from nst_core.protocol.chunks import ItemOutcome, StylizeChunk, StylizeOptions
+from nst_core.settings import StorageSettings
+from nst_core.storage.blobs import BlobStore, BlobUri
+from tests.unit.worker.kit import (
+    WAIT_S,
+    Gate,
+    Invert,
+    Pixels,
+    Style,
+    make_chunk,
+    outputs,
+    photo,
+    store_style,
+    wait_until,
+)
+from worker.methods.stylize.pipeline import Pipeline
+from worker.runtime.engine import Engine
+from worker.runtime.health import Stylize
+from worker.runtime.outcomes import Stopwatch
+from worker.settings import WorkerSettings
+
+
+def always() -> bool:
+    return True
+
+
+def run(pipeline: Pipeline, chunk: StylizeChunk, stylize: Stylize) -> dict[int, ItemOutcome]:
+    """Return the outcomes of a chunk by item; no item has two."""
+    outcomes = list(pipeline.run(chunk, stylize, going=always))
+    by_item = {outcome.index: outcome for outcome in outcomes}
+    assert len(by_item) == len(outcomes)
+    return by_item
+
+
+def load(blobs: BlobStore, style: Style) -> Stylizer:
+    return Stylizer.load(blobs.get(BlobUri.parse(style.weights)))
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP")])
+def test_every_image_is_in_storage_as_its_outcome_says(
+    pipeline: Pipeline, blobs: BlobStore, style: Style, suffix: str, kind: str
+) -> None:
+    chunk = make_chunk(blobs, [photo(seed) for seed in range(8)], suffix=suffix)
+    outcomes = run(pipeline, chunk, load(blobs, style))
+    results = outputs(blobs, chunk)
+    assert sorted(outcomes) == sorted(results) == list(range(8))
+    for index, data in results.items():
+        outcome = outcomes[index]
+        assert outcome.succeeded
+        assert (outcome.sha256, outcome.bytes) == (hashlib.sha256(data).hexdigest(), len(data))
+        with Image.open(io.BytesIO(data)) as image:
+            assert (image.format, image.size) == (kind, (outcome.width, outcome.height)) == (kind, (48, 32))
+
+
+def test_the_options_of_the_chunk_are_followed(pipeline: Pipeline, blobs: BlobStore) -> None:
+    seen: list[tuple[float, bool, tuple[int, ...]]] = []
+
+    def record(batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+        seen.append((strength, preserve_color, batch.shape))
+        return batch
+
+    options = StylizeOptions(strength=0.5, preserve_color=True, max_px=24)
+    chunk = make_chunk(blobs, [photo()], options=options)
+    outcome = run(pipeline, chunk, record)[0]
+    assert seen == [(0.5, True, (1, 16, 24, 3))]
+    assert (outcome.width, outcome.height) == (24, 16)
+
+
+def test_the_opacity_of_a_photo_is_kept(pipeline: Pipeline, blobs: BlobStore) -> None:
+    pixels = np.zeros((16, 16, 4), dtype=np.uint8)
+    pixels[:8, :, 3] = 255
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    chunk = make_chunk(blobs, [file.getvalue()])
+    run(pipeline, chunk, Invert())
+    alpha = images.decode(outputs(blobs, chunk)[0]).alpha
+    assert alpha is not None
+    assert (alpha == pixels[..., 3]).all()
+
+
+def test_a_photo_comes_back_exactly_if_nothing_is_changed(pipeline: Pipeline, blobs: BlobStore) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 4), dtype=np.uint8)
+    pixels[..., 3] |= 1
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    chunk = make_chunk(blobs, [file.getvalue()])
+    run(pipeline, chunk, lambda batch, **_: batch)
+    with Image.open(io.BytesIO(outputs(blobs, chunk)[0])) as image:
+        np.testing.assert_array_equal(np.array(image), pixels)
+
+
+def test_a_photo_of_several_frames_has_a_warning(pipeline: Pipeline, blobs: BlobStore) -> None:
+    file = io.BytesIO()
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    outcomes = run(pipeline, make_chunk(blobs, [file.getvalue(), photo()]), Invert())
+    assert outcomes[0].warning == "Only the first of the file's 2 frames is used."
+    assert outcomes[1].warning is None
+
+
+def test_the_network_sees_no_edges_of_what_is_transparent(pipeline: Pipeline, blobs: BlobStore) -> None:
+    seen: list[Pixels] = []
+    pixels = np.zeros((32, 32, 4), dtype=np.uint8)
+    pixels[8:24, 8:24] = (200, 100, 50, 255)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+
+    def record(batch: Pixels, **_: object) -> Pixels:
+        seen.append(batch)
+        return batch
+
+    run(pipeline, make_chunk(blobs, [file.getvalue()]), record)
+    assert np.abs(seen[0].astype(int) - (200, 100, 50)).max() <= 4
+
+
+def test_bad_images_fail_alone_each_with_its_code(pipeline: Pipeline, blobs: BlobStore) -> None:
+    dot = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(dot, "PNG")
+    bad = {
+        1: (photo()[:-200], "image_undecodable"),
+        2: (b"not an image", "image_undecodable"),
+        3: (b"", "image_undecodable"),
+        4: (None, "blob_not_found"),
+        5: (dot.getvalue(), "image_too_small"),
+    }
+    chunk = make_chunk(blobs, [bad[index][0] if index in bad else photo(index) for index in range(8)])
+    outcomes = run(pipeline, chunk, Invert())
+    assert {index: outcome.error_code for index, outcome in outcomes.items() if not outcome.succeeded} == {
+        index: code for index, (_, code) in bad.items()
+    }
+    assert all(outcomes[index].error_message and not outcomes[index].retryable for index in bad)
+    assert sorted(outputs(blobs, chunk)) == [0, 6, 7]
+
+
+def test_a_photo_over_the_limits_is_refused(settings: WorkerSettings, blobs: BlobStore) -> None:
+    engine = Engine()
+    for limits, code in [({"max_pixels": 1000}, "image_too_large"), ({"max_input_bytes": 100}, "blob_too_large")]:
+        pipeline = Pipeline(settings.model_copy(update=limits), blobs=blobs, engine=engine)
+        assert run(pipeline, make_chunk(blobs, [photo()]), Invert())[0].error_code == code
+        pipeline.close()
+    engine.close()
+
+
+@pytest.mark.parametrize("output", ["s3://nst/out.gif", "s3://nst/out", "out.png"])
+def test_a_result_that_cannot_be_saved_is_refused_before_any_work(
+    pipeline: Pipeline, blobs: BlobStore, output: str
+) -> None:
+    chunk = make_chunk(blobs, [photo()])
+    chunk = replace(chunk, items=(replace(chunk.items[0], output=output),))
+    outcome = run(pipeline, chunk, Gate())[0]  # a gate that nobody opens
+    assert (outcome.error_code, outcome.ms) == ("config_invalid", 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "retryable"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 9 GiB"), "engine_failed", True),
+        (RuntimeError("could not create a primitive"), "engine_failed", True),
+        (MemoryError(), "engine_failed", True),
+        (KeyError("a fault of ours"), "internal", False),
+    ],
+)
+def test_an_error_in_the_network_fails_one_item_only(
+    pipeline: Pipeline, blobs: BlobStore, error: Exception, code: str, retryable: bool
+) -> None:
+    @dataclass
+    class FailOnce(Invert):
+        calls: int = 0
+
+        def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+            self.calls += 1
+            if self.calls == 2:
+                raise error
+            return super().__call__(batch)
+
+    outcomes = run(pipeline, make_chunk(blobs, [photo(seed) for seed in range(5)]), FailOnce())
+    (failed,) = (outcome for outcome in outcomes.values() if not outcome.succeeded)
+    assert (failed.error_code, failed.retryable) == (code, retryable)
+    assert failed.error_message
+    assert "\n" not in failed.error_message
+    assert len(outcomes) == 5
+
+
+def test_once_told_to_stop_the_image_in_the_network_is_completed_and_the_rest_has_no_outcome(
+    pipeline: Pipeline, blobs: BlobStore
+) -> None:
+    gate, stopped = Gate(), Event()
+    chunk = make_chunk(blobs, [photo(seed) for seed in range(9)])
+    with ThreadPoolExecutor(1) as thread:
+        outcomes = thread.submit(lambda: list(pipeline.run(chunk, gate, going=lambda: not stopped.is_set())))
+        assert gate.entered.wait(WAIT_S)
+        stopped.set()
+        gate.opened.set()
+        (outcome,) = outcomes.result(WAIT_S)
+    assert outcome.succeeded
+    assert list(outputs(blobs, chunk)) == [outcome.index]
+
+
+def test_only_so_many_images_are_in_flight(settings: WorkerSettings, s3_server: StorageSettings) -> None:
+    class Counting(BlobStore):
+        read = 0
+        lock = Lock()
+
+        def get(self, uri: BlobUri, **limits: Any) -> bytes:
+            with self.lock:
+                self.read += 1
+            return super().get(uri, **limits)
+
+    blobs, engine, gate = Counting(s3_server), Engine(), Gate()
+    pipeline = Pipeline(settings, blobs=blobs, engine=engine)
+    chunk = make_chunk(blobs, [photo(seed) for seed in range(9)])
+    with ThreadPoolExecutor(1) as thread:
+        outcomes = thread.submit(run, pipeline, chunk, gate)
+        wait_until(lambda: blobs.read == settings.lookahead)
+        assert not Event().wait(0.2)
+        assert blobs.read == settings.lookahead
+        gate.opened.set()
+        assert len(outcomes.result(WAIT_S)) == 9
+    pipeline.close()
+    engine.close()
+
+
+def test_the_older_chunk_goes_first(settings: WorkerSettings, blobs: BlobStore) -> None:
+    @dataclass
+    class Named(Gate):
+        name: str = ""
+        order: list[str] = field(default_factory=list)
+
+        def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+            self.order.append(self.name)
+            return super().__call__(batch)
+
+    engine = Engine()
+    pipeline = Pipeline(settings.model_copy(update={"decoded_ahead": 2}), blobs=blobs, engine=engine)
+    older = Named(name="older")
+    newer = Named(name="newer", order=older.order, opened=older.opened)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(run, pipeline, make_chunk(blobs, [photo()] * 2), older)
+        assert older.entered.wait(WAIT_S)
+        second = threads.submit(run, pipeline, make_chunk(blobs, [photo()] * 3), newer)
+        wait_until(lambda: engine.queued == 3)  # the older chunk's second image, and two of the newer chunk
+        older.opened.set()
+        outcomes = [*first.result(WAIT_S).values(), *second.result(WAIT_S).values()]
+    assert all(outcome.succeeded for outcome in outcomes)
+    assert older.order == ["older"] * 2 + ["newer"] * 3
+    pipeline.close()
+    engine.close()
+
+
+@pytest.fixture
+def two_styles(blobs: BlobStore, tmp_path: Path) -> tuple[Stylizer, Stylizer]:
+    return load(blobs, store_style(blobs, tmp_path, seed=1)), load(blobs, store_style(blobs, tmp_path, seed=2))
+
+
+def test_two_chunks_at_once_give_the_same_bytes_as_one_after_the_other(
+    pipeline: Pipeline, blobs: BlobStore, two_styles: tuple[Stylizer, Stylizer]
+) -> None:
+    chunks = [make_chunk(blobs, [photo(seed, width=16 + 8 * seed) for seed in range(6)]) for _ in range(2)]
+    for chunk, stylizer in zip(chunks, two_styles, strict=True):
+        run(pipeline, chunk, stylizer)
+    alone = [outputs(blobs, chunk) for chunk in chunks]
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(run, [pipeline] * 2, chunks, two_styles))
+    assert [outputs(blobs, chunk) for chunk in chunks] == alone
+    assert alone[0] != alone[1]
+
+
+def test_a_stopwatch_adds_up_the_time_inside() -> None:
+    times = iter([1.0, 1.25, 10.0, 10.5])
+    watch = Stopwatch(lambda: next(times))
+    with watch:
+        pass
+    with watch:
+        pass
+    assert watch.ms == 750
+
+
+def test_an_image_too_large_for_the_network_fails_before_it(blobs: BlobStore, settings: WorkerSettings) -> None:
+    engine = Engine()
+    pipeline = Pipeline(settings.model_copy(update={"max_network_pixels": 48 * 32 - 1}), blobs=blobs, engine=engine)
+    chunk = make_chunk(blobs, [photo()])
+    outcome = run(pipeline, chunk, Invert())[0]
+    smaller = make_chunk(blobs, [photo()], options=StylizeOptions(max_px=40))
+    assert outcome.error_code == "image_too_large"
+    assert run(pipeline, smaller, Invert())[0].succeeded
+    pipeline.close()
+    engine.close()
+
+
+def test_files_that_are_read_ahead_have_so_many_bytes_together(
+    settings: WorkerSettings, s3_server: StorageSettings
+) -> None:
+    class Counting(BlobStore):
+        held = 0
+        most = 0
+        lock = Lock()
+
+        def get(self, uri: BlobUri, **limits: Any) -> bytes:
+            data = super().get(uri, **limits)
+            with self.lock:
+                self.held += len(data)
+                self.most = max(self.most, self.held)
+            return data
+
+    blobs, engine, gate = Counting(s3_server), Engine(), Gate()
+    files = [photo(seed) for seed in range(6)]
+    room = 2 * max(map(len, files))
+    small = settings.model_copy(update={"lookahead_bytes": room, "lookahead": 6, "decoded_ahead": 1})
+    pipeline = Pipeline(small, blobs=blobs, engine=engine)
+    with ThreadPoolExecutor(1) as threads:
+        chunk = make_chunk(blobs, files)
+        done = threads.submit(run, pipeline, chunk, gate)
+        assert gate.entered.wait(WAIT_S)
+        # The one in the network is pixels by now; two files wait, and no third is read.
+        wait_until(lambda: blobs.held >= 3 * min(map(len, files)))
+        assert blobs.held <= max(map(len, files)) + room
+        gate.opened.set()
+        assert all(outcome.succeeded for outcome in done.result(WAIT_S).values())
+    pipeline.close()
+    engine.close()
+
+
+def test_a_file_larger_than_all_that_is_read_ahead_passes_alone(settings: WorkerSettings, blobs: BlobStore) -> None:
+    engine = Engine()
+    pipeline = Pipeline(settings.model_copy(update={"lookahead_bytes": 1}), blobs=blobs, engine=engine)
+    outcomes = run(pipeline, make_chunk(blobs, [photo(seed) for seed in range(4)]), Invert())
+    assert all(outcome.succeeded for outcome in outcomes.values())
+    pipeline.close()
+    engine.close()
+
+
+def test_a_photo_is_refused_by_the_memory_that_its_style_needs(
+    settings: WorkerSettings, blobs: BlobStore, two_styles: tuple[Stylizer, Stylizer]
+) -> None:
+    """The refusal names the longest side that passes, and that one does."""
+    engine = Engine()
+    budget = stylize_bytes(two_styles[0].net.config, 40 * 27)
+    pipeline = Pipeline(settings, blobs=blobs, engine=engine, limit=lambda _: two_styles[0].max_pixels(budget))
+    refused = run(pipeline, make_chunk(blobs, [photo()]), two_styles[0])[0]  # of 48 x 32 pixels
+    assert refused.error_code == "image_too_large"
+    named = re.search(r"--max-px (\d+)\)", str(refused.error_message))
+    assert named is not None
+    for max_px, code in ((int(named[1]), None), (int(named[1]) + 1, "image_too_large")):
+        chunk = make_chunk(blobs, [photo()], options=StylizeOptions(max_px=max_px))
+        assert run(pipeline, chunk, two_styles[0])[0].error_code == code
+    pipeline.close()
+    engine.close()
+
+
+def slow_photo() -> bytes:
+    """Return a progressive JPEG with hundreds of passes without data, each through all of its pixels."""
+    file = io.BytesIO()
+    Image.new("L", (3000, 3000), 128).save(file, "JPEG", progressive=True)
+    whole = file.getvalue()
+    last = whole.rindex(b"\xff\xda")
+    scan = whole[last : last + 2 + int.from_bytes(whole[last + 2 : last + 4], "big")]
+    return whole[:-2] + scan * 700 + b"\xff\xd9"
+
+
+def test_photos_that_keep_their_reader_busy_hold_up_no_other_chunk(pipeline: Pipeline, blobs: BlobStore) -> None:
+    run(pipeline, make_chunk(blobs, [photo(seed) for seed in range(4)]), Invert())  # the readers have started
+    slow = make_chunk(blobs, [slow_photo()] * 5, options=StylizeOptions(max_px=64))
+    good = make_chunk(blobs, [photo(seed) for seed in range(6)])
+    stop, looks = Event(), list[None]()
+    ended: list[ItemOutcome] = []
+
+    def going() -> bool:
+        looks.append(None)
+        return not stop.is_set()
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: ended.extend(pipeline.run(slow, Invert(), going=going)))
+        # Asked for each photo before it is taken, before it is fetched and before it is decoded.
+        wait_until(lambda: len(looks) >= 3 * 3)
+        outcomes = run(pipeline, good, Invert())
+        before = len(ended)
+        stop.set()
+        waiting.result()
+    assert all(outcome.succeeded for outcome in outcomes.values())
+    assert len(outcomes) == 6
+    assert before <= 1

@@ -1,0 +1,291 @@
+"""Tests of worker.runtime.health, and of what pipelines and tasks do by it."""
+
+import errno
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nst_core.errors import (
+    BlobAccessError,
+    BlobUnavailableError,
+    DiskError,
+    EngineError,
+    ImageDecodeError,
+    NstError,
+    StorageClockError,
+    StorageIdentityError,
+)
+from nst_core.inference.stylizer import Stylizer
+from nst_core.styles import shipped_styles
+from worker.runtime.engine import Engine
+from worker.runtime.health import Health, Recovery, SelfTest
+from worker.runtime.outcomes import InterruptedWorkError, insist, problem_of
+from worker.runtime.retirement import EX_NOPERM, Retirement
+
+ILL_S = 10.0
+
+
+@dataclass
+class Rig:
+    """A process that fails its self-test as often as it is told to, and time that passes by sleeping alone."""
+
+    now: float = 1000.0
+    failures: int = 0
+    tests: int = 0
+    reasons: list[str] = field(default_factory=list)
+    #: What the storage says to the next tests of it.
+    faults: list[Exception] = field(default_factory=list)
+    #: How often the storage will not answer.
+    silences: int = 0
+
+    def __post_init__(self) -> None:
+        self.health = Health(
+            self._test, ill_after_s=ILL_S, leave=self.reasons.append, clock=lambda: self.now, sleep=self._sleep
+        )
+        self.storage = Health(
+            self._test_storage, ill_after_s=ILL_S, leave=self._retire, clock=lambda: self.now, sleep=self._sleep
+        )
+        self.outage = Health(
+            self._ask_storage,
+            ill_after_s=ILL_S,
+            leave=self._retire,
+            not_of_this=(),
+            clock=lambda: self.now,
+            sleep=self._sleep,
+        )
+        self.recovery = Recovery(engine=self.health, storage=self.storage, disk=self.storage, outage=self.outage)
+
+    def _test(self) -> None:
+        self.tests += 1
+        if self.failures:
+            self.failures -= 1
+            raise MemoryError
+
+    def _test_storage(self) -> None:
+        self.tests += 1
+        if self.faults:
+            raise self.faults.pop(0)
+
+    def _ask_storage(self) -> None:
+        if self.silences:
+            self.silences -= 1
+            raise BlobUnavailableError("It does not answer.")
+
+    def _retire(self, reason: str) -> None:
+        self.reasons.append(reason)
+        raise InterruptedWorkError
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine()
+    yield engine
+    engine.close()
+
+
+def failing(*errors: Exception) -> Callable[[], str]:
+    """Return some work that raises one error after the other, and then goes well."""
+    left = list(errors)
+
+    def work() -> str:
+        if left:
+            raise left.pop(0)
+        return "done"
+
+    return work
+
+
+def do(rig: Rig, work: Callable[[], str]) -> str:
+    return insist(work, label="item 1", what="image", recovered=rig.recovery)
+
+
+def test_a_process_that_is_well_blames_what_failed(rig: Rig) -> None:
+    with pytest.raises(EngineError, match="too large"):
+        do(rig, failing(RuntimeError("too large")))
+    assert (rig.tests, rig.reasons) == (1, [])
+
+
+def test_what_failed_while_the_process_was_ill_is_done_again(rig: Rig) -> None:
+    rig.failures = 3
+    assert do(rig, failing(SystemError("error return without exception set"))) == "done"
+    assert rig.now == 1003.0
+    assert rig.reasons == []
+
+
+def test_a_process_that_stays_ill_ends(rig: Rig) -> None:
+    rig.failures = 100
+    with pytest.raises(NstError):
+        do(rig, failing(TypeError("'frame' object is not callable")))
+    [reason] = rig.reasons
+    assert "MemoryError" in reason
+    assert ILL_S < rig.now - 1000.0 <= ILL_S + 2
+
+
+def test_what_makes_the_process_ill_each_time_fails_in_the_end(rig: Rig) -> None:
+    class Poison:
+        tries = 0
+
+        def __call__(self) -> str:
+            self.tries += 1
+            rig.failures = 1
+            raise MemoryError
+
+    poison = Poison()
+    with pytest.raises(EngineError):
+        do(rig, poison)
+    assert (poison.tries, rig.reasons) == (3, [])
+
+
+@pytest.mark.parametrize("error", [ImageDecodeError("No."), BlobUnavailableError("No.")])
+def test_errors_that_have_their_reason_are_believed(rig: Rig, error: NstError) -> None:
+    with pytest.raises(type(error)):
+        do(rig, failing(error))
+    with pytest.raises(InterruptedWorkError):
+        do(rig, failing(InterruptedWorkError()))
+    assert rig.tests == 0
+
+
+def test_who_failed_meanwhile_is_done_again_as_well() -> None:
+    in_test, answers = Event(), list[bool]()
+    asked = [float(number) for number in range(8)]
+    left = [True]
+
+    def test() -> None:
+        if left:
+            left.clear()
+            in_test.wait()
+            raise MemoryError
+
+    def never(reason: str) -> None:
+        raise AssertionError(reason)
+
+    health = Health(test, ill_after_s=ILL_S, leave=never, clock=lambda: asked.pop(0), sleep=lambda seconds: None)
+    threads = [Thread(target=lambda: answers.append(health.recovered())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    while len(asked) > 5:
+        pass  # both have failed before either is told
+    in_test.set()
+    for thread in threads:
+        thread.join()
+    assert answers == [True, True]
+
+
+REFUSALS: list[Exception] = [
+    BlobAccessError("No."),
+    StorageIdentityError("No."),
+    StorageClockError("No."),
+    OSError(errno.ENOSPC, "No space left on device"),
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_a_refusal_is_of_the_object_if_the_own_bucket_can_be_used(rig: Rig, error: Exception) -> None:
+    with pytest.raises(NstError) as caught:
+        do(rig, failing(error, error))
+    assert (rig.tests, rig.reasons) == (1, [])
+    # Only what may be of the object alone is final.
+    assert caught.value.retryable == (not isinstance(error, BlobAccessError))
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_what_was_refused_before_new_credentials_came_is_done_again(rig: Rig, error: Exception) -> None:
+    rig.faults = [StorageIdentityError("No.")] * 3
+    assert do(rig, failing(error)) == "done"
+    assert rig.reasons == []
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_a_worker_that_is_refused_everything_gives_its_work_back(rig: Rig, error: Exception) -> None:
+    rig.faults = [StorageIdentityError("The key is not known.")] * 100
+    with pytest.raises(InterruptedWorkError):
+        do(rig, failing(error))
+    tests, now = rig.tests, rig.now
+    assert ILL_S < now - 1000.0 <= ILL_S + 2
+    # Whatever else it has in hand does not wait again.
+    with pytest.raises(InterruptedWorkError):
+        do(rig, failing(error))
+    assert (rig.tests, rig.now) == (tests, now)
+    assert "The key is not known" in rig.reasons[0]
+
+
+def test_a_refusal_while_the_storage_does_not_answer_is_not_believed(rig: Rig) -> None:
+    rig.faults = [BlobUnavailableError("It does not answer.")]
+    rig.silences = 3
+    assert do(rig, failing(BlobAccessError("No."))) == "done"
+    assert (rig.now, rig.reasons) == (1003.0, [])
+
+
+def test_an_outage_of_the_storage_is_waited_for(rig: Rig) -> None:
+    rig.silences = 5
+    assert do(rig, failing(BlobUnavailableError("No."))) == "done"
+    assert (rig.now, rig.reasons) == (1005.0, [])
+
+
+def test_an_object_that_alone_cannot_be_had_fails(rig: Rig) -> None:
+    with pytest.raises(BlobUnavailableError):
+        do(rig, failing(BlobUnavailableError("No.")))
+    assert (rig.now, rig.reasons) == (1000.0, [])
+
+
+def test_a_worker_gives_its_work_back_after_a_long_outage(rig: Rig) -> None:
+    rig.silences = 1000
+    with pytest.raises(InterruptedWorkError):
+        do(rig, failing(BlobUnavailableError("No.")))
+    assert ILL_S < rig.now - 1000.0 <= ILL_S + 2
+    assert "does not answer" in rig.reasons[0]
+
+
+def test_each_refusal_is_looked_into_unless_it_came_before_a_test(rig: Rig) -> None:
+    for number in range(1, 4):
+        with pytest.raises(BlobAccessError):
+            do(rig, failing(BlobAccessError("No.")))
+        assert rig.tests == number
+        rig.now += 0.001
+
+
+def test_a_disk_that_fails_is_told_from_other_faults() -> None:
+    full = problem_of(OSError(errno.ENOSPC, "No space left on device"), label="item 1", what="image")
+    assert isinstance(full, DiskError)
+    assert "No space left" in full.message
+    assert type(problem_of(OSError(errno.ENOENT, "No such file"), label="item 1", what="image")) is NstError
+
+
+def test_a_worker_retires_once_and_with_its_code() -> None:
+    ends = list[bool]()
+    retirement = Retirement(lambda: ends.append(True))
+    for _ in range(2):
+        with pytest.raises(InterruptedWorkError):
+            retirement.retire("this worker cannot use its storage", code=EX_NOPERM)
+    assert (retirement.code, ends) == (77, [True])
+
+
+def test_shipped_network_passes_and_damage_shows(engine: Engine) -> None:
+    stylizer = Stylizer.load(shipped_styles()[0].weights())
+    self_test = SelfTest(lambda: stylizer, engine=engine)
+    self_test()
+    self_test()
+    for parameter in stylizer.net.parameters():
+        parameter.data.flatten()[0] += 100.0
+    with pytest.raises(EngineError, match="something else"):
+        self_test()
+
+
+def test_whatever_a_network_raises_comes_out(engine: Engine) -> None:
+    def broken(batch: NDArray[np.uint8], *, strength: float = 1.0, preserve_color: bool = False) -> NDArray[np.uint8]:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal"):
+        SelfTest(lambda: broken, engine=engine)()

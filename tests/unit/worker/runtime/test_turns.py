@@ -1,0 +1,42 @@
+"""Tests of worker.runtime.turns."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from celery.worker import state
+
+from nst_core.protocol.chunks import Method
+from worker.runtime.turns import QueueTurns
+
+STYLIZE, OPTIMIZE = Method.FEEDFORWARD.queue, Method.OPTIMIZE.queue
+
+
+@pytest.fixture
+def turns() -> Iterator[QueueTurns]:
+    """Two slots for one method, one for the other, as kombu sets them up."""
+    turns = QueueTurns({STYLIZE: 2, OPTIMIZE: 1})
+    turns.update([STYLIZE, OPTIMIZE])  # type: ignore[no-untyped-call]
+    yield turns
+    state.reset_state()
+
+
+def reserve(key: str, queue: str) -> None:
+    """Note a task as Celery does when its message has come; it has its queue's name."""
+    state.requests[key] = SimpleNamespace(name=queue)
+
+
+def test_a_queue_that_gave_a_message_comes_last(turns: QueueTurns) -> None:
+    assert turns.consume(2) == [STYLIZE, OPTIMIZE]
+    turns.rotate(STYLIZE)  # type: ignore[no-untyped-call]
+    assert turns.consume(2) == [OPTIMIZE, STYLIZE]
+
+
+def test_a_queue_whose_slots_are_taken_is_passed_over_until_one_is_free(turns: QueueTurns) -> None:
+    reserve("a", OPTIMIZE)
+    reserve("b", STYLIZE)
+    assert turns.consume(2) == [STYLIZE]
+    reserve("c", STYLIZE)
+    assert turns.consume(2) == []
+    del state.requests["a"]
+    assert turns.consume(2) == [OPTIMIZE]

@@ -1,0 +1,335 @@
+"""Tests of worker.segments.task, of the report on segments, and of the evaluation: a worker without Celery."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from threading import Event
+from typing import Any
+
+import boto3
+import pytest
+import torch
+from botocore.config import Config
+from PIL import Image
+
+from nst_core.errors import NstError
+from nst_core.nets.weights import load_transformer_bytes
+from nst_core.protocol.chunks import dump_segment
+from nst_core.protocol.segments import (
+    Phase,
+    SegmentFailure,
+    SegmentFinished,
+    SegmentProgress,
+    SegmentStarted,
+    TrainSegment,
+)
+from nst_core.queue.broker import Broker
+from nst_core.settings import StorageSettings
+from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.local.servers import HOST, free_port
+from tests.unit.worker.kit import WAIT_S, events, wait_until
+from tests.unit.worker.training_kit import (
+    TINY,
+    checkpoint_of,
+    make_segment,
+    next_segment,
+    objects,
+    put,
+    soft_picture,
+    soft_pictures,
+)
+from worker.runtime.engine import Engine
+from worker.segments.task import LANE, TrainTask
+from worker.settings import WorkerSettings
+
+ENDLESS = replace(TINY, steps=1_000_000)
+
+
+@dataclass
+class Trainee:
+    """The task, and what it is built of."""
+
+    settings: WorkerSettings
+    broker: Broker
+    blobs: BlobStore
+    engine: Engine
+    stop: Event = field(default_factory=Event)
+
+    def __post_init__(self) -> None:
+        self.task = self.task_of(self.blobs)
+
+    def task_of(self, blobs: BlobStore) -> TrainTask:
+        """Return a task with a storage of its own."""
+        return TrainTask(
+            self.settings,
+            name="w@test",
+            broker=self.broker,
+            blobs=blobs,
+            engine=self.engine,
+            device=torch.device("cpu"),
+            stop=self.stop,
+        )
+
+    def work(self, segment: TrainSegment) -> SegmentFinished:
+        """Work at a segment and return its end."""
+        self.task(dump_segment(segment))
+        return self.end
+
+    @property
+    def end(self) -> SegmentFinished:
+        """The last event, which is a segment's end."""
+        event = events(self.broker)[-1]
+        assert isinstance(event, SegmentFinished)
+        return event
+
+    @property
+    def progress(self) -> list[SegmentProgress]:
+        """What was told between starts and ends."""
+        return [event for event in events(self.broker) if isinstance(event, SegmentProgress)]
+
+
+@pytest.fixture
+def trainee(settings: WorkerSettings, broker: Broker, blobs: BlobStore, engine: Engine) -> Iterator[Trainee]:
+    """A worker on an empty Redis."""
+    trainee = Trainee(settings, broker, blobs, engine)
+    yield trainee
+    trainee.task.close()
+
+
+def test_a_segment_is_told_from_start_to_end(trainee: Trainee, caplog: pytest.LogCaptureFixture) -> None:
+    segment = make_segment(trainee.blobs)
+    with caplog.at_level(logging.INFO, "worker"):
+        end = trainee.work(segment)
+    first, *between, _ = events(trainee.broker)
+    assert first == SegmentStarted(run_id=segment.run_id, attempt=1, worker="w@test")
+    assert all(isinstance(event, SegmentProgress) and event.attempt == 1 for event in between)
+    told = [event.progress.step for event in trainee.progress if event.progress]
+    assert told == sorted(told)
+    assert (end.step, end.failure, checkpoint_of(trainee.blobs, end).step) == (12, None, 12)
+    (line,) = caplog.messages
+    assert line.startswith(f"run {segment.run_id} train attempt 1: at step 12, 00000012-1-")
+
+
+@pytest.mark.parametrize("message", [None, "x", {}, {"run_id": "r"}])
+def test_a_message_that_is_no_segment_is_dropped_with_its_reason(
+    trainee: Trainee, message: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainee.task(message)
+    assert "dropped a message: A TrainSegment message is wrong at" in caplog.text
+    assert events(trainee.broker) == []
+
+
+def test_an_outdated_attempt_is_dropped_without_an_event(trainee: Trainee) -> None:
+    segment = make_segment(trainee.blobs)
+    trainee.broker.send_segment(replace(segment, attempt=2))
+    trainee.task(dump_segment(segment))
+    assert events(trainee.broker) == []
+
+
+def test_a_second_delivery_is_dropped_while_the_first_is_in_flight_and_after(trainee: Trainee) -> None:
+    segment = make_segment(trainee.blobs, config=ENDLESS)
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(trainee.task, dump_segment(segment))
+        wait_until(lambda: any(event.progress and event.progress.step for event in trainee.progress))
+        trainee.task(dump_segment(segment))
+        trainee.broker.stop_segment(segment.run_id, 1)
+        first.result(WAIT_S)
+    trainee.task(dump_segment(segment))
+    assert sum(isinstance(event, SegmentFinished) for event in events(trainee.broker)) == 1
+    assert len(objects(trainee.blobs, segment, "checkpoints/")) == 1
+
+
+@pytest.mark.parametrize("why", ["stop", "newer attempt", "shutdown"])
+def test_a_segment_that_is_not_to_go_on_ends_with_what_it_has(trainee: Trainee, why: str) -> None:
+    segment = make_segment(trainee.blobs, config=ENDLESS)
+    trainee.broker.send_segment(segment)
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(trainee.task, dump_segment(segment))
+        wait_until(lambda: any(event.progress and event.progress.step for event in trainee.progress))
+        if why == "stop":
+            trainee.broker.stop_segment(segment.run_id, 1)
+        elif why == "newer attempt":
+            trainee.broker.send_segment(replace(segment, attempt=2))
+        else:
+            trainee.stop.set()
+        done.result(WAIT_S)
+    end = trainee.end
+    assert end.failure is None
+    assert end.step > 0
+    # What a newer attempt goes on with is not this one's.
+    assert (end.checkpoint is None) == (why == "newer attempt")
+    if end.checkpoint:
+        assert checkpoint_of(trainee.blobs, end).step == end.step
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_a_segment_that_was_stopped_before_it_began_ends_at_once(trainee: Trainee, phase: Phase) -> None:
+    segment = make_segment(trainee.blobs, phase=phase, config=ENDLESS)
+    trainee.broker.stop_segment(segment.run_id, 1)
+    end = trainee.work(segment)
+    assert (end.checkpoint, end.result, end.failure, end.step) == (None, None, None, 0)
+
+
+def test_a_stop_of_an_older_attempt_is_none_of_this_one(trainee: Trainee) -> None:
+    segment = make_segment(trainee.blobs, attempt=2)
+    trainee.broker.stop_segment(segment.run_id, 1)
+    assert trainee.work(segment).step == 12
+
+
+def test_the_lease_is_renewed_while_a_step_takes_long(trainee: Trainee) -> None:
+    segment, gate = make_segment(trainee.blobs), Event()
+    busy = trainee.engine.submit(lambda: gate.wait(WAIT_S), lane=LANE)
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(trainee.task, dump_segment(segment))
+        wait_until(lambda: sum(event.progress is None for event in trainee.progress) >= 3)
+        gate.set()
+        done.result(WAIT_S)
+    assert busy.result(WAIT_S)
+    assert trainee.end.step == 12
+
+
+def away() -> BlobStore:
+    """Return a storage that does not answer."""
+    client = boto3.session.Session().client(
+        "s3",
+        endpoint_url=f"http://{HOST}:{free_port()}",
+        region_name="us-east-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    return BlobStore(StorageSettings(), client=client)
+
+
+class FullStore(BlobStore):
+    """A storage that takes no checkpoints; a bucket's policy may say so."""
+
+    def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
+        bucket = "no-such-bucket" if "/checkpoints/" in uri.key else uri.bucket
+        super().put(BlobUri(bucket, uri.key), data, content_type=content_type)
+
+
+def check_failure(trainee: Trainee, end: SegmentFinished, code: str, message: str, *, retryable: bool = False) -> None:
+    """Assert that a segment has failed with an error, and that the worker goes on."""
+    assert isinstance(end.failure, SegmentFailure)
+    assert (end.failure.code, end.failure.retryable) == (code, retryable)
+    assert message in end.failure.message
+    assert (end.checkpoint, end.result) == (None, None)
+    assert trainee.work(make_segment(trainee.blobs, config=replace(TINY, steps=1))).step == 1
+
+
+def test_a_storage_that_does_not_answer_fails_the_segment_for_the_time_being(trainee: Trainee) -> None:
+    task = trainee.task_of(away())
+    task(dump_segment(make_segment(trainee.blobs)))
+    task.close()
+    check_failure(trainee, trainee.end, "blob_unavailable", "did not answer", retryable=True)
+
+
+def test_a_bucket_that_refuses_the_checkpoint_fails_the_segment(trainee: Trainee, s3_server: StorageSettings) -> None:
+    task = trainee.task_of(FullStore(s3_server))
+    task(dump_segment(make_segment(trainee.blobs)))
+    task.close()
+    check_failure(trainee, trainee.end, "blob_not_found", "no-such-bucket")
+
+
+def test_a_training_that_diverges_fails(trainee: Trainee) -> None:
+    config = replace(TINY, learning_rate=10.0, content_weight=1e30, style_weights={"relu1_2": 1e30})
+    end = trainee.work(make_segment(trainee.blobs, config=config))
+    check_failure(trainee, end, "training_diverged", "not finite")
+
+
+def test_photos_of_which_none_can_be_used_fail_the_segment(trainee: Trainee) -> None:
+    end = trainee.work(make_segment(trainee.blobs, photos={"a.png": b"x"}))
+    check_failure(trainee, end, "config_invalid", "None of the 1 photos can be used (a.png: ")
+
+
+def test_a_config_of_another_version_fails_the_segment(trainee: Trainee) -> None:
+    segment = make_segment(trainee.blobs)
+    end = trainee.work(replace(segment, config={**segment.config, "magic": 1}))
+    check_failure(trainee, end, "config_invalid", "magic")
+
+
+def test_a_fault_of_the_network_fails_the_segment_for_the_time_being(trainee: Trainee) -> None:
+    closed, asked = Engine(), list[bool]()
+    closed.close()
+    task = replace(trainee, engine=closed).task
+
+    def recovered(problem: NstError) -> bool:
+        asked.append(True)
+        return False
+
+    task._recovered = recovered
+    task(dump_segment(make_segment(trainee.blobs)))
+    task.close()
+    assert asked == [True], "whether the process is ill"
+    message = "The network failed on the training: The engine is closed."
+    check_failure(trainee, trainee.end, "engine_failed", message, retryable=True)
+
+
+def test_a_cache_folder_that_cannot_be_used_is_named(trainee: Trainee, settings: WorkerSettings) -> None:
+    settings.cache_dir.write_bytes(b"a file")
+    end = trainee.work(make_segment(trainee.blobs))
+    assert end.failure is not None
+    assert "NST_CACHE_DIR" in end.failure.message
+
+
+def evaluation_of(trainee: Trainee, segment: TrainSegment, **changes: Any) -> TrainSegment:
+    """Train a run to its end and return the segment that evaluates it."""
+    end = trainee.work(segment)
+    return next_segment(segment, end, phase=Phase.EVALUATE, **changes)
+
+
+def test_a_run_becomes_a_style_that_is_measured_and_shown(trainee: Trainee) -> None:
+    blobs = trainee.blobs
+    segment = evaluation_of(trainee, make_segment(blobs, held_out=2, samples={"cat.png": soft_picture(50)}))
+    end = trainee.work(segment)
+    assert (end.failure, end.step, end.checkpoint) == (None, 12, None)
+    assert end.result is not None
+    weights = blobs.get(BlobUri.parse(end.result.weights.uri))
+    digest = hashlib.sha256(weights).hexdigest()
+    assert end.result.weights.sha256 == digest
+    assert end.result.weights.uri == f"{segment.place}result/{digest}.safetensors"
+    assert load_transformer_bytes(weights).config == TINY.transformer
+    with Image.open(BytesIO(blobs.get(BlobUri.parse(end.result.sheet)))) as sheet:
+        assert sheet.format == "JPEG"
+        assert sheet.width > 1000
+    assert (end.result.evaluation["photos"], end.result.evaluation["held_out"]) == (2, 2)
+    assert end.result.evaluation["total"] > 0
+    assert "evaluating" in {event.progress.note for event in trainee.progress if event.progress}
+    again = trainee.work(replace(segment, attempt=segment.attempt + 1))
+    assert again.result == end.result, "the same bytes at the same places"
+
+
+def test_a_run_without_held_out_photos_is_measured_on_others(trainee: Trainee) -> None:
+    photos = {"0bad.png": b"no picture", **soft_pictures(3)}
+    end = trainee.work(evaluation_of(trainee, make_segment(trainee.blobs, photos=photos)))
+    assert end.result is not None
+    assert (end.result.evaluation["photos"], end.result.evaluation["held_out"]) == (3, 0)
+
+
+def test_an_evaluation_ends_when_it_is_stopped(trainee: Trainee) -> None:
+    segment = evaluation_of(trainee, make_segment(trainee.blobs))
+    gate = Event()
+    with ThreadPoolExecutor(1) as thread:
+        busy = trainee.engine.submit(lambda: gate.wait(WAIT_S), lane=LANE)
+        done = thread.submit(trainee.task, dump_segment(segment))
+        wait_until(lambda: any(event.progress and event.progress.note == "evaluating" for event in trainee.progress))
+        trainee.stop.set()
+        gate.set()
+        done.result(WAIT_S)
+    assert busy.result(WAIT_S)
+    assert (trainee.end.result, trainee.end.failure, trainee.end.step) == (None, None, 12)
+    assert objects(trainee.blobs, segment, "result/") == []
+
+
+def test_an_evaluation_without_a_checkpoint_fails(trainee: Trainee) -> None:
+    end = trainee.work(make_segment(trainee.blobs, phase=Phase.EVALUATE))
+    check_failure(trainee, end, "config_invalid", "no checkpoint")
+
+
+def test_a_style_is_no_checkpoint_to_go_on_from(trainee: Trainee) -> None:
+    end = trainee.work(make_segment(trainee.blobs, checkpoint=put(trainee.blobs, "style", b"no checkpoint at all")))
+    check_failure(trainee, end, "weights_invalid", "is damaged")

@@ -1,0 +1,419 @@
+"""Tests of worker.segments.training and of what it is built of: real trainings of 32 pixels, on a real S3 server."""
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nst_core.errors import (
+    BlobNotFoundError,
+    ConfigError,
+    EngineError,
+    ImageDecodeError,
+    NstError,
+    TrainingDivergedError,
+    WeightsError,
+)
+from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.weights import dump_transformer
+from nst_core.protocol.segments import SegmentFinished, StoredFile, TrainProgress, TrainSegment
+from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.training.config import TrainConfig
+from tests.unit.worker.kit import wait_until
+from tests.unit.worker.training_kit import (
+    TINY,
+    Bench,
+    checkpoint_of,
+    make_segment,
+    next_segment,
+    objects,
+    put,
+    soft_picture,
+    soft_pictures,
+)
+from worker.runtime.engine import Engine
+from worker.runtime.outcomes import InterruptedWorkError
+from worker.runtime.steering import Steering
+from worker.segments.builder import TrainingBuilder, has_compiler
+from worker.settings import WorkerSettings
+
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def benches(settings: WorkerSettings, blobs: BlobStore, engine: Engine, tmp_path: Path) -> Iterator[MakeBench]:
+    """Makes workers, each with nothing in memory, and closes them."""
+    made: list[Bench] = []
+
+    def make(**changes: Any) -> Bench:
+        made.append(Bench(settings, blobs, engine, tmp_path / "photos", **changes))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.close()
+
+
+@pytest.fixture
+def bench(benches: MakeBench) -> Bench:
+    """A worker."""
+    return benches()
+
+
+def whole(bench: Bench, segment: TrainSegment) -> SegmentFinished:
+    """Return the end of a run like this that nothing disturbed, in one segment."""
+    end = bench.run(replace(segment, place=segment.place + "undisturbed/"))
+    assert end.step == segment.config["steps"]
+    return end
+
+
+def same_tensors(blobs: BlobStore, one: SegmentFinished, other: SegmentFinished) -> bool:
+    """Return whether two checkpoints have the same weights and moments, bit for bit."""
+    first, second = checkpoint_of(blobs, one).tensors, checkpoint_of(blobs, other).tensors
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_segment_trains_to_the_last_step_and_leaves_a_checkpoint_and_its_losses(
+    bench: Bench, blobs: BlobStore
+) -> None:
+    segment = make_segment(blobs)
+    end = bench.run(segment)
+    assert (end.run_id, end.attempt, end.worker, end.step) == (segment.run_id, 1, "w@test", 12)
+    checkpoint = checkpoint_of(blobs, end)
+    assert (checkpoint.step, checkpoint.config) == (12, TINY)
+    assert checkpoint.origin["style_sha256"] == segment.painting.sha256
+    assert end.losses is not None
+    header, *lines = blobs.get(BlobUri.parse(end.losses)).decode().splitlines()
+    assert header.startswith("step,content,style")
+    assert [line.split(",")[0] for line in lines] == [str(step) for step in range(1, 13)]
+    assert end.config == TINY.to_dict()
+    assert end.photos is not None
+    assert (end.photos.count, end.photos.held_out, end.photos.skipped) == (6, 0, 0)
+    assert "only 6 photos" in (end.photos.warning or "")
+
+
+def test_progress_says_step_losses_and_speed(bench: Bench, blobs: BlobStore) -> None:
+    bench.run(make_segment(blobs))
+    assert (bench.seen[0].step, bench.seen[0].note) == (0, "loading")
+    assert [each.step for each in bench.seen] == sorted(each.step for each in bench.seen)
+    last = bench.seen[-1]
+    assert (last.step, last.note) == (12, "")
+    assert set(last.losses) == {"content", "style", "tv", "stability", "shift", "total"}
+    assert last.losses["total"] == pytest.approx(last.losses["content"] + last.losses["style"], rel=1e-4)
+    assert last.steps_per_s > 0
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_segments_come_to_the_bytes_of_an_undisturbed_run(benches: MakeBench, blobs: BlobStore, warm: bool) -> None:
+    segment, bench = make_segment(blobs), benches()
+    last = whole(bench, segment)
+    steps = []
+    for until in (1, 5, 6, None):
+        end = (bench if warm else benches()).run(segment, until=until)
+        steps.append(end.step)
+        segment = next_segment(segment, end)
+    assert steps == [1, 5, 6, 12]
+    assert end.checkpoint is not None
+    assert last.checkpoint is not None
+    assert end.checkpoint.sha256 == last.checkpoint.sha256
+    assert sum(each.note == "loading" for each in bench.seen) == 1 + warm, "the undisturbed run's, and this one's first"
+
+
+def test_a_worker_that_died_costs_a_segment_and_changes_nothing(benches: MakeBench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs)
+    first = benches().run(segment, until=4)
+    segment = next_segment(segment, first)
+    lost = benches().run(segment, until=9)  # its end is never heard of
+    again = replace(segment, attempt=3)
+    end = benches().run(again)
+    assert same_tensors(blobs, end, whole(benches(), segment))
+    assert len(objects(blobs, segment, "checkpoints/")) == 3, "the lost one overwrote nothing"
+    assert lost.checkpoint != end.checkpoint
+
+
+def test_what_is_kept_in_memory_is_used_only_where_it_stands_exactly_there(bench: Bench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs)
+    first = bench.run(segment, until=3)
+    second = bench.run(next_segment(segment, first), until=8)
+    # The second one's end was lost: memory is at step 8, the run at step 3.
+    end = bench.run(replace(next_segment(segment, first), attempt=3))
+    assert sum(each.note == "loading" for each in bench.seen) == 2
+    assert second.step == 8
+    assert same_tensors(blobs, end, whole(bench, segment))
+
+
+def test_a_segment_ends_when_its_time_is_over(bench: Bench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs, segment_s=0.0)
+    assert bench.run(segment).step == 1, "a step at least, or the run would never end"
+
+
+def test_two_deliveries_of_a_segment_write_to_two_places(benches: MakeBench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs)
+    first, second = (benches().run(segment, until=3) for _ in range(2))
+    assert first.checkpoint is not None
+    assert second.checkpoint is not None
+    assert first.checkpoint.uri != second.checkpoint.uri
+    assert first.losses != second.losses
+    assert first.checkpoint.sha256 == second.checkpoint.sha256
+
+
+def test_a_segment_that_was_stopped_before_its_first_step_has_no_checkpoint(bench: Bench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs)
+    with pytest.raises(InterruptedWorkError):
+        bench.run(segment, going=False)
+    first = bench.run(segment, until=4)
+    none = bench.run(next_segment(segment, first), going=False)
+    assert (none.step, none.checkpoint, none.losses, none.failure) == (4, None, None, None)
+    end = bench.run(replace(next_segment(segment, first), attempt=3))
+    assert sum(each.note == "loading" for each in bench.seen) == 2, "the one that did nothing is still kept"
+    assert same_tensors(blobs, end, whole(bench, segment))
+
+
+def test_nothing_is_saved_for_nobody(bench: Bench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs)
+    bench.wanted = False
+    end = bench.run(segment, until=3)
+    assert (end.step, end.checkpoint, end.losses) == (3, None, None)
+    assert objects(blobs, segment, "") == []
+
+
+def test_style_weights_are_found_once_for_the_whole_run(benches: MakeBench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs, strength=2.0)
+    first = benches().run(segment, until=3)
+    assert first.config is not None
+    found = first.config["style_weights"]
+    assert found != TINY.style_weights
+    ratio = TINY.style_weights["relu1_2"] / TINY.style_weights["relu2_1"]
+    assert found["relu1_2"] / found["relu2_1"] == pytest.approx(ratio, rel=1e-3)
+    end = benches().run(next_segment(segment, first))  # with the config as it was first sent
+    assert end.config == first.config
+    assert same_tensors(blobs, end, whole(benches(), segment))
+
+
+def test_a_stronger_style_has_larger_weights(bench: Bench, blobs: BlobStore) -> None:
+    weights = []
+    for strength in (1.0, 3.0):
+        end = bench.run(make_segment(blobs, strength=strength), until=1)
+        assert end.config is not None
+        weights.append(end.config["style_weights"]["relu1_2"])
+    assert weights[1] == pytest.approx(3 * weights[0], rel=1e-3)
+
+
+def test_a_run_can_be_extended(bench: Bench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs)
+    done = bench.run(segment)
+    longer = next_segment(segment, done, config={**segment.config, "steps": 15})
+    end = bench.run(longer)
+    assert end.step == 15
+    assert checkpoint_of(blobs, end).extensions == ((12, 12),)
+
+
+def initial_weights(blobs: BlobStore, kind: str) -> tuple[StoredFile, TransformerNet]:
+    """Store weights to begin with; return them, and the network."""
+    torch.manual_seed(5)
+    net = TransformerNet(TINY.transformer)
+    return put(blobs, f"initial/{kind}", dump_transformer(net, dtype=torch.float32)), net
+
+
+def test_a_run_begins_with_the_weights_of_a_style(bench: Bench, blobs: BlobStore) -> None:
+    initial, net = initial_weights(blobs, "style")
+    slow = replace(TINY, learning_rate=1e-12)
+    end = bench.run(make_segment(blobs, config=slow, initial=initial), until=1)
+    checkpoint = checkpoint_of(blobs, end)
+    assert checkpoint.origin["initial_sha256"] == initial.sha256
+    for name, tensor in net.state_dict().items():
+        torch.testing.assert_close(checkpoint.tensors[f"transformer.{name}"], tensor)
+
+
+def test_a_run_begins_with_the_network_of_another_runs_checkpoint(bench: Bench, blobs: BlobStore) -> None:
+    parent = bench.run(make_segment(blobs), until=5)
+    slow = replace(TINY, learning_rate=1e-12)
+    segment = make_segment(blobs, config=slow, initial=parent.checkpoint)
+    first = bench.run(segment, until=1)
+    before, after = checkpoint_of(blobs, parent), checkpoint_of(blobs, first)
+    assert after.step == 1, "its own steps"
+    for name, tensor in before.tensors.items():
+        if name.startswith("transformer."):
+            torch.testing.assert_close(after.tensors[name], tensor)
+    later = bench.run(next_segment(segment, first), until=2)
+    assert checkpoint_of(blobs, later).origin["initial_sha256"] == segment.initial.sha256  # type: ignore[union-attr]
+
+
+def test_samples_are_stored_at_their_steps_and_change_nothing(bench: Bench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs, samples={"cat.png": soft_picture(50), "dog.png": soft_picture(51)}, sample_every=5)
+    end = bench.run(segment)
+    expected = [f"{stem}_{step:08d}.jpg" for stem in ("cat", "dog") for step in (5, 10, 12)]
+    assert objects(blobs, segment, "samples/") == expected
+    with Image.open(BytesIO(blobs.get(BlobUri.parse(f"{segment.place}samples/cat_00000012.jpg")))) as image:
+        assert image.size == (64, 48)
+    assert same_tensors(blobs, end, bench.run(replace(segment, samples=(), place=segment.place + "none/")))
+
+
+def test_a_sample_that_is_no_use_is_named_and_the_run_goes_on(
+    bench: Bench, blobs: BlobStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    segment = make_segment(blobs, samples={"cat.png": soft_picture(50), "text.png": b"no picture"}, sample_every=12)
+    with caplog.at_level(logging.WARNING, "worker"):
+        assert bench.run(segment).step == 12
+    assert objects(blobs, segment, "samples/") == ["cat_00000012.jpg"]
+    assert "text.png at step 12: " in caplog.text
+
+
+def test_photos_that_are_no_use_are_skipped_and_remembered(benches: MakeBench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs, photos={**soft_pictures(), "bad.png": b"no picture"})
+    first = benches().run(segment, until=6)
+    assert first.photos is not None
+    assert (first.photos.count, first.photos.skipped) == (7, 1)
+    assert "not an image" in first.photos.reasons["bad.png"]
+    later = benches().run(next_segment(segment, first), until=7)
+    assert later.photos is not None
+    assert later.photos.reasons.keys() == {"bad.png"}, "another worker, which has not met it"
+
+
+def test_held_out_photos_are_not_trained_on(bench: Bench, blobs: BlobStore) -> None:
+    end = bench.run(make_segment(blobs, held_out=2), until=1)
+    assert end.photos is not None
+    assert (end.photos.count, end.photos.held_out) == (4, 2)
+
+
+def poisoned(config: TrainConfig) -> TrainConfig:
+    """Return a config whose losses grow beyond all numbers at once."""
+    return replace(config, learning_rate=10.0, content_weight=1e30, style_weights={"relu1_2": 1e30})
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"photos": {}}, ConfigError, "There are no photos"),
+        ({"photos": {"a.png": b"x", "b.png": b""}}, ConfigError, "None of the 2 photos can be used"),
+        ({"painting": StoredFile(uri="s3://nst/nowhere.png", sha256="0" * 64)}, BlobNotFoundError, "nowhere.png"),
+        ({"config": replace(TINY, network="vgg99")}, ConfigError, "vgg99"),
+        ({"config": poisoned(TINY)}, TrainingDivergedError, "not finite"),
+        ({"checkpoint": StoredFile(uri="s3://nst/gone", sha256="0" * 64)}, BlobNotFoundError, "gone"),
+        ({"initial": StoredFile(uri="s3://nst/gone", sha256="0" * 64)}, BlobNotFoundError, "gone"),
+    ],
+    ids=["no photos", "only bad photos", "no painting", "no network", "diverged", "no checkpoint", "no initial"],
+)
+def test_what_cannot_be_used_is_named_and_the_next_run_goes_on(
+    bench: Bench, blobs: BlobStore, changes: dict[str, Any], error: type[NstError], message: str
+) -> None:
+    segment = make_segment(blobs, **changes)
+    with pytest.raises(error, match=message):
+        bench.run(segment)
+    assert objects(blobs, segment, "checkpoints/") == []
+    assert bench.run(make_segment(blobs), until=1).step == 1
+
+
+def test_files_that_are_not_what_they_were_are_refused(benches: MakeBench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs)
+    first = benches().run(segment, until=1)
+    assert first.checkpoint is not None
+    later = next_segment(segment, first)
+    with pytest.raises(ConfigError, match=r"painting\.png is not what it was"):
+        benches().run(replace(later, painting=replace(segment.painting, sha256="0" * 64)))
+    blobs.put(BlobUri.parse(first.checkpoint.uri), b"damaged")
+    with pytest.raises(WeightsError, match=r"safetensors is not what it was"):
+        benches().run(later)
+
+
+def test_a_painting_that_is_no_picture_is_named(bench: Bench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs)
+    with pytest.raises(ImageDecodeError, match="The painting: "):
+        bench.run(replace(segment, painting=put(blobs, f"{segment.run_id}/text", b"no picture")))
+
+
+def test_a_checkpoint_of_another_painting_is_refused(benches: MakeBench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs)
+    first = benches().run(segment, until=1)
+    other = put(blobs, f"{segment.run_id}/other.png", soft_picture(7))
+    with pytest.raises(WeightsError, match="another painting"):
+        benches().run(next_segment(segment, first, painting=other))
+
+
+def test_a_training_that_nobody_goes_on_with_is_let_go(benches: MakeBench, blobs: BlobStore) -> None:
+    bench = benches(keep_s=0.0)
+    segment = make_segment(blobs)
+    before = threading.active_count()
+    first = bench.run(segment, until=1)
+    wait_until(lambda: threading.active_count() <= before)  # neither readers of photos nor a timer are left
+    bench.run(next_segment(segment, first), until=2)
+    assert sum(each.note == "loading" for each in bench.seen) == 2
+
+
+def test_another_run_leaves_the_training_that_is_kept(bench: Bench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs)
+    first = bench.run(segment, until=1)
+    bench.run(make_segment(blobs), until=1)
+    end = bench.run(next_segment(segment, first))
+    assert sum(each.note == "loading" for each in bench.seen) == 2
+    assert same_tensors(blobs, end, whole(bench, segment))
+
+
+def test_photos_are_read_from_afar_once(bench: Bench, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    get = BlobStore.get
+
+    def noted(self: BlobStore, uri: BlobUri, *, max_bytes: int | None = None) -> bytes:
+        fetched.append(str(uri))
+        return get(self, uri, max_bytes=max_bytes)
+
+    monkeypatch.setattr(BlobStore, "get", noted)
+    segment = make_segment(blobs)
+    photos = {segment.photos + name for name in soft_pictures()}
+    first = bench.run(segment)
+    assert photos <= set(fetched)
+    fetched.clear()
+    again = bench.run(replace(segment, run_id=segment.run_id + "b", place=segment.place + "b/"))
+    assert not photos & set(fetched)
+    assert same_tensors(blobs, first, again)
+
+
+def test_large_photos_are_kept_reduced_and_give_the_same_crops(bench: Bench, blobs: BlobStore) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    out = BytesIO()
+    Image.fromarray(noise).save(out, "JPEG", quality=95)
+    end = bench.run(make_segment(blobs, photos={"large.jpg": out.getvalue()}), until=4)
+    kept = [path.stat().st_size for path in bench.folder.glob("photos-*/*")]
+    assert len(kept) == 1
+    assert kept[0] < len(out.getvalue()) / 2
+    assert end.photos is not None
+    assert end.photos.skipped == 0
+
+
+def test_a_cpu_needs_a_cpp_compiler_and_a_gpu_a_c_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("CC", sys.executable)  # any program
+    assert not has_compiler(cpu)
+    assert has_compiler(gpu)
+    monkeypatch.setenv("CXX", f"{sys.executable} -O2")
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert has_compiler(cpu)
+    assert not has_compiler(gpu)
+    monkeypatch.delenv("CC")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert not has_compiler(gpu)
+
+
+def test_a_training_that_needs_more_memory_than_the_worker_has_is_left_to_another(
+    bench: Bench, blobs: BlobStore
+) -> None:
+    small = bench.settings.model_copy(update={"memory_bytes": 1})
+    builder = TrainingBuilder(
+        small, blobs=blobs, library=bench.library, compute=bench.compute, device=torch.device("cpu"), shelf=bench.shelf
+    )
+    segment = make_segment(blobs)
+    wide = replace(segment, config=segment.config | {"size_px": 1024, "batch_size": 4})
+    steering: Steering[TrainProgress] = Steering(going=lambda: True, wanted=lambda: True, on_progress=lambda _: None)
+    with pytest.raises(EngineError, match="GB of memory") as caught:
+        builder.build(wide, steering)
+    assert caught.value.retryable

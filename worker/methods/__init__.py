@@ -1,0 +1,1 @@
+"""The methods of stylizing photos, a package each."""

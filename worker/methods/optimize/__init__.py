@@ -1,0 +1,1 @@
+"""The method optimize: the pixels of a photo, optimised for minutes."""

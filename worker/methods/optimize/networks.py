@@ -1,0 +1,98 @@
+"""Loss networks: those of optimisations stay loaded."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from threading import Lock
+
+from nst_core.errors import ConfigError
+from nst_core.gatys.config import SERVED_NETWORKS, GatysConfig
+from nst_core.nets.loss_network import LossNetwork, Pooling, load_trained, random_loss_network
+from nst_core.training.config import TrainConfig
+
+#: Held while random weights are made: torch has one generator for all threads, and those that are to follow from a
+#: seed must not be mixed with others.
+RANDOM_WEIGHTS = Lock()
+#: Held while torch compiles, or forgets what it has compiled.
+COMPILING = Lock()
+_Key = tuple[str, tuple[str, ...], Pooling, float]
+#: How often those who wait for a network that another thread loads say that they are alive.
+_POLL_S = 1.0
+
+
+class LossNetworks:
+    """Loads the loss network that a config needs, and keeps those used last."""
+
+    def __init__(self, *, kept: int = 2) -> None:
+        """Keep up to so many; one has about 60 MB."""
+        self._kept = kept
+        self._lock = Lock()
+        self._networks: OrderedDict[_Key, Future[LossNetwork]] = OrderedDict()
+
+    def get(self, config: GatysConfig, *, on_bytes: Callable[[], object] = lambda: None) -> LossNetwork | None:
+        """Return the network of a config, or None if it needs none; raise WeightsError if it has no weights.
+
+        If two threads ask for the same one at once, one loads it and the other waits; other networks are not held up.
+        `on_bytes` is called again and again meanwhile, and may raise. Raises ConfigError for a network that is not
+        among those that requests may name.
+        """
+        if not config.layers:
+            return None
+        if config.network not in SERVED_NETWORKS:
+            known = ", ".join(SERVED_NETWORKS)
+            raise ConfigError(f"network must be one of {known}, not {config.network!r}.")
+        key = (config.network, config.layers, config.pooling, config.feature_scale)
+        while True:
+            with self._lock:
+                future = self._networks.get(key)
+                missing = future is None
+                if future is None:
+                    future = self._networks[key] = Future()
+                self._networks.move_to_end(key)
+                while len(self._networks) > self._kept:
+                    self._networks.popitem(last=False)
+            if missing:
+                return self._load(key, future, on_bytes)
+            if (network := _awaited(future, on_bytes)) is not None:
+                return network
+
+    def _load(self, key: _Key, future: Future[LossNetwork], on_bytes: Callable[[], object]) -> LossNetwork:
+        try:
+            network = _trained(*key, on_bytes=on_bytes)
+        except BaseException:
+            with self._lock:
+                if self._networks.get(key) is future:
+                    del self._networks[key]
+            # Those who wait try themselves: it may be only this thread that was not to go on.
+            future.cancel()
+            raise
+        future.set_result(network)
+        return network
+
+
+def load_network_of(config: TrainConfig, *, on_bytes: Callable[[], object] = lambda: None) -> LossNetwork:
+    """Return the loss network of a training, a new one, as `LossNetworks.get` does."""
+    if config.network not in SERVED_NETWORKS:
+        raise ConfigError(f"network must be one of {', '.join(SERVED_NETWORKS)}, not {config.network!r}.")
+    return _trained(config.network, tuple(config.layers), config.pooling, config.feature_scale, on_bytes=on_bytes)
+
+
+def _trained(
+    name: str, layers: tuple[str, ...], pooling: Pooling, scale: float, *, on_bytes: Callable[[], object]
+) -> LossNetwork:
+    with RANDOM_WEIGHTS:
+        network = random_loss_network(layers, name=name, pooling=pooling)
+    # Not under the lock: it may take minutes.
+    load_trained(network, scale=scale, on_bytes=on_bytes)
+    return network
+
+
+def _awaited(future: Future[LossNetwork], on_bytes: Callable[[], object]) -> LossNetwork | None:
+    """Return what another thread loads, or None if it did not."""
+    while True:
+        try:
+            return future.result(timeout=_POLL_S)
+        except TimeoutError:
+            on_bytes()
+        except CancelledError:
+            return None

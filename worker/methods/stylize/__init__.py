@@ -1,0 +1,1 @@
+"""The feed-forward method: photos through a trained network."""

@@ -1,0 +1,1 @@
+"""A process that stays well: engine, watchdog, health and reports."""

@@ -1,0 +1,1 @@
+"""Trainings, segment by segment."""

@@ -1,0 +1,219 @@
+"""Trainings as segments describe them: from the start, or from a checkpoint."""
+
+import logging
+import os
+import shlex
+import shutil
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from nst_core.errors import ConfigError, EngineError, WeightsError
+from nst_core.nets.costs import training_bytes
+from nst_core.nets.loss_network import LossNetwork
+from nst_core.protocol.segments import TrainProgress, TrainSegment
+from nst_core.storage.blobs import BlobStore
+from nst_core.system.devices import bf16_pays
+from nst_core.training.balance import balanced
+from nst_core.training.checkpoint import Checkpoint
+from nst_core.training.config import TrainConfig
+from nst_core.training.photos import PhotoStream
+from nst_core.training.pictures import parse_style
+from nst_core.training.sources import PhotoSource, split_photos
+from nst_core.training.trainer import Trainer
+from worker.methods.optimize.networks import COMPILING, RANDOM_WEIGHTS, load_network_of
+from worker.runtime.limits import work_bytes
+from worker.runtime.outcomes import InterruptedWorkError
+from worker.runtime.steering import Steering
+from worker.segments.cache import LiveTraining, Shelf
+from worker.segments.photo_library import PhotoLibrary
+from worker.segments.photo_notes import PhotoNotes
+from worker.segments.samples import Compute, Samples
+from worker.segments.stored import fetch, fetch_checkpoint, fetch_transformer
+from worker.segments.tally import Tally
+from worker.settings import WorkerSettings
+
+_log = logging.getLogger(__name__)
+#: Threads that read photos ahead; the first time they come from afar.
+_READERS = 2
+#: Trainings that are compiled before all code is forgotten: torch gives up after eight versions of one function.
+_COMPILED = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What a trainer is made of besides weights."""
+
+    config: TrainConfig
+    style: Tensor
+    photos: PhotoSource
+    held_out: int
+    network: LossNetwork
+
+
+class TrainingBuilder:
+    """Reads what a segment names, and makes a training of it."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        blobs: BlobStore,
+        library: PhotoLibrary,
+        compute: Compute,
+        device: torch.device,
+        shelf: Shelf,
+    ) -> None:
+        """Run networks by `compute`, on `device`. Trainings that are on the shelf may have to be compiled again."""
+        self._shelf = shelf
+        #: Trainings that were compiled since all was forgotten.
+        self._compiled = 0
+        self._settings = settings
+        self._blobs = blobs
+        self._library = library
+        self._compute = compute
+        self._device = device
+
+    def build(self, segment: TrainSegment, steering: Steering[TrainProgress]) -> LiveTraining:
+        """Return the training of a segment, as it stands at the segment's checkpoint or at the start.
+
+        Raises InterruptedWorkError where it is not to go on, and otherwise the NstError of what cannot be used.
+        """
+        checkpoint = fetch_checkpoint(self._blobs, segment.checkpoint) if segment.checkpoint else None
+        steering.on_progress(TrainProgress(step=checkpoint.step if checkpoint else 0, note="loading"))
+        self._check_memory(config_of(segment, checkpoint))
+        parts = self._read(segment, checkpoint, steering)
+        _check(steering)
+        if checkpoint is None and segment.strength is not None:
+            parts = replace(parts, config=self._balanced(parts, segment.strength))
+            _check(steering)
+        trainer, compiled = self._trainer(segment, parts, checkpoint)
+        try:
+            self._resume(trainer, segment, checkpoint)
+        except BaseException:
+            trainer.close()
+            raise
+        samples = Samples(self._blobs, segment.samples, place=segment.place, max_bytes=self._settings.max_input_bytes)
+        notes = PhotoNotes(self._blobs, segment.place, held_out=parts.held_out)
+        return LiveTraining(trainer=trainer, samples=samples, notes=notes, tally=Tally(), compiles=compiled)
+
+    def _check_memory(self, config: TrainConfig) -> None:
+        """Raise EngineError if this worker has too little memory; another one may have more."""
+        needed, most = training_bytes(config), work_bytes(self._settings, self._device)
+        if needed > most:
+            raise EngineError(
+                f"The training takes about {needed / 1e9:.1f} GB of memory; this worker has {most / 1e9:.1f} GB for it."
+            )
+
+    def _read(self, segment: TrainSegment, checkpoint: Checkpoint | None, steering: Steering[TrainProgress]) -> _Parts:
+        config = config_of(segment, checkpoint)
+        painting = read_painting(self._blobs, segment, max_bytes=self._settings.max_input_bytes)
+        training, held_out = split_photos(
+            self._library.open(segment.photos, config), segment.held_out, seed=config.seed
+        )
+        return _Parts(
+            config=config,
+            style=parse_style(painting, size_px=config.style_size_px, name="The painting"),
+            photos=training,
+            held_out=len(held_out.names) if held_out else 0,
+            network=load_network_of(config, on_bytes=lambda: _check(steering)),
+        )
+
+    def _balanced(self, parts: _Parts, strength: float) -> TrainConfig:
+        """Return the config with style weights that fit the painting and the first photos."""
+        config = parts.config
+        # As the trainer's own: these are the photos of its first step.
+        stream = PhotoStream(
+            parts.photos,
+            size_px=config.size_px,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            zoom=config.zoom,
+            crops_per_photo=config.crops_per_photo,
+        )
+        photos = stream.batch(0)
+
+        def measure() -> TrainConfig:
+            network = parts.network.to(self._device)
+            style, batch = parts.style.to(self._device), photos.to(self._device)
+            return balanced(config, network=network, style=style, photos=batch, strength=strength)
+
+        return self._compute(measure)
+
+    def _trainer(self, segment: TrainSegment, parts: _Parts, checkpoint: Checkpoint | None) -> tuple[Trainer, bool]:
+        """Return a trainer before its first step, and whether it is compiled."""
+        begins = checkpoint is None and segment.initial is not None
+        initial = fetch_transformer(self._blobs, segment.initial) if begins and segment.initial else None
+        compiled = not segment.exact and self._settings.train_compile and has_compiler(self._device)
+        make = partial(
+            Trainer,
+            parts.config,
+            network=parts.network,
+            style=parts.style,
+            photos=parts.photos,
+            device=self._device,
+            initial=initial,
+            bf16=not segment.exact and bf16_pays(self._device),
+            compiled=compiled,
+            threads=_READERS,
+        )
+
+        def build() -> Trainer:
+            with RANDOM_WEIGHTS:
+                return make()
+
+        if compiled:
+            self._make_room_for_code()
+        return self._compute(build), compiled
+
+    def _make_room_for_code(self) -> None:
+        """Forget what was compiled if it is so much that torch would compile nothing any more."""
+        with COMPILING:
+            self._compiled += 1
+            if self._compiled > _COMPILED:
+                self._shelf.close()
+                torch.compiler.reset()
+                self._compiled = 1
+
+    def _resume(self, trainer: Trainer, segment: TrainSegment, checkpoint: Checkpoint | None) -> None:
+        """Go on from the checkpoint; raise WeightsError where it is one of another painting."""
+        trainer.origin = {
+            "style_sha256": segment.painting.sha256,
+            "initial_sha256": segment.initial and segment.initial.sha256,
+            "photos": trainer.photos.describe(),
+        }
+        if checkpoint is None:
+            return
+        assert segment.checkpoint is not None
+        name = f"The checkpoint {segment.checkpoint.uri}"
+        if checkpoint.origin.get("style_sha256") != segment.painting.sha256:
+            raise WeightsError(f"{name} was made with another painting.")
+        self._compute(lambda: trainer.resume(checkpoint, name=name, extend=True))
+        trainer.origin["initial_sha256"] = checkpoint.origin.get("initial_sha256")
+        if checkpoint.origin.get("photos") != trainer.origin["photos"]:
+            _log.warning("run %s: the photos have changed; the training goes on with those of now", segment.run_id)
+
+
+def config_of(segment: TrainSegment, checkpoint: Checkpoint | None) -> TrainConfig:
+    """Return the config that a segment goes on with; its style weights are found once, at the start of the run."""
+    config = TrainConfig.from_dict(segment.config)
+    return config if checkpoint is None else replace(checkpoint.config, steps=config.steps)
+
+
+def read_painting(blobs: BlobStore, segment: TrainSegment, *, max_bytes: int) -> bytes:
+    """Return the file of a segment's painting; raise ConfigError where it is another one by now."""
+    return fetch(blobs, segment.painting, error=ConfigError, max_bytes=max_bytes)
+
+
+def has_compiler(device: torch.device) -> bool:
+    """Return whether torch can compile networks: it needs a C++ compiler for a CPU, a C compiler for a GPU."""
+    named, usual = ("CXX", ("g++",)) if device.type == "cpu" else ("CC", ("gcc", "clang", "cc"))
+    commands = shlex.split(os.environ.get(named, ""))[:1] or usual
+    return any(shutil.which(command) for command in commands)
+
+
+def _check(steering: Steering[TrainProgress]) -> None:
+    if not steering.going():
+        raise InterruptedWorkError

@@ -1,0 +1,197 @@
+"""The evaluation phase of a run: its last checkpoint becomes a style, is measured, and is shown on a sheet."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nst_core import images
+from nst_core.clock import Clock
+from nst_core.decoding import decoder
+from nst_core.errors import BlobError, ConfigError, ImageError
+from nst_core.inference.stylizer import Stylizer
+from nst_core.nets.transformer import MIN_SIDE_PX
+from nst_core.nets.weights import dump_transformer, load_transformer_bytes
+from nst_core.protocol.segments import Result, SegmentFinished, TrainProgress, TrainSegment
+from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.training.config import TrainConfig
+from nst_core.training.evaluation import LOOKED_AT_PX, evaluate
+from nst_core.training.pictures import SAMPLE_MAX_PX, parse_style
+from nst_core.training.sheet import preview_sheet
+from nst_core.training.sources import PhotoSource, split_photos
+from worker.methods.optimize.networks import load_network_of
+from worker.runtime.outcomes import InterruptedWorkError
+from worker.runtime.steering import Steering
+from worker.segments.builder import config_of, read_painting
+from worker.segments.photo_library import PhotoLibrary
+from worker.segments.samples import Compute
+from worker.segments.stored import fetch_checkpoint, put_file, transformer_of
+from worker.settings import WorkerSettings
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+Pixels = npt.NDArray[np.uint8]
+#: Of photos that were trained on, where none were held out.
+_MEASURED = 4
+#: Photos on the sheet, where the client named none.
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What the pieces of one evaluation share."""
+
+    segment: TrainSegment
+    config: TrainConfig
+    painting: bytes
+    #: The weights file, and what an image processor makes of it.
+    weights: bytes
+    compute: Compute
+
+
+class Evaluator:
+    """Makes styles of runs that have all their steps; may be used by several threads, one segment each."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        name: str,
+        blobs: BlobStore,
+        library: PhotoLibrary,
+        compute: Compute,
+        device: torch.device,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """Work under the name of a worker; run networks by `compute`, on `device`."""
+        self._settings = settings
+        self._name = name
+        self._blobs = blobs
+        self._library = library
+        self._compute = compute
+        self._device = device
+        self._clock = clock
+
+    def run(self, segment: TrainSegment, steering: Steering[TrainProgress]) -> SegmentFinished:
+        """Store the weights and the sheet, and return the segment's end with them and with what was measured.
+
+        The network that is measured is that of the weights file, which has half of the checkpoint's digits. Raises
+        InterruptedWorkError where it is not to go on, and otherwise the error of what cannot be used.
+        """
+        started = self._clock()
+        if segment.checkpoint is None:
+            raise ConfigError("There is nothing to evaluate: the run has no checkpoint.")
+        checkpoint = fetch_checkpoint(self._blobs, segment.checkpoint)
+        progress = TrainProgress(step=checkpoint.step, note="evaluating")
+        steering.on_progress(progress)
+        work = _Work(
+            segment=segment,
+            config=config_of(segment, checkpoint),
+            painting=read_painting(self._blobs, segment, max_bytes=self._settings.max_input_bytes),
+            weights=dump_transformer(transformer_of(checkpoint, name=segment.checkpoint.uri)),
+            compute=_while_going(self._compute, steering),
+        )
+        del checkpoint
+        result = self._result(work)
+        return SegmentFinished(
+            run_id=segment.run_id,
+            attempt=segment.attempt,
+            worker=self._name,
+            step=progress.step,
+            seconds=self._clock() - started,
+            progress=TrainProgress(step=progress.step),
+            config=work.config.to_dict(),
+            result=result,
+        )
+
+    def _result(self, work: _Work) -> Result:
+        config, place = work.config, work.segment.place
+        source = self._library.open(work.segment.photos, config)
+        training, held_out = split_photos(source, work.segment.held_out, seed=config.seed)
+        photos = _decoded(held_out or training, config, count=None if held_out else _MEASURED)
+        evaluation = self._measure(work, photos)
+        sheet = images.encode(preview_sheet(_painting(work), self._pairs(work, photos)), "jpg")
+        weights = put_file(
+            self._blobs, f"{place}result/{hashlib.sha256(work.weights).hexdigest()}.safetensors", work.weights
+        )
+        sheet_uri = f"{place}result/sheet-{hashlib.sha256(sheet).hexdigest()[:12]}.jpg"
+        put_file(self._blobs, sheet_uri, sheet, content_type="image/jpeg")
+        return Result(
+            weights=weights, sheet=sheet_uri, evaluation={**evaluation, "held_out": len(photos) if held_out else 0}
+        )
+
+    def _measure(self, work: _Work, photos: Sequence[Pixels]) -> dict[str, object]:
+        network = load_network_of(work.config)
+        transformer = load_transformer_bytes(work.weights)
+
+        def to_device() -> None:
+            network.to(self._device).to(memory_format=torch.channels_last)
+            transformer.to(self._device).to(memory_format=torch.channels_last)
+
+        work.compute(to_device)
+        return evaluate(
+            transformer,
+            photos=photos,
+            style=parse_style(work.painting, size_px=work.config.style_size_px, name="The painting"),
+            network=network,
+            config=work.config,
+            on_piece=work.compute,
+        ).to_dict()
+
+    def _pairs(self, work: _Work, photos: Sequence[Pixels]) -> list[tuple[Pixels, Pixels]]:
+        """Return the photos of the sheet, each with what the network makes of it."""
+        stylizer = Stylizer.load(work.weights, device=self._device)
+        shown = self._samples(work.segment) or photos[:_SHOWN]
+        return [(photo, work.compute(lambda photo=photo: stylizer(photo[np.newaxis])[0])) for photo in shown]  # type: ignore[misc]
+
+    def _samples(self, segment: TrainSegment) -> list[Pixels]:
+        found = []
+        for uri in dict.fromkeys(segment.samples):
+            try:
+                data = self._blobs.get(BlobUri.parse(uri), max_bytes=self._settings.max_input_bytes)
+                found.append(decoder.decode(data, max_px=SAMPLE_MAX_PX).rgb)
+            except (BlobError, ImageError) as error:
+                _log.warning("the sample %s: %s", uri, error)
+        return found
+
+
+def _painting(work: _Work) -> Pixels:
+    return decoder.decode(work.painting, max_px=SAMPLE_MAX_PX).rgb
+
+
+def _decoded(source: PhotoSource, config: TrainConfig, *, count: int | None) -> list[Pixels]:
+    """Return the first photos of a source that can be used, all without a count; raise ConfigError where none can."""
+    photos = list(islice(_usable(source, max_px=max(LOOKED_AT_PX, 2 * config.size_px)), count))
+    if not photos:
+        raise ConfigError(f"None of the {len(source.names):,} photos for the evaluation can be used.")
+    return photos
+
+
+def _usable(source: PhotoSource, *, max_px: int) -> Iterator[Pixels]:
+    for name in source.names:
+        try:
+            rgb = decoder.decode(source.read(name), max_px=max_px).rgb
+        except ImageError as error:
+            _log.warning("the photo %s: %s", name, error)
+            continue
+        # The evaluation reduces it further.
+        if min(rgb.shape[:2]) * LOOKED_AT_PX >= MIN_SIDE_PX * max(rgb.shape[:2]):
+            yield rgb
+
+
+def _while_going(compute: Compute, steering: Steering[TrainProgress]) -> Compute:
+    """Return what runs calls as `compute` does, and raises InterruptedWorkError where it is not to go on."""
+
+    def checked(call: Callable[[], _T], /) -> _T:
+        if not steering.going():
+            raise InterruptedWorkError
+        return compute(call)
+
+    return checked

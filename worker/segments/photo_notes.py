@@ -1,0 +1,60 @@
+"""Which photos of a run were skipped, remembered in its place for the workers that come later."""
+
+import json
+import logging
+
+from nst_core.errors import BlobError, BlobNotFoundError
+from nst_core.protocol.segments import PhotoReport
+from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.training.photos import PhotoStream
+
+_log = logging.getLogger(__name__)
+_NAME = "photos.json"
+#: Reasons that are told to the scheduler.
+_TOLD = 100
+
+
+class PhotoNotes:
+    """What is known of a run's photos. For people only: no photo is skipped unread because the notes say so."""
+
+    def __init__(self, blobs: BlobStore, place: str, *, held_out: int) -> None:
+        """Take over the notes in a run's place; without any, or where they cannot be read, begin anew."""
+        self._blobs = blobs
+        self._uri = BlobUri.parse(place + _NAME)
+        self._held_out = held_out
+        self._skipped = self._read()
+        self._written = dict(self._skipped)
+
+    def report(self, photos: PhotoStream) -> PhotoReport:
+        """Return what is known by now."""
+        self._skipped |= photos.skipped
+        return PhotoReport(
+            count=photos.describe()["count"],
+            held_out=self._held_out,
+            skipped=len(self._skipped),
+            reasons=dict(sorted(self._skipped.items())[:_TOLD]),
+            warning=photos.warning,
+        )
+
+    def save(self) -> None:
+        """Write the notes of the last report where they have changed."""
+        if self._skipped == self._written:
+            return
+        data = json.dumps({"skipped": self._skipped}, indent=2, sort_keys=True).encode()
+        try:
+            self._blobs.put(self._uri, data, content_type="application/json")
+        except BlobError as error:
+            _log.warning("%s cannot be written: %s", self._uri, error)
+        else:
+            self._written = dict(self._skipped)
+
+    def _read(self) -> dict[str, str]:
+        try:
+            return {
+                str(name): str(reason) for name, reason in json.loads(self._blobs.get(self._uri))["skipped"].items()
+            }
+        except BlobNotFoundError:
+            return {}
+        except (BlobError, ValueError, LookupError, TypeError, AttributeError) as error:
+            _log.warning("%s cannot be read: %s", self._uri, error)
+            return {}

@@ -1,0 +1,80 @@
+"""Sample photos of a run: what the network makes of them on the way."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from nst_core.errors import BlobError, ImageError
+from nst_core.protocol.segments import sample_uri
+from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.training.pictures import dump_sample, parse_sample
+from nst_core.training.trainer import Trainer
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class Compute(Protocol):
+    """Runs calls where networks run."""
+
+    def __call__(self, call: Callable[[], _T], /) -> _T:
+        """Return what the call returns."""
+        ...
+
+
+class Samples:
+    """Stylizes the samples of a run as its training goes on.
+
+    Samples are for the eye alone: one that cannot be read or written is named in the log, and the training goes on.
+    """
+
+    def __init__(self, blobs: BlobStore, uris: Sequence[str], *, place: str, max_bytes: int) -> None:
+        """Take photos at s3:// addresses, of so many bytes at most; nothing is read yet. Results go to `place`."""
+        self._blobs = blobs
+        self._uris = named(uris)
+        self._place = place
+        self._max_bytes = max_bytes
+        self._photos: dict[str, Tensor] = {}
+
+    def show(self, trainer: Trainer, compute: Compute) -> None:
+        """Store what the network makes of each sample now."""
+        for stem, uri in self._uris.items():
+            try:
+                photo = self._photo(stem, uri)
+                image = compute(lambda photo=photo: _stylized(trainer, photo))  # type: ignore[misc]
+                result = BlobUri.parse(sample_uri(self._place, stem=stem, step=trainer.step_number))
+                self._blobs.put(result, dump_sample(image), content_type="image/jpeg")
+            except (BlobError, ImageError, MemoryError, RuntimeError) as error:
+                _log.warning("the sample %s at step %d: %s", uri, trainer.step_number, error)
+
+    def _photo(self, stem: str, uri: str) -> Tensor:
+        if stem not in self._photos:
+            data = self._blobs.get(BlobUri.parse(uri), max_bytes=self._max_bytes)
+            self._photos[stem] = parse_sample(data, name=uri)
+        return self._photos[stem]
+
+
+def named(uris: Sequence[str]) -> dict[str, str]:
+    """Return addresses by the stems of their file names; a number tells those apart that are the same."""
+    found: dict[str, str] = {}
+    for uri in dict.fromkeys(uris):
+        stem = name = PurePosixPath(uri).stem
+        number = 1
+        while name in found:
+            number += 1
+            name = f"{stem}-{number}"
+        found[name] = uri
+    return found
+
+
+def _stylized(trainer: Trainer, photo: Tensor) -> Tensor:
+    trainer.transformer.eval()
+    try:
+        with torch.inference_mode():
+            return trainer.transformer(photo.to(trainer.device)).cpu()  # type: ignore[no-any-return]
+    finally:
+        trainer.transformer.train()

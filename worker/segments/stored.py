@@ -1,0 +1,65 @@
+"""Files of a training in storage: read, compared with their SHA-256, and made into networks."""
+
+import hashlib
+import json
+
+import torch
+
+from nst_core.errors import NstError, WeightsError
+from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.weights import load_transformer_bytes
+from nst_core.protocol.segments import StoredFile
+from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.training.checkpoint import TRAINING_KEY, Checkpoint, parse_checkpoint
+
+_PREFIX = "transformer."
+
+
+def fetch(
+    blobs: BlobStore, file: StoredFile, *, error: type[NstError] = WeightsError, max_bytes: int | None = None
+) -> bytes:
+    """Return a file's bytes; raise `error` where they are not those that it had, BlobError where it cannot be read."""
+    data = blobs.get(BlobUri.parse(file.uri), max_bytes=max_bytes)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != file.sha256:
+        raise error(f"{file.uri} is not what it was: its SHA-256 is {digest}, not {file.sha256}.")
+    return data
+
+
+def fetch_checkpoint(blobs: BlobStore, file: StoredFile) -> Checkpoint:
+    """Return a checkpoint; raise WeightsError where it is damaged."""
+    return parse_checkpoint(fetch(blobs, file), name=f"The checkpoint {file.uri}")
+
+
+def put_file(blobs: BlobStore, uri: str, data: bytes, *, content_type: str = "application/octet-stream") -> StoredFile:
+    """Write a file and return its description."""
+    blobs.put(BlobUri.parse(uri), data, content_type=content_type)
+    return StoredFile(uri=uri, sha256=hashlib.sha256(data).hexdigest())
+
+
+def fetch_transformer(blobs: BlobStore, file: StoredFile) -> TransformerNet:
+    """Return the network of a weights file, or that of a training's checkpoint; raise WeightsError as they do."""
+    data = fetch(blobs, file)
+    if not _is_checkpoint(data):
+        return load_transformer_bytes(data, name=file.uri)
+    return transformer_of(parse_checkpoint(data, name=f"The checkpoint {file.uri}"), name=file.uri)
+
+
+def transformer_of(checkpoint: Checkpoint, *, name: str) -> TransformerNet:
+    """Return a checkpoint's network in eval mode; raise WeightsError where its tensors do not fit its config."""
+    state = {key.removeprefix(_PREFIX): tensor for key, tensor in checkpoint.tensors.items() if key.startswith(_PREFIX)}
+    try:
+        with torch.device("meta"):  # the checkpoint brings its own memory
+            net = TransformerNet(checkpoint.config.transformer)
+        net.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise WeightsError(f"The checkpoint {name} cannot be used: {error}") from error
+    return net.eval().requires_grad_(False)
+
+
+def _is_checkpoint(data: bytes) -> bool:
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return TRAINING_KEY in header["__metadata__"]
+    except (ValueError, LookupError, TypeError):
+        return False
