@@ -1,5 +1,5 @@
 # make demo    stylize sample photos on this machine; needs nothing but Python 3.11 or newer
-# make test    style, types and all tests
+# make test    style, types, imports and all tests
 # make fuzz    the API against made-up requests (EXAMPLES of each route)
 # make bench   the whole stack against the bare network
 # make client  the synchronous client from the asynchronous one
@@ -34,6 +34,7 @@ client: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 style: $(STAMP)

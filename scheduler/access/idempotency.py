@@ -9,14 +9,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
-
 from nst_core.clock import Clock
 from scheduler.domain.errors import InFlightError, KeyReusedError
 from scheduler.store import request_keys
-from scheduler.store.database import Database
-from scheduler.store.errors import DatabaseUnavailableError
+from scheduler.store.database import Connection, Database
+from scheduler.store.errors import DatabaseUnavailableError, RowConflictError
 from scheduler.store.request_keys import RequestKey
 
 #: A claim that is older is taken over: the process that made it has died.
@@ -108,6 +105,6 @@ class Idempotency:
                     raise InFlightError("A request with this Idempotency-Key is at work; repeat it in a moment.")
                 request_keys.take_over(connection, found, claim=claim.claim, now=now)
                 return None
-        except IntegrityError as error:
+        except RowConflictError as error:
             # Two requests with one key at once: the other was first.
             raise InFlightError("A request with this Idempotency-Key is at work; repeat it in a moment.") from error

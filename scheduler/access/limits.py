@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection
-
 from nst_core.clock import Clock
 from scheduler.domain.errors import (
     JobTooLargeError,
@@ -22,6 +20,7 @@ from scheduler.domain.jobs import Job, JobSpec
 from scheduler.store import keys as key_rows
 from scheduler.store import tenants as tenant_rows
 from scheduler.store import uploads as upload_rows
+from scheduler.store.database import Connection
 
 MIB = 2**20
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from starlette.concurrency import run_in_threadpool
+from anyio.to_thread import run_sync
 
 from nst_core.errors import NstError
 from scheduler.access.limits import Streams
@@ -122,7 +122,7 @@ class EventHub:
 
     async def is_through(self, stream: Stream) -> bool:
         """Return whether the last event that was handed out is the subject's end, and its last."""
-        last = await run_in_threadpool(self._last, stream.subject)
+        last = await run_sync(self._last, stream.subject)
         return last is not None and last.id <= stream.after and last.type.is_terminal
 
     def is_broken(self, stream: Stream) -> bool:
@@ -133,7 +133,7 @@ class EventHub:
         """Read the next page of a stream that is behind."""
         async with self._turns.setdefault(stream.tenant, asyncio.Lock()), self._replays:
             try:
-                stream.found = await run_in_threadpool(self._page, stream.subject, stream.after)
+                stream.found = await run_sync(self._page, stream.subject, stream.after)
             except NstError as error:
                 log.warning("Events cannot be read now: %s", error.message)
                 await asyncio.sleep(self._poll_s)
@@ -149,7 +149,7 @@ class EventHub:
             while self._waiting and not self._stopped:
                 waiting = list(self._waiting)
                 try:
-                    found = await run_in_threadpool(self._fetch, [(each.subject, each.after) for each in waiting])
+                    found = await run_sync(self._fetch, [(each.subject, each.after) for each in waiting])
                 except NstError as error:
                     log.warning("Events cannot be read now: %s", error.message)
                     found = []

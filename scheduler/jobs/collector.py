@@ -13,9 +13,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from sqlalchemy import Connection, select
-from sqlalchemy.exc import DataError
-
 from nst_core.clock import Clock
 from nst_core.errors import NstError, ProtocolError
 from nst_core.protocol.chunks import (
@@ -38,7 +35,8 @@ from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.chunks import Chunk
-from scheduler.store.database import Database
+from scheduler.store.database import Connection, Database
+from scheduler.store.errors import UnstorableError
 
 log = logging.getLogger(__name__)
 
@@ -115,8 +113,7 @@ class Collector:
         now = self._clock()
         if not self.leads or not 0 <= now - self._renewed_at < _RENEW_S:
             # Only who reaches the database may have it: nobody else would collect meanwhile.
-            with self._database.read() as connection:
-                connection.execute(select(1))
+            self._database.ping()
             self.leads = self._broker.hold(_ROLE, self._name, seconds=_HELD_S)
             self._renewed_at = now
         return self.leads
@@ -158,7 +155,7 @@ class Collector:
             if error.retryable:
                 raise  # the database does not answer: the event is read again
             log.error("An event was dropped: %s", error.message)
-        except (DataError, OverflowError, UnicodeEncodeError) as error:
+        except (UnstorableError, OverflowError, UnicodeEncodeError) as error:
             log.error("An event that cannot be stored was dropped: %s", error)
         except Exception:
             log.exception("An event that cannot be applied was dropped")

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import Connection
-
 from nst_core.clock import Clock
 from nst_core.protocol.chunks import ChunkMessage, Method, OptimizeChunk, StyleRef, StylizeChunk
 from nst_core.queue.broker import Broker
@@ -22,7 +20,7 @@ from scheduler.store import items
 from scheduler.store import jobs as job_rows
 from scheduler.store import styles as access
 from scheduler.store.chunks import Chunk, Share
-from scheduler.store.database import Database
+from scheduler.store.database import Connection, Database
 from scheduler.store.jobs import Waiting
 
 log = logging.getLogger(__name__)

@@ -6,12 +6,11 @@ little: about a minute of work, in so many pieces that every worker has some.
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection
-
 from nst_core.clock import Clock
 from nst_core.protocol.chunks import ItemOutcome, Method
 from scheduler.domain.jobs import JobSpec
 from scheduler.store import rates as rate_rows
+from scheduler.store.database import Connection
 
 MAX_CHUNK = 1000
 #: A worker that has not reported for so long is not counted on.

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection
-
 from nst_core.protocol.chunks import ItemStatus
 from scheduler.domain.codes import INPUT_INCOMPLETE, MAX_FAILURES, REPORTS_FAILED
 from scheduler.domain.errors import ConflictError, NothingToRetryError
@@ -19,6 +17,7 @@ from scheduler.store import chunks as chunk_rows
 from scheduler.store import events as event_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
+from scheduler.store.database import Connection
 
 #: Errors of a job that a retry makes up for; with another one, its input was not read to the end.
 _PASSING_ERRORS = (MAX_FAILURES, REPORTS_FAILED)

@@ -8,8 +8,6 @@ is not begun for a while is sent again. One of a job that is being stopped was t
 import logging
 from collections import Counter
 
-from sqlalchemy import Connection
-
 from nst_core.clock import Clock
 from nst_core.protocol.chunks import ItemStatus
 from nst_core.queue.broker import Broker
@@ -22,7 +20,7 @@ from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.chunks import Chunk
-from scheduler.store.database import Database
+from scheduler.store.database import Connection, Database
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,6 @@ import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
-
 from nst_core.clock import Clock
 from nst_core.errors import BlobNotFoundError, BlobReplacedError, ConfigError
 from nst_core.protocol.chunks import ItemStatus, preview_uri
@@ -36,7 +33,8 @@ from scheduler.runs.requests import RunResolver
 from scheduler.runs.service import RunService
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
-from scheduler.store.database import Database
+from scheduler.store.database import Connection, Database
+from scheduler.store.errors import RowConflictError
 from scheduler.store.items import Item
 from scheduler.store.jobs import JobFilter, NewJob
 from scheduler.styles.library import StyleLibrary
@@ -109,7 +107,7 @@ class Service:
             return known, False
         try:
             job_id = self._accept(tenant, request, Claim(tenant=tenant), client_id=client_id)
-        except IntegrityError:
+        except RowConflictError:
             # Two requests with one id at once: the other was first.
             if known := self._known(tenant, client_id, request):
                 return known, False

@@ -8,8 +8,6 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection
-
 from nst_core.clock import Clock
 from nst_core.protocol.segments import (
     Phase,
@@ -24,7 +22,7 @@ from scheduler.domain.runs import Live, Run, RunStatus, Segment, Stop
 from scheduler.runs.ends import Retries, at_checkpoint, failed, released
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
-from scheduler.store.database import Database
+from scheduler.store.database import Connection, Database
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection
 
 from nst_core.clock import Clock
 from nst_core.errors import NstError, WeightsError
@@ -21,7 +20,7 @@ from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store import styles as access
 from scheduler.store import versions
-from scheduler.store.database import Database, retried
+from scheduler.store.database import Connection, Database, retried
 from scheduler.store.styles import StyleRow
 from scheduler.styles.ownership import own_style
 from scheduler.styles.weights import keep_weights

@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection as Connection  # what transactions hand to the functions of this package
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, TimeoutError
 
 from nst_core.clock import Clock
 from nst_core.errors import ConfigError
-from scheduler.store.errors import DatabaseUnavailableError
+from scheduler.store.errors import DatabaseUnavailableError, RowConflictError, UnstorableError
 
 _T = TypeVar("_T")
 
@@ -65,6 +66,11 @@ class Database:
         with _translated(), writers.begin() as connection:
             yield connection
 
+    def ping(self) -> None:
+        """Raise DatabaseUnavailableError unless the database answers."""
+        with self.read() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
     def migrate(self) -> None:
         """Bring the schema to its newest version.
 
@@ -72,7 +78,7 @@ class Database:
         """
         try:
             self._migrate()
-        except DBAPIError as error:
+        except (DBAPIError, RowConflictError, UnstorableError) as error:
             raise ConfigError(f"NST_DATABASE_URL cannot be used: {_first_line(error)}") from error
         except DatabaseUnavailableError as error:
             if any(words in error.message for words in _REFUSALS):
@@ -119,7 +125,7 @@ def now_of(connection: Connection) -> float:
 def retried(change: Callable[[], _T]) -> _T:
     """Return what a transaction that adds rows returns; tried again where another one was first to add them."""
     for _ in range(2):
-        with suppress(IntegrityError):
+        with suppress(RowConflictError):
             return change()
     return change()
 
@@ -210,6 +216,10 @@ def _translated() -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise DatabaseUnavailableError("No connection to the database became free in time.") from error
+    except IntegrityError as error:
+        raise RowConflictError(str(error.orig)) from error
+    except DataError as error:
+        raise UnstorableError(str(error.orig)) from error
     except DBAPIError as error:
         if error.connection_invalidated or type(error).__name__ == "OperationalError":
             raise DatabaseUnavailableError(f"The database does not answer: {error.orig}") from error

@@ -2,6 +2,8 @@
 
 NstError
 └── DatabaseUnavailableError   database_unavailable (retryable)
+RowConflictError
+UnstorableError
 """
 
 from nst_core.errors import NstError
@@ -12,3 +14,14 @@ class DatabaseUnavailableError(NstError):
 
     code = "database_unavailable"
     retryable = True
+
+
+class RowConflictError(Exception):
+    """Another transaction came first: a row with this key exists, or a row that this one refers to does not.
+
+    Callers handle it, so it has no code for clients.
+    """
+
+
+class UnstorableError(Exception):
+    """A value does not fit its column."""

@@ -64,7 +64,7 @@ class JobFilter:
 
 
 def insert_job(connection: Connection, job: NewJob, *, now: float) -> None:
-    """Add a queued job; sqlalchemy's IntegrityError says that another has its `client_id`."""
+    """Add a queued job; RowConflictError says that another has its `client_id`."""
     values = {name: getattr(job, name) for name in NewJob.__dataclass_fields__ if name != "spec"}
     spec, uris = _SPEC.dump_python(job.spec, mode="json"), job.spec.input.uris
     spec["input"]["uris"] = None

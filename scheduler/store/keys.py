@@ -80,7 +80,7 @@ def forget_dead(connection: Connection, tenant: str, *, now: float, keep: int) -
 
 
 def insert_key(connection: Connection, key: ApiKey) -> None:
-    """Add a key; sqlalchemy's IntegrityError says that its prefix is taken."""
+    """Add a key; RowConflictError says that its prefix is taken."""
     connection.execute(insert(api_keys).values({**vars(key), "scopes": list(key.scopes)}))
 
 

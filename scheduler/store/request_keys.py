@@ -32,7 +32,7 @@ def find_key(connection: Connection, tenant: str, key: str) -> RequestKey | None
 
 
 def insert_key(connection: Connection, key: RequestKey) -> None:
-    """Add a key; sqlalchemy's IntegrityError says that another request was first with it."""
+    """Add a key; RowConflictError says that another request was first with it."""
     connection.execute(insert(keys).values(**vars(key), created_at=key.claimed_at))
 
 

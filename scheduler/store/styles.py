@@ -56,7 +56,7 @@ def put_style(connection: Connection, style: StyleRow, *, now: float) -> None:
 
 
 def add_style(connection: Connection, style: StyleRow, *, now: float) -> None:
-    """Add a style; sqlalchemy's IntegrityError says that another transaction was first with its name or version."""
+    """Add a style; RowConflictError says that another transaction was first with its name or version."""
     _note_version(connection, style, now=now)
     connection.execute(insert(styles).values(created_at=now, **vars(style)))
 

@@ -61,7 +61,7 @@ def count_tenants(connection: Connection) -> int:
 
 
 def put_tenant(connection: Connection, tenant: Tenant, *, now: float) -> None:
-    """Set all of a tenant; sqlalchemy's IntegrityError says that another transaction was first to add it."""
+    """Set all of a tenant; RowConflictError says that another transaction was first to add it."""
     values = {
         "weight": tenant.weight,
         "read_places": None if tenant.read is None else list(tenant.read),

@@ -25,7 +25,7 @@ class Upload:
 
 
 def insert_upload(connection: Connection, upload: Upload) -> None:
-    """Add an upload; sqlalchemy's IntegrityError says that another transaction was first."""
+    """Add an upload; RowConflictError says that another transaction was first."""
     connection.execute(insert(uploads).values(vars(upload)))
 
 

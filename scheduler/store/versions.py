@@ -46,7 +46,7 @@ def put_card(
 ) -> None:
     """Note a version under a tenant's name of a style, or give it another card.
 
-    sqlalchemy's IntegrityError says that another transaction was first.
+    RowConflictError says that another transaction was first.
     """
     own = (style_cards.c.tenant == tenant, style_cards.c.name == name, style_cards.c.version == version)
     row = connection.execute(select(style_cards).where(*own)).first()

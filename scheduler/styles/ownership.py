@@ -1,10 +1,9 @@
 """Who may give a style's name another version: each tenant has names of its own; those that come with nst are fixed."""
 
-from sqlalchemy import Connection
-
 from nst_core.styles import shipped_styles
 from scheduler.domain.errors import StyleExistsError
 from scheduler.store import styles as access
+from scheduler.store.database import Connection
 from scheduler.store.styles import StyleRow
 
 

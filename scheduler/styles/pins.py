@@ -3,11 +3,10 @@
 import difflib
 from collections.abc import Sequence
 
-from sqlalchemy import Connection
-
 from scheduler.domain.errors import RequestInvalidError
 from scheduler.store import styles as access
 from scheduler.store import versions
+from scheduler.store.database import Connection
 from scheduler.store.styles import StyleRow
 from scheduler.store.versions import VersionRow
 

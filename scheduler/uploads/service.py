@@ -5,8 +5,6 @@ import secrets
 from collections.abc import Callable
 from typing import IO
 
-from sqlalchemy.exc import IntegrityError
-
 from nst_core.clock import Clock
 from nst_core.errors import ConfigError
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -16,6 +14,7 @@ from scheduler.domain import jobs as domain
 from scheduler.domain.errors import ConflictError, InUseError, NotFoundError, RequestInvalidError
 from scheduler.store import uploads as rows
 from scheduler.store.database import Database
+from scheduler.store.errors import RowConflictError
 from scheduler.store.uploads import Upload
 
 _PATTERN = re.compile(r"upl_[0-9a-f]{24}")
@@ -123,7 +122,7 @@ class UploadService:
             with self._database.write() as connection:
                 check_new_upload(connection, tenant, limits=limits)
                 rows.insert_upload(connection, upload)
-        except IntegrityError:
+        except RowConflictError:
             return self.get(tenant, upload_id)  # of two first files at once, the other was first
         return upload
 

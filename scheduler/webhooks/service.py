@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection
-
 from nst_core.clock import Clock
 from scheduler.domain.errors import ConflictError, NotFoundError, RequestInvalidError, WebhooksDisabledError
 from scheduler.store import webhooks as rows
-from scheduler.store.database import Database
+from scheduler.store.database import Connection, Database
 from scheduler.store.webhooks import Delivery, DeliveryStatus, Webhook
 from scheduler.webhooks.address import AddressError, Rules
 from scheduler.webhooks.deliver import TEST_TYPE, message_body, new_messages

@@ -7,7 +7,6 @@ from typing import Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import text
 
 from nst_core.errors import NstError
 from scheduler.api.dependencies import ApiState, StateDep
@@ -51,18 +50,13 @@ def readyz(state: StateDep, response: Response) -> ReadyView:
 
 def _checks(state: ApiState) -> dict[str, str]:
     pings: dict[str, Callable[[], None]] = {
-        "database": lambda: _ping_database(state),
+        "database": state.database.ping,
         "broker": state.broker.ping,
         "storage": state.blobs.ping,
     }
     # At once, for each may take some seconds to say that there is no answer.
     with ThreadPoolExecutor(len(pings)) as pool:
         return dict(zip(pings, pool.map(_check, pings.values()), strict=True))
-
-
-def _ping_database(state: ApiState) -> None:
-    with state.database.read() as connection:
-        connection.execute(text("SELECT 1"))
 
 
 def _check(ping: Callable[[], None]) -> str:
