@@ -1,0 +1,54 @@
+"""Base classes and types that several resources share."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+#: The largest id and count that every database stores.
+MAX_ID = 2**63 - 1
+ID_PATTERN = r"^[\w.-]{1,64}$"
+CODE_PATTERN = r"^[a-z0-9_]{1,64}$"
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+#: Python's calendar ends a year later, in any time zone.
+LAST_MOMENT = datetime(9998, 12, 31, tzinfo=UTC)
+
+
+def _check_moment(value: datetime) -> datetime:
+    if not _FIRST <= value <= LAST_MOMENT:
+        raise ValueError("a time is between the years 1970 and 9998")
+    return value.astimezone(UTC)
+
+
+#: A time with an offset, kept as UTC.
+Moment = Annotated[AwareDatetime, AfterValidator(_check_moment)]
+#: The address of an object or a prefix.
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=2048, pattern=r"^s3://")]
+Code = Annotated[str, StringConstraints(pattern=CODE_PATTERN)]
+#: Fields of a config with other values than those of its preset.
+Options = Annotated[dict[Annotated[str, StringConstraints(max_length=64)], JsonValue], Field(max_length=100)]
+
+
+class Request(BaseModel):
+    """The body of a request, or a part of it. Unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Resource(BaseModel):
+    """An answer, or a part of it. Unknown fields are ignored, so an older client reads the answers of a newer API."""
+
+    # The API sends every field, so its document lists them all as required.
+    model_config = ConfigDict(extra="ignore", frozen=True, json_schema_serialization_defaults_required=True)
+
+
+class Failure(Resource):
+    """Why a job, an item or a run failed."""
+
+    code: str = Field(description="Stable, for programs; `GET /v1/errors` lists all codes.")
+    message: str = Field(description="A sentence for people.")
+
+
+def shown(*examples: dict[str, Any]) -> ConfigDict:
+    """Return the part of a model's config that puts examples into the OpenAPI document."""
+    return ConfigDict(json_schema_extra={"examples": list(examples)})

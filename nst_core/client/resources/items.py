@@ -1,0 +1,75 @@
+"""Items: each photo of a job with each of its styles."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from nst_core.client.resources.base import Failure, Resource, shown
+from nst_core.client.resources.pages import Page
+
+
+class ItemStatus(StrEnum):
+    """The status of one photo with one style."""
+
+    PENDING = "pending"  # waits for a worker
+    RUNNING = "running"  # in a chunk that a worker has started
+    SUCCEEDED = "succeeded"  # its output is in storage
+    FAILED = "failed"  # it has an error code and a sentence, and no output
+    CANCELLED = "cancelled"  # the job was cancelled before its turn
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (ItemStatus.SUCCEEDED, ItemStatus.FAILED, ItemStatus.CANCELLED)
+
+
+class Progress(Resource):
+    """How far an item has come that takes many iterations, as the worker last reported."""
+
+    iteration: int
+    iterations: int
+    losses: dict[str, float] = Field({}, description="The weighted terms of the loss.")
+    preview: bool = Field(False, description="Whether `/items/{item_id}/preview` has a picture.")
+
+
+class Item(Resource):
+    """One photo of a job with one style."""
+
+    model_config = shown(
+        {
+            "id": 17,
+            "input": "s3://nst/photos/harbour.jpg",
+            "custom_id": None,
+            "style": "great_wave",
+            "status": "succeeded",
+            "output": "s3://nst/painted/harbour__great_wave.jpg",
+            "width": 1600,
+            "height": 1067,
+            "bytes": 402118,
+            "sha256": "9c" * 32,
+            "attempt": 1,
+            "progress": None,
+            "error": None,
+            "warning": None,
+        }
+    )
+
+    id: int = Field(description="The item's position in the job, from 0.")
+    input: str = Field(description="The address of the photo.")
+    custom_id: str | None = Field(None, description="The id that the manifest gives the photo.")
+    style: str
+    status: ItemStatus
+    output: str | None = Field(None, description="The address of the result, once the item has succeeded.")
+    width: int | None = Field(None, description="In pixels.")
+    height: int | None = Field(None, description="In pixels.")
+    bytes: int | None = None
+    sha256: str | None = None
+    attempt: int | None = None
+    progress: Progress | None = None
+    error: Failure | None = None
+    warning: str | None = Field(
+        None, description="A sentence if the output may be unexpected, such as the first frame of an animation."
+    )
+
+
+class ItemPage(Page[Item, int]):
+    """A page of items."""

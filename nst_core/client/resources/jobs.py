@@ -1,0 +1,331 @@
+"""Jobs: what a client asks for, and what has become of it."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from nst_core.client.resources.base import Code, Failure, Moment, Request, Resource, Uri, shown
+from nst_core.client.resources.methods import Method, MethodOptions, ResolvedOptions
+from nst_core.client.resources.pages import Page
+from nst_core.client.resources.styles import PinnedStyle
+from nst_core.protocol.chunks import StyleRef
+
+DEFAULT_NAME = "{stem}__{style}.{ext}"
+MAX_INLINE_INPUTS = 1000
+_MAX_COUNT = 10**9
+#: Ten years.
+_MAX_SECONDS = 10 * 366 * 24 * 3600
+_LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+_LabelValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+class JobStatus(StrEnum):
+    """The status of a job."""
+
+    QUEUED = "queued"  # accepted, nothing else done
+    PLANNING = "planning"  # its inputs are being listed; the first may be running already
+    RUNNING = "running"  # every item is known
+    PAUSED = "paused"  # nothing more is sent to workers; they finish what they have started
+    CANCELLING = "cancelling"  # being stopped for any reason; waits for the images that workers have started
+    FINALIZING = "finalizing"  # every item is terminal; the reports are being written
+    SUCCEEDED = "succeeded"  # every item succeeded
+    PARTIALLY_SUCCEEDED = "partially_succeeded"  # some items have no result
+    FAILED = "failed"  # no item succeeded, there was none, or too many failed
+    CANCELLED = "cancelled"  # a client stopped it; finished items are kept
+    EXPIRED = "expired"  # its deadline passed; finished items are kept
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in TERMINAL
+
+
+TERMINAL = (
+    JobStatus.SUCCEEDED,
+    JobStatus.PARTIALLY_SUCCEEDED,
+    JobStatus.FAILED,
+    JobStatus.CANCELLED,
+    JobStatus.EXPIRED,
+)
+
+
+class Priority(StrEnum):
+    """Which of a tenant's jobs come first."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+
+    @property
+    def rank(self) -> int:
+        """Return a number to sort jobs by, the most urgent first."""
+        return {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}[self]
+
+
+class StopReason(StrEnum):
+    """Why a job ends early."""
+
+    CANCEL = "cancel"
+    DEADLINE = "deadline"
+    MAX_FAILURES = "max_failures"
+
+
+class JobInput(Request):
+    """Where the photos come from: exactly one of the three."""
+
+    uris: Annotated[tuple[Uri, ...], Field(min_length=1, max_length=MAX_INLINE_INPUTS)] | None = Field(
+        None, description="Addresses of at most 1,000 photos."
+    )
+    prefix: Uri | None = Field(None, description="All photos below an address. Sub-folders are kept.")
+    manifest: Uri | None = Field(None, description='A JSONL object with lines {"input": "s3://…", "custom_id": "…"}.')
+
+
+class InputSummary(Resource):
+    """Where the photos come from: one of the three is set."""
+
+    count: int | None = Field(
+        None, description="The number of addresses in `uris`; `GET /v1/jobs/{job_id}/input` lists them."
+    )
+    prefix: str | None = None
+    manifest: str | None = None
+
+
+class _OutputFields(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal["keep", "jpeg", "png", "webp"] = Field(
+        "keep", description="keep: JPEG, PNG and WebP photos keep their format, all others become PNG."
+    )
+    quality: int = Field(92, ge=1, le=100, description="The quality of JPEG and WebP files.")
+    name: str = Field(
+        DEFAULT_NAME, max_length=256, description="The name of each result, with {stem}, {index}, {style} and {ext}."
+    )
+    max_px: int | None = Field(None, ge=16, le=65535, description="The longest side; larger photos are scaled down.")
+
+
+class Output(_OutputFields, Request):
+    """Where the results go, and how they are saved."""
+
+    prefix: Uri | None = Field(None, description="An address. If omitted, the job gets a place of its own.")
+
+
+class ResolvedOutput(_OutputFields, Resource):
+    """Where the results of a job go, and how they are saved."""
+
+    prefix: str
+
+
+class JobTerms(BaseModel):
+    """What a request for a job and the job itself have in common."""
+
+    model_config = ConfigDict(frozen=True)
+
+    method: Method = Field(Method.FEEDFORWARD, description="optimize takes minutes per image, and any painting.")
+    paintings: Annotated[tuple[Uri, ...], Field(max_length=100)] = Field(
+        (), description="Addresses of paintings, for the method optimize."
+    )
+    strength: float = Field(1.0, ge=0.0, le=1.0, description="0 is the photo, 1 the full style.")
+    preserve_color: bool = Field(False, description="Keep the photo's colours.")
+    priority: Priority = Field(Priority.NORMAL, description="Relative to the other jobs of the same tenant.")
+    deadline: Moment | None = Field(
+        None, description="Items that have not started by this time are cancelled, and the job ends as expired."
+    )
+    max_failures: int | None = Field(
+        None, ge=0, le=_MAX_COUNT, description="If more images than this fail, the job ends as failed."
+    )
+    max_attempts: int | None = Field(
+        None, ge=1, le=10, description="How often an image is tried if errors are temporary. Default: the scheduler's."
+    )
+    metadata: Annotated[dict[_LabelKey, _LabelValue], Field(max_length=16)] = Field(
+        {}, description="Your own labels; listings can filter by them."
+    )
+
+
+class JobRequest(JobTerms, MethodOptions, Request):
+    """A bulk stylization job. The method feedforward needs `styles`, optimize needs `paintings`."""
+
+    model_config = shown(
+        {
+            "input": {"prefix": "s3://nst/photos/"},
+            "styles": ["great_wave"],
+            "output": {"format": "jpeg", "max_px": 1600},
+            "priority": "high",
+            "expires_after_s": 3600,
+            "max_failures": 100,
+            "metadata": {"album": "spring"},
+        },
+        {
+            "input": {"uris": ["s3://nst/photos/harbour.jpg"]},
+            "method": "optimize",
+            "paintings": ["s3://nst/paintings/wheatfield.jpg"],
+            "optimize": {"preset": "gatys2016"},
+        },
+    )
+
+    input: JobInput
+    styles: Annotated[tuple[PinnedStyle, ...], Field(max_length=100)] = Field(
+        (), description="NAME, or NAME@VERSION with at least 8 digits of the version, for the method feedforward."
+    )
+    output: Output = Output()
+    expires_after_s: float | None = Field(
+        None, gt=0, le=_MAX_SECONDS, description="The deadline in seconds from now, instead of `deadline`."
+    )
+
+    @field_validator("input")
+    @classmethod
+    def _exactly_one(cls, input: JobInput) -> JobInput:
+        if sum(value is not None for value in (input.uris, input.prefix, input.manifest)) != 1:
+            raise ValueError("give exactly one of uris, prefix and manifest")
+        return input
+
+    @model_validator(mode="after")
+    def _one_deadline(self) -> Self:
+        if self.deadline is not None and self.expires_after_s is not None:
+            raise ValueError("give one of deadline and expires_after_s")
+        return self
+
+
+class RetryRequest(Request):
+    """Which items of an ended job are tried again."""
+
+    model_config = shown({"codes": ["blob_unavailable", "worker_lost"]}, {"cancelled": True})
+
+    codes: Annotated[tuple[Code, ...], Field(min_length=1, max_length=100)] | None = Field(
+        None, description="Only items that failed with one of these codes."
+    )
+    cancelled: bool = Field(False, description="Also cancelled items, and input that was not read.")
+
+
+class Counts(Resource):
+    """The number of items by status; they always sum to `total`."""
+
+    total: int = 0
+    pending: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def unfinished(self) -> int:
+        return self.pending + self.running
+
+
+class _JobHead(Resource):
+    id: str
+    client_id: str | None = Field(None, description="The id that the client chose, if it did.")
+    status: JobStatus
+    stop: StopReason | None = Field(None, description="Why the job is being or was stopped.")
+
+
+_JOB: dict[str, Any] = {
+    "id": "job_019ab5e0c8a43f9a10c2b4d1",
+    "client_id": None,
+    "status": "running",
+    "stop": None,
+    "method": "feedforward",
+    "styles": [{"name": "great_wave", "version": "4f" * 32}],
+    "paintings": [],
+    "optimize": None,
+    "input": {"count": None, "prefix": "s3://nst/photos/", "manifest": None},
+    "output": {
+        "prefix": "s3://nst/painted/",
+        "format": "jpeg",
+        "quality": 92,
+        "name": DEFAULT_NAME,
+        "max_px": 1600,
+    },
+    "strength": 1.0,
+    "preserve_color": False,
+    "metadata": {"album": "spring"},
+    "priority": "normal",
+    "deadline": None,
+    "max_failures": 100,
+    "max_attempts": None,
+    "counts": {"total": 2000, "pending": 1200, "running": 240, "succeeded": 559, "failed": 1, "cancelled": 0},
+    "created_at": "2026-11-22T12:00:00Z",
+    "started_at": "2026-11-22T12:00:01Z",
+    "finished_at": None,
+    "error": None,
+}
+
+
+class Job(ResolvedOptions, JobTerms, _JobHead):
+    """A job."""
+
+    model_config = shown(_JOB)
+
+    styles: tuple[StyleRef, ...] = Field(description="For the method optimize: the names of the paintings.")
+    input: InputSummary
+    output: ResolvedOutput
+    counts: Counts
+    created_at: AwareDatetime | None = None
+    started_at: AwareDatetime | None = None
+    finished_at: AwareDatetime | None = None
+    error: Failure | None = None
+
+
+class JobPage(Page[Job, str]):
+    """A page of jobs."""
+
+
+class InputEntry(Resource):
+    """One of the addresses that a job was given."""
+
+    id: int = Field(description="Its position in the request, from 0.")
+    uri: str
+
+
+class InputPage(Page[InputEntry, int]):
+    """A page of the addresses of a job's photos."""
+
+
+class CheckProblem(Resource):
+    """What is wrong with a request, or with one of its photos."""
+
+    code: str
+    message: str
+    pointer: str | None = Field(None, description="JSON pointer of the field in the request.")
+    line: int | None = Field(None, description="Line of the manifest, from 1; empty lines are not counted.")
+    input: str | None = Field(None, description="The address of the photo.")
+
+
+class Check(Resource):
+    """What a job would do. Nothing was submitted."""
+
+    model_config = shown(
+        {
+            "valid": True,
+            "photos": 2000,
+            "items": 2000,
+            "failing": 1,
+            "truncated": False,
+            "objects_checked": 100,
+            "problems": [
+                {
+                    "code": "input_invalid",
+                    "message": 'Line 17 of the manifest: it is no JSON object with a text "input".',
+                    "pointer": None,
+                    "line": 17,
+                    "input": None,
+                }
+            ],
+            "estimated_s": 240.0,
+        }
+    )
+
+    valid: bool = Field(description="The job would be accepted, and at least one item would not fail at once.")
+    photos: int
+    items: int = Field(description="Photos x styles.")
+    failing: int = Field(description="Items that would fail at once.")
+    truncated: bool = Field(False, description="There are more photos than were checked.")
+    objects_checked: int | None = Field(
+        None,
+        description="The number of photos that were looked up in the storage: all below a prefix; of `uris` and "
+        "manifests the first 100, as far as 2.5 seconds allow. Null if none was looked up.",
+    )
+    problems: tuple[CheckProblem, ...] = Field((), description="The first 100.")
+    estimated_s: float | None = Field(
+        None,
+        description="About how long the job would take with the present workers; null if nothing was measured yet.",
+    )

@@ -1,0 +1,92 @@
+"""Styles, their versions, and presets."""
+
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from nst_core.client.resources.base import Request, Resource, Uri, shown
+from nst_core.client.resources.pages import Page
+
+#: Stricter than the names of existing styles: a new name becomes part of file names, where . and .. are folders.
+NEW_STYLE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+#: At least the first 8 digits of a version.
+VERSION_PATTERN = r"^[0-9a-f]{8,64}$"
+NewStyleName = Annotated[str, StringConstraints(pattern=NEW_STYLE_PATTERN)]
+#: NAME, or NAME@ and at least the first 8 digits of a version.
+PinnedStyle = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}(@[0-9a-f]{8,64})?$")]
+_STYLE: dict[str, Any] = {
+    "name": "great_wave",
+    "version": "4f" * 32,
+    "card": {"title": "Under the Wave off Kanagawa", "artist": "Katsushika Hokusai", "year": "about 1831"},
+}
+
+
+class StyleRequest(Request):
+    """The weights of a style, and what is known about it."""
+
+    model_config = shown({"weights": "s3://nst/weights/great_wave.safetensors", "card": _STYLE["card"]})
+
+    weights: Uri = Field(description="A weights file of nst, such as `python -m nst_core.peers` writes.")
+    card: dict[str, Any] = Field({}, description="Title, artist, year, rights, and anything else worth showing.")
+    replace: bool = Field(False, description="Replace the present version if the style has another one.")
+
+
+class PublishRequest(Request):
+    """Which version a style's name stands for from now on."""
+
+    model_config = shown({"version": "4f4f4f4f"})
+
+    version: Annotated[str, StringConstraints(pattern=VERSION_PATTERN)] = Field(
+        description="At least its first 8 digits."
+    )
+
+
+class Style(Resource):
+    """A style and its card: painting, artist, year, rights, data, training."""
+
+    model_config = shown(_STYLE)
+
+    name: str
+    version: str = Field(description="SHA-256 of the weights file, in hex.")
+    card: dict[str, Any] = Field({})
+
+
+class StylePage(Page[Style, str]):
+    """A page of styles; their names are the ids."""
+
+
+class StyleVersion(Style):
+    """A version of a style, and its card."""
+
+    model_config = shown(
+        _STYLE | {"current": True, "published": True, "run": None, "created_at": "2026-11-22T12:00:00Z"}
+    )
+
+    current: bool = Field(False, description="Whether the style's name stands for this version.")
+    published: bool = Field(True, description="Whether the name ever stood for it; if not, only its owner sees it.")
+    run: str | None = Field(None, description="The run that made it, if one did.")
+    created_at: AwareDatetime | None = None
+
+
+class StyleVersionPage(Page[StyleVersion, str]):
+    """A page of the versions of a style, newest first; they are the ids."""
+
+
+class Preset(Resource):
+    """A named set of options, for the method optimize or for trainings."""
+
+    model_config = shown(
+        {
+            "name": "gatys2016",
+            "summary": "content + gram; L-BFGS, 500 iterations, 512 px",
+            "config": {"iterations": 500, "size_px": 512},
+        }
+    )
+
+    name: str
+    summary: str
+    config: dict[str, Any] = Field({})
+
+
+class PresetPage(Page[Preset, str]):
+    """A page of presets; their names are the ids."""
