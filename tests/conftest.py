@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,13 @@ from tests.servers import run_server
 
 # For all settings that tests make and all processes that they start; those of a stack or a cluster have their own.
 os.environ["NST_MESSAGE_SECRET"] = secrets.token_hex(32)
+_MEMORY_DISK = "/dev/shm"
+
+
+def pytest_configure() -> None:
+    """Keep temporary folders in memory if there is enough: databases wait for a real disk at each commit."""
+    if os.path.isdir(_MEMORY_DISK) and shutil.disk_usage(_MEMORY_DISK).free > 8 << 30:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY_DISK)
 
 
 @pytest.fixture(scope="session")
