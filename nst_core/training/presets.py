@@ -6,9 +6,8 @@ from typing import Any
 
 from nst_core.errors import ConfigError
 from nst_core.training.config import TrainConfig
+from nst_core.training.scales import STRENGTHS, STROKES
 
-#: Of the options `stroke` and `strength`.
-STROKES, STRENGTHS = (0.05, 20.0), (0.01, 100.0)
 #: A shipped style whose weights a training may begin with: it knows how to draw already, and learns another hand.
 TEACHER = "great_wave"
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, JsonValue, StringConstraints
 
-from nst_core.training.presets import STRENGTHS, STROKES
+from nst_core.training.scales import STRENGTHS, STROKES
 from nst_core.training.sources import few_photos
 from scheduler.api.bodies import Body, PinnedStyle, Uri
 from scheduler.api.pages import Page

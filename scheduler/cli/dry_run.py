@@ -6,7 +6,6 @@ from itertools import groupby, islice
 
 from nst_core.client import Client
 from nst_core.errors import ImageError, ImageTooSmallError
-from nst_core.images import decode
 from scheduler.cli.session import Session
 from scheduler.cli.transfer.inputs import check_not_replaced, find, named
 from scheduler.cli.transfer.photos import Left, Photo
@@ -57,6 +56,8 @@ def _left_out(left: Left) -> Problem:
 
 def _problems(photo: Photo, max_px: int | None) -> list[Problem]:
     """Return what is wrong with a photo of this machine whose result has at most `max_px` on its longer side."""
+    from nst_core.images import decode  # late, because only a dry run needs Pillow
+
     try:
         data = photo.path.read_bytes()
         try:

@@ -10,7 +10,7 @@ import typer
 
 from nst_core.client import Client, UnreachableError
 from nst_core.protocol.chunks import ItemStatus, Method
-from scheduler.cli.exits import ExitCode, code_for_job
+from scheduler.cli.exits import ExitCode, code_for_status
 from scheduler.cli.session import Session, print_json
 from scheduler.cli.transfer.downloads import Download, Follower
 from scheduler.cli.transfer.inputs import Inputs, say_left
@@ -55,12 +55,12 @@ def watch_only(session: Session, client: Client, job: Job, *, as_json: bool) -> 
         report(session, client, job, job.output.prefix or "")
         if job.counts.succeeded:
             session.hint("Fetch the images with", "jobs", "results", job.id, "-o", "DIR")
-    return code_for_job(job.status)
+    return code_for_status(job.status)
 
 
 def code_of(job: Job, inputs: Inputs, download: Download | None) -> ExitCode:
     """Return the exit code for a finished job: what is missing here is missing, even if the job itself succeeded."""
-    code = code_for_job(job.status)
+    code = code_for_status(job.status)
     missing = inputs.failed or (download is not None and download.failed)
     return ExitCode.PARTIAL if missing and code is ExitCode.OK else code
 

@@ -1,28 +1,31 @@
-"""What every command shares: where the API is, and the two consoles."""
+"""What every command shares: where the API is, and the two consoles.
+
+The HTTP client and pydantic are imported when they are used, so that `nst --help` is quick.
+"""
 
 import json
 import os
 import re
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from pydantic import TypeAdapter
 from rich.console import Console
 from rich.markup import escape
 
-from nst_core.client import Client
 from scheduler.cli.exits import UsageError
-from scheduler.cli.transfer.names import quoted
-from scheduler.local.home import Home
+
+if TYPE_CHECKING:
+    from nst_core.client import Client
 
 DEFAULT_HOME = Path("~/.nst")
 
 
 class Silence:
-    """Says once that the API takes its time."""
+    """Prints a note, once, that the API has not answered yet."""
 
     def __init__(self, console: Console, url: str) -> None:
         self._console = console
@@ -38,48 +41,53 @@ class Silence:
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """The options that stand before the command."""
+    """The options before the command, and the consoles."""
 
     url: str | None = None
     api_key: str | None = None
     home: Path = DEFAULT_HOME
-    #: Tables for people, and JSON for programs.
+    #: Standard output: tables for people, JSON for programs.
     out: Console = field(default_factory=lambda: Console(highlight=False, width=None if sys.stdout.isatty() else 160))
-    #: Progress, notes and errors.
+    #: Standard error: progress, notes and errors.
     err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
 
-    def client(self) -> Client:
-        """Return a client for the API that the options, the environment or the home folder name."""
+    def client(self) -> "Client":
+        """Return a client for the API that is named by the options, the environment or the home folder."""
+        from nst_core.client import Client
+        from scheduler.local.home import Home
+
         last = None if self.url and self.api_key else Home(self.home).read_client()
         url = self.url or (last and last.url)
         if not url:
             raise UsageError("No API is known: run `nst up`, or give --url and --api-key (NST_URL, NST_API_KEY).")
-        # The key of the home folder is for that stack alone: it is sent nowhere else.
+        # The key in the home folder belongs to that stack; it must not be sent to another API.
         own_key = last.api_key if last is not None and last.url == url else ""
         return Client(url, self.api_key or own_key, on_silence=Silence(self.err, url))
 
     def hint(self, text: str, *words: str) -> None:
-        """Say which command to give next, with the options that this one was given before its name."""
+        """Suggest a command to run next, with the same --url and --home as this one."""
         given = []
         if self.url is not None and "NST_URL" not in os.environ:
             given += ["--url", self.url]
         if self.home != DEFAULT_HOME and "NST_HOME" not in os.environ:
             given += ["--home", str(self.home)]
-        command = quoted(["nst", *given, *words])
+        command = shlex.join(["nst", *given, *words])
         self.err.print(f"{text} [bold]{escape(command)}[/]", soft_wrap=True)
 
 
 def session_of(context: typer.Context) -> Session:
-    """Return the session that the main callback made."""
+    """Return the session of the command."""
     session = context.find_object(Session)
     assert session is not None
     return session
 
 
 def print_json(value: Any) -> None:
-    """Write a dataclass, or a list of them, to the standard output as JSON."""
+    """Write a value of the API, or a list of them, to standard output as JSON."""
+    from pydantic import TypeAdapter
+
     plain = TypeAdapter(Any).dump_python(value, mode="json")
     text = json.dumps(plain, indent=2, ensure_ascii=False)
-    # Bytes of a file's name that are no UTF-8 come as halves of surrogate pairs, as os.fsencode takes them.
+    # Undecodable bytes of a file name are lone surrogates here; escape them, so that the output is valid UTF-8.
     text = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
     sys.stdout.write(text + "\n")

@@ -9,7 +9,7 @@ from nst_core.errors import BlobNotFoundError, ConfigError
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
-from nst_core.training.presets import STRENGTHS, STROKES
+from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.domain.errors import ConflictError, RequestInvalidError
 from scheduler.domain.runs import Parent, Run, RunSpec, Segment
 from scheduler.runs.requests import check_step, option_pointer

@@ -15,7 +15,7 @@ from nst_core.client import Client
 from nst_core.errors import NstError
 from nst_core.protocol.chunks import ItemStatus
 from scheduler.cli.commands.local import ServiceLines, terminable
-from scheduler.cli.exits import ExitCode, code_for_job
+from scheduler.cli.exits import ExitCode, code_for_status
 from scheduler.cli.following import fetch_rest, report
 from scheduler.cli.session import Session, session_of
 from scheduler.cli.transfer.downloads import Download
@@ -40,9 +40,9 @@ def demo(
     ),
     home: Annotated[Path, typer.Option(help="The demo's own folder.", file_okay=False)] = Path(".nst/demo"),
 ) -> ExitCode:
-    """Stylize sample photos with every style, and show what comes out.
+    """Stylize sample photos with every style.
 
-    Starts all of nst, sends one job through the API, makes a contact sheet, and stops everything again.
+    Starts all of nst, submits one job through the API, writes a contact sheet of the results, and stops everything.
     """
     session = session_of(context)
     console, started = session.err, time.monotonic()
@@ -61,7 +61,7 @@ def demo(
         console.print("Stopped; nothing is left running.")
         return ExitCode.INTERRUPTED
     console.print(_table(job, styles, output, time.monotonic() - started))
-    return code_for_job(job.status)
+    return code_for_status(job.status)
 
 
 def _stylize(

@@ -27,7 +27,7 @@ from scheduler.cli.ui.words import count_of
 from scheduler.domain.jobs import Priority
 from scheduler.resources import Job
 
-app = typer.Typer(no_args_is_help=True, help="List, show, watch and steer jobs; fetch results.")
+app = typer.Typer(no_args_is_help=True)
 
 JobId = Annotated[
     str, typer.Argument(metavar="JOB", help="The job's id: job_…, or the one that you gave it.", show_default=False)

@@ -14,7 +14,7 @@ from scheduler.cli.exits import UsageError
 from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.ui.keys import key_page, keys_table, tenant_page
 
-app = typer.Typer(no_args_is_help=True, help="Make, list, show, rotate and revoke API keys.")
+app = typer.Typer(no_args_is_help=True)
 
 KeyId = Annotated[
     str, typer.Argument(metavar="KEY", help="The key's 8 digits, or its beginning nst_….", show_default=False)
@@ -109,7 +109,7 @@ def rotate(
 
 
 def whoami(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show whose key is in use, what it may do, and how much is used of which limits."""
+    """Show your key, your permissions and your limits."""
     session = session_of(context)
     with session.client() as client:
         tenant = client.tenants.own()

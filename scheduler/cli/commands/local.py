@@ -40,11 +40,11 @@ def up(
         int | None, typer.Option(min=1, max=65535, help="The API's port. Default: that of the last time, else 8700.")
     ] = None,
 ) -> ExitCode:
-    """Run all of nst on this machine until Ctrl-C.
+    """Run all of nst on this machine until you press Ctrl-C.
 
-    Redis, S3 storage, the scheduler and workers, on this machine's own address only. What dies is started again;
-    unfinished jobs go on at the next start. In the background of a script, where the shell has Ctrl-C ignored,
-    `kill` stops it.
+    Starts Redis, S3 storage, the scheduler and workers. They listen on this machine only, and are restarted when they
+    fail. Unfinished jobs continue at the next start. A script that runs `nst up` in the background, where the shell
+    ignores Ctrl-C, stops it with `kill`.
     """
     session = session_of(context)
     console, folder = session.out, home or session.home
@@ -63,17 +63,26 @@ def up(
 
 
 def scheduler() -> None:
-    """Run a scheduler: API and control loops. Settings come from NST_* variables."""
+    """Run a scheduler: the API and the control loops.
+
+    Its settings come from NST_* environment variables.
+    """
     _become("scheduler")
 
 
 def worker() -> None:
-    """Run a worker. Settings come from NST_* variables."""
+    """Run a worker.
+
+    Its settings come from NST_* environment variables.
+    """
     _become("worker")
 
 
 def bootstrap_key() -> None:
-    """Print a new key for NST_BOOTSTRAP_API_KEY: the first key of an installation, with all rights."""
+    """Print a new first API key.
+
+    Set it as NST_BOOTSTRAP_API_KEY of the scheduler: the key is valid from the start and has all permissions.
+    """
     # Here, and not at the top: commands that only speak to an API run without a database driver.
     from scheduler.access.keys import new_api_key
 

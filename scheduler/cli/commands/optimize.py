@@ -77,7 +77,7 @@ def optimize(
     priority: AmongJobs = Priority.NORMAL,
     as_json: AsJson = False,
 ) -> ExitCode:
-    """Optimise photos to look like a painting, and write the results.
+    """Make photos look like any painting, slowly, and write the results.
 
     Takes minutes an image, and any painting, where stylize takes a second and needs a network for each style. An
     interrupted image goes on where it was.
@@ -113,7 +113,7 @@ def optimize(
 
 
 def presets(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the presets of optimize."""
+    """List the presets of nst optimize."""
     session = session_of(context)
     with session.client() as client:
         found = client.presets()

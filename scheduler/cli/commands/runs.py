@@ -10,7 +10,7 @@ import typer
 from nst_core.client import Client
 from nst_core.errors import ProtocolError
 from nst_core.styles import SHEET_NAME
-from nst_core.training.presets import STRENGTHS, STROKES
+from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.cli.commands.jobs import AsJson
 from scheduler.cli.commands.train import begun
 from scheduler.cli.deleting import Yes, confirm, say_deleted
@@ -24,7 +24,7 @@ from scheduler.cli.ui.progress import transfer_bar
 from scheduler.domain.runs import RunStatus
 from scheduler.runs.resources import ForkRequest, Run, Sample
 
-app = typer.Typer(no_args_is_help=True, help="List, show, pause, extend and fork trainings; fetch their pictures.")
+app = typer.Typer(no_args_is_help=True)
 
 RunName = Annotated[
     str,

@@ -62,8 +62,11 @@ def export(
     text: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="The style.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder.", file_okay=False, show_default=False)],
 ) -> None:
-    """Write a style into a folder, which import takes: weights and card, and of a training that this scheduler knows
-    the preview sheet and the curve of its losses."""
+    """Write a style to a folder that `nst styles import` accepts.
+
+    The folder gets the weights and the card, and if this scheduler trained the style, the preview sheet and the loss
+    curve.
+    """
     session = session_of(context)
     name, version = parse_style(text)
     with session.client() as client:

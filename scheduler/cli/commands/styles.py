@@ -12,7 +12,7 @@ from scheduler.cli.session import print_json, session_of
 from scheduler.cli.ui.jobs import presets_table
 from scheduler.cli.ui.styles import diff_table, style_page, styles_table, versions_table
 
-app = typer.Typer(no_args_is_help=True, help="List, show and train styles; import, export and publish them.")
+app = typer.Typer(no_args_is_help=True)
 
 StyleName = Annotated[str, typer.Argument(metavar="NAME", help="The style's name.", show_default=False)]
 StyleVersion = Annotated[

@@ -10,7 +10,7 @@ from scheduler.cli.exits import UsageError
 from scheduler.cli.session import print_json, session_of
 from scheduler.cli.ui.keys import tenant_page, tenants_table
 
-app = typer.Typer(no_args_is_help=True, help="Weight, places and limits of tenants; for administrators.")
+app = typer.Typer(no_args_is_help=True)
 
 TenantId = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's name.", show_default=False)]
 _WEIGHT, _DEFAULT = 1.0, "default"

@@ -6,9 +6,9 @@ import typer
 from rich.text import Text
 
 from nst_core.client import Client
-from nst_core.training.presets import STRENGTHS, STROKES
+from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.cli.commands.jobs import AsJson
-from scheduler.cli.exits import ExitCode, UsageError, code_for_run
+from scheduler.cli.exits import ExitCode, UsageError, code_for_status
 from scheduler.cli.options import given, parse_fields, parse_style
 from scheduler.cli.run_watch import find_run, follow, report
 from scheduler.cli.session import Session, print_json, session_of
@@ -136,4 +136,4 @@ def _to_the_end(session: Session, client: Client, run: Run, *, as_json: bool) ->
         print_json(run)
     else:
         report(session, client, run)
-    return code_for_run(run.status)
+    return code_for_status(run.status)

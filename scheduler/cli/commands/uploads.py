@@ -24,7 +24,7 @@ from scheduler.resources import Upload
 #: Answers about the key or its rate rather than about one upload.
 _ABOUT_ALL = (401, 403, 429)
 
-app = typer.Typer(no_args_is_help=True, help="List and delete the photos that were uploaded.")
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list")

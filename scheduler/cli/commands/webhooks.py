@@ -16,7 +16,7 @@ from scheduler.cli.session import print_json, session_of
 from scheduler.cli.ui import webhooks as render
 from scheduler.webhooks.resources import Delivery, NewSecret, Webhook
 
-app = typer.Typer(no_args_is_help=True, help="Have an address told of events; see what was sent, and send it again.")
+app = typer.Typer(no_args_is_help=True)
 
 WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="The webhook's id: whk_…", show_default=False)]
 Types = Annotated[

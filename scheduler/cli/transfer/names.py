@@ -1,9 +1,6 @@
 """Names of files: how people read them, and how the storage takes them."""
 
-import os
-import shlex
 import unicodedata
-from collections.abc import Sequence
 from pathlib import PurePath
 
 #: Characters that turn the direction of text: a name with them is read as another one.
@@ -23,11 +20,6 @@ def sound(name: str) -> str:
 def fitted(stem: str, room: int) -> str:
     """Return a stem of at most `room` bytes of UTF-8, cut behind a whole character."""
     return stem.encode()[: max(room, 1)].decode(errors="ignore") or "_"
-
-
-def quoted(words: Sequence[str | os.PathLike[str]]) -> str:
-    """Return words as a command that a shell takes."""
-    return " ".join(shlex.quote(os.fspath(word)) for word in words)
 
 
 def _shown(char: str) -> str:

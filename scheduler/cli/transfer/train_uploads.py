@@ -6,7 +6,6 @@ from pathlib import Path, PurePosixPath
 
 from nst_core.client import Client
 from nst_core.errors import ImageError
-from nst_core.images import decode
 from scheduler.cli.exits import UsageError
 from scheduler.cli.session import Session
 from scheduler.cli.transfer.inputs import find, say_left
@@ -102,7 +101,9 @@ def _refuse(failed: Sequence[Left]) -> None:
 
 
 def _check_painting(path: Path) -> None:
-    """Raise ImageError where a file is no picture: it would be a pity to find out after a thousand photos."""
+    """Raise ImageError if a file is not an image, before a thousand photos are uploaded for nothing."""
+    from nst_core.images import decode  # late, because only training needs Pillow
+
     try:
         decode(path.read_bytes())
     except ImageError as error:
