@@ -26,9 +26,11 @@ from scheduler.api.app import make_api, make_hub
 from scheduler.api.connections import TimedProtocol, allow_connections
 from scheduler.api.request_ids import RequestIdFilter
 from scheduler.control.clock_watch import ClockWatch, LeaseTimes
+from scheduler.control.event_reader import EventReader
+from scheduler.control.leadership import Leadership
 from scheduler.domain.jobs import FIRST_TENANT
 from scheduler.events.hub import EventHub
-from scheduler.jobs.collector import Collector
+from scheduler.jobs.collector import ChunkCollector
 from scheduler.jobs.dispatcher import Dispatcher, Window
 from scheduler.jobs.expiry import Expirer
 from scheduler.jobs.finalizer import Finalizer
@@ -84,6 +86,14 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
         segments_s=settings.train_dispatch_lease_s,
     )
     retries = Retries(max_failures=settings.max_run_failures, backoff_s=settings.retry_backoff_s)
+    chunks = ChunkCollector(
+        database,
+        clock=clock,
+        lease_s=settings.lease_s,
+        max_attempts=settings.max_attempts,
+        backoff_s=settings.retry_backoff_s,
+        rates=rates,
+    )
     return Loops(
         planner=Planner(
             database,
@@ -102,15 +112,12 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
             windows=windows,
             weights=tenants.weights,
         ),
-        collector=Collector(
-            database,
+        events=EventReader(
             broker,
-            runs=RunCollector(database, clock=clock, lease_s=settings.lease_s, retries=retries),
+            Leadership("collector", database, broker, clock=clock),
+            apply_chunk=chunks.apply,
+            apply_segment=RunCollector(database, clock=clock, lease_s=settings.lease_s, retries=retries).apply,
             clock=clock,
-            lease_s=settings.lease_s,
-            max_attempts=settings.max_attempts,
-            backoff_s=settings.retry_backoff_s,
-            rates=rates,
         ),
         reaper=Reaper(
             database,

@@ -12,11 +12,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from nst_core.errors import NstError
 from scheduler.control.clock_watch import ClockWatch
-from scheduler.jobs.collector import Collector
+from scheduler.control.event_reader import EventReader
 from scheduler.jobs.dispatcher import Dispatcher
 from scheduler.jobs.expiry import Expirer
 from scheduler.jobs.finalizer import Finalizer
@@ -100,7 +99,7 @@ class Loops:
         *,
         planner: Planner,
         dispatcher: Dispatcher,
-        collector: Collector,
+        events: EventReader,
         reaper: Reaper,
         finalizer: Finalizer,
         expirer: Expirer,
@@ -114,7 +113,7 @@ class Loops:
     ) -> None:
         self._clock_watch = clock_watch
         self._reap_at = 0.0
-        self._collector = collector
+        self._events = events
         self._reaper = reaper
         self._dispatcher = dispatcher
         self._expirer = expirer
@@ -126,7 +125,7 @@ class Loops:
         self._planner = planner
         self._plan = Loop("plan", self._plan_and_wake)
         self._dispatch = Loop("dispatch", self._dispatch_and_reap, idle_s=0.5)
-        self._collect = Loop("collect", self._collect_and_wake, idle_s=0.01)
+        self._collect = Loop("collect", self._read_events, idle_s=0.01)
         self._finalize = Loop("finalize", finalizer.tick)
         self._finalize_large = Loop("finalize-large", finalizer.tick_large)
         self._runs = Loop("runs", self._finish_and_tidy_runs)
@@ -157,8 +156,7 @@ class Loops:
             loop.stop()
         for loop in self._all:
             loop.join()
-        with suppress(NstError):
-            self._collector.close()
+        self._events.close()
         # What receivers do not answer in this time is sent again at the next start.
         self._deliverer.wait(timeout_s=3.0)
 
@@ -168,34 +166,30 @@ class Loops:
             self._dispatch.wake()
         return planned
 
-    def _collect_and_wake(self) -> bool:
-        collected = self._collector.tick()
-        if self._collector.turned:
-            self._dispatch.wake()
-            self._finalize.wake()
-            self._finalize_large.wake()
-            self._runs.wake()
-        return collected
+    def _read_events(self) -> bool:
+        return self._events.tick(on_turn=self._wake_after_events)
+
+    def _wake_after_events(self) -> None:
+        for loop in (self._dispatch, self._finalize, self._finalize_large, self._runs):
+            loop.wake()
 
     def _dispatch_and_reap(self) -> bool:
         expired = self._expirer.tick()
         if self._withdrawer.tick() or expired:
             self._finalize.wake()
         self._run_control.announce()
-        # After a start, leases look overdue until what workers said meanwhile is read; and where another scheduler
-        # collects, it is the one that reaps too.
         reaped = False
-        # Read before the clocks are looked at: it is then not of a time after a jump that was not noticed yet.
-        known_until = self._collector.known_until
+        # Read before the clocks: otherwise it could be of a time after a jump that was not noticed yet.
+        known_until = self._events.known_until
         jumped = self._clock_watch.look()
-        if not self._collector.is_current:
+        # After a start, leases look overdue until the events of workers are read. If another scheduler reads the
+        # events, it is also the one that reaps.
+        if known_until is None or jumped:
             self._reaper.forget()
             self._run_control.forget()
-        elif jumped:
-            self._reaper.forget()
-            self._run_control.forget()
-            self._clock_watch.renew()
-        elif time.monotonic() >= self._reap_at and known_until > float("-inf"):
+            if known_until is not None:
+                self._clock_watch.renew()
+        elif time.monotonic() >= self._reap_at:
             self._reap_at = time.monotonic() + _REAP_S
             reaped = self._reaper.tick(as_of=known_until)
             reaped |= self._run_control.reap(as_of=known_until)

@@ -8,7 +8,7 @@ from nst_core.clock import Clock
 _K = TypeVar("_K", bound=Hashable)
 
 
-class Absences(Generic[_K]):
+class LostMessages(Generic[_K]):
     """Remembers since when messages are missed, by a key that tells one attempt from another."""
 
     def __init__(self, *, clock: Clock, lost_after_s: float) -> None:

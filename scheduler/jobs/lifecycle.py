@@ -18,6 +18,7 @@ from scheduler.store import events as event_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Connection
+from scheduler.store.jobs import JobChanges
 
 #: Errors of a job that a retry makes up for; with another one, its input was not read to the end.
 _PASSING_ERRORS = (MAX_FAILURES, REPORTS_FAILED)
@@ -31,9 +32,9 @@ def stop(connection: Connection, job: Job, reason: StopReason, *, error: tuple[s
     """
     if job.status not in STOPPABLE:
         return
-    values: dict[str, object] = {"status": JobStatus.CANCELLING, "stop": reason, "unchunked": False}
+    values: JobChanges = {"status": JobStatus.CANCELLING, "stop": reason, "unchunked": False}
     if error is not None:
-        values |= {"error_code": error[0], "error_message": error[1]}
+        values |= JobChanges(error_code=error[0], error_message=error[1])
     chunk_rows.end_pending(connection, job.id)
     job_rows.move_counts(connection, job.id, item_rows.cancel_pending(connection, job.id))
     # After the counts, for the event of this to tell them.

@@ -7,7 +7,7 @@ of two schedulers that plan the same page only one has an effect.
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from nst_core.clock import Clock
 from nst_core.errors import BlobAccessError, BlobError, BlobUnavailableError, ConfigError, NstError
@@ -28,6 +28,7 @@ from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
 from scheduler.store.items import NewItem
+from scheduler.store.jobs import JobChanges
 
 #: Manifests that stay open between pages; jobs take turns, page by page.
 _OPEN_MANIFESTS = 8
@@ -200,14 +201,14 @@ class Planner:
             sizes = self._rates.sizes(connection, job.spec, items=total)
             groups = list(chunked(planned, job.spec, sizes))
             item_rows.insert_planned(connection, job.id, groups, method=job.spec.method)
-            values: dict[str, Any] = {
+            values: JobChanges = {
                 "planned_inputs": inputs,
                 "planned_key": page.cursor.dump(),
                 "status": JobStatus.RUNNING if page.is_last else JobStatus.PLANNING,
                 "planned": page.is_last,
             }
             if page.is_last and now_job.counts.total + len(planned) == 0:
-                values |= {"error_code": codes.NO_INPUTS, "error_message": no_photo(page.cursor)}
+                values |= JobChanges(error_code=codes.NO_INPUTS, error_message=no_photo(page.cursor))
             job_rows.update_job(connection, job.id, **values)
             failed = sum(item.error is not None for item in planned)
             added = {ItemStatus.PENDING: len(planned) - failed, ItemStatus.FAILED: failed}

@@ -11,14 +11,13 @@ from collections import Counter
 from nst_core.clock import Clock
 from nst_core.protocol.chunks import ItemStatus
 from nst_core.queue.broker import Broker
-from scheduler.control.lost_messages import Absences
+from scheduler.control.lost_messages import LostMessages
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes
 from scheduler.domain.jobs import ChunkStatus, Job
 from scheduler.jobs import lifecycle
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
-from scheduler.store import jobs as job_rows
 from scheduler.store.chunks import Chunk
 from scheduler.store.database import Connection, Database
 
@@ -35,7 +34,7 @@ class Reaper:
         self._broker = broker
         self._clock = clock
         self._max_attempts = max_attempts
-        self._absences = Absences[tuple[int, int]](clock=clock, lost_after_s=lost_after_s)
+        self._lost_messages = LostMessages[tuple[int, int]](clock=clock, lost_after_s=lost_after_s)
         self._setbacks = Setbacks[int]("taking back")
 
     def tick(self, *, as_of: float | None = None) -> bool:
@@ -53,7 +52,7 @@ class Reaper:
 
     def forget(self) -> None:
         """Forget what was seen of the queues."""
-        self._absences.forget()
+        self._lost_messages.forget()
 
     def _lost(self, now: float) -> list[Chunk]:
         """Return the chunks that are in no queue, and whose workers have said nothing for long enough."""
@@ -63,15 +62,15 @@ class Reaper:
         queued = set[tuple[int, int]]()
         for method in {chunk.method for chunk in sent.values()}:
             queued |= self._broker.queued_chunks(method)
-        lost = self._absences.lost(sent.keys() - queued, now=now)
+        lost = self._lost_messages.lost(sent.keys() - queued, now=now)
         return [chunk for key, chunk in sent.items() if key in lost]
 
     def _give_back(self, found: Chunk) -> bool:
         with self._database.write() as connection:
-            job = job_rows.lock_job(connection, found.job_id)
-            chunk = chunk_rows.lock_attempt(connection, found.id, found.attempt)
-            if chunk is None or chunk != found:
-                return True  # its worker reported meanwhile
+            locked = chunk_rows.lock_attempt(connection, found.id, found.attempt)
+            if locked is None or locked[1] != found:
+                return True  # its worker has reported since
+            job, chunk = locked
             silent = chunk.status is ChunkStatus.RUNNING
             log.warning(
                 "Chunk %d of %s, attempt %d: %s",

@@ -50,10 +50,10 @@ class Withdrawer:
 
     def _end(self, found: Chunk) -> bool:
         with self._database.write() as connection:
-            job = job_rows.lock_job(connection, found.job_id)
-            chunk = chunk_rows.lock_attempt(connection, found.id, found.attempt)
-            if chunk is None or chunk.status is not ChunkStatus.DISPATCHED:
-                return True  # its lease ran out meanwhile, or a second message of it was taken
+            locked = chunk_rows.lock_attempt(connection, found.id, found.attempt)
+            if locked is None or locked[1].status is not ChunkStatus.DISPATCHED:
+                return True  # its lease has ended since, or a worker took a second message of it
+            job, chunk = locked
             log.info("Chunk %d of %s, attempt %d, was withdrawn", chunk.id, job.id, chunk.attempt)
             lifecycle.settle(connection, job, lifecycle.drop(connection, chunk.id))
         return True

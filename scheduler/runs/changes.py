@@ -4,16 +4,16 @@ Each raises ConflictError where the run is not in a state for it.
 """
 
 from dataclasses import replace
-from typing import Any
 
 from nst_core.errors import ConfigError
 from nst_core.protocol.segments import Phase
 from nst_core.training.config import TrainConfig
 from scheduler.domain.errors import ConflictError, RequestInvalidError
 from scheduler.domain.runs import Live, Run, RunStatus, Stop
+from scheduler.store.runs import RunChanges
 
 #: Columns of a run that begins anew from its last checkpoint.
-_ANEW: dict[str, Any] = {
+_ANEW: RunChanges = {
     "status": RunStatus.QUEUED,
     "finished_at": None,
     "failures": 0,
@@ -25,7 +25,7 @@ _ANEW: dict[str, Any] = {
 _GOING_ON = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.EVALUATING)
 
 
-def pause(run: Run) -> dict[str, Any]:
+def pause(run: Run) -> RunChanges:
     """Let a run wait: at once, or when the segment that is live has ended."""
     if run.status in (RunStatus.PAUSING, RunStatus.PAUSED):
         return {}
@@ -35,7 +35,7 @@ def pause(run: Run) -> dict[str, Any]:
     return {"status": RunStatus.PAUSING, "stop": Stop.PAUSE}
 
 
-def cancel(run: Run, *, now: float) -> dict[str, Any]:
+def cancel(run: Run, *, now: float) -> RunChanges:
     """End a run: at once, or when the segment that is live has ended. Its last checkpoint is kept."""
     if run.status.is_terminal or run.status is RunStatus.CANCELLING:
         return {}
@@ -44,7 +44,7 @@ def cancel(run: Run, *, now: float) -> dict[str, Any]:
     return {"status": RunStatus.CANCELLING, "stop": Stop.CANCEL}
 
 
-def resume(run: Run) -> dict[str, Any]:
+def resume(run: Run) -> RunChanges:
     """Let a run go on from its last checkpoint."""
     if run.status in _GOING_ON:
         return {}
@@ -54,10 +54,10 @@ def resume(run: Run) -> dict[str, Any]:
         return {"status": RunStatus.EVALUATING if run.phase is Phase.EVALUATE else begun, "stop": Stop.NONE}
     _require(run.status in (RunStatus.PAUSED, RunStatus.FAILED, RunStatus.CANCELLED), run, "go on")
     _require_files(run)
-    return dict(_ANEW)
+    return _ANEW
 
 
-def extend(run: Run, steps: int) -> dict[str, Any]:
+def extend(run: Run, steps: int) -> RunChanges:
     """Let a run go on to more steps, also where it has ended."""
     if steps == run.steps and run.status in _GOING_ON:
         return {}
@@ -73,7 +73,7 @@ def extend(run: Run, steps: int) -> dict[str, Any]:
         config = TrainConfig.from_dict({**run.spec.config, "steps": steps}).to_dict()
     except ConfigError as error:
         raise RequestInvalidError(error.message, pointer="/steps") from error
-    values: dict[str, Any] = {
+    values: RunChanges = {
         "steps": steps,
         "spec": replace(run.spec, config=config),
         "config": None if run.config is None else {**run.config, "steps": steps},

@@ -23,6 +23,7 @@ from scheduler.runs.ends import Retries, at_checkpoint, failed, released
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store.database import Connection, Database
+from scheduler.store.runs import RunChanges
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +51,10 @@ class RunCollector:
             run_rows.update_run(connection, run.id, **values)
         return True
 
-    def _begun(self, run: Run, event: SegmentEvent) -> dict[str, Any]:
+    def _begun(self, run: Run, event: SegmentEvent) -> RunChanges:
         """Renew the lease; the first event of an attempt sets its run running."""
         now = self._clock()
-        values: dict[str, Any] = {"live": Live.RUNNING, "lease_until": now + self._lease_s}
+        values: RunChanges = {"live": Live.RUNNING, "lease_until": now + self._lease_s}
         if run.status is RunStatus.QUEUED:
             values["status"] = RunStatus.RUNNING
         if run.started_at is None:
@@ -64,8 +65,8 @@ class RunCollector:
             values["progress"] = merged(run.progress, event.progress)
         return values
 
-    def _ended(self, connection: Connection, run: Run, event: SegmentFinished) -> dict[str, Any]:
-        values: dict[str, Any] = {"train_seconds": run.train_seconds + event.seconds}
+    def _ended(self, connection: Connection, run: Run, event: SegmentFinished) -> RunChanges:
+        values: RunChanges = {"train_seconds": run.train_seconds + event.seconds}
         if event.photos is not None:
             values["photos"] = asdict(event.photos)
         if (failure := event.failure) is not None:
@@ -82,7 +83,7 @@ class RunCollector:
             return values | self._evaluated(connection, run, event)
         return values | self._trained(connection, run, event)
 
-    def _trained(self, connection: Connection, run: Run, event: SegmentFinished) -> dict[str, Any]:
+    def _trained(self, connection: Connection, run: Run, event: SegmentFinished) -> RunChanges:
         checkpoint = event.checkpoint
         if checkpoint is None or (run.checkpoint is not None and event.step <= run.step):
             return self._stopped_early(run)
@@ -102,13 +103,13 @@ class RunCollector:
             error_message=None,
         )
 
-    def _evaluated(self, connection: Connection, run: Run, event: SegmentFinished) -> dict[str, Any]:
+    def _evaluated(self, connection: Connection, run: Run, event: SegmentFinished) -> RunChanges:
         if event.result is None or run.stop is not Stop.NONE:
             return self._stopped_early(run)
         self._note(connection, run, event, checkpoint=None)
         return released(run, now=self._clock(), result=asdict(event.result))
 
-    def _stopped_early(self, run: Run) -> dict[str, Any]:
+    def _stopped_early(self, run: Run) -> RunChanges:
         """Return the columns of a run whose segment has brought it no further, as that of a worker that shuts down."""
         now = self._clock()
         # A pause, for a worker that would end so again and again; what a client stopped goes on when the client says.

@@ -9,12 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from nst_core.clock import Clock
 from nst_core.protocol.segments import TrainSegment
 from nst_core.queue.broker import Broker
-from scheduler.control.lost_messages import Absences
+from scheduler.control.lost_messages import LostMessages
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes
 from scheduler.domain.jobs import LEAST_WEIGHT
@@ -22,7 +21,7 @@ from scheduler.domain.runs import Live, Run, RunStatus, Stop, place_key
 from scheduler.runs.ends import Retries, at_checkpoint, failed, released
 from scheduler.store import runs as run_rows
 from scheduler.store.database import Database
-from scheduler.store.runs import RunTurn
+from scheduler.store.runs import RunChanges, RunTurn
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ class RunControl:
         self._bucket = bucket
         self._limits = limits or RunLimits()
         self._weights = weights
-        self._absences = Absences[tuple[str, int]](clock=clock, lost_after_s=self._limits.lost_after_s)
+        self._lost_messages = LostMessages[tuple[str, int]](clock=clock, lost_after_s=self._limits.lost_after_s)
         self._stopping = Setbacks[str]("stopping")
         self._taking_back = Setbacks[str]("taking back")
         self._sending = Setbacks[str]("sending")
@@ -118,7 +117,7 @@ class RunControl:
 
     def forget(self) -> None:
         """Forget what was seen of the queue."""
-        self._absences.forget()
+        self._lost_messages.forget()
 
     def dispatch(self) -> bool:
         """Send the next segment of each run whose turn it is; return whether one was sent.
@@ -207,12 +206,12 @@ class RunControl:
         with self._database.read() as connection:
             sent = set(run_rows.dispatched_runs(connection))
         missing = sent - self._broker.queued_segments() if sent else sent
-        return sorted(run_id for run_id, _ in self._absences.lost(missing, now=now))
+        return sorted(run_id for run_id, _ in self._lost_messages.lost(missing, now=now))
 
-    def _was_lost(self, run: Run) -> dict[str, Any]:
+    def _was_lost(self, run: Run) -> RunChanges:
         return released(run, now=self._clock(), progress=at_checkpoint(run))
 
-    def _fell_silent(self, run: Run) -> dict[str, Any]:
+    def _fell_silent(self, run: Run) -> RunChanges:
         message = f"The worker {run.worker} fell silent: it died, or hung, in the middle of a segment."
         return failed(
             run,
@@ -224,14 +223,9 @@ class RunControl:
             retries=self._limits.retries,
         )
 
-    def _change(self, found: Run, change: Callable[[Run], dict[str, Any]]) -> None:
+    def _change(self, found: Run, change: Callable[[Run], RunChanges]) -> None:
         """Change a run unless its segment was heard of meanwhile, or has ended."""
         with self._database.write() as connection:
-            run = run_rows.lock_run(connection, found.id)
-            if run is None or (run.attempt, run.live, run.lease_until) != (
-                found.attempt,
-                found.live,
-                found.lease_until,
-            ):
-                return
-            run_rows.update_run(connection, run.id, **change(run))
+            run = run_rows.lock_unchanged_run(connection, found, "attempt", "live", "lease_until")
+            if run is not None:
+                run_rows.update_run(connection, run.id, **change(run))

@@ -1,9 +1,10 @@
 """How a run goes on when its live segment is over: pure functions from a run to the columns that change."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from scheduler.domain.runs import Live, Run, RunStatus, Stop
+from scheduler.store.runs import RunChanges
 
 #: The longest pause before a retry.
 MAX_BACKOFF_S = 60.0
@@ -20,9 +21,9 @@ class Retries:
     backoff_s: float = 2.0
 
 
-def released(run: Run, *, now: float, **changes: Any) -> dict[str, Any]:
+def released(run: Run, *, now: float, **changes: Unpack[RunChanges]) -> RunChanges:
     """Return the columns of a run whose segment is live no more; what a client wanted of it is done with that."""
-    values = {"live": Live.NONE, "lease_until": None, "worker": None, "untidy": True, **changes}
+    values: RunChanges = {"live": Live.NONE, "lease_until": None, "worker": None, "untidy": True, **changes}
     if run.stop is not Stop.NONE:
         status = run.stop.ends_as
         values |= {"status": status, "stop": Stop.NONE, "finished_at": now if status.is_terminal else None}
@@ -31,11 +32,11 @@ def released(run: Run, *, now: float, **changes: Any) -> dict[str, Any]:
 
 def failed(
     run: Run, *, code: str, message: str, retryable: bool, at_once: bool = False, now: float, retries: Retries
-) -> dict[str, Any]:
+) -> RunChanges:
     """Return the columns of a run whose segment failed: it is tried again after a pause, or `at_once`, or it fails."""
     failures = run.failures + 1
     pause_s = 0.0 if at_once else min(MAX_BACKOFF_S, retries.backoff_s * 2 ** min(run.failures, 30))
-    values: dict[str, Any] = {
+    values: RunChanges = {
         "failures": failures,
         "not_before": now + pause_s,
         "error_code": code[:64],

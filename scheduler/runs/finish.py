@@ -2,8 +2,7 @@
 
 import logging
 import time
-from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
 from pydantic import TypeAdapter
 
@@ -21,6 +20,7 @@ from scheduler.store import segments as segment_rows
 from scheduler.store import styles as access
 from scheduler.store import versions
 from scheduler.store.database import Connection, Database, retried
+from scheduler.store.runs import RunChanges
 from scheduler.store.styles import StyleRow
 from scheduler.styles.ownership import own_style
 from scheduler.styles.weights import keep_weights
@@ -28,6 +28,8 @@ from scheduler.styles.weights import keep_weights
 log = logging.getLogger(__name__)
 
 _RESULT = TypeAdapter(Result)
+#: The tidier may work on the run at the same time.
+_COMPARED = sorted(Run.__dataclass_fields__.keys() - {"untidy"})
 
 
 class RunFinisher:
@@ -77,16 +79,16 @@ class RunFinisher:
         card = make_card(run, final_losses=final_losses(self._blobs, segments))
         return StyleRow(name=run.name, version=version, weights=str(uri), card=card, tenant=run.tenant)
 
-    def _end(self, found: Run, style: StyleRow | None = None, **values: Any) -> None:
+    def _end(self, found: Run, style: StyleRow | None = None, **changes: Unpack[RunChanges]) -> None:
         now = self._clock()
         with self._database.write() as connection:
-            run = run_rows.lock_run(connection, found.id)
-            # Stopped meanwhile, or ended by another scheduler.
-            if run is None or replace(run, untidy=found.untidy) != found:
-                return
+            run = run_rows.lock_unchanged_run(connection, found, *_COMPARED)
+            if run is None:
+                return  # it was stopped since, or another scheduler has ended it
             if style is not None:
                 publish(connection, style, run_id=run.id, only_note=not run.spec.publish, now=now)
-            run_rows.update_run(connection, run.id, finished_at=now, live=Live.NONE, untidy=True, **values)
+            ended: RunChanges = {"finished_at": now, "live": Live.NONE, "untidy": True}
+            run_rows.update_run(connection, run.id, **(ended | changes))
 
 
 def publish(connection: Connection, style: StyleRow, *, run_id: str | None, only_note: bool, now: float) -> bool:

@@ -24,6 +24,7 @@ from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store import styles as access
 from scheduler.store.database import Database, retried
+from scheduler.store.runs import RunChanges
 from scheduler.styles.ownership import own_style
 from scheduler.styles.pins import as_style, find_version
 
@@ -218,7 +219,7 @@ class RunService:
         retried(publish)
         return self.get(tenant, run_id)
 
-    def _change(self, tenant: str, run_id: str, change: Callable[[Run], dict[str, Any]]) -> RunDetails:
+    def _change(self, tenant: str, run_id: str, change: Callable[[Run], RunChanges]) -> RunDetails:
         self.get(tenant, run_id)
         with self._database.write() as connection:
             run = run_rows.lock_run(connection, run_id)

@@ -54,8 +54,8 @@ class RunTidier:
         if run.emptied:
             self._remove_samples(run)
         with self._database.write() as connection:
-            now_run = run_rows.lock_run(connection, run.id)
-            if now_run is not None and _same(now_run, run):
+            # Unless something has changed since that leaves objects to remove.
+            if run_rows.lock_unchanged_run(connection, run, "attempt", "live", "status", "checkpoint"):
                 run_rows.update_run(connection, run.id, untidy=False)
         return True
 
@@ -79,13 +79,3 @@ class RunTidier:
                 if str(uri) not in named and attempt is not None and attempt <= last_over:
                     self._blobs.delete(uri)
             after = keys[-1]
-
-
-def _same(run: Run, other: Run) -> bool:
-    """Return whether nothing has come about since that could be tidied."""
-    return (run.attempt, run.live, run.status, run.checkpoint) == (
-        other.attempt,
-        other.live,
-        other.status,
-        other.checkpoint,
-    )

@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, update
 
 from nst_core.protocol.chunks import Method
-from scheduler.domain.jobs import ChunkStatus, Priority
+from scheduler.domain.jobs import ChunkStatus, Job, Priority
 from scheduler.store import items
+from scheduler.store.jobs import lock_job
 from scheduler.store.tables import chunks, jobs
 
 ACTIVE = (ChunkStatus.DISPATCHED, ChunkStatus.RUNNING)
@@ -133,11 +134,19 @@ def find_chunk(connection: Connection, id: int) -> Chunk | None:
     return None if row is None else _chunk(row)
 
 
-def lock_attempt(connection: Connection, id: int, attempt: int) -> Chunk | None:
-    """Return a chunk and keep others from changing it, or None where the attempt is no longer the current one."""
-    query = select(chunks).where(chunks.c.id == id, chunks.c.attempt == attempt, chunks.c.status.in_(ACTIVE))
-    row = connection.execute(query.with_for_update()).first()
-    return None if row is None else _chunk(row)
+def lock_attempt(connection: Connection, id: int, attempt: int) -> tuple[Job, Chunk] | None:
+    """Lock a chunk and its job, and return both; return None if the attempt is not the chunk's current one.
+
+    The job is locked first, as by everyone who changes its counts, so that transactions cannot deadlock.
+    """
+    current = select(chunks).where(chunks.c.id == id, chunks.c.attempt == attempt, chunks.c.status.in_(ACTIVE))
+    found = connection.execute(current).first()
+    if found is None:
+        return None
+    job = lock_job(connection, found.job_id)
+    # The attempt may have ended while this transaction waited for the job.
+    row = connection.execute(current.with_for_update()).first()
+    return None if row is None else (job, _chunk(row))
 
 
 def set_running(

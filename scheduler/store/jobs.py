@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Connection, Text, cast, delete, exists, insert, or_, select, update
@@ -39,6 +39,27 @@ class NewJob:
     deadline: float | None = None
     max_failures: int | None = None
     max_attempts: int | None = None
+
+
+class JobChanges(TypedDict, total=False):
+    """Columns of a job that change after it was accepted. Its counts change by `move_counts`."""
+
+    status: JobStatus
+    stop: StopReason | None
+    started_at: float | None
+    finished_at: float | None
+    deadline: float | None
+    error_code: str | None
+    error_message: str | None
+    planned: bool
+    planned_inputs: int
+    planned_key: str | None
+    unchunked: bool
+    retries: int
+    forgiven: int
+    client_id: str | None
+    pruned: bool
+    with_results: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,10 +260,10 @@ def has_other_job(connection: Connection, job: Job) -> bool:
     return connection.execute(query).first() is not None
 
 
-def update_job(connection: Connection, id: str, **values: Any) -> None:
-    """Set columns of a job; what that makes for its event log is written along."""
-    with event_rows.noting(connection, event_rows.JOB, id) if _TOLD & values.keys() else nullcontext():
-        connection.execute(update(jobs).where(jobs.c.id == id).values(values))
+def update_job(connection: Connection, id: str, **changes: Unpack[JobChanges]) -> None:
+    """Set columns of a job, and add the events that this makes to its log."""
+    with event_rows.noting(connection, event_rows.JOB, id) if _TOLD & changes.keys() else nullcontext():
+        connection.execute(update(jobs).where(jobs.c.id == id).values(dict(changes)))
 
 
 def delete_job(connection: Connection, id: str) -> None:

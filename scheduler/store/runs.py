@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, or_, select, update
@@ -19,6 +19,38 @@ _SPEC = TypeAdapter(RunSpec)
 _TOLD = frozenset({"status", "started_at", "checkpoint"})
 _TURN = (runs.c.id, runs.c.tenant, runs.c.status, runs.c.live, runs.c.not_before)
 ENDED = tuple(status for status in RunStatus if status.is_terminal)
+
+
+class RunChanges(TypedDict, total=False):
+    """What changes of a run after it was accepted."""
+
+    status: RunStatus
+    spec: RunSpec
+    step: int
+    steps: int
+    attempt: int
+    live: Live
+    phase: Phase | None
+    claimed_at: float | None
+    lease_until: float | None
+    not_before: float
+    failures: int
+    worker: str | None
+    progress: dict[str, Any] | None
+    photos: dict[str, Any] | None
+    config: dict[str, Any] | None
+    checkpoint: StoredFile | None
+    result: dict[str, Any] | None
+    version: str | None
+    stop: Stop
+    error_code: str | None
+    error_message: str | None
+    started_at: float | None
+    finished_at: float | None
+    train_seconds: float
+    untidy: bool
+    emptied: bool
+    pruned: bool
 
 
 def insert_run(
@@ -66,6 +98,13 @@ def lock_run(connection: Connection, id: str) -> Run | None:
     """Return a run and keep others from changing it until the transaction ends."""
     row = connection.execute(select(runs).where(runs.c.id == id).with_for_update()).first()
     return None if row is None else _run(row)
+
+
+def lock_unchanged_run(connection: Connection, found: Run, *names: str) -> Run | None:
+    """Lock a run and return it; return None if it is gone, or if one of the named fields differs from `found`."""
+    run = lock_run(connection, found.id)
+    same = run is not None and all(getattr(run, name) == getattr(found, name) for name in names)
+    return run if same else None
 
 
 def list_runs(
@@ -203,31 +242,30 @@ def runs_with_result(connection: Connection) -> list[str]:
 def claim(connection: Connection, run: Run, *, now: float, lease_until: float) -> int:
     """Begin a new attempt at a run, locked and without a live segment, and return its number."""
     attempt = run.attempt + 1
-    values = {
+    values: RunChanges = {
         "attempt": attempt,
         "live": Live.DISPATCHED,
         "phase": run.next_phase,
-        # A run is queued until a worker has begun; but one that is to be evaluated must not be extended meanwhile.
+        # A run is queued until a worker begins. But one with all its steps must not be extended from now on.
         "status": RunStatus.EVALUATING if run.has_all_steps else run.status,
         "claimed_at": now,
         "lease_until": lease_until,
         "worker": None,
     }
-    connection.execute(update(runs).where(runs.c.id == run.id).values(values))
+    connection.execute(update(runs).where(runs.c.id == run.id).values(dict(values)))
     return attempt
 
 
-def update_run(connection: Connection, id: str, **values: Any) -> None:
-    """Set columns of a run; `checkpoint` and `spec` are given whole.
-
-    What that makes for the run's event log is written along.
-    """
-    told = bool(_TOLD & values.keys())
-    if "checkpoint" in values:
-        checkpoint: StoredFile = values.pop("checkpoint")
-        values |= {"checkpoint_uri": checkpoint.uri, "checkpoint_sha256": checkpoint.sha256}
-    if "spec" in values:
-        values["spec"] = dump_spec(values["spec"])
+def update_run(connection: Connection, id: str, **changes: Unpack[RunChanges]) -> None:
+    """Set what changes of a run, and add the events that this makes to its log."""
+    told = bool(_TOLD & changes.keys())
+    values: dict[str, Any] = dict(changes)
+    if "checkpoint" in changes:
+        checkpoint = values.pop("checkpoint")
+        values["checkpoint_uri"] = None if checkpoint is None else checkpoint.uri
+        values["checkpoint_sha256"] = None if checkpoint is None else checkpoint.sha256
+    if "spec" in changes:
+        values["spec"] = dump_spec(changes["spec"])
     with event_rows.noting(connection, event_rows.RUN, id) if told else nullcontext():
         connection.execute(update(runs).where(runs.c.id == id).values(values))
 

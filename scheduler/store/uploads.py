@@ -55,8 +55,13 @@ def count_uploads(connection: Connection, tenant: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def update_upload(connection: Connection, tenant: str, id: str, **values: Any) -> None:
-    """Set columns of an upload."""
+def update_upload(
+    connection: Connection, tenant: str, id: str, *, used_at: float | None = None, pruned: bool = False
+) -> None:
+    """Note when an upload was used, or that it is being deleted."""
+    values: dict[str, Any] = {} if used_at is None else {"used_at": used_at}
+    if pruned:
+        values["pruned"] = True
     connection.execute(update(uploads).where(uploads.c.tenant == tenant, uploads.c.id == id).values(values))
 
 

@@ -26,8 +26,10 @@ from nst_core.protocol.chunks import (
 )
 from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.control.event_reader import EventReader
+from scheduler.control.leadership import Leadership
 from scheduler.domain.jobs import DEFAULT_NAME, Job, JobInput
-from scheduler.jobs.collector import Collector
+from scheduler.jobs.collector import ChunkCollector
 from scheduler.jobs.dispatcher import Dispatcher, Window
 from scheduler.jobs.finalizer import Finalizer
 from scheduler.jobs.item_times import Rates
@@ -214,7 +216,7 @@ class Rig:
         )
         self.dispatcher = self.new_dispatcher()
         self.withdrawer = Withdrawer(self.database, self.broker)
-        self.collector = self.new_collector()
+        self.events = self.new_event_reader()
         self.reaper = Reaper(
             self.database,
             self.broker,
@@ -228,16 +230,17 @@ class Rig:
             with self.database.write() as connection:
                 access.put_style(connection, row, now=self.clock())
 
-    def new_collector(self) -> Collector:
-        """Return a collector, as another scheduler has one."""
-        return Collector(
-            self.database,
+    def new_event_reader(self) -> EventReader:
+        """Return an event reader, as another scheduler has one."""
+        chunks = ChunkCollector(
+            self.database, clock=self.clock, lease_s=LEASE_S, max_attempts=self.max_attempts, backoff_s=BACKOFF_S
+        )
+        return EventReader(
             self.broker,
-            runs=RunCollector(self.database, clock=self.clock, lease_s=LEASE_S),
+            Leadership("collector", self.database, self.broker, clock=self.clock),
+            apply_chunk=chunks.apply,
+            apply_segment=RunCollector(self.database, clock=self.clock, lease_s=LEASE_S).apply,
             clock=self.clock,
-            lease_s=LEASE_S,
-            max_attempts=self.max_attempts,
-            backoff_s=BACKOFF_S,
         )
 
     def new_dispatcher(self) -> Dispatcher:
@@ -326,7 +329,7 @@ class Rig:
         """Publish events and let the collector read them."""
         for event in events:
             self.broker.publish(event)
-        while self.collector.tick(block_ms=1):
+        while self.events.tick(block_ms=1):
             pass
 
     def run_to_end(self, *, ticks: int = 1000) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nst_core.protocol.chunks import Event
+from nst_core.protocol.chunks import ChunkEvent
 from nst_core.queue.broker import KEY_PREFIX, make_redis
 from nst_core.settings import BrokerSettings
 from scheduler.api.schemas import ItemView
@@ -28,13 +28,13 @@ def begin(rig: Rig) -> str:
 
 
 def test_one_scheduler_collects_and_another_waits(rig: Rig) -> None:
-    assert not rig.collector.tick(block_ms=1)
-    other = rig.new_collector()
+    assert not rig.events.tick(block_ms=1)
+    other = rig.new_event_reader()
     job_id = begin(rig)
     assert not other.tick(block_ms=1)
-    assert (rig.collector.leads, other.leads) == (True, False)
+    assert (rig.events.leadership.leads, other.leadership.leads) == (True, False)
     assert rig.job(job_id).counts.succeeded == 0
-    assert rig.collector.tick(block_ms=1)
+    assert rig.events.tick(block_ms=1)
     assert rig.job(job_id).counts.succeeded == 4
 
 
@@ -47,7 +47,7 @@ def test_the_warning_of_an_image_is_kept_and_stands_in_the_results(rig: Rig) -> 
     rig.broker.publish(started(chunk))
     warning = "Only the first of the file's 7 frames is used."
     rig.broker.publish(finished(chunk, lambda index: replace(outcome(index), warning=warning if index == 1 else None)))
-    rig.collector.tick(block_ms=1)
+    rig.events.tick(block_ms=1)
     with rig.database.read() as connection:
         kept = list_items(connection, job_id, limit=10)
     assert [item.warning for item in kept] == [None, warning]
@@ -56,80 +56,82 @@ def test_the_warning_of_an_image_is_kept_and_stands_in_the_results(rig: Rig) -> 
 
 
 def test_a_scheduler_that_ends_leaves_the_events_to_another_at_once(rig: Rig) -> None:
-    rig.collector.tick(block_ms=1)
-    other = rig.new_collector()
+    rig.events.tick(block_ms=1)
+    other = rig.new_event_reader()
     job_id = begin(rig)
-    rig.collector.close()
+    rig.events.close()
     assert other.tick(block_ms=1)
     assert rig.job(job_id).counts.succeeded == 4
-    rig.collector.close()
+    rig.events.close()
     rig.clock.advance(2)
     assert other.tick(block_ms=1) is False
-    assert other.leads, "only who has the role can leave it"
+    assert other.leadership.leads, "only who has the role can leave it"
 
 
 def test_a_scheduler_that_is_not_heard_of_loses_its_role_and_what_it_says_late_changes_nothing(
     rig: Rig, redis_server: BrokerSettings
 ) -> None:
-    rig.collector.tick(block_ms=1)
-    other = rig.new_collector()
+    rig.events.tick(block_ms=1)
+    other = rig.new_event_reader()
     job_id = begin(rig)
     client = make_redis(redis_server)
     client.delete(f"{KEY_PREFIX}holder:collector")  # as Redis does after 3 s
     client.close()
     assert other.tick(block_ms=1)
-    assert not rig.collector.tick(block_ms=1), "it believes in its role for a second more, and finds nothing"
+    assert not rig.events.tick(block_ms=1), "it believes in its role for a second more, and finds nothing"
     rig.clock.advance(2)
-    assert not rig.collector.tick(block_ms=1)
-    assert not rig.collector.leads
+    assert not rig.events.tick(block_ms=1)
+    assert not rig.events.leadership.leads
     assert rig.job(job_id).counts.succeeded == 4
 
 
 def test_what_workers_said_is_known_as_soon_as_the_stream_was_read_to_its_end(rig: Rig) -> None:
-    before = rig.collector.is_current
+    assert rig.events.known_until is None
     begin(rig)
-    assert rig.collector.tick(block_ms=1)
-    assert (before, rig.collector.is_current) == (False, True), "with many workers there is always another event"
-    assert rig.collector.known_until == rig.clock()
+    assert rig.events.tick(block_ms=1)
+    assert rig.events.known_until == rig.clock(), "with many workers there is always another event"
 
 
 def test_a_scheduler_that_does_not_reach_the_database_leaves_the_events_to_another(rig: Rig) -> None:
-    rig.collector.tick(block_ms=1)
+    rig.events.tick(block_ms=1)
     job_id = begin(rig)
-    reached, rig.collector._database = rig.collector._database, Database("postgresql://nobody@127.0.0.1:1/none")
+    reached, rig.events.leadership._database = (
+        rig.events.leadership._database,
+        Database("postgresql://nobody@127.0.0.1:1/none"),
+    )
     rig.clock.advance(2)
     with pytest.raises(DatabaseUnavailableError):
-        rig.collector.tick(block_ms=1)
-    assert not rig.collector.is_current
-    other = rig.new_collector()
+        rig.events.tick(block_ms=1)
+    assert rig.events.known_until is None
+    other = rig.new_event_reader()
     assert other.tick(block_ms=1)
     assert rig.job(job_id).counts.succeeded == 4
-    rig.collector._database.close()
-    rig.collector._database = reached
-    assert not rig.collector.tick(block_ms=1)
-    assert not rig.collector.leads
+    rig.events.leadership._database.close()
+    rig.events.leadership._database = reached
+    assert not rig.events.tick(block_ms=1)
+    assert not rig.events.leadership.leads
 
 
 def test_the_role_is_renewed_while_a_long_page_of_events_is_applied(
     rig: Rig, redis_server: BrokerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig.collector.tick(block_ms=1)
-    other = rig.new_collector()
+    rig.events.tick(block_ms=1)
+    other = rig.new_event_reader()
     begin(rig)
     client, key = make_redis(redis_server), f"{KEY_PREFIX}holder:collector"
-    apply, left_ms = rig.collector.apply, []
+    apply, left_ms = rig.events._apply_chunk, []
 
-    def apply_slowly(event: Event) -> bool:
+    def apply_slowly(event: ChunkEvent) -> bool:
         left_ms.append(client.pttl(key))
         # As much time passes as Redis lets it be: a second more, and another scheduler had the role.
         client.pexpire(key, 500)
         rig.clock.advance(1.5)
         return apply(event)
 
-    monkeypatch.setattr(rig.collector, "apply", apply_slowly)
-    assert rig.collector.tick(block_ms=1)
+    monkeypatch.setattr(rig.events, "_apply_chunk", apply_slowly)
+    assert rig.events.tick(block_ms=1)
     client.close()
     assert len(left_ms) == 2
     assert all(ms > 500 for ms in left_ms)
     assert not other.tick(block_ms=1)
-    assert not other.leads
+    assert not other.leadership.leads

@@ -173,14 +173,14 @@ def test_a_lost_message_is_missed_although_another_waits(rig: Rig) -> None:
 
 def test_a_run_is_not_taken_back_while_what_its_worker_said_is_unread(runs: RunRig) -> None:
     run_id = runs.add()
-    runs.rig.collector.tick(block_ms=1)
+    runs.rig.events.tick(block_ms=1)
     segment = runs.next()
-    assert not runs.control.reap(as_of=runs.rig.collector.known_until)
+    assert not runs.control.reap(as_of=runs.rig.events.known_until)
     runs.rig.broker.publish(begun(segment))
     runs.rig.clock.advance(DISPATCH_LEASE_S + LEASE_S)
-    assert not runs.control.reap(as_of=runs.rig.collector.known_until), "the collector has not looked since"
-    assert runs.rig.collector.tick(block_ms=1)
-    assert not runs.control.reap(as_of=runs.rig.collector.known_until)
+    assert not runs.control.reap(as_of=runs.rig.events.known_until), "the collector has not looked since"
+    assert runs.rig.events.tick(block_ms=1)
+    assert not runs.control.reap(as_of=runs.rig.events.known_until)
     assert runs.run(run_id).attempt == segment.attempt
 
 

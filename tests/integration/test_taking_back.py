@@ -47,16 +47,16 @@ def test_chunks_that_die_with_another_one_are_tried_alone_at_last(rig: Rig) -> N
 def test_a_chunk_is_not_taken_for_lost_while_what_its_worker_said_is_unread(rig: Rig) -> None:
     job_id = rig.submit(4)
     rig.plan()
-    rig.collector.tick(block_ms=1)
+    rig.events.tick(block_ms=1)
     rig.dispatcher.tick()
     (chunk,) = rig.take_all()
-    assert not rig.reaper.tick(as_of=rig.collector.known_until)
+    assert not rig.reaper.tick(as_of=rig.events.known_until)
     rig.broker.publish(started(chunk))
     rig.broker.publish(finished(chunk))
     rig.clock.advance(LEASE_S + DISPATCH_LEASE_S)
-    assert not rig.reaper.tick(as_of=rig.collector.known_until), "the collector has not looked since"
-    assert rig.collector.tick(block_ms=1)
-    assert not rig.reaper.tick(as_of=rig.collector.known_until)
+    assert not rig.reaper.tick(as_of=rig.events.known_until), "the collector has not looked since"
+    assert rig.events.tick(block_ms=1)
+    assert not rig.reaper.tick(as_of=rig.events.known_until)
     assert rig.job(job_id).counts.succeeded == 4
 
 
@@ -66,14 +66,14 @@ def test_the_collector_does_not_know_all_while_it_reads_full_pages(rig: Rig) -> 
     rig.dispatcher.tick()
     (chunk,) = rig.take_all()
     began = rig.clock.now
-    assert not rig.collector.tick(block_ms=1)
+    assert not rig.events.tick(block_ms=1)
     for _ in range(250):
         rig.broker.publish(progress(chunk))
     rig.clock.advance(1)
-    assert rig.collector.tick(block_ms=1)
-    assert rig.collector.known_until == began
-    assert rig.collector.tick(block_ms=1)
-    assert rig.collector.known_until == rig.clock.now
+    assert rig.events.tick(block_ms=1)
+    assert rig.events.known_until == began
+    assert rig.events.tick(block_ms=1)
+    assert rig.events.known_until == rig.clock.now
 
 
 def test_a_queue_is_not_taken_for_empty_since_a_time_before_it_was_looked_into(rig: Rig) -> None:

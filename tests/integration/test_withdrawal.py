@@ -181,16 +181,16 @@ def test_chunk_that_is_lost_is_taken_back_after_a_while_and_not_before(rig: Rig)
 
 def test_chunk_is_not_taken_for_lost_while_what_its_worker_said_is_unread(rig: Rig) -> None:
     job_id = sent(rig, 4)
-    rig.collector.tick(block_ms=1)
+    rig.events.tick(block_ms=1)
     chunk = taken(rig)
     rig.broker.publish(started(chunk))
     rig.clock.advance(1)
     rig.service.cancel(TENANT, job_id)
     for _ in range(3):
-        assert not rig.reaper.tick(as_of=rig.collector.known_until)
+        assert not rig.reaper.tick(as_of=rig.events.known_until)
         rig.clock.advance(LOST_AFTER_S)
     rig.report()
-    assert not rig.reaper.tick(as_of=rig.collector.known_until)
+    assert not rig.reaper.tick(as_of=rig.events.known_until)
     rig.report(finished(chunk))
     assert rig.job(job_id).counts.succeeded == 4
 
