@@ -28,12 +28,13 @@ from nst_core.system.devices import exact_float32
 from nst_core.system.heartbeat import Heartbeat
 from nst_core.system.memory import FreedMemory, keep_freed_memory
 from worker.methods.optimize.course import Optimization
+from worker.methods.optimize.task import OptimizeTask
 from worker.methods.stylize.models import ModelCache
 from worker.methods.stylize.pipeline import Pipeline
-from worker.methods.task import OptimizeTask, StylizeTask
-from worker.runtime.company import Company
+from worker.methods.stylize.task import StylizeTask
 from worker.runtime.engine import Engine
 from worker.runtime.health import Health, Recovery, SelfTest, Stylize
+from worker.runtime.isolation import Isolation
 from worker.runtime.limits import work_bytes
 from worker.runtime.logs import configure_logging
 from worker.runtime.outcomes import InterruptedWorkError, Recovered
@@ -202,7 +203,7 @@ class _Parts:
     watchdog: Watchdog
     recovered: Recovered
     stop: Event
-    company: Company = field(default_factory=Company)
+    isolation: Isolation = field(default_factory=Isolation)
 
 
 def _stylize_task(parts: _Parts, closing: ExitStack) -> StylizeTask:
@@ -225,7 +226,7 @@ def _stylize_task(parts: _Parts, closing: ExitStack) -> StylizeTask:
         pipeline=pipeline,
         watchdog=parts.watchdog,
         stop=parts.stop,
-        company=parts.company,
+        isolation=parts.isolation,
         recovered=parts.recovered,
     )
 
@@ -241,7 +242,8 @@ def _optimize_task(parts: _Parts) -> OptimizeTask:
         optimization=optimization,
         watchdog=parts.watchdog,
         stop=parts.stop,
-        company=parts.company,
+        recovered=parts.recovered,
+        isolation=parts.isolation,
     )
 
 

@@ -1,19 +1,19 @@
-"""What a worker tells the scheduler about a chunk, and what it hears back."""
+"""The report on a chunk: which items are done, and how far the others have come."""
 
 import time
 from collections.abc import Callable
-from threading import Event, Lock
+from threading import Lock
 
 from nst_core.clock import Clock
 from nst_core.protocol.chunks import ChunkFinished, ChunkMessage, ChunkProgress, ChunkStarted, ItemOutcome, ItemProgress
 from nst_core.queue.broker import Broker
-from worker.runtime.reports import Report
+from worker.runtime.report import Report
 
 
 class ChunkReport(Report):
-    """Keeps the scheduler informed about one chunk in flight: which items are done, and how far others have come.
+    """Keeps the scheduler informed about one chunk in flight.
 
-    It is unwanted once its job was cancelled, or a newer attempt at the chunk exists.
+    A chunk is unwanted once its job is cancelled or a newer attempt at the chunk exists.
     """
 
     def __init__(
@@ -28,13 +28,15 @@ class ChunkReport(Report):
         leaving: Callable[[], bool] = lambda: False,
         waits: bool = False,
     ) -> None:
-        """Report on a chunk under the name of a worker; times as `Report` has them.
+        """Report on a chunk as the named worker; see `Report` for the times.
 
-        `leaving` says whether the worker was told to end. A chunk that `waits` is begun with `begin`.
+        `leaving` returns whether the worker was told to end. If the chunk `waits`, call `begin` once it does not.
         """
         super().__init__(
             broker,
-            label=f"job {chunk.job_id} chunk {chunk.chunk_id}",
+            id=chunk.chunk_id,
+            attempt=chunk.attempt,
+            label=f"job {chunk.job_id} chunk {chunk.chunk_id} attempt {chunk.attempt}",
             progress_s=progress_s,
             heartbeat_s=heartbeat_s,
             clock=clock,
@@ -46,9 +48,9 @@ class ChunkReport(Report):
         self._published = 0
         self._leaving = leaving
         self._waits = waits
-        #: Whether the scheduler is still to hear that the chunk is begun, and that the worker was told to end.
-        self._begun_unsaid = self._left = False
-        #: Of each item the newest that was not published.
+        #: Whether the scheduler must still be told that the chunk has begun, and was told that the worker ends.
+        self._must_tell_begin = self._told_leaving = False
+        #: For each item the newest progress that was not published.
         self._progress: dict[int, ItemProgress] = {}
 
     @property
@@ -58,70 +60,62 @@ class ChunkReport(Report):
             return tuple(self._outcomes)
 
     def add(self, outcome: ItemOutcome) -> None:
-        """Take note of an outcome; the next tick publishes it."""
+        """Store an outcome; the next tick publishes it."""
         with self._lock:
             self._outcomes.append(outcome)
             self._news_at = self._clock()
 
     def begin(self) -> None:
-        """Tell that a chunk that has waited is begun."""
+        """Tell the scheduler that a chunk that had to wait has begun."""
         if self._waits:
-            self._waits, self._begun_unsaid = False, True
-            self._say_begun()
+            self._waits, self._must_tell_begin = False, True
+            self._tell_begin()
 
     def touch(self) -> None:
-        """Note that the chunk waits for a good reason: it is not stuck."""
+        """Note that the chunk waits for a good reason and is not stuck."""
         self._news_at = self._clock()
 
     def note(self, progress: ItemProgress) -> None:
-        """Take note of how far an item has come; the next tick publishes it, unless a newer note comes before."""
+        """Store how far an item has come; the next tick publishes the newest note of each item."""
         with self._lock:
             self._progress[progress.index] = progress
             self._news_at = self._clock()
 
     def tick(self) -> None:
-        """Publish the new outcomes and progress, or a sign of life where none was sent for long."""
-        self._say_begun()
-        leaves = not self._left and self._leaving()
+        """Publish new outcomes and progress, or a heartbeat if one is due."""
+        self._tell_begin()
+        leaves = not self._told_leaving and self._leaving()
         with self._lock:
             outcomes, progress = tuple(self._outcomes), self._take_progress()
         new = outcomes[self._published :]
-        if not new and not progress and not self._silent and not leaves:
+        if not new and not progress and not self._heartbeat_is_due and not leaves:
             return
-        chunk = self._chunk
-        # Progress that Redis does not take is lost, and soon outdated anyway.
+        # Progress that Redis does not accept is lost, and is soon outdated anyway.
         if self._try_publish(
             ChunkProgress(
-                chunk_id=chunk.chunk_id, attempt=chunk.attempt, outcomes=new, progress=progress, blameless=leaves
+                chunk_id=self._chunk.chunk_id, attempt=self.attempt, outcomes=new, progress=progress, blameless=leaves
             )
         ):
             self._published = len(outcomes)
-            self._left |= leaves
+            self._told_leaving |= leaves
 
-    def finish(self, stop: Event) -> bool:
-        """Publish all outcomes as the chunk's end, and try until Redis takes it.
-
-        Returns False where `stop` was set before it did; the scheduler then finds the lease expired.
-        """
+    def end(self) -> ChunkFinished:
+        """Return the chunk's last event, with all outcomes; items without one were not completed."""
         with self._lock:
             outcomes, progress = tuple(self._outcomes), self._take_progress()
-        chunk = self._chunk
-        event = ChunkFinished(chunk_id=chunk.chunk_id, attempt=chunk.attempt, outcomes=outcomes, progress=progress)
-        return self._insist(event, stop)
+        return ChunkFinished(chunk_id=self._chunk.chunk_id, attempt=self.attempt, outcomes=outcomes, progress=progress)
 
     def _started(self) -> ChunkStarted:
-        chunk = self._chunk
-        return ChunkStarted(chunk_id=chunk.chunk_id, attempt=chunk.attempt, worker=self._worker, blameless=self._waits)
+        return ChunkStarted(
+            chunk_id=self._chunk.chunk_id, attempt=self.attempt, worker=self._worker, blameless=self._waits
+        )
 
-    def _say_begun(self) -> None:
-        if self._begun_unsaid and self._try_publish(self._started()):
-            self._begun_unsaid = False
+    def _tell_begin(self) -> None:
+        if self._must_tell_begin and self._try_publish(self._started()):
+            self._must_tell_begin = False
 
     def _ask(self) -> None:
-        chunk = self._chunk
-        self._unwanted = self._broker.is_cancelled(chunk.job_id) or self._broker.is_outdated(
-            chunk.chunk_id, chunk.attempt
-        )
+        self._unwanted = self._broker.is_cancelled(self._chunk.job_id) or self.is_outdated()
 
     def _take_progress(self) -> tuple[ItemProgress, ...]:
         progress = tuple(self._progress.values())

@@ -83,14 +83,14 @@ def outcome_of(
     Whatever the work raises, it never disturbs another item.
     """
     try:
-        return insist(work, label=f"job {job_id} item {item.index}", what="image", recovered=recovered)
+        return retried(work, label=f"job {job_id} item {item.index}", what="image", recovered=recovered)
     except InterruptedWorkError:
         return None
     except NstError as problem:
         return failure(item, problem, ms=watch.ms)
 
 
-def insist(work: Callable[[], _T], *, label: str, what: str, recovered: Recovered) -> _T:
+def retried(work: Callable[[], _T], *, label: str, what: str, recovered: Recovered) -> _T:
     """Return what some work returns, trying again where not the work was to blame but the process.
 
     Raises InterruptedWorkError as the work does, and an NstError for whatever else it raises; see `problem_of`.

@@ -23,11 +23,11 @@ from nst_core.training.photos import PhotoStream
 from nst_core.training.pictures import parse_style
 from nst_core.training.sources import PhotoSource, split_photos
 from nst_core.training.trainer import Trainer
-from worker.methods.optimize.networks import COMPILING, RANDOM_WEIGHTS, load_network_of
 from worker.runtime.limits import work_bytes
+from worker.runtime.loss_networks import COMPILING, RANDOM_WEIGHTS, load_network_of
 from worker.runtime.outcomes import InterruptedWorkError
 from worker.runtime.steering import Steering
-from worker.segments.cache import LiveTraining, Shelf
+from worker.segments.cache import LoadedTraining, TrainingCache
 from worker.segments.photo_library import PhotoLibrary
 from worker.segments.photo_notes import PhotoNotes
 from worker.segments.samples import Compute, Samples
@@ -64,10 +64,10 @@ class TrainingBuilder:
         library: PhotoLibrary,
         compute: Compute,
         device: torch.device,
-        shelf: Shelf,
+        cache: TrainingCache,
     ) -> None:
-        """Run networks by `compute`, on `device`. Trainings that are on the shelf may have to be compiled again."""
-        self._shelf = shelf
+        """Run networks by `compute`, on `device`. Trainings in the cache may have to be compiled again."""
+        self._cache = cache
         #: Trainings that were compiled since all was forgotten.
         self._compiled = 0
         self._settings = settings
@@ -76,7 +76,7 @@ class TrainingBuilder:
         self._compute = compute
         self._device = device
 
-    def build(self, segment: TrainSegment, steering: Steering[TrainProgress]) -> LiveTraining:
+    def build(self, segment: TrainSegment, steering: Steering[TrainProgress]) -> LoadedTraining:
         """Return the training of a segment, as it stands at the segment's checkpoint or at the start.
 
         Raises InterruptedWorkError where it is not to go on, and otherwise the NstError of what cannot be used.
@@ -97,7 +97,7 @@ class TrainingBuilder:
             raise
         samples = Samples(self._blobs, segment.samples, place=segment.place, max_bytes=self._settings.max_input_bytes)
         notes = PhotoNotes(self._blobs, segment.place, held_out=parts.held_out)
-        return LiveTraining(trainer=trainer, samples=samples, notes=notes, tally=Tally(), compiles=compiled)
+        return LoadedTraining(trainer=trainer, samples=samples, notes=notes, tally=Tally(), compiles=compiled)
 
     def _check_memory(self, config: TrainConfig) -> None:
         """Raise EngineError if this worker has too little memory; another one may have more."""
@@ -173,7 +173,7 @@ class TrainingBuilder:
         with COMPILING:
             self._compiled += 1
             if self._compiled > _COMPILED:
-                self._shelf.close()
+                self._cache.close()
                 torch.compiler.reset()
                 self._compiled = 1
 

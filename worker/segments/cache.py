@@ -16,7 +16,7 @@ _LOSS_NETWORK_BYTES = 100 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class TrainingState:
     """Where a training stands, and all that its course from there follows from.
 
     The rest of the config is in the checkpoint.
@@ -33,9 +33,9 @@ class Standing:
     checkpoint: str
 
 
-def standing(segment: TrainSegment, checkpoint: StoredFile) -> Standing:
+def state_after(segment: TrainSegment, checkpoint: StoredFile) -> TrainingState:
     """Return where a segment's run stands with a checkpoint."""
-    return Standing(
+    return TrainingState(
         run_id=segment.run_id,
         steps=segment.config.get("steps"),
         painting=segment.painting.sha256,
@@ -48,7 +48,7 @@ def standing(segment: TrainSegment, checkpoint: StoredFile) -> Standing:
 
 
 @dataclass(kw_only=True, eq=False)
-class LiveTraining:
+class LoadedTraining:
     """A trainer and what belongs to it."""
 
     trainer: Trainer
@@ -72,7 +72,7 @@ class LiveTraining:
         return self.notes.report(self.trainer.photos)
 
 
-class Shelf:
+class TrainingCache:
     """Keeps trainings for their next segments, which may come soon, not at all, or at another worker."""
 
     def __init__(self, *, keep_s: float, count: int = 4, max_bytes: int = 2 * 2**30) -> None:
@@ -87,7 +87,7 @@ class Shelf:
         #: By run, the first one first.
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
-    def take(self, wanted: Standing | None) -> LiveTraining | None:
+    def take(self, wanted: TrainingState | None) -> LoadedTraining | None:
         """Return the training that stands exactly there, if it is kept; one of the same run elsewhere is let go."""
         if wanted is None:
             return None
@@ -101,7 +101,7 @@ class Shelf:
         kept.training.close()
         return None
 
-    def put(self, place: Standing, training: LiveTraining) -> None:
+    def put(self, place: TrainingState, training: LoadedTraining) -> None:
         """Keep a training that stands there, instead of another one of its run."""
         kept = _Kept(place, training, Timer(self._keep_s, lambda: self._expire(kept)))
         kept.timer.daemon = True
@@ -136,8 +136,8 @@ class Shelf:
 
 @dataclass(eq=False)
 class _Kept:
-    place: Standing
-    training: LiveTraining
+    place: TrainingState
+    training: LoadedTraining
     timer: Timer
 
     def close(self) -> None:

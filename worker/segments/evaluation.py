@@ -26,7 +26,7 @@ from nst_core.training.evaluation import LOOKED_AT_PX, evaluate
 from nst_core.training.pictures import SAMPLE_MAX_PX, parse_style
 from nst_core.training.sheet import preview_sheet
 from nst_core.training.sources import PhotoSource, split_photos
-from worker.methods.optimize.networks import load_network_of
+from worker.runtime.loss_networks import load_network_of
 from worker.runtime.outcomes import InterruptedWorkError
 from worker.runtime.steering import Steering
 from worker.segments.builder import config_of, read_painting

@@ -17,10 +17,10 @@ from nst_core.training.checkpoint import dump_checkpoint
 from nst_core.training.curve import dump_losses
 from nst_core.training.step_losses import StepLosses
 from nst_core.training.trainer import Trainer
-from worker.methods.optimize.networks import COMPILING
+from worker.runtime.loss_networks import COMPILING
 from worker.runtime.steering import Steering
 from worker.segments.builder import TrainingBuilder
-from worker.segments.cache import LiveTraining, Shelf, standing
+from worker.segments.cache import LoadedTraining, TrainingCache, state_after
 from worker.segments.samples import Compute
 from worker.segments.stored import put_file
 
@@ -40,7 +40,7 @@ class Training:
         name: str,
         blobs: BlobStore,
         builder: TrainingBuilder,
-        shelf: Shelf,
+        cache: TrainingCache,
         compute: Compute,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -48,7 +48,7 @@ class Training:
         self._name = name
         self._blobs = blobs
         self._builder = builder
-        self._shelf = shelf
+        self._cache = cache
         self._compute = compute
         self._clock = clock
 
@@ -60,7 +60,7 @@ class Training:
         of what failed; the run then goes on from the checkpoint before.
         """
         started = self._clock()
-        kept = self._shelf.take(standing(segment, segment.checkpoint) if segment.checkpoint else None)
+        kept = self._cache.take(state_after(segment, segment.checkpoint) if segment.checkpoint else None)
         live = kept or self._builder.build(segment, steering)
         try:
             made = self._train(segment, live, steering)
@@ -85,7 +85,9 @@ class Training:
         self._keep(segment, live, checkpoint if made else segment.checkpoint)
         return end
 
-    def _train(self, segment: TrainSegment, live: LiveTraining, steering: Steering[TrainProgress]) -> list[StepLosses]:
+    def _train(
+        self, segment: TrainSegment, live: LoadedTraining, steering: Steering[TrainProgress]
+    ) -> list[StepLosses]:
         """Run steps and return their losses."""
         trainer, tally = live.trainer, live.tally
         tally.begin()
@@ -103,7 +105,7 @@ class Training:
             steering.on_progress(tally.progress(trainer.step_number))
         return made
 
-    def _step(self, live: LiveTraining, steering: Steering[TrainProgress]) -> StepLosses:
+    def _step(self, live: LoadedTraining, steering: Steering[TrainProgress]) -> StepLosses:
         """Run one step; the first is compiled, here and not where networks run: it takes a minute, and images go on."""
         if not live.compiles:
             return self._compute(live.trainer.step)
@@ -121,9 +123,9 @@ class Training:
         uri = checkpoint_uri(segment, step=trainer.step_number, nonce=nonce)
         return put_file(self._blobs, uri, data), losses.uri
 
-    def _keep(self, segment: TrainSegment, live: LiveTraining, stands_at: StoredFile | None) -> None:
+    def _keep(self, segment: TrainSegment, live: LoadedTraining, stands_at: StoredFile | None) -> None:
         """Keep a training for the next segment where there is one, and where it stands exactly at a checkpoint."""
         if stands_at is None or live.trainer.done:
             live.close()
         else:
-            self._shelf.put(standing(segment, stands_at), live)
+            self._cache.put(state_after(segment, stands_at), live)

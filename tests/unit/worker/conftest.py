@@ -15,7 +15,7 @@ from nst_core.storage.blobs import BlobStore
 from tests.unit.worker.kit import Style, store_style
 from worker.methods.stylize.models import Model, ModelCache
 from worker.methods.stylize.pipeline import Pipeline
-from worker.methods.task import StylizeTask
+from worker.methods.stylize.task import StylizeTask
 from worker.runtime.engine import Engine
 from worker.runtime.watchdog import Watchdog
 from worker.settings import WorkerSettings
@@ -53,13 +53,19 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture
-def pipeline(settings: WorkerSettings, blobs: BlobStore) -> Iterator[Pipeline]:
-    """A pipeline with an engine of its own."""
+def pipeline_engine() -> Iterator[Engine]:
+    """The engine of the pipeline."""
     engine = Engine()
-    pipeline = Pipeline(settings, blobs=blobs, engine=engine)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def pipeline(settings: WorkerSettings, blobs: BlobStore, pipeline_engine: Engine) -> Iterator[Pipeline]:
+    """A pipeline with an engine of its own."""
+    pipeline = Pipeline(settings, blobs=blobs, engine=pipeline_engine)
     yield pipeline
     pipeline.close()
-    engine.close()
 
 
 def quiet_watchdog() -> Watchdog:
@@ -75,6 +81,7 @@ class Worker:
     broker: Broker
     blobs: BlobStore
     pipeline: Pipeline
+    engine: Engine
     stop: Event = field(default_factory=Event)
 
     def task(self, build: Callable[[bytes], Model] = Stylizer.load, *, blobs: BlobStore | None = None) -> StylizeTask:
@@ -92,6 +99,8 @@ class Worker:
 
 
 @pytest.fixture
-def worker(settings: WorkerSettings, broker: Broker, blobs: BlobStore, pipeline: Pipeline) -> Worker:
+def worker(
+    settings: WorkerSettings, broker: Broker, blobs: BlobStore, pipeline: Pipeline, pipeline_engine: Engine
+) -> Worker:
     """A worker on an empty Redis."""
-    return Worker(settings, broker, blobs, pipeline)
+    return Worker(settings, broker, blobs, pipeline, pipeline_engine)

@@ -20,7 +20,7 @@ from nst_core.training.config import TrainConfig
 from worker.runtime.engine import Engine
 from worker.runtime.steering import Steering
 from worker.segments.builder import TrainingBuilder
-from worker.segments.cache import Shelf
+from worker.segments.cache import TrainingCache
 from worker.segments.photo_library import PhotoLibrary
 from worker.segments.training import Training
 from worker.settings import WorkerSettings
@@ -123,17 +123,17 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.library = PhotoLibrary(self.blobs, self.folder, max_bytes=1 << 20)
-        self.shelf = Shelf(keep_s=self.keep_s)
+        self.cache = TrainingCache(keep_s=self.keep_s)
         self.builder = TrainingBuilder(
             self.settings,
             blobs=self.blobs,
             library=self.library,
             compute=self.compute,
             device=torch.device("cpu"),
-            shelf=self.shelf,
+            cache=self.cache,
         )
         self.training = Training(
-            name="w@test", blobs=self.blobs, builder=self.builder, shelf=self.shelf, compute=self.compute
+            name="w@test", blobs=self.blobs, builder=self.builder, cache=self.cache, compute=self.compute
         )
 
     def compute(self, call: Callable[[], _T], /) -> _T:
@@ -158,5 +158,5 @@ class Bench:
 
     def close(self) -> None:
         """Let go of everything."""
-        self.shelf.close()
+        self.cache.close()
         self.library.close()

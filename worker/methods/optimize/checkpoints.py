@@ -16,8 +16,8 @@ from safetensors.torch import load
 from torch import Tensor
 
 from nst_core.errors import BlobNotFoundError, WeightsError
+from nst_core.nets.safetensors_files import write_safetensors
 from nst_core.storage.blobs import BlobStore, BlobUri
-from worker.segments.tensor_files import write_safetensors
 
 #: The key of the JSON in the header's metadata.
 CHECKPOINT_KEY = "nst_optimize"

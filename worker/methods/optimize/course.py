@@ -35,10 +35,10 @@ from nst_core.protocol.chunks import (
 )
 from nst_core.storage.blobs import BlobStore, BlobUri
 from worker.methods.optimize.checkpoints import CheckpointFile, origin_of
-from worker.methods.optimize.networks import LossNetworks
-from worker.methods.stylize.results import Results
+from worker.methods.results import Results
 from worker.runtime.engine import Engine
 from worker.runtime.limits import optimize_pixels
+from worker.runtime.loss_networks import LossNetworks
 from worker.runtime.outcomes import InterruptedWorkError, Recovered, Stopwatch, outcome_of, success
 from worker.runtime.steering import Steering
 from worker.settings import WorkerSettings

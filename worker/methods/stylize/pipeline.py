@@ -17,7 +17,7 @@ from nst_core.protocol.chunks import ChunkItem, ItemOutcome, StylizeChunk
 from nst_core.settings import DecoderSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.budget import ByteBudget
-from worker.methods.stylize.results import Outdated, Results
+from worker.methods.results import Outdated, Results
 from worker.runtime.engine import Engine
 from worker.runtime.health import Stylize
 from worker.runtime.outcomes import InterruptedWorkError, Recovered, Stopwatch, outcome_of, success

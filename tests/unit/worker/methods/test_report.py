@@ -75,7 +75,7 @@ def test_a_tick_publishes_the_newest_progress_of_each_item(
         report.tick()
         report.tick()
         report.note(at(4))
-    assert report.finish(Event())
+    assert report.publish_end(report.end(), Event())
     assert events(broker)[1:] == [
         ChunkProgress(chunk_id=7, attempt=1, progress=(at(3), at(7, index=1))),
         ChunkFinished(chunk_id=7, attempt=1, outcomes=(), progress=(at(4),)),
@@ -143,7 +143,7 @@ def test_the_end_has_all_outcomes(chunk: StylizeChunk, broker: Broker, clock: Ma
         report.add(FIRST)
         report.tick()
         report.add(SECOND)
-    assert report.finish(Event())
+    assert report.publish_end(report.end(), Event())
     assert events(broker)[-1] == ChunkFinished(chunk_id=7, attempt=1, outcomes=(FIRST, SECOND))
 
 
@@ -155,7 +155,7 @@ def test_only_the_end_insists_while_redis_is_away(chunk: StylizeChunk, clock: Ma
         report.add(FIRST)
         report.tick()
         assert not report.unwanted
-    finish = Thread(target=lambda: answers.append(report.finish(stop)))
+    finish = Thread(target=lambda: answers.append(report.publish_end(report.end(), stop)))
     finish.start()
     assert not Event().wait(0.3)
     with run_server(redis_command(port, tmp_path), port):
@@ -183,7 +183,8 @@ def test_the_end_gives_up_when_the_process_is_told_to_stop(chunk: StylizeChunk, 
     broker = Broker(BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{free_port()}/0")))
     stop = Event()
     stop.set()
-    assert not make_report(chunk, broker, clock).finish(stop)
+    report = make_report(chunk, broker, clock)
+    assert not report.publish_end(report.end(), stop)
     broker.close()
 
 

@@ -1,8 +1,10 @@
 """Tests of worker.methods.task."""
 
 import logging
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import boto3
 import pytest
@@ -36,8 +38,10 @@ from tests.unit.worker.kit import (
     wait_until,
 )
 from worker.methods.optimize.course import Optimization
-from worker.methods.task import OptimizeTask
+from worker.methods.optimize.task import OptimizeTask
+from worker.methods.stylize.pipeline import Pipeline
 from worker.runtime.engine import Engine
+from worker.runtime.outcomes import InterruptedWorkError
 
 
 def finished(worker: Worker) -> ChunkFinished:
@@ -235,3 +239,46 @@ def test_an_optimisation_that_is_not_to_go_on_ends_without_an_outcome(worker: Wo
     assert outputs(worker.blobs, chunk) == {}
     # What a newer attempt or nobody goes on with is not saved, what was only interrupted is.
     assert worker.blobs.exists(BlobUri.parse(checkpoint_uri(chunk.scratch, 0))) == (why == "stop")
+
+
+def broken_pipeline(worker: Worker, error: Exception) -> Worker:
+    """Return a worker whose pipeline breaks down as a whole after the first image."""
+
+    class Broken(Pipeline):
+        def run(self, *args: Any, **options: Any) -> Iterator[ItemOutcome]:
+            yield next(super().run(*args, **options))
+            raise error
+
+    return replace(worker, pipeline=Broken(worker.settings, blobs=worker.blobs, engine=worker.engine))
+
+
+def test_a_chunk_that_breaks_down_ends_with_failures_that_are_retried(
+    worker: Worker, style: Style, caplog: pytest.LogCaptureFixture
+) -> None:
+    chunk = make_chunk(worker.blobs, [photo()] * 3, style=style)
+    broken_pipeline(worker, ValueError("a bug")).task()(dump_chunk(chunk))
+    outcomes = sorted(finished(worker).outcomes, key=lambda outcome: outcome.succeeded, reverse=True)
+    assert [(outcome.error_code, outcome.retryable) for outcome in outcomes] == [
+        (None, False),
+        ("internal", True),
+        ("internal", True),
+    ]
+    assert sorted(outcome.index for outcome in outcomes) == [0, 1, 2]
+    assert outcomes[1].error_message == "The worker failed on the chunk."
+    assert "a bug" in caplog.text
+
+
+def test_a_chunk_that_a_retiring_worker_cannot_finish_is_given_back(worker: Worker, style: Style) -> None:
+    chunk = make_chunk(worker.blobs, [photo()] * 3, style=style)
+    broken_pipeline(worker, InterruptedWorkError()).task()(dump_chunk(chunk))
+    assert [outcome.succeeded for outcome in finished(worker).outcomes] == [True]
+
+
+def test_a_message_that_comes_again_after_the_end_of_its_chunk_is_dropped(worker: Worker, style: Style) -> None:
+    task = worker.task()
+    chunk = make_chunk(worker.blobs, [photo()], style=style)
+    task(dump_chunk(chunk))
+    task(dump_chunk(chunk))
+    assert sum(isinstance(event, ChunkStarted) for event in events(worker.broker)) == 1
+    task(dump_chunk(replace(chunk, attempt=2)))
+    assert finished(worker).attempt == 2

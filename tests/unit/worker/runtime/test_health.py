@@ -23,7 +23,7 @@ from nst_core.inference.stylizer import Stylizer
 from nst_core.styles import shipped_styles
 from worker.runtime.engine import Engine
 from worker.runtime.health import Health, Recovery, SelfTest
-from worker.runtime.outcomes import InterruptedWorkError, insist, problem_of
+from worker.runtime.outcomes import InterruptedWorkError, problem_of, retried
 from worker.runtime.retirement import EX_NOPERM, Retirement
 
 ILL_S = 10.0
@@ -108,7 +108,7 @@ def failing(*errors: Exception) -> Callable[[], str]:
 
 
 def do(rig: Rig, work: Callable[[], str]) -> str:
-    return insist(work, label="item 1", what="image", recovered=rig.recovery)
+    return retried(work, label="item 1", what="image", recovered=rig.recovery)
 
 
 def test_a_process_that_is_well_blames_what_failed(rig: Rig) -> None:

@@ -409,7 +409,7 @@ def test_a_training_that_needs_more_memory_than_the_worker_has_is_left_to_anothe
 ) -> None:
     small = bench.settings.model_copy(update={"memory_bytes": 1})
     builder = TrainingBuilder(
-        small, blobs=blobs, library=bench.library, compute=bench.compute, device=torch.device("cpu"), shelf=bench.shelf
+        small, blobs=blobs, library=bench.library, compute=bench.compute, device=torch.device("cpu"), cache=bench.cache
     )
     segment = make_segment(blobs)
     wide = replace(segment, config=segment.config | {"size_px": 1024, "batch_size": 4})

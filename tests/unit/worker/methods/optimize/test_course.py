@@ -24,9 +24,9 @@ from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
 from tests.unit.worker.kit import TINY, WAIT_S, Invert, make_chunk, make_optimize_chunk, outputs, photo
 from worker.methods.optimize.course import Optimization
-from worker.methods.optimize.networks import LossNetworks, load_network_of
 from worker.methods.stylize.pipeline import Pipeline
 from worker.runtime.engine import Engine
+from worker.runtime.loss_networks import LossNetworks, load_network_of
 from worker.runtime.outcomes import InterruptedWorkError
 from worker.runtime.steering import Steering
 from worker.settings import WorkerSettings

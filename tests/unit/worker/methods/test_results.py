@@ -30,8 +30,8 @@ from tests.unit.worker.kit import (
     photo,
 )
 from worker.methods.optimize.course import Optimization
+from worker.methods.results import Results
 from worker.methods.stylize.pipeline import Pipeline
-from worker.methods.stylize.results import Results
 from worker.runtime.engine import Engine
 from worker.runtime.outcomes import InterruptedWorkError
 from worker.runtime.steering import Steering

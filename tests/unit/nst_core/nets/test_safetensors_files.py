@@ -1,4 +1,4 @@
-"""Tests of worker.segments.tensor_files."""
+"""Tests of nst_core.nets.safetensors_files."""
 
 import io
 import tracemalloc
@@ -6,7 +6,7 @@ import tracemalloc
 import torch
 from safetensors.torch import load
 
-from worker.segments.tensor_files import write_safetensors
+from nst_core.nets.safetensors_files import write_safetensors
 
 TENSORS = {
     "double": torch.rand(3, dtype=torch.float64),

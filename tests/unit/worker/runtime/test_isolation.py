@@ -1,25 +1,25 @@
-"""Tests of worker.runtime.company."""
+"""Tests of worker.runtime.isolation."""
 
 from threading import Event, Thread
 
 from tests.unit.worker.kit import WAIT_S, wait_until
-from worker.runtime.company import Company
+from worker.runtime.isolation import Isolation
 
 
 class Guest:
     """A chunk on a thread of its own, which stays until it is told to go."""
 
-    def __init__(self, company: Company, *, alone: bool = False) -> None:
+    def __init__(self, isolation: Isolation, *, alone: bool = False) -> None:
         self.is_in, self.go, self.give_up = Event(), Event(), Event()
         self.had_place: bool | None = None
-        self._company, self._alone = company, alone
+        self._isolation, self._alone = isolation, alone
         self._thread = Thread(target=self._stay, daemon=True)
         self._thread.start()
 
     def _stay(self) -> None:
-        with self._company.place(alone=self._alone, still=lambda: not self.give_up.is_set()) as has_place:
-            self.had_place = has_place
-            if has_place:
+        with self._isolation.enter(alone=self._alone, still=lambda: not self.give_up.is_set()) as entered:
+            self.had_place = entered
+            if entered:
                 self.is_in.set()
                 assert self.go.wait(WAIT_S)
 
@@ -30,8 +30,8 @@ class Guest:
 
 
 def test_chunks_are_worked_at_beside_each_other() -> None:
-    company = Company()
-    first, second = Guest(company), Guest(company)
+    isolation = Isolation()
+    first, second = Guest(isolation), Guest(isolation)
     assert first.is_in.wait(WAIT_S)
     assert second.is_in.wait(WAIT_S)
     for guest in (first, second):
@@ -39,13 +39,13 @@ def test_chunks_are_worked_at_beside_each_other() -> None:
 
 
 def test_one_that_is_to_be_alone_waits_for_the_others_and_lets_nobody_in() -> None:
-    company = Company()
-    first = Guest(company)
+    isolation = Isolation()
+    first = Guest(isolation)
     assert first.is_in.wait(WAIT_S)
-    assert company.must_wait(alone=True)
-    loner = Guest(company, alone=True)
-    wait_until(lambda: company.must_wait(alone=False))
-    late = Guest(company)
+    assert isolation.must_wait(alone=True)
+    loner = Guest(isolation, alone=True)
+    wait_until(lambda: isolation.must_wait(alone=False))
+    late = Guest(isolation)
     assert not loner.is_in.wait(0.1)
     first.leave()
     assert loner.is_in.wait(WAIT_S)
@@ -53,16 +53,16 @@ def test_one_that_is_to_be_alone_waits_for_the_others_and_lets_nobody_in() -> No
     loner.leave()
     assert late.is_in.wait(WAIT_S)
     late.leave()
-    assert not company.must_wait(alone=True)
+    assert not isolation.must_wait(alone=True)
 
 
 def test_one_that_is_no_longer_wanted_gives_up_its_wait() -> None:
-    company = Company()
-    first = Guest(company)
+    isolation = Isolation()
+    first = Guest(isolation)
     assert first.is_in.wait(WAIT_S)
-    loner = Guest(company, alone=True)
+    loner = Guest(isolation, alone=True)
     loner.give_up.set()
     loner.leave()
     assert loner.had_place is False
-    assert not company.must_wait(alone=False)
+    assert not isolation.must_wait(alone=False)
     first.leave()

@@ -1,0 +1,70 @@
+"""The Celery task of the feed-forward method."""
+
+import logging
+from collections.abc import Iterator
+from threading import Event
+from typing import Any
+
+from nst_core.errors import NstError
+from nst_core.protocol.chunks import ItemOutcome, StylizeChunk
+from nst_core.queue.broker import Broker
+from worker.methods.report import ChunkReport
+from worker.methods.stylize.models import ModelCache
+from worker.methods.stylize.pipeline import Pipeline
+from worker.methods.task import ChunkTask
+from worker.runtime.health import Stylize
+from worker.runtime.isolation import Isolation
+from worker.runtime.outcomes import Recovered, failure, retried
+from worker.runtime.watchdog import Watchdog
+from worker.settings import WorkerSettings
+
+_log = logging.getLogger(__name__)
+
+
+class StylizeTask(ChunkTask[StylizeChunk]):
+    """Stylizes the photos of a chunk with the network of one style."""
+
+    chunk = StylizeChunk
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        name: str,
+        broker: Broker,
+        models: ModelCache[Any],
+        pipeline: Pipeline,
+        watchdog: Watchdog,
+        stop: Event,
+        recovered: Recovered = lambda problem: False,
+        isolation: Isolation | None = None,
+    ) -> None:
+        """Work as the named worker until `stop` is set."""
+        super().__init__(
+            settings,
+            name=name,
+            broker=broker,
+            watchdog=watchdog,
+            stop=stop,
+            recovered=recovered,
+            isolation=isolation,
+        )
+        self._models = models
+        self._pipeline = pipeline
+
+    def _outcomes(self, chunk: StylizeChunk, report: ChunkReport) -> Iterator[ItemOutcome]:
+        label = f"{report.label} style {chunk.style.name}"
+        try:
+            stylize: Stylize = retried(
+                lambda: self._models.get(chunk.style.version, chunk.weights),
+                label=label,
+                what="style",
+                recovered=self._recovered,
+            )
+        except NstError as error:
+            _log.error("%s: %s", label, error)
+            yield from (failure(item, error) for item in chunk.items)
+        else:
+            yield from self._pipeline.run(
+                chunk, stylize, going=lambda: self._going(report), outdated=report.is_outdated
+            )
