@@ -17,8 +17,9 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from nst_core.errors import BrokerUnavailableError, ConfigError
-from nst_core.protocol.chunks import EVENTS_STREAM, ChunkMessage, Event, Method, dump_chunk, dump_event, dump_segment
-from nst_core.protocol.segments import TRAIN_TASK, TrainSegment
+from nst_core.protocol.chunks import ChunkMessage, Method, dump_chunk
+from nst_core.protocol.events import EVENTS_STREAM, Event, dump_event
+from nst_core.protocol.segments import TRAIN_TASK, TrainSegment, dump_segment
 from nst_core.protocol.signing import Signer
 from nst_core.queue import transport as queue_transport
 from nst_core.settings import BrokerSettings

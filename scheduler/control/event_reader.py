@@ -10,8 +10,7 @@ from contextlib import suppress
 
 from nst_core.clock import Clock
 from nst_core.errors import NstError, ProtocolError
-from nst_core.protocol.chunks import ChunkEvent, ChunkProgress, Event, load_event
-from nst_core.protocol.segments import SegmentEvent, SegmentProgress
+from nst_core.protocol.events import ChunkEvent, ChunkProgress, Event, SegmentEvent, SegmentProgress, load_event
 from nst_core.queue.broker import Broker
 from scheduler.control.leadership import Leadership
 from scheduler.store.errors import UnstorableError

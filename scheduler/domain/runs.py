@@ -193,7 +193,7 @@ def not_kept(segments: Sequence[Segment]) -> list[Segment]:
 def attempt_of(name: str) -> int | None:
     """Return which attempt an object of a run's folders of checkpoints and losses is of, by its name; None: of none.
 
-    The names are those of `segments.checkpoint_uri` and `segments.losses_uri`.
+    The names are those of `segments.segment_checkpoint_uri` and `segments.losses_uri`.
     """
     parts = name.partition(".")[0].split("-")
     number = parts[-2] if len(parts) in (2, 3) else ""

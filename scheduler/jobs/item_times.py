@@ -7,7 +7,8 @@ little: about a minute of work, in so many pieces that every worker has some.
 from collections.abc import Mapping, Sequence
 
 from nst_core.clock import Clock
-from nst_core.protocol.chunks import ItemOutcome, Method
+from nst_core.protocol.chunks import Method
+from nst_core.protocol.events import ItemOutcome
 from scheduler.domain.jobs import JobSpec
 from scheduler.store import rates as rate_rows
 from scheduler.store.database import Connection

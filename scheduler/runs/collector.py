@@ -9,15 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from nst_core.clock import Clock
-from nst_core.protocol.segments import (
-    Phase,
-    SegmentEvent,
-    SegmentFinished,
-    SegmentProgress,
-    SegmentStarted,
-    StoredFile,
-    TrainProgress,
-)
+from nst_core.protocol.events import SegmentEvent, SegmentFinished, SegmentProgress, SegmentStarted, TrainProgress
+from nst_core.protocol.segments import Phase, StoredFile
 from scheduler.domain.runs import Live, Run, RunStatus, Segment, Stop
 from scheduler.runs.ends import Retries, at_checkpoint, failed, released
 from scheduler.store import runs as run_rows

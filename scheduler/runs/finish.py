@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from nst_core.clock import Clock
 from nst_core.errors import NstError, WeightsError
-from nst_core.protocol.segments import Result
+from nst_core.protocol.events import Result
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain.errors import StyleExistsError

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, update
 
-from nst_core.protocol.chunks import ChunkItem, ItemOutcome, ItemProgress, ItemStatus, Method
+from nst_core.protocol.chunks import ChunkItem, ItemStatus, Method
+from nst_core.protocol.events import ItemOutcome, ItemProgress
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.store.database import Database
 from scheduler.store.tables import chunks, items

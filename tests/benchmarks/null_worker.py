@@ -9,7 +9,8 @@ from hashlib import sha256
 from threading import Event
 from typing import Any
 
-from nst_core.protocol.chunks import ChunkFinished, ChunkStarted, ItemOutcome, Method, StylizeChunk, load_chunk
+from nst_core.protocol.chunks import Method, StylizeChunk, load_chunk
+from nst_core.protocol.events import ChunkFinished, ChunkStarted, ItemOutcome
 from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings
 from worker.app import serve, worker_name

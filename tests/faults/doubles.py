@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nst_core.protocol.chunks import ChunkMessage, Event, dump_event
+from nst_core.protocol.chunks import ChunkMessage
+from nst_core.protocol.events import Event, dump_event
 from nst_core.queue.broker import Broker, StoredEvent
 from nst_core.storage.blobs import BlobStore, BlobUri
 

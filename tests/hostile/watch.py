@@ -19,7 +19,7 @@ import httpx
 import redis
 
 from nst_core.errors import ProtocolError
-from nst_core.protocol.chunks import EVENTS_STREAM, ChunkFinished, ChunkProgress, ChunkStarted, load_event
+from nst_core.protocol.events import EVENTS_STREAM, ChunkFinished, ChunkProgress, ChunkStarted, load_event
 
 _LIVEZ_S, _MEMORY_S = 0.1, 0.3
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

@@ -11,19 +11,8 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import create_engine, text
 
-from nst_core.protocol.chunks import (
-    ChunkFinished,
-    ChunkMessage,
-    ChunkProgress,
-    ChunkStarted,
-    Event,
-    ItemOutcome,
-    Method,
-    OptimizeChunk,
-    StylizeChunk,
-    StylizeOptions,
-    load_chunk,
-)
+from nst_core.protocol.chunks import ChunkMessage, Method, OptimizeChunk, StylizeChunk, StylizeOptions, load_chunk
+from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, Event, ItemOutcome
 from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.event_reader import EventReader

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from nst_core.protocol.chunks import ItemOutcome, StylizeChunk
+from nst_core.protocol.chunks import StylizeChunk
+from nst_core.protocol.events import ItemOutcome
 from tests.integration.conftest import Rig, finished, outcome, started
 
 _DAY_S = 24 * 3600.0

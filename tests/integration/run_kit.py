@@ -4,10 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from nst_core.protocol.chunks import load_segment
-from nst_core.protocol.segments import (
-    TRAIN_TASK,
-    Phase,
+from nst_core.protocol.events import (
     PhotoReport,
     Result,
     SegmentEvent,
@@ -15,11 +12,16 @@ from nst_core.protocol.segments import (
     SegmentFinished,
     SegmentProgress,
     SegmentStarted,
-    StoredFile,
     TrainProgress,
+)
+from nst_core.protocol.segments import (
+    TRAIN_TASK,
+    Phase,
+    StoredFile,
     TrainSegment,
-    checkpoint_uri,
+    load_segment,
     losses_uri,
+    segment_checkpoint_uri,
 )
 from nst_core.storage.blobs import BlobUri
 from nst_core.styles import shipped_style
@@ -137,7 +139,7 @@ class RunRig:
 
     def trained(self, segment: TrainSegment, step: int, *, nonce: str = "n", **changes: Any) -> SegmentFinished:
         """Return the end of a segment whose worker has trained up to a step, with what it put into storage."""
-        uri = checkpoint_uri(segment, step=step, nonce=nonce)
+        uri = segment_checkpoint_uri(segment, step=step, nonce=nonce)
         checkpoint = self.put(uri, f"checkpoint {step} of {segment.attempt} {nonce}".encode())
         before = self.run(segment.run_id).step
         lines = dump_losses(

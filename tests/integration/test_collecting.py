@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nst_core.protocol.chunks import ChunkEvent
+from nst_core.protocol.events import ChunkEvent
 from nst_core.queue.broker import KEY_PREFIX, make_redis
 from nst_core.settings import BrokerSettings
 from scheduler.api.schemas import ItemView

@@ -12,7 +12,8 @@ import redis
 from pydantic import SecretStr
 
 from nst_core.errors import BrokerUnavailableError, ConfigError
-from nst_core.protocol.chunks import ChunkFinished, ChunkStarted, Method, StyleRef, StylizeChunk, StylizeOptions
+from nst_core.protocol.chunks import Method, StyleRef, StylizeChunk, StylizeOptions
+from nst_core.protocol.events import ChunkFinished, ChunkStarted
 from nst_core.queue.broker import KEY_PREFIX, Broker
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore

@@ -13,15 +13,8 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from nst_core.protocol.chunks import (
-    EVENTS_STREAM,
-    ChunkFinished,
-    ItemOutcome,
-    Method,
-    StylizeChunk,
-    dump_chunk,
-    dump_event,
-)
+from nst_core.protocol.chunks import Method, StylizeChunk, dump_chunk
+from nst_core.protocol.events import EVENTS_STREAM, ChunkFinished, ItemOutcome, dump_event
 from nst_core.protocol.segments import TRAIN_TASK
 from nst_core.queue.broker import KEY_PREFIX, Broker, make_redis, queue_lists
 from nst_core.settings import BrokerSettings, StorageSettings

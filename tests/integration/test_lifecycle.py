@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from nst_core.protocol.chunks import ItemOutcome, ItemStatus, StylizeChunk
+from nst_core.protocol.chunks import ItemStatus, StylizeChunk
+from nst_core.protocol.events import ItemOutcome
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.idempotency import KEPT_S
 from scheduler.domain.errors import ConflictError, NotFoundError, RequestInvalidError

@@ -8,7 +8,8 @@ from fastapi.testclient import TestClient
 
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.presets import preset
-from nst_core.protocol.chunks import ChunkProgress, ItemProgress, Method, OptimizeChunk, checkpoint_uri, preview_uri
+from nst_core.protocol.chunks import Method, OptimizeChunk, item_checkpoint_uri, preview_uri
+from nst_core.protocol.events import ChunkProgress, ItemProgress
 from nst_core.settings import BrokerSettings
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import new_api_key
@@ -249,7 +250,7 @@ def test_checkpoints_of_a_job_that_ended_are_removed_and_previews_kept(rig: Rig)
     job_id = submit(rig, 3)
     chunks = dispatch(rig)
     for chunk in chunks:
-        for uri in (checkpoint_uri, preview_uri):
+        for uri in (item_checkpoint_uri, preview_uri):
             rig.blobs.put(BlobUri.parse(uri(chunk.scratch, chunk.items[0].index)), b"data")
     rig.report(started(chunks[0]))
     rig.service.cancel(TENANT, job_id)

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nst_core.protocol.chunks import Event, ItemOutcome, ItemStatus, Method, StylizeChunk
+from nst_core.protocol.chunks import ItemStatus, Method, StylizeChunk
+from nst_core.protocol.events import Event, ItemOutcome
 from nst_core.queue.broker import make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from nst_core.protocol.chunks import ChunkFinished, ChunkStarted, StylizeChunk
+from nst_core.protocol.chunks import StylizeChunk
+from nst_core.protocol.events import ChunkFinished, ChunkStarted
 from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from nst_core.protocol.chunks import ChunkProgress, Method
+from nst_core.protocol.chunks import Method
+from nst_core.protocol.events import ChunkProgress
 from scheduler.store.tables import chunks as chunk_table
 from tests.integration.conftest import (
     DISPATCH_LEASE_S,

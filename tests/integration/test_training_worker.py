@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import pytest
 
-from nst_core.protocol.chunks import ChunkFinished
-from nst_core.protocol.segments import TRAIN_TASK, Phase, SegmentFinished, SegmentProgress, SegmentStarted, TrainSegment
+from nst_core.protocol.events import ChunkFinished, SegmentFinished, SegmentProgress, SegmentStarted
+from nst_core.protocol.segments import TRAIN_TASK, Phase, TrainSegment
 from nst_core.queue.broker import KEY_PREFIX, Broker, make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from nst_core.protocol.chunks import ChunkMessage, ItemOutcome
+from nst_core.protocol.chunks import ChunkMessage
+from nst_core.protocol.events import ItemOutcome
 from nst_core.storage.blobs import BlobUri
 from scheduler.domain.jobs import RESULTS_NAME, JobStatus
 from scheduler.jobs.verify import AT_ONCE, Verifier

@@ -7,7 +7,8 @@ from redis import Redis
 from sqlalchemy import event
 
 from nst_core.errors import BrokerUnavailableError
-from nst_core.protocol.chunks import ItemOutcome, Method, StylizeChunk
+from nst_core.protocol.chunks import Method, StylizeChunk
+from nst_core.protocol.events import ItemOutcome
 from nst_core.queue.broker import Broker, make_redis, queue_lists
 from nst_core.settings import BrokerSettings
 from scheduler.domain.jobs import JobStatus

@@ -15,7 +15,8 @@ from typing import IO
 import pytest
 from pydantic import SecretStr
 
-from nst_core.protocol.chunks import ChunkFinished, ChunkProgress, ChunkStarted, Method, checkpoint_uri
+from nst_core.protocol.chunks import Method, item_checkpoint_uri
+from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted
 from nst_core.queue.broker import KEY_PREFIX, Broker, make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -223,7 +224,7 @@ def test_optimisations_leave_the_worker_to_others_and_are_given_back_at_sigterm(
         assert process.wait(20) == 0
     last = finished(broker)[-1]
     assert (last.chunk_id, last.outcomes) == (0, ())
-    assert blobs.exists(BlobUri.parse(checkpoint_uri(slow[0].scratch, 0)))
+    assert blobs.exists(BlobUri.parse(item_checkpoint_uri(slow[0].scratch, 0)))
     assert broker.queued(Method.OPTIMIZE.queue) == 2
     client = make_redis(redis_server)
     assert client.hlen(f"{KEY_PREFIX}unacked") == 0

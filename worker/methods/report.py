@@ -5,7 +5,8 @@ from collections.abc import Callable
 from threading import Lock
 
 from nst_core.clock import Clock
-from nst_core.protocol.chunks import ChunkFinished, ChunkMessage, ChunkProgress, ChunkStarted, ItemOutcome, ItemProgress
+from nst_core.protocol.chunks import ChunkMessage
+from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome, ItemProgress
 from nst_core.queue.broker import Broker
 from worker.runtime.report import Report
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from nst_core.clock import Clock
 from nst_core.errors import NstError
-from nst_core.protocol.chunks import ChunkFinished, ChunkMessage, ItemOutcome, load_chunk
+from nst_core.protocol.chunks import ChunkMessage, load_chunk
+from nst_core.protocol.events import ChunkFinished, ItemOutcome
 from nst_core.queue.broker import Broker
 from worker.methods.report import ChunkReport
 from worker.runtime.isolation import Isolation

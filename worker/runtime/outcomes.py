@@ -11,7 +11,8 @@ from typing import TypeVar
 from nst_core.clock import Clock
 from nst_core.errors import DiskError, EngineError, NstError
 from nst_core.images import Picture
-from nst_core.protocol.chunks import ChunkItem, ItemOutcome
+from nst_core.protocol.chunks import ChunkItem
+from nst_core.protocol.events import ItemOutcome
 
 _log = logging.getLogger(__name__)
 

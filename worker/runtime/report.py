@@ -10,7 +10,7 @@ from typing import Self
 
 from nst_core.clock import Clock
 from nst_core.errors import BrokerUnavailableError
-from nst_core.protocol.chunks import Event
+from nst_core.protocol.events import Event
 from nst_core.queue.broker import Broker
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from nst_core.clock import Clock
 from nst_core.errors import BlobUnavailableError, BrokerUnavailableError, NstError, ProtocolError
-from nst_core.protocol.chunks import Event
+from nst_core.protocol.events import Event
 from nst_core.queue.broker import Broker
 from worker.runtime.outcomes import InterruptedWorkError, Recovered, problem_of
 from worker.runtime.report import Report

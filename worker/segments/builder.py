@@ -13,7 +13,8 @@ from torch import Tensor
 from nst_core.errors import ConfigError, EngineError, WeightsError
 from nst_core.nets.costs import training_bytes
 from nst_core.nets.loss_network import LossNetwork
-from nst_core.protocol.segments import TrainProgress, TrainSegment
+from nst_core.protocol.events import TrainProgress
+from nst_core.protocol.segments import TrainSegment
 from nst_core.storage.blobs import BlobStore
 from nst_core.system.devices import bf16_pays
 from nst_core.training.balance import balanced

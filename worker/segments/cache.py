@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from threading import Lock, Timer
 
 from nst_core.nets.costs import weights_bytes
-from nst_core.protocol.segments import PhotoReport, StoredFile, TrainSegment
+from nst_core.protocol.events import PhotoReport
+from nst_core.protocol.segments import StoredFile, TrainSegment
 from nst_core.training.trainer import Trainer
 from worker.segments.photo_notes import PhotoNotes
 from worker.segments.samples import Samples

@@ -19,7 +19,8 @@ from nst_core.errors import BlobError, ConfigError, ImageError
 from nst_core.inference.stylizer import Stylizer
 from nst_core.nets.transformer import MIN_SIDE_PX
 from nst_core.nets.weights import dump_transformer, load_transformer_bytes
-from nst_core.protocol.segments import Result, SegmentFinished, TrainProgress, TrainSegment
+from nst_core.protocol.events import Result, SegmentFinished, TrainProgress
+from nst_core.protocol.segments import TrainSegment
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
 from nst_core.training.evaluation import LOOKED_AT_PX, evaluate

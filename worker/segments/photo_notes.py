@@ -4,7 +4,7 @@ import json
 import logging
 
 from nst_core.errors import BlobError, BlobNotFoundError
-from nst_core.protocol.segments import PhotoReport
+from nst_core.protocol.events import PhotoReport
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.photos import PhotoStream
 

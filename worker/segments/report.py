@@ -4,7 +4,8 @@ import time
 from threading import Lock
 
 from nst_core.clock import Clock
-from nst_core.protocol.segments import SegmentProgress, SegmentStarted, TrainProgress, TrainSegment
+from nst_core.protocol.events import SegmentProgress, SegmentStarted, TrainProgress
+from nst_core.protocol.segments import TrainSegment
 from nst_core.queue.broker import Broker
 from worker.runtime.report import Report
 

@@ -6,7 +6,7 @@ from statistics import fmean
 from time import monotonic
 
 from nst_core.clock import Clock
-from nst_core.protocol.segments import TrainProgress
+from nst_core.protocol.events import TrainProgress
 from nst_core.training.step_losses import StepLosses
 
 #: The losses of one step depend on its photos, and its time on the work that comes in between.

@@ -10,8 +10,8 @@ import torch
 
 from nst_core.clock import Clock
 from nst_core.errors import NstError
-from nst_core.protocol.chunks import load_segment
-from nst_core.protocol.segments import Phase, SegmentFailure, SegmentFinished, TrainSegment
+from nst_core.protocol.events import SegmentFailure, SegmentFinished
+from nst_core.protocol.segments import Phase, TrainSegment, load_segment
 from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore
 from worker.runtime.engine import Engine

@@ -4,14 +4,8 @@ import secrets
 import time
 
 from nst_core.clock import Clock
-from nst_core.protocol.segments import (
-    SegmentFinished,
-    StoredFile,
-    TrainProgress,
-    TrainSegment,
-    checkpoint_uri,
-    losses_uri,
-)
+from nst_core.protocol.events import SegmentFinished, TrainProgress
+from nst_core.protocol.segments import StoredFile, TrainSegment, losses_uri, segment_checkpoint_uri
 from nst_core.storage.blobs import BlobStore
 from nst_core.training.checkpoint import dump_checkpoint
 from nst_core.training.curve import dump_losses
@@ -120,7 +114,7 @@ class Training:
         nonce = secrets.token_hex(4)
         losses = put_file(self._blobs, losses_uri(segment, nonce=nonce), dump_losses(made), content_type="text/csv")
         data = self._compute(lambda: dump_checkpoint(trainer.checkpoint()))
-        uri = checkpoint_uri(segment, step=trainer.step_number, nonce=nonce)
+        uri = segment_checkpoint_uri(segment, step=trainer.step_number, nonce=nonce)
         return put_file(self._blobs, uri, data), losses.uri
 
     def _keep(self, segment: TrainSegment, live: LoadedTraining, stands_at: StoredFile | None) -> None:

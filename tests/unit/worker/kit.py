@@ -17,16 +17,9 @@ from PIL import Image
 from nst_core.gatys.config import GatysConfig
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.nets.weights import save_transformer
-from nst_core.protocol.chunks import (
-    ChunkItem,
-    ChunkMessage,
-    OptimizeChunk,
-    StyleRef,
-    StylizeChunk,
-    StylizeOptions,
-    load_event,
-)
-from nst_core.protocol.chunks import Event as ChunkEvent
+from nst_core.protocol.chunks import ChunkItem, ChunkMessage, OptimizeChunk, StyleRef, StylizeChunk, StylizeOptions
+from nst_core.protocol.events import Event as ChunkEvent
+from nst_core.protocol.events import load_event
 from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore, BlobUri
 

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from nst_core.nets.transformer import TransformerConfig
-from nst_core.protocol.segments import SegmentFinished, StoredFile, TrainProgress, TrainSegment
+from nst_core.protocol.events import SegmentFinished, TrainProgress
+from nst_core.protocol.segments import StoredFile, TrainSegment
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.checkpoint import Checkpoint, parse_checkpoint
 from nst_core.training.config import TrainConfig

@@ -24,15 +24,8 @@ from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.optimizer import GatysOptimizer, Iterate, StyleSource
 from nst_core.images import Picture
 from nst_core.nets.tensors import to_tensor, to_uint8
-from nst_core.protocol.chunks import (
-    ChunkItem,
-    ItemOutcome,
-    ItemProgress,
-    Method,
-    OptimizeChunk,
-    checkpoint_uri,
-    preview_uri,
-)
+from nst_core.protocol.chunks import ChunkItem, Method, OptimizeChunk, item_checkpoint_uri, preview_uri
+from nst_core.protocol.events import ItemOutcome, ItemProgress
 from nst_core.storage.blobs import BlobStore, BlobUri
 from worker.methods.optimize.checkpoints import CheckpointFile, origin_of
 from worker.methods.results import Results
@@ -70,7 +63,7 @@ class _Course:
 
     @property
     def checkpoint(self) -> BlobUri:
-        return BlobUri.parse(checkpoint_uri(self.chunk.scratch, self.item.index))
+        return BlobUri.parse(item_checkpoint_uri(self.chunk.scratch, self.item.index))
 
     @property
     def preview(self) -> BlobUri:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from threading import Event
 
-from nst_core.protocol.chunks import ItemOutcome, OptimizeChunk
+from nst_core.protocol.chunks import OptimizeChunk
+from nst_core.protocol.events import ItemOutcome
 from nst_core.queue.broker import Broker
 from worker.methods.optimize.course import Optimization
 from worker.methods.report import ChunkReport

@@ -13,7 +13,8 @@ import numpy as np
 from nst_core import images
 from nst_core.decoding import decoder
 from nst_core.images import Picture
-from nst_core.protocol.chunks import ChunkItem, ItemOutcome, StylizeChunk
+from nst_core.protocol.chunks import ChunkItem, StylizeChunk
+from nst_core.protocol.events import ItemOutcome
 from nst_core.settings import DecoderSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.budget import ByteBudget

@@ -6,7 +6,8 @@ from threading import Event
 from typing import Any
 
 from nst_core.errors import NstError
-from nst_core.protocol.chunks import ItemOutcome, StylizeChunk
+from nst_core.protocol.chunks import StylizeChunk
+from nst_core.protocol.events import ItemOutcome
 from nst_core.queue.broker import Broker
 from worker.methods.report import ChunkReport
 from worker.methods.stylize.models import ModelCache

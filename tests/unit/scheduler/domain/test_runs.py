@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nst_core.protocol.segments import Phase, StoredFile, TrainSegment, checkpoint_uri, losses_uri
+from nst_core.protocol.segments import Phase, StoredFile, TrainSegment, losses_uri, segment_checkpoint_uri
 from nst_core.storage.blobs import BlobUri
 from nst_core.training.config import TrainConfig
 from scheduler.access.tenants import Places
@@ -116,7 +116,7 @@ def test_an_object_tells_its_attempt_by_the_name_that_workers_give_it() -> None:
     message = TrainSegment(
         run_id="run_1", attempt=17, config={}, painting=FILE, photos="s3://nst/", place="s3://nst/p/"
     )
-    checkpoint = checkpoint_uri(message, step=1234567, nonce="ab12")
+    checkpoint = segment_checkpoint_uri(message, step=1234567, nonce="ab12")
     assert attempt_of(checkpoint.removeprefix("s3://nst/p/checkpoints/")) == 17
     assert attempt_of(losses_uri(message, nonce="ab12").removeprefix("s3://nst/p/losses/")) == 17
 

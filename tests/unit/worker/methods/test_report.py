@@ -7,7 +7,8 @@ from threading import Event, Thread
 import pytest
 from pydantic import SecretStr
 
-from nst_core.protocol.chunks import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome, ItemProgress, StylizeChunk
+from nst_core.protocol.chunks import StylizeChunk
+from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome, ItemProgress
 from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings
 from nst_core.storage.blobs import BlobStore

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from nst_core.errors import BlobUnavailableError, BrokerUnavailableError
-from nst_core.protocol.chunks import ChunkFinished, ChunkMessage, ItemProgress, StylizeChunk, dump_chunk
+from nst_core.protocol.chunks import ChunkMessage, StylizeChunk, dump_chunk
+from nst_core.protocol.events import ChunkFinished, ItemProgress
 from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.storage.conditional import ConditionalWrites

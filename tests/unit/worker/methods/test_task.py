@@ -11,15 +11,8 @@ import pytest
 import torch
 from botocore.config import Config
 
-from nst_core.protocol.chunks import (
-    ChunkFinished,
-    ChunkProgress,
-    ChunkStarted,
-    ItemOutcome,
-    StylizeChunk,
-    checkpoint_uri,
-    dump_chunk,
-)
+from nst_core.protocol.chunks import StylizeChunk, dump_chunk, item_checkpoint_uri
+from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.local.servers import HOST, free_port

@@ -17,15 +17,8 @@ from PIL import Image
 
 from nst_core.errors import NstError
 from nst_core.nets.weights import load_transformer_bytes
-from nst_core.protocol.chunks import dump_segment
-from nst_core.protocol.segments import (
-    Phase,
-    SegmentFailure,
-    SegmentFinished,
-    SegmentProgress,
-    SegmentStarted,
-    TrainSegment,
-)
+from nst_core.protocol.events import SegmentFailure, SegmentFinished, SegmentProgress, SegmentStarted
+from nst_core.protocol.segments import Phase, TrainSegment, dump_segment
 from nst_core.queue.broker import Broker
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri

@@ -25,7 +25,8 @@ from nst_core.errors import (
 )
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import dump_transformer
-from nst_core.protocol.segments import SegmentFinished, StoredFile, TrainProgress, TrainSegment
+from nst_core.protocol.events import SegmentFinished, TrainProgress
+from nst_core.protocol.segments import StoredFile, TrainSegment
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
 from tests.unit.worker.kit import wait_until

@@ -18,7 +18,8 @@ from PIL import Image
 from nst_core import images
 from nst_core.errors import BlobUnavailableError, ConfigError, WeightsError
 from nst_core.gatys.config import GatysConfig
-from nst_core.protocol.chunks import ItemOutcome, ItemProgress, OptimizeChunk, checkpoint_uri, preview_uri
+from nst_core.protocol.chunks import OptimizeChunk, item_checkpoint_uri, preview_uri
+from nst_core.protocol.events import ItemOutcome, ItemProgress
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
@@ -100,7 +101,7 @@ def make(blobs: BlobStore, **changes: object) -> OptimizeChunk:
 
 
 def checkpoint(chunk: OptimizeChunk) -> BlobUri:
-    return BlobUri.parse(checkpoint_uri(chunk.scratch, 0))
+    return BlobUri.parse(item_checkpoint_uri(chunk.scratch, 0))
 
 
 def undisturbed(optimization: Optimization, blobs: BlobStore, chunk: OptimizeChunk) -> bytes:

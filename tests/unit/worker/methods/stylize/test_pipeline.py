@@ -17,7 +17,8 @@ from PIL import Image
 from nst_core import images
 from nst_core.inference.stylizer import Stylizer
 from nst_core.nets.costs import stylize_bytes
-from nst_core.protocol.chunks import ItemOutcome, StylizeChunk, StylizeOptions
+from nst_core.protocol.chunks import StylizeChunk, StylizeOptions
+from nst_core.protocol.events import ItemOutcome
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from tests.unit.worker.kit import (
