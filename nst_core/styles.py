@@ -35,9 +35,14 @@ class ShippedStyle:
         return (self.folder / WEIGHTS_NAME).read_bytes()
 
 
-def version_of(weights: bytes) -> str:
-    """Return the version of a style: the SHA-256 of its weights file, in hex."""
-    return sha256(weights).hexdigest()
+def version_of(weights: bytes, index: int = 0) -> str:
+    """Return the version, 64 hex digits, of a style from its weights file and its index in the network."""
+    return version_of_file(sha256(weights).hexdigest(), index)
+
+
+def version_of_file(file_sha256: str, index: int = 0) -> str:
+    """Return what `version_of` does, from the SHA-256 of the file: the first style's version is that hash itself."""
+    return file_sha256 if index == 0 else sha256(f"{file_sha256}:{index}".encode()).hexdigest()
 
 
 def shipped_styles() -> list[ShippedStyle]:

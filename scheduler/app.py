@@ -15,7 +15,6 @@ import uvicorn
 
 from nst_core import __version__
 from nst_core.errors import ConfigError
-from nst_core.protocol.chunks import Method
 from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore
 from nst_core.system.heartbeat import Heartbeat
@@ -31,10 +30,11 @@ from scheduler.control.leadership import Leadership
 from scheduler.domain.jobs import FIRST_TENANT
 from scheduler.events.hub import EventHub
 from scheduler.jobs.collector import ChunkCollector
-from scheduler.jobs.dispatcher import Dispatcher, Window
+from scheduler.jobs.dispatcher import Dispatcher
 from scheduler.jobs.expiry import Expirer
 from scheduler.jobs.finalizer import Finalizer
 from scheduler.jobs.item_times import Rates
+from scheduler.jobs.methods import all_methods
 from scheduler.jobs.planner import Planner
 from scheduler.jobs.reaper import Reaper
 from scheduler.jobs.service import Service
@@ -76,10 +76,7 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
         buckets=allowed_buckets(settings),
         defaults=limits_of(settings),
     )
-    windows = {
-        Method.FEEDFORWARD: Window(chunks=settings.dispatch_window, lease_s=settings.dispatch_lease_s),
-        Method.OPTIMIZE: Window(chunks=settings.optimize_window, lease_s=settings.optimize_dispatch_lease_s),
-    }
+    windows = {name: method.window(settings) for name, method in all_methods().items()}
     lease_times = LeaseTimes(
         running_s=settings.lease_s,
         chunks_s={method: window.lease_s for method, window in windows.items()},

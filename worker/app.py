@@ -18,7 +18,7 @@ from celery import signals
 
 from nst_core.errors import BlobError, BlobUnavailableError, ProtocolError
 from nst_core.inference.stylizer import Stylizer, resolve_device
-from nst_core.protocol.chunks import Method
+from nst_core.protocol.chunks import OptimizeChunk, StylizeChunk
 from nst_core.protocol.segments import TRAIN_TASK
 from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore
@@ -48,7 +48,7 @@ from worker.settings import WorkerSettings
 _log = logging.getLogger(__name__)
 #: Queues whose tasks may take longer than Redis waits before it delivers a message again: those messages are
 #: acknowledged at once, and the lease in the database is enough.
-_LONG = frozenset({Method.OPTIMIZE.queue, TRAIN_TASK})
+_LONG = frozenset({OptimizeChunk.queue, TRAIN_TASK})
 #: Pauses between two looks whether the storage answers grow up to this.
 _LONGEST_WAIT_S = 10.0
 #: Exit code of a worker that was told twice to end, as shells have it for SIGTERM.
@@ -113,8 +113,8 @@ def run_worker(settings: WorkerSettings) -> int:
         )
         parts = _Parts(settings, name, broker, blobs, engine, device, watchdog, recovery, stop)
         tasks: dict[str, tuple[Callable[[Any], None], int]] = {
-            Method.FEEDFORWARD.queue: (_stylize_task(parts, closing), settings.concurrency),
-            Method.OPTIMIZE.queue: (_optimize_task(parts), settings.optimize_concurrency),
+            StylizeChunk.queue: (_stylize_task(parts, closing), settings.concurrency),
+            OptimizeChunk.queue: (_optimize_task(parts), settings.optimize_concurrency),
             TRAIN_TASK: (_train_task(parts, closing), settings.train_concurrency),
         }
         _log.info("worker %s on %s, %d threads", name, device, torch.get_num_threads())

@@ -21,25 +21,15 @@ class Method(StrEnum):
     FEEDFORWARD = "feedforward"  # by a network that was trained on the painting; takes a second
     OPTIMIZE = "optimize"  # by optimising the photo's own pixels (Gatys et al. 2016); takes minutes
 
-    @property
-    def task(self) -> str:
-        """Name of the Celery task that works at one chunk; its only argument is the chunk as a dict."""
-        return {Method.FEEDFORWARD: "nst.stylize", Method.OPTIMIZE: "nst.optimize"}[self]
-
-    @property
-    def queue(self) -> str:
-        """Name of the Celery queue that the task waits in; each method has its own, so that none waits for another."""
-        return self.task
-
 
 class ItemStatus(StrEnum):
-    """Where one image with one style stands."""
+    """The status of an item: one photo with one style."""
 
     PENDING = "pending"  # waits for a worker
     RUNNING = "running"  # in a chunk that a worker has started
     SUCCEEDED = "succeeded"  # its output is in storage
-    FAILED = "failed"  # it has an error code and a sentence, and no output
-    CANCELLED = "cancelled"  # the job was cancelled before its turn
+    FAILED = "failed"  # it has an error code and message, and no output
+    CANCELLED = "cancelled"  # the job was stopped before its turn
 
     @property
     def is_terminal(self) -> bool:
@@ -50,11 +40,11 @@ class ItemStatus(StrEnum):
 class StylizeOptions:
     """How every image of a job is stylized and saved."""
 
-    #: 0 gives the photo back, 1 the full style.
+    #: From 0, the unchanged photo, to 1, the full style.
     strength: float = 1.0
     #: Keep the photo's colours and take only the luminance from the style.
     preserve_color: bool = False
-    #: Longest side of the output in pixels; a larger photo is scaled down first. None: the photo's own size.
+    #: Longest side of the output in pixels; a larger photo is scaled down first. None keeps the photo's own size.
     max_px: int | None = None
     #: JPEG and lossy WebP quality, 1 to 100.
     quality: int = 92
@@ -65,8 +55,12 @@ class StyleRef:
     """One immutable version of a style."""
 
     name: str
-    #: SHA-256 of the weights file, in hex.
+    #: Identifies the style for ever; see `nst_core.styles.version_of`.
     version: str
+    #: s3:// address of the weights file; empty if the method needs none.
+    weights: str = ""
+    #: Which style of the network it is, from 0: a network can have many styles.
+    index: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,61 +71,61 @@ class ChunkItem:
     index: int
     #: s3:// address of the photo.
     input: str
-    #: s3:// address of the result; its suffix (jpg, png, webp) decides the format.
+    #: s3:// address of the result; its suffix (jpg, png, webp) selects the format.
     output: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkMessage:
-    """What the arguments of all tasks have: which items, for whom, as which attempt."""
+    """What the messages of all methods have in common. A method adds what its workers need in a subclass."""
 
-    method: ClassVar[Method]
+    #: The Celery queue of the method, which is also the name of its task. Each method has a queue of its own, so that
+    #: photos that take a second do not wait for photos that take minutes.
+    queue: ClassVar[str]
 
     job_id: str
     chunk_id: int
     attempt: int
     items: tuple[ChunkItem, ...]
-    #: Workers died of it, perhaps: nothing else is worked at beside it.
+    #: Workers may have died of this chunk: a worker does nothing else while it works on it.
     alone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class StylizeChunk(ChunkMessage):
-    """The argument of the feed-forward method's task."""
+    """The message of the method feedforward."""
 
-    method = Method.FEEDFORWARD
+    queue = "nst.stylize"
 
     style: StyleRef
-    #: s3:// address of the weights.
-    weights: str
     options: StylizeOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizeChunk(ChunkMessage):
-    """The argument of the optimize method's task."""
+    """The message of the method optimize."""
 
-    method = Method.OPTIMIZE
+    queue = "nst.optimize"
 
     #: s3:// address of the painting.
     painting: str
-    #: A GatysConfig, as its `to_dict` gives it.
+    #: A GatysConfig, from its `to_dict`.
     config: dict[str, Any]
-    #: s3:// address that ends in a slash: the job's place for what comes up during the work.
+    #: s3:// prefix, with a trailing slash, of the job's previews and checkpoints.
     scratch: str
-    #: A preview is stored each time after so many iterations; 0: none.
+    #: The number of iterations between two previews; 0 means no previews.
     preview_every: int = 0
     #: JPEG and lossy WebP quality, 1 to 100.
     quality: int = 92
 
 
 def preview_uri(scratch: str, index: int) -> str:
-    """Return the s3:// address of the preview, a JPEG, of an item in its job's place."""
+    """Return the s3:// address of an item's preview, a JPEG."""
     return f"{scratch}previews/{index}.jpg"
 
 
 def item_checkpoint_uri(scratch: str, index: int) -> str:
-    """Return the s3:// address of the checkpoint of an item in its job's place."""
+    """Return the s3:// address of an item's checkpoint."""
     return f"{scratch}{CHECKPOINTS}{index}.safetensors"
 
 

@@ -3,7 +3,6 @@
 Building a pydantic adapter takes about a millisecond and using one takes microseconds, so each is built once.
 """
 
-from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -11,12 +10,15 @@ from pydantic import TypeAdapter, ValidationError
 from nst_core.errors import ProtocolError
 
 _T = TypeVar("_T")
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
 
-@cache
-def adapter_of(cls: Any) -> TypeAdapter[Any]:
+def adapter_of(cls: type[Any]) -> TypeAdapter[Any]:
     """Return the adapter of a type."""
-    return TypeAdapter(cls)
+    adapter = _ADAPTERS.get(cls)
+    if adapter is None:
+        adapter = _ADAPTERS[cls] = TypeAdapter(cls)
+    return adapter
 
 
 def dump(value: Any) -> dict[str, Any]:

@@ -11,13 +11,12 @@ from typing import Any
 
 import redis
 from celery import Celery
-from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from nst_core.errors import BrokerUnavailableError, ConfigError
-from nst_core.protocol.chunks import ChunkMessage, Method, dump_chunk
+from nst_core.protocol.chunks import ChunkMessage, dump_chunk
 from nst_core.protocol.events import EVENTS_STREAM, Event, dump_event
 from nst_core.protocol.segments import TRAIN_TASK, TrainSegment, dump_segment
 from nst_core.protocol.signing import Signer
@@ -46,9 +45,8 @@ def make_celery(settings: BrokerSettings) -> Celery:
         task_ignore_result=True,
         result_backend=None,
         task_acks_late=True,
-        task_default_queue=Method.FEEDFORWARD.queue,
-        task_queues=[Queue(name) for name in (*(method.queue for method in Method), TRAIN_TASK)],  # type: ignore[no-untyped-call]
-        task_create_missing_queues=False,
+        # Every message names its queue, and every worker the queues it takes messages from.
+        task_create_missing_queues=True,
         # A worker reserves only what it works on: a message held back by a killed worker would wait for its lease.
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
@@ -122,16 +120,15 @@ class Broker:
 
         One that is sent `ahead` is taken before all that are not.
         """
-        method, priority = chunk.method, _AHEAD if ahead else _BEHIND
         with self._translated():
             self._redis.set(f"{KEY_PREFIX}attempt:{chunk.chunk_id}", chunk.attempt, ex=HINT_TTL_S)
             self.celery.send_task(
-                method.task,
-                args=[self._signer.seal(method.queue, dump_chunk(chunk))],
+                chunk.queue,
+                args=[self._signer.seal(chunk.queue, dump_chunk(chunk))],
                 # To tell messages apart without a look at all their items.
                 headers={_ATTEMPT: [chunk.chunk_id, chunk.attempt]},
-                queue=method.queue,
-                priority=priority,
+                queue=chunk.queue,
+                priority=_AHEAD if ahead else _BEHIND,
                 retry=False,
             )
 
@@ -154,23 +151,23 @@ class Broker:
         """
         return self._signer.open(queue, message)
 
-    def withdraw_chunks(self, method: Method, attempts: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
-        """Take the messages of attempts, each a chunk's id and a number, out of a method's queue.
+    def withdraw_chunks(self, queue: str, attempts: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Take the messages of attempts, each a chunk's id and a number, out of a queue.
 
         Returns those that no worker has ever had. Of the others a worker has the message, or had it, or it is lost.
         """
         untouched = set[tuple[int, int]]()
         with self._translated():
-            for key, message, attempt in self._messages(method.queue) if attempts else ():
+            for key, message, attempt in self._messages(queue) if attempts else ():
                 # A worker may take it in between: only who removes it from the list has it.
                 if attempt in attempts and self._redis.lrem(key, 1, message) and not _was_taken(message):
                     untouched.add(attempt)
         return untouched
 
-    def queued_chunks(self, method: Method) -> set[tuple[int, int]]:
-        """Return the attempts, each a chunk's id and a number, whose messages wait in a method's queue."""
+    def queued_chunks(self, queue: str) -> set[tuple[int, int]]:
+        """Return the attempts, each a chunk's id and a number, whose messages wait in a queue."""
         with self._translated():
-            return {attempt for _, _, attempt in self._messages(method.queue)}
+            return {attempt for _, _, attempt in self._messages(queue)}
 
     def queued_segments(self) -> set[tuple[str, int]]:
         """Return the attempts, each a run's id and a number, whose messages wait in the queue of trainings."""

@@ -16,7 +16,7 @@ from scheduler.domain.errors import (
     RequestInvalidError,
     TooManyStreamsError,
 )
-from scheduler.domain.jobs import Job, JobSpec
+from scheduler.domain.jobs import Job
 from scheduler.store import keys as key_rows
 from scheduler.store import tenants as tenant_rows
 from scheduler.store import uploads as upload_rows
@@ -109,14 +109,11 @@ def check_planned(connection: Connection, job: Job, items: int, *, limits: Limit
             raise QueueFullError(f"{queued:,} images of {job.tenant} are waiting; the rest is planned later.")
 
 
-def check_pixels(spec: JobSpec, *, limits: Limits) -> None:
-    """Raise RequestInvalidError where results could have too many pixels; their sides are bounded by the longest."""
+def check_pixels(longest_side_px: int | None, *, pointer: str, limits: Limits) -> None:
+    """Raise RequestInvalidError if results could have too many pixels; None stands for sides of any length."""
     if limits.max_result_pixels is None:
         return
-    longest, pointer = spec.options.max_px, "/output/max_px"
-    if spec.optimize is not None:
-        longest, pointer = spec.optimize.config.get("size_px"), "/optimize/options/size_px"
-    if longest is None or longest * longest > limits.max_result_pixels:
+    if longest_side_px is None or longest_side_px**2 > limits.max_result_pixels:
         most = int(limits.max_result_pixels**0.5)
         raise RequestInvalidError(f"Results have sides of {most:,} px at most: say so.", pointer=pointer)
 

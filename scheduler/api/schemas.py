@@ -16,11 +16,11 @@ from scheduler.domain.jobs import (
     Job,
     JobInput,
     JobStatus,
-    OptimizeSpec,
     Priority,
     StopReason,
 )
-from scheduler.jobs.optimize import OptimizeRequest
+from scheduler.jobs.methods import find_method
+from scheduler.jobs.methods.optimize import OptimizeRequest
 from scheduler.jobs.requests import JobRequest
 from scheduler.store.items import Item
 
@@ -224,10 +224,9 @@ class JobView(BaseModel):
             client_id=job.client_id,
             status=job.status,
             stop=job.stop,
-            method=spec.method,
+            method=Method(spec.method),
             styles=[StyleRefView(name=style.name, version=style.version) for style in spec.styles],
-            paintings=list(spec.optimize.paintings) if spec.optimize else [],
-            optimize=_optimize(spec.optimize),
+            **{"paintings": [], "optimize": None, **find_method(spec.method).shown(spec)},
             input=InputView.of(job),
             output=OutputView(
                 prefix=spec.output.prefix,
@@ -318,12 +317,6 @@ class JobPage(Page[JobView, str]):
 
 class ItemPage(Page[ItemView, int]):
     """A page of items."""
-
-
-def _optimize(spec: OptimizeSpec | None) -> OptimizeView | None:
-    if spec is None:
-        return None
-    return OptimizeView(preset=spec.preset, config=spec.config, preview_every=spec.preview_every)
 
 
 def _error(code: str | None, message: str | None) -> ErrorView | None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nst_core.clock import Clock
-from nst_core.protocol.chunks import Method
 from scheduler.store import leases
 from scheduler.store.database import Database
 
@@ -37,7 +36,7 @@ class LeaseTimes:
     #: To workers that have begun a chunk or a segment.
     running_s: float
     #: To chunks, and to segments, that were sent and are not begun.
-    chunks_s: Mapping[Method, float]
+    chunks_s: Mapping[str, float]
     segments_s: float
 
 

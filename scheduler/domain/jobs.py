@@ -10,8 +10,9 @@ from urllib.parse import unquote
 
 from nst_core.errors import ConfigError
 from nst_core.formats import JPEG_SUFFIXES
-from nst_core.protocol.chunks import Method, StyleRef, StylizeOptions
+from nst_core.protocol.chunks import StyleRef, StylizeOptions
 
+DEFAULT_METHOD = "feedforward"
 DEFAULT_NAME = "{stem}__{style}.{ext}"
 #: Of the method optimize.
 DEFAULT_PRESET = "gatys2016"
@@ -113,36 +114,22 @@ class JobOutput:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizeSpec:
-    """What the method optimize does with every photo and painting."""
-
-    #: s3:// addresses, in the order of the job's styles, which are named after them.
-    paintings: tuple[str, ...]
-    preset: str
-    #: The preset with the client's options, as GatysConfig.to_dict gives it: later changes of a preset change no job.
-    config: dict[str, Any]
-    #: A preview is stored each time after so many iterations; 0: none.
-    preview_every: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class JobSpec:
     """What a client asked for, with everything resolved; never changes."""
 
     input: JobInput
     output: JobOutput
-    #: For the method optimize: a painting's stem each, and the hash of its address and the config for a version.
     styles: tuple[StyleRef, ...]
     options: StylizeOptions
     metadata: dict[str, str] = field(default_factory=dict)
-    method: Method = Method.FEEDFORWARD
-    #: Set for the method optimize alone.
-    optimize: OptimizeSpec | None = None
+    #: The name of the method; see `scheduler.jobs.methods`.
+    method: str = DEFAULT_METHOD
+    #: What the method itself resolved, JSON-ready.
+    details: dict[str, Any] = field(default_factory=dict)
 
-    def painting(self, style: str) -> str:
-        """Return the s3:// address of the painting that a style of the method optimize stands for."""
-        assert self.optimize is not None
-        return self.optimize.paintings[[ref.name for ref in self.styles].index(style)]
+    def style(self, name: str) -> StyleRef:
+        """Return the style of a name."""
+        return next(style for style in self.styles if style.name == name)
 
 
 @dataclass(frozen=True, kw_only=True)

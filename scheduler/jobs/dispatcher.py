@@ -6,19 +6,19 @@ The window is short, so that cancelling acts at once and a job of ten images doe
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from nst_core.clock import Clock
-from nst_core.protocol.chunks import ChunkMessage, Method, OptimizeChunk, StyleRef, StylizeChunk
+from nst_core.protocol.chunks import ChunkMessage
 from nst_core.queue.broker import Broker
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import jobs as domain
 from scheduler.domain.jobs import LEAST_WEIGHT, Job, JobStatus
+from scheduler.jobs.methods import find_method
+from scheduler.jobs.methods.base import Window
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items
 from scheduler.store import jobs as job_rows
-from scheduler.store import styles as access
 from scheduler.store.chunks import Chunk, Share
 from scheduler.store.database import Connection, Database
 from scheduler.store.jobs import Waiting
@@ -26,17 +26,6 @@ from scheduler.store.jobs import Waiting
 log = logging.getLogger(__name__)
 
 _SENDING = (JobStatus.PLANNING, JobStatus.RUNNING)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """What waits in the queue of one method."""
-
-    #: At most so many, and no more than there are workers: a chunk may be a minute of work, and what comes later and
-    #: is urgent would wait for all of them.
-    chunks: int
-    #: A chunk that no worker has begun for so long is sent again.
-    lease_s: float
 
 
 class Hands:
@@ -99,7 +88,7 @@ class Dispatcher:
         *,
         clock: Clock,
         bucket: str,
-        windows: Mapping[Method, Window],
+        windows: Mapping[str, Window],
         weights: Callable[[], Mapping[str, float]] = dict,
         crew: Callable[[Connection], int] = lambda connection: 0,
         max_attempts: int = 3,
@@ -135,10 +124,10 @@ class Dispatcher:
         sent = []
         for method, window in self._windows.items():
             most = min(window.chunks, crew or window.chunks)
-            hands = Hands((share for share in shares if share.method is method), weights)
+            hands = Hands((share for share in shares if share.method == method), weights)
             # A full queue keeps nobody waiting who goes ahead of it.
             room, room_ahead = most - dispatched[method], 2 * most - dispatched[method]
-            own = [job for job in waiting if job.method is method]
+            own = [job for job in waiting if job.method == method]
             # What has waited for long has its turn before anybody else goes ahead of it.
             patient = self._clock() - oldest.get(method, self._clock()) <= window.lease_s / 4
             sent.append(self._fill(own, hands, room, room_ahead=room_ahead if patient else 0))
@@ -193,27 +182,12 @@ class Dispatcher:
         return message
 
     def _message(self, connection: Connection, job: Job, chunk: Chunk, attempt: int, *, alone: bool) -> ChunkMessage:
-        found = tuple(items.chunk_items(connection, chunk.id))
-        if job.spec.optimize is None:
-            return StylizeChunk(
-                job_id=job.id,
-                chunk_id=chunk.id,
-                attempt=attempt,
-                items=found,
-                alone=alone,
-                style=StyleRef(name=chunk.style, version=chunk.version),
-                weights=access.find_weights(connection, chunk.version),
-                options=job.spec.options,
-            )
-        return OptimizeChunk(
+        head = ChunkMessage(
             job_id=job.id,
             chunk_id=chunk.id,
             attempt=attempt,
-            items=found,
+            items=tuple(items.chunk_items(connection, chunk.id)),
             alone=alone,
-            painting=job.spec.painting(chunk.style),
-            config=job.spec.optimize.config,
-            scratch=f"s3://{self._bucket}/{domain.scratch_key(job.tenant, job.id)}",
-            preview_every=job.spec.optimize.preview_every,
-            quality=job.spec.options.quality,
         )
+        scratch = f"s3://{self._bucket}/{domain.scratch_key(job.tenant, job.id)}"
+        return find_method(job.spec.method).message(head, job.spec, job.spec.style(chunk.style), scratch=scratch)

@@ -15,6 +15,7 @@ from scheduler.domain.jobs import JobSpec
 from scheduler.jobs.inputs import Cursor, InputEntry, read_prefix
 from scheduler.jobs.item_times import Rates
 from scheduler.jobs.manifests import Manifest
+from scheduler.jobs.methods import find_method
 from scheduler.jobs.planner import name_taken, plan_items
 from scheduler.jobs.requests import JobRequest, Resolver
 from scheduler.resources import Check, Problem
@@ -83,7 +84,8 @@ class Checker:
     def _check_limits(self, tenant: str, spec: JobSpec) -> None:
         """Raise what a submission would, now."""
         limits = self._tenants.limits(tenant)
-        check_pixels(spec, limits=limits)
+        method = find_method(spec.method)
+        check_pixels(method.longest_side_px(spec), pointer=method.longest_side_pointer, limits=limits)
         with self._database.read() as connection:
             check_new_job(connection, tenant, len(spec.input.uris or ()) * len(spec.styles), limits=limits)
 
@@ -97,7 +99,7 @@ class Checker:
         began, in_time, has_more = self._clock(), True, False
         # Half of the time is kept for the names.
         seeker = _Seeker(self._blobs, clock=self._clock, until=began + BUDGET_S / 2, most=MAX_OBJECTS if objects else 0)
-        lost, problems = _lost_paintings(spec, seeker)
+        lost, problems = _lost_sources(spec, seeker)
         looks, before = spec.input.prefix is None, seeker.found_out  # what was listed is there
         for entry in entries:
             if (entry is None or photos % _BETWEEN_LOOKS == 0) and self._clock() - began > BUDGET_S:
@@ -197,15 +199,14 @@ class _Seeker:
         return not is_there
 
 
-def _lost_paintings(spec: JobSpec, seeker: _Seeker) -> tuple[set[str], list[Problem]]:
-    """Return the styles whose paintings are missing, and what is said of them."""
-    lost, problems = set[str](), list[Problem]()
-    for place, painting in enumerate(() if spec.optimize is None else spec.optimize.paintings):
-        if seeker.misses(painting):
-            lost.add(spec.styles[place].name)
-            code, message = _gone(painting)
-            problems.append(Problem(code=code, message=message, pointer=f"/paintings/{place}"))
-    return lost, problems
+def _lost_sources(spec: JobSpec, seeker: _Seeker) -> tuple[set[str], list[Problem]]:
+    """Return the styles that cannot be used because a file is missing, and what to say about it."""
+    lost = [source for source in find_method(spec.method).sources(spec) if seeker.misses(source.uri)]
+    problems = []
+    for source in lost:
+        code, message = _gone(source.uri)
+        problems.append(Problem(code=code, message=message, pointer=source.pointer))
+    return {source.style for source in lost}, problems
 
 
 def _gone(uri: str) -> tuple[str, str]:

@@ -11,11 +11,12 @@ from typing import IO, cast
 
 from nst_core.clock import Clock
 from nst_core.errors import BlobError
-from nst_core.protocol.chunks import CHECKPOINTS, ItemStatus, Method, StyleRef
+from nst_core.protocol.chunks import CHECKPOINTS, ItemStatus
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes
-from scheduler.domain.jobs import ERRORS_NAME, RESULTS_NAME, Job, JobSpec, JobStatus, final_status, scratch_key
+from scheduler.domain.jobs import ERRORS_NAME, RESULTS_NAME, Job, JobStatus, final_status, scratch_key
+from scheduler.jobs.methods import find_method
 from scheduler.jobs.verify import Verifier
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
@@ -97,7 +98,7 @@ class Finalizer:
 
     def _remove_checkpoints(self, job: Job) -> None:
         """Remove what items left that ended away from a worker, such as those that were cancelled."""
-        if job.spec.method is not Method.OPTIMIZE:
+        if not find_method(job.spec.method).has_checkpoints:
             return
         prefix = BlobUri(self._blobs.bucket, scratch_key(job.tenant, job.id) + CHECKPOINTS)
         after = ""
@@ -201,7 +202,8 @@ def report_lines(
     """Return the lines of results.jsonl, of the items after `after` up to `last`, or those of errors.jsonl."""
     if name == ERRORS_NAME:
         return (error_line(item) for item in item_rows.iterate_items(database, job.id, ItemStatus.FAILED))
-    made_with = {style.name: describe(job.spec, style) for style in job.spec.styles}
+    method = find_method(job.spec.method)
+    made_with = {style.name: {"method": method.name, **method.report(job.spec, style)} for style in job.spec.styles}
     items = item_rows.iterate_items(database, job.id, ItemStatus.SUCCEEDED, after=after, last=last)
     return (result_line(item, made_with[item.style]) for item in items)
 
@@ -211,13 +213,6 @@ def dump(lines: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
     rest = iter(lines)
     while piece := b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in islice(rest, 1000)):
         yield piece
-
-
-def describe(spec: JobSpec, style: StyleRef) -> dict[str, object]:
-    """Return what results.jsonl says of how the items of a style were made."""
-    if spec.optimize is None:
-        return {"method": spec.method, "style_version": style.version}
-    return {"method": spec.method, "painting": spec.painting(style.name), "preset": spec.optimize.preset}
 
 
 def result_line(item: Item, made_with: Mapping[str, object]) -> dict[str, object]:

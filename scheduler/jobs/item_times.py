@@ -7,9 +7,9 @@ little: about a minute of work, in so many pieces that every worker has some.
 from collections.abc import Mapping, Sequence
 
 from nst_core.clock import Clock
-from nst_core.protocol.chunks import Method
 from nst_core.protocol.events import ItemOutcome
 from scheduler.domain.jobs import JobSpec
+from scheduler.jobs.methods import find_method
 from scheduler.store import rates as rate_rows
 from scheduler.store.database import Connection
 
@@ -22,12 +22,12 @@ _DAY_S = 24 * 3600.0
 
 
 def px_class(spec: JobSpec) -> int:
-    """Return the longest side of a job's pictures, rounded up to a power of two; 0: the photos' own sizes.
+    """Return the longest side of a job's results, rounded up to a power of two; 0 for the photos' own sizes.
 
-    Times within a class are alike to a factor of four.
+    Times within a class differ by a factor of four at most.
     """
-    longest = spec.options.max_px if spec.optimize is None else spec.optimize.config.get("size_px")
-    return 0 if not longest else 1 << (int(longest) - 1).bit_length()
+    longest_px = find_method(spec.method).longest_side_px(spec)
+    return 0 if not longest_px else 1 << (longest_px - 1).bit_length()
 
 
 def chunk_size(mean_ms: float | None, *, target_ms: float, first_guess: int, items: int | None, workers: int) -> int:
@@ -80,9 +80,9 @@ class Rates:
 
     def sizes(self, connection: Connection, spec: JobSpec, *, items: int | None) -> dict[str, int]:
         """Return the size of a job's chunks by the name of the style; `items` are those to be shared out, if known."""
-        if spec.method is Method.OPTIMIZE:
-            # Minutes each: another worker can take the next one.
-            return {style.name: 1 for style in spec.styles}
+        fixed = find_method(spec.method).chunk_items
+        if fixed is not None:
+            return {style.name: fixed for style in spec.styles}
         workers = self.workers(connection)
         means = self._means(connection, spec)
         return {
@@ -113,8 +113,7 @@ class Rates:
 
     def _means(self, connection: Connection, spec: JobSpec) -> dict[str, float | None]:
         of_class, any_style = px_class(spec), None
-        if spec.method is Method.FEEDFORWARD:
-            # The networks of all styles are much alike: a new one takes as long as the others do.
+        if find_method(spec.method).styles_alike:
             any_style = rate_rows.find_mean_ms_of_all(connection, spec.method, of_class)
         versions = [style.version for style in spec.styles]
         own = rate_rows.find_means_ms(connection, spec.method, versions, of_class)

@@ -16,6 +16,7 @@ from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes
 from scheduler.domain.jobs import ChunkStatus, Job
 from scheduler.jobs import lifecycle
+from scheduler.jobs.methods import find_method
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
 from scheduler.store.chunks import Chunk
@@ -61,7 +62,7 @@ class Reaper:
         # After the database: what is not in its queue now has left it, for a worker or for ever.
         queued = set[tuple[int, int]]()
         for method in {chunk.method for chunk in sent.values()}:
-            queued |= self._broker.queued_chunks(method)
+            queued |= self._broker.queued_chunks(find_method(method).queue)
         lost = self._lost_messages.lost(sent.keys() - queued, now=now)
         return [chunk for key, chunk in sent.items() if key in lost]
 

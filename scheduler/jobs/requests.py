@@ -2,18 +2,19 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nst_core.errors import ConfigError
-from nst_core.protocol.chunks import Method, StyleRef, StylizeOptions
+from nst_core.protocol.chunks import StyleRef, StylizeOptions
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.tenants import Tenants
 from scheduler.domain import jobs as domain
 from scheduler.domain.errors import RequestInvalidError
 from scheduler.domain.jobs import JobInput, JobOutput, JobSpec, Priority
-from scheduler.jobs import optimize
 from scheduler.jobs.inputs import InputEntry
-from scheduler.jobs.optimize import OptimizeRequest
+from scheduler.jobs.methods import all_methods, find_method
+from scheduler.jobs.methods.optimize import OptimizeRequest
 from scheduler.jobs.planner import plan_items, refuse_taken
 from scheduler.store.database import Database
 from scheduler.styles.pins import find_pinned
@@ -31,7 +32,7 @@ class JobRequest:
     output_format: str
     output_name: str
     metadata: dict[str, str]
-    method: Method = Method.FEEDFORWARD
+    method: str = domain.DEFAULT_METHOD
     #: s3:// addresses, and what is done with them, for the method optimize.
     paintings: tuple[str, ...] = ()
     optimize: OptimizeRequest | None = None
@@ -81,18 +82,10 @@ class Resolver:
 
     def resolve(self, tenant: str, job_id: str, request: JobRequest) -> JobSpec:
         """Return what a job is to do; raise RequestInvalidError where that cannot be done or is not allowed."""
-        optimize.check_method(
-            request.method,
-            styles=request.styles,
-            paintings=request.paintings,
-            optimize=request.optimize,
-            options=request.options,
-        )
-        styles, spec_of_optimize = self._find_styles(tenant, request.styles), None
-        if request.method is Method.OPTIMIZE:
-            for place, painting in enumerate(request.paintings):
-                self.allowed(tenant, painting, pointer=f"/paintings/{place}")
-            styles, spec_of_optimize = optimize.resolve(request.paintings, request.optimize or OptimizeRequest())
+        if request.method not in all_methods():
+            known = ", ".join(all_methods())
+            raise RequestInvalidError(f"There is no method {request.method!r}; known: {known}.", pointer="/method")
+        resolved = find_method(request.method).resolve(request, _Lookup(self, tenant))
         self._check_input(tenant, request.input)
         for key, value in request.metadata.items():
             if not (domain.storable(key) and domain.storable(value)):
@@ -107,11 +100,11 @@ class Resolver:
             output=JobOutput(
                 prefix=self._check_prefix(tenant, prefix), format=request.output_format, name=request.output_name
             ),
-            styles=styles,
+            styles=resolved.styles,
             options=request.options,
             metadata=request.metadata,
             method=request.method,
-            optimize=spec_of_optimize,
+            details=dict(resolved.details),
         )
         if request.input.uris is not None:
             entries = [InputEntry(uri=uri) for uri in request.input.uris]
@@ -121,7 +114,8 @@ class Resolver:
                     raise RequestInvalidError(item.error[1], pointer=f"/input/uris/{item.index // len(spec.styles)}")
         return spec
 
-    def _find_styles(self, tenant: str, texts: tuple[str, ...]) -> tuple[StyleRef, ...]:
+    def find_styles(self, tenant: str, texts: Sequence[str]) -> tuple[StyleRef, ...]:
+        """Return the versions that NAME or NAME@VERSION stand for; raise RequestInvalidError if one does not exist."""
         names = [text.partition("@")[0] for text in texts]
         if len(set(names)) != len(names):
             # Results are named after their styles, and items told apart by them: one version each.
@@ -130,7 +124,7 @@ class Resolver:
             found = [
                 find_pinned(connection, tenant, text, pointer=f"/styles/{place}") for place, text in enumerate(texts)
             ]
-        return tuple(StyleRef(name=style.name, version=style.version) for style in found)
+        return tuple(StyleRef(name=each.name, version=each.version, weights=each.weights) for each in found)
 
     def _check_input(self, tenant: str, input: JobInput) -> None:
         for place, uri in enumerate(input.uris or ()):
@@ -167,3 +161,17 @@ class Resolver:
         if not (places.may_write(uri) if write else places.may_read(uri, is_prefix=is_prefix)):
             raise RequestInvalidError(f"{text} is not in a place that jobs may use.", pointer=pointer)
         return uri
+
+
+class _Lookup:
+    """Looks up what one tenant may use."""
+
+    def __init__(self, resolver: Resolver, tenant: str) -> None:
+        self._resolver = resolver
+        self._tenant = tenant
+
+    def styles(self, texts: Sequence[str]) -> tuple[StyleRef, ...]:
+        return self._resolver.find_styles(self._tenant, texts)
+
+    def readable(self, text: str, *, pointer: str) -> BlobUri:
+        return self._resolver.allowed(self._tenant, text, pointer=pointer)

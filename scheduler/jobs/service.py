@@ -26,6 +26,7 @@ from scheduler.domain.jobs import Job, StopReason
 from scheduler.jobs import lifecycle
 from scheduler.jobs.dry_run import Checker
 from scheduler.jobs.finalizer import dump, report_lines
+from scheduler.jobs.methods import find_method
 from scheduler.jobs.requests import JobRequest, Resolver
 from scheduler.jobs.result_zip import ResultZip, ResultZipper
 from scheduler.resources import Check
@@ -126,7 +127,8 @@ class Service:
         job_id = f"job_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
         spec = self._resolver.resolve(tenant, job_id, request)
         limits = self.tenants.limits(tenant)
-        check_pixels(spec, limits=limits)
+        method = find_method(spec.method)
+        check_pixels(method.longest_side_px(spec), pointer=method.longest_side_pointer, limits=limits)
         new = NewJob(
             id=job_id,
             tenant=tenant,

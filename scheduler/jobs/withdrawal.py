@@ -10,11 +10,11 @@ where a scheduler dies between the two steps here.
 import logging
 from functools import partial
 
-from nst_core.protocol.chunks import Method
 from nst_core.queue.broker import Broker
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.jobs import lifecycle
+from scheduler.jobs.methods import all_methods
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.chunks import Chunk
@@ -41,9 +41,9 @@ class Withdrawer:
         for job_id in stopping:
             self._broker.cancel_job(job_id)
         withdrawn = False
-        for method in Method:
-            found = {(chunk.id, chunk.attempt): chunk for chunk in unwanted if chunk.method is method}
-            for key in self._broker.withdraw_chunks(method, found):
+        for method in all_methods().values():
+            found = {(chunk.id, chunk.attempt): chunk for chunk in unwanted if chunk.method == method.name}
+            for key in self._broker.withdraw_chunks(method.queue, found):
                 # Its message is gone by now: what fails here is lost, and taken back by the reaper.
                 withdrawn |= self._setbacks.attempt(key[0], partial(self._end, found[key]))
         return withdrawn

@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from nst_core.protocol.chunks import Method
 from scheduler.domain.jobs import ChunkStatus, Job, Priority
 from scheduler.store import items
 from scheduler.store.jobs import lock_job
@@ -22,7 +21,7 @@ class Chunk:
 
     id: int
     job_id: str
-    method: Method
+    method: str
     style: str
     version: str
     status: ChunkStatus
@@ -57,12 +56,12 @@ class Share:
 
     job_id: str
     tenant: str
-    method: Method
+    method: str
     priority: Priority
     chunks: int
 
 
-def count_last_tries(connection: Connection, tenant: str, method: Method, *, deaths: int) -> int:
+def count_last_tries(connection: Connection, tenant: str, method: str, *, deaths: int) -> int:
     """Return how many chunks of a tenant that took so many workers, or more, are in Redis or with a worker."""
     query = (
         select(func.count())
@@ -85,7 +84,7 @@ def active_shares(connection: Connection) -> list[Share]:
         Share(
             job_id=row.job_id,
             tenant=row.tenant,
-            method=Method(row.method),
+            method=row.method,
             priority=Priority(row.priority),
             chunks=row.chunks,
         )
@@ -93,22 +92,22 @@ def active_shares(connection: Connection) -> list[Share]:
     ]
 
 
-def dispatched_counts(connection: Connection) -> Counter[Method]:
+def dispatched_counts(connection: Connection) -> Counter[str]:
     """Return how many chunks of each method were sent and not begun."""
     query = (
         select(chunks.c.method, func.count()).where(chunks.c.status == ChunkStatus.DISPATCHED).group_by(chunks.c.method)
     )
-    return Counter({Method(method): count for method, count in connection.execute(query)})
+    return Counter({method: int(count) for method, count in connection.execute(query)})
 
 
-def oldest_claims(connection: Connection) -> dict[Method, float]:
+def oldest_claims(connection: Connection) -> dict[str, float]:
     """Return since when that chunk of each method waits in Redis that waits longest."""
     query = (
         select(chunks.c.method, func.min(chunks.c.claimed_at))
         .where(chunks.c.status == ChunkStatus.DISPATCHED, chunks.c.claimed_at.is_not(None))
         .group_by(chunks.c.method)
     )
-    return {Method(method): claimed_at for method, claimed_at in connection.execute(query)}
+    return {method: float(claimed_at) for method, claimed_at in connection.execute(query)}
 
 
 def claim(connection: Connection, chunk: Chunk, *, now: float, lease_s: float) -> int | None:
@@ -229,7 +228,7 @@ def _chunk(row: Any) -> Chunk:
     return Chunk(
         id=row.id,
         job_id=row.job_id,
-        method=Method(row.method),
+        method=row.method,
         style=row.style,
         version=row.version,
         status=ChunkStatus(row.status),

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, update
 
-from nst_core.protocol.chunks import ChunkItem, ItemStatus, Method
+from nst_core.protocol.chunks import ChunkItem, ItemStatus
 from nst_core.protocol.events import ItemOutcome, ItemProgress
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.store.database import Database
@@ -60,7 +60,7 @@ _FIELDS = tuple(Item.__dataclass_fields__)
 _SELECT = select(*(items.c["position" if name == "index" else name] for name in _FIELDS))
 
 
-def insert_planned(connection: Connection, job_id: str, groups: Sequence[Sequence[NewItem]], *, method: Method) -> None:
+def insert_planned(connection: Connection, job_id: str, groups: Sequence[Sequence[NewItem]], *, method: str) -> None:
     """Add groups of items, each of one style, and a chunk for each group; items that are born failed go to none."""
     good = [[item for item in group if item.error is None] for group in groups]
     good = [group for group in good if group]
@@ -88,7 +88,7 @@ def insert_planned(connection: Connection, job_id: str, groups: Sequence[Sequenc
 
 
 def add_chunks(
-    connection: Connection, job_id: str, styles: Sequence[tuple[str, str]], *, method: Method, deaths: int = 0
+    connection: Connection, job_id: str, styles: Sequence[tuple[str, str]], *, method: str, deaths: int = 0
 ) -> list[int]:
     """Add a waiting chunk for each name and version of a style, and return their ids in the same order."""
     if not styles:

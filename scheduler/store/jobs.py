@@ -9,7 +9,7 @@ from typing import Any, TypedDict, Unpack
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Connection, Text, cast, delete, exists, insert, or_, select, update
 
-from nst_core.protocol.chunks import ItemStatus, Method
+from nst_core.protocol.chunks import ItemStatus
 from scheduler.domain.events import EventType
 from scheduler.domain.jobs import TERMINAL, ChunkStatus, Counts, Job, JobSpec, JobStatus, Priority, StopReason
 from scheduler.store import events as event_rows
@@ -68,7 +68,7 @@ class Waiting:
 
     id: str
     tenant: str
-    method: Method
+    method: str
     priority: Priority
 
 
@@ -77,7 +77,7 @@ class JobFilter:
     """Which jobs a listing shows: those that fit all that is given."""
 
     status: JobStatus | None = None
-    method: Method | None = None
+    method: str | None = None
     #: Metadata that a job has, key by key.
     labels: Mapping[str, str] = field(default_factory=dict)
     created_after: float | None = None
@@ -190,7 +190,7 @@ def waiting_jobs(connection: Connection, *, now: float) -> list[Waiting]:
         jobs.c.status.in_(statuses), jobs.c.pending > 0, exists().where(*chunk)
     )
     return [
-        Waiting(id=row.id, tenant=row.tenant, method=Method(row.method), priority=Priority(row.priority))
+        Waiting(id=row.id, tenant=row.tenant, method=row.method, priority=Priority(row.priority))
         for row in connection.execute(query.order_by(jobs.c.id))
     ]
 

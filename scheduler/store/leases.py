@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, update
 
-from nst_core.protocol.chunks import Method
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.domain.runs import Live
 from scheduler.store.tables import chunks, deliveries, runs
@@ -12,7 +11,7 @@ from scheduler.store.webhooks import DeliveryStatus
 
 
 def renew(
-    connection: Connection, *, now: float, running_s: float, chunks_s: Mapping[Method, float], segments_s: float
+    connection: Connection, *, now: float, running_s: float, chunks_s: Mapping[str, float], segments_s: float
 ) -> None:
     """Let each lease of a chunk or a segment begin now."""
     for method, lease_s in chunks_s.items():

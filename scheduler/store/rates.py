@@ -6,7 +6,6 @@ from typing import Any
 from sqlalchemy import Connection, Table, case, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from nst_core.protocol.chunks import Method
 from scheduler.store.tables import rates, workers
 
 #: Items before the last so many count for little: a faster machine is soon noticed.
@@ -14,7 +13,7 @@ _MEMORY = 500
 
 
 def add_times(
-    connection: Connection, method: Method, version: str, px_class: int, *, count: int, total_ms: int, now: float
+    connection: Connection, method: str, version: str, px_class: int, *, count: int, total_ms: int, now: float
 ) -> None:
     """Add the times of `count` items to their mean."""
     own = (rates.c.method == method, rates.c.version == version, rates.c.px_class == px_class)
@@ -28,7 +27,7 @@ def add_times(
     _insert_new(connection, rates, values | {"samples": count, "mean_ms": total_ms / count, "updated_at": now})
 
 
-def find_means_ms(connection: Connection, method: Method, versions: Sequence[str], px_class: int) -> dict[str, float]:
+def find_means_ms(connection: Connection, method: str, versions: Sequence[str], px_class: int) -> dict[str, float]:
     """Return the means of those style versions of which items were done."""
     own = (rates.c.method == method, rates.c.version.in_(versions), rates.c.px_class == px_class)
     return {
@@ -36,7 +35,7 @@ def find_means_ms(connection: Connection, method: Method, versions: Sequence[str
     }
 
 
-def find_mean_ms_of_all(connection: Connection, method: Method, px_class: int) -> float | None:
+def find_mean_ms_of_all(connection: Connection, method: str, px_class: int) -> float | None:
     """Return the mean over all style versions; None where no item was done yet."""
     mean = func.sum(rates.c.mean_ms * rates.c.samples) / func.sum(rates.c.samples)
     query = select(mean).where(rates.c.method == method, rates.c.px_class == px_class)

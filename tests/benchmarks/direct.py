@@ -46,7 +46,6 @@ def main(style: str, prefix: str) -> None:
             attempt=1,
             items=some,
             style=reference,
-            weights="",
             options=StylizeOptions(),
         )
         outcomes = list(pipeline.run(chunk, stylizer, going=lambda: True))

@@ -9,7 +9,7 @@ from hashlib import sha256
 from threading import Event
 from typing import Any
 
-from nst_core.protocol.chunks import Method, StylizeChunk, load_chunk
+from nst_core.protocol.chunks import StylizeChunk, load_chunk
 from nst_core.protocol.events import ChunkFinished, ChunkStarted, ItemOutcome
 from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings
@@ -40,7 +40,7 @@ def main() -> None:
         )
         broker.publish(ChunkFinished(chunk_id=chunk.chunk_id, attempt=chunk.attempt, outcomes=outcomes))
 
-    queue = Method.FEEDFORWARD.queue
+    queue = StylizeChunk.queue
     pulse = Pulse(broker.ping, stop=Event())
     serve(broker, {queue: (stylize, CONCURRENCY)}, name=name, pulse=pulse)
     broker.close()

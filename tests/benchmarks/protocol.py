@@ -21,8 +21,7 @@ CHUNK = StylizeChunk(
     job_id="job_0123456789ab0123456789ab",
     chunk_id=7,
     attempt=2,
-    style=StyleRef(name="wave", version="ab" * 32),
-    weights="s3://nst/styles/ab.safetensors",
+    style=StyleRef(name="wave", version="ab" * 32, weights="s3://nst/styles/ab.safetensors"),
     options=StylizeOptions(),
     items=tuple(
         ChunkItem(index=index, input=f"s3://nst/in/{index:06d}.jpg", output=f"s3://nst/out/{index:06d}__wave.jpg")

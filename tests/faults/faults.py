@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 
-from nst_core.protocol.chunks import Method
+from nst_core.protocol.chunks import StylizeChunk
 from nst_core.queue.broker import make_redis, queue_lists
 from tests.faults.cluster import LEASE_S
 from tests.faults.links import StorageFaults
@@ -152,7 +152,7 @@ def pause_worker(scene: Scene) -> None:
 def repeat_messages(scene: Scene) -> None:
     """Deliver messages and events two to five times and in another order, to the end of the job."""
     client = make_redis(scene.cluster.broker_settings)
-    lists = queue_lists(Method.FEEDFORWARD.queue)
+    lists = queue_lists(StylizeChunk.queue)
     while scene.going:
         # Moves a message from one end of the queue to the other, or to the list of another priority.
         ends = scene.rng.choice((("LEFT", "RIGHT"), ("RIGHT", "LEFT")))

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import create_engine, text
 
-from nst_core.protocol.chunks import ChunkMessage, Method, OptimizeChunk, StylizeChunk, StylizeOptions, load_chunk
+from nst_core.protocol.chunks import ChunkMessage, OptimizeChunk, StylizeChunk, StylizeOptions, load_chunk
 from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, Event, ItemOutcome
 from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -19,9 +19,10 @@ from scheduler.control.event_reader import EventReader
 from scheduler.control.leadership import Leadership
 from scheduler.domain.jobs import DEFAULT_NAME, Job, JobInput
 from scheduler.jobs.collector import ChunkCollector
-from scheduler.jobs.dispatcher import Dispatcher, Window
+from scheduler.jobs.dispatcher import Dispatcher
 from scheduler.jobs.finalizer import Finalizer
 from scheduler.jobs.item_times import Rates
+from scheduler.jobs.methods.base import Window
 from scheduler.jobs.planner import Planner
 from scheduler.jobs.reaper import Reaper
 from scheduler.jobs.requests import JobRequest
@@ -235,8 +236,8 @@ class Rig:
     def new_dispatcher(self) -> Dispatcher:
         """Return a dispatcher, as another scheduler has one."""
         windows = {
-            Method.FEEDFORWARD: Window(chunks=self.window, lease_s=DISPATCH_LEASE_S),
-            Method.OPTIMIZE: Window(chunks=2, lease_s=OPTIMIZE_DISPATCH_LEASE_S),
+            "feedforward": Window(chunks=self.window, lease_s=DISPATCH_LEASE_S),
+            "optimize": Window(chunks=2, lease_s=OPTIMIZE_DISPATCH_LEASE_S),
         }
         return Dispatcher(
             self.database,
@@ -300,7 +301,7 @@ class Rig:
 
     def _take(self, cls: type[_Chunk]) -> _Chunk | None:
         with self.broker.celery.connection() as connection:
-            queue = connection.SimpleQueue(cls.method.queue)
+            queue = connection.SimpleQueue(cls.queue)
             try:
                 message = queue.get(block=False)
             except queue.Empty:
@@ -308,7 +309,7 @@ class Rig:
             finally:
                 queue.close()
             message.ack()
-            return load_chunk(cls, self.broker.open(cls.method.queue, message.payload[0][0]))
+            return load_chunk(cls, self.broker.open(cls.queue, message.payload[0][0]))
 
     def take_all(self) -> list[StylizeChunk]:
         """Take all messages from the queue."""

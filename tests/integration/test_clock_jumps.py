@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import select
 
-from nst_core.protocol.chunks import Method, StylizeChunk
+from nst_core.protocol.chunks import StylizeChunk
 from scheduler.control.clock_watch import ClockWatch, LeaseTimes
 from scheduler.domain.events import EventType
 from scheduler.domain.jobs import ChunkStatus
@@ -57,7 +57,7 @@ def clocks(rig: Rig) -> Clocks:
 def watch(rig: Rig, clocks: Clocks) -> ClockWatch:
     times = LeaseTimes(
         running_s=LEASE_S,
-        chunks_s={Method.FEEDFORWARD: DISPATCH_LEASE_S, Method.OPTIMIZE: OPTIMIZE_DISPATCH_LEASE_S},
+        chunks_s={"feedforward": DISPATCH_LEASE_S, "optimize": OPTIMIZE_DISPATCH_LEASE_S},
         segments_s=SEGMENT_LEASE_S,
     )
     return ClockWatch(rig.database, times, clock=clocks.wall, timer=clocks.steady, boot_timer=clocks.boot)

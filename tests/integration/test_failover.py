@@ -12,7 +12,7 @@ import redis
 from pydantic import SecretStr
 
 from nst_core.errors import BrokerUnavailableError, ConfigError
-from nst_core.protocol.chunks import Method, StyleRef, StylizeChunk, StylizeOptions
+from nst_core.protocol.chunks import StyleRef, StylizeChunk, StylizeOptions
 from nst_core.protocol.events import ChunkFinished, ChunkStarted
 from nst_core.queue.broker import KEY_PREFIX, Broker
 from nst_core.settings import BrokerSettings, StorageSettings
@@ -24,7 +24,7 @@ from tests.servers import run_server
 from tests.unit.worker.kit import events, make_chunk, photo, store_style, wait_until
 
 EVENT = ChunkStarted(chunk_id=1, attempt=1, worker="w")
-QUEUE = f"{KEY_PREFIX}{Method.FEEDFORWARD.queue}"
+QUEUE = f"{KEY_PREFIX}{StylizeChunk.queue}"
 
 
 @pytest.fixture
@@ -46,8 +46,7 @@ def chunk(chunk_id: int) -> StylizeChunk:
         chunk_id=chunk_id,
         attempt=1,
         items=(),
-        style=StyleRef(name="s", version="0" * 64),
-        weights="s3://nst/w",
+        style=StyleRef(name="s", version="0" * 64, weights="s3://nst/w"),
         options=StylizeOptions(),
     )
 
@@ -145,7 +144,7 @@ def test_a_broker_finds_the_new_server_behind_an_address_although_the_old_one_st
                 with suppress(BrokerUnavailableError):
                     call()  # it may meet the old server
                 call()
-            assert (2, 1) in broker.queued_chunks(Method.FEEDFORWARD)
+            assert (2, 1) in broker.queued_chunks(StylizeChunk.queue)
             with redis.Redis(HOST, port) as client:
                 assert client.exists("nst:events")
     finally:

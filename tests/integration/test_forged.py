@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from nst_core.protocol.chunks import Method, StylizeChunk, dump_chunk
+from nst_core.protocol.chunks import StylizeChunk, dump_chunk
 from nst_core.protocol.events import EVENTS_STREAM, ChunkFinished, ItemOutcome, dump_event
 from nst_core.protocol.segments import TRAIN_TASK
 from nst_core.queue.broker import KEY_PREFIX, Broker, make_redis, queue_lists
@@ -23,7 +23,7 @@ from tests.integration.conftest import TENANT, Rig, finished, started
 from tests.integration.test_worker import START_S, running_with_log
 from tests.unit.worker.kit import events, make_chunk, outputs, photo, store_style, wait_until
 
-QUEUE = Method.FEEDFORWARD.queue
+QUEUE = StylizeChunk.queue
 #: The list that messages are in which are not sent ahead.
 LIST = queue_lists(QUEUE)[1]
 
@@ -176,7 +176,7 @@ def test_garbage_in_a_queue_and_in_hints_stops_no_scheduler(rig: Rig, redis: Red
     redis.lpush(LIST, garbage)
     redis.set(f"{KEY_PREFIX}attempt:1", garbage)
     assert not rig.broker.is_outdated(1, 1)
-    assert len(rig.broker.queued_chunks(Method.FEEDFORWARD)) == 2
+    assert len(rig.broker.queued_chunks(StylizeChunk.queue)) == 2
     assert not rig.reaper.tick()
     rig.service.cancel(TENANT, job_id)
     assert rig.withdrawer.tick()

@@ -8,13 +8,13 @@ from fastapi.testclient import TestClient
 
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.presets import preset
-from nst_core.protocol.chunks import Method, OptimizeChunk, item_checkpoint_uri, preview_uri
+from nst_core.protocol.chunks import OptimizeChunk, StylizeChunk, item_checkpoint_uri, preview_uri
 from nst_core.protocol.events import ChunkProgress, ItemProgress
 from nst_core.settings import BrokerSettings
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import new_api_key
 from scheduler.domain.jobs import JobInput, JobStatus
-from scheduler.jobs.optimize import OptimizeRequest
+from scheduler.jobs.methods.optimize import OptimizeRequest
 from tests.integration.conftest import (
     LEASE_S,
     LOST_AFTER_S,
@@ -49,7 +49,7 @@ def submit(rig: Rig, photos: int = 1, *, paintings: tuple[str, ...] = ("wheat_fi
     """Submit a job and return its id."""
     return rig.submit(
         photos,
-        method=Method.OPTIMIZE,
+        method="optimize",
         styles=(),
         paintings=tuple(f"s3://nst/{rig.prefix}/{name}" for name in paintings),
         optimize=OptimizeRequest(options=dict(options)),
@@ -202,8 +202,8 @@ def test_optimisations_do_not_fill_the_window_of_the_other_method(rig: Rig) -> N
     rig.plan()
     for _ in range(3):
         rig.dispatcher.tick()
-    assert rig.broker.queued(Method.OPTIMIZE.queue) == 2
-    assert rig.broker.queued(Method.FEEDFORWARD.queue) == 4
+    assert rig.broker.queued(OptimizeChunk.queue) == 2
+    assert rig.broker.queued(StylizeChunk.queue) == 4
 
 
 def test_a_lost_message_is_sent_again_although_the_other_queue_is_full(rig: Rig) -> None:
@@ -217,7 +217,7 @@ def test_a_lost_message_is_sent_again_although_the_other_queue_is_full(rig: Rig)
     assert rig.reaper.tick()
     [again] = dispatch(rig)
     assert (again.chunk_id, again.attempt) == (lost.chunk_id, 2)
-    assert rig.broker.queued(Method.FEEDFORWARD.queue) == 4, "those are not lost"
+    assert rig.broker.queued(StylizeChunk.queue) == 4, "those are not lost"
 
 
 def test_a_chunk_may_wait_long_for_others_to_be_optimised(rig: Rig) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nst_core.protocol.chunks import ItemStatus, Method, StylizeChunk
+from nst_core.protocol.chunks import ItemStatus, StylizeChunk
 from nst_core.protocol.events import Event, ItemOutcome
 from nst_core.queue.broker import make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
@@ -66,7 +66,7 @@ def test_window_limits_what_waits_in_redis(rig: Rig) -> None:
     rig.plan()
     rig.dispatcher.tick()
     rig.dispatcher.tick()
-    assert rig.broker.queued(Method.FEEDFORWARD.queue) == 4
+    assert rig.broker.queued(StylizeChunk.queue) == 4
 
 
 def test_small_job_is_not_starved_by_a_large_one(rig: Rig) -> None:

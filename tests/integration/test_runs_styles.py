@@ -87,7 +87,7 @@ def test_a_job_pins_a_version_by_its_first_digits(client: TestClient, rig: Rig, 
     rig.dispatcher.tick()
     chunk = rig.take()
     assert chunk is not None
-    assert (chunk.style.version, chunk.weights) == (versions[0], f"s3://nst/styles/{versions[0]}.safetensors")
+    assert (chunk.style.version, chunk.style.weights) == (versions[0], f"s3://nst/styles/{versions[0]}.safetensors")
     assert chunk.items[0].output.endswith("/a__candy.jpg")
 
 

@@ -80,7 +80,7 @@ def test_times_and_workers_are_noted_as_items_are_done(rig: Rig) -> None:
     rig.report(finished(chunk))
     with rig.database.read() as connection:
         version = chunk.style.version
-        assert rate_rows.find_means_ms(connection, chunk.method, [version, "x"], 0) == {version: 5.0}
+        assert rate_rows.find_means_ms(connection, "feedforward", [version, "x"], 0) == {version: 5.0}
         assert rate_rows.count_workers(connection, since=rig.clock() - 60) == 1
 
 

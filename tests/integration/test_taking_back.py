@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from nst_core.protocol.chunks import Method
+from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import ChunkProgress
 from scheduler.store.tables import chunks as chunk_table
 from tests.integration.conftest import (
@@ -100,7 +100,7 @@ def test_a_message_that_was_lost_is_missed_although_the_queue_is_never_empty(rig
     assert lost is not None
     for _ in range(int(LOST_AFTER_S)):
         rig.dispatcher.tick()
-        assert rig.broker.queued_chunks(Method.FEEDFORWARD)
+        assert rig.broker.queued_chunks(StylizeChunk.queue)
         assert not rig.reaper.tick()
         chunk = rig.take()
         assert chunk is not None
@@ -123,12 +123,12 @@ def test_a_message_that_waits_for_long_is_not_lost(rig: Rig) -> None:
     rig.submit(16)
     rig.plan()
     rig.dispatcher.tick()
-    waiting = rig.broker.queued_chunks(Method.FEEDFORWARD)
+    waiting = rig.broker.queued_chunks(StylizeChunk.queue)
     assert len(waiting) == 4
     for _ in range(int(DISPATCH_LEASE_S / LOST_AFTER_S)):
         rig.clock.advance(LOST_AFTER_S)
         assert not rig.reaper.tick()
-    assert rig.broker.queued_chunks(Method.FEEDFORWARD) == waiting
+    assert rig.broker.queued_chunks(StylizeChunk.queue) == waiting
 
 
 def set_deaths(rig: Rig, count: int) -> None:

@@ -7,7 +7,7 @@ from redis import Redis
 from sqlalchemy import event
 
 from nst_core.errors import BrokerUnavailableError
-from nst_core.protocol.chunks import Method, StylizeChunk
+from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import ItemOutcome
 from nst_core.queue.broker import Broker, make_redis, queue_lists
 from nst_core.settings import BrokerSettings
@@ -18,7 +18,7 @@ from scheduler.local.servers import HOST, free_port
 from scheduler.store import chunks as chunk_rows
 from tests.integration.conftest import LEASE_S, LOST_AFTER_S, TENANT, Rig, finished, outcome, started
 
-LISTS = queue_lists(Method.FEEDFORWARD.queue)
+LISTS = queue_lists(StylizeChunk.queue)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_cancelled_job_that_no_worker_has_ends_at_once(rig: Rig) -> None:
 
 
 def test_optimisations_that_no_worker_has_are_withdrawn_from_their_own_queue(rig: Rig) -> None:
-    options = {"method": Method.OPTIMIZE, "styles": (), "paintings": (f"s3://nst/{rig.prefix}/p.jpg",)}
+    options = {"method": "optimize", "styles": (), "paintings": (f"s3://nst/{rig.prefix}/p.jpg",)}
     job_id = sent(rig, 3, **options)
     rig.service.cancel(TENANT, job_id)
     rig.withdrawer.tick()
@@ -85,9 +85,9 @@ def test_worker_hears_of_the_stop_before_its_message_can_be_withdrawn(rig: Rig, 
     class Watching(Broker):
         told = False
 
-        def withdraw_chunks(self, method: Method, attempts: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+        def withdraw_chunks(self, queue: str, attempts: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
             self.told = self.is_cancelled(job_id)
-            return super().withdraw_chunks(method, attempts)
+            return super().withdraw_chunks(queue, attempts)
 
     job_id = sent(rig, 4)
     rig.service.cancel(TENANT, job_id)
@@ -114,14 +114,14 @@ def test_message_that_a_worker_had_before_does_not_prove_that_nothing_was_begun(
     job_id = sent(rig, 4)
     with rig.broker.celery.connection() as connection:
         channel = connection.default_channel
-        queue = connection.SimpleQueue(Method.FEEDFORWARD.queue)
+        queue = connection.SimpleQueue(StylizeChunk.queue)
         queue.get(block=False)
         channel.qos.restore_unacked_once()
         queue.close()
-    assert rig.broker.queued(Method.FEEDFORWARD.queue) == 1
+    assert rig.broker.queued(StylizeChunk.queue) == 1
     rig.service.cancel(TENANT, job_id)
     assert not rig.withdrawer.tick()
-    assert rig.broker.queued(Method.FEEDFORWARD.queue) == 0, "nobody else is to begin it"
+    assert rig.broker.queued(StylizeChunk.queue) == 0, "nobody else is to begin it"
     assert rig.job(job_id).counts.pending == 4
     lose(rig)
     assert end(rig, job_id) is JobStatus.CANCELLED
@@ -201,7 +201,7 @@ def test_scheduler_that_dies_between_queue_and_database_leaves_nothing_behind(ri
     rig.service.cancel(TENANT, job_id)
     with rig.database.read() as connection:
         unwanted = {(chunk.id, chunk.attempt) for chunk in chunk_rows.unwanted(connection)}
-    assert rig.broker.withdraw_chunks(Method.FEEDFORWARD, unwanted) == unwanted  # the process dies here
+    assert rig.broker.withdraw_chunks(StylizeChunk.queue, unwanted) == unwanted  # the process dies here
     assert not rig.withdrawer.tick()
     assert rig.job(job_id).status is JobStatus.CANCELLING
     lose(rig)

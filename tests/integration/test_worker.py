@@ -15,7 +15,7 @@ from typing import IO
 import pytest
 from pydantic import SecretStr
 
-from nst_core.protocol.chunks import Method, item_checkpoint_uri
+from nst_core.protocol.chunks import OptimizeChunk, StylizeChunk, item_checkpoint_uri
 from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted
 from nst_core.queue.broker import KEY_PREFIX, Broker, make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
@@ -127,7 +127,7 @@ def test_a_process_works_at_chunks_until_sigterm(
             }
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-    assert broker.queued(Method.FEEDFORWARD.queue) == 0
+    assert broker.queued(StylizeChunk.queue) == 0
 
 
 def test_sigterm_amid_a_chunk_loses_no_work_and_leaves_no_message(
@@ -150,7 +150,7 @@ def test_sigterm_amid_a_chunk_loses_no_work_and_leaves_no_message(
     assert all(outcome.succeeded for outcome in event.outcomes)
     assert sorted(outputs(blobs, chunk)) == sorted(outcome.index for outcome in event.outcomes)
     client = make_redis(redis_server)
-    assert client.hlen(f"{KEY_PREFIX}unacked") == broker.queued(Method.FEEDFORWARD.queue) == 0
+    assert client.hlen(f"{KEY_PREFIX}unacked") == broker.queued(StylizeChunk.queue) == 0
     client.close()
 
 
@@ -225,7 +225,7 @@ def test_optimisations_leave_the_worker_to_others_and_are_given_back_at_sigterm(
     last = finished(broker)[-1]
     assert (last.chunk_id, last.outcomes) == (0, ())
     assert blobs.exists(BlobUri.parse(item_checkpoint_uri(slow[0].scratch, 0)))
-    assert broker.queued(Method.OPTIMIZE.queue) == 2
+    assert broker.queued(OptimizeChunk.queue) == 2
     client = make_redis(redis_server)
     assert client.hlen(f"{KEY_PREFIX}unacked") == 0
     client.close()
@@ -265,11 +265,11 @@ def test_a_setting_that_cannot_be_used_ends_the_process_with_its_reason() -> Non
 FULL = """
 import os, signal, time
 from threading import Event
-from nst_core.broker import Broker
-from nst_core.protocol import Method
+from nst_core.protocol.chunks import StylizeChunk
+from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings
 from worker.app import serve, stopping
-from worker.pulse import Pulse
+from worker.runtime.pulse import Pulse
 
 broker, stop, looks = Broker(BrokerSettings()), Event(), []
 pulse = Pulse(broker.ping, stop=stop, patience_s=3.0)
@@ -281,7 +281,7 @@ def task(message):
     os.kill(os.getpid(), signal.SIGTERM)
 
 with stopping(stop):
-    serve(broker, {Method.FEEDFORWARD.queue: (task, 1)}, name="w@test", pulse=pulse)
+    serve(broker, {StylizeChunk.queue: (task, 1)}, name="w@test", pulse=pulse)
 print(looks.count(True), "of", len(looks))
 """
 

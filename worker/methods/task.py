@@ -80,7 +80,7 @@ class ChunkTask(Task[_Chunk, ChunkReport, ChunkFinished], Generic[_Chunk]):
 
         # The watchdog comes first, because entering the report starts a thread, which may hang.
         with (
-            self._watchdog.watching(report, lane=work.method, label=report.label),
+            self._watchdog.watching(report, lane=work.queue, label=report.label),
             report,
             self._isolation.enter(alone=work.alone, still=still_wanted) as entered,
         ):

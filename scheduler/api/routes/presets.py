@@ -10,7 +10,7 @@ from scheduler.api.dependencies import TenantDep
 from scheduler.api.json_bodies import JsonRoute
 from scheduler.api.pages import Page
 from scheduler.api.parameters import AfterId, Limit
-from scheduler.jobs.optimize import summary_of
+from scheduler.jobs.methods.optimize import summary_of
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/presets", tags=["presets"])
 

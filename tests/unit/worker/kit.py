@@ -78,7 +78,7 @@ def store_style(blobs: BlobStore, folder: Path, *, seed: int = 0) -> Style:
     version = hashlib.sha256(data).hexdigest()
     uri = BlobUri(blobs.bucket, f"styles/{version}.safetensors")
     blobs.put(uri, data)
-    return Style(StyleRef(name="tiny", version=version), str(uri))
+    return Style(StyleRef(name="tiny", version=version, weights=str(uri)), str(uri))
 
 
 def make_chunk(
@@ -100,8 +100,7 @@ def make_chunk(
         job_id=job_id,
         chunk_id=chunk_id,
         attempt=1,
-        style=style.ref if style else StyleRef(name="none", version="0" * 64),
-        weights=style.weights if style else f"{folder}/none",
+        style=style.ref if style else StyleRef(name="none", version="0" * 64, weights=f"{folder}/none"),
         options=options or StylizeOptions(),
         items=tuple(
             ChunkItem(index=index, input=f"{folder}/in/{index}", output=f"{folder}/out/{index}.{suffix}")

@@ -24,7 +24,7 @@ from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.optimizer import GatysOptimizer, Iterate, StyleSource
 from nst_core.images import Picture
 from nst_core.nets.tensors import to_tensor, to_uint8
-from nst_core.protocol.chunks import ChunkItem, Method, OptimizeChunk, item_checkpoint_uri, preview_uri
+from nst_core.protocol.chunks import ChunkItem, OptimizeChunk, item_checkpoint_uri, preview_uri
 from nst_core.protocol.events import ItemOutcome, ItemProgress
 from nst_core.storage.blobs import BlobStore, BlobUri
 from worker.methods.optimize.checkpoints import CheckpointFile, origin_of
@@ -224,7 +224,7 @@ class Optimization:
             with course.watch:
                 return call()
 
-        return self._engine.submit(timed, order=(course.order,), lane=Method.OPTIMIZE).result()
+        return self._engine.submit(timed, order=(course.order,), lane=course.chunk.queue).result()
 
 
 def _fitted(alpha: NDArray[np.uint8] | None, size: tuple[int, ...]) -> NDArray[np.uint8] | None:

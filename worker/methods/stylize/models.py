@@ -4,27 +4,37 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, Protocol, TypeVar
 
 from nst_core.errors import WeightsError
+from nst_core.protocol.chunks import StyleRef
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.styles import version_of_file
 
 
 class Model(Protocol):
-    """What the cache needs to know of a loaded network."""
+    """What the cache needs to know about a loaded network."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that the network takes."""
+        """The memory that the network takes, in bytes."""
         ...
 
 
 _M = TypeVar("_M", bound=Model)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Loaded(Generic[_M]):
+    model: _M
+    #: SHA-256 of the weights file, in hex.
+    sha256: str
+
+
 class ModelCache(Generic[_M]):
-    """Loads each style version once and keeps those used last, up to a number of bytes."""
+    """Loads each weights file once and keeps the networks used last, up to a number of bytes."""
 
     def __init__(self, blobs: BlobStore, build: Callable[[bytes], _M], *, capacity_bytes: int) -> None:
         """Use `build` to make a network from the bytes of a weights file."""
@@ -32,50 +42,60 @@ class ModelCache(Generic[_M]):
         self._build = build
         self._capacity_bytes = capacity_bytes
         self._lock = Lock()
-        self._models: OrderedDict[str, Future[_M]] = OrderedDict()
+        #: By address of the weights file.
+        self._loaded: OrderedDict[str, Future[_Loaded[_M]]] = OrderedDict()
 
-    def get(self, version: str, weights: str) -> _M:
-        """Return the network of a style version, whose weights file has this address.
+    def get(self, style: StyleRef) -> _M:
+        """Return the network of a style.
 
-        Where two threads ask for one version at once, one loads it and the other waits. Raises BlobError where the
-        file cannot be read, and WeightsError where it is damaged or is not that version; nothing is kept then.
+        If two threads ask for the same file at once, one loads it and the other waits. Raises BlobError if the file
+        cannot be read, and WeightsError if it is damaged or is not the file of this version. A file that cannot be
+        used is not kept.
         """
         with self._lock:
-            future = self._models.get(version)
+            future = self._loaded.get(style.weights)
             missing = future is None
             if future is None:
-                future = self._models[version] = Future()
-            self._models.move_to_end(version)
+                future = self._loaded[style.weights] = Future()
+            self._loaded.move_to_end(style.weights)
         if missing:
-            self._fill(future, version, weights)
-        return future.result()
+            self._fill(future, style)
+        loaded = future.result()
+        _check_version(style, loaded.sha256)
+        return loaded.model
 
-    def _fill(self, future: Future[_M], version: str, weights: str) -> None:
+    def _fill(self, future: Future[_Loaded[_M]], style: StyleRef) -> None:
         try:
-            model = self._load(version, weights)
+            loaded = self._load(style)
         except BaseException as error:
             with self._lock:
-                del self._models[version]
+                del self._loaded[style.weights]
             future.set_exception(error)
             raise
-        future.set_result(model)
+        future.set_result(loaded)
         self._evict()
 
-    def _load(self, version: str, weights: str) -> _M:
-        data = self._blobs.get(BlobUri.parse(weights))
+    def _load(self, style: StyleRef) -> _Loaded[_M]:
+        data = self._blobs.get(BlobUri.parse(style.weights))
         digest = hashlib.sha256(data).hexdigest()
-        if digest != version:
-            raise WeightsError(f"{weights} is not version {version}: its SHA-256 is {digest}.")
-        return self._build(data)
+        _check_version(style, digest)
+        return _Loaded(model=self._build(data), sha256=digest)
 
     def _evict(self) -> None:
-        """Forget the networks used longest ago; a chunk that still uses one keeps it alive until its end."""
+        """Forget the networks used longest ago. A chunk that still uses one keeps it alive until its end."""
         with self._lock:
-            loaded = {version: future.result().nbytes for version, future in self._models.items() if future.done()}
-            total = sum(loaded.values())
-            # The newest stays even where it alone is too large: its chunk needs it now.
-            for version in list(loaded)[:-1]:
+            sizes = {uri: future.result().model.nbytes for uri, future in self._loaded.items() if future.done()}
+            total = sum(sizes.values())
+            # The newest stays even if it alone is too large: its chunk needs it now.
+            for uri in list(sizes)[:-1]:
                 if total <= self._capacity_bytes:
                     break
-                total -= loaded[version]
-                del self._models[version]
+                total -= sizes[uri]
+                del self._loaded[uri]
+
+
+def _check_version(style: StyleRef, file_sha256: str) -> None:
+    if version_of_file(file_sha256, style.index) != style.version:
+        raise WeightsError(f"{style.weights} is not version {style.version}: its SHA-256 is {file_sha256}.")
+    if style.index:
+        raise WeightsError(f"{style.weights} is a network of one style, and has no style {style.index}.")

@@ -57,7 +57,7 @@ class StylizeTask(ChunkTask[StylizeChunk]):
         label = f"{report.label} style {chunk.style.name}"
         try:
             stylize: Stylize = retried(
-                lambda: self._models.get(chunk.style.version, chunk.weights),
+                lambda: self._models.get(chunk.style),
                 label=label,
                 what="style",
                 recovered=self._recovered,

@@ -13,7 +13,6 @@ from nst_core.protocol.chunks import (
     ChunkItem,
     ChunkMessage,
     ItemStatus,
-    Method,
     OptimizeChunk,
     StyleRef,
     StylizeChunk,
@@ -26,8 +25,7 @@ CHUNK = StylizeChunk(
     job_id="j1",
     chunk_id=7,
     attempt=2,
-    style=StyleRef(name="great-wave", version="ab" * 32),
-    weights="s3://nst/styles/ab.safetensors",
+    style=StyleRef(name="great-wave", version="ab" * 32, weights="s3://nst/styles/ab.safetensors", index=3),
     options=StylizeOptions(strength=0.5, preserve_color=True, max_px=800, quality=80),
     items=(ChunkItem(index=0, input="s3://in/é a.jpg", output="s3://out/0.png"),),
 )
@@ -58,8 +56,7 @@ def test_a_chunk_survives_json(chunk: ChunkMessage) -> None:
         job_id=texts,
         chunk_id=counts,
         attempt=counts,
-        style=st.builds(StyleRef, name=texts, version=texts),
-        weights=texts,
+        style=st.builds(StyleRef, name=texts, version=texts, weights=texts, index=counts),
         options=st.builds(
             StylizeOptions,
             strength=st.floats(0, 1),
@@ -112,11 +109,6 @@ def test_a_chunk_with_a_wrong_field_is_refused_by_name(field: str, value: Any) -
 def test_what_is_no_chunk_is_refused(values: Any) -> None:
     with pytest.raises(ProtocolError):
         load_chunk(StylizeChunk, values)
-
-
-def test_each_method_has_a_task_and_a_queue_of_its_own() -> None:
-    assert len({method.task for method in Method}) == len({method.queue for method in Method}) == len(Method)
-    assert (CHUNK.method, OPTIMIZE.method) == (Method.FEEDFORWARD, Method.OPTIMIZE)
 
 
 def test_only_ends_are_terminal() -> None:

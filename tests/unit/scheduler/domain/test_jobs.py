@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nst_core.errors import ConfigError
-from nst_core.protocol.chunks import Method, StyleRef, StylizeOptions
+from nst_core.protocol.chunks import StyleRef, StylizeOptions
 from scheduler.domain.jobs import (
     ChunkStatus,
     Counts,
@@ -16,7 +16,6 @@ from scheduler.domain.jobs import (
     JobOutput,
     JobSpec,
     JobStatus,
-    OptimizeSpec,
     StopReason,
     check_key,
     check_name_template,
@@ -148,12 +147,3 @@ def test_previews_and_checkpoints_have_a_place_that_is_no_result_and_no_photo() 
     assert is_scratch(scratch_key("default", "job_1") + "previews/0.jpg")
     assert not is_scratch("tenants/default/jobs/job_1/scratch/0.jpg")
     assert not is_scratch("scratch/0.jpg")
-
-
-def test_a_style_of_the_method_optimize_stands_for_a_painting() -> None:
-    styles = (StyleRef(name="night", version="a"), StyleRef(name="day", version="b"))
-    optimize = OptimizeSpec(
-        paintings=("s3://nst/night.png", "s3://nst/day.png"), preset="x", config={}, preview_every=0
-    )
-    spec = replace(JOB.spec, method=Method.OPTIMIZE, styles=styles, optimize=optimize)
-    assert spec.painting("day") == "s3://nst/day.png"

@@ -1,9 +1,11 @@
 """Sizes of chunks, and the order in which jobs are sent."""
 
+from dataclasses import replace
+
 import pytest
 
-from nst_core.protocol.chunks import Method, StyleRef, StylizeOptions
-from scheduler.domain.jobs import JobInput, JobOutput, JobSpec, OptimizeSpec, Priority
+from nst_core.protocol.chunks import StyleRef, StylizeOptions
+from scheduler.domain.jobs import JobInput, JobOutput, JobSpec, Priority
 from scheduler.jobs.dispatcher import Hands
 from scheduler.jobs.item_times import chunk_size, px_class
 from scheduler.store.chunks import Share
@@ -43,16 +45,16 @@ def test_sizes_of_pictures_are_classed_by_powers_of_two(max_px: int | None, expe
     )
     assert px_class(spec) == expected
     config = {"size_px": max_px} if max_px else {}
-    optimize = OptimizeSpec(paintings=("s3://b/p.jpg",), preset="p", config=config, preview_every=0)
-    assert px_class(JobSpec(**(vars(spec) | {"method": Method.OPTIMIZE, "optimize": optimize}))) == expected
+    details = {"paintings": ["s3://b/p.jpg"], "preset": "p", "config": config, "preview_every": 0}
+    assert px_class(replace(spec, method="optimize", details=details)) == expected
 
 
 def waiting(id: str, tenant: str = "a", priority: Priority = Priority.NORMAL) -> Waiting:
-    return Waiting(id=id, tenant=tenant, method=Method.FEEDFORWARD, priority=priority)
+    return Waiting(id=id, tenant=tenant, method="feedforward", priority=priority)
 
 
 def share(id: str, tenant: str, chunks: int) -> Share:
-    return Share(job_id=id, tenant=tenant, method=Method.FEEDFORWARD, priority=Priority.NORMAL, chunks=chunks)
+    return Share(job_id=id, tenant=tenant, method="feedforward", priority=Priority.NORMAL, chunks=chunks)
 
 
 def order(hands: Hands, jobs: list[Waiting], count: int) -> str:

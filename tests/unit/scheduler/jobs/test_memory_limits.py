@@ -6,7 +6,7 @@ from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.training import presets
 from nst_core.training.config import TrainConfig
 from scheduler.domain.errors import RequestInvalidError
-from scheduler.jobs.optimize import OptimizeRequest, resolve
+from scheduler.jobs.methods.optimize import OptimizeRequest, resolve
 from scheduler.runs.requests import check_step
 from scheduler.styles.weights import check_memory
 

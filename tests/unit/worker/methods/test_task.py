@@ -231,7 +231,7 @@ def test_an_optimisation_that_is_not_to_go_on_ends_without_an_outcome(worker: Wo
     assert finished(worker).outcomes == ()
     assert outputs(worker.blobs, chunk) == {}
     # What a newer attempt or nobody goes on with is not saved, what was only interrupted is.
-    assert worker.blobs.exists(BlobUri.parse(checkpoint_uri(chunk.scratch, 0))) == (why == "stop")
+    assert worker.blobs.exists(BlobUri.parse(item_checkpoint_uri(chunk.scratch, 0))) == (why == "stop")
 
 
 def broken_pipeline(worker: Worker, error: Exception) -> Worker:

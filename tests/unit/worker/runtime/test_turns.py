@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 from celery.worker import state
 
-from nst_core.protocol.chunks import Method
+from nst_core.protocol.chunks import OptimizeChunk, StylizeChunk
 from worker.runtime.turns import QueueTurns
 
-STYLIZE, OPTIMIZE = Method.FEEDFORWARD.queue, Method.OPTIMIZE.queue
+STYLIZE, OPTIMIZE = StylizeChunk.queue, OptimizeChunk.queue
 
 
 @pytest.fixture

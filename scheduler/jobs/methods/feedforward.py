@@ -1,0 +1,29 @@
+"""The method feedforward: photos go once through a network that was trained on a painting. Takes about a second."""
+
+from typing import TYPE_CHECKING
+
+from nst_core.protocol.chunks import ChunkMessage, StyleRef, StylizeChunk
+from scheduler.domain.jobs import JobSpec
+from scheduler.jobs.methods.base import Lookup, Method, Resolved, require
+
+if TYPE_CHECKING:
+    from scheduler.jobs.requests import JobRequest
+
+
+class Feedforward(Method):
+    """Stylizes photos with trained networks."""
+
+    name = "feedforward"
+    queue = StylizeChunk.queue
+    styles_alike = True
+
+    def resolve(self, request: "JobRequest", lookup: Lookup) -> Resolved:
+        """Return the versions of the styles that a request names."""
+        require(bool(request.styles), "Name at least one style.", "/styles")
+        require(not request.paintings, "Paintings are for the method optimize; name styles.", "/paintings")
+        require(request.optimize is None, "This is for the method optimize.", "/optimize")
+        return Resolved(styles=lookup.styles(request.styles))
+
+    def message(self, head: ChunkMessage, spec: JobSpec, style: StyleRef, *, scratch: str) -> ChunkMessage:
+        """Return the message for a chunk."""
+        return StylizeChunk(**vars(head), style=style, options=spec.options)
