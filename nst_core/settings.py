@@ -99,7 +99,7 @@ class DecoderSettings(BaseSettings):
     #: Bytes of memory for all images that are decoded at the same time; one alone may take all of it.
     memory_bytes: int = Field(default=2 << 30, ge=64 << 20)
     #: Processor time that one image may take; 50 megapixels take a few seconds.
-    seconds: int = Field(default=60, ge=1)
+    seconds: int = Field(default=20, ge=1)
 
 
 class LossWeightsSettings(BaseSettings):

@@ -24,6 +24,10 @@ _UNREAD = (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7)
 _RESTARTS = range(0xD0, 0xD8)
 #: The end of a scan's data, or a restart within it.
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
+#: Each scan is a pass through all pixels, even if it has no data. Encoders write about ten.
+_MAX_SCANS = 100
+#: Segments of a file: tables and metadata. A segment has up to 64 KiB, and cameras write a few dozen.
+_MAX_SEGMENTS = 10_000
 #: Rows that are compared at once, for the sake of memory.
 _ROWS = 1024
 #: A picture that lacks more than this share of its pixels is refused.
@@ -87,7 +91,7 @@ def open_jpeg(data: bytes) -> Source:
 
 
 def _read(data: bytes) -> _Structure:
-    structure, position = _Structure(), 2
+    structure, position, segments, scans = _Structure(), 2, 0, 0
     while (position := data.find(b"\xff", position)) >= 0:
         while position < len(data) and data[position] == 0xFF:
             position += 1
@@ -103,6 +107,11 @@ def _read(data: bytes) -> _Structure:
         if length < 2 or len(body) < length - 2:
             return structure
         position += length
+        segments, scans = segments + 1, scans + (marker == _START_OF_SCAN)
+        if segments > _MAX_SEGMENTS or scans > _MAX_SCANS:
+            raise ImageDecodeError(
+                f"The image has more than {_MAX_SCANS} scans or {_MAX_SEGMENTS:,} segments: reading takes too long."
+            )
         if marker == _START_OF_SCAN:
             position = _read_scan(structure, data, body, position)
         elif marker == _RESTART_INTERVAL and len(body) == 2:

@@ -1,9 +1,12 @@
 """Paintings that clients bring for runs: checked at once, so that no one waits for a worker to hear what is wrong."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from threading import BoundedSemaphore
+from threading import Lock
 
 from nst_core.decoding import decoder
 from nst_core.errors import BlobAccessError, BlobInvalidError, BlobNotFoundError, BlobTooLargeError, ImageError
@@ -15,8 +18,9 @@ MAX_PAINTING_BYTES = 64 * 2**20
 #: A smaller picture has no strokes that could be learned.
 MIN_PAINTING_PX = 64
 POINTER = "/painting"
-#: Requests whose paintings are being read. More would wait, each on a thread that other requests need.
-_READING = BoundedSemaphore(8)
+#: Requests of one tenant, and of all, whose paintings may be read at the same time. Each takes a thread that other
+#: requests need, and a painting that is slow to decode keeps a decoder busy for seconds.
+_MAX_OF_TENANT, _MAX_OF_ALL = 3, 12
 _MEDIA_TYPES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -60,22 +64,48 @@ def too_large() -> TooLargeError:
     return TooLargeError(f"A painting has at most {MAX_PAINTING_BYTES:,} bytes.")
 
 
-def check(painting: Painting) -> None:
+class _Turns:
+    """Limits how many paintings are read at the same time; a tenant's are decoded one after the other."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._reading = Counter[str]()
+        self._decoding: dict[str, Lock] = {}
+
+    @contextmanager
+    def take(self, tenant: str) -> Iterator[None]:
+        """Wait for the tenant's turn; raise RateLimitedError if it, or everybody, has too many waiting already."""
+        with self._lock:
+            if self._reading[tenant] >= _MAX_OF_TENANT or self._reading.total() >= _MAX_OF_ALL:
+                raise RateLimitedError("Many paintings are being read; try again in a second.")
+            self._reading[tenant] += 1
+            turn = self._decoding.setdefault(tenant, Lock())
+        try:
+            with turn:
+                yield
+        finally:
+            with self._lock:
+                self._reading[tenant] -= 1
+                if not self._reading[tenant]:
+                    del self._reading[tenant], self._decoding[tenant]
+
+
+_TURNS = _Turns()
+
+
+def check(painting: Painting, *, tenant: str) -> None:
     """Raise RequestInvalidError unless a painting is a picture that a style can be learned from.
 
     Raises RateLimitedError if many other paintings are being read.
     """
     if len(painting.data) > MAX_PAINTING_BYTES:
         raise too_large()
-    if not _READING.acquire(blocking=False):
-        raise RateLimitedError("Many paintings are being read; try again in a second.")
     try:
-        decoder.check(painting.data, min_side_px=MIN_PAINTING_PX)
+        with _TURNS.take(tenant):
+            decoder.check(painting.data, min_side_px=MIN_PAINTING_PX)
     except ImageError as error:
         message = f"The painting cannot be used ({error.code}): {error.message}"
         raise RequestInvalidError(message, pointer=POINTER) from error
-    finally:
-        _READING.release()
 
 
 def keep(blobs: BlobStore, painting: Painting, place: BlobUri) -> StoredFile:

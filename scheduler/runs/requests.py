@@ -99,7 +99,7 @@ class RunResolver:
         painting = request.painting
         if isinstance(painting, str):
             painting = paintings.fetch(self._blobs, BlobUri.parse(painting))
-        paintings.check(painting)
+        paintings.check(painting, tenant=tenant)
         return RunSpec(
             painting=paintings.keep(self._blobs, painting, self.place(tenant, run_id)),
             painting_source=painting.name,

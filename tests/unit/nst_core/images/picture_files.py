@@ -173,9 +173,9 @@ def claiming(kind: str, width: int, height: int) -> bytes:
     return bytes(data)
 
 
-def slow_jpeg(scans: int) -> bytes:
-    """Return a small progressive JPEG file that repeats its last scan, which is a pass over all blocks each time."""
-    data = saved(Image.new("RGB", (2_000, 2_000), "teal"), "JPEG", progressive=True)
+def slow_jpeg(scans: int = 90) -> bytes:
+    """Return a small JPEG file that takes seconds: it repeats its last scan, a pass over 49 megapixels."""
+    data = saved(Image.new("RGB", (7_000, 7_000), "teal"), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * scans + data[-2:]
 

@@ -217,6 +217,22 @@ def test_a_grey_jpeg_is_whole(mode: str) -> None:
     assert decode(data[:-2]).warning is None
 
 
+def test_a_jpeg_with_thousands_of_scans_is_refused_before_it_is_decoded() -> None:
+    data = saved(Image.new("RGB", (80, 60), "teal"), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    assert decode(data[:last] + data[last:-2] * 80 + data[-2:]).rgb.shape == (60, 80, 3)
+    with pytest.raises(ImageDecodeError, match="more than 100 scans"):
+        decode(data[:last] + data[last:-2] * 2_000 + data[-2:])
+
+
+def test_a_jpeg_with_too_many_segments_is_refused_before_it_is_decoded() -> None:
+    data = saved(Image.new("RGB", (80, 60), "teal"), "JPEG")
+    comment = b"\xff\xfe\x00\x02"
+    assert decode(data[:2] + comment * 9_000 + data[2:]).rgb.shape == (60, 80, 3)
+    with pytest.raises(ImageDecodeError, match="10,000 segments"):
+        decode(data[:2] + comment * 100_000 + data[2:])
+
+
 @pytest.mark.parametrize("marker", [0xC3, 0xC7, 0xF7])
 def test_a_lossless_jpeg_is_named_unsupported(marker: int) -> None:
     data = bytearray(jpeg(smooth()))
