@@ -15,7 +15,6 @@ import uvicorn
 
 from nst_core import __version__
 from nst_core.errors import ConfigError
-from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore
 from nst_core.system.heartbeat import Heartbeat
 from scheduler.access.keys import is_api_key
@@ -24,6 +23,7 @@ from scheduler.access.tenants import Tenants
 from scheduler.api.app import make_api, make_hub
 from scheduler.api.connections import TimedProtocol, allow_connections
 from scheduler.api.request_ids import RequestIdFilter
+from scheduler.control.broker import Broker
 from scheduler.control.clock_watch import ClockWatch, LeaseTimes
 from scheduler.control.event_reader import EventReader
 from scheduler.control.leadership import Leadership

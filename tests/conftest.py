@@ -11,10 +11,11 @@ import pytest
 from pydantic import SecretStr
 
 from nst_core.client import Client
-from nst_core.queue.broker import Broker, make_redis
+from nst_core.queue.connection import make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore
 from scheduler.local.servers import HOST, free_port, redis_command, s3_command, s3_env
+from tests.brokers import Broker
 from tests.clients import Connect, connect_async
 from tests.servers import run_server
 

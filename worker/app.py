@@ -20,7 +20,6 @@ from nst_core.errors import BlobError, BlobUnavailableError, ProtocolError
 from nst_core.inference.stylizer import Stylizer, resolve_device
 from nst_core.protocol.chunks import OptimizeChunk, StylizeChunk
 from nst_core.protocol.segments import TRAIN_TASK
-from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore
 from nst_core.storage.self_test import StorageTest, check_disk
 from nst_core.styles import shipped_styles
@@ -32,6 +31,7 @@ from worker.methods.optimize.task import OptimizeTask
 from worker.methods.stylize.models import ModelCache
 from worker.methods.stylize.pipeline import Pipeline
 from worker.methods.stylize.task import StylizeTask
+from worker.runtime.broker import WorkerBroker
 from worker.runtime.engine import Engine
 from worker.runtime.health import Health, Recovery, SelfTest, Stylize
 from worker.runtime.isolation import Isolation
@@ -76,10 +76,10 @@ def run_worker(settings: WorkerSettings) -> int:
     with ExitStack() as closing:
         heartbeat.start()
         closing.callback(heartbeat.close)
-        broker, engine = Broker(settings), Engine(trim=lambda idle: freed.trim(idle=idle))
+        broker, engine = WorkerBroker(settings), Engine(trim=lambda idle: freed.trim(idle=idle))
         closing.callback(broker.close)
         closing.callback(engine.close)
-        hasty = Broker(settings, patient=False)
+        hasty = WorkerBroker(settings, patient=False)
         closing.callback(hasty.close)
         hasty.check_access()
         pulse = Pulse(hasty.ping, stop=stop)
@@ -196,7 +196,7 @@ class _Parts:
 
     settings: WorkerSettings
     name: str
-    broker: Broker
+    broker: WorkerBroker
     blobs: BlobStore
     engine: Engine
     device: torch.device
@@ -262,7 +262,9 @@ def _train_task(parts: _Parts, closing: ExitStack) -> TrainTask:
     return task
 
 
-def serve(broker: Broker, tasks: Mapping[str, tuple[Callable[[Any], None], int]], *, name: str, pulse: Pulse) -> int:
+def serve(
+    broker: WorkerBroker, tasks: Mapping[str, tuple[Callable[[Any], None], int]], *, name: str, pulse: Pulse
+) -> int:
     """Run Celery until a signal ends it, and return the exit code.
 
     For each queue, `tasks` has its task, which has the queue's name, and how many of them may run at a time. A task is
@@ -293,7 +295,7 @@ def serve(broker: Broker, tasks: Mapping[str, tuple[Callable[[Any], None], int]]
     return code or 0
 
 
-def _as_function(task: Callable[[Any], None], broker: Broker, queue: str) -> Callable[[Any], None]:
+def _as_function(task: Callable[[Any], None], broker: WorkerBroker, queue: str) -> Callable[[Any], None]:
     """Return a task as Celery takes it: as a function with a name of its own, which opens messages."""
 
     def work(message: Any = None) -> None:

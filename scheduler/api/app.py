@@ -7,7 +7,6 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from nst_core import __version__
 from nst_core.clock import Clock
-from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore
 from scheduler.api import openapi, problems
 from scheduler.api.dependencies import ApiState, Needs
@@ -28,6 +27,7 @@ from scheduler.api.routes import (
     uploads,
     webhooks,
 )
+from scheduler.control.broker import Broker
 from scheduler.domain.scopes import Scope
 from scheduler.events.hub import EventHub
 from scheduler.jobs.service import Service

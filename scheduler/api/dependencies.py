@@ -6,12 +6,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore
 from scheduler.access.keys import Caller, Keys
 from scheduler.access.limits import Limits
 from scheduler.access.tenants import Tenants
 from scheduler.api.readiness import Readiness
+from scheduler.control.broker import Broker
 from scheduler.domain.errors import UnauthenticatedError
 from scheduler.events.hub import EventHub
 from scheduler.jobs.service import Service

@@ -11,7 +11,7 @@ from contextlib import suppress
 from nst_core.clock import Clock
 from nst_core.errors import NstError, ProtocolError
 from nst_core.protocol.events import ChunkEvent, ChunkProgress, Event, SegmentEvent, SegmentProgress, load_event
-from nst_core.queue.broker import Broker
+from scheduler.control.broker import Broker
 from scheduler.control.leadership import Leadership
 from scheduler.store.errors import UnstorableError
 

@@ -3,7 +3,7 @@
 import secrets
 
 from nst_core.clock import Clock
-from nst_core.queue.broker import Broker
+from scheduler.control.broker import Broker
 from scheduler.store.database import Database
 
 #: Redis gives the role to another scheduler if it is not renewed for `HELD_S`.

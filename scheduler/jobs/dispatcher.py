@@ -10,7 +10,7 @@ from functools import partial
 
 from nst_core.clock import Clock
 from nst_core.protocol.chunks import ChunkMessage
-from nst_core.queue.broker import Broker
+from scheduler.control.broker import Broker
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import jobs as domain
 from scheduler.domain.jobs import LEAST_WEIGHT, Job, JobStatus

@@ -10,7 +10,7 @@ from collections import Counter
 
 from nst_core.clock import Clock
 from nst_core.protocol.chunks import ItemStatus
-from nst_core.queue.broker import Broker
+from scheduler.control.broker import Broker
 from scheduler.control.lost_messages import LostMessages
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes

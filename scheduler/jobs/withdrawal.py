@@ -10,7 +10,7 @@ where a scheduler dies between the two steps here.
 import logging
 from functools import partial
 
-from nst_core.queue.broker import Broker
+from scheduler.control.broker import Broker
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.jobs import lifecycle

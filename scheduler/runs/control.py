@@ -12,7 +12,7 @@ from functools import partial
 
 from nst_core.clock import Clock
 from nst_core.protocol.segments import TrainSegment
-from nst_core.queue.broker import Broker
+from scheduler.control.broker import Broker
 from scheduler.control.lost_messages import LostMessages
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes

@@ -14,7 +14,7 @@ LIGHT = (
     *("clock", "errors", "formats", "images", "settings", "styles"),
     *("decoding.child", "decoding.decoder", "decoding.process"),
     *("protocol.chunks", "protocol.codec", "protocol.events", "protocol.segments", "protocol.signing"),
-    *("queue.broker", "queue.transport", "storage.blobs"),
+    *("queue.connection", "queue.transport", "storage.blobs"),
     *("system.budget", "system.files", "system.heartbeat", "system.memory"),
     *("gatys.config", "gatys.presets", "training.config", "nets.transformer_config", "nets.weights_header"),
 )

@@ -11,8 +11,8 @@ from typing import Any
 
 from nst_core.protocol.chunks import StylizeChunk, load_chunk
 from nst_core.protocol.events import ChunkFinished, ChunkStarted, ItemOutcome
-from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings
+from tests.brokers import Broker
 from worker.app import serve, worker_name
 from worker.runtime.pulse import Pulse
 

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
 from nst_core.client import Client
-from nst_core.queue.broker import make_redis
+from nst_core.queue.connection import make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.keys import new_api_key

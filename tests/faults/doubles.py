@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from nst_core.protocol.chunks import ChunkMessage
 from nst_core.protocol.events import Event, dump_event
-from nst_core.queue.broker import Broker, StoredEvent
 from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.control.broker import StoredEvent
+from tests.brokers import Broker
 
 #: Variables of the environment: the folder of switches, this process's name, the file of effects, the time of an item.
 SWITCHES, NAME, EFFECTS, ITEM_MS = "NST_FAULT_SWITCHES", "NST_FAULT_NAME", "NST_FAULT_EFFECTS", "NST_FAULT_ITEM_MS"

@@ -7,7 +7,7 @@ import threading
 import time
 
 from nst_core.protocol.chunks import StylizeChunk
-from nst_core.queue.broker import make_redis, queue_lists
+from nst_core.queue.connection import make_redis, queue_lists
 from tests.faults.cluster import LEASE_S
 from tests.faults.links import StorageFaults
 from tests.faults.scene import Scene

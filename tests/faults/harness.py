@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nst_core.client import Client
-from nst_core.queue.broker import make_redis
+from nst_core.queue.connection import make_redis
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.domain.jobs import JobInput
 from scheduler.local.embedded import Stack

@@ -30,8 +30,8 @@ def replaced(module: object, **doubles: object) -> None:
 def scheduler() -> int:
     """Run a scheduler."""
     from nst_core.protocol import chunks as protocol
-    from nst_core.queue import broker
     from scheduler import app
+    from scheduler.control import broker
     from scheduler.domain.jobs import Job
     from scheduler.jobs.finalizer import Finalizer
     from scheduler.loops import Loops
@@ -74,7 +74,7 @@ def worker(*, real: bool = False) -> int:
         check_poison(data)
         return decode(data, **limits)  # type: ignore[arg-type]
 
-    replaced(app, Broker=FaultyBroker, BlobStore=CountingStore)
+    replaced(app, WorkerBroker=FaultyBroker, BlobStore=CountingStore)
     replaced(decoder, decode=checked_decode)
     if not real:
         replaced(app, Stylizer=QuickStylizer)

@@ -13,7 +13,6 @@ from sqlalchemy import create_engine, text
 
 from nst_core.protocol.chunks import ChunkMessage, OptimizeChunk, StylizeChunk, StylizeOptions, load_chunk
 from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, Event, ItemOutcome
-from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.event_reader import EventReader
 from scheduler.control.leadership import Leadership
@@ -33,6 +32,7 @@ from scheduler.store import styles as access
 from scheduler.store.database import Database
 from scheduler.store.styles import StyleRow
 from scheduler.store.tenants import Tenant
+from tests.brokers import Broker
 from tests.integration.receiver import Certificates, Receiver, make_certificates, receiving
 from tests.postgres import find_postgres, run_postgres
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import Keys, new_api_key
@@ -16,6 +15,7 @@ from scheduler.api.app import make_api
 from scheduler.local.servers import HOST, free_port
 from scheduler.store.database import Database
 from scheduler.store.tenants import Tenant
+from tests.brokers import Broker
 from tests.integration.conftest import Rig, finished, started
 
 MAX_UPLOAD_BYTES = 1000

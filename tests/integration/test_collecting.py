@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from nst_core.protocol.events import ChunkEvent
-from nst_core.queue.broker import KEY_PREFIX, make_redis
+from nst_core.queue.connection import KEY_PREFIX, make_redis
 from nst_core.settings import BrokerSettings
 from scheduler.api.schemas import ItemView
 from scheduler.jobs.finalizer import result_line

@@ -14,10 +14,11 @@ from pydantic import SecretStr
 from nst_core.errors import BrokerUnavailableError, ConfigError
 from nst_core.protocol.chunks import StyleRef, StylizeChunk, StylizeOptions
 from nst_core.protocol.events import ChunkFinished, ChunkStarted
-from nst_core.queue.broker import KEY_PREFIX, Broker
+from nst_core.queue.connection import KEY_PREFIX
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore
 from scheduler.local.servers import HOST, free_port, redis_command
+from tests.brokers import Broker
 from tests.faults.links import Links
 from tests.integration.test_worker import START_S, running_with_log
 from tests.servers import run_server

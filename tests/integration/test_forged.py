@@ -16,9 +16,10 @@ from redis import Redis
 from nst_core.protocol.chunks import StylizeChunk, dump_chunk
 from nst_core.protocol.events import EVENTS_STREAM, ChunkFinished, ItemOutcome, dump_event
 from nst_core.protocol.segments import TRAIN_TASK
-from nst_core.queue.broker import KEY_PREFIX, Broker, make_redis, queue_lists
+from nst_core.queue.connection import KEY_PREFIX, make_redis, queue_lists
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore
+from tests.brokers import Broker
 from tests.integration.conftest import TENANT, Rig, finished, started
 from tests.integration.test_worker import START_S, running_with_log
 from tests.unit.worker.kit import events, make_chunk, outputs, photo, store_style, wait_until

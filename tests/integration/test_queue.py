@@ -9,7 +9,7 @@ import pytest
 
 from nst_core.protocol.chunks import ItemStatus, StylizeChunk
 from nst_core.protocol.events import Event, ItemOutcome
-from nst_core.queue.broker import make_redis
+from nst_core.queue.connection import make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.domain.errors import InFlightError, KeyReusedError

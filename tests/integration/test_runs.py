@@ -3,7 +3,7 @@
 import pytest
 
 from nst_core.protocol.segments import TRAIN_TASK, Phase
-from nst_core.queue.broker import make_redis
+from nst_core.queue.connection import make_redis
 from nst_core.settings import BrokerSettings
 from scheduler.domain.runs import Live, RunStatus, Stop
 from scheduler.store import styles as access

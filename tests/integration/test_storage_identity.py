@@ -14,10 +14,10 @@ from pydantic import SecretStr
 
 from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import ChunkFinished, ChunkStarted
-from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore
 from scheduler.local.servers import HOST, free_port, s3_command, s3_env
+from tests.brokers import Broker
 from tests.servers import run_server
 from tests.unit.worker.kit import Style, events, make_chunk, photo, store_style, wait_until
 

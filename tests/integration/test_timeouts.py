@@ -15,7 +15,6 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
-from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore
 from scheduler.access.keys import new_api_key
@@ -23,6 +22,7 @@ from scheduler.api.app import make_api
 from scheduler.jobs.service import Service
 from scheduler.local.servers import HOST, free_port, redis_command
 from scheduler.store.database import API_S, Database
+from tests.brokers import Broker
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig
 

@@ -9,9 +9,10 @@ import pytest
 
 from nst_core.protocol.events import ChunkFinished, SegmentFinished, SegmentProgress, SegmentStarted
 from nst_core.protocol.segments import TRAIN_TASK, Phase, TrainSegment
-from nst_core.queue.broker import KEY_PREFIX, Broker, make_redis
+from nst_core.queue.connection import KEY_PREFIX, make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore
+from tests.brokers import Broker
 from tests.integration.test_worker import START_S, running
 from tests.unit.worker.kit import events, make_chunk, outputs, photo, store_style, wait_until
 from tests.unit.worker.training_kit import TINY, checkpoint_of, make_segment, next_segment

@@ -9,13 +9,14 @@ from sqlalchemy import event
 from nst_core.errors import BrokerUnavailableError
 from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import ItemOutcome
-from nst_core.queue.broker import Broker, make_redis, queue_lists
+from nst_core.queue.connection import make_redis, queue_lists
 from nst_core.settings import BrokerSettings
 from scheduler.domain.jobs import JobStatus
 from scheduler.jobs.expiry import Expirer
 from scheduler.jobs.withdrawal import Withdrawer
 from scheduler.local.servers import HOST, free_port
 from scheduler.store import chunks as chunk_rows
+from tests.brokers import Broker
 from tests.integration.conftest import LEASE_S, LOST_AFTER_S, TENANT, Rig, finished, outcome, started
 
 LISTS = queue_lists(StylizeChunk.queue)

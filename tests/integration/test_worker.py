@@ -17,10 +17,11 @@ from pydantic import SecretStr
 
 from nst_core.protocol.chunks import OptimizeChunk, StylizeChunk, item_checkpoint_uri
 from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted
-from nst_core.queue.broker import KEY_PREFIX, Broker, make_redis
+from nst_core.queue.connection import KEY_PREFIX, make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.local.servers import HOST, free_port, redis_command
+from tests.brokers import Broker
 from tests.faults.doubles import EFFECTS, NAME, STICKY, SWITCHES
 from tests.servers import run_server
 from tests.unit.worker.kit import (
@@ -266,7 +267,7 @@ FULL = """
 import os, signal, time
 from threading import Event
 from nst_core.protocol.chunks import StylizeChunk
-from nst_core.queue.broker import Broker
+from tests.brokers import Broker
 from nst_core.settings import BrokerSettings
 from worker.app import serve, stopping
 from worker.runtime.pulse import Pulse

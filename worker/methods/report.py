@@ -7,7 +7,7 @@ from threading import Lock
 from nst_core.clock import Clock
 from nst_core.protocol.chunks import ChunkMessage
 from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome, ItemProgress
-from nst_core.queue.broker import Broker
+from worker.runtime.broker import WorkerBroker
 from worker.runtime.report import Report
 
 
@@ -20,7 +20,7 @@ class ChunkReport(Report):
     def __init__(
         self,
         chunk: ChunkMessage,
-        broker: Broker,
+        broker: WorkerBroker,
         *,
         worker: str,
         progress_s: float,

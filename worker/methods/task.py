@@ -12,8 +12,8 @@ from nst_core.clock import Clock
 from nst_core.errors import NstError
 from nst_core.protocol.chunks import ChunkMessage, load_chunk
 from nst_core.protocol.events import ChunkFinished, ItemOutcome
-from nst_core.queue.broker import Broker
 from worker.methods.report import ChunkReport
+from worker.runtime.broker import WorkerBroker
 from worker.runtime.isolation import Isolation
 from worker.runtime.outcomes import Recovered, failure
 from worker.runtime.task import Task
@@ -36,7 +36,7 @@ class ChunkTask(Task[_Chunk, ChunkReport, ChunkFinished], Generic[_Chunk]):
         settings: WorkerSettings,
         *,
         name: str,
-        broker: Broker,
+        broker: WorkerBroker,
         watchdog: Watchdog,
         stop: Event,
         recovered: Recovered = lambda problem: False,

@@ -11,7 +11,7 @@ from typing import Self
 from nst_core.clock import Clock
 from nst_core.errors import BrokerUnavailableError
 from nst_core.protocol.events import Event
-from nst_core.queue.broker import Broker
+from worker.runtime.broker import WorkerBroker
 
 _log = logging.getLogger(__name__)
 #: The pause between attempts to publish the last event grows from the first value to the second.
@@ -28,7 +28,7 @@ class Report(ABC):
 
     def __init__(
         self,
-        broker: Broker,
+        broker: WorkerBroker,
         *,
         id: int | str,
         attempt: int,

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from nst_core.clock import Clock
 from nst_core.errors import BlobUnavailableError, BrokerUnavailableError, NstError, ProtocolError
 from nst_core.protocol.events import Event
-from nst_core.queue.broker import Broker
+from worker.runtime.broker import WorkerBroker
 from worker.runtime.outcomes import InterruptedWorkError, Recovered, problem_of
 from worker.runtime.report import Report
 
@@ -35,7 +35,7 @@ class Task(ABC, Generic[_Message, _Report, _End]):
     def __init__(
         self,
         *,
-        broker: Broker,
+        broker: WorkerBroker,
         stop: Flag,
         recovered: Recovered = lambda problem: False,
         clock: Clock = time.monotonic,

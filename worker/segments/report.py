@@ -6,7 +6,7 @@ from threading import Lock
 from nst_core.clock import Clock
 from nst_core.protocol.events import SegmentProgress, SegmentStarted, TrainProgress
 from nst_core.protocol.segments import TrainSegment
-from nst_core.queue.broker import Broker
+from worker.runtime.broker import WorkerBroker
 from worker.runtime.report import Report
 
 
@@ -19,7 +19,7 @@ class SegmentReport(Report):
     def __init__(
         self,
         segment: TrainSegment,
-        broker: Broker,
+        broker: WorkerBroker,
         *,
         worker: str,
         progress_s: float,

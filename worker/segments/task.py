@@ -12,8 +12,8 @@ from nst_core.clock import Clock
 from nst_core.errors import NstError
 from nst_core.protocol.events import SegmentFailure, SegmentFinished
 from nst_core.protocol.segments import Phase, TrainSegment, load_segment
-from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore
+from worker.runtime.broker import WorkerBroker
 from worker.runtime.engine import Engine
 from worker.runtime.outcomes import InterruptedWorkError, Recovered
 from worker.runtime.steering import Steering
@@ -42,7 +42,7 @@ class TrainTask(Task[TrainSegment, SegmentReport, SegmentFinished]):
         settings: WorkerSettings,
         *,
         name: str,
-        broker: Broker,
+        broker: WorkerBroker,
         blobs: BlobStore,
         engine: Engine,
         device: torch.device,

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from nst_core.inference.stylizer import Stylizer
-from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore
+from tests.brokers import Broker
 from tests.unit.worker.kit import Style, store_style
 from worker.methods.stylize.models import Model, ModelCache
 from worker.methods.stylize.pipeline import Pipeline

@@ -20,8 +20,8 @@ from nst_core.nets.weights import save_transformer
 from nst_core.protocol.chunks import ChunkItem, ChunkMessage, OptimizeChunk, StyleRef, StylizeChunk, StylizeOptions
 from nst_core.protocol.events import Event as ChunkEvent
 from nst_core.protocol.events import load_event
-from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore, BlobUri
+from tests.brokers import Broker
 
 Pixels = NDArray[np.uint8]
 WAIT_S = 30.0

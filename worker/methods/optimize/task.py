@@ -5,10 +5,10 @@ from threading import Event
 
 from nst_core.protocol.chunks import OptimizeChunk
 from nst_core.protocol.events import ItemOutcome
-from nst_core.queue.broker import Broker
 from worker.methods.optimize.course import Optimization
 from worker.methods.report import ChunkReport
 from worker.methods.task import ChunkTask
+from worker.runtime.broker import WorkerBroker
 from worker.runtime.isolation import Isolation
 from worker.runtime.outcomes import Recovered
 from worker.runtime.steering import Steering
@@ -26,7 +26,7 @@ class OptimizeTask(ChunkTask[OptimizeChunk]):
         settings: WorkerSettings,
         *,
         name: str,
-        broker: Broker,
+        broker: WorkerBroker,
         optimization: Optimization,
         watchdog: Watchdog,
         stop: Event,

@@ -8,11 +8,11 @@ from typing import Any
 from nst_core.errors import NstError
 from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import ItemOutcome
-from nst_core.queue.broker import Broker
 from worker.methods.report import ChunkReport
 from worker.methods.stylize.models import ModelCache
 from worker.methods.stylize.pipeline import Pipeline
 from worker.methods.task import ChunkTask
+from worker.runtime.broker import WorkerBroker
 from worker.runtime.health import Stylize
 from worker.runtime.isolation import Isolation
 from worker.runtime.outcomes import Recovered, failure, retried
@@ -32,7 +32,7 @@ class StylizeTask(ChunkTask[StylizeChunk]):
         settings: WorkerSettings,
         *,
         name: str,
-        broker: Broker,
+        broker: WorkerBroker,
         models: ModelCache[Any],
         pipeline: Pipeline,
         watchdog: Watchdog,

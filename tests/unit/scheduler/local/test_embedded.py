@@ -17,7 +17,6 @@ import redis
 
 from nst_core.client import ApiError, Client
 from nst_core.errors import ConfigError
-from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.heartbeat import touched_at
 from scheduler.cli.commands.local import how_to_stop
@@ -27,6 +26,7 @@ from scheduler.local.home import ClientConfig, Home, HomeLockedError
 from scheduler.local.servers import HOST, free_port
 from scheduler.local.supervisor import ServiceState, StackError, StackEvent
 from scheduler.resources import JobRequest
+from tests.brokers import Broker
 from tests.processes import MARK, marked_processes, wait_until, wait_until_gone
 
 ROOT = Path(__file__).parents[4]

@@ -9,10 +9,10 @@ from pydantic import SecretStr
 
 from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome, ItemProgress
-from nst_core.queue.broker import Broker
 from nst_core.settings import BrokerSettings
 from nst_core.storage.blobs import BlobStore
 from scheduler.local.servers import HOST, free_port, redis_command
+from tests.brokers import Broker
 from tests.servers import run_server
 from tests.unit.worker.kit import WAIT_S, events, make_chunk, wait_until
 from worker.methods.report import ChunkReport

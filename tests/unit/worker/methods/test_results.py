@@ -13,9 +13,9 @@ import torch
 from nst_core.errors import BlobUnavailableError, BrokerUnavailableError
 from nst_core.protocol.chunks import ChunkMessage, StylizeChunk, dump_chunk
 from nst_core.protocol.events import ChunkFinished, ItemProgress
-from nst_core.queue.broker import Broker
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.storage.conditional import ConditionalWrites
+from tests.brokers import Broker
 from tests.playing_s3 import Call, PlayingServer, Quirks, playing, uri
 from tests.unit.worker.conftest import Worker
 from tests.unit.worker.kit import (

@@ -19,10 +19,10 @@ from nst_core.errors import NstError
 from nst_core.nets.weights import load_transformer_bytes
 from nst_core.protocol.events import SegmentFailure, SegmentFinished, SegmentProgress, SegmentStarted
 from nst_core.protocol.segments import Phase, TrainSegment, dump_segment
-from nst_core.queue.broker import Broker
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.local.servers import HOST, free_port
+from tests.brokers import Broker
 from tests.unit.worker.kit import WAIT_S, events, wait_until
 from tests.unit.worker.training_kit import (
     TINY,
