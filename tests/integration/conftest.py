@@ -33,6 +33,7 @@ from scheduler.store.database import Database
 from scheduler.store.styles import StyleRow
 from scheduler.store.tenants import Tenant
 from tests.brokers import Broker
+from tests.conftest import migrate
 from tests.integration.receiver import Certificates, Receiver, make_certificates, receiving
 from tests.postgres import find_postgres, run_postgres
 
@@ -50,14 +51,6 @@ def postgres_server() -> Iterator[str]:
     # Not in pytest's folder: a second run of pytest by root closes that to all other users, postgres among them.
     with TemporaryDirectory(prefix="nst-postgres-") as folder, run_postgres(Path(folder)) as address:
         yield address
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file that tests copy: migrations take half a second, and a copy takes a millisecond."""
-    path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    migrate(f"sqlite:///{path}")
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -98,13 +91,6 @@ BEGIN
     END LOOP;
 END $$
 """
-
-
-def migrate(url: str) -> None:
-    """Bring the database at an address to the newest version, and leave no connection open."""
-    database = Database(url)
-    database.migrate()
-    database.close()
 
 
 def named(server: str, name: str) -> str:
@@ -300,16 +286,8 @@ class Rig:
         return self._take(OptimizeChunk)
 
     def _take(self, cls: type[_Chunk]) -> _Chunk | None:
-        with self.broker.celery.connection() as connection:
-            queue = connection.SimpleQueue(cls.queue)
-            try:
-                message = queue.get(block=False)
-            except queue.Empty:
-                return None
-            finally:
-                queue.close()
-            message.ack()
-            return load_chunk(cls, self.broker.open(cls.queue, message.payload[0][0]))
+        values = self.broker.take(cls.queue)
+        return None if values is None else load_chunk(cls, values)
 
     def take_all(self) -> list[StylizeChunk]:
         """Take all messages from the queue."""

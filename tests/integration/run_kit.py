@@ -113,16 +113,8 @@ class RunRig:
 
     def take(self) -> TrainSegment | None:
         """Take a segment from the queue, as a worker does."""
-        with self.rig.broker.celery.connection() as connection:
-            queue = connection.SimpleQueue(TRAIN_TASK)
-            try:
-                message = queue.get(block=False)
-            except queue.Empty:
-                return None
-            finally:
-                queue.close()
-            message.ack()
-            return load_segment(self.rig.broker.open(TRAIN_TASK, message.payload[0][0]))
+        values = self.rig.broker.take(TRAIN_TASK)
+        return None if values is None else load_segment(values)
 
     def next(self) -> TrainSegment:
         """Let the dispatch loop turn, and take the one segment that is in the queue."""

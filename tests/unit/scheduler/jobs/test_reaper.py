@@ -1,0 +1,89 @@
+"""Tests of scheduler.jobs.reaper."""
+
+import pytest
+
+from nst_core.protocol.chunks import ItemStatus
+from nst_core.protocol.events import ChunkStarted
+from scheduler.domain.codes import WORKER_LOST
+from scheduler.domain.jobs import ChunkStatus
+from scheduler.jobs.collector import ChunkCollector
+from scheduler.jobs.reaper import Reaper
+from scheduler.store.chunks import Chunk
+from scheduler.store.database import Database
+from tests.unit.scheduler.kit import ManualClock, add_job, chunk_of, items_of, send_all
+from tests.unit.scheduler.memory_broker import MemoryBroker
+
+LEASE_S, LOST_AFTER_S = 60.0, 5.0
+
+
+@pytest.fixture
+def reaper(database: Database, memory_broker: MemoryBroker, clock: ManualClock) -> Reaper:
+    return Reaper(database, memory_broker, clock=clock, lost_after_s=LOST_AFTER_S, max_attempts=2)
+
+
+def begin(database: Database, clock: ManualClock, *, blameless: bool = False) -> Chunk:
+    """Let a worker begin the next chunk of the job."""
+    collector = ChunkCollector(database, clock=clock, lease_s=LEASE_S, max_attempts=2, backoff_s=1.0)
+    (sent,) = send_all(database, now=clock.now)
+    collector.apply(ChunkStarted(chunk_id=sent.id, attempt=sent.attempt, worker="w", blameless=blameless))
+    return chunk_of(database, sent.id)
+
+
+def test_a_worker_that_renews_its_lease_keeps_its_chunk(reaper: Reaper, database: Database, clock: ManualClock) -> None:
+    add_job(database)
+    begin(database, clock)
+    clock.advance(LEASE_S)
+    assert not reaper.tick()
+
+
+def test_a_silent_worker_loses_its_chunk(reaper: Reaper, database: Database, clock: ManualClock) -> None:
+    add_job(database)
+    chunk = begin(database, clock)
+    clock.advance(LEASE_S + 1)
+    assert reaper.tick()
+    now = chunk_of(database, chunk.id)
+    assert (now.status, now.deaths, now.worker) == (ChunkStatus.PENDING, 1, None)
+    assert {item.status for item in items_of(database)} == {ItemStatus.PENDING}
+
+
+def test_a_worker_that_was_told_to_end_did_not_die_of_its_chunk(
+    reaper: Reaper, database: Database, clock: ManualClock
+) -> None:
+    add_job(database)
+    chunk = begin(database, clock, blameless=True)
+    clock.advance(LEASE_S + 1)
+    reaper.tick()
+    assert chunk_of(database, chunk.id).deaths == 0
+
+
+def test_a_chunk_that_kills_its_workers_is_halved_and_then_fails_alone(
+    reaper: Reaper, database: Database, memory_broker: MemoryBroker, clock: ManualClock
+) -> None:
+    add_job(database, items=1, per_chunk=1)
+    for _ in range(2):
+        begin(database, clock)
+        clock.advance(LEASE_S + 1)
+        reaper.tick()
+    (item,) = items_of(database)
+    assert (item.status, item.error_code) == (ItemStatus.FAILED, WORKER_LOST)
+
+
+def test_a_message_that_left_the_queue_is_sent_again(reaper: Reaper, database: Database, clock: ManualClock) -> None:
+    add_job(database)
+    (sent,) = send_all(database, now=clock.now)
+    assert not reaper.tick(), "a worker may have it, and say so soon"
+    clock.advance(LOST_AFTER_S)
+    assert reaper.tick()
+    now = chunk_of(database, sent.id)
+    assert (now.status, now.deaths) == (ChunkStatus.PENDING, 0)
+
+
+def test_nothing_is_lost_before_the_events_are_read(reaper: Reaper, database: Database, clock: ManualClock) -> None:
+    add_job(database)
+    send_all(database, now=clock.now)
+    known_until = clock.now
+    reaper.tick(as_of=known_until)
+    clock.advance(LOST_AFTER_S * 10)
+    assert not reaper.tick(as_of=known_until)
+    reaper.forget()
+    assert not reaper.tick(), "the count begins again"
