@@ -1,6 +1,6 @@
 """Train a style without a queue: `python -m nst_core train -h`.
 
-The run folder holds the checkpoint, the losses and sample pictures; started again, the training goes on from there.
+The run folder holds the checkpoint, the losses and sample pictures. Run the command again to continue the training.
 """
 
 import argparse
@@ -15,10 +15,10 @@ from threading import Event
 from typing import Any
 
 from nst_core.errors import NstError
-from nst_core.inference.stylizer import resolve_device
 from nst_core.nets.weights import load_transformer
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.system.devices import resolve_device
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
 from nst_core.training.run import RunPlan, TrainingRun
@@ -27,7 +27,7 @@ from nst_core.training.step_losses import StepLosses
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line, do what it says, and return the exit code: 0, 1 for an error, 130 for an interrupt."""
+    """Run the command line and return the exit code: 0, 1 for an error, 130 for an interrupt."""
     args = make_parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
@@ -43,22 +43,22 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m nst_core", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    train = commands.add_parser("train", help="train a style, or go on with its training")
+    train = commands.add_parser("train", help="train a style, or continue its training")
     train.add_argument("--painting", type=Path, required=True, help="the style picture")
     train.add_argument("--photos", required=True, help="a folder of training photos, or s3://bucket/prefix")
     train.add_argument("--run", type=Path, required=True, help="the folder of this training")
     train.add_argument("--samples", type=Path, nargs="*", default=[], help="photos to stylize at intervals")
     train.add_argument("--config", type=json_object, default={}, help="TrainConfig fields as JSON")
-    train.add_argument("--initial", type=Path, help="begin with the weights of this file, and with its network")
-    train.add_argument("--extend", action="store_true", help="take a checkpoint for fewer steps further")
+    train.add_argument("--initial", type=Path, help="start with the network and the weights of this file")
+    train.add_argument("--extend", action="store_true", help="continue a checkpoint that was made for fewer steps")
     train.add_argument("--checkpoint-every", type=int, default=50, help="steps between checkpoints")
     train.add_argument("--sample-every", type=int, default=250, help="steps between samples and plots")
-    train.add_argument("--plot", action=argparse.BooleanOptionalAction, default=True, help="draw losses.png")
+    train.add_argument("--plot", action=argparse.BooleanOptionalAction, default=True, help="plot losses.png")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    train.add_argument("--exact", action="store_true", help="float32, not compiled: slower, the same on every start")
-    train.add_argument("--threads", type=int, default=1, choices=range(1, 65), metavar="N", help="that read photos")
-    train.add_argument("--cache", type=Path, help="where photos from S3 are kept; default: RUN/photos")
-    train.add_argument("--cache-bytes", type=int, default=2 * 2**30, help="the most that the cache may take")
+    train.add_argument("--exact", action="store_true", help="float32 and not compiled: slower, but reproducible")
+    train.add_argument("--threads", type=int, default=1, choices=range(1, 65), metavar="N", help="reader threads")
+    train.add_argument("--cache", type=Path, help="cache folder for photos from S3; default: RUN/photos")
+    train.add_argument("--cache-bytes", type=int, default=2 * 2**30, help="the size limit of the cache")
     return parser
 
 
@@ -67,14 +67,14 @@ def json_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"this is not JSON: {error}") from error
+        raise argparse.ArgumentTypeError(f"not valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError("this is no JSON object")
+        raise argparse.ArgumentTypeError("not a JSON object")
     return value
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train to the last step, or until a signal; return the exit code."""
+    """Train to the last step or until a signal; return the exit code."""
     plan = RunPlan(
         folder=args.run,
         config=make_config(args.config, args.initial),
@@ -103,14 +103,14 @@ def train(args: argparse.Namespace) -> int:
 
 
 def make_config(options: dict[str, Any], initial: Path | None) -> TrainConfig:
-    """Return the config of JSON options; without `transformer` among them, that of the initial weights counts."""
+    """Return the config of JSON options; the default for `transformer` is that of the initial weights."""
     if initial is not None and "transformer" not in options:
         options = {**options, "transformer": load_transformer(initial).config.to_dict()}
     return TrainConfig.from_dict(options)
 
 
 def open_photos(args: argparse.Namespace) -> PhotoSource:
-    """Return the photos of a folder or of an S3 prefix; the `NST_S3_*` variables say where the storage is."""
+    """Return the photos of a folder or of an S3 prefix; the `NST_S3_*` variables configure the storage."""
     if not args.photos.startswith("s3://"):
         return FolderPhotos(Path(args.photos))
     cache = FileCache(args.cache or args.run / "photos", max_bytes=args.cache_bytes)
@@ -119,7 +119,7 @@ def open_photos(args: argparse.Namespace) -> PhotoSource:
 
 @contextmanager
 def stopped_by_signals() -> Iterator[Event]:
-    """Yield an event that the first SIGINT or SIGTERM sets; the second one acts as usual."""
+    """Yield an event that the first SIGINT or SIGTERM sets; a second signal has its default effect."""
     stopped = Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -141,7 +141,7 @@ def stopped_by_signals() -> Iterator[Event]:
 
 
 def print_step(losses: StepLosses) -> None:
-    """Print every tenth step on a line."""
+    """Print a line for every tenth step."""
     if losses.step % 10 == 0:
         names = ("content", "style", "tv", *(name for name in ("stability", "shift") if getattr(losses, name)))
         parts = (f"{name} {getattr(losses, name):.4g}" for name in names)

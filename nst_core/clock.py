@@ -1,6 +1,6 @@
-"""Time as a parameter, so that tests decide what time it is."""
+"""Clocks are parameters, so that tests can set the time."""
 
 from collections.abc import Callable
 
-#: Returns seconds since 1970, UTC (such as `time.time`), or seconds of a steady clock (such as `time.monotonic`).
+#: Returns seconds: since 1970, UTC (like `time.time`), or of a steady clock (like `time.monotonic`).
 Clock = Callable[[], float]

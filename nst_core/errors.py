@@ -27,7 +27,7 @@ NstError
 └── ProtocolError          message_invalid
 
 `code` is stable and meant for programs; the message is one sentence for people. `retryable` says whether the same
-call may succeed later with nothing changed.
+call may succeed later although nothing was changed.
 """
 
 from typing import ClassVar
@@ -57,7 +57,7 @@ class WeightsError(NstError):
 
 
 class TrainingDivergedError(NstError):
-    """The losses or the weights of a training became infinite or no numbers; it cannot go on."""
+    """The losses or the weights of a training became infinite or NaN, so it cannot continue."""
 
     code = "training_diverged"
 
@@ -69,10 +69,10 @@ class StyleNotFoundError(NstError):
 
 
 class EngineError(NstError):
-    """The network failed on an image, most often for want of memory."""
+    """The network failed on an image, usually because memory was short."""
 
     code = "engine_failed"
-    # Another worker, or this one at another moment, may have the memory or a device in better health.
+    # Another worker, or this one later, may have the memory or a device that works.
     retryable = True
 
 
@@ -81,7 +81,7 @@ class ImageError(NstError):
 
 
 class ImageDecodeError(ImageError):
-    """The bytes are empty, truncated, or no image at all."""
+    """The bytes are empty, truncated, or not an image."""
 
     code = "image_undecodable"
 
@@ -99,7 +99,7 @@ class ImageTooLargeError(ImageError):
 
 
 class ImageFormatError(ImageError):
-    """The image's format is none of those supported."""
+    """The image's format is not supported."""
 
     code = "image_format_unsupported"
 
@@ -115,13 +115,13 @@ class BlobNotFoundError(BlobError):
 
 
 class BlobReplacedError(BlobError):
-    """The object is not the one that was written."""
+    """The object was replaced by another one."""
 
     code = "blob_replaced"
 
 
 class BlobAccessError(BlobError):
-    """The storage refused the request, because of the object or of who asks; `storage.self_test` tells which."""
+    """The storage refused the request, because of the object or of the caller; `storage.self_test` tells which."""
 
     code = "blob_access_denied"
 
@@ -133,40 +133,40 @@ class BlobTooLargeError(BlobError):
 
 
 class BlobInvalidError(BlobError):
-    """The storage cannot have an object of that key or content, whoever asks."""
+    """The storage cannot store or serve an object with that key or content."""
 
     code = "blob_invalid"
 
 
 class BlobConflictError(BlobError):
-    """The object was written by somebody else since it was looked at."""
+    """Another process has written the object in the meantime."""
 
     code = "blob_conflict"
     retryable = True
 
 
 class BlobUnavailableError(BlobError):
-    """The storage did not answer, or answered with a passing fault."""
+    """The storage did not answer, or answered with a temporary fault."""
 
     code = "blob_unavailable"
     retryable = True
 
 
 class StorageCallerError(BlobError):
-    """The storage refuses this process, whatever it asks for; no object is to blame."""
+    """The storage refuses every request of this process; the object is not to blame."""
 
-    # Another process may have better credentials, and this one may be given new ones.
+    # Another process may have valid credentials, and this one may get new ones.
     retryable = True
 
 
 class StorageIdentityError(StorageCallerError):
-    """The storage does not accept the credentials of this process: they are missing, wrong, or expired."""
+    """The storage does not accept the credentials of this process: they are missing, wrong or expired."""
 
     code = "storage_identity_refused"
 
 
 class StorageClockError(StorageCallerError):
-    """The clock of this machine differs so much from the storage's that requests are refused."""
+    """The storage refuses requests because the clock of this machine is wrong."""
 
     code = "storage_clock_refused"
 

@@ -1,6 +1,6 @@
 """Settings that the scheduler and the workers share, read from `NST_*` variables.
 
-Each process has one settings class of its own that adds to these; it is read once, at the start.
+Each process has one settings class that extends these; it is read once, at the start.
 """
 
 import os
@@ -18,23 +18,23 @@ _SETTINGS = (
     ("scheduler.settings", "SchedulerSettings"),
     ("worker.settings", "WorkerSettings"),
 )
-#: Variables that the command line and the tests read.
+#: Other variables, which the command line and the tests read.
 _OTHER_VARIABLES = ("NST_API_KEY", "NST_HOME", "NST_URL", "NST_TEST_MARK")
-#: Of NST_MESSAGE_SECRET.
+#: The least length of NST_MESSAGE_SECRET.
 MIN_SECRET_CHARACTERS = 32
 
 
 class BrokerSettings(BaseSettings):
-    """Where Redis is, and what proves that a message in it is genuine."""
+    """The address of Redis, and the secret that proves that a message in it is genuine."""
 
-    # The values of settings are not in errors: some are secrets.
+    # Errors do not show the values of settings, because some are secrets.
     model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
 
-    #: NST_REDIS_URL; a database of Redis for nst alone.
+    #: NST_REDIS_URL; use a Redis database that nothing else uses.
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    #: NST_MESSAGE_SECRET; signs messages and events. The same for every scheduler and worker.
+    #: NST_MESSAGE_SECRET; signs messages and events. It must be the same for all schedulers and workers.
     message_secret: SecretStr = Field(SecretStr(""), validate_default=True)
-    #: NST_HEARTBEAT_FILE; touched every second while the process lives and gets on. See `nst_core.system.heartbeat`.
+    #: NST_HEARTBEAT_FILE; touched every second while the process makes progress. See `nst_core.system.heartbeat`.
     heartbeat_file: Path | None = None
 
     @field_validator("redis_url")
@@ -64,14 +64,14 @@ class BrokerSettings(BaseSettings):
 
 
 class StorageSettings(BaseSettings):
-    """Where the object storage is."""
+    """The address and the credentials of the object storage."""
 
     model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
 
-    #: NST_S3_ENDPOINT; empty for Amazon's own.
+    #: NST_S3_ENDPOINT; empty for Amazon S3.
     s3_endpoint: str | None = None
     s3_region: str = "us-east-1"
-    #: Empty for boto3's usual chain (profile, instance role).
+    #: Empty for boto3's default credentials (profile, instance role).
     s3_access_key: SecretStr | None = None
     s3_secret_key: SecretStr | None = None
     #: The bucket for uploads, results and style weights.
@@ -90,48 +90,48 @@ class StorageSettings(BaseSettings):
 
 
 class DecoderSettings(BaseSettings):
-    """How images are decoded: each process of nst has a few child processes for it."""
+    """Limits of image decoding, for which each process has a few child processes."""
 
     model_config = SettingsConfigDict(env_prefix="NST_DECODER_", frozen=True, env_ignore_empty=True)
 
     #: NST_DECODER_PROCESSES: images decoded at the same time.
     processes: int = Field(default_factory=lambda: min(4, max(2, os.cpu_count() or 1)), ge=1)
-    #: Bytes of memory for all images that are decoded at the same time; one alone may take all of it.
+    #: Bytes of memory for all images that are decoded at the same time; a single image may take all of it.
     memory_bytes: int = Field(default=2 << 30, ge=64 << 20)
-    #: Processor time that one image may take; 50 megapixels take a few seconds.
+    #: Seconds of processor time that one image may take; 50 megapixels take a few seconds.
     seconds: int = Field(default=20, ge=1)
 
 
 class LossWeightsSettings(BaseSettings):
-    """Where the weights of loss networks are, besides the package."""
+    """Where to find the weights of loss networks that are not in the package."""
 
     model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, env_ignore_empty=True)
 
-    #: NST_LOSS_WEIGHTS: a folder of weights files, or one file where only one network is used.
+    #: NST_LOSS_WEIGHTS: a folder of weights files, or one file if only one network is used.
     loss_weights: Path | None = None
-    #: Where torchvision's official files are; another one for a mirror of them.
+    #: The address of torchvision's official files or of a mirror.
     loss_weights_url: str = "https://download.pytorch.org/models"
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return a sentence for each NST_* variable that nothing of nst reads, such as one that is misspelled."""
+    """Return a sentence for each NST_* variable that nst does not read, for example because it is misspelled."""
     known = set(_OTHER_VARIABLES)
     for module, name in _SETTINGS:
-        # By name, because scheduler and worker never import each other, and one environment may be for both.
+        # By name, because scheduler and worker never import each other, and both may share one environment.
         settings: type[BaseSettings] = getattr(import_module(module), name)
         known |= {f"NST_{field}".upper() for field in settings.model_fields}
     sentences = []
     for name in sorted(name for name in environment if name.startswith("NST_") and name not in known):
         close = get_close_matches(name, known, n=1, cutoff=0.8)
-        sentences.append(f"{name} is no setting of nst{f'; is {close[0]} meant?' if close else '.'}")
+        sentences.append(f"{name} is not a setting of nst{f'; did you mean {close[0]}?' if close else '.'}")
     return sentences
 
 
 def describe(error: ValidationError | SettingsError) -> str:
-    """Return what is wrong with settings in one line, without their values."""
+    """Describe errors of settings in one line, without their values."""
     if isinstance(error, SettingsError):
         name = str(error).partition('"')[2].partition('"')[0]
-        return f"NST_{name}".upper() + " is no JSON of its type"
+        return f"NST_{name}".upper() + " is not valid JSON"
     problems = []
     for problem in error.errors(include_input=False, include_url=False):
         names = [f"NST_{part}".upper() for part in problem["loc"][:1]]

@@ -1,4 +1,4 @@
-"""The styles that ship with nst: weights and a card each, under `assets/styles/NAME/`. Never loads torch."""
+"""The styles that ship with nst, each with weights and a card in `assets/styles/NAME/`. Never loads torch."""
 
 import json
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from nst_core.errors import StyleNotFoundError
 
 WEIGHTS_NAME = "style.safetensors"
 CARD_NAME = "card.json"
-#: The painting and some photos, each with what the network makes of it.
+#: The painting, and some photos with their stylizations.
 SHEET_NAME = "sheet.jpg"
-#: The losses of the training, drawn.
+#: A plot of the losses of the training.
 PLOT_NAME = "losses.png"
 
 
@@ -26,7 +26,7 @@ class ShippedStyle:
 
     @property
     def card(self) -> dict[str, Any]:
-        """What the style was made from: painting, artist, year, rights, data, training."""
+        """Where the style comes from: painting, artist, year, rights, data, training."""
         card: dict[str, Any] = json.loads((self.folder / CARD_NAME).read_text())
         return card
 
@@ -46,14 +46,14 @@ def version_of_file(file_sha256: str, index: int = 0) -> str:
 
 
 def shipped_styles() -> list[ShippedStyle]:
-    """Return all styles in the package, by name."""
+    """Return all styles in the package, sorted by name."""
     root = Path(str(resources.files("nst_core"))) / "assets" / "styles"
     folders = sorted(path.parent for path in root.glob(f"*/{WEIGHTS_NAME}"))
     return [ShippedStyle(name=folder.name, folder=folder) for folder in folders]
 
 
 def shipped_style(name: str) -> ShippedStyle:
-    """Return a style in the package; raise StyleNotFoundError where there is none of that name."""
+    """Return a style in the package; raise StyleNotFoundError if no style has that name."""
     for style in shipped_styles():
         if style.name == name:
             return style

@@ -14,23 +14,23 @@ from nst_core.system.files import own_folder, usable_cache_folder
 from nst_core.system.memory import bound_kernels
 from worker.settings import WorkerSettings
 
-#: Exit code for settings that cannot be used, as `sysexits.h` numbers it.
+#: Exit code for settings that cannot be used; the number is that of `sysexits.h`.
 EX_CONFIG = 78
 
 
 def main() -> int:
     """Run a worker and return its exit code."""
-    # By default OpenMP's threads spin while they wait for each other after every layer. Decoders, encoders and
-    # whatever else runs on the machine need those cores; a network then takes twice its time. Read once, when torch
-    # is loaded, hence the late import.
+    # By default OpenMP's threads spin while they wait for each other after every layer. Decoders, encoders and other
+    # programs need those cores, and a network then takes twice its time. The variable is read once, when torch is
+    # loaded; hence the late import.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     bound_kernels()
     for warning in unknown_variables():
         print(warning, file=sys.stderr)
     try:
         settings = WorkerSettings()
-        # torch loads machine code from there, by default from a folder in /tmp that anybody could have made. Like the
-        # photos of trainings, it is checked here, so that a wrong folder is no fault of what the worker is given.
+        # torch loads machine code from this folder, by default from one in /tmp that anybody could have made. It is
+        # checked here, like the folder for training photos, so that a wrong folder does not fail the worker's jobs.
         compiled = own_folder(usable_cache_folder(settings.cache_dir) / "compiled")
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled))
         from worker.app import run_worker
@@ -47,10 +47,11 @@ def main() -> int:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process at once; everything must be closed by now.
+    """End the process immediately; everything must be closed by now.
 
-    Python's own way out looks for cycles among the objects of torch and Celery once more and frees them one by one:
-    half a second of a processor, ten of them on a busy machine, in which a worker seems to ignore its SIGTERM.
+    Python's own exit searches the objects of torch and Celery for cycles once more and frees them one by one. That
+    takes half a second of processor time, and up to ten seconds on a busy machine, in which a worker seems to ignore
+    SIGTERM.
     """
     logging.shutdown()
     sys.stdout.flush()

@@ -17,13 +17,13 @@ import torch
 from celery import signals
 
 from nst_core.errors import BlobError, BlobUnavailableError, ProtocolError
-from nst_core.inference.stylizer import Stylizer, resolve_device
+from nst_core.inference.engines import load_stylizer
 from nst_core.protocol.chunks import OptimizeChunk, StylizeChunk
 from nst_core.protocol.segments import TRAIN_TASK
 from nst_core.storage.blobs import BlobStore
 from nst_core.storage.self_test import StorageTest, check_disk
 from nst_core.styles import shipped_styles
-from nst_core.system.devices import exact_float32
+from nst_core.system.devices import exact_float32, resolve_device
 from nst_core.system.heartbeat import Heartbeat
 from nst_core.system.memory import FreedMemory, keep_freed_memory
 from worker.methods.optimize.course import Optimization
@@ -33,7 +33,7 @@ from worker.methods.stylize.pipeline import Pipeline
 from worker.methods.stylize.task import StylizeTask
 from worker.runtime.broker import WorkerBroker
 from worker.runtime.engine import Engine
-from worker.runtime.health import Health, Recovery, SelfTest, Stylize
+from worker.runtime.health import Health, Recovery, SelfTest
 from worker.runtime.isolation import Isolation
 from worker.runtime.limits import work_bytes
 from worker.runtime.logs import configure_logging
@@ -92,7 +92,7 @@ def run_worker(settings: WorkerSettings) -> int:
             _log.critical("this worker cannot use its storage: %s", fault)
             return EX_NOPERM
         self_test = SelfTest(
-            lambda: Stylizer.load(shipped_styles()[0].weights(), device=device),
+            lambda: load_stylizer(shipped_styles()[0].weights(), device=device),
             engine=engine,
             timeout_s=settings.stuck_after_s,
         )
@@ -208,15 +208,16 @@ class _Parts:
 
 def _stylize_task(parts: _Parts, closing: ExitStack) -> StylizeTask:
     settings, blobs = parts.settings, parts.blobs
-    most = work_bytes(settings, parts.device)
-
-    def limit(stylize: Stylize) -> int | None:
-        return stylize.max_pixels(most) if isinstance(stylize, Stylizer) else None
-
-    pipeline = Pipeline(settings, blobs=blobs, engine=parts.engine, recovered=parts.recovered, limit=limit)
+    pipeline = Pipeline(
+        settings,
+        blobs=blobs,
+        engine=parts.engine,
+        recovered=parts.recovered,
+        budget_bytes=work_bytes(settings, parts.device),
+    )
     closing.callback(pipeline.close)
     models = ModelCache(
-        blobs, lambda data: Stylizer.load(data, device=parts.device), capacity_bytes=settings.cache_bytes
+        blobs, lambda data: load_stylizer(data, device=parts.device), capacity_bytes=settings.cache_bytes
     )
     return StylizeTask(
         settings,

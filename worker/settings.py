@@ -1,4 +1,4 @@
-"""Settings of a worker process, read from `NST_*` variables once, at its start."""
+"""Settings of a worker process, read once from `NST_*` variables at its start."""
 
 from pathlib import Path
 from typing import Literal, Self
@@ -11,72 +11,72 @@ from nst_core.system.files import cache_folder
 
 
 class WorkerSettings(BrokerSettings, StorageSettings):
-    """Where a worker finds its work, and how much of the machine it takes."""
+    """Where a worker gets its work from, and how much of the machine it may use."""
 
     model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
 
     #: NST_DEVICE: auto, cpu, cuda, cuda:1.
     device: str = "auto"
-    #: Let GPUs round the inputs of float32 convolutions to TF32, of 10 bits: faster, and "exact" is not exact then.
+    #: Let GPUs round the inputs of float32 convolutions to TF32 (10 bits): faster, but "exact" is no longer exact.
     tf32: bool = False
-    #: Threads that one image is spread over on a CPU; empty: torch's own choice, one a core.
+    #: Threads per image on a CPU; empty means torch's default, one per core.
     threads: int | None = Field(default=None, ge=1)
-    #: Chunks in flight, 0 to take none. Two, so that one chunk's first photos are read while the last of the other
-    #: are stylized.
+    #: Chunks in flight; 0 takes none. With two, the first photos of one chunk are read while the last photos of the
+    #: other are stylized.
     concurrency: int = Field(default=2, ge=0)
-    #: Optimisations in flight besides, 0 to take none: iterations and images take turns.
+    #: Optimisations in flight in addition; 0 takes none. Iterations and images take turns.
     optimize_concurrency: int = Field(default=1, ge=0)
-    #: Segments of trainings in flight besides, 0 to take none: steps and images take turns.
+    #: Training segments in flight in addition; 0 takes none. Steps and images take turns.
     train_concurrency: int = Field(default=1, ge=0)
-    #: Losses and speed of trainings are told, and a pause is asked for, at most this often.
+    #: Seconds between two reports on a training, in which the worker also asks whether it should pause.
     train_progress_s: float = Field(default=2.0, gt=0)
-    #: Compile trainings, which takes a minute at their start and makes them faster ever after.
+    #: Compile trainings, which takes a minute at the start and makes all later steps faster.
     train_compile: bool = True
-    #: A training whose next segment does not come within this time is let go; the next one begins anew then.
+    #: Seconds that a training stays in memory for its next segment. After that, the segment loads it again.
     train_keep_s: float = Field(default=300.0, ge=0)
-    #: So many trainings are kept for their next segment; the one that was trained longest ago makes room for another.
+    #: Trainings that stay in memory for their next segment; the one used least recently makes room for another.
     train_kept: int = Field(default=4, ge=0)
-    #: Where training photos are kept, each worker's in a folder of its own; another place is faster than the storage.
+    #: Folder for training photos, with one subfolder per worker. It should be faster than the storage.
     cache_dir: Path = Field(default_factory=cache_folder)
-    #: Bytes that the photos of one worker may take there.
+    #: Bytes that the photos of one worker may take in that folder.
     cache_max_bytes: int = Field(default=2 << 30, ge=0)
-    #: Images of one chunk in flight, from the download to the upload; raise it where the storage is far away.
+    #: Images of one chunk in flight, from the download to the upload; raise it if the storage is slow to answer.
     lookahead: int = Field(default=8, ge=1)
-    #: Bytes of files that are read ahead, of all chunks together; a larger file is read alone.
+    #: Bytes of files that are read ahead, for all chunks together; a larger file is read alone.
     lookahead_bytes: int = Field(default=256 << 20, ge=1)
-    #: Those of them that may be held as pixels before the network: one in it, one ready, one being decoded.
+    #: Images of one chunk held as decoded pixels: one in the network, one ready, one being decoded.
     decoded_ahead: int = Field(default=3, ge=1)
-    #: Bytes of networks that stay loaded.
+    #: Bytes of memory for networks that stay loaded.
     cache_bytes: int = Field(default=512 << 20, ge=0)
-    #: Pixels that a photo may have before it is scaled down to the job's max_px.
+    #: The most pixels that a photo may have before it is scaled down to the job's max_px.
     max_pixels: int = Field(default=50_000_000, ge=1)
-    #: Bytes of memory that this worker may take; empty: 80 % of its machine's or of its control group's. Photos,
+    #: Bytes of memory that this worker may use; empty means 80 % of the machine's or of its control group's. Photos,
     #: optimisations and trainings that need more are refused.
     memory_bytes: int | None = Field(default=None, ge=1)
-    #: Pixels that the network takes at once; empty: as many as the memory is enough for.
+    #: The most pixels of one photo in the network; empty means as many as fit into the memory.
     max_network_pixels: int | None = Field(default=None, ge=1)
     #: Bytes of memory that an optimisation may take, about 4 GB for a million pixels; empty: as many as there are.
     max_optimize_bytes: int | None = Field(default=8_000_000_000, ge=1)
-    #: An optimisation is saved this often, so that another worker can go on with it.
+    #: Seconds between two checkpoints of an optimisation, from which another worker can continue.
     checkpoint_s: float = Field(default=30.0, gt=0)
-    #: Bytes that a photo's file may have.
+    #: The most bytes of a photo's file.
     max_input_bytes: int = Field(default=200_000_000, ge=1)
-    #: A chunk's lease is renewed at least this often.
+    #: Seconds between two heartbeats, which renew the lease of a chunk or a segment.
     heartbeat_s: float = Field(default=3.0, gt=0)
-    #: Outcomes are told, and cancellation is asked for, at most this often.
+    #: Seconds between two reports on a chunk, in which the worker also asks whether the job was cancelled.
     progress_s: float = Field(default=1.0, gt=0)
-    #: A worker in which no image and no iteration ends for so long is stuck: it ends, for its supervisor to start it
-    #: anew. An image may take that long at most.
+    #: A worker is stuck, and ends so that its supervisor restarts it, if no image and no iteration is completed within
+    #: this many seconds. So this is also the longest time that one image may take.
     stuck_after_s: float = Field(default=600.0, gt=0)
-    #: A worker that cannot make the smallest image for so long is ill: it ends as well.
+    #: A worker that fails its self-test for this many seconds ends as well.
     ill_after_s: float = Field(default=10.0, gt=0)
-    #: A worker waits this long for a storage that does not answer. Then it gives its work back and ends; its next
-    #: start waits as long as it takes. No image fails of an outage.
+    #: Seconds that a worker waits for a storage that does not answer. Then it gives its work back and ends; after the
+    #: restart it waits without a limit. No image fails because of an outage.
     outage_s: float = Field(default=120.0, gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @model_validator(mode="after")
-    def _takes_something(self) -> Self:
+    def _accepts_work(self) -> Self:
         if not (self.concurrency or self.optimize_concurrency or self.train_concurrency):
             raise ValueError(
                 "a worker whose NST_CONCURRENCY, NST_OPTIMIZE_CONCURRENCY and NST_TRAIN_CONCURRENCY are 0 takes nothing"

@@ -1,4 +1,4 @@
-"""Adam on the pixels of a picture, within 0 to 1, which goes back where it diverges."""
+"""Adam on the pixels of a picture, within 0 to 1; it returns to the last good picture if it diverges."""
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ class Adam:
     def step(self) -> None:
         """Move the picture once, and set the parts of its loss.
 
-        Raises ConfigError where the first loss is not finite, EngineError where no learning rate is small enough.
+        Raises ConfigError if the first loss is not finite, EngineError if no learning rate is small enough.
         """
         if self._gradient is None:
             self._start()
@@ -89,7 +89,7 @@ class Adam:
         return state if self._gradient is None else state | {"gradient": self._gradient}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from a state of the same size of picture."""
+        """Continue from a state of the same size of picture."""
         self._mean.copy_(state["mean"])
         self._square.copy_(state["square"])
         rate, count, self._unit, self._first_total, retreats, *self.parts = state["numbers"].tolist()

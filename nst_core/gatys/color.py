@@ -7,7 +7,7 @@ Pictures are 1 x 3 x H x W, RGB. Nothing is clipped here.
 import torch
 from torch import Tensor
 
-from nst_core.inference.stylizer import LUMA
+from nst_core.nets.tensors import LUMA
 
 #: Directions with less than this fraction of the largest variance have no colours that could be spread out.
 FLAT = 1e-6

@@ -235,7 +235,7 @@ class GatysConfig:
 
 
 def check_names(values: Mapping[str, Any]) -> None:
-    """Raise ConfigError where a name is not that of a field."""
+    """Raise ConfigError if a name is not that of a field."""
     unknown = set(values) - {item.name for item in fields(GatysConfig)}
     if unknown:
         raise ConfigError(f"Unknown fields of an optimisation: {', '.join(sorted(map(str, unknown)))}.")

@@ -30,8 +30,8 @@ MAX_MOVE = 0.02
 class LBFGS:
     """The picture, the loss and gradient there, and the last steps with what they changed in the gradient.
 
-    A step never makes the loss worse, beyond rounding: where no step along a direction does, the history is forgotten,
-    and where even the gradient promises nothing any more, steps do nothing. One evaluation a step, mostly.
+    A step never makes the loss worse, beyond rounding: if no step along a direction helps, the history is dropped,
+    and if the gradient promises no decrease either, steps do nothing. One evaluation a step, mostly.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class LBFGS:
         return sum(self.parts)
 
     def step(self) -> None:
-        """Move the picture once, and set the parts of its loss; ConfigError where the first loss is not finite."""
+        """Move the picture once, and set the parts of its loss; ConfigError if the first loss is not finite."""
         if self._gradient is None:
             self._start()
         if self._converged or self._search():
@@ -148,7 +148,7 @@ class LBFGS:
         return state if self._gradient is None else state | {"gradient": self._gradient}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from a state of the same size of picture and history; its gradient is taken over, not copied."""
+        """Continue from a state of the same size of picture and history; its gradient is taken over, not copied."""
         count = len(state["inverses"])
         self._steps[:count], self._changes[:count] = state["steps"], state["changes"]
         self._inverses[:count] = state["inverses"]

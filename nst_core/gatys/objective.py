@@ -46,7 +46,7 @@ class Features(nn.Module):
         self.narrow_body = copy.deepcopy(network.body).to(torch.bfloat16) if bf16 else None
 
     def forward(self, image: Tensor, *, narrow: bool) -> dict[str, Tensor]:
-        """Return the features of N x 3 x H x W pictures by layer, bfloat16 where `narrow`."""
+        """Return the features of N x 3 x H x W pictures by layer, bfloat16 if `narrow`."""
         x = ((image - self.network.mean) / self.network.std).contiguous(memory_format=torch.channels_last)
         if narrow and self.narrow_body is not None:
             return cast(dict[str, Tensor], self.narrow_body(x.to(torch.bfloat16)))
@@ -66,7 +66,7 @@ class Objective(nn.Module):
     ) -> None:
         """Compute the targets; `content`, N x 1 or 3 x H x W, has the size and the channels of the pictures to come.
 
-        `features` may be None where no term needs any.
+        `features` may be None if no term needs any.
         """
         super().__init__()
         self.config = config
@@ -158,7 +158,7 @@ def evaluator(objective: Objective, *, compiled: bool) -> Callable[[Tensor], tup
 
 
 def check_network(config: GatysConfig, network: LossNetwork) -> None:
-    """Raise ConfigError where the network was built without a layer that the config needs."""
+    """Raise ConfigError if the network was built without a layer that the config needs."""
     missing = set(config.layers) - set(network.layers)
     if missing:
         raise ConfigError(f"The loss network was built without {', '.join(sorted(missing))}.")

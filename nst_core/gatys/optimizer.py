@@ -2,7 +2,7 @@
 
 Gatys, Ecker, Bethge 2016, "Image Style Transfer Using Convolutional Neural Networks". Like a training, an optimisation
 is a plain object with `step()`; its whole state is a few tensors, so that a process may die at any moment and another
-goes on from the last state with the same result.
+continues from the last state with the same result.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ __all__ = ["DEFAULT_MAX_PIXELS", "GatysOptimizer", "Iterate", "StyleSource", "bf
 DEFAULT_MAX_PIXELS = 4_000_000
 #: Before the names of the tensors of L-BFGS or Adam in a state.
 DESCENT = "descent."
-#: Learning rates where the config has none.
+#: The default learning rates.
 LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.02}
 
 
@@ -74,14 +74,14 @@ class GatysOptimizer:
         """Prepare an optimisation on `device`; pictures are 1 x 3 x H x W, RGB in 0 to 1, of any size.
 
         `initial`: the picture to start from, where the config says "file". `network`: a loss network that the config
-        fits, to be moved to the device; without one it is loaded. `bf16`: evaluate the network in bfloat16 until that
-        is not exact enough to get further, which more than doubles the speed where the processor can; None: there.
-        `compiled`: by torch.compile, which takes a minute for each scale. Raises ConfigError for what does not fit
+        fits, which is moved to the device; by default it is loaded. `bf16`: evaluate the network in bfloat16 until that
+        is no longer exact enough to make progress, which more than doubles the speed; None: if the device supports it.
+        `compiled`: use torch.compile, which takes a minute for each scale. Raises ConfigError if arguments do not fit
         together, ImageTooSmallError and ImageTooLargeError for sizes that the loss network or `max_pixels` forbid.
         """
         check_picture("The content picture", content)
         if (initial is not None) != (config.initial == "file"):
-            raise ConfigError('A picture to start from must be given just where initial is "file".')
+            raise ConfigError('A picture to start from must be given if and only if initial is "file".')
         if initial is not None:
             check_picture("The picture to start from", initial)
         self.config = config
@@ -115,9 +115,9 @@ class GatysOptimizer:
 
     @torch.inference_mode(False)
     def step(self) -> Iterate:
-        """Run one iteration: one evaluation of the loss, or a few where L-BFGS has to shorten its step.
+        """Run one iteration: one evaluation of the loss, or a few if L-BFGS has to shorten its step.
 
-        Raises ConfigError where the loss of the first picture is no finite number, EngineError where Adam diverges
+        Raises ConfigError if the loss of the first picture is no finite number, EngineError if Adam diverges
         whatever it does. After the last iteration there are none: NstError.
         """
         if self.done:
@@ -170,7 +170,7 @@ class GatysOptimizer:
 
     @torch.inference_mode(False)
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state; raise WeightsError where it is incomplete, or of another config or other sizes."""
+        """Continue from a state; raise WeightsError if it is incomplete, or of another config or other sizes."""
         try:
             if not torch.equal(state["config"], self._fingerprint()):
                 raise WeightsError("The state of the optimisation belongs to another config.")

@@ -26,7 +26,7 @@ def fitted(size: Size, long_side_px: float) -> Size:
 def scale_sizes(config: GatysConfig, content: Size, *, max_pixels: int) -> list[Size]:
     """Return the sizes from the coarsest to the last; those that the loss network cannot take are left out.
 
-    Raises ImageTooSmallError where that is so for the last, ImageTooLargeError where it has more than `max_pixels`.
+    Raises ImageTooSmallError if that is so for the last, ImageTooLargeError if it has more than `max_pixels`.
     """
     longest = config.size_px or max(content)
     steps = range(config.scales - 1, -1, -1)
@@ -48,7 +48,7 @@ def style_size(config: GatysConfig, style: Size, *, content: Size, last: Size, m
 
 
 def check_size(what: str, size: Size, *, min_side_px: int, max_pixels: int) -> None:
-    """Raise ImageTooSmallError or ImageTooLargeError where a size is not within the limits."""
+    """Raise ImageTooSmallError or ImageTooLargeError if a size is not within the limits."""
     height, width = size
     if height * width > max_pixels:
         raise ImageTooLargeError(
@@ -59,7 +59,7 @@ def check_size(what: str, size: Size, *, min_side_px: int, max_pixels: int) -> N
 
 
 def resize(image: Tensor, size: Size) -> Tensor:
-    """Return pictures in another size, bicubic and antialiased, within 0 to 1; the same tensor where they have it."""
+    """Return pictures in another size, bicubic and antialiased, within 0 to 1; unchanged if they have it."""
     if size_of(image) == size:
         return image
     return F.interpolate(image, size, mode="bicubic", antialias=True).clamp(0, 1)

@@ -30,7 +30,7 @@ class StyleSource:
 
 
 def check_sources(config: GatysConfig, styles: Sequence[StyleSource], content: Size) -> list[StyleSource]:
-    """Return the styles whose weight is not 0; raise ConfigError where one is unusable, or none is left but needed."""
+    """Return the styles whose weight is not 0; raise ConfigError if one is unusable, or none is left but needed."""
     for number, style in enumerate(styles, 1):
         check_picture(f"The picture of style {number}", style.image)
         if not 0 <= style.weight < float("inf"):

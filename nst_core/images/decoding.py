@@ -10,12 +10,13 @@ import numpy as np
 from PIL import Image
 
 from nst_core.errors import ImageDecodeError, ImageTooLargeError
+from nst_core.formats import Format
 from nst_core.images.colours import filled, resized, to_srgb
 from nst_core.images.jpeg import open_jpeg
 from nst_core.images.picture import DEFAULT_MAX_PIXELS, DEFAULT_MIN_SIDE_PX, Limits, Picture, fitted_size
 from nst_core.images.png import open_png
 from nst_core.images.simple import open_avif, open_bmp, open_gif, open_heic, open_webp
-from nst_core.images.sniffing import Format, sniff
+from nst_core.images.sniffing import sniff
 from nst_core.images.source import DAMAGE, Loaded, Source
 from nst_core.images.tiff import open_tiff
 

@@ -6,10 +6,10 @@ from io import BytesIO
 from PIL import Image
 
 from nst_core.errors import ConfigError, ImageTooLargeError
+from nst_core.formats import RESULT_TYPES
 from nst_core.images.colours import on_white
 from nst_core.images.picture import Picture
 
-_CONTENT_TYPES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _MAX_SIDE_PX = {"image/jpeg": 65_500, "image/png": 2**31 - 1, "image/webp": 16_383}
 
 
@@ -47,8 +47,8 @@ def encode(picture: Picture, suffix: str, *, quality: int = 92) -> bytes:
 
 
 def content_type(suffix: str) -> str:
-    """Return the media type of files with a suffix (with or without its dot); raise ConfigError for another one."""
+    """Return the media type of files with a suffix (with or without its dot); raise ConfigError for others."""
     try:
-        return _CONTENT_TYPES[suffix.lower().removeprefix(".")]
+        return RESULT_TYPES[suffix.lower().removeprefix(".")]
     except KeyError:
-        raise ConfigError(f"Results can be {', '.join(_CONTENT_TYPES)}, not {suffix!r}.") from None
+        raise ConfigError(f"Results can be {', '.join(RESULT_TYPES)}, not {suffix!r}.") from None

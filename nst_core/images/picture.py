@@ -20,7 +20,7 @@ class Picture:
 
     #: H x W x 3, sRGB, upright. Fully transparent pixels have the colours of those around them.
     rgb: npt.NDArray[np.uint8]
-    #: H x W opacity, or None where every pixel is opaque.
+    #: H x W opacity, or None if every pixel is opaque.
     alpha: npt.NDArray[np.uint8] | None = None
     #: One sentence for the owner of the file, such as that it has more frames than this one.
     warning: str | None = None

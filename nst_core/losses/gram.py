@@ -23,7 +23,7 @@ def gram_matrix(features: Tensor, *, weights: Tensor | None = None) -> Tensor:
 
     The result is float32, or float64 for float64 features. Bfloat16 features are multiplied as such, in pieces, so
     that the error of the sum over all positions is far below that of its terms. The weights get no gradient. Raises
-    ConfigError where they do not fit.
+    ConfigError if they do not fit.
     """
     n, _, h, w = features.shape
     if weights is None:
@@ -91,7 +91,7 @@ _gram.register_autograd(_differentiate, setup_context=_keep)
 
 
 def _rows(features: Tensor) -> Tensor:
-    """Return the features as N x HW x C: a view where they are in channels_last memory format.
+    """Return the features as N x HW x C: a view if they are in channels_last memory format.
 
     Float16 becomes float32: squares of activations exceed its range.
     """

@@ -20,7 +20,7 @@ class LaplacianLoss(nn.Module):
     target: Tensor
 
     def __init__(self, content: Tensor, *, pool_px: int) -> None:
-        """Hold the Laplacian of the pooled photo, 1 x 3 x H x W; raise ConfigError where pool_px is not positive."""
+        """Hold the Laplacian of the pooled photo, 1 x 3 x H x W; raise ConfigError if pool_px is not positive."""
         super().__init__()
         if pool_px < 1:
             raise ConfigError(f"A pooling has at least 1 pixel, not {pool_px}.")
@@ -28,7 +28,7 @@ class LaplacianLoss(nn.Module):
         self.register_buffer("target", self._edges(content.detach()))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the loss of images, N x 3 x H x W, of the photo's size; 0 where that is less than 3 poolings."""
+        """Return the loss of images, N x 3 x H x W, of the photo's size; 0 if that is less than 3 poolings."""
         steps = self._edges(image) - self.target
         return steps.square().sum() / max(1, steps.numel())  # the mean of no positions at all would be NaN
 

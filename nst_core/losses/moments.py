@@ -30,7 +30,7 @@ class MomentsLoss(nn.Module):
     (|m - m_s|^2 + tr(S + S_s - 2 (S_s^1/2 S S_s^1/2)^1/2)) / C, the mean over the batch, with the means m and
     covariances S of the features. This is the style loss and the normalisation of K. Crowson's style-transfer-pytorch
     (2022), after V. Marron, "Style Transfer as Optimal Transport". To both covariances e I is added, as there, so that
-    gradients stay finite where one is singular (fewer positions than channels, flat areas). A departure: e is not
+    gradients stay finite if one is singular (fewer positions than channels, flat areas). A departure: e is not
     1e-4, but that share of the style's mean variance, so that the loss scales with the square of the features.
     The algebra on C x C matrices is in float64: a square root of a product has half of its digits only.
     """

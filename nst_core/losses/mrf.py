@@ -27,7 +27,7 @@ class MRFLoss(nn.Module):
     target: Tensor
 
     def __init__(self, target: Tensor, *, patch_px: int = 3, stride: int = 1, max_bytes: int = MAX_BYTES) -> None:
-        """Hold the style's features, 1 x C x h x w; raise ConfigError where a number is not positive."""
+        """Hold the style's features, 1 x C x h x w; raise ConfigError if a number is not positive."""
         super().__init__()
         if min(patch_px, stride, max_bytes) < 1:
             raise ConfigError("The patch size, the stride and the memory of an MRF loss must be positive.")
@@ -37,10 +37,10 @@ class MRFLoss(nn.Module):
         self.max_bytes = max_bytes
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the loss of N x C x H x W features; where a map is narrower than a patch, patches are as narrow.
+        """Return the loss of N x C x H x W features; if a map is narrower than a patch, patches are as narrow.
 
         Similarities take at most max_bytes at a time, and the patches chosen three times the memory of the features.
-        Raise ConfigError where max_bytes is less than one row of patches with one row takes.
+        Raise ConfigError if max_bytes is less than one row of patches with one row takes.
         """
         features = widen(features)
         style = self.target[0].to(features.dtype)

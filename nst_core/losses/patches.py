@@ -28,7 +28,7 @@ def match_patches(
     `style`: C x h x w. `patch`: height and width, which fit both maps. Best is the largest normalised cross-correlation
     (Li & Wand 2016, eq. 3), here the dot product with the style's patch divided by that patch's norm: the norm of the
     features' patch changes nothing in the choice. A style's patch of zeros has the similarity 0. What is computed at a
-    time takes at most `max_bytes`; ConfigError where that is not enough for one row of patches with one row.
+    time takes at most `max_bytes`; ConfigError if that is not enough for one row of patches with one row.
     """
     (_, height, width), (_, style_height, style_width) = features.shape, style.shape
     norms = _norms(style, patch, stride)

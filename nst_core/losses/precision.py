@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def widen(values: Tensor) -> Tensor:
-    """Return the values in float32, or as they are where they are float64.
+    """Return the values in float32, or unchanged if they are float64.
 
     Sums over all positions need more than bfloat16 has, and squares of activations exceed the range of float16.
     """

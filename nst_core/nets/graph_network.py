@@ -66,7 +66,7 @@ def _torchvision(name: str) -> tuple[Any, Any]:
         from torchvision.models import feature_extraction  # type: ignore[import-untyped]
     except ImportError as error:
         raise ConfigError(
-            f"The loss network {name!r} is none of {', '.join(VGG_SOURCES)}, and others need torchvision: "
+            f"The loss network {name!r} is not one of {', '.join(VGG_SOURCES)}, and others need torchvision: "
             "pip install 'nst[classifiers]'."
         ) from error
     return models, feature_extraction

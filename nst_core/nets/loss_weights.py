@@ -33,7 +33,7 @@ CAFFE_LARGEST_TAP = 5.0
 FIRST_LAYER = "features.0.weight"
 #: The largest of torchvision's files for the networks that requests may name has 575 MB.
 MAX_DOWNLOAD_BYTES = 2**30
-#: A server that is silent for so long does not answer any more.
+#: Seconds of silence after which a download fails.
 _SILENCE_S = 30.0
 _HEADERS = {"User-Agent": "nst"}
 _PIECE_BYTES = 2**20
@@ -48,7 +48,7 @@ class WeightsSource:
     files: tuple[str, ...]
     #: Torchvision's file; its name ends with the first digits of its SHA-256.
     official: str | None = None
-    #: Files of the package, in the order of the layers; each is read only where a layer in it is needed.
+    #: Files of the package, in the order of the layers; each is read only if a layer in it is needed.
     bundled: tuple[str, ...] = ()
     #: Trained with Caffe: files may be for BGR in 0-255 less the mean, and are folded then.
     caffe: bool = False
@@ -106,7 +106,7 @@ def load_weights(
     """Return the tensors named in `shapes`, from the first place that has a file for the network.
 
     The places: `weights`, a file or a folder; the one in `settings`; the package; torchvision's official download, in
-    torch's usual cache. Raises WeightsError where there is no file, or it is damaged or of another network.
+    torch's usual cache. Raises WeightsError if there is no file, or it is damaged or of another network.
     """
     state: dict[str, Tensor] = {}
     path = Path()
@@ -130,7 +130,7 @@ def find_files(
     settings: LossWeightsSettings,
     on_bytes: Callable[[], object] = lambda: None,
 ) -> tuple[Path, ...]:
-    """Return the files that together hold the network's weights; download them where they are nowhere else."""
+    """Return the files that together hold the network's weights; download them if they are nowhere else."""
     for place in (weights, settings.loss_weights):
         if place is None:
             continue
@@ -210,7 +210,7 @@ def _fetch(url: str, path: Path, checksum: str, on_bytes: Callable[[], object]) 
 
 
 def read_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
-    """Return those of the named tensors that a file has; raise WeightsError where it cannot be read."""
+    """Return those of the named tensors that a file has; raise WeightsError if it cannot be read."""
     try:
         path.open("rb").close()
     except OSError as error:

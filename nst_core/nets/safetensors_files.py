@@ -1,4 +1,4 @@
-"""Tensors as a safetensors file, written without a copy of them in memory."""
+"""Writes safetensors files without a copy of the tensors in memory."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import IO
 import torch
 from torch import Tensor
 
-#: Names of the format for the types that states have.
+#: The names of dtypes in the format.
 _TYPES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -17,15 +17,15 @@ _TYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-#: The header's length is a multiple of this, as the format has it.
+#: The format requires the header's length to be a multiple of this.
 _ALIGNMENT = 8
 
 
 def write_safetensors(file: IO[bytes], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and texts about them to a file; equal ones give equal bytes. Raises OSError for a full disk."""
+    """Write tensors and metadata to a file; equal input gives equal bytes. Raises OSError if the disk is full."""
     header: dict[str, object] = {"__metadata__": dict(metadata)}
     place = 0
-    # Types of many bytes first, so that each tensor stands at a multiple of its type's size.
+    # The widest types first, so that each tensor begins at a multiple of its type's size.
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     for name in names:
         tensor = tensors[name]

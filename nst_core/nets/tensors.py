@@ -8,6 +8,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+#: Weights of R, G, B in the luminance Y of YIQ and YCbCr (ITU-R BT.601).
+LUMA = (0.299, 0.587, 0.114)
+
 
 def to_tensor(rgb: npt.NDArray[np.uint8], *, device: torch.device | None = None) -> Tensor:
     """Return an H x W x 3 uint8 picture as a float32 1 x 3 x H x W tensor, 0 to 1, in channels_last memory format.
@@ -27,7 +30,7 @@ def to_uint8(image: Tensor) -> Tensor:
 
 
 def load_picture(path: Path, *, long_side_px: int | None = None) -> Tensor:
-    """Return a picture file as 1 x 3 x H x W RGB in 0 to 1, resized to a longest side where one is given."""
+    """Return a picture file as 1 x 3 x H x W RGB in 0 to 1, resized to a longest side if one is given."""
     with Image.open(path) as opened:
         image = ImageOps.exif_transpose(opened).convert("RGB")
     if long_side_px is not None:

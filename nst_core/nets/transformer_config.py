@@ -1,6 +1,6 @@
 """What a transformer network is made of, and the tensors that follow from it. Never loads torch."""
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from nst_core.errors import ConfigError
@@ -12,8 +12,6 @@ _CHOICES = {
     "output": ("linear", "tanh"),
     "crop": ("layers", "end", "start"),
 }
-#: Fields that came after the first files: `to_dict` leaves them out where they have their defaults.
-_LATER = ("norm_eps", "head_norm", "crop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +49,8 @@ class TransformerConfig:
             raise ConfigError(f"head_norm must be true or false, not {self.head_norm!r}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the config as JSON-ready values.
-
-        Later fields are left out at their defaults, so that networks of the first form keep the bytes of their files,
-        from which a style's version follows.
-        """
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        defaults = {field.name: field.default for field in fields(self)}
-        return {name: value for name, value in values.items() if name not in _LATER or value != defaults[name]}
+        """Return the config as JSON-ready values."""
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TransformerConfig":
@@ -71,7 +63,7 @@ class TransformerConfig:
     def layers(self) -> list[tuple[str, str]]:
         """Return the names of each convolution and of the normalisation after it, in forward order, but for the head.
 
-        The head is `head`, and `head_norm` where there is one.
+        The head is `head`, and `head_norm` if there is one.
         """
         down = [(f"down{number}.conv", f"down{number}.norm") for number in (1, 2, 3)]
         residual = [

@@ -1,7 +1,6 @@
 """Transformer networks as safetensors files with their config in the header."""
 
 import json
-from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -32,7 +31,7 @@ def dump_transformer(net: TransformerNet, *, dtype: torch.dtype = torch.float16)
 def load_transformer(path: Path) -> TransformerNet:
     """Return the network of a weights file, float32 on the CPU, in eval mode.
 
-    Raises WeightsError where the file is missing or damaged, has no config, or its tensors do not fit it.
+    Raises WeightsError if the file is missing or damaged, has no config, or its tensors do not fit it.
     """
     try:
         data = path.read_bytes()
@@ -43,7 +42,7 @@ def load_transformer(path: Path) -> TransformerNet:
 
 def load_transformer_bytes(data: bytes, *, name: str = "The weights file") -> TransformerNet:
     """Return the network of a weights file's bytes, as `load_transformer` does; `name` begins error messages."""
-    config = read_config(BytesIO(data), name=name)
+    config = read_config(data, name=name)
     try:
         state = {key: _cast(value, torch.float32) for key, value in load(data).items()}
         with torch.device("meta"):  # the file brings its own memory

@@ -1,64 +1,41 @@
-"""The header of a style's weights file: its config, and whether its tensors fit it. Never loads torch.
+"""The header of a style's weights file: its config, and whether its tensors fit that. Never loads torch."""
 
-A safetensors file is the length of the header (8 bytes, little-endian), the header (JSON: each tensor's dtype, shape
-and place, and texts under `__metadata__`), and the tensors without gaps.
-"""
-
-import json
-import os
 from math import prod
 from typing import IO, Any
 
 from nst_core.errors import ConfigError, WeightsError
+from nst_core.nets.safetensors_header import parse_object, read_header
 from nst_core.nets.transformer_config import TransformerConfig
 
 #: The key of the config's JSON in the header's metadata.
 CONFIG_KEY = "nst_transformer"
-#: The largest network has about 800 tensors, described in 100 bytes each.
-MAX_HEADER_BYTES = 2**20
-#: Bytes of a number by its dtype, of weights and of the counters of batch normalisation.
+#: Bytes per number by dtype, of weights and of the counters of batch normalisation.
 _WEIGHTS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _COUNTERS = {"I64": 8}
 
 
-def read_config(file: IO[bytes], *, name: str = "The weights file") -> TransformerConfig:
-    """Return the config of an open weights file, with nothing read but its header; `name` begins error messages.
+def read_config(file: IO[bytes] | bytes, *, name: str = "The weights file") -> TransformerConfig:
+    """Return the config of an open weights file, or of a file's bytes; only the header is read.
 
-    Raises WeightsError where the file is no safetensors file or not whole, has no config, or its tensors do not fit it.
+    `name` begins error messages. Raises WeightsError if it is no safetensors file or not whole, has no config, or has
+    tensors that do not fit the config.
     """
-    size_bytes = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    length = int.from_bytes(file.read(8), "little")
-    if not 2 <= length <= min(MAX_HEADER_BYTES, size_bytes - 8):
-        raise WeightsError(f"{name} is no safetensors file.")
-    header = _parse(file.read(length))
-    if header is None:
-        raise WeightsError(f"{name} is no safetensors file: its header is no JSON object.")
-    try:
-        values = _parse(header.pop("__metadata__")[CONFIG_KEY])
-    except (KeyError, TypeError):
-        raise WeightsError(f"{name} is no transformer network: its header has no {CONFIG_KEY}.") from None
+    header = read_header(file, name=name)
+    if CONFIG_KEY not in header.metadata:
+        raise WeightsError(f"{name} is no transformer network: its header has no {CONFIG_KEY}.")
+    values = parse_object(header.metadata[CONFIG_KEY])
     if values is None:
         raise WeightsError(f"{name} cannot be loaded: its {CONFIG_KEY} is no JSON object.")
     try:
         config = TransformerConfig.from_dict(values)
     except ConfigError as error:
         raise WeightsError(f"{name} cannot be loaded: {error}") from error
-    _check_tensors(header, config, data_bytes=size_bytes - 8 - length, name=name)
+    _check_tensors(header.tensors, config, data_bytes=header.data_bytes, name=name)
     return config
 
 
-def _parse(text: bytes | str) -> dict[str, Any] | None:
-    """Return the JSON object in a text, or None where there is none."""
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return values if isinstance(values, dict) else None
-
-
 def _check_tensors(tensors: dict[str, Any], config: TransformerConfig, *, data_bytes: int, name: str) -> None:
-    """Raise WeightsError unless the tensors are those of the config, and fill the file."""
+    """Raise WeightsError unless the tensors are those of the config and fill the file."""
     shapes = config.tensor_shapes()
     if tensors.keys() != shapes.keys():
         odd = min(tensors.keys() ^ shapes.keys())

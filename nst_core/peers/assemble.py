@@ -20,7 +20,7 @@ def check_names(found: Iterable[str], expected: Iterable[str], *, origin: str, n
 
 
 def make_config(origin: str, name: str, **values: object) -> TransformerConfig:
-    """Return a config; raise WeightsError where the checkpoint's shapes led to values that are not allowed."""
+    """Return a config; raise WeightsError if the checkpoint's shapes led to values that are not allowed."""
     try:
         return TransformerConfig.from_dict(values)
     except ConfigError as error:
@@ -32,7 +32,7 @@ def assemble(
 ) -> TransformerNet:
     """Return the network of a config with these tensors, float32 on the CPU, in eval mode.
 
-    `tensors` has our names, and `sources` the checkpoint's name of each, for error messages. Raises WeightsError where
+    `tensors` has our names, and `sources` the checkpoint's name of each, for error messages. Raises WeightsError if
     a shape does not fit, or a number is not finite. Nothing is copied before all shapes are seen to fit: those of a
     damaged file may ask for any amount of memory.
     """

@@ -32,7 +32,7 @@ def knows(state: Mapping[str, Tensor]) -> bool:
 
 
 def convert(variables: Mapping[str, Tensor], *, name: str) -> TransformerNet:
-    """Return the network of the variables; raise WeightsError where they are another's. `name` begins messages."""
+    """Return the network of the variables; raise WeightsError if they are another's. `name` begins messages."""
     variables = {key: value for key, value in variables.items() if "/Adam" not in key and key not in _OPTIMIZER}
     # Rounded, so that of a file with one variable too few or too many that one is named.
     blocks = max(0, round((len(variables) / 3 - _OUTER_LAYERS) / 2))

@@ -46,7 +46,7 @@ class BlobUri:
 
     @classmethod
     def parse(cls, text: str) -> "BlobUri":
-        """Return the address in `text`; raise ConfigError where it is none. The key may be empty (a whole bucket)."""
+        """Return the address in `text`; raise ConfigError if it is none. The key may be empty (a whole bucket)."""
         bucket, slash, key = text.removeprefix("s3://").partition("/")
         if not text.startswith("s3://") or not bucket or (key and not slash):
             raise ConfigError(f"{text!r} is not an address like s3://bucket/key.")
@@ -136,7 +136,7 @@ class BlobStore:
             self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=data, ContentType=content_type)
 
     def put_if(self, uri: BlobUri, data: bytes, *, tag: str | None, content_type: str) -> None:
-        """Write an object whole if it still has a tag (see `tag`), or with None if there is none of that key.
+        """Write an object whole if it still has a tag (see `tag`), or, if `tag` is None, if no object has that key.
 
         Raises BlobConflictError otherwise. Servers that know no conditional writes write it in any case; `fences`
         finds out which those are.
@@ -146,14 +146,14 @@ class BlobStore:
             self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=data, ContentType=content_type, **condition)
 
     def put_file(self, uri: BlobUri, file: IO[bytes], *, content_type: str = "application/octet-stream") -> None:
-        """Write an object from an open file, in parts of 8 MiB where it is large, of which one is in memory."""
+        """Write an object from an open file, in parts of 8 MiB if it is large, of which one is in memory."""
         with self._writing(uri):
             self._client.upload_fileobj(
                 file, uri.bucket, uri.key, ExtraArgs={"ContentType": content_type}, Config=_ONE_PART_AT_ONCE
             )
 
     def delete(self, uri: BlobUri) -> None:
-        """Remove an object; nothing happens where there is none."""
+        """Remove an object; nothing happens if there is none."""
         with translated(uri):
             self._client.delete_object(Bucket=uri.bucket, Key=uri.key)
 
@@ -199,7 +199,7 @@ class BlobStore:
             self._client.head_bucket(Bucket=self.bucket)
 
     def ensure_bucket(self) -> None:
-        """Create the bucket where it is missing."""
+        """Create the bucket if it is missing."""
         with translated(BlobUri(self.bucket, "")):
             try:
                 self._client.head_bucket(Bucket=self.bucket)
@@ -308,7 +308,7 @@ def _pieces(uri: BlobUri, answer: Any) -> Iterator[bytes]:
 
 
 def _unzipped(uri: BlobUri, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield what was compressed for its transport or in the storage; as it is where it only says so."""
+    """Yield what was compressed for its transport or in the storage; unchanged if it only says so."""
     unzip, first = zlib.decompressobj(wbits=31), next(pieces, b"")
     if not first.startswith(b"\x1f\x8b"):
         yield first

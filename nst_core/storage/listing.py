@@ -16,11 +16,11 @@ from nst_core.storage.faults import Address, translated
 
 #: Pages that one call reads at most. A server may send any number of empty ones.
 MAX_PAGES = 200
-#: Keys that are looked through at most where the server lists them in no order: each call reads all of them.
+#: Keys that are looked through at most if the server lists them in no order: each call reads all of them.
 MAX_UNORDERED_PAGES = 1000
 #: Listings whose last tokens are remembered.
 _REMEMBERED = 256
-#: Tokens of each that are remembered: a caller may go on from within a page, and several may list one prefix.
+#: Tokens of each that are remembered: a caller may continue from within a page, and several may list one prefix.
 _MARKS = 8
 
 
@@ -76,7 +76,7 @@ class Listings:
     def list_objects(self, prefix: Prefix, *, after: str, limit: int) -> dict[str, Listed]:
         """Return up to `limit` objects under a prefix whose keys come after a key, in order, by key.
 
-        Raises BlobUnavailableError if none was found within a number of pages; the next call goes on from there.
+        Raises BlobUnavailableError if none was found within a number of pages; the next call continues from there.
         """
         if prefix.bucket not in self._unordered:
             found = self._in_order(prefix, after, limit)

@@ -7,7 +7,7 @@ from threading import Condition
 
 
 class ByteBudget:
-    """Lets threads take bytes, first come first served, so that a large demand is not overtaken for ever."""
+    """Lets threads take bytes, first come first served, so that a large demand is not overtaken forever."""
 
     def __init__(self, total: int) -> None:
         """`total` bytes may be taken at the same time."""

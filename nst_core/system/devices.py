@@ -5,6 +5,26 @@ from typing import Any
 
 import torch
 
+from nst_core.errors import ConfigError
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device of a name: "auto" (a GPU if there is one, else the CPU), "cpu", "cuda" or "cuda:1".
+
+    Raises ConfigError for another name or for a GPU that does not exist.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"The device must be auto, cpu, cuda or cuda:N, not {name!r}.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"The device must be auto, cpu, cuda or cuda:N, not {name!r}.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"This machine has no device {name!r}.")
+    return device
+
 
 def exact_float32() -> None:
     """Compute in float32 what is float32, for the whole process.

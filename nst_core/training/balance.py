@@ -33,7 +33,7 @@ def balanced(
 
     That is where every untrained network begins: at a grey picture. There the gradient of the style loss by the pixels
     is to be STYLE_PULL * `strength` times as long as that of the content loss. `style` is 1 x 3 x H x W, `photos`
-    N x 3 x H x W, in 0 to 1. The config keeps its weights where one of the two losses has no gradient there, as with
+    N x 3 x H x W, in 0 to 1. The config keeps its weights if one of the two losses has no gradient there, as with
     no weight of the content.
     """
     grey = torch.full_like(photos, 0.5).requires_grad_()

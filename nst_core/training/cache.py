@@ -20,7 +20,7 @@ class FileCache:
     """
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
-        """Take over what is in `folder`, which is created where it is missing."""
+        """Take over what is in `folder`, which is created if it is missing."""
         if max_bytes < 0:
             raise ConfigError(f"A cache has room for 0 bytes or more, not {max_bytes!r}.")
         self.folder = folder

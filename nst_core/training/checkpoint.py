@@ -15,6 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from nst_core.errors import NstError, WeightsError
+from nst_core.nets.safetensors_header import read_header
 from nst_core.training.config import TrainConfig
 from nst_core.training.files import write_whole
 
@@ -53,14 +54,13 @@ def dump_checkpoint(checkpoint: Checkpoint) -> bytes:
 def parse_checkpoint(data: bytes, *, name: str = "The checkpoint") -> Checkpoint:
     """Return the checkpoint of a file's bytes, its tensors on the CPU; `name` begins error messages.
 
-    Raises WeightsError where it is damaged or no checkpoint of a training.
+    Raises WeightsError if it is damaged or no checkpoint of a training.
     """
     try:
         tensors = load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (SafetensorError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{name} is damaged: {error}") from error
-    text = (header.get("__metadata__") or {}).get(TRAINING_KEY)
+    text = read_header(data, name=name).metadata.get(TRAINING_KEY)
     if text is None:
         raise WeightsError(f"{name} is no checkpoint of a training: its header has no {TRAINING_KEY}.")
     try:
@@ -77,7 +77,7 @@ def parse_checkpoint(data: bytes, *, name: str = "The checkpoint") -> Checkpoint
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint whole; raise WeightsError, and leave the old file, where it cannot be written."""
+    """Write a checkpoint whole; raise WeightsError, and leave the old file, if it cannot be written."""
     try:
         write_whole(path, dump_checkpoint(checkpoint))
     except OSError as error:
@@ -85,7 +85,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Return the checkpoint of a file, as `parse_checkpoint` does; raise WeightsError also where it is missing."""
+    """Return the checkpoint of a file, as `parse_checkpoint` does; raise WeightsError also if it is missing."""
     try:
         data = path.read_bytes()
     except OSError as error:

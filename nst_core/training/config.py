@@ -68,8 +68,8 @@ class TrainConfig:
     crops_per_photo: int = 1
     #: Longest side of the style picture, as Johnson's `style_image_size`: the strokes of the result grow with it.
     style_size_px: int = 512
-    #: The Gram matrices of the style are those of the whole picture where this is 0; otherwise means over so many
-    #: random crops of it, with a side of `size_px`, or of the picture's shorter side where that is less.
+    #: The Gram matrices of the style are those of the whole picture if this is 0; otherwise means over so many
+    #: random crops of it, with a side of `size_px`, or of the picture's shorter side if that is less.
     style_crops: int = 0
     #: The loss network, its pooling and a factor for its features, as `load_loss_network` knows them.
     network: str = "vgg16"

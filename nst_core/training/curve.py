@@ -37,7 +37,7 @@ class LossCurve:
 
 
 def read_losses(path: Path) -> list[StepLosses]:
-    """Return the losses of a curve in the order of steps; none where there is no file.
+    """Return the losses of a curve in the order of steps; an empty list if there is no file.
 
     A line that was not written to its end is left out.
     """
@@ -74,7 +74,6 @@ def _lines(rows: Iterable[Sequence[object]]) -> str:
 def _losses(row: dict[str, str]) -> StepLosses | None:
     # The last value of a torn line may be short and yet a number; the seconds, which come last, are no result.
     try:
-        row = {"shift": "0", **row}  # curves of before have no such column
         values = {name: float(row[name]) for name in COLUMNS if name not in ("step", "total")}
         return StepLosses(step=int(row["step"]), **values)
     except (KeyError, TypeError, ValueError):

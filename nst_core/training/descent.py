@@ -56,10 +56,10 @@ class ImageObjective:
 def descend(
     objective: Callable[[Tensor], Tensor], *, size_px: int, seed: int, device: torch.device | None = None
 ) -> Iterator[float]:
-    """Yield the loss of a square image after 0, 1, 2, ... iterations of plain L-BFGS from uniform noise, for ever.
+    """Yield the loss of a square image after 0, 1, 2, ... iterations of plain L-BFGS from uniform noise, forever.
 
     Step 1, no line search, 100 corrections, not clipped: Johnson, Alahi, Fei-Fei 2016, section 4.1, figure 5. The
-    image is on the CPU where no device is given; its noise is the same on all.
+    image is on the CPU if no device is given; its noise is the same on all.
     """
     noise = torch.rand(1, 3, size_px, size_px, generator=torch.Generator().manual_seed(seed))
     image = noise.to(device).requires_grad_()

@@ -57,7 +57,7 @@ class Evaluation:
     ssim: float
     #: The total loss as a multiple of the lowest in 50 iterations of plain L-BFGS from noise; median of some photos.
     loss_over_lbfgs50: float
-    #: The iterations after which L-BFGS is better for the first time; 50 where it is not by then; median.
+    #: The iterations after which L-BFGS is better for the first time; 50 if it never is; median.
     worth_iterations: float
     blotches: float
     frame: float

@@ -7,7 +7,7 @@ from pathlib import Path
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that at any moment, a power cut included, it is the old one or the new one.
 
-    Raises OSError where the disk is full or the folder cannot be written; the old file then stays, and nothing else.
+    Raises OSError if the disk is full or the folder cannot be written; the old file then stays, and nothing else.
     """
     part = path.with_name(path.name + ".part")
     try:

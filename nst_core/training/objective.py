@@ -43,7 +43,7 @@ class PerceptualObjective(nn.Module):
     def __init__(self, config: TrainConfig, transformer: nn.Module, network: LossNetwork, style: Tensor) -> None:
         """Compute the style targets once from the style picture, 1 x 3 x H x W RGB in 0 to 1.
 
-        Raises ConfigError where the loss network has not all layers that the config names.
+        Raises ConfigError if the loss network has not all layers that the config names.
         """
         super().__init__()
         missing = set(config.layers) - set(network.layers)
@@ -65,7 +65,7 @@ class PerceptualObjective(nn.Module):
         """Return the weighted terms, 5, in the order of TERMS, of a batch of photos, N x 3 x H x W in 0 to 1.
 
         `noise`, of the photos' shape, is for the stability term, `shift`, rows and columns to move by, for the shift
-        term; each may be left out where its term has no weight.
+        term; each may be left out if its term has no weight.
         """
         config = self.config
         output = self.transformer(photos)
@@ -109,7 +109,7 @@ def moved(images: Tensor, shift: Tensor) -> Tensor:
 def style_grams(config: TrainConfig, network: LossNetwork, style: Tensor) -> dict[str, Tensor]:
     """Return the Gram matrices of a style picture, 1 x 3 x H x W in 0 to 1, by style layer, 1 x C x C each.
 
-    They are means over random crops where the config asks for some; those depend on its seed alone.
+    They are means over random crops if the config asks for some; those depend on its seed alone.
     """
     pictures = [style]
     if config.style_crops:
@@ -139,7 +139,7 @@ def _grams(network: LossNetwork, picture: Tensor, layers: Iterable[str]) -> dict
 
 
 def sparse_noise(config: TrainConfig, step: int) -> Tensor | None:
-    """Return the noise of step 0, 1, 2, ..., N x 3 x H x W, for photos in 0 to 1; None where the term has no weight.
+    """Return the noise of step 0, 1, 2, ..., N x 3 x H x W, for photos in 0 to 1; None if the term has no weight.
 
     Each value has noise with probability `stability_fraction`, normal and clipped to one deviation of the loss
     network's input. It depends on the seed and the step alone, so a resumed training repeats it.
@@ -156,7 +156,7 @@ def sparse_noise(config: TrainConfig, step: int) -> Tensor | None:
 def grid_shift(config: TrainConfig, step: int) -> Tensor | None:
     """Return how far photos are moved in step 0, 1, 2, ...: two whole numbers, 0 to MAX_SHIFT_PX, not both 0.
 
-    It depends on the seed and the step alone, so a resumed training repeats it; None where the term has no weight.
+    It depends on the seed and the step alone, so a resumed training repeats it; None if the term has no weight.
     """
     if not config.shift_weight:
         return None

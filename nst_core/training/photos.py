@@ -34,7 +34,7 @@ def epoch_order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
 
 
 def decode_photo(data: bytes, *, size_px: int, zoom: float) -> Pixels:
-    """Return a photo, H x W x 3, with all the pixels that crops of it need; raise ImageError where it is no use."""
+    """Return a photo, H x W x 3, with all the pixels that crops of it need; raise ImageError if it is no use."""
     # What the largest zoom needs of a photo up to twice as long as wide; JPEG decodes the faster for it. A longer
     # photo is decoded again as it is.
     needed = ceil(size_px * zoom)
@@ -51,7 +51,7 @@ def reduce_photo(data: bytes, *, size_px: int, zoom: float) -> bytes:
     """Return a file that `decode_photo` makes the same pixels of, the fastest that is no larger than this one.
 
     Large photos become bitmaps of what crops need, which are read in a tenth of the time and smaller than their
-    JPEG files; small ones stay as they are. Raises ImageError where the photo is no use.
+    JPEG files; small ones stay as they are. Raises ImageError if the photo is no use.
     """
     out = BytesIO()
     Image.fromarray(decode_photo(data, size_px=size_px, zoom=zoom)).save(out, "BMP")
@@ -102,7 +102,7 @@ class PhotoStream:
     def batch(self, step: int) -> Tensor:
         """Return the batch of step 0, 1, 2, ...: float32 batch_size x 3 x size_px x size_px, RGB, 0 to 1.
 
-        Raises ConfigError where no photo at all can be used.
+        Raises ConfigError if no photo at all can be used.
         """
         crops: list[Pixels] = []
         positions = range(step * self.batch_size, (step + 1) * self.batch_size)

@@ -18,7 +18,7 @@ SAMPLE_MAX_PX = 1024
 
 
 def read_file(path: Path) -> bytes:
-    """Return a file's bytes; raise ConfigError where it cannot be read."""
+    """Return a file's bytes; raise ConfigError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -26,14 +26,14 @@ def read_file(path: Path) -> bytes:
 
 
 def load_style(path: Path, *, size_px: int) -> Tensor:
-    """Return a style picture as `parse_style` does; raise ConfigError also where the file cannot be read."""
+    """Return a style picture as `parse_style` does; raise ConfigError also if the file cannot be read."""
     return parse_style(read_file(path), size_px=size_px, name=str(path))
 
 
 def parse_style(data: bytes, *, size_px: int, name: str) -> Tensor:
     """Return the style picture in a file's bytes with its longest side at `size_px`, 1 x 3 x H x W in 0 to 1.
 
-    `name` begins error messages. Raises ImageError where it is no picture, and ImageTooSmallError where the shorter
+    `name` begins error messages. Raises ImageError if it is no picture, and ImageTooSmallError if the shorter
     side has under 16 pixels, before or after.
     """
     image = Image.fromarray(_decode(data, name, max_px=None).rgb)
@@ -53,7 +53,7 @@ def load_sample(path: Path) -> Tensor:
 
 
 def parse_sample(data: bytes, *, name: str) -> Tensor:
-    """Return the photo in a file's bytes as `load_sample` does; raise ImageError where it is none."""
+    """Return the photo in a file's bytes as `load_sample` does; raise ImageError if it is none."""
     return to_tensor(_decode(data, name, max_px=SAMPLE_MAX_PX).rgb)
 
 

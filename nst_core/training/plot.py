@@ -40,7 +40,7 @@ def plot_losses(losses: Sequence[StepLosses], path: Path, *, title: str) -> None
     canvas.draw_axes(title)
     for name, values in series.items():
         canvas.draw_band(values, _COLORS[name])
-    for name, values in series.items():  # the total first and broader: it stays visible where one loss is nearly all
+    for name, values in series.items():  # the total first and broader: it stays visible if one loss is nearly all
         canvas.draw_curve(values, _COLORS[name], width=5.0 if name == "total" else 2.5)
     canvas.draw_legend(series)
     buffer = io.BytesIO()

@@ -83,7 +83,7 @@ def resolve(
     """Return what a client's wishes come to.
 
     `stroke` multiplies the size of the style picture, and so of the strokes; `strength` multiplies the weight of the
-    style. `options` are fields of TrainConfig that come before those of the preset; where the style weights are among
+    style. `options` are fields of TrainConfig that come before those of the preset; if the style weights are among
     them, they are taken as given, times `strength`. Raises ConfigError for what is unknown or out of range.
     """
     found = presets().get(preset)

@@ -1,4 +1,4 @@
-"""A training in a folder of its own, which may be interrupted at any moment and goes on from its last checkpoint.
+"""A training in a folder of its own, which may be interrupted at any moment and continues from its last checkpoint.
 
 The folder has `checkpoint.safetensors` (the full state), `losses.csv` (a line a step) and `losses.png`, `photos.json`
 (how many photos there are and which were skipped), samples as `NAME_STEP.jpg`, and `style.safetensors` at the end.
@@ -78,7 +78,7 @@ class TrainingRun:
     ) -> None:
         """Load all that the plan names; options as `Trainer` has them.
 
-        Raises ConfigError, ImageError or WeightsError where a file cannot be used, or where the checkpoint is of
+        Raises ConfigError, ImageError or WeightsError if a file cannot be used, or if the checkpoint is of
         another config, style picture or initial weights.
         """
         self.plan = plan
@@ -124,7 +124,7 @@ class TrainingRun:
         """Train to the last step and write the style's weights.
 
         `on_step` hears of each step. `stop` is asked after each; when it says so, a checkpoint is written and the
-        training ends there. Raises TrainingDivergedError where the losses are not finite.
+        training ends there. Raises TrainingDivergedError if the losses are not finite.
         """
         plan, trainer = self.plan, self.trainer
         curve = LossCurve(plan.folder / CURVE_NAME, step=trainer.step_number)
@@ -154,8 +154,6 @@ class TrainingRun:
     def _resume(self) -> None:
         path = self.plan.folder / CHECKPOINT_NAME
         if not path.exists():
-            if path.with_suffix(".pt").exists():
-                raise WeightsError(f"{path.with_suffix('.pt')} is of an older version and cannot be taken further.")
             return
         ours = self.trainer.origin
         theirs = self.trainer.load(path, extend=self.plan.extend).origin
@@ -167,7 +165,7 @@ class TrainingRun:
         if theirs.get("photos") == ours["photos"]:
             self._skipped_before = read_skipped(self.plan.folder)
         else:
-            log.warning("The photos are not those of the checkpoint %s; the training goes on with others.", path)
+            log.warning("The photos are not those of the checkpoint %s; the training continues with others.", path)
 
     def _report_photos(self) -> None:
         photos = self.trainer.photos
@@ -191,7 +189,7 @@ class TrainingRun:
 
 
 def read_skipped(folder: Path) -> dict[str, str]:
-    """Return which photos a run has skipped so far, and why; none where it has no report."""
+    """Return which photos a run has skipped so far, and why; nothing if it has no report."""
     try:
         report: dict[str, Any] = json.loads((folder / PHOTOS_NAME).read_bytes())
         return dict(report["skipped"])

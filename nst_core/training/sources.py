@@ -42,7 +42,7 @@ class PhotoSource(Protocol):
         """The names of all photos, always in the same order; there is at least one."""
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes; raise ImageError where this one file is no use, another NstError where none can be."""
+        """Return a file's bytes; raise ImageError if this one file is no use, another NstError if none can be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +58,14 @@ class FolderPhotos:
     """The photos in a folder and in its sub-folders, by their path in it."""
 
     def __init__(self, folder: Path) -> None:
-        """List the folder; raise ConfigError where there is no photo."""
+        """List the folder; raise ConfigError if there is no photo."""
         self.folder = folder
         found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         self.names: Sequence[str] = [path.relative_to(folder).as_posix() for path in found]
         _check_some(self.names, folder)
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes; raise ImageError where it cannot be read."""
+        """Return a file's bytes; raise ImageError if it cannot be read."""
         path = self.folder / name
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
@@ -81,7 +81,7 @@ class StoredPhotos:
     def __init__(
         self, blobs: BlobStore, prefix: BlobUri, *, cache: FileCache, reduction: Reduction | None = None
     ) -> None:
-        """List the prefix; raise ConfigError where there is no photo, BlobError where it cannot be listed.
+        """List the prefix; raise ConfigError if there is no photo, BlobError if it cannot be listed.
 
         With a reduction, what is cached and read is what it makes of a file; its ImageErrors are those of `read`.
         What the cache has of a photo is that of the content which the listing shows.
@@ -97,7 +97,7 @@ class StoredPhotos:
         _check_some(self.names, prefix)
 
     def read(self, name: str) -> bytes:
-        """Return an object's bytes, from the cache where they are in it.
+        """Return an object's bytes, from the cache if they are in it.
 
         Raises ImageError for an object that is huge or gone. That the storage does not answer or refuses is a
         BlobError: which photos a training sees must not depend on passing faults.

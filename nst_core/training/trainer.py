@@ -1,7 +1,7 @@
 """Train one transformer network on one style picture (Johnson et al. 2016, section 3).
 
 Training is a plain object with `step()`; its whole state is weights, optimizer moments and a step number, so that a
-process may die at any moment and another goes on from the last checkpoint with the same result.
+process may die at any moment and another continues from the last checkpoint with the same result.
 """
 
 import logging
@@ -50,7 +50,7 @@ class Trainer:
         """Prepare a training on `device` for a style picture, 1 x 3 x H x W in 0 to 1.
 
         The network begins with the weights of `initial`, or with random ones. `bf16` and `compiled` trade exactness
-        for about 2.6 times the speed. `threads` read photos ahead. Raises ConfigError where the config does not fit
+        for about 2.6 times the speed. `threads` read photos ahead. Raises ConfigError if the config does not fit
         the loss network or the initial network.
         """
         self.config = config
@@ -98,7 +98,7 @@ class Trainer:
     def step(self) -> StepLosses:
         """Run one step of Adam and return its losses.
 
-        Raises TrainingDivergedError where they are not finite; the state is then good for nothing.
+        Raises TrainingDivergedError if they are not finite; the state is then good for nothing.
         """
         started = perf_counter()
         rate = self.config.learning_rate_at(self.step_number)
@@ -165,7 +165,7 @@ class Trainer:
         return tensors
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over the tensors of a `state`; raise WeightsError, with nothing changed, where they do not fit."""
+        """Take over the tensors of a `state`; raise WeightsError, with nothing changed, if they do not fit."""
         self._check(tensors)
         prefix = "transformer."
         self.transformer.load_state_dict(
@@ -198,7 +198,7 @@ class Trainer:
     def checkpoint(self) -> Checkpoint:
         """Return the full state, its tensors as they are: they change with the next step.
 
-        Raises TrainingDivergedError where a tensor is not finite.
+        Raises TrainingDivergedError if a tensor is not finite.
         """
         tensors = self.state()
         for name, tensor in tensors.items():
@@ -215,10 +215,10 @@ class Trainer:
         )
 
     def resume(self, checkpoint: Checkpoint, *, name: str = "The checkpoint", extend: bool = False) -> None:
-        """Go on from a checkpoint; `name` begins error messages.
+        """Continue from a checkpoint; `name` begins error messages.
 
-        With `extend` this trainer's config may have more steps than the checkpoint's; where the learning rate depends
-        on the number of steps, it goes on as if there had been so many from the beginning. Raises WeightsError for a
+        With `extend` this trainer's config may have more steps than the checkpoint's; if the learning rate depends
+        on the number of steps, it continues as if there had been so many from the start. Raises WeightsError for a
         checkpoint of another config or network.
         """
         differences = self.config.differences(checkpoint.config)
@@ -239,13 +239,13 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Write the full state to `path`, whole or not at all.
 
-        Raises WeightsError where it cannot be written, and TrainingDivergedError where a tensor is not finite; the
+        Raises WeightsError if it cannot be written, and TrainingDivergedError if a tensor is not finite; the
         last checkpoint stays as it is then.
         """
         write_checkpoint(self.checkpoint(), path)
 
     def load(self, path: Path, *, extend: bool = False) -> Checkpoint:
-        """Go on from a state that `save` wrote, as `resume` does, and return it.
+        """Continue from a state that `save` wrote, as `resume` does, and return it.
 
         Raises WeightsError for a damaged or foreign file and for one of another config.
         """

@@ -10,6 +10,7 @@ from threading import Lock
 
 from nst_core.decoding import decoder
 from nst_core.errors import BlobAccessError, BlobInvalidError, BlobNotFoundError, BlobTooLargeError, ImageError
+from nst_core.formats import MEDIA_TYPES
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.domain.errors import RateLimitedError, RequestInvalidError, TooLargeError
@@ -21,20 +22,10 @@ POINTER = "/painting"
 #: Requests of one tenant, and of all, whose paintings may be read at the same time. Each takes a thread that other
 #: requests need, and a painting that is slow to decode keeps a decoder busy for seconds.
 _MAX_OF_TENANT, _MAX_OF_ALL = 3, 12
-_MEDIA_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".bmp": "image/bmp",
-    ".gif": "image/gif",
-}
 _UNKNOWN = ".bin"
 _UNKNOWN_TYPE = "application/octet-stream"
 #: What `media_type` returns.
-PAINTING_TYPES = (*dict.fromkeys(_MEDIA_TYPES.values()), _UNKNOWN_TYPE)
+PAINTING_TYPES = (*dict.fromkeys(MEDIA_TYPES.values()), _UNKNOWN_TYPE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +102,7 @@ def check(painting: Painting, *, tenant: str) -> None:
 def keep(blobs: BlobStore, painting: Painting, place: BlobUri) -> StoredFile:
     """Put a painting into a run's place."""
     suffix = PurePosixPath(painting.name).suffix.lower()
-    suffix = suffix if suffix in _MEDIA_TYPES else _UNKNOWN
+    suffix = suffix if suffix in MEDIA_TYPES else _UNKNOWN
     uri = BlobUri(place.bucket, f"{place.key}painting{suffix}")
     blobs.put(uri, painting.data, content_type=media_type(str(uri)))
     return StoredFile(uri=str(uri), sha256=painting.sha256)
@@ -119,4 +110,4 @@ def keep(blobs: BlobStore, painting: Painting, place: BlobUri) -> StoredFile:
 
 def media_type(uri: str) -> str:
     """Return the media type of a painting in storage."""
-    return _MEDIA_TYPES.get(PurePosixPath(uri).suffix, _UNKNOWN_TYPE)
+    return MEDIA_TYPES.get(PurePosixPath(uri).suffix, _UNKNOWN_TYPE)

@@ -11,12 +11,20 @@ import pytest
 ROOT = Path(__file__).parents[2]
 #: Modules of nst_core that never load torch.
 LIGHT = (
-    *("clock", "errors", "formats", "images", "settings", "styles"),
+    *("clock", "errors", "formats", "images", "metrics", "settings", "styles"),
     *("decoding.child", "decoding.decoder", "decoding.process"),
     *("protocol.chunks", "protocol.codec", "protocol.events", "protocol.segments", "protocol.signing"),
     *("queue.connection", "queue.transport", "storage.blobs"),
     *("system.budget", "system.files", "system.heartbeat", "system.memory"),
-    *("gatys.config", "gatys.presets", "training.config", "nets.transformer_config", "nets.weights_header"),
+    *(
+        "gatys.config",
+        "gatys.presets",
+        "inference.stylizer",
+        "training.config",
+        "nets.transformer_config",
+        "nets.weights_header",
+        "nets.safetensors_header",
+    ),
 )
 
 

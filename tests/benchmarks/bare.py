@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.bare FOLDER STYLE…`: images a second of the bare Stylizer on decoded photos.
+"""`python -m tests.benchmarks.bare FOLDER STYLE…`: images a second of the bare stylizer on decoded photos.
 
 Prints the seconds for all photos with all styles, without loading, decoding and encoding, after a warm-up.
 """
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from nst_core.images import decode
-from nst_core.inference.stylizer import Stylizer
+from nst_core.inference.eager import EagerStylizer
 from nst_core.styles import shipped_style
 from nst_core.system.memory import keep_freed_memory
 
@@ -17,7 +17,7 @@ def main(folder: Path, styles: list[str]) -> None:
     """Measure and print one number."""
     keep_freed_memory()  # as the worker does
     photos = [decode(path.read_bytes()).rgb[None] for path in sorted(folder.iterdir())]
-    stylizers = [Stylizer.load(shipped_style(name).weights()) for name in styles]
+    stylizers = [EagerStylizer.load(shipped_style(name).weights()) for name in styles]
     for stylizer in stylizers:
         stylizer(photos[0])
     started = time.perf_counter()

@@ -33,13 +33,19 @@ STYLIZE: dict[str, tuple[dict[str, Any], int]] = {
 }
 TRAIN: dict[str, dict[str, Any]] = {
     "train 2 x 256 px": {"batch_size": 2},
+    "train 4 x 256 px": {"batch_size": 4},
+    "train 2 x 512 px": {"batch_size": 2, "size_px": 512},
     "train 2 x 256 px, width 64, 10 blocks": {"batch_size": 2, "transformer": {"width": 64, "blocks": 10}},
     "train 1 x 512 px, stability": {"batch_size": 1, "size_px": 512, "stability_weight": 1.0},
     "train 1 x 64 px, style 4096 px": {"batch_size": 1, "size_px": 64, "style_size_px": 4096},
 }
 OPTIMIZE: dict[str, tuple[str, int]] = {
     f"optimize {name}, {size} px": (name, size)
-    for name, size in (*((name, 384) for name in PRESETS if name != "vgg19_adam"), ("gatys2016", 768))
+    for name, size in (
+        *((name, 384) for name in PRESETS),
+        *((name, 768) for name in ("gatys2016", "risser2017", "liwand2016")),
+        ("gatys2016", 1536),
+    )
 }
 
 
@@ -75,14 +81,14 @@ def case(name: str) -> tuple[int, int]:
 def _stylize(values: dict[str, Any], pixels: int) -> tuple[int, Callable[[], object]]:
     import numpy as np
 
-    from nst_core.inference.stylizer import Stylizer
+    from nst_core.inference.eager import EagerStylizer
     from nst_core.nets.transformer import TransformerNet
 
     config = TransformerConfig.from_dict(values)
     height = round((pixels * 3 / 4) ** 0.5)
     photo = np.random.default_rng(0).integers(0, 256, (1, height, pixels // height, 3), np.uint8)
     _warm_up()
-    return costs.stylize_bytes(config, pixels), lambda: Stylizer(TransformerNet(config))(photo)
+    return costs.stylize_bytes(config, pixels), lambda: EagerStylizer(TransformerNet(config))(photo)
 
 
 def _train(values: dict[str, Any]) -> tuple[int, Callable[[], object]]:

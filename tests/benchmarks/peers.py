@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
-from nst_core.inference.stylizer import Stylizer
+from nst_core.inference.eager import EagerStylizer
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import load_transformer, save_transformer
 from nst_core.peers.detect import import_network
@@ -87,7 +87,7 @@ def lined_up(expected: NDArray[np.float32], photo: NDArray[np.uint8]) -> NDArray
 def compare_published(style: str, net: TransformerNet, photo: Path, published: Path) -> None:
     """Print how far the Stylizer's picture of a photo is from the author's."""
     with Image.open(photo) as opened:
-        picture = Stylizer(net)(np.asarray(opened.convert("RGB"))[None])[0]
+        picture = EagerStylizer(net)(np.asarray(opened.convert("RGB"))[None])[0]
     saved = io.BytesIO()
     with JpegImageFile(published) as opened:
         theirs = np.asarray(opened.convert("RGB"))

@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks.references --data FOLDER [STYLE=WEIGHTS…]`: shipped styles beside lengstrom's networks.
 
-Both paint the test photos, reduced to a longest side of 512 px; printed is Johnson's loss of what the Stylizer saves
+Both paint the test photos, reduced to a longest side of 512 px; printed is Johnson's loss of what the stylizer saves
 (content relu3_3 with weight 1; style relu1_2, relu2_2, relu3_3, relu4_3 with weight 5 each; Gram / (C H W); means of
 squares; VGG16), with the painting at several sizes: a network is at its best where the size is that of its strokes.
 FOLDER has `content/test`, `styles` and `reference/checkpoints/NAME.npz`; it does not come with the project.
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from nst_core.inference.stylizer import Stylizer
+from nst_core.inference.eager import EagerStylizer
 from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss, gram_matrix
 from nst_core.nets.loss_network import load_loss_network
@@ -45,7 +45,7 @@ def photos_at(folder: Path) -> list[np.ndarray]:
     return photos
 
 
-def totals(stylizer: Stylizer, painting: Path, photos: list[np.ndarray]) -> dict[int, float]:
+def totals(stylizer: EagerStylizer, painting: Path, photos: list[np.ndarray]) -> dict[int, float]:
     """Return the median total loss of a network by the size of the painting."""
     network = load_loss_network(CONFIG.layers).to(memory_format=torch.channels_last)
     content_loss = ContentLoss()
@@ -87,8 +87,8 @@ def main() -> None:
         reference = import_network((args.data / "reference" / "checkpoints" / f"{theirs}.npz").read_bytes())
         own = Path(given[ours]) if ours in given else shipped_style(ours).weights()
         networks = {
-            f"lengstrom {theirs}": Stylizer.load(dump_transformer(reference, dtype=torch.float32)),
-            f"nst {ours}": Stylizer.load(own),
+            f"lengstrom {theirs}": EagerStylizer.load(dump_transformer(reference, dtype=torch.float32)),
+            f"nst {ours}": EagerStylizer.load(own),
         }
         for name, stylizer in networks.items():
             row = totals(stylizer, painting, photos)

@@ -140,6 +140,8 @@ class QuickStylizer:
     """Makes a photo's negative in a few milliseconds; fails for want of memory where that is switched on."""
 
     nbytes = 0
+    min_side_px = 16
+    max_batch = 1
 
     def __init__(self) -> None:
         self._seconds = float(os.environ.get(ITEM_MS, "5")) / 1000

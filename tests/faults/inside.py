@@ -77,7 +77,7 @@ def worker(*, real: bool = False) -> int:
     replaced(app, WorkerBroker=FaultyBroker, BlobStore=CountingStore)
     replaced(decoder, decode=checked_decode)
     if not real:
-        replaced(app, Stylizer=QuickStylizer)
+        replaced(app, load_stylizer=QuickStylizer.load)
     return app.run_worker(WorkerSettings())
 
 

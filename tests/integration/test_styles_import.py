@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from fastapi.testclient import TestClient
 
-from nst_core.inference.stylizer import Stylizer
+from nst_core.inference.eager import EagerStylizer
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.weights import save_transformer
@@ -91,7 +91,7 @@ def test_an_imported_network_of_a_peer_stylizes_photos_of_a_job(client: TestClie
     rig.dispatcher.tick()
     chunk = rig.take()
     assert chunk is not None
-    stylizer = ModelCache(rig.blobs, Stylizer.load, capacity_bytes=2**20).get(chunk.style)
+    stylizer = ModelCache(rig.blobs, EagerStylizer.load, capacity_bytes=2**20).get(chunk.style)
     picture = photo(18, 23)
     got = stylizer(picture.astype(np.uint8)[None])[0]
     expected = lengstrom(variables, picture)[-18:, -23:].clip(0, 255)

@@ -1,7 +1,7 @@
-"""Results in storage: written so that an attempt that is outdated does not replace what a newer one has written.
+"""Writes results to storage so that an outdated attempt does not replace the result of a newer one.
 
-A worker that was frozen in the middle of an image comes back when another one has long made it, perhaps on another kind
-of processor, and so with other bytes. The database takes no notice of what it says, but the storage takes its object.
+A worker that was frozen in the middle of an image may come back after another worker has made the image, perhaps on
+another kind of processor and so with other bytes. The database ignores its events, but the storage accepts its object.
 """
 
 import logging
@@ -13,20 +13,20 @@ from nst_core.storage.conditional import ConditionalWrites
 from worker.runtime.outcomes import InterruptedWorkError
 
 _log = logging.getLogger(__name__)
-#: Conflicts after which a write is given up; each is a write by somebody else in the few milliseconds before.
+#: Attempts to write an object. Each conflict is a write by another process in the few milliseconds before.
 _TRIES = 5
 
-#: Tells whether a newer attempt exists; raises BrokerUnavailableError if Redis does not answer.
+#: Returns whether a newer attempt exists; raises BrokerUnavailableError if Redis does not answer.
 Outdated = Callable[[], bool]
 
 
 class Results:
     """Writes results. Safe to share between threads.
 
-    Right before the write Redis is asked whether the attempt is outdated. If the storage heeds conditional writes, an
-    object that is there already is replaced only if it is still the one that was there when Redis was asked, so that
-    no moment is left in which an outdated attempt could replace a newer one's result. Otherwise such a moment is as
-    long as one write, and the scheduler compares such results with the database when the job ends.
+    Right before the write Redis is asked whether the attempt is outdated. If the storage supports conditional writes,
+    an existing object is replaced only if it is still the object that was there when Redis was asked. Then there is no
+    moment in which an outdated attempt can replace a newer result. Otherwise that moment lasts as long as one write,
+    and the scheduler compares the results with the database when the job ends.
     """
 
     def __init__(self, blobs: BlobStore) -> None:
@@ -35,7 +35,7 @@ class Results:
 
     def put(self, uri: BlobUri, data: bytes, *, content_type: str, outdated: Outdated) -> None:
         """Write a result; raise InterruptedWorkError if a newer attempt exists, and BlobError as `BlobStore.put`."""
-        if _told(outdated):
+        if _is_outdated(outdated):
             raise InterruptedWorkError
         if self._conditional.heeded:
             self._put_conditionally(uri, data, content_type=content_type, outdated=outdated)
@@ -49,17 +49,17 @@ class Results:
                 self._blobs.put_if(uri, data, tag=tag, content_type=content_type)
             except (BlobConflictError, BlobNotFoundError) as error:
                 if isinstance(error, BlobNotFoundError) and tag is None:
-                    raise  # there is no such bucket
+                    raise  # the bucket does not exist
             else:
                 return
-            # The tag first, Redis second: an attempt that wrote the object of this tag was known to Redis before.
+            # The tag first, Redis second: Redis already knew the attempt that wrote the object with this tag.
             tag = self._tag(uri)
             if outdated():
                 raise InterruptedWorkError
-        raise BlobUnavailableError(f"{uri} is written by others again and again.")
+        raise BlobUnavailableError(f"Other processes keep writing {uri}.")
 
     def _tag(self, uri: BlobUri) -> str | None:
-        """Return the tag of what is there; None if there is nothing."""
+        """Return the tag of the present object, or None if there is none."""
         try:
             tag = self._blobs.tag(uri)
         except BlobNotFoundError:
@@ -69,10 +69,10 @@ class Results:
         return tag
 
 
-def _told(outdated: Outdated) -> bool:
-    """Return whether Redis says that a newer attempt exists; work goes on while it does not answer."""
+def _is_outdated(outdated: Outdated) -> bool:
+    """Return whether a newer attempt exists; False if Redis does not answer."""
     try:
         return outdated()
     except BrokerUnavailableError as error:
-        _log.warning("a result is written without a look for newer attempts: %s", error)
+        _log.warning("a result is written without asking for newer attempts: %s", error)
         return False

@@ -1,1 +1,1 @@
-"""A process that stays well: engine, watchdog, health and reports."""
+"""A process that stays well: the engine, health checks, the watchdog, reports and the base of all tasks."""

@@ -1,4 +1,4 @@
-"""The engine: one thread that runs networks, for all chunks in flight."""
+"""The engine: one thread that runs networks, for all work in flight."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from threading import Condition, Thread
 from typing import Any, TypeVar
 
 from nst_core.clock import Clock
+from nst_core.metrics import Observer, Stage, ignore
 
 _T = TypeVar("_T")
-#: Lanes that are empty keep the place of their turn up to this number: whose next call comes after each answer does
-#: not queue up anew.
+#: Empty lanes keep their turn (up to this many), so that a caller with one call at a time does not go to the back.
 _MAX_LANES = 64
 
 
@@ -22,23 +22,24 @@ class _Work:
     order: tuple[float, ...]
     #: Calls of equal order run in the order of their arrival.
     arrival: int
+    submitted_at: float = field(compare=False)
     call: Callable[[], Any] = field(compare=False)
     future: Future[Any] = field(compare=False)
 
 
 class Engine:
-    """Runs calls one at a time on a thread of its own: lanes take turns, and in a lane the lowest order goes first.
+    """Runs calls one at a time on a thread of its own. Lanes take turns; in a lane the lowest order goes first.
 
-    One image already fills every core or the whole GPU, so a second at its side would only slow both down. And it
-    is always the same thread, because OpenMP keeps a team of threads for each one that computes; only after a failure
-    it is a new one.
+    One image already fills every core or the whole GPU, so that a second one at the same time would only slow both
+    down. It is always the same thread, because OpenMP keeps a team of threads for each thread that computes; only
+    after a failure it is a new one.
 
-    The order lets the oldest chunk go first. Chunks in flight then end one after the other and never at once, and
-    there is always one with images ready while another begins or ends.
+    The order lets the oldest chunk go first. Chunks in flight then end one after the other and not all at once, and
+    one of them has images ready while another begins or ends.
 
     The lanes keep short work and long work from waiting for each other: between two iterations of an optimisation
-    there is an image of a bulk job, and after each image an iteration. Each bulk job has a lane of its own, so that one
-    of ten images goes on at half its speed beside one of a million.
+    there is an image of a bulk job, and after each image an iteration. Each bulk job has a lane of its own, so that a
+    job of ten images keeps half its speed next to a job of a million.
     """
 
     def __init__(
@@ -46,15 +47,20 @@ class Engine:
         *,
         trim: Callable[[bool], object] = lambda idle: None,
         idle_s: float = 2.0,
+        observe: Observer = ignore,
         clock: Clock = time.monotonic,
     ) -> None:
-        """`trim` gives freed memory back. It is called after each call, and with True after `idle_s` without one."""
+        """`trim` gives freed memory back. It is called after each call, and with True after `idle_s` without one.
+
+        `observe` receives how long each call waited and ran.
+        """
         self._trim = trim
         self._idle_s = idle_s
+        self._observe = observe
         self._clock = clock
-        #: When the call began that runs now.
+        #: When the present call began.
         self._began: float | None = None
-        # Needs no limit: whoever submits waits for the result, so there are never more calls than waiting threads.
+        # Needs no limit: whoever submits waits for the result, so that there are never more calls than callers.
         self._lanes: dict[str, list[_Work]] = {}
         self._changed = Condition()
         self._closed = False
@@ -63,13 +69,13 @@ class Engine:
 
     @property
     def queued(self) -> int:
-        """How many calls wait."""
+        """The number of calls that wait."""
         with self._changed:
             return sum(map(len, self._lanes.values()))
 
     @property
     def busy_s(self) -> float:
-        """For how many seconds the present call has run; 0 where none runs."""
+        """How many seconds the present call has run; 0 if none runs."""
         began = self._began
         return 0.0 if began is None else self._clock() - began
 
@@ -81,7 +87,8 @@ class Engine:
                 raise RuntimeError("The engine is closed.")  # nobody would ever run the call
             if lane not in self._lanes and len(self._lanes) >= _MAX_LANES:
                 self._lanes = {name: calls for name, calls in self._lanes.items() if calls}
-            heappush(self._lanes.setdefault(lane, []), _Work(order, next(self._arrivals), call, future))
+            work = _Work(order, next(self._arrivals), self._clock(), call, future)
+            heappush(self._lanes.setdefault(lane, []), work)
             self._changed.notify()
         return future
 
@@ -97,7 +104,7 @@ class Engine:
 
     def _start(self) -> None:
         thread = Thread(target=self._run, name="engine", daemon=True)
-        # Until it is known as the engine's thread it takes no call, after which there might be yet another one.
+        # It takes no call before it is known as the engine's thread, because such a call might start another thread.
         with self._changed:
             thread.start()
             self._thread = thread
@@ -111,31 +118,33 @@ class Engine:
                 work = self._take(timeout_s=None)
             if work is None:
                 return
-            self._began = self._clock()
+            began = self._began = self._clock()
+            self._observe(Stage.ENGINE_WAIT, began - work.submitted_at)
             try:
                 work.future.set_result(work.call())
-            except Exception as error:  # noqa: BLE001 - whatever a call raises is its caller's
+            except Exception as error:  # noqa: BLE001 - whatever a call raises is for its caller
                 spoilt = spoilt or isinstance(error, MemoryError | RuntimeError)
                 work.future.set_exception(error)
             self._began = None
+            self._observe(Stage.ENGINE_RUN, self._clock() - began)
             # Not kept while the thread waits: a call holds a whole image.
             del work
             self._trim(False)
 
     def _hand_over(self) -> bool:
-        """Let a new thread go on; return whether there is one.
+        """Start a new thread that continues the work; return whether that was possible.
 
-        oneDNN keeps the first error of its code generator, such as a want of memory, for as long as the thread lives,
-        and compiles no network for another size of image in it.
+        oneDNN keeps the first error of its code generator, such as too little memory, as long as the thread lives, and
+        compiles no network for another image size in that thread.
         """
         try:
             self._start()
         except (MemoryError, RuntimeError):
-            return False  # no memory for a thread either; again after the next call
+            return False  # no memory for a thread either; try again after the next call
         return True
 
     def _take(self, *, timeout_s: float | None) -> _Work | None:
-        """Wait for a call and return it; None if none came in time, or the engine is closed and nothing is left."""
+        """Wait for a call and return it; None if none came in time, or if the engine is closed and nothing is left."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or any(self._lanes.values()), timeout_s)
             for lane, calls in self._lanes.items():

@@ -1,4 +1,4 @@
-"""How much memory a piece of work may take in this worker: of its machine, its control group or its GPU."""
+"""How much memory a piece of work may take in this worker."""
 
 import torch
 
@@ -7,16 +7,19 @@ from nst_core.nets.costs import optimize_max_pixels
 from nst_core.system import memory
 from worker.settings import WorkerSettings
 
-#: The share of the memory that a worker takes by default; the rest is the system's and other programs'.
+#: The share of the memory that a worker uses by default; the rest is for the system and other programs.
 _SHARE = 0.8
-#: What the process has besides the work in hand: torch, loaded networks, decoded photos.
+#: What the process needs in addition to the work itself: torch, loaded networks, decoded photos.
 _REST_BYTES = 2**30
-#: However small the machine is, a photo of a usual network with a longest side of 500 px is tried.
+#: The least that is assumed, so that even the smallest machine tries a photo of 500 px in a usual network.
 _LEAST_BYTES = 512 * 2**20
 
 
 def work_bytes(settings: WorkerSettings, device: torch.device) -> int:
-    """Return how many bytes a picture in a network, a training step or an iteration may take at most."""
+    """Return how many bytes one photo in a network, one training step or one iteration may take.
+
+    The memory is that of the GPU, or of the machine or the control group.
+    """
     if device.type == "cuda":
         total = int(_SHARE * torch.cuda.get_device_properties(device).total_memory)
     else:
@@ -25,6 +28,6 @@ def work_bytes(settings: WorkerSettings, device: torch.device) -> int:
 
 
 def optimize_pixels(settings: WorkerSettings, config: GatysConfig, device: torch.device) -> int:
-    """Return how many pixels the result of an optimisation may have, and the style picture as it is used."""
+    """Return how many pixels the result of an optimisation, and the resized style picture, may have."""
     most = work_bytes(settings, device)
     return optimize_max_pixels(config, min(most, settings.max_optimize_bytes or most))

@@ -1,4 +1,4 @@
-"""Loss networks: those of optimisations stay loaded."""
+"""The loss networks of optimisations, which stay loaded, and of trainings."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,21 +10,21 @@ from nst_core.gatys.config import SERVED_NETWORKS, GatysConfig
 from nst_core.nets.loss_network import LossNetwork, Pooling, load_trained, random_loss_network
 from nst_core.training.config import TrainConfig
 
-#: Held while random weights are made: torch has one generator for all threads, and those that are to follow from a
-#: seed must not be mixed with others.
+#: Held while random weights are made: torch has one generator for all threads, and weights that follow from a seed
+#: must not be mixed with others.
 RANDOM_WEIGHTS = Lock()
-#: Held while torch compiles, or forgets what it has compiled.
+#: Held while torch compiles or drops compiled code.
 COMPILING = Lock()
 _Key = tuple[str, tuple[str, ...], Pooling, float]
-#: How often those who wait for a network that another thread loads say that they are alive.
+#: Seconds between two calls of `on_bytes` while another thread loads the network.
 _POLL_S = 1.0
 
 
 class LossNetworks:
-    """Loads the loss network that a config needs, and keeps those used last."""
+    """Loads the loss network that a config needs, and keeps the networks used last."""
 
     def __init__(self, *, kept: int = 2) -> None:
-        """Keep up to so many; one has about 60 MB."""
+        """Keep up to `kept` networks; one takes about 60 MB."""
         self._kept = kept
         self._lock = Lock()
         self._networks: OrderedDict[_Key, Future[LossNetwork]] = OrderedDict()
@@ -32,9 +32,9 @@ class LossNetworks:
     def get(self, config: GatysConfig, *, on_bytes: Callable[[], object] = lambda: None) -> LossNetwork | None:
         """Return the network of a config, or None if it needs none; raise WeightsError if it has no weights.
 
-        If two threads ask for the same one at once, one loads it and the other waits; other networks are not held up.
-        `on_bytes` is called again and again meanwhile, and may raise. Raises ConfigError for a network that is not
-        among those that requests may name.
+        If two threads ask for the same network at once, one loads it and the other waits; other networks do not wait.
+        `on_bytes` is called repeatedly meanwhile and may raise. Raises ConfigError for a network that requests may not
+        name.
         """
         if not config.layers:
             return None
@@ -63,7 +63,7 @@ class LossNetworks:
             with self._lock:
                 if self._networks.get(key) is future:
                     del self._networks[key]
-            # Those who wait try themselves: it may be only this thread that was not to go on.
+            # Threads that wait try it themselves: perhaps only this thread was interrupted.
             future.cancel()
             raise
         future.set_result(network)
@@ -71,7 +71,7 @@ class LossNetworks:
 
 
 def load_network_of(config: TrainConfig, *, on_bytes: Callable[[], object] = lambda: None) -> LossNetwork:
-    """Return the loss network of a training, a new one, as `LossNetworks.get` does."""
+    """Return a new loss network for a training, as `LossNetworks.get` does."""
     if config.network not in SERVED_NETWORKS:
         raise ConfigError(f"network must be one of {', '.join(SERVED_NETWORKS)}, not {config.network!r}.")
     return _trained(config.network, tuple(config.layers), config.pooling, config.feature_scale, on_bytes=on_bytes)
@@ -88,7 +88,7 @@ def _trained(
 
 
 def _awaited(future: Future[LossNetwork], on_bytes: Callable[[], object]) -> LossNetwork | None:
-    """Return what another thread loads, or None if it did not."""
+    """Return the network that another thread loads, or None if that failed."""
     while True:
         try:
             return future.result(timeout=_POLL_S)

@@ -1,4 +1,4 @@
-"""What became of one item: how long it took, and the outcome that its work or its error comes to."""
+"""From work and its errors to outcomes: retries, error codes and times."""
 
 import errno
 import hashlib
@@ -17,9 +17,9 @@ from nst_core.protocol.events import ItemOutcome
 _log = logging.getLogger(__name__)
 
 
-#: Tells whether the process was ill when something failed with an error, and is well again; see `health.Recovery`.
+#: Returns whether the process was to blame for an error and has recovered; see `health.Recovery`.
 Recovered = Callable[[NstError], bool]
-#: Of the machine, whatever the work was: a full, broken or read-only disk, and files that cannot be opened any more.
+#: Errors of the machine, whatever the work was: a full, broken or read-only disk, or too many open files.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
 _T = TypeVar("_T")
 
@@ -33,12 +33,17 @@ class Stopwatch:
         self._seconds = 0.0
 
     @property
+    def seconds(self) -> float:
+        """The seconds so far."""
+        return self._seconds
+
+    @property
     def ms(self) -> int:
         """The whole milliseconds so far."""
         return round(self._seconds * 1000)
 
     def less(self, other: "Stopwatch") -> None:
-        """Take away the time that another one has measured inside."""
+        """Subtract the time that another stopwatch measured."""
         self._seconds -= other._seconds
 
     def __enter__(self) -> None:
@@ -51,11 +56,11 @@ class Stopwatch:
 
 
 class InterruptedWorkError(Exception):
-    """The chunk was stopped before the item was completed."""
+    """The work was stopped before it was completed, and is given back."""
 
 
 def success(item: ChunkItem, picture: Picture, data: bytes, *, ms: int) -> ItemOutcome:
-    """Return the outcome of an item whose result is in storage; `data` is the file of the picture."""
+    """Return the outcome of an item whose result is in storage; `data` is the picture's file."""
     height, width = picture.rgb.shape[:2]
     digest = hashlib.sha256(data).hexdigest()
     return ItemOutcome(
@@ -79,9 +84,9 @@ def failure(item: ChunkItem, error: NstError, *, ms: int = 0) -> ItemOutcome:
 def outcome_of(
     work: Callable[[], ItemOutcome], *, job_id: str, item: ChunkItem, watch: Stopwatch, recovered: Recovered
 ) -> ItemOutcome | None:
-    """Return what the work on an item returns, or the failure that its error comes to; None where it was interrupted.
+    """Return the outcome of the work on an item, also if it fails; None if it was interrupted.
 
-    Whatever the work raises, it never disturbs another item.
+    No error of one item disturbs another.
     """
     try:
         return retried(work, label=f"job {job_id} item {item.index}", what="image", recovered=recovered)
@@ -92,16 +97,16 @@ def outcome_of(
 
 
 def retried(work: Callable[[], _T], *, label: str, what: str, recovered: Recovered) -> _T:
-    """Return what some work returns, trying again where not the work was to blame but the process.
+    """Return the result of some work, after up to two retries if the process was to blame for a failure.
 
-    Raises InterruptedWorkError as the work does, and an NstError for whatever else it raises; see `problem_of`.
+    Raises InterruptedWorkError as the work does, and an NstError for every other error; see `problem_of`.
     """
     for last in (False, False, True):
         try:
             return work()
         except InterruptedWorkError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it must not take others along
+        except Exception as error:  # noqa: BLE001 - no error may affect other work
             problem = problem_of(error, label=label, what=what)
         if last or not recovered(problem):
             break
@@ -109,23 +114,23 @@ def retried(work: Callable[[], _T], *, label: str, what: str, recovered: Recover
 
 
 def problem_of(error: Exception, *, label: str, what: str) -> NstError:
-    """Return an error that ended some work as one with a code, and log what only we can make sense of.
+    """Return an error as one with a code, and log the details that are of no use to the job's owner.
 
-    `label` names the work in the log, `what` for its owner.
+    `label` names the work in the log, `what` in the message.
     """
     if isinstance(error, NstError):
         return error
-    if isinstance(error, MemoryError | RuntimeError):  # torch's own errors are RuntimeErrors, also for want of memory
+    if isinstance(error, MemoryError | RuntimeError):  # torch's errors are RuntimeErrors, also if memory is short
         _log.warning("%s: %s", label, error)
         return EngineError(f"The network failed on the {what}: {_brief(error)}")
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         _log.warning("%s: %s", label, error)
         return DiskError(f"A disk of the worker's machine failed: {error.strerror}.")
-    _log.error("%s failed", label, exc_info=error)  # a fault of ours
+    _log.error("%s failed", label, exc_info=error)  # a bug
     return NstError(f"The worker failed on the {what}.")
 
 
 def _brief(error: BaseException) -> str:
-    """Return the first line of an error's text; torch adds pages of advice to it."""
+    """Return the first line of an error's text, without the advice that torch appends."""
     lines = str(error).splitlines()
     return lines[0][:200] if lines else type(error).__name__

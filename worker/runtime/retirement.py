@@ -1,4 +1,4 @@
-"""The end of a worker that cannot work for a reason of its own, such as wrong credentials or a full disk."""
+"""The orderly end of a worker that cannot work, for example because of wrong credentials or a full disk."""
 
 import logging
 import os
@@ -10,36 +10,36 @@ from typing import NoReturn
 from worker.runtime.outcomes import InterruptedWorkError
 
 _log = logging.getLogger(__name__)
-#: Exit codes, as `sysexits.h` numbers them. The storage refuses this worker, whatever it asks for.
+#: Exit codes, with the numbers of `sysexits.h`. The storage refuses every request of this worker.
 EX_NOPERM = 77
-#: A disk of this machine fails.
+#: A disk of this machine failed.
 EX_IOERR = 74
 
 
 class Retirement:
-    """Ends the worker in good order: it takes no more work, and gives back what it has, which counts against nothing.
+    """Ends the worker: it takes no more work and gives its work back, which counts as no failure.
 
-    A worker that went on would fail all that it takes, and fast, and so take more than all others.
+    If such a worker continued, it would fail all its work quickly, and so take more work than all healthy workers.
     """
 
     def __init__(self, end: Callable[[], object] = lambda: os.kill(os.getpid(), signal.SIGTERM)) -> None:
-        """`end` begins the usual shutdown."""
+        """`end` starts the normal shutdown."""
         self._end = end
         self._lock = Lock()
         self._code: int | None = None
 
     @property
     def code(self) -> int | None:
-        """The exit code; None as long as the worker is not to retire."""
+        """The exit code, or None if the worker does not retire."""
         return self._code
 
     def retire(self, reason: str, *, code: int) -> NoReturn:
-        """Begin the end, unless it has begun, and raise InterruptedWorkError for the work in hand."""
+        """Start the shutdown, unless it has started, and raise InterruptedWorkError for the caller's work."""
         with self._lock:
             first = self._code is None
             if first:
                 self._code = code
         if first:
-            _log.critical("%s; it gives its work back, and ends with exit code %d", reason, code)
+            _log.critical("%s; it gives its work back and ends with exit code %d", reason, code)
             self._end()
         raise InterruptedWorkError

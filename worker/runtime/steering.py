@@ -1,4 +1,4 @@
-"""What long work asks and tells while it goes on."""
+"""What long work asks and reports while it runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +9,13 @@ _Progress = TypeVar("_Progress")
 
 @dataclass(frozen=True, kw_only=True)
 class Steering(Generic[_Progress]):
-    """The strings by which a task holds an optimisation or a training."""
+    """The callbacks by which a task controls an optimisation or a training."""
 
-    #: Another iteration or step is to be begun.
+    #: Returns whether another iteration or step should begin.
     going: Callable[[], bool]
-    #: Somebody will go on with what is interrupted now.
+    #: Returns whether interrupted work will be continued later, so that its state should be saved.
     wanted: Callable[[], bool]
     on_progress: Callable[[_Progress], None]
-    #: A newer attempt exists, whose results are not to be replaced; raises BrokerUnavailableError if nobody knows.
+    #: Returns whether a newer attempt exists, whose results must not be replaced; raises BrokerUnavailableError if
+    #: Redis does not answer.
     outdated: Callable[[], bool] = lambda: False

@@ -1,4 +1,4 @@
-"""Notices that a worker is stuck, and ends its process, so that a new one and other workers go on."""
+"""Notices that a worker is stuck and ends its process, so that its supervisor restarts it."""
 
 import faulthandler
 import logging
@@ -15,24 +15,24 @@ from typing import Protocol
 from nst_core.clock import Clock
 
 _log = logging.getLogger(__name__)
-#: Exit code of a worker that was stuck, as `sysexits.h` numbers a failure that may pass.
+#: Exit code of a stuck worker; in `sysexits.h` the number of a temporary failure.
 EX_TEMPFAIL = 75
-#: What the worker has is told within this time, or not at all: Redis may be what everything waits for.
+#: Time for the last reports. Redis may be what everything waits for.
 _LAST_WORDS_S = 5.0
-#: After so many seconds the system ends the process.
+#: Seconds after which the system ends the process in any case.
 _AT_LAST_S = 10
 
 
 class Work(Protocol):
-    """A piece of work in flight, as a ChunkReport reports on one."""
+    """The report on a piece of work in flight."""
 
     @property
     def idle_s(self) -> float:
-        """Seconds since an item or an iteration of it ended, or since it began."""
+        """Seconds since an item or an iteration was completed, or since the start."""
         ...
 
     def tick(self) -> None:
-        """Tell the scheduler what is new."""
+        """Publish what is new."""
         ...
 
 
@@ -41,19 +41,19 @@ class _Watched:
     label: str
     lane: str
     work: Work
-    #: When it became the oldest of its lane: before that, others went first.
+    #: When it became the oldest of its lane; before that, others went first.
     first_at: float | None = None
 
 
 class Watchdog:
-    """Watches over all work in flight; a worker is stuck where its engine or the oldest work of a lane stands still.
+    """Watches all work in flight. A worker is stuck if its engine, or the oldest work of a lane, makes no progress.
 
-    Of the chunks in one lane the oldest goes first, so that it, and it alone, must get on: one that waits for its
-    turn may wait for as long as others take. Trainings are watched through the engine alone, for a segment may have
-    to fetch all its photos before its first step.
+    The oldest chunk of a lane goes first, so that only this one must make progress: the others may wait for their turn
+    as long as it takes. Trainings are watched through the engine alone, because a segment may have to fetch all its
+    photos before its first step.
 
-    The end of a stuck process is not told as an end of its chunks. Their leases run out, which counts as a failure,
-    so that a photo that gets every worker stuck comes to its end too.
+    The end of a stuck process publishes no end of its chunks. Their leases expire, which counts as a failure, so that
+    a photo on which every worker gets stuck fails in the end.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Watchdog:
         clock: Clock = time.monotonic,
         leave: Callable[[int], object] = os._exit,
     ) -> None:
-        """`engine_busy_s` says for how long the engine's present call has run, `is_silent` if no message is taken.
+        """`engine_busy_s` returns how long the engine's present call has run, `is_silent` whether polling has stopped.
 
         `leave` ends the process.
         """
@@ -77,23 +77,23 @@ class Watchdog:
         self._lock = Lock()
         self._watched: list[_Watched] = []
         self._closed = Event()
-        #: How many times it has looked.
+        #: The number of checks so far.
         self.looks = 0
         self._thread = Thread(target=self._watch, name="watchdog", daemon=True)
 
     def start(self) -> None:
-        """Look every now and then, on a thread of its own."""
+        """Check regularly, on a thread of its own."""
         self._thread.start()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         self._closed.set()
         if self._thread.ident is not None:
             self._thread.join()
 
     @contextmanager
     def watching(self, work: Work, *, lane: str, label: str) -> Iterator[None]:
-        """Watch over a piece of work for as long as the `with` block takes."""
+        """Watch a piece of work during the `with` block."""
         watched = _Watched(label=label, lane=lane, work=work)
         with self._lock:
             self._watched.append(watched)
@@ -112,8 +112,8 @@ class Watchdog:
             self.end(f"stuck: {reason}")
 
     def end(self, reason: str) -> None:
-        """End the process, which cannot go on, whatever else it cannot do any more."""
-        # A thread that finds no memory may keep the one that begins it for ever.
+        """Log the stacks of all threads, publish the last reports if possible, and end the process."""
+        # Starting a thread may hang forever if memory is short.
         signal.alarm(_AT_LAST_S)
         try:
             _log.critical("%s; the stacks of all threads:", reason)
@@ -127,23 +127,23 @@ class Watchdog:
             signal.alarm(0)
 
     def stuck(self) -> str | None:
-        """Return what stands still, or None."""
+        """Return what makes no progress, or None."""
         busy_s = self._engine_busy_s()
         if busy_s > self._stuck_after_s:
-            return f"the engine has been at one call for {busy_s:.0f} s"
+            return f"the engine has run one call for {busy_s:.0f} s"
         if self._is_silent():
-            return "no message is asked for any more"
+            return "the queues are no longer polled"
         now = self._clock()
         with self._lock:
             firsts = [(watched, watched.first_at) for watched in self._watched if watched.first_at is not None]
         for watched, first_at in firsts:
             idle_s = min(watched.work.idle_s, now - first_at)
             if idle_s > self._stuck_after_s:
-                return f"nothing of {watched.label} was completed for {idle_s:.0f} s"
+                return f"{watched.label} made no progress for {idle_s:.0f} s"
         return None
 
     def _note_first(self) -> None:
-        """Note which work goes first now; under the lock."""
+        """Note which work goes first now; call it with the lock held."""
         lanes = set[str]()
         for watched in self._watched:
             if watched.lane not in lanes and watched.first_at is None:
@@ -160,6 +160,6 @@ class Watchdog:
         while not self._closed.wait(min(self._stuck_after_s / 10, 5.0)):
             try:
                 self.look()
-            except Exception:  # noqa: BLE001 - whatever it is, nobody else would look
+            except Exception:  # noqa: BLE001 - nothing else would check
                 _log.exception("the watchdog failed")
             self.looks += 1

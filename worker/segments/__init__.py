@@ -1,1 +1,1 @@
-"""Trainings, segment by segment."""
+"""Trainings. A worker takes a run a few steps further in each segment, from one checkpoint to the next."""

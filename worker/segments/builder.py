@@ -1,4 +1,4 @@
-"""Trainings as segments describe them: from the start, or from a checkpoint."""
+"""Loads the training that a segment describes: from the start, or from a checkpoint."""
 
 import logging
 import os
@@ -37,15 +37,15 @@ from worker.segments.tally import Tally
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
-#: Threads that read photos ahead; the first time they come from afar.
+#: Threads that read photos ahead. At first, the photos come from the storage.
 _READERS = 2
-#: Trainings that are compiled before all code is forgotten: torch gives up after eight versions of one function.
+#: Trainings that are compiled before all compiled code is dropped: torch stops after eight versions of a function.
 _COMPILED = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """What a trainer is made of besides weights."""
+    """The inputs of a trainer, without weights."""
 
     config: TrainConfig
     style: Tensor
@@ -55,7 +55,7 @@ class _Parts:
 
 
 class TrainingBuilder:
-    """Reads what a segment names, and makes a training of it."""
+    """Reads the inputs that a segment names and makes a trainer of them."""
 
     def __init__(
         self,
@@ -67,9 +67,9 @@ class TrainingBuilder:
         device: torch.device,
         cache: TrainingCache,
     ) -> None:
-        """Run networks by `compute`, on `device`. Trainings in the cache may have to be compiled again."""
+        """Run networks with `compute`, on `device`. The builder may close the trainings in `cache`."""
         self._cache = cache
-        #: Trainings that were compiled since all was forgotten.
+        #: Trainings that were compiled since compiled code was dropped.
         self._compiled = 0
         self._settings = settings
         self._blobs = blobs
@@ -78,9 +78,9 @@ class TrainingBuilder:
         self._device = device
 
     def build(self, segment: TrainSegment, steering: Steering[TrainProgress]) -> LoadedTraining:
-        """Return the training of a segment, as it stands at the segment's checkpoint or at the start.
+        """Return the training of a segment, at the segment's checkpoint or at the start.
 
-        Raises InterruptedWorkError where it is not to go on, and otherwise the NstError of what cannot be used.
+        Raises InterruptedWorkError if the segment was stopped, and an NstError if an input cannot be used.
         """
         checkpoint = fetch_checkpoint(self._blobs, segment.checkpoint) if segment.checkpoint else None
         steering.on_progress(TrainProgress(step=checkpoint.step if checkpoint else 0, note="loading"))
@@ -101,11 +101,11 @@ class TrainingBuilder:
         return LoadedTraining(trainer=trainer, samples=samples, notes=notes, tally=Tally(), compiles=compiled)
 
     def _check_memory(self, config: TrainConfig) -> None:
-        """Raise EngineError if this worker has too little memory; another one may have more."""
+        """Raise EngineError, which is retryable, if this worker has too little memory: another one may have more."""
         needed, most = training_bytes(config), work_bytes(self._settings, self._device)
         if needed > most:
             raise EngineError(
-                f"The training takes about {needed / 1e9:.1f} GB of memory; this worker has {most / 1e9:.1f} GB for it."
+                f"The training needs about {needed / 1e9:.1f} GB of memory; this worker has {most / 1e9:.1f} GB for it."
             )
 
     def _read(self, segment: TrainSegment, checkpoint: Checkpoint | None, steering: Steering[TrainProgress]) -> _Parts:
@@ -123,9 +123,9 @@ class TrainingBuilder:
         )
 
     def _balanced(self, parts: _Parts, strength: float) -> TrainConfig:
-        """Return the config with style weights that fit the painting and the first photos."""
+        """Return the config with style weights that are balanced for the painting and the first photos."""
         config = parts.config
-        # As the trainer's own: these are the photos of its first step.
+        # The same stream as the trainer's, so that these are the photos of its first step.
         stream = PhotoStream(
             parts.photos,
             size_px=config.size_px,
@@ -170,7 +170,7 @@ class TrainingBuilder:
         return self._compute(build), compiled
 
     def _make_room_for_code(self) -> None:
-        """Forget what was compiled if it is so much that torch would compile nothing any more."""
+        """Drop compiled code before there is so much of it that torch would stop compiling."""
         with COMPILING:
             self._compiled += 1
             if self._compiled > _COMPILED:
@@ -179,7 +179,7 @@ class TrainingBuilder:
                 self._compiled = 1
 
     def _resume(self, trainer: Trainer, segment: TrainSegment, checkpoint: Checkpoint | None) -> None:
-        """Go on from the checkpoint; raise WeightsError where it is one of another painting."""
+        """Continue from the checkpoint; raise WeightsError if it was made with another painting."""
         trainer.origin = {
             "style_sha256": segment.painting.sha256,
             "initial_sha256": segment.initial and segment.initial.sha256,
@@ -194,17 +194,17 @@ class TrainingBuilder:
         self._compute(lambda: trainer.resume(checkpoint, name=name, extend=True))
         trainer.origin["initial_sha256"] = checkpoint.origin.get("initial_sha256")
         if checkpoint.origin.get("photos") != trainer.origin["photos"]:
-            _log.warning("run %s: the photos have changed; the training goes on with those of now", segment.run_id)
+            _log.warning("run %s: the photos have changed; the training continues with the new ones", segment.run_id)
 
 
 def config_of(segment: TrainSegment, checkpoint: Checkpoint | None) -> TrainConfig:
-    """Return the config that a segment goes on with; its style weights are found once, at the start of the run."""
+    """Return the config of a segment. The style weights come from the checkpoint: they are balanced once per run."""
     config = TrainConfig.from_dict(segment.config)
     return config if checkpoint is None else replace(checkpoint.config, steps=config.steps)
 
 
 def read_painting(blobs: BlobStore, segment: TrainSegment, *, max_bytes: int) -> bytes:
-    """Return the file of a segment's painting; raise ConfigError where it is another one by now."""
+    """Return the file of a segment's painting; raise ConfigError if it was replaced."""
     return fetch(blobs, segment.painting, error=ConfigError, max_bytes=max_bytes)
 
 

@@ -1,4 +1,4 @@
-"""Trainings in memory, and those that are kept from a segment to the next."""
+"""Trainings in memory, and a cache of them between two segments of a run."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from worker.segments.photo_notes import PhotoNotes
 from worker.segments.samples import Samples
 from worker.segments.tally import Tally
 
-#: Of a VGG up to its fourth block, in float32, and of what a training holds besides.
+#: Memory of a VGG up to its fourth block, in float32, and of the other objects of a training.
 _LOSS_NETWORK_BYTES = 100 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """Where a training stands, and all that its course from there follows from.
+    """The state of a run, and every input that decides how the training continues from there.
 
     The rest of the config is in the checkpoint.
     """
@@ -35,7 +35,7 @@ class TrainingState:
 
 
 def state_after(segment: TrainSegment, checkpoint: StoredFile) -> TrainingState:
-    """Return where a segment's run stands with a checkpoint."""
+    """Return the state of a segment's run at a checkpoint."""
     return TrainingState(
         run_id=segment.run_id,
         steps=segment.config.get("steps"),
@@ -50,18 +50,18 @@ def state_after(segment: TrainSegment, checkpoint: StoredFile) -> TrainingState:
 
 @dataclass(kw_only=True, eq=False)
 class LoadedTraining:
-    """A trainer and what belongs to it."""
+    """A trainer and the objects that belong to it."""
 
     trainer: Trainer
     samples: Samples
     notes: PhotoNotes
     tally: Tally
-    #: The next step has to be compiled first.
+    #: Whether the next step must be compiled first.
     compiles: bool
 
     @property
     def nbytes(self) -> int:
-        """About how many bytes it takes between its steps: weights, gradients, moments, and the loss network."""
+        """About how many bytes it takes between steps: weights, gradients, moments and the loss network."""
         return 4 * weights_bytes(self.trainer.config.transformer) + _LOSS_NETWORK_BYTES
 
     def close(self) -> None:
@@ -69,27 +69,27 @@ class LoadedTraining:
         self.trainer.close()
 
     def photos(self) -> PhotoReport:
-        """Return what was found of the photos up to now."""
+        """Return what is known about the photos."""
         return self.notes.report(self.trainer.photos)
 
 
 class TrainingCache:
-    """Keeps trainings for their next segments, which may come soon, not at all, or at another worker."""
+    """Keeps trainings for their next segment, which may come soon, never, or at another worker."""
 
     def __init__(self, *, keep_s: float, count: int = 4, max_bytes: int = 2 * 2**30) -> None:
-        """Keep so many trainings, of so many bytes together, and each for `keep_s` seconds.
+        """Keep up to `count` trainings, of up to `max_bytes` together, each for `keep_s` seconds.
 
-        The one that was put here first makes room for another. One alone may have more bytes.
+        The oldest one makes room for a new one. A single training may have more bytes.
         """
         self._keep_s = keep_s
         self._count = count
         self._max_bytes = max_bytes
         self._lock = Lock()
-        #: By run, the first one first.
+        #: By run, the oldest first.
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
     def take(self, wanted: TrainingState | None) -> LoadedTraining | None:
-        """Return the training that stands exactly there, if it is kept; one of the same run elsewhere is let go."""
+        """Return the training with exactly this state, if it is kept; another training of the run is closed."""
         if wanted is None:
             return None
         with self._lock:
@@ -97,18 +97,18 @@ class TrainingCache:
         if kept is None:
             return None
         kept.timer.cancel()
-        if kept.place == wanted:
+        if kept.state == wanted:
             return kept.training
         kept.training.close()
         return None
 
-    def put(self, place: TrainingState, training: LoadedTraining) -> None:
-        """Keep a training that stands there, instead of another one of its run."""
-        kept = _Kept(place, training, Timer(self._keep_s, lambda: self._expire(kept)))
+    def put(self, state: TrainingState, training: LoadedTraining) -> None:
+        """Keep a training with this state, in place of any other training of its run."""
+        kept = _Kept(state, training, Timer(self._keep_s, lambda: self._expire(kept)))
         kept.timer.daemon = True
         with self._lock:
-            gone = [self._kept.pop(place.run_id)] if place.run_id in self._kept else []
-            self._kept[place.run_id] = kept
+            gone = [self._kept.pop(state.run_id)] if state.run_id in self._kept else []
+            self._kept[state.run_id] = kept
             kept.timer.start()
             while len(self._kept) > self._count or (len(self._kept) > 1 and self._nbytes > self._max_bytes):
                 gone.append(self._kept.popitem(last=False)[1])
@@ -116,7 +116,7 @@ class TrainingCache:
             other.close()
 
     def close(self) -> None:
-        """Let go of all that is kept."""
+        """Close all trainings."""
         with self._lock:
             gone = list(self._kept.values())
             self._kept.clear()
@@ -129,15 +129,15 @@ class TrainingCache:
 
     def _expire(self, kept: "_Kept") -> None:
         with self._lock:
-            if self._kept.get(kept.place.run_id) is not kept:
+            if self._kept.get(kept.state.run_id) is not kept:
                 return
-            del self._kept[kept.place.run_id]
+            del self._kept[kept.state.run_id]
         kept.training.close()
 
 
 @dataclass(eq=False)
 class _Kept:
-    place: TrainingState
+    state: TrainingState
     training: LoadedTraining
     timer: Timer
 

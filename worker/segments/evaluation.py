@@ -1,4 +1,4 @@
-"""The evaluation phase of a run: its last checkpoint becomes a style, is measured, and is shown on a sheet."""
+"""The evaluation phase of a run: its last checkpoint becomes a style, which is measured and shown on a sheet."""
 
 import hashlib
 import logging
@@ -16,7 +16,7 @@ from nst_core import images
 from nst_core.clock import Clock
 from nst_core.decoding import decoder
 from nst_core.errors import BlobError, ConfigError, ImageError
-from nst_core.inference.stylizer import Stylizer
+from nst_core.inference.engines import load_stylizer
 from nst_core.nets.transformer import MIN_SIDE_PX
 from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.protocol.events import Result, SegmentFinished, TrainProgress
@@ -39,26 +39,26 @@ from worker.settings import WorkerSettings
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 Pixels = npt.NDArray[np.uint8]
-#: Of photos that were trained on, where none were held out.
+#: Photos to measure on if none were held out; the network was trained on them.
 _MEASURED = 4
-#: Photos on the sheet, where the client named none.
+#: Photos on the sheet if the client named none.
 _SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """What the pieces of one evaluation share."""
+    """What the steps of one evaluation share."""
 
     segment: TrainSegment
     config: TrainConfig
     painting: bytes
-    #: The weights file, and what an image processor makes of it.
+    #: The bytes of the weights file.
     weights: bytes
     compute: Compute
 
 
 class Evaluator:
-    """Makes styles of runs that have all their steps; may be used by several threads, one segment each."""
+    """Makes styles of finished trainings; may be used by several threads, one segment each."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Evaluator:
         device: torch.device,
         clock: Clock = time.monotonic,
     ) -> None:
-        """Work under the name of a worker; run networks by `compute`, on `device`."""
+        """Work as the named worker; run networks with `compute`, on `device`."""
         self._settings = settings
         self._name = name
         self._blobs = blobs
@@ -81,10 +81,10 @@ class Evaluator:
         self._clock = clock
 
     def run(self, segment: TrainSegment, steering: Steering[TrainProgress]) -> SegmentFinished:
-        """Store the weights and the sheet, and return the segment's end with them and with what was measured.
+        """Store the weights and the sheet, and return the segment's last event with them and the measurements.
 
-        The network that is measured is that of the weights file, which has half of the checkpoint's digits. Raises
-        InterruptedWorkError where it is not to go on, and otherwise the error of what cannot be used.
+        The measured network is that of the weights file, which is float16, unlike the checkpoint. Raises
+        InterruptedWorkError if the segment was stopped, and an NstError if an input cannot be used.
         """
         started = self._clock()
         if segment.checkpoint is None:
@@ -147,8 +147,8 @@ class Evaluator:
         ).to_dict()
 
     def _pairs(self, work: _Work, photos: Sequence[Pixels]) -> list[tuple[Pixels, Pixels]]:
-        """Return the photos of the sheet, each with what the network makes of it."""
-        stylizer = Stylizer.load(work.weights, device=self._device)
+        """Return the photos of the sheet, each with its stylization."""
+        stylizer = load_stylizer(work.weights, device=self._device)
         shown = self._samples(work.segment) or photos[:_SHOWN]
         return [(photo, work.compute(lambda photo=photo: stylizer(photo[np.newaxis])[0])) for photo in shown]  # type: ignore[misc]
 
@@ -168,7 +168,7 @@ def _painting(work: _Work) -> Pixels:
 
 
 def _decoded(source: PhotoSource, config: TrainConfig, *, count: int | None) -> list[Pixels]:
-    """Return the first photos of a source that can be used, all without a count; raise ConfigError where none can."""
+    """Return the first `count` usable photos of a source, or all; raise ConfigError if there is none."""
     photos = list(islice(_usable(source, max_px=max(LOOKED_AT_PX, 2 * config.size_px)), count))
     if not photos:
         raise ConfigError(f"None of the {len(source.names):,} photos for the evaluation can be used.")
@@ -182,13 +182,13 @@ def _usable(source: PhotoSource, *, max_px: int) -> Iterator[Pixels]:
         except ImageError as error:
             _log.warning("the photo %s: %s", name, error)
             continue
-        # The evaluation reduces it further.
+        # The evaluation reduces the photo further, and its shorter side must not become too small.
         if min(rgb.shape[:2]) * LOOKED_AT_PX >= MIN_SIDE_PX * max(rgb.shape[:2]):
             yield rgb
 
 
 def _while_going(compute: Compute, steering: Steering[TrainProgress]) -> Compute:
-    """Return what runs calls as `compute` does, and raises InterruptedWorkError where it is not to go on."""
+    """Return a `compute` that raises InterruptedWorkError once the segment was stopped."""
 
     def checked(call: Callable[[], _T], /) -> _T:
         if not steering.going():

@@ -1,4 +1,4 @@
-"""Training photos in storage, the nearest of them on this machine."""
+"""Training photos in storage, with a cache on this machine."""
 
 import fcntl
 from functools import partial
@@ -17,15 +17,15 @@ from nst_core.training.sources import PhotoSource, Reduction, StoredPhotos
 
 
 class PhotoLibrary:
-    """Opens photos of trainings, and keeps what was read of them, reduced to what crops need, in a folder.
+    """Opens the photos of trainings, and caches them in a folder, reduced to the size that crops need.
 
-    Workers of one machine have a folder each, which a later worker takes over.
+    Each worker of a machine has its own folder, which a later worker takes over.
     """
 
     def __init__(self, blobs: BlobStore, folder: Path, *, max_bytes: int) -> None:
-        """Keep so many bytes in a folder of one's own below `folder`; it is created when the first photo is asked for.
+        """Keep up to `max_bytes` in a subfolder of `folder`, created when photos are first opened.
 
-        The process that uses it holds a lock, which goes with it.
+        This process holds a lock on the subfolder, which the system releases when the process ends.
         """
         self._blobs = blobs
         self._folder = folder
@@ -37,15 +37,15 @@ class PhotoLibrary:
     def open(self, prefix: str, config: TrainConfig) -> PhotoSource:
         """Return the photos under an s3:// prefix.
 
-        Raises ConfigError if there is none, DiskError if the folder cannot be used, and BlobError if they cannot be
-        listed.
+        Raises ConfigError if there are none, DiskError if the folder cannot be used, and BlobError if the storage
+        cannot list them.
         """
         make = partial(reduce_photo, size_px=config.size_px, zoom=config.zoom)
         reduction = Reduction(name=f"{config.size_px}*{config.zoom!r}", make=make)
         return StoredPhotos(self._blobs, BlobUri.parse(prefix), cache=self._opened(), reduction=reduction)
 
     def close(self) -> None:
-        """Leave the folder to another worker."""
+        """Release the folder for another worker."""
         with self._lock:
             if self._claim is not None:
                 self._claim.close()
@@ -65,13 +65,13 @@ class PhotoLibrary:
 
 
 def _claimed(root: Path) -> tuple[IO[bytes], Path]:
-    """Return the first folder below `root` that no other process has, and the open file that claims it.
+    """Return the first subfolder of `root` that no other process uses, and the open lock file that claims it.
 
-    Raises ConfigError if other users could have put files there, which would be taken for photos.
+    Raises ConfigError if other users could put files there, which would be taken for photos.
     """
     root = usable_cache_folder(root)
     for number in count():
-        file = open_own(root / f"photos-{number}.lock")  # open for as long as the folder is in use
+        file = open_own(root / f"photos-{number}.lock")  # stays open while the folder is in use
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

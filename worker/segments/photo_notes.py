@@ -1,4 +1,4 @@
-"""Which photos of a run were skipped, remembered in its place for the workers that come later."""
+"""The skipped photos of a run, stored next to its checkpoints for the workers of later segments."""
 
 import json
 import logging
@@ -10,15 +10,15 @@ from nst_core.training.photos import PhotoStream
 
 _log = logging.getLogger(__name__)
 _NAME = "photos.json"
-#: Reasons that are told to the scheduler.
+#: Reasons that are reported to the scheduler.
 _TOLD = 100
 
 
 class PhotoNotes:
-    """What is known of a run's photos. For people only: no photo is skipped unread because the notes say so."""
+    """What is known about a run's photos. For people only: notes never cause a photo to be skipped unread."""
 
     def __init__(self, blobs: BlobStore, place: str, *, held_out: int) -> None:
-        """Take over the notes in a run's place; without any, or where they cannot be read, begin anew."""
+        """Read the notes in a run's place; start with empty notes if there are none or they cannot be read."""
         self._blobs = blobs
         self._uri = BlobUri.parse(place + _NAME)
         self._held_out = held_out
@@ -26,7 +26,7 @@ class PhotoNotes:
         self._written = dict(self._skipped)
 
     def report(self, photos: PhotoStream) -> PhotoReport:
-        """Return what is known by now."""
+        """Return what is known now."""
         self._skipped |= photos.skipped
         return PhotoReport(
             count=photos.describe()["count"],
@@ -37,7 +37,7 @@ class PhotoNotes:
         )
 
     def save(self) -> None:
-        """Write the notes of the last report where they have changed."""
+        """Write the notes of the last report if they have changed."""
         if self._skipped == self._written:
             return
         data = json.dumps({"skipped": self._skipped}, indent=2, sort_keys=True).encode()

@@ -1,4 +1,4 @@
-"""Sample photos of a run: what the network makes of them on the way."""
+"""Sample photos of a run, which are stylized from time to time to show its progress."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 
 class Compute(Protocol):
-    """Runs calls where networks run."""
+    """Runs calls on the thread where networks run."""
 
     def __call__(self, call: Callable[[], _T], /) -> _T:
         """Return what the call returns."""
@@ -27,13 +27,14 @@ class Compute(Protocol):
 
 
 class Samples:
-    """Stylizes the samples of a run as its training goes on.
+    """Stylizes the samples of a run during its training.
 
-    Samples are for the eye alone: one that cannot be read or written is named in the log, and the training goes on.
+    Samples are only for people to look at. If one cannot be read or written, a warning is logged and the training
+    continues.
     """
 
     def __init__(self, blobs: BlobStore, uris: Sequence[str], *, place: str, max_bytes: int) -> None:
-        """Take photos at s3:// addresses, of so many bytes at most; nothing is read yet. Results go to `place`."""
+        """Take photos at s3:// addresses, of up to `max_bytes` each, and read nothing yet. Results go to `place`."""
         self._blobs = blobs
         self._uris = named(uris)
         self._place = place
@@ -41,7 +42,7 @@ class Samples:
         self._photos: dict[str, Tensor] = {}
 
     def show(self, trainer: Trainer, compute: Compute) -> None:
-        """Store what the network makes of each sample now."""
+        """Store the present stylization of each sample."""
         for stem, uri in self._uris.items():
             try:
                 photo = self._photo(stem, uri)
@@ -59,7 +60,7 @@ class Samples:
 
 
 def named(uris: Sequence[str]) -> dict[str, str]:
-    """Return addresses by the stems of their file names; a number tells those apart that are the same."""
+    """Return addresses by the stems of their file names; equal stems get a number."""
     found: dict[str, str] = {}
     for uri in dict.fromkeys(uris):
         stem = name = PurePosixPath(uri).stem

@@ -1,11 +1,11 @@
-"""Files of a training in storage: read, compared with their SHA-256, and made into networks."""
+"""The files of a training in storage: read, checked against their SHA-256 and loaded."""
 
 import hashlib
-import json
 
 import torch
 
 from nst_core.errors import NstError, WeightsError
+from nst_core.nets.safetensors_header import read_header
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import load_transformer_bytes
 from nst_core.protocol.segments import StoredFile
@@ -18,16 +18,16 @@ _PREFIX = "transformer."
 def fetch(
     blobs: BlobStore, file: StoredFile, *, error: type[NstError] = WeightsError, max_bytes: int | None = None
 ) -> bytes:
-    """Return a file's bytes; raise `error` where they are not those that it had, BlobError where it cannot be read."""
+    """Return a file's bytes; raise `error` if its SHA-256 differs, and BlobError if it cannot be read."""
     data = blobs.get(BlobUri.parse(file.uri), max_bytes=max_bytes)
     digest = hashlib.sha256(data).hexdigest()
     if digest != file.sha256:
-        raise error(f"{file.uri} is not what it was: its SHA-256 is {digest}, not {file.sha256}.")
+        raise error(f"{file.uri} has changed: its SHA-256 is {digest}, not {file.sha256}.")
     return data
 
 
 def fetch_checkpoint(blobs: BlobStore, file: StoredFile) -> Checkpoint:
-    """Return a checkpoint; raise WeightsError where it is damaged."""
+    """Return a checkpoint; raise WeightsError if it is damaged."""
     return parse_checkpoint(fetch(blobs, file), name=f"The checkpoint {file.uri}")
 
 
@@ -38,7 +38,7 @@ def put_file(blobs: BlobStore, uri: str, data: bytes, *, content_type: str = "ap
 
 
 def fetch_transformer(blobs: BlobStore, file: StoredFile) -> TransformerNet:
-    """Return the network of a weights file, or that of a training's checkpoint; raise WeightsError as they do."""
+    """Return the network of a weights file or of a checkpoint; raise WeightsError if it is damaged."""
     data = fetch(blobs, file)
     if not _is_checkpoint(data):
         return load_transformer_bytes(data, name=file.uri)
@@ -46,10 +46,10 @@ def fetch_transformer(blobs: BlobStore, file: StoredFile) -> TransformerNet:
 
 
 def transformer_of(checkpoint: Checkpoint, *, name: str) -> TransformerNet:
-    """Return a checkpoint's network in eval mode; raise WeightsError where its tensors do not fit its config."""
+    """Return a checkpoint's network in eval mode; raise WeightsError if its tensors do not fit its config."""
     state = {key.removeprefix(_PREFIX): tensor for key, tensor in checkpoint.tensors.items() if key.startswith(_PREFIX)}
     try:
-        with torch.device("meta"):  # the checkpoint brings its own memory
+        with torch.device("meta"):  # the tensors of the checkpoint take their place
             net = TransformerNet(checkpoint.config.transformer)
         net.load_state_dict(state, assign=True)
     except RuntimeError as error:
@@ -59,7 +59,6 @@ def transformer_of(checkpoint: Checkpoint, *, name: str) -> TransformerNet:
 
 def _is_checkpoint(data: bytes) -> bool:
     try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        return TRAINING_KEY in header["__metadata__"]
-    except (ValueError, LookupError, TypeError):
+        return TRAINING_KEY in read_header(data, name="The file").metadata
+    except WeightsError:
         return False

@@ -1,4 +1,4 @@
-"""The training phase of a segment: some steps, from one checkpoint to the next."""
+"""The training phase of a run: the steps of one segment, from one checkpoint to the next."""
 
 import secrets
 import time
@@ -18,14 +18,14 @@ from worker.segments.cache import LoadedTraining, TrainingCache, state_after
 from worker.segments.samples import Compute
 from worker.segments.stored import put_file
 
-#: While it waits for photos, a segment looks this often whether it is to go on.
+#: Seconds between two checks whether to continue while a segment waits for photos.
 _POLL_S = 0.2
 
 
 class Training:
-    """Takes runs some steps further; may be used by several threads, one segment each.
+    """Runs the steps of segments; may be used by several threads, one segment each.
 
-    Each step is a call of its own to whatever runs networks, so that images of jobs come in between.
+    Each step is a separate call to the engine, so that images of jobs can run in between.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Training:
         compute: Compute,
         clock: Clock = time.monotonic,
     ) -> None:
-        """Work under the name of a worker."""
+        """Work as the named worker."""
         self._name = name
         self._blobs = blobs
         self._builder = builder
@@ -47,11 +47,11 @@ class Training:
         self._clock = clock
 
     def run(self, segment: TrainSegment, steering: Steering[TrainProgress]) -> SegmentFinished:
-        """Train until the segment's time is over, the run's last step is done, or it is not to go on.
+        """Train until the segment's time is over, the run's last step is done, or the segment was stopped.
 
-        Returns the segment's end, with a checkpoint in storage if a step was done and somebody wants it. Raises
-        InterruptedWorkError where it was stopped before all was loaded, and the NstError, MemoryError or RuntimeError
-        of what failed; the run then goes on from the checkpoint before.
+        Returns the segment's last event, with a checkpoint in storage if a step was done and the result is wanted.
+        Raises InterruptedWorkError if the segment was stopped before everything was loaded, and an NstError,
+        MemoryError or RuntimeError if it failed; the run then continues from the previous checkpoint.
         """
         started = self._clock()
         kept = self._cache.take(state_after(segment, segment.checkpoint) if segment.checkpoint else None)
@@ -100,7 +100,7 @@ class Training:
         return made
 
     def _step(self, live: LoadedTraining, steering: Steering[TrainProgress]) -> StepLosses:
-        """Run one step; the first is compiled, here and not where networks run: it takes a minute, and images go on."""
+        """Run one step. The first one is compiled on this thread, not by the engine, because it takes a minute."""
         if not live.compiles:
             return self._compute(live.trainer.step)
         steering.on_progress(live.tally.progress(live.trainer.step_number, note="compiling"))
@@ -110,16 +110,16 @@ class Training:
         return losses
 
     def _save(self, segment: TrainSegment, trainer: Trainer, made: list[StepLosses]) -> tuple[StoredFile, str]:
-        """Store the losses, then the checkpoint, at places of this delivery's own."""
+        """Store the losses, then the checkpoint, under names that no other delivery of the message uses."""
         nonce = secrets.token_hex(4)
         losses = put_file(self._blobs, losses_uri(segment, nonce=nonce), dump_losses(made), content_type="text/csv")
         data = self._compute(lambda: dump_checkpoint(trainer.checkpoint()))
         uri = segment_checkpoint_uri(segment, step=trainer.step_number, nonce=nonce)
         return put_file(self._blobs, uri, data), losses.uri
 
-    def _keep(self, segment: TrainSegment, live: LoadedTraining, stands_at: StoredFile | None) -> None:
-        """Keep a training for the next segment where there is one, and where it stands exactly at a checkpoint."""
-        if stands_at is None or live.trainer.done:
+    def _keep(self, segment: TrainSegment, live: LoadedTraining, saved_at: StoredFile | None) -> None:
+        """Keep a training for the next segment if there is one and the training is exactly at a checkpoint."""
+        if saved_at is None or live.trainer.done:
             live.close()
         else:
-            self._cache.put(state_after(segment, stands_at), live)
+            self._cache.put(state_after(segment, saved_at), live)

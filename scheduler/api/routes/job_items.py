@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from nst_core.formats import RESULT_TYPES
 from nst_core.protocol.chunks import ItemStatus
 from scheduler.api.dependencies import ServiceDep, TenantDep
 from scheduler.api.examples import ERRORS, RESULTS
@@ -18,7 +19,6 @@ from scheduler.jobs.result_zip import MAX_IMAGES
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs", tags=["jobs"])
 
-_MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
 
 
@@ -49,14 +49,14 @@ def list_items(
 @router.get(
     "/{job_id}/items/{item_id}/output",
     response_class=StreamingResponse,
-    responses=answers(409, 502) | files(*_MEDIA_TYPES.values()),
+    responses=answers(409, 502) | files(*dict.fromkeys(RESULT_TYPES.values())),
 )
 def get_output(job_id: JobId, item_id: ItemId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
     """Return the image of a succeeded item."""
     item, data = service.output(tenant, job_id, item_id)
     return StreamingResponse(
         data,
-        media_type=_MEDIA_TYPES[item.output.rpartition(".")[2]],
+        media_type=RESULT_TYPES[item.output.rpartition(".")[2]],
         headers=_NO_SNIFF | {"Content-Length": str(item.bytes), "ETag": f'"{item.sha256}"'},
     )
 

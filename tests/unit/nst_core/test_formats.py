@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from nst_core.formats import HEAD_BYTES, IMAGE_SUFFIXES, suffix_of
+from nst_core.formats import HEAD_BYTES, IMAGE_SUFFIXES, MEDIA_TYPES, RESULT_TYPES, Format, format_of, suffix_of
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,16 @@ def test_a_box_of_brands_is_a_photo_or_a_film(brands: bytes, suffix: str | None)
 @pytest.mark.parametrize("head", [b"", b"\xff", b"BMW is a car", b"%PDF-1.7", b"RIFF....WAVE", b"ftyp", b"<svg"])
 def test_other_files_are_no_photos(head: bytes) -> None:
     assert suffix_of(head) is None
+
+
+def test_every_format_has_suffixes_and_a_media_type() -> None:
+    assert MEDIA_TYPES[".jpg"] == MEDIA_TYPES[".jfif"] == "image/jpeg"
+    assert set(MEDIA_TYPES) == IMAGE_SUFFIXES
+    assert set(MEDIA_TYPES.values()) == {f"image/{kind.lower()}" for kind in Format}
+    assert all(MEDIA_TYPES[f".{suffix}"] == media_type for suffix, media_type in RESULT_TYPES.items())
+
+
+def test_format_is_told_by_the_first_bytes() -> None:
+    assert format_of(b"\xff\xd8\xff\xe0") is Format.JPEG
+    assert format_of(b"MM\0\x2b") is Format.TIFF
+    assert format_of(b"text") is None

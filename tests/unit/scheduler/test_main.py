@@ -133,8 +133,8 @@ def test_a_bootstrap_key_can_be_made(capsys: pytest.CaptureFixture[str]) -> None
 def test_variables_that_nothing_reads_are_told_with_what_may_be_meant() -> None:
     environment = {"NST_LOG_LEVL": "DEBUG", "NST_COLOUR": "x", "NST_LEASE_S": "1", "NST_DEVICE": "cpu", "PATH": "/bin"}
     assert unknown_variables(environment) == [
-        "NST_COLOUR is no setting of nst.",
-        "NST_LOG_LEVL is no setting of nst; is NST_LOG_LEVEL meant?",
+        "NST_COLOUR is not a setting of nst.",
+        "NST_LOG_LEVL is not a setting of nst; did you mean NST_LOG_LEVEL?",
     ]
 
 

@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 import torch
 
-from nst_core.inference.stylizer import Stylizer
+from nst_core.inference.engines import load_stylizer
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore
 from tests.brokers import Broker
@@ -84,7 +84,7 @@ class Worker:
     engine: Engine
     stop: Event = field(default_factory=Event)
 
-    def task(self, build: Callable[[bytes], Model] = Stylizer.load, *, blobs: BlobStore | None = None) -> StylizeTask:
+    def task(self, build: Callable[[bytes], Model] = load_stylizer, *, blobs: BlobStore | None = None) -> StylizeTask:
         """Return the task, whose networks `build` makes."""
         models = ModelCache(blobs or self.blobs, build, capacity_bytes=1 << 20)
         return StylizeTask(

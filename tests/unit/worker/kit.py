@@ -35,9 +35,24 @@ class Invert:
     """A stylizer that turns a photo into its negative."""
 
     nbytes = 0
+    min_side_px = 16
+    max_batch = 1
+
+    def max_pixels(self, budget_bytes: int) -> int:
+        return budget_bytes
 
     def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
         return 255 - batch
+
+
+class Calls(Invert):
+    """A stylizer that calls a function with the batch and the options."""
+
+    def __init__(self, function: Callable[..., Pixels]) -> None:
+        self._function = function
+
+    def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+        return self._function(batch, strength=strength, preserve_color=preserve_color)
 
 
 @dataclass

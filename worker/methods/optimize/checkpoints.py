@@ -1,9 +1,8 @@
-"""Checkpoints of optimisations in the storage: what lets another worker go on where one was killed.
+"""Checkpoints of optimisations in storage, from which another worker continues after a crash.
 
-They need no fence against outdated attempts. An optimisation is deterministic, and a checkpoint names what it is an
-optimisation of, so whichever attempt wrote it, it is a state that every attempt at the item goes through. An outdated
-attempt can at worst put an earlier state in the place of a later one, or take it away: some iterations are done
-again then, with the same result.
+They need no fence against outdated attempts. An optimisation is deterministic, and a checkpoint names its inputs, so
+that every attempt at an item goes through the same states. At worst, an outdated attempt replaces a later state by an
+earlier one, or deletes it: then some iterations are repeated, with the same result.
 """
 
 import hashlib
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from nst_core.errors import BlobNotFoundError, WeightsError
 from nst_core.nets.safetensors_files import write_safetensors
+from nst_core.nets.safetensors_header import read_header
 from nst_core.storage.blobs import BlobStore, BlobUri
 
 #: The key of the JSON in the header's metadata.
@@ -25,7 +25,7 @@ _FORMAT = 1
 
 
 def origin_of(config: dict[str, Any], photo: bytes, painting: bytes) -> str:
-    """Return the SHA-256 of all that the course of an optimisation follows from, in hex."""
+    """Return the SHA-256, in hex, of everything that decides the result of an optimisation."""
     parts = [_FORMAT, config, hashlib.sha256(photo).hexdigest(), hashlib.sha256(painting).hexdigest()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -34,15 +34,15 @@ class CheckpointFile:
     """The checkpoint of one item."""
 
     def __init__(self, blobs: BlobStore, uri: BlobUri, *, origin: str) -> None:
-        """Name the place, and what the optimisation is made from; nothing is read yet."""
+        """Read nothing yet. `origin` is the hash of the inputs; see `origin_of`."""
         self._blobs = blobs
         self._uri = uri
         self._origin = origin
 
     def load(self) -> dict[str, Tensor] | None:
-        """Return the state that was saved last, or None where there is none.
+        """Return the state that was saved last, or None if there is none.
 
-        Raises WeightsError where it is damaged or one of another optimisation, BlobError where it cannot be read.
+        Raises WeightsError if it is damaged or belongs to another optimisation, and BlobError if it cannot be read.
         """
         try:
             data = self._blobs.get(self._uri)
@@ -50,17 +50,16 @@ class CheckpointFile:
             return None
         try:
             state = load(data)
-            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         except (SafetensorError, ValueError, RuntimeError) as error:
             raise WeightsError(f"The checkpoint {self._uri} is damaged: {error}") from error
-        if header.get("__metadata__") != {CHECKPOINT_KEY: self._origin}:
-            raise WeightsError(f"The checkpoint {self._uri} is one of another optimisation.")
+        if read_header(data, name=str(self._uri)).metadata != {CHECKPOINT_KEY: self._origin}:
+            raise WeightsError(f"The checkpoint {self._uri} belongs to another optimisation.")
         return state
 
     def save(self, state: dict[str, Tensor]) -> None:
-        """Replace the checkpoint; raise BlobError, or OSError for a full disk, if that is not possible.
+        """Replace the checkpoint. Raises BlobError, or OSError if the disk is full.
 
-        The state goes through a temporary file: it may have a gigabyte, and a second one of memory is not there.
+        The state goes through a temporary file: it may have a gigabyte, and there may be no memory for a copy.
         """
         with tempfile.TemporaryFile() as file:
             write_safetensors(file, state, {CHECKPOINT_KEY: self._origin})
@@ -68,5 +67,5 @@ class CheckpointFile:
             self._blobs.put_file(self._uri, file)
 
     def delete(self) -> None:
-        """Remove the checkpoint where there is one; raise BlobError where that is not possible."""
+        """Delete the checkpoint if it exists; raise BlobError if that fails."""
         self._blobs.delete(self._uri)

@@ -1,9 +1,10 @@
-"""The way of every image: fetch, decode, stylize, encode, put."""
+"""The stages of every image: fetch, decode, stylize, encode, put."""
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import PurePosixPath
 from threading import Semaphore
@@ -11,8 +12,11 @@ from threading import Semaphore
 import numpy as np
 
 from nst_core import images
+from nst_core.clock import Clock
 from nst_core.decoding import decoder
 from nst_core.images import Picture
+from nst_core.inference.stylizer import Stylizer
+from nst_core.metrics import Observer, Stage, ignore
 from nst_core.protocol.chunks import ChunkItem, StylizeChunk
 from nst_core.protocol.events import ItemOutcome
 from nst_core.settings import DecoderSettings
@@ -20,7 +24,6 @@ from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.budget import ByteBudget
 from worker.methods.results import Outdated, Results
 from worker.runtime.engine import Engine
-from worker.runtime.health import Stylize
 from worker.runtime.outcomes import InterruptedWorkError, Recovered, Stopwatch, outcome_of, success
 from worker.settings import WorkerSettings
 
@@ -30,30 +33,53 @@ class _Run:
     """What the images of one chunk share."""
 
     chunk: StylizeChunk
-    stylize: Stylize
+    stylize: Stylizer
     going: Callable[[], bool]
     outdated: Outdated
     #: Position among the chunks of this process: older chunks go first.
     order: int
     #: Slots for decoded images, so that few large photos wait as pixels.
     decoded: Semaphore
-    #: Images that are decoded at once: a part of the processes that do it, so that files that keep them busy for as
-    #: long as they are let hold up no other chunk.
+    #: Slots for images that are being decoded. A chunk may use a part of the decoder processes only, so that files
+    #: that keep decoders busy for a long time do not hold up other chunks.
     decoding: Semaphore
-    #: Pixels that the network takes at once.
-    max_pixels: int | None
+    #: The most pixels that the network takes at once.
+    max_pixels: int
 
     def check(self) -> None:
-        """Raise InterruptedWorkError where no image is to be begun any more."""
+        """Raise InterruptedWorkError if no further image should begin."""
         if not self.going():
             raise InterruptedWorkError
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Image:
+    """One image on its way."""
+
+    run: _Run
+    item: ChunkItem
+    observe: Observer
+    clock: Clock
+    #: Measures the time of all stages, without the waits between them.
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[Stopwatch]:
+        """Measure a stage; yield a stopwatch for waits inside it that are no part of it."""
+        started, waits = self.clock(), Stopwatch(self.clock)
+        try:
+            with self.watch:
+                yield waits
+        finally:
+            self.watch.less(waits)
+        self.observe(stage, self.clock() - started - waits.seconds)
 
 
 class Pipeline:
     """Takes the images of chunks through all stages; may be used by several threads, one chunk each.
 
-    An image in flight has a thread of its own, which mostly waits: for the storage, for a slot, for the engine. So
-    the way of an image reads from top to bottom, and the stages of different images still overlap.
+    An image in flight has a thread of its own, which mostly waits: for the storage, for a slot, for the engine. That
+    way the stages of one image read from top to bottom, and the stages of different images still overlap.
     """
 
     def __init__(
@@ -63,20 +89,24 @@ class Pipeline:
         blobs: BlobStore,
         engine: Engine,
         recovered: Recovered = lambda problem: False,
-        limit: Callable[[Stylize], int | None] = lambda stylize: None,
+        budget_bytes: int = 2**63,
+        observe: Observer = ignore,
+        clock: Clock = time.perf_counter,
     ) -> None:
-        """`recovered` tells images that failed from a process that was ill.
+        """`recovered` tells failures of an image from those of the process.
 
-        `limit` says how many pixels the memory is enough for with a network.
+        A network may take at most `budget_bytes` of memory for one photo. `observe` receives the time of each stage.
         """
         self._settings = settings
-        self._limit = limit
+        self._budget_bytes = budget_bytes
         #: Bytes of files that are read ahead, of all chunks.
         self._ahead = ByteBudget(settings.lookahead_bytes)
         self._recovered = recovered
         self._blobs = blobs
         self._results = Results(blobs)
         self._engine = engine
+        self._observe = observe
+        self._clock = clock
         self._orders = count()
         self._decoders = max(1, DecoderSettings().processes // max(1, settings.concurrency))
         threads = max(1, settings.concurrency * settings.lookahead)
@@ -85,28 +115,28 @@ class Pipeline:
     def run(
         self,
         chunk: StylizeChunk,
-        stylize: Stylize,
+        stylize: Stylizer,
         *,
         going: Callable[[], bool],
         outdated: Outdated = lambda: False,
     ) -> Iterator[ItemOutcome]:
         """Yield the outcomes of a chunk's items as they come, in any order.
 
-        Once `going` returns False, the image in the network and those behind it are completed; all others have
-        no outcome. An image that cannot be stylized has a failed outcome and never disturbs another. `outdated` tells
-        whether a newer attempt at the chunk exists, whose results are not to be replaced.
+        Once `going` returns False, the image in the network and those after it are completed, and all others have no
+        outcome. An image that cannot be stylized has a failed outcome and does not disturb the others. `outdated`
+        returns whether a newer attempt at the chunk exists, whose results must not be replaced.
         """
-        slots = Semaphore(self._settings.decoded_ahead)
-        limits = [limit for limit in (self._limit(stylize), self._settings.max_network_pixels) if limit is not None]
+        limit = self._settings.max_network_pixels
+        most = stylize.max_pixels(self._budget_bytes)
         run = _Run(
             chunk=chunk,
             stylize=stylize,
             going=going,
             outdated=outdated,
             order=next(self._orders),
-            decoded=slots,
+            decoded=Semaphore(self._settings.decoded_ahead),
             decoding=Semaphore(self._decoders),
-            max_pixels=min(limits, default=None),
+            max_pixels=most if limit is None else min(most, limit),
         )
         items = iter(chunk.items)
         pending: set[Future[ItemOutcome | None]] = set()
@@ -119,73 +149,75 @@ class Pipeline:
             yield from (outcome for future in done if (outcome := future.result()))
 
     def close(self) -> None:
-        """End the threads; to be called when no chunk is in flight."""
+        """End the threads; call it when no chunk is in flight."""
         self._threads.shutdown()
 
     def _process(self, run: _Run, item: ChunkItem) -> ItemOutcome | None:
-        """Return the outcome of one item, or None where it was not begun."""
-        watch = Stopwatch()
+        """Return the outcome of one item, or None if it was not begun."""
+        image = _Image(run=run, item=item, observe=self._observe, clock=self._clock)
         return outcome_of(
-            lambda: self._complete(run, item, watch),
+            lambda: self._complete(image),
             job_id=run.chunk.job_id,
             item=item,
-            watch=watch,
+            watch=image.watch,
             recovered=self._recovered,
         )
 
-    def _complete(self, run: _Run, item: ChunkItem, watch: Stopwatch) -> ItemOutcome:
+    def _complete(self, image: _Image) -> ItemOutcome:
+        run, item = image.run, image.item
         output = BlobUri.parse(item.output)
         suffix = PurePosixPath(output.key).suffix
-        images.content_type(suffix)  # no time is spent on an image that could not be saved
-        picture = self._load_and_stylize(run, item, watch)
-        with watch:
+        content_type = images.content_type(suffix)  # first: do not spend time on an image that cannot be saved
+        picture = self._load_and_stylize(image)
+        with image.stage(Stage.ENCODE):
             data = images.encode(picture, suffix, quality=run.chunk.options.quality)
-            self._results.put(output, data, content_type=images.content_type(suffix), outdated=run.outdated)
-        return success(item, picture, data, ms=watch.ms)
+        with image.stage(Stage.PUT):
+            self._results.put(output, data, content_type=content_type, outdated=run.outdated)
+        return success(item, picture, data, ms=image.watch.ms)
 
-    def _load_and_stylize(self, run: _Run, item: ChunkItem, watch: Stopwatch) -> Picture:
+    def _load_and_stylize(self, image: _Image) -> Picture:
+        run = image.run
         run.check()
         with ExitStack() as held, ExitStack() as slot:
-            data = self._fetch(item, held, watch)
+            data = self._fetch(image, held)
             slot.enter_context(run.decoded)
             run.check()
-            with run.decoding, watch:
+            with run.decoding, image.stage(Stage.DECODE):
                 picture = decoder.decode(
                     data,
                     max_pixels=self._settings.max_pixels,
                     max_px=run.chunk.options.max_px,
                     max_result_pixels=run.max_pixels,
                 )
-            # The file is not needed any more: there is room for the next one.
+            # The file is no longer needed, so there is room for the next one.
             del data
             held.close()
             return self._engine.submit(
-                lambda: _stylize(run, picture, watch), order=(run.order, item.index), lane=run.chunk.job_id
+                lambda: _stylize(image, picture), order=(run.order, image.item.index), lane=run.chunk.job_id
             ).result()
 
-    def _fetch(self, item: ChunkItem, held: ExitStack, watch: Stopwatch) -> bytes:
-        """Return a photo's file, for whose bytes there is room until `held` is closed."""
-        waited = Stopwatch()
+    def _fetch(self, image: _Image, held: ExitStack) -> bytes:
+        """Return a photo's file, and hold room for its bytes until `held` is closed."""
+        with image.stage(Stage.FETCH) as waits:
 
-        def wait_for_room(nbytes: int) -> None:
-            held.close()  # of an earlier try
-            with waited:
-                held.enter_context(self._ahead.hold(nbytes))
+            def wait_for_room(nbytes: int) -> None:
+                held.close()  # of an earlier try
+                with waits:
+                    held.enter_context(self._ahead.hold(nbytes))
 
-        with watch:
-            data = self._blobs.get(
-                BlobUri.parse(item.input), max_bytes=self._settings.max_input_bytes, on_size=wait_for_room
+            return self._blobs.get(
+                BlobUri.parse(image.item.input), max_bytes=self._settings.max_input_bytes, on_size=wait_for_room
             )
-        watch.less(waited)
-        return data
 
 
-def _stylize(run: _Run, picture: Picture, watch: Stopwatch) -> Picture:
+def _stylize(image: _Image, picture: Picture) -> Picture:
     """Stylize one picture, on the engine's thread."""
-    run.check()
-    options = run.chunk.options
-    with watch:
-        # Always one image: a larger batch may sum in another order, and a chunk that is tried again after a crash is
-        # grouped differently, yet its images must come out the same to the last byte.
-        result = run.stylize(picture.rgb[np.newaxis], strength=options.strength, preserve_color=options.preserve_color)
+    image.run.check()
+    options = image.run.chunk.options
+    with image.stage(Stage.STYLIZE):
+        # Always one image: a larger batch may sum in another order, and a chunk that is retried after a crash is
+        # grouped differently, although its images must come out the same to the last byte.
+        result = image.run.stylize(
+            picture.rgb[np.newaxis], strength=options.strength, preserve_color=options.preserve_color
+        )
     return Picture(rgb=result[0], alpha=picture.alpha, warning=picture.warning)

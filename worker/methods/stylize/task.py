@@ -6,6 +6,7 @@ from threading import Event
 from typing import Any
 
 from nst_core.errors import NstError
+from nst_core.inference.stylizer import Stylizer
 from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import ItemOutcome
 from worker.methods.report import ChunkReport
@@ -13,7 +14,6 @@ from worker.methods.stylize.models import ModelCache
 from worker.methods.stylize.pipeline import Pipeline
 from worker.methods.task import ChunkTask
 from worker.runtime.broker import WorkerBroker
-from worker.runtime.health import Stylize
 from worker.runtime.isolation import Isolation
 from worker.runtime.outcomes import Recovered, failure, retried
 from worker.runtime.watchdog import Watchdog
@@ -56,7 +56,7 @@ class StylizeTask(ChunkTask[StylizeChunk]):
     def _outcomes(self, chunk: StylizeChunk, report: ChunkReport) -> Iterator[ItemOutcome]:
         label = f"{report.label} style {chunk.style.name}"
         try:
-            stylize: Stylize = retried(
+            stylize: Stylizer = retried(
                 lambda: self._models.get(chunk.style),
                 label=label,
                 what="style",

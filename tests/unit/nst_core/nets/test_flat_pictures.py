@@ -9,7 +9,6 @@ from torch import Tensor
 from nst_core.gatys.color import match_colors, match_luminance
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.optimizer import StyleSource, optimize
-from nst_core.losses.balance import rescale_gradient
 from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss, gram_matrix
 from nst_core.losses.histogram import HistogramLoss
@@ -41,7 +40,6 @@ LOSSES: dict[str, Callable[[Tensor], Loss]] = {
     "laplacian": lambda target: LaplacianLoss(target, pool_px=1),
     "tv l1": lambda target: TVLoss("l1"),
     "tv squared": lambda target: TVLoss("squared"),
-    "rescaled": lambda target: lambda x: ContentLoss()(rescale_gradient(x, norm=1.0, mode="set"), target),
 }
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from nst_core.losses import gram
 from nst_core.losses.gram import GramLoss
 from nst_core.nets import operators
-from nst_core.nets.operators import MaxPool, ReflectConv2d, double_size, max_pool, reflect_pad
+from nst_core.nets.operators import MaxPool, ReflectConv2d, _mirrored, double_size, max_pool, reflect_pad
 from tests.unit.nst_core.losses.samples import normal, variable
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -184,3 +184,11 @@ def test_compiled_code_computes_the_same() -> None:
         results.append((loss.detach(), *torch.autograd.grad(loss, [given, *module.parameters()])))
     for own, expected in zip(*results, strict=True):
         torch.testing.assert_close(own, expected)
+
+
+def test_padding_in_channels_last_equals_that_of_torch() -> None:
+    picture = torch.rand(2, 5, 9, 7).contiguous(memory_format=torch.channels_last)
+    for padding in (1, 4):
+        result = _mirrored(_mirrored(picture, padding, 2), padding, 3)
+        assert torch.equal(result, reflect_pad(picture, padding))
+        assert result.is_contiguous(memory_format=torch.channels_last)

@@ -3,14 +3,15 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
-from nst_core.nets.operators import _mirrored, reflect_pad
-from nst_core.system.devices import bf16_pays, on_device
+from nst_core.errors import ConfigError
+from nst_core.system.devices import bf16_pays, on_device, resolve_device
 
 SCRIPT = """
 import torch
-from nst_core.devices import exact_float32
+from nst_core.system.devices import exact_float32
 parts = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
 before = {part.fp32_precision for part in parts}
 exact_float32()
@@ -28,9 +29,12 @@ def test_a_cpu_needs_no_context() -> None:
         assert isinstance(bf16_pays(torch.device("cpu")), bool)
 
 
-def test_padding_that_keeps_the_memory_format_is_that_of_torch() -> None:
-    picture = torch.rand(2, 5, 9, 7).contiguous(memory_format=torch.channels_last)
-    for padding in (1, 4):
-        result = _mirrored(_mirrored(picture, padding, 2), padding, 3)
-        assert torch.equal(result, reflect_pad(picture, padding))
-        assert result.is_contiguous(memory_format=torch.channels_last)
+def test_auto_prefers_a_gpu() -> None:
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert resolve_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "meta", "cuda:99", "cuda:x", "cpu;"])
+def test_missing_device_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError):
+        resolve_device(name)

@@ -12,7 +12,7 @@ from nst_core.system import memory
 ROOT = Path(__file__).parents[4]
 SCRIPT = """
 import resource, sys, threading
-from nst_core.memory import keep_freed_memory
+from nst_core.system.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 
@@ -45,7 +45,7 @@ def test_freed_memory_is_used_again_also_by_other_threads() -> None:
 
 TRIM = """
 import threading
-from nst_core.memory import FreedMemory, keep_freed_memory, resident_bytes
+from nst_core.system.memory import FreedMemory, keep_freed_memory, resident_bytes
 assert keep_freed_memory()
 freed = FreedMemory(kept_bytes=64 * 2**20)
 pieces = [bytearray(2**20) for _ in range(300)]
@@ -87,7 +87,7 @@ def test_the_memory_of_a_process_is_that_of_its_control_group(tmp_path: Path, mo
 
 
 KERNELS = """
-from nst_core.memory import bound_kernels
+from nst_core.system.memory import bound_kernels
 bound_kernels()
 import torch
 conv = torch.nn.Conv2d(8, 8, 3).requires_grad_(False)

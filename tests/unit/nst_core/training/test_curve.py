@@ -41,15 +41,6 @@ def test_values_come_back_exactly(path: Path) -> None:
     assert [each.seconds for each in read_losses(path)] == [0.75] * 5
 
 
-def test_curves_of_before_have_no_shift(path: Path) -> None:
-    header = "step,content,style,tv,stability,total,learning_rate,seconds"
-    path.write_text(f"{header}\n1,2.0,3.0,0.5,0.25,5.75,0.001,1.2500\n")
-    (found,) = read_losses(path)
-    assert found == StepLosses(step=1, content=2.0, style=3.0, tv=0.5, stability=0.25, learning_rate=1e-3)
-    write(path, losses(2))  # the training goes on
-    assert read_losses(path) == [found, losses(2)]
-
-
 def test_lines_appear_when_they_are_flushed_and_once(path: Path) -> None:
     curve = write(path, losses(1))
     curve.append(losses(2))

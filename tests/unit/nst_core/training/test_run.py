@@ -193,13 +193,6 @@ def test_a_damaged_checkpoint_is_refused_and_left(make: Make, tmp_path: Path) ->
     assert path.read_bytes() == before
 
 
-def test_a_folder_of_an_older_version_is_refused(make: Make, tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"old")
-    with pytest.raises(WeightsError, match="older version"):
-        make()
-
-
 def test_a_diverged_run_leaves_its_last_good_checkpoint(make: Make, tmp_path: Path) -> None:
     run = make()
     run.run(stop=After(4))

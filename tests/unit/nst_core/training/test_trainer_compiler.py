@@ -10,7 +10,7 @@ import pytest
 
 SCRIPT = """
 import logging, sys, torch
-from nst_core.loss_network import load_loss_network
+from nst_core.nets.loss_network import load_loss_network
 from nst_core.training.config import TrainConfig
 from nst_core.training.trainer import Trainer
 from tests.unit.nst_core.training.kit import TINY, MemoryPhotos, encoded, soft_picture, stripes

@@ -104,7 +104,7 @@ def test_a_killed_service_is_started_again_and_said_to_have_died(tmp_path: Path)
 HOLDS_THE_LOCK = """
 import ctypes, os, sys, time
 from pathlib import Path
-from nst_core.heartbeat import Heartbeat
+from nst_core.system.heartbeat import Heartbeat
 heartbeat, marker = Heartbeat(Path(sys.argv[1])), Path(sys.argv[2])
 heartbeat.start()
 heartbeat.ready()

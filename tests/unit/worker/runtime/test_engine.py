@@ -98,10 +98,10 @@ STARVED = """
 import resource, time
 import numpy as np
 from nst_core.styles import shipped_styles
-from nst_core.stylize import Stylizer
-from worker.engine import Engine
+from nst_core.inference.engines import load_stylizer
+from worker.runtime.engine import Engine
 
-stylizer, engine = Stylizer.load(shipped_styles()[0].weights()), Engine()
+stylizer, engine = load_stylizer(shipped_styles()[0].weights()), Engine()
 work = lambda width: engine.submit(lambda: stylizer(np.zeros((1, 64, width, 3), np.uint8)))
 work(64).result()
 before = resource.getrlimit(resource.RLIMIT_DATA)

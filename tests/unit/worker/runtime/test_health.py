@@ -19,8 +19,9 @@ from nst_core.errors import (
     StorageClockError,
     StorageIdentityError,
 )
-from nst_core.inference.stylizer import Stylizer
+from nst_core.inference.eager import EagerStylizer
 from nst_core.styles import shipped_styles
+from tests.unit.worker.kit import Calls
 from worker.runtime.engine import Engine
 from worker.runtime.health import Health, Recovery, SelfTest
 from worker.runtime.outcomes import InterruptedWorkError, problem_of, retried
@@ -273,7 +274,7 @@ def test_a_worker_retires_once_and_with_its_code() -> None:
 
 
 def test_shipped_network_passes_and_damage_shows(engine: Engine) -> None:
-    stylizer = Stylizer.load(shipped_styles()[0].weights())
+    stylizer = EagerStylizer.load(shipped_styles()[0].weights())
     self_test = SelfTest(lambda: stylizer, engine=engine)
     self_test()
     self_test()
@@ -288,4 +289,4 @@ def test_whatever_a_network_raises_comes_out(engine: Engine) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     with pytest.raises(RuntimeError, match="illegal"):
-        SelfTest(lambda: broken, engine=engine)()
+        SelfTest(lambda: Calls(broken), engine=engine)()

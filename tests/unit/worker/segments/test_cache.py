@@ -6,7 +6,7 @@ from typing import Any, cast
 from worker.segments.cache import LoadedTraining, TrainingCache, TrainingState
 
 
-def place(run_id: str) -> TrainingState:
+def state(run_id: str) -> TrainingState:
     return TrainingState(
         run_id=run_id,
         steps=1,
@@ -32,7 +32,7 @@ class Warm:
 
 def put(cache: TrainingCache, run_id: str, **values: Any) -> Warm:
     warm = Warm(**values)
-    cache.put(place(run_id), cast(LoadedTraining, warm))
+    cache.put(state(run_id), cast(LoadedTraining, warm))
     return warm
 
 
@@ -41,8 +41,8 @@ def test_runs_in_turn_each_find_their_training_on_the_shelf() -> None:
     first, second = put(cache, "a"), put(cache, "b")
     for _ in range(3):
         for run_id, warm in (("a", first), ("b", second)):
-            assert cast(Warm, cache.take(place(run_id))) is warm
-            cache.put(place(run_id), cast(LoadedTraining, warm))
+            assert cast(Warm, cache.take(state(run_id))) is warm
+            cache.put(state(run_id), cast(LoadedTraining, warm))
     third = put(cache, "c")
     assert (first.closed, second.closed, third.closed) == (True, False, False)
     cache.close()
@@ -53,7 +53,7 @@ def test_runs_in_turn_each_find_their_training_on_the_shelf() -> None:
 def test_a_training_that_stands_elsewhere_is_let_go_and_those_of_other_runs_stay() -> None:
     cache = TrainingCache(keep_s=60)
     first, second = put(cache, "a"), put(cache, "b")
-    assert cache.take(replace(place("a"), checkpoint="another")) is None
+    assert cache.take(replace(state("a"), checkpoint="another")) is None
     assert cache.take(None) is None
     assert (first.closed, second.closed) == (True, False)
     cache.close()

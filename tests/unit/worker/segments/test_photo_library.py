@@ -14,7 +14,7 @@ from worker.segments.photo_library import PhotoLibrary
 CLAIM = """
 import sys, time
 from pathlib import Path
-from worker.photo_library import _claimed
+from worker.segments.photo_library import _claimed
 file, folder = _claimed(Path(sys.argv[1]))
 print(folder.name, flush=True)
 time.sleep(60)

@@ -319,10 +319,10 @@ def test_files_that_are_not_what_they_were_are_refused(benches: MakeBench, blobs
     first = benches().run(segment, until=1)
     assert first.checkpoint is not None
     later = next_segment(segment, first)
-    with pytest.raises(ConfigError, match=r"painting\.png is not what it was"):
+    with pytest.raises(ConfigError, match=r"painting\.png has changed"):
         benches().run(replace(later, painting=replace(segment.painting, sha256="0" * 64)))
     blobs.put(BlobUri.parse(first.checkpoint.uri), b"damaged")
-    with pytest.raises(WeightsError, match=r"safetensors is not what it was"):
+    with pytest.raises(WeightsError, match=r"safetensors has changed"):
         benches().run(later)
 
 

@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 
 from nst_core import images
+from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.stylizer import Stylizer
+from nst_core.metrics import Stage
 from nst_core.nets.costs import stylize_bytes
 from nst_core.protocol.chunks import StylizeChunk, StylizeOptions
 from nst_core.protocol.events import ItemOutcome
@@ -23,6 +25,7 @@ from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from tests.unit.worker.kit import (
     WAIT_S,
+    Calls,
     Gate,
     Invert,
     Pixels,
@@ -35,7 +38,6 @@ from tests.unit.worker.kit import (
 )
 from worker.methods.stylize.pipeline import Pipeline
 from worker.runtime.engine import Engine
-from worker.runtime.health import Stylize
 from worker.runtime.outcomes import Stopwatch
 from worker.settings import WorkerSettings
 
@@ -44,7 +46,7 @@ def always() -> bool:
     return True
 
 
-def run(pipeline: Pipeline, chunk: StylizeChunk, stylize: Stylize) -> dict[int, ItemOutcome]:
+def run(pipeline: Pipeline, chunk: StylizeChunk, stylize: Stylizer) -> dict[int, ItemOutcome]:
     """Return the outcomes of a chunk by item; no item has two."""
     outcomes = list(pipeline.run(chunk, stylize, going=always))
     by_item = {outcome.index: outcome for outcome in outcomes}
@@ -52,8 +54,8 @@ def run(pipeline: Pipeline, chunk: StylizeChunk, stylize: Stylize) -> dict[int, 
     return by_item
 
 
-def load(blobs: BlobStore, style: Style) -> Stylizer:
-    return Stylizer.load(blobs.get(BlobUri.parse(style.weights)))
+def load(blobs: BlobStore, style: Style) -> EagerStylizer:
+    return EagerStylizer.load(blobs.get(BlobUri.parse(style.weights)))
 
 
 @pytest.mark.parametrize(("suffix", "kind"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP")])
@@ -81,7 +83,7 @@ def test_the_options_of_the_chunk_are_followed(pipeline: Pipeline, blobs: BlobSt
 
     options = StylizeOptions(strength=0.5, preserve_color=True, max_px=24)
     chunk = make_chunk(blobs, [photo()], options=options)
-    outcome = run(pipeline, chunk, record)[0]
+    outcome = run(pipeline, chunk, Calls(record))[0]
     assert seen == [(0.5, True, (1, 16, 24, 3))]
     assert (outcome.width, outcome.height) == (24, 16)
 
@@ -104,7 +106,7 @@ def test_a_photo_comes_back_exactly_if_nothing_is_changed(pipeline: Pipeline, bl
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     chunk = make_chunk(blobs, [file.getvalue()])
-    run(pipeline, chunk, lambda batch, **_: batch)
+    run(pipeline, chunk, Calls(lambda batch, **_: batch))
     with Image.open(io.BytesIO(outputs(blobs, chunk)[0])) as image:
         np.testing.assert_array_equal(np.array(image), pixels)
 
@@ -129,7 +131,7 @@ def test_the_network_sees_no_edges_of_what_is_transparent(pipeline: Pipeline, bl
         seen.append(batch)
         return batch
 
-    run(pipeline, make_chunk(blobs, [file.getvalue()]), record)
+    run(pipeline, make_chunk(blobs, [file.getvalue()]), Calls(record))
     assert np.abs(seen[0].astype(int) - (200, 100, 50)).max() <= 4
 
 
@@ -268,12 +270,12 @@ def test_the_older_chunk_goes_first(settings: WorkerSettings, blobs: BlobStore) 
 
 
 @pytest.fixture
-def two_styles(blobs: BlobStore, tmp_path: Path) -> tuple[Stylizer, Stylizer]:
+def two_styles(blobs: BlobStore, tmp_path: Path) -> tuple[EagerStylizer, EagerStylizer]:
     return load(blobs, store_style(blobs, tmp_path, seed=1)), load(blobs, store_style(blobs, tmp_path, seed=2))
 
 
 def test_two_chunks_at_once_give_the_same_bytes_as_one_after_the_other(
-    pipeline: Pipeline, blobs: BlobStore, two_styles: tuple[Stylizer, Stylizer]
+    pipeline: Pipeline, blobs: BlobStore, two_styles: tuple[EagerStylizer, EagerStylizer]
 ) -> None:
     chunks = [make_chunk(blobs, [photo(seed, width=16 + 8 * seed) for seed in range(6)]) for _ in range(2)]
     for chunk, stylizer in zip(chunks, two_styles, strict=True):
@@ -350,12 +352,12 @@ def test_a_file_larger_than_all_that_is_read_ahead_passes_alone(settings: Worker
 
 
 def test_a_photo_is_refused_by_the_memory_that_its_style_needs(
-    settings: WorkerSettings, blobs: BlobStore, two_styles: tuple[Stylizer, Stylizer]
+    settings: WorkerSettings, blobs: BlobStore, two_styles: tuple[EagerStylizer, EagerStylizer]
 ) -> None:
     """The refusal names the longest side that passes, and that one does."""
     engine = Engine()
     budget = stylize_bytes(two_styles[0].net.config, 40 * 27)
-    pipeline = Pipeline(settings, blobs=blobs, engine=engine, limit=lambda _: two_styles[0].max_pixels(budget))
+    pipeline = Pipeline(settings, blobs=blobs, engine=engine, budget_bytes=budget)
     refused = run(pipeline, make_chunk(blobs, [photo()]), two_styles[0])[0]  # of 48 x 32 pixels
     assert refused.error_code == "image_too_large"
     named = re.search(r"--max-px (\d+)\)", str(refused.error_message))
@@ -399,3 +401,17 @@ def test_photos_that_keep_their_reader_busy_hold_up_no_other_chunk(pipeline: Pip
     assert all(outcome.succeeded for outcome in outcomes.values())
     assert len(outcomes) == 6
     assert before <= 1
+
+
+def test_the_observer_hears_of_every_stage_that_was_completed(settings: WorkerSettings, blobs: BlobStore) -> None:
+    seen = list[tuple[Stage, float]]()
+    engine = Engine(observe=lambda stage, seconds: seen.append((stage, seconds)))
+    pipeline = Pipeline(
+        settings, blobs=blobs, engine=engine, observe=lambda stage, seconds: seen.append((stage, seconds))
+    )
+    run(pipeline, make_chunk(blobs, [photo(1), photo(2), b"damaged"]), Invert())
+    pipeline.close()
+    engine.close()
+    counts = {stage: sum(each == stage for each, _ in seen) for stage in Stage}
+    assert counts == {**dict.fromkeys(Stage, 2), Stage.FETCH: 3}
+    assert all(seconds >= 0 for _, seconds in seen)

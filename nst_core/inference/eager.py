@@ -1,0 +1,93 @@
+"""The reference engine: a transformer network in PyTorch, float32, one photo at a time."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nst_core.errors import ImageTooLargeError
+from nst_core.inference.stylizer import Pixels, check_call
+from nst_core.nets.costs import max_pixels, stylize_bytes
+from nst_core.nets.tensors import LUMA, to_tensor, to_uint8
+from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
+from nst_core.nets.weights import load_transformer, load_transformer_bytes
+from nst_core.system.devices import on_device
+from nst_core.system.memory import memory_for
+
+
+class EagerStylizer:
+    """A `Stylizer` that calls the network as it is. The results of other engines are compared with its results."""
+
+    min_side_px = MIN_SIDE_PX
+    #: A convolution may sum in another order for another batch size, so that the last bits of a photo's result would
+    #: depend on its neighbours. One photo is large enough to keep a processor busy.
+    max_batch = 1
+
+    def __init__(self, net: TransformerNet, *, device: torch.device | str = "cpu") -> None:
+        """Take over a network: it is moved to the device and put into eval mode."""
+        self.device = torch.device(device)
+        self.net = net.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        self._luma = torch.tensor(LUMA, device=self.device).view(1, 3, 1, 1)
+
+    @classmethod
+    def load(cls, source: Path | bytes, *, device: torch.device | str = "cpu") -> "EagerStylizer":
+        """Return the stylizer of a weights file, or of the bytes of one; raise WeightsError if it is damaged."""
+        net = load_transformer_bytes(source) if isinstance(source, bytes) else load_transformer(source)
+        return cls(net, device=device)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that the weights take, in bytes."""
+        tensors = [*self.net.parameters(), *self.net.buffers()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def max_pixels(self, budget_bytes: int) -> int:
+        """Return how many pixels a photo may have; see `Stylizer.max_pixels`."""
+        return max_pixels(self.net.config, budget_bytes)
+
+    def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+        """Return the stylized photos; see `Stylizer.__call__`.
+
+        `preserve_color`: Gatys, Bethge, Hertzmann, Shechtman, "Preserving Color in Neural Artistic Style Transfer"
+        (2016), section 3.2.
+        """
+        check_call(batch, strength=strength, min_side_px=self.min_side_px)
+        if strength == 0.0:
+            return batch.copy()
+        height, width = batch.shape[1:3]
+        results = np.empty_like(batch, order="C")
+        with torch.inference_mode(), on_device(self.device):
+            for photo, result in zip(batch, results, strict=True):
+                with memory_for(stylize_bytes(self.net.config, height * width)):
+                    result[:] = self._one_with_retry(photo, strength=strength, preserve_color=preserve_color)
+        return results
+
+    def _one_with_retry(self, photo: Pixels, *, strength: float, preserve_color: bool) -> Pixels:
+        """Return the result for one photo. If a GPU has too little memory, empty torch's cache and try once more."""
+        try:
+            return self._one(photo, strength=strength, preserve_color=preserve_color)
+        except torch.OutOfMemoryError:
+            pass  # retried outside of the handler, because the traceback holds the tensors of the first try
+        torch.cuda.empty_cache()
+        try:
+            return self._one(photo, strength=strength, preserve_color=preserve_color)
+        except torch.OutOfMemoryError as error:
+            height, width = photo.shape[:2]
+            raise ImageTooLargeError(
+                f"The image is {width:,} x {height:,} pixels, for which the GPU has too little memory: "
+                "ask for a smaller result (max_px)."
+            ) from error
+
+    def _one(self, photo: Pixels, *, strength: float, preserve_color: bool) -> Pixels:
+        image = to_tensor(np.array(photo, order="C"), device=self.device)  # 1, 3, H, W
+        stylized = self._stylize(image, strength=strength, preserve_color=preserve_color)
+        result: Pixels = to_uint8(stylized)[0].cpu().numpy()
+        return result
+
+    def _stylize(self, photo: Tensor, *, strength: float, preserve_color: bool) -> Tensor:
+        stylized = self.net(photo).clamp_(0, 1)
+        if preserve_color:
+            # Swapping Y in YIQ adds the same difference to R, G and B: each takes Y with factor 1.
+            stylized = photo + ((stylized - photo) * self._luma).sum(1, keepdim=True)
+        return stylized if strength == 1.0 else torch.lerp(photo, stylized.clamp_(0, 1), strength)

@@ -1,0 +1,30 @@
+"""Tests of nst_core.inference.engines."""
+
+import numpy as np
+import pytest
+
+from nst_core.errors import ConfigError, WeightsError
+from nst_core.inference.engines import ENGINES, load_stylizer
+from nst_core.styles import shipped_styles
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_paints_like_the_reference(engine: str) -> None:
+    weights = shipped_styles()[0].weights()
+    photo = np.random.default_rng(0).integers(0, 256, (1, 40, 33, 3), np.uint8)
+    expected = load_stylizer(weights)(photo)
+    stylizer = load_stylizer(weights, engine=engine)
+    assert np.abs(stylizer(photo).astype(int) - expected).max() <= 1
+    assert stylizer.nbytes > 0
+    assert stylizer.max_batch >= 1
+    assert stylizer.max_pixels(10**9) > stylizer.min_side_px**2
+
+
+def test_unknown_engine_is_refused() -> None:
+    with pytest.raises(ConfigError, match="The engine must be one of eager, not 'steam'"):
+        load_stylizer(b"", engine="steam")
+
+
+def test_damaged_weights_are_refused() -> None:
+    with pytest.raises(WeightsError):
+        load_stylizer(b"not weights")

@@ -1,0 +1,13 @@
+"""Tests of nst_core.metrics."""
+
+from nst_core.metrics import Observer, Stage, ignore
+
+
+def test_names_of_stages_fit_into_labels() -> None:
+    assert all(stage.value.isidentifier() for stage in Stage)
+
+
+def test_default_observer_accepts_every_stage() -> None:
+    observer: Observer = ignore
+    for stage in Stage:
+        observer(stage, 0.5)
