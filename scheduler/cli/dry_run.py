@@ -1,53 +1,90 @@
-"""`--dry-run`: what a job would do, with photos of this machine too; nothing is uploaded or submitted."""
+"""`--dry-run`: what a job would do. Photos on this machine are checked here; nothing is uploaded or submitted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby, islice
 
 from nst_core.client import Client
 from nst_core.errors import ImageError, ImageTooSmallError
+from nst_core.images import decode
 from scheduler.cli.session import Session
+from scheduler.cli.submitting import MakeRequest
 from scheduler.cli.transfer.inputs import check_not_replaced, find, named
 from scheduler.cli.transfer.photos import Left, Photo
-from scheduler.cli.transfer.results import Naming
+from scheduler.cli.transfer.pictures import read_pictures
+from scheduler.cli.transfer.results import S3, Naming
 from scheduler.cli.ui.progress import transfer_bar
 from scheduler.domain.jobs import JobInput
-from scheduler.resources import Check, JobRequest, Problem
+from scheduler.resources import Check, JobRequest, Problem, Upload
 
-#: Addresses that a request may name.
+#: Addresses that one request may have.
 _MOST_URIS = 1_000
-#: JPEGs are much faster to decode at about this size; whether they are whole is seen as well.
+#: JPEGs are decoded much faster at about this size, and damaged ones are still found.
 _LOOK_PX = 2_048
 
 
-def check_job(session: Session, client: Client, request: JobRequest, inputs: Sequence[str], naming: Naming) -> Check:
-    """Return what a job for photos of this machine, or for addresses, would do; its `input` is left open."""
+def check_job(
+    session: Session,
+    client: Client,
+    make: MakeRequest,
+    inputs: Sequence[str],
+    naming: Naming,
+    *,
+    paintings: Sequence[str] = (),
+) -> Check:
+    """Return what a job would do, for photos and paintings on this machine or s3:// addresses.
+
+    If a painting is on this machine, objects in the storage are not looked up, because it is not there.
+    """
+    pictures = [each.photo for each in read_pictures(session, client, paintings)]
+    problems = [problem for picture in pictures for problem in _problems(picture, None)]
+    if problems:
+        return Check(valid=False, photos=0, items=0, failing=0, problems=tuple(problems))
     remote = named(inputs)
-    if remote is not None:
-        return client.check(replace(request, input=remote))
-    found = find(session, client, inputs, naming)
-    photos = found.photos
-    check_not_replaced(photos, photos, naming)
-    problems = [_left_out(left) for left in found.failed]
-    with transfer_bar(session.err, "checking", len(photos)) as advance:
-        for photo in photos:
-            problems += _problems(photo, request.output.max_px)
-            advance()
-    bad = {problem.input for problem in problems}
-    checks = _ask(client, request, [photo for photo in photos if str(photo.path) not in bad])
+    if remote is not None and not pictures:
+        return client.check(make(remote, paintings))
+    with _place(client) as place:
+        stored = iter([place.prefix + picture.name for picture in pictures])
+        addresses = [text if text.startswith(S3) else next(stored) for text in paintings]
+        if remote is not None:
+            return client.check(make(remote, addresses), objects=False)
+        found = find(session, client, inputs, naming)
+        check_not_replaced([*found.photos, *pictures], found.photos, naming)
+        problems = [_left_out(left) for left in found.failed]
+        with transfer_bar(session.err, "checking", len(found.photos)) as advance:
+            for photo in found.photos:
+                problems += _problems(photo, naming.max_px)
+                advance()
+        bad = {problem.input for problem in problems}
+        good = [photo for photo in found.photos if str(photo.path) not in bad]
+        checks = _ask(client, place, lambda input: make(input, addresses), good)
+    return _merged(client, checks, problems, photos=len(found.photos) + len(found.failed), styles=len(naming.styles))
+
+
+def _merged(client: Client, checks: Sequence[Check], problems: Sequence[Problem], *, photos: int, styles: int) -> Check:
+    """Return one check for the answers of the API and the problems that were found here."""
     times = [check.estimated_s for check in checks if check.estimated_s is not None]
-    total = len(photos) + len(found.failed)
-    items = total * len(request.styles)
-    too_many = _too_many(client, items)
+    too_many = _too_many(client, photos * styles)
     return Check(
-        # One that is refused as a whole says nothing of its photos.
+        # A check of a request that is refused as a whole counts no photos.
         valid=any(check.valid for check in checks) and all(check.photos for check in checks) and not too_many,
-        photos=total,
-        items=items,
-        failing=len(bad) * len(request.styles) + sum(check.failing for check in checks),
+        photos=photos,
+        items=photos * styles,
+        failing=len({problem.input for problem in problems}) * styles + sum(check.failing for check in checks),
         problems=(*too_many, *(problem for check in checks for problem in check.problems), *problems),
         estimated_s=sum(times) if times else None,
     )
+
+
+@contextmanager
+def _place(client: Client) -> Iterator[Upload]:
+    """Yield an upload without files, whose addresses are only asked about, and delete it."""
+    place = client.create_upload()
+    try:
+        yield place
+    finally:
+        client.delete_upload(place.id)
 
 
 def _left_out(left: Left) -> Problem:
@@ -55,15 +92,13 @@ def _left_out(left: Left) -> Problem:
 
 
 def _problems(photo: Photo, max_px: int | None) -> list[Problem]:
-    """Return what is wrong with a photo of this machine whose result has at most `max_px` on its longer side."""
-    from nst_core.images import decode  # late, because only a dry run needs Pillow
-
+    """Return what is wrong with a picture on this machine whose result is at most `max_px` long."""
     try:
         data = photo.path.read_bytes()
         try:
             decode(data, max_px=min(max_px or _LOOK_PX, _LOOK_PX))
         except ImageTooSmallError:
-            # The result may be larger than what was decoded: a panorama is narrow only when it is reduced.
+            # The result may be larger than what was decoded: a panorama is too narrow only when it is reduced.
             decode(data, max_px=max_px)
     except ImageError as error:
         return [Problem(code=error.code, message=error.message, input=str(photo.path))]
@@ -73,26 +108,22 @@ def _problems(photo: Photo, max_px: int | None) -> list[Problem]:
     return []
 
 
-def _ask(client: Client, request: JobRequest, photos: Sequence[Photo]) -> list[Check]:
-    """Return what the API says of photos as if they had been uploaded; it looks at their names alone."""
-    place, checks = client.create_upload(), list[Check]()
-    paths = {place.prefix + photo.name: str(photo.path) for photo in photos}
-    try:
-        for batch in _batches(photos):
-            uris = tuple(place.prefix + photo.name for photo in batch)
-            check = client.check(replace(request, input=JobInput(uris=uris)), objects=False)
-            problems = (replace(each, input=paths.get(each.input or "", each.input)) for each in check.problems)
-            checks.append(replace(check, problems=tuple(problems)))
-    finally:
-        client.delete_upload(place.id)
+def _ask(client: Client, place: Upload, make: Callable[[JobInput], JobRequest], photos: Sequence[Photo]) -> list[Check]:
+    """Return what the API says of photos as if they had been uploaded; it checks only their names."""
+    paths, checks = {place.prefix + photo.name: str(photo.path) for photo in photos}, list[Check]()
+    for batch in _batches(photos):
+        uris = tuple(place.prefix + photo.name for photo in batch)
+        check = client.check(make(JobInput(uris=uris)), objects=False)
+        problems = (replace(each, input=paths.get(each.input or "", each.input)) for each in check.problems)
+        checks.append(replace(check, problems=tuple(problems)))
     return checks
 
 
 def _batches(photos: Sequence[Photo]) -> Iterator[list[Photo]]:
-    """Yield photos of one folder at a time, no more than a request may name.
+    """Yield photos of one folder at a time, at most as many as a request may have.
 
-    Images of photos that are uploaded keep the folders, those of addresses have none: two photos of one name would seem
-    to give one image.
+    Results of uploaded photos keep their folders, but results of addresses have none: two photos with the same name in
+    different folders would seem to have the same result.
     """
 
     def folder_of(photo: Photo) -> str:
@@ -105,8 +136,8 @@ def _batches(photos: Sequence[Photo]) -> Iterator[list[Photo]]:
 
 
 def _too_many(client: Client, items: int) -> list[Problem]:
-    """Return what is wrong with so many images in one job; no batch says it of them all."""
+    """Return a problem if a job cannot have that many images; a batch alone would not show it."""
     most = client.tenants.own().limits["max_items_per_job"]
     if most is None or items <= most:
         return []
-    return [Problem(code="quota_exceeded", message=f"A job has {most:,.0f} images at most.", pointer="/input")]
+    return [Problem(code="quota_exceeded", message=f"A job has at most {most:,.0f} images.", pointer="/input")]

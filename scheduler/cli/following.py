@@ -1,6 +1,6 @@
-"""A job from its submission to its results on this machine."""
+"""Following a job until its results are on this machine."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -9,29 +9,23 @@ from typing import Any
 import typer
 
 from nst_core.client import Client, UnreachableError
-from nst_core.protocol.chunks import ItemStatus, Method
+from nst_core.protocol.chunks import ItemStatus
 from scheduler.cli.exits import ExitCode, code_for_status
 from scheduler.cli.session import Session, print_json
 from scheduler.cli.transfer.downloads import Download, Follower
 from scheduler.cli.transfer.inputs import Inputs, say_left
 from scheduler.cli.transfer.photos import Left
 from scheduler.cli.transfer.results import Target
-from scheduler.cli.ui import jobs as render
-from scheduler.cli.ui.iterations import iteration_bars
+from scheduler.cli.ui.jobs import failures_list, job_summary
 from scheduler.cli.ui.progress import job_bar, transfer_bar
 from scheduler.domain.jobs import JobInput
-from scheduler.resources import Item, Job, JobRequest
-
-
-def submitted(client: Client, request: JobRequest, own_id: str | None) -> Job:
-    """Submit a job, under an id of the user's own if there is one."""
-    return client.submit(request) if own_id is None else client.put(own_id, request)
+from scheduler.resources import Item, Job
 
 
 def see_through(
     session: Session, client: Client, job: Job, target: Target, inputs: Inputs | None = None, *, as_json: bool
 ) -> ExitCode:
-    """Show a job's progress to its end, write its results as they come, and say how it ended."""
+    """Show the progress of a job until it ends, write its results when they are ready, and print how it ended."""
     inputs = inputs or Inputs(input=JobInput())
     download = None
     if target.prefix is None:
@@ -47,7 +41,7 @@ def see_through(
 
 
 def watch_only(session: Session, client: Client, job: Job, *, as_json: bool) -> ExitCode:
-    """Show a job's progress to its end, and say how it ended and how to fetch its results."""
+    """Show the progress of a job until it ends, and print how it ended and how to fetch its results."""
     job = follow(session, client, job)
     if as_json:
         print_json(job)
@@ -59,15 +53,17 @@ def watch_only(session: Session, client: Client, job: Job, *, as_json: bool) -> 
 
 
 def code_of(job: Job, inputs: Inputs, download: Download | None) -> ExitCode:
-    """Return the exit code for a finished job: what is missing here is missing, even if the job itself succeeded."""
+    """Return the exit code for a finished job; a missing file makes it PARTIAL even if the job succeeded."""
     code = code_for_status(job.status)
     missing = inputs.failed or (download is not None and download.failed)
     return ExitCode.PARTIAL if missing and code is ExitCode.OK else code
 
 
 def follow(session: Session, client: Client, job: Job, download: Download | None = None) -> Job:
-    """Show a job's progress until it is finished, and return it; Ctrl-C leaves the job running."""
-    with _hints(session, job, download), Follower(download) if download else nullcontext() as follower:
+    """Show the progress of a job until it is finished, and return it. Ctrl-C does not stop the job."""
+    watch = ["jobs", "watch", job.id, *(["-o", download.target.text] if download is not None else [])]
+    hints = watching(session, "job", watch, ("or cancel it with", ["jobs", "cancel", job.id]))
+    with hints, Follower(download) if download else nullcontext() as follower:
         if session.err.is_terminal:
             session.err.print(job.id, style="dim", soft_wrap=True)
 
@@ -76,31 +72,47 @@ def follow(session: Session, client: Client, job: Job, download: Download | None
                 return "writing stopped"
             return f"{len(download.files):,} written" if download is not None and download.files else ""
 
-        if job.method is Method.OPTIMIZE:
-            with iteration_bars(session.err, note) as show:
-                running = partial(client.items, job.id, status=ItemStatus.RUNNING)
-                return client.wait(job.id, on_poll=lambda job: show(job, list(running())))
-        with job_bar(session.err, note) as update:
-            return client.wait(job.id, on_change=update)
+        running = partial(client.items, job.id, status=ItemStatus.RUNNING)
+        with job_bar(session.err, running, note) as show:
+            return client.wait(job.id, on_poll=show)
+
+
+@contextmanager
+def watching(session: Session, thing: str, watch: Sequence[str], *others: tuple[str, Sequence[str]]) -> Iterator[None]:
+    """If Ctrl-C or a lost connection ends the watching of a job or a training, print how to go on.
+
+    `watch` is the command that watches it again, `others` are more commands with a few words before each.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        session.err.print("")
+        session.hint(f"The {thing} continues. Watch it with", *watch)
+        for text, command in others:
+            session.hint(text, *command)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except UnreachableError:
+        session.hint(f"The {thing} is not lost. When the API answers again, watch it with", *watch)
+        raise
 
 
 def fetch_rest(session: Session, job: Job, download: Download) -> None:
-    """Write those results of a job that are not there yet, with a progress bar; say how to go on if that stops."""
+    """Write the results that are not there yet, with a progress bar; if that stops, print how to continue."""
     try:
         done = len(download.files)
         with transfer_bar(session.err, "writing", job.counts.succeeded, done=done) as advance:
             download.on_done = lambda count: advance()
             download.fetch_all()
     except (OSError, UnreachableError, KeyboardInterrupt):
-        session.err.print(f"\n{len(download.files):,} of {job.counts.succeeded:,} images are written.", soft_wrap=True)
+        session.note(f"\n{len(download.files):,} of {job.counts.succeeded:,} images are written.")
         session.hint("Fetch the rest with", "jobs", "results", job.id, "-o", download.target.text)
         raise
     if download.failed:
-        session.hint("Try the rest again with", "jobs", "results", job.id, "-o", download.target.text)
+        session.hint("Retry the rest with", "jobs", "results", job.id, "-o", download.target.text)
 
 
 def job_json(client: Client, job: Job, inputs: Inputs, download: Download | None) -> dict[str, Any]:
-    """Return a finished job with its images, the files of this machine that they are of and in, and what is missing."""
+    """Return a finished job with its images, their photos and result files on this machine, and what is missing."""
 
     def row(item: Item) -> dict[str, Any]:
         file = download and download.files.get(item.id)
@@ -126,27 +138,11 @@ def job_json(client: Client, job: Job, inputs: Inputs, download: Download | None
 
 
 def report(session: Session, client: Client, job: Job, place: str, paths: Mapping[str, Path] | None = None) -> None:
-    """Say how a job ended, and the first of what failed."""
-    session.err.print(render.job_summary(job, place), soft_wrap=True)
+    """Print how a job ended, and its first failures."""
+    session.note(job_summary(job, place))
     if job.counts.failed:
         failures = client.items(job.id, status=ItemStatus.FAILED, page=10)
-        session.err.print(render.failures_list(job, failures, paths), soft_wrap=True)
-
-
-@contextmanager
-def _hints(session: Session, job: Job, download: Download | None) -> Iterator[None]:
-    """Say how to go on with a job when something ends the watching of it."""
-    watch = ["jobs", "watch", job.id, *(["-o", download.target.text] if download is not None else [])]
-    try:
-        yield
-    except KeyboardInterrupt:
-        session.err.print("")
-        session.hint("The job goes on. Watch it with", *watch)
-        session.hint("or stop it with", "jobs", "cancel", job.id)
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    except UnreachableError:
-        session.hint("The job is kept. Once the API is there again, watch it with", *watch)
-        raise
+        session.err.print(failures_list(job, failures, paths), soft_wrap=True)
 
 
 def _left_json(left: Left) -> dict[str, str]:

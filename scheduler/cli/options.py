@@ -1,4 +1,4 @@
-"""Options that several commands parse alike."""
+"""Values of options that several commands parse alike."""
 
 import json
 import re
@@ -7,14 +7,16 @@ from typing import Any
 
 from nst_core.errors import ConfigError
 from scheduler.cli.exits import UsageError
+from scheduler.cli.ui.words import PARTIAL
 from scheduler.domain.jobs import JobStatus, check_name_template
 
-#: How lists call the one long status.
-PARTIAL = "partial"
+_SPAN = re.compile(r"(\d{1,12}(?:\.\d+)?)\s*([a-z]*)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_LONGEST_S = 100 * 365 * 86_400
 
 
 def parse_fields(options: Sequence[str]) -> dict[str, Any]:
-    """Return options given as FIELD=VALUE, where the value is JSON, or a plain text."""
+    """Return options given as FIELD=VALUE; a value that is not JSON is a text."""
     parsed: dict[str, Any] = {}
     for option in options:
         name, equals, text = option.partition("=")
@@ -28,7 +30,7 @@ def parse_fields(options: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_labels(options: Sequence[str]) -> dict[str, str]:
-    """Return metadata given as KEY=VALUE."""
+    """Return labels given as KEY=VALUE."""
     labels: dict[str, str] = {}
     for option in options:
         key, equals, value = option.partition("=")
@@ -38,20 +40,21 @@ def parse_labels(options: Sequence[str]) -> dict[str, str]:
     return labels
 
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)?")
-_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def parse_span(text: str) -> float:
-    """Return the seconds of a length of time such as 90, 90s, 30min, 2h or 1.5d."""
-    match = _SPAN.fullmatch(text.strip())
-    if match is None or float(match[1]) == 0:
-        raise UsageError(f"{text!r} is no length of time such as 90s, 30min, 2h or 1.5d.")
-    return float(match[1]) * _SECONDS[match[2] or "s"]
+def parse_span(text: str, *, zero: bool = False) -> float:
+    """Return the seconds of a duration such as 90, 90s, 30m, 30min, 12h, 1.5d or 2w; 0 only if `zero` is set."""
+    match = _SPAN.fullmatch(text.strip().lower())
+    if match is None or match[2] not in _SECONDS:
+        raise UsageError(f"{text!r} is not a duration such as 90s, 30m, 12h, 1.5d or 2w.")
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds == 0 and not zero:
+        raise UsageError(f"{text!r} must be longer than 0 seconds.")
+    if seconds > _LONGEST_S:
+        raise UsageError(f"{text!r} is longer than a hundred years.")
+    return seconds
 
 
 def parse_style(text: str) -> tuple[str, str | None]:
-    """Return the name and the version of a style given as NAME or NAME@VERSION; None: the version it has now."""
+    """Return the name and the version of a style given as NAME or NAME@VERSION; None means the current version."""
     name, at, version = text.partition("@")
     if not name or (at and not version):
         raise UsageError(f"A style is given as NAME or NAME@VERSION, not {text!r}.")
@@ -59,23 +62,23 @@ def parse_style(text: str) -> tuple[str, str | None]:
 
 
 def parse_styles(options: Sequence[str]) -> list[tuple[str, str | None]]:
-    """Return names and versions of styles, several of which may be in one option with commas between them."""
+    """Return names and versions of styles; one option may name several, separated by commas."""
     return [parse_style(text.strip()) for option in options for text in option.split(",") if text.strip()]
 
 
 def parse_status(text: str) -> JobStatus:
-    """Return a job's status from its name; `partial`, as lists have it, is partially_succeeded."""
+    """Return the status of a job; `partial`, as lists show it, means partially_succeeded."""
     if text.lower() == PARTIAL:
         return JobStatus.PARTIALLY_SUCCEEDED
     try:
         return JobStatus(text.lower())
     except ValueError:
         known = ", ".join(status.value for status in JobStatus)
-        raise UsageError(f"{text!r} is no status of a job; known are {PARTIAL}, {known}.") from None
+        raise UsageError(f"{text!r} is not a status of a job; known are {PARTIAL}, {known}.") from None
 
 
 def check_template(template: str) -> None:
-    """Raise UsageError if --name gives no names of files."""
+    """Raise UsageError if --name is not a valid template of file names."""
     try:
         check_name_template(template)
     except ConfigError as error:

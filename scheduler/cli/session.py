@@ -8,13 +8,16 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.text import Text
 
 from scheduler.cli.exits import UsageError
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from nst_core.client import Client
 
 DEFAULT_HOME = Path("~/.nst")
+_MOST_PER_PAGE = 200
+_Value = TypeVar("_Value")
 
 
 class Silence:
@@ -64,6 +69,17 @@ class Session:
         own_key = last.api_key if last is not None and last.url == url else ""
         return Client(url, self.api_key or own_key, on_silence=Silence(self.err, url))
 
+    def show(self, value: _Value, view: Callable[[_Value], RenderableType], *, as_json: bool) -> None:
+        """Print a value on standard output: as JSON, or as `view` shows it to people."""
+        if as_json:
+            print_json(value)
+        else:
+            self.out.print(view(value))
+
+    def note(self, text: str | Text) -> None:
+        """Print a line on standard error; a long one is not folded, and nothing in it is markup."""
+        self.err.print(text, soft_wrap=True, markup=False)
+
     def hint(self, text: str, *words: str) -> None:
         """Suggest a command to run next, with the same --url and --home as this one."""
         given = []
@@ -80,6 +96,11 @@ def session_of(context: typer.Context) -> Session:
     session = context.find_object(Session)
     assert session is not None
     return session
+
+
+def first(listed: Callable[..., Iterable[_Value]], limit: int, **filters: Any) -> list[_Value]:
+    """Return at most `limit` entries of a list of the client, asking for no more than are needed."""
+    return list(islice(listed(page=min(limit, _MOST_PER_PAGE), **filters), limit))
 
 
 def print_json(value: Any) -> None:

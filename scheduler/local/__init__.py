@@ -1,1 +1,1 @@
-"""The whole of nst on one machine, as `nst up` runs it."""
+"""All of nst on one machine, as `nst up` runs it."""

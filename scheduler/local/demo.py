@@ -1,4 +1,4 @@
-"""Material of `nst demo`: sample photos, and a contact sheet of what became of them."""
+"""Sample photos for `nst demo`, and the contact sheet of its results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 _MAX_PX = 640
 _TILE = (360, 270)
 _GAP = 12
-#: Of a heading of one line.
+#: Height of a heading of one line.
 _HEADING_HEIGHT = 40
 _LINE_PX = 24
 _FONT_PX = 18
@@ -20,12 +20,12 @@ _INK = (40, 40, 40)
 
 @dataclass(frozen=True, kw_only=True)
 class SamplePhoto:
-    """A photo of scikit-image's that anybody may use for anything."""
+    """A photo from scikit-image with a free license."""
 
-    #: Name of the function in `skimage.data`, and of the file.
+    #: Name of the function in `skimage.data`; also the name of the file.
     name: str
     suffix: str
-    #: What the docstring of the function says.
+    #: License, from the docstring of the function.
     rights: str
 
 
@@ -38,8 +38,8 @@ SAMPLE_PHOTOS = (
 
 
 def write_sample_photos(folder: Path) -> list[Path]:
-    """Write the sample photos as JPEG and PNG files and return their paths; nothing is downloaded."""
-    # Here, and not at the top: the demo alone needs scikit-image, which takes a second to load.
+    """Write the sample photos as JPEG and PNG files, and return their paths. Nothing is downloaded."""
+    # Late, because only the demo needs scikit-image, which takes a second to import.
     from skimage import data
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def write_sample_photos(folder: Path) -> list[Path]:
 
 
 def contact_sheet(headings: Sequence[str], rows: Sequence[Sequence[Path | None]]) -> Image.Image:
-    """Return a sheet with a column for each heading and a row of pictures each; None leaves a place empty."""
+    """Return a sheet with a column for each heading and rows of pictures; None leaves a place empty."""
     tile_width, tile_height = _TILE
     font = ImageFont.load_default(_FONT_PX)
     titles = [wrapped(heading, font.getlength, tile_width) for heading in headings]
@@ -74,7 +74,7 @@ def contact_sheet(headings: Sequence[str], rows: Sequence[Sequence[Path | None]]
 
 
 def wrapped(text: str, length: Callable[[str], float], width: float, *, most_lines: int = 3) -> list[str]:
-    """Return a text in lines that are at most `width` long, as `length` measures them; the last one may end in …"""
+    """Return a text in lines of at most `width`, as `length` measures them. A text that is too long ends in …"""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -98,5 +98,5 @@ def _cut(line: str, length: Callable[[str], float], width: float) -> str:
 
 def _tile(path: Path) -> Image.Image:
     with Image.open(path) as picture:
-        # Faces and motifs sit rather above the middle.
+        # Faces are usually above the middle.
         return ImageOps.fit(picture.convert("RGB"), _TILE, Image.Resampling.LANCZOS, centering=(0.5, 0.35))

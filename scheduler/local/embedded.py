@@ -1,4 +1,4 @@
-"""The whole of nst on one machine: Redis, object storage, the scheduler and workers as child processes.
+"""All of nst on one machine: Redis, object storage, the scheduler and workers as child processes.
 
 with Stack(Path("~/.nst"), workers=2) as stack:
     with stack.client() as client: ...
@@ -31,17 +31,17 @@ from scheduler.local.supervisor import Service, StackEvent, Supervisor
 
 BUCKET = "nst"
 ACCESS_KEY = "nst"
-#: A worker that dies without a word is noticed after so long.
+#: A worker that fails silently is noticed after this many seconds.
 LEASE_S = 15
-#: Images in hand are finished within this time, or given to others after the next start.
+#: Images that have started are finished within this time, or started again after the next start.
 WORKER_GRACE_S = 20.0
-# The packages are found from here, installed or not.
+# The folder of the packages, so that they are found even if nst is not installed.
 _ROOT = Path(scheduler.__file__).parents[1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
-    """Where everything of a running stack is."""
+    """The addresses and keys of a running stack."""
 
     api: ClientConfig
     broker: BrokerSettings
@@ -49,7 +49,7 @@ class Addresses:
 
 
 class Stack:
-    """A running nst in a home folder. Data, keys and unfinished jobs stay there for the next time."""
+    """A running nst in a home folder. Data, keys and unfinished jobs are kept there for the next start."""
 
     def __init__(
         self,
@@ -63,9 +63,9 @@ class Stack:
     ) -> None:
         """Nothing runs until `start`, or the `with` block.
 
-        `port` is the API's. None takes that of the last time, else `first_port`, else any; if another process has it,
-        the next one that is free. `env` adds to the environment of the scheduler and the workers. `on_event` is called
-        from a thread of the stack.
+        `port` is the port of the API. None means the same as last time, else `first_port`, else any free port; if
+        another process uses it, the next free one. `env` adds to the environment of the scheduler and the workers.
+        `on_event` is called from a thread of the stack.
         """
         if workers < 0:
             raise ConfigError("The number of workers cannot be negative.")
@@ -73,11 +73,11 @@ class Stack:
         self._worker_count = workers
         self._port = port
         self._first_port = first_port
-        #: The port that the API would have, if another process had not.
+        #: The wanted port of the API, if another process uses it.
         self.busy_port: int | None = None
         self._env = dict(env or {})
         self._on_event = on_event
-        #: A new one at each start, for nobody else needs it.
+        #: New at each start, because nobody else needs it.
         self._redis_password = new_password()
         self._cleanup = ExitStack()
         self._addresses: Addresses | None = None
@@ -92,32 +92,32 @@ class Stack:
 
     @property
     def addresses(self) -> Addresses:
-        """Where everything is; RuntimeError before the start."""
+        """The addresses of all parts; raises RuntimeError before the start."""
         if self._addresses is None:
             raise RuntimeError("The stack was not started.")
         return self._addresses
 
     @property
     def url(self) -> str:
-        """The API's address."""
+        """The address of the API."""
         return self.addresses.api.url
 
     @property
     def api_key(self) -> str:
-        """The API's key."""
+        """The key for the API."""
         return self.addresses.api.api_key
 
     @property
     def children(self) -> dict[str, Child]:
-        """The processes of now by name: redis, s3, scheduler, worker-1 and so on; a restarted one is a new Child."""
+        """The running processes by name: redis, s3, scheduler, worker-1 and so on. A restarted one is a new Child."""
         return self._supervisor.children if self._supervisor else {}
 
     def client(self) -> Client:
-        """Return a client of the API."""
+        """Return a client for the API."""
         return Client(self.url, self.api_key)
 
     def start(self) -> None:
-        """Return once everything is ready; raise HomeLockedError or StackError, with nothing left running."""
+        """Return when everything is ready; raise HomeLockedError or StackError, and leave nothing running."""
         try:
             self._cleanup.enter_context(self.home.locked())
             self._addresses = self._choose_addresses()
@@ -130,16 +130,16 @@ class Stack:
             raise
 
     def wait(self) -> None:
-        """Block for as long as the stack runs; raise the fault that ended it."""
+        """Block until the stack ends; raise the error that ended it."""
         if self._supervisor is not None:
             self._supervisor.wait()
 
     def stop(self) -> None:
-        """End workers, scheduler, object storage and Redis, in this order; KeyboardInterrupt kills them at once."""
+        """Stop workers, scheduler, object storage and Redis, in this order; KeyboardInterrupt kills them at once."""
         self._cleanup.close()
 
     def kill(self, name: str) -> None:
-        """End a process as `kill -9` does; it is started again after a pause."""
+        """Kill a process, as `kill -9` does; it is restarted after a pause."""
         if name in self.children:
             self.children[name].send_signal(signal.SIGKILL)
 
@@ -159,10 +159,10 @@ class Stack:
         )
 
     def _choose_port(self) -> int:
-        """Return the API's port; raise ConfigError if it was given and another process has it."""
+        """Return the port of the API; raise ConfigError if it was given and another process uses it."""
         if self._port is not None:
             if _listens(self._port):
-                raise ConfigError(f"Another process listens at port {self._port}; choose another one with --port.")
+                raise ConfigError(f"Another process uses port {self._port}; choose another one with --port.")
             return self._port
         last = self.home.read_client()
         wanted = (last and urlsplit(last.url).port) or self._first_port
@@ -174,7 +174,7 @@ class Stack:
         return free_port() if port is None else port
 
     def _stages(self) -> list[list[Service]]:
-        """Return the services in the order of their start."""
+        """Return the services in the order in which they start."""
         home, where, base = self.home, self.addresses, dict(os.environ)
         redis_port = _port(where.broker.redis_url.get_secret_value())
         s3_port = _port(where.storage.s3_endpoint or "")
@@ -198,7 +198,7 @@ class Stack:
                     name="scheduler",
                     command=module_command("scheduler"),
                     env=scheduler_env,
-                    # The file is this scheduler's own; another process may answer at the port.
+                    # The heartbeat proves that it is this scheduler, and not another process, that answers at the port.
                     is_ready=lambda: state_of(home.heartbeat("scheduler")) == READY and _api_is_ready(where.api.url),
                     heartbeat=home.heartbeat("scheduler"),
                 )
@@ -215,7 +215,7 @@ class Stack:
             command=module_command("worker"),
             env=env | {"NST_HEARTBEAT_FILE": str(heartbeat)} | self._env,
             is_ready=lambda: state_of(heartbeat) == READY,
-            # It takes chunks as soon as it can, and nothing else waits for it.
+            # Nothing else waits for a worker; it takes chunks when it is ready.
             is_awaited=False,
             grace_s=WORKER_GRACE_S,
             heartbeat=heartbeat,
@@ -238,13 +238,13 @@ class Stack:
             "NST_S3_ACCESS_KEY": ACCESS_KEY,
             "NST_S3_SECRET_KEY": self.home.s3_secret(),
             "NST_S3_BUCKET": BUCKET,
-            # A proxy of the environment knows nothing of this machine's own ports.
+            # A proxy cannot reach the ports of this machine.
             "NO_PROXY": f"{HOST},localhost",
             "no_proxy": f"{HOST},localhost",
         }
 
     def _scheduler_env(self) -> dict[str, str]:
-        # Here, and not at the top: commands that only speak to an API run without a database driver.
+        # Late, because the other commands must run without the packages of the scheduler.
         from scheduler.store.database import sqlite_url
 
         return {
@@ -278,7 +278,7 @@ def _listens(port: int) -> bool:
 
 
 def _redis_answers(port: int, password: str) -> bool:
-    """Return whether Redis has loaded its file and takes commands."""
+    """Return whether Redis has loaded its data and accepts commands."""
     try:
         with socket.create_connection((HOST, port), timeout=1) as connection:
             connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())

@@ -1,7 +1,7 @@
-"""The home folder of an embedded stack: its data, logs and secrets, and who may use it.
+"""The home folder of an embedded stack: its data, logs, secrets and lock.
 
 redis/  s3/  logs/  heartbeats/  nst.db  api_key  message_secret  s3_secret  webhook_key  client.json  lock
-Secrets are readable by their owner only.
+Only their owner can read the secrets.
 """
 
 import base64
@@ -18,79 +18,79 @@ from nst_core.system.files import write_private
 
 
 class HomeLockedError(NstError):
-    """Another stack uses the home folder."""
+    """Another stack uses this home folder."""
 
     code = "home_locked"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClientConfig:
-    """Where the API is, and the key for it."""
+    """The address of the API, and a key for it."""
 
     url: str
     api_key: str
 
 
 class Home:
-    """The places in a home folder."""
+    """The files and folders in a home folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Name the places; nothing is made yet."""
+        """Nothing is created yet."""
         self.folder = folder.expanduser().absolute()
         self.redis = self.folder / "redis"
         self.s3 = self.folder / "s3"
-        #: Training photos of workers; may be removed at any time.
+        #: Cached training photos of workers; may be deleted at any time.
         self.cache = self.folder / "cache"
         self.logs = self.folder / "logs"
-        #: A file for each process of nst, touched as long as it gets on.
+        #: A file for each process of nst, which the process touches while it works.
         self.heartbeats = self.folder / "heartbeats"
         self.database = self.folder / "nst.db"
         self.client_file = self.folder / "client.json"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folders and hold the home's lock; raise HomeLockedError where another process has it."""
+        """Create the folders and hold the lock of the home; raise HomeLockedError if another process has it."""
         for folder in (self.folder, self.redis, self.s3, self.logs, self.heartbeats):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(self.folder / "lock", "a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise HomeLockedError(f"nst is running already with the home folder {self.folder}.") from None
+                raise HomeLockedError(f"nst is already running with the home folder {self.folder}.") from None
             yield
 
     def heartbeat(self, name: str) -> Path:
-        """Return the file that a process of this name touches."""
+        """Return the heartbeat file of a process."""
         return self.heartbeats / name
 
     def api_key(self) -> str:
-        """Return the key of the API, made at the first call."""
+        """Return the API key; the first call creates it."""
         return self._secret("api_key", lambda: f"nst_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}")
 
     def s3_secret(self) -> str:
-        """Return the secret key of the object storage, made at the first call."""
+        """Return the secret key of the object storage; the first call creates it."""
         return self._secret("s3_secret", lambda: secrets.token_hex(24))
 
     def message_secret(self) -> str:
-        """Return the secret that messages are signed with, made at the first call."""
+        """Return the secret that signs messages to workers; the first call creates it."""
         return self._secret("message_secret", lambda: secrets.token_hex(32))
 
     def webhook_key(self) -> str:
-        """Return the key for the secrets of webhooks, made at the first call."""
+        """Return the key that encrypts the secrets of webhooks; the first call creates it."""
         return self._secret("webhook_key", lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
 
     def read_client(self) -> ClientConfig | None:
-        """Return where the API of the last stack in this home is, or None before the first."""
+        """Return the address and key of the API that ran last with this home, or None before the first start."""
         try:
             values = json.loads(self.client_file.read_text())
             return ClientConfig(url=str(values["url"]), api_key=str(values["api_key"]))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{self.client_file} cannot be used: {error!r}.") from error
+            raise ConfigError(f"{self.client_file} cannot be read: {error!r}.") from error
 
     def write_client(self, config: ClientConfig) -> None:
-        """Leave the API's address and key where the command line finds them."""
+        """Write the address and key of the API to where the command line finds them."""
         write_private(self.client_file, json.dumps(asdict(config), indent=2) + "\n")
 
     def _secret(self, name: str, make: Callable[[], str]) -> str:

@@ -1,4 +1,4 @@
-"""Child processes: each in a session of its own, with a log file, and dead as soon as its parent is."""
+"""Child processes, each with its own session and log file, which end when their parent ends."""
 
 import os
 import signal
@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-#: Log files above this size are set aside when a process starts.
+#: A log file above this size is renamed when its process starts.
 MAX_LOG_BYTES = 16 * 2**20
 
-# Runs between fork and the real command, as a program because code between fork and exec is not safe with threads.
-# The kernel kills the process when the thread that started it ends (PR_SET_PDEATHSIG is 1); it may have ended already.
+# Runs between fork and the real command. It is a program, because code between fork and exec is not safe with threads.
+# PR_SET_PDEATHSIG (1) makes the kernel kill the process when the thread that started it ends; that thread may have
+# ended before, which is why the parent is compared too.
 _LAUNCHER = """\
 import ctypes, os, signal, sys
 parent, command = int(sys.argv[1]), sys.argv[2:]
@@ -26,12 +27,12 @@ os.execv(command[0], command)
 
 
 class Child:
-    """A running child process and whatever it started itself."""
+    """A child process, with the processes that it started itself."""
 
     def __init__(self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
-        """Start `command`, whose first word is a path. Its output goes to the end of `log`.
+        """Start `command`, whose first word is a path. Its output is appended to `log`.
 
-        It lives no longer than the calling thread.
+        The process ends when the calling thread ends.
         """
         self.name = name
         self.log = log
@@ -52,7 +53,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id; also the id of its process group."""
+        """The process id, which is also the id of its process group."""
         return self._process.pid
 
     def poll(self) -> int | None:
@@ -61,12 +62,12 @@ class Child:
             if self._code is None:
                 self._code = self._process.poll()
                 if self._code is not None:
-                    # What it left behind keeps the group's id taken, so this reaches nobody else.
+                    # Its children still hold the id of the group, so no other process can get this signal.
                     self._signal_group(signal.SIGKILL)
             return self._code
 
     def terminate(self) -> None:
-        """Ask the process to end; what it started is its own to end."""
+        """Ask the process to end; it must end its own children."""
         if self.poll() is None:
             self._process.terminate()
 
@@ -82,13 +83,13 @@ class Child:
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
 
     def _signal_group(self, number: signal.Signals) -> None:
-        # ProcessLookupError: the last one ended in this moment. PermissionError: macOS says so of zombies.
+        # ProcessLookupError: the last process has just ended. PermissionError: macOS raises it for zombies.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
 
 def describe_exit(code: int) -> str:
-    """Return how a process ended, for people."""
+    """Return how a process ended, such as `exit code 1` or `SIGKILL`."""
     if code >= 0:
         return f"exit code {code}"
     try:

@@ -1,4 +1,4 @@
-"""Command lines of the two servers that the embedded stack and the tests run: Redis and an S3 server."""
+"""Commands of the two servers that the embedded stack and the tests run: Redis and an S3 server."""
 
 import os
 import re
@@ -15,11 +15,11 @@ from nst_core.errors import ConfigError
 from nst_core.system.files import write_private
 
 HOST = "127.0.0.1"
-#: The queue's commands need Redis 6.2.
+#: The queue uses commands of Redis 6.2.
 _MIN_REDIS = (6, 2)
-#: The first with `rclone serve s3`.
+#: The first version with `rclone serve s3`.
 _MIN_RCLONE = (1, 65)
-#: Commands that write files anywhere, load code, or change the server. nst needs none of them.
+#: Redis commands that write files, load code or change the server. nst does not use them.
 _FORBIDDEN = (
     *("ACL", "BGREWRITEAOF", "BGSAVE", "CLUSTER", "CONFIG", "DEBUG", "FAILOVER", "MIGRATE", "MODULE", "MONITOR"),
     *("PSYNC", "REPLICAOF", "SAVE", "SHUTDOWN", "SLAVEOF", "SYNC"),
@@ -27,7 +27,7 @@ _FORBIDDEN = (
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that nothing listens on at the moment."""
+    """Return a free TCP port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -35,16 +35,16 @@ def free_port() -> int:
 
 
 def new_password() -> str:
-    """Return a random password that needs no quoting in a URL."""
+    """Return a random password that is safe in a URL."""
     return secrets.token_urlsafe(32)
 
 
 def redis_command(port: int, folder: Path, *, password: str | None = None) -> list[str]:
     """Write the configuration of a Redis server with an append-only file in `folder`, and return its command.
 
-    With a password, clients have to give it, and commands that could do more than serve a queue are switched off.
-    The password is in a file that only its owner can read: everybody can read a command line.
-    Raises ConfigError if there is no redis-server, or only one that is too old.
+    If a password is given, clients must send it, and dangerous commands are disabled. It is stored in a file that only
+    its owner can read, because every user of the machine can read a command line.
+    Raises ConfigError if redis-server is missing or too old.
     """
     options = [
         ("bind", HOST),
@@ -66,16 +66,16 @@ def redis_command(port: int, folder: Path, *, password: str | None = None) -> li
 
 
 def s3_command(port: int, folder: Path) -> list[str]:
-    """Return the command of an S3 server over `folder`, in which every folder is a bucket; it needs `s3_env`.
+    """Return the command of an S3 server whose buckets are the folders in `folder`; it needs `s3_env`.
 
-    Raises ConfigError if there is no rclone, or only one that is too old.
+    Raises ConfigError if rclone is missing or too old.
     """
     options = ("--addr", f"{HOST}:{port}", "--config", "/dev/null", "--log-level", "ERROR")
     return [_find_rclone(), "serve", "s3", str(folder), *options]
 
 
 def s3_env(access_key: str, secret_key: str) -> dict[str, str]:
-    """Return the environment that tells the S3 server its key, which everybody could read on its command line."""
+    """Return the environment with the key of the S3 server; on a command line every user could read it."""
     return {"RCLONE_AUTH_KEY": f'"{access_key},{secret_key}"'}
 
 
@@ -91,24 +91,24 @@ def _find_rclone() -> str:
 
 
 def _find(name: str, wheel: Path | None, *, minimum: tuple[int, int], option: str, package: str) -> str:
-    """Return the path of a program: the one of the Python package, whose version is known to work, else of PATH.
+    """Return the path of a program: the one in a Python package, else the one on PATH.
 
-    A distribution's program comes second, because it may be years old.
+    The package comes first because its version is known to work; the one on PATH may be years old.
     """
     if wheel is not None and os.access(wheel, os.X_OK):
         return str(wheel)
     found, wanted = shutil.which(name), ".".join(map(str, minimum))
     if found is None:
-        raise ConfigError(f"There is no {name}: `pip install {package}`, or install {name} {wanted} or newer.")
+        raise ConfigError(f"{name} is missing: `pip install {package}`, or install {name} {wanted} or newer.")
     version = _version(found, option)
     if version < minimum:
-        has = ".".join(map(str, version)) if version else "of an unknown version"
+        has = f"version {'.'.join(map(str, version))}" if version else "an unknown version"
         raise ConfigError(f"{found} is {has}; nst needs {name} {wanted} or newer: `pip install {package}`.")
     return found
 
 
 def _version(program: str, option: str) -> tuple[int, ...]:
-    """Return the version that a program tells, such as (7, 0, 15); empty if it tells none."""
+    """Return the version that a program prints, such as (7, 0, 15); empty if it prints none."""
     try:
         done = subprocess.run([program, option], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -118,6 +118,6 @@ def _version(program: str, option: str) -> tuple[int, ...]:
 
 
 def _quoted(value: str) -> str:
-    """Return a value as redis.conf takes it, whatever bytes it has."""
+    """Return a value quoted for redis.conf."""
     plain = set(range(32, 127)) - set(b'"\\')
     return '"' + "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(value)) + '"'

@@ -1,4 +1,4 @@
-"""Starts services stage by stage, restarts those that die, and stops them in the reverse order."""
+"""Starts services in stages, restarts the ones that fail, and stops them in reverse order."""
 
 import signal
 import threading
@@ -12,15 +12,15 @@ from nst_core.errors import NstError
 from nst_core.system.heartbeat import DEAF_S, Stillness, touched_at
 from scheduler.local.processes import Child, describe_exit
 
-#: Pauses before a restart: 1 s, 2 s, 4 s, 8 s, then always this.
+#: The pauses before restarts are 1, 2, 4 and 8 seconds, then always this.
 MAX_PAUSE_S = 10.0
-#: A process that ran for so long starts again with the shortest pause.
+#: A process that ran for this long is restarted after the shortest pause.
 HEALTHY_S = 60.0
 _TICK_S = 0.05
 
 
 class StackError(NstError):
-    """A process of the stack cannot be started."""
+    """A process of the stack could not be started."""
 
     code = "stack_failed"
 
@@ -28,9 +28,9 @@ class StackError(NstError):
 class ServiceState(StrEnum):
     """What happened to a service."""
 
-    STARTING = "starting"  # its process is there
+    STARTING = "starting"  # its process was started
     READY = "ready"  # it answers
-    DIED = "died"  # it ended by itself, and will be started again
+    DIED = "died"  # it ended unexpectedly, and will be restarted
     STOPPING = "stopping"  # it was asked to end
     KILLED = "killed"  # it did not end in time
 
@@ -51,17 +51,17 @@ class Service:
     name: str
     command: Sequence[str]
     env: Mapping[str, str]
-    #: Returns at once, or after a second at most.
+    #: Must return within a second.
     is_ready: Callable[[], bool]
-    #: Time to end by itself after SIGTERM.
+    #: Seconds to end after SIGTERM.
     grace_s: float = 10.0
-    #: Whether what comes after it waits until it is ready.
+    #: Whether the next stage waits until it is ready.
     is_awaited: bool = True
-    #: A file that the process touches as long as it gets on. Without one, it is only noticed if it ends.
+    #: A file that the process touches while it works. Without one, only its end is noticed.
     heartbeat: Path | None = None
-    #: The process is killed if it has not touched its file for this long.
+    #: The process is killed if it does not touch its file for this many seconds.
     deaf_s: float = DEAF_S
-    #: The same until it touches its file for the first time.
+    #: The same before it touches its file for the first time.
     mute_s: float = 180.0
 
 
@@ -70,16 +70,16 @@ class _Watched:
     service: Service
     child: Child | None = None
     ready: bool = False
-    #: When the process started, or when it shall.
+    #: When the process was started, or will be.
     at: float = 0.0
     deaths: int = field(default=0)
     stillness: Stillness = field(default_factory=Stillness)
-    #: The process was killed because it did not get on.
+    #: The process was killed because it hung.
     deaf: bool = False
 
 
 class Supervisor:
-    """Runs services in a thread of its own, so that they die with the whole process and not before."""
+    """Runs services in a thread of its own, because they end when the thread that started them ends."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Supervisor:
         start_timeout_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Services of one stage start together, once all those of the stage before are ready."""
+        """The services of a stage start together, when all of the previous stage are ready."""
         self._stages = [[_Watched(service=service) for service in stage] for stage in stages]
         self._logs = logs
         self._cwd = cwd
@@ -107,24 +107,24 @@ class Supervisor:
 
     @property
     def children(self) -> dict[str, Child]:
-        """The processes of now by name; a restarted service has a new one."""
+        """The running processes by name; a restarted service has a new one."""
         return {w.service.name: w.child for stage in self._stages for w in stage if w.child is not None}
 
     def start(self) -> None:
-        """Return once every service is ready; raise StackError where one ends or does not get ready."""
+        """Return when every service is ready; raise StackError if one ends or is not ready in time."""
         self._thread.start()
         self._up.wait()
         if self._failure is not None:
             self.wait()
 
     def wait(self) -> None:
-        """Return once everything has been stopped; raise what ended the supervisor if that was a fault."""
+        """Return when everything has been stopped; raise the error that ended the supervisor, if any."""
         self._ended.wait()
         if self._failure is not None:
             raise self._failure
 
     def stop(self) -> None:
-        """End every service, the last stage first. KeyboardInterrupt while it waits kills the rest at once."""
+        """Stop every service, the last stage first. KeyboardInterrupt kills the rest immediately."""
         self._stop.set()
         if self._thread.ident is None:
             return
@@ -142,7 +142,7 @@ class Supervisor:
             while not self._stop.wait(_TICK_S):
                 for watched in (w for stage in self._stages for w in stage):
                     self._keep_running(watched)
-        except BaseException as error:  # noqa: BLE001  # it is raised in the thread that waits
+        except BaseException as error:  # noqa: BLE001  # raised again in the thread that waits
             self._failure = error
         finally:
             try:
@@ -182,7 +182,7 @@ class Supervisor:
         self._say(service.name, ServiceState.STARTING, f"pid {watched.child.pid}")
 
     def _all_ready(self, stage: Sequence[_Watched]) -> bool:
-        # Each is asked, so that each is told when it is.
+        # Ask all of them, so that each is reported when it is ready.
         ready = [self._check_ready(watched) or not watched.service.is_awaited for watched in stage]
         return all(ready)
 
@@ -193,7 +193,7 @@ class Supervisor:
         return watched.ready
 
     def _check_deaf(self, watched: _Watched, child: Child) -> None:
-        """Kill a process that is there and does nothing, as one does in which a call of C never returns."""
+        """Kill a process that hangs, for example in a call of C that never returns."""
         service = watched.service
         if service.heartbeat is None or watched.deaf:
             return
@@ -217,8 +217,8 @@ class Supervisor:
         pause_s = min(2.0**watched.deaths, MAX_PAUSE_S)
         watched.deaths += 1
         watched.child, watched.at = None, now + pause_s
-        how = "killed, because it did not get on" if watched.deaf else describe_exit(code)
-        detail = f"{how}; starts again in {pause_s:g} s; see {child.log}"
+        how = "killed because it hung" if watched.deaf else describe_exit(code)
+        detail = f"{how}; restarts in {pause_s:g} s; see {child.log}"
         self._say(watched.service.name, ServiceState.DIED, detail)
 
     def _stop_all(self) -> None:
@@ -235,7 +235,7 @@ class Supervisor:
                     if child.poll() is not None:
                         del running[child]
                     elif child not in killed and (self._kill.is_set() or self._clock() - started >= service.grace_s):
-                        # Once: a process with much memory to give back is there for some seconds more.
+                        # Only once: a process with much memory takes some seconds to end.
                         killed.add(child)
                         self._say(service.name, ServiceState.KILLED)
                         child.send_signal(signal.SIGKILL)
@@ -245,6 +245,6 @@ class Supervisor:
         try:
             self._on_event(StackEvent(name=name, state=state, detail=detail))
         except BaseException:
-            # A listener that fails, as one with a closed console does, must not keep services from being stopped.
+            # A listener that fails, for example on a closed console, must not prevent that services are stopped.
             self._on_event = lambda event: None
             raise

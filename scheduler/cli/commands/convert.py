@@ -1,4 +1,4 @@
-"""Checkpoints of this machine as weights files of nst; torch works in a process of its own."""
+"""Conversion of checkpoints on this machine to weights files of nst, in a separate process with torch."""
 
 import importlib.util
 import json
@@ -15,31 +15,33 @@ from scheduler.cli.exits import ConversionError
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A weights file of nst, and the project from whose checkpoint it was made, or None where nst made it."""
+    """A weights file of nst, and the project whose checkpoint it was converted from; None if nst made it."""
 
     path: Path
     origin: str | None = None
 
 
 def weights_of(checkpoint: Path, scratch: Path) -> Weights:
-    """Return the weights file of a checkpoint, which is written into the folder `scratch` unless it is one already.
+    """Return the weights file of a checkpoint: the file itself if it is one, else a new file in the folder `scratch`.
 
-    Raises WeightsError if the checkpoint holds no network that nst knows, ConversionError if it cannot be read.
+    Raises WeightsError if the checkpoint has no network that nst knows, ConversionError if it cannot be read.
     """
     if checkpoint.exists() and not checkpoint.is_file():
-        raise WeightsError(f"{checkpoint} is no regular file.")
+        raise WeightsError(f"{checkpoint} is not a regular file.")
     try:
         with open(checkpoint, "rb") as file:
             read_config(file)
     except WeightsError:
         return _converted(checkpoint, scratch / WEIGHTS_NAME)
-    # Taken byte by byte: the version of a style is the hash of its file.
+    # Unchanged, because the version of a style is the hash of its file.
     return Weights(path=checkpoint)
 
 
 def _converted(checkpoint: Path, target: Path) -> Weights:
     if importlib.util.find_spec("torch") is None:
-        raise ConversionError(f"{checkpoint} must be converted, which needs torch here: pip install 'nst[worker]'.")
+        raise ConversionError(
+            f"{checkpoint} must be converted, which needs torch on this machine: pip install 'nst[worker]'."
+        )
     command = [sys.executable, "-m", "nst_core.peers", str(checkpoint.absolute()), f"--output={target}"]
     done = subprocess.run(
         [*command, f"--name={checkpoint}"], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
@@ -48,6 +50,6 @@ def _converted(checkpoint: Path, target: Path) -> Weights:
     if done.returncode == 1 and last.startswith(str(checkpoint)):
         raise WeightsError(last)
     if done.returncode != 0:
-        raise ConversionError(f"The conversion of {checkpoint} ended with code {done.returncode}: {last}")
+        raise ConversionError(f"The conversion of {checkpoint} failed with exit code {done.returncode}: {last}")
     origin = json.loads(done.stdout)["origin"]
     return Weights(path=target, origin=None if origin == "nst" else origin)

@@ -1,4 +1,4 @@
-"""`nst demo`: all of nst, once through, with sample photos."""
+"""`nst demo`: a tour of nst with sample photos."""
 
 import time
 from collections.abc import Sequence
@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from nst_core.client import Client
 from nst_core.errors import NstError
@@ -22,9 +21,10 @@ from scheduler.cli.transfer.downloads import Download
 from scheduler.cli.transfer.photos import find_photos
 from scheduler.cli.transfer.results import Naming, Target
 from scheduler.cli.transfer.uploads import read_photos, send_photos
-from scheduler.cli.ui import jobs as render
 from scheduler.cli.ui.progress import job_bar
+from scheduler.cli.ui.tables import page
 from scheduler.cli.ui.times import duration_s
+from scheduler.cli.ui.words import status_text
 from scheduler.domain.jobs import JobInput
 from scheduler.local.demo import contact_sheet, write_sample_photos
 from scheduler.local.embedded import Stack
@@ -35,10 +35,10 @@ SHEET_NAME = "contact_sheet.jpg"
 
 def demo(
     context: typer.Context,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the results.", file_okay=False)] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.", file_okay=False)] = Path(
         "demo-output"
     ),
-    home: Annotated[Path, typer.Option(help="The demo's own folder.", file_okay=False)] = Path(".nst/demo"),
+    home: Annotated[Path, typer.Option(help="Folder for the data of the demo.", file_okay=False)] = Path(".nst/demo"),
 ) -> ExitCode:
     """Stylize sample photos with every style.
 
@@ -53,21 +53,21 @@ def demo(
             with Stack(home, on_event=ServiceLines(console)) as stack, stack.client() as client:
                 styles = client.styles()
                 if not styles:
-                    console.print("[red]This copy of nst has no styles.[/]")
+                    console.print("[red]nst was installed without its styles.[/]")
                     return ExitCode.FAILED
                 job, pictures = _stylize(session, client, photos, styles, output)
             _make_sheet(output / SHEET_NAME, photos, styles, pictures)
     except KeyboardInterrupt:
-        console.print("Stopped; nothing is left running.")
+        console.print("Stopped. No process is left running.")
         return ExitCode.INTERRUPTED
-    console.print(_table(job, styles, output, time.monotonic() - started))
+    console.print(_summary(job, styles, output, time.monotonic() - started))
     return code_for_status(job.status)
 
 
 def _stylize(
     session: Session, client: Client, photos: Sequence[Path], styles: Sequence[Style], output: Path
 ) -> tuple[Job, dict[tuple[str, str], Path]]:
-    """Run the job and return it, and its files by the photo's file name and the style."""
+    """Run the job, and return it with its files by the photo's file name and the style."""
     _cancel_leftovers(client)
     names = ", ".join(style.name for style in styles)
     session.err.print(f"[bold]Stylizing[/] {len(photos)} photos × {len(styles)} styles ({names})")
@@ -87,7 +87,7 @@ def _stylize(
 
 
 def _cancel_leftovers(client: Client) -> None:
-    """Cancel the job of a demo that was interrupted: it would only slow this one down."""
+    """Cancel the job of an interrupted demo, which would slow this one down."""
     for job in client.jobs():
         if not job.status.is_terminal:
             with suppress(NstError):
@@ -102,17 +102,17 @@ def _make_sheet(
     contact_sheet(headings, rows).save(path, quality=90)
 
 
-def _table(job: Job, styles: Sequence[Style], output: Path, total_s: float) -> Table:
+def _summary(job: Job, styles: Sequence[Style], output: Path, total_s: float) -> Table:
     job_s = duration_s(job) or 0.0
-    table = Table(box=box.ROUNDED, show_header=False, border_style="dim")
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    table.add_row("job", f"{job.id} {render.status_text(job.status).plain}")
-    table.add_row("images", f"{job.counts.succeeded} of {job.counts.total}")
-    table.add_row("styles", ", ".join(style.name for style in styles))
     rate = f"  ({job.counts.succeeded / job_s:.2f} images/s)" if job_s else ""
-    table.add_row("job time", f"{job_s:.1f} s{rate}")
-    table.add_row("whole time", f"{total_s:.1f} s")
-    table.add_row("results", escape(str(output)))
-    table.add_row("contact sheet", f"[bold]{escape(str(output / SHEET_NAME))}[/]")
-    return table
+    return page(
+        [
+            ("job", Text.assemble(job.id, " ", status_text(job.status))),
+            ("images", f"{job.counts.succeeded} of {job.counts.total}"),
+            ("styles", ", ".join(style.name for style in styles)),
+            ("job time", f"{job_s:.1f} s{rate}"),
+            ("total time", f"{total_s:.1f} s"),
+            ("results", str(output)),
+            ("contact sheet", Text(str(output / SHEET_NAME), style="bold")),
+        ]
+    )

@@ -1,4 +1,4 @@
-"""Commands that start processes: the whole stack, or one process of a cluster."""
+"""Commands that run nst: everything on this machine, or one process of a cluster."""
 
 import os
 import shlex
@@ -20,7 +20,7 @@ from scheduler.cli.session import DEFAULT_HOME, Session, session_of
 from scheduler.local.embedded import Stack
 from scheduler.local.supervisor import ServiceState, StackEvent
 
-#: Where the API is unless something else is asked for, as for `nst scheduler`.
+#: The default port of the API, the same as for `nst scheduler`.
 DEFAULT_PORT = 8700
 _MARKS = {
     ServiceState.READY: "[green]✓[/]",
@@ -33,11 +33,11 @@ def up(
     context: typer.Context,
     home: Annotated[
         Path | None,
-        typer.Option(help="Where data, logs and keys are. Default: the --home of nst.", file_okay=False),
+        typer.Option(help="Folder for data, logs and keys. Default: the --home of nst.", file_okay=False),
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Worker processes.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Number of worker processes.")] = 1,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="The API's port. Default: that of the last time, else 8700.")
+        int | None, typer.Option(min=1, max=65535, help="Port of the API. Default: the same as last time, else 8700.")
     ] = None,
 ) -> ExitCode:
     """Run all of nst on this machine until you press Ctrl-C.
@@ -58,7 +58,7 @@ def up(
             _welcome(console, session, stack, folder)
             stack.wait()
     except KeyboardInterrupt:
-        console.print("Stopped. Unfinished jobs go on at the next start.")
+        console.print("Stopped. Unfinished jobs continue at the next start.")
     return ExitCode.OK
 
 
@@ -83,7 +83,7 @@ def bootstrap_key() -> None:
 
     Set it as NST_BOOTSTRAP_API_KEY of the scheduler: the key is valid from the start and has all permissions.
     """
-    # Here, and not at the top: commands that only speak to an API run without a database driver.
+    # Late, because the other commands must run without the packages of the scheduler.
     from scheduler.access.keys import new_api_key
 
     sys.stdout.write(f"{new_api_key()}\n")
@@ -91,7 +91,7 @@ def bootstrap_key() -> None:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does; one that comes twice counts twice."""
+    """Let SIGTERM do the same as Ctrl-C; a second one counts as a second Ctrl-C."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -100,14 +100,14 @@ def terminable() -> Iterator[None]:
 
 
 def _become(package: str) -> None:
-    # -P: a folder `worker` where the command is called would be taken for the package.
+    # -P: otherwise a folder named `worker` in the current folder would be taken for the package.
     os.execv(sys.executable, [sys.executable, "-P", "-m", package])
 
 
 def _welcome(console: Console, session: Session, stack: Stack, folder: Path) -> None:
     where = "" if folder == session.home == DEFAULT_HOME else f" --home {shlex.quote(str(folder))}"
     key_file = shlex.quote(str(stack.home.folder / "api_key"))
-    busy = f"  [dim](another process listens at port {stack.busy_port})[/]" if stack.busy_port else ""
+    busy = f"  [dim](another process uses port {stack.busy_port})[/]" if stack.busy_port else ""
     console.print(f"\nAPI  [bold]{stack.url}[/]{busy}\nkey  [bold]{stack.api_key}[/]\n", soft_wrap=True)
     for command in (
         f"nst{where} styles list",
@@ -119,14 +119,16 @@ def _welcome(console: Console, session: Session, stack: Stack, folder: Path) -> 
 
 
 def how_to_stop() -> str:
-    """Return how this process is stopped: by Ctrl-C, unless the shell that started it has that ignored."""
+    """Return how to stop this process: with Ctrl-C, unless the shell that started it ignores that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        return f"`kill {os.getpid()}` stops it; it was started in the background, where Ctrl-C is ignored."
-    return "Ctrl-C stops it, twice at once."
+        return (
+            f"Run `kill {os.getpid()}` to stop. Ctrl-C is ignored, because this process was started in the background."
+        )
+    return "Press Ctrl-C to stop, twice to stop immediately."
 
 
 class ServiceLines:
-    """Says on a console what happens to the services."""
+    """Prints on a console what happens to the services."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -138,4 +140,4 @@ class ServiceLines:
             self._console.print(f"  {_MARKS[event.state]} {event.name} {event.state}{detail}", soft_wrap=True)
         elif event.state is ServiceState.STOPPING and not self._stopping:
             self._stopping = True
-            self._console.print("[bold]Stopping[/] every process; workers finish what they have in hand")
+            self._console.print("[bold]Stopping[/] all processes; workers finish the images that they have started")

@@ -1,4 +1,4 @@
-"""`nst optimize`: photos in the look of any painting, each optimised for minutes; and `nst presets`."""
+"""`nst optimize`: make photos look like any painting, in minutes per image; and `nst presets`."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -8,33 +8,37 @@ from typing import Annotated
 import typer
 
 from nst_core.protocol.chunks import Method
-from scheduler.cli.commands.jobs import (
+from scheduler.cli.commands.parameters import (
     AmongJobs,
     AsJson,
+    Deadline,
+    DryRun,
     ExpiresAfter,
+    Fields,
     Labels,
     MaxAttempts,
     MaxFailures,
     OwnId,
+    Quality,
     ResultName,
 )
 from scheduler.cli.exits import ExitCode, UsageError
-from scheduler.cli.following import see_through, submitted
 from scheduler.cli.options import check_template, given, parse_fields, parse_labels, parse_span
-from scheduler.cli.session import print_json, session_of
-from scheduler.cli.transfer.inputs import Format, find_one, upload_one, upload_or_name
+from scheduler.cli.session import session_of
+from scheduler.cli.submitting import run_job
+from scheduler.cli.transfer.inputs import Format
 from scheduler.cli.transfer.results import Naming, check_writable, format_of, parse_target
-from scheduler.cli.ui import jobs as render
-from scheduler.domain.jobs import DEFAULT_NAME, DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, Priority
+from scheduler.cli.ui.jobs import presets_table
+from scheduler.domain.jobs import DEFAULT_NAME, DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, JobInput, Priority
 from scheduler.resources import JobRequest, Optimize, Output
 
 
 class Color(StrEnum):
     """Where the colours of the results come from."""
 
-    STYLE = "style"  # the painting
-    LUMINANCE = "luminance"  # the photo; only light and dark come from the painting
-    LINEAR = "linear"  # the photo; the painting is recoloured to them first
+    STYLE = "style"  # from the painting
+    LUMINANCE = "luminance"  # from the photo; only the brightness comes from the painting
+    LINEAR = "linear"  # from the photo; the painting is recoloured to match it first
 
 
 def optimize(
@@ -43,44 +47,46 @@ def optimize(
         list[str],
         typer.Argument(
             metavar="CONTENT... STYLE",
-            help="Photos, folders of photos, s3:// objects or one s3:// prefix; last the painting.",
+            help="Photos, folders of photos, s3:// objects or one s3:// prefix, and last the painting.",
             show_default=False,
         ),
     ],
     output: Annotated[
         str,
-        typer.Option("--output", "-o", help="A folder, an s3:// prefix, or for one photo a file.", show_default=False),
+        typer.Option("--output", "-o", help="Folder, s3:// prefix, or for one photo a file.", show_default=False),
     ],
     style: Annotated[
-        str | None, typer.Option("--style", "-s", help="The painting; all arguments are photos then.")
+        str | None, typer.Option("--style", "-s", help="The painting, if it is not the last argument.")
     ] = None,
     preset: Annotated[str, typer.Option("--preset", "-p", help="See nst presets.")] = DEFAULT_PRESET,
     size_px: Annotated[
         int | None, typer.Option("--size", min=16, help="Longest side of the results, in pixels.")
     ] = None,
-    iterations: Annotated[int | None, typer.Option(min=1, help="Iterations at the last scale.")] = None,
-    color: Annotated[Color | None, typer.Option(help="Where the colours come from.")] = None,
-    options: Annotated[
-        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Another field of the preset's config.")
+    iterations: Annotated[int | None, typer.Option(min=1, help="Number of iterations at the last scale.")] = None,
+    color: Annotated[
+        Color | None, typer.Option(help="Take the colours from the painting (style) or from the photo.")
     ] = None,
+    options: Fields = None,
     preview_every: Annotated[
-        int, typer.Option(min=0, help="Store a preview each time after so many iterations; 0: none.")
+        int, typer.Option(min=0, help="Number of iterations between two previews; 0: no previews.")
     ] = DEFAULT_PREVIEW_EVERY,
     format: Annotated[Format, typer.Option(help="File format of the results.")] = Format.KEEP,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="JPEG and WebP quality.")] = 92,
+    quality: Quality = 92,
     label: Labels = [],  # noqa: B006  Typer takes no tuple
     expires_after: ExpiresAfter = None,
+    deadline: Deadline = None,
     max_failures: MaxFailures = None,
     max_attempts: MaxAttempts = None,
     name: ResultName = DEFAULT_NAME,
     own_id: OwnId = None,
     priority: AmongJobs = Priority.NORMAL,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> ExitCode:
     """Make photos look like any painting, slowly, and write the results.
 
-    Takes minutes an image, and any painting, where stylize takes a second and needs a network for each style. An
-    interrupted image goes on where it was.
+    Takes minutes per image and works with any painting. `nst stylize` takes about a second, but needs a trained
+    style. If a worker fails, another one continues the image.
     """
     session = session_of(context)
     photos, painting = _split(inputs, style)
@@ -89,38 +95,46 @@ def optimize(
     check_template(name)
     chosen = given(size_px=size_px, iterations=iterations, color=color) | parse_fields(options or ())
     naming = Naming(format=format, template=name, styles=(PurePosixPath(painting).stem,), target=target)
-    # What is wrong is told before the upload, not after it.
+    labels = parse_labels(label)
+    expires_after_s = None if expires_after is None else parse_span(expires_after)
+
+    def request(input: JobInput, paintings: Sequence[str]) -> JobRequest:
+        return JobRequest(
+            method=Method.OPTIMIZE,
+            paintings=tuple(paintings),
+            input=input,
+            optimize=Optimize(preset=preset, options=chosen, preview_every=preview_every),
+            output=Output(prefix=target.prefix, format=format, quality=quality, name=name),
+            metadata=labels,
+            priority=priority,
+            expires_after_s=expires_after_s,
+            deadline=None if deadline is None else deadline.astimezone().isoformat(),
+            max_failures=max_failures,
+            max_attempts=max_attempts,
+        )
+
     check_writable(target)
     with session.client() as client:
         if preset not in (names := [each.name for each in client.presets()]):
             raise UsageError(f"There is no preset {preset}; known are {', '.join(names)}.")
-        picture = find_one(session, client, painting)
-        found = upload_or_name(session, client, photos, naming, own_id=own_id, others=[picture] if picture else ())
-        request = JobRequest(
-            method=Method.OPTIMIZE,
-            paintings=(upload_one(session, client, painting, picture),),
-            input=found.input,
-            optimize=Optimize(preset=preset, options=chosen, preview_every=preview_every),
-            output=Output(prefix=target.prefix, format=format, quality=quality, name=name),
-            metadata=parse_labels(label),
-            priority=priority,
-            expires_after_s=None if expires_after is None else parse_span(expires_after),
-            max_failures=max_failures,
-            max_attempts=max_attempts,
+        return run_job(
+            session,
+            client,
+            request,
+            photos,
+            naming,
+            paintings=(painting,),
+            own_id=own_id,
+            dry_run=dry_run,
+            as_json=as_json,
         )
-        job = submitted(client, request, own_id)
-        return see_through(session, client, job, target, found, as_json=as_json)
 
 
 def presets(context: typer.Context, as_json: AsJson = False) -> None:
     """List the presets of nst optimize."""
     session = session_of(context)
     with session.client() as client:
-        found = client.presets()
-    if as_json:
-        print_json(found)
-    else:
-        session.out.print(render.presets_table(found))
+        session.show(client.presets(), presets_table, as_json=as_json)
 
 
 def _split(inputs: Sequence[str], style: str | None) -> tuple[list[str], str]:
@@ -128,5 +142,5 @@ def _split(inputs: Sequence[str], style: str | None) -> tuple[list[str], str]:
     if style is not None:
         return list(inputs), style
     if len(inputs) < 2:
-        raise UsageError("Name at least one photo, and the painting last (or with --style).")
+        raise UsageError("Give at least one photo, and the painting last (or with --style).")
     return list(inputs[:-1]), inputs[-1]

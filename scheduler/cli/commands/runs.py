@@ -1,7 +1,6 @@
-"""`nst runs`: list, show, steer and fork trainings, and fetch their pictures."""
+"""`nst runs`: list, show, control and fork trainings, and fetch their pictures."""
 
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -11,16 +10,17 @@ from nst_core.client import Client
 from nst_core.errors import ProtocolError
 from nst_core.styles import SHEET_NAME
 from nst_core.training.scales import STRENGTHS, STROKES
-from scheduler.cli.commands.jobs import AsJson
-from scheduler.cli.commands.train import begun
-from scheduler.cli.deleting import Yes, confirm, say_deleted
+from scheduler.cli.commands.parameters import AsJson, Fields, Limit, Yes
+from scheduler.cli.commands.train import say_submitted
+from scheduler.cli.deleting import confirm, say_deleted
 from scheduler.cli.exits import UsageError
 from scheduler.cli.options import parse_fields
 from scheduler.cli.run_watch import find_run, is_run_id
-from scheduler.cli.session import print_json, session_of
+from scheduler.cli.session import first, print_json, session_of
 from scheduler.cli.transfer.files import in_threads, write_whole
-from scheduler.cli.ui import runs as run_render
 from scheduler.cli.ui.progress import transfer_bar
+from scheduler.cli.ui.runs import run_page, runs_table
+from scheduler.cli.ui.words import count_of, status_text
 from scheduler.domain.runs import RunStatus
 from scheduler.runs.resources import ForkRequest, Run, Sample
 
@@ -28,86 +28,80 @@ app = typer.Typer(no_args_is_help=True)
 
 RunName = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="A run's id, or a style's name for its newest run.", show_default=False),
-]
-Fields = Annotated[
-    list[str] | None,
-    typer.Option("--set", "--option", metavar="FIELD=VALUE", help="Another value for a field of the config."),
+    typer.Argument(metavar="RUN", help="Id of a training, or a style's name for its newest one.", show_default=False),
 ]
 
 
 @app.command("list")
 def list_runs(
     context: typer.Context,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most so many.")] = 20,
-    name: Annotated[str | None, typer.Option("--name", help="Those of this style.", show_default=False)] = None,
-    status: Annotated[RunStatus | None, typer.Option(help="Those that stand so.", show_default=False)] = None,
+    limit: Limit = 20,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Only trainings of this style.", show_default=False)
+    ] = None,
+    status: Annotated[
+        RunStatus | None, typer.Option(help="Only trainings with this status.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List trainings, the newest first."""
+    """List trainings, newest first."""
     session = session_of(context)
     with session.client() as client:
-        runs = list(islice(client.runs.all(name=name, status=status, page=min(limit, 200)), limit))
-    if as_json:
-        print_json(runs)
-    else:
-        session.out.print(run_render.runs_table(runs))
+        session.show(first(client.runs.all, limit, name=name, status=status), runs_table, as_json=as_json)
 
 
 @app.command()
 def show(context: typer.Context, text: RunName, as_json: AsJson = False) -> None:
-    """Show all about one training."""
+    """Show everything about one training."""
     session = session_of(context)
     with session.client() as client:
-        run = find_run(client, text)
-    if as_json:
-        print_json(run)
-    else:
-        session.out.print(run_render.run_page(run))
+        session.show(find_run(client, text), run_page, as_json=as_json)
 
 
 @app.command()
 def pause(context: typer.Context, text: RunName, as_json: AsJson = False) -> None:
-    """Let a training wait after the step in hand."""
+    """Pause a training after its current step."""
     _change(context, text, lambda client, run: client.runs.pause(run.id), as_json=as_json)
 
 
 @app.command()
 def resume(context: typer.Context, text: RunName, as_json: AsJson = False) -> None:
-    """Let a training go on that is paused, failed or cancelled."""
+    """Continue a training that is paused, failed or cancelled."""
     _change(context, text, lambda client, run: client.runs.resume(run.id), as_json=as_json)
 
 
 @app.command()
 def cancel(context: typer.Context, text: RunName, as_json: AsJson = False) -> None:
-    """End a training after the step in hand; its last checkpoint is kept."""
+    """Cancel a training after its current step. Its last checkpoint is kept."""
     _change(context, text, lambda client, run: client.runs.cancel(run.id), as_json=as_json)
 
 
 @app.command()
 def delete(
     context: typer.Context,
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id: run_…", show_default=False)],
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Id of the training: run_….", show_default=False)],
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete a training that has ended, with its checkpoints and samples; its styles stay."""
+    """Delete a training that has ended, with its checkpoints and samples. Its styles are kept."""
     session = session_of(context)
     if not is_run_id(run_id):
-        # The newest run of a name is another one when the command is given again.
-        raise UsageError(f"{run_id!r} is not the id of a run: nst runs list has them.")
+        # With a style's name, repeating the command would delete the next older training.
+        raise UsageError(f"{run_id!r} is not the id of a training; nst runs list shows them.")
     with session.client() as client:
         run = client.runs.get(run_id)
-        confirm(session, f"Delete {run.id}, a training of {run.name}, and its checkpoints and samples?", yes=yes)
+        confirm(session, f"Delete {run.id}, a training of {run.name}, with its checkpoints and samples?", yes=yes)
         client.runs.delete(run.id)
-    say_deleted(session, run.id, f"its checkpoints and samples are removed within minutes, styles of {run.name} stay.")
+    say_deleted(
+        session, run.id, f"its checkpoints and samples are removed within minutes, the styles of {run.name} are kept."
+    )
     if as_json:
         print_json({"id": run.id, "deleted": True})
 
 
 @app.command()
 def publish(context: typer.Context, text: RunName, as_json: AsJson = False) -> None:
-    """Let the style's name stand for what a training has made."""
+    """Make the result of a training the current version of its style."""
     _change(context, text, lambda client, run: client.runs.publish(run.id), as_json=as_json)
 
 
@@ -115,10 +109,10 @@ def publish(context: typer.Context, text: RunName, as_json: AsJson = False) -> N
 def extend(
     context: typer.Context,
     text: RunName,
-    more_steps: Annotated[int, typer.Option("--more-steps", min=1, help="So many more.", show_default=False)],
+    more_steps: Annotated[int, typer.Option("--more-steps", min=1, help="Number of steps to add.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Let a training go on to more steps than it was to have, also when it is finished."""
+    """Add steps to a training, even if it is finished."""
     _change(
         context, text, lambda client, run: client.runs.extend(run.id, steps=run.steps + more_steps), as_json=as_json
     )
@@ -129,27 +123,40 @@ def fork(
     context: typer.Context,
     text: RunName,
     step: Annotated[
-        int | None, typer.Option(min=1, help="A kept checkpoint's. Default: the newest.", show_default=False)
+        int | None, typer.Option(min=1, help="Step of a kept checkpoint. Default: the newest.", show_default=False)
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Of the new one. Default: as many as the old one's.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="Steps of the new training. Default: as many as the old one.", show_default=False),
     ] = None,
     strength: Annotated[
         float | None,
-        typer.Option(min=STRENGTHS[0], max=STRENGTHS[1], help="Balance anew, times this.", show_default=False),
+        typer.Option(
+            min=STRENGTHS[0],
+            max=STRENGTHS[1],
+            help="Weight of the style, relative to a new balance with the photo.",
+            show_default=False,
+        ),
     ] = None,
     stroke: Annotated[
-        float | None, typer.Option(min=STROKES[0], max=STROKES[1], help="Size of the strokes.", show_default=False)
+        float | None,
+        typer.Option(
+            min=STROKES[0], max=STROKES[1], help="Size of the strokes, relative to the preset.", show_default=False
+        ),
     ] = None,
     options: Fields = None,
-    name: Annotated[str | None, typer.Option("--name", "-n", help="Of its style.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", help="Name of the new style. Default: the same.", show_default=False)
+    ] = None,
     publish: Annotated[
         bool | None,
-        typer.Option("--publish/--no-publish", help="Default: as the old one.", show_default=False),
+        typer.Option(
+            "--publish/--no-publish", help="Whether to publish the result. Default: as the old one.", show_default=False
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Begin another training with a checkpoint of this one; this one stays as it is."""
+    """Start a new training from a checkpoint of this one, which does not change."""
     session = session_of(context)
     fields = parse_fields(options or ())
     with session.client() as client:
@@ -163,16 +170,18 @@ def fork(
             stroke=stroke,
             publish=publish,
         )
-        begun(session, client.runs.fork(parent.id, request), as_json=as_json)
+        say_submitted(session, client.runs.fork(parent.id, request), as_json=as_json)
 
 
 @app.command()
 def samples(
     context: typer.Context,
     text: RunName,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder.", file_okay=False, show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write.", file_okay=False, show_default=False)
+    ],
 ) -> None:
-    """Write what a training made of its samples into a folder, with the preview sheet of a finished one."""
+    """Write the samples of a training to a folder, and the preview sheet if it is finished."""
     session = session_of(context)
     with session.client() as client:
         run = find_run(client, text)
@@ -188,7 +197,7 @@ def samples(
                 advance()
         if finished:
             write_whole(output / SHEET_NAME, client.runs.sheet(run.id))
-    session.err.print(f"{len(found):,} samples{' and ' + SHEET_NAME if finished else ''} → {output}", soft_wrap=True)
+    session.note(f"{count_of(len(found), 'sample')}{' and ' + SHEET_NAME if finished else ''} → {output}")
 
 
 @app.command()
@@ -197,13 +206,19 @@ def curve(
     text: RunName,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="A .png to look at, or a .csv.", dir_okay=False, show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write: .png for a picture, .csv for numbers.",
+            dir_okay=False,
+            show_default=False,
+        ),
     ],
 ) -> None:
-    """Write the losses of a training to a file."""
+    """Write the loss curve of a training to a file."""
     session = session_of(context)
     if (suffix := output.suffix.lower()) not in (".png", ".csv"):
-        raise UsageError(f"{output} cannot be written; a curve is a .png or a .csv.")
+        raise UsageError(f"{output} cannot be written: a curve is a .png or a .csv file.")
     with session.client() as client:
         run = find_run(client, text)
         write_whole(output, client.runs.curve(run.id) if suffix == ".png" else client.runs.losses(run.id))
@@ -213,14 +228,11 @@ def _change(context: typer.Context, text: str, change: Callable[[Client, Run], R
     session = session_of(context)
     with session.client() as client:
         run = change(client, find_run(client, text))
-    if as_json:
-        print_json(run)
-    else:
-        session.out.print(run_render.status_text(run.status), f"[dim]{run.id}[/]")
+    session.show(run, lambda run: status_text(run.status).append(f" {run.id}", style="dim"), as_json=as_json)
 
 
 def _local_name(sample: Sample) -> PurePosixPath:
-    """Return the name of a sample's file here; raise ProtocolError where it would lead outside of a folder."""
+    """Return the file name of a sample; raise ProtocolError if it would lead outside the folder."""
     if sample.file_name in ("", ".", "..") or "\\" in sample.file_name:
-        raise ProtocolError(f"{sample.uri!r} is no address of a sample.")
+        raise ProtocolError(f"{sample.uri!r} is not the address of a sample.")
     return PurePosixPath(sample.file_name)

@@ -1,4 +1,4 @@
-"""`nst styles import` and `export`: styles out of files and into files."""
+"""`nst styles import` and `nst styles export`: read styles from files and write them to files."""
 
 import json
 import tempfile
@@ -13,9 +13,9 @@ from nst_core.errors import ProtocolError, WeightsError
 from nst_core.peers.strangers import TENSORFLOW_HINT, is_tensorflow_name
 from nst_core.styles import CARD_NAME, PLOT_NAME, SHEET_NAME, WEIGHTS_NAME, version_of
 from scheduler.cli.commands.convert import Weights, weights_of
-from scheduler.cli.commands.jobs import AsJson
+from scheduler.cli.commands.parameters import AsJson
 from scheduler.cli.options import given, parse_style
-from scheduler.cli.session import Session, print_json, session_of
+from scheduler.cli.session import Session, session_of
 from scheduler.cli.transfer.files import write_whole
 from scheduler.cli.ui.styles import style_page
 from scheduler.resources import Style
@@ -27,40 +27,39 @@ def import_style(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="A checkpoint of pytorch/examples or lengstrom/fast-style-transfer (.npz), weights of nst, or a "
-            "folder that export wrote.",
+            help="Checkpoint of pytorch/examples or lengstrom/fast-style-transfer (.npz), weights of nst, or a folder "
+            "written by nst styles export.",
             exists=True,
             show_default=False,
         ),
     ],
-    name: Annotated[str, typer.Option("--name", "-n", help="The style's name.", show_default=False)],
-    title: Annotated[str | None, typer.Option(help="The painting.", show_default=False)] = None,
-    artist: Annotated[str | None, typer.Option(help="Who painted it.", show_default=False)] = None,
-    year: Annotated[str | None, typer.Option(help="When.", show_default=False)] = None,
-    rights: Annotated[str | None, typer.Option(help="Who may use the weights, and how.", show_default=False)] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Give a style of that name this version.")] = False,
+    name: Annotated[str, typer.Option("--name", "-n", help="Name of the style.", show_default=False)],
+    title: Annotated[str | None, typer.Option(help="Title of the painting.", show_default=False)] = None,
+    artist: Annotated[str | None, typer.Option(help="Painter.", show_default=False)] = None,
+    year: Annotated[str | None, typer.Option(help="Year of the painting.", show_default=False)] = None,
+    rights: Annotated[str | None, typer.Option(help="License of the weights.", show_default=False)] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace the present version of the style.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a style of a network that was trained elsewhere.
+    """Make a style from a network that was trained elsewhere.
 
-    Its pictures are those of the original program, in the size of the photo. Converting a checkpoint needs torch on
-    this machine.
+    Results are the same as those of the original program, in the size of the photo. Converting a checkpoint needs
+    torch on this machine.
     """
     session = session_of(context)
     with tempfile.TemporaryDirectory(prefix="nst-import-") as scratch, session.client() as client:
         card, weights = _read(session, file, Path(scratch))
         card |= given(title=title, artist=artist, year=year, rights=rights, origin=weights.origin)
         style = client.import_style(name, weights.path, card, replace=replace)
-    if as_json:
-        print_json(style)
-    else:
-        session.out.print(style_page(style))
+    session.show(style, style_page, as_json=as_json)
 
 
 def export(
     context: typer.Context,
-    text: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="The style.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder.", file_okay=False, show_default=False)],
+    text: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="Style to export.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write.", file_okay=False, show_default=False)
+    ],
 ) -> None:
     """Write a style to a folder that `nst styles import` accepts.
 
@@ -71,20 +70,20 @@ def export(
     name, version = parse_style(text)
     with session.client() as client:
         style = client.style(name, version=version)
-        # Of this very version: the name may have got another one in between.
+        # By version, because a new version may have been published in the meantime.
         weights = client.style_weights(name, version=style.version)
         pictures = _pictures(client, style)
     if version_of(weights) != style.version:
-        raise ProtocolError(f"The weights of {name} are not those of version {style.version}.")
+        raise ProtocolError(f"The downloaded weights of {name} do not belong to version {style.version}.")
     for file, picture in pictures.items():
         write_whole(output / file, picture)
     write_whole(output / CARD_NAME, (json.dumps(style.card, indent=2, ensure_ascii=False) + "\n").encode())
-    write_whole(output / WEIGHTS_NAME, weights)  # last: a folder with weights is a style
-    session.err.print(f"{name}@{style.version[:12]} → {escape(str(output))}", soft_wrap=True)
+    write_whole(output / WEIGHTS_NAME, weights)  # last, because a folder with weights counts as a style
+    session.note(f"{name}@{style.version[:12]} → {output}")
 
 
 def _pictures(client: Client, style: Style) -> dict[str, bytes]:
-    """Return the pictures of the run that a card names, by file; none where the run is unknown here."""
+    """Return the pictures of the run that the card names, by file name; none if this scheduler does not have it."""
     run = style.card.get("run")
     if not isinstance(run, str):
         return {}
@@ -97,19 +96,19 @@ def _pictures(client: Client, style: Style) -> dict[str, bytes]:
 
 
 def _read(session: Session, file: Path, scratch: Path) -> tuple[dict[str, Any], Weights]:
-    """Return the card and the weights of a file, or of a folder that export wrote."""
+    """Return the card and the weights of a file, or of an exported folder."""
     if not file.is_dir():
         with session.err.status(f"Reading {escape(str(file))}"):
             return {}, weights_of(file, scratch)
     if not (file / WEIGHTS_NAME).is_file():
         if any(each.name == "checkpoint" or is_tensorflow_name(each.name) for each in file.iterdir()):
-            raise WeightsError(f"{file} is a checkpoint of TensorFlow, which nst does not read: {TENSORFLOW_HINT}.")
+            raise WeightsError(f"{file} is a TensorFlow checkpoint, which nst cannot read: {TENSORFLOW_HINT}.")
         raise WeightsError(f"There is no {WEIGHTS_NAME} in {file}.")
     card = file / CARD_NAME
     try:
         values = json.loads(card.read_text()) if card.exists() else {}
     except ValueError as error:
-        raise WeightsError(f"{card} is no JSON: {error}.") from error
+        raise WeightsError(f"{card} is not JSON: {error}.") from error
     if not isinstance(values, dict):
-        raise WeightsError(f"{card} is no card.")
+        raise WeightsError(f"{card} is not the card of a style: it must be a JSON object.")
     return values, weights_of(file / WEIGHTS_NAME, scratch)

@@ -1,48 +1,40 @@
-"""`nst styles`: which styles there are, what they were made of, and the making of others."""
+"""`nst styles`: list, show, train, import, export and publish styles."""
 
 from typing import Annotated
 
 import typer
 
 from scheduler.cli.commands import style_files, train
-from scheduler.cli.commands.jobs import AsJson
+from scheduler.cli.commands.parameters import AsJson
 from scheduler.cli.exits import UsageError
 from scheduler.cli.options import parse_style
-from scheduler.cli.session import print_json, session_of
+from scheduler.cli.session import session_of
 from scheduler.cli.ui.jobs import presets_table
 from scheduler.cli.ui.styles import diff_table, style_page, styles_table, versions_table
 
 app = typer.Typer(no_args_is_help=True)
 
-StyleName = Annotated[str, typer.Argument(metavar="NAME", help="The style's name.", show_default=False)]
+StyleName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the style.", show_default=False)]
 StyleVersion = Annotated[
-    str, typer.Argument(metavar="NAME[@VERSION]", help="The style, or a version of it.", show_default=False)
+    str, typer.Argument(metavar="NAME[@VERSION]", help="Style, or a version of it.", show_default=False)
 ]
 
 
 @app.command("list")
 def list_styles(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the styles that a job may name."""
+    """List the styles that you can use."""
     session = session_of(context)
     with session.client() as client:
-        styles = client.styles()
-    if as_json:
-        print_json(styles)
-    else:
-        session.out.print(styles_table(styles))
+        session.show(client.styles(), styles_table, as_json=as_json)
 
 
 @app.command()
 def show(context: typer.Context, text: StyleVersion, as_json: AsJson = False) -> None:
-    """Show all about one style."""
+    """Show everything about one style."""
     session = session_of(context)
     name, version = parse_style(text)
     with session.client() as client:
-        style = client.style(name, version=version)
-    if as_json:
-        print_json(style)
-    else:
-        session.out.print(style_page(style))
+        session.show(client.style(name, version=version), style_page, as_json=as_json)
 
 
 app.command("train")(train.train)
@@ -51,26 +43,18 @@ app.command("watch")(train.watch)
 
 @app.command()
 def presets(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the presets of train."""
+    """List the presets of nst styles train."""
     session = session_of(context)
     with session.client() as client:
-        found = client.runs.presets()
-    if as_json:
-        print_json(found)
-    else:
-        session.out.print(presets_table(found))
+        session.show(client.runs.presets(), presets_table, as_json=as_json)
 
 
 @app.command()
 def versions(context: typer.Context, name: StyleName, as_json: AsJson = False) -> None:
-    """List what a style is and was."""
+    """List the present and the former versions of a style."""
     session = session_of(context)
     with session.client() as client:
-        found = client.style_versions(name)
-    if as_json:
-        print_json(found)
-    else:
-        session.out.print(versions_table(found))
+        session.show(client.style_versions(name), versions_table, as_json=as_json)
 
 
 @app.command()
@@ -78,9 +62,9 @@ def diff(
     context: typer.Context,
     first: Annotated[str, typer.Argument(metavar="A", help="NAME or NAME@VERSION.", show_default=False)],
     second: Annotated[str, typer.Argument(metavar="B", help="NAME or NAME@VERSION.", show_default=False)],
-    all_fields: Annotated[bool, typer.Option("--all", help="Show also what is equal.")] = False,
+    all_fields: Annotated[bool, typer.Option("--all", help="Show the fields that are equal, too.")] = False,
 ) -> None:
-    """Show in which fields the cards of two styles, or of two versions, differ."""
+    """Compare the cards of two styles, or of two versions."""
     session = session_of(context)
     with session.client() as client:
         ours, theirs = (client.style(name, version=version) for name, version in map(parse_style, (first, second)))
@@ -97,22 +81,18 @@ def publish(
     text: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="See nst styles versions.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Let a style's name stand for one of its versions."""
+    """Make a version the current one of its style."""
     session = session_of(context)
     name, version = parse_style(text)
     if version is None:
-        raise UsageError(f"Say which version: {name}@VERSION, of those that nst styles versions {name} lists.")
+        raise UsageError(f"Give a version: {name}@VERSION. nst styles versions {name} lists them.")
     with session.client() as client:
-        style = client.publish_style(name, version)
-    if as_json:
-        print_json(style)
-    else:
-        session.out.print(style_page(style))
+        session.show(client.publish_style(name, version), style_page, as_json=as_json)
 
 
 @app.command()
 def delete(context: typer.Context, name: StyleName) -> None:
-    """Forget a style's name; its versions stay, also for jobs that use them."""
+    """Delete the name of a style. Its versions are kept, and jobs that use them go on."""
     session = session_of(context)
     with session.client() as client:
         client.delete_style(name)

@@ -1,43 +1,35 @@
-"""`nst tenants`: the part of the workers, the places and the limits of tenants; for administrators."""
+"""`nst tenants`: shares of the workers, places and limits of tenants; for administrators."""
 
 from typing import Annotated
 
 import typer
 
 from nst_core.client import ApiError
-from scheduler.cli.commands.jobs import AsJson
+from scheduler.cli.commands.parameters import AsJson
 from scheduler.cli.exits import UsageError
-from scheduler.cli.session import print_json, session_of
-from scheduler.cli.ui.keys import tenant_page, tenants_table
+from scheduler.cli.session import session_of
+from scheduler.cli.ui.access import tenant_page, tenants_table
 
 app = typer.Typer(no_args_is_help=True)
 
-TenantId = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's name.", show_default=False)]
+TenantId = Annotated[str, typer.Argument(metavar="TENANT", help="Name of the tenant.", show_default=False)]
 _WEIGHT, _DEFAULT = 1.0, "default"
 
 
 @app.command("list")
 def list_tenants(context: typer.Context, as_json: AsJson = False) -> None:
-    """List all tenants and what they use."""
+    """List all tenants and their usage."""
     session = session_of(context)
     with session.client() as client:
-        found = list(client.tenants.all())
-    if as_json:
-        print_json(found)
-    else:
-        session.out.print(tenants_table(found))
+        session.show(list(client.tenants.all()), tenants_table, as_json=as_json)
 
 
 @app.command()
 def show(context: typer.Context, tenant: TenantId, as_json: AsJson = False) -> None:
-    """Show a tenant: what is set, what counts, and what is used."""
+    """Show the settings, limits and usage of a tenant."""
     session = session_of(context)
     with session.client() as client:
-        found = client.tenants.get(tenant)
-    if as_json:
-        print_json(found)
-    else:
-        session.out.print(tenant_page(found))
+        session.show(client.tenants.get(tenant), tenant_page, as_json=as_json)
 
 
 @app.command("set")
@@ -46,30 +38,41 @@ def set_tenant(
     tenant: TenantId,
     weight: Annotated[
         float | None,
-        typer.Option("--weight", min=0.1, max=100, help="Its part of the workers, beside others.", show_default=False),
+        typer.Option(
+            "--weight", min=0.1, max=100, help="Share of the workers, relative to other tenants.", show_default=False
+        ),
     ] = None,
     read: Annotated[
         list[str] | None,
         typer.Option(
-            "--read", metavar="S3", help="A folder that jobs may read; repeat it, or default.", show_default=False
+            "--read",
+            metavar="S3",
+            help="An s3:// folder that jobs may read, or `default`. Can be repeated.",
+            show_default=False,
         ),
     ] = None,
     write: Annotated[
         list[str] | None,
-        typer.Option("--write", metavar="S3", help="A folder for results; repeat it, or default.", show_default=False),
+        typer.Option(
+            "--write",
+            metavar="S3",
+            help="An s3:// folder for results, or `default`. Can be repeated.",
+            show_default=False,
+        ),
     ] = None,
     limits: Annotated[
         list[str] | None,
         typer.Option(
             "--limit",
             metavar="NAME=N",
-            help="A number, unlimited or default; may be repeated. nst tenants show --json has the names.",
+            help="A limit: a number, `unlimited` or `default`. Can be repeated. `nst tenants show --json` lists the "
+            "names.",
             show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change what is named, and keep the rest."""
+    """Change settings of a tenant. Everything you do not name stays as it is."""
     session = session_of(context)
     changes, back = parse_limits(limits or [])
     with session.client() as client:
@@ -88,21 +91,18 @@ def set_tenant(
             write=before[2] if not write else None if write == [_DEFAULT] else write,
             limits=overrides,
         )
-    if as_json:
-        print_json(kept)
-    else:
-        session.out.print(tenant_page(kept))
+    session.show(kept, tenant_page, as_json=as_json)
 
 
 def parse_limits(texts: list[str]) -> tuple[dict[str, float | None], set[str]]:
-    """Return the limits of NAME=N texts, and the names that get their defaults back; raise UsageError for others."""
+    """Return the limits given as NAME=N, and the names that return to their defaults."""
     changes: dict[str, float | None] = {}
     back: set[str] = set()
     for text in texts:
         name, equals, value = text.partition("=")
         name, value = name.strip().replace("-", "_"), value.strip().replace("_", "").replace(",", "")
         try:
-            if value == "default":
+            if value == _DEFAULT:
                 back.add(name)
             elif value == "unlimited":
                 changes[name] = None
@@ -111,5 +111,5 @@ def parse_limits(texts: list[str]) -> tuple[dict[str, float | None], set[str]]:
         except ValueError:
             equals = ""
         if not equals or not name:
-            raise UsageError(f"{text!r} is no limit such as max_unfinished_jobs=10, burst=unlimited or burst=default.")
+            raise UsageError(f"{text!r} is not a limit such as max_unfinished_jobs=10, burst=unlimited, burst=default.")
     return changes, back

@@ -1,56 +1,47 @@
-"""`nst uploads`: list the photos that were uploaded, and delete them."""
+"""`nst uploads`: list and delete uploaded photos."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from itertools import islice
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich import box
 from rich.console import RenderableType
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from nst_core.client import ApiError
-from scheduler.cli.commands.jobs import AsJson
-from scheduler.cli.deleting import Yes, confirm, say_deleted
+from scheduler.cli.commands.parameters import AsJson, Limit, Yes
+from scheduler.cli.deleting import confirm, say_deleted
 from scheduler.cli.exits import ExitCode
-from scheduler.cli.session import print_json, session_of
+from scheduler.cli.session import first, print_json, session_of
+from scheduler.cli.ui.tables import fixed, listing, number, rest
 from scheduler.cli.ui.times import ago
 from scheduler.cli.ui.words import count_of
 from scheduler.resources import Upload
 
-#: Answers about the key or its rate rather than about one upload.
+#: Statuses of answers that concern the key or its rate rather than one upload.
 _ABOUT_ALL = (401, 403, 429)
 
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list")
-def list_uploads(
-    context: typer.Context,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most this many.")] = 20,
-    as_json: AsJson = False,
-) -> None:
-    """List uploads, the newest first."""
+def list_uploads(context: typer.Context, limit: Limit = 20, as_json: AsJson = False) -> None:
+    """List uploads, newest first."""
     session = session_of(context)
     with session.client() as client:
-        uploads = list(islice(client.uploads(page=min(limit, 200)), limit))
-    if as_json:
-        print_json(uploads)
-    else:
-        session.out.print(uploads_table(uploads))
+        session.show(first(client.uploads, limit), uploads_table, as_json=as_json)
 
 
 @app.command()
 def delete(
     context: typer.Context,
-    upload_ids: Annotated[list[str], typer.Argument(metavar="UPLOAD...", help="Their ids: upl_…", show_default=False)],
+    upload_ids: Annotated[
+        list[str], typer.Argument(metavar="UPLOAD...", help="Ids of the uploads: upl_….", show_default=False)
+    ],
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> ExitCode:
-    """Delete uploads with all their files; one that cannot be deleted keeps no other."""
+    """Delete uploads and all their files. If one cannot be deleted, the others still are."""
     session = session_of(context)
     wanted = list(dict.fromkeys(upload_ids))
     what = wanted[0] if len(wanted) == 1 else count_of(len(wanted), "upload")
@@ -63,8 +54,8 @@ def delete(
             except ApiError as error:
                 if error.status in _ABOUT_ALL or error.status >= 500:
                     raise
-                text = f"[bold red]nst: error:[/] {escape(f'{upload_id}: {error.message} ({error.code})')}"
-                session.err.print(text, soft_wrap=True)
+                reason = f"{upload_id}: {error.message} ({error.code})"
+                session.note(Text.assemble(("nst: error:", "bold red"), f" {reason}"))
                 results.append({"id": upload_id, "deleted": False, "code": error.code, "message": error.message})
             else:
                 say_deleted(session, upload_id, "its files are removed within minutes.")
@@ -75,15 +66,10 @@ def delete(
 
 
 def uploads_table(uploads: Sequence[Upload], *, now: datetime | None = None) -> RenderableType:
-    """Return uploads as a table, one line each."""
-    if not uploads:
-        return Text("There are no uploads.", style="dim")
-    now = now or datetime.now(UTC)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("upload", no_wrap=True)
-    table.add_column("created", no_wrap=True, justify="right")
-    table.add_column("last file", no_wrap=True, justify="right")
-    table.add_column("address", overflow="fold")
-    for each in uploads:
-        table.add_row(Text(each.id, style="bold"), ago(each.created_at, now), ago(each.used_at, now), Text(each.prefix))
-    return table
+    """Return uploads as a table."""
+    columns = (fixed("upload"), number("created"), number("last file"), rest("address"))
+    rows = [
+        (Text(each.id, style="bold"), ago(each.created_at, now), ago(each.used_at, now), each.prefix)
+        for each in uploads
+    ]
+    return listing(columns, rows, empty="There are no uploads.")

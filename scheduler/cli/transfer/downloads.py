@@ -1,4 +1,4 @@
-"""Results from the storage onto this machine: those that are there already are not fetched again."""
+"""Downloads of results; files that are already there are not fetched again."""
 
 import errno
 import hashlib
@@ -18,43 +18,43 @@ from scheduler.cli.transfer.results import FORMATS, Target
 from scheduler.domain.codes import OUTPUT_IS_INPUT
 from scheduler.resources import Item, Job
 
-#: Statuses of answers that are about the one image.
+#: Statuses of answers that concern one image and not the whole download.
 _OF_ONE_IMAGE = frozenset({404, 409, 410, 422})
-#: Faults that each further file would meet as well.
+#: Errors that every further file would have as well.
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
 _TERMINAL = frozenset({ItemStatus.SUCCEEDED, ItemStatus.FAILED, ItemStatus.CANCELLED})
-#: So many images in a row that are not begun end a look at a running job.
+#: A look at a running job ends after this many images in a row that have not started.
 _LOOK_AHEAD = 1000
 
 
 @dataclass(kw_only=True)
 class Download:
-    """Writes the results of a job to where -o says, once each, as often as it is called.
+    """Writes the results of a job to the place given with -o, each of them once.
 
-    Safe to call from one thread at a time.
+    Not thread-safe.
     """
 
     client: Client
     job: Job
     target: Target
-    #: Files that are never overwritten: what the job is made of.
+    #: Files that are never overwritten: the photos of the job.
     protected: Collection[Identity] = ()
-    #: Called with the number of results that are there.
+    #: Called with the number of results that are written.
     on_done: Callable[[int], None] = lambda count: None
-    #: By item id.
+    #: Written files, and failures, by item id.
     files: dict[int, Path] = field(default_factory=dict)
     failed: dict[int, Left] = field(default_factory=dict)
-    #: Once it is set, no further result is fetched.
+    #: When it is set, no further results are fetched.
     stop: threading.Event = field(default_factory=threading.Event)
-    #: Every item up to this one has ended and is fetched.
+    #: All items up to this id have ended and were fetched.
     _through: int = -1
 
     def fetch_ended(self) -> None:
-        """Fetch what a running job has finished since the last call."""
+        """Fetch the images that were finished since the last call."""
         self._fetch(self._ended())
 
     def fetch_all(self) -> None:
-        """Fetch every result that there is; what failed before is tried again."""
+        """Fetch all results; the ones that failed before are tried again."""
         self.failed.clear()
         self.stop.clear()
         self._fetch(self.client.items(self.job.id, status=ItemStatus.SUCCEEDED))
@@ -81,7 +81,7 @@ class Download:
                 self.on_done(len(self.files))
 
     def _fetch_one(self, item: Item) -> tuple[Item, Path | Left]:
-        """Return the file that an image is in, or why it is not; raise what each further image would meet too."""
+        """Return the file of an image, or why it could not be written; raise errors that every image would have."""
         path = Path(item.output or "")
         try:
             path = self._path_of(item)
@@ -90,7 +90,7 @@ class Download:
                     return item, Left(path=path, code=OUTPUT_IS_INPUT, message="would replace a photo of the job")
                 data = self.client.output(self.job.id, item.id)
                 if item.sha256 is not None and hashlib.sha256(data).hexdigest() != item.sha256:
-                    raise ProtocolError("The image is not the one that the job has made.")
+                    raise ProtocolError("The image is not the one that the job made.")
                 write_whole(path, data)
         except OSError as error:
             if error.errno in _OF_THE_DISK:
@@ -121,14 +121,14 @@ class Download:
 
 
 class Follower:
-    """Fetches the results of a running job in a thread, as they come."""
+    """Fetches the results of a running job in a thread, when they are ready."""
 
     def __init__(self, download: Download, *, pause_s: float = 1.0) -> None:
-        """Look for results each `pause_s` seconds, or less often if a look takes long."""
+        """Look for results every `pause_s` seconds, or less often if a look takes long."""
         self._download = download
         self._pause_s = pause_s
         self._thread = threading.Thread(target=self._run, name="results", daemon=True)
-        #: Why no more results can be written.
+        #: Why no further results can be written.
         self.error: OSError | None = None
 
     def __enter__(self) -> "Follower":
@@ -146,7 +146,7 @@ class Follower:
             try:
                 self._download.fetch_ended()
             except NstError:
-                pass  # whoever waits for the job meets it too, and says so
+                pass  # the thread that waits for the job has the same error and reports it
             except OSError as error:
                 self.error = error
                 return
@@ -157,12 +157,12 @@ def local_name(job: Job, item: Item) -> PurePosixPath:
     """Return the name of an item's result below the job's output; raise ProtocolError if it would lead outside."""
     name = (item.output or "").removeprefix(job.output.prefix or "")
     if "://" in name or "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
-        raise ProtocolError(f"{item.output!r} is no name below {job.output.prefix!r}.")
+        raise ProtocolError(f"{item.output!r} is not below {job.output.prefix!r}.")
     return PurePosixPath(name)
 
 
 def _is_there(path: Path, item: Item) -> bool:
-    """Return whether a file has the very bytes of an item's image."""
+    """Return whether a file has exactly the bytes of an item's image."""
     if item.sha256 is None or item.bytes is None:
         return False
     try:

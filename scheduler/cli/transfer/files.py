@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and transfers in threads."""
+"""Files that are written completely or not at all, and transfers in threads."""
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +14,8 @@ _Out = TypeVar("_Out")
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, and the folders that it is in; it appears whole or not at all. An OSError names the file."""
-    # A name of its own and of few bytes: the file's name may have as many as a folder takes.
+    """Write a file completely or not at all, and make its folders. An OSError names the file."""
+    # A short name, because the file's own name may be as long as the file system allows.
     part = path.with_name(f".nst-{secrets.token_hex(6)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def in_threads(function: Callable[[_In], _Out], inputs: Iterable[_In]) -> Iterator[_Out]:
-    """Yield the results as they come, with a bounded number of inputs in hand."""
+    """Yield the results when they are ready; only a limited number of inputs are taken ahead."""
     todo = iter(inputs)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="transfer") as pool:
         running: set[Future[_Out]] = {pool.submit(function, value) for value in islice(todo, 2 * _THREADS)}

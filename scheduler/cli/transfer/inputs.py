@@ -1,4 +1,4 @@
-"""What a job reads, from the arguments of a command: photos of this machine are uploaded, addresses are named."""
+"""The input of a job, from the arguments of a command: files are uploaded, s3:// addresses stay as they are."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from scheduler.cli.transfer.uploads import read_photos, send_photos, upload_id_o
 from scheduler.domain.jobs import JobInput
 from scheduler.resources import Job
 
-#: Objects that name photos, a JSON object a line.
+#: Suffixes of manifests, which name photos in lines of JSON.
 MANIFEST_SUFFIXES = (".jsonl", ".ndjson")
 _SHOWN = 10
 
@@ -24,7 +24,7 @@ _SHOWN = 10
 class Format(StrEnum):
     """File formats of results."""
 
-    KEEP = "keep"  # JPEG, PNG and WebP stay what they are, the rest becomes PNG
+    KEEP = "keep"  # JPEG, PNG and WebP keep their format, all others become PNG
     JPEG = "jpeg"
     PNG = "png"
     WEBP = "webp"
@@ -32,16 +32,16 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """A job's input, and the files of this machine that are in it."""
+    """The input of a job, and its files on this machine."""
 
     input: JobInput
-    #: Files by the addresses that the job has for them.
+    #: Files on this machine by their s3:// addresses.
     paths: Mapping[str, Path] = field(default_factory=dict)
-    #: Files beside the photos that are none.
+    #: Files that are not photos.
     skipped: Sequence[Left] = ()
     #: Photos that could not be sent.
     failed: Sequence[Left] = ()
-    #: What the photos are on this machine.
+    #: The photos on this machine, which results must not replace.
     identities: frozenset[Identity] = frozenset()
 
 
@@ -54,10 +54,10 @@ def upload_or_name(
     own_id: str | None = None,
     others: Iterable[Photo] = (),
 ) -> Inputs:
-    """Return the job's input; photos of this machine are in the storage after it.
+    """Upload the photos that are on this machine, and return the input of the job.
 
-    If the same command made a job before, nothing is uploaded. Raises ApiError (`job_exists`) before the upload if the
-    id is that of a job with other photos, and OutputIsInputError if a result would replace a photo, or one of the
+    If the same command made a job before, nothing is uploaded. Raises ApiError (`job_exists`) before the upload if
+    `own_id` names a job with other photos, and OutputIsInputError if a result would replace a photo or one of
     `others`.
     """
     remote = named(inputs)
@@ -74,7 +74,7 @@ def upload_or_name(
     earlier = find_job(client, own_id)
     if earlier is not None:
         prefix = _same_photos(earlier, upload_id_of(photos))
-        session.err.print(f"There is a job {earlier.id} already; nothing is uploaded.", soft_wrap=True)
+        session.note(f"The job {earlier.id} exists already; nothing is uploaded.")
         paths = {prefix + each.photo.name: each.photo.path for each in photos}
         same = JobInput(prefix=earlier.input.prefix)
         return Inputs(input=same, paths=paths, skipped=found.skipped, failed=failed, identities=identities)
@@ -92,23 +92,23 @@ def upload_or_name(
 
 
 def find(session: Session, client: Client, inputs: Sequence[str], naming: Naming) -> Found:
-    """Return the photos of this machine that the arguments name, and say which files are none."""
+    """Return the photos that the arguments name, and print which files were skipped."""
     found = find_photos([Path(text) for text in inputs], naming, most_bytes=_most_bytes(client))
     if found.skipped:
-        session.err.print(summary(found.skipped), soft_wrap=True, markup=False)
+        session.note(summary(found.skipped))
     return found
 
 
 def check_not_replaced(originals: Sequence[Photo], photos: Sequence[Photo], naming: Naming) -> None:
     """Raise OutputIsInputError if a result of a photo would replace one of the originals."""
     paths = {photo.identity: photo.path for photo in originals}
-    # The order of a job's photos is that of their keys.
+    # The photos of a job are ordered by their names in the storage.
     for index, photo in enumerate(sorted(photos, key=lambda photo: photo.name.encode())):
         for result in naming.results_of(photo.name, index):
             try:
                 status = result.stat()
             except OSError:
-                continue  # what is not there is not replaced
+                continue  # there is nothing to replace
             original = paths.get((status.st_dev, status.st_ino))
             if original is not None:
                 raise OutputIsInputError(
@@ -117,34 +117,8 @@ def check_not_replaced(originals: Sequence[Photo], photos: Sequence[Photo], nami
                 )
 
 
-def find_one(session: Session, client: Client, text: str) -> Photo | None:
-    """Return the one picture of this machine that an argument names, or None for an s3:// address."""
-    if text.startswith(S3):
-        return None
-    path = Path(text)
-    if path.is_dir():
-        raise UsageError(f"{readable(path)} is a folder; one picture is needed.")
-    found = find_photos([path], Naming(), most_bytes=_most_bytes(client))
-    return found.photos[0]
-
-
-def upload_one(session: Session, client: Client, text: str, photo: Photo | None) -> str:
-    """Return the s3:// address of one picture, which is in the storage after it; `text` is its address already
-    if there is no photo. The same picture always has the same address."""
-    if photo is None:
-        return text
-    read, failed = read_photos(session, [photo])
-    if not failed:
-        sent = send_photos(session, client, read)
-        failed = sent.failed
-    if failed:
-        raise UsageError(f"{readable(photo.path)} {failed[0].message}.")
-    (address,) = sent.paths
-    return address
-
-
 def find_job(client: Client, own_id: str | None) -> Job | None:
-    """Return the job of an id that the user chose, or None if there is no such job yet."""
+    """Return the job with an id that the user chose, or None if there is none yet."""
     if own_id is None:
         return None
     try:
@@ -156,18 +130,18 @@ def find_job(client: Client, own_id: str | None) -> Job | None:
 
 
 def say_left(session: Session, failed: Sequence[Left]) -> None:
-    """Say which files are not sent, or not written, and why."""
+    """Print which files were not sent or not written, and why."""
     for each in failed[:_SHOWN]:
-        session.err.print(f"✗ {readable(each.path)} {each.message} ({each.code})", soft_wrap=True, markup=False)
+        session.note(f"✗ {readable(each.path)} {each.message} ({each.code})")
     if len(failed) > _SHOWN:
-        session.err.print(f"  and {len(failed) - _SHOWN:,} more; --json lists them all", soft_wrap=True)
+        session.note(f"  and {len(failed) - _SHOWN:,} more; --json lists them all")
 
 
 def named(inputs: Sequence[str]) -> JobInput | None:
-    """Return the job's input if it is addresses, or None if it is photos of this machine."""
+    """Return the input of the job if it is s3:// addresses, or None if it is files on this machine."""
     remote = [text for text in inputs if text.startswith(S3)]
     if remote and len(remote) < len(inputs):
-        raise UsageError("Photos of this machine and s3:// addresses cannot be in one job.")
+        raise UsageError("A job cannot have both files on this machine and s3:// addresses.")
     return _remote_input(remote) if remote else None
 
 
@@ -178,7 +152,7 @@ def _remote_input(addresses: Sequence[str]) -> JobInput:
     if not prefixes:
         return JobInput(uris=tuple(addresses))
     if len(addresses) > 1:
-        raise UsageError("A job takes one s3:// prefix, or any number of objects, and not both.")
+        raise UsageError("A job takes one s3:// prefix, or any number of s3:// objects, but not both.")
     return JobInput(prefix=prefixes[0] if prefixes[0].endswith("/") else prefixes[0] + "/")
 
 
@@ -187,16 +161,16 @@ def _is_object(address: str) -> bool:
 
 
 def _same_photos(job: Job, upload_id: str) -> str:
-    """Return the prefix of a job's photos if they are those of an upload; raise ApiError (`job_exists`) if not."""
+    """Return the prefix of a job's photos; raise ApiError (`job_exists`) if they are not those of the upload."""
     prefix = job.input.prefix or ""
     if not prefix.endswith(f"/{upload_id}/"):
-        detail = f"The id {job.client_id} names {job.id}, a job with other photos. Choose another --id for these."
+        detail = f"The id {job.client_id} belongs to {job.id}, a job with other photos. Choose another --id."
         raise ApiError(status=409, code="job_exists", detail=detail)
     return prefix
 
 
 def _most_bytes(client: Client) -> float | None:
-    """Return how large a file may be, or None if the API does not tell."""
+    """Return the maximum size of a file, or None if the API does not tell."""
     try:
         return client.tenants.own().limits.get("max_upload_bytes")
     except ApiError as error:

@@ -1,4 +1,4 @@
-"""Photos of this machine: which files of the arguments are photos, and under which names they are uploaded."""
+"""The photos among the files and folders of a command, and the names under which they are uploaded."""
 
 import os
 import stat
@@ -14,9 +14,9 @@ from scheduler.cli.transfer.names import fitted, readable, sound
 from scheduler.cli.transfer.results import Naming
 from scheduler.domain.jobs import output_suffix
 
-#: Device and inode: what a file or a folder is, whatever name it has.
+#: Device and inode, which identify a file or a folder whatever its name is.
 Identity = tuple[int, int]
-#: Longer suffixes, or those of other characters, are parts of a name such as `2026.05.01`.
+#: A longer suffix, or one with other characters, is part of a name such as `2026.05.01`.
 _MOST_SUFFIX = 5
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -29,10 +29,10 @@ _KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Photo:
-    """A photo of this machine and its name in the upload."""
+    """A photo on this machine, and its name in the upload."""
 
     path: Path
-    #: Relative, with slashes; the folders come back in the names of the results.
+    #: A relative path with slashes; results are in the same folders.
     name: str
     bytes: int
     identity: Identity
@@ -52,7 +52,7 @@ class Found:
     """What was found in the arguments of a command."""
 
     photos: list[Photo] = field(default_factory=list)
-    #: Files that are no photos.
+    #: Files that are not photos.
     skipped: list[Left] = field(default_factory=list)
     #: Photos that cannot be sent.
     failed: list[Left] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class _Candidate:
-    """A file that is a photo, and its place below the argument that it was found by."""
+    """A photo, and its path below the argument in which it was found."""
 
     path: Path
     place: PurePosixPath
@@ -68,11 +68,11 @@ class _Candidate:
 
 
 def find_photos(paths: Sequence[Path], naming: Naming, *, most_bytes: float | None = None) -> Found:
-    """Return the photos among files and folders, each with a name that gives a result of its own.
+    """Return the photos among files and folders. Their names are chosen so that no two have the same result.
 
-    Folders are searched to the bottom, without hidden files; each is searched once, whatever links lead to it. The
-    folder of the results, and results beside their photos, are left out. A file that cannot be sent is among the
-    failed ones, with the reason. Raises UsageError if a path does not exist, or if there are no photos at all.
+    Sub-folders are searched, hidden files are not. A folder is searched once, even if links lead to it. The folder of
+    the results, and results of this command next to their photos, are left out. A file that cannot be sent is among
+    `failed`, with the reason. Raises UsageError if a path does not exist, or if there are no photos.
     """
     search = _Search(naming, most_bytes)
     for path in paths:
@@ -101,7 +101,7 @@ class _Search:
         self.candidates: list[_Candidate] = []
 
     def take(self, path: Path) -> None:
-        """Look at an argument of the command."""
+        """Look at one argument of the command."""
         try:
             is_folder = path.is_dir()
             if not is_folder and not path.is_symlink() and not path.exists():
@@ -114,7 +114,7 @@ class _Search:
             self._look(path, PurePosixPath(path.name), is_asked_for=True)
 
     def without_own_results(self) -> list[_Candidate]:
-        """Return the candidates but for those that this very command wrote when it was given before."""
+        """Return the candidates except those that the same command wrote before."""
         if self._output is None or not self._naming.tells_styles:
             return self.candidates
         own = {_entry_of(result) for each in self.candidates for result in self._naming.results_of(str(each.place), 0)}
@@ -127,7 +127,7 @@ class _Search:
         return kept
 
     def _walk(self, top: Path) -> None:
-        """Look at all files below a folder: real folders first, so that links give nothing another name."""
+        """Look at all files below a folder: real folders before links, so that no file is named by a link."""
         start = len(self.candidates)
         folders, links = deque([top]), deque[Path]()
         while folders or links:
@@ -155,7 +155,7 @@ class _Search:
         self.candidates[start:] = sorted(self.candidates[start:], key=lambda each: each.place.parts)
 
     def _look(self, path: Path, place: PurePosixPath, *, is_asked_for: bool = False) -> None:
-        """Tell what a file is; what was asked for by its own name is never left out as a mere neighbour of photos."""
+        """Decide whether a file is a photo. A file that was named on the command line fails; others are skipped."""
         if (entry := _entry_of(path)) in self._entries:
             return
         self._entries.add(entry)
@@ -173,9 +173,9 @@ class _Search:
             self._leave(where, path, "unreadable", f"cannot be read: {_reason(error)}")
             return
         if suffix is None:
-            self._leave(unfit, path, "not_a_photo", "is not a photo by its name")
+            self._leave(unfit, path, "not_a_photo", "does not have the name of a photo")
         elif self._most_bytes is not None and status.st_size > self._most_bytes:
-            message = f"has {status.st_size:,} bytes; an upload has {self._most_bytes:,.0f} at most"
+            message = f"has {status.st_size:,} bytes; the limit is {self._most_bytes:,.0f}"
             self._leave(self.found.failed, path, "too_large", message)
         else:
             self.candidates.append(_Candidate(path=path, place=place.with_name(place.name + suffix), status=status))
@@ -185,7 +185,7 @@ class _Search:
 
 
 class _Names:
-    """Gives names that the storage takes, and whose results all differ, also where A is a."""
+    """Chooses names that the storage accepts, and whose results differ even if upper and lower case are the same."""
 
     def __init__(self, naming: Naming) -> None:
         self._format = naming.format
@@ -195,7 +195,7 @@ class _Names:
         self._folders: set[str] = set()
 
     def free(self, place: PurePosixPath) -> str:
-        """Return the name for a photo: its place, or one like it if another photo's result would have that name."""
+        """Return the name for a photo: its path, or a similar one if another photo has the same result."""
         folder = self._folder(list(map(sound, place.parts[:-1])))
         place = folder / sound(place.name)
         suffix = place.suffix.lower().removeprefix(".")
@@ -206,7 +206,7 @@ class _Names:
         raise AssertionError
 
     def _is_free(self, name: PurePosixPath) -> bool:
-        # Folders of some systems do not tell A from a.
+        # Some file systems do not distinguish upper and lower case.
         result = str(name.with_suffix(f".{output_suffix(name.name, self._format)}")).casefold()
         own = str(name).casefold()
         if result in self._results or own in self._folders:
@@ -217,7 +217,7 @@ class _Names:
         return True
 
     def _folder(self, parts: Sequence[str]) -> PurePosixPath:
-        """Return a folder, with other names for parts that are files: many storages cannot have both."""
+        """Return a folder, with other names for parts that are also files: many storages cannot have both."""
         folder = PurePosixPath()
         for part in parts:
             names = (folder / (part if number == 1 else f"{part}-{number}") for number in count(1))
@@ -226,9 +226,9 @@ class _Names:
 
 
 def _told_by_content(path: Path, place: PurePosixPath) -> str | None:
-    """Return the suffix that a file's content calls for, or None for a file that is no photo.
+    """Return the suffix for a file without one, by its content; None if it is not a photo.
 
-    The content of a file with another suffix, such as .mov, is not looked at.
+    A file with another suffix, such as .mov, is not opened.
     """
     suffix = place.suffix[1:]
     if suffix.isascii() and suffix.isalnum() and suffix[:1].isalpha() and len(suffix) <= _MOST_SUFFIX:
@@ -241,11 +241,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return False  # what is wrong with it is found when it is looked at
+        return False  # the error is reported when the file is opened
 
 
 def _identity(path: Path | None) -> Identity | None:
-    """Return what a path leads to, or None if there is nothing."""
+    """Return the identity of a file or folder, or None if it does not exist."""
     if path is None:
         return None
     try:
@@ -256,7 +256,7 @@ def _identity(path: Path | None) -> Identity | None:
 
 
 def _entry_of(path: Path) -> tuple[str, str]:
-    """Return the folder that a file is in, and its name there."""
+    """Return the real folder of a file, and its name there."""
     return os.path.realpath(path.parent), path.name
 
 

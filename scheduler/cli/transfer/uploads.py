@@ -1,4 +1,4 @@
-"""Photos of this machine into the storage, in an upload that goes on where it was interrupted."""
+"""Uploads of photos, which continue where they were interrupted."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from scheduler.cli.transfer.photos import Left, Photo
 from scheduler.cli.ui.progress import transfer_bar
 from scheduler.resources import Upload
 
-#: Statuses of answers that are about the one file.
+#: Statuses of answers that concern one file and not the whole upload.
 _OF_ONE_FILE = frozenset({400, 404, 413, 422})
 
 
@@ -33,13 +33,13 @@ class Sent:
     """What has been uploaded."""
 
     upload: Upload
-    #: Files of this machine by their s3:// addresses.
+    #: Files on this machine by their s3:// addresses.
     paths: dict[str, Path] = field(default_factory=dict)
     failed: list[Left] = field(default_factory=list)
 
 
 def read_photos(session: Session, photos: Sequence[Photo]) -> tuple[list[Hashed], list[Left]]:
-    """Return the photos with their hashes, in order, and those that cannot be read."""
+    """Return the photos with their hashes, in order, and the ones that cannot be read."""
     hashes: dict[str, str] = {}
     failed: list[Left] = []
 
@@ -62,16 +62,16 @@ def read_photos(session: Session, photos: Sequence[Photo]) -> tuple[list[Hashed]
 
 
 def upload_id_of(photos: Sequence[Hashed]) -> str:
-    """Return the id of an upload of these photos: the same names and contents always have the same one."""
+    """Return the id for an upload of these photos; it depends only on their names and contents."""
     lines = sorted(f"{each.sha256} {each.photo.name}\n" for each in photos)
     return f"upl_{hashlib.sha256(''.join(lines).encode()).hexdigest()[:24]}"
 
 
 def send_photos(session: Session, client: Client, photos: Sequence[Hashed], *, thing: str = "job") -> Sent:
-    """Store photos in the upload of their own id, without those that are there already.
+    """Upload photos, except those that are already there. The id of the upload depends only on the photos.
 
-    A photo that the API refuses, or that has changed or vanished, fails alone. Ctrl-C says that no `thing` was
-    submitted.
+    A photo that the API refuses, or that was changed or removed meanwhile, fails alone. `thing` is what Ctrl-C says was
+    not submitted.
     """
     with uploading(session, thing):
         sent = Sent(upload=client.create_upload(upload_id_of(photos)))
@@ -83,7 +83,7 @@ def send_photos(session: Session, client: Client, photos: Sequence[Hashed], *, t
             else:
                 missing.append(each)
         if sent.paths:
-            session.err.print(f"{len(sent.paths):,} of {len(photos):,} photos are uploaded already.")
+            session.note(f"{len(sent.paths):,} of {len(photos):,} photos are already uploaded.")
         with transfer_bar(session.err, "uploading", len(photos), done=len(sent.paths)) as advance:
             _send(client, missing, sent, advance)
     return sent
@@ -111,12 +111,12 @@ def _send(client: Client, photos: Sequence[Hashed], sent: Sent, advance: Callabl
 
 @contextmanager
 def uploading(session: Session, thing: str) -> Iterator[None]:
-    """Let Ctrl-C say that nothing was submitted."""
+    """On Ctrl-C, print that nothing was submitted."""
     try:
         yield
     except KeyboardInterrupt:
-        session.err.print(f"\nStopped during the upload; no {thing} was submitted.")
-        session.err.print("The same command goes on where it stopped.")
+        session.note(f"\nStopped during the upload; no {thing} was submitted.")
+        session.note("Repeat the command to continue the upload.")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 

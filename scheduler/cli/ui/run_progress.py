@@ -1,33 +1,33 @@
-"""Progress of a training on the standard error: live numbers and a bar on a terminal, plain lines elsewhere."""
+"""Progress of a training on standard error: a bar and live numbers on a terminal, plain lines elsewhere."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
 from rich.style import Style
 from rich.text import Text
 
-from scheduler.cli.ui.runs import details_grid, losses_text, photos_text, speed_text, status_text, warning_of
+from scheduler.cli.ui.runs import losses_text, photos_text, speed_text, warning_of
+from scheduler.cli.ui.tables import page
+from scheduler.cli.ui.words import status_text
 from scheduler.domain.runs import RunStatus
 from scheduler.runs.resources import Run, Sample
 
-#: Shows a run; called again each time it was looked at.
+#: Shows a run as it is now; called after each look at it.
 Show = Callable[[Run], None]
-#: Samples of a run, and their addresses for people.
+#: Returns the samples of a run with their addresses.
 Newest = Callable[[Run], Sequence[tuple[Sample, str]]]
-#: Of the newest samples.
+#: How many of the newest samples are shown.
 _SHOWN_SAMPLES = 3
 
 
 @contextmanager
 def training_board(console: Console, *, curve: Callable[[Run], str], samples: Newest) -> Iterator[Show]:
-    """Show how a run gets on; the function that it yields takes the run as it stands.
+    """Show the progress of a run; the function that it yields takes the run as it is now.
 
-    `curve` gives the address of its losses, `samples` those of what there is of its newest samples; it is asked once
-    for each segment.
+    `curve` returns the address of its loss curve. `samples` is called once for each segment.
     """
     pictures = _Pictures(samples)
     if not console.is_terminal:
@@ -44,7 +44,7 @@ def training_board(console: Console, *, curve: Callable[[Run], str], samples: Ne
 
 
 class _Pictures:
-    """The newest samples, looked for when a segment has ended."""
+    """The newest samples, which are looked up when a segment has ended."""
 
     def __init__(self, find: Newest) -> None:
         self._find = find
@@ -52,7 +52,7 @@ class _Pictures:
         self._last: Sequence[tuple[Sample, str]] = ()
 
     def of(self, run: Run) -> Sequence[tuple[Sample, str]]:
-        """Return those of the last step that has any."""
+        """Return the samples of the last step that has any."""
         seen = (run.segments, run.status.value)
         if run.step and seen != self._seen:
             found = self._find(run)
@@ -63,14 +63,14 @@ class _Pictures:
 
 
 class _Spinner(SpinnerColumn):
-    """Turns until the run is finished or paused, whatever its steps."""
+    """Turns until the run is finished or paused."""
 
     def render(self, task: Task) -> RenderableType:
         return Text(" ") if task.fields["at_rest"] else self.spinner.render(task.get_time())
 
 
 class _Board:
-    """A bar, and below it the numbers."""
+    """A bar with the numbers below it."""
 
     def __init__(self, curve: Callable[[Run], str], pictures: _Pictures) -> None:
         self._curve = curve
@@ -91,32 +91,26 @@ class _Board:
             self._task,
             description=status_text(run.status).markup,
             completed=run.step,
-            # There is no telling how far an evaluation is; the bar only shows that something is done.
+            # The progress of an evaluation is not known; the bar only shows that it is running.
             total=None if run.status is RunStatus.EVALUATING else run.steps,
             at_rest=run.status.is_terminal or run.status is RunStatus.PAUSED,
             steps=f"{run.step:,}/{run.steps:,}",
             speed=speed_text(run),
         )
-        grid = details_grid()
-        for name, value in self._rows(run):
-            grid.add_row(name, value)
-        self._details = grid
+        self._details = page(self._rows(run))
 
     def render(self) -> RenderableType:
         return Group(self._bar, self._details)
 
-    def _rows(self, run: Run) -> Iterator[tuple[str, RenderableType]]:
-        if losses := losses_text(run):
-            yield "losses", losses
-        if photos := photos_text(run):
-            yield "photos", photos
+    def _rows(self, run: Run) -> Iterator[tuple[str, RenderableType | None]]:
+        yield "losses", losses_text(run)
+        yield "photos", photos_text(run)
         if warning := warning_of(run):
             yield "warning", Text(warning, style="yellow")
         if run.failures:
             reason = f": {run.error.message} ({run.error.code})" if run.error else ""
             yield "trouble", Text(f"{run.failures:,} failed in a row{reason}", style="red")
-        if run.note:
-            yield "note", escape(run.note)
+        yield "note", run.note
         if run.segments:
             yield "curve", _link(self._curve(run))
         pictures = self._pictures.of(run)
@@ -128,7 +122,7 @@ class _Board:
 
 
 class _Lines:
-    """Writes a line when a run's status or trouble changes, at each tenth of its steps, and for new samples."""
+    """Prints a line when a run's status or its failures change, at each tenth of its steps, and for new samples."""
 
     def __init__(self, console: Console, pictures: _Pictures) -> None:
         self._console = console
@@ -160,5 +154,5 @@ class _Lines:
 
 
 def _link(url: str) -> Text:
-    # One link, though it is folded at the end of the line.
+    # A terminal can open it although it is folded at the end of the line.
     return Text(url, style=Style(link=url))

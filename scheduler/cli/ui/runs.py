@@ -1,129 +1,103 @@
-"""What the commands show of runs, the trainings of styles."""
+"""How trainings are shown."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
-from rich import box
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from scheduler.cli.ui.styles import SHORT, flat
+from scheduler.cli.ui.tables import fixed, listing, number, page, rest
 from scheduler.cli.ui.times import ago, duration_s, local_time, span, took
+from scheduler.cli.ui.words import marked, status_text
 from scheduler.domain.runs import RunStatus
 from scheduler.runs.resources import Run
 
-_COLOURS = {
-    RunStatus.SUCCEEDED: "green",
-    RunStatus.FAILED: "red",
-    RunStatus.CANCELLED: "magenta",
-    RunStatus.PAUSED: "yellow",
-    RunStatus.RUNNING: "cyan",
-    RunStatus.EVALUATING: "cyan",
-}
-#: Of the others the speed is past.
+#: The statuses in which the last speed is still true.
 _AT_WORK = frozenset({RunStatus.RUNNING, RunStatus.PAUSING, RunStatus.CANCELLING, RunStatus.EVALUATING})
-#: Of a config, what people look for; --json has all.
+#: The fields of a config that people look for; --json has all.
 _SHOWN_CONFIG = ("network", "size_px", "batch_size", "style_size_px", "content_layer", "learning_rate", "seed")
 #: Skipped photos whose reasons are shown.
 _SHOWN_REASONS = 5
 
 
 def runs_table(runs: Sequence[Run], *, now: datetime | None = None) -> RenderableType:
-    """Return runs as a table, one line each."""
-    if not runs:
-        return Text("There are no trainings yet.", style="dim")
-    # Fits into 80 columns but for long names of styles, which take what is left.
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True, collapse_padding=True)
-    table.add_column("run", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("steps", no_wrap=True, justify="right")
-    table.add_column("age", no_wrap=True, justify="right")
-    table.add_column("style", no_wrap=True, ratio=1)
-    for run in runs:
-        steps, age = f"{run.step:,}/{run.steps:,}", ago(run.created_at, now or datetime.now(UTC))
-        table.add_row(run.id, status_text(run.status), steps, age.removesuffix(" ago"), escape(run.name))
-    return table
-
-
-def run_page(run: Run) -> RenderableType:
-    """Return all that is to say about one run."""
-    grid = details_grid()
-    rows: list[tuple[str, RenderableType | None]] = [
-        ("run", Text(run.id, style="bold")),
-        ("style", Text(run.name, style="bold")),
-        ("status", status_text(run.status)),
-        ("steps", f"{run.step:,} of {run.steps:,}"),
-        ("preset", escape(_preset(run))),
-        ("painting", escape(run.painting or "–")),
-        ("data", escape(run.data or "–")),
-        ("photos", photos_text(run)),
-        ("warning", Text(warning, style="yellow") if (warning := warning_of(run)) else None),
-        ("losses", losses_text(run) or None),
-        ("speed", speed_text(run) or None),
-        ("note", escape(run.note) if run.note else None),
-        ("worker", escape(run.worker) if run.worker else None),
-        ("work", _work(run)),
-        ("checkpoints", ", ".join(f"{kept.step:,}" for kept in run.checkpoints) or None),
-        ("config", escape(_config(run.config)) if run.config else None),
-        ("evaluation", escape(_numbers(run.evaluation)) if run.evaluation else None),
-        ("remarks", Text("\n".join(remarks), style="yellow") if (remarks := remarks_of(run)) else None),
-        ("version", _version(run)),
-        ("parent", escape(f"{run.parent.run} at step {run.parent.step:,}") if run.parent else None),
-        ("about", escape(", ".join(f"{name}: {value}" for name, value in run.about.items())) or None),
-        ("created", local_time(run.created_at)),
-        ("took", took(run)),
-        ("error", Text(f"{run.error.message} ({run.error.code})", style="red") if run.error else None),
+    """Return trainings as a table of 80 columns; long names of styles take what is left."""
+    columns = (fixed("run"), fixed("status"), number("steps"), number("age"), rest("style", no_wrap=True))
+    rows = [
+        (
+            run.id,
+            status_text(run.status),
+            f"{run.step:,}/{run.steps:,}",
+            ago(run.created_at, now).removesuffix(" ago"),
+            run.name,
+        )
+        for run in runs
     ]
-    for name, value in rows:
-        if value is not None:
-            grid.add_row(name, value)
-    return grid
+    return listing(columns, rows, empty="There are no trainings yet.")
+
+
+def run_page(run: Run) -> Table:
+    """Return everything about one training."""
+    return page(_run_rows(run))
+
+
+def _run_rows(run: Run) -> Iterator[tuple[str, RenderableType | None]]:
+    failures = (f", {run.failures:,} failed in a row" if run.failures else "", "red")
+    yield "run", Text(run.id, style="bold")
+    yield "style", Text(run.name, style="bold")
+    yield "status", status_text(run.status)
+    yield "steps", f"{run.step:,} of {run.steps:,}"
+    yield "preset", _preset(run)
+    yield "painting", run.painting or "–"
+    yield "data", run.data or "–"
+    yield "photos", photos_text(run)
+    yield "warning", Text(warning, style="yellow") if (warning := warning_of(run)) else None
+    yield "losses", losses_text(run)
+    yield "speed", speed_text(run)
+    yield "note", run.note
+    yield "worker", run.worker
+    yield "work", Text.assemble(f"{run.segments:,} segments, attempt {run.attempt:,}", failures)
+    yield "checkpoints", ", ".join(f"{kept.step:,}" for kept in run.checkpoints)
+    yield "config", _config(run.config or {})
+    yield "evaluation", _numbers(run.evaluation or {})
+    yield "remarks", Text("\n".join(remarks), style="yellow") if (remarks := remarks_of(run)) else None
+    yield "version", f"{run.version}  ({'' if run.published else 'not '}published)" if run.version else None
+    yield "parent", f"{run.parent.run} at step {run.parent.step:,}" if run.parent else None
+    yield "about", ", ".join(f"{name}: {value}" for name, value in run.about.items())
+    yield "created", local_time(run.created_at)
+    yield "took", took(run)
+    yield "error", Text(f"{run.error.message} ({run.error.code})", style="red") if run.error else None
 
 
 def run_summary(run: Run) -> Text:
-    """Return how a run has ended, or that it is paused."""
+    """Return how a training ended, or that it is paused, and the command that continues."""
     at = f"at step {run.step:,} of {run.steps:,}"
     if run.status is RunStatus.SUCCEEDED:
         seconds = duration_s(run)
         after = f" after {run.steps:,} steps" + (f" in {span(seconds)}" if seconds else "")
         version = (run.version or "")[:SHORT]
         if run.published:
-            return Text.assemble(("✓ ", "bold green"), f"{run.name} is trained{after}: version {version}.")
-        made = f"Version {version} of {run.name} is trained{after}. To give it the name: "
-        return Text.assemble(("✓ ", "bold green"), made, (f"nst runs publish {run.id}", "bold"))
-    if run.status is RunStatus.PAUSED:
-        text = Text.assemble(("! ", "bold yellow"), f"Paused {at}.")
-    elif run.status is RunStatus.CANCELLED:
-        text = Text.assemble(("✗ ", "bold magenta"), f"Cancelled {at}.")
+            return marked(run.status, f"{run.name} is trained{after}: version {version}.")
+        made = f"Version {version} of {run.name} is trained{after}. To publish it: "
+        return marked(run.status, made).append(f"nst runs publish {run.id}", style="bold")
+    if run.status in (RunStatus.PAUSED, RunStatus.CANCELLED):
+        text = f"{run.status.value.capitalize()} {at}."
     else:
         reason = f": {run.error.message} ({run.error.code})" if run.error else "."
-        text = Text.assemble(("✗ ", "bold red"), f"The training failed {at}{reason}")
-    return Text.assemble(text, " To go on: ", (f"nst runs resume {run.id}", "bold"))
-
-
-def status_text(status: RunStatus) -> Text:
-    """Return a status in its colour."""
-    return Text(status.value, style=_COLOURS.get(status, "dim"))
-
-
-def details_grid() -> Table:
-    """Return an empty table of names and values."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", justify="right", no_wrap=True)
-    grid.add_column(overflow="fold")
-    return grid
+        text = f"The training failed {at}{reason}"
+    return marked(run.status, text, " To continue: ").append(f"nst runs resume {run.id}", style="bold")
 
 
 def losses_text(run: Run) -> str:
-    """Return the last losses by term, without those that play no part; empty before the first."""
+    """Return the last losses by term, without those that are zero; empty before the first."""
     return ", ".join(f"{name} {value:.4g}" for name, value in (run.losses or {}).items() if value)
 
 
 def speed_text(run: Run) -> str:
-    """Return how fast a run gets on and how long it still needs, as far as that is known."""
+    """Return the speed of a training and the time that is left, as far as they are known."""
     if run.status not in _AT_WORK:
         return ""
     parts = []
@@ -134,7 +108,7 @@ def speed_text(run: Run) -> str:
     return ", ".join(parts)
 
 
-def photos_text(run: Run) -> Text | None:
+def photos_text(run: Run) -> str | None:
     """Return how many photos there are, and which were skipped and why; None before they were listed."""
     photos = run.photos
     if photos is None:
@@ -143,22 +117,22 @@ def photos_text(run: Run) -> Text | None:
     if photos.held_out:
         text += f", {photos.held_out:,} held out"
     if not photos.skipped:
-        return Text(text)
+        return text
     shown = list(photos.reasons.items())[:_SHOWN_REASONS]
     lines = [f"{text}, {photos.skipped:,} skipped", *(f"{name}: {reason}" for name, reason in shown)]
     if photos.skipped > len(shown) > 0:
         lines.append(f"and {photos.skipped - len(shown):,} more")
-    return Text("\n".join(lines))
+    return "\n".join(lines)
 
 
 def remarks_of(run: Run) -> list[str]:
-    """Return what the evaluation found that people would not like, a sentence each."""
+    """Return the defects that the evaluation found, a sentence each."""
     remarks = (run.evaluation or {}).get("remarks")
     return [str(remark) for remark in remarks] if isinstance(remarks, list) else []
 
 
 def warning_of(run: Run) -> str | None:
-    """Return what a run warns of."""
+    """Return the warning of a training, or None."""
     return run.warning or (run.photos.warning if run.photos else None)
 
 
@@ -175,22 +149,11 @@ def _config(config: dict[str, Any]) -> str:
 
 
 def _numbers(evaluation: dict[str, Any]) -> str:
-    """Return the numbers of an evaluation, in four digits."""
+    """Return the numbers of an evaluation, with four digits."""
     texts = []
     for name, text in flat(evaluation).items():
         try:
             texts.append(f"{name} {float(text):.4g}")
         except ValueError:
-            continue  # lists and sentences are for --json
+            continue  # lists and sentences are only in --json
     return ", ".join(texts)
-
-
-def _work(run: Run) -> str:
-    text = f"{run.segments:,} segments, attempt {run.attempt:,}"
-    return f"{text}, [red]{run.failures:,} failed in a row[/]" if run.failures else text
-
-
-def _version(run: Run) -> str | None:
-    if run.version is None:
-        return None
-    return f"{run.version}  ({'published' if run.published else 'not published'})"

@@ -1,16 +1,15 @@
-"""What the commands show of styles and their versions."""
+"""How styles and their versions are shown."""
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
+from rich.table import Column
 from rich.text import Text
 
+from scheduler.cli.ui.tables import fixed, listing, number, page, rest
 from scheduler.cli.ui.times import ago
 from scheduler.resources import Style, StyleVersion
 
@@ -20,60 +19,48 @@ _ABSENT = "–"
 
 
 def styles_table(styles: Sequence[Style]) -> RenderableType:
-    """Return styles as a table, one line each."""
-    if not styles:
-        return Text("There are no styles yet.", style="dim")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    # The name is what one types, so it is never cut.
-    table.add_column("style", no_wrap=True, min_width=max(len(style.name) for style in styles))
-    table.add_column("painting")
-    table.add_column("artist")
-    table.add_column("year")
-    table.add_column("version", no_wrap=True, min_width=8)
-    for style in styles:
-        card = style.card
-        table.add_row(
-            Text(style.name, style="bold"),
-            *(escape(str(card.get(key, _ABSENT))) for key in ("title", "artist", "year")),
-            Text(style.version[:SHORT], style="dim"),
-        )
-    return table
+    """Return styles as a table."""
+    columns = (
+        # People type the name, so it is never cut.
+        fixed("style", min_width=max((len(style.name) for style in styles), default=0)),
+        *(Column(title) for title in ("painting", "artist", "year")),
+        fixed("version", min_width=8),
+    )
+
+    def row(style: Style) -> Iterator[RenderableType]:
+        yield Text(style.name, style="bold")
+        yield from (str(style.card.get(key, _ABSENT)) for key in ("title", "artist", "year"))
+        yield Text(style.version[:SHORT], style="dim")
+
+    return listing(columns, (list(row(style)) for style in styles), empty="There are no styles yet.")
 
 
 def style_page(style: Style) -> RenderableType:
-    """Return a style's card."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", justify="right")
-    grid.add_column(overflow="fold")
-    grid.add_row("style", Text(style.name, style="bold"))
-    grid.add_row("version", style.version)
-    for key, value in style.card.items():
-        if not isinstance(value, dict | list) and key not in ("name", "version"):
-            grid.add_row(escape(key.replace("_", " ")), escape(str(value)))
-    return grid
+    """Return the card of a style."""
+    card = {name: value for name, value in style.card.items() if name not in ("name", "version")}
+    return page(
+        [
+            ("style", Text(style.name, style="bold")),
+            ("version", style.version),
+            *((name.replace("_", " "), str(each)) for name, each in card.items() if not isinstance(each, dict | list)),
+        ]
+    )
 
 
 def versions_table(versions: Sequence[StyleVersion], *, now: datetime | None = None) -> RenderableType:
-    """Return the versions of a style as a table, one line each."""
-    # Fits into 80 columns.
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("version", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("steps", no_wrap=True, justify="right")
-    table.add_column("made", no_wrap=True, justify="right")
-    table.add_column("by", no_wrap=True)
-    for version in versions:
+    """Return the versions of a style as a table of 80 columns."""
+
+    def row(version: StyleVersion) -> Iterator[RenderableType]:
         training = version.card.get("training")
         steps = version.card.get("steps") or (training.get("steps") if isinstance(training, dict) else None)
-        mark = Text("current", style="green") if version.current else Text("" if version.published else "private")
-        table.add_row(
-            Text(version.version[:SHORT], style="bold" if version.current else ""),
-            mark,
-            f"{steps:,}" if isinstance(steps, int) else _ABSENT,
-            ago(version.created_at, now or datetime.now(UTC)),
-            escape(version.run or str(version.card.get("origin", _ABSENT))),
-        )
-    return table
+        yield Text(version.version[:SHORT], style="bold" if version.current else "")
+        yield Text("current", style="green") if version.current else "" if version.published else "private"
+        yield f"{steps:,}" if isinstance(steps, int) else _ABSENT
+        yield ago(version.created_at, now)
+        yield version.run or str(version.card.get("origin", _ABSENT))
+
+    columns = (fixed("version"), fixed(""), number("steps"), number("made"), fixed("by"))
+    return listing(columns, (list(row(version)) for version in versions), empty="There are no versions.")
 
 
 def diff_table(first: Style, second: Style, *, all_fields: bool = False) -> RenderableType:
@@ -81,22 +68,21 @@ def diff_table(first: Style, second: Style, *, all_fields: bool = False) -> Rend
     ours, theirs = flat(first.card), flat(second.card)
     names = [*ours, *(name for name in theirs if name not in ours)]
     different = [name for name in names if ours.get(name, _ABSENT) != theirs.get(name, _ABSENT)]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", style="dim", overflow="fold", ratio=1)
+    shown = names if all_fields else different
+    columns = [rest("", style="dim")]
     for style in (first, second):
-        table.add_column(
-            Text.assemble((style.name, "bold"), (f"@{style.version[:SHORT]}", "dim")), overflow="fold", ratio=1
-        )
-    for name in names if all_fields else different:
-        mark = "yellow" if name in different else ""
-        table.add_row(escape(name), *(Text(side.get(name, _ABSENT), style=mark) for side in (ours, theirs)))
-    if all_fields:
-        return table
+        title = Text.assemble((style.name, "bold"), (f"@{style.version[:SHORT]}", "dim"))
+        columns.append(Column(title, overflow="fold", ratio=1))
+    rows: list[tuple[RenderableType, ...]] = [
+        (name, *(Text(side.get(name, _ABSENT), style="yellow" if name in different else "") for side in (ours, theirs)))
+        for name in shown
+    ]
+    table = listing(columns, rows, empty="The cards are equal.")
     equal = len(names) - len(different)
-    rest = Text(f"{equal:,} {'field is' if equal == 1 else 'fields are'} equal (--all shows them).", style="dim")
-    if not different:
-        return Text("The cards are equal.", style="dim")
-    return Group(table, rest) if equal else table
+    if all_fields or not different or not equal:
+        return table
+    note = f"{equal:,} {'field is' if equal == 1 else 'fields are'} equal (--all shows them)."
+    return Group(table, Text(note, style="dim"))
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, str]:

@@ -1,15 +1,15 @@
-"""Times and lengths of time for people."""
+"""Times and durations for people."""
 
 from datetime import UTC, datetime
 from typing import Protocol
 
 
 class Timed(Protocol):
-    """Whatever has a beginning and an end, as RFC 3339."""
+    """Anything with a start and an end, as RFC 3339."""
 
     @property
     def started_at(self) -> str | None:
-        """The beginning of the work."""
+        """The start of the work."""
 
     @property
     def finished_at(self) -> str | None:
@@ -17,7 +17,7 @@ class Timed(Protocol):
 
 
 def duration_s(timed: Timed, *, now: datetime | None = None) -> float | None:
-    """Return how long a job or a run has run, to its end or to now; None before its beginning."""
+    """Return the seconds from the start to the end, or to now; None before the start."""
     if timed.started_at is None:
         return None
     end = _time(timed.finished_at) if timed.finished_at else now or datetime.now(UTC)
@@ -25,13 +25,13 @@ def duration_s(timed: Timed, *, now: datetime | None = None) -> float | None:
 
 
 def took(timed: Timed) -> str:
-    """Return how long a job or a run has run, for people."""
+    """Return how long a job or a training took, such as 4.2 s."""
     seconds = duration_s(timed)
     return "–" if seconds is None else span(seconds)
 
 
 def span(seconds: float) -> str:
-    """Return a length of time: 4.2 s, 3:05 or 2:03:05."""
+    """Return a duration such as 4.2 s, 3:05 or 2:03:05."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(int(seconds), 60)
@@ -39,11 +39,11 @@ def span(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def ago(moment: str | None, now: datetime) -> str:
-    """Return how long ago an RFC 3339 time was, roughly."""
+def ago(moment: str | None, now: datetime | None = None) -> str:
+    """Return roughly how long ago an RFC 3339 time was, such as 20 min ago."""
     if moment is None:
         return "–"
-    seconds = max(0.0, (now - _time(moment)).total_seconds())
+    seconds = max(0.0, ((now or datetime.now(UTC)) - _time(moment)).total_seconds())
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds // size:.0f} {unit} ago"
@@ -51,7 +51,7 @@ def ago(moment: str | None, now: datetime) -> str:
 
 
 def local_time(moment: str | None) -> str:
-    """Return an RFC 3339 time as the clock on the wall had it."""
+    """Return an RFC 3339 time in this machine's time zone."""
     return f"{_time(moment).astimezone():%Y-%m-%d %H:%M:%S}" if moment else "–"
 
 

@@ -79,9 +79,9 @@ def test_every_command_has_a_help_page(nst: Run, command: list[str]) -> None:
         (["optimize", "folder", "c.jpg", "-o", "out.png"], "out.png is one file"),
         (["optimize", "a.jpg", "c.jpg", "-o", "out.gif"], "out.gif cannot be written"),
         (["jobs", "list"], "No API is known"),
-        (["jobs", "list", "--since", "soon"], "no length of time"),
+        (["jobs", "list", "--since", "soon"], "is not a duration"),
         (["jobs", "list", "--label", "album"], "--label takes KEY=VALUE"),
-        (["jobs", "results", "j", "--zip", "a.zip", "--errors"], "Give one of"),
+        (["jobs", "results", "j", "--zip", "a.zip", "--errors"], "Give only one of"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(nst: Run, arguments: list[str], message: str) -> None:
@@ -109,7 +109,7 @@ def test_a_folder_that_cannot_be_made_is_exit_code_7(api: CannedApi, here: Run, 
     api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded")))
     code, _, err = here("jobs", "results", "job_1", "-o", str(tmp_path / "file" / "below"))
     assert code == ExitCode.LOCAL
-    assert one_line(err).endswith(f"{tmp_path}/file is a file; there can be no folder below it. (output_unusable)")
+    assert one_line(err).endswith(f"{tmp_path}/file is a file; a folder cannot be made in it. (output_unusable)")
 
 
 def test_address_and_key_come_from_the_home_folder(api: CannedApi, nst: Run, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_training_is_deleted_by_its_id(api: CannedApi, here: Run) -> None:
 
 def test_a_training_is_never_deleted_by_the_name_of_its_style(api: CannedApi, here: Run) -> None:
     code, _, err = here("runs", "delete", "night")
-    assert (code, "'night' is not the id of a run" in err, api.requests) == (ExitCode.USAGE, True, [])
+    assert (code, "'night' is not the id of a training" in err, api.requests) == (ExitCode.USAGE, True, [])
 
 
 def test_uploads_are_a_table_or_json(api: CannedApi, here: Run) -> None:

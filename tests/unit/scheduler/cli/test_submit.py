@@ -90,7 +90,7 @@ def test_a_dry_run_knows_how_many_images_a_job_may_have(api: CannedApi, here: Ru
     )
     for most, expected in limits.items():
         code, out, _ = here("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run")
-        assert (code, "A job has 2 images at most. (quota_exceeded)" in out) == (expected, most == 2)
+        assert (code, "A job has at most 2 images. (quota_exceeded)" in out) == (expected, most == 2)
 
 
 def test_a_dry_run_of_more_photos_than_a_request_may_name_asks_several_times(
@@ -121,8 +121,8 @@ def test_a_dry_run_says_for_how_many_photos_it_has_looked(api: CannedApi, here: 
         "POST", "/v1/jobs?validate=true", *(Answer(body=check | {"objects_checked": found}) for found in (100, 2000))
     )
     command = ("stylize", "s3://nst/m.jsonl", "-s", "great_wave", "-o", "s3://nst/out/", "--dry-run")
-    assert "100 of 2,000 photos were looked for in the storage" in here(*command)[1]
-    assert "looked for" not in here(*command)[1]
+    assert "100 of 2,000 photos were looked up in the storage" in here(*command)[1]
+    assert "looked up" not in here(*command)[1]
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,8 @@ def prepare_optimize(api: CannedApi, suffix: str = "jpg") -> None:
     styles = [{"name": "night", "version": "cd" * 32}]
     optimize = {"preset": "gatys2016", "config": PRESET["config"], "preview_every": 25}
     like: Any = {"method": "optimize", "styles": styles, "paintings": ["s3://nst/up/night.png"], "optimize": optimize}
-    jobs = [job_json("running", total=1, **like)] * 2 + [job_json("succeeded", total=1, succeeded=1, **like)]
+    counts = {"total": 1, "running": 1, "succeeded": 0, "failed": 0, "cancelled": 0, "pending": 0}
+    jobs = [job_json("running", **like, counts=counts)] * 2 + [job_json("succeeded", total=1, succeeded=1, **like)]
     api.on("POST", "/v1/jobs", Answer(status=202, body=job_json("queued", total=0, **like)))
     api.on("GET", "/v1/jobs/job_1", *(Answer(body=job) for job in jobs))
     api.on("GET", "/v1/jobs/job_1/items?limit=200&status=running", running(10), running(23), Answer(body={"data": []}))
@@ -423,7 +424,7 @@ def test_photos_that_cannot_be_sent_fail_alone_and_are_named(api: CannedApi, her
     assert api.files == {"up1/a.jpg": b"a.jpg"}
     assert "1 skipped: clip.mov" in err
     # Before the first byte, and again at the end.
-    assert err.count("big.jpg has 1,000 bytes; an upload has 999 at most (too_large)") == 2
+    assert err.count("big.jpg has 1,000 bytes; the limit is 999 (too_large)") == 2
     result = json.loads(out)
     assert {Path(each["file"]).name: each["code"] for each in result["not_sent"]} == {
         "big.jpg": "too_large",
@@ -474,7 +475,7 @@ def test_the_same_command_after_ctrl_c_goes_on_where_it_stopped(api: CannedApi, 
     assert 20 <= len(stored) < 60
     first, stored[:] = set(stored), ["already", "counted"] * 100
     code, _, err = here("stylize", str(folder), *STYLIZE)
-    assert (code, f"{len(first)} of 60 photos are uploaded already" in err) == (ExitCode.OK, True)
+    assert (code, f"{len(first)} of 60 photos are already uploaded" in err) == (ExitCode.OK, True)
     again = stored[200:]
     assert (len(again), set(again) & first) == (60 - len(first), set())
     assert len(api.files) == 60

@@ -116,7 +116,7 @@ def test_a_stranger_on_the_same_machine_can_use_neither_redis_nor_the_storage(tm
 def test_a_second_stack_in_the_same_home_is_refused(tmp_path: Path) -> None:
     with (
         Stack(tmp_path, workers=0),
-        pytest.raises(HomeLockedError, match="running already"),
+        pytest.raises(HomeLockedError, match="already running"),
         Stack(tmp_path, workers=0),
     ):
         pass
@@ -190,7 +190,7 @@ def test_the_port_is_that_of_the_last_time_else_the_first_one_that_is_free(tmp_p
         chosen = stack._choose_port()
         assert chosen != busy
         assert stack.busy_port == busy
-        with pytest.raises(ConfigError, match=f"Another process listens at port {busy}; choose"):
+        with pytest.raises(ConfigError, match=f"Another process uses port {busy}; choose"):
             Stack(tmp_path, port=busy)._choose_port()
         stack.home.write_client(ClientConfig(url=f"http://{HOST}:{busy}", api_key="k"))
         again = Stack(tmp_path, first_port=free_port())
@@ -200,10 +200,10 @@ def test_the_port_is_that_of_the_last_time_else_the_first_one_that_is_free(tmp_p
 
 
 def test_a_process_in_the_background_says_how_it_is_stopped() -> None:
-    assert how_to_stop().startswith("Ctrl-C stops it")
+    assert how_to_stop().startswith("Press Ctrl-C to stop")
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        assert how_to_stop().startswith(f"`kill {os.getpid()}` stops it")
+        assert how_to_stop().startswith(f"Run `kill {os.getpid()}` to stop.")
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -212,5 +212,5 @@ def test_a_damaged_client_file_is_told(tmp_path: Path) -> None:
     home = Home(tmp_path)
     assert home.read_client() is None
     home.client_file.write_text("{}")
-    with pytest.raises(ConfigError, match=r"client\.json cannot be used"):
+    with pytest.raises(ConfigError, match=r"client\.json cannot be read"):
         home.read_client()

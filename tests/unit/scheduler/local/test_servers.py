@@ -96,13 +96,13 @@ def test_programs_of_the_python_packages_come_before_those_of_the_path(
         (
             "rclone",
             "rclone v1.60.1-DEV\n- os/version: debian 12",
-            r"rclone is 1\.60\.1; nst needs rclone 1\.65 or newer",
+            r"rclone is version 1\.60\.1; nst needs rclone 1\.65 or newer",
         ),
-        ("rclone", "what?", r"rclone is of an unknown version; nst needs rclone 1\.65"),
+        ("rclone", "what?", r"rclone is an unknown version; nst needs rclone 1\.65"),
         (
             "redis-server",
             "Redis server v=5.0.3 sha=0:0 bits=64",
-            r"redis-server is 5\.0\.3; nst needs redis-server 6\.2",
+            r"redis-server is version 5\.0\.3; nst needs redis-server 6\.2",
         ),
     ],
 )

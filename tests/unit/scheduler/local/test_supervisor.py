@@ -93,7 +93,7 @@ def test_a_killed_service_is_started_again_and_said_to_have_died(tmp_path: Path)
         before = stack.children["main"]
         before.send_signal(signal.SIGKILL)
         died = events.wait_for("main", ServiceState.DIED)
-        assert died.detail.startswith("SIGKILL; starts again in 1 s; see ")
+        assert died.detail.startswith("SIGKILL; restarts in 1 s; see ")
         events.wait_for("main", ServiceState.READY, count=2)
         assert stack.children["main"].pid != before.pid
     finally:
@@ -135,7 +135,7 @@ def test_a_process_that_is_there_and_does_not_get_on_is_killed_and_replaced(tmp_
     stack.start()
     try:
         died = events.wait_for("main", ServiceState.DIED)
-        assert died.detail.startswith("killed, because it did not get on; starts again in 1 s; see ")
+        assert died.detail.startswith("killed because it hung; restarts in 1 s; see ")
         events.wait_for("main", ServiceState.READY, count=2)
         time.sleep(4.0)
         assert [event.state for event in events.seen].count(ServiceState.DIED) == 1, "the new one is well"
@@ -151,7 +151,7 @@ def test_a_process_that_never_beats_is_killed_too_but_has_more_time(tmp_path: Pa
     try:
         time.sleep(0.7)
         assert ServiceState.DIED not in [event.state for event in events.seen]
-        assert events.wait_for("main", ServiceState.DIED).detail.startswith("killed, because it did not get on")
+        assert events.wait_for("main", ServiceState.DIED).detail.startswith("killed because it hung")
     finally:
         stack.stop()
 
@@ -189,8 +189,8 @@ def test_pauses_before_restarts_grow(tmp_path: Path) -> None:
     stack = supervisor(tmp_path, events, [service("main", "sleep 0.2; exit 3")])
     stack.start()
     try:
-        assert "exit code 3; starts again in 1 s" in events.wait_for("main", ServiceState.DIED).detail
-        assert "exit code 3; starts again in 2 s" in events.wait_for("main", ServiceState.DIED, count=2).detail
+        assert "exit code 3; restarts in 1 s" in events.wait_for("main", ServiceState.DIED).detail
+        assert "exit code 3; restarts in 2 s" in events.wait_for("main", ServiceState.DIED, count=2).detail
     finally:
         stack.stop()
 

@@ -144,7 +144,7 @@ def test_a_sample_never_leads_outside_the_folder(api: CannedApi, nst: Run, tmp_p
     prepare_samples(api, {**sample_json("a", 1), "uri": f"s3://nst/samples/{name}"})
     code, _, err = nst("samples", "night", "-o", str(tmp_path / "out"))
     assert code == ExitCode.FAILED
-    assert err.endswith("is no address of a sample. (message_invalid)\n")
+    assert err.endswith("is not the address of a sample. (message_invalid)\n")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -158,7 +158,7 @@ def test_the_curve_is_a_picture_or_numbers(api: CannedApi, nst: Run, tmp_path: P
 def test_a_curve_of_another_kind_is_refused(api: CannedApi, nst: Run) -> None:
     code, _, err = nst("curve", "night", "-o", "curve.gif")
     assert code == ExitCode.USAGE
-    assert "curve.gif cannot be written; a curve is a .png or a .csv." in err
+    assert "curve.gif cannot be written: a curve is a .png or a .csv file." in err
     assert api.requests == []
 
 

@@ -111,7 +111,7 @@ def test_a_pipe_is_no_checkpoint(api: CannedApi, nst: Run, tmp_path: Path) -> No
     code, _, err = nst("styles", "import", str(tmp_path / "candy.pth"), "--name", "candy")
     assert (code, err) == (
         ExitCode.LOCAL,
-        f"nst: error: {tmp_path}/candy.pth is no regular file. (weights_invalid)\n",
+        f"nst: error: {tmp_path}/candy.pth is not a regular file. (weights_invalid)\n",
     )
 
 
@@ -120,7 +120,7 @@ def test_a_machine_without_torch_says_so(nst: Run, tmp_path: Path, monkeypatch: 
     (tmp_path / "candy.pth").write_bytes(b"PK")
     code, _, err = nst("styles", "import", str(tmp_path / "candy.pth"), "--name", "candy")
     assert code == ExitCode.LOCAL
-    assert "needs torch here: pip install 'nst[worker]'. (conversion_failed)" in err
+    assert "needs torch on this machine: pip install 'nst[worker]'. (conversion_failed)" in err
 
 
 def test_a_conversion_that_breaks_off_is_told_with_its_code(
@@ -134,7 +134,7 @@ def test_a_conversion_that_breaks_off_is_told_with_its_code(
     (tmp_path / "candy.pth").write_bytes(b"PK")
     code, _, err = nst("styles", "import", str(tmp_path / "candy.pth"), "--name", "candy")
     assert code == ExitCode.LOCAL
-    assert "ended with code 1: ImportError: no libgomp (conversion_failed)" in err
+    assert "failed with exit code 1: ImportError: no libgomp (conversion_failed)" in err
 
 
 def test_a_missing_file_is_wrong_use(nst: Run, tmp_path: Path) -> None:
@@ -216,9 +216,9 @@ def test_weights_that_are_not_those_of_the_version_are_not_written(api: CannedAp
     [
         ({}, "There is no style.safetensors in"),
         ({"checkpoint": b"x", "fns.ckpt.data-00000-of-00001": b"y"}, "numpy.savez('style.npz'"),
-        ({"style.safetensors": b"x", "card.json": b"{"}, "card.json is no JSON"),
-        ({"style.safetensors": b"x", "card.json": b"\xff"}, "card.json is no JSON"),
-        ({"style.safetensors": b"x", "card.json": b"[]"}, "card.json is no card"),
+        ({"style.safetensors": b"x", "card.json": b"{"}, "card.json is not JSON"),
+        ({"style.safetensors": b"x", "card.json": b"\xff"}, "card.json is not JSON"),
+        ({"style.safetensors": b"x", "card.json": b"[]"}, "card.json is not the card of a style"),
     ],
 )
 def test_a_folder_that_export_did_not_write_is_one_sentence(

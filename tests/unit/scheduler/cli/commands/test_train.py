@@ -128,7 +128,7 @@ def test_a_painting_that_is_also_a_sample_is_uploaded_once(api: CannedApi, nst: 
         (["night.png", "--data", "night.png"], ExitCode.USAGE, "night.png is a file; --data takes a folder of photos"),
         (["night.png", "--data", "empty"], ExitCode.USAGE, "There are no photos in empty."),
         (["night.png", "--sample", "gone.jpg"], ExitCode.USAGE, "There is no file or folder gone.jpg."),
-        (["night.png", *(f"--sample=s3://nst/{n}.jpg" for n in range(9))], ExitCode.USAGE, "takes 8 samples at most"),
+        (["night.png", *(f"--sample=s3://nst/{n}.jpg" for n in range(9))], ExitCode.USAGE, "takes at most 8 samples"),
         (["night.png", "--preset", "fast"], ExitCode.USAGE, "There is no preset fast; known are standard."),
         (["night.png", "--stroke", "0"], ExitCode.USAGE, "--stroke"),
         (["night.png", "--set", "seed"], ExitCode.USAGE, "--set takes FIELD=VALUE"),
@@ -240,7 +240,7 @@ def test_a_name_that_was_never_trained_is_not_found(api: CannedApi, nst: Run) ->
     code, _, err = nst("styles", "watch", "[day]")
     assert (code, err) == (
         ExitCode.REFUSED,
-        "nst: error: No training has made, or makes, a style '[day]'. (not_found)\n",
+        "nst: error: There is no training of a style '[day]'. (not_found)\n",
     )
 
 
@@ -256,7 +256,7 @@ def test_ctrl_c_leaves_the_training_going_and_says_so(api: CannedApi, nst: Run) 
     api.on("GET", f"/v1/runs/{RUN_ID}", Answer(body=run_json()), interrupt, Answer(body=run_json()))
     code, out, err = nst("styles", "watch", "night")
     assert (code, out) == (ExitCode.INTERRUPTED, "")
-    assert f"The training goes on. Watch it with nst --url {api.url}" in err
+    assert f"The training continues. Watch it with nst --url {api.url}" in err
     assert "styles watch night\n" in err
     assert f"runs pause {RUN_ID}\n" in err
     assert f"runs cancel {RUN_ID}\n" in err

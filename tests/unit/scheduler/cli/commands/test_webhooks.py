@@ -155,7 +155,7 @@ def test_delete_and_rotate(api: CannedApi, nst: Run) -> None:
     assert nst("webhooks", "delete", ID)[0] == ExitCode.OK
     _, out, _ = nst("webhooks", "rotate", ID)
     assert SECRET in out
-    assert "the old secret signs until" in out
+    assert "also signed with the old secret until" in out
 
 
 @pytest.mark.parametrize(("status", "code"), [("delivered", ExitCode.OK), ("failed", ExitCode.FAILED)])
@@ -171,6 +171,6 @@ def test_a_test_waits_for_the_answer(api: CannedApi, nst: Run, status: str, code
 def test_one_message_or_all_that_failed_are_replayed(api: CannedApi, nst: Run) -> None:
     api.on("POST", f"/v1/webhooks/{ID}/deliveries/17/replay", Answer(status=202, body=delivery("pending")))
     api.on("POST", f"/v1/webhooks/{ID}/replay", Answer(status=202, body={"replayed": 3}))
-    assert "1 message is sent again." in nst("webhooks", "replay", ID, "17")[2]
-    assert "3 messages are sent again." in nst("webhooks", "replay", ID)[2]
+    assert "1 message is being sent again." in nst("webhooks", "replay", ID, "17")[2]
+    assert "3 messages are being sent again." in nst("webhooks", "replay", ID)[2]
     assert nst("webhooks", "replay", ID, "17", "--since", "2026-11-20")[0] == ExitCode.USAGE

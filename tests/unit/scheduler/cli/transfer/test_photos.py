@@ -73,7 +73,7 @@ def test_a_photo_never_has_the_name_of_a_folder_of_the_upload(tmp_path: Path) ->
 
 def test_what_is_no_photo_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "notes.txt")
-    with pytest.raises(UsageError, match=r"notes[.]txt is not a photo by its name"):
+    with pytest.raises(UsageError, match=r"notes[.]txt does not have the name of a photo"):
         find(tmp_path / "notes.txt")
     with pytest.raises(UsageError, match="There is no file or folder"):
         find(tmp_path / "gone.jpg")
@@ -124,9 +124,7 @@ def test_a_file_above_the_limit_fails_alone_before_anything_is_sent(tmp_path: Pa
     (tmp_path / "b.jpg").write_bytes(bytes(101))
     found = find_photos([tmp_path], Naming(), most_bytes=100)
     assert [photo.name for photo in found.photos] == ["a.jpg"]
-    assert [(each.code, each.message) for each in found.failed] == [
-        ("too_large", "has 101 bytes; an upload has 100 at most")
-    ]
+    assert [(each.code, each.message) for each in found.failed] == [("too_large", "has 101 bytes; the limit is 100")]
 
 
 def test_names_that_no_storage_takes_are_made_sound_and_told_apart(tmp_path: Path) -> None:

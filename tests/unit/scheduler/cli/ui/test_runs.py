@@ -110,15 +110,15 @@ def test_photos_that_are_all_used_are_a_number() -> None:
         ),
         (
             {"status": RunStatus.SUCCEEDED},
-            "✓ Version abababababab of night is trained after 2,000 steps in 59:59. To give it the name: "
+            "✓ Version abababababab of night is trained after 2,000 steps in 59:59. To publish it: "
             f"nst runs publish {RUN_ID}",
         ),
-        ({"status": RunStatus.PAUSED}, f"! Paused at step 1,234 of 2,000. To go on: nst runs resume {RUN_ID}"),
-        ({"status": RunStatus.CANCELLED}, f"✗ Cancelled at step 1,234 of 2,000. To go on: nst runs resume {RUN_ID}"),
+        ({"status": RunStatus.PAUSED}, f"! Paused at step 1,234 of 2,000. To continue: nst runs resume {RUN_ID}"),
+        ({"status": RunStatus.CANCELLED}, f"✗ Cancelled at step 1,234 of 2,000. To continue: nst runs resume {RUN_ID}"),
         (
             {"status": RunStatus.FAILED},
             "✗ The training failed at step 1,234 of 2,000: The worker fell silent. (worker_lost) "
-            f"To go on: nst runs resume {RUN_ID}",
+            f"To continue: nst runs resume {RUN_ID}",
         ),
     ],
 )

@@ -1,11 +1,13 @@
-"""Progress of optimisations on a terminal and elsewhere."""
+"""Progress of jobs on a terminal and elsewhere."""
 
 import io
+from collections.abc import Iterator
+from dataclasses import replace
 
 from rich.console import Console
 
 from nst_core.protocol.chunks import ItemStatus, Method, StyleRef
-from scheduler.cli.ui.iterations import iteration_bars
+from scheduler.cli.ui.progress import job_bar
 from scheduler.domain.jobs import Counts, JobStatus
 from scheduler.resources import Input, Item, Job, Output, Progress
 
@@ -16,7 +18,7 @@ JOB = Job(
     styles=(StyleRef(name="night", version="ab" * 32), StyleRef(name="day", version="cd" * 32)),
     input=Input(prefix="s3://nst/in/"),
     output=Output(prefix="s3://nst/out/"),
-    counts=Counts(total=3, succeeded=1, running=2),
+    counts=Counts(total=3, running=2, pending=1),
 )
 
 
@@ -27,12 +29,13 @@ def item(index: int, iteration: int | None) -> Item:
     )
 
 
-def shown(*steps: list[Item], terminal: bool) -> str:
-    """Return what is written when the running items are, one after the other, those of the steps."""
-    file = io.StringIO()
-    with iteration_bars(Console(file=file, force_terminal=terminal, width=120, color_system=None)) as show:
-        for running in steps:
-            show(JOB, running)
+def shown(*steps: list[Item], terminal: bool, job: Job = JOB) -> str:
+    """Return what is printed when each of the steps is the running images of the job."""
+    file, running = io.StringIO(), iter(steps)
+    console = Console(file=file, force_terminal=terminal, width=120, color_system=None)
+    with job_bar(console, lambda: iter(next(running))) as show:
+        for _ in steps:
+            show(job)
     return file.getvalue()
 
 
@@ -41,26 +44,47 @@ def last_frame(text: str) -> list[str]:
     return text[text.rindex("running") :].splitlines()
 
 
-def test_each_image_in_work_has_a_bar_beside_that_of_the_job() -> None:
+def test_each_running_image_has_a_bar_below_the_one_of_the_job() -> None:
     text = shown([item(0, 5), item(1, None)], [item(0, 12), item(1, 3)], terminal=True)
     job, first, second = last_frame(text)[:3]
-    assert "1/3" in job
+    assert "0/3" in job
     assert all(part in first for part in ("[0].jpg × night", "12/50", "loss 2.5"))
     assert all(part in second for part in ("[1].jpg × night", "3/50"))
 
 
-def test_an_image_that_is_done_has_no_bar_any_more() -> None:
+def test_the_bar_of_a_finished_image_is_removed() -> None:
     text = shown([item(0, 49)], [], terminal=True)
     assert "[0].jpg" in text
     assert "[0].jpg" not in "".join(last_frame(text))
 
 
-def test_elsewhere_there_is_a_line_for_each_tenth_of_the_iterations() -> None:
+def test_without_a_terminal_each_tenth_of_the_iterations_is_a_line() -> None:
     steps = [[item(0, iteration)] for iteration in (1, 2, 5, 9, 10)]
     lines = shown(*steps, [item(1, None)], terminal=False).splitlines()
     assert lines == [
-        "job_1 running: 1 of 3",
+        "job_1 running: 0 of 3",
         "job_1 [0].jpg × night: iteration 1 of 50, loss 2.5",
         "job_1 [0].jpg × night: iteration 5 of 50, loss 2.5",
         "job_1 [0].jpg × night: iteration 10 of 50, loss 2.5",
     ]
+
+
+def test_running_images_are_not_asked_for_once_one_has_finished_without_iterations() -> None:
+    asked = []
+
+    def running() -> Iterator[Item]:
+        asked.append(1)
+        return iter([item(0, None)])
+
+    with job_bar(Console(file=io.StringIO()), running) as show:
+        for finished in (0, 0, 1, 2):
+            show(replace(JOB, counts=Counts(total=3, succeeded=finished, running=1, pending=2 - finished)))
+    assert len(asked) == 2
+
+
+def test_iterations_are_still_shown_when_other_images_have_finished() -> None:
+    file, running = io.StringIO(), iter([[item(0, 1)], [item(1, 7)]])
+    with job_bar(Console(file=file, width=120), lambda: iter(next(running))) as show:
+        show(JOB)
+        show(replace(JOB, counts=Counts(total=3, succeeded=1, running=1, pending=1)))
+    assert "job_1 [1].jpg × night: iteration 7 of 50, loss 2.5" in file.getvalue().splitlines()

@@ -1,0 +1,48 @@
+"""A job from the arguments of a command to its results: `nst stylize` and `nst optimize`."""
+
+from collections.abc import Callable, Sequence
+
+from nst_core.client import Client
+from scheduler.cli.exits import ExitCode
+from scheduler.cli.following import see_through
+from scheduler.cli.session import Session
+from scheduler.cli.transfer.inputs import upload_or_name
+from scheduler.cli.transfer.pictures import read_pictures, send_pictures
+from scheduler.cli.transfer.results import Naming
+from scheduler.cli.ui.jobs import check_page
+from scheduler.domain.jobs import JobInput
+from scheduler.resources import JobRequest
+
+#: Makes the request for an input and s3:// addresses of paintings.
+MakeRequest = Callable[[JobInput, Sequence[str]], JobRequest]
+
+
+def run_job(
+    session: Session,
+    client: Client,
+    make: MakeRequest,
+    inputs: Sequence[str],
+    naming: Naming,
+    *,
+    paintings: Sequence[str] = (),
+    own_id: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> ExitCode:
+    """Upload photos and paintings, submit a job and see it through; a dry run only prints what the job would do.
+
+    `inputs` and `paintings` are files on this machine or s3:// addresses. With `own_id`, a repeated command finds the
+    job of the first one.
+    """
+    if dry_run:
+        from scheduler.cli.dry_run import check_job
+
+        check = check_job(session, client, make, inputs, naming, paintings=paintings)
+        session.show(check, check_page, as_json=as_json)
+        return ExitCode.OK if check.valid else ExitCode.FAILED
+    pictures = read_pictures(session, client, paintings)
+    others = [each.photo for each in pictures]
+    found = upload_or_name(session, client, inputs, naming, own_id=own_id, others=others)
+    request = make(found.input, send_pictures(session, client, paintings, pictures))
+    job = client.submit(request) if own_id is None else client.put(own_id, request)
+    return see_through(session, client, job, naming.target, found, as_json=as_json)
