@@ -28,3 +28,23 @@ class Observer(Protocol):
 
 def ignore(stage: Stage, seconds: float, /) -> None:
     """Drop a measurement; the observer of a process without metrics."""
+
+
+class TickOutcome(StrEnum):
+    """How one tick of a control loop of the scheduler ended."""
+
+    WORKED = "worked"  # there was work, so the loop ticks again at once
+    IDLE = "idle"
+    FAULT = "fault"  # the database, Redis or the storage did not answer, or this machine failed
+
+
+class TickObserver(Protocol):
+    """Receives how long each tick of a control loop took. It is called from several threads and must not raise."""
+
+    def __call__(self, loop: str, seconds: float, outcome: TickOutcome, /) -> None:
+        """Take note of one tick that ended."""
+        ...
+
+
+def ignore_tick(loop: str, seconds: float, outcome: TickOutcome, /) -> None:
+    """Drop a measurement; the observer of a process without metrics."""

@@ -12,8 +12,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from nst_core.errors import NstError
+from nst_core.metrics import TickObserver, TickOutcome, ignore_tick
 from scheduler.control.clock_watch import ClockWatch
 from scheduler.control.event_reader import EventReader
 from scheduler.jobs.dispatcher import Dispatcher
@@ -42,8 +44,12 @@ _REAP_S = 1.0
 class Loop(threading.Thread):
     """Calls `tick` again and again: at once while it says that there was work, else after a pause or a wake-up."""
 
-    def __init__(self, name: str, tick: Callable[[], bool], *, idle_s: float = _IDLE_S) -> None:
+    def __init__(
+        self, name: str, tick: Callable[[], bool], *, idle_s: float = _IDLE_S, observe: TickObserver = ignore_tick
+    ) -> None:
+        """`tick` returns whether there was work. `observe` is told how long each tick took, and its outcome."""
         super().__init__(name=name, daemon=True)
+        self._observe = observe
         self._tick = tick
         self._idle_s = idle_s
         self._wake = threading.Event()
@@ -63,8 +69,10 @@ class Loop(threading.Thread):
     def run(self) -> None:
         faults, logged, logged_at = 0, "", 0.0
         while not self._stopped:
+            began_at = time.monotonic()
             try:
-                pause_s = 0.0 if self._tick() else self._idle_s
+                worked = self._tick()
+                outcome, pause_s = (TickOutcome.WORKED, 0.0) if worked else (TickOutcome.IDLE, self._idle_s)
                 if faults:
                     log.info("%s: it works again.", self.name)
                 faults, logged = 0, ""
@@ -77,15 +85,16 @@ class Loop(threading.Thread):
                     log.warning("%s: %s Trying again.", self.name, message)
                     logged, logged_at = message, time.monotonic()
                 pause_s = min(_LONGEST_FAULT_PAUSE_S, _FAULT_PAUSE_S * 2.0 ** min(faults, 30))
-                faults += 1
+                outcome, faults = TickOutcome.FAULT, faults + 1
             except Exception as error:  # noqa: BLE001  A thread cannot end its process by raising
                 self._die(error)
             self.ticks += 1
+            self._observe(self.name, time.monotonic() - began_at, outcome)
             if pause_s:
                 self._wake.wait(pause_s)
                 self._wake.clear()
 
-    def _die(self, error: Exception) -> None:
+    def _die(self, error: Exception) -> NoReturn:
         log.critical("The %s loop failed", self.name, exc_info=error)
         logging.shutdown()
         os._exit(70)
@@ -110,6 +119,7 @@ class Loops:
         run_tidier: RunTidier,
         deliverer: Deliverer,
         clock_watch: ClockWatch,
+        observe: TickObserver = ignore_tick,
     ) -> None:
         self._clock_watch = clock_watch
         self._reap_at = 0.0
@@ -123,14 +133,14 @@ class Loops:
         self._run_tidier = run_tidier
         self._deliverer = deliverer
         self._planner = planner
-        self._plan = Loop("plan", self._plan_and_wake)
-        self._dispatch = Loop("dispatch", self._dispatch_and_reap, idle_s=0.5)
-        self._collect = Loop("collect", self._read_events, idle_s=0.01)
-        self._finalize = Loop("finalize", finalizer.tick)
-        self._finalize_large = Loop("finalize-large", finalizer.tick_large)
-        self._runs = Loop("runs", self._finish_and_tidy_runs)
-        self._retention = Loop("retention", retention.tick, idle_s=10.0)
-        self._webhooks = Loop("webhooks", deliverer.tick)
+        self._plan = Loop("plan", self._plan_and_wake, observe=observe)
+        self._dispatch = Loop("dispatch", self._dispatch_and_reap, idle_s=0.5, observe=observe)
+        self._collect = Loop("collect", self._read_events, idle_s=0.01, observe=observe)
+        self._finalize = Loop("finalize", finalizer.tick, observe=observe)
+        self._finalize_large = Loop("finalize-large", finalizer.tick_large, observe=observe)
+        self._runs = Loop("runs", self._finish_and_tidy_runs, observe=observe)
+        self._retention = Loop("retention", retention.tick, idle_s=10.0, observe=observe)
+        self._webhooks = Loop("webhooks", deliverer.tick, observe=observe)
         self._all = (
             *(self._collect, self._plan, self._dispatch, self._finalize, self._finalize_large, self._runs),
             *(self._retention, self._webhooks),

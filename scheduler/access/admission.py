@@ -4,11 +4,11 @@ from collections import Counter
 from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from nst_core.clock import Clock
-from scheduler.access.limits import Rates
+from scheduler.access.limits import RateLimiter
 from scheduler.domain.errors import RateLimitedError
 
 
-class Strangers:
+class AnonymousLimiter:
     """Requests without a valid key, by the address that they come from. Safe to share between threads."""
 
     #: So many may come at once, and then one each two seconds.
@@ -16,7 +16,7 @@ class Strangers:
     PER_S = 0.5
 
     def __init__(self, *, clock: Clock) -> None:
-        self._rates = Rates(clock=clock)
+        self._rates = RateLimiter(clock=clock)
 
     def count(self, address: str) -> None:
         """Count a request; raise RateLimitedError if there were too many from its address."""
@@ -40,7 +40,7 @@ def network_of(address: str) -> str:
     return str(IPv6Network((parsed, 64), strict=False))
 
 
-class InHand:
+class BodyBudget:
     """Bytes of bodies that requests have sent and that are not answered yet, in this process."""
 
     def __init__(self, *, most: int, most_of_one: int) -> None:

@@ -2,8 +2,7 @@
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -157,7 +156,7 @@ class Allowance:
     reset_s: float
 
 
-class Rates:
+class RateLimiter:
     """Token buckets by name, in this process. Safe to share between threads."""
 
     #: The bucket that was unused for the longest time is dropped first.
@@ -206,20 +205,6 @@ class Streams:
             self._open[tenant] -= 1
             if self._open[tenant] <= 0:
                 del self._open[tenant]
-
-    def count(self, tenant: str) -> int:
-        """Return how many a tenant has open."""
-        with self._lock:
-            return self._open[tenant]
-
-    @contextmanager
-    def held(self, tenant: str, *, limit: float | None) -> Iterator[None]:
-        """Hold a stream open for the length of a block."""
-        self.acquire(tenant, limit=limit)
-        try:
-            yield
-        finally:
-            self.release(tenant)
 
 
 def limits_of(settings: Any) -> Limits:

@@ -13,9 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nst_core.clock import Clock
 from nst_core.errors import NstError
-from scheduler.access.admission import InHand, Strangers
+from scheduler.access.admission import AnonymousLimiter, BodyBudget
 from scheduler.access.keys import Caller, Keys
-from scheduler.access.limits import Allowance, Limits, Rates
+from scheduler.access.limits import Allowance, Limits, RateLimiter
 from scheduler.access.tenants import Tenants
 from scheduler.api import problems
 from scheduler.api.dependencies import NO_KEY
@@ -87,9 +87,9 @@ class Gate:
         self._app = app
         self._keys = keys
         self._tenants = tenants
-        self._rates = Rates(clock=clock)
-        self._strangers = Strangers(clock=clock)
-        self._in_hand = InHand(most=_MOST_IN_HAND, most_of_one=_MOST_IN_HAND_OF_ONE)
+        self._rates = RateLimiter(clock=clock)
+        self._strangers = AnonymousLimiter(clock=clock)
+        self._in_hand = BodyBudget(most=_MOST_IN_HAND, most_of_one=_MOST_IN_HAND_OF_ONE)
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,7 +11,7 @@ from scheduler.api.bodies import Body, PinnedStyle, Uri
 from scheduler.api.pages import Page
 from scheduler.api.schemas import ErrorView
 from scheduler.api.times import moment, moment_if
-from scheduler.domain.runs import Live, Run, RunStatus
+from scheduler.domain.runs import Run, RunStatus, SegmentState
 from scheduler.runs.files import Sample
 from scheduler.runs.paintings import Painting
 from scheduler.runs.requests import (
@@ -226,7 +226,7 @@ class SamplePage(Page[SampleView, str]):
 def _progress(run: Run) -> dict[str, Any]:
     """Return what a run's progress says, as fields of its view."""
     progress = run.progress or {}
-    at_work = run.live is Live.RUNNING
+    at_work = run.live is SegmentState.RUNNING
     step = max(run.step, progress.get("step", 0)) if at_work else run.step
     steps_per_s: float | None = progress.get("steps_per_s") or None
     training = at_work and run.status is RunStatus.RUNNING

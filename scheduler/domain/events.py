@@ -57,7 +57,7 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class Snapshot:
     """What of a job or a run decides which events a change makes, and what these tell."""
 
     tenant: str
@@ -68,7 +68,7 @@ class Standing:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-def job_changes(before: Standing, after: Standing) -> Iterator[EventType]:
+def job_changes(before: Snapshot, after: Snapshot) -> Iterator[EventType]:
     """Yield what a change of a job is to tell, in order."""
     if before.started_at is None and after.started_at is not None:
         yield EventType.JOB_STARTED
@@ -87,7 +87,7 @@ def job_changes(before: Standing, after: Standing) -> Iterator[EventType]:
             yield EventType.JOB_FINALIZING
 
 
-def run_changes(before: Standing, after: Standing) -> Iterator[EventType]:
+def run_changes(before: Snapshot, after: Snapshot) -> Iterator[EventType]:
     """Yield what a change of a run is to tell, in order."""
     if before.started_at is None and after.started_at is not None:
         yield EventType.RUN_STARTED
@@ -118,6 +118,6 @@ def payload(type: str, created_at: float, data: dict[str, Any]) -> dict[str, Any
     return {"type": type, "timestamp": rfc3339(created_at), "data": data}
 
 
-def _at_rest(standing: Standing) -> bool:
+def _at_rest(standing: Snapshot) -> bool:
     """Return whether only a client makes it go on. Without an event for that, a stream would end with the first end."""
     return standing.status.is_terminal or standing.status == _PAUSED

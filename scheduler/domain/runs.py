@@ -34,7 +34,7 @@ class RunStatus(StrEnum):
         return self in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
 
 
-class Live(StrEnum):
+class SegmentState(StrEnum):
     """What the current attempt of a run is doing."""
 
     NONE = "none"  # there is none: whatever the last one still says is dropped
@@ -110,7 +110,7 @@ class Run:
     steps: int
     #: The fencing token: the number of segments that were sent.
     attempt: int
-    live: Live
+    live: SegmentState
     #: Of the last segment that was sent.
     phase: Phase | None
     claimed_at: float | None

@@ -92,10 +92,6 @@ class EventHub:
         """Give back the place of a stream."""
         self._open.release(stream.tenant)
 
-    def open_streams(self, tenant: str) -> int:
-        """Return how many streams a tenant has open."""
-        return self._open.count(tenant)
-
     def stop(self) -> None:
         """Let all streams end soon, as the process does; may be called in a signal handler."""
         self._stopped = True

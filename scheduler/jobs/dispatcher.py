@@ -4,8 +4,7 @@ The window is short, so that cancelling acts at once and a job of ten images doe
 """
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from nst_core.clock import Clock
@@ -13,65 +12,20 @@ from nst_core.protocol.chunks import ChunkMessage
 from scheduler.control.broker import Broker
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import jobs as domain
-from scheduler.domain.jobs import LEAST_WEIGHT, Job, JobStatus
+from scheduler.domain.jobs import Job, JobStatus
+from scheduler.jobs.fair_share import FairShare
 from scheduler.jobs.methods import find_method
 from scheduler.jobs.methods.base import Window
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items
 from scheduler.store import jobs as job_rows
-from scheduler.store.chunks import Chunk, Share
+from scheduler.store.chunks import Chunk
 from scheduler.store.database import Connection, Database
 from scheduler.store.jobs import Waiting
 
 log = logging.getLogger(__name__)
 
 _SENDING = (JobStatus.PLANNING, JobStatus.RUNNING)
-
-
-class Hands:
-    """What is in Redis and with workers, and who is next to have more.
-
-    Tenants have chunks in proportion to their weights; of a tenant, jobs of a higher priority come first, and jobs of
-    one priority have the same.
-    """
-
-    def __init__(self, shares: Iterable[Share], weights: Mapping[str, float]) -> None:
-        """Begin with what is in hand; a tenant without a weight has the weight 1."""
-        self._weights = weights
-        self._by_job: Counter[str] = Counter()
-        self._by_tenant: Counter[str] = Counter()
-        self._ranks: set[int] = set()
-        for share in shares:
-            self._ranks.add(share.priority.rank)
-            self._by_job[share.job_id] += share.chunks
-            self._by_tenant[share.tenant] += share.chunks
-
-    def next(self, waiting: Iterable[Waiting]) -> Waiting:
-        """Return the job whose turn it is."""
-        return min(waiting, key=lambda job: (self._load(job.tenant), job.tenant, *self._place(job)))
-
-    def is_ahead(self, job: Waiting) -> bool:
-        """Return whether a job should have its turn at workers before what waits in the queue.
-
-        Its tenant has less in hand than another one; or no other one has anything, and the job has nothing, and others
-        of a higher priority have nothing either.
-        """
-        others = [self._load(tenant) for tenant in self._by_tenant if tenant != job.tenant]
-        if others:
-            return self._load(job.tenant) < max(others)
-        return not self._by_job[job.id] and job.priority.rank <= min(self._ranks, default=job.priority.rank)
-
-    def add(self, job: Waiting) -> None:
-        """Count one chunk more of a job."""
-        self._by_job[job.id] += 1
-        self._by_tenant[job.tenant] += 1
-        self._ranks.add(job.priority.rank)
-
-    def _load(self, tenant: str) -> float:
-        return self._by_tenant[tenant] / max(self._weights.get(tenant, 1.0), LEAST_WEIGHT)
-
-    def _place(self, job: Waiting) -> tuple[int, int, str]:
-        return job.priority.rank, self._by_job[job.id], job.id
 
 
 class Dispatcher:
@@ -124,27 +78,27 @@ class Dispatcher:
         sent = []
         for method, window in self._windows.items():
             most = min(window.chunks, crew or window.chunks)
-            hands = Hands((share for share in shares if share.method == method), weights)
+            fair = FairShare((share for share in shares if share.method == method), weights)
             # A full queue keeps nobody waiting who goes ahead of it.
             room, room_ahead = most - dispatched[method], 2 * most - dispatched[method]
             own = [job for job in waiting if job.method == method]
             # What has waited for long has its turn before anybody else goes ahead of it.
             patient = self._clock() - oldest.get(method, self._clock()) <= window.lease_s / 4
-            sent.append(self._fill(own, hands, room, room_ahead=room_ahead if patient else 0))
+            sent.append(self._fill(own, fair, room, room_ahead=room_ahead if patient else 0))
         return any(sent)
 
-    def _fill(self, waiting: list[Waiting], hands: Hands, room: int, *, room_ahead: int) -> bool:
+    def _fill(self, waiting: list[Waiting], fair: FairShare, room: int, *, room_ahead: int) -> bool:
         """Send up to `room` chunks, each of the job whose turn it is; up to `room_ahead` where those go ahead."""
         sent = 0
         while waiting:
-            job = hands.next(waiting)
-            ahead = sent < room_ahead and hands.is_ahead(job)
+            job = fair.next(waiting)
+            ahead = sent < room_ahead and fair.is_ahead(job)
             if not ahead and sent >= room:
                 break
             if not self._setbacks.attempt(job.id, partial(self._send_next, job.id, ahead=ahead)):
                 waiting.remove(job)
                 continue
-            hands.add(job)
+            fair.add(job)
             sent += 1
         return sent > 0
 

@@ -9,7 +9,7 @@ from nst_core.errors import ConfigError
 from nst_core.protocol.segments import Phase
 from nst_core.training.config import TrainConfig
 from scheduler.domain.errors import ConflictError, RequestInvalidError
-from scheduler.domain.runs import Live, Run, RunStatus, Stop
+from scheduler.domain.runs import Run, RunStatus, SegmentState, Stop
 from scheduler.store.runs import RunChanges
 
 #: Columns of a run that begins anew from its last checkpoint.
@@ -30,7 +30,7 @@ def pause(run: Run) -> RunChanges:
     if run.status in (RunStatus.PAUSING, RunStatus.PAUSED):
         return {}
     _require(run.status in _GOING_ON, run, "be paused")
-    if run.live is Live.NONE:
+    if run.live is SegmentState.NONE:
         return {"status": RunStatus.PAUSED}
     return {"status": RunStatus.PAUSING, "stop": Stop.PAUSE}
 
@@ -39,7 +39,7 @@ def cancel(run: Run, *, now: float) -> RunChanges:
     """End a run: at once, or when the segment that is live has ended. Its last checkpoint is kept."""
     if run.status.is_terminal or run.status is RunStatus.CANCELLING:
         return {}
-    if run.live is Live.NONE:
+    if run.live is SegmentState.NONE:
         return {"status": RunStatus.CANCELLED, "finished_at": now, "untidy": True}
     return {"status": RunStatus.CANCELLING, "stop": Stop.CANCEL}
 
@@ -61,7 +61,7 @@ def extend(run: Run, steps: int) -> RunChanges:
     """Let a run go on to more steps, also where it has ended."""
     if steps == run.steps and run.status in _GOING_ON:
         return {}
-    _require(run.live is Live.NONE or run.phase is not Phase.EVALUATE, run, "be extended")
+    _require(run.live is SegmentState.NONE or run.phase is not Phase.EVALUATE, run, "be extended")
     busy = (RunStatus.EVALUATING, RunStatus.PAUSING, RunStatus.CANCELLING)
     _require(run.status not in busy, run, "be extended")
     _require_files(run)

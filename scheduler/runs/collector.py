@@ -11,7 +11,7 @@ from typing import Any
 from nst_core.clock import Clock
 from nst_core.protocol.events import SegmentEvent, SegmentFinished, SegmentProgress, SegmentStarted, TrainProgress
 from nst_core.protocol.segments import Phase, StoredFile
-from scheduler.domain.runs import Live, Run, RunStatus, Segment, Stop
+from scheduler.domain.runs import Run, RunStatus, Segment, SegmentState, Stop
 from scheduler.runs.ends import Retries, at_checkpoint, failed, released
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
@@ -35,7 +35,7 @@ class RunCollector:
         """Write one event to the database; return False where its attempt is not live."""
         with self._database.write() as connection:
             run = run_rows.lock_run(connection, event.run_id)
-            if run is None or run.attempt != event.attempt or run.live is Live.NONE:
+            if run is None or run.attempt != event.attempt or run.live is SegmentState.NONE:
                 log.info("%s: attempt %d is outdated", event.run_id, event.attempt)
                 return False
             values = self._begun(run, event)
@@ -47,7 +47,7 @@ class RunCollector:
     def _begun(self, run: Run, event: SegmentEvent) -> RunChanges:
         """Renew the lease; the first event of an attempt sets its run running."""
         now = self._clock()
-        values: RunChanges = {"live": Live.RUNNING, "lease_until": now + self._lease_s}
+        values: RunChanges = {"live": SegmentState.RUNNING, "lease_until": now + self._lease_s}
         if run.status is RunStatus.QUEUED:
             values["status"] = RunStatus.RUNNING
         if run.started_at is None:

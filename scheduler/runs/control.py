@@ -17,7 +17,7 @@ from scheduler.control.lost_messages import LostMessages
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes
 from scheduler.domain.jobs import LEAST_WEIGHT
-from scheduler.domain.runs import Live, Run, RunStatus, Stop, place_key
+from scheduler.domain.runs import Run, RunStatus, SegmentState, Stop, place_key
 from scheduler.runs.ends import Retries, at_checkpoint, failed, released
 from scheduler.store import runs as run_rows
 from scheduler.store.database import Database
@@ -84,10 +84,10 @@ class RunControl:
 
     def _announce(self, run_id: str) -> bool:
         run = self._find(run_id)
-        if run is None or run.live is Live.NONE or run.stop is Stop.NONE:
+        if run is None or run.live is SegmentState.NONE or run.stop is Stop.NONE:
             return False
         self._broker.stop_segment(run.id, run.attempt)
-        if run.live is Live.DISPATCHED:
+        if run.live is SegmentState.DISPATCHED:
             self._change(run, lambda run: released(run, now=self._clock()))
         return True
 
@@ -104,9 +104,9 @@ class RunControl:
 
     def _take_back(self, run_id: str, now: float) -> bool:
         run = self._find(run_id)
-        if run is None or run.live is Live.NONE:
+        if run is None or run.live is SegmentState.NONE:
             return False
-        silent = run.live is Live.RUNNING
+        silent = run.live is SegmentState.RUNNING
         if silent and (run.lease_until or 0.0) >= now:
             return False  # its worker was heard of since it was found
         log.warning(
@@ -128,7 +128,7 @@ class RunControl:
         """
         with self._database.read() as connection:
             at_work = run_rows.runs_at_work(connection)
-        live = {run.id for run in at_work if run.live is not Live.NONE}
+        live = {run.id for run in at_work if run.live is not SegmentState.NONE}
         # Whoever is between two segments keeps its turn; what a client has resumed waits for a new one.
         self._turns = (self._turns & {run.id for run in at_work}) | live
         load = Counter(run.tenant for run in at_work if run.id in live)
@@ -163,7 +163,12 @@ class RunControl:
 
     def _is_ready(self, run: Run) -> bool:
         is_through = run.result is not None
-        return run.live is Live.NONE and run.status in _GOING_ON and run.not_before <= self._clock() and not is_through
+        return (
+            run.live is SegmentState.NONE
+            and run.status in _GOING_ON
+            and run.not_before <= self._clock()
+            and not is_through
+        )
 
     def _send(self, run_id: str) -> bool:
         with self._database.write() as connection:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Unpack
 
-from scheduler.domain.runs import Live, Run, RunStatus, Stop
+from scheduler.domain.runs import Run, RunStatus, SegmentState, Stop
 from scheduler.store.runs import RunChanges
 
 #: The longest pause before a retry.
@@ -23,7 +23,7 @@ class Retries:
 
 def released(run: Run, *, now: float, **changes: Unpack[RunChanges]) -> RunChanges:
     """Return the columns of a run whose segment is live no more; what a client wanted of it is done with that."""
-    values: RunChanges = {"live": Live.NONE, "lease_until": None, "worker": None, "untidy": True, **changes}
+    values: RunChanges = {"live": SegmentState.NONE, "lease_until": None, "worker": None, "untidy": True, **changes}
     if run.stop is not Stop.NONE:
         status = run.stop.ends_as
         values |= {"status": status, "stop": Stop.NONE, "finished_at": now if status.is_terminal else None}

@@ -12,7 +12,7 @@ from nst_core.protocol.events import Result
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain.errors import StyleExistsError
-from scheduler.domain.runs import Live, Run, RunStatus
+from scheduler.domain.runs import Run, RunStatus, SegmentState
 from scheduler.runs.cards import make_card
 from scheduler.runs.losses import final_losses
 from scheduler.store import runs as run_rows
@@ -87,7 +87,7 @@ class RunFinisher:
                 return  # it was stopped since, or another scheduler has ended it
             if style is not None:
                 publish(connection, style, run_id=run.id, only_note=not run.spec.publish, now=now)
-            ended: RunChanges = {"finished_at": now, "live": Live.NONE, "untidy": True}
+            ended: RunChanges = {"finished_at": now, "live": SegmentState.NONE, "untidy": True}
             run_rows.update_run(connection, run.id, **(ended | changes))
 
 

@@ -10,12 +10,12 @@ from typing import Any
 from nst_core.errors import BlobError, ConfigError, WeightsError
 from nst_core.formats import IMAGE_SUFFIXES
 from nst_core.gatys.config import SERVED_NETWORKS
-from nst_core.nets.costs import training_bytes
 from nst_core.nets.weights_header import read_config
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training import presets
 from nst_core.training.config import TrainConfig
+from nst_core.training.costs import training_bytes
 from nst_core.training.presets import Recipe
 from nst_core.training.sources import few_photos
 from scheduler.domain import jobs as domain

@@ -9,7 +9,7 @@ import time
 from nst_core.clock import Clock
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.setbacks import Setbacks
-from scheduler.domain.runs import CHECKPOINTS, LOSSES, SAMPLES, Live, Run, attempt_of, not_kept, place_key
+from scheduler.domain.runs import CHECKPOINTS, LOSSES, SAMPLES, Run, SegmentState, attempt_of, not_kept, place_key
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store.database import Database
@@ -70,7 +70,7 @@ class RunTidier:
     def _sweep(self, run: Run, folder: str, named: set[str]) -> None:
         """Remove what is not named and is of an attempt that is over."""
         prefix = BlobUri(self._blobs.bucket, place_key(run.tenant, run.id) + folder)
-        last_over = run.attempt if run.live is Live.NONE else run.attempt - 1
+        last_over = run.attempt if run.live is SegmentState.NONE else run.attempt - 1
         after = ""
         while keys := self._blobs.list_keys(prefix, after=after):
             for key in keys:

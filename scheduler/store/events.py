@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
 
-from scheduler.domain.events import Event, EventType, Standing, error_data, job_changes, run_changes
+from scheduler.domain.events import Event, EventType, Snapshot, error_data, job_changes, run_changes
 from scheduler.domain.jobs import JobStatus
 from scheduler.domain.runs import RunStatus
 from scheduler.store.database import now_of
@@ -31,22 +31,22 @@ _ENDED_RUNS = tuple(status for status in RunStatus if status.is_terminal)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class SubjectKind:
     """Jobs or runs, as the log sees them."""
 
     #: Locks the subject of an id and returns how it stands.
-    standing: Callable[[Connection, str], Standing]
+    standing: Callable[[Connection, str], Snapshot]
     #: What a change from one standing to another is to tell.
-    changes: Callable[[Standing, Standing], Iterator[EventType]]
+    changes: Callable[[Snapshot, Snapshot], Iterator[EventType]]
 
 
-def record(connection: Connection, kind: Kind, id: str, type: EventType) -> None:
+def record(connection: Connection, kind: SubjectKind, id: str, type: EventType) -> None:
     """Add an event of a job or run that this transaction has inserted, updated or locked."""
     _insert(connection, id, type, kind.standing(connection, id))
 
 
 @contextmanager
-def noting(connection: Connection, kind: Kind, id: str) -> Iterator[None]:
+def noting(connection: Connection, kind: SubjectKind, id: str) -> Iterator[None]:
     """Lock a job or run, and add the events that the block's changes of it make.
 
     Every write of a job's or a run's status is in one.
@@ -119,12 +119,12 @@ def delete_events(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(delete(events).where(events.c.id.in_(ids)))
 
 
-def _insert(connection: Connection, subject: str, type: EventType, standing: Standing) -> None:
+def _insert(connection: Connection, subject: str, type: EventType, standing: Snapshot) -> None:
     values = {"tenant": standing.tenant, "subject": subject, "type": type, "data": standing.data}
     connection.execute(insert(events).values(**values, created_at=now_of(connection), fanned_out=False))
 
 
-def _job(connection: Connection, job_id: str) -> Standing:
+def _job(connection: Connection, job_id: str) -> Snapshot:
     columns = ("tenant", "status", "started_at", "error_code", "error_message", *_COUNTS)
     query = select(*(jobs.c[name] for name in columns)).where(jobs.c.id == job_id)
     row = connection.execute(query.with_for_update()).one()
@@ -134,10 +134,10 @@ def _job(connection: Connection, job_id: str) -> Standing:
         "counts": {name: getattr(row, name) for name in _COUNTS},
         "error": error_data(row.error_code, row.error_message),
     }
-    return Standing(tenant=row.tenant, status=JobStatus(row.status), started_at=row.started_at, data=data)
+    return Snapshot(tenant=row.tenant, status=JobStatus(row.status), started_at=row.started_at, data=data)
 
 
-def _run(connection: Connection, run_id: str) -> Standing:
+def _run(connection: Connection, run_id: str) -> Snapshot:
     columns = ("tenant", "name", "status", "step", "steps", "started_at", "progress", "checkpoint_uri", "version")
     query = select(*(runs.c[name] for name in (*columns, "error_code", "error_message"))).where(runs.c.id == run_id)
     row = connection.execute(query.with_for_update()).one()
@@ -152,13 +152,13 @@ def _run(connection: Connection, run_id: str) -> Standing:
         "error": error_data(row.error_code, row.error_message),
     }
     status = RunStatus(row.status)
-    return Standing(
+    return Snapshot(
         tenant=row.tenant, status=status, started_at=row.started_at, checkpoint=row.checkpoint_uri, data=data
     )
 
 
-JOB = Kind(standing=_job, changes=job_changes)
-RUN = Kind(standing=_run, changes=run_changes)
+JOB = SubjectKind(standing=_job, changes=job_changes)
+RUN = SubjectKind(standing=_run, changes=run_changes)
 
 
 def _event(row: Any) -> Event:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, update
 
 from scheduler.domain.jobs import ChunkStatus
-from scheduler.domain.runs import Live
+from scheduler.domain.runs import SegmentState
 from scheduler.store.tables import chunks, deliveries, runs
 from scheduler.store.webhooks import DeliveryStatus
 
@@ -19,7 +19,7 @@ def renew(
         connection.execute(update(chunks).where(*sent).values(claimed_at=now, lease_until=now + lease_s))
     begun = chunks.c.status == ChunkStatus.RUNNING
     connection.execute(update(chunks).where(begun).values(lease_until=now + running_s))
-    for live, lease_s in ((Live.DISPATCHED, segments_s), (Live.RUNNING, running_s)):
+    for live, lease_s in ((SegmentState.DISPATCHED, segments_s), (SegmentState.RUNNING, running_s)):
         connection.execute(update(runs).where(runs.c.live == live).values(lease_until=now + lease_s))
 
 

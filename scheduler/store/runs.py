@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, 
 
 from nst_core.protocol.segments import Phase, StoredFile
 from scheduler.domain.events import EventType
-from scheduler.domain.runs import Live, Run, RunSpec, RunStatus, Stop
+from scheduler.domain.runs import Run, RunSpec, RunStatus, SegmentState, Stop
 from scheduler.store import events as event_rows
 from scheduler.store.tables import runs, segments, styles
 
@@ -29,7 +29,7 @@ class RunChanges(TypedDict, total=False):
     step: int
     steps: int
     attempt: int
-    live: Live
+    live: SegmentState
     phase: Phase | None
     claimed_at: float | None
     lease_until: float | None
@@ -135,20 +135,20 @@ class RunTurn:
     id: str
     tenant: str
     status: RunStatus
-    live: Live
+    live: SegmentState
     not_before: float
 
 
 def runs_at_work(connection: Connection) -> list[RunTurn]:
     """Return the runs that have a live segment or are between two, oldest first."""
     going_on = runs.c.status.in_((RunStatus.RUNNING, RunStatus.EVALUATING)) & runs.c.result.is_(None)
-    return _turns(connection, select(*_TURN).where(or_(runs.c.live != Live.NONE, going_on)).order_by(runs.c.id))
+    return _turns(connection, select(*_TURN).where(or_(runs.c.live != SegmentState.NONE, going_on)).order_by(runs.c.id))
 
 
 def first_queued_runs(connection: Connection, *, now: float, without: Collection[str] = ()) -> list[RunTurn]:
     """Return the oldest run of each tenant that waits for its turn and may be sent now, but not of `without`."""
     queued = select(func.min(runs.c.id)).where(
-        runs.c.status == RunStatus.QUEUED, runs.c.live == Live.NONE, runs.c.not_before <= now
+        runs.c.status == RunStatus.QUEUED, runs.c.live == SegmentState.NONE, runs.c.not_before <= now
     )
     first = queued.where(runs.c.id.not_in(without)).group_by(runs.c.tenant)
     return _turns(connection, select(*_TURN).where(runs.c.id.in_(first)).order_by(runs.c.id))
@@ -165,7 +165,11 @@ def last_claims(connection: Connection, tenants: Collection[str]) -> dict[str, f
 def _turns(connection: Connection, query: Select[Any]) -> list[RunTurn]:
     return [
         RunTurn(
-            id=row.id, tenant=row.tenant, status=RunStatus(row.status), live=Live(row.live), not_before=row.not_before
+            id=row.id,
+            tenant=row.tenant,
+            status=RunStatus(row.status),
+            live=SegmentState(row.live),
+            not_before=row.not_before,
         )
         for row in connection.execute(query)
     ]
@@ -173,19 +177,19 @@ def _turns(connection: Connection, query: Select[Any]) -> list[RunTurn]:
 
 def overdue_runs(connection: Connection, *, now: float) -> list[str]:
     """Return the ids of runs whose segment's lease has ended."""
-    query = select(runs.c.id).where(runs.c.live != Live.NONE, runs.c.lease_until < now)
+    query = select(runs.c.id).where(runs.c.live != SegmentState.NONE, runs.c.lease_until < now)
     return list(connection.execute(query.order_by(runs.c.id)).scalars())
 
 
 def dispatched_runs(connection: Connection) -> list[tuple[str, int]]:
     """Return id and attempt of the runs whose segment was sent and that no worker is known to have begun."""
-    query = select(runs.c.id, runs.c.attempt).where(runs.c.live == Live.DISPATCHED)
+    query = select(runs.c.id, runs.c.attempt).where(runs.c.live == SegmentState.DISPATCHED)
     return [(row.id, row.attempt) for row in connection.execute(query.order_by(runs.c.id))]
 
 
 def stopping_runs(connection: Connection) -> list[str]:
     """Return the ids of runs whose live segment a client wants to end."""
-    query = select(runs.c.id).where(runs.c.live != Live.NONE, runs.c.stop != Stop.NONE)
+    query = select(runs.c.id).where(runs.c.live != SegmentState.NONE, runs.c.stop != Stop.NONE)
     return list(connection.execute(query.order_by(runs.c.id)).scalars())
 
 
@@ -234,7 +238,7 @@ def delete_run(connection: Connection, id: str) -> None:
 def runs_with_result(connection: Connection) -> list[str]:
     """Return the ids of runs whose result is still to become a version of their style."""
     query = select(runs.c.id).where(
-        runs.c.status == RunStatus.EVALUATING, runs.c.live == Live.NONE, runs.c.result.is_not(None)
+        runs.c.status == RunStatus.EVALUATING, runs.c.live == SegmentState.NONE, runs.c.result.is_not(None)
     )
     return list(connection.execute(query.order_by(runs.c.id)).scalars())
 
@@ -244,7 +248,7 @@ def claim(connection: Connection, run: Run, *, now: float, lease_until: float) -
     attempt = run.attempt + 1
     values: RunChanges = {
         "attempt": attempt,
-        "live": Live.DISPATCHED,
+        "live": SegmentState.DISPATCHED,
         "phase": run.next_phase,
         # A run is queued until a worker begins. But one with all its steps must not be extended from now on.
         "status": RunStatus.EVALUATING if run.has_all_steps else run.status,
@@ -285,7 +289,7 @@ def _run(row: Any) -> Run:
     values |= {
         "status": RunStatus(row.status),
         "spec": _SPEC.validate_python(row.spec),
-        "live": Live(row.live),
+        "live": SegmentState(row.live),
         "phase": None if row.phase is None else Phase(row.phase),
         "checkpoint": stored_file(row.checkpoint_uri, row.checkpoint_sha256),
         "stop": Stop(row.stop),

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nst_core.gatys import costs as gatys_costs
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.presets import PRESETS
 from nst_core.nets import costs
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.system.memory import bound_kernels, keep_freed_memory, memory_for
+from nst_core.training import costs as training_costs
 from nst_core.training.config import TrainConfig
 
 STYLIZE: dict[str, tuple[dict[str, Any], int]] = {
@@ -114,7 +116,7 @@ def _train(values: dict[str, Any]) -> tuple[int, Callable[[], object]]:
             torch.autograd.backward(objective(photos, noise).sum())
             optimizer.step()
 
-    return costs.training_bytes(config), work
+    return training_costs.training_bytes(config), work
 
 
 def _optimize(name: str, size_px: int) -> tuple[int, Callable[[], object]]:
@@ -135,7 +137,7 @@ def _optimize(name: str, size_px: int) -> tuple[int, Callable[[], object]]:
         for _ in range(4):
             optimizer.step()
 
-    return costs.optimize_bytes(config, size_px * size_px * 3 // 4), work
+    return gatys_costs.optimize_bytes(config, size_px * size_px * 3 // 4), work
 
 
 def _warm_up() -> None:

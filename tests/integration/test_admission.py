@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from scheduler.access import keys as access_keys
 from scheduler.access import tenants as access_tenants
-from scheduler.access.admission import Strangers
+from scheduler.access.admission import AnonymousLimiter
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.store.tenants import Tenant
@@ -45,7 +45,7 @@ def test_many_keys_of_a_tenant_have_no_more_requests_than_one(rig: Rig, connect:
 def test_requests_without_a_valid_key_are_counted_by_address(rig: Rig, connect: Connect, key: str | None) -> None:
     rig.service.keys.add(good := new_api_key(), tenant="alice")
     stranger = connect(key)
-    answers = [stranger.get("/v1/jobs") for _ in range(Strangers.BURST + 1)]
+    answers = [stranger.get("/v1/jobs") for _ in range(AnonymousLimiter.BURST + 1)]
     assert {each.status_code for each in answers[:-1]} == {401}
     assert (answers[-1].status_code, answers[-1].json()["code"]) == (429, "rate_limited")
     assert int(answers[-1].headers["Retry-After"]) >= 1
@@ -59,9 +59,9 @@ def test_requests_without_a_valid_key_are_counted_by_address(rig: Rig, connect: 
 def test_addresses_of_one_ipv6_network_count_as_one(connect: Connect) -> None:
     answers = [
         connect(address=f"2001:db8:0:1::{number:x}").get("/v1/jobs").status_code
-        for number in range(Strangers.BURST + 1)
+        for number in range(AnonymousLimiter.BURST + 1)
     ]
-    assert answers == [401] * Strangers.BURST + [429]
+    assert answers == [401] * AnonymousLimiter.BURST + [429]
     assert connect(address="2001:db8:0:2::1").get("/v1/jobs").status_code == 401
 
 

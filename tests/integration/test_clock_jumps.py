@@ -9,7 +9,7 @@ from nst_core.protocol.chunks import StylizeChunk
 from scheduler.control.clock_watch import ClockWatch, LeaseTimes
 from scheduler.domain.events import EventType
 from scheduler.domain.jobs import ChunkStatus
-from scheduler.domain.runs import Live
+from scheduler.domain.runs import SegmentState
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import events as event_rows
 from scheduler.store.tables import chunks
@@ -171,7 +171,7 @@ def test_trainings_outlive_a_sleep(rig: Rig, clocks: Clocks, watch: ClockWatch) 
     for _ in range(3):
         assert not tick(rig, watch, runs)
         clocks.go_on(1.0)
-    assert (runs.run(run_id).live, runs.run(run_id).failures) == (Live.RUNNING, 0)
+    assert (runs.run(run_id).live, runs.run(run_id).failures) == (SegmentState.RUNNING, 0)
     for _ in range(2):
         clocks.go_on(12.0)
         assert not tick(rig, watch, runs)

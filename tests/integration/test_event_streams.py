@@ -250,7 +250,7 @@ def test_asynchronous_clients_that_give_up_give_their_places_back(url: str, key:
 
     async def until_open(count: int) -> None:
         async with asyncio.timeout(20):
-            while hub.open_streams(TENANT) != count:
+            while hub._open._open[TENANT] != count:
                 await asyncio.sleep(0.02)
 
     async def give_up() -> None:

@@ -5,7 +5,7 @@ import pytest
 from nst_core.protocol.segments import TRAIN_TASK, Phase
 from nst_core.queue.connection import make_redis
 from nst_core.settings import BrokerSettings
-from scheduler.domain.runs import Live, RunStatus, Stop
+from scheduler.domain.runs import RunStatus, SegmentState, Stop
 from scheduler.store import styles as access
 from scheduler.store import versions
 from scheduler.store.tables import SHIPPED
@@ -28,7 +28,12 @@ def test_a_run_is_a_chain_of_segments_that_ends_with_a_style(runs: RunRig) -> No
     end = runs.trained(first, 60)
     runs.report(begun(first), going(first, 30, losses={"total": 4.0}), end)
     run = runs.run(run_id)
-    assert (run.status, run.step, run.live, run.checkpoint) == (RunStatus.RUNNING, 60, Live.NONE, end.checkpoint)
+    assert (run.status, run.step, run.live, run.checkpoint) == (
+        RunStatus.RUNNING,
+        60,
+        SegmentState.NONE,
+        end.checkpoint,
+    )
     assert run.config is not None
     assert run.config["content_weight"] == 1.5
     assert run.photos == {"count": 184, "held_out": 16, "skipped": 0, "reasons": {}, "warning": None}
@@ -357,7 +362,7 @@ def test_a_segment_that_no_worker_has_begun_is_taken_back_at_once(runs: RunRig) 
     runs.tick()
     runs.change(run_id, status=RunStatus.PAUSING, stop=Stop.PAUSE)
     runs.tick()
-    assert (runs.run(run_id).status, runs.run(run_id).live) == (RunStatus.PAUSED, Live.NONE)
+    assert (runs.run(run_id).status, runs.run(run_id).live) == (RunStatus.PAUSED, SegmentState.NONE)
     segment = runs.take()
     assert segment is not None
     assert runs.rig.broker.is_stopped(run_id, segment.attempt)

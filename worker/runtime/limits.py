@@ -3,7 +3,7 @@
 import torch
 
 from nst_core.gatys.config import GatysConfig
-from nst_core.nets.costs import optimize_max_pixels
+from nst_core.gatys.costs import optimize_max_pixels
 from nst_core.system import memory
 from worker.settings import WorkerSettings
 

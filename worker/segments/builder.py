@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from nst_core.errors import ConfigError, EngineError, WeightsError
-from nst_core.nets.costs import training_bytes
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.protocol.events import TrainProgress
 from nst_core.protocol.segments import TrainSegment
@@ -20,6 +19,7 @@ from nst_core.system.devices import bf16_pays
 from nst_core.training.balance import balanced
 from nst_core.training.checkpoint import Checkpoint
 from nst_core.training.config import TrainConfig
+from nst_core.training.costs import training_bytes
 from nst_core.training.photos import PhotoStream
 from nst_core.training.pictures import parse_style
 from nst_core.training.sources import PhotoSource, split_photos

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
 import pytest
 
 from nst_core.errors import BrokerUnavailableError
+from nst_core.metrics import TickOutcome
 from scheduler.loops import Loop
 
 ROOT = Path(__file__).parents[3]
@@ -100,3 +102,28 @@ def test_full_disk_does_not_end_the_loop_and_is_logged_once(caplog: pytest.LogCa
     assert [record.getMessage() for record in caplog.records] == [
         "test: This machine failed: [Errno 28] No space left on device. Trying again."
     ]
+
+
+def test_each_tick_is_observed() -> None:
+    seen: list[tuple[str, TickOutcome]] = []
+    enough = Event()
+    answers: Iterator[bool | Exception] = iter([True, BrokerUnavailableError("Redis does not answer."), False])
+
+    def tick() -> bool:
+        answer = next(answers, False)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def observe(loop: str, seconds: float, outcome: TickOutcome, /) -> None:
+        assert seconds >= 0
+        seen.append((loop, outcome))
+        if len(seen) == 3:
+            enough.set()
+
+    loop = Loop("test", tick, idle_s=600, observe=observe)
+    loop.start()
+    assert enough.wait(20)
+    loop.stop()
+    loop.join(10)
+    assert seen[:3] == [("test", outcome) for outcome in (TickOutcome.WORKED, TickOutcome.FAULT, TickOutcome.IDLE)]

@@ -1,9 +1,9 @@
-"""Strangers are counted by network, in a table of bounded size; bodies in memory are bounded too."""
+"""AnonymousLimiter are counted by network, in a table of bounded size; bodies in memory are bounded too."""
 
 import pytest
 
-from scheduler.access.admission import InHand, Strangers, network_of
-from scheduler.access.limits import Rates
+from scheduler.access.admission import AnonymousLimiter, BodyBudget, network_of
+from scheduler.access.limits import RateLimiter
 from scheduler.domain.errors import RateLimitedError
 
 
@@ -17,14 +17,14 @@ def test_a_client_is_an_ipv4_address_or_an_ipv6_network() -> None:
 
 
 def test_the_table_of_addresses_is_bounded() -> None:
-    strangers = Strangers(clock=lambda: 0.0)
-    for number in range(Rates.MAX_BUCKETS + 100):
+    strangers = AnonymousLimiter(clock=lambda: 0.0)
+    for number in range(RateLimiter.MAX_BUCKETS + 100):
         strangers.count(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
-    assert len(strangers._rates._buckets) == Rates.MAX_BUCKETS
+    assert len(strangers._rates._buckets) == RateLimiter.MAX_BUCKETS
 
 
 def test_bodies_in_hand_are_bounded_for_each_and_for_all() -> None:
-    in_hand = InHand(most=100, most_of_one=60)
+    in_hand = BodyBudget(most=100, most_of_one=60)
     in_hand.add("alice", 60)
     with pytest.raises(RateLimitedError):
         in_hand.add("alice", 1)

@@ -1,4 +1,4 @@
-"""Rates, streams and what is kept for a moment, by a clock of the test's."""
+"""RateLimiter, streams and what is kept for a moment, by a clock of the test's."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.access.cache import TimedCache
-from scheduler.access.limits import NAMES, Limits, Rates, Streams, limits_of
+from scheduler.access.limits import NAMES, Limits, RateLimiter, Streams, limits_of
 from scheduler.domain.errors import RateLimitedError, TooManyStreamsError
 from scheduler.settings import SchedulerSettings
 
@@ -22,7 +22,7 @@ class Clock:
 
 def test_a_bucket_lets_a_burst_pass_and_then_so_many_a_second() -> None:
     clock = Clock()
-    rates = Rates(clock=clock)
+    rates = RateLimiter(clock=clock)
     allowed = [rates.take("k", per_s=2.0, burst=3) for _ in range(3)]
     assert [each.remaining for each in allowed] == [2, 1, 0]
     assert (allowed[0].limit, allowed[-1].reset_s) == (3, 1.5)
@@ -39,7 +39,7 @@ def test_a_bucket_lets_a_burst_pass_and_then_so_many_a_second() -> None:
 @given(st.lists(st.floats(0, 3), max_size=60))
 def test_no_pattern_of_requests_gets_more_than_the_rate_and_one_burst(pauses: list[float]) -> None:
     clock = Clock()
-    rates, passed = Rates(clock=clock), 0
+    rates, passed = RateLimiter(clock=clock), 0
     for pause in pauses:
         clock.now += pause
         try:
@@ -52,7 +52,7 @@ def test_no_pattern_of_requests_gets_more_than_the_rate_and_one_burst(pauses: li
 
 def test_a_clock_that_is_set_back_gives_no_requests_and_takes_none() -> None:
     clock = Clock()
-    rates = Rates(clock=clock)
+    rates = RateLimiter(clock=clock)
     rates.take("k", per_s=1.0, burst=2)
     clock.now -= 50
     rates.take("k", per_s=1.0, burst=2)
@@ -62,13 +62,12 @@ def test_a_clock_that_is_set_back_gives_no_requests_and_takes_none() -> None:
 
 def test_streams_are_counted_by_tenant_until_they_are_closed() -> None:
     streams = Streams()
-    with streams.held("a", limit=1):
-        with pytest.raises(TooManyStreamsError):
-            streams.acquire("a", limit=1)
-        with streams.held("b", limit=1):
-            pass
-    with streams.held("a", limit=1):
-        pass
+    streams.acquire("a", limit=1)
+    with pytest.raises(TooManyStreamsError):
+        streams.acquire("a", limit=1)
+    streams.acquire("b", limit=1)
+    streams.release("a")
+    streams.acquire("a", limit=1)
     streams.acquire("c", limit=None)
     streams.release("c")
 

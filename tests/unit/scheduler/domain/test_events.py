@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scheduler.domain.events import EventType, Standing, job_changes, payload, run_changes
+from scheduler.domain.events import EventType, Snapshot, job_changes, payload, run_changes
 from scheduler.domain.jobs import JobStatus
 from scheduler.domain.runs import RunStatus
 from scheduler.store.webhooks import Delivery, DeliveryStatus, Webhook
@@ -21,12 +21,12 @@ from scheduler.webhooks.send import Answer
 NOW = 1_800_000_000.0
 
 
-def job(status: JobStatus, *, started_at: float | None = None) -> Standing:
-    return Standing(tenant="t", status=status, started_at=started_at)
+def job(status: JobStatus, *, started_at: float | None = None) -> Snapshot:
+    return Snapshot(tenant="t", status=status, started_at=started_at)
 
 
-def run(status: RunStatus, *, checkpoint: str | None = None) -> Standing:
-    return Standing(tenant="t", status=status, started_at=None, checkpoint=checkpoint)
+def run(status: RunStatus, *, checkpoint: str | None = None) -> Snapshot:
+    return Snapshot(tenant="t", status=status, started_at=None, checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ from scheduler.domain.jobs import is_scratch
 from scheduler.domain.runs import (
     KEPT_EVERY_STEPS,
     KEPT_NEWEST,
-    Live,
     Parent,
     Run,
     RunSpec,
     RunStatus,
     Segment,
+    SegmentState,
     Stop,
     attempt_of,
     not_kept,
@@ -49,7 +49,7 @@ RUN = Run(
     step=40,
     steps=100,
     attempt=3,
-    live=Live.RUNNING,
+    live=SegmentState.RUNNING,
     phase=Phase.TRAIN,
     claimed_at=1.0,
     lease_until=100.0,
@@ -142,7 +142,7 @@ def test_the_next_phase_follows_from_the_steps_of_the_last_checkpoint() -> None:
 
 def test_a_released_run_is_live_no_more() -> None:
     values = released(RUN, now=5.0, status=RunStatus.EVALUATING)
-    assert values["live"] is Live.NONE
+    assert values["live"] is SegmentState.NONE
     assert values["lease_until"] is None
     assert values["status"] is RunStatus.EVALUATING
 

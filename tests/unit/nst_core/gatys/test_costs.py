@@ -1,0 +1,19 @@
+"""Tests of nst_core.gatys.costs."""
+
+from dataclasses import replace
+
+import pytest
+
+from nst_core.gatys import costs
+from nst_core.gatys.config import GatysConfig
+
+
+def test_an_optimization_takes_more_with_a_longer_history_and_more_terms() -> None:
+    plain = GatysConfig(gram={"relu1_1": 1.0}, optimizer="lbfgs", history=20)
+    usual = costs.optimize_bytes(plain, 10**6)
+    assert costs.optimize_bytes(replace(plain, history=100), 10**6) == usual + 80 * 24 * 10**6
+    layers = {"relu1_1": 1.0}
+    for more in (replace(plain, histogram=layers), replace(plain, moments=layers), replace(plain, mrf=layers)):
+        assert costs.optimize_bytes(more, 10**6) > usual
+    assert costs.optimize_bytes(plain, 10**6, 4 * 10**6) > 3 * usual
+    assert costs.optimize_max_pixels(plain, costs.optimize_bytes(plain, 10**6)) == pytest.approx(10**6, rel=0.01)
