@@ -102,7 +102,7 @@ class Database:
             try:
                 command.upgrade(config, "head")
             except CommandError as error:
-                raise ConfigError(f"The database is none that this version of nst knows: {error}.") from None
+                raise ConfigError(f"The database belongs to another version of nst: {error}.") from None
             if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").all():
                 raise ConfigError("The database has rows that refer to rows that do not exist.")
 

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    false,
 )
 
 metadata = MetaData(
@@ -37,7 +36,7 @@ api_keys = Table(
     Column("prefix", String(16), primary_key=True),
     Column("sha256", String(64), nullable=False),
     Column("tenant", String(64), nullable=False),
-    Column("name", String(100), nullable=False, server_default=""),
+    Column("name", String(100), nullable=False),
     Column("scopes", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double),
@@ -113,32 +112,32 @@ jobs = Table(
     Column("input_uris", JSON(none_as_null=True)),
     Column("input_count", Integer),
     #: As in the spec, for listings and for dispatch.
-    Column("method", String(16), nullable=False, server_default="feedforward"),
+    Column("method", String(16), nullable=False),
     #: The id that the client chose, where it did.
     Column("client_id", String(64)),
     Column("fingerprint", String(64), nullable=False),
-    Column("priority", String(8), nullable=False, server_default="normal"),
+    Column("priority", String(8), nullable=False),
     Column("deadline", Double),
     #: More failed items than this, beyond those that are forgiven, end the job.
     Column("max_failures", BigInteger),
     #: Items that had failed when the job was last retried.
-    Column("forgiven", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("forgiven", BigInteger, nullable=False, default=0),
     #: Tries at a chunk; null: as the scheduler's settings say.
     Column("max_attempts", Integer),
     Column("planned_inputs", BigInteger, nullable=False, default=0),
     Column("planned_key", Text, nullable=False, default=""),
     #: The input is read to its end, or cannot be read any further.
-    Column("planned", Boolean, nullable=False, default=False, server_default=false()),
+    Column("planned", Boolean, nullable=False, default=False),
     #: There may be pending items that are in no chunk: the job was retried.
-    Column("unchunked", Boolean, nullable=False, default=False, server_default=false()),
+    Column("unchunked", Boolean, nullable=False, default=False),
     #: How often a client has retried the job.
-    Column("retries", Integer, nullable=False, default=0, server_default="0"),
+    Column("retries", Integer, nullable=False, default=0),
     #: Why the job ends before its time: cancel, deadline or max_failures.
     Column("stop", String(16)),
     #: The job is being deleted: it is shown to nobody.
-    Column("pruned", Boolean, nullable=False, default=False, server_default=false()),
+    Column("pruned", Boolean, nullable=False, default=False),
     #: Its images are deleted along with it.
-    Column("with_results", Boolean, nullable=False, default=False, server_default=false()),
+    Column("with_results", Boolean, nullable=False, default=False),
     Column("total", BigInteger, nullable=False, default=0),
     Column("pending", BigInteger, nullable=False, default=0),
     Column("running", BigInteger, nullable=False, default=0),
@@ -209,7 +208,7 @@ chunks = Table(
     Column("id", BigId, primary_key=True, autoincrement=True),
     Column("job_id", String(40), ForeignKey("jobs.id"), nullable=False),
     #: The job's, and so the queue that the chunk waits in.
-    Column("method", String(16), nullable=False, server_default="feedforward"),
+    Column("method", String(16), nullable=False),
     #: Name and version of the style; for the method optimize a painting's stem, and the hash of its address and config.
     Column("style", String(64), nullable=False),
     Column("version", String(64), nullable=False),
@@ -219,10 +218,10 @@ chunks = Table(
     #: Attempts that ended with a passing fault.
     Column("failures", Integer, nullable=False, default=0),
     #: Attempts that ended with a silent worker; those at the chunk that this one was split from are counted too.
-    Column("deaths", Integer, nullable=False, default=0, server_default="0"),
+    Column("deaths", Integer, nullable=False, default=0),
     Column("worker", String(255)),
     #: If the worker of this attempt falls silent, it did not die of the chunk: it waits to begin it, or is to end.
-    Column("blameless", Boolean, nullable=False, default=False, server_default=false()),
+    Column("blameless", Boolean, nullable=False, default=False),
     Column("not_before", Double, nullable=False, default=0.0),
     Column("claimed_at", Double),
     Column("lease_until", Double),
@@ -303,9 +302,9 @@ runs = Table(
     #: There may be objects in the run's place that nothing needs.
     Column("untidy", Boolean, nullable=False, default=False),
     #: Its checkpoints and samples were deleted, some time after its end; it cannot go on.
-    Column("emptied", Boolean, nullable=False, default=False, server_default=false()),
+    Column("emptied", Boolean, nullable=False, default=False),
     #: The run is being deleted: it is shown to nobody.
-    Column("pruned", Boolean, nullable=False, default=False, server_default=false()),
+    Column("pruned", Boolean, nullable=False, default=False),
     Index(None, "status", "id"),
     Index(None, "tenant", "id"),
 )
@@ -393,7 +392,7 @@ uploads = Table(
     #: When a file came last, to the hour.
     Column("used_at", Double, nullable=False),
     #: The upload is being deleted: it is shown to nobody.
-    Column("pruned", Boolean, nullable=False, default=False, server_default=false()),
+    Column("pruned", Boolean, nullable=False, default=False),
     Index(None, "tenant", "created_at", "id"),
     Index(None, "pruned", "used_at"),
 )

@@ -6,18 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from fastapi.testclient import TestClient
 
 from nst_core.storage.blobs import BlobUri
 from nst_core.styles import version_of
-from scheduler.store import database as database_module
-from scheduler.store.database import Database
-from scheduler.store.styles import StyleRow, list_styles, put_style
-from scheduler.store.tables import SHIPPED
-from scheduler.store.versions import list_versions
+from scheduler.store.styles import StyleRow, put_style
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.test_runs_api import connect
 from tests.integration.test_styles_import import weights
@@ -197,41 +190,3 @@ def test_schedulers_that_start_at_once_register_the_same_styles(rig: Rig) -> Non
         for started in [pool.submit(rig.service.styles.register_shipped) for _ in range(4)]:
             started.result()
     assert {"great_wave", "udnie"} <= {style.name for style in rig.service.styles.all(TENANT, limit=100)}
-
-
-def test_the_migration_gives_styles_of_before_an_owner_and_a_version(database_url: str) -> None:
-    database = Database(database_url)
-    config = Config()
-    config.set_main_option("script_location", str(Path(database_module.__file__).parent / "migrations"))
-    with database.write() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
-        for name in ("great_wave", "candy"):
-            values = {"n": name, "v": name[0] * 64, "w": "s3://nst/w", "c": '{"title": "x"}'}
-            connection.execute(sa.text("INSERT INTO style_versions VALUES (:v, :w, 1.0)"), values)
-            connection.execute(sa.text("INSERT INTO styles VALUES (:n, :v, :w, :c, 1.0)"), values)
-    database.migrate()
-    with database.read() as connection:
-        styles = list_styles(connection, tenant="default", limit=9)
-        assert {style.name: style.tenant for style in styles} == {"great_wave": SHIPPED, "candy": "default"}
-        assert [style.name for style in list_styles(connection, tenant="stranger", limit=9)] == ["great_wave"]
-        [candy] = list_versions(connection, "candy", tenant="default")
-        assert (candy.version, candy.card, candy.tenant, candy.published_at) == (
-            "c" * 64,
-            {"title": "x"},
-            "default",
-            1.0,
-        )
-    for tenant in ("another", "zoo"):  # of the names of three tenants an older version knows one
-        row = StyleRow(name="candy", version="c" * 64, weights="s3://nst/w", card={}, tenant=tenant)
-        with database.write() as connection:
-            put_style(connection, row, now=1.0)
-    with database.write() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "0006")
-        rows = connection.execute(sa.text("SELECT name, tenant FROM styles ORDER BY name")).all()
-        assert [tuple(row) for row in rows] == [("candy", "another"), ("great_wave", None)]
-        assert connection.execute(sa.text("SELECT count(*) FROM style_cards")).scalar() == 2
-        command.downgrade(config, "0002")
-    database.migrate()
-    database.close()

@@ -52,7 +52,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> str:
         ({"NST_DATABASE_URL": "here"}, "NST_DATABASE_URL is no address like"),
         ({"NST_DATABASE_URL": "sqlite:////no/such/folder/nst.db"}, "NST_DATABASE_URL cannot be used: unable to open"),
         ({"NST_BOOTSTRAP_API_KEY": PASSWORD}, "NST_BOOTSTRAP_API_KEY is no API key; `nst bootstrap-key` prints one."),
-        ({"NST_EXTRA_BUCKETS": "a,b"}, "NST_EXTRA_BUCKETS is no JSON"),
+        ({"NST_EXTRA_BUCKETS": "a,b"}, "NST_EXTRA_BUCKETS is not valid JSON"),
         ({"NST_LOG_LEVEL": "LOUD"}, "NST_LOG_LEVEL Input should be 'DEBUG'"),
         ({"NST_PORT": "http"}, "NST_PORT Input should be a valid integer"),
         ({"NST_WEBHOOK_SECRET_KEY": PASSWORD}, "NST_WEBHOOK_SECRET_KEY is no URL-safe base64"),
@@ -98,7 +98,7 @@ def test_a_database_of_a_newer_version_is_told(capsys: pytest.CaptureFixture[str
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     database.close()
     assert main() == 78
-    assert told(capsys).startswith("The database is none that this version of nst knows")
+    assert told(capsys).startswith("The database belongs to another version of nst")
 
 
 def test_a_database_that_is_away_may_come_back(
