@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand
-from typer.main import get_command
+from typer.main import get_command, get_group
 
 
 class LazyCommand(TyperCommand):
@@ -28,6 +28,6 @@ class LazyCommand(TyperCommand):
             app = typer.Typer(add_completion=False)
             app.command(self.name)(target)
             return get_command(app)
-        group = get_command(target)
+        group = get_group(target)
         group.help = self.help
         return group

@@ -39,7 +39,7 @@ def list_jobs(
     status: Annotated[
         str | None, typer.Option(help="Only jobs with this status.", metavar="STATUS", show_default=False)
     ] = None,
-    method: Annotated[Method | None, typer.Option(help="Only jobs of this method.", show_default=False)] = None,
+    method: Annotated[Method | None, typer.Option(help="Only jobs with this method.", show_default=False)] = None,
     label: Annotated[
         list[str],
         typer.Option(metavar="KEY=VALUE", help="Only jobs with this label. Can be repeated.", show_default=False),

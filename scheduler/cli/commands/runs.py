@@ -127,14 +127,14 @@ def fork(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Steps of the new training. Default: as many as the old one.", show_default=False),
+        typer.Option(min=1, help="Steps of the new training. Default: the same as the old one.", show_default=False),
     ] = None,
     strength: Annotated[
         float | None,
         typer.Option(
             min=STRENGTHS[0],
             max=STRENGTHS[1],
-            help="Weight of the style, relative to a new balance with the photo.",
+            help="Weight of the style; 1 balances it with the photo again.",
             show_default=False,
         ),
     ] = None,
@@ -151,7 +151,9 @@ def fork(
     publish: Annotated[
         bool | None,
         typer.Option(
-            "--publish/--no-publish", help="Whether to publish the result. Default: as the old one.", show_default=False
+            "--publish/--no-publish",
+            help="Whether to publish the result. Default: the same as the old one.",
+            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,

@@ -92,7 +92,7 @@ def publish(
 
 @app.command()
 def delete(context: typer.Context, name: StyleName) -> None:
-    """Delete the name of a style. Its versions are kept, and jobs that use them go on."""
+    """Delete the name of a style. Its versions are kept, and jobs that use them are not affected."""
     session = session_of(context)
     with session.client() as client:
         client.delete_style(name)

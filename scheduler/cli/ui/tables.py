@@ -46,7 +46,7 @@ def page(rows: Iterable[tuple[str, RenderableType | None]]) -> Table:
     grid.add_column(overflow="fold")
     for name, value in rows:
         if value is not None and value != "":
-            grid.add_row(name, _plain(value))
+            grid.add_row(Text(name), _plain(value))
     return grid
 
 

@@ -61,5 +61,6 @@ def test_every_command_and_option_is_explained() -> None:
     for name, command in every_command(command_line()):
         if not (command.help or "").partition("\n")[0].endswith("."):
             missing.append(name)
+        assert not any("completion" in each.name for each in command.params), name
         missing += [f"{name} {each.name}" for each in command.params if not (getattr(each, "help", "") or "").strip()]
     assert missing == []

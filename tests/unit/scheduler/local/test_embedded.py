@@ -19,7 +19,6 @@ from nst_core.client import ApiError, Client
 from nst_core.errors import ConfigError
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.heartbeat import touched_at
-from scheduler.cli.commands.local import how_to_stop
 from scheduler.domain.jobs import JobInput
 from scheduler.local.embedded import Stack
 from scheduler.local.home import ClientConfig, Home, HomeLockedError
@@ -29,7 +28,17 @@ from scheduler.resources import JobRequest
 from tests.brokers import Broker
 from tests.processes import MARK, marked_processes, wait_until, wait_until_gone
 
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Marks every process that the test starts."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    return mark
+
+
 ROOT = Path(__file__).parents[4]
+
 
 RUNS_A_STACK = """
 import sys, time
@@ -39,14 +48,6 @@ with Stack(Path(sys.argv[1]), workers=0):
     print("up", flush=True)
     time.sleep(60)
 """
-
-
-@pytest.fixture
-def mark(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Marks every process that the test starts."""
-    mark = uuid.uuid4().hex
-    monkeypatch.setenv(MARK, mark)
-    return mark
 
 
 def run_stack(home: Path) -> "subprocess.Popen[str]":
@@ -86,7 +87,7 @@ def test_a_home_may_have_any_name(tmp_path: Path, name: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [name], "nothing is written outside of the home"
 
 
-def test_processes_beat_and_secrets_are_on_no_command_line_and_in_no_log(tmp_path: Path, mark: str) -> None:
+def test_secrets_are_not_in_command_lines_or_logs(tmp_path: Path, mark: str) -> None:
     events: list[StackEvent] = []
     with Stack(tmp_path, workers=1, on_event=events.append) as stack:
         where = stack.addresses
@@ -105,7 +106,7 @@ def test_processes_beat_and_secrets_are_on_no_command_line_and_in_no_log(tmp_pat
     assert not [secret for secret in secrets for line in lines if str(secret) in line]
 
 
-def test_a_stranger_on_the_same_machine_can_use_neither_redis_nor_the_storage(tmp_path: Path) -> None:
+def test_other_users_can_use_neither_redis_nor_the_storage(tmp_path: Path) -> None:
     with Stack(tmp_path, workers=0) as stack:
         url = urlsplit(stack.addresses.broker.redis_url.get_secret_value())
         with redis.Redis(url.hostname or "", url.port or 0) as stranger, pytest.raises(redis.AuthenticationError):
@@ -122,7 +123,7 @@ def test_a_second_stack_in_the_same_home_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_key_port_and_jobs_stay_for_the_next_start(tmp_path: Path) -> None:
+def test_key_port_and_jobs_are_kept_for_the_next_start(tmp_path: Path) -> None:
     with Stack(tmp_path, workers=0) as stack, stack.client() as client:
         where, style = stack.addresses.api, client.styles()[0].name
         BlobStore(stack.addresses.storage).put(BlobUri("nst", "in/a.jpg"), b"photo")
@@ -147,7 +148,7 @@ def test_settings_for_the_children_can_be_added(tmp_path: Path) -> None:
         pass
 
 
-def test_a_stack_that_is_killed_takes_its_processes_along(tmp_path: Path, mark: str) -> None:
+def test_the_processes_of_a_killed_stack_end(tmp_path: Path, mark: str) -> None:
     process = run_stack(tmp_path)
     process.kill()
     process.communicate()
@@ -172,18 +173,7 @@ def test_two_interrupts_kill_at_once(tmp_path: Path, mark: str) -> None:
     assert wait_until_gone(mark, tmp_path) == {}
 
 
-def test_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    with home.locked():
-        key, secret = home.api_key(), home.s3_secret()
-        home.write_client(ClientConfig(url="http://127.0.0.1:1", api_key=key))
-    assert (home.api_key(), home.s3_secret()) == (key, secret)
-    for name in ("api_key", "s3_secret", "client.json"):
-        assert (home.folder / name).stat().st_mode & 0o777 == 0o600
-    assert home.folder.stat().st_mode & 0o777 == 0o700
-
-
-def test_the_port_is_that_of_the_last_time_else_the_first_one_that_is_free(tmp_path: Path) -> None:
+def test_the_port_is_the_last_one_or_the_first_free_one(tmp_path: Path) -> None:
     with socket.create_server((HOST, 0)) as other:
         busy = other.getsockname()[1]
         stack = Stack(tmp_path, first_port=busy)
@@ -197,20 +187,3 @@ def test_the_port_is_that_of_the_last_time_else_the_first_one_that_is_free(tmp_p
         again._choose_port()
         assert again.busy_port == busy
     assert Stack(tmp_path, first_port=free_port())._choose_port() == busy
-
-
-def test_a_process_in_the_background_says_how_it_is_stopped() -> None:
-    assert how_to_stop().startswith("Press Ctrl-C to stop")
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        assert how_to_stop().startswith(f"Run `kill {os.getpid()}` to stop.")
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def test_a_damaged_client_file_is_told(tmp_path: Path) -> None:
-    home = Home(tmp_path)
-    assert home.read_client() is None
-    home.client_file.write_text("{}")
-    with pytest.raises(ConfigError, match=r"client\.json cannot be read"):
-        home.read_client()

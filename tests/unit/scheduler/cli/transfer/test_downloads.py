@@ -1,7 +1,6 @@
-"""Results on this machine: which names they get, what is fetched again, and what one failure stops."""
+"""Downloads: names of results, what is fetched again, and what one failure stops."""
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,10 @@ from nst_core.errors import ProtocolError
 from nst_core.protocol.chunks import ItemStatus
 from scheduler.cli.exits import ExitCode
 from scheduler.cli.transfer.downloads import local_name
-from scheduler.cli.transfer.files import write_whole
 from scheduler.domain.jobs import Counts, JobStatus
 from scheduler.resources import Input, Item, Job, Output
 from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, problem
-from tests.unit.scheduler.conftest import Run
+from tests.unit.scheduler.cli.conftest import Run
 
 JOB = Job(
     id="job_1",
@@ -29,18 +27,6 @@ JOB = Job(
 
 def item(output: str) -> Item:
     return Item(id=0, input="s3://nst/in/a.jpg", style="udnie", status=ItemStatus.SUCCEEDED, output=output)
-
-
-def test_results_keep_their_folders() -> None:
-    assert str(local_name(JOB, item("s3://nst/out/sub/a__udnie.jpg"))) == "sub/a__udnie.jpg"
-
-
-@pytest.mark.parametrize(
-    "output", ["s3://nst/out/../a.jpg", "s3://nst/out//etc/a.jpg", "s3://other/a.jpg", "s3://nst/out/", ""]
-)
-def test_a_result_never_leads_outside_the_folder(output: str) -> None:
-    with pytest.raises(ProtocolError):
-        local_name(JOB, item(output))
 
 
 def picture(number: int) -> bytes:
@@ -64,6 +50,18 @@ def fetched(api: CannedApi) -> list[str]:
     return sorted(request.path.split("/")[5] for request in api.requests if request.path.endswith("/output"))
 
 
+def test_results_keep_their_folders() -> None:
+    assert str(local_name(JOB, item("s3://nst/out/sub/a__udnie.jpg"))) == "sub/a__udnie.jpg"
+
+
+@pytest.mark.parametrize(
+    "output", ["s3://nst/out/../a.jpg", "s3://nst/out//etc/a.jpg", "s3://other/a.jpg", "s3://nst/out/", ""]
+)
+def test_a_result_never_leads_outside_the_folder(output: str) -> None:
+    with pytest.raises(ProtocolError):
+        local_name(JOB, item(output))
+
+
 @pytest.mark.parametrize("stem", ["x" * 251, "写" * 83])
 def test_a_name_of_255_bytes_arrives(api: CannedApi, here: Run, tmp_path: Path, stem: str) -> None:
     prepare(api, 2, names={0: f"{stem}.jpg"})
@@ -73,7 +71,7 @@ def test_a_name_of_255_bytes_arrives(api: CannedApi, here: Run, tmp_path: Path, 
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
-def test_what_is_there_already_is_not_fetched_again(api: CannedApi, here: Run, tmp_path: Path) -> None:
+def test_existing_results_are_not_fetched_again(api: CannedApi, here: Run, tmp_path: Path) -> None:
     prepare(api, 3)
     command = ("jobs", "results", "job_1", "-o", str(tmp_path))
     assert here(*command)[0] == ExitCode.OK
@@ -86,7 +84,7 @@ def test_what_is_there_already_is_not_fetched_again(api: CannedApi, here: Run, t
     assert (tmp_path / "2__great_wave.jpg").read_bytes() == picture(2)
 
 
-def test_one_image_that_cannot_be_written_or_fetched_stops_no_other(api: CannedApi, here: Run, tmp_path: Path) -> None:
+def test_an_image_that_fails_does_not_stop_the_others(api: CannedApi, here: Run, tmp_path: Path) -> None:
     prepare(api, 5, names={0: "blocked/a.jpg", 1: "z" * 300 + ".jpg", 2: "..jpg/../b.jpg"})
     (tmp_path / "blocked").write_bytes(b"a file where a folder should be")
     gone = problem(409, "output_replaced", "There is something else now.")
@@ -100,24 +98,14 @@ def test_one_image_that_cannot_be_written_or_fetched_stops_no_other(api: CannedA
     assert f"nst --url {api.url} jobs results job_1 -o {tmp_path}" in err
 
 
-def test_an_image_that_arrives_with_other_bytes_is_not_kept(api: CannedApi, here: Run, tmp_path: Path) -> None:
+def test_an_image_with_wrong_bytes_is_not_kept(api: CannedApi, here: Run, tmp_path: Path) -> None:
     prepare(api, 2)
     api._answers["GET", "/v1/jobs/job_1/items/0/output"] = [Answer(body=b"something else")]
     assert here("jobs", "results", "job_1", "-o", str(tmp_path))[0] == ExitCode.PARTIAL
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["1__great_wave.jpg"]
 
 
-def test_a_file_appears_whole_or_not_at_all_and_an_error_names_it(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="name") as caught:
-        write_whole(tmp_path / ("x" * 256), b"data")
-    assert caught.value.filename == str(tmp_path / ("x" * 256))
-    assert list(tmp_path.iterdir()) == []
-    write_whole(tmp_path / "a" / "b.jpg", b"old")
-    write_whole(tmp_path / "a" / "b.jpg", b"new")
-    assert [path.read_bytes() for path in (tmp_path / "a").iterdir()] == [b"new"]
-
-
-def test_a_running_jobs_results_are_written_as_they_come(api: CannedApi, here: Run, tmp_path: Path) -> None:
+def test_results_of_a_running_job_are_written_when_ready(api: CannedApi, here: Run, tmp_path: Path) -> None:
     def seen() -> bool:
         return (tmp_path / "0__great_wave.jpg").exists()
 
@@ -133,19 +121,3 @@ def test_a_running_jobs_results_are_written_as_they_come(api: CannedApi, here: R
     assert polls[0] is False
     assert polls[-1] is True
     assert fetched(api) == ["0", "1"]
-
-
-@pytest.mark.parametrize("place", ["file", "file/below", "link", "readonly/new"])
-def test_a_folder_that_cannot_be_written_is_told_before_the_upload(
-    api: CannedApi, here: Run, tmp_path: Path, place: str
-) -> None:
-    (tmp_path / "0.jpg").write_bytes(b"photo")
-    (tmp_path / "file").touch()
-    (tmp_path / "link").symlink_to("nowhere")
-    (tmp_path / "readonly").mkdir(mode=0o500)
-    if place.startswith("readonly") and os.geteuid() == 0:
-        pytest.skip("root writes everywhere")
-    code, _, err = here("stylize", str(tmp_path / "0.jpg"), "-s", "great_wave", "-o", str(tmp_path / place))
-    assert code == ExitCode.LOCAL
-    assert str(tmp_path / place.split("/")[0]) in err
-    assert api.requests == []

@@ -1,4 +1,4 @@
-"""Which files are taken for photos, and under which names they are uploaded."""
+"""Which files of the arguments are photos, and their names in the upload."""
 
 import os
 import socket
@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from scheduler.cli.exits import OutputIsInputError, UsageError
-from scheduler.cli.transfer.inputs import check_not_replaced
+from scheduler.cli.exits import UsageError
 from scheduler.cli.transfer.names import readable
 from scheduler.cli.transfer.photos import Found, Left, find_photos, summary
-from scheduler.cli.transfer.results import Naming, Target, parse_target
+from scheduler.cli.transfer.results import Naming, Target
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -19,10 +18,6 @@ def touch(folder: Path, *names: str) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     return folder
-
-
-def into(folder: Path) -> Target:
-    return Target(text=str(folder), folder=folder)
 
 
 def find(*paths: Path, format: str = "keep") -> Found:
@@ -37,12 +32,16 @@ def left(found: list[Left]) -> dict[str, str]:
     return {readable(each.path.name): each.code for each in found}
 
 
-def test_folders_are_searched_to_the_bottom_for_photos_that_are_not_hidden(tmp_path: Path) -> None:
+def into(folder: Path) -> Target:
+    return Target(text=str(folder), folder=folder)
+
+
+def test_sub_folders_are_searched_and_hidden_files_are_not(tmp_path: Path) -> None:
     touch(tmp_path, "b.JPG", "a.png", "notes.txt", ".hidden.jpg", "sub/deep/c.webp", ".git/d.jpg")
     assert names(tmp_path) == ["a.png", "b.JPG", "sub/deep/c.webp"]
 
 
-def test_files_keep_their_name_alone(tmp_path: Path) -> None:
+def test_files_are_uploaded_without_their_folders(tmp_path: Path) -> None:
     touch(tmp_path, "sub/a.jpg")
     assert names(tmp_path / "sub" / "a.jpg") == ["a.jpg"]
 
@@ -51,7 +50,7 @@ def test_photos_whose_results_differ_in_suffix_keep_their_names(tmp_path: Path) 
     assert names(touch(tmp_path, "a.jpg", "a.png")) == ["a.jpg", "a.png"]
 
 
-def test_photos_whose_results_would_be_the_same_file_get_names_of_their_own(tmp_path: Path) -> None:
+def test_photos_with_the_same_result_get_different_names(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "a.png", "sub/a.jpg")
     assert names(tmp_path, format="jpeg") == ["a.jpg", "a-png.png", "sub/a.jpg"]
 
@@ -61,7 +60,7 @@ def test_the_same_name_from_several_places_is_numbered(tmp_path: Path) -> None:
     assert names(*folders) == ["a.jpg", "a-jpg.jpg", "a-jpg-2.jpg"]
 
 
-def test_names_that_differ_in_case_only_are_told_apart(tmp_path: Path) -> None:
+def test_names_that_differ_only_in_case_become_different(tmp_path: Path) -> None:
     assert names(touch(tmp_path / "x", "A.jpg"), touch(tmp_path / "y", "a.jpg")) == ["A.jpg", "a-jpg.jpg"]
 
 
@@ -71,7 +70,7 @@ def test_a_photo_never_has_the_name_of_a_folder_of_the_upload(tmp_path: Path) ->
     assert names(first, second, third) == ["x.jpg", "x.jpg-2/y.jpg", "z.jpg/y.jpg", "z-jpg.jpg"]
 
 
-def test_what_is_no_photo_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_photo_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "notes.txt")
     with pytest.raises(UsageError, match=r"notes[.]txt does not have the name of a photo"):
         find(tmp_path / "notes.txt")
@@ -100,7 +99,7 @@ def test_a_folder_that_a_link_leads_to_is_searched(tmp_path: Path) -> None:
     assert names(tmp_path / "in") == ["a.jpg", "more/x.jpg"]
 
 
-def test_only_regular_files_are_taken_and_the_rest_is_named(tmp_path: Path) -> None:
+def test_only_regular_files_are_photos(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "null.png").symlink_to("/dev/null")
@@ -127,7 +126,7 @@ def test_a_file_above_the_limit_fails_alone_before_anything_is_sent(tmp_path: Pa
     assert [(each.code, each.message) for each in found.failed] == [("too_large", "has 101 bytes; the limit is 100")]
 
 
-def test_names_that_no_storage_takes_are_made_sound_and_told_apart(tmp_path: Path) -> None:
+def test_names_that_a_storage_refuses_are_changed(tmp_path: Path) -> None:
     odd = (b"caf\xe9.jpg", b"a\\b.jpg", b"line\nbreak.jpg", b"tab\t.jpg", b"caf\xe8.jpg", b"\x1b[31mred.jpg")
     for name in odd:
         Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).touch()
@@ -154,7 +153,7 @@ def test_long_names_are_cut_so_that_the_results_names_fit(tmp_path: Path, stem: 
         assert stem.startswith(photo.name[:70])
 
 
-def test_photos_without_a_suffix_are_told_by_their_content(tmp_path: Path) -> None:
+def test_photos_without_a_suffix_are_recognized_by_content(tmp_path: Path) -> None:
     picture = Image.new("RGB", (16, 16))
     for name, format in (("noext", "JPEG"), ("Scan 2026.05.01", "PNG"), ("photo.jpg_large", "JPEG")):
         picture.save(tmp_path / name, format)
@@ -164,7 +163,7 @@ def test_photos_without_a_suffix_are_told_by_their_content(tmp_path: Path) -> No
     assert left(found.skipped) == {"README": "not_a_photo"}
 
 
-def test_other_suffixes_of_photos_are_taken_and_what_is_none_is_counted(tmp_path: Path) -> None:
+def test_rare_suffixes_are_known_and_other_files_are_counted(tmp_path: Path) -> None:
     touch(tmp_path, "a.jfif", "b.JPE", "c.jif", "d.HEIC", "e.avif", "f.heif", "clip.mov", "IMG.CR2", "x.cr2", "y.cr2")
     found = find(tmp_path)
     assert [photo.name for photo in found.photos] == ["a.jfif", "b.JPE", "c.jif", "d.HEIC", "e.avif", "f.heif"]
@@ -180,42 +179,7 @@ def test_the_folder_of_the_results_is_left_out(tmp_path: Path) -> None:
     assert left(found.skipped) == {"stylized": "output_folder"}
 
 
-def test_results_beside_their_photos_are_left_out(tmp_path: Path) -> None:
+def test_results_next_to_their_photos_are_left_out(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "a__udnie.jpg", "a__udnie__udnie.jpg", "b__udnie.jpg", "sub/c.png", "sub/c__udnie.png")
     found = find_photos([tmp_path], Naming(styles=("udnie",), target=into(tmp_path)))
     assert [photo.name for photo in found.photos] == ["a.jpg", "b__udnie.jpg", "sub/c.png"]
-
-
-def replaces(photos: Path, naming: Naming, *others: Path) -> bool:
-    found = find_photos([photos], naming).photos
-    try:
-        check_not_replaced([*found, *(find(other).photos[0] for other in others)], found, naming)
-    except OutputIsInputError:
-        return True
-    return False
-
-
-def test_results_that_would_replace_photos_are_refused(tmp_path: Path) -> None:
-    photos = touch(tmp_path / "in", "a.jpg", "sub/b.png")
-    (tmp_path / "link").symlink_to("in")
-    (tmp_path / "in" / "c.jpg").symlink_to("a.jpg")
-
-    def naming(template: str, folder: Path) -> Naming:
-        return Naming(template=template, styles=("udnie",), target=into(folder))
-
-    assert replaces(photos, naming("{stem}.{ext}", photos))
-    assert replaces(photos, naming("{stem}.{ext}", tmp_path / "link"))
-    assert replaces(photos, naming("{stem}.{ext}", tmp_path / "in" / "sub" / ".."))
-    assert replaces(photos / "sub", naming("{stem}.{ext}", photos / "sub"))
-    assert not replaces(photos, naming("{stem}.{ext}", tmp_path / "out"))
-    assert not replaces(photos, naming("{stem}__{style}.{ext}", photos))
-    touch(tmp_path / "numbers", "000000.jpg")
-    assert replaces(tmp_path / "numbers", naming("{index}.{ext}", tmp_path / "numbers"))
-
-
-def test_one_file_that_is_the_photo_or_the_painting_is_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "a.jpg", "painting.jpg", "other.jpg")
-    for name, expected in (("a.jpg", True), ("painting.jpg", True), ("other.jpg", False), ("new.jpg", False)):
-        target = parse_target(str(tmp_path / name), [str(tmp_path / "a.jpg")])
-        naming = Naming(format="jpeg", styles=("painting",), target=target)
-        assert replaces(tmp_path / "a.jpg", naming, tmp_path / "painting.jpg") is expected

@@ -1,20 +1,20 @@
-"""What the commands show to people, and that it fits onto a terminal."""
+"""How jobs are shown, and that it fits on a terminal."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from rich.console import Console, RenderableType
 
 from nst_core.protocol.chunks import ItemStatus, StyleRef
 from scheduler.cli.ui import jobs as render
-from scheduler.cli.ui import styles as style_render
-from scheduler.cli.ui import times
 from scheduler.domain.jobs import Counts, JobStatus
-from scheduler.resources import Failure, Input, Item, Job, Output, Style
+from scheduler.resources import Failure, Input, Item, Job, Output
+from tests.unit.scheduler.cli.ui.screen import joined, lines_of
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
 JOB = Job(
     id="job_01a200f49ffc70780bfa5c52",
     status=JobStatus.PARTIALLY_SUCCEEDED,
@@ -28,15 +28,8 @@ JOB = Job(
 )
 
 
-def text_of(renderable: RenderableType) -> list[str]:
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    with console.file:
-        console.print(renderable)
-    return [line.rstrip() for line in console.export_text().splitlines() if line.strip()]
-
-
 def test_jobs_fit_into_eighty_columns() -> None:
-    lines = text_of(render.jobs_table([JOB, replace(JOB, status=JobStatus.CANCELLING)], now=NOW))
+    lines = lines_of(render.jobs_table([JOB, replace(JOB, status=JobStatus.CANCELLING)], now=NOW))
     assert max(map(len, lines)) <= 80
     assert lines[2].split()[:7] == [JOB.id, "partial", "40/40", "✗10", "20", "min", "ago"]
     # What does not fit goes on in the next line.
@@ -46,40 +39,34 @@ def test_jobs_fit_into_eighty_columns() -> None:
     assert any("cancelling" in line for line in lines)
 
 
-def test_the_names_of_styles_are_never_cut_off() -> None:
-    card = {"title": "The Wreck of a Transport Ship (The Shipwreck of the Minotaur)", "artist": "J. M. W. Turner"}
-    names = ["wreck_of_the_minotaur", "a" * 40]
-    lines = text_of(style_render.styles_table([Style(name=name, version="ab" * 32, card=card) for name in names]))
-    assert max(map(len, lines)) <= 80
-    assert [name for name in names if any(line.split()[0] == name for line in lines)] == names
-
-
-def test_one_image_is_no_plural_and_a_slow_rate_is_none() -> None:
+def test_one_image_is_singular_and_a_slow_rate_is_left_out() -> None:
     one = replace(JOB, status=JobStatus.SUCCEEDED, counts=Counts(total=1, succeeded=1))
     assert render.job_summary(one, "out").plain == "✓ 1 image in 10.0 s (0.1 images/s) → out"
     slow = replace(one, finished_at="2026-11-22T12:40:01Z")
     assert render.job_summary(slow, "out").plain == "✓ 1 image in 1:00:00 → out"
 
 
-def test_no_jobs_are_said_to_be_none() -> None:
-    assert text_of(render.jobs_table([])) == ["There are no jobs yet."]
+def test_no_jobs_are_a_sentence() -> None:
+    assert lines_of(render.jobs_table([])) == ["There are no jobs yet."]
 
 
-def test_a_job_page_names_all_that_matters() -> None:
+def test_a_job_page_shows_everything() -> None:
     error = Failure(code="image_too_small", message="The image has 3 x 3 pixels.")
     failed = Item(id=0, input="s3://nst/in/sub/a.jpg", style="udnie", status=ItemStatus.FAILED, error=error)
-    text = "\n".join(text_of(render.job_page(JOB, [failed])))
+    text = "\n".join(lines_of(render.job_page(JOB, [failed])))
     for part in ("40  (30 succeeded, 10 failed)", "s3://nst/out/", "udnie cdcdcdcdcdcd", "10.0 s"):
         assert part in text
     assert "✗ sub/a.jpg  udnie: The image has 3 x 3 pixels. (image_too_small)" in text
     assert f"and 9 more: nst jobs results {JOB.id} --errors" in text
 
 
-def test_a_failure_has_the_name_of_the_file_on_this_machine_where_it_is_known() -> None:
+def test_a_failure_is_named_by_its_local_file() -> None:
     error = Failure(code="image_undecodable", message="No.")
     failed = Item(id=0, input="s3://nst/in/caf_.jpg", style="udnie", status=ItemStatus.FAILED, error=error)
     paths = {failed.input: Path("in/caf\udce9.jpg")}
-    assert text_of(render.failures_list(JOB, [failed], paths))[0] == r"✗ in/caf\xe9.jpg  udnie: No. (image_undecodable)"
+    assert (
+        lines_of(render.failures_list(JOB, [failed], paths))[0] == r"✗ in/caf\xe9.jpg  udnie: No. (image_undecodable)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,7 +78,7 @@ def test_a_failure_has_the_name_of_the_file_on_this_machine_where_it_is_known() 
         (JobStatus.FAILED, "✗ The job failed: There are no photos. (no_inputs)"),
     ],
 )
-def test_a_finished_job_is_summed_up_in_one_line(status: JobStatus, summary: str) -> None:
+def test_the_summary_of_a_finished_job_is_one_line(status: JobStatus, summary: str) -> None:
     error = Failure(code="no_inputs", message="There are no photos.") if status is JobStatus.FAILED else None
     assert render.job_summary(replace(JOB, status=status, error=error), "out").plain == summary
 
@@ -103,7 +90,7 @@ def test_items_fit_into_eighty_columns_and_keep_the_ends_of_their_names() -> Non
         Item(id=7, input=f"{folder}0007.jpg", style="great_wave", status=ItemStatus.FAILED, error=error),
         Item(id=8, input="s3://nst/b.jpg", style="great_wave", status=ItemStatus.SUCCEEDED, width=1600, height=1067),
     ]
-    lines = text_of(render.items_table(JOB, items))
+    lines = lines_of(render.items_table(JOB, items))
     assert max(map(len, lines)) <= 80
     assert lines[2].split()[1:] == [lines[2].split()[1], "great_wave", "image_undecodable"]
     assert lines[2].split()[1].startswith("…")
@@ -114,27 +101,13 @@ def test_items_fit_into_eighty_columns_and_keep_the_ends_of_their_names() -> Non
 def test_an_item_with_a_warning_has_a_line_for_it() -> None:
     warning = "Only the first of the file's 7 frames is used."
     item = Item(id=8, input="s3://nst/b.gif", style="great_wave", status=ItemStatus.SUCCEEDED, warning=warning)
-    assert " ".join(" ".join(text_of(render.items_table(JOB, [item]))).split()).endswith(warning)
+    assert joined(render.items_table(JOB, [item])).endswith(warning)
 
 
-def test_a_job_page_says_what_limits_a_job() -> None:
+def test_a_job_page_shows_the_limits() -> None:
     job = replace(
         JOB, status=JobStatus.EXPIRED, stop="deadline", client_id="spring", priority="high", max_failures=1000
     )
-    text = " ".join(" ".join(text_of(render.job_page(job))).split())
+    text = joined(render.job_page(job))
     for part in ("your id spring", "expired (the deadline has passed)", "priority high", "failures 1,000 at most"):
         assert part in text
-
-
-def test_text_of_others_is_never_taken_for_markup() -> None:
-    style = Style(name="[red]x[/red]", version="ab" * 32, card={"title": "[bold]T", "artist": "[/]"})
-    for page in (style_render.styles_table([style]), style_render.style_page(style)):
-        text = "\n".join(text_of(page))
-        assert "[red]x[/red]" in text
-        assert "[bold]T" in text
-
-
-def test_lengths_of_time_are_short() -> None:
-    assert [times.span(seconds) for seconds in (4.24, 61, 7385)] == ["4.2 s", "1:01", "2:03:05"]
-    assert times.ago("2026-11-20T12:00:00Z", NOW) == "2 d ago"
-    assert times.ago(None, NOW) == "–"

@@ -69,21 +69,21 @@ def test_a_terminal_shows_bar_numbers_and_addresses(width: int) -> None:
     assert "step 750" not in text
 
 
-def test_what_is_not_known_yet_takes_no_line() -> None:
+def test_unknown_values_take_no_line() -> None:
     watched = Watched(START, terminal=True)
     [bar] = watched.last_frame()
     assert "0/2,000" in bar
     assert watched.asked == 0
 
 
-def test_what_is_past_is_shown_no_more() -> None:
+def test_old_problems_are_no_longer_shown() -> None:
     text = "\n".join(Watched(RUN, replace(GOING, step=1235), terminal=True).last_frame())
     assert "1,235/2,000" in text
     assert "trouble" not in text
     assert "compiling" not in text
 
 
-def test_the_status_is_that_of_now() -> None:
+def test_the_status_is_the_present_one() -> None:
     evaluating = replace(GOING, status=RunStatus.EVALUATING, step=2000)
     bar = Watched(GOING, evaluating, terminal=True).last_frame("evaluating")[0]
     assert "2,000/2,000" in bar
@@ -93,7 +93,7 @@ def test_the_status_is_that_of_now() -> None:
     ("status", "turns"),
     [("running", True), ("evaluating", True), ("cancelling", True), ("paused", False), ("succeeded", False)],
 )
-def test_something_turns_for_as_long_as_something_is_done(status: str, turns: bool) -> None:
+def test_a_spinner_turns_while_the_run_works(status: str, turns: bool) -> None:
     text = Watched(replace(GOING, status=RunStatus(status), step=2000), terminal=True).text
     frame = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     assert (frame[: frame.rindex(f" {status}")][-1] in "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") == turns
@@ -105,7 +105,7 @@ def test_samples_are_asked_for_once_a_segment() -> None:
     assert Watched(START, *steps, terminal=False).asked == 3
 
 
-def test_elsewhere_there_is_a_line_for_each_tenth_of_the_steps_and_each_change() -> None:
+def test_without_a_terminal_each_tenth_and_each_change_is_a_line() -> None:
     few = Photos(count=40, skipped=2, warning="There are only 40 photos.")
     runs = [
         replace(START, status=RunStatus.QUEUED),
@@ -128,7 +128,7 @@ def test_elsewhere_there_is_a_line_for_each_tenth_of_the_steps_and_each_change()
     ]
 
 
-def test_elsewhere_new_samples_are_told_once() -> None:
+def test_without_a_terminal_new_samples_are_printed_once() -> None:
     runs = [replace(GOING, segments=segments) for segments in (1, 2, 3)]
     lines = Watched(*runs, terminal=False, found=[*pictures(250), *pictures(500, 2)]).text.splitlines()
     assert lines[1:] == [f"{RUN_ID} sample at step 500: {URL}/samples/photo{n}_00000500.jpg" for n in (0, 1)]

@@ -1,5 +1,6 @@
 """A database and a broker in memory for control loops; an HTTP server with prepared answers for the command line."""
 
+import io
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -61,7 +62,13 @@ def nst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     return nst
 
 
+@pytest.fixture(autouse=True)
+def _nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no command wait for an answer of the person who runs the tests."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+
+
 @pytest.fixture
 def here(api: CannedApi, nst: Run) -> Run:
-    """Runs a command for the prepared API."""
+    """Runs a command with the prepared API."""
     return lambda *arguments: nst("--url", api.url, "--api-key", "nst_key", *arguments)

@@ -1,0 +1,79 @@
+"""`nst stylize`, against prepared answers."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+from scheduler.cli.exits import ExitCode
+from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, problem
+from tests.unit.scheduler.cli.conftest import STYLE, Run
+from tests.unit.scheduler.cli.submissions import (
+    answer_job,
+    photos_in,
+    prepare_stylize,
+    submitted,
+)
+
+
+def test_stylize_takes_an_id_and_limits(api: CannedApi, here: Run) -> None:
+    api.on("PUT", "/v1/jobs/spring", Answer(status=202, body=job_json("queued")))
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded", succeeded=4)))
+    options = ("--id", "spring", "--expires-after", "2h", "--priority", "low", "--label", "album=spring")
+    code, _, _ = here("stylize", "s3://nst/in/", "-s", "great_wave", "-o", "s3://nst/out/", *options)
+    assert code == ExitCode.OK
+    body = next(json.loads(request.body) for request in api.requests if request.method == "PUT")
+    assert (body["expires_after_s"], body["priority"], body["metadata"]) == (7200, "low", {"album": "spring"})
+
+
+def test_stylize_sends_a_manifest_and_all_options(api: CannedApi, here: Run) -> None:
+    api.on("POST", "/v1/jobs", Answer(status=202, body=job_json("queued")))
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded", succeeded=4)))
+    limits = ("--deadline", "2030-01-02T03:04:05", "--max-failures", "0", "--max-attempts", "2")
+    code, _, _ = here(
+        "stylize", "s3://nst/photos.jsonl", "-s", "great_wave", "-o", "s3://nst/out/", "--name", "{stem}.{ext}", *limits
+    )
+    body = submitted(api)
+    assert (code, body["input"]) == (ExitCode.OK, {"manifest": "s3://nst/photos.jsonl"})
+    assert (body["max_failures"], body["max_attempts"], body["output"]["name"]) == (0, 2, "{stem}.{ext}")
+    assert datetime.fromisoformat(body["deadline"]) == datetime(2030, 1, 2, 3, 4, 5).astimezone()
+
+
+def test_stylize_takes_a_version_of_a_style(api: CannedApi, here: Run) -> None:
+    prepare_stylize(api, job_json("succeeded", total=2, succeeded=2))
+    api.on("GET", "/v1/styles/great_wave?version=abababab", Answer(body=STYLE))
+    code, *_ = here("stylize", "s3://nst/a.jpg", "-s", "great_wave@abababab", "-o", "s3://nst/out/")
+    assert code == ExitCode.OK
+    assert submitted(api)["styles"] == ["great_wave@abababab"]
+
+
+def test_a_wrong_style_is_reported_before_the_upload(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    (tmp_path / "0.jpg").touch()
+    api.on("GET", "/v1/styles/van_gogh", problem(404, "not_found", "There is no style 'van_gogh'."))
+    code, _, err = here("stylize", str(tmp_path), "-s", "van_gogh", "-o", str(tmp_path / "out"))
+    assert code == ExitCode.REFUSED
+    assert "There is no style 'van_gogh'." in err
+    assert not [request for request in api.requests if request.method != "GET"]
+
+
+def test_stylize_writes_one_image_to_a_file(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    photo = photos_in(tmp_path, "a.jpg") / "a.jpg"
+    answer_job(api, item_json(0, output="s3://nst/out/a__great_wave.png"))
+    target = tmp_path / "new.png"
+    assert here("stylize", str(photo), "-s", "great_wave", "-o", str(target))[0] == ExitCode.OK
+    assert (target.read_bytes(), submitted(api)["output"]["format"]) == (b"picture", "png")
+    for arguments in (
+        (str(photo), "-s", "great_wave,great_wave@abababab", "-o", str(target)),
+        (str(tmp_path), "-s", "great_wave", "-o", str(target)),
+        (str(photo), "-s", "great_wave", "-o", str(target), "--format", "jpeg"),
+        (str(photo), "-s", "great_wave", "-o", "new.gif"),
+    ):
+        assert here("stylize", *arguments)[0] == ExitCode.USAGE
+
+
+def test_a_misspelt_style_gets_a_suggestion(api: CannedApi, here: Run) -> None:
+    api.on("GET", "/v1/styles/great_wav", problem(404, "not_found", "There is no style 'great_wav'."))
+    api.on("GET", "/v1/styles/zzz", problem(404, "not_found", "There is no style 'zzz'."))
+    code, _, err = here("stylize", "s3://nst/a.jpg", "-s", "great_wav", "-o", "s3://nst/out/")
+    assert (code, "Did you mean great_wave?" in err) == (ExitCode.REFUSED, True)
+    code, _, err = here("stylize", "s3://nst/a.jpg", "-s", "great_wave,zzz", "-o", "s3://nst/out/")
+    assert (code, "There are great_wave." in err) == (ExitCode.REFUSED, True)

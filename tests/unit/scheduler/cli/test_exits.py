@@ -1,0 +1,47 @@
+"""Exit codes."""
+
+import pytest
+
+from nst_core.client import ApiError, UnreachableError
+from nst_core.errors import ConfigError, ImageDecodeError, NstError, WeightsError
+from scheduler.cli.exits import (
+    ConversionError,
+    ExitCode,
+    OutputIsInputError,
+    PlaceError,
+    UsageError,
+    code_for_error,
+    code_for_status,
+)
+from scheduler.domain.jobs import JobStatus
+from scheduler.domain.runs import RunStatus
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), ExitCode.USAGE),
+        (OutputIsInputError("x"), ExitCode.USAGE),
+        (UnreachableError("x"), ExitCode.UNREACHABLE),
+        (ApiError(status=404, code="not_found", detail="x"), ExitCode.REFUSED),
+        (WeightsError("x"), ExitCode.LOCAL),
+        (ConversionError("x"), ExitCode.LOCAL),
+        (ImageDecodeError("x"), ExitCode.LOCAL),
+        (PlaceError("x"), ExitCode.LOCAL),
+        (ConfigError("x"), ExitCode.FAILED),
+    ],
+)
+def test_each_kind_of_error_has_its_code(error: NstError, code: ExitCode) -> None:
+    assert code_for_error(error) is code
+
+
+def test_every_status_of_a_job_and_a_training_has_a_code() -> None:
+    others = {
+        "succeeded": ExitCode.OK,
+        "partially_succeeded": ExitCode.PARTIAL,
+        "cancelled": ExitCode.CANCELLED,
+        "expired": ExitCode.CANCELLED,
+        "paused": ExitCode.CANCELLED,
+    }
+    for status in (*JobStatus, *RunStatus):
+        assert code_for_status(status) is others.get(status, ExitCode.FAILED)

@@ -1,0 +1,88 @@
+"""Values of options."""
+
+import pytest
+
+from scheduler.cli.exits import UsageError
+from scheduler.cli.options import (
+    check_template,
+    given,
+    parse_fields,
+    parse_labels,
+    parse_span,
+    parse_status,
+    parse_styles,
+)
+from scheduler.domain.jobs import JobStatus
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("30m", 1800),
+        ("30min", 1800),
+        ("2h", 7200),
+        (" 12 H ", 43_200),
+        ("1.5d", 129_600),
+        ("2w", 1_209_600),
+        ("0.5", 0.5),
+    ],
+)
+def test_a_duration_is_a_number_and_a_unit(text: str, seconds: float) -> None:
+    assert parse_span(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "-1", "1y", "1e3", "1.h", "2h30m", "1,5d", "0", "0.0s", "101000w", "9" * 30]
+)
+def test_what_is_not_a_duration_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"duration|longer"):
+        parse_span(text)
+
+
+def test_zero_is_a_duration_only_where_it_makes_sense() -> None:
+    assert parse_span("0s", zero=True) == 0
+
+
+def test_the_value_of_a_field_is_json_or_a_text() -> None:
+    assert parse_fields(["steps=3", 'content={"relu2_1": 1}', "network=vgg19", "name=a=b"]) == {
+        "steps": 3,
+        "content": {"relu2_1": 1},
+        "network": "vgg19",
+        "name": "a=b",
+    }
+
+
+@pytest.mark.parametrize("option", ["seed", "=3"])
+def test_a_field_needs_a_name_and_a_value(option: str) -> None:
+    with pytest.raises(UsageError, match="FIELD=VALUE"):
+        parse_fields([option])
+
+
+def test_each_label_is_given_once() -> None:
+    assert parse_labels(["album=spring", "note="]) == {"album": "spring", "note": ""}
+    with pytest.raises(UsageError, match="each key once"):
+        parse_labels(["album=spring", "album=summer"])
+
+
+def test_styles_are_separated_by_commas_or_given_one_by_one() -> None:
+    assert parse_styles(["a, b@12345678", "c"]) == [("a", None), ("b", "12345678"), ("c", None)]
+    with pytest.raises(UsageError, match="NAME@VERSION"):
+        parse_styles(["a@"])
+
+
+def test_partial_is_short_for_partially_succeeded() -> None:
+    assert parse_status("Partial") is parse_status("partially_succeeded") is JobStatus.PARTIALLY_SUCCEEDED
+    with pytest.raises(UsageError, match="known are partial, queued"):
+        parse_status("done")
+
+
+def test_a_template_must_give_different_names() -> None:
+    check_template("{stem}.{ext}")
+    with pytest.raises(UsageError, match="--name"):
+        check_template("{nonsense}")
+
+
+def test_what_was_not_given_is_left_out() -> None:
+    assert given(a=None, b=0, c="") == {"b": 0, "c": ""}

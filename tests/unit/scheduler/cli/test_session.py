@@ -1,0 +1,37 @@
+"""Where the API is, and which key is sent to it."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from scheduler.cli.exits import ExitCode
+from scheduler.local.home import ClientConfig, Home
+from tests.unit.scheduler.canned_api import Answer, CannedApi, job_json
+from tests.unit.scheduler.cli.conftest import Run
+
+
+def test_address_and_key_come_from_the_home_folder(api: CannedApi, nst: Run, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    with home.locked():
+        home.write_client(ClientConfig(url=api.url, api_key="nst_of_home"))
+    assert nst("styles", "list")[0] == ExitCode.OK
+    assert api.requests[-1].headers["Authorization"] == "Bearer nst_of_home"
+
+
+def test_the_key_of_the_home_folder_is_not_sent_to_another_address(api: CannedApi, nst: Run, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    with home.locked():
+        home.write_client(ClientConfig(url="http://127.0.0.1:1", api_key="nst_of_home"))
+    nst("--url", api.url, "styles", "list")
+    assert "Authorization" not in api.requests[-1].headers
+
+
+def test_a_slow_api_is_reported(api: CannedApi, here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nst_core.client._sync.transport._SILENCE_S", 0.05)
+    api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded"), first=lambda: time.sleep(0.5)))
+    code, _, err = here("jobs", "show", "job_1")
+    assert (code, err) == (
+        ExitCode.OK,
+        f"No answer from {api.url} yet; still trying. Is the API running there (nst up)?\n",
+    )

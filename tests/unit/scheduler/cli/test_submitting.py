@@ -1,0 +1,42 @@
+"""A job from photos on this machine to results on this machine."""
+
+import json
+from pathlib import Path
+
+from scheduler.cli.exits import ExitCode
+from tests.unit.scheduler.canned_api import CannedApi, job_json
+from tests.unit.scheduler.cli.conftest import Run
+from tests.unit.scheduler.cli.submissions import (
+    prepare_stylize,
+    submitted,
+)
+
+
+def test_stylize_uploads_submits_and_downloads(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    (photos / "sub").mkdir(parents=True)
+    (photos / "0.jpg").write_bytes(b"photo 0")
+    (photos / "sub/1.jpg").write_bytes(b"photo 1")
+    prepare_stylize(api, job_json("partially_succeeded", total=2, succeeded=1, failed=1))
+    code, stdout, err = here(
+        "stylize", str(photos), "-s", "great_wave", "-o", str(out), "--json", "--strength", "0.5", "--max-px", "800"
+    )
+    assert code == ExitCode.PARTIAL
+    assert api.files == {"up1/0.jpg": b"photo 0", "up1/sub/1.jpg": b"photo 1"}
+    request = submitted(api)
+    assert request["input"] == {"prefix": "s3://nst/up1/"}
+    assert (request["strength"], request["output"]["max_px"], request["output"]["prefix"]) == (0.5, 800, None)
+    images = json.loads(stdout)["images"]
+    assert [image["file"] for image in images] == [str(out / "sub/0__great_wave.jpg"), None]
+    assert (out / "sub/0__great_wave.jpg").read_bytes() == b"picture"
+    assert "1 of 2 images" in err
+
+
+def test_stylize_into_storage_downloads_nothing(api: CannedApi, here: Run) -> None:
+    prepare_stylize(api, job_json("succeeded", total=1, succeeded=1))
+    code, _, err = here("stylize", "s3://nst/in", "-s", "great_wave", "-o", "s3://nst/out/")
+    assert code == ExitCode.OK
+    assert submitted(api)["input"] == {"prefix": "s3://nst/in/"}
+    assert submitted(api)["output"]["prefix"] == "s3://nst/out/"
+    assert "→ s3://nst/out/" in err
+    assert not [request for request in api.requests if request.path.endswith("/output")]

@@ -1,0 +1,95 @@
+"""Uploads of photos, which continue where they were interrupted."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from scheduler.cli.exits import ExitCode
+from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, tenant_json
+from tests.unit.scheduler.cli.conftest import Run
+from tests.unit.scheduler.cli.submissions import (
+    STYLIZE,
+    answer_job,
+    photos_in,
+)
+
+
+def test_photos_that_cannot_be_sent_fail_alone_and_are_named(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    folder = photos_in(tmp_path / "in", "a.jpg", "big.jpg", "clip.mov")
+    (folder / "broken.jpg").symlink_to("/nonexistent/x.jpg")
+    (folder / "big.jpg").write_bytes(bytes(1000))
+    limits = tenant_json()
+    limits["limits"]["max_upload_bytes"] = 999
+    api.on("GET", "/v1/tenant", Answer(body=limits))
+    answer_job(api, item_json(0, input="s3://nst/up1/a.jpg"))
+    code, out, err = here("stylize", str(folder), *STYLIZE, "--json")
+    assert code == ExitCode.PARTIAL
+    assert api.files == {"up1/a.jpg": b"a.jpg"}
+    assert "1 skipped: clip.mov" in err
+    # Before the first byte, and again at the end.
+    assert err.count("big.jpg has 1,000 bytes; the limit is 999 (too_large)") == 2
+    result = json.loads(out)
+    assert {Path(each["file"]).name: each["code"] for each in result["not_sent"]} == {
+        "big.jpg": "too_large",
+        "broken.jpg": "unreadable",
+    }
+    assert [each["code"] for each in result["skipped"]] == ["not_a_photo"]
+    assert [image["photo"] for image in result["images"]] == [str(folder / "a.jpg")]
+
+
+def test_a_photo_that_vanishes_or_is_refused_during_the_upload_fails_alone(
+    api: CannedApi, here: Run, tmp_path: Path
+) -> None:
+    folder = photos_in(tmp_path / "in", "a.jpg", "b.jpg", *(f"c{number}.jpg" for number in range(20)))
+    api.on_file = lambda name: (folder / "c9.jpg").unlink(missing_ok=True)
+    answer_job(api, item_json(0, input="s3://nst/up1/a.jpg"))
+    code, _, err = here("stylize", str(folder), *STYLIZE)
+    assert code == ExitCode.PARTIAL
+    assert "c9.jpg cannot be read: No such file or directory (unreadable)" in err
+    assert "up1/a.jpg" in api.files
+
+
+def test_a_name_that_is_not_utf_8_is_uploaded_under_another_name(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    photo = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.jpg"))
+    photo.write_bytes(b"photo")
+    answer_job(api, item_json(0, input="s3://nst/up1/caf_.jpg"))
+    code, out, _ = here("stylize", str(tmp_path), *STYLIZE, "--json")
+    assert (code, api.files) == (ExitCode.OK, {"up1/caf_.jpg": b"photo"})
+    assert os.fsencode(json.loads(out)["images"][0]["photo"]) == os.fsencode(photo)
+
+
+def test_a_repeated_command_after_ctrl_c_continues_the_upload(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    folder = photos_in(tmp_path / "in", *(f"{number:02}.jpg" for number in range(60)))
+    answer_job(api, item_json(0))
+    stored: list[str] = []
+
+    def interrupt(name: str) -> None:
+        stored.append(name)
+        if len(stored) == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        if len(stored) >= 20:
+            time.sleep(0.5)  # also on a busy machine, the command hears of it before all photos are stored
+
+    api.on_file = interrupt
+    code, _, err = here("stylize", str(folder), *STYLIZE)
+    assert (code, "no job was submitted" in err) == (ExitCode.INTERRUPTED, True)
+    assert 20 <= len(stored) < 60
+    first, stored[:] = set(stored), ["already", "counted"] * 100
+    code, _, err = here("stylize", str(folder), *STYLIZE)
+    assert (code, f"{len(first)} of 60 photos are already uploaded" in err) == (ExitCode.OK, True)
+    again = stored[200:]
+    assert (len(again), set(again) & first) == (60 - len(first), set())
+    assert len(api.files) == 60
+
+
+def test_a_changed_photo_is_uploaded_again(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    answer_job(api, item_json(0))
+    for content in (b"first", b"other", b"first"):
+        photos_in(tmp_path, "a.jpg")
+        (tmp_path / "a.jpg").write_bytes(content)
+        here("stylize", str(tmp_path), *STYLIZE)
+    assert api.files == {"up1/a.jpg": b"first", "up2/a.jpg": b"other"}
+    jobs = [json.loads(r.body)["input"]["prefix"] for r in api.requests if (r.method, r.path) == ("POST", "/v1/jobs")]
+    assert jobs == ["s3://nst/up1/", "s3://nst/up2/", "s3://nst/up1/"]

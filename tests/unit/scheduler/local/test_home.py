@@ -1,0 +1,27 @@
+"""The home folder of a stack."""
+
+from pathlib import Path
+
+import pytest
+
+from nst_core.errors import ConfigError
+from scheduler.local.home import ClientConfig, Home
+
+
+def test_only_their_owner_can_read_the_secrets(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    with home.locked():
+        key, secret = home.api_key(), home.s3_secret()
+        home.write_client(ClientConfig(url="http://127.0.0.1:1", api_key=key))
+    assert (home.api_key(), home.s3_secret()) == (key, secret)
+    for name in ("api_key", "s3_secret", "client.json"):
+        assert (home.folder / name).stat().st_mode & 0o777 == 0o600
+    assert home.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_damaged_client_file_is_reported(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert home.read_client() is None
+    home.client_file.write_text("{}")
+    with pytest.raises(ConfigError, match=r"client\.json cannot be read"):
+        home.read_client()
