@@ -49,6 +49,11 @@ class ConfigError(NstError):
 
     code = "config_invalid"
 
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        """`field` is the name of the option that is wrong, if it is a single one."""
+        super().__init__(message)
+        self.field = field
+
 
 class WeightsError(NstError):
     """A weights file is damaged, or does not fit the network that it names."""

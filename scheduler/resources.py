@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from nst_core.protocol.chunks import ItemStatus, Method, StyleRef
+from nst_core.protocol.chunks import ItemStatus, StyleRef
 from scheduler.domain.jobs import (
+    DEFAULT_METHOD,
     DEFAULT_NAME,
     DEFAULT_PRESET,
     DEFAULT_PREVIEW_EVERY,
@@ -51,7 +52,7 @@ class JobRequest:
 
     input: JobInput
     styles: tuple[str, ...] = ()
-    method: Method = Method.FEEDFORWARD
+    method: str = DEFAULT_METHOD
     #: s3:// addresses.
     paintings: tuple[str, ...] = ()
     optimize: Optimize | None = None
@@ -134,7 +135,7 @@ class Job:
     input: Input
     output: Output
     counts: Counts
-    method: Method = Method.FEEDFORWARD
+    method: str = DEFAULT_METHOD
     paintings: tuple[str, ...] = ()
     optimize: Optimizing | None = None
     strength: float = 1.0

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from typing import Any
@@ -18,37 +18,27 @@ from celery import signals
 
 from nst_core.errors import BlobError, BlobUnavailableError, ProtocolError
 from nst_core.inference.engines import load_stylizer
-from nst_core.protocol.chunks import OptimizeChunk, StylizeChunk
-from nst_core.protocol.segments import TRAIN_TASK
 from nst_core.storage.blobs import BlobStore
 from nst_core.storage.self_test import StorageTest, check_disk
 from nst_core.styles import shipped_styles
 from nst_core.system.devices import exact_float32, resolve_device
 from nst_core.system.heartbeat import Heartbeat
 from nst_core.system.memory import FreedMemory, keep_freed_memory
-from worker.methods.optimize.course import Optimization
-from worker.methods.optimize.task import OptimizeTask
-from worker.methods.stylize.models import ModelCache
-from worker.methods.stylize.pipeline import Pipeline
-from worker.methods.stylize.task import StylizeTask
+from worker.methods import all_methods
 from worker.runtime.broker import WorkerBroker
 from worker.runtime.engine import Engine
 from worker.runtime.health import Health, Recovery, SelfTest
-from worker.runtime.isolation import Isolation
-from worker.runtime.limits import work_bytes
 from worker.runtime.logs import configure_logging
-from worker.runtime.outcomes import InterruptedWorkError, Recovered
+from worker.runtime.outcomes import InterruptedWorkError
 from worker.runtime.pulse import Pulse
 from worker.runtime.retirement import EX_IOERR, EX_NOPERM, Retirement
 from worker.runtime.turns import QueueTurns
 from worker.runtime.watchdog import EX_TEMPFAIL, Watchdog
-from worker.segments.task import TrainTask
+from worker.runtime.work import Parts
+from worker.segments.work import Train
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
-#: Queues whose tasks may take longer than Redis waits before it delivers a message again: those messages are
-#: acknowledged at once, and the lease in the database is enough.
-_LONG = frozenset({OptimizeChunk.queue, TRAIN_TASK})
 #: Pauses between two looks whether the storage answers grow up to this.
 _LONGEST_WAIT_S = 10.0
 #: Exit code of a worker that was told twice to end, as shells have it for SIGTERM.
@@ -111,11 +101,22 @@ def run_worker(settings: WorkerSettings) -> int:
             retirement=retirement,
             stop=stop,
         )
-        parts = _Parts(settings, name, broker, blobs, engine, device, watchdog, recovery, stop)
-        tasks: dict[str, tuple[Callable[[Any], None], int]] = {
-            StylizeChunk.queue: (_stylize_task(parts, closing), settings.concurrency),
-            OptimizeChunk.queue: (_optimize_task(parts), settings.optimize_concurrency),
-            TRAIN_TASK: (_train_task(parts, closing), settings.train_concurrency),
+        parts = Parts(
+            settings=settings,
+            name=name,
+            broker=broker,
+            watchdog=watchdog,
+            stop=stop,
+            recovered=recovery,
+            blobs=blobs,
+            engine=engine,
+            device=device,
+            closing=closing,
+        )
+        consumers = {
+            work.queue: Consumer(task=work.task(parts), slots=slots, is_long=work.is_long)
+            for work in (*all_methods(), Train())
+            if (slots := work.slots(settings))
         }
         _log.info("worker %s on %s, %d threads", name, device, torch.get_num_threads())
         watchdog.start()
@@ -123,7 +124,7 @@ def run_worker(settings: WorkerSettings) -> int:
         heartbeat.watch("the watchdog", lambda: watchdog.looks)
         closing.callback(watchdog.close)
         with stopping(stop), _said_when_ready(heartbeat):
-            code = serve(broker, {queue: task for queue, task in tasks.items() if task[1]}, name=name, pulse=pulse)
+            code = serve(broker, consumers, name=name, pulse=pulse)
         if retirement.code is not None:
             return retirement.code
         if code == 0 and not stop.is_set():
@@ -190,90 +191,26 @@ def _recovery(
     )
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What the tasks of a worker share."""
+@dataclass(frozen=True, kw_only=True)
+class Consumer:
+    """What a worker does with the messages of one queue."""
 
-    settings: WorkerSettings
-    name: str
-    broker: WorkerBroker
-    blobs: BlobStore
-    engine: Engine
-    device: torch.device
-    watchdog: Watchdog
-    recovered: Recovered
-    stop: Event
-    isolation: Isolation = field(default_factory=Isolation)
+    task: Callable[[Any], None]
+    #: How many messages it takes at the same time.
+    slots: int
+    #: See `Work.is_long`.
+    is_long: bool = False
 
 
-def _stylize_task(parts: _Parts, closing: ExitStack) -> StylizeTask:
-    settings, blobs = parts.settings, parts.blobs
-    pipeline = Pipeline(
-        settings,
-        blobs=blobs,
-        engine=parts.engine,
-        recovered=parts.recovered,
-        budget_bytes=work_bytes(settings, parts.device),
-    )
-    closing.callback(pipeline.close)
-    models = ModelCache(
-        blobs, lambda data: load_stylizer(data, device=parts.device), capacity_bytes=settings.cache_bytes
-    )
-    return StylizeTask(
-        settings,
-        name=parts.name,
-        broker=parts.broker,
-        models=models,
-        pipeline=pipeline,
-        watchdog=parts.watchdog,
-        stop=parts.stop,
-        isolation=parts.isolation,
-        recovered=parts.recovered,
-    )
-
-
-def _optimize_task(parts: _Parts) -> OptimizeTask:
-    optimization = Optimization(
-        parts.settings, blobs=parts.blobs, engine=parts.engine, device=parts.device, recovered=parts.recovered
-    )
-    return OptimizeTask(
-        parts.settings,
-        name=parts.name,
-        broker=parts.broker,
-        optimization=optimization,
-        watchdog=parts.watchdog,
-        stop=parts.stop,
-        recovered=parts.recovered,
-        isolation=parts.isolation,
-    )
-
-
-def _train_task(parts: _Parts, closing: ExitStack) -> TrainTask:
-    task = TrainTask(
-        parts.settings,
-        name=parts.name,
-        broker=parts.broker,
-        blobs=parts.blobs,
-        engine=parts.engine,
-        device=parts.device,
-        stop=parts.stop,
-        recovered=parts.recovered,
-    )
-    closing.callback(task.close)
-    return task
-
-
-def serve(
-    broker: WorkerBroker, tasks: Mapping[str, tuple[Callable[[Any], None], int]], *, name: str, pulse: Pulse
-) -> int:
+def serve(broker: WorkerBroker, consumers: Mapping[str, Consumer], *, name: str, pulse: Pulse) -> int:
     """Run Celery until a signal ends it, and return the exit code.
 
-    For each queue, `tasks` has its task, which has the queue's name, and how many of them may run at a time. A task is
-    called with the values of a message that a scheduler has signed; others are dropped.
+    `consumers` are by queue, which is also the name of the Celery task. Messages that no scheduler has signed are
+    dropped.
     """
-    slots = {queue: count for queue, (_, count) in tasks.items()}
-    for queue, (task, _) in tasks.items():
-        broker.celery.task(_as_function(task, broker, queue), name=queue, acks_late=queue not in _LONG)
+    slots = {queue: consumer.slots for queue, consumer in consumers.items()}
+    for queue, consumer in consumers.items():
+        broker.celery.task(_as_function(consumer.task, broker, queue), name=queue, acks_late=not consumer.is_long)
     broker.celery.conf.worker_redirect_stdouts = False
     options = broker.celery.conf.broker_transport_options
     # Celery looks at its signals, and lets go of the connection, only between two polls of the queue, of 1 s each.

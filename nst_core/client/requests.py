@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from nst_core.client.errors import UnreachableError
 from nst_core.errors import ConfigError
-from nst_core.protocol.chunks import Method
+from scheduler.domain.jobs import DEFAULT_METHOD
 from scheduler.resources import JobRequest
 
 #: Values of a listing that come in one answer.
@@ -101,7 +101,7 @@ def job_body(request: JobRequest) -> dict[str, Any]:
     # An API of before these fields refuses to hear of them.
     later = {name: value for name, value in vars(JobRequest(input=request.input)).items() if name in _LATER}
     body = {name: value for name, value in body.items() if name not in later or value != later[name]}
-    if request.method is Method.FEEDFORWARD:
+    if request.method == DEFAULT_METHOD:
         # Nor did an old one know the other method.
         body = {name: value for name, value in body.items() if value or name not in ("paintings", "optimize")}
         del body["method"]

@@ -177,32 +177,32 @@ class GatysConfig:
 
     def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
         if getattr(self, name) not in choices:
-            raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.")
+            raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.", field=name)
 
     def _check_numbers(self) -> None:
         if not isinstance(self.network, str) or not self.network:
-            raise ConfigError(f"network must be the name of a loss network, not {self.network!r}.")
+            raise ConfigError(f"network must be the name of a loss network, not {self.network!r}.", field="network")
         if not isinstance(self.balance, bool):
-            raise ConfigError(f"balance must be true or false, not {self.balance!r}.")
+            raise ConfigError(f"balance must be true or false, not {self.balance!r}.", field="balance")
         for name, (low, high) in _WHOLE.items():
             value = getattr(self, name)
             whole = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
             if not whole and not (value is None and name in _OPTIONAL):
-                raise ConfigError(f"{name} must be a whole number from {low} to {high:,}, not {value!r}.")
+                raise ConfigError(f"{name} must be a whole number from {low} to {high:,}, not {value!r}.", field=name)
         for name, (fits, range_) in _REAL.items():
             value = getattr(self, name)
             if not (_is_number(value) and fits(value)) and not (value is None and name in _OPTIONAL):
-                raise ConfigError(f"{name} must be {range_}, not {value!r}.")
+                raise ConfigError(f"{name} must be {range_}, not {value!r}.", field=name)
             if value is not None:
                 object.__setattr__(self, name, float(value))
 
     def _weights(self, name: str) -> dict[Any, float]:
         weights = getattr(self, name)
         if not isinstance(weights, Mapping):
-            raise ConfigError(f"{name} must be weights by name, not {weights!r}.")
+            raise ConfigError(f"{name} must be weights by name, not {weights!r}.", field=name)
         for key, weight in weights.items():
             if not _is_number(weight) or not 0 <= weight <= 1e30:
-                raise ConfigError(f"{name}[{key!r}] must be a weight of at least 0, not {weight!r}.")
+                raise ConfigError(f"{name}[{key!r}] must be a weight of at least 0, not {weight!r}.", field=name)
         # In one order, so that equal configs sum alike, and one's state fits the other.
         return {key: float(weights[key]) for key in sorted(weights, key=str)}
 
@@ -214,7 +214,8 @@ class GatysConfig:
                     raise ConfigError(
                         f"{name} has the layer {layer!r}, which {self.network} does not have: its layers are convB_I, "
                         f"reluB_I and poolB for blocks B of {', '.join(map(str, VGG_BLOCKS.get(family, ())))} "
-                        "convolutions I."
+                        "convolutions I.",
+                        field=name,
                     )
 
     def _pool_px(self, key: Any) -> int:
@@ -222,23 +223,29 @@ class GatysConfig:
         if isinstance(key, str) and key.isdecimal():
             key = int(key)
         if not isinstance(key, int) or isinstance(key, bool) or not 1 <= key <= 1024:
-            raise ConfigError(f"laplacian must have poolings from 1 to 1024 pixels as keys, not {key!r}.")
+            raise ConfigError(
+                f"laplacian must have poolings from 1 to 1024 pixels as keys, not {key!r}.", field="laplacian"
+            )
         return key
 
     def _check_together(self) -> None:
         if not self.layers and not self.tv_weight and not self.active("laplacian"):
             raise ConfigError("content, gram, histogram, moments, mrf, laplacian and tv_weight leave nothing to do.")
         if self.balance and not self.active("gram"):
-            raise ConfigError("balance is relative to the Gram term: gram must have a weight above 0.")
+            raise ConfigError("balance is relative to the Gram term: gram must have a weight above 0.", field="balance")
         if self.average_decay and self.optimizer != "adam":
-            raise ConfigError("average_decay is for the optimizer adam; the iterates of lbfgs do not swing.")
+            raise ConfigError(
+                "average_decay is for the optimizer adam; the iterates of lbfgs do not swing.", field="average_decay"
+            )
 
 
 def check_names(values: Mapping[str, Any]) -> None:
     """Raise ConfigError if a name is not that of a field."""
     unknown = set(values) - {item.name for item in fields(GatysConfig)}
     if unknown:
-        raise ConfigError(f"Unknown fields of an optimisation: {', '.join(sorted(map(str, unknown)))}.")
+        names = sorted(map(str, unknown))
+        field = names[0] if len(names) == 1 else None
+        raise ConfigError(f"Unknown fields of an optimisation: {', '.join(names)}.", field=field)
 
 
 def _is_layer(layer: str, family: str) -> bool:

@@ -15,13 +15,6 @@ from nst_core.protocol.codec import dump, load
 CHECKPOINTS = "checkpoints/"
 
 
-class Method(StrEnum):
-    """How a photo gets the look of a painting."""
-
-    FEEDFORWARD = "feedforward"  # by a network that was trained on the painting; takes a second
-    OPTIMIZE = "optimize"  # by optimising the photo's own pixels (Gatys et al. 2016); takes minutes
-
-
 class ItemStatus(StrEnum):
     """The status of an item: one photo with one style."""
 

@@ -115,18 +115,23 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
+                raise ConfigError(
+                    f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.", field=name
+                )
         for name, (low, high) in _WHOLE.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ConfigError(f"{name} must be a whole number from {low:,} to {high:,}, not {value!r}.")
+                raise ConfigError(f"{name} must be a whole number from {low:,} to {high:,}, not {value!r}.", field=name)
         for name, (least, most) in _NUMBERS.items():
             _check_number(name, getattr(self, name), least, most)
         for name in ("network", "content_layer"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
-                raise ConfigError(f"{name} must be a name, not {getattr(self, name)!r}.")
+                raise ConfigError(f"{name} must be a name, not {getattr(self, name)!r}.", field=name)
         if not isinstance(self.style_weights, dict) or not self.style_weights:
-            raise ConfigError(f"style_weights must give the weight of at least one layer, not {self.style_weights!r}.")
+            raise ConfigError(
+                f"style_weights must give the weight of at least one layer, not {self.style_weights!r}.",
+                field="style_weights",
+            )
         for layer, weight in self.style_weights.items():
             _check_number(f"style_weights[{layer!r}]", weight, 0.0, 1e30)
 
@@ -160,11 +165,16 @@ class TrainConfig:
             raise ConfigError(f"A training config is fields and values, not {values!r}.")
         unknown = set(values) - {each.name for each in fields(cls)}
         if unknown:
-            raise ConfigError(f"Unknown training config fields: {', '.join(sorted(unknown))}.")
+            field = next(iter(unknown)) if len(unknown) == 1 else None
+            raise ConfigError(f"Unknown training config fields: {', '.join(sorted(unknown))}.", field=field)
         transformer = values.get("transformer", {})
         if not isinstance(transformer, dict):
-            raise ConfigError(f"transformer must be fields and values, not {transformer!r}.")
-        return cls(**{**values, "transformer": TransformerConfig.from_dict(transformer)})
+            raise ConfigError(f"transformer must be fields and values, not {transformer!r}.", field="transformer")
+        try:
+            network = TransformerConfig.from_dict(transformer)
+        except ConfigError as error:
+            raise ConfigError(error.message, field="transformer") from error
+        return cls(**{**values, "transformer": network})
 
     def differences(self, other: "TrainConfig") -> dict[str, str]:
         """Return the fields in which the other config differs, each with a text "that one's value, not this one's"."""
@@ -179,7 +189,9 @@ class TrainConfig:
 def _check_number(name: str, value: Any, low: float, high: float) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not isfinite(value) or not low <= value <= high:
-        raise ConfigError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}.")
+        # The name of an entry, such as `style_weights['relu1_2']`, begins with that of its field.
+        field = name.partition("[")[0]
+        raise ConfigError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}.", field=field)
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def resolve(
     wishes = {"stroke": (stroke, STROKES), "strength": (1.0 if strength is None else strength, STRENGTHS)}
     for name, (value, (low, high)) in wishes.items():
         if not low <= value <= high:
-            raise ConfigError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}.")
+            raise ConfigError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}.", field=name)
     given = dict(options or {})
     if isinstance(given.get("transformer"), dict):  # what is not said of the network is as the preset has it
         given["transformer"] = {**found.config.transformer.to_dict(), **given["transformer"]}

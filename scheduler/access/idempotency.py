@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 from nst_core.clock import Clock
 from scheduler.domain.errors import InFlightError, KeyReusedError
@@ -16,6 +17,7 @@ from scheduler.store.database import Connection, Database
 from scheduler.store.errors import DatabaseUnavailableError, RowConflictError
 from scheduler.store.request_keys import RequestKey
 
+_T = TypeVar("_T")
 #: A claim that is older is taken over: the process that made it has died.
 _CLAIM_S = 60.0
 #: How long a key is remembered.
@@ -39,6 +41,14 @@ class Claim:
             raise InFlightError("Another request with this Idempotency-Key has taken over.")
 
 
+class Accepted(NamedTuple, Generic[_T]):
+    """What a request made, or what an earlier request with the same key made."""
+
+    value: _T
+    #: This request made it.
+    is_new: bool
+
+
 class Idempotency:
     """Lets each key make one thing."""
 
@@ -48,7 +58,7 @@ class Idempotency:
 
     def once(
         self, tenant: str, key: str | None, *, operation: str, fingerprint: str, make: Callable[[Claim], str]
-    ) -> tuple[str, bool]:
+    ) -> Accepted[str]:
         """Return the id of what a request makes, and whether it is new.
 
         `make` gets the claim, which it completes in the transaction that adds the thing, and returns the thing's id.
@@ -56,13 +66,13 @@ class Idempotency:
         request with it is at work, and what `make` raises; the key is free again then.
         """
         if key is None:
-            return make(Claim(tenant=tenant)), True
+            return Accepted(make(Claim(tenant=tenant)), is_new=True)
         claim = Claim(tenant=tenant, key=key, claim=secrets.token_hex(8))
         done = self._claim(claim, key, operation=operation, fingerprint=fingerprint)
         if done is not None:
-            return done, False
+            return Accepted(done, is_new=False)
         try:
-            return make(claim), True
+            return Accepted(make(claim), is_new=True)
         except BaseException:
             # Where this fails too, the claim runs out by itself.
             with suppress(DatabaseUnavailableError), self._database.write() as connection:

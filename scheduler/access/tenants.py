@@ -1,15 +1,14 @@
 """Tenants: where their jobs may read and write, what they may have at most, and their part of the workers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from nst_core.clock import Clock
-from nst_core.errors import ConfigError
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.cache import TimedCache
 from scheduler.access.limits import Limits
+from scheduler.access.places import Permissions, checked_prefixes
 from scheduler.domain import jobs as domain
-from scheduler.domain.errors import NotFoundError, QuotaExceededError, RequestInvalidError
+from scheduler.domain.errors import NotFoundError, QuotaExceededError
 from scheduler.store import tenants as rows
 from scheduler.store.database import Database, retried
 from scheduler.store.tenants import Tenant, Usage
@@ -18,47 +17,6 @@ from scheduler.store.tenants import Tenant, Usage
 CACHE_S = 5.0
 #: For which something is set. Scripts that make a tenant for each of their customers' customers end here.
 MAX_TENANTS = 100_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Places:
-    """Where the jobs of one tenant may read and write.
-
-    In the bucket that tenants share, what is below `tenants/` belongs to one tenant each, whatever the lists say: the
-    own part is open to it, and that of others to nobody else.
-    """
-
-    tenant: str
-    #: The bucket that tenants share.
-    shared: str
-    #: The places where there is no list: all buckets of the installation for its first tenant, none for others.
-    buckets: frozenset[str]
-    read: tuple[BlobUri, ...] | None = None
-    write: tuple[BlobUri, ...] | None = None
-
-    def may_read(self, uri: BlobUri, *, is_prefix: bool = False) -> bool:
-        """Return whether an object, or all below a prefix, may be read."""
-        if uri.bucket == self.shared and not domain.may_use(uri.key, self.tenant, is_prefix=is_prefix):
-            return False
-        return self._is_in(self.read, uri)
-
-    def may_write(self, uri: BlobUri) -> bool:
-        """Return whether results may be written to a key, or below a prefix.
-
-        In the shared bucket that is no style, and nothing in the own places of jobs and runs.
-        """
-        if uri.bucket == self.shared and (
-            not domain.may_use(uri.key, self.tenant) or uri.key.startswith("styles/") or domain.is_scratch(uri.key)
-        ):
-            return False
-        return self._is_in(self.write, uri)
-
-    def _is_in(self, places: tuple[BlobUri, ...] | None, uri: BlobUri) -> bool:
-        if uri.bucket == self.shared and uri.key.startswith(f"tenants/{self.tenant}/"):
-            return True
-        if places is None:
-            return uri.bucket in self.buckets
-        return any(uri.bucket == place.bucket and uri.key.startswith(place.key) for place in places)
 
 
 class Tenants:
@@ -83,10 +41,10 @@ class Tenants:
         """Return a tenant's limits."""
         return self.defaults.with_changes(self._get(tenant).limits)
 
-    def places(self, tenant: str) -> Places:
+    def permissions(self, tenant: str) -> Permissions:
         """Return where a tenant's jobs may read and write."""
         found = self._get(tenant)
-        return Places(
+        return Permissions(
             tenant=tenant,
             shared=self._bucket,
             buckets=self._buckets if tenant == domain.FIRST_TENANT else frozenset(),
@@ -124,8 +82,8 @@ class Tenants:
         kept = Tenant(
             **{
                 **vars(tenant),
-                "read": _checked(tenant.read, pointer="/read"),
-                "write": _checked(tenant.write, pointer="/write"),
+                "read": checked_prefixes(tenant.read, pointer="/read"),
+                "write": checked_prefixes(tenant.write, pointer="/write"),
             }
         )
 
@@ -151,25 +109,6 @@ class Tenants:
     def _read_weights(self) -> dict[str, float]:
         with self._database.read() as connection:
             return rows.list_weights(connection)
-
-
-def _checked(places: tuple[str, ...] | None, *, pointer: str) -> tuple[str, ...] | None:
-    """Return places as they are kept: whole folders, for `s3://b/photos` would also mean `s3://b/photos-of-others/`."""
-    if places is None:
-        return None
-    kept = []
-    for number, text in enumerate(places):
-        try:
-            if not domain.storable(text):
-                raise ConfigError("The address has characters that cannot be stored.")
-            uri = BlobUri.parse(text)
-            domain.check_address(uri.bucket, uri.key, is_prefix=True)
-            if uri.key:
-                domain.check_key(uri.key.removesuffix("/"))
-        except ConfigError as error:
-            raise RequestInvalidError(error.message, pointer=f"{pointer}/{number}") from error
-        kept.append(str(uri) if not uri.key or uri.key.endswith("/") else f"{uri}/")
-    return tuple(kept)
 
 
 def _parsed(places: tuple[str, ...] | None) -> tuple[BlobUri, ...] | None:

@@ -14,8 +14,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from scheduler.api.json_bodies import off_the_loop, parse
 from scheduler.api.run_schemas import TrainBody
 from scheduler.api.spools import fill, new_spool
+from scheduler.domain.addresses import storable
 from scheduler.domain.errors import RequestInvalidError, TooLargeError
-from scheduler.domain.jobs import storable
 from scheduler.runs.paintings import MAX_PAINTING_BYTES, POINTER, Painting, too_large
 from scheduler.runs.requests import RunRequest
 

@@ -5,11 +5,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, JsonValue, StringConstraints, model_validator
 
-from nst_core.protocol.chunks import ItemStatus, Method, StylizeOptions
+from nst_core.client.resources.methods import MethodName
+from nst_core.protocol.chunks import ItemStatus, StylizeOptions
 from scheduler.api.bodies import Body, PinnedStyle, Uri
 from scheduler.api.pages import Page
 from scheduler.api.times import Moment, moment_if
 from scheduler.domain.jobs import (
+    DEFAULT_METHOD,
     DEFAULT_NAME,
     DEFAULT_PRESET,
     DEFAULT_PREVIEW_EVERY,
@@ -74,7 +76,7 @@ class JobBody(Body):
     """A bulk stylization job."""
 
     input: InputBody
-    method: Method = Field(Method.FEEDFORWARD, description="optimize takes minutes an image, and any painting.")
+    method: MethodName = Field(DEFAULT_METHOD, description="optimize takes minutes an image, and any painting.")
     styles: Annotated[tuple[PinnedStyle, ...], Field(max_length=100)] = Field(
         (), description="Of feedforward: names, or name@version with 8 digits of the version at least."
     )
@@ -196,7 +198,7 @@ class JobView(BaseModel):
     client_id: str | None = Field(description="The id that the client chose, where it did.")
     status: JobStatus
     stop: StopReason | None = Field(description="Why the job is being or was stopped.")
-    method: Method
+    method: str
     styles: list[StyleRefView] = Field(description="Of the method optimize: the paintings' names.")
     paintings: list[str]
     optimize: OptimizeView | None
@@ -224,7 +226,7 @@ class JobView(BaseModel):
             client_id=job.client_id,
             status=job.status,
             stop=job.stop,
-            method=Method(spec.method),
+            method=spec.method,
             styles=[StyleRefView(name=style.name, version=style.version) for style in spec.styles],
             **{"paintings": [], "optimize": None, **find_method(spec.method).shown(spec)},
             input=InputView.of(job),

@@ -8,7 +8,8 @@ from typing import Any
 from nst_core.errors import ConfigError
 from scheduler.cli.exits import UsageError
 from scheduler.cli.ui.words import PARTIAL
-from scheduler.domain.jobs import JobStatus, check_name_template
+from scheduler.domain.jobs import JobStatus
+from scheduler.domain.naming import check_name_template
 
 _SPAN = re.compile(r"(\d{1,12}(?:\.\d+)?)\s*([a-z]*)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}

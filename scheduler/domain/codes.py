@@ -1,6 +1,7 @@
-"""Codes of what goes wrong with items, jobs and runs where no exception has one, and what they mean."""
+"""Error codes of items, jobs and runs that do not come from an exception, and what they mean."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 INPUT_INVALID = "input_invalid"
 INPUT_INCOMPLETE = "input_incomplete"
@@ -23,3 +24,11 @@ MEANINGS: Mapping[str, str] = {
     MAX_FAILURES: "More images failed than the job allows.",
     REPORTS_FAILED: "The job's reports cannot be written.",
 }
+
+
+class Failure(NamedTuple):
+    """Why an item or a job failed."""
+
+    code: str
+    #: A sentence for people.
+    message: str

@@ -1,15 +1,11 @@
 """The words of the scheduler: statuses of jobs and chunks, what a job asks for, and how outputs are named."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import unquote
 
 from nst_core.errors import ConfigError
-from nst_core.formats import JPEG_SUFFIXES
 from nst_core.protocol.chunks import StyleRef, StylizeOptions
 
 DEFAULT_METHOD = "feedforward"
@@ -23,13 +19,6 @@ FIRST_TENANT = "default"
 LEAST_WEIGHT = 0.001
 RESULTS_NAME = "results.jsonl"
 ERRORS_NAME = "errors.jsonl"
-_PLACEHOLDERS = frozenset({"stem", "index", "style", "ext"})
-_MAX_KEY_BYTES = 1024
-#: What is a file somewhere has no longer name.
-_MAX_PART_BYTES = 255
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-#: Times that percent signs are decoded. Each takes a time that is linear in the key.
-_MAX_DECODED = 4
 
 
 class JobStatus(StrEnum):
@@ -207,117 +196,3 @@ def check_client_id(text: str) -> None:
         raise ConfigError("A job's own id has from 1 to 64 letters, digits, dots, underscores and hyphens.")
     if text.startswith("job_"):
         raise ConfigError("Ids that begin with job_ are given by the scheduler alone.")
-
-
-def check_name_template(template: str) -> None:
-    """Raise ConfigError unless a template uses only {stem}, {index}, {style} and {ext}, and is a safe relative key."""
-    rest = re.sub(r"\{(\w+)\}", lambda match: "" if match[1] in _PLACEHOLDERS else match[0], template)
-    if "{" in rest or "}" in rest:
-        raise ConfigError("The name template may use {stem}, {index}, {style} and {ext}, and no other braces.")
-    if not template.endswith(".{ext}"):
-        raise ConfigError("The name template must end in .{ext}, so that each file's suffix fits its format.")
-    check_key(template)
-
-
-def storable(text: str) -> bool:
-    """Return whether databases and storages take a text: no NUL character and no half of a surrogate pair."""
-    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
-
-
-def may_use(key: str, tenant: str, *, is_prefix: bool = False) -> bool:
-    """Return whether a tenant's jobs may use a key, or all below a prefix, in the bucket that tenants share."""
-    if key.startswith(f"tenants/{tenant}/"):
-        return True
-    # A prefix such as "" or "ten" reaches other tenants' keys too.
-    return not key.startswith("tenants/") and not (is_prefix and "tenants/".startswith(key))
-
-
-def job_key(tenant: str, job_id: str) -> str:
-    """Return the prefix of a job's results in the bucket that tenants share, if the client names no other place."""
-    return f"tenants/{tenant}/jobs/{job_id}/"
-
-
-def upload_key(tenant: str, upload_id: str) -> str:
-    """Return the prefix of an upload's files in the bucket that tenants share."""
-    return f"tenants/{tenant}/uploads/{upload_id}/"
-
-
-def scratch_key(tenant: str, job_id: str) -> str:
-    """Return the prefix of a job's previews and checkpoints in the bucket that tenants share.
-
-    It is never below the job's output, which another job may read as its input or write to as well.
-    """
-    return f"tenants/{tenant}/scratch/{job_id}/"
-
-
-def is_scratch(key: str) -> bool:
-    """Return whether a key of the bucket that tenants share is in the place of a job or of a run."""
-    return re.match(r"tenants/[^/]+/(scratch|runs)/", key) is not None
-
-
-def check_key(key: str) -> None:
-    """Raise ConfigError unless `key` is a safe relative object key."""
-    if not storable(key):
-        raise ConfigError("A key has no NUL character and no half of a surrogate pair.")
-    if not key or len(key.encode()) > _MAX_KEY_BYTES:
-        raise ConfigError(f"A key has from 1 to {_MAX_KEY_BYTES} bytes.")
-    _check_parts(key)
-    if any(len(part.encode()) > _MAX_PART_BYTES for part in key.split("/")):
-        raise ConfigError(f"A key's parts have at most {_MAX_PART_BYTES} bytes.")
-
-
-def check_address(bucket: str, key: str, *, is_prefix: bool = False) -> None:
-    """Raise ConfigError unless an address means one object, or all below a prefix, to every storage and gateway.
-
-    Some of them resolve `..`, drop empty parts, take a backslash for a slash, or decode percent signs. What looks like
-    a place that a tenant may use could then be another one.
-    """
-    if not _BUCKET.fullmatch(bucket) or ".." in bucket:
-        raise ConfigError(f"{bucket[:80]!r} is not the name of a bucket.")
-    if not key and not is_prefix:
-        raise ConfigError("The address names no object: its key is empty.")
-    key = key.removesuffix("/") if is_prefix else key
-    if not storable(key):
-        raise ConfigError("A key has no NUL character and no half of a surrogate pair.")
-    if len(key.encode()) > _MAX_KEY_BYTES:
-        raise ConfigError(f"A key has at most {_MAX_KEY_BYTES} bytes.")
-    if key:
-        _check_parts(key)
-
-
-def _check_parts(key: str) -> None:
-    for text in (key, *_decoded(key)):
-        if any(part in ("", ".", "..") for part in text.split("/")):
-            raise ConfigError("A key has no empty part and no part . or ..")
-        if any(ord(char) < 32 or ord(char) == 127 or char == "\\" for char in text):
-            raise ConfigError("A key has no control characters and no backslash.")
-        if text.count("/") != key.count("/"):
-            raise ConfigError("A key has no slash that is written with percent signs.")
-
-
-def _decoded(key: str) -> Iterator[str]:
-    """Yield what a key is after its percent signs are decoded once, twice and so on."""
-    for _ in range(_MAX_DECODED):
-        # Surrogates stand for bytes that are no UTF-8.
-        decoded = unquote(key, errors="surrogateescape")
-        if decoded == key:
-            return
-        yield decoded
-        key = decoded
-    raise ConfigError("A key is not encoded with percent signs many times over.")
-
-
-def output_suffix(input_key: str, format: str) -> str:
-    """Return the suffix of a result, without the dot: jpg, png or webp."""
-    if format != "keep":
-        return {"jpeg": "jpg", "png": "png", "webp": "webp"}[format]
-    suffix = PurePosixPath(input_key).suffix.lower()
-    if suffix in JPEG_SUFFIXES:
-        return "jpg"
-    return "webp" if suffix == ".webp" else "png"
-
-
-def output_key(template: str, *, input_key: str, index: int, style: str, suffix: str) -> str:
-    """Return the name of a result from its template; `index` is the input's place in the job."""
-    values = {"stem": PurePosixPath(input_key).stem, "index": f"{index:06d}", "style": style, "ext": suffix}
-    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], template)

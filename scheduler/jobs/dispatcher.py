@@ -11,7 +11,7 @@ from nst_core.clock import Clock
 from nst_core.protocol.chunks import ChunkMessage
 from scheduler.control.broker import Broker
 from scheduler.control.setbacks import Setbacks
-from scheduler.domain import jobs as domain
+from scheduler.domain import addresses
 from scheduler.domain.jobs import Job, JobStatus
 from scheduler.jobs.fair_share import FairShare
 from scheduler.jobs.methods import find_method
@@ -143,5 +143,5 @@ class Dispatcher:
             items=tuple(items.chunk_items(connection, chunk.id)),
             alone=alone,
         )
-        scratch = f"s3://{self._bucket}/{domain.scratch_key(job.tenant, job.id)}"
+        scratch = f"s3://{self._bucket}/{addresses.scratch_key(job.tenant, job.id)}"
         return find_method(job.spec.method).message(head, job.spec, job.spec.style(chunk.style), scratch=scratch)

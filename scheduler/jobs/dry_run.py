@@ -8,8 +8,10 @@ from nst_core.clock import Clock
 from nst_core.errors import BlobError, BlobNotFoundError, NstError
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.limits import check_new_job, check_pixels
-from scheduler.access.tenants import Places, Tenants
+from scheduler.access.places import Permissions
+from scheduler.access.tenants import Tenants
 from scheduler.domain import codes
+from scheduler.domain.codes import Failure
 from scheduler.domain.errors import QuotaExceededError, RateLimitedError, RequestInvalidError
 from scheduler.domain.jobs import JobSpec
 from scheduler.jobs.inputs import Cursor, InputEntry, read_prefix
@@ -17,7 +19,7 @@ from scheduler.jobs.item_times import Rates
 from scheduler.jobs.manifests import Manifest
 from scheduler.jobs.methods import find_method
 from scheduler.jobs.planner import name_taken, plan_items
-from scheduler.jobs.requests import JobRequest, Resolver
+from scheduler.jobs.requests import JobRequest, JobResolver
 from scheduler.resources import Check, Problem
 from scheduler.store.database import Database
 
@@ -40,7 +42,7 @@ class Checker:
     """Checks requests for jobs."""
 
     def __init__(
-        self, database: Database, blobs: BlobStore, resolver: Resolver, tenants: Tenants, *, clock: Clock
+        self, database: Database, blobs: BlobStore, resolver: JobResolver, tenants: Tenants, *, clock: Clock
     ) -> None:
         """`tenants` know what manifests may name, and how much a tenant may have."""
         self._database = database
@@ -95,7 +97,7 @@ class Checker:
         good: Counter[str] = Counter()
         # Hashes, not names: a few bytes each.
         taken: set[int] = set()
-        entries, places = self._entries(tenant, spec), self._tenants.places(tenant)
+        entries, permissions = self._entries(tenant, spec), self._tenants.permissions(tenant)
         began, in_time, has_more = self._clock(), True, False
         # Half of the time is kept for the names.
         seeker = _Seeker(self._blobs, clock=self._clock, until=began + BUDGET_S / 2, most=MAX_OBJECTS if objects else 0)
@@ -111,12 +113,12 @@ class Checker:
                 has_more = True
                 break
             number, photos = photos, photos + 1
-            items = list(plan_items(spec, [entry], first_input=number, places=places))
+            items = list(plan_items(spec, [entry], first_input=number, permissions=permissions))
             is_gone = looks and any(item.error is None for item in items) and seeker.misses(entry.uri)
             for item in items:
                 error = item.error
                 if error is None and hash(item.output) in taken:
-                    error = (codes.OUTPUT_NAME_TAKEN, name_taken(item.output))
+                    error = Failure(codes.OUTPUT_NAME_TAKEN, name_taken(item.output))
                 if error is None:
                     taken.add(hash(item.output))
                     error = _gone(entry.uri) if is_gone else None
@@ -154,7 +156,7 @@ class Checker:
             return iter([InputEntry(uri=uri) for uri in spec.input.uris])
         if spec.input.prefix is not None:
             return self._listed(spec)
-        return self._named(spec, self._tenants.places(tenant))
+        return self._named(spec, self._tenants.permissions(tenant))
 
     def _listed(self, spec: JobSpec) -> Iterator[InputEntry | None]:
         cursor, is_last = Cursor(), False
@@ -164,10 +166,10 @@ class Checker:
             yield None
             cursor, is_last = page.cursor, page.is_last
 
-    def _named(self, spec: JobSpec, places: Places) -> Iterator[InputEntry | None]:
+    def _named(self, spec: JobSpec, permissions: Permissions) -> Iterator[InputEntry | None]:
         manifest, is_last = Manifest(self._blobs, BlobUri.parse(str(spec.input.manifest)), Cursor()), False
         while not is_last:
-            page = manifest.page(_PAGE, places.may_read, timer=self._clock)
+            page = manifest.page(_PAGE, permissions.may_read, timer=self._clock)
             yield from page.entries
             yield None
             is_last = page.is_last
@@ -204,20 +206,19 @@ def _lost_sources(spec: JobSpec, seeker: _Seeker) -> tuple[set[str], list[Proble
     lost = [source for source in find_method(spec.method).sources(spec) if seeker.misses(source.uri)]
     problems = []
     for source in lost:
-        code, message = _gone(source.uri)
-        problems.append(Problem(code=code, message=message, pointer=source.pointer))
+        problems.append(Problem(**_gone(source.uri)._asdict(), pointer=source.pointer))
     return {source.style for source in lost}, problems
 
 
-def _gone(uri: str) -> tuple[str, str]:
-    return BlobNotFoundError.code, f"There is no object {uri}."
+def _gone(uri: str) -> Failure:
+    return Failure(BlobNotFoundError.code, f"There is no object {uri}.")
 
 
 def _refused(problem: Problem) -> Check:
     return Check(valid=False, photos=0, items=0, failing=0, problems=(problem,))
 
 
-def _problem(spec: JobSpec, number: int, entry: InputEntry, error: tuple[str, str]) -> Problem:
+def _problem(spec: JobSpec, number: int, entry: InputEntry, error: Failure) -> Problem:
     code, message = error
     if spec.input.uris is not None:
         return Problem(code=code, message=message, pointer=f"/input/uris/{number}", input=entry.uri)

@@ -15,7 +15,9 @@ from nst_core.protocol.chunks import CHECKPOINTS, ItemStatus
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes
-from scheduler.domain.jobs import ERRORS_NAME, RESULTS_NAME, Job, JobStatus, final_status, scratch_key
+from scheduler.domain.addresses import scratch_key
+from scheduler.domain.codes import Failure
+from scheduler.domain.jobs import ERRORS_NAME, RESULTS_NAME, Job, JobStatus, final_status
 from scheduler.jobs.methods import find_method
 from scheduler.jobs.verify import Verifier
 from scheduler.store import items as item_rows
@@ -81,7 +83,7 @@ class Finalizer:
             job = job_rows.find_job(connection, job_id)
         if job is None or job.status is not JobStatus.FINALIZING:
             return False
-        problem: tuple[str, str] | None = None
+        problem: Failure | None = None
         try:
             if not self._verifier.verify(job):
                 return False  # others have their turn before the rest
@@ -91,7 +93,7 @@ class Finalizer:
         except BlobError as error:
             if error.retryable and self._timer() < waiting_since + _GIVE_UP_S:
                 raise
-            problem = (codes.REPORTS_FAILED, f"The job's reports cannot be written: {error.message}")
+            problem = Failure(codes.REPORTS_FAILED, f"The job's reports cannot be written: {error.message}")
         self._remove_checkpoints(job)
         self._end(job, problem)
         return True
@@ -114,12 +116,12 @@ class Finalizer:
         for name in (RESULTS_NAME, ERRORS_NAME):
             self._write(job, name, dump(report_lines(self._database, job, name)))
 
-    def _end(self, job: Job, error: tuple[str, str] | None) -> None:
+    def _end(self, job: Job, error: Failure | None) -> None:
         with self._database.write() as connection:
             now_job = job_rows.lock_job(connection, job.id)
             if now_job.status is JobStatus.FINALIZING and now_job.retries == job.retries:
                 if error is not None and now_job.error_code is None:
-                    now_job = replace(now_job, error_code=error[0], error_message=error[1])
+                    now_job = replace(now_job, error_code=error.code, error_message=error.message)
                 job_rows.update_job(
                     connection,
                     job.id,

@@ -12,14 +12,14 @@ from pathlib import PurePosixPath
 from nst_core.clock import Clock
 from nst_core.formats import IMAGE_SUFFIXES
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.domain import codes
-from scheduler.domain import jobs as domain
+from scheduler.domain import addresses, codes
+from scheduler.domain.codes import Failure
 from scheduler.domain.jobs import JobSpec
 
 #: Listings of one page, and the time after which no other one is begun.
 MOST_LISTINGS, MOST_S = 10, 2.0
 _LISTED_AT_ONCE = 1000
-_UNSTORABLE = (codes.INPUT_INVALID, "The object's key has characters that cannot be stored.")
+_UNSTORABLE = Failure(codes.INPUT_INVALID, "The object's key has characters that cannot be stored.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class InputEntry:
     custom_id: str | None = None
     #: Folder below the job's prefix, with its slash; outputs keep it.
     folder: str = ""
-    error: tuple[str, str] | None = None
+    error: Failure | None = None
     #: The number of its line in the manifest, from 1.
     line: int | None = None
 
@@ -118,11 +118,11 @@ def results_overlap(spec: JobSpec) -> bool:
 def _is_own(blobs: BlobStore, spec: JobSpec, prefix: BlobUri, key: str) -> bool:
     output = BlobUri.parse(spec.output.prefix)
     in_folder = prefix.bucket == output.bucket and not results_overlap(spec) and key.startswith(output.key)
-    return in_folder or (prefix.bucket == blobs.bucket and domain.is_scratch(key))
+    return in_folder or (prefix.bucket == blobs.bucket and addresses.is_scratch(key))
 
 
 def _entry(prefix: BlobUri, key: str) -> InputEntry:
-    if not domain.storable(key):
+    if not addresses.storable(key):
         return InputEntry(uri=f"s3://{prefix.bucket}/{key!a}", error=_UNSTORABLE)
     base = prefix.key.rfind("/") + 1
     return InputEntry(uri=str(BlobUri(prefix.bucket, key)), folder=key[base : key.rfind("/") + 1])

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nst_core.protocol.chunks import ItemStatus
-from scheduler.domain.codes import INPUT_INCOMPLETE, MAX_FAILURES, REPORTS_FAILED
+from scheduler.domain.codes import INPUT_INCOMPLETE, MAX_FAILURES, REPORTS_FAILED, Failure
 from scheduler.domain.errors import ConflictError, NothingToRetryError
 from scheduler.domain.jobs import STOPPABLE, Job, JobStatus, StopReason
 from scheduler.jobs.inputs import Cursor
@@ -24,7 +24,7 @@ from scheduler.store.jobs import JobChanges
 _PASSING_ERRORS = (MAX_FAILURES, REPORTS_FAILED)
 
 
-def stop(connection: Connection, job: Job, reason: StopReason, *, error: tuple[str, str] | None = None) -> None:
+def stop(connection: Connection, job: Job, reason: StopReason, *, error: Failure | None = None) -> None:
     """Let a job end early: what was not sent is cancelled, what workers have in hand may still be completed.
 
     Of a chunk that was sent it is not known here whether a worker has it: see `withdrawal`. Nothing happens where the
@@ -34,7 +34,7 @@ def stop(connection: Connection, job: Job, reason: StopReason, *, error: tuple[s
         return
     values: JobChanges = {"status": JobStatus.CANCELLING, "stop": reason, "unchunked": False}
     if error is not None:
-        values |= JobChanges(error_code=error[0], error_message=error[1])
+        values |= JobChanges(error_code=error.code, error_message=error.message)
     chunk_rows.end_pending(connection, job.id)
     job_rows.move_counts(connection, job.id, item_rows.cancel_pending(connection, job.id))
     # After the counts, for the event of this to tell them.
@@ -59,7 +59,7 @@ def settle(connection: Connection, job: Job, changes: Mapping[ItemStatus, int], 
     failed = job.counts.failed + changes.get(ItemStatus.FAILED, 0) - job.forgiven
     if job.max_failures is not None and failed > job.max_failures and changes.get(ItemStatus.FAILED, 0) > 0:
         message = f"More than {job.max_failures:,} images failed, the most that the job allows."
-        stop(connection, job, StopReason.MAX_FAILURES, error=(MAX_FAILURES, message))
+        stop(connection, job, StopReason.MAX_FAILURES, error=Failure(MAX_FAILURES, message))
     job_rows.finalize_if_through(connection, job.id)
 
 
@@ -100,11 +100,11 @@ def retry(
     goes_on = cursor.broken or (cancelled and not job.planned)
     if not changes[ItemStatus.PENDING] and not goes_on:
         raise NothingToRetryError(f"{job.id} has no item that can be tried again.")
-    error: tuple[str | None, str | None] = (job.error_code, job.error_message)
+    code, message = job.error_code, job.error_message
     if job.error_code in _PASSING_ERRORS or cursor.broken:
-        error = (None, None)
+        code, message = None, None
     if not job.planned and not goes_on:
-        error = (INPUT_INCOMPLETE, "The job was stopped before all of its input was read, and reads no further.")
+        code, message = INPUT_INCOMPLETE, "The job was stopped before all of its input was read, and reads no further."
     job_rows.move_counts(connection, job.id, changes)
     job_rows.update_job(
         connection,
@@ -119,8 +119,8 @@ def retry(
         forgiven=job.counts.failed + changes[ItemStatus.FAILED],
         # It would end the job again at once.
         deadline=job.deadline if job.deadline is not None and job.deadline > now else None,
-        error_code=error[0],
-        error_message=error[1],
+        error_code=code,
+        error_message=message,
     )
 
 

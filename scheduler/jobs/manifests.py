@@ -19,8 +19,8 @@ from typing import Any
 from nst_core.clock import Clock
 from nst_core.errors import BlobTooLargeError, ConfigError, NstError
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.domain import codes
-from scheduler.domain import jobs as domain
+from scheduler.domain import addresses, codes
+from scheduler.domain.codes import Failure
 from scheduler.jobs.inputs import MOST_S, Cursor, InputEntry, Page
 
 #: The longest line, or element of an array, in characters.
@@ -238,11 +238,11 @@ def parse(values_of: Callable[[], Any], number: int, may_read: Callable[[BlobUri
     try:
         values = values_of()
         uri, custom_id = values["input"], values.get("custom_id")
-        if not (isinstance(uri, str) and domain.storable(uri)):
+        if not (isinstance(uri, str) and addresses.storable(uri)):
             raise ConfigError("input has characters that no address has.")
         address = BlobUri.parse(uri)
         if custom_id is not None and not (
-            isinstance(custom_id, str) and len(custom_id) <= _MAX_CUSTOM_ID and domain.storable(custom_id)
+            isinstance(custom_id, str) and len(custom_id) <= _MAX_CUSTOM_ID and addresses.storable(custom_id)
         ):
             raise ConfigError(f"custom_id is not a plain text of at most {_MAX_CUSTOM_ID} characters.")
         if not address.key or not may_read(address):
@@ -250,7 +250,7 @@ def parse(values_of: Callable[[], Any], number: int, may_read: Callable[[BlobUri
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error, ConfigError) as error:
         reason = error.message if isinstance(error, ConfigError) else 'it is not a JSON object with a text "input".'
         message = f"Line {number} of the manifest: {reason}"
-        return InputEntry(uri=f"line:{number}", line=number, error=(codes.INPUT_INVALID, message))
+        return InputEntry(uri=f"line:{number}", line=number, error=Failure(codes.INPUT_INVALID, message))
     return InputEntry(uri=str(address), custom_id=custom_id, line=number)
 
 

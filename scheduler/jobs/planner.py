@@ -14,10 +14,11 @@ from nst_core.errors import BlobAccessError, BlobError, BlobUnavailableError, Co
 from nst_core.protocol.chunks import ItemStatus
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.limits import check_planned
-from scheduler.access.tenants import Places, Tenants
+from scheduler.access.places import Permissions
+from scheduler.access.tenants import Tenants
 from scheduler.control.setbacks import Setbacks
-from scheduler.domain import codes
-from scheduler.domain import jobs as domain
+from scheduler.domain import addresses, codes, naming
+from scheduler.domain.codes import Failure
 from scheduler.domain.errors import QuotaExceededError
 from scheduler.domain.jobs import Job, JobSpec, JobStatus
 from scheduler.jobs import lifecycle
@@ -138,7 +139,9 @@ class Planner:
                 return self._results(neighbours, uris)
 
             return read_prefix(self._blobs, job.spec, cursor, limit=limit, timer=self._timer, results=results)
-        return self._manifest(job, cursor).page(limit, self._tenants.places(job.tenant).may_read, timer=self._timer)
+        return self._manifest(job, cursor).page(
+            limit, self._tenants.permissions(job.tenant).may_read, timer=self._timer
+        )
 
     def _neighbours(self, job: Job) -> list[str]:
         """Return the jobs whose results may be beside the photos of a job, itself among them."""
@@ -151,7 +154,7 @@ class Planner:
         return found[:_NEIGHBOURS]
 
     def _results(self, neighbours: Sequence[str], uris: Collection[str]) -> set[str]:
-        storable = [uri for uri in uris if domain.storable(uri)]
+        storable = [uri for uri in uris if addresses.storable(uri)]
         with self._database.read() as connection:
             return {uri for id in neighbours for uri in item_rows.taken_outputs(connection, id, storable)}
 
@@ -186,8 +189,8 @@ class Planner:
                 job_rows.update_job(connection, job.id, unchunked=False)
 
     def _write_page(self, job: Job, page: Page) -> None:
-        places, limits = self._tenants.places(job.tenant), self._tenants.limits(job.tenant)
-        planned = list(plan_items(job.spec, page.entries, first_input=job.planned_inputs, places=places))
+        permissions, limits = self._tenants.permissions(job.tenant), self._tenants.limits(job.tenant)
+        planned = list(plan_items(job.spec, page.entries, first_input=job.planned_inputs, permissions=permissions))
         inputs = job.planned_inputs + len(page.entries)
         with self._database.write() as connection:
             now_job = job_rows.lock_job(connection, job.id)
@@ -238,30 +241,32 @@ def no_photo(cursor: Cursor) -> str:
     return f"The job's input names no photo: {cursor.skipped:,} objects have no suffix of a picture."
 
 
-def plan_items(spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int, places: Places) -> Iterator[NewItem]:
-    """Yield an item for every input and style, in order; `places` are those of the job's tenant."""
+def plan_items(
+    spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int, permissions: Permissions
+) -> Iterator[NewItem]:
+    """Yield an item for every input and style, in order; `permissions` are those of the job's tenant."""
     for number, entry in enumerate(entries, first_input):
-        unreadable = entry.error or _unreadable(entry, places)
+        unreadable = entry.error or _unreadable(entry, permissions)
         for place, style in enumerate(spec.styles):
             error = unreadable
-            name = domain.output_key(
+            name = naming.output_key(
                 spec.output.name,
                 input_key=entry.uri,
                 index=number,
                 style=style.name,
-                suffix=domain.output_suffix(entry.uri, spec.output.format),
+                suffix=naming.output_suffix(entry.uri, spec.output.format),
             )
             output = BlobUri.parse(spec.output.prefix + entry.folder + name)
             if error is None:
                 try:
-                    domain.check_key(output.key)
+                    addresses.check_key(output.key)
                 except ConfigError as wrong:
-                    error = (codes.OUTPUT_NAME_INVALID, f"The output's name cannot be used: {wrong.message}")
-                if not places.may_write(output):
-                    error = (codes.OUTPUT_NAME_INVALID, f"{output} is not in a place that jobs may use.")
+                    error = Failure(codes.OUTPUT_NAME_INVALID, f"The output's name cannot be used: {wrong.message}")
+                if not permissions.may_write(output):
+                    error = Failure(codes.OUTPUT_NAME_INVALID, f"{output} is not in a place that jobs may use.")
                 if str(output) == entry.uri:
                     # Done again after a crash, the job would stylize its own result; and the photo would be lost.
-                    error = (codes.OUTPUT_IS_INPUT, "The output would replace the photo itself.")
+                    error = Failure(codes.OUTPUT_IS_INPUT, "The output would replace the photo itself.")
             yield NewItem(
                 index=number * len(spec.styles) + place,
                 input=entry.uri,
@@ -273,15 +278,15 @@ def plan_items(spec: JobSpec, entries: Sequence[InputEntry], *, first_input: int
             )
 
 
-def _unreadable(entry: InputEntry, places: Places) -> tuple[str, str] | None:
+def _unreadable(entry: InputEntry, permissions: Permissions) -> Failure | None:
     """Return what is wrong with the address of a photo, wherever it comes from: a request, a listing or a manifest."""
     uri = BlobUri.parse(entry.uri)
     try:
-        domain.check_address(uri.bucket, uri.key)
+        addresses.check_address(uri.bucket, uri.key)
     except ConfigError as wrong:
-        return codes.INPUT_INVALID, f"The photo's address cannot be used: {wrong.message}"
-    if not places.may_read(uri):
-        return codes.INPUT_INVALID, f"{uri} is not in a place that jobs may use."
+        return Failure(codes.INPUT_INVALID, f"The photo's address cannot be used: {wrong.message}")
+    if not permissions.may_read(uri):
+        return Failure(codes.INPUT_INVALID, f"{uri} is not in a place that jobs may use.")
     return None
 
 
@@ -290,8 +295,7 @@ def refuse_taken(planned: Sequence[NewItem], taken: set[str]) -> Iterator[NewIte
     seen = set(taken)
     for item in planned:
         if item.error is None and item.output in seen:
-            message = name_taken(item.output)
-            item = NewItem(**{**vars(item), "error": (codes.OUTPUT_NAME_TAKEN, message)})
+            item = replace(item, error=Failure(codes.OUTPUT_NAME_TAKEN, name_taken(item.output)))
         elif item.error is None:
             seen.add(item.output)
         yield item

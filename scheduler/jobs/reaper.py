@@ -14,6 +14,7 @@ from scheduler.control.broker import Broker
 from scheduler.control.lost_messages import LostMessages
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes
+from scheduler.domain.codes import Failure
 from scheduler.domain.jobs import ChunkStatus, Job
 from scheduler.jobs import lifecycle
 from scheduler.jobs.methods import find_method
@@ -106,6 +107,6 @@ class Reaper:
             changes = item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)
             chunk_rows.halve(connection, chunk, rest, deaths=deaths)
             return changes
-        error = (codes.WORKER_LOST, f"{deaths} workers in turn died or hung while they had this image.")
+        error = Failure(codes.WORKER_LOST, f"{deaths} workers in turn died or hung while they had this image.")
         chunk_rows.set_done(connection, chunk.id)
         return item_rows.set_unfinished(connection, chunk.id, ItemStatus.FAILED, error=error)

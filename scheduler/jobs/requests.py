@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from nst_core.errors import ConfigError
 from nst_core.protocol.chunks import StyleRef, StylizeOptions
 from nst_core.storage.blobs import BlobUri
+from scheduler.access.places import Permissions
 from scheduler.access.tenants import Tenants
+from scheduler.domain import addresses, naming
 from scheduler.domain import jobs as domain
 from scheduler.domain.errors import RequestInvalidError
 from scheduler.domain.jobs import JobInput, JobOutput, JobSpec, Priority
@@ -71,8 +73,8 @@ _LATER = {
 }
 
 
-class Resolver:
-    """Turns requests into specs; a file of a tenant's own, or one that all share, is all that it lets through."""
+class JobResolver:
+    """Turns requests into specs, and refuses what a tenant may not use."""
 
     def __init__(self, database: Database, tenants: Tenants, *, bucket: str) -> None:
         """`bucket` is the one that tenants share."""
@@ -81,24 +83,27 @@ class Resolver:
         self._bucket = bucket
 
     def resolve(self, tenant: str, job_id: str, request: JobRequest) -> JobSpec:
-        """Return what a job is to do; raise RequestInvalidError where that cannot be done or is not allowed."""
+        """Return what a job does; raise RequestInvalidError if that is not possible or not allowed."""
+        permissions = self._tenants.permissions(tenant)
         if request.method not in all_methods():
             known = ", ".join(all_methods())
             raise RequestInvalidError(f"There is no method {request.method!r}; known: {known}.", pointer="/method")
-        resolved = find_method(request.method).resolve(request, _Lookup(self, tenant))
-        self._check_input(tenant, request.input)
+        resolved = find_method(request.method).resolve(request, _Lookup(self._database, permissions))
+        _check_input(permissions, request.input)
         for key, value in request.metadata.items():
-            if not (domain.storable(key) and domain.storable(value)):
+            if not (addresses.storable(key) and addresses.storable(value)):
                 raise RequestInvalidError("Metadata has characters that cannot be stored.", pointer="/metadata")
         try:
-            domain.check_name_template(request.output_name)
+            naming.check_name_template(request.output_name)
         except ConfigError as error:
             raise RequestInvalidError(error.message, pointer="/output/name") from error
-        prefix = request.output_prefix or f"s3://{self._bucket}/{domain.job_key(tenant, job_id)}"
+        prefix = request.output_prefix or f"s3://{self._bucket}/{addresses.job_key(tenant, job_id)}"
         spec = JobSpec(
             input=request.input,
             output=JobOutput(
-                prefix=self._check_prefix(tenant, prefix), format=request.output_format, name=request.output_name
+                prefix=permissions.output_prefix(prefix, pointer="/output/prefix"),
+                format=request.output_format,
+                name=request.output_name,
             ),
             styles=resolved.styles,
             options=request.options,
@@ -108,70 +113,42 @@ class Resolver:
         )
         if request.input.uris is not None:
             entries = [InputEntry(uri=uri) for uri in request.input.uris]
-            planned = plan_items(spec, entries, first_input=0, places=self._tenants.places(tenant))
+            planned = plan_items(spec, entries, first_input=0, permissions=permissions)
             for item in refuse_taken(list(planned), set()):
                 if item.error is not None:
-                    raise RequestInvalidError(item.error[1], pointer=f"/input/uris/{item.index // len(spec.styles)}")
+                    raise RequestInvalidError(
+                        item.error.message, pointer=f"/input/uris/{item.index // len(spec.styles)}"
+                    )
         return spec
 
-    def find_styles(self, tenant: str, texts: Sequence[str]) -> tuple[StyleRef, ...]:
-        """Return the versions that NAME or NAME@VERSION stand for; raise RequestInvalidError if one does not exist."""
+
+class _Lookup:
+    """Looks up what one tenant may use."""
+
+    def __init__(self, database: Database, permissions: Permissions) -> None:
+        self._database = database
+        self._permissions = permissions
+
+    def styles(self, texts: Sequence[str]) -> tuple[StyleRef, ...]:
         names = [text.partition("@")[0] for text in texts]
         if len(set(names)) != len(names):
-            # Results are named after their styles, and items told apart by them: one version each.
+            # Results are named after their styles, and items are told apart by them: one version each.
             raise RequestInvalidError("A style is named twice.", pointer="/styles")
+        tenant = self._permissions.tenant
         with self._database.read() as connection:
             found = [
                 find_pinned(connection, tenant, text, pointer=f"/styles/{place}") for place, text in enumerate(texts)
             ]
         return tuple(StyleRef(name=each.name, version=each.version, weights=each.weights) for each in found)
 
-    def _check_input(self, tenant: str, input: JobInput) -> None:
-        for place, uri in enumerate(input.uris or ()):
-            self.allowed(tenant, uri, pointer=f"/input/uris/{place}")
-        if input.prefix is not None:
-            self.allowed(tenant, input.prefix, pointer="/input/prefix", is_prefix=True)
-        if input.manifest is not None:
-            self.allowed(tenant, input.manifest, pointer="/input/manifest")
-
-    def _check_prefix(self, tenant: str, prefix: str) -> str:
-        prefix = prefix if prefix.endswith("/") else prefix + "/"
-        uri = self.allowed(tenant, prefix, pointer="/output/prefix", write=True)
-        key = uri.key
-        try:
-            if key:
-                domain.check_key(key.removesuffix("/"))
-        except ConfigError as error:
-            raise RequestInvalidError(error.message, pointer="/output/prefix") from error
-        return prefix
-
-    def allowed(self, tenant: str, text: str, *, pointer: str, is_prefix: bool = False, write: bool = False) -> BlobUri:
-        """Return the address if a tenant's jobs may use it, else raise RequestInvalidError.
-
-        It is that of an object to read, unless `is_prefix` or `write` says that it is a prefix to read or write below.
-        """
-        if not domain.storable(text):
-            raise RequestInvalidError("The address has characters that cannot be stored.", pointer=pointer)
-        try:
-            uri = BlobUri.parse(text)
-            domain.check_address(uri.bucket, uri.key, is_prefix=is_prefix or write)
-        except ConfigError as error:
-            raise RequestInvalidError(error.message, pointer=pointer) from error
-        places = self._tenants.places(tenant)
-        if not (places.may_write(uri) if write else places.may_read(uri, is_prefix=is_prefix)):
-            raise RequestInvalidError(f"{text} is not in a place that jobs may use.", pointer=pointer)
-        return uri
-
-
-class _Lookup:
-    """Looks up what one tenant may use."""
-
-    def __init__(self, resolver: Resolver, tenant: str) -> None:
-        self._resolver = resolver
-        self._tenant = tenant
-
-    def styles(self, texts: Sequence[str]) -> tuple[StyleRef, ...]:
-        return self._resolver.find_styles(self._tenant, texts)
-
     def readable(self, text: str, *, pointer: str) -> BlobUri:
-        return self._resolver.allowed(self._tenant, text, pointer=pointer)
+        return self._permissions.readable(text, pointer=pointer)
+
+
+def _check_input(permissions: Permissions, input: JobInput) -> None:
+    for place, uri in enumerate(input.uris or ()):
+        permissions.readable(uri, pointer=f"/input/uris/{place}")
+    if input.prefix is not None:
+        permissions.readable(input.prefix, pointer="/input/prefix", is_prefix=True)
+    if input.manifest is not None:
+        permissions.readable(input.manifest, pointer="/input/manifest")

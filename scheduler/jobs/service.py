@@ -9,10 +9,11 @@ from nst_core.clock import Clock
 from nst_core.errors import BlobNotFoundError, BlobReplacedError, ConfigError
 from nst_core.protocol.chunks import ItemStatus, preview_uri
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.access.idempotency import Claim, Idempotency
+from scheduler.access.idempotency import Accepted, Claim, Idempotency
 from scheduler.access.keys import Keys
 from scheduler.access.limits import Limits, check_new_job, check_pixels, check_retried
 from scheduler.access.tenants import Tenants
+from scheduler.domain import addresses
 from scheduler.domain import jobs as domain
 from scheduler.domain.errors import (
     ConflictError,
@@ -27,7 +28,7 @@ from scheduler.jobs import lifecycle
 from scheduler.jobs.dry_run import Checker
 from scheduler.jobs.finalizer import dump, report_lines
 from scheduler.jobs.methods import find_method
-from scheduler.jobs.requests import JobRequest, Resolver
+from scheduler.jobs.requests import JobRequest, JobResolver
 from scheduler.jobs.result_zip import ResultZip, ResultZipper
 from scheduler.resources import Check
 from scheduler.runs.requests import RunResolver
@@ -67,17 +68,17 @@ class Service:
         self._clock = clock
         self.tenants = Tenants(database, clock=clock, bucket=blobs.bucket, buckets=buckets, defaults=limits)
         self.keys = Keys(database, clock=clock, limits=self.tenants.limits)
-        self._resolver = Resolver(database, self.tenants, bucket=blobs.bucket)
+        self._resolver = JobResolver(database, self.tenants, bucket=blobs.bucket)
         self._wake = wake
         self._idempotency = Idempotency(database, clock=clock)
         self._zipper = ResultZipper(database, blobs)
         self._checker = Checker(database, blobs, self._resolver, self.tenants, clock=clock)
         self.uploads = UploadService(database, blobs, clock=clock, tenants=self.tenants, wake=wake)
-        self.styles = StyleLibrary(database, blobs, self._resolver, clock=clock)
-        resolver = RunResolver(database, blobs, self._resolver, training_data=training_data)
+        self.styles = StyleLibrary(database, blobs, self.tenants, clock=clock)
+        resolver = RunResolver(database, blobs, self.tenants, training_data=training_data)
         self.runs = RunService(database, blobs, resolver, clock=clock, tenants=self.tenants, wake=wake)
 
-    def submit(self, tenant: str, request: JobRequest, *, idempotency_key: str | None = None) -> tuple[Job, bool]:
+    def submit(self, tenant: str, request: JobRequest, *, idempotency_key: str | None = None) -> Accepted[Job]:
         """Accept a job and return it, and whether it is new.
 
         The same Idempotency-Key with the same request returns the first job; see `Idempotency.once` for what it raises.
@@ -92,9 +93,9 @@ class Service:
         )
         if new:
             self._wake()
-        return self.job(tenant, job_id), new
+        return Accepted(self.job(tenant, job_id), is_new=new)
 
-    def put(self, tenant: str, client_id: str, request: JobRequest) -> tuple[Job, bool]:
+    def put(self, tenant: str, client_id: str, request: JobRequest) -> Accepted[Job]:
         """Accept a job under an id of the client's, once, and return it, and whether it is new.
 
         Raises JobExistsError where the id names a job of another request, and RequestInvalidError where the request
@@ -105,16 +106,16 @@ class Service:
         except ConfigError as error:
             raise RequestInvalidError(error.message, pointer="/client_id") from error
         if known := self._known(tenant, client_id, request):
-            return known, False
+            return Accepted(known, is_new=False)
         try:
             job_id = self._accept(tenant, request, Claim(tenant=tenant), client_id=client_id)
         except RowConflictError:
             # Two requests with one id at once: the other was first.
             if known := self._known(tenant, client_id, request):
-                return known, False
+                return Accepted(known, is_new=False)
             raise
         self._wake()
-        return self.job(tenant, job_id), True
+        return Accepted(self.job(tenant, job_id), is_new=True)
 
     def _known(self, tenant: str, client_id: str, request: JobRequest) -> Job | None:
         with self._database.read() as connection:
@@ -219,7 +220,7 @@ class Service:
     def preview(self, tenant: str, job_id: str, index: int) -> Iterator[bytes]:
         """Return the bytes of the last preview, a JPEG, of an item that is or was optimised."""
         job = self.job(tenant, job_id)
-        uri = preview_uri(f"s3://{self._blobs.bucket}/{domain.scratch_key(tenant, job.id)}", index)
+        uri = preview_uri(f"s3://{self._blobs.bucket}/{addresses.scratch_key(tenant, job.id)}", index)
         try:
             return self._blobs.stream(BlobUri.parse(uri))
         except BlobNotFoundError as error:
@@ -266,7 +267,7 @@ class Service:
         codes: Sequence[str] | None = None,
         cancelled: bool = False,
         idempotency_key: str | None = None,
-    ) -> tuple[Job, bool]:
+    ) -> Accepted[Job]:
         """Let an ended job do its failed items again, or those with one of the codes, and the cancelled ones too.
 
         Returns the job, and whether this was a new request, as `submit` does. Raises ConflictError while the job runs,
@@ -287,7 +288,7 @@ class Service:
             fingerprint=_sha256(wanted),
             make=lambda claim: self._change(tenant, job_id, lambda db, job: retry(db, job, claim)).id,
         )
-        return self.job(tenant, job_id), new
+        return Accepted(self.job(tenant, job_id), is_new=new)
 
     def delete(self, tenant: str, job_id: str, *, results: bool = False) -> None:
         """Hide a job that has ended at once, and let it be removed soon, with its images if `results` is set.

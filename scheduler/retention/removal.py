@@ -14,7 +14,8 @@ from nst_core.clock import Clock
 from nst_core.protocol.chunks import ItemStatus
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.setbacks import Setbacks
-from scheduler.domain.jobs import ERRORS_NAME, RESULTS_NAME, Job, job_key, scratch_key, upload_key
+from scheduler.domain.addresses import job_key, scratch_key, upload_key
+from scheduler.domain.jobs import ERRORS_NAME, RESULTS_NAME, Job
 from scheduler.domain.runs import place_key
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows

@@ -7,7 +7,7 @@ from itertools import chain
 
 from nst_core.errors import BlobNotFoundError, ConfigError
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.domain import jobs as domain
+from scheduler.domain import addresses
 from scheduler.domain.errors import NotFoundError
 from scheduler.domain.runs import SAMPLES, Run, Segment, place_key
 from scheduler.runs.losses import csv_lines, draw
@@ -64,7 +64,7 @@ class RunFiles:
     def sample(self, run: Run, file: str) -> Iterator[bytes]:
         """Return the bytes of a sample, a JPEG."""
         try:
-            domain.check_key(file)
+            addresses.check_key(file)
         except ConfigError as error:
             raise NotFoundError(f"{run.id} has no sample {file!a}.") from error
         return self._stream(self._uri(run, SAMPLES + file), f"{run.id} has no sample {file!r}.")

@@ -96,7 +96,7 @@ def _config(parent: Run, request: ForkRequest) -> TrainConfig:
     try:
         config = TrainConfig.from_dict(values)
     except ConfigError as error:
-        raise RequestInvalidError(error.message, pointer=option_pointer(base, request.options, error)) from error
+        raise RequestInvalidError(error.message, pointer=option_pointer(request.options, error)) from error
     if config.transformer != TrainConfig.from_dict(base).transformer:
         message = "A fork goes on with the weights of its parent, and has the same network."
         raise RequestInvalidError(message, pointer="/options/transformer")

@@ -1,6 +1,6 @@
 """Requests for runs: checked against what a tenant may use, and resolved into what never changes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import islice
@@ -18,10 +18,10 @@ from nst_core.training.config import TrainConfig
 from nst_core.training.costs import training_bytes
 from nst_core.training.presets import Recipe
 from nst_core.training.sources import few_photos
-from scheduler.domain import jobs as domain
+from scheduler.access.tenants import Tenants
+from scheduler.domain import addresses
 from scheduler.domain.errors import RequestInvalidError
 from scheduler.domain.runs import RunSpec, place_key
-from scheduler.jobs.requests import Resolver
 from scheduler.runs import paintings
 from scheduler.runs.paintings import Painting
 from scheduler.store.database import Database
@@ -73,11 +73,11 @@ class RunRequest:
 class RunResolver:
     """Turns requests for runs into specs."""
 
-    def __init__(self, database: Database, blobs: BlobStore, resolver: Resolver, *, training_data: str | None) -> None:
+    def __init__(self, database: Database, blobs: BlobStore, tenants: Tenants, *, training_data: str | None) -> None:
         """`training_data` is the s3:// address of photos for requests that name none."""
         self._database = database
         self._blobs = blobs
-        self._resolver = resolver
+        self._tenants = tenants
         self._training_data = training_data
 
     def resolve(self, tenant: str, run_id: str, request: RunRequest) -> RunSpec:
@@ -91,7 +91,7 @@ class RunResolver:
         check_step(recipe.config)
         check_card(request.about, pointer="/about", max_bytes=MAX_ABOUT_BYTES)
         if isinstance(request.painting, str):
-            self._resolver.allowed(tenant, request.painting, pointer=paintings.POINTER)
+            self._tenants.permissions(tenant).readable(request.painting, pointer=paintings.POINTER)
         samples = self._samples(tenant, request.samples)
         initial = self._initial(tenant, request, recipe)
         photos = self._photo_prefix(tenant, request.data)
@@ -134,10 +134,10 @@ class RunResolver:
         stems: set[str] = set()
         for place, text in enumerate(samples):
             pointer = f"/samples/{place}"
-            uri = self._resolver.allowed(tenant, text, pointer=pointer)
+            uri = self._tenants.permissions(tenant).readable(text, pointer=pointer)
             stem = PurePosixPath(uri.key).stem
             try:
-                domain.check_key(stem)
+                addresses.check_key(stem)
                 exists = self._blobs.exists(uri)
             except (ConfigError, BlobError) as error:
                 if error.retryable:
@@ -177,11 +177,11 @@ class RunResolver:
         text = text if text.endswith("/") else f"{text}/"
         if data is None:
             return BlobUri.parse(text)
-        uri = self._resolver.allowed(tenant, text, pointer="/data", is_prefix=True)
+        uri = self._tenants.permissions(tenant).readable(text, pointer="/data", is_prefix=True)
         # What runs and jobs put there would become training photos, and change them from one segment to the next.
-        places = (place_key(tenant, ""), domain.scratch_key(tenant, ""))
+        places = (place_key(tenant, ""), addresses.scratch_key(tenant, ""))
         own = uri.bucket == self._blobs.bucket
-        if own and (domain.is_scratch(uri.key) or any(place.startswith(uri.key) for place in places)):
+        if own and (addresses.is_scratch(uri.key) or any(place.startswith(uri.key) for place in places)):
             raise RequestInvalidError(f"{text} is not in a place that runs may read.", pointer="/data")
         return uri
 
@@ -219,15 +219,10 @@ def resolve_recipe(request: RunRequest) -> Recipe:
     try:
         return presets.resolve(request.preset, **wishes, options=request.options)
     except ConfigError as error:
-        alone: dict[str, dict[str, Any]] = {f"/{name}": {name: value} for name, value in wishes.items()}
-        alone |= {f"/options/{name}": {"options": {name: value}} for name, value in request.options.items()}
-        for pointer, wish in alone.items():
-            try:
-                presets.resolve(request.preset, **wish)
-            except ConfigError as again:
-                if again.message == error.message:
-                    raise RequestInvalidError(error.message, pointer=pointer) from error
-        raise RequestInvalidError(error.message, pointer="/options") from error
+        pointer = option_pointer(request.options, error)
+        if error.field in wishes.keys() - request.options.keys():
+            pointer = f"/{error.field}"
+        raise RequestInvalidError(error.message, pointer=pointer) from error
 
 
 def check_step(config: TrainConfig) -> None:
@@ -245,12 +240,6 @@ def check_step(config: TrainConfig) -> None:
         )
 
 
-def option_pointer(base: dict[str, Any], options: dict[str, Any], error: ConfigError) -> str:
-    """Return the place of the option that is wrong by itself with a config's values, or else of all."""
-    for name, value in options.items():
-        try:
-            TrainConfig.from_dict({**base, name: value})
-        except ConfigError as alone:
-            if alone.message == error.message:
-                return f"/options/{name}"
-    return "/options"
+def option_pointer(options: Mapping[str, Any], error: ConfigError) -> str:
+    """Return the JSON pointer of the option that is wrong, or of all options if it is not a single one of them."""
+    return f"/options/{error.field}" if error.field in options else "/options"

@@ -9,7 +9,7 @@ from typing import Any
 
 from nst_core.clock import Clock
 from nst_core.storage.blobs import BlobStore
-from scheduler.access.idempotency import Claim, Idempotency
+from scheduler.access.idempotency import Accepted, Claim, Idempotency
 from scheduler.access.limits import check_new_run
 from scheduler.access.tenants import Tenants
 from scheduler.domain.errors import ConflictError, NotFoundError, UnfinishedError
@@ -68,9 +68,7 @@ class RunService:
         self._idempotency = Idempotency(database, clock=clock)
         self.files = RunFiles(database, blobs)
 
-    def submit(
-        self, tenant: str, request: RunRequest, *, idempotency_key: str | None = None
-    ) -> tuple[RunDetails, bool]:
+    def submit(self, tenant: str, request: RunRequest, *, idempotency_key: str | None = None) -> Accepted[RunDetails]:
         """Accept a run and return it, and whether it is new.
 
         The same Idempotency-Key with the same request returns the first run; see `Idempotency.once` for what it raises.
@@ -88,7 +86,7 @@ class RunService:
 
     def fork(
         self, tenant: str, run_id: str, request: ForkRequest, *, idempotency_key: str | None = None
-    ) -> tuple[RunDetails, bool]:
+    ) -> Accepted[RunDetails]:
         """Begin a new run with a checkpoint of another; return it, and whether it is new.
 
         Raises what `submit` does, and ConflictError where the other run has no checkpoint yet.
@@ -121,11 +119,14 @@ class RunService:
         operation: str,
         idempotency_key: str | None,
         fingerprint: str,
-    ) -> tuple[RunDetails, bool]:
+    ) -> Accepted[RunDetails]:
         def make(claim: Claim) -> str:
             run_id = f"run_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
-            spec = resolve(run_id)
             limits = self._tenants.limits(tenant)
+            with self._database.write() as connection:
+                # Before the painting is stored too: a run that is refused leaves no file behind.
+                check_new_run(connection, tenant, limits=limits)
+            spec = resolve(run_id)
             with self._database.write() as connection:
                 check_new_run(connection, tenant, limits=limits)
                 run_rows.insert_run(
@@ -145,7 +146,7 @@ class RunService:
         )
         if new:
             self._wake()
-        return self.get(tenant, run_id), new
+        return Accepted(self.get(tenant, run_id), is_new=new)
 
     def get(self, tenant: str, run_id: str) -> RunDetails:
         """Return a run; raise NotFoundError where the tenant has none of that id."""

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_,
 
 from nst_core.protocol.chunks import ChunkItem, ItemStatus
 from nst_core.protocol.events import ItemOutcome, ItemProgress
+from scheduler.domain.codes import Failure
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.store.database import Database
 from scheduler.store.tables import chunks, items
@@ -28,7 +29,7 @@ class NewItem:
     style: str
     version: str
     output: str
-    error: tuple[str, str] | None = None
+    error: Failure | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +78,8 @@ def insert_planned(connection: Connection, job_id: str, groups: Sequence[Sequenc
             "output": item.output,
             "claimed_output": item.output if item.error is None else None,
             "status": ItemStatus.FAILED if item.error else ItemStatus.PENDING,
-            "error_code": item.error[0] if item.error else None,
-            "error_message": item.error[1] if item.error else None,
+            "error_code": item.error.code if item.error else None,
+            "error_message": item.error.message if item.error else None,
         }
         for group in groups
         for item in group
@@ -232,7 +233,7 @@ def chunk_items(connection: Connection, chunk_id: int) -> list[ChunkItem]:
 
 
 def set_unfinished(
-    connection: Connection, chunk_id: int, status: ItemStatus, *, error: tuple[str, str] | None = None
+    connection: Connection, chunk_id: int, status: ItemStatus, *, error: Failure | None = None
 ) -> Counter[ItemStatus]:
     """Give the unfinished items of a chunk a status; return the change of counts."""
     own = (items.c.chunk_id == chunk_id, items.c.status.in_(UNFINISHED))
@@ -242,7 +243,7 @@ def set_unfinished(
         changes[status] += count
     values: dict[str, Any] = {"status": status}
     if error is not None:
-        values |= {"error_code": error[0], "error_message": error[1]}
+        values |= {"error_code": error.code, "error_message": error.message}
     connection.execute(update(items).where(*own).values(values))
     return changes
 

@@ -55,7 +55,7 @@ tenants = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("weight", Double, nullable=False),
-    #: s3:// prefixes; null: see scheduler.access.tenants.Places.
+    #: s3:// prefixes; null: see scheduler.access.places.Permissions.
     Column("read_places", JSON(none_as_null=True)),
     Column("write_places", JSON(none_as_null=True)),
     #: By name, what differs from the defaults; null: unlimited.

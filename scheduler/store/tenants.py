@@ -20,7 +20,7 @@ class Tenant:
     id: str
     #: Its part of the workers, beside the weights of others.
     weight: float = 1.0
-    #: s3:// prefixes that end in a slash; None: see scheduler.access.tenants.Places.
+    #: s3:// prefixes that end in a slash; None: see scheduler.access.places.Permissions.
     read: tuple[str, ...] | None = None
     write: tuple[str, ...] | None = None
     #: By name, what differs from the defaults; None: unlimited.

@@ -8,8 +8,9 @@ from nst_core.clock import Clock
 from nst_core.errors import BlobAccessError, BlobInvalidError, BlobNotFoundError
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import shipped_styles, version_of
+from scheduler.access.idempotency import Accepted
+from scheduler.access.tenants import Tenants
 from scheduler.domain.errors import NotFoundError, RequestInvalidError, StyleExistsError
-from scheduler.jobs.requests import Resolver
 from scheduler.store import styles as access
 from scheduler.store import versions
 from scheduler.store.database import Database, retried
@@ -23,10 +24,10 @@ from scheduler.styles.weights import check_card, keep_weights, weights_uri
 class StyleLibrary:
     """What clients can do with styles. A tenant sees its own, and those that come with nst."""
 
-    def __init__(self, database: Database, blobs: BlobStore, resolver: Resolver, *, clock: Clock) -> None:
+    def __init__(self, database: Database, blobs: BlobStore, tenants: Tenants, *, clock: Clock) -> None:
         self._database = database
         self._blobs = blobs
-        self._resolver = resolver
+        self._tenants = tenants
         self._clock = clock
 
     def register_shipped(self) -> None:
@@ -96,7 +97,7 @@ class StyleLibrary:
 
     def import_style(
         self, tenant: str, name: str, *, weights: str, card: dict[str, Any], replace: bool = False
-    ) -> tuple[StyleRow, bool]:
+    ) -> Accepted[StyleRow]:
         """Make a style of a weights file in storage; return it, and whether it got this version now.
 
         Raises RequestInvalidError, TooLargeError or WeightsError where card or weights cannot be used, and
@@ -104,7 +105,7 @@ class StyleLibrary:
         that is replaced stays in storage, and jobs that were submitted with it keep it.
         """
         check_card(card)
-        source = self._resolver.allowed(tenant, weights, pointer="/weights")
+        source = self._tenants.permissions(tenant).readable(weights, pointer="/weights")
         try:
             version, uri = keep_weights(self._blobs, source)
         except (BlobNotFoundError, BlobAccessError, BlobInvalidError) as error:
@@ -113,12 +114,12 @@ class StyleLibrary:
         # Of imports at once, another may be first with this version, or with this name.
         return retried(lambda: self._put(style, replace=replace))
 
-    def _put(self, style: StyleRow, *, replace: bool) -> tuple[StyleRow, bool]:
+    def _put(self, style: StyleRow, *, replace: bool) -> Accepted[StyleRow]:
         with self._database.write() as connection:
             found = access.find_style(connection, style.name, tenant=style.tenant)
             same = found is not None and found.version == style.version
             if found is not None and same and not (replace and found.tenant == style.tenant):
-                return found, False
+                return Accepted(found, is_new=False)
             own_style(connection, style.name, style.tenant)
             if found is None:
                 access.add_style(connection, style, now=self._clock())
@@ -126,7 +127,7 @@ class StyleLibrary:
                 access.put_style(connection, style, now=self._clock())
             else:
                 raise StyleExistsError(f"There is a style {style.name!r} with another version.")
-        return style, not same
+        return Accepted(style, is_new=not same)
 
     def publish(self, tenant: str, name: str, *, version: str) -> StyleRow:
         """Let a style's name stand for another of its versions, given by its first digits.

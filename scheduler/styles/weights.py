@@ -9,7 +9,7 @@ from nst_core.nets.costs import stylize_bytes
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.weights_header import read_config
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.domain import jobs as domain
+from scheduler.domain import addresses
 from scheduler.domain.errors import RequestInvalidError, TooLargeError
 
 #: The largest weights file of a style: that of a network four times as wide as usual, in float32, has 107 MB.
@@ -63,7 +63,7 @@ def check_card(card: dict[str, Any], *, pointer: str = "/card", max_bytes: int =
     except (ValueError, RecursionError) as error:
         raise RequestInvalidError("The card has a number that JSON does not know.", pointer=pointer) from error
     # PostgreSQL takes no NUL character, which JSON writes as an escape.
-    if not domain.storable(text) or "\\u0000" in text:
+    if not addresses.storable(text) or "\\u0000" in text:
         raise RequestInvalidError("The card has characters that cannot be stored.", pointer=pointer)
     if len(text.encode()) > max_bytes:
         raise RequestInvalidError(f"A card has at most {max_bytes:,} bytes.", pointer=pointer)

@@ -10,7 +10,7 @@ from nst_core.errors import ConfigError
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.limits import check_new_upload
 from scheduler.access.tenants import Tenants
-from scheduler.domain import jobs as domain
+from scheduler.domain import addresses
 from scheduler.domain.errors import ConflictError, InUseError, NotFoundError, RequestInvalidError
 from scheduler.store import uploads as rows
 from scheduler.store.database import Database
@@ -127,7 +127,7 @@ class UploadService:
         return upload
 
     def _uri(self, tenant: str, upload_id: str, path: str) -> BlobUri:
-        return BlobUri(self._blobs.bucket, domain.upload_key(tenant, upload_id) + path)
+        return BlobUri(self._blobs.bucket, addresses.upload_key(tenant, upload_id) + path)
 
 
 def _check_id(upload_id: str) -> None:
@@ -137,7 +137,7 @@ def _check_id(upload_id: str) -> None:
 
 def _check_path(path: str, *, pointer: str) -> None:
     try:
-        domain.check_key(path)
+        addresses.check_key(path)
     except ConfigError as error:
         raise RequestInvalidError(error.message, pointer=pointer) from error
 

@@ -13,7 +13,7 @@ from nst_core.protocol.chunks import StylizeChunk, load_chunk
 from nst_core.protocol.events import ChunkFinished, ChunkStarted, ItemOutcome
 from nst_core.settings import BrokerSettings
 from tests.brokers import Broker
-from worker.app import serve, worker_name
+from worker.app import Consumer, serve, worker_name
 from worker.runtime.pulse import Pulse
 
 CONCURRENCY = 2
@@ -42,7 +42,7 @@ def main() -> None:
 
     queue = StylizeChunk.queue
     pulse = Pulse(broker.ping, stop=Event())
-    serve(broker, {queue: (stylize, CONCURRENCY)}, name=name, pulse=pulse)
+    serve(broker, {queue: Consumer(task=stylize, slots=CONCURRENCY)}, name=name, pulse=pulse)
     broker.close()
 
 

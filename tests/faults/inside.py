@@ -32,6 +32,7 @@ def scheduler() -> int:
     from nst_core.protocol import chunks as protocol
     from scheduler import app
     from scheduler.control import broker
+    from scheduler.domain.codes import Failure
     from scheduler.domain.jobs import Job
     from scheduler.jobs.finalizer import Finalizer
     from scheduler.loops import Loops
@@ -46,7 +47,7 @@ def scheduler() -> int:
             super().wake()
 
     class FaultyFinalizer(Finalizer):
-        def _end(self, job: Job, error: tuple[str, str] | None) -> None:
+        def _end(self, job: Job, error: Failure | None) -> None:
             switches.crash("reported")
             super()._end(job, error)
 
@@ -66,6 +67,7 @@ def worker(*, real: bool = False) -> int:
     from nst_core.decoding import decoder
     from tests.faults.doubles import CountingStore, FaultyBroker, QuickStylizer, check_poison
     from worker import app
+    from worker.methods.stylize import method
     from worker.settings import WorkerSettings
 
     decode = decoder.decode
@@ -78,6 +80,7 @@ def worker(*, real: bool = False) -> int:
     replaced(decoder, decode=checked_decode)
     if not real:
         replaced(app, load_stylizer=QuickStylizer.load)
+        replaced(method, load_stylizer=QuickStylizer.load)
     return app.run_worker(WorkerSettings())
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from nst_core.client import Client
-from nst_core.protocol.chunks import Method
 from scheduler.domain.jobs import JobInput
 from scheduler.local.embedded import Stack
 from scheduler.resources import Job, JobRequest, Optimize
@@ -85,7 +84,7 @@ def test_worker_killed_five_times_and_redis_flushed(
 def test_optimisation_goes_on_where_its_worker_was_killed(stack: Stack, client: Client) -> None:
     photo, painting = upload(client, small_photos(2, side_px=64))
     request = JobRequest(
-        method=Method.OPTIMIZE,
+        method="optimize",
         input=JobInput(uris=(photo,)),
         paintings=(painting,),
         optimize=Optimize(options={"iterations": 120, "size_px": 64}, preview_every=40),

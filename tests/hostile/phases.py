@@ -11,7 +11,6 @@ import httpx
 
 from nst_core.client import ApiError
 from nst_core.errors import BlobTooLargeError, ImageError, NstError
-from nst_core.protocol.chunks import Method
 from nst_core.storage.blobs import BlobUri
 from scheduler.domain.jobs import JobInput
 from scheduler.resources import Job, JobRequest, Optimize
@@ -74,7 +73,7 @@ def paintings_of_jobs(here: Ground, files: Sequence[HostileFile], *, until: floa
     for start in range(0, len(paintings), 50):
         request = JobRequest(
             input=JobInput(uris=(photo,)),
-            method=Method.OPTIMIZE,
+            method="optimize",
             paintings=paintings[start : start + 50],
             optimize=Optimize(options={"size_px": 48, "iterations": 1, "scales": 1}, preview_every=0),
         )

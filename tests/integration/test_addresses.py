@@ -10,7 +10,8 @@ from nst_core.errors import ConfigError
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
-from scheduler.domain.jobs import JobInput, check_address
+from scheduler.domain.addresses import check_address
+from scheduler.domain.jobs import JobInput
 from scheduler.jobs.inputs import InputEntry
 from scheduler.jobs.planner import plan_items
 from scheduler.store.tenants import Tenant
@@ -143,5 +144,5 @@ def test_what_a_listing_returns_is_checked_like_what_a_request_names(rig: Rig) -
     spec = rig.service._resolver.resolve("alice", "job_1", rig.request(JobInput(prefix="s3://nst/tenants/alice/")))
     keys = ["tenants/alice/a.jpg", "tenants/alice/../bob/b.jpg", "tenants/bob/c.jpg", "tenants/alice/%2e%2e/d.jpg"]
     entries = [InputEntry(uri=f"s3://nst/{key}") for key in keys]
-    items = list(plan_items(spec, entries, first_input=0, places=rig.service.tenants.places("alice")))
+    items = list(plan_items(spec, entries, first_input=0, permissions=rig.service.tenants.permissions("alice")))
     assert [item.error and item.error[0] for item in items] == [None, *["input_invalid"] * 3]

@@ -11,7 +11,8 @@ from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
-from scheduler.domain.jobs import JobInput, JobStatus, scratch_key
+from scheduler.domain.addresses import scratch_key
+from scheduler.domain.jobs import JobInput, JobStatus
 from scheduler.domain.runs import RunStatus, place_key
 from scheduler.retention.retention import Lifetimes, Retention
 from scheduler.store import runs as run_rows

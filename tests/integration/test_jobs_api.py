@@ -135,7 +135,13 @@ def test_jobs_are_filtered(client: TestClient, rig: Rig) -> None:
     created = client.get(f"/v1/jobs/{summer}").json()["created_at"]
     assert found(created_after=created, method="feedforward") == [summer]
     assert found(created_before=created) == [spring]
-    for wrong in ({"metadata.": "x"}, {"metadata.a": "\0"}, {"created_after": "2026-01-01T00:00:00"}, {"status": "x"}):
+    for wrong in (
+        {"metadata.": "x"},
+        {"metadata.a": "\0"},
+        {"created_after": "2026-01-01T00:00:00"},
+        {"status": "x"},
+        {"method": "x"},
+    ):
         assert client.get("/v1/jobs", params=wrong).status_code == 422, wrong
 
 

@@ -8,8 +8,9 @@ from nst_core.protocol.chunks import ItemStatus, StylizeChunk
 from nst_core.protocol.events import ItemOutcome
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.idempotency import KEPT_S
+from scheduler.domain.addresses import scratch_key
 from scheduler.domain.errors import ConflictError, NotFoundError, RequestInvalidError
-from scheduler.domain.jobs import JobInput, JobStatus, StopReason, scratch_key
+from scheduler.domain.jobs import JobInput, JobStatus, StopReason
 from scheduler.jobs.expiry import Expirer
 from scheduler.retention.retention import Lifetimes, Retention
 from scheduler.store.jobs import JobFilter, find_job

@@ -19,6 +19,7 @@ from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.api.forms import MAX_JSON_BYTES
 from scheduler.runs.requests import MAX_ABOUT_BYTES
+from scheduler.store.tenants import Tenant
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, going
 
@@ -179,6 +180,17 @@ def test_a_painting_that_is_too_large_is_refused_before_it_is_kept(
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert client.post("/v1/styles", content=b" " * (MAX_JSON_BYTES + 1)).status_code == 413
     assert client.get("/v1/runs").json()["data"] == []
+
+
+def test_a_run_that_the_quota_refuses_leaves_no_file_behind(client: TestClient, runs: RunRig) -> None:
+    runs.rig.service.tenants.put(Tenant(id=TENANT, limits={"max_unfinished_runs": 1}))
+    train(client, runs)
+    place = BlobUri("nst", f"tenants/{TENANT}/runs/")
+    kept = runs.rig.blobs.list_keys(place)
+    assert kept
+    answer = submit(client, runs)
+    assert answer.json()["code"] == "quota_exceeded", answer.json()
+    assert runs.rig.blobs.list_keys(place) == kept
 
 
 BAD_PAINTINGS = {

@@ -269,7 +269,7 @@ from threading import Event
 from nst_core.protocol.chunks import StylizeChunk
 from tests.brokers import Broker
 from nst_core.settings import BrokerSettings
-from worker.app import serve, stopping
+from worker.app import Consumer, serve, stopping
 from worker.runtime.pulse import Pulse
 
 broker, stop, looks = Broker(BrokerSettings()), Event(), []
@@ -282,7 +282,7 @@ def task(message):
     os.kill(os.getpid(), signal.SIGTERM)
 
 with stopping(stop):
-    serve(broker, {StylizeChunk.queue: (task, 1)}, name="w@test", pulse=pulse)
+    serve(broker, {StylizeChunk.queue: Consumer(task=task, slots=1)}, name="w@test", pulse=pulse)
 print(looks.count(True), "of", len(looks))
 """
 

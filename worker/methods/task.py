@@ -5,7 +5,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from threading import Event
 from typing import Any, ClassVar, Generic, TypeVar
 
 from nst_core.clock import Clock
@@ -13,12 +12,9 @@ from nst_core.errors import NstError
 from nst_core.protocol.chunks import ChunkMessage, load_chunk
 from nst_core.protocol.events import ChunkFinished, ItemOutcome
 from worker.methods.report import ChunkReport
-from worker.runtime.broker import WorkerBroker
-from worker.runtime.isolation import Isolation
-from worker.runtime.outcomes import Recovered, failure
+from worker.runtime.outcomes import failure
 from worker.runtime.task import Task
-from worker.runtime.watchdog import Watchdog
-from worker.settings import WorkerSettings
+from worker.runtime.work import TaskParts
 
 _log = logging.getLogger(__name__)
 _Chunk = TypeVar("_Chunk", bound=ChunkMessage)
@@ -31,24 +27,12 @@ class ChunkTask(Task[_Chunk, ChunkReport, ChunkFinished], Generic[_Chunk]):
     #: The type of the task's message.
     chunk: ClassVar[type[ChunkMessage]]
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        *,
-        name: str,
-        broker: WorkerBroker,
-        watchdog: Watchdog,
-        stop: Event,
-        recovered: Recovered = lambda problem: False,
-        isolation: Isolation | None = None,
-        clock: Clock = time.monotonic,
-    ) -> None:
-        """Work as the named worker until `stop` is set; all tasks of a worker share one `isolation`."""
-        super().__init__(broker=broker, stop=stop, recovered=recovered, clock=clock)
-        self._settings = settings
-        self._name = name
-        self._watchdog = watchdog
-        self._isolation = isolation or Isolation()
+    def __init__(self, parts: TaskParts, *, clock: Clock = time.monotonic) -> None:
+        super().__init__(broker=parts.broker, stop=parts.stop, recovered=parts.recovered, clock=clock)
+        self._settings = parts.settings
+        self._name = parts.name
+        self._watchdog = parts.watchdog
+        self._isolation = parts.isolation
 
     @abstractmethod
     def _outcomes(self, chunk: _Chunk, report: ChunkReport) -> Iterator[ItemOutcome]:

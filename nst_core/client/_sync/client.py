@@ -17,7 +17,7 @@ from nst_core.client.answers import Stored
 from nst_core.client.blocking import Sleep, run_io, sleep
 from nst_core.client.events import Event
 from nst_core.client.requests import PAGE, digest_header, job_body, once_only, path_of, query_of, upload_path, waiting
-from nst_core.protocol.chunks import ItemStatus, Method
+from nst_core.protocol.chunks import ItemStatus
 from nst_core.styles import WEIGHTS_NAME
 from scheduler.domain.jobs import JobStatus
 from scheduler.resources import Check, Item, Job, JobRequest, Preset, Style, StyleVersion, Upload, UploadedFile
@@ -172,7 +172,7 @@ class Client:
         self,
         *,
         status: JobStatus | None = None,
-        method: Method | None = None,
+        method: str | None = None,
         metadata: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,

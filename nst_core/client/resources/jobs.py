@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from nst_core.client.resources.base import Code, Failure, Moment, Request, Resource, Uri, shown
-from nst_core.client.resources.methods import Method, MethodOptions, ResolvedOptions
+from nst_core.client.resources.methods import DEFAULT_METHOD, MethodName, MethodOptions, ResolvedOptions
 from nst_core.client.resources.pages import Page
 from nst_core.client.resources.styles import PinnedStyle
 from nst_core.protocol.chunks import StyleRef
@@ -120,7 +120,7 @@ class JobTerms(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    method: Method = Field(Method.FEEDFORWARD, description="optimize takes minutes per image, and any painting.")
+    method: MethodName = Field(DEFAULT_METHOD, description="optimize takes minutes per image, and any painting.")
     paintings: Annotated[tuple[Uri, ...], Field(max_length=100)] = Field(
         (), description="Addresses of paintings, for the method optimize."
     )

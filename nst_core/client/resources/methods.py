@@ -4,25 +4,28 @@ A method with options has a model of what a request may say, a model of what the
 the method in `MethodOptions` and `ResolvedOptions`. Nothing else in the API and the clients names a method's options.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from nst_core.client.resources.base import Options, Request, Resource
-from nst_core.protocol.chunks import Method
 
 __all__ = [
+    "DEFAULT_METHOD",
     "DEFAULT_PRESET",
     "DEFAULT_PREVIEW_EVERY",
-    "Method",
+    "MethodName",
     "MethodOptions",
     "Optimize",
     "ResolvedOptimize",
     "ResolvedOptions",
 ]
 
+DEFAULT_METHOD = "feedforward"
 DEFAULT_PRESET = "gatys2016"
 DEFAULT_PREVIEW_EVERY = 25
+#: The scheduler knows which methods there are.
+MethodName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,16}$")]
 
 
 class Optimize(Request):

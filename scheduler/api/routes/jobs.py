@@ -4,9 +4,10 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import AfterValidator
 from starlette.concurrency import run_in_threadpool
 
-from nst_core.protocol.chunks import Method
+from nst_core.client.resources.methods import MethodName
 from scheduler.api.dependencies import ServiceDep, TenantDep
 from scheduler.api.job_schemas import CheckView, RetryBody
 from scheduler.api.json_bodies import JsonRoute
@@ -16,8 +17,10 @@ from scheduler.api.queries import LABEL
 from scheduler.api.schemas import InputEntryView, InputPage, JobBody, JobPage, JobView
 from scheduler.api.times import Moment
 from scheduler.api.waiting import wait_for_end
+from scheduler.domain.addresses import storable
 from scheduler.domain.errors import RequestInvalidError
-from scheduler.domain.jobs import JobStatus, storable
+from scheduler.domain.jobs import JobStatus
+from scheduler.jobs.methods import all_methods
 from scheduler.store.jobs import JobFilter
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs", tags=["jobs"])
@@ -31,6 +34,15 @@ Prefer = Annotated[
     str | None,
     Header(max_length=1000, description="wait=N: answer when the job has ended, or after N seconds (60 at most)."),
 ]
+
+
+def _check_method(name: str) -> str:
+    if name not in all_methods():
+        raise ValueError(f"known methods: {', '.join(all_methods())}")
+    return name
+
+
+_KnownMethod = Annotated[MethodName, AfterValidator(_check_method)]
 
 
 @router.post(
@@ -102,7 +114,7 @@ def list_jobs(
     limit: Limit = 20,
     after_id: AfterId = None,
     status: Annotated[JobStatus | None, Query(description="Jobs of this status alone.")] = None,
-    method: Annotated[Method | None, Query(description="Jobs of this method alone.")] = None,
+    method: Annotated[_KnownMethod | None, Query(description="Jobs of this method alone.")] = None,
     created_after: Annotated[Moment | None, Query(description="RFC 3339; jobs of that moment too.")] = None,
     created_before: Annotated[Moment | None, Query(description="RFC 3339.")] = None,
 ) -> JobPage:

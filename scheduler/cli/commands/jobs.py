@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from nst_core.client import Client
-from nst_core.protocol.chunks import ItemStatus, Method
+from nst_core.protocol.chunks import ItemStatus
 from scheduler.cli.commands.parameters import AsJson, Limit, Yes
 from scheduler.cli.deleting import confirm, say_deleted
 from scheduler.cli.exits import ExitCode, UsageError
@@ -39,7 +39,9 @@ def list_jobs(
     status: Annotated[
         str | None, typer.Option(help="Only jobs with this status.", metavar="STATUS", show_default=False)
     ] = None,
-    method: Annotated[Method | None, typer.Option(help="Only jobs with this method.", show_default=False)] = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="METHOD", help="Only jobs with this method.", show_default=False)
+    ] = None,
     label: Annotated[
         list[str],
         typer.Option(metavar="KEY=VALUE", help="Only jobs with this label. Can be repeated.", show_default=False),

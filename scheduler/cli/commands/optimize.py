@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from nst_core.protocol.chunks import Method
 from scheduler.cli.commands.parameters import (
     AmongJobs,
     AsJson,
@@ -100,7 +99,7 @@ def optimize(
 
     def request(input: JobInput, paintings: Sequence[str]) -> JobRequest:
         return JobRequest(
-            method=Method.OPTIMIZE,
+            method="optimize",
             paintings=tuple(paintings),
             input=input,
             optimize=Optimize(preset=preset, options=chosen, preview_every=preview_every),

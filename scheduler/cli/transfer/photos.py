@@ -12,7 +12,7 @@ from nst_core.formats import HEAD_BYTES, IMAGE_SUFFIXES, suffix_of
 from scheduler.cli.exits import UsageError
 from scheduler.cli.transfer.names import fitted, readable, sound
 from scheduler.cli.transfer.results import Naming
-from scheduler.domain.jobs import output_suffix
+from scheduler.domain.naming import output_suffix
 
 #: Device and inode, which identify a file or a folder whatever its name is.
 Identity = tuple[int, int]

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from nst_core.formats import IMAGE_SUFFIXES, JPEG_SUFFIXES
 from scheduler.cli.exits import PlaceError, UsageError
 from scheduler.cli.transfer.names import readable
-from scheduler.domain.jobs import DEFAULT_NAME, output_key, output_suffix
+from scheduler.domain.jobs import DEFAULT_NAME
+from scheduler.domain.naming import output_key, output_suffix
 from scheduler.resources import Job
 
 S3 = "s3://"

@@ -54,7 +54,7 @@ def _job_rows(job: Job) -> Iterator[tuple[str, RenderableType | None]]:
     yield "your id", job.client_id
     yield "status", status
     yield "images", f"{counts.total:,}" + (f"  ({by_status})" if by_status else "")
-    yield "method", job.method.value
+    yield "method", job.method
     yield "paintings", ", ".join(job.paintings)
     if not job.paintings:
         parts = ((style.name, (f" {style.version[:12]}", "dim")) for style in job.styles)

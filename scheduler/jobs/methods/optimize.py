@@ -149,23 +149,13 @@ def _config(request: OptimizeRequest) -> dict[str, Any]:
     try:
         config = preset(name, **options)
     except ConfigError as error:
-        raise RequestInvalidError(error.message, pointer=_pointer(name, options, error)) from error
+        pointer = f"/optimize/options/{error.field}" if error.field in options else "/optimize/options"
+        raise RequestInvalidError(error.message, pointer=pointer) from error
     served = ", ".join(SERVED_NETWORKS)
     message = f"network must be one of {served}, not {config.network!r}."
     require(config.network in SERVED_NETWORKS, message, "/optimize/options/network")
     require(config.initial != "file", "A picture to start from cannot be given.", "/optimize/options/initial")
     return config.to_dict()
-
-
-def _pointer(name: str, options: dict[str, Any], error: ConfigError) -> str:
-    """Return the JSON pointer of the option that is invalid by itself, or of all options if none is."""
-    for key, value in options.items():
-        try:
-            preset(name, **{key: value})
-        except ConfigError as alone:
-            if alone.message == error.message:
-                return f"/optimize/options/{key}"
-    return "/optimize/options"
 
 
 def _style(painting: str, config: dict[str, Any]) -> StyleRef:

@@ -18,6 +18,7 @@ from worker.methods.stylize.pipeline import Pipeline
 from worker.methods.stylize.task import StylizeTask
 from worker.runtime.engine import Engine
 from worker.runtime.watchdog import Watchdog
+from worker.runtime.work import TaskParts
 from worker.settings import WorkerSettings
 
 
@@ -84,18 +85,17 @@ class Worker:
     engine: Engine
     stop: Event = field(default_factory=Event)
 
+    @property
+    def parts(self) -> TaskParts:
+        """What each task of the worker needs."""
+        return TaskParts(
+            settings=self.settings, name="w@test", broker=self.broker, watchdog=quiet_watchdog(), stop=self.stop
+        )
+
     def task(self, build: Callable[[bytes], Model] = load_stylizer, *, blobs: BlobStore | None = None) -> StylizeTask:
         """Return the task, whose networks `build` makes."""
         models = ModelCache(blobs or self.blobs, build, capacity_bytes=1 << 20)
-        return StylizeTask(
-            self.settings,
-            name="w@test",
-            broker=self.broker,
-            models=models,
-            pipeline=self.pipeline,
-            watchdog=quiet_watchdog(),
-            stop=self.stop,
-        )
+        return StylizeTask(self.parts, models=models, pipeline=self.pipeline)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from threading import Event
 from typing import Any
 
 from nst_core.errors import NstError
@@ -13,11 +12,8 @@ from worker.methods.report import ChunkReport
 from worker.methods.stylize.models import ModelCache
 from worker.methods.stylize.pipeline import Pipeline
 from worker.methods.task import ChunkTask
-from worker.runtime.broker import WorkerBroker
-from worker.runtime.isolation import Isolation
-from worker.runtime.outcomes import Recovered, failure, retried
-from worker.runtime.watchdog import Watchdog
-from worker.settings import WorkerSettings
+from worker.runtime.outcomes import failure, retried
+from worker.runtime.work import TaskParts
 
 _log = logging.getLogger(__name__)
 
@@ -27,29 +23,8 @@ class StylizeTask(ChunkTask[StylizeChunk]):
 
     chunk = StylizeChunk
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        *,
-        name: str,
-        broker: WorkerBroker,
-        models: ModelCache[Any],
-        pipeline: Pipeline,
-        watchdog: Watchdog,
-        stop: Event,
-        recovered: Recovered = lambda problem: False,
-        isolation: Isolation | None = None,
-    ) -> None:
-        """Work as the named worker until `stop` is set."""
-        super().__init__(
-            settings,
-            name=name,
-            broker=broker,
-            watchdog=watchdog,
-            stop=stop,
-            recovered=recovered,
-            isolation=isolation,
-        )
+    def __init__(self, parts: TaskParts, *, models: ModelCache[Any], pipeline: Pipeline) -> None:
+        super().__init__(parts)
         self._models = models
         self._pipeline = pipeline
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nst_core.errors import ConfigError
 from nst_core.protocol.chunks import StyleRef, StylizeOptions
+from scheduler.domain.addresses import check_key, is_scratch, scratch_key
 from scheduler.domain.jobs import (
     ChunkStatus,
     Counts,
@@ -17,14 +18,9 @@ from scheduler.domain.jobs import (
     JobSpec,
     JobStatus,
     StopReason,
-    check_key,
-    check_name_template,
     final_status,
-    is_scratch,
-    output_key,
-    output_suffix,
-    scratch_key,
 )
+from scheduler.domain.naming import check_name_template, output_key, output_suffix
 
 JOB = Job(
     id="job_1",

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from nst_core.protocol.segments import Phase, StoredFile, TrainSegment, losses_uri, segment_checkpoint_uri
 from nst_core.storage.blobs import BlobUri
 from nst_core.training.config import TrainConfig
-from scheduler.access.tenants import Places
-from scheduler.domain.jobs import is_scratch
+from scheduler.access.places import Permissions
+from scheduler.domain.addresses import is_scratch
 from scheduler.domain.runs import (
     KEPT_EVERY_STEPS,
     KEPT_NEWEST,
@@ -129,7 +129,7 @@ def test_what_workers_did_not_write_is_of_no_attempt(name: str) -> None:
 def test_the_place_of_a_run_is_neither_read_nor_written_by_jobs() -> None:
     key = place_key("default", "run_1") + "painting.jpg"
     assert is_scratch(key)
-    places = Places(tenant="default", shared="nst", buckets=frozenset({"nst"}))
+    places = Permissions(tenant="default", shared="nst", buckets=frozenset({"nst"}))
     assert not places.may_write(BlobUri("nst", key))
 
 

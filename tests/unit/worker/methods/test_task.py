@@ -16,7 +16,7 @@ from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted,
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.local.servers import HOST, free_port
-from tests.unit.worker.conftest import Worker, quiet_watchdog
+from tests.unit.worker.conftest import Worker
 from tests.unit.worker.kit import (
     TINY,
     WAIT_S,
@@ -186,14 +186,7 @@ def test_a_network_that_does_not_fit_the_memory_fails_every_item(worker: Worker,
 def optimize_task(worker: Worker, engine: Engine) -> OptimizeTask:
     """Return the task of the slow method."""
     optimization = Optimization(worker.settings, blobs=worker.blobs, engine=engine, device=torch.device("cpu"))
-    return OptimizeTask(
-        worker.settings,
-        name="w@test",
-        broker=worker.broker,
-        optimization=optimization,
-        watchdog=quiet_watchdog(),
-        stop=worker.stop,
-    )
+    return OptimizeTask(worker.parts, optimization=optimization)
 
 
 def test_an_optimisation_is_told_from_start_to_end(worker: Worker, engine: Engine) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from nst_core.protocol.chunks import ItemStatus, Method, StyleRef
+from nst_core.protocol.chunks import ItemStatus, StyleRef
 from scheduler.cli.ui.progress import job_bar
 from scheduler.domain.jobs import Counts, JobStatus
 from scheduler.resources import Input, Item, Job, Output, Progress
@@ -14,7 +14,7 @@ from scheduler.resources import Input, Item, Job, Output, Progress
 JOB = Job(
     id="job_1",
     status=JobStatus.RUNNING,
-    method=Method.OPTIMIZE,
+    method="optimize",
     styles=(StyleRef(name="night", version="ab" * 32), StyleRef(name="day", version="cd" * 32)),
     input=Input(prefix="s3://nst/in/"),
     output=Output(prefix="s3://nst/out/"),

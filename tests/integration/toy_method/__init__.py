@@ -1,0 +1,1 @@
+"""A method of another package: photos turn grey. Nothing in nst knows of it."""

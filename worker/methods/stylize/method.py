@@ -1,0 +1,37 @@
+"""The method feedforward, as a worker sees it."""
+
+from nst_core.inference.engines import load_stylizer
+from nst_core.protocol.chunks import StylizeChunk
+from worker.methods.stylize.models import ModelCache
+from worker.methods.stylize.pipeline import Pipeline
+from worker.methods.stylize.task import StylizeTask
+from worker.runtime.limits import work_bytes
+from worker.runtime.work import Parts, Work
+from worker.settings import WorkerSettings
+
+
+class Feedforward(Work):
+    """Stylizes photos with trained networks."""
+
+    queue = StylizeChunk.queue
+
+    def slots(self, settings: WorkerSettings) -> int:
+        """Return NST_CONCURRENCY."""
+        return settings.concurrency
+
+    def task(self, parts: Parts) -> StylizeTask:
+        """Return the task."""
+        pipeline = Pipeline(
+            parts.settings,
+            blobs=parts.blobs,
+            engine=parts.engine,
+            recovered=parts.recovered,
+            budget_bytes=work_bytes(parts.settings, parts.device),
+        )
+        parts.closing.callback(pipeline.close)
+        models = ModelCache(
+            parts.blobs,
+            lambda data: load_stylizer(data, device=parts.device),
+            capacity_bytes=parts.settings.cache_bytes,
+        )
+        return StylizeTask(parts, models=models, pipeline=pipeline)
