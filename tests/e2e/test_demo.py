@@ -64,5 +64,5 @@ def test_the_demo_stops_cleanly_when_it_is_interrupted(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "nothing is left running" in output
+    assert "No process is left running" in output
     assert wait_until_gone(mark, tmp_path) == {}
