@@ -1,7 +1,6 @@
-"""A database and a broker in memory for control loops; an HTTP server with prepared answers for the command line."""
+"""The command line against a real HTTP server with prepared answers."""
 
 import io
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,33 +8,10 @@ from pathlib import Path
 import pytest
 
 from scheduler.cli import run
-from scheduler.store.database import Database
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api
-from tests.unit.scheduler.kit import ManualClock
-from tests.unit.scheduler.memory_broker import MemoryBroker
 
 Run = Callable[..., tuple[int, str, str]]
 STYLE = {"name": "great_wave", "version": "ab" * 32, "card": {"title": "The Great Wave", "artist": "Hokusai"}}
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def database(sqlite_template: Path, tmp_path: Path, clock: ManualClock) -> Iterator[Database]:
-    """A migrated database in a file of its own."""
-    path = tmp_path / "nst.db"
-    shutil.copyfile(sqlite_template, path)
-    database = Database(f"sqlite:///{path}", clock=clock)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def memory_broker(clock: ManualClock) -> MemoryBroker:
-    return MemoryBroker(clock=clock)
 
 
 @pytest.fixture
