@@ -1,6 +1,6 @@
-"""The Python client of the HTTP API: `Client`, and `AsyncClient` for asyncio, with what they send and get.
+"""The Python client of the HTTP API: `Client`, `AsyncClient` for asyncio, and what they send and get.
 
-`_async` is written by hand, `_sync` is generated from it (`make client`), and what needs no connection is shared.
+`_async` is written by hand, `_sync` is generated from it (`make client`), and code that needs no connection is shared.
 """
 
 from nst_core.client._async.client import AsyncClient
@@ -12,14 +12,27 @@ from nst_core.client._sync.key_client import KeyClient, TenantClient
 from nst_core.client._sync.run_client import RunClient
 from nst_core.client._sync.webhook_client import WebhookClient
 from nst_core.client.errors import ApiError, UnreachableError
-from nst_core.client.events import Event
-from nst_core.protocol.chunks import ItemStatus
-from scheduler.access.resources import Key, NewKey, OwnTenant, Tenant
-from scheduler.domain.jobs import JobInput, JobStatus, Priority
-from scheduler.domain.runs import RunStatus
-from scheduler.resources import Check, Item, Job, JobRequest, Optimize, Output, Style, Upload, UploadedFile
-from scheduler.runs.resources import ForkRequest, Run, TrainRequest
-from scheduler.webhooks.resources import Delivery, NewSecret, Webhook
+from nst_core.client.resources.access import Key, Limits, NewKey, OwnTenant, Scope, Tenant, Usage
+from nst_core.client.resources.base import Failure
+from nst_core.client.resources.events import Event, EventType
+from nst_core.client.resources.items import Item, ItemStatus, Progress
+from nst_core.client.resources.jobs import (
+    Check,
+    CheckProblem,
+    Counts,
+    Job,
+    JobInput,
+    JobRequest,
+    JobStatus,
+    Output,
+    Priority,
+    StopReason,
+)
+from nst_core.client.resources.methods import Optimize
+from nst_core.client.resources.runs import ForkRequest, Photos, Run, RunStatus, Sample, TrainRequest
+from nst_core.client.resources.styles import Preset, Style, StyleVersion
+from nst_core.client.resources.uploads import Upload, UploadedFile
+from nst_core.client.resources.webhooks import Delivery, DeliveryStatus, NewSecret, Webhook
 
 __all__ = [
     "ApiError",
@@ -29,9 +42,14 @@ __all__ = [
     "AsyncTenantClient",
     "AsyncWebhookClient",
     "Check",
+    "CheckProblem",
     "Client",
+    "Counts",
     "Delivery",
+    "DeliveryStatus",
     "Event",
+    "EventType",
+    "Failure",
     "ForkRequest",
     "Item",
     "ItemStatus",
@@ -41,22 +59,31 @@ __all__ = [
     "JobStatus",
     "Key",
     "KeyClient",
+    "Limits",
     "NewKey",
     "NewSecret",
     "Optimize",
     "Output",
     "OwnTenant",
+    "Photos",
+    "Preset",
     "Priority",
+    "Progress",
     "Run",
     "RunClient",
     "RunStatus",
+    "Sample",
+    "Scope",
+    "StopReason",
     "Style",
+    "StyleVersion",
     "Tenant",
     "TenantClient",
     "TrainRequest",
     "UnreachableError",
     "Upload",
     "UploadedFile",
+    "Usage",
     "Webhook",
     "WebhookClient",
 ]

@@ -1,49 +1,26 @@
-"""What answers of the API say: values or errors."""
+"""Turns answers of the API into resources or errors."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from nst_core.client.errors import ApiError, UnreachableError
+from nst_core.client.resources.base import Resource
 
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """A part of a listing."""
-
-    data: list[dict[str, Any]]
-    has_more: bool = False
-    last_id: str | int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stored:
-    """A file that was uploaded."""
-
-    uri: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Replayed:
-    """How many messages are sent again."""
-
-    replayed: int
+_T = TypeVar("_T", bound=Resource)
 
 
 def checked(response: httpx.Response) -> httpx.Response:
-    """Return a response whose body was read; raise ApiError where the API refuses."""
+    """Return a response whose body was read; raise ApiError if it is an error."""
     if response.is_success:
         return response
     raise refusal(response)
 
 
 def refusal(response: httpx.Response) -> ApiError:
-    """Return the error for an answer that is no success, and whose body was read."""
+    """Return the error for an unsuccessful response whose body was read."""
     try:
         problem = response.json()
         code, detail = str(problem["code"]), str(problem.get("detail") or problem["title"])
@@ -55,17 +32,21 @@ def refusal(response: httpx.Response) -> ApiError:
 
 
 def parsed(cls: type[_T], body: bytes) -> _T:
-    """Return a body as a value of a class; raise UnreachableError where it is none."""
-    return _translated(TypeAdapter(cls).validate_json, body)
+    """Return the resource that a body holds; raise UnreachableError if the body is something else."""
+    try:
+        return cls.model_validate_json(body)
+    except ValidationError as error:
+        raise not_understood(error) from error
 
 
-def values_of(cls: type[_T], page: Page) -> list[_T]:
-    """Return the values of a page; raise UnreachableError where they are none of the class."""
-    return _translated(TypeAdapter(list[cls]).validate_python, page.data)  # type: ignore[valid-type]
+def not_understood(error: Exception) -> UnreachableError:
+    """Return the error for an answer that is not what this version of nst expects."""
+    reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else repr(error)
+    return UnreachableError(f"This version of nst does not understand the answer: {reason}.")
 
 
 def next_link(response: httpx.Response) -> str | None:
-    """Return the path of the next part of an answer, where there is one."""
+    """Return the path of the next part of an answer, or None."""
     return response.links.get("next", {}).get("url")
 
 
@@ -82,11 +63,3 @@ def _places(errors: Any, *, said: str) -> Sequence[str]:
         elif pointer and pointer not in said:
             places.append(f"({pointer})")
     return places
-
-
-def _translated(validate: Callable[[Any], _T], values: Any) -> _T:
-    try:
-        return validate(values)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise UnreachableError(f"The answer is none that this version of nst knows: {reason}.") from error

@@ -1,33 +1,13 @@
-"""Events as the API tells them, and how a stream of them is read."""
+"""Reads a stream of server-sent events."""
 
 import json
-from dataclasses import dataclass, field
-from typing import Any
 
-from nst_core.client.errors import UnreachableError
-
-_ENDS = ("job.completed", "run.completed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Something that happened to a job or a run."""
-
-    #: Where to go on: what comes later has a larger one.
-    id: int
-    #: Such as job.progress; a newer API may know others.
-    type: str
-    #: RFC 3339.
-    timestamp: str
-    data: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_last(self) -> bool:
-        return self.type in _ENDS
+from nst_core.client.answers import not_understood
+from nst_core.client.resources.events import Event
 
 
 class EventParser:
-    """Reads the lines of a stream (WHATWG HTML 9.2.6); what is none of ours is left out."""
+    """Reads the lines of a stream (WHATWG HTML 9.2.6); events without an id or data are skipped."""
 
     def __init__(self) -> None:
         self._id = ""
@@ -35,7 +15,7 @@ class EventParser:
         self._data = ""
 
     def feed(self, line: str) -> Event | None:
-        """Take a line without its end, and return the event that it completes."""
+        """Take a line without its line break; return the event that it completes, or None."""
         if line:
             name, _, value = line.partition(":")
             value = value.removeprefix(" ")
@@ -53,7 +33,6 @@ class EventParser:
 
 def _event(id: int, type: str, data: str) -> Event:
     try:
-        values = json.loads(data)
-        return Event(id=id, type=type, timestamp=str(values["timestamp"]), data=dict(values["data"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UnreachableError(f"The answer is none that this version of nst knows: {error!r}.") from error
+        return Event.model_validate({**json.loads(data), "id": id, "type": type})
+    except (ValueError, TypeError) as error:
+        raise not_understood(error) from error

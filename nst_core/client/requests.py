@@ -9,19 +9,15 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
-from pydantic import TypeAdapter
 
 from nst_core.client.errors import UnreachableError
+from nst_core.client.resources.base import Request
 from nst_core.errors import ConfigError
-from scheduler.domain.jobs import DEFAULT_METHOD
-from scheduler.resources import JobRequest
 
-#: Values of a listing that come in one answer.
+#: Entries of a listing that come in one answer.
 PAGE = 200
 _PATIENCE_S = 30.0
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-#: Fields of a request that not every API knows.
-_LATER = ("priority", "deadline", "expires_after_s", "max_failures", "max_attempts")
 
 
 def http_options(url: str, api_key: str, *, timeout_s: float) -> dict[str, Any]:
@@ -88,21 +84,6 @@ def waiting(wait_s: int | None, headers: Mapping[str, str] | None = None) -> dic
     return {"headers": {**(headers or {}), "Prefer": f"wait={wait_s}"}, "timeout": wait_s + _PATIENCE_S}
 
 
-def given(request: Any) -> dict[str, Any]:
-    """Return a request as JSON without what is left to the API."""
-    values: dict[str, Any] = TypeAdapter(type(request)).dump_python(request, mode="json")
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def job_body(request: JobRequest) -> dict[str, Any]:
-    """Return a request for a job as JSON."""
-    body: dict[str, Any] = TypeAdapter(JobRequest).dump_python(request, mode="json")
-    body["input"] = {name: value for name, value in body["input"].items() if value is not None}
-    # An API of before these fields refuses to hear of them.
-    later = {name: value for name, value in vars(JobRequest(input=request.input)).items() if name in _LATER}
-    body = {name: value for name, value in body.items() if name not in later or value != later[name]}
-    if request.method == DEFAULT_METHOD:
-        # Nor did an old one know the other method.
-        body = {name: value for name, value in body.items() if value or name not in ("paintings", "optimize")}
-        del body["method"]
-    return body
+def body_of(request: Request) -> dict[str, Any]:
+    """Return a request as JSON. Fields that were not set are left to the API."""
+    return request.model_dump(mode="json", exclude_unset=True)

@@ -6,27 +6,12 @@ ignored, so that schedulers and workers of two versions can run side by side.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
 from nst_core.protocol.codec import dump, load
 
 #: The folder of checkpoints below a job's scratch prefix.
 CHECKPOINTS = "checkpoints/"
-
-
-class ItemStatus(StrEnum):
-    """The status of an item: one photo with one style."""
-
-    PENDING = "pending"  # waits for a worker
-    RUNNING = "running"  # in a chunk that a worker has started
-    SUCCEEDED = "succeeded"  # its output is in storage
-    FAILED = "failed"  # it has an error code and message, and no output
-    CANCELLED = "cancelled"  # the job was stopped before its turn
-
-    @property
-    def is_terminal(self) -> bool:
-        return self in (ItemStatus.SUCCEEDED, ItemStatus.FAILED, ItemStatus.CANCELLED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from nst_core.client.resources.access import DEFAULT_OVERLAP_S, Scope
 from nst_core.clock import Clock
 from nst_core.errors import ConfigError
 from scheduler.access.cache import TimedCache
@@ -21,7 +22,6 @@ from scheduler.domain.errors import (
     RequestInvalidError,
     UnauthenticatedError,
 )
-from scheduler.domain.scopes import Scope
 from scheduler.store import keys as key_rows
 from scheduler.store.database import Database, retried
 from scheduler.store.errors import DatabaseUnavailableError
@@ -31,9 +31,6 @@ log = logging.getLogger(__name__)
 
 #: A key that is revoked through one process is good in others for so long at most.
 CACHE_S = 5.0
-#: The old secret of a rotated key is good for so long.
-DEFAULT_OVERLAP_S = 3600
-MAX_OVERLAP_S = 7 * 24 * 3600
 #: Of a tenant; older ones that are revoked or expired are forgotten as new ones are made.
 _DEAD_KEPT = 1000
 _TOUCH_S = 60.0

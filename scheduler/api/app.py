@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 
 from nst_core import __version__
+from nst_core.client.resources.access import Scope
 from nst_core.clock import Clock
 from nst_core.storage.blobs import BlobStore
 from scheduler.api import openapi, problems
@@ -28,7 +29,6 @@ from scheduler.api.routes import (
     webhooks,
 )
 from scheduler.control.broker import Broker
-from scheduler.domain.scopes import Scope
 from scheduler.events.hub import EventHub
 from scheduler.jobs.service import Service
 from scheduler.store.database import Database

@@ -11,13 +11,12 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from nst_core.client.resources.runs import TrainRequest
 from scheduler.api.json_bodies import off_the_loop, parse
-from scheduler.api.run_schemas import TrainBody
 from scheduler.api.spools import fill, new_spool
 from scheduler.domain.addresses import storable
 from scheduler.domain.errors import RequestInvalidError, TooLargeError
 from scheduler.runs.paintings import MAX_PAINTING_BYTES, POINTER, Painting, too_large
-from scheduler.runs.requests import RunRequest
 
 #: Of the JSON alone.
 MAX_JSON_BYTES = 2**20
@@ -28,7 +27,7 @@ OPENAPI: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/TrainBody"}},
+            "application/json": {"schema": {"$ref": "#/components/schemas/TrainRequest"}},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -45,8 +44,8 @@ OPENAPI: dict[str, Any] = {
 }
 
 
-async def read_train_request(request: Request) -> RunRequest:
-    """Return the training that a request asks for.
+async def read_train_request(request: Request) -> tuple[TrainRequest, Painting | None]:
+    """Return the training that a request asks for, and the painting if a form brought it.
 
     Raises RequestValidationError or RequestInvalidError for a body that is none, and TooLargeError for a large one.
     """
@@ -54,21 +53,21 @@ async def read_train_request(request: Request) -> RunRequest:
     if kind == "multipart/form-data":
         return await _read_form(request)
     text = b"".join([piece async for piece in _limited(request, MAX_JSON_BYTES, _large_json())])
-    body: TrainBody = await off_the_loop(_parse, text)
+    body: TrainRequest = await off_the_loop(_parse, text)
     if body.painting is None:
         raise RequestInvalidError("Name the painting, or send it along in a form.", pointer=POINTER)
-    return body.to_request(body.painting)
+    return body, None
 
 
-async def _read_form(request: Request) -> RunRequest:
+async def _read_form(request: Request) -> tuple[TrainRequest, Painting]:
     stream = _limited(request, MAX_PAINTING_BYTES + 2 * MAX_JSON_BYTES, too_large())
     with new_spool() as file:
         await fill(file, stream)
-        found: RunRequest = await off_the_loop(_parse_form, request.headers, file)
+        found: tuple[TrainRequest, Painting] = await off_the_loop(_parse_form, request.headers, file)
         return found
 
 
-def _parse_form(headers: Headers, file: IO[bytes]) -> RunRequest:
+def _parse_form(headers: Headers, file: IO[bytes]) -> tuple[TrainRequest, Painting]:
     """Return the training that a form asks for. The parser is pure Python and takes its time, so this is for a thread.
 
     It is written for an event loop, and gets one of its own.
@@ -76,7 +75,7 @@ def _parse_form(headers: Headers, file: IO[bytes]) -> RunRequest:
     return asyncio.run(_parse_parts(headers, file))
 
 
-async def _parse_parts(headers: Headers, file: IO[bytes]) -> RunRequest:
+async def _parse_parts(headers: Headers, file: IO[bytes]) -> tuple[TrainRequest, Painting]:
     async def pieces() -> AsyncGenerator[bytes, None]:
         while piece := file.read(_PIECE_BYTES):
             yield piece
@@ -97,7 +96,7 @@ async def _parse_parts(headers: Headers, file: IO[bytes]) -> RunRequest:
         await form.close()
 
 
-async def _request_of(form: FormData) -> RunRequest:
+async def _request_of(form: FormData) -> tuple[TrainRequest, Painting]:
     if set(form) - {"painting", "request"} or len(form.multi_items()) > 2:
         raise RequestInvalidError("The form has one part painting and one part request.", pointer="")
     painting, text = form.get("painting"), form.get("request")
@@ -112,9 +111,7 @@ async def _request_of(form: FormData) -> RunRequest:
     body = _parse(data)
     if body.painting is not None:
         raise RequestInvalidError("The painting is named, and sent along too; do one.", pointer=POINTER)
-    return body.to_request(
-        Painting(name=_file_name(painting.filename), data=await painting.read(MAX_PAINTING_BYTES + 1))
-    )
+    return body, Painting(name=_file_name(painting.filename), data=await painting.read(MAX_PAINTING_BYTES + 1))
 
 
 def _charset(content_type: str) -> str:
@@ -131,9 +128,9 @@ async def _limited(request: Request, max_bytes: int, error: TooLargeError) -> As
         yield piece
 
 
-def _parse(text: bytes) -> TrainBody:
+def _parse(text: bytes) -> TrainRequest:
     try:
-        return TrainBody.model_validate(parse(text))
+        return TrainRequest.model_validate(parse(text))
     except ValidationError as error:
         found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
         raise RequestValidationError(found) from error

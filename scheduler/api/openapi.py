@@ -5,10 +5,11 @@ from typing import Any
 
 from fastapi.routing import APIRoute, APIRouter
 
+from nst_core.client.resources.base import Request, Resource, examples_of, subclasses
+from nst_core.client.resources.problems import Problem
+from nst_core.client.resources.runs import TrainRequest
 from scheduler.api import problems
 from scheduler.api.dependencies import Needs
-from scheduler.api.examples import EXAMPLES
-from scheduler.api.run_schemas import TrainBody
 
 _SCHEME = "HTTPBearer"
 _METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
@@ -37,11 +38,13 @@ def describe(document: dict[str, Any], needs: Mapping[tuple[str, str], Needs]) -
     for name in _UNUSED:
         schemas.pop(name, None)
     # Those that no signature of a route names.
-    for model in (problems.Problem, TrainBody):
+    for model in (Problem, TrainRequest):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
-    for name, shown in EXAMPLES.items():
-        schemas[name]["examples"] = shown
+    for each in (*subclasses(Request), *subclasses(Resource)):
+        if each.__name__ in schemas and (examples := examples_of(each)):
+            # FastAPI leaves out what is null.
+            schemas[each.__name__]["examples"] = examples
     for path, method, operation in operations(document):
         for parameter in operation.get("parameters", ()):
             parameter["schema"] = _without_null(parameter["schema"])

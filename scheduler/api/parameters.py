@@ -4,16 +4,14 @@ from typing import Annotated
 
 from fastapi import Header, Path, Query
 
-#: What databases count to.
-MAX_ID = 2**63 - 1
-_ID = r"^[\w.-]{1,64}$"
-TENANT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
-#: At least the first 8 digits of a version.
-VERSION_PATTERN = r"^[0-9a-f]{8,64}$"
+from nst_core.client.resources.access import TENANT_PATTERN
+from nst_core.client.resources.base import ID_PATTERN, MAX_ID
+from nst_core.client.resources.styles import NEW_STYLE_PATTERN, VERSION_PATTERN
+
 _AFTER = "The `last_id` of the page before; none for the first page."
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Entries of a page, at most.")]
-AfterId = Annotated[str | None, Query(pattern=_ID, description=_AFTER)]
+AfterId = Annotated[str | None, Query(pattern=ID_PATTERN, description=_AFTER)]
 AfterFile = Annotated[str | None, Query(max_length=255, description=_AFTER)]
 AfterVersion = Annotated[str | None, Query(pattern=r"^[0-9a-f]{64}$", description=_AFTER)]
 AfterNumber = Annotated[int | None, Query(ge=0, le=MAX_ID, description=_AFTER)]
@@ -21,14 +19,14 @@ AfterItem = Annotated[int, Query(ge=-1, le=MAX_ID, description="The `last_id` of
 
 JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The job's id, or the client's id of it.")]
 ItemId = Annotated[int, Path(ge=0, le=MAX_ID, description="The item's place in its job, from 0.")]
-RunId = Annotated[str, Path(pattern=_ID, description="The run's id.")]
-WebhookId = Annotated[str, Path(pattern=_ID, description="The webhook's id.")]
+RunId = Annotated[str, Path(pattern=ID_PATTERN, description="The run's id.")]
+WebhookId = Annotated[str, Path(pattern=ID_PATTERN, description="The webhook's id.")]
 DeliveryId = Annotated[int, Path(ge=0, le=MAX_ID, description="The delivery's id.")]
 KeyId = Annotated[str, Path(pattern=r"^[0-9a-f]{8}$", description="The 8 digits of the key.")]
 TenantId = Annotated[str, Path(pattern=TENANT_PATTERN, description="The tenant's name.")]
-StyleName = Annotated[str, Path(pattern=_ID, description="The style's name.")]
+StyleName = Annotated[str, Path(pattern=ID_PATTERN, description="The style's name.")]
 #: Stricter than for look-ups: names become parts of results' names, where . and .. would be folders.
-NewStyleName = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="The style's name.")]
+NewStyleName = Annotated[str, Path(pattern=NEW_STYLE_PATTERN, description="The style's name.")]
 Version = Annotated[
     str | None, Query(pattern=VERSION_PATTERN, description="At least its first 8 digits; the present one if not given.")
 ]

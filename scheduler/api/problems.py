@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote
@@ -11,13 +10,14 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 import nst_core.errors
 import scheduler.domain.errors
 import scheduler.store.errors
+from nst_core.client.resources.problems import ErrorCode
+from nst_core.client.resources.sentences import pointer, sentence
 from nst_core.errors import (
     BlobError,
     EngineError,
@@ -27,7 +27,6 @@ from nst_core.errors import (
     TrainingDivergedError,
     WeightsError,
 )
-from scheduler.api.sentences import sentence
 from scheduler.domain.codes import MEANINGS
 from scheduler.domain.errors import (
     ConflictError,
@@ -106,37 +105,6 @@ _WHEN_AGAIN = {
         "schema": {"type": "integer"},
     }
 }
-
-
-class FieldProblem(BaseModel):
-    """What is wrong with one field of a request."""
-
-    pointer: str = Field(description="JSON pointer (RFC 6901) into the body; of a parameter, / and its name.")
-    detail: str
-
-
-class Problem(BaseModel):
-    """Why a request was not fulfilled (RFC 9457)."""
-
-    type: str = Field(description="about:blank: `code` says more.")
-    title: str
-    status: int
-    detail: str = Field(description="One sentence for people.")
-    instance: str = Field(description="The path of the request.")
-    code: str = Field(description="Stable, for programs; GET /v1/errors lists all.")
-    request_id: str = Field(description="Also in the header X-Request-Id and in the server's log.")
-    errors: list[FieldProblem] = Field([], description="Of a request with wrong fields: the first 20.")
-    more_errors: int = Field(0, description="How many other fields are wrong.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ErrorCode:
-    """A code that answers, items, jobs or runs may have."""
-
-    code: str
-    #: None: no answer has it.
-    status: int | None
-    meaning: str
 
 
 def status_of(error: NstError) -> int:
@@ -244,11 +212,6 @@ def problem(
     if (status == 503 and code != WebhooksDisabledError.code) or code == InFlightError.code:
         more.setdefault("Retry-After", str(_RETRY_AFTER_S))
     return JSONResponse(body, status, more, media_type=MEDIA_TYPE)
-
-
-def pointer(parts: Sequence[str | int]) -> str:
-    """Return a JSON pointer (RFC 6901)."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def _methods(request: Request) -> list[str]:

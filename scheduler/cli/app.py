@@ -108,6 +108,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         result = command_line()(args=words, prog_name="nst", standalone_mode=False)
     except NstError as error:
         return _fail(console, f"{error.message} ({error.code})", code_for_error(error))
+    except ValueError as error:
+        from pydantic import ValidationError
+
+        if not isinstance(error, ValidationError):
+            raise
+        from nst_core.client.resources.sentences import explain
+
+        return _fail(console, f"{explain(error)} (request_invalid)", ExitCode.REFUSED)
     except _ParserError as error:
         return _fail_usage(console, error)
     except (KeyboardInterrupt, typer.Abort):

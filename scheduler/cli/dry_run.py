@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import groupby, islice
 
 from nst_core.client import Client
+from nst_core.client.resources.jobs import Check, CheckProblem, JobInput, JobRequest
+from nst_core.client.resources.uploads import Upload
 from nst_core.errors import ImageError, ImageTooSmallError
 from nst_core.images import decode
 from scheduler.cli.session import Session
@@ -15,8 +16,6 @@ from scheduler.cli.transfer.photos import Left, Photo
 from scheduler.cli.transfer.pictures import read_pictures
 from scheduler.cli.transfer.results import S3, Naming
 from scheduler.cli.ui.progress import transfer_bar
-from scheduler.domain.jobs import JobInput
-from scheduler.resources import Check, JobRequest, Problem, Upload
 
 #: Addresses that one request may have.
 _MOST_URIS = 1_000
@@ -62,7 +61,9 @@ def check_job(
     return _merged(client, checks, problems, photos=len(found.photos) + len(found.failed), styles=len(naming.styles))
 
 
-def _merged(client: Client, checks: Sequence[Check], problems: Sequence[Problem], *, photos: int, styles: int) -> Check:
+def _merged(
+    client: Client, checks: Sequence[Check], problems: Sequence[CheckProblem], *, photos: int, styles: int
+) -> Check:
     """Return one check for the answers of the API and the problems that were found here."""
     times = [check.estimated_s for check in checks if check.estimated_s is not None]
     too_many = _too_many(client, photos * styles)
@@ -87,11 +88,11 @@ def _place(client: Client) -> Iterator[Upload]:
         client.delete_upload(place.id)
 
 
-def _left_out(left: Left) -> Problem:
-    return Problem(code=left.code, message=f"The file {left.message}.", input=str(left.path))
+def _left_out(left: Left) -> CheckProblem:
+    return CheckProblem(code=left.code, message=f"The file {left.message}.", input=str(left.path))
 
 
-def _problems(photo: Photo, max_px: int | None) -> list[Problem]:
+def _problems(photo: Photo, max_px: int | None) -> list[CheckProblem]:
     """Return what is wrong with a picture on this machine whose result is at most `max_px` long."""
     try:
         data = photo.path.read_bytes()
@@ -101,10 +102,10 @@ def _problems(photo: Photo, max_px: int | None) -> list[Problem]:
             # The result may be larger than what was decoded: a panorama is too narrow only when it is reduced.
             decode(data, max_px=max_px)
     except ImageError as error:
-        return [Problem(code=error.code, message=error.message, input=str(photo.path))]
+        return [CheckProblem(code=error.code, message=error.message, input=str(photo.path))]
     except OSError as error:
         message = f"The file cannot be read: {error.strerror or error}."
-        return [Problem(code="unreadable", message=message, input=str(photo.path))]
+        return [CheckProblem(code="unreadable", message=message, input=str(photo.path))]
     return []
 
 
@@ -114,8 +115,10 @@ def _ask(client: Client, place: Upload, make: Callable[[JobInput], JobRequest], 
     for batch in _batches(photos):
         uris = tuple(place.prefix + photo.name for photo in batch)
         check = client.check(make(JobInput(uris=uris)), objects=False)
-        problems = (replace(each, input=paths.get(each.input or "", each.input)) for each in check.problems)
-        checks.append(replace(check, problems=tuple(problems)))
+        problems = (
+            each.model_copy(update={"input": paths.get(each.input or "", each.input)}) for each in check.problems
+        )
+        checks.append(check.model_copy(update={"problems": tuple(problems)}))
     return checks
 
 
@@ -135,9 +138,9 @@ def _batches(photos: Sequence[Photo]) -> Iterator[list[Photo]]:
             yield batch
 
 
-def _too_many(client: Client, items: int) -> list[Problem]:
+def _too_many(client: Client, items: int) -> list[CheckProblem]:
     """Return a problem if a job cannot have that many images; a batch alone would not show it."""
-    most = client.tenants.own().limits["max_items_per_job"]
+    most = client.tenants.own().limits.max_items_per_job
     if most is None or items <= most:
         return []
-    return [Problem(code="quota_exceeded", message=f"A job has at most {most:,.0f} images.", pointer="/input")]
+    return [CheckProblem(code="quota_exceeded", message=f"A job has at most {most:,.0f} images.", pointer="/input")]

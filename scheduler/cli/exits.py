@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
     PARTIAL = 3  # some images of the job are missing
     CANCELLED = 4  # the job or training was cancelled, the job has expired, or the training is paused
     UNREACHABLE = 5  # the API does not answer
-    REFUSED = 6  # the API answered with an error
+    REFUSED = 6  # the API refused the request, or would
     LOCAL = 7  # a file or folder on this machine cannot be used
     INTERRUPTED = 130  # Ctrl-C
 

@@ -9,7 +9,8 @@ from typing import Any
 import typer
 
 from nst_core.client import Client, UnreachableError
-from nst_core.protocol.chunks import ItemStatus
+from nst_core.client.resources.items import Item, ItemStatus
+from nst_core.client.resources.jobs import Job, JobInput
 from scheduler.cli.exits import ExitCode, code_for_status
 from scheduler.cli.session import Session, print_json
 from scheduler.cli.transfer.downloads import Download, Follower
@@ -18,8 +19,6 @@ from scheduler.cli.transfer.photos import Left
 from scheduler.cli.transfer.results import Target
 from scheduler.cli.ui.jobs import failures_list, job_summary
 from scheduler.cli.ui.progress import job_bar, transfer_bar
-from scheduler.domain.jobs import JobInput
-from scheduler.resources import Item, Job
 
 
 def see_through(

@@ -5,10 +5,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from nst_core.client.resources.jobs import JobStatus
 from nst_core.errors import ConfigError
 from scheduler.cli.exits import UsageError
 from scheduler.cli.ui.words import PARTIAL
-from scheduler.domain.jobs import JobStatus
 from scheduler.domain.naming import check_name_template
 
 _SPAN = re.compile(r"(\d{1,12}(?:\.\d+)?)\s*([a-z]*)")

@@ -7,13 +7,12 @@ from contextlib import suppress
 from rich.text import Text
 
 from nst_core.client import ApiError, Client
+from nst_core.client.resources.runs import Run, RunStatus, Sample
 from nst_core.errors import NstError
 from scheduler.cli.following import watching
 from scheduler.cli.session import Session
 from scheduler.cli.ui.run_progress import training_board
 from scheduler.cli.ui.runs import remarks_of, run_summary
-from scheduler.domain.runs import RunStatus
-from scheduler.runs.resources import Run, Sample
 
 _RUN_ID = re.compile(r"run_[0-9a-f]{24}")
 

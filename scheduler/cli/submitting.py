@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from nst_core.client import Client
+from nst_core.client.resources.jobs import JobInput, JobRequest
 from scheduler.cli.exits import ExitCode
 from scheduler.cli.following import see_through
 from scheduler.cli.session import Session
@@ -10,8 +11,6 @@ from scheduler.cli.transfer.inputs import upload_or_name
 from scheduler.cli.transfer.pictures import read_pictures, send_pictures
 from scheduler.cli.transfer.results import Naming
 from scheduler.cli.ui.jobs import check_page
-from scheduler.domain.jobs import JobInput
-from scheduler.resources import JobRequest
 
 #: Makes the request for an input and s3:// addresses of paintings.
 MakeRequest = Callable[[JobInput, Sequence[str]], JobRequest]

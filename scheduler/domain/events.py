@@ -7,38 +7,15 @@ subject, and small, so that they fit into a webhook's message.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
-from scheduler.domain.jobs import JobStatus
-from scheduler.domain.runs import RunStatus
+from nst_core.client.resources.events import EventType
+from nst_core.client.resources.jobs import JobStatus
+from nst_core.client.resources.runs import RunStatus
 
 #: Of an error's sentence, so that an event fits into a message of 20 kB.
 _MAX_MESSAGE = 1000
 _PAUSED = "paused"
-
-
-class EventType(StrEnum):
-    """What an event tells."""
-
-    JOB_CREATED = "job.created"
-    JOB_STARTED = "job.started"  # a worker has begun its first images
-    JOB_PROGRESS = "job.progress"  # other counts; once a second at most
-    JOB_FINALIZING = "job.finalizing"  # every item is terminal
-    JOB_PAUSED = "job.paused"
-    JOB_RESUMED = "job.resumed"  # goes on after a pause, or after its end
-    JOB_CANCELLING = "job.cancelling"  # waits for what workers have in hand
-    JOB_COMPLETED = "job.completed"  # has its last status
-    RUN_CREATED = "run.created"
-    RUN_STARTED = "run.started"  # a worker has begun the first segment
-    RUN_CHECKPOINT = "run.checkpoint"  # a segment has ended with a checkpoint
-    RUN_PAUSED = "run.paused"
-    RUN_RESUMED = "run.resumed"  # goes on after a pause, or after its end
-    RUN_COMPLETED = "run.completed"  # has its last status
-
-    @property
-    def is_terminal(self) -> bool:
-        return self in (EventType.JOB_COMPLETED, EventType.RUN_COMPLETED)
 
 
 @dataclass(frozen=True, kw_only=True)

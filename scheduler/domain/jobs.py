@@ -5,14 +5,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from nst_core.client.resources.jobs import DEFAULT_NAME, Counts, JobInput, JobStatus, Priority, StopReason
+from nst_core.client.resources.methods import DEFAULT_METHOD
 from nst_core.errors import ConfigError
 from nst_core.protocol.chunks import StyleRef, StylizeOptions
 
-DEFAULT_METHOD = "feedforward"
-DEFAULT_NAME = "{stem}__{style}.{ext}"
-#: Of the method optimize.
-DEFAULT_PRESET = "gatys2016"
-DEFAULT_PREVIEW_EVERY = 25
 #: The tenant of the first key, whose installation it is.
 FIRST_TENANT = "default"
 #: No tenant is kept from all work by its weight.
@@ -21,56 +18,8 @@ RESULTS_NAME = "results.jsonl"
 ERRORS_NAME = "errors.jsonl"
 
 
-class JobStatus(StrEnum):
-    """Where a job stands."""
-
-    QUEUED = "queued"  # accepted, nothing else done
-    PLANNING = "planning"  # its inputs are being listed; the first may be running already
-    RUNNING = "running"  # every item is known
-    PAUSED = "paused"  # nothing more is sent to workers; what they have in hand is finished
-    CANCELLING = "cancelling"  # is being stopped, for whatever reason: waits for the images that workers have in hand
-    FINALIZING = "finalizing"  # every item is terminal; the reports are being written
-    SUCCEEDED = "succeeded"  # every item succeeded
-    PARTIALLY_SUCCEEDED = "partially_succeeded"  # some items have no result
-    FAILED = "failed"  # no item succeeded, there was none, or too many failed
-    CANCELLED = "cancelled"  # a client stopped it; finished items are kept
-    EXPIRED = "expired"  # its deadline passed; finished items are kept
-
-    @property
-    def is_terminal(self) -> bool:
-        return self in TERMINAL
-
-
-TERMINAL = (
-    JobStatus.SUCCEEDED,
-    JobStatus.PARTIALLY_SUCCEEDED,
-    JobStatus.FAILED,
-    JobStatus.CANCELLED,
-    JobStatus.EXPIRED,
-)
 #: Statuses of jobs that a client, a deadline or too many failures may stop.
 STOPPABLE = (JobStatus.QUEUED, JobStatus.PLANNING, JobStatus.RUNNING, JobStatus.PAUSED)
-
-
-class Priority(StrEnum):
-    """Which of a tenant's jobs come first."""
-
-    LOW = "low"
-    NORMAL = "normal"
-    HIGH = "high"
-
-    @property
-    def rank(self) -> int:
-        """Return a number by which jobs are sorted, the first ones first."""
-        return {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}[self]
-
-
-class StopReason(StrEnum):
-    """Why a job ends before its time."""
-
-    CANCEL = "cancel"
-    DEADLINE = "deadline"
-    MAX_FAILURES = "max_failures"
 
 
 class ChunkStatus(StrEnum):
@@ -80,15 +29,6 @@ class ChunkStatus(StrEnum):
     DISPATCHED = "dispatched"  # a message is in Redis
     RUNNING = "running"  # a worker holds the lease
     DONE = "done"  # every item is terminal, or is in another chunk
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobInput:
-    """Where a job's photos come from: exactly one of the three."""
-
-    uris: tuple[str, ...] | None = None
-    prefix: str | None = None
-    manifest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,22 +59,6 @@ class JobSpec:
     def style(self, name: str) -> StyleRef:
         """Return the style of a name."""
         return next(style for style in self.styles if style.name == name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """Items of a job by status; they always sum to total."""
-
-    total: int = 0
-    pending: int = 0
-    running: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    cancelled: int = 0
-
-    @property
-    def unfinished(self) -> int:
-        return self.pending + self.running
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from nst_core.client.resources.runs import Parent, RunStatus
 from nst_core.protocol.segments import Phase, StoredFile
 
 #: Checkpoints of a run that are kept: so many of the newest, and one for each so many steps.
@@ -14,24 +15,6 @@ KEPT_EVERY_STEPS = 1000
 CHECKPOINTS = "checkpoints/"
 LOSSES = "losses/"
 SAMPLES = "samples/"
-
-
-class RunStatus(StrEnum):
-    """Where a run stands."""
-
-    QUEUED = "queued"  # waits for its turn
-    RUNNING = "running"  # is trained, segment after segment
-    EVALUATING = "evaluating"  # has all its steps; the style is being made and measured
-    PAUSING = "pausing"  # a client wants a pause; waits for the segment that a worker has in hand
-    PAUSED = "paused"  # goes on when a client says so
-    CANCELLING = "cancelling"  # a client stopped it; waits for the segment that a worker has in hand
-    CANCELLED = "cancelled"  # a client stopped it; its last checkpoint is kept
-    SUCCEEDED = "succeeded"  # it has made a version of its style
-    FAILED = "failed"  # it has an error code and a sentence; its last checkpoint is kept
-
-    @property
-    def is_terminal(self) -> bool:
-        return self in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
 
 
 class SegmentState(StrEnum):
@@ -52,14 +35,6 @@ class Stop(StrEnum):
     @property
     def ends_as(self) -> RunStatus:
         return RunStatus.PAUSED if self is Stop.PAUSE else RunStatus.CANCELLED
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parent:
-    """What a run was forked from."""
-
-    run: str
-    step: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from nst_core.client.resources.items import ItemStatus
 from nst_core.clock import Clock
-from nst_core.protocol.chunks import ItemStatus
 from nst_core.protocol.events import ChunkEvent, ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome
 from scheduler.domain.jobs import ChunkStatus, Job
 from scheduler.jobs import lifecycle

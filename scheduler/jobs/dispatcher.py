@@ -7,12 +7,13 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from nst_core.client.resources.jobs import JobStatus
 from nst_core.clock import Clock
 from nst_core.protocol.chunks import ChunkMessage
 from scheduler.control.broker import Broker
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import addresses
-from scheduler.domain.jobs import Job, JobStatus
+from scheduler.domain.jobs import Job
 from scheduler.jobs.fair_share import FairShare
 from scheduler.jobs.methods import find_method
 from scheduler.jobs.methods.base import Window

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from threading import BoundedSemaphore
 
+from nst_core.client.resources.jobs import Check, CheckProblem, JobRequest
 from nst_core.clock import Clock
 from nst_core.errors import BlobError, BlobNotFoundError, NstError
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -19,8 +20,7 @@ from scheduler.jobs.item_times import Rates
 from scheduler.jobs.manifests import Manifest
 from scheduler.jobs.methods import find_method
 from scheduler.jobs.planner import name_taken, plan_items
-from scheduler.jobs.requests import JobRequest, JobResolver
-from scheduler.resources import Check, Problem
+from scheduler.jobs.requests import JobResolver, deadline_at
 from scheduler.store.database import Database
 
 #: Photos that are looked at, and items that their names are compared for; a request has an end.
@@ -68,20 +68,20 @@ class Checker:
 
     def _check(self, tenant: str, request: JobRequest, *, objects: bool) -> Check:
         try:
-            request.deadline_at(self._clock())
+            deadline_at(request, self._clock())
             spec = self._resolver.resolve(tenant, "job_dry_run", request)
             self._check_limits(tenant, spec)
         except RequestInvalidError as error:
-            return _refused(Problem(code=error.code, message=error.message, pointer=error.pointer))
+            return _refused(CheckProblem(code=error.code, message=error.message, pointer=error.pointer))
         except QuotaExceededError as error:
-            return _refused(Problem(code=error.code, message=error.message))
+            return _refused(CheckProblem(code=error.code, message=error.message))
         try:
             return self._count(tenant, spec, objects=objects)
         except NstError as error:
             if error.retryable:
                 raise
             pointer = "/input/manifest" if spec.input.manifest is not None else "/input/prefix"
-            return _refused(Problem(code=error.code, message=error.message, pointer=pointer))
+            return _refused(CheckProblem(code=error.code, message=error.message, pointer=pointer))
 
     def _check_limits(self, tenant: str, spec: JobSpec) -> None:
         """Raise what a submission would, now."""
@@ -127,7 +127,9 @@ class Checker:
                 elif len(problems) < MAX_PROBLEMS:
                     problems.append(_problem(spec, number, entry, error))
         if not photos:
-            problems.append(Problem(code=codes.NO_INPUTS, message="The job's input names no photo.", pointer="/input"))
+            problems.append(
+                CheckProblem(code=codes.NO_INPUTS, message="The job's input names no photo.", pointer="/input")
+            )
         too_many = self._too_many(tenant, photos * styles)
         with self._database.read() as connection:
             estimated_s = self._rates.estimate_s(connection, spec, good)
@@ -142,13 +144,13 @@ class Checker:
             estimated_s=estimated_s if good else None,
         )
 
-    def _too_many(self, tenant: str, items: int) -> list[Problem]:
+    def _too_many(self, tenant: str, items: int) -> list[CheckProblem]:
         """Return what is wrong with so many images in one job."""
         most = self._tenants.limits(tenant).max_items_per_job
         if most is None or items <= most:
             return []
         message = f"A job has {most:,.0f} images at most."
-        return [Problem(code=QuotaExceededError.code, message=message, pointer="/input")]
+        return [CheckProblem(code=QuotaExceededError.code, message=message, pointer="/input")]
 
     def _entries(self, tenant: str, spec: JobSpec) -> Iterator[InputEntry | None]:
         """Yield the photos, and None after each page: one without photos takes time too."""
@@ -201,12 +203,12 @@ class _Seeker:
         return not is_there
 
 
-def _lost_sources(spec: JobSpec, seeker: _Seeker) -> tuple[set[str], list[Problem]]:
+def _lost_sources(spec: JobSpec, seeker: _Seeker) -> tuple[set[str], list[CheckProblem]]:
     """Return the styles that cannot be used because a file is missing, and what to say about it."""
     lost = [source for source in find_method(spec.method).sources(spec) if seeker.misses(source.uri)]
     problems = []
     for source in lost:
-        problems.append(Problem(**_gone(source.uri)._asdict(), pointer=source.pointer))
+        problems.append(CheckProblem(**_gone(source.uri)._asdict(), pointer=source.pointer))
     return {source.style for source in lost}, problems
 
 
@@ -214,15 +216,15 @@ def _gone(uri: str) -> Failure:
     return Failure(BlobNotFoundError.code, f"There is no object {uri}.")
 
 
-def _refused(problem: Problem) -> Check:
+def _refused(problem: CheckProblem) -> Check:
     return Check(valid=False, photos=0, items=0, failing=0, problems=(problem,))
 
 
-def _problem(spec: JobSpec, number: int, entry: InputEntry, error: Failure) -> Problem:
+def _problem(spec: JobSpec, number: int, entry: InputEntry, error: Failure) -> CheckProblem:
     code, message = error
     if spec.input.uris is not None:
-        return Problem(code=code, message=message, pointer=f"/input/uris/{number}", input=entry.uri)
+        return CheckProblem(code=code, message=message, pointer=f"/input/uris/{number}", input=entry.uri)
     if spec.input.manifest is not None:
         # A line that cannot be read names no photo.
-        return Problem(code=code, message=message, line=entry.line, input=None if entry.error else entry.uri)
-    return Problem(code=code, message=message, input=entry.uri)
+        return CheckProblem(code=code, message=message, line=entry.line, input=None if entry.error else entry.uri)
+    return CheckProblem(code=code, message=message, input=entry.uri)

@@ -2,9 +2,10 @@
 
 import logging
 
+from nst_core.client.resources.jobs import StopReason
 from nst_core.clock import Clock
 from scheduler.control.setbacks import Setbacks
-from scheduler.domain.jobs import STOPPABLE, StopReason
+from scheduler.domain.jobs import STOPPABLE
 from scheduler.jobs import lifecycle
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database

@@ -9,15 +9,17 @@ from dataclasses import replace
 from itertools import islice
 from typing import IO, cast
 
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import JobStatus
 from nst_core.clock import Clock
 from nst_core.errors import BlobError
-from nst_core.protocol.chunks import CHECKPOINTS, ItemStatus
+from nst_core.protocol.chunks import CHECKPOINTS
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes
 from scheduler.domain.addresses import scratch_key
 from scheduler.domain.codes import Failure
-from scheduler.domain.jobs import ERRORS_NAME, RESULTS_NAME, Job, JobStatus, final_status
+from scheduler.domain.jobs import ERRORS_NAME, RESULTS_NAME, Job, final_status
 from scheduler.jobs.methods import find_method
 from scheduler.jobs.verify import Verifier
 from scheduler.store import items as item_rows

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from nst_core.protocol.chunks import ItemStatus
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import JobStatus, StopReason
 from scheduler.domain.codes import INPUT_INCOMPLETE, MAX_FAILURES, REPORTS_FAILED, Failure
 from scheduler.domain.errors import ConflictError, NothingToRetryError
-from scheduler.domain.jobs import STOPPABLE, Job, JobStatus, StopReason
+from scheduler.domain.jobs import STOPPABLE, Job
 from scheduler.jobs.inputs import Cursor
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import events as event_rows

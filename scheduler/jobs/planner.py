@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import JobStatus
 from nst_core.clock import Clock
 from nst_core.errors import BlobAccessError, BlobError, BlobUnavailableError, ConfigError, NstError
-from nst_core.protocol.chunks import ItemStatus
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.limits import check_planned
 from scheduler.access.places import Permissions
@@ -20,7 +21,7 @@ from scheduler.control.setbacks import Setbacks
 from scheduler.domain import addresses, codes, naming
 from scheduler.domain.codes import Failure
 from scheduler.domain.errors import QuotaExceededError
-from scheduler.domain.jobs import Job, JobSpec, JobStatus
+from scheduler.domain.jobs import Job, JobSpec
 from scheduler.jobs import lifecycle
 from scheduler.jobs.inputs import Cursor, InputEntry, Page, read_prefix, results_overlap
 from scheduler.jobs.item_times import Rates

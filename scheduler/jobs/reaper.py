@@ -8,8 +8,8 @@ is not begun for a while is sent again. One of a job that is being stopped was t
 import logging
 from collections import Counter
 
+from nst_core.client.resources.items import ItemStatus
 from nst_core.clock import Clock
-from nst_core.protocol.chunks import ItemStatus
 from scheduler.control.broker import Broker
 from scheduler.control.lost_messages import LostMessages
 from scheduler.control.setbacks import Setbacks

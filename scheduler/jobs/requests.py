@@ -3,74 +3,37 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from nst_core.client.resources.jobs import JobInput, JobRequest
 from nst_core.errors import ConfigError
 from nst_core.protocol.chunks import StyleRef, StylizeOptions
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.places import Permissions
 from scheduler.access.tenants import Tenants
 from scheduler.domain import addresses, naming
-from scheduler.domain import jobs as domain
 from scheduler.domain.errors import RequestInvalidError
-from scheduler.domain.jobs import JobInput, JobOutput, JobSpec, Priority
+from scheduler.domain.jobs import JobOutput, JobSpec
 from scheduler.jobs.inputs import InputEntry
 from scheduler.jobs.methods import all_methods, find_method
-from scheduler.jobs.methods.optimize import OptimizeRequest
 from scheduler.jobs.planner import plan_items, refuse_taken
 from scheduler.store.database import Database
 from scheduler.styles.pins import find_pinned
 
 
-@dataclass(frozen=True, kw_only=True)
-class JobRequest:
-    """A job as a client asks for it; `output_prefix` None means a place of the job's own."""
-
-    input: JobInput
-    #: NAME, or NAME@ and at least the first 8 digits of a version.
-    styles: tuple[str, ...]
-    options: StylizeOptions
-    output_prefix: str | None
-    output_format: str
-    output_name: str
-    metadata: dict[str, str]
-    method: str = domain.DEFAULT_METHOD
-    #: s3:// addresses, and what is done with them, for the method optimize.
-    paintings: tuple[str, ...] = ()
-    optimize: OptimizeRequest | None = None
-    priority: Priority = Priority.NORMAL
-    #: Seconds since 1970, or from the submission on: one of the two, or neither.
-    deadline: float | None = None
-    expires_after_s: float | None = None
-    #: More failed items than this end the job.
-    max_failures: int | None = None
-    #: Tries at a chunk, 1 to 10; None: as the settings say.
-    max_attempts: int | None = None
-
-    def deadline_at(self, now: float) -> float | None:
-        """Return when the job expires if it is submitted now; raise RequestInvalidError where that is not to come."""
-        if self.deadline is not None and self.expires_after_s is not None:
-            raise RequestInvalidError("Give one of deadline and expires_after_s.", pointer="/expires_after_s")
-        if self.expires_after_s is not None:
-            return now + self.expires_after_s
-        if self.deadline is not None and self.deadline <= now:
-            raise RequestInvalidError("The deadline has passed already.", pointer="/deadline")
-        return self.deadline
-
-    def fingerprint(self) -> str:
-        """Return a hash of the request, by which it is known when it is sent again."""
-        # Fields that came later count only where they are set: requests of before are still the same.
-        same = {name: value for name, value in vars(self).items() if name not in _LATER or value != _LATER[name]}
-        return hashlib.sha256(json.dumps(same, default=vars, sort_keys=True).encode()).hexdigest()
+def deadline_at(request: JobRequest, now: float) -> float | None:
+    """Return when a job expires that is submitted now; raise RequestInvalidError if that time has passed."""
+    if request.expires_after_s is not None:
+        return now + request.expires_after_s
+    if request.deadline is None:
+        return None
+    if request.deadline.timestamp() <= now:
+        raise RequestInvalidError("The deadline has passed already.", pointer="/deadline")
+    return request.deadline.timestamp()
 
 
-_LATER = {
-    "priority": Priority.NORMAL,
-    "deadline": None,
-    "expires_after_s": None,
-    "max_failures": None,
-    "max_attempts": None,
-}
+def fingerprint(request: JobRequest) -> str:
+    """Return a hash by which a repeated request is recognised."""
+    return hashlib.sha256(json.dumps(request.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
 class JobResolver:
@@ -94,19 +57,24 @@ class JobResolver:
             if not (addresses.storable(key) and addresses.storable(value)):
                 raise RequestInvalidError("Metadata has characters that cannot be stored.", pointer="/metadata")
         try:
-            naming.check_name_template(request.output_name)
+            naming.check_name_template(request.output.name)
         except ConfigError as error:
             raise RequestInvalidError(error.message, pointer="/output/name") from error
-        prefix = request.output_prefix or f"s3://{self._bucket}/{addresses.job_key(tenant, job_id)}"
+        prefix = request.output.prefix or f"s3://{self._bucket}/{addresses.job_key(tenant, job_id)}"
         spec = JobSpec(
             input=request.input,
             output=JobOutput(
                 prefix=permissions.output_prefix(prefix, pointer="/output/prefix"),
-                format=request.output_format,
-                name=request.output_name,
+                format=request.output.format,
+                name=request.output.name,
             ),
             styles=resolved.styles,
-            options=request.options,
+            options=StylizeOptions(
+                strength=request.strength,
+                preserve_color=request.preserve_color,
+                max_px=request.output.max_px,
+                quality=request.output.quality,
+            ),
             metadata=request.metadata,
             method=request.method,
             details=dict(resolved.details),

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from zipstream import ZIP_STORED, ZipStream
 
+from nst_core.client.resources.items import ItemStatus
 from nst_core.errors import BlobNotFoundError, BlobReplacedError
-from nst_core.protocol.chunks import ItemStatus
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.domain.jobs import ERRORS_NAME, RESULTS_NAME, Job
 from scheduler.jobs.finalizer import dump, report_lines

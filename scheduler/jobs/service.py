@@ -5,9 +5,11 @@ import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import Check, JobRequest, StopReason
 from nst_core.clock import Clock
 from nst_core.errors import BlobNotFoundError, BlobReplacedError, ConfigError
-from nst_core.protocol.chunks import ItemStatus, preview_uri
+from nst_core.protocol.chunks import preview_uri
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.idempotency import Accepted, Claim, Idempotency
 from scheduler.access.keys import Keys
@@ -23,14 +25,13 @@ from scheduler.domain.errors import (
     RequestInvalidError,
     UnfinishedError,
 )
-from scheduler.domain.jobs import Job, StopReason
+from scheduler.domain.jobs import Job
 from scheduler.jobs import lifecycle
 from scheduler.jobs.dry_run import Checker
 from scheduler.jobs.finalizer import dump, report_lines
 from scheduler.jobs.methods import find_method
-from scheduler.jobs.requests import JobRequest, JobResolver
+from scheduler.jobs.requests import JobResolver, deadline_at, fingerprint
 from scheduler.jobs.result_zip import ResultZip, ResultZipper
-from scheduler.resources import Check
 from scheduler.runs.requests import RunResolver
 from scheduler.runs.service import RunService
 from scheduler.store import items as item_rows
@@ -88,7 +89,7 @@ class Service:
             tenant,
             idempotency_key,
             operation="job",
-            fingerprint=request.fingerprint(),
+            fingerprint=fingerprint(request),
             make=lambda claim: self._accept(tenant, request, claim),
         )
         if new:
@@ -120,7 +121,7 @@ class Service:
     def _known(self, tenant: str, client_id: str, request: JobRequest) -> Job | None:
         with self._database.read() as connection:
             job = job_rows.find_job(connection, client_id, tenant=tenant)
-            if job is not None and job_rows.find_fingerprint(connection, job.id) != request.fingerprint():
+            if job is not None and job_rows.find_fingerprint(connection, job.id) != fingerprint(request):
                 raise JobExistsError(f"There is a job {client_id} already, which another request has made.")
         return job
 
@@ -134,10 +135,10 @@ class Service:
             id=job_id,
             tenant=tenant,
             spec=spec,
-            fingerprint=request.fingerprint(),
+            fingerprint=fingerprint(request),
             client_id=client_id,
             priority=request.priority,
-            deadline=request.deadline_at(self._clock()),
+            deadline=deadline_at(request, self._clock()),
             max_failures=request.max_failures,
             max_attempts=request.max_attempts,
         )

@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from nst_core.client.resources.items import ItemStatus
 from nst_core.clock import Clock
-from nst_core.protocol.chunks import ItemStatus
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain.addresses import job_key, scratch_key, upload_key

@@ -5,11 +5,12 @@ Each raises ConflictError where the run is not in a state for it.
 
 from dataclasses import replace
 
+from nst_core.client.resources.runs import RunStatus
 from nst_core.errors import ConfigError
 from nst_core.protocol.segments import Phase
 from nst_core.training.config import TrainConfig
 from scheduler.domain.errors import ConflictError, RequestInvalidError
-from scheduler.domain.runs import Run, RunStatus, SegmentState, Stop
+from scheduler.domain.runs import Run, SegmentState, Stop
 from scheduler.store.runs import RunChanges
 
 #: Columns of a run that begins anew from its last checkpoint.

@@ -8,10 +8,11 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
+from nst_core.client.resources.runs import RunStatus
 from nst_core.clock import Clock
 from nst_core.protocol.events import SegmentEvent, SegmentFinished, SegmentProgress, SegmentStarted, TrainProgress
 from nst_core.protocol.segments import Phase, StoredFile
-from scheduler.domain.runs import Run, RunStatus, Segment, SegmentState, Stop
+from scheduler.domain.runs import Run, Segment, SegmentState, Stop
 from scheduler.runs.ends import Retries, at_checkpoint, failed, released
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from nst_core.client.resources.runs import RunStatus
 from nst_core.clock import Clock
 from nst_core.protocol.segments import TrainSegment
 from scheduler.control.broker import Broker
@@ -17,7 +18,7 @@ from scheduler.control.lost_messages import LostMessages
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes
 from scheduler.domain.jobs import LEAST_WEIGHT
-from scheduler.domain.runs import Run, RunStatus, SegmentState, Stop, place_key
+from scheduler.domain.runs import Run, SegmentState, Stop, place_key
 from scheduler.runs.ends import Retries, at_checkpoint, failed, released
 from scheduler.store import runs as run_rows
 from scheduler.store.database import Database

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Unpack
 
-from scheduler.domain.runs import Run, RunStatus, SegmentState, Stop
+from nst_core.client.resources.runs import RunStatus
+from scheduler.domain.runs import Run, SegmentState, Stop
 from scheduler.store.runs import RunChanges
 
 #: The longest pause before a retry.

@@ -6,13 +6,14 @@ from typing import Unpack
 
 from pydantic import TypeAdapter
 
+from nst_core.client.resources.runs import RunStatus
 from nst_core.clock import Clock
 from nst_core.errors import NstError, WeightsError
 from nst_core.protocol.events import Result
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain.errors import StyleExistsError
-from scheduler.domain.runs import Run, RunStatus, SegmentState
+from scheduler.domain.runs import Run, SegmentState
 from scheduler.runs.cards import make_card
 from scheduler.runs.losses import final_losses
 from scheduler.store import runs as run_rows

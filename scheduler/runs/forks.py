@@ -5,15 +5,15 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 
+from nst_core.client.resources.runs import ForkRequest, Parent
 from nst_core.errors import BlobNotFoundError, ConfigError
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
 from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.domain.errors import ConflictError, RequestInvalidError
-from scheduler.domain.runs import Parent, Run, RunSpec, Segment
+from scheduler.domain.runs import Run, RunSpec, Segment
 from scheduler.runs.requests import check_step, option_pointer
-from scheduler.runs.resources import ForkRequest
 
 #: Checkpoints that a message names.
 _NAMED = 20

@@ -1,12 +1,12 @@
 """Requests for runs: checked against what a tenant may use, and resolved into what never changes."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
+from nst_core.client.resources.runs import TrainRequest
 from nst_core.errors import BlobError, ConfigError, WeightsError
 from nst_core.formats import IMAGE_SUFFIXES
 from nst_core.gatys.config import SERVED_NETWORKS
@@ -30,10 +30,6 @@ from scheduler.styles.ownership import own_style
 from scheduler.styles.pins import find_pinned
 from scheduler.styles.weights import MAX_WEIGHTS_BYTES, check_card
 
-DEFAULT_PRESET = "standard"
-DEFAULT_SAMPLE_EVERY = 250
-DEFAULT_HELD_OUT = 16
-MAX_SAMPLES = 8
 #: What a training may take of a worker's memory.
 MAX_TRAINING_BYTES = 16 * 2**30
 #: What a client says of the painting is a part of the style's card.
@@ -42,32 +38,6 @@ MAX_ABOUT_BYTES = 16 * 2**10
 NO_INITIAL = "none"
 #: So many names of photos are listed at most.
 MAX_LISTED = 20_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunRequest:
-    """The training of a style as a client asks for it."""
-
-    name: str
-    #: An s3:// address, or the painting itself.
-    painting: str | Painting
-    #: s3:// address of a prefix of photos; None: those of the scheduler's settings.
-    data: str | None = None
-    preset: str = DEFAULT_PRESET
-    steps: int | None = None
-    stroke: float = 1.0
-    strength: float = 1.0
-    seed: int = 0
-    #: Fields of TrainConfig that differ from the preset.
-    options: dict[str, Any] = field(default_factory=dict)
-    #: NAME or NAME@VERSION of the style whose weights it begins with, NO_INITIAL, or None for the preset's choice.
-    initial: str | None = None
-    samples: tuple[str, ...] = ()
-    sample_every: int = DEFAULT_SAMPLE_EVERY
-    held_out: int = DEFAULT_HELD_OUT
-    publish: bool = True
-    exact: bool = False
-    about: dict[str, Any] = field(default_factory=dict)
 
 
 class RunResolver:
@@ -80,8 +50,8 @@ class RunResolver:
         self._tenants = tenants
         self._training_data = training_data
 
-    def resolve(self, tenant: str, run_id: str, request: RunRequest) -> RunSpec:
-        """Return what a run is to do, with the painting in its place.
+    def resolve(self, tenant: str, run_id: str, request: TrainRequest, painting: Painting | None) -> RunSpec:
+        """Return what a run is to do, with the painting in its place: a given one, or the one that the request names.
 
         Raises RequestInvalidError where that cannot be done or is not allowed, TooLargeError for the painting, and
         StyleExistsError where the name comes with nst.
@@ -90,15 +60,14 @@ class RunResolver:
         recipe = resolve_recipe(request)
         check_step(recipe.config)
         check_card(request.about, pointer="/about", max_bytes=MAX_ABOUT_BYTES)
-        if isinstance(request.painting, str):
-            self._tenants.permissions(tenant).readable(request.painting, pointer=paintings.POINTER)
+        if painting is None:
+            address = self._tenants.permissions(tenant).readable(request.painting or "", pointer=paintings.POINTER)
         samples = self._samples(tenant, request.samples)
         initial = self._initial(tenant, request, recipe)
         photos = self._photo_prefix(tenant, request.data)
         count = self._count(photos)
-        painting = request.painting
-        if isinstance(painting, str):
-            painting = paintings.fetch(self._blobs, BlobUri.parse(painting))
+        if painting is None:
+            painting = paintings.fetch(self._blobs, address)
         paintings.check(painting, tenant=tenant)
         return RunSpec(
             painting=paintings.keep(self._blobs, painting, self.place(tenant, run_id)),
@@ -150,7 +119,7 @@ class RunResolver:
             stems.add(stem)
         return samples
 
-    def _initial(self, tenant: str, request: RunRequest, recipe: Recipe) -> StyleRow | None:
+    def _initial(self, tenant: str, request: TrainRequest, recipe: Recipe) -> StyleRow | None:
         """Return the style whose weights the run begins with; raise RequestInvalidError where they do not fit."""
         name = request.initial or recipe.initial_style
         if name is None or name == NO_INITIAL:
@@ -205,7 +174,7 @@ class RunResolver:
             after = keys[-1]
 
 
-def resolve_recipe(request: RunRequest) -> Recipe:
+def resolve_recipe(request: TrainRequest) -> Recipe:
     """Return what the preset and the options of a request come to; raise RequestInvalidError with the place."""
     if request.preset not in presets.presets():
         known = ", ".join(presets.presets())

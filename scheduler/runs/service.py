@@ -5,21 +5,21 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from nst_core.client.resources.base import Request
+from nst_core.client.resources.runs import ForkRequest, RunStatus, TrainRequest
 from nst_core.clock import Clock
 from nst_core.storage.blobs import BlobStore
 from scheduler.access.idempotency import Accepted, Claim, Idempotency
 from scheduler.access.limits import check_new_run
 from scheduler.access.tenants import Tenants
 from scheduler.domain.errors import ConflictError, NotFoundError, UnfinishedError
-from scheduler.domain.runs import Run, RunSpec, RunStatus, Segment
+from scheduler.domain.runs import Run, RunSpec, Segment
 from scheduler.runs import changes
 from scheduler.runs.files import RunFiles
 from scheduler.runs.forks import check_fork, choose, copy_checkpoint, fork_spec
 from scheduler.runs.paintings import Painting
-from scheduler.runs.requests import RunRequest, RunResolver
-from scheduler.runs.resources import ForkRequest
+from scheduler.runs.requests import RunResolver
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store import styles as access
@@ -68,8 +68,15 @@ class RunService:
         self._idempotency = Idempotency(database, clock=clock)
         self.files = RunFiles(database, blobs)
 
-    def submit(self, tenant: str, request: RunRequest, *, idempotency_key: str | None = None) -> Accepted[RunDetails]:
-        """Accept a run and return it, and whether it is new.
+    def submit(
+        self,
+        tenant: str,
+        request: TrainRequest,
+        *,
+        painting: Painting | None = None,
+        idempotency_key: str | None = None,
+    ) -> Accepted[RunDetails]:
+        """Accept a run and return it, and whether it is new. A given painting replaces the one the request names.
 
         The same Idempotency-Key with the same request returns the first run; see `Idempotency.once` for what it raises.
         Raises RequestInvalidError where the request cannot be done, TooLargeError for the painting, and
@@ -78,10 +85,10 @@ class RunService:
         return self._accept(
             tenant,
             request.name,
-            lambda run_id: self._resolver.resolve(tenant, run_id, request),
+            lambda run_id: self._resolver.resolve(tenant, run_id, request, painting),
             operation="run",
             idempotency_key=idempotency_key,
-            fingerprint=_fingerprint(request),
+            fingerprint=_fingerprint(request, "" if painting is None else painting.sha256),
         )
 
     def fork(
@@ -105,7 +112,7 @@ class RunService:
             initial = copy_checkpoint(self._blobs, source.checkpoint, place)
             return fork_spec(parent, source, request, initial=initial)
 
-        fingerprint = _fingerprint([run_id, request])
+        fingerprint = _fingerprint(request, run_id)
         return self._accept(
             tenant, name, resolve, operation="fork", idempotency_key=idempotency_key, fingerprint=fingerprint
         )
@@ -241,8 +248,6 @@ class RunService:
         ]
 
 
-def _fingerprint(request: Any) -> str:
-    def plain(value: Any) -> Any:
-        return value.sha256 if isinstance(value, Painting) else vars(value)
-
-    return hashlib.sha256(json.dumps(request, default=plain, sort_keys=True).encode()).hexdigest()
+def _fingerprint(request: Request, *more: str) -> str:
+    text = json.dumps([request.model_dump(mode="json"), *more], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from scheduler.domain.jobs import ChunkStatus, Job, Priority
+from nst_core.client.resources.jobs import Priority
+from scheduler.domain.jobs import ChunkStatus, Job
 from scheduler.store import items
 from scheduler.store.jobs import lock_job
 from scheduler.store.tables import chunks, jobs

@@ -19,9 +19,10 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
 
-from scheduler.domain.events import Event, EventType, Snapshot, error_data, job_changes, run_changes
-from scheduler.domain.jobs import JobStatus
-from scheduler.domain.runs import RunStatus
+from nst_core.client.resources.events import EventType
+from nst_core.client.resources.jobs import JobStatus
+from nst_core.client.resources.runs import RunStatus
+from scheduler.domain.events import Event, Snapshot, error_data, job_changes, run_changes
 from scheduler.store.database import now_of
 from scheduler.store.tables import events, jobs, runs
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, update
 
-from nst_core.protocol.chunks import ChunkItem, ItemStatus
+from nst_core.client.resources.items import ItemStatus
+from nst_core.protocol.chunks import ChunkItem
 from nst_core.protocol.events import ItemOutcome, ItemProgress
 from scheduler.domain.codes import Failure
 from scheduler.domain.jobs import ChunkStatus

@@ -9,9 +9,10 @@ from typing import Any, TypedDict, Unpack
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Connection, Text, cast, delete, exists, insert, or_, select, update
 
-from nst_core.protocol.chunks import ItemStatus
-from scheduler.domain.events import EventType
-from scheduler.domain.jobs import TERMINAL, ChunkStatus, Counts, Job, JobSpec, JobStatus, Priority, StopReason
+from nst_core.client.resources.events import EventType
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import TERMINAL, Counts, JobStatus, Priority, StopReason
+from scheduler.domain.jobs import ChunkStatus, Job, JobSpec
 from scheduler.store import events as event_rows
 from scheduler.store.tables import chunks, job_labels, jobs
 
@@ -311,7 +312,7 @@ def _job(row: Any) -> Job:
         **{name: getattr(row, name) for name in same},
         status=JobStatus(row.status),
         spec=_SPEC.validate_python(spec),
-        counts=Counts(**{name: getattr(row, name) for name in Counts.__dataclass_fields__}),
+        counts=Counts(**{name: getattr(row, name) for name in Counts.model_fields}),
         stop=None if row.stop is None else StopReason(row.stop),
         priority=Priority(row.priority),
     )

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, update
 
+from nst_core.client.resources.webhooks import DeliveryStatus
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.domain.runs import SegmentState
 from scheduler.store.tables import chunks, deliveries, runs
-from scheduler.store.webhooks import DeliveryStatus
 
 
 def renew(

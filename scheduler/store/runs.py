@@ -8,9 +8,10 @@ from typing import Any, TypedDict, Unpack
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, or_, select, update
 
+from nst_core.client.resources.events import EventType
+from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.segments import Phase, StoredFile
-from scheduler.domain.events import EventType
-from scheduler.domain.runs import Run, RunSpec, RunStatus, SegmentState, Stop
+from scheduler.domain.runs import Run, RunSpec, SegmentState, Stop
 from scheduler.store import events as event_rows
 from scheduler.store.tables import runs, segments, styles
 

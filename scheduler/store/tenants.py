@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, text, union, update
 
-from scheduler.domain.jobs import JobStatus
-from scheduler.domain.runs import RunStatus
+from nst_core.client.resources.jobs import JobStatus
+from nst_core.client.resources.runs import RunStatus
 from scheduler.store.tables import api_keys, jobs, runs, tenants
 
 _OPEN_JOBS = tuple(status for status in JobStatus if not status.is_terminal)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, cast, delete, exists, func, insert, or_, select, update
 
-from scheduler.domain.jobs import TERMINAL
+from nst_core.client.resources.jobs import TERMINAL
 from scheduler.store.runs import ENDED
 from scheduler.store.tables import jobs, runs, uploads
 

@@ -7,22 +7,14 @@ schedulers.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from nst_core.client.resources.webhooks import DeliveryStatus
 from scheduler.store.tables import deliveries, webhooks
 
 _WAITING = (webhooks.c.id, webhooks.c.tenant, webhooks.c.url, webhooks.c.failing_since)
-
-
-class DeliveryStatus(StrEnum):
-    """Where a delivery stands."""
-
-    PENDING = "pending"  # waits for its next try, or is at it
-    DELIVERED = "delivered"  # the receiver has answered with 2xx
-    FAILED = "failed"  # it is not tried again, unless a client says so
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from nst_core.client.resources.webhooks import DeliveryStatus
 from nst_core.clock import Clock
 from scheduler.domain.errors import ConflictError, NotFoundError, RequestInvalidError, WebhooksDisabledError
 from scheduler.store import webhooks as rows
 from scheduler.store.database import Connection, Database
-from scheduler.store.webhooks import Delivery, DeliveryStatus, Webhook
+from scheduler.store.webhooks import Delivery, Webhook
 from scheduler.webhooks.address import AddressError, Rules
 from scheduler.webhooks.deliver import TEST_TYPE, message_body, new_messages
 from scheduler.webhooks.signing import new_secret

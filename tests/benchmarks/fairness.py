@@ -17,11 +17,10 @@ from pathlib import Path
 from PIL import Image
 
 from nst_core.client import Client
+from nst_core.client.resources.access import Scope
+from nst_core.client.resources.jobs import Job, JobInput, JobRequest, Output
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.domain.jobs import JobInput
-from scheduler.domain.scopes import Scope
 from scheduler.local.embedded import BUCKET, Stack
-from scheduler.resources import Job, JobRequest, Output
 from tests.benchmarks.machine import describe
 from tests.faults.harness import upload
 from tests.photos import encoded, pictures

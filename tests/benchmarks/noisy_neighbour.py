@@ -18,12 +18,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from nst_core.client import Client
+from nst_core.client.resources.access import Scope
+from nst_core.client.resources.jobs import JobInput, JobRequest, Output
 from nst_core.storage.blobs import BlobStore
-from scheduler.domain.jobs import JobInput
-from scheduler.domain.scopes import Scope
 from scheduler.local.embedded import Stack
 from scheduler.local.servers import HOST, free_port
-from scheduler.resources import JobRequest, Output
 from tests.benchmarks.machine import describe
 from tests.benchmarks.noisy_neighbour_storage import listing_proxy
 from tests.benchmarks.noisy_neighbour_ways import STYLE, WAYS, Noisy, Sizes

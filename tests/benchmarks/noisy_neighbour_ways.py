@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import httpx
 
 from nst_core.client import ApiError, Client
+from nst_core.client.resources.access import Scope
+from nst_core.client.resources.jobs import JobInput, JobRequest
+from nst_core.client.resources.runs import TrainRequest
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.domain.jobs import JobInput
-from scheduler.domain.scopes import Scope
 from scheduler.local.embedded import BUCKET, Stack
 from scheduler.local.servers import free_port
-from scheduler.resources import JobRequest
-from scheduler.runs.resources import TrainRequest
 from tests.benchmarks.noisy_neighbour_storage import MANY
 from tests.faults.harness import upload
 from tests.faults.receiver import Mood, Receiver

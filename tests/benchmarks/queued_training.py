@@ -20,9 +20,8 @@ from pathlib import Path
 from statistics import fmean
 
 from nst_core.client import Client
-from scheduler.domain.runs import RunStatus
+from nst_core.client.resources.runs import Run, RunStatus, TrainRequest
 from scheduler.local.embedded import Stack
-from scheduler.runs.resources import Run, TrainRequest
 from tests.benchmarks.machine import describe
 from tests.faults.harness import upload
 

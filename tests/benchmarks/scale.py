@@ -22,10 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from nst_core.client import Client
+from nst_core.client.resources.jobs import JobInput, JobRequest, Output
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.domain.jobs import JobInput
 from scheduler.local.embedded import BUCKET, Stack
-from scheduler.resources import JobRequest, Output
 from tests.benchmarks.machine import describe
 
 STYLE = "udnie"

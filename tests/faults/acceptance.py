@@ -16,10 +16,10 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from nst_core.client import Client
+from nst_core.client.resources.jobs import Job
 from nst_core.styles import shipped_styles
 from scheduler.local.embedded import Stack
 from scheduler.local.supervisor import StackEvent
-from scheduler.resources import Job
 from tests.benchmarks.machine import describe
 from tests.faults.harness import (
     Disturber,

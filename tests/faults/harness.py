@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nst_core.client import Client
+from nst_core.client.resources.items import Item
+from nst_core.client.resources.jobs import Job, JobInput, JobRequest, Output
 from nst_core.queue.connection import make_redis
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.domain.jobs import JobInput
 from scheduler.local.embedded import Stack
-from scheduler.resources import Item, Job, JobRequest, Output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ def submit(client: Client, uris: Sequence[str], styles: Sequence[str], **output:
         JobRequest(
             input=JobInput(uris=tuple(uris)),
             styles=tuple(styles),
-            output=Output(**output),  # type: ignore[arg-type]
+            output=Output(**output),
         )
     )
 

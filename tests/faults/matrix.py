@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nst_core.client import Client
-from scheduler.domain.jobs import RESULTS_NAME, JobInput
-from scheduler.resources import Job, JobRequest
+from nst_core.client.resources.jobs import Job, JobInput, JobRequest
+from scheduler.domain.jobs import RESULTS_NAME
 from tests.faults.cases import POISON_NAME, STICKY_NAME, Bar, Case
 from tests.faults.cluster import Cluster, Setup
 from tests.faults.doubles import POISON, STICKY

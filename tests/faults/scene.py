@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
-from scheduler.domain.jobs import JobStatus
-from scheduler.resources import Job
+from nst_core.client.resources.jobs import Job, JobStatus
 from tests.faults.cluster import Cluster
 from tests.faults.observer import ChunkState, JobState
 

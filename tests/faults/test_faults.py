@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from nst_core.client import Client
-from scheduler.domain.jobs import JobInput
+from nst_core.client.resources.jobs import Job, JobInput, JobRequest
+from nst_core.client.resources.methods import Optimize
 from scheduler.local.embedded import Stack
-from scheduler.resources import Job, JobRequest, Optimize
 from tests.faults.harness import (
     Disturber,
     Outcome,

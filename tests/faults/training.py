@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nst_core.client import Client
+from nst_core.client.resources.runs import Run, RunStatus, TrainRequest
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.domain.runs import RunStatus
 from scheduler.local.embedded import Stack
-from scheduler.runs.resources import Run, TrainRequest
 from tests.benchmarks.machine import describe
 from tests.faults.harness import flush_redis, kill_running, upload
 from tests.photos import small_photos

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from nst_core.client import Client, Event
-from scheduler.domain.jobs import JobStatus
-from scheduler.webhooks.resources import Delivery
+from nst_core.client.resources.jobs import JobStatus
+from nst_core.client.resources.webhooks import Delivery
 from scheduler.webhooks.signing import ID_HEADER, SignatureError, verify
 from tests.faults.cluster import Cluster
 from tests.faults.receiver import Message, Mood, Receiver
@@ -104,8 +104,8 @@ def check(scene: Scene, receiver: Receiver, events: Sequence[Event], deliveries:
             by_id.setdefault(verify(receiver.secret, message.headers, message.body, now=message.at), []).append(message)
         except SignatureError as error:
             scene.problems.append(f"a message has no valid signature: {error}")
-    told = Counter(_text(event.type, event.timestamp, event.data) for event in events)
-    heard = Counter(_text(**json.loads(messages[0].body)) for messages in by_id.values())
+    told = Counter(_text(event) for event in events)
+    heard = Counter(_text(Event(id=0, **json.loads(messages[0].body))) for messages in by_id.values())
     problems = {
         "events and messages differ": told != heard,
         "a message has several bodies": any(len({each.body for each in messages}) > 1 for messages in by_id.values()),
@@ -122,8 +122,8 @@ def check(scene: Scene, receiver: Receiver, events: Sequence[Event], deliveries:
     )
 
 
-def _text(type: str, timestamp: str, data: object) -> str:
-    return json.dumps([type, timestamp, data], sort_keys=True)
+def _text(event: Event) -> str:
+    return json.dumps(event.model_dump(mode="json", exclude={"id"}), sort_keys=True)
 
 
 def _logged(deliveries: Sequence[Delivery]) -> Counter[tuple[str, int]]:

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from nst_core.client import Client
+from nst_core.client.resources.access import Scope
+from nst_core.client.resources.jobs import Job, JobInput, JobRequest, Output
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.domain.jobs import JobInput
-from scheduler.domain.scopes import Scope
 from scheduler.local.embedded import Stack
 from scheduler.local.supervisor import ServiceState, StackEvent
-from scheduler.resources import Job, JobRequest, Output
 from tests.faults.harness import upload
 from tests.hostile.files import HostileFile
 from tests.photos import small_photos

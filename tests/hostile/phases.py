@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from nst_core.client import ApiError
+from nst_core.client.resources.jobs import Job, JobInput, JobRequest
+from nst_core.client.resources.methods import Optimize
+from nst_core.client.resources.runs import Run, TrainRequest
 from nst_core.errors import BlobTooLargeError, ImageError, NstError
 from nst_core.storage.blobs import BlobUri
-from scheduler.domain.jobs import JobInput
-from scheduler.resources import Job, JobRequest, Optimize
-from scheduler.runs.resources import Run, TrainRequest
 from tests.hostile.api_requests import hostile_requests
 from tests.hostile.files import HostileFile
 from tests.hostile.ground import STYLE, Ground

@@ -11,12 +11,13 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import create_engine, text
 
-from nst_core.protocol.chunks import ChunkMessage, OptimizeChunk, StylizeChunk, StylizeOptions, load_chunk
+from nst_core.client.resources.jobs import JobInput, JobRequest, Output
+from nst_core.protocol.chunks import ChunkMessage, OptimizeChunk, StylizeChunk, load_chunk
 from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, Event, ItemOutcome
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.event_reader import EventReader
 from scheduler.control.leadership import Leadership
-from scheduler.domain.jobs import DEFAULT_NAME, Job, JobInput
+from scheduler.domain.jobs import Job
 from scheduler.jobs.collector import ChunkCollector
 from scheduler.jobs.dispatcher import Dispatcher
 from scheduler.jobs.finalizer import Finalizer
@@ -24,7 +25,6 @@ from scheduler.jobs.item_times import Rates
 from scheduler.jobs.methods.base import Window
 from scheduler.jobs.planner import Planner
 from scheduler.jobs.reaper import Reaper
-from scheduler.jobs.requests import JobRequest
 from scheduler.jobs.service import Service
 from scheduler.jobs.withdrawal import Withdrawer
 from scheduler.runs.collector import RunCollector
@@ -239,16 +239,11 @@ class Rig:
         """Return a request; a number stands for so many inline photos."""
         if isinstance(input, int):
             input = JobInput(uris=tuple(f"s3://nst/{self.prefix}/in/{i:04d}.jpg" for i in range(input)))
-        values: dict[str, object] = {
-            "input": input,
-            "styles": ("wave",),
-            "options": StylizeOptions(),
-            "output_prefix": None,
-            "output_format": "keep",
-            "output_name": DEFAULT_NAME,
-            "metadata": {},
+        output = {
+            name.removeprefix("output_"): changes.pop(name) for name in list(changes) if name.startswith("output_")
         }
-        return JobRequest(**(values | changes))  # type: ignore[arg-type]
+        values: dict[str, object] = {"input": input, "styles": ("wave",), "output": Output(**output)}
+        return JobRequest(**(values | changes))
 
     def add_tenant(self, tenant: str) -> str:
         """Let another tenant read and write where this rig's photos are, and return it."""

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from nst_core.client.resources.access import Scope
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.api.openapi import operations
-from scheduler.domain.scopes import Scope
 from scheduler.store import styles as access
 from scheduler.store.styles import StyleRow
 from scheduler.webhooks.address import Rules

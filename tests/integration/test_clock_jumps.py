@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import select
 
+from nst_core.client.resources.events import EventType
 from nst_core.protocol.chunks import StylizeChunk
 from scheduler.control.clock_watch import ClockWatch, LeaseTimes
-from scheduler.domain.events import EventType
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.domain.runs import SegmentState
 from scheduler.store import chunks as chunk_rows

@@ -7,7 +7,7 @@ import pytest
 from nst_core.protocol.events import ChunkEvent
 from nst_core.queue.connection import KEY_PREFIX, make_redis
 from nst_core.settings import BrokerSettings
-from scheduler.api.schemas import ItemView
+from scheduler.api.resources import item_of
 from scheduler.jobs.finalizer import result_line
 from scheduler.store.database import Database
 from scheduler.store.errors import DatabaseUnavailableError
@@ -51,7 +51,7 @@ def test_the_warning_of_an_image_is_kept_and_stands_in_the_results(rig: Rig) -> 
     with rig.database.read() as connection:
         kept = list_items(connection, job_id, limit=10)
     assert [item.warning for item in kept] == [None, warning]
-    assert [ItemView.of(item).warning for item in kept] == [None, warning]
+    assert [item_of(item).warning for item in kept] == [None, warning]
     assert [result_line(item, {})["warning"] for item in kept] == [None, warning]
 
 

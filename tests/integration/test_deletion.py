@@ -6,14 +6,15 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from nst_core.client.resources.jobs import JobInput, JobStatus
+from nst_core.client.resources.runs import RunStatus
 from nst_core.errors import BlobUnavailableError
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.domain.addresses import scratch_key
-from scheduler.domain.jobs import JobInput, JobStatus
-from scheduler.domain.runs import RunStatus, place_key
+from scheduler.domain.runs import place_key
 from scheduler.retention.retention import Lifetimes, Retention
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
@@ -233,7 +234,7 @@ def test_uploads_are_listed_shown_and_deleted(client: TestClient, rig: Rig) -> N
 def test_an_upload_that_a_job_needs_is_not_deleted(client: TestClient, rig: Rig, kind: str) -> None:
     upload_id, prefix = upload(client, "a.jpg")
     given = {"prefix": prefix, "uris": (prefix + "a.jpg",), "manifest": prefix + "m.jsonl"}[kind]
-    job_id = rig.submit(JobInput(**{kind: given}))  # type: ignore[arg-type]
+    job_id = rig.submit(JobInput(**{kind: given}))
     answer = client.delete(f"/v1/uploads/{upload_id}")
     assert (answer.status_code, answer.json()["code"]) == (409, "in_use")
     rig.service.cancel(TENANT, job_id)

@@ -11,12 +11,11 @@ import pytest
 from sqlalchemy import insert
 
 from nst_core.client import AsyncClient, Client
+from nst_core.client.resources.jobs import Job, JobStatus
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
-from scheduler.domain.jobs import JobStatus
 from scheduler.events import hub as event_hub
 from scheduler.events.hub import EventHub
-from scheduler.resources import Job
 from scheduler.store.tables import events as event_table
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig, finished, progress, started

@@ -5,8 +5,9 @@ import threading
 import pytest
 from sqlalchemy import select
 
-from scheduler.domain.events import Event, EventType
-from scheduler.domain.jobs import JobInput, JobStatus
+from nst_core.client.resources.events import EventType
+from nst_core.client.resources.jobs import JobInput, JobStatus
+from scheduler.domain.events import Event
 from scheduler.store import events as event_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from nst_core.client.resources.jobs import JobStatus
+from nst_core.client.resources.runs import RunStatus
 from nst_core.settings import BrokerSettings, StorageSettings
-from scheduler.domain.jobs import JobStatus
-from scheduler.domain.runs import RunStatus
 from scheduler.jobs import finalizer as finalize
 from scheduler.jobs.expiry import Expirer
 from scheduler.store import jobs as job_rows

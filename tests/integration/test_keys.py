@@ -8,10 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from nst_core.client.resources.access import Scope
 from scheduler.access.keys import CACHE_S, Keys, new_api_key
 from scheduler.api.app import make_api
 from scheduler.domain.errors import KeyExpiredError, KeyRevokedError, UnauthenticatedError
-from scheduler.domain.scopes import Scope
 from tests.integration.conftest import Rig
 
 READER = ["jobs:read"]

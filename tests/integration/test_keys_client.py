@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -30,6 +31,9 @@ def api(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
         yield url, key
 
 
+END = datetime(2090, 1, 1, tzinfo=UTC)
+
+
 @pytest.fixture
 def client(api: tuple[str, str], connect: Connect) -> Iterator[Client]:
     with connect(*api) as client:
@@ -38,7 +42,7 @@ def client(api: tuple[str, str], connect: Connect) -> Iterator[Client]:
 
 def test_the_client_makes_rotates_and_revokes_keys(client: Client, connect: Connect, rig: Rig) -> None:
     rig.clock.advance(1)
-    made = client.keys.create("nightly", ["jobs:read", "keys:write"], expires_at="2090-01-01T00:00:00+00:00")
+    made = client.keys.create("nightly", ["jobs:read", "keys:write"], expires_at=END)
     with connect(client.url, made.key) as other:
         assert other.tenants.own().key.id == made.id
         with pytest.raises(ApiError) as caught:
@@ -48,7 +52,7 @@ def test_the_client_makes_rotates_and_revokes_keys(client: Client, connect: Conn
         with pytest.raises(ApiError) as caught:
             other.tenants.own()
         assert caught.value.code == "key_expired"
-    assert (rotated.id, rotated.expires_at) == (made.id, "2090-01-01T00:00:00Z")
+    assert (rotated.id, rotated.expires_at) == (made.id, END)
     client.keys.revoke(made.id)
     assert [(key.name, key.status) for key in client.keys.all(page=1)] == [
         ("nightly", "revoked"),

@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from nst_core.protocol.chunks import ItemStatus, StylizeChunk
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import JobInput, JobStatus, StopReason
+from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import ItemOutcome
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.idempotency import KEPT_S
 from scheduler.domain.addresses import scratch_key
 from scheduler.domain.errors import ConflictError, NotFoundError, RequestInvalidError
-from scheduler.domain.jobs import JobInput, JobStatus, StopReason
 from scheduler.jobs.expiry import Expirer
 from scheduler.retention.retention import Lifetimes, Retention
 from scheduler.store.jobs import JobFilter, find_job

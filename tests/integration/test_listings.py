@@ -9,10 +9,10 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import event
 
+from nst_core.client.resources.jobs import JobInput
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import ROUTERS, make_api
 from scheduler.api.pages import MAX_PAGE_BYTES
-from scheduler.domain.jobs import JobInput
 from scheduler.store import styles as access
 from scheduler.store.styles import StyleRow
 from tests.integration.conftest import TENANT, Rig
@@ -131,4 +131,4 @@ def test_every_listing_is_one_of_those_that_end_early() -> None:
     assert len(listings) >= 12
     for endpoint in listings:
         if endpoint.__name__ not in known_as_a_whole:
-            assert ".collect(" in inspect.getsource(endpoint), endpoint.__name__
+            assert "return collect(" in inspect.getsource(endpoint), endpoint.__name__

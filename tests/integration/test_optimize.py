@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
+from nst_core.client.resources.jobs import JobInput, JobStatus
+from nst_core.client.resources.methods import Optimize
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.presets import preset
 from nst_core.protocol.chunks import OptimizeChunk, StylizeChunk, item_checkpoint_uri, preview_uri
@@ -13,8 +15,6 @@ from nst_core.protocol.events import ChunkProgress, ItemProgress
 from nst_core.settings import BrokerSettings
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.keys import new_api_key
-from scheduler.domain.jobs import JobInput, JobStatus
-from scheduler.jobs.methods.optimize import OptimizeRequest
 from tests.integration.conftest import (
     LEASE_S,
     LOST_AFTER_S,
@@ -52,7 +52,7 @@ def submit(rig: Rig, photos: int = 1, *, paintings: tuple[str, ...] = ("wheat_fi
         method="optimize",
         styles=(),
         paintings=tuple(f"s3://nst/{rig.prefix}/{name}" for name in paintings),
-        optimize=OptimizeRequest(options=dict(options)),
+        optimize=Optimize(options=dict(options)),
     )
 
 

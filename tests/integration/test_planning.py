@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
+from nst_core.client.resources.jobs import JobInput, JobStatus
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.domain.jobs import JobInput, JobStatus
 from scheduler.jobs.inputs import MOST_LISTINGS
 from scheduler.jobs.item_times import Rates
 from scheduler.jobs.planner import Planner

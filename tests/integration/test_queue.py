@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nst_core.protocol.chunks import ItemStatus, StylizeChunk
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import JobStatus
+from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import Event, ItemOutcome
 from nst_core.queue.connection import make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.domain.errors import InFlightError, KeyReusedError
-from scheduler.domain.jobs import JobStatus
 from scheduler.jobs.finalizer import Finalizer
 from scheduler.local.servers import HOST, free_port
 from tests.integration.conftest import (

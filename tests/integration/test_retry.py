@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from nst_core.client.resources.jobs import JobInput, JobStatus
 from nst_core.protocol.chunks import StylizeChunk
 from nst_core.storage.blobs import BlobUri
 from scheduler.domain.errors import ConflictError, KeyReusedError, NothingToRetryError, QuotaExceededError
-from scheduler.domain.jobs import JobInput, JobStatus
 from scheduler.jobs import planner as plan
 from scheduler.jobs.expiry import Expirer
 from scheduler.jobs.finalizer import OutdatedError

@@ -8,12 +8,11 @@ import pytest
 from PIL import Image
 
 from nst_core.client import ApiError, Client
+from nst_core.client.resources.runs import ForkRequest, Run, RunStatus, TrainRequest
 from nst_core.storage.blobs import BlobUri
 from nst_core.styles import shipped_style
 from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
-from scheduler.domain.runs import RunStatus
-from scheduler.runs.resources import ForkRequest, Run, TrainRequest
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, going
@@ -53,7 +52,7 @@ def submit(client: Client, rig: Rig, *, name: str = "night", **changes: object) 
     for file, data in small_photos(3).items():
         client.upload(place.id, file, data)
     values = {"name": name, "data": place.prefix, "steps": 20, "initial": "none", **changes}
-    return client.runs.train(TrainRequest(**values), painting=painting())  # type: ignore[arg-type]
+    return client.runs.train(TrainRequest(**values), painting=painting())
 
 
 def test_a_painting_that_is_sent_along_is_in_the_run_byte_by_byte(client: Client, rig: Rig, tmp_path: Path) -> None:
@@ -110,7 +109,7 @@ def test_a_finished_run_has_pictures_losses_and_a_version(client: Client, rig: R
     rig.blobs.put(BlobUri("nst", f"{place}a b#ü_00000010.jpg"), b"picture")
     [sample] = client.runs.samples(run.id)
     assert (sample.name, sample.step) == ("a b#ü", 10)
-    assert client.runs.sample(run.id, sample.file_name) == b"picture"
+    assert client.runs.sample(run.id, sample.id) == b"picture"
     assert client.runs.sample_url(run.id, sample) == client.url + sample.href
     weights = shipped_style("udnie").weights()
     assert client.style_weights("night") == client.style_weights("night", version=(run.version or "")[:8]) == weights

@@ -2,10 +2,11 @@
 
 import pytest
 
+from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.segments import TRAIN_TASK, Phase
 from nst_core.queue.connection import make_redis
 from nst_core.settings import BrokerSettings
-from scheduler.domain.runs import RunStatus, SegmentState, Stop
+from scheduler.domain.runs import SegmentState, Stop
 from scheduler.store import styles as access
 from scheduler.store import versions
 from scheduler.store.tables import SHIPPED

@@ -414,8 +414,8 @@ def test_presets_of_trainings_are_listed(client: TestClient) -> None:
 def test_the_api_describes_itself(client: TestClient) -> None:
     found = client.get("/openapi.json").json()
     body = found["paths"]["/v1/styles"]["post"]["requestBody"]["content"]["application/json"]
-    assert body["schema"] == {"$ref": "#/components/schemas/TrainBody"}
-    schema = found["components"]["schemas"]["TrainBody"]
+    assert body["schema"] == {"$ref": "#/components/schemas/TrainRequest"}
+    schema = found["components"]["schemas"]["TrainRequest"]
     assert {"name", "painting", "preset"} <= set(schema["properties"])
     references = re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(schema))
     assert set(references) <= set(found["components"]["schemas"])

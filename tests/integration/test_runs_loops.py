@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
+from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.segments import Phase, TrainSegment
 from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.app import make_loops
-from scheduler.domain.runs import RunStatus
 from scheduler.loops import Loops
 from scheduler.settings import SchedulerSettings
 from tests.integration.conftest import Rig

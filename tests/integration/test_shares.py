@@ -1,6 +1,6 @@
 """Who has how much of the workers: windows, turns, weights, priorities, and the sizes of chunks."""
 
-from scheduler.domain.jobs import Priority
+from nst_core.client.resources.jobs import Priority
 from scheduler.store import rates as rate_rows
 from tests.integration.conftest import DISPATCH_LEASE_S, TENANT, Rig, finished, progress, started
 from tests.integration.job_kit import dispatch

@@ -10,10 +10,9 @@ import pytest
 from PIL import Image
 
 from nst_core.client import Client
+from nst_core.client.resources.jobs import JobInput, JobRequest, Output
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.domain.jobs import JobInput
 from scheduler.local.embedded import Stack
-from scheduler.resources import JobRequest, Output
 from tests.faults.harness import check_complete, finish, upload
 from tests.photos import small_photos
 

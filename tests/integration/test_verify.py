@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from nst_core.client.resources.jobs import JobStatus
 from nst_core.protocol.chunks import ChunkMessage
 from nst_core.protocol.events import ItemOutcome
 from nst_core.storage.blobs import BlobUri
-from scheduler.domain.jobs import RESULTS_NAME, JobStatus
+from scheduler.domain.jobs import RESULTS_NAME
 from scheduler.jobs.verify import AT_ONCE, Verifier
 from tests.integration.conftest import BACKOFF_S, LEASE_S, TENANT, Rig, finished, read_lines, started
 from tests.playing_s3 import PlayingServer, playing

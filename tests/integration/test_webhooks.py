@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from nst_core import __version__
+from nst_core.client.resources.webhooks import DeliveryStatus
 from scheduler.store import webhooks as rows
-from scheduler.store.webhooks import DeliveryStatus
 from scheduler.webhooks import signing
 from scheduler.webhooks.deliver import DELAYS_S, FAILING_S, SLOTS, Deliverer
 from scheduler.webhooks.vault import Vault

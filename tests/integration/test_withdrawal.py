@@ -6,12 +6,12 @@ import pytest
 from redis import Redis
 from sqlalchemy import event
 
+from nst_core.client.resources.jobs import JobStatus
 from nst_core.errors import BrokerUnavailableError
 from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import ItemOutcome
 from nst_core.queue.connection import make_redis, queue_lists
 from nst_core.settings import BrokerSettings
-from scheduler.domain.jobs import JobStatus
 from scheduler.jobs.expiry import Expirer
 from scheduler.jobs.withdrawal import Withdrawer
 from scheduler.local.servers import HOST, free_port

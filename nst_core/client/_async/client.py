@@ -13,13 +13,22 @@ from nst_core.client._async.run_client import AsyncRunClient
 from nst_core.client._async.transport import AsyncTransport
 from nst_core.client._async.webhook_client import AsyncWebhookClient
 from nst_core.client.aio import Sleep, run_io, sleep
-from nst_core.client.answers import Stored
-from nst_core.client.events import Event
-from nst_core.client.requests import PAGE, digest_header, job_body, once_only, path_of, query_of, upload_path, waiting
-from nst_core.protocol.chunks import ItemStatus
+from nst_core.client.requests import PAGE, body_of, digest_header, once_only, path_of, query_of, upload_path, waiting
+from nst_core.client.resources.events import Event
+from nst_core.client.resources.items import Item, ItemPage, ItemStatus
+from nst_core.client.resources.jobs import Check, InputPage, Job, JobPage, JobRequest, JobStatus, RetryRequest
+from nst_core.client.resources.styles import (
+    Preset,
+    PresetPage,
+    PublishRequest,
+    Style,
+    StylePage,
+    StyleRequest,
+    StyleVersion,
+    StyleVersionPage,
+)
+from nst_core.client.resources.uploads import StoredFile, Upload, UploadedFile, UploadedFilePage, UploadPage
 from nst_core.styles import WEIGHTS_NAME
-from scheduler.domain.jobs import JobStatus
-from scheduler.resources import Check, Item, Job, JobRequest, Preset, Style, StyleVersion, Upload, UploadedFile
 
 
 class AsyncClient:
@@ -75,7 +84,7 @@ class AsyncClient:
 
     async def styles(self) -> list[Style]:
         """Return every style."""
-        return [style async for style in self._api.pages(Style, path_of("styles"), query_of(limit=PAGE))]
+        return [style async for style in self._api.pages(StylePage, path_of("styles"), query_of(limit=PAGE))]
 
     async def style(self, name: str, *, version: str | None = None) -> Style:
         """Return one style; raise ApiError where there is none of that name.
@@ -87,7 +96,7 @@ class AsyncClient:
     async def style_versions(self, name: str) -> list[StyleVersion]:
         """Return all versions of a style, the newest first."""
         path = path_of("styles", name, "versions")
-        return [each async for each in self._api.pages(StyleVersion, path, query_of(limit=PAGE))]
+        return [each async for each in self._api.pages(StyleVersionPage, path, query_of(limit=PAGE))]
 
     async def style_weights(self, name: str, *, version: str | None = None) -> bytes:
         """Return the weights file of a style, or of another version of it."""
@@ -103,12 +112,13 @@ class AsyncClient:
         """
         place = await self.create_upload()
         uri = await self.upload(place.id, WEIGHTS_NAME, weights)
-        body = {"weights": uri, "card": dict(card), "replace": replace}
-        return await self._api.read(Style, "PUT", path_of("styles", name), json=body)
+        request = StyleRequest(weights=uri, card=dict(card), replace=replace)
+        return await self._api.read(Style, "PUT", path_of("styles", name), json=body_of(request))
 
     async def publish_style(self, name: str, version: str) -> Style:
         """Let a name stand for one of its versions, from the next job on, and return the style."""
-        return await self._api.read(Style, "POST", path_of("styles", name, "publish"), json={"version": version})
+        body = body_of(PublishRequest(version=version))
+        return await self._api.read(Style, "POST", path_of("styles", name, "publish"), json=body)
 
     async def delete_style(self, name: str) -> None:
         """Forget the name of a style; its versions stay for the jobs that use them."""
@@ -116,7 +126,7 @@ class AsyncClient:
 
     async def presets(self) -> list[Preset]:
         """Return the presets of the method optimize."""
-        return [preset async for preset in self._api.pages(Preset, path_of("presets"), {})]
+        return [preset async for preset in self._api.pages(PresetPage, path_of("presets"), {})]
 
     async def create_upload(self, upload_id: str | None = None) -> Upload:
         """Return a new, empty place for photos, or the place of an id of your own: upl_ and 24 hexadecimal digits."""
@@ -126,7 +136,7 @@ class AsyncClient:
 
     def uploads(self, *, page: int = PAGE) -> AsyncIterator[Upload]:
         """Yield the uploads, the newest first."""
-        return self._api.pages(Upload, path_of("uploads"), query_of(limit=page))
+        return self._api.pages(UploadPage, path_of("uploads"), query_of(limit=page))
 
     async def delete_upload(self, upload_id: str) -> None:
         """Delete an upload; raise ApiError (`in_use`) while a job or a training that has not ended needs it."""
@@ -139,19 +149,19 @@ class AsyncClient:
         ApiError (`request_invalid`) where the file has changed.
         """
         headers = digest_header(sha256)
-        answer = await self._api.read(Stored, "PUT", upload_path(upload_id, path), file=data, headers=headers)
+        answer = await self._api.read(StoredFile, "PUT", upload_path(upload_id, path), file=data, headers=headers)
         return answer.uri
 
     def uploaded(self, upload_id: str, *, page: int = PAGE) -> AsyncIterator[UploadedFile]:
         """Yield the files of an upload by path; one that nobody made has none."""
-        return self._api.pages(UploadedFile, path_of("uploads", upload_id, "files"), query_of(limit=page))
+        return self._api.pages(UploadedFilePage, path_of("uploads", upload_id, "files"), query_of(limit=page))
 
     async def submit(
         self, request: JobRequest, *, idempotency_key: str | None = None, wait_s: int | None = None
     ) -> Job:
         """Submit a job; the same key gives the same job again. With `wait_s` (1 to 60) wait for its end so long."""
         options = waiting(wait_s, once_only(idempotency_key))
-        return await self._api.read(Job, "POST", path_of("jobs"), json=job_body(request), **options)
+        return await self._api.read(Job, "POST", path_of("jobs"), json=body_of(request), **options)
 
     async def put(self, client_id: str, request: JobRequest, *, wait_s: int | None = None) -> Job:
         """Submit a job once under an id of your own; the same request gives the same job again.
@@ -159,7 +169,7 @@ class AsyncClient:
         Raises ApiError (`job_exists`) where the id names a job of another request.
         """
         path = path_of("jobs", client_id)
-        return await self._api.read(Job, "PUT", path, json=job_body(request), **waiting(wait_s))
+        return await self._api.read(Job, "PUT", path, json=body_of(request), **waiting(wait_s))
 
     async def check(self, request: JobRequest, *, objects: bool = True) -> Check:
         """Return what a job would do, and what is wrong with it, without submitting it.
@@ -167,7 +177,7 @@ class AsyncClient:
         Without `objects`, nothing is said of photos that are not in the storage yet.
         """
         params = {"validate": "true"} if objects else {"validate": "true", "objects": "false"}
-        return await self._api.read(Check, "POST", path_of("jobs"), json=job_body(request), params=params)
+        return await self._api.read(Check, "POST", path_of("jobs"), json=body_of(request), params=params)
 
     async def job(self, job_id: str, *, wait_s: int | None = None) -> Job:
         """Return a job as it stands, by its id or your own; with `wait_s` (1 to 60) wait for its end so long."""
@@ -187,7 +197,7 @@ class AsyncClient:
         times = {"created_after": created_after, "created_before": created_before}
         labels = {f"metadata.{key}": value for key, value in (metadata or {}).items()}
         query = query_of(limit=page, status=status, method=method, **times, **labels)
-        return self._api.pages(Job, path_of("jobs"), query)
+        return self._api.pages(JobPage, path_of("jobs"), query)
 
     async def delete(self, job_id: str, *, results: bool = False) -> None:
         """Delete a job that has ended, and its images if `results` is set; raise ApiError (`unfinished`) before."""
@@ -211,15 +221,13 @@ class AsyncClient:
 
         With `cancelled` the cancelled ones too. Raises ApiError (`nothing_to_retry`) where there is no such image.
         """
-        body: dict[str, Any] = {"cancelled": cancelled}
-        if codes is not None:
-            body["codes"] = list(codes)
+        body = body_of(RetryRequest(codes=codes, cancelled=cancelled))
         return await self._api.read(Job, "POST", path_of("jobs", job_id, "retry"), json=body, headers=once_only())
 
     async def inputs(self, job_id: str) -> list[str]:
         """Return the addresses that a job was given; none if its input is a prefix or a manifest."""
         path = path_of("jobs", job_id, "input")
-        return [each.uri async for each in self._api.pages(Stored, path, query_of(limit=PAGE))]
+        return [each.uri async for each in self._api.pages(InputPage, path, query_of(limit=PAGE))]
 
     def items(
         self,
@@ -233,7 +241,7 @@ class AsyncClient:
     ) -> AsyncIterator[Item]:
         """Yield a job's items in order: all, or those of a status, an error code or a style, or after an item's id."""
         query = query_of(limit=page, status=status, code=code, style=style, after_id=after)
-        return self._api.pages(Item, path_of("jobs", job_id, "items"), query)
+        return self._api.pages(ItemPage, path_of("jobs", job_id, "items"), query)
 
     async def output(self, job_id: str, item_id: int) -> bytes:
         """Return the stylized image of an item that succeeded."""

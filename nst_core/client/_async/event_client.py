@@ -6,7 +6,8 @@ from typing import Self
 from nst_core.client._async.transport import AsyncTransport
 from nst_core.client.aio import Ear, Sleep
 from nst_core.client.errors import UnreachableError
-from nst_core.client.events import Event, EventParser
+from nst_core.client.events import EventParser
+from nst_core.client.resources.events import Event
 
 #: The API says something every 15 seconds; after so much silence the connection is taken for dead.
 _SILENCE_S = 40.0

@@ -2,12 +2,20 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from nst_core.client._async.transport import AsyncTransport
-from nst_core.client.answers import Replayed
-from nst_core.client.requests import PAGE, path_of, query_of
-from scheduler.webhooks.resources import Delivery, NewSecret, Webhook
+from nst_core.client.requests import PAGE, body_of, path_of, query_of
+from nst_core.client.resources.webhooks import (
+    Delivery,
+    DeliveryPage,
+    DeliveryStatus,
+    NewSecret,
+    Replayed,
+    Webhook,
+    WebhookChanges,
+    WebhookPage,
+    WebhookRequest,
+)
 
 
 class AsyncWebhookClient:
@@ -20,8 +28,8 @@ class AsyncWebhookClient:
         self, url: str, *, types: Sequence[str] = ("*",), description: str = "", enabled: bool = True
     ) -> NewSecret:
         """Add a webhook and return it with its secret, which is not shown again; one try."""
-        body = {"url": url, "types": list(types), "description": description, "enabled": enabled}
-        return await self._api.read(NewSecret, "POST", path_of("webhooks"), json=body, once=True)
+        request = WebhookRequest(url=url, types=types, description=description, enabled=enabled)
+        return await self._api.read(NewSecret, "POST", path_of("webhooks"), json=body_of(request), once=True)
 
     async def get(self, webhook_id: str) -> Webhook:
         """Return a webhook."""
@@ -29,7 +37,7 @@ class AsyncWebhookClient:
 
     def all(self, *, page: int = PAGE) -> AsyncIterator[Webhook]:
         """Yield all webhooks, the newest first."""
-        return self._api.pages(Webhook, path_of("webhooks"), query_of(limit=page))
+        return self._api.pages(WebhookPage, path_of("webhooks"), query_of(limit=page))
 
     async def update(
         self,
@@ -41,9 +49,9 @@ class AsyncWebhookClient:
         enabled: bool | None = None,
     ) -> Webhook:
         """Change what is given, and return the webhook."""
-        given: dict[str, Any] = {"url": url, "types": types and list(types), "description": description}
-        body = {name: value for name, value in {**given, "enabled": enabled}.items() if value is not None}
-        return await self._api.read(Webhook, "PATCH", path_of("webhooks", webhook_id), json=body)
+        values = {"url": url, "types": types, "description": description, "enabled": enabled}
+        changes = WebhookChanges(**{name: value for name, value in values.items() if value is not None})
+        return await self._api.read(Webhook, "PATCH", path_of("webhooks", webhook_id), json=body_of(changes))
 
     async def delete(self, webhook_id: str) -> None:
         """Remove a webhook and its deliveries."""
@@ -57,10 +65,12 @@ class AsyncWebhookClient:
         """Send a message of the type webhook.test."""
         return await self._api.read(Delivery, "POST", path_of("webhooks", webhook_id, "test"))
 
-    def deliveries(self, webhook_id: str, *, status: str | None = None, page: int = PAGE) -> AsyncIterator[Delivery]:
+    def deliveries(
+        self, webhook_id: str, *, status: DeliveryStatus | None = None, page: int = PAGE
+    ) -> AsyncIterator[Delivery]:
         """Yield what was and is to be sent, the newest first: all, or what is pending, delivered or failed."""
         path = path_of("webhooks", webhook_id, "deliveries")
-        return self._api.pages(Delivery, path, query_of(limit=page, status=status))
+        return self._api.pages(DeliveryPage, path, query_of(limit=page, status=status))
 
     async def delivery(self, webhook_id: str, delivery_id: int) -> Delivery:
         """Return one delivery."""

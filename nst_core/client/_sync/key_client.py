@@ -2,11 +2,22 @@
 """The parts of the client that manage keys and tenants: `keys` and `tenants`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from datetime import datetime
 
 from nst_core.client._sync.transport import Transport
-from nst_core.client.requests import PAGE, path_of, query_of
-from scheduler.access.resources import Key, NewKey, OwnTenant, Tenant
+from nst_core.client.requests import PAGE, body_of, path_of, query_of
+from nst_core.client.resources.access import (
+    Key,
+    KeyPage,
+    KeyRequest,
+    LimitsRequest,
+    NewKey,
+    OwnTenant,
+    RotateRequest,
+    Tenant,
+    TenantPage,
+    TenantRequest,
+)
 
 
 class KeyClient:
@@ -19,15 +30,15 @@ class KeyClient:
         self._api = api
 
     def create(
-        self, name: str, scopes: Sequence[str], *, tenant: str | None = None, expires_at: str | None = None
+        self, name: str, scopes: Sequence[str], *, tenant: str | None = None, expires_at: datetime | None = None
     ) -> NewKey:
-        """Make a key, of the own tenant if none is named; `expires_at` is RFC 3339 with a time zone."""
-        body = {"name": name, "scopes": list(scopes), "tenant": tenant, "expires_at": expires_at}
-        return self._api.read(NewKey, "POST", path_of("keys"), json=body, once=True)
+        """Make a key, of the own tenant if none is named; `expires_at` has a time zone."""
+        request = KeyRequest(name=name, scopes=scopes, tenant=tenant, expires_at=expires_at)
+        return self._api.read(NewKey, "POST", path_of("keys"), json=body_of(request), once=True)
 
     def all(self, *, tenant: str | None = None, page: int = PAGE) -> Iterator[Key]:
         """Yield the keys of a tenant, the newest first; those that are not valid any more too."""
-        return self._api.pages(Key, path_of("keys"), query_of(limit=page, tenant=tenant))
+        return self._api.pages(KeyPage, path_of("keys"), query_of(limit=page, tenant=tenant))
 
     def get(self, key_id: str) -> Key:
         """Return a key."""
@@ -39,8 +50,9 @@ class KeyClient:
 
     def rotate(self, key_id: str, *, overlap_s: int | None = None) -> NewKey:
         """Give a key another secret; the present one is good for `overlap_s` more, an hour if not given."""
-        body = {} if overlap_s is None else {"overlap_s": overlap_s}
-        return self._api.read(NewKey, "POST", path_of("keys", key_id, "rotate"), json=body, once=True)
+        request = RotateRequest() if overlap_s is None else RotateRequest(overlap_s=overlap_s)
+        path = path_of("keys", key_id, "rotate")
+        return self._api.read(NewKey, "POST", path, json=body_of(request), once=True)
 
 
 class TenantClient:
@@ -55,7 +67,7 @@ class TenantClient:
 
     def all(self, *, page: int = PAGE) -> Iterator[Tenant]:
         """Yield all tenants by name; needs the scope admin."""
-        return self._api.pages(Tenant, path_of("tenants"), query_of(limit=page))
+        return self._api.pages(TenantPage, path_of("tenants"), query_of(limit=page))
 
     def get(self, tenant: str) -> Tenant:
         """Return a tenant; needs the scope admin."""
@@ -71,10 +83,5 @@ class TenantClient:
         limits: Mapping[str, float | None] | None = None,
     ) -> Tenant:
         """Set all of a tenant, with its defaults for what is not given; needs the scope admin."""
-        body: dict[str, Any] = {
-            "weight": weight,
-            "read": None if read is None else list(read),
-            "write": None if write is None else list(write),
-            "limits": dict(limits or {}),
-        }
-        return self._api.read(Tenant, "PUT", path_of("tenants", tenant), json=body)
+        request = TenantRequest(weight=weight, read=read, write=write, limits=LimitsRequest(**(limits or {})))
+        return self._api.read(Tenant, "PUT", path_of("tenants", tenant), json=body_of(request))

@@ -8,11 +8,19 @@ from pathlib import Path
 from nst_core.client._sync.event_client import EventClient
 from nst_core.client._sync.transport import Transport
 from nst_core.client.blocking import Sleep, run_io
-from nst_core.client.events import Event
-from nst_core.client.requests import PAGE, given, once_only, path_of, query_of
-from scheduler.domain.runs import RunStatus
-from scheduler.resources import Preset
-from scheduler.runs.resources import ForkRequest, Run, Sample, TrainRequest
+from nst_core.client.requests import PAGE, body_of, once_only, path_of, query_of
+from nst_core.client.resources.events import Event
+from nst_core.client.resources.runs import (
+    ExtendRequest,
+    ForkRequest,
+    Run,
+    RunPage,
+    RunStatus,
+    Sample,
+    SamplePage,
+    TrainRequest,
+)
+from nst_core.client.resources.styles import Preset, PresetPage
 
 
 class RunClient:
@@ -25,7 +33,7 @@ class RunClient:
 
     def presets(self) -> list[Preset]:
         """Return the presets of trainings."""
-        return [preset for preset in self._api.pages(Preset, path_of("training-presets"), {})]
+        return [preset for preset in self._api.pages(PresetPage, path_of("training-presets"), {})]
 
     def train(
         self, request: TrainRequest, *, painting: Path | bytes | None = None, idempotency_key: str | None = None
@@ -35,7 +43,7 @@ class RunClient:
         `painting` is a file of at most 64 MiB, or its bytes, where the request names no address. Raises ApiError where
         the painting is no picture, or there are no photos.
         """
-        body, headers = given(request), once_only(idempotency_key)
+        body, headers = body_of(request), once_only(idempotency_key)
         if painting is None:
             return self._api.read(Run, "POST", path_of("styles"), json=body, headers=headers)
         # Bytes, not an open file: the call may be repeated.
@@ -50,7 +58,7 @@ class RunClient:
 
     def all(self, *, name: str | None = None, status: RunStatus | None = None, page: int = PAGE) -> Iterator[Run]:
         """Yield runs, the newest first: all, or those of a style's name or a status."""
-        return self._api.pages(Run, path_of("runs"), query_of(limit=page, status=status, name=name))
+        return self._api.pages(RunPage, path_of("runs"), query_of(limit=page, status=status, name=name))
 
     def newest(self, name: str) -> Run | None:
         """Return the newest run of a style's name, or None where there is none."""
@@ -78,11 +86,12 @@ class RunClient:
 
     def extend(self, run_id: str, *, steps: int) -> Run:
         """Let a run go on to more steps than it was to have; `steps` counts from its beginning."""
-        return self._api.read(Run, "POST", path_of("runs", run_id, "extend"), json={"steps": steps})
+        body = body_of(ExtendRequest(steps=steps))
+        return self._api.read(Run, "POST", path_of("runs", run_id, "extend"), json=body)
 
     def fork(self, run_id: str, request: ForkRequest, *, idempotency_key: str | None = None) -> Run:
         """Begin a new run with a checkpoint of another, and return it; the same key gives the same run again."""
-        body = given(request)
+        body = body_of(request)
         return self._api.read(
             Run, "POST", path_of("runs", run_id, "fork"), json=body, headers=once_only(idempotency_key)
         )
@@ -102,7 +111,7 @@ class RunClient:
 
     def samples(self, run_id: str) -> list[Sample]:
         """Return where the samples are."""
-        return [sample for sample in self._api.pages(Sample, path_of("runs", run_id, "samples"), {})]
+        return [sample for sample in self._api.pages(SamplePage, path_of("runs", run_id, "samples"), {})]
 
     def sample(self, run_id: str, file_name: str) -> bytes:
         """Return a sample, a JPEG."""
@@ -126,7 +135,7 @@ class RunClient:
 
     def sample_url(self, run_id: str, sample: Sample) -> str:
         """Return the address of a sample for people."""
-        return self._api.url + path_of("runs", run_id, "samples", sample.file_name)
+        return self._api.url + path_of("runs", run_id, "samples", sample.id)
 
     def wait(
         self,

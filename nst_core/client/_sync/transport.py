@@ -9,17 +9,19 @@ from typing import IO, Any, TypeVar
 
 import httpx
 
-from nst_core.client.answers import Page, checked, next_link, parsed, refusal, values_of
+from nst_core.client.answers import checked, next_link, parsed, refusal
 from nst_core.client.blocking import Sleep, run_io, watched
 from nst_core.client.errors import UnreachableError
 from nst_core.client.requests import http_options
+from nst_core.client.resources.base import Resource
+from nst_core.client.resources.pages import IdT, Page, T
 from nst_core.client.retries import Retries
 
 #: Files are read and written in pieces of so many bytes.
 _PIECE_BYTES = 1 << 20
 #: What people call silence.
 _SILENCE_S = 2.5
-_T = TypeVar("_T")
+_ResourceT = TypeVar("_ResourceT", bound=Resource)
 
 
 class Transport:
@@ -138,15 +140,15 @@ class Transport:
         except httpx.TransportError as error:
             raise self._retries.no_answer(error) from error
 
-    def read(self, cls: type[_T], method: str, path: str, **options: Any) -> _T:
-        """Return an answer as a value of a class."""
+    def read(self, cls: type[_ResourceT], method: str, path: str, **options: Any) -> _ResourceT:
+        """Return the resource that an answer holds; takes and raises what `call` does."""
         return parsed(cls, self.call(method, path, **options))
 
-    def pages(self, cls: type[_T], path: str, query: Mapping[str, str | int]) -> Iterator[_T]:
-        """Yield the values of a listing, page after page."""
+    def pages(self, cls: type[Page[T, IdT]], path: str, query: Mapping[str, str | int]) -> Iterator[T]:
+        """Yield the entries of a listing, page after page."""
         while True:
-            page = self.read(Page, "GET", path, params=query)
-            yield from values_of(cls, page)
+            page = self.read(cls, "GET", path, params=query)
+            yield from page.data
             if not page.has_more or page.last_id is None:
                 return
             query = {**query, "after_id": page.last_id}

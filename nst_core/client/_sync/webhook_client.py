@@ -3,12 +3,20 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from nst_core.client._sync.transport import Transport
-from nst_core.client.answers import Replayed
-from nst_core.client.requests import PAGE, path_of, query_of
-from scheduler.webhooks.resources import Delivery, NewSecret, Webhook
+from nst_core.client.requests import PAGE, body_of, path_of, query_of
+from nst_core.client.resources.webhooks import (
+    Delivery,
+    DeliveryPage,
+    DeliveryStatus,
+    NewSecret,
+    Replayed,
+    Webhook,
+    WebhookChanges,
+    WebhookPage,
+    WebhookRequest,
+)
 
 
 class WebhookClient:
@@ -21,8 +29,8 @@ class WebhookClient:
         self, url: str, *, types: Sequence[str] = ("*",), description: str = "", enabled: bool = True
     ) -> NewSecret:
         """Add a webhook and return it with its secret, which is not shown again; one try."""
-        body = {"url": url, "types": list(types), "description": description, "enabled": enabled}
-        return self._api.read(NewSecret, "POST", path_of("webhooks"), json=body, once=True)
+        request = WebhookRequest(url=url, types=types, description=description, enabled=enabled)
+        return self._api.read(NewSecret, "POST", path_of("webhooks"), json=body_of(request), once=True)
 
     def get(self, webhook_id: str) -> Webhook:
         """Return a webhook."""
@@ -30,7 +38,7 @@ class WebhookClient:
 
     def all(self, *, page: int = PAGE) -> Iterator[Webhook]:
         """Yield all webhooks, the newest first."""
-        return self._api.pages(Webhook, path_of("webhooks"), query_of(limit=page))
+        return self._api.pages(WebhookPage, path_of("webhooks"), query_of(limit=page))
 
     def update(
         self,
@@ -42,9 +50,9 @@ class WebhookClient:
         enabled: bool | None = None,
     ) -> Webhook:
         """Change what is given, and return the webhook."""
-        given: dict[str, Any] = {"url": url, "types": types and list(types), "description": description}
-        body = {name: value for name, value in {**given, "enabled": enabled}.items() if value is not None}
-        return self._api.read(Webhook, "PATCH", path_of("webhooks", webhook_id), json=body)
+        values = {"url": url, "types": types, "description": description, "enabled": enabled}
+        changes = WebhookChanges(**{name: value for name, value in values.items() if value is not None})
+        return self._api.read(Webhook, "PATCH", path_of("webhooks", webhook_id), json=body_of(changes))
 
     def delete(self, webhook_id: str) -> None:
         """Remove a webhook and its deliveries."""
@@ -58,10 +66,12 @@ class WebhookClient:
         """Send a message of the type webhook.test."""
         return self._api.read(Delivery, "POST", path_of("webhooks", webhook_id, "test"))
 
-    def deliveries(self, webhook_id: str, *, status: str | None = None, page: int = PAGE) -> Iterator[Delivery]:
+    def deliveries(
+        self, webhook_id: str, *, status: DeliveryStatus | None = None, page: int = PAGE
+    ) -> Iterator[Delivery]:
         """Yield what was and is to be sent, the newest first: all, or what is pending, delivered or failed."""
         path = path_of("webhooks", webhook_id, "deliveries")
-        return self._api.pages(Delivery, path, query_of(limit=page, status=status))
+        return self._api.pages(DeliveryPage, path, query_of(limit=page, status=status))
 
     def delivery(self, webhook_id: str, delivery_id: int) -> Delivery:
         """Return one delivery."""

@@ -1,5 +1,6 @@
 """Base classes and types that several resources share."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -52,3 +53,20 @@ class Failure(Resource):
 def shown(*examples: dict[str, Any]) -> ConfigDict:
     """Return the part of a model's config that puts examples into the OpenAPI document."""
     return ConfigDict(json_schema_extra={"examples": list(examples)})
+
+
+def examples_of(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """Return the examples of a model."""
+    extra, schema = model.model_config.get("json_schema_extra"), dict[str, Any]()
+    if callable(extra):
+        extra(schema, model)  # type: ignore[call-arg]  # takes the model too
+    elif extra is not None:
+        schema.update(extra)
+    return list(schema.get("examples", ()))
+
+
+def subclasses(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Yield all models that are derived from one."""
+    for each in model.__subclasses__():
+        yield each
+        yield from subclasses(each)

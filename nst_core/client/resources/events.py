@@ -40,7 +40,7 @@ class Event(Resource):
     id: int = Field(description="Increases with time; a stream continues after the event of a given id.")
     type: str = Field(description="An `EventType`, or one that only a newer API knows.")
     timestamp: AwareDatetime
-    data: dict[str, Any] = Field({})
+    data: dict[str, Any]
 
     @property
     def is_last(self) -> bool:

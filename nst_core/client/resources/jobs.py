@@ -8,8 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from nst_core.client.resources.base import Code, Failure, Moment, Request, Resource, Uri, shown
 from nst_core.client.resources.methods import DEFAULT_METHOD, MethodName, MethodOptions, ResolvedOptions
 from nst_core.client.resources.pages import Page
-from nst_core.client.resources.styles import PinnedStyle
-from nst_core.protocol.chunks import StyleRef
+from nst_core.client.resources.styles import PinnedStyle, StyleRef
 
 DEFAULT_NAME = "{stem}__{style}.{ext}"
 MAX_INLINE_INPUTS = 1000
@@ -259,7 +258,7 @@ class Job(ResolvedOptions, JobTerms, _JobHead):
     input: InputSummary
     output: ResolvedOutput
     counts: Counts
-    created_at: AwareDatetime | None = None
+    created_at: AwareDatetime
     started_at: AwareDatetime | None = None
     finished_at: AwareDatetime | None = None
     error: Failure | None = None
@@ -271,6 +270,8 @@ class JobPage(Page[Job, str]):
 
 class InputEntry(Resource):
     """One of the addresses that a job was given."""
+
+    model_config = shown({"id": 0, "uri": "s3://nst/photos/harbour.jpg"})
 
     id: int = Field(description="Its position in the request, from 0.")
     uri: str

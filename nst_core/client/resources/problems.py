@@ -57,3 +57,5 @@ class ErrorCode(Resource):
 
 class ErrorCodePage(Page[ErrorCode, str]):
     """A page of the codes, sorted by status; the codes are the ids."""
+
+    id_field = "code"

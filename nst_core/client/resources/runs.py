@@ -8,14 +8,13 @@ from pydantic import AwareDatetime, Field, JsonValue
 from nst_core.client.resources.base import Failure, Options, Request, Resource, Uri, shown
 from nst_core.client.resources.pages import Page
 from nst_core.client.resources.styles import NewStyleName, PinnedStyle
+from nst_core.training.scales import STRENGTHS, STROKES
 
 DEFAULT_TRAIN_PRESET = "standard"
 DEFAULT_SAMPLE_EVERY = 250
 DEFAULT_HELD_OUT = 16
 MAX_SAMPLES = 8
 MAX_STEPS = 100_000_000
-#: The least and the most of `stroke` and of `strength`.
-STROKES, STRENGTHS = (0.05, 20.0), (0.01, 100.0)
 _Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 _Stroke = Annotated[float, Field(ge=STROKES[0], le=STROKES[1])]
 _Strength = Annotated[float, Field(ge=STRENGTHS[0], le=STRENGTHS[1])]
@@ -197,15 +196,15 @@ class Run(Resource):
     status: RunStatus
     step: int
     steps: int
-    preset: str | None = None
-    stroke: float | None = None
+    preset: str
+    stroke: float
     strength: float | None = None
-    config: dict[str, Any] | None = Field(
-        None, description="The config of the training, with the balanced weights of the style once they are known."
+    config: dict[str, Any] = Field(
+        description="The config of the training, with the balanced weights of the style once they are known."
     )
-    painting: str | None = None
-    data: str | None = None
-    photos: Photos | None = None
+    painting: str
+    data: str
+    photos: Photos
     warning: str | None = None
     losses: dict[str, float] | None = Field(None, description="The mean weighted losses of the last steps, by term.")
     steps_per_s: float | None = None
@@ -224,7 +223,7 @@ class Run(Resource):
     exact: bool = False
     about: dict[str, Any] = Field({})
     error: Failure | None = None
-    created_at: AwareDatetime | None = None
+    created_at: AwareDatetime
     started_at: AwareDatetime | None = None
     finished_at: AwareDatetime | None = None
 

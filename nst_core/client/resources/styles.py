@@ -41,18 +41,25 @@ class PublishRequest(Request):
     )
 
 
-class Style(Resource):
+class StyleRef(Resource):
+    """One version of a style."""
+
+    name: str
+    version: str = Field(description="SHA-256 of the weights file, in hex.")
+
+
+class Style(StyleRef):
     """A style and its card: painting, artist, year, rights, data, training."""
 
     model_config = shown(_STYLE)
 
-    name: str
-    version: str = Field(description="SHA-256 of the weights file, in hex.")
     card: dict[str, Any] = Field({})
 
 
 class StylePage(Page[Style, str]):
     """A page of styles; their names are the ids."""
+
+    id_field = "name"
 
 
 class StyleVersion(Style):
@@ -65,11 +72,13 @@ class StyleVersion(Style):
     current: bool = Field(False, description="Whether the style's name stands for this version.")
     published: bool = Field(True, description="Whether the name ever stood for it; if not, only its owner sees it.")
     run: str | None = Field(None, description="The run that made it, if one did.")
-    created_at: AwareDatetime | None = None
+    created_at: AwareDatetime
 
 
 class StyleVersionPage(Page[StyleVersion, str]):
     """A page of the versions of a style, newest first; they are the ids."""
+
+    id_field = "version"
 
 
 class Preset(Resource):
@@ -90,3 +99,5 @@ class Preset(Resource):
 
 class PresetPage(Page[Preset, str]):
     """A page of presets; their names are the ids."""
+
+    id_field = "name"

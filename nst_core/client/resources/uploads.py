@@ -20,8 +20,8 @@ class Upload(Resource):
 
     id: str
     prefix: str = Field(description="The address below which all of its files are.")
-    created_at: AwareDatetime | None = None
-    used_at: AwareDatetime | None = Field(None, description="When the last file came, to the hour.")
+    created_at: AwareDatetime
+    used_at: AwareDatetime = Field(description="When the last file came, to the hour.")
 
 
 class UploadPage(Page[Upload, str]):
@@ -47,3 +47,5 @@ class UploadedFile(Resource):
 
 class UploadedFilePage(Page[UploadedFile, str]):
     """A page of the files of an upload; their paths are the ids."""
+
+    id_field = "path"

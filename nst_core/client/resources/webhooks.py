@@ -101,7 +101,7 @@ class Webhook(Resource):
     old_secret_until: AwareDatetime | None = Field(
         None, description="After a rotation, messages are also signed with the previous secret until this time."
     )
-    created_at: AwareDatetime | None = None
+    created_at: AwareDatetime
 
 
 class NewSecret(Webhook):
@@ -145,7 +145,7 @@ class Delivery(Resource):
     error: str | None = Field(None, description="Why the delivery or the last try failed.")
     tries: tuple[Try, ...] = Field((), description="The last 30, newest last.")
     next_try_at: AwareDatetime | None = None
-    created_at: AwareDatetime | None = None
+    created_at: AwareDatetime
     done_at: AwareDatetime | None = None
 
 

@@ -9,9 +9,10 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from nst_core.client.resources.base import MAX_ID
 from scheduler.api.dependencies import EventsDep, RunsDep, ServiceDep, TenantDep
 from scheduler.api.json_bodies import JsonRoute
-from scheduler.api.parameters import MAX_ID, JobId, RunId
+from scheduler.api.parameters import JobId, RunId
 from scheduler.domain.events import Event, payload
 from scheduler.events.hub import EventHub, Stream
 

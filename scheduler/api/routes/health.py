@@ -3,11 +3,10 @@
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
 
+from nst_core.client.resources.health import Live, Ready
 from nst_core.errors import NstError
 from scheduler.api.dependencies import ApiState, StateDep
 from scheduler.api.json_bodies import JsonRoute
@@ -17,27 +16,14 @@ log = logging.getLogger(__name__)
 router = APIRouter(route_class=JsonRoute, tags=["health"])
 
 
-class LiveView(BaseModel):
-    """That the process answers."""
-
-    status: Literal["alive"]
-
-
-class ReadyView(BaseModel):
-    """Whether everything that the scheduler needs answers."""
-
-    status: Literal["ready", "unavailable"]
-    checks: dict[str, str] = Field(description="ok, or an error's code, by what was asked.")
-
-
 @router.get("/livez")
-async def livez() -> LiveView:
+async def livez() -> Live:
     """Answer, with nothing checked."""
-    return LiveView(status="alive")
+    return Live(status="alive")
 
 
-@router.get("/readyz", responses={503: {"model": ReadyView}})
-def readyz(state: StateDep, response: Response) -> ReadyView:
+@router.get("/readyz", responses={503: {"model": Ready}})
+def readyz(state: StateDep, response: Response) -> Ready:
     """Check the database, Redis and the storage; 503 where one does not answer.
 
     Everybody may ask, so what was found is told again for a second, and one request at a time looks.
@@ -45,7 +31,7 @@ def readyz(state: StateDep, response: Response) -> ReadyView:
     checks = state.readiness.checks(lambda: _checks(state))
     ready = all(result == "ok" for result in checks.values())
     response.status_code = 200 if ready else 503
-    return ReadyView(status="ready" if ready else "unavailable", checks=checks)
+    return Ready(status="ready" if ready else "unavailable", checks=checks)
 
 
 def _checks(state: ApiState) -> dict[str, str]:

@@ -5,15 +5,16 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from nst_core.client.resources.base import CODE_PATTERN, ID_PATTERN
+from nst_core.client.resources.items import ItemPage, ItemStatus
 from nst_core.formats import RESULT_TYPES
-from nst_core.protocol.chunks import ItemStatus
 from scheduler.api.dependencies import ServiceDep, TenantDep
-from scheduler.api.examples import ERRORS, RESULTS
-from scheduler.api.job_schemas import files
+from scheduler.api.examples import ERRORS, RESULTS, files
 from scheduler.api.json_bodies import JsonRoute
+from scheduler.api.pages import collect
 from scheduler.api.parameters import AfterItem, ItemId, JobId, Limit
 from scheduler.api.problems import answers
-from scheduler.api.schemas import ItemPage, ItemView
+from scheduler.api.resources import item_of
 from scheduler.domain.jobs import ERRORS_NAME, RESULTS_NAME
 from scheduler.jobs.result_zip import MAX_IMAGES
 
@@ -31,16 +32,17 @@ def list_items(
     after_id: AfterItem = -1,
     status: Annotated[ItemStatus | None, Query(description="Items of this status alone.")] = None,
     code: Annotated[
-        str | None, Query(pattern=r"^[a-z0-9_]{1,64}$", description="Items that failed with this code alone.")
+        str | None, Query(pattern=CODE_PATTERN, description="Items that failed with this code alone.")
     ] = None,
-    style: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$", description="Items of this style alone.")] = None,
+    style: Annotated[str | None, Query(pattern=ID_PATTERN, description="Items of this style alone.")] = None,
 ) -> ItemPage:
     """List a job's items in order."""
-    return ItemPage.collect(
+    return collect(
+        ItemPage,
         lambda most, after: service.items(
             tenant, job_id, limit=most, after=after, status=status, code=code, style=style
         ),
-        ItemView.of,
+        item_of,
         limit=limit,
         after_id=after_id,
     )

@@ -7,19 +7,28 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AfterValidator
 from starlette.concurrency import run_in_threadpool
 
+from nst_core.client.resources.base import Moment
+from nst_core.client.resources.jobs import (
+    Check,
+    InputEntry,
+    InputPage,
+    Job,
+    JobPage,
+    JobRequest,
+    JobStatus,
+    RetryRequest,
+)
 from nst_core.client.resources.methods import MethodName
 from scheduler.api.dependencies import ServiceDep, TenantDep
-from scheduler.api.job_schemas import CheckView, RetryBody
 from scheduler.api.json_bodies import JsonRoute
+from scheduler.api.pages import collect
 from scheduler.api.parameters import AfterId, AfterItem, IdempotencyKey, JobId, Limit
 from scheduler.api.problems import answers
 from scheduler.api.queries import LABEL
-from scheduler.api.schemas import InputEntryView, InputPage, JobBody, JobPage, JobView
-from scheduler.api.times import Moment
+from scheduler.api.resources import job_of
 from scheduler.api.waiting import wait_for_end
 from scheduler.domain.addresses import storable
 from scheduler.domain.errors import RequestInvalidError
-from scheduler.domain.jobs import JobStatus
 from scheduler.jobs.methods import all_methods
 from scheduler.store.jobs import JobFilter
 
@@ -48,10 +57,10 @@ _KnownMethod = Annotated[MethodName, AfterValidator(_check_method)]
 @router.post(
     "",
     status_code=202,
-    responses=answers(409) | {200: {"model": CheckView, "description": "With `validate`: what the job would do."}},
+    responses=answers(409) | {200: {"model": Check, "description": "With `validate`: what the job would do."}},
 )
 async def submit_job(
-    body: JobBody,
+    body: JobRequest,
     service: ServiceDep,
     tenant: TenantDep,
     request: Request,
@@ -60,29 +69,29 @@ async def submit_job(
     validate: Validate = False,
     objects: Objects = True,
     prefer: Prefer = None,
-) -> JobView | CheckView:
+) -> Job | Check:
     """Submit a bulk stylization job."""
     if validate:
         response.status_code = 200
-        return CheckView.of(await run_in_threadpool(service.check, tenant, body.to_request(), objects=objects))
-    submit = partial(service.submit, tenant, body.to_request(), idempotency_key=idempotency_key)
+        return await run_in_threadpool(service.check, tenant, body, objects=objects)
+    submit = partial(service.submit, tenant, body, idempotency_key=idempotency_key)
     job, new = await run_in_threadpool(submit)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if not new:
         response.headers["Idempotent-Replayed"] = "true"
     look = partial(service.job, tenant, job.id)
-    return JobView.of(await wait_for_end(job, look, request=request, response=response, prefer=prefer or ""))
+    return job_of(await wait_for_end(job, look, request=request, response=response, prefer=prefer or ""))
 
 
 @router.put(
     "/{job_id}",
     status_code=202,
     responses=answers(409)
-    | {200: {"model": JobView | CheckView, "description": "The request has made it already, or what it would do."}},
+    | {200: {"model": Job | Check, "description": "The request has made it already, or what it would do."}},
 )
 async def put_job(
     job_id: JobId,
-    body: JobBody,
+    body: JobRequest,
     service: ServiceDep,
     tenant: TenantDep,
     request: Request,
@@ -90,20 +99,20 @@ async def put_job(
     validate: Validate = False,
     objects: Objects = True,
     prefer: Prefer = None,
-) -> JobView | CheckView:
+) -> Job | Check:
     """Submit a job once under an id of your own, which does not begin with job_.
 
     The same request again changes nothing.
     """
     if validate:
         response.status_code = 200
-        return CheckView.of(await run_in_threadpool(service.check, tenant, body.to_request(), objects=objects))
-    job, new = await run_in_threadpool(service.put, tenant, job_id, body.to_request())
+        return await run_in_threadpool(service.check, tenant, body, objects=objects)
+    job, new = await run_in_threadpool(service.put, tenant, job_id, body)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     if not new:
         response.status_code = 200
     look = partial(service.job, tenant, job.id)
-    return JobView.of(await wait_for_end(job, look, request=request, response=response, prefer=prefer or ""))
+    return job_of(await wait_for_end(job, look, request=request, response=response, prefer=prefer or ""))
 
 
 @router.get("")
@@ -126,9 +135,10 @@ def list_jobs(
         created_after=None if created_after is None else created_after.timestamp(),
         created_before=None if created_before is None else created_before.timestamp(),
     )
-    return JobPage.collect(
+    return collect(
+        JobPage,
         lambda most, after: service.jobs(tenant, limit=most, after_id=after, only=only),
-        JobView.of,
+        job_of,
         limit=limit,
         after_id=after_id,
     )
@@ -137,11 +147,11 @@ def list_jobs(
 @router.get("/{job_id}")
 async def get_job(
     job_id: JobId, service: ServiceDep, tenant: TenantDep, request: Request, response: Response, prefer: Prefer = None
-) -> JobView:
+) -> Job:
     """Return a job."""
     look = partial(service.job, tenant, job_id)
     job = await run_in_threadpool(look)
-    return JobView.of(await wait_for_end(job, look, request=request, response=response, prefer=prefer or ""))
+    return job_of(await wait_for_end(job, look, request=request, response=response, prefer=prefer or ""))
 
 
 @router.get("/{job_id}/input")
@@ -150,9 +160,10 @@ def list_inputs(
 ) -> InputPage:
     """List the addresses that a job was given as `input.uris`, in their order."""
     uris = service.inputs(tenant, job_id)
-    return InputPage.collect(
+    return collect(
+        InputPage,
         lambda most, after: list(enumerate(uris))[after + 1 : after + 1 + most],
-        lambda each: InputEntryView(id=each[0], uri=each[1]),
+        lambda each: InputEntry(id=each[0], uri=each[1]),
         limit=limit,
         after_id=after_id,
     )
@@ -173,21 +184,21 @@ def delete_job(
 
 
 @router.post("/{job_id}/cancel", status_code=202)
-def cancel_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
+def cancel_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> Job:
     """Stop a job; finished images stay."""
-    return JobView.of(service.cancel(tenant, job_id))
+    return job_of(service.cancel(tenant, job_id))
 
 
 @router.post("/{job_id}/pause", status_code=202, responses=answers(409))
-def pause_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
+def pause_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> Job:
     """Send nothing more of a job to workers; what they have in hand is finished."""
-    return JobView.of(service.pause(tenant, job_id))
+    return job_of(service.pause(tenant, job_id))
 
 
 @router.post("/{job_id}/resume", status_code=202, responses=answers(409))
-def resume_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> JobView:
+def resume_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> Job:
     """Let a paused job go on."""
-    return JobView.of(service.resume(tenant, job_id))
+    return job_of(service.resume(tenant, job_id))
 
 
 @router.post("/{job_id}/retry", status_code=202, responses=answers(409))
@@ -196,17 +207,17 @@ def retry_job(
     service: ServiceDep,
     tenant: TenantDep,
     response: Response,
-    body: RetryBody | None = None,
+    body: RetryRequest | None = None,
     idempotency_key: IdempotencyKey = None,
-) -> JobView:
+) -> Job:
     """Do the failed items of an ended job again; its reports are written anew when it has ended again."""
-    body = body or RetryBody()
+    body = body or RetryRequest()
     job, new = service.retry(
         tenant, job_id, codes=body.codes, cancelled=body.cancelled, idempotency_key=idempotency_key
     )
     if not new:
         response.headers["Idempotent-Replayed"] = "true"
-    return JobView.of(job)
+    return job_of(job)
 
 
 def _labels(request: Request) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Routes of runs, the trainings of styles."""
 
+from functools import partial
 from typing import Annotated
 from urllib.parse import quote
 
@@ -7,16 +8,18 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from nst_core.client.resources.base import ID_PATTERN
+from nst_core.client.resources.runs import ExtendRequest, ForkRequest, Run, RunPage, RunStatus, SamplePage
+from nst_core.client.resources.styles import Preset, PresetPage
 from nst_core.training import presets
 from scheduler.api.dependencies import RunsDep, TenantDep
+from scheduler.api.examples import files
 from scheduler.api.forms import OPENAPI, read_train_request
-from scheduler.api.job_schemas import files
 from scheduler.api.json_bodies import JsonRoute
+from scheduler.api.pages import collect, cut
 from scheduler.api.parameters import AfterFile, AfterId, IdempotencyKey, Limit, RunId
 from scheduler.api.problems import answers
-from scheduler.api.routes.presets import PresetPage, PresetView
-from scheduler.api.run_schemas import ExtendBody, ForkBody, RunPage, RunView, SamplePage, SampleView
-from scheduler.domain.runs import RunStatus
+from scheduler.api.resources import run_of, sample_of
 from scheduler.runs.paintings import PAINTING_TYPES
 
 router = APIRouter(route_class=JsonRoute, tags=["runs"])
@@ -31,20 +34,21 @@ _FRESH = _NO_SNIFF | {"Cache-Control": "no-store"}
 def list_training_presets(tenant: TenantDep, limit: Limit = 100, after_id: AfterId = None) -> PresetPage:
     """List the presets of trainings."""
     found = [
-        PresetView(name=preset.name, summary=preset.summary, config=preset.config.to_dict())
+        Preset(name=preset.name, summary=preset.summary, config=preset.config.to_dict())
         for preset in presets.presets().values()
     ]
-    return PresetPage.of_all(found, limit=limit, after_id=after_id, id="name")
+    return cut(PresetPage, found, limit=limit, after_id=after_id)
 
 
 @router.post("/v1/styles", status_code=202, openapi_extra=OPENAPI, responses=answers(409, 422, 502))
 async def train_style(
     request: Request, runs: RunsDep, tenant: TenantDep, response: Response, idempotency_key: IdempotencyKey = None
-) -> RunView:
+) -> Run:
     """Train a style on a painting, which is named in JSON, or is a file in a form beside the JSON `request`."""
-    body = await read_train_request(request)
-    details, new = await run_in_threadpool(runs.submit, tenant, body, idempotency_key=idempotency_key)
-    return _accepted(RunView.of(details), new, response)
+    body, painting = await read_train_request(request)
+    submit = partial(runs.submit, tenant, body, painting=painting, idempotency_key=idempotency_key)
+    details, new = await run_in_threadpool(submit)
+    return _accepted(run_of(details), new, response)
 
 
 @router.get("/v1/runs")
@@ -54,21 +58,22 @@ def list_runs(
     limit: Limit = 20,
     after_id: AfterId = None,
     status: Annotated[RunStatus | None, Query(description="Runs of this status alone.")] = None,
-    name: Annotated[str | None, Query(pattern=r"^[\w.-]{1,64}$", description="Runs of this style alone.")] = None,
+    name: Annotated[str | None, Query(pattern=ID_PATTERN, description="Runs of this style alone.")] = None,
 ) -> RunPage:
     """List runs, newest first."""
-    return RunPage.collect(
+    return collect(
+        RunPage,
         lambda most, after: runs.all(tenant, limit=most, after_id=after, status=status, name=name),
-        RunView.of,
+        run_of,
         limit=limit,
         after_id=after_id,
     )
 
 
 @router.get("/v1/runs/{run_id}")
-def get_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
+def get_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Run:
     """Return a run."""
-    return RunView.of(runs.get(tenant, run_id))
+    return run_of(runs.get(tenant, run_id))
 
 
 @router.delete("/v1/runs/{run_id}", status_code=204, responses=answers(409))
@@ -81,47 +86,47 @@ def delete_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> None:
 
 
 @router.post("/v1/runs/{run_id}/pause", status_code=202, responses=answers(409))
-def pause_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
+def pause_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Run:
     """Let a run wait when the step in hand is done."""
-    return RunView.of(runs.pause(tenant, run_id))
+    return run_of(runs.pause(tenant, run_id))
 
 
 @router.post("/v1/runs/{run_id}/resume", status_code=202, responses=answers(409))
-def resume_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
+def resume_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Run:
     """Let a run go on from its last checkpoint that is paused, failed or cancelled."""
-    return RunView.of(runs.resume(tenant, run_id))
+    return run_of(runs.resume(tenant, run_id))
 
 
 @router.post("/v1/runs/{run_id}/cancel", status_code=202, responses=answers(409))
-def cancel_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
+def cancel_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Run:
     """End a run when the step in hand is done; its last checkpoint is kept."""
-    return RunView.of(runs.cancel(tenant, run_id))
+    return run_of(runs.cancel(tenant, run_id))
 
 
 @router.post("/v1/runs/{run_id}/publish", status_code=202, responses=answers(409, 502))
-def publish_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> RunView:
+def publish_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Run:
     """Let the style's name stand for what the run has made."""
-    return RunView.of(runs.publish(tenant, run_id))
+    return run_of(runs.publish(tenant, run_id))
 
 
 @router.post("/v1/runs/{run_id}/extend", status_code=202, responses=answers(409))
-def extend_run(run_id: RunId, body: ExtendBody, runs: RunsDep, tenant: TenantDep) -> RunView:
+def extend_run(run_id: RunId, body: ExtendRequest, runs: RunsDep, tenant: TenantDep) -> Run:
     """Let a run go on to more steps, also where it has ended."""
-    return RunView.of(runs.extend(tenant, run_id, body.steps))
+    return run_of(runs.extend(tenant, run_id, body.steps))
 
 
 @router.post("/v1/runs/{run_id}/fork", status_code=202, responses=answers(409, 502))
 def fork_run(
     run_id: RunId,
-    body: ForkBody,
+    body: ForkRequest,
     runs: RunsDep,
     tenant: TenantDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
-) -> RunView:
+) -> Run:
     """Begin a new run with a checkpoint of this one, and return it."""
-    details, new = runs.fork(tenant, run_id, body.to_request(), idempotency_key=idempotency_key)
-    return _accepted(RunView.of(details), new, response)
+    details, new = runs.fork(tenant, run_id, body, idempotency_key=idempotency_key)
+    return _accepted(run_of(details), new, response)
 
 
 @router.get(
@@ -147,8 +152,8 @@ def list_samples(
     """List what the network made of the sample photos as the training went on."""
     found = runs.files.samples(runs.get(tenant, run_id).run)
     place = f"/v1/runs/{run_id}/samples/"
-    views = [SampleView.of(sample, href=place + quote(sample.file, safe="")) for sample in found]
-    return SamplePage.of_all(views, limit=limit, after_id=after_id)
+    entries = [sample_of(sample, href=place + quote(sample.file, safe="")) for sample in found]
+    return cut(SamplePage, entries, limit=limit, after_id=after_id)
 
 
 @router.get(
@@ -180,8 +185,8 @@ def get_painting(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> StreamingRe
     return StreamingResponse(data, media_type=media_type, headers=_NO_SNIFF)
 
 
-def _accepted(view: RunView, new: bool, response: Response) -> RunView:
-    response.headers["Location"] = f"/v1/runs/{view.id}"
+def _accepted(run: Run, new: bool, response: Response) -> Run:
+    response.headers["Location"] = f"/v1/runs/{run.id}"
     if not new:
         response.headers["Idempotent-Replayed"] = "true"
-    return view
+    return run

@@ -3,12 +3,20 @@
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
+from nst_core.client.resources.styles import (
+    PublishRequest,
+    Style,
+    StylePage,
+    StyleRequest,
+    StyleVersionPage,
+)
 from scheduler.api.dependencies import ServiceDep, TenantDep
-from scheduler.api.job_schemas import files
+from scheduler.api.examples import files
 from scheduler.api.json_bodies import JsonRoute
+from scheduler.api.pages import collect
 from scheduler.api.parameters import AfterId, AfterVersion, Limit, NewStyleName, StyleName, Version
 from scheduler.api.problems import answers
-from scheduler.api.style_schemas import PublishBody, StyleBody, StylePage, StyleView, VersionPage, VersionView
+from scheduler.api.resources import style_of, version_of
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/styles", tags=["styles"])
 
@@ -21,19 +29,19 @@ def list_styles(
     after_id: AfterId = None,
 ) -> StylePage:
     """List the styles by name: your own, and those that come with nst."""
-    return StylePage.collect(
+    return collect(
+        StylePage,
         lambda most, after: service.styles.all(tenant, limit=most, after=after or ""),
-        StyleView.of,
+        style_of,
         limit=limit,
         after_id=after_id,
-        id="name",
     )
 
 
 @router.get("/{name}")
-def get_style(name: StyleName, service: ServiceDep, tenant: TenantDep, version: Version = None) -> StyleView:
+def get_style(name: StyleName, service: ServiceDep, tenant: TenantDep, version: Version = None) -> Style:
     """Return a style and its card."""
-    return StyleView.of(service.styles.get(tenant, name, version=version))
+    return style_of(service.styles.get(tenant, name, version=version))
 
 
 @router.get("/{name}/versions")
@@ -43,15 +51,15 @@ def list_versions(
     tenant: TenantDep,
     limit: Limit = 100,
     after_id: AfterVersion = None,
-) -> VersionPage:
+) -> StyleVersionPage:
     """List the versions of a style, newest first."""
     present = service.styles.present(tenant, name)
-    return VersionPage.collect(
+    return collect(
+        StyleVersionPage,
         lambda most, after: service.styles.versions(tenant, name, limit=most, after=after),
-        lambda row: VersionView.of(row, present=present),
+        lambda row: version_of(row, present=present),
         limit=limit,
         after_id=after_id,
-        id="version",
     )
 
 
@@ -74,11 +82,11 @@ def get_weights(name: StyleName, service: ServiceDep, tenant: TenantDep, version
 @router.put(
     "/{name}",
     status_code=201,
-    responses={200: {"model": StyleView, "description": "It has this version."}, **answers(409, 502)},
+    responses={200: {"model": Style, "description": "It has this version."}, **answers(409, 502)},
 )
 def put_style(
-    name: NewStyleName, body: StyleBody, service: ServiceDep, tenant: TenantDep, response: Response
-) -> StyleView:
+    name: NewStyleName, body: StyleRequest, service: ServiceDep, tenant: TenantDep, response: Response
+) -> Style:
     """Make a style of a weights file in storage, such as one that was uploaded.
 
     201 where the style got this version now, 200 where it had it, 409 `style_exists` where it has another one, or
@@ -86,13 +94,13 @@ def put_style(
     """
     style, new = service.styles.import_style(tenant, name, weights=body.weights, card=body.card, replace=body.replace)
     response.status_code = 201 if new else 200
-    return StyleView.of(style)
+    return style_of(style)
 
 
 @router.post("/{name}/publish", responses=answers(409))
-def publish_style(name: StyleName, body: PublishBody, service: ServiceDep, tenant: TenantDep) -> StyleView:
+def publish_style(name: StyleName, body: PublishRequest, service: ServiceDep, tenant: TenantDep) -> Style:
     """Let the name stand for another version that you have made."""
-    return StyleView.of(service.styles.publish(tenant, name, version=body.version))
+    return style_of(service.styles.publish(tenant, name, version=body.version))
 
 
 @router.delete("/{name}", status_code=204, responses=answers(409))

@@ -4,22 +4,20 @@ import base64
 import hashlib
 import re
 from collections.abc import AsyncGenerator
-from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request
-from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
+from nst_core.client.resources.uploads import StoredFile, Upload, UploadedFile, UploadedFilePage, UploadPage
 from scheduler.api.dependencies import LimitsDep, ServiceDep, TenantDep
 from scheduler.api.json_bodies import JsonRoute
-from scheduler.api.pages import Page
+from scheduler.api.pages import collect
 from scheduler.api.parameters import AfterId, Limit
 from scheduler.api.problems import answers
+from scheduler.api.resources import upload_of
 from scheduler.api.spools import fill, new_spool
-from scheduler.api.times import moment
 from scheduler.domain.errors import MediaTypeError, RequestInvalidError, TooLargeError
-from scheduler.store.uploads import Upload
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/uploads", tags=["uploads"])
 
@@ -32,69 +30,35 @@ Digest = Annotated[
 _SHA256 = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):\s*(?:,|$)")
 
 
-class UploadView(BaseModel):
-    """A place for photos."""
-
-    id: str
-    prefix: str = Field(description="The address that all of its files are below.")
-    created_at: datetime
-    used_at: datetime = Field(description="When a file came last, to the hour.")
-
-    @classmethod
-    def of(cls, upload: Upload, *, prefix: str) -> Self:
-        """Return the view of an upload."""
-        return cls(id=upload.id, prefix=prefix, created_at=moment(upload.created_at), used_at=moment(upload.used_at))
-
-
-class UploadPage(Page[UploadView, str]):
-    """A page of uploads, newest first."""
-
-
-class UploadedView(BaseModel):
-    """A stored photo."""
-
-    uri: str
-
-
-class UploadFileView(BaseModel):
-    """A file of an upload."""
-
-    path: str = Field(description="Its place below the upload's prefix.")
-    bytes: int
-
-
-class UploadFilePage(Page[UploadFileView, str]):
-    """A page of the files of an upload."""
-
-
 @router.post("", status_code=201)
-def create_upload(service: ServiceDep, tenant: TenantDep) -> UploadView:
+def create_upload(service: ServiceDep, tenant: TenantDep) -> Upload:
     """Make a place for photos."""
     uploads = service.uploads
     upload = uploads.create(tenant)
-    return UploadView.of(upload, prefix=uploads.prefix(upload))
+    return upload_of(upload, prefix=uploads.prefix(upload))
 
 
 @router.get("")
 def list_uploads(service: ServiceDep, tenant: TenantDep, limit: Limit = 100, after_id: AfterId = None) -> UploadPage:
     """List the uploads, newest first."""
     uploads = service.uploads
-    return UploadPage.collect(
+    return collect(
+        UploadPage,
         lambda most, after: uploads.all(tenant, limit=most, after=after),
-        lambda upload: UploadView.of(upload, prefix=uploads.prefix(upload)),
+        lambda upload: upload_of(upload, prefix=uploads.prefix(upload)),
         limit=limit,
         after_id=after_id,
     )
 
 
 @router.put("/{upload_id}", responses=answers(409))
-def put_upload(upload_id: UploadId, service: ServiceDep, tenant: TenantDep) -> UploadView:
+def put_upload(upload_id: UploadId, service: ServiceDep, tenant: TenantDep) -> Upload:
     """Make a place for photos under an id of your own: `upl_` and 24 hexadecimal digits.
 
     An id that is derived from the content of the photos lets an upload that was interrupted go on where it stopped.
     """
     upload = service.uploads.create(tenant, upload_id)
-    return UploadView.of(upload, prefix=service.uploads.prefix(upload))
+    return upload_of(upload, prefix=service.uploads.prefix(upload))
 
 
 @router.get("/{upload_id}/files", responses=answers(502))
@@ -104,22 +68,22 @@ def list_files(
     tenant: TenantDep,
     limit: Limit = 100,
     after_id: Annotated[str | None, Query(max_length=1024, description="The `path` of the last file you have.")] = None,
-) -> UploadFilePage:
+) -> UploadedFilePage:
     """List the files of an upload by path; an upload that nobody made has none."""
-    return UploadFilePage.collect(
+    return collect(
+        UploadedFilePage,
         lambda most, after: service.uploads.files(tenant, upload_id, limit=most, after=after),
-        lambda each: UploadFileView(path=each[0], bytes=each[1]),
+        lambda each: UploadedFile(path=each[0], bytes=each[1]),
         limit=limit,
         after_id=after_id,
-        id="path",
     )
 
 
 @router.get("/{upload_id}")
-def get_upload(upload_id: UploadId, service: ServiceDep, tenant: TenantDep) -> UploadView:
+def get_upload(upload_id: UploadId, service: ServiceDep, tenant: TenantDep) -> Upload:
     """Return an upload."""
     upload = service.uploads.get(tenant, upload_id)
-    return UploadView.of(upload, prefix=service.uploads.prefix(upload))
+    return upload_of(upload, prefix=service.uploads.prefix(upload))
 
 
 @router.delete("/{upload_id}", status_code=204, responses=answers(409))
@@ -150,7 +114,7 @@ async def put_file(
     tenant: TenantDep,
     limits: LimitsDep,
     content_digest: Digest = None,
-) -> UploadedView:
+) -> StoredFile:
     """Store the request's body at a path of the upload.
 
     With a `Content-Digest` of SHA-256, a body that has another one is refused, and nothing is stored.
@@ -165,7 +129,7 @@ async def put_file(
         if expected is not None and sha256.digest() != expected:
             raise RequestInvalidError("The body is not the one that Content-Digest names.", pointer="")
         uri = await run_in_threadpool(service.uploads.put, tenant, upload_id, path, file)
-    return UploadedView(uri=uri)
+    return StoredFile(uri=uri)
 
 
 async def _pieces(request: Request, max_bytes: float | None, digest: Any) -> AsyncGenerator[bytes, None]:

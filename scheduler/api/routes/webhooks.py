@@ -5,21 +5,23 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from scheduler.api.dependencies import TenantDep, WebhooksDep
-from scheduler.api.json_bodies import JsonRoute
-from scheduler.api.parameters import AfterId, AfterNumber, DeliveryId, Limit, WebhookId
-from scheduler.api.problems import answers
-from scheduler.api.webhook_schemas import (
+from nst_core.client.resources.webhooks import (
+    Delivery,
     DeliveryPage,
-    DeliveryView,
-    NewSecretView,
-    ReplayedView,
-    WebhookBody,
+    DeliveryStatus,
+    NewSecret,
+    Replayed,
+    Webhook,
     WebhookChanges,
     WebhookPage,
-    WebhookView,
+    WebhookRequest,
 )
-from scheduler.store.webhooks import DeliveryStatus
+from scheduler.api.dependencies import TenantDep, WebhooksDep
+from scheduler.api.json_bodies import JsonRoute
+from scheduler.api.pages import collect
+from scheduler.api.parameters import AfterId, AfterNumber, DeliveryId, Limit, WebhookId
+from scheduler.api.problems import answers
+from scheduler.api.resources import delivery_of, new_secret_of, webhook_of
 
 router = APIRouter(route_class=JsonRoute, prefix="/v1/webhooks", tags=["webhooks"])
 
@@ -27,13 +29,13 @@ _SECRET = {"Cache-Control": "no-store"}
 
 
 @router.post("", status_code=201, responses=answers(409))
-def create_webhook(body: WebhookBody, webhooks: WebhooksDep, tenant: TenantDep, response: Response) -> NewSecretView:
+def create_webhook(body: WebhookRequest, webhooks: WebhooksDep, tenant: TenantDep, response: Response) -> NewSecret:
     """Add a webhook; its secret is in this answer alone."""
     webhook, secret = webhooks.create(
         tenant, url=body.url, types=body.types, description=body.description, enabled=body.enabled
     )
     response.headers.update(_SECRET | {"Location": f"/v1/webhooks/{webhook.id}"})
-    return NewSecretView.of(webhook, secret=secret)
+    return new_secret_of(webhook, secret)
 
 
 @router.get("")
@@ -44,26 +46,25 @@ def list_webhooks(
     after_id: AfterId = None,
 ) -> WebhookPage:
     """List webhooks, newest first."""
-    return WebhookPage.collect(
+    return collect(
+        WebhookPage,
         lambda most, after: webhooks.all(tenant, limit=most, after_id=after),
-        WebhookView.of,
+        webhook_of,
         limit=limit,
         after_id=after_id,
     )
 
 
 @router.get("/{webhook_id}")
-def get_webhook(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantDep) -> WebhookView:
+def get_webhook(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantDep) -> Webhook:
     """Return a webhook."""
-    return WebhookView.of(webhooks.get(tenant, webhook_id))
+    return webhook_of(webhooks.get(tenant, webhook_id))
 
 
 @router.patch("/{webhook_id}")
-def update_webhook(
-    webhook_id: WebhookId, body: WebhookChanges, webhooks: WebhooksDep, tenant: TenantDep
-) -> WebhookView:
+def update_webhook(webhook_id: WebhookId, body: WebhookChanges, webhooks: WebhooksDep, tenant: TenantDep) -> Webhook:
     """Change a webhook."""
-    return WebhookView.of(webhooks.update(tenant, webhook_id, body.given()))
+    return webhook_of(webhooks.update(tenant, webhook_id, body.model_dump(exclude_unset=True)))
 
 
 @router.delete("/{webhook_id}", status_code=204)
@@ -73,17 +74,17 @@ def delete_webhook(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantD
 
 
 @router.post("/{webhook_id}/rotate")
-def rotate_secret(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantDep, response: Response) -> NewSecretView:
+def rotate_secret(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantDep, response: Response) -> NewSecret:
     """Give a webhook another secret; for a day, messages are signed with both."""
     webhook, secret = webhooks.rotate(tenant, webhook_id)
     response.headers.update(_SECRET)
-    return NewSecretView.of(webhook, secret=secret)
+    return new_secret_of(webhook, secret)
 
 
 @router.post("/{webhook_id}/test", status_code=202, responses=answers(409))
-def test_webhook(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantDep) -> DeliveryView:
+def test_webhook(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantDep) -> Delivery:
     """Send a message of the type webhook.test, with one try."""
-    return DeliveryView.of(webhooks.test(tenant, webhook_id))
+    return delivery_of(webhooks.test(tenant, webhook_id))
 
 
 @router.post("/{webhook_id}/replay", status_code=202, responses=answers(409))
@@ -92,12 +93,12 @@ def replay_failed(
     webhooks: WebhooksDep,
     tenant: TenantDep,
     since: Annotated[datetime | None, Query(description="RFC 3339. Default: all that are kept.")] = None,
-) -> ReplayedView:
+) -> Replayed:
     """Send all messages again that failed and were made since a time, each under its id."""
     moment = 0.0
     if since is not None:
         moment = (since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp()
-    return ReplayedView(replayed=webhooks.replay_failed(tenant, webhook_id, since=moment))
+    return Replayed(replayed=webhooks.replay_failed(tenant, webhook_id, since=moment))
 
 
 @router.get("/{webhook_id}/deliveries")
@@ -110,25 +111,24 @@ def list_deliveries(
     status: Annotated[DeliveryStatus | None, Query(description="Deliveries of this status alone.")] = None,
 ) -> DeliveryPage:
     """List what was and is to be sent, newest first."""
-    return DeliveryPage.collect(
+    return collect(
+        DeliveryPage,
         lambda most, after: webhooks.deliveries(tenant, webhook_id, limit=most, after_id=after, status=status),
-        DeliveryView.of,
+        delivery_of,
         limit=limit,
         after_id=after_id,
     )
 
 
 @router.get("/{webhook_id}/deliveries/{delivery_id}")
-def get_delivery(
-    webhook_id: WebhookId, delivery_id: DeliveryId, webhooks: WebhooksDep, tenant: TenantDep
-) -> DeliveryView:
+def get_delivery(webhook_id: WebhookId, delivery_id: DeliveryId, webhooks: WebhooksDep, tenant: TenantDep) -> Delivery:
     """Return a delivery."""
-    return DeliveryView.of(webhooks.delivery(tenant, webhook_id, delivery_id))
+    return delivery_of(webhooks.delivery(tenant, webhook_id, delivery_id))
 
 
 @router.post("/{webhook_id}/deliveries/{delivery_id}/replay", status_code=202, responses=answers(409))
 def replay_delivery(
     webhook_id: WebhookId, delivery_id: DeliveryId, webhooks: WebhooksDep, tenant: TenantDep
-) -> DeliveryView:
+) -> Delivery:
     """Send a message again under its id, also one that was delivered."""
-    return DeliveryView.of(webhooks.replay(tenant, webhook_id, delivery_id))
+    return delivery_of(webhooks.replay(tenant, webhook_id, delivery_id))

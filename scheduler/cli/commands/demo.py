@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from nst_core.client import Client
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import Job, JobInput, JobRequest
+from nst_core.client.resources.styles import Style
 from nst_core.errors import NstError
-from nst_core.protocol.chunks import ItemStatus
 from scheduler.cli.commands.local import ServiceLines, terminable
 from scheduler.cli.exits import ExitCode, code_for_status
 from scheduler.cli.following import fetch_rest, report
@@ -25,10 +27,8 @@ from scheduler.cli.ui.progress import job_bar
 from scheduler.cli.ui.tables import page
 from scheduler.cli.ui.times import duration_s
 from scheduler.cli.ui.words import status_text
-from scheduler.domain.jobs import JobInput
 from scheduler.local.demo import contact_sheet, write_sample_photos
 from scheduler.local.embedded import Stack
-from scheduler.resources import Job, JobRequest, Style
 
 SHEET_NAME = "contact_sheet.jpg"
 

@@ -1,6 +1,5 @@
 """`nst jobs`: list, show, watch, control and retry jobs, and fetch their results."""
 
-import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,8 @@ from typing import Annotated
 import typer
 
 from nst_core.client import Client
-from nst_core.protocol.chunks import ItemStatus
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import Job
 from scheduler.cli.commands.parameters import AsJson, Limit, Yes
 from scheduler.cli.deleting import confirm, say_deleted
 from scheduler.cli.exits import ExitCode, UsageError
@@ -25,7 +25,6 @@ from scheduler.cli.transfer.names import readable
 from scheduler.cli.transfer.results import Target, check_writable, target_of
 from scheduler.cli.ui.jobs import items_table, job_page, jobs_table
 from scheduler.cli.ui.words import count_of, status_text
-from scheduler.resources import Job
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -205,7 +204,7 @@ def events(
     """Print the events of a job as JSON lines until it ends."""
     with session_of(context).client() as client:
         for event in client.events(job_id, after=after):
-            print(json.dumps(vars(event)), flush=True)
+            print(event.model_dump_json(), flush=True)
 
 
 @app.command()

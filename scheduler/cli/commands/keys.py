@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scheduler.access.resources import NewKey
+from nst_core.client.resources.access import NewKey
 from scheduler.cli.commands.parameters import AsJson, Limit
 from scheduler.cli.exits import UsageError
 from scheduler.cli.options import parse_span
@@ -48,7 +48,7 @@ def create(
     """Create a key. It is printed only once, on standard output."""
     session = session_of(context)
     wanted = [scope for each in scopes for scope in each.split(",") if scope]
-    end = None if expires is None else (datetime.now(UTC) + timedelta(seconds=parse_span(expires))).isoformat()
+    end = None if expires is None else datetime.now(UTC) + timedelta(seconds=parse_span(expires))
     with session.client() as client:
         key = client.keys.create(name, wanted, tenant=tenant, expires_at=end)
     _print_secret(session, key, as_json=as_json)

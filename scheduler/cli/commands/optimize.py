@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nst_core.client.resources.jobs import DEFAULT_NAME, JobInput, JobRequest, Output, Priority
+from nst_core.client.resources.methods import DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, Optimize
 from scheduler.cli.commands.parameters import (
     AmongJobs,
     AsJson,
@@ -28,8 +30,6 @@ from scheduler.cli.submitting import run_job
 from scheduler.cli.transfer.inputs import Format
 from scheduler.cli.transfer.results import Naming, check_writable, format_of, parse_target
 from scheduler.cli.ui.jobs import presets_table
-from scheduler.domain.jobs import DEFAULT_NAME, DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, JobInput, Priority
-from scheduler.resources import JobRequest, Optimize, Output
 
 
 class Color(StrEnum):
@@ -107,7 +107,7 @@ def optimize(
             metadata=labels,
             priority=priority,
             expires_after_s=expires_after_s,
-            deadline=None if deadline is None else deadline.astimezone().isoformat(),
+            deadline=None if deadline is None else deadline.astimezone(),
             max_failures=max_failures,
             max_attempts=max_attempts,
         )

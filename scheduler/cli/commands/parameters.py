@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scheduler.domain.jobs import Priority
+from nst_core.client.resources.jobs import Priority
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON on standard output; everything else goes to standard error.")

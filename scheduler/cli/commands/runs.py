@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from nst_core.client import Client
+from nst_core.client.resources.runs import ForkRequest, Run, RunStatus, Sample
 from nst_core.errors import ProtocolError
 from nst_core.styles import SHEET_NAME
 from nst_core.training.scales import STRENGTHS, STROKES
@@ -14,15 +15,13 @@ from scheduler.cli.commands.parameters import AsJson, Fields, Limit, Yes
 from scheduler.cli.commands.train import say_submitted
 from scheduler.cli.deleting import confirm, say_deleted
 from scheduler.cli.exits import UsageError
-from scheduler.cli.options import parse_fields
+from scheduler.cli.options import given, parse_fields
 from scheduler.cli.run_watch import find_run, is_run_id
 from scheduler.cli.session import first, print_json, session_of
 from scheduler.cli.transfer.files import in_threads, write_whole
 from scheduler.cli.ui.progress import transfer_bar
 from scheduler.cli.ui.runs import run_page, runs_table
 from scheduler.cli.ui.words import count_of, status_text
-from scheduler.domain.runs import RunStatus
-from scheduler.runs.resources import ForkRequest, Run, Sample
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -163,15 +162,8 @@ def fork(
     fields = parse_fields(options or ())
     with session.client() as client:
         parent = find_run(client, text)
-        request = ForkRequest(
-            steps=steps or parent.steps,
-            step=step,
-            name=name,
-            options=fields,
-            strength=strength,
-            stroke=stroke,
-            publish=publish,
-        )
+        chosen = given(step=step, name=name, strength=strength, stroke=stroke, publish=publish)
+        request = ForkRequest(steps=steps or parent.steps, options=fields, **chosen)
         say_submitted(session, client.runs.fork(parent.id, request), as_json=as_json)
 
 
@@ -192,7 +184,7 @@ def samples(
         output.mkdir(parents=True, exist_ok=True)
 
         def fetch(sample: Sample) -> None:
-            write_whole(output / _local_name(sample), client.runs.sample(run.id, sample.file_name))
+            write_whole(output / _local_name(sample), client.runs.sample(run.id, sample.id))
 
         with transfer_bar(session.err, "downloading", len(found)) as advance:
             for _ in in_threads(fetch, found):
@@ -235,6 +227,6 @@ def _change(context: typer.Context, text: str, change: Callable[[Client, Run], R
 
 def _local_name(sample: Sample) -> PurePosixPath:
     """Return the file name of a sample; raise ProtocolError if it would lead outside the folder."""
-    if sample.file_name in ("", ".", "..") or "\\" in sample.file_name:
+    if sample.id in ("", ".", "..") or "\\" in sample.id:
         raise ProtocolError(f"{sample.uri!r} is not the address of a sample.")
-    return PurePosixPath(sample.file_name)
+    return PurePosixPath(sample.id)

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from nst_core.client import ApiError, Client
+from nst_core.client.resources.styles import Style
 from nst_core.errors import ProtocolError, WeightsError
 from nst_core.peers.strangers import TENSORFLOW_HINT, is_tensorflow_name
 from nst_core.styles import CARD_NAME, PLOT_NAME, SHEET_NAME, WEIGHTS_NAME, version_of
@@ -18,7 +19,6 @@ from scheduler.cli.options import given, parse_style
 from scheduler.cli.session import Session, session_of
 from scheduler.cli.transfer.files import write_whole
 from scheduler.cli.ui.styles import style_page
-from scheduler.resources import Style
 
 
 def import_style(

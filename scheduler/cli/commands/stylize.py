@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from nst_core.client import ApiError, Client
+from nst_core.client.resources.jobs import DEFAULT_NAME, JobInput, JobRequest, Output, Priority
 from scheduler.cli.commands.parameters import (
     AmongJobs,
     AsJson,
@@ -26,8 +27,6 @@ from scheduler.cli.session import session_of
 from scheduler.cli.submitting import run_job
 from scheduler.cli.transfer.inputs import Format
 from scheduler.cli.transfer.results import Naming, check_writable, format_of, parse_target
-from scheduler.domain.jobs import DEFAULT_NAME, JobInput, Priority
-from scheduler.resources import JobRequest, Output
 
 #: Names of styles that an error lists.
 _SHOWN = 12
@@ -99,7 +98,7 @@ def stylize(
             metadata=labels,
             priority=priority,
             expires_after_s=expires_after_s,
-            deadline=None if deadline is None else deadline.astimezone().isoformat(),
+            deadline=None if deadline is None else deadline.astimezone(),
             max_failures=max_failures,
             max_attempts=max_attempts,
         )

@@ -6,6 +6,7 @@ import typer
 from rich.text import Text
 
 from nst_core.client import Client
+from nst_core.client.resources.runs import DEFAULT_TRAIN_PRESET, Run, TrainRequest
 from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.cli.commands.parameters import AsJson, Fields
 from scheduler.cli.exits import ExitCode, UsageError, code_for_status
@@ -15,7 +16,6 @@ from scheduler.cli.session import Session, print_json, session_of
 from scheduler.cli.transfer.training import upload_training
 from scheduler.cli.ui.runs import warning_of
 from scheduler.cli.ui.words import status_text
-from scheduler.runs.resources import DEFAULT_TRAIN_PRESET, Run, TrainRequest
 
 
 def train(
@@ -94,20 +94,16 @@ def train(
             TrainRequest(
                 name=name,
                 painting=inputs.painting,
-                data=inputs.data,
                 preset=preset,
-                steps=steps,
                 stroke=stroke,
                 strength=strength,
                 seed=seed,
                 options=fields,
-                initial=initial,
                 samples=inputs.samples,
-                sample_every=sample_every,
-                held_out=held_out,
                 publish=publish,
                 exact=exact,
                 about=given(title=title, artist=artist, year=year, rights=rights),
+                **given(data=inputs.data, steps=steps, initial=initial, sample_every=sample_every, held_out=held_out),
             )
         )
         if not watch:

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from nst_core.client import ApiError
+from nst_core.client.resources.uploads import Upload
 from scheduler.cli.commands.parameters import AsJson, Limit, Yes
 from scheduler.cli.deleting import confirm, say_deleted
 from scheduler.cli.exits import ExitCode
@@ -16,7 +17,6 @@ from scheduler.cli.session import first, print_json, session_of
 from scheduler.cli.ui.tables import fixed, listing, number, rest
 from scheduler.cli.ui.times import ago
 from scheduler.cli.ui.words import count_of
-from scheduler.resources import Upload
 
 #: Statuses of answers that concern the key or its rate rather than one upload.
 _ABOUT_ALL = (401, 403, 429)

@@ -2,17 +2,16 @@
 
 import time
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from nst_core.client import Client
+from nst_core.client.resources.webhooks import Delivery, DeliveryStatus
 from scheduler.cli.commands.parameters import AsJson, Limit
 from scheduler.cli.exits import ExitCode, UsageError
 from scheduler.cli.session import first, session_of
 from scheduler.cli.ui.webhooks import deliveries_table, delivery_line, webhook_page, webhooks_table
-from scheduler.webhooks.resources import Delivery
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -28,14 +27,6 @@ Types = Annotated[
 ]
 _DESCRIPTION = typer.Option("--description", "-d", help="A note for people.", show_default=False)
 _TEST_S, _TEST_POLL_S = 30.0, 0.25
-
-
-class Outcome(StrEnum):
-    """The status of a delivery."""
-
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    FAILED = "failed"
 
 
 @app.command()
@@ -115,7 +106,7 @@ def send_test(context: typer.Context, webhook_id: WebhookId, as_json: AsJson = F
     with session.client() as client:
         delivery = _finished(client, webhook_id, client.webhooks.test(webhook_id))
     session.show(delivery, delivery_line, as_json=as_json)
-    return ExitCode.OK if delivery.status == Outcome.DELIVERED else ExitCode.FAILED
+    return ExitCode.OK if delivery.status == DeliveryStatus.DELIVERED else ExitCode.FAILED
 
 
 @app.command()
@@ -123,7 +114,7 @@ def deliveries(
     context: typer.Context,
     webhook_id: WebhookId,
     status: Annotated[
-        Outcome | None, typer.Option(help="Only deliveries with this status.", show_default=False)
+        DeliveryStatus | None, typer.Option(help="Only deliveries with this status.", show_default=False)
     ] = None,
     limit: Limit = 20,
     as_json: AsJson = False,
@@ -163,7 +154,7 @@ def replay(
 def _finished(client: Client, webhook_id: str, delivery: Delivery) -> Delivery:
     """Return a delivery when it is finished, or as it is after half a minute."""
     for _ in range(int(_TEST_S / _TEST_POLL_S)):
-        if delivery.status != Outcome.PENDING:
+        if delivery.status != DeliveryStatus.PENDING:
             break
         time.sleep(_TEST_POLL_S)
         delivery = client.webhooks.delivery(webhook_id, delivery.id)

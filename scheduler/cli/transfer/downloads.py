@@ -10,13 +10,13 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from nst_core.client import ApiError, Client
+from nst_core.client.resources.items import Item, ItemStatus
+from nst_core.client.resources.jobs import Job
 from nst_core.errors import NstError, ProtocolError
-from nst_core.protocol.chunks import ItemStatus
 from scheduler.cli.transfer.files import in_threads, write_whole
 from scheduler.cli.transfer.photos import Identity, Left
 from scheduler.cli.transfer.results import FORMATS, Target
 from scheduler.domain.codes import OUTPUT_IS_INPUT
-from scheduler.resources import Item, Job
 
 #: Statuses of answers that concern one image and not the whole download.
 _OF_ONE_IMAGE = frozenset({404, 409, 410, 422})

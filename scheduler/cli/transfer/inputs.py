@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from nst_core.client import ApiError, Client
+from nst_core.client.resources.jobs import Job, JobInput
 from nst_core.formats import IMAGE_SUFFIXES
 from scheduler.cli.exits import OutputIsInputError, UsageError
 from scheduler.cli.session import Session
@@ -13,8 +14,6 @@ from scheduler.cli.transfer.names import readable
 from scheduler.cli.transfer.photos import Found, Identity, Left, Photo, find_photos, summary
 from scheduler.cli.transfer.results import S3, Naming
 from scheduler.cli.transfer.uploads import read_photos, send_photos, upload_id_of
-from scheduler.domain.jobs import JobInput
-from scheduler.resources import Job
 
 #: Suffixes of manifests, which name photos in lines of JSON.
 MANIFEST_SUFFIXES = (".jsonl", ".ndjson")
@@ -172,7 +171,7 @@ def _same_photos(job: Job, upload_id: str) -> str:
 def _most_bytes(client: Client) -> float | None:
     """Return the maximum size of a file, or None if the API does not tell."""
     try:
-        return client.tenants.own().limits.get("max_upload_bytes")
+        return client.tenants.own().limits.max_upload_bytes
     except ApiError as error:
         if error.status not in (403, 404):
             raise

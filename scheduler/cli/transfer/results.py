@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from nst_core.client.resources.jobs import DEFAULT_NAME, Job
 from nst_core.formats import IMAGE_SUFFIXES, JPEG_SUFFIXES
 from scheduler.cli.exits import PlaceError, UsageError
 from scheduler.cli.transfer.names import readable
-from scheduler.domain.jobs import DEFAULT_NAME
 from scheduler.domain.naming import output_key, output_suffix
-from scheduler.resources import Job
 
 S3 = "s3://"
 #: Formats of results by the suffix of the file.

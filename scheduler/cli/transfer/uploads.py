@@ -9,12 +9,12 @@ from pathlib import Path
 import typer
 
 from nst_core.client import ApiError, Client
+from nst_core.client.resources.uploads import Upload
 from scheduler.cli.exits import ExitCode
 from scheduler.cli.session import Session
 from scheduler.cli.transfer.files import in_threads
 from scheduler.cli.transfer.photos import Left, Photo
 from scheduler.cli.ui.progress import transfer_bar
-from scheduler.resources import Upload
 
 #: Statuses of answers that concern one file and not the whole upload.
 _OF_ONE_FILE = frozenset({400, 404, 413, 422})

@@ -7,12 +7,11 @@ from rich.console import Group, RenderableType
 from rich.table import Column
 from rich.text import Text
 
-from scheduler.access.resources import Key, OwnTenant, Tenant
+from nst_core.client.resources.access import Key, OwnTenant, Scope, Tenant
 from scheduler.cli.ui.tables import fixed, listing, number, page
 from scheduler.cli.ui.times import ago, local_time
 from scheduler.cli.ui.words import status_text
 from scheduler.domain.jobs import FIRST_TENANT
-from scheduler.domain.scopes import Scope
 
 _LIMITS = {
     "max_queued_items": "waiting images",
@@ -98,7 +97,7 @@ def _tenant_rows(tenant: Tenant) -> Iterator[tuple[str, RenderableType | None]]:
 
 
 def _limit_rows(tenant: Tenant) -> Iterator[Sequence[RenderableType]]:
-    for name, value in tenant.limits.items():
+    for name, value in tenant.limits.model_dump(exclude_unset=True).items():
         used = f"{getattr(tenant.usage, _USED[name]):,}" if name in _USED else ""
         most = Text("unlimited", style="dim") if value is None else f"{value:,g}" if value % 1 else f"{value:,.0f}"
         note = Text("set for this tenant", style="dim") if name in tenant.overrides else ""

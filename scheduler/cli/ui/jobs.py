@@ -8,13 +8,14 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.measure import Measurement
 from rich.text import Text
 
+from nst_core.client.resources.items import Item
+from nst_core.client.resources.jobs import Check, Job, JobStatus, Priority
+from nst_core.client.resources.styles import Preset
 from scheduler.cli.transfer.names import readable
 from scheduler.cli.ui.progress import finished
 from scheduler.cli.ui.tables import fixed, listing, number, page, rest
 from scheduler.cli.ui.times import ago, duration_s, local_time, span, took
 from scheduler.cli.ui.words import PARTIAL, count_of, marked, status_text
-from scheduler.domain.jobs import JobStatus, Priority
-from scheduler.resources import Check, Item, Job, Preset
 
 #: Failed images that are shown before the rest is only counted.
 _SHOWN_FAILURES = 5

@@ -20,8 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from scheduler.domain.jobs import Counts
-from scheduler.resources import Item, Job
+from nst_core.client.resources.items import Item
+from nst_core.client.resources.jobs import Counts, Job
 
 #: Seconds between two lines about a transfer.
 LINE_EVERY_S = 3.0

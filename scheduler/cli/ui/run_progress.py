@@ -9,11 +9,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
 from rich.style import Style
 from rich.text import Text
 
+from nst_core.client.resources.runs import Run, RunStatus, Sample
 from scheduler.cli.ui.runs import losses_text, photos_text, speed_text, warning_of
 from scheduler.cli.ui.tables import page
 from scheduler.cli.ui.words import status_text
-from scheduler.domain.runs import RunStatus
-from scheduler.runs.resources import Run, Sample
 
 #: Shows a run as it is now; called after each look at it.
 Show = Callable[[Run], None]
@@ -135,7 +134,7 @@ class _Lines:
         if (warning := warning_of(run)) and warning != self._warned:
             self._warned = warning
             self._say(run, f"warning: {warning}")
-        skipped = run.photos.skipped if run.photos else 0
+        skipped = run.photos.skipped
         now = (run.status, run.step * 10 // max(1, run.steps), run.failures, skipped)
         if now != self._last:
             self._last = now

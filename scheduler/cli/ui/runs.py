@@ -8,12 +8,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from nst_core.client.resources.runs import Run, RunStatus
 from scheduler.cli.ui.styles import SHORT, flat
 from scheduler.cli.ui.tables import fixed, listing, number, page, rest
 from scheduler.cli.ui.times import ago, duration_s, local_time, span, took
 from scheduler.cli.ui.words import marked, status_text
-from scheduler.domain.runs import RunStatus
-from scheduler.runs.resources import Run
 
 #: The statuses in which the last speed is still true.
 _AT_WORK = frozenset({RunStatus.RUNNING, RunStatus.PAUSING, RunStatus.CANCELLING, RunStatus.EVALUATING})
@@ -108,11 +107,9 @@ def speed_text(run: Run) -> str:
     return ", ".join(parts)
 
 
-def photos_text(run: Run) -> str | None:
-    """Return how many photos there are, and which were skipped and why; None before they were listed."""
+def photos_text(run: Run) -> str:
+    """Return how many photos there are, and which were skipped and why."""
     photos = run.photos
-    if photos is None:
-        return None
     text = f"{photos.count:,}"
     if photos.held_out:
         text += f", {photos.held_out:,} held out"
@@ -133,7 +130,7 @@ def remarks_of(run: Run) -> list[str]:
 
 def warning_of(run: Run) -> str | None:
     """Return the warning of a training, or None."""
-    return run.warning or (run.photos.warning if run.photos else None)
+    return run.warning or run.photos.warning
 
 
 def _preset(run: Run) -> str:

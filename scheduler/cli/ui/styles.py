@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Column
 from rich.text import Text
 
+from nst_core.client.resources.styles import Style, StyleVersion
 from scheduler.cli.ui.tables import fixed, listing, number, page, rest
 from scheduler.cli.ui.times import ago
-from scheduler.resources import Style, StyleVersion
 
 #: Digits of a version that are enough for people.
 SHORT = 12

@@ -5,14 +5,14 @@ from typing import Protocol
 
 
 class Timed(Protocol):
-    """Anything with a start and an end, as RFC 3339."""
+    """Anything with a start and an end."""
 
     @property
-    def started_at(self) -> str | None:
+    def started_at(self) -> datetime | None:
         """The start of the work."""
 
     @property
-    def finished_at(self) -> str | None:
+    def finished_at(self) -> datetime | None:
         """The end."""
 
 
@@ -20,8 +20,8 @@ def duration_s(timed: Timed, *, now: datetime | None = None) -> float | None:
     """Return the seconds from the start to the end, or to now; None before the start."""
     if timed.started_at is None:
         return None
-    end = _time(timed.finished_at) if timed.finished_at else now or datetime.now(UTC)
-    return max(0.0, (end - _time(timed.started_at)).total_seconds())
+    end = timed.finished_at or now or datetime.now(UTC)
+    return max(0.0, (end - timed.started_at).total_seconds())
 
 
 def took(timed: Timed) -> str:
@@ -39,21 +39,17 @@ def span(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def ago(moment: str | None, now: datetime | None = None) -> str:
-    """Return roughly how long ago an RFC 3339 time was, such as 20 min ago."""
+def ago(moment: datetime | None, now: datetime | None = None) -> str:
+    """Return roughly how long ago a time was, such as 20 min ago."""
     if moment is None:
         return "–"
-    seconds = max(0.0, ((now or datetime.now(UTC)) - _time(moment)).total_seconds())
+    seconds = max(0.0, ((now or datetime.now(UTC)) - moment).total_seconds())
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds // size:.0f} {unit} ago"
     return f"{seconds:.0f} s ago"
 
 
-def local_time(moment: str | None) -> str:
-    """Return an RFC 3339 time in this machine's time zone."""
-    return f"{_time(moment).astimezone():%Y-%m-%d %H:%M:%S}" if moment else "–"
-
-
-def _time(moment: str) -> datetime:
-    return datetime.fromisoformat(moment)
+def local_time(moment: datetime | None) -> str:
+    """Return a time in this machine's time zone."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}" if moment else "–"

@@ -6,10 +6,10 @@ from datetime import datetime
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from nst_core.client.resources.webhooks import Delivery, NewSecret, Webhook
 from scheduler.cli.ui.tables import fixed, listing, number, page, rest
 from scheduler.cli.ui.times import ago, local_time
 from scheduler.cli.ui.words import marked, status_text
-from scheduler.webhooks.resources import Delivery, NewSecret, Webhook
 
 _REASONS = {"gone": "its receiver answered 410", "failing": "no try has succeeded for five days"}
 

@@ -3,16 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
+from nst_core.client.resources.jobs import JobRequest
 from nst_core.protocol.chunks import ChunkMessage, StyleRef
 from nst_core.storage.blobs import BlobUri
 from scheduler.domain.errors import RequestInvalidError
 from scheduler.domain.jobs import JobSpec
 from scheduler.settings import SchedulerSettings
-
-if TYPE_CHECKING:
-    from scheduler.jobs.requests import JobRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +77,7 @@ class Method(ABC):
         return Window(chunks=settings.dispatch_window, lease_s=settings.dispatch_lease_s)
 
     @abstractmethod
-    def resolve(self, request: "JobRequest", lookup: Lookup) -> Resolved:
+    def resolve(self, request: JobRequest, lookup: Lookup) -> Resolved:
         """Return what a job does; raise RequestInvalidError if the request has fields that do not fit the method."""
 
     @abstractmethod

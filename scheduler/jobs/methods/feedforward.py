@@ -1,13 +1,9 @@
 """The method feedforward: photos go once through a network that was trained on a painting. Takes about a second."""
 
-from typing import TYPE_CHECKING
-
+from nst_core.client.resources.jobs import JobRequest
 from nst_core.protocol.chunks import ChunkMessage, StyleRef, StylizeChunk
 from scheduler.domain.jobs import JobSpec
 from scheduler.jobs.methods.base import Lookup, Method, Resolved, require
-
-if TYPE_CHECKING:
-    from scheduler.jobs.requests import JobRequest
 
 
 class Feedforward(Method):
@@ -17,7 +13,7 @@ class Feedforward(Method):
     queue = StylizeChunk.queue
     styles_alike = True
 
-    def resolve(self, request: "JobRequest", lookup: Lookup) -> Resolved:
+    def resolve(self, request: JobRequest, lookup: Lookup) -> Resolved:
         """Return the versions of the styles that a request names."""
         require(bool(request.styles), "Name at least one style.", "/styles")
         require(not request.paintings, "Paintings are for the method optimize; name styles.", "/paintings")

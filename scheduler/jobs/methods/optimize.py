@@ -3,34 +3,22 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nst_core.client.resources.jobs import JobRequest
+from nst_core.client.resources.methods import Optimize as OptimizeOptions
 from nst_core.errors import ConfigError
 from nst_core.gatys.config import LAYER_TERMS, SERVED_NETWORKS, GatysConfig
 from nst_core.gatys.presets import PRESETS, preset
 from nst_core.protocol.chunks import ChunkMessage, OptimizeChunk, StyleRef
 from scheduler.domain.errors import RequestInvalidError
-from scheduler.domain.jobs import DEFAULT_PRESET, DEFAULT_PREVIEW_EVERY, JobSpec
+from scheduler.domain.jobs import JobSpec
 from scheduler.jobs.methods.base import Lookup, Method, Resolved, Source, Window, require
 from scheduler.settings import SchedulerSettings
 
-if TYPE_CHECKING:
-    from scheduler.jobs.requests import JobRequest
-
 _MAX_NAME = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizeRequest:
-    """How a client wants its photos optimised."""
-
-    preset: str = DEFAULT_PRESET
-    #: Fields of GatysConfig that differ from the preset.
-    options: dict[str, Any] = field(default_factory=dict)
-    #: The number of iterations between two previews; 0 means no previews.
-    preview_every: int = DEFAULT_PREVIEW_EVERY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +56,17 @@ class Optimize(Method):
         """Return how many chunks may wait in the queue."""
         return Window(chunks=settings.optimize_window, lease_s=settings.optimize_dispatch_lease_s)
 
-    def resolve(self, request: "JobRequest", lookup: Lookup) -> Resolved:
+    def resolve(self, request: JobRequest, lookup: Lookup) -> Resolved:
         """Return a style for each painting: its stem, and a hash of its address and the config for a version."""
         require(bool(request.paintings), "The method optimize needs at least one painting.", "/paintings")
         require(not request.styles, "The method optimize takes paintings and no styles.", "/styles")
         # Each of these has a counterpart among the options of the method.
-        options = request.options
-        require(options.strength == 1.0, "The method optimize knows no strength; give it style weights.", "/strength")
-        require(not options.preserve_color, 'For the method optimize give options {"color": …}.', "/preserve_color")
-        require(options.max_px is None, 'For the method optimize give options {"size_px": …}.', "/output/max_px")
+        require(request.strength == 1.0, "The method optimize knows no strength; give it style weights.", "/strength")
+        require(not request.preserve_color, 'For the method optimize give options {"color": …}.', "/preserve_color")
+        require(request.output.max_px is None, 'For the method optimize give options {"size_px": …}.', "/output/max_px")
         for place, painting in enumerate(request.paintings):
             lookup.readable(painting, pointer=f"/paintings/{place}")
-        return resolve(request.paintings, request.optimize or OptimizeRequest())
+        return resolve(request.paintings, request.optimize or OptimizeOptions())
 
     def message(self, head: ChunkMessage, spec: JobSpec, style: StyleRef, *, scratch: str) -> ChunkMessage:
         """Return the message for a chunk."""
@@ -114,7 +101,7 @@ class Optimize(Method):
         return {"paintings": shown.pop("paintings"), "optimize": shown}
 
 
-def resolve(paintings: Sequence[str], request: OptimizeRequest) -> Resolved:
+def resolve(paintings: Sequence[str], request: OptimizeOptions) -> Resolved:
     """Return the styles and the details of a job.
 
     Raises RequestInvalidError for an unknown preset, an invalid option, or two paintings with the same name.
@@ -141,7 +128,7 @@ def summary_of(config: GatysConfig) -> str:
     return f"{' + '.join(parts)}; {optimizer}, {config.iterations} iterations{each}, {sizes}{longest}"
 
 
-def _config(request: OptimizeRequest) -> dict[str, Any]:
+def _config(request: OptimizeOptions) -> dict[str, Any]:
     name, options = request.preset, request.options
     if name not in PRESETS:
         known = ", ".join(PRESETS)

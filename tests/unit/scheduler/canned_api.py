@@ -73,7 +73,7 @@ class CannedApi:
             sizes = {path: len(data) for path, data in self.files.items() if path.startswith(place)}
             return Answer(body={"data": [{"path": p.removeprefix(place), "bytes": n} for p, n in sizes.items()]})
         if not name:
-            return Answer(body={"id": upload_id, "prefix": f"s3://nst/{place}"})
+            return Answer(body=upload_json(upload_id, f"s3://nst/{place}"))
         self.on_file(name)
         self.files[place + name] = request.body
         return Answer(status=201, body={"uri": f"s3://nst/{place}{name}"})
@@ -161,6 +161,12 @@ def job_json(status: str = "running", *, total: int = 4, succeeded: int = 0, fai
         "error": None,
         **more,
     }
+
+
+def upload_json(upload_id: str, prefix: str) -> Any:
+    """Return an upload as the API gives it."""
+    moment = "2026-11-22T01:00:00Z"
+    return {"id": upload_id, "prefix": prefix, "created_at": moment, "used_at": moment}
 
 
 def item_json(index: int, status: str = "succeeded", **more: Any) -> Any:

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from scheduler.domain.runs import RunStatus
-from scheduler.resources import Failure
-from scheduler.runs.resources import KeptCheckpoint, Photos, Run
+from nst_core.client.resources.base import Failure
+from nst_core.client.resources.runs import KeptCheckpoint, Photos, Run, RunStatus
 
 RUN_ID = "run_01a200f49ffc70780bfa5c52"
 OTHER_ID = "run_01a200f49ffc70780bfa5c53"
@@ -26,7 +25,7 @@ def run_json(status: str = "running", **more: Any) -> Any:
         "config": {"steps": 2000, "size_px": 256, "batch_size": 4},
         "painting": "s3://nst/tenants/default/uploads/upl_1/night.png",
         "data": "s3://nst/photos/",
-        "photos": None,
+        "photos": {"count": 0},
         "warning": None,
         "losses": {},
         "steps_per_s": None,
@@ -61,7 +60,7 @@ def sample_json(stem: str, step: int) -> Any:
     """Return a sample as the API gives it."""
     file = f"{stem}_{step:08d}.jpg"
     uri = f"s3://nst/tenants/default/runs/{RUN_ID}/samples/{file}"
-    return {"name": stem, "step": step, "uri": uri, "href": f"/v1/runs/{RUN_ID}/samples/{file}"}
+    return {"id": file, "name": stem, "step": step, "uri": uri, "href": f"/v1/runs/{RUN_ID}/samples/{file}"}
 
 
 #: A run of which all is known.

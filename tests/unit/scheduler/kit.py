@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nst_core.protocol.chunks import ItemStatus, StyleRef, StylizeOptions
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import JobInput, JobStatus
+from nst_core.protocol.chunks import StyleRef, StylizeOptions
 from nst_core.protocol.segments import StoredFile
 from nst_core.training.config import TrainConfig
-from scheduler.domain.jobs import Job, JobInput, JobOutput, JobSpec, JobStatus
+from scheduler.domain.jobs import Job, JobOutput, JobSpec
 from scheduler.domain.runs import Run, RunSpec
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows

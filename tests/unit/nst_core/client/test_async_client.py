@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from nst_core.client import AsyncClient
-from scheduler.domain.jobs import JobInput, JobStatus
-from scheduler.resources import JobRequest
+from nst_core.client.resources.jobs import JobInput, JobRequest, JobStatus
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, item_json, job_json
 
 ITEMS = "/v1/jobs/job_1/items?limit=200"
@@ -115,7 +114,10 @@ def test_a_wait_that_ends_or_is_cancelled_leaves_no_task_behind(api: CannedApi) 
 
 
 def test_events_can_be_left_before_their_end(api: CannedApi) -> None:
-    frames = [f'id: {n}\nevent: job.progress\ndata: {{"timestamp": "t", "data": {{}}}}\n\n' for n in (1, 2, 3)]
+    frames = [
+        f'id: {n}\nevent: job.progress\ndata: {{"timestamp": "2026-11-22T12:00:00Z", "data": {{}}}}\n\n'
+        for n in (1, 2, 3)
+    ]
     api.on("GET", EVENTS, Answer(body="".join(frames).encode()))
 
     async def main() -> None:

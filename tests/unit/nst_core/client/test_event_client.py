@@ -1,5 +1,6 @@
 """The client's streams of events against a real HTTP server with prepared answers."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -29,7 +30,8 @@ def frames(*ids: int, last: bool = False) -> bytes:
     text = "retry: 3000\n\n: still here\n\n"
     for number in ids:
         type_ = "job.completed" if last and number == ids[-1] else "job.progress"
-        text += f'id: {number}\nevent: {type_}\ndata: {{"timestamp": "t", "data": {{"n": {number}}}}}\n\n'
+        data = json.dumps({"timestamp": "2026-11-22T12:00:00Z", "data": {"n": number}})
+        text += f"id: {number}\nevent: {type_}\ndata: {data}\n\n"
     return text.encode()
 
 
@@ -63,7 +65,7 @@ def test_a_refusal_is_told_as_such(api: CannedApi, client: Client) -> None:
 
 def test_lines_of_other_kinds_and_events_without_data_are_left_out() -> None:
     lines = ["other: 1", "id", "data: x", "", "id: 5", "event: job.progress", "", "id:6", "event:a"]
-    lines += ['data:{"timestamp":"t",', 'data:"data":{}}', ""]
+    lines += ['data:{"timestamp":"2026-11-22T12:00:00Z",', 'data:"data":{}}', ""]
     parser = EventParser()
     events = [event for event in map(parser.feed, lines) if event is not None]
     assert [(event.id, event.type) for event in events] == [(6, "a")]

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from nst_core.client import ApiError, Client, UnreachableError
+from nst_core.client.resources.items import ItemStatus, Progress
+from nst_core.client.resources.jobs import Job, JobInput, JobRequest, JobStatus, Priority, ResolvedOutput
+from nst_core.client.resources.methods import Optimize
 from nst_core.errors import ConfigError, NstError
-from nst_core.protocol.chunks import ItemStatus
-from scheduler.domain.jobs import JobInput, JobStatus, Priority
 from scheduler.local.servers import free_port
-from scheduler.resources import Job, JobRequest, Optimize, Output, Progress
 from tests.clients import Connect
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, item_json, job_json, problem
 
@@ -45,7 +45,7 @@ def test_a_job_is_read_with_enums_and_counts(api: CannedApi, client: Client) -> 
     job = client.job("job_1")
     assert job.status is JobStatus.RUNNING
     assert (job.counts.total, job.counts.succeeded, job.counts.pending) == (4, 1, 3)
-    assert job.output == Output(prefix="s3://nst/out/")
+    assert job.output == ResolvedOutput(prefix="s3://nst/out/")
     assert job.styles[0].name == "great_wave"
 
 
@@ -108,13 +108,7 @@ def test_a_submit_names_exactly_one_input(api: CannedApi, client: Client) -> Non
     body = json.loads(api.requests[0].body)
     assert body["input"] == {"prefix": "s3://nst/in/"}
     assert body["styles"] == ["great_wave"]
-    assert body["output"] == {
-        "prefix": None,
-        "format": "keep",
-        "quality": 92,
-        "name": "{stem}__{style}.{ext}",
-        "max_px": None,
-    }
+    assert "output" not in body  # what was not set is left to the API
 
 
 def test_a_submit_of_optimisations_names_paintings_and_options(api: CannedApi, client: Client) -> None:
@@ -124,7 +118,8 @@ def test_a_submit_of_optimisations_names_paintings_and_options(api: CannedApi, c
     request = JobRequest(input=REQUEST.input, method="optimize", paintings=paintings, optimize=optimize)
     assert client.submit(request).method == "optimize"
     body = json.loads(api.requests[0].body)
-    assert (body["method"], body["paintings"], body["styles"]) == ("optimize", ["s3://nst/p.jpg"], [])
+    assert (body["method"], body["paintings"]) == ("optimize", ["s3://nst/p.jpg"])
+    assert "styles" not in body
     assert body["optimize"] == {"preset": "risser2017", "options": {"seed": 4}, "preview_every": 0}
 
 
@@ -132,12 +127,13 @@ def test_a_submit_to_an_api_of_before_that_method_does_not_speak_of_it(api: Cann
     api.on("POST", "/v1/jobs", Answer(status=202, body=job_json("queued")))
     client.submit(REQUEST)
     body = json.loads(api.requests[0].body)
-    assert set(body) == {"input", "styles", "strength", "preserve_color", "output", "metadata"}
+    assert set(body) == {"input", "styles"}
 
 
 def test_fields_that_are_set_are_sent(api: CannedApi, client: Client) -> None:
     api.on("PUT", "/v1/jobs/spring", Answer(status=202, body=job_json("queued", client_id="spring")))
-    request = replace(REQUEST, priority=Priority.HIGH, expires_after_s=60.0, max_failures=3, max_attempts=2)
+    changes = {"priority": Priority.HIGH, "expires_after_s": 60.0, "max_failures": 3, "max_attempts": 2}
+    request = REQUEST.model_copy(update=changes)
     assert client.put("spring", request).client_id == "spring"
     body = json.loads(api.requests[0].body)
     assert (body["priority"], body["expires_after_s"], body["max_failures"], body["max_attempts"]) == ("high", 60, 3, 2)
@@ -308,7 +304,7 @@ def test_an_answer_of_something_else_is_no_crash(api: CannedApi, client: Client)
     api.on("GET", "/v1/jobs/job_1", Answer(body={"hello": "world"}))
     api.on("GET", "/v1/jobs/job_2", Answer(body=b"<html>"))
     for job_id in ("job_1", "job_2"):
-        with pytest.raises(UnreachableError, match="none that this version of nst knows"):
+        with pytest.raises(UnreachableError, match="version of nst does not understand the answer"):
             client.job(job_id)
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from nst_core.client import ApiError, Client, RunClient
-from scheduler.domain.runs import Parent, RunStatus
-from scheduler.runs.resources import ForkRequest, KeptCheckpoint, Photos, Run, TrainRequest
+from nst_core.client.resources.runs import ForkRequest, KeptCheckpoint, Parent, Photos, Run, RunStatus, TrainRequest
 from tests.clients import Connect
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem
 from tests.unit.scheduler.canned_runs import LOSSES, OTHER_ID, PRESETS, RUN_ID, going_json, run_json, sample_json
@@ -67,15 +66,6 @@ def test_a_training_is_asked_for_without_what_is_left_to_the_api(api: CannedApi,
     assert json.loads(first.body) == {
         "name": "night",
         "painting": "s3://nst/night.png",
-        "preset": "standard",
-        "stroke": 1.0,
-        "strength": 1.0,
-        "seed": 0,
-        "options": {},
-        "samples": [],
-        "publish": True,
-        "exact": False,
-        "about": {},
     }
     assert first.headers["Idempotency-Key"] == again.headers["Idempotency-Key"]
 
@@ -162,8 +152,8 @@ def test_pictures_and_losses_are_bytes(api: CannedApi, runs: RunClient) -> None:
     samples = {"data": [sample_json("a b", 250)]}
     api.on("GET", f"/v1/runs/{RUN_ID}/samples", Answer(body=samples))
     [sample] = runs.samples(RUN_ID)
-    assert (sample.name, sample.step, sample.file_name) == ("a b", 250, "a b_00000250.jpg")
-    assert runs.sample(RUN_ID, sample.file_name) == b"samples/a%20b_00000250.jpg"
+    assert (sample.name, sample.step, sample.id) == ("a b", 250, "a b_00000250.jpg")
+    assert runs.sample(RUN_ID, sample.id) == b"samples/a%20b_00000250.jpg"
     assert runs.losses(RUN_ID) == b"losses.csv"
     assert runs.curve(RUN_ID) == b"losses.png"
     assert runs.sheet(RUN_ID) == b"sheet.jpg"
@@ -216,8 +206,9 @@ def test_a_refusal_is_an_error_with_the_code_of_the_answer(api: CannedApi, runs:
 
 
 def test_versions_of_a_style_are_read_published_and_forgotten(api: CannedApi, client: Client) -> None:
-    old, new = ({"name": "night", "version": digit * 64, "card": {}} for digit in "12")
-    made = {**new, "current": True, "run": RUN_ID, "created_at": "2026-11-22T01:00:00Z"}
+    created = "2026-11-22T01:00:00Z"
+    old, new = ({"name": "night", "version": digit * 64, "card": {}, "created_at": created} for digit in "12")
+    made = {**new, "current": True, "run": RUN_ID}
     api.on("GET", "/v1/styles/night/versions?limit=200", Answer(body={"data": [made, old]}))
     api.on("GET", "/v1/styles/night?version=11111111", Answer(body=old))
     api.on("GET", "/v1/styles/night/weights?version=11111111", Answer(body=b"old"))

@@ -6,12 +6,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nst_core.client import Client, UnreachableError
+from nst_core.client import Client, DeliveryStatus, UnreachableError
 from tests.clients import Connect
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api
 
-WEBHOOK = {"id": "whk_1", "url": "https://example.com/", "types": ["*"]}
-DELIVERY = {"id": 17, "message_id": "msg_1", "type": "job.completed", "status": "failed", "tries": [{"at": "t"}]}
+MOMENT = "2026-11-22T12:00:00Z"
+WEBHOOK = {"id": "whk_1", "url": "https://example.com/", "types": ["*"], "created_at": MOMENT}
+DELIVERY = {
+    "id": 17,
+    "message_id": "msg_1",
+    "type": "job.completed",
+    "created_at": MOMENT,
+    "status": "failed",
+    "tries": [{"at": MOMENT}],
+}
 ROOT = "/v1/webhooks/whk_1"
 
 
@@ -63,7 +71,7 @@ def test_deliveries_are_read_and_sent_again(api: CannedApi, client: Client) -> N
         f"{ROOT}/replay?since={since.isoformat().replace(':', '%3A').replace('+', '%2B')}",
         Answer(body={"replayed": 3}),
     )
-    assert [delivery.id for delivery in client.webhooks.deliveries("whk_1", status="failed")] == [17]
+    assert [delivery.id for delivery in client.webhooks.deliveries("whk_1", status=DeliveryStatus.FAILED)] == [17]
     assert client.webhooks.delivery("whk_1", 17).tries[0].status is None
     assert client.webhooks.test("whk_1").type == "webhook.test"
     assert client.webhooks.replay("whk_1", 17).status == "pending"

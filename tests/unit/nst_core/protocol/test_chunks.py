@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nst_core.client.resources.items import ItemStatus
 from nst_core.errors import ProtocolError
 from nst_core.protocol.chunks import (
     ChunkItem,
     ChunkMessage,
-    ItemStatus,
     OptimizeChunk,
     StyleRef,
     StylizeChunk,

@@ -7,7 +7,7 @@ from typing import Any
 
 from scheduler.cli.transfer.photos import Photo
 from scheduler.cli.transfer.uploads import Hashed, upload_id_of
-from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json
+from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, upload_json
 
 PRESET = {
     "name": "gatys2016",
@@ -86,6 +86,6 @@ def prepare_optimize(api: CannedApi, suffix: str = "jpg") -> None:
 
 def prepare_check(api: CannedApi, *checks: Any) -> None:
     """Let dry runs of photos on this machine have these answers, and give them a place for addresses."""
-    api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+    api.on("POST", "/v1/uploads", Answer(status=201, body=upload_json("upl_1", "s3://nst/up/")))
     api.on("DELETE", "/v1/uploads/upl_1", Answer(status=204, body=b""))
     api.on("POST", "/v1/jobs?validate=true&objects=false", *(Answer(body=check) for check in checks))

@@ -3,6 +3,8 @@
 import pytest
 
 from nst_core.client import ApiError, UnreachableError
+from nst_core.client.resources.jobs import JobStatus
+from nst_core.client.resources.runs import RunStatus
 from nst_core.errors import ConfigError, ImageDecodeError, NstError, WeightsError
 from scheduler.cli.exits import (
     ConversionError,
@@ -13,8 +15,6 @@ from scheduler.cli.exits import (
     code_for_error,
     code_for_status,
 )
-from scheduler.domain.jobs import JobStatus
-from scheduler.domain.runs import RunStatus
 
 
 @pytest.mark.parametrize(

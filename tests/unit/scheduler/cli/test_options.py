@@ -2,6 +2,7 @@
 
 import pytest
 
+from nst_core.client.resources.jobs import JobStatus
 from scheduler.cli.exits import UsageError
 from scheduler.cli.options import (
     check_template,
@@ -12,7 +13,6 @@ from scheduler.cli.options import (
     parse_status,
     parse_styles,
 )
-from scheduler.domain.jobs import JobStatus
 
 
 @pytest.mark.parametrize(

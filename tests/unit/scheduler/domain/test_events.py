@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from scheduler.domain.events import EventType, Snapshot, job_changes, payload, run_changes
-from scheduler.domain.jobs import JobStatus
-from scheduler.domain.runs import RunStatus
-from scheduler.store.webhooks import Delivery, DeliveryStatus, Webhook
+from nst_core.client.resources.events import EventType
+from nst_core.client.resources.jobs import JobStatus
+from nst_core.client.resources.runs import RunStatus
+from nst_core.client.resources.webhooks import DeliveryStatus
+from scheduler.domain.events import Snapshot, job_changes, payload, run_changes
+from scheduler.store.webhooks import Delivery, Webhook
 from scheduler.webhooks.deliver import (
     DELAYS_S,
     FAILING_S,

@@ -6,20 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nst_core.client.resources.jobs import Counts, JobInput, JobStatus, StopReason
 from nst_core.errors import ConfigError
 from nst_core.protocol.chunks import StyleRef, StylizeOptions
 from scheduler.domain.addresses import check_key, is_scratch, scratch_key
-from scheduler.domain.jobs import (
-    ChunkStatus,
-    Counts,
-    Job,
-    JobInput,
-    JobOutput,
-    JobSpec,
-    JobStatus,
-    StopReason,
-    final_status,
-)
+from scheduler.domain.jobs import ChunkStatus, Job, JobOutput, JobSpec, final_status
 from scheduler.domain.naming import check_name_template, output_key, output_suffix
 
 JOB = Job(

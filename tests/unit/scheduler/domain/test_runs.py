@@ -6,19 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.segments import Phase, TrainSegment, losses_uri, segment_checkpoint_uri
 from nst_core.storage.blobs import BlobUri
 from scheduler.access.places import Permissions
 from scheduler.domain.addresses import is_scratch
-from scheduler.domain.runs import (
-    KEPT_EVERY_STEPS,
-    KEPT_NEWEST,
-    RunStatus,
-    Segment,
-    attempt_of,
-    not_kept,
-    place_key,
-)
+from scheduler.domain.runs import KEPT_EVERY_STEPS, KEPT_NEWEST, Segment, attempt_of, not_kept, place_key
 from tests.unit.scheduler.runs.samples import FILE, RUN
 
 

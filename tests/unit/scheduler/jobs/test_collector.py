@@ -2,9 +2,10 @@
 
 import pytest
 
-from nst_core.protocol.chunks import ItemStatus
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import JobStatus, StopReason
 from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome
-from scheduler.domain.jobs import ChunkStatus, JobStatus, StopReason
+from scheduler.domain.jobs import ChunkStatus
 from scheduler.jobs.collector import ChunkCollector
 from scheduler.store.chunks import Chunk
 from scheduler.store.database import Database

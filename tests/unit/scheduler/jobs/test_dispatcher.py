@@ -2,8 +2,9 @@
 
 import pytest
 
+from nst_core.client.resources.jobs import JobStatus, Priority
 from nst_core.protocol.chunks import StylizeChunk, load_chunk
-from scheduler.domain.jobs import ChunkStatus, JobStatus, Priority
+from scheduler.domain.jobs import ChunkStatus
 from scheduler.jobs.dispatcher import Dispatcher
 from scheduler.jobs.methods.base import Window
 from scheduler.store.database import Database

@@ -1,7 +1,7 @@
 """Tests of scheduler.jobs.expiry."""
 
-from nst_core.protocol.chunks import ItemStatus
-from scheduler.domain.jobs import JobStatus, StopReason
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import JobStatus, StopReason
 from scheduler.jobs.expiry import Expirer
 from scheduler.store.database import Database
 from tests.unit.scheduler.kit import ManualClock, add_job, items_of, job_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler.domain.jobs import Priority
+from nst_core.client.resources.jobs import Priority
 from scheduler.jobs.fair_share import FairShare
 from scheduler.store.chunks import Share
 from scheduler.store.jobs import Waiting

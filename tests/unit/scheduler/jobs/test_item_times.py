@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from nst_core.client.resources.jobs import JobInput
 from nst_core.protocol.chunks import StyleRef, StylizeOptions
-from scheduler.domain.jobs import JobInput, JobOutput, JobSpec
+from scheduler.domain.jobs import JobOutput, JobSpec
 from scheduler.jobs.item_times import chunk_size, px_class
 
 

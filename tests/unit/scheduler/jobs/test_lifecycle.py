@@ -5,10 +5,11 @@ from functools import partial
 
 import pytest
 
-from nst_core.protocol.chunks import ItemStatus
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import JobStatus, StopReason
 from scheduler.domain.codes import MAX_FAILURES
 from scheduler.domain.errors import ConflictError, NothingToRetryError
-from scheduler.domain.jobs import Job, JobStatus, StopReason
+from scheduler.domain.jobs import Job
 from scheduler.jobs import lifecycle
 from scheduler.store.database import Connection, Database
 from scheduler.store.jobs import lock_job, update_job

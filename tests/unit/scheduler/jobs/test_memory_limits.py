@@ -2,11 +2,12 @@
 
 import pytest
 
+from nst_core.client.resources.methods import Optimize
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.training import presets
 from nst_core.training.config import TrainConfig
 from scheduler.domain.errors import RequestInvalidError
-from scheduler.jobs.methods.optimize import OptimizeRequest, resolve
+from scheduler.jobs.methods.optimize import resolve
 from scheduler.runs.requests import check_step
 from scheduler.styles.weights import check_memory
 
@@ -39,7 +40,7 @@ def test_a_loss_network_that_workers_do_not_offer_is_refused_for_trainings() -> 
 
 
 def test_a_loss_network_that_workers_do_not_offer_is_refused_for_optimisations() -> None:
-    request = OptimizeRequest(options={"network": "vit_h_14", "content": {"ln": 1.0}, "gram": {"ln": 1.0}})
+    request = Optimize(options={"network": "vit_h_14", "content": {"ln": 1.0}, "gram": {"ln": 1.0}})
     with pytest.raises(RequestInvalidError, match="network must be one of vgg16, ") as caught:
         resolve(["s3://b/a.jpg"], request)
     assert caught.value.pointer == "/optimize/options/network"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nst_core.protocol.chunks import ItemStatus
+from nst_core.client.resources.items import ItemStatus
 from nst_core.protocol.events import ChunkStarted
 from scheduler.domain.codes import WORKER_LOST
 from scheduler.domain.jobs import ChunkStatus

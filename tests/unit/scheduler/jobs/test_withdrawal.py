@@ -2,8 +2,9 @@
 
 import pytest
 
-from nst_core.protocol.chunks import ItemStatus, StylizeChunk
-from scheduler.domain.jobs import JobStatus, StopReason
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import JobStatus, StopReason
+from nst_core.protocol.chunks import StylizeChunk
 from scheduler.jobs import lifecycle
 from scheduler.jobs.dispatcher import Dispatcher
 from scheduler.jobs.methods.base import Window

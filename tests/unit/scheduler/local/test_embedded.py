@@ -16,15 +16,14 @@ import pytest
 import redis
 
 from nst_core.client import ApiError, Client
+from nst_core.client.resources.jobs import JobInput, JobRequest
 from nst_core.errors import ConfigError
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.heartbeat import touched_at
-from scheduler.domain.jobs import JobInput
 from scheduler.local.embedded import Stack
 from scheduler.local.home import ClientConfig, Home, HomeLockedError
 from scheduler.local.servers import HOST, free_port
 from scheduler.local.supervisor import ServiceState, StackError, StackEvent
-from scheduler.resources import JobRequest
 from tests.brokers import Broker
 from tests.processes import MARK, marked_processes, wait_until, wait_until_gone
 

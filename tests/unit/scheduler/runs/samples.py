@@ -1,8 +1,9 @@
 """A run for unit tests: it is being trained, and has a checkpoint."""
 
+from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.segments import Phase, StoredFile
 from nst_core.training.config import TrainConfig
-from scheduler.domain.runs import Run, RunSpec, RunStatus, SegmentState, Stop
+from scheduler.domain.runs import Run, RunSpec, SegmentState, Stop
 
 FILE = StoredFile(uri="s3://nst/a", sha256="a" * 64)
 SPEC = RunSpec(

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from nst_core.client.resources.runs import Parent
 from nst_core.training.config import TrainConfig
-from scheduler.domain.runs import Parent
 from scheduler.runs.cards import make_card, method_line
 from tests.unit.scheduler.runs.samples import FILE, RUN, SPEC
 

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.segments import Phase
 from scheduler.domain.errors import ConflictError, RequestInvalidError
-from scheduler.domain.runs import Run, RunStatus, SegmentState, Stop
+from scheduler.domain.runs import Run, SegmentState, Stop
 from scheduler.runs import changes
 from tests.unit.scheduler.runs.samples import RUN
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.events import (
     SegmentEvent,
     SegmentFailure,
@@ -11,7 +12,7 @@ from nst_core.protocol.events import (
     TrainProgress,
 )
 from nst_core.protocol.segments import StoredFile
-from scheduler.domain.runs import Run, RunStatus, SegmentState, Stop
+from scheduler.domain.runs import Run, SegmentState, Stop
 from scheduler.runs.collector import RunCollector, merged
 from scheduler.runs.ends import Retries
 from scheduler.store.database import Database

@@ -2,10 +2,11 @@
 
 import pytest
 
+from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.events import SegmentStarted
 from nst_core.protocol.segments import TRAIN_TASK
 from scheduler.domain.codes import WORKER_LOST
-from scheduler.domain.runs import RunStatus, SegmentState, Stop
+from scheduler.domain.runs import SegmentState, Stop
 from scheduler.runs.collector import RunCollector
 from scheduler.runs.control import RunControl, RunLimits
 from scheduler.store.database import Database

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from scheduler.domain.runs import RunStatus, SegmentState, Stop
+from nst_core.client.resources.runs import RunStatus
+from scheduler.domain.runs import SegmentState, Stop
 from scheduler.runs.ends import MAX_BACKOFF_S, Retries, at_checkpoint, failed, released
 from tests.unit.scheduler.runs.samples import RUN
 

@@ -16,7 +16,7 @@ from nst_core.peers.detect import import_network
 from nst_core.styles import shipped_style
 from scheduler.cli.exits import ExitCode
 from tests.unit.nst_core.peers.readings import lengstrom_variables, npz_file
-from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api
+from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, upload_json
 from tests.unit.scheduler.cli.conftest import Run
 
 UPLOAD = "/v1/uploads/upl_1/style.safetensors"
@@ -31,7 +31,7 @@ STYLE: dict[str, Any] = {"name": "candy", "version": "ab" * 32, "card": {"title"
 @pytest.fixture
 def api() -> Iterator[CannedApi]:
     with canned_api() as server:
-        server.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+        server.on("POST", "/v1/uploads", Answer(status=201, body=upload_json("upl_1", "s3://nst/up/")))
         server.on("PUT", UPLOAD, Answer(status=201, body={"uri": URI}))
         server.on("PUT", "/v1/styles/candy", Answer(status=201, body=STYLE))
         yield server

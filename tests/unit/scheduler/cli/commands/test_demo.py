@@ -4,8 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from nst_core.client.resources.styles import Style
 from scheduler.cli.commands.demo import _make_sheet, _summary
-from scheduler.resources import Style
 from tests.unit.scheduler.cli.ui.screen import joined
 from tests.unit.scheduler.cli.ui.test_jobs import JOB
 

@@ -149,7 +149,7 @@ def test_the_preview_sheet_of_a_finished_run_is_written_with_its_samples(
 
 @pytest.mark.parametrize("name", ["..", "a\\b.jpg", ""])
 def test_a_sample_never_leads_outside_the_folder(api: CannedApi, here: Run, tmp_path: Path, name: str) -> None:
-    prepare_samples(api, {**sample_json("a", 1), "uri": f"s3://nst/samples/{name}"})
+    prepare_samples(api, {**sample_json("a", 1), "id": name})
     code, _, err = here("runs", "samples", "night", "-o", str(tmp_path / "out"))
     assert code == ExitCode.FAILED
     assert err.endswith("is not the address of a sample. (message_invalid)\n")

@@ -10,7 +10,7 @@ import pytest
 
 from nst_core.styles import shipped_style
 from scheduler.cli.exits import ExitCode
-from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem
+from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem, upload_json
 from tests.unit.scheduler.cli.conftest import Run
 
 UPLOAD = "/v1/uploads/upl_1/style.safetensors"
@@ -25,7 +25,7 @@ STYLE: dict[str, Any] = {"name": "candy", "version": "ab" * 32, "card": {"title"
 @pytest.fixture
 def api() -> Iterator[CannedApi]:
     with canned_api() as server:
-        server.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+        server.on("POST", "/v1/uploads", Answer(status=201, body=upload_json("upl_1", "s3://nst/up/")))
         server.on("PUT", UPLOAD, Answer(status=201, body={"uri": URI}))
         server.on("PUT", "/v1/styles/candy", Answer(status=201, body=STYLE))
         yield server
@@ -57,7 +57,7 @@ def test_a_missing_file_is_a_usage_error(here: Run, tmp_path: Path) -> None:
 
 def test_a_name_that_is_taken_is_exit_code_6(here: Run, tmp_path: Path) -> None:
     with canned_api() as api:
-        api.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+        api.on("POST", "/v1/uploads", Answer(status=201, body=upload_json("upl_1", "s3://nst/up/")))
         api.on("PUT", UPLOAD, Answer(status=201, body={"uri": URI}))
         api.on("PUT", "/v1/styles/candy", problem(409, "style_exists", "There is a style 'candy'."))
         (tmp_path / "mine.safetensors").write_bytes(shipped_style("udnie").weights())

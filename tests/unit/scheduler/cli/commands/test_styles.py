@@ -9,7 +9,7 @@ import pytest
 
 from nst_core.client import ApiError, Client
 from scheduler.cli.exits import ExitCode
-from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api
+from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, upload_json
 from tests.unit.scheduler.cli.conftest import Run
 
 UPLOAD = "/v1/uploads/upl_1/style.safetensors"
@@ -24,7 +24,7 @@ STYLE: dict[str, Any] = {"name": "candy", "version": "ab" * 32, "card": {"title"
 @pytest.fixture
 def api() -> Iterator[CannedApi]:
     with canned_api() as server:
-        server.on("POST", "/v1/uploads", Answer(status=201, body={"id": "upl_1", "prefix": "s3://nst/up/"}))
+        server.on("POST", "/v1/uploads", Answer(status=201, body=upload_json("upl_1", "s3://nst/up/")))
         server.on("PUT", UPLOAD, Answer(status=201, body={"uri": URI}))
         server.on("PUT", "/v1/styles/candy", Answer(status=201, body=STYLE))
         yield server

@@ -26,7 +26,8 @@ def deleted(api: CannedApi) -> list[str]:
 
 
 def test_uploads_are_a_table_or_json(api: CannedApi, here: Run) -> None:
-    upload = {"id": FIRST, "prefix": "s3://nst/a[b]/", "created_at": "2026-11-22T12:00:00Z", "used_at": None}
+    moment = "2026-11-22T12:00:00Z"
+    upload = {"id": FIRST, "prefix": "s3://nst/a[b]/", "created_at": moment, "used_at": moment}
     api.on("GET", "/v1/uploads?limit=20", Answer(body={"data": [upload], "has_more": False}))
     code, out, _ = here("uploads", "list")
     assert (code, FIRST in out, "s3://nst/a[b]/" in out) == (ExitCode.OK, True, True)

@@ -1,17 +1,17 @@
 """Downloads: names of results, what is fetched again, and what one failure stops."""
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nst_core.client.resources.items import Item, ItemStatus
+from nst_core.client.resources.jobs import Counts, InputSummary, Job, JobStatus, ResolvedOutput
 from nst_core.errors import ProtocolError
-from nst_core.protocol.chunks import ItemStatus
 from scheduler.cli.exits import ExitCode
 from scheduler.cli.transfer.downloads import local_name
-from scheduler.domain.jobs import Counts, JobStatus
-from scheduler.resources import Input, Item, Job, Output
 from tests.unit.scheduler.canned_api import Answer, CannedApi, item_json, job_json, problem
 from tests.unit.scheduler.cli.conftest import Run
 
@@ -19,9 +19,10 @@ JOB = Job(
     id="job_1",
     status=JobStatus.SUCCEEDED,
     styles=(),
-    input=Input(prefix="s3://nst/in/"),
-    output=Output(prefix="s3://nst/out/"),
+    input=InputSummary(prefix="s3://nst/in/"),
+    output=ResolvedOutput(prefix="s3://nst/out/"),
     counts=Counts(),
+    created_at=datetime(2026, 11, 22, tzinfo=UTC),
 )
 
 

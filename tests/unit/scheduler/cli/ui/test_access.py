@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from scheduler.access.resources import Key, OwnTenant, Tenant
+from nst_core.client.resources.access import Key, OwnTenant, Scope, Tenant
 from scheduler.cli.ui.access import key_page, keys_table, tenant_page, tenants_table
-from scheduler.domain.scopes import Scope
 from tests.unit.scheduler.cli.ui.screen import joined, lines_of
 
 KEY: dict[str, Any] = {

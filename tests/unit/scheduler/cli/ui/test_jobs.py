@@ -1,15 +1,15 @@
 """How jobs are shown, and that it fits on a terminal."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from nst_core.protocol.chunks import ItemStatus, StyleRef
+from nst_core.client.resources.base import Failure
+from nst_core.client.resources.items import Item, ItemStatus
+from nst_core.client.resources.jobs import Counts, InputSummary, Job, JobStatus, ResolvedOutput
+from nst_core.client.resources.styles import StyleRef
 from scheduler.cli.ui import jobs as render
-from scheduler.domain.jobs import Counts, JobStatus
-from scheduler.resources import Failure, Input, Item, Job, Output
 from tests.unit.scheduler.cli.ui.screen import joined, lines_of
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -19,8 +19,8 @@ JOB = Job(
     id="job_01a200f49ffc70780bfa5c52",
     status=JobStatus.PARTIALLY_SUCCEEDED,
     styles=(StyleRef(name="great_wave", version="ab" * 32), StyleRef(name="udnie", version="cd" * 32)),
-    input=Input(prefix="s3://nst/in/"),
-    output=Output(prefix="s3://nst/out/"),
+    input=InputSummary(prefix="s3://nst/in/"),
+    output=ResolvedOutput(prefix="s3://nst/out/"),
     counts=Counts(total=40, succeeded=30, failed=10),
     created_at="2026-11-22T11:40:00Z",
     started_at="2026-11-22T11:40:01Z",
@@ -29,7 +29,7 @@ JOB = Job(
 
 
 def test_jobs_fit_into_eighty_columns() -> None:
-    lines = lines_of(render.jobs_table([JOB, replace(JOB, status=JobStatus.CANCELLING)], now=NOW))
+    lines = lines_of(render.jobs_table([JOB, JOB.model_copy(update={"status": JobStatus.CANCELLING})], now=NOW))
     assert max(map(len, lines)) <= 80
     assert lines[2].split()[:7] == [JOB.id, "partial", "40/40", "✗10", "20", "min", "ago"]
     # What does not fit goes on in the next line.
@@ -40,9 +40,9 @@ def test_jobs_fit_into_eighty_columns() -> None:
 
 
 def test_one_image_is_singular_and_a_slow_rate_is_left_out() -> None:
-    one = replace(JOB, status=JobStatus.SUCCEEDED, counts=Counts(total=1, succeeded=1))
+    one = JOB.model_copy(update={"status": JobStatus.SUCCEEDED, "counts": Counts(total=1, succeeded=1)})
     assert render.job_summary(one, "out").plain == "✓ 1 image in 10.0 s (0.1 images/s) → out"
-    slow = replace(one, finished_at="2026-11-22T12:40:01Z")
+    slow = one.model_copy(update={"finished_at": datetime.fromisoformat("2026-11-22T12:40:01Z")})
     assert render.job_summary(slow, "out").plain == "✓ 1 image in 1:00:00 → out"
 
 
@@ -80,7 +80,7 @@ def test_a_failure_is_named_by_its_local_file() -> None:
 )
 def test_the_summary_of_a_finished_job_is_one_line(status: JobStatus, summary: str) -> None:
     error = Failure(code="no_inputs", message="There are no photos.") if status is JobStatus.FAILED else None
-    assert render.job_summary(replace(JOB, status=status, error=error), "out").plain == summary
+    assert render.job_summary(JOB.model_copy(update={"status": status, "error": error}), "out").plain == summary
 
 
 def test_items_fit_into_eighty_columns_and_keep_the_ends_of_their_names() -> None:
@@ -105,8 +105,14 @@ def test_an_item_with_a_warning_has_a_line_for_it() -> None:
 
 
 def test_a_job_page_shows_the_limits() -> None:
-    job = replace(
-        JOB, status=JobStatus.EXPIRED, stop="deadline", client_id="spring", priority="high", max_failures=1000
+    job = JOB.model_copy(
+        update={
+            "status": JobStatus.EXPIRED,
+            "stop": "deadline",
+            "client_id": "spring",
+            "priority": "high",
+            "max_failures": 1000,
+        }
     )
     text = joined(render.job_page(job))
     for part in ("your id spring", "expired (the deadline has passed)", "priority high", "failures 1,000 at most"):

@@ -2,23 +2,24 @@
 
 import io
 from collections.abc import Iterator
-from dataclasses import replace
+from datetime import UTC, datetime
 
 from rich.console import Console
 
-from nst_core.protocol.chunks import ItemStatus, StyleRef
+from nst_core.client.resources.items import Item, ItemStatus, Progress
+from nst_core.client.resources.jobs import Counts, InputSummary, Job, JobStatus, ResolvedOutput
+from nst_core.client.resources.styles import StyleRef
 from scheduler.cli.ui.progress import job_bar
-from scheduler.domain.jobs import Counts, JobStatus
-from scheduler.resources import Input, Item, Job, Output, Progress
 
 JOB = Job(
     id="job_1",
     status=JobStatus.RUNNING,
     method="optimize",
     styles=(StyleRef(name="night", version="ab" * 32), StyleRef(name="day", version="cd" * 32)),
-    input=Input(prefix="s3://nst/in/"),
-    output=Output(prefix="s3://nst/out/"),
+    input=InputSummary(prefix="s3://nst/in/"),
+    output=ResolvedOutput(prefix="s3://nst/out/"),
     counts=Counts(total=3, running=2, pending=1),
+    created_at=datetime(2026, 11, 22, tzinfo=UTC),
 )
 
 
@@ -78,7 +79,9 @@ def test_running_images_are_not_asked_for_once_one_has_finished_without_iteratio
 
     with job_bar(Console(file=io.StringIO()), running) as show:
         for finished in (0, 0, 1, 2):
-            show(replace(JOB, counts=Counts(total=3, succeeded=finished, running=1, pending=2 - finished)))
+            show(
+                JOB.model_copy(update={"counts": Counts(total=3, succeeded=finished, running=1, pending=2 - finished)})
+            )
     assert len(asked) == 2
 
 
@@ -86,5 +89,5 @@ def test_iterations_are_still_shown_when_other_images_have_finished() -> None:
     file, running = io.StringIO(), iter([[item(0, 1)], [item(1, 7)]])
     with job_bar(Console(file=file, width=120), lambda: iter(next(running))) as show:
         show(JOB)
-        show(replace(JOB, counts=Counts(total=3, succeeded=1, running=1, pending=1)))
+        show(JOB.model_copy(update={"counts": Counts(total=3, succeeded=1, running=1, pending=1)}))
     assert "job_1 [1].jpg × night: iteration 7 of 50, loss 2.5" in file.getvalue().splitlines()

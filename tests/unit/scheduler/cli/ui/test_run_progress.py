@@ -3,26 +3,29 @@
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from nst_core.client.resources.runs import Photos, Run, RunStatus, Sample
 from scheduler.cli.ui.run_progress import training_board
-from scheduler.domain.runs import RunStatus
-from scheduler.runs.resources import Photos, Run, Sample
 from tests.unit.scheduler.canned_runs import RUN, RUN_ID
 
 URL = f"http://127.0.0.1:8700/v1/runs/{RUN_ID}"
-START = replace(RUN, step=0, segments=0, losses={}, steps_per_s=None, eta_s=None, failures=0, note="", photos=None)
-GOING = replace(RUN, failures=0, note="")
+START = RUN.model_copy(
+    update={"step": 0, "segments": 0, "losses": {}, "steps_per_s": None, "eta_s": None, "failures": 0, "note": ""}
+)
+GOING = RUN.model_copy(update={"failures": 0, "note": ""})
 SIZES = pytest.mark.parametrize("width", [80, 120])
 
 
 def pictures(step: int, count: int = 1) -> list[tuple[Sample, str]]:
     names = [f"photo{number}" for number in range(count)]
-    return [(Sample(name=name, step=step, uri="", href=""), f"{URL}/samples/{name}_{step:08d}.jpg") for name in names]
+    return [
+        (Sample(id=f"{name}.jpg", name=name, step=step, uri="", href=""), f"{URL}/samples/{name}_{step:08d}.jpg")
+        for name in names
+    ]
 
 
 class Watched:
@@ -71,20 +74,21 @@ def test_a_terminal_shows_bar_numbers_and_addresses(width: int) -> None:
 
 def test_unknown_values_take_no_line() -> None:
     watched = Watched(START, terminal=True)
-    [bar] = watched.last_frame()
+    bar, photos, *_ = watched.last_frame()
     assert "0/2,000" in bar
+    assert "1,226" in photos
     assert watched.asked == 0
 
 
 def test_old_problems_are_no_longer_shown() -> None:
-    text = "\n".join(Watched(RUN, replace(GOING, step=1235), terminal=True).last_frame())
+    text = "\n".join(Watched(RUN, GOING.model_copy(update={"step": 1235}), terminal=True).last_frame())
     assert "1,235/2,000" in text
     assert "trouble" not in text
     assert "compiling" not in text
 
 
 def test_the_status_is_the_present_one() -> None:
-    evaluating = replace(GOING, status=RunStatus.EVALUATING, step=2000)
+    evaluating = GOING.model_copy(update={"status": RunStatus.EVALUATING, "step": 2000})
     bar = Watched(GOING, evaluating, terminal=True).last_frame("evaluating")[0]
     assert "2,000/2,000" in bar
 
@@ -94,26 +98,27 @@ def test_the_status_is_the_present_one() -> None:
     [("running", True), ("evaluating", True), ("cancelling", True), ("paused", False), ("succeeded", False)],
 )
 def test_a_spinner_turns_while_the_run_works(status: str, turns: bool) -> None:
-    text = Watched(replace(GOING, status=RunStatus(status), step=2000), terminal=True).text
+    text = Watched(GOING.model_copy(update={"status": RunStatus(status), "step": 2000}), terminal=True).text
     frame = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     assert (frame[: frame.rindex(f" {status}")][-1] in "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏") == turns
 
 
 def test_samples_are_asked_for_once_a_segment() -> None:
-    steps = [replace(GOING, step=step, segments=step // 10) for step in (1, 4, 9, 10, 11, 20)]
+    steps = [GOING.model_copy(update={"step": step, "segments": step // 10}) for step in (1, 4, 9, 10, 11, 20)]
     assert Watched(START, *steps, terminal=True).asked == 3
     assert Watched(START, *steps, terminal=False).asked == 3
 
 
 def test_without_a_terminal_each_tenth_and_each_change_is_a_line() -> None:
     few = Photos(count=40, skipped=2, warning="There are only 40 photos.")
+    none = Photos(count=40)
     runs = [
-        replace(START, status=RunStatus.QUEUED),
-        replace(START, note="compiling"),
-        *(replace(GOING, step=step, photos=None) for step in (10, 199, 200, 210)),
-        replace(GOING, step=220, photos=few),
-        replace(GOING, step=220, photos=few, failures=1),
-        replace(GOING, step=220, photos=few, status=RunStatus.PAUSED),
+        START.model_copy(update={"status": RunStatus.QUEUED, "photos": none}),
+        START.model_copy(update={"note": "compiling", "photos": none}),
+        *(GOING.model_copy(update={"step": step, "photos": none}) for step in (10, 199, 200, 210)),
+        GOING.model_copy(update={"step": 220, "photos": few}),
+        GOING.model_copy(update={"step": 220, "photos": few, "failures": 1}),
+        GOING.model_copy(update={"step": 220, "photos": few, "status": RunStatus.PAUSED}),
     ]
     losses = "content 1.343e+05, style 5.531e+04, total 1.896e+05"
     numbers = f"{losses}, 2.31 steps/s, 5:31 left"
@@ -129,6 +134,6 @@ def test_without_a_terminal_each_tenth_and_each_change_is_a_line() -> None:
 
 
 def test_without_a_terminal_new_samples_are_printed_once() -> None:
-    runs = [replace(GOING, segments=segments) for segments in (1, 2, 3)]
+    runs = [GOING.model_copy(update={"segments": segments}) for segments in (1, 2, 3)]
     lines = Watched(*runs, terminal=False, found=[*pictures(250), *pictures(500, 2)]).text.splitlines()
     assert lines[1:] == [f"{RUN_ID} sample at step 500: {URL}/samples/photo{n}_00000500.jpg" for n in (0, 1)]

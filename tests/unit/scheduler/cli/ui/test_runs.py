@@ -1,13 +1,11 @@
 """How trainings are shown."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from nst_core.client.resources.runs import Parent, Photos, RunStatus
 from scheduler.cli.ui import runs as run_render
-from scheduler.domain.runs import Parent, RunStatus
-from scheduler.runs.resources import Photos
 from tests.unit.scheduler.canned_runs import RUN, RUN_ID
 from tests.unit.scheduler.cli.ui.screen import joined, lines_of
 
@@ -19,7 +17,7 @@ SIZES = pytest.mark.parametrize("width", [80, 120])
 
 @SIZES
 def test_runs_are_a_line_each_with_complete_ids(width: int) -> None:
-    other = replace(RUN, status=RunStatus.CANCELLING, step=12_345, steps=100_000, name="[b]")
+    other = RUN.model_copy(update={"status": RunStatus.CANCELLING, "step": 12_345, "steps": 100_000, "name": "[b]"})
     lines = lines_of(run_render.runs_table([RUN, other], now=NOW), width)
     assert lines[2].split() == [RUN_ID, "running", "1,234/2,000", "20", "min", "night"]
     assert lines[3].split() == [RUN_ID, "cancelling", "12,345/100,000", "20", "min", "[b]"]
@@ -31,13 +29,14 @@ def test_no_runs_are_a_sentence() -> None:
 
 @SIZES
 def test_a_run_page_shows_everything(width: int) -> None:
-    run = replace(
-        RUN,
-        warning="There are only 40 photos; 100 are enough to begin with, the shipped styles took 1,242.",
-        evaluation={"photos": 16, "content": {"mean": 123456.7}, "remarks": ["There are [dots].", "And more."]},
-        version="ab" * 32,
-        parent=Parent(run=RUN_ID, step=1000),
-        exact=True,
+    run = RUN.model_copy(
+        update={
+            "warning": "There are only 40 photos; 100 are enough to begin with, the shipped styles took 1,242.",
+            "evaluation": {"photos": 16, "content": {"mean": 123456.7}, "remarks": ["There are [dots].", "And more."]},
+            "version": "ab" * 32,
+            "parent": Parent(run=RUN_ID, step=1000),
+            "exact": True,
+        }
     )
     text = joined(run_render.run_page(run), width)
     for part in (
@@ -61,7 +60,15 @@ def test_a_run_page_shows_everything(width: int) -> None:
 
 
 def test_a_new_run_has_a_page() -> None:
-    run = replace(RUN, status=RunStatus.QUEUED, losses=None, photos=None, config=None, started_at=None, error=None)
+    run = RUN.model_copy(
+        update={
+            "status": RunStatus.QUEUED,
+            "losses": None,
+            "config": {},
+            "started_at": None,
+            "error": None,
+        }
+    )
     text = joined(run_render.run_page(run), 80)
     assert "status queued" in text
     assert "losses" not in text
@@ -70,14 +77,13 @@ def test_a_new_run_has_a_page() -> None:
 
 def test_a_run_that_waits_shows_no_speed() -> None:
     assert run_render.speed_text(RUN) == "2.31 steps/s, 5:31 left"
-    assert run_render.speed_text(replace(RUN, status=RunStatus.PAUSED)) == ""
-    assert run_render.speed_text(replace(RUN, step=2000, eta_s=0.0)) == "2.31 steps/s"
-    assert run_render.speed_text(replace(RUN, steps_per_s=None, eta_s=None)) == ""
+    assert run_render.speed_text(RUN.model_copy(update={"status": RunStatus.PAUSED})) == ""
+    assert run_render.speed_text(RUN.model_copy(update={"step": 2000, "eta_s": 0.0})) == "2.31 steps/s"
+    assert run_render.speed_text(RUN.model_copy(update={"steps_per_s": None, "eta_s": None})) == ""
 
 
 def test_photos_that_are_all_used_are_a_number() -> None:
-    assert str(run_render.photos_text(replace(RUN, photos=Photos(count=12)))) == "12"
-    assert run_render.photos_text(replace(RUN, photos=None)) is None
+    assert str(run_render.photos_text(RUN.model_copy(update={"photos": Photos(count=12)}))) == "12"
 
 
 @pytest.mark.parametrize(
@@ -102,5 +108,7 @@ def test_photos_that_are_all_used_are_a_number() -> None:
     ],
 )
 def test_the_summary_of_a_run_says_how_to_continue(changes: dict[str, object], summary: str) -> None:
-    run = replace(RUN, version="ab" * 32, finished_at="2026-11-22T12:40:00Z", **changes)  # type: ignore[arg-type]
+    run = RUN.model_copy(
+        update={"version": "ab" * 32, "finished_at": datetime(2026, 11, 22, 12, 40, tzinfo=UTC), **changes}
+    )
     assert run_render.run_summary(run).plain == summary

@@ -1,12 +1,11 @@
 """How styles are shown."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from nst_core.client.resources.styles import Style, StyleVersion
 from scheduler.cli.ui import styles as style_render
-from scheduler.resources import Style, StyleVersion
 from tests.unit.scheduler.canned_runs import RUN_ID
 from tests.unit.scheduler.cli.ui.screen import lines_of
 
@@ -47,12 +46,14 @@ def test_versions_are_a_line_each_and_the_current_one_is_marked(width: int) -> N
     made = StyleVersion(
         name="night", version="ab" * 32, card=OLD.card, current=True, run=RUN_ID, created_at="2026-11-22T01:00:00Z"
     )
-    own = replace(made, version="ef" * 32, current=False, published=False)
-    brought = StyleVersion(name="night", version="cd" * 32, card={"origin": "lengstrom/fast-style-transfer"})
+    own = made.model_copy(update={"version": "ef" * 32, "current": False, "published": False})
+    brought = StyleVersion(
+        name="night", version="cd" * 32, card={"origin": "lengstrom/fast-style-transfer"}, created_at=made.created_at
+    )
     lines = lines_of(style_render.versions_table([made, own, brought], now=NOW), width)
     assert lines[2].split() == ["abababababab", "current", "2,000", "11", "h", "ago", RUN_ID]
     assert lines[3].split() == ["efefefefefef", "private", "2,000", "11", "h", "ago", RUN_ID]
-    assert lines[4].split() == ["cdcdcdcdcdcd", "–", "–", "lengstrom/fast-style-transfer"]
+    assert lines[4].split() == ["cdcdcdcdcdcd", "–", "11", "h", "ago", "lengstrom/fast-style-transfer"]
 
 
 @SIZES
@@ -74,4 +75,6 @@ def test_all_fields_of_cards_can_be_shown() -> None:
 
 
 def test_equal_cards_are_said_to_be_equal() -> None:
-    assert lines_of(style_render.diff_table(OLD, replace(OLD, version="cd" * 32)), 80) == ["The cards are equal."]
+    assert lines_of(style_render.diff_table(OLD, OLD.model_copy(update={"version": "cd" * 32})), 80) == [
+        "The cards are equal."
+    ]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from nst_core.client.resources.webhooks import Delivery, Webhook
 from scheduler.cli.ui import webhooks as render
-from scheduler.webhooks.resources import Delivery, Webhook
 from tests.unit.scheduler.cli.ui.screen import joined, lines_of
 
 ID = "whk_0123456789abcdef01234567"

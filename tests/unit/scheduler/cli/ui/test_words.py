@@ -2,8 +2,8 @@
 
 import pytest
 
+from nst_core.client.resources.jobs import JobStatus
 from scheduler.cli.ui.words import count_of, marked, status_text
-from scheduler.domain.jobs import JobStatus
 
 
 def test_a_noun_is_in_the_plural_except_after_one() -> None:

@@ -1,13 +1,15 @@
 """Tests of scheduler.jobs.methods.optimize."""
 
+from nst_core.client.resources.jobs import JobInput
+from nst_core.client.resources.methods import Optimize as OptimizeOptions
 from nst_core.protocol.chunks import ChunkMessage, OptimizeChunk, StylizeOptions
-from scheduler.domain.jobs import JobInput, JobOutput, JobSpec
+from scheduler.domain.jobs import JobOutput, JobSpec
 from scheduler.jobs.methods.base import Source
-from scheduler.jobs.methods.optimize import Optimize, OptimizeRequest, resolve
+from scheduler.jobs.methods.optimize import Optimize, resolve
 
 METHOD = Optimize()
 PAINTINGS = ["s3://nst/night.png", "s3://nst/day.png"]
-RESOLVED = resolve(PAINTINGS, OptimizeRequest(options={"size_px": 300}, preview_every=7))
+RESOLVED = resolve(PAINTINGS, OptimizeOptions(options={"size_px": 300}, preview_every=7))
 SPEC = JobSpec(
     input=JobInput(prefix="s3://nst/in/"),
     output=JobOutput(prefix="s3://nst/out/"),

@@ -2,8 +2,8 @@
 
 import pytest
 
+from nst_core.client.resources.methods import DEFAULT_METHOD
 from nst_core.errors import ConfigError
-from scheduler.domain.jobs import DEFAULT_METHOD
 from scheduler.jobs.methods import all_methods, find_method
 
 

@@ -1,7 +1,9 @@
-"""What is wrong with a field, as a sentence for people: pydantic's messages are for those who wrote the model."""
+"""Sentences for people about invalid fields; pydantic's own messages are for those who know the model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from pydantic import ValidationError
 
 #: What a text is that has a pattern. The pattern itself would be no answer.
 PATTERNS: Mapping[str, str] = {
@@ -34,6 +36,17 @@ def sentence(error: Mapping[str, Any]) -> str:
         return make(values) if make is not None else _as_sentence(str(error["msg"]))
     except KeyError:
         return _as_sentence(str(error["msg"]))
+
+
+def explain(error: ValidationError) -> str:
+    """Return a line about the first invalid field, such as `/output/quality: The number is 100 or less.`"""
+    first = error.errors()[0]
+    return f"{pointer(first['loc']) or 'request'}: {sentence(first)}"
+
+
+def pointer(parts: Sequence[str | int]) -> str:
+    """Return a JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def _as_sentence(text: str) -> str:
