@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import logging
 import re
-import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from scheduler.domain.errors import (
     RequestInvalidError,
     UnauthenticatedError,
 )
+from scheduler.domain.keys import new_api_key
 from scheduler.store import keys as key_rows
 from scheduler.store.database import Database, retried
 from scheduler.store.errors import DatabaseUnavailableError
@@ -55,11 +55,6 @@ class Caller:
         """Raise ForbiddenError unless the caller has one of the scopes; with none named, all may pass."""
         if any_of and self.scopes.isdisjoint(any_of):
             raise ForbiddenError(f"This needs an API key with the scope {' or '.join(any_of)}.")
-
-
-def new_api_key(prefix: str | None = None) -> str:
-    """Return a random API key: nst_, 8 hex digits that name it (random too, if not given), and 32 secret bytes."""
-    return f"nst_{prefix or secrets.token_hex(4)}_{secrets.token_urlsafe(32)}"
 
 
 def is_api_key(text: str) -> bool:

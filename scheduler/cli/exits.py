@@ -1,4 +1,4 @@
-"""Exit codes of the command line, and the errors of its own."""
+"""Exit codes and errors of the command line."""
 
 from enum import IntEnum
 

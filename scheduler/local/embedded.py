@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import SecretStr
@@ -244,11 +244,8 @@ class Stack:
         }
 
     def _scheduler_env(self) -> dict[str, str]:
-        # Late, because the other commands must run without the packages of the scheduler.
-        from scheduler.store.database import sqlite_url
-
         return {
-            "NST_DATABASE_URL": sqlite_url(self.home.database),
+            "NST_DATABASE_URL": "sqlite:///" + quote(str(self.home.database), safe=" +/"),
             "NST_HEARTBEAT_FILE": str(self.home.heartbeat("scheduler")),
             "NST_HOST": HOST,
             "NST_PORT": str(_port(self.url)),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from nst_core.errors import ConfigError, NstError
 from nst_core.system.files import write_private
+from scheduler.domain.keys import new_api_key
 
 
 class HomeLockedError(NstError):
@@ -65,7 +66,7 @@ class Home:
 
     def api_key(self) -> str:
         """Return the API key; the first call creates it."""
-        return self._secret("api_key", lambda: f"nst_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}")
+        return self._secret("api_key", new_api_key)
 
     def s3_secret(self) -> str:
         """Return the secret key of the object storage; the first call creates it."""

@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection as Connection  # what transactions hand to the functions of this package
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, TimeoutError
 
 from nst_core.clock import Clock
@@ -109,11 +109,6 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
-
-
-def sqlite_url(path: Path) -> str:
-    """Return the SQLAlchemy address of an SQLite file, whatever characters its path has."""
-    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
 def now_of(connection: Connection) -> float:

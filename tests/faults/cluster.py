@@ -27,7 +27,7 @@ from nst_core.client import Client
 from nst_core.queue.connection import make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.access.keys import new_api_key
+from scheduler.domain.keys import new_api_key
 from scheduler.local.processes import Child
 from scheduler.local.servers import HOST, free_port, redis_command, s3_command, s3_env
 from tests.faults.doubles import EFFECTS, ITEM_MS, NAME, SWITCHES, Switches

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import ItemOutcome
+from nst_core.storage.blobs import BlobUri
 from tests.integration.conftest import Rig, finished, outcome, started
 
 _DAY_S = 24 * 3600.0
@@ -29,4 +30,14 @@ def end(rig: Rig, make: Callable[[int], ItemOutcome | None] = outcome) -> None:
     while chunks := dispatch(rig):
         for chunk in chunks:
             rig.report(started(chunk), finished(chunk, make))
+    rig.finalizer.tick()
+
+
+def end_with_images(rig: Rig) -> None:
+    """Let workers do all there is to do, and write an object of 1,000 bytes and its index for each item."""
+    while chunks := dispatch(rig):
+        for chunk in chunks:
+            for item in chunk.items:
+                rig.blobs.put(BlobUri.parse(item.output), b"x" * (1000 + item.index))
+            rig.report(started(chunk), finished(chunk))
     rig.finalizer.tick()

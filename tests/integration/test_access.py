@@ -8,16 +8,16 @@ import pytest
 from fastapi.testclient import TestClient
 
 from nst_core.client.resources.access import Scope
-from nst_core.storage.blobs import BlobUri
-from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.api.openapi import operations
+from scheduler.domain.keys import new_api_key
 from scheduler.store import styles as access
 from scheduler.store.styles import StyleRow
 from scheduler.webhooks.address import Rules
 from scheduler.webhooks.service import WebhookService
 from scheduler.webhooks.vault import Vault
-from tests.integration.conftest import Rig, finished, started
+from tests.integration.conftest import Rig
+from tests.integration.job_kit import end_with_images
 from tests.integration.run_kit import RunRig
 
 OWNER, STRANGER = "owner", "stranger"
@@ -176,13 +176,7 @@ def world(rig: Rig) -> Iterator[World]:
     rig.service.keys.add(key, tenant=OWNER)
     with TestClient(api, raise_server_exceptions=False) as client:
         job_id = rig.service.submit(rig.add_tenant(OWNER), rig.request(1))[0].id
-        rig.plan()
-        rig.dispatcher.tick()
-        for chunk in rig.take_all():
-            for item in chunk.items:
-                rig.blobs.put(BlobUri.parse(item.output), b"x" * (1000 + item.index))
-            rig.report(started(chunk), finished(chunk))
-        rig.finalizer.tick()
+        end_with_images(rig)
         with rig.database.write() as connection:
             style = StyleRow(name="secret", version=VERSION, weights="s3://nst/w", card={"owner": OWNER}, tenant=OWNER)
             access.put_style(connection, style, now=1.0)

@@ -9,9 +9,9 @@ from fastapi.testclient import TestClient
 from nst_core.client.resources.jobs import JobInput
 from nst_core.errors import ConfigError
 from nst_core.storage.blobs import BlobUri
-from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.domain.addresses import check_address
+from scheduler.domain.keys import new_api_key
 from scheduler.jobs.inputs import InputEntry
 from scheduler.jobs.planner import plan_items
 from scheduler.store.tenants import Tenant

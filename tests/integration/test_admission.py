@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 from scheduler.access import keys as access_keys
 from scheduler.access import tenants as access_tenants
 from scheduler.access.admission import AnonymousLimiter
-from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
+from scheduler.domain.keys import new_api_key
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import Rig
 

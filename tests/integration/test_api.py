@@ -10,13 +10,15 @@ from fastapi.testclient import TestClient
 
 from nst_core.settings import BrokerSettings
 from nst_core.storage.blobs import BlobUri
-from scheduler.access.keys import Keys, new_api_key
+from scheduler.access.keys import Keys
 from scheduler.api.app import make_api
+from scheduler.domain.keys import new_api_key
 from scheduler.local.servers import HOST, free_port
 from scheduler.store.database import Database
 from scheduler.store.tenants import Tenant
 from tests.brokers import Broker
-from tests.integration.conftest import Rig, finished, started
+from tests.integration.conftest import Rig
+from tests.integration.job_kit import end_with_images
 
 MAX_UPLOAD_BYTES = 1000
 
@@ -49,17 +51,6 @@ def body(rig: Rig, count: int = 1, **changes: object) -> dict[str, object]:
     return {"input": {"uris": uris}, "styles": ["wave"]} | changes
 
 
-def finish(rig: Rig) -> None:
-    """Let a worker that writes real objects do all there is to do."""
-    rig.plan()
-    while rig.dispatcher.tick():
-        for chunk in rig.take_all():
-            for item in chunk.items:
-                rig.blobs.put(BlobUri.parse(item.output), b"x" * (1000 + item.index))
-            rig.report(started(chunk), finished(chunk))
-    rig.finalizer.tick()
-
-
 def test_submitted_job_is_accepted_with_its_location(client: TestClient, rig: Rig) -> None:
     answer = client.post("/v1/jobs", json=body(rig, metadata={"album": "spring"}))
     assert answer.status_code == 202
@@ -72,7 +63,7 @@ def test_submitted_job_is_accepted_with_its_location(client: TestClient, rig: Ri
 def test_finished_job_gives_items_images_and_reports(client: TestClient, rig: Rig) -> None:
     job_id = client.post("/v1/jobs", json=body(rig, 3)).json()["id"]
     assert client.get(f"/v1/jobs/{job_id}/results").json()["code"] == "conflict"
-    finish(rig)
+    end_with_images(rig)
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert job["status"] == "succeeded"
     assert job["counts"] == {
@@ -121,7 +112,7 @@ def test_cancel_is_idempotent(client: TestClient, rig: Rig) -> None:
         answer = client.post(f"/v1/jobs/{job_id}/cancel")
         assert answer.status_code == 202
         assert answer.json()["status"] in ("cancelling", "finalizing")
-    finish(rig)
+    end_with_images(rig)
     assert client.get(f"/v1/jobs/{job_id}").json()["status"] == "cancelled"
 
 

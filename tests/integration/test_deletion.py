@@ -11,16 +11,17 @@ from nst_core.client.resources.runs import RunStatus
 from nst_core.errors import BlobUnavailableError
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.domain.addresses import scratch_key
+from scheduler.domain.keys import new_api_key
 from scheduler.domain.runs import place_key
 from scheduler.retention.retention import Lifetimes, Retention
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store.database import Database
 from scheduler.store.tenants import Tenant
-from tests.integration.conftest import TENANT, Rig, finished, started
+from tests.integration.conftest import TENANT, Rig
+from tests.integration.job_kit import end_with_images
 from tests.integration.run_kit import RunRig
 
 DAY_S = 24 * 3600.0
@@ -46,13 +47,7 @@ def run_with_images(rig: Rig, count: int, **changes: object) -> tuple[str, list[
     """Run a job with a worker that writes real objects; return its id and their addresses."""
     rig.clock.advance(0.01)
     job = rig.service.submit(TENANT, rig.request(count, **changes))[0]
-    rig.plan()
-    while rig.dispatcher.tick():
-        for chunk in rig.take_all():
-            for item in chunk.items:
-                rig.blobs.put(BlobUri.parse(item.output), b"x" * (1000 + item.index))
-            rig.report(started(chunk), finished(chunk))
-    rig.finalizer.tick()
+    end_with_images(rig)
     assert rig.job(job.id).status is JobStatus.SUCCEEDED
     outputs = [item.output for item in rig.service.items(TENANT, job.id, limit=1000, after=-1)]
     return job.id, outputs

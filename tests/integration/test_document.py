@@ -9,10 +9,10 @@ from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
 from nst_core.client.resources.base import Request, Resource, subclasses
-from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.api.examples import ERRORS, RESULTS
 from scheduler.api.openapi import operations
+from scheduler.domain.keys import new_api_key
 from scheduler.jobs.finalizer import error_line, result_line
 from scheduler.store.items import Item
 from tests.integration.conftest import Rig

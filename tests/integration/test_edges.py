@@ -7,11 +7,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from nst_core.client.answers import refusal
-from nst_core.storage.blobs import BlobUri
-from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.api.readiness import Readiness
-from tests.integration.conftest import TENANT, Rig, finished, started
+from scheduler.domain.keys import new_api_key
+from tests.integration.conftest import TENANT, Rig
+from tests.integration.job_kit import end_with_images
 
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -27,13 +27,7 @@ def client(rig: Rig) -> Iterator[TestClient]:
 @sqlite
 def test_head_is_get_without_its_body(client: TestClient, rig: Rig) -> None:
     job_id = rig.submit(1)
-    rig.plan()
-    while rig.dispatcher.tick():
-        for chunk in rig.take_all():
-            for item in chunk.items:
-                rig.blobs.put(BlobUri.parse(item.output), b"x" * (1000 + item.index))
-            rig.report(started(chunk), finished(chunk))
-    rig.finalizer.tick()
+    end_with_images(rig)
     for path in (f"/v1/jobs/{job_id}/items/0/output", f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/results", "/livez"):
         head, get = client.head(path), client.get(path)
         assert (head.status_code, head.content) == (200, b"")

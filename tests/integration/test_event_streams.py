@@ -12,8 +12,8 @@ from sqlalchemy import insert
 
 from nst_core.client import AsyncClient, Client
 from nst_core.client.resources.jobs import Job, JobStatus
-from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
+from scheduler.domain.keys import new_api_key
 from scheduler.events import hub as event_hub
 from scheduler.events.hub import EventHub
 from scheduler.store.tables import events as event_table

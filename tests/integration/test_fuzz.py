@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nst_core.storage.blobs import BlobUri
-from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api, make_hub
+from scheduler.domain.keys import new_api_key
 from scheduler.store.tenants import Tenant
 from scheduler.webhooks.address import Rules
 from scheduler.webhooks.service import WebhookService

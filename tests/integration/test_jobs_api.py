@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from nst_core.errors import BlobUnavailableError
 from nst_core.storage.blobs import BlobUri
-from scheduler.access.keys import new_api_key
+from scheduler.domain.keys import new_api_key
 from scheduler.jobs import dry_run
 from scheduler.jobs.planner import plan_items
 from scheduler.store import rates as rate_rows

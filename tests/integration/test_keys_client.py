@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from nst_core.client import ApiError, Client
-from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.cli import run
 from scheduler.cli.exits import ExitCode
+from scheduler.domain.keys import new_api_key
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.serving import serving

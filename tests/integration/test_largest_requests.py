@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from nst_core.settings import BrokerSettings, StorageSettings
-from scheduler.access.keys import new_api_key
 from scheduler.api.openapi import operations
+from scheduler.domain.keys import new_api_key
 from scheduler.local.servers import HOST, free_port
 from tests.processes import wait_until
 

@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event
 
 from nst_core.client.resources.jobs import JobInput
-from scheduler.access.keys import new_api_key
 from scheduler.api.app import ROUTERS, make_api
 from scheduler.api.pages import MAX_PAGE_BYTES
+from scheduler.domain.keys import new_api_key
 from scheduler.store import styles as access
 from scheduler.store.styles import StyleRow
 from tests.integration.conftest import TENANT, Rig

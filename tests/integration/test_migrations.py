@@ -11,7 +11,8 @@ from sqlalchemy import Connection, inspect, text
 
 import scheduler.store
 from nst_core.errors import ConfigError
-from scheduler.access.keys import Keys, new_api_key
+from scheduler.access.keys import Keys
+from scheduler.domain.keys import new_api_key
 from scheduler.store.database import Database
 from scheduler.store.tables import metadata
 

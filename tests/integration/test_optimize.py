@@ -14,7 +14,7 @@ from nst_core.protocol.chunks import OptimizeChunk, StylizeChunk, item_checkpoin
 from nst_core.protocol.events import ChunkProgress, ItemProgress
 from nst_core.settings import BrokerSettings
 from nst_core.storage.blobs import BlobUri
-from scheduler.access.keys import new_api_key
+from scheduler.domain.keys import new_api_key
 from tests.integration.conftest import (
     LEASE_S,
     LOST_AFTER_S,

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from scheduler.access.keys import new_api_key
 from scheduler.api import problems
 from scheduler.api.app import make_api
 from scheduler.api.openapi import operations
 from scheduler.api.request_ids import RequestIdFilter
+from scheduler.domain.keys import new_api_key
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import Rig
 

@@ -15,9 +15,9 @@ from nst_core.images import Picture, encode
 from nst_core.protocol.segments import sample_uri
 from nst_core.storage.blobs import BlobUri
 from nst_core.training.presets import presets
-from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.api.forms import MAX_JSON_BYTES
+from scheduler.domain.keys import new_api_key
 from scheduler.runs.requests import MAX_ABOUT_BYTES
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import TENANT, Rig

@@ -22,9 +22,9 @@ from nst_core.nets.weights_header import CONFIG_KEY
 from nst_core.peers.detect import import_network
 from nst_core.storage.blobs import BlobUri
 from nst_core.styles import shipped_style, version_of
-from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.domain.errors import StyleExistsError, TooLargeError
+from scheduler.domain.keys import new_api_key
 from scheduler.store import styles as access
 from scheduler.store.tenants import Tenant
 from scheduler.styles.weights import keep_weights

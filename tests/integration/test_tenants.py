@@ -8,10 +8,10 @@ from fastapi.testclient import TestClient
 
 from nst_core.client.resources.jobs import JobInput, JobStatus
 from nst_core.storage.blobs import BlobUri
-from scheduler.access.keys import new_api_key
 from scheduler.access.limits import Limits, check_new_run
 from scheduler.api.app import make_api
 from scheduler.domain.errors import QuotaExceededError
+from scheduler.domain.keys import new_api_key
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig

@@ -17,8 +17,8 @@ from sqlalchemy import create_engine, text
 
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore
-from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
+from scheduler.domain.keys import new_api_key
 from scheduler.jobs.service import Service
 from scheduler.local.servers import HOST, free_port, redis_command
 from scheduler.store.database import API_S, Database

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from scheduler.access.keys import new_api_key
 from scheduler.api.app import make_api
+from scheduler.domain.keys import new_api_key
 from scheduler.webhooks.service import MAX_WEBHOOKS
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.receiver import Certificates, Receiver

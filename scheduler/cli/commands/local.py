@@ -17,6 +17,7 @@ from nst_core import __version__
 from nst_core.settings import unknown_variables
 from scheduler.cli.exits import ExitCode
 from scheduler.cli.session import DEFAULT_HOME, Session, session_of
+from scheduler.domain.keys import new_api_key
 from scheduler.local.embedded import Stack
 from scheduler.local.supervisor import ServiceState, StackEvent
 
@@ -83,9 +84,6 @@ def bootstrap_key() -> None:
 
     Set it as NST_BOOTSTRAP_API_KEY of the scheduler: the key is valid from the start and has all permissions.
     """
-    # Late, because the other commands must run without the packages of the scheduler.
-    from scheduler.access.keys import new_api_key
-
     sys.stdout.write(f"{new_api_key()}\n")
 
 
