@@ -13,6 +13,7 @@ from nst_core.client import ApiError, Client
 from nst_core.client.resources.items import ItemStatus
 from nst_core.client.resources.jobs import JobInput, JobRequest, JobStatus, Priority
 from nst_core.storage.blobs import BlobUri
+from scheduler.domain.keys import new_api_key
 from scheduler.api.app import make_api
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig

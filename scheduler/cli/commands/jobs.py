@@ -28,26 +28,19 @@ from scheduler.cli.ui.words import count_of, status_text
 
 app = typer.Typer(no_args_is_help=True)
 
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job: job_…, or your own.", show_default=False)]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job: job_…, or your own.")]
 
 
 @app.command("list")
 def list_jobs(
     context: typer.Context,
     limit: Limit = 20,
-    status: Annotated[
-        str | None, typer.Option(help="Only jobs with this status.", metavar="STATUS", show_default=False)
-    ] = None,
-    method: Annotated[
-        str | None, typer.Option(metavar="METHOD", help="Only jobs with this method.", show_default=False)
-    ] = None,
+    status: Annotated[str | None, typer.Option(help="Only jobs with this status.", metavar="STATUS")] = None,
+    method: Annotated[str | None, typer.Option(help="Only jobs with this method.", metavar="METHOD")] = None,
     label: Annotated[
-        list[str],
-        typer.Option(metavar="KEY=VALUE", help="Only jobs with this label. Can be repeated.", show_default=False),
+        list[str], typer.Option(metavar="KEY=VALUE", help="Only jobs with this label. Can be repeated.")
     ] = [],  # noqa: B006  Typer takes no tuple
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only jobs of the last 30m, 2h, 7d.", show_default=False)
-    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only jobs of the last 30m, 2h, 7d.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
@@ -77,8 +70,7 @@ def watch(
     context: typer.Context,
     job_id: JobId,
     output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", help="Folder to write each image to when it is ready.", show_default=False),
+        str | None, typer.Option("--output", "-o", help="Folder to write each image to when it is ready.")
     ] = None,
     as_json: AsJson = False,
 ) -> ExitCode:
@@ -116,8 +108,7 @@ def retry(
     context: typer.Context,
     job_id: JobId,
     code: Annotated[
-        list[str],
-        typer.Option("--code", help="Only images that failed with this error code. Can be repeated."),
+        list[str], typer.Option("--code", help="Only images that failed with this error code. Can be repeated.")
     ] = [],  # noqa: B006  Typer takes no tuple
     cancelled: Annotated[bool, typer.Option("--cancelled", help="Retry cancelled images too.")] = False,
     as_json: AsJson = False,
@@ -155,11 +146,9 @@ def items(
     context: typer.Context,
     job_id: JobId,
     limit: Limit = 100,
-    status: Annotated[ItemStatus | None, typer.Option(help="Only images with this status.", show_default=False)] = None,
-    code: Annotated[
-        str | None, typer.Option(help="Only images that failed with this error code.", show_default=False)
-    ] = None,
-    style: Annotated[str | None, typer.Option(help="Only images of this style.", show_default=False)] = None,
+    status: Annotated[ItemStatus | None, typer.Option(help="Only images with this status.")] = None,
+    code: Annotated[str | None, typer.Option(help="Only images that failed with this error code.")] = None,
+    style: Annotated[str | None, typer.Option(help="Only images of this style.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the images of a job."""
@@ -183,7 +172,7 @@ def image(
     item: Annotated[
         int, typer.Argument(metavar="NUMBER", min=0, help="Number of the image, as nst jobs items shows it.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", dir_okay=False, show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", dir_okay=False)],
     preview: Annotated[
         bool, typer.Option("--preview", help="Write a JPEG preview of an image that is still being optimized.")
     ] = False,
@@ -211,12 +200,9 @@ def events(
 def results(
     context: typer.Context,
     job_id: JobId,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Write the images to this folder.", show_default=False)
-    ] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Write the images to this folder.")] = None,
     zip: Annotated[
-        Path | None,
-        typer.Option("--zip", help="Write images and reports to this zip file.", dir_okay=False, show_default=False),
+        Path | None, typer.Option("--zip", help="Write images and reports to this zip file.", dir_okay=False)
     ] = None,
     errors: Annotated[bool, typer.Option("--errors", help="Print the failed images instead, as JSON lines.")] = False,
 ) -> ExitCode:

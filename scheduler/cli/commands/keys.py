@@ -16,18 +16,14 @@ from scheduler.cli.ui.access import key_page, keys_table, tenant_page
 
 app = typer.Typer(no_args_is_help=True)
 
-KeyId = Annotated[
-    str, typer.Argument(metavar="KEY", help="The 8 digits of the key, as nst keys list shows them.", show_default=False)
-]
-Tenant = Annotated[
-    str | None, typer.Option("--tenant", help="Another tenant than yours (administrators only).", show_default=False)
-]
+KeyId = Annotated[str, typer.Argument(metavar="KEY", help="The 8 digits of the key, as nst keys list shows them.")]
+Tenant = Annotated[str | None, typer.Option("--tenant", help="Another tenant than yours (administrators only).")]
 
 
 @app.command()
 def create(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.")],
     scopes: Annotated[
         list[str],
         typer.Option(
@@ -35,12 +31,10 @@ def create(
             "-s",
             metavar="SCOPE",
             help="jobs:read, jobs:write, styles:read, styles:train, keys:write or admin. Can be repeated.",
-            show_default=False,
         ),
     ],
     expires: Annotated[
-        str | None,
-        typer.Option("--expires", metavar="TIME", help="Time until the key expires: 12h, 30d.", show_default=False),
+        str | None, typer.Option("--expires", metavar="TIME", help="Time until the key expires: 12h, 30d.")
     ] = None,
     tenant: Tenant = None,
     as_json: AsJson = False,

@@ -23,18 +23,13 @@ from scheduler.local.supervisor import ServiceState, StackEvent
 
 #: The default port of the API, the same as for `nst scheduler`.
 DEFAULT_PORT = 8700
-_MARKS = {
-    ServiceState.READY: "[green]✓[/]",
-    ServiceState.DIED: "[bold red]✗[/]",
-    ServiceState.KILLED: "[bold red]✗[/]",
-}
+_MARKS = {ServiceState.READY: "[green]✓[/]", ServiceState.DIED: "[bold red]✗[/]", ServiceState.KILLED: "[bold red]✗[/]"}
 
 
 def up(
     context: typer.Context,
     home: Annotated[
-        Path | None,
-        typer.Option(help="Folder for data, logs and keys. Default: the --home of nst.", file_okay=False),
+        Path | None, typer.Option(help="Folder for data, logs and keys. Default: the --home of nst.", file_okay=False)
     ] = None,
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Number of worker processes.")] = 1,
     port: Annotated[

@@ -47,13 +47,9 @@ def optimize(
         typer.Argument(
             metavar="CONTENT... STYLE",
             help="Photos, folders of photos, s3:// objects or one s3:// prefix, and last the painting.",
-            show_default=False,
         ),
     ],
-    output: Annotated[
-        str,
-        typer.Option("--output", "-o", help="Folder, s3:// prefix, or for one photo a file.", show_default=False),
-    ],
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder, s3:// prefix, or for one photo a file.")],
     style: Annotated[
         str | None, typer.Option("--style", "-s", help="The painting, if it is not the last argument.")
     ] = None,

@@ -16,32 +16,17 @@ Fields = Annotated[
         "--set", "--option", metavar="FIELD=VALUE", help="Change a field of the preset's config. Can be repeated."
     ),
 ]
-Labels = Annotated[
-    list[str],
-    typer.Option("--label", metavar="KEY=VALUE", help="Label of the job. Can be repeated.", show_default=False),
-]
+Labels = Annotated[list[str], typer.Option("--label", metavar="KEY=VALUE", help="Label of the job. Can be repeated.")]
 OwnId = Annotated[
-    str | None,
-    typer.Option(
-        "--id", help="Your own id for the job. The same command again finds the same job.", show_default=False
-    ),
+    str | None, typer.Option("--id", help="Your own id for the job. The same command again finds the same job.")
 ]
-Deadline = Annotated[
-    datetime | None,
-    typer.Option(help="Cancel images that have not started by this local time.", show_default=False),
-]
+Deadline = Annotated[datetime | None, typer.Option(help="Cancel images that have not started by this local time.")]
 ExpiresAfter = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME", help="Cancel images that have not started after this time: 30m, 2h, 1d.", show_default=False
-    ),
+    str | None, typer.Option(metavar="TIME", help="Cancel images that have not started after this time: 30m, 2h, 1d.")
 ]
-MaxFailures = Annotated[
-    int | None, typer.Option(min=0, help="Stop the job when more images than this have failed.", show_default=False)
-]
+MaxFailures = Annotated[int | None, typer.Option(min=0, help="Stop the job when more images than this have failed.")]
 MaxAttempts = Annotated[
-    int | None,
-    typer.Option(min=1, max=10, help="How often to try an image after temporary errors.", show_default=False),
+    int | None, typer.Option(min=1, max=10, help="How often to try an image after temporary errors.")
 ]
 ResultName = Annotated[
     str,

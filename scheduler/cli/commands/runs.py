@@ -25,22 +25,15 @@ from scheduler.cli.ui.words import count_of, status_text
 
 app = typer.Typer(no_args_is_help=True)
 
-RunName = Annotated[
-    str,
-    typer.Argument(metavar="RUN", help="Id of a training, or a style's name for its newest one.", show_default=False),
-]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Id of a training, or a style's name for its newest one.")]
 
 
 @app.command("list")
 def list_runs(
     context: typer.Context,
     limit: Limit = 20,
-    name: Annotated[
-        str | None, typer.Option("--name", help="Only trainings of this style.", show_default=False)
-    ] = None,
-    status: Annotated[
-        RunStatus | None, typer.Option(help="Only trainings with this status.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Only trainings of this style.")] = None,
+    status: Annotated[RunStatus | None, typer.Option(help="Only trainings with this status.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List trainings, newest first."""
@@ -78,7 +71,7 @@ def cancel(context: typer.Context, text: RunName, as_json: AsJson = False) -> No
 @app.command()
 def delete(
     context: typer.Context,
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Id of the training: run_….", show_default=False)],
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Id of the training: run_….")],
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -108,7 +101,7 @@ def publish(context: typer.Context, text: RunName, as_json: AsJson = False) -> N
 def extend(
     context: typer.Context,
     text: RunName,
-    more_steps: Annotated[int, typer.Option("--more-steps", min=1, help="Number of steps to add.", show_default=False)],
+    more_steps: Annotated[int, typer.Option("--more-steps", min=1, help="Number of steps to add.")],
     as_json: AsJson = False,
 ) -> None:
     """Add steps to a training, even if it is finished."""
@@ -121,39 +114,24 @@ def extend(
 def fork(
     context: typer.Context,
     text: RunName,
-    step: Annotated[
-        int | None, typer.Option(min=1, help="Step of a kept checkpoint. Default: the newest.", show_default=False)
-    ] = None,
+    step: Annotated[int | None, typer.Option(min=1, help="Step of a kept checkpoint. Default: the newest.")] = None,
     steps: Annotated[
-        int | None,
-        typer.Option(min=1, help="Steps of the new training. Default: the same as the old one.", show_default=False),
+        int | None, typer.Option(min=1, help="Steps of the new training. Default: the same as the old one.")
     ] = None,
     strength: Annotated[
         float | None,
         typer.Option(
-            min=STRENGTHS[0],
-            max=STRENGTHS[1],
-            help="Weight of the style; 1 balances it with the photo again.",
-            show_default=False,
+            min=STRENGTHS[0], max=STRENGTHS[1], help="Weight of the style; 1 balances it with the photo again."
         ),
     ] = None,
     stroke: Annotated[
-        float | None,
-        typer.Option(
-            min=STROKES[0], max=STROKES[1], help="Size of the strokes, relative to the preset.", show_default=False
-        ),
+        float | None, typer.Option(min=STROKES[0], max=STROKES[1], help="Size of the strokes, relative to the preset.")
     ] = None,
     options: Fields = None,
-    name: Annotated[
-        str | None, typer.Option("--name", "-n", help="Name of the new style. Default: the same.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the new style. Default: the same.")] = None,
     publish: Annotated[
         bool | None,
-        typer.Option(
-            "--publish/--no-publish",
-            help="Whether to publish the result. Default: the same as the old one.",
-            show_default=False,
-        ),
+        typer.Option("--publish/--no-publish", help="Whether to publish the result. Default: the same as the old one."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -171,9 +149,7 @@ def fork(
 def samples(
     context: typer.Context,
     text: RunName,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder to write.", file_okay=False, show_default=False)
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", file_okay=False)],
 ) -> None:
     """Write the samples of a training to a folder, and the preview sheet if it is finished."""
     session = session_of(context)
@@ -200,13 +176,7 @@ def curve(
     text: RunName,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="File to write: .png for a picture, .csv for numbers.",
-            dir_okay=False,
-            show_default=False,
-        ),
+        typer.Option("--output", "-o", help="File to write: .png for a picture, .csv for numbers.", dir_okay=False),
     ],
 ) -> None:
     """Write the loss curve of a training to a file."""

@@ -30,14 +30,13 @@ def import_style(
             help="Checkpoint of pytorch/examples or lengstrom/fast-style-transfer (.npz), weights of nst, or a folder "
             "written by nst styles export.",
             exists=True,
-            show_default=False,
         ),
     ],
-    name: Annotated[str, typer.Option("--name", "-n", help="Name of the style.", show_default=False)],
-    title: Annotated[str | None, typer.Option(help="Title of the painting.", show_default=False)] = None,
-    artist: Annotated[str | None, typer.Option(help="Painter.", show_default=False)] = None,
-    year: Annotated[str | None, typer.Option(help="Year of the painting.", show_default=False)] = None,
-    rights: Annotated[str | None, typer.Option(help="License of the weights.", show_default=False)] = None,
+    name: Annotated[str, typer.Option("--name", "-n", help="Name of the style.")],
+    title: Annotated[str | None, typer.Option(help="Title of the painting.")] = None,
+    artist: Annotated[str | None, typer.Option(help="Painter.")] = None,
+    year: Annotated[str | None, typer.Option(help="Year of the painting.")] = None,
+    rights: Annotated[str | None, typer.Option(help="License of the weights.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the present version of the style.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -56,10 +55,8 @@ def import_style(
 
 def export(
     context: typer.Context,
-    text: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="Style to export.", show_default=False)],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder to write.", file_okay=False, show_default=False)
-    ],
+    text: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="Style to export.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", file_okay=False)],
 ) -> None:
     """Write a style to a folder that `nst styles import` accepts.
 

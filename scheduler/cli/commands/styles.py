@@ -14,10 +14,8 @@ from scheduler.cli.ui.styles import diff_table, style_page, styles_table, versio
 
 app = typer.Typer(no_args_is_help=True)
 
-StyleName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the style.", show_default=False)]
-StyleVersion = Annotated[
-    str, typer.Argument(metavar="NAME[@VERSION]", help="Style, or a version of it.", show_default=False)
-]
+StyleName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the style.")]
+StyleVersion = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="Style, or a version of it.")]
 
 
 @app.command("list")
@@ -60,8 +58,8 @@ def versions(context: typer.Context, name: StyleName, as_json: AsJson = False) -
 @app.command()
 def diff(
     context: typer.Context,
-    first: Annotated[str, typer.Argument(metavar="A", help="NAME or NAME@VERSION.", show_default=False)],
-    second: Annotated[str, typer.Argument(metavar="B", help="NAME or NAME@VERSION.", show_default=False)],
+    first: Annotated[str, typer.Argument(metavar="A", help="NAME or NAME@VERSION.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="NAME or NAME@VERSION.")],
     all_fields: Annotated[bool, typer.Option("--all", help="Show the fields that are equal, too.")] = False,
 ) -> None:
     """Compare the cards of two styles, or of two versions."""
@@ -78,7 +76,7 @@ app.command("export")(style_files.export)
 @app.command()
 def publish(
     context: typer.Context,
-    text: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="See nst styles versions.", show_default=False)],
+    text: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="See nst styles versions.")],
     as_json: AsJson = False,
 ) -> None:
     """Make a version the current one of its style."""

@@ -39,29 +39,18 @@ def stylize(
         typer.Argument(
             metavar="INPUT",
             help="Photos, folders of photos, s3:// objects, one s3:// prefix, or one s3:// manifest (.jsonl).",
-            show_default=False,
         ),
     ],
     style: Annotated[
         list[str],
-        typer.Option(
-            "--style",
-            "-s",
-            help="NAME or NAME@VERSION. Separate several with commas, or repeat the option.",
-            show_default=False,
-        ),
+        typer.Option("--style", "-s", help="NAME or NAME@VERSION. Separate several with commas, or repeat the option."),
     ],
-    output: Annotated[
-        str,
-        typer.Option("--output", "-o", help="Folder, s3:// prefix, or for one image a file.", show_default=False),
-    ],
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder, s3:// prefix, or for one image a file.")],
     strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 is the photo, 1 the full style.")] = 1.0,
     preserve_color: Annotated[bool, typer.Option("--preserve-color", help="Keep the colours of the photos.")] = False,
     format: Annotated[Format, typer.Option(help="File format of the results.")] = Format.KEEP,
     quality: Quality = 92,
-    max_px: Annotated[
-        int | None, typer.Option(min=16, help="Longest side of the results, in pixels.", show_default=False)
-    ] = None,
+    max_px: Annotated[int | None, typer.Option(min=16, help="Longest side of the results, in pixels.")] = None,
     label: Labels = [],  # noqa: B006  Typer takes no tuple
     own_id: OwnId = None,
     priority: AmongJobs = Priority.NORMAL,

@@ -12,7 +12,7 @@ from scheduler.cli.ui.access import tenant_page, tenants_table
 
 app = typer.Typer(no_args_is_help=True)
 
-TenantId = Annotated[str, typer.Argument(metavar="TENANT", help="Name of the tenant.", show_default=False)]
+TenantId = Annotated[str, typer.Argument(metavar="TENANT", help="Name of the tenant.")]
 _WEIGHT, _DEFAULT = 1.0, "default"
 
 
@@ -38,27 +38,15 @@ def set_tenant(
     tenant: TenantId,
     weight: Annotated[
         float | None,
-        typer.Option(
-            "--weight", min=0.1, max=100, help="Share of the workers, relative to other tenants.", show_default=False
-        ),
+        typer.Option("--weight", min=0.1, max=100, help="Share of the workers, relative to other tenants."),
     ] = None,
     read: Annotated[
         list[str] | None,
-        typer.Option(
-            "--read",
-            metavar="S3",
-            help="An s3:// folder that jobs may read, or `default`. Can be repeated.",
-            show_default=False,
-        ),
+        typer.Option("--read", metavar="S3", help="An s3:// folder that jobs may read, or `default`. Can be repeated."),
     ] = None,
     write: Annotated[
         list[str] | None,
-        typer.Option(
-            "--write",
-            metavar="S3",
-            help="An s3:// folder for results, or `default`. Can be repeated.",
-            show_default=False,
-        ),
+        typer.Option("--write", metavar="S3", help="An s3:// folder for results, or `default`. Can be repeated."),
     ] = None,
     limits: Annotated[
         list[str] | None,
@@ -67,7 +55,6 @@ def set_tenant(
             metavar="NAME=N",
             help="A limit: a number, `unlimited` or `default`. Can be repeated. `nst tenants show --json` lists the "
             "names.",
-            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,

@@ -20,23 +20,18 @@ from scheduler.cli.ui.words import status_text
 
 def train(
     context: typer.Context,
-    painting: Annotated[
-        str, typer.Argument(metavar="PAINTING", help="Image file, or its s3:// address.", show_default=False)
-    ],
-    name: Annotated[str, typer.Option("--name", "-n", help="Name of the style.", show_default=False)],
+    painting: Annotated[str, typer.Argument(metavar="PAINTING", help="Image file, or its s3:// address.")],
+    name: Annotated[str, typer.Option("--name", "-n", help="Name of the style.")],
     data: Annotated[
         str | None,
         typer.Option(
             "--data",
             metavar="FOLDER|S3",
             help="Photos to train on: a folder or an s3:// prefix. Default: the scheduler's own photos.",
-            show_default=False,
         ),
     ] = None,
     preset: Annotated[str, typer.Option("--preset", "-p", help="See nst styles presets.")] = DEFAULT_TRAIN_PRESET,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Number of steps. Default: the preset's.", show_default=False)
-    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps. Default: the preset's.")] = None,
     stroke: Annotated[
         float, typer.Option(min=STROKES[0], max=STROKES[1], help="Size of the strokes, relative to the preset.")
     ] = 1.0,
@@ -47,11 +42,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")] = 0,
     initial: Annotated[
         str | None,
-        typer.Option(
-            metavar="STYLE|none",
-            help="Style whose weights the training starts from. Default: the preset's.",
-            show_default=False,
-        ),
+        typer.Option(metavar="STYLE|none", help="Style whose weights the training starts from. Default: the preset's."),
     ] = None,
     options: Fields = None,
     samples: Annotated[
@@ -72,10 +63,10 @@ def train(
     exact: Annotated[
         bool, typer.Option("--exact", help="Make the result reproducible to the byte; several times slower.")
     ] = False,
-    title: Annotated[str | None, typer.Option(help="Title of the painting.", show_default=False)] = None,
-    artist: Annotated[str | None, typer.Option(help="Painter.", show_default=False)] = None,
-    year: Annotated[str | None, typer.Option(help="Year of the painting.", show_default=False)] = None,
-    rights: Annotated[str | None, typer.Option(help="License of the style.", show_default=False)] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the painting.")] = None,
+    artist: Annotated[str | None, typer.Option(help="Painter.")] = None,
+    year: Annotated[str | None, typer.Option(help="Year of the painting.")] = None,
+    rights: Annotated[str | None, typer.Option(help="License of the style.")] = None,
     watch: Annotated[
         bool, typer.Option("--watch/--no-watch", help="Show the progress until the training ends.")
     ] = False,

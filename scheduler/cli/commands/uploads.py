@@ -35,9 +35,7 @@ def list_uploads(context: typer.Context, limit: Limit = 20, as_json: AsJson = Fa
 @app.command()
 def delete(
     context: typer.Context,
-    upload_ids: Annotated[
-        list[str], typer.Argument(metavar="UPLOAD...", help="Ids of the uploads: upl_….", show_default=False)
-    ],
+    upload_ids: Annotated[list[str], typer.Argument(metavar="UPLOAD...", help="Ids of the uploads: upl_….")],
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> ExitCode:

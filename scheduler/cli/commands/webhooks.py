@@ -15,7 +15,7 @@ from scheduler.cli.ui.webhooks import deliveries_table, delivery_line, webhook_p
 
 app = typer.Typer(no_args_is_help=True)
 
-WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Id of the webhook: whk_….", show_default=False)]
+WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Id of the webhook: whk_….")]
 Types = Annotated[
     list[str] | None,
     typer.Option(
@@ -25,16 +25,14 @@ Types = Annotated[
         help="Type of events to send, such as job.completed, or * for all. Can be repeated.",
     ),
 ]
-_DESCRIPTION = typer.Option("--description", "-d", help="A note for people.", show_default=False)
+_DESCRIPTION = typer.Option("--description", "-d", help="A note for people.")
 _TEST_S, _TEST_POLL_S = 30.0, 0.25
 
 
 @app.command()
 def create(
     context: typer.Context,
-    url: Annotated[
-        str, typer.Argument(metavar="URL", help="Address to send events to: https://….", show_default=False)
-    ],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Address to send events to: https://….")],
     types: Types = None,
     description: Annotated[str, _DESCRIPTION] = "",
     as_json: AsJson = False,
@@ -66,13 +64,10 @@ def show(context: typer.Context, webhook_id: WebhookId, as_json: AsJson = False)
 def update(
     context: typer.Context,
     webhook_id: WebhookId,
-    url: Annotated[str | None, typer.Option("--url", help="New address.", show_default=False)] = None,
+    url: Annotated[str | None, typer.Option("--url", help="New address.")] = None,
     types: Types = None,
     description: Annotated[str | None, _DESCRIPTION] = None,
-    enabled: Annotated[
-        bool | None,
-        typer.Option("--enable/--disable", help="Whether to send events to it.", show_default=False),
-    ] = None,
+    enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="Whether to send events to it.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a webhook. If it is disabled, waiting messages fail; you can replay them later."""
@@ -113,9 +108,7 @@ def send_test(context: typer.Context, webhook_id: WebhookId, as_json: AsJson = F
 def deliveries(
     context: typer.Context,
     webhook_id: WebhookId,
-    status: Annotated[
-        DeliveryStatus | None, typer.Option(help="Only deliveries with this status.", show_default=False)
-    ] = None,
+    status: Annotated[DeliveryStatus | None, typer.Option(help="Only deliveries with this status.")] = None,
     limit: Limit = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -131,10 +124,10 @@ def replay(
     context: typer.Context,
     webhook_id: WebhookId,
     delivery_id: Annotated[
-        int | None, typer.Argument(metavar="[DELIVERY]", help="Default: all failed deliveries.", show_default=False)
+        int | None, typer.Argument(metavar="[DELIVERY]", help="Default: all failed deliveries.")
     ] = None,
     since: Annotated[
-        datetime | None, typer.Option(help="Only failed deliveries created since this local time.", show_default=False)
+        datetime | None, typer.Option(help="Only failed deliveries created since this local time.")
     ] = None,
 ) -> None:
     """Send one message again, or all that failed. Each keeps its id."""
