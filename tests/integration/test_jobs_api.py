@@ -20,8 +20,8 @@ from scheduler.jobs import dry_run
 from scheduler.jobs.planner import plan_items
 from scheduler.store import rates as rate_rows
 from tests.integration.conftest import TENANT, Rig, finished, started
-from tests.integration.job_kit import failing
-from tests.integration.test_api import body, client_of, finish
+from tests.integration.job_kit import end_with_images, failing
+from tests.integration.test_api import body, client_of
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_put_is_accepted_once_and_found_by_its_id(client: TestClient, rig: Rig) 
     other = client.put("/v1/jobs/spring.2026", json=body(rig, 2))
     assert (other.status_code, other.json()["code"]) == (409, "job_exists")
     assert client.put("/v1/jobs/job_1", json=body(rig)).json()["code"] == "request_invalid"
-    finish(rig)
+    end_with_images(rig)
     for path in ("items", "items/0/output", "results", "errors", "results.zip"):
         assert client.get(f"/v1/jobs/spring.2026/{path}").status_code == 200, path
 
@@ -104,7 +104,7 @@ def test_pause_resume_and_retry_over_http(client: TestClient, rig: Rig) -> None:
     assert client.post(f"/v1/jobs/{job_id}/retry", json={"all": True}).status_code == 422
     again = client.post(f"/v1/jobs/{job_id}/retry")
     assert (again.status_code, again.json()["status"]) == (202, "running")
-    finish(rig)
+    end_with_images(rig)
     assert client.get(f"/v1/jobs/{job_id}").json()["status"] == "succeeded"
 
 
@@ -396,7 +396,7 @@ def test_zip_has_every_image_and_the_reports(client: TestClient, rig: Rig) -> No
         rig.blobs.put(BlobUri("nst", f"{rig.prefix}/in/{name}"), b"x")
     job_id = submit(client, rig, input={"prefix": f"s3://nst/{rig.prefix}/in/"})
     assert client.get(f"/v1/jobs/{job_id}/results.zip").json()["code"] == "conflict"
-    finish(rig)
+    end_with_images(rig)
     answer = client.get(f"/v1/jobs/{job_id}/results.zip", params={"status": "succeeded"})
     assert (answer.headers["content-type"], "Link" in answer.headers) == ("application/zip", False)
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
@@ -418,11 +418,11 @@ def test_what_another_job_wrote_to_the_same_place_is_not_taken_for_that_of_this_
 ) -> None:
     output = {"prefix": f"s3://nst/{rig.prefix}/out/"}
     first = submit(client, rig, 1, output=output)
-    finish(rig)
+    end_with_images(rig)
     before = client.get(f"/v1/jobs/{first}/results").content
     item = json.loads(before)
     second = submit(client, rig, 2, output=output)
-    finish(rig)
+    end_with_images(rig)
     rig.blobs.put(BlobUri.parse(item["output"]), b"of another quality")
     assert client.get(f"/v1/jobs/{first}/results").content == before
     assert len(client.get(f"/v1/jobs/{second}/results").content.splitlines()) == 2
@@ -434,7 +434,7 @@ def test_what_another_job_wrote_to_the_same_place_is_not_taken_for_that_of_this_
 
 def test_zip_of_a_long_job_comes_in_parts_and_names_what_is_missing(client: TestClient, rig: Rig) -> None:
     job_id = submit(client, rig, 5)
-    finish(rig)
+    end_with_images(rig)
     item = client.get(f"/v1/jobs/{job_id}/items").json()["data"][1]
     rig.blobs.delete(BlobUri.parse(item["output"]))
     path, names = f"/v1/jobs/{job_id}/results.zip?limit=2", []

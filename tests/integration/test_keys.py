@@ -9,7 +9,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from nst_core.client.resources.access import Scope
-from scheduler.access.keys import CACHE_S, Keys, new_api_key
+from scheduler.access.keys import CACHE_S, Keys
+from scheduler.domain.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.domain.errors import KeyExpiredError, KeyRevokedError, UnauthenticatedError
 from tests.integration.conftest import Rig

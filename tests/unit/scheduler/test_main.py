@@ -14,7 +14,7 @@ from scheduler.__main__ import main
 from scheduler.access.keys import is_api_key
 from scheduler.cli import run
 from scheduler.local.servers import HOST, free_port
-from scheduler.store.database import Database, sqlite_url
+from scheduler.store.database import Database
 from tests.postgres import find_postgres, run_postgres
 
 PASSWORD = "do-not-print-me"
@@ -23,7 +23,7 @@ PASSWORD = "do-not-print-me"
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Settings with which a scheduler would get as far as to the storage."""
-    monkeypatch.setenv("NST_DATABASE_URL", sqlite_url(tmp_path / "nst.db"))
+    monkeypatch.setenv("NST_DATABASE_URL", f"sqlite:///{tmp_path}/nst.db")
     monkeypatch.setenv("NST_PORT", "0")
     monkeypatch.setenv("NST_REDIS_URL", f"redis://{HOST}:{free_port()}/0")
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "PROFILE", "SHARED_CREDENTIALS_FILE"):
@@ -92,7 +92,7 @@ def test_a_file_that_is_no_database_is_told(capsys: pytest.CaptureFixture[str], 
 
 
 def test_a_database_of_a_newer_version_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    database = Database(sqlite_url(tmp_path / "nst.db"))
+    database = Database(f"sqlite:///{tmp_path}/nst.db")
     database.migrate()
     with database.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
