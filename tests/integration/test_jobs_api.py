@@ -163,7 +163,7 @@ def test_items_are_filtered(client: TestClient, rig: Rig) -> None:
 
 def test_answer_waits_for_the_end_of_the_job(client: TestClient, rig: Rig) -> None:
     job_id = submit(client, rig)
-    threading.Timer(0.3, finish, [rig]).start()
+    threading.Timer(0.3, end_with_images, [rig]).start()
     answer = client.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=30"})
     assert (answer.json()["status"], answer.headers["Preference-Applied"]) == ("succeeded", "wait=30")
     assert client.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=60"}).json()["status"] == "succeeded"
