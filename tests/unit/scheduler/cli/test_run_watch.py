@@ -25,7 +25,7 @@ def api() -> Iterator[CannedApi]:
 
 
 def ends(api: CannedApi, *runs: Any) -> None:
-    """Let the run stand so, the last time for good."""
+    """Answer each request for the run with the next body; the last one is repeated."""
     api.on("GET", f"/v1/runs/{RUN_ID}", *(Answer(body=body) for body in runs))
 
 

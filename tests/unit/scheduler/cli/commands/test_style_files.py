@@ -42,7 +42,7 @@ def asked(api: CannedApi) -> Any:
 
 
 def exported(api: CannedApi, weights: bytes) -> dict[str, Any]:
-    """Let the API have a style of some weights, whose name has gone on to others, and return it."""
+    """Prepare a style with these weights that is no longer the current version, and return it."""
     style = {**STYLE, "version": hashlib.sha256(weights).hexdigest()}
     api.on("GET", "/v1/styles/candy?version=12345678", Answer(body=style))
     api.on("GET", f"/v1/styles/candy/weights?version={style['version']}", Answer(body=weights))

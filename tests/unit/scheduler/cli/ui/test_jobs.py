@@ -32,7 +32,7 @@ def test_jobs_fit_into_eighty_columns() -> None:
     lines = lines_of(render.jobs_table([JOB, JOB.model_copy(update={"status": JobStatus.CANCELLING})], now=NOW))
     assert max(map(len, lines)) <= 80
     assert lines[2].split()[:7] == [JOB.id, "partial", "40/40", "✗10", "20", "min", "ago"]
-    # What does not fit goes on in the next line.
+    # Long values continue on the next line.
     assert "…" not in "".join(lines)
     assert sum("great_wave" in line for line in lines) == 2
     assert sum("udnie" in line for line in lines) == 2
