@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 
 from nst_core.client.resources.sentences import PATTERNS
 from nst_core.storage.blobs import BlobUri
-from scheduler.domain.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.api.problems import MAX_ERRORS
+from scheduler.domain.keys import new_api_key
 from tests.integration.conftest import Rig
 
 MIB = 2**20

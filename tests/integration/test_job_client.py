@@ -13,8 +13,8 @@ from nst_core.client import ApiError, Client
 from nst_core.client.resources.items import ItemStatus
 from nst_core.client.resources.jobs import JobInput, JobRequest, JobStatus, Priority
 from nst_core.storage.blobs import BlobUri
-from scheduler.domain.keys import new_api_key
 from scheduler.api.app import make_api
+from scheduler.domain.keys import new_api_key
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.serving import serving

@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from nst_core.client.resources.access import Scope
 from scheduler.access.keys import CACHE_S, Keys
-from scheduler.domain.keys import new_api_key
 from scheduler.api.app import make_api
 from scheduler.domain.errors import KeyExpiredError, KeyRevokedError, UnauthenticatedError
+from scheduler.domain.keys import new_api_key
 from tests.integration.conftest import Rig
 
 READER = ["jobs:read"]

@@ -11,8 +11,8 @@ from nst_core.client import ApiError, Client
 from nst_core.client.resources.runs import ForkRequest, Run, RunStatus, TrainRequest
 from nst_core.storage.blobs import BlobUri
 from nst_core.styles import shipped_style
-from scheduler.domain.keys import new_api_key
 from scheduler.api.app import make_api
+from scheduler.domain.keys import new_api_key
 from tests.clients import Connect
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, going
