@@ -55,7 +55,8 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     memory_bytes: int | None = Field(default=None, ge=1)
     #: The most pixels of one photo in the network; empty means as many as fit into the memory.
     max_network_pixels: int | None = Field(default=None, ge=1)
-    #: Bytes of memory that an optimisation may take, about 4 GB for a million pixels; empty: as many as there are.
+    #: Bytes of memory for one optimisation, which needs about 3.6 GB per million pixels; empty means the limit of the
+    #: worker.
     max_optimize_bytes: int | None = Field(default=8_000_000_000, ge=1)
     #: Seconds between two checkpoints of an optimisation, from which another worker can continue.
     checkpoint_s: float = Field(default=30.0, gt=0)

@@ -1,1 +1,1 @@
-"""Pictures decoded in child processes that can be killed."""
+"""Decoding of images in child processes, which can be killed."""

@@ -1,4 +1,4 @@
-"""The parent's side of one child process that decodes images; see `process` for what both say."""
+"""The parent's side of a child process that decodes images; `process` describes the protocol."""
 
 import fcntl
 import json
@@ -23,16 +23,16 @@ _ROOT = str(Path(__file__).parents[2])
 _CODE = (
     f"import sys; sys.path.append({_ROOT!r}); from nst_core.decoding.process import main; sys.exit(main(sys.argv[1:]))"
 )
-#: Variables of the environment that a child sees: no credentials are among them.
+#: Environment variables that a child gets; none of them holds credentials.
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH")
-#: What glibc keeps of freed memory for the next image: mapping it anew costs more than decoding a small JPEG.
+#: Freed memory that glibc keeps for the next image: mapping it anew costs more than decoding a small JPEG.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
-#: Bytes of JSON in an answer, at most.
+#: The most bytes of JSON in an answer.
 _MAX_TEXT = 1 << 20
-#: A child that is slow only because the machine is busy gets this many times its processor time.
+#: The limit of elapsed time is this many times that of processor time, because the machine may be busy.
 _PATIENCE = 5
 _START_S = 120.0
-#: Linux lets anyone have pipes of this size; the default one of 64 KiB costs a switch of processes for each piece.
+#: Linux allows everyone pipes of this size; the default of 64 KiB needs a context switch for every piece.
 _PIPE_BYTES = 1 << 20
 
 
@@ -41,18 +41,18 @@ class ChildDiedError(Exception):
 
 
 class OutOfTimeError(Exception):
-    """The child took more time for an image than it may."""
+    """The child exceeded the time limit of an image."""
 
 
 class Child:
-    """A child process; one thread at a time may use it."""
+    """A child process. Only one thread at a time may use it."""
 
     def __init__(self, *, memory_bytes: int, seconds: int) -> None:
-        """Start it with its limits for one image; raise EngineError if that fails."""
+        """Start the process with its limits for one image; raise EngineError if that fails."""
         self._seconds = seconds
         self._deadline = time.monotonic() + _START_S
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        # Threads of OpenBLAS would take address space, and there is no linear algebra here.
+        # Threads of OpenBLAS would take address space, and images need no linear algebra.
         environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | _MALLOC
         try:
             self._process = subprocess.Popen(
@@ -61,7 +61,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 bufsize=0,
                 env=environment,
-                # Ctrl-C in a terminal is for the parent, which may want to complete its images.
+                # Ctrl-C in a terminal is meant for the parent, which may want to complete its images.
                 start_new_session=True,
             )
         except OSError as error:
@@ -72,22 +72,22 @@ class Child:
         for pipe in (self._in, self._out):
             os.set_blocking(pipe, False)
             _enlarge(pipe)
-        #: Whether it waits for a request.
+        #: Whether the process waits for a request.
         self.is_ready = False
         try:
             self._answer()
         except (ChildDiedError, OutOfTimeError) as error:
             self.end()
-            raise EngineError("The process that reads images ends at its start.") from error
+            raise EngineError("The process that reads images ended during its start.") from error
         self.is_ready = True
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
+        """The process ID."""
         return self._process.pid
 
     def request(self, arguments: dict[str, int | None], data: bytes) -> dict[str, Any]:
-        """Send a file and return the first answer: the memory that it takes, or an error."""
+        """Send a file and return the first answer: the memory that decoding takes, or an error."""
         self.is_ready = False
         self._deadline = time.monotonic() + _PATIENCE * self._seconds
         text = json.dumps(arguments).encode()
@@ -95,8 +95,8 @@ class Child:
         self._write(data)
         return self._last_answer()
 
-    def go_on(self) -> dict[str, Any]:
-        """Let the child decode, and return its answer; the pixels are still to be read, and `done` to be called."""
+    def proceed(self) -> dict[str, Any]:
+        """Let the child decode and return its answer. Read the pixels next, then call `done`."""
         self._deadline = time.monotonic() + _PATIENCE * self._seconds
         self._write(GO)
         return self._last_answer()
@@ -106,11 +106,11 @@ class Child:
         self._read(array.data.cast("B"))
 
     def done(self) -> None:
-        """Say that all of the answer was read."""
+        """Note that the whole answer was read."""
         self.is_ready = True
 
     def end(self) -> None:
-        """Kill the child if it is still there, and let go of all that belongs to it."""
+        """Kill the child if it is still alive, and release its resources."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -124,18 +124,18 @@ class Child:
         return answer
 
     def _answer(self) -> dict[str, Any]:
-        """Read the JSON of an answer; its other bytes are left to the caller."""
+        """Read the JSON of an answer; its other bytes are for the caller to read."""
         head = bytearray(HEAD.size)
         self._read(memoryview(head))
         size, _ = HEAD.unpack(head)
         if size > _MAX_TEXT:
-            raise ChildDiedError("it sends nonsense")
+            raise ChildDiedError("its answer is invalid")
         text = bytearray(size)
         self._read(memoryview(text))
         try:
             answer = json.loads(text)
         except ValueError as error:
-            raise ChildDiedError("it sends nonsense") from error
+            raise ChildDiedError("its answer is invalid") from error
         return answer if isinstance(answer, dict) else {}
 
     def _write(self, data: bytes) -> None:
@@ -168,7 +168,7 @@ class Child:
             raise OutOfTimeError
 
     def _death(self) -> Exception:
-        """Return what the end of the child means."""
+        """Return the error that describes the end of the child."""
         try:
             code = self._process.wait(timeout=_START_S)
         except subprocess.TimeoutExpired:
@@ -179,6 +179,6 @@ class Child:
 
 
 def _enlarge(pipe: int) -> None:
-    # Refused if the user has many large pipes already; the usual size is slower, and good enough.
+    # Refused if the user has many large pipes already; the default size is slower but works.
     with suppress(OSError):
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

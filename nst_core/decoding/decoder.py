@@ -1,8 +1,8 @@
-"""Images decoded in child processes, so that no file can stop, slow down or fill the process that received it.
+"""Decodes images in child processes, so that no file can crash, block or fill the process that received it.
 
-`decode` has the arguments, results and errors of `images.decode`. A library that reads hostile bytes may crash, run
-for years without letting go of the GIL, or take all memory; here that costs one child, which is replaced, and one
-image, which has an error. Children stay up between images, and a child costs about 40 MB.
+`decode` has the arguments, results and errors of `images.decode`. A library that reads hostile bytes may crash, hold
+the GIL forever, or take all memory. Here that costs one child process, which is replaced, and one image, which fails.
+Children stay alive between images; each takes about 40 MB.
 """
 
 import atexit
@@ -25,7 +25,7 @@ from nst_core.system.budget import ByteBudget
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-#: Classes of errors that a child may name.
+#: The error classes that a child may report.
 _ERRORS = {
     kind.__name__: kind
     for kind in (
@@ -43,9 +43,9 @@ def decode(
     max_px: int | None = None,
     max_result_pixels: int | None = None,
 ) -> Picture:
-    """Return the image of a file's bytes as `images.decode` does, decoded by the children of this process.
+    """Return the image in a file's bytes, as `images.decode` does, decoded by a child process.
 
-    Raises the same errors, ImageDecodeError also if the reader crashes or takes too long, ImageTooLargeError if it
+    Raises the same errors; also ImageDecodeError if the reader crashes or takes too long, ImageTooLargeError if it
     takes too much memory, and EngineError if no child can be started.
     """
     return shared_pool().decode(
@@ -54,23 +54,23 @@ def decode(
 
 
 def check(data: bytes, *, min_side_px: int = DEFAULT_MIN_SIDE_PX) -> tuple[int, int]:
-    """Return width and height of the image of a file's bytes, which is decoded to see that it can be.
+    """Decode the image in a file's bytes as a check and return its width and height.
 
-    No pixel comes into this process. Raises the errors of `decode`.
+    No pixels come into this process. Raises the errors of `decode`.
     """
     return shared_pool().check(data, min_side_px=min_side_px)
 
 
 @lru_cache(maxsize=1)
 def shared_pool() -> "DecoderPool":
-    """Return the pool of this process, which starts its children when they are needed."""
+    """Return the pool of this process, which starts children on demand."""
     pool = DecoderPool(DecoderSettings())
     atexit.register(pool.close)
     return pool
 
 
 class DecoderPool:
-    """A few children that decode images; may be used by any number of threads."""
+    """A few child processes that decode images; may be used by any number of threads."""
 
     def __init__(self, settings: DecoderSettings) -> None:
         """Start no child yet."""
@@ -91,31 +91,33 @@ class DecoderPool:
         max_px: int | None = None,
         max_result_pixels: int | None = None,
     ) -> Picture:
-        """Return the image of a file's bytes; the arguments and errors are those of `decode` of this module."""
+        """Return the image in a file's bytes; see the function `decode`."""
         limits = Limits(
             max_pixels=max_pixels, min_side_px=min_side_px, max_px=max_px, max_result_pixels=max_result_pixels
         )
-        return self._insist(data, limits, partial(_picture, max_pixels=max_pixels), pixels=True)
+        return self._with_retry(data, limits, partial(_picture, max_pixels=max_pixels), pixels=True)
 
     def check(self, data: bytes, *, min_side_px: int = DEFAULT_MIN_SIDE_PX) -> tuple[int, int]:
-        """Return width and height of an image that can be decoded, as `check` of this module does."""
-        return self._insist(data, Limits(min_side_px=min_side_px), _size, pixels=False)
+        """Return the width and height of an image that can be decoded; see the function `check`."""
+        return self._with_retry(data, Limits(min_side_px=min_side_px), _size, pixels=False)
 
-    def _insist(self, data: bytes, limits: Limits, read: Callable[[Child, dict[str, Any]], _T], *, pixels: bool) -> _T:
-        """Return what is read of an image, after a second try if the child of the first one dies."""
+    def _with_retry(
+        self, data: bytes, limits: Limits, read: Callable[[Child, dict[str, Any]], _T], *, pixels: bool
+    ) -> _T:
+        """Return the result for an image, with a second try if the child of the first try dies."""
         arguments = asdict(limits) | {"pixels": pixels}
         try:
             return self._decode(data, arguments, read, fresh=False)
         except ChildDiedError as error:
-            # The kernel or a neighbour may have killed it; a file that did so does it again.
-            _log.warning("an image reader died (%s); the image is tried once more", error)
+            # The kernel or another image may have killed it; if the file did, it will do so again.
+            _log.warning("an image reader died (%s); the image is retried once", error)
         try:
             return self._decode(data, arguments, read, fresh=True)
         except ChildDiedError as error:
             raise ImageDecodeError("The image makes its reader crash.") from error
 
     def close(self) -> None:
-        """End the children that are idle; those at work end with this process."""
+        """End the idle children; busy ones end with this process."""
         self._closed = True
         slots = []
         while not self._idle.empty():
@@ -138,14 +140,14 @@ class DecoderPool:
             if (needed := answer.get("bytes")) is None:
                 raise _error(answer)
             with self._budget.hold(int(needed)):
-                answer = child.go_on()
+                answer = child.proceed()
                 if "height" not in answer:
                     raise _error(answer)
                 return read(child, answer)
 
     @contextmanager
     def _child(self, *, fresh: bool) -> Iterator[Child]:
-        """Take a child; one that did not finish its request is ended."""
+        """Take a child, and end it if it does not finish its request."""
         child = self._idle.get()
         try:
             if child is not None and fresh:
@@ -166,11 +168,11 @@ class DecoderPool:
 
 
 def _error(answer: dict[str, Any]) -> errors.NstError:
-    """Return the error that a child's answer tells of."""
+    """Return the error in a child's answer."""
     kind = _ERRORS.get(answer.get("error", ""))
     if kind is not None:
         return kind(str(answer["message"]))
-    # A library raised what none of ours expects; it is the image's fault all the same.
+    # A library raised an error that nobody expected; the image is to blame all the same.
     _log.error("an image reader failed: %s", answer.get("message"))
     return ImageDecodeError("The image cannot be read.")
 

@@ -1,11 +1,11 @@
-"""The child process that decodes images: one request at a time from its standard input, until that ends.
+"""The child process that decodes images. It serves one request at a time from its standard input, until that ends.
 
-A request is a frame of JSON (arguments of `images.decode`, and whether pixels are wanted) and the file's bytes. The
-child answers with the memory that it needs, waits for one byte, and answers with the picture or with an error. A frame
-is the lengths of its JSON and of its bytes, then both.
+A request is a frame with JSON (the arguments of `images.decode`, and whether pixels are wanted) and the file's bytes.
+The child answers with the memory that it needs, waits for one byte, and answers with the picture or an error. A frame
+consists of the lengths of its JSON and of its bytes, then both.
 
-The child limits itself: its memory by RLIMIT_AS, and the processor time of each image by RLIMIT_CPU, whose signal
-ends it. It handles no signals, and ends when its parent does, because its input ends then.
+The child limits itself: its memory with RLIMIT_AS, and the processor time of each image with RLIMIT_CPU, whose signal
+ends it. It handles no signals. It ends with its parent, because then its input ends.
 """
 
 import json
@@ -22,26 +22,26 @@ import numpy as np
 from nst_core.errors import ConfigError, ImageError, ImageTooLargeError
 from nst_core.images import Picture, decode
 
-#: Lengths of a frame's JSON and of its bytes.
+#: The lengths of a frame's JSON and of its bytes.
 HEAD = struct.Struct("<IQ")
-#: What the parent sends when a child may use the memory that it asked for.
+#: The parent sends this when the child may use the memory that it asked for.
 GO = b"\x01"
 _OUT = 3
 
 
 class _ParentGoneError(Exception):
-    """The input ended: there is nobody to answer to."""
+    """The input ended, because the parent has ended."""
 
 
 def main(arguments: list[str]) -> int:
-    """Serve requests; the arguments are the bytes of memory and the seconds that one image may take."""
+    """Serve requests. The arguments are the limits of one image: bytes of memory and seconds of processor time."""
     memory_bytes, seconds = map(int, arguments)
-    # Libraries may print; only frames go to the parent.
+    # Libraries may print to the standard output, but the parent must get frames only.
     os.dup2(1, _OUT)
     os.dup2(2, 1)
     _limit_memory(memory_bytes)
     _send({"ready": True})
-    # From now on, libtiff and others would repeat what strangers wrote.
+    # From now on, libraries such as libtiff would print text from hostile files.
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
@@ -65,14 +65,14 @@ def _serve(seconds: int) -> None:
         _send({"error": ImageTooLargeError.__name__, "message": "The image needs more memory than it may take."})
     except _ParentGoneError:
         raise
-    except Exception:  # noqa: BLE001 - whatever a library raises on hostile bytes, it concerns this image alone
+    except Exception:  # noqa: BLE001 - whatever a library raises on hostile bytes, only this image fails
         _send({"error": "", "message": traceback.format_exc()})
     else:
         _answer(picture, wants_pixels)
 
 
 def _ask(needed: int) -> None:
-    """Say how much memory an image takes, and wait until it may."""
+    """Tell the parent how much memory an image takes, and wait for its permission."""
     _send({"bytes": needed})
     if os.read(0, len(GO)) != GO:
         raise _ParentGoneError
@@ -87,7 +87,7 @@ def _answer(picture: Picture, wants_pixels: bool) -> None:
 
 
 def _limit_memory(amount: int) -> None:
-    """Allow so many bytes beyond what the process has now."""
+    """Allow `amount` bytes in addition to what the process uses now."""
     with open("/proc/self/statm") as file:
         own = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (own + amount, own + amount))
@@ -95,7 +95,7 @@ def _limit_memory(amount: int) -> None:
 
 
 def _limit_time(seconds: int) -> None:
-    """Allow so many seconds of processor time beyond what the process has used; a signal ends it after that."""
+    """Allow `seconds` of processor time in addition to what the process has used; then a signal ends it."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     used = int(usage.ru_utime + usage.ru_stime) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, resource.RLIM_INFINITY))

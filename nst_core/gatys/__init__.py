@@ -1,4 +1,4 @@
 """Style transfer by optimising the picture itself (Gatys, Ecker, Bethge 2016, and successors).
 
-Import from the modules: `config` and `presets` say what to do and never load torch, `optimizer` does it.
+Import from the modules: `config` and `presets` describe an optimisation and never load torch, `optimizer` runs it.
 """

@@ -8,19 +8,19 @@ from nst_core.gatys.lbfgs import Evaluate
 
 BETAS = (0.9, 0.999)
 EPS = 1e-8
-#: A loss of so many times the first picture's is worse than doing nothing.
+#: A step diverges if its loss exceeds the loss of the first picture by this factor.
 DIVERGED = 2.0
-#: Halvings of the learning rate in a row, after which nothing will help.
+#: Halvings of the learning rate in a row after which the optimisation fails.
 RETREATS = 40
 
 
 class Adam:
     """The picture, the loss and gradient there, and the moments (Kingma & Ba 2015, algorithm 1).
 
-    Departures: pixels are clipped to 0 to 1 after each step, as in K. Crowson's style-transfer-pytorch; the gradient is
-    taken in units of the first one's root mean square, so that epsilon does not depend on the weights; and a step to a
-    picture that is far worse than the first one, or has no finite loss, is not taken: the picture stays as it is, the
-    moments are forgotten and the learning rate is halved.
+    Departures: pixels are clipped to 0 to 1 after each step, as in K. Crowson's style-transfer-pytorch. The gradient is
+    divided by the root mean square of the first one, so that epsilon does not depend on the weights. A step to a
+    picture that is far worse than the first one, or whose loss is not finite, is rejected: the picture stays, the
+    moments are reset and the learning rate is halved.
     """
 
     def __init__(self, canvas: Tensor, *, evaluate: Evaluate, learning_rate: float) -> None:
@@ -79,7 +79,7 @@ class Adam:
         self._unit = size**0.5 or 1.0
 
     def state(self) -> dict[str, Tensor]:
-        """Return all that the next step depends on, besides the picture."""
+        """Return everything that the next step depends on, except the picture."""
         numbers = [self.learning_rate, self._count, self._unit, self._first_total, self._retreats, *self.parts]
         state = {
             "mean": self._mean,
@@ -94,5 +94,5 @@ class Adam:
         self._square.copy_(state["square"])
         rate, count, self._unit, self._first_total, retreats, *self.parts = state["numbers"].tolist()
         self.learning_rate, self._count, self._retreats = rate, int(count), int(retreats)
-        # There are no parts before the first step, and no gradient either.
+        # Before the first step there are neither parts nor a gradient.
         self._gradient = state["gradient"].to(self.canvas).view_as(self.canvas) if self.parts else None

@@ -1,5 +1,6 @@
-"""Whose colours the result has (Gatys, Bethge, Hertzmann, Shechtman 2016, "Preserving Color in Neural Artistic Style
-Transfer").
+"""Where the colours of the result come from.
+
+Gatys, Bethge, Hertzmann, Shechtman 2016, "Preserving Color in Neural Artistic Style Transfer".
 
 Pictures are 1 x 3 x H x W, RGB. Nothing is clipped here.
 """
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from nst_core.nets.tensors import LUMA
 
-#: Directions with less than this fraction of the largest variance have no colours that could be spread out.
+#: Directions with less than this fraction of the largest variance count as flat.
 FLAT = 1e-6
 
 
@@ -21,7 +22,7 @@ def luminance(image: Tensor) -> Tensor:
 def match_luminance(style: Tensor, content: Tensor) -> Tensor:
     """Return the style's luminance, 1 x 1 x h x w, with the mean and deviation of the content's (section 3.2).
 
-    A style of one luminance only is moved to the mean.
+    A style of constant luminance gets the mean.
     """
     own, other = luminance(style), luminance(content)
     deviation = own.std(correction=0)
@@ -30,7 +31,7 @@ def match_luminance(style: Tensor, content: Tensor) -> Tensor:
 
 
 def with_luminance(image: Tensor, y: Tensor) -> Tensor:
-    """Return the picture with another luminance, N x 1 x H x W, and its own chrominance.
+    """Return the picture with the luminance `y`, N x 1 x H x W, and its own chrominance.
 
     Swapping Y in YIQ adds the same difference to R, G and B: each takes Y with factor 1.
     """
@@ -40,9 +41,9 @@ def with_luminance(image: Tensor, y: Tensor) -> Tensor:
 def match_colors(style: Tensor, content: Tensor) -> Tensor:
     """Return the style recoloured by a linear map, to the mean and covariance of the content's colours (section 3.1).
 
-    x' = A (x - m_s) + m_c with A = S_c^1/2 S_s^-1/2, by eigendecomposition: of the paper's two variants the one that
-    it finds better than Cholesky's, and symmetric in the channels. Directions in which the style does not vary, as in
-    a grey one, cannot be given a variance; they stay flat.
+    x' = A (x - m_s) + m_c with A = S_c^1/2 S_s^-1/2, by eigendecomposition. Of the paper's two variants it is the one
+    that the paper finds better than Cholesky's, and it treats all channels alike. Directions in which the style does
+    not vary, for example in a grey one, stay flat.
     """
     own, own_mean, own_covariance = _colors(style)
     _, other_mean, other_covariance = _colors(content)

@@ -1,21 +1,19 @@
-"""What an optimisation minimises, from where, how long and at which sizes; a light module, without torch."""
+"""The config of an optimisation: losses, start, iterations and sizes. Never loads torch."""
 
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args, get_type_hints
 
 from nst_core.errors import ConfigError
+from nst_core.nets.vgg_layers import BLOCKS, layer_names
 
 Optimizer = Literal["lbfgs", "adam"]
 Initial = Literal["content", "style", "noise", "file"]
 Color = Literal["style", "luminance", "linear"]
 
-#: Convolutions in the blocks of the VGG networks: those of `loss_network`, which a light module cannot import.
-VGG_BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-#: The loss networks that a request may name; a program may use any classifier of torchvision. A worker downloads what
-#: is not bundled: these have at most 550 MB.
+#: The loss networks that a request may name; a program may use any classifier of torchvision. A worker downloads the
+#: files that are not bundled, of up to 550 MB each.
 SERVED_NETWORKS = (
     "vgg16",
     "vgg16_caffe",
@@ -30,9 +28,9 @@ SERVED_NETWORKS = (
     "googlenet",
     "densenet121",
 )
-#: The terms whose weights are by layer of the loss network.
+#: The terms with weights per layer of the loss network.
 LAYER_TERMS = ("content", "gram", "histogram", "moments", "mrf")
-#: Those of them that compare with a style.
+#: Those of them that compare the picture with a style.
 STYLE_TERMS = ("gram", "histogram", "moments", "mrf")
 #: Those whose weights `balance` makes relative to the Gram term.
 BALANCED_TERMS = ("histogram", "moments", "mrf")
@@ -50,7 +48,7 @@ _WHOLE = {
     "style_size_px": (1, 100_000),
     "seed": (0, 2**63 - 1),
 }
-#: Other numbers, which of them fit, and how to say so.
+#: Other numbers: a check, and the range for the error message.
 _REAL: dict[str, tuple[Callable[[float], bool], str]] = {
     "feature_scale": (lambda value: 0 < value <= 1e6, "above 0 and at most 1,000,000"),
     "tv_weight": (lambda value: 0 <= value <= 1e30, "at least 0"),
@@ -64,21 +62,20 @@ _REAL: dict[str, tuple[Callable[[float], bool], str]] = {
 }
 #: Those that may be None.
 _OPTIONAL = ("coarse_iterations", "size_px", "style_size_px", "learning_rate")
-_LAYER = re.compile(r"(conv|relu|pool)([1-5])(?:_([1-9]))?")
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatysConfig:
-    """Everything that decides the result of an optimisation, besides the pictures themselves.
+    """Everything that decides the result of an optimisation, except the pictures.
 
     The loss is the sum of all terms, each a loss of `nst_core.losses` times its weight; a weight of 0 leaves a term
-    out. Wrong values raise ConfigError, which names the field.
+    out. A wrong value raises ConfigError, which names the field.
     """
 
     #: A loss network of `load_loss_network`: vgg16 (bundled), vgg16_torchvision, vgg19, vgg19_caffe, resnet18, ...
     network: str = "vgg16"
     pooling: Literal["max", "average"] = "max"
-    #: Multiplies all features. 1/57.4: weights that were published for torchvision's networks apply to Caffe's.
+    #: Factor of all features. With 1/57.4, weights published for torchvision's networks apply to Caffe's.
     feature_scale: float = 1.0
     #: Weights by layer of the content term, mean (F - F_content)^2.
     content: Mapping[str, float] = field(default_factory=lambda: {"relu4_2": 1.0})
@@ -95,34 +92,35 @@ class GatysConfig:
     laplacian: Mapping[int, float] = field(default_factory=dict)
     tv_weight: float = 0.0
     tv_kind: Literal["l1", "squared"] = "squared"
-    #: Weights of histogram, moments and mrf are no factors but lengths: that of the layer's gradient in the picture at
-    #: the start of a scale, as a fraction of the Gram term's (after Risser et al. 2017).
+    #: If true, the weights of histogram, moments and mrf are lengths, not factors: the length of the layer's gradient
+    #: at the start of a scale, as a fraction of the length of the Gram term's (after Risser et al. 2017).
     balance: bool = False
     optimizer: Optimizer = "lbfgs"
-    #: Adam: about how far a pixel moves in an iteration, in 0 to 1; None is 0.02. L-BFGS: the step that is tried first,
-    #: as a fraction of the quasi-Newton step; None is 1.
+    #: Adam: about how far a pixel moves per iteration, in 0 to 1; None means 0.02. L-BFGS: the first step to try,
+    #: as a fraction of the quasi-Newton step; None means 1.
     learning_rate: float | None = None
-    #: Pairs of steps and gradients that L-BFGS keeps; each takes 24 bytes a pixel.
+    #: Pairs of steps and gradients that L-BFGS keeps; each takes 24 bytes per pixel.
     history: int = 20
-    #: The average of iterates that is the result, with this decay of the older ones; 0 is the last iterate. Adam only.
+    #: The result is an average of iterates with this decay; 0 means the last one. Adam only.
     average_decay: float = 0.0
     #: Iterations at the last scale.
     iterations: int = 500
-    #: Iterations at each earlier scale; None: as many as at the last.
+    #: Iterations at each earlier scale; None means as many as at the last one.
     coarse_iterations: int | None = None
-    #: Longest side at the last scale; None: as large as the content picture is.
+    #: Longest side at the last scale; None means that of the content picture.
     size_px: int | None = 512
-    #: Sizes from coarse to fine, each `scale_ratio` times the one before. Those too small for the network are left out.
+    #: The number of sizes from coarse to fine, each `scale_ratio` times the previous one. Sizes that are too small for
+    #: the network are skipped.
     scales: int = 1
     scale_ratio: float = 2.0
     #: Longest side of the style pictures at the last scale, and in proportion at earlier ones; None: `style_scale`
     #: times the longest side of the result.
     style_size_px: int | None = None
     style_scale: float = 1.0
-    #: Where it starts. "style" is the first style, stretched to the size; "file" is a picture of the caller's.
+    #: The start. "style" is the first style, stretched to the size; "file" is a picture from the caller.
     initial: Initial = "content"
-    #: "style": colours come with the style. "luminance": only the luminance is transferred. "linear": the style is
-    #: recoloured first, to the mean and covariance of the content's colours.
+    #: "style": the colours come from the style. "luminance": only the luminance is transferred. "linear": the style is
+    #: first recoloured to the mean and covariance of the content's colours.
     color: Color = "style"
     seed: int = 0
 
@@ -152,10 +150,10 @@ class GatysConfig:
 
     @property
     def min_side_px(self) -> int:
-        """The shortest side with which the deepest layer has a position."""
-        if self.network.partition("_")[0] not in VGG_BLOCKS:
+        """The shortest side for which the deepest layer has a position."""
+        if self.network.partition("_")[0] not in BLOCKS:
             return OTHER_MIN_SIDE_PX
-        # Blocks are a pooling apart, and a poolB is beyond the one that ends block B.
+        # There is a pooling between two blocks, and poolB is itself the pooling that ends block B.
         halvings = [int(layer[4]) - (not layer.startswith("pool")) for layer in self.layers]
         return 1 << max(halvings, default=0)
 
@@ -203,17 +201,17 @@ class GatysConfig:
         for key, weight in weights.items():
             if not _is_number(weight) or not 0 <= weight <= 1e30:
                 raise ConfigError(f"{name}[{key!r}] must be a weight of at least 0, not {weight!r}.", field=name)
-        # In one order, so that equal configs sum alike, and one's state fits the other.
+        # Sorted, so that equal configs sum in the same order and have the same fingerprint.
         return {key: float(weights[key]) for key in sorted(weights, key=str)}
 
     def _check_layers(self) -> None:
         family = self.network.partition("_")[0]
         for name in LAYER_TERMS:
             for layer in getattr(self, name):
-                if not isinstance(layer, str) or not (family not in VGG_BLOCKS or _is_layer(layer, family)):
+                if not isinstance(layer, str) or not (family not in BLOCKS or layer in layer_names(family)):
                     raise ConfigError(
                         f"{name} has the layer {layer!r}, which {self.network} does not have: its layers are convB_I, "
-                        f"reluB_I and poolB for blocks B of {', '.join(map(str, VGG_BLOCKS.get(family, ())))} "
+                        f"reluB_I and poolB for blocks B of {', '.join(map(str, BLOCKS.get(family, ())))} "
                         "convolutions I.",
                         field=name,
                     )
@@ -230,32 +228,25 @@ class GatysConfig:
 
     def _check_together(self) -> None:
         if not self.layers and not self.tv_weight and not self.active("laplacian"):
-            raise ConfigError("content, gram, histogram, moments, mrf, laplacian and tv_weight leave nothing to do.")
+            raise ConfigError(
+                "content, gram, histogram, moments, mrf, laplacian and tv_weight leave nothing to optimise."
+            )
         if self.balance and not self.active("gram"):
             raise ConfigError("balance is relative to the Gram term: gram must have a weight above 0.", field="balance")
         if self.average_decay and self.optimizer != "adam":
             raise ConfigError(
-                "average_decay is for the optimizer adam; the iterates of lbfgs do not swing.", field="average_decay"
+                "average_decay is for the optimizer adam; the iterates of lbfgs do not oscillate.",
+                field="average_decay",
             )
 
 
 def check_names(values: Mapping[str, Any]) -> None:
-    """Raise ConfigError if a name is not that of a field."""
+    """Raise ConfigError if a name is not the name of a field."""
     unknown = set(values) - {item.name for item in fields(GatysConfig)}
     if unknown:
         names = sorted(map(str, unknown))
         field = names[0] if len(names) == 1 else None
         raise ConfigError(f"Unknown fields of an optimisation: {', '.join(names)}.", field=field)
-
-
-def _is_layer(layer: str, family: str) -> bool:
-    match = _LAYER.fullmatch(layer)
-    if match is None:
-        return False
-    kind, block, number = match.groups()
-    if kind == "pool":
-        return number is None
-    return number is not None and int(number) <= VGG_BLOCKS[family][int(block) - 1]
 
 
 def _is_number(value: Any) -> bool:

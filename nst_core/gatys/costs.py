@@ -1,28 +1,28 @@
-"""How much memory an optimization takes, in bytes. Estimates as in `nets.costs`. Never loads torch."""
+"""How much memory an optimisation needs, in bytes; estimates like those in `nets.costs`. Never loads torch."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from nst_core.gatys.config import VGG_BLOCKS, GatysConfig
+from nst_core.gatys.config import GatysConfig
 from nst_core.nets.costs import BASE_BYTES, FLOAT_BYTES, STEP_WASTE
+from nst_core.nets.vgg_layers import BLOCKS, CHANNELS
 
-_VGG_CHANNELS = (64, 128, 256, 512, 512)
-#: Numbers that a classifier other than a VGG keeps for each pixel, at most.
+#: The most numbers per pixel that a classifier other than a VGG keeps.
 _OTHER_FLOATS = 1500.0
 
 
 def optimize_bytes(config: GatysConfig, pixels: int, style_pixels: int | None = None) -> int:
-    """Return what an optimisation takes for a result of so many pixels; the style picture has as many by default."""
+    """Return what an optimisation needs for a result of `pixels`; the style picture has as many by default."""
     return BASE_BYTES + int(optimize_pixel_bytes(config) * max(pixels, style_pixels or pixels))
 
 
 def optimize_max_pixels(config: GatysConfig, budget_bytes: int) -> int:
-    """Return how many pixels the result and the style picture of an optimisation may have, for so many bytes."""
+    """Return how many pixels the result and the style picture may have with `budget_bytes` of memory."""
     return max(0, budget_bytes - BASE_BYTES) // optimize_pixel_bytes(config)
 
 
 def optimize_pixel_bytes(config: GatysConfig) -> int:
-    """Return what an optimisation takes for each pixel of the result, or of the style picture if that is larger."""
+    """Return the bytes per pixel of the result, or of the style picture if that is larger."""
     loss = features(config.network, config.layers)
     floats = loss.kept + 2 * loss.largest
     for term, (kept, copies) in _TERM_COPIES.items():
@@ -32,39 +32,39 @@ def optimize_pixel_bytes(config: GatysConfig) -> int:
     return int(STEP_WASTE * FLOAT_BYTES * (floats + 24)) + FLOAT_BYTES * history
 
 
-#: How many numbers each term keeps for every feature of a layer, and needs besides for one layer at a time.
+#: Numbers per feature that each term keeps for all layers, and that it needs in addition for one layer at a time.
 _TERM_COPIES = {"gram": (0.0, 1.0), "histogram": (2.0, 10.0), "moments": (2.0, 4.0), "mrf": (2.0, 8.0)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """What a loss network has of each pixel of its picture, as numbers."""
+    """How many numbers per pixel of its picture a loss network has in memory."""
 
-    #: All that is kept for the backward pass.
+    #: Everything that is kept for the backward pass.
     kept: float
     #: The largest layer.
     largest: float
 
 
 def features(network: str, layers: Collection[str]) -> Features:
-    """Return what a loss network keeps of each pixel for some of its layers."""
+    """Return what a loss network keeps for the backward pass through some of its layers."""
     if not layers:
         return Features(kept=0, largest=3)
-    blocks = VGG_BLOCKS.get(network.partition("_")[0])
+    blocks = BLOCKS.get(network.partition("_")[0])
     if blocks is None:
         return Features(kept=_OTHER_FLOATS, largest=_OTHER_FLOATS / 8)
     deepest = max(int(layer[4]) for layer in layers)
     kept = 6.0  # the picture, normalised
     for block, count in enumerate(blocks[:deepest]):
-        # Each convolution's result, the ReLU of those that are asked for before it, and the pooled ones.
-        kept += _VGG_CHANNELS[block] * (count + 0.5) / 4**block
+        # The result of each convolution (its ReLU is in place) and of each pooling.
+        kept += CHANNELS[block] * (count + 0.5) / 4**block
     kept += sum(positions(network, layer) for layer in layers if layer.startswith("conv"))
-    return Features(kept=kept, largest=float(_VGG_CHANNELS[0]))
+    return Features(kept=kept, largest=float(CHANNELS[0]))
 
 
 def positions(network: str, layer: str) -> float:
-    """Return how many numbers a layer has for each pixel of the picture."""
-    if network.partition("_")[0] not in VGG_BLOCKS:
+    """Return how many numbers a layer has per pixel of the picture."""
+    if network.partition("_")[0] not in BLOCKS:
         return _OTHER_FLOATS / 8
     block = int(layer[4]) - 1
-    return float(_VGG_CHANNELS[block] / 4 ** (block + layer.startswith("pool")))
+    return float(CHANNELS[block] / 4 ** (block + layer.startswith("pool")))

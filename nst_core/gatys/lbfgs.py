@@ -2,8 +2,8 @@
 
 Nocedal & Wright, "Numerical Optimization" (2006): the two-loop recursion is algorithm 7.4, the sufficient decrease
 equation 3.4. Pixels stay within their range by projection: those that stand at a bound and would leave it are held
-for the step, the others are clipped after it (Bertsekas 1982, "Projected Newton Methods"). Clipping the result of a
-free optimisation, as most programs do, loses some of what was gained.
+for the step, the others are clipped after it (Bertsekas 1982, "Projected Newton Methods"). Most programs clip the
+result of an unbounded optimisation instead, which makes the loss worse again.
 """
 
 from collections.abc import Callable
@@ -13,25 +13,25 @@ from torch import Tensor
 
 from nst_core.errors import ConfigError
 
-#: From a picture to the parts of its loss, P, and the gradient of their sum.
+#: Maps a picture to the parts of its loss, P, and the gradient of their sum.
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 
-#: Steps that are tried on one direction.
+#: Steps that are tried in one direction.
 TRIALS = 6
-#: Share of the promised decrease that a step must bring.
+#: Share of the predicted decrease that a step must reach.
 SUFFICIENT = 1e-4
-#: Relative error of a loss in float32, within which it may rise.
+#: Relative rounding error of a loss in float32, by which it may rise.
 ROUNDING = 1e-6
-#: How far pixels may move in a step, root mean square. At the start, far from any minimum, the quasi-Newton step is
-#: often twenty times as long, and most evaluations would be spent on shortening it.
+#: How far pixels may move in a step, as root mean square. At the start, far from any minimum, the quasi-Newton step is
+#: often twenty times as long, and most evaluations would only shorten it.
 MAX_MOVE = 0.02
 
 
 class LBFGS:
-    """The picture, the loss and gradient there, and the last steps with what they changed in the gradient.
+    """The picture, its loss and gradient, and the last steps with their changes of the gradient.
 
     A step never makes the loss worse, beyond rounding: if no step along a direction helps, the history is dropped,
-    and if the gradient promises no decrease either, steps do nothing. One evaluation a step, mostly.
+    and if the gradient promises no decrease either, steps do nothing. Most steps take one evaluation.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class LBFGS:
     ) -> None:
         """Start at a picture, 1 x C x H x W, contiguous.
 
-        `refine` is called when no step helps: it makes `evaluate` more exact, and returns whether it could.
+        `refine` is called when no step helps: it makes `evaluate` more exact and returns whether that was possible.
         """
         self.canvas = canvas
         self.parts: list[float] = []
@@ -62,7 +62,7 @@ class LBFGS:
         return sum(self.parts)
 
     def step(self) -> None:
-        """Move the picture once, and set the parts of its loss; ConfigError if the first loss is not finite."""
+        """Move the picture once and set the parts of its loss; raise ConfigError if the first loss is not finite."""
         if self._gradient is None:
             self._start()
         if self._converged or self._search():
@@ -84,7 +84,7 @@ class LBFGS:
         self._converged = self._slope == 0
 
     def _search(self) -> bool:
-        """Try steps along a direction, shorter and shorter; return whether one was taken."""
+        """Try shorter and shorter steps in a direction; return whether one was taken."""
         assert self._gradient is not None
         direction, length = self._direction(self._gradient), 1.0
         for _ in range(TRIALS):
@@ -95,7 +95,7 @@ class LBFGS:
             products = torch.stack([a.flatten().dot(b.flatten()) for a, b in pairs])
             *new, promise, curvature, roughness, distance, slope = torch.cat([parts, products]).tolist()
             total = sum(new)
-            # Held and clipped pixels may make a step go uphill by the gradient; it must go down all the same.
+            # With held and clipped pixels the gradient may predict a rise; the loss must fall all the same.
             goal = self.total + SUFFICIENT * min(promise, 0.0) + ROUNDING * abs(self.total)
             if _finite(total) and _finite(slope) and total <= goal and distance > 0:
                 if curvature > 1e-8 * (roughness * distance) ** 0.5:
@@ -106,7 +106,7 @@ class LBFGS:
         return False
 
     def _direction(self, gradient: Tensor) -> Tensor:
-        """Return the step to try first: the quasi-Newton step, or as much of it as pixels may move."""
+        """Return the step to try first: the quasi-Newton step, shortened to the largest move of pixels."""
         held = ((self.canvas <= 0) & (gradient > 0)) | ((self.canvas >= 1) & (gradient < 0))
         q = gradient.masked_fill(held, 0).flatten()
         rows = [k % len(self._inverses) for k in range(self._oldest, self._pairs)]
@@ -119,7 +119,7 @@ class LBFGS:
         for row, alpha in zip(rows, reversed(alphas), strict=True):
             q.addcmul_(self._steps[row], alpha - self._inverses[row] * self._changes[row].dot(q))
         direction = q.neg_().view_as(gradient).masked_fill_(held, 0)
-        # On the device: its length is nothing that the host has to wait for.
+        # The length stays on the device, so that the host does not wait for it.
         most = MAX_MOVE * (direction.numel() / direction.square().sum()).sqrt()
         return direction * (most.clamp_max(self._learning_rate) if rows else most)
 
@@ -136,7 +136,7 @@ class LBFGS:
 
     def state(self) -> dict[str, Tensor]:
         """Return all that the next step depends on, besides the picture."""
-        # The rings as they are, and where they begin: rows in the order of time would be a copy.
+        # The rings and their positions: rows in the order of time would need a copy.
         used = min(self._pairs, len(self._inverses))
         state = {
             "steps": self._steps[:used],
@@ -164,7 +164,7 @@ def _finite(value: float) -> bool:
 
 
 def _shorter(rise: float, promise: float) -> float:
-    """Return by how much to shorten a step: to the minimum of the parabola through both losses and the slope."""
+    """Return the factor that shortens a step to the minimum of the parabola through both losses and the slope."""
     if not _finite(rise) or rise <= promise:
         return 0.1 if not _finite(rise) else 0.5
     return min(0.5, max(0.1, promise / (2 * (promise - rise))))

@@ -1,4 +1,4 @@
-"""The loss of a picture, the weighted sum of all terms of a config, and its gradient."""
+"""The loss of a picture (the weighted sum of all terms of a config) and its gradient."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +17,13 @@ from nst_core.losses.laplacian import LaplacianLoss
 from nst_core.losses.tv import TVLoss
 from nst_core.nets.loss_network import LossNetwork
 
-#: What the terms are called in results, where that is not the name of the config's field.
+#: Names of terms in results that differ from the names of the config's fields.
 NAMES = {"gram": "style"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedStyle:
-    """A style as the objective of one scale needs it."""
+    """A style, prepared for the objective of one scale."""
 
     #: 1 x 1 x h x w luminance or 1 x 3 x h x w RGB.
     image: Tensor
@@ -33,16 +33,16 @@ class PreparedStyle:
 
 
 class Features(nn.Module):
-    """The loss network, in float32 and, where asked for, a copy of it in bfloat16."""
+    """The loss network in float32, and optionally a copy in bfloat16."""
 
     def __init__(self, network: LossNetwork, *, bf16: bool) -> None:
-        """Take over a network, in channels_last memory format from now on."""
+        """Take over a network and convert it to the channels_last memory format."""
         super().__init__()
         if any(tensor.is_inference() for tensor in (*network.parameters(), *network.buffers())):
             # Tensors made in inference mode cannot take part in a backward pass; their copies can.
             network = copy.deepcopy(network)
         self.network = network.to(memory_format=torch.channels_last)
-        # A copy, and not autocast: that would cast all weights again at every evaluation.
+        # A copy instead of autocast, which would cast all weights at every evaluation.
         self.narrow_body = copy.deepcopy(network.body).to(torch.bfloat16) if bf16 else None
 
     def forward(self, image: Tensor, *, narrow: bool) -> dict[str, Tensor]:
@@ -54,7 +54,7 @@ class Features(nn.Module):
 
 
 class Objective(nn.Module):
-    """The terms of a config for pictures of one size; all targets are computed once, in float32.
+    """The terms of a config for pictures of one size. All targets are computed once, in float32.
 
     A part of the loss is one term at one layer (or pooling), summed over the styles.
     """
@@ -71,7 +71,7 @@ class Objective(nn.Module):
         super().__init__()
         self.config = config
         self.features = features
-        #: Whether features are bfloat16; the caller may turn it off on the way.
+        #: Whether features are bfloat16; the caller may turn that off later.
         self.narrow = features is not None and features.narrow_body is not None
         parts: dict[tuple[str, str], Part] = {}
         weights: list[float] = []
@@ -104,7 +104,7 @@ class Objective(nn.Module):
         return self._parts(canvas) * self.weights
 
     def losses(self, parts: Sequence[float]) -> dict[str, float]:
-        """Return the weighted parts summed by term."""
+        """Return the sum of the weighted parts of each term."""
         totals: dict[str, float] = {}
         for (term, _), value in zip(self.keys, parts, strict=True):
             totals[term] = totals.get(term, 0.0) + value
@@ -165,5 +165,5 @@ def check_network(config: GatysConfig, network: LossNetwork) -> None:
 
 
 def _rgb(canvas: Tensor) -> Tensor:
-    """Return a luminance as a grey RGB picture, and RGB as it is."""
+    """Return a luminance as a grey RGB picture, and RGB unchanged."""
     return canvas.expand(-1, 3, -1, -1)

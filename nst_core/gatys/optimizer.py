@@ -1,8 +1,8 @@
 """Optimise a picture so that it has the content of a photo and the style of a painting.
 
 Gatys, Ecker, Bethge 2016, "Image Style Transfer Using Convolutional Neural Networks". Like a training, an optimisation
-is a plain object with `step()`; its whole state is a few tensors, so that a process may die at any moment and another
-continues from the last state with the same result.
+is a plain object with `step()`. Its whole state is a few tensors, so that a process may die at any moment and another
+one continues from the last state with the same result.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ __all__ = ["DEFAULT_MAX_PIXELS", "GatysOptimizer", "Iterate", "StyleSource", "bf
 
 #: The most pixels of a result or a resized style; an evaluation takes about 2 GB for a million in float32.
 DEFAULT_MAX_PIXELS = 4_000_000
-#: Before the names of the tensors of L-BFGS or Adam in a state.
+#: The prefix of the tensors of L-BFGS or Adam in a state.
 DESCENT = "descent."
 #: The default learning rates.
 LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.02}
@@ -37,11 +37,11 @@ LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.02}
 
 @dataclass(frozen=True, kw_only=True)
 class Iterate:
-    """What one iteration came to."""
+    """The result of one iteration."""
 
-    #: From 1, over all scales.
+    #: The number of the iteration, from 1, over all scales.
     iteration: int
-    #: In all.
+    #: The number of iterations of all scales.
     iterations: int
     #: Weighted losses by term (content, style, histogram, moments, mrf, laplacian, tv) of the picture after it.
     losses: dict[str, float]
@@ -51,7 +51,7 @@ class Iterate:
 
 
 class GatysOptimizer:
-    """Runs iterations, shows the picture between them, and gives and takes its full state.
+    """Runs iterations, shows the picture between them, and saves and restores its full state.
 
     The picture is optimised within 0 to 1, at one scale after the other, each starting from the one before. The result
     is the same for the same seed, number of threads and machine.
@@ -117,11 +117,11 @@ class GatysOptimizer:
     def step(self) -> Iterate:
         """Run one iteration: one evaluation of the loss, or a few if L-BFGS has to shorten its step.
 
-        Raises ConfigError if the loss of the first picture is no finite number, EngineError if Adam diverges
-        whatever it does. After the last iteration there are none: NstError.
+        Raises ConfigError if the loss of the first picture is not finite, EngineError if Adam diverges with any
+        learning rate, and NstError after the last iteration.
         """
         if self.done:
-            raise NstError("The optimisation has had its last iteration.")
+            raise NstError("The optimisation is complete: there are no more iterations.")
         if self.iteration == self._ends[self._scale]:
             self._enter(self._scale + 1, resize(self._shown(), self._sizes[self._scale + 1]))
         with torch.no_grad(), on_device(self.device):
@@ -138,21 +138,21 @@ class GatysOptimizer:
         )
 
     def preview(self) -> Tensor:
-        """Return the picture as it is now, 1 x 3 x h x w in 0 to 1, at the scale that it has."""
+        """Return the present picture, 1 x 3 x h x w in 0 to 1, at the present scale."""
         shown = self._shown()
         if self.config.color == "luminance":
             shown = with_luminance(resize(self._content, size_of(shown)), shown)
         return shown.clamp(0, 1)
 
     def result(self) -> Tensor:
-        """Return the picture as it is now, 1 x 3 x H x W in 0 to 1, at the size of the last scale."""
+        """Return the present picture, 1 x 3 x H x W in 0 to 1, at the size of the last scale."""
         return resize(self.preview(), self._sizes[-1])
 
     def state(self, *, copy: bool = True) -> dict[str, Tensor]:
-        """Return the full state, tensors on the CPU: an optimisation that restores it goes on bit for bit, on a CPU.
+        """Return the full state as tensors on the CPU. On CPUs, an optimisation that restores it continues bit for bit.
 
-        Randomness is in the first picture only, so no generator is part of it. Without `copy` some of the tensors are
-        the optimisation's own, which change with the next step: the history of L-BFGS may have a gigabyte.
+        Only the first picture is random, so that no generator is part of the state. Without `copy`, some tensors are
+        those of the optimisation itself, which the next step changes: the history of L-BFGS may have a gigabyte.
         """
         state = {
             "config": self._fingerprint(),
@@ -170,7 +170,7 @@ class GatysOptimizer:
 
     @torch.inference_mode(False)
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from a state; raise WeightsError if it is incomplete, or of another config or other sizes."""
+        """Continue from a state; raise WeightsError if it is incomplete or belongs to another config or other sizes."""
         try:
             if not torch.equal(state["config"], self._fingerprint()):
                 raise WeightsError("The state of the optimisation belongs to another config.")
@@ -190,7 +190,7 @@ class GatysOptimizer:
             raise WeightsError(f"The state of the optimisation is damaged: {error}.") from error
 
     def _enter(self, scale: int, canvas: Tensor) -> None:
-        """Go to a scale, with a picture that has its size."""
+        """Begin a scale with a picture of its size."""
         config = self.config
         self._scale = scale
         self._objective = self._make_objective(self._sizes[scale])
@@ -230,7 +230,7 @@ class GatysOptimizer:
         return Objective(self.config, features=self._features, content=content, styles=prepared)
 
     def _refine(self) -> bool:
-        """Go from bfloat16 to float32; return whether that was a change."""
+        """Switch from bfloat16 to float32; return whether that changed anything."""
         before, self._objective.narrow = self._objective.narrow, False
         return before
 
@@ -246,7 +246,7 @@ class GatysOptimizer:
         return prepare_content(self.config, picture, size).clamp(0, 1)
 
     def _take_average(self) -> None:
-        """Take the picture into the average, corrected for its short past as in K. Crowson's style-transfer-pytorch."""
+        """Add the picture to the average, with the bias correction of K. Crowson's style-transfer-pytorch."""
         decay = self.config.average_decay
         if decay:
             count = self.iteration - ([0, *self._ends])[self._scale]

@@ -21,12 +21,12 @@ from nst_core.losses.mrf import MRFLoss
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StyleFeatures:
-    """What a style has to say, from which its targets are made."""
+    """The features of a style, from which its targets are made."""
 
-    #: Of the style picture, by layer.
+    #: Features of the style picture, by layer.
     features: Mapping[str, Tensor]
     weight: float
-    #: Guides of the content's size and of the style picture's, or None.
+    #: Guides of the sizes of the content and of the style picture, or None.
     region: Tensor | None
     style_region: Tensor | None
     #: Height and width of the picture's features, by layer.
@@ -36,8 +36,8 @@ class StyleFeatures:
     def share(self) -> float:
         """The style's weight times the part of the picture that is its region.
 
-        A departure from Gatys et al. 2017, whose guided losses count the same however small a region is. Each Gram
-        matrix is over its region alone, so without this a pixel of a small region would be pulled at harder.
+        A departure from Gatys et al. 2017, whose guided losses count the same for a region of any size. Each Gram
+        matrix is of its region only, so that without this factor the pixels of a small region would be pulled harder.
         """
         return self.weight if self.region is None else self.weight * float(self.region.mean())
 
@@ -56,7 +56,7 @@ class ContentPart(nn.Module):
     target: Tensor
 
     def __init__(self, layer: str, target: Tensor) -> None:
-        """Hold the content's features."""
+        """Store the features of the content."""
         super().__init__()
         self.layer = layer
         self.loss = ContentLoss()
@@ -71,7 +71,7 @@ class ImagePart(nn.Module):
     """A loss of the picture itself."""
 
     def __init__(self, loss: nn.Module) -> None:
-        """Hold the loss."""
+        """Store the loss."""
         super().__init__()
         self.loss = loss
 
@@ -110,7 +110,7 @@ class GramPart(nn.Module):
 class FeaturePart(nn.Module):
     """The losses of all styles on histograms, on moments or on patches at a layer.
 
-    A region selects positions: those where the guide has more than half of its largest value.
+    A region selects the positions where the guide exceeds half of its largest value.
     """
 
     def __init__(self, config: GatysConfig, term: str, layer: str, styles: Sequence[StyleFeatures]) -> None:
@@ -146,5 +146,5 @@ def _positions(guide: Tensor | None) -> Tensor | None:
 
 
 def _select(features: Tensor, positions: Tensor | None) -> Tensor:
-    """Return the features at some positions, as N x C x M x 1, or at all, as they are."""
+    """Return the features at some positions as N x C x M x 1, or all features unchanged."""
     return features if positions is None else features.flatten(2)[:, :, positions, None]

@@ -1,6 +1,6 @@
-"""Published recipes as configs, with the numbers of their sources; a light module, without torch.
+"""Published recipes as configs, with the numbers of their sources. Never loads torch.
 
-One departure runs through all: the sources use VGG19, of which no weights are bundled, so the layers here are those of
+One departure is common to all: the sources use VGG19, whose weights are not bundled, so the layers here are those with
 the same names of VGG16 as Caffe trained it, whose features are as large as those of Caffe's VGG19. Where the source's
 numbers are for a network that torchvision trained, `feature_scale` brings the features to that scale. With
 `preset(name, network="vgg19")` a recipe has its own network. Sources' losses that are sums over positions are means

@@ -1,4 +1,4 @@
-"""The sizes of an optimisation, from coarse to fine, and how pictures get them.
+"""The sizes of an optimisation, from coarse to fine, and resizing.
 
 Sizes are (height, width), in pixels.
 """
@@ -24,9 +24,9 @@ def fitted(size: Size, long_side_px: float) -> Size:
 
 
 def scale_sizes(config: GatysConfig, content: Size, *, max_pixels: int) -> list[Size]:
-    """Return the sizes from the coarsest to the last; those that the loss network cannot take are left out.
+    """Return the sizes from the coarsest to the last, without those that are too small for the loss network.
 
-    Raises ImageTooSmallError if that is so for the last, ImageTooLargeError if it has more than `max_pixels`.
+    Raises ImageTooSmallError if the last is too small, ImageTooLargeError if it has more than `max_pixels`.
     """
     longest = config.size_px or max(content)
     steps = range(config.scales - 1, -1, -1)
@@ -38,7 +38,7 @@ def scale_sizes(config: GatysConfig, content: Size, *, max_pixels: int) -> list[
 def style_size(config: GatysConfig, style: Size, *, content: Size, last: Size, max_pixels: int) -> Size:
     """Return the size of a style picture for a scale of the size `content`, when `last` is the size of the last one.
 
-    At earlier scales it is smaller in proportion, but not too small for the loss network. Raises ImageTooSmallError or
+    At earlier scales it is proportionally smaller, but not too small for the loss network. Raises ImageTooSmallError or
     ImageTooLargeError as `scale_sizes` does.
     """
     longest = config.style_size_px or config.style_scale * max(last)

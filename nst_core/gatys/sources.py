@@ -1,4 +1,4 @@
-"""Style pictures, where each applies, and what becomes of them before an optimisation."""
+"""Style pictures, where each applies, and their preparation for an optimisation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from nst_core.gatys.scales import Size, check_guide, check_picture, resize, size
 class StyleSource:
     """A style picture.
 
-    The losses of all styles are summed, each times its weight, as they are: two styles of weight 1 pull twice as hard
-    as one, so a blend has weights that sum to 1. A weight of 0 leaves a style out.
+    The losses of all styles are summed, each times its weight. Two styles of weight 1 pull twice as hard as one, so the
+    weights of a blend should sum to 1. A weight of 0 leaves a style out.
     """
 
     #: 1 x 3 x h x w, RGB in 0 to 1.
     image: Tensor
     weight: float = 1.0
-    #: Where the style applies: 1 x 1 x H x W in 0 to 1, of the content picture's size. None: everywhere.
+    #: Where the style applies: 1 x 1 x H x W in 0 to 1, of the content picture's size; None means everywhere.
     region: Tensor | None = None
-    #: Which part of the style picture it is taken from: 1 x 1 x h x w in 0 to 1. None: all.
+    #: The used part of the style picture: 1 x 1 x h x w in 0 to 1; None means all of it.
     style_region: Tensor | None = None
 
 
@@ -46,7 +46,7 @@ def check_sources(config: GatysConfig, styles: Sequence[StyleSource], content: S
 
 
 def prepare_content(config: GatysConfig, content: Tensor, size: Size) -> Tensor:
-    """Return the content picture in a size, as the optimisation sees it: with one channel for the luminance only."""
+    """Return the content picture in a size, as the optimisation sees it: with one channel if only luminance counts."""
     image = resize(content, size)
     return luminance(image) if config.color == "luminance" else image
 
@@ -54,7 +54,7 @@ def prepare_content(config: GatysConfig, content: Tensor, size: Size) -> Tensor:
 def prepare_style(
     config: GatysConfig, style: Tensor, *, content: Tensor, size: Size, last: Size, max_pixels: int
 ) -> Tensor:
-    """Return a style picture for the scale of the size `size`, in the colours that it lends, 1 or 3 channels.
+    """Return a style picture for the scale of the size `size`, in the colours that it contributes, 1 or 3 channels.
 
     `content`: the content picture in its own colours; `last`: the size of the last scale. Recoloured styles are clipped
     to 0 to 1, since no result could have other values.

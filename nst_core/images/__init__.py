@@ -1,7 +1,7 @@
-"""Image files as arrays and back: whatever a client uploads becomes upright 8-bit sRGB, or an ImageError.
+"""Image files as arrays and back. Whatever a client uploads becomes upright 8-bit sRGB, or an ImageError.
 
-`decode` reads hostile bytes in the process that calls it. Processes that serve several clients use
-`nst_core.decoding.decoder.decode` instead, which does the same in a process that may crash.
+`decode` reads hostile bytes in the calling process. A process that serves several clients calls
+`nst_core.decoding.decoder.decode` instead, which does the same in a child process that may crash.
 """
 
 from nst_core.images.decoding import decode

@@ -1,4 +1,4 @@
-"""Colours: to sRGB, and under what is transparent."""
+"""Colours: conversion to sRGB, resizing, and the colours of transparent pixels."""
 
 from io import BytesIO
 
@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 
 def to_srgb(colour: Image.Image, icc: bytes | None) -> Image.Image:
-    """Convert from a colour profile's space to sRGB; without one, or with a broken one, take grey and RGB as sRGB."""
+    """Convert an image with a colour profile to sRGB; without a valid profile, it is taken for sRGB."""
     if icc:
         try:
             profile = ImageCms.ImageCmsProfile(BytesIO(icc))
@@ -16,14 +16,14 @@ def to_srgb(colour: Image.Image, icc: bytes | None) -> Image.Image:
             if converted is not None:
                 return converted
         except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-            pass  # such as a profile for another number of channels
+            pass  # for example, a profile for another number of channels
     return colour if colour.mode == "RGB" else colour.convert("RGB")
 
 
 def resized(
     rgb: Image.Image, alpha: Image.Image | None, size: tuple[int, int]
 ) -> tuple[Image.Image, Image.Image | None]:
-    """Return colours and opacity in a smaller size. What is transparent has no share in the colours around it."""
+    """Return colours and opacity in a smaller size. Transparent pixels do not mix into the colours around them."""
     if rgb.size == size:
         return rgb, alpha
     if alpha is None:
@@ -40,16 +40,16 @@ def _reduced(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def filled(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
-    """Return colours with those of fully transparent pixels taken from around them.
+    """Return colours in which fully transparent pixels have the colours of the pixels around them.
 
-    They cannot be seen, and may be anything, most often black; a network would paint their edges into what can be
-    seen. If all pixels are transparent, nothing is changed.
+    Their own colours are invisible and arbitrary, usually black, and a network would paint the edges of such areas
+    into visible pixels. If all pixels are transparent, nothing changes.
     """
     lowest, highest = alpha.getextrema()
     if lowest != 0 or highest == 0:
         return rgb
-    # Down to one pixel, of what can be seen alone, and up again: each gap has the colour of the smallest level that
-    # has none there.
+    # Reduce the visible pixels step by step to a single one, then go back up: each gap gets its colour from the next
+    # smaller level.
     full = rgb.copy()
     full.putalpha(alpha)
     level = full.convert("RGBa")
@@ -74,7 +74,7 @@ def _with_gaps_from(rgb: Image.Image, alpha: Image.Image, below: Image.Image | N
 
 
 def on_white(rgb: npt.NDArray[np.uint8], alpha: npt.NDArray[np.uint8]) -> Image.Image:
-    """Return colours as they look on white paper."""
+    """Return colours on a white background."""
     white = Image.new("RGB", (rgb.shape[1], rgb.shape[0]), "white")
     white.paste(Image.fromarray(rgb), mask=Image.fromarray(alpha))
     return white

@@ -1,7 +1,7 @@
-"""Image files to pictures.
+"""From image files to pictures.
 
-The format is known by its first bytes and only that format's reader is run, so no other parser ever sees hostile
-bytes. The size in the header is checked before any pixel is decoded.
+The first bytes tell the format, and only the reader of that format runs, so that no other parser sees hostile bytes.
+The size in the header is checked before any pixel is decoded.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from nst_core.images.sniffing import sniff
 from nst_core.images.source import DAMAGE, Loaded, Source
 from nst_core.images.tiff import open_tiff
 
-#: Memory that decoding takes for each pixel of the file: the samples, and copies of them in other modes. Measured at
+#: Bytes that decoding takes per pixel of the file: the samples, and copies of them in other modes. Measured at
 #: 50 megapixels: 11 for JPEG, up to 26 with opacity.
 _BYTES_PER_PIXEL = 32
 _OPENERS: dict[Format, Callable[[bytes, Limits], Source]] = {
@@ -44,13 +44,13 @@ def decode(
     max_result_pixels: int | None = None,
     on_size: Callable[[int], object] = lambda _: None,
 ) -> Picture:
-    """Return the image of a file's bytes, reduced if its longer side is above `max_px`.
+    """Return the image in a file's bytes, reduced if its longer side exceeds `max_px`.
 
-    EXIF orientation is applied and a colour profile converted to sRGB; a broken one of either is ignored. Once the
-    header is read and before any pixel is, `on_size` is called with about how many bytes of memory the rest takes.
+    The EXIF orientation is applied and a colour profile is converted to sRGB; if one of them is broken, it is ignored.
+    After the header and before any pixel is read, `on_size` is called with an estimate of the needed memory in bytes.
 
-    Raises ImageDecodeError for what is empty, damaged or no image, ImageFormatError for another format or for samples
-    that have no agreed range, ImageTooLargeError for more than `max_pixels` in the header or more than
+    Raises ImageDecodeError if it is empty, damaged or no image, ImageFormatError for another format or for samples
+    without an agreed range, ImageTooLargeError for more than `max_pixels` in the header or more than
     `max_result_pixels` after reducing, and ImageTooSmallError if the shorter side, before or after reducing, is under
     `min_side_px`. Pillow itself reads no TIFF, GIF or WebP above 178,956,970 pixels, whatever `max_pixels` says.
     """
@@ -69,7 +69,7 @@ def decode(
 
 
 def _finished(loaded: Loaded, max_px: int | None, warning: str | None) -> Picture:
-    """Return pixels as a picture: in sRGB, reduced, upright, and with colours where nothing can be seen."""
+    """Return pixels as a picture: in sRGB, reduced, upright, and with colours under transparent pixels."""
     colour = to_srgb(loaded.colour, loaded.icc)
     rgb, alpha = resized(colour, loaded.alpha, fitted_size(colour.size, max_px))
     if alpha is not None:

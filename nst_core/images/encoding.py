@@ -1,4 +1,4 @@
-"""Pictures to image files."""
+"""From pictures to image files."""
 
 import zlib
 from io import BytesIO
@@ -14,10 +14,10 @@ _MAX_SIDE_PX = {"image/jpeg": 65_500, "image/png": 2**31 - 1, "image/webp": 16_3
 
 
 def encode(picture: Picture, suffix: str, *, quality: int = 92) -> bytes:
-    """Return a picture as a file of the kind `suffix` names (jpg, jpeg, png, webp), without metadata.
+    """Return a picture as a file of the format that `suffix` names (jpg, jpeg, png, webp), without metadata.
 
-    The same picture gives the same bytes. `quality` is that of JPEG and lossy WebP, 1 to 100; PNG is exact. JPEG
-    has no opacity: the picture is put on white. Raises ConfigError for another suffix or quality, and
+    The same picture gives the same bytes. `quality`, 1 to 100, applies to JPEG and lossy WebP; PNG is exact. JPEG
+    has no opacity, so the picture gets a white background. Raises ConfigError for another suffix or quality, and
     ImageTooLargeError if a side is longer than the format allows.
     """
     kind = content_type(suffix)
@@ -39,7 +39,7 @@ def encode(picture: Picture, suffix: str, *, quality: int = 92) -> bytes:
     if picture.alpha is not None:
         image.putalpha(Image.fromarray(picture.alpha))
     if kind == "image/png":
-        # Runs only, after PNG's own filters: on photos as small as level 6 within 2 %, in a fifth of its time.
+        # Run-length encoding after PNG's filters: for photos within 2 % of the size of level 6, in a fifth of the time.
         image.save(out, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     else:
         image.save(out, "WEBP", quality=quality, method=2)

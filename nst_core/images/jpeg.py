@@ -1,8 +1,7 @@
-"""JPEG, with a look at its structure: libjpeg fills what is missing with grey, and Pillow does not tell.
+"""Reads JPEG files, and detects missing pixels, which libjpeg fills with grey and Pillow does not report.
 
-Pillow refuses a file without the two bytes that end it, even if all pixels are there. Here the end is put there, and
-whether pixels are missing is found by decoding twice with other bytes behind those that there are: what differs was
-not in the file.
+Pillow refuses a file without the two end bytes, even if all pixels are present. Here the end is added. To find missing
+pixels, the file is decoded twice with different bytes appended: pixels that differ are not in the file.
 """
 
 import re
@@ -19,44 +18,44 @@ from nst_core.images.source import Loaded, Source, loaded, opened
 
 _START_OF_SCAN, _END, _RESTART_INTERVAL = 0xDA, 0xD9, 0xDD
 _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1, 0xC9), (0xC2, 0xCA)
-#: Lossless and hierarchical, and JPEG-LS: kinds that libjpeg does not read.
+#: Lossless and hierarchical JPEG, and JPEG-LS, which libjpeg does not read.
 _UNREAD = (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7)
 _RESTARTS = range(0xD0, 0xD8)
-#: The end of a scan's data, or a restart within it.
+#: A marker that ends a scan's data, or a restart marker inside it.
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 #: Each scan is a pass through all pixels, even if it has no data. Encoders write about ten.
 _MAX_SCANS = 100
 #: Segments of a file: tables and metadata. A segment has up to 64 KiB, and cameras write a few dozen.
 _MAX_SEGMENTS = 10_000
-#: Rows that are compared at once, for the sake of memory.
+#: Rows that are compared at a time, to save memory.
 _ROWS = 1024
-#: A picture that lacks more than this share of its pixels is refused.
+#: The largest share of missing pixels with which a picture is accepted.
 _MAX_LOST = 0.02
-#: The same for a progressive file: its last scan has the finest details alone.
+#: The same for a progressive file, whose last scan has only the finest details.
 _MAX_LOST_DETAILS = 0.2
 _NOISE = np.random.default_rng(0).integers(1, 255, 1 << 16, dtype=np.uint8)
-#: Bytes that stand in for lost ones, without 255, which would begin a marker. Their first bits differ, so that one of
-#: them is not what was lost.
+#: Bytes in place of lost ones, without 255, which would begin a marker. Their first bits differ, so that at least one
+#: of them differs from the lost bytes.
 _FILLERS = (_NOISE.tobytes(), (255 - _NOISE).tobytes())
 
 
 @dataclass
 class _Structure:
-    """What the markers of a file say."""
+    """The content of a file's markers."""
 
     height: int = 0
     width: int = 0
     is_progressive: bool = False
     #: Horizontal and vertical sampling factors by component.
     components: dict[int, tuple[int, int]] = field(default_factory=dict)
-    #: Blocks between restarts; 0: there are none.
+    #: Blocks between restarts; 0 if there are no restarts.
     interval: int = 0
     #: Where the data of the last scan ends.
     end: int = 0
     has_end: bool = False
-    #: The share of a scan's blocks that lie between restarts that are missing.
+    #: The share of a scan's blocks that are missing because their restart intervals are.
     missing_share: float = 0.0
-    #: By component, the bits of each coefficient that are still to come; missing: all.
+    #: By component, the bits of each coefficient that no scan has had yet. Without an entry, all are missing.
     missing_bits: dict[int, list[int]] = field(default_factory=dict)
 
     @property
@@ -79,7 +78,7 @@ def open_jpeg(data: bytes) -> Source:
     image = opened(JpegImageFile, BytesIO(whole))
 
     def load(target: tuple[int, int]) -> Loaded:
-        # JPEG alone can decode at 1/2, 1/4 or 1/8; half of the reduction at least is left to the better filter.
+        # JPEG can decode at 1/2, 1/4 or 1/8; at least a factor of 2 is left to the better filter.
         size = (2 * target[0], 2 * target[1])
         image.draft(None, size)
         result = loaded(image)
@@ -131,7 +130,7 @@ def _read_frame(structure: _Structure, marker: int, body: bytes) -> None:
 
 
 def _read_scan(structure: _Structure, data: bytes, body: bytes, start: int) -> int:
-    """Note a scan whose data starts at a position, and return where that ends."""
+    """Read a scan whose data starts at a position, and return the end of the data."""
     names = [body[i] for i in range(1, 1 + 2 * body[0], 2)]
     first, last, bits = body[-3], body[-2], body[-1] & 15
     for name in names:
@@ -156,7 +155,7 @@ def _read_scan(structure: _Structure, data: bytes, body: bytes, start: int) -> i
 
 
 def _blocks(structure: _Structure, names: list[int]) -> int:
-    """Return of how many blocks a scan is; a block has all components unless the scan has one alone."""
+    """Return the number of blocks of a scan; a block has all components, unless the scan has only one."""
     widest, highest = (max(factors) for factors in zip(*structure.components.values(), strict=True))
     across, down = (widest, highest)
     if len(names) == 1:
@@ -166,13 +165,13 @@ def _blocks(structure: _Structure, names: list[int]) -> int:
 
 
 def _ends_grey(image: Image.Image) -> bool:
-    """Return whether the last pixels are the grey that libjpeg puts in place of missing ones."""
+    """Return whether the last pixels are the grey with which libjpeg fills missing ones."""
     corner = np.asarray(image.crop((image.width - 2, image.height - 2, image.width, image.height)))
     return bool((abs(corner.astype(int) - 128) <= 1).all())
 
 
 def _look_for_losses(image: ImageFile, data: bytes, structure: _Structure, size: tuple[int, int]) -> str | None:
-    """Return what is to be said of missing pixels, None if none are; raise ImageDecodeError for many."""
+    """Return a warning about missing pixels, or None; raise ImageDecodeError if many are missing."""
     lost = structure.missing_share
     for filler in _FILLERS:
         other = opened(JpegImageFile, BytesIO(data[: structure.end] + filler + b"\xff\xd9"))
@@ -186,7 +185,7 @@ def _look_for_losses(image: ImageFile, data: bytes, structure: _Structure, size:
 
 
 def _share_after_difference(image: Image.Image, other: Image.Image, structure: _Structure) -> float:
-    """Return the share of an image that lies behind the first block in which another one differs."""
+    """Return the share of an image after the first block in which it differs from another one."""
     block = max(1, round(structure.block_height * image.height / max(1, structure.height)))
     for top in range(0, image.height, _ROWS):
         box = (0, top, image.width, min(image.height, top + _ROWS))

@@ -1,4 +1,4 @@
-"""A decoded picture, and the limits of its size."""
+"""Decoded pictures, and limits of their size."""
 
 from dataclasses import dataclass
 from math import isqrt, prod
@@ -10,7 +10,7 @@ from nst_core.errors import ConfigError, ImageTooLargeError, ImageTooSmallError
 
 #: The most pixels that an image may have; 50 megapixels are 150 MB as RGB.
 DEFAULT_MAX_PIXELS = 50_000_000
-#: What the networks need: the same as `transformer.MIN_SIDE_PX`, which a light module cannot import.
+#: What networks need; equal to `transformer.MIN_SIDE_PX`, which a module without torch cannot import.
 DEFAULT_MIN_SIDE_PX = 16
 
 
@@ -18,29 +18,29 @@ DEFAULT_MIN_SIDE_PX = 16
 class Picture:
     """A decoded image."""
 
-    #: H x W x 3, sRGB, upright. Fully transparent pixels have the colours of those around them.
+    #: H x W x 3, sRGB, upright. Fully transparent pixels have the colours of their neighbours.
     rgb: npt.NDArray[np.uint8]
     #: H x W opacity, or None if every pixel is opaque.
     alpha: npt.NDArray[np.uint8] | None = None
-    #: One sentence for the owner of the file, such as that it has more frames than this one.
+    #: One sentence for the owner of the file, for example that it has more frames than this one.
     warning: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What sizes a picture may have, and how far it is reduced."""
+    """The allowed sizes of a picture, and how far it is reduced."""
 
-    #: Of the file.
+    #: The most pixels of the file.
     max_pixels: int = DEFAULT_MAX_PIXELS
-    #: Of the file and of the result.
+    #: The smallest side of the file and of the result.
     min_side_px: int = DEFAULT_MIN_SIDE_PX
     #: Longest side of the result; larger pictures are reduced to it.
     max_px: int | None = None
-    #: Of the result, after reducing; None: no other limit than `max_pixels`.
+    #: The most pixels of the result; None: no limit other than `max_pixels`.
     max_result_pixels: int | None = None
 
     def target(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the (width, height) that a picture of a size is reduced to.
+        """Return the (width, height) to which a picture of this size is reduced.
 
         Raises ImageTooLargeError or ImageTooSmallError if the size, before or after, is outside of the limits.
         """
@@ -64,7 +64,7 @@ class Limits:
         """Return the longer side of the largest result that `max_result_pixels` allows."""
         most = self.max_result_pixels or 0
         longest = isqrt(most * max(size) // min(size))
-        # The shorter side is rounded, which may be up.
+        # The shorter side is rounded, possibly up.
         while longest > 1 and prod(fitted_size(size, longest)) > most:
             longest -= 1
         return longest

@@ -1,6 +1,6 @@
-"""PNG, with what its other chunks say read here: Pillow refuses intact pictures for faults and sizes of metadata.
+"""Reads PNG files. Metadata is read here, because Pillow refuses intact pictures whose metadata is faulty or large.
 
-Pillow sees the chunks that have pixels, and EXIF. A chunk that is not needed may be damaged or huge.
+Pillow gets only the chunks with pixels, and EXIF. A chunk that is not needed may be damaged or huge.
 """
 
 import struct
@@ -20,26 +20,26 @@ from nst_core.images.source import Loaded, Source, image_turn, loaded, opened, t
 
 Samples = npt.NDArray[np.uint8]
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-#: Bytes of a colour profile; those of printers have a few million.
+#: The most bytes of a colour profile; those of printers have a few million.
 _MAX_PROFILE_BYTES = 16 << 20
-#: What gAMA says of a file whose samples are those of sRGB, near enough.
+#: The gAMA value of files whose samples are close enough to sRGB.
 _SRGB_GAMMA, _TOLERANCE = 1 / 2.2, 0.01
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 
 
 @dataclass(kw_only=True)
 class _Chunks:
-    """What a file says."""
+    """The content of a file."""
 
     header: bytes = b""
     palette: bytes | None = None
     transparency: bytes | None = None
     exif: bytes | None = None
     icc: bytes | None = None
-    #: Samples are light to the power of this; None: they are sRGB.
+    #: Samples are light to this power; None for sRGB.
     gamma: float | None = None
     frames: int = 1
-    #: Made by Apple's tools for iPhones: deflated without a head, blue first, colours multiplied with the opacity.
+    #: Made by Apple's tools for iPhones: deflated without a header, blue first, colours multiplied by the opacity.
     is_apple: bool = False
     pixels: bytes = b""
 
@@ -68,7 +68,7 @@ def _read(data: bytes) -> _Chunks:
             pixels.append(body)
         elif not chunks.header and name not in (b"IHDR", b"CgBI"):
             raise ValueError("no header")
-        # One with a wrong checksum does not count, unless nothing can be seen without it.
+        # A chunk with a wrong checksum is ignored, unless the picture needs it.
         if not is_intact:
             if name in (b"IHDR", b"PLTE", b"IDAT"):
                 raise ValueError("a chunk is damaged")
@@ -100,7 +100,7 @@ def _read(data: bytes) -> _Chunks:
 
 
 def _walk(data: bytes) -> Iterator[tuple[bytes, memoryview, bool]]:
-    """Yield name, body and whether it is intact of each chunk, until the end of the picture or of what is there."""
+    """Yield each chunk's name, its body and whether it is intact, until the end of the picture or of the data."""
     view, position = memoryview(data), len(_SIGNATURE)
     while position + 8 <= len(data):
         length = int.from_bytes(view[position : position + 4])
@@ -108,14 +108,14 @@ def _walk(data: bytes) -> Iterator[tuple[bytes, memoryview, bool]]:
         body, checksum = view[position + 8 :][:length], view[position + 8 + length :][:4]
         if name == b"IEND" or not name.isalpha():
             return
-        # What is cut off may be the checksum alone; missing pixels are seen when the others are decoded.
+        # Perhaps only the checksum is cut off; missing pixels are noticed when the others are decoded.
         is_cut = len(checksum) < 4 and name == b"IDAT"
         yield name, body, is_cut or bytes(checksum) == zlib.crc32(body, zlib.crc32(name)).to_bytes(4)
         position += 12 + length
 
 
 def _profile(body: bytes) -> bytes | None:
-    """Return the colour profile of an iCCP chunk, or None if it is damaged or of no sensible size."""
+    """Return the colour profile of an iCCP chunk, or None if it is damaged or too large."""
     packed = body[body.find(b"\0") + 2 :]
     inflate = zlib.decompressobj()
     try:
@@ -126,8 +126,8 @@ def _profile(body: bytes) -> bytes | None:
 
 
 def _clean(chunks: _Chunks) -> bytes:
-    """Return a file of what Pillow is to read."""
-    # Pillow takes care of transparent entries of a palette; transparent levels it compares without scaling them.
+    """Return a file with the chunks that Pillow should read."""
+    # Pillow handles transparent entries of a palette, but compares transparent levels without scaling them.
     transparency = chunks.transparency if chunks.colour_type == _PALETTE else None
     kept = [
         (b"IHDR", chunks.header),
@@ -191,17 +191,17 @@ def _transparency(colour: Image.Image, file: bytes, chunks: _Chunks) -> npt.NDAr
 
 
 def _equal(halves: tuple[Samples, Samples], levels: list[int]) -> npt.NDArray[np.bool_]:
-    """Return where 16-bit colours, given as their upper and lower bytes, are one colour."""
+    """Return a mask of the pixels that have one 16-bit colour; pixels are given as upper and lower bytes."""
     upper, lower = (np.array(half, np.uint8) for half in zip(*(divmod(level, 256) for level in levels), strict=True))
     same: npt.NDArray[np.bool_] = ((halves[0] == upper) & (halves[1] == lower)).all(axis=2)
     return same
 
 
 def _low_bytes(file: bytes) -> Image.Image:
-    """Return the lower halves of 16-bit colours; Pillow reads the upper ones."""
+    """Return the lower bytes of 16-bit colours; Pillow itself reads the upper ones."""
     image = PngImageFile(BytesIO(file))
     tile: Any = image.tile[0]
-    # Taken for samples with the lower half first, so that the second byte is the upper half.
+    # Read as little-endian samples, so that Pillow takes the second byte for the upper one.
     image.tile = [tile._replace(args="RGB;16L")]
     image.load()
     return image
@@ -213,7 +213,7 @@ def _opaque_unless(transparent: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
 
 def _light_curve(gamma: float, count: int) -> npt.NDArray[np.uint8]:
     """Return the 8-bit sRGB values of `count` levels, which are light to the power of gamma."""
-    # As browsers do, which take sRGB for a power too.
+    # As in browsers, which approximate sRGB by a power too.
     curve = np.linspace(0, 1, count) ** min(_SRGB_GAMMA / gamma, 100.0)
     return np.round(curve * 255).astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""The formats that Pillow reads almost alone: WebP, GIF, BMP, AVIF, and HEIC by `pi_heif`."""
+"""Reads the formats that need little more than Pillow: WebP, GIF, BMP, AVIF, and HEIC with `pi_heif`."""
 
 import struct
 from io import BytesIO
@@ -17,7 +17,7 @@ from nst_core.images.source import Loaded, Source, loaded, opened, split, unless
 
 
 def open_webp(data: bytes, limits: Limits) -> Source:
-    """Read the header of a WebP file; its size is checked here, because libwebp allocates the canvas on opening."""
+    """Read the header of a WebP file. The size is checked here, because libwebp allocates the canvas on opening."""
     limits.target(_webp_size(data))
     image = opened(WebPImageFile, BytesIO(data))
     frames: int = getattr(image, "n_frames", 1)
@@ -38,7 +38,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def open_gif(data: bytes) -> Source:
-    """Read the header of a GIF file. What its first frame does not cover is transparent."""
+    """Read the header of a GIF file. Pixels outside of its first frame are transparent."""
     image = opened(GifImageFile, BytesIO(data))
     box = image.tile[0][1] if image.tile else (0, 0, *image.size)
 
@@ -70,7 +70,7 @@ def open_bmp(data: bytes) -> Source:
 
     def load(_: tuple[int, int]) -> Loaded:
         result = loaded(image)
-        # Many programs leave the fourth byte at 0, whatever the header calls it.
+        # Many programs leave the fourth byte 0 although the header calls it opacity.
         if result.alpha is not None and result.alpha.getextrema() == (0, 0):
             result.alpha = None
         return result
@@ -79,7 +79,7 @@ def open_bmp(data: bytes) -> Source:
 
 
 def _bit_fields(data: bytes) -> Source | None:
-    """Return a BMP file whose header has masks for its colours of any number of bits; None if it has not."""
+    """Return a BMP file whose header has masks of any number of bits for its colours; None for other files."""
     start, header, width, height, _, bits, compression = struct.unpack_from("<I I i i H H I", data, 10)
     if header < 40 or compression not in (3, 6) or bits not in (16, 32) or width <= 0 or height == 0:
         return None
@@ -122,7 +122,7 @@ def open_heic(data: bytes) -> Source:
     file: Any = pi_heif.open_heif(data, convert_hdr_to_8bit=True)
 
     def load(_: tuple[int, int]) -> Loaded:
-        # libheif has made it upright; EXIF's orientation is of before.
+        # libheif has made the image upright; the EXIF orientation no longer applies.
         image: Image.Image = file.to_pillow()
         colour, alpha = split(image)
         return Loaded(colour=colour, alpha=alpha, icc=file.info.get("icc_profile"))

@@ -1,4 +1,4 @@
-"""What the readers of all formats return, and what those that use Pillow share."""
+"""What the readers of all formats return, and helpers for readers that use Pillow."""
 
 import struct
 import zlib
@@ -12,7 +12,7 @@ from PIL.ImageFile import ImageFile
 
 from nst_core.errors import ImageFormatError
 
-#: Everything that Pillow's readers raise on hostile bytes; a fuzz test holds the list to that.
+#: Everything that Pillow's readers raise on hostile bytes; a fuzz test checks the list.
 DAMAGE = (
     OSError,
     SyntaxError,
@@ -26,7 +26,7 @@ DAMAGE = (
     struct.error,
     zlib.error,
 )
-# The turn that makes an image upright, by the value of EXIF's orientation tag; 1 needs none.
+# The transposition that makes an image upright, by EXIF orientation; 1 needs none.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,17 +36,17 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# How Pillow's messages begin for files that are whole, and of a kind that it does not read.
+# How Pillow's messages begin for intact files of a kind that it does not read.
 _UNSUPPORTED = ("unsupported", "unknown pixel mode", "unknown data organization", "cannot handle")
 
 
 @dataclass(kw_only=True)
 class Loaded:
-    """The pixels of a file, not yet upright and in the colours of its profile."""
+    """The pixels of a file, not yet upright and still in the colours of its profile."""
 
-    #: Of mode L, RGB or CMYK, 8 bits a sample.
+    #: An image of mode L, RGB or CMYK, 8 bits per sample.
     colour: Image.Image
-    #: Of mode L; None if every pixel is opaque.
+    #: An image of mode L; None if every pixel is opaque.
     alpha: Image.Image | None = None
     icc: bytes | None = None
     turn: Image.Transpose | None = None
@@ -56,20 +56,20 @@ class Loaded:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A file whose header was read, and none of its pixels."""
+    """A file of which only the header was read."""
 
     #: Width and height, in pixels.
     size: tuple[int, int]
-    #: Decode the pixels. A reader may reduce them, but not below twice the (width, height) that it is given.
+    #: Decodes the pixels. A reader may reduce them, but not below twice the given (width, height).
     load: Callable[[tuple[int, int]], Loaded]
-    #: How many pictures there are in the file; the first is read.
+    #: The number of pictures in the file; the first one is read.
     frames: int = 1
-    #: What one of them is called.
+    #: What one of them is called in messages.
     frame: str = field(default="frame")
 
 
 def opened(reader: type[ImageFile], stream: object) -> ImageFile:
-    """Open a file with one of Pillow's readers; raise ImageFormatError for a kind of file that it does not know.
+    """Open a file with one of Pillow's readers; raise ImageFormatError for a kind of file that it does not support.
 
     Pillow's classes are called directly, not through Image.open: its decompression-bomb check is a process-wide
     setting that warns at one size and raises at another, and `decode` has a limit of its own.
@@ -80,14 +80,14 @@ def opened(reader: type[ImageFile], stream: object) -> ImageFile:
         if str(error).lower().startswith(_UNSUPPORTED):
             raise ImageFormatError(f"The image is of a kind of {reader.format} that is not read.") from error
         raise
-    # Viewers take no orientation out of XMP, and Pillow would.
+    # Pillow would apply an orientation from XMP, which viewers ignore.
     image.info.pop("xmp", None)
     image.info.pop("XML:com.adobe.xmp", None)
     return image
 
 
 def turn_of(orientation: object) -> Image.Transpose | None:
-    """Return the turn that makes an image upright, by EXIF's value; None for an invalid one."""
+    """Return the transposition that makes an image upright, by EXIF orientation; None for an invalid value."""
     return _TURNS.get(orientation) if isinstance(orientation, int) else None
 
 
@@ -99,8 +99,8 @@ def loaded(image: ImageFile) -> Loaded:
 
 
 def image_turn(image: ImageFile) -> Image.Transpose | None:
-    """Return the turn that an image's EXIF asks for, after it was loaded."""
-    # Pillow turns TIFF files itself on loading, and then has no orientation left.
+    """Return the transposition for an image's EXIF orientation, after it was loaded."""
+    # Pillow transposes TIFF files itself on loading, and then reports no orientation.
     try:
         return turn_of(image.getexif().get(ExifTags.Base.Orientation, 1))
     except DAMAGE:

@@ -1,4 +1,4 @@
-"""TIFF: the kinds that Pillow reads well are left to it, whole samples of 8 and 16 bits are read here otherwise."""
+"""Reads TIFF files: with Pillow the kinds that it reads well, and here other files with 8 or 16 bits per sample."""
 
 import struct
 import zlib
@@ -17,17 +17,17 @@ from nst_core.images.source import Loaded, Source, image_turn, loaded, opened, t
 from nst_core.images.tiff_tags import Directory
 
 Samples = npt.NDArray[np.unsignedinteger]
-#: Colours of each kind of picture (PhotometricInterpretation) that is read here.
+#: The colours of each kind of picture (PhotometricInterpretation) that is read here.
 _COLOURS = {0: "L", 1: "L", 2: "RGB", 5: "CMYK"}
 _WHITE_IS_0 = 0
 _NONE, _DEFLATE = 1, (8, 32946)
-#: Compressions of bytes, whatever these mean: LZW, PackBits, LZMA and ZSTD besides.
+#: Compressions that work on any bytes: also LZW, PackBits, LZMA and ZSTD.
 _COMPRESSIONS = (_NONE, *_DEFLATE, 5, 32773, 34925, 50000)
 _MULTIPLIED, _INDEPENDENT = 1, 2
 
 
 def open_tiff(data: bytes, limits: Limits) -> Source:
-    """Read the directories of a TIFF file, and choose its first picture that is no smaller copy of another."""
+    """Read the directories of a TIFF file, and choose its first picture that is not a thumbnail of another."""
     found = tags.directories(data)
     pages = [number for number, directory in enumerate(found) if directory.is_page]
     number = pages[0] if pages else 0
@@ -49,7 +49,7 @@ def open_tiff(data: bytes, limits: Limits) -> Source:
 
 
 def _check_samples(directory: Directory) -> None:
-    """Raise ImageFormatError for samples that have no agreed range."""
+    """Raise ImageFormatError for samples without an agreed range."""
     bits = max(directory.values.get(tags.BITS, (1,)))
     names = {2: "signed numbers", 3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
     for kind in directory.values.get(tags.SAMPLE_FORMAT, ()):
@@ -62,7 +62,7 @@ def _check_samples(directory: Directory) -> None:
 
 
 def _is_read_here(directory: Directory) -> bool:
-    """Return whether Pillow reads a kind of picture not at all or wrongly, and `_load` reads it."""
+    """Return whether `_load` must read a kind of picture, because Pillow does not read it or reads it wrongly."""
     photometric = directory.first(tags.PHOTOMETRIC, -1)
     bits = set(directory.values.get(tags.BITS, (1,)))
     samples = directory.first(tags.SAMPLES, 1)
@@ -112,14 +112,14 @@ def _load(data: bytes, directory: Directory) -> Loaded:
 
 
 def _divided(plane: Samples, alpha: Samples, top: int) -> Samples:
-    """Return colours that were multiplied with the opacity as they were before."""
+    """Return colours that were multiplied by the opacity, divided by it again."""
     result = (plane.astype(np.uint64) * top + alpha // 2) // np.maximum(alpha, 1)
     divided: Samples = np.minimum(result, top).astype(plane.dtype)
     return divided
 
 
 def _samples(data: bytes, directory: Directory) -> Samples:
-    """Return all samples of a picture, H x W x samples, 8 or 16 bits."""
+    """Return all samples of a picture as H x W x samples, 8 or 16 bits."""
     width, height = directory.size
     count = directory.first(tags.SAMPLES, 1)
     is_planar = directory.first(tags.PLANAR, 1) == 2
@@ -156,7 +156,7 @@ def _unpacked(packed: bytes, directory: Directory, row_bytes: int, rows: int) ->
 
 
 def _by_libtiff(packed: bytes, directory: Directory, row_bytes: int, rows: int) -> bytes:
-    """Unpack one strip with libtiff, which is told that it is a grey picture with the strip's bytes as pixels."""
+    """Unpack one strip with libtiff, presented as a grey picture whose pixels are the strip's bytes."""
     values = {
         tags.WIDTH: row_bytes,
         tags.HEIGHT: rows,

@@ -1,4 +1,4 @@
-"""The directories of a TIFF file, one of each of its pictures: where its pixels are and what they mean."""
+"""The directories of a TIFF file, one for each picture: where its pixels are and what they mean."""
 
 import struct
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ _WANTED = frozenset(
 )
 #: NumPy's names of the types that are whole numbers.
 _TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
-#: Directories that are looked at.
+#: The most directories that are read.
 _MOST = 1_000
 
 
 @dataclass(frozen=True)
 class Directory:
-    """What a file says of one of its pictures."""
+    """The description of one picture in a file."""
 
-    #: "<" if the lower byte of a number comes first, ">" otherwise.
+    #: "<" for little-endian numbers, ">" for big-endian ones.
     order: str
-    #: Values by tag; the profile is bytes.
+    #: Values by tag, without the profile.
     values: dict[int, tuple[int, ...]]
     profile: bytes | None
 
@@ -43,7 +43,7 @@ class Directory:
 
     @property
     def is_page(self) -> bool:
-        """Whether it is a picture of its own, and not a smaller copy of another one or its mask."""
+        """Whether it is a separate picture, and not a thumbnail or a mask of another one."""
         return not self.first(NEW_SUBFILE_TYPE, 0) & 0b101 and self.first(SUBFILE_TYPE, 1) != 2
 
 
@@ -60,7 +60,7 @@ def directories(data: bytes) -> list[Directory]:
         except (struct.error, ValueError):
             if not found:
                 raise
-            break  # what follows a whole picture does not matter
+            break  # anything after a complete picture does not matter
         found.append(directory)
     if not found:
         raise ValueError("no directory")
@@ -101,8 +101,8 @@ def _values(
 def blocks(directory: Directory) -> Iterator[tuple[int, int, int, int, int, int, int]]:
     """Yield plane, left, top, width, height, offset and bytes of each strip or tile of a picture.
 
-    A tile at an edge goes beyond the picture; a strip does not. Planes are 0 alone if the samples of a pixel lie
-    together.
+    A tile at an edge may extend beyond the picture; a strip does not. The only plane is 0 if the samples of a pixel
+    are stored together.
     """
     width, height = directory.size
     planes = directory.first(SAMPLES, 1) if directory.first(PLANAR, 1) == 2 else 1

@@ -2,5 +2,5 @@
 
 Images are N x 3 x H x W, RGB in 0 to 1; features are N x C x H x W. Every loss returns a scalar, float32 also under
 autocast and for narrower input, or float64 for float64 input. Targets are buffers, computed once and not trained.
-The weight of each term is the caller's. Means run over the batch too, so that weights do not depend on its size.
+The caller multiplies each term by its weight. Means include the batch, so that weights do not depend on its size.
 """

@@ -1,1 +1,1 @@
-"""Networks: the transformer, the loss networks and their weights."""
+"""Networks: the transformer, the loss networks, their weights and the memory that they need."""

@@ -1,4 +1,4 @@
-"""How much memory a pass of a network takes, in bytes, from its config and the number of pixels. Never loads torch.
+"""How much memory a pass of a network needs, in bytes, by its config and number of pixels. Never loads torch.
 
 All results estimate the most that a process needs at once, in addition to what it has before. They hold for a CPU in
 float32 and not compiled, which needs the most, and are too high rather than too low.
@@ -12,13 +12,13 @@ from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.system.memory import KEPT_BYTES
 
 FLOAT_BYTES = 4
-#: What the allocator loses between tensors of many sizes, and what convolutions copy into a layout of their own.
+#: Factor for what the allocator loses between tensors of many sizes, and for copies in layouts of convolutions.
 WASTE = 2.0
-#: The same if blocks are mapped one by one, as `memory.memory_for` has it for more than it keeps.
+#: The same if blocks are mapped one by one; see `memory.memory_for`.
 _MAPPED_WASTE = 1.2
 #: The same in trainings and optimisations, whose tensors have the same sizes again and again.
 STEP_WASTE = 1.35
-#: What any work takes, however small: buffers of kernels, code, threads.
+#: What even the smallest work needs: buffers of kernels, code, threads.
 BASE_BYTES = 250 * 2**20
 #: A picture as bytes, as floats, and a result as floats and as bytes.
 _PICTURE_BYTES = 40
@@ -27,14 +27,14 @@ STYLE_TILE_PIXELS = 2**20
 
 
 def stylize_bytes(config: TransformerConfig, pixels: int) -> int:
-    """Return what one pass of a network over a picture takes, its weights included."""
+    """Return what one pass of a network over a picture needs, including its weights."""
     needed = _stylize_pixel_bytes(config) * pixels
     most = min(WASTE * needed, max(KEPT_BYTES, _MAPPED_WASTE * needed))
     return BASE_BYTES + weights_bytes(config) + int(most)
 
 
 def max_pixels(config: TransformerConfig, budget_bytes: int) -> int:
-    """Return how many pixels a picture may have so that a pass of the network takes the budget at most; 0 for none."""
+    """Return how many pixels a picture may have so that a pass stays within the budget; 0 if none fits."""
     free = budget_bytes - BASE_BYTES - weights_bytes(config)
     waste = WASTE if free <= KEPT_BYTES else _MAPPED_WASTE
     return max(0, int(free / waste) // _stylize_pixel_bytes(config))

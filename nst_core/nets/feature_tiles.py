@@ -1,4 +1,4 @@
-"""Features of a large picture, tile by tile: sums over all positions then take bounded memory."""
+"""Features of a large picture, tile by tile, so that sums over all positions need little memory."""
 
 from collections.abc import Iterator
 from math import isqrt
@@ -14,9 +14,9 @@ def feature_tiles(
 ) -> Iterator[dict[str, Tensor]]:
     """Yield the features of a picture, 1 x 3 x H x W, by layer; each position is in exactly one tile.
 
-    A tile of the picture has at most `tile_pixels`, or as many as one position of the deepest layer sees. The features
-    are those of the whole picture, but for rounding. A layer may have no position in a tile: its map is empty then.
-    Only a VGG is cut into tiles: other classifiers may have layers that see the whole picture.
+    A tile of the picture has at most `tile_pixels`, or as many as one position of the deepest layer sees. Except for
+    rounding, the features are those of the whole picture. If a layer has no position in a tile, its map is empty. Only
+    for a VGG the picture is cut into tiles: other classifiers may have layers that see the whole picture.
     """
     body = network.body
     height, width = picture.shape[2:]
@@ -40,6 +40,6 @@ def feature_tiles(
 
 
 def _positions(pixels: tuple[int, int | None], step: int) -> slice:
-    """Return where the positions are that stand for a range of pixels; both ends are multiples of the step."""
+    """Return the positions of a layer for a range of pixels whose ends are multiples of the step."""
     first, end = pixels
     return slice(first // step, None if end is None else end // step)

@@ -1,4 +1,4 @@
-"""Features of any classifier of torchvision at the nodes of its graph; torchvision is needed for nothing else."""
+"""Features of any classifier of torchvision at the nodes of its graph. Only this module needs torchvision."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 from nst_core.errors import ConfigError
 from nst_core.nets.loss_weights import VGG_SOURCES, WeightsSource
 
-#: Options without which a model does not take the common input, or warns when it is built.
+#: Options without which a model does not accept the common input, or warns when it is built.
 OPTIONS: dict[str, dict[str, bool]] = {
     "googlenet": {"transform_input": True, "init_weights": False},
     "inception_v3": {"transform_input": True, "init_weights": False},
@@ -19,9 +19,9 @@ OPTIONS: dict[str, dict[str, bool]] = {
 class GraphFeatures(nn.Module):
     """Features of a torchvision classifier at nodes of its graph, as `get_graph_node_names` of torchvision names them.
 
-    Input: N x 3 x H x W, normalised. Output: the features by node name. A module's name stands for its last node. What
-    no named node needs is left out, with its weights. Nothing is done in place, so that every node's features stay as
-    they were computed.
+    Input: N x 3 x H x W, normalised. Output: the features by node name. A module's name stands for its last node.
+    Parts that no named node needs are left out, with their weights. No operation is in place, so that the features of
+    every node stay as they were computed.
     """
 
     def __init__(self, name: str, layers: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ class GraphFeatures(nn.Module):
         return features if self.scale == 1 else {name: self.scale * x for name, x in features.items()}
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the tensors that a file must have, by name; not the counters of batches, which old files lack."""
+        """Return the tensors that a file must have, by name, without the batch counters, which old files lack."""
         state = self.extractor.state_dict()
         return {key: tensor for key, tensor in state.items() if not key.endswith("num_batches_tracked")}
 
@@ -73,7 +73,7 @@ def _torchvision(name: str) -> tuple[Any, Any]:
 
 
 def _prefixes(node: str) -> list[str]:
-    """Return a node's module, the module that this one is in, and so on, and the node: layer1, layer1.0, ..."""
+    """Return the names of the modules around a node, from the outside in, and the node: layer1, layer1.0, ..."""
     parts = node.split(".")
     return [".".join(parts[: end + 1]) for end in range(len(parts))]
 
@@ -84,7 +84,7 @@ def _suggestion(name: str, known: Sequence[str]) -> str:
 
 
 def _out_of_place(dual: Any) -> fx.GraphModule:
-    """Return the graph for evaluation alone, with nothing done in place."""
+    """Return the graph for evaluation only, without in-place operations."""
     for node in dual.eval_graph.nodes:
         if node.kwargs.get("inplace"):
             node.update_kwarg("inplace", False)

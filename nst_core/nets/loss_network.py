@@ -1,4 +1,4 @@
-"""The loss network: named features of an image, up to the deepest layer that is asked for.
+"""The loss network: named features of an image, up to the deepest requested layer.
 
 VGG16 and VGG19: Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2015). The
 bundled weights of VGG16 are theirs (Caffe), folded to take torchvision-normalised RGB; see NOTICE for the credit. Their
@@ -17,29 +17,13 @@ from nst_core.errors import ConfigError
 from nst_core.nets.graph_network import GraphFeatures
 from nst_core.nets.loss_weights import FIRST_LAYER, MEAN, STD, VGG_SOURCES, LossWeights, load_weights
 from nst_core.nets.operators import MaxPool
+from nst_core.nets.vgg_layers import BLOCKS, CHANNELS, layer_names
 from nst_core.settings import LossWeightsSettings
 
 Pooling = Literal["max", "average"]
 
-#: Convolutions in each of the five blocks; a 2x2 pooling ends a block.
-BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-#: Output channels of each block.
-CHANNELS = (64, 128, 256, 512, 512)
-#: Other names of a network: VGG16's bundled weights are Caffe's.
+#: Other names of networks: the bundled weights of VGG16 are Caffe's.
 ALIASES = {"vgg16_caffe": "vgg16"}
-
-
-def layer_names(name: str = "vgg16") -> list[str]:
-    """Return the names of all layers of a VGG in order: conv1_1, relu1_1, conv1_2, relu1_2, pool1, conv2_1, ..., pool5.
-
-    A convB_I is the convolution before its ReLU; what Gatys et al. call conv4_2 is relu4_2 here.
-    """
-    names = []
-    for block, count in enumerate(BLOCKS[name.partition("_")[0]], 1):
-        for i in range(1, count + 1):
-            names += [f"conv{block}_{i}", f"relu{block}_{i}"]
-        names.append(f"pool{block}")
-    return names
 
 
 class VGG(nn.Module):
@@ -72,7 +56,7 @@ class VGG(nn.Module):
                 c_out = CHANNELS[block - 1]
                 self.stack[layer] = nn.Conv2d(c_in, c_out, 3, padding=1)
                 c_in = c_out
-            elif kind == "relu":  # in place it would turn the returned features of its convolution into its own
+            elif kind == "relu":  # in place, it would overwrite the returned features of its convolution
                 self.stack[layer] = nn.ReLU(inplace=f"conv{layer[4:]}" not in layers)
             else:
                 self.stack[layer] = MaxPool() if pooling == "max" else nn.AvgPool2d(2)
@@ -98,7 +82,7 @@ class VGG(nn.Module):
 
     @property
     def margin(self) -> int:
-        """How far around a position the deepest layer sees, in pixels, rounded up to a multiple of `step`."""
+        """How many pixels around a position the deepest layer sees, rounded up to a multiple of `step`."""
         step, seen = 1, 0
         for layer in self.stack:
             if layer.startswith("conv"):
@@ -146,7 +130,7 @@ class LossNetwork(nn.Module):
         if name in VGG_SOURCES:
             self.body = VGG(name, layers, pooling=pooling)
         elif pooling != "max":
-            raise ConfigError(f"Only the VGG networks can pool otherwise than they were trained, and not {name!r}.")
+            raise ConfigError(f"Only the VGG networks can use another pooling than in their training, not {name!r}.")
         else:
             self.body = GraphFeatures(name, layers)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
@@ -158,11 +142,11 @@ class LossNetwork(nn.Module):
         return features
 
     def train(self, mode: bool = True) -> "LossNetwork":
-        """Stay in eval mode, whatever the module that this one is a part of does."""
+        """Stay in eval mode, also if the module around this one is trained."""
         return super().train(False)
 
     def set_weights(self, weights: LossWeights) -> None:
-        """Copy weights, which must have all tensors that the network has, and set the input that they expect."""
+        """Copy weights, which must have all tensors of the network, and set the normalisation that they expect."""
         for key, own in self.body.weights().items():
             own.copy_(weights.state[key])
         self.mean.copy_(torch.tensor(weights.mean).view(1, 3, 1, 1))
@@ -209,7 +193,7 @@ def load_trained(
 ) -> None:
     """Load the trained weights of a network, as `load_loss_network` does.
 
-    `on_bytes` is called again and again while they are downloaded; what it raises ends the download.
+    `on_bytes` is called repeatedly during a download, which ends if it raises.
     """
     if not (isfinite(scale) and scale > 0):
         raise ConfigError(f"The scale of a loss network's features is a positive number, not {scale}.")

@@ -1,7 +1,7 @@
-"""Where the weights of a loss network come from: a file, the package, or torchvision's official download.
+"""Finds the weights of a loss network: in a file, in the package, or as torchvision's official download.
 
 The tensors of a file are named as in torchvision's models (`features.0.weight`, `layer1.0.conv1.weight`). safetensors
-and .pth files are read, of them only the tensors that are asked for, and pickled code is never run.
+and .pth files are read, only the requested tensors of them, and pickled code never runs.
 """
 
 import re
@@ -31,7 +31,7 @@ CAFFE_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 CAFFE_LARGEST_TAP = 5.0
 
 FIRST_LAYER = "features.0.weight"
-#: The largest of torchvision's files for the networks that requests may name has 575 MB.
+#: The largest of torchvision's files that requests may name has 575 MB.
 MAX_DOWNLOAD_BYTES = 2**30
 #: Seconds of silence after which a download fails.
 _SILENCE_S = 30.0
@@ -41,25 +41,25 @@ _PIECE_BYTES = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsSource:
-    """Which files hold the weights of one network, and what input they were made for."""
+    """The files with the weights of one network, and the input that these expect."""
 
     network: str
-    #: Names under which a folder may have them, best first.
+    #: File names in a folder, best first.
     files: tuple[str, ...]
-    #: Torchvision's file; its name ends with the first digits of its SHA-256.
+    #: Torchvision's file, whose name ends with the first digits of its SHA-256.
     official: str | None = None
-    #: Files of the package, in the order of the layers; each is read only if a layer in it is needed.
+    #: Files in the package, in the order of the layers; a file is read only if one of its layers is needed.
     bundled: tuple[str, ...] = ()
-    #: Trained with Caffe: files may be for BGR in 0-255 less the mean, and are folded then.
+    #: Trained with Caffe: a file may expect BGR in 0-255 minus the mean, and is then converted.
     caffe: bool = False
-    #: Of the input, RGB in 0-1.
+    #: Mean and standard deviation of the input, RGB in 0-1.
     mean: tuple[float, float, float] = MEAN
     std: tuple[float, float, float] = STD
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """Tensors by torchvision's names, for an input of RGB in 0-1 less `mean` and divided by `std`."""
+    """Tensors by torchvision's names, for an input of RGB in 0-1 minus `mean`, divided by `std`."""
 
     state: Mapping[str, Tensor]
     mean: tuple[float, float, float]
@@ -150,12 +150,12 @@ def find_files(
 
 
 def advice(source: WeightsSource) -> str:
-    """Return what to do about missing weights, as the end of a sentence."""
+    """Return advice about missing weights, as the end of a sentence."""
     return f"put {' or '.join(source.files)} into a folder, and set NST_LOSS_WEIGHTS to the folder"
 
 
 def refuse_other(source: WeightsSource, path: Path) -> Path:
-    """Return `path`, unless its name is that of another network's file: its tensors might fit, and be worthless."""
+    """Return `path`; raise WeightsError if it is the file of another network, whose tensors may fit but are useless."""
     for other in VGG_SOURCES.values():
         if other.network != source.network and path.name in other.files:
             raise WeightsError(f"{path} holds the weights of {other.network}, not of {source.network}.")
@@ -165,7 +165,7 @@ def refuse_other(source: WeightsSource, path: Path) -> Path:
 def download(
     source: WeightsSource, official: str, *, base_url: str, on_bytes: Callable[[], object] = lambda: None
 ) -> Path:
-    """Return torchvision's file in torch's cache (TORCH_HOME), downloaded and its checksum checked if it is new."""
+    """Return torchvision's file in torch's cache (TORCH_HOME); download it and check its checksum if it is missing."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / official
     if path.exists():
         return path
@@ -184,9 +184,9 @@ def download(
 
 
 def _fetch(url: str, path: Path, checksum: str, on_bytes: Callable[[], object]) -> None:
-    """Download a file whose SHA-256 begins with `checksum`, whole or not at all.
+    """Download a file whose SHA-256 begins with `checksum`, completely or not at all.
 
-    Not by torch.hub, which says nothing while it downloads.
+    torch.hub is not used, because it reports no progress.
     """
     digest, size = sha256(), 0
     part = path.with_name(f"{path.name}.{uuid4().hex}.part")
@@ -210,7 +210,7 @@ def _fetch(url: str, path: Path, checksum: str, on_bytes: Callable[[], object]) 
 
 
 def read_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
-    """Return those of the named tensors that a file has; raise WeightsError if it cannot be read."""
+    """Return the named tensors that a file contains; raise WeightsError if it cannot be read."""
     try:
         path.open("rb").close()
     except OSError as error:
@@ -222,17 +222,17 @@ def read_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
         # Files of torch before 1.6 cannot be mapped, and are read whole, most often with layers that nobody needs.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         return {name: tensor for key, tensor in state.items() if (name := modern_name(key)) in names}
-    except Exception as error:  # what is no weights file makes the readers fail in any way
+    except Exception as error:  # on other files the readers fail in any way
         raise WeightsError(f"{path} is no weights file, or damaged: {first_line(error)}") from error
 
 
 def modern_name(key: str) -> str:
-    """Return a tensor's name of today: torchvision's DenseNet files have `norm.1` for what is `norm1` since."""
+    """Return the present name of a tensor: torchvision's DenseNet files have `norm.1` for what is now `norm1`."""
     return re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", key)
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message; torch's go on with advice for its own callers."""
+    """Return the first line of an error's message, without the advice that torch appends."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

@@ -1,6 +1,6 @@
-"""Layers of which the compiler makes slow code, as operators that it takes as they are.
+"""Layers for which the compiler makes slow code, as custom operators that it does not change.
 
-Split into its parts, the backward pass of each one takes 5 to 40 times as long on a CPU. They compute what torch's own
+As compiled code, the backward pass of each one takes 5 to 40 times as long on a CPU. They compute what torch's own
 functions do, in the same memory format, and keep the type of their input under autocast too.
 """
 
@@ -105,14 +105,14 @@ def _without_autocast(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _operator(name: str, function: Callable[..., Any]) -> Any:
-    """Return a function as an operator; run on tensors without data, it tells its result's shape and format."""
+    """Return a function as an operator; on tensors without data it gives the shape and format of its result."""
     operator = torch.library.custom_op(f"nst::{name}", _without_autocast(function), mutates_args=())
     operator.register_fake(function)
     return operator
 
 
 def _gradient_operator(name: str, function: Callable[..., Any]) -> Any:
-    """Return the gradient of an operator as one."""
+    """Return the gradient of an operator as an operator."""
     operator = torch.library.custom_op(f"nst::{name}", _without_autocast(function), mutates_args=())
     operator.register_fake(lambda gradient, x, *others: torch.empty_like(x, memory_format=torch.channels_last))
     return operator

@@ -15,11 +15,11 @@ LUMA = (0.299, 0.587, 0.114)
 def to_tensor(rgb: npt.NDArray[np.uint8], *, device: torch.device | None = None) -> Tensor:
     """Return an H x W x 3 uint8 picture as a float32 1 x 3 x H x W tensor, 0 to 1, in channels_last memory format.
 
-    It goes to a device, the CPU by default, as bytes, and is converted there.
+    It is moved to the device (the CPU by default) as bytes and converted there.
     """
     pixels = torch.from_numpy(rgb)
     if device is not None and device.type == "cuda":
-        # Pinned memory alone can be copied while the host goes on.
+        # Only pinned memory can be copied while the host continues.
         pixels = pixels.pin_memory().to(device, non_blocking=True)
     return pixels.permute(2, 0, 1)[None].float().div_(255)
 

@@ -19,7 +19,7 @@ __all__ = ["MIN_SIDE_PX", "InstanceNorm", "SameConv2d", "TransformerConfig", "Tr
 MIN_SIDE_PX = 16
 
 
-#: A variance below this share of the squared mean is rounding errors of float32 only.
+#: A variance below this share of the squared mean consists of rounding errors of float32.
 _ROUNDING = 1e-11
 
 
@@ -39,7 +39,7 @@ class InstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:  # N, C, H, W
-        # Twice through the image, which is as exact as torch.var_mean and three times faster in channels_last.
+        # Two passes over the image: as exact as torch.var_mean and three times faster in channels_last.
         mean = x.float().mean((2, 3), keepdim=True)
         centred = x.float() - mean
         variance = centred.square().mean((2, 3), keepdim=True)  # N, C, 1, 1
@@ -56,7 +56,7 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:  # N, C, H, W
         before_and_after: list[int] = []
-        for axis in (1, 0):  # F.pad takes the last axis first
+        for axis in (1, 0):  # F.pad expects the last axis first
             n, kernel, stride = input.shape[2 + axis], self.kernel_size[axis], self.stride[axis]
             total = max((-(-n // stride) - 1) * stride + kernel - n, 0)
             before_and_after += [total // 2, total - total // 2]
@@ -72,7 +72,7 @@ def _conv(
     config: TransformerConfig, c_in: int, c_out: int, kernel: int, stride: int = 1, bias: bool = False
 ) -> nn.Conv2d:
     # A normalisation layer that follows a convolution cancels its bias, so there is none.
-    if config.padding == "same" and stride > 1:  # with stride 1 it is the usual zero padding
+    if config.padding == "same" and stride > 1:  # with stride 1 it is the same as zero padding
         return SameConv2d(c_in, c_out, kernel, stride, bias=bias)
     if config.padding == "reflect":
         return ReflectConv2d(c_in, c_out, kernel, stride, bias=bias)
@@ -113,7 +113,7 @@ class UpsampleBlock(nn.Module):
         super().__init__()
         self.conv: nn.Conv2d | nn.ConvTranspose2d
         if config.upsample == "transposed":
-            # Row i reaches rows 2i-1 to 2i+1 of the result, and with TensorFlow's SAME padding rows 2i to 2i+2.
+            # Row i contributes to rows 2i-1 to 2i+1 of the result; with TensorFlow's SAME padding to rows 2i to 2i+2.
             padding = 0 if config.padding == "same" else 1
             self.conv = nn.ConvTranspose2d(c_in, c_out, 3, stride=2, padding=padding, bias=False)
         else:
@@ -166,7 +166,7 @@ class TransformerNet(nn.Module):
         last.get_parameter("weight").data.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:  # N, 3, H, W
-        # Only the sizes of the encoder's layers are needed later, so that their memory is free by then.
+        # Only the sizes of the encoder's layers are kept, so that their memory is freed early.
         y = self.down1(x)  # N, w, H, W
         full = y.shape
         y = self.down2(y)  # N, 2w, ceil(H/2), ceil(W/2)

@@ -1,4 +1,4 @@
-"""What a transformer network is made of, and the tensors that follow from it. Never loads torch."""
+"""The config of a transformer network, and the tensors that it determines. Never loads torch."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -16,7 +16,7 @@ _CHOICES = {
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
-    """What a transformer network is made of; it travels in the header of its weights file."""
+    """The architecture of a transformer network; it is stored in the header of the weights file."""
 
     #: Channels after the first convolution; the next two layers double it, then double it again.
     width: int = 32

@@ -14,7 +14,7 @@ from nst_core.nets.weights_header import CONFIG_KEY, read_config
 
 
 def save_transformer(net: TransformerNet, path: Path, *, dtype: torch.dtype = torch.float16) -> None:
-    """Write the network's weights as `dtype` and its config in the header, whole or not at all."""
+    """Write the network's weights as `dtype` and its config in the header, completely or not at all."""
     part = path.with_suffix(".part")
     part.write_bytes(dump_transformer(net, dtype=dtype))
     part.replace(path)
@@ -23,7 +23,7 @@ def save_transformer(net: TransformerNet, path: Path, *, dtype: torch.dtype = to
 def dump_transformer(net: TransformerNet, *, dtype: torch.dtype = torch.float16) -> bytes:
     """Return a weights file's bytes: the network's weights as `dtype`, and its config in the header."""
     state = {key: _cast(value.detach().cpu(), dtype).contiguous() for key, value in net.state_dict().items()}
-    # One entry only: safetensors writes several in random order, and a style's version is the hash of its bytes.
+    # Only one entry: safetensors writes several in random order, and a style's version is the hash of its bytes.
     metadata = {CONFIG_KEY: json.dumps(net.config.to_dict(), sort_keys=True)}
     return save(state, metadata)
 
@@ -45,7 +45,7 @@ def load_transformer_bytes(data: bytes, *, name: str = "The weights file") -> Tr
     config = read_config(data, name=name)
     try:
         state = {key: _cast(value, torch.float32) for key, value in load(data).items()}
-        with torch.device("meta"):  # the file brings its own memory
+        with torch.device("meta"):  # the tensors of the file take their place
             net = TransformerNet(config)
         net.load_state_dict(state, assign=True)
     except (SafetensorError, ValueError, TypeError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""Object storage behind one small class; every fault of boto3 comes out as a BlobError (see `blob_faults`)."""
+"""Object storage behind one small class; every error of boto3 becomes a BlobError (see `faults`)."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,15 +25,15 @@ from nst_core.settings import StorageSettings
 from nst_core.storage.faults import Fault, code_of, fault_of, translated
 from nst_core.storage.listing import Listings
 
-#: The longest line that `BlobStore.lines` gives.
+#: The longest line that `BlobStore.lines` yields.
 MAX_LINE_BYTES = 64 * 1024
 _PART_BYTES = 8 * 2**20
-#: boto3 otherwise holds ten parts at once, one in each of its threads.
+#: By default boto3 holds ten parts at the same time, one in each of its threads.
 _ONE_PART_AT_ONCE = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, use_threads=False)
 _PIECE_BYTES = 1 << 20
-#: boto3 tries a request again, but not a download that breaks off.
+#: Attempts at a download: boto3 retries requests, but not a download that breaks off.
 _DOWNLOADS = 3
-#: Servers that keep objects as files take no longer part of a key.
+#: The longest part of a key (between slashes) for servers that keep objects as files.
 _MAX_PART_BYTES = 255
 
 
@@ -46,7 +46,7 @@ class BlobUri:
 
     @classmethod
     def parse(cls, text: str) -> "BlobUri":
-        """Return the address in `text`; raise ConfigError if it is none. The key may be empty (a whole bucket)."""
+        """Return the address in `text`; raise ConfigError if it is none. An empty key names a whole bucket."""
         bucket, slash, key = text.removeprefix("s3://").partition("/")
         if not text.startswith("s3://") or not bucket or (key and not slash):
             raise ConfigError(f"{text!r} is not an address like s3://bucket/key.")
@@ -60,9 +60,9 @@ class BlobStore:
     """Reads and writes whole objects. Safe to share between threads."""
 
     def __init__(self, settings: StorageSettings, *, client: Any = None, patient: bool = True) -> None:
-        """Open a client for the storage that the settings name; nothing is sent yet.
+        """Make a client for the storage in the settings; nothing is sent yet.
 
-        One that is not `patient` says within 10 s that the storage does not answer, and tries nothing twice.
+        A client that is not `patient` reports within 10 s that the storage does not answer, and retries nothing.
         """
         self.bucket = settings.s3_bucket
         self._client = client or make_client(settings, patient=patient)
@@ -73,7 +73,7 @@ class BlobStore:
     ) -> bytes:
         """Return an object's bytes; raise BlobTooLargeError before reading more than `max_bytes`.
 
-        `on_size` is told the number of bytes before they are read, and may wait until there is room for them.
+        `on_size` is called with the number of bytes before they are read, and may wait until there is room for them.
         """
         for tries_left in reversed(range(_DOWNLOADS)):
             answer = self._open(uri)
@@ -85,10 +85,10 @@ class BlobStore:
         raise AssertionError  # the last try returns or raises
 
     def stream(self, uri: BlobUri, *, nbytes: int | None = None) -> Iterator[bytes]:
-        """Return an object's bytes piece by piece; raises at once if there is no such object.
+        """Return an object's bytes piece by piece; raises immediately if there is no such object.
 
-        Given the size that it must have, raises BlobReplacedError if it has another: at once if the storage says so,
-        else when the bytes turn out to be too many or too few.
+        If `nbytes` is given and the object has another size, raises BlobReplacedError: immediately if the storage says
+        the size, otherwise when too many or too few bytes have come.
         """
         answer = self._open(uri)
         size = _size_of(answer)
@@ -99,7 +99,7 @@ class BlobStore:
         return pieces if nbytes is None or size is not None else _exactly(nbytes, pieces, uri)
 
     def lines(self, uri: BlobUri) -> Iterator[bytes]:
-        """Yield a text object's lines without reading it whole; raise BlobTooLargeError for one above 64 KiB."""
+        """Yield the lines of a text object piece by piece; raise BlobTooLargeError for a line above 64 KiB."""
         rest = b""
         for piece in self.stream(uri):
             *whole, rest = (rest + piece).split(b"\n")
@@ -110,9 +110,9 @@ class BlobStore:
             yield rest
 
     def stream_from(self, uri: BlobUri, *, start: int = 0, tag: str | None = None) -> tuple[str, Iterator[bytes]]:
-        """Return what the storage calls an object's content (its ETag), and its bytes as stored from `start` on.
+        """Return an object's ETag and its stored bytes from the offset `start`; no bytes if that is its end or beyond.
 
-        There are none from its end on. Given the tag that it must have, raises BlobReplacedError if it has another.
+        If `tag` is given and the object has another ETag, raises BlobReplacedError.
         """
         span = {"Range": f"bytes={start}-"} if start else {}
         try:
@@ -127,38 +127,37 @@ class BlobStore:
         if tag and found and found != tag:
             answer["Body"].close()
             raise BlobReplacedError(f"{uri} was replaced while it was read.")
-        # Some servers send all of it in any case; others send a part and the status for all.
+        # Some servers always send the whole object; others send a part with the status of a whole one.
         return found, _from(uri, answer["Body"], 0 if "ContentRange" in answer else start)
 
     def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
-        """Write an object whole."""
+        """Write an object."""
         with self._writing(uri):
             self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=data, ContentType=content_type)
 
     def put_if(self, uri: BlobUri, data: bytes, *, tag: str | None, content_type: str) -> None:
-        """Write an object whole if it still has a tag (see `tag`), or, if `tag` is None, if no object has that key.
+        """Write an object if the present one has the ETag `tag`, or, if `tag` is None, if no object has that key.
 
-        Raises BlobConflictError otherwise. Servers that know no conditional writes write it in any case; `fences`
-        finds out which those are.
+        Raises BlobConflictError otherwise. Servers without conditional writes write it in any case; see `conditional`.
         """
         condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
         with self._writing(uri):
             self._client.put_object(Bucket=uri.bucket, Key=uri.key, Body=data, ContentType=content_type, **condition)
 
     def put_file(self, uri: BlobUri, file: IO[bytes], *, content_type: str = "application/octet-stream") -> None:
-        """Write an object from an open file, in parts of 8 MiB if it is large, of which one is in memory."""
+        """Write an object from an open file. A large one is sent in parts of 8 MiB, one of which is in memory."""
         with self._writing(uri):
             self._client.upload_fileobj(
                 file, uri.bucket, uri.key, ExtraArgs={"ContentType": content_type}, Config=_ONE_PART_AT_ONCE
             )
 
     def delete(self, uri: BlobUri) -> None:
-        """Remove an object; nothing happens if there is none."""
+        """Delete an object if it exists."""
         with translated(uri):
             self._client.delete_object(Bucket=uri.bucket, Key=uri.key)
 
     def exists(self, uri: BlobUri) -> bool:
-        """Return whether there is an object of that key."""
+        """Return whether an object has that key."""
         try:
             with translated(uri):
                 self._client.head_object(Bucket=uri.bucket, Key=uri.key)
@@ -167,7 +166,7 @@ class BlobStore:
         return True
 
     def size(self, uri: BlobUri) -> int | None:
-        """Return how many bytes an object has; None if there is no such object, or the storage does not say."""
+        """Return the size of an object in bytes; None if it does not exist or the storage does not say."""
         try:
             with translated(uri):
                 size: int | None = self._client.head_object(Bucket=uri.bucket, Key=uri.key).get("ContentLength")
@@ -176,25 +175,25 @@ class BlobStore:
         return size
 
     def tag(self, uri: BlobUri) -> str | None:
-        """Return what the storage calls an object's present content (its ETag); None if it does not say."""
+        """Return the ETag of an object, which identifies its content; None if the storage does not say."""
         with translated(uri):
             tag: str | None = self._client.head_object(Bucket=uri.bucket, Key=uri.key).get("ETag")
         return tag
 
     def list_keys(self, prefix: BlobUri, *, after: str = "", limit: int = 1000) -> list[str]:
-        """Return up to `limit` (1 to 1000) keys under a prefix in order, after the key `after`; none at the end."""
+        """Return up to `limit` (1 to 1000) keys under a prefix, sorted, after the key `after`; no keys at the end."""
         return list(self.list_tags(prefix, after=after, limit=limit))
 
     def list_tags(self, prefix: BlobUri, *, after: str = "", limit: int = 1000) -> dict[str, str]:
-        """Return keys as `list_keys` does, each with what the storage calls its present content (its ETag)."""
+        """Return keys as `list_keys` does, each with its ETag."""
         return {key: each.tag for key, each in self._listings.list_objects(prefix, after=after, limit=limit).items()}
 
     def list_sizes(self, prefix: BlobUri, *, after: str = "", limit: int = 1000) -> dict[str, int]:
-        """Return up to `limit` (1 to 1000) keys under a prefix in order, after the key `after`, with sizes in bytes."""
+        """Return keys as `list_keys` does, each with its size in bytes."""
         return {key: each.bytes for key, each in self._listings.list_objects(prefix, after=after, limit=limit).items()}
 
     def ping(self) -> None:
-        """Raise a BlobError unless the storage answers for the bucket."""
+        """Raise a BlobError unless the storage gives access to the bucket."""
         with translated(BlobUri(self.bucket, "")):
             self._client.head_bucket(Bucket=self.bucket)
 
@@ -214,7 +213,7 @@ class BlobStore:
 
     @contextmanager
     def _writing(self, uri: BlobUri) -> Iterator[None]:
-        """Turn faults of a write into BlobErrors, and say why if it can never go well."""
+        """Turn errors of a write into BlobErrors, with the reason if the write can never succeed."""
         try:
             with translated(uri):
                 yield
@@ -222,13 +221,13 @@ class BlobStore:
             cause = error.__cause__
             internal = isinstance(cause, ClientError) and code_of(cause).startswith("Internal")
             if internal and (obstacle := self._obstacle(uri)):
-                raise BlobInvalidError(f"The storage cannot have {uri}: {obstacle}.") from error
+                raise BlobInvalidError(f"The storage cannot store {uri}: {obstacle}.") from error
             raise
 
     def _obstacle(self, uri: BlobUri) -> str:
-        """Return why a server that keeps objects as files cannot have one of this key; empty if it can.
+        """Return why a server that keeps objects as files cannot store one with this key; empty if it can.
 
-        Such servers, rclone among them, answer with an internal error and no reason.
+        Such servers, for example rclone, answer with an internal error and no reason.
         """
         parts = uri.key.split("/")
         if any(len(part.encode(errors="replace")) > _MAX_PART_BYTES for part in parts):
@@ -238,17 +237,17 @@ class BlobStore:
                 above = BlobUri(uri.bucket, "/".join(parts[:count]))
                 if above.key and self.exists(above):
                     return f"{above} is an object, and cannot be a folder too"
-            # rclone lists a folder as an object after a try to write one in its place.
+            # rclone lists a folder as an object after an attempt to write an object in its place.
             ghost = uri.key in self.list_keys(uri, limit=1) and not self.exists(uri)
             if ghost or self.list_keys(BlobUri(uri.bucket, uri.key + "/"), limit=1):
                 return "there is a folder of that name"
         except BlobError:
-            pass  # the first error says enough
+            pass  # the first error is enough
         return ""
 
 
 def make_client(settings: StorageSettings, *, patient: bool = True) -> Any:
-    """Return a boto3 S3 client with bounded time-outs, and with retries if it is to be `patient`."""
+    """Return a boto3 S3 client with time-outs, and with retries if it is `patient`."""
     return boto3.session.Session().client(
         "s3",
         endpoint_url=settings.s3_endpoint,
@@ -257,11 +256,11 @@ def make_client(settings: StorageSettings, *, patient: bool = True) -> Any:
         aws_secret_access_key=_plain(settings.s3_secret_key),
         config=Config(
             connect_timeout=5 if patient else 2,
-            # Of each wait for bytes, also for the answer to a large file that is complete.
+            # The limit of each wait for bytes, also for the answer to a large upload.
             read_timeout=60 if patient else 7,
             max_pool_connections=32,
             retries={"mode": "standard", "total_max_attempts": 5 if patient else 1},
-            # Servers other than Amazon's may not know the checksum trailers that boto3 sends since 1.36.
+            # Other servers than Amazon S3 may not support the checksum trailers that boto3 sends since 1.36.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             s3={"addressing_style": "path"} if settings.s3_endpoint else {},
@@ -270,7 +269,7 @@ def make_client(settings: StorageSettings, *, patient: bool = True) -> Any:
 
 
 def _size_of(answer: Any) -> int | None:
-    """Return how many bytes an answer's object has; None if the server does not say, or sends them compressed."""
+    """Return the size of an answer's object; None if the server does not say, or sends it compressed."""
     size = answer.get("ContentLength")
     return None if size is None or _is_zipped(answer) else int(size)
 
@@ -284,7 +283,7 @@ def _whole(uri: BlobUri, answer: Any, max_bytes: int | None, on_size: Callable[[
     if max_bytes is not None and size is not None and size > max_bytes:
         body.close()
         raise BlobTooLargeError(f"{uri} has {size:,} bytes; the limit is {max_bytes:,}.")
-    # Some servers do not say how large an object is: as large as it may be, then.
+    # If the server does not say the size, assume the limit.
     expected = max_bytes if size is None else size
     if on_size is not None and expected is not None:
         on_size(expected)
@@ -301,14 +300,14 @@ def _whole(uri: BlobUri, answer: Any, max_bytes: int | None, on_size: Callable[[
 
 
 def _pieces(uri: BlobUri, answer: Any) -> Iterator[bytes]:
-    """Yield an object's bytes as they come, of about 1 MiB each."""
+    """Yield an object's bytes as they come, in pieces of about 1 MiB."""
     with translated(uri), answer["Body"]:
         pieces = answer["Body"].iter_chunks(_PIECE_BYTES)
         yield from _unzipped(uri, pieces) if _is_zipped(answer) else pieces
 
 
 def _unzipped(uri: BlobUri, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield what was compressed for its transport or in the storage; unchanged if it only says so."""
+    """Yield decompressed pieces; unchanged pieces if the content is not compressed although the header says so."""
     unzip, first = zlib.decompressobj(wbits=31), next(pieces, b"")
     if not first.startswith(b"\x1f\x8b"):
         yield first
@@ -320,7 +319,7 @@ def _unzipped(uri: BlobUri, pieces: Iterator[bytes]) -> Iterator[bytes]:
             yield unzip.decompress(piece, _PIECE_BYTES)
             piece = unzip.unconsumed_tail or next(pieces, None)
     except zlib.error as error:
-        raise BlobInvalidError(f"{uri} is said to be compressed, and cannot be read so.") from error
+        raise BlobInvalidError(f"{uri} is marked as compressed but cannot be decompressed.") from error
     if not unzip.eof:
         raise BlobUnavailableError(f"The storage sent only the beginning of {uri}.")
 
@@ -337,7 +336,7 @@ def _exactly(nbytes: int, pieces: Iterator[bytes], uri: BlobUri) -> Iterator[byt
 
 
 def _from(uri: BlobUri, body: Any, skip: int) -> Iterator[bytes]:
-    """Yield what a body has after its first `skip` bytes."""
+    """Yield the bytes of a body after the first `skip` ones."""
     with translated(uri), body:
         for piece in body.iter_chunks(1 << 20):
             if len(piece) > skip:

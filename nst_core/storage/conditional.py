@@ -1,4 +1,4 @@
-"""Whether a storage heeds conditional writes: S3 has them since 2024, and some servers silently take no notice."""
+"""Whether a storage supports conditional writes: S3 has them since 2024, and some servers silently ignore them."""
 
 import secrets
 from contextlib import suppress
@@ -9,13 +9,13 @@ from nst_core.storage.blobs import BlobStore, BlobUri
 
 
 class ConditionalWrites:
-    """Finds out once, with a small object of its own, and remembers it. Safe to share between threads.
+    """Tests the storage once, with a small object, and remembers the result. Safe to share between threads.
 
-    All buckets are taken to be as the own one: they are on the same server.
+    The result is assumed to hold for all buckets, because they are on the same server.
     """
 
     def __init__(self, blobs: BlobStore) -> None:
-        """Ask nothing yet."""
+        """Send nothing yet."""
         self._blobs = blobs
         self._lock = Lock()
         self._heeded: bool | None = None
@@ -34,7 +34,7 @@ class ConditionalWrites:
             self._write(uri, tag=None)
             return self._refuses(uri, tag=None) and self._refuses(uri, tag='"0"')
         except (BlobAccessError, BlobInvalidError, BlobNotFoundError):
-            return False  # the header is refused, or this process may not write there
+            return False  # the header is refused, or this process may not write to the bucket
         finally:
             with suppress(BlobError):
                 self._blobs.delete(uri)

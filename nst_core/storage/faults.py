@@ -1,7 +1,7 @@
-"""What each error of an S3 server, of the network, and of boto3 says: whose fault it is, and whether it may pass.
+"""What each error of an S3 server, the network or boto3 means: who is to blame, and whether it is temporary.
 
 The table follows the error codes of Amazon S3, and those that MinIO, Ceph, SeaweedFS, rclone and others add to them.
-An answer to HEAD has no body, and so no code but the HTTP status.
+An answer to HEAD has no body, and so no code other than the HTTP status.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,13 +25,13 @@ from nst_core.errors import (
 
 
 class Fault(Enum):
-    """What an error of the storage is about."""
+    """The meaning of an error of the storage."""
 
     NOT_FOUND = BlobNotFoundError  # there is no such object or bucket
-    DENIED = BlobAccessError  # of the object, or of whoever asks: the code alone does not tell
-    INVALID = BlobInvalidError  # no such object can be, or this one cannot be read now
+    DENIED = BlobAccessError  # because of the object or of the caller: the code does not tell which
+    INVALID = BlobInvalidError  # such an object cannot exist, or cannot be read in its present state
     CONFLICT = BlobConflictError  # the condition of a conditional write does not hold
-    PASSING = BlobUnavailableError  # the same request may go well later
+    PASSING = BlobUnavailableError  # the same request may succeed later
     IDENTITY = StorageIdentityError  # the credentials of the process
     CLOCK = StorageClockError  # the clock of the machine
 
@@ -65,7 +65,7 @@ _CODES: Mapping[Fault, str] = {
     Fault.CLOCK: "RequestTimeTooSkewed RequestExpired RequestInTheFuture",
 }
 _FAULTS = {code: fault for fault, codes in _CODES.items() for code in codes.split()}
-#: By HTTP status, for codes that are not in the table. Other 4xx may be of the object or of whoever asks.
+#: By HTTP status, for codes that are not in the table. Other 4xx may be because of the object or of the caller.
 _STATUSES = {
     401: Fault.IDENTITY,
     404: Fault.NOT_FOUND,
@@ -104,20 +104,20 @@ _SENTENCES = {
 
 
 class Address(Protocol):
-    """What an error is about, as text: a BlobUri."""
+    """The address that an error is about, as text: a BlobUri."""
 
     def __str__(self) -> str: ...
 
 
 @contextmanager
 def translated(uri: Address) -> Iterator[None]:
-    """Turn what boto3 raises inside into a BlobError about `uri`."""
+    """Turn errors that boto3 raises inside into a BlobError about `uri`."""
     try:
         yield
     except boto.ClientError as error:
         raise blob_error(error, uri) from error
     except boto.ParamValidationError as error:
-        raise BlobInvalidError(f"{uri} is no address that can be asked for.") from error
+        raise BlobInvalidError(f"{uri} is not a valid address.") from error
     except _NO_CREDENTIALS as error:
         raise StorageIdentityError(f"This process has no credentials for the storage: {error}") from error
     except (boto.BotoCoreError, HTTPError, ConnectionError, TimeoutError) as error:
@@ -125,14 +125,14 @@ def translated(uri: Address) -> Iterator[None]:
 
 
 def blob_error(error: boto.ClientError, uri: Address) -> BlobError:
-    """Return the error that an answer of the storage about `uri` comes to."""
+    """Return the BlobError for an error answer of the storage about `uri`."""
     fault = fault_of(error)
     result: BlobError = fault.value(_SENTENCES[fault].format(uri=uri, code=code_of(error)))
     return result
 
 
 def fault_of(error: boto.ClientError) -> Fault:
-    """Return what an answer of the storage says, by its code, or by its HTTP status if the code is not known."""
+    """Return the meaning of an error answer, by its code, or by its HTTP status if the code is unknown."""
     found = _FAULTS.get(code_of(error))
     if found is not None:
         return found

@@ -1,7 +1,7 @@
-"""Listings that are right on every S3 server, page by page, also on those that do not keep to Amazon's rules.
+"""Correct listings, page by page, also on S3 servers that do not follow Amazon's rules.
 
 Some servers ignore StartAfter, or list its key once more. Some send short or empty pages with a token for the next one.
-Some list keys in no order. A listing here always goes on behind a key, so it can be continued after a restart.
+Some list keys unsorted. A listing here always continues after a key, so it can be resumed after a restart.
 """
 
 import heapq
@@ -14,18 +14,18 @@ from typing import Any, NamedTuple, Protocol
 from nst_core.errors import BlobAccessError, BlobInvalidError, BlobUnavailableError
 from nst_core.storage.faults import Address, translated
 
-#: Pages that one call reads at most. A server may send any number of empty ones.
+#: The most pages that one call reads. A server may send any number of empty pages.
 MAX_PAGES = 200
-#: Keys that are looked through at most if the server lists them in no order: each call reads all of them.
+#: The most pages of a server that lists keys unsorted: each call reads all of them.
 MAX_UNORDERED_PAGES = 1000
-#: Listings whose last tokens are remembered.
+#: The number of listings whose last tokens are remembered.
 _REMEMBERED = 256
-#: Tokens of each that are remembered: a caller may continue from within a page, and several may list one prefix.
+#: The tokens per listing: a caller may continue in the middle of a page, and several may list one prefix.
 _MARKS = 8
 
 
 class Prefix(Address, Protocol):
-    """What is listed: a BlobUri."""
+    """A prefix to list: a BlobUri."""
 
     @property
     def bucket(self) -> str: ...
@@ -35,9 +35,9 @@ class Prefix(Address, Protocol):
 
 
 class Listed(NamedTuple):
-    """What a listing says of an object."""
+    """An object in a listing."""
 
-    #: What the storage calls its present content (its ETag); empty if it does not say.
+    #: The ETag; empty if the storage does not say.
     tag: str
     bytes: int
 
@@ -46,9 +46,9 @@ class Listed(NamedTuple):
 class _Page:
     """One answer of the server."""
 
-    #: By key, in the order of the answer.
+    #: Objects by key, in the order of the answer.
     objects: dict[str, Listed]
-    #: What gives the next page; not every server that has one gives a token.
+    #: The token for the next page; not every server sends one.
     token: str | None
     #: Whether there is another page.
     more: bool
@@ -66,15 +66,15 @@ class Listings:
         self._client = client
         self._max_pages = max_pages
         self._lock = Lock()
-        #: By bucket and prefix: keys up to which a listing was read, each with the token of what follows.
+        #: By bucket and prefix: the keys up to which a listing was read, each with the token of the following page.
         self._marks: OrderedDict[tuple[str, str], OrderedDict[str, str]] = OrderedDict()
-        #: Buckets that are gone on with by tokens, because the server does not begin behind StartAfter.
+        #: Buckets whose listings continue with tokens, because the server ignores StartAfter.
         self._by_token = set[str]()
-        #: Buckets whose keys come in no order.
+        #: Buckets whose keys come unsorted.
         self._unordered = set[str]()
 
     def list_objects(self, prefix: Prefix, *, after: str, limit: int) -> dict[str, Listed]:
-        """Return up to `limit` objects under a prefix whose keys come after a key, in order, by key.
+        """Return up to `limit` objects under a prefix whose keys come after `after`, sorted by key.
 
         Raises BlobUnavailableError if none was found within a number of pages; the next call continues from there.
         """
@@ -86,7 +86,7 @@ class Listings:
         return self._out_of_order(prefix, after, limit)
 
     def _in_order(self, prefix: Prefix, after: str, limit: int) -> dict[str, Listed] | None:
-        """Return the keys, or None if the server turns out to list them in no order."""
+        """Return the objects, or None if the server lists keys unsorted."""
         found: dict[str, Listed] = {}
         newest, seen = after, ""
         for number, page in enumerate(self._pages(prefix, after, limit), 1):
@@ -108,18 +108,18 @@ class Listings:
         return {key: found[key] for key in list(found)[:limit]}
 
     def _out_of_order(self, prefix: Prefix, after: str, limit: int) -> dict[str, Listed]:
-        """Return the smallest keys behind one of all that there are."""
+        """Return the objects with the smallest keys after `after`, from a listing of all."""
         objects: dict[str, Listed] = {}
         for number, page in enumerate(self._read(prefix, {}, limit), 1):
             if number > MAX_UNORDERED_PAGES:
-                raise BlobInvalidError(f"The storage lists {prefix} in no order, and there are too many objects.")
+                raise BlobInvalidError(f"The storage lists {prefix} unsorted, and there are too many objects.")
             objects |= {key: each for key, each in page.objects.items() if key > after}
             if len(objects) > 2 * limit:
                 objects = {key: objects[key] for key in heapq.nsmallest(limit, objects)}
         return {key: objects[key] for key in heapq.nsmallest(limit, objects)}
 
     def _pages(self, prefix: Prefix, after: str, limit: int) -> Iterator[_Page]:
-        """Yield pages from a place at or before a key on."""
+        """Yield pages, beginning at or before the key `after`."""
         start = {"StartAfter": after} if after else {}
         token = self._token_before(prefix, after)
         if token is None:
@@ -129,7 +129,7 @@ class Listings:
         try:
             first = next(pages)
         except (BlobAccessError, BlobInvalidError):
-            # The token is from an earlier call, and the server may have forgotten it.
+            # The token is from an earlier call, and may have expired.
             self._forget(prefix)
             pages = self._read(prefix, start, limit)
             first = next(pages)
@@ -137,16 +137,16 @@ class Listings:
         yield from pages
 
     def _read(self, prefix: Prefix, where: dict[str, str], limit: int) -> Iterator[_Page]:
-        """Yield pages to the end, or to one that the server has given before."""
+        """Yield pages until the end, or until the server repeats a page."""
         seen = set[str]()
         while True:
             page = self._page(prefix, where, limit)
             yield page
-            go_on = page.token or page.last
-            if not page.more or not go_on or go_on in seen:
+            following = page.token or page.last
+            if not page.more or not following or following in seen:
                 return
-            seen.add(go_on)
-            where = {"ContinuationToken": go_on} if page.token else {"StartAfter": go_on}
+            seen.add(following)
+            where = {"ContinuationToken": following} if page.token else {"StartAfter": following}
 
     def _page(self, prefix: Prefix, where: dict[str, str], limit: int) -> _Page:
         with translated(prefix):
@@ -164,7 +164,7 @@ class Listings:
         )
 
     def _token_before(self, prefix: Prefix, after: str) -> str | None:
-        """Return the token of the nearest place at or before a key, if StartAfter is of no use and one is known."""
+        """Return the known token of the nearest place at or before a key, if the server ignores StartAfter."""
         if prefix.bucket not in self._by_token:
             return None
         with self._lock:

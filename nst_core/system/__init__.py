@@ -1,1 +1,1 @@
-"""This machine: files, memory, devices and signs of life."""
+"""The machine: files, memory, devices and the heartbeat of a process."""

@@ -1,4 +1,4 @@
-"""A number of bytes that threads share."""
+"""A budget of bytes that threads share."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from threading import Condition
 
 
 class ByteBudget:
-    """Lets threads take bytes, first come first served, so that a large demand is not overtaken forever."""
+    """Lets threads take bytes in the order in which they ask, so that a large request is never overtaken."""
 
     def __init__(self, total: int) -> None:
-        """`total` bytes may be taken at the same time."""
+        """Allow `total` bytes to be taken at the same time."""
         self._total = total
         self._free = total
         self._turns: deque[object] = deque()
@@ -18,7 +18,7 @@ class ByteBudget:
 
     @contextmanager
     def hold(self, amount: int) -> Iterator[None]:
-        """Wait for so many bytes, and give them back at the end; more than the total counts as the total."""
+        """Wait for `amount` bytes and hold them during the `with` block; more than the total counts as the total."""
         amount = min(max(amount, 0), self._total)
         turn = object()
         with self._changed:

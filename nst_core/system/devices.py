@@ -1,4 +1,4 @@
-"""What a device can do, and how exactly it computes."""
+"""Devices of torch: their names, abilities and precision."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -27,10 +27,10 @@ def resolve_device(name: str) -> torch.device:
 
 
 def exact_float32() -> None:
-    """Compute in float32 what is float32, for the whole process.
+    """Make the whole process compute float32 operations in float32.
 
-    By default convolutions on GPUs since NVIDIA's Ampere round their inputs to the 10 bits of TF32: then "exact"
-    results are not, and a line search that looks at the sixth digit stops on noise.
+    By default, GPUs since NVIDIA's Ampere round the inputs of convolutions to TF32 (10 bits). Then "exact" results are
+    not exact, and a line search that compares the sixth digit stops on noise.
     """
     backends: Any = torch.backends  # its stubs do not know these
     for part in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
@@ -38,15 +38,15 @@ def exact_float32() -> None:
 
 
 def on_device(device: torch.device) -> AbstractContextManager[Any]:
-    """Return a context in which a GPU is torch's current device, for code that asks for that one."""
+    """Return a context in which a GPU is torch's current device, for code that uses the current one."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def bf16_pays(device: torch.device) -> bool:
-    """Return whether the device has instructions for bfloat16; without them it would be slower than float32."""
+    """Return whether the device has instructions for bfloat16; otherwise bfloat16 is slower than float32."""
     if device.type == "cuda":
         with on_device(device):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Absent from older versions of torch, which cannot tell.
+    # Older versions of torch have no such function.
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

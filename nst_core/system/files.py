@@ -1,4 +1,4 @@
-"""Files and folders that belong to one user alone."""
+"""Files and folders that belong to one user only."""
 
 import os
 from contextlib import suppress
@@ -10,7 +10,7 @@ from nst_core.errors import ConfigError
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all; raise OSError if that cannot be done."""
+    """Write a file that only its owner can read, completely or not at all; raise OSError if that fails."""
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
@@ -19,25 +19,25 @@ def write_private(path: Path, text: str) -> None:
 
 
 def cache_folder() -> Path:
-    """Return the folder for this user's caches of nst, which may not exist yet; never a shared one like /tmp."""
+    """Return the cache folder of this user, which may not exist yet; never a shared folder like /tmp."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     home = os.path.expanduser("~")
-    if os.path.isabs(base):  # the standard says that a relative path is to be ignored
+    if os.path.isabs(base):  # the standard says to ignore a relative path
         return Path(base) / "nst"
     return Path(home) / ".cache" / "nst" if os.path.isabs(home) else _shared_cache_folder()
 
 
 def usable_cache_folder(path: Path) -> Path:
-    """Return `path` as `own_folder` does, or a folder of this user's in the one for temporary files.
+    """Return `path` as `own_folder` does, or else a folder of this user in the folder for temporary files.
 
-    The second is for processes that may not write to their home, as in many containers. Raises ConfigError as
-    `own_folder` does, and OSError if `path` is a file, or if there is no place at all.
+    The latter is for processes that may not write to their home folder, as in many containers. Raises ConfigError as
+    `own_folder` does, and OSError if `path` is a file or if neither folder can be made.
     """
     try:
         return own_folder(path)
     except (FileExistsError, NotADirectoryError):
         if path.is_file():
-            raise  # it was meant for something else
+            raise  # the file has another purpose
         return own_folder(_shared_cache_folder())
     except OSError:
         return own_folder(_shared_cache_folder())
@@ -48,10 +48,10 @@ def _shared_cache_folder() -> Path:
 
 
 def own_folder(path: Path) -> Path:
-    """Make a folder with its parents if it is missing, and return where it really is.
+    """Create a folder and its parents if they are missing, and return its real path.
 
-    Raises ConfigError if other users of the machine could put something into it, or have made it: if it, or a symbolic
-    link in its place, belongs to another user, or others may write to it. Raises OSError if it cannot be made.
+    Raises ConfigError if other users of the machine could put files into it: if the folder, or a symbolic link to it,
+    belongs to another user, or if others may write to it. Raises OSError if it cannot be created.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileExistsError):
@@ -65,14 +65,14 @@ def own_folder(path: Path) -> Path:
         os.close(folder)
     _check_owner(path, status)
     if status.st_mode & 0o022:
-        raise ConfigError(f"Others may write to {path}, so nothing in it can be trusted: `chmod go-w` it.")
+        raise ConfigError(f"Other users may write to {path}, so its content cannot be trusted: run `chmod go-w` on it.")
     return real
 
 
 def open_own(path: Path) -> IO[bytes]:
-    """Open a file for reading and writing, made if it is missing, with nothing cut off.
+    """Open a file for reading and writing without truncating it; create it if it is missing.
 
-    Raises ConfigError if it belongs to another user, OSError if it is a symbolic link.
+    Raises ConfigError if it belongs to another user, and OSError if it is a symbolic link.
     """
     number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     file = os.fdopen(number, "r+b", buffering=0)
@@ -85,6 +85,6 @@ def open_own(path: Path) -> IO[bytes]:
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
-    # What root has made may be used by all.
+    # Files of root are safe to use.
     if status.st_uid not in (os.geteuid(), 0):
         raise ConfigError(f"{path} belongs to another user, so it is not used.")

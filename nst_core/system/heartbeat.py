@@ -1,11 +1,11 @@
-"""A file by which others see from outside that a process lives and gets on.
+"""A file that shows from outside that a process is alive and makes progress.
 
-No thread of a process notices that all of its threads stand still: code in C that holds the interpreter's lock, such as
-a regular expression that never ends, stops timers, watchdogs and signal handlers alike. So a thread touches a file
-every second as long as everything that it watches moves, and another process ends this one when the file gets old.
+No thread can notice that all threads of its process are blocked: C code that holds the interpreter's lock, such as a
+regular expression that never ends, stops timers, watchdogs and signal handlers alike. So a thread touches a file every
+second while everything that it watches makes progress, and another process ends this one when the file gets old.
 
-`python -m nst_core.system.heartbeat` is the probe of containers: it exits with 0 if the file of NST_HEARTBEAT_FILE was
-touched within the last minute, else with 1.
+`python -m nst_core.system.heartbeat` is the probe for containers: it exits with 0 if the file NST_HEARTBEAT_FILE was
+touched within the last minute, otherwise with 1.
 """
 
 import argparse
@@ -24,27 +24,27 @@ from nst_core.system.files import write_private
 
 _log = logging.getLogger(__name__)
 STARTING, READY = "starting", "ready"
-#: A process whose file was not touched for this long is to be ended. Reading one huge file may take seconds in C.
+#: Seconds without a touch after which a process should be ended. Reading one huge file may take seconds in C.
 DEAF_S = 60.0
 INTERVAL_S = 1.0
 
 
 @dataclass
 class Stillness:
-    """Counts for how long a value stays the same, in time during which the caller ran too.
+    """Measures how long a value stays the same, without the time in which the caller itself did not run.
 
-    After the machine was suspended, or this process was stopped, the others have as much time as before to move.
+    If the machine was suspended or this process was stopped, the watched value has as much time left as before.
     """
 
     clock: Clock = time.monotonic
-    #: A longer pause between two looks counts as this much. It is to be longer than the usual pause.
+    #: A longer pause between two checks counts as this much. It should be longer than the usual pause.
     max_step_s: float = 2.0
     _value: object = field(default=None, init=False)
     _seen_at: float | None = field(default=None, init=False)
     _still_s: float = field(default=0.0, init=False)
 
     def see(self, value: object) -> float:
-        """Take note of the value, and return the seconds for which it has been the same."""
+        """Return for how many seconds the value has been the same."""
         now, before = self.clock(), self._seen_at
         self._seen_at = now
         if before is None or value != self._value:
@@ -63,12 +63,12 @@ class _Watched:
 
 
 class Heartbeat:
-    """Touches a file, for as long as everything that is watched moves. Without a file it does nothing."""
+    """Touches a file while everything that is watched makes progress. Without a file it does nothing."""
 
     def __init__(
         self, path: Path | None, *, clock: Clock = time.monotonic, on_still: Callable[[], object] = lambda: _dump()
     ) -> None:
-        """`on_still` is called when something has come to a stand; by default the stacks of all threads are logged."""
+        """Call `on_still` when something stops making progress; by default it logs the stacks of all threads."""
         self._path = path
         self._clock = clock
         self._on_still = on_still
@@ -81,27 +81,27 @@ class Heartbeat:
         self._thread = Thread(target=self._run, name="heartbeat", daemon=True)
 
     def watch(self, name: str, progress: Callable[[], object], *, limit_s: float = DEAF_S) -> None:
-        """Beat no longer once `progress` has returned the same value for `limit_s`."""
+        """Stop touching the file while `progress` has returned the same value for `limit_s` seconds."""
         with self._lock:
             stillness = Stillness(clock=self._clock, max_step_s=2 * INTERVAL_S)
             self._watched[name] = _Watched(progress=progress, limit_s=limit_s, stillness=stillness)
 
     def ready(self) -> None:
-        """Say in the file that the process does its work now."""
+        """Write to the file that the process is ready for work."""
         self._state = READY
         self.beat()
 
     def start(self) -> None:
-        """Beat every second on a thread of its own."""
+        """Touch the file every second, on a separate thread."""
         if self._path is not None:
             self._thread.start()
 
     def close(self) -> None:
-        """Beat no more."""
+        """Stop touching the file."""
         self._closed.set()
 
     def beat(self) -> None:
-        """Touch the file unless something stands still."""
+        """Touch the file unless something makes no progress."""
         with self._lock:
             still = [name for name, watched in self._watched.items() if self._stands(name, watched)]
         if self._path is None or still:
@@ -123,7 +123,9 @@ class Heartbeat:
         still_s = watched.stillness.see(watched.progress())
         was_still, watched.is_still = watched.is_still, still_s > watched.limit_s
         if watched.is_still and not was_still:
-            _log.critical("%s has not moved for %.0f s: this process does not get on and is to be ended", name, still_s)
+            _log.critical(
+                "%s has made no progress for %.0f s: this process is stuck and should be ended", name, still_s
+            )
             self._on_still()
         return watched.is_still
 
@@ -134,7 +136,7 @@ class Heartbeat:
 
 
 def state_of(path: Path) -> str | None:
-    """Return what a process said last in its file, STARTING or READY; None if there is no file."""
+    """Return the state in a process's file, STARTING or READY; None if there is no file."""
     try:
         return path.read_text()
     except OSError:
@@ -142,7 +144,7 @@ def state_of(path: Path) -> str | None:
 
 
 def touched_at(path: Path) -> int | None:
-    """Return when the file was touched last, in nanoseconds; None if there is no file."""
+    """Return when the file was last touched, in nanoseconds since 1970; None if there is no file."""
     try:
         return path.stat().st_mtime_ns
     except OSError:
@@ -150,13 +152,13 @@ def touched_at(path: Path) -> int | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 0 if the process of NST_HEARTBEAT_FILE lives, else 1."""
+    """Return 0 if the process of NST_HEARTBEAT_FILE is alive, otherwise 1."""
     parser = argparse.ArgumentParser(
-        prog="python -m nst_core.system.heartbeat", description="Exit with 0 if a process lives."
+        prog="python -m nst_core.system.heartbeat", description="Exit with 0 if a process is alive."
     )
     parser.add_argument("--file", type=Path, default=os.environ.get("NST_HEARTBEAT_FILE"))
     parser.add_argument("--max-age", type=float, default=DEAF_S, metavar="SECONDS")
-    parser.add_argument("--ready", action="store_true", help="exit with 0 only if it does its work, too")
+    parser.add_argument("--ready", action="store_true", help="exit with 0 only if the process is also ready for work")
     options = parser.parse_args(arguments)
     if options.file is None:
         parser.error("set NST_HEARTBEAT_FILE, or give --file")

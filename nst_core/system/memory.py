@@ -1,4 +1,4 @@
-"""How the process gets its memory from the system and gives it back, and how much there is. Never loads torch."""
+"""The memory of the process: how much there is, and when freed memory goes back. Never loads torch."""
 
 import ctypes
 import os
@@ -16,12 +16,12 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1
 #: Freed memory that is kept for the next picture.
 KEPT_BYTES = 2**31 - 1
 _STEP_BYTES = 256 * 2**20
-#: The largest threshold that glibc takes for blocks that are mapped one by one, and its default number of them.
+#: The largest threshold that glibc accepts for blocks that are mapped one by one, and its default number of them.
 _MAPPED_BYTES, _MAPPED_BLOCKS = 32 * 2**20, 65_536
-#: While there is work, memory is given back this often at most: the next large picture has to ask for it again.
+#: Seconds between two trims while there is work: the next large picture has to request the memory again.
 _TRIM_EVERY_S = 60.0
-#: Kernels that stay compiled, of a convolution of one shape each. A photo of a new size takes about 25 of them and a
-#: training 67; by default 1,024 are kept, which have 4 GB after some hundred photos of different sizes.
+#: Kernels that stay compiled; each is for a convolution of one shape. A photo of a new size needs about 25 of them and
+#: a training 67. By default 1,024 are kept, which take 4 GB after some hundred photos of different sizes.
 KERNELS_KEPT = 128
 _keeping = Event()  # set if this process keeps freed memory
 #: Limits of control groups, version 2 and version 1; a file may be missing or say "max".
@@ -36,17 +36,17 @@ class _Mallinfo2(ctypes.Structure):
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed memory for the next picture instead of giving it back at once; return whether that is possible.
+    """Keep freed memory for the next picture instead of giving it back immediately; return whether that is possible.
 
-    A network asks for some gigabytes of activations for every picture, one after the other, and frees each. By
-    default glibc maps each anew, and the system clears every page of it: a third of the time on a CPU. Call it before
-    other threads start, and call `FreedMemory.trim` between pictures. Does nothing if the C library is not glibc 2.33
-    or newer.
+    For every picture, a network allocates and frees some gigabytes of activations, one after the other. By default
+    glibc maps each block anew and the system clears its pages, which takes a third of the time on a CPU. Call this
+    function before other threads start, and `FreedMemory.trim` between pictures. It does nothing if the C library is
+    not glibc 2.33 or newer.
     """
     libc = _glibc()
     if libc is None:
         return False
-    # One arena: those of other threads cannot grow to the size of an activation.
+    # One arena: the arenas of other threads cannot grow to the size of an activation.
     settings = ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, KEPT_BYTES), (_M_TOP_PAD, _STEP_BYTES))
     done = all(libc.mallopt(name, value) == 1 for name, value in settings)
     if done:
@@ -56,10 +56,10 @@ def keep_freed_memory() -> bool:
 
 @contextmanager
 def memory_for(nbytes: int) -> Iterator[None]:
-    """Take memory for a piece of work that needs so many bytes; does nothing without `keep_freed_memory`.
+    """Prepare the allocator for work that needs `nbytes`; does nothing without `keep_freed_memory`.
 
     If that is more than is kept, large blocks are mapped one by one and go back to the system as soon as they are
-    free. Nothing is lost between blocks then, but the system clears the pages of each block before it is used.
+    free. Then no memory is wasted between blocks, but the system clears the pages of each block before its use.
     """
     libc = _glibc()
     if libc is None or not _keeping.is_set() or nbytes <= KEPT_BYTES:
@@ -74,34 +74,35 @@ def memory_for(nbytes: int) -> Iterator[None]:
 
 
 def bound_kernels() -> None:
-    """Bound the memory that torch keeps for shapes of pictures that it has seen.
+    """Limit the memory that torch keeps for picture shapes that it has seen.
 
-    Sets environment variables, unless they are set already. Call it before torch is imported.
+    It sets environment variables, unless they are already set. Call it before torch is imported.
     """
-    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # oneDNN's own cache, and torch's of it
+    # The cache of oneDNN, and torch's own cache of it.
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(name, str(KERNELS_KEPT))
 
 
 class FreedMemory:
-    """Gives freed memory back to the system if there is more of it than the next picture is likely to need.
+    """Gives freed memory back to the system if there is more than the next picture is likely to need.
 
     Safe to call from several threads.
     """
 
     def __init__(self, *, kept_bytes: int = KEPT_BYTES, clock: Clock = time.monotonic) -> None:
-        """Let the process keep that many bytes which it has freed."""
+        """Let the process keep up to `kept_bytes` of freed memory."""
         self._kept_bytes = kept_bytes
         self._clock = clock
         self._lock = Lock()
         self._libc = _glibc()
         self._trimmed_at = -float("inf")
-        #: Bytes in use that malloc does not know of: code, stacks, compiled kernels.
+        #: Bytes in use that malloc does not know about: code, stacks, compiled kernels.
         self._foreign = self._not_allocated()
 
     def trim(self, *, idle: bool) -> bool:
-        """Give memory back if too much is kept; return whether it did.
+        """Give memory back if too much is kept; return whether it was given back.
 
-        Without `idle`, when more work waits, that happens once a minute at most.
+        Unless the process is `idle`, that happens at most once a minute.
         """
         libc = self._libc
         if libc is None:
@@ -119,7 +120,7 @@ class FreedMemory:
             return True
 
     def _not_allocated(self) -> int:
-        """Return the bytes in memory that no object has: those that malloc keeps, and those it does not know of."""
+        """Return the resident bytes outside of allocated objects: those that malloc keeps or does not know about."""
         if self._libc is None:
             return 0
         info = self._libc.mallinfo2()
@@ -127,7 +128,7 @@ class FreedMemory:
 
 
 def resident_bytes() -> int:
-    """Return how many bytes of memory the process has; 0 if the system is not Linux."""
+    """Return how many bytes of memory the process uses; 0 if the system is not Linux."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -150,7 +151,7 @@ def total_bytes() -> int:
 
 
 def _glibc() -> ctypes.CDLL | None:
-    """Return the C library if it is a glibc that has all that is needed here."""
+    """Return the C library if it is a glibc with the functions that are needed here."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None)

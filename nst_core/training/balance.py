@@ -1,4 +1,4 @@
-"""Style weights that choose themselves, from the painting and the photos."""
+"""Style weights that are derived from the painting and the photos."""
 
 from dataclasses import replace
 
@@ -9,13 +9,13 @@ from nst_core.nets.loss_network import LossNetwork
 from nst_core.training.config import TrainConfig
 from nst_core.training.objective import PerceptualObjective
 
-#: How much stronger the style pulls than the content at strength 1, at a grey picture. Johnson's weights 1 and 5 come
-#: to that for Hokusai's wave, to a fifth of it for The Scream, and to five times as much for The Starry Night.
+#: How much stronger the style pulls than the content at strength 1, at a grey picture. Johnson's weights 1 and 5 have
+#: this effect for Hokusai's wave, to a fifth of it for The Scream, and to five times as much for The Starry Night.
 STYLE_PULL = 3.3
 
 
 class _Given(nn.Module):
-    """Stands for a network: whatever the photos are, its output is a picture that was given."""
+    """Takes the place of a network: its output is a given picture, whatever the photos are."""
 
     def __init__(self, picture: Tensor) -> None:
         super().__init__()

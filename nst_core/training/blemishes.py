@@ -1,6 +1,6 @@
-"""Faults that stylizing networks are known for, found in their pictures: blotches, frames and grid marks.
+"""Measures typical faults of stylizing networks in their pictures: blotches, frames and grid marks.
 
-Each is a number that is near 0 for a sound network, and a limit above which people see it.
+Each measure is near 0 for a good network, and has a limit above which people notice the fault.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.uint8]
 _Grey = npt.NDArray[np.float64]
 
-#: Above these a picture is looked at again. Lengstrom's networks wave and udnie have at most 0.004, 0.04 and 0.19.
+#: Limits for a remark. Lengstrom's networks wave and udnie have at most 0.004, 0.04 and 0.19.
 MAX_BLOTCHES = 0.02
 MAX_FRAME = 0.08
 MAX_GRID = 0.25
 
 _TILE_PX = 16
-#: A tile is a blotch where its tone is so far (of 1) from what the photo's tone and its neighbours let expect.
+#: A tile is a blotch if its tone (0 to 1) differs by this much from the expectation by the photo and its neighbours.
 _BLOTCH_TONE = 0.25
 #: Outermost pixels that are compared with those further in.
 _EDGE_PX, _INNER_PX = 4, 12

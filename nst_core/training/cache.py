@@ -1,4 +1,4 @@
-"""A folder that keeps what was fetched from afar, up to a number of bytes."""
+"""A cache of files in a folder, limited to a number of bytes."""
 
 import logging
 from collections import OrderedDict
@@ -14,13 +14,13 @@ log = logging.getLogger(__name__)
 
 
 class FileCache:
-    """Files by key; those that were not used for longest make room for new ones. Safe to share between threads.
+    """Files by key; the least recently used ones make room for new ones. Safe to share between threads.
 
-    One process at a time may use a folder. Times of use are the files' own, so that they outlast the process.
+    Only one process at a time may use a folder. Times of use are stored as file times, so that they outlast a process.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
-        """Take over what is in `folder`, which is created if it is missing."""
+        """Use the files that are in `folder`, which is created if it is missing."""
         if max_bytes < 0:
             raise ConfigError(f"A cache has room for 0 bytes or more, not {max_bytes!r}.")
         self.folder = folder
@@ -29,7 +29,7 @@ class FileCache:
         for part in folder.glob("*.part"):  # of a process that was killed while writing
             part.unlink(missing_ok=True)
         found = [(path.stat(), path.name) for path in folder.iterdir()]
-        #: Size of each file in bytes, the one that was not used for longest first.
+        #: Size of each file in bytes, the least recently used first.
         self._sizes = OrderedDict(
             (name, stat.st_size) for stat, name in sorted(found, key=lambda pair: pair[0].st_mtime_ns)
         )
@@ -42,13 +42,13 @@ class FileCache:
         return sum(self._sizes.values())
 
     def get(self, key: str, fetch: Callable[[], bytes]) -> bytes:
-        """Return what `fetch` returned for this key before, or returns now; its errors pass through."""
+        """Return the cached result of `fetch` for this key, or call it; its errors pass through."""
         name = sha256(key.encode()).hexdigest()
         path = self.folder / name
         try:
             data = path.read_bytes()
             path.touch()
-        except OSError:  # most often there is no such file
+        except OSError:  # usually because there is no such file
             data = fetch()
             self._put(name, data)
         else:
@@ -64,7 +64,7 @@ class FileCache:
             self._make_room(len(data))
             try:
                 write_whole(self.folder / name, data)
-            except OSError as error:  # such as a full disk: what cannot be kept is fetched again
+            except OSError as error:  # for example a full disk: files that cannot be kept are fetched again
                 log.warning("The cache %s cannot be written: %s.", self.folder, error.strerror)
             else:
                 self._sizes[name] = len(data)

@@ -1,4 +1,4 @@
-"""The numbers of a training, checked as soon as they are given. Never loads torch."""
+"""The config of a training, which is validated when it is made. Never loads torch."""
 
 from dataclasses import asdict, dataclass, field, fields
 from math import cos, isfinite, pi
@@ -50,21 +50,21 @@ _NUMBERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Everything that decides the result of a training, besides the pictures and the weights that it begins with.
+    """Everything that decides the result of a training, except the pictures and the initial weights.
 
     Raises ConfigError for a value that is not allowed.
     """
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     steps: int = 2000
-    #: Crops of one step.
+    #: Crops per step.
     batch_size: int = 4
     #: Side of the square training crops.
     size_px: int = 256
     #: A crop is cut from its photo resized to a short side of `size_px` to `zoom * size_px`. A departure from the
     #: paper, which resizes whole photos to the square: few photos last longer so.
     zoom: float = 1.6
-    #: Crops that are drawn from a photo before the next one's turn; an epoch has so many times as many crops.
+    #: Crops that are drawn from a photo before the next one; an epoch has this many crops of each photo.
     crops_per_photo: int = 1
     #: Longest side of the style picture, as Johnson's `style_image_size`: the strokes of the result grow with it.
     style_size_px: int = 512
@@ -96,7 +96,7 @@ class TrainConfig:
     #: pixels, and takes one more forward pass of one photo a step.
     shift_weight: float = 0.0
     learning_rate: float = 1e-3
-    #: How the learning rate goes on after the warm-up: "cosine" down to `final_learning_rate` at the last step,
+    #: How the learning rate changes after the warm-up: "cosine" down to `final_learning_rate` at the last step,
     #: "constant" as in the paper, or "step", which multiplies by `decay_factor` every `decay_every_steps`.
     schedule: Schedule = "cosine"
     #: Steps over which the learning rate rises from nothing.
@@ -141,7 +141,7 @@ class TrainConfig:
         return sorted({self.content_layer, *self.style_weights})
 
     def learning_rate_at(self, step: int) -> float:
-        """Return the learning rate of step 0, 1, 2, ..., warm-up included."""
+        """Return the learning rate of step 0, 1, 2, ..., including the warm-up."""
         if self.schedule == "cosine":
             low = self.final_learning_rate
             share = low + (1 - low) * (1 + cos(pi * step / self.steps)) / 2

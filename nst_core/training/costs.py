@@ -1,6 +1,5 @@
-"""How much memory a training takes, in bytes. Estimates as in `nets.costs`. Never loads torch."""
+"""How much memory a training needs, in bytes; estimates like those in `nets.costs`. Never loads torch."""
 
-from nst_core.gatys.config import VGG_BLOCKS
 from nst_core.gatys.costs import Features, features, positions
 from nst_core.nets.costs import (
     BASE_BYTES,
@@ -12,16 +11,17 @@ from nst_core.nets.costs import (
     weights_bytes,
 )
 from nst_core.nets.transformer_config import TransformerConfig
+from nst_core.nets.vgg_layers import BLOCKS
 from nst_core.training.config import TrainConfig
 
-#: The style picture as a file's pixels, resized, and as floats.
+#: Bytes per pixel of the style picture: as pixels of the file, resized, and as floats.
 _STYLE_PICTURE_BYTES = 24
-#: Pixels of a sample of a training, at most.
+#: The most pixels of a sample of a training.
 SAMPLE_PIXELS = 1024**2
 
 
 def training_bytes(config: TrainConfig) -> int:
-    """Return what a training takes: a step or a sample, whichever is larger, and the style picture."""
+    """Return what a training needs for a step or a sample, whichever needs more, and for the style picture."""
     pixels = config.batch_size * config.size_px**2
     passes = 1.0 + bool(config.stability_weight)
     if config.shift_weight:
@@ -30,30 +30,31 @@ def training_bytes(config: TrainConfig) -> int:
     floats = passes * _training_floats(config.transformer) + loss.kept + 2 * loss.largest
     # Weights, gradients, and Adam's two moments.
     step = 4 * weights_bytes(config.transformer) + int(STEP_WASTE * FLOAT_BYTES * floats * pixels)
-    sample = 4 * weights_bytes(config.transformer) + stylize_bytes(config.transformer, SAMPLE_PIXELS)
+    # The estimate of a pass has its own weights and base.
+    sample = 3 * weights_bytes(config.transformer) + stylize_bytes(config.transformer, SAMPLE_PIXELS) - BASE_BYTES
     return BASE_BYTES + max(step, sample) + _style_bytes(config, loss)
 
 
 def _training_floats(config: TransformerConfig) -> float:
-    """Return the numbers that a pass keeps of each pixel for the backward pass, and that this one needs besides."""
+    """Return how many numbers per pixel a pass keeps for the backward pass, and this one needs in addition."""
     w = config.width
-    # Of each layer its padded input, the centred values and the result; the upsampled ones once more unpadded.
+    # For each layer its padded input, the centred values and the result; upsampled ones also unpadded.
     down, block, up, head = 5.0 * w, 1.75 * w, 9.0 * w, w + 12
     return down + config.blocks * block + up + head + 6.0 * w
 
 
 def _style_bytes(config: TrainConfig, loss: Features) -> int:
-    """Return what the style picture takes: as pixels, and the features of a tile."""
-    # Its shorter side is not known; few paintings are longer than 3 : 2.
+    """Return what the style picture needs: its pixels, and the features of a tile."""
+    # Its shorter side is unknown; few paintings are longer than 3 : 2.
     pixels = config.style_size_px**2 * 2 // 3
     tile = pixels if _is_whole(config) else min(pixels, STYLE_TILE_PIXELS)
     if config.style_crops:
         tile = config.size_px**2
-    # Nothing is kept for a backward pass but the layers that are asked for.
+    # Only the requested layers are kept, because there is no backward pass.
     asked = sum(positions(config.network, layer) for layer in config.layers)
     return _STYLE_PICTURE_BYTES * pixels + int(WASTE * FLOAT_BYTES * (asked + 3 * loss.largest) * tile)
 
 
 def _is_whole(config: TrainConfig) -> bool:
-    """Return whether the features of the whole style picture are computed at once: only a VGG takes tiles."""
-    return config.network.partition("_")[0] not in VGG_BLOCKS
+    """Return whether the features of the style picture are computed as a whole: only a VGG takes tiles."""
+    return config.network.partition("_")[0] not in BLOCKS

@@ -1,4 +1,4 @@
-"""The losses of a training as a CSV file, a line a step."""
+"""The losses of a training as a CSV file with a line per step."""
 
 import csv
 import io
@@ -11,15 +11,15 @@ from nst_core.training.step_losses import StepLosses
 
 CURVE_NAME = "losses.csv"
 COLUMNS = ("step", "content", "style", "tv", "stability", "shift", "total", "learning_rate", "seconds")
-#: Losses of one step depend on its photos; what stands for a training are the means of so many last ones.
+#: Steps in the mean that represents a training: the losses of a single step depend on its photos.
 LAST_STEPS = 100
 
 
 class LossCurve:
-    """A CSV file that grows by a line a step, with COLUMNS in its first line."""
+    """A CSV file that grows by a line per step, with COLUMNS as its first line."""
 
     def __init__(self, path: Path, *, step: int) -> None:
-        """Go on after `step` done steps: what the file has of later ones was lost with the process that wrote it."""
+        """Continue after `step` steps, and drop the lines of later steps, which their process lost when it died."""
         self._path = path
         self._waiting: list[StepLosses] = []
         kept = [losses for losses in read_losses(path) if losses.step <= step]
@@ -39,7 +39,7 @@ class LossCurve:
 def read_losses(path: Path) -> list[StepLosses]:
     """Return the losses of a curve in the order of steps; an empty list if there is no file.
 
-    A line that was not written to its end is left out.
+    An incomplete line is left out.
     """
     if not path.exists():
         return []
@@ -49,7 +49,7 @@ def read_losses(path: Path) -> list[StepLosses]:
 
 
 def dump_losses(losses: Iterable[StepLosses]) -> bytes:
-    """Return some steps as a file of their own, with COLUMNS in its first line."""
+    """Return some steps as a CSV file with COLUMNS as its first line."""
     return _lines([COLUMNS, *map(_row, losses)]).encode()
 
 

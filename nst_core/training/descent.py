@@ -1,4 +1,4 @@
-"""The measure of a trained network: plain L-BFGS on the pixels of one photo, for the same loss."""
+"""A reference for trained networks: plain L-BFGS on the pixels of one photo, for the same loss."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +17,7 @@ from nst_core.training.objective import style_grams
 class ImageObjective:
     """The loss that a training minimises, of given images instead of a network's output.
 
-    Stability and shifts are no properties of one image, so that they have no part.
+    Stability and shifts are no properties of a single image, so they are left out.
     """
 
     def __init__(self, config: TrainConfig, network: LossNetwork, style: Tensor) -> None:
@@ -33,7 +33,7 @@ class ImageObjective:
         self._target = torch.zeros(())
 
     def use(self, photo: Tensor) -> None:
-        """Take the content of a photo, 1 x 3 x H x W in 0 to 1."""
+        """Use the content of a photo, 1 x 3 x H x W in 0 to 1."""
         with torch.no_grad():
             self._target = self._network(photo)[self.config.content_layer]
 

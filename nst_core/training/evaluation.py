@@ -1,4 +1,4 @@
-"""What a trained network is worth, measured on photos that it was not trained on."""
+"""Measures a trained network on photos that it was not trained on."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from nst_core.training.descent import ImageObjective, descend
 Pixels = npt.NDArray[np.uint8]
 _T = TypeVar("_T")
 
-#: Iterations of L-BFGS that the networks are measured by: with so many Johnson et al. (2016) compare theirs at least.
+#: Iterations of L-BFGS to compare with; Johnson et al. (2016) compare with at least as many.
 ITERATIONS = 50
 #: Photos that are optimised for the comparison; it takes most of the time.
 OPTIMISED = 4
@@ -32,14 +32,14 @@ LOOKED_AT_PX = 512
 _SHORT_SIDE_PX = 64
 
 
-class Carrier(Protocol):
-    """Carries out a piece of work and returns its result."""
+class Runner(Protocol):
+    """Runs a piece of work and returns its result."""
 
     def __call__(self, piece: Callable[[], _T], /) -> _T: ...
 
 
 def at_once(piece: Callable[[], _T], /) -> _T:
-    """Carry out a piece of work here and now."""
+    """Run a piece of work immediately."""
     return piece()
 
 
@@ -78,11 +78,11 @@ def evaluate(
     style: Tensor,
     network: LossNetwork,
     config: TrainConfig,
-    on_piece: Carrier = at_once,
+    on_piece: Runner = at_once,
 ) -> Evaluation:
     """Measure a network on photos, H x W x 3 uint8 each; `style` is 1 x 3 x H x W in 0 to 1.
 
-    The device is that of the network. `on_piece` carries out each piece of the work, of a second or less on a CPU, so
+    The device is that of the network. `on_piece` runs each piece of the work, of a second or less on a CPU, so
     that other work can come in between.
     """
     device = next(transformer.parameters()).device
@@ -154,7 +154,7 @@ def _losses(objective: ImageObjective, photo: Pixels, picture: Pixels, device: t
     return values
 
 
-def _descend(course: Iterator[float], loss: float, on_piece: Carrier) -> tuple[int, float]:
+def _descend(course: Iterator[float], loss: float, on_piece: Runner) -> tuple[int, float]:
     """Return after how many iterations L-BFGS is better than a loss, and its lowest loss in ITERATIONS of them."""
     curve = [on_piece(lambda: next(course)) for _ in range(ITERATIONS + 1)]
     better = [iteration for iteration, value in enumerate(curve) if value < loss]

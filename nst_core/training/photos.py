@@ -34,7 +34,7 @@ def epoch_order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
 
 
 def decode_photo(data: bytes, *, size_px: int, zoom: float) -> Pixels:
-    """Return a photo, H x W x 3, with all the pixels that crops of it need; raise ImageError if it is no use."""
+    """Return a photo, H x W x 3, with all pixels that its crops need; raise ImageError if it cannot be used."""
     # What the largest zoom needs of a photo up to twice as long as wide; JPEG decodes the faster for it. A longer
     # photo is decoded again as it is.
     needed = ceil(size_px * zoom)
@@ -48,10 +48,10 @@ def decode_photo(data: bytes, *, size_px: int, zoom: float) -> Pixels:
 
 
 def reduce_photo(data: bytes, *, size_px: int, zoom: float) -> bytes:
-    """Return a file that `decode_photo` makes the same pixels of, the fastest that is no larger than this one.
+    """Return a file from which `decode_photo` makes the same pixels, faster to read and not larger.
 
     Large photos become bitmaps of what crops need, which are read in a tenth of the time and smaller than their
-    JPEG files; small ones stay as they are. Raises ImageError if the photo is no use.
+    JPEG files; small ones stay as they are. Raises ImageError if the photo cannot be used.
     """
     out = BytesIO()
     Image.fromarray(decode_photo(data, size_px=size_px, zoom=zoom)).save(out, "BMP")
@@ -64,8 +64,8 @@ class PhotoStream:
     A crop comes from the photo resized so that its short side is uniform in [size_px, zoom * size_px], and is
     mirrored half of the time. Photos smaller than that are enlarged: high-resolution photos are as smooth.
 
-    A photo that is no use (damaged, too small, no image at all) is named in `skipped` with the reason, and the next
-    good one in the epoch's order stands in for it: what is at a position depends on the seed and the files alone.
+    An unusable photo (damaged, too small, no image) is listed in `skipped` with the reason, and the next good one in
+    the epoch's order takes its place: the photo at a position depends on the seed and the files only.
     Batches may be asked for from several threads at once.
     """
 

@@ -1,4 +1,4 @@
-"""The pictures of a training that are no training photos: the style, and samples to watch it by."""
+"""The other pictures of a training: the style, and samples that show the progress."""
 
 from pathlib import Path
 

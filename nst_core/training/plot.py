@@ -1,4 +1,4 @@
-"""The losses of a training as a picture: weighted losses over steps, both as they are and smoothed, on a log scale."""
+"""Plots the losses of a training: weighted losses by step, raw and smoothed, on a log scale."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from nst_core.training.step_losses import StepLosses
 WIDTH_PX, HEIGHT_PX = 1000, 560
 #: Left, top, right and bottom of the area of the curves.
 _AREA = (84, 60, 976, 500)
-#: Everything is drawn so much larger and then reduced: Pillow's lines have no smooth edges.
+#: The picture is drawn larger by this factor and then reduced, because Pillow's lines have no smooth edges.
 _SCALE = 2
 #: Colours that differ for colour-blind eyes too (Okabe & Ito 2008).
 _COLORS = {

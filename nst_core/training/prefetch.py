@@ -1,4 +1,4 @@
-"""Work for the next steps, done while this one runs."""
+"""Prepares the input of the next steps while the present one runs."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Prefetcher(Generic[T]):
-    """Makes the values of steps 0, 1, 2, ... on threads of its own, as many steps ahead as there are threads."""
+    """Makes the values of steps 0, 1, 2, ... on separate threads, as many steps ahead as there are threads."""
 
     def __init__(self, make: Callable[[int], T], *, threads: int = 1) -> None:
         """Call `make(step)` on `threads` threads, from the first `take` on."""
@@ -18,7 +18,7 @@ class Prefetcher(Generic[T]):
         self._futures: dict[int, Future[T]] = {}
 
     def wait(self, step: int, *, timeout_s: float) -> bool:
-        """Return whether `take` has the value of a step, or the error, without waiting, after that time at most."""
+        """Wait up to `timeout_s` and return whether `take` would return a step's value, or raise, without waiting."""
         self._begin(step)
         return not wait([self._futures[step]], timeout=timeout_s).not_done
 
@@ -28,7 +28,7 @@ class Prefetcher(Generic[T]):
         return self._futures.pop(step).result()
 
     def _begin(self, step: int) -> None:
-        """Have a step and those after it in the making, and no others."""
+        """Start a step and the following ones, and cancel all others."""
         wanted = range(step, step + self._ahead + 1)
         for other in [other for other in self._futures if other not in wanted]:
             self._futures.pop(other).cancel()
@@ -37,5 +37,5 @@ class Prefetcher(Generic[T]):
                 self._futures[each] = self._pool.submit(self._make, each)
 
     def close(self) -> None:
-        """Drop what nobody took and wait for the threads to end."""
+        """Drop values that were not taken and wait for the threads to end."""
         self._pool.shutdown(wait=True, cancel_futures=True)

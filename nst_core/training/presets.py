@@ -1,4 +1,4 @@
-"""How a style is trained, by name. Never loads torch."""
+"""Named presets of trainings. Never loads torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ TEACHER = "great_wave"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPreset:
-    """A training config, and what it begins with."""
+    """A training config and its initial weights."""
 
     name: str
     #: One sentence for people.
@@ -28,7 +28,7 @@ class TrainPreset:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A preset with the wishes of a client."""
+    """A preset combined with the options of a client."""
 
     config: TrainConfig
     #: As `balance.balanced` takes it; None: the weights of the config are taken as they are.
@@ -80,7 +80,7 @@ def resolve(
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """Return what a client's wishes come to.
+    """Combine a preset with a client's options.
 
     `stroke` multiplies the size of the style picture, and so of the strokes; `strength` multiplies the weight of the
     style. `options` are fields of TrainConfig that come before those of the preset; if the style weights are among

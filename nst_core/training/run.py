@@ -35,7 +35,7 @@ PHOTOS_NAME = "photos.json"
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """What to train, where, and what to write on the way."""
+    """What to train, in which folder, and what to write during the training."""
 
     folder: Path
     config: TrainConfig
@@ -64,7 +64,7 @@ class RunPlan:
 
 
 class TrainingRun:
-    """A plan that is carried out, from its last checkpoint if there is one."""
+    """The training of a plan, which continues from the last checkpoint if there is one."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class TrainingRun:
         compiled: bool = True,
         threads: int = 1,
     ) -> None:
-        """Load all that the plan names; options as `Trainer` has them.
+        """Load everything that the plan names; see `Trainer` for the options.
 
         Raises ConfigError, ImageError or WeightsError if a file cannot be used, or if the checkpoint is of
         another config, style picture or initial weights.
@@ -123,8 +123,8 @@ class TrainingRun:
     ) -> None:
         """Train to the last step and write the style's weights.
 
-        `on_step` hears of each step. `stop` is asked after each; when it says so, a checkpoint is written and the
-        training ends there. Raises TrainingDivergedError if the losses are not finite.
+        `on_step` is called after each step, then `stop`; once that returns True, a checkpoint is written and the
+        training ends. Raises TrainingDivergedError if the losses are not finite.
         """
         plan, trainer = self.plan, self.trainer
         curve = LossCurve(plan.folder / CURVE_NAME, step=trainer.step_number)

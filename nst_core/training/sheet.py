@@ -1,4 +1,4 @@
-"""A style on one sheet: the painting, and photos beside what the network makes of them."""
+"""A preview sheet of a style: the painting, and photos next to their stylizations."""
 
 from collections.abc import Sequence
 

@@ -19,7 +19,7 @@ from nst_core.formats import IMAGE_SUFFIXES
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.cache import FileCache
 
-#: A file above that is no training photo, and would fill the memory.
+#: A larger file is not a training photo, and would fill the memory.
 MAX_FILE_BYTES = 200_000_000
 #: Fewer photos than these draw a warning. The shipped styles took about 1,200; a network that sees each of a few photos
 #: hundreds of times fits the style to them and paints new ones worse.
@@ -28,7 +28,7 @@ _PAGE = 1000
 
 
 def few_photos(count: int) -> str | None:
-    """Return one sentence if photos are so few that the style may suffer."""
+    """Return a warning if there are so few photos that the style may suffer, or None."""
     if count >= FEW_PHOTOS:
         return None
     return f"There are only {count} photos; {FEW_PHOTOS} are enough to begin with, the shipped styles took 1,242."
@@ -47,9 +47,9 @@ class PhotoSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Reduction:
-    """A way to make files of photos smaller, or faster to read."""
+    """A conversion that makes files of photos smaller or faster to read."""
 
-    #: Tells what it makes from what another one makes, in the cache.
+    #: Distinguishes its results from those of other conversions in the cache.
     name: str
     make: Callable[[bytes], bytes]
 
@@ -83,8 +83,8 @@ class StoredPhotos:
     ) -> None:
         """List the prefix; raise ConfigError if there is no photo, BlobError if it cannot be listed.
 
-        With a reduction, what is cached and read is what it makes of a file; its ImageErrors are those of `read`.
-        What the cache has of a photo is that of the content which the listing shows.
+        With a reduction, its results are cached and read, and `read` raises its ImageErrors. The cache key includes the
+        ETag from the listing, so that a replaced photo is read again.
         """
         self._blobs = blobs
         self._prefix = prefix
@@ -132,7 +132,7 @@ class SomePhotos:
 
 
 def split_photos(source: PhotoSource, count: int, *, seed: int) -> tuple[PhotoSource, PhotoSource | None]:
-    """Return the photos to train on, and `count` others that are held out, drawn by the seed; None for none.
+    """Return the photos to train on and `count` held-out ones, which the seed selects; None if there are none.
 
     At least as many are left to train on as are held out: of few photos, fewer are held out.
     """

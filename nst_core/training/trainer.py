@@ -1,7 +1,7 @@
-"""Train one transformer network on one style picture (Johnson et al. 2016, section 3).
+"""Trains one transformer network for one style picture (Johnson et al. 2016, section 3).
 
-Training is a plain object with `step()`; its whole state is weights, optimizer moments and a step number, so that a
-process may die at any moment and another continues from the last checkpoint with the same result.
+A training is a plain object with `step()`. Its whole state is weights, optimizer moments and a step number, so that a
+process may die at any moment and another one continues from the last checkpoint with the same result.
 """
 
 import logging
@@ -27,7 +27,7 @@ from nst_core.training.sources import PhotoSource
 from nst_core.training.step_losses import StepLosses
 
 _log = logging.getLogger(__name__)
-#: What Adam keeps of each parameter.
+#: What Adam keeps for each parameter.
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -92,13 +92,13 @@ class Trainer:
         return self.step_number >= self.config.steps
 
     def wait(self, *, timeout_s: float) -> bool:
-        """Return whether the photos of the next step are there, after that time at most; `step` waits for them too."""
+        """Wait up to `timeout_s` and return whether the photos of the next step are ready."""
         return self._inputs.wait(self.step_number, timeout_s=timeout_s)
 
     def step(self) -> StepLosses:
         """Run one step of Adam and return its losses.
 
-        Raises TrainingDivergedError if they are not finite; the state is then good for nothing.
+        Raises TrainingDivergedError if they are not finite; the state is then useless.
         """
         started = perf_counter()
         rate = self.config.learning_rate_at(self.step_number)
@@ -157,7 +157,7 @@ class Trainer:
         return self.photos.batch(step), sparse_noise(self.config, step), grid_shift(self.config, step)
 
     def state(self) -> dict[str, Tensor]:
-        """Return all tensors of the state, by name, as they are: they change with the next step."""
+        """Return all tensors of the state by name. They are not copies, and change with the next step."""
         tensors = {f"transformer.{name}": tensor for name, tensor in self.transformer.state_dict().items()}
         for name, parameter in self.transformer.named_parameters():
             for moment, tensor in self._optimizer.state.get(parameter, {}).items():
@@ -196,7 +196,7 @@ class Trainer:
                 )
 
     def checkpoint(self) -> Checkpoint:
-        """Return the full state, its tensors as they are: they change with the next step.
+        """Return the full state. Its tensors are not copies, and change with the next step.
 
         Raises TrainingDivergedError if a tensor is not finite.
         """

@@ -24,6 +24,7 @@ LIGHT = (
         "nets.transformer_config",
         "nets.weights_header",
         "nets.safetensors_header",
+        "nets.vgg_layers",
     ),
 )
 

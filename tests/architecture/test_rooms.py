@@ -20,7 +20,7 @@ TESTED_ELSEWHERE = {
     "nst_core/client/*.py": "tests/unit/nst_core/client go through Client and AsyncClient",
     "nst_core/decoding/*.py": "test_decoder.py starts the decoder's processes",
     "nst_core/gatys/*.py": "test_optimizer.py and test_objective.py run what these parts make",
-    "nst_core/images/*.py": "test_images.py and test_odd_pictures.py decode and encode files",
+    "nst_core/images/*.py": "test_decoding.py and test_odd_pictures.py decode and encode files",
     "nst_core/losses/*.py": "test_all.py runs every term",
     "nst_core/nets/*.py": "the tests of transformer, weights and loss networks use these",
     "nst_core/peers/*.py": "test_networks.py and test_detect.py read files of each kind",

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.memory [WORDS…]`: what work takes of memory, beside what nst_core.nets.costs says.
+"""`python -m tests.benchmarks.memory [WORDS…]`: the memory that work needs, next to the estimates.
 
 Each case runs in a process of its own: the most memory that it ever had (VmHWM), less what it had before the work.
 With words, only cases whose name has one of them.
@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,9 @@ def _train(values: dict[str, Any]) -> tuple[int, Callable[[], object]]:
             optimizer.zero_grad()
             torch.autograd.backward(objective(photos, noise).sum())
             optimizer.step()
+        side = isqrt(training_costs.SAMPLE_PIXELS)
+        with torch.inference_mode():
+            net(torch.rand(1, 3, side, side))
 
     return training_costs.training_bytes(config), work
 

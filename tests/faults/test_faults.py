@@ -109,7 +109,7 @@ def test_optimisation_goes_on_where_its_worker_was_killed(stack: Stack, client: 
         assert client.preview(outcome.job.id, 0).startswith(b"\xff\xd8"), "a JPEG"
     assert [outcome.items[0].attempt for outcome in (whole, disturbed)] == [1, 2]
     log = stack.children["worker-1"].log.read_text()
-    match = re.search(rf"{job.id} item 0: goes on after iteration (\d+) of 120", log)
+    match = re.search(rf"{job.id} item 0: continues after iteration (\d+) of 120", log)
     assert match is not None
     assert int(match[1]) > 0
     assert images(disturbed) == images(whole)

@@ -165,7 +165,7 @@ def test_scheduler_lives_on_while_its_disk_takes_no_byte(
         """
         import logging, resource, sys, tempfile
         from nst_core.storage.blobs import BlobStore
-        from nst_core.queue.broker import Broker
+        from scheduler.control.broker import Broker
         from scheduler.app import make_loops
         from scheduler.settings import SchedulerSettings
         from scheduler.store.database import Database

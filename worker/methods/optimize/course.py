@@ -38,11 +38,11 @@ from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-#: Previews are looked at once.
+#: JPEG quality of previews, which are looked at once.
 _PREVIEW_QUALITY = 85
-#: Longest side of a painting as it is held; its strokes are reduced further to those of the result.
+#: Longest side of a painting in memory; it is reduced further to the size for the result.
 _PAINTING_PX = 4096
-#: A checkpoint that took so long to save is left alone for so many times as long: its size is not known beforehand.
+#: After a save, this many times its duration passes until the next one, because the size is not known beforehand.
 _CHECKPOINT_REST = 10.0
 
 
@@ -73,9 +73,9 @@ class _Course:
 class Optimization:
     """Optimises the items of chunks; may be used by several threads, one chunk each.
 
-    The engine does one iteration at a time, so that images of other chunks come in between. The state is saved every
-    `checkpoint_s` and at a shutdown, and the next attempt at the item goes on from there. Its result has the bytes of
-    an undisturbed run's, given the same kind of device and the same number of threads.
+    The engine runs one iteration at a time, so that images of other chunks run in between. The state is saved every
+    `checkpoint_s` seconds and at a shutdown, and the next attempt at the item continues from there. Its result has the
+    same bytes as without the interruption, on the same kind of device and with the same number of threads.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Optimization:
         recovered: Recovered = lambda problem: False,
         clock: Clock = time.monotonic,
     ) -> None:
-        """`recovered` tells images that failed from a process that was ill."""
+        """`recovered` tells failures of an image from those of the process."""
         self._settings = settings
         self._recovered = recovered
         self._blobs = blobs
@@ -102,8 +102,8 @@ class Optimization:
     def run(self, chunk: OptimizeChunk, steering: Steering[ItemProgress]) -> Iterator[ItemOutcome]:
         """Yield the outcomes of a chunk's items in order.
 
-        Once it is not to go on, the item in hand ends after its iteration and has no outcome. An item that fails has
-        a failed outcome and never disturbs another.
+        Once the chunk is stopped, the present item ends after its iteration and has no outcome. An item that fails has
+        a failed outcome and does not disturb the others.
         """
         order = next(self._orders)
         for item in chunk.items:
@@ -128,7 +128,7 @@ class Optimization:
     def _complete(self, course: _Course) -> ItemOutcome:
         item, output = course.item, BlobUri.parse(course.item.output)
         suffix = PurePosixPath(output.key).suffix
-        images.content_type(suffix)  # no time is spent on an image that could not be saved
+        images.content_type(suffix)  # first: do not spend time on an image that cannot be saved
         config = GatysConfig.from_dict(course.chunk.config)
         with course.watch:
             photo = self._fetch(item.input)
@@ -161,8 +161,8 @@ class Optimization:
     def _begin(
         self, course: _Course, config: GatysConfig, content: Picture, style: Tensor, checkpoint: CheckpointFile
     ) -> GatysOptimizer:
-        """Return the optimizer at the start, or where the last attempt at the item saved it."""
-        # Loaded here, and not by the engine: it may have to be downloaded first.
+        """Return the optimizer at the start, or in the state that the last attempt at the item saved."""
+        # Loaded here and not by the engine, because it may have to be downloaded first.
         network = self._networks.get(config, on_bytes=lambda: self._wait(course, config))
 
         def build() -> GatysOptimizer:
@@ -181,19 +181,19 @@ class Optimization:
                 return optimizer
             self._compute(course, lambda: optimizer.restore(state))
         except WeightsError as error:
-            _log.warning("%s: begins anew: %s", course.label, error)
-            return self._compute(course, build)  # what was restored halfway is of no use
-        _log.info("%s: goes on after iteration %d of %d", course.label, optimizer.iteration, optimizer.iterations)
+            _log.warning("%s: starts again: %s", course.label, error)
+            return self._compute(course, build)  # the state was restored in part only
+        _log.info("%s: continues after iteration %d of %d", course.label, optimizer.iteration, optimizer.iterations)
         return optimizer
 
     def _wait(self, course: _Course, config: GatysConfig) -> None:
-        """Say that the work goes on, before its first iteration; raise InterruptedWorkError if it is not to."""
+        """Report progress before the first iteration; raise InterruptedWorkError if the chunk was stopped."""
         if not course.steering.going():
             raise InterruptedWorkError
         course.steering.on_progress(ItemProgress(index=course.item.index, iteration=0, iterations=config.iterations))
 
     def _iterate(self, course: _Course, optimizer: GatysOptimizer, checkpoint: CheckpointFile) -> None:
-        """Optimise to the end; raise InterruptedWorkError where it is not to go on."""
+        """Optimise to the end; raise InterruptedWorkError if the chunk was stopped."""
         every = course.chunk.preview_every
         previewed = 0 < every <= optimizer.iteration
         save_at = self._clock() + self._settings.checkpoint_s
@@ -218,7 +218,7 @@ class Optimization:
         return _try(put, course, "its preview cannot be stored")
 
     def _compute(self, course: _Course, call: Callable[[], _T]) -> _T:
-        """Return what a call returns that the engine runs, its time counted as the item's."""
+        """Run a call on the engine and return its result; its time counts for the item."""
 
         def timed() -> _T:
             with course.watch:
@@ -228,7 +228,7 @@ class Optimization:
 
 
 def _fitted(alpha: NDArray[np.uint8] | None, size: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """Return a photo's opacity in the size (height, width) of its result."""
+    """Return the opacity of a photo in the size (height, width) of its result."""
     if alpha is None or alpha.shape == size:
         return alpha
     return np.array(Image.fromarray(alpha).resize((size[1], size[0]), Image.Resampling.BICUBIC))
@@ -242,7 +242,7 @@ def _decode_painting(data: bytes, *, max_pixels: int) -> Tensor:
 
 
 def _progress(item: ChunkItem, iterate: Iterate, *, preview: bool) -> ItemProgress:
-    # JSON has no other numbers.
+    # JSON has no NaN and no infinity.
     losses = {name: value for name, value in iterate.losses.items() if math.isfinite(value)}
     return ItemProgress(
         index=item.index,
@@ -254,10 +254,10 @@ def _progress(item: ChunkItem, iterate: Iterate, *, preview: bool) -> ItemProgre
 
 
 def _try(call: Callable[[], None], course: _Course, fault: str) -> bool:
-    """Return whether a call succeeded that the work goes on without."""
+    """Return whether a call succeeded; the work continues without it."""
     try:
         call()
-    except (BlobError, OSError) as error:  # such as a full disk
+    except (BlobError, OSError) as error:  # for example a full disk
         _log.warning("%s: %s: %s", course.label, fault, error)
         return False
     return True

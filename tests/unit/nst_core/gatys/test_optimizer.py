@@ -315,9 +315,9 @@ def test_it_starts_where_the_config_says(initial: Any) -> None:
 
 
 def test_a_picture_to_start_from_is_given_just_where_it_is_asked_for() -> None:
-    with pytest.raises(ConfigError, match="just where initial"):
+    with pytest.raises(ConfigError, match="if and only if initial"):
         make(shallow(initial="file"))
-    with pytest.raises(ConfigError, match="just where initial"):
+    with pytest.raises(ConfigError, match="if and only if initial"):
         make(shallow(), initial=content())
     with pytest.raises(ConfigError, match="start from"):
         make(shallow(initial="file"), initial=content()[0])

@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nst_core.errors import ConfigError, WeightsError
-from nst_core.nets.loss_network import LossNetwork, Pooling, layer_names, load_loss_network
+from nst_core.nets.loss_network import LossNetwork, Pooling, load_loss_network
 from nst_core.nets.loss_weights import MEAN, STD
+from nst_core.nets.vgg_layers import layer_names
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -28,7 +28,7 @@ def test_a_symbolic_link_of_ones_own_is_followed(tmp_path: Path) -> None:
 def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
     (tmp_path / "nst").mkdir()
     (tmp_path / "nst").chmod(mode)
-    with pytest.raises(ConfigError, match="Others may write to"):
+    with pytest.raises(ConfigError, match="Other users may write to"):
         own_folder(tmp_path / "nst")
 
 

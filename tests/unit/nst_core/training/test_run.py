@@ -233,9 +233,9 @@ def test_few_photos_and_other_photos_than_before_draw_warnings(make: Make, caplo
     with caplog.at_level(logging.WARNING):
         make().run(stop=After(1))
         assert "There are only 5 photos" in caplog.text
-        assert "goes on with others" not in caplog.text
+        assert "continues with others" not in caplog.text
         make(photos=soft_photos(6))
-        assert "goes on with others" in caplog.text
+        assert "continues with others" in caplog.text
 
 
 def test_a_plan_that_cannot_be_carried_out_is_refused_at_once(make: Make, tmp_path: Path) -> None:

@@ -6,34 +6,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-import boto3
 import pytest
-import torch
-from botocore.config import Config
 
-from nst_core.protocol.chunks import StylizeChunk, dump_chunk, item_checkpoint_uri
+from nst_core.protocol.chunks import StylizeChunk, dump_chunk
 from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome
-from nst_core.settings import StorageSettings
-from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.local.servers import HOST, free_port
 from tests.unit.worker.conftest import Worker
 from tests.unit.worker.kit import (
-    TINY,
     WAIT_S,
     Gate,
-    Invert,
     Style,
     events,
     make_chunk,
-    make_optimize_chunk,
     outputs,
     photo,
     wait_until,
 )
-from worker.methods.optimize.course import Optimization
-from worker.methods.optimize.task import OptimizeTask
 from worker.methods.stylize.pipeline import Pipeline
-from worker.runtime.engine import Engine
 from worker.runtime.outcomes import InterruptedWorkError
 
 
@@ -145,86 +133,6 @@ def test_the_lease_is_renewed_while_an_image_takes_long(worker: Worker, style: S
         gate.opened.set()
         done.result(WAIT_S)
     assert len(finished(worker).outcomes) == 1
-
-
-def test_damaged_weights_fail_every_item(worker: Worker, style: Style) -> None:
-    chunk = make_chunk(worker.blobs, [photo(), photo()], style=style)
-    wrong = replace(chunk, style=replace(chunk.style, version="0" * 64))
-    worker.task()(dump_chunk(wrong))
-    outcomes = finished(worker).outcomes
-    assert [(outcome.index, outcome.error_code, outcome.retryable) for outcome in outcomes] == [
-        (0, "weights_invalid", False),
-        (1, "weights_invalid", False),
-    ]
-
-
-def test_weights_that_the_storage_does_not_give_now_fail_every_item_for_the_time_being(
-    worker: Worker, style: Style
-) -> None:
-    client = boto3.session.Session().client(
-        "s3",
-        endpoint_url=f"http://{HOST}:{free_port()}",
-        region_name="us-east-1",
-        aws_access_key_id="x",
-        aws_secret_access_key="x",
-        config=Config(retries={"total_max_attempts": 1}),
-    )
-    away = BlobStore(StorageSettings(), client=client)
-    worker.task(blobs=away)(dump_chunk(make_chunk(worker.blobs, [photo()], style=style)))
-    (outcome,) = finished(worker).outcomes
-    assert (outcome.error_code, outcome.retryable) == ("blob_unavailable", True)
-
-
-def test_a_network_that_does_not_fit_the_memory_fails_every_item(worker: Worker, style: Style) -> None:
-    def build(data: bytes) -> Invert:
-        raise RuntimeError("CUDA out of memory")
-
-    worker.task(build)(dump_chunk(make_chunk(worker.blobs, [photo()], style=style)))
-    assert finished(worker).outcomes[0].error_code == "engine_failed"
-
-
-def optimize_task(worker: Worker, engine: Engine) -> OptimizeTask:
-    """Return the task of the slow method."""
-    optimization = Optimization(worker.settings, blobs=worker.blobs, engine=engine, device=torch.device("cpu"))
-    return OptimizeTask(worker.parts, optimization=optimization)
-
-
-def test_an_optimisation_is_told_from_start_to_end(worker: Worker, engine: Engine) -> None:
-    chunk = make_optimize_chunk(worker.blobs, [photo(1)], painting=photo(2))
-    optimize_task(worker, engine)(dump_chunk(chunk))
-    first, *between, last = events(worker.broker)
-    assert first == ChunkStarted(chunk_id=1, attempt=1, worker="w@test")
-    assert isinstance(last, ChunkFinished)
-    assert last.outcomes[0].succeeded
-    told = [
-        progress.iteration
-        for event in [*between, last]
-        if isinstance(event, ChunkProgress | ChunkFinished)
-        for progress in event.progress
-    ]
-    assert told == sorted(set(told))
-    assert told[-1] == TINY.iterations
-
-
-@pytest.mark.parametrize("why", ["cancel", "newer attempt", "stop"])
-def test_an_optimisation_that_is_not_to_go_on_ends_without_an_outcome(worker: Worker, engine: Engine, why: str) -> None:
-    endless = replace(TINY, iterations=1_000_000)
-    chunk = make_optimize_chunk(worker.blobs, [photo(1)], painting=photo(2), config=endless)
-    worker.broker.send_chunk(chunk)
-    with ThreadPoolExecutor(1) as thread:
-        done = thread.submit(optimize_task(worker, engine), dump_chunk(chunk))
-        wait_until(lambda: any(isinstance(e, ChunkProgress) and e.progress for e in events(worker.broker)))
-        if why == "cancel":
-            worker.broker.cancel_job(chunk.job_id)
-        elif why == "newer attempt":
-            worker.broker.send_chunk(replace(chunk, attempt=2))
-        else:
-            worker.stop.set()
-        done.result(WAIT_S)
-    assert finished(worker).outcomes == ()
-    assert outputs(worker.blobs, chunk) == {}
-    # What a newer attempt or nobody goes on with is not saved, what was only interrupted is.
-    assert worker.blobs.exists(BlobUri.parse(item_checkpoint_uri(chunk.scratch, 0))) == (why == "stop")
 
 
 def broken_pipeline(worker: Worker, error: Exception) -> Worker:

@@ -61,6 +61,6 @@ def test_files_of_another_user_are_neither_cut_off_nor_believed(blobs: BlobStore
         library.open("s3://nst/library/c/", TINY)
     assert victim.read_bytes() == b"precious"
     (tmp_path / "cache").chmod(0o777)
-    with pytest.raises(ConfigError, match="Others may write to"):
+    with pytest.raises(ConfigError, match="Other users may write to"):
         library.open("s3://nst/library/c/", TINY)
     library.close()

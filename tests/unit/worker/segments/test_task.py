@@ -1,23 +1,17 @@
-"""Tests of worker.segments.task, of the report on segments, and of the evaluation: a worker without Celery."""
+"""Tests of worker.segments.task: a worker without Celery."""
 
-import hashlib
-import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 from threading import Event
-from typing import Any
 
 import boto3
 import pytest
 import torch
 from botocore.config import Config
-from PIL import Image
 
 from nst_core.errors import NstError
-from nst_core.nets.weights import load_transformer_bytes
-from nst_core.protocol.events import SegmentFailure, SegmentFinished, SegmentProgress, SegmentStarted
+from nst_core.protocol.events import SegmentFailure, SegmentFinished, SegmentProgress
 from nst_core.protocol.segments import Phase, TrainSegment, dump_segment
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -28,14 +22,11 @@ from tests.unit.worker.training_kit import (
     TINY,
     checkpoint_of,
     make_segment,
-    next_segment,
     objects,
     put,
-    soft_picture,
-    soft_pictures,
 )
 from worker.runtime.engine import Engine
-from worker.segments.task import LANE, TrainTask
+from worker.segments.task import TrainTask
 from worker.settings import WorkerSettings
 
 ENDLESS = replace(TINY, steps=1_000_000)
@@ -90,20 +81,6 @@ def trainee(settings: WorkerSettings, broker: Broker, blobs: BlobStore, engine: 
     trainee = Trainee(settings, broker, blobs, engine)
     yield trainee
     trainee.task.close()
-
-
-def test_a_segment_is_told_from_start_to_end(trainee: Trainee, caplog: pytest.LogCaptureFixture) -> None:
-    segment = make_segment(trainee.blobs)
-    with caplog.at_level(logging.INFO, "worker"):
-        end = trainee.work(segment)
-    first, *between, _ = events(trainee.broker)
-    assert first == SegmentStarted(run_id=segment.run_id, attempt=1, worker="w@test")
-    assert all(isinstance(event, SegmentProgress) and event.attempt == 1 for event in between)
-    told = [event.progress.step for event in trainee.progress if event.progress]
-    assert told == sorted(told)
-    assert (end.step, end.failure, checkpoint_of(trainee.blobs, end).step) == (12, None, 12)
-    (line,) = caplog.messages
-    assert line.startswith(f"run {segment.run_id} train attempt 1: at step 12, 00000012-1-")
 
 
 @pytest.mark.parametrize("message", [None, "x", {}, {"run_id": "r"}])
@@ -164,24 +141,6 @@ def test_a_segment_that_was_stopped_before_it_began_ends_at_once(trainee: Traine
     trainee.broker.stop_segment(segment.run_id, 1)
     end = trainee.work(segment)
     assert (end.checkpoint, end.result, end.failure, end.step) == (None, None, None, 0)
-
-
-def test_a_stop_of_an_older_attempt_is_none_of_this_one(trainee: Trainee) -> None:
-    segment = make_segment(trainee.blobs, attempt=2)
-    trainee.broker.stop_segment(segment.run_id, 1)
-    assert trainee.work(segment).step == 12
-
-
-def test_the_lease_is_renewed_while_a_step_takes_long(trainee: Trainee) -> None:
-    segment, gate = make_segment(trainee.blobs), Event()
-    busy = trainee.engine.submit(lambda: gate.wait(WAIT_S), lane=LANE)
-    with ThreadPoolExecutor(1) as thread:
-        done = thread.submit(trainee.task, dump_segment(segment))
-        wait_until(lambda: sum(event.progress is None for event in trainee.progress) >= 3)
-        gate.set()
-        done.result(WAIT_S)
-    assert busy.result(WAIT_S)
-    assert trainee.end.step == 12
 
 
 def away() -> BlobStore:
@@ -267,60 +226,6 @@ def test_a_cache_folder_that_cannot_be_used_is_named(trainee: Trainee, settings:
     end = trainee.work(make_segment(trainee.blobs))
     assert end.failure is not None
     assert "NST_CACHE_DIR" in end.failure.message
-
-
-def evaluation_of(trainee: Trainee, segment: TrainSegment, **changes: Any) -> TrainSegment:
-    """Train a run to its end and return the segment that evaluates it."""
-    end = trainee.work(segment)
-    return next_segment(segment, end, phase=Phase.EVALUATE, **changes)
-
-
-def test_a_run_becomes_a_style_that_is_measured_and_shown(trainee: Trainee) -> None:
-    blobs = trainee.blobs
-    segment = evaluation_of(trainee, make_segment(blobs, held_out=2, samples={"cat.png": soft_picture(50)}))
-    end = trainee.work(segment)
-    assert (end.failure, end.step, end.checkpoint) == (None, 12, None)
-    assert end.result is not None
-    weights = blobs.get(BlobUri.parse(end.result.weights.uri))
-    digest = hashlib.sha256(weights).hexdigest()
-    assert end.result.weights.sha256 == digest
-    assert end.result.weights.uri == f"{segment.place}result/{digest}.safetensors"
-    assert load_transformer_bytes(weights).config == TINY.transformer
-    with Image.open(BytesIO(blobs.get(BlobUri.parse(end.result.sheet)))) as sheet:
-        assert sheet.format == "JPEG"
-        assert sheet.width > 1000
-    assert (end.result.evaluation["photos"], end.result.evaluation["held_out"]) == (2, 2)
-    assert end.result.evaluation["total"] > 0
-    assert "evaluating" in {event.progress.note for event in trainee.progress if event.progress}
-    again = trainee.work(replace(segment, attempt=segment.attempt + 1))
-    assert again.result == end.result, "the same bytes at the same places"
-
-
-def test_a_run_without_held_out_photos_is_measured_on_others(trainee: Trainee) -> None:
-    photos = {"0bad.png": b"no picture", **soft_pictures(3)}
-    end = trainee.work(evaluation_of(trainee, make_segment(trainee.blobs, photos=photos)))
-    assert end.result is not None
-    assert (end.result.evaluation["photos"], end.result.evaluation["held_out"]) == (3, 0)
-
-
-def test_an_evaluation_ends_when_it_is_stopped(trainee: Trainee) -> None:
-    segment = evaluation_of(trainee, make_segment(trainee.blobs))
-    gate = Event()
-    with ThreadPoolExecutor(1) as thread:
-        busy = trainee.engine.submit(lambda: gate.wait(WAIT_S), lane=LANE)
-        done = thread.submit(trainee.task, dump_segment(segment))
-        wait_until(lambda: any(event.progress and event.progress.note == "evaluating" for event in trainee.progress))
-        trainee.stop.set()
-        gate.set()
-        done.result(WAIT_S)
-    assert busy.result(WAIT_S)
-    assert (trainee.end.result, trainee.end.failure, trainee.end.step) == (None, None, 12)
-    assert objects(trainee.blobs, segment, "result/") == []
-
-
-def test_an_evaluation_without_a_checkpoint_fails(trainee: Trainee) -> None:
-    end = trainee.work(make_segment(trainee.blobs, phase=Phase.EVALUATE))
-    check_failure(trainee, end, "config_invalid", "no checkpoint")
 
 
 def test_a_style_is_no_checkpoint_to_go_on_from(trainee: Trainee) -> None:

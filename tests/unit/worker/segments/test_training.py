@@ -1,7 +1,6 @@
 """Tests of worker.segments.training and of what it is built of: real trainings of 32 pixels, on a real S3 server."""
 
 import logging
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,15 +16,10 @@ from PIL import Image
 from nst_core.errors import (
     BlobNotFoundError,
     ConfigError,
-    EngineError,
-    ImageDecodeError,
     NstError,
     TrainingDivergedError,
-    WeightsError,
 )
-from nst_core.nets.transformer import TransformerNet
-from nst_core.nets.weights import dump_transformer
-from nst_core.protocol.events import SegmentFinished, TrainProgress
+from nst_core.protocol.events import SegmentFinished
 from nst_core.protocol.segments import StoredFile, TrainSegment
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
@@ -37,14 +31,11 @@ from tests.unit.worker.training_kit import (
     make_segment,
     next_segment,
     objects,
-    put,
     soft_picture,
     soft_pictures,
 )
 from worker.runtime.engine import Engine
 from worker.runtime.outcomes import InterruptedWorkError
-from worker.runtime.steering import Steering
-from worker.segments.builder import TrainingBuilder, has_compiler
 from worker.settings import WorkerSettings
 
 MakeBench = Callable[..., Bench]
@@ -187,28 +178,6 @@ def test_nothing_is_saved_for_nobody(bench: Bench, blobs: BlobStore) -> None:
     assert objects(blobs, segment, "") == []
 
 
-def test_style_weights_are_found_once_for_the_whole_run(benches: MakeBench, blobs: BlobStore) -> None:
-    segment = make_segment(blobs, strength=2.0)
-    first = benches().run(segment, until=3)
-    assert first.config is not None
-    found = first.config["style_weights"]
-    assert found != TINY.style_weights
-    ratio = TINY.style_weights["relu1_2"] / TINY.style_weights["relu2_1"]
-    assert found["relu1_2"] / found["relu2_1"] == pytest.approx(ratio, rel=1e-3)
-    end = benches().run(next_segment(segment, first))  # with the config as it was first sent
-    assert end.config == first.config
-    assert same_tensors(blobs, end, whole(benches(), segment))
-
-
-def test_a_stronger_style_has_larger_weights(bench: Bench, blobs: BlobStore) -> None:
-    weights = []
-    for strength in (1.0, 3.0):
-        end = bench.run(make_segment(blobs, strength=strength), until=1)
-        assert end.config is not None
-        weights.append(end.config["style_weights"]["relu1_2"])
-    assert weights[1] == pytest.approx(3 * weights[0], rel=1e-3)
-
-
 def test_a_run_can_be_extended(bench: Bench, blobs: BlobStore) -> None:
     segment = make_segment(blobs)
     done = bench.run(segment)
@@ -216,37 +185,6 @@ def test_a_run_can_be_extended(bench: Bench, blobs: BlobStore) -> None:
     end = bench.run(longer)
     assert end.step == 15
     assert checkpoint_of(blobs, end).extensions == ((12, 12),)
-
-
-def initial_weights(blobs: BlobStore, kind: str) -> tuple[StoredFile, TransformerNet]:
-    """Store weights to begin with; return them, and the network."""
-    torch.manual_seed(5)
-    net = TransformerNet(TINY.transformer)
-    return put(blobs, f"initial/{kind}", dump_transformer(net, dtype=torch.float32)), net
-
-
-def test_a_run_begins_with_the_weights_of_a_style(bench: Bench, blobs: BlobStore) -> None:
-    initial, net = initial_weights(blobs, "style")
-    slow = replace(TINY, learning_rate=1e-12)
-    end = bench.run(make_segment(blobs, config=slow, initial=initial), until=1)
-    checkpoint = checkpoint_of(blobs, end)
-    assert checkpoint.origin["initial_sha256"] == initial.sha256
-    for name, tensor in net.state_dict().items():
-        torch.testing.assert_close(checkpoint.tensors[f"transformer.{name}"], tensor)
-
-
-def test_a_run_begins_with_the_network_of_another_runs_checkpoint(bench: Bench, blobs: BlobStore) -> None:
-    parent = bench.run(make_segment(blobs), until=5)
-    slow = replace(TINY, learning_rate=1e-12)
-    segment = make_segment(blobs, config=slow, initial=parent.checkpoint)
-    first = bench.run(segment, until=1)
-    before, after = checkpoint_of(blobs, parent), checkpoint_of(blobs, first)
-    assert after.step == 1, "its own steps"
-    for name, tensor in before.tensors.items():
-        if name.startswith("transformer."):
-            torch.testing.assert_close(after.tensors[name], tensor)
-    later = bench.run(next_segment(segment, first), until=2)
-    assert checkpoint_of(blobs, later).origin["initial_sha256"] == segment.initial.sha256  # type: ignore[union-attr]
 
 
 def test_samples_are_stored_at_their_steps_and_change_nothing(bench: Bench, blobs: BlobStore) -> None:
@@ -267,17 +205,6 @@ def test_a_sample_that_is_no_use_is_named_and_the_run_goes_on(
         assert bench.run(segment).step == 12
     assert objects(blobs, segment, "samples/") == ["cat_00000012.jpg"]
     assert "text.png at step 12: " in caplog.text
-
-
-def test_photos_that_are_no_use_are_skipped_and_remembered(benches: MakeBench, blobs: BlobStore) -> None:
-    segment = make_segment(blobs, photos={**soft_pictures(), "bad.png": b"no picture"})
-    first = benches().run(segment, until=6)
-    assert first.photos is not None
-    assert (first.photos.count, first.photos.skipped) == (7, 1)
-    assert "not an image" in first.photos.reasons["bad.png"]
-    later = benches().run(next_segment(segment, first), until=7)
-    assert later.photos is not None
-    assert later.photos.reasons.keys() == {"bad.png"}, "another worker, which has not met it"
 
 
 def test_held_out_photos_are_not_trained_on(bench: Bench, blobs: BlobStore) -> None:
@@ -312,32 +239,6 @@ def test_what_cannot_be_used_is_named_and_the_next_run_goes_on(
         bench.run(segment)
     assert objects(blobs, segment, "checkpoints/") == []
     assert bench.run(make_segment(blobs), until=1).step == 1
-
-
-def test_files_that_are_not_what_they_were_are_refused(benches: MakeBench, blobs: BlobStore) -> None:
-    segment = make_segment(blobs)
-    first = benches().run(segment, until=1)
-    assert first.checkpoint is not None
-    later = next_segment(segment, first)
-    with pytest.raises(ConfigError, match=r"painting\.png has changed"):
-        benches().run(replace(later, painting=replace(segment.painting, sha256="0" * 64)))
-    blobs.put(BlobUri.parse(first.checkpoint.uri), b"damaged")
-    with pytest.raises(WeightsError, match=r"safetensors has changed"):
-        benches().run(later)
-
-
-def test_a_painting_that_is_no_picture_is_named(bench: Bench, blobs: BlobStore) -> None:
-    segment = make_segment(blobs)
-    with pytest.raises(ImageDecodeError, match="The painting: "):
-        bench.run(replace(segment, painting=put(blobs, f"{segment.run_id}/text", b"no picture")))
-
-
-def test_a_checkpoint_of_another_painting_is_refused(benches: MakeBench, blobs: BlobStore) -> None:
-    segment = make_segment(blobs)
-    first = benches().run(segment, until=1)
-    other = put(blobs, f"{segment.run_id}/other.png", soft_picture(7))
-    with pytest.raises(WeightsError, match="another painting"):
-        benches().run(next_segment(segment, first, painting=other))
 
 
 def test_a_training_that_nobody_goes_on_with_is_let_go(benches: MakeBench, blobs: BlobStore) -> None:
@@ -388,33 +289,3 @@ def test_large_photos_are_kept_reduced_and_give_the_same_crops(bench: Bench, blo
     assert kept[0] < len(out.getvalue()) / 2
     assert end.photos is not None
     assert end.photos.skipped == 0
-
-
-def test_a_cpu_needs_a_cpp_compiler_and_a_gpu_a_c_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    monkeypatch.setenv("CC", sys.executable)  # any program
-    assert not has_compiler(cpu)
-    assert has_compiler(gpu)
-    monkeypatch.setenv("CXX", f"{sys.executable} -O2")
-    monkeypatch.setenv("CC", "no-such-compiler")
-    assert has_compiler(cpu)
-    assert not has_compiler(gpu)
-    monkeypatch.delenv("CC")
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert not has_compiler(gpu)
-
-
-def test_a_training_that_needs_more_memory_than_the_worker_has_is_left_to_another(
-    bench: Bench, blobs: BlobStore
-) -> None:
-    small = bench.settings.model_copy(update={"memory_bytes": 1})
-    builder = TrainingBuilder(
-        small, blobs=blobs, library=bench.library, compute=bench.compute, device=torch.device("cpu"), cache=bench.cache
-    )
-    segment = make_segment(blobs)
-    wide = replace(segment, config=segment.config | {"size_px": 1024, "batch_size": 4})
-    steering: Steering[TrainProgress] = Steering(going=lambda: True, wanted=lambda: True, on_progress=lambda _: None)
-    with pytest.raises(EngineError, match="GB of memory") as caught:
-        builder.build(wide, steering)
-    assert caught.value.retryable

@@ -2,13 +2,9 @@
 
 import io
 import logging
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event
 
 import numpy as np
 import pytest
@@ -16,19 +12,15 @@ import torch
 from PIL import Image
 
 from nst_core import images
-from nst_core.errors import BlobUnavailableError, ConfigError, WeightsError
-from nst_core.gatys.config import GatysConfig
+from nst_core.errors import BlobUnavailableError
 from nst_core.protocol.chunks import OptimizeChunk, item_checkpoint_uri, preview_uri
 from nst_core.protocol.events import ItemOutcome, ItemProgress
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
-from nst_core.training.config import TrainConfig
-from tests.unit.worker.kit import TINY, WAIT_S, Invert, make_chunk, make_optimize_chunk, outputs, photo
+from tests.unit.worker.kit import TINY, Invert, make_chunk, make_optimize_chunk, outputs, photo
 from worker.methods.optimize.course import Optimization
 from worker.methods.stylize.pipeline import Pipeline
 from worker.runtime.engine import Engine
-from worker.runtime.loss_networks import LossNetworks, load_network_of
-from worker.runtime.outcomes import InterruptedWorkError
 from worker.runtime.steering import Steering
 from worker.settings import WorkerSettings
 
@@ -59,10 +51,6 @@ class Watcher:
     @property
     def iterations(self) -> list[int]:
         return [progress.iteration for progress in self.seen]
-
-
-class KilledError(BaseException):
-    """Stands for a worker that ends without a word."""
 
 
 @pytest.fixture
@@ -156,65 +144,9 @@ def test_an_attempt_that_goes_on_after_a_shutdown_gives_the_bytes_of_an_undistur
     with caplog.at_level(logging.INFO, "worker"):
         run(optimization, replace(chunk, attempt=2), watcher)
     assert watcher.iterations == list(range(6, TINY.iterations + 1))
-    assert "goes on after iteration 5 of 12" in caplog.text
+    assert "continues after iteration 5 of 12" in caplog.text
     assert outputs(blobs, chunk)[0] == expected
     assert not blobs.exists(checkpoint(chunk)), "it is of no use any more"
-
-
-def test_an_attempt_after_a_killed_worker_goes_on_from_the_last_checkpoint(
-    optimization: Optimization, blobs: BlobStore, settings: WorkerSettings, clock: ManualClock
-) -> None:
-    chunk = make(blobs)
-    expected = undisturbed(optimization, blobs, chunk)
-
-    def live(iteration: int) -> None:
-        if iteration in (2, 4):
-            clock.now += settings.checkpoint_s
-        if iteration == 7:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        run(optimization, chunk, Watcher(live))
-    watcher = Watcher()
-    run(optimization, replace(chunk, attempt=2), watcher)
-    assert watcher.iterations[0] == 5
-    assert outputs(blobs, chunk)[0] == expected
-
-
-def test_an_earlier_state_that_an_outdated_attempt_saves_late_changes_no_byte(
-    optimization: Optimization, blobs: BlobStore
-) -> None:
-    chunk = make(blobs)
-    expected = undisturbed(optimization, blobs, chunk)
-    run_until(optimization, chunk, 2)
-    early = blobs.get(checkpoint(chunk))
-    run_until(optimization, replace(chunk, attempt=2), 7)
-    blobs.put(checkpoint(chunk), early)
-    watcher = Watcher()
-    run(optimization, replace(chunk, attempt=3), watcher)
-    assert watcher.iterations[0] == 3
-    assert outputs(blobs, chunk)[0] == expected
-
-
-@pytest.mark.parametrize("fault", ["truncated", "no checkpoint", "another photo", "another config"])
-def test_a_checkpoint_that_does_not_fit_is_ignored_with_a_line(
-    optimization: Optimization, blobs: BlobStore, fault: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    chunk = make(blobs)
-    run_until(optimization, chunk, 3)
-    if fault == "truncated":
-        blobs.put(checkpoint(chunk), blobs.get(checkpoint(chunk))[:-10])
-    elif fault == "no checkpoint":
-        blobs.put(checkpoint(chunk), b"This is none.")
-    elif fault == "another photo":
-        blobs.put(BlobUri.parse(chunk.items[0].input), photo(3))
-    else:
-        chunk = replace(chunk, config=replace(TINY, iterations=4).to_dict())
-    watcher = Watcher()
-    (outcome,) = run(optimization, chunk, watcher)
-    assert outcome.succeeded
-    assert watcher.iterations[0] == 1
-    assert "begins anew: The checkpoint s3://" in caplog.text
 
 
 def test_previews_are_stored_as_often_as_wanted(optimization: Optimization, blobs: BlobStore) -> None:
@@ -299,64 +231,6 @@ def test_a_result_that_the_storage_does_not_take_now_keeps_its_checkpoint(
     (outcome,) = run(optimization, chunk)
     assert (outcome.succeeded, outcome.retryable) == (False, True)
     assert blobs.exists(checkpoint(chunk))
-
-
-def test_loss_networks_are_loaded_once_and_the_one_used_longest_ago_is_forgotten() -> None:
-    networks = LossNetworks(kept=2)
-    first, average = networks.get(TINY), networks.get(replace(TINY, pooling="average"))
-    assert first is not None
-    assert networks.get(replace(TINY, iterations=3, size_px=20)) is first
-    assert networks.get(replace(TINY, feature_scale=0.5)) not in (first, average)
-    assert networks.get(TINY) is first
-    assert networks.get(replace(TINY, pooling="average")) is not average
-    assert networks.get(GatysConfig(content={}, tv_weight=1.0)) is None
-
-
-def test_a_network_that_requests_may_not_name_is_not_downloaded() -> None:
-    with pytest.raises(ConfigError, match="network must be one of vgg16, "):
-        LossNetworks().get(GatysConfig(network="regnet_y_128gf", content={"trunk_output": 1.0}))
-    with pytest.raises(ConfigError, match="network must be one of vgg16, "):
-        load_network_of(TrainConfig(network="vit_h_14", content_layer="ln", style_weights={"ln": 1.0}))
-
-
-def test_a_download_of_one_network_holds_up_no_other_and_says_that_it_goes_on(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    enough = Event()
-
-    class Slow(BaseHTTPRequestHandler):
-        """Sends a file byte by byte, until the test has seen what it wants to see."""
-
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            while not enough.is_set():
-                self.wfile.write(b"x")
-                time.sleep(0.01)
-
-        def log_message(self, *_: object) -> None: ...
-
-    networks, alive = LossNetworks(), Event()
-    vgg19 = replace(TINY, network="vgg19")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server, ThreadPoolExecutor(3) as threads:
-        threads.submit(server.serve_forever)
-        monkeypatch.setenv("NST_LOSS_WEIGHTS_URL", f"http://127.0.0.1:{server.server_port}")
-        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-        monkeypatch.setattr("nst_core.nets.loss_weights._PIECE_BYTES", 1)
-        slow = threads.submit(networks.get, vgg19, on_bytes=alive.set)
-        assert alive.wait(WAIT_S)
-        assert networks.get(TINY) is not None  # while the other one is on its way
-
-        def interrupted() -> None:
-            raise InterruptedWorkError
-
-        with pytest.raises(InterruptedWorkError):
-            networks.get(vgg19, on_bytes=interrupted)  # who waits for it need not wait on
-        enough.set()
-        with pytest.raises(WeightsError, match="wrong checksum"):
-            slow.result(WAIT_S)
-        server.shutdown()
-    assert list((tmp_path / "hub" / "checkpoints").iterdir()) == []
 
 
 def test_images_of_other_chunks_are_stylized_between_two_iterations(

@@ -370,13 +370,13 @@ def test_a_photo_is_refused_by_the_memory_that_its_style_needs(
 
 
 def slow_photo() -> bytes:
-    """Return a progressive JPEG with hundreds of passes without data, each through all of its pixels."""
+    """Return a large progressive JPEG with many scans without data, each through all of its pixels."""
     file = io.BytesIO()
-    Image.new("L", (3000, 3000), 128).save(file, "JPEG", progressive=True)
+    Image.new("L", (7000, 7000), 128).save(file, "JPEG", progressive=True)
     whole = file.getvalue()
     last = whole.rindex(b"\xff\xda")
     scan = whole[last : last + 2 + int.from_bytes(whole[last + 2 : last + 4], "big")]
-    return whole[:-2] + scan * 700 + b"\xff\xd9"
+    return whole[:-2] + scan * 85 + b"\xff\xd9"
 
 
 def test_photos_that_keep_their_reader_busy_hold_up_no_other_chunk(pipeline: Pipeline, blobs: BlobStore) -> None:

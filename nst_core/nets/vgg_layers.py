@@ -1,0 +1,19 @@
+"""The layers of the VGG networks by name. Never loads torch."""
+
+#: Convolutions in each of the five blocks; a 2x2 pooling ends a block.
+BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+#: Output channels of each block.
+CHANNELS = (64, 128, 256, 512, 512)
+
+
+def layer_names(name: str = "vgg16") -> list[str]:
+    """Return the names of all layers of a VGG in order: conv1_1, relu1_1, conv1_2, relu1_2, pool1, conv2_1, ..., pool5.
+
+    A convB_I is the convolution before its ReLU; what Gatys et al. call conv4_2 is relu4_2 here.
+    """
+    names = []
+    for block, count in enumerate(BLOCKS[name.partition("_")[0]], 1):
+        for i in range(1, count + 1):
+            names += [f"conv{block}_{i}", f"relu{block}_{i}"]
+        names.append(f"pool{block}")
+    return names

@@ -1,0 +1,91 @@
+"""Tests of nst_core.nets.transformer_config."""
+
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from nst_core.errors import ConfigError
+from nst_core.nets.transformer import InstanceNorm, TransformerConfig, TransformerNet
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SMALL = TransformerConfig(width=4, blocks=1)
+CROPS = ("layers", "end", "start")
+VARIANTS = [
+    TransformerConfig.from_dict(
+        {"width": 4, "blocks": 1, "norm": norm, "upsample": upsample, "padding": padding, "output": output}
+    )
+    for norm, upsample, padding, output in product(
+        ("instance", "batch"), ("nearest", "transposed"), ("reflect", "zero"), ("linear", "tanh")
+    )
+]
+VARIANTS += [
+    TransformerConfig.from_dict(
+        {"width": 4, "blocks": 1, "upsample": upsample, "padding": padding, "crop": crop, "head_norm": crop == "start"}
+    )
+    for upsample, padding, crop in product(("nearest", "transposed"), ("reflect", "zero", "same"), CROPS)
+    if padding == "same" or crop != "layers"
+]
+VARIANTS += [TransformerConfig(width=4, blocks=1, norm="batch", head_norm=True, norm_eps=1e-3)]
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_the_shapes_of_a_config_are_those_of_its_network(config: TransformerConfig) -> None:
+    state = TransformerNet(config).state_dict()
+    assert config.tensor_shapes() == {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def test_the_layers_of_a_config_are_in_the_order_of_the_network() -> None:
+    net, ran = TransformerNet(replace(SMALL, blocks=2)), list[str]()
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | InstanceNorm):
+            module.register_forward_hook(lambda *_, name=name: ran.append(name))
+    net(torch.rand(1, 3, 16, 16))
+    assert [name for pair in net.config.layers() for name in pair] == ran[:-1]
+    assert ran[-1] == "head"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"width": 0},
+        {"width": 513},
+        {"width": 8.0},
+        {"width": True},
+        {"blocks": -1},
+        {"blocks": 65},
+        {"norm": "layer"},
+        {"upsample": "bilinear"},
+        {"padding": "valid"},
+        {"output": "sigmoid"},
+        {"norm": None},
+        {"norm_eps": 0.0},
+        {"norm_eps": 1},
+        {"norm_eps": float("nan")},
+        {"norm_eps": "1e-5"},
+        {"head_norm": 1},
+        {"crop": "middle"},
+    ],
+)
+def test_values_that_are_not_allowed_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(values))):
+        TransformerConfig.from_dict(values)
+
+
+def test_unknown_fields_are_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="colour, size"):
+        TransformerConfig.from_dict({"size": 1, "colour": 2})
+
+
+def test_config_survives_its_dict_and_missing_fields_have_defaults() -> None:
+    config = TransformerConfig(crop="end", norm_eps=1e-3)
+    assert TransformerConfig.from_dict(config.to_dict()) == config
+    assert TransformerConfig.from_dict({"width": 8}) == TransformerConfig(width=8)
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_a_config_survives_its_dict(config: TransformerConfig) -> None:
+    assert TransformerConfig.from_dict(config.to_dict()) == config

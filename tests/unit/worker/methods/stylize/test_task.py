@@ -1,0 +1,63 @@
+"""Tests of worker.methods.stylize.task."""
+
+from dataclasses import replace
+
+import boto3
+from botocore.config import Config
+
+from nst_core.protocol.chunks import dump_chunk
+from nst_core.protocol.events import ChunkFinished
+from nst_core.settings import StorageSettings
+from nst_core.storage.blobs import BlobStore
+from scheduler.local.servers import HOST, free_port
+from tests.unit.worker.conftest import Worker
+from tests.unit.worker.kit import (
+    Invert,
+    Style,
+    events,
+    make_chunk,
+    photo,
+)
+
+
+def finished(worker: Worker) -> ChunkFinished:
+    """Return the last event, which is a chunk's end."""
+    event = events(worker.broker)[-1]
+    assert isinstance(event, ChunkFinished)
+    return event
+
+
+def test_damaged_weights_fail_every_item(worker: Worker, style: Style) -> None:
+    chunk = make_chunk(worker.blobs, [photo(), photo()], style=style)
+    wrong = replace(chunk, style=replace(chunk.style, version="0" * 64))
+    worker.task()(dump_chunk(wrong))
+    outcomes = finished(worker).outcomes
+    assert [(outcome.index, outcome.error_code, outcome.retryable) for outcome in outcomes] == [
+        (0, "weights_invalid", False),
+        (1, "weights_invalid", False),
+    ]
+
+
+def test_weights_that_the_storage_does_not_give_now_fail_every_item_for_the_time_being(
+    worker: Worker, style: Style
+) -> None:
+    client = boto3.session.Session().client(
+        "s3",
+        endpoint_url=f"http://{HOST}:{free_port()}",
+        region_name="us-east-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    away = BlobStore(StorageSettings(), client=client)
+    worker.task(blobs=away)(dump_chunk(make_chunk(worker.blobs, [photo()], style=style)))
+    (outcome,) = finished(worker).outcomes
+    assert (outcome.error_code, outcome.retryable) == ("blob_unavailable", True)
+
+
+def test_a_network_that_does_not_fit_the_memory_fails_every_item(worker: Worker, style: Style) -> None:
+    def build(data: bytes) -> Invert:
+        raise RuntimeError("CUDA out of memory")
+
+    worker.task(build)(dump_chunk(make_chunk(worker.blobs, [photo()], style=style)))
+    assert finished(worker).outcomes[0].error_code == "engine_failed"

@@ -1,0 +1,166 @@
+"""Tests of worker.segments.builder."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nst_core.errors import (
+    EngineError,
+    ImageDecodeError,
+    WeightsError,
+)
+from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.weights import dump_transformer
+from nst_core.protocol.events import SegmentFinished, TrainProgress
+from nst_core.protocol.segments import StoredFile, TrainSegment
+from nst_core.storage.blobs import BlobStore
+from tests.unit.worker.training_kit import (
+    TINY,
+    Bench,
+    checkpoint_of,
+    make_segment,
+    next_segment,
+    put,
+    soft_picture,
+)
+from worker.runtime.engine import Engine
+from worker.runtime.steering import Steering
+from worker.segments.builder import TrainingBuilder, has_compiler
+from worker.settings import WorkerSettings
+
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def benches(settings: WorkerSettings, blobs: BlobStore, engine: Engine, tmp_path: Path) -> Iterator[MakeBench]:
+    """Makes workers, each with nothing in memory, and closes them."""
+    made: list[Bench] = []
+
+    def make(**changes: Any) -> Bench:
+        made.append(Bench(settings, blobs, engine, tmp_path / "photos", **changes))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.close()
+
+
+@pytest.fixture
+def bench(benches: MakeBench) -> Bench:
+    """A worker."""
+    return benches()
+
+
+def whole(bench: Bench, segment: TrainSegment) -> SegmentFinished:
+    """Return the end of a run like this that nothing disturbed, in one segment."""
+    end = bench.run(replace(segment, place=segment.place + "undisturbed/"))
+    assert end.step == segment.config["steps"]
+    return end
+
+
+def same_tensors(blobs: BlobStore, one: SegmentFinished, other: SegmentFinished) -> bool:
+    """Return whether two checkpoints have the same weights and moments, bit for bit."""
+    first, second = checkpoint_of(blobs, one).tensors, checkpoint_of(blobs, other).tensors
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_style_weights_are_found_once_for_the_whole_run(benches: MakeBench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs, strength=2.0)
+    first = benches().run(segment, until=3)
+    assert first.config is not None
+    found = first.config["style_weights"]
+    assert found != TINY.style_weights
+    ratio = TINY.style_weights["relu1_2"] / TINY.style_weights["relu2_1"]
+    assert found["relu1_2"] / found["relu2_1"] == pytest.approx(ratio, rel=1e-3)
+    end = benches().run(next_segment(segment, first))  # with the config as it was first sent
+    assert end.config == first.config
+    assert same_tensors(blobs, end, whole(benches(), segment))
+
+
+def test_a_stronger_style_has_larger_weights(bench: Bench, blobs: BlobStore) -> None:
+    weights = []
+    for strength in (1.0, 3.0):
+        end = bench.run(make_segment(blobs, strength=strength), until=1)
+        assert end.config is not None
+        weights.append(end.config["style_weights"]["relu1_2"])
+    assert weights[1] == pytest.approx(3 * weights[0], rel=1e-3)
+
+
+def initial_weights(blobs: BlobStore, kind: str) -> tuple[StoredFile, TransformerNet]:
+    """Store weights to begin with; return them, and the network."""
+    torch.manual_seed(5)
+    net = TransformerNet(TINY.transformer)
+    return put(blobs, f"initial/{kind}", dump_transformer(net, dtype=torch.float32)), net
+
+
+def test_a_run_begins_with_the_weights_of_a_style(bench: Bench, blobs: BlobStore) -> None:
+    initial, net = initial_weights(blobs, "style")
+    slow = replace(TINY, learning_rate=1e-12)
+    end = bench.run(make_segment(blobs, config=slow, initial=initial), until=1)
+    checkpoint = checkpoint_of(blobs, end)
+    assert checkpoint.origin["initial_sha256"] == initial.sha256
+    for name, tensor in net.state_dict().items():
+        torch.testing.assert_close(checkpoint.tensors[f"transformer.{name}"], tensor)
+
+
+def test_a_run_begins_with_the_network_of_another_runs_checkpoint(bench: Bench, blobs: BlobStore) -> None:
+    parent = bench.run(make_segment(blobs), until=5)
+    slow = replace(TINY, learning_rate=1e-12)
+    segment = make_segment(blobs, config=slow, initial=parent.checkpoint)
+    first = bench.run(segment, until=1)
+    before, after = checkpoint_of(blobs, parent), checkpoint_of(blobs, first)
+    assert after.step == 1, "its own steps"
+    for name, tensor in before.tensors.items():
+        if name.startswith("transformer."):
+            torch.testing.assert_close(after.tensors[name], tensor)
+    later = bench.run(next_segment(segment, first), until=2)
+    assert checkpoint_of(blobs, later).origin["initial_sha256"] == segment.initial.sha256  # type: ignore[union-attr]
+
+
+def test_a_painting_that_is_no_picture_is_named(bench: Bench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs)
+    with pytest.raises(ImageDecodeError, match="The painting: "):
+        bench.run(replace(segment, painting=put(blobs, f"{segment.run_id}/text", b"no picture")))
+
+
+def test_a_checkpoint_of_another_painting_is_refused(benches: MakeBench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs)
+    first = benches().run(segment, until=1)
+    other = put(blobs, f"{segment.run_id}/other.png", soft_picture(7))
+    with pytest.raises(WeightsError, match="another painting"):
+        benches().run(next_segment(segment, first, painting=other))
+
+
+def test_a_cpu_needs_a_cpp_compiler_and_a_gpu_a_c_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("CC", sys.executable)  # any program
+    assert not has_compiler(cpu)
+    assert has_compiler(gpu)
+    monkeypatch.setenv("CXX", f"{sys.executable} -O2")
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert has_compiler(cpu)
+    assert not has_compiler(gpu)
+    monkeypatch.delenv("CC")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert not has_compiler(gpu)
+
+
+def test_a_training_that_needs_more_memory_than_the_worker_has_is_left_to_another(
+    bench: Bench, blobs: BlobStore
+) -> None:
+    small = bench.settings.model_copy(update={"memory_bytes": 1})
+    builder = TrainingBuilder(
+        small, blobs=blobs, library=bench.library, compute=bench.compute, device=torch.device("cpu"), cache=bench.cache
+    )
+    segment = make_segment(blobs)
+    wide = replace(segment, config=segment.config | {"size_px": 1024, "batch_size": 4})
+    steering: Steering[TrainProgress] = Steering(going=lambda: True, wanted=lambda: True, on_progress=lambda _: None)
+    with pytest.raises(EngineError, match="GB of memory") as caught:
+        builder.build(wide, steering)
+    assert caught.value.retryable

@@ -1,0 +1,145 @@
+"""Tests of worker.segments.evaluation."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from threading import Event
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from nst_core.nets.weights import load_transformer_bytes
+from nst_core.protocol.events import SegmentFailure, SegmentFinished, SegmentProgress
+from nst_core.protocol.segments import Phase, TrainSegment, dump_segment
+from nst_core.storage.blobs import BlobStore, BlobUri
+from tests.brokers import Broker
+from tests.unit.worker.kit import WAIT_S, events, wait_until
+from tests.unit.worker.training_kit import (
+    TINY,
+    make_segment,
+    next_segment,
+    objects,
+    soft_picture,
+    soft_pictures,
+)
+from worker.runtime.engine import Engine
+from worker.segments.task import LANE, TrainTask
+from worker.settings import WorkerSettings
+
+
+@dataclass
+class Trainee:
+    """The task, and what it is built of."""
+
+    settings: WorkerSettings
+    broker: Broker
+    blobs: BlobStore
+    engine: Engine
+    stop: Event = field(default_factory=Event)
+
+    def __post_init__(self) -> None:
+        self.task = self.task_of(self.blobs)
+
+    def task_of(self, blobs: BlobStore) -> TrainTask:
+        """Return a task with a storage of its own."""
+        return TrainTask(
+            self.settings,
+            name="w@test",
+            broker=self.broker,
+            blobs=blobs,
+            engine=self.engine,
+            device=torch.device("cpu"),
+            stop=self.stop,
+        )
+
+    def work(self, segment: TrainSegment) -> SegmentFinished:
+        """Work at a segment and return its end."""
+        self.task(dump_segment(segment))
+        return self.end
+
+    @property
+    def end(self) -> SegmentFinished:
+        """The last event, which is a segment's end."""
+        event = events(self.broker)[-1]
+        assert isinstance(event, SegmentFinished)
+        return event
+
+    @property
+    def progress(self) -> list[SegmentProgress]:
+        """What was told between starts and ends."""
+        return [event for event in events(self.broker) if isinstance(event, SegmentProgress)]
+
+
+@pytest.fixture
+def trainee(settings: WorkerSettings, broker: Broker, blobs: BlobStore, engine: Engine) -> Iterator[Trainee]:
+    """A worker on an empty Redis."""
+    trainee = Trainee(settings, broker, blobs, engine)
+    yield trainee
+    trainee.task.close()
+
+
+def check_failure(trainee: Trainee, end: SegmentFinished, code: str, message: str, *, retryable: bool = False) -> None:
+    """Assert that a segment has failed with an error, and that the worker goes on."""
+    assert isinstance(end.failure, SegmentFailure)
+    assert (end.failure.code, end.failure.retryable) == (code, retryable)
+    assert message in end.failure.message
+    assert (end.checkpoint, end.result) == (None, None)
+    assert trainee.work(make_segment(trainee.blobs, config=replace(TINY, steps=1))).step == 1
+
+
+def evaluation_of(trainee: Trainee, segment: TrainSegment, **changes: Any) -> TrainSegment:
+    """Train a run to its end and return the segment that evaluates it."""
+    end = trainee.work(segment)
+    return next_segment(segment, end, phase=Phase.EVALUATE, **changes)
+
+
+def test_a_run_becomes_a_style_that_is_measured_and_shown(trainee: Trainee) -> None:
+    blobs = trainee.blobs
+    segment = evaluation_of(trainee, make_segment(blobs, held_out=2, samples={"cat.png": soft_picture(50)}))
+    end = trainee.work(segment)
+    assert (end.failure, end.step, end.checkpoint) == (None, 12, None)
+    assert end.result is not None
+    weights = blobs.get(BlobUri.parse(end.result.weights.uri))
+    digest = hashlib.sha256(weights).hexdigest()
+    assert end.result.weights.sha256 == digest
+    assert end.result.weights.uri == f"{segment.place}result/{digest}.safetensors"
+    assert load_transformer_bytes(weights).config == TINY.transformer
+    with Image.open(BytesIO(blobs.get(BlobUri.parse(end.result.sheet)))) as sheet:
+        assert sheet.format == "JPEG"
+        assert sheet.width > 1000
+    assert (end.result.evaluation["photos"], end.result.evaluation["held_out"]) == (2, 2)
+    assert end.result.evaluation["total"] > 0
+    assert "evaluating" in {event.progress.note for event in trainee.progress if event.progress}
+    again = trainee.work(replace(segment, attempt=segment.attempt + 1))
+    assert again.result == end.result, "the same bytes at the same places"
+
+
+def test_a_run_without_held_out_photos_is_measured_on_others(trainee: Trainee) -> None:
+    photos = {"0bad.png": b"no picture", **soft_pictures(3)}
+    end = trainee.work(evaluation_of(trainee, make_segment(trainee.blobs, photos=photos)))
+    assert end.result is not None
+    assert (end.result.evaluation["photos"], end.result.evaluation["held_out"]) == (3, 0)
+
+
+def test_an_evaluation_ends_when_it_is_stopped(trainee: Trainee) -> None:
+    segment = evaluation_of(trainee, make_segment(trainee.blobs))
+    gate = Event()
+    with ThreadPoolExecutor(1) as thread:
+        busy = trainee.engine.submit(lambda: gate.wait(WAIT_S), lane=LANE)
+        done = thread.submit(trainee.task, dump_segment(segment))
+        wait_until(lambda: any(event.progress and event.progress.note == "evaluating" for event in trainee.progress))
+        trainee.stop.set()
+        gate.set()
+        done.result(WAIT_S)
+    assert busy.result(WAIT_S)
+    assert (trainee.end.result, trainee.end.failure, trainee.end.step) == (None, None, 12)
+    assert objects(trainee.blobs, segment, "result/") == []
+
+
+def test_an_evaluation_without_a_checkpoint_fails(trainee: Trainee) -> None:
+    end = trainee.work(make_segment(trainee.blobs, phase=Phase.EVALUATE))
+    check_failure(trainee, end, "config_invalid", "no checkpoint")
