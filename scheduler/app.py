@@ -57,11 +57,11 @@ from scheduler.webhooks.vault import Vault
 
 log = logging.getLogger(__name__)
 
-#: For so long a thread may keep the interpreter from others that wait for it; Python's own value is ten times that.
+#: The longest time that a thread keeps the interpreter while others wait. Python's default is ten times as long.
 _SWITCH_S = 0.0005
 
 
-#: A tick of a loop may take this long, as one that writes the reports of millions of images does.
+#: The longest time for a tick, for example one that writes the reports of millions of images.
 _TICK_S = 900.0
 
 
@@ -176,24 +176,24 @@ def webhook_rules(settings: SchedulerSettings) -> Rules:
 
 
 def webhook_vault(settings: SchedulerSettings) -> Vault | None:
-    """Return what keeps the secrets of webhooks; None where there is no key."""
+    """Return what encrypts the secrets of webhooks; None if there is no key."""
     return None if settings.webhook_secret_key is None else Vault(settings.webhook_secret_key.get_secret_value())
 
 
 def checked_bootstrap_key(settings: SchedulerSettings) -> str | None:
-    """Return the key of the settings, if there is one; raise ConfigError if it has not the form of a key."""
+    """Return the key of the settings, if there is one; raise ConfigError if it does not have the form of a key."""
     if settings.bootstrap_api_key is None:
         return None
     key = settings.bootstrap_api_key.get_secret_value()
     if not is_api_key(key):
-        raise ConfigError("NST_BOOTSTRAP_API_KEY is no API key; `nst bootstrap-key` prints one.")
+        raise ConfigError("NST_BOOTSTRAP_API_KEY is not an API key; `nst bootstrap-key` prints one.")
     return key
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens for the API; raise ConfigError if the address or the port cannot be used.
 
-    Before anything else is begun: of two schedulers at one port the second changes nothing.
+    Call it before anything else: if another scheduler uses the port, nothing must change.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -205,7 +205,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def run_scheduler(settings: SchedulerSettings) -> None:
     """Run the API and the control loops until the process is told to stop; raise NstError if they cannot start."""
-    # An answer takes the interpreter several times, and each time may wait for a control loop that has work for longer.
+    # A request needs the interpreter several times, and each time it may wait for a control loop.
     sys.setswitchinterval(_SWITCH_S)
     _configure_logging(settings)
     with ExitStack() as closing:
@@ -216,7 +216,7 @@ def _configure_logging(settings: SchedulerSettings) -> None:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s%(request)s: %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(RequestIdFilter())
-    # boto3, alembic and httpx tell each of their steps at INFO.
+    # These libraries log every step at INFO.
     for chatty in ("botocore", "alembic", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
@@ -235,7 +235,7 @@ def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
     blobs = BlobStore(settings)
     blobs.ensure_bucket()
     loops = make_loops(settings, database, broker, blobs)
-    # Clients wait for answers: what the API asks says sooner that it cannot be had.
+    # Clients wait for answers, so the API gives up sooner than the control loops.
     api_database = Database(settings.database_url.get_secret_value(), wait_s=API_S)
     closing.callback(api_database.close)
     api_blobs = BlobStore(settings, patient=False)
@@ -270,7 +270,7 @@ def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
     heartbeat.watch("the event loop of the API", lambda: server.ticks)
     for name in loops.ticks():
         heartbeat.watch(f"the {name} loop", partial(_ticks_of, loops, name), limit_s=_TICK_S)
-    # The loops end before what they use is closed.
+    # The loops must end before what they use is closed.
     closing.callback(loops.stop)
     closing.callback(heartbeat.close)
     server.run(sockets=[listener])
@@ -287,7 +287,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._hub = hub
         self._heartbeat = heartbeat
-        #: Grows for as long as the event loop turns.
+        #: Counts turns of the event loop.
         self.ticks = 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,10 +1,10 @@
 """The control loops, each in a thread of its own.
 
-They plan, expire, withdraw, reap and dispatch, collect, finalize, finish runs, tell webhooks, and delete what is old.
+They plan, expire, withdraw, reap and dispatch jobs, read events, finalize, finish runs, send webhooks, and delete.
 
-A loop outlives passing faults of the database, of Redis, of the storage, and of this machine's disk: it logs them once
-and tries again. What goes wrong with a single job, run or webhook stays with that one (see `setbacks`). Any other error
-ends the process, so that its supervisor starts it again: all state is in the database.
+A loop survives passing faults of the database, Redis, the storage and this machine's disk: it logs them once
+and tries again. A fault of a single job, run or webhook affects only that one (see `setbacks`). Any other error
+ends the process, and its supervisor starts it again: all state is in the database.
 """
 
 import logging
@@ -37,12 +37,12 @@ _IDLE_S = 1.0
 _FAULT_PAUSE_S, _LONGEST_FAULT_PAUSE_S = 1.0, 5.0
 #: A fault that lasts is logged again after this time.
 _LOG_AGAIN_S = 60.0
-#: Leases are looked at this often, however often there is something to send.
+#: Pause between two looks at the leases.
 _REAP_S = 1.0
 
 
 class Loop(threading.Thread):
-    """Calls `tick` again and again: at once while it says that there was work, else after a pause or a wake-up."""
+    """Calls `tick` again and again: at once while there is work, otherwise after a pause or a wake-up."""
 
     def __init__(
         self, name: str, tick: Callable[[], bool], *, idle_s: float = _IDLE_S, observe: TickObserver = ignore_tick
@@ -54,7 +54,7 @@ class Loop(threading.Thread):
         self._idle_s = idle_s
         self._wake = threading.Event()
         self._stopped = False
-        #: How many times it has ticked. A thread that hangs in a tick, or has ended, counts no further.
+        #: How many times it has ticked. The count stops if the thread hangs or has ended.
         self.ticks = 0
 
     def wake(self) -> None:
@@ -62,7 +62,7 @@ class Loop(threading.Thread):
         self._wake.set()
 
     def stop(self) -> None:
-        """Tick no more; returns at once."""
+        """Stop ticking; return at once."""
         self._stopped = True
         self._wake.set()
 
@@ -74,12 +74,12 @@ class Loop(threading.Thread):
                 worked = self._tick()
                 outcome, pause_s = (TickOutcome.WORKED, 0.0) if worked else (TickOutcome.IDLE, self._idle_s)
                 if faults:
-                    log.info("%s: it works again.", self.name)
+                    log.info("%s: works again.", self.name)
                 faults, logged = 0, ""
             except (NstError, OSError) as error:
                 if isinstance(error, NstError) and not error.retryable:
                     self._die(error)
-                # An OSError is a full disk, or another want of this machine: a new process would have it too.
+                # An OSError is a full disk or another fault of this machine, which a new process would have too.
                 message = error.message if isinstance(error, NstError) else f"This machine failed: {error}."
                 if message != logged or time.monotonic() - logged_at >= _LOG_AGAIN_S:
                     log.warning("%s: %s Trying again.", self.name, message)
@@ -156,7 +156,7 @@ class Loops:
         return {loop.name: loop.ticks for loop in self._all}
 
     def wake(self) -> None:
-        """Let all loops look for work now."""
+        """Let all loops tick now."""
         for loop in self._all:
             loop.wake()
 
@@ -167,7 +167,7 @@ class Loops:
         for loop in self._all:
             loop.join()
         self._events.close()
-        # What receivers do not answer in this time is sent again at the next start.
+        # Messages without an answer by then are sent again after the next start.
         self._deliverer.wait(timeout_s=3.0)
 
     def _plan_and_wake(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the API counts of requests besides the rates of tenants: those without a key, and the bytes that it keeps."""
+"""Limits of the API besides the rates of tenants: requests without a valid key, and bytes of request bodies."""
 
 from collections import Counter
 from ipaddress import IPv4Address, IPv6Network, ip_address
@@ -11,7 +11,7 @@ from scheduler.domain.errors import RateLimitedError
 class AnonymousLimiter:
     """Requests without a valid key, by the address that they come from. Safe to share between threads."""
 
-    #: So many may come at once, and then one each two seconds.
+    #: A burst of 30 requests, then one every two seconds.
     BURST = 30
     PER_S = 0.5
 
@@ -28,7 +28,7 @@ class AnonymousLimiter:
 
 
 def network_of(address: str) -> str:
-    """Return what stands for a client: an IPv4 address, the /64 of an IPv6 address, or else the text as it is."""
+    """Return what identifies a client: an IPv4 address, the /64 of an IPv6 address, or else the text itself."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
@@ -41,7 +41,7 @@ def network_of(address: str) -> str:
 
 
 class BodyBudget:
-    """Bytes of bodies that requests have sent and that are not answered yet, in this process."""
+    """Bytes of request bodies in this process whose requests are not answered yet."""
 
     def __init__(self, *, most: int, most_of_one: int) -> None:
         """`most` is the limit of all tenants together, `most_of_one` that of each."""
@@ -51,15 +51,15 @@ class BodyBudget:
         self._total = 0
 
     def add(self, tenant: str, nbytes: int) -> None:
-        """Count bytes that have come; raise RateLimitedError if they are too many. To be called in the event loop."""
+        """Count received bytes; raise RateLimitedError if there are too many. Call it in the event loop."""
         if self._of[tenant] + nbytes > self._most_of_one or self._total + nbytes > self._most:
-            message = "Too many large requests are being read at the moment; go on a little later."
+            message = "Too many large requests are being read at the moment; try again a little later."
             raise RateLimitedError(message, retry_after_s=1.0)
         self._of[tenant] += nbytes
         self._total += nbytes
 
     def remove(self, tenant: str, nbytes: int) -> None:
-        """Count bytes that are not kept any more."""
+        """Count bytes that were freed."""
         self._total -= nbytes
         self._of[tenant] -= nbytes
         if self._of[tenant] <= 0:

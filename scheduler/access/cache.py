@@ -1,4 +1,4 @@
-"""What was read a moment ago, kept for some seconds, so that not every request reads the database."""
+"""A cache for some seconds, so that not every request reads the database."""
 
 import threading
 from collections import OrderedDict
@@ -15,22 +15,22 @@ class TimedCache(Generic[_K, _V]):
     """Values by key, each for `ttl_s` seconds. Safe to share between threads."""
 
     def __init__(self, *, ttl_s: float, clock: Clock, max_entries: int = 10_000) -> None:
-        """Of more than `max_entries` the oldest go first, so that nobody fills the memory with keys of their own."""
+        """Beyond `max_entries`, the oldest entries are dropped, so that clients cannot fill the memory."""
         self._ttl_s = ttl_s
         self._clock = clock
         self._max_entries = max_entries
         self._entries: OrderedDict[_K, tuple[float, _V]] = OrderedDict()
-        #: Goes on with each `drop`: what was being read at that time may be of before.
+        #: Bumped by `drop`, so a value loaded before the drop is not cached after it.
         self._generation = 0
         self._lock = threading.Lock()
 
     def get(self, key: _K, load: Callable[[], _V]) -> _V:
-        """Return the value of a key, loaded anew where it is older than it may be; what `load` raises passes."""
+        """Return the value of a key. Call `load` if it is missing or too old; its errors are raised."""
         now = self._clock()
         with self._lock:
             found = self._entries.get(key)
             generation = self._generation
-        # A clock that was set back makes no entry live longer.
+        # If the clock was set back, entries must not live longer.
         if found is not None and found[0] <= now < found[0] + self._ttl_s:
             return found[1]
         value = load()

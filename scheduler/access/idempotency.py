@@ -1,7 +1,7 @@
-"""Idempotency-Key: a request that is sent twice makes one thing, whatever it is that requests make.
+"""Idempotency-Key: a request that is sent twice makes one resource.
 
-A request claims its key, makes its thing, and notes the thing's id at the key in the transaction that adds the thing.
-So a process that dies before leaves a claim that runs out, and one that dies after has made what a repeat is given.
+A request claims its key, makes a resource, and records the resource's id with the key in the same transaction.
+If the process dies before, the claim runs out; if it dies after, a repeat gets the resource.
 """
 
 import secrets
@@ -18,7 +18,7 @@ from scheduler.store.errors import DatabaseUnavailableError, RowConflictError
 from scheduler.store.request_keys import RequestKey
 
 _T = TypeVar("_T")
-#: A claim that is older is taken over: the process that made it has died.
+#: An older claim is taken over, because its process must have died.
 _CLAIM_S = 60.0
 #: How long a key is remembered.
 KEPT_S = 48 * 3600.0
@@ -27,14 +27,14 @@ _PRUNED_AT_ONCE = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """The right to make the one thing that a key stands for; without a key it says nothing."""
+    """The right to make the resource of a key. A request without a key needs no right."""
 
     tenant: str
     key: str | None = None
     claim: str = ""
 
     def complete(self, connection: Connection, resource_id: str) -> None:
-        """Note what was made, in the transaction that adds it; raise InFlightError where the claim was taken over."""
+        """Record what was made, in the transaction that adds it; raise InFlightError if the claim was taken over."""
         if self.key is None:
             return
         if not request_keys.complete(connection, self.tenant, self.key, claim=self.claim, resource_id=resource_id):
@@ -50,7 +50,7 @@ class Accepted(NamedTuple, Generic[_T]):
 
 
 class Idempotency:
-    """Lets each key make one thing."""
+    """Lets each key make one resource."""
 
     def __init__(self, database: Database, *, clock: Clock) -> None:
         self._database = database
@@ -59,11 +59,11 @@ class Idempotency:
     def once(
         self, tenant: str, key: str | None, *, operation: str, fingerprint: str, make: Callable[[Claim], str]
     ) -> Accepted[str]:
-        """Return the id of what a request makes, and whether it is new.
+        """Return the id of the resource that a request makes, and whether it is new.
 
-        `make` gets the claim, which it completes in the transaction that adds the thing, and returns the thing's id.
-        Raises KeyReusedError where the key was used with another operation or fingerprint, InFlightError where a
-        request with it is at work, and what `make` raises; the key is free again then.
+        `make` adds the resource, completes the claim in the same transaction, and returns the resource's id.
+        Raises KeyReusedError if the key was used with another operation or fingerprint, InFlightError while a
+        request with it is at work, and what `make` raises. After an error the key is free again.
         """
         if key is None:
             return Accepted(make(Claim(tenant=tenant)), is_new=True)
@@ -74,7 +74,7 @@ class Idempotency:
         try:
             return Accepted(make(claim), is_new=True)
         except BaseException:
-            # Where this fails too, the claim runs out by itself.
+            # If this fails too, the claim runs out.
             with suppress(DatabaseUnavailableError), self._database.write() as connection:
                 request_keys.release(connection, tenant, key, claim=claim.claim)
             raise
@@ -90,7 +90,7 @@ class Idempotency:
         return bool(old)
 
     def _claim(self, claim: Claim, key: str, *, operation: str, fingerprint: str) -> str | None:
-        """Claim a key; return what it has made where it is done."""
+        """Claim a key; return its resource if there is one."""
         now = self._clock()
         new = RequestKey(
             tenant=claim.tenant,
@@ -116,5 +116,5 @@ class Idempotency:
                 request_keys.take_over(connection, found, claim=claim.claim, now=now)
                 return None
         except RowConflictError as error:
-            # Two requests with one key at once: the other was first.
+            # Of two requests with one key, the other was first.
             raise InFlightError("A request with this Idempotency-Key is at work; repeat it in a moment.") from error

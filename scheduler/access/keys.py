@@ -1,4 +1,4 @@
-"""API keys: who a request is from and what it may do; and how keys are made, rotated and revoked."""
+"""API keys: who sends a request and what it may do; how keys are made, rotated and revoked."""
 
 import hashlib
 import hmac
@@ -29,15 +29,15 @@ from scheduler.store.keys import ApiKey
 
 log = logging.getLogger(__name__)
 
-#: A key that is revoked through one process is good in others for so long at most.
+#: A key that one process revoked stays valid in others for up to this time.
 CACHE_S = 5.0
-#: Of a tenant; older ones that are revoked or expired are forgotten as new ones are made.
+#: Per tenant; older revoked or expired keys are removed when new ones are made.
 _DEAD_KEPT = 1000
 _TOUCH_S = 60.0
-#: To note a key's use is worth no waiting.
+#: Recording a key's use is not worth waiting for.
 _TOUCH_WAIT_S = 0.1
 _PATTERN = re.compile(r"nst_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
-#: No key has this prefix, and no secret this hash.
+#: No key has this prefix, and no secret has this hash.
 _NO_PREFIX = "-" * 8
 _NO_HASH = "-" * 64
 
@@ -66,20 +66,20 @@ class Keys:
     """The API keys of all tenants. Safe to share between threads."""
 
     def __init__(self, database: Database, *, clock: Clock, limits: Callable[[str], Limits] | None = None) -> None:
-        """`limits` says how many keys a tenant may have; any number without it."""
+        """`limits` says how many keys a tenant may have; without it, any number."""
         self._database = database
         self._clock = clock
         self._limits = limits
-        #: Also for prefixes that no key has, so that each look-up is the same work.
+        #: Also caches prefixes without a key, so that every look-up takes the same time.
         self._rows: TimedCache[str, ApiKey | None] = TimedCache(ttl_s=CACHE_S, clock=clock)
-        #: When this process last noted the use of a key.
+        #: When this process last recorded the use of each key.
         self._touched: dict[str, float] = {}
 
     def add(self, key: str, *, tenant: str, name: str = "", scopes: Iterable[str] = tuple(Scope)) -> None:
-        """Make an API key valid that was made elsewhere, with all scopes if not told otherwise.
+        """Add an API key that was made elsewhere. By default it has all scopes.
 
-        One whose prefix is known stays as it is: what was revoked or rotated does not come to life again when a
-        process starts. Raises ConfigError where it has not the form of a key.
+        A key whose prefix exists is left as it is, so that a revoked or rotated key does not become valid when a
+        process starts. Raises ConfigError if the text does not have the form of a key.
         """
         match = _PATTERN.fullmatch(key)
         if match is None:
@@ -103,23 +103,23 @@ class Keys:
         found = retried(add)
         self._rows.drop(row.prefix)
         if found is not None and (found.revoked_at is not None or found.sha256 != row.sha256):
-            log.warning("The key nst_%s_… was revoked or has another secret by now; it is left so.", row.prefix)
+            log.warning("The key nst_%s_… was revoked or rotated; it is left as it is.", row.prefix)
 
     def now(self) -> float:
-        """Return the time by which keys end."""
+        """Return the time that decides when keys expire."""
         return self._clock()
 
     def authenticate(self, text: str) -> Caller:
-        """Return who has a key.
+        """Return the caller that a key belongs to.
 
-        Raises UnauthenticatedError where there is no such key, KeyExpiredError where its time is over or it was
+        Raises UnauthenticatedError if there is no such key, KeyExpiredError if it has expired or was
         rotated some time ago, and KeyRevokedError.
         """
         match = _PATTERN.fullmatch(text)
         prefix = match[1] if match else _NO_PREFIX
         found = self._rows.get(prefix, lambda: self._find(prefix))
         digest, now = _sha256(text), self._clock()
-        # Both are compared in any case, so that the time tells nothing.
+        # Both are always compared, so that the time reveals nothing.
         is_current = hmac.compare_digest(found.sha256 if found else _NO_HASH, digest)
         is_previous = hmac.compare_digest((found and found.previous_sha256) or _NO_HASH, digest)
         if found is None or not (is_current or is_previous):
@@ -142,10 +142,10 @@ class Keys:
         tenant: str | None = None,
         expires_at: float | None = None,
     ) -> tuple[ApiKey, str]:
-        """Make a key and return it with its secret, which nobody can be told again.
+        """Make a key and return it with its secret, which cannot be shown again.
 
-        Raises ForbiddenError for scopes that the caller has not, another tenant where it is no admin, or an end after
-        that of the caller's own key; RequestInvalidError for an end in the past; QuotaExceededError where the
+        Raises ForbiddenError for scopes that the caller lacks, for another tenant (except admins), or an expiry after
+        that of the caller's own key; RequestInvalidError for an expiry in the past; QuotaExceededError if the
         tenant has as many keys as it may have.
         """
         tenant = caller.tenant if tenant is None else tenant
@@ -179,20 +179,20 @@ class Keys:
                 key_rows.insert_key(connection, key)
             return key, text
 
-        # One in four thousand millions: a prefix that is taken.
+        # The random prefix may be taken, with a chance of one in four billion.
         key, text = retried(create)
         self._rows.drop(key.prefix)
         return key, text
 
     def all(self, caller: Caller, *, tenant: str | None, limit: int, after: str | None) -> Sequence[ApiKey]:
-        """Return the keys of a tenant, the caller's own if none is named, newest first; dead ones too."""
+        """Return the keys of a tenant (by default the caller's), newest first, including revoked and expired ones."""
         tenant = caller.tenant if tenant is None else tenant
         self._check_manages(caller, tenant)
         with self._database.read() as connection:
             return key_rows.list_keys(connection, tenant, limit=limit, after=after)
 
     def get(self, caller: Caller, prefix: str) -> ApiKey:
-        """Return a key; raise NotFoundError where there is none of that prefix that the caller may manage."""
+        """Return a key; raise NotFoundError if the caller may manage no key with that prefix."""
         with self._database.read() as connection:
             return _known(key_rows.find_key(connection, prefix, tenant=_reach(caller)), prefix)
 
@@ -202,9 +202,9 @@ class Keys:
             return _known(key_rows.find_key(connection, caller.prefix, tenant=caller.tenant), caller.prefix)
 
     def revoke(self, caller: Caller, prefix: str) -> None:
-        """Make a key invalid for ever; to do it twice changes nothing.
+        """Revoke a key forever. Revoking it twice changes nothing.
 
-        Raises ForbiddenError where the key has scopes that the caller has not.
+        Raises ForbiddenError if the key has scopes that the caller lacks.
         """
         with self._database.write() as connection:
             key = _known(key_rows.find_key(connection, prefix, tenant=_reach(caller), lock=True), prefix)
@@ -214,10 +214,10 @@ class Keys:
         self._rows.drop(prefix)
 
     def rotate(self, caller: Caller, prefix: str, *, overlap_s: float = DEFAULT_OVERLAP_S) -> tuple[ApiKey, str]:
-        """Give a key another secret and return both; the present one is good for `overlap_s` more, one of before not.
+        """Give a key a new secret and return both. The current one stays valid for `overlap_s` seconds.
 
-        Raises ForbiddenError where the key has scopes that the caller has not, which it would gain by the secret, and
-        ConflictError where the key is revoked or expired.
+        Raises ForbiddenError if the key has scopes that the caller lacks, and would gain by the secret, and
+        ConflictError if the key is revoked or expired.
         """
         now = self._clock()
         text = new_api_key(prefix)
@@ -225,7 +225,7 @@ class Keys:
             key = _known(key_rows.find_key(connection, prefix, tenant=_reach(caller), lock=True), prefix)
             _check_has(caller, key.scopes)
             if key.revoked_at is not None or (key.expires_at is not None and now >= key.expires_at):
-                raise ConflictError(f"The key {prefix} is not valid any more; make another one.")
+                raise ConflictError(f"The key {prefix} is no longer valid; create another one.")
             values = {"sha256": _sha256(text), "previous_sha256": key.sha256, "previous_until": now + overlap_s}
             key_rows.update_key(connection, prefix, **values)
         self._rows.drop(prefix)
@@ -236,7 +236,7 @@ class Keys:
             return key_rows.find_key(connection, prefix)
 
     def _touch(self, key: ApiKey, now: float) -> None:
-        """Note that a key is in use, at most once a minute; where the database is busy, another time."""
+        """Record that a key is in use, at most once a minute, unless the database is busy."""
         last = max(key.last_used_at or 0.0, self._touched.get(key.prefix, 0.0))
         if now - last < _TOUCH_S:
             return
@@ -252,7 +252,7 @@ class Keys:
 
 
 def _reach(caller: Caller) -> str | None:
-    """Return the one tenant whose keys a caller manages, None for all; raise ForbiddenError where it manages none."""
+    """Return the tenant whose keys a caller manages, or None for all; raise ForbiddenError if it manages none."""
     caller.require(Scope.KEYS_WRITE, Scope.ADMIN)
     return None if Scope.ADMIN in caller.scopes else caller.tenant
 

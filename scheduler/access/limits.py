@@ -1,4 +1,4 @@
-"""What a tenant may have and do at most: its limits, the counts that are checked against them, rates and streams."""
+"""The limits of tenants, and what checks them: quotas, rates of requests, and open streams."""
 
 import threading
 from collections import Counter, OrderedDict
@@ -26,33 +26,33 @@ MIB = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one tenant may have at most; None: unlimited."""
+    """The limits of one tenant. None means unlimited."""
 
-    #: Images that wait for a worker, of all jobs together.
+    #: Images of all jobs that wait for a worker.
     max_queued_items: float | None = 5_000_000
     max_unfinished_jobs: float | None = 10_000
     max_items_per_job: float | None = 2_000_000
-    #: Trainings, those that are paused too.
+    #: Trainings, including paused ones.
     max_unfinished_runs: float | None = 1000
     #: Of one file.
     max_upload_bytes: float | None = 200 * MIB
     #: Of the JSON of a request.
     max_body_bytes: float | None = 4 * MIB
-    #: Of all keys of the tenant together.
+    #: For all keys of the tenant together.
     requests_per_s: float | None = 500.0
-    #: So many requests may come at once.
+    #: The most requests at once.
     burst: float | None = 2000
-    #: Keys that are valid.
+    #: Valid API keys.
     max_keys: float | None = 1000
-    #: Places for photos.
+    #: Uploads.
     max_uploads: float | None = 100_000
     #: Open streams of events.
     max_streams: float | None = 100
-    #: Pixels of a result: where it is set, jobs have to say a `max_px` that keeps to it.
+    #: Pixels of a result. If it is set, jobs must give a `max_px` that respects it.
     max_result_pixels: float | None = None
 
     def with_changes(self, changes: Mapping[str, float | None]) -> "Limits":
-        """Return limits of which some are others; names that are none (of a newer version) are left out."""
+        """Return these limits with some changed. Unknown names, of a newer version, are ignored."""
         return replace(self, **{name: value for name, value in changes.items() if name in NAMES})
 
 
@@ -60,12 +60,12 @@ NAMES = tuple(Limits.__dataclass_fields__)
 
 
 def check_new_job(connection: Connection, tenant: str, items: int, *, limits: Limits) -> None:
-    """Raise QuotaExceededError where a tenant may have no further job, of so many items (0: not known yet).
+    """Raise QuotaExceededError if a tenant may not add a job with this many items (0 if unknown).
 
-    Within the transaction that adds the job: submissions at once are counted one after the other.
+    Call it in the transaction that adds the job: it locks the tenant, so concurrent submissions are counted.
     """
     if limits.max_items_per_job is not None and items > limits.max_items_per_job:
-        raise JobTooLargeError(f"A job has {limits.max_items_per_job:,.0f} images at most, not {items:,}.")
+        raise JobTooLargeError(f"A job may have up to {limits.max_items_per_job:,.0f} images, not {items:,}.")
     if limits.max_unfinished_jobs is None and limits.max_queued_items is None:
         return
     tenant_rows.lock_tenant(connection, tenant)
@@ -78,9 +78,9 @@ def check_new_job(connection: Connection, tenant: str, items: int, *, limits: Li
 
 
 def check_retried(connection: Connection, tenant: str, *, limits: Limits) -> None:
-    """Raise QuotaExceededError where a job that was retried is one too many, or has too many images that wait again.
+    """Raise QuotaExceededError if a retried job is one too many, or makes too many images wait.
 
-    Within the transaction that lets the job go on, and after the change.
+    Call it in the transaction that retries the job, after the change.
     """
     if limits.max_unfinished_jobs is None and limits.max_queued_items is None:
         return
@@ -94,14 +94,14 @@ def check_retried(connection: Connection, tenant: str, *, limits: Limits) -> Non
 
 
 def check_planned(connection: Connection, job: Job, items: int, *, limits: Limits) -> None:
-    """Raise QuotaExceededError where so many more items make a job too large.
+    """Raise QuotaExceededError if this many more items make a job too large.
 
-    QueueFullError where they would be more than may wait: they are planned when workers have done some. A job of which
+    QueueFullError if they would be more than may wait: they are planned when workers have done some. A job of which
     nothing waits is let go on, so that a page that is larger than the limit holds nothing up for ever.
     """
     total = job.counts.total + items
     if limits.max_items_per_job is not None and total > limits.max_items_per_job:
-        raise JobTooLargeError(f"A job has {limits.max_items_per_job:,.0f} images at most.")
+        raise JobTooLargeError(f"A job may have up to {limits.max_items_per_job:,.0f} images.")
     if limits.max_queued_items is not None and items:
         queued = tenant_rows.usage_of(connection, job.tenant).queued_items
         if queued and queued + items > limits.max_queued_items:
@@ -109,16 +109,16 @@ def check_planned(connection: Connection, job: Job, items: int, *, limits: Limit
 
 
 def check_pixels(longest_side_px: int | None, *, pointer: str, limits: Limits) -> None:
-    """Raise RequestInvalidError if results could have too many pixels; None stands for sides of any length."""
+    """Raise RequestInvalidError if results could have too many pixels; None means sides of any length."""
     if limits.max_result_pixels is None:
         return
     if longest_side_px is None or longest_side_px**2 > limits.max_result_pixels:
         most = int(limits.max_result_pixels**0.5)
-        raise RequestInvalidError(f"Results have sides of {most:,} px at most: say so.", pointer=pointer)
+        raise RequestInvalidError(f"Results may have sides of up to {most:,} px: set a limit.", pointer=pointer)
 
 
 def check_new_key(connection: Connection, tenant: str, *, limits: Limits, now: float) -> None:
-    """Raise QuotaExceededError if a tenant may have no further API key; those that are dead do not count."""
+    """Raise QuotaExceededError if a tenant may not add an API key. Revoked and expired keys do not count."""
     if limits.max_keys is None:
         return
     tenant_rows.lock_tenant(connection, tenant)
@@ -128,7 +128,7 @@ def check_new_key(connection: Connection, tenant: str, *, limits: Limits, now: f
 
 
 def check_new_upload(connection: Connection, tenant: str, *, limits: Limits) -> None:
-    """Raise QuotaExceededError if a tenant may have no further upload."""
+    """Raise QuotaExceededError if a tenant may not add an upload."""
     if limits.max_uploads is None:
         return
     tenant_rows.lock_tenant(connection, tenant)
@@ -137,7 +137,7 @@ def check_new_upload(connection: Connection, tenant: str, *, limits: Limits) -> 
 
 
 def check_new_run(connection: Connection, tenant: str, *, limits: Limits) -> None:
-    """Raise QuotaExceededError where a tenant may have no further training."""
+    """Raise QuotaExceededError if a tenant may not add a training."""
     if limits.max_unfinished_runs is None:
         return
     tenant_rows.lock_tenant(connection, tenant)
@@ -148,28 +148,28 @@ def check_new_run(connection: Connection, tenant: str, *, limits: Limits) -> Non
 
 @dataclass(frozen=True, kw_only=True)
 class Allowance:
-    """What is left of a rate after a request."""
+    """What is left of a rate limit after a request."""
 
     limit: int
     remaining: int
-    #: Until all of it is there again.
+    #: Seconds until the whole burst is available again.
     reset_s: float
 
 
 class RateLimiter:
     """Token buckets by name, in this process. Safe to share between threads."""
 
-    #: The bucket that was unused for the longest time is dropped first.
+    #: Beyond this, the least recently used bucket is dropped.
     MAX_BUCKETS = 10_000
 
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
-        #: Requests that are left, and when that was so.
+        #: Tokens left, and when they were counted.
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def take(self, name: str, *, per_s: float, burst: float) -> Allowance:
-        """Let a request pass; raise RateLimitedError if there were more than `burst` above `per_s`."""
+        """Take a token for a request; raise RateLimitedError if none is left."""
         burst = max(burst, 1.0)
         now = self._clock()
         with self._lock:
@@ -180,7 +180,7 @@ class RateLimiter:
             if len(self._buckets) > self.MAX_BUCKETS:
                 self._buckets.popitem(last=False)
         if not passes:
-            message = f"There were more than {per_s:g} requests a second; go on a little later."
+            message = f"There were more than {per_s:g} requests a second; try again a little later."
             raise RateLimitedError(message, retry_after_s=(1.0 - left) / per_s)
         return Allowance(limit=int(burst), remaining=int(left - 1.0), reset_s=(burst - left + 1.0) / per_s)
 
@@ -193,14 +193,14 @@ class Streams:
         self._lock = threading.Lock()
 
     def acquire(self, tenant: str, *, limit: float | None) -> None:
-        """Count a stream that is opened; raise TooManyStreamsError where that is one too many."""
+        """Count an open stream; raise TooManyStreamsError if that is one too many."""
         with self._lock:
             if limit is not None and self._open[tenant] >= limit:
                 raise TooManyStreamsError(f"There are {limit:,.0f} open streams, and no more are allowed.")
             self._open[tenant] += 1
 
     def release(self, tenant: str) -> None:
-        """Count a stream that was closed; to be called once for each that was acquired."""
+        """Count a closed stream; call it once for each acquired stream."""
         with self._lock:
             self._open[tenant] -= 1
             if self._open[tenant] <= 0:
@@ -208,5 +208,5 @@ class Streams:
 
 
 def limits_of(settings: Any) -> Limits:
-    """Return the limits of an installation from settings that have a field of each name."""
+    """Return the default limits from settings, which have a field for each of them."""
     return Limits(**{name: getattr(settings, name) for name in NAMES})

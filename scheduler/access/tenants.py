@@ -1,4 +1,4 @@
-"""Tenants: where their jobs may read and write, what they may have at most, and their part of the workers."""
+"""Tenants: where their jobs may read and write, their limits, and their share of the workers."""
 
 from collections.abc import Mapping
 
@@ -13,21 +13,21 @@ from scheduler.store import tenants as rows
 from scheduler.store.database import Database, retried
 from scheduler.store.tenants import Tenant, Usage
 
-#: What was set for a tenant counts everywhere after so long.
+#: Changes of a tenant take effect in all processes after this time.
 CACHE_S = 5.0
-#: For which something is set. Scripts that make a tenant for each of their customers' customers end here.
+#: Tenants with settings. This stops scripts that make a tenant forevery end user.
 MAX_TENANTS = 100_000
 
 
 class Tenants:
-    """What was set for the tenants, as all parts of a scheduler see it. Safe to share between threads."""
+    """The settings of tenants. Safe to share between threads."""
 
     def __init__(
         self, database: Database, *, clock: Clock, bucket: str, buckets: frozenset[str], defaults: Limits | None = None
     ) -> None:
         """`bucket` is the one that tenants share, `buckets` are all that there are; `defaults` are those of `Limits`.
 
-        What is read is up to 5 s old.
+        What it returns may be up to 5 s old.
         """
         self._database = database
         self._clock = clock
@@ -53,18 +53,18 @@ class Tenants:
         )
 
     def weights(self) -> Mapping[str, float]:
-        """Return the weights of the tenants that have one other than 1."""
+        """Return the weights of the tenants whose weight is not 1."""
         return self._weights.get("", self._read_weights)
 
     def find(self, tenant: str) -> Tenant:
-        """Return what is set for a tenant; raise NotFoundError where it has no key and nothing was ever set."""
+        """Return the settings of a tenant; raise NotFoundError if it has neither a key nor settings."""
         with self._database.read() as connection:
             if not rows.is_known(connection, tenant):
                 raise NotFoundError(f"There is no tenant {tenant}.")
             return rows.find_tenant(connection, tenant) or Tenant(id=tenant)
 
     def all(self, *, limit: int, after: str = "") -> list[Tenant]:
-        """Return the first tenants, at most `limit`, behind one of them, by id: all that have a key or are set."""
+        """Return up to `limit` tenants in order of their ids, after one of them: those with a key or settings."""
         with self._database.read() as connection:
             ids = rows.list_ids(connection, limit=limit, after=after)
             return [rows.find_tenant(connection, id) or Tenant(id=id) for id in ids]
@@ -75,9 +75,9 @@ class Tenants:
             return rows.usage_of(connection, tenant)
 
     def put(self, tenant: Tenant) -> Tenant:
-        """Set all of a tenant and return it as it is kept.
+        """Set the settings of a tenant and return them as they are stored.
 
-        Raises RequestInvalidError for a place that is none, and QuotaExceededError if there are too many tenants.
+        Raises RequestInvalidError for an invalid place, and QuotaExceededError if there are too many tenants.
         """
         kept = Tenant(
             **{
@@ -93,7 +93,7 @@ class Tenants:
                     raise QuotaExceededError(f"There are {MAX_TENANTS:,} tenants, and no more are allowed.")
                 rows.put_tenant(connection, kept, now=self._clock())
 
-        # Of two at once, both may find no row.
+        # Two requests at once may both find no row.
         retried(put)
         self._found.drop(tenant.id)
         self._weights.drop("")

@@ -16,7 +16,7 @@ from scheduler.store.database import Database
 
 log = logging.getLogger(__name__)
 
-#: What a clock may differ from another between two looks.
+#: How much clocks may differ between two looks.
 TOLERANCE_S = 5.0
 #: Looks come more often than that, unless this process or the machine stood still.
 _GAP_S = 15.0
@@ -31,9 +31,9 @@ def awake_and_asleep() -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseTimes:
-    """For how long leases are given, in seconds."""
+    """How long leases last, in seconds."""
 
-    #: To workers that have begun a chunk or a segment.
+    #: Of workers that have begun a chunk or a segment.
     running_s: float
     #: To chunks, and to segments, that were sent and are not begun.
     chunks_s: Mapping[str, float]
@@ -52,9 +52,9 @@ class ClockWatch:
         timer: Clock = time.monotonic,
         boot_timer: Clock = awake_and_asleep,
     ) -> None:
-        """`clock` gives the time of day; `timer` is steady and stands still while the machine is asleep.
+        """`clock` gives the time of day. `timer` is steady and stops while the machine is asleep.
 
-        `boot_timer` is steady as well, and counts sleep.
+        `boot_timer` is steady and counts sleep.
         """
         self._database = database
         self._times = times
@@ -66,7 +66,7 @@ class ClockWatch:
         self._left, self._since, self._step_s = 0, 0.0, 0.0
 
     def look(self) -> bool:
-        """Return whether time has jumped, so that nothing is known of leases before `renew` was called."""
+        """Return whether time has jumped, so that leases mean nothing until `renew` is called."""
         before, now = self._last, self._read()
         self._last = now
         wall_s, steady_s, boot_s = (after - earlier for after, earlier in zip(now, before, strict=True))
@@ -85,7 +85,7 @@ class ClockWatch:
         return self._left > 0
 
     def renew(self) -> None:
-        """Give all leases anew, and let pauses end when they would have ended without a step back of the clock."""
+        """Renew all leases. If the clock was set back, let pauses end when they would have ended without that."""
         now = self._clock()
         with self._database.write() as connection:
             leases.renew(

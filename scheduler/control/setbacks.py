@@ -1,8 +1,8 @@
-"""Setbacks: work on one job, run or webhook that fails waits, and all other work goes on.
+"""Setbacks: if work on one job, run or webhook fails, that work waits and all other work continues.
 
 A control loop does each piece of work through `Setbacks.attempt`. If the piece fails, this logs the error once, and
-tries the piece again after a pause that doubles up to `longest_s`. Errors of the database and of Redis pass through:
-they concern all work alike, so the loop itself waits.
+tries the piece again after a pause that doubles up to `longest_s`. Errors of the database and of Redis are raised:
+they affect all work, so the loop itself waits.
 """
 
 import logging

@@ -32,17 +32,17 @@ _REPLAYS = 4
 
 @dataclass(eq=False, kw_only=True)
 class Stream:
-    """What one client has been told of one subject."""
+    """What one client has received of one subject."""
 
     tenant: str
     subject: str
-    #: The last event that was handed out.
+    #: The id of the last event that was handed out.
     after: int
     found: list[Event] = field(default_factory=list)
-    #: There may be many more events: they are read apart from the news of others.
+    #: There may be many more events; the stream reads them on its own.
     behind: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    #: Nothing more comes: the poller failed, or the process ends.
+    #: No more events come: the poller failed, or the process ends.
     broken: bool = False
 
 
@@ -58,7 +58,7 @@ class EventHub:
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         """`max_streams` says how many streams a tenant may have at once; None: any number."""
-        #: A stream says something after so much silence, for proxies and clients that would take it for dead.
+        #: A silent stream sends a comment after this time, so that proxies and clients do not close it.
         self.heartbeat_s = heartbeat_s
         self._database = database
         self._max_streams = max_streams
@@ -72,7 +72,7 @@ class EventHub:
         self._stopped = False
 
     def open(self, tenant: str, subject: str, *, after: int, over: bool) -> Stream | None:
-        """Begin a stream behind an event's id; None where nothing comes after it.
+        """Open a stream after an event's id; return None if no events will follow.
 
         An id above the subject's last is that of something else, and stands for the last. `over` says that the subject
         has ended. Raises TooManyStreamsError. What is opened has to be closed.
@@ -82,18 +82,18 @@ class EventHub:
             last = None if found else event_rows.last_event(connection, subject)
             if not found:
                 after = min(after, 0 if last is None else last.id)
-        # An ended subject may have no events at all: they are not kept for ever.
+        # An ended subject may have no events left: old events are removed.
         if not found and over and (last is None or last.type.is_terminal):
             return None
         self._open.acquire(tenant, limit=self._max_streams(tenant))
         return Stream(tenant=tenant, subject=subject, after=after, found=found, behind=len(found) == _BATCH)
 
     def close(self, stream: Stream) -> None:
-        """Give back the place of a stream."""
+        """Close a stream."""
         self._open.release(stream.tenant)
 
     def stop(self) -> None:
-        """Let all streams end soon, as the process does; may be called in a signal handler."""
+        """End all streams soon, because the process ends. May be called in a signal handler."""
         self._stopped = True
 
     async def next(self, stream: Stream, *, timeout_s: float) -> list[Event]:
@@ -126,7 +126,7 @@ class EventHub:
         return self._stopped or stream.broken
 
     async def _catch_up(self, stream: Stream) -> None:
-        """Read the next page of a stream that is behind."""
+        """Read the next page of a stream that has events to catch up with."""
         async with self._turns.setdefault(stream.tenant, asyncio.Lock()), self._replays:
             try:
                 stream.found = await run_sync(self._page, stream.subject, stream.after)
@@ -151,7 +151,7 @@ class EventHub:
                     found = []
                 for stream in waiting:
                     own = [event for event in found if event.subject == stream.subject and event.id > stream.after]
-                    # Not one that has given up waiting meanwhile: it would be handed out twice.
+                    # Skip streams that have stopped waiting, or they would get the events twice.
                     if own and stream in self._waiting:
                         stream.found, stream.behind = own, len(own) >= _EACH
                         stream.wake.set()

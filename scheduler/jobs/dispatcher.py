@@ -80,16 +80,16 @@ class Dispatcher:
         for method, window in self._windows.items():
             most = min(window.chunks, crew or window.chunks)
             fair = FairShare((share for share in shares if share.method == method), weights)
-            # A full queue keeps nobody waiting who goes ahead of it.
+            # Urgent jobs may overfill the window up to twice.
             room, room_ahead = most - dispatched[method], 2 * most - dispatched[method]
             own = [job for job in waiting if job.method == method]
-            # What has waited for long has its turn before anybody else goes ahead of it.
+            # Once a chunk has waited for long, no others may overtake it.
             patient = self._clock() - oldest.get(method, self._clock()) <= window.lease_s / 4
             sent.append(self._fill(own, fair, room, room_ahead=room_ahead if patient else 0))
         return any(sent)
 
     def _fill(self, waiting: list[Waiting], fair: FairShare, room: int, *, room_ahead: int) -> bool:
-        """Send up to `room` chunks, each of the job whose turn it is; up to `room_ahead` where those go ahead."""
+        """Send up to `room` chunks, or up to `room_ahead` if they overtake the queue, each of the next job."""
         sent = 0
         while waiting:
             job = fair.next(waiting)
@@ -108,8 +108,8 @@ class Dispatcher:
         message = self._claim(job_id)
         if message is None:
             return False
-        # Claimed first, sent second: a scheduler that dies between the two leaves a claim that runs out, never a
-        # message that nobody knows of.
+        # Claimed first, sent second: if the scheduler dies in between, the claim runs out. There is never a
+        # message without a claim.
         self._broker.send_chunk(message, ahead=ahead)
         return True
 
@@ -117,11 +117,11 @@ class Dispatcher:
         now = self._clock()
         with self._database.write() as connection:
             job = job_rows.find_job(connection, job_id)
-            # It may have been paused since the listing.
+            # It may have been paused since it was read.
             if job is None or job.status not in _SENDING:
                 return None
-            # Chunks that a worker has at once die together of a photo that kills it. So a last try is alone on its
-            # worker; and those of one tenant, which may kill all workers that have them, leave workers to others.
+            # A photo that kills its worker takes all chunks on that worker along. So the last try is alone on its
+            # worker, and the last tries of one tenant leave some workers to others.
             last = max(1, (job.max_attempts or self._max_attempts) - 1)
             at_once = max(1, self._crew(connection) // 2)
             busy = chunk_rows.count_last_tries(connection, job.tenant, job.spec.method, deaths=last) >= at_once
@@ -132,7 +132,7 @@ class Dispatcher:
             alone = chunk.deaths >= last
             message = None if attempt is None else self._message(connection, job, chunk, attempt, alone=alone)
         if message is not None and job.retries:
-            # Workers may remember that the job was stopped before it was retried.
+            # Workers may still have the hint that the job was stopped before the retry.
             self._broker.revive_job(job_id)
         return message
 

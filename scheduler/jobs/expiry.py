@@ -31,7 +31,7 @@ class Expirer:
     def _stop(self, job_id: str, now: float) -> bool:
         with self._database.write() as connection:
             job = job_rows.lock_job(connection, job_id)
-            # Another scheduler may have stopped it; and after a retry there is no deadline any more.
+            # Another scheduler may have stopped it, and a retry removes the deadline.
             if job.deadline is not None and job.deadline <= now:
                 log.info("%s has expired", job_id)
                 lifecycle.stop(connection, job, StopReason.DEADLINE)

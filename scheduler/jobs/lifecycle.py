@@ -1,7 +1,7 @@
-"""The turns of a job's life that are not work: stopped, paused, resumed, retried.
+"""Changes of a job's life: stopped, paused, resumed, retried.
 
-Each function is called in a transaction that holds the job's lock, and changes the job, its chunks and its items in
-that transaction: what is seen from outside is always one or the other.
+Call each function in a transaction that has locked the job. It changes the job, its chunks and its items in
+that transaction, so that others see all of it or nothing.
 """
 
 from collections import Counter
@@ -21,14 +21,14 @@ from scheduler.store import jobs as job_rows
 from scheduler.store.database import Connection
 from scheduler.store.jobs import JobChanges
 
-#: Errors of a job that a retry makes up for; with another one, its input was not read to the end.
+#: Errors of a job that a retry removes. After other errors, its input was not read to its end.
 _PASSING_ERRORS = (MAX_FAILURES, REPORTS_FAILED)
 
 
 def stop(connection: Connection, job: Job, reason: StopReason, *, error: Failure | None = None) -> None:
-    """Let a job end early: what was not sent is cancelled, what workers have in hand may still be completed.
+    """Stop a job early: what was not sent is cancelled, and what workers have may still be completed.
 
-    Of a chunk that was sent it is not known here whether a worker has it: see `withdrawal`. Nothing happens where the
+    Whether a worker has a chunk that was sent is not known here: see `withdrawal`. Nothing happens if the
     job is being stopped already, or has ended.
     """
     if job.status not in STOPPABLE:
@@ -38,19 +38,19 @@ def stop(connection: Connection, job: Job, reason: StopReason, *, error: Failure
         values |= JobChanges(error_code=error.code, error_message=error.message)
     chunk_rows.end_pending(connection, job.id)
     job_rows.move_counts(connection, job.id, item_rows.cancel_pending(connection, job.id))
-    # After the counts, for the event of this to tell them.
+    # After the counts, so that the event has them.
     job_rows.update_job(connection, job.id, **values)
     job_rows.finalize_if_through(connection, job.id)
 
 
 def drop(connection: Connection, chunk_id: int) -> Counter[ItemStatus]:
-    """End a chunk of a job that is being stopped, and cancel what is left of it; return the change of counts."""
+    """End a chunk of a job that is being stopped, and cancel its remaining items; return the change of counts."""
     chunk_rows.set_done(connection, chunk_id)
     return item_rows.set_unfinished(connection, chunk_id, ItemStatus.CANCELLED)
 
 
 def settle(connection: Connection, job: Job, changes: Mapping[ItemStatus, int], *, added: int = 0) -> None:
-    """Add to the counts of a locked job, and do what follows: stop it after too many failures, or finalize it.
+    """Add to the counts of a locked job; stop it after too many failures, or finalize it if nothing is left.
 
     `job` is as it was before the changes, but for its status.
     """
@@ -65,7 +65,7 @@ def settle(connection: Connection, job: Job, changes: Mapping[ItemStatus, int], 
 
 
 def pause(connection: Connection, job: Job) -> None:
-    """Let a job send nothing more to workers; raise ConflictError where it has ended or is about to."""
+    """Pause a job, so that it sends nothing to workers; raise ConflictError if it has ended or is about to."""
     if job.status is JobStatus.PAUSED:
         return
     if job.status not in STOPPABLE:
@@ -74,7 +74,7 @@ def pause(connection: Connection, job: Job) -> None:
 
 
 def resume(connection: Connection, job: Job) -> None:
-    """Let a paused job go on; raise ConflictError where it has ended or is about to."""
+    """Resume a paused job; raise ConflictError if it has ended or is about to."""
     if job.status is JobStatus.PAUSED:
         job_rows.update_job(connection, job.id, status=_going(job))
     elif job.status not in STOPPABLE:
@@ -84,12 +84,12 @@ def resume(connection: Connection, job: Job) -> None:
 def retry(
     connection: Connection, job: Job, *, codes: Sequence[str] | None = None, cancelled: bool = False, now: float
 ) -> None:
-    """Let an ended job do its failed items again: all, or those with one of the error codes.
+    """Retry the failed items of an ended job: all, or those with one of the error codes.
 
-    With `cancelled` those that were cancelled are done too, and the rest of an input that was not read to its end. If
-    the reading of the input ended with an error, it goes on in any case.
+    With `cancelled`, also retry cancelled items, and read the rest of an input that was not read to its end. If
+    reading the input ended with an error, it continues in any case.
     Items that failed when they were planned stay failed. Raises ConflictError while the job runs, and
-    NothingToRetryError where there is no such item.
+    NothingToRetryError if there is no such item.
     """
     if not job.status.is_terminal:
         raise ConflictError(f"{job.id} cannot be retried yet: it is {job.status}.")
@@ -105,7 +105,7 @@ def retry(
     if job.error_code in _PASSING_ERRORS or cursor.broken:
         code, message = None, None
     if not job.planned and not goes_on:
-        code, message = INPUT_INCOMPLETE, "The job was stopped before all of its input was read, and reads no further."
+        code, message = INPUT_INCOMPLETE, "The job was stopped before all of its input was read."
     job_rows.move_counts(connection, job.id, changes)
     job_rows.update_job(
         connection,
@@ -118,7 +118,7 @@ def retry(
         finished_at=None,
         retries=job.retries + 1,
         forgiven=job.counts.failed + changes[ItemStatus.FAILED],
-        # It would end the job again at once.
+        # A passed deadline would end the job again at once.
         deadline=job.deadline if job.deadline is not None and job.deadline > now else None,
         error_code=code,
         error_message=message,

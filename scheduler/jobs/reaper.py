@@ -1,8 +1,8 @@
-"""Reap: give chunks back whose worker fell silent or whose message was lost.
+"""Reap: take chunks back whose worker fell silent or whose message was lost.
 
-Redis may lose a message: kombu takes it from the list before it notes it as unacknowledged, FLUSHALL takes all, and a
-worker may die of it before it has said a word. So the queue is looked into, and a chunk that was sent, is not in it and
-is not begun for a while is sent again. One of a job that is being stopped was taken out (see `withdrawal`), or ends so.
+Redis may lose a message: kombu takes it from the list before it records it as unacknowledged, FLUSHALL takes all, and a
+worker may die before its first event. So the reaper reads the queue, and a chunk that was sent, is not in it and
+was not begun for a while is sent again. If its job is being stopped, it ends instead (see `withdrawal`).
 """
 
 import logging
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Reaper:
-    """Takes chunks back from the dead."""
+    """Takes chunks back from silent workers and lost messages."""
 
     def __init__(
         self, database: Database, broker: Broker, *, clock: Clock, lost_after_s: float, max_attempts: int
@@ -40,10 +40,10 @@ class Reaper:
         self._setbacks = Setbacks[int]("taking back")
 
     def tick(self, *, as_of: float | None = None) -> bool:
-        """Give back what is overdue or lost; return whether there was any.
+        """Take back chunks that are overdue or lost; return whether there were any.
 
-        `as_of` is the time up to which it is known what workers said; None stands for now. Behind a collector that
-        cannot keep up, chunks that were begun and done long ago look lost, and sending those again makes it worse.
+        `as_of` is the time until which all events of workers are known; None means now. If events are read late,
+        chunks that are done look lost, and sending them again would make it worse.
         """
         now = self._clock() if as_of is None else as_of
         with self._database.read() as connection:
@@ -53,14 +53,14 @@ class Reaper:
         return self._setbacks.attempt_each(chunks, lambda id: self._give_back(chunks[id]))
 
     def forget(self) -> None:
-        """Forget what was seen of the queues."""
+        """Forget which messages are missing."""
         self._lost_messages.forget()
 
     def _lost(self, now: float) -> list[Chunk]:
-        """Return the chunks that are in no queue, and whose workers have said nothing for long enough."""
+        """Return the chunks whose messages are lost."""
         with self._database.read() as connection:
             sent = {(chunk.id, chunk.attempt): chunk for chunk in chunk_rows.dispatched(connection)}
-        # After the database: what is not in its queue now has left it, for a worker or for ever.
+        # Read after the database: what is not in a queue now has left it, for a worker or forever.
         queued = set[tuple[int, int]]()
         for method in {chunk.method for chunk in sent.values()}:
             queued |= self._broker.queued_chunks(find_method(method).queue)
@@ -81,21 +81,21 @@ class Reaper:
                 chunk.attempt,
                 "its worker fell silent" if silent else "its message was lost",
             )
-            # A worker that was told to end, or had not begun the chunk, did not die of it.
+            # A worker that was told to end, or had not begun the chunk, did not die because of it.
             deaths = chunk.deaths + (silent and not chunk.blameless)
             lifecycle.settle(connection, job, self._take_back(connection, job, chunk, deaths=deaths))
             now_chunk = chunk_rows.find_chunk(connection, chunk.id)
         if now_chunk is not None and now_chunk.status is ChunkStatus.DONE:
-            # A worker that was frozen would go on with it: no newer attempt tells it otherwise.
+            # A frozen worker would continue with it, since there is no newer attempt to stop it.
             self._broker.outdate_chunk(chunk.id, chunk.attempt)
         return True
 
     def _take_back(self, connection: Connection, job: Job, chunk: Chunk, *, deaths: int) -> Counter[ItemStatus]:
-        """Let the chunk wait again, or in halves after too many deaths; an image alone that takes workers fails.
+        """Let the chunk wait again, or split it after too many deaths; a single image that kills workers fails.
 
-        A half has one attempt, until it is halved again: of 1,000 images one that kills its workers is alone after 10
-        deaths more, and the halves without it are done as any other chunk. Alone it has all attempts anew, since the
-        workers that died before may have died of something else.
+        A half has one attempt before it is split again: of 1,000 images, the one that kills workers is alone after 10
+        more deaths, and halves without it succeed. A single image gets all attempts again, because the
+        earlier workers may have died of another image.
         """
         rest = [item.index for item in item_rows.chunk_items(connection, chunk.id)]
         if job.stop is not None or not rest:

@@ -1,10 +1,10 @@
-"""Withdrawal: take back what was sent of jobs that are being stopped, where no worker has it yet.
+"""Withdrawal: take back chunks of jobs that are being stopped, if no worker has them yet.
 
-Whether a chunk that was sent is begun only Redis knows: its message is in the queue, or a worker has taken it, although
-that one's first word may not be in the database yet. Cancelled on suspicion, its photos would have images in the
-storage that no manifest names. So a chunk ends here only after its message was taken out of the queue. Else its worker
-reports the end of it, having heard that the job is being stopped, or it is lost, and the reaper takes it back: also
-where a scheduler dies between the two steps here.
+Only Redis knows whether a worker has a chunk that was sent: if its message has left the queue, a worker has taken it,
+even if the worker's first event is not in the database yet. If such a chunk were cancelled, its images could be in
+storage without being in any manifest. So a chunk ends here only after its message was removed from the queue.
+Otherwise its worker reports its end, or the message is lost and the reaper takes the chunk back. This also holds if a
+scheduler dies between the two steps.
 """
 
 import logging
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Withdrawer:
-    """Tells workers of jobs that are being stopped, and ends the chunks that none of them has."""
+    """Tells workers which jobs are being stopped, and ends the chunks that no worker has."""
 
     def __init__(self, database: Database, broker: Broker) -> None:
         self._database = database
@@ -32,19 +32,19 @@ class Withdrawer:
         self._setbacks = Setbacks[int]("withdrawal")
 
     def tick(self) -> bool:
-        """Announce stops and withdraw what can be; return whether a chunk was."""
+        """Announce stops and withdraw chunks; return whether there were any."""
         with self._database.read() as connection:
             stopping = set(job_rows.stopping_jobs(connection))
             unwanted = chunk_rows.unwanted(connection) if stopping else []
-        # Before the queues are looked into: a worker that takes a message from now on begins none of its photos. At
-        # each look, since Redis may have lost it.
+        # Before the queues are read: a worker that takes a message from now on begins none of its photos. At
+        # each tick, since Redis may have lost it.
         for job_id in stopping:
             self._broker.cancel_job(job_id)
         withdrawn = False
         for method in all_methods().values():
             found = {(chunk.id, chunk.attempt): chunk for chunk in unwanted if chunk.method == method.name}
             for key in self._broker.withdraw_chunks(method.queue, found):
-                # Its message is gone by now: what fails here is lost, and taken back by the reaper.
+                # Its message is gone. If this fails, the reaper takes the chunk back.
                 withdrawn |= self._setbacks.attempt(key[0], partial(self._end, found[key]))
         return withdrawn
 

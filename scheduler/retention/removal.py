@@ -1,7 +1,7 @@
-"""Removal of jobs, runs and uploads, together with their objects in the storage, a slice at a time.
+"""Removal of jobs, runs and uploads with their objects in storage, in slices.
 
-What is removed is hidden first: nobody sees it half deleted, and a scheduler that dies goes on where it stopped. What
-cannot be removed now waits, and everything else goes on (see `setbacks`).
+What is removed is hidden first, so nobody sees it half deleted, and a restarted scheduler continues. What
+cannot be removed now waits, and everything else continues (see `setbacks`).
 """
 
 import logging
@@ -30,20 +30,20 @@ from scheduler.store.uploads import Upload
 log = logging.getLogger(__name__)
 
 DAY_S = 24 * 3600.0
-#: Rows that are deleted in one transaction: others wait for it.
+#: Rows to delete in one transaction. Other transactions wait for it.
 _ROWS = 1000
-#: Objects that are deleted before other work has its turn.
+#: Objects to delete before other work continues.
 _OBJECTS = 2000
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 60.0, 3600.0
 
 
 class Remover(ABC):
-    """Removes one kind of thing, a slice of each at a time."""
+    """Removes one kind of resource in slices."""
 
     def __init__(
         self, database: Database, blobs: BlobStore, *, clock: Clock, days: float | None, timer: Clock = time.monotonic
     ) -> None:
-        """What is old enough goes after `days`; None: only what a client has deleted. `timer` is a steady clock."""
+        """Resources are removed after `days`; None: only if a client deleted them. `timer` is a steady clock."""
         self._database = database
         self._blobs = blobs
         self._clock = clock
@@ -62,7 +62,7 @@ class Remover(ABC):
     def _sweep(self, prefix: BlobUri) -> bool:
         """Delete some of the objects below a prefix; return whether none is left."""
         after = ""
-        # Behind the last key each time: some servers still list what was removed.
+        # Each page starts after the last key, because some servers still list removed objects.
         for _ in range(_OBJECTS // 1000):
             keys = self._blobs.list_keys(prefix, after=after)
             if not keys:
@@ -77,17 +77,17 @@ class Remover(ABC):
 
 
 class JobRemover(Remover):
-    """Removes jobs: their rows, and what they have in scratch; their images where the client wants that."""
+    """Removes jobs: their rows and scratch objects, and their images if the client wants that."""
 
     def tick(self) -> bool:
-        """Remove a slice of some; return whether there is more, perhaps."""
+        """Remove a slice of some; return whether there may be more."""
         before = self._before()
         with self._database.read() as connection:
             found = job_rows.prunable_jobs(connection, finished_before=before, without=self._setbacks.waiting())
         return self._setbacks.attempt_each(found, partial(self._remove, before))
 
     def _remove(self, before: float | None, job_id: str) -> bool:
-        """Remove a slice of a job; return False where it was retried meanwhile."""
+        """Remove a slice of a job; return False if it was retried since."""
         with self._database.write() as connection:
             job = job_rows.find_job(connection, job_id, lock=True)
             if job is None:
@@ -115,7 +115,7 @@ class JobRemover(Remover):
     def _remove_results(self, job: Job) -> bool:
         """Delete some of a job's images, or else its reports; return whether nothing is left.
 
-        Items are forgotten along with their images, so that the next slice begins behind them.
+        Items are deleted along with their images, so the next slice begins after them.
         """
         prefix = BlobUri.parse(job.spec.output.prefix)
         if prefix == self._place(job_key(job.tenant, job.id)):
@@ -139,10 +139,10 @@ class JobRemover(Remover):
 
 
 class RunRemover(Remover):
-    """Removes trainings: their rows and all that is in their places. The styles that they have made stay."""
+    """Removes trainings: their rows and all objects in their places. The styles that they made stay."""
 
     def tick(self) -> bool:
-        """Remove a slice of some; return whether there is more, perhaps."""
+        """Remove a slice of some; return whether there may be more."""
         before = self._before()
         with self._database.read() as connection:
             found = run_rows.prunable_runs(connection, finished_before=before, without=self._setbacks.waiting())
@@ -167,10 +167,10 @@ class RunRemover(Remover):
 
 
 class RunEmptier(Remover):
-    """Lets go of the checkpoints and samples of trainings that ended long ago; their losses and sheets stay."""
+    """Removes the checkpoints and samples of trainings that ended long ago; their losses and sheets stay."""
 
     def tick(self) -> bool:
-        """Remove a slice of some; return whether there is more, perhaps."""
+        """Remove a slice of some; return whether there may be more."""
         before = self._before()
         if before is None:
             return False
@@ -185,7 +185,7 @@ class RunEmptier(Remover):
                 return False
             kept = segment_rows.kept_checkpoints(connection, [run_id])[run_id]
             segment_rows.forget_checkpoints(connection, run_id, [segment.attempt for segment in kept])
-            # From now on it cannot go on; the tidier finds that nothing needs the objects.
+            # From now on it cannot be resumed. The tidier removes the objects.
             run_rows.empty_run(connection, run_id)
         return True
 
@@ -194,7 +194,7 @@ class UploadRemover(Remover):
     """Removes uploads that a client has deleted, or that were not used for some time."""
 
     def tick(self) -> bool:
-        """Remove a slice of some; return whether there is more, perhaps."""
+        """Remove a slice of some; return whether there may be more."""
         before = self._before()
         with self._database.read() as connection:
             found = upload_rows.prunable_uploads(connection, used_before=before, without=self._setbacks.waiting())
@@ -214,7 +214,7 @@ class UploadRemover(Remover):
                 if before is None or upload.used_at > before:
                     return False
                 if upload_rows.is_in_use(connection, tenant, id, since=before):
-                    # As good as used: it is looked at again when as much time has passed.
+                    # It counts as used and is checked again later.
                     upload_rows.update_upload(connection, tenant, id, used_at=before + DAY_S)
                     return False
                 upload_rows.update_upload(connection, tenant, id, pruned=True)

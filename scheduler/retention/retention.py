@@ -1,6 +1,6 @@
-"""Retention: delete what clients have deleted, and what nobody will ask for any more.
+"""Retention: remove what clients have deleted and what is old.
 
-Of a job its rows are deleted, and what it has in scratch; its results stay, unless the client deleted them with it.
+A job loses its rows and scratch objects; its results stay, unless the client deleted them too.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Lifetimes:
     jobs: float | None = None
     #: Since the end of the training. Its style stays.
     runs: float | None = None
-    #: Of a training, and its samples.
+    #: Checkpoints and samples of a training, since its end.
     checkpoints: float | None = None
     #: Since the last file came, unless a job or a training named the upload since.
     uploads: float | None = None
@@ -49,10 +49,10 @@ class Retention:
         self._not_before = 0.0
 
     def tick(self) -> bool:
-        """Delete some of each kind; return whether there is more, perhaps."""
+        """Delete some of each kind; return whether there may be more."""
         if self._clock() < self._not_before:
             return False
-        # All of them, so that much of one kind does not hold up another.
+        # All of them, so that a lot of one kind does not delay another.
         found = [self._idempotency.prune(), *(remover.tick() for remover in self._removers)]
         if any(found):
             return True

@@ -1,4 +1,4 @@
-"""What clients can change of a run: pure functions from a run to the columns that change, none where it is so already.
+"""What clients can change of a run: pure functions that return what changes, which is nothing if it is so already.
 
 Each raises ConflictError where the run is not in a state for it.
 """
@@ -13,7 +13,7 @@ from scheduler.domain.errors import ConflictError, RequestInvalidError
 from scheduler.domain.runs import Run, SegmentState, Stop
 from scheduler.store.runs import RunChanges
 
-#: Columns of a run that begins anew from its last checkpoint.
+#: What changes of a run that is resumed from its last checkpoint.
 _ANEW: RunChanges = {
     "status": RunStatus.QUEUED,
     "finished_at": None,
@@ -27,7 +27,7 @@ _GOING_ON = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.EVALUATING)
 
 
 def pause(run: Run) -> RunChanges:
-    """Let a run wait: at once, or when the segment that is live has ended."""
+    """Pause a run: at once, or when the live segment has ended."""
     if run.status in (RunStatus.PAUSING, RunStatus.PAUSED):
         return {}
     _require(run.status in _GOING_ON, run, "be paused")
@@ -37,7 +37,7 @@ def pause(run: Run) -> RunChanges:
 
 
 def cancel(run: Run, *, now: float) -> RunChanges:
-    """End a run: at once, or when the segment that is live has ended. Its last checkpoint is kept."""
+    """Cancel a run: at once, or when the live segment has ended. Its last checkpoint is kept."""
     if run.status.is_terminal or run.status is RunStatus.CANCELLING:
         return {}
     if run.live is SegmentState.NONE:
@@ -46,11 +46,11 @@ def cancel(run: Run, *, now: float) -> RunChanges:
 
 
 def resume(run: Run) -> RunChanges:
-    """Let a run go on from its last checkpoint."""
+    """Resume a run from its last checkpoint."""
     if run.status in _GOING_ON:
         return {}
     if run.status is RunStatus.PAUSING:
-        # The segment that is live may end early for it, and the next one goes on.
+        # The live segment may end early because of the pause; the next one continues.
         begun = RunStatus.QUEUED if run.started_at is None else RunStatus.RUNNING
         return {"status": RunStatus.EVALUATING if run.phase is Phase.EVALUATE else begun, "stop": Stop.NONE}
     _require(run.status in (RunStatus.PAUSED, RunStatus.FAILED, RunStatus.CANCELLED), run, "go on")
@@ -59,7 +59,7 @@ def resume(run: Run) -> RunChanges:
 
 
 def extend(run: Run, steps: int) -> RunChanges:
-    """Let a run go on to more steps, also where it has ended."""
+    """Give a run more steps, also if it has ended."""
     if steps == run.steps and run.status in _GOING_ON:
         return {}
     _require(run.live is SegmentState.NONE or run.phase is not Phase.EVALUATE, run, "be extended")
@@ -67,7 +67,7 @@ def extend(run: Run, steps: int) -> RunChanges:
     _require(run.status not in busy, run, "be extended")
     _require_files(run)
     if run.status.is_terminal and run.checkpoint is None:
-        raise ConflictError(f"{run.id} has no checkpoint that it could go on from.")
+        raise ConflictError(f"{run.id} has no checkpoint to resume from.")
     if steps <= run.steps:
         raise RequestInvalidError(f"{run.id} has {run.steps:,} steps; give more.", pointer="/steps")
     try:

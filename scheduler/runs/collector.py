@@ -33,7 +33,7 @@ class RunCollector:
         self._retries = retries or Retries()
 
     def apply(self, event: SegmentEvent) -> bool:
-        """Write one event to the database; return False where its attempt is not live."""
+        """Write one event to the database; return False if its attempt is not live."""
         with self._database.write() as connection:
             run = run_rows.lock_run(connection, event.run_id)
             if run is None or run.attempt != event.attempt or run.live is SegmentState.NONE:
@@ -104,9 +104,9 @@ class RunCollector:
         return released(run, now=self._clock(), result=asdict(event.result))
 
     def _stopped_early(self, run: Run) -> RunChanges:
-        """Return the columns of a run whose segment has brought it no further, as that of a worker that shuts down."""
+        """Return the changes of a run whose segment made no progress, for example because its worker shut down."""
         now = self._clock()
-        # A pause, for a worker that would end so again and again; what a client stopped goes on when the client says.
+        # A pause, in case workers end like this again and again. If a client stopped the run, the client resumes it.
         not_before = now + self._retries.backoff_s if run.stop is Stop.NONE else 0.0
         return released(run, now=now, progress=at_checkpoint(run), not_before=not_before)
 

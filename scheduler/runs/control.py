@@ -31,21 +31,21 @@ _GOING_ON = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.EVALUATING)
 
 @dataclass(frozen=True, kw_only=True)
 class RunLimits:
-    """How many runs are at work, and for how long one waits for what."""
+    """How many runs work at the same time, and how long waits last."""
 
     #: Runs with a live segment, or between two segments.
     max_concurrent: int = 1
-    #: A segment that no worker has begun for so long is sent again.
+    #: A segment that no worker has begun after this time is sent again.
     dispatch_lease_s: float = 3600.0
-    #: The same where the queue has been empty for so long.
+    #: The same, for a segment whose message left the queue.
     lost_after_s: float = 5.0
-    #: A segment ends after the step at which so much time is over.
+    #: A segment ends after the first step that ends later than this.
     segment_s: float = 60.0
     retries: Retries = field(default_factory=Retries)
 
 
 class RunControl:
-    """Sends segments, takes them back from the dead, and tells workers to stop."""
+    """Sends segments, takes them back from silent workers, and tells workers to stop."""
 
     def __init__(
         self,
@@ -75,9 +75,9 @@ class RunControl:
         self._turns: set[str] = set()
 
     def announce(self) -> None:
-        """Tell workers of segments that are to end now; take back those that no worker has begun.
+        """Tell workers which segments to end; take back the segments that no worker has begun.
 
-        The hints are given again at each call: Redis may have lost them.
+        Each call tells them again, because Redis may have lost the hints.
         """
         with self._database.read() as connection:
             found = run_rows.stopping_runs(connection)
@@ -130,7 +130,7 @@ class RunControl:
         with self._database.read() as connection:
             at_work = run_rows.runs_at_work(connection)
         live = {run.id for run in at_work if run.live is not SegmentState.NONE}
-        # Whoever is between two segments keeps its turn; what a client has resumed waits for a new one.
+        # A run between two segments keeps its turn. A run that a client resumed waits for a new one.
         self._turns = (self._turns & {run.id for run in at_work}) | live
         load = Counter(run.tenant for run in at_work if run.id in live)
         room = self._limits.max_concurrent - len(live)
@@ -150,7 +150,7 @@ class RunControl:
         return sent
 
     def _next(self, at_work: Sequence[RunTurn], load: Mapping[str, int]) -> RunTurn | None:
-        """Return the run that is to have a turn next; `load` says how many turns tenants have already."""
+        """Return the run that gets the next turn; `load` has the number of turns of each tenant."""
         now = self._clock()
         with self._database.read() as connection:
             waiting = [run for run in at_work if run.id not in self._turns]
@@ -179,7 +179,7 @@ class RunControl:
             lease_until = self._clock() + self._limits.dispatch_lease_s
             attempt = run_rows.claim(connection, run, now=self._clock(), lease_until=lease_until)
         self._turns.add(run_id)
-        # Claimed first, sent second: a scheduler that dies between the two leaves a claim that is found to be lost.
+        # Claimed first, sent second: if the scheduler dies in between, the claim counts as lost.
         self._broker.send_segment(self._message(run, attempt))
         return True
 
@@ -230,7 +230,7 @@ class RunControl:
         )
 
     def _change(self, found: Run, change: Callable[[Run], RunChanges]) -> None:
-        """Change a run unless its segment was heard of meanwhile, or has ended."""
+        """Change a run, unless its segment was reported or has ended since it was read."""
         with self._database.write() as connection:
             run = run_rows.lock_unchanged_run(connection, found, "attempt", "live", "lease_until")
             if run is not None:

@@ -1,4 +1,4 @@
-"""How a run goes on when its live segment is over: pure functions from a run to the columns that change."""
+"""What happens to a run when its live segment ends: pure functions from a run to its changes."""
 
 from dataclasses import dataclass
 from typing import Any, Unpack
@@ -14,16 +14,16 @@ _MAX_MESSAGE = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Retries:
-    """How often, and how soon, a segment that failed is tried again."""
+    """How often and how soon a failed segment is tried again."""
 
-    #: So many failures in a row end the run.
+    #: The run fails after this many failures in a row.
     max_failures: int = 10
     #: Pause before the first retry; doubles with each.
     backoff_s: float = 2.0
 
 
 def released(run: Run, *, now: float, **changes: Unpack[RunChanges]) -> RunChanges:
-    """Return the columns of a run whose segment is live no more; what a client wanted of it is done with that."""
+    """Return the changes of a run whose live segment ended. If a client asked to stop the run, it stops now."""
     values: RunChanges = {"live": SegmentState.NONE, "lease_until": None, "worker": None, "untidy": True, **changes}
     if run.stop is not Stop.NONE:
         status = run.stop.ends_as
@@ -34,7 +34,7 @@ def released(run: Run, *, now: float, **changes: Unpack[RunChanges]) -> RunChang
 def failed(
     run: Run, *, code: str, message: str, retryable: bool, at_once: bool = False, now: float, retries: Retries
 ) -> RunChanges:
-    """Return the columns of a run whose segment failed: it is tried again after a pause, or `at_once`, or it fails."""
+    """Return the changes of a run whose segment failed. It is tried again after a pause or `at_once`, or it fails."""
     failures = run.failures + 1
     pause_s = 0.0 if at_once else min(MAX_BACKOFF_S, retries.backoff_s * 2 ** min(run.failures, 30))
     values: RunChanges = {
@@ -50,5 +50,5 @@ def failed(
 
 
 def at_checkpoint(run: Run) -> dict[str, Any] | None:
-    """Return the last known progress of a run that has lost what was done since its last checkpoint."""
+    """Return the progress of a run that has lost the steps since its last checkpoint."""
     return None if run.progress is None else {**run.progress, "step": run.step, "note": ""}

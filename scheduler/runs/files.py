@@ -21,7 +21,7 @@ _SAMPLE = re.compile(r"(?P<name>.+)_(?P<step>\d{8,})\.jpg", re.DOTALL)
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What the network of a run made of a photo after so many steps."""
+    """A photo as the network of a run stylized it after some steps."""
 
     name: str
     step: int

@@ -1,4 +1,4 @@
-"""Finish runs: make a version of the style of what a run has brought about, with a card that says how."""
+"""Finish runs: make a version of the style from a run's result, with a card that says how it was made."""
 
 import logging
 import time

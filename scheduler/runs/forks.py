@@ -21,9 +21,9 @@ _IN_MEMORY_BYTES = 32 * 2**20
 
 
 def fork_spec(parent: Run, source: Segment, request: ForkRequest, *, initial: StoredFile) -> RunSpec:
-    """Return what a fork is to do; raise RequestInvalidError where an option cannot be used.
+    """Return what a fork is to do; raise RequestInvalidError if an option cannot be used.
 
-    Its style weights are those that the other run came to; with a strength they are balanced anew.
+    It takes the style weights of the other run; if a strength is given, they are balanced again.
     """
     spec = parent.spec
     stroke = spec.stroke if request.stroke is None else request.stroke
@@ -48,7 +48,7 @@ def check_fork(parent: Run, request: ForkRequest) -> None:
 def choose(parent: Run, kept: Sequence[Segment], step: int | None) -> Segment:
     """Return the segment whose checkpoint a fork begins with: the newest, or that of a step.
 
-    Raises ConflictError where there is none yet, and RequestInvalidError where that of the step was not kept.
+    Raises ConflictError if there is none yet, and RequestInvalidError if that of the step was not kept.
     """
     if not kept:
         raise ConflictError(f"{parent.id} has no checkpoint yet.")
@@ -64,7 +64,7 @@ def choose(parent: Run, kept: Sequence[Segment], step: int | None) -> Segment:
 def copy_checkpoint(blobs: BlobStore, source: StoredFile, place: BlobUri) -> StoredFile:
     """Copy a checkpoint into the place of a fork, for the other run keeps its own only for a while.
 
-    Raises ConflictError where it was removed meanwhile.
+    Raises ConflictError if it was removed since.
     """
     target = BlobUri(place.bucket, f"{place.key}initial.safetensors")
     digest = hashlib.sha256()

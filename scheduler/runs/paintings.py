@@ -41,7 +41,7 @@ class Painting:
 
 
 def fetch(blobs: BlobStore, uri: BlobUri) -> Painting:
-    """Read a painting; raise RequestInvalidError where there is none, and TooLargeError where it is too large."""
+    """Read a painting; raise RequestInvalidError if there is none, and TooLargeError if it is too large."""
     try:
         return Painting(name=str(uri), data=blobs.get(uri, max_bytes=MAX_PAINTING_BYTES))
     except (BlobNotFoundError, BlobAccessError, BlobInvalidError) as error:

@@ -36,7 +36,7 @@ MAX_TRAINING_BYTES = 16 * 2**30
 MAX_ABOUT_BYTES = 16 * 2**10
 #: A client's word for random weights at the start.
 NO_INITIAL = "none"
-#: So many names of photos are listed at most.
+#: The most names of photos that are listed.
 MAX_LISTED = 20_000
 
 
@@ -53,8 +53,8 @@ class RunResolver:
     def resolve(self, tenant: str, run_id: str, request: TrainRequest, painting: Painting | None) -> RunSpec:
         """Return what a run is to do, with the painting in its place: a given one, or the one that the request names.
 
-        Raises RequestInvalidError where that cannot be done or is not allowed, TooLargeError for the painting, and
-        StyleExistsError where the name comes with nst.
+        Raises RequestInvalidError if that cannot be done or is not allowed, TooLargeError for the painting, and
+        StyleExistsError if the name comes with nst.
         """
         self.check_name(tenant, request.name)
         recipe = resolve_recipe(request)
@@ -91,7 +91,7 @@ class RunResolver:
         )
 
     def check_name(self, tenant: str, name: str) -> None:
-        """Raise StyleExistsError where a style's name comes with nst: told now, and not after hours of training."""
+        """Raise StyleExistsError if a style's name comes with nst: now, instead of after hours of training."""
         with self._database.read() as connection:
             own_style(connection, name, tenant)
 
@@ -120,7 +120,7 @@ class RunResolver:
         return samples
 
     def _initial(self, tenant: str, request: TrainRequest, recipe: Recipe) -> StyleRow | None:
-        """Return the style whose weights the run begins with; raise RequestInvalidError where they do not fit."""
+        """Return the style whose weights the run begins with; raise RequestInvalidError if they do not fit."""
         name = request.initial or recipe.initial_style
         if name is None or name == NO_INITIAL:
             return None

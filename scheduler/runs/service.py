@@ -1,4 +1,4 @@
-"""What clients can ask for of runs, independent of HTTP: submit, look up, pause, resume, extend, fork, publish."""
+"""The operations of runs, independent of HTTP: submit, look up, pause, resume, extend, fork, publish."""
 
 import hashlib
 import json
@@ -79,8 +79,8 @@ class RunService:
         """Accept a run and return it, and whether it is new. A given painting replaces the one the request names.
 
         The same Idempotency-Key with the same request returns the first run; see `Idempotency.once` for what it raises.
-        Raises RequestInvalidError where the request cannot be done, TooLargeError for the painting, and
-        StyleExistsError where the style's name comes with nst.
+        Raises RequestInvalidError if the request cannot be done, TooLargeError for the painting, and
+        StyleExistsError if the style's name comes with nst.
         """
         return self._accept(
             tenant,
@@ -96,7 +96,7 @@ class RunService:
     ) -> Accepted[RunDetails]:
         """Begin a new run with a checkpoint of another; return it, and whether it is new.
 
-        Raises what `submit` does, and ConflictError where the other run has no checkpoint yet.
+        Raises what `submit` does, and ConflictError if the other run has no checkpoint yet.
         """
         parent = self.get(tenant, run_id).run
         name = request.name or parent.name
@@ -131,7 +131,7 @@ class RunService:
             run_id = f"run_{int(self._clock() * 1000):012x}{secrets.token_hex(6)}"
             limits = self._tenants.limits(tenant)
             with self._database.write() as connection:
-                # Before the painting is stored too: a run that is refused leaves no file behind.
+                # Before the painting is stored: a refused run must not leave a file.
                 check_new_run(connection, tenant, limits=limits)
             spec = resolve(run_id)
             with self._database.write() as connection:
@@ -156,7 +156,7 @@ class RunService:
         return Accepted(self.get(tenant, run_id), is_new=new)
 
     def get(self, tenant: str, run_id: str) -> RunDetails:
-        """Return a run; raise NotFoundError where the tenant has none of that id."""
+        """Return a run; raise NotFoundError if the tenant has none of that id."""
         with self._database.read() as connection:
             found = run_rows.find_run(connection, run_id, tenant=tenant)
         if found is None:
@@ -178,19 +178,19 @@ class RunService:
         return self._details(found)
 
     def pause(self, tenant: str, run_id: str) -> RunDetails:
-        """Let a run wait when the step in hand is done; raise ConflictError where it has ended."""
+        """Pause a run after the current step; raise ConflictError if it has ended."""
         return self._change(tenant, run_id, changes.pause)
 
     def resume(self, tenant: str, run_id: str) -> RunDetails:
-        """Let a run go on that is paused, failed or cancelled; raise ConflictError where it has succeeded."""
+        """Resume a run that is paused, failed or cancelled; raise ConflictError if it has succeeded."""
         return self._change(tenant, run_id, changes.resume)
 
     def cancel(self, tenant: str, run_id: str) -> RunDetails:
-        """End a run when the step in hand is done. Cancelling twice, or an ended run, changes nothing."""
+        """Cancel a run after the current step. Cancelling twice, or cancelling an ended run, changes nothing."""
         return self._change(tenant, run_id, lambda run: changes.cancel(run, now=self._clock()))
 
     def extend(self, tenant: str, run_id: str, steps: int) -> RunDetails:
-        """Let a run go on to more steps; raise ConflictError while it is evaluated or being stopped."""
+        """Give a run more steps; raise ConflictError while it is evaluated or being stopped."""
         return self._change(tenant, run_id, lambda run: changes.extend(run, steps))
 
     def delete(self, tenant: str, run_id: str) -> None:
@@ -209,7 +209,7 @@ class RunService:
     def publish(self, tenant: str, run_id: str) -> RunDetails:
         """Give the style's name the version that a run has made.
 
-        Raises ConflictError where it has made none yet, and StyleExistsError where the name comes with nst.
+        Raises ConflictError if it has made none yet, and StyleExistsError if the name comes with nst.
         """
         run = self.get(tenant, run_id).run
         version = run.version

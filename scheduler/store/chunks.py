@@ -18,7 +18,7 @@ ACTIVE = (ChunkStatus.DISPATCHED, ChunkStatus.RUNNING)
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """A chunk as the store has it."""
+    """A chunk."""
 
     id: int
     job_id: str
@@ -53,7 +53,7 @@ def next_chunk(connection: Connection, job_id: str, *, now: float, deaths_below:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """How many chunks of a job are in Redis and with workers."""
+    """How many chunks of a job were sent and have not ended."""
 
     job_id: str
     tenant: str
@@ -63,7 +63,7 @@ class Share:
 
 
 def count_last_tries(connection: Connection, tenant: str, method: str, *, deaths: int) -> int:
-    """Return how many chunks of a tenant that took so many workers, or more, are in Redis or with a worker."""
+    """Return how many active chunks of a tenant have lost at least this many workers."""
     query = (
         select(func.count())
         .select_from(chunks.join(jobs, jobs.c.id == chunks.c.job_id))
@@ -74,7 +74,7 @@ def count_last_tries(connection: Connection, tenant: str, method: str, *, deaths
 
 
 def active_shares(connection: Connection) -> list[Share]:
-    """Return what each job has in hand; a job is of one method."""
+    """Return how many chunks of each job were sent and have not ended."""
     query = (
         select(chunks.c.job_id, jobs.c.tenant, chunks.c.method, jobs.c.priority, func.count().label("chunks"))
         .join(jobs, jobs.c.id == chunks.c.job_id)
@@ -102,7 +102,7 @@ def dispatched_counts(connection: Connection) -> Counter[str]:
 
 
 def oldest_claims(connection: Connection) -> dict[str, float]:
-    """Return since when that chunk of each method waits in Redis that waits longest."""
+    """Return, for each method, when the oldest chunk that no worker has begun was sent."""
     query = (
         select(chunks.c.method, func.min(chunks.c.claimed_at))
         .where(chunks.c.status == ChunkStatus.DISPATCHED, chunks.c.claimed_at.is_not(None))
@@ -112,7 +112,7 @@ def oldest_claims(connection: Connection) -> dict[str, float]:
 
 
 def claim(connection: Connection, chunk: Chunk, *, now: float, lease_s: float) -> int | None:
-    """Begin a new attempt at a waiting chunk and return its number; None where another claimed it first."""
+    """Begin a new attempt at a waiting chunk and return its number; return None if another scheduler was first."""
     attempt = chunk.attempt + 1
     done = connection.execute(
         update(chunks)
@@ -168,7 +168,7 @@ def set_pending(connection: Connection, id: int, *, failures: int, deaths: int, 
 
 
 def forgive(connection: Connection, id: int) -> None:
-    """Forget the attempts at a chunk that failed."""
+    """Forget the failed attempts at a chunk."""
     connection.execute(update(chunks).where(chunks.c.id == id).values(failures=0, deaths=0))
 
 

@@ -21,14 +21,14 @@ from scheduler.store.errors import DatabaseUnavailableError, RowConflictError, U
 
 _T = TypeVar("_T")
 
-#: Control loops have time; requests of the API do not, whose clients wait for an answer.
+#: Control loops can wait. Requests of the API cannot, because their clients wait for an answer.
 PATIENT_S = 20.0
 API_S = 4.0
-#: Any number that nothing else in the database locks.
+#: An arbitrary number that nothing else in the database locks.
 _MIGRATION_LOCK = 7_206_001
 
 
-#: What PostgreSQL and SQLite say of an address that is wrong; all else may pass, as a server that starts does.
+#: Messages of PostgreSQL and SQLite about a wrong address. Other errors may pass, for example while a server starts.
 _REFUSALS = (
     *("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry", "permission denied"),
     *("unable to open database file", "readonly database", "could not translate host name", "failed to resolve host"),
@@ -39,20 +39,20 @@ class Database:
     """A pool of connections; hands out read and write transactions."""
 
     def __init__(self, url: str, *, wait_s: float = PATIENT_S, clock: Clock = time.time) -> None:
-        """Open a pool for an SQLAlchemy address of SQLite or PostgreSQL; raise ConfigError for another.
+        """Open a pool for an SQLAlchemy address of SQLite or PostgreSQL; raise ConfigError for other addresses.
 
         For each of these a transaction waits `wait_s` at most, and then raises DatabaseUnavailableError: for a
         connection of the pool, for a lock, and on PostgreSQL twice as long for a statement where it is less than 20 s.
-        Transactions take the time of what they note by themselves, such as events, from `clock`.
+        `clock` gives the time of what transactions record on their own, such as events.
         """
         self.engine = _make_engine(url, wait_s)
-        # Known as a writer from its first statement, an SQLite transaction waits for its turn instead of failing
-        # in the middle, when it turns out that another has written since it began.
+        # An SQLite transaction that begins as a writer waits for other writers. Otherwise it could fail
+        # in the middle, because another one has written since it began.
         self._writers = self.engine.execution_options(nst_write=True, nst_clock=clock)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Give a connection for reading; raise DatabaseUnavailableError where the database does not answer."""
+        """Give a connection for reading; raise DatabaseUnavailableError if the database does not answer."""
         with _translated(), self.engine.connect() as connection:
             yield connection
 
@@ -74,7 +74,7 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema to its newest version.
 
-        Raises ConfigError where it will never go well: the server refuses the user, or the file is no database.
+        Raises ConfigError if trying again cannot help: the server refuses the user, or the file is not a database.
         """
         try:
             self._migrate()
@@ -96,7 +96,7 @@ class Database:
             connection.begin(),
         ):
             if connection.dialect.name == "postgresql":
-                # Of schedulers that start at once, one migrates and the others wait; SQLite's writers do so anyway.
+                # If several schedulers start at once, one migrates and the others wait. SQLite's writers do so anyway.
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
             config.attributes["connection"] = connection
             try:
@@ -118,7 +118,7 @@ def now_of(connection: Connection) -> float:
 
 
 def retried(change: Callable[[], _T]) -> _T:
-    """Return what a transaction that adds rows returns; tried again where another one was first to add them."""
+    """Run a transaction that adds rows, and return its result. Try it again, twice, if another one added them first."""
     for _ in range(2):
         with suppress(RowConflictError):
             return change()
@@ -134,7 +134,7 @@ def _make_engine(url: str, wait_s: float) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise ConfigError("NST_DATABASE_URL is no address like sqlite:///nst.db or postgresql://…") from None
+        raise ConfigError("NST_DATABASE_URL is not an address like sqlite:///nst.db or postgresql://…") from None
     if parsed.get_backend_name() == "postgresql":
         options = f"-c lock_timeout={_ms(wait_s)}"
         if wait_s < PATIENT_S:
@@ -142,7 +142,7 @@ def _make_engine(url: str, wait_s: float) -> Engine:
         limits = {
             "connect_timeout": max(2, min(5, int(wait_s))),
             "options": options,
-            # Of a server whose network is gone, the system itself would take a quarter of an hour to notice.
+            # If the server's network is gone, the system itself takes a quarter of an hour to notice.
             "tcp_user_timeout": _ms(2 * wait_s),
         }
         url_with_driver = parsed.set(drivername="postgresql+psycopg")
@@ -184,15 +184,15 @@ def _begin_postgres(connection: Connection) -> None:
 
 
 def _ms(seconds: float) -> int:
-    # 0 would mean: for ever.
+    # 0 would mean forever.
     return max(1, round(seconds * 1000))
 
 
 @contextmanager
 def _without_foreign_keys(connection: Connection) -> Iterator[None]:
-    """Let SQLite not check foreign keys: it drops a column by making the table anew, while others refer to it.
+    """Turn off SQLite's checks of foreign keys: to drop a column, it recreates a table that others refer to.
 
-    To be entered before the transaction begins, for inside of one SQLite does not change this.
+    Enter it before the transaction begins: inside one, SQLite does not change this setting.
     """
     if connection.dialect.name != "sqlite":
         yield

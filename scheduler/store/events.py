@@ -35,9 +35,9 @@ _ENDED_RUNS = tuple(status for status in RunStatus if status.is_terminal)
 class SubjectKind:
     """Jobs or runs, as the log sees them."""
 
-    #: Locks the subject of an id and returns how it stands.
+    #: Locks the job or run with an id and returns its state.
     standing: Callable[[Connection, str], Snapshot]
-    #: What a change from one standing to another is to tell.
+    #: The events of a change from one state to another.
     changes: Callable[[Snapshot, Snapshot], Iterator[EventType]]
 
 
@@ -50,7 +50,7 @@ def record(connection: Connection, kind: SubjectKind, id: str, type: EventType) 
 def noting(connection: Connection, kind: SubjectKind, id: str) -> Iterator[None]:
     """Lock a job or run, and add the events that the block's changes of it make.
 
-    Every write of a job's or a run's status is in one.
+    Every change of a job's or a run's status needs one.
     """
     before = kind.standing(connection, id)
     yield
@@ -67,7 +67,7 @@ def record_progress(connection: Connection, job_id: str, *, every_s: float = 1.0
     """
     newest = select(events.c.created_at).where(events.c.subject == job_id).order_by(events.c.id.desc()).limit(1)
     last = connection.execute(newest).scalar()
-    # A last event of a time to come is one of before the clock was set back.
+    # If the last event lies in the future, the clock was set back after it.
     if last is None or not 0 <= now_of(connection) - last < every_s:
         record(connection, JOB, job_id, EventType.JOB_PROGRESS)
 
@@ -80,7 +80,7 @@ def last_event(connection: Connection, subject: str) -> Event | None:
 
 
 def events_after(connection: Connection, places: Sequence[tuple[str, int]], *, limit: int) -> list[Event]:
-    """Return the first events, at most `limit`, of subjects with a larger id than the one given for each."""
+    """Return up to `limit` events of subjects, oldest first, with a larger id than the one given for each."""
     if not places:
         return []
     wanted = [and_(events.c.subject == subject, events.c.id > after) for subject, after in places]
@@ -89,19 +89,19 @@ def events_after(connection: Connection, places: Sequence[tuple[str, int]], *, l
 
 
 def any_unfanned(connection: Connection) -> bool:
-    """Return whether there are events that webhooks were not told of."""
+    """Return whether there are events without deliveries to webhooks."""
     query = select(events.c.id).where(events.c.fanned_out.is_(False)).limit(1)
     return connection.execute(query).first() is not None
 
 
 def take_unfanned(connection: Connection, *, limit: int) -> list[Event]:
-    """Return events that webhooks were not told of, the oldest first, and keep other schedulers from taking them."""
+    """Return events without deliveries to webhooks, oldest first, and keep other schedulers from taking them."""
     query = select(events).where(events.c.fanned_out.is_(False)).order_by(events.c.id).limit(limit)
     return [_event(row) for row in connection.execute(query.with_for_update(skip_locked=True))]
 
 
 def set_fanned_out(connection: Connection, ids: Sequence[int]) -> None:
-    """Note that webhooks were told of events."""
+    """Note that the deliveries of events were added."""
     connection.execute(update(events).where(events.c.id.in_(ids)).values(fanned_out=True))
 
 

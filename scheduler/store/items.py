@@ -1,4 +1,4 @@
-"""Items in the database: one input with one style each."""
+"""Items in the database: each is one input with one style."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,13 +16,13 @@ from scheduler.store.database import Database
 from scheduler.store.tables import chunks, items
 
 UNFINISHED = (ItemStatus.PENDING, ItemStatus.RUNNING)
-#: What an outcome says of its item, by the names of the columns.
+#: The columns that an outcome sets.
 _MADE = ("sha256", "bytes", "width", "height", "ms", "error_code", "error_message", "warning")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewItem:
-    """An item as planned; one with an error is born failed and goes to no chunk."""
+    """A planned item. One with an error has failed already and gets no chunk."""
 
     index: int
     input: str
@@ -51,7 +51,7 @@ class Item:
     ms: int | None
     error_code: str | None
     error_message: str | None
-    #: What is to be said of an output that may not be what its owner expects.
+    #: One sentence if the output may not be what its owner expects.
     warning: str | None
     #: How far its optimisation has come: the fields of ItemProgress but the index.
     progress: dict[str, Any] | None
@@ -130,11 +130,11 @@ def list_unchunked(connection: Connection, job_id: str, *, limit: int) -> list[t
 def reopen(
     connection: Connection, job_id: str, status: ItemStatus, *, codes: Sequence[str] | None = None
 ) -> Counter[ItemStatus]:
-    """Let items of a status be pending again, in no chunk, as if never tried; return the change of counts.
+    """Reset items with a status to pending, without a chunk; return the change of counts.
 
-    With `codes` only those with one of these errors. Items that were refused when they were planned stay as they are.
+    With `codes`, reset only items with one of these errors. Items that planning refused stay as they are.
     """
-    # An item that was refused never had its output to itself.
+    # A refused item never claimed its output.
     query = [items.c.job_id == job_id, items.c.status == status, items.c.claimed_output.is_not(None)]
     if codes is not None:
         query.append(items.c.error_code.in_(codes))
@@ -189,7 +189,7 @@ def iterate_items(
 
 
 def nth_item(connection: Connection, job_id: str, status: ItemStatus, *, after: int, n: int) -> int | None:
-    """Return the index of the n-th item (from 1) with a status that comes after one; None where there are fewer."""
+    """Return the index of the n-th item (from 1) with a status after an index; None if there are fewer."""
     query = select(items.c.position).where(items.c.job_id == job_id, items.c.status == status, items.c.position > after)
     found: int | None = connection.execute(query.order_by(items.c.position).offset(n - 1).limit(1)).scalar()
     return found
@@ -207,7 +207,7 @@ def repeated_items(connection: Connection, job_id: str, *, after: int, limit: in
 
 
 def set_result(connection: Connection, job_id: str, found: Item, *, sha256: str, size: int) -> None:
-    """Note what is in storage for an item that has succeeded, unless it was made anew since it was found."""
+    """Record what is in storage for a succeeded item, unless it was made again since it was read."""
     connection.execute(
         update(items)
         .where(
@@ -264,7 +264,7 @@ def apply_outcomes(
     rows = []
     for outcome in outcomes:
         status = before.pop(outcome.index, None)
-        if status is None:  # an earlier event said it already
+        if status is None:  # an earlier event reported it
             continue
         applied.append(outcome)
         after = ItemStatus.SUCCEEDED if outcome.succeeded else ItemStatus.FAILED
@@ -281,7 +281,7 @@ def apply_outcomes(
 
 
 def set_progress(connection: Connection, chunk_id: int, progress: Sequence[ItemProgress]) -> bool:
-    """Note how far unfinished items of a chunk have come; return whether one was never as far before."""
+    """Record the progress of unfinished items of a chunk; return whether one got further than ever before."""
     if not progress:
         return False
     before = {row.position: row.progress for row in connection.execute(_unfinished(chunk_id))}
@@ -299,9 +299,9 @@ def set_progress(connection: Connection, chunk_id: int, progress: Sequence[ItemP
 
 
 def cancel_pending(connection: Connection, job_id: str) -> Counter[ItemStatus]:
-    """Cancel the pending items of a job, but for those of chunks that were sent; return the change of counts.
+    """Cancel the pending items of a job, except those in chunks that were sent; return the change of counts.
 
-    To be called under the job's lock, as all changes of items are: then all others are in no worker's hands.
+    Call it with the job locked, like everything that changes items: then no worker has the other items.
     """
     in_hand = (ChunkStatus.DISPATCHED, ChunkStatus.RUNNING)
     sent = select(chunks.c.id).where(chunks.c.job_id == job_id, chunks.c.status.in_(in_hand))
@@ -326,6 +326,6 @@ def _unfinished(chunk_id: int) -> Select[Any]:
 
 
 def _item(row: Any) -> Item:
-    # By place, not by name: the reports of a job read all of its items.
+    # By position, not by name, for speed: the reports of a job read all of its items.
     values = dict(zip(_FIELDS, row, strict=True))
     return Item(**values | {"status": ItemStatus(values["status"])})

@@ -23,7 +23,7 @@ _TOLD = frozenset({"status", "started_at"})
 _PLANNABLE = or_(
     jobs.c.status.in_((JobStatus.QUEUED, JobStatus.PLANNING)), (jobs.c.status == JobStatus.RUNNING) & jobs.c.unchunked
 )
-#: All but the addresses of inline photos.
+#: All columns except the addresses of inline photos.
 _COLUMNS = [column for column in jobs.c if column.name != "input_uris"]
 
 
@@ -65,7 +65,7 @@ class JobChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """What dispatch needs to know of a job that has items to send."""
+    """What the dispatcher needs to know about a job with items to send."""
 
     id: str
     tenant: str
@@ -75,11 +75,11 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True)
 class JobFilter:
-    """Which jobs a listing shows: those that fit all that is given."""
+    """Which jobs a listing shows: those that match all fields."""
 
     status: JobStatus | None = None
     method: str | None = None
-    #: Metadata that a job has, key by key.
+    #: Metadata that a job must have.
     labels: Mapping[str, str] = field(default_factory=dict)
     created_after: float | None = None
     created_before: float | None = None
@@ -115,7 +115,7 @@ def find_job(
     """
     query = select(*_COLUMNS, jobs.c.input_uris) if inputs else select(*_COLUMNS)
     if tenant is not None:
-        # No client's id looks like one of ours, so at most one job fits.
+        # A client's id cannot look like one of ours, so at most one job matches.
         named = or_(jobs.c.id == id, jobs.c.client_id == id)
         query = query.where(jobs.c.tenant == tenant, named, jobs.c.pruned.is_(False))
     else:
@@ -132,7 +132,7 @@ def find_fingerprint(connection: Connection, id: str) -> str:
 def lock_job(connection: Connection, id: str) -> Job:
     """Return a job and keep others from changing it until the transaction ends.
 
-    Whoever changes a job's counts takes this lock before that of a chunk, so that transactions cannot deadlock.
+    Lock a job before its chunks, so that transactions cannot deadlock.
     """
     return _job(connection.execute(select(*_COLUMNS).where(jobs.c.id == id).with_for_update()).one())
 
@@ -168,7 +168,7 @@ def list_jobs(
 
 @dataclass(frozen=True, kw_only=True)
 class Finalizing:
-    """What the finalizer needs to know of a job to decide whose turn it is."""
+    """What the finalizer needs to know to choose the next job."""
 
     id: str
     tenant: str
@@ -177,7 +177,7 @@ class Finalizing:
 
 
 def finalizing_jobs(connection: Connection) -> list[Finalizing]:
-    """Return the jobs whose reports are to be written, oldest first, without their specs, which may be long."""
+    """Return the jobs that wait for their reports, oldest first, without their specs, which may be long."""
     query = select(jobs.c.id, jobs.c.tenant, jobs.c.total).where(jobs.c.status == JobStatus.FINALIZING)
     rows = connection.execute(query.order_by(jobs.c.id))
     return [Finalizing(id=row.id, tenant=row.tenant, total=row.total) for row in rows]
@@ -203,7 +203,7 @@ def plannable_tenants(connection: Connection, *, without: Sequence[str] = ()) ->
 
 
 def next_plannable(connection: Connection, tenant: str, *, without: Sequence[str] = ()) -> str | None:
-    """Return the job of a tenant, but not of `without`, that is to be planned next."""
+    """Return the job of a tenant to plan next, leaving out `without`."""
     query = select(jobs.c.id).where(jobs.c.tenant == tenant, _PLANNABLE, jobs.c.id.not_in(without))
     found: str | None = connection.execute(query.order_by(jobs.c.planned_inputs, jobs.c.id).limit(1)).scalar()
     return found
@@ -283,9 +283,9 @@ def move_counts(connection: Connection, id: str, changes: Mapping[ItemStatus, in
 
 
 def finalize_if_through(connection: Connection, id: str) -> bool:
-    """Let a job whose inputs are all planned and whose items are all terminal go on to its reports.
+    """Finalize a job if all its inputs are planned and all its items have ended.
 
-    Returns whether it does. A paused job does so too: there is nothing left that it could wait with.
+    Return whether it was finalized. A paused job is finalized too, since nothing is left to wait for.
     """
     ready = or_(
         jobs.c.status == JobStatus.CANCELLING,

@@ -30,7 +30,7 @@ class ApiKey:
     revoked_at: float | None = None
     #: To the minute.
     last_used_at: float | None = None
-    #: The secret of before the last rotation is good until then.
+    #: The previous secret stays valid until this time.
     previous_sha256: str | None = field(default=None, repr=False)
     previous_until: float | None = None
 
@@ -47,7 +47,7 @@ def find_key(connection: Connection, prefix: str, *, tenant: str | None = None, 
 
 
 def list_keys(connection: Connection, tenant: str, *, limit: int, after: str | None = None) -> Sequence[ApiKey]:
-    """Return up to `limit` keys of a tenant, newest first, that come behind the key `after`."""
+    """Return up to `limit` keys of a tenant, newest first, that follow the key `after`."""
     columns = api_keys.c
     query = select(api_keys).where(columns.tenant == tenant)
     if after is not None:

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from scheduler.store.tables import rates, workers
 
-#: Items before the last so many count for little: a faster machine is soon noticed.
+#: The mean follows the last this many items, so that a faster machine is noticed soon.
 _MEMORY = 500
 
 
@@ -23,12 +23,12 @@ def add_times(
     if connection.execute(change).rowcount:
         return
     values = {"method": method, "version": version, "px_class": px_class}
-    # Where another scheduler is first, this one's few items are left out.
+    # If another scheduler was first, these few items are left out.
     _insert_new(connection, rates, values | {"samples": count, "mean_ms": total_ms / count, "updated_at": now})
 
 
 def find_means_ms(connection: Connection, method: str, versions: Sequence[str], px_class: int) -> dict[str, float]:
-    """Return the means of those style versions of which items were done."""
+    """Return the mean times of the style versions that have any."""
     own = (rates.c.method == method, rates.c.version.in_(versions), rates.c.px_class == px_class)
     return {
         row.version: row.mean_ms for row in connection.execute(select(rates.c.version, rates.c.mean_ms).where(*own))
@@ -36,7 +36,7 @@ def find_means_ms(connection: Connection, method: str, versions: Sequence[str], 
 
 
 def find_mean_ms_of_all(connection: Connection, method: str, px_class: int) -> float | None:
-    """Return the mean over all style versions; None where no item was done yet."""
+    """Return the mean over all style versions; None if no item was done yet."""
     mean = func.sum(rates.c.mean_ms * rates.c.samples) / func.sum(rates.c.samples)
     query = select(mean).where(rates.c.method == method, rates.c.px_class == px_class)
     found = connection.execute(query).scalar()

@@ -43,7 +43,7 @@ def take_over(connection: Connection, key: RequestKey, *, claim: str, now: float
 
 
 def complete(connection: Connection, tenant: str, key: str, *, claim: str, resource_id: str) -> bool:
-    """Note what a request has made; return False where another one has taken over its claim."""
+    """Record what a request has made; return False if another one has taken over its claim."""
     done = connection.execute(update(keys).where(*_claimed(tenant, key, claim)).values(resource_id=resource_id))
     return bool(done.rowcount)
 
@@ -63,7 +63,7 @@ def prune(connection: Connection, rows: Sequence[tuple[str, str]], *, created_be
     """Forget keys that are still from before a time."""
     for tenant in {tenant for tenant, _ in rows}:
         names = [key for owner, key in rows if owner == tenant]
-        # A key that was forgotten and is used anew meanwhile is not of before the time.
+        # A key that was forgotten and used again since is newer than that time.
         old = (keys.c.tenant == tenant, keys.c.key.in_(names), keys.c.created_at < created_before)
         connection.execute(delete(keys).where(*old))
 

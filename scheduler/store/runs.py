@@ -131,7 +131,7 @@ def list_runs(
 
 @dataclass(frozen=True, kw_only=True)
 class RunTurn:
-    """What run control needs to know of a run to decide whose turn it is."""
+    """What run control needs to know to choose the next run."""
 
     id: str
     tenant: str
@@ -147,7 +147,7 @@ def runs_at_work(connection: Connection) -> list[RunTurn]:
 
 
 def first_queued_runs(connection: Connection, *, now: float, without: Collection[str] = ()) -> list[RunTurn]:
-    """Return the oldest run of each tenant that waits for its turn and may be sent now, but not of `without`."""
+    """Return each tenant's oldest queued run that may be sent now, leaving out `without`."""
     queued = select(func.min(runs.c.id)).where(
         runs.c.status == RunStatus.QUEUED, runs.c.live == SegmentState.NONE, runs.c.not_before <= now
     )
@@ -299,5 +299,5 @@ def _run(row: Any) -> Run:
 
 
 def stored_file(uri: str | None, sha256: str | None) -> StoredFile | None:
-    """Return the file of two columns, None where they are null."""
+    """Return the file of two columns, None if they are null."""
     return None if uri is None or sha256 is None else StoredFile(uri=uri, sha256=sha256)

@@ -1,4 +1,4 @@
-"""Segments of runs in the database: those whose end was accepted."""
+"""Segments of runs in the database: those that have ended and were accepted."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +32,7 @@ def list_segments(connection: Connection, run_id: str) -> list[Segment]:
 def kept_checkpoints(
     connection: Connection, run_ids: Sequence[str], *, newest: int | None = None
 ) -> dict[str, list[Segment]]:
-    """Return the segments of each run whose checkpoint is in storage, in order: all, or so many of the newest."""
+    """Return the segments of each run whose checkpoint is in storage, in order: all, or the `newest` ones."""
     found: dict[str, list[Segment]] = {}
     for run_id in run_ids:
         query = select(segments).where(segments.c.run_id == run_id, segments.c.checkpoint_uri.is_not(None))

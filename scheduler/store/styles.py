@@ -24,28 +24,28 @@ class StyleRow:
 
 
 def find_style(connection: Connection, name: str, *, tenant: str) -> StyleRow | None:
-    """Return what a name stands for with a tenant: a style of its own, or else one that comes with nst."""
+    """Return the style that a tenant sees by a name: its own one, or else one that comes with nst."""
     rows = list(_select(connection, tenant, styles.c.name == name))
     return rows[0] if rows else None
 
 
 def list_styles(connection: Connection, *, tenant: str, limit: int, after: str = "") -> list[StyleRow]:
-    """Return the first styles, at most `limit`, that a tenant sees behind a name, by name."""
+    """Return up to `limit` styles that a tenant sees, ordered by name, after a name."""
     found: dict[str, StyleRow] = {}
-    # A name stands there twice at most.
+    # A name appears at most twice.
     for style in _select(connection, tenant, styles.c.name > after, limit=2 * limit):
         found.setdefault(style.name, style)
     return list(found.values())[:limit]
 
 
 def list_names(connection: Connection, *, tenant: str, limit: int) -> list[str]:
-    """Return the names of the first styles, at most `limit`, that a tenant sees."""
+    """Return the first names of styles, up to `limit`, that a tenant sees."""
     query = select(styles.c.name).where(styles.c.tenant.in_((tenant, SHIPPED))).distinct().order_by(styles.c.name)
     return list(connection.execute(query.limit(limit)).scalars())
 
 
 def put_style(connection: Connection, style: StyleRow, *, now: float) -> None:
-    """Add a style or give it another version; versions themselves are kept for ever."""
+    """Add a style or give it another version. Versions are kept forever."""
     present = (styles.c.tenant == style.tenant, styles.c.name == style.name)
     if connection.execute(select(styles.c.name).where(*present)).first() is None:
         add_style(connection, style, now=now)

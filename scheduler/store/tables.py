@@ -25,7 +25,7 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-#: Stands for a tenant where a style comes with nst.
+#: The tenant of styles that come with nst.
 SHIPPED = ""
 #: SQLite counts rows up only for a column of type INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -113,7 +113,7 @@ jobs = Table(
     Column("input_count", Integer),
     #: As in the spec, for listings and for dispatch.
     Column("method", String(16), nullable=False),
-    #: The id that the client chose, where it did.
+    #: The id that the client chose, if it did.
     Column("client_id", String(64)),
     Column("fingerprint", String(64), nullable=False),
     Column("priority", String(8), nullable=False),
@@ -240,7 +240,7 @@ items = Table(
     Column("custom_id", String(255)),
     Column("style", String(64), nullable=False),
     Column("output", Text, nullable=False),
-    #: The output while it is this item's alone; null where another item of the job had taken the name before.
+    #: The output, if this item claimed it; null if another item of the job had claimed it before.
     Column("claimed_output", Text),
     Column("status", String(16), nullable=False),
     Column("attempt", Integer),
@@ -273,7 +273,7 @@ runs = Table(
     Column("steps", Integer, nullable=False),
     #: The fencing token: the number of segments that were sent.
     Column("attempt", Integer, nullable=False, default=0),
-    #: Whether the attempt is none, dispatched or running, and its phase.
+    #: The state of the segment (none, dispatched or running), and its phase.
     Column("live", String(16), nullable=False, default="none"),
     Column("phase", String(16)),
     Column("claimed_at", Double),
@@ -299,9 +299,9 @@ runs = Table(
     Column("started_at", Double),
     Column("finished_at", Double),
     Column("train_seconds", Double, nullable=False, default=0.0),
-    #: There may be objects in the run's place that nothing needs.
+    #: The run's place in storage may have objects that nothing needs.
     Column("untidy", Boolean, nullable=False, default=False),
-    #: Its checkpoints and samples were deleted, some time after its end; it cannot go on.
+    #: Its checkpoints and samples were deleted some time after its end, so it cannot be resumed.
     Column("emptied", Boolean, nullable=False, default=False),
     #: The run is being deleted: it is shown to nobody.
     Column("pruned", Boolean, nullable=False, default=False),
@@ -320,7 +320,7 @@ events = Table(
     Column("type", String(32), nullable=False),
     Column("data", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
-    #: There is a delivery of it for every webhook that wants it.
+    #: Every webhook that wants it has a delivery of it.
     Column("fanned_out", Boolean, nullable=False),
     Index(None, "subject", "id"),
     Index(None, "tenant", "id"),
@@ -339,7 +339,7 @@ webhooks = Table(
     Column("types", JSON, nullable=False),
     Column("description", Text, nullable=False),
     Column("enabled", Boolean, nullable=False),
-    #: Why it was disabled where no client did it: gone or failing.
+    #: Why nst disabled it: gone or failing; null if a client did.
     Column("disabled_reason", String(16)),
     #: Encrypted.
     Column("secret", Text, nullable=False),
@@ -408,7 +408,7 @@ segments = Table(
     Column("to_step", Integer, nullable=False),
     Column("worker", String(255), nullable=False),
     Column("seconds", Double, nullable=False),
-    #: Null where there was none, or where it was not kept.
+    #: Null if there was none, or if it was not kept.
     Column("checkpoint_uri", Text),
     Column("checkpoint_sha256", String(64)),
     Column("losses", Text),

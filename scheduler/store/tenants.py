@@ -18,7 +18,7 @@ class Tenant:
     """What was set for a tenant."""
 
     id: str
-    #: Its part of the workers, beside the weights of others.
+    #: Its share of the workers, relative to other tenants.
     weight: float = 1.0
     #: s3:// prefixes that end in a slash; None: see scheduler.access.places.Permissions.
     read: tuple[str, ...] | None = None
@@ -49,7 +49,7 @@ def is_known(connection: Connection, id: str) -> bool:
 
 
 def list_ids(connection: Connection, *, limit: int, after: str) -> list[str]:
-    """Return the first ids, at most `limit`, of tenants behind one of them, in order."""
+    """Return up to `limit` ids of tenants in order, after one of them."""
     of_rows, of_keys = select(tenants.c.id).where(tenants.c.id > after), select(api_keys.c.tenant)
     both = union(of_rows, of_keys.where(api_keys.c.tenant > after)).subquery()
     return list(connection.execute(select(both.c.id).order_by(both.c.id).limit(limit)).scalars())
@@ -75,7 +75,7 @@ def put_tenant(connection: Connection, tenant: Tenant, *, now: float) -> None:
 
 
 def list_weights(connection: Connection) -> dict[str, float]:
-    """Return the weights of the tenants that have one other than 1."""
+    """Return the weights of the tenants whose weight is not 1."""
     query = select(tenants.c.id, tenants.c.weight).where(tenants.c.weight != 1.0)
     return {row.id: row.weight for row in connection.execute(query)}
 

@@ -37,7 +37,7 @@ def find_upload(connection: Connection, tenant: str, id: str, *, lock: bool = Fa
 
 
 def list_uploads(connection: Connection, tenant: str, *, limit: int, after: str | None) -> list[Upload]:
-    """Return up to `limit` uploads of a tenant, newest first, that come behind the upload `after`."""
+    """Return up to `limit` uploads of a tenant, newest first, that follow the upload `after`."""
     query = select(uploads).where(uploads.c.tenant == tenant, uploads.c.pruned.is_(False))
     if after is not None:
         last = find_upload(connection, tenant, after)

@@ -28,7 +28,7 @@ class Webhook:
     types: list[str]
     description: str
     enabled: bool
-    #: Why it is disabled where no client did it: gone or failing.
+    #: Why nst disabled it: gone or failing; None if a client did.
     disabled_reason: str | None
     #: Encrypted, as the one before is.
     secret: str
@@ -270,7 +270,7 @@ def old_deliveries(connection: Connection, *, done_before: float, limit: int) ->
 
 
 def delete_deliveries(connection: Connection, ids: Sequence[int]) -> None:
-    """Remove deliveries, unless they were made to wait again meanwhile."""
+    """Remove deliveries, unless a client replayed them since."""
     connection.execute(
         delete(deliveries).where(deliveries.c.id.in_(ids), deliveries.c.status != DeliveryStatus.PENDING)
     )

@@ -1,4 +1,4 @@
-"""Where webhooks may be sent: to public addresses alone, however they are written and whatever DNS answers.
+"""Where webhooks may be sent: only to public addresses, however they are written and whatever DNS answers.
 
 The scheduler stands in a network that its clients cannot reach, so an address that a client gives must not lead back
 into it. Names are resolved once for each try, all addresses of the answer are checked, and the connection is made to a
@@ -16,11 +16,11 @@ from nst_core.errors import NstError
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
-#: From a host's name to its addresses, as text; raises OSError where there are none.
+#: Returns the addresses of a host's name as text; raises OSError if there are none.
 Resolver = Callable[[str, int], Sequence[str]]
 
 MAX_URL = 2048
-#: Of IPv4, all that is not for everyone. Named here rather than asked of `ipaddress`, whose lists change with Python.
+#: IPv4 networks that are not public. Listed here because the lists of `ipaddress` change with Python's version.
 _BAD_IPV4 = tuple(
     map(
         IPv4Network,
@@ -46,7 +46,7 @@ _BAD_IPV4 = tuple(
         ),
     )
 )
-#: Of IPv6, only this is for everyone; what maps or carries IPv4 (::/96, ::ffff:0:0/96, 64:ff9b::/96) is outside of it.
+#: The public IPv6 network. Mapped and translated IPv4 (::/96, ::ffff:0:0/96, 64:ff9b::/96) is outside of it.
 _GLOBAL_IPV6 = IPv6Network("2000::/3")
 _BAD_IPV6 = tuple(
     map(
@@ -74,7 +74,7 @@ class AddressError(NstError):
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A webhook's address, checked as far as that goes without DNS."""
+    """A webhook's address, checked as far as possible without DNS."""
 
     https: bool
     #: In lower case, without brackets; international names as xn--.
@@ -82,7 +82,7 @@ class Target:
     port: int
     #: Path and query, as the request line has it.
     path: str
-    #: The address where the host is one.
+    #: The host as an address, if it is one.
     literal: Address | None
 
     @property
@@ -101,9 +101,9 @@ class Rules:
     networks: tuple[Network, ...] = ()
 
     def parse(self, url: str) -> Target:
-        """Return the target of an address; raise AddressError where it is none that webhooks may have."""
+        """Return the target of an address; raise AddressError if webhooks may not have it."""
         if len(url) > MAX_URL:
-            raise AddressError(f"An address has at most {MAX_URL:,} characters.")
+            raise AddressError(f"An address may have at most {MAX_URL:,} characters.")
         if not url.isascii() or any(ord(char) <= 32 or ord(char) == 127 for char in url) or "\\" in url:
             # International names and paths have an ASCII form; parsers differ in how they make it.
             raise AddressError("An address has only ASCII characters, no spaces and no backslash.")
@@ -146,7 +146,7 @@ class Rules:
         return list(dict.fromkeys(found))
 
     def check(self, address: Address) -> None:
-        """Raise AddressError where webhooks must not be sent to an address."""
+        """Raise AddressError if webhooks must not be sent to an address."""
         if any(address in network for network in self.networks):
             return
         if isinstance(address, IPv4Address):
@@ -168,7 +168,7 @@ def system_resolver(host: str, port: int) -> list[str]:
 
 
 def parse_network(text: str) -> Network:
-    """Return a network such as 10.0.0.0/8; raise ValueError where it is none."""
+    """Return a network such as 10.0.0.0/8; raise ValueError if the text is not one."""
     return ip_network(text)
 
 

@@ -1,7 +1,7 @@
 """Delivery: from events to messages, and from messages to receivers, with tries over three days.
 
-A message is written once and sent as those bytes under one webhook-id at each try. A scheduler that dies between the
-answer and noting it leaves a claim that runs out, and the message is sent again: at least once, not exactly once.
+A message is written once; every try sends the same bytes with the same webhook-id. If a scheduler dies between the
+answer and recording it, its claim runs out and the message is sent again: at least once, not exactly once.
 """
 
 import json
@@ -33,18 +33,18 @@ log = logging.getLogger(__name__)
 #: Pauses before each try: Standard Webhooks' schedule.
 DELAYS_S = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 _JITTER = 0.1
-#: A receiver may not put a message off for longer.
+#: The longest Retry-After that is respected.
 _MAX_RETRY_AFTER_S = 86400.0
-#: A webhook whose tries have all failed for so long is disabled.
+#: A webhook is disabled if all tries have failed for this time.
 FAILING_S = 5 * 86400.0
 MAX_BODY_BYTES = 20_000
 TEST_TYPE = "webhook.test"
 SLOTS = Slots()
-#: A host whose last answer took longer, or did not come, is slow. So many are remembered, in this process.
+#: A host is slow if its last answer took longer, or did not come. This process remembers up to `_SLOW_HOSTS`.
 _SLOW_MS, _SLOW_HOSTS = 5000, 10_000
 #: Longer than a try can take.
 _LEASE_S = TIMEOUT_S + 40.0
-#: Of a delivery's tries, so many are kept.
+#: The most tries of a delivery that are kept.
 _KEPT_TRIES = 30
 _BATCH = 200
 _PRUNE_EVERY_S = 600.0
@@ -58,7 +58,7 @@ class _Note:
 
     delivery: dict[str, Any]
     webhook: dict[str, Any]
-    #: Why the webhook's other messages are ended as well.
+    #: Why the webhook was disabled, which also fails its other messages.
     disabled: str | None = None
 
 
@@ -75,7 +75,7 @@ class Deliverer:
         random: Callable[[], float],
         retention_s: float,
     ) -> None:
-        """`random` gives numbers from 0 to 1; without a vault messages wait until there is one."""
+        """`random` returns numbers from 0 to 1. Without a vault, messages wait."""
         self._database = database
         self._sender = sender
         self._vault = vault
@@ -89,9 +89,9 @@ class Deliverer:
         self._slow_hosts: dict[str, bool] = {}
 
     def tick(self) -> bool:
-        """Write messages for new events, and begin the tries that are due; return whether there was any."""
+        """Add messages for new events and begin the tries that are due; return whether there were any."""
         self._prune()
-        # Asked first: a transaction that may write keeps other writers of SQLite waiting.
+        # Read first: a write transaction would make other writers of SQLite wait.
         with self._database.read() as connection:
             news = event_rows.any_unfanned(connection)
         fanned_out = news and self._fan_out()
@@ -100,7 +100,7 @@ class Deliverer:
         return (due and self._begin_due()) or fanned_out
 
     def wait(self, *, timeout_s: float) -> bool:
-        """Return whether no try is going on, after a time at most."""
+        """Wait for the running tries, up to a time; return whether none is left."""
         with self._free:
             return self._free.wait_for(lambda: self._in_hand == 0, timeout_s)
 
@@ -113,7 +113,7 @@ class Deliverer:
             known = rows.enabled_webhooks(connection, sorted({event.tenant for event in found}))
             messages: list[dict[str, Any]] = []
             for event in found:
-                # A webhook is not told of what was before it.
+                # A webhook does not get events that are older than itself.
                 wanting = [
                     webhook
                     for webhook in known
@@ -156,7 +156,7 @@ class Deliverer:
             return False
         webhook, found = claimed
         for delivery in found:
-            # Daemons: a process that is told to end does not wait for a slow receiver, and the try is made again.
+            # Daemons, so that a process can end without waiting for a slow receiver. The try is repeated later.
             name = f"webhook-{delivery.id}"
             thread = threading.Thread(
                 target=self._deliver, args=(self._vault, webhook, delivery), name=name, daemon=True
@@ -166,7 +166,7 @@ class Deliverer:
             try:
                 thread.start()
             except RuntimeError:
-                # There is no room for another thread. The claim runs out, and the message is sent later.
+                # No more threads can start. The claim runs out, and the message is sent later.
                 self._release()
                 raise
         return bool(found)
@@ -222,9 +222,9 @@ class Deliverer:
             webhook = rows.lock_webhook(connection, tried.webhook_id)
             delivery = rows.find_delivery(connection, tried.webhook_id, tried.id, lock=True)
             if webhook is None or delivery is None or delivery.claims != tried.claims:
-                return  # deleted, or claimed anew, meanwhile
+                return  # it was deleted or claimed again since
             if delivery.status is not DeliveryStatus.PENDING and not answer.succeeded:
-                return  # ended meanwhile, as its webhook was disabled
+                return  # it has ended since, because its webhook was disabled
             note = after_try(webhook, delivery, answer, now=self._clock(), random=self._random())
             tries = [*delivery.tries, {"at": at, "status": answer.status, "error": answer.error, "ms": answer.ms}]
             rows.update_delivery(connection, delivery.id, **note.delivery, tries=tries[-_KEPT_TRIES:])
@@ -240,7 +240,7 @@ class Deliverer:
         if now < self._pruned_at + _PRUNE_EVERY_S:
             return
         before = now - self._retention_s
-        # Looked for outside of the transaction, which others wait for.
+        # Read outside of the write transaction, which others wait for.
         with self._database.read() as connection:
             events = event_rows.old_events(connection, created_before=before, limit=_PRUNED)
             deliveries = rows.old_deliveries(connection, done_before=before, limit=_PRUNED)
@@ -253,7 +253,7 @@ class Deliverer:
 
 
 def after_try(webhook: Webhook, delivery: Delivery, answer: Answer, *, now: float, random: float) -> _Note:
-    """Return how a delivery and its webhook go on; `random` is from 0 to 1."""
+    """Return what a try changes of a delivery and its webhook; `random` is from 0 to 1."""
     over: dict[str, Any] = {"lease_until": 0.0}
     if answer.succeeded:
         done = {"status": DeliveryStatus.DELIVERED, "error": None, "done_at": now}
@@ -265,14 +265,14 @@ def after_try(webhook: Webhook, delivery: Delivery, answer: Answer, *, now: floa
         disabled = {"enabled": False, "disabled_reason": "gone"}
         return _Note(delivery=over | failed, webhook=disabled, disabled="The receiver answered 410: it is gone.")
     if delivery.type == TEST_TYPE:
-        return _Note(delivery=over | failed, webhook={})  # whoever made the test sees it at once
+        return _Note(delivery=over | failed, webhook={})  # the client sees the result of its test at once
     if failures < len(DELAYS_S):
         pause_s = DELAYS_S[failures] * (1 + _JITTER * (2 * random - 1))
         if answer.status in _RETRY_LATER and answer.retry_after_s is not None:
             pause_s = max(pause_s, min(answer.retry_after_s, _MAX_RETRY_AFTER_S))
         failed = {"failures": failures, "next_at": now + pause_s, "error": reason}
     since = now if webhook.failing_since is None else webhook.failing_since
-    # A first try that fails says little about a receiver that heard of nothing for days.
+    # A single failed try says little about a receiver that got no messages for days.
     if now - since < FAILING_S or failures < len(DELAYS_S):
         return _Note(delivery=over | failed, webhook={"failing_since": since})
     disabled = {"enabled": False, "disabled_reason": "failing", "failing_since": since}
@@ -280,7 +280,7 @@ def after_try(webhook: Webhook, delivery: Delivery, answer: Answer, *, now: floa
 
 
 def message_body(type: str, created_at: float, data: dict[str, Any]) -> bytes:
-    """Return the bytes of a message, 20,000 at most: data that are larger keep their id and status only."""
+    """Return the body of a message, at most 20,000 bytes: larger data are reduced to their id and status."""
     body = json.dumps(payload(type, created_at, data), separators=(",", ":")).encode()
     if len(body) <= MAX_BODY_BYTES:
         return body
@@ -289,6 +289,6 @@ def message_body(type: str, created_at: float, data: dict[str, Any]) -> bytes:
 
 
 def new_messages(webhooks: Sequence[Webhook], type: str, body: bytes) -> list[dict[str, Any]]:
-    """Return a message for webhooks as `insert_deliveries` takes it; its id is the same for all."""
+    """Return a message for each webhook, as `insert_deliveries` takes them. All have the same id."""
     message_id = f"msg_{secrets.token_hex(12)}"
     return [{"webhook_id": each.id, "message_id": message_id, "type": type, "body": body} for each in webhooks]

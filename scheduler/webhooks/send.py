@@ -22,7 +22,7 @@ from nst_core.errors import NstError
 from scheduler.webhooks.address import AddressError, Resolver, Rules, Target, system_resolver
 
 TIMEOUT_S = 20.0
-#: Of an answer, headers and all.
+#: The largest answer, headers included.
 MAX_ANSWER_BYTES = 64 * 1024
 
 
@@ -35,11 +35,11 @@ class SendError(NstError):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came of one try."""
+    """The result of one try."""
 
-    #: HTTP status; None where there was no answer.
+    #: HTTP status; None if there was no answer.
     status: int | None
-    #: Why there was none, in a sentence.
+    #: Why there was no answer, in a sentence.
     error: str | None = None
     #: What the receiver asks for, in seconds.
     retry_after_s: float | None = None
@@ -74,7 +74,7 @@ class Sender:
             self._tls.load_verify_locations(ca_file)
 
     def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Post a message and return what came of it; raises nothing but bugs."""
+        """Post a message and return the result; never raises for a failed try."""
         started = self._timer()
         deadline = _Deadline(at=started + self._timeout_s, timer=self._timer)
         try:
@@ -112,7 +112,7 @@ class _Deadline:
         return self.timer() >= self.at
 
     def left_s(self) -> float:
-        """Return how much time is left; raise TimeoutError where there is none."""
+        """Return the seconds left; raise TimeoutError if there are none."""
         left_s = self.at - self.timer()
         if left_s <= 0:
             raise TimeoutError
@@ -142,7 +142,7 @@ class _Reader(io.RawIOBase):
 
 @dataclass(frozen=True, kw_only=True)
 class _Wire:
-    """What `http.client` needs of a socket; whoever made the socket closes it."""
+    """What `http.client` needs of a socket. It does not close the socket."""
 
     socket: socket.socket
     deadline: _Deadline

@@ -1,4 +1,4 @@
-"""What clients can ask for of webhooks, independent of HTTP."""
+"""The operations of webhooks, independent of HTTP."""
 
 import secrets
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ from scheduler.webhooks.vault import Vault
 
 #: Of a tenant.
 MAX_WEBHOOKS = 20
-#: After a rotation the old secret signs as well for so long.
+#: After a rotation, messages are also signed with the old secret for this time.
 OVERLAP_S = 86400.0
 
 
 class WebhookService:
     """The operations of webhooks. Every look-up is limited to the tenant that asks.
 
-    All raise WebhooksDisabledError where the installation has no key for secrets, and NotFoundError where the tenant
+    All raise WebhooksDisabledError if the installation has no key for secrets, and NotFoundError if the tenant
     has no such webhook.
     """
 
     def __init__(self, database: Database, *, vault: Vault | None, rules: Rules, clock: Clock) -> None:
-        """Keep the parts; without a vault there are no webhooks."""
+        """Without a vault, webhooks are disabled."""
         self._database = database
         self._vault = vault
         self._rules = rules
@@ -41,7 +41,7 @@ class WebhookService:
     ) -> tuple[Webhook, str]:
         """Add a webhook and return it, and its secret, which is shown this once.
 
-        Raises RequestInvalidError where the address is none for webhooks, ConflictError where the tenant has too many.
+        Raises RequestInvalidError if the address is not allowed, and ConflictError if the tenant has too many webhooks.
         """
         vault = self._open_vault()
         self._check(url)
@@ -82,8 +82,8 @@ class WebhookService:
     def update(self, tenant: str, webhook_id: str, changes: dict[str, Any]) -> Webhook:
         """Change url, types, description or enabled, and return the webhook.
 
-        One that is disabled is told of nothing, and what waited for it has failed; it may be replayed later. One that
-        is enabled begins anew, however long it has failed.
+        A disabled webhook gets no messages, and its waiting messages fail; they can be replayed later. A webhook that
+        is enabled starts without a history of failures.
         """
         self._open_vault()
         if "url" in changes:
@@ -108,7 +108,7 @@ class WebhookService:
             rows.delete_webhook(connection, webhook_id)
 
     def rotate(self, tenant: str, webhook_id: str) -> tuple[Webhook, str]:
-        """Give a webhook another secret and return both; the old one signs as well for a day."""
+        """Give a webhook a new secret and return both. The old secret signs messages too, for a day."""
         vault = self._open_vault()
         secret = new_secret()
         with self._database.write() as connection:
@@ -122,7 +122,7 @@ class WebhookService:
         return replace(webhook, **changes), secret
 
     def test(self, tenant: str, webhook_id: str) -> Delivery:
-        """Send a message of the type webhook.test, with one try; raise ConflictError where it is disabled."""
+        """Send a message of the type webhook.test, with one try; raise ConflictError if the webhook is disabled."""
         self._open_vault()
         now = self._clock()
         with self._database.write() as connection:
@@ -143,7 +143,7 @@ class WebhookService:
         after_id: int | None = None,
         status: DeliveryStatus | None = None,
     ) -> list[Delivery]:
-        """Return what was and is to be sent to a webhook, newest first."""
+        """Return the deliveries to a webhook, newest first."""
         self.get(tenant, webhook_id)
         with self._database.read() as connection:
             return rows.list_deliveries(connection, webhook_id, limit=limit, after_id=after_id, status=status)
@@ -156,9 +156,9 @@ class WebhookService:
         return _found_delivery(found, webhook_id, delivery_id)
 
     def replay(self, tenant: str, webhook_id: str, delivery_id: int) -> Delivery:
-        """Send a message again under its id, also one that was delivered; one that waits goes on waiting.
+        """Send a message again with the same id, also if it was delivered. A waiting message is not changed.
 
-        Raises ConflictError where the webhook is disabled.
+        Raises ConflictError if the webhook is disabled.
         """
         self._open_vault()
         with self._database.write() as connection:
@@ -168,9 +168,9 @@ class WebhookService:
         return _found_delivery(found, webhook_id, delivery_id)
 
     def replay_failed(self, tenant: str, webhook_id: str, *, since: float) -> int:
-        """Send all messages again that failed and were made at or after a time; return how many.
+        """Send failed messages again that were created at or after a time; return how many.
 
-        Raises ConflictError where the webhook is disabled.
+        Raises ConflictError if the webhook is disabled.
         """
         self._open_vault()
         with self._database.write() as connection:

@@ -20,7 +20,7 @@ from nst_core.errors import NstError
 ID_HEADER = "webhook-id"
 TIMESTAMP_HEADER = "webhook-timestamp"
 SIGNATURE_HEADER = "webhook-signature"
-#: A receiver refuses what was signed longer ago, or later from now: a recorded message cannot be sent again for ever.
+#: Receivers refuse messages that were signed longer ago, or further in the future, so recordings cannot be replayed.
 TOLERANCE_S = 300.0
 _PREFIX = "whsec_"
 _VERSION = "v1"
@@ -30,7 +30,7 @@ _MIN_BYTES, _MAX_BYTES = 24, 64
 
 
 class SignatureError(NstError):
-    """A message is not signed with the secret, or not now, or the secret is none."""
+    """A message is not signed with the secret, its time is wrong, or the secret is malformed."""
 
     code = "signature_invalid"
 
@@ -43,7 +43,7 @@ def new_secret() -> str:
 def sign(secret_list: Sequence[str], *, id: str, timestamp: int, body: bytes) -> str:
     """Return the signature header of a message: one signature for each secret, with spaces in between.
 
-    Raises SignatureError where a secret is none.
+    Raises SignatureError if a secret is malformed.
     """
     return " ".join(f"{_VERSION},{_signature(_key(each), id, str(timestamp), body)}" for each in secret_list)
 
@@ -59,7 +59,7 @@ def verify(
     """Return the id of a message that was signed with the secret, or one of several, within `tolerance_s` of `now`.
 
     `headers` are those of the request, in any case; `body` are its bytes as they came. `now` is in seconds since 1970.
-    Raises SignatureError for everything else.
+    Raises SignatureError for all other messages.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     try:
@@ -67,7 +67,7 @@ def verify(
     except KeyError as error:
         raise SignatureError(f"The message has no header {error.args[0]}.") from None
     if not (timestamp.isascii() and timestamp.isdecimal()):
-        raise SignatureError("The message's timestamp is no whole number of seconds.")
+        raise SignatureError("The message's timestamp is not a whole number of seconds.")
     if not abs(now - int(timestamp[:20])) <= tolerance_s:
         raise SignatureError("The message's timestamp is too long ago, or in the future.")
     keys = [_key(each) for each in ([secret] if isinstance(secret, str) else secret)]
@@ -76,7 +76,7 @@ def verify(
     for key in keys:
         expected = _signature(key, id, timestamp, body).encode()
         for signature in signatures:
-            # Each is compared to its end: the time tells nothing of which one was nearly right.
+            # Compared in constant time, and all of them, so that the time reveals nothing.
             good |= hmac.compare_digest(expected, signature.encode())
     if not good:
         raise SignatureError("The message is not signed with the secret.")

@@ -6,7 +6,7 @@ from nst_core.errors import ConfigError, NstError
 
 
 class SealedError(NstError):
-    """A secret was encrypted with another key than those that there are."""
+    """A secret was encrypted with an unknown key."""
 
     code = "secret_sealed"
 
@@ -15,18 +15,18 @@ class Vault:
     """Encrypts and decrypts with the keys of the installation."""
 
     def __init__(self, keys: str) -> None:
-        """`keys` are Fernet keys with commas in between; the first one encrypts. Raises ConfigError for others."""
+        """`keys` are Fernet keys, separated by commas; the first one encrypts. Raises ConfigError if malformed."""
         try:
             self._fernet = MultiFernet([Fernet(key.strip()) for key in keys.split(",")])
         except ValueError:
-            raise ConfigError("NST_WEBHOOK_SECRET_KEY is no URL-safe base64 of 32 bytes.") from None
+            raise ConfigError("NST_WEBHOOK_SECRET_KEY is not the URL-safe base64 of 32 bytes.") from None
 
     def seal(self, secret: str) -> str:
-        """Return a secret as it may be stored."""
+        """Encrypt a secret for storage."""
         return self._fernet.encrypt(secret.encode()).decode()
 
     def open(self, sealed: str) -> str:
-        """Return a secret that was stored; raise SealedError where none of the keys opens it."""
+        """Decrypt a stored secret; raise SealedError if none of the keys fits."""
         try:
             return self._fernet.decrypt(sealed.encode()).decode()
         except InvalidToken:
