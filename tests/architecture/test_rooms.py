@@ -44,7 +44,7 @@ TESTED_ELSEWHERE = {
     "scheduler/domain/codes.py": "constants",
     "scheduler/domain/scopes.py": "constants",
     "scheduler/events/hub.py": "tests/integration/test_event_streams.py opens streams",
-    "scheduler/jobs/*.py": "tests/integration: test_planning, test_verify, test_jobs_api and others",
+    "scheduler/jobs/*.py": "tests/integration: test_planner_*, test_verify, test_jobs_api and others",
     "scheduler/jobs/methods/*.py": "test_registry.py, and tests/integration/test_optimize.py",
     "scheduler/retention/*.py": "tests/integration/test_deletion.py removes objects from a real storage",
     "scheduler/runs/*.py": "tests/integration/test_runs_*.py train with a real storage",

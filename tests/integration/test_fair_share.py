@@ -1,4 +1,4 @@
-"""Who has how much of the workers: windows, turns, weights, priorities, and the sizes of chunks."""
+"""How tenants and jobs share the workers: windows, turns, weights, priorities, and the sizes of chunks."""
 
 from nst_core.client.resources.jobs import Priority
 from scheduler.store import rates as rate_rows

@@ -1,4 +1,4 @@
-"""The edges of HTTP: HEAD, names that are no UTF-8, probes of readiness, and what messages say."""
+"""The edges of HTTP: HEAD, names that are not UTF-8, readiness probes, and what messages say."""
 
 import threading
 from collections.abc import Iterator

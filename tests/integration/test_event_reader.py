@@ -1,4 +1,4 @@
-"""Of several schedulers one collects what workers say, and another does when it is gone."""
+"""Of several schedulers, one reads the events of workers, and another takes over when it is gone."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Chunks are taken back from the dead alone, and last tries are alone on their workers."""
+"""Only chunks of silent workers and lost messages are taken back, and last tries are alone on their workers."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Planning that no tenant and no storage can stop: bounds, turns, and whose fault a refusal is."""
+"""No tenant and no storage can stop planning: limits, turns, and who is to blame for a refusal."""
 
 import time
 from collections.abc import Iterator
