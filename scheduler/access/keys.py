@@ -5,7 +5,7 @@ import hmac
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nst_core.client.resources.access import DEFAULT_OVERLAP_S, Scope
 from nst_core.clock import Clock
@@ -25,7 +25,7 @@ from scheduler.domain.keys import new_api_key
 from scheduler.store import keys as key_rows
 from scheduler.store.database import Database, retried
 from scheduler.store.errors import DatabaseUnavailableError
-from scheduler.store.keys import ApiKey
+from scheduler.store.keys import ApiKey, KeyChanges
 
 log = logging.getLogger(__name__)
 
@@ -226,10 +226,14 @@ class Keys:
             _check_has(caller, key.scopes)
             if key.revoked_at is not None or (key.expires_at is not None and now >= key.expires_at):
                 raise ConflictError(f"The key {prefix} is no longer valid; create another one.")
-            values = {"sha256": _sha256(text), "previous_sha256": key.sha256, "previous_until": now + overlap_s}
+            values: KeyChanges = {
+                "sha256": _sha256(text),
+                "previous_sha256": key.sha256,
+                "previous_until": now + overlap_s,
+            }
             key_rows.update_key(connection, prefix, **values)
         self._rows.drop(prefix)
-        return ApiKey(**{**vars(key), **values}), text
+        return replace(key, **values), text
 
     def _find(self, prefix: str) -> ApiKey | None:
         with self._database.read() as connection:

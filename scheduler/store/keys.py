@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
@@ -84,9 +84,18 @@ def insert_key(connection: Connection, key: ApiKey) -> None:
     connection.execute(insert(api_keys).values({**vars(key), "scopes": list(key.scopes)}))
 
 
-def update_key(connection: Connection, prefix: str, **values: Any) -> None:
+class KeyChanges(TypedDict, total=False):
+    """What changes of a key."""
+
+    sha256: str
+    previous_sha256: str | None
+    previous_until: float | None
+    revoked_at: float | None
+
+
+def update_key(connection: Connection, prefix: str, **changes: Unpack[KeyChanges]) -> None:
     """Set columns of a key."""
-    connection.execute(update(api_keys).where(api_keys.c.prefix == prefix).values(values))
+    connection.execute(update(api_keys).where(api_keys.c.prefix == prefix).values(dict(changes)))
 
 
 def touch_key(connection: Connection, prefix: str, *, now: float, older_than: float) -> None:

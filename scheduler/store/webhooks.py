@@ -7,7 +7,7 @@ schedulers.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
@@ -61,6 +61,32 @@ class Delivery:
     done_at: float | None
 
 
+class WebhookChanges(TypedDict, total=False):
+    """What changes of a webhook."""
+
+    url: str
+    types: list[str]
+    description: str
+    enabled: bool
+    disabled_reason: str | None
+    secret: str
+    old_secret: str | None
+    old_secret_until: float | None
+    failing_since: float | None
+
+
+class DeliveryChanges(TypedDict, total=False):
+    """What a try changes of a delivery."""
+
+    status: DeliveryStatus
+    error: str | None
+    failures: int
+    tries: list[dict[str, Any]]
+    next_at: float
+    lease_until: float
+    done_at: float | None
+
+
 def insert_webhook(connection: Connection, webhook: Webhook) -> None:
     """Add a webhook."""
     connection.execute(insert(webhooks).values(**vars(webhook)))
@@ -102,9 +128,9 @@ def enabled_webhooks(connection: Connection, tenants: Sequence[str]) -> list[Web
     return [_webhook(row) for row in connection.execute(query.order_by(webhooks.c.id).with_for_update(read=True))]
 
 
-def update_webhook(connection: Connection, id: str, **values: Any) -> None:
+def update_webhook(connection: Connection, id: str, **changes: Unpack[WebhookChanges]) -> None:
     """Set columns of a webhook."""
-    connection.execute(update(webhooks).where(webhooks.c.id == id).values(values))
+    connection.execute(update(webhooks).where(webhooks.c.id == id).values(dict(changes)))
 
 
 def delete_webhook(connection: Connection, id: str) -> None:
@@ -235,9 +261,9 @@ def _waiting(row: Any, *, since: float = 0.0, in_hand: int = 0) -> Waiting:
     return Waiting(id=row.id, tenant=row.tenant, url=row.url, failing=failing, since=since, in_hand=in_hand)
 
 
-def update_delivery(connection: Connection, id: int, **values: Any) -> None:
+def update_delivery(connection: Connection, id: int, **changes: Unpack[DeliveryChanges]) -> None:
     """Set columns of a delivery."""
-    connection.execute(update(deliveries).where(deliveries.c.id == id).values(values))
+    connection.execute(update(deliveries).where(deliveries.c.id == id).values(dict(changes)))
 
 
 def fail_pending(connection: Connection, webhook_id: str, error: str, *, now: float) -> None:

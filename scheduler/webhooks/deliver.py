@@ -22,7 +22,7 @@ from scheduler.domain.events import payload
 from scheduler.store import events as event_rows
 from scheduler.store import webhooks as rows
 from scheduler.store.database import Database
-from scheduler.store.webhooks import Delivery, Webhook
+from scheduler.store.webhooks import Delivery, DeliveryChanges, Webhook, WebhookChanges
 from scheduler.webhooks import signing
 from scheduler.webhooks.send import TIMEOUT_S, Answer, Sender
 from scheduler.webhooks.slots import Slots, host_of
@@ -56,8 +56,8 @@ _GONE, _RETRY_LATER = 410, (429, 503)
 class _Note:
     """What a try changes."""
 
-    delivery: dict[str, Any]
-    webhook: dict[str, Any]
+    delivery: DeliveryChanges
+    webhook: WebhookChanges
     #: Why the webhook was disabled, which also fails its other messages.
     disabled: str | None = None
 
@@ -227,7 +227,8 @@ class Deliverer:
                 return  # it has ended since, because its webhook was disabled
             note = after_try(webhook, delivery, answer, now=self._clock(), random=self._random())
             tries = [*delivery.tries, {"at": at, "status": answer.status, "error": answer.error, "ms": answer.ms}]
-            rows.update_delivery(connection, delivery.id, **note.delivery, tries=tries[-_KEPT_TRIES:])
+            changes: DeliveryChanges = {"tries": tries[-_KEPT_TRIES:]}
+            rows.update_delivery(connection, delivery.id, **(note.delivery | changes))
             if note.webhook:
                 rows.update_webhook(connection, webhook.id, **note.webhook)
             if note.disabled is not None:
@@ -254,29 +255,33 @@ class Deliverer:
 
 def after_try(webhook: Webhook, delivery: Delivery, answer: Answer, *, now: float, random: float) -> _Note:
     """Return what a try changes of a delivery and its webhook; `random` is from 0 to 1."""
-    over: dict[str, Any] = {"lease_until": 0.0}
     if answer.succeeded:
-        done = {"status": DeliveryStatus.DELIVERED, "error": None, "done_at": now}
-        return _Note(delivery=over | done, webhook={"failing_since": None} if webhook.failing_since else {})
+        done: DeliveryChanges = {"lease_until": 0.0, "status": DeliveryStatus.DELIVERED, "error": None, "done_at": now}
+        return _Note(delivery=done, webhook={"failing_since": None} if webhook.failing_since else {})
     failures = delivery.failures + 1
-    reason = answer.error or f"The receiver answered {answer.status}."
-    failed = {"status": DeliveryStatus.FAILED, "error": reason, "failures": failures, "done_at": now}
+    tried: DeliveryChanges = {
+        "lease_until": 0.0,
+        "error": answer.error or f"The receiver answered {answer.status}.",
+        "failures": failures,
+    }
+    failed: DeliveryChanges = {**tried, "status": DeliveryStatus.FAILED, "done_at": now}
     if answer.status == _GONE:
-        disabled = {"enabled": False, "disabled_reason": "gone"}
-        return _Note(delivery=over | failed, webhook=disabled, disabled="The receiver answered 410: it is gone.")
+        gone: WebhookChanges = {"enabled": False, "disabled_reason": "gone"}
+        return _Note(delivery=failed, webhook=gone, disabled="The receiver answered 410: it is gone.")
     if delivery.type == TEST_TYPE:
-        return _Note(delivery=over | failed, webhook={})  # the client sees the result of its test at once
+        return _Note(delivery=failed, webhook={})  # the client sees the result of its test at once
+    since = now if webhook.failing_since is None else webhook.failing_since
     if failures < len(DELAYS_S):
         pause_s = DELAYS_S[failures] * (1 + _JITTER * (2 * random - 1))
         if answer.status in _RETRY_LATER and answer.retry_after_s is not None:
             pause_s = max(pause_s, min(answer.retry_after_s, _MAX_RETRY_AFTER_S))
-        failed = {"failures": failures, "next_at": now + pause_s, "error": reason}
-    since = now if webhook.failing_since is None else webhook.failing_since
-    # A single failed try says little about a receiver that got no messages for days.
-    if now - since < FAILING_S or failures < len(DELAYS_S):
-        return _Note(delivery=over | failed, webhook={"failing_since": since})
-    disabled = {"enabled": False, "disabled_reason": "failing", "failing_since": since}
-    return _Note(delivery=over | failed, webhook=disabled, disabled="All tries failed for five days.")
+        return _Note(delivery={**tried, "next_at": now + pause_s}, webhook={"failing_since": since})
+    # Only the last try of a message disables the webhook: a single failed try says little about a receiver that got no
+    # messages for days.
+    if now - since < FAILING_S:
+        return _Note(delivery=failed, webhook={"failing_since": since})
+    failing: WebhookChanges = {"enabled": False, "disabled_reason": "failing", "failing_since": since}
+    return _Note(delivery=failed, webhook=failing, disabled="All tries failed for five days.")
 
 
 def message_body(type: str, created_at: float, data: dict[str, Any]) -> bytes:

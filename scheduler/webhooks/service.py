@@ -1,16 +1,16 @@
 """The operations of webhooks, independent of HTTP."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from nst_core.client.resources.webhooks import DeliveryStatus
 from nst_core.clock import Clock
 from scheduler.domain.errors import ConflictError, NotFoundError, RequestInvalidError, WebhooksDisabledError
 from scheduler.store import webhooks as rows
 from scheduler.store.database import Connection, Database
-from scheduler.store.webhooks import Delivery, Webhook
+from scheduler.store.webhooks import Delivery, Webhook, WebhookChanges
 from scheduler.webhooks.address import AddressError, Rules
 from scheduler.webhooks.deliver import TEST_TYPE, message_body, new_messages
 from scheduler.webhooks.signing import new_secret
@@ -79,19 +79,20 @@ class WebhookService:
         with self._database.read() as connection:
             return rows.list_webhooks(connection, tenant, limit=limit, after_id=after_id)
 
-    def update(self, tenant: str, webhook_id: str, changes: dict[str, Any]) -> Webhook:
+    def update(self, tenant: str, webhook_id: str, given: Mapping[str, Any]) -> Webhook:
         """Change url, types, description or enabled, and return the webhook.
 
         A disabled webhook gets no messages, and its waiting messages fail; they can be replayed later. A webhook that
         is enabled starts without a history of failures.
         """
         self._open_vault()
+        changes = cast(WebhookChanges, dict(given))
         if "url" in changes:
             self._check(changes["url"])
         if "types" in changes:
-            changes = changes | {"types": list(dict.fromkeys(changes["types"]))}
+            changes["types"] = list(dict.fromkeys(changes["types"]))
         if "enabled" in changes:
-            changes = changes | {"disabled_reason": None, "failing_since": None}
+            changes |= WebhookChanges(disabled_reason=None, failing_since=None)
         with self._database.write() as connection:
             webhook = self._lock(connection, tenant, webhook_id)
             if changes:
@@ -113,7 +114,7 @@ class WebhookService:
         secret = new_secret()
         with self._database.write() as connection:
             webhook = self._lock(connection, tenant, webhook_id)
-            changes: dict[str, Any] = {
+            changes: WebhookChanges = {
                 "secret": vault.seal(secret),
                 "old_secret": webhook.secret,
                 "old_secret_until": self._clock() + OVERLAP_S,

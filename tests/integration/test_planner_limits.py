@@ -14,7 +14,7 @@ from scheduler.jobs.item_times import Rates
 from scheduler.jobs.planner import Planner
 from tests.integration.conftest import TENANT, Rig, finished, read_lines, started
 from tests.integration.job_kit import dispatch, end
-from tests.integration.test_plan import items, manifest, put
+from tests.integration.test_planner_inputs import items, manifest, put
 from tests.playing_s3 import PlayingServer, playing
 
 
