@@ -328,47 +328,24 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_index(op.f("ix_items_job_id_status_position"), table_name="items")
-    op.drop_index(op.f("ix_items_chunk_id"), table_name="items")
-    op.drop_table("items")
-    op.drop_table("style_cards")
-    op.drop_table("segments")
-    op.drop_index(op.f("ix_job_labels_tenant_key_value_job_id"), table_name="job_labels")
-    op.drop_table("job_labels")
-    op.drop_index(op.f("ix_deliveries_webhook_id_status_next_at"), table_name="deliveries")
-    op.drop_index(op.f("ix_deliveries_webhook_id_id"), table_name="deliveries")
-    op.drop_index(op.f("ix_deliveries_status_next_at"), table_name="deliveries")
-    op.drop_index(op.f("ix_deliveries_status_lease_until"), table_name="deliveries")
-    op.drop_index(op.f("ix_deliveries_done_at"), table_name="deliveries")
-    op.drop_table("deliveries")
-    op.drop_index(op.f("ix_chunks_status_lease_until"), table_name="chunks")
-    op.drop_index(op.f("ix_chunks_job_id_status_id"), table_name="chunks")
-    op.drop_table("chunks")
-    op.drop_index(op.f("ix_workers_seen_at"), table_name="workers")
-    op.drop_table("workers")
-    op.drop_index(op.f("ix_webhooks_tenant_id"), table_name="webhooks")
-    op.drop_table("webhooks")
-    op.drop_index(op.f("ix_uploads_tenant_created_at_id"), table_name="uploads")
-    op.drop_index(op.f("ix_uploads_pruned_used_at"), table_name="uploads")
-    op.drop_table("uploads")
-    op.drop_table("tenants")
-    op.drop_table("styles")
-    op.drop_table("style_versions")
-    op.drop_index(op.f("ix_runs_tenant_id"), table_name="runs")
-    op.drop_index(op.f("ix_runs_status_id"), table_name="runs")
-    op.drop_table("runs")
-    op.drop_table("rates")
-    op.drop_index(op.f("ix_jobs_tenant_status_id"), table_name="jobs")
-    op.drop_index(op.f("ix_jobs_tenant_id"), table_name="jobs")
-    op.drop_index(op.f("ix_jobs_status_id"), table_name="jobs")
-    op.drop_table("jobs")
-    op.drop_index(op.f("ix_idempotency_keys_resource_id"), table_name="idempotency_keys")
-    op.drop_index(op.f("ix_idempotency_keys_created_at"), table_name="idempotency_keys")
-    op.drop_table("idempotency_keys")
-    op.drop_index(op.f("ix_events_tenant_id"), table_name="events")
-    op.drop_index(op.f("ix_events_subject_id"), table_name="events")
-    op.drop_index(op.f("ix_events_fanned_out_id"), table_name="events")
-    op.drop_index(op.f("ix_events_created_at"), table_name="events")
-    op.drop_table("events")
-    op.drop_index(op.f("ix_api_keys_tenant_created_at_prefix"), table_name="api_keys")
-    op.drop_table("api_keys")
+    for name in (
+        "items",
+        "style_cards",
+        "segments",
+        "job_labels",
+        "deliveries",
+        "chunks",
+        "workers",
+        "webhooks",
+        "uploads",
+        "tenants",
+        "styles",
+        "style_versions",
+        "runs",
+        "rates",
+        "jobs",
+        "idempotency_keys",
+        "events",
+        "api_keys",
+    ):
+        op.drop_table(name)
