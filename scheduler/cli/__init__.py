@@ -1,5 +1,19 @@
 """The command line: `nst`. It speaks to the API through the HTTP client only."""
 
-from scheduler.cli.app import main, run
+import sys
 
-__all__ = ["main", "run"]
+_OWN = ("nst_core", "scheduler", "worker")
+
+
+def main() -> None:
+    """Run the command of the process's arguments and exit; a missing extra of the installation is named."""
+    try:
+        from scheduler.cli.app import main as start
+
+        start()
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name in _OWN:
+            raise
+        message = f"nst: error: The Python package {name} is missing. Install the command line with pip install "
+        sys.exit(f"{message}'nst[cli]', or all of nst for this machine with 'nst[local]'.")

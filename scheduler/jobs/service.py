@@ -137,10 +137,8 @@ class Service:
             spec=spec,
             fingerprint=fingerprint(request),
             client_id=client_id,
-            priority=request.priority,
             deadline=deadline_at(request, self._clock()),
-            max_failures=request.max_failures,
-            max_attempts=request.max_attempts,
+            terms=request,
         )
         items = len(spec.input.uris or ()) * len(spec.styles)
         with self._database.write() as connection:

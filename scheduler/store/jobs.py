@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, delete, exists, in
 
 from nst_core.client.resources.events import EventType
 from nst_core.client.resources.items import ItemStatus
-from nst_core.client.resources.jobs import TERMINAL, Counts, JobStatus, Priority, StopReason
+from nst_core.client.resources.jobs import TERMINAL, Counts, JobStatus, JobTerms, Priority, StopReason
 from scheduler.domain.jobs import ChunkStatus, Job, JobSpec
 from scheduler.store import events as event_rows
 from scheduler.store.tables import chunks, job_labels, jobs
@@ -36,10 +36,9 @@ class NewJob:
     spec: JobSpec
     fingerprint: str
     client_id: str | None = None
-    priority: Priority = Priority.NORMAL
     deadline: float | None = None
-    max_failures: int | None = None
-    max_attempts: int | None = None
+    #: The fields of the request that are columns too.
+    terms: JobTerms = JobTerms()  # noqa: RUF009  Frozen
 
 
 class JobChanges(TypedDict, total=False):
@@ -87,7 +86,8 @@ class JobFilter:
 
 def insert_job(connection: Connection, job: NewJob, *, now: float) -> None:
     """Add a queued job; RowConflictError says that another has its `client_id`."""
-    values = {name: getattr(job, name) for name in NewJob.__dataclass_fields__ if name != "spec"}
+    values = {name: getattr(job, name) for name in ("id", "tenant", "fingerprint", "client_id", "deadline")}
+    values |= {name: getattr(job.terms, name) for name in ("priority", "max_failures", "max_attempts")}
     spec, uris = _SPEC.dump_python(job.spec, mode="json"), job.spec.input.uris
     spec["input"]["uris"] = None
     values |= {"input_uris": None if uris is None else list(uris), "input_count": None if uris is None else len(uris)}

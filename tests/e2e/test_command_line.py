@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from scheduler.cli import run
+from scheduler.cli.app import run
 from scheduler.cli.exits import ExitCode
 from scheduler.local.embedded import Stack
 

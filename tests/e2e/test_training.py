@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from scheduler.cli import run
+from scheduler.cli.app import run
 from scheduler.cli.exits import ExitCode
 from scheduler.local.embedded import Stack
 from tests.photos import small_photos

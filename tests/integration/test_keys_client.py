@@ -8,7 +8,7 @@ import pytest
 
 from nst_core.client import ApiError, Client
 from scheduler.api.app import make_api
-from scheduler.cli import run
+from scheduler.cli.app import run
 from scheduler.cli.exits import ExitCode
 from scheduler.domain.keys import new_api_key
 from tests.clients import Connect

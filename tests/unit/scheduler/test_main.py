@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from nst_core.settings import unknown_variables
 from scheduler.__main__ import main
 from scheduler.access.keys import is_api_key
-from scheduler.cli import run
+from scheduler.cli.app import run
 from scheduler.local.servers import HOST, free_port
 from scheduler.store.database import Database
 from tests.postgres import find_postgres, run_postgres

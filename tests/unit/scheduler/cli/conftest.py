@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.cli import run
+from scheduler.cli.app import run
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api
 
 Run = Callable[..., tuple[int, str, str]]

@@ -18,7 +18,7 @@ HEAVY = ("PIL", "alembic", "boto3", "celery", "fastapi", "httpx", "numpy", "pyda
 
 def loaded_by(*arguments: str) -> tuple[set[str], set[str]]:
     """Run a command in a new interpreter; return the modules of nst and the heavy packages that it imported."""
-    script = f"import json, sys\nfrom scheduler.cli import run\nrun({list(arguments)!r})\n"
+    script = f"import json, sys\nfrom scheduler.cli.app import run\nrun({list(arguments)!r})\n"
     script += "print('\\n', json.dumps([*sys.modules]))"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[4])
