@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 from nst_core.errors import NstError
 
-__all__ = ["Ear", "Sleep", "run_io", "sleep", "watched"]
+__all__ = ["Listener", "Sleep", "run_io", "sleep", "watched"]
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -26,17 +26,17 @@ def watched(tell: Callable[[], None] | None, after_s: float) -> Iterator[None]:
         handle.cancel()
 
 
-class Ear:
-    """Listens in a task of its own, so that who waits for events can give up at any time."""
+class Listener:
+    """Listens in a task of its own, so that a wait for events can be given up at any time."""
 
     def __init__(self, events: Callable[[], AsyncIterator[object]]) -> None:
         self._events = events
-        self._heard = asyncio.Event()
-        self._hears = False
+        self._event = asyncio.Event()
+        self._connected = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Listen from now on, if it does not yet."""
+        """Start to listen, unless it has started."""
         if self._task is None:
             self._task = asyncio.create_task(self._listen(), name="events")
 
@@ -47,22 +47,22 @@ class Ear:
             await asyncio.wait([self._task])
 
     async def wait(self, timeout_s: float) -> bool:
-        """Return True after an event or the time; at once False where none can be heard."""
-        if not self._hears:
+        """Return True after an event or the timeout; False at once if the stream is not connected."""
+        if not self._connected:
             return False
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._heard.wait()
-        self._heard.clear()
+                await self._event.wait()
+        self._event.clear()
         return True
 
     async def _listen(self) -> None:
         try:
             async for _ in self._events():
-                self._hears = True
-                self._heard.set()
+                self._connected = True
+                self._event.set()
         except (NstError, RuntimeError):
-            pass  # the API has no events, or the client was closed: whoever waits asks by itself
+            pass  # the API has no events, or the client was closed: the caller polls instead
         finally:
-            self._hears = False
-            self._heard.set()
+            self._connected = False
+            self._event.set()

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from nst_core.errors import NstError
 
-__all__ = ["Ear", "Sleep", "run_io", "sleep", "watched"]
+__all__ = ["Listener", "Sleep", "run_io", "sleep", "watched"]
 
 Sleep = Callable[[float], None]
 _P = ParamSpec("_P")
@@ -35,18 +35,18 @@ def watched(tell: Callable[[], None] | None, after_s: float) -> Iterator[None]:
         timer.cancel()
 
 
-class Ear:
-    """Listens in a thread of its own, so that who waits for events can give up at any time."""
+class Listener:
+    """Listens in a thread of its own, so that a wait for events can be given up at any time."""
 
     def __init__(self, events: Callable[[], Iterator[object]]) -> None:
         self._events = events
-        self._heard = threading.Event()
-        self._hears = False
+        self._event = threading.Event()
+        self._connected = False
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Listen from now on, if it does not yet."""
+        """Start to listen, unless it has started."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._listen, name="events", daemon=True)
             self._thread.start()
@@ -56,22 +56,22 @@ class Ear:
         self._closed = True
 
     def wait(self, timeout_s: float) -> bool:
-        """Return True after an event or the time; at once False where none can be heard."""
-        if not self._hears:
+        """Return True after an event or the timeout; False at once if the stream is not connected."""
+        if not self._connected:
             return False
-        self._heard.wait(timeout_s)
-        self._heard.clear()
+        self._event.wait(timeout_s)
+        self._event.clear()
         return True
 
     def _listen(self) -> None:
         try:
             for _ in self._events():
-                self._hears = True
-                self._heard.set()
+                self._connected = True
+                self._event.set()
                 if self._closed:
                     return
         except (NstError, RuntimeError):
-            pass  # the API has no events, or the client was closed: whoever waits asks by itself
+            pass  # the API has no events, or the client was closed: the caller polls instead
         finally:
-            self._hears = False
-            self._heard.set()
+            self._connected = False
+            self._event.set()

@@ -8,17 +8,21 @@ from nst_core.client.resources.access import TENANT_PATTERN
 from nst_core.client.resources.base import ID_PATTERN, MAX_ID
 from nst_core.client.resources.styles import NEW_STYLE_PATTERN, VERSION_PATTERN
 
-_AFTER = "The `last_id` of the page before; none for the first page."
+_AFTER = "The `last_id` of the previous page. Omit it for the first page."
 
-Limit = Annotated[int, Query(ge=1, le=1000, description="Entries of a page, at most.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="The maximum number of entries in a page.")]
 AfterId = Annotated[str | None, Query(pattern=ID_PATTERN, description=_AFTER)]
 AfterFile = Annotated[str | None, Query(max_length=255, description=_AFTER)]
 AfterVersion = Annotated[str | None, Query(pattern=r"^[0-9a-f]{64}$", description=_AFTER)]
 AfterNumber = Annotated[int | None, Query(ge=0, le=MAX_ID, description=_AFTER)]
-AfterItem = Annotated[int, Query(ge=-1, le=MAX_ID, description="The `last_id` of the page before; -1: none.")]
+AfterItem = Annotated[
+    int, Query(ge=-1, le=MAX_ID, description="The `last_id` of the previous page; -1 for the first page.")
+]
 
-JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The job's id, or the client's id of it.")]
-ItemId = Annotated[int, Path(ge=0, le=MAX_ID, description="The item's place in its job, from 0.")]
+JobId = Annotated[
+    str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The job's id, or the id that the client chose.")
+]
+ItemId = Annotated[int, Path(ge=0, le=MAX_ID, description="The item's position in its job, from 0.")]
 RunId = Annotated[str, Path(pattern=ID_PATTERN, description="The run's id.")]
 WebhookId = Annotated[str, Path(pattern=ID_PATTERN, description="The webhook's id.")]
 DeliveryId = Annotated[int, Path(ge=0, le=MAX_ID, description="The delivery's id.")]
@@ -28,13 +32,17 @@ StyleName = Annotated[str, Path(pattern=ID_PATTERN, description="The style's nam
 #: Stricter than for look-ups: names become parts of results' names, where . and .. would be folders.
 NewStyleName = Annotated[str, Path(pattern=NEW_STYLE_PATTERN, description="The style's name.")]
 Version = Annotated[
-    str | None, Query(pattern=VERSION_PATTERN, description="At least its first 8 digits; the present one if not given.")
+    str | None,
+    Query(
+        pattern=VERSION_PATTERN, description="At least the first 8 digits of a version. Default: the current version."
+    ),
 ]
 IdempotencyKey = Annotated[
     str | None,
     Header(
         min_length=1,
         max_length=255,
-        description="Any text that is new for each thing to be made; with the same one, the request is answered again.",
+        description="A unique key chosen by the client. A repeat with the same key returns the first result "
+        "instead of creating another.",
     ),
 ]

@@ -87,8 +87,8 @@ _TITLES = {
 _FRAMEWORK = (
     (400, "bad_request", "The request's body or form cannot be read."),
     (404, "not_found", "There is no such route."),
-    (405, "method_not_allowed", "The route knows other methods; the header Allow lists them."),
-    (406, "not_acceptable", "There is no answer of the kind that the header Accept asks for."),
+    (405, "method_not_allowed", "The route does not support this method; the header Allow lists those it does."),
+    (406, "not_acceptable", "The API cannot answer with a media type that the header Accept allows."),
     (413, "too_large", "The request's body is larger than the limit."),
     (500, "internal", "The server failed; its log says why."),
 )
@@ -101,7 +101,7 @@ _RETRY_AFTER_S = 2
 _METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 _WHEN_AGAIN = {
     "Retry-After": {
-        "description": "Whole seconds after which the request may pass; missing where it never does.",
+        "description": "Whole seconds after which the request may succeed; missing if it never will.",
         "schema": {"type": "integer"},
     }
 }

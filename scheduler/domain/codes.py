@@ -14,15 +14,15 @@ MAX_FAILURES = "max_failures"
 REPORTS_FAILED = "reports_failed"
 
 MEANINGS: Mapping[str, str] = {
-    INPUT_INVALID: "An address or a line of the manifest names no photo that can be used, or the input as a whole.",
+    INPUT_INVALID: "An address, a line of the manifest or the whole input does not name a usable photo.",
     INPUT_INCOMPLETE: "The job was stopped before all of its input was read.",
-    NO_INPUTS: "The job's input names no photo.",
-    OUTPUT_IS_INPUT: "The image would replace the photo that it is made of.",
-    OUTPUT_NAME_INVALID: "The image's name cannot be used, or is in a place where the tenant may not write.",
-    OUTPUT_NAME_TAKEN: "An earlier item of the job has an image of the same name.",
-    WORKER_LOST: "Workers in turn died or hung while they had it.",
-    MAX_FAILURES: "More images failed than the job allows.",
-    REPORTS_FAILED: "The job's reports cannot be written.",
+    NO_INPUTS: "The job's input contains no photos.",
+    OUTPUT_IS_INPUT: "The image would replace its own photo.",
+    OUTPUT_NAME_INVALID: "The image's name is not valid, or the tenant may not write there.",
+    OUTPUT_NAME_TAKEN: "Another item of the job has an image with the same name.",
+    WORKER_LOST: "Several workers died or hung while they processed it.",
+    MAX_FAILURES: "More images failed than the job's max_failures.",
+    REPORTS_FAILED: "The job's reports could not be written.",
 }
 
 

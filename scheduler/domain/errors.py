@@ -49,7 +49,7 @@ class RequestInvalidError(ServiceError):
 
 
 class MalformedJsonError(ServiceError):
-    """The request's body is not JSON, or is JSON of a kind that the API does not read."""
+    """The request's body is not valid JSON, or exceeds the limits for JSON."""
 
     code = "malformed_json"
 
@@ -61,7 +61,7 @@ class UnauthenticatedError(ServiceError):
 
 
 class KeyExpiredError(UnauthenticatedError):
-    """The API key was good until some time ago, or has another secret now."""
+    """The API key has expired or was rotated."""
 
     code = "key_expired"
 
@@ -73,67 +73,67 @@ class KeyRevokedError(UnauthenticatedError):
 
 
 class ForbiddenError(ServiceError):
-    """The API key has not the scope that this needs."""
+    """The API key does not have the required scope."""
 
     code = "forbidden"
 
 
 class NotFoundError(ServiceError):
-    """There is no such thing, or it belongs to another tenant."""
+    """The resource does not exist, or belongs to another tenant."""
 
     code = "not_found"
 
 
 class ConflictError(ServiceError):
-    """The thing is not in the state that the request needs."""
+    """The resource is not in a state that allows the request."""
 
     code = "conflict"
 
 
 class OutputReplacedError(ConflictError):
-    """The storage has something else by now where the job wrote an image."""
+    """The image was replaced in the storage after the job wrote it."""
 
     code = "output_replaced"
 
 
 class NothingToRetryError(ConflictError):
-    """The job has no failed item that may be tried again."""
+    """The job has no failed item to retry."""
 
     code = "nothing_to_retry"
 
 
 class JobExistsError(ConflictError):
-    """The id that the client gives names a job that was made from another request."""
+    """The id belongs to a job that was made from a different request."""
 
     code = "job_exists"
 
 
 class UnfinishedError(ConflictError):
-    """The job or the training has not ended and cannot be deleted; cancel it first."""
+    """The job or training has not ended; cancel it before you delete it."""
 
     code = "unfinished"
 
 
 class InUseError(ConflictError):
-    """A job or a training that has not ended needs the upload."""
+    """A job or training that has not ended uses the upload."""
 
     code = "in_use"
 
 
 class InFlightError(ConflictError):
-    """A request with the same Idempotency-Key is at work; the same request is answered when it is done."""
+    """A request with the same Idempotency-Key is in progress; repeat the request when it is done."""
 
     code = "idempotency_in_flight"
 
 
 class KeyReusedError(ServiceError):
-    """The Idempotency-Key was used before with another request."""
+    """The Idempotency-Key was used before with a different request."""
 
     code = "idempotency_key_reused"
 
 
 class StyleExistsError(ServiceError):
-    """The style's name has another version, which is not to be replaced, or comes with nst."""
+    """The style has another version and may not be replaced, or it comes with nst."""
 
     code = "style_exists"
 
@@ -145,26 +145,26 @@ class TooLargeError(ServiceError):
 
 
 class MediaTypeError(ServiceError):
-    """The request's body has a Content-Type other than the route reads."""
+    """The route does not accept the Content-Type of the request."""
 
     code = "unsupported_media_type"
 
 
 class TooMuchError(ServiceError):
-    """Family of errors for a tenant that has or does too much at the moment, or altogether."""
+    """Base of all quota and rate errors."""
 
-    #: After so long it may be otherwise; None: it never is.
+    #: Seconds after which the request may succeed; None if it never will.
     retry_after_s: float | None = None
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
-        """Say after how long it may be otherwise, where that is not as the class says."""
+        """`retry_after_s` replaces the value of the class."""
         super().__init__(message)
         if retry_after_s is not None:
             self.retry_after_s = retry_after_s
 
 
 class QuotaExceededError(TooMuchError):
-    """The tenant would have more of something than its limit."""
+    """The request exceeds a limit of the tenant."""
 
     code = "quota_exceeded"
     #: As workers finish images.
@@ -172,26 +172,26 @@ class QuotaExceededError(TooMuchError):
 
 
 class JobTooLargeError(QuotaExceededError):
-    """The job has more images than the tenant's jobs may have."""
+    """The job has more images than the tenant's limit for one job."""
 
     retry_after_s = None
 
 
 class QueueFullError(QuotaExceededError):
-    """So many images of the tenant are waiting that no more are planned until some are done."""
+    """Too many images of the tenant are waiting; more are planned as they finish."""
 
     retryable = True
 
 
 class TooManyStreamsError(TooMuchError):
-    """The tenant has as many open streams as it may have."""
+    """The tenant has reached its limit of open streams."""
 
     code = "too_many_streams"
     retry_after_s = 10.0
 
 
 class RateLimitedError(TooMuchError):
-    """There were too many requests in a short time; Retry-After says when to go on."""
+    """There were too many requests; Retry-After says when to continue."""
 
     code = "rate_limited"
     retryable = True
@@ -199,13 +199,13 @@ class RateLimitedError(TooMuchError):
 
 
 class SpoolUnavailableError(ServiceError):
-    """The scheduler has no room on its disk to keep the request's body for the moment."""
+    """The scheduler has no disk space for the request's body at the moment."""
 
     code = "spool_unavailable"
     retryable = True
 
 
 class WebhooksDisabledError(ServiceError):
-    """The installation has no key to encrypt the secrets of webhooks with."""
+    """Webhooks are not enabled: the installation has no key to encrypt their secrets."""
 
     code = "webhooks_disabled"

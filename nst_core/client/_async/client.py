@@ -34,9 +34,9 @@ from nst_core.styles import WEIGHTS_NAME
 class AsyncClient:
     """Calls the API. Safe to share between threads; the asynchronous one, between the tasks of an event loop.
 
-    Every call may be repeated without harm (jobs and runs carry an Idempotency-Key), so each is tried again
-    for half a minute, in which a scheduler starts again, when the connection fails or the answer is 502, 503 or 504.
-    Where nothing listens at the first call, it fails at once.
+    Calls are safe to repeat (jobs and runs carry an Idempotency-Key), so each is retried for half a minute, in which a
+    scheduler can restart, if the connection fails or the answer is 502, 503 or 504. If nothing listens at the first
+    call, it fails at once. Requests with invalid fields raise pydantic's ValidationError.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class AsyncClient:
         await self._api.close()
 
     async def is_ready(self) -> bool:
-        """Return whether the scheduler and all that it needs work; one try, no error."""
+        """Return whether the scheduler and everything that it needs work; tries once and raises no error."""
         return await self._api.is_ready()
 
     async def styles(self) -> list[Style]:
@@ -87,9 +87,9 @@ class AsyncClient:
         return [style async for style in self._api.pages(StylePage, path_of("styles"), query_of(limit=PAGE))]
 
     async def style(self, name: str, *, version: str | None = None) -> Style:
-        """Return one style; raise ApiError where there is none of that name.
+        """Return one style; raise ApiError if there is none of that name.
 
-        `version` may be any of its versions, not only the one that it has now; the first 8 digits are enough.
+        `version` may be any of its versions; the first 8 digits are enough. Default: the current one.
         """
         return await self._api.read(Style, "GET", path_of("styles", name), params=query_of(version=version))
 
@@ -107,8 +107,8 @@ class AsyncClient:
     ) -> Style:
         """Upload the weights of a network as a style, and return it.
 
-        `weights` is a weights file of nst, or its bytes. Raises ApiError where they are none, or (`style_exists`) where
-        the style has another version and `replace` is not set.
+        `weights` is a weights file of nst, or its bytes. Raises ApiError if they are not, or (`style_exists`) if the
+        style has another version and `replace` is not set.
         """
         place = await self.create_upload()
         uri = await self.upload(place.id, WEIGHTS_NAME, weights)
@@ -116,12 +116,12 @@ class AsyncClient:
         return await self._api.read(Style, "PUT", path_of("styles", name), json=body_of(request))
 
     async def publish_style(self, name: str, version: str) -> Style:
-        """Let a name stand for one of its versions, from the next job on, and return the style."""
+        """Let a style's name stand for one of its versions, from the next job on; return the style."""
         body = body_of(PublishRequest(version=version))
         return await self._api.read(Style, "POST", path_of("styles", name, "publish"), json=body)
 
     async def delete_style(self, name: str) -> None:
-        """Forget the name of a style; its versions stay for the jobs that use them."""
+        """Delete the name of a style; its versions stay for the jobs that use them."""
         await self._api.call("DELETE", path_of("styles", name))
 
     async def presets(self) -> list[Preset]:
@@ -129,7 +129,7 @@ class AsyncClient:
         return [preset async for preset in self._api.pages(PresetPage, path_of("presets"), {})]
 
     async def create_upload(self, upload_id: str | None = None) -> Upload:
-        """Return a new, empty place for photos, or the place of an id of your own: upl_ and 24 hexadecimal digits."""
+        """Create a place for photos, under an id of your own (upl_ and 24 hexadecimal digits) or a new one."""
         if upload_id is None:
             return await self._api.read(Upload, "POST", path_of("uploads"))
         return await self._api.read(Upload, "PUT", path_of("uploads", upload_id))
@@ -139,34 +139,34 @@ class AsyncClient:
         return self._api.pages(UploadPage, path_of("uploads"), query_of(limit=page))
 
     async def delete_upload(self, upload_id: str) -> None:
-        """Delete an upload; raise ApiError (`in_use`) while a job or a training that has not ended needs it."""
+        """Delete an upload; raise ApiError (`in_use`) while an unfinished job or training uses it."""
         await self._api.call("DELETE", path_of("uploads", upload_id))
 
     async def upload(self, upload_id: str, path: str, data: bytes | Path, *, sha256: str | None = None) -> str:
         """Store one file, or its bytes, under a relative path, and return its s3:// address.
 
-        Given the SHA-256 hash that the file must have, in hexadecimal digits, the API stores nothing else: raises
-        ApiError (`request_invalid`) where the file has changed.
+        With `sha256`, in hexadecimal digits, the API stores only a file with this hash: raises ApiError
+        (`request_invalid`) if the file has changed.
         """
         headers = digest_header(sha256)
         answer = await self._api.read(StoredFile, "PUT", upload_path(upload_id, path), file=data, headers=headers)
         return answer.uri
 
     def uploaded(self, upload_id: str, *, page: int = PAGE) -> AsyncIterator[UploadedFile]:
-        """Yield the files of an upload by path; one that nobody made has none."""
+        """Yield the files of an upload by path; an unknown upload has none."""
         return self._api.pages(UploadedFilePage, path_of("uploads", upload_id, "files"), query_of(limit=page))
 
     async def submit(
         self, request: JobRequest, *, idempotency_key: str | None = None, wait_s: int | None = None
     ) -> Job:
-        """Submit a job; the same key gives the same job again. With `wait_s` (1 to 60) wait for its end so long."""
+        """Submit a job; a repeated key returns the first job. With `wait_s` (1 to 60), wait that long for its end."""
         options = waiting(wait_s, once_only(idempotency_key))
         return await self._api.read(Job, "POST", path_of("jobs"), json=body_of(request), **options)
 
     async def put(self, client_id: str, request: JobRequest, *, wait_s: int | None = None) -> Job:
-        """Submit a job once under an id of your own; the same request gives the same job again.
+        """Submit a job once under an id of your own; a repeated request returns the first job.
 
-        Raises ApiError (`job_exists`) where the id names a job of another request.
+        Raises ApiError (`job_exists`) if the id belongs to a job of a different request.
         """
         path = path_of("jobs", client_id)
         return await self._api.read(Job, "PUT", path, json=body_of(request), **waiting(wait_s))
@@ -174,13 +174,13 @@ class AsyncClient:
     async def check(self, request: JobRequest, *, objects: bool = True) -> Check:
         """Return what a job would do, and what is wrong with it, without submitting it.
 
-        Without `objects`, nothing is said of photos that are not in the storage yet.
+        Without `objects`, it is not checked whether the photos are in the storage.
         """
         params = {"validate": "true"} if objects else {"validate": "true", "objects": "false"}
         return await self._api.read(Check, "POST", path_of("jobs"), json=body_of(request), params=params)
 
     async def job(self, job_id: str, *, wait_s: int | None = None) -> Job:
-        """Return a job as it stands, by its id or your own; with `wait_s` (1 to 60) wait for its end so long."""
+        """Return a job by its id or yours; with `wait_s` (1 to 60), wait up to that long for its end."""
         return await self._api.read(Job, "GET", path_of("jobs", job_id), **waiting(wait_s))
 
     def jobs(
@@ -193,33 +193,33 @@ class AsyncClient:
         created_before: datetime | None = None,
         page: int = PAGE,
     ) -> AsyncIterator[Job]:
-        """Yield jobs, the newest first: all, or those that fit all that is given."""
+        """Yield jobs, newest first: all, or those that match every given filter."""
         times = {"created_after": created_after, "created_before": created_before}
         labels = {f"metadata.{key}": value for key, value in (metadata or {}).items()}
         query = query_of(limit=page, status=status, method=method, **times, **labels)
         return self._api.pages(JobPage, path_of("jobs"), query)
 
     async def delete(self, job_id: str, *, results: bool = False) -> None:
-        """Delete a job that has ended, and its images if `results` is set; raise ApiError (`unfinished`) before."""
+        """Delete a job, and its images if `results` is set; raise ApiError (`unfinished`) if it has not ended."""
         params = {"results": "true" if results else "false"}
         await self._api.call("DELETE", path_of("jobs", job_id), params=params)
 
     async def cancel(self, job_id: str) -> Job:
-        """Cancel a job; images in hand are finished, and finished images are kept."""
+        """Cancel a job; started images are finished, and finished images are kept."""
         return await self._api.read(Job, "POST", path_of("jobs", job_id, "cancel"))
 
     async def pause(self, job_id: str) -> Job:
-        """Let a job send nothing more to workers; images in hand are finished."""
+        """Pause a job; started images are finished."""
         return await self._api.read(Job, "POST", path_of("jobs", job_id, "pause"))
 
     async def resume(self, job_id: str) -> Job:
-        """Let a paused job go on."""
+        """Resume a paused job."""
         return await self._api.read(Job, "POST", path_of("jobs", job_id, "resume"))
 
     async def retry(self, job_id: str, *, codes: Sequence[str] | None = None, cancelled: bool = False) -> Job:
-        """Let an ended job do its failed images again: all, or those with one of the codes.
+        """Retry the failed images of an ended job: all, or those with one of the codes.
 
-        With `cancelled` the cancelled ones too. Raises ApiError (`nothing_to_retry`) where there is no such image.
+        With `cancelled`, also the cancelled ones. Raises ApiError (`nothing_to_retry`) if there is no such image.
         """
         body = body_of(RetryRequest(codes=codes, cancelled=cancelled))
         return await self._api.read(Job, "POST", path_of("jobs", job_id, "retry"), json=body, headers=once_only())
@@ -252,11 +252,11 @@ class AsyncClient:
         return await self._api.call("GET", path_of("jobs", job_id, "items", str(item_id), "preview"))
 
     async def results(self, job_id: str) -> bytes:
-        """Return the JSON lines about the items that succeeded; raise ApiError while the job is not finished."""
+        """Return the JSON lines about the items that succeeded; raise ApiError if the job is not finished."""
         return await self._api.call("GET", path_of("jobs", job_id, "results"))
 
     async def errors(self, job_id: str) -> bytes:
-        """Return the JSON lines about the items that failed; raise ApiError while the job is not finished."""
+        """Return the JSON lines about the items that failed; raise ApiError if the job is not finished."""
         return await self._api.call("GET", path_of("jobs", job_id, "errors"))
 
     async def zip(self, job_id: str, path: Path) -> list[Path]:
@@ -280,9 +280,9 @@ class AsyncClient:
         return files
 
     def events(self, job_id: str, *, after: int = 0) -> AsyncGenerator[Event]:
-        """Yield what happens to a job from its beginning to its end, or behind the event of an id; waits for more.
+        """Yield the events of a job from its beginning, or after the event of an id, to its end; waits for new ones.
 
-        Goes on by itself after a lost connection, with none left out or repeated.
+        Reconnects after a lost connection without missing or repeating an event.
         """
         return self._events.follow(path_of("jobs", job_id, "events"), after=after)
 
@@ -297,8 +297,8 @@ class AsyncClient:
     ) -> Job:
         """Return the job once it is finished; raise TimeoutError after `timeout_s`.
 
-        `on_change` gets the job at first and whenever its status or counts are others than before, `on_poll` each
-        time. The API tells of changes; where it does not, or for `on_poll`, it is asked each `poll_s` seconds.
+        `on_change` is called with the job at first and when its status or counts change, `on_poll` at every look. The
+        API reports changes; if it cannot, or for `on_poll`, the job is fetched every `poll_s` seconds.
         """
         started, seen = self._clock(), None
         path = None if on_poll is not None else path_of("jobs", job_id, "events")

@@ -22,7 +22,7 @@ from nst_core.client.resources.access import (
 class AsyncKeyClient:
     """Calls the API about its keys.
 
-    What makes secrets is not tried again where an answer is lost: nobody would know the first one.
+    Calls that create secrets are not retried: if an answer is lost, its secret is lost too.
     """
 
     def __init__(self, api: AsyncTransport) -> None:
@@ -31,12 +31,12 @@ class AsyncKeyClient:
     async def create(
         self, name: str, scopes: Sequence[str], *, tenant: str | None = None, expires_at: datetime | None = None
     ) -> NewKey:
-        """Make a key, of the own tenant if none is named; `expires_at` has a time zone."""
+        """Create a key, for your own tenant by default; `expires_at` needs a time zone."""
         request = KeyRequest(name=name, scopes=scopes, tenant=tenant, expires_at=expires_at)
         return await self._api.read(NewKey, "POST", path_of("keys"), json=body_of(request), once=True)
 
     def all(self, *, tenant: str | None = None, page: int = PAGE) -> AsyncIterator[Key]:
-        """Yield the keys of a tenant, the newest first; those that are not valid any more too."""
+        """Yield the keys of a tenant, newest first, including those that are no longer valid."""
         return self._api.pages(KeyPage, path_of("keys"), query_of(limit=page, tenant=tenant))
 
     async def get(self, key_id: str) -> Key:
@@ -44,11 +44,11 @@ class AsyncKeyClient:
         return await self._api.read(Key, "GET", path_of("keys", key_id))
 
     async def revoke(self, key_id: str) -> None:
-        """Make a key invalid, within 5 seconds everywhere and for ever."""
+        """Revoke a key permanently; it stops working everywhere within 5 seconds."""
         await self._api.call("DELETE", path_of("keys", key_id))
 
     async def rotate(self, key_id: str, *, overlap_s: int | None = None) -> NewKey:
-        """Give a key another secret; the present one is good for `overlap_s` more, an hour if not given."""
+        """Replace the secret of a key; the present one stays valid for `overlap_s` seconds, an hour by default."""
         request = RotateRequest() if overlap_s is None else RotateRequest(overlap_s=overlap_s)
         path = path_of("keys", key_id, "rotate")
         return await self._api.read(NewKey, "POST", path, json=body_of(request), once=True)
@@ -81,6 +81,6 @@ class AsyncTenantClient:
         write: Sequence[str] | None = None,
         limits: Mapping[str, float | None] | None = None,
     ) -> Tenant:
-        """Set all of a tenant, with its defaults for what is not given; needs the scope admin."""
+        """Set all settings of a tenant, with defaults for what is not given; needs the scope admin."""
         request = TenantRequest(weight=weight, read=read, write=write, limits=LimitsRequest(**(limits or {})))
         return await self._api.read(Tenant, "PUT", path_of("tenants", tenant), json=body_of(request))

@@ -37,10 +37,10 @@ class AsyncRunClient:
     async def train(
         self, request: TrainRequest, *, painting: Path | bytes | None = None, idempotency_key: str | None = None
     ) -> Run:
-        """Submit the training of a style; the same key gives the same run again.
+        """Submit the training of a style; a repeated key returns the first run.
 
-        `painting` is a file of at most 64 MiB, or its bytes, where the request names no address. Raises ApiError where
-        the painting is no picture, or there are no photos.
+        `painting` is a file of at most 64 MiB, or its bytes, if the request names no address. Raises ApiError if
+        the painting is not a picture, or there are no photos.
         """
         body, headers = body_of(request), once_only(idempotency_key)
         if painting is None:
@@ -52,7 +52,7 @@ class AsyncRunClient:
         return await self._api.read(Run, "POST", path_of("styles"), files=files, headers=headers)
 
     async def get(self, run_id: str) -> Run:
-        """Return a run as it stands."""
+        """Return a run."""
         return await self._api.read(Run, "GET", path_of("runs", run_id))
 
     def all(self, *, name: str | None = None, status: RunStatus | None = None, page: int = PAGE) -> AsyncIterator[Run]:
@@ -64,32 +64,32 @@ class AsyncRunClient:
         return await anext(self.all(name=name, page=1), None)
 
     async def pause(self, run_id: str) -> Run:
-        """Let a run wait after the step in hand."""
+        """Pause a run after its current step."""
         return await self._api.read(Run, "POST", path_of("runs", run_id, "pause"))
 
     async def resume(self, run_id: str) -> Run:
-        """Let a run go on from its last checkpoint that is paused, failed or cancelled."""
+        """Resume a paused, failed or cancelled run from its last checkpoint."""
         return await self._api.read(Run, "POST", path_of("runs", run_id, "resume"))
 
     async def delete(self, run_id: str) -> None:
-        """Delete a training that has ended; its styles stay. Raises ApiError (`unfinished`) before."""
+        """Delete a training; its styles stay. Raises ApiError (`unfinished`) if it has not ended."""
         await self._api.call("DELETE", path_of("runs", run_id))
 
     async def cancel(self, run_id: str) -> Run:
-        """End a run after the step in hand; its last checkpoint is kept."""
+        """Cancel a run after its current step; its last checkpoint is kept."""
         return await self._api.read(Run, "POST", path_of("runs", run_id, "cancel"))
 
     async def publish(self, run_id: str) -> Run:
-        """Let the style's name stand for what a run has made."""
+        """Let the style's name stand for the version that a run has made."""
         return await self._api.read(Run, "POST", path_of("runs", run_id, "publish"))
 
     async def extend(self, run_id: str, *, steps: int) -> Run:
-        """Let a run go on to more steps than it was to have; `steps` counts from its beginning."""
+        """Continue a run to a larger number of steps; `steps` counts from its beginning."""
         body = body_of(ExtendRequest(steps=steps))
         return await self._api.read(Run, "POST", path_of("runs", run_id, "extend"), json=body)
 
     async def fork(self, run_id: str, request: ForkRequest, *, idempotency_key: str | None = None) -> Run:
-        """Begin a new run with a checkpoint of another, and return it; the same key gives the same run again."""
+        """Begin a new run with a checkpoint of another, and return it; a repeated key returns the first run."""
         body = body_of(request)
         return await self._api.read(
             Run, "POST", path_of("runs", run_id, "fork"), json=body, headers=once_only(idempotency_key)

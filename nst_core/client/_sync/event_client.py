@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from typing import Self
 
 from nst_core.client._sync.transport import Transport
-from nst_core.client.blocking import Ear, Sleep
+from nst_core.client.blocking import Listener, Sleep
 from nst_core.client.errors import UnreachableError
 from nst_core.client.events import EventParser
 from nst_core.client.resources.events import Event
@@ -60,17 +60,17 @@ class EventClient:
         That is when an event came, some time later in any case, and at `until` by the clock. Without a path, and while
         the API tells no events, it is each `poll_s` seconds.
         """
-        ear = None if path is None else Ear(lambda: self.follow(path))
-        return Occasions(ear, sleep=self._sleep, clock=self._clock, poll_s=poll_s, until=until)
+        listener = None if path is None else Listener(lambda: self.follow(path))
+        return Occasions(listener, sleep=self._sleep, clock=self._clock, poll_s=poll_s, until=until)
 
 
 class Occasions:
     """Waits for occasions to look again; listens from the first wait to the end of its block."""
 
     def __init__(
-        self, ear: Ear | None, *, sleep: Sleep, clock: Callable[[], float], poll_s: float, until: float | None
+        self, listener: Listener | None, *, sleep: Sleep, clock: Callable[[], float], poll_s: float, until: float | None
     ) -> None:
-        self._ear = ear
+        self._listener = listener
         self._sleep = sleep
         self._clock = clock
         self._poll_s = poll_s
@@ -80,14 +80,14 @@ class Occasions:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._ear is not None:
-            self._ear.close()
+        if self._listener is not None:
+            self._listener.close()
 
     def wait(self) -> None:
         """Return at the next occasion."""
-        if self._ear is not None:
-            self._ear.start()
+        if self._listener is not None:
+            self._listener.start()
             left_s = _LOOK_S if self._until is None else max(0.0, min(_LOOK_S, self._until - self._clock()))
-            if self._ear.wait(left_s):
+            if self._listener.wait(left_s):
                 return
         self._sleep(self._poll_s)

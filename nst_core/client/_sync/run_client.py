@@ -38,10 +38,10 @@ class RunClient:
     def train(
         self, request: TrainRequest, *, painting: Path | bytes | None = None, idempotency_key: str | None = None
     ) -> Run:
-        """Submit the training of a style; the same key gives the same run again.
+        """Submit the training of a style; a repeated key returns the first run.
 
-        `painting` is a file of at most 64 MiB, or its bytes, where the request names no address. Raises ApiError where
-        the painting is no picture, or there are no photos.
+        `painting` is a file of at most 64 MiB, or its bytes, if the request names no address. Raises ApiError if
+        the painting is not a picture, or there are no photos.
         """
         body, headers = body_of(request), once_only(idempotency_key)
         if painting is None:
@@ -53,7 +53,7 @@ class RunClient:
         return self._api.read(Run, "POST", path_of("styles"), files=files, headers=headers)
 
     def get(self, run_id: str) -> Run:
-        """Return a run as it stands."""
+        """Return a run."""
         return self._api.read(Run, "GET", path_of("runs", run_id))
 
     def all(self, *, name: str | None = None, status: RunStatus | None = None, page: int = PAGE) -> Iterator[Run]:
@@ -65,32 +65,32 @@ class RunClient:
         return next(self.all(name=name, page=1), None)
 
     def pause(self, run_id: str) -> Run:
-        """Let a run wait after the step in hand."""
+        """Pause a run after its current step."""
         return self._api.read(Run, "POST", path_of("runs", run_id, "pause"))
 
     def resume(self, run_id: str) -> Run:
-        """Let a run go on from its last checkpoint that is paused, failed or cancelled."""
+        """Resume a paused, failed or cancelled run from its last checkpoint."""
         return self._api.read(Run, "POST", path_of("runs", run_id, "resume"))
 
     def delete(self, run_id: str) -> None:
-        """Delete a training that has ended; its styles stay. Raises ApiError (`unfinished`) before."""
+        """Delete a training; its styles stay. Raises ApiError (`unfinished`) if it has not ended."""
         self._api.call("DELETE", path_of("runs", run_id))
 
     def cancel(self, run_id: str) -> Run:
-        """End a run after the step in hand; its last checkpoint is kept."""
+        """Cancel a run after its current step; its last checkpoint is kept."""
         return self._api.read(Run, "POST", path_of("runs", run_id, "cancel"))
 
     def publish(self, run_id: str) -> Run:
-        """Let the style's name stand for what a run has made."""
+        """Let the style's name stand for the version that a run has made."""
         return self._api.read(Run, "POST", path_of("runs", run_id, "publish"))
 
     def extend(self, run_id: str, *, steps: int) -> Run:
-        """Let a run go on to more steps than it was to have; `steps` counts from its beginning."""
+        """Continue a run to a larger number of steps; `steps` counts from its beginning."""
         body = body_of(ExtendRequest(steps=steps))
         return self._api.read(Run, "POST", path_of("runs", run_id, "extend"), json=body)
 
     def fork(self, run_id: str, request: ForkRequest, *, idempotency_key: str | None = None) -> Run:
-        """Begin a new run with a checkpoint of another, and return it; the same key gives the same run again."""
+        """Begin a new run with a checkpoint of another, and return it; a repeated key returns the first run."""
         body = body_of(request)
         return self._api.read(
             Run, "POST", path_of("runs", run_id, "fork"), json=body, headers=once_only(idempotency_key)

@@ -28,7 +28,7 @@ class WebhookClient:
     def create(
         self, url: str, *, types: Sequence[str] = ("*",), description: str = "", enabled: bool = True
     ) -> NewSecret:
-        """Add a webhook and return it with its secret, which is not shown again; one try."""
+        """Create a webhook and return it with its secret, which is not shown again; tries once."""
         request = WebhookRequest(url=url, types=types, description=description, enabled=enabled)
         return self._api.read(NewSecret, "POST", path_of("webhooks"), json=body_of(request), once=True)
 
@@ -49,7 +49,7 @@ class WebhookClient:
         description: str | None = None,
         enabled: bool | None = None,
     ) -> Webhook:
-        """Change what is given, and return the webhook."""
+        """Change the given fields and return the webhook."""
         values = {"url": url, "types": types, "description": description, "enabled": enabled}
         changes = WebhookChanges(**{name: value for name, value in values.items() if value is not None})
         return self._api.read(Webhook, "PATCH", path_of("webhooks", webhook_id), json=body_of(changes))
@@ -59,7 +59,7 @@ class WebhookClient:
         self._api.call("DELETE", path_of("webhooks", webhook_id))
 
     def rotate(self, webhook_id: str) -> NewSecret:
-        """Give a webhook another secret and return it; the old one signs as well for a day. One try."""
+        """Replace the secret of a webhook and return it; for a day, both sign. Tries once."""
         return self._api.read(NewSecret, "POST", path_of("webhooks", webhook_id, "rotate"), once=True)
 
     def test(self, webhook_id: str) -> Delivery:
@@ -69,7 +69,7 @@ class WebhookClient:
     def deliveries(
         self, webhook_id: str, *, status: DeliveryStatus | None = None, page: int = PAGE
     ) -> Iterator[Delivery]:
-        """Yield what was and is to be sent, the newest first: all, or what is pending, delivered or failed."""
+        """Yield deliveries, newest first: all, or those with a status."""
         path = path_of("webhooks", webhook_id, "deliveries")
         return self._api.pages(DeliveryPage, path, query_of(limit=page, status=status))
 
@@ -78,13 +78,13 @@ class WebhookClient:
         return self._api.read(Delivery, "GET", path_of("webhooks", webhook_id, "deliveries", str(delivery_id)))
 
     def replay(self, webhook_id: str, delivery_id: int) -> Delivery:
-        """Send a message again under its id, also one that was delivered."""
+        """Send a message again with the same id, even if it was delivered."""
         return self._api.read(
             Delivery, "POST", path_of("webhooks", webhook_id, "deliveries", str(delivery_id), "replay")
         )
 
     def replay_failed(self, webhook_id: str, *, since: datetime | None = None) -> int:
-        """Send all messages again that failed and were made since a time; return how many."""
+        """Send all failed messages again, or those created since a time; return how many."""
         answer = self._api.read(
             Replayed, "POST", path_of("webhooks", webhook_id, "replay"), params=query_of(since=since)
         )

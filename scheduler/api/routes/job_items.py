@@ -30,11 +30,11 @@ def list_items(
     tenant: TenantDep,
     limit: Limit = 100,
     after_id: AfterItem = -1,
-    status: Annotated[ItemStatus | None, Query(description="Items of this status alone.")] = None,
+    status: Annotated[ItemStatus | None, Query(description="Only items with this status.")] = None,
     code: Annotated[
-        str | None, Query(pattern=CODE_PATTERN, description="Items that failed with this code alone.")
+        str | None, Query(pattern=CODE_PATTERN, description="Only items that failed with this code.")
     ] = None,
-    style: Annotated[str | None, Query(pattern=ID_PATTERN, description="Items of this style alone.")] = None,
+    style: Annotated[str | None, Query(pattern=ID_PATTERN, description="Only items of this style.")] = None,
 ) -> ItemPage:
     """List a job's items in order."""
     return collect(
@@ -67,7 +67,7 @@ def get_output(job_id: JobId, item_id: ItemId, service: ServiceDep, tenant: Tena
     "/{job_id}/items/{item_id}/preview", response_class=StreamingResponse, responses=answers(502) | files("image/jpeg")
 )
 def get_preview(job_id: JobId, item_id: ItemId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
-    """Return how an item looks that is being optimised."""
+    """Return the latest preview of an item that is being optimised."""
     return StreamingResponse(
         service.preview(tenant, job_id, item_id),
         media_type="image/jpeg",
@@ -102,8 +102,10 @@ def get_zip(
     job_id: JobId,
     service: ServiceDep,
     tenant: TenantDep,
-    status: Annotated[Literal["succeeded"], Query(description="Of the images.")] = "succeeded",
-    limit: Annotated[int, Query(ge=1, le=MAX_IMAGES, description="Images in the file.")] = MAX_IMAGES,
+    status: Annotated[Literal["succeeded"], Query(description="The status of the images.")] = "succeeded",
+    limit: Annotated[
+        int, Query(ge=1, le=MAX_IMAGES, description="The maximum number of images in the file.")
+    ] = MAX_IMAGES,
     after_id: AfterItem = -1,
 ) -> StreamingResponse:
     """Return the images of a finished job and its reports as a zip file; `Link` names the next part of a long job."""

@@ -35,10 +35,8 @@ from scheduler.store.jobs import JobFilter
 router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs", tags=["jobs"])
 
 _MAX_LABELS = 16
-Validate = Annotated[bool, Query(description="Only tell what the job would do.")]
-Objects = Annotated[
-    bool, Query(description="With `validate`: false says nothing of photos that are not in the storage yet.")
-]
+Validate = Annotated[bool, Query(description="Only check what the job would do; nothing is submitted.")]
+Objects = Annotated[bool, Query(description="With `validate`: false skips the check that photos are in the storage.")]
 Prefer = Annotated[
     str | None,
     Header(max_length=1000, description="wait=N: answer when the job has ended, or after N seconds (60 at most)."),
@@ -122,12 +120,16 @@ def list_jobs(
     request: Request,
     limit: Limit = 20,
     after_id: AfterId = None,
-    status: Annotated[JobStatus | None, Query(description="Jobs of this status alone.")] = None,
-    method: Annotated[_KnownMethod | None, Query(description="Jobs of this method alone.")] = None,
-    created_after: Annotated[Moment | None, Query(description="RFC 3339; jobs of that moment too.")] = None,
-    created_before: Annotated[Moment | None, Query(description="RFC 3339.")] = None,
+    status: Annotated[JobStatus | None, Query(description="Only jobs with this status.")] = None,
+    method: Annotated[_KnownMethod | None, Query(description="Only jobs with this method.")] = None,
+    created_after: Annotated[
+        Moment | None, Query(description="Only jobs created at or after this time (RFC 3339).")
+    ] = None,
+    created_before: Annotated[
+        Moment | None, Query(description="Only jobs created before this time (RFC 3339).")
+    ] = None,
 ) -> JobPage:
-    """List jobs, newest first: all, or those that fit; `metadata.KEY=VALUE` asks for metadata."""
+    """List jobs, newest first. `metadata.KEY=VALUE` filters by metadata."""
     only = JobFilter(
         status=status,
         method=method,
@@ -174,7 +176,7 @@ def delete_job(
     job_id: JobId,
     service: ServiceDep,
     tenant: TenantDep,
-    results: Annotated[bool, Query(description="Delete its images and reports too.")] = False,
+    results: Annotated[bool, Query(description="Also delete its images and reports.")] = False,
 ) -> None:
     """Delete a job that has ended: it is gone at once, and what it has in the storage within minutes.
 
@@ -185,19 +187,19 @@ def delete_job(
 
 @router.post("/{job_id}/cancel", status_code=202)
 def cancel_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> Job:
-    """Stop a job; finished images stay."""
+    """Cancel a job. Finished images are kept."""
     return job_of(service.cancel(tenant, job_id))
 
 
 @router.post("/{job_id}/pause", status_code=202, responses=answers(409))
 def pause_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> Job:
-    """Send nothing more of a job to workers; what they have in hand is finished."""
+    """Pause a job. Workers finish the images that they have started."""
     return job_of(service.pause(tenant, job_id))
 
 
 @router.post("/{job_id}/resume", status_code=202, responses=answers(409))
 def resume_job(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> Job:
-    """Let a paused job go on."""
+    """Resume a paused job."""
     return job_of(service.resume(tenant, job_id))
 
 
@@ -210,7 +212,7 @@ def retry_job(
     body: RetryRequest | None = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Job:
-    """Do the failed items of an ended job again; its reports are written anew when it has ended again."""
+    """Retry the failed items of an ended job. Its reports are written again when it ends."""
     body = body or RetryRequest()
     job, new = service.retry(
         tenant, job_id, codes=body.codes, cancelled=body.cancelled, idempotency_key=idempotency_key

@@ -17,7 +17,7 @@ router = APIRouter(route_class=JsonRoute, prefix="/v1/keys", tags=["keys"])
 
 @router.post("", status_code=201)
 def create_key(body: KeyRequest, keys: KeysDep, caller: CallerDep, response: Response) -> NewKey:
-    """Make an API key. Its secret is in this answer and nowhere else."""
+    """Create an API key. Its secret is only in this answer."""
     key, text = keys.create(
         caller,
         name=body.name,
@@ -36,10 +36,10 @@ def list_keys(
     limit: Limit = 100,
     after_id: AfterId = None,
     tenant: Annotated[
-        str | None, Query(pattern=TENANT_PATTERN, description="Another than the own for the scope admin alone.")
+        str | None, Query(pattern=TENANT_PATTERN, description="Another tenant than your own; needs the scope admin.")
     ] = None,
 ) -> KeyPage:
-    """List the keys of a tenant, newest first; those that are not valid any more too."""
+    """List the keys of a tenant, newest first, including those that are no longer valid."""
     return collect(
         KeyPage,
         lambda most, after: keys.all(caller, tenant=tenant, limit=most, after=after),
@@ -57,13 +57,13 @@ def get_key(prefix: KeyId, keys: KeysDep, caller: CallerDep) -> Key:
 
 @router.delete("/{prefix}", status_code=204)
 def revoke_key(prefix: KeyId, keys: KeysDep, caller: CallerDep) -> None:
-    """Revoke a key; it is dead everywhere within 5 seconds, and for ever."""
+    """Revoke a key permanently. It stops working everywhere within 5 seconds."""
     keys.revoke(caller, prefix)
 
 
 @router.post("/{prefix}/rotate", responses=answers(409))
 def rotate_key(prefix: KeyId, keys: KeysDep, caller: CallerDep, body: RotateRequest | None = None) -> NewKey:
-    """Give a key another secret; the present one is good for a while, one of before is not any more."""
+    """Replace the secret of a key. The present secret stays valid for a while, earlier ones do not."""
     overlap_s = (body or RotateRequest()).overlap_s
     key, text = keys.rotate(caller, prefix, overlap_s=overlap_s)
     return new_key_of(key, text, now=keys.now())

@@ -57,8 +57,8 @@ def list_runs(
     tenant: TenantDep,
     limit: Limit = 20,
     after_id: AfterId = None,
-    status: Annotated[RunStatus | None, Query(description="Runs of this status alone.")] = None,
-    name: Annotated[str | None, Query(pattern=ID_PATTERN, description="Runs of this style alone.")] = None,
+    status: Annotated[RunStatus | None, Query(description="Only runs with this status.")] = None,
+    name: Annotated[str | None, Query(pattern=ID_PATTERN, description="Only runs of this style.")] = None,
 ) -> RunPage:
     """List runs, newest first."""
     return collect(
@@ -87,31 +87,31 @@ def delete_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> None:
 
 @router.post("/v1/runs/{run_id}/pause", status_code=202, responses=answers(409))
 def pause_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Run:
-    """Let a run wait when the step in hand is done."""
+    """Pause a run after its current step."""
     return run_of(runs.pause(tenant, run_id))
 
 
 @router.post("/v1/runs/{run_id}/resume", status_code=202, responses=answers(409))
 def resume_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Run:
-    """Let a run go on from its last checkpoint that is paused, failed or cancelled."""
+    """Resume a paused, failed or cancelled run from its last checkpoint."""
     return run_of(runs.resume(tenant, run_id))
 
 
 @router.post("/v1/runs/{run_id}/cancel", status_code=202, responses=answers(409))
 def cancel_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Run:
-    """End a run when the step in hand is done; its last checkpoint is kept."""
+    """Cancel a run after its current step. Its last checkpoint is kept."""
     return run_of(runs.cancel(tenant, run_id))
 
 
 @router.post("/v1/runs/{run_id}/publish", status_code=202, responses=answers(409, 502))
 def publish_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Run:
-    """Let the style's name stand for what the run has made."""
+    """Publish the style that a run has made: its name stands for this version from now on."""
     return run_of(runs.publish(tenant, run_id))
 
 
 @router.post("/v1/runs/{run_id}/extend", status_code=202, responses=answers(409))
 def extend_run(run_id: RunId, body: ExtendRequest, runs: RunsDep, tenant: TenantDep) -> Run:
-    """Let a run go on to more steps, also where it has ended."""
+    """Continue a run to a larger number of steps, even after its end."""
     return run_of(runs.extend(tenant, run_id, body.steps))
 
 
@@ -124,7 +124,7 @@ def fork_run(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Run:
-    """Begin a new run with a checkpoint of this one, and return it."""
+    """Start a new run from a checkpoint of this one, and return it."""
     details, new = runs.fork(tenant, run_id, body, idempotency_key=idempotency_key)
     return _accepted(run_of(details), new, response)
 
@@ -133,7 +133,7 @@ def fork_run(
     "/v1/runs/{run_id}/losses.csv", responses=answers(409, 502) | files("text/csv"), response_class=StreamingResponse
 )
 def get_losses(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
-    """Return the losses, a line a step."""
+    """Return the losses as CSV, one line per step."""
     lines = runs.files.losses(runs.get(tenant, run_id).run)
     return StreamingResponse(lines, media_type="text/csv", headers=_FRESH)
 
@@ -149,7 +149,7 @@ def get_curve(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Response:
 def list_samples(
     run_id: RunId, runs: RunsDep, tenant: TenantDep, limit: Limit = 1000, after_id: AfterFile = None
 ) -> SamplePage:
-    """List what the network made of the sample photos as the training went on."""
+    """List the sample photos as the network stylized them during the training."""
     found = runs.files.samples(runs.get(tenant, run_id).run)
     place = f"/v1/runs/{run_id}/samples/"
     entries = [sample_of(sample, href=place + quote(sample.file, safe="")) for sample in found]

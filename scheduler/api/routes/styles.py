@@ -87,7 +87,7 @@ def get_weights(name: StyleName, service: ServiceDep, tenant: TenantDep, version
 def put_style(
     name: NewStyleName, body: StyleRequest, service: ServiceDep, tenant: TenantDep, response: Response
 ) -> Style:
-    """Make a style of a weights file in storage, such as one that was uploaded.
+    """Create a style from a weights file in storage, such as an uploaded one.
 
     201 where the style got this version now, 200 where it had it, 409 `style_exists` where it has another one, or
     comes with nst.
@@ -99,11 +99,11 @@ def put_style(
 
 @router.post("/{name}/publish", responses=answers(409))
 def publish_style(name: StyleName, body: PublishRequest, service: ServiceDep, tenant: TenantDep) -> Style:
-    """Let the name stand for another version that you have made."""
+    """Publish a version: the style's name stands for it from now on."""
     return style_of(service.styles.publish(tenant, name, version=body.version))
 
 
 @router.delete("/{name}", status_code=204, responses=answers(409))
 def delete_style(name: StyleName, service: ServiceDep, tenant: TenantDep) -> None:
-    """Free a style's name; its versions stay, for jobs that pin them."""
+    """Delete a style's name. Its versions stay for jobs that pin them."""
     service.styles.delete(tenant, name)

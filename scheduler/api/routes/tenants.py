@@ -18,7 +18,7 @@ own_router = APIRouter(route_class=JsonRoute, prefix="/v1/tenant", tags=["tenant
 
 @own_router.get("")
 def get_own_tenant(tenants: TenantsDep, keys: KeysDep, caller: CallerDep) -> OwnTenant:
-    """Return whose key this is, what it may do, the limits and the present usage."""
+    """Return the tenant of the key in use, its limits and usage, and the key."""
     tenant = caller.tenant
     key = key_of(keys.own(caller), now=keys.now())
     return own_tenant_of(tenants.find(tenant), tenants.limits(tenant), tenants.usage(tenant), key)
@@ -27,7 +27,7 @@ def get_own_tenant(tenants: TenantsDep, keys: KeysDep, caller: CallerDep) -> Own
 @router.get("")
 def list_tenants(
     tenants: TenantsDep,
-    limit: Annotated[int, Query(ge=1, le=200, description="Entries of a page, at most.")] = 20,
+    limit: Annotated[int, Query(ge=1, le=200, description="The maximum number of entries in a page.")] = 20,
     after_id: AfterId = None,
 ) -> TenantPage:
     """List tenants by name."""
@@ -48,7 +48,7 @@ def get_tenant(tenant_id: TenantId, tenants: TenantsDep) -> Tenant:
 
 @router.put("/{tenant_id}")
 def put_tenant(tenant_id: TenantId, body: TenantRequest, tenants: TenantsDep) -> Tenant:
-    """Set all of a tenant, also of one that has no key yet; it counts everywhere within 5 seconds."""
+    """Set all settings of a tenant, even before it has a key. They apply everywhere within 5 seconds."""
     wanted = TenantRow(
         id=tenant_id,
         weight=body.weight,

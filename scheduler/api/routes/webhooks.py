@@ -30,7 +30,7 @@ _SECRET = {"Cache-Control": "no-store"}
 
 @router.post("", status_code=201, responses=answers(409))
 def create_webhook(body: WebhookRequest, webhooks: WebhooksDep, tenant: TenantDep, response: Response) -> NewSecret:
-    """Add a webhook; its secret is in this answer alone."""
+    """Create a webhook. Its secret is only in this answer."""
     webhook, secret = webhooks.create(
         tenant, url=body.url, types=body.types, description=body.description, enabled=body.enabled
     )
@@ -75,7 +75,7 @@ def delete_webhook(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantD
 
 @router.post("/{webhook_id}/rotate")
 def rotate_secret(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantDep, response: Response) -> NewSecret:
-    """Give a webhook another secret; for a day, messages are signed with both."""
+    """Replace the secret of a webhook. For a day, messages are signed with both secrets."""
     webhook, secret = webhooks.rotate(tenant, webhook_id)
     response.headers.update(_SECRET)
     return new_secret_of(webhook, secret)
@@ -92,9 +92,12 @@ def replay_failed(
     webhook_id: WebhookId,
     webhooks: WebhooksDep,
     tenant: TenantDep,
-    since: Annotated[datetime | None, Query(description="RFC 3339. Default: all that are kept.")] = None,
+    since: Annotated[
+        datetime | None,
+        Query(description="Only messages created since this time (RFC 3339). Default: all that are kept."),
+    ] = None,
 ) -> Replayed:
-    """Send all messages again that failed and were made since a time, each under its id."""
+    """Send all failed messages again, each with the same id."""
     moment = 0.0
     if since is not None:
         moment = (since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp()
@@ -108,9 +111,9 @@ def list_deliveries(
     tenant: TenantDep,
     limit: Limit = 20,
     after_id: AfterNumber = None,
-    status: Annotated[DeliveryStatus | None, Query(description="Deliveries of this status alone.")] = None,
+    status: Annotated[DeliveryStatus | None, Query(description="Only deliveries with this status.")] = None,
 ) -> DeliveryPage:
-    """List what was and is to be sent, newest first."""
+    """List deliveries, newest first."""
     return collect(
         DeliveryPage,
         lambda most, after: webhooks.deliveries(tenant, webhook_id, limit=most, after_id=after, status=status),
@@ -130,5 +133,5 @@ def get_delivery(webhook_id: WebhookId, delivery_id: DeliveryId, webhooks: Webho
 def replay_delivery(
     webhook_id: WebhookId, delivery_id: DeliveryId, webhooks: WebhooksDep, tenant: TenantDep
 ) -> Delivery:
-    """Send a message again under its id, also one that was delivered."""
+    """Send a message again with the same id, even if it was delivered."""
     return delivery_of(webhooks.replay(tenant, webhook_id, delivery_id))
