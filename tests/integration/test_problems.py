@@ -123,7 +123,7 @@ def test_all_codes_are_listed_with_their_meaning(client: TestClient) -> None:
 
 
 #: Of sending webhooks and of receiving them; what a request has to do with one is told as another error.
-NEVER_ANSWERED = {"AddressError", "SendError", "SealedError", "SignatureError"}
+NEVER_ANSWERED = {"AddressError", "SendError", "SealedError", "SignatureError", "UnreachableError"}
 
 
 def test_every_error_that_the_api_can_raise_is_in_the_list() -> None:
