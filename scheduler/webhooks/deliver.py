@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nst_core import __version__
+from nst_core.client import signing
 from nst_core.client.resources.webhooks import DeliveryStatus
 from nst_core.clock import Clock
 from nst_core.errors import NstError
@@ -23,7 +24,6 @@ from scheduler.store import events as event_rows
 from scheduler.store import webhooks as rows
 from scheduler.store.database import Database
 from scheduler.store.webhooks import Delivery, DeliveryChanges, Webhook, WebhookChanges
-from scheduler.webhooks import signing
 from scheduler.webhooks.send import TIMEOUT_S, Answer, Sender
 from scheduler.webhooks.slots import Slots, host_of
 from scheduler.webhooks.vault import Vault

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from nst_core.client.resources.webhooks import DeliveryStatus
+from nst_core.client.signing import new_secret
 from nst_core.clock import Clock
 from scheduler.domain.errors import ConflictError, NotFoundError, RequestInvalidError, WebhooksDisabledError
 from scheduler.store import webhooks as rows
@@ -13,7 +14,6 @@ from scheduler.store.database import Connection, Database
 from scheduler.store.webhooks import Delivery, Webhook, WebhookChanges
 from scheduler.webhooks.address import AddressError, Rules
 from scheduler.webhooks.deliver import TEST_TYPE, message_body, new_messages
-from scheduler.webhooks.signing import new_secret
 from scheduler.webhooks.vault import Vault
 
 #: Of a tenant.

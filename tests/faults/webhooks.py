@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from nst_core.client import Client, Event
 from nst_core.client.resources.jobs import JobStatus
 from nst_core.client.resources.webhooks import Delivery
-from scheduler.webhooks.signing import ID_HEADER, SignatureError, verify
+from nst_core.client.signing import ID_HEADER, SignatureError, verify
 from tests.faults.cluster import Cluster
 from tests.faults.receiver import Message, Mood, Receiver
 from tests.faults.scene import Scene

@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from nst_core import __version__
+from nst_core.client import signing
 from nst_core.client.resources.webhooks import DeliveryStatus
 from scheduler.store import webhooks as rows
-from scheduler.webhooks import signing
 from scheduler.webhooks.deliver import DELAYS_S, FAILING_S, SLOTS, Deliverer
 from scheduler.webhooks.vault import Vault
 from tests.integration.conftest import TENANT, Rig

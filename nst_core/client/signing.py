@@ -2,7 +2,7 @@
 
 A receiver calls `verify` with the secret, the request's headers and the exact bytes of its body:
 
-    from scheduler.webhooks.signing import SignatureError, verify
+    from nst_core.client.signing import SignatureError, verify
     verify("whsec_…", request.headers, request.body, now=time.time())
 
 and drops what it has had before by the header webhook-id: a message may come more than once.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler.webhooks.signing import SignatureError, new_secret, sign, verify
+from nst_core.client.signing import SignatureError, new_secret, sign, verify
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = b'{"test": 2432232314}'
