@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 
@@ -17,6 +18,7 @@ from nst_core import __version__
 from nst_core.errors import ConfigError
 from nst_core.storage.blobs import BlobStore
 from nst_core.system.heartbeat import Heartbeat
+from scheduler.access.idempotency import Idempotency
 from scheduler.access.keys import is_api_key
 from scheduler.access.limits import limits_of
 from scheduler.access.tenants import Tenants
@@ -33,7 +35,7 @@ from scheduler.jobs.collector import ChunkCollector
 from scheduler.jobs.dispatcher import Dispatcher
 from scheduler.jobs.expiry import Expirer
 from scheduler.jobs.finalizer import Finalizer
-from scheduler.jobs.item_times import Rates
+from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.methods import all_methods
 from scheduler.jobs.planner import Planner
 from scheduler.jobs.reaper import Reaper
@@ -65,17 +67,37 @@ _SWITCH_S = 0.0005
 _TICK_S = 900.0
 
 
-def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, blobs: BlobStore) -> Loops:
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What the API and the control loops share."""
+
+    tenants: Tenants
+    idempotency: Idempotency
+    item_times: ItemTimes
+
+    @classmethod
+    def of(cls, settings: SchedulerSettings, database: Database) -> "Shared":
+        """Return what the settings describe."""
+        clock = time.time
+        tenants = Tenants(
+            database,
+            clock=clock,
+            bucket=settings.s3_bucket,
+            buckets=frozenset({settings.s3_bucket, *settings.extra_buckets}),
+            defaults=limits_of(settings),
+        )
+        return cls(
+            tenants=tenants,
+            idempotency=Idempotency(database, clock=clock),
+            item_times=ItemTimes(clock=clock, first_guess=settings.chunk_size, target_s=settings.chunk_s),
+        )
+
+
+def make_loops(
+    settings: SchedulerSettings, database: Database, broker: Broker, blobs: BlobStore, shared: Shared
+) -> Loops:
     """Return the control loops, not started."""
-    clock = time.time
-    rates = Rates(clock=clock, first_guess=settings.chunk_size, target_s=settings.chunk_s)
-    tenants = Tenants(
-        database,
-        clock=clock,
-        bucket=settings.s3_bucket,
-        buckets=allowed_buckets(settings),
-        defaults=limits_of(settings),
-    )
+    clock, tenants, item_times = time.time, shared.tenants, shared.item_times
     windows = {name: method.window(settings) for name, method in all_methods().items()}
     lease_times = LeaseTimes(
         running_s=settings.lease_s,
@@ -87,15 +109,14 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
         database,
         clock=clock,
         lease_s=settings.lease_s,
-        max_attempts=settings.max_attempts,
         backoff_s=settings.retry_backoff_s,
-        rates=rates,
+        item_times=item_times,
     )
     return Loops(
         planner=Planner(
             database,
             blobs,
-            rates=rates,
+            item_times=item_times,
             page=settings.plan_page,
             tenants=tenants,
         ),
@@ -104,8 +125,7 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
             broker,
             clock=clock,
             bucket=settings.s3_bucket,
-            crew=rates.workers,
-            max_attempts=settings.max_attempts,
+            crew=item_times.workers,
             windows=windows,
             weights=tenants.weights,
         ),
@@ -121,7 +141,6 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
             broker,
             clock=clock,
             lost_after_s=settings.lost_after_s,
-            max_attempts=settings.max_attempts,
         ),
         finalizer=Finalizer(database, blobs, clock=clock),
         expirer=Expirer(database, clock=clock),
@@ -130,6 +149,8 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
             database,
             blobs,
             clock=clock,
+            idempotency=shared.idempotency,
+            item_times=item_times,
             lifetimes=Lifetimes(
                 jobs=settings.retention_days,
                 runs=settings.run_retention_days,
@@ -163,11 +184,6 @@ def make_loops(settings: SchedulerSettings, database: Database, broker: Broker, 
         ),
         clock_watch=ClockWatch(database, lease_times),
     )
-
-
-def allowed_buckets(settings: SchedulerSettings) -> frozenset[str]:
-    """Return the buckets that jobs may use."""
-    return frozenset({settings.s3_bucket, *settings.extra_buckets})
 
 
 def webhook_rules(settings: SchedulerSettings) -> Rules:
@@ -234,19 +250,20 @@ def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
     broker = closing.enter_context(contextlib.closing(Broker(settings)))
     blobs = BlobStore(settings)
     blobs.ensure_bucket()
-    loops = make_loops(settings, database, broker, blobs)
     # Clients wait for answers, so the API gives up sooner than the control loops.
     api_database = Database(settings.database_url.get_secret_value(), wait_s=API_S)
     closing.callback(api_database.close)
+    shared = Shared.of(settings, api_database)
+    loops = make_loops(settings, database, broker, blobs, shared)
     api_blobs = BlobStore(settings, patient=False)
     service = Service(
         api_database,
         api_blobs,
         clock=time.time,
-        buckets=allowed_buckets(settings),
+        **vars(shared),
+        max_attempts=settings.max_attempts,
         wake=loops.wake,
         training_data=settings.training_data,
-        limits=limits_of(settings),
     )
     if bootstrap_key is not None:
         service.keys.add(bootstrap_key, tenant=FIRST_TENANT, name=BOOTSTRAP)

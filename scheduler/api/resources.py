@@ -137,7 +137,7 @@ def sample_of(sample: Sample, *, href: str) -> runs.Sample:
 
 def style_of(style: StyleRow) -> styles.Style:
     """Return a style."""
-    return styles.Style(name=style.name, version=style.version, card=style.card)
+    return styles.Style(name=style.name, version=style.version, index=style.index, card=style.card)
 
 
 def version_of(row: VersionRow, *, present: str | None) -> styles.StyleVersion:
@@ -145,6 +145,7 @@ def version_of(row: VersionRow, *, present: str | None) -> styles.StyleVersion:
     return styles.StyleVersion(
         name=row.name,
         version=row.version,
+        index=row.index,
         card=row.card,
         current=row.version == present,
         published=row.published_at is not None,

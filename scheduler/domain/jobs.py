@@ -91,8 +91,8 @@ class Job:
     max_failures: int | None = None
     #: Items that had failed when the job was last retried; they do not count against `max_failures`.
     forgiven: int = 0
-    #: None: as the settings say.
-    max_attempts: int | None = None
+    #: How often an item is tried if errors are temporary, and how many workers in a row may die of a chunk.
+    max_attempts: int
     retries: int = 0
     #: Number of inline photos. Their addresses are in the spec only where a look-up was asked for them.
     input_count: int | None = None

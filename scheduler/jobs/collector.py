@@ -14,7 +14,7 @@ from nst_core.clock import Clock
 from nst_core.protocol.events import ChunkEvent, ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome
 from scheduler.domain.jobs import ChunkStatus, Job
 from scheduler.jobs import lifecycle
-from scheduler.jobs.item_times import Rates
+from scheduler.jobs.item_times import ItemTimes
 from scheduler.store import chunks as chunk_rows
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
@@ -33,20 +33,18 @@ class ChunkCollector:
         *,
         clock: Clock,
         lease_s: float,
-        max_attempts: int,
         backoff_s: float,
-        rates: Rates | None = None,
+        item_times: ItemTimes,
     ) -> None:
         """A worker that is silent for `lease_s` loses its chunk.
 
         `max_attempts` is how often an item is tried if its job does not say. The pause before the second try is
         `backoff_s`; it doubles with each further try.
         """
-        self._rates = rates or Rates(clock=clock)
+        self._item_times = item_times
         self._database = database
         self._clock = clock
         self._lease_s = lease_s
-        self._max_attempts = max_attempts
         self._backoff_s = backoff_s
 
     def apply(self, event: ChunkEvent) -> bool:
@@ -73,8 +71,8 @@ class ChunkCollector:
             # Last, because many transactions change these rows: they stay locked for as short a time as possible.
             worker = event.worker if isinstance(event, ChunkStarted) else chunk.worker
             if worker is not None:
-                self._rates.see(connection, worker)
-            self._rates.note(connection, job.spec, chunk.version, applied)
+                self._item_times.see(connection, worker)
+            self._item_times.note(connection, job.spec, chunk.version, applied)
         return True
 
     def _begin(self, connection: Connection, job: Job, chunk: Chunk, event: ChunkEvent) -> Counter[ItemStatus]:
@@ -94,8 +92,7 @@ class ChunkCollector:
         return item_rows.set_unfinished(connection, chunk.id, ItemStatus.RUNNING)
 
     def _try_again(self, job: Job, chunk: Chunk, outcome: ItemOutcome) -> bool:
-        most = job.max_attempts or self._max_attempts
-        return not outcome.succeeded and outcome.retryable and chunk.failures + 1 < most
+        return not outcome.succeeded and outcome.retryable and chunk.failures + 1 < job.max_attempts
 
     def _finish(
         self, connection: Connection, job: Job, chunk: Chunk, outcomes: Sequence[ItemOutcome]

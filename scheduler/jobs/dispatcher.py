@@ -46,7 +46,6 @@ class Dispatcher:
         windows: Mapping[str, Window],
         weights: Callable[[], Mapping[str, float]] = dict,
         crew: Callable[[Connection], int] = lambda connection: 0,
-        max_attempts: int = 3,
     ) -> None:
         """`bucket` is the one that tenants share, where jobs have their previews and checkpoints.
 
@@ -61,7 +60,6 @@ class Dispatcher:
         self._windows = windows
         self._weights = weights
         self._crew = crew
-        self._max_attempts = max_attempts
         self._setbacks = Setbacks[str]("sending")
 
     def tick(self) -> bool:
@@ -122,7 +120,7 @@ class Dispatcher:
                 return None
             # A photo that kills its worker takes all chunks on that worker along. So the last try is alone on its
             # worker, and the last tries of one tenant leave some workers to others.
-            last = max(1, (job.max_attempts or self._max_attempts) - 1)
+            last = max(1, job.max_attempts - 1)
             at_once = max(1, self._crew(connection) // 2)
             busy = chunk_rows.count_last_tries(connection, job.tenant, job.spec.method, deaths=last) >= at_once
             chunk = chunk_rows.next_chunk(connection, job_id, now=now, deaths_below=last if busy else None)

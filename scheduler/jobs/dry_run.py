@@ -1,4 +1,4 @@
-"""Dry runs: what a request for a job would do, and what is wrong with it, with nothing written."""
+"""Dry runs: what a request for a job would do, and what is wrong with it, without writing anything."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,24 +16,24 @@ from scheduler.domain.codes import Failure
 from scheduler.domain.errors import QuotaExceededError, RateLimitedError, RequestInvalidError
 from scheduler.domain.jobs import JobSpec
 from scheduler.jobs.inputs import Cursor, InputEntry, read_prefix
-from scheduler.jobs.item_times import Rates
+from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.manifests import Manifest
 from scheduler.jobs.methods import find_method
 from scheduler.jobs.planner import name_taken, plan_items
 from scheduler.jobs.requests import JobResolver, deadline_at
 from scheduler.store.database import Database
 
-#: Photos that are looked at, and items that their names are compared for; a request has an end.
+#: The maximum number of photos, and of items whose names are compared.
 MAX_PHOTOS = 100_000
 MAX_ITEMS = 500_000
 MAX_PROBLEMS = 100
-#: What was not looked at after so long is left out; nobody waits for longer.
+#: A dry run stops after this time, so that clients do not wait longer.
 BUDGET_S = 5.0
-#: Objects that are looked for: those of the first photos that a request or a manifest names, and of paintings.
+#: The maximum number of objects that are looked up: the first photos of a request or a manifest, and paintings.
 MAX_OBJECTS = 100
-#: Dry runs at once in one process: they keep threads from other requests.
+#: The maximum number of concurrent dry runs in a process, because they take threads from other requests.
 AT_ONCE = 4
-#: Photos between two looks at the time.
+#: The number of photos between two checks of the time.
 _BETWEEN_LOOKS = 200
 _PAGE = 1000
 
@@ -42,22 +42,29 @@ class Checker:
     """Checks requests for jobs."""
 
     def __init__(
-        self, database: Database, blobs: BlobStore, resolver: JobResolver, tenants: Tenants, *, clock: Clock
+        self,
+        database: Database,
+        blobs: BlobStore,
+        resolver: JobResolver,
+        tenants: Tenants,
+        *,
+        clock: Clock,
+        item_times: ItemTimes,
     ) -> None:
-        """`tenants` know what manifests may name, and how much a tenant may have."""
+        """`tenants` know what manifests may name, and the limits of tenants."""
         self._database = database
         self._blobs = blobs
         self._resolver = resolver
         self._clock = clock
-        self._rates = Rates(clock=clock)
+        self._item_times = item_times
         self._tenants = tenants
         self._free = BoundedSemaphore(AT_ONCE)
 
     def check(self, tenant: str, request: JobRequest, *, objects: bool = True) -> Check:
-        """Return what a job would do; without `objects`, nothing is said of photos that are not in the storage.
+        """Return what a job would do; without `objects`, photos are not looked up in the storage.
 
-        What a submission would refuse is among the problems; where the storage does not answer, the error is raised.
-        Raises RateLimitedError where too many are at work.
+        The problems include the errors of a submission. An error of the storage that may be temporary is raised.
+        Raises RateLimitedError if too many dry runs are in progress.
         """
         if not self._free.acquire(blocking=False):
             raise RateLimitedError("Several dry runs are at work; ask again a little later.", retry_after_s=BUDGET_S)
@@ -84,7 +91,7 @@ class Checker:
             return _refused(CheckProblem(code=error.code, message=error.message, pointer=pointer))
 
     def _check_limits(self, tenant: str, spec: JobSpec) -> None:
-        """Raise what a submission would, now."""
+        """Raise the errors of a submission."""
         limits = self._tenants.limits(tenant)
         method = find_method(spec.method)
         check_pixels(method.longest_side_px(spec), pointer=method.longest_side_pointer, limits=limits)
@@ -95,11 +102,11 @@ class Checker:
         styles, photos = len(spec.styles), 0
         most = min(MAX_PHOTOS, max(1, MAX_ITEMS // styles))
         good: Counter[str] = Counter()
-        # Hashes, not names: a few bytes each.
+        # Hashes instead of names, to save memory.
         taken: set[int] = set()
         entries, permissions = self._entries(tenant, spec), self._tenants.permissions(tenant)
         began, in_time, has_more = self._clock(), True, False
-        # Half of the time is kept for the names.
+        # Half of the time is reserved for the names.
         seeker = _Seeker(self._blobs, clock=self._clock, until=began + BUDGET_S / 2, most=MAX_OBJECTS if objects else 0)
         lost, problems = _lost_sources(spec, seeker)
         looks, before = spec.input.prefix is None, seeker.found_out  # what was listed is there
@@ -132,7 +139,7 @@ class Checker:
             )
         too_many = self._too_many(tenant, photos * styles)
         with self._database.read() as connection:
-            estimated_s = self._rates.estimate_s(connection, spec, good)
+            estimated_s = self._item_times.estimate_s(connection, spec, good)
         return Check(
             valid=good.total() > 0 and not too_many,
             photos=photos,
@@ -153,7 +160,7 @@ class Checker:
         return [CheckProblem(code=QuotaExceededError.code, message=message, pointer="/input")]
 
     def _entries(self, tenant: str, spec: JobSpec) -> Iterator[InputEntry | None]:
-        """Yield the photos, and None after each page: one without photos takes time too."""
+        """Yield the photos, and None after each page, because a page without photos takes time too."""
         if spec.input.uris is not None:
             return iter([InputEntry(uri=uri) for uri in spec.input.uris])
         if spec.input.prefix is not None:
@@ -178,18 +185,18 @@ class Checker:
 
 
 class _Seeker:
-    """Looks for objects in the storage, until it has looked for `most` or the clock says `until`."""
+    """Looks up objects in the storage: up to `most`, and until the clock says `until`."""
 
     def __init__(self, blobs: BlobStore, *, clock: Clock, until: float, most: int) -> None:
         self._blobs = blobs
         self._clock = clock
         self._until = until
         self._left = most
-        #: Objects of which the storage said whether there are such.
+        #: The number of objects whose existence is known.
         self.found_out = 0
 
     def misses(self, uri: str) -> bool:
-        """Return whether the storage says that there is no such object; False if it was not asked, or does not say."""
+        """Return whether an object is known to be missing; False if it was not looked up or the storage failed."""
         if self._left == 0 or self._clock() > self._until:
             return False
         self._left -= 1

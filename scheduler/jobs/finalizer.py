@@ -1,4 +1,4 @@
-"""Finalize jobs: write `results.jsonl` and `errors.jsonl` beside the images, then give the job its last status."""
+"""Finalize jobs: write `results.jsonl` and `errors.jsonl` next to the images, then set the final status."""
 
 import io
 import json
@@ -30,9 +30,9 @@ from scheduler.store.jobs import Finalizing
 
 log = logging.getLogger(__name__)
 
-#: If the storage does not take a job's reports for this time, the job ends without them.
+#: If the storage does not accept the reports of a job for this time, the job ends without them.
 _GIVE_UP_S = 3600.0
-#: Jobs with more items are finalized by a loop of their own: their reports take up to minutes.
+#: Jobs with more items are finalized by a separate loop, because their reports take up to minutes.
 LARGE_ITEMS = 50_000
 
 
@@ -40,7 +40,7 @@ class Finalizer:
     """Ends jobs whose items are all terminal."""
 
     def __init__(self, database: Database, blobs: BlobStore, *, clock: Clock, timer: Clock = time.monotonic) -> None:
-        """`clock` gives the time of day, for the end of a job; `timer` is a steady clock, for pauses."""
+        """`clock` is the time of day, for the end of jobs; `timer` is a monotonic clock, for pauses."""
         self._database = database
         self._blobs = blobs
         self._verifier = Verifier(database, blobs)
@@ -101,7 +101,7 @@ class Finalizer:
         return True
 
     def _remove_checkpoints(self, job: Job) -> None:
-        """Remove what items left that ended away from a worker, such as those that were cancelled."""
+        """Remove the checkpoints of items that did not end at a worker, such as cancelled ones."""
         if not find_method(job.spec.method).has_checkpoints:
             return
         prefix = BlobUri(self._blobs.bucket, scratch_key(job.tenant, job.id) + CHECKPOINTS)
@@ -136,7 +136,7 @@ class Finalizer:
     def _is_current(self, job: Job) -> bool:
         """Return whether a job still waits for these reports.
 
-        Another scheduler may have ended it, and a client retried it, while they were put together.
+        Another scheduler may have ended it, and a client may have retried it, while they were written.
         """
         with self._database.read() as connection:
             now_job = job_rows.find_job(connection, job.id)
@@ -153,26 +153,26 @@ class Finalizer:
 
 
 class OutdatedError(Exception):
-    """The job does not wait for these reports any more."""
+    """The job no longer waits for these reports."""
 
 
 class _Queue:
-    """What one loop remembers of the jobs that wait for it."""
+    """What one loop remembers about the jobs that wait for it."""
 
     def __init__(self, timer: Clock) -> None:
         self.setbacks = Setbacks[str]("finalizing", timer=timer)
-        #: By job: since when it waits.
+        #: When a job began to wait, by job.
         self.since: dict[str, float] = {}
-        #: By tenant: when one of its jobs had a turn.
+        #: When a job of a tenant had the last turn, by tenant.
         self.last_turn: dict[str, float] = {}
 
     def keep(self, ids: Sequence[str]) -> None:
-        """Forget the jobs that wait no longer."""
+        """Forget the jobs that no longer wait."""
         self.since = {job_id: self.since[job_id] for job_id in ids if job_id in self.since}
 
 
 class _Report(io.RawIOBase):
-    """Pieces of bytes as a file that is read once.
+    """A file, read once, made of pieces of bytes.
 
     A report is uploaded as it is put together. It needs no disk, which may be full, and little memory. `at_end` is
     called before the end of the file is told: if it raises, the upload is not completed.
@@ -203,7 +203,7 @@ class _Report(io.RawIOBase):
 def report_lines(
     database: Database, job: Job, name: str, *, after: int = -1, last: int | None = None
 ) -> Iterator[dict[str, object]]:
-    """Return the lines of results.jsonl, of the items after `after` up to `last`, or those of errors.jsonl."""
+    """Return the lines of errors.jsonl, or of results.jsonl for the items after `after` up to `last`."""
     if name == ERRORS_NAME:
         return (error_line(item) for item in item_rows.iterate_items(database, job.id, ItemStatus.FAILED))
     method = find_method(job.spec.method)
@@ -213,14 +213,14 @@ def report_lines(
 
 
 def dump(lines: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
-    """Yield the bytes of a file of JSON lines, up to a thousand lines at once."""
+    """Yield the bytes of a file of JSON lines, up to a thousand lines at a time."""
     rest = iter(lines)
     while piece := b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in islice(rest, 1000)):
         yield piece
 
 
 def result_line(item: Item, made_with: Mapping[str, object]) -> dict[str, object]:
-    """Return what results.jsonl says of a succeeded item."""
+    """Return the line of results.jsonl for a succeeded item."""
     return {
         "id": item.index,
         "custom_id": item.custom_id,
@@ -239,7 +239,7 @@ def result_line(item: Item, made_with: Mapping[str, object]) -> dict[str, object
 
 
 def error_line(item: Item) -> dict[str, object]:
-    """Return what errors.jsonl says of a failed item."""
+    """Return the line of errors.jsonl for a failed item."""
     return {
         "id": item.index,
         "custom_id": item.custom_id,

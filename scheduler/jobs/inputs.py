@@ -1,4 +1,4 @@
-"""What jobs read: their photos, page by page, from a list, from a prefix of the storage, or from a manifest.
+"""The input of jobs: photos from a list, a prefix of the storage, or a manifest, page by page.
 
 A page is bounded in photos, in requests and in time. It ends with a cursor from which any scheduler goes on, also if
 the page has no photo at all.
@@ -16,7 +16,7 @@ from scheduler.domain import addresses, codes
 from scheduler.domain.codes import Failure
 from scheduler.domain.jobs import JobSpec
 
-#: Listings of one page, and the time after which no other one is begun.
+#: The maximum number of listings for one page, and the time after which no further one begins.
 MOST_LISTINGS, MOST_S = 10, 2.0
 _LISTED_AT_ONCE = 1000
 _UNSTORABLE = Failure(codes.INPUT_INVALID, "The object's key has characters that cannot be stored.")
@@ -24,11 +24,11 @@ _UNSTORABLE = Failure(codes.INPUT_INVALID, "The object's key has characters that
 
 @dataclass(frozen=True, kw_only=True)
 class InputEntry:
-    """One photo of a job's input, or what is wrong with its line in the manifest."""
+    """One photo of a job's input, or the error of its line in the manifest."""
 
     uri: str
     custom_id: str | None = None
-    #: Folder below the job's prefix, with its slash; outputs keep it.
+    #: The folder below the job's prefix, with a trailing slash; outputs keep it.
     folder: str = ""
     error: Failure | None = None
     #: The number of its line in the manifest, from 1.
@@ -37,30 +37,28 @@ class InputEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
-    """Where the reading of a job's input goes on."""
+    """The position in a job's input from which reading continues."""
 
-    #: Of a prefix: the key that was listed last.
+    #: For a prefix: the last key that was listed.
     key: str = ""
-    #: Of a manifest: the byte at which the next line begins, and the number of lines before it.
+    #: For a manifest: the byte at which the next line begins, and the number of lines before it.
     offset: int = 0
     line: int = 0
-    #: Of a manifest: what is known of its kind; see `manifests`.
+    #: For a manifest: what is known about its format; see `manifests`.
     kind: dict[str, str] = field(default_factory=dict)
-    #: Objects below the prefix that are no photos by their suffixes.
+    #: The number of objects below the prefix without the suffix of a photo.
     skipped: int = 0
-    #: The reading ended with an error; a retry of the job goes on from here.
+    #: Reading ended with an error; a retry of the job continues here.
     broken: bool = False
 
     def dump(self) -> str:
-        """Return the cursor as text; escaped, since keys may have characters that databases do not take."""
+        """Return the cursor as text, escaped because keys may have characters that databases refuse."""
         return json.dumps({name: value for name, value in asdict(self).items() if value})
 
     @classmethod
     def load(cls, text: str) -> "Cursor":
-        """Return the cursor of a text; an empty text stands for the beginning."""
-        values = json.loads(text) if text else {}
-        # Schedulers of before noted the key alone.
-        return cls(key=values) if isinstance(values, str) else cls(**values)
+        """Return the cursor of a text; an empty text means the beginning."""
+        return cls(**json.loads(text)) if text else cls()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +71,7 @@ class Page:
     is_last: bool
 
 
-#: Returns which of some s3:// addresses are results that jobs have written, or will write.
+#: Returns the s3:// addresses among the given ones that are results of jobs, written or planned.
 Results = Callable[[Collection[str]], Collection[str]]
 
 
@@ -89,7 +87,7 @@ def read_prefix(
     entries: list[InputEntry] = []
     key, skipped, began = cursor.key, cursor.skipped, timer()
     for number in range(MOST_LISTINGS):
-        # Where all are photos, no more is listed than the page takes.
+        # If all objects are photos, the first listing fills the page exactly.
         most = _LISTED_AT_ONCE if number else min(_LISTED_AT_ONCE, max(limit, 100))
         keys = blobs.list_keys(prefix, after=key, limit=most)
         known = set(results([str(BlobUri(prefix.bucket, each)) for each in keys])) if keys else set()
@@ -110,7 +108,7 @@ def read_prefix(
 
 
 def results_overlap(spec: JobSpec) -> bool:
-    """Return whether results of a job with a prefix may be beside its photos."""
+    """Return whether results of a job with a prefix may be among its photos."""
     source, output = BlobUri.parse(str(spec.input.prefix)), BlobUri.parse(spec.output.prefix)
     return source.bucket == output.bucket and source.key.startswith(output.key)
 

@@ -1,7 +1,7 @@
-"""How long items take: noted as they are done, and used to size chunks and to tell how long a job will take.
+"""How long items take: measured when they are done, and used to size chunks and to estimate how long a job takes.
 
-Chunks should be long enough that what comes with each does not count, and short enough that a worker that dies costs
-little: about a minute of work, in so many pieces that every worker has some.
+A chunk should be long enough that its overhead does not matter, and short enough that little is lost if a worker dies.
+That is about a minute of work, in enough pieces that every worker has some.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from scheduler.store import rates as rate_rows
 from scheduler.store.database import Connection
 
 MAX_CHUNK = 1000
-#: A worker that has not reported for so long is not counted on.
+#: A worker that has not reported for this time is not counted.
 _SEEN_S = 60.0
-#: Workers are noted as seen no more often than this.
+#: A worker is recorded as seen at most this often.
 _NOTE_S = 10.0
 _DAY_S = 24 * 3600.0
 
@@ -31,30 +31,29 @@ def px_class(spec: JobSpec) -> int:
 
 
 def chunk_size(mean_ms: float | None, *, target_ms: float, first_guess: int, items: int | None, workers: int) -> int:
-    """Return how many items a chunk should have, 1 to 1000, for it to take `target_ms`.
+    """Return how many items a chunk should have, 1 to 1000, to take `target_ms`.
 
-    `first_guess` counts where no times are known; `items` are those that are to be shared out among `workers`, where
-    all of them are known.
+    `first_guess` is used if no times are known. `items` is the number of items for all `workers` together, if known.
     """
     size = first_guess if mean_ms is None else round(target_ms / max(mean_ms, 1.0))
     if items is not None and workers:
-        # Two for each worker: the one that gets the last chunk is not waited for by all others.
+        # Two chunks for each worker, so that the others do not wait long for the one with the last chunk.
         size = min(size, -(-items // (2 * workers)))
     return max(1, min(size, MAX_CHUNK))
 
 
-class Rates:
-    """The times of items and the number of workers, as far as they are known."""
+class ItemTimes:
+    """The measured times of items, and the number of workers."""
 
     def __init__(self, *, clock: Clock, first_guess: int = 16, target_s: float = 60.0) -> None:
-        """`first_guess` is the number of items in a chunk while no times are known, `target_s` its time afterwards."""
+        """A chunk has `first_guess` items while no times are known, and takes about `target_s` afterwards."""
         self._clock = clock
         self._first_guess = first_guess
         self._target_ms = target_s * 1000
         self._noted: dict[str, float] = {}
 
     def note(self, connection: Connection, spec: JobSpec, version: str, outcomes: Sequence[ItemOutcome]) -> None:
-        """Note the times of items of a style version that were done."""
+        """Record the times of completed items of a style version."""
         times = [outcome.ms for outcome in outcomes if outcome.succeeded]
         if times:
             rate_rows.add_times(
@@ -68,7 +67,7 @@ class Rates:
             )
 
     def see(self, connection: Connection, worker: str) -> None:
-        """Note that a worker has reported."""
+        """Record that a worker has reported."""
         now = self._clock()
         if not 0 <= now - self._noted.get(worker, -_NOTE_S) < _NOTE_S:
             rate_rows.see_worker(connection, worker, now=now)
@@ -79,7 +78,7 @@ class Rates:
         return rate_rows.count_workers(connection, since=self._clock() - _SEEN_S)
 
     def sizes(self, connection: Connection, spec: JobSpec, *, items: int | None) -> dict[str, int]:
-        """Return the size of a job's chunks by the name of the style; `items` are those to be shared out, if known."""
+        """Return the size of a job's chunks by the name of the style; `items` is their total number, if known."""
         fixed = find_method(spec.method).chunk_items
         if fixed is not None:
             return {style.name: fixed for style in spec.styles}
@@ -93,9 +92,9 @@ class Rates:
         }
 
     def estimate_s(self, connection: Connection, spec: JobSpec, items: Mapping[str, int]) -> float | None:
-        """Return about how long items, counted by the name of their style, take with the workers that there are.
+        """Estimate how long items, counted by the name of their style, take with the present workers.
 
-        None where there is no measurement yet. Workers that do several images at once need less.
+        None if there is no measurement yet. Workers that process several images at once need less time.
         """
         means = self._means(connection, spec)
         total_ms = 0.0
@@ -107,7 +106,7 @@ class Rates:
         return total_ms / 1000 / max(1, self.workers(connection))
 
     def tidy(self, connection: Connection) -> None:
-        """Forget workers and rates that nobody has heard of for long."""
+        """Delete workers and times that are long out of date."""
         now = self._clock()
         rate_rows.forget(connection, workers_before=now - _DAY_S, rates_before=now - 90 * _DAY_S)
 

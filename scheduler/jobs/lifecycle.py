@@ -52,7 +52,7 @@ def drop(connection: Connection, chunk_id: int) -> Counter[ItemStatus]:
 def settle(connection: Connection, job: Job, changes: Mapping[ItemStatus, int], *, added: int = 0) -> None:
     """Add to the counts of a locked job; stop it after too many failures, or finalize it if nothing is left.
 
-    `job` is as it was before the changes, but for its status.
+    `job` has the values from before the changes, except for its status.
     """
     job_rows.move_counts(connection, job.id, changes, added=added)
     if any(changes.values()) and not added:

@@ -1,4 +1,4 @@
-"""Plan jobs: turn what a job reads into items and chunks, page by page.
+"""Plan jobs: turn the input of a job into items and chunks, page by page.
 
 Each page is one transaction that moves the job's cursor on, so a scheduler that dies goes on where it stopped, and
 of two schedulers that plan the same page only one has an effect.
@@ -24,7 +24,7 @@ from scheduler.domain.errors import QuotaExceededError
 from scheduler.domain.jobs import Job, JobSpec
 from scheduler.jobs import lifecycle
 from scheduler.jobs.inputs import Cursor, InputEntry, Page, read_prefix, results_overlap
-from scheduler.jobs.item_times import Rates
+from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.manifests import Manifest
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
@@ -32,45 +32,45 @@ from scheduler.store.database import Database
 from scheduler.store.items import NewItem
 from scheduler.store.jobs import JobChanges
 
-#: Manifests that stay open between pages; jobs take turns, page by page.
+#: The number of manifests that stay open between pages, because jobs take turns page by page.
 _OPEN_MANIFESTS = 8
-#: Pause before a job is planned again whose input could not be read.
+#: The pause before a job is planned again if its input could not be read.
 _RETRY_S = 5.0
 _PLANNABLE = (JobStatus.QUEUED, JobStatus.PLANNING)
 #: Items of a retried job that are put into chunks in one transaction.
 _CHUNKED_AT_ONCE = 2000
-#: Items of a page at most: databases take so many values in a query, and a page should not hold others up for long.
+#: The maximum number of items in a page: databases limit the values of a query, and other jobs wait for the page.
 _PLANNED_AT_ONCE = 10_000
-#: Of the jobs whose results may be beside a job's photos, this many are asked about, the newest first.
+#: The maximum number of jobs, newest first, whose results are looked for among a job's photos.
 _NEIGHBOURS = 500
 _T = TypeVar("_T")
 
 
 class Planner:
-    """Plans one page of one job a tick."""
+    """Plans one page of one job per tick."""
 
     def __init__(
         self,
         database: Database,
         blobs: BlobStore,
         *,
-        rates: Rates,
+        item_times: ItemTimes,
         page: int,
         tenants: Tenants,
         timer: Clock = time.monotonic,
     ) -> None:
-        """About `page` inputs are planned in a transaction; `tenants` know what manifests may name.
+        """Plan about `page` inputs in a transaction. `tenants` know what manifests may name.
 
         `timer` is a steady clock, for pauses.
         """
         self._database = database
         self._blobs = blobs
-        self._rates = rates
+        self._item_times = item_times
         self._page = page
         self._tenants = tenants
         self._setbacks = Setbacks[str]("planning", timer=timer, first_s=_RETRY_S)
         self._timer = timer
-        #: By tenant: the number of its last turn.
+        #: The number of the last turn, by tenant.
         self._turns: dict[str, int] = {}
         #: By job.
         self._manifests: dict[str, Manifest] = {}
@@ -100,11 +100,11 @@ class Planner:
             job = job_rows.find_job(connection, job_id, inputs=True)
             if job is None:
                 return False
-            sizes = self._rates.sizes(connection, job.spec, items=_known_items(job))
+            sizes = self._item_times.sizes(connection, job.spec, items=_known_items(job))
         if job.unchunked:
             self._chunk_page(job, sizes)
             return True
-        # Whole chunks, so that the edge of a page does not leave a small one.
+        # Whole chunks, so that a page does not end with a small one.
         most = max(1, _PLANNED_AT_ONCE // len(sizes))
         largest = min(max(sizes.values()), most)
         limit = max(1, min(self._page, most) // largest) * largest
@@ -120,7 +120,7 @@ class Planner:
         return True
 
     def _check_own_access(self, refusal: BlobAccessError) -> None:
-        """Raise BlobUnavailableError if the storage refuses this scheduler altogether: then no job is to blame."""
+        """Raise BlobUnavailableError if the storage refuses everything that this scheduler asks: no job is to blame."""
         try:
             self._blobs.ping()
         except BlobError as error:
@@ -145,7 +145,7 @@ class Planner:
         )
 
     def _neighbours(self, job: Job) -> list[str]:
-        """Return the jobs whose results may be beside the photos of a job, itself among them."""
+        """Return the jobs, including this one, whose results may be among the photos of a job."""
         if not results_overlap(job.spec):
             return []
         with self._database.read() as connection:
@@ -160,7 +160,7 @@ class Planner:
             return {uri for id in neighbours for uri in item_rows.taken_outputs(connection, id, storable)}
 
     def _manifest(self, job: Job, cursor: Cursor) -> Manifest:
-        """Return the job's manifest, to be read from the cursor on; it stays open from page to page."""
+        """Return the job's manifest, positioned at the cursor; it stays open from page to page."""
         manifest = self._manifests.pop(job.id, None)
         if manifest is None or manifest.cursor != cursor:
             manifest = Manifest(self._blobs, BlobUri.parse(str(job.spec.input.manifest)), cursor)
@@ -170,7 +170,7 @@ class Planner:
         return manifest
 
     def _chunk_page(self, job: Job, sizes: Mapping[str, int]) -> None:
-        """Put items of a retried job, which are in no chunk, into new ones."""
+        """Put items of a retried job, which are in no chunk, into new chunks."""
         versions = {style.name: style.version for style in job.spec.styles}
         with self._database.write() as connection:
             now_job = job_rows.lock_job(connection, job.id)
@@ -202,7 +202,7 @@ class Planner:
             taken = item_rows.taken_outputs(connection, job.id, [item.output for item in planned])
             planned = list(refuse_taken(planned, taken))
             total = inputs * len(job.spec.styles) if page.is_last else _known_items(job)
-            sizes = self._rates.sizes(connection, job.spec, items=total)
+            sizes = self._item_times.sizes(connection, job.spec, items=total)
             groups = list(chunked(planned, job.spec, sizes))
             item_rows.insert_planned(connection, job.id, groups, method=job.spec.method)
             values: JobChanges = {
@@ -219,7 +219,7 @@ class Planner:
             lifecycle.settle(connection, now_job, added, added=len(planned))
 
     def _fail(self, job: Job, error: NstError) -> None:
-        """End a job whose input cannot be read; what was planned before is still done."""
+        """End a job whose input cannot be read; items that were planned before are still processed."""
         with self._database.write() as connection:
             now_job = job_rows.lock_job(connection, job.id)
             if now_job.status in _PLANNABLE:
@@ -236,7 +236,7 @@ class Planner:
 
 
 def no_photo(cursor: Cursor) -> str:
-    """Return the sentence for an input without photos."""
+    """Return the message for an input without photos."""
     if not cursor.skipped:
         return "The job's input names no photo."
     return f"The job's input names no photo: {cursor.skipped:,} objects have no suffix of a picture."
@@ -266,7 +266,7 @@ def plan_items(
                 if not permissions.may_write(output):
                     error = Failure(codes.OUTPUT_NAME_INVALID, f"{output} is not in a place that jobs may use.")
                 if str(output) == entry.uri:
-                    # Done again after a crash, the job would stylize its own result; and the photo would be lost.
+                    # After a crash the job would stylize its own result, and the photo would be lost.
                     error = Failure(codes.OUTPUT_IS_INPUT, "The output would replace the photo itself.")
             yield NewItem(
                 index=number * len(spec.styles) + place,
@@ -280,7 +280,7 @@ def plan_items(
 
 
 def _unreadable(entry: InputEntry, permissions: Permissions) -> Failure | None:
-    """Return what is wrong with the address of a photo, wherever it comes from: a request, a listing or a manifest."""
+    """Return what is wrong with the address of a photo from a request, a listing or a manifest."""
     uri = BlobUri.parse(entry.uri)
     try:
         addresses.check_address(uri.bucket, uri.key)
@@ -292,7 +292,7 @@ def _unreadable(entry: InputEntry, permissions: Permissions) -> Failure | None:
 
 
 def refuse_taken(planned: Sequence[NewItem], taken: set[str]) -> Iterator[NewItem]:
-    """Yield the items, failed where an earlier item of the job has the same output."""
+    """Yield the items; an item fails if an earlier item of the job has the same output."""
     seen = set(taken)
     for item in planned:
         if item.error is None and item.output in seen:
@@ -303,13 +303,13 @@ def refuse_taken(planned: Sequence[NewItem], taken: set[str]) -> Iterator[NewIte
 
 
 def name_taken(output: str) -> str:
-    """Return the sentence for an item whose output has the name of an earlier one."""
+    """Return the message for an item whose output has the name of an earlier one."""
     hint = 'Tell them apart by {index} in the output\'s name, such as "{stem}-{index}__{style}.{ext}".'
     return f"An earlier item of the job has the output {output} already. {hint}"
 
 
 def chunked(planned: Sequence[NewItem], spec: JobSpec, sizes: Mapping[str, int]) -> Iterator[list[NewItem]]:
-    """Yield the items in groups of one style and at most its size, the first inputs first."""
+    """Yield the items in groups of one style, each up to the chunk size of the style, in the order of the inputs."""
     groups = []
     for place, style in enumerate(spec.styles):
         own = [item for item in planned if item.style == style.name]
@@ -323,7 +323,7 @@ def _pieces(values: Sequence[_T], size: int) -> list[list[_T]]:
 
 
 def _known_items(job: Job) -> int | None:
-    """Return how many items there are to be shared out, where that is known before all of them are planned."""
+    """Return the number of items to put into chunks, or None if it is not known before all of them are planned."""
     if job.unchunked:
         return job.counts.pending
     return None if job.input_count is None else job.input_count * len(job.spec.styles)

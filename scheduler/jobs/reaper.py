@@ -29,13 +29,10 @@ log = logging.getLogger(__name__)
 class Reaper:
     """Takes chunks back from silent workers and lost messages."""
 
-    def __init__(
-        self, database: Database, broker: Broker, *, clock: Clock, lost_after_s: float, max_attempts: int
-    ) -> None:
+    def __init__(self, database: Database, broker: Broker, *, clock: Clock, lost_after_s: float) -> None:
         self._database = database
         self._broker = broker
         self._clock = clock
-        self._max_attempts = max_attempts
         self._lost_messages = LostMessages[tuple[int, int]](clock=clock, lost_after_s=lost_after_s)
         self._setbacks = Setbacks[int]("taking back")
 
@@ -100,7 +97,7 @@ class Reaper:
         rest = [item.index for item in item_rows.chunk_items(connection, chunk.id)]
         if job.stop is not None or not rest:
             return lifecycle.drop(connection, chunk.id)
-        if deaths == chunk.deaths or deaths < (job.max_attempts or self._max_attempts):
+        if deaths == chunk.deaths or deaths < job.max_attempts:
             chunk_rows.set_pending(connection, chunk.id, failures=chunk.failures, deaths=deaths, not_before=0.0)
             return item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)
         if len(rest) > 1:

@@ -1,4 +1,4 @@
-"""Requests for jobs: checked against what a tenant may use, and resolved into what never changes."""
+"""Requests for jobs: checked against what a tenant may use, and resolved into a spec that never changes."""
 
 import hashlib
 import json
@@ -107,7 +107,9 @@ class _Lookup:
             found = [
                 find_pinned(connection, tenant, text, pointer=f"/styles/{place}") for place, text in enumerate(texts)
             ]
-        return tuple(StyleRef(name=each.name, version=each.version, weights=each.weights) for each in found)
+        return tuple(
+            StyleRef(name=each.name, version=each.version, weights=each.weights, index=each.index) for each in found
+        )
 
     def readable(self, text: str, *, pointer: str) -> BlobUri:
         return self._permissions.readable(text, pointer=pointer)

@@ -1,4 +1,4 @@
-"""Results of a job as one zip file, put together while it is sent.
+"""Results of a job as one zip file, created while it is sent.
 
 Nothing is kept but the names: an image passes through in pieces of 1 MiB, stored and not deflated, since images are
 compressed already. A file of a million images has a million names, so long jobs come in parts.
@@ -17,7 +17,7 @@ from scheduler.jobs.finalizer import dump, report_lines
 from scheduler.store.database import Database
 from scheduler.store.items import Item, iterate_items, nth_item
 
-#: Images of one file at most: their names take about 30 MB.
+#: The maximum number of images in one file; their names take about 30 MB.
 MAX_IMAGES = 50_000
 MISSING_NAME = "missing.jsonl"
 
@@ -27,7 +27,7 @@ class ResultZip:
     """A part of a job's results as a zip file."""
 
     data: Iterator[bytes]
-    #: The item that the next part begins after; None: this is the last one.
+    #: The item after which the next part begins; None for the last part.
     next_after: int | None
 
 
@@ -35,7 +35,7 @@ class ResultZip:
 class _Part:
     job: Job
     after: int
-    #: The index of the last item; None: there is no further part.
+    #: The index of the last item; None for the last part.
     last: int | None
     missing: list[Item] = field(default_factory=list)
 

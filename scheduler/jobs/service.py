@@ -1,4 +1,4 @@
-"""What clients can ask for, independent of HTTP: jobs, and what uploads, styles, runs and keys have of their own."""
+"""The operations of the API, independent of HTTP: those of jobs, and the services of the other resources."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from nst_core.protocol.chunks import preview_uri
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.idempotency import Accepted, Claim, Idempotency
 from scheduler.access.keys import Keys
-from scheduler.access.limits import Limits, check_new_job, check_pixels, check_retried
+from scheduler.access.limits import check_new_job, check_pixels, check_retried
 from scheduler.access.tenants import Tenants
 from scheduler.domain import addresses
 from scheduler.domain import jobs as domain
@@ -29,6 +29,7 @@ from scheduler.domain.jobs import Job
 from scheduler.jobs import lifecycle
 from scheduler.jobs.dry_run import Checker
 from scheduler.jobs.finalizer import dump, report_lines
+from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.methods import find_method
 from scheduler.jobs.requests import JobResolver, deadline_at, fingerprint
 from scheduler.jobs.result_zip import ResultZip, ResultZipper
@@ -45,7 +46,7 @@ from scheduler.uploads.service import UploadService
 
 
 class Service:
-    """The scheduler's operations. Every look-up is limited to the tenant that asks."""
+    """The scheduler's operations. Each of them sees only what belongs to the tenant that asks."""
 
     def __init__(
         self,
@@ -53,37 +54,41 @@ class Service:
         blobs: BlobStore,
         *,
         clock: Clock,
-        buckets: frozenset[str],
+        tenants: Tenants,
+        idempotency: Idempotency,
+        item_times: ItemTimes,
+        max_attempts: int,
         wake: Callable[[], None] = lambda: None,
         training_data: str | None = None,
-        limits: Limits | None = None,
     ) -> None:
-        """`buckets` are those that jobs may use; `wake` is called when there is work for the control loops.
+        """`wake` is called when there is work for the control loops.
 
-        `limits` are those of tenants for which nothing else is set.
-
-        `training_data` is the s3:// address of photos for runs that bring none of their own.
+        `max_attempts` is the value for jobs that do not have one of their own. `training_data` is the s3:// address of
+        photos for runs that have none of their own.
         """
         self._database = database
         self._blobs = blobs
         self._clock = clock
-        self.tenants = Tenants(database, clock=clock, bucket=blobs.bucket, buckets=buckets, defaults=limits)
+        self.tenants = tenants
+        self._max_attempts = max_attempts
         self.keys = Keys(database, clock=clock, limits=self.tenants.limits)
         self._resolver = JobResolver(database, self.tenants, bucket=blobs.bucket)
         self._wake = wake
-        self._idempotency = Idempotency(database, clock=clock)
+        self._idempotency = idempotency
         self._zipper = ResultZipper(database, blobs)
-        self._checker = Checker(database, blobs, self._resolver, self.tenants, clock=clock)
+        self._checker = Checker(database, blobs, self._resolver, tenants, clock=clock, item_times=item_times)
         self.uploads = UploadService(database, blobs, clock=clock, tenants=self.tenants, wake=wake)
         self.styles = StyleLibrary(database, blobs, self.tenants, clock=clock)
         resolver = RunResolver(database, blobs, self.tenants, training_data=training_data)
-        self.runs = RunService(database, blobs, resolver, clock=clock, tenants=self.tenants, wake=wake)
+        self.runs = RunService(
+            database, blobs, resolver, clock=clock, tenants=tenants, idempotency=idempotency, wake=wake
+        )
 
     def submit(self, tenant: str, request: JobRequest, *, idempotency_key: str | None = None) -> Accepted[Job]:
-        """Accept a job and return it, and whether it is new.
+        """Accept a job.
 
-        The same Idempotency-Key with the same request returns the first job; see `Idempotency.once` for what it raises.
-        Raises RequestInvalidError where the request cannot be done.
+        The same Idempotency-Key with the same request returns the first job; see `Idempotency.once` for the errors.
+        Raises RequestInvalidError if the request is invalid.
         """
         job_id, new = self._idempotency.once(
             tenant,
@@ -97,10 +102,10 @@ class Service:
         return Accepted(self.job(tenant, job_id), is_new=new)
 
     def put(self, tenant: str, client_id: str, request: JobRequest) -> Accepted[Job]:
-        """Accept a job under an id of the client's, once, and return it, and whether it is new.
+        """Accept a job under an id that the client chose, once.
 
-        Raises JobExistsError where the id names a job of another request, and RequestInvalidError where the request
-        cannot be done.
+        Raises JobExistsError if another request has made a job with this id, and RequestInvalidError if the request is
+        invalid.
         """
         try:
             domain.check_client_id(client_id)
@@ -111,7 +116,7 @@ class Service:
         try:
             job_id = self._accept(tenant, request, Claim(tenant=tenant), client_id=client_id)
         except RowConflictError:
-            # Two requests with one id at once: the other was first.
+            # Of two concurrent requests with this id, the other one was first.
             if known := self._known(tenant, client_id, request):
                 return Accepted(known, is_new=False)
             raise
@@ -138,7 +143,7 @@ class Service:
             fingerprint=fingerprint(request),
             client_id=client_id,
             deadline=deadline_at(request, self._clock()),
-            terms=request,
+            terms=request.model_copy(update={"max_attempts": request.max_attempts or self._max_attempts}),
         )
         items = len(spec.input.uris or ()) * len(spec.styles)
         with self._database.write() as connection:
@@ -150,12 +155,12 @@ class Service:
     def check(self, tenant: str, request: JobRequest, *, objects: bool = True) -> Check:
         """Return what a job would do, and what is wrong with it, without accepting it.
 
-        Without `objects`, photos that are not in the storage yet are taken for good.
+        Without `objects`, photos are not looked up in the storage.
         """
         return self._checker.check(tenant, request, objects=objects)
 
     def job(self, tenant: str, job_id: str) -> Job:
-        """Return a job by its id or the client's; raise NotFoundError where the tenant has none of that id."""
+        """Return a job by its id or the client's id; raise NotFoundError if the tenant has no such job."""
         with self._database.read() as connection:
             found = job_rows.find_job(connection, job_id, tenant=tenant)
         if found is None:
@@ -163,7 +168,7 @@ class Service:
         return found
 
     def inputs(self, tenant: str, job_id: str) -> Sequence[str]:
-        """Return the addresses of a job's inline photos; none where its input is a prefix or a manifest."""
+        """Return the addresses of a job's inline photos; empty if its input is a prefix or a manifest."""
         with self._database.read() as connection:
             found = job_rows.find_job(connection, job_id, tenant=tenant, inputs=True)
         if found is None:
@@ -178,7 +183,7 @@ class Service:
         after_id: str | None,
         only: JobFilter = JobFilter(),  # noqa: B008  Frozen
     ) -> list[Job]:
-        """Return a tenant's jobs, newest first: all, or those that fit a filter."""
+        """Return a tenant's jobs that match a filter, newest first."""
         with self._database.read() as connection:
             return job_rows.list_jobs(connection, tenant, limit=limit, after_id=after_id, only=only)
 
@@ -193,7 +198,7 @@ class Service:
         code: str | None = None,
         style: str | None = None,
     ) -> list[Item]:
-        """Return a job's items in order: all, or those of a status, an error code or a style."""
+        """Return a job's items in order, optionally only those with a status, an error code or a style."""
         job = self.job(tenant, job_id)
         if style is not None and style not in (each.name for each in job.spec.styles):
             return []  # without a look at all of them
@@ -217,7 +222,7 @@ class Service:
             raise OutputReplacedError(error.message) from error
 
     def preview(self, tenant: str, job_id: str, index: int) -> Iterator[bytes]:
-        """Return the bytes of the last preview, a JPEG, of an item that is or was optimised."""
+        """Return the bytes of the latest preview, a JPEG, of an item."""
         job = self.job(tenant, job_id)
         uri = preview_uri(f"s3://{self._blobs.bucket}/{addresses.scratch_key(tenant, job.id)}", index)
         try:
@@ -226,10 +231,10 @@ class Service:
             raise NotFoundError(f"Item {index} of {job_id} has no preview yet.") from error
 
     def report(self, tenant: str, job_id: str, name: str) -> Iterator[bytes]:
-        """Return the bytes of a finished job's results.jsonl or errors.jsonl; raise ConflictError before.
+        """Return the bytes of a finished job's results.jsonl or errors.jsonl; raise ConflictError before its end.
 
-        They are put together from what is known of the job: in the storage, another job with the same output prefix
-        may have written its own since.
+        They are made from the database. In the storage, another job with the same output prefix may have replaced
+        them.
         """
         job = self.job(tenant, job_id)
         if not job.status.is_terminal:
@@ -237,25 +242,25 @@ class Service:
         return dump(report_lines(self._database, job, name))
 
     def zip(self, tenant: str, job_id: str, *, after: int, limit: int) -> ResultZip:
-        """Return images and reports of a finished job as a zip file, or a part of them; see `ResultZipper.zip`."""
+        """Return the images and reports of a finished job, or a part of them, as a zip file; see `ResultZipper.zip`."""
         job = self.job(tenant, job_id)
         if not job.status.is_terminal:
             raise ConflictError(f"Job {job_id} has no results yet: it is {job.status}.")
         return self._zipper.zip(job, after=after, limit=limit)
 
     def cancel(self, tenant: str, job_id: str) -> Job:
-        """Stop a job: what was not sent is cancelled now, what no worker has soon, what they have in hand is completed.
+        """Stop a job: unsent items are cancelled now, sent but unstarted ones soon; started ones are completed.
 
         Cancelling twice, or cancelling a finished job, changes nothing.
         """
         return self._change(tenant, job_id, lambda db, job: lifecycle.stop(db, job, StopReason.CANCEL))
 
     def pause(self, tenant: str, job_id: str) -> Job:
-        """Let a job send nothing more to workers; raise ConflictError where it has ended or is about to."""
+        """Stop sending a job's items to workers; raise ConflictError if it has ended or is ending."""
         return self._change(tenant, job_id, lifecycle.pause)
 
     def resume(self, tenant: str, job_id: str) -> Job:
-        """Let a paused job go on; raise ConflictError where it has ended or is about to."""
+        """Resume a paused job; raise ConflictError if it has ended or is ending."""
         return self._change(tenant, job_id, lifecycle.resume)
 
     def retry(
@@ -267,10 +272,9 @@ class Service:
         cancelled: bool = False,
         idempotency_key: str | None = None,
     ) -> Accepted[Job]:
-        """Let an ended job do its failed items again, or those with one of the codes, and the cancelled ones too.
+        """Retry the failed items of an ended job, or those with one of the codes, and optionally the cancelled ones.
 
-        Returns the job, and whether this was a new request, as `submit` does. Raises ConflictError while the job runs,
-        and NothingToRetryError where there is no such item.
+        Raises ConflictError while the job runs, and NothingToRetryError if there is no such item.
         """
 
         def retry(connection: Connection, job: Job, claim: Claim) -> None:
@@ -290,7 +294,7 @@ class Service:
         return Accepted(self.job(tenant, job_id), is_new=new)
 
     def delete(self, tenant: str, job_id: str, *, results: bool = False) -> None:
-        """Hide a job that has ended at once, and let it be removed soon, with its images if `results` is set.
+        """Delete a job that has ended, and its images if `results` is set. It is hidden now and removed soon.
 
         Raises NotFoundError, and UnfinishedError if the job has not ended.
         """

@@ -18,18 +18,18 @@ from scheduler.store.items import Item
 
 log = logging.getLogger(__name__)
 
-#: Results that are read in one call: other jobs wait for it.
+#: The number of results read in one call, while other jobs wait.
 AT_ONCE = 100
 
 
 class Verifier:
-    """Looks at the results of items that took more than one attempt."""
+    """Checks the results of items that took more than one attempt."""
 
     def __init__(self, database: Database, blobs: BlobStore) -> None:
         self._database = database
         self._blobs = blobs
         self._conditional = ConditionalWrites(blobs)
-        #: By job and its number of retries: the last item that was looked at.
+        #: The last item that was checked, by job and its number of retries.
         self._done: dict[tuple[str, int], int] = {}
 
     def verify(self, job: Job) -> bool:
@@ -60,7 +60,7 @@ class Verifier:
         except BlobError as error:
             if error.retryable:
                 raise
-            # It was removed, or may only be written: whoever asks for it hears so.
+            # It was removed, or may not be read; a client that asks for it gets the same error.
             log.warning("Item %d of %s cannot be looked at: %s", item.index, job.id, error.message)
             return
         if digest.hexdigest() == item.sha256:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nst_core.clock import Clock
 from nst_core.storage.blobs import BlobStore
 from scheduler.access.idempotency import Idempotency
-from scheduler.jobs.item_times import Rates
+from scheduler.jobs.item_times import ItemTimes
 from scheduler.retention.removal import JobRemover, Remover, RunEmptier, RunRemover, UploadRemover
 from scheduler.store.database import Database
 
@@ -40,11 +40,20 @@ class Lifetimes:
 class Retention:
     """Deletes what is old or was deleted, a little at a time."""
 
-    def __init__(self, database: Database, blobs: BlobStore, *, clock: Clock, lifetimes: Lifetimes) -> None:
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        *,
+        clock: Clock,
+        lifetimes: Lifetimes,
+        idempotency: Idempotency,
+        item_times: ItemTimes,
+    ) -> None:
         self._database = database
         self._clock = clock
-        self._idempotency = Idempotency(database, clock=clock)
-        self._rates = Rates(clock=clock)
+        self._idempotency = idempotency
+        self._item_times = item_times
         self._removers = [make(database, blobs, clock=clock, days=days(lifetimes)) for make, days in _KINDS]
         self._not_before = 0.0
 
@@ -57,6 +66,6 @@ class Retention:
         if any(found):
             return True
         with self._database.write() as connection:
-            self._rates.tidy(connection)
+            self._item_times.tidy(connection)
         self._not_before = self._clock() + _PAUSE_S
         return False

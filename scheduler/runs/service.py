@@ -56,6 +56,7 @@ class RunService:
         *,
         clock: Clock,
         tenants: Tenants,
+        idempotency: Idempotency,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         """`wake` is called when there is work for the control loops."""
@@ -65,7 +66,7 @@ class RunService:
         self._clock = clock
         self._tenants = tenants
         self._wake = wake
-        self._idempotency = Idempotency(database, clock=clock)
+        self._idempotency = idempotency
         self.files = RunFiles(database, blobs)
 
     def submit(

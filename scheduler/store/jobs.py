@@ -38,7 +38,7 @@ class NewJob:
     client_id: str | None = None
     deadline: float | None = None
     #: The fields of the request that are columns too.
-    terms: JobTerms = JobTerms()  # noqa: RUF009  Frozen
+    terms: JobTerms
 
 
 class JobChanges(TypedDict, total=False):

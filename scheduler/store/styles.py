@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from scheduler.store import versions
-from scheduler.store.tables import SHIPPED, style_versions, styles
+from scheduler.store.tables import SHIPPED, styles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,8 @@ class StyleRow:
     version: str
     #: s3:// address of the weights.
     weights: str
+    #: Which style of the network in the weights file it is, from 0.
+    index: int = 0
     card: dict[str, Any]
     #: Who made it, and alone sees it; `SHIPPED`: it comes with nst, and all see it.
     tenant: str = SHIPPED
@@ -51,7 +53,7 @@ def put_style(connection: Connection, style: StyleRow, *, now: float) -> None:
         add_style(connection, style, now=now)
         return
     _note_version(connection, style, now=now)
-    values = {"version": style.version, "weights": style.weights, "card": style.card}
+    values = {"version": style.version, "weights": style.weights, "index": style.index, "card": style.card}
     connection.execute(update(styles).where(*present).values(values))
 
 
@@ -67,14 +69,8 @@ def delete_style(connection: Connection, name: str, *, tenant: str) -> None:
 
 
 def _note_version(connection: Connection, style: StyleRow, *, now: float) -> None:
-    versions.add_version(connection, style.version, style.weights, now=now)
+    versions.add_version(connection, style.version, style.weights, style.index, now=now)
     versions.put_card(connection, style.name, style.version, style.card, tenant=style.tenant, now=now, published=True)
-
-
-def find_weights(connection: Connection, version: str) -> str:
-    """Return the s3:// address of a style version's weights."""
-    query = select(style_versions.c.weights).where(style_versions.c.version == version)
-    return str(connection.execute(query).scalar_one())
 
 
 def _select(

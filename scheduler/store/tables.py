@@ -72,6 +72,8 @@ styles = Table(
     Column("name", String(64), primary_key=True),
     Column("version", String(64), nullable=False),
     Column("weights", Text, nullable=False),
+    #: Which style of the network in the weights file it is, from 0.
+    Column("index", Integer, nullable=False),
     Column("card", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
 )
@@ -81,6 +83,8 @@ style_versions = Table(
     metadata,
     Column("version", String(64), primary_key=True),
     Column("weights", Text, nullable=False),
+    #: Which style of the network in the weights file it is, from 0.
+    Column("index", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
 )
 
@@ -123,7 +127,7 @@ jobs = Table(
     #: Items that had failed when the job was last retried.
     Column("forgiven", BigInteger, nullable=False, default=0),
     #: Tries at a chunk; null: as the scheduler's settings say.
-    Column("max_attempts", Integer),
+    Column("max_attempts", Integer, nullable=False),
     Column("planned_inputs", BigInteger, nullable=False, default=0),
     Column("planned_key", Text, nullable=False, default=""),
     #: The input is read to its end, or cannot be read any further.

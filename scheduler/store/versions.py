@@ -17,6 +17,8 @@ class VersionRow:
     version: str
     #: s3:// address of the weights.
     weights: str
+    #: Which style of the network in the weights file it is, from 0.
+    index: int
     card: dict[str, Any]
     #: Who made it, and alone sees it; "": it comes with nst.
     tenant: str
@@ -26,11 +28,11 @@ class VersionRow:
     published_at: float | None
 
 
-def add_version(connection: Connection, version: str, weights: str, *, now: float) -> None:
+def add_version(connection: Connection, version: str, weights: str, index: int, *, now: float) -> None:
     """Note where the weights of a version are; versions are kept for ever."""
     known = select(style_versions.c.version).where(style_versions.c.version == version)
     if connection.execute(known).first() is None:
-        connection.execute(insert(style_versions).values(version=version, weights=weights, created_at=now))
+        connection.execute(insert(style_versions).values(version=version, weights=weights, index=index, created_at=now))
 
 
 def put_card(
@@ -90,9 +92,9 @@ def find_versions(connection: Connection, name: str, prefix: str, *, tenant: str
 
 def _select(connection: Connection, tenant: str, *conditions: ColumnElement[bool]) -> list[VersionRow]:
     """Return what a tenant sees, each version once: its own rather than that which comes with nst."""
-    columns = [style_cards.c[name] for name in VersionRow.__dataclass_fields__ if name != "weights"]
+    columns = [style_cards.c[name] for name in VersionRow.__dataclass_fields__ if name not in ("weights", "index")]
     query = (
-        select(*columns, style_versions.c.weights)
+        select(*columns, style_versions.c.weights, style_versions.c.index)
         .join(style_versions, style_versions.c.version == style_cards.c.version)
         .where(style_cards.c.tenant.in_((tenant, SHIPPED)), *conditions)
         .order_by(style_cards.c.created_at.desc(), style_cards.c.version)

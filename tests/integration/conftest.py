@@ -15,13 +15,15 @@ from nst_core.client.resources.jobs import JobInput, JobRequest, Output
 from nst_core.protocol.chunks import ChunkMessage, OptimizeChunk, StylizeChunk, load_chunk
 from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, Event, ItemOutcome
 from nst_core.storage.blobs import BlobStore, BlobUri
+from scheduler.access.idempotency import Idempotency
+from scheduler.access.tenants import Tenants
 from scheduler.control.event_reader import EventReader
 from scheduler.control.leadership import Leadership
 from scheduler.domain.jobs import Job
 from scheduler.jobs.collector import ChunkCollector
 from scheduler.jobs.dispatcher import Dispatcher
 from scheduler.jobs.finalizer import Finalizer
-from scheduler.jobs.item_times import Rates
+from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.methods.base import Window
 from scheduler.jobs.planner import Planner
 from scheduler.jobs.reaper import Reaper
@@ -178,15 +180,18 @@ class Rig:
     crew: int = 0
     max_attempts: int = 3
     service: Service = field(init=False)
+    item_times: ItemTimes = field(init=False)
+    idempotency: Idempotency = field(init=False)
 
     def __post_init__(self) -> None:
-        buckets = frozenset({self.blobs.bucket})
-        self.service = Service(self.database, self.blobs, clock=self.clock, buckets=buckets)
+        self.item_times = ItemTimes(clock=self.clock, first_guess=self.chunk_size)
+        self.idempotency = Idempotency(self.database, clock=self.clock)
+        self.service = self.new_service(self.database, self.blobs)
         self.planner = Planner(
             self.database,
             self.blobs,
             timer=self.clock,
-            rates=Rates(clock=self.clock, first_guess=self.chunk_size),
+            item_times=self.item_times,
             page=self.page,
             tenants=self.service.tenants,
         )
@@ -198,7 +203,6 @@ class Rig:
             self.broker,
             clock=self.clock,
             lost_after_s=LOST_AFTER_S,
-            max_attempts=self.max_attempts,
         )
         self.finalizer = Finalizer(self.database, self.blobs, clock=self.clock, timer=self.clock)
         for name in ("wave", "udnie"):
@@ -206,10 +210,24 @@ class Rig:
             with self.database.write() as connection:
                 access.put_style(connection, row, now=self.clock())
 
+    def new_service(self, database: Database, blobs: BlobStore, *, training_data: str | None = None) -> Service:
+        """Return the operations of an API on a database and a storage."""
+        buckets = frozenset({self.blobs.bucket})
+        return Service(
+            database,
+            blobs,
+            clock=self.clock,
+            tenants=Tenants(database, clock=self.clock, bucket=blobs.bucket, buckets=buckets),
+            idempotency=Idempotency(database, clock=self.clock),
+            item_times=self.item_times,
+            max_attempts=self.max_attempts,
+            training_data=training_data,
+        )
+
     def new_event_reader(self) -> EventReader:
         """Return an event reader, as another scheduler has one."""
         chunks = ChunkCollector(
-            self.database, clock=self.clock, lease_s=LEASE_S, max_attempts=self.max_attempts, backoff_s=BACKOFF_S
+            self.database, clock=self.clock, lease_s=LEASE_S, backoff_s=BACKOFF_S, item_times=self.item_times
         )
         return EventReader(
             self.broker,

@@ -38,7 +38,14 @@ def client(rig: Rig) -> Iterator[TestClient]:
 
 def remove(rig: Rig, lifetimes: Lifetimes = NEVER, *, blobs: BlobStore | None = None) -> None:
     """Let retention do all there is to do."""
-    retention = Retention(rig.database, blobs or rig.blobs, clock=rig.clock, lifetimes=lifetimes)
+    retention = Retention(
+        rig.database,
+        blobs or rig.blobs,
+        clock=rig.clock,
+        lifetimes=lifetimes,
+        idempotency=rig.idempotency,
+        item_times=rig.item_times,
+    )
     while retention.tick():
         pass
 
@@ -124,7 +131,9 @@ def test_a_job_that_cannot_be_removed_holds_up_no_other(rig: Rig, client: TestCl
 
     broken = Broken.__new__(Broken)
     vars(broken).update(vars(rig.blobs))
-    retention = Retention(rig.database, broken, clock=rig.clock, lifetimes=NEVER)
+    retention = Retention(
+        rig.database, broken, clock=rig.clock, lifetimes=NEVER, idempotency=rig.idempotency, item_times=rig.item_times
+    )
     for _ in range(4):
         retention.tick()
         rig.clock.advance(61)

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from nst_core.client.resources.jobs import JobTerms
 from scheduler.access.idempotency import Claim, Idempotency
 from scheduler.domain.errors import ConflictError, InFlightError, JobExistsError, KeyReusedError, RequestInvalidError
 from scheduler.store import jobs as job_rows
@@ -27,7 +28,11 @@ def maker(rig: Rig, name: str) -> object:
     def make(claim: Claim) -> str:
         spec = rig.service._resolver.resolve(TENANT, name, rig.request(1))
         with rig.database.write() as connection:
-            job_rows.insert_job(connection, NewJob(id=name, tenant=TENANT, spec=spec, fingerprint="f"), now=rig.clock())
+            job_rows.insert_job(
+                connection,
+                NewJob(id=name, tenant=TENANT, spec=spec, fingerprint="f", terms=JobTerms(max_attempts=3)),
+                now=rig.clock(),
+            )
             claim.complete(connection, name)
         return name
 

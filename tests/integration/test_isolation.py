@@ -166,16 +166,16 @@ def test_scheduler_lives_on_while_its_disk_takes_no_byte(
         import logging, resource, sys, tempfile
         from nst_core.storage.blobs import BlobStore
         from scheduler.control.broker import Broker
-        from scheduler.app import make_loops
+        from scheduler.app import Shared, make_loops
         from scheduler.settings import SchedulerSettings
         from scheduler.store.database import Database
         logging.basicConfig(level="INFO")
         tempfile.gettempdir()  # found by writing a file, so before files have no room
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         settings = SchedulerSettings()
-        loops = make_loops(
-            settings, Database(settings.database_url.get_secret_value()), Broker(settings), BlobStore(settings)
-        )
+        database = Database(settings.database_url.get_secret_value())
+        shared = Shared.of(settings, database)
+        loops = make_loops(settings, database, Broker(settings), BlobStore(settings), shared)
         loops.start()
         sys.stdin.read()
         """

@@ -164,7 +164,7 @@ def test_max_attempts_of_a_job_goes_over_the_setting(rig: Rig) -> None:
 
 
 def test_one_poison_among_many_costs_few_workers_and_no_innocent(rig: Rig) -> None:
-    rig.planner._rates._first_guess = 100
+    rig.planner._item_times._first_guess = 100
     rig.planner._page = 100
     job_id = rig.submit(100)
     poison, deaths = 37, 0
@@ -224,7 +224,14 @@ def sizes(rig: Rig, photos: int) -> list[int]:
 
 
 def retention(rig: Rig, days: float | None = 1.0) -> Retention:
-    return Retention(rig.database, rig.blobs, clock=rig.clock, lifetimes=Lifetimes(jobs=days))
+    return Retention(
+        rig.database,
+        rig.blobs,
+        clock=rig.clock,
+        lifetimes=Lifetimes(jobs=days),
+        idempotency=rig.idempotency,
+        item_times=rig.item_times,
+    )
 
 
 def test_old_job_is_deleted_and_its_results_stay(rig: Rig) -> None:

@@ -10,7 +10,7 @@ from nst_core.client.resources.jobs import JobInput, JobStatus
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.jobs.inputs import MOST_LISTINGS
-from scheduler.jobs.item_times import Rates
+from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.planner import Planner
 from tests.integration.conftest import TENANT, Rig, finished, read_lines, started
 from tests.integration.job_kit import dispatch, end
@@ -36,7 +36,7 @@ def planner(rig: Rig, blobs: BlobStore) -> Planner:
         rig.database,
         blobs,
         timer=rig.clock,
-        rates=Rates(clock=rig.clock, first_guess=rig.chunk_size),
+        item_times=ItemTimes(clock=rig.clock, first_guess=rig.chunk_size),
         page=rig.page,
         tenants=rig.service.tenants,
     )
@@ -208,7 +208,7 @@ def test_turns_go_on_while_one_listing_takes_its_time(rig: Rig, server: PlayingS
         rig.database,
         store,
         timer=iter(float(each) for each in range(10**6)).__next__,
-        rates=Rates(clock=time.time),
+        item_times=ItemTimes(clock=time.time),
         page=10,
         tenants=rig.service.tenants,
     )

@@ -296,13 +296,8 @@ def test_the_same_key_is_the_same_run(client: TestClient, runs: RunRig) -> None:
 
 def test_photos_of_the_settings_stand_in_for_none(runs: RunRig) -> None:
     request = body(runs)
-    runs.rig.service = type(runs.rig.service)(
-        runs.rig.database,
-        runs.rig.blobs,
-        clock=runs.rig.clock,
-        buckets=frozenset({"nst"}),
-        training_data=request.pop("data"),
-    )
+    rig = runs.rig
+    rig.service = rig.new_service(rig.database, rig.blobs, training_data=request.pop("data"))
     with connect(runs.rig, TENANT) as client:
         answer = client.post("/v1/styles", json=request)
     assert answer.status_code == 202

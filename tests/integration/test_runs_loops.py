@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.segments import Phase, TrainSegment
 from nst_core.settings import BrokerSettings, StorageSettings
-from scheduler.app import make_loops
+from scheduler.app import Shared, make_loops
 from scheduler.loops import Loops
 from scheduler.settings import SchedulerSettings
 from tests.integration.conftest import Rig
@@ -32,7 +32,7 @@ def settings(redis_server: BrokerSettings, s3_server: StorageSettings) -> Schedu
 
 @pytest.fixture
 def loops(rig: Rig, settings: SchedulerSettings) -> Iterator[Loops]:
-    loops = make_loops(settings, rig.database, rig.broker, rig.blobs)
+    loops = make_loops(settings, rig.database, rig.broker, rig.blobs, Shared.of(settings, rig.database))
     yield loops
     loops.stop()
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from nst_core.protocol.chunks import StyleRef
 from nst_core.storage.blobs import BlobUri
 from nst_core.styles import version_of
 from scheduler.store.styles import StyleRow, put_style
@@ -56,7 +57,7 @@ def test_every_version_keeps_its_card(client: TestClient, versions: list[str]) -
     ]
     assert (found[0]["published"], found[0]["run"]) == (True, None)
     old = client.get("/v1/styles/candy", params={"version": versions[0][:8]}).json()
-    assert old == {"name": "candy", "version": versions[0], "card": {"title": "Candy 0"}}
+    assert old == {"name": "candy", "version": versions[0], "index": 0, "card": {"title": "Candy 0"}}
     for version, status in (("0" * 8, 404), ("abc", 422), ("x" * 8, 422)):
         assert client.get("/v1/styles/candy", params={"version": version}).status_code == status
     assert client.get("/v1/styles/nobody/versions").status_code == 404
@@ -82,6 +83,24 @@ def test_a_job_pins_a_version_by_its_first_digits(client: TestClient, rig: Rig, 
     assert chunk is not None
     assert (chunk.style.version, chunk.style.weights) == (versions[0], f"s3://nst/styles/{versions[0]}.safetensors")
     assert chunk.items[0].output.endswith("/a__candy.jpg")
+
+
+def test_a_version_can_be_one_style_of_many_in_a_network(client: TestClient, rig: Rig) -> None:
+    file = "s3://nst/styles/many.safetensors"
+    for index, name in enumerate(("dawn", "dusk")):
+        row = StyleRow(name=name, version=version_of(b"many", index), weights=file, index=index, card={}, tenant=TENANT)
+        with rig.database.write() as connection:
+            put_style(connection, row, now=rig.clock())
+    [version] = client.get("/v1/styles/dusk/versions").json()["data"]
+    assert (version["version"], version["index"]) == (version_of(b"many", 1), 1)
+    rig.submit(1, styles=("dawn", "dusk"))
+    rig.plan()
+    rig.dispatcher.tick()
+    styles = [chunk.style for chunk in rig.take_all()]
+    assert styles == [
+        StyleRef(name=name, version=version_of(b"many", index), weights=file, index=index)
+        for index, name in enumerate(("dawn", "dusk"))
+    ]
 
 
 def test_a_pin_that_names_no_version_is_refused(client: TestClient, rig: Rig, versions: list[str]) -> None:

@@ -25,7 +25,6 @@ from nst_core.styles import shipped_style, version_of
 from scheduler.api.app import make_api
 from scheduler.domain.errors import StyleExistsError, TooLargeError
 from scheduler.domain.keys import new_api_key
-from scheduler.store import styles as access
 from scheduler.store.tenants import Tenant
 from scheduler.styles.weights import keep_weights
 from tests.integration.conftest import TENANT, Rig
@@ -73,7 +72,7 @@ def test_an_imported_style_is_a_new_version_under_its_name(client: TestClient, r
     data = weights(tmp_path)
     answer = put(client, "candy", data)
     assert answer.status_code == 201
-    assert answer.json() == {"name": "candy", "version": version_of(data), "card": CARD}
+    assert answer.json() == {"name": "candy", "version": version_of(data), "index": 0, "card": CARD}
     assert client.get("/v1/styles/candy").json() == answer.json()
     assert rig.blobs.get(BlobUri("nst", f"styles/{version_of(data)}.safetensors")) == data
 
@@ -121,9 +120,8 @@ def test_another_version_needs_replace_and_the_old_one_stays(client: TestClient,
     replaced = put(client, "candy", new, replace=True)
     assert (replaced.status_code, replaced.json()["version"]) == (201, version_of(new))
     assert client.get(f"/v1/jobs/{job['id']}").json()["styles"][0]["version"] == version_of(old)
-    with rig.database.read() as connection:
-        place = access.find_weights(connection, version_of(old))
-    assert rig.blobs.get(BlobUri.parse(place)) == old
+    kept = client.get("/v1/styles/candy/weights", params={"version": version_of(old)})
+    assert kept.content == old
     assert put(client, "candy", old, replace=True).json()["version"] == version_of(old)
 
 

@@ -19,7 +19,6 @@ from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore
 from scheduler.api.app import make_api
 from scheduler.domain.keys import new_api_key
-from scheduler.jobs.service import Service
 from scheduler.local.servers import HOST, free_port, redis_command
 from scheduler.store.database import API_S, Database
 from tests.brokers import Broker
@@ -33,7 +32,7 @@ MOST_S = 10.0
 def api_of(rig: Rig, *, url: str, broker: Broker | None = None, blobs: BlobStore | None = None) -> Iterator[TestClient]:
     """Give a client of an app with the time-outs of a real one, on the rig's data."""
     database, blobs = Database(url, wait_s=API_S), blobs or rig.blobs
-    service = Service(database, blobs, clock=rig.clock, buckets=frozenset({rig.blobs.bucket}))
+    service = rig.new_service(database, blobs)
     key = new_api_key()
     service.keys.add(key, tenant=TENANT)
     app = make_api(service, database=database, broker=broker or rig.broker, blobs=blobs, clock=rig.clock)

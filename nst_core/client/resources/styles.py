@@ -17,6 +17,7 @@ PinnedStyle = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}(@[0-9a-f]
 _STYLE: dict[str, Any] = {
     "name": "great_wave",
     "version": "4f" * 32,
+    "index": 0,
     "card": {"title": "Under the Wave off Kanagawa", "artist": "Katsushika Hokusai", "year": "about 1831"},
 }
 
@@ -45,7 +46,7 @@ class StyleRef(Resource):
     """One version of a style."""
 
     name: str
-    version: str = Field(description="SHA-256 of the weights file, in hex.")
+    version: str = Field(description="64 hex digits that identify the version.")
 
 
 class Style(StyleRef):
@@ -53,6 +54,7 @@ class Style(StyleRef):
 
     model_config = shown(_STYLE)
 
+    index: int = Field(0, description="Which style of the network in the weights file it is, from 0.")
     card: dict[str, Any] = Field({})
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from nst_core.client.resources.jobs import JobRequest
 from nst_core.protocol.chunks import ChunkMessage, StyleRef
 from scheduler.domain.jobs import JobSpec
 from scheduler.jobs.methods.base import Lookup, Method, Resolved, require
@@ -15,9 +16,9 @@ class Grey(Method):
     queue = GreyChunk.queue
     styles_alike = True
 
-    def resolve(self, request: Any, lookup: Lookup) -> Resolved:
+    def resolve(self, request: JobRequest, lookup: Lookup) -> Resolved:
         require(not request.styles, "The method grey has no styles.", "/styles")
-        return Resolved(styles=(StyleRef(name="grey", version="0" * 64),), details={"amount": request.options.strength})
+        return Resolved(styles=(StyleRef(name="grey", version="0" * 64),), details={"amount": request.strength})
 
     def message(self, head: ChunkMessage, spec: JobSpec, style: StyleRef, *, scratch: str) -> ChunkMessage:
         return GreyChunk(**vars(head), amount=spec.details["amount"])

@@ -63,7 +63,8 @@ def add_job(
         for i in range(items)
     ]
     terms = JobTerms(
-        **{name: new.pop(name) for name in list(new) if name in JobTerms.model_fields and name != "deadline"}
+        max_attempts=new.pop("max_attempts", 3),
+        **{name: new.pop(name) for name in list(new) if name in JobTerms.model_fields and name != "deadline"},
     )
     groups = [planned[start : start + per_chunk] for start in range(0, items, per_chunk)]
     with database.write() as connection:

@@ -1,4 +1,4 @@
-"""RateLimiter, streams and what is kept for a moment, by a clock of the test's."""
+"""Rate limits, streams and what is kept for a moment, by a clock of the test's."""
 
 from dataclasses import dataclass
 

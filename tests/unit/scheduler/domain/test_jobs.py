@@ -32,6 +32,7 @@ JOB = Job(
     planned_inputs=0,
     planned_key="",
     stop=None,
+    max_attempts=3,
 )
 
 

@@ -7,6 +7,7 @@ from nst_core.client.resources.jobs import JobStatus, StopReason
 from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.jobs.collector import ChunkCollector
+from scheduler.jobs.item_times import ItemTimes
 from scheduler.store.chunks import Chunk
 from scheduler.store.database import Database
 from scheduler.store.jobs import update_job
@@ -17,7 +18,9 @@ LEASE_S, BACKOFF_S = 30.0, 2.0
 
 @pytest.fixture
 def collector(database: Database, clock: ManualClock) -> ChunkCollector:
-    return ChunkCollector(database, clock=clock, lease_s=LEASE_S, max_attempts=3, backoff_s=BACKOFF_S)
+    return ChunkCollector(
+        database, clock=clock, lease_s=LEASE_S, backoff_s=BACKOFF_S, item_times=ItemTimes(clock=clock)
+    )
 
 
 @pytest.fixture

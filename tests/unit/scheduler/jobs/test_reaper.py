@@ -7,6 +7,7 @@ from nst_core.protocol.events import ChunkStarted
 from scheduler.domain.codes import WORKER_LOST
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.jobs.collector import ChunkCollector
+from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.reaper import Reaper
 from scheduler.store.chunks import Chunk
 from scheduler.store.database import Database
@@ -18,26 +19,26 @@ LEASE_S, LOST_AFTER_S = 60.0, 5.0
 
 @pytest.fixture
 def reaper(database: Database, memory_broker: MemoryBroker, clock: ManualClock) -> Reaper:
-    return Reaper(database, memory_broker, clock=clock, lost_after_s=LOST_AFTER_S, max_attempts=2)
+    return Reaper(database, memory_broker, clock=clock, lost_after_s=LOST_AFTER_S)
 
 
 def begin(database: Database, clock: ManualClock, *, blameless: bool = False) -> Chunk:
     """Let a worker begin the next chunk of the job."""
-    collector = ChunkCollector(database, clock=clock, lease_s=LEASE_S, max_attempts=2, backoff_s=1.0)
+    collector = ChunkCollector(database, clock=clock, lease_s=LEASE_S, backoff_s=1.0, item_times=ItemTimes(clock=clock))
     (sent,) = send_all(database, now=clock.now)
     collector.apply(ChunkStarted(chunk_id=sent.id, attempt=sent.attempt, worker="w", blameless=blameless))
     return chunk_of(database, sent.id)
 
 
 def test_a_worker_that_renews_its_lease_keeps_its_chunk(reaper: Reaper, database: Database, clock: ManualClock) -> None:
-    add_job(database)
+    add_job(database, max_attempts=2)
     begin(database, clock)
     clock.advance(LEASE_S)
     assert not reaper.tick()
 
 
 def test_a_silent_worker_loses_its_chunk(reaper: Reaper, database: Database, clock: ManualClock) -> None:
-    add_job(database)
+    add_job(database, max_attempts=2)
     chunk = begin(database, clock)
     clock.advance(LEASE_S + 1)
     assert reaper.tick()
@@ -49,7 +50,7 @@ def test_a_silent_worker_loses_its_chunk(reaper: Reaper, database: Database, clo
 def test_a_worker_that_was_told_to_end_did_not_die_of_its_chunk(
     reaper: Reaper, database: Database, clock: ManualClock
 ) -> None:
-    add_job(database)
+    add_job(database, max_attempts=2)
     chunk = begin(database, clock, blameless=True)
     clock.advance(LEASE_S + 1)
     reaper.tick()
@@ -59,7 +60,7 @@ def test_a_worker_that_was_told_to_end_did_not_die_of_its_chunk(
 def test_a_chunk_that_kills_its_workers_is_halved_and_then_fails_alone(
     reaper: Reaper, database: Database, memory_broker: MemoryBroker, clock: ManualClock
 ) -> None:
-    add_job(database, items=1, per_chunk=1)
+    add_job(database, max_attempts=2, items=1, per_chunk=1)
     for _ in range(2):
         begin(database, clock)
         clock.advance(LEASE_S + 1)
@@ -69,7 +70,7 @@ def test_a_chunk_that_kills_its_workers_is_halved_and_then_fails_alone(
 
 
 def test_a_message_that_left_the_queue_is_sent_again(reaper: Reaper, database: Database, clock: ManualClock) -> None:
-    add_job(database)
+    add_job(database, max_attempts=2)
     (sent,) = send_all(database, now=clock.now)
     assert not reaper.tick(), "a worker may have it, and say so soon"
     clock.advance(LOST_AFTER_S)
@@ -79,7 +80,7 @@ def test_a_message_that_left_the_queue_is_sent_again(reaper: Reaper, database: D
 
 
 def test_nothing_is_lost_before_the_events_are_read(reaper: Reaper, database: Database, clock: ManualClock) -> None:
-    add_job(database)
+    add_job(database, max_attempts=2)
     send_all(database, now=clock.now)
     known_until = clock.now
     reaper.tick(as_of=known_until)
