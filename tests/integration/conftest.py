@@ -1,4 +1,4 @@
-"""Databases of both kinds, and the control loops on real servers with a clock of the test's."""
+"""Fixtures: SQLite and PostgreSQL databases, and the control loops on real servers with a clock that the test sets."""
 
 import itertools
 import shutil
@@ -73,12 +73,12 @@ def postgres_emptied(postgres_server: str) -> Iterator[Callable[[], str]]:
     engine.dispose()
 
 
-#: Connections that an earlier test has left open could still hold locks.
+#: Connections that an earlier test left open could still hold locks.
 _DISCONNECT_OTHERS = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
-#: Only tables with rows are truncated, which takes a file each. Numbers begin at 1 again in all of them.
+#: Only tables with rows are truncated, because each costs a file. Sequences restart at 1 in all tables.
 _EMPTY_TABLES = """
 DO $$
 DECLARE name text; filled text[] := '{}'; has_rows boolean;
@@ -96,7 +96,7 @@ END $$
 
 
 def named(server: str, name: str) -> str:
-    """Return the address of a database of a server, given that of another one."""
+    """Return the address of a database, given the address of another database on the same server."""
     return server.rsplit("/", 1)[0] + f"/{name}"
 
 
@@ -106,7 +106,7 @@ def create_database(server: str, name: str) -> None:
 
 
 def run_statement(server: str, statement: str) -> None:
-    """Run a statement that no transaction may contain."""
+    """Run a statement that cannot run inside a transaction."""
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(statement))
@@ -118,7 +118,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a database: of a migrated one if the test uses `database`, otherwise of an empty one."""
+    """The address of a database. It is migrated if the test uses `database`, otherwise empty."""
     migrated = "database" in request.fixturenames
     if request.param == "sqlite":
         path = tmp_path / "nst.db"
@@ -139,7 +139,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 @dataclass
 class FakeClock:
-    """A clock that stands still until it is told otherwise."""
+    """A clock that moves only when the test moves it."""
 
     now: float = 1_800_000_000.0
 
@@ -166,7 +166,7 @@ def database(database_url: str, clock: FakeClock) -> Iterator[Database]:
 
 @dataclass
 class Rig:
-    """All parts of a scheduler, ticked by hand; the test plays the workers on the real Redis."""
+    """All parts of a scheduler, which the test ticks by hand. The test plays the workers on the real Redis."""
 
     database: Database
     broker: Broker
@@ -176,7 +176,7 @@ class Rig:
     chunk_size: int = 4
     page: int = 10
     window: int = 4
-    #: Workers that are known; 0: it is not known whether there are any.
+    #: The number of known workers; 0 if the scheduler does not know of any.
     crew: int = 0
     max_attempts: int = 3
     service: Service = field(init=False)
@@ -225,7 +225,7 @@ class Rig:
         )
 
     def new_event_reader(self) -> EventReader:
-        """Return an event reader, as another scheduler has one."""
+        """Return a second event reader, as another scheduler would run."""
         chunks = ChunkCollector(
             self.database, clock=self.clock, lease_s=LEASE_S, backoff_s=BACKOFF_S, item_times=self.item_times
         )
@@ -238,7 +238,7 @@ class Rig:
         )
 
     def new_dispatcher(self) -> Dispatcher:
-        """Return a dispatcher, as another scheduler has one."""
+        """Return a second dispatcher, as another scheduler would run."""
         windows = {
             "feedforward": Window(chunks=self.window, lease_s=DISPATCH_LEASE_S),
             "optimize": Window(chunks=2, lease_s=OPTIMIZE_DISPATCH_LEASE_S),
@@ -254,7 +254,7 @@ class Rig:
         )
 
     def request(self, input: JobInput | int, **changes: object) -> JobRequest:
-        """Return a request; a number stands for so many inline photos."""
+        """Return a request. A number stands for that many inline photos."""
         if isinstance(input, int):
             input = JobInput(uris=tuple(f"s3://nst/{self.prefix}/in/{i:04d}.jpg" for i in range(input)))
         output = {
@@ -264,23 +264,23 @@ class Rig:
         return JobRequest(**(values | changes))
 
     def add_tenant(self, tenant: str) -> str:
-        """Let another tenant read and write where this rig's photos are, and return it."""
+        """Add a tenant that may read and write where this rig's photos are, and return it."""
         places = (f"s3://{self.blobs.bucket}/{self.prefix}/",)
         self.service.tenants.put(Tenant(id=tenant, read=places, write=places))
         return tenant
 
     def submit(self, input: JobInput | int, **changes: object) -> str:
-        """Submit a job and return its id. Jobs are told apart by the time, so it goes on a little."""
+        """Submit a job and return its id. Moves the clock a little, because jobs are ordered by time."""
         self.clock.advance(0.01)
         return self.service.submit(TENANT, self.request(input, **changes))[0].id
 
     def plan(self) -> None:
-        """Plan all there is to plan."""
+        """Plan everything that can be planned."""
         while self.planner.tick():
             pass
 
     def job(self, job_id: str) -> Job:
-        """Return a job, and check that its counts fit its items."""
+        """Return a job, and check that its counts match its items."""
         job = self.service.job(TENANT, job_id)
         counts = job.counts
         parts = (counts.pending, counts.running, counts.succeeded, counts.failed, counts.cancelled)
@@ -314,7 +314,7 @@ class Rig:
             pass
 
     def run_to_end(self, *, ticks: int = 1000) -> None:
-        """Let well-behaved workers do all there is to do."""
+        """Let well-behaved workers do all work."""
         for _ in range(ticks):
             self.plan()
             self.dispatcher.tick()
@@ -337,7 +337,7 @@ def outcome(index: int) -> ItemOutcome:
 
 
 def finished(chunk: ChunkMessage, make: Callable[[int], ItemOutcome | None] = outcome) -> ChunkFinished:
-    """Return the event of a worker that is through with a chunk."""
+    """Return the event of a worker that has finished a chunk."""
     outcomes = (make(item.index) for item in chunk.items)
     return ChunkFinished(
         chunk_id=chunk.chunk_id, attempt=chunk.attempt, outcomes=tuple(o for o in outcomes if o is not None)
@@ -345,7 +345,7 @@ def finished(chunk: ChunkMessage, make: Callable[[int], ItemOutcome | None] = ou
 
 
 def progress(chunk: ChunkMessage, *indexes: int) -> ChunkProgress:
-    """Return the event of a worker that has done some photos."""
+    """Return the event of a worker that has finished some photos."""
     return ChunkProgress(
         chunk_id=chunk.chunk_id, attempt=chunk.attempt, outcomes=tuple(outcome(index) for index in indexes)
     )
@@ -358,13 +358,13 @@ def read_lines(rig: Rig, job: Job, name: str) -> list[bytes]:
 
 @pytest.fixture
 def rig(database: Database, broker: Broker, blobs: BlobStore, clock: FakeClock) -> Rig:
-    """A scheduler on a fresh database and an empty Redis, with a prefix of its own in storage."""
+    """A scheduler with a fresh database, an empty Redis, and its own prefix in storage."""
     return Rig(database, broker, blobs, clock, f"rig{next(_numbers)}")
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """An authority of our own, and what it has signed for this machine."""
+    """A certificate authority of the tests, and the certificate that it signed for this machine."""
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 

@@ -1,4 +1,4 @@
-"""Workers that do what a test wants, to the end of a job."""
+"""Workers that finish a job in the way that a test chooses."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def failing(*indexes: int, code: str = "image_undecodable") -> Callable[[int], I
 
 
 def end(rig: Rig, make: Callable[[int], ItemOutcome | None] = outcome) -> None:
-    """Let workers do all there is to do, each item as `make` says."""
+    """Let workers do all work. `make` decides the result of each item."""
     while chunks := dispatch(rig):
         for chunk in chunks:
             rig.report(started(chunk), finished(chunk, make))
@@ -34,7 +34,7 @@ def end(rig: Rig, make: Callable[[int], ItemOutcome | None] = outcome) -> None:
 
 
 def end_with_images(rig: Rig) -> None:
-    """Let workers do all there is to do, and write an object of 1,000 bytes and its index for each item."""
+    """Let workers do all work, and write an object of 1,000 bytes and its index for each item."""
     while chunks := dispatch(rig):
         for chunk in chunks:
             for item in chunk.items:

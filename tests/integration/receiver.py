@@ -1,4 +1,4 @@
-"""A real HTTPS server that receives webhooks, with a certificate of an authority of the test's."""
+"""A real HTTPS server that receives webhooks. Its certificate comes from a certificate authority of the tests."""
 
 import ssl
 import threading
@@ -21,7 +21,7 @@ NAME = "hooks.example.com"
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """A request that came."""
+    """A request that the server received."""
 
     path: str
     headers: dict[str, str]
@@ -30,7 +30,7 @@ class Received:
 
 @dataclass(kw_only=True)
 class Receiver:
-    """What the server got, and what it is to answer; the last answer is given again and again."""
+    """What the server received, and its prepared answers. The last answer is repeated."""
 
     port: int
     received: list[Received] = field(default_factory=list)
@@ -60,7 +60,7 @@ def reply(handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str] 
 
 @dataclass(frozen=True, kw_only=True)
 class Certificates:
-    """Files of an authority, and of a server that it vouches for."""
+    """Files of a certificate authority, and of a server whose certificate it signed."""
 
     authority: Path
     server: Path
@@ -98,12 +98,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Be silent about clients that hang up, as a sender does that has waited long enough."""
+        """Print nothing about clients that hang up, as a sender does when its time-out is over."""
 
 
 @contextmanager
 def receiving(certificates: Certificates | None) -> Iterator[Receiver]:
-    """Run a receiver for the block; without certificates by plain HTTP."""
+    """Run a receiver for the block. Without certificates it speaks plain HTTP."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

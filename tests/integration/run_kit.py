@@ -1,4 +1,4 @@
-"""All parts of a scheduler that runs need, ticked by hand; the test plays the workers on the real Redis and storage."""
+"""The parts of a scheduler that runs need, ticked by hand. The test plays the workers on the real Redis and storage."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ PAINTING = StoredFile(uri="s3://nst/painting.jpg", sha256="0" * 64)
 
 @dataclass
 class RunRig:
-    """Run control, finisher and tidier over a rig."""
+    """Run control, finisher and tidier on top of a rig."""
 
     rig: Rig
     max_concurrent: int = 1
@@ -61,7 +61,7 @@ class RunRig:
         self.tidier = RunTidier(rig.database, rig.blobs, clock=rig.clock, timer=rig.clock)
 
     def add(self, *, steps: int = 100, name: str = "mine", tenant: str = TENANT, **changes: Any) -> str:
-        """Add a run as the service does, with nothing checked, and return its id."""
+        """Add a run as the service does, but without checks, and return its id."""
         self.rig.clock.advance(0.01)
         run_id = f"run_{self.rig.prefix}_{int(self.rig.clock() * 1000):013d}"
         values: dict[str, Any] = {
@@ -106,7 +106,7 @@ class RunRig:
             run_rows.update_run(connection, run_id, **values)
 
     def tick(self) -> None:
-        """Let the dispatch loop turn once."""
+        """Run one turn of the dispatch loop."""
         self.control.announce()
         self.control.reap()
         self.control.dispatch()
@@ -117,7 +117,7 @@ class RunRig:
         return None if values is None else load_segment(values)
 
     def next(self) -> TrainSegment:
-        """Let the dispatch loop turn, and take the one segment that is in the queue."""
+        """Run one turn of the dispatch loop, and take the only segment in the queue."""
         self.tick()
         segment = self.take()
         assert segment is not None
@@ -130,7 +130,7 @@ class RunRig:
         return StoredFile(uri=uri, sha256=hashlib.sha256(data).hexdigest())
 
     def trained(self, segment: TrainSegment, step: int, *, nonce: str = "n", **changes: Any) -> SegmentFinished:
-        """Return the end of a segment whose worker has trained up to a step, with what it put into storage."""
+        """Store a checkpoint for a step, and return the event of a worker that trained to that step."""
         uri = segment_checkpoint_uri(segment, step=step, nonce=nonce)
         checkpoint = self.put(uri, f"checkpoint {step} of {segment.attempt} {nonce}".encode())
         before = self.run(segment.run_id).step
@@ -149,7 +149,7 @@ class RunRig:
         return SegmentFinished(run_id=segment.run_id, attempt=segment.attempt, worker="w1", **(values | changes))
 
     def evaluated(self, segment: TrainSegment, *, style: str = "udnie") -> SegmentFinished:
-        """Return the end of a segment whose worker has evaluated a run; the weights are those of a shipped style."""
+        """Return the event of a worker that evaluated a run. Its weights are those of a shipped style."""
         assert segment.phase is Phase.EVALUATE
         data = shipped_style(style).weights()
         digest = hashlib.sha256(data).hexdigest()
@@ -173,7 +173,7 @@ class RunRig:
             self.report(begun(segment), self.trained(segment, step))
 
     def finish(self, run_id: str, *, style: str = "udnie") -> None:
-        """Let a well-behaved worker do all there is to do, in one segment."""
+        """Let a well-behaved worker finish the run in one segment."""
         run = self.run(run_id)
         if not run.has_all_steps:
             self.train_to(run_id, run.steps)
@@ -193,13 +193,13 @@ def begun(segment: TrainSegment, worker: str = "w1") -> SegmentStarted:
 
 
 def going(segment: TrainSegment, step: int | None = None, **more: Any) -> SegmentProgress:
-    """Return the event of a worker that still works at a segment."""
+    """Return the event of a worker that is still working on a segment."""
     progress = None if step is None else TrainProgress(step=step, **more)
     return SegmentProgress(run_id=segment.run_id, attempt=segment.attempt, progress=progress)
 
 
 def finished(segment: TrainSegment, *, step: int = 0, **more: Any) -> SegmentFinished:
-    """Return the event of a worker that is through with a segment."""
+    """Return the event of a worker that has finished a segment."""
     return SegmentFinished(run_id=segment.run_id, attempt=segment.attempt, worker="w1", step=step, seconds=1.0, **more)
 
 

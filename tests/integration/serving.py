@@ -1,4 +1,4 @@
-"""A real HTTP server with the API, in a thread of its own."""
+"""A real HTTP server with the API, in a separate thread."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from scheduler.local.servers import HOST, free_port
 
 @contextmanager
 def serving(api: FastAPI) -> Iterator[str]:
-    """Serve an app for the block; gives its address."""
+    """Serve an app for the block, and yield its address."""
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(api, host=HOST, port=port, log_level="error", timeout_graceful_shutdown=5))
     thread = threading.Thread(target=server.run)

@@ -1,4 +1,4 @@
-"""Who may do what: every route of the OpenAPI document, with the keys of others and with keys that lack a scope."""
+"""Access rules of every route in the OpenAPI document: keys of other tenants, and keys that lack a scope."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from tests.integration.job_kit import end_with_images
 from tests.integration.run_kit import RunRig
 
 OWNER, STRANGER = "owner", "stranger"
-#: Nothing that a stranger sees may name the owner, but what the stranger said itself.
+#: A stranger's answer must not name the owner, unless the stranger's own request did.
 HIDDEN = (f'"{OWNER}"', f"tenants/{OWNER}/")
 VERSION = "5ec0" * 16
 VAULT_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
@@ -31,7 +31,7 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """What a stranger gets who asks a route for what is the owner's."""
+    """What a stranger gets when they ask a route for the owner's things."""
 
     status: int
     #: May have fields in braces, such as the ids of the owner's things.
@@ -39,7 +39,7 @@ class Case:
 
 
 MISSING = Case(404)
-OWN = Case(200)  # what the stranger has itself, which is nothing
+OWN = Case(200)  # the stranger's own things: none
 #: Every route has an entry here.
 CASES: dict[tuple[str, str], Case] = {
     ("post", "/v1/jobs"): Case(422, {"input": {"uris": ["{upload}a.jpg"]}, "styles": ["wave"]}),
@@ -52,7 +52,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("delete", "/v1/runs/{run_id}"): MISSING,
     ("get", "/v1/uploads"): OWN,
     ("get", "/v1/uploads/{upload_id}"): MISSING,
-    # An upload of its own under the same id, which it has made just before.
+    # The stranger's own upload with the same id, made in an earlier case.
     ("delete", "/v1/uploads/{upload_id}"): Case(204),
     ("get", "/v1/jobs/{job_id}/items/{item_id}/output"): MISSING,
     ("get", "/v1/jobs/{job_id}/items/{item_id}/preview"): MISSING,
@@ -62,7 +62,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("post", "/v1/jobs/{job_id}/pause"): MISSING,
     ("post", "/v1/jobs/{job_id}/resume"): MISSING,
     ("post", "/v1/jobs/{job_id}/retry"): MISSING,
-    # Nobody gives a job such an id as ours are, and so not that of another.
+    # Clients cannot choose an id of the form that the server generates, so they cannot take another's.
     ("put", "/v1/jobs/{job_id}"): Case(422, {"input": {"uris": ["s3://nst/a.jpg"]}, "styles": ["wave"]}),
     ("get", "/v1/jobs/{job_id}/events"): MISSING,
     ("get", "/v1/presets"): OWN,
@@ -94,14 +94,14 @@ CASES: dict[tuple[str, str], Case] = {
     ("put", "/v1/uploads/{upload_id}"): Case(200),
     ("get", "/v1/uploads/{upload_id}/files"): OWN,
     # The same id below the stranger's own prefix.
-    # It was deleted just before.
+    # An earlier case deleted it.
     ("put", "/v1/uploads/{upload_id}/{path}"): Case(409),
     ("post", "/v1/keys"): Case(403, {"name": "k", "scopes": ["jobs:read"], "tenant": OWNER}),
     ("get", "/v1/keys"): OWN,
     ("get", "/v1/keys/{prefix}"): MISSING,
     ("delete", "/v1/keys/{prefix}"): MISSING,
     ("post", "/v1/keys/{prefix}/rotate"): MISSING,
-    # Not even whether there is such a tenant is told.
+    # The answer does not even say whether the tenant exists.
     ("get", "/v1/tenants"): Case(403),
     ("get", "/v1/tenants/{tenant_id}"): Case(403),
     ("put", "/v1/tenants/{tenant_id}"): Case(403, {"weight": 100}),
@@ -118,7 +118,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("get", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}"): MISSING,
     ("post", "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay"): MISSING,
 }
-#: What the owner gets, so that a stranger's 404 is no 404 for all.
+#: What the owner gets. This proves that the stranger's 404 is not a 404 for everybody.
 SEEN_BY_OWNER = (
     *("/v1/jobs/{job_id}", "/v1/jobs/{job_id}/items", "/v1/jobs/{job_id}/items/{item_id}/output"),
     *("/v1/jobs/{job_id}/results", "/v1/jobs/{job_id}/errors", "/v1/runs/{run_id}", "/v1/runs/{run_id}/samples"),
@@ -129,7 +129,7 @@ SEEN_BY_OWNER = (
 
 @dataclass
 class World:
-    """An owner with one of everything, and a client with no key yet."""
+    """An owner who has one of everything, and a client without a key."""
 
     rig: Rig
     client: TestClient
@@ -147,7 +147,7 @@ class World:
         return [each for each in operations(document) if each[2].get("security")]
 
     def ask(self, method: str, path: str, headers: dict[str, str]) -> Any:
-        """Ask a route about what is the owner's."""
+        """Ask a route about the owner's things."""
         body = CASES[method, path].body
         content = {"json": _filled(body, self.values)} if body is not None else {}
         return self.client.request(method, path.format(**self.values), headers=headers, **content)
@@ -214,7 +214,7 @@ def test_every_route_has_a_case_and_says_what_it_needs(world: World) -> None:
         assert bool(scopes) == (path not in without), (method, path)
 
 
-def test_no_route_gives_a_stranger_what_is_anothers(world: World) -> None:
+def test_no_route_gives_a_stranger_the_things_of_another_tenant(world: World) -> None:
     stranger = world.key(STRANGER, tuple(scope for scope in Scope if scope is not Scope.ADMIN))
     for path, method, _ in world.routes():
         answer = world.ask(method, path, stranger)
@@ -228,7 +228,7 @@ def test_no_route_gives_a_stranger_what_is_anothers(world: World) -> None:
     assert world.client.get(f"/v1/jobs/{world.values['job_id']}", headers=owner).json()["status"] == "succeeded"
 
 
-def test_every_route_needs_a_key_that_is_valid(world: World) -> None:
+def test_every_route_needs_a_valid_key(world: World) -> None:
     keys = world.rig.service.keys
     revoked, expired = world.key(OWNER), world.key(OWNER)
     caller = keys.authenticate(revoked["Authorization"][7:])
@@ -247,7 +247,7 @@ def test_every_route_needs_a_key_that_is_valid(world: World) -> None:
     ):
         raw = {name: value.encode("latin-1") for name, value in headers.items()}
         for path, method, _ in world.routes():
-            world.rig.clock.advance(2.0)  # strangers have a rate
+            world.rig.clock.advance(2.0)  # requests without a valid key are rate limited
             answer = world.ask(method, path, raw)  # type: ignore[arg-type]
             assert (answer.status_code, answer.json()["code"]) == (401, code), (method, path)
             assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -265,5 +265,5 @@ def test_every_route_refuses_a_key_without_its_scope_and_names_it(world: World) 
         for scope in needed:
             allowed = world.ask(method, path, world.key(STRANGER, (scope,)))
             assert allowed.status_code != 401
-            # There may be other reasons: a key gives no scopes that it lacks, and only an admin goes to other tenants.
+            # There may be other reasons: a key cannot grant scopes that it lacks, and only admins reach other tenants.
             assert "This needs an API key with the scope" not in allowed.text or scope != Scope.ADMIN, (method, path)

@@ -1,4 +1,4 @@
-"""Addresses that some storage would resolve to another place are refused, wherever they come from."""
+"""Addresses that some storage would resolve to another place are refused, whatever their source."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ from tests.integration.conftest import Rig
 
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
-#: What stands in place of X in s3://nst/tenants/alice/X/a.jpg.
+#: What replaces X in s3://nst/tenants/alice/X/a.jpg.
 TRICKS = [
     "..",
     ".",
@@ -83,7 +83,7 @@ def bodies(address: str) -> list[tuple[str, str, dict[str, Any], str]]:
 
 @sqlite
 @pytest.mark.parametrize("trick", TRICKS)
-def test_no_route_takes_an_address_with_a_trick(client: TestClient, rig: Rig, trick: str) -> None:
+def test_no_route_accepts_an_unsafe_address(client: TestClient, rig: Rig, trick: str) -> None:
     for method, path, body, pointer in bodies(f"s3://nst/tenants/alice/{trick}/a.jpg"):
         answer = client.request(method, path, json=body)
         assert answer.status_code == 422, (path, body, answer.text)
@@ -94,13 +94,13 @@ def test_no_route_takes_an_address_with_a_trick(client: TestClient, rig: Rig, tr
 
 @sqlite
 @pytest.mark.parametrize("name", FINE)
-def test_odd_names_that_are_no_tricks_are_taken(client: TestClient, name: str) -> None:
+def test_unusual_but_safe_names_are_accepted(client: TestClient, name: str) -> None:
     answer = client.post("/v1/jobs", json=job(input={"uris": [f"s3://nst/tenants/alice/{name}/{name}.jpg"]}))
     assert answer.status_code == 202, answer.text
 
 
 @pytest.mark.parametrize("bucket", ["..", ".", "-a", "x" * 64, "a b", "a%2fb", "a\\b", "nst@evil", "a..b"])
-def test_buckets_have_names_that_buckets_can_have(bucket: str) -> None:
+def test_invalid_bucket_names_are_refused(bucket: str) -> None:
     with pytest.raises(ConfigError):
         check_address(bucket, "a.jpg")
 
@@ -108,7 +108,7 @@ def test_buckets_have_names_that_buckets_can_have(bucket: str) -> None:
 @pytest.mark.parametrize(
     "address", ["s3://nst", "s3://nst/", "s3://nst/tenants/alice/", "s3://nst/tenants/alice/a.jpg/"]
 )
-def test_an_object_is_no_folder(client: TestClient, address: str) -> None:
+def test_an_object_address_must_not_be_a_folder(client: TestClient, address: str) -> None:
     for body in (job(input={"uris": [address]}), job(input={"manifest": address})):
         assert client.post("/v1/jobs", json=body).status_code == 422
     assert client.put("/v1/styles/s", json={"weights": address}).status_code == 422
@@ -116,7 +116,7 @@ def test_an_object_is_no_folder(client: TestClient, address: str) -> None:
 
 @sqlite
 @pytest.mark.parametrize("trick", TRICKS)
-def test_what_a_tenant_may_read_is_a_plain_folder(client: TestClient, rig: Rig, trick: str) -> None:
+def test_the_places_of_a_tenant_must_be_plain_folders(client: TestClient, rig: Rig, trick: str) -> None:
     rig.service.keys.add(admin := new_api_key(), tenant="default")
     place = f"s3://nst/{trick}/photos" if trick else "s3://nst//photos"
     body = {"read": [place]}
@@ -126,7 +126,7 @@ def test_what_a_tenant_may_read_is_a_plain_folder(client: TestClient, rig: Rig, 
 
 
 @sqlite
-def test_lines_of_a_manifest_with_tricks_fail_alone(rig: Rig) -> None:
+def test_manifest_lines_with_unsafe_addresses_fail_alone(rig: Rig) -> None:
     good = "s3://nst/tenants/alice/good.jpg"
     lines = [good, *(f"s3://nst/tenants/alice/{trick}/a.jpg" for trick in TRICKS)]
     manifest = BlobUri("nst", f"tenants/alice/{rig.prefix}/manifest.jsonl")
@@ -138,7 +138,7 @@ def test_lines_of_a_manifest_with_tricks_fail_alone(rig: Rig) -> None:
 
 
 @sqlite
-def test_what_a_listing_returns_is_checked_like_what_a_request_names(rig: Rig) -> None:
+def test_keys_from_a_listing_are_checked_like_addresses_in_a_request(rig: Rig) -> None:
     """A storage that decodes or normalises keys may list what does not belong to the prefix."""
     rig.service.tenants.put(Tenant(id="alice"))
     spec = rig.service._resolver.resolve("alice", "job_1", rig.request(JobInput(prefix="s3://nst/tenants/alice/")))

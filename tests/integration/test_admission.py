@@ -1,4 +1,4 @@
-"""Rates count by tenant, requests without a valid key by address, and nobody makes keys without end."""
+"""Rate limits count per tenant, or per address without a valid key. The numbers of keys and tenants are limited."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ Connect = Callable[..., TestClient]
 
 @pytest.fixture
 def connect(rig: Rig) -> Connect:
-    """Make clients of one app, each from an address of its own."""
+    """Make clients of one app, each with a different address."""
     app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
 
     def connect(key: str | None = None, *, address: str = "192.0.2.1") -> TestClient:
@@ -30,7 +30,7 @@ def connect(rig: Rig) -> Connect:
     return connect
 
 
-def test_many_keys_of_a_tenant_have_no_more_requests_than_one(rig: Rig, connect: Connect) -> None:
+def test_many_keys_of_a_tenant_share_one_rate_limit(rig: Rig, connect: Connect) -> None:
     rig.service.tenants.put(Tenant(id="alice", limits={"requests_per_s": 1, "burst": 4}))
     keys = [new_api_key() for _ in range(4)]
     for key in keys:
@@ -49,7 +49,7 @@ def test_requests_without_a_valid_key_are_counted_by_address(rig: Rig, connect: 
     assert {each.status_code for each in answers[:-1]} == {401}
     assert (answers[-1].status_code, answers[-1].json()["code"]) == (429, "rate_limited")
     assert int(answers[-1].headers["Retry-After"]) >= 1
-    # A valid key is let in from the same address: it may be that of a proxy.
+    # A valid key is accepted from the same address, because that may be a proxy.
     assert connect(good).get("/v1/jobs").status_code == 200
     assert connect(key, address="192.0.2.2").get("/v1/jobs").status_code == 401
     rig.clock.advance(2.0)
@@ -65,7 +65,7 @@ def test_addresses_of_one_ipv6_network_count_as_one(connect: Connect) -> None:
     assert connect(address="2001:db8:0:2::1").get("/v1/jobs").status_code == 401
 
 
-def test_a_tenant_has_no_more_valid_keys_than_its_limit(
+def test_the_number_of_valid_keys_of_a_tenant_is_limited(
     rig: Rig, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access_keys, "_DEAD_KEPT", 2)
@@ -83,7 +83,7 @@ def test_a_tenant_has_no_more_valid_keys_than_its_limit(
     assert client.delete(f"/v1/keys/{made[0]}").status_code == 204
     made.append(create()[1])
     assert create() == (429, "quota_exceeded")
-    # Dead ones do not pile up either.
+    # Revoked keys do not accumulate either.
     for _ in range(4):
         client.delete(f"/v1/keys/{made[-1]}")
         made.append(create()[1])
@@ -93,7 +93,7 @@ def test_a_tenant_has_no_more_valid_keys_than_its_limit(
     assert client.get("/v1/jobs").status_code == 200
 
 
-def test_there_are_not_more_tenants_than_the_limit(rig: Rig, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_tenants_is_limited(rig: Rig, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access_tenants, "MAX_TENANTS", 2)
     rig.service.keys.add(key := new_api_key(), tenant="default")
     client = connect(key)
@@ -101,7 +101,7 @@ def test_there_are_not_more_tenants_than_the_limit(rig: Rig, connect: Connect, m
     assert statuses == [200, 200, 429, 200]
 
 
-def test_a_client_that_goes_away_is_one_line_of_the_log(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_disconnects_is_logged_in_one_line(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
 
     rig.service.keys.add(key := new_api_key(), tenant="default")
     app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)

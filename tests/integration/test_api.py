@@ -1,4 +1,4 @@
-"""The HTTP API over a real service: keys, tenants, errors, pages."""
+"""The HTTP API with a real service: keys, tenants, errors, pages."""
 
 import base64
 import hashlib
@@ -60,7 +60,7 @@ def test_submitted_job_is_accepted_with_its_location(client: TestClient, rig: Ri
     assert client.get(answer.headers["Location"]).json() == job
 
 
-def test_finished_job_gives_items_images_and_reports(client: TestClient, rig: Rig) -> None:
+def test_finished_job_has_items_images_and_reports(client: TestClient, rig: Rig) -> None:
     job_id = client.post("/v1/jobs", json=body(rig, 3)).json()["id"]
     assert client.get(f"/v1/jobs/{job_id}/results").json()["code"] == "conflict"
     end_with_images(rig)
@@ -142,7 +142,7 @@ def test_same_idempotency_key_replays_the_job(client: TestClient, rig: Rig) -> N
         ({"metadata": {"": "v"}}, "/metadata//[key]"),
     ],
 )
-def test_wrong_field_is_one_problem_with_its_place(
+def test_wrong_field_is_one_problem_that_points_to_the_field(
     client: TestClient, rig: Rig, changes: dict[str, object], pointer: str
 ) -> None:
     answer = client.post("/v1/jobs", json=body(rig) | changes)
@@ -154,7 +154,7 @@ def test_wrong_field_is_one_problem_with_its_place(
     assert client.get("/v1/jobs").json()["data"] == []
 
 
-def test_upload_is_stored_below_the_tenants_own_prefix(client: TestClient, stranger: TestClient, rig: Rig) -> None:
+def test_upload_is_stored_under_the_prefix_of_its_tenant(client: TestClient, stranger: TestClient, rig: Rig) -> None:
     upload = client.post("/v1/uploads").json()
     answer = client.put(f"/v1/uploads/{upload['id']}/sub/a%20b.jpg", content=b"bytes")
     assert answer.status_code == 201
@@ -171,7 +171,7 @@ def test_upload_to_an_unsafe_path_is_refused(client: TestClient, path: str) -> N
     assert answer.status_code == 422
 
 
-def test_upload_under_an_id_of_ones_own_lists_what_is_there(client: TestClient, stranger: TestClient) -> None:
+def test_upload_with_a_chosen_id_lists_its_files(client: TestClient, stranger: TestClient) -> None:
     place = f"/v1/uploads/upl_{secrets.token_hex(12)}"
     assert client.get(f"{place}/files").json()["data"] == []
     for path in ("b.jpg", "a/é 1.jpg", "c.jpg"):
@@ -189,7 +189,7 @@ def test_upload_under_an_id_of_ones_own_lists_what_is_there(client: TestClient, 
     assert client.get(f"{place}/files", params={"after_id": "../../x"}).status_code == 422
 
 
-def test_upload_with_another_digest_than_its_body_is_refused(client: TestClient) -> None:
+def test_upload_whose_digest_does_not_match_its_body_is_refused(client: TestClient) -> None:
     place = f"/v1/uploads/upl_{secrets.token_hex(12)}"
 
     def put(digest: str) -> int:
@@ -215,7 +215,7 @@ def test_styles_are_listed_with_their_cards(client: TestClient) -> None:
     assert client.get("/v1/styles/none").json()["code"] == "not_found"
 
 
-def test_api_takes_jobs_while_redis_is_down(rig: Rig) -> None:
+def test_api_accepts_jobs_while_redis_is_down(rig: Rig) -> None:
     key = new_api_key()
     rig.service.keys.add(key, tenant="default")
     down = Broker(BrokerSettings.model_validate({"redis_url": f"redis://{HOST}:{free_port()}/0"}))
@@ -229,7 +229,7 @@ def test_api_takes_jobs_while_redis_is_down(rig: Rig) -> None:
     down.close()
 
 
-def test_database_that_is_down_is_a_503_with_a_time_to_retry(rig: Rig, blobs: object) -> None:
+def test_api_answers_503_with_retry_after_while_the_database_is_down(rig: Rig, blobs: object) -> None:
     gone = Database(f"postgresql://nst@{HOST}:{free_port()}/nst")
     rig.service.keys = Keys(gone, clock=rig.clock)
     with client_of(rig, rig.broker, new_api_key()) as client:
@@ -250,14 +250,14 @@ def test_database_that_is_down_is_a_503_with_a_time_to_retry(rig: Rig, blobs: ob
         "/v1/jobs/%F0%9F%98%80",
     ],
 )
-def test_address_that_no_database_takes_is_refused(client: TestClient, path: str) -> None:
+def test_address_that_the_database_cannot_store_is_refused(client: TestClient, path: str) -> None:
     answer = client.get(path)
     assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
 
 
-def test_missing_output_is_a_problem_and_no_empty_answer(client: TestClient, rig: Rig) -> None:
+def test_missing_output_is_a_problem_not_an_empty_answer(client: TestClient, rig: Rig) -> None:
     job_id = client.post("/v1/jobs", json=body(rig)).json()["id"]
-    rig.run_to_end()  # by a worker that stores nothing
+    rig.run_to_end()  # the worker stores nothing
     answer = client.get(f"/v1/jobs/{job_id}/items/0/output")
     assert (answer.status_code, answer.json()["code"]) == (502, "blob_not_found")
 

@@ -10,7 +10,7 @@ from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 
 
-def test_large_file_goes_out_in_parts_and_comes_back_whole(blobs: BlobStore) -> None:
+def test_large_file_is_uploaded_in_parts_and_read_back_whole(blobs: BlobStore) -> None:
     uri, digest = BlobUri("nst", "test_blobs/large.jsonl"), hashlib.sha256()
     with tempfile.TemporaryFile() as file:
         for number in range(20):
@@ -26,7 +26,7 @@ def test_large_file_goes_out_in_parts_and_comes_back_whole(blobs: BlobStore) -> 
     blobs.delete(uri)
 
 
-def test_listing_is_in_the_order_of_keys_whatever_folders_there_are(blobs: BlobStore) -> None:
+def test_listing_is_in_key_order_whatever_the_folders(blobs: BlobStore) -> None:
     prefix = BlobUri("nst", "test_blobs/order/")
     names = [
         "a.jpg",
@@ -49,7 +49,7 @@ def test_listing_is_in_the_order_of_keys_whatever_folders_there_are(blobs: BlobS
     assert found == sorted(prefix.key + name for name in names)
 
 
-def test_object_and_folder_of_one_name_are_refused_with_the_reason(s3_server: StorageSettings) -> None:
+def test_object_and_folder_with_the_same_name_are_refused_with_a_reason(s3_server: StorageSettings) -> None:
     blobs = BlobStore(s3_server, patient=False)
     blobs.ensure_bucket()
     blobs.put(BlobUri("nst", "test_blobs/same/a.jpg"), b"x")

@@ -1,4 +1,4 @@
-"""Jumps of the time of day and sleep of the machine cost no attempt and freeze nothing."""
+"""Clock jumps and machine sleep cost no attempt and freeze nothing."""
 
 from dataclasses import dataclass, field
 
@@ -64,7 +64,7 @@ def watch(rig: Rig, clocks: Clocks) -> ClockWatch:
 
 
 def tick(rig: Rig, watch: ClockWatch, runs: RunRig | None = None) -> bool:
-    """Do what the dispatch loop does about leases; return whether anything was taken back."""
+    """Do what the dispatch loop does about leases, and return whether it took a chunk back."""
     known_until = rig.clock()
     if watch.look():
         rig.reaper.forget()
@@ -75,14 +75,14 @@ def tick(rig: Rig, watch: ClockWatch, runs: RunRig | None = None) -> bool:
 
 
 def deaths(rig: Rig) -> list[tuple[int, int]]:
-    """Return attempts and deaths of all chunks."""
+    """Return the attempts and deaths of all chunks."""
     with rig.database.read() as connection:
         rows = connection.execute(select(chunks.c.attempt, chunks.c.deaths).order_by(chunks.c.id))
         return [(row.attempt, row.deaths) for row in rows]
 
 
 def in_hand(rig: Rig) -> list[StylizeChunk]:
-    """Return chunks of a job: one that a worker has begun, one that it took, and one that waits in the queue."""
+    """Return three chunks of a job: one started by a worker, one taken but not started, and one in the queue."""
     rig.submit(12)
     rig.plan()
     rig.dispatcher.tick()
@@ -92,7 +92,7 @@ def in_hand(rig: Rig) -> list[StylizeChunk]:
 
 
 @pytest.mark.parametrize("jump", ["forward", "back", "asleep", "halted"])
-def test_jump_of_time_costs_no_attempt(rig: Rig, clocks: Clocks, watch: ClockWatch, jump: str) -> None:
+def test_clock_jump_costs_no_attempt(rig: Rig, clocks: Clocks, watch: ClockWatch, jump: str) -> None:
     taken = in_hand(rig)
     assert not tick(rig, watch)
     clocks.go_on(1.0)
@@ -119,7 +119,7 @@ def test_jump_of_time_costs_no_attempt(rig: Rig, clocks: Clocks, watch: ClockWat
 
 
 @pytest.mark.parametrize("step_s", [HOUR_S, -HOUR_S])
-def test_worker_that_died_around_a_jump_is_still_noticed(
+def test_death_of_a_worker_around_a_clock_jump_is_still_noticed(
     rig: Rig, clocks: Clocks, watch: ClockWatch, step_s: float
 ) -> None:
     in_hand(rig)
@@ -135,7 +135,9 @@ def test_worker_that_died_around_a_jump_is_still_noticed(
     assert LOST_AFTER_S <= first + 1 <= LOST_AFTER_S + 5
 
 
-def test_pause_after_a_fault_is_not_longer_by_a_step_back(rig: Rig, clocks: Clocks, watch: ClockWatch) -> None:
+def test_clock_that_steps_back_does_not_lengthen_the_pause_after_a_fault(
+    rig: Rig, clocks: Clocks, watch: ClockWatch
+) -> None:
     rig.submit(1)
     [chunk] = dispatch(rig)
     with rig.database.write() as connection:
@@ -147,7 +149,7 @@ def test_pause_after_a_fault_is_not_longer_by_a_step_back(rig: Rig, clocks: Cloc
     assert len(dispatch(rig)) == 1
 
 
-def test_progress_is_told_after_a_step_back(rig: Rig, clocks: Clocks) -> None:
+def test_progress_is_reported_after_the_clock_steps_back(rig: Rig, clocks: Clocks) -> None:
     job_id = rig.submit(4)
     [chunk] = dispatch(rig)
     rig.report(started(chunk))
@@ -160,7 +162,7 @@ def test_progress_is_told_after_a_step_back(rig: Rig, clocks: Clocks) -> None:
     assert types.count(EventType.JOB_PROGRESS) == 2
 
 
-def test_trainings_outlive_a_sleep(rig: Rig, clocks: Clocks, watch: ClockWatch) -> None:
+def test_trainings_survive_a_sleep_of_the_machine(rig: Rig, clocks: Clocks, watch: ClockWatch) -> None:
     runs = RunRig(rig)
     run_id = runs.add()
     segment = runs.next()

@@ -11,7 +11,7 @@ from scheduler.store.database import Database
 from scheduler.store.errors import DatabaseUnavailableError
 
 
-def test_database_that_does_not_answer_is_told_as_such(tmp_path: Path) -> None:
+def test_database_that_does_not_answer_is_reported_as_unreachable(tmp_path: Path) -> None:
     database = Database(f"postgresql://nst@{HOST}:{free_port()}/nst")
     with pytest.raises(DatabaseUnavailableError), database.read():
         pass
@@ -19,6 +19,6 @@ def test_database_that_does_not_answer_is_told_as_such(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://host/nst"])
-def test_address_of_another_database_is_refused(url: str) -> None:
+def test_address_of_an_unsupported_database_is_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         Database(SecretStr(url).get_secret_value())

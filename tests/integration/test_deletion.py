@@ -1,4 +1,4 @@
-"""Jobs, runs and uploads are deleted with all that they have in the storage, and nothing is held up by what fails."""
+"""Jobs, runs and uploads are deleted with all their objects in storage, and a failed deletion delays no other."""
 
 from collections.abc import Iterator
 
@@ -37,7 +37,7 @@ def client(rig: Rig) -> Iterator[TestClient]:
 
 
 def remove(rig: Rig, lifetimes: Lifetimes = NEVER, *, blobs: BlobStore | None = None) -> None:
-    """Let retention do all there is to do."""
+    """Run retention until nothing is left to delete."""
     retention = Retention(
         rig.database,
         blobs or rig.blobs,
@@ -51,7 +51,7 @@ def remove(rig: Rig, lifetimes: Lifetimes = NEVER, *, blobs: BlobStore | None = 
 
 
 def run_with_images(rig: Rig, count: int, **changes: object) -> tuple[str, list[str]]:
-    """Run a job with a worker that writes real objects; return its id and their addresses."""
+    """Run a job with a worker that writes real objects, and return the job's id and the addresses of the objects."""
     rig.clock.advance(0.01)
     job = rig.service.submit(TENANT, rig.request(count, **changes))[0]
     end_with_images(rig)
@@ -70,7 +70,7 @@ def count(database: Database, table: str) -> int:
 
 
 @pytest.mark.parametrize("results", [False, True])
-def test_a_job_is_gone_at_once_and_its_objects_soon(client: TestClient, rig: Rig, results: bool) -> None:
+def test_a_deleted_job_is_gone_at_once_and_its_objects_soon_after(client: TestClient, rig: Rig, results: bool) -> None:
     job_id, outputs = run_with_images(rig, 6)
     scratch = scratch_key(TENANT, job_id)
     rig.blobs.put(BlobUri("nst", scratch + "previews/0.jpg"), b"x")
@@ -86,7 +86,7 @@ def test_a_job_is_gone_at_once_and_its_objects_soon(client: TestClient, rig: Rig
     assert [count(rig.database, table) for table in ("jobs", "items", "chunks")] == [0, 0, 0]
 
 
-def test_results_in_a_place_of_the_client_are_deleted_one_by_one(client: TestClient, rig: Rig) -> None:
+def test_results_under_a_prefix_of_the_client_are_deleted_one_by_one(client: TestClient, rig: Rig) -> None:
     place = f"s3://nst/{rig.prefix}/out/"
     job_id, outputs = run_with_images(rig, 3, output_prefix=place)
     rig.blobs.put(BlobUri.parse(place + "own.txt"), b"not a result")
@@ -97,7 +97,7 @@ def test_results_in_a_place_of_the_client_are_deleted_one_by_one(client: TestCli
     assert sorted(left) == sorted([place + "own.txt", outputs[1]])
 
 
-def test_reports_that_another_job_shares_stay(client: TestClient, rig: Rig) -> None:
+def test_reports_shared_with_another_job_are_kept(client: TestClient, rig: Rig) -> None:
     place = f"s3://nst/{rig.prefix}/out/"
     first, outputs = run_with_images(rig, 1, output_prefix=place)
     run_with_images(rig, 2, output_prefix=place, output_name="other_{stem}.{ext}")
@@ -107,7 +107,7 @@ def test_reports_that_another_job_shares_stay(client: TestClient, rig: Rig) -> N
     assert rig.blobs.exists(BlobUri.parse(place + "results.jsonl"))
 
 
-def test_what_has_not_ended_is_not_deleted(client: TestClient, rig: Rig) -> None:
+def test_a_job_or_run_that_has_not_ended_cannot_be_deleted(client: TestClient, rig: Rig) -> None:
     job_id, run_id = rig.submit(2), RunRig(rig).add()
     for path in (f"/v1/jobs/{job_id}", f"/v1/runs/{run_id}"):
         answer = client.delete(path)
@@ -115,14 +115,14 @@ def test_what_has_not_ended_is_not_deleted(client: TestClient, rig: Rig) -> None
         assert client.get(path).status_code == 200
 
 
-def test_a_job_that_cannot_be_removed_holds_up_no_other(rig: Rig, client: TestClient) -> None:
+def test_a_job_that_cannot_be_removed_delays_no_other(rig: Rig, client: TestClient) -> None:
     stuck = [run_with_images(rig, 1)[0] for _ in range(11)]
     last, outputs = run_with_images(rig, 1)
     for job_id in [*stuck, last]:
         client.delete(f"/v1/jobs/{job_id}", params={"results": True})
 
     class Broken(BlobStore):
-        """A storage that refuses the places of the first jobs."""
+        """A storage that refuses to delete the objects of the first jobs."""
 
         def list_keys(self, prefix: BlobUri, *, after: str = "", limit: int = 1000) -> list[str]:
             if any(job_id in prefix.key for job_id in stuck):
@@ -144,7 +144,7 @@ def test_a_job_that_cannot_be_removed_holds_up_no_other(rig: Rig, client: TestCl
 
 
 def ended_run(rig: Rig, runs: RunRig, status: RunStatus = RunStatus.SUCCEEDED) -> str:
-    """Return a run that has ended, with objects in each of its folders."""
+    """Return an ended run with objects in each of its folders."""
     run_id = runs.add()
     place = place_key(TENANT, run_id)
     for name in ("checkpoints/00000010-1-aa.safetensors", "samples/cat_00000010.jpg", "losses/x.csv", "painting.png"):
@@ -157,7 +157,7 @@ def ended_run(rig: Rig, runs: RunRig, status: RunStatus = RunStatus.SUCCEEDED) -
     return run_id
 
 
-def test_a_run_is_deleted_with_its_place_and_its_styles_stay(client: TestClient, rig: Rig) -> None:
+def test_a_deleted_run_loses_its_objects_but_not_its_styles(client: TestClient, rig: Rig) -> None:
     runs = RunRig(rig)
     run_id, other = ended_run(rig, runs), ended_run(rig, runs)
     assert client.delete(f"/v1/runs/{run_id}").status_code == 204
@@ -207,7 +207,7 @@ def test_runs_have_a_lifetime(client: TestClient, rig: Rig) -> None:
 
 
 def upload(client: TestClient, *names: str) -> tuple[str, str]:
-    """Make an upload with files; return its id and its prefix."""
+    """Make an upload with files, and return its id and its prefix."""
     made = client.post("/v1/uploads").json()
     for name in names:
         assert client.put(f"/v1/uploads/{made['id']}/{name}", content=b"x").status_code == 201
@@ -252,7 +252,7 @@ def test_an_upload_that_a_training_needs_is_not_deleted(client: TestClient, rig:
     assert client.delete(f"/v1/uploads/{upload_id}").json()["code"] == "in_use"
 
 
-def test_uploads_have_a_lifetime_from_their_last_use(client: TestClient, rig: Rig) -> None:
+def test_the_lifetime_of_an_upload_starts_at_its_last_use(client: TestClient, rig: Rig) -> None:
     old, used, named = (upload(client, "a.jpg") for _ in range(3))
     rig.clock.advance(20 * DAY_S)
     client.put(f"/v1/uploads/{used[0]}/b.jpg", content=b"x")
@@ -280,7 +280,7 @@ def test_a_client_may_choose_the_id_of_an_upload(client: TestClient) -> None:
     assert client.put("/v1/uploads/mine/a.jpg", content=b"x").status_code == 404
 
 
-def test_a_tenant_has_no_more_uploads_than_its_limit(client: TestClient, rig: Rig) -> None:
+def test_the_number_of_uploads_of_a_tenant_is_limited(client: TestClient, rig: Rig) -> None:
     rig.service.tenants.put(Tenant(id=TENANT, limits={"max_uploads": 2}))
     kept = upload(client)[0]
     upload(client)

@@ -1,4 +1,4 @@
-"""The OpenAPI document as those who integrate with it read it: examples, descriptions, pages."""
+"""The OpenAPI document as an integrator reads it: examples, descriptions, pages."""
 
 import json
 from collections.abc import Iterator
@@ -34,12 +34,12 @@ def document(client: TestClient) -> dict[str, Any]:
 
 
 def models() -> dict[str, type[BaseModel]]:
-    """Return the resources by name."""
+    """Return the models of the API's resources by name."""
     return {cls.__name__: cls for cls in (*subclasses(Request), *subclasses(Resource))}
 
 
 def bodies(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what each request and each good answer has as JSON."""
+    """Yield the JSON content of each request and each successful answer."""
     for path, method, operation in operations(document):
         said = {"request": operation.get("requestBody", {})} | operation["responses"]
         for place, each in said.items():
@@ -49,7 +49,7 @@ def bodies(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def names_of(schema: dict[str, Any]) -> list[str]:
-    """Return the schemas that a body may be of."""
+    """Return the names of the schemas that a body may have."""
     each = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
     return [one["$ref"].rpartition("/")[2] for one in each]
 
@@ -62,18 +62,18 @@ def test_each_request_and_answer_has_an_example(document: dict[str, Any]) -> Non
     assert schemas["Problem"]["examples"]
 
 
-def test_examples_are_of_their_schema(document: dict[str, Any]) -> None:
+def test_examples_match_their_schema(document: dict[str, Any]) -> None:
     known, checked = models(), 0
     for name, schema in document["components"]["schemas"].items():
         for example in schema.get("examples", []):
             value = known[name].model_validate_json(json.dumps(example))
-            if isinstance(value, Resource):  # an answer has all fields, and no others
+            if isinstance(value, Resource):  # an answer has exactly the fields of its schema
                 assert set(value.model_dump()) == set(example), name
             checked += 1
     assert checked > 40
 
 
-def test_examples_of_reports_are_lines_of_reports() -> None:
+def test_examples_of_reports_are_valid_report_lines() -> None:
     made = Item(**dict.fromkeys(Item.__dataclass_fields__))  # type: ignore[arg-type]
     assert list(json.loads(RESULTS)) == list(result_line(made, {"method": "feedforward", "style_version": "a"}))
     assert list(json.loads(ERRORS)) == list(error_line(made))
@@ -86,7 +86,7 @@ def test_each_route_and_parameter_is_described(document: dict[str, Any]) -> None
             assert parameter.get("description"), (method, path, parameter["name"])
 
 
-def test_each_listing_comes_in_pages(document: dict[str, Any]) -> None:
+def test_each_listing_has_pages(document: dict[str, Any]) -> None:
     listings = [
         (path, operation)
         for path, method, operation in operations(document)
@@ -100,7 +100,7 @@ def test_each_listing_comes_in_pages(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("path", "id"), [("/v1/errors", "code"), ("/v1/presets", "name"), ("/v1/training-presets", "name")]
 )
-def test_a_listing_that_is_known_as_a_whole_comes_in_pages(client: TestClient, path: str, id: str) -> None:
+def test_a_listing_that_is_held_in_memory_has_pages_too(client: TestClient, path: str, id: str) -> None:
     whole = client.get(path).json()
     assert not whole["has_more"]
     seen: list[dict[str, Any]] = []
@@ -122,7 +122,7 @@ def test_an_empty_page_has_no_ids(client: TestClient, rig: Rig) -> None:
     assert client.get("/v1/jobs").json() == {"data": [], "first_id": None, "last_id": None, "has_more": False}
 
 
-def test_parameters_are_of_kinds_that_generators_of_clients_know(document: dict[str, Any]) -> None:
+def test_parameters_have_types_that_client_generators_support(document: dict[str, Any]) -> None:
     seen = 0
     for path, method, operation in operations(document):
         for parameter in operation.get("parameters", []):
@@ -142,7 +142,7 @@ def test_parameters_are_of_kinds_that_generators_of_clients_know(document: dict[
     assert prefers == ["string"] * 3
 
 
-def test_operations_have_short_names_of_their_own(document: dict[str, Any]) -> None:
+def test_operations_have_short_unique_names(document: dict[str, Any]) -> None:
     ids = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(set(ids)) == len(ids)
     assert {"submit_job", "get_job", "list_jobs", "delete_job", "train_style", "put_file"} <= set(ids)

@@ -1,4 +1,4 @@
-"""Of several schedulers, one reads the events of workers, and another takes over when it is gone."""
+"""Of several schedulers, one reads the events of workers, and another takes over if it stops."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from tests.integration.conftest import Rig, finished, outcome, started
 
 
 def begin(rig: Rig) -> str:
-    """Let a worker say something; return its job's id."""
+    """Let a worker send an event, and return the id of its job."""
     job_id = rig.submit(4)
     rig.plan()
     rig.dispatcher.tick()
@@ -38,7 +38,7 @@ def test_one_scheduler_collects_and_another_waits(rig: Rig) -> None:
     assert rig.job(job_id).counts.succeeded == 4
 
 
-def test_the_warning_of_an_image_is_kept_and_stands_in_the_results(rig: Rig) -> None:
+def test_the_warning_of_an_image_is_stored_and_shown_in_the_results(rig: Rig) -> None:
     job_id = rig.submit(2)
     rig.plan()
     rig.dispatcher.tick()
@@ -55,7 +55,7 @@ def test_the_warning_of_an_image_is_kept_and_stands_in_the_results(rig: Rig) -> 
     assert [result_line(item, {})["warning"] for item in kept] == [None, warning]
 
 
-def test_a_scheduler_that_ends_leaves_the_events_to_another_at_once(rig: Rig) -> None:
+def test_a_scheduler_that_ends_hands_over_the_events_at_once(rig: Rig) -> None:
     rig.events.tick(block_ms=1)
     other = rig.new_event_reader()
     job_id = begin(rig)
@@ -68,7 +68,7 @@ def test_a_scheduler_that_ends_leaves_the_events_to_another_at_once(rig: Rig) ->
     assert other.leadership.leads, "only who has the role can leave it"
 
 
-def test_a_scheduler_that_is_not_heard_of_loses_its_role_and_what_it_says_late_changes_nothing(
+def test_a_silent_scheduler_loses_its_role_and_its_late_writes_have_no_effect(
     rig: Rig, redis_server: BrokerSettings
 ) -> None:
     rig.events.tick(block_ms=1)
@@ -85,14 +85,14 @@ def test_a_scheduler_that_is_not_heard_of_loses_its_role_and_what_it_says_late_c
     assert rig.job(job_id).counts.succeeded == 4
 
 
-def test_what_workers_said_is_known_as_soon_as_the_stream_was_read_to_its_end(rig: Rig) -> None:
+def test_all_events_are_known_once_the_stream_was_read_to_its_end(rig: Rig) -> None:
     assert rig.events.known_until is None
     begin(rig)
     assert rig.events.tick(block_ms=1)
     assert rig.events.known_until == rig.clock(), "with many workers there is always another event"
 
 
-def test_a_scheduler_that_does_not_reach_the_database_leaves_the_events_to_another(rig: Rig) -> None:
+def test_a_scheduler_without_a_database_hands_over_the_events(rig: Rig) -> None:
     rig.events.tick(block_ms=1)
     job_id = begin(rig)
     reached, rig.events.leadership._database = (
@@ -123,7 +123,7 @@ def test_the_role_is_renewed_while_a_long_page_of_events_is_applied(
 
     def apply_slowly(event: ChunkEvent) -> bool:
         left_ms.append(client.pttl(key))
-        # As much time passes as Redis lets it be: a second more, and another scheduler had the role.
+        # The longest time that Redis grants: one second more, and another scheduler would have the role.
         client.pexpire(key, 500)
         rig.clock.advance(1.5)
         return apply(event)

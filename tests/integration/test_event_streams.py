@@ -1,4 +1,4 @@
-"""Streams of events over real HTTP: replay, resumption, ends, limits, and how clients wait by them."""
+"""Event streams over real HTTP: replay, resumption, end, limits, and how clients use them to wait."""
 
 import asyncio
 import threading
@@ -58,7 +58,7 @@ def client(url: str, key: str, connect: Connect) -> Iterator[Client]:
 
 
 def wait_for(status: int, http: httpx.Client, path: str) -> None:
-    """Return once a further stream is answered with a status: 200, or 429 where there is no place for it."""
+    """Return when a new stream gets a status: 200, or 429 if too many streams are open."""
     deadline = time.monotonic() + 20
     while True:
         with http.stream("GET", path) as answer:
@@ -77,7 +77,7 @@ def cancelled(rig: Rig) -> str:
 
 
 def add_events(rig: Rig, job_id: str, count: int) -> None:
-    """Add old events of a job, as a long one has them."""
+    """Add old events to a job, as a long job has."""
     with rig.database.write() as connection:
         rows = [
             {
@@ -94,10 +94,10 @@ def add_events(rig: Rig, job_id: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("behind", [True, False])
-def test_replay_of_a_long_job_delays_the_news_of_no_other(
+def test_replay_of_a_long_job_does_not_delay_events_of_other_jobs(
     rig: Rig, hub: EventHub, monkeypatch: pytest.MonkeyPatch, behind: bool
 ) -> None:
-    """News of one job come while thousands of old events of another are read: all at once, or as news themselves."""
+    """Events of one job arrive while thousands of old events of another are replayed or arrive live."""
     monkeypatch.setattr(event_hub, "_BATCH", 20)
     monkeypatch.setattr(event_hub, "_EACH", 5)
     long, short = rig.submit(1), rig.submit(1)
@@ -116,7 +116,7 @@ def test_replay_of_a_long_job_delays_the_news_of_no_other(
 
     async def watch() -> tuple[int, list[int]]:
         seen: list[int] = []
-        await hub.next(second, timeout_s=20)  # that the job was created
+        await hub.next(second, timeout_s=20)  # the creation of the job
         replaying = asyncio.create_task(replay(seen))
         rig.service.cancel(TENANT, short)  # the newest events of all
         assert await hub.next(second, timeout_s=20)
@@ -131,7 +131,7 @@ def test_replay_of_a_long_job_delays_the_news_of_no_other(
         hub.close(stream)
 
 
-def test_an_ended_job_is_replayed_from_its_beginning_and_the_stream_ends(http: httpx.Client, rig: Rig) -> None:
+def test_the_stream_of_an_ended_job_replays_all_events_and_ends(http: httpx.Client, rig: Rig) -> None:
     answer = http.get(f"/v1/jobs/{cancelled(rig)}/events")
     assert answer.headers["Content-Type"].startswith("text/event-stream")
     assert (answer.headers["Cache-Control"], answer.headers["X-Accel-Buffering"]) == ("no-store", "no")
@@ -146,7 +146,7 @@ def test_an_ended_job_is_replayed_from_its_beginning_and_the_stream_ends(http: h
     assert all(frame.startswith("id: ") and '"timestamp": "20' in frame for frame in frames[1:-1])
 
 
-def test_a_stream_goes_on_behind_the_last_event_and_there_is_none_behind_the_end(
+def test_a_stream_resumes_after_the_last_event_and_nothing_follows_the_end(
     client: Client, http: httpx.Client, rig: Rig
 ) -> None:
     job_id = cancelled(rig)
@@ -158,7 +158,7 @@ def test_a_stream_goes_on_behind_the_last_event_and_there_is_none_behind_the_end
     assert (behind.status_code, behind.content) == (204, b"")
 
 
-def test_a_stream_behind_an_event_of_something_else_goes_on_behind_the_last_one(http: httpx.Client, rig: Rig) -> None:
+def test_a_stream_resumes_even_if_the_last_event_is_of_another_job(http: httpx.Client, rig: Rig) -> None:
     job_id = rig.submit(1)
     headers = {"Last-Event-ID": str(10**9)}
     with http.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as answer:
@@ -171,12 +171,12 @@ def test_a_stream_behind_an_event_of_something_else_goes_on_behind_the_last_one(
 
 
 @pytest.mark.parametrize("number", ["x", "-1", str(2**63)])
-def test_a_last_event_that_is_no_number_is_refused(http: httpx.Client, rig: Rig, number: str) -> None:
+def test_a_last_event_id_that_is_not_a_number_is_refused(http: httpx.Client, rig: Rig, number: str) -> None:
     answer = http.get(f"/v1/jobs/{rig.submit(1)}/events", headers={"Last-Event-ID": number})
     assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
 
 
-def test_what_happens_meanwhile_is_told_at_once(client: Client, rig: Rig) -> None:
+def test_new_events_arrive_at_once(client: Client, rig: Rig) -> None:
     job_id = rig.submit(2)
     told: list[str] = []
 
@@ -201,7 +201,7 @@ def test_what_happens_meanwhile_is_told_at_once(client: Client, rig: Rig) -> Non
 def test_waiting_needs_no_polling(url: str, key: str, connect: Connect, rig: Rig) -> None:
     job_id = rig.submit(1)
     seen: list[Job] = []
-    # The first look finds the job unfinished; the next is due in an hour, unless an event says otherwise.
+    # The first look finds the job unfinished. Without an event, the next look is an hour later.
     naps: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -220,7 +220,7 @@ def test_waiting_needs_no_polling(url: str, key: str, connect: Connect, rig: Rig
     ender.join()
     assert job.status is JobStatus.CANCELLED
     assert seen[-1] == job
-    assert len(naps) <= 2  # until the stream was there
+    assert len(naps) <= 2  # until the stream was open
 
 
 def test_a_run_has_a_stream_too(client: Client, rig: Rig) -> None:
@@ -229,13 +229,15 @@ def test_a_run_has_a_stream_too(client: Client, rig: Rig) -> None:
     assert [event.type for event in client.runs.events(run_id)] == ["run.created", "run.completed"]
 
 
-def test_a_silent_stream_says_that_it_is_there(http: httpx.Client, rig: Rig) -> None:
+def test_a_silent_stream_sends_keep_alives(http: httpx.Client, rig: Rig) -> None:
     with http.stream("GET", f"/v1/jobs/{rig.submit(1)}/events") as answer:
         lines = answer.iter_lines()
         assert next(line for line in lines if line.startswith(":")) == ": still here"
 
 
-def test_streams_are_bounded_and_a_client_that_goes_gives_its_place_back(http: httpx.Client, rig: Rig) -> None:
+def test_the_number_of_streams_is_limited_and_a_client_that_leaves_frees_its_place(
+    http: httpx.Client, rig: Rig
+) -> None:
     path = f"/v1/jobs/{rig.submit(1)}/events"
     with http.stream("GET", path), http.stream("GET", path):
         refused = http.get(path)
@@ -244,7 +246,7 @@ def test_streams_are_bounded_and_a_client_that_goes_gives_its_place_back(http: h
     wait_for(200, http, path)
 
 
-def test_asynchronous_clients_that_give_up_give_their_places_back(url: str, key: str, hub: EventHub, rig: Rig) -> None:
+def test_asynchronous_clients_that_give_up_free_their_places(url: str, key: str, hub: EventHub, rig: Rig) -> None:
     job_id = rig.submit(1)
 
     async def until_open(count: int) -> None:

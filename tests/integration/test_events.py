@@ -1,4 +1,4 @@
-"""The event log of jobs and runs: written with the change that it tells of, and read without gaps."""
+"""The event log of jobs and runs: an event is written in the transaction of its change, and read without gaps."""
 
 import threading
 
@@ -27,7 +27,7 @@ def types(rig: Rig, subject: str) -> list[str]:
     return [event.type.value for event in log_of(rig, subject)]
 
 
-def test_a_job_tells_of_its_life_in_order(rig: Rig) -> None:
+def test_a_job_writes_its_events_in_order(rig: Rig) -> None:
     job_id = rig.submit(6)
     rig.plan()
     rig.dispatcher.tick()
@@ -49,20 +49,20 @@ def test_a_job_tells_of_its_life_in_order(rig: Rig) -> None:
     assert [event.created_at for event in log] == sorted(event.created_at for event in log)
 
 
-def test_progress_is_told_once_a_second_at_most(rig: Rig) -> None:
+def test_progress_events_are_at_least_a_second_apart(rig: Rig) -> None:
     job_id = rig.submit(4)
     rig.plan()
     rig.dispatcher.tick()
     [chunk] = rig.take_all()
     rig.report(started(chunk), progress(chunk, 0), progress(chunk, 1))
-    assert EventType.JOB_PROGRESS not in types(rig, job_id)  # told of its start in the same second
+    assert EventType.JOB_PROGRESS not in types(rig, job_id)  # the event of its start is from the same second
     rig.clock.advance(1)
     rig.report(progress(chunk, 0), progress(chunk, 2), progress(chunk, 3))
     told = [event for event in log_of(rig, job_id) if event.type is EventType.JOB_PROGRESS]
     assert [event.data["counts"]["succeeded"] for event in told] == [3]
 
 
-def test_a_repeated_report_tells_nothing_new(rig: Rig) -> None:
+def test_a_repeated_report_writes_no_event(rig: Rig) -> None:
     job_id = rig.submit(2)
     rig.plan()
     rig.dispatcher.tick()
@@ -76,7 +76,7 @@ def test_a_repeated_report_tells_nothing_new(rig: Rig) -> None:
     assert types(rig, job_id) == [*before, "job.completed"]
 
 
-def test_a_cancelled_job_tells_of_both_steps(rig: Rig) -> None:
+def test_a_cancelled_job_has_events_for_both_steps(rig: Rig) -> None:
     job_id = rig.submit(2)
     rig.service.cancel(TENANT, job_id)
     rig.service.cancel(TENANT, job_id)
@@ -85,7 +85,7 @@ def test_a_cancelled_job_tells_of_both_steps(rig: Rig) -> None:
     assert log_of(rig, job_id)[-1].data["status"] == "cancelled"
 
 
-def test_a_failed_job_tells_its_error(rig: Rig) -> None:
+def test_the_event_of_a_failed_job_has_its_error(rig: Rig) -> None:
     job_id = rig.submit(JobInput(prefix=f"s3://nst/{rig.prefix}/nothing/"))
     rig.plan()
     rig.finalizer.tick()
@@ -94,7 +94,7 @@ def test_a_failed_job_tells_its_error(rig: Rig) -> None:
     assert last.data["error"] == {"code": "no_inputs", "message": "The job's input names no photo."}
 
 
-def test_a_change_that_is_undone_is_not_told(rig: Rig) -> None:
+def test_a_change_that_is_rolled_back_writes_no_event(rig: Rig) -> None:
     job_id = rig.submit(1)
 
     def break_off() -> None:
@@ -107,7 +107,7 @@ def test_a_change_that_is_undone_is_not_told(rig: Rig) -> None:
     assert types(rig, job_id) == ["job.created"]
 
 
-def test_a_run_tells_of_start_checkpoints_and_end(rig: Rig) -> None:
+def test_a_run_has_events_for_start_checkpoints_and_end(rig: Rig) -> None:
     runs = RunRig(rig)
     run_id = runs.add(steps=20)
     segment = runs.next()
@@ -128,7 +128,7 @@ def test_a_run_tells_of_start_checkpoints_and_end(rig: Rig) -> None:
     assert (last.data["name"], last.data["status"]) == ("mine", "cancelled")
 
 
-def test_a_run_that_goes_on_after_its_end_says_so(rig: Rig) -> None:
+def test_a_run_that_is_extended_after_its_end_has_an_event(rig: Rig) -> None:
     runs = RunRig(rig)
     run_id = runs.add()
     rig.service.runs.cancel(TENANT, run_id)
@@ -136,7 +136,7 @@ def test_a_run_that_goes_on_after_its_end_says_so(rig: Rig) -> None:
     assert types(rig, run_id) == ["run.created", "run.completed", "run.resumed"]
 
 
-def test_readers_of_a_subject_miss_nothing_of_writers_at_once(rig: Rig, database_url: str) -> None:
+def test_readers_miss_no_event_of_concurrent_writers(rig: Rig, database_url: str) -> None:
     """Without the row's lock, PostgreSQL shows larger ids before smaller ones."""
     job_id = rig.submit(1)
     writers, count = 4, 25
@@ -175,7 +175,7 @@ def test_readers_of_a_subject_miss_nothing_of_writers_at_once(rig: Rig, database
     assert len(seen) > count
 
 
-def test_events_are_pruned_after_their_time_once_told_and_over(rig: Rig) -> None:
+def test_events_are_pruned_after_their_lifetime_once_delivered_and_ended(rig: Rig) -> None:
     ended_id, going_id = rig.submit(1), rig.submit(1)
     rig.service.cancel(TENANT, ended_id)
     rig.finalizer.tick()
@@ -187,7 +187,7 @@ def test_events_are_pruned_after_their_time_once_told_and_over(rig: Rig) -> None
             event_rows.delete_events(connection, found)
         return len(found)
 
-    assert prune() == 0  # webhooks were not told yet
+    assert prune() == 0  # not yet turned into webhook messages
     with rig.database.write() as connection:
         event_rows.set_fanned_out(connection, [event.id for event in event_rows.take_unfanned(connection, limit=100)])
     assert prune() == 4

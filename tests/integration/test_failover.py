@@ -1,4 +1,4 @@
-"""Redis that answers, but refuses its commands for a while: a failover, a full memory, a long script, a wrong type."""
+"""Redis answers but refuses commands for a while: a failover, full memory, a long script, a wrong type."""
 
 import signal
 import threading
@@ -30,7 +30,7 @@ QUEUE = f"{KEY_PREFIX}{StylizeChunk.queue}"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[int]:
-    """The port of a Redis that the test may spoil."""
+    """The port of a Redis that the test may break."""
     port, folder = free_port(), tmp_path / "redis"
     folder.mkdir()
     with run_server(redis_command(port, folder), port):
@@ -53,7 +53,7 @@ def chunk(chunk_id: int) -> StylizeChunk:
 
 
 def run_long_script(client: redis.Redis) -> None:
-    """Keep Redis from everything else for some seconds; after a tenth of a second it answers BUSY."""
+    """Block Redis with a script for some seconds. After a tenth of a second it answers BUSY."""
     client.config_set("lua-time-limit", 100)
     port = client.connection_pool.connection_kwargs["port"]
 
@@ -76,7 +76,7 @@ def set_rights(client: redis.Redis, rights: str) -> None:
     client.execute_command("ACL", "SETUSER", "default", rights)  # type: ignore[no-untyped-call]
 
 
-#: What goes wrong, and how it is mended.
+#: What goes wrong, and how it is repaired.
 FAULTS: dict[str, tuple[Callable[[redis.Redis], object], Callable[[redis.Redis], object]]] = {
     "READONLY": (lambda client: client.replicaof(HOST, free_port()), lambda client: client.replicaof("NO", "ONE")),
     "NOREPLICAS": (
@@ -93,7 +93,7 @@ FAULTS: dict[str, tuple[Callable[[redis.Redis], object], Callable[[redis.Redis],
 }
 
 
-def test_a_worker_takes_chunks_again_after_redis_refused_its_commands(
+def test_a_worker_takes_chunks_again_after_redis_refused_commands(
     server: int, s3_server: StorageSettings, blobs: BlobStore, tmp_path: Path
 ) -> None:
     style, settings = store_style(blobs, tmp_path), address(server)
@@ -126,9 +126,7 @@ def test_a_worker_takes_chunks_again_after_redis_refused_its_commands(
     assert "SecurityWarning" not in log
 
 
-def test_a_broker_finds_the_new_server_behind_an_address_although_the_old_one_still_answers(
-    server: int, tmp_path: Path
-) -> None:
+def test_a_broker_finds_the_new_server_although_the_old_one_still_answers(server: int, tmp_path: Path) -> None:
     port, folder = free_port(), tmp_path / "second"
     folder.mkdir()
     links = Links(seed=1)
@@ -143,7 +141,7 @@ def test_a_broker_finds_the_new_server_behind_an_address_although_the_old_one_st
             calls: list[Callable[[], None]] = [lambda: broker.publish(EVENT), lambda: broker.send_chunk(chunk(2))]
             for call in calls:
                 with suppress(BrokerUnavailableError):
-                    call()  # it may meet the old server
+                    call()  # it may reach the old server
                 call()
             assert (2, 1) in broker.queued_chunks(StylizeChunk.queue)
             with redis.Redis(HOST, port) as client:
@@ -153,7 +151,7 @@ def test_a_broker_finds_the_new_server_behind_an_address_although_the_old_one_st
 
 
 @pytest.mark.parametrize("user", ["", ":wrong@", "nobody:wrong@"])
-def test_a_password_that_redis_refuses_is_told_in_a_sentence(server: int, user: str) -> None:
+def test_a_password_that_redis_refuses_is_reported_in_one_sentence(server: int, user: str) -> None:
     with redis.Redis(HOST, server) as client:
         client.config_set("requirepass", "right")
     with (
@@ -164,6 +162,6 @@ def test_a_password_that_redis_refuses_is_told_in_a_sentence(server: int, user: 
     assert ":wrong" not in caught.value.message
 
 
-def test_redis_that_does_not_answer_is_no_wrong_setting() -> None:
+def test_redis_that_does_not_answer_is_not_reported_as_a_wrong_setting() -> None:
     with closing(Broker(address(free_port()), patient=False)) as broker:
         broker.check_access()

@@ -29,7 +29,7 @@ def test_tenants_share_the_window_by_their_weights(rig: Rig) -> None:
     assert sum(sent.count(job_id) for job_id in mine) == 1, "many jobs of high priority take nothing from others"
 
 
-def test_what_has_waited_for_long_has_its_turn_before_anybody_goes_ahead_of_it(rig: Rig) -> None:
+def test_a_chunk_that_waited_long_goes_before_newer_ones(rig: Rig) -> None:
     mine = rig.submit(40)
     rig.plan()
     rig.dispatcher.tick()
@@ -47,7 +47,7 @@ def test_what_has_waited_for_long_has_its_turn_before_anybody_goes_ahead_of_it(r
 
 
 def measured(rig: Rig, ms: float, *, workers: int = 0) -> None:
-    """Note that items of the wave take so long, and that there are workers."""
+    """Record how long items of the wave style take, and how many workers there are."""
     with rig.database.write() as connection:
         request = rig.request(1)
         rate_rows.add_times(
@@ -68,12 +68,12 @@ def test_chunks_of_fast_items_grow_and_those_of_slow_ones_shrink(rig: Rig) -> No
     assert sizes(rig, 30) == [30]
 
 
-def test_small_job_is_split_among_the_workers(rig: Rig) -> None:
+def test_small_job_is_split_among_workers(rig: Rig) -> None:
     measured(rig, 100, workers=2)
     assert sizes(rig, 12) == [3, 3, 3, 3]
 
 
-def test_times_and_workers_are_noted_as_items_are_done(rig: Rig) -> None:
+def test_item_times_and_workers_are_recorded_as_items_finish(rig: Rig) -> None:
     rig.submit(4)
     [chunk] = dispatch(rig)
     rig.report(started(chunk), progress(chunk, 0, 1), finished(chunk))
@@ -84,7 +84,7 @@ def test_times_and_workers_are_noted_as_items_are_done(rig: Rig) -> None:
         assert rate_rows.count_workers(connection, since=rig.clock() - 60) == 1
 
 
-def test_a_tenant_with_nothing_in_hand_has_its_turn_before_what_waits_in_the_queue(rig: Rig) -> None:
+def test_an_idle_tenant_goes_before_messages_that_wait_in_the_queue(rig: Rig) -> None:
     mine = rig.submit(40)
     rig.plan()
     rig.dispatcher.tick()
@@ -97,7 +97,7 @@ def test_a_tenant_with_nothing_in_hand_has_its_turn_before_what_waits_in_the_que
     assert [chunk.job_id for chunk in rig.take_all()] == [theirs, theirs, mine, mine, mine]
 
 
-def test_a_job_with_nothing_in_hand_goes_before_others_of_its_only_tenant(rig: Rig) -> None:
+def test_an_idle_job_goes_before_other_jobs_of_the_only_tenant(rig: Rig) -> None:
     long = rig.submit(40)
     rig.plan()
     rig.dispatcher.tick()
@@ -117,7 +117,7 @@ def test_no_more_chunks_wait_in_the_queue_than_there_are_workers(rig: Rig) -> No
     assert len(dispatch(rig)) == 2
 
 
-def test_a_full_queue_keeps_no_tenant_waiting_that_has_less_in_hand(rig: Rig) -> None:
+def test_a_full_queue_does_not_delay_a_tenant_with_fewer_chunks_in_progress(rig: Rig) -> None:
     mine = rig.submit(40)
     rig.plan()
     assert rig.dispatcher.tick()

@@ -1,4 +1,4 @@
-"""Who can write to Redis, but does not know the secret, cannot make workers and schedulers do anything."""
+"""Someone who can write to Redis but does not know the secret cannot control workers or schedulers."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ from tests.integration.test_worker import START_S, running_with_log
 from tests.unit.worker.kit import events, make_chunk, outputs, photo, store_style, wait_until
 
 QUEUE = StylizeChunk.queue
-#: The list that messages are in which are not sent ahead.
+#: The Redis list of messages that are not sent ahead of others.
 LIST = queue_lists(QUEUE)[1]
 
 
@@ -37,14 +37,14 @@ def redis(redis_server: BrokerSettings) -> Iterator[Redis]:
 
 
 def sent_with(settings: BrokerSettings, secret: str, chunk: StylizeChunk) -> None:
-    """Send a chunk as one does who has another secret."""
+    """Send a chunk signed with another secret."""
     stranger = Broker(settings.model_copy(update={"message_secret": SecretStr(secret)}))
     stranger.send_chunk(chunk)
     stranger.close()
 
 
 def taken(redis: Redis) -> dict[str, Any]:
-    """Take the one message out of the queue."""
+    """Take the only message out of the queue."""
     values: dict[str, Any] = json.loads(str(redis.rpop(LIST), "utf-8"))  # type: ignore[arg-type]
     return values
 
@@ -56,7 +56,7 @@ def with_argument(message: dict[str, Any], change: Callable[[Any], Any]) -> str:
     return json.dumps(message | {"body": base64.b64encode(body).decode()})
 
 
-def test_a_worker_ignores_messages_that_no_scheduler_signed_and_goes_on(
+def test_a_worker_ignores_unsigned_messages_and_continues(
     redis_server: BrokerSettings,
     s3_server: StorageSettings,
     broker: Broker,
@@ -91,7 +91,7 @@ def test_a_worker_ignores_messages_that_no_scheduler_signed_and_goes_on(
         redis.lpush(LIST, text)
     redis.lpush(LIST, b"\xff\xfe")
     sent_with(redis_server, "x" * 32, forged)
-    # Genuine, but of another queue.
+    # A genuine message of another queue.
     train = with_argument(genuine, lambda argument: argument)
     redis.lpush(queue_lists(TRAIN_TASK)[0], train.replace(QUEUE, TRAIN_TASK))
     with running_with_log(redis_server, s3_server, tmp_path) as process:
@@ -111,9 +111,7 @@ def test_a_worker_ignores_messages_that_no_scheduler_signed_and_goes_on(
     assert redis.hlen(f"{KEY_PREFIX}unacked") == 0
 
 
-def test_a_scheduler_ignores_events_that_no_worker_signed(
-    rig: Rig, redis: Redis, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_scheduler_ignores_unsigned_events(rig: Rig, redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     job_id = rig.submit(4)
     rig.plan()
     rig.dispatcher.tick()
@@ -133,7 +131,7 @@ def test_a_scheduler_ignores_events_that_no_worker_signed(
     assert rig.job(job_id).counts.succeeded == 4
 
 
-def test_an_event_of_an_older_attempt_is_not_good_for_a_newer_one(rig: Rig, redis: Redis) -> None:
+def test_an_event_of_an_older_attempt_does_not_count_for_a_newer_one(rig: Rig, redis: Redis) -> None:
     job_id = rig.submit(4)
     rig.plan()
     rig.dispatcher.tick()

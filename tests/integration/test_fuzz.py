@@ -1,6 +1,6 @@
-"""The API against requests that are made from its own document: no bug, no undocumented status, no wrong answer.
+"""Fuzzing of the API with requests generated from its own document.
 
-`make fuzz` makes more of them.
+No request may cause a bug, an undocumented status, or an answer that breaks its schema. `make fuzz` sends more.
 """
 
 import os
@@ -24,15 +24,15 @@ schemathesis = pytest.importorskip("schemathesis")
 
 VAULT_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 EXAMPLES = int(os.environ.get("NST_FUZZ_EXAMPLES", "10"))
-#: What a made-up request does not know: that a file has no rule but its length.
+#: Not in the document: a file has no rule except its length.
 CHECKS = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_answers_are_those_of_the_document(rig: Rig) -> None:
+def test_answers_match_the_document(rig: Rig) -> None:
     hub = make_hub(rig.service, rig.database)
-    # Streams end at once, also those of what never ends here.
+    # Streams end at once, also if their job never ends in this test.
     hub.stop()
     webhooks = WebhookService(rig.database, vault=Vault(VAULT_KEY), rules=Rules(), clock=rig.clock)
     app = make_api(

@@ -1,4 +1,4 @@
-"""Requests that are made to cost much: each gets one short answer, and no other request waits."""
+"""Requests built to be expensive: each gets one short answer, and no other request waits."""
 
 import json
 import string
@@ -17,7 +17,7 @@ from tests.integration.conftest import Rig
 
 MIB = 2**20
 JSON = {"Content-Type": "application/json"}
-#: More than any answer to a wrong request has.
+#: More bytes than any answer to a wrong request has.
 SHORT = 16 * 1024
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -33,7 +33,7 @@ def client(rig: Rig) -> Iterator[TestClient]:
 
 
 def refused(answer: Any, *statuses: int) -> dict[str, Any]:
-    """Return the problem of an answer that is a refusal, and short."""
+    """Check that an answer is a short refusal, and return its problem."""
     assert answer.status_code in (statuses or (400, 413, 422)), answer.text[:500]
     assert len(answer.content) < SHORT
     problem: dict[str, Any] = answer.json()
@@ -88,7 +88,7 @@ def test_an_answer_lists_the_first_wrong_fields_and_how_many_more_there_are(clie
         {"priority": ["p"] * 9000},
     ],
 )
-def test_what_was_sent_does_not_come_back_at_length(client: TestClient, changes: dict[str, Any]) -> None:
+def test_an_answer_does_not_repeat_long_input(client: TestClient, changes: dict[str, Any]) -> None:
     refused(client.post("/v1/jobs", json=job(**changes)), 422)
 
 
@@ -119,7 +119,7 @@ def test_nul_is_refused_by_every_route(client: TestClient, method: str, path: st
 
 
 @pytest.mark.parametrize("path", ["?status=%00", "?after_id=%00", "?metadata.a=%00", "?metadata.%00=a", "?%00=1"])
-def test_nul_is_refused_in_queries(client: TestClient, path: str) -> None:
+def test_nul_is_refused_in_query_parameters(client: TestClient, path: str) -> None:
     refused(client.get("/v1/jobs" + path), 422)
 
 
@@ -127,7 +127,7 @@ def test_a_long_query_is_refused(client: TestClient) -> None:
     refused(client.get("/v1/jobs?" + "a&" * 20_000), 422)
 
 
-def test_numbers_that_are_none_are_refused(client: TestClient) -> None:
+def test_invalid_numbers_are_refused(client: TestClient) -> None:
     for number in ("NaN", "Infinity", "1e400", "9" * 5000):
         body = json.dumps(job(strength=7)).replace("7", number)
         assert refused(client.post("/v1/jobs", content=body, headers=JSON), 400)["code"] == "malformed_json"
@@ -157,13 +157,13 @@ REQUEST = 'Content-Disposition: form-data; name="request"'
         [],
     ],
 )
-def test_a_form_that_is_made_to_cost_much_is_refused(client: TestClient, parts: list[tuple[str, bytes]]) -> None:
+def test_an_expensive_form_is_refused(client: TestClient, parts: list[tuple[str, bytes]]) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     refused(client.post("/v1/styles", content=form(parts), headers=headers))
 
 
 @pytest.mark.parametrize("charset", ["punycode", "idna", "utf-16", "zip", "x" * 1000])
-def test_a_form_is_in_utf_8(client: TestClient, charset: str) -> None:
+def test_a_form_that_is_not_utf_8_is_refused(client: TestClient, charset: str) -> None:
     headers = {"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"}
     body = form([PAINTING, (REQUEST, b"-" + b"\xff" * (MIB // 2))])
     refused(client.post("/v1/styles", content=body, headers=headers), 422)
@@ -176,7 +176,7 @@ def test_a_form_is_not_stored_as_a_photo(client: TestClient, rig: Rig) -> None:
     assert not rig.blobs.exists(BlobUri.parse(upload["prefix"] + "a.jpg"))
 
 
-def test_no_answer_is_a_regular_expression_or_a_message_of_the_framework(client: TestClient) -> None:
+def test_no_answer_shows_a_regular_expression_or_a_framework_message(client: TestClient) -> None:
     found: list[str] = []
 
     def look(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The edges of HTTP: HEAD, names that are not UTF-8, readiness probes, and what messages say."""
+"""HTTP details: HEAD, names that are not UTF-8, readiness probes, and the wording of messages."""
 
 import threading
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def client(rig: Rig) -> Iterator[TestClient]:
 
 
 @sqlite
-def test_head_is_get_without_its_body(client: TestClient, rig: Rig) -> None:
+def test_head_is_get_without_a_body(client: TestClient, rig: Rig) -> None:
     job_id = rig.submit(1)
     end_with_images(rig)
     for path in (f"/v1/jobs/{job_id}/items/0/output", f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/results", "/livez"):
@@ -42,7 +42,7 @@ def test_head_is_get_without_its_body(client: TestClient, rig: Rig) -> None:
 
 @sqlite
 @pytest.mark.parametrize("path", ["/v1/jobs/%FF", "/v1/uploads/upl_000000000000000000000000/%FF.jpg", "/v1/jobs?x=%FF"])
-def test_an_address_that_is_no_utf_8_is_refused(client: TestClient, rig: Rig, path: str) -> None:
+def test_an_address_that_is_not_utf_8_is_refused(client: TestClient, rig: Rig, path: str) -> None:
     answer = client.put(path, content=b"x") if "uploads" in path else client.get(path)
     assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
     assert "UTF-8" in answer.json()["detail"]
@@ -58,7 +58,7 @@ def test_an_unknown_style_comes_with_a_suggestion(client: TestClient, name: str,
 
 
 @sqlite
-def test_a_message_is_said_once(client: TestClient) -> None:
+def test_a_message_appears_once_in_an_answer(client: TestClient) -> None:
     answer = client.post("/v1/jobs", json={"input": {"uris": ["s3://nst/a.jpg"]}, "styles": ["none"]})
     found = refusal(answer)  # type: ignore[arg-type]
     assert found.message.count("There is no style") == 1
@@ -68,7 +68,7 @@ def test_a_message_is_said_once(client: TestClient) -> None:
     assert message.count("This is a number.") == message.count("There is no such field.") == 1
 
 
-def test_readiness_is_looked_at_once_a_second_by_one_thread() -> None:
+def test_readiness_is_checked_once_a_second_by_one_thread() -> None:
     now, looks, gate = [0.0], [], threading.Event()
     readiness = Readiness(clock=lambda: now[0])
 
@@ -85,7 +85,7 @@ def test_readiness_is_looked_at_once_a_second_by_one_thread() -> None:
     slow.start()
     while len(looks) < 2:
         pass
-    assert readiness.checks(look) == first  # others do not wait for the one that looks
+    assert readiness.checks(look) == first  # other requests do not wait for the one that checks
     gate.set()
     slow.join()
     assert readiness.checks(look) == {"database": "look 2"}

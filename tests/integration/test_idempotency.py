@@ -1,4 +1,4 @@
-"""Requests that are sent twice: what is made once, whoever dies in between."""
+"""Requests sent twice have one effect, whichever process dies in between."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +13,7 @@ from tests.integration.conftest import TENANT, Rig
 
 
 class KilledError(BaseException):
-    """The process dies: nothing after it is done."""
+    """The process dies here, and nothing after it runs."""
 
 
 def once(rig: Rig, make: object, **changes: str) -> tuple[str, bool]:
@@ -40,14 +40,14 @@ def maker(rig: Rig, name: str) -> object:
 
 
 def leave_claim(rig: Rig) -> Claim:
-    """Claim the key as a process that dies before it has made anything."""
+    """Claim the key like a process that dies before it makes anything."""
     claim = Claim(tenant=TENANT, key="k", claim="dead")
     helper = Idempotency(rig.database, clock=rig.clock)
     assert helper._claim(claim, "k", operation="job", fingerprint="f") is None
     return claim
 
 
-def test_done_request_is_replayed_for_as_long_as_its_key_is_kept(rig: Rig) -> None:
+def test_completed_request_is_replayed_while_its_key_is_kept(rig: Rig) -> None:
     assert once(rig, maker(rig, "job_1")) == ("job_1", True)
     rig.clock.advance(3600)
     assert once(rig, maker(rig, "job_2")) == ("job_1", False)
@@ -55,13 +55,13 @@ def test_done_request_is_replayed_for_as_long_as_its_key_is_kept(rig: Rig) -> No
 
 
 @pytest.mark.parametrize("changes", [{"operation": "run"}, {"fingerprint": "g"}])
-def test_key_is_not_taken_for_another_operation_or_payload(rig: Rig, changes: dict[str, str]) -> None:
+def test_key_is_refused_for_another_operation_or_payload(rig: Rig, changes: dict[str, str]) -> None:
     once(rig, maker(rig, "job_1"))
     with pytest.raises(KeyReusedError):
         once(rig, maker(rig, "job_2"), **changes)
 
 
-def test_failed_request_gives_its_key_back(rig: Rig) -> None:
+def test_failed_request_frees_its_key(rig: Rig) -> None:
     def fail(claim: Claim) -> str:
         raise ConflictError("No.")
 
@@ -70,20 +70,20 @@ def test_failed_request_gives_its_key_back(rig: Rig) -> None:
     assert once(rig, maker(rig, "job_1"), fingerprint="another") == ("job_1", True)
 
 
-def test_request_that_is_at_work_is_in_flight_for_a_minute_and_then_taken_over(rig: Rig) -> None:
+def test_running_request_holds_its_key_for_a_minute_and_is_then_taken_over(rig: Rig) -> None:
     dead = leave_claim(rig)
     rig.clock.advance(59)
     with pytest.raises(InFlightError):
         once(rig, maker(rig, "job_1"))
     rig.clock.advance(1)
     assert once(rig, maker(rig, "job_1")) == ("job_1", True)
-    # The first one was not dead but slow: what it adds is undone with its claim.
+    # The first process was slow, not dead. Its work is rolled back with its claim.
     with pytest.raises(InFlightError):
         maker(rig, "job_2")(dead)  # type: ignore[operator]
     assert [job.id for job in rig.service.jobs(TENANT, limit=9, after_id=None)] == ["job_1"]
 
 
-def test_process_that_dies_after_its_commit_is_replayed(rig: Rig) -> None:
+def test_request_whose_process_died_after_the_commit_is_replayed(rig: Rig) -> None:
     helper = Idempotency(rig.database, clock=rig.clock)
 
     def die(claim: Claim) -> str:
@@ -102,7 +102,7 @@ def test_job_and_run_cannot_share_a_key(rig: Rig) -> None:
         once(rig, maker(rig, "job_y"), operation="run")
 
 
-def test_job_is_put_once_under_an_id_of_the_client(rig: Rig) -> None:
+def test_job_with_an_id_of_the_client_is_made_once(rig: Rig) -> None:
     first, new = rig.service.put(TENANT, "spring-2026", rig.request(2))
     again, new_again = rig.service.put(TENANT, "spring-2026", rig.request(2))
     assert (first.id, new, new_again) == (again.id, True, False)
@@ -114,14 +114,14 @@ def test_job_is_put_once_under_an_id_of_the_client(rig: Rig) -> None:
     assert theirs.id != first.id
 
 
-def test_replay_of_a_job_with_a_deadline_goes_on_after_the_deadline(rig: Rig) -> None:
+def test_job_can_still_be_replayed_after_its_deadline(rig: Rig) -> None:
     request = rig.request(1, deadline=rig.clock() + 5)
     first, _ = rig.service.put(TENANT, "mine", request)
     rig.clock.advance(10)
     assert rig.service.put(TENANT, "mine", request)[0].id == first.id
 
 
-def test_jobs_that_are_put_at_once_under_one_id_are_one(rig: Rig) -> None:
+def test_concurrent_puts_with_one_id_make_one_job(rig: Rig) -> None:
     request = rig.request(3)
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda _: rig.service.put(TENANT, "mine", request), range(16)))
@@ -130,6 +130,6 @@ def test_jobs_that_are_put_at_once_under_one_id_are_one(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("client_id", ["job_1", "", "x" * 65, "a b", "ä", "..", "."])
-def test_other_ids_are_refused(rig: Rig, client_id: str) -> None:
+def test_invalid_ids_are_refused(rig: Rig, client_id: str) -> None:
     with pytest.raises(RequestInvalidError):
         rig.service.put(TENANT, client_id, rig.request(1))

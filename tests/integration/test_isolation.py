@@ -1,4 +1,4 @@
-"""Faults of one job, run or event, and of this machine's disk, stop nothing else."""
+"""A fault of one job, run or event, or of this machine's disk, stops nothing else."""
 
 import os
 import subprocess
@@ -34,18 +34,18 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def spoil(rig: Rig, job_id: str) -> None:
-    """Make a job's row one that cannot be read."""
+    """Make a job's row unreadable."""
     with rig.database.write() as connection:
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(spec={"input": 5}))
 
 
 def status(rig: Rig, job_id: str) -> str:
-    """Return a job's status although the rest of its row may not be readable."""
+    """Return a job's status, even if the rest of its row is unreadable."""
     with rig.database.read() as connection:
         return str(connection.execute(jobs.select().where(jobs.c.id == job_id)).one().status)
 
 
-def test_job_that_cannot_be_planned_lets_others_pass(rig: Rig) -> None:
+def test_job_that_cannot_be_planned_delays_no_other(rig: Rig) -> None:
     broken, good = rig.submit(1), rig.submit(1)
     spoil(rig, broken)
     rig.run_to_end()
@@ -53,7 +53,7 @@ def test_job_that_cannot_be_planned_lets_others_pass(rig: Rig) -> None:
     assert status(rig, broken) == "queued"
 
 
-def test_job_that_cannot_be_sent_lets_others_pass(rig: Rig) -> None:
+def test_job_that_cannot_be_sent_delays_no_other(rig: Rig) -> None:
     broken, good = rig.submit(1), rig.submit(1)
     rig.plan()
     spoil(rig, broken)
@@ -61,7 +61,7 @@ def test_job_that_cannot_be_sent_lets_others_pass(rig: Rig) -> None:
     assert rig.job(good).status is JobStatus.SUCCEEDED
 
 
-def test_job_that_cannot_be_finalized_lets_others_pass(rig: Rig) -> None:
+def test_job_that_cannot_be_finalized_delays_no_other(rig: Rig) -> None:
     broken, good = rig.submit(1), rig.submit(1)
     for chunk in dispatch(rig):
         rig.report(started(chunk), finished(chunk))
@@ -71,7 +71,7 @@ def test_job_that_cannot_be_finalized_lets_others_pass(rig: Rig) -> None:
     assert status(rig, broken) == "finalizing"
 
 
-def test_job_that_cannot_be_stopped_at_its_deadline_lets_others_pass(rig: Rig) -> None:
+def test_job_that_cannot_be_stopped_at_its_deadline_delays_no_other(rig: Rig) -> None:
     broken, good = rig.submit(1, expires_after_s=10.0), rig.submit(1, expires_after_s=10.0)
     spoil(rig, broken)
     rig.clock.advance(60)
@@ -81,7 +81,7 @@ def test_job_that_cannot_be_stopped_at_its_deadline_lets_others_pass(rig: Rig) -
     assert not expirer.tick(), "the broken one waits"
 
 
-def test_chunk_that_cannot_be_taken_back_lets_others_pass(rig: Rig) -> None:
+def test_chunk_that_cannot_be_taken_back_delays_no_other(rig: Rig) -> None:
     broken, good = rig.submit(1), rig.submit(1)
     for chunk in dispatch(rig):
         rig.report(started(chunk))
@@ -91,7 +91,7 @@ def test_chunk_that_cannot_be_taken_back_lets_others_pass(rig: Rig) -> None:
     assert rig.job(good).counts.pending == 1
 
 
-def test_event_of_a_broken_job_stops_no_other_event(rig: Rig) -> None:
+def test_event_of_a_broken_job_delays_no_other_event(rig: Rig) -> None:
     broken, good = rig.submit(1), rig.submit(1)
     chunks = {chunk.job_id: chunk for chunk in dispatch(rig)}
     spoil(rig, broken)
@@ -101,7 +101,7 @@ def test_event_of_a_broken_job_stops_no_other_event(rig: Rig) -> None:
     assert rig.broker.read_events(block_ms=1) == []
 
 
-def test_run_that_cannot_be_read_lets_others_pass(rig: Rig) -> None:
+def test_run_that_cannot_be_read_delays_no_other(rig: Rig) -> None:
     kit = RunRig(rig, max_concurrent=2)
     broken, good = kit.add(), kit.add()
     with rig.database.write() as connection:
@@ -114,9 +114,7 @@ def test_run_that_cannot_be_read_lets_others_pass(rig: Rig) -> None:
     assert kit.take() is None
 
 
-def test_large_job_is_finalized_beside_small_ones_and_tenants_take_turns(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_jobs_do_not_delay_small_ones_and_tenants_take_turns(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finalize, "LARGE_ITEMS", 3)
     large, small = [rig.submit(4), rig.submit(5)], rig.submit(2)
     others = rig.service.submit(rig.add_tenant("bob"), rig.request(6))[0].id
@@ -147,10 +145,10 @@ def test_report_of_many_parts_is_uploaded_whole_without_a_file_on_disk(
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_scheduler_lives_on_while_its_disk_takes_no_byte(
+def test_scheduler_keeps_running_while_its_disk_is_full(
     rig: Rig, redis_server: BrokerSettings, s3_server: StorageSettings, database_url: str
 ) -> None:
-    """A process whose files may have no byte, as on a full disk: reports are written, and losses wait for room."""
+    """With files limited to 0 bytes, as on a full disk, reports are written, and losses wait for space."""
     kit = RunRig(rig)
     run_id = kit.add(steps=10)
     kit.train_to(run_id, 10)

@@ -1,4 +1,4 @@
-"""The clients' calls about jobs against the real API; the test plays the workers."""
+"""Job calls of the clients against the real API. The test plays the workers."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from tests.integration.conftest import TENANT, Rig
 from tests.integration.serving import serving
 from tests.photos import small_photos
 
-# Both kinds of clients instead: what the API does with either database is tested elsewhere.
+# Not both databases but both kinds of clients: other tests cover the databases.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
@@ -68,7 +68,7 @@ def test_a_job_goes_from_upload_to_results(client: Client, rig: Rig, tmp_path: P
     assert [found.id for found in client.jobs(status=JobStatus.SUCCEEDED, page=1)] == [job.id]
 
 
-def test_an_upload_of_an_id_of_ones_own_is_listed_and_checked(client: Client, tmp_path: Path) -> None:
+def test_an_upload_with_a_chosen_id_is_listed_and_checked(client: Client, tmp_path: Path) -> None:
     upload_id = f"upl_{secrets.token_hex(12)}"
     place = client.create_upload(upload_id)
     assert (place.id, client.create_upload(upload_id)) == (upload_id, place)
@@ -83,7 +83,7 @@ def test_an_upload_of_an_id_of_ones_own_is_listed_and_checked(client: Client, tm
     assert found == [("b ü.jpg", 5), ("c.jpg", 5), ("sub/a.jpg", 5)]
 
 
-def test_jobs_are_paused_resumed_cancelled_and_done_again(client: Client, rig: Rig, tmp_path: Path) -> None:
+def test_jobs_are_paused_resumed_cancelled_and_retried(client: Client, rig: Rig, tmp_path: Path) -> None:
     job = client.submit(uploaded(client, tmp_path))
     rig.plan()
     assert client.pause(job.id).status is JobStatus.PAUSED
@@ -97,7 +97,7 @@ def test_jobs_are_paused_resumed_cancelled_and_done_again(client: Client, rig: R
     assert (caught.value.status, caught.value.code) == (404, "not_found")
 
 
-def test_photos_that_are_yet_to_be_uploaded_can_be_checked(client: Client) -> None:
+def test_photos_can_be_checked_before_they_are_uploaded(client: Client) -> None:
     prefix = client.create_upload().prefix
     request = JobRequest(input=JobInput(uris=(f"{prefix}a.jpg", f"{prefix}sub/b ü.png")), styles=("wave",))
     check = client.check(request, objects=False)
@@ -106,7 +106,7 @@ def test_photos_that_are_yet_to_be_uploaded_can_be_checked(client: Client) -> No
     assert (missing.valid, missing.failing, missing.objects_checked) == (False, 2, 2)
 
 
-def test_styles_are_known(client: Client) -> None:
+def test_styles_are_listed(client: Client) -> None:
     assert [style.name for style in client.styles()] == ["udnie", "wave"]
     assert client.style("wave").version == "wave" * 4
     assert client.is_ready()

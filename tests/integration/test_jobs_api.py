@@ -1,4 +1,4 @@
-"""Jobs over HTTP: ids of clients, filters, waiting, dry runs, pauses, retries and zip files."""
+"""Jobs over HTTP: ids chosen by clients, filters, waiting, dry runs, pauses, retries and zip files."""
 
 import io
 import json
@@ -52,7 +52,7 @@ def test_put_is_accepted_once_and_found_by_its_id(client: TestClient, rig: Rig) 
         assert client.get(f"/v1/jobs/spring.2026/{path}").status_code == 200, path
 
 
-def test_job_shows_how_it_is_to_be_run(client: TestClient, rig: Rig) -> None:
+def test_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
     wanted: dict[str, Any] = {
         "priority": "high",
         "deadline": datetime.fromtimestamp(rig.clock() + 60, UTC).isoformat().replace("+00:00", "Z"),
@@ -169,7 +169,7 @@ def test_answer_waits_for_the_end_of_the_job(client: TestClient, rig: Rig) -> No
     assert client.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=60"}).json()["status"] == "succeeded"
 
 
-def test_answer_comes_when_the_time_is_up(client: TestClient, rig: Rig) -> None:
+def test_answer_comes_when_the_wait_is_over(client: TestClient, rig: Rig) -> None:
     begun = time.monotonic()
     answer = client.post("/v1/jobs", json=body(rig), headers={"Prefer": "respond-async, wait=1"})
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
@@ -178,7 +178,7 @@ def test_answer_comes_when_the_time_is_up(client: TestClient, rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("preference", ["", "wait=", "wait=x", "wait=0", "respond-async"])
-def test_other_preferences_are_not_applied(client: TestClient, rig: Rig, preference: str) -> None:
+def test_unknown_preferences_are_not_applied(client: TestClient, rig: Rig, preference: str) -> None:
     answer = client.get(f"/v1/jobs/{submit(client, rig)}", headers={"Prefer": preference})
     assert answer.status_code == 200
     assert "Preference-Applied" not in answer.headers
@@ -212,7 +212,7 @@ def test_dry_run_counts_photos_below_a_prefix_and_estimates(client: TestClient, 
     assert validate(client, rig, **changes)["estimated_s"] == 6.0
 
 
-def test_dry_run_names_lines_that_are_wrong(client: TestClient, rig: Rig) -> None:
+def test_dry_run_lists_wrong_manifest_lines(client: TestClient, rig: Rig) -> None:
     photo = f"s3://nst/{rig.prefix}/a.jpg"
     rig.blobs.put(BlobUri.parse(photo), b"x")
     lines = [b"no json", *[json.dumps({"input": photo}).encode()] * 2]
@@ -228,7 +228,9 @@ def test_dry_run_names_lines_that_are_wrong(client: TestClient, rig: Rig) -> Non
     ]
 
 
-def test_dry_run_looks_at_what_it_has_time_for(client: TestClient, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dry_run_checks_as_much_as_its_time_allows(
+    client: TestClient, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photos = [f"s3://nst/{rig.prefix}/{number}.jpg" for number in range(450)]
     lines = b"\n".join(json.dumps({"input": photo}).encode() for photo in photos)
     rig.blobs.put(BlobUri("nst", f"{rig.prefix}/m.jsonl"), lines)
@@ -245,7 +247,7 @@ def test_dry_run_looks_at_what_it_has_time_for(client: TestClient, rig: Rig, mon
 
 
 def put_manifest(rig: Rig, photos: Sequence[str]) -> dict[str, str]:
-    """Store a manifest of photos, and return the input that names it."""
+    """Store a manifest of photos, and return the job input that names it."""
     lines = b"\n".join(json.dumps({"input": photo}).encode() for photo in photos)
     rig.blobs.put(BlobUri("nst", f"{rig.prefix}/m.jsonl"), lines)
     return {"manifest": f"s3://nst/{rig.prefix}/m.jsonl"}
@@ -272,7 +274,7 @@ def test_dry_run_of_photos_that_are_all_missing_is_not_valid(client: TestClient,
     assert (found["valid"], found["failing"], found["estimated_s"]) == (False, 1, None)
 
 
-def test_dry_run_says_nothing_of_photos_that_are_yet_to_come_if_it_is_asked_so(client: TestClient, rig: Rig) -> None:
+def test_dry_run_can_leave_out_the_check_that_photos_exist(client: TestClient, rig: Rig) -> None:
     answer = client.post("/v1/jobs", params={"validate": "true", "objects": "false"}, json=body(rig, 2))
     found = answer.json()
     assert (found["valid"], found["failing"], found["objects_checked"]) == (True, 0, None)
@@ -290,7 +292,7 @@ def test_dry_run_names_a_painting_that_is_not_in_the_storage(client: TestClient,
     assert (problem["code"], problem["pointer"]) == ("blob_not_found", "/paintings/1")
 
 
-def test_dry_run_looks_for_the_first_photos_alone(client: TestClient, rig: Rig) -> None:
+def test_dry_run_looks_for_the_first_photos_only(client: TestClient, rig: Rig) -> None:
     photos = [f"s3://nst/{rig.prefix}/{number}.jpg" for number in range(dry_run.MAX_OBJECTS + 5)]
     found = validate(client, rig, input=put_manifest(rig, photos))
     assert (found["photos"], found["objects_checked"], found["failing"]) == (105, 100, 100)
@@ -348,7 +350,7 @@ def test_dry_runs_leave_threads_to_other_requests(client: TestClient, rig: Rig) 
         ("/v1/jobs/none?x", "/x"),
     ],
 )
-def test_a_parameter_that_a_route_does_not_know_is_refused(client: TestClient, path: str, pointer: str) -> None:
+def test_an_unknown_parameter_is_refused(client: TestClient, path: str, pointer: str) -> None:
     answer = client.get(path)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
 
@@ -362,7 +364,7 @@ def test_a_parameter_that_a_route_does_not_know_is_refused(client: TestClient, p
         ({"input": {"manifest": "s3://nst/no-manifest"}}, "blob_not_found", "/input/manifest"),
     ],
 )
-def test_dry_run_says_what_a_submission_would_refuse(
+def test_dry_run_reports_what_a_submission_would_refuse(
     client: TestClient, rig: Rig, changes: dict[str, object], code: str, pointer: str
 ) -> None:
     result = validate(client, rig, **changes)
@@ -376,14 +378,14 @@ def test_the_latest_deadline_can_be_shown(client: TestClient, rig: Rig) -> None:
     assert client.get("/v1/jobs").json()["data"][0]["deadline"] == "9998-12-31T00:00:00Z"
 
 
-def test_a_time_that_no_calendar_knows_breaks_no_list(client: TestClient, rig: Rig) -> None:
+def test_a_date_beyond_the_calendar_breaks_no_list(client: TestClient, rig: Rig) -> None:
     job_id = submit(client, rig)
     with rig.database.write() as connection:
         connection.execute(text("UPDATE jobs SET deadline = 1e18 WHERE id = :id"), {"id": job_id})
     assert client.get("/v1/jobs").json()["data"][0]["deadline"] == "9998-12-31T00:00:00Z"
 
 
-def test_a_dry_run_under_an_id_of_ones_own_makes_no_job(client: TestClient, rig: Rig) -> None:
+def test_a_dry_run_with_a_chosen_id_makes_no_job(client: TestClient, rig: Rig) -> None:
     rig.blobs.put(BlobUri("nst", f"{rig.prefix}/in/a.jpg"), b"x")
     body = {"input": {"prefix": f"s3://nst/{rig.prefix}/in/"}, "styles": ["wave"]}
     answer = client.put("/v1/jobs/spring", params={"validate": True}, json=body)
@@ -391,7 +393,7 @@ def test_a_dry_run_under_an_id_of_ones_own_makes_no_job(client: TestClient, rig:
     assert client.get("/v1/jobs/spring").status_code == 404
 
 
-def test_zip_has_every_image_and_the_reports(client: TestClient, rig: Rig) -> None:
+def test_zip_contains_every_image_and_the_reports(client: TestClient, rig: Rig) -> None:
     for name in ("a.jpg", "sub/a.jpg", "c.jpg"):
         rig.blobs.put(BlobUri("nst", f"{rig.prefix}/in/{name}"), b"x")
     job_id = submit(client, rig, input={"prefix": f"s3://nst/{rig.prefix}/in/"})
@@ -413,9 +415,7 @@ def test_zip_has_every_image_and_the_reports(client: TestClient, rig: Rig) -> No
         assert archive.read("results.jsonl") == client.get(f"/v1/jobs/{job_id}/results").content
 
 
-def test_what_another_job_wrote_to_the_same_place_is_not_taken_for_that_of_this_one(
-    client: TestClient, rig: Rig
-) -> None:
+def test_an_output_that_another_job_replaced_is_not_returned(client: TestClient, rig: Rig) -> None:
     output = {"prefix": f"s3://nst/{rig.prefix}/out/"}
     first = submit(client, rig, 1, output=output)
     end_with_images(rig)
@@ -432,7 +432,7 @@ def test_what_another_job_wrote_to_the_same_place_is_not_taken_for_that_of_this_
         assert archive.namelist() == ["results.jsonl", "errors.jsonl", "missing.jsonl"]
 
 
-def test_zip_of_a_long_job_comes_in_parts_and_names_what_is_missing(client: TestClient, rig: Rig) -> None:
+def test_zip_of_a_long_job_comes_in_parts_and_lists_missing_images(client: TestClient, rig: Rig) -> None:
     job_id = submit(client, rig, 5)
     end_with_images(rig)
     item = client.get(f"/v1/jobs/{job_id}/items").json()["data"][1]

@@ -26,7 +26,7 @@ def api(rig: Rig) -> Iterator[TestClient]:
 
 
 def bearer(rig: Rig, *scopes: str, tenant: str = "default") -> dict[str, str]:
-    """Return the header of a new key of some scopes, all if none is named."""
+    """Return the header of a new key with these scopes, or with all if none is named."""
     key = new_api_key()
     rig.service.keys.add(key, tenant=tenant, scopes=scopes or tuple(Scope))
     return {"Authorization": f"Bearer {key}"}
@@ -38,7 +38,7 @@ def make(api: TestClient, headers: dict[str, str], **body: Any) -> Any:
 
 
 def with_key(answer: Any) -> dict[str, str]:
-    """Return the header of a key that was made."""
+    """Return the header of an existing key."""
     return {"Authorization": f"Bearer {answer.json()['key']}"}
 
 
@@ -65,7 +65,7 @@ def test_a_key_is_shown_once_and_stored_as_a_hash(api: TestClient, rig: Rig) -> 
     assert key["key"][13:] not in repr(rows)
 
 
-def test_a_key_works_until_its_end_and_not_longer(api: TestClient, rig: Rig) -> None:
+def test_a_key_works_until_it_expires(api: TestClient, rig: Rig) -> None:
     key = with_key(make(api, bearer(rig), expires_at=moment(rig.clock() + 60)))
     assert api.get("/v1/jobs", headers=key).status_code == 200
     rig.clock.advance(59.9)
@@ -75,15 +75,15 @@ def test_a_key_works_until_its_end_and_not_longer(api: TestClient, rig: Rig) -> 
     assert (answer.status_code, answer.json()["code"]) == (401, "key_expired")
 
 
-def test_an_end_in_the_past_is_refused(api: TestClient, rig: Rig) -> None:
+def test_an_expiry_in_the_past_is_refused(api: TestClient, rig: Rig) -> None:
     answer = make(api, bearer(rig), expires_at=moment(rig.clock()))
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/expires_at")
-    assert make(api, bearer(rig), expires_at="2030-01-01T00:00:00").status_code == 422  # of no time zone
+    assert make(api, bearer(rig), expires_at="2030-01-01T00:00:00").status_code == 422  # without a time zone
     assert make(api, bearer(rig), expires_at="9999-12-31T23:59:59-14:00").status_code == 422
     assert api.get("/v1/keys", headers=bearer(rig)).status_code == 200
 
 
-def test_a_key_gives_no_scope_that_it_lacks(api: TestClient, rig: Rig) -> None:
+def test_a_key_cannot_grant_a_scope_that_it_lacks(api: TestClient, rig: Rig) -> None:
     manager = bearer(rig, "keys:write", "jobs:read")
     assert make(api, manager).status_code == 201
     assert make(api, manager, scopes=["keys:write"]).status_code == 201
@@ -93,7 +93,7 @@ def test_a_key_gives_no_scope_that_it_lacks(api: TestClient, rig: Rig) -> None:
         assert scope in answer.json()["detail"]
 
 
-def test_rotating_gives_no_scope_either(api: TestClient, rig: Rig) -> None:
+def test_rotating_cannot_grant_a_scope_either(api: TestClient, rig: Rig) -> None:
     strong = make(api, bearer(rig), scopes=["jobs:read", "jobs:write"]).json()["id"]
     weak = bearer(rig, "keys:write", "jobs:read")
     answer = api.post(f"/v1/keys/{strong}/rotate", headers=weak)
@@ -101,7 +101,7 @@ def test_rotating_gives_no_scope_either(api: TestClient, rig: Rig) -> None:
     assert "jobs:write" in answer.json()["detail"]
 
 
-def test_a_key_that_ends_makes_none_that_is_valid_for_longer(api: TestClient, rig: Rig) -> None:
+def test_a_key_that_expires_cannot_make_one_that_is_valid_longer(api: TestClient, rig: Rig) -> None:
     end, later = moment(rig.clock() + 60), moment(rig.clock() + 61)
     brief = with_key(make(api, bearer(rig), scopes=["keys:write", "jobs:read"], expires_at=end))
     for wanted in (None, later):
@@ -110,7 +110,7 @@ def test_a_key_that_ends_makes_none_that_is_valid_for_longer(api: TestClient, ri
     assert make(api, brief, expires_at=end).status_code == 201
 
 
-def test_a_key_with_scopes_that_one_lacks_is_not_revoked_either(api: TestClient, rig: Rig) -> None:
+def test_a_key_cannot_revoke_one_that_has_more_scopes(api: TestClient, rig: Rig) -> None:
     strong = make(api, bearer(rig), scopes=["jobs:read", "admin"])
     answer = api.delete(f"/v1/keys/{strong.json()['id']}", headers=bearer(rig, "keys:write", "jobs:read"))
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
@@ -129,11 +129,11 @@ def test_only_an_admin_reaches_the_keys_of_other_tenants(api: TestClient, rig: R
     assert api.delete(place, headers=admin).status_code == 204
 
 
-def test_keys_come_newest_first_in_pages(api: TestClient, rig: Rig) -> None:
+def test_keys_are_listed_newest_first_in_pages(api: TestClient, rig: Rig) -> None:
     admin = bearer(rig)
     made = []
     for number in range(5):
-        rig.clock.advance(number % 2)  # some at the same moment
+        rig.clock.advance(number % 2)  # some have the same time
         made.append(make(api, admin).json()["id"])
     seen: list[str] = []
     query: dict[str, Any] = {"limit": 2}
@@ -149,7 +149,7 @@ def test_keys_come_newest_first_in_pages(api: TestClient, rig: Rig) -> None:
     assert created == sorted(created, reverse=True)
 
 
-def test_a_revoked_key_is_dead_here_at_once_and_elsewhere_within_five_seconds(api: TestClient, rig: Rig) -> None:
+def test_a_revoked_key_fails_here_at_once_and_elsewhere_within_five_seconds(api: TestClient, rig: Rig) -> None:
     admin = bearer(rig)
     made = make(api, admin)
     key = with_key(made)
@@ -164,7 +164,7 @@ def test_a_revoked_key_is_dead_here_at_once_and_elsewhere_within_five_seconds(ap
         elsewhere.authenticate(made.json()["key"])
 
 
-def test_a_rotated_key_has_two_secrets_for_a_while(api: TestClient, rig: Rig) -> None:
+def test_a_rotated_key_accepts_both_secrets_for_a_while(api: TestClient, rig: Rig) -> None:
     admin = bearer(rig)
     first = make(api, admin)
     place = f"/v1/keys/{first.json()['id']}/rotate"
@@ -177,13 +177,13 @@ def test_a_rotated_key_has_two_secrets_for_a_while(api: TestClient, rig: Rig) ->
     answer = api.get("/v1/jobs", headers=old)
     assert (answer.status_code, answer.json()["code"]) == (401, "key_expired")
     assert api.get("/v1/jobs", headers=new).status_code == 200
-    third = api.post(place, headers=admin)  # an hour, if nothing is said
+    third = api.post(place, headers=admin)  # an hour by default
     assert third.json()["previous_until"] == moment(rig.clock() + 3600).replace("+00:00", "Z")
     assert api.post(place, json={"overlap_s": 7 * 24 * 3600 + 1}, headers=admin).status_code == 422
     assert [api.get("/v1/jobs", headers=each).status_code for each in (old, new, with_key(third))] == [401, 200, 200]
 
 
-def test_a_dead_key_cannot_be_rotated(api: TestClient, rig: Rig) -> None:
+def test_a_revoked_or_expired_key_cannot_be_rotated(api: TestClient, rig: Rig) -> None:
     admin = bearer(rig)
     key = make(api, admin).json()["id"]
     api.delete(f"/v1/keys/{key}", headers=admin)
@@ -191,7 +191,7 @@ def test_a_dead_key_cannot_be_rotated(api: TestClient, rig: Rig) -> None:
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
 
 
-def test_use_is_noted_at_most_once_a_minute(api: TestClient, rig: Rig) -> None:
+def test_use_is_recorded_at_most_once_a_minute(api: TestClient, rig: Rig) -> None:
     admin = bearer(rig)
     made = make(api, admin)
     key, place = with_key(made), f"/v1/keys/{made.json()['id']}"
@@ -207,7 +207,7 @@ def test_use_is_noted_at_most_once_a_minute(api: TestClient, rig: Rig) -> None:
         assert last_used() == moment(noted).replace("+00:00", "Z")
 
 
-def test_a_bootstrap_key_that_was_revoked_or_rotated_stays_so_at_the_next_start(rig: Rig) -> None:
+def test_a_revoked_or_rotated_bootstrap_key_stays_so_after_a_restart(rig: Rig) -> None:
     keys, revoked, rotated = rig.service.keys, new_api_key(), new_api_key()
     for key in (revoked, rotated):
         keys.add(key, tenant="default")
@@ -221,7 +221,7 @@ def test_a_bootstrap_key_that_was_revoked_or_rotated_stays_so_at_the_next_start(
     assert keys.authenticate(new).scopes == set(Scope)
 
 
-def test_look_ups_of_one_moment_read_the_database_once(rig: Rig) -> None:
+def test_concurrent_look_ups_read_the_database_once(rig: Rig) -> None:
     key = new_api_key()
     rig.service.keys.add(key, tenant="default")
     keys = Keys(rig.database, clock=rig.clock)
@@ -234,7 +234,7 @@ def test_look_ups_of_one_moment_read_the_database_once(rig: Rig) -> None:
         keys.authenticate(key)
 
 
-def test_who_am_i_tells_tenant_scopes_limits_and_usage(api: TestClient, rig: Rig) -> None:
+def test_who_am_i_shows_tenant_scopes_limits_and_usage(api: TestClient, rig: Rig) -> None:
     key = bearer(rig, "jobs:read")
     rig.submit(3)
     rig.plan()

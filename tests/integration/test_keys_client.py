@@ -1,4 +1,4 @@
-"""The client's and the command line's part about keys and tenants against the real API."""
+"""Keys and tenants in the client and on the command line, against the real API."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 @pytest.fixture
 def api(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
-    """The address of a real server and a key, which the command line finds in the environment."""
+    """The address and key of a real server, which the command line finds in the environment."""
     key = new_api_key()
     rig.service.keys.add(key, tenant=TENANT, name="bootstrap")
     app = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
@@ -62,7 +62,7 @@ def test_the_client_makes_rotates_and_revokes_keys(client: Client, connect: Conn
     assert made.key not in repr(made)
 
 
-def test_what_is_refused_for_its_rate_is_asked_again_at_its_time(client: Client, connect: Connect, rig: Rig) -> None:
+def test_a_rate_limited_request_is_repeated_after_the_given_time(client: Client, connect: Connect, rig: Rig) -> None:
     client.tenants.put(TENANT, limits={"requests_per_s": 1, "burst": 1})
     pauses: list[float] = []
 
@@ -79,7 +79,7 @@ def test_what_is_refused_for_its_rate_is_asked_again_at_its_time(client: Client,
 
 
 @pytest.mark.usefixtures("api")
-def test_a_key_is_printed_alone_on_the_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_the_key_is_printed_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["keys", "create", "nightly batch", "-s", "jobs:read,jobs:write", "--expires", "52w"]) == ExitCode.OK
     shown = capsys.readouterr()
     key = shown.out.strip()
@@ -87,7 +87,7 @@ def test_a_key_is_printed_alone_on_the_standard_output(capsys: pytest.CaptureFix
     assert key not in shown.err
     assert run(["keys", "rotate", key[:12], "--overlap", "0s"]) == ExitCode.OK
     assert capsys.readouterr().out.strip() != key
-    # A whole key is understood too, and its secret goes nowhere.
+    # A whole key is accepted too, and its secret is not sent.
     assert run(["keys", "show", key]) == ExitCode.OK
     assert "nightly batch" in capsys.readouterr().out
     assert run(["keys", "revoke", key[4:12]]) == ExitCode.OK
@@ -100,7 +100,7 @@ def test_a_key_is_printed_alone_on_the_standard_output(capsys: pytest.CaptureFix
     assert run(["keys", "create", "x", "-s", "nothing"]) == ExitCode.REFUSED
 
 
-def test_tenants_are_changed_in_part(api: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_single_settings_of_a_tenant_can_be_changed(api: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["tenants", "set", "lab", "--weight", "2", "--read", "s3://photos/2026", "--limit", "burst=5"]) == 0
     assert (
         run(["tenants", "set", "lab", "--limit", "max_result_pixels=1_000_000", "--limit", "max_streams=unlimited"])

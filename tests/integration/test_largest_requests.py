@@ -1,6 +1,6 @@
-"""Every route of the API's document with the largest request that it takes, against a real scheduler.
+"""Every route of the API's document with the largest request that it accepts, against a real scheduler.
 
-Another process asks `/livez` all the time. No request may hold it up, be answered with 5xx, or cost much memory.
+Another process asks `/livez` all the time. No request may delay it, be answered with 5xx, or cost much memory.
 """
 
 import json
@@ -27,11 +27,11 @@ from tests.processes import wait_until
 MIB = 2**20
 BODY_LIMIT = 4 * MIB
 MAX_GAP_S = 2.0
-#: Above what the scheduler takes when it has begun. A body is in memory as bytes, as text and as values.
+#: Above the scheduler's memory after its start. A body is in memory as bytes, as text and as values.
 MAX_GROWTH_MIB = 250
-#: Texts as long as the document allows; where it says nothing, so long.
+#: The length of texts for which the document sets no limit.
 LONG = 10_000
-#: Asks `/livez` until its standard input ends; prints the longest gap less what it was itself held up.
+#: Asks `/livez` until its standard input ends. Prints the longest gap, less the time it was itself delayed.
 POLLER = """
 import sys, threading, time, http.client
 host, port = sys.argv[1:]
@@ -59,7 +59,7 @@ class Running:
     pid: int
 
     def memory_mib(self, name: str) -> float:
-        """Return VmRSS or VmHWM of the process."""
+        """Return the VmRSS or VmHWM of the process."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith(name + ":"):
                 return int(line.split()[1]) / 1024
@@ -101,7 +101,7 @@ def is_ready(url: str) -> bool:
 
 
 def largest(schema: dict[str, Any], schemas: dict[str, Any], depth: int = 0) -> Any:
-    """Return a value of a schema that is as large as it may be, or as this test goes."""
+    """Return a value as large as its schema or the limits of this test allow."""
     if "$ref" in schema:
         return largest(schemas[schema["$ref"].rpartition("/")[2]], schemas, depth)
     for each in [*schema.get("anyOf", ()), *schema.get("allOf", ())]:
@@ -140,7 +140,7 @@ def text(schema: dict[str, Any]) -> str:
 
 
 def bodies(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """Yield requests of a route: the largest that means something, and large ones that mean nothing."""
+    """Yield bodies for a route: the largest valid one, and large invalid ones."""
     content = operation.get("requestBody", {}).get("content", {})
     if not content:
         yield "", b""
@@ -162,7 +162,7 @@ def bodies(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tuple
 
 
 def targets(path: str, operation: dict[str, Any], ids: dict[str, str]) -> Iterator[str]:
-    """Yield a path with ids that there are, and with the longest ones and all parameters of the query."""
+    """Yield a path with existing ids, and with the longest ids and all query parameters."""
     yield path.format_map(ids)
     longest = {name: ("a" * 64 if name not in ("item_id", "delivery_id") else str(2**63 - 1)) for name in ids}
     query = [
@@ -176,7 +176,7 @@ def targets(path: str, operation: dict[str, Any], ids: dict[str, str]) -> Iterat
 
 @contextmanager
 def polled(running: Running) -> Iterator[list[float]]:
-    """Ask `/livez` from another process for the block; the longest gap is in the list afterwards."""
+    """Ask `/livez` from another process during the block. Afterwards the list holds the longest gap."""
     url = httpx.URL(running.url)
     command = [sys.executable, "-c", POLLER, str(url.host), str(url.port)]
     gaps: list[float] = []
@@ -188,7 +188,7 @@ def polled(running: Running) -> Iterator[list[float]]:
 
 
 def make_things(client: httpx.Client) -> dict[str, str]:
-    """Make what routes name, and many large jobs to list; return the ids by parameter."""
+    """Make the resources that routes name, and many large jobs to list. Return the ids by parameter."""
     upload = client.post("/v1/uploads").json()
     folder = "/".join(["x" * 240] * 3)
     uris = [f"{upload['prefix']}{folder}/{number:04d}.jpg" for number in range(1000)]
@@ -205,20 +205,20 @@ def make_things(client: httpx.Client) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_no_request_of_any_route_holds_up_the_others(scheduler_process: Running) -> None:
+def test_no_request_of_any_route_delays_the_others(scheduler_process: Running) -> None:
     running = scheduler_process
     headers = {"Authorization": f"Bearer {running.key}"}
     with httpx.Client(base_url=running.url, headers=headers, timeout=120) as client, polled(running) as gaps:
         document = client.get("/openapi.json").json()
         schemas, ids = document["components"]["schemas"], make_things(client)
         before, sent, slowest = running.memory_mib("VmRSS"), 0, (0.0, "")
-        # What ends things comes last.
+        # Routes that end or delete things come last.
         routes = sorted(operations(document), key=lambda each: (each[1] == "delete", "cancel" in each[0]))
         for path, method, operation in routes:
             for kind, body in bodies(operation, schemas):
                 for target in targets(path, operation, ids) if not body else [path.format_map(ids)]:
                     if path.endswith("/events") and "?" not in target:
-                        continue  # a stream goes on for as long as its job
+                        continue  # a stream stays open as long as its job
                     began = time.monotonic()
                     answer = client.request(method, target, content=body, headers={"Content-Type": kind})
                     place = (method, target[:200], kind, len(body), answer.status_code)

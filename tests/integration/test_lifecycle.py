@@ -1,4 +1,4 @@
-"""The turns of a job's life: stopped by a deadline or by failures, paused, resumed, retried, deleted."""
+"""The life of a job: stopped by a deadline or by failures, paused, resumed, retried, deleted."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_job_expires_at_its_deadline_and_keeps_what_is_finished(rig: Rig) -> Non
 
 
 @pytest.mark.parametrize("pause", [False, True])
-def test_job_that_nobody_has_begun_expires_at_once(rig: Rig, pause: bool) -> None:
+def test_job_that_no_worker_has_started_expires_at_once(rig: Rig, pause: bool) -> None:
     job_id = rig.submit(4, deadline=rig.clock() + 10)
     if pause:
         rig.service.pause(TENANT, job_id)
@@ -84,7 +84,7 @@ def test_the_first_failure_ends_a_job_that_allows_none(rig: Rig) -> None:
     assert (rig.job(job_id).status, rig.job(job_id).stop) == (JobStatus.FAILED, StopReason.MAX_FAILURES)
 
 
-def test_failures_at_planning_count_too(rig: Rig) -> None:
+def test_failures_in_planning_count_too(rig: Rig) -> None:
     manifest = BlobUri("nst", f"{rig.prefix}/m.jsonl")
     rig.blobs.put(manifest, b"no json\n" * 3 + json.dumps({"input": "s3://nst/a.jpg"}).encode())
     job_id = rig.submit(JobInput(manifest=str(manifest)), max_failures=2)
@@ -94,7 +94,7 @@ def test_failures_at_planning_count_too(rig: Rig) -> None:
     assert (job.status, job.error_code, job.counts.cancelled) == (JobStatus.FAILED, "max_failures", 1)
 
 
-def test_paused_job_ends_what_is_in_hand_and_goes_on_when_resumed(rig: Rig) -> None:
+def test_paused_job_finishes_its_running_chunks_and_continues_when_resumed(rig: Rig) -> None:
     job_id = rig.submit(40)
     chunks = dispatch(rig)
     for _ in range(2):
@@ -110,7 +110,7 @@ def test_paused_job_ends_what_is_in_hand_and_goes_on_when_resumed(rig: Rig) -> N
     assert rig.job(job_id).status is JobStatus.SUCCEEDED
 
 
-def test_job_paused_while_it_is_planned_is_planned_on_when_resumed(rig: Rig) -> None:
+def test_job_paused_during_planning_continues_planning_when_resumed(rig: Rig) -> None:
     job_id = rig.submit(40)
     rig.planner.tick()
     rig.service.pause(TENANT, job_id)
@@ -121,7 +121,7 @@ def test_job_paused_while_it_is_planned_is_planned_on_when_resumed(rig: Rig) -> 
     assert rig.job(job_id).counts.succeeded == 40
 
 
-def test_paused_job_whose_last_images_end_has_ended(rig: Rig) -> None:
+def test_paused_job_ends_when_its_last_images_end(rig: Rig) -> None:
     job_id = rig.submit(4)
     [chunk] = dispatch(rig)
     rig.report(started(chunk))
@@ -134,7 +134,7 @@ def test_paused_job_whose_last_images_end_has_ended(rig: Rig) -> None:
             change(TENANT, job_id)
 
 
-def test_paused_job_is_cancelled(rig: Rig) -> None:
+def test_paused_job_can_be_cancelled(rig: Rig) -> None:
     job_id = rig.submit(4)
     rig.plan()
     rig.service.pause(TENANT, job_id)
@@ -143,7 +143,7 @@ def test_paused_job_is_cancelled(rig: Rig) -> None:
     assert rig.job(job_id).status is JobStatus.CANCELLED
 
 
-def test_pause_between_listing_and_claim_holds(rig: Rig) -> None:
+def test_pause_between_listing_and_claim_takes_effect(rig: Rig) -> None:
     job_id = rig.submit(4)
     rig.plan()
     rig.service.pause(TENANT, job_id)
@@ -155,7 +155,7 @@ def dispatch_now(rig: Rig) -> list[StylizeChunk]:
     return rig.take_all()
 
 
-def test_max_attempts_of_a_job_goes_over_the_setting(rig: Rig) -> None:
+def test_max_attempts_of_a_job_overrides_the_setting(rig: Rig) -> None:
     job_id = rig.submit(1, max_attempts=1)
     [chunk] = dispatch(rig)
     passing = ItemOutcome(index=0, ms=1, error_code="blob_unavailable", error_message="No.", retryable=True)
@@ -163,7 +163,7 @@ def test_max_attempts_of_a_job_goes_over_the_setting(rig: Rig) -> None:
     assert rig.job(job_id).counts.failed == 1
 
 
-def test_one_poison_among_many_costs_few_workers_and_no_innocent(rig: Rig) -> None:
+def test_one_poison_image_costs_few_workers_and_no_other_image(rig: Rig) -> None:
     rig.planner._item_times._first_guess = 100
     rig.planner._page = 100
     job_id = rig.submit(100)
@@ -185,7 +185,7 @@ def test_one_poison_among_many_costs_few_workers_and_no_innocent(rig: Rig) -> No
     assert deaths <= rig.max_attempts + 6 + rig.max_attempts, "halved seven times, and tried alone"
 
 
-def test_an_image_that_is_left_alone_is_not_blamed_for_deaths_before(rig: Rig) -> None:
+def test_an_image_alone_in_its_chunk_is_not_blamed_for_earlier_deaths(rig: Rig) -> None:
     job_id = rig.submit(2)
     for _ in range(rig.max_attempts + rig.max_attempts - 1):
         for chunk in dispatch(rig):
@@ -193,7 +193,7 @@ def test_an_image_that_is_left_alone_is_not_blamed_for_deaths_before(rig: Rig) -
         rig.clock.advance(LEASE_S + 1)
         assert rig.reaper.tick()
     for _ in range(2):
-        [chunk] = dispatch(rig)  # last tries go one after the other
+        [chunk] = dispatch(rig)  # last attempts run one after the other
         assert len(chunk.items) == 1
         rig.report(started(chunk), finished(chunk))
     assert rig.job(job_id).counts.succeeded == 2
@@ -234,7 +234,7 @@ def retention(rig: Rig, days: float | None = 1.0) -> Retention:
     )
 
 
-def test_old_job_is_deleted_and_its_results_stay(rig: Rig) -> None:
+def test_old_job_is_deleted_and_its_results_are_kept(rig: Rig) -> None:
     rig.clock.advance(0.01)
     old = rig.service.submit(TENANT, rig.request(8, metadata={"a": "b"}), idempotency_key="k")[0]
     going = rig.submit(4)

@@ -1,4 +1,4 @@
-"""Listings are bounded in bytes, and load no inline inputs, however many photos their jobs name."""
+"""Listings are limited in bytes, and load no inline inputs, however many photos the jobs name."""
 
 import inspect
 import tracemalloc
@@ -30,7 +30,7 @@ def client(rig: Rig) -> Iterator[TestClient]:
 
 
 def uris(rig: Rig, count: int) -> tuple[str, ...]:
-    """Return addresses as long as keys may be."""
+    """Return addresses with keys of the greatest length."""
     folders = "/".join([LONG] * 3)
     return tuple(f"s3://nst/{rig.prefix}/{folders}/{number:04d}.jpg" for number in range(count))
 
@@ -42,7 +42,7 @@ def submit(rig: Rig, count: int, **changes: object) -> str:
 
 
 def walk(client: TestClient, path: str, **query: Any) -> list[list[dict[str, Any]]]:
-    """Return the pages of a listing, each of which is small enough."""
+    """Return the pages of a listing, and check that each is small enough."""
     pages = []
     while True:
         answer = client.get(path, params=query)
@@ -55,7 +55,7 @@ def walk(client: TestClient, path: str, **query: Any) -> list[list[dict[str, Any
         query["after_id"] = page["last_id"]
 
 
-def test_a_listing_of_jobs_leaves_their_addresses_out(client: TestClient, rig: Rig) -> None:
+def test_a_listing_of_jobs_leaves_out_their_addresses(client: TestClient, rig: Rig) -> None:
     ids = [submit(rig, 1000) for _ in range(5)]
     statements: list[str] = []
     event.listen(rig.database.engine, "before_cursor_execute", lambda *arguments: statements.append(str(arguments[2])))
@@ -69,7 +69,7 @@ def test_a_listing_of_jobs_leaves_their_addresses_out(client: TestClient, rig: R
     assert not any("input_uris" in each for each in statements)
 
 
-def test_the_addresses_of_a_job_come_in_pages(client: TestClient, rig: Rig) -> None:
+def test_the_addresses_of_a_job_are_listed_in_pages(client: TestClient, rig: Rig) -> None:
     job_id = submit(rig, 1000)
     pages = walk(client, f"/v1/jobs/{job_id}/input", limit=300)
     assert [len(page) for page in pages] == [300, 300, 300, 100]
@@ -80,7 +80,7 @@ def test_the_addresses_of_a_job_come_in_pages(client: TestClient, rig: Rig) -> N
     assert client.get(f"/v1/jobs/{by_prefix}/input").json()["data"] == []
 
 
-def test_jobs_are_planned_from_the_addresses_that_are_kept_apart(rig: Rig) -> None:
+def test_jobs_are_planned_from_separately_stored_addresses(rig: Rig) -> None:
     job_id = submit(rig, 37)
     rig.plan()
     items = rig.service.items(TENANT, job_id, limit=100, after=-1)
@@ -108,10 +108,10 @@ def test_pages_of_large_entries_end_early_and_nothing_is_lost(client: TestClient
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_listing_takes_memory_for_its_page_and_no_more(client: TestClient, rig: Rig) -> None:
+def test_a_listing_uses_memory_for_one_page_only(client: TestClient, rig: Rig) -> None:
     for _ in range(60):
         submit(rig, 1000)
-    client.get("/v1/jobs")  # what is made once is there
+    client.get("/v1/jobs")  # one-time costs are paid
     tracemalloc.start()
     client.get("/v1/jobs", params={"limit": 1000})
     _, peak = tracemalloc.get_traced_memory()
@@ -119,8 +119,8 @@ def test_a_listing_takes_memory_for_its_page_and_no_more(client: TestClient, rig
     assert peak < 10 * 2**20
 
 
-def test_every_listing_is_one_of_those_that_end_early() -> None:
-    """A route that answers with a page is one whose entries are counted; see `Page.collect`."""
+def test_every_listing_ends_large_pages_early() -> None:
+    """Every route that answers with a page counts the bytes of its entries; see `Page.collect`."""
     known_as_a_whole = {"list_errors", "list_presets", "list_training_presets", "list_samples"}
     routes = [route for router, _ in ROUTERS for route in router.routes]
     listings = [

@@ -39,7 +39,7 @@ def test_migrations_make_exactly_the_tables_of_the_code(database_url: str) -> No
     database.close()
 
 
-def test_a_second_migration_keeps_what_is_there(database_url: str) -> None:
+def test_a_second_migration_keeps_the_data(database_url: str) -> None:
     database, key = Database(database_url), new_api_key()
     database.migrate()
     keys = Keys(database, clock=lambda: 6.0)
@@ -51,7 +51,7 @@ def test_a_second_migration_keeps_what_is_there(database_url: str) -> None:
     database.close()
 
 
-def test_a_downgrade_leaves_no_table_and_can_be_made_good(database_url: str) -> None:
+def test_a_downgrade_leaves_no_table_and_can_be_undone(database_url: str) -> None:
     database = Database(database_url)
     database.migrate()
     downgrade(database)

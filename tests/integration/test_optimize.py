@@ -1,4 +1,4 @@
-"""The method optimize as a job: what a request may say, what workers are sent and report, what clients see of it."""
+"""Jobs with the method optimize: requests, messages to and from workers, and what clients see."""
 
 import json
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ def dispatch(rig: Rig) -> list[OptimizeChunk]:
 
 
 def at(chunk: OptimizeChunk, iteration: int, *, preview: bool = False) -> ChunkProgress:
-    """Return the event of a worker that has done so many iterations."""
+    """Return the event of a worker that has done a number of iterations."""
     progress = ItemProgress(
         index=chunk.items[0].index,
         iteration=iteration,
@@ -74,7 +74,7 @@ def at(chunk: OptimizeChunk, iteration: int, *, preview: bool = False) -> ChunkP
     return ChunkProgress(chunk_id=chunk.chunk_id, attempt=chunk.attempt, progress=(progress,))
 
 
-def test_a_job_says_what_it_does(client: TestClient, rig: Rig) -> None:
+def test_a_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
     optimize = {"preset": "gatys2016", "options": {"iterations": 20, "color": "luminance"}, "preview_every": 5}
     answer = client.post("/v1/jobs", json=body(rig, optimize=optimize))
     assert answer.status_code == 202, answer.text
@@ -110,7 +110,7 @@ def test_a_job_says_what_it_does(client: TestClient, rig: Rig) -> None:
         ({"optimize": {"preview_every": -1}}, "/optimize/preview_every"),
     ],
 )
-def test_wrong_field_is_one_problem_with_its_place(
+def test_wrong_field_is_one_problem_that_points_to_the_field(
     client: TestClient, rig: Rig, changes: dict[str, object], pointer: str
 ) -> None:
     answer = client.post("/v1/jobs", json=body(rig) | changes)
@@ -120,17 +120,17 @@ def test_wrong_field_is_one_problem_with_its_place(
 
 
 def test_options_are_checked_together(client: TestClient, rig: Rig) -> None:
-    options = {"average_decay": 0.9, "optimizer": "adam"}  # the first alone does not fit the preset
+    options = {"average_decay": 0.9, "optimizer": "adam"}  # the first one alone does not fit the preset
     assert client.post("/v1/jobs", json=body(rig, optimize={"options": options})).status_code == 202
 
 
-def test_presets_are_listed_with_a_line_each(client: TestClient) -> None:
+def test_presets_are_listed_with_a_description(client: TestClient) -> None:
     found = {each["name"]: each for each in client.get("/v1/presets").json()["data"]}
     assert found["gatys2016"]["summary"].startswith("content + gram; L-BFGS, ")
     assert GatysConfig.from_dict(found["gatys2016"]["config"]) == preset("gatys2016")
 
 
-def test_a_message_has_one_item_and_all_that_the_worker_needs(rig: Rig) -> None:
+def test_a_message_has_one_item_and_everything_the_worker_needs(rig: Rig) -> None:
     job_id = submit(rig, 2, paintings=("night.jpg", "day.jpg"), iterations=7)
     chunks = dispatch(rig)
     rig.report(*map(started, chunks))
@@ -143,7 +143,7 @@ def test_a_message_has_one_item_and_all_that_the_worker_needs(rig: Rig) -> None:
     assert (first.scratch, first.preview_every) == (f"s3://nst/tenants/{TENANT}/scratch/{job_id}/", 25)
 
 
-def test_progress_is_seen_with_the_item_and_stays_after_its_end(client: TestClient, rig: Rig) -> None:
+def test_progress_is_shown_with_the_item_and_kept_after_its_end(client: TestClient, rig: Rig) -> None:
     job_id = submit(rig)
     [chunk] = dispatch(rig)
     rig.report(started(chunk))
@@ -169,7 +169,7 @@ def test_progress_of_an_outdated_attempt_is_dropped(client: TestClient, rig: Rig
     assert client.get(f"/v1/jobs/{job_id}/items").json()["data"][0]["progress"]["iteration"] == 11
 
 
-def test_a_preview_is_served_once_there_is_one(client: TestClient, rig: Rig) -> None:
+def test_a_preview_is_served_once_it_exists(client: TestClient, rig: Rig) -> None:
     job_id = submit(rig)
     [chunk] = dispatch(rig)
     path = f"/v1/jobs/{job_id}/items/0/preview"
@@ -180,7 +180,7 @@ def test_a_preview_is_served_once_there_is_one(client: TestClient, rig: Rig) -> 
     assert (answer.content, answer.headers["content-type"]) == (b"jpeg", "image/jpeg")
 
 
-def test_results_say_method_painting_and_preset(rig: Rig) -> None:
+def test_results_name_method_painting_and_preset(rig: Rig) -> None:
     job_id, other_id = submit(rig), rig.submit(1)
     [chunk] = dispatch(rig)
     rig.report(started(chunk), finished(chunk))
@@ -196,7 +196,7 @@ def test_results_say_method_painting_and_preset(rig: Rig) -> None:
     assert (line["method"], line["style_version"]) == ("feedforward", "wave" * 4)
 
 
-def test_optimisations_do_not_fill_the_window_of_the_other_method(rig: Rig) -> None:
+def test_optimisations_do_not_use_the_window_of_the_other_method(rig: Rig) -> None:
     submit(rig, 20)
     rig.submit(100)
     rig.plan()
@@ -220,7 +220,7 @@ def test_a_lost_message_is_sent_again_although_the_other_queue_is_full(rig: Rig)
     assert rig.broker.queued(StylizeChunk.queue) == 4, "those are not lost"
 
 
-def test_a_chunk_may_wait_long_for_others_to_be_optimised(rig: Rig) -> None:
+def test_a_chunk_may_wait_long_behind_other_optimisations(rig: Rig) -> None:
     submit(rig)
     rig.plan()
     rig.dispatcher.tick()
@@ -230,7 +230,7 @@ def test_a_chunk_may_wait_long_for_others_to_be_optimised(rig: Rig) -> None:
     assert rig.reaper.tick()
 
 
-def test_workers_that_die_under_an_item_that_gets_on_do_not_fail_it(rig: Rig) -> None:
+def test_deaths_of_workers_do_not_fail_an_item_that_makes_progress(rig: Rig) -> None:
     job_id = submit(rig)
     for number in range(1, 6):
         [chunk] = dispatch(rig)
@@ -238,7 +238,7 @@ def test_workers_that_die_under_an_item_that_gets_on_do_not_fail_it(rig: Rig) ->
         rig.clock.advance(LEASE_S + 1)
         rig.reaper.tick()
     assert rig.job(job_id).counts.pending == 1
-    for _ in range(2):  # the third in turn that comes no further than one before
+    for _ in range(2):  # the third attempt in a row without progress
         [chunk] = dispatch(rig)
         rig.report(started(chunk), at(chunk, 50))
         rig.clock.advance(LEASE_S + 1)
@@ -263,7 +263,7 @@ def test_checkpoints_of_a_job_that_ended_are_removed_and_previews_kept(rig: Rig)
     assert [key.rpartition("scratch/")[2] for key in left] == [f"{job_id}/previews/{index}.jpg" for index in (0, 1)]
 
 
-def test_previews_are_no_photos_of_a_job_that_reads_all_of_the_tenants_place(rig: Rig) -> None:
+def test_a_job_that_reads_the_whole_prefix_of_its_tenant_skips_previews(rig: Rig) -> None:
     tenant = f"tenants/{TENANT}"
     for key in (f"{tenant}/uploads/{rig.prefix}/a.jpg", f"{tenant}/scratch/job_1/previews/0.jpg"):
         rig.blobs.put(BlobUri("nst", key), b"")
@@ -280,7 +280,7 @@ def test_results_cannot_be_written_among_previews(client: TestClient, rig: Rig) 
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/output/prefix")
 
 
-def test_flushed_redis_is_filled_again(rig: Rig, redis_server: BrokerSettings) -> None:
+def test_messages_are_sent_again_after_redis_was_flushed(rig: Rig, redis_server: BrokerSettings) -> None:
     job_id = submit(rig)
     rig.plan()
     rig.dispatcher.tick()

@@ -1,4 +1,4 @@
-"""Planning from prefixes and manifests, with everything that a client may get wrong in them."""
+"""Planning from prefixes and manifests, with the mistakes that clients make in them."""
 
 import json
 
@@ -16,14 +16,14 @@ from tests.integration.conftest import TENANT, Rig
 
 
 def put(rig: Rig, *names: str) -> str:
-    """Store empty objects and return their common prefix."""
+    """Store empty objects, and return their common prefix."""
     for name in names:
         rig.blobs.put(BlobUri("nst", f"{rig.prefix}/{name}"), b"")
     return f"s3://nst/{rig.prefix}/"
 
 
 def manifest(rig: Rig, *lines: object) -> JobInput:
-    """Store a manifest; lines that are no text are written as JSON."""
+    """Store a manifest. Lines that are not strings are written as JSON."""
     text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
     uri = BlobUri("nst", f"{rig.prefix}/manifest.jsonl")
     rig.blobs.put(uri, text.encode())
@@ -36,7 +36,7 @@ def items(rig: Rig, job_id: str) -> list[Item]:
     return rig.service.items(TENANT, job_id, limit=10_000, after=-1)
 
 
-def test_prefix_takes_photos_of_all_sub_folders_and_keeps_the_folders(rig: Rig) -> None:
+def test_prefix_includes_all_sub_folders_and_results_keep_them(rig: Rig) -> None:
     prefix = put(rig, "in/b.jpg", "in/a.PNG", "in/notes.txt", "in/x/y/c.tiff", "other/d.jpg")
     found = items(rig, rig.submit(JobInput(prefix=prefix + "in/"), output_prefix=prefix + "out"))
     assert [(item.input, item.output) for item in found] == [
@@ -46,7 +46,7 @@ def test_prefix_takes_photos_of_all_sub_folders_and_keeps_the_folders(rig: Rig) 
     ]
 
 
-def test_prefix_of_many_pages_is_planned_once_each(rig: Rig) -> None:
+def test_each_photo_of_a_prefix_with_many_pages_is_planned_once(rig: Rig) -> None:
     prefix = put(rig, *(f"in/{number:03d}.jpg" for number in range(35)))
     found = items(rig, rig.submit(JobInput(prefix=prefix + "in/"), styles=("udnie", "wave")))
     assert [item.index for item in found] == list(range(70))
@@ -105,7 +105,7 @@ def test_missing_manifest_fails_the_job_with_its_code(rig: Rig) -> None:
     assert (job.status, job.error_code) == (JobStatus.FAILED, "blob_not_found")
 
 
-def test_manifest_that_is_no_text_of_lines_fails_the_job(rig: Rig) -> None:
+def test_manifest_that_is_not_text_fails_the_job(rig: Rig) -> None:
     job_id = rig.submit(manifest(rig, "x" * 2_000_000))
     rig.plan()
     rig.finalizer.tick()
@@ -114,7 +114,7 @@ def test_manifest_that_is_no_text_of_lines_fails_the_job(rig: Rig) -> None:
     assert "Line 1 of the manifest" in str(job.error_message)
 
 
-def test_job_whose_storage_fails_waits_and_lets_others_pass(rig: Rig) -> None:
+def test_job_whose_storage_fails_waits_and_delays_no_other(rig: Rig) -> None:
     stuck = rig.submit(manifest(rig, {"input": "s3://nst/a.jpg"}))
     passing = rig.submit(1)
     real = rig.planner._blobs
@@ -144,7 +144,7 @@ def test_output_in_a_sub_folder_never_replaces_its_photo(rig: Rig) -> None:
     assert item.error_code == "output_is_input"
 
 
-def test_second_item_of_one_output_name_fails_also_on_a_later_page(rig: Rig) -> None:
+def test_second_item_with_the_same_output_name_fails_also_on_a_later_page(rig: Rig) -> None:
     lines = [{"input": f"s3://nst/{rig.prefix}/{number}/same.jpg"} for number in (0, 1)]
     lines += [{"input": f"s3://nst/{rig.prefix}/{number}.jpg"} for number in range(20)]
     lines += [{"input": f"s3://nst/{rig.prefix}/2/same.jpg"}]
@@ -152,7 +152,7 @@ def test_second_item_of_one_output_name_fails_also_on_a_later_page(rig: Rig) -> 
     assert [item.index for item in found if item.error_code == "output_name_taken"] == [1, 22]
 
 
-def test_manifests_of_two_jobs_are_planned_in_turns_without_mixing_them_up(rig: Rig) -> None:
+def test_manifests_of_two_jobs_are_planned_in_turns_and_not_mixed_up(rig: Rig) -> None:
     def lines(album: str) -> list[object]:
         return [{"input": f"s3://nst/{album}/{number}.jpg", "custom_id": f"{album}{number}"} for number in range(37)]
 
@@ -163,7 +163,7 @@ def test_manifests_of_two_jobs_are_planned_in_turns_without_mixing_them_up(rig: 
         assert [item.custom_id for item in items(rig, job_id)] == [f"a{number}" for number in range(37)]
 
 
-def test_planner_that_starts_anew_goes_on_at_the_line_where_the_last_one_died(rig: Rig) -> None:
+def test_new_planner_continues_at_the_line_where_the_last_one_died(rig: Rig) -> None:
     job_id = rig.submit(manifest(rig, *({"input": f"s3://nst/x/{number}.jpg"} for number in range(37))))
     while rig.job(job_id).status is not JobStatus.RUNNING:
         rig.__post_init__()
@@ -171,7 +171,7 @@ def test_planner_that_starts_anew_goes_on_at_the_line_where_the_last_one_died(ri
     assert [item.input for item in items(rig, job_id)] == [f"s3://nst/x/{number}.jpg" for number in range(37)]
 
 
-def test_index_in_the_template_tells_equal_names_apart(rig: Rig) -> None:
+def test_index_in_the_template_makes_equal_names_unique(rig: Rig) -> None:
     uris = tuple(f"s3://nst/{rig.prefix}/{number}/same.jpg" for number in range(3))
     name = "{index}/{stem}-{style}.{ext}"
     found = items(rig, rig.submit(JobInput(uris=uris), output_name=name, output_format="webp"))
@@ -220,7 +220,7 @@ def test_index_in_the_template_tells_equal_names_apart(rig: Rig) -> None:
         ({"output_name": "{stem}"}, "/output/name"),
     ],
 )
-def test_request_that_cannot_be_done_is_refused_at_its_place(
+def test_request_that_cannot_be_done_is_refused_with_a_pointer(
     rig: Rig, changes: dict[str, object], pointer: str
 ) -> None:
     with pytest.raises(RequestInvalidError) as caught:

@@ -1,4 +1,4 @@
-"""No tenant and no storage can stop planning: limits, turns, and who is to blame for a refusal."""
+"""No tenant and no storage can stop planning: limits, turns, and whose fault a refusal is."""
 
 import time
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def server(played: PlayingServer) -> PlayingServer:
 
 
 def planner(rig: Rig, blobs: BlobStore) -> Planner:
-    """Return a planner, as another scheduler has one."""
+    """Return a second planner, as another scheduler would run."""
     return Planner(
         rig.database,
         blobs,
@@ -101,7 +101,7 @@ def test_refusal_of_the_scheduler_itself_fails_no_job(rig: Rig, server: PlayingS
     assert rig.job(job_id).counts.total == 1
 
 
-def test_scheduler_that_may_not_even_see_its_own_bucket_fails_no_job(rig: Rig, server: PlayingServer) -> None:
+def test_scheduler_that_cannot_read_its_own_bucket_fails_no_job(rig: Rig, server: PlayingServer) -> None:
     job_id = rig.submit(JobInput(prefix="s3://nst/in/"))
     server.quirks.refuse = lambda call: (403, "AccessDenied")
     planner(rig, server.store()).tick()
@@ -141,7 +141,7 @@ def test_job_that_failed_before_its_first_photo_can_be_retried(rig: Rig) -> None
     assert rig.job(job_id).status is JobStatus.SUCCEEDED
 
 
-def test_results_beside_the_photos_are_no_input_of_this_run_or_the_next(rig: Rig) -> None:
+def test_results_in_the_folder_of_the_photos_are_not_input_of_this_or_a_later_job(rig: Rig) -> None:
     prefix = put(rig, "a.jpg", "b.jpg", "sub/c.jpg", "a__wave.txt", "notes__wave.jpg")
     photos = [prefix + name for name in ("a.jpg", "b.jpg", "notes__wave.jpg", "sub/c.jpg")]
     for _ in range(3):
@@ -157,7 +157,7 @@ def test_results_beside_the_photos_are_no_input_of_this_run_or_the_next(rig: Rig
         assert len(read_lines(rig, rig.job(job_id), "results.jsonl")) == 4
 
 
-def test_results_above_the_photos_folder_are_told_by_their_keys(rig: Rig) -> None:
+def test_results_above_the_photos_folder_are_recognised_by_their_keys(rig: Rig) -> None:
     prefix = put(rig, "album/a.jpg")
     for _ in range(2):
         job_id = rig.submit(
@@ -170,7 +170,7 @@ def test_results_above_the_photos_folder_are_told_by_their_keys(rig: Rig) -> Non
         assert [item.input for item in items(rig, job_id)] == [prefix + "album/a.jpg"]
 
 
-def test_results_of_one_job_are_the_input_of_another_that_writes_elsewhere(rig: Rig) -> None:
+def test_results_of_one_job_can_be_the_input_of_a_job_that_writes_elsewhere(rig: Rig) -> None:
     prefix = put(rig, "in/a.jpg")
     first = rig.submit(JobInput(prefix=prefix + "in/"), output_prefix=prefix + "out/")
     for chunk in dispatch(rig):
@@ -182,7 +182,7 @@ def test_results_of_one_job_are_the_input_of_another_that_writes_elsewhere(rig: 
     assert [item.input for item in items(rig, second)] == [prefix + "out/a__wave.jpg"]
 
 
-def test_names_of_phones_and_browsers_are_photos_and_others_are_counted(rig: Rig) -> None:
+def test_names_from_phones_and_browsers_are_photos_and_others_are_counted(rig: Rig) -> None:
     prefix = put(rig, "a.jfif", "b.JPE", "c.JIF", "noext", "film.mov")
     job_id = rig.submit(JobInput(prefix=prefix), output_prefix=prefix + "out/")
     found = items(rig, job_id)
@@ -190,7 +190,7 @@ def test_names_of_phones_and_browsers_are_photos_and_others_are_counted(rig: Rig
     assert '"skipped": 2' in rig.job(job_id).planned_key
 
 
-def test_names_that_collide_get_an_error_that_says_how_to_tell_them_apart(rig: Rig) -> None:
+def test_names_that_collide_get_an_error_that_says_how_to_make_them_unique(rig: Rig) -> None:
     prefix = put(rig, "in/a.JPEG", "in/a.jpeg", "in/a.jpg")
     found = items(rig, rig.submit(JobInput(prefix=prefix + "in/")))
     assert [item.error_code for item in found] == [None, "output_name_taken", "output_name_taken"]
@@ -199,8 +199,8 @@ def test_names_that_collide_get_an_error_that_says_how_to_tell_them_apart(rig: R
     assert [item.error_code for item in again] == [None] * 3
 
 
-def test_turns_go_on_while_one_listing_takes_its_time(rig: Rig, server: PlayingServer) -> None:
-    """A page ends after some seconds by the planner's own clock, however many listings it may still do."""
+def test_a_slow_listing_does_not_stop_the_turns_of_other_jobs(rig: Rig, server: PlayingServer) -> None:
+    """A page ends after some seconds on the planner's clock, even if it may still do more listings."""
     server.put(*(f"in/{number:06d}.txt" for number in range(9000)))
     rig.submit(JobInput(prefix="s3://nst/in/"))
     store = server.store()

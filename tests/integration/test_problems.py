@@ -1,4 +1,4 @@
-"""Every error of the API is a problem: of the routes, of the framework, of the reading of bodies, and of bugs."""
+"""Every error of the API is a problem document, whether routes, the framework, parsing or a bug cause it."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ def client(rig: Rig) -> Iterator[TestClient]:
 
 
 def check(answer: Any, status: int, code: str) -> dict[str, Any]:
-    """Return an answer's problem, after a look at all that problems have."""
+    """Check the fields that every problem has, and return the answer's problem."""
     problem: dict[str, Any] = answer.json()
     assert (answer.status_code, problem["status"], problem["code"]) == (status, status, code), problem
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -42,7 +42,7 @@ def check(answer: Any, status: int, code: str) -> dict[str, Any]:
     return problem
 
 
-def test_what_the_framework_refuses_is_a_problem_too(client: TestClient) -> None:
+def test_errors_of_the_framework_are_problems_too(client: TestClient) -> None:
     assert check(client.get("/v1/nothing/a%20b"), 404, "not_found")["instance"] == "/v1/nothing/a%20b"
     check(client.get("/elsewhere"), 404, "not_found")
     answer = client.delete("/v1/jobs")
@@ -52,19 +52,19 @@ def test_what_the_framework_refuses_is_a_problem_too(client: TestClient) -> None
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"\xff", b"nonsense", b"[" * 100_000, b'{"a": "\x00"}'])
-def test_json_that_is_none_is_told_as_such(client: TestClient, body: bytes) -> None:
+def test_malformed_json_is_reported(client: TestClient, body: bytes) -> None:
     answer = client.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in ((400,) if body else (422,))
     check(answer, answer.status_code, "malformed_json" if body else "request_invalid")
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"])
-def test_a_body_of_another_kind_is_told_as_such(client: TestClient, kind: str) -> None:
+def test_a_body_of_an_unsupported_media_type_is_reported(client: TestClient, kind: str) -> None:
     check(client.post("/v1/jobs", content=b"{}", headers={"Content-Type": kind}), 415, "unsupported_media_type")
     check(client.post("/v1/jobs", content=b"{}"), 415, "unsupported_media_type")
 
 
-def test_wrong_fields_have_json_pointers(client: TestClient) -> None:
+def test_wrong_fields_are_named_by_json_pointers(client: TestClient) -> None:
     body = {"input": {"uris": ["s3://nst/a"]}, "styles": ["wave"], "metadata": {"a/b~c": 1}, "~/": 1}
     answer = client.post("/v1/jobs", content=json.dumps(body), headers={"Content-Type": "application/json"})
     pointers = [each["pointer"] for each in check(answer, 422, "request_invalid")["errors"]]
@@ -116,13 +116,13 @@ def test_all_codes_are_listed_with_their_meaning(client: TestClient) -> None:
     assert len(codes) == len(listed)
     assert codes["key_expired"]["status"] == 401
     assert codes["blob_unavailable"]["status"] == 503
-    # Of items, jobs and runs.
+    # Codes of items, jobs and runs.
     for code in ("worker_lost", "output_name_taken", "image_undecodable", "engine_failed", "training_diverged"):
         assert codes[code]["status"] is None
     assert all(each["meaning"].endswith(".") for each in listed)
 
 
-#: Of sending webhooks and of receiving them; what a request has to do with one is told as another error.
+#: Errors of sending and of receiving webhooks. Requests about webhooks have other errors.
 NEVER_ANSWERED = {"AddressError", "SendError", "SealedError", "SignatureError", "UnreachableError"}
 
 
@@ -157,7 +157,7 @@ def test_the_document_has_one_schema_of_problems_and_each_routes_statuses(client
         assert operation["summary"] != operation["operationId"]
 
 
-def test_what_is_no_picture_is_a_file_to_browsers(client: TestClient, rig: Rig) -> None:
+def test_browsers_download_weights_instead_of_showing_them(client: TestClient, rig: Rig) -> None:
     rig.service.styles.register_shipped()
     answer = client.get("/v1/styles/udnie/weights")
     assert answer.headers["Content-Disposition"].startswith("attachment")

@@ -1,4 +1,4 @@
-"""The queue's promises: nothing is lost, nothing counts twice, whatever workers, messages and schedulers do."""
+"""Guarantees of the queue: no item is lost or counted twice, whatever workers, messages and schedulers do."""
 
 import json
 import random
@@ -62,7 +62,7 @@ def test_chunks_hold_one_style_and_no_more_than_their_size(rig: Rig) -> None:
     ]
 
 
-def test_window_limits_what_waits_in_redis(rig: Rig) -> None:
+def test_window_limits_the_messages_in_redis(rig: Rig) -> None:
     rig.submit(100)
     rig.plan()
     rig.dispatcher.tick()
@@ -151,7 +151,7 @@ def test_image_that_kills_its_worker_fails_alone(rig: Rig) -> None:
     assert (error["id"], error["code"]) == (poison, "worker_lost")
 
 
-def test_flushed_redis_is_filled_again(rig: Rig, redis_server: BrokerSettings) -> None:
+def test_messages_are_sent_again_after_redis_was_flushed(rig: Rig, redis_server: BrokerSettings) -> None:
     job_id = rig.submit(40)
     rig.plan()
     rig.dispatcher.tick()
@@ -163,7 +163,7 @@ def test_flushed_redis_is_filled_again(rig: Rig, redis_server: BrokerSettings) -
     assert rig.job(job_id).status is JobStatus.SUCCEEDED
 
 
-def test_waiting_message_is_not_taken_for_lost(rig: Rig) -> None:
+def test_waiting_message_is_not_treated_as_lost(rig: Rig) -> None:
     rig.submit(40)
     rig.plan()
     rig.dispatcher.tick()
@@ -215,7 +215,7 @@ def test_bad_image_fails_alone_and_at_once(rig: Rig) -> None:
     assert (job.status, job.counts.failed) == (JobStatus.PARTIALLY_SUCCEEDED, 1)
 
 
-def test_passing_fault_is_tried_again_with_growing_pauses_and_then_fails(rig: Rig) -> None:
+def test_temporary_fault_is_retried_with_growing_pauses_and_then_fails(rig: Rig) -> None:
     job_id = rig.submit(4)
     make = failing("blob_unavailable", retryable=True, only=3)
     [chunk] = dispatch(rig)
@@ -232,7 +232,7 @@ def test_passing_fault_is_tried_again_with_growing_pauses_and_then_fails(rig: Ri
     assert [(item.index, item.error_code, item.attempt) for item in items] == [(3, "blob_unavailable", 3)]
 
 
-def test_worker_that_shuts_down_gives_the_rest_back_without_penalty(rig: Rig) -> None:
+def test_worker_that_shuts_down_returns_the_rest_without_penalty(rig: Rig) -> None:
     job_id = rig.submit(4)
     for _ in range(5):
         [chunk] = dispatch(rig)
@@ -244,7 +244,7 @@ def test_worker_that_shuts_down_gives_the_rest_back_without_penalty(rig: Rig) ->
     assert rig.job(job_id).counts.succeeded == 4
 
 
-def test_cancel_keeps_what_is_finished_and_waits_for_what_is_in_hand(rig: Rig) -> None:
+def test_cancel_keeps_finished_items_and_waits_for_running_ones(rig: Rig) -> None:
     job_id = rig.submit(40)
     [first, second, *others] = dispatch(rig)
     rig.report(started(first), finished(first), started(second))
@@ -306,7 +306,7 @@ def test_concurrent_submissions_with_one_key_make_one_job(rig: Rig) -> None:
     assert [job.id for job in rig.service.jobs(TENANT, limit=9, after_id=None)] == [results[0][0]]
 
 
-def test_job_whose_reports_cannot_be_written_ends_and_holds_up_no_other(rig: Rig) -> None:
+def test_job_whose_reports_cannot_be_written_ends_and_delays_no_other(rig: Rig) -> None:
     rig.blobs.put(BlobUri("nst", f"{rig.prefix}/taken"), b"a file, and no folder")
     refused = rig.submit(1, output_prefix=f"s3://nst/{rig.prefix}/taken/")
     fine = rig.submit(1)
@@ -328,7 +328,7 @@ def test_reports_wait_an_hour_for_a_storage_that_does_not_answer(rig: Rig) -> No
     assert (job.status, job.error_code) == (JobStatus.PARTIALLY_SUCCEEDED, "reports_failed")
 
 
-def test_event_that_cannot_be_stored_is_dropped_and_holds_up_no_other(rig: Rig) -> None:
+def test_event_that_cannot_be_stored_is_dropped_and_delays_no_other(rig: Rig) -> None:
     job_id = rig.submit(4)
     [chunk] = dispatch(rig)
     wild = ItemOutcome(index=0, ms=2**70, error_code="x", error_message="nul \0")

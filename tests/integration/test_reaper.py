@@ -1,4 +1,4 @@
-"""Only chunks of silent workers and lost messages are taken back, and last tries are alone on their workers."""
+"""Only chunks of silent workers and of lost messages are taken back. A last attempt is alone on its worker."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ from tests.integration.conftest import (
 from tests.integration.job_kit import dispatch
 
 
-def test_chunks_that_die_with_another_one_are_tried_alone_at_last(rig: Rig) -> None:
+def test_chunks_that_die_together_are_finally_tried_alone(rig: Rig) -> None:
     rig.chunk_size = 1
     rig.__post_init__()
     job_id = rig.submit(4)
@@ -32,7 +32,7 @@ def test_chunks_that_die_with_another_one_are_tried_alone_at_last(rig: Rig) -> N
         taken = rig.take_all()
         if not taken:
             break
-        # One worker has them all; where the killer is among them, it dies and nobody hears of them any more.
+        # One worker has all chunks. If the killer is among them, the worker dies and reports nothing more.
         dies = any(item.index == killer for chunk in taken for item in chunk.items)
         rig.report(*(started(chunk) for chunk in taken))
         if not dies:
@@ -45,7 +45,7 @@ def test_chunks_that_die_with_another_one_are_tried_alone_at_last(rig: Rig) -> N
     assert (failed.index, failed.error_code) == (killer, "worker_lost")
 
 
-def test_a_chunk_is_not_taken_for_lost_while_what_its_worker_said_is_unread(rig: Rig) -> None:
+def test_a_chunk_is_not_treated_as_lost_while_events_of_its_worker_are_unread(rig: Rig) -> None:
     job_id = rig.submit(4)
     rig.plan()
     rig.events.tick(block_ms=1)
@@ -61,7 +61,7 @@ def test_a_chunk_is_not_taken_for_lost_while_what_its_worker_said_is_unread(rig:
     assert rig.job(job_id).counts.succeeded == 4
 
 
-def test_the_collector_does_not_know_all_while_it_reads_full_pages(rig: Rig) -> None:
+def test_the_collector_is_not_up_to_date_while_it_reads_full_pages(rig: Rig) -> None:
     rig.submit(1)
     rig.plan()
     rig.dispatcher.tick()
@@ -77,7 +77,7 @@ def test_the_collector_does_not_know_all_while_it_reads_full_pages(rig: Rig) -> 
     assert rig.events.known_until == rig.clock.now
 
 
-def test_a_queue_is_not_taken_for_empty_since_a_time_before_it_was_looked_into(rig: Rig) -> None:
+def test_a_queue_counts_as_empty_only_from_the_time_of_the_look(rig: Rig) -> None:
     rig.submit(4)
     rig.plan()
     rig.dispatcher.tick()
@@ -91,8 +91,8 @@ def test_a_queue_is_not_taken_for_empty_since_a_time_before_it_was_looked_into(r
     assert rig.reaper.tick(as_of=claimed_at + 30 + LOST_AFTER_S)
 
 
-def test_a_message_that_was_lost_is_missed_although_the_queue_is_never_empty(rig: Rig) -> None:
-    """A worker took it and died before it said a word, and there is always more to do."""
+def test_a_lost_message_is_noticed_although_the_queue_is_never_empty(rig: Rig) -> None:
+    """A worker took the message and died before it sent an event, and the queue always has more messages."""
     job_id = rig.submit(60)
     rig.plan()
     rig.dispatcher.tick()
@@ -119,7 +119,7 @@ def test_a_message_that_was_lost_is_missed_although_the_queue_is_never_empty(rig
     assert rig.job(job_id).counts.succeeded == 60
 
 
-def test_a_message_that_waits_for_long_is_not_lost(rig: Rig) -> None:
+def test_a_message_that_waits_long_is_not_treated_as_lost(rig: Rig) -> None:
     rig.submit(16)
     rig.plan()
     rig.dispatcher.tick()
@@ -132,12 +132,12 @@ def test_a_message_that_waits_for_long_is_not_lost(rig: Rig) -> None:
 
 
 def set_deaths(rig: Rig, count: int) -> None:
-    """Let all chunks have taken so many workers."""
+    """Set the number of worker deaths of all chunks."""
     with rig.database.write() as connection:
         connection.execute(update(chunk_table).values(deaths=count))
 
 
-def test_last_tries_of_several_tenants_are_sent_together_and_alone_on_their_workers(rig: Rig) -> None:
+def test_last_attempts_of_several_tenants_are_sent_together_each_alone_on_its_worker(rig: Rig) -> None:
     rig.crew, rig.window = 8, 16
     rig.dispatcher = rig.new_dispatcher()
     tenants = [TENANT, *(rig.add_tenant(name) for name in ("bob", "carol", "dan"))]
@@ -152,7 +152,7 @@ def test_last_tries_of_several_tenants_are_sent_together_and_alone_on_their_work
     assert len({chunk.job_id for chunk in sent}) == 4
 
 
-def test_last_tries_of_one_tenant_leave_half_of_the_workers_to_others(rig: Rig) -> None:
+def test_last_attempts_of_one_tenant_leave_half_of_the_workers_to_others(rig: Rig) -> None:
     rig.crew, rig.window = 8, 16
     rig.dispatcher = rig.new_dispatcher()
     rig.submit(40)
@@ -169,7 +169,7 @@ def test_last_tries_of_one_tenant_leave_half_of_the_workers_to_others(rig: Rig) 
 
 
 @pytest.mark.parametrize("reason", ["waits", "told to end"])
-def test_silence_of_a_worker_that_did_not_die_of_the_chunk_is_no_death(rig: Rig, reason: str) -> None:
+def test_silence_of_a_worker_that_the_chunk_did_not_kill_is_not_a_death(rig: Rig, reason: str) -> None:
     rig.submit(4)
     for _ in range(5):
         [chunk] = dispatch(rig)
@@ -180,7 +180,7 @@ def test_silence_of_a_worker_that_did_not_die_of_the_chunk_is_no_death(rig: Rig,
             rig.report(ChunkProgress(chunk_id=chunk.chunk_id, attempt=chunk.attempt))
         rig.clock.advance(LEASE_S + 1)
         assert rig.reaper.tick()
-    # One that was begun after all is to blame.
+    # A chunk that was started after all is to blame.
     for _ in range(2):
         [chunk] = dispatch(rig)
         rig.report(replace(started(chunk), blameless=True), started(chunk))

@@ -1,4 +1,4 @@
-"""Retries of ended jobs: which items are done again, and what holds meanwhile."""
+"""Retries of ended jobs: which items are done again, and what else must hold."""
 
 import json
 
@@ -25,7 +25,7 @@ def dispatch_now(rig: Rig) -> list[StylizeChunk]:
     return rig.take_all()
 
 
-def test_retry_does_failed_items_anew_and_writes_reports_anew(rig: Rig) -> None:
+def test_retry_does_failed_items_again_and_rewrites_the_reports(rig: Rig) -> None:
     job_id = rig.submit(10, styles=("wave", "udnie"))
     end(rig, failing(3, 4, 17))
     assert rig.job(job_id).status is JobStatus.PARTIALLY_SUCCEEDED
@@ -47,7 +47,7 @@ def test_retry_does_failed_items_anew_and_writes_reports_anew(rig: Rig) -> None:
     assert len(read_lines(rig, job, "results.jsonl")) == 19
 
 
-def test_retry_of_a_code_leaves_the_other_failures(rig: Rig) -> None:
+def test_retry_of_one_code_leaves_other_failures(rig: Rig) -> None:
     job_id = rig.submit(4)
     end(rig, lambda index: failing(0)(index) if index < 2 else failing(2, code="blob_not_found")(index))
     job, _ = rig.service.retry(TENANT, job_id, codes=["blob_not_found"])
@@ -84,7 +84,7 @@ def test_retry_waits_for_the_end_and_needs_a_failure(rig: Rig) -> None:
         rig.service.retry(TENANT, job_id, cancelled=True)
 
 
-def test_cancelled_job_goes_on_with_its_cancelled_items_and_the_rest_of_its_input(rig: Rig) -> None:
+def test_retry_of_a_cancelled_job_does_its_cancelled_items_and_the_rest_of_its_input(rig: Rig) -> None:
     job_id = rig.submit(40)
     rig.planner.tick()
     [first, *others] = dispatch_now(rig)
@@ -124,7 +124,7 @@ def test_expired_job_is_retried_without_its_deadline(rig: Rig) -> None:
     assert (rig.job(job_id).status, rig.job(job_id).deadline) == (JobStatus.SUCCEEDED, None)
 
 
-def test_retried_job_may_fail_as_often_as_before(rig: Rig) -> None:
+def test_retried_job_is_allowed_as_many_failures_again(rig: Rig) -> None:
     job_id = rig.submit(8, max_failures=1)
     [first, *others] = dispatch(rig)
     rig.report(started(first), finished(first, failing(0, 1, 2)))
@@ -137,7 +137,7 @@ def test_retried_job_may_fail_as_often_as_before(rig: Rig) -> None:
     assert (job.status, job.error_code, job.counts.failed) == (JobStatus.PARTIALLY_SUCCEEDED, None, 4)
 
 
-def test_retry_that_is_stopped_again_loses_no_count(rig: Rig) -> None:
+def test_counts_stay_right_if_a_retry_is_stopped(rig: Rig) -> None:
     job_id = rig.submit(12)
     end(rig, failing(*range(6)))
     rig.service.retry(TENANT, job_id)
@@ -151,7 +151,7 @@ def test_retry_that_is_stopped_again_loses_no_count(rig: Rig) -> None:
     assert rig.job(job_id).status is JobStatus.SUCCEEDED
 
 
-def test_retry_that_is_sent_twice_is_one(rig: Rig) -> None:
+def test_retry_sent_twice_has_one_effect(rig: Rig) -> None:
     job_id = rig.submit(4)
     end(rig, failing(1))
     results = [rig.service.retry(TENANT, job_id, idempotency_key="k") for _ in range(2)]
@@ -163,7 +163,7 @@ def test_retry_that_is_sent_twice_is_one(rig: Rig) -> None:
         rig.service.retry(TENANT, job_id, cancelled=True, idempotency_key="k")
 
 
-def test_outdated_event_of_before_a_retry_has_no_effect(rig: Rig) -> None:
+def test_event_from_before_a_retry_has_no_effect(rig: Rig) -> None:
     job_id = rig.submit(4)
     [old] = dispatch(rig)
     rig.report(started(old), finished(old, failing(1)))
@@ -175,11 +175,11 @@ def test_outdated_event_of_before_a_retry_has_no_effect(rig: Rig) -> None:
     assert rig.job(job_id).status is JobStatus.SUCCEEDED
 
 
-def test_reports_of_before_a_retry_do_not_replace_those_of_after_it(rig: Rig) -> None:
+def test_reports_from_before_a_retry_do_not_replace_later_ones(rig: Rig) -> None:
     job_id = rig.submit(4)
     for chunk in dispatch(rig):
         rig.report(started(chunk), finished(chunk, failing(1)))
-    before = rig.job(job_id)  # another scheduler begins to write reports here, and is slow
+    before = rig.job(job_id)  # another scheduler starts to write reports here, and is slow
     rig.finalizer.tick()
     rig.service.retry(TENANT, job_id)
     end(rig)
@@ -190,7 +190,7 @@ def test_reports_of_before_a_retry_do_not_replace_those_of_after_it(rig: Rig) ->
     assert (job.status, len(read_lines(rig, job, "results.jsonl"))) == (JobStatus.SUCCEEDED, 4)
 
 
-def test_retry_of_many_items_is_put_into_chunks_page_by_page(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_of_many_items_makes_chunks_page_by_page(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "_CHUNKED_AT_ONCE", 3)
     job_id = rig.submit(11)
     end(rig, failing(*range(11)))
@@ -204,7 +204,7 @@ def test_retry_of_many_items_is_put_into_chunks_page_by_page(rig: Rig, monkeypat
     assert (job.status, job.counts.succeeded, job.unchunked) == (JobStatus.SUCCEEDED, 11, False)
 
 
-def test_retry_over_a_limit_changes_nothing(rig: Rig) -> None:
+def test_retry_that_exceeds_a_limit_changes_nothing(rig: Rig) -> None:
     job_id = rig.submit(4)
     end(rig, failing(0, 1, 2))
     rig.service.tenants.put(Tenant(id=TENANT, limits={"max_queued_items": 2}))

@@ -1,4 +1,4 @@
-"""The client's calls about trainings and versions against the real API; the test plays the workers."""
+"""Training and version calls of the client against the real API. The test plays the workers."""
 
 import io
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ from tests.integration.run_kit import RunRig, begun, broken, going
 from tests.integration.serving import serving
 from tests.photos import small_photos
 
-# Both kinds of clients instead: what the API does with either database is tested elsewhere.
+# Not both databases but both kinds of clients: other tests cover the databases.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def painting() -> bytes:
-    """Return a picture, a PNG."""
+    """Return a PNG picture."""
     buffer = io.BytesIO()
     Image.radial_gradient("L").convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
@@ -37,7 +37,7 @@ def runs(rig: Rig) -> RunRig:
 
 @pytest.fixture
 def client(rig: Rig, connect: Connect) -> Iterator[Client]:
-    """A client of a real server in a thread of its own."""
+    """A client of a real server that runs in a separate thread."""
     key = new_api_key()
     rig.service.keys.add(key, tenant=TENANT)
     api = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
@@ -46,7 +46,7 @@ def client(rig: Rig, connect: Connect) -> Iterator[Client]:
 
 
 def submit(client: Client, rig: Rig, *, name: str = "night", **changes: object) -> Run:
-    """Submit a training of a few photos; runs are told apart by the time, so it goes on a little."""
+    """Submit a training on a few photos. Moves the clock a little, because runs are ordered by time."""
     rig.clock.advance(0.01)
     place = client.create_upload()
     for file, data in small_photos(3).items():
@@ -55,7 +55,7 @@ def submit(client: Client, rig: Rig, *, name: str = "night", **changes: object) 
     return client.runs.train(TrainRequest(**values), painting=painting())
 
 
-def test_a_painting_that_is_sent_along_is_in_the_run_byte_by_byte(client: Client, rig: Rig, tmp_path: Path) -> None:
+def test_a_painting_sent_with_the_request_is_stored_unchanged(client: Client, rig: Rig, tmp_path: Path) -> None:
     run = submit(client, rig, about={"title": "Nächte", "year": "1889"}, options={"batch_size": 1}, samples=())
     assert (run.name, run.status, run.steps, run.preset) == ("night", RunStatus.QUEUED, 20, "standard")
     assert client.runs.painting(run.id) == painting()
@@ -79,7 +79,7 @@ def test_a_painting_in_storage_is_named(client: Client, rig: Rig) -> None:
     assert (caught.value.status, caught.value.code) == (422, "request_invalid")
 
 
-def test_progress_comes_to_the_client(client: Client, rig: Rig, runs: RunRig) -> None:
+def test_progress_reaches_the_client(client: Client, rig: Rig, runs: RunRig) -> None:
     run = submit(client, rig)
     segment = runs.next()
     losses = {"content": 2.0, "style": 1.0, "total": 3.0}
@@ -122,7 +122,7 @@ def test_a_finished_run_has_pictures_losses_and_a_version(client: Client, rig: R
     assert client.style("night", version=(run.version or "")[:8]).version == run.version
 
 
-def test_a_result_that_is_not_published_waits_for_it(client: Client, rig: Rig, runs: RunRig) -> None:
+def test_an_unpublished_result_waits_to_be_published(client: Client, rig: Rig, runs: RunRig) -> None:
     run = submit(client, rig, publish=False)
     runs.finish(run.id)
     assert not client.runs.get(run.id).published
@@ -140,7 +140,7 @@ def test_runs_are_paused_resumed_cancelled_and_extended(client: Client, rig: Rig
     assert (caught.value.status, caught.value.code) == (409, "conflict")
 
 
-def test_a_fork_names_its_parent_and_is_made_once(client: Client, rig: Rig, runs: RunRig) -> None:
+def test_a_fork_names_its_parent_and_is_made_only_once(client: Client, rig: Rig, runs: RunRig) -> None:
     run = submit(client, rig, strength=2.0)
     runs.train_to(run.id, 8)
     request = ForkRequest(steps=30, name="dusk", step=8, stroke=2.0, options={"seed": 5}, publish=False)
@@ -151,7 +151,7 @@ def test_a_fork_names_its_parent_and_is_made_once(client: Client, rig: Rig, runs
     assert (fork.name, fork.steps, fork.stroke, fork.publish) == ("dusk", 30, 2.0, False)
 
 
-def test_runs_come_newest_first_from_all_pages_and_by_name_and_status(client: Client, rig: Rig) -> None:
+def test_runs_are_listed_newest_first_over_all_pages_and_filtered(client: Client, rig: Rig) -> None:
     ids = [submit(client, rig, name=name).id for name in ("night", "day", "night")]
     client.runs.cancel(ids[1])
     assert [run.id for run in client.runs.all(page=1)] == ids[::-1]

@@ -1,4 +1,4 @@
-"""The promises of queued training: one live segment a run, one end accepted, and nothing lost that was accepted."""
+"""Guarantees of queued training: a run has one live segment, one end of it counts, and no accepted step is lost."""
 
 import pytest
 
@@ -67,7 +67,7 @@ def test_a_run_is_a_chain_of_segments_that_ends_with_a_style(runs: RunRig) -> No
     assert runs.take() is None
 
 
-def test_an_unpublished_style_is_a_version_that_its_tenant_alone_knows(runs: RunRig) -> None:
+def test_an_unpublished_style_is_visible_to_its_tenant_only(runs: RunRig) -> None:
     run_id = runs.add(publish=False)
     runs.finish(run_id)
     version = runs.run(run_id).version
@@ -78,7 +78,7 @@ def test_an_unpublished_style_is_a_version_that_its_tenant_alone_knows(runs: Run
 
 
 @pytest.mark.parametrize(("name", "tenant"), [("great_wave", SHIPPED), ("theirs", "stranger")])
-def test_a_run_never_changes_what_is_another_s(runs: RunRig, name: str, tenant: str) -> None:
+def test_a_run_never_changes_the_style_of_another_tenant(runs: RunRig, name: str, tenant: str) -> None:
     run_id = runs.add(name=name)
     row = access.StyleRow(name=name, version="1" * 64, weights="s3://nst/w", card={}, tenant=tenant)
     with runs.rig.database.write() as connection:
@@ -104,7 +104,7 @@ def test_two_deliveries_of_a_segment_have_one_effect(runs: RunRig) -> None:
     assert runs.stored(run_id, "checkpoints/") == ["00000040-1-a.safetensors"]
 
 
-def test_what_an_outdated_attempt_says_is_dropped(runs: RunRig) -> None:
+def test_events_of_an_outdated_attempt_are_dropped(runs: RunRig) -> None:
     run_id = runs.add()
     old = runs.next()
     runs.report(begun(old), going(old, 20))
@@ -148,7 +148,7 @@ def test_progress_renews_the_lease(runs: RunRig) -> None:
         assert not runs.control.reap()
 
 
-def test_a_lost_message_is_sent_again_and_is_no_failure(runs: RunRig, redis_server: BrokerSettings) -> None:
+def test_a_lost_message_is_sent_again_and_not_counted_as_a_failure(runs: RunRig, redis_server: BrokerSettings) -> None:
     run_id = runs.add()
     runs.tick()
     client = make_redis(redis_server)
@@ -161,7 +161,7 @@ def test_a_lost_message_is_sent_again_and_is_no_failure(runs: RunRig, redis_serv
     assert (segment.attempt, runs.run(run_id).failures) == (2, 0)
 
 
-def test_a_lost_message_is_missed_although_another_waits(rig: Rig) -> None:
+def test_a_lost_message_is_noticed_although_another_waits(rig: Rig) -> None:
     runs = RunRig(rig, max_concurrent=2)
     runs.add()
     runs.add()
@@ -177,7 +177,7 @@ def test_a_lost_message_is_missed_although_another_waits(rig: Rig) -> None:
     assert [segment.run_id for segment in segments if segment and segment.attempt == 2] == [lost.run_id]
 
 
-def test_a_run_is_not_taken_back_while_what_its_worker_said_is_unread(runs: RunRig) -> None:
+def test_a_run_is_not_taken_back_while_events_of_its_worker_are_unread(runs: RunRig) -> None:
     run_id = runs.add()
     runs.rig.events.tick(block_ms=1)
     segment = runs.next()
@@ -202,7 +202,7 @@ def test_a_message_that_waits_in_the_queue_is_not_sent_twice(runs: RunRig) -> No
     assert [segment.attempt for segment in segments if segment] == [1, 2]
 
 
-def test_a_passing_failure_is_tried_again_after_a_pause_that_doubles(runs: RunRig) -> None:
+def test_a_temporary_failure_is_retried_after_a_pause_that_doubles(runs: RunRig) -> None:
     run_id = runs.add()
     pauses = []
     for _ in range(7):
@@ -217,7 +217,7 @@ def test_a_passing_failure_is_tried_again_after_a_pause_that_doubles(runs: RunRi
     assert (run.status, run.failures, run.error_code) == (RunStatus.RUNNING, 7, "engine_failed")
 
 
-def test_a_run_fails_after_so_many_failures_in_a_row_with_the_last_code(runs: RunRig) -> None:
+def test_a_run_fails_with_the_last_code_after_too_many_failures_in_a_row(runs: RunRig) -> None:
     run_id = runs.add()
     for number in range(10):
         segment = runs.next()
@@ -230,7 +230,7 @@ def test_a_run_fails_after_so_many_failures_in_a_row_with_the_last_code(runs: Ru
     assert runs.take() is None
 
 
-def test_a_failure_that_will_not_pass_ends_its_run_and_no_other(runs: RunRig) -> None:
+def test_a_permanent_failure_ends_its_run_and_no_other(runs: RunRig) -> None:
     bad, good = runs.add(), runs.add(name="other")
     segment = runs.next()
     runs.report(begun(segment), broken(segment, retryable=False, code="training_diverged"))
@@ -239,7 +239,7 @@ def test_a_failure_that_will_not_pass_ends_its_run_and_no_other(runs: RunRig) ->
     assert runs.run(good).status is RunStatus.SUCCEEDED
 
 
-def test_a_segment_that_a_shutdown_ended_early_is_no_failure(runs: RunRig) -> None:
+def test_a_segment_ended_early_by_a_shutdown_is_not_a_failure(runs: RunRig) -> None:
     run_id = runs.add()
     runs.train_to(run_id, 3)
     segment = runs.next()
@@ -262,7 +262,7 @@ def test_a_checkpoint_of_fewer_steps_never_replaces_the_last_good_one(runs: RunR
 
 
 def test_tenants_take_turns_with_their_runs(runs: RunRig) -> None:
-    """The second tenant waits for one run of the first, not for all that this one has submitted before."""
+    """The second tenant waits for one run of the first tenant, not for all its earlier submissions."""
     alice = [runs.add(name=f"a{number}") for number in range(3)]
     bob = runs.add(name="b", tenant="bob")
     order = []
@@ -278,7 +278,7 @@ def test_tenants_take_turns_with_their_runs(runs: RunRig) -> None:
     assert order == [alice[0], bob, alice[1], alice[2]]
 
 
-def test_runs_that_are_resumed_do_not_go_before_those_of_another_tenant(runs: RunRig) -> None:
+def test_resumed_runs_do_not_go_before_runs_of_another_tenant(runs: RunRig) -> None:
     alice = [runs.add(name=f"a{number}") for number in range(3)]
     for run_id in alice:
         runs.change(run_id, status=RunStatus.RUNNING, claimed_at=runs.rig.clock())
@@ -286,7 +286,7 @@ def test_runs_that_are_resumed_do_not_go_before_those_of_another_tenant(runs: Ru
     assert runs.next().run_id == bob
 
 
-def test_places_are_shared_by_the_weights_of_tenants(rig: Rig) -> None:
+def test_tenants_share_the_places_by_their_weights(rig: Rig) -> None:
     runs = RunRig(rig, max_concurrent=4)
     for number in range(6):
         runs.add(name=f"a{number}")
@@ -297,7 +297,7 @@ def test_places_are_shared_by_the_weights_of_tenants(rig: Rig) -> None:
     assert sorted(tenants) == ["bob", "bob", "bob", TENANT]
 
 
-def test_runs_have_their_turn_one_after_the_other_the_oldest_first(runs: RunRig) -> None:
+def test_runs_take_turns_the_oldest_first(runs: RunRig) -> None:
     first, second = runs.add(), runs.add(name="other")
     segment = runs.next()
     assert segment.run_id == first
@@ -306,7 +306,7 @@ def test_runs_have_their_turn_one_after_the_other_the_oldest_first(runs: RunRig)
     assert runs.run(second).attempt == 0
 
 
-def test_as_many_runs_are_at_work_as_is_set(rig: Rig) -> None:
+def test_the_setting_limits_the_number_of_active_runs(rig: Rig) -> None:
     runs = RunRig(rig, max_concurrent=2)
     ids = [runs.add(name=name) for name in "abc"]
     runs.tick()
@@ -314,7 +314,7 @@ def test_as_many_runs_are_at_work_as_is_set(rig: Rig) -> None:
     assert [segment.run_id for segment in found if segment] == ids[:2]
 
 
-def test_a_paused_run_gives_its_place_to_the_next(runs: RunRig) -> None:
+def test_a_paused_run_frees_its_place_for_the_next(runs: RunRig) -> None:
     first, second = runs.add(), runs.add(name="other")
     segment = runs.next()
     runs.report(begun(segment))
@@ -329,7 +329,7 @@ def test_a_paused_run_gives_its_place_to_the_next(runs: RunRig) -> None:
     assert runs.next().run_id == second
 
 
-def test_a_stop_is_announced_until_it_is_heard(runs: RunRig, redis_server: BrokerSettings) -> None:
+def test_a_stop_is_repeated_until_the_worker_reacts(runs: RunRig, redis_server: BrokerSettings) -> None:
     run_id = runs.add()
     segment = runs.next()
     runs.report(begun(segment))
@@ -343,7 +343,7 @@ def test_a_stop_is_announced_until_it_is_heard(runs: RunRig, redis_server: Broke
     assert runs.run(run_id).status is RunStatus.CANCELLING
 
 
-def test_a_cancelled_run_ends_also_where_its_worker_fell_silent(runs: RunRig) -> None:
+def test_a_cancelled_run_ends_even_if_its_worker_is_silent(runs: RunRig) -> None:
     run_id = runs.add()
     runs.train_to(run_id, 10)
     kept = runs.run(run_id).checkpoint
@@ -358,7 +358,7 @@ def test_a_cancelled_run_ends_also_where_its_worker_fell_silent(runs: RunRig) ->
     assert runs.take() is None
 
 
-def test_a_segment_that_no_worker_has_begun_is_taken_back_at_once(runs: RunRig) -> None:
+def test_a_segment_that_no_worker_has_started_is_taken_back_at_once(runs: RunRig) -> None:
     run_id = runs.add()
     runs.tick()
     runs.change(run_id, status=RunStatus.PAUSING, stop=Stop.PAUSE)
@@ -371,7 +371,7 @@ def test_a_segment_that_no_worker_has_begun_is_taken_back_at_once(runs: RunRig) 
     assert (runs.run(run_id).status, runs.run(run_id).step) == (RunStatus.PAUSED, 0)
 
 
-def test_a_stop_wins_over_a_failure(runs: RunRig) -> None:
+def test_a_stop_takes_precedence_over_a_failure(runs: RunRig) -> None:
     run_id = runs.add()
     segment = runs.next()
     runs.report(begun(segment))
@@ -381,7 +381,7 @@ def test_a_stop_wins_over_a_failure(runs: RunRig) -> None:
     assert (run.status, run.finished_at, run.error_code) == (RunStatus.PAUSED, None, "engine_failed")
 
 
-def test_an_evaluation_that_was_stopped_is_made_again(runs: RunRig) -> None:
+def test_a_stopped_evaluation_is_repeated(runs: RunRig) -> None:
     run_id = runs.add()
     runs.train_to(run_id, 100)
     segment = runs.next()
@@ -395,7 +395,7 @@ def test_an_evaluation_that_was_stopped_is_made_again(runs: RunRig) -> None:
     assert runs.run(run_id).status is RunStatus.SUCCEEDED
 
 
-def test_weights_that_are_none_fail_their_run_and_no_other(runs: RunRig) -> None:
+def test_invalid_weights_fail_their_run_and_no_other(runs: RunRig) -> None:
     run_id = runs.add()
     runs.train_to(run_id, 100)
     segment = runs.next()
@@ -410,7 +410,7 @@ def test_weights_that_are_none_fail_their_run_and_no_other(runs: RunRig) -> None
     assert runs.run(other).status is RunStatus.SUCCEEDED
 
 
-def test_a_run_that_was_stopped_while_it_was_finished_is_not_ended_twice(runs: RunRig) -> None:
+def test_a_run_stopped_while_it_is_finished_does_not_end_twice(runs: RunRig) -> None:
     run_id = runs.add()
     runs.train_to(run_id, 100)
     segment = runs.next()
@@ -423,7 +423,7 @@ def test_a_run_that_was_stopped_while_it_was_finished_is_not_ended_twice(runs: R
         assert access.find_style(connection, "mine", tenant=TENANT) is None
 
 
-def test_the_newest_checkpoints_and_one_for_each_thousand_steps_are_kept(runs: RunRig) -> None:
+def test_the_newest_checkpoints_and_one_per_thousand_steps_are_kept(runs: RunRig) -> None:
     run_id = runs.add(steps=4000)
     for step in (400, 900, 1100, 1600, 2050, 2400, 2700, 2900):
         runs.train_to(run_id, step)
@@ -434,7 +434,7 @@ def test_the_newest_checkpoints_and_one_for_each_thousand_steps_are_kept(runs: R
     assert [int(name.partition("-")[0]) for name in names] == [1100, 2050, 2400, 2700, 2900]
 
 
-def test_garbage_is_removed_and_what_may_still_be_accepted_is_not(runs: RunRig) -> None:
+def test_only_objects_that_can_no_longer_be_accepted_are_removed(runs: RunRig) -> None:
     run_id = runs.add()
     old = runs.next()
     runs.report(begun(old))

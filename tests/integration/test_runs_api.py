@@ -1,4 +1,4 @@
-"""Runs through the real API: what is taken, what is refused, and what clients can ask of them."""
+"""Runs through the real API: which requests are accepted or refused, and what clients can read."""
 
 import csv
 import io
@@ -32,7 +32,7 @@ def picture(width: int = 96, height: int = 80, suffix: str = "jpg") -> bytes:
 def connect(rig: Rig, tenant: str) -> TestClient:
     key = new_api_key()
     rig.service.keys.add(key, tenant=tenant)
-    if tenant != TENANT:  # whose places are all of them
+    if tenant != TENANT:  # which may use all places
         rig.add_tenant(tenant)
     api = make_api(rig.service, database=rig.database, broker=rig.broker, blobs=rig.blobs, clock=rig.clock)
     return TestClient(api, headers={"Authorization": f"Bearer {key}"}, raise_server_exceptions=False)
@@ -110,7 +110,7 @@ def test_the_painting_is_a_copy_that_outlives_the_original(client: TestClient, r
     assert segment.painting.uri.endswith(f"/runs/{run_id}/painting.png")
 
 
-def test_the_default_begins_with_the_weights_of_a_shipped_style(client: TestClient, runs: RunRig) -> None:
+def test_the_default_starts_from_the_weights_of_a_shipped_style(client: TestClient, runs: RunRig) -> None:
     train(client, runs)
     wave = client.get("/v1/styles/great_wave").json()["version"]
     segment = runs.next()
@@ -120,7 +120,7 @@ def test_the_default_begins_with_the_weights_of_a_shipped_style(client: TestClie
     assert len(data) > 1_000_000
 
 
-def test_initial_weights_can_be_chosen_and_left_out(client: TestClient, runs: RunRig) -> None:
+def test_initial_weights_can_be_chosen_or_left_out(client: TestClient, runs: RunRig) -> None:
     udnie = client.get("/v1/styles/udnie").json()["version"]
     train(client, runs, initial=f"udnie@{udnie[:8]}")
     segment = runs.next()
@@ -131,7 +131,7 @@ def test_initial_weights_can_be_chosen_and_left_out(client: TestClient, runs: Ru
     assert runs.next().initial is None
 
 
-def test_a_painting_may_be_sent_along_in_a_form(client: TestClient, runs: RunRig) -> None:
+def test_a_painting_can_be_sent_in_a_form(client: TestClient, runs: RunRig) -> None:
     request = body(runs, painting=None)
     files: dict[str, Any] = {
         "painting": ("C:\\folder\\Night sky.JPG", picture(), "image/jpeg"),
@@ -146,7 +146,7 @@ def test_a_painting_may_be_sent_along_in_a_form(client: TestClient, runs: RunRig
     assert again.status_code == 202
 
 
-def test_a_form_that_is_none_is_refused(client: TestClient, runs: RunRig) -> None:
+def test_a_malformed_form_is_refused(client: TestClient, runs: RunRig) -> None:
     request = json.dumps(body(runs, painting=None))
     painting = ("a.jpg", picture())
     cases: list[tuple[dict[str, Any], str]] = [
@@ -201,7 +201,7 @@ BAD_PAINTINGS = {
 
 
 @pytest.mark.parametrize("code", BAD_PAINTINGS)
-def test_what_is_no_painting_is_told_at_once(client: TestClient, runs: RunRig, code: str) -> None:
+def test_a_file_that_is_not_a_picture_is_refused_at_once(client: TestClient, runs: RunRig, code: str) -> None:
     uri = f"s3://nst/{runs.rig.prefix}/bad.jpg"
     runs.put(uri, BAD_PAINTINGS[code])
     answer = submit(client, runs, painting=uri)
@@ -210,7 +210,7 @@ def test_what_is_no_painting_is_told_at_once(client: TestClient, runs: RunRig, c
     assert code in answer.json()["detail"]
 
 
-def test_a_painting_under_64_px_is_too_small_to_have_strokes(client: TestClient, runs: RunRig) -> None:
+def test_a_painting_under_64_px_is_refused(client: TestClient, runs: RunRig) -> None:
     for size, status in ((63, 422), (64, 202)):
         uri = f"s3://nst/{runs.rig.prefix}/{size}.jpg"
         runs.put(uri, picture(200, size))
@@ -253,11 +253,11 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"about": {"title": "x" * MAX_ABOUT_BYTES}}, "/about"),
     ({"about": {"title": "a\0b"}}, "/about/title"),
     ({"colour": 1}, "/colour"),
-    ({"options": {"batch_size": 64, "size_px": 512}}, "/options"),  # more memory than a worker has
+    ({"options": {"batch_size": 64, "size_px": 512}}, "/options"),  # needs more memory than a worker has
 ]
 
 
-def test_a_wrong_field_is_one_problem_with_its_place(client: TestClient, runs: RunRig) -> None:
+def test_a_wrong_field_is_one_problem_that_points_to_the_field(client: TestClient, runs: RunRig) -> None:
     for changes, pointer in WRONG_FIELDS:
         answer = submit(client, runs, **changes)
         assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid"), changes
@@ -265,7 +265,7 @@ def test_a_wrong_field_is_one_problem_with_its_place(client: TestClient, runs: R
     assert client.get("/v1/runs").json()["data"] == []
 
 
-def test_samples_need_names_of_their_own(client: TestClient, runs: RunRig) -> None:
+def test_samples_need_different_names(client: TestClient, runs: RunRig) -> None:
     uris = [f"s3://nst/{runs.rig.prefix}/{folder}/cat.jpg" for folder in "ab"]
     for uri in uris:
         runs.put(uri, picture())
@@ -275,7 +275,7 @@ def test_samples_need_names_of_their_own(client: TestClient, runs: RunRig) -> No
     assert runs.next().samples == (uris[0],)
 
 
-def test_a_name_that_comes_with_nst_is_refused_at_once(client: TestClient, stranger: TestClient, runs: RunRig) -> None:
+def test_the_name_of_a_shipped_style_is_refused_at_once(client: TestClient, stranger: TestClient, runs: RunRig) -> None:
     answer = submit(client, runs, name="great_wave")
     assert (answer.status_code, answer.json()["code"]) == (409, "style_exists")
     runs.finish(train(client, runs, name="night"))
@@ -283,7 +283,7 @@ def test_a_name_that_comes_with_nst_is_refused_at_once(client: TestClient, stran
         assert submit(who, runs, name="night").status_code == 202
 
 
-def test_the_same_key_is_the_same_run(client: TestClient, runs: RunRig) -> None:
+def test_the_same_idempotency_key_gives_the_same_run(client: TestClient, runs: RunRig) -> None:
     request, headers = body(runs), {"Idempotency-Key": "k"}
     first = client.post("/v1/styles", json=request, headers=headers)
     again = client.post("/v1/styles", json=request, headers=headers)
@@ -294,7 +294,7 @@ def test_the_same_key_is_the_same_run(client: TestClient, runs: RunRig) -> None:
     assert len(client.get("/v1/runs").json()["data"]) == 1
 
 
-def test_photos_of_the_settings_stand_in_for_none(runs: RunRig) -> None:
+def test_photos_from_the_settings_are_used_if_a_request_has_none(runs: RunRig) -> None:
     request = body(runs)
     rig = runs.rig
     rig.service = rig.new_service(rig.database, rig.blobs, training_data=request.pop("data"))
@@ -322,7 +322,7 @@ def test_runs_belong_to_their_tenant(client: TestClient, stranger: TestClient, r
     assert client.get(f"/v1/runs/{run_id}").json()["status"] == "queued"
 
 
-def test_runs_come_newest_first_in_pages_and_by_name_and_status(client: TestClient, runs: RunRig) -> None:
+def test_runs_are_listed_newest_first_in_pages_and_filtered(client: TestClient, runs: RunRig) -> None:
     ids = [train(client, runs, name=name) for name in ("a", "b", "a", "c")]
     client.post(f"/v1/runs/{ids[3]}/cancel")
     first = client.get("/v1/runs", params={"limit": 3}).json()
@@ -335,7 +335,7 @@ def test_runs_come_newest_first_in_pages_and_by_name_and_status(client: TestClie
     assert client.get("/v1/runs", params={"status": "odd"}).status_code == 422
 
 
-def test_a_view_shows_how_far_a_run_has_come(client: TestClient, runs: RunRig) -> None:
+def test_a_run_shows_its_progress(client: TestClient, runs: RunRig) -> None:
     run_id = train(client, runs)
     segment = runs.next()
     runs.report(begun(segment), going(segment, 0, note="compiling"))
@@ -372,7 +372,7 @@ def test_a_finished_run_shows_its_style(client: TestClient, runs: RunRig) -> Non
     assert (sheet.content, sheet.headers["content-type"]) == (b"sheet", "image/jpeg")
 
 
-def test_losses_are_those_of_accepted_segments_in_one_file(client: TestClient, runs: RunRig) -> None:
+def test_losses_of_accepted_segments_are_in_one_file(client: TestClient, runs: RunRig) -> None:
     run_id = train(client, runs)
     for file in ("losses.csv", "losses.png"):
         assert client.get(f"/v1/runs/{run_id}/{file}").status_code == 404
@@ -386,7 +386,7 @@ def test_losses_are_those_of_accepted_segments_in_one_file(client: TestClient, r
     assert (png.content[:8], png.headers["content-type"]) == (b"\x89PNG\r\n\x1a\n", "image/png")
 
 
-def test_samples_are_listed_in_the_order_of_steps(client: TestClient, runs: RunRig) -> None:
+def test_samples_are_listed_in_step_order(client: TestClient, runs: RunRig) -> None:
     run_id = train(client, runs)
     place = f"s3://nst/tenants/{TENANT}/runs/{run_id}/"
     for stem, step in (("my cat", 500), ("dog_1", 250), ("my cat", 250)):

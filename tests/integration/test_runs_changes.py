@@ -1,4 +1,4 @@
-"""What clients can change of runs: pause, resume, cancel, extend, fork and publish."""
+"""Changes that clients make to runs: pause, resume, cancel, extend, fork and publish."""
 
 import hashlib
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def status(client: TestClient, run_id: str) -> str:
     return str(client.get(f"/v1/runs/{run_id}").json()["status"])
 
 
-def test_a_run_is_paused_at_its_next_checkpoint_and_goes_on_from_there(client: TestClient, runs: RunRig) -> None:
+def test_a_run_is_paused_at_its_next_checkpoint_and_resumes_there(client: TestClient, runs: RunRig) -> None:
     run_id = train(client, runs)
     segment = runs.next()
     runs.report(begun(segment))
@@ -64,7 +64,7 @@ def test_a_run_with_no_live_segment_is_paused_and_cancelled_at_once(client: Test
     assert post(client, run_id, "cancel").json()["status"] == "cancelled"
 
 
-def test_a_pause_can_be_taken_back(client: TestClient, runs: RunRig) -> None:
+def test_a_pause_can_be_undone(client: TestClient, runs: RunRig) -> None:
     run_id = train(client, runs)
     segment = runs.next()
     runs.report(begun(segment))
@@ -75,7 +75,7 @@ def test_a_pause_can_be_taken_back(client: TestClient, runs: RunRig) -> None:
     assert runs.next().attempt == 2
 
 
-def test_a_cancelled_run_keeps_its_checkpoint_and_can_go_on(client: TestClient, runs: RunRig) -> None:
+def test_a_cancelled_run_keeps_its_checkpoint_and_can_be_resumed(client: TestClient, runs: RunRig) -> None:
     run_id = train(client, runs)
     runs.train_to(run_id, 40)
     segment = runs.next()
@@ -95,7 +95,7 @@ def test_a_cancelled_run_keeps_its_checkpoint_and_can_go_on(client: TestClient, 
     assert (run["status"], run["finished_at"], run["step"]) == ("queued", None, 40)
 
 
-def test_a_failed_run_can_be_resumed_with_its_failures_forgotten(client: TestClient, runs: RunRig) -> None:
+def test_resuming_a_failed_run_resets_its_failures(client: TestClient, runs: RunRig) -> None:
     run_id = train(client, runs)
     segment = runs.next()
     runs.report(begun(segment), broken(segment, retryable=False, code="blob_access_denied"))
@@ -109,7 +109,7 @@ def test_a_failed_run_can_be_resumed_with_its_failures_forgotten(client: TestCli
 
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled", "paused", "running"])
-def test_a_run_is_extended_wherever_it_stands(client: TestClient, runs: RunRig, end: str) -> None:
+def test_a_run_can_be_extended_in_every_state(client: TestClient, runs: RunRig, end: str) -> None:
     run_id = train(client, runs)
     runs.train_to(run_id, 100 if end == "succeeded" else 50)
     if end == "succeeded":
@@ -140,7 +140,7 @@ def test_a_run_is_extended_wherever_it_stands(client: TestClient, runs: RunRig, 
         assert len(client.get("/v1/styles/night/versions").json()["data"]) == 2
 
 
-def test_an_extension_that_is_asked_for_again_changes_nothing(client: TestClient, runs: RunRig) -> None:
+def test_a_repeated_extension_changes_nothing(client: TestClient, runs: RunRig) -> None:
     run_id = train(client, runs)
     answers = [post(client, run_id, "extend", steps=300) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [202, 202]
@@ -148,7 +148,7 @@ def test_an_extension_that_is_asked_for_again_changes_nothing(client: TestClient
     assert runs.run(run_id).steps == 300
 
 
-def test_what_cannot_be_extended_says_why(client: TestClient, runs: RunRig) -> None:
+def test_a_run_that_cannot_be_extended_gives_the_reason(client: TestClient, runs: RunRig) -> None:
     run_id = train(client, runs)
     fewer = post(client, run_id, "extend", steps=99)
     assert (fewer.status_code, fewer.json()["errors"][0]["pointer"]) == (422, "/steps")
@@ -177,7 +177,7 @@ def test_a_running_segment_that_was_sent_before_an_extension_does_not_end_the_ru
     assert runs.next().config["steps"] == 200
 
 
-def test_a_fork_begins_with_a_checkpoint_of_its_own(client: TestClient, runs: RunRig) -> None:
+def test_a_fork_starts_from_its_own_copy_of_a_checkpoint(client: TestClient, runs: RunRig) -> None:
     parent = train(client, runs, options={"learning_rate": 0.002})
     runs.train_to(parent, 20, 40, 60)
     post(client, parent, "cancel")
@@ -206,7 +206,7 @@ def test_a_fork_begins_with_a_checkpoint_of_its_own(client: TestClient, runs: Ru
     assert card["made_from"]["initial"] == f"{parent}:40"
 
 
-def test_a_fork_takes_the_newest_checkpoint_and_balances_anew_only_with_a_strength(
+def test_a_fork_uses_the_newest_checkpoint_and_rebalances_only_with_a_strength(
     client: TestClient, runs: RunRig
 ) -> None:
     parent = train(client, runs, publish=False)
@@ -223,7 +223,7 @@ def test_a_fork_takes_the_newest_checkpoint_and_balances_anew_only_with_a_streng
     assert (forks[0]["strength"], runs.next().strength) == (2.0, 2.0)
 
 
-def test_what_cannot_be_forked_says_why(client: TestClient, runs: RunRig) -> None:
+def test_a_run_that_cannot_be_forked_gives_the_reason(client: TestClient, runs: RunRig) -> None:
     parent = train(client, runs)
     assert post(client, parent, "fork", steps=10).status_code == 409, "there is no checkpoint yet"
     runs.train_to(parent, 20)
@@ -242,7 +242,7 @@ def test_what_cannot_be_forked_says_why(client: TestClient, runs: RunRig) -> Non
     assert (taken.status_code, taken.json()["code"]) == (409, "style_exists")
 
 
-def test_a_style_is_published_when_its_client_says_so(client: TestClient, runs: RunRig) -> None:
+def test_a_style_is_published_when_the_client_asks(client: TestClient, runs: RunRig) -> None:
     run_id = train(client, runs, publish=False)
     assert post(client, run_id, "publish").status_code == 409
     runs.finish(run_id)
@@ -258,7 +258,7 @@ def test_a_style_is_published_when_its_client_says_so(client: TestClient, runs: 
     assert client.get("/v1/styles/night").json()["version"] == run["version"]
 
 
-def test_a_run_whose_worker_was_lost_is_shown_at_its_checkpoint(client: TestClient, runs: RunRig) -> None:
+def test_a_run_that_lost_its_worker_is_shown_at_its_checkpoint(client: TestClient, runs: RunRig) -> None:
     run_id = train(client, runs)
     runs.train_to(run_id, 10)
     segment = runs.next()

@@ -1,4 +1,4 @@
-"""The control loops as a scheduler process runs them, in threads, with the test as the worker."""
+"""The control loops in threads, as a scheduler process runs them. The test plays the worker."""
 
 import time
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def taken(runs: RunRig) -> TrainSegment:
 
 
 def test_loops_take_a_run_from_its_submission_to_its_style(rig: Rig, loops: Loops) -> None:
-    # The loops have the time of day, and the rig's clock is to agree.
+    # The loops use the real time, so the rig's clock must agree with it.
     rig.clock.now = time.time()
     runs = RunRig(rig)
     loops.start()

@@ -1,4 +1,4 @@
-"""Versions of styles: pinned by jobs, listed, exported, published again, deleted; and whose they are."""
+"""Versions of styles: pinned by jobs, listed, exported, published again, deleted. Also who owns them."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +32,7 @@ def stranger(rig: Rig) -> Iterator[TestClient]:
 
 @pytest.fixture
 def versions(client: TestClient, rig: Rig, tmp_path: Path) -> list[str]:
-    """Import two versions of a style, and return them in order."""
+    """Import two versions of a style, and return them in that order."""
     found = []
     for seed in range(2):
         rig.clock.advance(1)
@@ -63,7 +63,7 @@ def test_every_version_keeps_its_card(client: TestClient, versions: list[str]) -
     assert client.get("/v1/styles/nobody/versions").status_code == 404
 
 
-def test_weights_can_be_had_as_a_file(client: TestClient, versions: list[str]) -> None:
+def test_weights_can_be_downloaded(client: TestClient, versions: list[str]) -> None:
     for query, version in (({}, versions[1]), ({"version": versions[0][:12]}, versions[0])):
         answer = client.get("/v1/styles/candy/weights", params=query)
         assert version_of(answer.content) == version
@@ -73,7 +73,7 @@ def test_weights_can_be_had_as_a_file(client: TestClient, versions: list[str]) -
     assert client.get("/v1/styles/wave/weights").status_code == 404, "registered, and not in storage"
 
 
-def test_a_job_pins_a_version_by_its_first_digits(client: TestClient, rig: Rig, versions: list[str]) -> None:
+def test_a_job_can_pin_a_version_by_its_first_digits(client: TestClient, rig: Rig, versions: list[str]) -> None:
     answer = client.post("/v1/jobs", json=job(rig, f"candy@{versions[0][:8]}", "wave"))
     assert answer.status_code == 202, answer.json()
     assert answer.json()["styles"][0] == {"name": "candy", "version": versions[0]}
@@ -115,7 +115,7 @@ def test_a_pin_that_names_no_version_is_refused(client: TestClient, rig: Rig, ve
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer), styles
 
 
-def test_digits_that_begin_several_versions_are_refused(client: TestClient, rig: Rig) -> None:
+def test_ambiguous_first_digits_are_refused(client: TestClient, rig: Rig) -> None:
     with rig.database.write() as connection:
         for tail in ("a", "b"):
             row = StyleRow(name="twins", version="12345678" + tail * 56, weights="s3://nst/w", card={}, tenant=TENANT)
@@ -126,7 +126,7 @@ def test_digits_that_begin_several_versions_are_refused(client: TestClient, rig:
     assert client.get("/v1/styles/twins", params={"version": "12345678"}).status_code == 422
 
 
-def test_styles_and_versions_come_in_pages(client: TestClient, rig: Rig, versions: list[str]) -> None:
+def test_styles_and_versions_are_listed_in_pages(client: TestClient, rig: Rig, versions: list[str]) -> None:
     mine = StyleRow(name="udnie", version="f" * 64, weights="s3://nst/w", card={}, tenant=TENANT)
     with rig.database.write() as connection:
         put_style(connection, mine, now=rig.clock())
@@ -150,7 +150,7 @@ def test_styles_and_versions_come_in_pages(client: TestClient, rig: Rig, version
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/after_id")
 
 
-def test_a_style_can_go_back_to_an_older_version(client: TestClient, versions: list[str]) -> None:
+def test_an_older_version_can_be_published_again(client: TestClient, versions: list[str]) -> None:
     answer = client.post("/v1/styles/candy/publish", json={"version": versions[0][:8]})
     assert (answer.status_code, answer.json()["card"]) == (200, {"title": "Candy 0"})
     assert client.get("/v1/styles/candy").json()["version"] == versions[0]
@@ -158,7 +158,7 @@ def test_a_style_can_go_back_to_an_older_version(client: TestClient, versions: l
     assert client.post("/v1/styles/candy/publish", json={"version": "0"}).status_code == 422
 
 
-def test_a_deleted_style_is_gone_but_for_jobs_that_pin_it(client: TestClient, rig: Rig, versions: list[str]) -> None:
+def test_a_deleted_style_is_gone_except_for_jobs_that_pin_it(client: TestClient, rig: Rig, versions: list[str]) -> None:
     assert client.delete("/v1/styles/candy").status_code == 204
     assert client.delete("/v1/styles/candy").status_code == 404
     assert client.get("/v1/styles/candy").status_code == 404
@@ -169,7 +169,7 @@ def test_a_deleted_style_is_gone_but_for_jobs_that_pin_it(client: TestClient, ri
     assert client.get("/v1/styles/candy").json()["version"] == versions[0]
 
 
-def test_only_who_made_a_style_sees_and_changes_it(
+def test_only_the_tenant_of_a_style_sees_and_changes_it(
     client: TestClient, stranger: TestClient, rig: Rig, versions: list[str], tmp_path: Path
 ) -> None:
     uri = f"s3://nst/{rig.prefix}/theirs.safetensors"
@@ -196,7 +196,7 @@ def test_only_who_made_a_style_sees_and_changes_it(
     assert [(answer.status_code, answer.json()["code"]) for answer in refused] == [(409, "style_exists")] * 2
 
 
-def test_a_shipped_style_never_takes_the_name_of_a_client_s(rig: Rig) -> None:
+def test_a_shipped_style_never_replaces_a_style_of_a_client(rig: Rig) -> None:
     row = StyleRow(name="great_wave", version="1" * 64, weights="s3://nst/w", card={}, tenant=TENANT)
     with rig.database.write() as connection:
         put_style(connection, row, now=rig.clock())
