@@ -1,22 +1,15 @@
 """The worker process: everything built from settings, then Celery until a signal ends it."""
 
 import logging
-import os
-import secrets
-import signal
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from threading import Event
-from typing import Any
 
 import torch
-from celery import signals
 
-from nst_core.errors import BlobError, BlobUnavailableError, ProtocolError
+from nst_core.errors import BlobError, BlobUnavailableError
 from nst_core.inference.engines import load_stylizer
 from nst_core.storage.blobs import BlobStore
 from nst_core.storage.self_test import StorageTest, check_disk
@@ -26,32 +19,31 @@ from nst_core.system.heartbeat import Heartbeat
 from nst_core.system.memory import FreedMemory, keep_freed_memory
 from worker.methods import all_methods
 from worker.runtime.broker import WorkerBroker
+from worker.runtime.consumer import Consumer, call_when_ready, serve, stopping, worker_name
 from worker.runtime.engine import Engine
 from worker.runtime.health import Health, Recovery, SelfTest
 from worker.runtime.logs import configure_logging
 from worker.runtime.outcomes import InterruptedWorkError
 from worker.runtime.pulse import Pulse
 from worker.runtime.retirement import EX_IOERR, EX_NOPERM, Retirement
-from worker.runtime.turns import QueueTurns
 from worker.runtime.watchdog import EX_TEMPFAIL, Watchdog
 from worker.runtime.work import Parts
 from worker.segments.work import Train
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
-#: Pauses between two looks whether the storage answers grow up to this.
+#: The longest pause between two tests of a storage that does not answer.
 _LONGEST_WAIT_S = 10.0
-#: Exit code of a worker that was told twice to end, as shells have it for SIGTERM.
-EX_IMPATIENT = 128 + signal.SIGTERM
 
 
 def run_worker(settings: WorkerSettings) -> int:
-    """Work until SIGTERM or Ctrl+C, then complete the images in flight; return the exit code.
+    """Work until SIGTERM or Ctrl-C, then complete the images that were started; return the exit code.
 
-    Images that are not begun are given back. A second SIGTERM ends the process at once, and so does its being stuck or
-    ill; it does not begin to work before it has used the storage and made an image. A worker whose credentials are
-    refused, or whose disk fails, gives its work back and ends with EX_NOPERM or EX_IOERR.
-    It configures the whole process: logging, signals, the threads of torch.
+    Images that were not started are given back. A second SIGTERM ends the process at once. A worker that is stuck or
+    sick ends, too. It takes no work before it has tested the storage and made an image. If its credentials are refused
+    or its disk fails, it gives its work back and ends with EX_NOPERM or EX_IOERR.
+
+    Configures the whole process: logging, signals, and torch's threads.
     """
     configure_logging(settings.log_level)
     keep_freed_memory()
@@ -88,8 +80,8 @@ def run_worker(settings: WorkerSettings) -> int:
         )
         try:
             self_test()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it would be the same for each image
-            _log.critical("this worker can make no image", exc_info=error)
+        except Exception as error:  # noqa: BLE001 - it would happen with every image
+            _log.critical("this worker cannot make an image", exc_info=error)
             return EX_TEMPFAIL
         retirement = Retirement()
         recovery = _recovery(
@@ -120,22 +112,22 @@ def run_worker(settings: WorkerSettings) -> int:
         }
         _log.info("worker %s on %s, %d threads", name, device, torch.get_num_threads())
         watchdog.start()
-        # Engine, work in hand and Celery's loop are the watchdog's to watch.
+        # The watchdog itself watches the engine, the work and Celery's loop.
         heartbeat.watch("the watchdog", lambda: watchdog.looks)
         closing.callback(watchdog.close)
-        with stopping(stop), _said_when_ready(heartbeat):
+        with stopping(stop), call_when_ready(heartbeat.ready):
             code = serve(broker, consumers, name=name, pulse=pulse)
         if retirement.code is not None:
             return retirement.code
         if code == 0 and not stop.is_set():
-            # Celery ends with 0 after any error, and a supervisor might take this for a wish.
-            _log.critical("Celery has ended although nobody asked for it")
+            # Celery returns 0 after any error, and a supervisor could think that the end was requested.
+            _log.critical("Celery ended although nothing told it to")
             return EX_TEMPFAIL
         return code
 
 
 def storage_fault(test: Callable[[], None], *, sleep: Callable[[float], object] = time.sleep) -> BlobError | None:
-    """Return why the storage refuses this worker, or None; wait as long as the storage does not answer."""
+    """Return why the storage refuses this worker, or None. Wait while the storage does not answer."""
     wait_s = 1.0
     while True:
         try:
@@ -189,100 +181,3 @@ def _recovery(
             sleep=pause,
         ),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Consumer:
-    """What a worker does with the messages of one queue."""
-
-    task: Callable[[Any], None]
-    #: How many messages it takes at the same time.
-    slots: int
-    #: See `Work.is_long`.
-    is_long: bool = False
-
-
-def serve(broker: WorkerBroker, consumers: Mapping[str, Consumer], *, name: str, pulse: Pulse) -> int:
-    """Run Celery until a signal ends it, and return the exit code.
-
-    `consumers` are by queue, which is also the name of the Celery task. Messages that no scheduler has signed are
-    dropped.
-    """
-    slots = {queue: consumer.slots for queue, consumer in consumers.items()}
-    for queue, consumer in consumers.items():
-        broker.celery.task(_as_function(consumer.task, broker, queue), name=queue, acks_late=not consumer.is_long)
-    broker.celery.conf.worker_redirect_stdouts = False
-    options = broker.celery.conf.broker_transport_options
-    # Celery looks at its signals, and lets go of the connection, only between two polls of the queue, of 1 s each.
-    options["polling_interval"] = 0.2
-    options["queue_order_strategy"] = partial(QueueTurns, slots, pulse.beat)
-    code: int | None = broker.celery.worker_main(
-        [
-            "--quiet",
-            "worker",
-            "--pool=threads",  # one process holds the network, and a second chunk overlaps the edges of the first
-            # One more than is ever used: a full worker would look into no queue, and seem to hang.
-            f"--concurrency={sum(slots.values()) + 1}",
-            f"--queues={','.join(slots)}",
-            f"--hostname={name}",
-            "--without-mingle",
-            "--without-gossip",
-            "--without-heartbeat",
-        ]
-    )
-    return code or 0
-
-
-def _as_function(task: Callable[[Any], None], broker: WorkerBroker, queue: str) -> Callable[[Any], None]:
-    """Return a task as Celery takes it: as a function with a name of its own, which opens messages."""
-
-    def work(message: Any = None) -> None:
-        try:
-            values = broker.open(queue, message)
-        except ProtocolError as error:
-            # Acknowledged all the same: it would be as wrong the next time.
-            _log.error("dropped a message of the queue %s: %s", queue, error)
-        else:
-            task(values)
-
-    work.__name__ = type(task).__name__
-    return work
-
-
-@contextmanager
-def stopping(stop: Event, *, leave: Callable[[int], object] = os._exit) -> Iterator[None]:
-    """Set `stop` as soon as Celery is told to shut down; its warm shutdown then waits for the tasks to return.
-
-    Who asks a second time does not want to wait for them: the process ends at once, and the leases of what it had in
-    hand run out.
-    """
-
-    def on_shutdown(**_: Any) -> None:
-        if stop.is_set():
-            leave(EX_IMPATIENT)
-        stop.set()
-
-    signals.worker_shutting_down.connect(on_shutdown, weak=False)
-    try:
-        yield
-    finally:
-        signals.worker_shutting_down.disconnect(on_shutdown)
-
-
-@contextmanager
-def _said_when_ready(heartbeat: Heartbeat) -> Iterator[None]:
-    """Say in the heartbeat when Celery begins to ask for messages."""
-
-    def on_ready(**_: Any) -> None:
-        heartbeat.ready()
-
-    signals.worker_ready.connect(on_ready, weak=False)
-    try:
-        yield
-    finally:
-        signals.worker_ready.disconnect(on_ready)
-
-
-def worker_name() -> str:
-    """Return a name that no other worker process has, in Celery's form name@host."""
-    return f"{os.getpid()}-{secrets.token_hex(2)}@{socket.gethostname()}"

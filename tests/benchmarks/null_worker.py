@@ -13,7 +13,7 @@ from nst_core.protocol.chunks import StylizeChunk, load_chunk
 from nst_core.protocol.events import ChunkFinished, ChunkStarted, ItemOutcome
 from nst_core.settings import BrokerSettings
 from tests.brokers import Broker
-from worker.app import Consumer, serve, worker_name
+from worker.runtime.consumer import Consumer, serve, worker_name
 from worker.runtime.pulse import Pulse
 
 CONCURRENCY = 2

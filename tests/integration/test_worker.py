@@ -269,7 +269,7 @@ from threading import Event
 from nst_core.protocol.chunks import StylizeChunk
 from tests.brokers import Broker
 from nst_core.settings import BrokerSettings
-from worker.app import Consumer, serve, stopping
+from worker.runtime.consumer import Consumer, serve, stopping
 from worker.runtime.pulse import Pulse
 
 broker, stop, looks = Broker(BrokerSettings()), Event(), []
