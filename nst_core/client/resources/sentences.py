@@ -22,6 +22,7 @@ PATTERNS: Mapping[str, str] = {
     r"^[0-9a-f]{8,64}$": "A version is given with 8 to 64 hex digits.",
     r"^[0-9a-f]{64}$": "This is a whole version: 64 hex digits.",
     r"^[0-9a-f]{8}$": "A key's id has 8 hex digits.",
+    r"^[a-z0-9_]{1,16}$": "A method's name has 1 to 16 small letters, digits and underscores.",
     r"^[a-z0-9_]{1,64}$": "A code has 1 to 64 small letters, digits and underscores.",
     r"^[^\x00-\x1f\x7f]+$": "The name has no control characters.",
 }

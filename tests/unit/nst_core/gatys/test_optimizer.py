@@ -93,7 +93,7 @@ def test_steps_after_the_last_are_refused() -> None:
     optimised = make(shallow(iterations=1))
     optimised.step()
     before = optimised.result()
-    with pytest.raises(NstError, match="last iteration"):
+    with pytest.raises(NstError, match="no more iterations"):
         optimised.step()
     assert torch.equal(optimised.result(), before)
 

@@ -144,6 +144,6 @@ def test_a_port_where_nobody_listens_is_a_storage_that_does_not_answer(server: P
 
 
 def test_a_name_that_no_bucket_has_is_not_asked_for(server: PlayingServer) -> None:
-    with pytest.raises(BlobInvalidError, match="no address"):
+    with pytest.raises(BlobInvalidError, match="not a valid address"):
         server.store().get(BlobUri("no bucket", "photo.jpg"))
     assert server.calls == []
