@@ -1,1 +1,1 @@
-"""Networks at work: photos in, stylized photos out."""
+"""Engines, which run a trained style on photos: their protocol, the list of them, and the reference engine."""

@@ -1,4 +1,4 @@
-"""The words of the scheduler: statuses of jobs and chunks, what a job asks for, and how outputs are named."""
+"""Jobs: what a client asked for, as it is stored, the statuses of chunks, and how a job ends."""
 
 import re
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """Apply what workers report about chunks to the database, each event in one transaction.
 
+If an attempt ends and some of its items are not done, the chunk waits for its next attempt (`_finish`).
+
 An event takes effect only while its attempt is the chunk's current one. Applying an event twice changes nothing the
 second time.
 """
@@ -38,8 +40,7 @@ class ChunkCollector:
     ) -> None:
         """A worker that is silent for `lease_s` loses its chunk.
 
-        `max_attempts` is how often an item is tried if its job does not say. The pause before the second try is
-        `backoff_s`; it doubles with each further try.
+        The pause before the second try of an item is `backoff_s`; it doubles with each further try.
         """
         self._item_times = item_times
         self._database = database

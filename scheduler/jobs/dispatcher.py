@@ -51,7 +51,6 @@ class Dispatcher:
 
         `weights` gives the weights of tenants, as they are now; those that it leaves out have the weight 1.
         `crew` counts the workers; 0 where none has reported yet.
-        `max_attempts` is how many workers a chunk may take, where its job does not say.
         """
         self._database = database
         self._broker = broker

@@ -1,1 +1,1 @@
-"""A process that stays well: the engine, health checks, the watchdog, reports and the base of all tasks."""
+"""What all work shares: Celery, the thread that runs networks, health checks, the watchdog, reports and tasks."""

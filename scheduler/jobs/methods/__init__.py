@@ -1,8 +1,11 @@
-"""The methods: a class for each way to stylize photos. Nothing outside this package names one of them.
+"""The methods: a class for each way to stylize photos.
+
+The rest of the scheduler finds a method by its name. Only the routes of presets and the command line know `optimize`.
 
 Another Python package can add a method without any change here. It declares two entry points: one of the group
 `nst.scheduler.methods` that refers to a subclass of `scheduler.jobs.methods.base.Method`, and one of the group
-`nst.worker.methods` that refers to a subclass of `worker.methods.base.Method`.
+`nst.worker.methods` that refers to a subclass of `worker.runtime.work.Work`, whose task is usually a
+`worker.methods.task.ChunkTask`.
 """
 
 from collections.abc import Mapping

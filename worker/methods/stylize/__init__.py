@@ -1,1 +1,1 @@
-"""The feed-forward method: photos through a trained network."""
+"""The method feedforward: photos through a trained network."""

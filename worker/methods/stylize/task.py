@@ -1,4 +1,4 @@
-"""The Celery task of the feed-forward method."""
+"""The Celery task of the method feedforward."""
 
 import logging
 from collections.abc import Iterator
