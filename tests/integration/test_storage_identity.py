@@ -1,4 +1,4 @@
-"""Workers that cannot use their storage, because it refuses them or does not answer: no image fails of it."""
+"""If the storage refuses a worker or does not answer, no image fails."""
 
 import os
 import secrets
@@ -27,7 +27,7 @@ START_S = 120.0
 
 @dataclass
 class Site:
-    """An S3 server whose keys can be changed, a queue, and a test that plays the scheduler."""
+    """An S3 server whose keys can be changed, and a queue. The test plays the scheduler."""
 
     folder: Path
     redis: BrokerSettings
@@ -37,14 +37,14 @@ class Site:
 
     @contextmanager
     def storage(self, *names: str) -> Iterator[None]:
-        """Run the S3 server, which takes these keys."""
+        """Run the S3 server, which accepts these keys."""
         env = {"RCLONE_AUTH_KEY": ",".join(s3_env(name, self.keys[name])["RCLONE_AUTH_KEY"] for name in names)}
         (self.folder / "s3").mkdir(exist_ok=True)
         with run_server(s3_command(self.port, self.folder / "s3"), self.port, env):
             yield
 
     def settings(self, name: str, secret: str | None = None) -> StorageSettings:
-        """Return the settings of a process that has a key."""
+        """Return the settings of a process that uses a key."""
         return StorageSettings(
             s3_endpoint=f"http://{HOST}:{self.port}",
             s3_access_key=SecretStr(name),
@@ -53,7 +53,7 @@ class Site:
 
     @contextmanager
     def worker(self, label: str, storage: StorageSettings, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run a worker process, whose log goes to a file; settings are variables of its environment."""
+        """Run a worker process whose log goes to a file. The settings are environment variables."""
         assert storage.s3_access_key is not None
         assert storage.s3_secret_key is not None
         env = {
@@ -81,7 +81,7 @@ class Site:
         return (self.folder / f"{label}.log").read_text()
 
     def complete(self, chunks: list[StylizeChunk]) -> None:
-        """Send chunks, and again as a new attempt what is given back, until all images are done."""
+        """Send chunks, and send returned images again as a new attempt, until all images are done."""
         current = {chunk.chunk_id: chunk for chunk in chunks}
         done = set[tuple[int, int]]()
         for chunk in chunks:
@@ -104,7 +104,7 @@ class Site:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment without credentials of the machine's."""
+    """Return the environment without the machine's own credentials."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "NST_"))}
 
 
@@ -126,7 +126,7 @@ def prepared(site: Site) -> Style:
 
 
 @pytest.mark.parametrize("name", ["good", "unknown"])
-def test_a_worker_with_a_wrong_secret_never_begins(site: Site, name: str) -> None:
+def test_a_worker_with_a_wrong_secret_never_starts_work(site: Site, name: str) -> None:
     with site.storage("good"):
         prepared(site)
         with site.worker("bad", site.settings(name, "wrong")) as process:
@@ -135,7 +135,7 @@ def test_a_worker_with_a_wrong_secret_never_begins(site: Site, name: str) -> Non
     assert "ready" not in site.log("bad")
 
 
-def test_a_worker_whose_key_was_taken_away_gives_all_its_work_to_one_that_has_another(site: Site) -> None:
+def test_a_worker_whose_key_was_revoked_returns_its_work_to_another_worker(site: Site) -> None:
     with ExitStack() as running:
         with site.storage("good", "old"):
             style = prepared(site)
@@ -155,7 +155,7 @@ def test_a_worker_whose_key_was_taken_away_gives_all_its_work_to_one_that_has_an
 
 
 @pytest.mark.parametrize("is_long", [False, True], ids=["short", "long"])
-def test_no_image_fails_of_an_outage_of_the_storage(site: Site, is_long: bool) -> None:
+def test_no_image_fails_because_of_a_storage_outage(site: Site, is_long: bool) -> None:
     with ExitStack() as running:
         with site.storage("good"):
             style = prepared(site)

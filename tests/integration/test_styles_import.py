@@ -1,4 +1,4 @@
-"""Styles that clients bring: through the real API into the storage and the database, and on into jobs."""
+"""Imported styles: through the real API into storage and database, and then used in jobs."""
 
 import hashlib
 import json
@@ -57,13 +57,13 @@ def weights(folder: Path, seed: int = 0) -> bytes:
 
 
 def upload(client: TestClient, data: bytes) -> Any:
-    """Store a file in an upload of its own and return the answer."""
+    """Store a file in a new upload and return the answer."""
     place = client.post("/v1/uploads").json()["id"]
     return client.put(f"/v1/uploads/{place}/style.safetensors", content=data)
 
 
 def put(client: TestClient, name: str, data: bytes, **more: Any) -> Any:
-    """Upload weights, ask for a style of them, and return the answer."""
+    """Upload weights, import them as a style, and return the answer."""
     body = {"weights": upload(client, data).json()["uri"], "card": CARD} | more
     return client.put(f"/v1/styles/{name}", json=body)
 
@@ -77,7 +77,9 @@ def test_an_imported_style_is_a_new_version_under_its_name(client: TestClient, r
     assert rig.blobs.get(BlobUri("nst", f"styles/{version_of(data)}.safetensors")) == data
 
 
-def test_an_imported_network_of_a_peer_stylizes_photos_of_a_job(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+def test_an_imported_network_of_another_program_stylizes_photos_of_a_job(
+    client: TestClient, rig: Rig, tmp_path: Path
+) -> None:
     variables = lengstrom_variables(blocks=1)
     save_transformer(import_network(npz_file(variables)), tmp_path / "w", dtype=torch.float32)
     job = {"input": {"uris": [f"s3://nst/{rig.prefix}/a.jpg"]}, "styles": ["candy"]}
@@ -97,7 +99,7 @@ def test_an_imported_network_of_a_peer_stylizes_photos_of_a_job(client: TestClie
     np.testing.assert_allclose(got, expected, rtol=0, atol=0.51)  # rounded to whole grey levels
 
 
-def test_the_same_version_again_changes_nothing(client: TestClient, tmp_path: Path) -> None:
+def test_importing_the_same_version_again_changes_nothing(client: TestClient, tmp_path: Path) -> None:
     first = put(client, "candy", weights(tmp_path))
     again = put(client, "candy", weights(tmp_path), card={"title": "Another"})
     assert (again.status_code, again.json()) == (200, first.json())
@@ -110,7 +112,7 @@ def test_replace_with_the_same_version_changes_the_card(client: TestClient, tmp_
     assert client.get("/v1/styles/candy").json() == answer.json()
 
 
-def test_another_version_needs_replace_and_the_old_one_stays(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+def test_another_version_needs_replace_and_the_old_one_is_kept(client: TestClient, rig: Rig, tmp_path: Path) -> None:
     old, new = weights(tmp_path, 0), weights(tmp_path, 1)
     put(client, "candy", old)
     job = client.post("/v1/jobs", json={"input": {"uris": ["s3://nst/a.jpg"]}, "styles": ["candy"]}).json()
@@ -151,7 +153,7 @@ def with_config(data: bytes, **values: Any) -> bytes:
     return safetensors.torch.save(safetensors.torch.load(data), {CONFIG_KEY: json.dumps(values)})
 
 
-def test_what_is_no_weights_file_of_ours_is_refused_and_not_kept(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+def test_a_file_that_is_not_valid_weights_is_refused_and_not_kept(client: TestClient, rig: Rig, tmp_path: Path) -> None:
     good = weights(tmp_path)
     wrong = {
         b"": "is no safetensors file",
@@ -185,21 +187,21 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_a_wrong_field_is_one_problem_with_its_place(client: TestClient) -> None:
+def test_a_wrong_field_is_one_problem_that_points_to_the_field(client: TestClient) -> None:
     for changes, pointer in WRONG_FIELDS:
         answer = client.put("/v1/styles/candy", json={"weights": "s3://nst/w", "card": CARD} | changes)
         assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid"), changes
         assert pointer in [error["pointer"] for error in answer.json()["errors"]]
 
 
-def test_the_upload_of_another_tenant_is_no_source(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+def test_the_upload_of_another_tenant_cannot_be_imported(client: TestClient, rig: Rig, tmp_path: Path) -> None:
     with connect(rig, "stranger") as stranger:
         uri = upload(stranger, weights(tmp_path)).json()["uri"]
         assert client.put("/v1/styles/candy", json={"weights": uri}).status_code == 422
         assert stranger.put("/v1/styles/candy", json={"weights": uri}).status_code == 201
 
 
-def test_a_name_that_is_no_safe_part_of_a_file_name_is_refused(client: TestClient) -> None:
+def test_a_name_that_is_unsafe_in_a_file_name_is_refused(client: TestClient) -> None:
     for name in ("%2e%2e", ".hidden", "-n", "a%20b", "x" * 65, "%C3%A9", "a%00"):
         answer = client.put(f"/v1/styles/{name}", json={"weights": "s3://nst/w"})
         assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid"), name
@@ -215,7 +217,7 @@ def test_weights_over_the_limit_are_refused(client: TestClient, rig: Rig, tmp_pa
     assert keep_weights(rig.blobs, source, max_bytes=len(data))[0] == version_of(data)
 
 
-def test_of_imports_at_once_under_one_name_one_is_first(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+def test_one_of_several_concurrent_imports_under_one_name_is_new(client: TestClient, rig: Rig, tmp_path: Path) -> None:
     uris = [upload(client, weights(tmp_path, seed)).json()["uri"] for seed in range(6)]
     barrier = Barrier(len(uris))
 
@@ -229,6 +231,6 @@ def test_of_imports_at_once_under_one_name_one_is_first(client: TestClient, rig:
     with ThreadPoolExecutor(len(uris)) as pool:
         for name in ("a", "b", "c"):
             assert sum(pool.map(run, [name] * len(uris), uris)) == 1
-        # The same version at once, under one name and under several: one is new, or all are.
+        # The same version imported concurrently: under one name one is new, under several names all are.
         assert sum(pool.map(run, ["d"] * len(uris), uris[:1] * len(uris))) == 1
         assert sum(pool.map(run, "efghij", uris[:1] * len(uris))) == len(uris)

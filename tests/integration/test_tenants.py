@@ -1,4 +1,4 @@
-"""Tenants: the places that are open to their jobs, their limits, and their weights."""
+"""Tenants: the places that their jobs may use, their limits, and their weights."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -31,7 +31,7 @@ def job(rig: Rig, uri: str = "", **output: Any) -> dict[str, Any]:
     return {"input": {"uris": [uri]}, "styles": ["wave"], "output": output}
 
 
-def test_a_tenant_is_set_as_a_whole_and_shown_with_what_counts(client: TestClient, rig: Rig) -> None:
+def test_a_tenant_is_replaced_as_a_whole_and_shown_with_its_effective_limits(client: TestClient, rig: Rig) -> None:
     assert client.get("/v1/tenants/lab").status_code == 404
     body = {"weight": 2.5, "read": ["s3://nst/photos"], "limits": {"max_unfinished_jobs": None, "burst": 7}}
     put = client.put("/v1/tenants/lab", json=body)
@@ -65,7 +65,7 @@ def test_wrong_values_of_a_tenant_are_refused(client: TestClient, body: dict[str
     assert pointer in [each["pointer"] for each in answer.json()["errors"]]
 
 
-def test_jobs_read_and_write_where_their_tenant_may(client: TestClient, rig: Rig) -> None:
+def test_jobs_read_and_write_only_where_their_tenant_may(client: TestClient, rig: Rig) -> None:
     place = f"s3://nst/{rig.prefix}"
     rig.service.tenants.put(Tenant(id=TENANT, read=(f"{place}/open",), write=(f"{place}/out",)))
     assert client.post("/v1/jobs", json=job(rig)).status_code == 202
@@ -87,14 +87,14 @@ def test_jobs_read_and_write_where_their_tenant_may(client: TestClient, rig: Rig
     assert client.post("/v1/jobs", json=by_prefix | {"input": {"prefix": f"{place}/open/"}}).status_code == 202
 
 
-def test_a_list_opens_nothing_of_other_tenants(client: TestClient, rig: Rig) -> None:
+def test_a_broad_place_does_not_include_those_of_other_tenants(client: TestClient, rig: Rig) -> None:
     rig.service.tenants.put(Tenant(id=TENANT, read=("s3://nst/",), write=("s3://nst/",)))
     assert client.post("/v1/jobs", json=job(rig, "s3://nst/tenants/other/uploads/a.jpg")).status_code == 422
     assert client.post("/v1/jobs", json=job(rig, prefix="s3://nst/tenants/other/")).status_code == 422
     assert client.post("/v1/jobs", json={"input": {"prefix": "s3://nst/"}, "styles": ["wave"]}).status_code == 422
 
 
-def test_lines_of_a_manifest_are_held_to_the_places_too(rig: Rig) -> None:
+def test_manifest_lines_are_limited_to_the_places_too(rig: Rig) -> None:
     place = f"s3://nst/{rig.prefix}"
     rig.service.tenants.put(Tenant(id=TENANT, read=(f"{place}/open",)))
     lines = f'{{"input": "{place}/open/a.jpg"}}\n{{"input": "{place}/closed/b.jpg"}}\n'
@@ -109,7 +109,7 @@ def limit(rig: Rig, **limits: float | None) -> None:
     rig.service.tenants.put(Tenant(id=TENANT, limits=limits))
 
 
-def test_tenants_come_by_name_in_pages(client: TestClient, rig: Rig) -> None:
+def test_tenants_are_listed_by_name_in_pages(client: TestClient, rig: Rig) -> None:
     rig.service.keys.add(new_api_key(), tenant="archive")
     rig.add_tenant("lab")
     rig.add_tenant("archive")
@@ -133,7 +133,7 @@ def test_unfinished_jobs_are_limited(client: TestClient, rig: Rig) -> None:
     assert client.post("/v1/jobs", json=job(rig)).status_code == 202
 
 
-def test_items_of_a_job_and_those_that_wait_are_limited_at_submission(client: TestClient, rig: Rig) -> None:
+def test_items_per_job_and_waiting_items_are_limited_at_submission(client: TestClient, rig: Rig) -> None:
     limit(rig, max_items_per_job=2, max_queued_items=3)
     body = job(rig) | {"input": {"uris": [f"s3://nst/{rig.prefix}/{number}.jpg" for number in range(2)]}}
     assert client.post("/v1/jobs", json=body).status_code == 202
@@ -145,7 +145,7 @@ def test_items_of_a_job_and_those_that_wait_are_limited_at_submission(client: Te
     assert client.post("/v1/jobs", json=job(rig)).status_code == 202
 
 
-def test_a_job_that_turns_out_too_large_fails_and_what_was_planned_is_done(rig: Rig) -> None:
+def test_a_job_that_proves_too_large_fails_but_its_planned_items_are_done(rig: Rig) -> None:
     limit(rig, max_items_per_job=10)
     for number in range(17):
         rig.blobs.put(BlobUri("nst", f"{rig.prefix}/many/{number:02}.jpg"), b"x")
@@ -182,7 +182,7 @@ def test_unfinished_trainings_are_limited(client: TestClient, rig: Rig) -> None:
         check_new_run(connection, "other", limits=rig.service.tenants.limits(TENANT))
 
 
-def test_results_have_no_more_pixels_than_allowed(client: TestClient, rig: Rig) -> None:
+def test_the_pixels_of_results_are_limited(client: TestClient, rig: Rig) -> None:
     limit(rig, max_result_pixels=1_000_000)
     assert client.post("/v1/jobs", json=job(rig, max_px=1000)).status_code == 202
     for output in ({}, {"max_px": 1001}):
@@ -190,7 +190,7 @@ def test_results_have_no_more_pixels_than_allowed(client: TestClient, rig: Rig) 
         assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/output/max_px")
 
 
-def test_an_optimised_image_is_bounded_by_its_own_size(client: TestClient, rig: Rig) -> None:
+def test_an_optimised_image_is_limited_by_its_own_size(client: TestClient, rig: Rig) -> None:
     limit(rig, max_result_pixels=1_000_000)
     painting = f"s3://nst/{rig.prefix}/painting.png"
     rig.blobs.put(BlobUri.parse(painting), b"x")
@@ -201,7 +201,7 @@ def test_an_optimised_image_is_bounded_by_its_own_size(client: TestClient, rig: 
     assert answer.json()["errors"][0]["pointer"] == "/optimize/options/size_px"
 
 
-def test_too_many_requests_of_a_key_wait_their_turn(client: TestClient, rig: Rig) -> None:
+def test_too_many_requests_of_a_key_must_wait(client: TestClient, rig: Rig) -> None:
     limit(rig, requests_per_s=2, burst=3)
     left = [client.get("/v1/jobs").headers["RateLimit-Remaining"] for _ in range(3)]
     assert left == ["2", "1", "0"]

@@ -1,4 +1,4 @@
-"""Redis that stands still, storage that says nothing, a database that is locked: every call is answered within 10 s."""
+"""Every call is answered within 10 s, even if Redis is stopped, storage is silent or the database is locked."""
 
 import signal
 import socket
@@ -30,7 +30,7 @@ MOST_S = 10.0
 
 @contextmanager
 def api_of(rig: Rig, *, url: str, broker: Broker | None = None, blobs: BlobStore | None = None) -> Iterator[TestClient]:
-    """Give a client of an app with the time-outs of a real one, on the rig's data."""
+    """Yield a client of an app with production time-outs, on the rig's data."""
     database, blobs = Database(url, wait_s=API_S), blobs or rig.blobs
     service = rig.new_service(database, blobs)
     key = new_api_key()
@@ -44,7 +44,7 @@ def api_of(rig: Rig, *, url: str, broker: Broker | None = None, blobs: BlobStore
 
 
 def ask(client: TestClient, method: str, path: str, **options: Any) -> Any:
-    """Return the answer to a request; it has to be there in time."""
+    """Return the answer to a request, and check that it came in time."""
     started = time.monotonic()
     answer = client.request(method, path, **options)
     assert time.monotonic() - started < MOST_S, (method, path)
@@ -54,7 +54,7 @@ def ask(client: TestClient, method: str, path: str, **options: Any) -> Any:
 def check_unavailable(answer: Any, code: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (503, code), answer.text
     assert answer.headers["Retry-After"]
-    assert HOST not in answer.text  # where servers are is told to nobody
+    assert HOST not in answer.text  # no answer shows the addresses of servers
 
 
 def job(rig: Rig) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def job(rig: Rig) -> dict[str, Any]:
 
 @pytest.fixture
 def stopped_redis(tmp_path: Path) -> Iterator[BrokerSettings]:
-    """A Redis that takes connections, by the grace of the system, and does nothing else."""
+    """A stopped Redis: the system accepts connections for it, and nothing answers."""
     port = free_port()
     process = subprocess.Popen(redis_command(port, tmp_path), stdout=subprocess.DEVNULL)
     settings = BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{port}/0"))
@@ -87,7 +87,7 @@ def stopped_redis(tmp_path: Path) -> Iterator[BrokerSettings]:
 
 @pytest.fixture
 def silent_storage() -> Iterator[BlobStore]:
-    """A storage whose port takes connections and says nothing."""
+    """A storage whose port accepts connections and never answers."""
     with socket.create_server((HOST, 0), backlog=64) as server:
         settings = StorageSettings(
             s3_endpoint=f"http://{HOST}:{server.getsockname()[1]}",
@@ -97,7 +97,7 @@ def silent_storage() -> Iterator[BlobStore]:
         yield BlobStore(settings, patient=False)
 
 
-def test_redis_that_stands_still_holds_nothing_up(rig: Rig, database_url: str, stopped_redis: BrokerSettings) -> None:
+def test_stopped_redis_delays_nothing(rig: Rig, database_url: str, stopped_redis: BrokerSettings) -> None:
     broker = Broker(stopped_redis, patient=False)
     with api_of(rig, url=database_url, broker=broker) as client:
         ready = ask(client, "GET", "/readyz")
@@ -111,7 +111,7 @@ def test_redis_that_stands_still_holds_nothing_up(rig: Rig, database_url: str, s
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_storage_that_says_nothing_is_a_problem_in_time(rig: Rig, database_url: str, silent_storage: BlobStore) -> None:
+def test_silent_storage_is_reported_in_time(rig: Rig, database_url: str, silent_storage: BlobStore) -> None:
     job_id = rig.submit(1)
     rig.run_to_end()
     run_id = RunRig(rig).add()
@@ -139,7 +139,7 @@ def test_storage_that_says_nothing_is_a_problem_in_time(rig: Rig, database_url: 
 
 @contextmanager
 def locked(url: str, table: str) -> Iterator[None]:
-    """Hold the lock that keeps others from writing."""
+    """Hold the lock that prevents other writers."""
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
@@ -152,10 +152,10 @@ def locked(url: str, table: str) -> Iterator[None]:
     engine.dispose()
 
 
-def test_a_locked_database_is_read_and_says_in_time_that_it_cannot_be_written(rig: Rig, database_url: str) -> None:
+def test_a_locked_database_can_be_read_and_refuses_writes_in_time(rig: Rig, database_url: str) -> None:
     with api_of(rig, url=database_url) as client:
         job_id = ask(client, "POST", "/v1/jobs", json=job(rig)).json()["id"]
-        rig.clock.advance(120)  # so that the use of the key is to be noted again
+        rig.clock.advance(120)  # so that the use of the key must be recorded again
         for table in ("jobs", "api_keys"):
             with locked(database_url, table):
                 assert ask(client, "GET", f"/v1/jobs/{job_id}").status_code == 200
@@ -187,7 +187,7 @@ def test_control_loops_wait_longer_than_the_api(database_url: str) -> None:
             assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "250ms"
         else:
             assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 250
-    with patient.write() as connection:  # the same connection has its usual time again
+    with patient.write() as connection:  # the same connection has its usual time-out again
         if connection.dialect.name == "postgresql":
             assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "20s"
         else:

@@ -1,4 +1,4 @@
-"""A method of another package: registered by its entry points alone, it runs through the whole real stack."""
+"""A method of another package, registered only by its entry points, runs through the whole real stack."""
 
 import io
 import os
@@ -27,7 +27,7 @@ grey = tests.integration.toy_method.in_worker:Grey
 
 
 def installed(folder: Path) -> Path:
-    """Put into a folder what pip installs of a package besides its modules, and return the folder."""
+    """Write the metadata that pip installs for a package into a folder, and return the folder."""
     metadata = folder / "toy_method-1.0.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-method\nVersion: 1.0\n")
@@ -49,7 +49,7 @@ def client(stack: Stack) -> Iterator[Client]:
         yield client
 
 
-def test_photos_turn_grey(stack: Stack, client: Client) -> None:
+def test_photos_are_turned_grey(stack: Stack, client: Client) -> None:
     photos = small_photos(5)
     uris = tuple(upload(client, photos))
     request = JobRequest(input=JobInput(uris=uris), method="grey", strength=0.5, output=Output(format="png"))

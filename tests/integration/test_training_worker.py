@@ -1,4 +1,4 @@
-"""Trainings at `python -m worker` on real servers; the test plays the scheduler."""
+"""Training in `python -m worker` on real servers. The test plays the scheduler."""
 
 import signal
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ def cache(tmp_path: Path) -> dict[str, str]:
 
 @dataclass
 class Player:
-    """Plays the scheduler of one run: one live attempt at a time, and the last good checkpoint."""
+    """Plays the scheduler of one run: sends one attempt at a time, and keeps the last good checkpoint."""
 
     broker: Broker
     segment: TrainSegment
@@ -41,21 +41,21 @@ class Player:
         self.broker.send_segment(self.segment)
 
     def end(self) -> SegmentFinished | None:
-        """The first end of the live attempt."""
+        """Return the first end event of the live attempt."""
         return next(iter(self._told(SegmentFinished)), None)
 
     @property
     def begun(self) -> bool:
-        """Whether a worker has begun the live attempt."""
+        """Return whether a worker has started the live attempt."""
         return bool(self._told(SegmentStarted))
 
     @property
     def step(self) -> int:
-        """How far the live attempt has come."""
+        """Return the last step of the live attempt."""
         return max((event.progress.step for event in self._told(SegmentProgress) if event.progress), default=0)
 
     def accept(self) -> SegmentFinished:
-        """Wait for the end of the live attempt and go on from its checkpoint."""
+        """Wait for the end of the live attempt, and continue from its checkpoint."""
         wait_until(lambda: self.end() is not None, seconds=START_S)
         end = self.end()
         assert end is not None
@@ -75,7 +75,7 @@ def player(broker: Broker, blobs: BlobStore) -> Player:
 
 
 def undisturbed(player: Player, blobs: BlobStore) -> tuple[str, str]:
-    """Return the SHA-256 of the last checkpoint, and that of the style, of a run that nothing disturbs."""
+    """Return the SHA-256 of the last checkpoint and of the style, from an undisturbed run."""
     while True:
         player.send()
         end = player.accept()
@@ -89,7 +89,7 @@ def undisturbed(player: Player, blobs: BlobStore) -> tuple[str, str]:
     return end.checkpoint.sha256, result.weights.sha256
 
 
-def test_a_run_of_many_segments_outlives_its_workers(
+def test_a_run_of_many_segments_survives_its_workers(
     redis_server: BrokerSettings,
     s3_server: StorageSettings,
     broker: Broker,
@@ -101,7 +101,7 @@ def test_a_run_of_many_segments_outlives_its_workers(
     with running(redis_server, s3_server, **ONE_THREAD, **cache) as process:
         expected = undisturbed(player, blobs)
         assert player.segment.attempt > 3, "several segments"
-        # The same once more: a worker is killed amid a segment, and all that Redis held is gone.
+        # Once more: a worker is killed in the middle of a segment, and Redis loses everything.
         player.segment = replace(first, run_id=first.run_id + "x", place=first.place + "x/", segment_s=600.0)
         player.send()
         wait_until(lambda: 0 < player.step < 35, seconds=START_S)
@@ -115,7 +115,7 @@ def test_a_run_of_many_segments_outlives_its_workers(
         assert undisturbed(player, blobs) == expected
 
 
-def test_photos_are_stylized_while_a_run_goes_on(
+def test_photos_are_stylized_during_a_run(
     redis_server: BrokerSettings,
     s3_server: StorageSettings,
     broker: Broker,
@@ -146,7 +146,7 @@ def test_photos_are_stylized_while_a_run_goes_on(
     client.close()
 
 
-def test_a_worker_takes_one_segment_at_a_time_and_others_wait(
+def test_a_worker_takes_one_segment_at_a_time_while_others_wait(
     redis_server: BrokerSettings,
     s3_server: StorageSettings,
     broker: Broker,

@@ -1,4 +1,4 @@
-"""Results that an attempt which was given up has replaced: the job's reports say what is in storage."""
+"""If a late attempt replaced results, the job's reports describe what is in storage."""
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ def outcome_of(chunk: ChunkMessage, index: int) -> ItemOutcome:
 
 
 def twice_tried(rig: Rig, *, photos: int) -> tuple[str, ChunkMessage, ChunkMessage]:
-    """Run a job whose first attempt falls silent; return its id and both attempts. It waits for its reports."""
+    """Run a job whose first attempt becomes silent, up to its reports. Return its id and both attempts."""
     job_id = rig.submit(photos)
     rig.plan()
     rig.dispatcher.tick()
@@ -69,7 +69,7 @@ def said(chunk: ChunkMessage) -> list[tuple[int, str | None, int | None]]:
     return [(outcome.index, outcome.sha256, outcome.bytes) for outcome in outcomes]
 
 
-def test_reports_say_what_is_in_storage_if_a_late_attempt_has_replaced_it(rig: Rig) -> None:
+def test_reports_describe_results_that_a_late_attempt_has_replaced(rig: Rig) -> None:
     job_id, first, _ = twice_tried(rig, photos=3)
     write(rig, first)
     rig.finalizer.tick()
@@ -80,13 +80,13 @@ def test_reports_say_what_is_in_storage_if_a_late_attempt_has_replaced_it(rig: R
     assert item.sha256 == hashlib.sha256(content(1, 0)).hexdigest()
 
 
-def test_results_that_are_as_they_were_stay_as_they_are(rig: Rig) -> None:
+def test_unchanged_results_are_reported_unchanged(rig: Rig) -> None:
     job_id, _, second = twice_tried(rig, photos=3)
     rig.finalizer.tick()
     assert results(rig, job_id) == said(second)
 
 
-def test_a_result_that_was_removed_does_not_keep_a_job_from_its_end(rig: Rig) -> None:
+def test_a_removed_result_does_not_prevent_a_job_from_ending(rig: Rig) -> None:
     job_id, _, second = twice_tried(rig, photos=3)
     rig.blobs.delete(BlobUri.parse(second.items[1].output))
     rig.finalizer.tick()
@@ -94,7 +94,7 @@ def test_a_result_that_was_removed_does_not_keep_a_job_from_its_end(rig: Rig) ->
     assert results(rig, job_id) == said(second)
 
 
-def test_many_results_are_looked_at_a_page_at_a_time(rig: Rig) -> None:
+def test_many_results_are_verified_one_page_at_a_time(rig: Rig) -> None:
     rig.page, rig.chunk_size = 1000, AT_ONCE + 5
     rig.__post_init__()
     job_id, _, _ = twice_tried(rig, photos=AT_ONCE + 5)
@@ -104,7 +104,7 @@ def test_many_results_are_looked_at_a_page_at_a_time(rig: Rig) -> None:
     assert rig.job(job_id).status is JobStatus.SUCCEEDED
 
 
-def test_nothing_is_read_where_the_storage_heeds_conditions(rig: Rig, server: PlayingServer) -> None:
+def test_no_result_is_read_if_the_storage_supports_conditional_writes(rig: Rig, server: PlayingServer) -> None:
     job_id, _, _ = twice_tried(rig, photos=3)
     assert Verifier(rig.database, server.store()).verify(rig.job(job_id))
     assert server.count("GET") == 0

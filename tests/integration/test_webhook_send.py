@@ -1,4 +1,4 @@
-"""Sending of webhooks to a real HTTPS server: pinned, verified, bounded."""
+"""Sending webhooks to a real HTTPS server: pinned address, verified certificate, limited time and size."""
 
 import socket
 import threading
@@ -45,7 +45,7 @@ def send(certificates: Certificates) -> Callable[..., Answer]:
     return send
 
 
-def test_the_name_is_in_sni_and_host_and_the_connection_goes_to_the_checked_address(
+def test_the_connection_uses_the_checked_address_with_the_name_in_sni_and_host(
     receiver: Receiver, send: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
@@ -59,10 +59,10 @@ def test_the_name_is_in_sni_and_host_and_the_connection_goes_to_the_checked_addr
     assert receiver.names == [NAME]
 
 
-def test_dns_that_changes_its_answer_after_the_check_changes_nothing(
+def test_a_dns_answer_that_changes_after_the_check_has_no_effect(
     receiver: Receiver, send: Callable[..., Answer]
 ) -> None:
-    """Were the name resolved again for the connection, it would go to the second answer."""
+    """If the sender resolved the name again, it would connect to the second address."""
     dns = Dns([HOST], ["127.0.0.2"])
     assert send(receiver.url, dns=dns).succeeded
     assert dns.asked == 1
@@ -71,12 +71,12 @@ def test_dns_that_changes_its_answer_after_the_check_changes_nothing(
     assert len(receiver.received) == 1
 
 
-def test_one_bad_address_among_good_ones_refuses_all(receiver: Receiver, send: Callable[..., Answer]) -> None:
+def test_one_forbidden_address_among_good_ones_refuses_all(receiver: Receiver, send: Callable[..., Answer]) -> None:
     assert "169.254.169.254" in (send(receiver.url, dns=Dns([HOST, "169.254.169.254"])).error or "")
     assert receiver.received == []
 
 
-def test_without_own_networks_nothing_of_this_machine_is_reached(
+def test_this_machine_cannot_be_reached_without_allowed_networks(
     receiver: Receiver, send: Callable[..., Answer]
 ) -> None:
     for url in (receiver.url, f"https://{HOST}:{receiver.port}/", f"https://[::ffff:{HOST}]:{receiver.port}/"):
@@ -99,7 +99,9 @@ def test_a_certificate_of_an_unknown_authority_is_refused(receiver: Receiver) ->
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirects_are_failures_and_not_followed(receiver: Receiver, send: Callable[..., Answer], status: int) -> None:
+def test_redirects_are_failures_and_are_not_followed(
+    receiver: Receiver, send: Callable[..., Answer], status: int
+) -> None:
     receiver.answer(status, headers={"Location": receiver.url})
     answer = send(receiver.url)
     assert (answer.status, answer.succeeded) == (status, False)
@@ -118,7 +120,7 @@ def test_retry_after_is_read_as_seconds_or_date(
 
 
 def trickle(handler: BaseHTTPRequestHandler) -> None:
-    """Answer with a header that never ends, a byte at a time."""
+    """Send an endless header, one byte at a time."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
     for _ in range(600):
         handler.wfile.write(b"x")
@@ -126,7 +128,7 @@ def trickle(handler: BaseHTTPRequestHandler) -> None:
         time.sleep(0.05)
 
 
-def test_a_trickling_answer_is_cut_off_at_the_whole_time(receiver: Receiver, send: Callable[..., Answer]) -> None:
+def test_a_trickling_answer_is_cut_off_at_the_time_limit(receiver: Receiver, send: Callable[..., Answer]) -> None:
     receiver.answers = [trickle]
     started = time.monotonic()
     answer = send(receiver.url, timeout_s=1.0)
@@ -134,7 +136,7 @@ def test_a_trickling_answer_is_cut_off_at_the_whole_time(receiver: Receiver, sen
     assert time.monotonic() - started < 15  # the trickle takes 30 s
 
 
-def test_an_answer_without_end_is_cut_off_at_its_size(receiver: Receiver, send: Callable[..., Answer]) -> None:
+def test_an_endless_header_is_cut_off_at_the_size_limit(receiver: Receiver, send: Callable[..., Answer]) -> None:
     def flood(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
         for _ in range(100):
@@ -144,7 +146,7 @@ def test_an_answer_without_end_is_cut_off_at_its_size(receiver: Receiver, send: 
     assert send(receiver.url).error == f"The answer has more than {MAX_ANSWER_BYTES // 1024} KiB."
 
 
-def test_a_body_without_end_does_not_matter(receiver: Receiver, send: Callable[..., Answer]) -> None:
+def test_an_endless_body_is_ignored(receiver: Receiver, send: Callable[..., Answer]) -> None:
     def flood(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.end_headers()
@@ -156,7 +158,7 @@ def test_a_body_without_end_does_not_matter(receiver: Receiver, send: Callable[.
     assert send(receiver.url).succeeded
 
 
-def test_what_is_no_http_is_a_failure(receiver: Receiver, send: Callable[..., Answer]) -> None:
+def test_an_answer_that_is_not_http_is_a_failure(receiver: Receiver, send: Callable[..., Answer]) -> None:
     def greet(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b"SSH-2.0-OpenSSH\r\n\r\n")
 
@@ -165,13 +167,13 @@ def test_what_is_no_http_is_a_failure(receiver: Receiver, send: Callable[..., An
     assert (answer.status, answer.error) == (None, "The answer is no HTTP.")
 
 
-def test_a_server_that_takes_a_connection_and_says_nothing_is_given_up(send: Callable[..., Answer]) -> None:
+def test_a_server_that_accepts_a_connection_and_never_answers_times_out(send: Callable[..., Answer]) -> None:
     with socket.create_server((HOST, 0)) as silent:
         answer = send(f"https://{NAME}:{silent.getsockname()[1]}/", timeout_s=0.5)
     assert answer.error == "There was no answer within 0.5 s."
 
 
-def test_dns_that_hangs_is_given_up(receiver: Receiver, certificates: Certificates) -> None:
+def test_dns_that_hangs_times_out(receiver: Receiver, certificates: Certificates) -> None:
     release = threading.Event()
 
     def hanging(host: str, port: int) -> Sequence[str]:
@@ -184,13 +186,13 @@ def test_dns_that_hangs_is_given_up(receiver: Receiver, certificates: Certificat
     assert receiver.received == []
 
 
-def test_the_next_address_is_tried_where_one_does_not_listen(receiver: Receiver, certificates: Certificates) -> None:
+def test_the_next_address_is_tried_if_one_does_not_listen(receiver: Receiver, certificates: Certificates) -> None:
     rules = Rules(networks=(parse_network("127.0.0.0/8"),))
     sender = Sender(rules, clock=lambda: NOW, resolver=Dns(["127.0.0.9", HOST]), ca_file=certificates.authority)
     assert sender.send(receiver.url, {}, b"").succeeded
 
 
-def test_plain_http_is_sent_where_it_is_allowed(send: Callable[..., Answer], tmp_path: Path) -> None:
+def test_plain_http_is_used_if_it_is_allowed(send: Callable[..., Answer], tmp_path: Path) -> None:
     with receiving(None) as plain:
         url = f"http://{HOST}:{plain.port}/"
         rules = Rules(allow_http=True, networks=OWN.networks)

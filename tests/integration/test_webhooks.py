@@ -1,4 +1,4 @@
-"""Webhooks from an event to a real HTTPS server: messages, tries, disabling, replays, secrets, several schedulers."""
+"""Webhooks, from event to HTTPS server: messages, attempts, disabling, replays, secrets, several schedulers."""
 
 import json
 import threading
@@ -23,7 +23,7 @@ def post(rig: Rig, certificates: Certificates) -> Post:
     return Post(rig, certificates)
 
 
-def test_an_event_comes_signed_as_a_standard_webhook(post: Post, rig: Rig, receiver: Receiver) -> None:
+def test_an_event_is_sent_as_a_signed_standard_webhook(post: Post, rig: Rig, receiver: Receiver) -> None:
     webhook_id, secret = post.add(receiver, "job.completed")
     job_id = cancelled(rig)
     post.deliver()
@@ -39,7 +39,7 @@ def test_an_event_comes_signed_as_a_standard_webhook(post: Post, rig: Rig, recei
     assert [(each["status"], each["error"]) for each in delivery.tries] == [(204, None)]
 
 
-def test_webhooks_get_what_they_asked_for_of_their_tenant_from_their_creation_on(
+def test_webhooks_get_the_chosen_events_of_their_tenant_from_their_creation_on(
     post: Post, rig: Rig, receiver: Receiver
 ) -> None:
     cancelled(rig)
@@ -60,7 +60,7 @@ def test_webhooks_get_what_they_asked_for_of_their_tenant_from_their_creation_on
     assert post.service.deliveries("stranger", stranger, limit=10) == []
 
 
-def test_a_failed_message_is_tried_by_the_schedule_with_the_same_id_and_bytes(
+def test_a_failed_message_is_retried_on_schedule_with_the_same_id_and_bytes(
     post: Post, rig: Rig, receiver: Receiver
 ) -> None:
     webhook_id, secret = post.add(receiver, "job.completed")
@@ -87,7 +87,7 @@ def test_a_failed_message_is_tried_by_the_schedule_with_the_same_id_and_bytes(
     assert [each["status"] for each in delivery.tries] == [500] * 10
 
 
-def test_a_receiver_that_is_back_after_an_hour_gets_its_message(
+def test_a_receiver_that_returns_after_an_hour_gets_its_message(
     post: Post, rig: Rig, certificates: Certificates
 ) -> None:
     with receiving(certificates) as gone:
@@ -107,7 +107,7 @@ def test_a_receiver_that_is_back_after_an_hour_gets_its_message(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_retry_after_puts_off_the_next_try(post: Post, rig: Rig, receiver: Receiver, status: int) -> None:
+def test_retry_after_delays_the_next_attempt(post: Post, rig: Rig, receiver: Receiver, status: int) -> None:
     post.add(receiver, "job.completed")
     receiver.answer(status, headers={"Retry-After": "600"})
     receiver.answer(204)
@@ -121,7 +121,7 @@ def test_retry_after_puts_off_the_next_try(post: Post, rig: Rig, receiver: Recei
     assert len(receiver.received) == 2
 
 
-def test_a_receiver_that_is_gone_is_told_no_more(post: Post, rig: Rig, receiver: Receiver) -> None:
+def test_a_receiver_that_answers_gone_gets_no_more_messages(post: Post, rig: Rig, receiver: Receiver) -> None:
     webhook_id, _ = post.add(receiver, "job.completed")
     receiver.answer(500, 410)
     cancelled(rig)
@@ -163,7 +163,7 @@ def test_a_webhook_that_fails_for_five_days_is_disabled_and_can_be_enabled_and_r
     assert {each.headers["webhook-id"] for each in receiver.received} == {each.message_id for each in wanted}
 
 
-def test_success_in_between_keeps_a_webhook_enabled(post: Post, rig: Rig, receiver: Receiver) -> None:
+def test_a_success_in_between_keeps_a_webhook_enabled(post: Post, rig: Rig, receiver: Receiver) -> None:
     webhook_id, _ = post.add(receiver, "job.completed")
     for _ in range(8):
         receiver.answers.clear()
@@ -191,14 +191,14 @@ def test_both_secrets_sign_for_a_day_after_a_rotation(post: Post, rig: Rig, rece
         signing.verify(old, second.headers, second.body, now=rig.clock())
 
 
-def test_secrets_are_not_stored_in_the_clear(post: Post, rig: Rig, receiver: Receiver) -> None:
+def test_secrets_are_not_stored_as_plain_text(post: Post, rig: Rig, receiver: Receiver) -> None:
     webhook_id, secret = post.add(receiver)
     stored = post.service.get(TENANT, webhook_id).secret
     assert secret[6:20] not in stored
     assert Vault(f"{OTHER_KEY},{KEY}").open(stored) == secret
 
 
-def test_a_secret_of_another_key_is_a_failed_try_and_no_crash(
+def test_a_secret_encrypted_with_another_key_is_a_failed_attempt_not_a_crash(
     post: Post, rig: Rig, receiver: Receiver, certificates: Certificates
 ) -> None:
     webhook_id, _ = post.add(receiver, "job.completed")
@@ -209,7 +209,7 @@ def test_a_secret_of_another_key_is_a_failed_try_and_no_crash(
     assert "another key" in (post.log(webhook_id)[0].error or "")
 
 
-def test_without_a_key_messages_wait_for_one(
+def test_messages_wait_while_no_key_is_set(
     post: Post, rig: Rig, receiver: Receiver, certificates: Certificates
 ) -> None:
     webhook_id, _ = post.add(receiver, "job.completed")
@@ -221,18 +221,18 @@ def test_without_a_key_messages_wait_for_one(
     assert len(receiver.received) == 1
 
 
-def test_a_scheduler_that_dies_after_sending_sends_again_under_the_same_id(
+def test_a_message_is_sent_again_with_the_same_id_if_the_scheduler_dies_after_sending(
     post: Post, rig: Rig, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     webhook_id, _ = post.add(receiver, "job.completed")
     cancelled(rig)
     dying = post.new_deliverer()
-    monkeypatch.setattr(dying, "_note", lambda *arguments: None)  # it dies before it can note the answer
+    monkeypatch.setattr(dying, "_note", lambda *arguments: None)  # it dies before it can record the answer
     while dying.tick():
         assert dying.wait(timeout_s=30)
     assert len(receiver.received) == 1
     post.deliver()
-    assert len(receiver.received) == 1  # the claim still holds
+    assert len(receiver.received) == 1  # the claim is still valid
     rig.clock.advance(61)
     post.deliver()
     assert len(receiver.received) == 2
@@ -240,7 +240,7 @@ def test_a_scheduler_that_dies_after_sending_sends_again_under_the_same_id(
     assert post.log(webhook_id)[0].status is DeliveryStatus.DELIVERED
 
 
-def test_an_outdated_try_changes_nothing(post: Post, rig: Rig, receiver: Receiver) -> None:
+def test_an_outdated_attempt_changes_nothing(post: Post, rig: Rig, receiver: Receiver) -> None:
     webhook_id, _ = post.add(receiver, "job.completed")
     held, release = threading.Event(), threading.Event()
 
@@ -254,7 +254,7 @@ def test_an_outdated_try_changes_nothing(post: Post, rig: Rig, receiver: Receive
     slow = post.new_deliverer()
     slow.tick()
     assert held.wait(15)
-    rig.clock.advance(61)  # its claim runs out
+    rig.clock.advance(61)  # its claim expires
     post.deliver()
     release.set()
     assert slow.wait(timeout_s=30)
@@ -262,9 +262,7 @@ def test_an_outdated_try_changes_nothing(post: Post, rig: Rig, receiver: Receive
     assert (delivery.status, len(delivery.tries)) == (DeliveryStatus.DELIVERED, 1)
 
 
-def test_a_slow_receiver_holds_up_no_other(
-    post: Post, rig: Rig, receiver: Receiver, certificates: Certificates
-) -> None:
+def test_a_slow_receiver_delays_no_other(post: Post, rig: Rig, receiver: Receiver, certificates: Certificates) -> None:
     release = threading.Event()
     busy: list[int] = []
     with receiving(certificates) as slow:
@@ -291,10 +289,10 @@ def test_a_slow_receiver_holds_up_no_other(
     assert {each.status for each in [*post.log(quick_id), *post.log(slow_id)]} == {DeliveryStatus.DELIVERED}
 
 
-def test_many_slow_receivers_of_one_tenant_hold_up_no_other_tenant(
+def test_many_slow_receivers_of_one_tenant_delay_no_other_tenant(
     post: Post, rig: Rig, receiver: Receiver, certificates: Certificates
 ) -> None:
-    """While each of twenty receivers of one tenant keeps its sender waiting, another tenant hears of its job."""
+    """While twenty receivers of one tenant keep their senders waiting, another tenant gets its message."""
     release = threading.Event()
     busy: list[int] = []
     bob = rig.add_tenant("bob")
@@ -326,10 +324,10 @@ def test_many_slow_receivers_of_one_tenant_hold_up_no_other_tenant(
         post.deliver()
 
 
-def test_webhook_that_cannot_be_sent_to_lets_others_pass(
+def test_webhook_that_cannot_be_sent_delays_no_other(
     post: Post, rig: Rig, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fault of one webhook, such as no room for a thread, is its own; its message is sent when the claim is over."""
+    """A fault of one webhook, such as no thread for it, affects no other. Its message is sent after the claim expires."""
     webhooks = [post.add(receiver, "job.completed")[0] for _ in range(2)]
     cancelled(rig)
     faults = iter([RuntimeError("can't start new thread")])
@@ -381,7 +379,7 @@ def test_several_schedulers_share_the_work_and_send_each_message_once(
         assert [len(each.tries) for each in post.log(webhook_id)] == [1] * 12
 
 
-def test_deliveries_are_pruned_once_they_are_over(post: Post, rig: Rig, receiver: Receiver) -> None:
+def test_only_ended_deliveries_are_pruned(post: Post, rig: Rig, receiver: Receiver) -> None:
     webhook_id, _ = post.add(receiver, "job.completed")
     cancelled(rig)
     post.deliver()

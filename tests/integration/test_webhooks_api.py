@@ -1,4 +1,4 @@
-"""Webhooks in the API: made, changed, listed, tested, replayed, and seen by their tenant alone."""
+"""Webhooks in the API: created, changed, listed, tested, replayed, and visible to their tenant only."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -58,7 +58,7 @@ def test_a_webhook_is_created_shown_changed_and_deleted(client: TestClient) -> N
     assert client.get(path).status_code == 404
 
 
-def test_webhooks_and_deliveries_come_newest_first_in_pages(client: TestClient, post: Post, rig: Rig) -> None:
+def test_webhooks_and_deliveries_are_listed_newest_first_in_pages(client: TestClient, post: Post, rig: Rig) -> None:
     ids = []
     for _ in range(3):
         rig.clock.advance(1)
@@ -74,7 +74,7 @@ def test_webhooks_and_deliveries_come_newest_first_in_pages(client: TestClient, 
     assert [each["id"] for each in rest["data"]] == tests[:1]
 
 
-def test_a_test_message_has_one_try_and_can_be_replayed(client: TestClient, post: Post, receiver: Receiver) -> None:
+def test_a_test_message_is_sent_once_and_can_be_replayed(client: TestClient, post: Post, receiver: Receiver) -> None:
     webhook_id, _ = post.add(receiver, "job.completed")
     receiver.answer(404, 204)
     made = client.post(f"/v1/webhooks/{webhook_id}/test")
@@ -90,11 +90,11 @@ def test_a_test_message_has_one_try_and_can_be_replayed(client: TestClient, post
     assert (delivered["status"], [each["status"] for each in delivered["tries"]]) == ("delivered", [404, 204])
     client.post(f"{path}/replay")
     post.deliver()
-    assert len(receiver.received) == 3  # also one that was delivered
+    assert len(receiver.received) == 3  # even a delivered one
     assert client.get(f"/v1/webhooks/{webhook_id}/deliveries", params={"status": "failed"}).json()["data"] == []
 
 
-def test_failed_messages_are_replayed_since_a_time(
+def test_failed_messages_since_a_time_are_replayed(
     client: TestClient, post: Post, rig: Rig, receiver: Receiver
 ) -> None:
     webhook_id, _ = post.add(receiver, "job.completed")
@@ -124,7 +124,9 @@ def test_failed_messages_are_replayed_since_a_time(
         ({"secret": "whsec_mine"}, "/secret"),
     ],
 )
-def test_wrong_field_is_a_problem_with_its_place(client: TestClient, changes: dict[str, Any], pointer: str) -> None:
+def test_wrong_field_is_a_problem_that_points_to_the_field(
+    client: TestClient, changes: dict[str, Any], pointer: str
+) -> None:
     made = client.post("/v1/webhooks", json={"url": "https://example.com/"}).json()
     answers = [
         client.post("/v1/webhooks", json={"url": "https://example.com/"} | changes),
@@ -136,7 +138,7 @@ def test_wrong_field_is_a_problem_with_its_place(client: TestClient, changes: di
     assert client.get(f"/v1/webhooks/{made['id']}").json()["url"] == "https://example.com/"
 
 
-def test_webhooks_of_a_tenant_are_bounded(client: TestClient) -> None:
+def test_the_number_of_webhooks_of_a_tenant_is_limited(client: TestClient) -> None:
     for _ in range(MAX_WEBHOOKS):
         assert client.post("/v1/webhooks", json={"url": "https://example.com/"}).status_code == 201
     assert client.post("/v1/webhooks", json={"url": "https://example.com/"}).json()["code"] == "conflict"
@@ -160,7 +162,7 @@ def test_another_tenants_webhook_is_not_found_on_any_route(client: TestClient, p
     assert post.service.get(TENANT, webhook_id).enabled
 
 
-def test_without_a_key_every_route_says_that_webhooks_are_disabled(rig: Rig, certificates: Certificates) -> None:
+def test_every_route_says_that_webhooks_are_disabled_if_no_key_is_set(rig: Rig, certificates: Certificates) -> None:
     with client_of(Post(rig, certificates, keys=None)) as client:
         for answer in (
             client.get("/v1/webhooks"),

@@ -1,4 +1,4 @@
-"""A stop ends what no worker has, and nothing else: no photo is cancelled while its image may yet be made."""
+"""A stop ends only items that no worker has. No item is cancelled while a worker may still finish it."""
 
 from collections.abc import Collection, Iterator
 
@@ -68,7 +68,7 @@ def test_optimisations_that_no_worker_has_are_withdrawn_from_their_own_queue(rig
     assert rig.take_optimize() is None
 
 
-def test_chunk_that_a_worker_has_taken_ends_by_what_it_says_although_it_has_said_nothing_before(rig: Rig) -> None:
+def test_chunk_taken_by_a_worker_ends_as_the_worker_reports(rig: Rig) -> None:
     job_id = sent(rig, 40)
     chunk = taken(rig)
     rig.service.cancel(TENANT, job_id)
@@ -82,7 +82,7 @@ def test_chunk_that_a_worker_has_taken_ends_by_what_it_says_although_it_has_said
     assert (job.counts.succeeded, job.counts.cancelled) == (1, 39)
 
 
-def test_worker_hears_of_the_stop_before_its_message_can_be_withdrawn(rig: Rig, redis_server: BrokerSettings) -> None:
+def test_stop_is_announced_before_a_message_is_withdrawn(rig: Rig, redis_server: BrokerSettings) -> None:
     class Watching(Broker):
         told = False
 
@@ -98,7 +98,7 @@ def test_worker_hears_of_the_stop_before_its_message_can_be_withdrawn(rig: Rig, 
     assert broker.told
 
 
-def test_messages_of_other_jobs_stay_in_the_queue_as_they_are(rig: Rig, redis: Redis) -> None:
+def test_messages_of_other_jobs_stay_in_the_queue_unchanged(rig: Rig, redis: Redis) -> None:
     other = sent(rig, 8)
     before = [redis.lrange(key, 0, -1) for key in LISTS]
     cancelled = sent(rig, 8)
@@ -110,8 +110,8 @@ def test_messages_of_other_jobs_stay_in_the_queue_as_they_are(rig: Rig, redis: R
     assert rig.job(other).status is JobStatus.SUCCEEDED
 
 
-def test_message_that_a_worker_had_before_does_not_prove_that_nothing_was_begun(rig: Rig) -> None:
-    """A worker that loses Redis goes on with its chunk while kombu puts the message back into the queue."""
+def test_redelivered_message_does_not_prove_that_its_chunk_was_not_started(rig: Rig) -> None:
+    """A worker that loses Redis continues its chunk while kombu puts the message back into the queue."""
     job_id = sent(rig, 4)
     with rig.broker.celery.connection() as connection:
         channel = connection.default_channel
@@ -128,7 +128,7 @@ def test_message_that_a_worker_had_before_does_not_prove_that_nothing_was_begun(
     assert end(rig, job_id) is JobStatus.CANCELLED
 
 
-def test_message_of_somebody_else_in_the_queue_holds_nothing_up(rig: Rig, redis: Redis) -> None:
+def test_foreign_message_in_the_queue_delays_nothing(rig: Rig, redis: Redis) -> None:
     for strange in (b"no JSON", b"{}", b"[]"):
         redis.rpush(LISTS[0], strange)
     job_id = sent(rig, 8)
@@ -138,7 +138,7 @@ def test_message_of_somebody_else_in_the_queue_holds_nothing_up(rig: Rig, redis:
     redis.delete(*LISTS)
 
 
-def test_workers_hear_of_a_stop_again_after_redis_forgot_it(rig: Rig, redis: Redis) -> None:
+def test_stop_is_announced_again_after_redis_lost_it(rig: Rig, redis: Redis) -> None:
     job_id = sent(rig, 8)
     rig.report(started(taken(rig)))
     rig.service.cancel(TENANT, job_id)
@@ -148,7 +148,7 @@ def test_workers_hear_of_a_stop_again_after_redis_forgot_it(rig: Rig, redis: Red
     assert rig.broker.is_cancelled(job_id)
 
 
-def test_a_worker_that_was_frozen_leaves_a_chunk_that_ended_without_it(rig: Rig) -> None:
+def test_chunk_that_ended_while_its_worker_was_frozen_is_outdated(rig: Rig) -> None:
     job_id = sent(rig, 4)
     chunk = taken(rig)
     rig.report(started(chunk))
@@ -161,13 +161,13 @@ def test_a_worker_that_was_frozen_leaves_a_chunk_that_ended_without_it(rig: Rig)
 
 
 def lose(rig: Rig) -> None:
-    """Let so much time pass that what is missing counts as lost."""
+    """Let so much time pass that a missing message counts as lost."""
     rig.reaper.tick()
     rig.clock.advance(LOST_AFTER_S)
     assert rig.reaper.tick()
 
 
-def test_chunk_that_is_lost_is_taken_back_after_a_while_and_not_before(rig: Rig) -> None:
+def test_lost_chunk_is_taken_back_only_after_a_while(rig: Rig) -> None:
     job_id = sent(rig, 4)
     taken(rig)
     rig.clock.advance(LEASE_S)
@@ -181,7 +181,7 @@ def test_chunk_that_is_lost_is_taken_back_after_a_while_and_not_before(rig: Rig)
     assert end(rig, job_id) is JobStatus.CANCELLED
 
 
-def test_chunk_is_not_taken_for_lost_while_what_its_worker_said_is_unread(rig: Rig) -> None:
+def test_chunk_is_not_treated_as_lost_while_events_of_its_worker_are_unread(rig: Rig) -> None:
     job_id = sent(rig, 4)
     rig.events.tick(block_ms=1)
     chunk = taken(rig)
@@ -209,7 +209,7 @@ def test_scheduler_that_dies_between_queue_and_database_leaves_nothing_behind(ri
     assert end(rig, job_id) is JobStatus.CANCELLED
 
 
-def test_message_that_another_scheduler_sends_after_the_stop_is_withdrawn_too(rig: Rig) -> None:
+def test_message_sent_by_another_scheduler_after_the_stop_is_withdrawn_too(rig: Rig) -> None:
     job_id = rig.submit(8)
     rig.plan()
     late = rig.dispatcher._claim(job_id)
@@ -222,7 +222,7 @@ def test_message_that_another_scheduler_sends_after_the_stop_is_withdrawn_too(ri
     assert end(rig, job_id) is JobStatus.CANCELLED
 
 
-def test_too_many_failures_and_deadlines_withdraw_as_well(rig: Rig) -> None:
+def test_too_many_failures_and_deadlines_withdraw_messages_too(rig: Rig) -> None:
     failing = sent(rig, 8, max_failures=0)
     chunk = taken(rig)
     failure = ItemOutcome(index=0, ms=1, error_code="image_undecodable", error_message="No.")
@@ -235,7 +235,7 @@ def test_too_many_failures_and_deadlines_withdraw_as_well(rig: Rig) -> None:
     assert [end(rig, each) for each in (failing, expiring)] == [JobStatus.FAILED, JobStatus.EXPIRED]
 
 
-def test_job_that_is_cancelled_while_redis_is_away_ends_when_it_is_back(rig: Rig) -> None:
+def test_job_cancelled_while_redis_is_down_ends_when_redis_returns(rig: Rig) -> None:
     job_id = sent(rig, 8)
     away = Broker(BrokerSettings.model_validate({"redis_url": f"redis://{HOST}:{free_port()}/0"}), patient=False)
     rig.service.cancel(TENANT, job_id)
@@ -248,7 +248,7 @@ def test_job_that_is_cancelled_while_redis_is_away_ends_when_it_is_back(rig: Rig
     assert end(rig, job_id) is JobStatus.CANCELLED
 
 
-def test_stop_of_a_large_job_reads_no_items_one_by_one(rig: Rig) -> None:
+def test_stop_of_a_large_job_needs_one_update_of_its_items(rig: Rig) -> None:
     rig.page, rig.chunk_size = 200, 50
     rig.__post_init__()
     statements: list[str] = []
@@ -259,7 +259,7 @@ def test_stop_of_a_large_job_reads_no_items_one_by_one(rig: Rig) -> None:
     assert rig.job(job_id).counts.cancelled == 800
 
 
-def test_chunk_that_was_begun_from_a_second_message_is_left_to_its_worker(rig: Rig) -> None:
+def test_chunk_started_from_a_second_message_is_left_to_its_worker(rig: Rig) -> None:
     job_id = sent(rig, 4)
     chunk = taken(rig)
     with rig.database.read() as connection:

@@ -47,7 +47,7 @@ def style(blobs: BlobStore, tmp_path: Path) -> Style:
 
 @contextmanager
 def running(broker: BrokerSettings, storage: StorageSettings, **extra: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a worker process; end it where the test has not."""
+    """Run a worker process, and end it if the test has not."""
     with _started("worker", env=_variables(broker, storage) | extra) as process:
         yield process
 
@@ -56,7 +56,7 @@ def running(broker: BrokerSettings, storage: StorageSettings, **extra: str) -> I
 def running_with_log(
     broker: BrokerSettings, storage: StorageSettings, folder: Path, **extra: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a worker process; its log goes to `stderr` in the folder."""
+    """Run a worker process whose log goes to `stderr` in the folder."""
     with (
         open(folder / "stderr", "wb") as log,
         _started("worker", env=_variables(broker, storage) | extra, stderr=log) as process,
@@ -68,7 +68,7 @@ def running_with_log(
 def running_with_sticky_photos(
     broker: BrokerSettings, storage: StorageSettings, folder: Path, **extra: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a worker whose threads hang where they decode a sticky photo; its log goes to `stderr` in the folder."""
+    """Run a worker whose threads hang when they decode a sticky photo. Its log goes to `stderr` in the folder."""
     (folder / "switches").mkdir()
     faults = {SWITCHES: str(folder / "switches"), NAME: "worker-1", EFFECTS: str(folder / "effects")}
     env = _variables(broker, storage) | faults | extra
@@ -108,7 +108,7 @@ def finished(broker: Broker) -> list[ChunkFinished]:
     return [event for event in events(broker) if isinstance(event, ChunkFinished)]
 
 
-def test_a_process_works_at_chunks_until_sigterm(
+def test_a_process_works_on_chunks_until_sigterm(
     redis_server: BrokerSettings, s3_server: StorageSettings, broker: Broker, blobs: BlobStore, style: Style
 ) -> None:
     chunks = [
@@ -131,7 +131,7 @@ def test_a_process_works_at_chunks_until_sigterm(
     assert broker.queued(StylizeChunk.queue) == 0
 
 
-def test_sigterm_amid_a_chunk_loses_no_work_and_leaves_no_message(
+def test_sigterm_during_a_chunk_loses_no_work_and_leaves_no_message(
     redis_server: BrokerSettings, s3_server: StorageSettings, broker: Broker, blobs: BlobStore, style: Style
 ) -> None:
     size = 400
@@ -155,7 +155,7 @@ def test_sigterm_amid_a_chunk_loses_no_work_and_leaves_no_message(
     client.close()
 
 
-def test_a_stuck_worker_tells_what_it_has_logs_its_stacks_and_leaves_its_lease_to_end(
+def test_a_stuck_worker_reports_finished_items_logs_stacks_and_lets_its_lease_expire(
     redis_server: BrokerSettings,
     s3_server: StorageSettings,
     broker: Broker,
@@ -196,11 +196,11 @@ def test_a_second_sigterm_ends_a_worker_at_once(
         time.sleep(3.0)
         assert process.poll() is None, "it waits for the image in hand"
         process.send_signal(signal.SIGTERM)
-        # The image in hand would take forever; a busy machine takes some seconds.
+        # The current image would never finish; a busy machine takes some seconds.
         assert process.wait(30) == 128 + signal.SIGTERM
 
 
-def test_optimisations_leave_the_worker_to_others_and_are_given_back_at_sigterm(
+def test_optimisations_share_the_worker_and_are_returned_at_sigterm(
     redis_server: BrokerSettings, s3_server: StorageSettings, broker: Broker, blobs: BlobStore, style: Style
 ) -> None:
     endless = replace(TINY, iterations=1_000_000)
@@ -232,7 +232,7 @@ def test_optimisations_leave_the_worker_to_others_and_are_given_back_at_sigterm(
     client.close()
 
 
-def test_a_worker_takes_chunks_again_after_redis_was_away(
+def test_a_worker_takes_chunks_again_after_redis_was_down(
     s3_server: StorageSettings, blobs: BlobStore, style: Style, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -256,7 +256,7 @@ def test_a_worker_takes_chunks_again_after_redis_was_away(
     broker.close()
 
 
-def test_a_setting_that_cannot_be_used_ends_the_process_with_its_reason() -> None:
+def test_an_invalid_setting_ends_the_process_with_a_reason() -> None:
     env = {**os.environ, "NST_DEVICE": "abacus"}
     result = subprocess.run([sys.executable, "-m", "worker"], env=env, capture_output=True, text=True, timeout=120)
     assert result.returncode == 78
@@ -287,7 +287,7 @@ print(looks.count(True), "of", len(looks))
 """
 
 
-def test_a_worker_with_all_it_takes_at_once_does_not_seem_to_hang(
+def test_a_worker_whose_slots_are_full_does_not_count_as_hung(
     redis_server: BrokerSettings, s3_server: StorageSettings, broker: Broker, blobs: BlobStore, style: Style
 ) -> None:
     broker.send_chunk(make_chunk(blobs, [photo(1)], style=style))

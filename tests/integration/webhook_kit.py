@@ -1,4 +1,4 @@
-"""Webhooks that are delivered by hand to a real HTTPS server."""
+"""Webhooks that the test delivers step by step to a real HTTPS server."""
 
 from scheduler.local.servers import HOST
 from scheduler.store.webhooks import Delivery
@@ -17,7 +17,7 @@ DAY_S = 86400.0
 
 
 class Post:
-    """A deliverer that is ticked by hand, and the service beside it."""
+    """A deliverer that the test ticks by hand, and the webhook service."""
 
     def __init__(self, rig: Rig, certificates: Certificates, *, keys: str | None = KEY) -> None:
         self.rig = rig
@@ -27,7 +27,7 @@ class Post:
         self.deliverer = self.new_deliverer(keys)
 
     def new_deliverer(self, keys: str | None = KEY) -> Deliverer:
-        """Return a deliverer, as another scheduler has one."""
+        """Return a second deliverer, as another scheduler would run."""
         sender = Sender(
             RULES, clock=self.rig.clock, resolver=lambda host, port: [HOST], ca_file=self.certificates.authority
         )
@@ -41,14 +41,14 @@ class Post:
         )
 
     def add(self, receiver: Receiver, *types: str, tenant: str = TENANT) -> tuple[str, str]:
-        """Add a webhook for a receiver; return its id and secret."""
+        """Add a webhook for a receiver, and return its id and secret."""
         webhook, secret = self.service.create(
             tenant, url=receiver.url, types=types or ("*",), description="", enabled=True
         )
         return webhook.id, secret
 
     def deliver(self) -> None:
-        """Do all that is due now."""
+        """Deliver everything that is due now."""
         while self.deliverer.tick():
             assert self.deliverer.wait(timeout_s=30)
 

@@ -1,1 +1,1 @@
-"""A method of another package: photos turn grey. Nothing in nst knows of it."""
+"""A method of another package that turns photos grey. Nothing in nst knows it."""

@@ -22,7 +22,7 @@ from worker.settings import WorkerSettings
 
 
 class GreyTask(ChunkTask[GreyChunk]):
-    """Turns the photos of a chunk grey, one after the other."""
+    """Turns the photos of a chunk grey, one by one."""
 
     chunk = GreyChunk
 
@@ -67,6 +67,6 @@ class Grey(Work):
 
 
 def greyed(rgb: npt.NDArray[np.uint8], amount: float) -> npt.NDArray[np.uint8]:
-    """Return an image of which a part of the colours is gone."""
+    """Return an image with a part of its colour removed."""
     grey = rgb.mean(axis=2, keepdims=True)
     return np.asarray(rgb + (grey - rgb) * amount).round().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The message for a chunk, which scheduler and worker share."""
+"""The chunk message, which scheduler and worker share."""
 
 from dataclasses import dataclass
 
