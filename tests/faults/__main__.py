@@ -1,4 +1,4 @@
-"""`python -m tests.faults --case F4 --repeats 20 --seed 1`: the fault matrix. See README.md beside this file."""
+"""`python -m tests.faults --case F4 --repeats 20 --seed 1`: the fault matrix. See README.md in this folder."""
 
 import argparse
 import os
@@ -17,13 +17,13 @@ from tests.faults.matrix import Matrix, Options, find_cases
 from tests.faults.table import Run, append, as_markdown, as_text, load, rows_of
 from tests.postgres import find_postgres
 
-#: A training's worker dies after checkpoints; it runs on a stack of its own.
+#: The case whose training worker dies after checkpoints. It runs on a separate stack.
 TRAINING = "F16"
 _STEPS, _KILLS, _SEGMENT_S = 120, 5, 0.5
 
 
 def run_training(options: Options, database: str) -> Iterator[Run]:
-    """Run a training undisturbed, then with its worker killed after each of its first checkpoints, and compare."""
+    """Run a training without faults, then with its worker killed after each of the first checkpoints, and compare."""
     for repeat in range(options.repeats):
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as folder, _stack(Path(folder), database) as faults:
@@ -53,12 +53,12 @@ def _stack(folder: Path, database: str) -> AbstractContextManager[training.Train
 
 
 def say(line: str) -> None:
-    """Tell on the standard error what happens; the table is for the standard output."""
+    """Print progress to standard error, because standard output is for the table."""
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 
 def run_all(args: argparse.Namespace) -> Iterator[Run]:
-    """Run the cases that the command line wants."""
+    """Run the cases that the command line names."""
     options = Options(
         repeats=args.repeats, seed=args.seed, items=args.items, freeze_s=args.freeze_s, item_ms=args.item_ms
     )
@@ -77,7 +77,7 @@ def run_all(args: argparse.Namespace) -> Iterator[Run]:
 
 
 def main() -> int:
-    """Parse the command line, run cases and print their table; 1 where one did not pass."""
+    """Parse the command line, run cases and print their table. Return 1 if a case failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--case", default="all", help="such as F4, or F1,F4, or all")
     parser.add_argument("--repeats", type=int, default=20)

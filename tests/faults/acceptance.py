@@ -1,8 +1,8 @@
-"""`python -m tests.faults.acceptance PHOTOS`: the main job on a folder of real photos, disturbed in every way.
+"""`python -m tests.faults.acceptance PHOTOS`: the main job on a folder of real photos, with every kind of fault.
 
-Runs all photos with every shipped style: twice undisturbed; with six bad inputs; with a worker killed at five random
-moments and Redis flushed; with the scheduler killed. Prints what was checked, and fails at the first thing that is
-not so.
+Runs all photos with every shipped style: twice without faults; with six bad inputs; with a worker killed at five random
+moments and Redis flushed; with the scheduler killed. Prints what was checked, and stops at the first check
+that fails.
 """
 
 import argparse
@@ -47,7 +47,7 @@ class Acceptance:
         self.rng = random.Random(seed)
 
     def run(self, name: str, *, more: list[str] | None = None, on_poll: Callable[[Job], None] | None = None) -> Outcome:
-        """Run one job to its end, check that its manifest and its objects agree, and print a line."""
+        """Run one job to its end, check that its manifest and its objects match, and print a line."""
         started = time.perf_counter()
         job = submit(self.client, [*self.uris, *(more or [])], self.styles)
         outcome = finish(self.stack, self.client, job, on_poll=on_poll, timeout_s=3600)
@@ -89,7 +89,7 @@ class Acceptance:
                 assert result.size == size == (item.width, item.height), item
 
     def bad_inputs(self, first: Outcome) -> None:
-        """Assert that exactly the six bad inputs fail, each with its code and a sentence."""
+        """Assert that exactly the six bad inputs fail, each with its code and a message."""
         bad = upload(self.client, bad_files())
         outcome = self.run("with six bad inputs", more=[*bad, bad[0].rpartition("/")[0] + "/missing.jpg"])
         assert outcome.job.status == "partially_succeeded"
@@ -102,7 +102,7 @@ class Acceptance:
         assert images(outcome) == images(first), "the bad inputs changed nothing for the others"
 
     def disturbed(self, name: str, first: Outcome, *at: tuple[float, Callable[[], bool]]) -> None:
-        """Assert that a disturbed run leaves the bytes of the undisturbed one."""
+        """Assert that a run with faults stores the same bytes as the run without faults."""
         disturber = Disturber(*at)
         outcome = self.run(name, on_poll=disturber)
         assert disturber.done == len(at)
@@ -113,13 +113,13 @@ class Acceptance:
 
 
 def say(event: StackEvent) -> None:
-    """Print what the supervisor does about dead processes."""
+    """Print what the supervisor does when processes die."""
     if event.state not in ("starting", "ready", "stopping"):
         print(f"  [{event.name} {event.state} {event.detail}]", flush=True)
 
 
 def main() -> None:
-    """Run all cases on a fresh home."""
+    """Run all cases in a new home folder."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.acceptance", description=__doc__)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--seed", type=int, default=2026)

@@ -1,4 +1,4 @@
-"""The fault matrix: what goes wrong in each case, and what must hold besides that nothing is lost and nothing twice."""
+"""The fault matrix: the fault of each case, and its limits. In every case no item may be lost or done twice."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,38 +9,38 @@ from tests.faults.scene import Scene
 from tests.photos import BAD_CODES
 
 BOTH = ("sqlite", "postgresql")
-#: Chunks that one worker may have in hand, in items.
+#: The number of items in the chunks that one worker may hold.
 _IN_HAND = CONCURRENCY * CHUNK_SIZE
-#: Until a chunk whose worker has died is with another: its lease ends, the reaper looks, a worker is free.
+#: Time until another worker has the chunk of a dead one: the lease ends, the reaper runs, a worker is free.
 _TAKEN_OVER_S = LEASE_S + 15
 POISON_NAME, STICKY_NAME = "poison.png", "sticky.png"
-#: What the photos that are none fail with, and the one that kills its worker.
+#: The error codes of the files that are not photos, and of the photo that kills its worker.
 POISONED = {name: code for name, code in BAD_CODES.items() if name != "missing.jpg"} | {POISON_NAME: "worker_lost"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """What a case must come to, besides what every case must."""
+    """The limits of a case, in addition to the checks of every case."""
 
     status: str = "succeeded"
-    #: The longest time from a fault, or its end, until all work goes on.
+    #: The longest time from a fault, or its end, until all work continues.
     recovery_s: float | None = None
-    #: Items that are done again, for each fault.
+    #: The most items that may be done again for each fault.
     waste: int | None = None
-    #: Reports of outdated attempts that are refused.
+    #: The fewest reports of outdated attempts that must be refused.
     fenced: int = 0
-    #: The longest call of the API.
+    #: The longest time of an API call.
     call_s: float | None = None
-    #: The API must have said 503 and Retry-After.
+    #: Whether the API must have answered 503 with Retry-After.
     unavailable: bool = False
-    #: The API's process dies, so that nobody listens for a while.
+    #: Whether the API's process dies, so that connections are refused for a while.
     api_dies: bool = False
-    #: Leases that may be taken from workers at most, and those that must be: else the fault has hit nobody at work.
+    #: The most leases that may be taken from workers, and the fewest: with fewer, the fault hit no busy worker.
     silent: int | None = None
     taken: int = 0
-    #: Inputs that fail, and with what.
+    #: Inputs that fail, with their error codes.
     failing: Mapping[str, str] = field(default_factory=dict)
-    #: Items that may be left out.
+    #: Whether items may be left out.
     some_cancelled: bool = False
 
 
@@ -51,21 +51,21 @@ class Case:
     id: str
     title: str
     fault: Callable[[Scene], None]
-    #: Called before the job is submitted.
+    #: Runs before the job is submitted.
     prepare: Callable[[Cluster], None] = lambda cluster: None
     bar: Bar = Bar()
     databases: tuple[str, ...] = BOTH
     items: int = 1000
-    #: Real networks and photos, which are few.
+    #: Whether to use real networks and photos, of which there are few.
     real: bool = False
-    #: A disk of its own, which can be filled.
+    #: Whether the case needs its own disk, which can be filled.
     own_disk: bool = False
-    #: The cluster is not the same as before afterwards.
+    #: Whether the case changes the cluster, so that no other case can use it.
     leaves_traces: bool = False
 
 
 def skew_clocks(cluster: Cluster) -> None:
-    """Start two workers again with clocks that are ten minutes wrong, one each way."""
+    """Restart two workers with wrong clocks: one ten minutes ahead, one ten minutes behind."""
     for name, seconds in zip(cluster.workers, (600, -600), strict=False):
         cluster.stop(name, grace_s=faults.GRACE_S)
         cluster.switches.put(f"skew-{name}", str(seconds))
@@ -74,7 +74,7 @@ def skew_clocks(cluster: Cluster) -> None:
 
 
 def mix_versions(cluster: Cluster) -> None:
-    """Let schedulers and one worker be of a newer version, which says more than the others know."""
+    """Make schedulers and one worker send fields that the others do not know, as a newer version would."""
     cluster.switches.put("newer-scheduler")
     cluster.switches.put("newer-worker-1")
 
@@ -112,7 +112,7 @@ CASES = (
         id="F5",
         title="FLUSHALL",
         fault=faults.flush_redis,
-        # Ends of chunks may be flushed as well as messages; then it takes a lease first.
+        # End events of chunks may be flushed as well as messages. Then a lease must expire first.
         bar=Bar(recovery_s=LEASE_S + 2 * (LOST_AFTER_S + 1)),
     ),
     Case(id="F6", title="Redis frozen, then cut off", fault=faults.freeze_redis, bar=Bar(call_s=10)),

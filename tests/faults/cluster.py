@@ -1,4 +1,4 @@
-"""A cluster on this machine: every server and process of nst on its own, with a link between each two that talk."""
+"""A cluster on this machine: every server and process of nst, with a link between any two that communicate."""
 
 import os
 import random
@@ -41,7 +41,7 @@ from tests.servers import listens
 ROOT = Path(__file__).parents[2]
 BUCKET = "nst"
 LEASE_S, LOST_AFTER_S, CHUNK_SIZE, CONCURRENCY = 5.0, 5.0, 8, 2
-#: A process that has died is started again after so long.
+#: The pause before a dead process is started again.
 RESTART_S = 1.0
 _START_S = 120.0
 SETTINGS = {
@@ -66,18 +66,18 @@ SETTINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a cluster is made of."""
+    """The configuration of a cluster."""
 
     database: str = "sqlite"
     workers: int = 3
-    #: Real networks and real photos.
+    #: Whether to use real networks and real photos.
     real: bool = False
-    #: Bytes of a file system of its own for all data; None: the one of the temporary folder.
+    #: The size in bytes of a separate file system for all data; None to use that of the temporary folder.
     disk_bytes: int | None = None
 
     @property
     def schedulers(self) -> int:
-        """SQLite has one; on PostgreSQL two are at work at once."""
+        """One with SQLite, two at the same time with PostgreSQL."""
         return 2 if self.database == "postgresql" else 1
 
 
@@ -87,24 +87,24 @@ class _Process:
     env: Mapping[str, str]
     cwd: Path = ROOT
     child: Child | None = None
-    #: It is not started again for now.
+    #: Whether it must not be started again for now.
     held: bool = False
     died_at: float | None = None
-    #: Its exit codes, negative for signals.
+    #: Its exit codes so far, negative for signals.
     codes: list[int] = field(default_factory=list)
 
 
 class Cluster:
-    """Runs all processes, and starts those again that die."""
+    """Runs all processes, and restarts those that die."""
 
     def __init__(self, setup: Setup, home: Path, *, seed: int = 0, item_ms: float = 5.0) -> None:
-        """Nothing runs until the `with` block; all data is below `home`, an empty folder in one that is ours too."""
+        """Nothing runs until the `with` block. All data is in `home`, an empty folder whose parent is ours too."""
         self.setup = setup
         self.home = home
         self.rng = random.Random(seed)
         self.links = Links(seed=seed)
         self.receiver = Receiver(port=free_port(), clock=time.time)
-        #: Away from the data, whose disk may be full.
+        #: Not with the data, because that disk may be full.
         self._control = home.with_name(f"{home.name}-control")
         self.switches = Switches(self._control)
         self.effects = self._control.with_suffix(".effects")
@@ -136,7 +136,7 @@ class Cluster:
 
     @property
     def schedulers(self) -> list[str]:
-        """The names of all schedulers; the API of the first one is the one that is asked."""
+        """The names of all schedulers. Requests go to the API of the first one."""
         return [f"scheduler-{number}" for number in range(1, self.setup.schedulers + 1)]
 
     def client(self, *, retries: int = 14) -> Client:
@@ -145,26 +145,26 @@ class Cluster:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What requests to the API need."""
+        """The headers of requests to the API."""
         return {"Authorization": f"Bearer {self._api_key}"}
 
     def pid(self, name: str) -> int:
-        """Return the id of a process, 0 where it does not run at the moment."""
+        """Return the id of a process, or 0 if it is not running."""
         with self._lock:
             child = self._processes[name].child
         return child.pid if child is not None and child.poll() is None else 0
 
     def takes_work(self, name: str) -> bool:
-        """Return whether a worker listens to its queue."""
+        """Return whether a worker is listening to its queue."""
         pid = self.pid(name)
         return pid > 0 and re.search(rf" {pid}-\S+ ready\.$", self.logs(name), re.MULTILINE) is not None
 
     def codes(self, name: str) -> list[int]:
-        """Return how a process has ended so far, negative for signals."""
+        """Return the exit codes of a process so far, negative for signals."""
         return list(self._processes[name].codes)
 
     def signal(self, name: str, number: signal.Signals) -> bool:
-        """Send a signal to a process; return False where it does not run at the moment."""
+        """Send a signal to a process. Return False if it is not running."""
         with self._lock:
             child = self._processes[name].child
         if child is None or child.poll() is not None:
@@ -173,7 +173,7 @@ class Cluster:
         return True
 
     def stop(self, name: str, *, grace_s: float) -> int:
-        """End a process with SIGTERM, or with SIGKILL after its grace, and hold it; return its exit code."""
+        """End a process with SIGTERM, or SIGKILL after its grace period, keep it stopped, and return its exit code."""
         with self._lock:
             process = self._processes[name]
             process.held = True
@@ -188,17 +188,17 @@ class Cluster:
         return code
 
     def hold(self, name: str, held: bool = True) -> None:
-        """Do not start a process again, or do so again."""
+        """Keep a process stopped when it ends, or allow restarts again."""
         with self._lock:
             self._processes[name].held = held
 
     def logs(self, kind: str) -> str:
-        """Return what all processes of a kind, such as scheduler, have logged so far."""
+        """Return the logs of all processes of a kind, such as scheduler."""
         return "".join(path.read_text(errors="replace") for path in sorted((self.home / "logs").glob(f"{kind}*.log")))
 
     @property
     def broker_settings(self) -> BrokerSettings:
-        """Where Redis is, with no link in between."""
+        """The settings of Redis without a link in between."""
         return BrokerSettings(
             redis_url=SecretStr(f"redis://{HOST}:{self.redis_port}/0"), message_secret=SecretStr(self._message_secret)
         )
@@ -210,7 +210,7 @@ class Cluster:
         client.close()
 
     def photos(self, count: int) -> str:
-        """Put so many small photos, each another, into the storage where they are not there; return their prefix."""
+        """Put a number of different small photos into storage, unless they are there. Return their prefix."""
         name = f"{count:06d}"
         if name not in self._photos:
             numbers = range(count)
@@ -219,20 +219,20 @@ class Cluster:
         return f"s3://{BUCKET}/photos/{name}/"
 
     def put_photos(self, name: str, photos: Mapping[str, bytes]) -> str:
-        """Put given photos into the storage; return their prefix."""
+        """Put the given photos into storage, and return their prefix."""
         with ThreadPoolExecutor(16) as threads:
             uris = [BlobUri(BUCKET, f"photos/{name}/{file}") for file in photos]
             list(threads.map(self.blobs.put, uris, photos.values()))
         return f"s3://{BUCKET}/photos/{name}/"
 
     def objects(self, prefix: str) -> dict[str, bytes]:
-        """Return what is stored below a prefix, by the rest of the key, read from the storage's own folder."""
+        """Return the objects under a prefix by the rest of their key, read from the storage's own folder."""
         folder = self.home / "s3" / BUCKET / BlobUri.parse(prefix).key
         paths = (path for path in folder.rglob("*") if path.is_file())
         return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
     def wait_until(self, condition: Callable[[], bool], *, seconds: float = _START_S, what: str = "it") -> None:
-        """Return once a condition holds; raise TimeoutError where it does not in time."""
+        """Return when a condition holds. Raise TimeoutError if it does not hold in time."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
@@ -240,7 +240,7 @@ class Cluster:
             time.sleep(0.05)
 
     def restore(self) -> None:
-        """Heal everything and return once everything runs."""
+        """End all faults, and return when everything runs."""
         self.switches.clear()
         for name in self._link_names:
             self.links[name].heal()
@@ -255,7 +255,7 @@ class Cluster:
             time.sleep(0.05)
 
     def _lacking(self) -> str:
-        """Return the first thing that is not as it must be, or nothing."""
+        """Return the first thing that does not run as it should, or nothing."""
         for name in self._processes:
             if not self.pid(name):
                 return f"{name} does not run"
@@ -301,7 +301,7 @@ class Cluster:
             SWITCHES: str(self._control),
             EFFECTS: str(self.effects),
             ITEM_MS: str(self._item_ms),
-            # Chunks are as large when times are known as before.
+            # Known item times must not change the size of chunks.
             "NST_CHUNK_S": "60" if self.setup.real else str(CHUNK_SIZE * self._item_ms / 1000),
         }
         self._link_names = ["storage"]
@@ -349,7 +349,7 @@ class Cluster:
     def _add(self, name: str, command: Sequence[str], env: Mapping[str, str], *, cwd: Path = ROOT) -> None:
         with self._lock:
             self._processes[name] = process = _Process(command=command, env={**os.environ, **env}, cwd=cwd)
-        # By the keeper, for processes die with the thread that started them.
+        # The keeper starts them, because processes die with the thread that started them.
         self.wait_until(lambda: process.child is not None, what=name)
 
     def _keep(self) -> None:

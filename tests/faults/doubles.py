@@ -1,6 +1,6 @@
-"""Parts of the scheduler and of the worker with faults built in, which files in a folder switch on and off.
+"""Parts of scheduler and worker with built-in faults, which files in a folder switch on and off.
 
-Each double is the real part with something added: nothing that it does is left out.
+Each double is a subclass of the real part: it adds faults and leaves nothing out.
 """
 
 import json
@@ -21,23 +21,23 @@ from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.control.broker import StoredEvent
 from tests.brokers import Broker
 
-#: Variables of the environment: the folder of switches, this process's name, the file of effects, the time of an item.
+#: Environment variables: the folder of switches, this process's name, the file of effects, the time of an item.
 SWITCHES, NAME, EFFECTS, ITEM_MS = "NST_FAULT_SWITCHES", "NST_FAULT_NAME", "NST_FAULT_EFFECTS", "NST_FAULT_ITEM_MS"
-#: In the bytes of a photo: the worker that decodes it dies of SIGSEGV.
+#: A photo with these bytes kills the worker that decodes it with SIGSEGV.
 POISON = b"this photo kills its worker"
-#: In the bytes of a photo: the worker that decodes it hangs.
+#: A photo with these bytes makes the worker that decodes it hang.
 STICKY = b"this photo never ends"
 
 
 class Switches:
-    """Faults that are on or off, seen by all processes: a file each."""
+    """Faults that are on or off. Each is a file, so that all processes see it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @classmethod
     def of_process(cls) -> "Switches":
-        """Return the switches that the environment names."""
+        """Return the switches in the folder that the environment names."""
         return cls(Path(os.environ[SWITCHES]))
 
     def put(self, name: str, value: str = "") -> None:
@@ -45,7 +45,7 @@ class Switches:
         (self._folder / name).write_text(value)
 
     def drop(self, name: str) -> bool:
-        """Switch a fault off; return whether it was on. Of several processes only one is told so."""
+        """Switch a fault off, and return whether it was on. Of several processes, only one gets True."""
         try:
             (self._folder / name).unlink()
         except FileNotFoundError:
@@ -53,7 +53,7 @@ class Switches:
         return True
 
     def get(self, name: str) -> str | None:
-        """Return the value of a fault that is on, else None."""
+        """Return the value of a fault, or None if it is off."""
         try:
             return (self._folder / name).read_text()
         except FileNotFoundError:
@@ -65,17 +65,17 @@ class Switches:
             path.unlink()
 
     def crash(self, point: str) -> None:
-        """Kill this process, once, where somebody has asked for it."""
+        """Kill this process once if the switch for this point is on."""
         if self.drop(f"crash-{point}"):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def repeats(self, rng: random.Random) -> int:
-        """Return how often a message is to be sent."""
+        """Return how often to send a message."""
         return rng.randint(2, 5) if self.get("repeat") is not None else 1
 
 
 def with_unknown_fields(values: Any) -> Any:
-    """Return JSON values with a field more in each object, as a newer version may send."""
+    """Return JSON values with an extra field in each object, as a newer version may send."""
     if isinstance(values, dict):
         added = {"from_a_newer_version": {"values": [1, "two", None]}}
         return {name: with_unknown_fields(value) for name, value in values.items()} | added
@@ -83,7 +83,7 @@ def with_unknown_fields(values: Any) -> Any:
 
 
 class FaultyBroker(Broker):
-    """Sends messages and events several times, late, and with fields that nobody knows; dies at given points."""
+    """Sends messages and events several times, late, or with unknown fields. Dies at given points."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -111,7 +111,7 @@ class FaultyBroker(Broker):
             self._repeat(dump_event(event))
 
     def _repeat(self, data: bytes) -> None:
-        """Send an event up to four times more, some of them behind later ones."""
+        """Send an event up to four more times, some of them after later events."""
         with self._guard:
             self._late += [data] * self._rng.randint(1, 4)
             self._rng.shuffle(self._late)
@@ -121,7 +121,7 @@ class FaultyBroker(Broker):
 
 
 class CountingStore(BlobStore):
-    """Writes a line for each object that it is about to store, but for those by which it tests its storage."""
+    """Writes a line for each object before it is stored, except the objects of storage tests."""
 
     def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
         if uri.key.startswith("health/"):
@@ -137,7 +137,7 @@ class CountingStore(BlobStore):
 
 
 class QuickStylizer:
-    """Makes a photo's negative in a few milliseconds; fails for want of memory where that is switched on."""
+    """Makes a photo's negative in a few milliseconds. Raises an out-of-memory error if that fault is on."""
 
     nbytes = 0
     min_side_px = 16
@@ -153,7 +153,7 @@ class QuickStylizer:
         return cls()
 
     def max_pixels(self, budget_bytes: int) -> int:
-        """Return how many pixels a photo may have: the negative of one takes a few bytes for each."""
+        """Return how many pixels a photo may have. A negative needs a few bytes per pixel."""
         return budget_bytes // 16
 
     def __call__(
@@ -169,7 +169,7 @@ class QuickStylizer:
 
 
 def check_poison(data: bytes) -> None:
-    """Die, or hang, where a photo says so."""
+    """Die or hang if the photo contains the bytes for that."""
     if POISON in data:
         os.kill(os.getpid(), signal.SIGSEGV)
     if STICKY in data:

@@ -1,4 +1,4 @@
-"""What goes wrong: each fault is a function of the scene, called when its job was submitted, on a thread of its own."""
+"""The faults. Each is a function that gets the scene and runs in its own thread after the job was submitted."""
 
 import resource
 import signal
@@ -12,20 +12,20 @@ from tests.faults.cluster import LEASE_S
 from tests.faults.links import StorageFaults
 from tests.faults.scene import Scene
 
-#: A worker may take so long for what it has in hand.
+#: How long a worker may take for its current work.
 GRACE_S = 20.0
-#: What a worker logs where its network fails.
+#: What a worker logs when its network fails.
 _FAILED = "WARNING worker.runtime.outcomes"
 #: Longer than the scheduler waits for SQLite's lock.
 LOCKED_S = 23.0
 
 
 def kill_workers(scene: Scene, *, number: signal.Signals = signal.SIGKILL, every_items: int = 2500) -> None:
-    """Kill a random worker at random moments, four times at least."""
+    """Kill a random worker at random moments, at least four times."""
     for share in scene.moments(max(4, scene.items // every_items)):
         if not scene.at(share):
             return
-        # The others go on, however long it takes on a busy machine until the last one is there again.
+        # The others continue, even if a busy machine takes long to restart the last one.
         while scene.going and not all(map(scene.cluster.takes_work, scene.cluster.workers)):
             time.sleep(0.1)
         name = scene.catch_worker()
@@ -36,7 +36,7 @@ def kill_workers(scene: Scene, *, number: signal.Signals = signal.SIGKILL, every
 
 
 def starve_and_crash(scene: Scene) -> None:
-    """Let a worker run out of memory for a while, then let it die of a segmentation fault."""
+    """Make a worker run out of memory for a while, then make it die of a segmentation fault."""
     if not scene.at(0.15):
         return
     name = scene.busy_worker()
@@ -60,7 +60,7 @@ def starve_and_crash(scene: Scene) -> None:
 
 
 def roll_workers(scene: Scene) -> None:
-    """Replace all workers by new ones, one after the other: SIGTERM, and SIGKILL after the grace."""
+    """Replace all workers one by one: SIGTERM, and SIGKILL after the grace period."""
     for share, name in zip((0.1, 0.3, 0.5), scene.cluster.workers, strict=False):
         if not scene.at(share):
             return
@@ -75,7 +75,7 @@ def roll_workers(scene: Scene) -> None:
 
 
 def restart_redis(scene: Scene) -> None:
-    """Kill Redis, which reads its append-only file when it starts again."""
+    """Kill Redis, which reads its append-only file when it restarts."""
     for share in (0.2, 0.6):
         if not scene.at(share):
             return
@@ -95,7 +95,7 @@ def flush_redis(scene: Scene) -> None:
 
 
 def freeze_redis(scene: Scene) -> None:
-    """Stop Redis for long; then let no byte through between it and the first scheduler for as long."""
+    """Stop Redis for a long time, then block its link to the first scheduler for as long."""
     if not scene.at(0.2):
         return
     scene.cluster.signal("redis", signal.SIGSTOP)
@@ -114,7 +114,7 @@ def freeze_redis(scene: Scene) -> None:
 
 
 def partition_worker(scene: Scene) -> None:
-    """Let no byte through between a busy worker and Redis for twice its lease."""
+    """Block the link between a busy worker and Redis for twice the lease."""
     for share in (0.15, 0.5):
         if scene.at(share) and (name := scene.catch_worker()):
             link = scene.cluster.links[f"{name}>redis"]
@@ -127,7 +127,7 @@ def partition_worker(scene: Scene) -> None:
 
 
 def partition_database(scene: Scene) -> None:
-    """Let no byte through between the first scheduler and PostgreSQL for twice a lease, then close connections."""
+    """Block the link between the first scheduler and PostgreSQL for twice the lease, then close its connections."""
     partition_worker(scene)
     name = "scheduler-1>database"
     if scene.cluster.setup.database == "postgresql" and scene.at(0.75):
@@ -140,7 +140,7 @@ def partition_database(scene: Scene) -> None:
 
 
 def pause_worker(scene: Scene) -> None:
-    """Stop a busy worker for longer than its lease, then let it go on."""
+    """Stop a busy worker for longer than its lease, then continue it."""
     for share in (0.15, 0.5):
         if scene.at(share) and (name := scene.catch_worker()):
             scene.faults += 1
@@ -150,11 +150,11 @@ def pause_worker(scene: Scene) -> None:
 
 
 def repeat_messages(scene: Scene) -> None:
-    """Deliver messages and events two to five times and in another order, to the end of the job."""
+    """Deliver messages and events two to five times and reordered, until the job ends."""
     client = make_redis(scene.cluster.broker_settings)
     lists = queue_lists(StylizeChunk.queue)
     while scene.going:
-        # Moves a message from one end of the queue to the other, or to the list of another priority.
+        # Move a message from one end of the queue to the other, or to the list of another priority.
         ends = scene.rng.choice((("LEFT", "RIGHT"), ("RIGHT", "LEFT")))
         moved = client.lmove(scene.rng.choice(lists), scene.rng.choice(lists), *ends)
         scene.faults += moved is not None
@@ -163,7 +163,7 @@ def repeat_messages(scene: Scene) -> None:
 
 
 def crash_schedulers(scene: Scene) -> None:
-    """Let schedulers die between two steps that belong together, wherever that is possible, and kill one besides."""
+    """Make schedulers die between steps that belong together, at every such point, and kill one more."""
     for share, point in zip((0.1, 0.3, 0.5), ("claimed", "sent", "applied"), strict=True):
         if scene.at(share):
             scene.cluster.switches.put(f"crash-{point}")
@@ -178,7 +178,7 @@ def crash_schedulers(scene: Scene) -> None:
 
 
 def fail_storage(scene: Scene) -> None:
-    """Let one request in five fail, PUTs be slow, and PUTs succeed without an answer, nearly to the end."""
+    """Make one request in five fail, PUTs slow, and PUTs succeed without an answer, almost until the job ends."""
     link = scene.cluster.links.storage("storage")
     before = link.failed
     link.disturb(StorageFaults(refused=0.2, slow=0.1, slow_s=1.0, unanswered=0.1))
@@ -189,7 +189,7 @@ def fail_storage(scene: Scene) -> None:
 
 
 def restart_database(scene: Scene) -> None:
-    """Crash PostgreSQL and start it again, or hold SQLite's lock for longer than anybody waits for it."""
+    """Crash and restart PostgreSQL, or hold SQLite's lock for longer than any process waits."""
     if not scene.at(0.3):
         return
     scene.faults += 1
@@ -208,7 +208,7 @@ def restart_database(scene: Scene) -> None:
 
 
 def cancel_twice(scene: Scene) -> None:
-    """Cancel the job twice at once."""
+    """Cancel the job with two requests at the same time."""
     if not scene.at(0.4):
         return
     with scene.cluster.client() as client:
@@ -222,7 +222,7 @@ def cancel_twice(scene: Scene) -> None:
 
 
 def fill_disk(scene: Scene) -> None:
-    """Fill the disk that everything is on, and make room again; then let networks fail for want of memory."""
+    """Fill the disk that everything is on, and free it again. Then make networks run out of memory."""
     if scene.at(0.2):
         path = scene.cluster.home / "filler"
         with open(path, "wb", buffering=0) as file:
@@ -243,5 +243,5 @@ def fill_disk(scene: Scene) -> None:
 
 
 def nothing(scene: Scene) -> None:
-    """Leave the job alone: what goes wrong was switched on before."""
+    """Do nothing, because the fault was switched on before."""
     scene.faults += 1

@@ -1,4 +1,4 @@
-"""Run bulk jobs on a real stack while things are killed, and compare with a run that nobody disturbed."""
+"""Run bulk jobs on a real stack while processes are killed, and compare with a run without faults."""
 
 import hashlib
 import json
@@ -15,11 +15,11 @@ from scheduler.local.embedded import Stack
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A finished job with everything that it left."""
+    """A finished job and everything that it stored."""
 
     job: Job
     items: list[Item]
-    #: SHA-256 of each object below the job's output prefix, by its key relative to it.
+    #: The SHA-256 of each object under the job's output prefix, by its key relative to the prefix.
     objects: dict[str, str]
     results: list[dict[str, object]]
     errors: list[dict[str, object]]
@@ -45,7 +45,7 @@ def submit(client: Client, uris: Sequence[str], styles: Sequence[str], **output:
 def finish(
     stack: Stack, client: Client, job: Job, *, on_poll: Callable[[Job], None] | None = None, timeout_s: float = 600
 ) -> Outcome:
-    """Wait for a job and gather what it left in storage, read from the storage itself."""
+    """Wait for a job, and return it with what it stored, read from the storage itself."""
     job = client.wait(job.id, poll_s=0.05, on_poll=on_poll, timeout_s=timeout_s)
     store = BlobStore(stack.addresses.storage)
     prefix = BlobUri.parse(str(job.output.prefix))
@@ -65,7 +65,7 @@ def finish(
 
 
 def images(outcome: Outcome) -> dict[str, str]:
-    """Return the hashes of the images that a job left, without its reports."""
+    """Return the hashes of a job's images, without its reports."""
     return {key: value for key, value in outcome.objects.items() if not key.endswith(".jsonl")}
 
 
@@ -93,7 +93,7 @@ def flush_redis(stack: Stack) -> bool:
 
 
 def kill_running(stack: Stack, name: str) -> bool:
-    """Kill a process, or return False where the last one is dead and its successor not yet there."""
+    """Kill a process. Return False if it is dead and its successor has not started yet."""
     child = stack.children.get(name)
     if child is None or child.poll() is not None:
         return False
@@ -102,7 +102,7 @@ def kill_running(stack: Stack, name: str) -> bool:
 
 
 class Disturber:
-    """Calls functions when given shares of a job's items are done; one that returns False is called again later."""
+    """Calls functions when given shares of a job's items are done. One that returns False is called again later."""
 
     def __init__(self, *at: tuple[float, Callable[[], bool]]) -> None:
         self._waiting = sorted(at, key=lambda pair: pair[0])

@@ -1,6 +1,6 @@
-"""`python -m tests.faults.inside scheduler|worker|real-worker`: a process of nst with faults built in.
+"""`python -m tests.faults.inside scheduler|worker|real-worker`: a process of nst with built-in faults.
 
-`worker` has another network, which takes milliseconds; all else of it is real, as the whole of `real-worker` is.
+`worker` uses a network that takes milliseconds. Its other parts are real. `real-worker` has the real network too.
 """
 
 import os
@@ -13,7 +13,7 @@ from worker.__main__ import leave
 
 
 def skew_clock() -> None:
-    """Let the clock go wrong by as many seconds as the switch `skew-NAME` says."""
+    """Move the clock by the number of seconds in the switch `skew-NAME`."""
     path = Path(os.environ["NST_FAULT_SWITCHES"], f"skew-{os.environ['NST_FAULT_NAME']}")
     if path.exists():
         seconds, real = float(path.read_text()), time.time
@@ -21,7 +21,7 @@ def skew_clock() -> None:
 
 
 def replaced(module: object, **doubles: object) -> None:
-    """Put doubles into the place of what a module has under their names."""
+    """Replace attributes of a module by doubles."""
     for name, double in doubles.items():
         assert hasattr(module, name)
         setattr(module, name, double)
@@ -91,6 +91,6 @@ ROLES: dict[str, Callable[[], int]] = {
 }
 
 if __name__ == "__main__":
-    # Everything else is imported after this: modules keep `time` as they find it.
+    # Everything else is imported after this, because modules keep the `time` that they import.
     skew_clock()
     leave(ROLES[sys.argv[1]]())

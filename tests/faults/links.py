@@ -1,4 +1,4 @@
-"""Links: a TCP proxy between two processes that can be interrupted, and one for S3 that also fails requests."""
+"""Links: a TCP proxy that can interrupt a connection, and one for S3 that can also make requests fail."""
 
 import asyncio
 import random
@@ -16,7 +16,7 @@ _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request r
 
 
 class Link:
-    """Forwards a port to another one. Its methods may be called from any thread."""
+    """Forwards one port to another. Its methods can be called from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, target: int) -> None:
         """Forward to the port `target` of this machine; `Links.add` opens it."""
@@ -33,20 +33,20 @@ class Link:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
-        """Listen no more and close all connections; to be called on the thread of the links."""
+        """Stop listening and close all connections. Call this in the thread of the links."""
         self._server.close()
         self._abort()
 
     def block(self) -> None:
-        """Let nothing through any more, without a word to either side: a partition. Nothing is lost."""
+        """Forward nothing, and notify neither side: a network partition. Nothing is lost."""
         self._loop.call_soon_threadsafe(self._flows.clear)
 
     def heal(self) -> None:
-        """Let everything through again, what was held back first, as TCP does after a partition."""
+        """Forward everything again, held-back bytes first, as TCP does after a partition."""
         self._loop.call_soon_threadsafe(self._flows.set)
 
     def cut(self) -> None:
-        """Close all connections; new ones are welcome."""
+        """Close all connections, and accept new ones."""
         self._loop.call_soon_threadsafe(self._abort)
 
     def _abort(self) -> None:
@@ -84,29 +84,29 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True)
 class StorageFaults:
-    """Shares of requests, 0 to 1, that go wrong."""
+    """The shares of requests that fail, from 0 to 1."""
 
-    #: Answered with 503 and not done.
+    #: Requests that are answered with 503 and not carried out.
     refused: float = 0.0
     #: PUTs that take `slow_s` longer.
     slow: float = 0.0
     slow_s: float = 1.0
-    #: PUTs that are done and never answered.
+    #: PUTs that are carried out and never answered.
     unanswered: float = 0.0
 
 
 class StorageLink(Link):
-    """A link to an S3 server, which looks into requests while `faults` is set."""
+    """A link to an S3 server. It parses requests while `faults` is set."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, target: int, rng: random.Random) -> None:
         super().__init__(loop, target)
         self._rng = rng
         self._faults: StorageFaults | None = None
-        #: Requests that went wrong.
+        #: The number of requests that failed.
         self.failed = 0
 
     def disturb(self, faults: StorageFaults | None) -> None:
-        """Let requests go wrong from now on, or no more; connections begin anew."""
+        """Start or stop to make requests fail. All connections are closed."""
         self._faults = faults
         self.cut()
 
@@ -150,7 +150,7 @@ async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     """Return the head of a request without its last empty line, and its body."""
     lines = (await reader.readuntil(b"\r\n\r\n")).removesuffix(b"\r\n\r\n").split(b"\r\n")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines[1:])}
-    if b"expect" in headers:  # the sender holds the body back until it is asked for it
+    if b"expect" in headers:  # the sender sends the body only after this answer
         writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         await writer.drain()
         lines = [line for line in lines if not line.lower().startswith(b"expect:")]
@@ -158,10 +158,10 @@ async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 
 
 class Links:
-    """All links of a cluster, on a thread of their own."""
+    """All links of a cluster, in a separate thread."""
 
     def __init__(self, *, seed: int = 0) -> None:
-        """Start the thread; `seed` decides which requests to the storage go wrong."""
+        """Start the thread. `seed` decides which requests to the storage fail."""
         self._rng = random.Random(seed)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="links", daemon=True)
@@ -172,11 +172,11 @@ class Links:
         return self._links[name]
 
     def add(self, name: str, target: int) -> int:
-        """Open a link to a port and return the link's own port."""
+        """Open a link to a port, and return the link's own port."""
         return self._opened(name, Link(self._loop, target))
 
     def add_storage(self, name: str, target: int) -> int:
-        """Open a link to an S3 server and return the link's own port."""
+        """Open a link to an S3 server, and return the link's own port."""
         return self._opened(name, StorageLink(self._loop, target, self._rng))
 
     def storage(self, name: str) -> StorageLink:

@@ -1,4 +1,4 @@
-"""Runs cases of the fault matrix and checks what each job came to."""
+"""Runs cases of the fault matrix, and checks the result of each job."""
 
 import hashlib
 import json
@@ -23,11 +23,11 @@ from tests.faults.table import Run
 from tests.photos import bad_files, small_photos
 
 STYLE = "great_wave"
-#: Time for workers that were stopped or cut off to complete what nobody waits for any more.
+#: Time for stopped or disconnected workers to finish work that is no longer wanted.
 _SETTLE_S = 15.0
-#: Time for a worker that the scheduler has forgotten to store what it has in hand.
+#: Time for a worker with an outdated attempt to store its current work.
 _LATE_S = 2.0
-#: Holds everything of a small cluster, and is soon full.
+#: Large enough for all data of a small cluster, and quickly filled.
 _DISK_BYTES = {"sqlite": 100 << 20, "postgresql": 400 << 20}
 
 
@@ -37,17 +37,17 @@ class Options:
 
     repeats: int = 20
     seed: int = 1
-    #: None: as many as each case says.
+    #: None for the number that each case sets.
     items: int | None = None
     freeze_s: float = 90.0
     item_ms: float = 100.0
 
 
 class Matrix:
-    """Runs cases one after the other; those that need the same cluster share one."""
+    """Runs cases one by one. Cases that need the same cluster share it."""
 
     def __init__(self, folder: Path, options: Options, *, say: Callable[[str], None] = lambda line: None) -> None:
-        """Keep everything in a folder; `say` is told what happens."""
+        """Keep everything in a folder. `say` is called with progress messages."""
         self._folder = folder
         self._options = options
         self._say = say
@@ -82,7 +82,7 @@ class Matrix:
             cluster.restore()
             found = self._run_once(case, cluster, items, rng)
         except TimeoutError as error:
-            # A cluster that does not come to itself is a failure of this run, not of those that follow.
+            # If the cluster does not recover, this run fails, not the ones after it.
             self._close()
             found = {"problems": (str(error),)}
         return blank.model_copy(update={"seconds": time.monotonic() - started, **found})
@@ -148,7 +148,7 @@ class Matrix:
         return cluster.put_photos(name, small_photos(items, side_px=96))
 
     def _spoilt(self, cluster: Cluster, case: Case, items: int) -> tuple[str, int]:
-        """Return the prefix of photos with those among them that must fail, and their number."""
+        """Return the prefix of photos, including those that must fail, and their number."""
         photos = small_photos(items, side_px=96)
         good = next(data for name, data in photos.items() if name.endswith(".png"))
         bad = bad_files() | {POISON_NAME: good + POISON, STICKY_NAME: good + STICKY}
@@ -157,7 +157,7 @@ class Matrix:
 
 
 class _Before:
-    """How things stood before a run."""
+    """The state before a run."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.effects = cluster.effects.stat().st_size
@@ -166,7 +166,7 @@ class _Before:
 
 
 class _Checks:
-    """Looks for whatever is not as it must be, and tells the scene."""
+    """Looks for problems, and reports them to the scene."""
 
     def __init__(self, bar: Bar, scene: Scene, before: _Before, seen: Sampled) -> None:
         self._bar = bar
@@ -255,7 +255,7 @@ class _Checks:
 
 
 def disturb(case: Case, scene: Scene) -> None:
-    """Let a fault happen; where it cannot, that is a problem too, for nothing would go wrong."""
+    """Run a fault. If it fails to run, that is a problem too, because nothing was tested."""
     try:
         case.fault(scene)
     except Exception as error:  # noqa: BLE001  A thread cannot fail its run by raising
@@ -263,7 +263,7 @@ def disturb(case: Case, scene: Scene) -> None:
 
 
 def gather(cluster: Cluster, client: Client, job: Job) -> Outcome:
-    """Return a finished job with everything that it left."""
+    """Return a finished job and everything that it stored."""
     objects = cluster.objects(str(job.output.prefix))
     return Outcome(
         job=job,
@@ -275,10 +275,10 @@ def gather(cluster: Cluster, client: Client, job: Job) -> Outcome:
 
 
 def settled(cluster: Cluster, client: Client, job: Job) -> Outcome:
-    """Return a finished job with everything that it left, once workers whose attempts are outdated are through too.
+    """Return a finished job and everything that it stored, after workers with outdated attempts have finished too.
 
-    They may store an image once more, the same bytes under the same key. Amazon's storage replaces an object at once;
-    rclone, the server here, has none for a moment.
+    They may store an image again, with the same bytes and key. Amazon's storage replaces an object atomically;
+    with rclone, the server here, the object is missing for a moment.
     """
     deadline = time.monotonic() + _SETTLE_S
     while True:
@@ -290,7 +290,7 @@ def settled(cluster: Cluster, client: Client, job: Job) -> Outcome:
 
 
 def count_logged(cluster: Cluster) -> tuple[int, int]:
-    """Return how many reports were refused and how many leases taken away so far, as the schedulers have logged it."""
+    """Return how many reports were refused and how many leases were taken away so far, from the schedulers' logs."""
     log = cluster.logs("scheduler")
     return log.count("is outdated"), log.count("its worker fell silent")
 
@@ -300,7 +300,7 @@ def _submit(client: Client, prefix: str) -> Job:
 
 
 def find_cases(cases: Sequence[Case], wanted: Sequence[str]) -> list[Case]:
-    """Return the cases of ids such as F1, or of ALL; in the order of the matrix."""
+    """Return the cases with ids such as F1, or all for ALL, in the order of the matrix."""
     found = [case for case in cases if "ALL" in wanted or case.id in wanted]
     if not found:
         raise SystemExit(f"There is no case {wanted}; there are {', '.join(case.id for case in cases)}.")

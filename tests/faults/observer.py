@@ -1,4 +1,4 @@
-"""Looks into a cluster's database while it works, past the scheduler, and counts what is committed."""
+"""Reads a cluster's database directly, without the scheduler, and counts commits."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _POSTGRES = (
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkState:
-    """Where a chunk stands, in whose hands."""
+    """The state of a chunk, and the worker that has it."""
 
     status: str
     attempt: int
@@ -27,7 +27,7 @@ class ChunkState:
 
 @dataclass(frozen=True, kw_only=True)
 class JobState:
-    """Where a job stands."""
+    """The state of a job."""
 
     status: str
     total: int
@@ -35,10 +35,10 @@ class JobState:
 
 
 class Observer:
-    """Reads a database; any call may raise SQLAlchemy's errors while that is away."""
+    """Reads a database. Every call may raise SQLAlchemy's errors while the database is down."""
 
     def __init__(self, url: str) -> None:
-        """Count from now on how often each item becomes terminal, or ceases to be."""
+        """Start to count how often each item becomes terminal, or stops being terminal."""
         self._engine = create_engine(url, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
         statements = _SQLITE if self._engine.dialect.name == "sqlite" else _POSTGRES
         with self._engine.connect() as connection:
@@ -50,7 +50,7 @@ class Observer:
         self._engine.dispose()
 
     def job(self, job_id: str) -> JobState:
-        """Return where a job stands."""
+        """Return the state of a job."""
         query = text("SELECT status, total, succeeded + failed + cancelled AS done FROM jobs WHERE id = :id")
         with self._engine.connect() as connection:
             row = connection.execute(query, {"id": job_id}).one()
@@ -62,7 +62,7 @@ class Observer:
             return int(connection.execute(text("SELECT count(*) FROM jobs")).scalar_one())
 
     def in_flight(self, job_id: str) -> dict[int, ChunkState]:
-        """Return the chunks of a job that are in Redis or with workers."""
+        """Return the chunks of a job that are in Redis or held by workers."""
         query = "SELECT id, status, attempt, worker FROM chunks WHERE job_id = :id AND status IN (:sent, :begun)"
         with self._engine.connect() as connection:
             return _chunks(connection, query, {"id": job_id, "sent": "dispatched", "begun": "running"})
@@ -74,7 +74,7 @@ class Observer:
             return _chunks(connection, f"SELECT id, status, attempt, worker FROM chunks WHERE id IN ({wanted})", {})
 
     def held_by(self, job_id: str, pid: int) -> int:
-        """Return how many chunks of a job the worker with a process id is known to have."""
+        """Return how many chunks of a job the worker with a process id has, according to the database."""
         return sum(str(chunk.worker).startswith(f"{pid}-") for chunk in self.in_flight(job_id).values())
 
     def commits(self, job_id: str) -> dict[int, int]:

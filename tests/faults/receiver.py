@@ -1,4 +1,4 @@
-"""A receiver of webhooks that is well, ill, slow or not there at all, as it is told."""
+"""A receiver of webhooks that works, fails, hangs or is down, as a test chooses."""
 
 import threading
 from collections.abc import Callable
@@ -11,34 +11,34 @@ from scheduler.local.servers import HOST
 
 
 class Mood(StrEnum):
-    """How a receiver takes messages."""
+    """How a receiver behaves."""
 
     WELL = "well"  # answers 204
     ILL = "ill"  # answers 500
-    SLOW = "slow"  # takes messages and does not answer
-    DOWN = "down"  # nobody listens
+    SLOW = "slow"  # accepts messages and does not answer
+    DOWN = "down"  # does not listen
 
 
 @dataclass(kw_only=True)
 class Message:
-    """A request that came."""
+    """A request that the receiver got."""
 
     headers: dict[str, str]
     body: bytes
     #: Seconds since 1970.
     at: float
-    #: The status of the answer; None: there was none.
+    #: The status of the answer; None if there was none.
     answer: int | None = None
 
 
 class Receiver:
-    """Listens on one port of this machine for as long as it is up; it begins as one that is down."""
+    """Listens on one port of this machine while it is up. At first it is down."""
 
     def __init__(self, *, port: int, clock: Clock) -> None:
-        """Listen on a port later."""
+        """Choose the port. The receiver does not listen yet."""
         self.url = f"http://{HOST}:{port}/hook"
         self.messages: list[Message] = []
-        #: Of the webhook that has this address.
+        #: The secret of the webhook with this address.
         self.secret = ""
         self._port = port
         self._clock = clock
@@ -51,7 +51,7 @@ class Receiver:
 
     @property
     def holding(self) -> int:
-        """How many messages wait for an answer that does not come."""
+        """The number of messages that wait for an answer that does not come."""
         return self._holding
 
     def answered(self, status: int) -> int:
@@ -59,7 +59,7 @@ class Receiver:
         return sum(message.answer == status for message in self.messages)
 
     def turn(self, mood: Mood) -> None:
-        """Take messages in another way from now on; what is held back gets no answer any more."""
+        """Change the mood. Messages that are still waiting get no answer."""
         ended, self._spell, self._mood = self._spell, threading.Event(), mood
         ended.set()
         if mood is Mood.DOWN:
@@ -70,7 +70,7 @@ class Receiver:
             threading.Thread(target=self._server.serve_forever, kwargs=serve, name="receiver", daemon=True).start()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._spell.set()
         if self._server is not None:
             self._server.shutdown()
@@ -95,7 +95,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Be silent about senders that are killed or have waited for long enough."""
+        """Print nothing about senders that are killed or time out."""
 
 
 def _handler(take: Callable[[dict[str, str], bytes], int | None]) -> type[BaseHTTPRequestHandler]:

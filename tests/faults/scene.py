@@ -1,4 +1,4 @@
-"""A job on a cluster while faults happen: moments to wait for, and what is measured from outside."""
+"""A job on a cluster during faults: moments to wait for, and measurements from outside."""
 
 import random
 import signal
@@ -17,42 +17,42 @@ from tests.faults.cluster import Cluster
 from tests.faults.observer import ChunkState, JobState
 
 _POLL_S = 0.1
-#: Until what a worker has said is in the database.
+#: The time until an event of a worker is in the database.
 _HEARD_S = 1.0
 _ENDED = ("finalizing", "succeeded", "partially_succeeded", "failed", "cancelled")
 
 
 @dataclass(kw_only=True)
 class Mark:
-    """A moment from which on things should get better, and how long it took until they had."""
+    """A moment after which work should recover, and how long the recovery took."""
 
     what: str
     at: float
     done: int
-    #: The chunks that were in flight, in Redis or with workers.
+    #: The chunks in flight at that moment, in Redis or held by workers.
     chunks: dict[int, ChunkState]
     recovery_s: float | None = None
 
 
 @dataclass(kw_only=True)
 class Sampled:
-    """What the API said while a job went on."""
+    """The answers of the API during a job."""
 
     reads: int = 0
-    #: Answers of 503 with Retry-After.
+    #: The number of 503 answers with Retry-After.
     unavailable: int = 0
-    #: No answer, because nothing listened or the connection broke.
+    #: Requests without an answer, because nothing listened or the connection broke.
     unreachable: int = 0
     slowest_s: float = 0.0
-    #: What the API must never say.
+    #: Answers that the API must never give.
     wrong: list[str] = field(default_factory=list)
 
 
 class Sampler:
-    """Asks the API for a job all the time, and more rarely whether it is ready and takes changes."""
+    """Asks the API for a job all the time, and less often whether it is ready and accepts changes."""
 
     def __init__(self, cluster: Cluster, job_id: str, finished_job: str) -> None:
-        """`finished_job` can be cancelled without an effect: a change of the database that changes nothing."""
+        """`finished_job` can be cancelled without effect: a database write that changes nothing."""
         self.seen = Sampled()
         self._http = httpx.Client(base_url=cluster.url, headers=cluster.headers, timeout=30, trust_env=False)
         self._job_id = job_id
@@ -118,7 +118,7 @@ class Sampler:
 
 
 class Scene:
-    """What a fault knows and can wait for."""
+    """The information that a fault has, and the moments that it can wait for."""
 
     def __init__(self, cluster: Cluster, job: Job, *, items: int, freeze_s: float, rng: random.Random) -> None:
         """`freeze_s` is how long the longest interruptions last."""
@@ -128,12 +128,12 @@ class Scene:
         self.freeze_s = freeze_s
         self.rng = rng
         self.marks: list[Mark] = []
-        #: What happened how often, and how long it took at most.
+        #: How often each thing happened, and its longest time.
         self.counted = Counter[str]()
         self.longest_s = dict[str, float]()
-        #: What should not have been.
+        #: Problems: things that should not have happened.
         self.problems: list[str] = []
-        #: How often something went wrong on purpose.
+        #: How often a fault was injected.
         self.faults = 0
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="recovery", daemon=True)
@@ -141,19 +141,19 @@ class Scene:
 
     @property
     def going(self) -> bool:
-        """Whether items are left to be done."""
+        """Whether items are left to do."""
         state = self.state()
         return state is None or state.status not in _ENDED
 
     def state(self) -> JobState | None:
-        """Return where the job stands, None while the database is away."""
+        """Return the state of the job, or None while the database is down."""
         try:
             return self.cluster.observer.job(self.job.id)
         except SQLAlchemyError:
             return None
 
     def at(self, share: float) -> bool:
-        """Wait until a share of the items is done; return False where the job is through before."""
+        """Wait until a share of the items is done. Return False if the job ends before."""
         while self.going:
             state = self.state()
             if state is not None and state.total >= self.items and state.done >= share * self.items:
@@ -162,7 +162,7 @@ class Scene:
         return False
 
     def wait(self, *, timeout_s: float) -> None:
-        """Return once the job is at its end, or after this time."""
+        """Return when the job has ended, or after this time."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             state = self.state()
@@ -175,7 +175,7 @@ class Scene:
         return sorted(self.rng.uniform(0.05, latest) for _ in range(count))
 
     def busy_worker(self) -> str | None:
-        """Wait for a worker that is known to have chunks in hand, and return its name; None at the end of the job."""
+        """Wait until the database says that a worker has chunks, and return its name; None if the job ends before."""
         while self.going:
             for name in self.rng.sample(self.cluster.workers, k=len(self.cluster.workers)):
                 pid = self.cluster.pid(name)
@@ -186,10 +186,10 @@ class Scene:
         return None
 
     def catch_worker(self) -> str | None:
-        """Stop a worker that has chunks in hand and return its name; None at the end of the job.
+        """Stop a worker that has chunks, and return its name; None if the job ends before.
 
-        What the database knows is a little old: only of a worker that has stopped it is sure, once what that one has
-        said before is read.
+        The database is a little behind. It is certain only about a stopped worker, after the worker's earlier events
+        have been read.
         """
         while (name := self.busy_worker()) is not None:
             pid = self.cluster.pid(name)
@@ -202,7 +202,7 @@ class Scene:
         return None
 
     def mark(self, what: str) -> None:
-        """Measure from now on how long it takes until all work that is in flight goes on or went to others."""
+        """Start to measure the time until all work in flight continues or has gone to other workers."""
         while self.going:
             try:
                 chunks = self.cluster.observer.in_flight(self.job.id)
@@ -214,7 +214,7 @@ class Scene:
             return
 
     def close(self) -> None:
-        """Measure no more; to be called when the job is through."""
+        """Stop measuring. Call this when the job has ended."""
         self._closed.set()
         self._thread.join()
         # The job may have ended since the last look.
@@ -238,7 +238,7 @@ class Scene:
 
 
 def _moved(before: ChunkState, now: ChunkState) -> bool:
-    """Return whether a chunk is done, was begun, or was sent again."""
+    """Return whether a chunk is done, was started, or was sent again."""
     return (
         now.status == "done"
         or now.attempt > before.attempt

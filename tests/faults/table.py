@@ -1,4 +1,4 @@
-"""What runs of the fault matrix came to: records to keep, and their table as text and as Markdown."""
+"""Results of the fault matrix: records in a file, and their table as text and as Markdown."""
 
 import statistics
 from collections import Counter
@@ -13,22 +13,22 @@ _HEADS = ("case", "fault", "database", "items", "passed", "recovery s", "again",
 
 
 class Run(BaseModel):
-    """What one run of a case came to."""
+    """The result of one run of a case."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     case: str
     title: str
     database: str
-    #: How large the job was: items, or steps.
+    #: The size of the job: items, or steps.
     size: str
     seconds: float
-    #: From each fault, or its end, until all work went on.
+    #: The time from each fault, or its end, until all work continued.
     recovery_s: tuple[float, ...] = ()
-    #: Items that were done again; None where that has no meaning.
+    #: The number of items that were done again; None if that does not apply.
     waste: int | None = None
     problems: tuple[str, ...] = ()
-    #: What happened how often, and how long it took at most.
+    #: How often each thing happened, and its longest time.
     counted: dict[str, int] = Field(default_factory=dict)
     longest_s: dict[str, float] = Field(default_factory=dict)
 
@@ -41,12 +41,12 @@ class Row:
 
     @property
     def passed(self) -> int:
-        """How many runs were as they must be."""
+        """The number of runs that passed."""
         return sum(not run.problems for run in self.runs)
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The cells from left to right; times and repetitions as the median and the most."""
+        """The cells from left to right. Times and repetitions are the median and the maximum."""
         first = self.runs[0]
         recovery = [seconds for run in self.runs for seconds in run.recovery_s]
         wastes = [run.waste for run in self.runs if run.waste is not None]
@@ -66,7 +66,7 @@ class Row:
         return [f"{times} × {problem}" for problem, times in problems.items()]
 
     def _notes(self) -> Iterator[str]:
-        """Yield what happened in all runs together, and what took longest."""
+        """Yield the sums over all runs, and the longest times."""
         counted = Counter[str]()
         for run in self.runs:
             counted.update(run.counted)
@@ -76,7 +76,7 @@ class Row:
 
 
 def rows_of(runs: Sequence[Run]) -> list[Row]:
-    """Put together the runs that are of one case, database and size; in the order of the matrix."""
+    """Group the runs by case, database and size, in the order of the matrix."""
     groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.case, run.database, run.size), []).append(run)
@@ -90,18 +90,18 @@ def _place(key: tuple[str, str, str]) -> tuple[int, str, bool, int]:
 
 
 def append(path: Path, run: Run) -> None:
-    """Keep a run in a file of one JSON object a line."""
+    """Append a run to a file with one JSON object per line."""
     with path.open("a") as file:
         file.write(f"{run.model_dump_json()}\n")
 
 
 def load(path: Path) -> list[Run]:
-    """Return all runs that a file keeps."""
+    """Return all runs in a file."""
     return [Run.model_validate_json(line) for line in path.read_text().splitlines()]
 
 
 def as_text(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the lines of a table in columns; notes stand below their line."""
+    """Yield the lines of a table in columns. Notes follow their line."""
     cells = [_HEADS, *(row.cells for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADS) - 1)]
     yield from (_aligned(cells[0], widths), "  ".join("-" * width for width in widths))

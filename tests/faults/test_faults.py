@@ -1,4 +1,4 @@
-"""A job goes through whatever dies under it: nothing lost, nothing twice, the bytes of an undisturbed run."""
+"""Jobs survive the death of processes: no item is lost or done twice, and the bytes match a run without faults."""
 
 import random
 import re
@@ -28,7 +28,7 @@ from tests.photos import small_photos
 PHOTOS = 40
 ENV = {
     "NST_CHUNK_SIZE": "4",
-    # Few enough photos are sent ahead that a worker has not done all of them while others are dead.
+    # Few photos are sent ahead, so that a worker does not finish all of them while other processes are dead.
     "NST_DISPATCH_WINDOW": "2",
     "NST_LEASE_S": "3",
     "NST_HEARTBEAT_S": "0.5",
@@ -81,7 +81,7 @@ def test_worker_killed_five_times_and_redis_flushed(
     check_disturbed_run(stack, client, uris, undisturbed, *kills, (0.5, lambda: flush_redis(stack)))
 
 
-def test_optimisation_goes_on_where_its_worker_was_killed(stack: Stack, client: Client) -> None:
+def test_optimisation_continues_after_its_worker_was_killed(stack: Stack, client: Client) -> None:
     photo, painting = upload(client, small_photos(2, side_px=64))
     request = JobRequest(
         method="optimize",
@@ -119,7 +119,7 @@ def test_scheduler_killed_and_started_again(
     stack: Stack, client: Client, uris: list[str], undisturbed: Outcome
 ) -> None:
     def kill_first() -> bool:
-        # The worker waits until the second one is dead too: clients learn late that the first has a successor.
+        # The worker is stopped until the second scheduler is dead too, because clients notice the first restart late.
         stack.children["worker-1"].send_signal(signal.SIGSTOP)
         return kill_running(stack, "scheduler")
 
@@ -155,9 +155,7 @@ def test_everything_killed_at_once_and_started_again(
     check_disturbed_run(stack, client, uris, undisturbed, (0.2, kill_all), (0.5, kill_all))
 
 
-def test_stack_that_was_stopped_goes_on_with_its_jobs(
-    tmp_path_factory: pytest.TempPathFactory, undisturbed: Outcome
-) -> None:
+def test_restarted_stack_continues_its_jobs(tmp_path_factory: pytest.TempPathFactory, undisturbed: Outcome) -> None:
     home = tmp_path_factory.mktemp("home")
     with Stack(home, workers=1, env=ENV) as first, first.client() as client:
         job = submit(client, upload(client, small_photos(PHOTOS, side_px=200)), ["great_wave"])

@@ -1,4 +1,4 @@
-"""Some cases of the fault matrix, small; `python -m tests.faults` runs all of them, larger and again and again."""
+"""Some small cases of the fault matrix. `python -m tests.faults` runs all of them, larger and repeatedly."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from tests.faults.cases import CASES
 from tests.faults.matrix import Matrix, Options
 from tests.postgres import find_postgres
 
-#: Those of one database stand together: they share a cluster.
+#: Cases with the same database are adjacent, because they share a cluster.
 SMALL = (
     ("F1", "sqlite"),
     ("F3", "sqlite"),
@@ -28,7 +28,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
 
 
 @pytest.mark.parametrize(("id", "database"), SMALL)
-def test_a_job_comes_to_what_it_would_have_come_to_undisturbed(matrix: Matrix, id: str, database: str) -> None:
+def test_a_job_with_faults_has_the_result_of_one_without(matrix: Matrix, id: str, database: str) -> None:
     if database == "postgresql" and find_postgres() is None:
         pytest.skip("PostgreSQL's server programs are not installed")
     (case,) = (case for case in CASES if case.id == id)

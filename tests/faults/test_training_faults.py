@@ -1,4 +1,4 @@
-"""A training goes through whatever dies under it: the same steps, the same weights as an undisturbed one's."""
+"""A training survives the death of processes: it has the steps and weights of a training without faults."""
 
 import random
 from collections.abc import Iterator

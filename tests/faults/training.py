@@ -1,8 +1,8 @@
-"""`python -m tests.faults.training --kills 10 --seed 1`: a run whose worker dies again and again, and Redis too.
+"""`python -m tests.faults.training --kills 10 --seed 1`: a run whose worker and Redis die repeatedly.
 
-Trains one tiny style twice on a real stack: undisturbed, then with its worker killed at random steps, in the middle of
-segments and right after one has ended, and with all that Redis holds deleted halfway. Prints a table of what went
-wrong when, and fails unless both runs have come to the same steps, the same checkpoint and the same style.
+Trains one tiny style twice on a real stack: first without faults, then with its worker killed at random steps, during
+segments and right after their end, and with Redis flushed halfway. Prints a table of the faults and
+their steps, and fails unless both runs end with the same steps, the same checkpoint and the same style.
 """
 
 import argparse
@@ -45,7 +45,7 @@ ENV = {
     "NST_HEARTBEAT_S": "0.5",
     "NST_TRAIN_PROGRESS_S": "0.05",
     "NST_LOST_AFTER_S": "1",
-    # With more, threads wait for each other most of the time.
+    # With more threads, they wait for each other most of the time.
     "NST_THREADS": "1",
 }
 PHOTOS, HELD_OUT = 12, 2
@@ -54,45 +54,45 @@ _POLL_S, _TIMEOUT_S = 0.05, 1800.0
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run has come to, read from the storage itself."""
+    """The result of a run, read from the storage itself."""
 
     run: Run
     seconds: float
-    #: SHA-256 of the checkpoint of the last step, and of the style's weights.
+    #: The SHA-256 of the last step's checkpoint, and of the style's weights.
     checkpoint: str
     weights: str
-    #: The steps in the file of the losses.
+    #: The steps in the losses file.
     losses: tuple[int, ...]
-    #: Names of the checkpoints in storage, and of those that the API names.
+    #: The names of the checkpoints in storage, and of those that the API lists.
     stored: tuple[str, ...]
     named: tuple[str, ...]
 
 
 @dataclass(kw_only=True)
 class Disturbance:
-    """Something that goes wrong when a run has come to a step."""
+    """A fault that happens when a run reaches a step."""
 
     what: str
     when: str
     at_step: int
     act: Callable[[], bool]
-    #: What the run had come to when it went wrong, what of that was saved, and with which attempt.
+    #: The step at the time of the fault, the last saved step, and the attempt.
     done_at: int = 0
     saved: int = 0
     attempt: int = 0
 
 
 class RunDisturber:
-    """Is told of a run each time that somebody looks at it, and lets things go wrong in their turn."""
+    """Is called with a run each time it is polled, and starts the disturbances in order of their steps."""
 
     def __init__(self, disturbances: Sequence[Disturbance]) -> None:
-        """Take disturbances in any order; each happens once."""
+        """Take disturbances in any order. Each happens once."""
         self.waiting = sorted(disturbances, key=lambda each: each.at_step)
         self.done: list[Disturbance] = []
         self._segments = 0
 
     def __call__(self, run: Run) -> None:
-        """Let the next thing go wrong if it is time."""
+        """Start the next disturbance if the run has reached its step."""
         ended, self._segments = run.segments > self._segments, run.segments
         saved = max((checkpoint.step for checkpoint in run.checkpoints), default=0)
         if not self.waiting or run.status not in (RunStatus.RUNNING, RunStatus.EVALUATING):
@@ -105,10 +105,10 @@ class RunDisturber:
 
 
 class SegmentKiller:
-    """Is told of a run as a `RunDisturber` is, and kills the worker after its segments, at a random moment.
+    """Is called with a run like a `RunDisturber`, and kills the worker after segments, at a random moment.
 
-    The slower the machine, the more segments there are, and the longer a worker takes to start: so no more than `most`
-    are killed.
+    A slower machine has more segments, and its workers take longer to start, so no more than `most`
+    workers are killed.
     """
 
     def __init__(self, stack: Stack, *, rng: random.Random, most: int) -> None:
@@ -120,7 +120,7 @@ class SegmentKiller:
         self._at: float | None = None
 
     def __call__(self, run: Run) -> None:
-        """Kill the worker if it is time."""
+        """Kill the worker if a segment has ended."""
         if run.segments > self._segments and self.kills < self._most:
             self._segments, self._at = run.segments, time.monotonic() + self._rng.uniform(0.0, 1.0)
         going = run.status in (RunStatus.RUNNING, RunStatus.EVALUATING)
@@ -129,7 +129,7 @@ class SegmentKiller:
 
 
 class TrainingFaults:
-    """Trains one style on one stack, as often as it takes."""
+    """Trains one style on one stack, any number of times."""
 
     def __init__(self, stack: Stack, client: Client) -> None:
         """Upload the photos and the painting."""
@@ -140,7 +140,7 @@ class TrainingFaults:
         (self._painting,) = upload(client, {"painting.png": small_photos(2, side_px=150)["coffee_001.png"]})
 
     def run(self, *, steps: int = STEPS, on_poll: Callable[[Run], None] = lambda run: None) -> Outcome:
-        """Train a style to its end and check all that it left."""
+        """Train a style to its end, and check everything that it stored."""
         started = time.perf_counter()
         request = TrainRequest(
             name="tiny",
@@ -179,7 +179,7 @@ class TrainingFaults:
 
 
 def check_same(disturbed: Outcome, undisturbed: Outcome) -> None:
-    """Assert that a run is what it would have been, has each step once, and leaves nothing behind."""
+    """Assert that a run has the result of one without faults, has each step once, and leaves nothing behind."""
     assert disturbed.run.step == undisturbed.run.step
     assert disturbed.checkpoint == undisturbed.checkpoint, "the same weights and moments"
     assert disturbed.weights == undisturbed.weights, "the same style"
@@ -190,7 +190,7 @@ def check_same(disturbed: Outcome, undisturbed: Outcome) -> None:
 
 
 def disturbances(stack: Stack, *, kills: int, rng: random.Random, steps: int = STEPS) -> list[Disturbance]:
-    """Return so many kills of the worker at random steps, each third one after a segment, and a FLUSHALL."""
+    """Return a number of worker kills at random steps, every third one after a segment, and one FLUSHALL."""
     found = [
         Disturbance(
             what="kill -9",
@@ -205,7 +205,7 @@ def disturbances(stack: Stack, *, kills: int, rng: random.Random, steps: int = S
 
 @contextmanager
 def training_stack(home: Path, *, database: str = "sqlite", **more: str) -> Iterator[TrainingFaults]:
-    """Run a stack with one worker, on SQLite or on a PostgreSQL server of its own; `more` adds to its environment."""
+    """Run a stack with one worker, on SQLite or on its own PostgreSQL server. `more` adds to its environment."""
     env = ENV | {"NST_CACHE_DIR": str(home / "cache")} | more
     with ExitStack() as servers:
         if database == "postgresql":
@@ -219,7 +219,7 @@ def _rows(data: bytes) -> list[dict[str, str]]:
 
 
 def _settled(blobs: BlobStore, folder: BlobUri, *, expected: int) -> tuple[str, ...]:
-    """Return the names in a folder, once what nobody needs was removed from it, or did not go away."""
+    """Return the names in a folder after unneeded objects were removed, or after a time limit."""
     deadline = time.monotonic() + 60
     while len(keys := blobs.list_keys(folder)) > expected and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -241,7 +241,7 @@ def _table(undisturbed: Outcome, disturbed: Outcome, done: Sequence[Disturbance]
 
 
 def main() -> None:
-    """Run both on a fresh home and print the table."""
+    """Run both trainings in a new home folder, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.training", description=__doc__)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,4 +1,4 @@
-"""F17: a webhook whose receiver is never well while the job goes on, and schedulers that die amid deliveries."""
+"""F17: a webhook whose receiver fails during the whole job, and schedulers that die during deliveries."""
 
 import json
 import signal
@@ -13,12 +13,12 @@ from tests.faults.cluster import Cluster
 from tests.faults.receiver import Message, Mood, Receiver
 from tests.faults.scene import Scene
 
-#: Longer than a claim of a scheduler that has died, whose messages the others wait for.
+#: Longer than the claim of a dead scheduler, for whose messages the others wait.
 _CLAIM_S = 90.0
 
 
 def watch(cluster: Cluster) -> None:
-    """Have a receiver that is down told of everything."""
+    """Add a webhook for all events whose receiver is down."""
     cluster.receiver.turn(Mood.DOWN)
     cluster.receiver.messages.clear()
     with cluster.client() as client:
@@ -28,7 +28,7 @@ def watch(cluster: Cluster) -> None:
 
 
 def torment_receiver(scene: Scene) -> None:
-    """Let the receiver be down, answer 500 and not at all, kill schedulers then; at the job's end let it be well."""
+    """Let the receiver be down, answer 500, then hang while schedulers are killed. It works when the job ends."""
     cluster, receiver = scene.cluster, scene.cluster.receiver
     with cluster.client() as client:
         [hook] = client.webhooks.all()
@@ -44,7 +44,7 @@ def torment_receiver(scene: Scene) -> None:
         for name in cluster.schedulers:
             scene.faults += cluster.signal(name, signal.SIGKILL)
         scene.mark("SIGKILL to all schedulers")
-        # It does not wait for its receiver, which has taken no message yet.
+        # It does not wait for its receiver, which has accepted no message yet.
         course.wait(course.is_over, "the end of the job", seconds=300.0)
         receiver.turn(Mood.WELL)
         course.recover()
@@ -53,7 +53,7 @@ def torment_receiver(scene: Scene) -> None:
 
 
 class _Course:
-    """What becomes of the messages of a webhook."""
+    """The history of a webhook's messages."""
 
     def __init__(self, scene: Scene, client: Client, webhook_id: str) -> None:
         self._scene = scene
@@ -70,14 +70,14 @@ class _Course:
         return state is not None and JobStatus(state.status).is_terminal
 
     def wait(self, condition: Callable[[], bool], what: str, *, seconds: float = 60.0) -> None:
-        """Wait for something; it is a problem where it does not come."""
+        """Wait for a condition. It is a problem if it does not hold in time."""
         try:
             self._scene.cluster.wait_until(condition, seconds=seconds, what=what)
         except TimeoutError as error:
             self._scene.problems.append(str(error))
 
     def recover(self) -> None:
-        """Wait for what is sent again soon, then do what an operator does who does not wait for days."""
+        """Wait for the retries that come soon, then replay the rest as an impatient operator would."""
         self.wait(lambda: any(each.type == "job.completed" for each in self.deliveries()), "the last message")
         self.wait(lambda: all(map(_is_through, self.deliveries())), "what is sent again soon", seconds=_CLAIM_S)
         if not any(each.status == "delivered" for each in self.deliveries()):
@@ -92,12 +92,12 @@ class _Course:
 
 
 def _is_through(delivery: Delivery) -> bool:
-    """Return whether a message was taken, or has a pause of five minutes before its third try."""
+    """Return whether a message was accepted, or waits five minutes for its third attempt."""
     return delivery.status == "delivered" or len(delivery.tries) > 1
 
 
 def check(scene: Scene, receiver: Receiver, events: Sequence[Event], deliveries: Sequence[Delivery]) -> None:
-    """Compare what the receiver got with the job's events and with the log of deliveries; problems are noted."""
+    """Compare what the receiver got with the job's events and the log of deliveries, and report problems."""
     by_id: dict[str, list[Message]] = {}
     for message in receiver.messages:
         try:

@@ -41,17 +41,17 @@ class Player:
         self.broker.send_segment(self.segment)
 
     def end(self) -> SegmentFinished | None:
-        """Return the first end event of the live attempt."""
+        """The first end event of the live attempt."""
         return next(iter(self._told(SegmentFinished)), None)
 
     @property
     def begun(self) -> bool:
-        """Return whether a worker has started the live attempt."""
+        """Whether a worker has started the live attempt."""
         return bool(self._told(SegmentStarted))
 
     @property
     def step(self) -> int:
-        """Return the last step of the live attempt."""
+        """The last step of the live attempt."""
         return max((event.progress.step for event in self._told(SegmentProgress) if event.progress), default=0)
 
     def accept(self) -> SegmentFinished:

@@ -327,7 +327,7 @@ def test_many_slow_receivers_of_one_tenant_delay_no_other_tenant(
 def test_webhook_that_cannot_be_sent_delays_no_other(
     post: Post, rig: Rig, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fault of one webhook, such as no thread for it, affects no other. Its message is sent after the claim expires."""
+    """A fault of one webhook, such as no thread, affects no other. Its message is sent after the claim expires."""
     webhooks = [post.add(receiver, "job.completed")[0] for _ in range(2)]
     cancelled(rig)
     faults = iter([RuntimeError("can't start new thread")])
