@@ -19,7 +19,7 @@ demo: $(STAMP)
 	$(BIN)/nst demo
 
 test: lint
-	$(BIN)/pytest -m "not slow" -n 3 --dist loadfile
+	$(BIN)/pytest -m "not slow" -n 4 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(STAMP)
 	NST_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/integration/test_fuzz.py

@@ -46,6 +46,35 @@ def migrate(url: str) -> None:
     database.close()
 
 
+#: Files whose tests mostly wait for processes that they start. Their order is by length, the longest first.
+_WAITING = (
+    *("tests/faults/", "tests/e2e/", "tests/hostile/", "tests/unit/scheduler/local/test_embedded.py"),
+    *("tests/integration/test_worker.py", "tests/integration/test_training_worker.py"),
+    *("tests/integration/test_storage_identity.py", "tests/integration/test_failover.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the files that wait evenly among the others.
+
+    Files are given to the processes of a run in this order. Several files that wait would leave the processor idle at
+    the end, and at the start their many processes would get in each other's way.
+    """
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    waiting = [file for prefix in _WAITING for file in files if file.startswith(prefix)]
+    # The last third is left to short files, so that all processes end at about the same time.
+    others = sorted((file for file in files if file not in waiting), key=lambda file: -len(files[file]))
+    step = max(1, len(others) * 2 // 3 // max(1, len(waiting)))
+    order = []
+    for place, file in enumerate(others):
+        if place % step == 0 and waiting:
+            order.append(waiting.pop(0))
+        order.append(file)
+    items[:] = [item for file in [*order, *waiting] for item in files[file]]
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerSettings]:
     """A real Redis server."""
