@@ -1,13 +1,13 @@
-"""`python -m tests.hostile`: nothing that a stranger sends stops the product, shown on a real stack with two workers.
+"""`python -m tests.hostile`: hostile input cannot stop the product, tested on a real stack with two workers.
 
-A hostile tenant sends changed and grown files of every format as photos of jobs, as paintings of optimisations and of
-styles, as photos of a training, and as weights of imports; and changed requests to every route. Meanwhile another
-tenant's job of 16 photos runs again and again, and a process of its own watches from outside: the gaps between answers
-of `/livez`, the gaps between what a worker says of a chunk that it has in hand, and the memory of every process.
+A hostile tenant sends mutated and inflated files of every format as photos of jobs, as paintings of optimisations and
+styles, as photos of a training, and as weights of imports, and mutated requests to every route. Meanwhile another
+tenant's job of 16 photos runs repeatedly. A separate process measures from outside: the gaps between answers
+of `/livez`, the gaps between a worker's events about its current chunk, and the memory of every process.
 
-What good jobs are compared with: their time beside a job of sound photos of the same hostile tenant, which shares the
-workers just as fairly and is at least as long. Their time alone is printed too. Time that the machine itself did not
-let the watcher run is taken off the gaps, and printed.
+Good jobs are compared with their time during a job of valid photos of the same hostile tenant, which shares the
+workers equally and is at least as long. Their time alone is printed too. Time in which the machine did not
+run the watcher is subtracted from the gaps, and printed.
 """
 
 import argparse
@@ -29,7 +29,7 @@ _GOOD_PHOTOS = 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line, run everything, print the table, and return 1 if a promise was broken."""
+    """Parse the command line, run everything, and print the table. Return 1 if a guarantee was broken."""
     args = _parse(argv)
     limits = Limits(gap_s=args.gap_s, worker_mb=args.worker_mb, scheduler_mb=args.scheduler_mb, ratio=args.ratio)
     print(describe(), flush=True)
@@ -64,7 +64,7 @@ def _run(here: Ground, args: argparse.Namespace) -> Measured:
 
 
 def _phases(here: Ground, args: argparse.Namespace, until: float) -> Iterator[Callable[[], Result]]:
-    """Yield what the hostile tenant does; a share of the time is kept for each."""
+    """Yield the actions of the hostile tenant. Each gets a share of the time."""
 
     def share(part: float) -> float:
         now = time.monotonic()
@@ -89,7 +89,7 @@ def _phases(here: Ground, args: argparse.Namespace, until: float) -> Iterator[Ca
 
 
 def _beside_plain(here: Ground, times: int) -> float:
-    """Return the median of good jobs beside a long job of sound photos."""
+    """Return the median time of good jobs during a long job of valid photos."""
     photos = small_photos(200).items()
     prefix = here.put(HostileFile(f"{copy}-{name}", data) for copy in range(20) for name, data in photos)
     job = here.submit(prefix)

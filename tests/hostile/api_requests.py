@@ -1,4 +1,4 @@
-"""Hostile requests: valid ones of every route of the API's document with one thing changed, sent in odd ways."""
+"""Hostile requests: valid requests for every route of the API's document with one change, sent in unusual ways."""
 
 import copy
 import json
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-#: What is sent besides whole requests, and how often.
+#: Ways to send a request, and how often each is used.
 _WAYS = ("whole",) * 40 + ("pieces", "slow", "half_open", "aborted", "chunked", "short", "long", "garbage")
-#: The default limit of a body, which the largest bodies just keep or just exceed.
+#: The default limit of a body. The largest bodies are just below or just above it.
 _BODY_LIMIT = 4 * 2**20
 _TEXTS = (
     "",
@@ -49,16 +49,16 @@ _CONTENT_TYPES = (
 
 @dataclass(frozen=True, kw_only=True)
 class HostileRequest:
-    """A request as it is sent."""
+    """A request and how to send it."""
 
     method: str
-    #: Path and query, encoded.
+    #: The encoded path and query.
     target: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
-    #: How it is sent: one of the ways of `sending`.
+    #: How to send it: one of the ways in `sending`.
     way: str
-    #: Of the route and the change, for messages.
+    #: The route and the change, for messages.
     label: str
 
 
@@ -74,7 +74,7 @@ def hostile_requests(
 ) -> Iterator[HostileRequest]:
     """Yield `count` requests for the routes of an OpenAPI document, with a valid key in most of them.
 
-    `known` has values of parameters in paths that lead to something.
+    `known` has values of path parameters that exist.
     """
     routes = list(_routes(document))
     for number in range(count):
@@ -196,7 +196,7 @@ def _body(value: Any, rng: random.Random) -> tuple[bytes, str]:
 
 
 def _with_field(value: Any, text: str, rng: random.Random, *, merged: str | None = None) -> bytes:
-    """Return an object with a raw value in one of its fields, or, `merged`, with the raw fields beside its own."""
+    """Return an object with a raw value in one of its fields, or, if `merged`, with raw fields added to its own."""
     if not isinstance(value, dict) or not value:
         return text.encode()
     if merged is not None and rng.random() < 0.5:
@@ -207,7 +207,7 @@ def _with_field(value: Any, text: str, rng: random.Random, *, merged: str | None
 
 
 def _changed(value: Any, change: str, rng: random.Random) -> Any:
-    """Return a value with a change at one random place."""
+    """Return a value changed at one random place."""
     places = list(_places(value))
     holder, name = rng.choice(places) if places else ([value], 0)
     if change == "remove":
@@ -253,5 +253,5 @@ def _odd(rng: random.Random) -> Any:
 
 
 def _dumped(value: Any) -> bytes:
-    # Lone surrogates are escaped, and infinities are written as JSON does not know them.
+    # Lone surrogates are escaped. Infinities are written in a way that is not valid JSON.
     return json.dumps(value)[: _BODY_LIMIT + 1000].encode()

@@ -1,4 +1,4 @@
-"""The product's decoder against hostile files, in a process that is watched from outside."""
+"""The product's decoder with hostile files, in a process that is monitored from outside."""
 
 import multiprocessing
 import resource
@@ -13,32 +13,32 @@ from nst_core.decoding.decoder import decode
 from nst_core.errors import NstError
 from tests.hostile.files import HostileFile
 
-#: A decoder that has said nothing for so long hangs.
+#: A decoder that is silent for this long counts as hung.
 HUNG_S = 60.0
 _BEAT_S = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What became of a file."""
+    """The result for a file."""
 
     name: str
-    #: The stable code of the error; `ok` for a picture, `crashed`, `hung`, or `escaped:` and an unexpected error.
+    #: The stable code of the error, `ok` for a picture, `crashed`, `hung`, or `escaped:` and an unexpected error.
     code: str
     cpu_s: float = 0.0
-    #: How long no other thread of the process came to run.
+    #: The longest time in which no other thread of the process could run.
     silent_s: float = 0.0
-    #: How much the process grew at most.
+    #: The largest growth of the process's memory.
     grown_mb: float = 0.0
 
     @property
     def is_good(self) -> bool:
-        """Whether this is how a bad file may end."""
+        """Whether this result is allowed for a bad file."""
         return not self.code.startswith(("crashed", "hung", "escaped"))
 
 
 def try_files(files: Iterable[HostileFile], *, take: Callable[[bytes], object] = decode) -> Iterator[Verdict]:
-    """Yield what becomes of each file; the process that died or hung is replaced. `take` is importable by name."""
+    """Yield the result for each file. A process that died or hung is replaced. `take` must be importable by name."""
     child: _Child | None = None
     try:
         for file in files:
@@ -102,13 +102,13 @@ def _judge(file: HostileFile, take: Callable[[bytes], object], beat: "_Beat") ->
     except Exception as error:  # noqa: BLE001  # what is looked for
         code = f"escaped:{type(error).__name__}: {error}"
     cpu_s = _cpu_s() - started
-    time.sleep(2 * _BEAT_S)  # for the beat to see its gap
+    time.sleep(2 * _BEAT_S)  # time for the beat to see its gap
     grown = _status_mb("VmHWM") - before
     return Verdict(name=file.name, code=code, cpu_s=cpu_s, silent_s=beat.longest, grown_mb=grown)
 
 
 class _Beat:
-    """A thread that measures how long it is kept from running."""
+    """A thread that measures how long it cannot run."""
 
     def __init__(self) -> None:
         self.longest = 0.0
@@ -128,7 +128,7 @@ def _cpu_s() -> float:
 
 
 def _reset_peak_mb() -> float:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     return _status_mb("VmRSS")
 
 

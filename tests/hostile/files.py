@@ -1,4 +1,4 @@
-"""Hostile files in a fixed order: of one seed they are always the same bytes."""
+"""Hostile files in a fixed order. The same seed always gives the same bytes."""
 
 import random
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ class HostileFile:
 
 
 def hostile_files(count: int, *, seed: int, largest: int = 10**6) -> Iterator[HostileFile]:
-    """Yield `count` files: first those that lie or have grown up to `largest` times, then changed ones of each format.
+    """Yield `count` files: first those with false sizes or up to `largest` repetitions, then mutated ones.
 
-    If `count` is less than four times the number of grown files, an even part of the grown ones is taken, so that all
+    If `count` is less than four times the number of inflated files, an evenly spaced part of those is used, so that all
     files of a small run have a chance.
     """
     grown = list(grown_files(largest=largest))
@@ -32,12 +32,12 @@ def hostile_files(count: int, *, seed: int, largest: int = 10**6) -> Iterator[Ho
         yield HostileFile(_file_name(number, file.name, file.suffix), file.make())
     kinds = seeds()
     for number in range(len(chosen), count):
-        # Each file has a generator of its own: the number of files does not change them.
+        # Each file has its own generator, so the number of files does not change them.
         rng = random.Random(f"{seed}/{number}")
         kind = kinds[number % len(kinds)]
         yield HostileFile(_file_name(number, kind.kind, kind.suffix), mutated(kind, kinds, rng))
 
 
 def _file_name(number: int, kind: str, suffix: str) -> str:
-    # Under another suffix the planner of jobs would leave a file out.
+    # With another suffix, the planner of jobs would skip a file.
     return f"{number:06d}-{kind}.{suffix if suffix in _SUFFIXES else f'{suffix}.jpg'}"

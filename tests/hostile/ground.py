@@ -1,4 +1,4 @@
-"""A real stack with two tenants, one of whom is hostile, and a watcher beside it."""
+"""A real stack with two tenants, one of them hostile, and a process that watches it."""
 
 import json
 import os
@@ -27,9 +27,9 @@ from tests.photos import small_photos
 STYLE = "udnie"
 WORKERS = 2
 SETTINGS = {
-    # Short chunks, so that a job beside another waits for seconds and not for a minute.
+    # Short chunks, so that a job waits for seconds behind another one, not for a minute.
     "NST_CHUNK_S": "4",
-    # Told often, so that a silence of two seconds can be seen.
+    # Frequent reports, so that a silence of two seconds can be seen.
     "NST_HEARTBEAT_S": "0.5",
     "NST_PROGRESS_S": "0.5",
     "NST_TRAIN_COMPILE": "false",
@@ -39,7 +39,7 @@ SETTINGS = {
 
 @dataclass
 class Ground:
-    """What a hostile run works with."""
+    """The resources of a hostile run."""
 
     stack: Stack
     good: Client
@@ -54,7 +54,7 @@ class Ground:
         """Store files in an upload of the hostile tenant, and return its prefix."""
         prefix = BlobUri.parse(self.hostile.create_upload().prefix)
         with ThreadPoolExecutor(8) as pool:
-            # Not all at once: they may be gigabytes together.
+            # Not all at once, because together they may have gigabytes.
             waiting: list[Any] = []
             for file in files:
                 waiting.append(pool.submit(self.blobs.put, BlobUri(prefix.bucket, prefix.key + file.name), file.data))
@@ -65,7 +65,7 @@ class Ground:
         return str(prefix)
 
     def good_job(self) -> float:
-        """Run the good tenant's job and return its seconds."""
+        """Run the good tenant's job, and return how many seconds it took."""
         begun = time.monotonic()
         request = JobRequest(input=JobInput(uris=tuple(self.good_uris)), styles=(STYLE,), output=Output(max_px=96))
         job = self.good.wait(self.good.submit(request).id, poll_s=0.1, timeout_s=900)
@@ -74,7 +74,7 @@ class Ground:
         return time.monotonic() - begun
 
     def submit(self, prefix: str) -> Job:
-        """Submit a job of the hostile tenant over all files below a prefix."""
+        """Submit a job of the hostile tenant for all files under a prefix."""
         output = Output(max_px=96, name="{index}.{ext}", format="jpeg")
         return self.hostile.submit(JobRequest(input=JobInput(prefix=prefix), styles=(STYLE,), output=output))
 
@@ -104,7 +104,7 @@ def ground(home: Path, *, good_photos: int, settings: Mapping[str, str] | None =
 
 @contextmanager
 def watched(here: Ground) -> Iterator[dict[str, Any]]:
-    """Watch the stack; after the block the dictionary has what `tests.hostile.watch` has seen."""
+    """Watch the stack during the block. Afterwards the dictionary has the results of `tests.hostile.watch`."""
     seen: dict[str, Any] = {}
     env = os.environ | {
         "HOSTILE_REDIS_URL": here.stack.addresses.broker.redis_url.get_secret_value(),
@@ -120,7 +120,7 @@ def watched(here: Ground) -> Iterator[dict[str, Any]]:
 
 
 class Beside:
-    """Runs the good tenant's job again and again beside whatever happens in the block."""
+    """Runs the good tenant's job repeatedly during the block."""
 
     def __init__(self, here: Ground) -> None:
         self.seconds: list[float] = []
@@ -141,14 +141,14 @@ class Beside:
 
     @property
     def median(self) -> float:
-        """Seconds of the median; 0 if the block was over before the first one."""
+        """The median in seconds; 0 if the block ended before the first job."""
         return statistics.median(self.seconds) if self.seconds else 0.0
 
     def _run(self) -> None:
         try:
             while not self._stop.wait(1.0):
                 took = self._here.good_job()
-                if not self._stop.is_set():  # else a part of it was alone
+                if not self._stop.is_set():  # otherwise a part of it ran alone
                     self.seconds.append(took)
         except Exception as error:  # noqa: BLE001  # it is raised in the thread that waits
             self._error = error

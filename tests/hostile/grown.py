@@ -1,4 +1,4 @@
-"""Files in which one harmless thing is there ten times, a thousand times, a million times, and files that lie big."""
+"""Files that repeat one harmless part up to a million times, and files that claim false sizes."""
 
 import io
 import struct
@@ -25,16 +25,16 @@ from tests.hostile.seeds import (
     srgb_profile,
 )
 
-#: Makes a file with a thing in it so many times.
+#: Makes a file that contains a part the given number of times.
 Make = Callable[[int], bytes]
-#: No grown file has more bytes.
+#: The most bytes of an inflated file.
 MAX_BYTES = 24 * 2**20
 _JPEG, _PNG, _WEBP, _TIFF, _GIF, _AVIF, _BMP = "jpg", "png", "webp", "tif", "gif", "avif", "bmp"
 
 
 @dataclass(frozen=True)
 class Grown:
-    """A file that is made when it is wanted: some take seconds and megabytes."""
+    """A file that is made on demand, because some take seconds and megabytes."""
 
     name: str
     suffix: str
@@ -42,7 +42,7 @@ class Grown:
 
 
 def grown_files(*, largest: int = 10**6) -> Iterator[Grown]:
-    """Yield every kind of growth, in powers of ten up to `largest` times, and all files that lie."""
+    """Yield every kind of inflated file, in powers of ten up to `largest`, and all files with false sizes."""
     for name, (suffix, make) in _growths().items():
         times = 10
         while times <= largest:
@@ -52,7 +52,7 @@ def grown_files(*, largest: int = 10**6) -> Iterator[Grown]:
 
 
 def _bounded(make: Make, times: int) -> bytes:
-    """Return a file with a thing in it so many times, or a tenth of that as long as it is too large."""
+    """Return a file that repeats a part, a tenth as often for as long as the file is too large."""
     while len(data := make(times)) > MAX_BYTES:
         times //= 10
     return data
@@ -131,7 +131,7 @@ def _growths() -> dict[str, tuple[str, Make]]:
 
 
 def _liars() -> Iterator[Grown]:
-    """Yield files that say to be huge and hold next to nothing, and tiny files that are large pictures."""
+    """Yield files that claim to be huge and contain almost nothing, and tiny files that are large pictures."""
     for name, suffix, data in _false_sizes():
         yield Grown(name, suffix, partial(bytes, data))
     for format, suffix in (("PNG", _PNG), ("GIF", _GIF), ("WEBP", _WEBP), ("JPEG", _JPEG), ("TIFF", _TIFF)):
@@ -208,7 +208,7 @@ def _large_progressive() -> tuple[bytes, bytes]:
 
 
 def _jpeg_scans_large(times: int) -> bytes:
-    """Return 36 million pixels with further scans without data: each is a pass through all of them."""
+    """Return a JPEG of 36 million pixels with extra empty scans. The decoder passes through all pixels for each."""
     whole, scan = _large_progressive()
     return whole + scan * times + b"\xff\xd9"
 
@@ -243,7 +243,7 @@ def _xmp(depth: int) -> bytes:
 
 
 def _icc(tags: int) -> bytes:
-    """Return a colour profile with so many tags, all of one place."""
+    """Return a colour profile with a number of tags, which all point to the same place."""
     sound = srgb_profile()
     count = int.from_bytes(sound[128:132], "big")
     table = sound[132 : 132 + 12 * count]
@@ -255,20 +255,20 @@ def _icc(tags: int) -> bytes:
 
 
 def _ifd(entries: int) -> bytes:
-    """Return EXIF data with so many entries."""
+    """Return EXIF data with a number of entries."""
     entry = b"".join(struct.pack("<HHII", 0xC000 + number % 999, 3, 1, 6) for number in range(min(entries, 999)))
     body = entry * (entries // 999 + 1)
     return b"II*\0\x08\0\0\0" + struct.pack("<H", entries) + body[: 12 * entries] + bytes(4)
 
 
 def _ifd_loop() -> bytes:
-    """Return EXIF data whose directory is its own sub-directory and its own next one."""
+    """Return EXIF data whose directory is its own sub-directory and its own next directory."""
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, 8) for tag in (0x8769, 0x8825, 0xA005))
     return b"II*\0\x08\0\0\0\3\0" + entries + struct.pack("<I", 8)
 
 
 def _tiff(tags: dict[int, tuple[int, int, int]], more: bytes = b"") -> bytes:
-    """Return a TIFF of one directory of tags with type, count and value."""
+    """Return a TIFF with one directory of tags, each with type, count and value."""
     entries = b"".join(struct.pack("<HHII", tag, *values) for tag, values in sorted(tags.items()))
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4) + more
 
@@ -297,7 +297,7 @@ def _tiff_chain(pages: int) -> bytes:
     out.write(b"II*\0\x08\0\0\0")
     for page in range(min(pages, 200_000)):
         out.write(struct.pack("<H", len(tags)) + entries + struct.pack("<I", 8 + (page + 1) * size))
-    return out.getvalue() + struct.pack("<H", len(tags)) + entries + struct.pack("<I", 8)  # and round again
+    return out.getvalue() + struct.pack("<H", len(tags)) + entries + struct.pack("<I", 8)  # back to the start
 
 
 def _tiff_strips(strips: int) -> bytes:
@@ -379,12 +379,12 @@ def _avif(more: bytes) -> bytes:
 
 
 def _nested_boxes(depth: int) -> bytes:
-    """Return boxes in each other; those whose size does not fit say that they go on to the end of the file."""
+    """Return nested boxes. Those whose size does not fit claim to extend to the end of the file."""
     size = 8 * depth
     return b"".join(struct.pack(">I", size - 8 * level) + b"meta" for level in range(depth))
 
 
 def _bmp_runs(times: int) -> bytes:
-    """Return a BMP whose compressed rows are only ends of lines and jumps."""
+    """Return a BMP whose compressed rows contain only ends of lines and jumps."""
     header = struct.pack("<IiiHHIIiiII", 40, 64, 64, 1, 8, 1, 2 * times, 0, 0, 2, 0)
     return b"BM" + struct.pack("<IHHI", 62, 0, 0, 62) + header + bytes(8) + b"\0\0\0\2\1\1" * (times // 3) + b"\0\1"

@@ -1,4 +1,4 @@
-"""Changes to sound files: bytes, numbers, pieces; each is decided by a random generator alone."""
+"""Mutations of valid files: bytes, numbers, pieces. Each depends only on a random generator."""
 
 import random
 import struct
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from tests.hostile.seeds import Seed, chunk, riff, split_boxes, split_jpeg, split_png, split_riff
 
 Change = Callable[[bytes, random.Random], bytes]
-#: Numbers on the edges of what fields hold.
+#: Boundary values of fields.
 _EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-#: No changed file has more bytes.
+#: The most bytes of a mutated file.
 MAX_BYTES = 4 * 2**20
 
 
 def mutated(seed: Seed, others: tuple[Seed, ...], rng: random.Random) -> bytes:
-    """Return a seed's file with one to four changes, most of them near its beginning, where the headers are."""
+    """Return a seed's file with one to four changes, mostly near its beginning, where the headers are."""
     data = seed.data
     if rng.random() < 0.35:
         data = _rearranged(seed, data, rng)
@@ -98,7 +98,7 @@ _CHANGES: tuple[Change, ...] = (
 
 
 def _rearranged(seed: Seed, data: bytes, rng: random.Random) -> bytes:
-    """Return a file whose pieces are in another order, left out, or there twice."""
+    """Return a file whose pieces are reordered, left out, or repeated."""
     split, joined = {
         "jpg": (split_jpeg, b"".join),
         "png": (split_png, b"".join),
@@ -124,7 +124,7 @@ def _rearranged(seed: Seed, data: bytes, rng: random.Random) -> bytes:
 
 
 def _with_checksums(data: bytes) -> bytes:
-    """Return a PNG whose chunks have the right checksums, as far as its chunks can be told."""
+    """Return a PNG whose chunks have the right checksums, as far as they can be parsed."""
     parts, place = [data[:8]], 8
     while place + 12 <= len(data):
         length = int.from_bytes(data[place : place + 4], "big")

@@ -1,4 +1,4 @@
-"""What the hostile tenant does: one function for each way in, each of which returns what did not end as it must."""
+"""The attacks of the hostile tenant: one function for each entry point, which returns the forbidden results."""
 
 import time
 from collections import Counter
@@ -23,7 +23,7 @@ from tests.hostile.sending import Answers, send_all
 from tests.hostile.weights import hostile_weights
 from tests.photos import small_photos
 
-#: A training whose steps take an eye's blink.
+#: A training with very fast steps.
 _TINY = {
     "transformer": {"width": 4, "blocks": 1, "output": "tanh"},
     "size_px": 64,
@@ -41,15 +41,15 @@ class Result:
     name: str
     #: How many things were sent.
     sent: int = 0
-    #: How they ended, by code.
+    #: How many ended with each code.
     ends: Counter[str] = field(default_factory=Counter)
-    #: What must not be, a sentence each.
+    #: Violations, one sentence each.
     problems: list[str] = field(default_factory=list)
     answers: Answers | None = None
 
 
 def codes_of(*roots: type[NstError]) -> set[str]:
-    """Return the stable codes of errors and of all that derive from them."""
+    """Return the stable codes of error classes and their subclasses."""
     classes = list(roots)
     for cls in classes:
         classes += cls.__subclasses__()
@@ -84,7 +84,7 @@ def paintings_of_jobs(here: Ground, files: Sequence[HostileFile], *, until: floa
 
 
 def paintings_of_styles(here: Ground, files: Sequence[HostileFile], *, until: float) -> Result:
-    """Send files as paintings of trainings, whose other fields are right; those that are taken are cancelled."""
+    """Send files as paintings of trainings whose other fields are valid. Accepted trainings are cancelled."""
     result = Result("paintings of styles")
     data = here.put(HostileFile(name, data) for name, data in small_photos(4).items())
     for file, address in zip(files, _addresses(here, files), strict=True):
@@ -106,7 +106,7 @@ def paintings_of_styles(here: Ground, files: Sequence[HostileFile], *, until: fl
 
 
 def training_data(here: Ground, files: Iterable[HostileFile], *, until: float) -> Result:
-    """Train a tiny style with hostile photos among a few good ones."""
+    """Train a tiny style on hostile photos mixed with a few good ones."""
     result = Result("photos of a training")
     good = [HostileFile(name, data) for name, data in small_photos(24).items()]
     data = here.put([*good, *files])
@@ -123,7 +123,7 @@ def training_data(here: Ground, files: Iterable[HostileFile], *, until: float) -
 
 
 def imported_weights(here: Ground, count: int, *, seed: int, until: float) -> Result:
-    """Import hostile weights, and stylize a photo with those that are taken."""
+    """Import hostile weights, and stylize a photo with those that are accepted."""
     result = Result("imported weights")
     photo = f"{here.put([HostileFile('photo.png', saved(picture(), 'PNG'))])}photo.png"
     jobs: list[Job] = []
@@ -172,7 +172,7 @@ def _addresses(here: Ground, files: Sequence[HostileFile]) -> tuple[str, ...]:
 
 
 def _ended(here: Ground, job: Job, until: float, result: Result) -> Job:
-    """Return a job at its end, or as it stands when time is up."""
+    """Return a job when it ends, or in its current state when the time is over."""
     while not job.status.is_terminal and time.monotonic() < until:
         time.sleep(0.25)
         job = here.hostile.job(job.id)
@@ -192,7 +192,7 @@ def _ended_run(here: Ground, run: Run, until: float) -> Run:
 
 
 def _judge_items(here: Ground, job: Job, result: Result, *, also: Iterable[str] = ()) -> None:
-    """Count how the items of a job ended, and name those that did not end as an item must."""
+    """Count how the items of a job ended, and list those with a result that is not allowed."""
     allowed = codes_of(ImageError, BlobTooLargeError) | set(also)
     for item in here.hostile.items(job.id):
         result.sent += 1

@@ -1,4 +1,4 @@
-"""The table of a hostile run: a line for each promise, and what broke it."""
+"""The table of a hostile run: one line per guarantee, with what broke it."""
 
 import statistics
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from tests.hostile.phases import Result
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What the promises are measured by."""
+    """The limits of the guarantees."""
 
     gap_s: float
     worker_mb: float
@@ -19,22 +19,22 @@ class Limits:
 
 @dataclass
 class Measured:
-    """What a run has shown."""
+    """The measurements of a run."""
 
-    #: Seconds of good jobs, alone and beside sound photos of the other tenant.
+    #: Seconds of good jobs, alone and during valid photos of the other tenant.
     alone_s: float = 0.0
     plain_s: float = 0.0
     #: Seconds of good jobs by phase.
     beside: dict[str, list[float]] = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
-    #: What the watcher saw: the fields of `tests.hostile.watch.Seen`.
+    #: The results of the watcher: the fields of `tests.hostile.watch.Seen`.
     seen: dict[str, Any] = field(default_factory=dict)
     deaths: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Promise:
-    """A promise, whether it was kept, and by what that is seen."""
+    """A guarantee, whether it was kept, and the evidence."""
 
     text: str
     kept: bool
@@ -42,7 +42,7 @@ class Promise:
 
 
 def promises(measured: Measured, limits: Limits) -> list[Promise]:
-    """Return all promises with what became of them."""
+    """Return all guarantees with their results."""
     seen, memory = measured.seen, measured.seen["memory_mb"]
     heartbeat = max(seen["heartbeat_gap_s"].values(), default=0.0)
     gaps = {"/livez": seen["livez_gap_s"], "a worker with a chunk": seen["worker_gap_s"], "heartbeat files": heartbeat}
@@ -86,7 +86,7 @@ def promises(measured: Measured, limits: Limits) -> list[Promise]:
 
 
 def print_report(measured: Measured, limits: Limits, *, shown: int) -> int:
-    """Print the table, and return 1 if a promise was broken."""
+    """Print the table, and return 1 if a guarantee was broken."""
     for result in measured.results:
         ends = ", ".join(f"{code} {number:,}" for code, number in result.ends.most_common())
         times = measured.beside.get(result.name, [])

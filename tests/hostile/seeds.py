@@ -1,4 +1,4 @@
-"""Small, sound pictures of every format, and the pieces that files of each format are made of."""
+"""Small, valid pictures of every format, and functions that split and build their files."""
 
 import io
 import struct
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-#: Width and height of the sound pictures: odd, so that rows and blocks have rests.
+#: Width and height of the valid pictures. They are odd, so that rows and blocks have remainders.
 SIZE = (51, 37)
 
 
 @dataclass(frozen=True)
 class Seed:
-    """A sound picture file."""
+    """A valid picture file."""
 
     kind: str
     suffix: str
@@ -25,7 +25,7 @@ class Seed:
 
 
 def picture(mode: str = "RGB", size: tuple[int, int] = SIZE) -> Image.Image:
-    """Return a picture with smooth and busy parts."""
+    """Return a picture with smooth and detailed parts."""
     width, height = size
     rng = np.random.default_rng(7)
     ramp = np.add.outer(np.arange(height) * 3, np.arange(width) * 2)[..., None] % 200
@@ -39,7 +39,7 @@ def picture(mode: str = "RGB", size: tuple[int, int] = SIZE) -> Image.Image:
 
 
 def saved(image: Image.Image, format: str, **options: Any) -> bytes:
-    """Return a picture's file."""
+    """Return a picture as a file in a format."""
     file = io.BytesIO()
     image.save(file, format, **options)
     return file.getvalue()
@@ -47,13 +47,13 @@ def saved(image: Image.Image, format: str, **options: Any) -> bytes:
 
 @cache
 def srgb_profile() -> bytes:
-    """Return a sound colour profile."""
+    """Return a valid colour profile."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 @cache
 def exif_block() -> bytes:
-    """Return sound EXIF data with an orientation and a sub-directory."""
+    """Return valid EXIF data with an orientation and a sub-directory."""
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x010F] = "camera"
@@ -63,13 +63,13 @@ def exif_block() -> bytes:
 
 @cache
 def seeds() -> tuple[Seed, ...]:
-    """Return sound files of all formats and of most of their variants."""
+    """Return valid files of all formats and most of their variants."""
     return tuple(_seeds())
 
 
 def _seeds() -> Iterator[Seed]:
     def several() -> dict[str, Any]:
-        # Made anew for each file: a writer leaves its settings on the pictures.
+        # Made again for each file, because a writer stores its settings on the picture.
         return {"save_all": True, "append_images": [picture().rotate(angle) for angle in (90, 180)]}
 
     tagged = {"icc_profile": srgb_profile(), "exif": exif_block()}
@@ -106,7 +106,7 @@ def _seeds() -> Iterator[Seed]:
 
 
 def lookalikes() -> dict[str, tuple[str, bytes]]:
-    """Return the beginnings of files that are no photos, by name, with their suffix."""
+    """Return the first bytes of files that are not photos, by name, with their suffix."""
     page = b"<!DOCTYPE html><html><body>404</body></html>"
     return {
         "svg": ("svg", b'<?xml version="1.0"?><!-- a --><svg xmlns="http://www.w3.org/2000/svg" width="64"/>'),
@@ -129,12 +129,12 @@ def lookalikes() -> dict[str, tuple[str, bytes]]:
 
 
 def box(kind: bytes, body: bytes = b"") -> bytes:
-    """Return a box of an ISO media file, as AVIF and HEIC are."""
+    """Return a box of an ISO media file, such as AVIF or HEIC."""
     return struct.pack(">I", 8 + len(body)) + kind + body
 
 
 def segment(marker: int, body: bytes = b"") -> bytes:
-    """Return a segment of a JPEG; the body has at most 65,533 bytes."""
+    """Return a segment of a JPEG. The body has at most 65,533 bytes."""
     return struct.pack(">BBH", 0xFF, marker, 2 + len(body)) + body
 
 
@@ -149,13 +149,13 @@ def riff_chunk(kind: bytes, body: bytes = b"") -> bytes:
 
 
 def riff(*chunks: bytes) -> bytes:
-    """Return a WebP of chunks."""
+    """Return a WebP made of chunks."""
     body = b"WEBP" + b"".join(chunks)
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def split_png(data: bytes) -> list[bytes]:
-    """Return the signature and the chunks of a sound PNG."""
+    """Return the signature and the chunks of a valid PNG."""
     parts, place = [data[:8]], 8
     while place < len(data):
         end = place + 12 + int.from_bytes(data[place : place + 4], "big")
@@ -165,7 +165,7 @@ def split_png(data: bytes) -> list[bytes]:
 
 
 def split_jpeg(data: bytes) -> list[bytes]:
-    """Return the segments of a sound JPEG; each scan's data is a part of its own."""
+    """Return the segments of a valid JPEG. The data of each scan is a separate part."""
     parts, place = [data[:2]], 2
     while place < len(data):
         if data[place] == 0xFF and data[place + 1] not in (0, *range(0xD0, 0xD8)):
@@ -183,7 +183,7 @@ def split_jpeg(data: bytes) -> list[bytes]:
 
 
 def split_riff(data: bytes) -> list[bytes]:
-    """Return the chunks of a sound WebP, without the header around them."""
+    """Return the chunks of a valid WebP, without the outer header."""
     parts, place = [], 12
     while place < len(data):
         size = int.from_bytes(data[place + 4 : place + 8], "little")
@@ -194,7 +194,7 @@ def split_riff(data: bytes) -> list[bytes]:
 
 
 def split_boxes(data: bytes) -> list[bytes]:
-    """Return the outermost boxes of a sound AVIF."""
+    """Return the outermost boxes of a valid AVIF."""
     parts, place = [], 0
     while place < len(data):
         end = place + max(8, int.from_bytes(data[place : place + 4], "big"))

@@ -1,4 +1,4 @@
-"""Hostile requests on real connections, whole, in pieces, slowly, or never to their end."""
+"""Sends hostile requests on real connections: whole, in pieces, slowly, or without an end."""
 
 import socket
 import threading
@@ -11,21 +11,21 @@ from dataclasses import dataclass, field
 
 from tests.hostile.api_requests import HostileRequest
 
-#: An answer that does not begin within this time does not come.
+#: An answer that does not begin within this time counts as missing.
 ANSWER_S = 60.0
-#: A connection that sends slowly, or is never finished, is held for so long.
+#: How long a connection is held that sends slowly or never finishes.
 HELD_S = 3.0
 _READ_BYTES = 64 * 2**20
 
 
 @dataclass
 class Answers:
-    """What came back."""
+    """The answers to the requests."""
 
     statuses: Counter[int] = field(default_factory=Counter)
-    #: Of whole requests that got no answer in time.
+    #: Labels of whole requests that got no answer in time.
     silent: list[str] = field(default_factory=list)
-    #: Labels and beginnings of answers of 500 and above.
+    #: Labels and first bytes of answers with 500 and above.
     broken: list[str] = field(default_factory=list)
     largest_bytes: int = 0
     largest: str = ""
@@ -34,7 +34,7 @@ class Answers:
 
 
 def send_all(requests: Iterable[HostileRequest], *, host: str, port: int, threads: int = 16, until: float) -> Answers:
-    """Send requests, some at once, and return what came back; those that `time.monotonic` is too late for are left."""
+    """Send requests, some concurrently, and return the answers. Skip the requests that are left at the deadline."""
     answers, lock = Answers(), threading.Lock()
 
     def send(request: HostileRequest) -> None:
@@ -45,7 +45,7 @@ def send_all(requests: Iterable[HostileRequest], *, host: str, port: int, thread
         took = time.monotonic() - begun
         with lock:
             answers.statuses[status] += 1
-            # A server may close a connection while too long a head is still being sent; then its answer is lost.
+            # A server may close a connection while it still receives an overlong head. Its answer is then lost.
             if status == 0 and took >= ANSWER_S and request.way in ("whole", "pieces", "chunked"):
                 answers.silent.append(request.label)
             if status >= 500:
@@ -66,7 +66,7 @@ def _send(request: HostileRequest, host: str, port: int) -> tuple[int, bytes]:
     try:
         with socket.create_connection((host, port), timeout=ANSWER_S) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with suppress(OSError):  # refused before all of it was sent; the answer may be there
+            with suppress(OSError):  # refused before all of it was sent; the answer may have arrived
                 _write(connection, request)
             if request.way in ("half_open", "aborted"):
                 return 0, b""
@@ -128,7 +128,7 @@ def _read(connection: socket.socket) -> tuple[int, bytes]:
         pieces.append(piece)
         size += len(piece)
         if b"text/event-stream" in pieces[0]:
-            break  # it has no end
+            break  # the stream has no end
     data = b"".join(pieces)
     status = data[9:12]
     return int(status) if data.startswith(b"HTTP/1.") and status.isdigit() else 0, data

@@ -1,4 +1,4 @@
-"""A small hostile run, and what the long one relies on. The long one is `python -m tests.hostile`."""
+"""A small hostile run, and tests of the parts of the long one, `python -m tests.hostile`."""
 
 import json
 import os
@@ -33,17 +33,17 @@ _SEEN: Mapping[str, Any] = {
 }
 
 
-def test_sound_files_are_sound_and_of_all_formats() -> None:
+def test_seed_files_are_valid_and_cover_all_formats() -> None:
     formats = {seed.suffix for seed in seeds()}
     assert {"jpg", "png", "webp", "tif", "bmp", "gif", "avif", "svg", "heic", "pdf"} <= formats
     plain = [seed for seed in seeds() if seed.kind.endswith(("-RGB", "-lossy", "-raw", "-still"))]
     assert len(plain) == 6
     for seed in plain:
-        # One of them is turned by its EXIF.
+        # The EXIF data of one of them rotates it.
         assert sorted(decode(seed.data).rgb.shape) == [3, 37, 51], seed.kind
 
 
-def test_files_fall_into_their_pieces_and_together_again() -> None:
+def test_files_can_be_split_and_joined_again() -> None:
     by_kind = {seed.kind: seed.data for seed in seeds()}
     for kind, split in {"jpeg-RGB": split_jpeg, "png-RGB": split_png, "avif": split_boxes}.items():
         parts = split(by_kind[kind])
@@ -52,39 +52,39 @@ def test_files_fall_into_their_pieces_and_together_again() -> None:
     assert b"".join(split_riff(by_kind["webp-lossy"])) == by_kind["webp-lossy"][12:]
 
 
-def test_the_files_of_a_seed_are_the_same_each_time_and_differ_from_those_of_another() -> None:
+def test_a_seed_always_gives_the_same_files_and_another_seed_others() -> None:
     first, again, other = (list(hostile_files(150, seed=seed, largest=100)) for seed in (5, 5, 6))
     assert first == again
     assert len({file.name for file in first}) == len({file.data for file in first} | {b""}) - 1 == 150
-    # A quarter of them has grown, to a thing and size of which there are not many.
+    # A quarter of the files is inflated, and those do not depend much on the seed.
     assert sum(a.data == b.data for a, b in zip(first, other, strict=True)) < 50
     assert sum("jpeg" in file.name for file in first) > 10
 
 
 def raise_for(data: bytes) -> None:
-    """Stands for decoders that are not as they should be."""
+    """Stands for decoders with bugs."""
     if data == b"escape":
         raise KeyError("x")
     if data == b"crash":
         os._exit(3)
 
 
-def test_a_decoder_that_raises_or_dies_is_found_and_the_next_file_is_tried() -> None:
+def test_a_decoder_that_raises_or_dies_is_detected_and_the_next_file_is_tried() -> None:
     files = [HostileFile(name, name.encode()) for name in ("good", "escape", "crash", "good")]
     verdicts = list(try_files(files, take=raise_for))
     assert [verdict.code.partition(":")[0] for verdict in verdicts] == ["ok", "escaped", "crashed", "ok"]
     assert [verdict.is_good for verdict in verdicts] == [True, False, False, True]
 
 
-def test_no_file_makes_the_decoder_raise_what_it_does_not_document() -> None:
+def test_no_file_makes_the_decoder_raise_an_undocumented_error() -> None:
     verdicts = list(try_files(hostile_files(400, seed=11, largest=1000)))
     assert [verdict for verdict in verdicts if not verdict.is_good] == []
-    # A guard against exponential time alone: the whole lot takes seconds.
+    # This guards only against exponential time: all files together take seconds.
     assert [verdict for verdict in verdicts if verdict.silent_s > 20 or verdict.cpu_s > 60] == []
     assert Counter(verdict.code for verdict in verdicts)["ok"] > 20
 
 
-def test_headers_of_hostile_weights_are_refused_or_right(tmp_path: Path) -> None:
+def test_headers_of_hostile_weights_are_refused_or_valid(tmp_path: Path) -> None:
     codes = Counter[str]()
     for file in hostile_weights(200, seed=3):
         (tmp_path / "w").write_bytes(file.data)
@@ -98,13 +98,13 @@ def test_headers_of_hostile_weights_are_refused_or_right(tmp_path: Path) -> None
     assert codes["refused"] > 100
 
 
-def test_weights_before_their_change_are_sound(tmp_path: Path) -> None:
+def test_weights_are_valid_before_they_are_changed(tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(sound_weights())
     with open(tmp_path / "w", "rb") as file:
         assert read_config(file).width == 2
 
 
-def test_requests_are_of_every_route_and_most_bodies_are_json() -> None:
+def test_requests_cover_every_route_and_most_bodies_are_json() -> None:
     document = {
         "paths": {
             "/v1/jobs": {
@@ -132,7 +132,7 @@ def test_requests_are_of_every_route_and_most_bodies_are_json() -> None:
 
 
 def measured(**changes: Any) -> Measured:
-    """Return a run in which every promise was kept, with changes."""
+    """Return a run in which every guarantee was kept, with changes."""
     values: dict[str, Any] = {
         "alone_s": 2.0,
         "plain_s": 4.0,
@@ -159,20 +159,20 @@ def measured(**changes: Any) -> Measured:
         ({"deaths": ["worker-1 died: exit code 1"]}, "died"),
     ],
 )
-def test_each_promise_can_be_broken(changes: dict[str, Any], broken: str | None) -> None:
+def test_each_guarantee_can_be_broken(changes: dict[str, Any], broken: str | None) -> None:
     limits = Limits(gap_s=2.0, worker_mb=4000, scheduler_mb=800, ratio=1.5)
     failed = [promise.text for promise in promises(measured(**changes), limits) if not promise.kept]
     assert len(failed) == (broken is not None)
     assert broken is None or broken in failed[0]
 
 
-def test_a_verdict_names_what_must_not_be() -> None:
+def test_a_verdict_rejects_a_hung_decoder() -> None:
     assert Verdict(name="a", code="image_undecodable").is_good
     assert not Verdict(name="a", code="hung").is_good
 
 
-def test_a_small_run_on_a_real_stack_keeps_its_promises(capsys: pytest.CaptureFixture[str]) -> None:
-    # Silence is bounded generously here: the machine that runs the tests may be busy with others of them.
+def test_a_small_run_on_a_real_stack_keeps_its_guarantees(capsys: pytest.CaptureFixture[str]) -> None:
+    # The limit for silence is generous, because the machine may be busy with other tests.
     bounded = ["--seconds", "200", "--gap-s", "30", "--times", "0", "--largest", "100"]
     code = hostile.main(["--files", "30", "--requests", "60", "--ways", "photos,styles,requests", *bounded])
     table = capsys.readouterr().out

@@ -1,7 +1,7 @@
-"""`python -m tests.hostile.watch URL PID`: how a stack looks from outside, told when the standard input ends.
+"""`python -m tests.hostile.watch URL PID`: measures a stack from outside until standard input ends.
 
-A process of its own, so that what the other side of the test does holds nothing up. It asks `/livez` ten times a
-second, listens to the workers' events in Redis, looks at the heartbeat files, and reads the memory of all processes.
+A separate process, so that the rest of the test does not delay it. It asks `/livez` ten times a
+second, listens to the workers' events in Redis, checks the heartbeat files, and reads the memory of all processes.
 """
 
 import json
@@ -27,19 +27,19 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass
 class Seen:
-    """The worst that was seen so far."""
+    """The worst values so far."""
 
-    #: Longest time without an answer of `/livez`, in seconds, less what the watcher itself was held up meanwhile.
+    #: The longest time in seconds without an answer of `/livez`, less the delay of the watcher itself.
     livez_gap_s: float = 0.0
-    #: The same between two events of a worker about one chunk.
+    #: The same for the time between two events of a worker about one chunk.
     worker_gap_s: float = 0.0
-    #: The same of a heartbeat file, by process.
+    #: The same for the age of a heartbeat file, by process.
     heartbeat_gap_s: dict[str, float] = field(default_factory=dict)
-    #: Longest time that the watcher itself did not come to run.
+    #: The longest time in which the watcher itself did not run.
     own_gap_s: float = 0.0
     livez_answers: int = 0
     events: int = 0
-    #: Most resident memory by process, in MB; that of a worker's or a scheduler's own children is counted apart.
+    #: The most resident memory by process, in MB. The children of a worker or scheduler are counted separately.
     memory_mb: dict[str, float] = field(default_factory=dict)
 
 
@@ -47,14 +47,14 @@ class Watch:
     """Watches in threads until it is stopped."""
 
     def __init__(self, url: str, pid: int, *, redis_url: str, heartbeats: Path) -> None:
-        """`pid` is the process whose children the stack's processes are, `heartbeats` the folder of their files."""
+        """`pid` is the parent of the stack's processes, `heartbeats` the folder of their heartbeat files."""
         self.seen = Seen()
         self._url = url
         self._pid = pid
         self._redis = redis.Redis.from_url(redis_url, socket_timeout=10)
         self._heartbeats = heartbeats
         self._stop = threading.Event()
-        #: Seconds that were lost to a machine that is too busy, all together.
+        #: The total seconds that were lost because the machine was busy.
         self._lost_s = 0.0
 
     def run(self) -> None:
@@ -107,7 +107,7 @@ class Watch:
         self.seen.events += 1
         if not isinstance(event, ChunkStarted | ChunkProgress | ChunkFinished):
             return
-        # Only between two events: the last one may have been taken out of the stream before it was seen here.
+        # Only between two events, because the last one may have been removed from the stream before it was seen here.
         key, now = (event.chunk_id, event.attempt), time.monotonic()
         if key in told:
             at, lost = told[key]
@@ -129,7 +129,7 @@ class Watch:
 
 
 def memory_of_stack(pid: int) -> Iterator[tuple[str, float]]:
-    """Yield the role and the resident memory in MB of each descendant of a process that belongs to a stack."""
+    """Yield the role and the resident memory in MB of each descendant of a process that is part of a stack."""
     parents: dict[int, tuple[int, str, float]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
@@ -156,8 +156,8 @@ def _role(command: str) -> str:
 
 
 def main() -> None:
-    """Watch, and print what was seen as JSON."""
-    # In the environment, for Redis's address has a password.
+    """Watch, and print the results as JSON."""
+    # From the environment, because Redis's address has a password.
     watch = Watch(
         sys.argv[1],
         int(sys.argv[2]),

@@ -1,4 +1,4 @@
-"""Hostile weights files for imports: sound headers with one thing changed, and headers that have grown."""
+"""Hostile weights files for imports: valid headers with one change, and inflated headers."""
 
 import json
 import random
@@ -26,7 +26,7 @@ def sound_weights() -> bytes:
 
 
 def hostile_weights(count: int, *, seed: int) -> Iterator[HostileFile]:
-    """Yield weights files: first those whose header is deep, long or lies, then changed ones."""
+    """Yield weights files: first those with a deep, long or false header, then mutated ones."""
     sound = sound_weights()
     length = int.from_bytes(sound[:8], "little")
     header, tensors = json.loads(sound[8 : 8 + length]), sound[8 + length :]
@@ -46,7 +46,7 @@ def hostile_weights(count: int, *, seed: int) -> Iterator[HostileFile]:
 
 
 def packed(header: bytes, tensors: bytes = b"", *, length: int | None = None) -> bytes:
-    """Return a safetensors file of a header as it is; `length` is what it says of the header."""
+    """Return a safetensors file with an unchecked header. `length` is the header length that the file claims."""
     return struct.pack("<Q", len(header) if length is None else length) + header + tensors
 
 
@@ -63,7 +63,7 @@ def _grown(header: dict[str, Any], tensors: bytes) -> Iterator[bytes]:
         yield packed(json.dumps(header).encode(), tensors, length=length)
     for values in ({"width": 512, "blocks": 64}, {"width": 10**9}, {"blocks": 10**9}, {"width": 2, "blocks": -1}):
         yield packed(json.dumps(header | {"__metadata__": {CONFIG_KEY: json.dumps(values)}}).encode(), tensors)
-    yield packed(json.dumps(header).encode(), b"\xff" * len(tensors))  # no numbers
+    yield packed(json.dumps(header).encode(), b"\xff" * len(tensors))  # not numbers
 
 
 def _changed(header: dict[str, Any], rng: random.Random) -> dict[str, Any]:
