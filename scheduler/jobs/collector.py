@@ -107,6 +107,15 @@ class ChunkCollector:
             return lifecycle.drop(connection, chunk.id)
         passing = any(self._try_again(job, chunk, outcome) for outcome in outcomes)
         pause_s = self._backoff_s * 2**chunk.failures if passing else 0.0
+        codes = sorted({outcome.error_code for outcome in outcomes if outcome.error_code})
+        log.info(
+            "Chunk %d of %s, attempt %d: %d images wait for another attempt, %s",
+            chunk.id,
+            job.id,
+            chunk.attempt,
+            len(rest),
+            f"after temporary errors ({', '.join(codes)})" if passing else "given back by a worker",
+        )
         chunk_rows.set_pending(
             connection,
             chunk.id,

@@ -76,7 +76,7 @@ class Reaper:
                 chunk.id,
                 job.id,
                 chunk.attempt,
-                "its worker fell silent" if silent else "its message was lost",
+                "its worker fell silent" if silent else "no worker started it in time, or its message was lost",
             )
             # A worker that was told to end, or had not begun the chunk, did not die because of it.
             deaths = chunk.deaths + (silent and not chunk.blameless)
