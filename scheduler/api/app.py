@@ -37,11 +37,11 @@ from scheduler.webhooks.service import WebhookService
 
 _ANY_KEY = Needs()
 _KEYS = (Scope.KEYS_WRITE, Scope.ADMIN)
-#: Who may bring photos may also see which are there already.
+#: A client that may upload photos may also list them.
 _UPLOADS = Needs(
     read=(Scope.JOBS_READ, Scope.JOBS_WRITE, Scope.STYLES_TRAIN), write=(Scope.JOBS_WRITE, Scope.STYLES_TRAIN)
 )
-#: The scopes that each router's routes need; None: no key at all.
+#: The scopes that each router's routes need; None if they need no key.
 ROUTERS: tuple[tuple[APIRouter, Needs | None], ...] = (
     (health.router, None),
     (errors.router, None),
@@ -55,22 +55,24 @@ ROUTERS: tuple[tuple[APIRouter, Needs | None], ...] = (
     (tenants.router, Needs(read=(Scope.ADMIN,), write=(Scope.ADMIN,))),
     (tenants.own_router, _ANY_KEY),
     (events.jobs_router, Needs(read=(Scope.JOBS_READ,))),
-    # Webhooks of those who may read jobs tell of runs too; and who may read runs may wait for their ends.
+    # Either scope is enough: webhooks report runs to clients with jobs:read too.
     (events.runs_router, Needs(read=(Scope.JOBS_READ, Scope.STYLES_READ))),
     (webhooks.router, Needs(read=(Scope.JOBS_READ,), write=(Scope.JOBS_WRITE,))),
 )
 
 _DESCRIPTION = """\
-Submit a job with photos in an S3 storage and one or more styles, and fetch the images when it has ended.
+Submit a job with photos in S3 storage and one or more styles, and download the images when it has ended.
 
-Send an API key with each request: `Authorization: Bearer nst_…`. An error is `application/problem+json` with a stable
-`code`; `GET /v1/errors` lists all codes. A listing comes in pages: the `last_id` of one is the `after_id` of the next.
-A `POST` that carries an `Idempotency-Key` may be repeated without harm.
+Send an API key with each request: `Authorization: Bearer nst_…`. Errors are
+`application/problem+json` with a stable `code`; `GET /v1/errors` lists all codes.
+
+Lists are paginated: pass the `last_id` of a page as the `after_id` of the next request.
+You can safely repeat a `POST` request that has an `Idempotency-Key`.
 """
 
 
 class _Api(FastAPI):
-    """An app whose document says what all routes have in common."""
+    """An app whose OpenAPI document describes the scopes and errors of each route."""
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
@@ -79,7 +81,7 @@ class _Api(FastAPI):
 
 
 def make_hub(service: Service, database: Database) -> EventHub:
-    """Return what hands out events, to as many streams of a tenant as its limits say."""
+    """Return the hub of events; a tenant may have as many streams as its limits allow."""
     return EventHub(database, max_streams=lambda tenant: service.tenants.limits(tenant).max_streams)
 
 
@@ -93,18 +95,18 @@ def make_api(
     hub: EventHub | None = None,
     webhook_service: WebhookService | None = None,
 ) -> FastAPI:
-    """Return the app over a service; `clock` is that of the rates, seconds that only go on.
+    """Return the app for a service; `clock` gives monotonic seconds, for rate limits.
 
-    By default a tenant has as many streams of events as its limits say, and no webhooks.
+    By default the number of event streams is limited per tenant, and webhooks are disabled.
     """
     api = _Api(
         title="nst",
         version=__version__,
         summary="Neural style transfer in bulk",
         description=_DESCRIPTION,
-        servers=[{"url": "/", "description": "The scheduler that this document is from"}],
+        servers=[{"url": "/", "description": "The scheduler that serves this document"}],
         docs_url="/docs",
-        # The names of clients' functions: submit_job rather than submit_job_v1_jobs_post.
+        # Generated clients get function names such as submit_job instead of submit_job_v1_jobs_post.
         generate_unique_id_function=lambda route: route.name,
     )
     api.state.nst = ApiState(
@@ -116,7 +118,7 @@ def make_api(
         webhooks=webhook_service or WebhookService(database, vault=None, rules=Rules(), clock=time.time),
     )
     problems.install(api)
-    # The one that is added last is the outermost.
+    # The middleware that is added last is the outermost.
     api.add_middleware(Gate, keys=service.keys, tenants=service.tenants, clock=clock)
     api.add_middleware(Envelope)
     api.add_middleware(Heads)

@@ -1,7 +1,7 @@
-"""HTTP connections that end if the client does not go on: uvicorn by itself waits for it forever.
+"""HTTP connections with timeouts for slow clients; uvicorn itself waits for them forever.
 
-Each connection takes a file descriptor, and a process has a limited number of them. A client that opens many and sends
-nothing, or one byte a minute, would keep all others out. It needs no API key for that.
+Each connection takes a file descriptor, and a process has a limited number of them. Without timeouts, a client could
+open many connections, send nothing, and so lock out all other clients. It needs no API key for that.
 """
 
 import asyncio
@@ -13,24 +13,24 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nst_core.clock import Clock
 
-#: File descriptors that a scheduler asks for, if the system lets it have so many.
+#: File descriptors that a scheduler asks for; the system may allow fewer.
 _FILES = 65_536
 
 
 class TimedProtocol(H11Protocol):
-    """A connection with a time limit for each thing that it waits for."""
+    """A connection with a timeout for each state in which it waits for the client."""
 
-    #: Seconds from the connection, or from the first byte of a further request, to the end of the headers.
+    #: Seconds from the start of the connection, or from the first byte of a later request, to the end of the headers.
     head_s = 20.0
-    #: Seconds without a byte of the body, while the server would read one.
+    #: Seconds in which no byte of the body arrives although the server is ready to read.
     body_s = 30.0
-    #: Seconds in which the client takes nothing of an answer.
+    #: Seconds in which the client reads nothing of the response.
     answer_s = 60.0
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._clock: Clock = self.loop.time
-        #: Since when the headers of a request are coming.
+        #: When the first byte of the request's headers arrived.
         self._head_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._answer_timer: asyncio.TimerHandle | None = None
@@ -59,7 +59,7 @@ class TimedProtocol(H11Protocol):
         super().resume_writing()
 
     def _look(self) -> None:
-        """Set the time limit for what is still to come of a request; called at its beginning and at each byte."""
+        """Set the timeout for the rest of a request; called at its start and whenever bytes arrive."""
         self._stop()
         state = self.conn.their_state
         if state is not h11.IDLE:
@@ -67,7 +67,7 @@ class TimedProtocol(H11Protocol):
         if self.transport.is_closing():
             return
         if state is h11.IDLE:
-            # Bytes of the headers do not begin the time anew.
+            # More bytes of the headers do not extend the timeout.
             self._head_since = self._clock() if self._head_since is None else self._head_since
             left_s = self._head_since + self.head_s - self._clock()
             self._timer = self.loop.call_later(max(0.0, left_s), self.transport.close)
@@ -76,7 +76,7 @@ class TimedProtocol(H11Protocol):
 
     def _end_body(self) -> None:
         if self.flow.read_paused:
-            # The request is read more slowly than it comes: the client is not to blame.
+            # The server reads more slowly than the client sends, so the client is not to blame.
             self._timer = self.loop.call_later(self.body_s, self._end_body)
         else:
             self.transport.close()
@@ -88,7 +88,8 @@ class TimedProtocol(H11Protocol):
 
 
 def allow_connections() -> None:
-    """Raise the process's limit of open files as far as its user may: 1,024 is usual, and one connection takes one."""
+    """Raise the process's limit of open files as far as allowed: the default is often 1,024, and each connection needs
+    one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < most:

@@ -1,4 +1,4 @@
-"""What routes get: the service, who asks, and whether that is allowed."""
+"""Dependencies of routes: the services, the caller, and the check of its scopes."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -27,7 +27,7 @@ _bearer = HTTPBearer(auto_error=False, description="An API key, nst_…")
 
 @dataclass(frozen=True, kw_only=True)
 class ApiState:
-    """What the app holds for its routes."""
+    """The objects that the app provides to its routes."""
 
     service: Service
     database: Database
@@ -50,34 +50,34 @@ def get_service(state: Annotated[ApiState, Depends(get_state)]) -> Service:
 
 
 def get_events(state: Annotated[ApiState, Depends(get_state)]) -> EventHub:
-    """Return what hands out events."""
+    """Return the hub of events."""
     return state.events
 
 
 def get_webhooks(state: Annotated[ApiState, Depends(get_state)]) -> WebhookService:
-    """Return the service of webhooks."""
+    """Return the service for webhooks."""
     return state.webhooks
 
 
 def get_runs(service: Annotated[Service, Depends(get_service)]) -> RunService:
-    """Return the part of the service that is about runs."""
+    """Return the service for runs."""
     return service.runs
 
 
 def get_keys(service: Annotated[Service, Depends(get_service)]) -> Keys:
-    """Return the part of the service that is about keys."""
+    """Return the service for keys."""
     return service.keys
 
 
 def get_tenants(service: Annotated[Service, Depends(get_service)]) -> Tenants:
-    """Return the part of the service that is about tenants."""
+    """Return the service for tenants."""
     return service.tenants
 
 
 def get_caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Caller:
-    """Return who asks; raise UnauthenticatedError for a request that has not come through the gate."""
+    """Return the caller; raise UnauthenticatedError if `Gate` did not authenticate the request."""
     caller = getattr(request.state, "caller", None)
     if not isinstance(caller, Caller):
         raise UnauthenticatedError(NO_KEY)
@@ -85,14 +85,14 @@ def get_caller(
 
 
 def get_tenant(caller: Annotated[Caller, Depends(get_caller)]) -> str:
-    """Return whose request it is."""
+    """Return the tenant of the caller."""
     return caller.tenant
 
 
 def get_limits(
     tenants: Annotated[Tenants, Depends(get_tenants)], tenant: Annotated[str, Depends(get_tenant)]
 ) -> Limits:
-    """Return the limits of the tenant that asks."""
+    """Return the limits of the caller's tenant."""
     return tenants.limits(tenant)
 
 
@@ -100,18 +100,18 @@ def get_limits(
 class Needs:
     """The scopes that the routes of a router need: one of `read` for GET, one of `write` for all else.
 
-    Empty: every key will do. A route may have an own one beside that of its router, and then needs both.
+    If it is empty, any key is accepted. If a route has its own, both apply: its own and that of its router.
     """
 
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
 
     def scopes(self, method: str) -> tuple[str, ...]:
-        """Return the scopes one of which a method needs."""
+        """Return the scopes for a method; the caller needs one of them."""
         return self.read if method.upper() in ("GET", "HEAD") else self.write
 
     def __call__(self, request: Request, caller: Annotated[Caller, Depends(get_caller)]) -> None:
-        """Raise ForbiddenError where the caller has none of the scopes."""
+        """Raise ForbiddenError if the caller has none of the scopes."""
         caller.require(*self.scopes(request.method))
 
 

@@ -1,8 +1,8 @@
-"""Examples of files that jobs write, and how the OpenAPI document shows files."""
+"""Examples of the files that jobs write, and responses in the OpenAPI document for routes that return files."""
 
 from http import HTTPStatus
 
-#: Lines of the reports of a job.
+#: Lines of a job's reports.
 RESULTS = (
     '{"id": 17, "custom_id": null, "input": "s3://nst/photos/harbour.jpg", "style": "great_wave", '
     f'"method": "feedforward", "style_version": "{"4f" * 32}", '
@@ -16,7 +16,7 @@ ERRORS = (
 
 
 def files(*media_types: str, example: str | None = None) -> dict[int | str, dict[str, object]]:
-    """Return what a route's `responses` says of a file."""
+    """Return the `responses` of a route that returns a file."""
     shown: dict[str, object] = {} if example is None else {"example": example}
     content = {kind: {"schema": {"type": "string", "format": "binary"}} | shown for kind in media_types}
     return {200: {"description": HTTPStatus.OK.phrase, "content": content}}

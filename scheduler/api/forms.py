@@ -1,4 +1,4 @@
-"""The body that submits a training: JSON that names a painting in storage, or a form that brings it along."""
+"""The request that submits a training: JSON that names a painting in storage, or a form that contains the painting."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -18,11 +18,11 @@ from scheduler.domain.addresses import storable
 from scheduler.domain.errors import RequestInvalidError, TooLargeError
 from scheduler.runs.paintings import MAX_PAINTING_BYTES, POINTER, Painting, too_large
 
-#: Of the JSON alone.
+#: The limit for the JSON, without the painting.
 MAX_JSON_BYTES = 2**20
 _MAX_FILE_NAME = 255
 _PIECE_BYTES = 2**18
-#: What FastAPI cannot read off a signature.
+#: The description of the body for OpenAPI, because FastAPI cannot derive it from a signature.
 OPENAPI: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -45,9 +45,10 @@ OPENAPI: dict[str, Any] = {
 
 
 async def read_train_request(request: Request) -> tuple[TrainRequest, Painting | None]:
-    """Return the training that a request asks for, and the painting if a form brought it.
+    """Return the training that the client requests, and the painting if a form contains it.
 
-    Raises RequestValidationError or RequestInvalidError for a body that is none, and TooLargeError for a large one.
+    Raises RequestValidationError or RequestInvalidError for an invalid body, and TooLargeError for a body that is too
+    large.
     """
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
@@ -55,7 +56,9 @@ async def read_train_request(request: Request) -> tuple[TrainRequest, Painting |
     text = b"".join([piece async for piece in _limited(request, MAX_JSON_BYTES, _large_json())])
     body: TrainRequest = await off_the_loop(_parse, text)
     if body.painting is None:
-        raise RequestInvalidError("Name the painting, or send it along in a form.", pointer=POINTER)
+        raise RequestInvalidError(
+            "Either give the address of the painting, or send its file in a form.", pointer=POINTER
+        )
     return body, None
 
 
@@ -68,9 +71,9 @@ async def _read_form(request: Request) -> tuple[TrainRequest, Painting]:
 
 
 def _parse_form(headers: Headers, file: IO[bytes]) -> tuple[TrainRequest, Painting]:
-    """Return the training that a form asks for. The parser is pure Python and takes its time, so this is for a thread.
+    """Return the training that a form requests. Call this in a thread: the parser is pure Python and slow.
 
-    It is written for an event loop, and gets one of its own.
+    It needs an event loop, so it runs in a new one.
     """
     return asyncio.run(_parse_parts(headers, file))
 
@@ -81,8 +84,8 @@ async def _parse_parts(headers: Headers, file: IO[bytes]) -> tuple[TrainRequest,
             yield piece
 
     if _charset(headers["Content-Type"]) not in ("utf-8", "utf8", "us-ascii", "ascii"):
-        # Python has codecs, such as punycode, that take quadratic time.
-        raise RequestInvalidError("The form is in UTF-8: leave the charset out.", pointer="")
+        # Some of Python's codecs, such as punycode, take quadratic time.
+        raise RequestInvalidError("The form must be in UTF-8: omit the charset.", pointer="")
     parser = MultiPartParser(headers, pieces(), max_files=2, max_fields=2, max_part_size=MAX_JSON_BYTES)
     try:
         form = await parser.parse()
@@ -98,19 +101,21 @@ async def _parse_parts(headers: Headers, file: IO[bytes]) -> tuple[TrainRequest,
 
 async def _request_of(form: FormData) -> tuple[TrainRequest, Painting]:
     if set(form) - {"painting", "request"} or len(form.multi_items()) > 2:
-        raise RequestInvalidError("The form has one part painting and one part request.", pointer="")
+        raise RequestInvalidError("The form must have exactly one part `painting` and one part `request`.", pointer="")
     painting, text = form.get("painting"), form.get("request")
     if not isinstance(painting, UploadFile):
-        raise RequestInvalidError("The form has no file in its part painting.", pointer=POINTER)
+        raise RequestInvalidError("The form's part `painting` must be a file.", pointer=POINTER)
     if text is None:
-        raise RequestInvalidError("The form has no part request.", pointer="/request")
-    # A part with a file name is as good.
+        raise RequestInvalidError("The form has no part `request`.", pointer="/request")
+    # Some clients send the JSON as a file.
     data = await text.read(MAX_JSON_BYTES + 1) if isinstance(text, UploadFile) else text.encode()
     if len(data) > MAX_JSON_BYTES:
         raise _large_json()
     body = _parse(data)
     if body.painting is not None:
-        raise RequestInvalidError("The painting is named, and sent along too; do one.", pointer=POINTER)
+        raise RequestInvalidError(
+            "The request has both the address of a painting and its file; send only one of them.", pointer=POINTER
+        )
     return body, Painting(name=_file_name(painting.filename), data=await painting.read(MAX_PAINTING_BYTES + 1))
 
 
@@ -137,10 +142,10 @@ def _parse(text: bytes) -> TrainRequest:
 
 
 def _large_json() -> TooLargeError:
-    return TooLargeError(f"A request has at most {MAX_JSON_BYTES:,} bytes of JSON.")
+    return TooLargeError(f"The JSON of a request may have at most {MAX_JSON_BYTES:,} bytes.")
 
 
 def _file_name(name: str | None) -> str:
-    """Return a file name as it can be shown and stored."""
+    """Return a file name without characters that cannot be displayed or stored."""
     name = (name or "").replace("\\", "/").rpartition("/")[2]
     return name[-_MAX_FILE_NAME:] if name.isprintable() and storable(name) else ""

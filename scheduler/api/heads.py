@@ -1,4 +1,4 @@
-"""HEAD for every route that has GET: the same answer without its body."""
+"""Answers HEAD for every GET route, with the same headers and no body."""
 
 from contextlib import suppress
 
@@ -6,11 +6,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class _EnoughError(Exception):
-    """Ends the making of a body that is not asked for."""
+    """Stops a route from producing a body that will not be sent."""
 
 
 class Heads:
-    """Answers HEAD with what GET answers, and reads no more of a body than its first piece."""
+    """Handles HEAD as GET, and stops the route after the first chunk of the body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

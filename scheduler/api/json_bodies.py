@@ -1,7 +1,7 @@
-"""JSON bodies: measured before they are parsed, and parsed and validated outside the event loop.
+"""JSON bodies: their size and depth are checked first; then they are parsed and validated outside the event loop.
 
-A body of a few megabytes can hold hundreds of thousands of values. To parse them, and to say of each what is wrong,
-would stop every other request. So the raw bytes are measured first, which takes a few milliseconds.
+A body of a few megabytes can hold hundreds of thousands of values. Parsing and validating that many in the event loop
+would block all other requests. So the values are counted in the raw bytes first, which takes a few milliseconds.
 """
 
 import json
@@ -21,10 +21,10 @@ from scheduler.domain.errors import MalformedJsonError, TooLargeError
 #: The largest useful request has about 1,400.
 MAX_VALUES: Final = 10_000
 MAX_DEPTH: Final = 32
-#: A double has 17 digits that count. Longer numbers are slow to read and large in messages.
+#: A double has 17 significant digits. Longer numbers are slow to parse and make messages long.
 _MAX_DIGITS: Final = 100
 _LARGEST_INTEGER: Final = 2**64
-#: Bodies that are parsed at the same time. More would only compete for the interpreter.
+#: Bodies that are parsed at the same time. More would only compete for Python's GIL.
 _AT_ONCE: Final = 4
 _ESCAPED = re.compile(rb"\\.", re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -33,10 +33,10 @@ _limiter: RunVar[anyio.CapacityLimiter] = RunVar("nst_json_limiter")
 
 
 class JsonRoute(APIRoute):
-    """A route that reads its JSON body by the rules of this module."""
+    """A route whose JSON body is read by this module."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler of requests; the JSON that it reads is checked."""
+        """Return the handler of requests, which checks the JSON that it reads."""
         handler, field = super().get_route_handler(), self.body_field
         if field is None:
             return handler
@@ -54,7 +54,7 @@ class JsonRoute(APIRoute):
 
 
 class _JsonRequest(Request):
-    """A request whose `json` is the validated model, which FastAPI takes as it is."""
+    """A request whose `json` is the validated model; FastAPI does not validate it again."""
 
     def __init__(self, request: Request, validate: Callable[[bytes], Any]) -> None:
         super().__init__(request.scope, request.receive)
@@ -66,7 +66,7 @@ class _JsonRequest(Request):
 
 
 async def off_the_loop(function: Callable[..., Any], *args: Any) -> Any:
-    """Call a function that parses a body in one of a few threads that are there for this."""
+    """Call a function that parses a body, in a small pool of threads for this purpose."""
     try:
         limiter = _limiter.get()
     except LookupError:
@@ -76,11 +76,11 @@ async def off_the_loop(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def parse(body: bytes) -> Any:
-    """Return the value of a JSON text in UTF-8.
+    """Parse a JSON text in UTF-8.
 
-    Raises TooLargeError if there are more than MAX_VALUES values, MalformedJsonError if the text is no JSON, is nested
-    deeper than MAX_DEPTH, names a key twice or has a number beyond 64 bits, and RequestValidationError for a text that
-    databases do not take.
+    Raises TooLargeError if there are more than MAX_VALUES values. Raises MalformedJsonError if the text is not JSON, is
+    nested deeper than MAX_DEPTH, repeats a key or has a number that exceeds 64 bits. Raises RequestValidationError for
+    a string that databases cannot store.
     """
     measure(body)
     try:
@@ -103,11 +103,11 @@ def parse(body: bytes) -> Any:
 
 
 def measure(body: bytes) -> None:
-    """Raise TooLargeError or MalformedJsonError if a JSON text has too many values or is nested too deep.
+    """Raise TooLargeError if a JSON text has too many values, MalformedJsonError if it is nested too deeply.
 
-    The time is linear in the size, for any bytes at all.
+    The time is linear in the size, even for invalid JSON.
     """
-    # A string is a value or the key of one, and has two quotes.
+    # Every string is a key or a value, and has two quotes.
     plain = _ESCAPED.sub(b"", body) if b"\\" in body else body
     if plain.count(b'"') > 4 * MAX_VALUES:
         raise _too_many()
@@ -123,7 +123,7 @@ def measure(body: bytes) -> None:
 
 
 def _too_many() -> TooLargeError:
-    return TooLargeError(f"A body has at most {MAX_VALUES:,} values.")
+    return TooLargeError(f"A request's body may have at most {MAX_VALUES:,} JSON values.")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -138,24 +138,25 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise MalformedJsonError(f"The body has {name}, which is not a number of JSON.")
+    raise MalformedJsonError(f"The body has {name}, which is not a valid JSON number.")
 
 
 def _integer(text: str) -> int:
-    # The length first: Python itself takes quadratic time for long ones.
+    # Check the length first, because int() takes quadratic time.
     if len(text) <= _MAX_DIGITS and abs(value := int(text)) < _LARGEST_INTEGER:
         return value
-    raise MalformedJsonError("The body has an integer of more than 64 bits.")
+    raise MalformedJsonError("The body has an integer that does not fit in 64 bits.")
 
 
 def _float(text: str) -> float:
     if len(text) <= _MAX_DIGITS and math.isfinite(value := float(text)):
         return value
-    raise MalformedJsonError("The body has a number that does not fit into 64 bits.")
+    raise MalformedJsonError("The body has a number that does not fit in 64 bits.")
 
 
 def _check_texts(value: Any, place: Sequence[str | int]) -> None:
-    """Raise RequestValidationError for a text with NUL or half of a surrogate pair; `place` is that of the value."""
+    """Raise RequestValidationError if a string has a NUL character or an unpaired surrogate; `place` is the path of the
+    value."""
     if isinstance(value, str):
         if _UNSTORABLE.search(value):
             raise RequestValidationError([{"type": "unstorable", "loc": tuple(place), "msg": UNSTORABLE}])
@@ -168,9 +169,9 @@ def _check_texts(value: Any, place: Sequence[str | int]) -> None:
             _check_texts(each, (*place, key))
 
 
-UNSTORABLE: Final = "The text has a NUL character or half of a surrogate pair."
+UNSTORABLE: Final = "The text has a NUL character or an unpaired surrogate."
 
 
 def shortened(text: str, most: int = 80) -> str:
-    """Return a text that is cut off after so many characters."""
+    """Return a text, cut off after `most` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"

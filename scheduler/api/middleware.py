@@ -1,4 +1,5 @@
-"""What every request passes: ids, headers and last resort outside; key, rate and size of the body inside."""
+"""Middleware: request ids, security headers and unexpected errors in `Envelope`; keys, rates and body sizes in
+`Gate`."""
 
 import logging
 import math
@@ -24,27 +25,27 @@ from scheduler.domain.errors import RateLimitedError, RequestInvalidError, TooLa
 
 log = logging.getLogger(__name__)
 
-#: What browsers may show; all else is a file to them.
+#: Media types that browsers may display; they download all others.
 _SHOWN = re.compile(
     r"application/(json|problem\+json|jsonl)|image/(jpeg|png|webp|gif|bmp|tiff)|text/(csv|event-stream)"
 )
 _SECRET = re.compile(r"/v1/(keys|tenants?)(/|$)")
-#: Routes that read files, and count the bytes of everything else themselves.
+#: Routes that read files; they limit the size of their bodies themselves.
 _OF_FILES = re.compile(r"PUT /v1/uploads/.*|POST /v1/styles")
-#: What says what is wrong with a request is for everyone.
+#: Routes below /v1 that need no key.
 _OPEN = frozenset({"/v1/errors"})
-#: Look-ups of keys that wait for the database at once; those of routes do not take their threads.
+#: Threads that look up keys in the database, separate from the threads of routes.
 _LOOK_UPS = 16
 _MAX_QUERY_BYTES = 8192
-#: Of a Content-Length that is read as a number.
+#: The most digits of a Content-Length.
 _MAX_DIGITS = 18
-#: Bytes of JSON bodies that are kept in memory until their requests are answered.
+#: The most bytes of JSON bodies in memory at once, in all and for one tenant.
 _MOST_IN_HAND = 256 * 2**20
 _MOST_IN_HAND_OF_ONE = 64 * 2**20
 
 
 class Envelope:
-    """Gives every answer its request's id and the headers that keep browsers careful; an error becomes an answer."""
+    """Adds the request's id and security headers to every response, and turns unexpected errors into responses."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -70,20 +71,22 @@ class Envelope:
         try:
             await self._app(scope, receive, send_dressed)
         except ClientDisconnect:
-            log.info("%s %s: the client went away before all of its request had come", scope["method"], scope["path"])
+            log.info(
+                "%s %s: the client disconnected before it had sent the whole request", scope["method"], scope["path"]
+            )
         except Exception as error:
             if started:
-                raise  # half an answer can only be broken off
+                raise  # the response has started, so the connection can only be closed
             await problems.answer_bug(request, error)(scope, receive, send_dressed)
         finally:
             request_id.reset(token)
 
 
 class Gate:
-    """Lets requests to /v1 in: with a key, not too often, and with a body that is not too large."""
+    """Checks requests to /v1: the key, the rate limit and the size of the body."""
 
     def __init__(self, app: ASGIApp, *, keys: Keys, tenants: Tenants, clock: Clock) -> None:
-        """`clock` gives seconds that only go on."""
+        """`clock` gives monotonic seconds."""
         self._app = app
         self._keys = keys
         self._tenants = tenants
@@ -107,7 +110,7 @@ class Gate:
             if max_bytes is not None and size.isdecimal() and int(size[:_MAX_DIGITS]) > max_bytes:
                 raise _too_large(max_bytes)
             if len(scope["query_string"]) > _MAX_QUERY_BYTES:
-                message = f"The query of a request has at most {_MAX_QUERY_BYTES:,} bytes."
+                message = f"The query string may have at most {_MAX_QUERY_BYTES:,} bytes."
                 raise RequestInvalidError(message, pointer="")
             _check_address(scope)
         except NstError as error:
@@ -152,12 +155,12 @@ class Gate:
 
             return await anyio.to_thread.run_sync(admit, limiter=self._limiter)
         except UnauthenticatedError:
-            # Counted when it has failed: behind a proxy, those with a valid key may have the same address.
+            # Count only failures: behind a proxy, clients with valid keys may share the address.
             self._strangers.count(request.client.host if request.client else "")
             raise
 
     def _count(self, caller: Caller, limits: Limits, headers: dict[str, str]) -> Allowance | None:
-        """Count a request of a tenant; if it is one too many, put into `headers` what its answer tells."""
+        """Count a request of a tenant; if it exceeds the rate limit, add the rate headers to `headers` and raise."""
         if limits.requests_per_s is None:
             return None
         burst = limits.requests_per_s if limits.burst is None else limits.burst
@@ -169,14 +172,12 @@ class Gate:
 
 
 def _check_address(scope: Scope) -> None:
-    """Raise RequestInvalidError if path or query are not UTF-8: decoded, they would be those of something else."""
+    """Raise RequestInvalidError if the path or query is not UTF-8, because decoding would change it."""
     for pointer, raw in (("/path", scope.get("raw_path") or b""), ("/query", scope["query_string"])):
         try:
             unquote_to_bytes(raw).decode()
         except UnicodeDecodeError as error:
-            raise RequestInvalidError(
-                "The address of a request is UTF-8 behind its percent signs.", pointer=pointer
-            ) from error
+            raise RequestInvalidError("The percent-encoding of the URL is not valid UTF-8.", pointer=pointer) from error
 
 
 def _is_guarded(path: str) -> bool:
@@ -190,7 +191,7 @@ def _max_bytes(request: Request, limits: Limits) -> float | None:
 
 
 def _too_large(max_bytes: float) -> TooLargeError:
-    return TooLargeError(f"The body of a request has at most {max_bytes:,.0f} bytes.")
+    return TooLargeError(f"The request's body may have at most {max_bytes:,.0f} bytes.")
 
 
 def _headers_of(allowance: Allowance) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI reads off the routes, and what all routes have in common."""
+"""Completes FastAPI's OpenAPI document with examples, scopes and errors."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -13,15 +13,15 @@ from scheduler.api.dependencies import Needs
 
 _SCHEME = "HTTPBearer"
 _METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
-#: What every route of the document may answer that a key opens.
+#: Error statuses of every route that needs a key.
 _COMMON = (401, 422, 429, 503)
 _OF_BODIES = (400, 413, 415)
-#: FastAPI's own words for wrong requests, in place of which stands a problem.
+#: FastAPI's schemas for invalid requests, which `Problem` replaces.
 _UNUSED = ("HTTPValidationError", "ValidationError")
 
 
 def needs_of(routers: Iterable[tuple[APIRouter, Needs | None]]) -> dict[tuple[str, str], Needs]:
-    """Return what the routes that need a key need, by path and method."""
+    """Return the scopes of the routes that need a key, by path and method."""
     return {
         (route.path_format, method.lower()): needs
         for router, needs in routers
@@ -33,17 +33,17 @@ def needs_of(routers: Iterable[tuple[APIRouter, Needs | None]]) -> dict[tuple[st
 
 
 def describe(document: dict[str, Any], needs: Mapping[tuple[str, str], Needs]) -> dict[str, Any]:
-    """Return a document of FastAPI's with examples, and the scopes and the problems of each route."""
+    """Return FastAPI's document with examples, and with the scopes and errors of each route."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in _UNUSED:
         schemas.pop(name, None)
-    # Those that no signature of a route names.
+    # No route's signature has these models.
     for model in (Problem, TrainRequest):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
     for each in (*subclasses(Request), *subclasses(Resource)):
         if each.__name__ in schemas and (examples := examples_of(each)):
-            # FastAPI leaves out what is null.
+            # FastAPI omits null values from examples.
             schemas[each.__name__]["examples"] = examples
     for path, method, operation in operations(document):
         for parameter in operation.get("parameters", ()):
@@ -65,14 +65,14 @@ def describe(document: dict[str, Any], needs: Mapping[tuple[str, str], Needs]) -
             if "requestBody" in operation:
                 statuses |= set(_OF_BODIES)
         for status, said in problems.answers(*sorted(statuses)).items():
-            # What a route says itself stays, but for FastAPI's own 422.
+            # Keep the responses that a route declares, except FastAPI's own 422.
             if status == 422 or str(status) not in operation["responses"]:
                 operation["responses"][str(status)] = said
     return document
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a parameter that may be left out. It is never null, and generators of clients know that."""
+    """Return the schema of an optional parameter without null, so that generated clients do not accept None."""
     given = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
     if len(given) != 1:
         return schema

@@ -1,4 +1,4 @@
-"""Makes the pages of listings."""
+"""Builds pages of lists."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 from nst_core.client.resources.pages import Page
 from scheduler.domain.errors import RequestInvalidError
 
-#: The size of a page's entries; a larger entry has a page of its own.
+#: The most bytes of a page's entries; a larger entry has a page of its own.
 MAX_PAGE_BYTES = 2 * 2**20
-#: Entries that are read at once, so that memory does not grow with the size of a page.
+#: Entries that are read at a time, so that memory does not grow with the size of a page.
 _BATCH = 50
 _Row = TypeVar("_Row")
 _PageT = TypeVar("_PageT", bound=Page[Any, Any])
@@ -24,8 +24,7 @@ def collect(
 ) -> _PageT:
     """Return a page of at most `limit` entries and about MAX_PAGE_BYTES.
 
-    `find` takes the largest number of rows to return and the id after which they begin; `make` turns a row into an
-    entry.
+    `find` takes the maximum number of rows and the id of the row before the first; `make` turns a row into an entry.
     """
     entries: list[Any] = []
     nbytes, has_more, after = 0, False, after_id
@@ -46,10 +45,10 @@ def collect(
 
 
 def cut(cls: type[_PageT], entries: Sequence[Any], *, limit: int, after_id: str | None) -> _PageT:
-    """Return a page of a listing that is complete in memory; raise RequestInvalidError for an unknown `after_id`."""
+    """Return a page of a list in memory; raise RequestInvalidError for an unknown `after_id`."""
     ids = [getattr(entry, cls.id_field) for entry in entries]
     if after_id is not None and after_id not in ids:
-        raise RequestInvalidError(f"The listing has no entry {after_id!r}.", pointer="/after_id")
+        raise RequestInvalidError(f"The list has no entry {after_id!r}.", pointer="/after_id")
     start = 0 if after_id is None else ids.index(after_id) + 1
     return _page(cls, entries[start : start + limit], has_more=len(entries) > start + limit)
 

@@ -19,9 +19,7 @@ AfterItem = Annotated[
     int, Query(ge=-1, le=MAX_ID, description="The `last_id` of the previous page; -1 for the first page.")
 ]
 
-JobId = Annotated[
-    str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The job's id, or the id that the client chose.")
-]
+JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="The job's id, or its custom id.")]
 ItemId = Annotated[int, Path(ge=0, le=MAX_ID, description="The item's position in its job, from 0.")]
 RunId = Annotated[str, Path(pattern=ID_PATTERN, description="The run's id.")]
 WebhookId = Annotated[str, Path(pattern=ID_PATTERN, description="The webhook's id.")]
@@ -29,7 +27,7 @@ DeliveryId = Annotated[int, Path(ge=0, le=MAX_ID, description="The delivery's id
 KeyId = Annotated[str, Path(pattern=r"^[0-9a-f]{8}$", description="The 8 digits of the key.")]
 TenantId = Annotated[str, Path(pattern=TENANT_PATTERN, description="The tenant's name.")]
 StyleName = Annotated[str, Path(pattern=ID_PATTERN, description="The style's name.")]
-#: Stricter than for look-ups: names become parts of results' names, where . and .. would be folders.
+#: Stricter than for reading: names become parts of file names of results, where . and .. would be folders.
 NewStyleName = Annotated[str, Path(pattern=NEW_STYLE_PATTERN, description="The style's name.")]
 Version = Annotated[
     str | None,

@@ -1,4 +1,4 @@
-"""The one place where errors become HTTP answers, as problem details (RFC 9457)."""
+"""Turns errors into HTTP responses with problem details (RFC 9457)."""
 
 import logging
 import math
@@ -47,7 +47,7 @@ from scheduler.domain.errors import (
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-#: With those that are derived from them.
+#: The HTTP status of each error class and its subclasses.
 _STATUS: dict[type[NstError], int] = {
     MalformedJsonError: 400,
     UnauthenticatedError: 401,
@@ -63,9 +63,9 @@ _STATUS: dict[type[NstError], int] = {
     TooMuchError: 429,
     WebhooksDisabledError: 503,
 }
-#: What happens to workers alone.
+#: Errors that only workers raise.
 _OF_WORKERS = (EngineError, ImageError, StyleNotFoundError, TrainingDivergedError)
-#: Whose errors the API answers with, and items and runs have.
+#: Modules whose errors the API returns, or that items and runs can have.
 _MODULES: Sequence[ModuleType] = (nst_core.errors, scheduler.domain.errors, scheduler.store.errors)
 _TITLES = {
     400: "Bad request",
@@ -83,17 +83,21 @@ _TITLES = {
     502: "Storage error",
     503: "Unavailable",
 }
-#: What has no class of ours, by status and code.
+#: Errors without a class in nst, by status and code.
 _FRAMEWORK = (
     (400, "bad_request", "The request's body or form cannot be read."),
     (404, "not_found", "There is no such route."),
-    (405, "method_not_allowed", "The route does not support this method; the header Allow lists those it does."),
-    (406, "not_acceptable", "The API cannot answer with a media type that the header Accept allows."),
+    (
+        405,
+        "method_not_allowed",
+        "The route does not support this method; the header Allow lists the methods that it supports.",
+    ),
+    (406, "not_acceptable", "The API has no response of a media type that the header Accept allows."),
     (413, "too_large", "The request's body is larger than the limit."),
     (500, "internal", "The server failed; its log says why."),
 )
 _BUG = "The server failed; its log says why."
-#: An answer to a wrong request is short, however large the request was.
+#: Limits that keep error responses short, even for large requests.
 MAX_ERRORS = 20
 _MAX_DETAIL = 1000
 _MAX_POINTER = 200
@@ -101,7 +105,7 @@ _RETRY_AFTER_S = 2
 _METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 _WHEN_AGAIN = {
     "Retry-After": {
-        "description": "Whole seconds after which the request may succeed; missing if it never will.",
+        "description": "Whole seconds after which the request may succeed; omitted if it never will.",
         "schema": {"type": "integer"},
     }
 }
@@ -113,12 +117,12 @@ def status_of(error: NstError) -> int:
 
 
 def codes() -> list[ErrorCode]:
-    """Return every code that the API answers with, by status, and then those of items, jobs and runs alone."""
+    """Return all codes of the API by status, followed by the codes that only items, jobs and runs have."""
     found = {code: ErrorCode(code=code, status=status, meaning=meaning) for status, code, meaning in _FRAMEWORK}
     found |= {code: ErrorCode(code=code, status=None, meaning=meaning) for code, meaning in MEANINGS.items()}
     for module in _MODULES:
         for cls in vars(module).values():
-            # Families have no code of their own.
+            # Base classes have no code of their own.
             if isinstance(cls, type) and issubclass(cls, NstError) and "code" in vars(cls) and cls is not NstError:
                 meaning = (cls.__doc__ or "").partition("\n")[0]
                 status = None if issubclass(cls, _OF_WORKERS) else _status_of_class(cls)
@@ -127,19 +131,19 @@ def codes() -> list[ErrorCode]:
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return what a route's `responses` says of statuses that are problems."""
+    """Return the `responses` of a route for the statuses of errors."""
     schema = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     said = {status: {"description": _TITLES[status], "content": schema} for status in statuses}
     return {status: {**each, "headers": _WHEN_AGAIN} if status in (429, 503) else each for status, each in said.items()}
 
 
 def answer(request: Request, error: NstError, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """Return the answer to a request that an error ended."""
+    """Return the response for an error."""
     status, detail, errors = status_of(error), error.message, None
     if isinstance(error, RequestInvalidError):
         errors = [{"pointer": error.pointer, "detail": error.message}]
     if status >= 500 and status != 502:
-        # The message may name servers, users and files that are none of a client's business.
+        # The message may contain names of servers, users and files that clients must not see.
         log.warning("%s %s: %s", request.method, request.url.path, error.message)
         detail = (type(error).__doc__ or _BUG).partition("\n")[0]
     more = dict(headers or {})
@@ -149,13 +153,13 @@ def answer(request: Request, error: NstError, *, headers: Mapping[str, str] | No
 
 
 def answer_bug(request: Request, error: Exception) -> JSONResponse:
-    """Log an error that nobody expected, and return the answer."""
+    """Log an unexpected error, and return the response."""
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(request, 500, "internal", _BUG)
 
 
 def install(api: FastAPI) -> None:
-    """Let an app answer every error as a problem."""
+    """Make an app return every error as a problem."""
 
     @api.exception_handler(NstError)
     async def on_nst_error(request: Request, error: NstError) -> JSONResponse:
@@ -168,14 +172,14 @@ def install(api: FastAPI) -> None:
     @api.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
         cause = error.__cause__
-        if isinstance(cause, NstError):  # of the reading of the body
+        if isinstance(cause, NstError):  # raised while the body was read
             return answer(request, cause)
         if isinstance(cause, RequestValidationError):
             return _answer_invalid(request, cause)
         code = next((code for status, code, _ in _FRAMEWORK if status == error.status_code), "http_error")
         headers = dict(error.headers or {})
         if error.status_code == 405 and (methods := _methods(request)):
-            headers["Allow"] = ", ".join(methods)  # the framework names those of the first route of the path alone
+            headers["Allow"] = ", ".join(methods)  # the framework lists only the methods of the path's first route
         return problem(request, error.status_code, code, str(error.detail), headers=headers)
 
 
@@ -189,7 +193,7 @@ def problem(
     more_errors: int = 0,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """Return an application/problem+json answer, which is some kilobytes long at most."""
+    """Return an application/problem+json response of a few kilobytes at most."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": _TITLES.get(status, "Error"),
@@ -208,7 +212,7 @@ def problem(
     more = dict(headers or {})
     if status == 401:
         more["WWW-Authenticate"] = "Bearer"
-    # Without webhooks, asking again does not help.
+    # If webhooks are disabled, a retry does not help.
     if (status == 503 and code != WebhooksDisabledError.code) or code == InFlightError.code:
         more.setdefault("Retry-After", str(_RETRY_AFTER_S))
     return JSONResponse(body, status, more, media_type=MEDIA_TYPE)
@@ -238,7 +242,7 @@ def _answer_invalid(request: Request, error: RequestValidationError) -> JSONResp
     found = error.errors()
     if any(tuple(each["loc"]) == ("body",) for each in found) and not _is_json(request):
         return problem(request, 415, "unsupported_media_type", "Send the body as application/json.")
-    # Only what is shown is put into words: there may be thousands.
+    # Format only the errors that are shown, because there may be thousands.
     shown = [{"pointer": pointer(each["loc"][1:]), "detail": sentence(each)} for each in found[:MAX_ERRORS]]
     detail = f"{shown[0]['pointer'] or 'body'}: {shown[0]['detail']}"
     return problem(request, 422, "request_invalid", detail, errors=shown, more_errors=len(found) - len(shown))
@@ -253,6 +257,6 @@ def _is_json(request: Request) -> bool:
 
 
 def _sendable(text: str, most: int) -> str:
-    """Return a text that is not too long and has no halves of surrogate pairs, which no answer can have."""
+    """Shorten a text, and replace unpaired surrogates, which UTF-8 cannot encode."""
     text = text if len(text) <= most else text[: most - 1] + "…"
     return text.encode("utf-8", "replace").decode()

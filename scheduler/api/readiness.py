@@ -1,4 +1,4 @@
-"""What a look at everything that the scheduler needs has found, told again for a second."""
+"""Caches the result of the readiness check for one second."""
 
 import math
 import threading
@@ -11,18 +11,19 @@ _KEPT_S = 1.0
 
 
 class Readiness:
-    """Lets one thread look at a time, while all others are told what was found last. Safe to share between threads."""
+    """Runs the check in one thread at a time; meanwhile other threads get the previous result. Safe to share between
+    threads."""
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:
-        """`clock` gives seconds that only go on."""
+        """`clock` gives monotonic seconds."""
         self._clock = clock
         self._lock = threading.Lock()
         self._found: dict[str, str] = {}
         self._until = -math.inf
 
     def checks(self, look: Callable[[], dict[str, str]]) -> dict[str, str]:
-        """Return what `look` finds, or has found within the last second or the look before that."""
-        # Only the first look is waited for: a look takes seconds if something does not answer, and a thread each.
+        """Return the result of `look`, or the previous one if it is less than a second old or a check is running."""
+        # Wait only for the first check: a check can take seconds, and each waiting request occupies a thread.
         if not self._lock.acquire(blocking=not self._found):
             return self._found
         try:

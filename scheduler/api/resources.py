@@ -26,12 +26,12 @@ from scheduler.store.webhooks import Delivery, Webhook
 
 
 def moment(seconds: float) -> datetime:
-    """Return the time of a Unix timestamp; later ones than `LAST_MOMENT` become that."""
+    """Return the time of a Unix timestamp, at most `LAST_MOMENT`."""
     return datetime.fromtimestamp(min(seconds, LAST_MOMENT.timestamp()), UTC)
 
 
 def moment_if(seconds: float | None) -> datetime | None:
-    """Return the time of a Unix timestamp, if there is one."""
+    """Return the time of a Unix timestamp, or None."""
     return None if seconds is None else moment(seconds)
 
 
@@ -141,7 +141,7 @@ def style_of(style: StyleRow) -> styles.Style:
 
 
 def version_of(row: VersionRow, *, present: str | None) -> styles.StyleVersion:
-    """Return a version of a style; `present` is the version that the style's name stands for."""
+    """Return a version of a style; `present` is the current version."""
     return styles.StyleVersion(
         name=row.name,
         version=row.version,
@@ -211,7 +211,7 @@ def _failure(code: str | None, message: str | None) -> Failure | None:
 
 
 def _photos(run: Run) -> runs.Photos:
-    """Return what a worker has reported, or before that, what the scheduler has counted."""
+    """Return the progress from the worker's report or, before the first report, from the scheduler's counts."""
     if run.photos is not None:
         return runs.Photos.model_validate(run.photos)
     count = run.spec.photo_count
@@ -220,7 +220,7 @@ def _photos(run: Run) -> runs.Photos:
 
 
 def _progress(run: Run) -> dict[str, Any]:
-    """Return the fields of a run that its worker's last report decides."""
+    """Return the fields of a run that come from its worker's last report."""
     progress = run.progress or {}
     at_work = run.live is SegmentState.RUNNING
     step = max(run.step, progress.get("step", 0)) if at_work else run.step

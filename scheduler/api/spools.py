@@ -1,4 +1,4 @@
-"""Bodies that are files: kept in memory while they are small, and on the disk otherwise."""
+"""Stores files from requests: small ones in memory, larger ones on disk."""
 
 from collections.abc import AsyncIterable
 from tempfile import SpooledTemporaryFile
@@ -12,12 +12,12 @@ IN_MEMORY_BYTES = 2**20
 
 
 def new_spool() -> SpooledTemporaryFile[bytes]:
-    """Return a file for `fill`, which is gone when it is closed."""
+    """Return a temporary file, which is deleted when it is closed."""
     return SpooledTemporaryFile(IN_MEMORY_BYTES)
 
 
 async def fill(file: SpooledTemporaryFile[bytes], pieces: AsyncIterable[bytes]) -> None:
-    """Write pieces to a file and go back to its start; raise SpoolUnavailableError if the disk takes no more."""
+    """Write chunks to a file and rewind it; raise SpoolUnavailableError if the disk is full."""
     waiting: list[bytes] = []
     size = 0
     try:
@@ -25,10 +25,10 @@ async def fill(file: SpooledTemporaryFile[bytes], pieces: AsyncIterable[bytes]) 
             waiting.append(piece)
             size += len(piece)
             if size >= IN_MEMORY_BYTES:
-                # This may write to the disk, which other requests should not wait for.
+                # This may write to the disk, which must not block other requests.
                 await run_in_threadpool(file.write, b"".join(waiting))
                 waiting, size = [], 0
         await run_in_threadpool(file.write, b"".join(waiting))
     except OSError as error:
-        raise SpoolUnavailableError(f"The body of a request cannot be kept: {error}") from error
+        raise SpoolUnavailableError(f"The body of a request cannot be stored: {error}") from error
     file.seek(0)

@@ -1,4 +1,4 @@
-"""`Prefer: wait=N` (RFC 7240): an answer that waits for the end of a job, and holds no thread meanwhile."""
+"""`Prefer: wait=N` (RFC 7240): delays the response until the job has ended, without occupying a thread."""
 
 import asyncio
 import re
@@ -10,26 +10,25 @@ from starlette.concurrency import run_in_threadpool
 from scheduler.domain.jobs import Job
 
 MAX_WAIT_S = 60
-#: Pause between two looks at the job: at first, and at most.
+#: Seconds between two queries for the job: the first and the longest pause.
 _FIRST_S = 0.5
 _LONGEST_S = 2.0
 
 
 def wait_s(prefer: str) -> int | None:
-    """Return how many seconds a client wants to wait, 60 at most; None where it says nothing, or nothing sensible."""
+    """Return how many seconds a client wants to wait, at most 60; None if the header is missing or invalid."""
     for preference in prefer.split(","):
         match = re.fullmatch(r'\s*wait\s*=\s*"?(\d{1,9})"?\s*(;.*)?', preference, re.IGNORECASE)
         if match is not None:
-            # The first counts, as the RFC says.
+            # The first value counts (RFC 7240).
             return min(int(match[1]), MAX_WAIT_S) or None
     return None
 
 
 async def wait_for_end(job: Job, look: Callable[[], Job], *, request: Request, response: Response, prefer: str) -> Job:
-    """Return a job as `look` gives it when it has ended, or when the client's time is up; else as it is now.
+    """Return the job from `look` when it has ended or after `seconds`.
 
-    The database is asked once in half a second at most, and ever less often. A client that has gone is waited for no
-    more.
+    It queries the database at most twice a second, and less often as time passes. It stops when the client disconnects.
     """
     seconds = wait_s(prefer)
     if seconds is None:
@@ -41,7 +40,7 @@ async def wait_for_end(job: Job, look: Callable[[], Job], *, request: Request, r
         rest = end - clock()
         if rest < _FIRST_S / 2:
             break
-        # No look shortly before the last one.
+        # Do not query shortly before the last query.
         await asyncio.sleep(rest if rest < pause + _FIRST_S else pause)
         pause = min(pause * 1.5, _LONGEST_S)
         job = await run_in_threadpool(look)

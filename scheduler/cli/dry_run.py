@@ -143,4 +143,6 @@ def _too_many(client: Client, items: int) -> list[CheckProblem]:
     most = client.tenants.own().limits.max_items_per_job
     if most is None or items <= most:
         return []
-    return [CheckProblem(code="quota_exceeded", message=f"A job has at most {most:,.0f} images.", pointer="/input")]
+    return [
+        CheckProblem(code="quota_exceeded", message=f"A job may have at most {most:,.0f} images.", pointer="/input")
+    ]

@@ -58,7 +58,7 @@ def check_key(key: str) -> None:
         raise ConfigError(f"A key has from 1 to {_MAX_KEY_BYTES} bytes.")
     _check_parts(key)
     if any(len(part.encode()) > _MAX_PART_BYTES for part in key.split("/")):
-        raise ConfigError(f"A key's parts have at most {_MAX_PART_BYTES} bytes.")
+        raise ConfigError(f"Each part of a key may have at most {_MAX_PART_BYTES} bytes.")
 
 
 def check_address(bucket: str, key: str, *, is_prefix: bool = False) -> None:
@@ -75,7 +75,7 @@ def check_address(bucket: str, key: str, *, is_prefix: bool = False) -> None:
     if not storable(key):
         raise ConfigError("A key has no NUL character and no half of a surrogate pair.")
     if len(key.encode()) > _MAX_KEY_BYTES:
-        raise ConfigError(f"A key has at most {_MAX_KEY_BYTES} bytes.")
+        raise ConfigError(f"A key may have at most {_MAX_KEY_BYTES} bytes.")
     if key:
         _check_parts(key)
 

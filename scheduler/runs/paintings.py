@@ -52,7 +52,7 @@ def fetch(blobs: BlobStore, uri: BlobUri) -> Painting:
 
 def too_large() -> TooLargeError:
     """Return the error of a painting with too many bytes."""
-    return TooLargeError(f"A painting has at most {MAX_PAINTING_BYTES:,} bytes.")
+    return TooLargeError(f"A painting may have at most {MAX_PAINTING_BYTES:,} bytes.")
 
 
 class _Turns:

@@ -77,7 +77,7 @@ class StyleLibrary:
             if not hashes:
                 raise NotFoundError(f"There is no style {name!r}.")
             if after is not None and after not in hashes:
-                raise RequestInvalidError(f"The listing has no entry {after!r}.", pointer="/after_id")
+                raise RequestInvalidError(f"The list has no entry {after!r}.", pointer="/after_id")
             start = 0 if after is None else hashes.index(after) + 1
             return versions.list_versions(connection, name, tenant=tenant, only=hashes[start : start + limit])
 

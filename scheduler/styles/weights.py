@@ -57,7 +57,7 @@ def weights_uri(blobs: BlobStore, version: str) -> BlobUri:
 def check_card(card: dict[str, Any], *, pointer: str = "/card", max_bytes: int = MAX_CARD_BYTES) -> None:
     """Raise RequestInvalidError unless a card can be stored and shown again."""
     if _is_deeper(card, MAX_CARD_DEPTH):
-        raise RequestInvalidError(f"A card has at most {MAX_CARD_DEPTH} levels.", pointer=pointer)
+        raise RequestInvalidError(f"A card may have at most {MAX_CARD_DEPTH} levels.", pointer=pointer)
     try:
         text = json.dumps(card, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError) as error:
@@ -66,7 +66,7 @@ def check_card(card: dict[str, Any], *, pointer: str = "/card", max_bytes: int =
     if not addresses.storable(text) or "\\u0000" in text:
         raise RequestInvalidError("The card has characters that cannot be stored.", pointer=pointer)
     if len(text.encode()) > max_bytes:
-        raise RequestInvalidError(f"A card has at most {max_bytes:,} bytes.", pointer=pointer)
+        raise RequestInvalidError(f"A card may have at most {max_bytes:,} bytes.", pointer=pointer)
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
@@ -82,7 +82,7 @@ def _fetch(blobs: BlobStore, source: BlobUri, file: IO[bytes], *, max_bytes: int
     for piece in blobs.stream(source):
         size += len(piece)
         if size > max_bytes:
-            raise TooLargeError(f"The weights of a style have at most {max_bytes:,} bytes.")
+            raise TooLargeError(f"The weights file of a style may have at most {max_bytes:,} bytes.")
         digest.update(piece)
         file.write(piece)
     return digest.hexdigest()

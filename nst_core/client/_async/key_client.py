@@ -61,7 +61,7 @@ class AsyncTenantClient:
         self._api = api
 
     async def own(self) -> OwnTenant:
-        """Return the tenant of the key in use, its limits and usage, and the key."""
+        """Return your key, and your tenant with its limits and usage."""
         return await self._api.read(OwnTenant, "GET", path_of("tenant"))
 
     def all(self, *, page: int = PAGE) -> AsyncIterator[Tenant]:

@@ -62,7 +62,7 @@ class TenantClient:
         self._api = api
 
     def own(self) -> OwnTenant:
-        """Return the tenant of the key in use, its limits and usage, and the key."""
+        """Return your key, and your tenant with its limits and usage."""
         return self._api.read(OwnTenant, "GET", path_of("tenant"))
 
     def all(self, *, page: int = PAGE) -> Iterator[Tenant]:

@@ -15,7 +15,7 @@ PATTERNS: Mapping[str, str] = {
         "a digit."
     ),
     r"^[\w.-]{1,64}$": "A name or an id has 1 to 64 letters, digits, dots, underscores and hyphens.",
-    r"^[A-Za-z0-9._-]{1,64}$": "A job's id has 1 to 64 letters, digits, dots, underscores and hyphens.",
+    r"^[A-Za-z0-9._-]{1,64}$": "A job's id must have 1 to 64 letters, digits, dots, underscores and hyphens.",
     r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$": (
         "A tenant's name has 1 to 64 letters, digits, underscores and hyphens, and begins with a letter or a digit."
     ),
@@ -85,7 +85,7 @@ _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "extra_forbidden": _fixed("There is no such field."),
     "string_type": _fixed("This is a text."),
     "string_pattern_mismatch": lambda values: PATTERNS.get(values["pattern"], _OTHER_PATTERN),
-    "string_too_long": lambda values: f"The text has at most {values['max_length']:,} characters.",
+    "string_too_long": lambda values: f"The text may have at most {values['max_length']:,} characters.",
     "string_too_short": _too_short_text,
     "too_long": lambda values: f"At most {_counted(values['max_length'], 'entry is', 'entries are')} allowed.",
     "too_short": lambda values: f"At least {_counted(values['min_length'], 'entry is', 'entries are')} needed.",

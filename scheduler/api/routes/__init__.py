@@ -1,1 +1,1 @@
-"""Routes of the API, a module for each noun."""
+"""Routes of the API, one module per resource."""

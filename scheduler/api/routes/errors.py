@@ -1,4 +1,4 @@
-"""Route of the codes of all that goes wrong."""
+"""Route that lists error codes."""
 
 from fastapi import APIRouter
 
@@ -13,5 +13,5 @@ router = APIRouter(route_class=JsonRoute, prefix="/v1/errors", tags=["errors"])
 
 @router.get("")
 def list_errors(limit: Limit = 1000, after_id: AfterId = None) -> ErrorCodePage:
-    """List the codes of problems, and of errors of items, jobs and runs, and what they mean."""
+    """List all error codes of the API and of items, jobs and runs, with their meanings."""
     return cut(ErrorCodePage, problems.codes(), limit=limit, after_id=after_id)

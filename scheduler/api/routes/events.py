@@ -19,7 +19,7 @@ from scheduler.events.hub import EventHub, Stream
 jobs_router = APIRouter(route_class=JsonRoute, tags=["events"])
 runs_router = APIRouter(route_class=JsonRoute, tags=["events"])
 
-#: A client that has gone is noticed after so long.
+#: Seconds between heartbeats, which detect that a client has disconnected.
 _LOOK_S = 1.0
 _RETRY_MS = 3000
 _EXAMPLE = (
@@ -32,24 +32,34 @@ _EXAMPLE = (
 )
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The events, each once and in order; the stream ends after the one of the end.",
+        "description": "The events, each once and in order; the stream ends after the last one.",
         "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
     },
-    204: {"description": "There is nothing after the last event: do not connect again."},
+    204: {"description": "There are no more events: do not reconnect."},
 }
 
 
 def last_event_id(
     header: Annotated[
         int | None,
-        Header(alias="Last-Event-ID", ge=0, le=MAX_ID, description="The last event that was seen; 0: none."),
+        Header(
+            alias="Last-Event-ID",
+            ge=0,
+            le=MAX_ID,
+            description="The id of the last event that you received; 0 for none.",
+        ),
     ] = None,
     query: Annotated[
         int | None,
-        Query(alias="last_event_id", ge=0, le=MAX_ID, description="The same, for who cannot send the header."),
+        Query(
+            alias="last_event_id",
+            ge=0,
+            le=MAX_ID,
+            description="The same as the header Last-Event-ID, for clients that cannot send headers.",
+        ),
     ] = None,
 ) -> int:
-    """Return the last event that the client knows; that of the header, where both say one."""
+    """Return the last event that the client has received; the header has precedence over the query."""
     return header if header is not None else query or 0
 
 
@@ -57,7 +67,7 @@ LastEventId = Annotated[int, Depends(last_event_id)]
 
 
 class EventStream(StreamingResponse):
-    """An answer that goes on until the subject has ended, the client has gone, or the server stops."""
+    """A stream that ends after the subject's last event, or when the client disconnects or the server stops."""
 
     media_type = "text/event-stream"
 
@@ -71,7 +81,7 @@ class EventStream(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            # Also where the client went before the first frame, so that no place is lost.
+            # Close it even if the client disconnected before the first frame, to free its place.
             self._hub.close(self._stream)
 
 
@@ -79,7 +89,7 @@ class EventStream(StreamingResponse):
 async def stream_job_events(
     job_id: JobId, request: Request, service: ServiceDep, hub: EventsDep, tenant: TenantDep, after: LastEventId
 ) -> Response:
-    """Stream what happens to a job, from its beginning or behind the last event that was seen."""
+    """Stream a job's events from the beginning, or after the last event that you received."""
     job = await run_in_threadpool(service.job, tenant, job_id)
     return await _answer(hub, request, tenant, job.id, after=after, over=job.status.is_terminal)
 
@@ -88,14 +98,14 @@ async def stream_job_events(
 async def stream_run_events(
     run_id: RunId, request: Request, runs: RunsDep, hub: EventsDep, tenant: TenantDep, after: LastEventId
 ) -> Response:
-    """Stream what happens to a training, from its beginning or behind the last event that was seen."""
+    """Stream a training's events from the beginning, or after the last event that you received."""
     run = (await run_in_threadpool(runs.get, tenant, run_id)).run
     return await _answer(hub, request, tenant, run.id, after=after, over=run.status.is_terminal)
 
 
 async def _answer(hub: EventHub, request: Request, tenant: str, subject: str, *, after: int, over: bool) -> Response:
     stream = await run_in_threadpool(hub.open, tenant, subject, after=after, over=over)
-    # By the standard, the one answer after which an EventSource does not connect again.
+    # By the standard, an EventSource reconnects unless the status is 204.
     return Response(status_code=204) if stream is None else EventStream(hub, stream, request)
 
 
@@ -117,6 +127,6 @@ async def _frames(hub: EventHub, stream: Stream, request: Request) -> AsyncItera
 
 
 def frame(event: Event) -> bytes:
-    """Return an event as a stream has it; its JSON is ASCII without line breaks, of whatever kind."""
+    """Return an event in the format of a stream; its JSON is ASCII and has no line breaks."""
     data = json.dumps(payload(event.type, event.created_at, event.data))
     return f"id: {event.id}\nevent: {event.type}\ndata: {data}\n\n".encode()

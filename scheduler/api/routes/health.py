@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can work."""
+"""Routes for liveness and readiness."""
 
 import logging
 from collections.abc import Callable
@@ -18,15 +18,15 @@ router = APIRouter(route_class=JsonRoute, tags=["health"])
 
 @router.get("/livez")
 async def livez() -> Live:
-    """Answer, with nothing checked."""
+    """Return 200 without any checks."""
     return Live(status="alive")
 
 
 @router.get("/readyz", responses={503: {"model": Ready}})
 def readyz(state: StateDep, response: Response) -> Ready:
-    """Check the database, Redis and the storage; 503 where one does not answer.
+    """Check the database, Redis and the storage; return 503 if one does not answer.
 
-    Everybody may ask, so what was found is told again for a second, and one request at a time looks.
+    This needs no key, so the result is cached for a second and only one check runs at a time.
     """
     checks = state.readiness.checks(lambda: _checks(state))
     ready = all(result == "ok" for result in checks.values())
@@ -40,7 +40,7 @@ def _checks(state: ApiState) -> dict[str, str]:
         "broker": state.broker.ping,
         "storage": state.blobs.ping,
     }
-    # At once, for each may take some seconds to say that there is no answer.
+    # In parallel, because each check may take seconds to time out.
     with ThreadPoolExecutor(len(pings)) as pool:
         return dict(zip(pings, pool.map(_check, pings.values()), strict=True))
 
@@ -49,7 +49,7 @@ def _check(ping: Callable[[], None]) -> str:
     try:
         ping()
     except NstError as error:
-        # Everybody may ask: names of servers are for the log alone.
+        # This needs no key, so names of servers appear only in the log.
         log.warning("Not ready: %s", error.message)
         return error.code
     return "ok"

@@ -81,7 +81,7 @@ def get_preview(job_id: JobId, item_id: ItemId, service: ServiceDep, tenant: Ten
     responses=answers(409) | files("application/jsonl", example=RESULTS),
 )
 def get_results(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
-    """Return results.jsonl of a finished job."""
+    """Return the results.jsonl of a finished job."""
     return StreamingResponse(service.report(tenant, job_id, RESULTS_NAME), media_type="application/jsonl")
 
 
@@ -91,7 +91,7 @@ def get_results(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> Stream
     responses=answers(409) | files("application/jsonl", example=ERRORS),
 )
 def get_errors(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
-    """Return errors.jsonl of a finished job."""
+    """Return the errors.jsonl of a finished job."""
     return StreamingResponse(service.report(tenant, job_id, ERRORS_NAME), media_type="application/jsonl")
 
 
@@ -108,7 +108,7 @@ def get_zip(
     ] = MAX_IMAGES,
     after_id: AfterItem = -1,
 ) -> StreamingResponse:
-    """Return the images of a finished job and its reports as a zip file; `Link` names the next part of a long job."""
+    """Return the images and reports of a finished job as a zip file; for a long job, `Link` has the next part."""
     part = service.zip(tenant, job_id, after=after_id, limit=limit)
     headers = _NO_SNIFF | {"Content-Disposition": f'attachment; filename="{job_id}.zip"'}
     if part.next_after is not None:

@@ -1,4 +1,4 @@
-"""Routes of jobs; those of their items and results are in `job_items`."""
+"""Routes of jobs; `job_items` has the routes of their items and results."""
 
 from functools import partial
 from typing import Annotated
@@ -35,11 +35,13 @@ from scheduler.store.jobs import JobFilter
 router = APIRouter(route_class=JsonRoute, prefix="/v1/jobs", tags=["jobs"])
 
 _MAX_LABELS = 16
-Validate = Annotated[bool, Query(description="Only check what the job would do; nothing is submitted.")]
-Objects = Annotated[bool, Query(description="With `validate`: false skips the check that photos are in the storage.")]
+Validate = Annotated[bool, Query(description="Only show what the job would do; do not submit it.")]
+Objects = Annotated[
+    bool, Query(description="With `validate`: if false, do not check that the photos are in the storage.")
+]
 Prefer = Annotated[
     str | None,
-    Header(max_length=1000, description="wait=N: answer when the job has ended, or after N seconds (60 at most)."),
+    Header(max_length=1000, description="wait=N: respond when the job has ended, or after N seconds (at most 60)."),
 ]
 
 
@@ -85,7 +87,12 @@ async def submit_job(
     "/{job_id}",
     status_code=202,
     responses=answers(409)
-    | {200: {"model": Job | Check, "description": "The request has made it already, or what it would do."}},
+    | {
+        200: {
+            "model": Job | Check,
+            "description": "The job from an earlier request with this id or, with `validate`, what the job would do.",
+        }
+    },
 )
 async def put_job(
     job_id: JobId,
@@ -98,9 +105,9 @@ async def put_job(
     objects: Objects = True,
     prefer: Prefer = None,
 ) -> Job | Check:
-    """Submit a job once under an id of your own, which does not begin with job_.
+    """Submit a job with an id that you choose, which must not start with `job_`.
 
-    The same request again changes nothing.
+    You can safely repeat the request.
     """
     if validate:
         response.status_code = 200
@@ -160,7 +167,7 @@ async def get_job(
 def list_inputs(
     job_id: JobId, service: ServiceDep, tenant: TenantDep, limit: Limit = 100, after_id: AfterItem = -1
 ) -> InputPage:
-    """List the addresses that a job was given as `input.uris`, in their order."""
+    """List the addresses of a job's `input.uris` in order."""
     uris = service.inputs(tenant, job_id)
     return collect(
         InputPage,
@@ -178,9 +185,9 @@ def delete_job(
     tenant: TenantDep,
     results: Annotated[bool, Query(description="Also delete its images and reports.")] = False,
 ) -> None:
-    """Delete a job that has ended: it is gone at once, and what it has in the storage within minutes.
+    """Delete a job that has ended: the job immediately, and its files in the storage within minutes.
 
-    Its images stay unless `results` is true. While the job has not ended, the answer is 409 `unfinished`.
+    Its images stay unless `results` is true. Returns 409 `unfinished` if the job has not ended.
     """
     service.delete(tenant, job_id, results=results)
 
@@ -223,13 +230,13 @@ def retry_job(
 
 
 def _labels(request: Request) -> dict[str, str]:
-    """Return the metadata that a listing is asked for."""
+    """Return the metadata by which a list is filtered."""
     given = [(name, value) for name, value in request.query_params.multi_items() if name.startswith(LABEL)]
     labels: dict[str, str] = {}
     for name, value in given:
         key = name.removeprefix(LABEL)
         if not key or not storable(key) or not storable(value) or key in labels or len(given) > _MAX_LABELS:
-            message = f"{LABEL}KEY=VALUE may be given for {_MAX_LABELS} keys, once each, as plain text."
+            message = f"{LABEL}KEY=VALUE may be given for at most {_MAX_LABELS} keys, once per key, as plain text."
             raise RequestInvalidError(message, pointer=f"/{name}"[:80])
         labels[key] = value
     return labels

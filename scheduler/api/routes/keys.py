@@ -17,7 +17,7 @@ router = APIRouter(route_class=JsonRoute, prefix="/v1/keys", tags=["keys"])
 
 @router.post("", status_code=201)
 def create_key(body: KeyRequest, keys: KeysDep, caller: CallerDep, response: Response) -> NewKey:
-    """Create an API key. Its secret is only in this answer."""
+    """Create an API key. Only this response contains its secret."""
     key, text = keys.create(
         caller,
         name=body.name,
@@ -36,7 +36,7 @@ def list_keys(
     limit: Limit = 100,
     after_id: AfterId = None,
     tenant: Annotated[
-        str | None, Query(pattern=TENANT_PATTERN, description="Another tenant than your own; needs the scope admin.")
+        str | None, Query(pattern=TENANT_PATTERN, description="A tenant other than your own; needs the scope `admin`.")
     ] = None,
 ) -> KeyPage:
     """List the keys of a tenant, newest first, including those that are no longer valid."""
@@ -63,7 +63,7 @@ def revoke_key(prefix: KeyId, keys: KeysDep, caller: CallerDep) -> None:
 
 @router.post("/{prefix}/rotate", responses=answers(409))
 def rotate_key(prefix: KeyId, keys: KeysDep, caller: CallerDep, body: RotateRequest | None = None) -> NewKey:
-    """Replace the secret of a key. The present secret stays valid for a while, earlier ones do not."""
+    """Replace the secret of a key. The current secret stays valid for a while; earlier ones do not."""
     overlap_s = (body or RotateRequest()).overlap_s
     key, text = keys.rotate(caller, prefix, overlap_s=overlap_s)
     return new_key_of(key, text, now=keys.now())

@@ -24,9 +24,9 @@ from scheduler.runs.paintings import PAINTING_TYPES
 
 router = APIRouter(route_class=JsonRoute, tags=["runs"])
 
-SampleFile = Annotated[str, Path(description="The file name of a sample, such as its id says.")]
+SampleFile = Annotated[str, Path(description="The sample's file name, which is its id.")]
 _NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
-#: Of pictures that change as the run goes on.
+#: For pictures that change during the run.
 _FRESH = _NO_SNIFF | {"Cache-Control": "no-store"}
 
 
@@ -44,7 +44,8 @@ def list_training_presets(tenant: TenantDep, limit: Limit = 100, after_id: After
 async def train_style(
     request: Request, runs: RunsDep, tenant: TenantDep, response: Response, idempotency_key: IdempotencyKey = None
 ) -> Run:
-    """Train a style on a painting, which is named in JSON, or is a file in a form beside the JSON `request`."""
+    """Train a style on a painting. Send JSON with the painting's address, or a form with the JSON `request` and the
+    file."""
     body, painting = await read_train_request(request)
     submit = partial(runs.submit, tenant, body, painting=painting, idempotency_key=idempotency_key)
     details, new = await run_in_threadpool(submit)
@@ -78,9 +79,9 @@ def get_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Run:
 
 @router.delete("/v1/runs/{run_id}", status_code=204, responses=answers(409))
 def delete_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> None:
-    """Delete a run that has ended, with its checkpoints, samples and losses; the styles that it has made stay.
+    """Delete a run that has ended, with its checkpoints, samples and losses; styles from it are kept.
 
-    While the run has not ended, the answer is 409 `unfinished`.
+    Returns 409 `unfinished` if the run has not ended.
     """
     runs.delete(tenant, run_id)
 
@@ -105,7 +106,7 @@ def cancel_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Run:
 
 @router.post("/v1/runs/{run_id}/publish", status_code=202, responses=answers(409, 502))
 def publish_run(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Run:
-    """Publish the style that a run has made: its name stands for this version from now on."""
+    """Publish the style from a run: this version becomes the style's current version."""
     return run_of(runs.publish(tenant, run_id))
 
 
@@ -149,7 +150,7 @@ def get_curve(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> Response:
 def list_samples(
     run_id: RunId, runs: RunsDep, tenant: TenantDep, limit: Limit = 1000, after_id: AfterFile = None
 ) -> SamplePage:
-    """List the sample photos as the network stylized them during the training."""
+    """List the sample photos that the network stylized during the training."""
     found = runs.files.samples(runs.get(tenant, run_id).run)
     place = f"/v1/runs/{run_id}/samples/"
     entries = [sample_of(sample, href=place + quote(sample.file, safe="")) for sample in found]
@@ -171,7 +172,7 @@ def get_sample(run_id: RunId, file: SampleFile, runs: RunsDep, tenant: TenantDep
     "/v1/runs/{run_id}/sheet.jpg", responses=answers(409, 502) | files("image/jpeg"), response_class=StreamingResponse
 )
 def get_sheet(run_id: RunId, runs: RunsDep, tenant: TenantDep) -> StreamingResponse:
-    """Return the preview sheet of a run that has made a style."""
+    """Return the preview sheet of a run that has produced a style."""
     data = runs.files.sheet(runs.get(tenant, run_id).run)
     return StreamingResponse(data, media_type="image/jpeg", headers=_FRESH)
 

@@ -69,7 +69,7 @@ def list_versions(
 def get_weights(name: StyleName, service: ServiceDep, tenant: TenantDep, version: Version = None) -> StreamingResponse:
     """Return the weights file of a style."""
     style, data = service.styles.weights(tenant, name, version=version)
-    # Names of before may have letters that headers do not know.
+    # Names from earlier releases may have letters that headers cannot contain.
     file_name = f"{style.name}-{style.version[:8]}.safetensors".encode("ascii", "replace").decode().replace("?", "_")
     headers = {
         "Content-Disposition": f'attachment; filename="{file_name}"',
@@ -82,15 +82,15 @@ def get_weights(name: StyleName, service: ServiceDep, tenant: TenantDep, version
 @router.put(
     "/{name}",
     status_code=201,
-    responses={200: {"model": Style, "description": "It has this version."}, **answers(409, 502)},
+    responses={200: {"model": Style, "description": "The style already has this version."}, **answers(409, 502)},
 )
 def put_style(
     name: NewStyleName, body: StyleRequest, service: ServiceDep, tenant: TenantDep, response: Response
 ) -> Style:
     """Create a style from a weights file in storage, such as an uploaded one.
 
-    201 where the style got this version now, 200 where it had it, 409 `style_exists` where it has another one, or
-    comes with nst.
+    Returns 201 if the style is new, 200 if it already has this version, and 409 `style_exists` if it has another
+    version or comes with nst.
     """
     style, new = service.styles.import_style(tenant, name, weights=body.weights, card=body.card, replace=body.replace)
     response.status_code = 201 if new else 200
@@ -99,11 +99,11 @@ def put_style(
 
 @router.post("/{name}/publish", responses=answers(409))
 def publish_style(name: StyleName, body: PublishRequest, service: ServiceDep, tenant: TenantDep) -> Style:
-    """Publish a version: the style's name stands for it from now on."""
+    """Publish a version: it becomes the style's current version."""
     return style_of(service.styles.publish(tenant, name, version=body.version))
 
 
 @router.delete("/{name}", status_code=204, responses=answers(409))
 def delete_style(name: StyleName, service: ServiceDep, tenant: TenantDep) -> None:
-    """Delete a style's name. Its versions stay for jobs that pin them."""
+    """Delete a style's name. Its versions are kept for jobs that pin them."""
     service.styles.delete(tenant, name)

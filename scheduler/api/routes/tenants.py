@@ -1,4 +1,4 @@
-"""Routes of tenants: one's own, and all for administrators."""
+"""Routes of tenants: the caller's own tenant, and all tenants for administrators."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ own_router = APIRouter(route_class=JsonRoute, prefix="/v1/tenant", tags=["tenant
 
 @own_router.get("")
 def get_own_tenant(tenants: TenantsDep, keys: KeysDep, caller: CallerDep) -> OwnTenant:
-    """Return the tenant of the key in use, its limits and usage, and the key."""
+    """Return your key, and your tenant with its limits and usage."""
     tenant = caller.tenant
     key = key_of(keys.own(caller), now=keys.now())
     return own_tenant_of(tenants.find(tenant), tenants.limits(tenant), tenants.usage(tenant), key)
@@ -48,13 +48,14 @@ def get_tenant(tenant_id: TenantId, tenants: TenantsDep) -> Tenant:
 
 @router.put("/{tenant_id}")
 def put_tenant(tenant_id: TenantId, body: TenantRequest, tenants: TenantsDep) -> Tenant:
-    """Set all settings of a tenant, even before it has a key. They apply everywhere within 5 seconds."""
+    """Replace all settings of a tenant. The tenant need not have a key yet. The settings apply everywhere within 5
+    seconds."""
     wanted = TenantRow(
         id=tenant_id,
         weight=body.weight,
         read=body.read,
         write=body.write,
-        # Given as null: unlimited; not given: the default.
+        # null means unlimited; an omitted field means the default.
         limits=body.limits.model_dump(exclude_unset=True),
     )
     return tenant_of(tenants.put(wanted), tenants.limits(tenant_id), tenants.usage(tenant_id))

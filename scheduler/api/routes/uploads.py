@@ -1,4 +1,4 @@
-"""Routes to bring photos into storage, for clients without credentials of their own there."""
+"""Routes that upload photos, for clients without credentials for the storage."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ from scheduler.domain.errors import MediaTypeError, RequestInvalidError, TooLarg
 router = APIRouter(route_class=JsonRoute, prefix="/v1/uploads", tags=["uploads"])
 
 UploadId = Annotated[str, Path(pattern=r"^[\w.-]{1,64}$", description="The upload's id.")]
-FilePath = Annotated[str, Path(description="Its place below the upload's prefix, such as `2026/harbour.jpg`.")]
+FilePath = Annotated[str, Path(description="The path of the file within the upload, such as `2026/harbour.jpg`.")]
 
 Digest = Annotated[
     str | None, Header(max_length=1024, description="Hash of the body, as `sha-256=:BASE64:` (RFC 9530).")
@@ -32,7 +32,7 @@ _SHA256 = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):\s*(?:,|$)")
 
 @router.post("", status_code=201)
 def create_upload(service: ServiceDep, tenant: TenantDep) -> Upload:
-    """Make a place for photos."""
+    """Create an upload, to which you can add photos."""
     uploads = service.uploads
     upload = uploads.create(tenant)
     return upload_of(upload, prefix=uploads.prefix(upload))
@@ -53,9 +53,9 @@ def list_uploads(service: ServiceDep, tenant: TenantDep, limit: Limit = 100, aft
 
 @router.put("/{upload_id}", responses=answers(409))
 def put_upload(upload_id: UploadId, service: ServiceDep, tenant: TenantDep) -> Upload:
-    """Make a place for photos under an id of your own: `upl_` and 24 hexadecimal digits.
+    """Create an upload with an id that you choose: `upl_` and 24 hexadecimal digits.
 
-    An id that is derived from the content of the photos lets an upload that was interrupted go on where it stopped.
+    If you derive the id from the content of the photos, you can resume an interrupted upload.
     """
     upload = service.uploads.create(tenant, upload_id)
     return upload_of(upload, prefix=service.uploads.prefix(upload))
@@ -67,9 +67,11 @@ def list_files(
     service: ServiceDep,
     tenant: TenantDep,
     limit: Limit = 100,
-    after_id: Annotated[str | None, Query(max_length=1024, description="The `path` of the last file you have.")] = None,
+    after_id: Annotated[
+        str | None, Query(max_length=1024, description="The `path` of the last file of the previous page.")
+    ] = None,
 ) -> UploadedFilePage:
-    """List the files of an upload by path; an upload that nobody made has none."""
+    """List the files of an upload by path. For an upload that does not exist, the list is empty."""
     return collect(
         UploadedFilePage,
         lambda most, after: service.uploads.files(tenant, upload_id, limit=most, after=after),
@@ -88,9 +90,9 @@ def get_upload(upload_id: UploadId, service: ServiceDep, tenant: TenantDep) -> U
 
 @router.delete("/{upload_id}", status_code=204, responses=answers(409))
 def delete_upload(upload_id: UploadId, service: ServiceDep, tenant: TenantDep) -> None:
-    """Delete an upload: it is gone at once, and its files within minutes.
+    """Delete an upload: the upload immediately, and its files within minutes.
 
-    While a job or a training that has not ended names it, the answer is 409 `in_use`.
+    Returns 409 `in_use` if a job or training that has not ended uses it.
     """
     service.uploads.delete(tenant, upload_id)
 
@@ -115,36 +117,36 @@ async def put_file(
     limits: LimitsDep,
     content_digest: Digest = None,
 ) -> StoredFile:
-    """Store the request's body at a path of the upload.
+    """Add a file to the upload: the request's body is its content.
 
-    With a `Content-Digest` of SHA-256, a body that has another one is refused, and nothing is stored.
+    If the request has a `Content-Digest` with SHA-256, a body with a different hash is rejected and not stored.
     """
     if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "multipart/form-data":
         raise MediaTypeError("Send the file itself as the body, not a form: curl -T FILE, not curl -F.")
-    # What is wrong with the path is said before the file has come.
+    # Check the path before the file is received.
     await run_in_threadpool(service.uploads.check, tenant, upload_id, path)
     sha256, expected = hashlib.sha256(), _sha256_of(content_digest)
     with new_spool() as file:
         await fill(file, _pieces(request, limits.max_upload_bytes, None if expected is None else sha256))
         if expected is not None and sha256.digest() != expected:
-            raise RequestInvalidError("The body is not the one that Content-Digest names.", pointer="")
+            raise RequestInvalidError("The SHA-256 hash of the body differs from Content-Digest.", pointer="")
         uri = await run_in_threadpool(service.uploads.put, tenant, upload_id, path, file)
     return StoredFile(uri=uri)
 
 
 async def _pieces(request: Request, max_bytes: float | None, digest: Any) -> AsyncGenerator[bytes, None]:
-    """Yield a body as it comes, and give it to `digest` too; raise TooLargeError if it is too large."""
+    """Yield the chunks of a body and update `digest` with them; raise TooLargeError if the body is too large."""
     size = 0
     async for piece in request.stream():
         size += len(piece)
         if max_bytes is not None and size > max_bytes:
-            raise TooLargeError(f"A file has at most {max_bytes:,.0f} bytes.")
+            raise TooLargeError(f"A file may have at most {max_bytes:,.0f} bytes.")
         if digest is not None:
             digest.update(piece)
         yield piece
 
 
 def _sha256_of(header: str | None) -> bytes | None:
-    """Return the SHA-256 hash that a Content-Digest header has, or None; other algorithms may be ignored."""
+    """Return the SHA-256 hash in a Content-Digest header, or None; other algorithms are ignored."""
     found = None if header is None else _SHA256.search(header)
     return None if found is None else base64.b64decode(found[1])

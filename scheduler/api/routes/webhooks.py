@@ -30,7 +30,7 @@ _SECRET = {"Cache-Control": "no-store"}
 
 @router.post("", status_code=201, responses=answers(409))
 def create_webhook(body: WebhookRequest, webhooks: WebhooksDep, tenant: TenantDep, response: Response) -> NewSecret:
-    """Create a webhook. Its secret is only in this answer."""
+    """Create a webhook. Only this response contains its secret."""
     webhook, secret = webhooks.create(
         tenant, url=body.url, types=body.types, description=body.description, enabled=body.enabled
     )
@@ -75,7 +75,7 @@ def delete_webhook(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantD
 
 @router.post("/{webhook_id}/rotate")
 def rotate_secret(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantDep, response: Response) -> NewSecret:
-    """Replace the secret of a webhook. For a day, messages are signed with both secrets."""
+    """Replace the secret of a webhook. For 24 hours, messages are signed with both secrets."""
     webhook, secret = webhooks.rotate(tenant, webhook_id)
     response.headers.update(_SECRET)
     return new_secret_of(webhook, secret)
@@ -83,7 +83,7 @@ def rotate_secret(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantDe
 
 @router.post("/{webhook_id}/test", status_code=202, responses=answers(409))
 def test_webhook(webhook_id: WebhookId, webhooks: WebhooksDep, tenant: TenantDep) -> Delivery:
-    """Send a message of the type webhook.test, with one try."""
+    """Send a message of the type `webhook.test`; it is not retried."""
     return delivery_of(webhooks.test(tenant, webhook_id))
 
 
@@ -94,7 +94,7 @@ def replay_failed(
     tenant: TenantDep,
     since: Annotated[
         datetime | None,
-        Query(description="Only messages created since this time (RFC 3339). Default: all that are kept."),
+        Query(description="Only messages created at or after this time (RFC 3339). Default: all stored messages."),
     ] = None,
 ) -> Replayed:
     """Send all failed messages again, each with the same id."""

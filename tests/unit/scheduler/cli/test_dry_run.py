@@ -61,7 +61,7 @@ def test_a_dry_run_respects_the_limit_of_images_per_job(api: CannedApi, here: Ru
     )
     for most, expected in limits.items():
         code, out, _ = here("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run")
-        assert (code, "A job has at most 2 images. (quota_exceeded)" in out) == (expected, most == 2)
+        assert (code, "A job may have at most 2 images. (quota_exceeded)" in out) == (expected, most == 2)
 
 
 def test_a_dry_run_of_many_photos_asks_several_times(api: CannedApi, here: Run, tmp_path: Path) -> None:
