@@ -1,4 +1,4 @@
-"""A broker for tests, which play scheduler and worker at once."""
+"""A broker for tests that play both scheduler and worker."""
 
 from queue import Empty
 from typing import Any
@@ -16,7 +16,7 @@ class Broker(broker.Broker, WorkerBroker):
         return sum(int(self._redis.llen(key)) for key in queue_lists(queue))
 
     def take(self, queue: str) -> Any:
-        """Take the next message from a queue, as a worker does, and return its values; None if the queue is empty."""
+        """Take the next message from a queue as a worker does. Return its values, or None if the queue is empty."""
         with self.celery.connection() as connection:
             simple = connection.SimpleQueue(queue)
             try:

@@ -1,4 +1,4 @@
-"""Clients of both kinds with the same calls, so that one test of the client is one of both."""
+"""Synchronous and asynchronous clients with the same calls, so that one test covers both."""
 
 import asyncio
 import inspect
@@ -7,16 +7,16 @@ from typing import Any, cast
 
 from nst_core.client import AsyncClient, Client
 
-#: Makes a client; takes what `Client` does.
+#: Makes a client. It has the parameters of `Client`.
 Connect = Callable[..., Client]
 
 
 def connect_async(runner: asyncio.Runner) -> Connect:
-    """Return what makes asynchronous clients that are called as synchronous ones."""
+    """Return a function that makes asynchronous clients with synchronous calls."""
 
     def connect(*args: Any, sleep: Callable[[float], None] | None = None, **options: Any) -> Client:
         if sleep is not None:
-            # In a thread, so that one that really sleeps holds up nothing else.
+            # In a thread, so that a call that really sleeps blocks nothing else.
             options["sleep"] = lambda seconds: asyncio.to_thread(sleep, seconds)
         return cast(Client, _Steered(AsyncClient(*args, **options), runner))
 
@@ -24,7 +24,7 @@ def connect_async(runner: asyncio.Runner) -> Connect:
 
 
 class _Steered:
-    """An asynchronous client, or a part of one, each call of which is run to its end."""
+    """An asynchronous client, or a part of one. Each call runs to its end."""
 
     def __init__(self, target: Any, runner: asyncio.Runner) -> None:
         self._target = target

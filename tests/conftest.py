@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: real servers on free ports, each started once a session."""
+"""Fixtures for all tests: real servers on free ports, each started once per session."""
 
 import asyncio
 import os
@@ -20,27 +20,27 @@ from tests.brokers import Broker
 from tests.clients import Connect, connect_async
 from tests.servers import run_server
 
-# For all settings that tests make and all processes that they start; those of a stack or a cluster have their own.
+# For all settings that tests make and all processes that they start. A stack or a cluster has its own.
 os.environ["NST_MESSAGE_SECRET"] = secrets.token_hex(32)
 _MEMORY_DISK = "/dev/shm"
 
 
 def pytest_configure() -> None:
-    """Keep temporary folders in memory if there is enough: databases wait for a real disk at each commit."""
+    """Keep temporary folders in memory if there is enough, because databases wait for a real disk at each commit."""
     if os.path.isdir(_MEMORY_DISK) and shutil.disk_usage(_MEMORY_DISK).free > 8 << 30:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY_DISK)
 
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file that tests copy: migrations take half a second, and a copy takes a millisecond."""
+    """A migrated SQLite file for tests to copy. Migrations take half a second, a copy takes a millisecond."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
     migrate(f"sqlite:///{path}")
     return path
 
 
 def migrate(url: str) -> None:
-    """Bring the database at an address to the newest version, and leave no connection open."""
+    """Migrate the database at an address to the newest version, and leave no connection open."""
     database = Database(url)
     database.migrate()
     database.close()
@@ -106,7 +106,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageSetti
 
 @pytest.fixture(scope="session")
 def blobs(s3_server: StorageSettings) -> BlobStore:
-    """A store whose bucket exists, shared since boto3 takes 200 ms to make a client; tests use own prefixes."""
+    """A store whose bucket exists. It is shared, because a client takes 200 ms to make. Tests use their own prefixes."""
     store = BlobStore(s3_server)
     store.ensure_bucket()
     return store
@@ -114,7 +114,7 @@ def blobs(s3_server: StorageSettings) -> BlobStore:
 
 @pytest.fixture(params=["sync", "async"])
 def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
-    """Make clients; a test that does is one of both kinds."""
+    """Make clients. A test that uses this runs with both kinds of clients."""
     if request.param == "sync":
         yield Client
     else:

@@ -1,4 +1,4 @@
-"""Photos for tests: small crops of the free pictures in scikit-image, and files that are no usable photos."""
+"""Photos for tests: small crops of the free pictures in scikit-image, and files that are not usable photos."""
 
 import io
 import struct
@@ -24,7 +24,7 @@ def encoded(image: Image.Image, format: str) -> bytes:
 
 
 def small_photos(count: int, *, side_px: int = 96) -> dict[str, bytes]:
-    """Return `count` different crops, JPEG and PNG in turn, of odd and even sizes, by file name."""
+    """Return `count` different crops by file name, alternately JPEG and PNG, with odd and even sizes."""
     sources = list(pictures())
     photos = {}
     for number in range(count):
@@ -38,7 +38,7 @@ def small_photos(count: int, *, side_px: int = 96) -> dict[str, bytes]:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """Return a PNG that says to be of a size and holds next to nothing."""
+    """Return a PNG that claims a size and contains almost nothing."""
 
     def piece(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -48,7 +48,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def bad_files() -> dict[str, bytes]:
-    """Return the five files that are no usable photos, by name."""
+    """Return five files that are not usable photos, by name."""
     whole = encoded(next(pictures())[1], "JPEG")
     return {
         "truncated.jpg": whole[: len(whole) // 2],
@@ -59,7 +59,7 @@ def bad_files() -> dict[str, bytes]:
     }
 
 
-#: What each bad file fails with; `missing.jpg` is never uploaded.
+#: The error code of each bad file. `missing.jpg` is never uploaded.
 BAD_CODES = {
     "truncated.jpg": "image_undecodable",
     "tiny.png": "image_too_small",

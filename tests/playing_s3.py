@@ -1,6 +1,6 @@
-"""A small S3 server that plays the ways of other people's servers, for what no real server here does on request.
+"""A small S3 server that imitates the quirks of other servers, which no real server here shows on request.
 
-It keeps objects in memory and checks no signatures. `Quirks` says how it behaves; a test changes them while it runs.
+It keeps objects in memory and checks no signatures. `Quirks` sets its behaviour, and tests change them at run time.
 """
 
 import gzip
@@ -35,61 +35,61 @@ class Call:
     headers: dict[str, str]
 
 
-#: A status and a code.
+#: An HTTP status and an error code.
 Refusal = tuple[int, str]
 
 
 @dataclass(kw_only=True)
 class Quirks:
-    """How a server departs from what Amazon's does; by default it does not."""
+    """How a server differs from Amazon's. By default it does not."""
 
-    #: StartAfter: "after" its key, "from" it, or "ignored".
+    #: Where StartAfter begins: "after" its key, "from" its key, or "ignored".
     start_after: str = "after"
-    #: Keys of a page at most.
+    #: The most keys on a page.
     page: int = 1000
-    #: Pages without a key before the first one, each with a token.
+    #: The number of pages without keys before the first page with keys. Each has a token.
     empty_pages: int = 0
     #: Sorts the keys of a listing.
     order: Callable[[list[str]], list[str]] = sorted
-    #: Listings that are cut off give a token.
+    #: Whether truncated listings have a token.
     tokens: bool = True
     etags: bool = True
-    #: GET says how many bytes come.
+    #: Whether answers to GET have Content-Length.
     content_length: bool = True
-    #: GET answers are compressed on their way.
+    #: Whether answers to GET are compressed.
     zipped: bool = False
-    #: So many of the next GETs break off in the middle.
+    #: The number of next GETs that break off in the middle.
     cut_gets: int = 0
-    #: Conditional PUTs are heeded.
+    #: Whether conditional PUTs are supported.
     conditional: bool = True
-    #: Answers of its own to a request, before it does anything else.
+    #: Refuses a request before the server does anything else.
     refuse: Callable[[Call], Refusal | None] = lambda call: None
-    #: Called with a PUT before it is done.
+    #: Called with a PUT before it is carried out.
     before_put: Callable[[Call], None] = lambda call: None
 
 
 @dataclass
 class PlayingServer:
-    """The server, its objects, and what it was asked."""
+    """The server, its objects, and the requests that it received."""
 
     quirks: Quirks = field(default_factory=Quirks)
     objects: dict[tuple[str, str], bytes] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     port: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
-    #: Tokens by the position that they stand for.
+    #: Tokens by their position in the listing.
     issued: dict[str, int] = field(default_factory=dict)
     clients: dict[bool, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> StorageSettings:
-        """The settings of a client."""
+        """The settings of a client of this server."""
         return StorageSettings(
             s3_endpoint=f"http://{HOST}:{self.port}", s3_access_key=SecretStr("key"), s3_secret_key=SecretStr("secret")
         )
 
     def store(self, *, patient: bool = True) -> BlobStore:
-        """Return a store that knows nothing of the server yet. Its client is used again: to make one takes long."""
+        """Return a store that has not used the server yet. It reuses a client, because making one is slow."""
         if patient not in self.clients:
             self.clients[patient] = make_client(self.settings, patient=patient)
         return BlobStore(self.settings, client=self.clients[patient])
@@ -105,7 +105,7 @@ class PlayingServer:
         self.objects |= {("nst", key): data for key in keys}
 
     def count(self, method: str, *, key: str | None = None) -> int:
-        """Return how many requests of a method there were, for one key or for all."""
+        """Return how many requests with a method came, for one key or for all."""
         return sum(call.method == method and key in (None, call.key) for call in self.calls)
 
 
@@ -133,14 +133,14 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that have read enough."""
+        """Print nothing about clients that have read enough."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # An answer in one piece: sent in two, the second one waits for the client to acknowledge the first.
+    # Send the answer in one piece. The second of two pieces would wait until the client acknowledges the first.
     wbufsize = 1 << 16
     state: PlayingServer
     call: Call
@@ -301,5 +301,5 @@ def _listing(page: list[str], more: bool, token: str, state: PlayingServer, call
 
 
 def uri(key: str = "", *, bucket: str = "nst") -> BlobUri:
-    """Return an address in the bucket of the tests."""
+    """Return an address in the tests' bucket."""
     return BlobUri(bucket, key)

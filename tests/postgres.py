@@ -1,4 +1,4 @@
-"""PostgreSQL servers for tests, where its programs are installed."""
+"""PostgreSQL servers for tests, if its programs are installed."""
 
 import os
 import shutil
@@ -24,10 +24,10 @@ def find_postgres() -> Path | None:
 
 
 def init_postgres(programs: Path, data: Path) -> None:
-    """Make an empty cluster of databases in the folder `data`, whose parent exists; its superuser is nst."""
+    """Make an empty database cluster in the folder `data`, whose parent must exist. Its superuser is nst."""
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         for path in takewhile(lambda path: path != Path(gettempdir()), data.parents[:5]):
-            if not path.stat().st_mode & 0o001:  # a temporary folder, which only root may enter
+            if not path.stat().st_mode & 0o001:  # temporary folders are accessible to root only
                 path.chmod(path.stat().st_mode | 0o011)
         shutil.chown(data.parent, "postgres")
     init = [*_as_user(), str(programs / "initdb"), "-D", str(data), "-U", "nst", "-A", "trust", "--no-sync"]
@@ -35,7 +35,7 @@ def init_postgres(programs: Path, data: Path) -> None:
 
 
 def postgres_command(programs: Path, data: Path, port: int) -> list[str]:
-    """Return the command of a server that listens on the loopback interface; it never waits for the disk."""
+    """Return the command of a server that listens on the loopback interface and never waits for the disk."""
     settings = {"fsync": "off", "listen_addresses": HOST, "max_wal_size": "64MB"}
     options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
     return [*_as_user(), str(programs / "postgres"), "-D", str(data), "-p", str(port), "-k", "", *options]
@@ -47,7 +47,7 @@ def postgres_url(port: int, name: str = "postgres") -> str:
 
 
 def postgres_serves(port: int) -> bool:
-    """Return whether a server takes work: it listens before it does, and refuses whoever comes until then."""
+    """Return whether a server accepts connections. It listens earlier, but refuses them until it is ready."""
     try:
         psycopg.connect(host=HOST, port=port, user="nst", dbname="postgres", connect_timeout=2).close()
     except psycopg.OperationalError:
@@ -57,7 +57,7 @@ def postgres_serves(port: int) -> bool:
 
 @contextmanager
 def run_postgres(folder: Path) -> Iterator[str]:
-    """Run a server of its own in a folder, which may be missing, and give the address of its first database."""
+    """Run a separate server in a folder, which may be missing, and yield the address of its first database."""
     programs, port = find_postgres(), free_port()
     assert programs is not None, "PostgreSQL's server programs are not installed"
     folder.mkdir(exist_ok=True)
@@ -69,7 +69,7 @@ def run_postgres(folder: Path) -> Iterator[str]:
 def _as_user() -> list[str]:
     if os.geteuid() != 0:
         return []
-    # It becomes the program itself, so that signals reach that, and dies with whoever started it.
+    # It replaces itself by the server, so that signals reach the server, and dies with its parent.
     program = shutil.which("setpriv")
     assert program is not None, "util-linux is installed"
     return [program, "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=KILL"]

@@ -1,17 +1,17 @@
-"""Find processes that a test's own processes left behind."""
+"""Find processes that a test left behind."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-#: Variable of the environment that marks all processes of a test; children inherit it.
+#: Environment variable that marks all processes of a test. Children inherit it.
 MARK = "NST_TEST_MARK"
 
 
 def marked_processes(mark: str, home: Path) -> dict[int, str]:
-    """Return the command lines by id of all processes with NST_TEST_MARK=`mark`, or that work in a folder of `home`.
+    """Return the command lines, by id, of all processes that have NST_TEST_MARK=`mark` or run in a folder of `home`.
 
-    Redis writes over its own environment, but works in its data folder.
+    Redis overwrites its own environment, but runs in its data folder.
     """
     wanted = f"{MARK}={mark}".encode()
     found = {}
@@ -21,12 +21,12 @@ def marked_processes(mark: str, home: Path) -> dict[int, str]:
             if marked or (folder / "cwd").readlink().is_relative_to(home):
                 found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
-            continue  # it ended, or is another user's
+            continue  # it has ended, or belongs to another user
     return found
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
-    """Return as soon as a condition holds; fail if it does not in time."""
+    """Return as soon as a condition holds. Fail if it does not hold in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -34,7 +34,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
 
 
 def wait_until_gone(mark: str, home: Path, *, timeout_s: float = 10.0) -> dict[int, str]:
-    """Return the processes that are still there after the time; none in a good test."""
+    """Wait for processes to end, and return those that are left after the time limit."""
     deadline = time.monotonic() + timeout_s
     while (left := marked_processes(mark, home)) and time.monotonic() < deadline:
         time.sleep(0.05)

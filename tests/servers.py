@@ -1,4 +1,4 @@
-"""Servers that tests run as processes of their own."""
+"""Servers that tests run as separate processes."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from scheduler.local.servers import HOST
 
 
 def listens(port: int) -> bool:
-    """Return whether somebody takes connections on a port of the loopback interface."""
+    """Return whether a process accepts connections on a port of the loopback interface."""
     try:
         socket.create_connection((HOST, port), timeout=1).close()
     except OSError:
@@ -28,7 +28,7 @@ def run_server(
     *,
     serves: Callable[[int], bool] = listens,
 ) -> Iterator[None]:
-    """Run a server once `serves` says of its port that it does, and stop it; `env` adds to the environment."""
+    """Run a server during the block, which starts when `serves` is true for its port. `env` adds to the environment."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **(env or {})})
     try:
         deadline = time.monotonic() + 30

@@ -1,6 +1,6 @@
-"""Makes the synchronous client from the asynchronous one: `make client`, or `python -m tests.sync_client`.
+"""Generates the synchronous client from the asynchronous one: `make client`, or `python -m tests.sync_client`.
 
-Works on tokens: `async` and `await` go, names are replaced, and all else stays.
+Works on tokens: removes `async` and `await`, replaces names, and keeps everything else.
 """
 
 import io
@@ -14,7 +14,7 @@ from pathlib import Path
 CLIENT = Path(__file__).parents[1] / "nst_core" / "client"
 SOURCE, TARGET = CLIENT / "_async", CLIENT / "_sync"
 HEADER = "# Generated from {name} by `make client`; changes belong there.\n"
-#: Names that have another one; besides, AsyncX is X.
+#: Names that are replaced. In addition, AsyncX becomes X.
 NAMES = {
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
@@ -31,7 +31,7 @@ _RENAMED = (tokenize.NAME, tokenize.STRING, tokenize.COMMENT)
 
 
 def to_sync(source: str) -> str:
-    """Return asynchronous code as synchronous code, unformatted."""
+    """Turn asynchronous code into synchronous code, unformatted."""
     starts = [0, *accumulate(map(len, source.splitlines(keepends=True)))]
     pieces, done = [], 0
     for token, after in pairwise(tokenize.generate_tokens(io.StringIO(source).readline)):
@@ -48,7 +48,7 @@ def to_sync(source: str) -> str:
 
 
 def generate() -> dict[Path, str]:
-    """Return what the synchronous client is to be, by path."""
+    """Return the files of the synchronous client by path."""
     return {
         TARGET / path.name: _formatted(
             HEADER.format(name=path.relative_to(CLIENT.parents[1]).as_posix()) + to_sync(path.read_text("utf-8")),
@@ -59,7 +59,7 @@ def generate() -> dict[Path, str]:
 
 
 def main() -> None:
-    """Write the synchronous client, and remove what has no source any more."""
+    """Write the synchronous client, and remove files without a source."""
     files = generate()
     for path in set(TARGET.glob("*.py")) - files.keys():
         path.unlink()
@@ -72,7 +72,7 @@ def _renamed(name: str) -> str:
 
 
 def _formatted(source: str, path: Path) -> str:
-    """Return code as ruff has it: other names have another order, and other lines fit."""
+    """Format code with ruff, because the new names change the order of imports and the length of lines."""
     for options in (["check", "--fix-only", "--unsafe-fixes", "--select", "I,UP028"], ["format"]):
         command = [sys.executable, "-m", "ruff", *options, "--quiet", "--stdin-filename", str(path), "-"]
         source = subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""The main job on a whole stack: every photo with every style, bad files alone failing, the same bytes each time."""
+"""The main job on a whole stack: every photo with every style, only bad files fail, and the bytes are reproducible."""
 
 import io
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def client(stack: Stack) -> Iterator[Client]:
         yield client
 
 
-def test_every_photo_gets_every_style_at_its_own_size_with_equal_bytes_twice(stack: Stack, client: Client) -> None:
+def test_every_photo_gets_every_style_at_its_own_size_with_reproducible_bytes(stack: Stack, client: Client) -> None:
     photos = small_photos(7)
     uris = upload(client, photos)
     first, second = (finish(stack, client, submit(client, uris, STYLES)) for _ in range(2))
@@ -46,7 +46,7 @@ def test_every_photo_gets_every_style_at_its_own_size_with_equal_bytes_twice(sta
         assert (item.width, item.height) == source.size
 
 
-def test_exactly_the_bad_files_fail_each_with_its_code_and_a_sentence(stack: Stack, client: Client) -> None:
+def test_only_the_bad_files_fail_each_with_its_code_and_a_message(stack: Stack, client: Client) -> None:
     uris = upload(client, small_photos(4) | bad_files())
     missing = uris[-1].rpartition("/")[0] + "/missing.jpg"
     outcome = finish(stack, client, submit(client, [*uris, missing], ["great_wave"]))
@@ -68,7 +68,7 @@ def test_options_change_the_pictures(stack: Stack, client: Client) -> None:
     assert [str(item.output).rpartition(".")[2] for item in plain.items] == ["webp"]
 
 
-def test_job_is_cancelled_with_what_is_done_kept(stack: Stack, client: Client) -> None:
+def test_cancelled_job_keeps_its_finished_images(stack: Stack, client: Client) -> None:
     uris = upload(client, small_photos(60, side_px=160))
     job = submit(client, uris, STYLES)
     while client.job(job.id).counts.succeeded == 0:

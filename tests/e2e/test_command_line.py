@@ -1,4 +1,4 @@
-"""`nst stylize` and `nst jobs` against a whole running stack."""
+"""`nst stylize` and `nst jobs` with a whole running stack."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ def nst(home: Path, capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple
     return code, capfd.readouterr().out
 
 
-def test_a_folder_is_stylized_with_every_style_and_a_broken_photo_fails_alone(
+def test_a_folder_is_stylized_with_every_style_and_only_a_broken_photo_fails(
     home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     photos, out = tmp_path / "photos", tmp_path / "out"
@@ -56,7 +56,7 @@ def test_a_folder_is_stylized_with_every_style_and_a_broken_photo_fails_alone(
     assert [json.loads(line)["code"] for line in errors.splitlines()] == ["image_undecodable"] * len(styles)
 
 
-def test_results_can_go_from_storage_to_storage_and_be_fetched_later(
+def test_results_can_stay_in_storage_and_be_fetched_later(
     home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     make_photo(tmp_path / "in" / "a.png")

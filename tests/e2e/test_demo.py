@@ -1,4 +1,4 @@
-"""`nst demo` as a user runs it: the command, and nothing else."""
+"""`nst demo` as a user runs it, with nothing but the command."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def start_demo(folder: Path, mark: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "scheduler.cli", *arguments],
         cwd=ROOT,
-        # Wide: a long path would be folded in the middle of a name.
+        # A wide terminal, because a long path would be wrapped in the middle of a name.
         env={**os.environ, "COLUMNS": "300", MARK: mark},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

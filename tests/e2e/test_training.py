@@ -1,4 +1,4 @@
-"""A style of any painting through the command line alone: trained, watched, measured, used, extended, forked, moved."""
+"""A style of any painting through the command line only: trained, watched, measured, used, extended, forked, moved."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ from scheduler.local.embedded import Stack
 from tests.photos import small_photos
 
 Run = Callable[..., tuple[int, str, str]]
-#: A network and pictures so small that a step takes an eye's blink.
+#: A network and pictures so small that a step takes almost no time.
 TINY = {
     "transformer": {"width": 4, "blocks": 1, "output": "tanh"},
     "size_px": 64,
@@ -38,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def nst(home: Path, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command; returns its exit code, standard output and standard error."""
+    """Runs a command, and returns its exit code, standard output and standard error."""
 
     def nst(*arguments: str) -> tuple[int, str, str]:
         code = run(["--home", str(home), *arguments])
@@ -51,7 +51,7 @@ def nst(home: Path, capfd: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a painting, and photos in a sub-folder, one of which is none."""
+    """A folder with a painting, and a sub-folder with photos and one file that is not a photo."""
     folder = tmp_path_factory.mktemp("pictures")
     (folder / "photos").mkdir()
     for name, data in small_photos(12).items():
@@ -62,14 +62,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(nst: Run, *arguments: str) -> Any:
-    """Run a command that is to succeed, and return its JSON."""
+    """Run a command that must succeed, and return its JSON."""
     code, out, err = nst(*arguments, "--json")
     assert code == ExitCode.OK, err
     return json.loads(out)
 
 
 def train(nst: Run, pictures: Path, name: str, *arguments: str) -> Any:
-    """Train a style of the painting to the end, and return the run."""
+    """Train a style of the painting to its end, and return the run."""
     options = [part for field, value in TINY.items() for part in ("--set", f"{field}={json.dumps(value)}")]
     return read(
         nst,
@@ -78,7 +78,7 @@ def train(nst: Run, pictures: Path, name: str, *arguments: str) -> Any:
     )
 
 
-def test_a_painting_becomes_a_style_that_photos_can_have(nst: Run, pictures: Path, tmp_path: Path) -> None:
+def test_a_painting_becomes_a_style_for_photos(nst: Run, pictures: Path, tmp_path: Path) -> None:
     sample = str(next(path for path in sorted((pictures / "photos").iterdir()) if path.suffix == ".png"))
     told = train(nst, pictures, "night", "--sample", sample, "--sample-every", "6", "--title", "Night")
     assert (told["name"], told["status"]) == ("night", "queued")
@@ -98,7 +98,7 @@ def test_a_painting_becomes_a_style_that_photos_can_have(nst: Run, pictures: Pat
     assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{Path(sample).stem}__night.png"]
 
 
-def test_the_pictures_of_a_training_are_fetched(nst: Run, tmp_path: Path) -> None:
+def test_the_pictures_of_a_training_can_be_fetched(nst: Run, tmp_path: Path) -> None:
     assert nst("runs", "samples", "night", "-o", str(tmp_path))[0] == ExitCode.OK
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names[-1] == "sheet.jpg"
@@ -111,7 +111,7 @@ def test_the_pictures_of_a_training_are_fetched(nst: Run, tmp_path: Path) -> Non
     assert [int(line.partition(",")[0]) for line in lines[1:]] == list(range(1, STEPS + 1))
 
 
-def test_more_steps_make_another_version_and_the_old_one_can_have_the_name_again(nst: Run) -> None:
+def test_more_steps_make_a_new_version_and_the_old_one_can_be_published_again(nst: Run) -> None:
     before = read(nst, "styles", "show", "night")["version"]
     assert nst("runs", "extend", "night", "--more-steps", "3")[0] == ExitCode.OK
     assert read(nst, "styles", "watch", "night")["step"] == STEPS + 3
@@ -122,7 +122,7 @@ def test_more_steps_make_another_version_and_the_old_one_can_have_the_name_again
     assert read(nst, "styles", "show", "night")["version"] == before
 
 
-def test_a_fork_is_a_style_of_its_own_once_it_is_published(nst: Run) -> None:
+def test_a_fork_is_a_separate_style_once_it_is_published(nst: Run) -> None:
     fork = read(nst, "runs", "fork", "night", "--name", "dusk", "--steps", "4", "--strength", "3", "--no-publish")
     assert fork["parent"]["step"] == STEPS + 3
     code, _, err = nst("styles", "watch", fork["id"])
@@ -133,7 +133,7 @@ def test_a_fork_is_a_style_of_its_own_once_it_is_published(nst: Run) -> None:
     assert nst("styles", "show", "dusk")[0] == ExitCode.OK
 
 
-def test_a_style_goes_through_a_folder_to_another_name_and_is_deleted(nst: Run, tmp_path: Path) -> None:
+def test_a_style_is_exported_imported_under_another_name_and_deleted(nst: Run, tmp_path: Path) -> None:
     assert nst("styles", "export", "dusk", "-o", str(tmp_path / "dusk"))[0] == ExitCode.OK
     brought = read(nst, "styles", "import", str(tmp_path / "dusk"), "--name", "evening")
     original = read(nst, "styles", "show", "dusk")
@@ -155,7 +155,7 @@ def test_a_training_is_paused_resumed_and_cancelled(nst: Run, pictures: Path) ->
 
 
 @pytest.mark.parametrize(("name", "data"), [("text.png", b"This is no picture.\n" * 20), ("empty.png", b"")])
-def test_a_painting_that_is_none_is_refused_at_once(nst: Run, tmp_path: Path, name: str, data: bytes) -> None:
+def test_a_file_that_is_not_a_picture_is_refused_at_once(nst: Run, tmp_path: Path, name: str, data: bytes) -> None:
     (tmp_path / name).write_bytes(data)
     code, out, err = nst("styles", "train", str(tmp_path / name), "--name", "nothing", "--data", "s3://nst/none/")
     assert (code, out) == (ExitCode.LOCAL, "")

@@ -1,4 +1,4 @@
-"""What the tests of nst_core share."""
+"""Fixtures for the tests of nst_core."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Keep torch to one thread, which is fastest for tiny tensors and leaves the machine to others."""
+    """Limit torch to one thread, which is fastest for tiny tensors and leaves the other cores free."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""The family of errors and the tree in its docstring."""
+"""The error classes, and the tree in their module's docstring."""
 
 import inspect
 import re
@@ -16,7 +16,7 @@ LINE = re.compile(r"^((?:│   )*)[├└]── (\w+)(?: +(\w+))?( \(retryable\
 
 
 def drawn() -> dict[str, tuple[str, str | None, bool]]:
-    """Return what the docstring's tree says of each class: its parent, code, and whether it is retryable."""
+    """Return the parent, the code and the retryable flag of each class in the docstring's tree."""
     tree = {}
     above = ["NstError"]
     for indent, name, code, retryable in LINE.findall(errors.__doc__ or ""):
@@ -26,7 +26,7 @@ def drawn() -> dict[str, tuple[str, str | None, bool]]:
     return tree
 
 
-def test_the_tree_draws_every_class_with_its_code_and_parent() -> None:
+def test_the_tree_shows_every_class_with_its_code_and_parent() -> None:
     expected = {
         cls.__name__: (cls.__mro__[1].__name__, cls.code if cls in LEAVES else None, cls.retryable and cls in LEAVES)
         for cls in CLASSES
@@ -43,15 +43,15 @@ def test_every_code_belongs_to_one_class() -> None:
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_an_error_carries_its_sentence(cls: type[NstError]) -> None:
+def test_an_error_has_its_message(cls: type[NstError]) -> None:
     error = cls("Something is wrong.")
     assert error.message == str(error) == "Something is wrong."
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_every_class_says_what_it_is(cls: type[NstError]) -> None:
+def test_every_class_has_a_docstring(cls: type[NstError]) -> None:
     assert (cls.__doc__ or "").endswith(".")
 
 
-def test_no_image_error_is_worth_a_second_try() -> None:
+def test_no_image_error_is_retryable() -> None:
     assert not any(cls.retryable for cls in CLASSES if issubclass(cls, ImageError))

@@ -1,4 +1,4 @@
-"""What the first bytes of a file say about its kind."""
+"""Detection of file formats by the first bytes."""
 
 import io
 
@@ -12,7 +12,7 @@ from nst_core.formats import HEAD_BYTES, IMAGE_SUFFIXES, MEDIA_TYPES, RESULT_TYP
     ("format", "suffix"),
     [("JPEG", ".jpg"), ("PNG", ".png"), ("WEBP", ".webp"), ("TIFF", ".tif"), ("GIF", ".gif"), ("BMP", ".bmp")],
 )
-def test_a_picture_is_told_by_its_first_bytes(format: str, suffix: str) -> None:
+def test_a_picture_is_recognised_by_its_first_bytes(format: str, suffix: str) -> None:
     file = io.BytesIO()
     Image.new("RGB", (16, 16)).save(file, format)
     assert suffix_of(file.getvalue()[:HEAD_BYTES]) == suffix
@@ -30,13 +30,13 @@ def test_a_picture_is_told_by_its_first_bytes(format: str, suffix: str) -> None:
         (b"isom\0\0\0\0isomiso2", None),
     ],
 )
-def test_a_box_of_brands_is_a_photo_or_a_film(brands: bytes, suffix: str | None) -> None:
+def test_an_iso_media_file_is_a_photo_or_a_video_by_its_brands(brands: bytes, suffix: str | None) -> None:
     box = (8 + len(brands)).to_bytes(4, "big") + b"ftyp" + brands
     assert suffix_of(box + b"\0\0\0\x08avif") == suffix
 
 
 @pytest.mark.parametrize("head", [b"", b"\xff", b"BMW is a car", b"%PDF-1.7", b"RIFF....WAVE", b"ftyp", b"<svg"])
-def test_other_files_are_no_photos(head: bytes) -> None:
+def test_other_files_are_not_photos(head: bytes) -> None:
     assert suffix_of(head) is None
 
 
@@ -47,7 +47,7 @@ def test_every_format_has_suffixes_and_a_media_type() -> None:
     assert all(MEDIA_TYPES[f".{suffix}"] == media_type for suffix, media_type in RESULT_TYPES.items())
 
 
-def test_format_is_told_by_the_first_bytes() -> None:
+def test_format_is_detected_by_the_first_bytes() -> None:
     assert format_of(b"\xff\xd8\xff\xe0") is Format.JPEG
     assert format_of(b"MM\0\x2b") is Format.TIFF
     assert format_of(b"text") is None

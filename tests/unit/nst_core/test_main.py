@@ -32,7 +32,7 @@ CONFIG = {
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """The folder of a training; a painting and a folder of photos are beside it."""
+    """The folder of a training. Its parent has a painting and a folder of photos."""
     (tmp_path / "photos").mkdir()
     for number in range(3):
         soft_picture(number).save(tmp_path / "photos" / f"{number}.png")
@@ -41,14 +41,14 @@ def run(tmp_path: Path) -> Path:
 
 
 def train(run: Path, *options: str, photos: str = "", **changes: Any) -> int:
-    """Train by the command line and return the exit code."""
+    """Train through the command line and return the exit code."""
     beside = run.parent
     command = ["train", "--painting", str(beside / "painting.png"), "--photos", photos or str(beside / "photos")]
     command += ["--run", str(run), "--device", "cpu", "--exact", "--config", json.dumps(CONFIG | changes)]
     return main([*command, *options])
 
 
-def test_training_goes_on(run: Path) -> None:
+def test_a_finished_training_is_not_trained_further(run: Path) -> None:
     options = ["--samples", str(run.parent / "painting.png"), "--sample-every", "2", "--checkpoint-every", "1"]
     assert train(run, *options) == 0
     first = (run / "style.safetensors").read_bytes()
@@ -80,7 +80,7 @@ def test_photos_may_be_in_storage(
     assert read_losses(local / "losses.csv") == read_losses(run / "losses.csv")
 
 
-def test_a_shipped_style_is_trained_further_with_other_weights(run: Path) -> None:
+def test_a_shipped_style_can_be_trained_further_with_other_weights(run: Path) -> None:
     assert train(run) == 0
     fine = run.parent / "fine"
     fine_config = {key: value for key, value in CONFIG.items() if key != "transformer"} | {"content_weight": 9.0}
@@ -91,7 +91,7 @@ def test_a_shipped_style_is_trained_further_with_other_weights(run: Path) -> Non
     assert not (fine / "losses.png").exists()
 
 
-def test_the_network_of_the_initial_weights_is_taken_unless_another_is_named() -> None:
+def test_the_network_of_the_initial_weights_is_used_by_default() -> None:
     path = shipped_style("udnie").folder / "style.safetensors"
     assert make_config({"steps": 5}, path).transformer == load_transformer(path).config
     assert make_config({"transformer": {"width": 8}}, path).transformer.width == 8
@@ -99,7 +99,7 @@ def test_the_network_of_the_initial_weights_is_taken_unless_another_is_named() -
         make_config({"stepz": 5}, path)
 
 
-def test_more_steps_need_a_word(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_steps_need_the_extend_option(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(run) == 0
     assert train(run, steps=4) == 1
     assert "steps 3, not 4" in capsys.readouterr().err
@@ -107,7 +107,7 @@ def test_more_steps_need_a_word(run: Path, capsys: pytest.CaptureFixture[str]) -
     assert len(read_losses(run / "losses.csv")) == 4
 
 
-def test_errors_are_one_sentence_and_exit_code_1(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_print_one_line_and_exit_with_code_1(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, changes, sentence in (
         (["--device", "tpu"], {}, "The device must be"),
         ([], {"steps": 0}, "steps must be"),
@@ -126,13 +126,13 @@ def test_errors_are_one_sentence_and_exit_code_1(run: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "7"])
-def test_a_config_that_is_no_json_object_is_wrong_use(run: Path, text: str) -> None:
+def test_a_config_that_is_not_a_json_object_is_a_usage_error(run: Path, text: str) -> None:
     with pytest.raises(SystemExit) as exit:
         main(["train", "--painting", "p", "--photos", "p", "--run", str(run), "--config", text])
     assert exit.value.code == 2
 
 
-def test_the_first_signal_stops_gently_and_the_second_as_usual() -> None:
+def test_the_first_signal_stops_gracefully_and_the_second_interrupts() -> None:
     before = signal.getsignal(signal.SIGINT)
     with stopped_by_signals() as stopped:
         assert not stopped.is_set()

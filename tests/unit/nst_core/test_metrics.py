@@ -3,7 +3,7 @@
 from nst_core.metrics import Observer, Stage, ignore
 
 
-def test_names_of_stages_fit_into_labels() -> None:
+def test_stage_names_are_valid_labels() -> None:
     assert all(stage.value.isidentifier() for stage in Stage)
 
 

@@ -1,4 +1,4 @@
-"""Settings that scheduler and workers share: what is refused, and that no error has a secret in it."""
+"""Settings that scheduler and workers share: wrong values are refused, and no error contains a secret."""
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -8,7 +8,7 @@ from nst_core.settings import BrokerSettings, describe
 SECRET = "hunter2" * 6
 
 
-def test_a_password_in_the_address_of_redis_may_have_any_character() -> None:
+def test_a_redis_password_may_contain_any_character() -> None:
     settings = BrokerSettings(redis_url=SecretStr("rediss://nst:p%40%2F%23%25@redis.internal:6380/2"))
     assert "p%40" not in repr(settings)
 
@@ -16,7 +16,7 @@ def test_a_password_in_the_address_of_redis_may_have_any_character() -> None:
 @pytest.mark.parametrize(
     "url", ["", "localhost:6379", "http://x/0", f"redis://:{SECRET}/x@host:6379/0", "redis://h:0/"]
 )
-def test_what_is_no_address_of_redis_is_refused_without_repeating_it(url: str) -> None:
+def test_an_invalid_redis_address_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(ValidationError) as caught:
         BrokerSettings(redis_url=SecretStr(url))
     assert describe(caught.value).startswith("NST_REDIS_URL must be an address like redis://")
@@ -24,9 +24,7 @@ def test_what_is_no_address_of_redis_is_refused_without_repeating_it(url: str) -
 
 
 @pytest.mark.parametrize("secret", ["", "short", "x" * 31])
-def test_a_secret_for_messages_that_is_missing_or_short_is_refused(
-    monkeypatch: pytest.MonkeyPatch, secret: str
-) -> None:
+def test_an_empty_or_short_message_secret_is_refused(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
     monkeypatch.setenv("NST_MESSAGE_SECRET", secret)
     monkeypatch.setenv("NST_REDIS_URL", f"redis://:{SECRET}@h:6379/0")
     with pytest.raises(ValidationError) as caught:
@@ -35,7 +33,7 @@ def test_a_secret_for_messages_that_is_missing_or_short_is_refused(
     assert SECRET not in str(caught.value)
 
 
-def test_a_secret_for_messages_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_secret_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NST_MESSAGE_SECRET")
     with pytest.raises(ValidationError, match="message_secret"):
         BrokerSettings()

@@ -1,4 +1,4 @@
-"""The styles of the package: whole, sound, and each with what it was made from."""
+"""The shipped styles: complete, valid, and each with its source."""
 
 import pytest
 from PIL import Image
@@ -10,14 +10,14 @@ from nst_core.styles import CARD_NAME, PLOT_NAME, SHEET_NAME, WEIGHTS_NAME, ship
 NAMES = ["great_wave", "the_scream", "udnie", "wreck_of_the_minotaur"]
 
 
-def test_the_styles_of_the_package() -> None:
+def test_shipped_styles_are_listed() -> None:
     styles = shipped_styles()
     assert [style.name for style in styles] == NAMES
     assert len({version_of(style.weights()) for style in styles}) == len(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_style_is_whole(name: str) -> None:
+def test_a_shipped_style_is_complete(name: str) -> None:
     style = shipped_style(name)
     files = {path.name for path in style.folder.iterdir()}
     assert files == {CARD_NAME, PLOT_NAME, SHEET_NAME, WEIGHTS_NAME}
@@ -29,14 +29,14 @@ def test_a_shipped_style_is_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_style_says_what_it_is(name: str) -> None:
+def test_the_card_of_a_shipped_style_matches_its_network(name: str) -> None:
     style = shipped_style(name)
     card = style.card
     net = load_transformer_bytes(style.weights())
     assert net.config.to_dict() == card["training"]["transformer"]
     assert all(card[key] for key in ("title", "artist", "year", "rights", "final_losses", "run"))
     assert card["steps"] == card["training"]["steps"]
-    # As good as 50 steps of optimising each photo, and none of the faults that are looked for.
+    # As good as 50 steps of optimising each photo, and without the faults that the evaluation checks.
     assert card["evaluation"]["loss_over_lbfgs50"] <= 1
     assert card["evaluation"]["remarks"] == []
 
