@@ -106,7 +106,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageSetti
 
 @pytest.fixture(scope="session")
 def blobs(s3_server: StorageSettings) -> BlobStore:
-    """A store whose bucket exists. It is shared, because a client takes 200 ms to make. Tests use their own prefixes."""
+    """A store whose bucket exists. It is shared, because a client takes 200 ms to make. Tests use own prefixes."""
     store = BlobStore(s3_server)
     store.ensure_bucket()
     return store

@@ -1,4 +1,4 @@
-"""Fixtures of the worker's tests: its parts on real servers."""
+"""Fixtures for the worker's tests: parts of the worker on real servers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from worker.settings import WorkerSettings
 
 @pytest.fixture
 def settings(redis_server: BrokerSettings, s3_server: StorageSettings, tmp_path: Path) -> WorkerSettings:
-    """Settings of a worker on the tests' servers."""
+    """The settings of a worker that uses the tests' servers."""
     return WorkerSettings(
         **{**redis_server.model_dump(), **s3_server.model_dump()},
         device="cpu",
@@ -44,7 +44,7 @@ def style(blobs: BlobStore, tmp_path: Path) -> Style:
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    """An engine whose networks take one thread, which is fastest for tiny pictures."""
+    """An engine whose networks use one thread, which is fastest for tiny pictures."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     engine = Engine()
@@ -63,7 +63,7 @@ def pipeline_engine() -> Iterator[Engine]:
 
 @pytest.fixture
 def pipeline(settings: WorkerSettings, blobs: BlobStore, pipeline_engine: Engine) -> Iterator[Pipeline]:
-    """A pipeline with an engine of its own."""
+    """A pipeline with its own engine."""
     pipeline = Pipeline(settings, blobs=blobs, engine=pipeline_engine)
     yield pipeline
     pipeline.close()
@@ -76,7 +76,7 @@ def quiet_watchdog() -> Watchdog:
 
 @dataclass
 class Worker:
-    """A worker without Celery: the task, and what it is built of."""
+    """A worker without Celery: the task and its parts."""
 
     settings: WorkerSettings
     broker: Broker
@@ -87,13 +87,13 @@ class Worker:
 
     @property
     def parts(self) -> TaskParts:
-        """What each task of the worker needs."""
+        """The parts that each task of the worker needs."""
         return TaskParts(
             settings=self.settings, name="w@test", broker=self.broker, watchdog=quiet_watchdog(), stop=self.stop
         )
 
     def task(self, build: Callable[[bytes], Model] = load_stylizer, *, blobs: BlobStore | None = None) -> StylizeTask:
-        """Return the task, whose networks `build` makes."""
+        """Return the task. `build` makes its networks."""
         models = ModelCache(blobs or self.blobs, build, capacity_bytes=1 << 20)
         return StylizeTask(self.parts, models=models, pipeline=self.pipeline)
 

@@ -1,4 +1,4 @@
-"""What the worker's tests share: photos, tiny styles, chunks, and stylizers that a test can steer."""
+"""Helpers for the worker's tests: photos, tiny styles, chunks, and stylizers that a test controls."""
 
 import hashlib
 import io
@@ -57,7 +57,7 @@ class Calls(Invert):
 
 @dataclass
 class Gate(Invert):
-    """Waits in every image until it is opened, and tells when one has come."""
+    """Waits in every image until it is opened, and sets `entered` when an image arrives."""
 
     entered: Event = field(default_factory=Event)
     opened: Event = field(default_factory=Event)
@@ -105,7 +105,7 @@ def make_chunk(
     suffix: str = "png",
     options: StylizeOptions | None = None,
 ) -> StylizeChunk:
-    """Put photos into storage and return a chunk of them; None stands for a photo that is missing."""
+    """Put photos into storage and return a chunk of them. None stands for a missing photo."""
     job_id = secrets.token_hex(6)
     for index, data in enumerate(inputs):
         if data is not None:
@@ -133,7 +133,7 @@ def make_optimize_chunk(
     preview_every: int = 0,
     suffix: str = "png",
 ) -> OptimizeChunk:
-    """Put photos and a painting into storage and return a chunk of them; None stands for one that is missing."""
+    """Put photos and a painting into storage and return a chunk of them. None stands for a missing file."""
     chunk = make_chunk(blobs, inputs, suffix=suffix)
     folder = f"s3://{blobs.bucket}/{chunk.job_id}"
     if painting is not None:
@@ -151,7 +151,7 @@ def make_optimize_chunk(
 
 
 def outputs(blobs: BlobStore, chunk: ChunkMessage) -> dict[int, bytes]:
-    """Return the results of a chunk that are in storage, by item."""
+    """Return the stored results of a chunk by item."""
     uris = {item.index: BlobUri.parse(item.output) for item in chunk.items}
     return {index: blobs.get(uri) for index, uri in uris.items() if blobs.exists(uri)}
 
@@ -162,7 +162,7 @@ def events(broker: Broker) -> list[ChunkEvent]:
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float = WAIT_S) -> None:
-    """Return as soon as a condition holds; fail where it never does."""
+    """Return as soon as a condition holds. Fail if it never does."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

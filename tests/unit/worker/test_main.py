@@ -13,7 +13,7 @@ leave(7)
 """
 
 
-def test_a_worker_leaves_at_once_with_its_code_and_its_last_line() -> None:
+def test_a_worker_exits_at_once_with_its_code_and_its_last_log_line() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (7, "WARNING:root:the last line\n", "")
 
@@ -32,6 +32,6 @@ program.main()
 """
 
 
-def test_a_worker_bounds_the_kernels_that_are_kept_before_torch_is_loaded() -> None:
+def test_a_worker_limits_the_kernel_caches_before_torch_is_loaded() -> None:
     done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "128 128\n"), done.stderr

@@ -19,13 +19,13 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("name", "value"), [("NST_CONCURRENCY", "-1"), ("NST_LOG_LEVEL", "LOUD"), ("NST_THREADS", "x")]
 )
-def test_settings_that_make_no_sense_are_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_settings_are_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError):
         WorkerSettings()
 
 
-def test_a_worker_may_leave_some_work_to_others_but_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_may_leave_out_some_kinds_of_work_but_not_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NST_CONCURRENCY", "0")
     monkeypatch.setenv("NST_OPTIMIZE_CONCURRENCY", "0")
     assert WorkerSettings().train_concurrency == 1

@@ -1,4 +1,4 @@
-"""What the tests of trainings at a worker share: tiny segments in storage, and a training that a test steers."""
+"""Helpers for tests of training in the worker: tiny segments in storage, and a training that a test controls."""
 
 import hashlib
 import secrets
@@ -27,7 +27,7 @@ from worker.segments.training import Training
 from worker.settings import WorkerSettings
 
 _T = TypeVar("_T")
-#: Twelve steps of two crops of 32 pixels, by two layers of the loss network.
+#: Twelve steps on two crops of 32 pixels, with two layers of the loss network.
 TINY = TrainConfig(
     transformer=TransformerConfig(width=4, blocks=1),
     steps=12,
@@ -42,7 +42,7 @@ TINY = TrainConfig(
 
 
 def soft_picture(seed: int, *, width: int = 64, height: int = 48) -> bytes:
-    """Return a PNG file of soft blobs of colour."""
+    """Return a PNG file of soft colour blobs."""
     blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     out = BytesIO()
     Image.fromarray(blocks).resize((width, height), Image.Resampling.BICUBIC).save(out, "PNG")
@@ -88,7 +88,7 @@ def make_segment(
 
 
 def next_segment(segment: TrainSegment, end: SegmentFinished, **changes: Any) -> TrainSegment:
-    """Return the segment that a scheduler sends after the end of another one."""
+    """Return the segment that a scheduler sends after the end of the previous one."""
     assert end.failure is None, end.failure
     return replace(segment, attempt=segment.attempt + 1, checkpoint=end.checkpoint or segment.checkpoint, **changes)
 
@@ -100,7 +100,7 @@ def objects(blobs: BlobStore, segment: TrainSegment, folder: str) -> list[str]:
 
 
 def checkpoint_of(blobs: BlobStore, end: SegmentFinished) -> Checkpoint:
-    """Return the checkpoint that a segment has put."""
+    """Return the checkpoint that a segment stored."""
     assert end.checkpoint is not None
     data = blobs.get(BlobUri.parse(end.checkpoint.uri))
     assert hashlib.sha256(data).hexdigest() == end.checkpoint.sha256
@@ -109,7 +109,7 @@ def checkpoint_of(blobs: BlobStore, end: SegmentFinished) -> Checkpoint:
 
 @dataclass
 class Bench:
-    """The training phase without Celery and Redis; as many of them as a test needs stand for as many workers."""
+    """The training phase without Celery and Redis. Several instances stand for several workers."""
 
     settings: WorkerSettings
     blobs: BlobStore
@@ -142,7 +142,7 @@ class Bench:
         return self.engine.submit(call, lane="train").result()
 
     def run(self, segment: TrainSegment, *, until: int | None = None, going: bool = True) -> SegmentFinished:
-        """Work at a segment, which is told to stop once a step is done, or at once."""
+        """Work on a segment, which is told to stop after a step, or at once."""
         self.going = going
 
         def on_progress(progress: TrainProgress) -> None:
@@ -154,10 +154,10 @@ class Bench:
         return self.training.run(segment, self.steering(on_progress))
 
     def steering(self, on_progress: Callable[[TrainProgress], None]) -> Steering[TrainProgress]:
-        """Return what a training asks and tells."""
+        """Return the callbacks of a training."""
         return Steering(going=lambda: self.going, wanted=lambda: self.wanted, on_progress=on_progress)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         self.cache.close()
         self.library.close()

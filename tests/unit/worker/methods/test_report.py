@@ -22,7 +22,7 @@ FIRST, SECOND = ItemOutcome(index=0, ms=1, sha256="a"), ItemOutcome(index=1, ms=
 
 @dataclass
 class ManualClock:
-    """Stands still until a test moves it."""
+    """A clock that moves only when a test moves it."""
 
     now: float = 100.0
 
@@ -41,7 +41,7 @@ def clock() -> ManualClock:
 
 
 def make_report(chunk: StylizeChunk, broker: Broker, clock: ManualClock, *, progress_s: float = 3600) -> ChunkReport:
-    """Return a report whose thread never wakes by itself, unless `progress_s` says so."""
+    """Return a report whose thread wakes only if `progress_s` is given."""
     return ChunkReport(chunk, broker, worker="w@test", progress_s=progress_s, heartbeat_s=3, clock=clock)
 
 
@@ -83,9 +83,7 @@ def test_a_tick_publishes_the_newest_progress_of_each_item(
     ]
 
 
-def test_a_sign_of_life_is_sent_only_where_nothing_was_sent_for_long(
-    chunk: StylizeChunk, broker: Broker, clock: ManualClock
-) -> None:
+def test_a_heartbeat_is_sent_only_after_a_long_silence(chunk: StylizeChunk, broker: Broker, clock: ManualClock) -> None:
     heartbeat = ChunkProgress(chunk_id=7, attempt=1)
     with make_report(chunk, broker, clock) as report:
         clock.now += 2.9
@@ -98,7 +96,7 @@ def test_a_sign_of_life_is_sent_only_where_nothing_was_sent_for_long(
         clock.now += 2
         report.add(FIRST)
         report.tick()
-        clock.now += 2  # four seconds after the last sign of life, two after the outcome
+        clock.now += 2  # four seconds after the last heartbeat, two after the outcome
         report.tick()
     assert len(events(broker)) == 3
 
@@ -139,7 +137,7 @@ def test_an_attempt_is_unwanted_once_a_newer_one_was_sent(
         assert report.unwanted
 
 
-def test_the_end_has_all_outcomes(chunk: StylizeChunk, broker: Broker, clock: ManualClock) -> None:
+def test_the_end_event_has_all_outcomes(chunk: StylizeChunk, broker: Broker, clock: ManualClock) -> None:
     with make_report(chunk, broker, clock) as report:
         report.add(FIRST)
         report.tick()
@@ -148,11 +146,13 @@ def test_the_end_has_all_outcomes(chunk: StylizeChunk, broker: Broker, clock: Ma
     assert events(broker)[-1] == ChunkFinished(chunk_id=7, attempt=1, outcomes=(FIRST, SECOND))
 
 
-def test_only_the_end_insists_while_redis_is_away(chunk: StylizeChunk, clock: ManualClock, tmp_path: Path) -> None:
+def test_only_the_end_event_is_retried_while_redis_is_down(
+    chunk: StylizeChunk, clock: ManualClock, tmp_path: Path
+) -> None:
     port = free_port()
     broker = Broker(BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{port}/0")))
     stop, answers = Event(), list[bool]()
-    with make_report(chunk, broker, clock) as report:  # nobody listens on the port yet
+    with make_report(chunk, broker, clock) as report:  # nothing listens on the port yet
         report.add(FIRST)
         report.tick()
         assert not report.unwanted
@@ -166,7 +166,7 @@ def test_only_the_end_insists_while_redis_is_away(chunk: StylizeChunk, clock: Ma
     broker.close()
 
 
-def test_progress_that_redis_did_not_take_is_sent_again(
+def test_progress_that_redis_did_not_accept_is_sent_again(
     chunk: StylizeChunk, clock: ManualClock, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -180,7 +180,7 @@ def test_progress_that_redis_did_not_take_is_sent_again(
     broker.close()
 
 
-def test_the_end_gives_up_when_the_process_is_told_to_stop(chunk: StylizeChunk, clock: ManualClock) -> None:
+def test_the_end_event_is_given_up_when_the_process_is_told_to_stop(chunk: StylizeChunk, clock: ManualClock) -> None:
     broker = Broker(BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{free_port()}/0")))
     stop = Event()
     stop.set()
@@ -189,7 +189,9 @@ def test_the_end_gives_up_when_the_process_is_told_to_stop(chunk: StylizeChunk, 
     broker.close()
 
 
-def test_chunk_that_waits_is_told_as_begun_once_it_is(chunk: StylizeChunk, broker: Broker, clock: ManualClock) -> None:
+def test_waiting_chunk_is_reported_as_started_only_when_it_starts(
+    chunk: StylizeChunk, broker: Broker, clock: ManualClock
+) -> None:
     report = ChunkReport(chunk, broker, worker="w@test", progress_s=3600, heartbeat_s=3, clock=clock, waits=True)
     with report:
         report.begin()
@@ -201,7 +203,7 @@ def test_chunk_that_waits_is_told_as_begun_once_it_is(chunk: StylizeChunk, broke
     ]
 
 
-def test_worker_that_is_told_to_end_says_so_once(chunk: StylizeChunk, broker: Broker, clock: ManualClock) -> None:
+def test_worker_that_is_told_to_end_reports_it_once(chunk: StylizeChunk, broker: Broker, clock: ManualClock) -> None:
     stop = Event()
     report = ChunkReport(
         chunk, broker, worker="w@test", progress_s=3600, heartbeat_s=3, clock=clock, leaving=stop.is_set

@@ -1,4 +1,4 @@
-"""Results of outdated attempts never take the place of those of newer ones."""
+"""Results of outdated attempts never replace those of newer attempts."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -54,7 +54,7 @@ def server(one_server: PlayingServer) -> PlayingServer:
 
 
 class Brighten(Invert):
-    """Another worker's network, whose results have other bytes."""
+    """The network of another worker, whose results have different bytes."""
 
     def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
         return batch // 2 + 100
@@ -62,7 +62,7 @@ class Brighten(Invert):
 
 @dataclass
 class Attempts:
-    """What Redis knows of a chunk's attempts, and how often it was asked."""
+    """The attempts of a chunk in Redis, and how often they were asked for."""
 
     newest: int = 1
     asked: int = 0
@@ -80,7 +80,7 @@ class Attempts:
 
 @dataclass
 class Hold:
-    """Holds the PUT of one content up, as a network or a frozen process does."""
+    """Delays the PUT of one content, as a slow network or a frozen process does."""
 
     data: bytes
     entered: Event = field(default_factory=Event)
@@ -96,7 +96,7 @@ def put(results: Results, data: bytes, outdated: Callable[[], bool], *, key: str
     results.put(uri(key), data, content_type=TYPE, outdated=outdated)
 
 
-def test_servers_that_heed_conditions_are_told_from_those_that_do_not(server: PlayingServer) -> None:
+def test_support_for_conditional_writes_is_detected(server: PlayingServer) -> None:
     assert ConditionalWrites(server.store()).heeded
     assert server.objects == {}, "the probe is removed"
     server.quirks = Quirks(conditional=False)
@@ -104,18 +104,18 @@ def test_servers_that_heed_conditions_are_told_from_those_that_do_not(server: Pl
 
 
 @pytest.mark.parametrize("refusal", [(501, "NotImplemented"), (403, "AccessDenied"), (400, "InvalidArgument")])
-def test_a_server_that_refuses_the_question_does_not_heed_conditions(
+def test_a_server_that_refuses_the_probe_has_no_conditional_writes(
     server: PlayingServer, refusal: tuple[int, str]
 ) -> None:
     server.quirks.refuse = lambda call: refusal if call.method == "PUT" else None
     assert not ConditionalWrites(server.store(patient=False)).heeded
 
 
-def test_the_server_of_the_package_does_not_heed_conditions(blobs: BlobStore) -> None:
+def test_the_bundled_server_has_no_conditional_writes(blobs: BlobStore) -> None:
     assert not ConditionalWrites(blobs).heeded
 
 
-def test_a_storage_that_does_not_answer_is_asked_again(server: PlayingServer) -> None:
+def test_a_storage_that_does_not_answer_is_probed_again(server: PlayingServer) -> None:
     conditional = ConditionalWrites(server.store(patient=False))
     server.quirks = Quirks(refuse=lambda call: (503, "SlowDown"))
     with pytest.raises(BlobUnavailableError):
@@ -125,7 +125,7 @@ def test_a_storage_that_does_not_answer_is_asked_again(server: PlayingServer) ->
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-def test_a_result_costs_one_question_and_one_write(server: PlayingServer, conditional: bool) -> None:
+def test_a_result_costs_one_check_and_one_write(server: PlayingServer, conditional: bool) -> None:
     server.quirks = Quirks(conditional=conditional)
     results, attempts = Results(server.store()), Attempts()
     put(results, b"first", attempts.outdated(1), key="0.png")
@@ -136,7 +136,7 @@ def test_a_result_costs_one_question_and_one_write(server: PlayingServer, condit
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-def test_a_newer_attempt_replaces_what_an_older_one_has_left(server: PlayingServer, conditional: bool) -> None:
+def test_a_newer_attempt_replaces_the_result_of_an_older_one(server: PlayingServer, conditional: bool) -> None:
     server.quirks = Quirks(conditional=conditional)
     attempts = Attempts()
     put(Results(server.store()), b"of one", attempts.outdated(1))
@@ -148,7 +148,7 @@ def test_a_newer_attempt_replaces_what_an_older_one_has_left(server: PlayingServ
 
 
 @pytest.mark.parametrize("before", [None, b"of another job"])
-def test_a_write_that_is_held_up_past_the_commit_of_a_newer_attempt_has_no_effect(
+def test_a_write_delayed_past_the_commit_of_a_newer_attempt_has_no_effect(
     server: PlayingServer, before: bytes | None
 ) -> None:
     if before is not None:
@@ -168,7 +168,7 @@ def test_a_write_that_is_held_up_past_the_commit_of_a_newer_attempt_has_no_effec
     assert server.objects["nst", "out.png"] == b"of two"
 
 
-def test_a_result_in_the_place_of_another_one_waits_for_redis(server: PlayingServer) -> None:
+def test_a_result_that_would_replace_another_one_waits_for_redis(server: PlayingServer) -> None:
     server.put("out.png", data=b"of two")
     attempts = Attempts(away=True)
     results = Results(server.store())
@@ -179,7 +179,7 @@ def test_a_result_in_the_place_of_another_one_waits_for_redis(server: PlayingSer
     assert server.objects["nst", "new.png"] == b"new"
 
 
-def test_a_result_that_others_write_again_and_again_is_given_up_for_now(server: PlayingServer) -> None:
+def test_a_result_that_others_keep_writing_is_given_up_for_now(server: PlayingServer) -> None:
     results, attempts = Results(server.store()), Attempts()
     put(results, b"x", attempts.outdated(1), key="other.png")
     numbers = iter(range(100))
@@ -202,7 +202,7 @@ def new_pipeline(settings: WorkerSettings, blobs: BlobStore) -> Iterator[Pipelin
 
 
 def work(pipeline: Pipeline, broker: Broker, chunk: StylizeChunk, stylize: Invert) -> dict[int, str | None]:
-    """Take a chunk through a pipeline as its task does; return the SHA-256 of its results by item."""
+    """Run a chunk through a pipeline as its task does, and return the SHA-256 of its results by item."""
     outcomes = pipeline.run(
         chunk, stylize, going=lambda: True, outdated=lambda: broker.is_outdated(chunk.chunk_id, chunk.attempt)
     )
@@ -213,7 +213,7 @@ def digests(blobs: BlobStore, chunk: ChunkMessage) -> dict[int, str | None]:
     return {index: hashlib.sha256(data).hexdigest() for index, data in outputs(blobs, chunk).items()}
 
 
-def test_an_attempt_that_comes_back_late_does_not_replace_what_was_committed(
+def test_an_attempt_that_returns_late_does_not_replace_committed_results(
     settings: WorkerSettings, blobs: BlobStore, broker: Broker
 ) -> None:
     chunk = make_chunk(blobs, [photo(seed) for seed in range(3)])
@@ -243,7 +243,7 @@ def test_a_task_asks_for_its_own_attempt(worker: Worker, style: Style, broker: B
     assert {outcome.index: outcome.sha256 for outcome in end.outcomes} == digests(worker.blobs, chunk) != {}
 
 
-def test_an_optimisation_that_comes_back_late_does_not_replace_what_was_committed(
+def test_an_optimisation_that_returns_late_does_not_replace_committed_results(
     settings: WorkerSettings, blobs: BlobStore, engine: Engine
 ) -> None:
     chunk = make_optimize_chunk(blobs, [photo()], painting=photo(1))

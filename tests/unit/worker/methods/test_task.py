@@ -26,19 +26,19 @@ from worker.runtime.outcomes import InterruptedWorkError
 
 
 def finished(worker: Worker) -> ChunkFinished:
-    """Return the last event, which is a chunk's end."""
+    """Return the last event, which must be the end of a chunk."""
     event = events(worker.broker)[-1]
     assert isinstance(event, ChunkFinished)
     return event
 
 
 def sent(worker: Worker, chunk: StylizeChunk) -> StylizeChunk:
-    """Note a chunk's attempt in Redis, as sending it does."""
+    """Record a chunk's attempt in Redis, as sending it does."""
     worker.broker.send_chunk(chunk)
     return chunk
 
 
-def test_a_chunk_is_stylized_and_told_from_start_to_end(worker: Worker, style: Style) -> None:
+def test_a_chunk_is_stylized_and_reported_from_start_to_end(worker: Worker, style: Style) -> None:
     chunk = sent(worker, make_chunk(worker.blobs, [photo(seed) for seed in range(5)], style=style))
     worker.task()(dump_chunk(chunk))
     first, *progress, last = events(worker.broker)
@@ -54,7 +54,7 @@ def test_a_chunk_is_stylized_and_told_from_start_to_end(worker: Worker, style: S
     assert len(outputs(worker.blobs, chunk)) == 5
 
 
-def test_one_line_tells_about_the_chunk(worker: Worker, style: Style, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_chunk_is_logged_in_one_line(worker: Worker, style: Style, caplog: pytest.LogCaptureFixture) -> None:
     chunk = make_chunk(worker.blobs, [photo(), b"bad"], style=style)
     with caplog.at_level(logging.INFO, "worker"):
         worker.task()(dump_chunk(chunk))
@@ -63,7 +63,7 @@ def test_one_line_tells_about_the_chunk(worker: Worker, style: Style, caplog: py
 
 
 @pytest.mark.parametrize("message", [None, "x", [], {}, {"job_id": "j"}])
-def test_a_message_that_is_no_chunk_is_dropped_with_its_reason(
+def test_a_message_that_is_not_a_chunk_is_dropped_with_a_reason(
     worker: Worker, message: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker.task()(message)
@@ -79,7 +79,7 @@ def test_an_outdated_attempt_is_dropped_without_an_event(worker: Worker, style: 
     assert outputs(worker.blobs, chunk) == {}
 
 
-def test_a_message_that_comes_again_while_its_chunk_is_in_flight_is_dropped(worker: Worker, style: Style) -> None:
+def test_a_repeated_message_is_dropped_while_its_chunk_is_in_flight(worker: Worker, style: Style) -> None:
     gate = Gate()
     task = worker.task(lambda _: gate)
     chunk = make_chunk(worker.blobs, [photo()], style=style)
@@ -92,7 +92,7 @@ def test_a_message_that_comes_again_while_its_chunk_is_in_flight_is_dropped(work
     assert sum(isinstance(event, ChunkStarted) for event in events(worker.broker)) == 1
 
 
-def test_a_chunk_of_a_job_that_was_cancelled_before_ends_at_once(worker: Worker, style: Style) -> None:
+def test_a_chunk_of_a_cancelled_job_ends_at_once(worker: Worker, style: Style) -> None:
     chunk = make_chunk(worker.blobs, [photo()], style=style)
     worker.broker.cancel_job(chunk.job_id)
     worker.task(lambda _: Gate())(dump_chunk(chunk))
@@ -100,7 +100,7 @@ def test_a_chunk_of_a_job_that_was_cancelled_before_ends_at_once(worker: Worker,
 
 
 @pytest.mark.parametrize("why", ["cancel", "newer attempt", "stop"])
-def test_images_that_were_not_begun_have_no_outcome(worker: Worker, style: Style, why: str) -> None:
+def test_images_that_were_not_started_have_no_outcome(worker: Worker, style: Style, why: str) -> None:
     gate = Gate()
     chunk = sent(worker, make_chunk(worker.blobs, [photo()] * 9, style=style))
     with ThreadPoolExecutor(1) as thread:
@@ -112,12 +112,12 @@ def test_images_that_were_not_begun_have_no_outcome(worker: Worker, style: Style
             sent(worker, replace(chunk, attempt=2))
         else:
             worker.stop.set()
-        # Two signs of life later the report has asked whether the chunk is still wanted.
+        # Two heartbeats later, the report has asked whether the chunk is still wanted.
         before = len(events(worker.broker))
         wait_until(lambda: len(events(worker.broker)) >= before + 2)
         gate.opened.set()
         done.result(WAIT_S)
-    # The image in the network is completed, unless a newer attempt makes it.
+    # The image in the network is completed, unless a newer attempt will make it.
     outcomes = finished(worker).outcomes
     assert [outcome.succeeded for outcome in outcomes] == ([] if why == "newer attempt" else [True])
     assert list(outputs(worker.blobs, chunk)) == [outcome.index for outcome in outcomes]
@@ -146,7 +146,7 @@ def broken_pipeline(worker: Worker, error: Exception) -> Worker:
     return replace(worker, pipeline=Broken(worker.settings, blobs=worker.blobs, engine=worker.engine))
 
 
-def test_a_chunk_that_breaks_down_ends_with_failures_that_are_retried(
+def test_a_chunk_that_breaks_down_ends_with_retryable_failures(
     worker: Worker, style: Style, caplog: pytest.LogCaptureFixture
 ) -> None:
     chunk = make_chunk(worker.blobs, [photo()] * 3, style=style)
@@ -162,13 +162,13 @@ def test_a_chunk_that_breaks_down_ends_with_failures_that_are_retried(
     assert "a bug" in caplog.text
 
 
-def test_a_chunk_that_a_retiring_worker_cannot_finish_is_given_back(worker: Worker, style: Style) -> None:
+def test_a_retiring_worker_returns_a_chunk_that_it_cannot_finish(worker: Worker, style: Style) -> None:
     chunk = make_chunk(worker.blobs, [photo()] * 3, style=style)
     broken_pipeline(worker, InterruptedWorkError()).task()(dump_chunk(chunk))
     assert [outcome.succeeded for outcome in finished(worker).outcomes] == [True]
 
 
-def test_a_message_that_comes_again_after_the_end_of_its_chunk_is_dropped(worker: Worker, style: Style) -> None:
+def test_a_repeated_message_is_dropped_after_the_end_of_its_chunk(worker: Worker, style: Style) -> None:
     task = worker.task()
     chunk = make_chunk(worker.blobs, [photo()], style=style)
     task(dump_chunk(chunk))

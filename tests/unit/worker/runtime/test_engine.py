@@ -32,7 +32,7 @@ def block(engine: Engine) -> Event:
     return release
 
 
-def test_calls_run_one_at_a_time_on_one_thread_that_is_not_the_callers(engine: Engine) -> None:
+def test_calls_run_one_at_a_time_in_a_thread_of_the_engine(engine: Engine) -> None:
     names = {engine.submit(lambda: threading.current_thread().name).result(WAIT_S) for _ in range(5)}
     assert names == {"engine"}
 
@@ -51,7 +51,7 @@ def test_the_lowest_order_runs_first_and_equal_orders_in_turn(engine: Engine) ->
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), MemoryError(), KeyError("x")])
-def test_an_error_reaches_its_caller_and_the_thread_lives_on(engine: Engine, error: Exception) -> None:
+def test_an_error_reaches_its_caller_and_the_thread_continues(engine: Engine, error: Exception) -> None:
     def fail() -> None:
         raise error
 
@@ -59,7 +59,7 @@ def test_an_error_reaches_its_caller_and_the_thread_lives_on(engine: Engine, err
     assert engine.submit(lambda: 7).result(WAIT_S) == 7
 
 
-def test_after_a_failure_of_torch_another_thread_goes_on(engine: Engine) -> None:
+def test_after_a_failure_of_torch_a_new_thread_continues(engine: Engine) -> None:
     def fail(error: Exception) -> None:
         raise error
 
@@ -75,7 +75,7 @@ def test_after_a_failure_of_torch_another_thread_goes_on(engine: Engine) -> None
     assert not first.is_alive()
 
 
-def test_engine_without_memory_for_a_thread_goes_on_with_the_one_it_has(
+def test_engine_without_memory_for_a_new_thread_keeps_the_old_one(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
@@ -89,7 +89,7 @@ def test_engine_without_memory_for_a_thread_goes_on_with_the_one_it_has(
     engine.submit(fail).exception(WAIT_S)
     assert engine.submit(threading.current_thread).result(WAIT_S) is first
     monkeypatch.undo()
-    # It may be waiting for the next call already.
+    # It may already be waiting for the next call.
     later = [engine.submit(threading.current_thread).result(WAIT_S) for _ in range(2)]
     assert later[-1] is not first
 
@@ -115,7 +115,7 @@ print(type(failed).__name__, again)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
-def test_network_that_failed_for_want_of_memory_computes_again_when_there_is_some() -> None:
+def test_network_that_ran_out_of_memory_works_again_when_memory_is_free() -> None:
     run = subprocess.run([sys.executable, "-c", STARVED], capture_output=True, text=True, timeout=120, check=False)
     assert run.stdout == "RuntimeError None\n", run.stderr
 
@@ -129,7 +129,7 @@ def test_closing_runs_what_is_queued() -> None:
     assert future.result(0) == 7
 
 
-def test_lanes_take_turns_however_much_one_of_them_has_queued(engine: Engine) -> None:
+def test_lanes_take_turns_even_if_one_has_a_long_queue(engine: Engine) -> None:
     ran: list[str] = []
     release = block(engine)
     for number in range(4):
@@ -137,7 +137,7 @@ def test_lanes_take_turns_however_much_one_of_them_has_queued(engine: Engine) ->
 
     def iterate(number: int) -> None:
         ran.append(f"iteration {number}")
-        if number < 2:  # queued behind all images, in order and in time
+        if number < 2:  # queued after all images, both by order and by time
             engine.submit(lambda: iterate(number + 1), order=(10**9,), lane="long")
 
     engine.submit(lambda: iterate(0), order=(10**9,), lane="long")
@@ -146,14 +146,14 @@ def test_lanes_take_turns_however_much_one_of_them_has_queued(engine: Engine) ->
     assert ran == ["image 0", "iteration 0", "image 1", "iteration 1", "image 2", "iteration 2", "image 3"]
 
 
-def test_a_closed_engine_takes_no_call_that_it_would_never_run() -> None:
+def test_a_closed_engine_refuses_calls() -> None:
     engine = Engine()
     engine.close()
     with pytest.raises(RuntimeError, match="closed"):
         engine.submit(lambda: None)
 
 
-def test_freed_memory_is_given_back_after_calls_and_once_when_there_are_none() -> None:
+def test_freed_memory_is_returned_after_calls_and_once_when_idle() -> None:
     told: list[bool] = []
     idle = Event()
 

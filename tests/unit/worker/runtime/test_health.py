@@ -1,4 +1,4 @@
-"""Tests of worker.runtime.health, and of what pipelines and tasks do by it."""
+"""Tests of worker.runtime.health, and of how pipelines and tasks use it."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -29,15 +29,15 @@ ILL_S = 10.0
 
 @dataclass
 class Rig:
-    """A process that fails its self-test as often as it is told to, and time that passes by sleeping alone."""
+    """A process that fails its self-test a given number of times, and a clock that moves only by sleeping."""
 
     now: float = 1000.0
     failures: int = 0
     tests: int = 0
     reasons: list[str] = field(default_factory=list)
-    #: What the storage says to the next tests of it.
+    #: The answers of the storage to its next tests.
     faults: list[Exception] = field(default_factory=list)
-    #: How often the storage will not answer.
+    #: How many more times the storage does not answer.
     silences: int = 0
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ def engine() -> Iterator[Engine]:
 
 
 def failing(*errors: Exception) -> Callable[[], str]:
-    """Return some work that raises one error after the other, and then goes well."""
+    """Return work that raises the errors one by one, and then succeeds."""
     left = list(errors)
 
     def work() -> str:
@@ -109,7 +109,7 @@ def do(rig: Rig, work: Callable[[], str]) -> str:
     return retried(work, label="item 1", what="image", recovered=rig.recovery)
 
 
-def test_what_makes_the_process_ill_each_time_fails_in_the_end(rig: Rig) -> None:
+def test_work_that_repeatedly_makes_the_process_unhealthy_finally_fails(rig: Rig) -> None:
     class Poison:
         tries = 0
 
@@ -124,7 +124,7 @@ def test_what_makes_the_process_ill_each_time_fails_in_the_end(rig: Rig) -> None
     assert (poison.tries, rig.reasons) == (3, [])
 
 
-def test_who_failed_meanwhile_is_done_again_as_well() -> None:
+def test_work_that_failed_during_the_self_test_is_repeated_too() -> None:
     in_test, answers = Event(), list[bool]()
     asked = [float(number) for number in range(8)]
     left = [True]
@@ -143,7 +143,7 @@ def test_who_failed_meanwhile_is_done_again_as_well() -> None:
     for thread in threads:
         thread.start()
     while len(asked) > 5:
-        pass  # both have failed before either is told
+        pass  # both have failed before either gets an answer
     in_test.set()
     for thread in threads:
         thread.join()
@@ -159,48 +159,48 @@ REFUSALS: list[Exception] = [
 
 
 @pytest.mark.parametrize("error", REFUSALS)
-def test_a_refusal_is_of_the_object_if_the_own_bucket_can_be_used(rig: Rig, error: Exception) -> None:
+def test_a_refusal_concerns_the_object_if_the_workers_bucket_is_usable(rig: Rig, error: Exception) -> None:
     with pytest.raises(NstError) as caught:
         do(rig, failing(error, error))
     assert (rig.tests, rig.reasons) == (1, [])
-    # Only what may be of the object alone is final.
+    # Only an error that may concern just this object is final.
     assert caught.value.retryable == (not isinstance(error, BlobAccessError))
 
 
 @pytest.mark.parametrize("error", REFUSALS)
-def test_a_worker_that_is_refused_everything_gives_its_work_back(rig: Rig, error: Exception) -> None:
+def test_a_worker_that_is_refused_everything_returns_its_work(rig: Rig, error: Exception) -> None:
     rig.faults = [StorageIdentityError("The key is not known.")] * 100
     with pytest.raises(InterruptedWorkError):
         do(rig, failing(error))
     tests, now = rig.tests, rig.now
     assert ILL_S < now - 1000.0 <= ILL_S + 2
-    # Whatever else it has in hand does not wait again.
+    # Its other work does not wait again.
     with pytest.raises(InterruptedWorkError):
         do(rig, failing(error))
     assert (rig.tests, rig.now) == (tests, now)
     assert "The key is not known" in rig.reasons[0]
 
 
-def test_a_refusal_while_the_storage_does_not_answer_is_not_believed(rig: Rig) -> None:
+def test_a_refusal_is_retried_if_the_storage_does_not_answer_its_test(rig: Rig) -> None:
     rig.faults = [BlobUnavailableError("It does not answer.")]
     rig.silences = 3
     assert do(rig, failing(BlobAccessError("No."))) == "done"
     assert (rig.now, rig.reasons) == (1003.0, [])
 
 
-def test_an_outage_of_the_storage_is_waited_for(rig: Rig) -> None:
+def test_work_waits_for_the_end_of_a_storage_outage(rig: Rig) -> None:
     rig.silences = 5
     assert do(rig, failing(BlobUnavailableError("No."))) == "done"
     assert (rig.now, rig.reasons) == (1005.0, [])
 
 
-def test_an_object_that_alone_cannot_be_had_fails(rig: Rig) -> None:
+def test_an_object_fails_if_only_it_is_unavailable(rig: Rig) -> None:
     with pytest.raises(BlobUnavailableError):
         do(rig, failing(BlobUnavailableError("No.")))
     assert (rig.now, rig.reasons) == (1000.0, [])
 
 
-def test_a_worker_gives_its_work_back_after_a_long_outage(rig: Rig) -> None:
+def test_a_worker_returns_its_work_after_a_long_outage(rig: Rig) -> None:
     rig.silences = 1000
     with pytest.raises(InterruptedWorkError):
         do(rig, failing(BlobUnavailableError("No.")))
@@ -208,7 +208,7 @@ def test_a_worker_gives_its_work_back_after_a_long_outage(rig: Rig) -> None:
     assert "does not answer" in rig.reasons[0]
 
 
-def test_each_refusal_is_looked_into_unless_it_came_before_a_test(rig: Rig) -> None:
+def test_each_refusal_leads_to_a_test_unless_one_came_after_it(rig: Rig) -> None:
     for number in range(1, 4):
         with pytest.raises(BlobAccessError):
             do(rig, failing(BlobAccessError("No.")))
@@ -216,7 +216,7 @@ def test_each_refusal_is_looked_into_unless_it_came_before_a_test(rig: Rig) -> N
         rig.now += 0.001
 
 
-def test_shipped_network_passes_and_damage_shows(engine: Engine) -> None:
+def test_self_test_passes_for_a_shipped_network_and_detects_damage(engine: Engine) -> None:
     stylizer = EagerStylizer.load(shipped_styles()[0].weights())
     self_test = SelfTest(lambda: stylizer, engine=engine)
     self_test()
@@ -227,7 +227,7 @@ def test_shipped_network_passes_and_damage_shows(engine: Engine) -> None:
         self_test()
 
 
-def test_whatever_a_network_raises_comes_out(engine: Engine) -> None:
+def test_self_test_raises_the_error_of_the_network(engine: Engine) -> None:
     def broken(batch: NDArray[np.uint8], *, strength: float = 1.0, preserve_color: bool = False) -> NDArray[np.uint8]:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 

@@ -7,7 +7,7 @@ from worker.runtime.isolation import Isolation
 
 
 class Guest:
-    """A chunk on a thread of its own, which stays until it is told to go."""
+    """A chunk in its own thread, which stays until it is told to leave."""
 
     def __init__(self, isolation: Isolation, *, alone: bool = False) -> None:
         self.is_in, self.go, self.give_up = Event(), Event(), Event()
@@ -29,7 +29,7 @@ class Guest:
         assert not self._thread.is_alive()
 
 
-def test_chunks_are_worked_at_beside_each_other() -> None:
+def test_chunks_run_concurrently() -> None:
     isolation = Isolation()
     first, second = Guest(isolation), Guest(isolation)
     assert first.is_in.wait(WAIT_S)
@@ -38,7 +38,7 @@ def test_chunks_are_worked_at_beside_each_other() -> None:
         guest.leave()
 
 
-def test_one_that_is_to_be_alone_waits_for_the_others_and_lets_nobody_in() -> None:
+def test_a_chunk_that_must_be_alone_waits_for_others_and_blocks_new_ones() -> None:
     isolation = Isolation()
     first = Guest(isolation)
     assert first.is_in.wait(WAIT_S)
@@ -56,7 +56,7 @@ def test_one_that_is_to_be_alone_waits_for_the_others_and_lets_nobody_in() -> No
     assert not isolation.must_wait(alone=True)
 
 
-def test_one_that_is_no_longer_wanted_gives_up_its_wait() -> None:
+def test_a_chunk_that_is_no_longer_wanted_stops_waiting() -> None:
     isolation = Isolation()
     first = Guest(isolation)
     assert first.is_in.wait(WAIT_S)

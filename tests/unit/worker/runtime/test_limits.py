@@ -15,20 +15,20 @@ from worker.settings import WorkerSettings
 CPU = torch.device("cpu")
 
 
-def test_a_worker_takes_four_fifths_of_the_memory_or_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_uses_four_fifths_of_the_memory_or_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "total_bytes", lambda: 20 * 2**30)
     assert work_bytes(WorkerSettings(), CPU) == 15 * 2**30
     assert work_bytes(WorkerSettings(memory_bytes=5 * 2**30), CPU) == 4 * 2**30
 
 
-def test_a_photo_of_a_phone_passes_by_default_on_16_gib_and_not_on_4(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_phone_photo_passes_by_default_on_16_gib_and_not_on_4(monkeypatch: pytest.MonkeyPatch) -> None:
     phone_px = 4032 * 3024
     for total, passes in ((16, True), (4, False)):
         monkeypatch.setattr(memory, "total_bytes", lambda total=total: total * 2**30)
         assert (max_pixels(TransformerConfig(), work_bytes(WorkerSettings(), CPU)) >= phone_px) is passes
 
 
-def test_an_optimisation_has_the_memory_of_its_own_setting_or_less(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_optimisation_uses_the_memory_of_its_own_setting_or_less(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "total_bytes", lambda: 64 * 2**30)
     config = PRESETS["gatys2016"]
     usual = optimize_pixels(WorkerSettings(), config, CPU)

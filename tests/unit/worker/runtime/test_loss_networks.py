@@ -17,7 +17,7 @@ from worker.runtime.loss_networks import LossNetworks, load_network_of
 from worker.runtime.outcomes import InterruptedWorkError
 
 
-def test_loss_networks_are_loaded_once_and_the_one_used_longest_ago_is_forgotten() -> None:
+def test_loss_networks_are_loaded_once_and_the_least_recently_used_is_evicted() -> None:
     networks = LossNetworks(kept=2)
     first, average = networks.get(TINY), networks.get(replace(TINY, pooling="average"))
     assert first is not None
@@ -35,13 +35,13 @@ def test_a_network_that_requests_may_not_name_is_not_downloaded() -> None:
         load_network_of(TrainConfig(network="vit_h_14", content_layer="ln", style_weights={"ln": 1.0}))
 
 
-def test_a_download_of_one_network_holds_up_no_other_and_says_that_it_goes_on(
+def test_a_download_of_one_network_delays_no_other_and_reports_progress(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     enough = Event()
 
     class Slow(BaseHTTPRequestHandler):
-        """Sends a file byte by byte, until the test has seen what it wants to see."""
+        """Sends a file byte by byte until the test has finished its checks."""
 
         def do_GET(self) -> None:
             self.send_response(200)
@@ -61,13 +61,13 @@ def test_a_download_of_one_network_holds_up_no_other_and_says_that_it_goes_on(
         monkeypatch.setattr("nst_core.nets.loss_weights._PIECE_BYTES", 1)
         slow = threads.submit(networks.get, vgg19, on_bytes=alive.set)
         assert alive.wait(WAIT_S)
-        assert networks.get(TINY) is not None  # while the other one is on its way
+        assert networks.get(TINY) is not None  # while the other one is downloaded
 
         def interrupted() -> None:
             raise InterruptedWorkError
 
         with pytest.raises(InterruptedWorkError):
-            networks.get(vgg19, on_bytes=interrupted)  # who waits for it need not wait on
+            networks.get(vgg19, on_bytes=interrupted)  # a task that waits for it can stop waiting
         enough.set()
         with pytest.raises(WeightsError, match="wrong checksum"):
             slow.result(WAIT_S)

@@ -1,4 +1,4 @@
-"""Tests of worker.runtime.outcomes, with the health checks that decide about retries."""
+"""Tests of worker.runtime.outcomes, with the health checks that decide on retries."""
 
 import errno
 from collections.abc import Callable
@@ -24,15 +24,15 @@ ILL_S = 10.0
 
 @dataclass
 class Rig:
-    """A process that fails its self-test as often as it is told to, and time that passes by sleeping alone."""
+    """A process that fails its self-test a given number of times, and a clock that moves only by sleeping."""
 
     now: float = 1000.0
     failures: int = 0
     tests: int = 0
     reasons: list[str] = field(default_factory=list)
-    #: What the storage says to the next tests of it.
+    #: The answers of the storage to its next tests.
     faults: list[Exception] = field(default_factory=list)
-    #: How often the storage will not answer.
+    #: How many more times the storage does not answer.
     silences: int = 0
 
     def __post_init__(self) -> None:
@@ -82,7 +82,7 @@ def rig() -> Rig:
 
 
 def failing(*errors: Exception) -> Callable[[], str]:
-    """Return some work that raises one error after the other, and then goes well."""
+    """Return work that raises the errors one by one, and then succeeds."""
     left = list(errors)
 
     def work() -> str:
@@ -97,20 +97,20 @@ def do(rig: Rig, work: Callable[[], str]) -> str:
     return retried(work, label="item 1", what="image", recovered=rig.recovery)
 
 
-def test_a_process_that_is_well_blames_what_failed(rig: Rig) -> None:
+def test_a_healthy_process_blames_the_work_that_failed(rig: Rig) -> None:
     with pytest.raises(EngineError, match="too large"):
         do(rig, failing(RuntimeError("too large")))
     assert (rig.tests, rig.reasons) == (1, [])
 
 
-def test_what_failed_while_the_process_was_ill_is_done_again(rig: Rig) -> None:
+def test_work_that_failed_in_an_unhealthy_process_is_repeated(rig: Rig) -> None:
     rig.failures = 3
     assert do(rig, failing(SystemError("error return without exception set"))) == "done"
     assert rig.now == 1003.0
     assert rig.reasons == []
 
 
-def test_a_process_that_stays_ill_ends(rig: Rig) -> None:
+def test_a_process_that_stays_unhealthy_ends(rig: Rig) -> None:
     rig.failures = 100
     with pytest.raises(NstError):
         do(rig, failing(TypeError("'frame' object is not callable")))
@@ -120,7 +120,7 @@ def test_a_process_that_stays_ill_ends(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("error", [ImageDecodeError("No."), BlobUnavailableError("No.")])
-def test_errors_that_have_their_reason_are_believed(rig: Rig, error: NstError) -> None:
+def test_errors_with_a_known_cause_need_no_self_test(rig: Rig, error: NstError) -> None:
     with pytest.raises(type(error)):
         do(rig, failing(error))
     with pytest.raises(InterruptedWorkError):
@@ -137,13 +137,13 @@ REFUSALS: list[Exception] = [
 
 
 @pytest.mark.parametrize("error", REFUSALS)
-def test_what_was_refused_before_new_credentials_came_is_done_again(rig: Rig, error: Exception) -> None:
+def test_work_refused_before_new_credentials_came_is_repeated(rig: Rig, error: Exception) -> None:
     rig.faults = [StorageIdentityError("No.")] * 3
     assert do(rig, failing(error)) == "done"
     assert rig.reasons == []
 
 
-def test_a_disk_that_fails_is_told_from_other_faults() -> None:
+def test_a_disk_failure_is_distinguished_from_other_faults() -> None:
     full = problem_of(OSError(errno.ENOSPC, "No space left on device"), label="item 1", what="image")
     assert isinstance(full, DiskError)
     assert "No space left" in full.message

@@ -13,7 +13,7 @@ PATIENCE_S = 60.0
 
 @dataclass
 class Loop:
-    """A loop that polls Redis, and the time."""
+    """A loop that polls Redis, and a clock."""
 
     now: float = 1000.0
     redis_answers: bool = True
@@ -38,7 +38,7 @@ def loop() -> Loop:
     return loop
 
 
-def test_loop_that_hangs_is_noticed_at_the_second_check(loop: Loop) -> None:
+def test_loop_that_hangs_is_detected_at_the_second_check(loop: Loop) -> None:
     assert not loop.is_silent_after(PATIENCE_S + 1)
     assert loop.is_silent_after(1)
 
@@ -49,7 +49,7 @@ def test_loop_that_polls_is_not_silent(loop: Loop) -> None:
         loop.pulse.beat()
 
 
-def test_process_that_was_frozen_has_time_for_another_beat(loop: Loop) -> None:
+def test_process_that_was_frozen_gets_time_for_another_beat(loop: Loop) -> None:
     assert not loop.is_silent_after(10 * PATIENCE_S)
     loop.pulse.beat()
     assert not loop.is_silent_after(PATIENCE_S + 1)
@@ -61,7 +61,7 @@ def test_loop_that_waits_for_redis_is_not_silent(loop: Loop) -> None:
         assert not loop.is_silent_after(PATIENCE_S + 1)
 
 
-def test_loop_is_not_silent_before_its_start_and_during_the_shutdown(loop: Loop) -> None:
+def test_loop_is_not_silent_before_its_start_or_during_shutdown(loop: Loop) -> None:
     assert not Loop().is_silent_after(10 * PATIENCE_S)
     loop.stop.set()
     assert not loop.is_silent_after(10 * PATIENCE_S)

@@ -6,7 +6,7 @@ from worker.runtime.outcomes import InterruptedWorkError
 from worker.runtime.retirement import EX_NOPERM, Retirement
 
 
-def test_a_worker_retires_once_and_with_its_code() -> None:
+def test_a_worker_retires_once_with_its_exit_code() -> None:
     ends = list[bool]()
     retirement = Retirement(lambda: ends.append(True))
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Tests of worker.runtime.task, with the least work that a task can have."""
+"""Tests of worker.runtime.task with a minimal task."""
 
 from dataclasses import dataclass
 from threading import Event
@@ -17,7 +17,7 @@ from worker.runtime.task import Task
 
 @dataclass(frozen=True)
 class Message:
-    """A piece of work that ends with an error, or well."""
+    """A piece of work that succeeds or ends with an error."""
 
     id: int = 1
     attempt: int = 1
@@ -89,7 +89,7 @@ class PlainTask(Task[Message, PlainReport, ChunkFinished]):
         (BlobUnavailableError("The storage is away."), "blob_unavailable True"),
     ],
 )
-def test_whatever_happens_the_work_has_one_end(broker: Broker, error: Exception | None, end: str) -> None:
+def test_the_work_has_exactly_one_end_event(broker: Broker, error: Exception | None, end: str) -> None:
     task = PlainTask(broker)
     task(Message(error=error))
     assert task.ends == [end]
@@ -105,7 +105,7 @@ def test_failure_of_a_process_that_recovered_is_retried(broker: Broker) -> None:
     assert task.ends == ["internal True"]
 
 
-def test_work_of_a_retiring_worker_is_given_back(broker: Broker) -> None:
+def test_work_of_a_retiring_worker_is_returned(broker: Broker) -> None:
     def retire(problem: NstError) -> bool:
         raise InterruptedWorkError
 
@@ -114,7 +114,7 @@ def test_work_of_a_retiring_worker_is_given_back(broker: Broker) -> None:
     assert task.ends == ["interrupted"]
 
 
-def test_each_attempt_is_begun_once_and_older_ones_never(broker: Broker) -> None:
+def test_each_attempt_is_started_once_and_older_ones_never(broker: Broker) -> None:
     task = PlainTask(broker)
     for attempt in (2, 2, 1, 3):
         task(Message(attempt=attempt))
@@ -122,7 +122,7 @@ def test_each_attempt_is_begun_once_and_older_ones_never(broker: Broker) -> None
     assert [event.attempt for event in events(broker) if isinstance(event, ChunkFinished)] == [2, 3, 1]
 
 
-def test_other_messages_are_dropped(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_messages_are_dropped(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
     PlainTask(broker)("text")
     assert "dropped a message: That is no message." in caplog.text
     assert events(broker) == []

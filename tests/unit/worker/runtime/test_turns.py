@@ -14,7 +14,7 @@ STYLIZE, OPTIMIZE = StylizeChunk.queue, OptimizeChunk.queue
 
 @pytest.fixture
 def turns() -> Iterator[QueueTurns]:
-    """Two slots for one method, one for the other, as kombu sets them up."""
+    """Queue turns with two slots for one method and one for the other, set up as kombu does."""
     turns = QueueTurns({STYLIZE: 2, OPTIMIZE: 1})
     turns.update([STYLIZE, OPTIMIZE])  # type: ignore[no-untyped-call]
     yield turns
@@ -22,7 +22,7 @@ def turns() -> Iterator[QueueTurns]:
 
 
 def reserve(key: str, queue: str) -> None:
-    """Note a task as Celery does when its message has come; it has its queue's name."""
+    """Record a task as Celery does when its message arrives. Its name is that of its queue."""
     state.requests[key] = SimpleNamespace(name=queue)
 
 
@@ -32,7 +32,7 @@ def test_a_queue_that_gave_a_message_comes_last(turns: QueueTurns) -> None:
     assert turns.consume(2) == [OPTIMIZE, STYLIZE]
 
 
-def test_a_queue_whose_slots_are_taken_is_passed_over_until_one_is_free(turns: QueueTurns) -> None:
+def test_a_queue_without_free_slots_is_skipped_until_one_is_free(turns: QueueTurns) -> None:
     reserve("a", OPTIMIZE)
     reserve("b", STYLIZE)
     assert turns.consume(2) == [STYLIZE]

@@ -16,7 +16,7 @@ STUCK_S = 600.0
 
 @dataclass
 class Clock:
-    """A clock that stands still until it is told otherwise."""
+    """A clock that moves only when a test moves it."""
 
     now: float = 1000.0
 
@@ -26,7 +26,7 @@ class Clock:
 
 @dataclass
 class Chunk:
-    """A piece of work that tells when something of it was completed last."""
+    """A piece of work that knows when a part of it was last completed."""
 
     clock: Clock
     news_at: float = field(init=False)
@@ -45,7 +45,7 @@ class Chunk:
 
 @dataclass
 class Rig:
-    """A watchdog, and what it sees and does."""
+    """A watchdog, its inputs, and a record of its actions."""
 
     clock: Clock = field(default_factory=Clock)
     engine_busy_s: float = 0.0
@@ -77,7 +77,7 @@ def test_one_call_of_the_engine_that_does_not_end_is_stuck(rig: Rig) -> None:
     assert "the engine" in (rig.watchdog.stuck() or "")
 
 
-def test_work_is_stuck_when_nothing_of_it_is_completed_for_long(rig: Rig) -> None:
+def test_work_is_stuck_when_no_part_of_it_completes_for_long(rig: Rig) -> None:
     chunk = Chunk(rig.clock)
     with rig.watchdog.watching(chunk, lane="feedforward", label="chunk 7"):
         rig.clock.now += STUCK_S - 1
@@ -99,7 +99,7 @@ def test_work_that_waits_for_its_turn_is_not_stuck(rig: Rig) -> None:
         rig.clock.now += 2 * STUCK_S
         first.news_at = rig.clock.now
         assert rig.watchdog.stuck() is None
-    # Its turn began now.
+    # Its turn begins now.
     rig.clock.now += STUCK_S
     assert rig.watchdog.stuck() is None
     rig.clock.now += 1
@@ -107,7 +107,7 @@ def test_work_that_waits_for_its_turn_is_not_stuck(rig: Rig) -> None:
     waiting.__exit__(None, None, None)
 
 
-def test_each_lane_has_an_oldest_work_of_its_own(rig: Rig) -> None:
+def test_each_lane_has_its_own_oldest_work(rig: Rig) -> None:
     photos, optimisation = Chunk(rig.clock), Chunk(rig.clock)
     with (
         rig.watchdog.watching(photos, lane="feedforward", label="photos"),
@@ -118,7 +118,7 @@ def test_each_lane_has_an_oldest_work_of_its_own(rig: Rig) -> None:
         assert "optimisation" in (rig.watchdog.stuck() or "")
 
 
-def test_a_stuck_worker_tells_what_it_has_logs_its_stacks_and_ends(
+def test_a_stuck_worker_reports_finished_items_logs_its_stacks_and_ends(
     rig: Rig, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     stuck, other = Chunk(rig.clock), Chunk(rig.clock)
@@ -139,7 +139,7 @@ def test_a_stuck_worker_tells_what_it_has_logs_its_stacks_and_ends(
 
 @dataclass
 class Loop:
-    """Celery's loop and Redis, which answers or not."""
+    """Celery's loop, and a Redis that answers or not."""
 
     clock: Clock = field(default_factory=Clock)
     stop: Event = field(default_factory=Event)
@@ -171,7 +171,7 @@ def test_worker_that_asks_for_no_messages_is_stuck(rig: Rig) -> None:
     assert rig.watchdog.stuck() is None
 
 
-def test_loop_that_waits_for_redis_does_not_hang() -> None:
+def test_loop_that_waits_for_redis_does_not_count_as_hung() -> None:
     loop = Loop(answers=False)
     loop.pulse.beat()
     loop.clock.now += 300
@@ -183,7 +183,7 @@ def test_loop_that_waits_for_redis_does_not_hang() -> None:
     assert [loop.pulse.is_silent() for _ in range(2)] == [False, True]
 
 
-def test_loop_that_is_to_end_does_not_hang() -> None:
+def test_loop_that_was_told_to_end_does_not_count_as_hung() -> None:
     loop = Loop()
     loop.pulse.beat()
     loop.stop.set()
@@ -191,7 +191,7 @@ def test_loop_that_is_to_end_does_not_hang() -> None:
     assert not loop.pulse.is_silent()
 
 
-def test_process_ends_whatever_else_it_cannot_do(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_process_ends_even_if_everything_else_fails(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("can't start new thread")
 

@@ -38,7 +38,7 @@ MakeBench = Callable[..., Bench]
 
 @pytest.fixture
 def benches(settings: WorkerSettings, blobs: BlobStore, engine: Engine, tmp_path: Path) -> Iterator[MakeBench]:
-    """Makes workers, each with nothing in memory, and closes them."""
+    """Makes workers with empty memory, and closes them."""
     made: list[Bench] = []
 
     def make(**changes: Any) -> Bench:
@@ -57,7 +57,7 @@ def bench(benches: MakeBench) -> Bench:
 
 
 def whole(bench: Bench, segment: TrainSegment) -> SegmentFinished:
-    """Return the end of a run like this that nothing disturbed, in one segment."""
+    """Return the end of an equal run without interruption, in one segment."""
     end = bench.run(replace(segment, place=segment.place + "undisturbed/"))
     assert end.step == segment.config["steps"]
     return end
@@ -69,7 +69,7 @@ def same_tensors(blobs: BlobStore, one: SegmentFinished, other: SegmentFinished)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_style_weights_are_found_once_for_the_whole_run(benches: MakeBench, blobs: BlobStore) -> None:
+def test_style_weights_are_computed_once_for_the_whole_run(benches: MakeBench, blobs: BlobStore) -> None:
     segment = make_segment(blobs, strength=2.0)
     first = benches().run(segment, until=3)
     assert first.config is not None
@@ -77,7 +77,7 @@ def test_style_weights_are_found_once_for_the_whole_run(benches: MakeBench, blob
     assert found != TINY.style_weights
     ratio = TINY.style_weights["relu1_2"] / TINY.style_weights["relu2_1"]
     assert found["relu1_2"] / found["relu2_1"] == pytest.approx(ratio, rel=1e-3)
-    end = benches().run(next_segment(segment, first))  # with the config as it was first sent
+    end = benches().run(next_segment(segment, first))  # with the config that was first sent
     assert end.config == first.config
     assert same_tensors(blobs, end, whole(benches(), segment))
 
@@ -92,13 +92,13 @@ def test_a_stronger_style_has_larger_weights(bench: Bench, blobs: BlobStore) -> 
 
 
 def initial_weights(blobs: BlobStore, kind: str) -> tuple[StoredFile, TransformerNet]:
-    """Store weights to begin with; return them, and the network."""
+    """Store initial weights, and return them and the network."""
     torch.manual_seed(5)
     net = TransformerNet(TINY.transformer)
     return put(blobs, f"initial/{kind}", dump_transformer(net, dtype=torch.float32)), net
 
 
-def test_a_run_begins_with_the_weights_of_a_style(bench: Bench, blobs: BlobStore) -> None:
+def test_a_run_starts_from_the_weights_of_a_style(bench: Bench, blobs: BlobStore) -> None:
     initial, net = initial_weights(blobs, "style")
     slow = replace(TINY, learning_rate=1e-12)
     end = bench.run(make_segment(blobs, config=slow, initial=initial), until=1)
@@ -108,7 +108,7 @@ def test_a_run_begins_with_the_weights_of_a_style(bench: Bench, blobs: BlobStore
         torch.testing.assert_close(checkpoint.tensors[f"transformer.{name}"], tensor)
 
 
-def test_a_run_begins_with_the_network_of_another_runs_checkpoint(bench: Bench, blobs: BlobStore) -> None:
+def test_a_run_starts_from_the_network_of_another_runs_checkpoint(bench: Bench, blobs: BlobStore) -> None:
     parent = bench.run(make_segment(blobs), until=5)
     slow = replace(TINY, learning_rate=1e-12)
     segment = make_segment(blobs, config=slow, initial=parent.checkpoint)
@@ -122,7 +122,7 @@ def test_a_run_begins_with_the_network_of_another_runs_checkpoint(bench: Bench, 
     assert checkpoint_of(blobs, later).origin["initial_sha256"] == segment.initial.sha256  # type: ignore[union-attr]
 
 
-def test_a_painting_that_is_no_picture_is_named(bench: Bench, blobs: BlobStore) -> None:
+def test_the_error_names_a_painting_that_is_not_a_picture(bench: Bench, blobs: BlobStore) -> None:
     segment = make_segment(blobs)
     with pytest.raises(ImageDecodeError, match="The painting: "):
         bench.run(replace(segment, painting=put(blobs, f"{segment.run_id}/text", b"no picture")))
@@ -151,9 +151,7 @@ def test_a_cpu_needs_a_cpp_compiler_and_a_gpu_a_c_compiler(monkeypatch: pytest.M
     assert not has_compiler(gpu)
 
 
-def test_a_training_that_needs_more_memory_than_the_worker_has_is_left_to_another(
-    bench: Bench, blobs: BlobStore
-) -> None:
+def test_a_training_that_needs_too_much_memory_is_left_to_another_worker(bench: Bench, blobs: BlobStore) -> None:
     small = bench.settings.model_copy(update={"memory_bytes": 1})
     builder = TrainingBuilder(
         small, blobs=blobs, library=bench.library, compute=bench.compute, device=torch.device("cpu"), cache=bench.cache

@@ -1,4 +1,4 @@
-"""Tests of worker.segments.cache: which trainings stay from one segment to the next."""
+"""Tests of worker.segments.cache: which trainings are kept between segments."""
 
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -21,7 +21,7 @@ def state(run_id: str) -> TrainingState:
 
 @dataclass(eq=False)
 class Warm:
-    """What stands for a training on the cache."""
+    """Stands for a training in the cache."""
 
     nbytes: int = 1
     closed: bool = False
@@ -36,7 +36,7 @@ def put(cache: TrainingCache, run_id: str, **values: Any) -> Warm:
     return warm
 
 
-def test_runs_in_turn_each_find_their_training_on_the_shelf() -> None:
+def test_runs_that_take_turns_find_their_trainings_in_the_cache() -> None:
     cache = TrainingCache(keep_s=60, count=2)
     first, second = put(cache, "a"), put(cache, "b")
     for _ in range(3):
@@ -50,7 +50,7 @@ def test_runs_in_turn_each_find_their_training_on_the_shelf() -> None:
     assert third.closed
 
 
-def test_a_training_that_stands_elsewhere_is_let_go_and_those_of_other_runs_stay() -> None:
+def test_a_training_at_another_checkpoint_is_closed_and_other_runs_are_kept() -> None:
     cache = TrainingCache(keep_s=60)
     first, second = put(cache, "a"), put(cache, "b")
     assert cache.take(replace(state("a"), checkpoint="another")) is None
@@ -59,13 +59,13 @@ def test_a_training_that_stands_elsewhere_is_let_go_and_those_of_other_runs_stay
     cache.close()
 
 
-def test_the_shelf_keeps_so_many_bytes_but_always_the_newest() -> None:
+def test_the_cache_is_limited_in_bytes_but_keeps_the_newest() -> None:
     cache = TrainingCache(keep_s=60, max_bytes=100)
     first, second, large = put(cache, "a", nbytes=60), put(cache, "b", nbytes=40), put(cache, "c", nbytes=1000)
     assert (first.closed, second.closed, large.closed) == (True, True, False)
     cache.close()
 
 
-def test_a_shelf_for_none_lets_each_training_go() -> None:
+def test_a_cache_of_size_zero_closes_each_training() -> None:
     cache = TrainingCache(keep_s=60, count=0)
     assert put(cache, "a").closed

@@ -33,7 +33,7 @@ from worker.settings import WorkerSettings
 
 @dataclass
 class Trainee:
-    """The task, and what it is built of."""
+    """The task and its parts."""
 
     settings: WorkerSettings
     broker: Broker
@@ -45,7 +45,7 @@ class Trainee:
         self.task = self.task_of(self.blobs)
 
     def task_of(self, blobs: BlobStore) -> TrainTask:
-        """Return a task with a storage of its own."""
+        """Return a task with its own storage."""
         return TrainTask(
             self.settings,
             name="w@test",
@@ -57,20 +57,20 @@ class Trainee:
         )
 
     def work(self, segment: TrainSegment) -> SegmentFinished:
-        """Work at a segment and return its end."""
+        """Work on a segment and return its end."""
         self.task(dump_segment(segment))
         return self.end
 
     @property
     def end(self) -> SegmentFinished:
-        """The last event, which is a segment's end."""
+        """The last event, which must be the end of a segment."""
         event = events(self.broker)[-1]
         assert isinstance(event, SegmentFinished)
         return event
 
     @property
     def progress(self) -> list[SegmentProgress]:
-        """What was told between starts and ends."""
+        """The events between starts and ends."""
         return [event for event in events(self.broker) if isinstance(event, SegmentProgress)]
 
 
@@ -83,7 +83,7 @@ def trainee(settings: WorkerSettings, broker: Broker, blobs: BlobStore, engine: 
 
 
 def check_failure(trainee: Trainee, end: SegmentFinished, code: str, message: str, *, retryable: bool = False) -> None:
-    """Assert that a segment has failed with an error, and that the worker goes on."""
+    """Assert that a segment failed with an error, and that the worker continues."""
     assert isinstance(end.failure, SegmentFailure)
     assert (end.failure.code, end.failure.retryable) == (code, retryable)
     assert message in end.failure.message
@@ -97,7 +97,7 @@ def evaluation_of(trainee: Trainee, segment: TrainSegment, **changes: Any) -> Tr
     return next_segment(segment, end, phase=Phase.EVALUATE, **changes)
 
 
-def test_a_run_becomes_a_style_that_is_measured_and_shown(trainee: Trainee) -> None:
+def test_a_run_becomes_a_style_with_measurements_and_a_sheet(trainee: Trainee) -> None:
     blobs = trainee.blobs
     segment = evaluation_of(trainee, make_segment(blobs, held_out=2, samples={"cat.png": soft_picture(50)}))
     end = trainee.work(segment)
@@ -118,7 +118,7 @@ def test_a_run_becomes_a_style_that_is_measured_and_shown(trainee: Trainee) -> N
     assert again.result == end.result, "the same bytes at the same places"
 
 
-def test_a_run_without_held_out_photos_is_measured_on_others(trainee: Trainee) -> None:
+def test_a_run_without_held_out_photos_is_measured_on_other_photos(trainee: Trainee) -> None:
     photos = {"0bad.png": b"no picture", **soft_pictures(3)}
     end = trainee.work(evaluation_of(trainee, make_segment(trainee.blobs, photos=photos)))
     assert end.result is not None

@@ -21,7 +21,7 @@ time.sleep(60)
 """
 
 
-def test_what_was_read_once_is_kept_for_the_worker_that_comes_later(blobs: BlobStore, tmp_path: Path) -> None:
+def test_photos_are_kept_for_the_next_worker(blobs: BlobStore, tmp_path: Path) -> None:
     stored = put(blobs, "library/a/0.png", soft_picture(1))
     first = PhotoLibrary(blobs, tmp_path, max_bytes=1 << 20)
     read = first.open("s3://nst/library/a/", TINY).read("0.png")
@@ -34,7 +34,7 @@ def test_what_was_read_once_is_kept_for_the_worker_that_comes_later(blobs: BlobS
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["photos-0", "photos-0.lock"]
 
 
-def test_workers_at_one_machine_have_a_folder_each_until_they_are_killed(blobs: BlobStore, tmp_path: Path) -> None:
+def test_each_worker_on_a_machine_has_its_own_folder_until_it_is_killed(blobs: BlobStore, tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", CLAIM, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "photos-0\n"
@@ -50,7 +50,7 @@ def test_workers_at_one_machine_have_a_folder_each_until_they_are_killed(blobs: 
     again.close()
 
 
-def test_files_of_another_user_are_neither_cut_off_nor_believed(blobs: BlobStore, tmp_path: Path) -> None:
+def test_files_of_another_user_are_neither_truncated_nor_trusted(blobs: BlobStore, tmp_path: Path) -> None:
     victim = tmp_path / "victim.db"
     victim.write_bytes(b"precious")
     (tmp_path / "cache").mkdir(mode=0o700)

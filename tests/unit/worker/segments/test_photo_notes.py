@@ -21,7 +21,7 @@ MakeBench = Callable[..., Bench]
 
 @pytest.fixture
 def benches(settings: WorkerSettings, blobs: BlobStore, engine: Engine, tmp_path: Path) -> Iterator[MakeBench]:
-    """Makes workers, each with nothing in memory, and closes them."""
+    """Makes workers with empty memory, and closes them."""
     made: list[Bench] = []
 
     def make(**changes: Any) -> Bench:
@@ -39,7 +39,7 @@ def bench(benches: MakeBench) -> Bench:
     return benches()
 
 
-def test_photos_that_are_no_use_are_skipped_and_remembered(benches: MakeBench, blobs: BlobStore) -> None:
+def test_unusable_photos_are_skipped_and_remembered(benches: MakeBench, blobs: BlobStore) -> None:
     segment = make_segment(blobs, photos={**soft_pictures(), "bad.png": b"no picture"})
     first = benches().run(segment, until=6)
     assert first.photos is not None

@@ -25,7 +25,7 @@ from worker.settings import WorkerSettings
 
 @dataclass
 class Trainee:
-    """The task, and what it is built of."""
+    """The task and its parts."""
 
     settings: WorkerSettings
     broker: Broker
@@ -37,7 +37,7 @@ class Trainee:
         self.task = self.task_of(self.blobs)
 
     def task_of(self, blobs: BlobStore) -> TrainTask:
-        """Return a task with a storage of its own."""
+        """Return a task with its own storage."""
         return TrainTask(
             self.settings,
             name="w@test",
@@ -49,20 +49,20 @@ class Trainee:
         )
 
     def work(self, segment: TrainSegment) -> SegmentFinished:
-        """Work at a segment and return its end."""
+        """Work on a segment and return its end."""
         self.task(dump_segment(segment))
         return self.end
 
     @property
     def end(self) -> SegmentFinished:
-        """The last event, which is a segment's end."""
+        """The last event, which must be the end of a segment."""
         event = events(self.broker)[-1]
         assert isinstance(event, SegmentFinished)
         return event
 
     @property
     def progress(self) -> list[SegmentProgress]:
-        """What was told between starts and ends."""
+        """The events between starts and ends."""
         return [event for event in events(self.broker) if isinstance(event, SegmentProgress)]
 
 
@@ -74,7 +74,7 @@ def trainee(settings: WorkerSettings, broker: Broker, blobs: BlobStore, engine: 
     trainee.task.close()
 
 
-def test_a_segment_is_told_from_start_to_end(trainee: Trainee, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_segment_is_reported_from_start_to_end(trainee: Trainee, caplog: pytest.LogCaptureFixture) -> None:
     segment = make_segment(trainee.blobs)
     with caplog.at_level(logging.INFO, "worker"):
         end = trainee.work(segment)
@@ -88,7 +88,7 @@ def test_a_segment_is_told_from_start_to_end(trainee: Trainee, caplog: pytest.Lo
     assert line.startswith(f"run {segment.run_id} train attempt 1: at step 12, 00000012-1-")
 
 
-def test_a_stop_of_an_older_attempt_is_none_of_this_one(trainee: Trainee) -> None:
+def test_a_stop_of_an_older_attempt_does_not_affect_a_newer_one(trainee: Trainee) -> None:
     segment = make_segment(trainee.blobs, attempt=2)
     trainee.broker.stop_segment(segment.run_id, 1)
     assert trainee.work(segment).step == 12

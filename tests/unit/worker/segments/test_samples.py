@@ -1,9 +1,9 @@
-"""Tests of worker.segments.samples; what it stores is tested in test_training."""
+"""Tests of worker.segments.samples. Stored samples are tested in test_training."""
 
 from worker.segments.samples import named
 
 
-def test_samples_of_one_name_are_told_apart() -> None:
+def test_samples_with_the_same_name_get_different_names() -> None:
     uris = ["s3://b/x/cat.jpg", "s3://b/y/cat.png", "s3://b/x/cat.jpg", "s3://b/dog.jpg", "s3://b/cat-2.jpg"]
     assert named(uris) == {
         "cat": "s3://b/x/cat.jpg",

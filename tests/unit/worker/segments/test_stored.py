@@ -25,7 +25,7 @@ MakeBench = Callable[..., Bench]
 
 @pytest.fixture
 def benches(settings: WorkerSettings, blobs: BlobStore, engine: Engine, tmp_path: Path) -> Iterator[MakeBench]:
-    """Makes workers, each with nothing in memory, and closes them."""
+    """Makes workers with empty memory, and closes them."""
     made: list[Bench] = []
 
     def make(**changes: Any) -> Bench:
@@ -43,7 +43,7 @@ def bench(benches: MakeBench) -> Bench:
     return benches()
 
 
-def test_files_that_are_not_what_they_were_are_refused(benches: MakeBench, blobs: BlobStore) -> None:
+def test_files_that_have_changed_are_refused(benches: MakeBench, blobs: BlobStore) -> None:
     segment = make_segment(blobs)
     first = benches().run(segment, until=1)
     assert first.checkpoint is not None

@@ -11,12 +11,12 @@ def losses(step: int, style: float = 1.0) -> StepLosses:
     return StepLosses(step=step, content=2.0, style=style, tv=0.5)
 
 
-def test_nothing_is_known_before_the_first_step() -> None:
+def test_progress_is_empty_before_the_first_step() -> None:
     progress = Tally().progress(7, note="loading")
     assert (progress.step, progress.losses, progress.steps_per_s, progress.note) == (7, {}, 0.0, "loading")
 
 
-def test_losses_are_means_of_the_last_steps() -> None:
+def test_losses_are_means_over_the_last_steps() -> None:
     tally = Tally()
     for step in range(1, LAST_STEPS + 3):
         tally.add(losses(step, style=100.0 if step <= 2 else 3.0))
@@ -34,7 +34,7 @@ def test_speed_counts_from_the_end_of_the_first_step() -> None:
     assert tally.progress(3).steps_per_s == pytest.approx(2.0)
 
 
-def test_a_pause_has_no_part_in_the_speed() -> None:
+def test_a_pause_does_not_count_in_the_speed() -> None:
     clock = ManualClock()
     tally = Tally(clock=clock)
     for step in (1, 2):

@@ -34,7 +34,7 @@ ENDLESS = replace(TINY, steps=1_000_000)
 
 @dataclass
 class Trainee:
-    """The task, and what it is built of."""
+    """The task and its parts."""
 
     settings: WorkerSettings
     broker: Broker
@@ -46,7 +46,7 @@ class Trainee:
         self.task = self.task_of(self.blobs)
 
     def task_of(self, blobs: BlobStore) -> TrainTask:
-        """Return a task with a storage of its own."""
+        """Return a task with its own storage."""
         return TrainTask(
             self.settings,
             name="w@test",
@@ -58,20 +58,20 @@ class Trainee:
         )
 
     def work(self, segment: TrainSegment) -> SegmentFinished:
-        """Work at a segment and return its end."""
+        """Work on a segment and return its end."""
         self.task(dump_segment(segment))
         return self.end
 
     @property
     def end(self) -> SegmentFinished:
-        """The last event, which is a segment's end."""
+        """The last event, which must be the end of a segment."""
         event = events(self.broker)[-1]
         assert isinstance(event, SegmentFinished)
         return event
 
     @property
     def progress(self) -> list[SegmentProgress]:
-        """What was told between starts and ends."""
+        """The events between starts and ends."""
         return [event for event in events(self.broker) if isinstance(event, SegmentProgress)]
 
 
@@ -84,7 +84,7 @@ def trainee(settings: WorkerSettings, broker: Broker, blobs: BlobStore, engine: 
 
 
 @pytest.mark.parametrize("message", [None, "x", {}, {"run_id": "r"}])
-def test_a_message_that_is_no_segment_is_dropped_with_its_reason(
+def test_a_message_that_is_not_a_segment_is_dropped_with_a_reason(
     trainee: Trainee, message: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     trainee.task(message)
@@ -113,7 +113,7 @@ def test_a_second_delivery_is_dropped_while_the_first_is_in_flight_and_after(tra
 
 
 @pytest.mark.parametrize("why", ["stop", "newer attempt", "shutdown"])
-def test_a_segment_that_is_not_to_go_on_ends_with_what_it_has(trainee: Trainee, why: str) -> None:
+def test_a_stopped_segment_ends_with_its_current_step(trainee: Trainee, why: str) -> None:
     segment = make_segment(trainee.blobs, config=ENDLESS)
     trainee.broker.send_segment(segment)
     with ThreadPoolExecutor(1) as thread:
@@ -129,14 +129,14 @@ def test_a_segment_that_is_not_to_go_on_ends_with_what_it_has(trainee: Trainee, 
     end = trainee.end
     assert end.failure is None
     assert end.step > 0
-    # What a newer attempt goes on with is not this one's.
+    # A newer attempt does not continue from this one's checkpoint.
     assert (end.checkpoint is None) == (why == "newer attempt")
     if end.checkpoint:
         assert checkpoint_of(trainee.blobs, end).step == end.step
 
 
 @pytest.mark.parametrize("phase", list(Phase))
-def test_a_segment_that_was_stopped_before_it_began_ends_at_once(trainee: Trainee, phase: Phase) -> None:
+def test_a_segment_stopped_before_its_start_ends_at_once(trainee: Trainee, phase: Phase) -> None:
     segment = make_segment(trainee.blobs, phase=phase, config=ENDLESS)
     trainee.broker.stop_segment(segment.run_id, 1)
     end = trainee.work(segment)
@@ -157,7 +157,7 @@ def away() -> BlobStore:
 
 
 class FullStore(BlobStore):
-    """A storage that takes no checkpoints; a bucket's policy may say so."""
+    """A storage that refuses checkpoints, as the policy of a bucket may."""
 
     def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
         bucket = "no-such-bucket" if "/checkpoints/" in uri.key else uri.bucket
@@ -165,7 +165,7 @@ class FullStore(BlobStore):
 
 
 def check_failure(trainee: Trainee, end: SegmentFinished, code: str, message: str, *, retryable: bool = False) -> None:
-    """Assert that a segment has failed with an error, and that the worker goes on."""
+    """Assert that a segment failed with an error, and that the worker continues."""
     assert isinstance(end.failure, SegmentFailure)
     assert (end.failure.code, end.failure.retryable) == (code, retryable)
     assert message in end.failure.message
@@ -173,7 +173,7 @@ def check_failure(trainee: Trainee, end: SegmentFinished, code: str, message: st
     assert trainee.work(make_segment(trainee.blobs, config=replace(TINY, steps=1))).step == 1
 
 
-def test_a_storage_that_does_not_answer_fails_the_segment_for_the_time_being(trainee: Trainee) -> None:
+def test_a_storage_that_does_not_answer_fails_the_segment_for_a_retry(trainee: Trainee) -> None:
     task = trainee.task_of(away())
     task(dump_segment(make_segment(trainee.blobs)))
     task.close()
@@ -193,7 +193,7 @@ def test_a_training_that_diverges_fails(trainee: Trainee) -> None:
     check_failure(trainee, end, "training_diverged", "not finite")
 
 
-def test_photos_of_which_none_can_be_used_fail_the_segment(trainee: Trainee) -> None:
+def test_a_segment_without_usable_photos_fails(trainee: Trainee) -> None:
     end = trainee.work(make_segment(trainee.blobs, photos={"a.png": b"x"}))
     check_failure(trainee, end, "config_invalid", "None of the 1 photos can be used (a.png: ")
 
@@ -204,7 +204,7 @@ def test_a_config_of_another_version_fails_the_segment(trainee: Trainee) -> None
     check_failure(trainee, end, "config_invalid", "magic")
 
 
-def test_a_fault_of_the_network_fails_the_segment_for_the_time_being(trainee: Trainee) -> None:
+def test_a_fault_of_the_network_fails_the_segment_for_a_retry(trainee: Trainee) -> None:
     closed, asked = Engine(), list[bool]()
     closed.close()
     task = replace(trainee, engine=closed).task
@@ -221,13 +221,13 @@ def test_a_fault_of_the_network_fails_the_segment_for_the_time_being(trainee: Tr
     check_failure(trainee, trainee.end, "engine_failed", message, retryable=True)
 
 
-def test_a_cache_folder_that_cannot_be_used_is_named(trainee: Trainee, settings: WorkerSettings) -> None:
+def test_the_error_names_an_unusable_cache_folder(trainee: Trainee, settings: WorkerSettings) -> None:
     settings.cache_dir.write_bytes(b"a file")
     end = trainee.work(make_segment(trainee.blobs))
     assert end.failure is not None
     assert "NST_CACHE_DIR" in end.failure.message
 
 
-def test_a_style_is_no_checkpoint_to_go_on_from(trainee: Trainee) -> None:
+def test_a_segment_cannot_resume_from_a_file_that_is_not_a_checkpoint(trainee: Trainee) -> None:
     end = trainee.work(make_segment(trainee.blobs, checkpoint=put(trainee.blobs, "style", b"no checkpoint at all")))
     check_failure(trainee, end, "weights_invalid", "is damaged")

@@ -1,4 +1,4 @@
-"""Tests of worker.segments.training and of what it is built of: real trainings of 32 pixels, on a real S3 server."""
+"""Tests of worker.segments.training and its parts: real trainings on 32 pixels, with a real S3 server."""
 
 import logging
 import threading
@@ -43,7 +43,7 @@ MakeBench = Callable[..., Bench]
 
 @pytest.fixture
 def benches(settings: WorkerSettings, blobs: BlobStore, engine: Engine, tmp_path: Path) -> Iterator[MakeBench]:
-    """Makes workers, each with nothing in memory, and closes them."""
+    """Makes workers with empty memory, and closes them."""
     made: list[Bench] = []
 
     def make(**changes: Any) -> Bench:
@@ -62,7 +62,7 @@ def bench(benches: MakeBench) -> Bench:
 
 
 def whole(bench: Bench, segment: TrainSegment) -> SegmentFinished:
-    """Return the end of a run like this that nothing disturbed, in one segment."""
+    """Return the end of an equal run without interruption, in one segment."""
     end = bench.run(replace(segment, place=segment.place + "undisturbed/"))
     assert end.step == segment.config["steps"]
     return end
@@ -74,9 +74,7 @@ def same_tensors(blobs: BlobStore, one: SegmentFinished, other: SegmentFinished)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_segment_trains_to_the_last_step_and_leaves_a_checkpoint_and_its_losses(
-    bench: Bench, blobs: BlobStore
-) -> None:
+def test_a_segment_trains_to_the_last_step_and_stores_checkpoint_and_losses(bench: Bench, blobs: BlobStore) -> None:
     segment = make_segment(blobs)
     end = bench.run(segment)
     assert (end.run_id, end.attempt, end.worker, end.step) == (segment.run_id, 1, "w@test", 12)
@@ -93,7 +91,7 @@ def test_a_segment_trains_to_the_last_step_and_leaves_a_checkpoint_and_its_losse
     assert "only 6 photos" in (end.photos.warning or "")
 
 
-def test_progress_says_step_losses_and_speed(bench: Bench, blobs: BlobStore) -> None:
+def test_progress_has_step_losses_and_speed(bench: Bench, blobs: BlobStore) -> None:
     bench.run(make_segment(blobs))
     assert (bench.seen[0].step, bench.seen[0].note) == (0, "loading")
     assert [each.step for each in bench.seen] == sorted(each.step for each in bench.seen)
@@ -105,7 +103,7 @@ def test_progress_says_step_losses_and_speed(bench: Bench, blobs: BlobStore) -> 
 
 
 @pytest.mark.parametrize("warm", [True, False])
-def test_segments_come_to_the_bytes_of_an_undisturbed_run(benches: MakeBench, blobs: BlobStore, warm: bool) -> None:
+def test_segments_give_the_same_bytes_as_an_uninterrupted_run(benches: MakeBench, blobs: BlobStore, warm: bool) -> None:
     segment, bench = make_segment(blobs), benches()
     last = whole(bench, segment)
     steps = []
@@ -120,11 +118,11 @@ def test_segments_come_to_the_bytes_of_an_undisturbed_run(benches: MakeBench, bl
     assert sum(each.note == "loading" for each in bench.seen) == 1 + warm, "the undisturbed run's, and this one's first"
 
 
-def test_a_worker_that_died_costs_a_segment_and_changes_nothing(benches: MakeBench, blobs: BlobStore) -> None:
+def test_the_death_of_a_worker_costs_a_segment_and_changes_no_result(benches: MakeBench, blobs: BlobStore) -> None:
     segment = make_segment(blobs)
     first = benches().run(segment, until=4)
     segment = next_segment(segment, first)
-    lost = benches().run(segment, until=9)  # its end is never heard of
+    lost = benches().run(segment, until=9)  # its end event is lost
     again = replace(segment, attempt=3)
     end = benches().run(again)
     assert same_tensors(blobs, end, whole(benches(), segment))
@@ -132,18 +130,18 @@ def test_a_worker_that_died_costs_a_segment_and_changes_nothing(benches: MakeBen
     assert lost.checkpoint != end.checkpoint
 
 
-def test_what_is_kept_in_memory_is_used_only_where_it_stands_exactly_there(bench: Bench, blobs: BlobStore) -> None:
+def test_a_training_in_memory_is_used_only_at_exactly_the_runs_step(bench: Bench, blobs: BlobStore) -> None:
     segment = make_segment(blobs)
     first = bench.run(segment, until=3)
     second = bench.run(next_segment(segment, first), until=8)
-    # The second one's end was lost: memory is at step 8, the run at step 3.
+    # The second one's end was lost, so memory is at step 8 and the run at step 3.
     end = bench.run(replace(next_segment(segment, first), attempt=3))
     assert sum(each.note == "loading" for each in bench.seen) == 2
     assert second.step == 8
     assert same_tensors(blobs, end, whole(bench, segment))
 
 
-def test_a_segment_ends_when_its_time_is_over(bench: Bench, blobs: BlobStore) -> None:
+def test_a_segment_ends_after_its_time(bench: Bench, blobs: BlobStore) -> None:
     segment = make_segment(blobs, segment_s=0.0)
     assert bench.run(segment).step == 1, "a step at least, or the run would never end"
 
@@ -158,7 +156,7 @@ def test_two_deliveries_of_a_segment_write_to_two_places(benches: MakeBench, blo
     assert first.checkpoint.sha256 == second.checkpoint.sha256
 
 
-def test_a_segment_that_was_stopped_before_its_first_step_has_no_checkpoint(bench: Bench, blobs: BlobStore) -> None:
+def test_a_segment_stopped_before_its_first_step_has_no_checkpoint(bench: Bench, blobs: BlobStore) -> None:
     segment = make_segment(blobs)
     with pytest.raises(InterruptedWorkError):
         bench.run(segment, going=False)
@@ -170,7 +168,7 @@ def test_a_segment_that_was_stopped_before_its_first_step_has_no_checkpoint(benc
     assert same_tensors(blobs, end, whole(bench, segment))
 
 
-def test_nothing_is_saved_for_nobody(bench: Bench, blobs: BlobStore) -> None:
+def test_an_unwanted_segment_saves_nothing(bench: Bench, blobs: BlobStore) -> None:
     segment = make_segment(blobs)
     bench.wanted = False
     end = bench.run(segment, until=3)
@@ -197,7 +195,7 @@ def test_samples_are_stored_at_their_steps_and_change_nothing(bench: Bench, blob
     assert same_tensors(blobs, end, bench.run(replace(segment, samples=(), place=segment.place + "none/")))
 
 
-def test_a_sample_that_is_no_use_is_named_and_the_run_goes_on(
+def test_an_unusable_sample_is_reported_and_the_run_continues(
     bench: Bench, blobs: BlobStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     segment = make_segment(blobs, samples={"cat.png": soft_picture(50), "text.png": b"no picture"}, sample_every=12)
@@ -207,14 +205,14 @@ def test_a_sample_that_is_no_use_is_named_and_the_run_goes_on(
     assert "text.png at step 12: " in caplog.text
 
 
-def test_held_out_photos_are_not_trained_on(bench: Bench, blobs: BlobStore) -> None:
+def test_held_out_photos_are_not_used_for_training(bench: Bench, blobs: BlobStore) -> None:
     end = bench.run(make_segment(blobs, held_out=2), until=1)
     assert end.photos is not None
     assert (end.photos.count, end.photos.held_out) == (4, 2)
 
 
 def poisoned(config: TrainConfig) -> TrainConfig:
-    """Return a config whose losses grow beyond all numbers at once."""
+    """Return a config whose losses become infinite at once."""
     return replace(config, learning_rate=10.0, content_weight=1e30, style_weights={"relu1_2": 1e30})
 
 
@@ -231,7 +229,7 @@ def poisoned(config: TrainConfig) -> TrainConfig:
     ],
     ids=["no photos", "only bad photos", "no painting", "no network", "diverged", "no checkpoint", "no initial"],
 )
-def test_what_cannot_be_used_is_named_and_the_next_run_goes_on(
+def test_unusable_inputs_are_named_in_the_error_and_the_next_run_works(
     bench: Bench, blobs: BlobStore, changes: dict[str, Any], error: type[NstError], message: str
 ) -> None:
     segment = make_segment(blobs, **changes)
@@ -241,17 +239,17 @@ def test_what_cannot_be_used_is_named_and_the_next_run_goes_on(
     assert bench.run(make_segment(blobs), until=1).step == 1
 
 
-def test_a_training_that_nobody_goes_on_with_is_let_go(benches: MakeBench, blobs: BlobStore) -> None:
+def test_a_training_that_is_not_continued_is_released(benches: MakeBench, blobs: BlobStore) -> None:
     bench = benches(keep_s=0.0)
     segment = make_segment(blobs)
     before = threading.active_count()
     first = bench.run(segment, until=1)
-    wait_until(lambda: threading.active_count() <= before)  # neither readers of photos nor a timer are left
+    wait_until(lambda: threading.active_count() <= before)  # no photo readers and no timer are left
     bench.run(next_segment(segment, first), until=2)
     assert sum(each.note == "loading" for each in bench.seen) == 2
 
 
-def test_another_run_leaves_the_training_that_is_kept(bench: Bench, blobs: BlobStore) -> None:
+def test_another_run_does_not_evict_the_training_in_memory(bench: Bench, blobs: BlobStore) -> None:
     segment = make_segment(blobs)
     first = bench.run(segment, until=1)
     bench.run(make_segment(blobs), until=1)
@@ -260,7 +258,7 @@ def test_another_run_leaves_the_training_that_is_kept(bench: Bench, blobs: BlobS
     assert same_tensors(blobs, end, whole(bench, segment))
 
 
-def test_photos_are_read_from_afar_once(bench: Bench, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photos_are_downloaded_once(bench: Bench, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[str] = []
     get = BlobStore.get
 
@@ -279,7 +277,7 @@ def test_photos_are_read_from_afar_once(bench: Bench, blobs: BlobStore, monkeypa
     assert same_tensors(blobs, first, again)
 
 
-def test_large_photos_are_kept_reduced_and_give_the_same_crops(bench: Bench, blobs: BlobStore) -> None:
+def test_large_photos_are_stored_reduced_and_give_the_same_crops(bench: Bench, blobs: BlobStore) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     out = BytesIO()
     Image.fromarray(noise).save(out, "JPEG", quality=95)

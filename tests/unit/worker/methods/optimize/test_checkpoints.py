@@ -20,7 +20,7 @@ PHOTO, PAINTING = photo(1), photo(2)
 
 @dataclass
 class ManualClock:
-    """Stands still until a test moves it."""
+    """A clock that moves only when a test moves it."""
 
     now: float = 100.0
 
@@ -30,7 +30,7 @@ class ManualClock:
 
 @dataclass
 class Watcher:
-    """Notes the progress of a chunk, and does something at each iteration."""
+    """Records the progress of a chunk, and calls a function at each iteration."""
 
     then: Callable[[int], None] = lambda iteration: None
     seen: list[ItemProgress] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Watcher:
 
 
 class KilledError(BaseException):
-    """Stands for a worker that ends without a word."""
+    """Stands for a worker that dies without an event."""
 
 
 @pytest.fixture
@@ -59,13 +59,13 @@ def optimization(settings: WorkerSettings, blobs: BlobStore, engine: Engine, clo
 
 
 def run(optimization: Optimization, chunk: OptimizeChunk, watch: Watcher | None = None) -> list[ItemOutcome]:
-    """Return the outcomes of a chunk that nothing keeps from being completed."""
+    """Run a chunk without interruption and return its outcomes."""
     steering = Steering(going=lambda: True, wanted=lambda: True, on_progress=watch or Watcher())
     return list(optimization.run(chunk, steering))
 
 
 def run_until(optimization: Optimization, chunk: OptimizeChunk, last: int, *, wanted: bool = True) -> Watcher:
-    """Tell a chunk to stop when an iteration is done; it then has no outcome."""
+    """Stop a chunk after an iteration, so that it has no outcome."""
     stopped = False
 
     def stop(iteration: int) -> None:
@@ -88,13 +88,13 @@ def checkpoint(chunk: OptimizeChunk) -> BlobUri:
 
 
 def undisturbed(optimization: Optimization, blobs: BlobStore, chunk: OptimizeChunk) -> bytes:
-    """Return the result of a like chunk that nothing disturbed."""
+    """Return the result of an equal chunk without interruption."""
     other = replace(make(blobs), config=chunk.config)
     run(optimization, other)
     return outputs(blobs, other)[0]
 
 
-def test_an_attempt_after_a_killed_worker_goes_on_from_the_last_checkpoint(
+def test_an_attempt_after_a_killed_worker_resumes_from_the_last_checkpoint(
     optimization: Optimization, blobs: BlobStore, settings: WorkerSettings, clock: ManualClock
 ) -> None:
     chunk = make(blobs)
@@ -114,7 +114,7 @@ def test_an_attempt_after_a_killed_worker_goes_on_from_the_last_checkpoint(
     assert outputs(blobs, chunk)[0] == expected
 
 
-def test_an_earlier_state_that_an_outdated_attempt_saves_late_changes_no_byte(
+def test_a_late_checkpoint_of_an_outdated_attempt_does_not_change_the_result(
     optimization: Optimization, blobs: BlobStore
 ) -> None:
     chunk = make(blobs)
@@ -130,7 +130,7 @@ def test_an_earlier_state_that_an_outdated_attempt_saves_late_changes_no_byte(
 
 
 @pytest.mark.parametrize("fault", ["truncated", "no checkpoint", "another photo", "another config"])
-def test_a_checkpoint_that_does_not_fit_is_ignored_with_a_line(
+def test_a_checkpoint_that_does_not_match_is_ignored_and_logged(
     optimization: Optimization, blobs: BlobStore, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     chunk = make(blobs)

@@ -29,7 +29,7 @@ PHOTO, PAINTING = photo(1), photo(2)
 
 @dataclass
 class ManualClock:
-    """Stands still until a test moves it."""
+    """A clock that moves only when a test moves it."""
 
     now: float = 100.0
 
@@ -39,7 +39,7 @@ class ManualClock:
 
 @dataclass
 class Watcher:
-    """Notes the progress of a chunk, and does something at each iteration."""
+    """Records the progress of a chunk, and calls a function at each iteration."""
 
     then: Callable[[int], None] = lambda iteration: None
     seen: list[ItemProgress] = field(default_factory=list)
@@ -64,13 +64,13 @@ def optimization(settings: WorkerSettings, blobs: BlobStore, engine: Engine, clo
 
 
 def run(optimization: Optimization, chunk: OptimizeChunk, watch: Watcher | None = None) -> list[ItemOutcome]:
-    """Return the outcomes of a chunk that nothing keeps from being completed."""
+    """Run a chunk without interruption and return its outcomes."""
     steering = Steering(going=lambda: True, wanted=lambda: True, on_progress=watch or Watcher())
     return list(optimization.run(chunk, steering))
 
 
 def run_until(optimization: Optimization, chunk: OptimizeChunk, last: int, *, wanted: bool = True) -> Watcher:
-    """Tell a chunk to stop when an iteration is done; it then has no outcome."""
+    """Stop a chunk after an iteration, so that it has no outcome."""
     stopped = False
 
     def stop(iteration: int) -> None:
@@ -93,13 +93,13 @@ def checkpoint(chunk: OptimizeChunk) -> BlobUri:
 
 
 def undisturbed(optimization: Optimization, blobs: BlobStore, chunk: OptimizeChunk) -> bytes:
-    """Return the result of a like chunk that nothing disturbed."""
+    """Return the result of an equal chunk without interruption."""
     other = replace(make(blobs), config=chunk.config)
     run(optimization, other)
     return outputs(blobs, other)[0]
 
 
-def test_a_photo_is_optimised_and_every_iteration_told(optimization: Optimization, blobs: BlobStore) -> None:
+def test_a_photo_is_optimised_and_every_iteration_reported(optimization: Optimization, blobs: BlobStore) -> None:
     chunk, watcher = make(blobs), Watcher()
     (outcome,) = run(optimization, chunk, watcher)
     assert (outcome.error_message, outcome.width, outcome.height) == (None, 48, 32)
@@ -133,7 +133,7 @@ def test_a_cancelled_chunk_ends_after_its_iteration_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
-def test_an_attempt_that_goes_on_after_a_shutdown_gives_the_bytes_of_an_undisturbed_one(
+def test_an_attempt_resumed_after_a_shutdown_gives_the_same_bytes(
     optimization: Optimization, blobs: BlobStore, optimizer: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     chunk = make(blobs, config=replace(TINY, optimizer=optimizer))  # type: ignore[arg-type]
@@ -149,7 +149,7 @@ def test_an_attempt_that_goes_on_after_a_shutdown_gives_the_bytes_of_an_undistur
     assert not blobs.exists(checkpoint(chunk)), "it is of no use any more"
 
 
-def test_previews_are_stored_as_often_as_wanted(optimization: Optimization, blobs: BlobStore) -> None:
+def test_previews_are_stored_at_the_requested_interval(optimization: Optimization, blobs: BlobStore) -> None:
     chunk = make(blobs, preview_every=5)
     preview = BlobUri.parse(preview_uri(chunk.scratch, 0))
     found: list[bytes] = []
@@ -213,7 +213,7 @@ def test_a_photo_over_the_limit_is_refused(settings: WorkerSettings, blobs: Blob
 
 
 class NoResults(BlobStore):
-    """A storage that takes no results now."""
+    """A storage that currently refuses results."""
 
     def put(self, uri: BlobUri, data: bytes, *, content_type: str = "application/octet-stream") -> None:
         if content_type == "image/png":
@@ -221,7 +221,7 @@ class NoResults(BlobStore):
         super().put(uri, data, content_type=content_type)
 
 
-def test_a_result_that_the_storage_does_not_take_now_keeps_its_checkpoint(
+def test_a_result_that_cannot_be_stored_now_keeps_its_checkpoint(
     settings: WorkerSettings, blobs: BlobStore, engine: Engine, s3_server: StorageSettings
 ) -> None:
     store = NoResults(s3_server, client=blobs._client)

@@ -25,19 +25,19 @@ from worker.runtime.engine import Engine
 
 
 def finished(worker: Worker) -> ChunkFinished:
-    """Return the last event, which is a chunk's end."""
+    """Return the last event, which must be the end of a chunk."""
     event = events(worker.broker)[-1]
     assert isinstance(event, ChunkFinished)
     return event
 
 
 def optimize_task(worker: Worker, engine: Engine) -> OptimizeTask:
-    """Return the task of the slow method."""
+    """Return the task of the optimize method."""
     optimization = Optimization(worker.settings, blobs=worker.blobs, engine=engine, device=torch.device("cpu"))
     return OptimizeTask(worker.parts, optimization=optimization)
 
 
-def test_an_optimisation_is_told_from_start_to_end(worker: Worker, engine: Engine) -> None:
+def test_an_optimisation_is_reported_from_start_to_end(worker: Worker, engine: Engine) -> None:
     chunk = make_optimize_chunk(worker.blobs, [photo(1)], painting=photo(2))
     optimize_task(worker, engine)(dump_chunk(chunk))
     first, *between, last = events(worker.broker)
@@ -55,7 +55,7 @@ def test_an_optimisation_is_told_from_start_to_end(worker: Worker, engine: Engin
 
 
 @pytest.mark.parametrize("why", ["cancel", "newer attempt", "stop"])
-def test_an_optimisation_that_is_not_to_go_on_ends_without_an_outcome(worker: Worker, engine: Engine, why: str) -> None:
+def test_a_stopped_optimisation_ends_without_an_outcome(worker: Worker, engine: Engine, why: str) -> None:
     endless = replace(TINY, iterations=1_000_000)
     chunk = make_optimize_chunk(worker.blobs, [photo(1)], painting=photo(2), config=endless)
     worker.broker.send_chunk(chunk)
@@ -71,5 +71,5 @@ def test_an_optimisation_that_is_not_to_go_on_ends_without_an_outcome(worker: Wo
         done.result(WAIT_S)
     assert finished(worker).outcomes == ()
     assert outputs(worker.blobs, chunk) == {}
-    # What a newer attempt or nobody goes on with is not saved, what was only interrupted is.
+    # Only an interrupted state is saved, not one that a newer attempt replaces or that nobody needs.
     assert worker.blobs.exists(BlobUri.parse(item_checkpoint_uri(chunk.scratch, 0))) == (why == "stop")

@@ -17,7 +17,7 @@ from worker.methods.stylize.models import ModelCache
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network that is as large as its file."""
+    """A network whose size is that of its file."""
 
     data: bytes
 
@@ -28,7 +28,7 @@ class Network:
 
 @pytest.fixture
 def store(blobs: BlobStore) -> Callable[[bytes], StyleRef]:
-    """Return a function that puts a weights file into storage and returns its style."""
+    """Return a function that stores a weights file and returns its style."""
 
     def put(data: bytes) -> StyleRef:
         version = version_of(data)
@@ -50,7 +50,7 @@ def test_a_version_is_loaded_once(blobs: BlobStore, store: Store) -> None:
     assert cache.get(style) is model
 
 
-def test_two_threads_that_want_one_version_load_it_once(blobs: BlobStore, store: Store) -> None:
+def test_two_threads_that_need_the_same_version_load_it_once(blobs: BlobStore, store: Store) -> None:
     begun, release, builds = Event(), Event(), []
 
     def build(data: bytes) -> Network:
@@ -70,11 +70,11 @@ def test_two_threads_that_want_one_version_load_it_once(blobs: BlobStore, store:
     assert builds == [b"one"]
 
 
-def test_the_least_recently_used_networks_go_once_the_bytes_are_too_many(blobs: BlobStore, store: Store) -> None:
+def test_the_least_recently_used_networks_are_evicted_over_the_capacity(blobs: BlobStore, store: Store) -> None:
     cache = ModelCache(blobs, Network, capacity_bytes=10)
     a, b, c = store(b"aaaa"), store(b"bbbb"), store(b"cccc")
     model_a, model_b = cache.get(a), cache.get(b)
-    assert cache.get(a) is model_a  # now b was used longest ago
+    assert cache.get(a) is model_a  # now b is the least recently used
     cache.get(c)
     assert cache.get(a) is model_a
     assert cache.get(b) is not model_b
@@ -89,7 +89,7 @@ def test_a_network_larger_than_the_cache_is_kept_until_the_next(blobs: BlobStore
     assert cache.get(large) is not model
 
 
-def test_weights_of_another_digest_are_refused_and_not_kept(blobs: BlobStore, store: Store) -> None:
+def test_weights_with_a_wrong_digest_are_refused_and_not_kept(blobs: BlobStore, store: Store) -> None:
     cache = ModelCache(blobs, Network, capacity_bytes=10)
     wrong = replace(store(b"wrong"), version=store(b"right").version)
     with pytest.raises(WeightsError, match="is not version"):
@@ -97,7 +97,7 @@ def test_weights_of_another_digest_are_refused_and_not_kept(blobs: BlobStore, st
     assert cache.get(store(b"right")).data == b"right"
 
 
-def test_the_version_is_checked_for_a_file_that_is_loaded_already(blobs: BlobStore, store: Store) -> None:
+def test_the_version_is_checked_even_if_the_file_is_already_loaded(blobs: BlobStore, store: Store) -> None:
     cache = ModelCache(blobs, Network, capacity_bytes=10)
     style = store(b"one")
     cache.get(style)
@@ -105,7 +105,7 @@ def test_the_version_is_checked_for_a_file_that_is_loaded_already(blobs: BlobSto
         cache.get(replace(style, version="0" * 64))
 
 
-def test_styles_of_one_file_share_its_network(blobs: BlobStore, store: Store) -> None:
+def test_styles_with_the_same_file_share_its_network(blobs: BlobStore, store: Store) -> None:
     cache = ModelCache(blobs, Network, capacity_bytes=10)
     style = store(b"one")
     assert cache.get(replace(style, name="another")) is cache.get(style)
@@ -118,7 +118,7 @@ def test_a_network_of_one_style_has_no_second_one(blobs: BlobStore, store: Store
         cache.get(second)
 
 
-def test_a_missing_weights_file_is_asked_for_again_the_next_time(blobs: BlobStore, store: Store) -> None:
+def test_a_missing_weights_file_is_requested_again_the_next_time(blobs: BlobStore, store: Store) -> None:
     cache = ModelCache(blobs, Network, capacity_bytes=10)
     version = version_of(b"late")
     style = StyleRef(name="wave", version=version, weights=f"s3://{blobs.bucket}/models/{version}")

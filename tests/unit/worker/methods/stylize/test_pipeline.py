@@ -47,7 +47,7 @@ def always() -> bool:
 
 
 def run(pipeline: Pipeline, chunk: StylizeChunk, stylize: Stylizer) -> dict[int, ItemOutcome]:
-    """Return the outcomes of a chunk by item; no item has two."""
+    """Return the outcomes of a chunk by item, and check that no item has two."""
     outcomes = list(pipeline.run(chunk, stylize, going=always))
     by_item = {outcome.index: outcome for outcome in outcomes}
     assert len(by_item) == len(outcomes)
@@ -74,7 +74,7 @@ def test_every_image_is_in_storage_as_its_outcome_says(
             assert (image.format, image.size) == (kind, (outcome.width, outcome.height)) == (kind, (48, 32))
 
 
-def test_the_options_of_the_chunk_are_followed(pipeline: Pipeline, blobs: BlobStore) -> None:
+def test_the_options_of_the_chunk_are_used(pipeline: Pipeline, blobs: BlobStore) -> None:
     seen: list[tuple[float, bool, tuple[int, ...]]] = []
 
     def record(batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
@@ -100,7 +100,7 @@ def test_the_opacity_of_a_photo_is_kept(pipeline: Pipeline, blobs: BlobStore) ->
     assert (alpha == pixels[..., 3]).all()
 
 
-def test_a_photo_comes_back_exactly_if_nothing_is_changed(pipeline: Pipeline, blobs: BlobStore) -> None:
+def test_a_photo_is_unchanged_if_the_network_changes_nothing(pipeline: Pipeline, blobs: BlobStore) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 4), dtype=np.uint8)
     pixels[..., 3] |= 1
     file = io.BytesIO()
@@ -111,7 +111,7 @@ def test_a_photo_comes_back_exactly_if_nothing_is_changed(pipeline: Pipeline, bl
         np.testing.assert_array_equal(np.array(image), pixels)
 
 
-def test_a_photo_of_several_frames_has_a_warning(pipeline: Pipeline, blobs: BlobStore) -> None:
+def test_a_photo_with_several_frames_has_a_warning(pipeline: Pipeline, blobs: BlobStore) -> None:
     file = io.BytesIO()
     frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
@@ -120,7 +120,7 @@ def test_a_photo_of_several_frames_has_a_warning(pipeline: Pipeline, blobs: Blob
     assert outcomes[1].warning is None
 
 
-def test_the_network_sees_no_edges_of_what_is_transparent(pipeline: Pipeline, blobs: BlobStore) -> None:
+def test_the_network_sees_no_edges_of_transparent_areas(pipeline: Pipeline, blobs: BlobStore) -> None:
     seen: list[Pixels] = []
     pixels = np.zeros((32, 32, 4), dtype=np.uint8)
     pixels[8:24, 8:24] = (200, 100, 50, 255)
@@ -169,7 +169,7 @@ def test_a_result_that_cannot_be_saved_is_refused_before_any_work(
 ) -> None:
     chunk = make_chunk(blobs, [photo()])
     chunk = replace(chunk, items=(replace(chunk.items[0], output=output),))
-    outcome = run(pipeline, chunk, Gate())[0]  # a gate that nobody opens
+    outcome = run(pipeline, chunk, Gate())[0]  # a gate that is never opened
     assert (outcome.error_code, outcome.ms) == ("config_invalid", 0)
 
 
@@ -203,7 +203,7 @@ def test_an_error_in_the_network_fails_one_item_only(
     assert len(outcomes) == 5
 
 
-def test_once_told_to_stop_the_image_in_the_network_is_completed_and_the_rest_has_no_outcome(
+def test_a_stop_completes_the_image_in_the_network_and_the_rest_has_no_outcome(
     pipeline: Pipeline, blobs: BlobStore
 ) -> None:
     gate, stopped = Gate(), Event()
@@ -218,7 +218,7 @@ def test_once_told_to_stop_the_image_in_the_network_is_completed_and_the_rest_ha
     assert list(outputs(blobs, chunk)) == [outcome.index]
 
 
-def test_only_so_many_images_are_in_flight(settings: WorkerSettings, s3_server: StorageSettings) -> None:
+def test_the_number_of_images_in_flight_is_limited(settings: WorkerSettings, s3_server: StorageSettings) -> None:
     class Counting(BlobStore):
         read = 0
         lock = Lock()
@@ -309,9 +309,7 @@ def test_an_image_too_large_for_the_network_fails_before_it(blobs: BlobStore, se
     engine.close()
 
 
-def test_files_that_are_read_ahead_have_so_many_bytes_together(
-    settings: WorkerSettings, s3_server: StorageSettings
-) -> None:
+def test_the_bytes_of_files_read_ahead_are_limited(settings: WorkerSettings, s3_server: StorageSettings) -> None:
     class Counting(BlobStore):
         held = 0
         most = 0
@@ -333,7 +331,7 @@ def test_files_that_are_read_ahead_have_so_many_bytes_together(
         chunk = make_chunk(blobs, files)
         done = threads.submit(run, pipeline, chunk, gate)
         assert gate.entered.wait(WAIT_S)
-        # The one in the network is pixels by now; two files wait, and no third is read.
+        # The image in the network is already decoded. Two files wait, and no third is read.
         wait_until(lambda: blobs.held >= 3 * min(map(len, files)))
         assert blobs.held <= max(map(len, files)) + room
         gate.opened.set()
@@ -342,7 +340,7 @@ def test_files_that_are_read_ahead_have_so_many_bytes_together(
     engine.close()
 
 
-def test_a_file_larger_than_all_that_is_read_ahead_passes_alone(settings: WorkerSettings, blobs: BlobStore) -> None:
+def test_a_file_larger_than_the_read_ahead_limit_passes_alone(settings: WorkerSettings, blobs: BlobStore) -> None:
     engine = Engine()
     pipeline = Pipeline(settings.model_copy(update={"lookahead_bytes": 1}), blobs=blobs, engine=engine)
     outcomes = run(pipeline, make_chunk(blobs, [photo(seed) for seed in range(4)]), Invert())
@@ -351,10 +349,10 @@ def test_a_file_larger_than_all_that_is_read_ahead_passes_alone(settings: Worker
     engine.close()
 
 
-def test_a_photo_is_refused_by_the_memory_that_its_style_needs(
+def test_a_photo_is_refused_if_its_style_needs_too_much_memory(
     settings: WorkerSettings, blobs: BlobStore, two_styles: tuple[EagerStylizer, EagerStylizer]
 ) -> None:
-    """The refusal names the longest side that passes, and that one does."""
+    """The refusal names the longest side that is accepted, and a photo of that size is."""
     engine = Engine()
     budget = stylize_bytes(two_styles[0].net.config, 40 * 27)
     pipeline = Pipeline(settings, blobs=blobs, engine=engine, budget_bytes=budget)
@@ -370,7 +368,7 @@ def test_a_photo_is_refused_by_the_memory_that_its_style_needs(
 
 
 def slow_photo() -> bytes:
-    """Return a large progressive JPEG with many scans without data, each through all of its pixels."""
+    """Return a large progressive JPEG with many empty scans, each of which passes through all pixels."""
     file = io.BytesIO()
     Image.new("L", (7000, 7000), 128).save(file, "JPEG", progressive=True)
     whole = file.getvalue()
@@ -379,7 +377,7 @@ def slow_photo() -> bytes:
     return whole[:-2] + scan * 85 + b"\xff\xd9"
 
 
-def test_photos_that_keep_their_reader_busy_hold_up_no_other_chunk(pipeline: Pipeline, blobs: BlobStore) -> None:
+def test_photos_that_are_slow_to_decode_delay_no_other_chunk(pipeline: Pipeline, blobs: BlobStore) -> None:
     run(pipeline, make_chunk(blobs, [photo(seed) for seed in range(4)]), Invert())  # the readers have started
     slow = make_chunk(blobs, [slow_photo()] * 5, options=StylizeOptions(max_px=64))
     good = make_chunk(blobs, [photo(seed) for seed in range(6)])
@@ -392,7 +390,7 @@ def test_photos_that_keep_their_reader_busy_hold_up_no_other_chunk(pipeline: Pip
 
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(lambda: ended.extend(pipeline.run(slow, Invert(), going=going)))
-        # Asked for each photo before it is taken, before it is fetched and before it is decoded.
+        # It is asked for each photo before it is taken, before it is fetched and before it is decoded.
         wait_until(lambda: len(looks) >= 3 * 3)
         outcomes = run(pipeline, good, Invert())
         before = len(ended)
@@ -403,7 +401,7 @@ def test_photos_that_keep_their_reader_busy_hold_up_no_other_chunk(pipeline: Pip
     assert before <= 1
 
 
-def test_the_observer_hears_of_every_stage_that_was_completed(settings: WorkerSettings, blobs: BlobStore) -> None:
+def test_the_observer_is_called_for_every_completed_stage(settings: WorkerSettings, blobs: BlobStore) -> None:
     seen = list[tuple[Stage, float]]()
     engine = Engine(observe=lambda stage, seconds: seen.append((stage, seconds)))
     pipeline = Pipeline(

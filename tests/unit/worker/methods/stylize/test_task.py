@@ -21,7 +21,7 @@ from tests.unit.worker.kit import (
 
 
 def finished(worker: Worker) -> ChunkFinished:
-    """Return the last event, which is a chunk's end."""
+    """Return the last event, which must be the end of a chunk."""
     event = events(worker.broker)[-1]
     assert isinstance(event, ChunkFinished)
     return event
@@ -38,9 +38,7 @@ def test_damaged_weights_fail_every_item(worker: Worker, style: Style) -> None:
     ]
 
 
-def test_weights_that_the_storage_does_not_give_now_fail_every_item_for_the_time_being(
-    worker: Worker, style: Style
-) -> None:
+def test_weights_that_are_unavailable_fail_every_item_for_a_retry(worker: Worker, style: Style) -> None:
     client = boto3.session.Session().client(
         "s3",
         endpoint_url=f"http://{HOST}:{free_port()}",
@@ -55,7 +53,7 @@ def test_weights_that_the_storage_does_not_give_now_fail_every_item_for_the_time
     assert (outcome.error_code, outcome.retryable) == ("blob_unavailable", True)
 
 
-def test_a_network_that_does_not_fit_the_memory_fails_every_item(worker: Worker, style: Style) -> None:
+def test_a_network_too_large_for_the_memory_fails_every_item(worker: Worker, style: Style) -> None:
     def build(data: bytes) -> Invert:
         raise RuntimeError("CUDA out of memory")
 
