@@ -9,7 +9,7 @@ from nst_core.settings import BrokerSettings, StorageSettings
 
 
 class SchedulerSettings(BrokerSettings, StorageSettings):
-    """Everything that a scheduler process can be told."""
+    """All settings of a scheduler process."""
 
     model_config = SettingsConfigDict(env_parse_none_str="null", hide_input_in_errors=True)
 

@@ -41,7 +41,7 @@ def path_of(*parts: str) -> str:
     """
     for part in parts:
         if part in ("", ".", ".."):
-            raise ConfigError(f"{part!r} is no id and no name.")
+            raise ConfigError(f"{part!r} is not a valid id or name.")
     return "/".join(["/v1", *(quote(part, safe="") for part in parts)])
 
 

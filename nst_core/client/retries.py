@@ -25,7 +25,7 @@ class Retries:
 
     def no_answer(self, error: httpx.TransportError) -> UnreachableError:
         """Return the error for a connection that failed."""
-        return UnreachableError(f"There is no answer from {self.url}: {error}")
+        return UnreachableError(f"{self.url} does not respond: {error}")
 
 
 class Tries:

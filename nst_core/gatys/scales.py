@@ -55,7 +55,9 @@ def check_size(what: str, size: Size, *, min_side_px: int, max_pixels: int) -> N
             f"{what} would have {width:,} x {height:,} pixels; the limit is {max_pixels:,} in all."
         )
     if min(size) < min_side_px:
-        raise ImageTooSmallError(f"{what} would have {width:,} x {height:,} pixels; each side must have {min_side_px}.")
+        raise ImageTooSmallError(
+            f"{what} would have {width:,} x {height:,} pixels; each side must have at least {min_side_px}."
+        )
 
 
 def resize(image: Tensor, size: Size) -> Tensor:

@@ -26,7 +26,7 @@ def encode(picture: Picture, suffix: str, *, quality: int = 92) -> bytes:
     height, width = picture.rgb.shape[:2]
     if max(height, width) > _MAX_SIDE_PX[kind]:
         raise ImageTooLargeError(
-            f"The image is {width:,} x {height:,} pixels; a side of {kind} may have {_MAX_SIDE_PX[kind]:,}."
+            f"The image is {width:,} x {height:,} pixels; a side of {kind} may have at most {_MAX_SIDE_PX[kind]:,}."
         )
     image = Image.fromarray(picture.rgb)
     out = BytesIO()

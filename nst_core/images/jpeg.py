@@ -122,7 +122,9 @@ def _read(data: bytes) -> _Structure:
 
 def _read_frame(structure: _Structure, marker: int, body: bytes) -> None:
     if marker in _UNREAD or body[0] != 8:
-        raise ImageFormatError("The image is a lossless JPEG or one with more than 8 bits a sample, which is not read.")
+        raise ImageFormatError(
+            "The image is a lossless JPEG or has more than 8 bits per sample, which nst does not support."
+        )
     structure.height, structure.width = int.from_bytes(body[1:3]), int.from_bytes(body[3:5])
     structure.is_progressive = marker in _PROGRESSIVE
     specs = [body[i : i + 3] for i in range(6, 6 + 3 * body[5], 3)]

@@ -47,7 +47,7 @@ class Limits:
         width, height = size
         if width * height > self.max_pixels:
             raise ImageTooLargeError(
-                f"The image is {width:,} x {height:,} pixels; the limit is {self.max_pixels:,} in all."
+                f"The image is {width:,} x {height:,} pixels; the limit is {self.max_pixels:,} pixels in total."
             )
         self._check_sides(size)
         target = fitted_size(size, self.max_px)
@@ -72,7 +72,7 @@ class Limits:
     def _check_sides(self, size: tuple[int, int]) -> None:
         if min(size) < self.min_side_px:
             raise ImageTooSmallError(
-                f"The image is {size[0]:,} x {size[1]:,} pixels; each side must have {self.min_side_px}."
+                f"The image is {size[0]:,} x {size[1]:,} pixels; each side must have at least {self.min_side_px}."
             )
 
 

@@ -108,7 +108,7 @@ def open_avif(data: bytes) -> Source:
     except ImportError:
         SUPPORTED = False
     if not SUPPORTED:
-        raise ImageFormatError("The image is AVIF, which the Pillow that is installed here does not read.")
+        raise ImageFormatError("The image is AVIF, which the installed version of Pillow does not support.")
     image: ImageFile = opened(AvifImageFile, BytesIO(data))
     return Source(size=image.size, load=lambda _: loaded(image), frames=getattr(image, "n_frames", 1))
 
@@ -118,7 +118,7 @@ def open_heic(data: bytes) -> Source:
     try:
         import pi_heif
     except ImportError:
-        raise ImageFormatError("The image is HEIC; it is read if nst is installed with the extra nst[heic].") from None
+        raise ImageFormatError("The image is HEIC; install nst with the extra nst[heic] to read it.") from None
     file: Any = pi_heif.open_heif(data, convert_hdr_to_8bit=True)
 
     def load(_: tuple[int, int]) -> Loaded:

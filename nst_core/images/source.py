@@ -78,7 +78,7 @@ def opened(reader: type[ImageFile], stream: object) -> ImageFile:
         image = reader(stream)  # type: ignore[arg-type]
     except DAMAGE as error:
         if str(error).lower().startswith(_UNSUPPORTED):
-            raise ImageFormatError(f"The image is of a kind of {reader.format} that is not read.") from error
+            raise ImageFormatError(f"The image is a kind of {reader.format} that nst does not support.") from error
         raise
     # Pillow would apply an orientation from XMP, which viewers ignore.
     image.info.pop("xmp", None)

@@ -51,4 +51,6 @@ def check_call(batch: Pixels, *, strength: float, min_side_px: int) -> None:
         raise ConfigError(f"A batch must be N x H x W x 3 of uint8, not {batch.shape} of {batch.dtype}.")
     height, width = batch.shape[1:3]
     if min(height, width) < min_side_px:
-        raise ImageTooSmallError(f"The image is {width:,} x {height:,} pixels; each side must have {min_side_px}.")
+        raise ImageTooSmallError(
+            f"The image is {width:,} x {height:,} pixels; each side must have at least {min_side_px}."
+        )

@@ -223,7 +223,7 @@ def read_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         return {name: tensor for key, tensor in state.items() if (name := modern_name(key)) in names}
     except Exception as error:  # on other files the readers fail in any way
-        raise WeightsError(f"{path} is no weights file, or damaged: {first_line(error)}") from error
+        raise WeightsError(f"{path} is damaged or not a weights file: {first_line(error)}") from error
 
 
 def modern_name(key: str) -> str:
@@ -239,7 +239,7 @@ def first_line(error: Exception) -> str:
 def check_tensor(tensor: object, shape: torch.Size, *, where: str) -> None:
     """Raise WeightsError, beginning with `where`, unless `tensor` is a tensor of finite numbers of that shape."""
     if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-        raise WeightsError(f"{where} is no tensor of floating-point numbers.")
+        raise WeightsError(f"{where} is not a tensor of floating-point numbers.")
     if tensor.shape != shape:
         raise WeightsError(f"{where} has the shape {list(tensor.shape)}, not {list(shape)}.")
     if not tensor.isfinite().all():

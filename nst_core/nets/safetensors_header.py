@@ -31,17 +31,17 @@ class Header:
 def read_header(source: IO[bytes] | bytes, *, name: str) -> Header:
     """Return the header of an open file or of a file's bytes; `name` begins error messages.
 
-    Raises WeightsError if that is no safetensors file.
+    Raises WeightsError if it is not a safetensors file.
     """
     file = BytesIO(source) if isinstance(source, bytes) else source
     size_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     if not 2 <= length <= min(MAX_HEADER_BYTES, size_bytes - 8):
-        raise WeightsError(f"{name} is no safetensors file.")
+        raise WeightsError(f"{name} is not a safetensors file.")
     tensors = parse_object(file.read(length))
     if tensors is None:
-        raise WeightsError(f"{name} is no safetensors file: its header is no JSON object.")
+        raise WeightsError(f"{name} is not a safetensors file: its header is not a JSON object.")
     metadata = tensors.pop("__metadata__", None)
     return Header(
         metadata=metadata if isinstance(metadata, dict) else {}, tensors=tensors, data_bytes=size_bytes - 8 - length

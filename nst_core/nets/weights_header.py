@@ -17,15 +17,15 @@ _COUNTERS = {"I64": 8}
 def read_config(file: IO[bytes] | bytes, *, name: str = "The weights file") -> TransformerConfig:
     """Return the config of an open weights file, or of a file's bytes; only the header is read.
 
-    `name` begins error messages. Raises WeightsError if it is no safetensors file or not whole, has no config, or has
+    `name` begins error messages. Raises WeightsError if it is not a complete safetensors file, has no config, or has
     tensors that do not fit the config.
     """
     header = read_header(file, name=name)
     if CONFIG_KEY not in header.metadata:
-        raise WeightsError(f"{name} is no transformer network: its header has no {CONFIG_KEY}.")
+        raise WeightsError(f"{name} is not a transformer network: its header has no {CONFIG_KEY}.")
     values = parse_object(header.metadata[CONFIG_KEY])
     if values is None:
-        raise WeightsError(f"{name} cannot be loaded: its {CONFIG_KEY} is no JSON object.")
+        raise WeightsError(f"{name} cannot be loaded: its {CONFIG_KEY} is not a JSON object.")
     try:
         config = TransformerConfig.from_dict(values)
     except ConfigError as error:
@@ -50,7 +50,7 @@ def _check_tensors(tensors: dict[str, Any], config: TransformerConfig, *, data_b
         except (KeyError, TypeError, ValueError):
             raise WeightsError(f"{name} cannot be loaded: its header does not describe {key}.") from None
         if found != shape or not fits:
-            raise WeightsError(f"{name} cannot be loaded: {key} is no tensor of the shape {shape}.")
+            raise WeightsError(f"{name} cannot be loaded: {key} is not a tensor of the shape {shape}.")
         places.append((begin, end))
     place = 0
     for begin, end in sorted(places):

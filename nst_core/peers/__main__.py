@@ -44,7 +44,7 @@ def convert_file(source: Path, target: Path, *, name: str) -> dict[str, object]:
     try:
         # A pipe might never end.
         if source.exists() and not source.is_file():
-            raise WeightsError(f"{name} is no regular file.")
+            raise WeightsError(f"{name} is not a regular file.")
         if source.stat().st_size > MAX_BYTES:
             raise WeightsError(f"{name} has more than {MAX_BYTES:,} bytes, which is too much for a checkpoint.")
         data = source.read_bytes()

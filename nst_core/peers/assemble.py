@@ -16,7 +16,7 @@ def check_names(found: Iterable[str], expected: Iterable[str], *, origin: str, n
     if found != expected:
         odd = min(found ^ expected)
         what = "has no" if odd in expected else "has an unknown"
-        raise WeightsError(f"{name} is no network of {origin}: it {what} tensor {odd}.")
+        raise WeightsError(f"{name} is not a network of {origin}: it {what} tensor {odd}.")
 
 
 def make_config(origin: str, name: str, **values: object) -> TransformerConfig:
@@ -24,7 +24,7 @@ def make_config(origin: str, name: str, **values: object) -> TransformerConfig:
     try:
         return TransformerConfig.from_dict(values)
     except ConfigError as error:
-        raise WeightsError(f"{name} is no network of {origin}: {error}") from error
+        raise WeightsError(f"{name} is not a network of {origin}: {error}") from error
 
 
 def assemble(
@@ -39,7 +39,9 @@ def assemble(
     shapes = config.tensor_shapes()
     for key, shape in shapes.items():
         if tuple(tensors[key].shape) != shape or not tensors[key].is_floating_point():
-            raise WeightsError(f"{name} is no network of {origin}: {sources[key]} has not the shape of its layer.")
+            raise WeightsError(
+                f"{name} is not a network of {origin}: {sources[key]} does not have the shape of its layer."
+            )
     state = {}
     for key in shapes:
         state[key] = tensors[key].detach().to(torch.float32, copy=True).contiguous()

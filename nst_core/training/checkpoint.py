@@ -62,7 +62,7 @@ def parse_checkpoint(data: bytes, *, name: str = "The checkpoint") -> Checkpoint
         raise WeightsError(f"{name} is damaged: {error}") from error
     text = read_header(data, name=name).metadata.get(TRAINING_KEY)
     if text is None:
-        raise WeightsError(f"{name} is no checkpoint of a training: its header has no {TRAINING_KEY}.")
+        raise WeightsError(f"{name} is not a checkpoint of a training: its header has no {TRAINING_KEY}.")
     try:
         about = json.loads(text)
         return Checkpoint(

@@ -43,7 +43,7 @@ def decode_photo(data: bytes, *, size_px: int, zoom: float) -> Pixels:
     if max(height, width) == 2 * needed and min(height, width) < needed:
         rgb = decode(data, min_side_px=MIN_SIDE_PX).rgb
     elif min(height, width) < MIN_SIDE_PX:
-        raise ImageTooSmallError(f"The image is {width} x {height} pixels; each side must have {MIN_SIDE_PX}.")
+        raise ImageTooSmallError(f"The image is {width} x {height} pixels; each side must have at least {MIN_SIDE_PX}.")
     return rgb
 
 

@@ -42,7 +42,7 @@ def parse_style(data: bytes, *, size_px: int, name: str) -> Tensor:
     if min(width, height) < MIN_SIDE_PX:
         raise ImageTooSmallError(
             f"{name}: with a longest side of {size_px} pixels the style is {width} x {height}; "
-            f"each side must have {MIN_SIDE_PX}."
+            f"each side must have at least {MIN_SIDE_PX}."
         )
     return to_tensor(np.array(image.resize((width, height), Image.Resampling.LANCZOS)))
 

@@ -108,7 +108,7 @@ class Idempotency:
                     request_keys.insert_key(connection, new)
                     return None
                 if (found.operation, found.fingerprint) != (operation, fingerprint):
-                    raise KeyReusedError("The Idempotency-Key was used before with another request.")
+                    raise KeyReusedError("The Idempotency-Key was used before with a different request.")
                 if found.resource_id is not None:
                     return found.resource_id
                 if now - found.claimed_at < _CLAIM_S:

@@ -156,7 +156,9 @@ class Keys:
             raise RequestInvalidError("The end is in the past.", pointer="/expires_at")
         own_end = self.own(caller).expires_at
         if own_end is not None and (expires_at is None or expires_at > own_end):
-            raise ForbiddenError("Your key has an end, and makes no key that is valid for longer: give expires_at.")
+            raise ForbiddenError(
+                "Your key expires, so a key that it creates must not be valid for longer: set expires_at."
+            )
 
         limits = None if self._limits is None else self._limits(tenant)
 
@@ -225,7 +227,7 @@ class Keys:
             key = _known(key_rows.find_key(connection, prefix, tenant=_reach(caller), lock=True), prefix)
             _check_has(caller, key.scopes)
             if key.revoked_at is not None or (key.expires_at is not None and now >= key.expires_at):
-                raise ConflictError(f"The key {prefix} is no longer valid; create another one.")
+                raise ConflictError(f"The key {prefix} is no longer valid; create a new one.")
             values: KeyChanges = {
                 "sha256": _sha256(text),
                 "previous_sha256": key.sha256,
@@ -264,7 +266,7 @@ def _reach(caller: Caller) -> str | None:
 def _check_has(caller: Caller, scopes: Iterable[str]) -> None:
     missing = [scope for scope in scopes if scope not in caller.scopes]
     if missing:
-        raise ForbiddenError(f"A key gives only scopes that it has; yours lacks {', '.join(missing)}.")
+        raise ForbiddenError(f"A key can only grant scopes that it has; yours lacks {', '.join(missing)}.")
 
 
 def _known(key: ApiKey | None, prefix: str) -> ApiKey:

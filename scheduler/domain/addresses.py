@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from nst_core.errors import ConfigError
 
 _MAX_KEY_BYTES = 1024
-#: What is a file somewhere has no longer name.
+#: Most file systems limit names to this length.
 _MAX_PART_BYTES = 255
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 #: Times that percent signs are decoded. Each takes a time that is linear in the key.
@@ -15,7 +15,7 @@ _MAX_DECODED = 4
 
 
 def storable(text: str) -> bool:
-    """Return whether databases and storages take a text: no NUL character and no half of a surrogate pair."""
+    """Return whether databases and storages take a text: no NUL character and no unpaired surrogate."""
     return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
@@ -53,7 +53,7 @@ def is_scratch(key: str) -> bool:
 def check_key(key: str) -> None:
     """Raise ConfigError unless `key` is a safe relative object key."""
     if not storable(key):
-        raise ConfigError("A key has no NUL character and no half of a surrogate pair.")
+        raise ConfigError("A key must not have a NUL character or an unpaired surrogate.")
     if not key or len(key.encode()) > _MAX_KEY_BYTES:
         raise ConfigError(f"A key has from 1 to {_MAX_KEY_BYTES} bytes.")
     _check_parts(key)
@@ -73,7 +73,7 @@ def check_address(bucket: str, key: str, *, is_prefix: bool = False) -> None:
         raise ConfigError("The address names no object: its key is empty.")
     key = key.removesuffix("/") if is_prefix else key
     if not storable(key):
-        raise ConfigError("A key has no NUL character and no half of a surrogate pair.")
+        raise ConfigError("A key must not have a NUL character or an unpaired surrogate.")
     if len(key.encode()) > _MAX_KEY_BYTES:
         raise ConfigError(f"A key may have at most {_MAX_KEY_BYTES} bytes.")
     if key:
@@ -83,11 +83,11 @@ def check_address(bucket: str, key: str, *, is_prefix: bool = False) -> None:
 def _check_parts(key: str) -> None:
     for text in (key, *_decoded(key)):
         if any(part in ("", ".", "..") for part in text.split("/")):
-            raise ConfigError("A key has no empty part and no part . or ..")
+            raise ConfigError("A key must not have empty parts, or parts . or ..")
         if any(ord(char) < 32 or ord(char) == 127 or char == "\\" for char in text):
-            raise ConfigError("A key has no control characters and no backslash.")
+            raise ConfigError("A key must not have control characters or backslashes.")
         if text.count("/") != key.count("/"):
-            raise ConfigError("A key has no slash that is written with percent signs.")
+            raise ConfigError("A key must not have a percent-encoded slash.")
 
 
 def _decoded(key: str) -> Iterator[str]:
@@ -99,4 +99,4 @@ def _decoded(key: str) -> Iterator[str]:
             return
         yield decoded
         key = decoded
-    raise ConfigError("A key is not encoded with percent signs many times over.")
+    raise ConfigError("A key must not be percent-encoded several times.")

@@ -1,4 +1,4 @@
-"""Errors of the scheduler's service; `api/problems.py` gives each its HTTP status.
+"""Errors of the scheduler's service; `api/problems.py` maps each to an HTTP status.
 
 NstError
 └── ServiceError
@@ -20,7 +20,7 @@ NstError
     ├── StyleExistsError       style_exists
     ├── TooLargeError          too_large
     ├── MediaTypeError         unsupported_media_type
-    ├── TooMuchError           (after how long it may be otherwise)
+    ├── TooMuchError           (with the seconds to wait before a retry)
     │   ├── QuotaExceededError     quota_exceeded
     │   │   ├── JobTooLargeError       quota_exceeded
     │   │   └── QueueFullError         quota_exceeded (retryable)
@@ -167,7 +167,7 @@ class QuotaExceededError(TooMuchError):
     """The request exceeds a limit of the tenant."""
 
     code = "quota_exceeded"
-    #: As workers finish images.
+    #: Workers may have finished some images by then.
     retry_after_s: float | None = 30.0
 
 

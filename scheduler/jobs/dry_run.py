@@ -67,7 +67,7 @@ class Checker:
         Raises RateLimitedError if too many dry runs are in progress.
         """
         if not self._free.acquire(blocking=False):
-            raise RateLimitedError("Several dry runs are at work; ask again a little later.", retry_after_s=BUDGET_S)
+            raise RateLimitedError("Several dry runs are in progress; try again later.", retry_after_s=BUDGET_S)
         try:
             return self._check(tenant, request, objects=objects)
         finally:

@@ -130,7 +130,7 @@ class Manifest:
         found = _BLANK_LINES.match(self._text, self._at)
         if found is None:
             return 0
-        # A CR at the end of what is known may be half of a CRLF.
+        # A CR at the end of the data read so far may be half of a CRLF.
         is_open = found.end() == len(self._text) and found[0].endswith("\r") and not self._ended
         return len(found[0]) - is_open
 
@@ -138,7 +138,7 @@ class Manifest:
         """Return the next line with its end, without moving on; None at the end of the text."""
         while True:
             found = _LINE_END.search(self._text, self._at)
-            # A CR at the end of what is known may be half of a CRLF.
+            # A CR at the end of the data read so far may be half of a CRLF.
             if found and (found.end() < len(self._text) or found[0] != "\r" or self._ended):
                 return self._text[self._at : found.end()]
             if self._ended:

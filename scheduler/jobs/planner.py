@@ -124,7 +124,7 @@ class Planner:
         try:
             self._blobs.ping()
         except BlobError as error:
-            message = f"{refusal.message} The storage does not let the scheduler in: {error.message}"
+            message = f"{refusal.message} The storage refuses the scheduler's requests: {error.message}"
             raise BlobUnavailableError(message) from error
 
     def _read_page(self, job: Job, limit: int) -> Page:

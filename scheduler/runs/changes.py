@@ -84,7 +84,7 @@ def extend(run: Run, steps: int) -> RunChanges:
 
 def _require_files(run: Run) -> None:
     if run.emptied:
-        raise ConflictError(f"{run.id} cannot go on: it ended long ago, and its checkpoints were deleted.")
+        raise ConflictError(f"{run.id} cannot be continued: it ended long ago, and its checkpoints were deleted.")
 
 
 def _require(good: bool, run: Run, what: str) -> None:

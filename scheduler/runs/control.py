@@ -218,7 +218,7 @@ class RunControl:
         return released(run, now=self._clock(), progress=at_checkpoint(run))
 
     def _fell_silent(self, run: Run) -> RunChanges:
-        message = f"The worker {run.worker} fell silent: it died, or hung, in the middle of a segment."
+        message = f"The worker {run.worker} stopped responding during a segment: it died or hung."
         return failed(
             run,
             code=codes.WORKER_LOST,

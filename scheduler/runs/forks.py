@@ -74,9 +74,11 @@ def copy_checkpoint(blobs: BlobStore, source: StoredFile, place: BlobUri) -> Sto
                 digest.update(piece)
                 file.write(piece)
         except BlobNotFoundError as error:
-            raise ConflictError("The checkpoint was removed in this moment, for newer ones; take another.") from error
+            raise ConflictError(
+                "The checkpoint was just removed to make room for newer ones; choose another one."
+            ) from error
         if digest.hexdigest() != source.sha256:
-            raise ConflictError(f"The checkpoint {source.uri} is damaged; take another.")
+            raise ConflictError(f"The checkpoint {source.uri} is damaged; choose another one.")
         file.seek(0)
         blobs.put_file(target, file)
     return StoredFile(uri=str(target), sha256=source.sha256)
@@ -98,7 +100,7 @@ def _config(parent: Run, request: ForkRequest) -> TrainConfig:
     except ConfigError as error:
         raise RequestInvalidError(error.message, pointer=option_pointer(request.options, error)) from error
     if config.transformer != TrainConfig.from_dict(base).transformer:
-        message = "A fork goes on with the weights of its parent, and has the same network."
+        message = "A fork continues with its parent's weights, so it must have the same network."
         raise RequestInvalidError(message, pointer="/options/transformer")
     check_step(config)
     return config

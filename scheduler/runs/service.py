@@ -215,7 +215,7 @@ class RunService:
         run = self.get(tenant, run_id).run
         version = run.version
         if version is None:
-            raise ConflictError(f"{run_id} has made no style yet: it is {run.status}.")
+            raise ConflictError(f"{run_id} has not produced a style yet: it is {run.status}.")
 
         def publish() -> None:
             with self._database.write() as connection:

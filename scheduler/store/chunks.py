@@ -1,4 +1,4 @@
-"""Chunks in the database: who may work at which items, for how long, as which attempt."""
+"""Chunks in the database, with their items, attempts and leases."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,20 +27,20 @@ class Chunk:
     version: str
     status: ChunkStatus
     attempt: int
-    #: Attempts that ended with a passing fault.
+    #: Attempts that ended with a temporary fault.
     failures: int
-    #: Attempts that ended with a silent worker, also at the chunk that this one was split from.
+    #: Attempts whose worker stopped responding, including those of the chunk from which this one was split.
     deaths: int
     worker: str | None
     lease_until: float | None
-    #: If the worker of this attempt falls silent, it did not die of the chunk.
+    #: If the worker of this attempt stops responding, the chunk is not to blame.
     blameless: bool = False
 
 
 def next_chunk(connection: Connection, job_id: str, *, now: float, deaths_below: int | None = None) -> Chunk | None:
-    """Return the first chunk of a job that waits and may be sent now, and that no other scheduler is about to send.
+    """Return the first waiting chunk of a job that may be sent now and that no other scheduler has locked.
 
-    With `deaths_below`, one that took fewer workers.
+    With `deaths_below`, only a chunk that has lost fewer workers.
     """
     query = select(chunks).where(
         chunks.c.job_id == job_id, chunks.c.status == ChunkStatus.PENDING, chunks.c.not_before <= now
@@ -137,7 +137,7 @@ def find_chunk(connection: Connection, id: int) -> Chunk | None:
 def lock_attempt(connection: Connection, id: int, attempt: int) -> tuple[Job, Chunk] | None:
     """Lock a chunk and its job, and return both; return None if the attempt is not the chunk's current one.
 
-    The job is locked first, as by everyone who changes its counts, so that transactions cannot deadlock.
+    The job is locked first, as in every transaction that changes its counts, to prevent deadlocks.
     """
     current = select(chunks).where(chunks.c.id == id, chunks.c.attempt == attempt, chunks.c.status.in_(ACTIVE))
     found = connection.execute(current).first()
@@ -152,7 +152,7 @@ def lock_attempt(connection: Connection, id: int, attempt: int) -> tuple[Job, Ch
 def set_running(
     connection: Connection, id: int, *, lease_until: float, worker: str | None, blameless: bool | None = None
 ) -> None:
-    """Renew the lease of the worker that has begun a chunk; None leaves a column as it is."""
+    """Renew the lease of the worker that has begun a chunk; None leaves a column unchanged."""
     values: dict[str, Any] = {"status": ChunkStatus.RUNNING, "lease_until": lease_until}
     if blameless is not None:
         values["blameless"] = blameless
@@ -178,9 +178,9 @@ def set_done(connection: Connection, id: int) -> None:
 
 
 def halve(connection: Connection, chunk: Chunk, indexes: Sequence[int], *, deaths: int) -> None:
-    """Move items of a chunk to two chunks, the first half and the second one, and end the chunk.
+    """Split a chunk's items into two new chunks, and end the chunk.
 
-    A half inherits the deaths, unless it is one item: that was never to blame alone.
+    Each half inherits the lost workers, unless it is a single item, which has never been tried alone.
     """
     middle = (len(indexes) + 1) // 2
     style = (chunk.style, chunk.version)
@@ -192,20 +192,20 @@ def halve(connection: Connection, chunk: Chunk, indexes: Sequence[int], *, death
 
 
 def overdue(connection: Connection, *, now: float, without: Sequence[int] = (), limit: int = 100) -> list[Chunk]:
-    """Return up to `limit` chunks whose lease has ended, those first whose lease ended first, but not of `without`."""
+    """Return up to `limit` chunks whose lease has expired, in the order of expiry, except those in `without`."""
     query = select(chunks).where(chunks.c.status.in_(ACTIVE), chunks.c.lease_until < now, chunks.c.id.not_in(without))
     query = query.order_by(chunks.c.lease_until, chunks.c.id).limit(limit)
     return [_chunk(row) for row in connection.execute(query)]
 
 
 def dispatched(connection: Connection) -> list[Chunk]:
-    """Return the chunks that were sent and that no worker is known to have begun: no more than windows let through."""
+    """Return the chunks that were sent but not reported as begun; the dispatch windows limit their number."""
     query = select(chunks).where(chunks.c.status == ChunkStatus.DISPATCHED)
     return [_chunk(row) for row in connection.execute(query)]
 
 
 def unwanted(connection: Connection, *, limit: int = 1000) -> list[Chunk]:
-    """Return chunks of jobs that are being stopped, which were sent and which no worker is known to have begun."""
+    """Return chunks of jobs that are being stopped, if they were sent but not reported as begun."""
     sent = select(chunks).join(jobs, jobs.c.id == chunks.c.job_id).where(chunks.c.status == ChunkStatus.DISPATCHED)
     return [_chunk(row) for row in connection.execute(sent.where(jobs.c.stop.is_not(None)).limit(limit))]
 

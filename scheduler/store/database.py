@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection as Connection  # what transactions hand to the functions of this package
+from sqlalchemy import Connection as Connection  # the functions of this package take it from a transaction
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, TimeoutError
@@ -28,7 +28,8 @@ API_S = 4.0
 _MIGRATION_LOCK = 7_206_001
 
 
-#: Messages of PostgreSQL and SQLite about a wrong address. Other errors may pass, for example while a server starts.
+#: Messages of PostgreSQL and SQLite about a wrong address. Other errors may be temporary, for example while a server
+#: starts.
 _REFUSALS = (
     *("authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry", "permission denied"),
     *("unable to open database file", "readonly database", "could not translate host name", "failed to resolve host"),
@@ -43,7 +44,7 @@ class Database:
 
         For each of these a transaction waits `wait_s` at most, and then raises DatabaseUnavailableError: for a
         connection of the pool, for a lock, and on PostgreSQL twice as long for a statement where it is less than 20 s.
-        `clock` gives the time of what transactions record on their own, such as events.
+        `clock` gives the time for records that transactions add themselves, such as events.
         """
         self.engine = _make_engine(url, wait_s)
         # An SQLite transaction that begins as a writer waits for other writers. Otherwise it could fail
@@ -58,7 +59,7 @@ class Database:
 
     @contextmanager
     def write(self, *, wait_s: float | None = None) -> Iterator[Connection]:
-        """Give a connection in a transaction, committed at the end unless an error passes through.
+        """Give a connection in a transaction, which is committed at the end unless an error is raised.
 
         It waits for locks for `wait_s` at most, or as long as all transactions of this object.
         """
@@ -72,9 +73,10 @@ class Database:
             connection.exec_driver_sql("SELECT 1")
 
     def migrate(self) -> None:
-        """Bring the schema to its newest version.
+        """Migrate the schema to its newest version.
 
-        Raises ConfigError if trying again cannot help: the server refuses the user, or the file is not a database.
+        Raises ConfigError if a retry cannot help, for example if the server refuses the user or the file is not a
+        database.
         """
         try:
             self._migrate()

@@ -17,7 +17,7 @@ class DatabaseUnavailableError(NstError):
 
 
 class RowConflictError(Exception):
-    """Another transaction came first: a row with this key exists, or a row that this one refers to does not.
+    """Another transaction was first: a row with this key exists, or a row that this one refers to is gone.
 
     Callers handle it, so it has no code for clients.
     """

@@ -1,6 +1,6 @@
 """The event log in the database.
 
-Events are written in the transaction of the change that they tell of. Ids are drawn when an event is written and seen
+Events are written in the transaction of the change that they describe. Ids are drawn when an event is written and seen
 when its transaction is committed, and PostgreSQL may commit a larger id first; "all above the last one that I have
 seen" would then skip events. There are two kinds of readers, and neither does:
 
@@ -48,7 +48,7 @@ def record(connection: Connection, kind: SubjectKind, id: str, type: EventType) 
 
 @contextmanager
 def noting(connection: Connection, kind: SubjectKind, id: str) -> Iterator[None]:
-    """Lock a job or run, and add the events that the block's changes of it make.
+    """Lock a job or run, and add events for the changes that the block makes to it.
 
     Every change of a job's or a run's status needs one.
     """
@@ -62,8 +62,8 @@ def noting(connection: Connection, kind: SubjectKind, id: str) -> Iterator[None]
 def record_progress(connection: Connection, job_id: str, *, every_s: float = 1.0) -> None:
     """Add the counts of a job that this transaction has locked, unless its last event is younger than `every_s`.
 
-    Asked of the log itself, this holds for all schedulers together. What is left out is told by the next event; the
-    last counts come with job.completed.
+    The log itself is queried, so the limit applies to all schedulers together. The next event includes skipped changes;
+    job.completed has the final counts.
     """
     newest = select(events.c.created_at).where(events.c.subject == job_id).order_by(events.c.id.desc()).limit(1)
     last = connection.execute(newest).scalar()
@@ -101,7 +101,7 @@ def take_unfanned(connection: Connection, *, limit: int) -> list[Event]:
 
 
 def set_fanned_out(connection: Connection, ids: Sequence[int]) -> None:
-    """Note that the deliveries of events were added."""
+    """Record that the deliveries of events were added."""
     connection.execute(update(events).where(events.c.id.in_(ids)).values(fanned_out=True))
 
 

@@ -22,7 +22,7 @@ _MADE = ("sha256", "bytes", "width", "height", "ms", "error_code", "error_messag
 
 @dataclass(frozen=True, kw_only=True)
 class NewItem:
-    """A planned item. One with an error has failed already and gets no chunk."""
+    """A planned item. An item with an error has already failed and gets no chunk."""
 
     index: int
     input: str
@@ -35,7 +35,7 @@ class NewItem:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """An item as the store has it."""
+    """An item in the database."""
 
     index: int
     input: str
@@ -53,17 +53,18 @@ class Item:
     error_message: str | None
     #: One sentence if the output may not be what its owner expects.
     warning: str | None
-    #: How far its optimisation has come: the fields of ItemProgress but the index.
+    #: The progress of its optimisation: the fields of ItemProgress except the index.
     progress: dict[str, Any] | None
 
 
-#: What an item has, in the order of the columns that `_SELECT` reads.
+#: The fields of an item in the order of the columns of `_SELECT`.
 _FIELDS = tuple(Item.__dataclass_fields__)
 _SELECT = select(*(items.c["position" if name == "index" else name] for name in _FIELDS))
 
 
 def insert_planned(connection: Connection, job_id: str, groups: Sequence[Sequence[NewItem]], *, method: str) -> None:
-    """Add groups of items, each of one style, and a chunk for each group; items that are born failed go to none."""
+    """Add groups of items, each of one style, and a chunk for each group; items that have already failed get no
+    chunk."""
     good = [[item for item in group if item.error is None] for group in groups]
     good = [group for group in good if group]
     ids = add_chunks(connection, job_id, [(group[0].style, group[0].version) for group in good], method=method)
@@ -111,7 +112,7 @@ def add_chunks(
 
 
 def move_to_chunks(connection: Connection, job_id: str, chunk_of: Mapping[int, int]) -> None:
-    """Give items, by index, other chunks."""
+    """Move items, by index, to other chunks."""
     if not chunk_of:
         return
     own = (items.c.job_id == job_id, items.c.position == bindparam("of_position"))
@@ -207,7 +208,7 @@ def repeated_items(connection: Connection, job_id: str, *, after: int, limit: in
 
 
 def set_result(connection: Connection, job_id: str, found: Item, *, sha256: str, size: int) -> None:
-    """Record what is in storage for a succeeded item, unless it was made again since it was read."""
+    """Record the stored object of a succeeded item, unless the item was processed again in the meantime."""
     connection.execute(
         update(items)
         .where(
@@ -228,7 +229,7 @@ def find_item(connection: Connection, job_id: str, index: int) -> Item | None:
 
 
 def chunk_items(connection: Connection, chunk_id: int) -> list[ChunkItem]:
-    """Return the unfinished items of a chunk as a message carries them."""
+    """Return the unfinished items of a chunk in the format of messages."""
     rows = connection.execute(_unfinished(chunk_id).order_by(items.c.position))
     return [ChunkItem(index=row.position, input=row.input, output=row.output) for row in rows]
 
@@ -281,7 +282,7 @@ def apply_outcomes(
 
 
 def set_progress(connection: Connection, chunk_id: int, progress: Sequence[ItemProgress]) -> bool:
-    """Record the progress of unfinished items of a chunk; return whether one got further than ever before."""
+    """Record the progress of unfinished items of a chunk; return whether an item reached a new maximum."""
     if not progress:
         return False
     before = {row.position: row.progress for row in connection.execute(_unfinished(chunk_id))}
@@ -301,7 +302,7 @@ def set_progress(connection: Connection, chunk_id: int, progress: Sequence[ItemP
 def cancel_pending(connection: Connection, job_id: str) -> Counter[ItemStatus]:
     """Cancel the pending items of a job, except those in chunks that were sent; return the change of counts.
 
-    Call it with the job locked, like everything that changes items: then no worker has the other items.
+    Call it with the job locked, like every function that changes items, so that no worker has the items.
     """
     in_hand = (ChunkStatus.DISPATCHED, ChunkStatus.RUNNING)
     sent = select(chunks.c.id).where(chunks.c.job_id == job_id, chunks.c.status.in_(in_hand))

@@ -19,7 +19,7 @@ from scheduler.store.tables import chunks, job_labels, jobs
 _SPEC = TypeAdapter(JobSpec)
 #: Columns whose change may be an event.
 _TOLD = frozenset({"status", "started_at"})
-#: There are inputs to be read, or the job was retried and has items that are in no chunk.
+#: There are unread inputs, or the job was retried and has items without a chunk.
 _PLANNABLE = or_(
     jobs.c.status.in_((JobStatus.QUEUED, JobStatus.PLANNING)), (jobs.c.status == JobStatus.RUNNING) & jobs.c.unchunked
 )
@@ -29,7 +29,7 @@ _COLUMNS = [column for column in jobs.c if column.name != "input_uris"]
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
-    """A job as it is accepted."""
+    """A job that was just accepted."""
 
     id: str
     tenant: str
@@ -85,7 +85,7 @@ class JobFilter:
 
 
 def insert_job(connection: Connection, job: NewJob, *, now: float) -> None:
-    """Add a queued job; RowConflictError says that another has its `client_id`."""
+    """Add a queued job; raise RowConflictError if its `client_id` is taken."""
     values = {name: getattr(job, name) for name in ("id", "tenant", "fingerprint", "client_id", "deadline")}
     values |= {name: getattr(job.terms, name) for name in ("priority", "max_failures", "max_attempts")}
     spec, uris = _SPEC.dump_python(job.spec, mode="json"), job.spec.input.uris
@@ -108,7 +108,7 @@ def insert_job(connection: Connection, job: NewJob, *, now: float) -> None:
 def find_job(
     connection: Connection, id: str, *, tenant: str | None = None, lock: bool = False, inputs: bool = False
 ) -> Job | None:
-    """Return a job by its id; with a tenant, only if it is theirs, and also by the id that they gave it.
+    """Return a job by its id. With a tenant, only that tenant's job, which is also found by its custom id.
 
     With `lock`, keep others from changing it, as `lock_job` does. With `inputs`, its spec has the addresses of inline
     photos, which may be two megabytes.
@@ -148,7 +148,7 @@ def list_jobs(
     """Return up to `limit` jobs of a tenant, newest first, that are older than `after_id`."""
     query, ids = select(*_COLUMNS).where(jobs.c.tenant == tenant, jobs.c.pruned.is_(False)), jobs.c.id
     for key, value in only.labels.items():
-        # Each label's table has a name of its own, or two labels would have to be one row.
+        # Each label needs its own table alias; otherwise one row would have to match all labels.
         label = job_labels.alias()
         named = (label.c.tenant == tenant, label.c.key == key, label.c.value == value)
         # Read in the order of the labels' index, a page costs no more where many jobs have the label, or few.
@@ -262,13 +262,13 @@ def has_other_job(connection: Connection, job: Job) -> bool:
 
 
 def update_job(connection: Connection, id: str, **changes: Unpack[JobChanges]) -> None:
-    """Set columns of a job, and add the events that this makes to its log."""
+    """Set columns of a job, and add the resulting events to its log."""
     with event_rows.noting(connection, event_rows.JOB, id) if _TOLD & changes.keys() else nullcontext():
         connection.execute(update(jobs).where(jobs.c.id == id).values(dict(changes)))
 
 
 def delete_job(connection: Connection, id: str) -> None:
-    """Delete a job that has no items and no chunks any more."""
+    """Delete a job whose items and chunks are deleted."""
     connection.execute(delete(job_labels).where(job_labels.c.job_id == id))
     connection.execute(delete(jobs).where(jobs.c.id == id))
 

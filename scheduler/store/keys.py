@@ -14,7 +14,7 @@ BOOTSTRAP = "bootstrap"
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey:
-    """A key: whose it is, what it may do, and how long. Of its secret only a hash is known.
+    """A key with its tenant, its scopes and its expiry. Only a hash of its secret is stored.
 
     Times are seconds since 1970, UTC.
     """
@@ -70,7 +70,7 @@ def count_keys(connection: Connection, tenant: str, *, now: float) -> int:
 def forget_dead(connection: Connection, tenant: str, *, now: float, keep: int) -> None:
     """Delete the oldest keys of a tenant that were made by clients and are not valid any more, except `keep` of them.
 
-    Keys that the installation's settings name stay, or they would be valid again when a process starts.
+    Keys from the installation's settings are kept; otherwise they would become valid again when a process starts.
     """
     dead = or_(api_keys.c.revoked_at.is_not(None), api_keys.c.expires_at <= now)
     made_here = api_keys.c.name != BOOTSTRAP
@@ -80,12 +80,12 @@ def forget_dead(connection: Connection, tenant: str, *, now: float, keep: int) -
 
 
 def insert_key(connection: Connection, key: ApiKey) -> None:
-    """Add a key; RowConflictError says that its prefix is taken."""
+    """Add a key; raise RowConflictError if its prefix is taken."""
     connection.execute(insert(api_keys).values({**vars(key), "scopes": list(key.scopes)}))
 
 
 class KeyChanges(TypedDict, total=False):
-    """What changes of a key."""
+    """The columns of a key that can change."""
 
     sha256: str
     previous_sha256: str | None
@@ -99,7 +99,7 @@ def update_key(connection: Connection, prefix: str, **changes: Unpack[KeyChanges
 
 
 def touch_key(connection: Connection, prefix: str, *, now: float, older_than: float) -> None:
-    """Note that a key is in use, unless that was noted since `older_than`."""
+    """Record that a key is in use, unless that was recorded after `older_than`."""
     stale = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at <= older_than)
     connection.execute(update(api_keys).where(api_keys.c.prefix == prefix, stale).values(last_used_at=now))
 

@@ -1,4 +1,4 @@
-"""Leases and pauses of all kinds in the database, for when the clock that they were made by has jumped."""
+"""Adjusts leases and pauses in the database after the clock has jumped."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from scheduler.store.tables import chunks, deliveries, runs
 def renew(
     connection: Connection, *, now: float, running_s: float, chunks_s: Mapping[str, float], segments_s: float
 ) -> None:
-    """Let each lease of a chunk or a segment begin now."""
+    """Restart all leases of chunks and segments now."""
     for method, lease_s in chunks_s.items():
         sent = (chunks.c.status == ChunkStatus.DISPATCHED, chunks.c.method == method)
         connection.execute(update(chunks).where(*sent).values(claimed_at=now, lease_until=now + lease_s))
@@ -24,7 +24,7 @@ def renew(
 
 
 def move_pauses(connection: Connection, *, now: float, by_s: float) -> None:
-    """Move the ends of pauses that are still to come, and of the leases of messages, by some seconds."""
+    """Shift the ends of future pauses and of the leases of messages by some seconds."""
     paused = (chunks.c.status == ChunkStatus.PENDING, chunks.c.not_before > now)
     connection.execute(update(chunks).where(*paused).values(not_before=chunks.c.not_before + by_s))
     connection.execute(update(runs).where(runs.c.not_before > now).values(not_before=runs.c.not_before + by_s))

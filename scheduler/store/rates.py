@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from scheduler.store.tables import rates, workers
 
-#: The mean follows the last this many items, so that a faster machine is noticed soon.
+#: The mean covers about this many recent items, so that it adapts quickly to a faster machine.
 _MEMORY = 500
 
 
@@ -23,7 +23,7 @@ def add_times(
     if connection.execute(change).rowcount:
         return
     values = {"method": method, "version": version, "px_class": px_class}
-    # If another scheduler was first, these few items are left out.
+    # If another scheduler was first, these few items are not counted.
     _insert_new(connection, rates, values | {"samples": count, "mean_ms": total_ms / count, "updated_at": now})
 
 
@@ -44,7 +44,7 @@ def find_mean_ms_of_all(connection: Connection, method: str, px_class: int) -> f
 
 
 def see_worker(connection: Connection, name: str, *, now: float) -> None:
-    """Note that a worker has reported."""
+    """Record that a worker has reported."""
     if not connection.execute(update(workers).where(workers.c.name == name).values(seen_at=now)).rowcount:
         _insert_new(connection, workers, {"name": name, "seen_at": now})
 
@@ -56,7 +56,7 @@ def count_workers(connection: Connection, *, since: float) -> int:
 
 
 def forget(connection: Connection, *, workers_before: float, rates_before: float) -> None:
-    """Forget workers that have not reported since a time, and rates that have not changed since one."""
+    """Delete workers that have not reported, and rates that have not changed, since a time."""
     connection.execute(delete(workers).where(workers.c.seen_at < workers_before))
     connection.execute(delete(rates).where(rates.c.updated_at < rates_before))
 

@@ -1,4 +1,4 @@
-"""Idempotency keys in the database: which requests are at work, and what those that are done have made."""
+"""Idempotency keys in the database: requests in progress, and the results of finished ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from scheduler.store.tables import idempotency_keys as keys
 
 @dataclass(frozen=True, kw_only=True)
 class RequestKey:
-    """A request that carried an Idempotency-Key."""
+    """A request with an Idempotency-Key."""
 
     tenant: str
     key: str
     operation: str
-    #: Of the request's content.
+    #: A hash of the request's content.
     fingerprint: str
-    #: Random: tells a claim from one that has taken it over.
+    #: Random; it differs if another request has taken over the claim.
     claim: str
-    #: What the request has made; None: it is at work, or its process has died.
+    #: What the request created; None if it is in progress or its process died.
     resource_id: str | None
     claimed_at: float
 
@@ -43,33 +43,33 @@ def take_over(connection: Connection, key: RequestKey, *, claim: str, now: float
 
 
 def complete(connection: Connection, tenant: str, key: str, *, claim: str, resource_id: str) -> bool:
-    """Record what a request has made; return False if another one has taken over its claim."""
+    """Record what a request created; return False if another one has taken over its claim."""
     done = connection.execute(update(keys).where(*_claimed(tenant, key, claim)).values(resource_id=resource_id))
     return bool(done.rowcount)
 
 
 def release(connection: Connection, tenant: str, key: str, *, claim: str) -> None:
-    """Forget the key of a request that has made nothing."""
+    """Delete the key of a request that created nothing."""
     connection.execute(delete(keys).where(*_claimed(tenant, key, claim)))
 
 
 def old_keys(connection: Connection, *, created_before: float, limit: int) -> list[tuple[str, str]]:
-    """Return some of the keys from before a time, each with its tenant."""
+    """Return some of the keys that are older than a time, each with its tenant."""
     some = select(keys.c.tenant, keys.c.key).where(keys.c.created_at < created_before).limit(limit)
     return [(row.tenant, row.key) for row in connection.execute(some)]
 
 
 def prune(connection: Connection, rows: Sequence[tuple[str, str]], *, created_before: float) -> None:
-    """Forget keys that are still from before a time."""
+    """Delete keys that are still older than a time."""
     for tenant in {tenant for tenant, _ in rows}:
         names = [key for owner, key in rows if owner == tenant]
-        # A key that was forgotten and used again since is newer than that time.
+        # A key that was deleted and used again in the meantime is newer than that time.
         old = (keys.c.tenant == tenant, keys.c.key.in_(names), keys.c.created_at < created_before)
         connection.execute(delete(keys).where(*old))
 
 
 def forget_resource(connection: Connection, resource_id: str) -> None:
-    """Forget the keys of a resource that is deleted."""
+    """Delete the keys of a resource that is deleted."""
     connection.execute(delete(keys).where(keys.c.resource_id == resource_id))
 
 

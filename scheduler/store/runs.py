@@ -1,4 +1,4 @@
-"""Runs in the database: which attempt is the current one, and which checkpoint the last good one."""
+"""Runs in the database, with their current attempts and last good checkpoints."""
 
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
@@ -23,7 +23,7 @@ ENDED = tuple(status for status in RunStatus if status.is_terminal)
 
 
 class RunChanges(TypedDict, total=False):
-    """What changes of a run after it was accepted."""
+    """The fields of a run that can change after it was accepted."""
 
     status: RunStatus
     spec: RunSpec
@@ -81,7 +81,7 @@ def insert_run(
 
 
 def dump_spec(spec: RunSpec) -> dict[str, Any]:
-    """Return a spec as the column of it takes it."""
+    """Return a spec in the format of its column."""
     values: dict[str, Any] = _SPEC.dump_python(spec, mode="json")
     return values
 
@@ -147,7 +147,7 @@ def runs_at_work(connection: Connection) -> list[RunTurn]:
 
 
 def first_queued_runs(connection: Connection, *, now: float, without: Collection[str] = ()) -> list[RunTurn]:
-    """Return each tenant's oldest queued run that may be sent now, leaving out `without`."""
+    """Return each tenant's oldest queued run that may be sent now, except those in `without`."""
     queued = select(func.min(runs.c.id)).where(
         runs.c.status == RunStatus.QUEUED, runs.c.live == SegmentState.NONE, runs.c.not_before <= now
     )
@@ -225,7 +225,7 @@ def is_pruned(connection: Connection, id: str) -> bool:
 
 
 def empty_run(connection: Connection, id: str) -> None:
-    """Note that a run has no checkpoints and samples any more."""
+    """Record that a run's checkpoints and samples were deleted."""
     values = {"emptied": True, "untidy": True, "checkpoint_uri": None, "checkpoint_sha256": None}
     connection.execute(update(runs).where(runs.c.id == id).values(values))
 
@@ -237,7 +237,7 @@ def delete_run(connection: Connection, id: str) -> None:
 
 
 def runs_with_result(connection: Connection) -> list[str]:
-    """Return the ids of runs whose result is still to become a version of their style."""
+    """Return the ids of runs whose result is not a version of their style yet."""
     query = select(runs.c.id).where(
         runs.c.status == RunStatus.EVALUATING, runs.c.live == SegmentState.NONE, runs.c.result.is_not(None)
     )
@@ -251,7 +251,7 @@ def claim(connection: Connection, run: Run, *, now: float, lease_until: float) -
         "attempt": attempt,
         "live": SegmentState.DISPATCHED,
         "phase": run.next_phase,
-        # A run is queued until a worker begins. But one with all its steps must not be extended from now on.
+        # A run is queued until a worker begins. But a run that has done all its steps must not be extended from now on.
         "status": RunStatus.EVALUATING if run.has_all_steps else run.status,
         "claimed_at": now,
         "lease_until": lease_until,
@@ -262,7 +262,7 @@ def claim(connection: Connection, run: Run, *, now: float, lease_until: float) -
 
 
 def update_run(connection: Connection, id: str, **changes: Unpack[RunChanges]) -> None:
-    """Set what changes of a run, and add the events that this makes to its log."""
+    """Set fields of a run, and add the resulting events to its log."""
     told = bool(_TOLD & changes.keys())
     values: dict[str, Any] = dict(changes)
     if "checkpoint" in changes:

@@ -1,4 +1,4 @@
-"""Segments of runs in the database: those that have ended and were accepted."""
+"""Accepted segments of runs in the database."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +32,7 @@ def list_segments(connection: Connection, run_id: str) -> list[Segment]:
 def kept_checkpoints(
     connection: Connection, run_ids: Sequence[str], *, newest: int | None = None
 ) -> dict[str, list[Segment]]:
-    """Return the segments of each run whose checkpoint is in storage, in order: all, or the `newest` ones."""
+    """Return, for each run, the segments whose checkpoint is in storage, in order: all, or only the `newest`."""
     found: dict[str, list[Segment]] = {}
     for run_id in run_ids:
         query = select(segments).where(segments.c.run_id == run_id, segments.c.checkpoint_uri.is_not(None))
@@ -48,7 +48,7 @@ def count_segments(connection: Connection, run_ids: Sequence[str]) -> dict[str, 
 
 
 def forget_checkpoints(connection: Connection, run_id: str, attempts: Sequence[int]) -> None:
-    """Note that the checkpoints of some attempts are not kept."""
+    """Record that the checkpoints of some attempts are not kept."""
     own = (segments.c.run_id == run_id, segments.c.attempt.in_(attempts))
     connection.execute(update(segments).where(*own).values(checkpoint_uri=None, checkpoint_sha256=None))
 

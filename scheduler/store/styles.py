@@ -58,7 +58,7 @@ def put_style(connection: Connection, style: StyleRow, *, now: float) -> None:
 
 
 def add_style(connection: Connection, style: StyleRow, *, now: float) -> None:
-    """Add a style; RowConflictError says that another transaction was first with its name or version."""
+    """Add a style; raise RowConflictError if another transaction has added its name or version."""
     _note_version(connection, style, now=now)
     connection.execute(insert(styles).values(created_at=now, **vars(style)))
 
@@ -76,7 +76,7 @@ def _note_version(connection: Connection, style: StyleRow, *, now: float) -> Non
 def _select(
     connection: Connection, tenant: str, *conditions: ColumnElement[bool], limit: int | None = None
 ) -> Iterator[StyleRow]:
-    """Yield what a tenant sees by name, its own before what comes with nst."""
+    """Yield the styles that a tenant sees by name, its own before those that come with nst."""
     columns = [styles.c[name] for name in StyleRow.__dataclass_fields__]
     seen = styles.c.tenant.in_((tenant, SHIPPED))
     query = select(*columns).where(seen, *conditions).order_by(styles.c.name, styles.c.tenant.desc()).limit(limit)

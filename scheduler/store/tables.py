@@ -49,7 +49,7 @@ api_keys = Table(
     Index(None, "tenant", "created_at", "prefix"),
 )
 
-#: What was set for a tenant; one without a row has all defaults.
+#: The settings of tenants; a tenant without a row has all defaults.
 tenants = Table(
     "tenants",
     metadata,
@@ -58,7 +58,7 @@ tenants = Table(
     #: s3:// prefixes; null: see scheduler.access.places.Permissions.
     Column("read_places", JSON(none_as_null=True)),
     Column("write_places", JSON(none_as_null=True)),
-    #: By name, what differs from the defaults; null: unlimited.
+    #: The limits that differ from the defaults, by name; null means unlimited.
     Column("limits", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
@@ -112,12 +112,12 @@ jobs = Table(
     Column("status", String(24), nullable=False),
     #: Without the addresses of inline photos, which listings and most loops do not need.
     Column("spec", JSON, nullable=False),
-    #: Those addresses, and how many they are; null: the input is a prefix or a manifest.
+    #: These addresses, and their number; null if the input is a prefix or a manifest.
     Column("input_uris", JSON(none_as_null=True)),
     Column("input_count", Integer),
-    #: As in the spec, for listings and for dispatch.
+    #: Copied from the spec, for lists and for dispatch.
     Column("method", String(16), nullable=False),
-    #: The id that the client chose, if it did.
+    #: The custom id, or null.
     Column("client_id", String(64)),
     Column("fingerprint", String(64), nullable=False),
     Column("priority", String(8), nullable=False),
@@ -170,7 +170,7 @@ job_labels = Table(
     Index(None, "tenant", "key", "value", "job_id"),
 )
 
-#: Requests that carried an Idempotency-Key: one is at work, or has made a resource.
+#: Requests with an Idempotency-Key, in progress or finished.
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
@@ -178,7 +178,7 @@ idempotency_keys = Table(
     Column("key", String(255), primary_key=True),
     Column("operation", String(32), nullable=False),
     Column("fingerprint", String(64), nullable=False),
-    #: Random: tells a claim from one that has taken it over.
+    #: Random; it differs if another request has taken over the claim.
     Column("claim", String(32), nullable=False),
     Column("resource_id", String(40), index=True),
     Column("claimed_at", Double, nullable=False),
@@ -211,7 +211,7 @@ chunks = Table(
     metadata,
     Column("id", BigId, primary_key=True, autoincrement=True),
     Column("job_id", String(40), ForeignKey("jobs.id"), nullable=False),
-    #: The job's, and so the queue that the chunk waits in.
+    #: The job's method, which determines the queue of the chunk.
     Column("method", String(16), nullable=False),
     #: Name and version of the style; for the method optimize a painting's stem, and the hash of its address and config.
     Column("style", String(64), nullable=False),
@@ -219,9 +219,9 @@ chunks = Table(
     Column("status", String(16), nullable=False),
     #: The fencing token: the number of times that the chunk was claimed.
     Column("attempt", Integer, nullable=False, default=0),
-    #: Attempts that ended with a passing fault.
+    #: Attempts that ended with a temporary fault.
     Column("failures", Integer, nullable=False, default=0),
-    #: Attempts that ended with a silent worker; those at the chunk that this one was split from are counted too.
+    #: Attempts whose worker stopped responding, including those of the chunk from which this one was split.
     Column("deaths", Integer, nullable=False, default=0),
     Column("worker", String(255)),
     #: If the worker of this attempt falls silent, it did not die of the chunk: it waits to begin it, or is to end.
@@ -255,7 +255,7 @@ items = Table(
     Column("ms", Integer),
     Column("error_code", String(64)),
     Column("error_message", Text),
-    #: Of an output that may not be what its owner expects.
+    #: A warning about an output that may not be what its owner expects.
     Column("warning", Text),
     #: Of an optimisation: iteration, iterations, losses, preview.
     Column("progress", JSON(none_as_null=True)),
@@ -288,13 +288,13 @@ runs = Table(
     Column("worker", String(255)),
     Column("progress", JSON(none_as_null=True)),
     Column("photos", JSON(none_as_null=True)),
-    #: The config with its style weights as they came out.
+    #: The config with the resulting style weights.
     Column("config", JSON(none_as_null=True)),
     Column("checkpoint_uri", Text),
     Column("checkpoint_sha256", String(64)),
     Column("result", JSON(none_as_null=True)),
     Column("version", String(64)),
-    #: What a client wants of a live segment: none, pause or cancel.
+    #: What a client has requested for a live segment: none, pause or cancel.
     Column("stop", String(16), nullable=False, default="none"),
     Column("error_code", String(64)),
     Column("error_message", Text),
@@ -313,7 +313,7 @@ runs = Table(
     Index(None, "tenant", "id"),
 )
 
-#: What happened to jobs and runs; see store/events.py for how it is read.
+#: Events of jobs and runs; store/events.py explains how they are read.
 events = Table(
     "events",
     metadata,
@@ -324,7 +324,7 @@ events = Table(
     Column("type", String(32), nullable=False),
     Column("data", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
-    #: Every webhook that wants it has a delivery of it.
+    #: Deliveries were added for all webhooks that want the event.
     Column("fanned_out", Boolean, nullable=False),
     Index(None, "subject", "id"),
     Index(None, "tenant", "id"),
@@ -332,7 +332,7 @@ events = Table(
     Index(None, "created_at"),
 )
 
-#: Where tenants want to be told of events.
+#: Webhooks: the addresses to which tenants want events sent.
 webhooks = Table(
     "webhooks",
     metadata,
@@ -347,31 +347,31 @@ webhooks = Table(
     Column("disabled_reason", String(16)),
     #: Encrypted.
     Column("secret", Text, nullable=False),
-    #: The one before, which signs as well until then.
+    #: The previous secret, which also signs messages until that time.
     Column("old_secret", Text),
     Column("old_secret_until", Double),
-    #: Of the first failed try since the last one that succeeded.
+    #: The time of the first failed try since the last success.
     Column("failing_since", Double),
     Column("created_at", Double, nullable=False),
     Index(None, "tenant", "id"),
 )
 
-#: A message for one webhook, and what became of it.
+#: A message for one webhook, and its delivery.
 deliveries = Table(
     "deliveries",
     metadata,
     Column("id", BigId, primary_key=True, autoincrement=True),
     Column("webhook_id", String(40), ForeignKey("webhooks.id"), nullable=False),
-    #: The same at each try, also after a crash: receivers drop what they have by it.
+    #: The same at each try, even after a crash, so that receivers can drop duplicates.
     Column("message_id", String(40), nullable=False),
     Column("type", String(32), nullable=False),
     #: The exact bytes that are sent.
     Column("body", LargeBinary, nullable=False),
     Column("status", String(16), nullable=False),
     Column("error", Text),
-    #: Tries that failed since it was last made to wait for its first one.
+    #: Tries that failed since it was created or last sent again.
     Column("failures", Integer, nullable=False),
-    #: Of the last tries: at, status, error, ms.
+    #: The last tries, each with at, status, error and ms.
     Column("tries", JSON, nullable=False),
     Column("next_at", Double, nullable=False),
     #: The fencing token: the number of times that it was claimed.
@@ -386,14 +386,14 @@ deliveries = Table(
     Index(None, "done_at"),
 )
 
-#: Places for photos of clients without credentials for the storage.
+#: Uploads of photos by clients without credentials for the storage.
 uploads = Table(
     "uploads",
     metadata,
     Column("tenant", String(64), primary_key=True),
     Column("id", String(40), primary_key=True),
     Column("created_at", Double, nullable=False),
-    #: When a file came last, to the hour.
+    #: When the last file was added, rounded to the hour.
     Column("used_at", Double, nullable=False),
     #: The upload is being deleted: it is shown to nobody.
     Column("pruned", Boolean, nullable=False, default=False),
@@ -401,7 +401,7 @@ uploads = Table(
     Index(None, "pruned", "used_at"),
 )
 
-#: Ends of segments that were accepted.
+#: Accepted segments of runs.
 segments = Table(
     "segments",
     metadata,
@@ -412,7 +412,7 @@ segments = Table(
     Column("to_step", Integer, nullable=False),
     Column("worker", String(255), nullable=False),
     Column("seconds", Double, nullable=False),
-    #: Null if there was none, or if it was not kept.
+    #: Null if there was no checkpoint, or if it was not kept.
     Column("checkpoint_uri", Text),
     Column("checkpoint_sha256", String(64)),
     Column("losses", Text),

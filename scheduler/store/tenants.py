@@ -1,4 +1,4 @@
-"""Tenants in the database: what was set for them, and what they use."""
+"""Tenants in the database: their settings and usage."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ _OPEN_RUNS = tuple(status for status in RunStatus if not status.is_terminal)
 
 @dataclass(frozen=True, kw_only=True)
 class Tenant:
-    """What was set for a tenant."""
+    """The settings of a tenant."""
 
     id: str
     #: Its share of the workers, relative to other tenants.
@@ -29,7 +29,7 @@ class Tenant:
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What a tenant uses now."""
+    """The current usage of a tenant."""
 
     queued_items: int
     unfinished_jobs: int
@@ -37,13 +37,13 @@ class Usage:
 
 
 def find_tenant(connection: Connection, id: str) -> Tenant | None:
-    """Return what was set for a tenant, if anything was."""
+    """Return the settings of a tenant, or None if it has defaults only."""
     row = connection.execute(select(tenants).where(tenants.c.id == id)).first()
     return None if row is None else _tenant(row)
 
 
 def is_known(connection: Connection, id: str) -> bool:
-    """Return whether anything was set for a tenant, or a key made."""
+    """Return whether a tenant has settings or keys."""
     of_row, of_key = select(tenants.c.id).where(tenants.c.id == id), select(api_keys.c.tenant)
     return connection.execute(union(of_row, of_key.where(api_keys.c.tenant == id))).first() is not None
 
@@ -56,12 +56,12 @@ def list_ids(connection: Connection, *, limit: int, after: str) -> list[str]:
 
 
 def count_tenants(connection: Connection) -> int:
-    """Return for how many tenants something is set."""
+    """Return how many tenants have settings."""
     return int(connection.execute(select(func.count()).select_from(tenants)).scalar_one())
 
 
 def put_tenant(connection: Connection, tenant: Tenant, *, now: float) -> None:
-    """Set all of a tenant; RowConflictError says that another transaction was first to add it."""
+    """Replace the settings of a tenant; raise RowConflictError if another transaction has just added it."""
     values = {
         "weight": tenant.weight,
         "read_places": None if tenant.read is None else list(tenant.read),
@@ -81,7 +81,7 @@ def list_weights(connection: Connection) -> dict[str, float]:
 
 
 def usage_of(connection: Connection, tenant: str) -> Usage:
-    """Return what a tenant uses."""
+    """Return the usage of a tenant."""
     of_jobs = connection.execute(
         select(func.count(), func.coalesce(func.sum(jobs.c.pending), 0)).where(
             jobs.c.tenant == tenant, jobs.c.status.in_(_OPEN_JOBS)
@@ -101,7 +101,7 @@ def count_open_runs(connection: Connection, tenant: str) -> int:
 
 
 def lock_tenant(connection: Connection, tenant: str) -> None:
-    """Let other transactions that take this lock wait: what is counted here stays so until something is added.
+    """Lock out other transactions that take this lock, so that a count stays correct until a row is added.
 
     On PostgreSQL this is a lock of its own, for a tenant may have no row; SQLite has one writer at a time anyway.
     """

@@ -1,4 +1,4 @@
-"""Uploads in the database: which there are, and when they were last used."""
+"""Uploads in the database, with their last use."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from scheduler.store.tables import jobs, runs, uploads
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """A place for photos. Times are seconds since 1970, UTC."""
+    """An upload: a prefix for photos. Times are seconds since 1970, UTC."""
 
     tenant: str
     id: str
     created_at: float
-    #: When a file came last, to the hour.
+    #: When the last file was added, rounded to the hour.
     used_at: float
     #: It is being deleted.
     pruned: bool = False

@@ -70,7 +70,7 @@ class StyleLibrary:
     def versions(self, tenant: str, name: str, *, limit: int, after: str | None) -> list[VersionRow]:
         """Return up to `limit` versions of a style that come behind one of them, newest first.
 
-        Raises NotFoundError where there is no version at all, and RequestInvalidError where `after` is none of them.
+        Raises NotFoundError if there is no version at all, and RequestInvalidError if `after` is not one of them.
         """
         with self._database.read() as connection:
             hashes = versions.list_hashes(connection, name, tenant=tenant)
@@ -111,7 +111,7 @@ class StyleLibrary:
         except (BlobNotFoundError, BlobAccessError, BlobInvalidError) as error:
             raise RequestInvalidError(error.message, pointer="/weights") from error
         style = StyleRow(name=name, version=version, weights=str(uri), card=card, tenant=tenant)
-        # Of imports at once, another may be first with this version, or with this name.
+        # A concurrent import may have added this version or this name first.
         return retried(lambda: self._put(style, replace=replace))
 
     def _put(self, style: StyleRow, *, replace: bool) -> Accepted[StyleRow]:
@@ -140,7 +140,7 @@ class StyleLibrary:
                 own_style(connection, name, tenant)
                 found = find_version(connection, tenant, name, version, pointer="/version")
                 if found is None or found.tenant != tenant:
-                    raise NotFoundError(f"There is no version {version} of {name!r} that you have made.")
+                    raise NotFoundError(f"You have not created a version {version} of {name!r}.")
                 style = as_style(found)
                 access.put_style(connection, style, now=self._clock())
                 return style
@@ -150,7 +150,7 @@ class StyleLibrary:
     def delete(self, tenant: str, name: str) -> None:
         """Free a style's name; its versions stay, for jobs that pin them.
 
-        Raises NotFoundError where there is no such style, and StyleExistsError where it comes with nst.
+        Raises NotFoundError if there is no such style, and StyleExistsError if it comes with nst.
         """
         with self._database.write() as connection:
             if own_style(connection, name, tenant) is None:

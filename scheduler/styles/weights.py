@@ -61,7 +61,7 @@ def check_card(card: dict[str, Any], *, pointer: str = "/card", max_bytes: int =
     try:
         text = json.dumps(card, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError) as error:
-        raise RequestInvalidError("The card has a number that JSON does not know.", pointer=pointer) from error
+        raise RequestInvalidError("The card has a number that is not valid in JSON.", pointer=pointer) from error
     # PostgreSQL takes no NUL character, which JSON writes as an escape.
     if not addresses.storable(text) or "\\u0000" in text:
         raise RequestInvalidError("The card has characters that cannot be stored.", pointer=pointer)

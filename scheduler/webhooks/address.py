@@ -106,7 +106,7 @@ class Rules:
             raise AddressError(f"An address may have at most {MAX_URL:,} characters.")
         if not url.isascii() or any(ord(char) <= 32 or ord(char) == 127 for char in url) or "\\" in url:
             # International names and paths have an ASCII form; parsers differ in how they make it.
-            raise AddressError("An address has only ASCII characters, no spaces and no backslash.")
+            raise AddressError("The address must have only ASCII characters, and no spaces or backslashes.")
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -114,19 +114,19 @@ class Rules:
             raise AddressError(f"The address cannot be read: {error}.") from None
         https = parts.scheme == "https"
         if not https and not (self.allow_http and parts.scheme == "http"):
-            raise AddressError("The address has to begin with https://.")
+            raise AddressError("The address must begin with https://.")
         if "@" in parts.netloc:
-            raise AddressError("The address must not have a user's name or password.")
+            raise AddressError("The address must not have a user name or password.")
         if parts.fragment or url.endswith("#"):
             raise AddressError("The address must not have a fragment (#).")
         port = (443 if https else 80) if port is None else port
         if not (port == (443 if https else 80) or 1024 <= port <= 65535):
-            raise AddressError(f"Port {port} is not allowed; 443 is, and those from 1024 on.")
+            raise AddressError(f"Port {port} is not allowed; use 443, or 1024 or higher.")
         host, literal = _host(parts.hostname or "", bracketed="[" in parts.netloc)
         if literal is not None:
             self.check(literal)
         elif self._is_local(host):
-            raise AddressError(f"{host} is a name of this machine's own network.")
+            raise AddressError(f"{host} is a name in a private network.")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return Target(https=https, host=host, port=port, path=path, literal=literal)
 
@@ -176,13 +176,13 @@ def _host(host: str, *, bracketed: bool) -> tuple[str, Address | None]:
     """Return a host's name, or the address that it is."""
     if bracketed:
         if "%" in host:
-            raise AddressError("The address must not name a zone (%).")
+            raise AddressError("The address must not have a zone (%).")
         address = _address(host)
         return str(address), address
     host = host.lower().removesuffix(".")
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise AddressError("The address has no host's name that can be used.")
+        raise AddressError("The address has no valid host name.")
     if not _NUMBER.fullmatch(labels[-1]):
         return host, None
     # What ends in a number is an IPv4 address to the resolver: 127.1, 0x7f.1, 017700000001, 2130706433.
@@ -197,4 +197,4 @@ def _address(text: str) -> Address:
     try:
         return ip_address(text)
     except ValueError:
-        raise AddressError(f"{text} is no address.") from None
+        raise AddressError(f"{text} is not a valid address.") from None

@@ -133,7 +133,7 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         if self._room <= 0:
-            raise SendError(f"The answer has more than {MAX_ANSWER_BYTES // 1024} KiB.")
+            raise SendError(f"The response has more than {MAX_ANSWER_BYTES // 1024} KiB.")
         self._wire.settimeout(self._deadline.left_s())
         count = self._wire.recv_into(buffer, min(len(buffer), self._room))
         self._room -= count
@@ -162,7 +162,7 @@ class _Wire:
 
 def _connect(target: Target, addresses: list[str], deadline: _Deadline, tls: ssl.SSLContext) -> socket.socket:
     """Connect to the first of the addresses that takes it; the certificate has to be for the host's name."""
-    failure: OSError = OSError("there is no address")
+    failure: OSError = OSError("the host has no address")
     for address in addresses:
         try:
             wire = socket.create_connection((address, target.port), timeout=deadline.left_s())
@@ -225,5 +225,5 @@ def _reason(error: Exception, timeout_s: float, *, over: bool) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {error.reason or error}."
     if isinstance(error, http.client.HTTPException):
-        return "The answer is no HTTP."
+        return "The response is not valid HTTP."
     return f"The connection failed: {error}."

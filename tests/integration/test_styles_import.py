@@ -156,12 +156,12 @@ def with_config(data: bytes, **values: Any) -> bytes:
 def test_a_file_that_is_not_valid_weights_is_refused_and_not_kept(client: TestClient, rig: Rig, tmp_path: Path) -> None:
     good = weights(tmp_path)
     wrong = {
-        b"": "is no safetensors file",
-        b"Not Found": "is no safetensors file",
-        npz_file(lengstrom_variables(blocks=0)): "is no safetensors file",
+        b"": "is not a safetensors file",
+        b"Not Found": "is not a safetensors file",
+        npz_file(lengstrom_variables(blocks=0)): "is not a safetensors file",
         without_config(good): f"its header has no {CONFIG_KEY}",
         with_config(good, width=2, blocks=0, colour=7): "Unknown transformer config fields: colour",
-        with_config(good, width=3, blocks=0): r"is no tensor of the shape",
+        with_config(good, width=3, blocks=0): r"is not a tensor of the shape",
         with_config(good, width=2, blocks=1): "it has no tensor residuals.0.conv1.weight",
         good[:-1]: "it is damaged or not whole",
     }

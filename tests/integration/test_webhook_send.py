@@ -143,7 +143,7 @@ def test_an_endless_header_is_cut_off_at_the_size_limit(receiver: Receiver, send
             handler.wfile.write(b"X: " + b"x" * 60000 + b"\r\n")
 
     receiver.answers = [flood]
-    assert send(receiver.url).error == f"The answer has more than {MAX_ANSWER_BYTES // 1024} KiB."
+    assert send(receiver.url).error == f"The response has more than {MAX_ANSWER_BYTES // 1024} KiB."
 
 
 def test_an_endless_body_is_ignored(receiver: Receiver, send: Callable[..., Answer]) -> None:
@@ -164,7 +164,7 @@ def test_an_answer_that_is_not_http_is_a_failure(receiver: Receiver, send: Calla
 
     receiver.answers = [greet]
     answer = send(receiver.url)
-    assert (answer.status, answer.error) == (None, "The answer is no HTTP.")
+    assert (answer.status, answer.error) == (None, "The response is not valid HTTP.")
 
 
 def test_a_server_that_accepts_a_connection_and_never_answers_times_out(send: Callable[..., Answer]) -> None:
@@ -197,7 +197,7 @@ def test_plain_http_is_used_if_it_is_allowed(send: Callable[..., Answer], tmp_pa
         url = f"http://{HOST}:{plain.port}/"
         rules = Rules(allow_http=True, networks=OWN.networks)
         assert send(url, rules=rules).succeeded
-        assert send(url).error == "The address has to begin with https://."
+        assert send(url).error == "The address must begin with https://."
         plain.answers = [lambda handler: reply(handler, 410)]
         assert send(url, rules=rules).status == 410
     assert "The connection failed" in (send(url, rules=rules).error or "")

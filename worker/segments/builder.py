@@ -105,7 +105,7 @@ class TrainingBuilder:
         needed, most = training_bytes(config), work_bytes(self._settings, self._device)
         if needed > most:
             raise EngineError(
-                f"The training needs about {needed / 1e9:.1f} GB of memory; this worker has {most / 1e9:.1f} GB for it."
+                f"The training needs about {needed / 1e9:.1f} GB of memory; this worker has {most / 1e9:.1f} GB."
             )
 
     def _read(self, segment: TrainSegment, checkpoint: Checkpoint | None, steering: Steering[TrainProgress]) -> _Parts:

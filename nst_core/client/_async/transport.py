@@ -52,7 +52,7 @@ class AsyncTransport:
         try:
             self._http = httpx.AsyncClient(**http_options(self.url, api_key, timeout_s=timeout_s))
         except (httpx.InvalidURL, ValueError) as error:
-            raise UnreachableError(f"{url!r} is no address of an API: {error}.") from error
+            raise UnreachableError(f"{url!r} is not a valid address of an API: {error}.") from error
 
     async def close(self) -> None:
         """Close all connections."""

@@ -53,7 +53,7 @@ class Transport:
         try:
             self._http = httpx.Client(**http_options(self.url, api_key, timeout_s=timeout_s))
         except (httpx.InvalidURL, ValueError) as error:
-            raise UnreachableError(f"{url!r} is no address of an API: {error}.") from error
+            raise UnreachableError(f"{url!r} is not a valid address of an API: {error}.") from error
 
     def close(self) -> None:
         """Close all connections."""

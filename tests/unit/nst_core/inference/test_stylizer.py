@@ -28,5 +28,5 @@ def test_other_shape_or_type_is_refused(batch: npt.NDArray[np.uint8]) -> None:
 
 
 def test_small_photo_is_refused() -> None:
-    with pytest.raises(ImageTooSmallError, match="20 x 15 pixels; each side must have 16"):
+    with pytest.raises(ImageTooSmallError, match="20 x 15 pixels; each side must have at least 16"):
         check_call(np.zeros((1, 15, 20, 3), np.uint8), strength=1.0, min_side_px=16)

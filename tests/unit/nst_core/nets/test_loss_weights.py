@@ -263,7 +263,7 @@ def test_a_file_that_is_cut_off_is_refused(suffix: str, kept: int, tmp_path: Pat
     path = tmp_path / f"w{suffix}"
     torch.save(state(), path) if suffix == ".pth" else save_file(state(), path)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(WeightsError, match=rf"w{suffix} is no weights file, or damaged"):
+    with pytest.raises(WeightsError, match=rf"w{suffix} is damaged or not a weights file"):
         load_loss_network(["relu1_1"], name="vgg19", weights=path)
 
 
@@ -271,14 +271,14 @@ def test_a_file_that_is_cut_off_is_refused(suffix: str, kept: int, tmp_path: Pat
 @pytest.mark.parametrize("data", [b"hello", b"\0" * 100, b"\xff" * 100, b"PK\3\4" + bytes(100), b"<html>no</html>"])
 def test_what_is_no_weights_file_is_refused(suffix: str, data: bytes, tmp_path: Path) -> None:
     (tmp_path / f"w{suffix}").write_bytes(data)
-    with pytest.raises(WeightsError, match="is no weights file, or damaged"):
+    with pytest.raises(WeightsError, match="is damaged or not a weights file"):
         load_loss_network(["relu1_1"], name="vgg19", weights=tmp_path / f"w{suffix}")
 
 
 @pytest.mark.parametrize("content", [[torch.zeros(3)], torch.zeros(3), {1: torch.zeros(3)}, 7, None])
 def test_a_file_of_something_else_is_refused(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match="is no weights file, or damaged"):
+    with pytest.raises(WeightsError, match="is damaged or not a weights file"):
         load_loss_network(["relu1_1"], name="vgg19", weights=tmp_path / "w.pth")
 
 
@@ -296,7 +296,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(pickle.dumps(Evil(tmp_path / "touched")))
     torch.save({**state(), "more": Evil(tmp_path / "touched")}, tmp_path / "v.pth")
     for name in ("w.pth", "v.pth"):
-        with pytest.raises(WeightsError, match="is no weights file, or damaged"):
+        with pytest.raises(WeightsError, match="is damaged or not a weights file"):
             load_loss_network(["relu1_1"], name="vgg19", weights=tmp_path / name)
     assert not (tmp_path / "touched").exists()
 
@@ -305,9 +305,9 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     ("bad", "message"),
     [
         (torch.randn(64, 3, 7, 7), r"features\.0\.weight has the shape \[64, 3, 7, 7\], not \[64, 3, 3, 3\]"),
-        (torch.zeros(64, 3, 3, 3, dtype=torch.int64), "is no tensor of floating-point numbers"),
+        (torch.zeros(64, 3, 3, 3, dtype=torch.int64), "is not a tensor of floating-point numbers"),
         (torch.full((64, 3, 3, 3), torch.nan), "values that are not finite"),
-        ("weights", "is no tensor"),
+        ("weights", "is not a tensor"),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(bad: object, message: str, tmp_path: Path) -> None:

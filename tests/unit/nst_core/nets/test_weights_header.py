@@ -87,7 +87,7 @@ def test_a_file_that_is_too_long_or_too_short_is_refused(path: Path, change: byt
 
 def test_a_header_that_is_nested_too_deeply_is_refused(path: Path) -> None:
     text = b"[" * 500_000
-    with pytest.raises(WeightsError, match="no JSON object"):
+    with pytest.raises(WeightsError, match="not a JSON object"):
         read_config(BytesIO(len(text).to_bytes(8, "little") + text))
 
 

@@ -235,10 +235,10 @@ WRONG = {
     "a missing bias": (changed("conv2.conv2d.bias", None), r"it has no tensor conv2\.conv2d\.bias"),
     "an unknown tensor": (changed("in9.scale", torch.zeros(3)), r"it has an unknown tensor in9\.scale"),
     "a gap in the blocks": (changed("res1.in2.bias", None), r"it has no tensor res1\.in2\.bias"),
-    "another shape": (changed("in3.bias", torch.zeros(4)), r"in3\.bias has not the shape"),
+    "another shape": (changed("in3.bias", torch.zeros(4)), r"in3\.bias does not have the shape"),
     "a scalar": (changed("conv1.conv2d.weight", torch.zeros(())), "width must be a whole number"),
     "a width too large": (changed("conv1.conv2d.weight", torch.zeros(600, 3, 9, 9)), "width must be a whole number"),
-    "whole numbers": (changed("in3.bias", torch.zeros(12, dtype=torch.int64)), r"in3\.bias has not the shape"),
+    "whole numbers": (changed("in3.bias", torch.zeros(12, dtype=torch.int64)), r"in3\.bias does not have the shape"),
     "nan": (changed("in3.bias", torch.full((12,), torch.nan)), r"in3\.bias has values that are not finite"),
     "too large": (
         changed("in3.bias", torch.full((12,), 1e300, dtype=torch.float64)),

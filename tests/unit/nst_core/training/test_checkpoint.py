@@ -90,7 +90,7 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("metadata", [None, {"nst_transformer": "{}"}])
 def test_weights_of_a_style_are_no_checkpoint(path: Path, metadata: dict[str, str] | None) -> None:
     path.write_bytes(save({"a": torch.zeros(1)}, metadata))
-    with pytest.raises(WeightsError, match="no checkpoint"):
+    with pytest.raises(WeightsError, match="not a checkpoint"):
         read_checkpoint(path)
 
 
@@ -146,5 +146,5 @@ def test_a_checkpoint_is_the_same_as_bytes_and_as_a_file(path: Path) -> None:
 def test_errors_begin_with_the_name_that_bytes_were_given() -> None:
     with pytest.raises(WeightsError, match=r"^s3://bucket/checkpoint is damaged: "):
         parse_checkpoint(b"nothing", name="s3://bucket/checkpoint")
-    with pytest.raises(WeightsError, match=r"^The checkpoint is no checkpoint of a training"):
+    with pytest.raises(WeightsError, match=r"^The checkpoint is not a checkpoint of a training"):
         parse_checkpoint(save({"a": torch.zeros(1)}))
