@@ -1,4 +1,4 @@
-"""What only the asynchronous client is asked for: many calls at once, and a loop that nothing holds up."""
+"""Features of the asynchronous client only: concurrent calls, and an event loop that is never blocked."""
 
 import asyncio
 import os
@@ -40,8 +40,8 @@ def test_a_job_is_submitted_waited_for_and_its_results_are_iterated(api: CannedA
     assert asyncio.run(main()) == [b"0", b"1"]
 
 
-def test_calls_of_one_client_are_under_way_at_once(api: CannedApi) -> None:
-    # No answer is given before all questions are there.
+def test_calls_of_one_client_run_concurrently(api: CannedApi) -> None:
+    # No answer is sent before all requests have arrived.
     barrier = threading.Barrier(5, timeout=20)
 
     def meet() -> None:
@@ -58,9 +58,9 @@ def test_calls_of_one_client_are_under_way_at_once(api: CannedApi) -> None:
     assert asyncio.run(main()) == [f"job_{number}" for number in range(5)]
 
 
-def test_a_slow_disk_does_not_hold_up_the_loop(api: CannedApi, tmp_path: Path) -> None:
+def test_a_slow_disk_does_not_block_the_event_loop(api: CannedApi, tmp_path: Path) -> None:
     api.on("PUT", "/v1/uploads/upl_1/a.jpg", Answer(status=201, body={"uri": "s3://nst/a.jpg"}))
-    # A pipe is as slow as a file can be: to open it takes until somebody writes.
+    # A pipe is the slowest possible file: opening it blocks until another process writes.
     os.mkfifo(slow := tmp_path / "slow")
     rescue = threading.Timer(10, slow.write_bytes, [b""])
 
@@ -69,7 +69,7 @@ def test_a_slow_disk_does_not_hold_up_the_loop(api: CannedApi, tmp_path: Path) -
             try:
                 os.close(os.open(slow, os.O_WRONLY | os.O_NONBLOCK))
             except OSError:
-                await asyncio.sleep(0)  # nobody wants to read yet
+                await asyncio.sleep(0)  # nothing reads yet
             else:
                 return True
         return False
@@ -113,7 +113,7 @@ def test_a_wait_that_ends_or_is_cancelled_leaves_no_task_behind(api: CannedApi) 
         gone.set()
 
 
-def test_events_can_be_left_before_their_end(api: CannedApi) -> None:
+def test_an_event_stream_can_be_left_early(api: CannedApi) -> None:
     frames = [
         f'id: {n}\nevent: job.progress\ndata: {{"timestamp": "2026-11-22T12:00:00Z", "data": {{}}}}\n\n'
         for n in (1, 2, 3)

@@ -1,4 +1,4 @@
-"""The client's streams of events against a real HTTP server with prepared answers."""
+"""Event streams of the client against a real HTTP server with prepared answers."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def frames(*ids: int, last: bool = False) -> bytes:
     return text.encode()
 
 
-def test_a_stream_that_breaks_off_is_taken_up_behind_the_last_event(api: CannedApi, client: Client) -> None:
+def test_a_broken_stream_is_resumed_after_the_last_event(api: CannedApi, client: Client) -> None:
     through = Answer(status=204, body=b"")
     api.on("GET", PATH, Answer(body=frames(1, 2)), Answer(hang_up=True), Answer(body=frames(3, last=True)), through)
     found = list(client.events("job_1"))
@@ -43,27 +43,27 @@ def test_a_stream_that_breaks_off_is_taken_up_behind_the_last_event(api: CannedA
     assert [request.headers["Last-Event-ID"] for request in api.requests] == ["0", "2", "2", "3"]
 
 
-def test_half_an_event_is_none(api: CannedApi, client: Client) -> None:
+def test_an_incomplete_event_is_ignored(api: CannedApi, client: Client) -> None:
     cut = frames(1) + b"id: 2\nevent: job.progress\n"
     api.on("GET", PATH, Answer(body=cut), Answer(body=frames(2, last=True)), Answer(status=204, body=b""))
     assert [event.id for event in client.events("job_1")] == [1, 2]
 
 
-def test_a_stream_that_ends_again_and_again_is_given_up(api: CannedApi, client: Client) -> None:
+def test_a_stream_that_keeps_breaking_is_given_up(api: CannedApi, client: Client) -> None:
     api.on("GET", PATH, Answer(body=frames()))
     with pytest.raises(UnreachableError):
         list(client.events("job_1"))
     assert len(api.requests) == 6
 
 
-def test_a_refusal_is_told_as_such(api: CannedApi, client: Client) -> None:
+def test_a_refusal_is_raised_at_once(api: CannedApi, client: Client) -> None:
     api.on("GET", PATH, problem(429, "too_many_streams", "Too many."))
     with pytest.raises(ApiError) as caught:
         list(client.events("job_1"))
     assert caught.value.code == "too_many_streams"
 
 
-def test_lines_of_other_kinds_and_events_without_data_are_left_out() -> None:
+def test_unknown_lines_and_events_without_data_are_ignored() -> None:
     lines = ["other: 1", "id", "data: x", "", "id: 5", "event: job.progress", "", "id:6", "event:a"]
     lines += ['data:{"timestamp":"2026-11-22T12:00:00Z",', 'data:"data":{}}', ""]
     parser = EventParser()

@@ -1,4 +1,4 @@
-"""The clients of both kinds against a real HTTP server with prepared answers."""
+"""Both clients against a real HTTP server with prepared answers."""
 
 import json
 import socket
@@ -64,25 +64,21 @@ def test_the_key_is_sent_as_a_bearer_token(api: CannedApi, client: Client) -> No
     assert api.requests[0].headers["Authorization"] == "Bearer nst_key"
 
 
-def test_passing_faults_are_tried_again_with_growing_pauses(
-    api: CannedApi, client: Client, pauses: list[float]
-) -> None:
+def test_temporary_faults_are_retried_with_growing_pauses(api: CannedApi, client: Client, pauses: list[float]) -> None:
     hang_up = Answer(hang_up=True)
     api.on("GET", "/v1/jobs/job_1", BUSY, hang_up, Answer(status=502), Answer(body=job_json()))
     assert client.job("job_1").id == "job_1"
     assert pauses == [0.25, 0.5, 1.0]
 
 
-def test_uploads_are_tried_again(api: CannedApi, client: Client) -> None:
+def test_uploads_are_retried(api: CannedApi, client: Client) -> None:
     path = "/v1/uploads/upl_1/a%20folder/p%C3%A4r%23.jpg"
     api.on("PUT", path, BUSY, Answer(status=201, body={"uri": "s3://nst/x.jpg"}))
     assert client.upload("upl_1", "a folder/pär#.jpg", b"photo") == "s3://nst/x.jpg"
     assert [request.body for request in api.requests] == [b"photo", b"photo"]
 
 
-def test_files_are_uploaded_from_where_they_are_as_often_as_it_takes(
-    api: CannedApi, client: Client, tmp_path: Path
-) -> None:
+def test_file_uploads_are_repeated_from_the_start_of_the_file(api: CannedApi, client: Client, tmp_path: Path) -> None:
     data = bytes(range(256)) * 10_000  # more than one piece
     (tmp_path / "photo.jpg").write_bytes(data)
     path = "/v1/uploads/upl_1/photo.jpg"
@@ -108,7 +104,7 @@ def test_a_submit_names_exactly_one_input(api: CannedApi, client: Client) -> Non
     body = json.loads(api.requests[0].body)
     assert body["input"] == {"prefix": "s3://nst/in/"}
     assert body["styles"] == ["great_wave"]
-    assert "output" not in body  # what was not set is left to the API
+    assert "output" not in body  # values that are not set are left to the API
 
 
 def test_a_submit_of_optimisations_names_paintings_and_options(api: CannedApi, client: Client) -> None:
@@ -123,7 +119,7 @@ def test_a_submit_of_optimisations_names_paintings_and_options(api: CannedApi, c
     assert body["optimize"] == {"preset": "risser2017", "options": {"seed": 4}, "preview_every": 0}
 
 
-def test_a_submit_to_an_api_of_before_that_method_does_not_speak_of_it(api: CannedApi, client: Client) -> None:
+def test_a_submit_omits_fields_that_older_apis_do_not_know(api: CannedApi, client: Client) -> None:
     api.on("POST", "/v1/jobs", Answer(status=202, body=job_json("queued")))
     client.submit(REQUEST)
     body = json.loads(api.requests[0].body)
@@ -140,7 +136,7 @@ def test_fields_that_are_set_are_sent(api: CannedApi, client: Client) -> None:
     assert "deadline" not in body
 
 
-def test_request_that_is_at_work_already_is_waited_for(api: CannedApi, client: Client, pauses: list[float]) -> None:
+def test_request_that_is_already_in_flight_is_waited_for(api: CannedApi, client: Client, pauses: list[float]) -> None:
     in_flight = problem(409, "idempotency_in_flight", "It is at work.")
     api.on("POST", "/v1/jobs", Answer(hang_up=True), in_flight, Answer(status=202, body=job_json("queued")))
     assert client.submit(REQUEST).id == "job_1"
@@ -148,7 +144,7 @@ def test_request_that_is_at_work_already_is_waited_for(api: CannedApi, client: C
     assert pauses == [0.25, 0.5]
 
 
-def test_other_conflicts_are_told_at_once(api: CannedApi, client: Client, pauses: list[float]) -> None:
+def test_other_conflicts_are_raised_at_once(api: CannedApi, client: Client, pauses: list[float]) -> None:
     api.on("POST", "/v1/jobs/job_1/retry", problem(409, "nothing_to_retry", "No."))
     with pytest.raises(ApiError) as caught:
         client.retry("job_1", codes=["worker_lost"], cancelled=True)
@@ -156,13 +152,13 @@ def test_other_conflicts_are_told_at_once(api: CannedApi, client: Client, pauses
     assert json.loads(api.requests[0].body) == {"codes": ["worker_lost"], "cancelled": True}
 
 
-def test_a_wait_of_the_server_is_asked_for(api: CannedApi, client: Client) -> None:
+def test_the_server_is_asked_to_wait(api: CannedApi, client: Client) -> None:
     api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("succeeded")))
     client.job("job_1", wait_s=60)
     assert api.requests[0].headers["Prefer"] == "wait=60"
 
 
-def test_jobs_are_asked_for_by_what_they_are(api: CannedApi, client: Client) -> None:
+def test_jobs_can_be_filtered(api: CannedApi, client: Client) -> None:
     query = "limit=200&status=paused&method=optimize&created_after=2026-11-22T01%3A00%3A00%2B00%3A00"
     api.on("GET", f"/v1/jobs?{query}&metadata.album=a%26b", Answer(body={"data": [job_json()]}))
     after = datetime(2026, 11, 22, 1, tzinfo=UTC).astimezone(UTC)
@@ -170,7 +166,7 @@ def test_jobs_are_asked_for_by_what_they_are(api: CannedApi, client: Client) -> 
     assert [job.id for job in found] == ["job_1"]
 
 
-def test_a_dry_run_gives_counts_and_problems(api: CannedApi, client: Client) -> None:
+def test_a_dry_run_returns_counts_and_problems(api: CannedApi, client: Client) -> None:
     body = {
         "valid": False,
         "photos": 2,
@@ -183,7 +179,7 @@ def test_a_dry_run_gives_counts_and_problems(api: CannedApi, client: Client) -> 
     assert (check.valid, check.failing, check.problems[0].line) == (False, 2, 3)
 
 
-def test_zip_of_several_parts_is_several_files(
+def test_zip_in_several_parts_is_saved_as_several_files(
     api: CannedApi, client: Client, tmp_path: Path, pauses: list[float]
 ) -> None:
     more = Answer(body=b"one", headers={"Link": '</v1/jobs/job_1/results.zip?after_id=7>; rel="next"'})
@@ -195,14 +191,14 @@ def test_zip_of_several_parts_is_several_files(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_zip_that_is_refused_leaves_no_file(api: CannedApi, client: Client, tmp_path: Path) -> None:
+def test_refused_zip_leaves_no_file(api: CannedApi, client: Client, tmp_path: Path) -> None:
     api.on("GET", "/v1/jobs/job_1/results.zip", problem(404, "not_found", "Not yet."))
     with pytest.raises(ApiError, match="Not yet"):
         client.zip("job_1", tmp_path / "out.zip")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_fault_that_stays_ends_in_its_answer(api: CannedApi, client: Client, pauses: list[float]) -> None:
+def test_a_permanent_fault_raises_the_error_of_the_answer(api: CannedApi, client: Client, pauses: list[float]) -> None:
     api.on("GET", "/v1/jobs/job_1", BUSY)
     with pytest.raises(ApiError) as caught:
         client.job("job_1")
@@ -225,13 +221,13 @@ def test_a_refusal_has_the_code_and_the_detail_of_the_problem(
     assert pauses == []
 
 
-def test_nothing_at_the_address_is_told_at_once(connect: Connect, pauses: list[float]) -> None:
+def test_a_server_that_does_not_exist_is_reported_at_once(connect: Connect, pauses: list[float]) -> None:
     with connect(f"http://127.0.0.1:{free_port()}", sleep=pauses.append) as client, pytest.raises(UnreachableError):
         client.styles()
     assert pauses == []
 
 
-def test_an_api_that_dies_amid_the_first_call_is_waited_for(connect: Connect, pauses: list[float]) -> None:
+def test_an_api_that_dies_during_the_first_call_is_waited_for(connect: Connect, pauses: list[float]) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
 
@@ -252,7 +248,7 @@ def test_an_api_that_dies_amid_the_first_call_is_waited_for(connect: Connect, pa
     assert len(pauses) == 3, "it was tried again where nobody listened any more"
 
 
-def test_a_key_is_sent_without_the_line_break_of_its_file_and_a_wrong_one_is_not_told(
+def test_a_key_is_sent_without_line_break_and_a_malformed_one_is_not_shown(
     api: CannedApi, connect: Connect, pauses: list[float]
 ) -> None:
     api.on("GET", "/v1/jobs/job_1", Answer(body=job_json()))
@@ -267,20 +263,20 @@ def test_a_key_is_sent_without_the_line_break_of_its_file_and_a_wrong_one_is_not
 
 
 @pytest.mark.parametrize("key", ["", "a\nb", "ä", "x" * 256])
-def test_an_idempotency_key_that_is_none_is_not_sent(api: CannedApi, client: Client, key: str) -> None:
+def test_an_invalid_idempotency_key_is_not_sent(api: CannedApi, client: Client, key: str) -> None:
     with pytest.raises(ConfigError, match="idempotency key"):
         client.submit(REQUEST, idempotency_key=key)
     assert api.requests == []
 
 
 @pytest.mark.parametrize("id", ["", ".", ".."])
-def test_an_id_that_is_none_is_not_asked_for(api: CannedApi, client: Client, id: str) -> None:
+def test_an_invalid_id_is_not_sent(api: CannedApi, client: Client, id: str) -> None:
     with pytest.raises(ConfigError):
         client.job(id)
     assert api.requests == []
 
 
-def test_a_limit_of_what_a_tenant_has_is_told_at_once_and_one_of_requests_is_waited_for(
+def test_a_quota_error_is_raised_at_once_and_a_rate_limit_is_waited_for(
     api: CannedApi, client: Client, pauses: list[float]
 ) -> None:
     again = {"Retry-After": "3"}
@@ -295,12 +291,12 @@ def test_a_limit_of_what_a_tenant_has_is_told_at_once_and_one_of_requests_is_wai
 
 
 @pytest.mark.parametrize("url", ["ftp://somewhere", "no address", "http://[", ""])
-def test_an_address_that_is_none_is_unreachable(connect: Connect, url: str) -> None:
+def test_an_invalid_address_is_unreachable(connect: Connect, url: str) -> None:
     with pytest.raises(UnreachableError):
         connect(url, retries=0).styles()
 
 
-def test_an_answer_of_something_else_is_no_crash(api: CannedApi, client: Client) -> None:
+def test_an_answer_from_another_program_is_an_error_not_a_crash(api: CannedApi, client: Client) -> None:
     api.on("GET", "/v1/jobs/job_1", Answer(body={"hello": "world"}))
     api.on("GET", "/v1/jobs/job_2", Answer(body=b"<html>"))
     for job_id in ("job_1", "job_2"):
@@ -308,7 +304,7 @@ def test_an_answer_of_something_else_is_no_crash(api: CannedApi, client: Client)
             client.job(job_id)
 
 
-def test_items_come_from_all_pages(api: CannedApi, client: Client) -> None:
+def test_items_are_read_from_all_pages(api: CannedApi, client: Client) -> None:
     query = "/v1/jobs/job_1/items?limit=2&status=succeeded"
     api.on("GET", query, Answer(body={"data": [item_json(0), item_json(3)], "has_more": True, "last_id": 3}))
     api.on("GET", query + "&after_id=3", Answer(body={"data": [item_json(5)], "has_more": False, "last_id": 5}))
@@ -316,14 +312,14 @@ def test_items_come_from_all_pages(api: CannedApi, client: Client) -> None:
     assert [item.id for item in items] == [0, 3, 5]
 
 
-def test_jobs_come_from_all_pages(api: CannedApi, client: Client) -> None:
+def test_jobs_are_read_from_all_pages(api: CannedApi, client: Client) -> None:
     newer, older = job_json(id="job_2"), job_json(id="job_1")
     api.on("GET", "/v1/jobs?limit=1", Answer(body={"data": [newer], "has_more": True, "last_id": "job_2"}))
     api.on("GET", "/v1/jobs?limit=1&after_id=job_2", Answer(body={"data": [older], "last_id": "job_1"}))
     assert [job.id for job in client.jobs(page=1)] == ["job_2", "job_1"]
 
 
-def test_wait_tells_of_changes_only_and_returns_the_finished_job(
+def test_wait_reports_only_changes_and_returns_the_finished_job(
     api: CannedApi, client: Client, pauses: list[float]
 ) -> None:
     running = Answer(body=job_json("running"))
@@ -336,7 +332,7 @@ def test_wait_tells_of_changes_only_and_returns_the_finished_job(
     assert pauses == [0.5] * 4
 
 
-def test_wait_tells_of_every_look_where_that_is_wanted(api: CannedApi, client: Client) -> None:
+def test_wait_can_report_every_poll(api: CannedApi, client: Client) -> None:
     running = Answer(body=job_json("running"))
     api.on("GET", "/v1/jobs/job_1", running, running, Answer(body=job_json("succeeded", succeeded=4)))
     seen: list[Job] = []
@@ -353,7 +349,7 @@ def test_progress_and_previews_of_optimisations_are_read(api: CannedApi, client:
     assert client.preview("job_1", 0) == b"jpeg"
 
 
-def test_wait_gives_up_after_its_time(api: CannedApi, connect: Connect) -> None:
+def test_wait_times_out(api: CannedApi, connect: Connect) -> None:
     api.on("GET", "/v1/jobs/job_1", Answer(body=job_json("running")))
     now = 0.0
 
@@ -374,7 +370,7 @@ def test_outputs_and_reports_are_bytes(api: CannedApi, client: Client) -> None:
     assert client.errors("job_1") == b""
 
 
-def test_readiness_is_one_try_without_errors(api: CannedApi, client: Client, pauses: list[float]) -> None:
+def test_readiness_is_one_attempt_that_raises_nothing(api: CannedApi, client: Client, pauses: list[float]) -> None:
     api.on("GET", "/readyz", BUSY, Answer())
     assert [client.is_ready(), client.is_ready()] == [False, True]
     assert pauses == []

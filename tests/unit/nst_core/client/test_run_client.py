@@ -1,4 +1,4 @@
-"""The client's calls about trainings and versions of styles, against a real HTTP server with prepared answers."""
+"""Training and style version calls of the client against a real HTTP server with prepared answers."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ def runs(client: Client) -> RunClient:
     return client.runs
 
 
-def test_a_run_is_read_with_all_that_is_known_of_it(api: CannedApi, runs: RunClient) -> None:
+def test_a_run_is_read_with_all_fields(api: CannedApi, runs: RunClient) -> None:
     photos = {"count": 90, "held_out": 16, "skipped": 1, "reasons": {"a.jpg": "No image."}, "warning": "Few."}
     more = {
         "photos": photos,
@@ -59,7 +59,7 @@ def test_a_run_is_read_with_all_that_is_known_of_it(api: CannedApi, runs: RunCli
     assert run.error.code == "worker_lost"
 
 
-def test_a_training_is_asked_for_without_what_is_left_to_the_api(api: CannedApi, runs: RunClient) -> None:
+def test_a_training_request_omits_values_left_to_the_api(api: CannedApi, runs: RunClient) -> None:
     api.on("POST", "/v1/styles", BUSY, Answer(status=202, body=run_json("queued")))
     assert runs.train(REQUEST).status is RunStatus.QUEUED
     first, again = api.requests
@@ -70,7 +70,7 @@ def test_a_training_is_asked_for_without_what_is_left_to_the_api(api: CannedApi,
     assert first.headers["Idempotency-Key"] == again.headers["Idempotency-Key"]
 
 
-def test_each_training_has_an_idempotency_key_of_its_own_unless_one_is_given(api: CannedApi, runs: RunClient) -> None:
+def test_each_training_has_a_new_idempotency_key_unless_one_is_given(api: CannedApi, runs: RunClient) -> None:
     api.on("POST", "/v1/styles", Answer(status=202, body=run_json("queued")))
     for key in (None, None, "mine"):
         runs.train(REQUEST, idempotency_key=key)
@@ -80,7 +80,9 @@ def test_each_training_has_an_idempotency_key_of_its_own_unless_one_is_given(api
 
 
 @pytest.mark.parametrize("as_path", [True, False])
-def test_a_painting_can_be_sent_along(api: CannedApi, runs: RunClient, tmp_path: Path, as_path: bool) -> None:
+def test_a_painting_can_be_sent_with_the_request(
+    api: CannedApi, runs: RunClient, tmp_path: Path, as_path: bool
+) -> None:
     (tmp_path / "nächt.png").write_bytes(b"\x89PNG")
     api.on("POST", "/v1/styles", BUSY, Answer(status=202, body=run_json("queued")))
     runs.train(TrainRequest(name="night", steps=7), painting=tmp_path / "nächt.png" if as_path else b"\x89PNG")
@@ -107,7 +109,9 @@ def test_a_painting_can_be_sent_along(api: CannedApi, runs: RunClient, tmp_path:
         (lambda runs: runs.publish(RUN_ID), "publish"),
     ],
 )
-def test_runs_are_steered(api: CannedApi, runs: RunClient, call: Callable[[RunClient], Run], path: str) -> None:
+def test_runs_are_paused_resumed_and_cancelled(
+    api: CannedApi, runs: RunClient, call: Callable[[RunClient], Run], path: str
+) -> None:
     api.on("POST", f"/v1/runs/{RUN_ID}/{path}", Answer(status=202, body=run_json("pausing")))
     assert call(runs).status is RunStatus.PAUSING
 
@@ -118,7 +122,7 @@ def test_a_run_is_extended_to_a_number_of_steps(api: CannedApi, runs: RunClient)
     assert json.loads(api.requests[0].body) == {"steps": 2500}
 
 
-def test_a_fork_says_only_what_is_to_be_different(api: CannedApi, runs: RunClient) -> None:
+def test_a_fork_request_has_only_the_differences(api: CannedApi, runs: RunClient) -> None:
     api.on("POST", f"/v1/runs/{RUN_ID}/fork", BUSY, Answer(status=202, body=run_json("queued", id=OTHER_ID)))
     request = ForkRequest(steps=300, step=1000, options={"tv_weight": 1}, publish=False)
     assert runs.fork(RUN_ID, request).id == OTHER_ID
@@ -127,7 +131,7 @@ def test_a_fork_says_only_what_is_to_be_different(api: CannedApi, runs: RunClien
     assert first.headers["Idempotency-Key"] == again.headers["Idempotency-Key"]
 
 
-def test_runs_come_from_all_pages(api: CannedApi, runs: RunClient) -> None:
+def test_runs_are_read_from_all_pages(api: CannedApi, runs: RunClient) -> None:
     query = "/v1/runs?limit=1&status=running&name=a%26b"
     api.on("GET", query, Answer(body={"data": [run_json(id=OTHER_ID)], "has_more": True, "last_id": OTHER_ID}))
     api.on("GET", f"{query}&after_id={OTHER_ID}", Answer(body={"data": [run_json()], "last_id": RUN_ID}))
@@ -135,7 +139,7 @@ def test_runs_come_from_all_pages(api: CannedApi, runs: RunClient) -> None:
     assert [run.id for run in found] == [OTHER_ID, RUN_ID]
 
 
-def test_the_newest_run_of_a_name_is_one_call(api: CannedApi, runs: RunClient) -> None:
+def test_the_newest_run_with_a_name_needs_one_call(api: CannedApi, runs: RunClient) -> None:
     page = {"data": [run_json(id=OTHER_ID)], "has_more": True, "last_id": OTHER_ID}
     api.on("GET", "/v1/runs?limit=1&name=night", Answer(body=page))
     api.on("GET", "/v1/runs?limit=1&name=day", Answer(body={"data": [], "has_more": False, "last_id": None}))
@@ -160,7 +164,7 @@ def test_pictures_and_losses_are_bytes(api: CannedApi, runs: RunClient) -> None:
     assert runs.painting(RUN_ID) == b"painting"
 
 
-def test_addresses_for_people_are_those_that_the_client_calls(api: CannedApi, runs: RunClient) -> None:
+def test_addresses_shown_to_users_are_those_that_the_client_calls(api: CannedApi, runs: RunClient) -> None:
     api.on("GET", f"/v1/runs/{RUN_ID}/samples", Answer(body={"data": [sample_json("ä", 5)]}))
     [sample] = runs.samples(RUN_ID)
     assert runs.sample_url(RUN_ID, sample) == f"{api.url}/v1/runs/{RUN_ID}/samples/%C3%A4_00000005.jpg"
@@ -169,7 +173,7 @@ def test_addresses_for_people_are_those_that_the_client_calls(api: CannedApi, ru
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled", "paused"])
-def test_wait_ends_where_a_run_does_not_go_on_by_itself(
+def test_wait_ends_when_a_run_needs_a_user_to_continue(
     api: CannedApi, runs: RunClient, pauses: list[float], status: str
 ) -> None:
     answers = [run_json("queued"), run_json(), run_json("pausing"), run_json("evaluating"), run_json(status)]
@@ -180,7 +184,7 @@ def test_wait_ends_where_a_run_does_not_go_on_by_itself(
     assert pauses == [2] * 4
 
 
-def test_wait_gives_up_after_its_time(api: CannedApi, connect: Connect) -> None:
+def test_wait_times_out(api: CannedApi, connect: Connect) -> None:
     api.on("GET", f"/v1/runs/{RUN_ID}", Answer(body=run_json()))
     now = 0.0
 
@@ -205,7 +209,7 @@ def test_a_refusal_is_an_error_with_the_code_of_the_answer(api: CannedApi, runs:
     assert (caught.value.status, caught.value.code) == (422, "request_invalid")
 
 
-def test_versions_of_a_style_are_read_published_and_forgotten(api: CannedApi, client: Client) -> None:
+def test_versions_of_a_style_are_read_published_and_deleted(api: CannedApi, client: Client) -> None:
     created = "2026-11-22T01:00:00Z"
     old, new = ({"name": "night", "version": digit * 64, "card": {}, "created_at": created} for digit in "12")
     made = {**new, "current": True, "run": RUN_ID}

@@ -1,4 +1,4 @@
-"""Signatures by Standard Webhooks 1.0.0."""
+"""Signatures according to Standard Webhooks 1.0.0."""
 
 import pytest
 
@@ -14,7 +14,7 @@ HEADERS = {
 }
 
 
-def test_the_standards_example_is_signed_and_verified_alike() -> None:
+def test_the_example_of_the_standard_is_signed_and_verified() -> None:
     assert sign([SECRET], id=HEADERS["webhook-id"], timestamp=NOW, body=BODY) == HEADERS["webhook-signature"]
     assert verify(SECRET, HEADERS, BODY, now=NOW) == "msg_p5jXN8AQM9LWM0D4loKWxJek"
 
@@ -44,7 +44,7 @@ def test_one_of_several_signatures_and_secrets_is_enough() -> None:
         ("webhook-signature", "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
     ],
 )
-def test_what_was_changed_is_refused(name: str, value: str) -> None:
+def test_a_changed_message_is_refused(name: str, value: str) -> None:
     with pytest.raises(SignatureError):
         verify(SECRET, HEADERS | {name: value}, BODY, now=NOW)
 
@@ -69,7 +69,7 @@ def test_the_time_may_differ_by_five_minutes() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "whsec_no base64", "whsec_" + "QUJD" * 30])
-def test_a_secret_that_is_none_is_refused(secret: str) -> None:
+def test_an_invalid_secret_is_refused(secret: str) -> None:
     with pytest.raises(SignatureError, match="secret"):
         verify(secret, HEADERS, BODY, now=NOW)
 

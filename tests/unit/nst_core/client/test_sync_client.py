@@ -1,21 +1,21 @@
-"""The synchronous client is what the asynchronous one gives."""
+"""The synchronous client matches the one generated from the asynchronous client."""
 
 import pytest
 
 from tests.sync_client import TARGET, generate, to_sync
 
 
-def test_the_files_of_the_synchronous_client_are_those_that_the_source_gives() -> None:
+def test_the_synchronous_client_is_up_to_date() -> None:
     found = {path: path.read_text("utf-8") for path in TARGET.glob("*.py")}
     assert found == generate(), "run `make client`"
 
 
-def test_every_file_says_that_it_is_generated_and_from_what() -> None:
+def test_every_file_says_that_it_is_generated_and_names_its_source() -> None:
     for path, text in generate().items():
         assert text.startswith(f"# Generated from nst_core/client/_async/{path.name} by `make client`")
 
 
-def test_no_file_is_asynchronous_any_more() -> None:
+def test_no_file_contains_asynchronous_code() -> None:
     words = ("async ", "await ", "asyncio", "aclose", "aread", "Async")
     left = [f"{path.name}: {word}" for path, text in generate().items() for word in words if word in text]
     assert left == []
@@ -34,5 +34,5 @@ def test_no_file_is_asynchronous_any_more() -> None:
         ("from a._async.b import AsyncC\nc.aclose()\n", "from a._sync.b import C\nc.close()\n"),
     ],
 )
-def test_tokens_are_replaced_and_all_else_stays(source: str, result: str) -> None:
+def test_tokens_are_replaced_and_everything_else_is_kept(source: str, result: str) -> None:
     assert to_sync(source) == result

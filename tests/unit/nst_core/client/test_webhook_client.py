@@ -1,4 +1,4 @@
-"""The clients' calls about webhooks, against a real HTTP server with prepared answers."""
+"""Webhook calls of the clients against a real HTTP server with prepared answers."""
 
 import json
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def test_webhooks_are_made_changed_listed_and_removed(api: CannedApi, client: Cl
     assert api.requests[-1].method == "DELETE"
 
 
-def test_a_secret_is_asked_for_once(api: CannedApi, client: Client) -> None:
+def test_a_creation_without_an_answer_is_not_repeated(api: CannedApi, client: Client) -> None:
     api.on("POST", "/v1/webhooks", Answer(hang_up=True))
     with pytest.raises(UnreachableError):
         client.webhooks.create("https://example.com/")

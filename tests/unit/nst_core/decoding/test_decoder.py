@@ -1,4 +1,4 @@
-"""Decoding in child processes: the same pictures and errors, and no file can do harm to more than itself."""
+"""Decoding in child processes: pictures and errors are the same, and a bad file affects only itself."""
 
 import os
 import resource
@@ -34,7 +34,7 @@ def pool() -> Iterator[DecoderPool]:
 
 
 def children() -> list[int]:
-    """Return the processes that a test started and that still run; the shared pool's are of before."""
+    """Return the running processes that a test started, without those of the shared pool."""
     tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
     found = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
     return [pid for pid in found if pid not in _earlier]
@@ -50,7 +50,7 @@ def _remember_earlier_children() -> None:
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_picture_is_that_of_the_decoder_in_this_process(pool: DecoderPool, kind: str) -> None:
+def test_a_picture_equals_that_of_the_decoder_in_this_process(pool: DecoderPool, kind: str) -> None:
     image = Image.fromarray(smooth())
     if kind in ("png", "webp", "tiff"):
         image.putalpha(Image.linear_gradient("L").resize((48, 32)))
@@ -66,16 +66,16 @@ def test_a_picture_is_that_of_the_decoder_in_this_process(pool: DecoderPool, kin
 
 
 @pytest.mark.parametrize("data", [b"", b"no image", b"%PDF", claiming("png", 40_000, 40_000), claiming("jpeg", 4, 4)])
-def test_an_error_is_that_of_the_decoder_in_this_process(pool: DecoderPool, data: bytes) -> None:
+def test_an_error_equals_that_of_the_decoder_in_this_process(pool: DecoderPool, data: bytes) -> None:
     with pytest.raises(ImageError) as expected:
         images.decode(data)
     with pytest.raises(type(expected.value)) as raised:
         pool.decode(data)
     assert raised.value.message == expected.value.message
-    assert len(children()) == 1  # the child answered, and lives
+    assert len(children()) == 1  # the child answered, and is alive
 
 
-def test_a_check_brings_no_pixels_into_this_process(pool: DecoderPool) -> None:
+def test_a_check_loads_no_pixels_into_this_process(pool: DecoderPool) -> None:
     data = saved(Image.new("RGB", (7_000, 7_000)), "PNG")
     before = _resident_bytes()
     assert pool.check(data) == (7_000, 7_000)
@@ -86,7 +86,7 @@ def test_a_check_brings_no_pixels_into_this_process(pool: DecoderPool) -> None:
 
 
 def _resident_bytes() -> int:
-    """Return the most memory that this process had so far."""
+    """Return the peak memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -194,9 +194,9 @@ def test_many_threads_share_few_children(pool: DecoderPool) -> None:
     assert len(children()) <= 2
 
 
-def test_the_network_limit_is_told_before_a_pixel_is_decoded() -> None:
+def test_the_network_limit_is_checked_before_a_pixel_is_decoded() -> None:
     asked: list[int] = []
-    # The pixels are not even there.
+    # The file does not even contain the pixels.
     data = claiming("png", 5_000, 5_000)
     with pytest.raises(ImageTooLargeError, match="5,000 x 5,000"):
         images.decode(data, max_result_pixels=12_000_000, on_size=asked.append)

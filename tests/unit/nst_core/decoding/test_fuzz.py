@@ -1,4 +1,4 @@
-"""Damaged files of all formats through the process that decodes them: a picture, or an ImageError, and no crash."""
+"""Damaged files of all formats give a picture or an ImageError in the decoder process, and never a crash."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +13,7 @@ from nst_core.errors import ImageError
 from nst_core.settings import DecoderSettings
 from tests.unit.nst_core.images.picture_files import WRITERS, noise, png_chunk, saved, smooth, srgb_profile, tiff
 
-#: Damaged copies of each file.
+#: The number of damaged copies of each file.
 COPIES = 25
 SMALL = Image.fromarray(smooth(24, 20))
 CMYKA: Any = np.dstack([noise(24, 20), noise(24, 20)[..., :2]]).astype(np.uint16) * 257
@@ -54,5 +54,5 @@ def test_damage_gives_a_picture_or_an_image_error(
         with suppress(ImageError):
             picture = pool.decode(bytes(data), max_pixels=1_000_000)
             assert picture.rgb.shape[0] * picture.rgb.shape[1] <= 1_000_000
-    # What no reader is known to raise is logged, and so is the death of a reader.
+    # Unexpected errors of a reader are logged, and so is its death.
     assert caplog.messages == []

@@ -15,20 +15,20 @@ from nst_core.nets.tensors import to_tensor
 from tests.photos import pictures
 
 CPU = torch.device("cpu")
-#: Two layers near the pixels, which are fast, and pull at the colours at once.
+#: Two layers near the pixels, which are fast and change the colours at once.
 SHALLOW = GatysConfig(
     content={"relu2_1": 1.0}, gram={"relu1_1": 0.1, "relu2_1": 0.01}, size_px=48, style_size_px=48, iterations=6
 )
 
 
 def shallow(**fields: Any) -> GatysConfig:
-    """Return the shallow config with other values."""
+    """Return the shallow config with changed values."""
     return replace(SHALLOW, **fields)
 
 
 @cache
 def photo(name: str, *, width: int = 48, height: int = 40) -> Tensor:
-    """Return a real picture (astronaut, coffee, chelsea), reduced, 1 x 3 x H x W; not to be written to."""
+    """Return a real picture (astronaut, coffee, chelsea), reduced, 1 x 3 x H x W. Do not write to it."""
     import numpy as np
 
     image = dict(pictures())[name].resize((width, height))
@@ -41,7 +41,7 @@ def content() -> Tensor:
 
 
 def style() -> Tensor:
-    """Return the style picture, of another size."""
+    """Return the style picture, which has another size."""
     return photo("coffee", width=56, height=48)
 
 
@@ -52,7 +52,7 @@ def make(
     styles: Sequence[StyleSource] | None = None,
     **more: Any,
 ) -> GatysOptimizer:
-    """Return an optimiser of the small pictures, in float32 unless `more` says otherwise."""
+    """Return an optimiser for the small pictures, in float32 unless `more` sets another type."""
     return GatysOptimizer(
         config,
         content=content() if content_image is None else content_image,

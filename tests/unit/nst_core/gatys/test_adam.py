@@ -1,4 +1,4 @@
-"""Adam within 0 to 1: known minima, and going back from what diverges."""
+"""Adam within 0 to 1: known minima, and recovery from divergence."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("weight", [1e-12, 1.0, 1e12])
-def test_it_finds_the_minimum_of_a_quadratic_within_the_bounds_whatever_its_weight(weight: float) -> None:
+def test_it_finds_the_minimum_of_a_quadratic_within_the_bounds_at_any_weight(weight: float) -> None:
     goal = 0.5 + normal(126)
     adam = Adam(start(), evaluate=function(lambda x: weight * (x - goal).square().sum()), learning_rate=0.02)
     for _ in range(300):
@@ -21,7 +21,7 @@ def test_it_finds_the_minimum_of_a_quadratic_within_the_bounds_whatever_its_weig
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, 1e30])
-def test_a_step_to_what_is_not_finite_or_far_worse_is_not_taken(bad: float) -> None:
+def test_a_step_to_a_non_finite_or_much_worse_loss_is_not_taken(bad: float) -> None:
     goal = torch.full((126,), 0.9)
     smooth = function(lambda x: (x - goal).square().sum())
 
@@ -40,7 +40,7 @@ def test_a_step_to_what_is_not_finite_or_far_worse_is_not_taken(bad: float) -> N
     assert adam.canvas.max() < 0.6
 
 
-def test_it_gives_up_where_no_step_is_small_enough() -> None:
+def test_it_gives_up_if_no_step_is_small_enough() -> None:
     smooth = function(lambda x: (x - 0.9).square().sum())
 
     def walled(canvas: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,7 +61,7 @@ def test_a_first_loss_that_is_not_finite_is_refused() -> None:
         adam.step()
 
 
-def test_a_picture_without_slope_stays() -> None:
+def test_a_picture_with_zero_gradient_is_unchanged() -> None:
     adam = Adam(start(), evaluate=function(lambda x: 0 * x.sum()), learning_rate=0.02)
     for _ in range(3):
         adam.step()

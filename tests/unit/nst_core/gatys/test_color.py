@@ -1,4 +1,4 @@
-"""Colours: luminance and chrominance apart, and linear maps of the style's colours to the content's."""
+"""Colours: separate luminance and chrominance, and linear maps of the style's colours to the content's."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def test_luminance_is_the_weighted_sum_of_the_channels() -> None:
     torch.testing.assert_close(luminance(torch.full((1, 3, 2, 2), 0.25)), torch.full((1, 1, 2, 2), 0.25))
 
 
-def test_another_luminance_leaves_the_chrominance_alone() -> None:
+def test_another_luminance_does_not_change_the_chrominance() -> None:
     image, y = content(), uniform(1, 1, 40, 48).float()
     changed = with_luminance(image, y)
     torch.testing.assert_close(luminance(changed), y)
@@ -64,7 +64,7 @@ def test_a_recoloured_style_has_the_mean_and_covariance_of_the_content() -> None
         torch.testing.assert_close(own, wanted, rtol=1e-9, atol=1e-12)
 
 
-def test_a_style_recoloured_to_itself_stays_as_it_is() -> None:
+def test_a_style_recoloured_to_itself_is_unchanged() -> None:
     torch.testing.assert_close(match_colors(style(), style()), style(), rtol=0, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""What an optimisation minimises: checked, named, the same after a way through JSON."""
+"""The config of an optimisation: validation, error messages, and a JSON round trip."""
 
 import json
 from typing import Any, get_args, get_type_hints
@@ -46,7 +46,7 @@ OTHER = GatysConfig(
 UNSET = ("coarse_iterations", "size_px", "style_size_px", "learning_rate")
 
 
-def test_a_config_is_the_same_after_a_way_through_json() -> None:
+def test_a_config_survives_a_json_round_trip() -> None:
     default = GatysConfig().to_dict()
     assert [name for name, value in OTHER.to_dict().items() if value == default[name]] == []
     for config in (GatysConfig(), OTHER, GatysConfig.from_dict(OTHER.to_dict() | dict.fromkeys(UNSET))):
@@ -59,11 +59,11 @@ def test_poolings_of_the_laplacian_are_numbers_again_after_json() -> None:
     assert GatysConfig.from_dict({"laplacian": {"8": 1}}).laplacian == {8: 1.0}
 
 
-def test_what_is_not_given_keeps_its_default() -> None:
+def test_fields_that_are_not_given_have_their_default() -> None:
     assert GatysConfig.from_dict({"iterations": 7, "tv_weight": 2}) == GatysConfig(iterations=7, tv_weight=2.0)
 
 
-def test_a_config_does_not_change_with_the_mapping_it_was_made_of() -> None:
+def test_a_config_does_not_change_with_its_source_mapping() -> None:
     weights = {"relu1_1": 1.0}
     config = GatysConfig(gram=weights)
     weights["relu1_1"] = 2.0
@@ -170,14 +170,14 @@ def test_unknown_fields_are_refused_by_name() -> None:
         GatysConfig.from_dict({"tv": 1, "iterations": 5, "colour": "linear"})
 
 
-def test_terms_that_leave_nothing_to_do_are_refused() -> None:
+def test_a_config_without_any_term_is_refused() -> None:
     with pytest.raises(ConfigError, match="nothing to optimise"):
         GatysConfig(content={}, gram={"relu1_1": 0.0})
     assert GatysConfig(content={}, tv_weight=1.0).layers == ()
     assert GatysConfig(content={}, laplacian={4: 1.0}).layers == ()
 
 
-def test_what_makes_sense_only_together_is_accepted_together() -> None:
+def test_options_that_need_each_other_are_accepted_together() -> None:
     assert GatysConfig(balance=True, gram={"relu1_1": 1.0}).balance
     assert GatysConfig(average_decay=0.9, optimizer="adam").average_decay == 0.9
     with pytest.raises(ConfigError, match="balance"):
@@ -191,7 +191,7 @@ def test_other_networks_may_have_layers_of_any_name() -> None:
         GatysConfig(network="vgg16_torchvision", content={"relu4_4": 1.0})
 
 
-def test_layers_are_those_with_a_weight_each_once() -> None:
+def test_layers_with_a_weight_are_listed_once() -> None:
     config = GatysConfig(
         content={"relu4_2": 1.0},
         gram={"relu1_1": 1.0, "relu5_1": 0.0},

@@ -8,7 +8,7 @@ from nst_core.gatys import costs
 from nst_core.gatys.config import GatysConfig
 
 
-def test_an_optimization_takes_more_with_a_longer_history_and_more_terms() -> None:
+def test_an_optimization_needs_more_memory_with_a_longer_history_and_more_terms() -> None:
     plain = GatysConfig(gram={"relu1_1": 1.0}, optimizer="lbfgs", history=20)
     usual = costs.optimize_bytes(plain, 10**6)
     assert costs.optimize_bytes(replace(plain, history=100), 10**6) == usual + 80 * 24 * 10**6

@@ -1,4 +1,4 @@
-"""L-BFGS within 0 to 1: known minima, losses that never rise, and steps into what is not finite."""
+"""L-BFGS within 0 to 1: known minima, losses that never rise, and steps to non-finite losses."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -12,7 +12,7 @@ from nst_core.gatys.lbfgs import LBFGS, Evaluate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-#: How much a loss may rise by rounding, as a share of it.
+#: How much rounding may raise a loss, as a share of the loss.
 ROUNDING = 2e-6
 
 
@@ -66,7 +66,7 @@ def test_it_finds_the_minimum_of_a_quadratic_within_the_bounds(history: int) -> 
     assert ((goal < 0) | (goal > 1)).any()
 
 
-def test_it_finds_the_constrained_minimum_where_pixels_depend_on_each_other() -> None:
+def test_it_finds_the_constrained_minimum_if_pixels_depend_on_each_other() -> None:
     root = normal(126, 126, seed=1) / 126**0.5
     matrix, goal = root.T @ root + 0.1 * torch.eye(126), 0.5 + normal(126, seed=2)
     lbfgs = descent(start(), function(lambda x: (x - goal) @ matrix @ (x - goal) / 2))
@@ -90,7 +90,7 @@ def test_it_never_raises_a_loss_that_is_not_convex() -> None:
 
 
 @pytest.mark.parametrize("learning_rate", [1e-6, 0.1, 1.0])
-def test_any_learning_rate_goes_downhill(learning_rate: float) -> None:
+def test_the_loss_falls_at_any_learning_rate(learning_rate: float) -> None:
     goal = 0.5 + 0.2 * normal(126)
     evaluate = function(lambda x: (x - goal).square().sum())
     lbfgs = descent(start(), evaluate, learning_rate=learning_rate)
@@ -102,7 +102,7 @@ def test_any_learning_rate_goes_downhill(learning_rate: float) -> None:
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("where", ["loss", "gradient"])
-def test_a_step_to_what_is_not_finite_is_only_shortened(bad: float, where: str) -> None:
+def test_a_step_to_a_non_finite_loss_is_shortened(bad: float, where: str) -> None:
     goal = torch.full((126,), 0.9)
     smooth = function(lambda x: (x - goal).square().sum())
     tried = []
@@ -124,7 +124,7 @@ def test_a_step_to_what_is_not_finite_is_only_shortened(bad: float, where: str) 
     assert totals[1] <= totals[0] < smooth(start())[0].item()
 
 
-def test_a_picture_that_is_best_already_stays() -> None:
+def test_an_optimal_picture_is_unchanged() -> None:
     lbfgs = descent(start(), function(lambda x: (x - 0.5).square().sum()))
     assert run(lbfgs, 3) == [0, 0, 0]
     assert torch.equal(lbfgs.canvas, start())
@@ -144,7 +144,7 @@ def test_a_first_loss_or_slope_that_is_not_finite_is_refused(value: float) -> No
         lbfgs.step()
 
 
-def test_it_asks_for_more_exactness_when_no_step_helps_and_goes_on() -> None:
+def test_it_requests_more_precision_when_no_step_helps_and_continues() -> None:
     goal = torch.full((126,), 0.52)
     exact = function(lambda x: (x - goal).square().sum())
     coarse = [True]
@@ -165,7 +165,7 @@ def test_it_asks_for_more_exactness_when_no_step_helps_and_goes_on() -> None:
 
 
 @pytest.mark.parametrize("before", [0, 1, 3, 30])
-def test_a_restored_one_goes_on_bit_for_bit(before: int) -> None:
+def test_a_restored_optimiser_continues_bit_for_bit(before: int) -> None:
     matrix, goal = torch.logspace(0, 2, 126), 0.5 + normal(126)
     evaluate = function(lambda x: (matrix * (x - goal).square()).sum() + (5 * x).sin().sum())
     straight = descent(start(), evaluate, history=4)

@@ -102,7 +102,7 @@ def test_parts_are_summed_by_term_under_their_names() -> None:
     assert losses["style"] == pytest.approx(value(objective(gram={"relu1_1": 1.0, "relu2_1": 2.0})), rel=1e-5)
 
 
-def test_weights_of_styles_multiply_their_losses() -> None:
+def test_style_weights_multiply_style_losses() -> None:
     def terms(*styles: PreparedStyle) -> float:
         return value(objective(*styles, gram={"relu1_1": 1.0}, histogram={"relu2_1": 1.0}, moments={"relu1_1": 1.0}))
 
@@ -112,7 +112,7 @@ def test_weights_of_styles_multiply_their_losses() -> None:
 
 
 @pytest.mark.parametrize("term", ["gram", "histogram", "moments"])
-def test_a_region_looks_at_nothing_beyond_it(term: str) -> None:
+def test_a_region_ignores_pixels_outside(term: str) -> None:
     region = torch.zeros(1, 1, 40, 48)
     region[..., :24] = 1
     module = objective(prepared(region=region), **{term: {"relu1_1": 1.0}})
@@ -124,7 +124,7 @@ def test_a_region_looks_at_nothing_beyond_it(term: str) -> None:
 
 
 @pytest.mark.parametrize("term", ["gram", "histogram", "moments"])
-def test_a_style_region_takes_the_style_from_there_alone(term: str) -> None:
+def test_a_style_region_takes_the_style_only_from_there(term: str) -> None:
     region = torch.zeros(1, 1, 48, 56)
     region[..., :28] = 1
     changed = style().clone()
@@ -143,7 +143,7 @@ def test_regions_of_ones_change_nothing(term: str) -> None:
     assert value(objective(ones, **weights)) == pytest.approx(value(objective(**weights)), rel=1e-4)
 
 
-def test_the_gradient_is_that_of_the_sum_and_the_picture_stays_as_it_is() -> None:
+def test_the_gradient_is_that_of_the_sum_and_the_picture_is_unchanged() -> None:
     module = objective(content={"relu2_1": 1.0}, gram={"relu1_1": 1.0}, tv_weight=1.0)
     image = canvas()
     before = image.clone()
@@ -159,7 +159,7 @@ def test_the_gradient_is_that_of_the_sum_and_the_picture_stays_as_it_is() -> Non
 
 
 @pytest.mark.parametrize("term", ["histogram", "moments", "mrf"])
-def test_balanced_terms_pull_as_hard_as_their_fraction_of_the_gram_term(term: str) -> None:
+def test_the_gradients_of_balanced_terms_are_fractions_of_the_gram_terms(term: str) -> None:
     weights = {"relu1_1": 0.5, "relu2_1": 2.0}
     module = objective(gram={"relu1_1": 1.0, "relu2_1": 1.0}, balance=True, **{term: weights})
     module.balance(canvas())
@@ -171,7 +171,7 @@ def test_balanced_terms_pull_as_hard_as_their_fraction_of_the_gram_term(term: st
         assert lengths[term, layer] == pytest.approx(ratio * style_length, rel=1e-3)
 
 
-def test_a_luminance_is_seen_as_a_grey_picture() -> None:
+def test_a_luminance_is_treated_as_a_grey_picture() -> None:
     config = GatysConfig(content={"relu2_1": 1.0}, tv_weight=1.0)
     network = Features(load_loss_network(LAYERS), bf16=False)
     grey = canvas().mean(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Optimisations of real pictures: what they come to, that they resume to the bit, and what they refuse."""
+"""Optimisations of real pictures: results, exact resumption, and refused inputs."""
 
 from itertools import pairwise
 from typing import Any
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SCALES: dict[str, Any] = {"scales": 2, "iterations": 3, "coarse_iterations": 3}
 AVERAGE: dict[str, Any] = {"optimizer": "adam", "average_decay": 0.8}
 BALANCE = {"histogram": {"relu1_1": 1.0, "relu2_1": 0.5}, "balance": True}
-#: Configs with all that a state has to hold.
+#: Configs that use everything a state contains.
 RESUMED: dict[str, dict[str, Any]] = {
     "lbfgs": {"history": 3},
     "lbfgs over scales": SCALES,
@@ -56,7 +56,7 @@ def test_the_loss_falls_in_bfloat16_too_and_resumes_to_the_bit(optimizer: Any) -
     assert torch.equal(straight.result(), resumed.result())
 
 
-def test_every_iteration_says_what_it_came_to() -> None:
+def test_every_iteration_reports_its_losses() -> None:
     optimised = make(shallow(scales=2, iterations=3, coarse_iterations=2, tv_weight=1.0, laplacian={2: 1.0}))
     assert (optimised.iteration, optimised.iterations, optimised.done) == (0, 5, False)
     iterates = [optimised.step() for _ in range(5)]
@@ -69,7 +69,7 @@ def test_every_iteration_says_what_it_came_to() -> None:
     assert (optimised.iteration, optimised.done) == (5, True)
 
 
-def test_the_losses_said_are_those_of_the_picture_shown() -> None:
+def test_the_reported_losses_are_those_of_the_preview() -> None:
     optimised = make(shallow(tv_weight=2.0))
     for _ in range(3):
         iterate = optimised.step()
@@ -119,7 +119,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not() -> None:
     assert not torch.equal(finish(shallow(initial="noise", seed=2, iterations=3)), first)
 
 
-def test_making_one_leaves_the_pictures_and_the_global_generator_alone() -> None:
+def test_making_an_optimiser_does_not_change_the_pictures_or_the_global_generator() -> None:
     image, painting, state = content().clone(), style().clone(), torch.get_rng_state()
     finish(shallow(initial="noise", color="linear"), content_image=image, styles=[StyleSource(image=painting)])
     assert torch.equal(image, content())
@@ -128,7 +128,7 @@ def test_making_one_leaves_the_pictures_and_the_global_generator_alone() -> None
 
 
 @pytest.mark.parametrize("name", RESUMED)
-def test_a_resumed_one_ends_as_an_uninterrupted_one_bit_for_bit(name: str) -> None:
+def test_a_resumed_optimisation_ends_bit_for_bit_like_an_uninterrupted_one(name: str) -> None:
     config = shallow(**RESUMED[name])
     straight = make(config)
     states = [straight.state()]
@@ -157,7 +157,7 @@ def test_an_averaged_result_is_the_average_of_the_iterates_of_its_scale() -> Non
 
 
 @pytest.mark.parametrize("more", [{}, AVERAGE])
-def test_a_scale_starts_from_what_the_one_before_showed(more: dict[str, Any]) -> None:
+def test_a_scale_starts_from_the_result_of_the_previous_one(more: dict[str, Any]) -> None:
     optimised = make(shallow(**SCALES, **more))
     for _ in range(3):
         optimised.step()
@@ -207,7 +207,7 @@ def test_a_state_of_another_config_or_size_is_refused() -> None:
         make(shallow()).restore({})
 
 
-def test_a_whole_number_in_the_place_of_an_equal_one_makes_no_other_config() -> None:
+def test_an_int_equal_to_a_float_makes_the_same_config() -> None:
     optimised, resumed = make(shallow(tv_weight=1.0)), make(shallow(tv_weight=1))
     optimised.step()
     resumed.restore(optimised.state())
@@ -231,7 +231,7 @@ def test_the_order_in_which_layers_are_named_does_not_matter() -> None:
     assert torch.equal(resumed.result(), optimised.result())
 
 
-def test_styles_without_weight_count_for_nothing_and_the_others_by_theirs() -> None:
+def test_styles_count_by_their_weight_and_those_without_not_at_all() -> None:
     config, other = shallow(iterations=3), photo("chelsea")
     one = finish(config)
     styles = [StyleSource(image=style()), StyleSource(image=other, weight=0.0)]
@@ -244,7 +244,7 @@ def test_styles_without_weight_count_for_nothing_and_the_others_by_theirs() -> N
 
 
 @pytest.mark.parametrize("more", [{}, {"histogram": {"relu1_1": 10.0}}, {"moments": {"relu1_1": 1.0}}])
-def test_a_region_of_ones_is_as_good_as_none(more: dict[str, Any]) -> None:
+def test_a_region_of_ones_has_no_effect(more: dict[str, Any]) -> None:
     config = shallow(iterations=3, **more)
     ones = StyleSource(image=style(), region=torch.ones(1, 1, 40, 48), style_region=torch.ones(1, 1, 48, 56))
     torch.testing.assert_close(finish(config, styles=[ones]), finish(config), rtol=0, atol=5e-3)
@@ -290,7 +290,7 @@ def test_a_transfer_of_luminance_keeps_the_contents_chrominance() -> None:
     assert (result - mild).abs().mean() > 0.01
 
 
-def test_a_recoloured_style_leaves_the_contents_colours_as_they_are() -> None:
+def test_a_recoloured_style_keeps_the_contents_colours() -> None:
     mean = content().mean((2, 3))
     kept, changed = (
         (finish(shallow(content={"relu2_1": 0.01}, iterations=15, color=color)).mean((2, 3)) - mean).abs().max()
@@ -314,7 +314,7 @@ def test_it_starts_where_the_config_says(initial: Any) -> None:
         assert torch.equal(first, content() if initial == "content" else photo("chelsea"))
 
 
-def test_a_picture_to_start_from_is_given_just_where_it_is_asked_for() -> None:
+def test_an_initial_picture_is_given_only_if_the_config_needs_it() -> None:
     with pytest.raises(ConfigError, match="if and only if initial"):
         make(shallow(initial="file"))
     with pytest.raises(ConfigError, match="if and only if initial"):
@@ -339,7 +339,7 @@ CONSTANT = torch.full((1, 3, 40, 48), 0.5)
         pytest.param(content().double(), style().half(), id="other types"),
     ],
 )
-def test_odd_pictures_have_sound_results(image: Tensor, painting: Tensor, color: Any) -> None:
+def test_unusual_pictures_have_valid_results(image: Tensor, painting: Tensor, color: Any) -> None:
     # All terms at once: none of them may fail on its own.
     config = shallow(
         color=color, histogram={"relu1_1": 1.0}, moments={"relu1_1": 1.0}, mrf={"relu2_1": 1.0}, tv_weight=1.0
@@ -354,7 +354,7 @@ def test_odd_pictures_have_sound_results(image: Tensor, painting: Tensor, color:
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 @pytest.mark.parametrize("learning_rate", [1e-12, 1.0])
 @pytest.mark.parametrize("weight", [1e-12, 1e9])
-def test_absurd_learning_rates_and_weights_have_sound_results(
+def test_extreme_learning_rates_and_weights_have_valid_results(
     optimizer: Any, learning_rate: float, weight: float
 ) -> None:
     config = shallow(optimizer=optimizer, learning_rate=learning_rate, gram={"relu2_1": weight}, iterations=5)
@@ -377,7 +377,7 @@ def test_weights_that_overflow_are_refused_in_one_sentence(fields: dict[str, Any
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_weights_that_overflow_only_away_from_the_start_have_sound_results(optimizer: Any) -> None:
+def test_weights_that_overflow_only_away_from_the_start_have_valid_results(optimizer: Any) -> None:
     optimised = make(shallow(optimizer=optimizer, content={"relu2_1": 1e30}))
     assert all(total < float("inf") for total in run(optimised))
     assert is_sound(optimised.result())
@@ -407,12 +407,12 @@ def test_pictures_with_values_that_are_not_finite_are_refused(value: float) -> N
 
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
-def test_a_weight_that_is_none_is_refused_by_the_number_of_its_style(weight: float) -> None:
+def test_an_invalid_weight_is_refused_with_the_number_of_its_style(weight: float) -> None:
     with pytest.raises(ConfigError, match="weight of style 1"):
         make(shallow(), styles=[StyleSource(image=style(), weight=weight)])
 
 
-def test_styles_are_needed_just_where_a_term_compares_with_one() -> None:
+def test_styles_are_needed_only_if_a_term_uses_them() -> None:
     for styles in ([], [StyleSource(image=style(), weight=0.0)]):
         with pytest.raises(ConfigError, match="needs a style"):
             make(shallow(), styles=styles)
@@ -421,7 +421,7 @@ def test_styles_are_needed_just_where_a_term_compares_with_one() -> None:
         assert is_sound(finish(shallow(gram={}, initial="noise"), styles=styles))
 
 
-def test_terms_of_pixels_alone_need_no_network() -> None:
+def test_pixel_terms_need_no_network() -> None:
     smooth = finish(GatysConfig(content={}, tv_weight=1.0, iterations=10, size_px=48), styles=[])
     assert smooth.std() < content().std()
 
@@ -433,13 +433,13 @@ def test_layers_that_a_network_does_not_have_are_refused() -> None:
         make(shallow(), network=load_loss_network(["relu1_1"]))
 
 
-def test_a_network_that_is_given_is_as_good_as_one_that_is_loaded() -> None:
+def test_a_given_network_works_like_a_loaded_one() -> None:
     network = load_loss_network(["relu1_1", "relu1_2", "relu2_1", "relu2_2"])
     assert torch.equal(finish(shallow(), network=network), finish(shallow()))
 
 
 @pytest.mark.parametrize("more", [{}, {"optimizer": "adam", "average_decay": 0.5}, BALANCE])
-def test_it_works_within_inference_mode_whatever_is_made_there(more: dict[str, Any]) -> None:
+def test_it_works_within_inference_mode(more: dict[str, Any]) -> None:
     config = shallow(scales=2, coarse_iterations=2, iterations=2, **more)
     expected = finish(config)
     with torch.inference_mode():
@@ -458,7 +458,7 @@ def test_it_works_within_inference_mode_whatever_is_made_there(more: dict[str, A
         assert is_sound(guided.result())
 
 
-def test_it_takes_a_network_that_was_loaded_in_inference_mode() -> None:
+def test_it_accepts_a_network_that_was_loaded_in_inference_mode() -> None:
     with torch.inference_mode():
         network = load_loss_network(["relu1_1", "relu2_1"])
         result = finish(shallow(), network=network)

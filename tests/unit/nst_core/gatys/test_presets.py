@@ -1,4 +1,4 @@
-"""Published recipes: valid, changed field by field, and each of them makes a picture."""
+"""Presets from published papers: each is valid, can be changed by field, and makes a picture."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def test_each_is_a_config_of_the_bundled_network(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_each_makes_a_picture_of_photo_and_painting(name: str) -> None:
+def test_each_makes_a_picture_from_photo_and_painting(name: str) -> None:
     config = preset(name, size_px=64, style_size_px=64, iterations=2, coarse_iterations=1, scales=1)
     content = photo("chelsea", width=64, height=48)
     painting = photo("coffee", width=64, height=56)
@@ -38,7 +38,7 @@ def test_each_makes_a_picture_of_photo_and_painting(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, config in PRESETS.items() if config.scales > 1])
-def test_those_of_several_sizes_go_through_them(name: str) -> None:
+def test_presets_with_several_sizes_use_all_of_them(name: str) -> None:
     config = preset(name, size_px=64, style_size_px=64, iterations=1, coarse_iterations=1, scales=2)
     optimizer = make(config, content_image=photo("chelsea", width=64, height=48))
     sizes = [optimizer.step().size_px, optimizer.step().size_px]
@@ -46,14 +46,14 @@ def test_those_of_several_sizes_go_through_them(name: str) -> None:
     assert is_sound(optimizer.result())
 
 
-def test_named_fields_have_other_values_and_all_else_stays() -> None:
+def test_named_fields_are_changed_and_all_others_kept() -> None:
     config = preset("gatys2016", iterations=7, tv_weight=2.0)
     assert (config.iterations, config.tv_weight) == (7, 2.0)
     assert config.to_dict() == PRESETS["gatys2016"].to_dict() | {"iterations": 7, "tv_weight": 2.0}
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_another_network_gets_features_of_the_same_size_and_layers_that_it_has(name: str) -> None:
+def test_another_network_gets_its_own_layers_with_features_of_the_same_size(name: str) -> None:
     own = preset(name)
     assert preset(name, network="vgg19").feature_scale == pytest.approx(own.feature_scale * CAFFE_SCALE)
     assert preset(name, network="vgg16_torchvision").feature_scale == pytest.approx(own.feature_scale * CAFFE_SCALE)

@@ -1,4 +1,4 @@
-"""The sizes of an optimisation, and what fits them."""
+"""The sizes of an optimisation, and pictures and guides resized to them."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_sizes_go_from_coarse_to_fine_and_end_at_the_one_asked_for() -> None:
     assert sizes == [(120, 80), (180, 120), (270, 180)]
 
 
-def test_without_a_size_it_is_that_of_the_picture() -> None:
+def test_without_a_size_the_picture_keeps_its_own() -> None:
     assert scale_sizes(config(size_px=None), (301, 407), max_pixels=MANY) == [(301, 407)]
 
 
@@ -84,7 +84,7 @@ def test_a_style_beyond_the_limits_is_refused() -> None:
         sized((1, 100))
 
 
-def test_a_picture_that_has_the_size_stays_as_it_is_and_others_stay_within_range() -> None:
+def test_a_picture_of_the_right_size_is_unchanged_and_others_stay_in_range() -> None:
     image = photo("astronaut")
     assert resize(image, size_of(image)) is image
     edge = torch.zeros(1, 3, 16, 16)
@@ -118,7 +118,7 @@ def test_a_guide_is_averaged_over_each_new_position() -> None:
         torch.full((1, 3, 8, 8), torch.nan),
     ],
 )
-def test_what_is_no_picture_is_refused_by_name(image: Tensor) -> None:
+def test_a_value_that_is_not_a_picture_is_refused_by_name(image: Tensor) -> None:
     with pytest.raises(ConfigError, match=r"^The painting (must be|has values)"):
         check_picture("The painting", image)
 
@@ -141,7 +141,7 @@ def test_pictures_of_any_floating_type_are_accepted() -> None:
         torch.ones(1, 1, 8, 8, dtype=torch.uint8),
     ],
 )
-def test_what_is_no_guide_is_refused_by_name(guide: Tensor) -> None:
+def test_a_value_that_is_not_a_guide_is_refused_by_name(guide: Tensor) -> None:
     with pytest.raises(ConfigError, match=r"^The region must"):
         check_guide("The region", guide, (8, 8))
 

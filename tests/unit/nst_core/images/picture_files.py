@@ -1,4 +1,4 @@
-"""Image files made in code, healthy and otherwise."""
+"""Image files made in code, valid and invalid."""
 
 import struct
 import zlib
@@ -14,7 +14,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def smooth(width: int = 48, height: int = 32) -> Pixels:
-    """A picture that survives lossy formats: gradients, and another colour in each corner."""
+    """A picture that survives lossy formats: gradients, with a different colour in each corner."""
     y, x = np.mgrid[0:height, 0:width]
     red, green = x * 255 // max(1, width - 1), y * 255 // max(1, height - 1)
     return np.stack([red, green, 255 - red], axis=2).astype(np.uint8)
@@ -40,7 +40,7 @@ def png_chunk(name: bytes, body: bytes) -> bytes:
 
 
 def png(width: int, height: int, *, depth: int, colour: int, rows: bytes, extra: bytes = b"") -> bytes:
-    """A PNG file from first principles; Pillow writes neither 16-bit colour nor 16-bit transparency."""
+    """A PNG file built by hand, because Pillow writes neither 16-bit colour nor 16-bit transparency."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     stride = len(rows) // height
     raw = b"".join(b"\0" + rows[i * stride : (i + 1) * stride] for i in range(height))
@@ -61,7 +61,7 @@ LOSSY = {
     "webp": lambda image: saved(image, "WEBP", quality=95),
     "gif": lambda image: saved(image, "GIF"),
 }
-#: Options with which a format changes colours least.
+#: Options with which each format changes colours least.
 BEST: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 98, "subsampling": 0}}
 Writer = Callable[[Image.Image], bytes]
 WRITERS: dict[str, Writer] = {**LOSSLESS, **LOSSY}
@@ -86,7 +86,7 @@ def lab_profile() -> bytes:
 
 
 def tiff_grey16(width: int, height: int, strip: bytes, *, bits: int = 16, photometric: int = 1) -> bytes:
-    """A little-endian, uncompressed TIFF of one strip, from first principles."""
+    """A little-endian, uncompressed TIFF with one strip, built by hand."""
     tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height}
     tags[279] = len(strip)
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
@@ -105,7 +105,7 @@ def tiff(
     predictor: bool = False,
     more: dict[int, tuple[int, ...]] | None = None,
 ) -> bytes:
-    """A TIFF file of H x W x samples of 8 or 16 bits, from first principles; `more` are further tags.
+    """A TIFF file of H x W x samples with 8 or 16 bits, built by hand. `more` has extra tags.
 
     Compressions are 1 (none) and 8 (deflate); strips have 10 rows, or there are square tiles.
     """
@@ -134,7 +134,7 @@ def tiff(
 
 
 def tiff_file(pixels: bytes, directories: list[dict[int, tuple[int, ...]]], *, order: str = "<") -> bytes:
-    """A TIFF file of pixels, which begin at byte 8, and directories; all values are 32-bit numbers."""
+    """A TIFF file of pixels, which begin at byte 8, and directories. All values are 32-bit numbers."""
     body, at = b"", 8 + len(pixels)
     for number, tags in enumerate(directories):
         lists, entries = b"", b""
@@ -174,7 +174,7 @@ def claiming(kind: str, width: int, height: int) -> bytes:
 
 
 def slow_jpeg(scans: int = 90) -> bytes:
-    """Return a small JPEG file that takes seconds: it repeats its last scan, a pass over 49 megapixels."""
+    """Return a small JPEG file that takes seconds to decode: it repeats its last scan, a pass over 49 megapixels."""
     data = saved(Image.new("RGB", (7_000, 7_000), "teal"), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * scans + data[-2:]

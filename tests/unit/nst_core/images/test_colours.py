@@ -27,7 +27,7 @@ def test_an_srgb_profile_changes_nothing() -> None:
     assert np.abs(decode(data).rgb.astype(int) - smooth()).max() <= 1
 
 
-def test_a_profile_leaves_the_opacity_alone() -> None:
+def test_a_profile_does_not_change_the_opacity() -> None:
     image = Image.fromarray(smooth())
     image.putalpha(Image.linear_gradient("L").resize((48, 32)))
     picture = decode(saved(image, "PNG", icc_profile=swapped_profile()))
@@ -36,11 +36,11 @@ def test_a_profile_leaves_the_opacity_alone() -> None:
 
 
 @pytest.mark.parametrize("profile", [b"no profile", srgb_profile()[:200], lab_profile()])
-def test_a_profile_that_is_broken_or_of_another_space_is_ignored(profile: bytes) -> None:
+def test_a_broken_profile_or_one_of_another_colour_space_is_ignored(profile: bytes) -> None:
     np.testing.assert_array_equal(decode(saved(Image.fromarray(smooth()), "PNG", icc_profile=profile)).rgb, smooth())
 
 
-def test_grey_with_an_rgb_profile_is_taken_as_srgb() -> None:
+def test_grey_with_an_rgb_profile_is_treated_as_srgb() -> None:
     grey = Image.fromarray(smooth()).convert("L")
     picture = decode(saved(grey, "PNG", icc_profile=srgb_profile()))
     np.testing.assert_array_equal(picture.rgb, np.array(grey.convert("RGB")))

@@ -151,7 +151,7 @@ def test_a_transparent_colour_is_transparent() -> None:
     assert picture.alpha is not None
     assert (picture.alpha[:8] == 0).all()
     assert (picture.alpha[8:] == 255).all()
-    assert difference(picture.rgb, np.full((32, 32, 3), (10, 20, 30), np.uint8)) < 2  # of what can be seen
+    assert difference(picture.rgb, np.full((32, 32, 3), (10, 20, 30), np.uint8)) < 2  # of the visible part
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
@@ -187,12 +187,12 @@ def test_opacity_is_kept_and_the_colours_are_not_blended(kind: str, mode: str) -
     np.testing.assert_array_equal(picture.rgb, np.array(image.convert("RGB")))
 
 
-def test_full_opacity_is_none() -> None:
+def test_full_opacity_is_dropped() -> None:
     assert decode(saved(Image.fromarray(smooth()).convert("RGBA"), "PNG")).alpha is None
 
 
 @pytest.mark.parametrize(("mode", "words"), [("F", "floating-point"), ("I", "signed"), ("LAB", "LAB")])
-def test_samples_that_have_no_agreed_range_are_refused(mode: str, words: str) -> None:
+def test_samples_without_a_standard_range_are_refused(mode: str, words: str) -> None:
     with pytest.raises(ImageFormatError, match=words):
         decode(saved(Image.new(mode, (32, 32)), "TIFF"))
 
@@ -231,7 +231,7 @@ FUZZED["webp-alpha"] = saved(
 def test_hostile_bytes_give_a_picture_or_an_image_error(kind: str, draw: st.DataObject) -> None:
     data = bytearray(FUZZED[kind])
     for _ in range(draw.draw(st.integers(0, 6))):
-        # Half of the damage hits the header, where structure is.
+        # Half of the damage hits the header, which has the structure.
         at = draw.draw(st.integers(0, len(data) - 1) | st.integers(0, min(100, len(data) - 1)))
         data[at] = draw.draw(st.integers(0, 255))
     del data[draw.draw(st.just(len(data)) | st.integers(0, len(data))) :]
@@ -246,7 +246,7 @@ def test_hostile_bytes_give_a_picture_or_an_image_error(kind: str, draw: st.Data
     assert message.endswith(".")
 
 
-def test_threads_may_decode_and_encode_at_once() -> None:
+def test_threads_can_decode_and_encode_concurrently() -> None:
     data = saved(Image.fromarray(smooth(200, 160)), "JPEG", icc_profile=swapped_profile())
     with ThreadPoolExecutor(4) as pool:
         results = set(pool.map(lambda _: encode(decode(data, max_px=100), "png"), range(32)))

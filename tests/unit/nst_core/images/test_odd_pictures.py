@@ -1,4 +1,4 @@
-"""Intact pictures that few programs write, and nearly intact ones: the picture, a warning, or why not."""
+"""Rare and slightly damaged pictures: each gives the picture, a warning, or a precise error."""
 
 import struct
 import sys
@@ -40,7 +40,7 @@ def with_extra(pixels: Pixels, *extra: Pixels) -> Pixels:
 
 
 def with_chunk(chunk: bytes) -> bytes:
-    """Return a PNG file with a further chunk behind its header."""
+    """Return a PNG file with an extra chunk after its header."""
     data = saved(Image.fromarray(smooth()), "PNG")
     return data[:33] + chunk + data[33:]
 
@@ -77,9 +77,9 @@ def test_large_metadata_of_a_png_does_no_harm(name: bytes, head: bytes, size: in
     np.testing.assert_array_equal(decode(data).rgb, smooth())
 
 
-def test_a_large_colour_profile_counts() -> None:
+def test_a_large_colour_profile_is_used() -> None:
     profile = srgb_profile()
-    # A profile says its own length; what follows is a printer's tables, as far as anyone knows.
+    # A profile has its own length. The rest counts as a printer's tables.
     large = (len(profile) + 1_500_000).to_bytes(4) + profile[4:] + bytes(1_500_000)
     data = with_chunk(png_chunk(b"iCCP", b"big\0\0" + zlib.compress(large)))
     assert difference(decode(data).rgb, smooth()) < 1
@@ -119,7 +119,7 @@ def test_a_transparent_entry_of_a_palette_of_few_bits_is_transparent() -> None:
     assert picture.alpha[0, :4].tolist() == [255, 0, 128, 255]
 
 
-def test_the_gamma_of_a_png_counts_unless_its_colours_are_srgb() -> None:
+def test_the_gamma_of_a_png_is_used_unless_its_colours_are_srgb() -> None:
     linear = np.round((smooth() / 255.0) ** 2.2 * 255).astype(np.uint8).tobytes()
     gamma = png_chunk(b"gAMA", (100_000).to_bytes(4))
     assert difference(decode(png(48, 32, depth=8, colour=2, rows=linear, extra=gamma)).rgb, smooth()) < 2
@@ -131,12 +131,12 @@ def test_the_gamma_of_a_png_counts_unless_its_colours_are_srgb() -> None:
 
 
 @pytest.mark.parametrize("value", [0, 1, 2**32 - 1])
-def test_a_senseless_gamma_gives_some_picture(value: int) -> None:
+def test_an_invalid_gamma_still_gives_a_picture(value: int) -> None:
     data = png(48, 32, depth=8, colour=2, rows=smooth().tobytes(), extra=png_chunk(b"gAMA", value.to_bytes(4)))
     assert decode(data).rgb.shape == (32, 48, 3)
 
 
-def test_a_png_as_iphones_have_it_is_read() -> None:
+def test_a_png_in_the_variant_of_iphones_is_read() -> None:
     alpha = np.full((32, 48, 1), 255, np.uint8)
     rows = with_extra(smooth()[..., ::-1], alpha)
     raw = b"".join(b"\0" + row.tobytes() for row in rows)
@@ -147,7 +147,7 @@ def test_a_png_as_iphones_have_it_is_read() -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 17))
-def test_a_png_whose_end_is_cut_off_behind_its_pixels_is_read(cut: int) -> None:
+def test_a_png_truncated_after_its_pixels_is_read(cut: int) -> None:
     np.testing.assert_array_equal(decode(saved(Image.fromarray(smooth()), "PNG")[:-cut]).rgb, smooth())
 
 
@@ -169,7 +169,7 @@ def test_a_jpeg_without_its_end_is_read(options: dict[str, Any], cut: int) -> No
 
 @pytest.mark.parametrize("cut", [3, 5, 10, 20, 30])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
-def test_a_jpeg_that_lacks_a_few_pixels_has_a_warning(cut: int, options: dict[str, Any]) -> None:
+def test_a_jpeg_without_a_few_pixels_has_a_warning(cut: int, options: dict[str, Any]) -> None:
     data = jpeg(noise(256, 256), **options)
     picture = decode(data[:-cut])
     assert picture.warning is not None
@@ -179,9 +179,7 @@ def test_a_jpeg_that_lacks_a_few_pixels_has_a_warning(cut: int, options: dict[st
 
 @pytest.mark.parametrize("share", [0.97, 0.9, 0.5])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
-def test_a_jpeg_that_lacks_many_pixels_is_refused_with_and_without_its_end(
-    options: dict[str, Any], share: float
-) -> None:
+def test_a_jpeg_without_many_pixels_is_refused_with_and_without_its_end(options: dict[str, Any], share: float) -> None:
     data = jpeg(noise(256, 256), **options)
     if options.get("progressive"):
         share = min(share, 0.9)
@@ -210,8 +208,8 @@ def test_a_jpeg_with_a_wrong_restart_marker_is_refused() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-def test_a_grey_jpeg_is_whole(mode: str) -> None:
-    """The grey of missing pixels may be that of the picture."""
+def test_a_grey_jpeg_does_not_count_as_incomplete(mode: str) -> None:
+    """The grey of missing pixels may also be the colour of the picture."""
     data = saved(Image.new(mode, (64, 64), (128,) * len(mode) if mode != "L" else 128), "JPEG", quality=95)
     assert decode(data).warning is None
     assert decode(data[:-2]).warning is None
@@ -241,7 +239,7 @@ def test_a_lossless_jpeg_is_named_unsupported(marker: int) -> None:
         decode(bytes(data))
 
 
-def test_an_orientation_in_xmp_alone_turns_nothing() -> None:
+def test_an_orientation_only_in_xmp_is_ignored() -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
     for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
         options: dict[str, Any] = {"xmp": xmp} if kind in ("JPEG", "WEBP") else {}
@@ -296,27 +294,27 @@ def test_cmyk_with_alpha_is_read(bits: int, planar: bool) -> None:
     assert difference(picture.rgb[8:], np.array(Image.fromarray(inks, "CMYK").convert("RGB"))[8:]) < 1
 
 
-def test_multiplied_colours_are_divided_again() -> None:
+def test_premultiplied_colours_are_converted_back() -> None:
     alpha = np.full((32, 48), 128, np.uint8)
     samples = with_extra(np.round(smooth() * (128 / 255)).astype(np.uint8), alpha)
     picture = decode(tiff(wide(samples), more={338: (1,)}))
     assert np.abs(picture.rgb.astype(int) - smooth()).max() <= 2
 
 
-def test_extra_samples_that_are_no_opacity_are_left_out() -> None:
+def test_extra_samples_that_are_not_opacity_are_left_out() -> None:
     picture = decode(tiff(wide(with_extra(smooth(), GREY, GREY)), more={338: (0, 0)}))
     np.testing.assert_array_equal(picture.rgb, smooth())
     assert picture.alpha is None
 
 
 @pytest.mark.parametrize(("format", "words"), [(2, "signed"), (3, "floating-point")])
-def test_samples_without_an_agreed_range_are_refused_by_name(format: int, words: str) -> None:
+def test_samples_without_a_standard_range_are_refused_by_name(format: int, words: str) -> None:
     for samples in (smooth(), wide(smooth())):
         with pytest.raises(ImageFormatError, match=words):
             decode(tiff(samples, more={339: (format,) * 3}))
 
 
-def test_the_first_picture_that_is_no_thumbnail_is_read() -> None:
+def test_the_first_picture_that_is_not_a_thumbnail_is_read() -> None:
     small, large = smooth(24, 16).tobytes(), smooth().tobytes()
 
     def directory(width: int, height: int, start: int, **kind: int) -> dict[int, tuple[int, ...]]:
@@ -341,7 +339,7 @@ def test_the_first_picture_that_is_no_thumbnail_is_read() -> None:
 
 
 @pytest.mark.parametrize("transparent", [None, 0])
-def test_what_the_first_frame_of_a_gif_does_not_cover_is_transparent(transparent: int | None) -> None:
+def test_areas_outside_the_first_frame_of_a_gif_are_transparent(transparent: int | None) -> None:
     frame = Image.new("P", (20, 16), 1)
     frame.putpalette([0, 0, 255, 255, 0, 0])
     frame.paste(0, (0, 0, 5, 5))
@@ -393,14 +391,14 @@ def test_a_bmp_with_10_bits_a_colour_is_read() -> None:
 @pytest.mark.parametrize(
     ("kind", "word"), [("GIF", "frames"), ("WEBP", "frames"), ("PNG", "frames"), ("TIFF", "pages")]
 )
-def test_a_file_of_several_pictures_says_that_the_first_is_used(kind: str, word: str) -> None:
+def test_a_file_of_several_pictures_has_a_warning_that_the_first_is_used(kind: str, word: str) -> None:
     frames = [Image.fromarray(noise(20, 20) // (i + 1)) for i in range(3)]
     picture = decode(saved(frames[0], kind, save_all=True, append_images=frames[1:]))
     assert picture.warning == f"Only the first of the file's 3 {word} is used."
     assert decode(saved(frames[0], kind)).warning is None
 
 
-def test_avif_is_read_under_whatever_brand() -> None:
+def test_avif_is_read_with_any_brand() -> None:
     data = saved(Image.fromarray(smooth()), "AVIF", quality=95)
     assert difference(decode(data).rgb, smooth()) < 6
     assert data[8:12] == b"avif"
@@ -421,7 +419,7 @@ def test_heic_names_the_extra_that_reads_it(monkeypatch: pytest.MonkeyPatch) -> 
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
 
 
-def test_a_damaged_heic_is_damaged() -> None:
+def test_a_damaged_heic_is_reported_as_damaged() -> None:
     pytest.importorskip("pi_heif")
     with pytest.raises(ImageDecodeError):
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
@@ -430,7 +428,7 @@ def test_a_damaged_heic_is_damaged() -> None:
 # Opacity
 
 
-def test_colours_come_back_as_they_were_with_their_opacity() -> None:
+def test_colours_and_opacity_are_unchanged_by_a_round_trip() -> None:
     rgba = with_extra(noise(48, 32), smooth()[..., 1])
     picture = decode(encode(decode(saved(Image.fromarray(rgba), "PNG")), "png"))
     assert picture.alpha is not None
@@ -439,7 +437,7 @@ def test_colours_come_back_as_they_were_with_their_opacity() -> None:
     np.testing.assert_array_equal(picture.rgb[seen], rgba[..., :3][seen])
 
 
-def test_transparent_pixels_have_the_colours_around_them() -> None:
+def test_transparent_pixels_get_the_colours_around_them() -> None:
     rgba = np.zeros((64, 64, 4), np.uint8)
     rgba[20:40, 20:40] = (200, 100, 50, 255)
     picture = decode(saved(Image.fromarray(rgba), "PNG"))
@@ -451,7 +449,7 @@ def test_an_invisible_picture_keeps_its_colours() -> None:
     np.testing.assert_array_equal(decode(saved(Image.fromarray(rgba), "PNG")).rgb, smooth())
 
 
-def test_jpeg_puts_what_is_transparent_on_white() -> None:
+def test_jpeg_puts_transparent_areas_on_white() -> None:
     rgb = np.zeros((32, 32, 3), np.uint8)
     alpha = np.zeros((32, 32), np.uint8)
     alpha[16:] = 128

@@ -24,7 +24,7 @@ from tests.unit.nst_core.images.picture_files import (
 
 
 @pytest.mark.parametrize("kind", sorted(set(CLAIMING) - {"gif"}))  # a GIF's frame may leave its canvas empty
-def test_a_header_that_claims_what_the_limit_allows_gets_past_the_check(kind: str) -> None:
+def test_a_header_that_claims_an_allowed_size_passes_the_check(kind: str) -> None:
     with pytest.raises(ImageDecodeError, match="truncated"):
         decode(claiming(kind, 4_000, 2_000) if kind != "jpeg" else claiming(kind, 4_000, 2_000)[:-20])
 
@@ -36,7 +36,7 @@ def test_the_limit_counts_pixels() -> None:
         decode(data, max_pixels=999)
 
 
-def test_a_large_image_within_the_limit_is_not_taken_for_a_bomb() -> None:
+def test_a_large_image_within_the_limit_is_not_treated_as_a_bomb() -> None:
     data = png(20_000, 10_000, depth=1, colour=0, rows=b"")  # above both limits of Pillow's own check
     with pytest.raises(ImageDecodeError, match="truncated"):
         decode(data, max_pixels=200_000_000)

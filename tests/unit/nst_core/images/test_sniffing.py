@@ -17,20 +17,20 @@ from tests.unit.nst_core.images.picture_files import (
 )
 
 
-def test_empty_bytes_are_named_empty() -> None:
+def test_empty_bytes_are_reported_as_empty() -> None:
     with pytest.raises(ImageDecodeError, match="empty"):
         decode(b"")
 
 
 @pytest.mark.parametrize("data", [b"\0", b"hello", b"<html></html>", b"\xff\xd8", bytes(1000), b"GIF8"])
-def test_what_is_no_image_is_refused(data: bytes) -> None:
+def test_a_file_that_is_not_an_image_is_refused(data: bytes) -> None:
     with pytest.raises(ImageDecodeError, match="not an image"):
         decode(data)
 
 
 @pytest.mark.parametrize("piece", [b"<!---->", b"<?xml?>", b"<!DOCTYPE svg>", b" ", b"<?xml<!--"])
 def test_many_repeats_of_what_begins_an_svg_are_refused_at_once(piece: bytes) -> None:
-    # In a process of its own: a regular expression that backtracks could not be interrupted in this one.
+    # In a separate process, because a backtracking regular expression could not be interrupted in this one.
     code = f"from nst_core.images import decode\ntry: decode({piece!r} * 100 + b'x')\nexcept Exception as e: print(e)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "The data is not an image.\n"

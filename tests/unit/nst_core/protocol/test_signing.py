@@ -1,4 +1,4 @@
-"""Signatures: what is opened is what was sealed, for the same purpose, with the same secret."""
+"""Signatures: a sealed message can be opened only for the same purpose and with the same secret."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ SIGNER = Signer("s" * 32)
 VALUES = {"chunk_id": 1, "items": [{"input": "s3://nst/ü.jpg"}], "ms": 0.1}
 
 
-def test_what_was_sealed_is_opened() -> None:
+def test_a_sealed_message_can_be_opened() -> None:
     assert SIGNER.open("nst.stylize", json.loads(json.dumps(SIGNER.seal("nst.stylize", VALUES)))) == VALUES
 
 
@@ -24,7 +24,7 @@ def test_another_purpose_and_another_secret_are_refused() -> None:
         Signer("t" * 32).open("nst.stylize", sealed)
 
 
-def test_purpose_and_data_cannot_be_split_in_another_way() -> None:
+def test_bytes_cannot_move_between_purpose_and_data() -> None:
     assert SIGNER.sign("ab", b"c") != SIGNER.sign("a", b"bc")
 
 
@@ -53,6 +53,6 @@ GOOD = SIGNER.seal("q", VALUES)
     ],
     ids=str,
 )
-def test_whatever_is_not_sealed_is_refused(sealed: Any) -> None:
+def test_an_unsealed_message_is_refused(sealed: Any) -> None:
     with pytest.raises(ProtocolError):
         SIGNER.open("q", sealed)

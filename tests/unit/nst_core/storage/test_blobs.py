@@ -1,4 +1,4 @@
-"""Objects of servers that leave out headers, compress what they send, or break off."""
+"""Objects from servers that leave out headers, compress answers, or break off."""
 
 from collections.abc import Iterator
 
@@ -37,7 +37,7 @@ def server(one_server: PlayingServer) -> PlayingServer:
 
 
 @pytest.mark.parametrize("quirks", ODD.values(), ids=ODD)
-def test_an_object_is_read_whatever_headers_come_with_it(server: PlayingServer, quirks: Quirks) -> None:
+def test_an_object_is_read_with_any_headers(server: PlayingServer, quirks: Quirks) -> None:
     server.quirks = quirks
     store = server.store()
     assert store.get(uri("photo.jpg")) == DATA
@@ -48,7 +48,7 @@ def test_an_object_is_read_whatever_headers_come_with_it(server: PlayingServer, 
 
 
 @pytest.mark.parametrize("quirks", ODD.values(), ids=ODD)
-def test_no_more_is_read_than_may_be(server: PlayingServer, quirks: Quirks) -> None:
+def test_no_more_than_the_limit_is_read(server: PlayingServer, quirks: Quirks) -> None:
     server.quirks = quirks
     server.put("bomb", data=bytes(50_000_000))
     with pytest.raises(BlobTooLargeError, match="5,000,000"):
@@ -57,13 +57,13 @@ def test_no_more_is_read_than_may_be(server: PlayingServer, quirks: Quirks) -> N
 
 @pytest.mark.parametrize("quirks", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("more", [-1, 1])
-def test_an_object_of_another_size_is_another_object(server: PlayingServer, quirks: Quirks, more: int) -> None:
+def test_an_object_with_another_size_is_not_the_same_object(server: PlayingServer, quirks: Quirks, more: int) -> None:
     server.quirks = quirks
     with pytest.raises(BlobReplacedError):
         b"".join(server.store().stream(uri("photo.jpg"), nbytes=len(DATA) + more))
 
 
-def test_what_is_only_said_to_be_compressed_is_read_as_it_is(server: PlayingServer) -> None:
+def test_an_uncompressed_object_with_a_compression_header_is_read_unchanged(server: PlayingServer) -> None:
     store = server.store()
     answer = store._client.get_object
 
@@ -78,20 +78,20 @@ def test_what_is_only_said_to_be_compressed_is_read_as_it_is(server: PlayingServ
 
 
 @pytest.mark.parametrize("cuts", [1, 2])
-def test_a_download_that_breaks_off_is_begun_anew(server: PlayingServer, cuts: int) -> None:
+def test_a_download_that_breaks_off_is_started_again(server: PlayingServer, cuts: int) -> None:
     server.quirks.cut_gets = cuts
     assert server.store().get(uri("photo.jpg")) == DATA
     assert server.count("GET") == cuts + 1
 
 
-def test_downloads_that_all_break_off_are_given_up(server: PlayingServer) -> None:
+def test_a_download_that_always_breaks_off_is_given_up(server: PlayingServer) -> None:
     server.quirks.cut_gets = 10
     with pytest.raises(BlobUnavailableError):
         server.store().get(uri("photo.jpg"))
     assert server.count("GET") == 3
 
 
-def test_a_conditional_write_heeds_what_is_there(server: PlayingServer) -> None:
+def test_a_conditional_write_respects_the_existing_object(server: PlayingServer) -> None:
     store = server.store()
     store.put_if(uri("new"), b"1", tag=None, content_type="text/plain")
     with pytest.raises(BlobConflictError):
@@ -103,7 +103,7 @@ def test_a_conditional_write_heeds_what_is_there(server: PlayingServer) -> None:
     assert store.get(uri("new")) == b"3"
 
 
-def test_a_write_that_fails_for_no_reason_of_its_key_may_pass(server: PlayingServer) -> None:
+def test_a_write_error_that_does_not_concern_the_key_is_retryable(server: PlayingServer) -> None:
     server.quirks.refuse = lambda call: (500, "InternalError") if call.method == "PUT" else None
     with pytest.raises(BlobUnavailableError):
         server.store(patient=False).put(uri("out/photo.jpg"), b"x")
@@ -118,7 +118,7 @@ def test_a_write_that_fails_for_no_reason_of_its_key_may_pass(server: PlayingSer
         ("out/" + "ä" * 128 + ".jpg", "more than 255 bytes"),
     ],
 )
-def test_a_key_that_a_server_of_files_cannot_have_is_named(server: PlayingServer, key: str, reason: str) -> None:
+def test_the_error_names_a_key_that_a_file_server_cannot_store(server: PlayingServer, key: str, reason: str) -> None:
     server.put("folder/photo.jpg")
     server.quirks.refuse = lambda call: (500, "InternalError") if call.method == "PUT" else None
     with pytest.raises(BlobInvalidError, match=reason):

@@ -1,4 +1,4 @@
-"""What the errors of storages come to, told by a real server that plays them, and by boto3 itself."""
+"""The errors for storage faults, tested with a real server that imitates them and with boto3's own errors."""
 
 from collections.abc import Iterator
 
@@ -68,7 +68,7 @@ def server(one_server: PlayingServer) -> PlayingServer:
 
 
 @pytest.mark.parametrize(("status", "code", "expected"), ANSWERS)
-def test_an_answer_comes_to_the_error_of_whose_fault_it_is(
+def test_each_error_answer_raises_the_matching_error(
     server: PlayingServer, status: int, code: str, expected: type[BlobError]
 ) -> None:
     store = server.store(patient=False)
@@ -88,7 +88,7 @@ def test_an_answer_comes_to_the_error_of_whose_fault_it_is(
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (400, BlobAccessError),  # what an expired token comes to, if there is no body that says so
+        (400, BlobAccessError),  # the error for an expired token if the answer has no body
         (401, StorageIdentityError),
         (403, BlobAccessError),
         (404, BlobNotFoundError),
@@ -96,7 +96,7 @@ def test_an_answer_comes_to_the_error_of_whose_fault_it_is(
         (503, BlobUnavailableError),
     ],
 )
-def test_an_answer_without_a_body_is_told_by_its_status(
+def test_an_answer_without_a_body_is_classified_by_its_status(
     server: PlayingServer, status: int, expected: type[BlobError]
 ) -> None:
     server.quirks.refuse = lambda call: (status, "IsNotSentToHead")
@@ -118,7 +118,7 @@ def test_an_answer_without_a_body_is_told_by_its_status(
         (boto.ParamValidationError(report="no"), BlobInvalidError),
     ],
 )
-def test_what_boto3_raises_comes_to_an_error_of_ours(error: Exception, expected: type[BlobError]) -> None:
+def test_errors_of_boto3_are_translated(error: Exception, expected: type[BlobError]) -> None:
     with pytest.raises(BlobError) as caught, translated(uri("photo.jpg")):
         raise error
     assert type(caught.value) is expected
@@ -137,13 +137,13 @@ def test_a_process_without_credentials_has_no_identity(
         BlobStore(settings, patient=False).get(uri("photo.jpg"))
 
 
-def test_a_port_where_nobody_listens_is_a_storage_that_does_not_answer(server: PlayingServer) -> None:
+def test_a_port_where_nothing_listens_counts_as_unavailable_storage(server: PlayingServer) -> None:
     settings = server.settings.model_copy(update={"s3_endpoint": f"http://{HOST}:{free_port()}"})
     with pytest.raises(BlobUnavailableError):
         BlobStore(settings, patient=False).get(uri("photo.jpg"))
 
 
-def test_a_name_that_no_bucket_has_is_not_asked_for(server: PlayingServer) -> None:
+def test_an_invalid_bucket_name_is_not_requested(server: PlayingServer) -> None:
     with pytest.raises(BlobInvalidError, match="not a valid address"):
         server.store().get(BlobUri("no bucket", "photo.jpg"))
     assert server.calls == []

@@ -1,4 +1,4 @@
-"""Listings on servers that keep to the rules, and on those that do not."""
+"""Listings on servers that follow the rules, and on servers that do not."""
 
 import random
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def server(one_server: PlayingServer) -> PlayingServer:
 
 
 def all_keys(store: BlobStore, *, limit: int, calls: int = 200, restart: bool = False) -> list[str]:
-    """List as the planner does: behind the last key, until nothing comes."""
+    """List as the planner does: after the last key, until no key comes."""
     found: list[str] = []
     for _ in range(calls):
         page = store.list_keys(uri("in/"), after=found[-1] if found else "", limit=limit)
@@ -69,7 +69,7 @@ def test_every_key_is_listed_once_and_in_order(server: PlayingServer, quirks: Qu
 
 
 @pytest.mark.parametrize("name", ["StartAfter is included", "StartAfter is ignored, short pages", "no order"])
-def test_a_listing_goes_on_behind_a_key_after_a_restart(server: PlayingServer, name: str) -> None:
+def test_a_listing_continues_after_a_key_after_a_restart(server: PlayingServer, name: str) -> None:
     server.put(*KEYS)
     server.quirks = ODD[name]
     assert all_keys(server.store(), limit=7, restart=True) == sorted(KEYS)
@@ -81,14 +81,14 @@ def test_a_prefix_without_objects_has_no_keys(server: PlayingServer) -> None:
         assert server.store().list_keys(uri("in/")) == []
 
 
-def test_a_server_that_ignores_the_key_is_not_read_anew_for_each_page(server: PlayingServer) -> None:
+def test_a_server_that_ignores_the_key_is_not_read_from_the_start_for_each_page(server: PlayingServer) -> None:
     server.put(*(f"in/{number:05d}" for number in range(800)))
     server.quirks = Quirks(start_after="ignored", page=10)
     assert len(all_keys(server.store(), limit=10, calls=300)) == 800
-    assert server.count("GET") < 3 * 80  # read anew each time it would be 3,200
+    assert server.count("GET") < 3 * 80  # reading from the start each time would give 3,200
 
 
-def test_a_server_that_sends_empty_pages_without_an_end_holds_a_call_for_a_while_only(server: PlayingServer) -> None:
+def test_endless_empty_pages_hold_a_call_only_for_a_while(server: PlayingServer) -> None:
     server.put(*KEYS)
     server.quirks = Quirks(empty_pages=25)
     listings = Listings(server.store()._client, max_pages=10)
@@ -99,7 +99,7 @@ def test_a_server_that_sends_empty_pages_without_an_end_holds_a_call_for_a_while
     assert list(listings.list_objects(uri("in/"), after="", limit=1000)) == sorted(KEYS)
 
 
-def test_a_token_that_the_server_has_forgotten_is_done_without(server: PlayingServer) -> None:
+def test_a_listing_continues_without_a_token_that_the_server_forgot(server: PlayingServer) -> None:
     server.put(*KEYS)
     server.quirks = Quirks(start_after="ignored", page=5)
     store = server.store()
@@ -109,7 +109,7 @@ def test_a_token_that_the_server_has_forgotten_is_done_without(server: PlayingSe
     assert store.list_keys(uri("in/"), after=second[-1], limit=5) == sorted(KEYS)[10:15]
 
 
-def test_keys_outside_of_the_prefix_are_left_out(server: PlayingServer) -> None:
+def test_keys_outside_the_prefix_are_left_out(server: PlayingServer) -> None:
     server.put(*KEYS)
     store = server.store()
 

@@ -1,4 +1,4 @@
-"""The test of the process's own bucket, and what a worker makes of it at its start."""
+"""The test of the process's own bucket, and how a worker uses it at its start."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def server() -> Iterator[PlayingServer]:
         yield server
 
 
-def test_a_bucket_that_can_be_used_is_left_as_it_was(server: PlayingServer) -> None:
+def test_a_usable_bucket_is_left_unchanged(server: PlayingServer) -> None:
     StorageTest(server.store(), "worker-1")()
     assert [(call.method, call.key) for call in server.calls] == [
         ("PUT", "health/worker-1"),
@@ -27,18 +27,18 @@ def test_a_bucket_that_can_be_used_is_left_as_it_was(server: PlayingServer) -> N
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])
-def test_a_bucket_that_refuses_is_told(server: PlayingServer, method: str) -> None:
+def test_a_bucket_that_refuses_is_reported(server: PlayingServer, method: str) -> None:
     server.quirks.refuse = lambda call: (403, "AccessDenied") if call.method == method else None
     with pytest.raises(BlobAccessError):
         StorageTest(server.store(), "worker-1")()
 
 
-def test_a_worker_that_may_not_remove_objects_can_work(server: PlayingServer) -> None:
+def test_a_worker_without_permission_to_delete_objects_can_work(server: PlayingServer) -> None:
     server.quirks.refuse = lambda call: (403, "AccessDenied") if call.method == "DELETE" else None
     assert storage_fault(StorageTest(server.store(), "worker-1")) is None
 
 
-def test_a_worker_waits_for_a_storage_that_does_not_answer_and_no_longer() -> None:
+def test_a_worker_waits_only_while_the_storage_does_not_answer() -> None:
     waits, answers = list[float](), [BlobUnavailableError("No.")] * 5
 
     def test() -> None:
@@ -58,5 +58,5 @@ def test_a_worker_does_not_wait_for_other_credentials() -> None:
     assert storage_fault(test, sleep=lambda seconds: pytest.fail("it waits")) is fault
 
 
-def test_a_disk_that_can_be_written_to_passes() -> None:
+def test_a_writable_disk_passes() -> None:
     check_disk()

@@ -9,7 +9,7 @@ from nst_core.system.budget import ByteBudget
 
 
 def held(budget: ByteBudget, amount: int, go: Event, threads: ThreadPoolExecutor) -> tuple[Event, Future[None]]:
-    """Take bytes in a thread until `go` is set; return what is set once they are taken."""
+    """Take bytes in a thread until `go` is set. Return an event that is set when they are taken."""
     taken = Event()
 
     def take() -> None:
@@ -45,7 +45,7 @@ def test_more_than_the_total_counts_as_the_total() -> None:
         pass
 
 
-def test_bytes_come_back_after_an_error() -> None:
+def test_bytes_are_returned_after_an_error() -> None:
     budget = ByteBudget(100)
     with pytest.raises(ZeroDivisionError), budget.hold(100):
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""Tests of nst_core.system.devices: what can be said without a GPU."""
+"""Tests of nst_core.system.devices that need no GPU."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Files and folders of one's own: nothing that another user of the machine prepared is believed or written to."""
+"""Private files and folders: nothing that another user of the machine prepared is trusted or written to."""
 
 import os
 from pathlib import Path
@@ -12,13 +12,13 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files
 OTHER = 12345
 
 
-def test_a_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_folder_is_made_for_its_owner_only(tmp_path: Path) -> None:
     assert own_folder(tmp_path / "a" / "nst") == tmp_path / "a" / "nst"
     assert (tmp_path / "a" / "nst").stat().st_mode & 0o777 == 0o700
     own_folder(tmp_path / "a" / "nst")
 
 
-def test_a_symbolic_link_of_ones_own_is_followed(tmp_path: Path) -> None:
+def test_a_symbolic_link_of_the_same_user_is_followed(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir(mode=0o755)
     (tmp_path / "nst").symlink_to("disk")
     assert own_folder(tmp_path / "nst") == tmp_path / "disk"
@@ -53,7 +53,7 @@ def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
         own_folder(tmp_path / "nst")
 
 
-def test_a_file_is_opened_without_losing_what_is_in_it_and_never_through_a_link(tmp_path: Path) -> None:
+def test_a_file_is_opened_without_truncation_and_never_through_a_link(tmp_path: Path) -> None:
     victim = tmp_path / "victim.db"
     victim.write_bytes(b"precious")
     open_own(victim).close()

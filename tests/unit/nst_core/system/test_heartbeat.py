@@ -1,4 +1,4 @@
-"""The heartbeat: a file that is touched while a process gets on, and what others conclude from it."""
+"""The heartbeat: a file that is touched while a process makes progress, and how probes read it."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ class Clock:
 
 @dataclass
 class Rig:
-    """A heartbeat with one thing that it watches."""
+    """A heartbeat that watches one counter."""
 
     path: Path
     clock: Clock = field(default_factory=Clock)
@@ -37,7 +37,7 @@ class Rig:
         self.alarms += 1
 
     def beats(self) -> bool:
-        """Return whether a second later the file is touched."""
+        """Return whether the file is touched a second later."""
         self.clock.now += 1
         self.path.unlink(missing_ok=True)
         self.heartbeat._written = None
@@ -45,7 +45,7 @@ class Rig:
         return self.path.exists()
 
 
-def test_it_beats_while_what_it_watches_moves(tmp_path: Path) -> None:
+def test_it_beats_while_the_watched_counter_moves(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "beat")
     for _ in range(30):
         rig.count += 1
@@ -53,7 +53,7 @@ def test_it_beats_while_what_it_watches_moves(tmp_path: Path) -> None:
     assert rig.alarms == 0
 
 
-def test_it_stops_when_something_stands_still_and_goes_on_when_it_moves_again(tmp_path: Path) -> None:
+def test_it_stops_when_a_counter_stands_still_and_continues_when_it_moves_again(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "beat")
     assert [rig.beats() for _ in range(14)] == [True] * 11 + [False] * 3
     assert rig.alarms == 1, "the stacks are logged once"
@@ -71,7 +71,7 @@ def test_one_of_several_that_stands_still_is_enough(tmp_path: Path) -> None:
     assert beats == [True] * 6 + [False] * 2
 
 
-def test_the_time_of_a_suspended_machine_does_not_count(tmp_path: Path) -> None:
+def test_time_while_the_machine_is_suspended_does_not_count(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "beat")
     assert rig.beats()
     rig.clock.now += 3600
@@ -79,7 +79,7 @@ def test_the_time_of_a_suspended_machine_does_not_count(tmp_path: Path) -> None:
     assert rig.alarms == 0
 
 
-def test_stillness_is_counted_in_the_time_of_the_one_who_looks() -> None:
+def test_stillness_is_measured_with_the_clock_of_the_observer() -> None:
     clock = Clock()
     stillness = Stillness(clock=clock, max_step_s=2.0)
     assert stillness.see("a") == 0
@@ -92,7 +92,7 @@ def test_stillness_is_counted_in_the_time_of_the_one_who_looks() -> None:
     assert stillness.see("b") == 0
 
 
-def test_the_file_says_whether_the_process_is_ready_and_is_touched_again_and_again(tmp_path: Path) -> None:
+def test_the_file_says_whether_the_process_is_ready_and_is_touched_repeatedly(tmp_path: Path) -> None:
     path = tmp_path / "beat"
     heartbeat = Heartbeat(path)
     heartbeat.beat()
@@ -105,7 +105,7 @@ def test_the_file_says_whether_the_process_is_ready_and_is_touched_again_and_aga
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_without_a_file_it_does_nothing_and_a_file_that_cannot_be_written_is_told_once(
+def test_it_does_nothing_without_a_file_and_logs_an_unwritable_file_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     Heartbeat(None).beat()
@@ -120,7 +120,7 @@ def test_without_a_file_it_does_nothing_and_a_file_that_cannot_be_written_is_tol
     assert state_of(tmp_path / "none" / "beat") == STARTING
 
 
-def test_the_probe_of_containers_tells_the_living_from_the_deaf(tmp_path: Path) -> None:
+def test_the_container_probe_detects_a_process_that_hangs(tmp_path: Path) -> None:
     path = tmp_path / "beat"
     assert main(["--file", str(path)]) == 1, "no file yet"
     heartbeat = Heartbeat(path)

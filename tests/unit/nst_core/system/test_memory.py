@@ -33,13 +33,13 @@ thread.join()
 
 
 def page_faults(mode: str) -> int:
-    """Return how often the system had to provide a page while a thread used 64 MiB ten times."""
+    """Return the number of page faults while a thread uses 64 MiB ten times."""
     command = [sys.executable, "-c", SCRIPT, mode]
     return int(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
-def test_freed_memory_is_used_again_also_by_other_threads() -> None:
+def test_freed_memory_is_reused_even_by_other_threads() -> None:
     assert page_faults("keep") < page_faults("default") / 10
 
 
@@ -59,15 +59,15 @@ assert not freed.trim(idle=True), "there is nothing left to give back"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
-def test_memory_above_what_is_kept_goes_back_to_the_system() -> None:
+def test_memory_above_the_kept_limit_is_returned_to_the_system() -> None:
     done = subprocess.run([sys.executable, "-c", TRIM], cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(done.stdout) > 250 * 2**20
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
-def test_memory_is_given_back_once_a_minute_while_there_is_work() -> None:
+def test_memory_is_returned_once_a_minute_during_work() -> None:
     now = [1000.0]
-    freed = memory.FreedMemory(kept_bytes=-(2**62), clock=lambda: now[0])  # always more than is to be kept
+    freed = memory.FreedMemory(kept_bytes=-(2**62), clock=lambda: now[0])  # always more than the limit that is kept
     assert freed.trim(idle=False)
     now[0] += 59
     assert not freed.trim(idle=False)
@@ -76,7 +76,9 @@ def test_memory_is_given_back_once_a_minute_while_there_is_work() -> None:
     assert freed.trim(idle=False)
 
 
-def test_the_memory_of_a_process_is_that_of_its_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_limit_of_a_process_is_that_of_its_control_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     limit = tmp_path / "memory.max"
     monkeypatch.setattr(memory, "_CGROUP_LIMITS", (str(limit), str(tmp_path / "none")))
     machine = memory.total_bytes()
@@ -100,7 +102,7 @@ run(20)
 """
 
 
-def test_kernels_of_sizes_that_were_not_used_for_long_are_let_go() -> None:
+def test_kernels_of_sizes_not_used_for_long_are_released() -> None:
     done = subprocess.run(
         [sys.executable, "-c", KERNELS],
         cwd=ROOT,
