@@ -40,6 +40,6 @@ def feature_tiles(
 
 
 def _positions(pixels: tuple[int, int | None], step: int) -> slice:
-    """Return the positions of a layer for a range of pixels whose ends are multiples of the step."""
+    """Return the positions of a layer that cover a range of pixels, whose ends must be multiples of the step."""
     first, end = pixels
     return slice(first // step, None if end is None else end // step)

@@ -1,4 +1,4 @@
-"""Object storage behind one small class; every error of boto3 becomes a BlobError (see `faults`)."""
+"""Object storage in one small class; every error of boto3 becomes a BlobError (see `faults`)."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ class BlobUri:
 
     @classmethod
     def parse(cls, text: str) -> "BlobUri":
-        """Return the address in `text`; raise ConfigError if it is none. An empty key names a whole bucket."""
+        """Parse an address; raise ConfigError if it is not valid. An empty key names a whole bucket."""
         bucket, slash, key = text.removeprefix("s3://").partition("/")
         if not text.startswith("s3://") or not bucket or (key and not slash):
             raise ConfigError(f"{text!r} is not an address like s3://bucket/key.")
@@ -87,8 +87,8 @@ class BlobStore:
     def stream(self, uri: BlobUri, *, nbytes: int | None = None) -> Iterator[bytes]:
         """Return an object's bytes piece by piece; raises immediately if there is no such object.
 
-        If `nbytes` is given and the object has another size, raises BlobReplacedError: immediately if the storage says
-        the size, otherwise when too many or too few bytes have come.
+        If `nbytes` is given and the object has another size, raises BlobReplacedError: immediately if the storage
+        reports the size, otherwise when too many or too few bytes have arrived.
         """
         answer = self._open(uri)
         size = _size_of(answer)
@@ -332,7 +332,7 @@ def _exactly(nbytes: int, pieces: Iterator[bytes], uri: BlobUri) -> Iterator[byt
             break
         yield piece
     if count != nbytes:
-        raise BlobReplacedError(f"{uri} does not have the {nbytes:,} bytes that it had.")
+        raise BlobReplacedError(f"{uri} no longer has {nbytes:,} bytes: it was replaced.")
 
 
 def _from(uri: BlobUri, body: Any, skip: int) -> Iterator[bytes]:

@@ -96,7 +96,7 @@ _SENTENCES = {
     Fault.NOT_FOUND: "There is no object {uri}.",
     Fault.DENIED: "The storage refused the request for {uri} ({code}).",
     Fault.INVALID: "The storage cannot serve {uri} ({code}).",
-    Fault.CONFLICT: "{uri} was written by somebody else ({code}).",
+    Fault.CONFLICT: "Another process has written {uri} ({code}).",
     Fault.PASSING: "The storage failed for {uri} ({code}).",
     Fault.IDENTITY: "The storage does not accept the credentials of this process ({code}, for {uri}).",
     Fault.CLOCK: "The storage does not accept the clock of this machine ({code}, for {uri}).",

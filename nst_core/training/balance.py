@@ -9,13 +9,13 @@ from nst_core.nets.loss_network import LossNetwork
 from nst_core.training.config import TrainConfig
 from nst_core.training.objective import PerceptualObjective
 
-#: How much stronger the style pulls than the content at strength 1, at a grey picture. Johnson's weights 1 and 5 have
-#: this effect for Hokusai's wave, to a fifth of it for The Scream, and to five times as much for The Starry Night.
+#: Ratio of the style loss's gradient to the content loss's at a grey picture, for strength 1. Johnson's weights 1 and 5
+#: have this effect for Hokusai's wave, to a fifth of it for The Scream, and to five times as much for The Starry Night.
 STYLE_PULL = 3.3
 
 
 class _Given(nn.Module):
-    """Takes the place of a network: its output is a given picture, whatever the photos are."""
+    """Replaces a network: its output is a given picture for any photos."""
 
     def __init__(self, picture: Tensor) -> None:
         super().__init__()
@@ -31,10 +31,10 @@ def balanced(
     """Return the config with its style weights scaled by one factor, in four digits, so that style and content pull
     alike at the start.
 
-    That is where every untrained network begins: at a grey picture. There the gradient of the style loss by the pixels
-    is to be STYLE_PULL * `strength` times as long as that of the content loss. `style` is 1 x 3 x H x W, `photos`
-    N x 3 x H x W, in 0 to 1. The config keeps its weights if one of the two losses has no gradient there, as with
-    no weight of the content.
+    That is where every untrained network begins: at a grey picture. There, the gradient of the style loss by the pixels
+    becomes STYLE_PULL * `strength` times as long as that of the content loss. `style` is 1 x 3 x H x W, `photos` N x 3
+    x H x W, in 0 to 1. The config keeps its weights if one of the two losses has no gradient there, for example if the
+    content has no weight.
     """
     grey = torch.full_like(photos, 0.5).requires_grad_()
     objective = PerceptualObjective(config, _Given(grey), network, style)

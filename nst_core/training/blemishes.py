@@ -12,13 +12,13 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.uint8]
 _Grey = npt.NDArray[np.float64]
 
-#: Limits for a remark. Lengstrom's networks wave and udnie have at most 0.004, 0.04 and 0.19.
+#: Above these limits, a fault is reported. Lengstrom's networks wave and udnie have at most 0.004, 0.04 and 0.19.
 MAX_BLOTCHES = 0.02
 MAX_FRAME = 0.08
 MAX_GRID = 0.25
 
 _TILE_PX = 16
-#: A tile is a blotch if its tone (0 to 1) differs by this much from the expectation by the photo and its neighbours.
+#: A tile is a blotch if its tone (0 to 1) differs by this much from what the photo and the neighbouring tiles suggest.
 _BLOTCH_TONE = 0.25
 #: Outermost pixels that are compared with those further in.
 _EDGE_PX, _INNER_PX = 4, 12
@@ -27,13 +27,13 @@ _PERIOD_PX = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Blemishes:
-    """How much of each fault pictures have."""
+    """The strength of each fault in pictures."""
 
-    #: Share of tiles of 16 px whose tone fits neither the photo's nor that of the tiles around.
+    #: Share of tiles of 16 px whose tone fits neither the photo nor the tiles around.
     blotches: float
-    #: How much the tone of the outermost pixels differs from that of those further in, more than in the photo, of 1.
+    #: Difference in tone between the outermost pixels and those further in, beyond that of the photo; at most 1.
     frame: float
-    #: How much more pixels differ from their neighbours at one place in a period of 4 than on the mean.
+    #: By how much the contrast at one phase of a 4-pixel period exceeds the mean.
     grid: float
 
     @property
@@ -73,7 +73,7 @@ def _tiles(grey: _Grey) -> _Grey:
 
 def _blotches(photo: _Grey, picture: _Grey) -> float:
     given, made = _tiles(photo), _tiles(picture)
-    # What the tones of this picture make of those of the photo, as a straight line.
+    # A straight line that maps the tones of the photo to those of this picture.
     slope, offset = np.polyfit(given.ravel(), made.ravel(), 1) if np.ptp(given) > 0.02 else (0.0, made.mean())
     odd = made - (slope * given + offset)
     around = np.pad(odd, 1, mode="edge")
@@ -84,7 +84,7 @@ def _blotches(photo: _Grey, picture: _Grey) -> float:
 
 
 def _frame(grey: _Grey) -> float:
-    """Return the mean over the four sides of how much the edge differs in tone from what lies next to it."""
+    """Return the difference in tone between an edge and the pixels next to it, as the mean of the four sides."""
     sides = (grey, grey[::-1], grey.T, grey.T[::-1])
     steps = [abs(float(side[:_EDGE_PX].mean() - side[_EDGE_PX : _EDGE_PX + _INNER_PX].mean())) for side in sides]
     return float(np.mean(steps))

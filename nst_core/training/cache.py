@@ -22,7 +22,7 @@ class FileCache:
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         """Use the files that are in `folder`, which is created if it is missing."""
         if max_bytes < 0:
-            raise ConfigError(f"A cache has room for 0 bytes or more, not {max_bytes!r}.")
+            raise ConfigError(f"The size of a cache must be at least 0 bytes, not {max_bytes!r}.")
         self.folder = folder
         self.max_bytes = max_bytes
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ class FileCache:
             self._make_room(len(data))
             try:
                 write_whole(self.folder / name, data)
-            except OSError as error:  # for example a full disk: files that cannot be kept are fetched again
+            except OSError as error:  # for example if the disk is full: files that cannot be stored are fetched again
                 log.warning("The cache %s cannot be written: %s.", self.folder, error.strerror)
             else:
                 self._sizes[name] = len(data)

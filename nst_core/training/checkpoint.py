@@ -28,10 +28,10 @@ CHECKPOINT_NAME = "checkpoint.safetensors"
 class Checkpoint:
     """A training between two steps."""
 
-    #: Steps that are done.
+    #: The number of completed steps.
     step: int
     config: TrainConfig
-    #: What the training was made from, besides the config, such as hashes of files; JSON-ready.
+    #: The training's inputs besides the config, such as hashes of files; JSON-ready.
     origin: dict[str, Any] = field(default_factory=dict)
     #: Where the training was extended: at which step, from how many steps.
     extensions: tuple[tuple[int, int], ...] = ()
@@ -39,7 +39,7 @@ class Checkpoint:
 
 
 def dump_checkpoint(checkpoint: Checkpoint) -> bytes:
-    """Return a checkpoint as the bytes of a file; equal checkpoints have equal ones."""
+    """Return a checkpoint as the bytes of a file; equal checkpoints give equal bytes."""
     about = {
         "step": checkpoint.step,
         "config": checkpoint.config.to_dict(),
@@ -47,14 +47,14 @@ def dump_checkpoint(checkpoint: Checkpoint) -> bytes:
         "extensions": checkpoint.extensions,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    # One entry only: safetensors writes several in random order, and equal trainings shall have equal files.
+    # Use a single entry: safetensors writes several in random order, but equal trainings must give equal files.
     return save(tensors, {TRAINING_KEY: json.dumps(about, sort_keys=True)})
 
 
 def parse_checkpoint(data: bytes, *, name: str = "The checkpoint") -> Checkpoint:
     """Return the checkpoint of a file's bytes, its tensors on the CPU; `name` begins error messages.
 
-    Raises WeightsError if it is damaged or no checkpoint of a training.
+    Raises WeightsError if it is damaged or not a checkpoint of a training.
     """
     try:
         tensors = load(data)
@@ -77,11 +77,13 @@ def parse_checkpoint(data: bytes, *, name: str = "The checkpoint") -> Checkpoint
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint whole; raise WeightsError, and leave the old file, if it cannot be written."""
+    """Write a checkpoint atomically; if it cannot be written, raise WeightsError and keep the old file."""
     try:
         write_whole(path, dump_checkpoint(checkpoint))
     except OSError as error:
-        raise WeightsError(f"The checkpoint {path} cannot be written: {error.strerror}. The last one stays.") from error
+        raise WeightsError(
+            f"The checkpoint {path} cannot be written: {error.strerror}. The previous one is kept."
+        ) from error
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -61,10 +61,10 @@ class TrainConfig:
     batch_size: int = 4
     #: Side of the square training crops.
     size_px: int = 256
-    #: A crop is cut from its photo resized to a short side of `size_px` to `zoom * size_px`. A departure from the
-    #: paper, which resizes whole photos to the square: few photos last longer so.
+    #: A crop is cut from its photo resized to a short side of `size_px` to `zoom * size_px`. This differs from the
+    #: paper, which resizes whole photos to the square; with crops, fewer photos are enough.
     zoom: float = 1.6
-    #: Crops that are drawn from a photo before the next one; an epoch has this many crops of each photo.
+    #: Consecutive crops from each photo; an epoch has this many crops of each photo.
     crops_per_photo: int = 1
     #: Longest side of the style picture, as Johnson's `style_image_size`: the strokes of the result grow with it.
     style_size_px: int = 512
@@ -101,15 +101,15 @@ class TrainConfig:
     schedule: Schedule = "cosine"
     #: Steps over which the learning rate rises from nothing.
     warmup_steps: int = 50
-    #: Fraction of the learning rate that is left at the last step of the cosine.
+    #: Learning rate at the last step of the cosine, as a fraction of the full one.
     final_learning_rate: float = 0.05
     decay_every_steps: int = 1000
     decay_factor: float = 0.5
     #: Fraction of the learning rate for the head. One step of Adam moves all its 81 taps x 32 channels together:
     #: on the unit range that is 255 times the step that the papers' networks take on 0 to 255.
     head_learning_rate: float = 0.1
-    #: Decides the first weights, the order and crops of the photos, the crops of the style, the noise, and
-    #: the shifts.
+    #: Determines the initial weights, the order and crops of the photos, the crops of the style, the noise and the
+    #: shifts.
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -157,12 +157,12 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
-        """Build a config from `to_dict` values; what is not given keeps its default.
+        """Build a config from `to_dict` values; missing fields have their defaults.
 
         Raises ConfigError for an unknown field or a wrong value.
         """
         if not isinstance(values, dict):
-            raise ConfigError(f"A training config is fields and values, not {values!r}.")
+            raise ConfigError(f"A training config must be an object with fields and values, not {values!r}.")
         unknown = set(values) - {each.name for each in fields(cls)}
         if unknown:
             field = next(iter(unknown)) if len(unknown) == 1 else None

@@ -16,10 +16,11 @@ LAST_STEPS = 100
 
 
 class LossCurve:
-    """A CSV file that grows by a line per step, with COLUMNS as its first line."""
+    """A CSV file with one line per step, and COLUMNS as its first line."""
 
     def __init__(self, path: Path, *, step: int) -> None:
-        """Continue after `step` steps, and drop the lines of later steps, which their process lost when it died."""
+        """Continue after `step` steps, and drop lines of later steps, whose results were lost when their process
+        died."""
         self._path = path
         self._waiting: list[StepLosses] = []
         kept = [losses for losses in read_losses(path) if losses.step <= step]

@@ -27,19 +27,19 @@ _T = TypeVar("_T")
 ITERATIONS = 50
 #: Photos that are optimised for the comparison; it takes most of the time.
 OPTIMISED = 4
-#: Longest side of the pictures that are looked through for blemishes, unless the other one had fewer than these.
+#: Longest side, and smallest shorter side, of the pictures that are checked for blemishes.
 LOOKED_AT_PX = 512
 _SHORT_SIDE_PX = 64
 
 
 class Runner(Protocol):
-    """Runs a piece of work and returns its result."""
+    """Runs a part of the work and returns its result."""
 
     def __call__(self, piece: Callable[[], _T], /) -> _T: ...
 
 
 def at_once(piece: Callable[[], _T], /) -> _T:
-    """Run a piece of work immediately."""
+    """Run a part of the work immediately."""
     return piece()
 
 
@@ -82,8 +82,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure a network on photos, H x W x 3 uint8 each; `style` is 1 x 3 x H x W in 0 to 1.
 
-    The device is that of the network. `on_piece` runs each piece of the work, of a second or less on a CPU, so
-    that other work can come in between.
+    The device is that of the network. `on_piece` runs each part of the work, which takes at most a second on a CPU, so
+    that other work can run in between.
     """
     device = next(transformer.parameters()).device
     objective = on_piece(lambda: ImageObjective(config, network, style.to(device)))
@@ -158,7 +158,7 @@ def _descend(course: Iterator[float], loss: float, on_piece: Runner) -> tuple[in
     """Return after how many iterations L-BFGS is better than a loss, and its lowest loss in ITERATIONS of them."""
     curve = [on_piece(lambda: next(course)) for _ in range(ITERATIONS + 1)]
     better = [iteration for iteration, value in enumerate(curve) if value < loss]
-    # Not the last one: without a line search it may run away.
+    # Use the lowest loss, not the last one: without a line search, the loss may diverge.
     return (better[0] if better else ITERATIONS), min(curve)
 
 
@@ -169,7 +169,7 @@ def _fitted(photo: Pixels, side_px: int) -> Pixels:
 
 
 def _reduced(photo: Pixels) -> Pixels:
-    """Return a photo in a size that is looked through for blemishes."""
+    """Return a photo in the size in which blemishes are searched."""
     image = Image.fromarray(photo)
     scale = max(min(1.0, LOOKED_AT_PX / max(image.size)), _SHORT_SIDE_PX / min(image.size))
     width, height = (round(side * scale) for side in image.size)

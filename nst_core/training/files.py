@@ -5,9 +5,9 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that at any moment, a power cut included, it is the old one or the new one.
+    """Write a file atomically: even after a power cut, it has either the old or the new content.
 
-    Raises OSError if the disk is full or the folder cannot be written; the old file then stays, and nothing else.
+    Raises OSError if the disk is full or the folder cannot be written; then only the old file remains.
     """
     part = path.with_name(path.name + ".part")
     try:

@@ -17,19 +17,19 @@ from nst_core.training.config import TrainConfig
 
 #: The terms of the objective, in the order in which it returns them.
 TERMS = ("content", "style", "tv", "stability", "shift")
-#: By how many pixels photos are moved at most for the shift term: all phases of the network's two halvings.
+#: The largest shift of photos for the shift term, in pixels: it covers all phases of the network's two halvings.
 MAX_SHIFT_PX = 3
-#: What the border of a picture is, where the padding shows. It must be broader than a shift.
+#: Pixels at the border of a picture that the padding affects. It must be broader than a shift.
 _BORDER_PX = 16
-# Keep the generators apart that one seed makes.
+# Make the generators that share a seed independent.
 _CROPS, _NOISE, _SHIFT = 1, 2, 3
 
 
 class PerceptualObjective(nn.Module):
     """The weighted content, style, total-variation, stability and shift losses of a transformer's output.
 
-    L = w_c mean (F(y) - F(x))^2 + sum_l w_l GramLoss_l(y) + w_tv TV(y) + w_st mean (T(x + n) - y)^2
-    + w_sh mean (T(S x) - S y)^2 with y = T(x) (Johnson et al. 2016, eq. 2 to 5). The last two are none of the paper's.
+    L = w_c mean (F(y) - F(x))^2 + sum_l w_l GramLoss_l(y) + w_tv TV(y) + w_st mean (T(x + n) - y)^2 + w_sh mean (T(S x)
+    - S y)^2 with y = T(x) (Johnson et al. 2016, eq. 2 to 5). The last two are not in the paper.
 
     Stability: a network that answers sparse noise n with small changes flickers less from frame to frame. Noise and
     the fixed y, which gets no gradient from it, follow ceshine/fast-neural-style; there pixels are normalised, so that
@@ -43,7 +43,7 @@ class PerceptualObjective(nn.Module):
     def __init__(self, config: TrainConfig, transformer: nn.Module, network: LossNetwork, style: Tensor) -> None:
         """Compute the style targets once from the style picture, 1 x 3 x H x W RGB in 0 to 1.
 
-        Raises ConfigError if the loss network has not all layers that the config names.
+        Raises ConfigError if the loss network does not have all layers in the config.
         """
         super().__init__()
         missing = set(config.layers) - set(network.layers)
@@ -65,7 +65,7 @@ class PerceptualObjective(nn.Module):
         """Return the weighted terms, 5, in the order of TERMS, of a batch of photos, N x 3 x H x W in 0 to 1.
 
         `noise`, of the photos' shape, is for the stability term, `shift`, rows and columns to move by, for the shift
-        term; each may be left out if its term has no weight.
+        term; each may be omitted if its term has no weight.
         """
         config = self.config
         output = self.transformer(photos)
@@ -88,7 +88,7 @@ class PerceptualObjective(nn.Module):
         return torch.stack([content, style, tv, stability, shifted])
 
     def _shift_loss(self, photos: Tensor, output: Tensor, shift: Tensor) -> Tensor:
-        # Photos come in random order, so that the first one is any. Batch norm must see the same batch again.
+        # Photos are in random order, so the first one is a random one. Batch norm must see the same batch again.
         count = 1 if self.config.transformer.norm == "instance" else len(photos)
         difference: Tensor = self.transformer(moved(photos[:count], shift)).float() - moved(output[:count], shift)
         border = min(_BORDER_PX, min(photos.shape[2:]) // 4)
@@ -109,7 +109,7 @@ def moved(images: Tensor, shift: Tensor) -> Tensor:
 def style_grams(config: TrainConfig, network: LossNetwork, style: Tensor) -> dict[str, Tensor]:
     """Return the Gram matrices of a style picture, 1 x 3 x H x W in 0 to 1, by style layer, 1 x C x C each.
 
-    They are means over random crops if the config asks for some; those depend on its seed alone.
+    If the config has style crops, they are means over random crops, which depend only on the seed.
     """
     pictures = [style]
     if config.style_crops:

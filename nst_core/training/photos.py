@@ -34,9 +34,9 @@ def epoch_order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
 
 
 def decode_photo(data: bytes, *, size_px: int, zoom: float) -> Pixels:
-    """Return a photo, H x W x 3, with all pixels that its crops need; raise ImageError if it cannot be used."""
-    # What the largest zoom needs of a photo up to twice as long as wide; JPEG decodes the faster for it. A longer
-    # photo is decoded again as it is.
+    """Return a photo, H x W x 3, large enough for its crops; raise ImageError if it cannot be used."""
+    # The size that the largest zoom needs for photos up to 2 : 1; JPEG files decode faster at a reduced size. Longer
+    # photos are decoded again at full size.
     needed = ceil(size_px * zoom)
     rgb = decode(data, max_px=2 * needed, min_side_px=1).rgb
     height, width = rgb.shape[:2]
@@ -61,12 +61,12 @@ def reduce_photo(data: bytes, *, size_px: int, zoom: float) -> bytes:
 class PhotoStream:
     """Random square crops of photos, each photo once an epoch, `crops_per_photo` crops at a time.
 
-    A crop comes from the photo resized so that its short side is uniform in [size_px, zoom * size_px], and is
-    mirrored half of the time. Photos smaller than that are enlarged: high-resolution photos are as smooth.
+    A crop comes from the photo resized so that its short side is uniform in [size_px, zoom * size_px], and is mirrored
+    half of the time. Smaller photos are enlarged, which makes them as smooth as high-resolution photos.
 
     An unusable photo (damaged, too small, no image) is listed in `skipped` with the reason, and the next good one in
-    the epoch's order takes its place: the photo at a position depends on the seed and the files only.
-    Batches may be asked for from several threads at once.
+    the epoch's order takes its place: the photo at a position depends on the seed and the files only. Several threads
+    may request batches at the same time.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class PhotoStream:
         zoom: float = 1.6,
         crops_per_photo: int = 1,
     ) -> None:
-        """Draw from the photos of `source`; nothing is read yet."""
+        """Use the photos of `source`; nothing is read yet."""
         self.size_px = size_px
         self.batch_size = batch_size
         self.seed = seed

@@ -33,8 +33,8 @@ def load_style(path: Path, *, size_px: int) -> Tensor:
 def parse_style(data: bytes, *, size_px: int, name: str) -> Tensor:
     """Return the style picture in a file's bytes with its longest side at `size_px`, 1 x 3 x H x W in 0 to 1.
 
-    `name` begins error messages. Raises ImageError if it is no picture, and ImageTooSmallError if the shorter
-    side has under 16 pixels, before or after.
+    `name` begins error messages. Raises ImageError if it is not a picture, and ImageTooSmallError if the shorter side
+    is under 16 pixels before or after resizing.
     """
     image = Image.fromarray(_decode(data, name, max_px=None).rgb)
     scale = size_px / max(image.size)
@@ -53,12 +53,12 @@ def load_sample(path: Path) -> Tensor:
 
 
 def parse_sample(data: bytes, *, name: str) -> Tensor:
-    """Return the photo in a file's bytes as `load_sample` does; raise ImageError if it is none."""
+    """Return the photo in a file's bytes as `load_sample` does; raise ImageError if it is not a picture."""
     return to_tensor(_decode(data, name, max_px=SAMPLE_MAX_PX).rgb)
 
 
 def save_sample(image: Tensor, path: Path) -> None:
-    """Write a 1 x 3 x H x W picture in 0 to 1 as a JPEG file, whole or not at all."""
+    """Write a 1 x 3 x H x W picture in 0 to 1 as a JPEG file atomically."""
     write_whole(path, dump_sample(image))
 
 

@@ -40,7 +40,10 @@ def plot_losses(losses: Sequence[StepLosses], path: Path, *, title: str) -> None
     canvas.draw_axes(title)
     for name, values in series.items():
         canvas.draw_band(values, _COLORS[name])
-    for name, values in series.items():  # the total first and broader: it stays visible if one loss is nearly all
+    for (
+        name,
+        values,
+    ) in series.items():  # draw the total first and broader, so that it stays visible if one loss almost equals it
         canvas.draw_curve(values, _COLORS[name], width=5.0 if name == "total" else 2.5)
     canvas.draw_legend(series)
     buffer = io.BytesIO()
@@ -49,7 +52,7 @@ def plot_losses(losses: Sequence[StepLosses], path: Path, *, title: str) -> None
 
 
 def smoothed(values: Values, width: int) -> Values:
-    """Return the geometric mean of `width` values around each, of fewer at the ends; values of 0 or less count not."""
+    """Return a moving geometric mean over `width` values, fewer at the ends; values of 0 or less are ignored."""
     positive = values > 0
     logs = np.where(positive, np.log(np.where(positive, values, 1.0)), 0.0)
     reach = width // 2
@@ -70,7 +73,7 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def readable(value: float) -> str:
-    """Return a number in few characters: four digits, or all of those before the point."""
+    """Return a number as a short text: four digits, or all digits before the point."""
     return f"{value:,.0f}" if 1000 <= value < 1e8 else f"{value:.4g}"
 
 
@@ -141,7 +144,7 @@ class _Canvas:
         above, below = float("inf"), float("-inf")
         for column, group in self._by_column(values):
             top, bottom = self._y(group.max()), self._y(group.min())
-            # From where the column before ended, so that there are no gaps.
+            # Start where the previous column ended, so that there are no gaps.
             self._line([(column, min(top, below) - 0.5), (column, max(bottom, above) + 0.5)], pale, 1.5)
             above, below = top, bottom
 
@@ -149,7 +152,7 @@ class _Canvas:
         """Draw the smoothed values."""
         mean = smoothed(values, max(1, len(values) // 50))
         points = [(float(column), self._y(float(group.mean()))) for column, group in self._by_column(mean)]
-        if len(points) == 1:  # a dash, where there is no line yet
+        if len(points) == 1:  # draw a dash for a single point
             points = [(points[0][0] + offset, points[0][1]) for offset in (-4, 4)]
         self._line(points, color, width)
 

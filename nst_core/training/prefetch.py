@@ -1,4 +1,4 @@
-"""Prepares the input of the next steps while the present one runs."""
+"""Prepares the input of the next steps while the current one runs."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait

@@ -59,7 +59,7 @@ class Planner:
         tenants: Tenants,
         timer: Clock = time.monotonic,
     ) -> None:
-        """Plan about `page` inputs in a transaction. `tenants` know what manifests may name.
+        """Plan about `page` inputs in a transaction. `tenants` decides which addresses a manifest may contain.
 
         `timer` is a steady clock, for pauses.
         """

@@ -173,7 +173,7 @@ def parse_network(text: str) -> Network:
 
 
 def _host(host: str, *, bracketed: bool) -> tuple[str, Address | None]:
-    """Return a host's name, or the address that it is."""
+    """Return a host as a name or, if it is an IP literal, as an address."""
     if bracketed:
         if "%" in host:
             raise AddressError("The address must not have a zone (%).")

@@ -21,9 +21,9 @@ _FIRST_WAIT_S, _LAST_WAIT_S = 0.1, 2.0
 class Report(ABC):
     """Keeps the scheduler informed about one attempt at one piece of work. Use it as a context manager.
 
-    Inside the `with` block a thread publishes news every `progress_s` seconds, renews the lease every `heartbeat_s`
-    seconds however long a step takes, and asks whether the work is still wanted. Redis may be unavailable meanwhile;
-    only `finish` keeps trying.
+    Inside the `with` block, a thread publishes news every `progress_s` seconds and renews the lease every `heartbeat_s`
+    seconds, even during long steps. It also checks whether the work is still wanted. Redis may be unavailable
+    meanwhile; only `finish` keeps trying.
     """
 
     def __init__(

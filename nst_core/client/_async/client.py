@@ -64,7 +64,7 @@ class AsyncClient:
         self.runs = AsyncRunClient(self._api, sleep=sleep, clock=clock)
         self.keys = AsyncKeyClient(self._api)
         self.tenants = AsyncTenantClient(self._api)
-        #: Where the API tells of events.
+        #: Manages webhooks, to which the API sends events.
         self.webhooks = AsyncWebhookClient(self._api)
         self._events = AsyncEventClient(self._api, sleep=sleep, clock=clock)
 

@@ -63,7 +63,7 @@ class Client:
         self.runs = RunClient(self._api, sleep=sleep, clock=clock)
         self.keys = KeyClient(self._api)
         self.tenants = TenantClient(self._api)
-        #: Where the API tells of events.
+        #: Manages webhooks, to which the API sends events.
         self.webhooks = WebhookClient(self._api)
         self._events = EventClient(self._api, sleep=sleep, clock=clock)
 
