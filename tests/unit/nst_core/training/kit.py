@@ -1,4 +1,4 @@
-"""What the tests of training share: tiny configs, photos in memory, trainers that are closed at the end."""
+"""Helpers for the tests of training: tiny configs, photos in memory, and trainers that are closed at the end."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,13 +37,13 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def soft_picture(seed: int, width: int = 64, height: int = 48) -> Image.Image:
-    """Return a picture of soft blobs of colour."""
+    """Return a picture of soft colour blobs."""
     blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(blocks).resize((width, height), Image.Resampling.BICUBIC)
 
 
 class MemoryPhotos:
-    """Photos as bytes in memory; counts how often each is read."""
+    """Photos as bytes in memory. Counts how often each is read."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files = files
@@ -61,7 +61,7 @@ class MemoryPhotos:
 
 
 def soft_photos(count: int = 5) -> MemoryPhotos:
-    """Return some photos of soft blobs."""
+    """Return some photos of soft colour blobs."""
     return MemoryPhotos({f"{number}.png": encoded(soft_picture(number)) for number in range(count)})
 
 
@@ -72,7 +72,7 @@ def stripes() -> torch.Tensor:
 
 
 class Trainers:
-    """Makes trainers of one setting and closes them all at the end."""
+    """Makes trainers with the same settings, and closes them at the end."""
 
     def __init__(self, network: LossNetwork) -> None:
         self.network = network
@@ -86,7 +86,7 @@ class Trainers:
 
 
 def with_network(config: TrainConfig, **changes: Any) -> TrainConfig:
-    """Return a config with another transformer."""
+    """Return a config with a changed transformer."""
     return replace(config, transformer=replace(config.transformer, **changes))
 
 

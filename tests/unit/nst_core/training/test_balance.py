@@ -1,4 +1,4 @@
-"""Style weights that choose themselves: the pull that comes of them, and what it depends on."""
+"""Automatic style weights: the resulting balance of gradients, and what it depends on."""
 
 from dataclasses import replace
 
@@ -25,13 +25,13 @@ def photos() -> Tensor:
 
 
 def factor(config: TrainConfig) -> float:
-    """Return what the style weights of TINY were multiplied by."""
+    """Return the factor by which the style weights of TINY were multiplied."""
     (found,) = {f"{weight / TINY.style_weights[layer]:.6g}" for layer, weight in config.style_weights.items()}
     return float(found)
 
 
 def pull(config: TrainConfig, network: LossNetwork, photo: Tensor) -> float:
-    """Return how much longer the style's gradient is than the content's, at grey."""
+    """Return the length of the style's gradient relative to the content's, at grey."""
     objective = ImageObjective(config, network, stripes())
     objective.use(photo)
     grey = torch.full_like(photo, 0.5, requires_grad=True)
@@ -41,14 +41,14 @@ def pull(config: TrainConfig, network: LossNetwork, photo: Tensor) -> float:
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.5, 4.0])
-def test_the_style_pulls_as_much_more_than_the_content_at_grey_as_is_asked(
+def test_the_ratio_of_style_and_content_gradients_at_grey_follows_the_strength(
     network: LossNetwork, photos: Tensor, strength: float
 ) -> None:
     config = balanced(TINY, network=network, style=stripes(), photos=photos[:1], strength=strength)
     assert pull(config, network, photos[:1]) == pytest.approx(STYLE_PULL * strength, rel=1e-3)
 
 
-def test_it_holds_for_several_photos_on_the_mean(network: LossNetwork, photos: Tensor) -> None:
+def test_the_ratio_holds_for_the_mean_of_several_photos(network: LossNetwork, photos: Tensor) -> None:
     config = balanced(TINY, network=network, style=stripes(), photos=photos)
     each = [pull(config, network, photo[None]) for photo in photos]
     assert min(each) < STYLE_PULL < max(each)
@@ -61,7 +61,7 @@ def test_one_factor_scales_all_style_weights_and_nothing_else_changes(network: L
     assert replace(found, style_weights=config.style_weights) == config
 
 
-def test_what_the_weights_were_does_not_matter(network: LossNetwork, photos: Tensor) -> None:
+def test_the_original_weights_do_not_matter(network: LossNetwork, photos: Tensor) -> None:
     scaled = replace(TINY, style_weights={layer: 1e4 * weight for layer, weight in TINY.style_weights.items()})
     first, second = (balanced(each, network=network, style=stripes(), photos=photos) for each in (TINY, scaled))
     assert first.style_weights == pytest.approx(second.style_weights, rel=1e-3)
@@ -73,7 +73,7 @@ def test_weights_are_the_same_each_time_and_have_four_digits(network: LossNetwor
     assert all(weight == float(f"{weight:.4g}") for weight in first.style_weights.values())
 
 
-def test_strength_is_in_proportion(network: LossNetwork, photos: Tensor) -> None:
+def test_weights_are_proportional_to_the_strength(network: LossNetwork, photos: Tensor) -> None:
     weak, strong = (
         factor(balanced(TINY, network=network, style=stripes(), photos=photos, strength=strength))
         for strength in (0.1, 10.0)
@@ -110,7 +110,7 @@ def test_without_a_gradient_the_weights_are_kept(network: LossNetwork, photos: T
     assert balanced(weightless, network=network, style=stripes(), photos=photos) == weightless
 
 
-def test_it_works_where_gradients_are_off(network: LossNetwork, photos: Tensor) -> None:
+def test_it_works_if_gradients_are_disabled(network: LossNetwork, photos: Tensor) -> None:
     expected = balanced(TINY, network=network, style=stripes(), photos=photos)
     with torch.no_grad():
         assert balanced(TINY, network=network, style=stripes(), photos=photos) == expected

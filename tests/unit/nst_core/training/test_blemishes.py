@@ -1,4 +1,4 @@
-"""Blotches, frames and grid marks: found where they were painted, and not where they were not."""
+"""Detection of blotches, frames and grid marks: all are found, and nothing else."""
 
 from collections.abc import Callable
 
@@ -15,14 +15,14 @@ each = pytest.mark.parametrize("photo", PHOTOS.values(), ids=PHOTOS)
 
 
 def curved(photo: Pixels) -> Pixels:
-    """Return a picture in other tones and colours, more contrast in the middle."""
+    """Return a picture with other tones and colours, and more contrast in the middle."""
     tones = photo / 255
     smooth = tones * tones * (3 - 2 * tones)
     return (255 * smooth[..., ::-1]).astype(np.uint8)
 
 
 def grainy(photo: Pixels) -> Pixels:
-    """Return a picture with the grain of a brush all over."""
+    """Return a picture with brush grain everywhere."""
     grain = np.random.default_rng(0).normal(0, 25, photo.shape)
     return (photo + grain).clip(0, 255).astype(np.uint8)
 
@@ -32,7 +32,7 @@ def negative(photo: Pixels) -> Pixels:
 
 
 def faint(photo: Pixels) -> Pixels:
-    """Return a picture of a third of the contrast, lighter."""
+    """Return a lighter picture with a third of the contrast."""
     return (150 + photo / 3).clip(0, 255).astype(np.uint8)
 
 
@@ -54,7 +54,7 @@ def framed(photo: Pixels) -> Pixels:
 
 
 def gridded(photo: Pixels) -> Pixels:
-    """Return a picture whose every fourth column and row is lighter."""
+    """Return a picture in which every fourth column and row is lighter."""
     result = photo.astype(np.int64)
     result[:, ::4] += 25
     result[::4] += 25
@@ -63,7 +63,7 @@ def gridded(photo: Pixels) -> Pixels:
 
 @each
 @pytest.mark.parametrize("style", [lambda photo: photo, curved, grainy, negative, faint])
-def test_a_sound_picture_has_none(photo: Pixels, style: Callable[[Pixels], Pixels]) -> None:
+def test_a_good_picture_has_no_blemishes(photo: Pixels, style: Callable[[Pixels], Pixels]) -> None:
     found = find_blemishes([(photo, style(photo))])
     assert found.blotches <= MAX_BLOTCHES
     assert found.frame <= MAX_FRAME
@@ -72,7 +72,7 @@ def test_a_sound_picture_has_none(photo: Pixels, style: Callable[[Pixels], Pixel
 
 
 @each
-def test_an_unchanged_photo_has_nothing_of_them(photo: Pixels) -> None:
+def test_an_unchanged_photo_has_no_blemishes(photo: Pixels) -> None:
     assert find_blemishes([(photo, photo)]) == Blemishes(blotches=0.0, frame=0.0, grid=0.0)
 
 
@@ -107,19 +107,19 @@ def test_a_grid_in_one_direction_is_found(axis: int) -> None:
     assert find_blemishes([(photo, picture)]).grid > MAX_GRID
 
 
-def test_what_the_photo_has_already_is_no_fault() -> None:
+def test_marks_that_are_already_in_the_photo_do_not_count() -> None:
     for fault in (framed, gridded):
         photo = fault(PHOTOS["chelsea"])
         assert find_blemishes([(photo, photo)]).remarks == []
         assert find_blemishes([(photo, curved(photo))]).remarks == []
 
 
-def test_an_object_of_the_photo_is_no_blotch() -> None:
+def test_an_object_in_the_photo_is_not_a_blotch() -> None:
     photo = blotched(PHOTOS["chelsea"])
     assert find_blemishes([(photo, curved(photo))]).blotches <= MAX_BLOTCHES
 
 
-def test_a_large_area_of_another_tone_is_no_blotch() -> None:
+def test_a_large_area_of_another_tone_is_not_a_blotch() -> None:
     photo = np.full((192, 256, 3), 150, np.uint8)
     picture = np.full_like(photo, 40)
     picture[:, 128:] = 230
@@ -127,7 +127,7 @@ def test_a_large_area_of_another_tone_is_no_blotch() -> None:
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_plain_pictures_have_none(level: int) -> None:
+def test_plain_pictures_have_no_blemishes(level: int) -> None:
     plain = np.full((64, 80, 3), level, np.uint8)
     for photo, picture in ((plain, plain), (PHOTOS["chelsea"], np.full_like(PHOTOS["chelsea"], level))):
         assert find_blemishes([(photo, picture)]).remarks == []
@@ -148,7 +148,7 @@ def test_the_numbers_are_means_over_the_pairs() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (65, 79), (64, 500)])
-def test_sizes_that_are_no_multiples_of_anything_are_looked_at(height: int, width: int) -> None:
+def test_pictures_of_any_size_are_checked(height: int, width: int) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     found = find_blemishes([(photo, photo)])
     assert (found.blotches, found.frame, found.grid) == (0, 0, 0)

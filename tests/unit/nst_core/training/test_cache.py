@@ -1,4 +1,4 @@
-"""The cache of fetched files: bounded, the least recently used goes first, whole or not there."""
+"""The cache of fetched files: limited, evicts the least recently used file, and never keeps a partial file."""
 
 import os
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from nst_core.training.cache import FileCache
 
 
 class Fetcher:
-    """Makes files of ten bytes and remembers which it was asked for."""
+    """Makes files of ten bytes, and records the requests."""
 
     def __init__(self) -> None:
         self.fetched: list[str] = []
@@ -35,11 +35,11 @@ def test_a_file_is_fetched_once(tmp_path: Path) -> None:
     assert fetcher.fetched == ["s3://b/a.jpg", "s3://b/b.jpg"]
 
 
-def test_the_least_recently_used_file_makes_room(tmp_path: Path) -> None:
+def test_the_least_recently_used_file_is_evicted(tmp_path: Path) -> None:
     cache, fetcher = FileCache(tmp_path, max_bytes=30), Fetcher()
     get(cache, fetcher, "a", "b", "c", "a", "d", "a", "c")
     assert fetcher.fetched == ["a", "b", "c", "d"]
-    get(cache, fetcher, "b")  # the one that had to go
+    get(cache, fetcher, "b")  # the evicted one
     assert fetcher.fetched == ["a", "b", "c", "d", "b"]
 
 
@@ -50,7 +50,7 @@ def test_the_folder_never_has_more_than_its_limit(tmp_path: Path) -> None:
         assert cache.nbytes == sum(path.stat().st_size for path in tmp_path.iterdir()) <= 35
 
 
-def test_another_process_goes_on_with_the_files_and_their_order(tmp_path: Path) -> None:
+def test_another_process_continues_with_the_files_and_their_order(tmp_path: Path) -> None:
     first, fetcher = FileCache(tmp_path, max_bytes=30), Fetcher()
     get(first, fetcher, "a", "b", "c")
     for age, path in enumerate(sorted(tmp_path.iterdir(), key=lambda path: path.read_bytes(), reverse=True)):
@@ -68,14 +68,14 @@ def test_half_written_files_of_a_killed_process_are_removed(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_above_the_limit_is_given_and_not_kept(tmp_path: Path) -> None:
+def test_a_file_above_the_limit_is_returned_but_not_kept(tmp_path: Path) -> None:
     cache = FileCache(tmp_path, max_bytes=30)
     cache.get("small", lambda: b"small")
     assert cache.get("large", lambda: bytes(31)) == bytes(31)
     assert cache.nbytes == 5
 
 
-def test_an_error_of_fetching_passes_and_leaves_nothing(tmp_path: Path) -> None:
+def test_an_error_in_fetching_is_raised_and_leaves_nothing(tmp_path: Path) -> None:
     cache = FileCache(tmp_path, max_bytes=30)
 
     def fail() -> bytes:
@@ -86,7 +86,7 @@ def test_an_error_of_fetching_passes_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_written_still_gives_files(tmp_path: Path) -> None:
+def test_an_unwritable_cache_still_returns_files(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     cache, fetcher = FileCache(folder, max_bytes=30), Fetcher()
     folder.rmdir()
@@ -95,6 +95,6 @@ def test_a_cache_that_cannot_be_written_still_gives_files(tmp_path: Path) -> Non
     assert cache.nbytes == 0
 
 
-def test_a_limit_below_nothing_is_refused(tmp_path: Path) -> None:
+def test_a_negative_limit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         FileCache(tmp_path, max_bytes=-1)

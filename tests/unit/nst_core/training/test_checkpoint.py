@@ -1,4 +1,4 @@
-"""Checkpoint files: whole or not at all, and one clear error for what is none."""
+"""Checkpoint files: written completely or not at all, and one clear error for invalid files."""
 
 import json
 from dataclasses import replace
@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_checkpoint_comes_back_as_it_was(path: Path) -> None:
+def test_a_checkpoint_survives_a_round_trip(path: Path) -> None:
     found = read_checkpoint(path)
     assert (found.step, found.config, found.origin, found.extensions) == (12, TINY, CHECKPOINT.origin, ((5, 10),))
     assert found.tensors.keys() == TENSORS.keys()
@@ -70,7 +70,7 @@ def test_a_damaged_header_is_an_error(path: Path) -> None:
             found = read_checkpoint(path)
         except WeightsError:
             continue
-        assert isinstance(found, Checkpoint)  # where only a name or a number became another one
+        assert isinstance(found, Checkpoint)  # if only a name or a number has changed
 
 
 @pytest.mark.parametrize("data", [b"This is no picture.\n" * 20, b"\xff" * 100, b"\x80\x04K\x01."])
@@ -88,7 +88,7 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("metadata", [None, {"nst_transformer": "{}"}])
-def test_weights_of_a_style_are_no_checkpoint(path: Path, metadata: dict[str, str] | None) -> None:
+def test_weights_of_a_style_are_not_a_checkpoint(path: Path, metadata: dict[str, str] | None) -> None:
     path.write_bytes(save({"a": torch.zeros(1)}, metadata))
     with pytest.raises(WeightsError, match="not a checkpoint"):
         read_checkpoint(path)
@@ -108,28 +108,28 @@ def test_weights_of_a_style_are_no_checkpoint(path: Path, metadata: dict[str, st
         {"step": 1, "config": {}, "origin": {}, "extensions": [1]},
     ],
 )
-def test_a_text_that_is_no_training_is_an_error(path: Path, about: Any) -> None:
+def test_metadata_that_is_not_a_training_is_an_error(path: Path, about: Any) -> None:
     text = about if isinstance(about, str) else json.dumps(about)
     path.write_bytes(save({"a": torch.zeros(1)}, {TRAINING_KEY: text}))
     with pytest.raises(WeightsError, match="cannot be understood"):
         read_checkpoint(path)
 
 
-def test_a_full_disk_leaves_the_last_checkpoint(path: Path) -> None:
+def test_a_full_disk_keeps_the_last_checkpoint(path: Path) -> None:
     part = path.with_name(path.name + ".part")
-    part.symlink_to("/dev/full")  # takes no byte
+    part.symlink_to("/dev/full")  # accepts no bytes
     with pytest.raises(WeightsError, match=r"No space left on device\. The last one stays"):
         write_checkpoint(replace(CHECKPOINT, step=13), path)
     assert read_checkpoint(path).step == 12
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
-def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot be written"):
         write_checkpoint(CHECKPOINT, tmp_path / "gone" / "checkpoint.safetensors")
 
 
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+def test_a_file_is_replaced_completely(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_whole(path, b"long old content")
     write_whole(path, b"new")

@@ -1,4 +1,4 @@
-"""The numbers of a training: checked, named, the same after a way through JSON; the learning rate."""
+"""The config of a training: validation, error messages, a JSON round trip, and the learning rate."""
 
 import json
 from dataclasses import replace
@@ -18,12 +18,12 @@ from nst_core.training.config import TrainConfig
 from tests.unit.nst_core.training.kit import TINY
 
 
-def test_a_config_is_the_same_after_a_way_through_json() -> None:
+def test_a_config_survives_a_json_round_trip() -> None:
     for each in (TrainConfig(), TINY, replace(TINY, transformer=TransformerConfig(norm="batch", head_norm=True))):
         assert TrainConfig.from_dict(json.loads(json.dumps(each.to_dict()))) == each
 
 
-def test_what_is_not_given_keeps_its_default() -> None:
+def test_fields_that_are_not_given_have_their_default() -> None:
     assert TrainConfig.from_dict({"steps": 7, "transformer": {"width": 4}}) == TrainConfig(
         steps=7, transformer=TransformerConfig(width=4)
     )
@@ -76,7 +76,7 @@ def test_a_wrong_value_is_refused_by_name(field: str, value: Any) -> None:
         TrainConfig.from_dict({field: value})
 
 
-def test_choices_are_those_of_the_modules_that_make_them_true() -> None:
+def test_choices_are_those_of_the_modules_that_implement_them() -> None:
     assert get_args(config.Normalization) == get_args(gram.Normalization)
     assert get_args(config.TVKind) == get_args(tv.Kind)
     assert TrainConfig(size_px=transformer.MIN_SIDE_PX).size_px == images.DEFAULT_MIN_SIDE_PX
@@ -92,11 +92,11 @@ def test_differences_are_named_field_by_field() -> None:
     }
 
 
-def test_layers_are_all_that_are_needed() -> None:
+def test_layers_include_all_that_are_needed() -> None:
     assert replace(TINY, content_layer="relu3_3").layers == ["relu1_2", "relu2_1", "relu3_3"]
 
 
-def test_the_cosine_warms_up_and_decays_to_its_last_share() -> None:
+def test_the_cosine_schedule_warms_up_and_decays_to_its_final_share() -> None:
     each = TrainConfig(steps=1000, warmup_steps=10, final_learning_rate=0.05, learning_rate=2e-3)
     rates = [each.learning_rate_at(step) for step in range(1001)]
     assert rates[0] == pytest.approx(2e-4)
@@ -106,7 +106,7 @@ def test_the_cosine_warms_up_and_decays_to_its_last_share() -> None:
     assert rates[1000] == pytest.approx(2e-3 * 0.05)
 
 
-def test_the_constant_rate_is_the_papers_without_warm_up() -> None:
+def test_the_constant_rate_is_that_of_the_paper_without_warm_up() -> None:
     each = TrainConfig(schedule="constant", warmup_steps=0)
     assert {each.learning_rate_at(step) for step in range(2000)} == {1e-3}
 

@@ -1,4 +1,4 @@
-"""The losses as data: a line a step, none twice, whatever happened in between."""
+"""The losses as data: one line per step, never repeated, even after interruptions."""
 
 from pathlib import Path
 
@@ -34,14 +34,14 @@ def test_a_curve_is_a_table_with_a_header(path: Path) -> None:
     assert line == "1,1.125,2.5,1e-07,0.0,0.0,3.6250001,0.0003333333333333333,0.7500"
 
 
-def test_values_come_back_exactly(path: Path) -> None:
+def test_values_survive_a_round_trip_exactly(path: Path) -> None:
     written = [losses(step) for step in range(1, 6)]
     write(path, *written)
     assert read_losses(path) == written
     assert [each.seconds for each in read_losses(path)] == [0.75] * 5
 
 
-def test_lines_appear_when_they_are_flushed_and_once(path: Path) -> None:
+def test_lines_appear_once_when_they_are_flushed(path: Path) -> None:
     curve = write(path, losses(1))
     curve.append(losses(2))
     assert len(read_losses(path)) == 1
@@ -95,7 +95,7 @@ def test_last_losses_are_means_over_the_last_steps() -> None:
     assert last_losses([losses(4)])["mean_of_last_steps"] == 1
 
 
-def test_some_steps_are_a_file_of_their_own(path: Path) -> None:
+def test_some_steps_can_be_a_separate_file(path: Path) -> None:
     some = [losses(step) for step in range(5, 8)]
     path.write_bytes(dump_losses(some))
     assert read_losses(path) == some

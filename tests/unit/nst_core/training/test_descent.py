@@ -1,4 +1,4 @@
-"""L-BFGS on the pixels of a photo: the same loss as a training's, and plain iterations."""
+"""L-BFGS on the pixels of a photo: the loss of a training, and plain iterations."""
 
 from dataclasses import replace
 from itertools import islice
@@ -23,7 +23,9 @@ def photo(seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("gram", ["chw", "hw", "gatys"])
-def test_its_terms_are_those_of_a_training_for_what_a_network_makes(network: LossNetwork, gram: Normalization) -> None:
+def test_its_terms_are_those_of_a_training_for_the_output_of_a_network(
+    network: LossNetwork, gram: Normalization
+) -> None:
     config = replace(TINY, gram=gram, tv_weight=7.0, tv_kind="l1", content_weight=2.0, style_crops=2)
     torch.manual_seed(0)
     transformer = TransformerNet(config.transformer)
@@ -36,7 +38,7 @@ def test_its_terms_are_those_of_a_training_for_what_a_network_makes(network: Los
     torch.testing.assert_close(objective(transformer(photo())), expected.sum())
 
 
-def test_stability_has_no_part_in_it(network: LossNetwork) -> None:
+def test_stability_is_not_a_term(network: LossNetwork) -> None:
     losses = []
     for weight in (0.0, 1e6):
         objective = ImageObjective(replace(TINY, stability_weight=weight), network, stripes())
@@ -45,7 +47,7 @@ def test_stability_has_no_part_in_it(network: LossNetwork) -> None:
     assert losses[0] == losses[1]
 
 
-def test_a_photo_is_no_content_loss_away_from_itself_until_another_is_used(network: LossNetwork) -> None:
+def test_a_photo_has_no_content_loss_until_another_photo_is_used(network: LossNetwork) -> None:
     objective = ImageObjective(TINY, network, stripes())
     objective.use(photo())
     content, style, tv = objective.terms(photo())
@@ -68,7 +70,7 @@ def test_gradients_go_into_the_image_in_either_memory_format(network: LossNetwor
 
 
 class Bowl:
-    """A loss with its least value, 0, at an image; counts how often it is asked for."""
+    """A loss whose minimum, 0, is at an image. Counts its evaluations."""
 
     def __init__(self, target: float) -> None:
         self.target = target
@@ -108,7 +110,7 @@ def test_each_loss_is_that_after_so_many_plain_iterations(iterations: int) -> No
     assert curve()[iterations] == pytest.approx(bowl(image).item(), rel=1e-6)
 
 
-def test_it_goes_down_to_the_least_value_even_where_that_is_no_picture() -> None:
+def test_it_reaches_the_minimum_even_outside_the_range_of_pictures() -> None:
     for target in (0.3, 2.0):
         losses = curve(target, count=40)
         assert losses[-1] < 1e-9 * losses[0]
@@ -119,5 +121,5 @@ def test_an_iteration_takes_one_evaluation() -> None:
     assert len(list(islice(descend(bowl, size_px=4, seed=0), 12))) == bowl.calls == 12
 
 
-def test_it_goes_on_where_there_is_nothing_left_to_gain() -> None:
+def test_it_continues_after_the_minimum_is_reached() -> None:
     assert curve(count=200)[-1] == pytest.approx(0, abs=1e-9)

@@ -1,4 +1,4 @@
-"""The measures of a trained network, each against a direct computation of it."""
+"""The measures of a trained network, each compared with a direct computation."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 Pixels = npt.NDArray[np.uint8]
 T = TypeVar("T")
-#: As small as photos may be, since each is optimised too.
+#: The smallest allowed size of photos, because each is optimised too.
 CONFIG = replace(TINY, size_px=16, tv_weight=3.0)
 PHOTOS = [
     *(np.array(image.resize((100, 80))) for _, image in pictures()),
@@ -72,7 +72,7 @@ def luminance(image: Tensor) -> npt.NDArray[np.float64]:
     return result.reshape(image.shape[2:])
 
 
-def test_the_numbers_are_those_of_direct_computations(network: LossNetwork) -> None:
+def test_the_numbers_match_direct_computations(network: LossNetwork) -> None:
     transformer = random_network()
     found = measured(transformer, network, PHOTOS)
     objective = ImageObjective(CONFIG, network, stripes())
@@ -96,7 +96,7 @@ def test_the_numbers_are_those_of_direct_computations(network: LossNetwork) -> N
         for total, curve in zip(totals, curves, strict=False)
     ]
     assert found.worth_iterations == median(worths)
-    pairs = [(photo, made(transformer, photo)) for photo in PHOTOS]  # small enough to be looked at as they are
+    pairs = [(photo, made(transformer, photo)) for photo in PHOTOS]  # small enough to be evaluated without reduction
     assert found.ssim == pytest.approx(fmean(ssim(to_tensor(photo), to_tensor(picture)) for photo, picture in pairs))
     blemishes = find_blemishes(pairs)
     assert (found.blotches, found.frame, found.grid) == (blemishes.blotches, blemishes.frame, blemishes.grid)
@@ -111,7 +111,7 @@ def test_a_network_that_changes_nothing_keeps_the_structure_and_the_content(netw
     assert (found.blotches, found.frame, found.grid, found.remarks) == (0, 0, 0, ())
 
 
-def test_a_network_with_a_fault_draws_a_remark(network: LossNetwork) -> None:
+def test_a_network_with_a_fault_gets_a_remark(network: LossNetwork) -> None:
     found = measured(Framing(CONFIG.transformer), network, PHOTOS[:1])
     assert found.ssim < 1
     assert [remark for remark in found.remarks if "frame" in remark]
@@ -135,7 +135,7 @@ def watched(network: LossNetwork) -> Iterator[Callable[[Callable[[], bool]], Tra
         handle.remove()
 
 
-def test_networks_are_run_in_pieces_alone_and_the_numbers_do_not_depend_on_who_runs_them(
+def test_networks_run_only_in_pieces_and_the_numbers_do_not_depend_on_the_runner(
     network: LossNetwork, watched: Callable[[Callable[[], bool]], TransformerNet]
 ) -> None:
     expected = measured(random_network(), network, PHOTOS[:1])
@@ -152,10 +152,10 @@ def test_networks_are_run_in_pieces_alone_and_the_numbers_do_not_depend_on_who_r
         return result
 
     assert measured(watched(lambda: bool(at_work)), network, PHOTOS[:1], on_piece=on_piece) == expected
-    assert count > ITERATIONS + 3  # the optimisation is no piece of its own, but each of its iterations
+    assert count > ITERATIONS + 3  # each iteration of the optimisation is a separate piece
 
 
-def test_a_piece_that_may_not_go_on_ends_the_evaluation(network: LossNetwork) -> None:
+def test_a_piece_that_is_stopped_ends_the_evaluation(network: LossNetwork) -> None:
     count = 0
 
     def on_piece(piece: Callable[[], T], /) -> T:
@@ -177,7 +177,7 @@ def test_tiny_and_narrow_photos_can_be_measured(network: LossNetwork, width: int
     assert np.isfinite([value for value in found.values() if isinstance(value, float)]).all()
 
 
-def test_a_network_is_left_as_it_was(network: LossNetwork) -> None:
+def test_a_network_is_not_changed(network: LossNetwork) -> None:
     transformer = random_network()
     before = {key: value.clone() for key, value in transformer.state_dict().items()}
     measured(transformer, network, PHOTOS[:1])
@@ -202,7 +202,7 @@ EVALUATION = Evaluation(
 )
 
 
-def test_an_evaluation_is_json_in_four_digits() -> None:
+def test_an_evaluation_is_json_with_four_digits() -> None:
     values = json.loads(json.dumps(EVALUATION.to_dict(), allow_nan=False))
     assert values["photos"] == 16
     assert (values["content"], values["style"], values["ssim"]) == (123500, 0.0001235, 0.9877)

@@ -1,4 +1,4 @@
-"""What is minimised: each term is its equation, and only terms with a weight are computed."""
+"""The loss of a training: each term matches its equation, and only terms with a weight are computed."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -64,7 +64,7 @@ def terms(config: TrainConfig, network: LossNetwork, noise: Tensor | None = None
 @pytest.mark.parametrize(
     ("gram", "factor"), [("hw", lambda c: 1), ("gatys", lambda c: 1 / 4), ("chw", lambda c: c**-2)]
 )
-def test_the_terms_are_their_equations(
+def test_the_terms_match_their_equations(
     network: LossNetwork, gram: Normalization, factor: Callable[[int], float]
 ) -> None:
     config = replace(
@@ -96,7 +96,7 @@ def test_total_variation_may_be_of_absolute_differences(network: LossNetwork) ->
     torch.testing.assert_close(each(photos())[2], expected)
 
 
-def test_terms_without_a_weight_are_nothing(network: LossNetwork) -> None:
+def test_terms_without_a_weight_are_zero(network: LossNetwork) -> None:
     found = terms(replace(TINY, content_weight=0.0), network)
     assert found["content"] == found["tv"] == found["stability"] == found["shift"] == 0
     assert found["style"] > 0
@@ -131,7 +131,7 @@ def shift_loss(transformer: nn.Module, shift: tuple[int, int], network: LossNetw
         return float(each(photos(), None, torch.tensor(shift))[TERMS.index("shift")])
 
 
-def test_the_shift_term_is_nothing_for_a_network_that_moves_with_its_photo(network: LossNetwork) -> None:
+def test_the_shift_term_is_zero_for_a_network_that_moves_with_its_photo(network: LossNetwork) -> None:
     strokes = nn.Conv2d(3, 3, 5, padding=2)
     for shift in SHIFTS:
         assert shift_loss(strokes, shift, network, replace(TINY, shift_weight=1.0)) < 1e-10
@@ -156,14 +156,14 @@ def test_the_shift_term_sees_one_photo_and_with_batch_norm_the_whole_batch(netwo
         assert lattice.batches == [2, count]
 
 
-def test_no_pass_is_made_and_nothing_drawn_for_shifts_without_a_weight(network: LossNetwork) -> None:
+def test_shifts_without_a_weight_need_no_pass_and_no_random_numbers(network: LossNetwork) -> None:
     lattice = Lattice(torch.zeros(2, 2))
     assert grid_shift(TINY, 0) is None
     PerceptualObjective(TINY, lattice, network, stripes())(photos(), None, grid_shift(TINY, 0))
     assert lattice.batches == [2]
 
 
-def test_the_shift_term_pulls_the_output_for_the_moved_photo_alone(network: LossNetwork) -> None:
+def test_the_shift_term_changes_only_the_output_for_the_moved_photo(network: LossNetwork) -> None:
     each = objective(replace(TINY, shift_weight=1.0), network)
     weight = each.transformer.get_parameter("head.weight")
     shift = torch.tensor([2, 1])
@@ -198,7 +198,7 @@ def test_one_compiled_program_serves_all_shifts() -> None:
     assert len(programs) == 1
 
 
-def test_shifts_are_of_the_seed_and_the_step_alone() -> None:
+def test_shifts_depend_only_on_the_seed_and_the_step() -> None:
     def shifts(seed: int) -> list[tuple[int, ...]]:
         config = replace(TINY, shift_weight=1.0, seed=seed)
         found = [grid_shift(config, step) for step in range(200)]
@@ -211,7 +211,7 @@ def test_shifts_are_of_the_seed_and_the_step_alone() -> None:
     assert set(first) == set(SHIFTS)
 
 
-def test_noise_is_of_the_seed_and_the_step_alone() -> None:
+def test_noise_depends_only_on_the_seed_and_the_step() -> None:
     config = replace(TINY, stability_weight=1.0)
 
     def noise(config: TrainConfig, step: int) -> bytes:
@@ -227,7 +227,7 @@ def test_noise_is_of_the_seed_and_the_step_alone() -> None:
     assert sparse_noise(TINY, 5) is None
 
 
-def test_noise_has_its_share_deviation_and_limit() -> None:
+def test_noise_has_the_configured_share_deviation_and_limit() -> None:
     config = replace(TINY, stability_weight=1.0, size_px=128, stability_fraction=0.2, stability_sigma=0.35)
     noise = sparse_noise(config, 0)
     assert noise is not None
@@ -239,7 +239,7 @@ def test_noise_has_its_share_deviation_and_limit() -> None:
     assert float(chosen.abs().max()) <= 1 + 1e-6
 
 
-def test_the_style_is_the_whole_picture_unless_crops_are_asked_for(network: LossNetwork) -> None:
+def test_the_style_is_the_whole_picture_unless_crops_are_configured(network: LossNetwork) -> None:
     features = network(stripes())
     for layer, gram in style_grams(TINY, network, stripes()).items():
         torch.testing.assert_close(gram, gram_matrix(features[layer]))
@@ -269,7 +269,7 @@ def test_a_loss_network_without_a_needed_layer_is_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [(150, 170), (97, 203), (64, 64)])
-def test_gram_matrices_by_tiles_are_those_of_the_whole_picture(size: tuple[int, int]) -> None:
+def test_gram_matrices_by_tiles_match_those_of_the_whole_picture(size: tuple[int, int]) -> None:
     deep = load_loss_network(["relu1_2", "pool2", "relu3_3"])
     picture = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(3))
     whole = deep(picture)
@@ -282,7 +282,7 @@ def test_gram_matrices_by_tiles_are_those_of_the_whole_picture(size: tuple[int, 
         torch.testing.assert_close(total, gram_matrix(whole[layer]), rtol=1e-4, atol=1e-3)
 
 
-def test_a_large_style_picture_is_never_in_the_loss_network_as_a_whole(
+def test_a_large_style_picture_passes_the_loss_network_in_tiles(
     network: LossNetwork,
 ) -> None:
     seen: list[int] = []

@@ -1,4 +1,4 @@
-"""The stream of training photos: addressable, complete, random, and not stopped by bad files."""
+"""The stream of training photos: any position can be read, epochs are complete and random, bad files are skipped."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ COUNT = 7
 
 
 def levelled(number: int) -> bytes:
-    """Return a plain photo of a grey level of its own, in one of several sizes, shapes and formats."""
+    """Return a plain photo with its own grey level, in one of several sizes, shapes and formats."""
     size = [(80, 50), (40, 90), (33, 33)][number % 3]
     return encoded(Image.new("RGB", size, (number * 30,) * 3), ("PNG", "JPEG", "WEBP")[number % 3], quality=98)
 
@@ -55,7 +55,7 @@ def test_a_batch_has_its_shape_and_range() -> None:
     assert 0 <= batch.min() <= batch.max() <= 1
 
 
-def test_a_batch_is_the_same_whatever_was_asked_before() -> None:
+def test_a_batch_does_not_depend_on_earlier_requests() -> None:
     first = [stream().batch(step) for step in range(6)]
     other = stream()
     for step in (5, 0, 3, 3, 1, 4, 2):
@@ -69,7 +69,7 @@ def test_each_photo_comes_once_an_epoch() -> None:
         assert sorted(levels(torch.cat([photos.batch(step) for step in steps]))) == list(range(COUNT))
 
 
-def test_batches_run_on_over_the_end_of_an_epoch() -> None:
+def test_batches_continue_over_the_end_of_an_epoch() -> None:
     by_one = stream(batch_size=1)
     batch = stream(batch_size=5).batch(1)  # positions 5 to 9, of which 7 begins the second epoch
     assert torch.equal(batch, torch.cat([by_one.batch(position) for position in range(5, 10)]))
@@ -122,7 +122,7 @@ def test_a_batch_may_end_between_two_crops_of_a_photo() -> None:
     assert torch.equal(batch, torch.cat([by_one.batch(position) for position in range(4, 8)]))
 
 
-def test_bad_files_are_named_and_replaced_by_the_next_good_one_of_the_order() -> None:
+def test_bad_files_are_reported_and_replaced_by_the_next_good_one() -> None:
     files = FILES | BAD
     photos = stream(files, batch_size=len(files))
     found = levels(photos.batch(0))
@@ -138,9 +138,9 @@ def test_bad_files_are_named_and_replaced_by_the_next_good_one_of_the_order() ->
         assert found[position] == int(standing_in[0]), name
 
 
-def test_skipping_does_not_depend_on_what_was_asked_before() -> None:
+def test_skipping_does_not_depend_on_earlier_requests() -> None:
     files = FILES | BAD
-    expected = [stream(files).batch(step) for step in range(8)]  # each finds the bad files anew
+    expected = [stream(files).batch(step) for step in range(8)]  # each detects the bad files again
     other = stream(files)
     with ThreadPoolExecutor(4) as pool:
         for step, batch in enumerate(pool.map(other.batch, range(8))):
@@ -156,12 +156,12 @@ def test_a_bad_file_is_read_once() -> None:
     assert all(reads[name] == 1 for name in BAD)
 
 
-def test_no_usable_photo_at_all_is_an_error_that_names_some() -> None:
+def test_photos_that_are_all_unusable_are_an_error_that_names_some() -> None:
     with pytest.raises(ConfigError, match=r"None of the 5 photos can be used \(.*: The .*\)"):
         stream(BAD).batch(0)
 
 
-def test_a_storage_that_does_not_answer_is_no_bad_photo() -> None:
+def test_a_storage_that_does_not_answer_is_not_a_bad_photo() -> None:
     class Silent(MemoryPhotos):
         def read(self, name: str) -> bytes:
             raise BlobUnavailableError("The storage did not answer.")
@@ -172,7 +172,7 @@ def test_a_storage_that_does_not_answer_is_no_bad_photo() -> None:
     assert photos.skipped == {}
 
 
-def test_few_photos_draw_a_warning() -> None:
+def test_few_photos_give_a_warning() -> None:
     many = stream(MemoryPhotos({f"{number}": b"" for number in range(FEW_PHOTOS)}))
     assert many.warning is None
     many.skipped["0"] = "The image is empty."
@@ -219,13 +219,13 @@ def test_a_reduced_photo_gives_the_same_crops(kind: str, width: int, height: int
         assert torch.equal(stream({"a": reduced}).batch(step), stream({"a": data}).batch(step))
 
 
-def test_only_photos_that_are_large_are_reduced() -> None:
+def test_only_large_photos_are_reduced() -> None:
     large, small = noisy(400, 300, "JPEG"), noisy(60, 40, "WEBP")
     assert len(reduce_photo(large, size_px=32, zoom=1.6)) < len(large) / 3
     assert reduce_photo(small, size_px=32, zoom=1.6) == small
 
 
 @pytest.mark.parametrize("name", sorted(BAD))
-def test_a_photo_that_is_no_use_cannot_be_reduced(name: str) -> None:
+def test_an_unusable_photo_cannot_be_reduced(name: str) -> None:
     with pytest.raises(ImageError):
         reduce_photo(BAD[name], size_px=32, zoom=1.6)

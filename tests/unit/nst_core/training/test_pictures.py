@@ -1,4 +1,4 @@
-"""Style pictures and samples: sized, upright, and clear errors for what cannot be used."""
+"""Style pictures and samples: size, orientation, and clear errors for unusable files."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def test_a_style_that_is_too_small_is_refused(tmp_path: Path) -> None:
         load_style(saved(tmp_path / "style.png", soft_picture(0, 200, 40)), size_px=64)
 
 
-def test_what_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_picture_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "style.jpg"
     with pytest.raises(ConfigError, match=r"style.jpg cannot be read: No such file"):
         load_style(path, size_px=64)
@@ -74,7 +74,7 @@ def test_a_saved_sample_is_the_picture(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jpg", "sample.png"]
 
 
-def test_bytes_are_read_and_made_as_files_are(tmp_path: Path) -> None:
+def test_bytes_are_read_and_written_like_files(tmp_path: Path) -> None:
     path = saved(tmp_path / "picture.png", soft_picture(0, 80, 40))
     sample = load_sample(path)
     assert torch.equal(parse_sample(path.read_bytes(), name="x"), sample)

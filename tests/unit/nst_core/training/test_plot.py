@@ -1,4 +1,4 @@
-"""The losses as a picture: curves where they belong, for any number of steps."""
+"""The plot of the losses: correct curves for any number of steps."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def curve(pixels: npt.NDArray[np.int64], color: tuple[int, int, int]) -> dict[in
     return {int(x): float(HEIGHT_PX - np.flatnonzero(close[:, x]).mean()) for x in np.flatnonzero(close.any(0))}
 
 
-def test_curves_go_where_their_losses_go(tmp_path: Path) -> None:
+def test_curves_follow_their_losses(tmp_path: Path) -> None:
     losses = [
         StepLosses(step=step, content=10.0 * 1.01**step, style=1e5 * 0.99**step, tv=0.0) for step in range(1, 401)
     ]
@@ -65,7 +65,7 @@ def test_equal_tiny_and_huge_values_can_be_drawn(tmp_path: Path) -> None:
         assert curve(pixels, RED) or curve(pixels, BLUE)
 
 
-def test_smoothing_is_the_geometric_mean_of_what_is_there() -> None:
+def test_smoothing_is_the_geometric_mean_of_the_available_values() -> None:
     np.testing.assert_allclose(smoothed(np.array([1.0, 100.0, 1.0]), 3), [10, 100 ** (1 / 3), 10])
     np.testing.assert_allclose(smoothed(np.array([0.0, 4.0, 0.0, 0.0]), 3), [4, 4, 4, np.nan])
     np.testing.assert_allclose(smoothed(np.array([3.0, 5.0]), 1), [3, 5])

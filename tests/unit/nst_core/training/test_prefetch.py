@@ -1,4 +1,4 @@
-"""Work ahead: any step in any order, and its errors."""
+"""Prefetching: steps in any order, and errors."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,7 +10,7 @@ from nst_core.training.prefetch import Prefetcher
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_values_are_those_of_the_step_whatever_was_taken_before(threads: int) -> None:
+def test_values_are_those_of_the_requested_step_in_any_order(threads: int) -> None:
     with closing(Prefetcher(lambda step: step * 10, threads=threads)) as ahead:
         order = [0, 1, 2, 3, 7, 8, 8, 2, 3, 0]
         assert [ahead.take(step) for step in order] == [step * 10 for step in order]
@@ -25,7 +25,7 @@ def test_each_step_is_made_once_when_taken_in_order() -> None:
     assert set(range(10)) <= set(made) <= set(range(12))
 
 
-def test_an_error_comes_with_its_own_step() -> None:
+def test_an_error_is_raised_at_its_own_step() -> None:
     def make(step: int) -> int:
         if step == 2:
             raise ValueError("two")

@@ -1,4 +1,4 @@
-"""Presets of training: what each is, and what a client's wishes make of it."""
+"""Presets of training: the config of each, and how a client's options change it."""
 
 from io import BytesIO
 from typing import Any
@@ -16,7 +16,7 @@ each = pytest.mark.parametrize("name", presets())
 
 
 @each
-def test_a_preset_without_wishes_is_its_own_config(name: str) -> None:
+def test_a_preset_without_options_is_its_own_config(name: str) -> None:
     preset, recipe = presets()[name], resolve(name)
     assert preset.name == name
     assert preset.summary.endswith(".")
@@ -26,7 +26,7 @@ def test_a_preset_without_wishes_is_its_own_config(name: str) -> None:
 
 
 @each
-def test_the_weights_that_a_preset_begins_with_fit_its_network(name: str) -> None:
+def test_the_initial_weights_of_a_preset_match_its_network(name: str) -> None:
     preset = presets()[name]
     if preset.initial_style is not None:
         weights = BytesIO(shipped_style(preset.initial_style).weights())
@@ -48,18 +48,18 @@ def test_quick_is_shorter_than_standard_and_standard_than_the_paper() -> None:
     assert quick < standard < paper
 
 
-def test_an_unknown_preset_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_preset_is_refused_with_the_names_that_exist() -> None:
     with pytest.raises(ConfigError, match="quick, standard, paper, not 'best'"):
         resolve("best")
 
 
 @each
-def test_steps_and_seed_are_taken(name: str) -> None:
+def test_steps_and_seed_are_used(name: str) -> None:
     config = resolve(name, steps=123, seed=7).config
     assert (config.steps, config.seed) == (123, 7)
 
 
-def test_options_come_before_the_preset_and_steps_before_options() -> None:
+def test_options_override_the_preset_and_steps_override_options() -> None:
     options = {"steps": 8, "seed": 2, "batch_size": 1, "tv_weight": 3}
     config = resolve("standard", options=options).config
     assert (config.steps, config.seed, config.batch_size, config.tv_weight) == (8, 2, 1, 3)
@@ -73,7 +73,7 @@ def test_a_stroke_multiplies_the_size_of_the_style_picture() -> None:
     assert resolve("standard", stroke=1.5).config.style_weights == DEFAULT_STYLE_WEIGHTS
 
 
-def test_strength_is_left_to_the_balance_where_there_is_one() -> None:
+def test_strength_is_left_to_the_balance_if_there_is_one() -> None:
     recipe = resolve("standard", strength=2.5)
     assert recipe.strength == 2.5
     assert recipe.config.style_weights == DEFAULT_STYLE_WEIGHTS
@@ -88,12 +88,12 @@ def test_strength_multiplies_weights_that_are_not_balanced() -> None:
     assert given.config.style_weights == {"relu1_2": 2.0}
 
 
-def test_weights_that_were_given_are_taken_as_they_are_without_a_strength() -> None:
+def test_given_weights_are_unchanged_without_a_strength() -> None:
     recipe = resolve("quick", options={"style_weights": {"relu1_2": 4.0}})
     assert (recipe.strength, recipe.config.style_weights) == (None, {"relu1_2": 4.0})
 
 
-def test_another_network_begins_with_random_weights() -> None:
+def test_another_network_starts_with_random_weights() -> None:
     assert resolve("quick").initial_style == TEACHER
     narrow = resolve("quick", options={"transformer": {"width": 16}})
     assert narrow.initial_style is None
@@ -119,7 +119,7 @@ def test_another_network_begins_with_random_weights() -> None:
         ({"options": {"style_size_px": 20}, "stroke": 0.1}, "style_size_px must be"),
     ],
 )
-def test_wishes_that_cannot_be_are_refused_by_their_names(wishes: dict[str, Any], message: str) -> None:
+def test_impossible_options_are_refused_by_name(wishes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         resolve("standard", **wishes)
 
@@ -127,12 +127,12 @@ def test_wishes_that_cannot_be_are_refused_by_their_names(wishes: dict[str, Any]
 @pytest.mark.parametrize("stroke", STROKES)
 @pytest.mark.parametrize("strength", STRENGTHS)
 @each
-def test_every_allowed_wish_gives_a_config(name: str, stroke: float, strength: float) -> None:
+def test_every_allowed_option_gives_a_config(name: str, stroke: float, strength: float) -> None:
     recipe = resolve(name, stroke=stroke, strength=strength)
     assert recipe.config.style_size_px == round(512 * stroke)
 
 
-def test_wishes_leave_the_options_and_the_preset_as_they_were() -> None:
+def test_a_config_does_not_change_the_options_or_the_preset() -> None:
     options = {"style_weights": {"relu1_2": 4.0}, "transformer": {"output": "tanh"}}
     before = presets()["quick"].config.to_dict()
     resolve("quick", strength=3.0, stroke=2.0, options=options)

@@ -1,4 +1,4 @@
-"""A training in a folder: what it writes, how it goes on, and what it refuses."""
+"""A training in a folder: what it writes, how it resumes, and what it refuses."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ Make = Callable[..., TrainingRun]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Makes runs in tmp_path/run of a style picture, and closes them."""
+    """Makes runs in tmp_path/run for a style picture, and closes them."""
     soft_picture(7).save(tmp_path / "style.png")
     soft_picture(8).save(tmp_path / "sample.png")
     made: list[TrainingRun] = []
@@ -47,7 +47,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 class After:
-    """Says stop after a number of steps."""
+    """Requests a stop after a number of steps."""
 
     def __init__(self, steps: int) -> None:
         self.left = steps
@@ -62,7 +62,7 @@ class Killed(Exception):
 
 
 def die_at(step: int) -> Callable[[StepLosses], None]:
-    """Return a hearer of steps that ends the process in one."""
+    """Return a step callback that ends the process at a step."""
 
     def hear(losses: StepLosses) -> None:
         if losses.step == step:
@@ -71,7 +71,7 @@ def die_at(step: int) -> Callable[[StepLosses], None]:
     return hear
 
 
-def test_a_run_leaves_all_that_it_promises(make: Make, tmp_path: Path) -> None:
+def test_a_run_writes_all_its_files(make: Make, tmp_path: Path) -> None:
     heard: list[StepLosses] = []
     run = make(samples=(tmp_path / "sample.png",))
     run.run(on_step=heard.append)
@@ -95,7 +95,7 @@ def test_a_run_leaves_all_that_it_promises(make: Make, tmp_path: Path) -> None:
         assert sample.size == (64, 48)
 
 
-def test_a_checkpoint_says_what_the_training_was_made_from(make: Make, tmp_path: Path) -> None:
+def test_a_checkpoint_records_the_sources_of_the_training(make: Make, tmp_path: Path) -> None:
     run = make()
     run.run()
     origin = read_checkpoint(tmp_path / "run" / "checkpoint.safetensors").origin
@@ -106,7 +106,7 @@ def test_a_checkpoint_says_what_the_training_was_made_from(make: Make, tmp_path:
     }
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(make: Make, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_bytes(make: Make, tmp_path: Path) -> None:
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     make(folder=undisturbed).run()
     for step in (1, 4, 6):
@@ -149,7 +149,7 @@ def test_a_finished_run_may_be_extended(make: Make, tmp_path: Path) -> None:
     assert len(read_losses(tmp_path / "run" / "losses.csv")) == 8
 
 
-def test_a_run_begins_with_the_weights_of_a_style(make: Make, tmp_path: Path) -> None:
+def test_a_run_starts_from_the_weights_of_a_style(make: Make, tmp_path: Path) -> None:
     torch.manual_seed(3)
     save_transformer(TransformerNet(CONFIG.transformer), tmp_path / "initial.safetensors")
     initial = load_transformer(tmp_path / "initial.safetensors")
@@ -157,7 +157,7 @@ def test_a_run_begins_with_the_weights_of_a_style(make: Make, tmp_path: Path) ->
     assert torch.equal(run.trainer.transformer.head.weight, initial.head.weight)
     run.run(stop=After(2))
     sha256 = version_of((tmp_path / "initial.safetensors").read_bytes())
-    # It goes on from its checkpoint with that file, without it, and not with another one.
+    # It resumes from its checkpoint with the same file or without it, but not with another file.
     for initial_path in (tmp_path / "initial.safetensors", None):
         again = make(initial=initial_path)
         assert again.trainer.step_number == 2
@@ -170,7 +170,7 @@ def test_a_run_begins_with_the_weights_of_a_style(make: Make, tmp_path: Path) ->
         make(initial=tmp_path / "initial.safetensors")
 
 
-def test_initial_weights_that_are_damaged_are_refused(make: Make, tmp_path: Path) -> None:
+def test_damaged_initial_weights_are_refused(make: Make, tmp_path: Path) -> None:
     (tmp_path / "initial.safetensors").write_bytes(b"no weights at all")
     with pytest.raises(WeightsError, match=r"initial.safetensors"):
         make(initial=tmp_path / "initial.safetensors")
@@ -183,7 +183,7 @@ def test_another_style_picture_is_refused(make: Make, tmp_path: Path) -> None:
         make()
 
 
-def test_a_damaged_checkpoint_is_refused_and_left(make: Make, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused_and_kept(make: Make, tmp_path: Path) -> None:
     make().run(stop=After(1))
     path = tmp_path / "run" / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:-5])
@@ -193,7 +193,7 @@ def test_a_damaged_checkpoint_is_refused_and_left(make: Make, tmp_path: Path) ->
     assert path.read_bytes() == before
 
 
-def test_a_diverged_run_leaves_its_last_good_checkpoint(make: Make, tmp_path: Path) -> None:
+def test_a_diverged_run_keeps_its_last_good_checkpoint(make: Make, tmp_path: Path) -> None:
     run = make()
     run.run(stop=After(4))
     good = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
@@ -223,13 +223,13 @@ def test_bad_photos_are_in_the_report(make: Make, tmp_path: Path) -> None:
         "text.jpg": "The data is not an image.",
     }
     assert "only 5 photos" in report()["warning"]
-    # A resumed run that happens not to meet them keeps them in its report.
+    # A resumed run keeps them in its report, even if it does not read them again.
     again = make(photos=MemoryPhotos(soft_photos().files | bad), config=replace(CONFIG, steps=7), extend=True)
     again.run()
     assert set(report()["skipped"]) == set(bad)
 
 
-def test_few_photos_and_other_photos_than_before_draw_warnings(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+def test_few_photos_and_changed_photos_give_warnings(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         make().run(stop=After(1))
         assert "There are only 5 photos" in caplog.text
@@ -252,6 +252,6 @@ def test_a_plan_that_cannot_be_carried_out_is_refused_at_once(make: Make, tmp_pa
         make(config=replace(CONFIG, content_layer="relu9_9"))
 
 
-def test_the_losses_need_not_be_drawn(make: Make, tmp_path: Path) -> None:
+def test_the_plot_of_the_losses_is_optional(make: Make, tmp_path: Path) -> None:
     make(plot=False).run()
     assert not (tmp_path / "run" / "losses.png").exists()

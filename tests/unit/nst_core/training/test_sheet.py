@@ -1,4 +1,4 @@
-"""The sheet of a style: everything on it whole, in its order, side by side."""
+"""The sheet of a style: all pictures are complete, in order and side by side."""
 
 from itertools import pairwise
 
@@ -12,19 +12,19 @@ Pixels = npt.NDArray[np.uint8]
 GAP_PX = 12
 WIDTH_PX = 4 * CELL_PX + 5 * GAP_PX
 PAPER = (250, 249, 246)
-#: Colours far from each other and from the paper.
+#: Colours that differ clearly from each other and from the paper.
 COLOURS = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0), (200, 0, 200), (0, 200, 200), (0, 0, 0), (90, 90, 90)]
 
 
 def bordered(colour: tuple[int, int, int], width: int, height: int) -> Pixels:
-    """Return a plain picture whose outermost quarter is of another tone of its colour."""
+    """Return a plain picture whose outer quarter has another tone of its colour."""
     picture = np.full((height, width, 3), colour, np.uint8)
     picture[height // 4 : -(height // 4), width // 4 : -(width // 4)] += 40
     return picture
 
 
 def box(sheet: Pixels, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Return the left, top, width and height of what has a colour or its lighter tone."""
+    """Return the left, top, width and height of the area with a colour or its lighter tone."""
     given = sheet.astype(np.int16)
     near = np.zeros(sheet.shape[:2], bool)
     for tone in (0, 40):
@@ -34,7 +34,7 @@ def box(sheet: Pixels, colour: tuple[int, int, int]) -> tuple[int, int, int, int
 
 
 def pairs(*sizes: tuple[int, int]) -> list[tuple[Pixels, Pixels]]:
-    """Return pairs of pictures of some sizes, each of the colours from the second on."""
+    """Return pairs of pictures with some sizes, in the colours from the second on."""
     colours = iter(COLOURS[1:])
     return [(bordered(next(colours), *size), bordered(next(colours), *size)) for size in sizes]
 
@@ -49,7 +49,7 @@ SIZES = [
 
 @pytest.mark.parametrize("painting", [(500, 400), (300, 900), (1500, 200)])
 @pytest.mark.parametrize("sizes", SIZES)
-def test_everything_is_on_it_whole_and_apart(painting: tuple[int, int], sizes: list[tuple[int, int]]) -> None:
+def test_all_pictures_are_complete_and_do_not_overlap(painting: tuple[int, int], sizes: list[tuple[int, int]]) -> None:
     sheet = preview_sheet(bordered(COLOURS[0], *painting), pairs(*sizes)).rgb
     assert sheet.shape[1] == WIDTH_PX
     given = [painting, *[size for size in sizes for _ in range(2)]]
@@ -61,7 +61,7 @@ def test_everything_is_on_it_whole_and_apart(painting: tuple[int, int], sizes: l
         assert top + height <= len(sheet) - GAP_PX
         assert height <= CELL_PX
         assert width == pytest.approx(height * own_width / own_height, abs=1.01)
-        # Its inner part is in its place, so that nothing was cut from any side.
+        # Its inner part is in the right place, so nothing was cropped.
         inner = sheet[top + height // 2, left : left + width].astype(np.int64).sum(1)
         share = float((inner > (inner.min() + inner.max()) / 2).mean())
         assert share == pytest.approx((own_width - 2 * (own_width // 4)) / own_width, abs=2 / width + 0.01)
@@ -91,13 +91,13 @@ def test_a_row_is_as_wide_as_the_sheet_or_as_high_as_a_cell() -> None:
     assert len(tall) == CELL_PX + 2 * GAP_PX
 
 
-def test_a_painting_may_stand_alone() -> None:
+def test_a_sheet_may_have_only_the_painting() -> None:
     sheet = preview_sheet(bordered(COLOURS[0], 400, 300), [])
     assert box(sheet.rgb, COLOURS[0]) == (GAP_PX, GAP_PX, 640, CELL_PX)
     assert sheet.alpha is None
 
 
-def test_what_is_empty_is_paper() -> None:
+def test_empty_areas_have_the_colour_of_the_paper() -> None:
     sheet = preview_sheet(bordered(COLOURS[0], 300, 400), pairs((300, 400))).rgb
     for spot in (sheet[0, 0], sheet[-1, -1], sheet[GAP_PX, -1 - GAP_PX], sheet[len(sheet) // 2, GAP_PX - 1]):
         assert tuple(spot) == PAPER
@@ -115,6 +115,6 @@ def test_a_full_row_has_room_for_its_last_picture() -> None:
     assert width == pytest.approx(height * 951 / 600, abs=1.01)
 
 
-def test_bands_are_lines_and_no_error() -> None:
+def test_very_narrow_pictures_are_lines_and_not_an_error() -> None:
     band = np.zeros((1, 5000, 3), np.uint8)
     assert preview_sheet(band, [(band, band)]).rgb.shape == (1 + 2 * GAP_PX, WIDTH_PX, 3)

@@ -1,4 +1,4 @@
-"""Photos of a folder and of an S3 prefix: the same names in the same order, the same bytes."""
+"""Photos from a folder and from an S3 prefix: the same names, order and bytes."""
 
 from itertools import count
 from pathlib import Path
@@ -43,14 +43,14 @@ def prefix(blobs: BlobStore) -> BlobUri:
     return prefix
 
 
-def test_a_folder_gives_its_photos_by_their_path_in_it(folder: Path) -> None:
+def test_a_folder_lists_its_photos_by_relative_path(folder: Path) -> None:
     source = FolderPhotos(folder)
     assert sorted(source.names) == sorted(PHOTOS)
     assert source.names == FolderPhotos(folder).names
     assert {name: source.read(name) for name in source.names} == PHOTOS
 
 
-def test_a_folder_has_the_same_names_wherever_it_is(folder: Path) -> None:
+def test_the_names_do_not_depend_on_the_place_of_the_folder(folder: Path) -> None:
     names = FolderPhotos(folder).names
     moved = folder.rename(folder.with_name("elsewhere"))
     assert FolderPhotos(moved).names == names
@@ -63,7 +63,7 @@ def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
             FolderPhotos(folder)
 
 
-def test_a_file_that_is_gone_or_huge_is_an_image_error(folder: Path) -> None:
+def test_a_missing_or_huge_file_is_an_image_error(folder: Path) -> None:
     source = FolderPhotos(folder)
     (folder / "b.jpg").unlink()
     with pytest.raises(ImageDecodeError, match="No such file"):
@@ -72,12 +72,12 @@ def test_a_file_that_is_gone_or_huge_is_an_image_error(folder: Path) -> None:
     with pytest.raises(ImageDecodeError, match="directory"):
         source.read("b.jpg")
     with open(folder / "a.webp", "wb") as file:
-        file.truncate(MAX_FILE_BYTES + 1)  # a hole, which takes no room
+        file.truncate(MAX_FILE_BYTES + 1)  # a sparse file, which needs no space
     with pytest.raises(ImageTooLargeError):
         source.read("a.webp")
 
 
-def test_a_prefix_gives_its_photos_by_the_rest_of_their_keys(blobs: BlobStore, prefix: BlobUri, tmp_path: Path) -> None:
+def test_a_prefix_lists_its_photos_by_the_rest_of_their_keys(blobs: BlobStore, prefix: BlobUri, tmp_path: Path) -> None:
     source = StoredPhotos(blobs, prefix, cache=FileCache(tmp_path, max_bytes=1000))
     assert list(source.names) == sorted(PHOTOS)
     assert {name: source.read(name) for name in source.names} == PHOTOS
@@ -104,21 +104,21 @@ def test_a_prefix_without_photos_is_refused(blobs: BlobStore, tmp_path: Path) ->
         StoredPhotos(blobs, BlobUri(blobs.bucket, "nothing/here/"), cache=FileCache(tmp_path, max_bytes=1))
 
 
-def test_an_object_that_is_gone_is_an_image_error(blobs: BlobStore, prefix: BlobUri, tmp_path: Path) -> None:
+def test_a_missing_object_is_an_image_error(blobs: BlobStore, prefix: BlobUri, tmp_path: Path) -> None:
     source = StoredPhotos(blobs, prefix, cache=FileCache(tmp_path, max_bytes=1000))
     with pytest.raises(ImageDecodeError, match="no object"):
         source.read("gone.jpg")
 
 
-def test_a_storage_that_refuses_is_no_image_error(s3_server: StorageSettings, blobs: BlobStore, tmp_path: Path) -> None:
+def test_a_storage_that_refuses_is_not_an_image_error(
+    s3_server: StorageSettings, blobs: BlobStore, tmp_path: Path
+) -> None:
     stranger = BlobStore(s3_server.model_copy(update={"s3_access_key": SecretStr("somebody")}))
     with pytest.raises(StorageIdentityError):
         StoredPhotos(stranger, BlobUri(blobs.bucket, "photos/"), cache=FileCache(tmp_path, max_bytes=1000))
 
 
-def test_what_a_reduction_makes_is_kept_apart_from_what_another_makes(
-    blobs: BlobStore, prefix: BlobUri, tmp_path: Path
-) -> None:
+def test_results_of_different_reductions_are_kept_separately(blobs: BlobStore, prefix: BlobUri, tmp_path: Path) -> None:
     cache = FileCache(tmp_path, max_bytes=1000)
     plain = StoredPhotos(blobs, prefix, cache=cache)
     doubled = StoredPhotos(blobs, prefix, cache=cache, reduction=Reduction(name="twice", make=lambda data: 2 * data))
@@ -174,7 +174,7 @@ def test_photos_are_split_without_loss_and_in_order(photos: int, count: int, hel
         assert [part.read(name) for name in part.names] == [source.files[name] for name in part.names]
 
 
-def test_a_file_that_is_no_use_is_none_in_some_photos_either() -> None:
+def test_an_unusable_file_is_unusable_in_a_subset_too() -> None:
     some = SomePhotos(MemoryPhotos({"a.jpg": b"1", "b.jpg": b""}), ["b.jpg", "a.jpg"])
     assert some.read("a.jpg") == b"1"
     with pytest.raises(ImageDecodeError):

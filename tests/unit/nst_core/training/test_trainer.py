@@ -31,7 +31,7 @@ from tests.unit.nst_core.training.kit import (
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-#: All that has a state of its own, or would have: batch statistics, noise, shifts, several crops, another schedule.
+#: Everything that has a state: batch statistics, noise, shifts, several crops, another schedule.
 ALL_ON = replace(
     with_network(TINY, norm="batch", upsample="transposed"),
     stability_weight=1e4,
@@ -63,7 +63,7 @@ def test_bfloat16_trains_without_a_compiler_too(trainers: Trainers) -> None:
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
 
 
-def test_the_stability_term_makes_outputs_for_noisy_photos_steadier(trainers: Trainers) -> None:
+def test_the_stability_term_makes_outputs_for_noisy_photos_more_stable(trainers: Trainers) -> None:
     without, with_it = trainers(), trainers(replace(TINY, stability_weight=1e9))
     take_steps(without, 15)
     take_steps(with_it, 15)
@@ -94,7 +94,7 @@ def test_the_shift_term_makes_outputs_move_with_their_photos(trainers: Trainers)
 
 
 @pytest.mark.parametrize("config", [TINY, ALL_ON], ids=["plain", "all_on"])
-def test_a_resumed_training_is_bit_identical_to_an_undisturbed_one(
+def test_a_resumed_training_is_bit_identical_to_an_uninterrupted_one(
     trainers: Trainers, tmp_path: Path, config: TrainConfig
 ) -> None:
     path = tmp_path / "checkpoint.safetensors"
@@ -108,12 +108,12 @@ def test_a_resumed_training_is_bit_identical_to_an_undisturbed_one(
     second = trainers(config)
     second.load(path)
     assert second.step_number == 3
-    torch.rand(7)  # whatever else the process does
+    torch.rand(7)  # other random numbers of the process do not matter
     assert take_steps(second, 5) == expected[3:]
     assert same(second, undisturbed)
 
 
-def test_a_trainer_goes_back_to_its_own_checkpoint(trainers: Trainers, tmp_path: Path) -> None:
+def test_a_trainer_can_return_to_its_own_checkpoint(trainers: Trainers, tmp_path: Path) -> None:
     trainer = trainers()
     trainer.save(tmp_path / "start.safetensors")  # before the first step, when Adam has no moments
     expected = take_steps(trainer, 3)
@@ -131,19 +131,19 @@ def test_a_resumed_training_writes_the_same_checkpoint(trainers: Trainers, tmp_p
     assert (tmp_path / "first.safetensors").read_bytes() == (tmp_path / "second.safetensors").read_bytes()
 
 
-def test_two_trainings_of_one_seed_are_the_same_and_of_two_seeds_are_not(trainers: Trainers) -> None:
+def test_trainings_with_the_same_seed_are_equal_and_with_different_seeds_are_not(trainers: Trainers) -> None:
     first = take_steps(trainers(), 2)
     assert take_steps(trainers(threads=3), 2) == first
     assert take_steps(trainers(replace(TINY, seed=1)), 2) != first
 
 
-def test_making_a_trainer_leaves_the_random_numbers_of_others_alone(trainers: Trainers) -> None:
+def test_making_a_trainer_does_not_change_the_global_random_state(trainers: Trainers) -> None:
     before = torch.random.get_rng_state()
     take_steps(trainers(ALL_ON), 1)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_checkpoint_of_another_config_is_refused_with_the_fields_named(trainers: Trainers, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_config_is_refused_and_the_fields_are_named(trainers: Trainers, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     trainers().save(path)
     with pytest.raises(WeightsError, match=r"config: learning_rate 0\.005, not 0\.0001; seed 0, not 3"):
@@ -152,7 +152,7 @@ def test_a_checkpoint_of_another_config_is_refused_with_the_fields_named(trainer
         trainers(with_network(TINY, width=8)).load(path, extend=True)
 
 
-def test_more_steps_are_a_choice_to_make(trainers: Trainers, tmp_path: Path) -> None:
+def test_more_steps_must_be_requested(trainers: Trainers, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     short = trainers(replace(TINY, steps=2))
     take_steps(short, 2)
@@ -167,13 +167,13 @@ def test_more_steps_are_a_choice_to_make(trainers: Trainers, tmp_path: Path) -> 
     assert [losses.step for losses in take_steps(longer, 2)] == [3, 4]
     longer.save(path)
     again = trainers(replace(TINY, steps=4))
-    again.load(path, extend=True)  # nothing to extend any more
+    again.load(path, extend=True)  # nothing left to extend
     assert again.extensions == ((2, 2),)
     with pytest.raises(WeightsError, match="steps 4, not 3"):
         trainers(replace(TINY, steps=3)).load(path, extend=True)
 
 
-def test_training_begins_with_the_weights_of_another_style(trainers: Trainers, tmp_path: Path) -> None:
+def test_training_starts_from_the_weights_of_another_style(trainers: Trainers, tmp_path: Path) -> None:
     teacher = trainers()
     take_steps(teacher, 30)
     save_transformer(teacher.transformer, tmp_path / "style.safetensors")
@@ -209,12 +209,12 @@ def test_weights_that_are_not_finite_are_not_saved_over_good_ones(trainers: Trai
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_plain_grey_photos_train_without_harm(trainers: Trainers, level: int) -> None:
+def test_plain_grey_photos_can_be_trained_on(trainers: Trainers, level: int) -> None:
     photos = MemoryPhotos({"grey": encoded(Image.new("L", (40, 40), level))})
     assert all(np.isfinite(losses.total) for losses in take_steps(trainers(photos=photos), 5))
 
 
-def test_a_style_without_any_structure_trains_without_harm(trainers: Trainers) -> None:
+def test_a_style_without_any_structure_can_be_trained(trainers: Trainers) -> None:
     style = torch.full((1, 3, 32, 32), 0.5)
     assert all(np.isfinite(losses.total) for losses in take_steps(trainers(style=style), 5))
 
@@ -242,7 +242,7 @@ def test_the_head_learns_with_its_share_of_the_rate(trainers: Trainers) -> None:
     assert not torch.equal(trainer.transformer.down1.conv.weight, body)
 
 
-def test_the_loss_network_stays_as_it_is(trainers: Trainers, network: LossNetwork) -> None:
+def test_the_loss_network_is_not_changed(trainers: Trainers, network: LossNetwork) -> None:
     before = {key: value.clone() for key, value in network.state_dict().items()}
     take_steps(trainers(), 2)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
@@ -268,7 +268,7 @@ def test_a_state_that_does_not_fit_changes_nothing(trainers: Trainers) -> None:
         assert same(trainer, other)
 
 
-def test_a_training_that_goes_from_process_to_process_as_bytes_is_bit_identical(trainers: Trainers) -> None:
+def test_a_training_passed_between_processes_as_bytes_is_bit_identical(trainers: Trainers) -> None:
     undisturbed = trainers(ALL_ON)
     undisturbed.origin = {"style_sha256": "ab"}
     expected = take_steps(undisturbed, 6)
@@ -285,7 +285,7 @@ def test_a_training_that_goes_from_process_to_process_as_bytes_is_bit_identical(
     assert data == dump_checkpoint(undisturbed.checkpoint())
 
 
-def test_a_checkpoint_says_what_it_is_of(trainers: Trainers) -> None:
+def test_a_checkpoint_describes_its_training(trainers: Trainers) -> None:
     trainer = trainers()
     trainer.origin = {"style_sha256": "ab"}
     take_steps(trainer, 2)
@@ -294,7 +294,7 @@ def test_a_checkpoint_says_what_it_is_of(trainers: Trainers) -> None:
     assert checkpoint.tensors.keys() == trainer.state().keys()
 
 
-def test_a_resumed_trainer_has_tensors_of_its_own(trainers: Trainers) -> None:
+def test_a_resumed_trainer_has_its_own_tensors(trainers: Trainers) -> None:
     first, second = trainers(), trainers()
     take_steps(first, 1)
     checkpoint = parse_checkpoint(dump_checkpoint(first.checkpoint()))
