@@ -27,7 +27,7 @@ def photos(count: int = 1, height: int = 24, width: int = 33, seed: int = 0) -> 
 def stylizer() -> EagerStylizer:
     torch.manual_seed(0)
     net = TransformerNet(TransformerConfig(width=8, blocks=1))
-    net.head.weight.data.mul_(10)  # an untrained head gives nearly plain grey
+    net.head.weight.data.mul_(10)  # an untrained head gives almost plain grey
     return EagerStylizer(net)
 
 
@@ -42,14 +42,14 @@ def test_the_result_is_that_of_the_network(stylizer: EagerStylizer) -> None:
     assert result.std() > 5
 
 
-def test_a_photo_comes_out_the_same_whatever_is_in_its_batch(stylizer: EagerStylizer) -> None:
+def test_a_photos_result_does_not_depend_on_its_batch(stylizer: EagerStylizer) -> None:
     batch = photos(5)
     together = stylizer(batch, strength=0.7, preserve_color=True)
     for photo, result in zip(batch, together, strict=True):
         np.testing.assert_array_equal(stylizer(photo[None], strength=0.7, preserve_color=True)[0], result)
 
 
-def test_strength_0_gives_the_photo_back_without_the_network(stylizer: EagerStylizer) -> None:
+def test_strength_0_returns_the_photo_without_the_network(stylizer: EagerStylizer) -> None:
     batch = photos(2)
     for preserve_color in (False, True):
         result = stylizer(batch, strength=0.0, preserve_color=preserve_color)
@@ -67,7 +67,7 @@ def test_strength_blends_linearly(stylizer: EagerStylizer, strength: float, pres
 
 
 def test_preserve_color_takes_luminance_from_the_style_and_chrominance_from_the_photo(stylizer: EagerStylizer) -> None:
-    # The YIQ matrix of NTSC; only the middle range of colours, so that nothing is clipped.
+    # The YIQ matrix of NTSC, with only the middle range of colours, so that nothing is clipped.
     yiq = np.array([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
     batch = (photos() // 8 + 112).astype(np.uint8)
     plain, coloured = stylizer(batch), stylizer(batch, preserve_color=True)
@@ -115,7 +115,7 @@ def test_an_empty_batch_gives_an_empty_batch(stylizer: EagerStylizer) -> None:
     assert stylizer(photos(0)).shape == (0, 24, 33, 3)
 
 
-def test_read_only_and_strided_arrays_are_accepted_and_left_alone(stylizer: EagerStylizer) -> None:
+def test_read_only_and_strided_arrays_are_accepted_and_not_changed(stylizer: EagerStylizer) -> None:
     batch = photos(2)
     expected = stylizer(batch)
     batch.flags.writeable = False
@@ -126,7 +126,7 @@ def test_read_only_and_strided_arrays_are_accepted_and_left_alone(stylizer: Eage
     np.testing.assert_array_equal(batch, photos(2))
 
 
-def test_threads_may_call_one_stylizer_at_once(stylizer: EagerStylizer) -> None:
+def test_threads_can_share_a_stylizer(stylizer: EagerStylizer) -> None:
     batches = [photos(1, 20 + i, 30, seed=i) for i in range(12)]
     expected = [stylizer(batch) for batch in batches]
     with ThreadPoolExecutor(4) as pool:
@@ -160,7 +160,7 @@ def test_load_takes_a_path_or_bytes(stylizer: EagerStylizer, tmp_path: Path) -> 
 
 
 class Starved(TransformerNet):
-    """Has too little memory for its first photos, as a GPU may have."""
+    """Runs out of memory for its first photos, as a GPU may."""
 
     def __init__(self, failures: int) -> None:
         super().__init__(TransformerConfig(width=4, blocks=0))
@@ -173,7 +173,7 @@ class Starved(TransformerNet):
         return super().forward(x)
 
 
-def test_a_photo_for_which_the_memory_was_short_is_tried_once_more() -> None:
+def test_a_photo_that_ran_out_of_memory_is_retried_once() -> None:
     photo = np.zeros((1, 16, 20, 3), np.uint8)
     assert EagerStylizer(Starved(1))(photo).shape == photo.shape
     with pytest.raises(ImageTooLargeError, match="20 x 16 pixels, for which the GPU has too little memory"):

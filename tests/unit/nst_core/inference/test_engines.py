@@ -9,7 +9,7 @@ from nst_core.styles import shipped_styles
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_every_engine_paints_like_the_reference(engine: str) -> None:
+def test_every_engine_matches_the_reference(engine: str) -> None:
     weights = shipped_styles()[0].weights()
     photo = np.random.default_rng(0).integers(0, 256, (1, 40, 33, 3), np.uint8)
     expected = load_stylizer(weights)(photo)

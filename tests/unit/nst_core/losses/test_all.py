@@ -1,4 +1,4 @@
-"""What every loss has in common, whatever its equation."""
+"""Properties that all losses share."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Content(nn.Module):
-    """A content loss that knows its target, for the sake of one signature."""
+    """A content loss that holds its target, so that all losses have one signature."""
 
     target: Tensor
 
@@ -87,7 +87,7 @@ def test_the_batch_is_a_mean(name: str) -> None:
 
 
 @each
-def test_grey_and_constant_images_are_harmless(name: str) -> None:
+def test_grey_and_constant_images_give_finite_values(name: str) -> None:
     grey = uniform(1, 1, 8, 8).expand(1, 3, 8, 8).float()
     zeros, half = torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.5)
     coloured = uniform(1, 3, 8, 8, seed=1).float()
@@ -101,7 +101,7 @@ def test_grey_and_constant_images_are_harmless(name: str) -> None:
 
 @each
 @pytest.mark.parametrize("size", [(8, 1), (1, 8), (1, 1)])
-def test_features_one_pixel_wide_are_harmless(name: str, size: tuple[int, int]) -> None:
+def test_features_one_pixel_wide_give_finite_values(name: str, size: tuple[int, int]) -> None:
     f, target = normal(1, 3, *size).float(), normal(1, 3, *size, seed=1).float()
     value, gradient = value_and_gradient(LOSSES[name](target), f)
     assert value.isfinite()

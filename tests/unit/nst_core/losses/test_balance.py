@@ -1,4 +1,4 @@
-"""Gradients of chosen length."""
+"""Weights that give gradients a chosen length."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def gradient(loss: Tensor, at: Tensor) -> Tensor:
     return result
 
 
-def test_the_norm_is_that_of_the_gradient_and_leaves_the_graph() -> None:
+def test_the_norm_is_that_of_the_gradient_and_keeps_the_graph() -> None:
     x = variable(normal(2, 3, 4, 5))
     loss = (3 * x).sum()
     norm = gradient_norm(loss, x)
@@ -26,7 +26,7 @@ def test_the_norm_is_that_of_the_gradient_and_leaves_the_graph() -> None:
     torch.autograd.backward(loss)
 
 
-def test_weights_bring_gradients_into_ratio() -> None:
+def test_weights_give_gradients_the_chosen_ratio() -> None:
     x = variable(normal(1, 3, 4, 5))
     losses = {"content": x.square().sum(), "style": 1e9 * x.pow(4).sum(), "tv": 1e-9 * x.sum()}
     weights = balanced_weights(losses, at=x, reference="content", ratios={"style": 2.0})

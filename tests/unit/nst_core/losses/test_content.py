@@ -21,7 +21,7 @@ def test_it_is_the_mean_square_of_differences() -> None:
     assert ContentLoss()(a.float(), b.float()).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_photo_is_no_loss_away_from_itself() -> None:
+def test_the_loss_of_a_photo_to_itself_is_zero() -> None:
     a = normal(1, 3, 4, 5)
     assert ContentLoss()(a, a).item() == 0
 

@@ -42,7 +42,7 @@ def test_it_equals_an_einsum_in_either_memory_format() -> None:
     torch.testing.assert_close(gram_matrix(f.to(memory_format=torch.channels_last)), expected)
 
 
-def test_it_forgets_where_things_are() -> None:
+def test_it_does_not_depend_on_positions() -> None:
     f = normal(1, 3, 4, 5)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(1))
     permuted = f.flatten(2)[:, :, order].reshape(f.shape)
@@ -60,7 +60,7 @@ def test_it_stays_float32_under_autocast(guided: bool) -> None:
 
 
 @pytest.mark.parametrize("images", [1, 2])
-def test_a_guide_weighs_the_positions(images: int) -> None:
+def test_a_guide_weights_the_positions(images: int) -> None:
     f, weights = normal(2, 3, 4, 5), uniform(images, 1, 4, 5, seed=1)
     torch.testing.assert_close(gram_matrix(f, weights=weights), by_hand(f, weights), rtol=1e-12, atol=0)
     torch.testing.assert_close(
@@ -80,7 +80,7 @@ def test_a_guide_of_ones_changes_nothing() -> None:
     torch.testing.assert_close(gram_matrix(f, weights=torch.ones(1, 1, 4, 5)), gram_matrix(f), rtol=1e-12, atol=1e-14)
 
 
-def test_a_mask_gives_the_gram_matrix_of_what_it_lets_through() -> None:
+def test_a_mask_gives_the_gram_matrix_of_the_unmasked_positions() -> None:
     f = normal(1, 3, 4, 6)
     mask = torch.zeros(1, 1, 4, 6)
     mask[..., 1:3, 2:5] = 1
@@ -103,7 +103,7 @@ def test_a_guide_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def loss_by_hand(f: Tensor, style: Tensor, normalization: Normalization) -> float:
-    """Return the loss as its paper writes it, with sums of products that are not normalised by anything else."""
+    """Return the loss as its paper writes it, with sums of products without further normalisation."""
     (n, c, h, w), (_, _, style_h, style_w) = f.shape, style.shape
     raw, raw_style = by_hand(f) * h * w, by_hand(style) * style_h * style_w
     total = 0.0
@@ -123,7 +123,7 @@ def loss_by_hand(f: Tensor, style: Tensor, normalization: Normalization) -> floa
 
 
 @pytest.mark.parametrize("normalization", get_args(Normalization))
-def test_each_normalisation_is_its_papers(normalization: Normalization) -> None:
+def test_each_normalisation_is_that_of_its_paper(normalization: Normalization) -> None:
     f, style = normal(2, 3, 4, 5), normal(1, 3, 6, 3, seed=1)
     loss = GramLoss(gram_matrix(style), normalization=normalization)
     expected = loss_by_hand(f, style, normalization)
@@ -131,7 +131,7 @@ def test_each_normalisation_is_its_papers(normalization: Normalization) -> None:
     assert loss.float()(f.float()).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_gatys_equation_4_holds_literally_where_the_sizes_agree() -> None:
+def test_gatys_equation_4_holds_literally_for_equal_sizes() -> None:
     f, style = normal(1, 3, 4, 5), normal(1, 3, 4, 5, seed=1)
     raw, raw_style = by_hand(f) * 20, by_hand(style) * 20
     expected = (raw - raw_style).square().sum() / (4 * 3**2 * 20**2)
@@ -146,7 +146,7 @@ def test_the_loss_takes_a_guide() -> None:
 
 
 @pytest.mark.parametrize("normalization", get_args(Normalization))
-def test_the_style_is_no_loss_away_from_itself(normalization: Normalization) -> None:
+def test_the_loss_of_the_style_to_itself_is_zero(normalization: Normalization) -> None:
     style = normal(1, 3, 4, 5)
     assert GramLoss(gram_matrix(style), normalization=normalization)(style).item() == 0
 
@@ -211,7 +211,7 @@ def test_the_sum_over_very_many_positions_is_more_exact_than_bfloat16_itself() -
 @pytest.mark.parametrize("guided", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_activations_of_hundreds_are_not_too_large_for_half_precision(dtype: torch.dtype, guided: bool) -> None:
-    # Those of a network whose input goes up to 128; the sums of their squares exceed what float16 can hold.
+    # As in a network whose input goes up to 128. The sums of their squares exceed the range of float16.
     values = 500 * uniform(1, 4, 50, 50)
     weights = uniform(1, 1, 50, 50, seed=2) if guided else None
     matrix = gram_matrix(values.to(dtype), weights=weights)

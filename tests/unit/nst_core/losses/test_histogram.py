@@ -1,4 +1,4 @@
-"""Histogram matching and the loss on it against a slow reading of them."""
+"""Histogram matching and its loss, compared with a slow implementation."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_the_loss_is_the_mean_square_of_what_matching_changes(size: tuple[int, i
     assert HistogramLoss(style.float())(f.float()).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_gradient_takes_the_matched_values_as_constant() -> None:
+def test_the_gradient_treats_the_matched_values_as_constant() -> None:
     style = uniform(1, 3, 3, 7, seed=1)
     ours, theirs = variable(normal(2, 3, 4, 5)), variable(normal(2, 3, 4, 5))
     constant = by_hand(theirs.detach(), style)
@@ -77,12 +77,12 @@ def test_the_gradient_takes_the_matched_values_as_constant() -> None:
 
 
 def test_its_gradient_is_right() -> None:
-    """R follows the ranks alone, so that it is constant as long as no two values change places."""
+    """R depends only on the ranks, so it is constant while no two values change their order."""
     f = (torch.randperm(120, generator=torch.Generator().manual_seed(0)).double() / 10).reshape(2, 3, 4, 5)
     assert torch.autograd.gradcheck(HistogramLoss(normal(1, 3, 3, 7, seed=1)), variable(f))
 
 
-def test_the_style_is_no_loss_away_from_itself_or_from_its_pixels_elsewhere() -> None:
+def test_the_loss_of_the_style_to_itself_or_its_permuted_pixels_is_zero() -> None:
     style = normal(1, 3, 4, 5).float()
     loss = HistogramLoss(style)
     assert loss(style).item() == 0

@@ -44,19 +44,19 @@ def test_it_is_the_mean_square_of_differing_edges(pool_px: int) -> None:
     assert loss(images.float()).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_photo_is_no_loss_away_from_itself() -> None:
+def test_the_loss_of_the_photo_to_itself_is_zero() -> None:
     content = uniform(1, 3, 12, 12).float()
     assert LaplacianLoss(content, pool_px=4)(content).item() == 0
 
 
-def test_a_constant_shift_and_a_ramp_are_no_edges() -> None:
+def test_a_constant_shift_and_a_ramp_are_not_edges() -> None:
     content = uniform(1, 3, 12, 16)
     loss = LaplacianLoss(content, pool_px=2)
     assert loss(content + 0.25).item() == pytest.approx(0, abs=1e-28)
     assert loss(content + torch.arange(16) / 16).item() == pytest.approx(0, abs=1e-28)
 
 
-def test_an_edge_is_one() -> None:
+def test_an_edge_is_detected() -> None:
     content = torch.zeros(1, 3, 8, 8)
     image = content.clone()
     image[..., 4:] = 1.0
@@ -79,6 +79,6 @@ def test_an_image_of_fewer_than_three_poolings_has_no_edges() -> None:
     assert not image.grad.any()
 
 
-def test_a_pooling_of_nothing_is_refused() -> None:
+def test_a_pooling_below_1_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1 pixel"):
         LaplacianLoss(torch.zeros(1, 3, 8, 8), pool_px=0)

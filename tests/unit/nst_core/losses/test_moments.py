@@ -68,7 +68,7 @@ def test_it_is_the_wasserstein_distance_of_normal_distributions(size: tuple[int,
     assert MomentsLoss(*moments(style.float()))(f.float()).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_what_is_added_to_the_covariances_hardly_matters() -> None:
+def test_the_regularisation_of_covariances_hardly_matters() -> None:
     f, style = normal(2, 5, 8, 7), 3 * normal(1, 5, 6, 7, seed=1) + 2
     assert MomentsLoss(*moments(style))(f).item() == pytest.approx(by_hand(f, style, eps=0), rel=1e-3)
 
@@ -83,8 +83,8 @@ def test_independent_channels_differ_by_means_and_deviations() -> None:
 
 
 @pytest.mark.parametrize("size", [(12, 12), (2, 3)])
-def test_equal_moments_are_no_loss(size: tuple[int, int]) -> None:
-    """Also with fewer positions than channels, where the covariance is singular, and wherever the pixels are."""
+def test_the_loss_of_equal_moments_is_zero(size: tuple[int, int]) -> None:
+    """This also holds with fewer positions than channels, where the covariance is singular, and for permuted pixels."""
     style = 100 * normal(1, 16, *size).float()
     loss = MomentsLoss(*moments(style))
     scale = style.square().mean().item()
@@ -104,7 +104,7 @@ def test_its_gradient_is_right_for_a_singular_style() -> None:
 
 
 def test_its_gradient_points_to_the_styles_moments() -> None:
-    """It is 2 / (C H W) (x - T(x)), with the map T that carries the one normal distribution onto the other."""
+    """It is 2 / (C H W) (x - T(x)), where the map T transports one normal distribution to the other."""
     style = torch.einsum("dc,nchw->ndhw", normal(4, 4, seed=2), normal(1, 4, 6, 6, seed=1)) + 1
     x = variable(normal(1, 4, 8, 8))
     (gradient,) = torch.autograd.grad(MomentsLoss(*moments(style))(x), x)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def by_hand(features: Tensor, style: Tensor, *, patch_px: int = 3, stride: int = 1) -> Tensor:
-    """Return the squared distances of all patches to the style's patches that suit them best."""
+    """Return the squared distances of all patches to the best matching patches of the style."""
     height, width = (min(patch_px, *sides) for sides in zip(features.shape[2:], style.shape[2:], strict=True))
     total = features.new_zeros(())
     for image in features:
@@ -48,8 +48,8 @@ def test_its_gradient_is_right() -> None:
     assert torch.autograd.gradcheck(loss, variable(normal(1, 4, 5, 4)))
 
 
-def test_the_gradient_is_the_mean_over_patches_of_what_they_miss() -> None:
-    """What the paper's own program adds up, with s C H W / 18 = 1, away from the border."""
+def test_the_gradient_is_the_mean_difference_over_patches() -> None:
+    """The gradient that the paper's own program computes, with s C H W / 18 = 1, away from the border."""
     f, style = normal(1, 2, 7, 7), normal(1, 2, 6, 6, seed=1)
     x = variable(f)
     (gradient,) = torch.autograd.grad(MRFLoss(style)(x) * f.numel() / 18, x)
@@ -59,12 +59,12 @@ def test_the_gradient_is_the_mean_over_patches_of_what_they_miss() -> None:
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_the_style_is_no_loss_away_from_itself(stride: int) -> None:
+def test_the_loss_of_the_style_to_itself_is_zero(stride: int) -> None:
     style = normal(1, 4, 9, 8).float()
     assert MRFLoss(style, stride=stride)(style).item() == 0
 
 
-def test_the_memory_allowed_changes_nothing() -> None:
+def test_the_memory_limit_does_not_change_the_result() -> None:
     f, style = normal(1, 4, 11, 7), normal(1, 4, 13, 9, seed=1)
     expected = MRFLoss(style)(f)
     for rows in (9, 15, 40):
@@ -72,7 +72,7 @@ def test_the_memory_allowed_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 6), (6, 1), (2, 2), (1, 1)])
-def test_patches_are_no_larger_than_the_maps(shape: tuple[int, int]) -> None:
+def test_patches_shrink_to_the_size_of_small_maps(shape: tuple[int, int]) -> None:
     narrow, wide = normal(1, 4, *shape), normal(1, 4, 5, 5, seed=1)
     torch.testing.assert_close(MRFLoss(wide)(narrow), by_hand(narrow, wide))
     torch.testing.assert_close(MRFLoss(narrow)(wide), by_hand(wide, narrow))

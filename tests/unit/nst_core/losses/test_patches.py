@@ -1,4 +1,4 @@
-"""Matching of patches against a search that compares each with each."""
+"""Patch matching, compared with an exhaustive search."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def test_the_best_patch_is_found(patch: tuple[int, int], stride: int) -> None:
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("rows", [9, 12, 20, 30, 1000])
-def test_the_memory_allowed_changes_nothing(rows: int, stride: int) -> None:
+def test_the_memory_limit_does_not_change_the_result(rows: int, stride: int) -> None:
     features, style = normal(4, 11, 7), normal(4, 13, 9, seed=1)
     expected = match_patches(features, style, patch=(3, 3), stride=stride, max_bytes=PLENTY)
     allowed = 3 * 8 * 7 * 9 * rows
@@ -59,7 +59,7 @@ def test_the_memory_allowed_changes_nothing(rows: int, stride: int) -> None:
     assert torch.equal(left, expected[1])
 
 
-def test_the_memory_allowed_is_kept() -> None:
+def test_the_memory_limit_is_kept() -> None:
     features, style = normal(1, 40, 30).float(), normal(1, 40, 30, seed=1).float()
     allowed = 3 * 4 * 30 * 30 * 50
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
@@ -69,7 +69,7 @@ def test_the_memory_allowed_is_kept() -> None:
         if event.name() == "[memory]":
             held += event.nbytes()
             peak = max(peak, held)
-    assert peak < allowed + 40 * 30 * 4 * 20  # and some maps of the features' size
+    assert peak < allowed + 40 * 30 * 4 * 20  # and some maps with the size of the features
 
 
 def test_too_little_memory_is_refused() -> None:
@@ -81,14 +81,14 @@ def test_too_little_memory_is_refused() -> None:
 
 
 def test_brightness_does_not_decide() -> None:
-    """A bright patch has a larger product with everything; the one of the same direction is chosen all the same."""
+    """A bright patch has a larger product with everything, but the patch with the same direction is chosen."""
     features = torch.tensor([1.0, 2.0])[:, None, None]
     style = torch.tensor([[100.0, 0.1], [0.0, 0.2]])[:, None]
     top, left = match_patches(features, style, patch=(1, 1), stride=1, max_bytes=PLENTY)
     assert matched(top, left) == [[(0, 1)]]
 
 
-def test_a_patch_of_zeros_is_chosen_before_an_opposite_one_only() -> None:
+def test_a_patch_of_zeros_is_better_only_than_an_opposite_one() -> None:
     features = torch.tensor([[-1.0, 1.0]])[:, None]
     style = torch.tensor([[0.0, 2.0]])[:, None]
     _, left = match_patches(features, style, patch=(1, 1), stride=1, max_bytes=PLENTY)

@@ -40,7 +40,7 @@ def test_squares_are_the_default() -> None:
 
 
 @pytest.mark.parametrize("kind", ["l1", "squared"])
-def test_a_plain_image_has_none(kind: Literal["l1", "squared"]) -> None:
+def test_a_plain_image_has_no_variation(kind: Literal["l1", "squared"]) -> None:
     assert TVLoss(kind)(torch.full((2, 3, 8, 8), 0.7)).item() == 0
 
 

@@ -1,4 +1,4 @@
-"""Tests of nst_core.nets.costs: what the estimates follow from; the benchmark compares them with what is used."""
+"""Tests of nst_core.nets.costs: the rules of the estimates. A benchmark compares them with the memory used."""
 
 import subprocess
 import sys
@@ -17,19 +17,19 @@ USUAL = TransformerConfig()
 
 @pytest.mark.parametrize("config", [USUAL, TransformerConfig(width=512, blocks=0), TransformerConfig(padding="zero")])
 @pytest.mark.parametrize("budget", [2**28, 2**30, KEPT_BYTES, 2**33, 2**40])
-def test_the_most_pixels_of_a_budget_take_just_that_budget(config: TransformerConfig, budget: int) -> None:
+def test_the_most_pixels_for_a_budget_need_exactly_that_budget(config: TransformerConfig, budget: int) -> None:
     most = costs.max_pixels(config, budget)
     if most:
         assert costs.stylize_bytes(config, most) <= budget
     assert costs.stylize_bytes(config, most + 10_000) > budget or most == 0
 
 
-def test_a_network_of_16_times_the_width_takes_10_times_the_memory_and_more() -> None:
+def test_a_network_with_16_times_the_width_needs_over_10_times_the_memory() -> None:
     wide = replace(USUAL, width=512)
     assert costs.stylize_bytes(wide, 10**7) > 10 * costs.stylize_bytes(USUAL, 10**7)
 
 
-def test_a_photo_of_a_phone_fits_a_machine_of_16_gib() -> None:
+def test_a_phone_photo_fits_a_machine_with_16_gib() -> None:
     assert costs.max_pixels(USUAL, int(0.8 * 16 * 2**30) - 2**30) > PHONE_PX
 
 
@@ -40,7 +40,7 @@ print(*case("stylize width 32, 0.25 MP"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_photo_takes_no_more_memory_than_estimated() -> None:
+def test_a_photo_needs_no_more_memory_than_estimated() -> None:
     root = Path(__file__).parents[4]
     done = subprocess.run([sys.executable, "-c", MEASURE], cwd=root, capture_output=True, text=True, check=True)
     estimate, measured = map(int, done.stdout.split()[-2:])

@@ -1,4 +1,4 @@
-"""Pictures without any variance: every loss and layer has finite gradients there."""
+"""Pictures without variance: all losses and layers have finite gradients."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ TEXTURE = torch.rand(1, 8, 6, 6, generator=torch.Generator().manual_seed(0))
 TONES = (0.0, 0.5, 1.0)
 
 Loss = Callable[[Tensor], Tensor]
-#: Each loss, given the features that its target is made of.
+#: Each loss, as a function of the features of its target.
 LOSSES: dict[str, Callable[[Tensor], Loss]] = {
     "content": lambda target: lambda x: ContentLoss()(x, target),
     "gram": lambda target: GramLoss(gram_matrix(target), normalization="hw"),
@@ -76,7 +76,7 @@ def test_normalisation_keeps_the_slightest_structure() -> None:
 @pytest.mark.parametrize("padding", ["reflect", "zero", "same"])
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("tone", TONES)
-def test_a_network_is_trained_soundly_on_flat_photos(tone: float, bf16: bool, padding: str) -> None:
+def test_a_network_can_be_trained_on_flat_photos(tone: float, bf16: bool, padding: str) -> None:
     torch.manual_seed(1)
     config = TrainConfig(
         transformer=TransformerConfig.from_dict({"width": 8, "blocks": 5, "padding": padding}),
@@ -101,7 +101,7 @@ def test_a_network_is_trained_soundly_on_flat_photos(tone: float, bf16: bool, pa
 
 @pytest.mark.parametrize("style", [torch.full((1, 3, 32, 32), 0.5), torch.rand(1, 3, 32, 32)], ids=["flat", "texture"])
 @pytest.mark.parametrize("tone", TONES)
-def test_style_weights_that_choose_themselves_are_finite_for_flat_photos(tone: float, style: Tensor) -> None:
+def test_automatic_style_weights_are_finite_for_flat_photos(tone: float, style: Tensor) -> None:
     config = TrainConfig(size_px=32)
     network = load_loss_network(config.layers)
     found = balanced(config, network=network, style=style, photos=torch.full((2, 3, 32, 32), tone))

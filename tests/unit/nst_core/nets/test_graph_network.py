@@ -1,4 +1,4 @@
-"""Torchvision's classifiers as loss networks, against what their own modules compute."""
+"""Torchvision's classifiers as loss networks, compared with the output of their own modules."""
 
 import sys
 from pathlib import Path
@@ -25,7 +25,7 @@ LAYERS = {
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No settings, an empty cache of torch, no network."""
+    """Removes all settings, empties the torch cache, and disables downloads."""
     monkeypatch.delenv("NST_LOSS_WEIGHTS", raising=False)
     monkeypatch.setenv("NST_LOSS_WEIGHTS_URL", "http://127.0.0.1:9/")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
@@ -45,7 +45,7 @@ class Classifier:
         torch.save(self.model.state_dict(), self.path)
 
     def features(self, image: Tensor) -> dict[str, Tensor]:
-        """Return what hooks on the modules see."""
+        """Return the features that hooks on the modules see."""
         seen: dict[str, Tensor] = {}
 
         def keep(name: str, output: Tensor) -> None:
@@ -91,9 +91,11 @@ def test_a_scale_multiplies_every_feature(classifier: Classifier) -> None:
         torch.testing.assert_close(features[name], 0.25 * expected, rtol=1e-5, atol=1e-5)
 
 
-def test_what_no_layer_needs_is_left_out_of_the_network_and_of_the_file(resnet: Classifier, tmp_path: Path) -> None:
+def test_unneeded_layers_are_left_out_of_the_network_and_not_required_in_the_file(
+    resnet: Classifier, tmp_path: Path
+) -> None:
     state = {k: v for k, v in resnet.model.state_dict().items() if k.startswith(("conv1", "bn1", "layer1"))}
-    state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}  # as in files of old
+    state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}  # as in old files
     torch.save(state, tmp_path / "resnet18.pth")
     network = load_loss_network(["layer1"], name="resnet18", weights=tmp_path)
     assert network.body.weights().keys() == state.keys()
@@ -114,7 +116,7 @@ def test_the_network_is_frozen_with_its_statistics(resnet: Classifier) -> None:
     assert image.grad.abs().sum() > 0
 
 
-def test_googlenet_sees_the_image_as_it_was_trained_to() -> None:
+def test_googlenet_gets_images_normalised_as_in_its_training() -> None:
     network = LossNetwork(["conv1.conv"], name="googlenet")
     image = torch.rand(1, 3, 32, 32)
     expected = F.conv2d((image - 0.5) / 0.5, network.body.weights()["conv1.conv.weight"], stride=2, padding=3)
@@ -129,7 +131,7 @@ def test_weights_are_looked_for_under_torchvisions_names(resnet: Classifier, tmp
         resnet.path.with_name("resnet18-f37072fd.pth").rename(resnet.path)
 
 
-def test_without_a_network_or_a_file_the_error_says_what_to_put_where() -> None:
+def test_without_download_or_file_the_error_says_which_file_to_put_where() -> None:
     expected = r"resnet18 cannot be downloaded from http://127\.0\.0\.1:9/resnet18-f37072fd\.pth .* NST_LOSS_WEIGHTS"
     with pytest.raises(WeightsError, match=expected):
         load_loss_network(["relu"], name="resnet18")
@@ -151,15 +153,15 @@ def test_an_unknown_layer_is_refused_with_near_names(layer: str, near: str) -> N
         LossNetwork(["layer1", layer], name="resnet18")
 
 
-def test_other_pooling_is_for_vgg_alone() -> None:
+def test_other_pooling_is_for_vgg_only() -> None:
     with pytest.raises(ConfigError, match="Only the VGG networks"):
         load_loss_network(["layer1"], name="resnet18", pooling="average")
 
 
-def test_torchvision_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_asks_for_torchvision_if_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     missing: dict[str, Any] = {name: None for name in sys.modules if name.split(".")[0] == "torchvision"}
     for name in missing:
-        monkeypatch.setitem(sys.modules, name, None)  # as where it is not installed
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     with pytest.raises(ConfigError, match=r"pip install 'nst\[classifiers\]'"):
         load_loss_network(["layer1"], name="resnet18")
     assert load_loss_network(["relu1_1"]).layers == ("relu1_1",)

@@ -1,4 +1,4 @@
-"""The VGG loss networks against torchvision's."""
+"""The VGG loss networks, compared with torchvision's."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,7 +119,7 @@ def test_features_of_every_layer_equal_those_of_torchvision(reference: Reference
     assert_features_equal(features, expected)
 
 
-def test_features_do_not_depend_on_which_others_are_asked_for(reference: Reference) -> None:
+def test_features_do_not_depend_on_other_requested_layers(reference: Reference) -> None:
     image = torch.rand(1, 3, 32, 32)
     expected = reference.features(image, "max")
     for layers in (["relu1_1", "pool1", "relu2_2"], ["conv1_1"], ["conv2_1", "relu1_2"], ["pool2", "relu2_1"]):
@@ -128,14 +128,14 @@ def test_features_do_not_depend_on_which_others_are_asked_for(reference: Referen
         assert_features_equal(features, expected)
 
 
-def test_the_network_ends_at_the_deepest_layer_that_is_asked_for() -> None:
+def test_the_network_ends_at_the_deepest_requested_layer() -> None:
     network = LossNetwork(["conv2_1", "relu1_2"])
     assert network.layers == ("conv2_1", "relu1_2")
     assert sum(p.numel() for p in network.parameters()) == (27 + 1) * 64 + (576 + 1) * 64 + (576 + 1) * 128
     assert set(network(torch.rand(1, 3, 16, 16))) == {"relu1_2", "conv2_1"}
 
 
-def test_a_file_needs_no_more_than_the_layers_that_are_asked_for(tmp_path: Path) -> None:
+def test_a_file_needs_only_the_requested_layers(tmp_path: Path) -> None:
     short = {
         key: value for key, value in random_state(torchvision_layers("vgg19")).items() if int(key.split(".")[1]) < 6
     }
@@ -157,7 +157,7 @@ def test_the_network_is_frozen_but_passes_gradients_to_the_image() -> None:
     assert image.grad.abs().sum() > 0
 
 
-def test_a_network_compiles_whole() -> None:
+def test_a_network_compiles_without_graph_breaks() -> None:
     network = LossNetwork(["relu1_1", "conv2_1"]).to(memory_format=torch.channels_last)
     image = torch.rand(1, 3, 16, 16).to(memory_format=torch.channels_last)
     compiled = torch.compile(network, backend="eager", fullgraph=True)
@@ -185,7 +185,7 @@ def test_unknown_layers_are_refused(layer: str) -> None:
         LossNetwork(["relu1_1", layer])
 
 
-def test_vgg19_has_layers_that_vgg16_has_not() -> None:
+def test_vgg19_has_layers_that_vgg16_lacks() -> None:
     assert LossNetwork(["conv3_4"], name="vgg19").layers == ("conv3_4",)
 
 
@@ -214,7 +214,7 @@ def test_the_bundled_network_has_two_names() -> None:
     assert torch.equal(a, b)
 
 
-def test_loading_leaves_the_random_state_alone() -> None:
+def test_loading_does_not_change_the_random_state() -> None:
     before = torch.get_rng_state()
     load_loss_network(["relu1_1"])
     assert torch.equal(torch.get_rng_state(), before)

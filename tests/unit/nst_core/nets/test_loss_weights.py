@@ -1,4 +1,4 @@
-"""Weights of loss networks: the order of their sources, downloads from a real server, Caffe's files, damaged files."""
+"""Weights of loss networks: order of sources, downloads from a real server, Caffe files, damaged files."""
 
 import pickle
 from collections.abc import Iterator
@@ -29,14 +29,14 @@ SHAPES = {"features.0.weight": torch.Size([64, 3, 3, 3]), "features.0.bias": tor
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No settings, an empty cache of torch, no network."""
+    """Removes all settings, empties the torch cache, and disables downloads."""
     monkeypatch.delenv("NST_LOSS_WEIGHTS", raising=False)
     monkeypatch.setenv("NST_LOSS_WEIGHTS_URL", NOWHERE)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
 
 def state(value: float = 0.0) -> dict[str, Tensor]:
-    """Return random weights of conv1_1, of the size of those for normalised or for Caffe's input."""
+    """Return random weights of conv1_1 with the scale for normalised input or for Caffe's input."""
     torch.manual_seed(0)
     return {"features.0.weight": torch.randn(64, 3, 3, 3) * 0.1 + value, "features.0.bias": torch.randn(64)}
 
@@ -54,7 +54,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that is served where the official files are looked for."""
+    """A folder that is served at the address of the official files."""
     folder = tmp_path / "mirror"
     folder.mkdir()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder))) as server:
@@ -69,7 +69,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 # Where weights come from
 
 
-def test_the_argument_comes_before_the_setting_and_this_before_the_package(
+def test_the_argument_overrides_the_setting_and_the_setting_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("given", "set"):
@@ -100,12 +100,12 @@ def test_a_folder_in_the_setting_need_not_have_every_network(tmp_path: Path, mon
     assert first_weight(load_loss_network(["relu1_1"])).abs().max() > 30
 
 
-def test_an_empty_setting_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_setting_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NST_LOSS_WEIGHTS", "")
     assert LossWeightsSettings().loss_weights is None
 
 
-def test_a_folder_that_is_given_must_have_the_network(tmp_path: Path) -> None:
+def test_a_given_folder_must_have_the_network(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"has no weights of vgg16: put vgg16-00b39a1b\.pth or"):
         load_loss_network(["relu1_1"], weights=tmp_path)
 
@@ -158,7 +158,7 @@ def test_the_last_block_is_read_only_where_it_is_needed() -> None:
 
 
 def official(folder: Path) -> WeightsSource:
-    """Return a source whose official file is in `folder`, named by its checksum as torchvision's are."""
+    """Return a source whose official file is in `folder`, named by its checksum like torchvision's files."""
     torch.save(state(), folder / "part")
     digest = sha256((folder / "part").read_bytes()).hexdigest()
     name = f"tiny-{digest[:8]}.pth"
@@ -189,17 +189,17 @@ def test_a_download_with_a_wrong_checksum_is_refused_and_not_kept(mirror: Path, 
 @pytest.mark.parametrize(
     ("name", "file"), [("vgg19", r"vgg19-dcbb9e9d\.pth"), ("vgg16_torchvision", r"vgg16-397923af\.pth")]
 )
-def test_without_a_network_or_a_file_the_error_says_what_to_put_where(name: str, file: str) -> None:
+def test_without_download_or_file_the_error_says_which_file_to_put_where(name: str, file: str) -> None:
     with pytest.raises(WeightsError, match=rf"{name} cannot be downloaded .*: put {file} or .* set NST_LOSS_WEIGHTS"):
         load_loss_network(["relu1_1"], name=name)
 
 
-def test_a_file_that_the_server_has_not_is_an_error_too(mirror: Path) -> None:
+def test_a_file_missing_on_the_server_is_an_error_too(mirror: Path) -> None:
     with pytest.raises(WeightsError, match="404"):
         load_loss_network(["relu1_1"], name="vgg19")
 
 
-def test_an_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NST_LOSS_WEIGHTS_URL", "nonsense")
     with pytest.raises(ConfigError, match=r"NST_LOSS_WEIGHTS_URL .*, not 'nonsense'"):
         load_loss_network(["relu1_1"], name="vgg19")
@@ -222,10 +222,10 @@ def test_caffes_files_give_the_features_of_caffes_input(name: str, file: str, tm
     expected = F.conv2d(bgr, weights["features.0.weight"], weights["features.0.bias"], padding=1)
     features = load_loss_network(["conv1_1"], name=name, weights=tmp_path / file)(image)["conv1_1"]
     assert expected.std() > 30
-    torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-3)  # at the borders as well
+    torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-3)  # at the borders too
 
 
-def test_a_caffe_file_that_is_folded_already_stays_as_it_is(tmp_path: Path) -> None:
+def test_an_already_folded_caffe_file_is_unchanged(tmp_path: Path) -> None:
     folded = {**state(), "features.0.weight": state()["features.0.weight"] * 57}
     save_file(folded, tmp_path / "folded.safetensors")
     network = load_loss_network(["conv1_1"], name="vgg19_caffe", weights=tmp_path / "folded.safetensors")
@@ -259,7 +259,7 @@ def test_every_kind_of_file_gives_the_same_weights(kind: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("kept", [0, 1, 20, 3000, 7200])
-def test_a_file_that_is_cut_off_is_refused(suffix: str, kept: int, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(suffix: str, kept: int, tmp_path: Path) -> None:
     path = tmp_path / f"w{suffix}"
     torch.save(state(), path) if suffix == ".pth" else save_file(state(), path)
     path.write_bytes(path.read_bytes()[:kept])
@@ -269,7 +269,7 @@ def test_a_file_that_is_cut_off_is_refused(suffix: str, kept: int, tmp_path: Pat
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".txt"])
 @pytest.mark.parametrize("data", [b"hello", b"\0" * 100, b"\xff" * 100, b"PK\3\4" + bytes(100), b"<html>no</html>"])
-def test_what_is_no_weights_file_is_refused(suffix: str, data: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_weights_is_refused(suffix: str, data: bytes, tmp_path: Path) -> None:
     (tmp_path / f"w{suffix}").write_bytes(data)
     with pytest.raises(WeightsError, match="is damaged or not a weights file"):
         load_loss_network(["relu1_1"], name="vgg19", weights=tmp_path / f"w{suffix}")
@@ -283,7 +283,7 @@ def test_a_file_of_something_else_is_refused(content: object, tmp_path: Path) ->
 
 
 class Evil:
-    """What writes a file when it is unpickled."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -316,7 +316,7 @@ def test_tensors_that_do_not_fit_are_refused(bad: object, message: str, tmp_path
         load_loss_network(["relu1_1"], name="vgg19", weights=tmp_path / "w.pth")
 
 
-def test_tensors_of_old_files_are_known_by_their_names_of_today() -> None:
+def test_tensors_of_old_files_get_their_current_names() -> None:
     old = "features.denseblock1.denselayer2.norm.1.running_mean"
     assert modern_name(old) == "features.denseblock1.denselayer2.norm1.running_mean"
     assert modern_name("features.denseblock1.denselayer2.conv.2.weight").endswith("denselayer2.conv2.weight")

@@ -1,4 +1,4 @@
-"""The operators compute what torch's own functions do, forwards and backwards, compiled or not."""
+"""The operators match torch's own functions, forward and backward, compiled or not."""
 
 import warnings
 from collections.abc import Callable
@@ -23,7 +23,7 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 #: Odd, even and the smallest sizes, one and several channels and pictures.
 SHAPES = ((2, 3, 7, 9), (1, 4, 6, 8), (1, 1, 5, 6), (2, 3, 2, 3))
 
-#: Each operator beside torch's function.
+#: Each operator and torch's equivalent function.
 PAIRS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "reflect_pad": (lambda x: reflect_pad(x, 1), lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect")),
     "reflect_pad_4": (
@@ -93,7 +93,7 @@ def test_pooling_leaves_out_an_odd_last_row_and_column() -> None:
     assert max_pool(values)[0, 0].tolist() == [[6, 8]]
 
 
-def test_pooling_sends_the_gradient_to_the_largest_value_alone() -> None:
+def test_pooling_sends_the_gradient_only_to_the_largest_value() -> None:
     x = variable(torch.tensor([[[[1.0, 4.0], [3.0, 2.0]]]]))
     torch.autograd.backward(max_pool(x).sum())
     assert x.grad is not None
@@ -119,7 +119,7 @@ def test_a_pooling_layer_is_torchs_and_has_no_weights() -> None:
     assert not MaxPool().state_dict()
 
 
-#: The operators with what they take besides the picture, 2 x 3 x 7 x 9.
+#: The operators with their arguments after the picture, which is 2 x 3 x 7 x 9.
 OPERATORS: list[tuple[Any, tuple[Any, ...]]] = [
     (operators._reflect_pad, (2,)),
     (operators._reflect_pad, (0,)),
@@ -128,7 +128,7 @@ OPERATORS: list[tuple[Any, tuple[Any, ...]]] = [
     (gram._gram, (torch.full((1, 1, 1), 1 / 63),)),
     (gram._gram, (normal(2, 63, 1).abs().float(),)),
 ]
-#: Their gradients, with the shape of the gradient that comes in.
+#: Their gradients, with the shape of the incoming gradient.
 GRADIENTS: list[tuple[Any, tuple[int, ...], tuple[Any, ...]]] = [
     (operators._reflect_pad_backward, (2, 3, 11, 13), (2,)),
     (operators._double_size_backward, (2, 3, 14, 18), ()),
@@ -138,24 +138,24 @@ GRADIENTS: list[tuple[Any, tuple[int, ...], tuple[Any, ...]]] = [
 
 
 @pytest.mark.parametrize("memory_format", FORMATS, ids=str)
-def test_the_compiler_is_told_the_truth_about_them(memory_format: torch.memory_format) -> None:
-    # The shapes, types and strides that an operator announces, and that its gradient does not depend on how it is run.
+def test_operators_declare_themselves_correctly_to_the_compiler(memory_format: torch.memory_format) -> None:
+    # Checks the declared shapes, types and strides, and that the gradient does not depend on how the operator runs.
     x = normal(2, 3, 7, 9).float().contiguous(memory_format=memory_format)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor")  # torch's check reads it
+        warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor")  # torch's own check reads it
         for operator, rest in OPERATORS:
             torch.library.opcheck(operator, (variable(x), *rest))
 
 
 @pytest.mark.parametrize("memory_format", FORMATS, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-def test_the_compiler_is_told_the_truth_about_their_gradients(
+def test_gradients_declare_themselves_correctly_to_the_compiler(
     dtype: torch.dtype, memory_format: torch.memory_format
 ) -> None:
     x = normal(2, 3, 7, 9).to(dtype).contiguous(memory_format=memory_format)
     for operator, shape, rest in GRADIENTS:
         gradient = normal(*shape, seed=1).to(torch.float32 if operator is gram._gram_backward else dtype)
-        # Nothing needs the gradient of a gradient, so that a part of the check does not apply.
+        # Nothing needs the gradient of a gradient, so a part of the check does not apply.
         torch.library.opcheck(operator, (gradient, x, *rest), test_utils=("test_schema", "test_faketensor"))
 
 

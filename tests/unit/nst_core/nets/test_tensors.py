@@ -1,4 +1,4 @@
-"""Pictures to tensors and back."""
+"""Conversion of pictures to tensors and back."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def test_a_picture_becomes_a_channels_last_tensor_in_0_to_1() -> None:
     assert tensor[0, 1, 3, 4].item() == pytest.approx(pixels()[3, 4, 1] / 255)
 
 
-def test_every_level_survives_the_way_there_and_back() -> None:
+def test_every_level_survives_a_round_trip() -> None:
     levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
     np.testing.assert_array_equal(to_uint8(to_tensor(levels))[0].numpy(), levels)
 
@@ -34,7 +34,7 @@ def test_values_are_clipped_and_rounded() -> None:
     assert to_uint8(values)[0, 0, :, 0].tolist() == [0, 0, 1, 255, 255]
 
 
-def test_a_saved_picture_is_loaded_again(tmp_path: Path) -> None:
+def test_a_saved_picture_can_be_loaded_again(tmp_path: Path) -> None:
     save_picture(to_tensor(pixels()), tmp_path / "p.png")
     torch.testing.assert_close(load_picture(tmp_path / "p.png"), to_tensor(pixels()))
 

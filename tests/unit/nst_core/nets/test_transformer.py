@@ -46,7 +46,7 @@ def count(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-def test_the_default_network_has_the_published_parameters_less_the_cancelled_biases() -> None:
+def test_the_default_network_has_the_published_parameters_without_unneeded_biases() -> None:
     # 1,679,235 is the count of PyTorch's fast_neural_style example, whose convolutions before a normalisation have
     # biases: 32 + 64 + 128 down, 10 x 128 in the residual blocks, 64 + 32 up.
     assert count(TransformerNet()) == 1_679_235 - (32 + 64 + 128 + 10 * 128 + 64 + 32)
@@ -83,7 +83,7 @@ def test_same_padding_puts_the_odd_zero_at_the_end(size: int, stride: int, kerne
         torch.testing.assert_close(got[0, 0, i, j], (window * conv.weight[0, 0]).sum())
 
 
-def test_where_sides_are_multiples_of_4_all_crops_are_alike() -> None:
+def test_all_crops_are_equal_if_sides_are_multiples_of_4() -> None:
     nets = [TransformerNet(TransformerConfig.from_dict({"width": 4, "crop": crop})).eval() for crop in CROPS]
     for net in nets:
         net.load_state_dict(nets[0].state_dict())

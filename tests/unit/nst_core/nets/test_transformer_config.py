@@ -80,12 +80,12 @@ def test_unknown_fields_are_refused_by_name() -> None:
         TransformerConfig.from_dict({"size": 1, "colour": 2})
 
 
-def test_config_survives_its_dict_and_missing_fields_have_defaults() -> None:
+def test_missing_fields_of_a_dict_have_defaults() -> None:
     config = TransformerConfig(crop="end", norm_eps=1e-3)
     assert TransformerConfig.from_dict(config.to_dict()) == config
     assert TransformerConfig.from_dict({"width": 8}) == TransformerConfig(width=8)
 
 
 @pytest.mark.parametrize("config", VARIANTS)
-def test_a_config_survives_its_dict(config: TransformerConfig) -> None:
+def test_a_config_survives_a_dict_round_trip(config: TransformerConfig) -> None:
     assert TransformerConfig.from_dict(config.to_dict()) == config

@@ -1,4 +1,4 @@
-"""Weights files: round trip, and every way in which one can be wrong."""
+"""Weights files: round trips, and all kinds of invalid files."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("config", VARIANTS)
-def test_a_network_survives_its_file(config: TransformerConfig, tmp_path: Path) -> None:
+def test_a_network_survives_a_file_round_trip(config: TransformerConfig, tmp_path: Path) -> None:
     net = TransformerNet(config)
     save_transformer(net, tmp_path / "n.safetensors")
     loaded = load_transformer(tmp_path / "n.safetensors")
@@ -53,13 +53,13 @@ def test_float32_keeps_every_bit(config: TransformerConfig, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("style", shipped_styles(), ids=lambda style: style.name)
-def test_the_headers_of_shipped_styles_are_written_like_that_again(style: ShippedStyle) -> None:
-    # A style's version is the hash of its file: what a config is made of may grow, and those files must not change.
+def test_the_headers_of_shipped_styles_are_reproduced_exactly(style: ShippedStyle) -> None:
+    # A style's version is the hash of its file, so these files must not change when a config gets new fields.
     text = header_of(style.weights())["__metadata__"][CONFIG_KEY]
     assert json.dumps(load_transformer_bytes(style.weights()).config.to_dict(), sort_keys=True) == text
 
 
-def test_a_loaded_network_runs_and_may_move(path: Path) -> None:
+def test_a_loaded_network_runs_and_can_be_moved(path: Path) -> None:
     net = load_transformer(path).to(memory_format=torch.channels_last)
     assert net(torch.rand(1, 3, 20, 20)).isfinite().all()
 
@@ -67,13 +67,13 @@ def test_a_loaded_network_runs_and_may_move(path: Path) -> None:
 def test_long_batch_statistics_keep_their_count(tmp_path: Path) -> None:
     net = TransformerNet(TransformerConfig(width=4, blocks=0, norm="batch"))
     counter = net.down1.norm.get_buffer("num_batches_tracked")
-    counter.fill_(100_001)  # more than float16 can hold
+    counter.fill_(100_001)  # beyond the range of float16
     save_transformer(net, tmp_path / "n.safetensors")
     loaded = load_transformer(tmp_path / "n.safetensors")
     assert int(loaded.down1.norm.get_buffer("num_batches_tracked")) == 100_001
 
 
-def test_a_file_is_written_whole_or_not_at_all(path: Path) -> None:
+def test_a_file_is_written_completely_or_not_at_all(path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["style.safetensors"]
 
 
@@ -107,7 +107,7 @@ def test_a_header_without_a_config_is_refused(path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", '{"depth": 3}', '{"width": "wide"}', '{"norm": []}'])
-def test_a_config_that_is_none_is_refused(path: Path, text: str) -> None:
+def test_an_invalid_config_is_refused(path: Path, text: str) -> None:
     with pytest.raises(WeightsError):
         load_transformer_bytes(with_config(path, text))
 
@@ -145,17 +145,17 @@ def test_a_damaged_file_gives_a_network_or_a_weights_error(
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 8, b"\xff" * 100, b"PK\3\4" + bytes(100)])
-def test_what_is_no_weights_file_is_refused(data: bytes) -> None:
+def test_a_file_that_is_not_weights_is_refused(data: bytes) -> None:
     with pytest.raises(WeightsError):
         load_transformer_bytes(data)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
-def test_a_file_is_the_networks_bytes_the_same_each_time(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_writing_a_network_always_gives_the_same_file(tmp_path: Path, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     net = TransformerNet(SMALL)
     data = dump_transformer(net, dtype=dtype)
     save_transformer(net.to(memory_format=torch.channels_last), tmp_path / "n.safetensors", dtype=dtype)
     assert (tmp_path / "n.safetensors").read_bytes() == data
-    # Loaded and dumped again it is the same file still: a style's version does not change on the way.
+    # Loading and dumping it again gives the same file, so the version of a style does not change.
     assert dump_transformer(load_transformer_bytes(data), dtype=dtype) == data

@@ -36,12 +36,12 @@ def header_of(data: bytes) -> dict[str, Any]:
 
 
 def with_header(data: bytes, header: Any) -> bytes:
-    """Return a file with another header before the same numbers."""
+    """Return a file with another header and the same tensors."""
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data[8 + int.from_bytes(data[:8], "little") :]
 
 
-def test_the_header_tells_the_config_without_the_numbers(path: Path) -> None:
+def test_the_config_is_read_from_the_header_alone(path: Path) -> None:
     with open(path, "rb") as file:
         assert read_config(file) == SMALL
 
@@ -71,7 +71,7 @@ def test_a_header_that_does_not_fit_the_file_is_refused_unread(path: Path, field
 
 
 @pytest.mark.parametrize("entry", [None, [], 7, {}])
-def test_a_tensor_that_is_described_as_nothing_is_refused(path: Path, entry: Any) -> None:
+def test_a_tensor_without_a_valid_description_is_refused(path: Path, entry: Any) -> None:
     header = header_of(path.read_bytes()) | {"head.bias": entry}
     with pytest.raises(WeightsError, match=r"does not describe head\.bias"):
         read_config(BytesIO(with_header(path.read_bytes(), header)))
@@ -92,5 +92,5 @@ def test_a_header_that_is_nested_too_deeply_is_refused(path: Path) -> None:
 
 
 def test_a_huge_config_is_refused_before_memory_is_taken(path: Path) -> None:
-    with pytest.raises(WeightsError):  # 19 GB of weights
+    with pytest.raises(WeightsError):  # would be 19 GB of weights
         load_transformer_bytes(with_config(path, json.dumps({"width": 512, "blocks": 64})))

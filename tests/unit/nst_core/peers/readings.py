@@ -1,4 +1,4 @@
-"""Slow, plain readings of the peers' networks, written from their descriptions and sharing nothing with the library.
+"""Slow, simple implementations of the peers' networks, written from their descriptions without library code.
 
 Photos are H x W x 3 in 0 to 255, results H' x W' x 3 on the same scale, not clipped; both in float64.
 """
@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 def photo(height: int, width: int, *, seed: int = 0) -> Array:
-    """Return a photo of whole numbers with smooth and busy parts."""
+    """Return a photo of integers with smooth and detailed parts."""
     random = np.random.default_rng(seed)
     ramp = np.add.outer(np.arange(height), np.arange(width))[..., None] % 97
     picture: Array = (random.integers(0, 120, (height, width, 3)) + ramp).astype(np.float64)
@@ -57,7 +57,7 @@ def pytorch_examples_state(*, width: int = 3, blocks: int = 2, seed: int = 0) ->
 
 
 def pytorch_examples(state: Mapping[str, Tensor], picture: Array) -> Array:
-    """Return what the example's network computes: sides grow to multiples of 4."""
+    """Return the output of the example's network, whose sides are rounded up to multiples of 4."""
     state = {key: value.double() for key, value in state.items()}
 
     def conv(y: Tensor, name: str, *, stride: int = 1, upsample: bool = False) -> Tensor:
@@ -94,7 +94,7 @@ def gordicaleksa_state(state: Mapping[str, Tensor], *, nested: bool = True) -> d
 
 
 def gordicaleksa(state: Mapping[str, Tensor], picture: Array) -> Array:
-    """Return what his program makes of a picture with the layers of pytorch/examples, before it clips."""
+    """Return the output of his program for a picture, with the layers of pytorch/examples and before clipping."""
     mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     result: Array = (pytorch_examples(state, (picture / 255 - mean) / deviation) * deviation + mean) * 255
     return result
@@ -119,7 +119,7 @@ def lengstrom_variables(*, width: int = 3, blocks: int = 2, seed: int = 0) -> di
 
 
 def lengstrom(variables: Mapping[str, NDArray[np.float32]], picture: Array) -> Array:
-    """Return what his network computes: sides grow to multiples of 4."""
+    """Return the output of his network, whose sides are rounded up to multiples of 4."""
     remaining = iter(range(len(variables)))
 
     def take() -> Array:
@@ -144,7 +144,7 @@ def lengstrom(variables: Mapping[str, NDArray[np.float32]], picture: Array) -> A
         full = np.zeros((2 * height + 1, 2 * width + 1, weight.shape[2]))
         for row in range(3):
             for column in range(3):
-                # Row i of the input is laid down at rows 2i to 2i + 2.
+                # Row i of the input is added at rows 2i to 2i + 2.
                 part = np.einsum("hwi,oi->hwo", y, weight[row, column])
                 full[row : row + 2 * height : 2, column : column + 2 * width : 2] += part
         return norm(full[:-1, :-1])
@@ -162,7 +162,7 @@ def lengstrom(variables: Mapping[str, NDArray[np.float32]], picture: Array) -> A
 
 
 def torch_file(state: Any, *, zipped: bool = True) -> bytes:
-    """Return a file of torch.save, in the format before 1.6 where it is not zipped."""
+    """Return a file of torch.save, in the format before 1.6 if it is not zipped."""
     file = io.BytesIO()
     torch.save(state, file, _use_new_zipfile_serialization=zipped)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""`python -m nst_core.peers`: a checkpoint in, a weights file out."""
+"""`python -m nst_core.peers` converts a checkpoint into a weights file."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_a_checkpoint_becomes_a_weights_file_bit_for_bit(
     assert told["config"] == loaded.config.to_dict()
 
 
-def test_a_file_that_is_none_is_one_sentence_and_exit_code_1(
+def test_an_invalid_file_prints_one_line_and_exits_with_code_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "candy.pth").write_text("Not Found")
@@ -47,12 +47,12 @@ def test_a_file_that_is_none_is_one_sentence_and_exit_code_1(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_names_a_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "none.npz"), "-o", str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err == f"{tmp_path / 'none.npz'} cannot be read: No such file or directory.\n"
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_names_an_unwritable_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "wave.npz").write_bytes(npz_file(lengstrom_variables()))
     assert main([str(tmp_path / "wave.npz"), "-o", str(tmp_path / "none" / "out")]) == 1
     assert capsys.readouterr().err == f"{tmp_path / 'none' / 'out'} cannot be written: No such file or directory.\n"

@@ -1,4 +1,4 @@
-"""Files as people have them: old formats and names that are taken, and everything that is refused."""
+"""Files from users: old formats and names that are accepted, and files that are refused."""
 
 import io
 import os
@@ -85,7 +85,7 @@ def with_statistics(state: dict[str, Tensor]) -> dict[str, Tensor]:
     ],
 )
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
-def test_a_state_dict_of_any_age_is_the_same_network(state: dict[str, Tensor], zipped: bool) -> None:
+def test_state_dicts_of_all_versions_give_the_same_network(state: dict[str, Tensor], zipped: bool) -> None:
     assert same(import_network(torch_file(state, zipped=zipped)), import_network(PTH))
 
 
@@ -98,18 +98,18 @@ def test_a_state_dict_of_any_age_is_the_same_network(state: dict[str, Tensor], z
     ],
     ids=["outputs", "big-endian", "fortran"],
 )
-def test_variables_may_be_named_and_laid_out_otherwise(variables: dict[str, Any]) -> None:
+def test_other_names_and_layouts_of_variables_are_accepted(variables: dict[str, Any]) -> None:
     assert same(import_network(npz_file(variables)), import_network(NPZ))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_halved_numbers_are_taken_as_they_are(dtype: torch.dtype) -> None:
+def test_half_precision_numbers_are_used_unchanged(dtype: torch.dtype) -> None:
     halved = {key: value.to(dtype) for key, value in STATE.items()}
     rounded = {key: value.float() for key, value in halved.items()}
     assert same(import_network(torch_file(halved)), import_network(torch_file(rounded)))
 
 
-def test_a_checkpoint_that_holds_itself_ends() -> None:
+def test_a_checkpoint_that_contains_itself_is_handled() -> None:
     content: dict[str, Any] = {"a": {}, "b": {}}
     content["a"] |= {f"{number}": content for number in range(50)}
     content["b"] |= content["a"]
@@ -119,7 +119,7 @@ def test_a_checkpoint_that_holds_itself_ends() -> None:
     assert same(import_network(torch_file(content)), import_network(PTH))
 
 
-def test_what_adam_keeps_in_a_checkpoint_of_tensorflow_is_left_out() -> None:
+def test_adam_variables_in_a_tensorflow_checkpoint_are_left_out() -> None:
     more: dict[str, Any] = {
         f"{key}/Adam{part}": np.zeros_like(value) for key, value in VARIABLES.items() for part in ("", "_1")
     }
@@ -127,7 +127,7 @@ def test_what_adam_keeps_in_a_checkpoint_of_tensorflow_is_left_out() -> None:
     assert same(import_network(npz_file(VARIABLES | more)), import_network(NPZ))
 
 
-def test_the_part_of_a_tensorflow_checkpoint_with_the_numbers_is_known_by_its_name() -> None:
+def test_the_data_file_of_a_tensorflow_checkpoint_is_recognised_by_its_name() -> None:
     for name in ("/x/fns.ckpt.data-00000-of-00001", "wave.ckpt", "fns.ckpt.meta"):
         with pytest.raises(WeightsError, match=r"TensorFlow.*numpy\.savez"):
             import_network(bytes(range(256)), name=name)
@@ -141,7 +141,7 @@ def test_the_container_does_not_matter() -> None:
     assert same(import_network(torch_file(variables)), import_network(NPZ))
 
 
-def test_a_style_of_ours_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_native_style_is_accepted_unchanged(tmp_path: Path) -> None:
     net = TransformerNet(TransformerConfig(width=4, blocks=1))
     save_transformer(net, tmp_path / "style.safetensors", dtype=torch.float32)
     imported = identify((tmp_path / "style.safetensors").read_bytes())
@@ -150,7 +150,7 @@ def test_a_style_of_ours_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 class Code:
-    """Unpickled by a reader that runs code, it makes a folder."""
+    """An object that makes a folder if a reader runs code when it unpickles it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -187,7 +187,7 @@ def without(number: int) -> bytes:
 
 
 def zip_of(files: dict[str, bytes], *, times: int = 1) -> bytes:
-    """Return a zip archive; with `times`, its directory names each file as often."""
+    """Return a zip archive. Its directory lists each file `times` times."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():

@@ -1,4 +1,4 @@
-"""Imported networks compute what the peers' networks do: compared with slow readings of their descriptions."""
+"""Imported networks match the peers' networks, compared with slow implementations of their descriptions."""
 
 from collections.abc import Callable
 
@@ -61,7 +61,7 @@ def test_the_configs_are_those_of_the_peers() -> None:
     )
 
 
-def test_networks_are_told_apart_by_their_content() -> None:
+def test_networks_are_distinguished_by_their_content() -> None:
     assert identify(torch_file(pytorch_examples_state())).origin == "pytorch/examples"
     assert identify(npz_file(lengstrom_variables())).origin == "lengstrom/fast-style-transfer"
 

@@ -89,7 +89,7 @@ OPTIONAL = {"alone", "preview_every", "quality"}
     ("chunk", "field"),
     [(chunk, field) for chunk in (CHUNK, OPTIMIZE) for field in sorted(asdict(chunk).keys() - OPTIONAL)],
 )
-def test_a_chunk_that_lacks_a_field_is_refused_by_name(chunk: ChunkMessage, field: str) -> None:
+def test_a_chunk_without_a_field_is_refused_by_name(chunk: ChunkMessage, field: str) -> None:
     values = dump_chunk(chunk)
     del values[field]
     with pytest.raises(ProtocolError, match=f"wrong at {field}"):
@@ -106,7 +106,7 @@ def test_a_chunk_with_a_wrong_field_is_refused_by_name(field: str, value: Any) -
 
 
 @pytest.mark.parametrize("values", [None, 1, "x", [], b"", b"{"])
-def test_what_is_no_chunk_is_refused(values: Any) -> None:
+def test_a_value_that_is_not_a_chunk_is_refused(values: Any) -> None:
     with pytest.raises(ProtocolError):
         load_chunk(StylizeChunk, values)
 

@@ -106,7 +106,7 @@ def test_random_bytes_are_refused(data: bytes) -> None:
         load_event(data)
 
 
-def test_events_of_a_version_without_progress_have_none() -> None:
+def test_events_of_a_version_without_progress_have_no_progress() -> None:
     for event in CHUNK_EVENTS[1:]:
         assert isinstance(event, ChunkProgress | ChunkFinished)
         values = json.loads(dump_event(event))
