@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.bare FOLDER STYLE…`: images a second of the bare stylizer on decoded photos.
+"""`python -m tests.benchmarks.bare FOLDER STYLE…`: images per second of the bare stylizer on decoded photos.
 
 Prints the seconds for all photos with all styles, without loading, decoding and encoding, after a warm-up.
 """

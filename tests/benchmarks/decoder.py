@@ -1,9 +1,9 @@
-"""What decoding in a child process costs beyond decoding in the same one.
+"""The extra cost of decoding in a child process instead of the same process.
 
     python -m tests.benchmarks.decoder
 
-Wall times are the smallest of many, since other programs may run on the machine; processor times, of parent and child
-together, are means, and hardly depend on them.
+Wall times are the smallest of many, because other programs may run on the machine. Processor times, of parent and child
+together, are means, because they hardly depend on other programs.
 """
 
 import os
@@ -29,7 +29,7 @@ def main() -> None:
     for side in _SIDES_PX:
         data = _jpeg(side)
         assert (images.decode(data).rgb == decoder.decode(data).rgb).all()
-        # In turns, so that both have the same machine.
+        # Alternately, so that both run under the same conditions.
         calls = [partial(images.decode, data), partial(decoder.decode, data)]
         (own, own_cpu), (child, child_cpu) = _measured(calls)
         line = f"{side:>5}x{side:<5} {own:>9.2f} ms {child:>9.2f} ms {child - own:>6.2f} ms"

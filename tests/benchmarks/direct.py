@@ -15,7 +15,7 @@ from worker.settings import WorkerSettings
 
 def main(style: str, prefix: str) -> None:
     """Measure and print one number."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as a worker does, before torch is there
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as a worker does, before torch is imported
     import torch
 
     from nst_core.inference.eager import EagerStylizer

@@ -1,6 +1,6 @@
-"""`python -m tests.benchmarks.fairness`: a small job of one tenant beside a long one of another, and a cancel.
+"""`python -m tests.benchmarks.fairness`: a small job of one tenant during a long one of another, and a cancel.
 
-The stack is the real one on this machine, with one worker and real networks. First 20 images alone, some times; then
+The stack is the real one on this machine, with one worker and real networks. First 20 images alone, several times; then
 the same beside a job of 100,000 images of another tenant, at moments over the length of a chunk; then the long job is
 cancelled. A chunk is the time that the worker takes for one of the long job's chunks when it has nothing else to do.
 """
@@ -31,19 +31,19 @@ SIDE_PX = 256
 
 
 def photo() -> bytes:
-    """Return the free picture that all images are made of."""
+    """Return the free picture from which all images are made."""
     _, picture = next(pictures())
     return encoded(picture.resize((SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS), "JPEG")
 
 
 def request(items: int, uri: str, manifest: str | None = None) -> JobRequest:
-    """Return a job that makes so many images of one photo."""
+    """Return a job that makes a number of images from one photo."""
     source = JobInput(manifest=manifest) if manifest else JobInput(uris=(uri,) * items)
     return JobRequest(input=source, styles=(STYLE,), output=Output(name="{index}.{ext}"))
 
 
 def seconds(client: Client, uri: str) -> float:
-    """Return how long the small job takes, from its submission to its end."""
+    """Return how many seconds the small job takes, from its submission to its end."""
     started = time.perf_counter()
     job = client.wait(client.submit(request(FEW, uri)).id)
     if job.counts.succeeded != FEW:
@@ -63,7 +63,7 @@ def begin_long(stack: Stack, client: Client, uri: str) -> Job:
 
 
 def chunk_items(stack: Stack, job: Job) -> int:
-    """Return how many images most chunks of a job have."""
+    """Return the most common number of images in the chunks of a job."""
     query = "SELECT COUNT(*) FROM items WHERE job_id = ? GROUP BY chunk_id"
     with closing(sqlite3.connect(stack.home.database)) as connection:
         return statistics.mode(int(size) for (size,) in connection.execute(query, (job.id,)))

@@ -1,4 +1,4 @@
-"""What a stylized picture is measured by, besides the losses that made it.
+"""Measures of a stylized picture, in addition to the losses that made it.
 
 Pictures: H x W x 3, uint8. Luma: that of BT.601, 0 to 255.
 """
@@ -27,8 +27,8 @@ def tone_distance(picture: Picture, style: Picture) -> float:
 def unstable_tiles(picture: Picture, style: Picture) -> float:
     """Return the share of tiles whose contrast or brightness no tile of the style has (0 to 1).
 
-    Gram matrices allow a dull place that a glaring one makes up for (Risser, Wilmot, Barnes 2017, section 3); such
-    places are outside the range of the style's own tiles.
+    Gram matrices allow a dull area that a bright one compensates (Risser, Wilmot, Barnes 2017, section 3). Such
+    areas are outside the range of the style's own tiles.
     """
     own, other = _tiles(luma(picture)), _tiles(luma(style))
     outside = np.zeros(len(own), dtype=bool)

@@ -65,7 +65,7 @@ def main(words: list[str]) -> None:
 
 
 def case(name: str) -> tuple[int, int]:
-    """Return the estimate for a case and what it takes, both in bytes; to be run in a fresh process."""
+    """Return the estimate for a case and the memory that it needs, both in bytes. Run this in a fresh process."""
     bound_kernels()
     keep_freed_memory()
     work: Callable[[], object]

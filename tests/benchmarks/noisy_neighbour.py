@@ -1,10 +1,10 @@
-"""`python -m tests.benchmarks.noisy_neighbour [--way NAME]`: a tenant that does its worst beside one that works.
+"""`python -m tests.benchmarks.noisy_neighbour [--way NAME]`: a tenant with extreme load beside a normal one.
 
 The stack is the real one on this machine, with real networks. The other tenant's job of 20 images, and the webhook that
-tells of its end, are measured alone and while the noisy tenant is at its worst, in one way after the other: webhooks
-that never answer, a prefix of 500,000 objects that are no photos, 1,000 trainings, files that stall or fill their
-reader, replays of 40,000 events, giant listings, requests of 4 MB, many keys. A way is passed if neither the job nor
-its webhook comes later than alone by more than one chunk, the unit in which workers are shared.
+reports its end, are measured alone and under the load of the noisy tenant, in one way after the other: webhooks that
+never answer, a prefix of 500,000 objects that are not photos, 1,000 trainings, files that stall their reader or fill
+its memory, replays of 40,000 events, giant listings, requests of 4 MB, many keys. A way passes if neither the job nor
+its webhook is later than alone by more than one chunk, the unit in which workers are shared.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from tests.faults.receiver import Mood, Receiver
 from tests.photos import small_photos
 
 IMAGES = 20
-#: A webhook that has not come so long after its job is taken to come then.
+#: A webhook that is later than this after its job counts as arriving at this time.
 _WEBHOOK_S = 120.0
 
 
@@ -44,7 +44,7 @@ class Course:
 
 
 class Quiet:
-    """The tenant that works."""
+    """The normal tenant, whose jobs are measured."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -54,7 +54,7 @@ class Quiet:
         client.webhooks.create(self._receiver.url, types=("job.completed",))
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._receiver.close()
 
     def run(self) -> Course:

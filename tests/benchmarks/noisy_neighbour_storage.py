@@ -1,4 +1,4 @@
-"""A proxy before the stack's storage that adds a prefix of any number of objects to its listings."""
+"""A proxy in front of the stack's storage. It adds a prefix with any number of objects to the listings."""
 
 import http.client
 import threading
@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from scheduler.local.servers import HOST
 
-#: Objects of this part of a key are there only in listings.
+#: Objects with this part in their key exist only in listings.
 MANY = "/many/"
 _PAGE = 1000
 _HOP = {"connection", "transfer-encoding", "keep-alive"}
@@ -18,9 +18,9 @@ _HOP = {"connection", "transfer-encoding", "keep-alive"}
 
 @contextmanager
 def listing_proxy(target: Callable[[], str], *, count: int, listing_s: float) -> Iterator[str]:
-    """Yield the address of a proxy to the storage at `target`, which is known by the first request.
+    """Yield the address of a proxy to the storage at `target`, which must be known at the first request.
 
-    A listing of a prefix that ends in MANY has `count` objects that are no photos, and takes `listing_s` seconds.
+    A listing of a prefix that ends in MANY has `count` objects that are not photos, and takes `listing_s` seconds.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -60,7 +60,7 @@ def listing_proxy(target: Callable[[], str], *, count: int, listing_s: float) ->
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _handle
 
         def log_message(self, format: str, *args: object) -> None:
-            """Be silent."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer((HOST, 0), Handler)
     server.daemon_threads = True
@@ -73,7 +73,7 @@ def listing_proxy(target: Callable[[], str], *, count: int, listing_s: float) ->
 
 
 def _listing(prefix: str, after: str, count: int) -> bytes:
-    """Return the page of a listing behind a key's number."""
+    """Return the page of a listing after the number in a key."""
     digits = "".join(letter for letter in after if letter.isdigit())
     first = int(digits) + 1 if digits else 0
     last = min(first + _PAGE, count)

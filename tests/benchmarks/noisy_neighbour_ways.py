@@ -1,4 +1,4 @@
-"""The ways in which a tenant does its worst: each begins it, and ends it after the measurement."""
+"""The ways in which a tenant causes load. Each starts its load, and ends it after the measurement."""
 
 import sqlite3
 import threading
@@ -30,7 +30,7 @@ _THREADS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How bad the noisy tenant is."""
+    """The amounts of load from the noisy tenant."""
 
     keys: int = 500_000
     trainings: int = 1000
@@ -42,7 +42,7 @@ class Sizes:
 
 @dataclass(frozen=True, kw_only=True)
 class Noisy:
-    """What a way works with."""
+    """The resources of a way."""
 
     stack: Stack
     #: Of the noisy tenant.
@@ -53,7 +53,7 @@ class Noisy:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What its own requests need."""
+        """The headers of the noisy tenant's requests."""
         return {"Authorization": f"Bearer {self.key}"}
 
 
@@ -62,7 +62,7 @@ Way = Callable[[Noisy], AbstractContextManager[None]]
 
 @contextmanager
 def webhooks(noisy: Noisy) -> Iterator[None]:
-    """Webhooks whose receiver takes messages and never answers, and jobs that make messages all the time."""
+    """Webhooks whose receiver accepts messages and never answers, and jobs that produce messages all the time."""
     receiver = Receiver(port=free_port(), clock=time.time)
     receiver.turn(Mood.SLOW)
     made = [noisy.client.webhooks.create(receiver.url) for _ in range(noisy.sizes.webhooks)]
@@ -84,7 +84,7 @@ def webhooks(noisy: Noisy) -> Iterator[None]:
 
 @contextmanager
 def keys(noisy: Noisy) -> Iterator[None]:
-    """Jobs on a prefix of any number of objects that are no photos, one after the other."""
+    """Jobs on a prefix with many objects that are not photos, one after the other."""
     prefix = noisy.client.create_upload().prefix.rstrip("/") + MANY
     request = JobRequest(input=JobInput(prefix=prefix), styles=(STYLE,))
     jobs = [noisy.client.submit(request).id for _ in range(3)]
@@ -97,7 +97,7 @@ def keys(noisy: Noisy) -> Iterator[None]:
 
 @contextmanager
 def trainings(noisy: Noisy) -> Iterator[None]:
-    """More trainings than can ever be done, of which one is at work."""
+    """More trainings than can ever finish, of which one is running."""
     uris = upload(noisy.client, small_photos(24, side_px=300))
     painting = upload(noisy.client, {"painting.png": encoded(next(pictures())[1].resize((256, 256)), "PNG")})[0]
     options = {"transformer": {"width": 8, "blocks": 1}, "size_px": 128, "batch_size": 1, "style_size_px": 128}
@@ -118,7 +118,7 @@ def trainings(noisy: Noisy) -> Iterator[None]:
 
 @contextmanager
 def poison(noisy: Noisy) -> Iterator[None]:
-    """A job of files that keep their reader busy for as long as they are let, or take all of its memory."""
+    """A job of files that keep their reader busy up to its time limit, or use all of its memory."""
     wanted = ("jpeg-scans-large-100000", "jpeg-exif-loop-100000", "png-profile-bomb-1000000", "tiff-says-65535x65535")
     files = [HostileFile(f"{each.name}.jpg", each.make()) for each in grown_files() if each.name in wanted]
     place = BlobUri.parse(noisy.client.create_upload().prefix)
@@ -135,11 +135,11 @@ def poison(noisy: Noisy) -> Iterator[None]:
 
 @contextmanager
 def events(noisy: Noisy) -> Iterator[None]:
-    """Streams that read tens of thousands of old events of a job, again and again."""
+    """Streams that read tens of thousands of old events of a job repeatedly."""
     request = JobRequest(input=JobInput(uris=("s3://nst/tenants/noisy/none.jpg",)), styles=(STYLE,))
     job = noisy.client.submit(request)
     noisy.client.pause(job.id)
-    # Of a job that was paused and resumed for days; made at once, by copies of its first event.
+    # Events as of a job that was paused and resumed for days, made at once by copying its first event.
     with closing(sqlite3.connect(noisy.stack.home.database, timeout=60)) as connection, connection:
         names = [row[1] for row in connection.execute("PRAGMA table_info(events)") if row[1] != "id"]
         columns = ", ".join(names)
@@ -188,7 +188,7 @@ def bodies(noisy: Noisy) -> Iterator[None]:
 
 @contextmanager
 def api_keys(noisy: Noisy) -> Iterator[None]:
-    """Many keys of one tenant, each of which asks as often as it can."""
+    """Many keys of one tenant, each of which sends requests as often as it can."""
     scopes = [str(Scope.JOBS_READ)]
     made = []
     for number in range(noisy.sizes.api_keys):
@@ -225,7 +225,7 @@ WAYS: Mapping[str, Way] = {
 
 @contextmanager
 def _repeated(act: Callable[[], object], *, threads: int) -> Iterator[None]:
-    """Do something again and again in threads; what the API refuses or breaks off is a part of the noise."""
+    """Call a function repeatedly in threads. Refused or broken requests are part of the load."""
     stop = threading.Event()
 
     def run() -> None:
@@ -251,7 +251,7 @@ def _repeated(act: Callable[[], object], *, threads: int) -> Iterator[None]:
 
 
 def _cancel(client: Client, job_id: str) -> None:
-    with suppress(ApiError):  # it has ended by itself
+    with suppress(ApiError):  # it has ended on its own
         client.cancel(job_id)
     client.wait(job_id, timeout_s=300)
 

@@ -1,6 +1,6 @@
-"""`python -m tests.benchmarks.null_worker`: a worker that takes every chunk and says that its images are done.
+"""`python -m tests.benchmarks.null_worker`: a worker that takes every chunk and reports its images as done.
 
-It stores nothing, so that what a job costs is what scheduler and queue cost. It says of each image that it took
+It stores nothing, so that a job costs only what scheduler and queue cost. It reports that each image took
 `NST_NULL_ITEM_MS`, for chunks to have the size that they have with real networks.
 """
 

@@ -46,13 +46,13 @@ def read_photos(folder: Path, count: int) -> dict[str, bytes]:
 
 
 def cpu_s(pid: int) -> float:
-    """Return the processor time that a process has had."""
+    """Return the processor time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def run_direct(stack: Stack, uris: list[str], number: int) -> float:
-    """Return the seconds of the pipeline alone; what else there is of the stack stands still meanwhile."""
+    """Return the seconds of the pipeline alone. The rest of the stack is stopped meanwhile."""
     storage = stack.addresses.storage
     env = os.environ | {
         "NST_S3_ENDPOINT": storage.s3_endpoint or "",
@@ -74,8 +74,8 @@ def run_direct(stack: Stack, uris: list[str], number: int) -> float:
 
 
 def run_job(stack: Stack, client: Client, uris: list[str]) -> tuple[float, float]:
-    """Return the seconds of a job, and the processor time that scheduler and Redis had meanwhile."""
-    # What stood still may have to connect anew.
+    """Return the seconds of a job, and the processor time that scheduler and Redis used meanwhile."""
+    # Processes that were stopped may have to reconnect.
     finish(stack, client, submit(client, uris[:4], [STYLE]))
     pids = [stack.children[name].pid for name in SCHEDULING]
     before, started = sum(map(cpu_s, pids)), time.perf_counter()

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.peers DATA`: whether imported networks give the pictures of their authors.
+"""`python -m tests.benchmarks.peers DATA`: checks that imported networks give the pictures of their authors.
 
 DATA is a folder with two networks of lengstrom/fast-style-transfer and what belongs to them; it does not come with the
 project. `reference/checkpoints/` has STYLE.npz, and STYLE_golden.npz with `input_HxW` (uint8) and `output_HxW` (the
@@ -38,7 +38,7 @@ PUBLISHED = {
 
 
 def main() -> int:
-    """Compare and print; return 1 where a golden output is not met."""
+    """Compare and print. Return 1 if a golden output does not match."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.peers", description=__doc__)
     parser.add_argument("data", type=Path, help="the folder of references and photos")
     folder: Path = parser.parse_args().data
@@ -80,7 +80,7 @@ def run(net: TransformerNet, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def lined_up(expected: NDArray[np.float32], photo: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the rows and columns of a rounded-up result that are the photo's: the last."""
+    """Return the rows and columns of a rounded-up result that belong to the photo: the last ones."""
     return expected[-photo.shape[0] :, -photo.shape[1] :]
 
 

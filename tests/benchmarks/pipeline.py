@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks.pipeline [FOLDER]`: the whole stack against the bare Stylizer, same photos, same run.
 
-Both take their turns, round by round, so that a machine whose speed drifts is fair to both. The stack's time goes
+Both alternate, round by round, so that changes in the machine's speed affect both equally. The stack's time goes
 from the submission of the job to its last status: planning, storage, decoding, encoding and reports included.
 FOLDER holds photos (all are used); without it, the free pictures of scikit-image are taken.
 """
@@ -52,7 +52,7 @@ def measure(folder: Path, home: Path, *, rounds: int) -> None:
         bare.append(run_bare(folder, styles))
         with Stack(home, workers=1) as stack, stack.client() as client:
             uris = upload(client, photos)
-            # A worker that has just started has its first network to load; nobody measures that in the other.
+            # A worker that has just started must load its first network. That is not measured for the other either.
             finish(stack, client, submit(client, uris[:1], styles))
             started = time.perf_counter()
             outcome = finish(stack, client, submit(client, uris, styles))
@@ -71,7 +71,7 @@ def measure(folder: Path, home: Path, *, rounds: int) -> None:
 
 
 def run_bare(folder: Path, styles: list[str]) -> float:
-    """Return the seconds of the bare Stylizer in a process of its own."""
+    """Return the seconds of the bare Stylizer in a separate process."""
     command = [sys.executable, "-m", "tests.benchmarks.bare", str(folder), *styles]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 

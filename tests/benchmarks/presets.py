@@ -50,7 +50,7 @@ class Pair:
 
 
 class Measure:
-    """Content and style losses that are the same for all presets."""
+    """Content and style losses that are computed the same way for all presets."""
 
     def __init__(self, pair: Pair) -> None:
         self._network = load_loss_network([CONTENT_LAYER, *STYLE_LAYERS])
@@ -67,7 +67,7 @@ class Measure:
 
 
 def run(config: GatysConfig, pair: Pair) -> tuple[Tensor, float]:
-    """Return the picture that a config makes, and the seconds that it took."""
+    """Return the picture that a config makes, and how many seconds it took."""
     started = time.perf_counter()
     image = optimize(config, content=pair.photo, styles=[StyleSource(image=pair.painting)], device=_CPU)
     return image, time.perf_counter() - started

@@ -3,9 +3,9 @@
 Both train the same style on the same photos. The bare loop is `python -m nst_core train` with neither samples, plots
 nor checkpoints. The queue is the whole stack on this machine: the run is submitted through the API and trained by a
 worker in segments, with a checkpoint in the storage after each, progress, leases and losses. They take turns, so that
-a machine whose speed drifts is fair to both: while the bare loop has its turn the run is paused, and while the run has
-its turn the bare process is stopped. A turn of the queue begins with the request to resume and ends with the pause
-being over, so that dispatch, checkpoint and report are in.
+changes in the machine's speed affect both equally. During a turn of the bare loop the run is paused, and during a turn
+of the run the bare process is stopped. A turn of the queue lasts from the request to resume until the run is paused
+again, so that it includes dispatch, checkpoint and report.
 """
 
 import argparse
@@ -30,7 +30,7 @@ OPTIONS = {"batch_size": 2}
 
 
 class Bare:
-    """The bare loop in a process of its own, which runs only in its turns."""
+    """The bare loop in a separate process, which runs only in its turns."""
 
     def __init__(self, painting: Path, photos: Path, scratch: Path) -> None:
         config = {**OPTIONS, "transformer": {"output": "tanh"}, "steps": STEPS}
@@ -43,14 +43,14 @@ class Bare:
         self._step = 0
 
     def step(self) -> int:
-        """Return the last tenth step that was told."""
+        """Return the last reported step, which is a multiple of ten."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._step = int(line.split()[1])
         return self._step
 
     def turn(self, seconds: float) -> float:
-        """Let it run for about so long, from one tenth step to another; return its steps per second."""
+        """Let it run for about this time, between two multiples of ten steps, and return its steps per second."""
         self._process.send_signal(signal.SIGCONT)
         first, begun = self._next()
         last, now = first, begun
@@ -73,7 +73,7 @@ class Bare:
 
 
 def queue_turn(client: Client, run: Run, seconds: float) -> float:
-    """Let the run go on for about so long, and return its steps per second, from request to request."""
+    """Continue the run for about this time, and return its steps per second, from request to request."""
     first, begun = client.runs.get(run.id).step, time.perf_counter()
     client.runs.resume(run.id)
     time.sleep(seconds)
@@ -82,7 +82,7 @@ def queue_turn(client: Client, run: Run, seconds: float) -> float:
 
 
 def pause(client: Client, run: Run) -> None:
-    """Pause a run, and return when it waits."""
+    """Pause a run, and return when it is paused."""
     client.runs.pause(run.id)
     while client.runs.get(run.id).status is not RunStatus.PAUSED:
         time.sleep(0.1)
@@ -103,7 +103,7 @@ def main() -> None:
         data = uris[0].rpartition("/")[0] + "/"
         request = TrainRequest(name="benchmark", data=data, steps=STEPS, options=OPTIONS, initial="none", held_out=1)
         run = client.runs.train(request, painting=args.painting)
-        while client.runs.get(run.id).step < 10:  # compiled by then
+        while client.runs.get(run.id).step < 10:  # it is compiled by then
             time.sleep(1.0)
         pause(client, run)
         bare = Bare(args.painting, args.photos, Path(folder))

@@ -26,7 +26,7 @@ from nst_core.system.memory import keep_freed_memory
 from nst_core.training.config import TrainConfig
 from tests.benchmarks.machine import describe
 
-#: Our name of a painting and theirs.
+#: Our name and their name of each painting.
 PAIRS = {"great_wave": "wave", "udnie": "udnie"}
 PAINTING_PX = (384, 512, 640, 768, 1024)
 PHOTO_PX = 512

@@ -33,7 +33,7 @@ POLL_S = 0.05
 
 @dataclass
 class Course:
-    """Seconds after the submission at which a job had come so far, and how long the API took to say so."""
+    """Seconds from the submission to each state of a job, and how long the API took to answer."""
 
     accepted: float = 0.0
     planned: float = 0.0
@@ -75,7 +75,7 @@ def follow(client: Client, request: JobRequest, items: int) -> Course:
 
 
 def peak_rss_mb(pid: int) -> float:
-    """Return the most resident memory that a process has had so far."""
+    """Return the peak resident memory of a process so far."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
@@ -98,13 +98,13 @@ def null_workers(stack: Stack, count: int) -> Iterator[None]:
 
 
 def warm_up(client: Client) -> None:
-    """Let the workers start, and the scheduler learn how long an image takes."""
+    """Wait until the workers have started and the scheduler knows how long an image takes."""
     uris = tuple(f"s3://{BUCKET}/photos/{number}.jpg" for number in range(100))
     client.wait(client.submit(JobRequest(input=JobInput(uris=uris), styles=(STYLE,))).id)
 
 
 def measure(stack: Stack, client: Client, items: int) -> float:
-    """Run a job of so many items, print its figures, and return the milliseconds that an item took."""
+    """Run a job with a number of items, print its figures, and return the milliseconds per item."""
     store = BlobStore(stack.addresses.storage)
     uri = BlobUri(BUCKET, f"manifests/{items}.jsonl")
     with tempfile.TemporaryFile() as file:

@@ -75,7 +75,7 @@ class PlainNet(nn.Module):
         return 0.5 + 150 / 255 * torch.tanh(self.head(x))
 
     def take(self, net: TransformerNet) -> None:
-        """Copy the weights of our network, whose layers stand in the same order."""
+        """Copy the weights of our network, whose layers have the same order."""
         with torch.no_grad():
             for own, given in zip(self.parameters(), net.parameters(), strict=True):
                 own.copy_(given)
@@ -139,7 +139,7 @@ class PlainTraining:
 
 
 def timed(step: Callable[[], float]) -> tuple[float, float]:
-    """Return the loss of a step and how many seconds it took."""
+    """Return the loss of a step, and how many seconds it took."""
     started = time.perf_counter()
     return step(), time.perf_counter() - started
 
