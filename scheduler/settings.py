@@ -27,41 +27,41 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     chunk_s: float = Field(60.0, gt=0)
     #: Inputs that are planned in one transaction.
     plan_page: int = Field(200, ge=1, le=1000)
-    #: Chunks that wait in Redis at most, and one for each worker; the rest of the backlog stays in the database.
+    #: The most chunks that wait in Redis, plus one for each worker; the others wait in the database.
     dispatch_window: int = Field(8, ge=1)
-    #: The same of the method optimize, whose chunks are one image each and take minutes.
+    #: The same for the method optimize, whose chunks have one image each and take minutes.
     optimize_window: int = Field(2, ge=1)
-    #: A chunk whose worker was silent for so long is given to another.
+    #: Seconds without a report from its worker after which a chunk is given to another one.
     lease_s: float = Field(30.0, gt=0)
-    #: A chunk that no worker has begun for so long is sent again.
+    #: Seconds after which a chunk that no worker has begun is sent again.
     dispatch_lease_s: float = Field(600.0, gt=0)
-    #: The same of the method optimize, where a chunk waits for others to be done.
+    #: The same for the method optimize, in which a chunk waits until others are done.
     optimize_dispatch_lease_s: float = Field(3600.0, gt=0)
-    #: Chunks are sent again when the queue has been empty for so long although they were not begun.
+    #: If the queue has been empty for this many seconds, chunks that no worker has begun are sent again.
     lost_after_s: float = Field(5.0, gt=0)
-    #: Tries at an item after passing faults, and at a chunk whose workers die before it is halved.
+    #: The most tries at an item with temporary faults, and the number of lost workers after which a chunk is halved.
     max_attempts: int = Field(3, ge=1)
-    #: Pause before a retry after a passing fault; doubles with each.
+    #: Seconds before a retry after a temporary fault; doubled for each further retry.
     retry_backoff_s: float = Field(2.0, ge=0)
-    #: s3:// address of a prefix of training photos, for runs that bring none of their own.
+    #: s3:// address of a prefix with the training photos of runs that do not specify their own.
     training_data: str | None = None
-    #: Runs that are trained at once; the others wait for their turn.
+    #: Runs that are trained at the same time; the others wait.
     max_concurrent_runs: int = Field(1, ge=1)
-    #: A segment of a run ends after so much time, and the next one begins.
+    #: Seconds after which a segment of a run ends, and the next one begins.
     train_segment_s: float = Field(60.0, gt=0)
-    #: A segment that no worker has begun for so long is sent again.
+    #: Seconds after which a segment that no worker has begun is sent again.
     train_dispatch_lease_s: float = Field(3600.0, gt=0)
-    #: Segments in a row that fail before their run does.
+    #: A run fails after this many failed segments in a row.
     max_run_failures: int = Field(10, ge=1)
-    #: Days. Jobs are deleted so long after their end, but not their results; not set: never.
+    #: Days after its end until a job is deleted, but not its results; by default never.
     retention_days: float | None = Field(None, gt=0)
-    #: Days. Runs are deleted so long after their end, but not their styles; not set: never.
+    #: Days after its end until a run is deleted, but not its styles; by default never.
     run_retention_days: float | None = Field(None, gt=0)
-    #: Days. Checkpoints and samples of runs are deleted so long after their end; such a run cannot go on. null: never.
+    #: Days after the end of a run until its checkpoints and samples are deleted, and it cannot be resumed; null: never.
     checkpoint_retention_days: float | None = Field(30.0, gt=0)
-    #: Days. Uploads are deleted so long after they were last used; null: never.
+    #: Days after its last use until an upload is deleted; null: never.
     upload_retention_days: float | None = Field(30.0, gt=0)
-    #: Events of jobs and runs that have ended, and deliveries of webhooks, are kept for so long.
+    #: How long events of jobs and runs that have ended, and deliveries of webhooks, are kept.
     event_retention_days: float = Field(7.0, gt=0)
     #: Fernet keys with commas in between, for the secrets of webhooks: the first encrypts. Without one there are none.
     webhook_secret_key: SecretStr | None = None
@@ -90,5 +90,5 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     max_uploads: int | None = Field(100_000, ge=1)
     #: Streams of events that a tenant may have open at once, at each scheduler.
     max_streams: int | None = Field(100, ge=1)
-    #: Of a result: where it is set, jobs have to say a max_px that keeps to it.
+    #: The most pixels of a result; if it is set, jobs must have a max_px that ensures it.
     max_result_pixels: int | None = Field(None, ge=1)

@@ -41,7 +41,7 @@ def run_worker(settings: WorkerSettings) -> int:
 
     Images that were not started are given back. A second SIGTERM ends the process at once. A worker that is stuck or
     sick ends, too. It takes no work before it has tested the storage and made an image. If its credentials are refused
-    or its disk fails, it gives its work back and ends with EX_NOPERM or EX_IOERR.
+    or its disk fails, it returns its work to the queue and ends with EX_NOPERM or EX_IOERR.
 
     Configures the whole process: logging, signals, and torch's threads.
     """

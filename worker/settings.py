@@ -71,7 +71,7 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     stuck_after_s: float = Field(default=600.0, gt=0)
     #: A worker that fails its self-test for this many seconds ends as well.
     ill_after_s: float = Field(default=10.0, gt=0)
-    #: Seconds that a worker waits for a storage that does not answer. Then it gives its work back and ends; after the
+    #: Seconds that a worker waits for a storage that does not answer. Then it returns its work and ends; after the
     #: restart it waits without a limit. No image fails because of an outage.
     outage_s: float = Field(default=120.0, gt=0)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

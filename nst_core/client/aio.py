@@ -41,7 +41,7 @@ class Listener:
             self._task = asyncio.create_task(self._listen(), name="events")
 
     async def close(self) -> None:
-        """Listen no more, and give the connection back."""
+        """Stop listening, and return the connection to the pool."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

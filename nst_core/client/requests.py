@@ -14,14 +14,14 @@ from nst_core.client.errors import UnreachableError
 from nst_core.client.resources.base import Request
 from nst_core.errors import ConfigError
 
-#: Entries of a listing that come in one answer.
+#: Entries of a page of a list.
 PAGE = 200
 _PATIENCE_S = 30.0
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def http_options(url: str, api_key: str, *, timeout_s: float) -> dict[str, Any]:
-    """Return how to connect to an API; raise UnreachableError where the key is none, ValueError for the address."""
+    """Return how to connect to an API; raise UnreachableError if the key is invalid, ValueError if the address is."""
     key = api_key.strip()  # one that was read from a file may end in a line break
     if not all("!" <= letter <= "~" for letter in key):
         raise UnreachableError("The API key has characters that no key has.")
@@ -46,12 +46,12 @@ def path_of(*parts: str) -> str:
 
 
 def upload_path(upload_id: str, name: str) -> str:
-    """Return where a file goes; the slashes of its name are folders."""
+    """Return the path for a file; slashes in its name separate folders."""
     return f"{path_of('uploads', upload_id)}/{quote(name, safe='/')}"
 
 
 def query_of(**values: Any) -> dict[str, str | int]:
-    """Return what is not None of a query; times get the zone of this machine where they have none."""
+    """Return a query without None values; times without a time zone get that of this machine."""
     query: dict[str, str | int] = {}
     for name, value in values.items():
         if isinstance(value, datetime):
@@ -62,7 +62,7 @@ def query_of(**values: Any) -> dict[str, str | int]:
 
 
 def once_only(idempotency_key: str | None = None) -> dict[str, str]:
-    """Return the header that makes a request safe to repeat; its key is a new one where none is given."""
+    """Return the header that makes a request safe to repeat; by default, its key is a new one."""
     key = uuid.uuid4().hex if idempotency_key is None else idempotency_key
     if not 1 <= len(key) <= 255 or not all("!" <= letter <= "~" for letter in key):
         raise ConfigError("An idempotency key has 1 to 255 letters, digits and signs of ASCII, and no spaces.")

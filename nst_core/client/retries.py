@@ -29,7 +29,7 @@ class Retries:
 
 
 class Tries:
-    """The tries of one call: after each it says how long to pause before the next one, or that there is none."""
+    """The tries of one call: after each try, it returns the pause before the next one, or ends the tries."""
 
     def __init__(self, shared: Retries, number: int) -> None:
         self._shared = shared
@@ -37,7 +37,7 @@ class Tries:
         self._pause_s = 0.25
 
     def pause_after_error(self, error: httpx.TransportError) -> float:
-        """Return the pause in seconds after a failed connection; raise UnreachableError where it was the last try."""
+        """Return the pause in seconds after a failed connection; raise UnreachableError if it was the last try."""
         if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
             # Not the error's own words: they may have the key.
             raise UnreachableError(f"The request to {self._shared.url} cannot be sent.") from None
@@ -51,7 +51,7 @@ class Tries:
         return self._next_pause_s()
 
     def pause_after_answer(self, response: httpx.Response) -> float | None:
-        """Return the pause in seconds after an answer whose body was read, or None where it is the answer to take."""
+        """Return the pause in seconds after a response whose body was read, or None if no retry is needed."""
         self._shared.reached = True
         self._left -= 1
         if not self._left or not _may_pass(response):
@@ -64,11 +64,11 @@ class Tries:
 
 
 def _may_pass(response: httpx.Response) -> bool:
-    """Return whether the same request may succeed later; where it was one too many, the answer says when."""
+    """Return whether the same request may succeed later; for rate limits, the response says when."""
     if response.is_success:
         return False
     if response.status_code == 409:
-        # The first try is still at work, although its answer was not waited for.
+        # The first try is still in progress, although its connection was lost.
         return b'"idempotency_in_flight"' in response.content
     if b'"webhooks_disabled"' in response.content:
         # What the API has no part for, it will not have then.

@@ -106,7 +106,7 @@ class Child:
         self._read(array.data.cast("B"))
 
     def done(self) -> None:
-        """Note that the whole answer was read."""
+        """Record that the whole answer was read."""
         self.is_ready = True
 
     def end(self) -> None:

@@ -9,7 +9,7 @@ from nst_core.errors import ConfigError
 
 Normalization = Literal["gatys", "hw", "chw"]
 
-#: Positions that are summed in bfloat16: the sums of so many are rounded once, then added up in float32.
+#: The number of positions that are summed in bfloat16; these partial sums are then added in float32.
 PIECE = 2048
 
 

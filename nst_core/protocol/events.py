@@ -73,7 +73,7 @@ class ChunkProgress:
     outcomes: tuple[ItemOutcome, ...] = ()
     #: The latest progress of items that take many iterations.
     progress: tuple[ItemProgress, ...] = ()
-    #: The worker was told to shut down: if it falls silent now, the chunk is not the cause.
+    #: The worker was told to shut down: if it stops responding now, the chunk is not the cause.
     blameless: bool = False
 
 

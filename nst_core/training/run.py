@@ -51,7 +51,7 @@ class RunPlan:
     sample_every: int = 250
     #: Whether to draw the losses.
     plot: bool = True
-    #: Whether a checkpoint for fewer steps may be taken further.
+    #: Whether a checkpoint of a training with fewer steps may be extended.
     extend: bool = False
 
     def __post_init__(self) -> None:

@@ -61,9 +61,9 @@ class Idempotency:
     ) -> Accepted[str]:
         """Return the id of the resource that a request makes, and whether it is new.
 
-        `make` adds the resource, completes the claim in the same transaction, and returns the resource's id.
-        Raises KeyReusedError if the key was used with another operation or fingerprint, InFlightError while a
-        request with it is at work, and what `make` raises. After an error the key is free again.
+        `make` adds the resource, completes the claim in the same transaction, and returns the resource's id. Raises
+        KeyReusedError if the key was used with another operation or fingerprint, InFlightError while a request with it
+        is in progress, and what `make` raises. After an error the key is free again.
         """
         if key is None:
             return Accepted(make(Claim(tenant=tenant)), is_new=True)

@@ -98,7 +98,7 @@ class EventReader:
         return bool(stored)
 
     def _apply_or_drop(self, event: Event) -> None:
-        """Apply an event. Drop one that cannot be applied: it would block all others forever.
+        """Apply an event. Drop an event that cannot be applied; otherwise it would block all later ones.
 
         The work that a dropped event is about is tried again when its lease ends.
         """

@@ -1,4 +1,4 @@
-"""The words of the event log: what happens to jobs and runs, and what is told of it.
+"""Types of events of jobs and runs, and their data.
 
 An event says what has become of its subject (a job or a run); its data are the same for all events of a kind of
 subject, and small, so that they fit into a webhook's message.
@@ -91,7 +91,7 @@ def rfc3339(seconds: float) -> str:
 
 
 def payload(type: str, created_at: float, data: dict[str, Any]) -> dict[str, Any]:
-    """Return what a stream and a webhook tell of an event, the same of both."""
+    """Return the data of an event, which is the same in streams and webhooks."""
     return {"type": type, "timestamp": rfc3339(created_at), "data": data}
 
 

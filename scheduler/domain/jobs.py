@@ -75,7 +75,7 @@ class Job:
     finished_at: float | None
     error_code: str | None
     error_message: str | None
-    #: Inputs that are planned so far, and the key of the last one where the input is a prefix.
+    #: The number of inputs planned so far and, if the input is a prefix, the key of the last one.
     planned_inputs: int
     planned_key: str
     #: The input is read to its end, or cannot be read any further.
@@ -94,7 +94,7 @@ class Job:
     #: How often an item is tried if errors are temporary, and how many workers in a row may die of a chunk.
     max_attempts: int
     retries: int = 0
-    #: Number of inline photos. Their addresses are in the spec only where a look-up was asked for them.
+    #: Number of inline photos. Their addresses are in the spec only if they were requested.
     input_count: int | None = None
 
 

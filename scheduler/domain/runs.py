@@ -20,7 +20,7 @@ SAMPLES = "samples/"
 class SegmentState(StrEnum):
     """What the current attempt of a run is doing."""
 
-    NONE = "none"  # there is none: whatever the last one still says is dropped
+    NONE = "none"  # there is no segment: late reports of the last one are dropped
     DISPATCHED = "dispatched"  # a message is in Redis
     RUNNING = "running"  # a worker holds the lease
 
@@ -45,7 +45,7 @@ class RunSpec:
     painting: StoredFile
     #: What the client called the painting: an s3:// address, or the name of a file.
     painting_source: str
-    #: s3:// address of the prefix of the training photos, and how many there were at first.
+    #: s3:// address of the prefix of the training photos, and their number when the run was submitted.
     photos: str
     photo_count: int
     held_out: int
@@ -80,7 +80,7 @@ class Run:
     name: str
     status: RunStatus
     spec: RunSpec
-    #: Steps of the last good checkpoint, and where the run is to end.
+    #: Steps of the last good checkpoint, and the number of steps at which the run ends.
     step: int
     steps: int
     #: The fencing token: the number of segments that were sent.
@@ -102,7 +102,7 @@ class Run:
     config: dict[str, Any] | None
     #: The last good one.
     checkpoint: StoredFile | None
-    #: A Result that is to become, or has become, a version of the style.
+    #: A Result that will become, or has become, a version of the style.
     result: dict[str, Any] | None
     #: The newest version of the style that the run has made.
     version: str | None
@@ -138,7 +138,7 @@ class Segment:
     to_step: int
     worker: str
     seconds: float
-    #: None where there was none, or where it was not kept.
+    #: None if there was none, or if it was not kept.
     checkpoint: StoredFile | None
     #: s3:// address of a CSV file.
     losses: str | None

@@ -1,4 +1,4 @@
-"""Reap: take chunks back whose worker fell silent or whose message was lost.
+"""Reap: take chunks back whose worker stopped responding or whose message was lost.
 
 Redis may lose a message: kombu takes it from the list before it records it as unacknowledged, FLUSHALL takes all, and a
 worker may die before its first event. So the reaper reads the queue, and a chunk that was sent, is not in it and
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Reaper:
-    """Takes chunks back from silent workers and lost messages."""
+    """Takes back chunks whose worker stopped responding or whose message was lost."""
 
     def __init__(self, database: Database, broker: Broker, *, clock: Clock, lost_after_s: float) -> None:
         self._database = database
@@ -76,7 +76,7 @@ class Reaper:
                 chunk.id,
                 job.id,
                 chunk.attempt,
-                "its worker fell silent" if silent else "no worker started it in time, or its message was lost",
+                "its worker stopped responding" if silent else "no worker started it in time, or its message was lost",
             )
             # A worker that was told to end, or had not begun the chunk, did not die because of it.
             deaths = chunk.deaths + (silent and not chunk.blameless)

@@ -1,6 +1,6 @@
 """What clients can change of a run: pure functions that return what changes, which is nothing if it is so already.
 
-Each raises ConflictError where the run is not in a state for it.
+Each raises ConflictError if the run's state does not allow it.
 """
 
 from dataclasses import replace

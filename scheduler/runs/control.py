@@ -1,7 +1,7 @@
-"""Run control: one live segment for each run at work, whatever becomes of messages and workers.
+"""Run control: keeps one live segment for each active run, even if messages or workers are lost.
 
-A segment is claimed in the database and then sent. It is over when its end is accepted (`collector`), when its
-worker fell silent, when its message was lost, or when a client wants no more of it before a worker has begun it.
+A segment is claimed in the database and then sent. It is over when its end is accepted (`collector`), when its worker
+stopped responding, when its message was lost, or when a client pauses or cancels it before a worker has begun it.
 """
 
 import logging
@@ -45,7 +45,7 @@ class RunLimits:
 
 
 class RunControl:
-    """Sends segments, takes them back from silent workers, and tells workers to stop."""
+    """Sends segments, takes them back from workers that stopped responding, and tells workers to stop."""
 
     def __init__(
         self,
@@ -111,7 +111,10 @@ class RunControl:
         if silent and (run.lease_until or 0.0) >= now:
             return False  # its worker was heard of since it was found
         log.warning(
-            "%s, attempt %d: %s", run.id, run.attempt, "its worker fell silent" if silent else "its message was lost"
+            "%s, attempt %d: %s",
+            run.id,
+            run.attempt,
+            "its worker stopped responding" if silent else "its message was lost",
         )
         self._change(run, self._fell_silent if silent else self._was_lost)
         return True

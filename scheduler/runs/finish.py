@@ -93,7 +93,8 @@ class RunFinisher:
 
 
 def publish(connection: Connection, style: StyleRow, *, run_id: str | None, only_note: bool, now: float) -> bool:
-    """Note a version of a style, and give it the name unless that is nst's; return whether it has it now."""
+    """Record a version of a style, and publish it unless the name belongs to nst; return whether it is the current
+    version."""
     versions.add_version(connection, style.version, style.weights, style.index, now=now)
     versions.put_card(connection, style.name, style.version, style.card, tenant=style.tenant, run_id=run_id, now=now)
     if only_note:

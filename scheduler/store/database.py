@@ -43,7 +43,7 @@ class Database:
         """Open a pool for an SQLAlchemy address of SQLite or PostgreSQL; raise ConfigError for other addresses.
 
         For each of these a transaction waits `wait_s` at most, and then raises DatabaseUnavailableError: for a
-        connection of the pool, for a lock, and on PostgreSQL twice as long for a statement where it is less than 20 s.
+        connection of the pool, for a lock, and on PostgreSQL twice as long for a statement if that is less than 20 s.
         `clock` gives the time for records that transactions add themselves, such as events.
         """
         self.engine = _make_engine(url, wait_s)

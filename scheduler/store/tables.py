@@ -224,7 +224,8 @@ chunks = Table(
     #: Attempts whose worker stopped responding, including those of the chunk from which this one was split.
     Column("deaths", Integer, nullable=False, default=0),
     Column("worker", String(255)),
-    #: If the worker of this attempt falls silent, it did not die of the chunk: it waits to begin it, or is to end.
+    #: If the worker of this attempt stops responding, the chunk is not to blame: the worker waits to begin it, or was
+    #: told to end.
     Column("blameless", Boolean, nullable=False, default=False),
     Column("not_before", Double, nullable=False, default=0.0),
     Column("claimed_at", Double),

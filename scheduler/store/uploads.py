@@ -58,7 +58,7 @@ def count_uploads(connection: Connection, tenant: str) -> int:
 def update_upload(
     connection: Connection, tenant: str, id: str, *, used_at: float | None = None, pruned: bool = False
 ) -> None:
-    """Note when an upload was used, or that it is being deleted."""
+    """Record when an upload was used, or that it is being deleted."""
     values: dict[str, Any] = {} if used_at is None else {"used_at": used_at}
     if pruned:
         values["pruned"] = True

@@ -29,7 +29,7 @@ class VersionRow:
 
 
 def add_version(connection: Connection, version: str, weights: str, index: int, *, now: float) -> None:
-    """Note where the weights of a version are; versions are kept for ever."""
+    """Record the address of a version's weights; versions are kept forever."""
     known = select(style_versions.c.version).where(style_versions.c.version == version)
     if connection.execute(known).first() is None:
         connection.execute(insert(style_versions).values(version=version, weights=weights, index=index, created_at=now))
@@ -46,7 +46,7 @@ def put_card(
     run_id: str | None = None,
     published: bool = False,
 ) -> None:
-    """Note a version under a tenant's name of a style, or give it another card.
+    """Record a version under a tenant's name of a style, or give it another card.
 
     RowConflictError says that another transaction was first.
     """

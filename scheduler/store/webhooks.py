@@ -19,7 +19,7 @@ _WAITING = (webhooks.c.id, webhooks.c.tenant, webhooks.c.url, webhooks.c.failing
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """Where a tenant wants to be told of events. Times are seconds since 1970, UTC."""
+    """A webhook: an address to which a tenant wants events sent. Times are seconds since 1970, UTC."""
 
     id: str
     tenant: str

@@ -54,7 +54,7 @@ class StyleLibrary:
     def get(self, tenant: str, name: str, *, version: str | None = None) -> StyleRow:
         """Return a style, or how it is with a version that is given by its first digits.
 
-        Raises NotFoundError where there is none, and RequestInvalidError where several versions begin so.
+        Raises NotFoundError if there is none, and RequestInvalidError if several versions begin so.
         """
         with self._database.read() as connection:
             if version is None:
@@ -100,8 +100,8 @@ class StyleLibrary:
     ) -> Accepted[StyleRow]:
         """Make a style of a weights file in storage; return it, and whether it got this version now.
 
-        Raises RequestInvalidError, TooLargeError or WeightsError where card or weights cannot be used, and
-        StyleExistsError where the name has another version and `replace` is not set, or comes with nst. The version
+        Raises RequestInvalidError, TooLargeError or WeightsError if card or weights cannot be used, and
+        StyleExistsError if the name has another version and `replace` is not set, or comes with nst. The version
         that is replaced stays in storage, and jobs that were submitted with it keep it.
         """
         check_card(card)
@@ -132,7 +132,7 @@ class StyleLibrary:
     def publish(self, tenant: str, name: str, *, version: str) -> StyleRow:
         """Let a style's name stand for another of its versions, given by its first digits.
 
-        Raises NotFoundError where the tenant has made no such version, StyleExistsError where the name comes with nst.
+        Raises NotFoundError if the tenant has made no such version, StyleExistsError if the name comes with nst.
         """
 
         def publish() -> StyleRow:

@@ -8,7 +8,7 @@ from scheduler.store.styles import StyleRow
 
 
 def own_style(connection: Connection, name: str, tenant: str) -> StyleRow | None:
-    """Return a tenant's style of a name, None where the name is free; raise StyleExistsError where it is nst's."""
+    """Return a tenant's style of a name, None if the name is free; raise StyleExistsError if it is nst's."""
     found = access.find_style(connection, name, tenant=tenant)
     if found is not None and found.tenant == tenant:  # also where nst came to have that name later
         return found

@@ -10,12 +10,12 @@ from scheduler.store.database import Connection
 from scheduler.store.styles import StyleRow
 from scheduler.store.versions import VersionRow
 
-#: Names that are compared with one that is unknown, and names that a message has.
+#: The most names that are compared with an unknown name, and the most suggestions in a message.
 _COMPARED, _NAMED = 200, 10
 
 
 def find_pinned(connection: Connection, tenant: str, text: str, *, pointer: str) -> StyleRow:
-    """Return the style that a request names; raise RequestInvalidError where there is none, or more than one."""
+    """Return the style that a request names; raise RequestInvalidError if there is none, or more than one."""
     name, at, prefix = text.partition("@")
     found = find_version(connection, tenant, name, prefix, pointer=pointer) if at else None
     style = as_style(found) if found else None if at else access.find_style(connection, name, tenant=tenant)

@@ -25,8 +25,8 @@ _IN_MEMORY_BYTES = 16 * 2**20
 def keep_weights(blobs: BlobStore, source: BlobUri, *, max_bytes: int = MAX_WEIGHTS_BYTES) -> tuple[str, BlobUri]:
     """Copy a weights file to its place among the styles; return its version and that place.
 
-    Raises WeightsError where it is no weights file of a transformer network, TooLargeError above `max_bytes`, and
-    BlobError where it cannot be read. A second call changes nothing.
+    Raises WeightsError if it is not a weights file of a transformer network, TooLargeError above `max_bytes`, and
+    BlobError if it cannot be read. A second call changes nothing.
     """
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
         version = _fetch(blobs, source, file, max_bytes=max_bytes)

@@ -292,7 +292,7 @@ def settled(cluster: Cluster, client: Client, job: Job) -> Outcome:
 def count_logged(cluster: Cluster) -> tuple[int, int]:
     """Return how many reports were refused and how many leases were taken away so far, from the schedulers' logs."""
     log = cluster.logs("scheduler")
-    return log.count("is outdated"), log.count("its worker fell silent")
+    return log.count("is outdated"), log.count("its worker stopped responding")
 
 
 def _submit(client: Client, prefix: str) -> Job:

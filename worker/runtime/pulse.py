@@ -31,7 +31,7 @@ class Pulse:
         self._suspected: float | None = None
 
     def beat(self) -> None:
-        """Note that the queues are polled now."""
+        """Record that the queues are polled now."""
         self._beat_at = self._clock()
 
     def is_silent(self) -> bool:

@@ -17,7 +17,7 @@ EX_IOERR = 74
 
 
 class Retirement:
-    """Ends the worker: it takes no more work and gives its work back, which counts as no failure.
+    """Ends the worker: it takes no more work and returns its work to the queue, which counts as no failure.
 
     If such a worker continued, it would fail all its work quickly, and so take more work than all healthy workers.
     """
@@ -40,6 +40,6 @@ class Retirement:
             if first:
                 self._code = code
         if first:
-            _log.critical("%s; it gives its work back and ends with exit code %d", reason, code)
+            _log.critical("%s; it returns its work to the queue and ends with exit code %d", reason, code)
             self._end()
         raise InterruptedWorkError

@@ -143,7 +143,7 @@ class Watchdog:
         return None
 
     def _note_first(self) -> None:
-        """Note which work goes first now; call it with the lock held."""
+        """Record which work goes first now; call it with the lock held."""
         lanes = set[str]()
         for watched in self._watched:
             if watched.lane not in lanes and watched.first_at is None:

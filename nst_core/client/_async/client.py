@@ -268,7 +268,7 @@ class AsyncClient:
         files: list[Path] = []
         while link is not None:
             target = path.with_name(f"{path.stem}-{len(files) + 1}{path.suffix}") if files else path
-            # Not of the file's own name, which may have as many bytes as a folder takes.
+            # The file's own name is not part of it, because it may already have the maximum length.
             part = target.with_name(f".nst-{uuid.uuid4().hex[:12]}.part")
             try:
                 with await run_io(part.open, "wb") as file:

@@ -60,7 +60,7 @@ class AsyncRunClient:
         return self._api.pages(RunPage, path_of("runs"), query_of(limit=page, status=status, name=name))
 
     async def newest(self, name: str) -> Run | None:
-        """Return the newest run of a style's name, or None where there is none."""
+        """Return the newest run of a style's name, or None if there is none."""
         return await anext(self.all(name=name, page=1), None)
 
     async def pause(self, run_id: str) -> Run:

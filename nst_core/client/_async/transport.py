@@ -1,4 +1,4 @@
-"""Calls of the HTTP API: tries again where that helps, and turns answers into values or errors."""
+"""Calls the HTTP API, with retries, and turns responses into values or errors."""
 
 import io
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -69,7 +69,8 @@ class AsyncTransport:
     async def call(
         self, method: str, path: str, *, once: bool = False, file: Path | bytes | None = None, **options: Any
     ) -> bytes:
-        """Return the body of an answer; raise ApiError where the API refuses, UnreachableError where it is not there.
+        """Return the body of an answer; raise ApiError if the API returns an error, UnreachableError if it does not
+        respond.
 
         `once` is for calls that may not be repeated. `file` is sent as the body, piece by piece. `options` are those of
         httpx: params, json, files, headers.
@@ -100,9 +101,9 @@ class AsyncTransport:
             await self._sleep(pause_s)
 
     async def download(self, path: str, file: IO[bytes]) -> str | None:
-        """Write the body of an answer into a file piece by piece; return the path of the next part where there is one.
+        """Write the body of an answer into a file piece by piece; return the path of the next part, or None.
 
-        Begins anew where the connection breaks. Raises what `call` does.
+        Starts again if the connection breaks. Raises what `call` does.
         """
         start, tries = file.tell(), self._retries.begin()
         while True:
@@ -127,9 +128,9 @@ class AsyncTransport:
     async def lines(
         self, path: str, *, headers: Mapping[str, str], silence_s: float
     ) -> AsyncIterator[AsyncIterator[str] | None]:
-        """Give the lines of an answer that goes on, as they come, or None where it is empty (204); one try.
+        """Give the lines of a stream as they arrive, or None if it is empty (204); one try.
 
-        Raises ApiError where the API refuses, UnreachableError where it is not there, falls silent or goes away.
+        Raises ApiError if the API returns an error, UnreachableError if it does not respond or the stream breaks.
         """
         timeout = httpx.Timeout(silence_s, connect=5.0)
         try:

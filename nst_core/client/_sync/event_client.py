@@ -29,7 +29,7 @@ class EventClient:
     def follow(self, path: str, *, after: int = 0) -> Generator[Event]:
         """Yield events up to the last one; a lost connection is made again, behind the last event.
 
-        Raises ApiError where the API refuses, UnreachableError where it is not there for some tries in a row.
+        Raises ApiError if the API returns an error, UnreachableError if several tries in a row get no answer.
         """
         failures, headers = 0, {"Accept": "text/event-stream"}
         while True:

@@ -61,7 +61,7 @@ class RunClient:
         return self._api.pages(RunPage, path_of("runs"), query_of(limit=page, status=status, name=name))
 
     def newest(self, name: str) -> Run | None:
-        """Return the newest run of a style's name, or None where there is none."""
+        """Return the newest run of a style's name, or None if there is none."""
         return next(self.all(name=name, page=1), None)
 
     def pause(self, run_id: str) -> Run:

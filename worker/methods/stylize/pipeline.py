@@ -54,7 +54,7 @@ class _Run:
 
 @dataclass(frozen=True, kw_only=True)
 class _Image:
-    """One image on its way."""
+    """An image that is being processed."""
 
     run: _Run
     item: ChunkItem
