@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks.memory [WORDS…]`: the memory that work needs, next to the estimates.
 
-Each case runs in a process of its own: the most memory that it ever had (VmHWM), less what it had before the work.
+Each case runs in a separate process. Printed is its peak memory (VmHWM), less its memory before the work.
 With words, only cases whose name has one of them.
 """
 

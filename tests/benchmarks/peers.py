@@ -6,7 +6,7 @@ network's result in grey levels, before clipping; sides rounded up to multiples 
 author's own JPEG files of the photo `content/test/chicago.jpg`.
 
 Three comparisons, in grey levels of 255. Golden: what the import computes and what another port of the network did;
-the check fails where they differ by 0.01. Published: the Stylizer's picture and the author's, beside what the saving
+the check fails if they differ by 0.01. Published: the Stylizer's picture and the author's, beside what the saving
 as JPEG costs alone (the picture saved with the author's own tables and read again). Half: the golden comparison with
 the import stored as float16.
 """

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.references --data FOLDER [STYLE=WEIGHTS…]`: shipped styles beside lengstrom's networks.
+"""`python -m tests.benchmarks.references --data FOLDER [STYLE=WEIGHTS…]`: shipped styles against lengstrom's networks.
 
 Both paint the test photos, reduced to a longest side of 512 px; printed is Johnson's loss of what the stylizer saves
 (content relu3_3 with weight 1; style relu1_2, relu2_2, relu3_3, relu4_3 with weight 5 each; Gram / (C H W); means of

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.training --photos FOLDER --painting FILE`: steps per second beside the usual plain loop.
+"""`python -m tests.benchmarks.training --photos FOLDER --painting FILE`: steps per second against a plain loop.
 
 The plain loop is what programs like pytorch/examples' fast_neural_style do: float32, one operation after the other,
 torch's default memory format, `nn.InstanceNorm2d`, `nn.ReflectionPad2d`, `F.interpolate`, photos read in between. It

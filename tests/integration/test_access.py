@@ -202,7 +202,7 @@ def world(rig: Rig) -> Iterator[World]:
         yield World(rig, client, values)
 
 
-def test_every_route_has_a_case_and_says_what_it_needs(world: World) -> None:
+def test_every_route_has_a_case_and_documents_its_scope(world: World) -> None:
     document = world.client.get("/openapi.json").json()
     open_routes = {(method, path) for path, method, operation in operations(document) if not operation.get("security")}
     assert open_routes == {("get", "/livez"), ("get", "/readyz"), ("get", "/v1/errors")}

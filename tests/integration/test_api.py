@@ -80,7 +80,7 @@ def test_finished_job_has_items_images_and_reports(client: TestClient, rig: Rig)
     assert client.get(f"/v1/jobs/{job_id}/errors").text == ""
 
 
-def test_items_come_in_pages(client: TestClient, rig: Rig) -> None:
+def test_items_are_listed_in_pages(client: TestClient, rig: Rig) -> None:
     job_id = client.post("/v1/jobs", json=body(rig, 7)).json()["id"]
     rig.plan()
     seen: list[int] = []
@@ -95,7 +95,7 @@ def test_items_come_in_pages(client: TestClient, rig: Rig) -> None:
     assert seen == list(range(7))
 
 
-def test_jobs_come_newest_first_in_pages(client: TestClient, rig: Rig) -> None:
+def test_jobs_are_listed_newest_first_in_pages(client: TestClient, rig: Rig) -> None:
     ids = []
     for _ in range(5):
         rig.clock.advance(1)

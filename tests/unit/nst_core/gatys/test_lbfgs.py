@@ -56,7 +56,7 @@ def assert_never_rises(totals: list[float]) -> None:
 
 @pytest.mark.parametrize("history", [1, 3, 20])
 def test_it_finds_the_minimum_of_a_quadratic_within_the_bounds(history: int) -> None:
-    # The free minimum lies outside for many pixels; as the Hessian is diagonal, each bound is where it ends.
+    # For many pixels the free minimum is outside the bounds. The Hessian is diagonal, so those end at the bound.
     goal = 0.5 + normal(126)
     stiffness = torch.logspace(0, 2, 126)
     lbfgs = descent(start(), function(lambda x: (stiffness * (x - goal).square()).sum() / 2), history=history)

@@ -301,7 +301,7 @@ def test_a_recoloured_style_keeps_the_contents_colours() -> None:
 
 
 @pytest.mark.parametrize("initial", ["content", "style", "noise", "file"])
-def test_it_starts_where_the_config_says(initial: Any) -> None:
+def test_it_starts_from_the_configured_picture(initial: Any) -> None:
     given: dict[str, Any] = {"initial": photo("chelsea")} if initial == "file" else {}
     first = make(shallow(initial=initial), **given).preview()
     assert first.shape == (1, 3, 40, 48)

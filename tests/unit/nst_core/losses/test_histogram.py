@@ -59,7 +59,7 @@ def test_equal_values_are_ranked_in_reading_order() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_the_loss_is_the_mean_square_of_what_matching_changes(size: tuple[int, int]) -> None:
+def test_the_loss_is_the_mean_square_of_the_changes_by_matching(size: tuple[int, int]) -> None:
     f, style = normal(2, 3, 4, 5), uniform(1, 3, *size, seed=1)
     expected = (f - by_hand(f, style)).square().mean().item()
     assert HistogramLoss(style)(f).item() == pytest.approx(expected, rel=1e-12)

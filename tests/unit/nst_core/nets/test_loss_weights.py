@@ -145,7 +145,7 @@ def test_the_two_bundled_files_are_one_network(tmp_path: Path) -> None:
     assert all(torch.equal(ours[layer], whole[layer]) for layer in layers)
 
 
-def test_the_last_block_is_read_only_where_it_is_needed() -> None:
+def test_the_last_block_is_read_only_if_it_is_needed() -> None:
     source = WeightsSource(network="vgg16", files=(), bundled=(VGG_SOURCES["vgg16"].bundled[0], "absent.safetensors"))
     settings = LossWeightsSettings()
     loaded = load_weights(source, {"features.21.bias": torch.Size([512])}, weights=None, settings=settings)

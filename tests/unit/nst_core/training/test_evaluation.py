@@ -119,7 +119,7 @@ def test_a_network_with_a_fault_gets_a_remark(network: LossNetwork) -> None:
 
 @pytest.fixture
 def watched(network: LossNetwork) -> Iterator[Callable[[Callable[[], bool]], TransformerNet]]:
-    """Makes a network; it and the loss network fail where they are run while something does not hold."""
+    """Makes a network. It and the loss network fail if they run while a condition does not hold."""
     handles: list[RemovableHandle] = []
 
     def make(allowed: Callable[[], bool]) -> TransformerNet:

@@ -35,7 +35,7 @@ SHIFTS = [divmod(number, MAX_SHIFT_PX + 1) for number in range(1, (MAX_SHIFT_PX 
 
 
 class Lattice(nn.Module):
-    """Adds a pattern to photos that stays at its pixels; `batches` are the sizes of what it was given."""
+    """Adds a pattern to photos that stays at its pixels. `batches` has the sizes of its inputs."""
 
     def __init__(self, pattern: Tensor) -> None:
         super().__init__()

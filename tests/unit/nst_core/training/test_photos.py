@@ -187,7 +187,7 @@ def test_a_stream_describes_its_photos_by_their_names() -> None:
 
 
 def test_large_photos_are_as_sharp_as_small_ones_of_any_shape() -> None:
-    """A row of thin stripes stays visible where the photo is long, and so was reduced by its longer side first."""
+    """Thin stripes stay visible in a long photo, which was first reduced by its longer side."""
     tall = np.zeros((52, 2000, 3), np.uint8)
     tall[::4] = tall[1::4] = 255
     batch = stream({"long": encoded(Image.fromarray(tall))}, batch_size=8).batch(0)
@@ -201,7 +201,7 @@ def test_photos_are_turned_upright_and_grey_ones_become_rgb() -> None:
     exif[0x0112] = 6
     batch = stream({"turned": encoded(half, "JPEG", exif=exif)}, batch_size=8).batch(0)
     assert torch.allclose(batch[:, 0], batch[:, 1])
-    assert float((batch.mean(2).max(2).values - batch.mean(2).min(2).values).max()) > 0.9  # light beside dark
+    assert float((batch.mean(2).max(2).values - batch.mean(2).min(2).values).max()) > 0.9  # light next to dark
 
 
 def noisy(width: int, height: int, kind: str) -> bytes:

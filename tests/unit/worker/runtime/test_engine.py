@@ -120,7 +120,7 @@ def test_network_that_ran_out_of_memory_works_again_when_memory_is_free() -> Non
     assert run.stdout == "RuntimeError None\n", run.stderr
 
 
-def test_closing_runs_what_is_queued() -> None:
+def test_closing_runs_all_queued_calls() -> None:
     engine = Engine()
     release = block(engine)
     future = engine.submit(lambda: 7, order=(10**9,))
