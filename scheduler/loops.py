@@ -2,9 +2,9 @@
 
 They plan, expire, withdraw, reap and dispatch jobs, read events, finalize, finish runs, send webhooks, and delete.
 
-A loop survives passing faults of the database, Redis, the storage and this machine's disk: it logs them once
-and tries again. A fault of a single job, run or webhook affects only that one (see `setbacks`). Any other error
-ends the process, and its supervisor starts it again: all state is in the database.
+A loop survives temporary errors of the database, Redis, the storage and this machine's disk: it logs them once and
+tries again. A fault of a single job, run or webhook affects only that one (see `setbacks`). Any other error ends the
+process, and its supervisor starts it again: all state is in the database.
 """
 
 import logging

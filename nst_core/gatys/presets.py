@@ -121,7 +121,8 @@ def _liwand2016() -> GatysConfig:
     Defaults of chuanli11/CNNMRF: content 20 at relu4_1, patches at relu3_1 and relu4_1, TV 1e-3, three sizes up to 384
     pixels with 100 iterations of L-BFGS each and a history of 25, from the content. There the patches' weight of 1e-4
     is, by `MRFLoss`, 1e-4 C H W / 18: at relu3_1 0.8 at the smallest size and 13 at the largest, at relu4_1 half of
-    that. One weight for all sizes is a departure; these are near the smallest size's, where the layout is made.
+    that. One weight for all sizes is a departure; these are near the weights of the smallest size, which determines the
+    layout.
     """
     return GatysConfig(
         content={"relu4_1": 20.0},

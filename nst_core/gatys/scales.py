@@ -36,7 +36,7 @@ def scale_sizes(config: GatysConfig, content: Size, *, max_pixels: int) -> list[
 
 
 def style_size(config: GatysConfig, style: Size, *, content: Size, last: Size, max_pixels: int) -> Size:
-    """Return the size of a style picture for a scale of the size `content`, when `last` is the size of the last one.
+    """Return the size of a style picture for a scale of size `content`; `last` is the size of the last scale.
 
     At earlier scales it is proportionally smaller, but not too small for the loss network. Raises ImageTooSmallError or
     ImageTooLargeError as `scale_sizes` does.

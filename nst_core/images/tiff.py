@@ -49,7 +49,7 @@ def open_tiff(data: bytes, limits: Limits) -> Source:
 
 
 def _check_samples(directory: Directory) -> None:
-    """Raise ImageFormatError for samples without an agreed range."""
+    """Raise ImageFormatError for samples whose range TIFF does not define."""
     bits = max(directory.values.get(tags.BITS, (1,)))
     names = {2: "signed numbers", 3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
     for kind in directory.values.get(tags.SAMPLE_FORMAT, ()):

@@ -61,7 +61,7 @@ class TransformerConfig:
         return cls(**values)
 
     def layers(self) -> list[tuple[str, str]]:
-        """Return the names of each convolution and of the normalisation after it, in forward order, but for the head.
+        """Return the names of each convolution and of the normalisation after it, in forward order, except the head.
 
         The head is `head`, and `head_norm` if there is one.
         """

@@ -65,7 +65,7 @@ class ChunkMessage:
     chunk_id: int
     attempt: int
     items: tuple[ChunkItem, ...]
-    #: Workers may have died of this chunk: a worker does nothing else while it works on it.
+    #: This chunk may have killed workers, so a worker does nothing else while it processes it.
     alone: bool = False
 
 

@@ -28,8 +28,9 @@ class _Given(nn.Module):
 def balanced(
     config: TrainConfig, *, network: LossNetwork, style: Tensor, photos: Tensor, strength: float = 1.0
 ) -> TrainConfig:
-    """Return the config with its style weights scaled by one factor, in four digits, so that style and content pull
-    alike at the start.
+    """Return the config with its style weights scaled by one factor, in four digits.
+
+    Style and content then have equal influence at the start of the training.
 
     That is where every untrained network begins: at a grey picture. There, the gradient of the style loss by the pixels
     becomes STYLE_PULL * `strength` times as long as that of the content loss. `style` is 1 x 3 x H x W, `photos` N x 3

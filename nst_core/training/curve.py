@@ -19,8 +19,10 @@ class LossCurve:
     """A CSV file with one line per step, and COLUMNS as its first line."""
 
     def __init__(self, path: Path, *, step: int) -> None:
-        """Continue after `step` steps, and drop lines of later steps, whose results were lost when their process
-        died."""
+        """Continue after `step` steps.
+
+        Lines of later steps are dropped, because their results were lost when their process died.
+        """
         self._path = path
         self._waiting: list[StepLosses] = []
         kept = [losses for losses in read_losses(path) if losses.step <= step]

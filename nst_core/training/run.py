@@ -60,7 +60,7 @@ class RunPlan:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)!r}.")
         stems = [path.stem for path in self.samples]
         if len(set(stems)) < len(stems):
-            raise ConfigError(f"Samples are told apart by their names, and two of {', '.join(stems)} are the same.")
+            raise ConfigError(f"Samples must have different names, but two of {', '.join(stems)} are the same.")
 
 
 class TrainingRun:

@@ -42,7 +42,10 @@ class PhotoSource(Protocol):
         """The names of all photos, always in the same order; there is at least one."""
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes; raise ImageError if this one file is no use, another NstError if none can be."""
+        """Return a file's bytes.
+
+        Raises ImageError if only this file is unusable, and another NstError if all would fail.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +103,7 @@ class StoredPhotos:
         """Return an object's bytes, from the cache if they are in it.
 
         Raises ImageError for an object that is huge or gone. That the storage does not answer or refuses is a
-        BlobError: which photos a training sees must not depend on passing faults.
+        BlobError: temporary errors must not affect which photos a training sees.
         """
         uri = BlobUri(self._prefix.bucket, self._prefix.key + name)
         content = f"{uri} {self._tags.get(name, '')}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 class StepLosses:
     """The weighted losses of one training step; they sum to the quantity that is minimised."""
 
-    #: Steps that are done, from 1.
+    #: The number of completed steps, from 1.
     step: int
     content: float
     style: float

@@ -88,8 +88,10 @@ class TimedProtocol(H11Protocol):
 
 
 def allow_connections() -> None:
-    """Raise the process's limit of open files as far as allowed: the default is often 1,024, and each connection needs
-    one."""
+    """Raise the process's limit of open files as far as allowed.
+
+    The default is often 1,024, and each connection needs one.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < most:

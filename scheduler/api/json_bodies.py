@@ -155,8 +155,10 @@ def _float(text: str) -> float:
 
 
 def _check_texts(value: Any, place: Sequence[str | int]) -> None:
-    """Raise RequestValidationError if a string has a NUL character or an unpaired surrogate; `place` is the path of the
-    value."""
+    """Raise RequestValidationError if a string has a NUL character or an unpaired surrogate.
+
+    `place` is the path of the value.
+    """
     if isinstance(value, str):
         if _UNSTORABLE.search(value):
             raise RequestValidationError([{"type": "unstorable", "loc": tuple(place), "msg": UNSTORABLE}])

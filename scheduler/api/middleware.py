@@ -1,5 +1,7 @@
-"""Middleware: request ids, security headers and unexpected errors in `Envelope`; keys, rates and body sizes in
-`Gate`."""
+"""Middleware of the API.
+
+`Envelope` adds request ids and security headers, and handles unexpected errors. `Gate` checks keys, rates and sizes.
+"""
 
 import logging
 import math

@@ -1,5 +1,7 @@
-"""Checks that a query has only known parameters, each at most once. Otherwise, a misspelt filter would match
-everything."""
+"""Checks that a query has only known parameters, each at most once.
+
+Otherwise, a misspelt filter would match everything.
+"""
 
 from fastapi import Request
 

@@ -11,8 +11,10 @@ _KEPT_S = 1.0
 
 
 class Readiness:
-    """Runs the check in one thread at a time; meanwhile other threads get the previous result. Safe to share between
-    threads."""
+    """Runs the check in one thread at a time; meanwhile other threads get the previous result.
+
+    Safe to share between threads.
+    """
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:
         """`clock` gives monotonic seconds."""

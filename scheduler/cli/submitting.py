@@ -1,4 +1,4 @@
-"""A job from the arguments of a command to its results: `nst stylize` and `nst optimize`."""
+"""Submits a job from the arguments of `nst stylize` or `nst optimize`, and fetches its results."""
 
 from collections.abc import Callable, Sequence
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 TOLERANCE_S = 5.0
 #: Looks come more often than that, unless this process or the machine stood still.
 _GAP_S = 15.0
-#: A scheduler that does not get to lead within this time leaves the leases to the one that does.
+#: A scheduler that does not become the leader within this time leaves the leases to the leader.
 _PENDING_S = 60.0
 
 

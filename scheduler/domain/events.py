@@ -20,7 +20,7 @@ _PAUSED = "paused"
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """An event as the store has it."""
+    """An event in the database."""
 
     #: Grows with time among the events of one subject.
     id: int

@@ -63,7 +63,7 @@ class JobSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job as the store has it. Times are seconds since 1970, UTC."""
+    """A job in the database. Times are seconds since 1970, UTC."""
 
     id: str
     tenant: str

@@ -72,7 +72,7 @@ class RunSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run as the store has it. Times are seconds since 1970, UTC."""
+    """A run in the database. Times are seconds since 1970, UTC."""
 
     id: str
     tenant: str

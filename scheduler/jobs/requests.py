@@ -100,7 +100,7 @@ class _Lookup:
     def styles(self, texts: Sequence[str]) -> tuple[StyleRef, ...]:
         names = [text.partition("@")[0] for text in texts]
         if len(set(names)) != len(names):
-            # Results are named after their styles, and items are told apart by them: one version each.
+            # Names of results contain the style, and so do the keys of items: allow one version of each style.
             raise RequestInvalidError("A style is named twice.", pointer="/styles")
         tenant = self._permissions.tenant
         with self._database.read() as connection:

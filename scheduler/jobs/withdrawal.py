@@ -52,7 +52,7 @@ class Withdrawer:
         with self._database.write() as connection:
             locked = chunk_rows.lock_attempt(connection, found.id, found.attempt)
             if locked is None or locked[1].status is not ChunkStatus.DISPATCHED:
-                return True  # its lease has ended since, or a worker took a second message of it
+                return True  # its lease has expired in the meantime, or a worker received another message for it
             job, chunk = locked
             log.info("Chunk %d of %s, attempt %d, was withdrawn", chunk.id, job.id, chunk.attempt)
             lifecycle.settle(connection, job, lifecycle.drop(connection, chunk.id))

@@ -61,7 +61,7 @@ class Service:
     heartbeat: Path | None = None
     #: The process is killed if it does not touch its file for this many seconds.
     deaf_s: float = DEAF_S
-    #: The same before it touches its file for the first time.
+    #: The same limit, before the process touches its file for the first time.
     mute_s: float = 180.0
 
 

@@ -126,7 +126,7 @@ class RunCollector:
 
 
 def merged(before: dict[str, Any] | None, progress: TrainProgress) -> dict[str, Any]:
-    """Return a progress as the store has it; what it does not say is as it was before."""
+    """Return a progress for the database; missing values keep their previous ones."""
     values = asdict(progress)
     for name in ("losses", "steps_per_s"):
         values[name] = values[name] or (before or {}).get(name) or values[name]

@@ -34,7 +34,10 @@ def released(run: Run, *, now: float, **changes: Unpack[RunChanges]) -> RunChang
 def failed(
     run: Run, *, code: str, message: str, retryable: bool, at_once: bool = False, now: float, retries: Retries
 ) -> RunChanges:
-    """Return the changes of a run whose segment failed. It is tried again after a pause or `at_once`, or it fails."""
+    """Return the changes of a run whose segment failed.
+
+    It is retried after a pause, or immediately with `at_once`; after too many failures the run fails.
+    """
     failures = run.failures + 1
     pause_s = 0.0 if at_once else min(MAX_BACKOFF_S, retries.backoff_s * 2 ** min(run.failures, 30))
     values: RunChanges = {

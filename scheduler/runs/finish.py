@@ -93,8 +93,10 @@ class RunFinisher:
 
 
 def publish(connection: Connection, style: StyleRow, *, run_id: str | None, only_note: bool, now: float) -> bool:
-    """Record a version of a style, and publish it unless the name belongs to nst; return whether it is the current
-    version."""
+    """Record a version of a style, and publish it unless the name belongs to nst.
+
+    Return whether it is the current version.
+    """
     versions.add_version(connection, style.version, style.weights, style.index, now=now)
     versions.put_card(connection, style.name, style.version, style.card, tenant=style.tenant, run_id=run_id, now=now)
     if only_note:

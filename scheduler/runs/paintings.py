@@ -65,7 +65,10 @@ class _Turns:
 
     @contextmanager
     def take(self, tenant: str) -> Iterator[None]:
-        """Wait for the tenant's turn; raise RateLimitedError if it, or everybody, has too many waiting already."""
+        """Wait for the tenant's turn.
+
+        Raises RateLimitedError if too many requests of the tenant, or of all tenants, are waiting.
+        """
         with self._lock:
             if self._reading[tenant] >= _MAX_OF_TENANT or self._reading.total() >= _MAX_OF_ALL:
                 raise RateLimitedError("Many paintings are being read; try again in a second.")

@@ -63,8 +63,10 @@ _SELECT = select(*(items.c["position" if name == "index" else name] for name in 
 
 
 def insert_planned(connection: Connection, job_id: str, groups: Sequence[Sequence[NewItem]], *, method: str) -> None:
-    """Add groups of items, each of one style, and a chunk for each group; items that have already failed get no
-    chunk."""
+    """Add groups of items, each of one style, and a chunk for each group.
+
+    Items that have already failed get no chunk.
+    """
     good = [[item for item in group if item.error is None] for group in groups]
     good = [group for group in good if group]
     ids = add_chunks(connection, job_id, [(group[0].style, group[0].version) for group in good], method=method)

@@ -39,7 +39,7 @@ class StyleLibrary:
             if not self._blobs.exists(uri):
                 self._blobs.put(uri, weights)
             row = StyleRow(name=style.name, version=version, weights=str(uri), card=style.card)
-            # Of schedulers that start at once, another may be first.
+            # Another scheduler that starts at the same time may be first.
             retried(partial(self._register, row))
 
     def _register(self, row: StyleRow) -> None:

@@ -14,7 +14,7 @@ from scheduler.domain.errors import RequestInvalidError, TooLargeError
 
 #: The largest weights file of a style: that of a network four times as wide as usual, in float32, has 107 MB.
 MAX_WEIGHTS_BYTES = 128 * 2**20
-#: What a style may take of a worker's memory for a photo of so many pixels, 512 x 512.
+#: The most memory of a worker that a style may need for a photo of 512 x 512 pixels.
 MAX_STYLIZE_BYTES, LEAST_PHOTO_PIXELS = 4 * 2**30, 2**18
 MAX_CARD_BYTES = 64 * 2**10
 #: Of objects and lists in each other; what writes answers stops at some 250.

@@ -39,7 +39,7 @@ class Answer:
 
     #: HTTP status; None if there was no answer.
     status: int | None
-    #: Why there was no answer, in a sentence.
+    #: A sentence that says why there was no response.
     error: str | None = None
     #: What the receiver asks for, in seconds.
     retry_after_s: float | None = None

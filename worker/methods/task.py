@@ -36,8 +36,10 @@ class ChunkTask(Task[_Chunk, ChunkReport, ChunkFinished], Generic[_Chunk]):
 
     @abstractmethod
     def _outcomes(self, chunk: _Chunk, report: ChunkReport) -> Iterator[ItemOutcome]:
-        """Yield the outcomes of the chunk's items in the order of completion; items that are not completed have
-        none."""
+        """Yield the outcomes of the chunk's items in the order of completion.
+
+        Items that are not completed have none.
+        """
 
     def _going(self, report: ChunkReport) -> bool:
         """Return whether another item, or another iteration, should begin."""

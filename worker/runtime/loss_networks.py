@@ -30,7 +30,9 @@ class LossNetworks:
         self._networks: OrderedDict[_Key, Future[LossNetwork]] = OrderedDict()
 
     def get(self, config: GatysConfig, *, on_bytes: Callable[[], object] = lambda: None) -> LossNetwork | None:
-        """Return the network of a config, or None if it needs none; raise WeightsError if it has no weights.
+        """Return the loss network for a config, or None if it needs none.
+
+        Raises WeightsError if its weights are missing.
 
         If two threads ask for the same network at once, one loads it and the other waits; other networks do not wait.
         `on_bytes` is called repeatedly meanwhile and may raise. Raises ConfigError for a network that requests may not

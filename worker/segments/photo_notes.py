@@ -15,7 +15,10 @@ _TOLD = 100
 
 
 class PhotoNotes:
-    """What is known about a run's photos. For people only: notes never cause a photo to be skipped unread."""
+    """Notes about a run's photos, such as unusable ones.
+
+    For people only: notes never cause a photo to be skipped unread.
+    """
 
     def __init__(self, blobs: BlobStore, place: str, *, held_out: int) -> None:
         """Read the notes in a run's place; start with empty notes if there are none or they cannot be read."""

@@ -225,7 +225,7 @@ class AsyncClient:
         return await self._api.read(Job, "POST", path_of("jobs", job_id, "retry"), json=body, headers=once_only())
 
     async def inputs(self, job_id: str) -> list[str]:
-        """Return the addresses that a job was given; none if its input is a prefix or a manifest."""
+        """Return the addresses in a job's request; empty if its input is a prefix or a manifest."""
         path = path_of("jobs", job_id, "input")
         return [each.uri async for each in self._api.pages(InputPage, path, query_of(limit=PAGE))]
 

@@ -69,8 +69,9 @@ class AsyncTransport:
     async def call(
         self, method: str, path: str, *, once: bool = False, file: Path | bytes | None = None, **options: Any
     ) -> bytes:
-        """Return the body of an answer; raise ApiError if the API returns an error, UnreachableError if it does not
-        respond.
+        """Return the body of an answer.
+
+        Raises ApiError if the API returns an error, UnreachableError if it does not respond.
 
         `once` is for calls that may not be repeated. `file` is sent as the body, piece by piece. `options` are those of
         httpx: params, json, files, headers.

@@ -126,7 +126,7 @@ class RunClient:
         return self._api.call("GET", path_of("runs", run_id, "painting"))
 
     def curve_url(self, run_id: str) -> str:
-        """Return the address of the curve for people; it asks for the key as all others do."""
+        """Return the address of the curve; like all addresses of the API, it needs the key."""
         return self._api.url + path_of("runs", run_id, "losses.png")
 
     def sheet_url(self, run_id: str) -> str:

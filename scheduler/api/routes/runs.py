@@ -44,8 +44,10 @@ def list_training_presets(tenant: TenantDep, limit: Limit = 100, after_id: After
 async def train_style(
     request: Request, runs: RunsDep, tenant: TenantDep, response: Response, idempotency_key: IdempotencyKey = None
 ) -> Run:
-    """Train a style on a painting. Send JSON with the painting's address, or a form with the JSON `request` and the
-    file."""
+    """Train a style on a painting.
+
+    Send JSON with the painting's address, or a form with the JSON `request` and the file.
+    """
     body, painting = await read_train_request(request)
     submit = partial(runs.submit, tenant, body, painting=painting, idempotency_key=idempotency_key)
     details, new = await run_in_threadpool(submit)

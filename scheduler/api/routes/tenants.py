@@ -48,8 +48,10 @@ def get_tenant(tenant_id: TenantId, tenants: TenantsDep) -> Tenant:
 
 @router.put("/{tenant_id}")
 def put_tenant(tenant_id: TenantId, body: TenantRequest, tenants: TenantsDep) -> Tenant:
-    """Replace all settings of a tenant. The tenant need not have a key yet. The settings apply everywhere within 5
-    seconds."""
+    """Replace all settings of a tenant.
+
+    The tenant need not have a key yet. The settings apply everywhere within 5 seconds.
+    """
     wanted = TenantRow(
         id=tenant_id,
         weight=body.weight,

@@ -26,7 +26,7 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """What a method makes of a request."""
+    """The result of a method's planning of a request."""
 
     #: The job has an item for each photo and style.
     styles: tuple[StyleRef, ...]

@@ -59,7 +59,7 @@ class CheckpointFile:
     def save(self, state: dict[str, Tensor]) -> None:
         """Replace the checkpoint. Raises BlobError, or OSError if the disk is full.
 
-        The state goes through a temporary file: it may have a gigabyte, and there may be no memory for a copy.
+        The state is written to a temporary file: it can have a gigabyte, and a copy might not fit into memory.
         """
         with tempfile.TemporaryFile() as file:
             write_safetensors(file, state, {CHECKPOINT_KEY: self._origin})
