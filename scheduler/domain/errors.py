@@ -133,7 +133,7 @@ class KeyReusedError(ServiceError):
 
 
 class StyleExistsError(ServiceError):
-    """The style has another version and may not be replaced, or it comes with nst."""
+    """A style with this name has a different version, or comes with nst and cannot be replaced."""
 
     code = "style_exists"
 

@@ -1,4 +1,4 @@
-"""The words of trainings: statuses of runs, what a run is to do, and its own place in storage."""
+"""Data types of trainings: statuses of runs, their specs, and their prefix in storage."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -42,7 +42,8 @@ class RunTidier:
                 return False
             kept = segment_rows.kept_checkpoints(connection, [run.id])[run.id]
             dropped = [each for each in not_kept(kept) if each.checkpoint != run.checkpoint]
-            # Forgotten first, removed second: what was not removed is found again as garbage, by its attempt.
+            # Delete the rows before the objects: objects that could not be deleted are found later as garbage, by their
+            # attempt.
             segment_rows.forget_checkpoints(connection, run.id, [segment.attempt for segment in dropped])
             segments = segment_rows.list_segments(connection, run.id)
         named = {segment.checkpoint.uri for segment in segments if segment.checkpoint}

@@ -235,7 +235,7 @@ def due_webhooks(
 def claim_due(
     connection: Connection, webhook_id: str, *, now: float, lease_s: float, room: int, at_once: int
 ) -> tuple[Webhook, list[Delivery]] | None:
-    """Begin tries at up to `room` messages of a webhook that are due, so that `at_once` at most are being sent.
+    """Begin tries at up to `room` due messages of a webhook, so that at most `at_once` are being sent.
 
     A claim holds for `lease_s`: a scheduler that dies in between leaves it to run out. Returns None if another
     scheduler has the webhook in hand, or if it is not enabled any more.

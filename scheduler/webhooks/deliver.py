@@ -254,7 +254,7 @@ class Deliverer:
 
 
 def after_try(webhook: Webhook, delivery: Delivery, answer: Answer, *, now: float, random: float) -> _Note:
-    """Return what a try changes of a delivery and its webhook; `random` is from 0 to 1."""
+    """Return the changes of a delivery and its webhook after a try; `random` is from 0 to 1."""
     if answer.succeeded:
         done: DeliveryChanges = {"lease_until": 0.0, "status": DeliveryStatus.DELIVERED, "error": None, "done_at": now}
         return _Note(delivery=done, webhook={"failing_since": None} if webhook.failing_since else {})

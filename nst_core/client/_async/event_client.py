@@ -11,7 +11,7 @@ from nst_core.client.resources.events import Event
 
 #: The API says something every 15 seconds; after so much silence the connection is taken for dead.
 _SILENCE_S = 40.0
-#: A look now and then, whatever events say.
+#: Seconds between queries of the status, in case events are missed.
 _LOOK_S = 15.0
 #: Tries to connect in a row that fail before it is given up.
 _TRIES = 6
