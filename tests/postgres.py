@@ -2,12 +2,12 @@
 
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
-from tempfile import gettempdir
 
 import psycopg
 
@@ -26,7 +26,8 @@ def find_postgres() -> Path | None:
 def init_postgres(programs: Path, data: Path) -> None:
     """Make an empty database cluster in the folder `data`, whose parent must exist. Its superuser is nst."""
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        for path in takewhile(lambda path: path != Path(gettempdir()), data.parents[:5]):
+        # Up to the folder for everybody's temporary files, such as /tmp or /dev/shm: its sticky bit is set.
+        for path in takewhile(lambda path: not path.stat().st_mode & stat.S_ISVTX, data.parents[:8]):
             if not path.stat().st_mode & 0o001:  # temporary folders are accessible to root only
                 path.chmod(path.stat().st_mode | 0o011)
         shutil.chown(data.parent, "postgres")
