@@ -151,7 +151,7 @@ def test_a_worker_whose_key_was_revoked_returns_its_work_to_another_worker(site:
         began = {event.worker for event in events(site.broker) if isinstance(event, ChunkStarted)}
     assert len(began) == 2, "the worker without a key had work, too"
     assert "cannot use its storage any more: StorageIdentityError" in site.log("old")
-    assert "gives its work back and ends with exit code 77" in site.log("old")
+    assert "returns its work to the queue and ends with exit code 77" in site.log("old")
 
 
 @pytest.mark.parametrize("is_long", [False, True], ids=["short", "long"])

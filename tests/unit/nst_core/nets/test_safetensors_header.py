@@ -37,7 +37,7 @@ def test_file_without_metadata_has_none() -> None:
     ids=["empty", "no header", "cut off", "huge header", "list", "text"],
 )
 def test_other_files_are_refused(data: bytes) -> None:
-    with pytest.raises(WeightsError, match="The file is no safetensors file"):
+    with pytest.raises(WeightsError, match="The file is not a safetensors file"):
         read_header(data, name="The file")
 
 

@@ -118,7 +118,7 @@ def test_metadata_that_is_not_a_training_is_an_error(path: Path, about: Any) -> 
 def test_a_full_disk_keeps_the_last_checkpoint(path: Path) -> None:
     part = path.with_name(path.name + ".part")
     part.symlink_to("/dev/full")  # accepts no bytes
-    with pytest.raises(WeightsError, match=r"No space left on device\. The last one stays"):
+    with pytest.raises(WeightsError, match=r"No space left on device\. The previous one is kept"):
         write_checkpoint(replace(CHECKPOINT, step=13), path)
     assert read_checkpoint(path).step == 12
     assert [each.name for each in path.parent.iterdir()] == [path.name]

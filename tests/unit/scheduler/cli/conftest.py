@@ -11,7 +11,12 @@ from scheduler.cli.app import run
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api
 
 Run = Callable[..., tuple[int, str, str]]
-STYLE = {"name": "great_wave", "version": "ab" * 32, "card": {"title": "The Great Wave", "artist": "Hokusai"}}
+STYLE = {
+    "name": "great_wave",
+    "version": "ab" * 32,
+    "index": 0,
+    "card": {"title": "The Great Wave", "artist": "Hokusai"},
+}
 
 
 @pytest.fixture

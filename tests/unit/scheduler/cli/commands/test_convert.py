@@ -25,7 +25,7 @@ UPLOAD = "/v1/uploads/upl_1/style.safetensors"
 URI = "s3://nst/tenants/default/uploads/upl_1/style.safetensors"
 
 
-STYLE: dict[str, Any] = {"name": "candy", "version": "ab" * 32, "card": {"title": "Candy [1]"}}
+STYLE: dict[str, Any] = {"name": "candy", "version": "ab" * 32, "index": 0, "card": {"title": "Candy [1]"}}
 
 
 @pytest.fixture
