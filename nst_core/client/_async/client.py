@@ -87,7 +87,7 @@ class AsyncClient:
         return [style async for style in self._api.pages(StylePage, path_of("styles"), query_of(limit=PAGE))]
 
     async def style(self, name: str, *, version: str | None = None) -> Style:
-        """Return one style; raise ApiError if there is none of that name.
+        """Return one style; raise ApiError if no style has that name.
 
         `version` may be any of its versions; the first 8 digits are enough. Default: the current one.
         """

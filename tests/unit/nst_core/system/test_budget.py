@@ -38,11 +38,17 @@ def test_no_more_than_the_total_is_taken_and_a_large_demand_is_not_overtaken() -
 
 
 def test_more_than_the_total_counts_as_the_total() -> None:
-    budget = ByteBudget(100)
-    with budget.hold(1000):
-        pass
-    with budget.hold(100):
-        pass
+    budget, taken = ByteBudget(100), Event()
+
+    def take_one() -> None:
+        with budget.hold(1):
+            taken.set()
+
+    with ThreadPoolExecutor(1) as threads:
+        with budget.hold(1000):
+            threads.submit(take_one)
+            assert not taken.wait(0.1)
+        assert taken.wait(10)
 
 
 def test_bytes_are_returned_after_an_error() -> None:
