@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nst_core.errors import ImageTooLargeError
-from nst_core.inference.stylizer import Pixels, check_call
+from nst_core.inference.stylizer import EXACT, Pixels, check_call
 from nst_core.nets.costs import max_pixels, stylize_bytes
 from nst_core.nets.tensors import LUMA, to_tensor, to_uint8
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
@@ -19,6 +19,7 @@ from nst_core.system.memory import memory_for
 class EagerStylizer:
     """A `Stylizer` that calls the network as it is. The results of other engines are compared with its results."""
 
+    choice = EXACT
     min_side_px = MIN_SIDE_PX
     #: A convolution may sum in another order for another batch size, so that the last bits of a photo's result would
     #: depend on its neighbours. One photo is large enough to keep a processor busy.

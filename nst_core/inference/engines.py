@@ -5,17 +5,17 @@ from typing import Any
 
 from nst_core.errors import ConfigError
 from nst_core.inference.eager import EagerStylizer
-from nst_core.inference.stylizer import Stylizer
+from nst_core.inference.stylizer import EXACT, EngineChoice, Stylizer
 
 #: From the bytes of a weights file, and the keyword argument `device`, to a stylizer.
 ENGINES: dict[str, Callable[..., Stylizer]] = {"eager": EagerStylizer.load}
 
 
-def load_stylizer(weights: bytes, *, device: Any = "cpu", engine: str = "eager") -> Stylizer:
-    """Return the style of a weights file on a device (a name or a torch.device), run by the named engine.
+def load_stylizer(weights: bytes, *, device: Any = "cpu", choice: EngineChoice = EXACT) -> Stylizer:
+    """Return the style of a weights file on a device (a name or a torch.device), run by the chosen engine.
 
     Raises WeightsError if the file is damaged, and ConfigError for an unknown engine.
     """
-    if engine not in ENGINES:
-        raise ConfigError(f"The engine must be one of {', '.join(ENGINES)}, not {engine!r}.")
-    return ENGINES[engine](weights, device=device)
+    if choice.engine not in ENGINES:
+        raise ConfigError(f"The engine must be one of {', '.join(ENGINES)}, not {choice.engine!r}.")
+    return ENGINES[choice.engine](weights, device=device)

@@ -1,6 +1,7 @@
 """What every engine that runs a trained style has in common. Never loads torch."""
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -8,10 +9,29 @@ import numpy.typing as npt
 from nst_core.errors import ConfigError, ImageTooSmallError
 
 Pixels = npt.NDArray[np.uint8]
+#: The type of the numbers in the convolutions. Sums, normalisation and the picture itself are float32 in all of them.
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineChoice:
+    """An engine by its name in `engines.ENGINES`, and the precision in which it runs."""
+
+    engine: str
+    precision: Precision
+
+
+#: The reference: the same bytes on every machine of one kind of processor, whatever other engines it has.
+EXACT = EngineChoice(engine="eager", precision="fp32")
 
 
 class Stylizer(Protocol):
     """A style that is ready to use on one device. Safe to call from several threads."""
+
+    @property
+    def choice(self) -> EngineChoice:
+        """The engine, and the precision in which this style really runs: a style may need a better one."""
+        ...
 
     @property
     def nbytes(self) -> int:

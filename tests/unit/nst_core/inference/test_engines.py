@@ -5,6 +5,7 @@ import pytest
 
 from nst_core.errors import ConfigError, WeightsError
 from nst_core.inference.engines import ENGINES, load_stylizer
+from nst_core.inference.stylizer import EngineChoice
 from nst_core.styles import shipped_styles
 
 
@@ -13,7 +14,8 @@ def test_every_engine_matches_the_reference(engine: str) -> None:
     weights = shipped_styles()[0].weights()
     photo = np.random.default_rng(0).integers(0, 256, (1, 40, 33, 3), np.uint8)
     expected = load_stylizer(weights)(photo)
-    stylizer = load_stylizer(weights, engine=engine)
+    stylizer = load_stylizer(weights, choice=EngineChoice(engine=engine, precision="fp32"))
+    assert stylizer.choice == EngineChoice(engine=engine, precision="fp32")
     assert np.abs(stylizer(photo).astype(int) - expected).max() <= 1
     assert stylizer.nbytes > 0
     assert stylizer.max_batch >= 1
@@ -22,7 +24,7 @@ def test_every_engine_matches_the_reference(engine: str) -> None:
 
 def test_unknown_engine_is_refused() -> None:
     with pytest.raises(ConfigError, match="The engine must be one of eager, not 'steam'"):
-        load_stylizer(b"", engine="steam")
+        load_stylizer(b"", choice=EngineChoice(engine="steam", precision="fp32"))
 
 
 def test_damaged_weights_are_refused() -> None:
