@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nst_core.errors import ImageTooLargeError
-from nst_core.inference.stylizer import EXACT, Pixels, check_call
+from nst_core.errors import ConfigError, ImageTooLargeError
+from nst_core.inference.stylizer import EXACT, Pixels, Precision, check_call
 from nst_core.nets.costs import max_pixels, stylize_bytes
 from nst_core.nets.tensors import LUMA, to_tensor, to_uint8
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
@@ -32,8 +32,15 @@ class EagerStylizer:
         self._luma = torch.tensor(LUMA, device=self.device).view(1, 3, 1, 1)
 
     @classmethod
-    def load(cls, source: Path | bytes, *, device: torch.device | str = "cpu") -> "EagerStylizer":
-        """Return the stylizer of a weights file, or of the bytes of one; raise WeightsError if it is damaged."""
+    def load(
+        cls, source: Path | bytes, *, device: torch.device | str = "cpu", precision: Precision = "fp32"
+    ) -> "EagerStylizer":
+        """Return the stylizer of a weights file, or of the bytes of one; raise WeightsError if it is damaged.
+
+        Raises ConfigError for another precision than float32.
+        """
+        if precision != "fp32":
+            raise ConfigError(f"The engine eager has the precision fp32, not {precision}.")
         net = load_transformer_bytes(source) if isinstance(source, bytes) else load_transformer(source)
         return cls(net, device=device)
 

@@ -23,7 +23,7 @@ def test_every_engine_matches_the_reference(engine: str) -> None:
 
 
 def test_unknown_engine_is_refused() -> None:
-    with pytest.raises(ConfigError, match="The engine must be one of eager, not 'steam'"):
+    with pytest.raises(ConfigError, match="The engine must be one of eager, openvino, not 'steam'"):
         load_stylizer(b"", choice=EngineChoice(engine="steam", precision="fp32"))
 
 

@@ -1,0 +1,287 @@
+"""A transformer network as a graph of OpenVINO, with the same weights and the same results.
+
+Three layers are computed in another way, which is the same algebra with fewer operations:
+
+- A 3 x 3 convolution of a picture of doubled size reads each small pixel up to four times. It is the same as one
+  transposed convolution of the small picture, 4 x 4 with stride 2, whose weights are sums of the original ones: 16
+  multiplications instead of 36 for four pixels. Reflection padding of the doubled picture becomes replication padding
+  of the small one. It does not hold at the edge of a doubled picture that was cropped to an odd size.
+- The last convolution, 9 x 9 with 3 channels, leaves most of a vector register empty. As a convolution of 10 x 10 with
+  stride 2 it makes blocks of 2 x 2 pixels, which are 12 channels.
+- The scaling of the picture from 0..255 to 0..1 is part of the first weights.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nst_core.inference.openvino_runtime import runtime
+from nst_core.nets.tensors import LUMA
+from nst_core.nets.transformer_config import TransformerConfig
+
+Floats = npt.NDArray[np.float32]
+#: A node of a graph, or one of its outputs.
+Node = Any
+_ROWS, _COLUMNS = 2, 3
+
+
+class Graph:
+    """The layers of one graph; `model` compiles into something that runs.
+
+    The picture is N x H x W x 3 outside and N x 3 x H x W inside. A strip is a part of a picture or of a map with all
+    of its columns and some of its rows.
+    """
+
+    def __init__(self, config: TransformerConfig, tensors: Mapping[str, Floats]) -> None:
+        """Take the config and the float32 tensors of a network by their names in its state."""
+        runtime()
+        from openvino import opset15
+
+        self._config = config
+        self._tensors = tensors
+        self._op = opset15
+        self._inputs: list[Node] = []
+
+    def input(self, name: str, shape: Sequence[int], dtype: Any = np.float32) -> Node:
+        """Return a new input; a length of -1 may differ from call to call."""
+        node = self._op.parameter(runtime().PartialShape(list(shape)), dtype, name=name)
+        node.output(0).get_tensor().set_names({name})
+        self._inputs.append(node)
+        return node
+
+    def model(self, outputs: Mapping[str, Node]) -> Any:
+        """Return the graph from all inputs to the outputs, by their names."""
+        results = []
+        for name, node in outputs.items():
+            result = self._op.result(node)
+            result.output(0).get_tensor().set_names({name})
+            results.append(result)
+        return runtime().Model(results, self._inputs, "transformer")
+
+    def constant(self, values: Any, dtype: Any = np.float32) -> Node:
+        """Return a constant of an array or number."""
+        return self._op.constant(np.asarray(values, dtype=dtype))
+
+    def photo(self) -> tuple[Node, Node]:
+        """Return the input of a photo as floats, 0 to 255, and the same in channels, rows and columns."""
+        pixels = self._op.convert(self.input("photo", [1, -1, -1, 3], np.uint8), "f32")
+        return pixels, self._op.transpose(pixels, self.constant([0, 3, 1, 2], np.int64))
+
+    def conv(self, x: Node, name: str, rows: Node | None = None) -> Node:
+        """Return a convolution of the network; of a strip, `rows` are the rows to pad before and after it."""
+        weights = self._tensors[f"{name}.weight"]
+        if name == "down1.conv":
+            weights = weights / np.float32(255)
+        stride = 2 if name in ("down2.conv", "down3.conv") else 1
+        return self._padded_conv(x, weights, stride, rows)
+
+    def norm(self, x: Node, name: str, *, relu: bool = True, given: bool = False) -> Node:
+        """Return the normalised map, with ReLU after it; `given` statistics are inputs of the graph.
+
+        They come as scale and shift, which include the weight and bias of the layer.
+        """
+        op, config = self._op, self._config
+        weight, bias = (self._tensors[f"{name}.{part}"].reshape(1, -1, 1, 1) for part in ("weight", "bias"))
+        if given:
+            scale = self.input(f"{name}.scale", weight.shape)
+            y = op.add(op.multiply(x, scale), self.input(f"{name}.shift", bias.shape))
+        elif config.norm == "batch":
+            mean, variance = (self._tensors[f"{name}.running_{part}"].reshape(1, -1, 1, 1) for part in ("mean", "var"))
+            scale = weight / np.sqrt(variance + np.float32(config.norm_eps))
+            y = op.add(op.multiply(x, self.constant(scale)), self.constant(bias - mean * scale))
+        else:
+            z = op.mvn(x, self.constant([_ROWS, _COLUMNS], np.int64), True, config.norm_eps, "inside_sqrt")
+            y = op.add(op.multiply(z, self.constant(weight)), self.constant(bias))
+        return op.relu(y) if relu else y
+
+    def moments(self, x: Node) -> dict[str, Node]:
+        """Return mean and variance of each channel."""
+        op, axes = self._op, self.constant([_ROWS, _COLUMNS], np.int64)
+        mean = op.reduce_mean(x, axes, True)
+        centred = op.subtract(x, mean)
+        return {"mean": mean, "variance": op.reduce_mean(op.multiply(centred, centred), axes, True)}
+
+    def add(self, x: Node, y: Node) -> Node:
+        """Return the sum of two maps."""
+        return self._op.add(x, y)
+
+    def size(self, x: Node) -> Node:
+        """Return height and width of a map."""
+        shape = self._op.shape_of(x)
+        return self._op.gather(shape, self.constant([_ROWS, _COLUMNS], np.int64), self.constant(0, np.int64))
+
+    def up(self, x: Node, name: str, size: Node | None) -> Node:
+        """Return the convolution of a map after its size was doubled and cropped to `size`, unless that is None."""
+        if self._config.upsample == "transposed":
+            return self._transposed(x, name, size)
+        doubled = self.doubled(x)
+        return self.conv(doubled if size is None else self.cropped(doubled, size), name)
+
+    def doubled(self, x: Node) -> Node:
+        """Return each value four times, as 2 x 2 values."""
+        return self._op.interpolate(
+            x,
+            self.constant([2, 2]),
+            "nearest",
+            "scales",
+            axes=self.constant([_ROWS, _COLUMNS], np.int64),
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+
+    def up_at_once(self, x: Node, name: str, rows: Node | None = None) -> Node:
+        """Return what `up` returns for a reflection-padded map of exactly twice the size, in one operation.
+
+        Of a strip, `rows` are the rows to repeat before and after it: 1 at an edge of the picture, else 0.
+        """
+        padded = self._padded(x, 1, rows, mode="edge")
+        # The rows and columns that see only a part of the padded map are left out: 3 on each side.
+        weights = self.constant(_transposed_weights(self._tensors[f"{name}.weight"]))
+        return self._op.convolution_backprop_data(
+            padded, weights, [2, 2], pads_begin=[3, 3], pads_end=[3, 3], dilations=[1, 1]
+        )
+
+    def head(self, x: Node, rows: Node | None = None) -> Node:
+        """Return the picture that the last convolution makes of a map, not clipped, before the output function."""
+        op, weights = self._op, self._tensors["head.weight"]
+        if self._config.padding != "reflect" or self._config.head_norm:
+            y = self._padded_conv(x, weights, 1, rows)
+            if self._config.head_norm:
+                return self.norm(y, "head_norm", relu=False)
+            return op.add(y, self.constant(self._tensors["head.bias"].reshape(1, 3, 1, 1)))
+        channels = weights.shape[1]
+        blocks = np.zeros((2, 2, 3, channels, 10, 10), np.float32)
+        for row in (0, 1):
+            for column in (0, 1):
+                blocks[row, column, :, :, row : row + 9, column : column + 9] = weights
+        # One more row and column, so that a last block that is half outside is computed too.
+        padded = self._padded(x, 4, rows, more=1)
+        y = op.convolution(padded, self.constant(blocks.reshape(12, channels, 10, 10)), [2, 2], [0, 0], [0, 0], [1, 1])
+        y = op.add(y, self.constant(np.tile(self._tensors["head.bias"], 4).reshape(1, 12, 1, 1)))
+        return op.depth_to_space(y, "blocks_first", 2)
+
+    def picture(self, y: Node, size: Node, *, blend_with: Node | None = None) -> Node:
+        """Return what `head` returned as N x H x W x 3 bytes of a size.
+
+        With a photo to blend with, the graph has the inputs `strength` and `keep_color`, 0 to 1 each.
+        """
+        op, config = self._op, self._config
+        y = self.cropped(y, size, at_start=config.crop == "start")
+        y = op.transpose(y, self.constant([0, 2, 3, 1], np.int64))
+        if config.output == "tanh":
+            y = op.add(op.multiply(op.tanh(y), self.constant(150)), self.constant(127.5))
+        else:
+            y = op.add(op.multiply(y, self.constant(255)), self.constant(127.5))
+        y = op.clamp(y, 0.0, 255.0)
+        if blend_with is not None:
+            y = self._blended(blend_with, y)
+        return op.convert(op.round(y, "half_to_even"), "u8")
+
+    def cropped(self, x: Node, size: Node, *, at_start: bool = False) -> Node:
+        """Return the first (or the last) rows and columns of a map."""
+        op, axes, ones = self._op, self.constant([_ROWS, _COLUMNS], np.int64), self.constant([1, 1], np.int64)
+        if at_start:
+            return op.slice(x, op.negative(size), self.constant([2**31] * 2, np.int64), ones, axes)
+        return op.slice(x, self.constant([0, 0], np.int64), size, ones, axes)
+
+    def rows(self, x: Node, first: Node, end: Node) -> Node:
+        """Return some rows of a map."""
+        one = self.constant([1], np.int64)
+        return self._op.slice(x, first, end, one, self.constant([_ROWS], np.int64))
+
+    def _padded_conv(self, x: Node, weights: Floats, stride: int, rows: Node | None) -> Node:
+        op, kernel = self._op, self.constant(weights)
+        margin = weights.shape[2] // 2
+        if self._config.padding == "same":
+            return op.convolution(x, kernel, [stride] * 2, [0, 0], [0, 0], [1, 1], "same_upper")
+        if self._config.padding == "zero":
+            return op.convolution(x, kernel, [stride] * 2, [margin] * 2, [margin] * 2, [1, 1])
+        return op.convolution(self._padded(x, margin, rows), kernel, [stride] * 2, [0, 0], [0, 0], [1, 1])
+
+    def _padded(self, x: Node, margin: int, rows: Node | None, *, more: int = 0, mode: str = "reflect") -> Node:
+        """Return a map with `margin` rows and columns around it, and `more` after it; of a strip with other rows."""
+        op = self._op
+        if rows is None:
+            before, after = [0, 0, margin, margin], [0, 0, margin + more, margin + more]
+            return op.pad(x, self.constant(before, np.int64), self.constant(after, np.int64), mode)
+        nothing = self.constant([0, 0], np.int64)
+        first, last = op.split(rows, self.constant(0, np.int64), 2).outputs()
+        columns = (self.constant([margin], np.int64), self.constant([margin + more], np.int64))
+        begin, end = (op.concat([nothing, part, width], 0) for part, width in zip((first, last), columns, strict=True))
+        return op.pad(x, begin, end, mode)
+
+    def _transposed(self, x: Node, name: str, size: Node | None) -> Node:
+        op, weights = self._op, self.constant(self._tensors[f"{name}.weight"])
+        target = size if size is not None else op.multiply(self.size(x), self.constant(2, np.int64))
+        if self._config.padding == "same":
+            y = op.convolution_backprop_data(x, weights, [2, 2], pads_begin=[0, 0], pads_end=[0, 0], dilations=[1, 1])
+            return self.cropped(y, target)
+        return op.convolution_backprop_data(
+            x, weights, [2, 2], target, pads_begin=[1, 1], pads_end=[1, 1], dilations=[1, 1]
+        )
+
+    def _blended(self, photo: Node, stylized: Node) -> Node:
+        """Return the photo with the change towards its stylization; see `Stylizer.__call__`."""
+        op = self._op
+        strength, keep = self.input("strength", []), self.input("keep_color", [])
+        change = op.subtract(stylized, photo)
+        luma = op.reduce_sum(op.multiply(change, self.constant(LUMA)), self.constant([3], np.int64), True)
+        kept = op.add(op.multiply(change, op.subtract(self.constant(1), keep)), op.multiply(luma, keep))
+        full = op.clamp(op.add(photo, kept), 0.0, 255.0)
+        return op.add(photo, op.multiply(op.subtract(full, photo), strength))
+
+
+def _transposed_weights(weights: Floats) -> Floats:
+    """Return C_in x C_out x 4 x 4 of C_out x C_in x 3 x 3: the convolution after doubling as a transposed one.
+
+    Row r of the doubled picture is row r // 2 of the small one, so that row i of the small one reaches rows 2i - 1 to
+    2i + 2 of the result: through tap t those rows r with r + t - 1 in (2i, 2i + 1).
+    """
+    c_out, c_in = weights.shape[:2]
+    result = np.zeros((c_in, c_out, 4, 4), np.float32)
+    for row in range(3):
+        for column in range(3):
+            part = weights[:, :, row, column].T
+            for first in (2 - row, 3 - row):
+                for second in (2 - column, 3 - column):
+                    result[:, :, first, second] += part
+    return result
+
+
+def whole(config: TransformerConfig, tensors: Mapping[str, Floats], *, at_once: tuple[bool, bool], blend: bool) -> Any:
+    """Return the graph of a whole photo: from the input `photo` to the output `picture`, both N x H x W x 3 bytes.
+
+    `at_once`: whether the first and the second doubled map are of exactly twice the size. With `blend` the graph has
+    the inputs `strength` and `keep_color`.
+    """
+    graph = Graph(config, tensors)
+    pixels, x = graph.photo()
+    size = graph.size(x)
+    sizes = []
+    for name in ("down1", "down2", "down3"):
+        x = graph.norm(graph.conv(x, f"{name}.conv"), f"{name}.norm")
+        sizes.append(graph.size(x))
+    for block in range(config.blocks):
+        name = f"residuals.{block}"
+        y = graph.norm(graph.conv(x, f"{name}.conv1"), f"{name}.norm1")
+        x = graph.add(x, graph.norm(graph.conv(y, f"{name}.conv2"), f"{name}.norm2", relu=False))
+    for name, exact, target in zip(("up1", "up2"), at_once, sizes[1::-1], strict=True):
+        if exact:
+            y = graph.up_at_once(x, f"{name}.conv")
+        else:
+            y = graph.up(x, f"{name}.conv", target if config.crop == "layers" else None)
+        x = graph.norm(y, f"{name}.norm")
+    picture = graph.picture(graph.head(x), size, blend_with=pixels if blend else None)
+    return graph.model({"picture": picture})
+
+
+def doubles(config: TransformerConfig, height: int, width: int) -> tuple[bool, bool]:
+    """Return whether the first and the second upsampled map of a photo are of exactly twice the size."""
+    if config.upsample != "nearest" or config.padding != "reflect":
+        return False, False
+    if config.crop != "layers":
+        return True, True
+    half = -(-height // 2), -(-width // 2)
+    return half[0] % 2 == half[1] % 2 == 0, height % 2 == width % 2 == 0

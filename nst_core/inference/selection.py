@@ -1,0 +1,109 @@
+"""Which engine runs photos on this machine: what the settings say, or what a short measurement finds fastest."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nst_core.errors import ConfigError
+from nst_core.inference.eager import EagerStylizer
+from nst_core.inference.openvino_engine import OpenvinoStylizer, precisions
+from nst_core.inference.stylizer import EXACT, EngineChoice, Pixels, Stylizer
+from nst_core.nets.transformer import TransformerConfig, TransformerNet
+
+_log = logging.getLogger(__name__)
+AUTO = "auto"
+_SIDE_PX = 96
+_ROUNDS = 3
+#: A candidate whose picture is further from the reference computes wrongly; bfloat16 comes to about 50 dB.
+_LEAST_PSNR_DB = 35.0
+#: A candidate must be this much faster than the best one in a better precision.
+_WORTH = 1.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """How long an engine took for a small photo, and how far its picture is from the reference."""
+
+    choice: EngineChoice
+    seconds: float
+    psnr_db: float
+
+
+def choose(device: torch.device | str, *, engine: str = AUTO, precision: str = AUTO) -> EngineChoice:
+    """Return the engine for photos on a device, and its precision; "auto" stands for the fastest on this machine.
+
+    A flag of the processor does not decide it, since a kernel may be missing or slow although the processor has the
+    instructions: a small network runs in each way that is possible, for some tenths of a second in all. Raises
+    ConfigError for an engine or a precision that this machine does not have.
+    """
+    candidates = _candidates(torch.device(device))
+    possible = [
+        choice for choice in candidates if engine in (AUTO, choice.engine) and precision in (AUTO, choice.precision)
+    ]
+    if not possible:
+        has = ", ".join(f"{choice.engine} {choice.precision}" for choice in candidates)
+        raise ConfigError(f"This machine cannot run the engine {engine} with the precision {precision}; it has {has}.")
+    return possible[0] if len(possible) == 1 else fastest([measure(choice, device) for choice in possible])
+
+
+def fastest(measured: list[Measured]) -> EngineChoice:
+    """Return the fastest of the choices that compute correctly; a lower precision has to be worth it.
+
+    The list begins with the reference, and precisions become lower.
+    """
+    best = measured[0]
+    for candidate in measured:
+        _log.info(
+            "engine %s %s: %.1f ms, %.0f dB",
+            candidate.choice.engine,
+            candidate.choice.precision,
+            1000 * candidate.seconds,
+            candidate.psnr_db,
+        )
+        if candidate.psnr_db >= _LEAST_PSNR_DB and candidate.seconds * _WORTH <= best.seconds:
+            best = candidate
+    return best.choice
+
+
+def measure(choice: EngineChoice, device: torch.device | str) -> Measured:
+    """Run a small network with one engine."""
+    net, photo = _small_net(), _photo()
+    stylizer: Stylizer
+    if choice.engine == "openvino":
+        stylizer = OpenvinoStylizer(net, precision=choice.precision)
+    else:
+        stylizer = EagerStylizer(net, device=device)
+    picture = stylizer(photo)  # the first call compiles kernels
+    times = []
+    for _ in range(_ROUNDS):
+        started = time.perf_counter()
+        stylizer(photo)
+        times.append(time.perf_counter() - started)
+    reference = EagerStylizer(_small_net())(photo)
+    return Measured(choice=choice, seconds=min(times), psnr_db=psnr_db(picture, reference))
+
+
+def psnr_db(picture: Pixels, reference: Pixels) -> float:
+    """Return the peak signal-to-noise ratio of two pictures in dB; infinite if they are equal."""
+    error = float(np.mean(np.square(picture.astype(np.float64) - reference)))
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def _candidates(device: torch.device) -> list[EngineChoice]:
+    """Return what may run on a device, the reference first."""
+    if device.type != "cpu":
+        return [EXACT]
+    return [EXACT, *(EngineChoice(engine="openvino", precision=precision) for precision in precisions())]
+
+
+def _small_net() -> TransformerNet:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return TransformerNet(TransformerConfig(blocks=1)).eval()
+
+
+def _photo() -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (1, _SIDE_PX, _SIDE_PX, 3), np.uint8)

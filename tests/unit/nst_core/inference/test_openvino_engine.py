@@ -1,0 +1,79 @@
+"""Tests of nst_core.inference.openvino_engine."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nst_core.errors import ConfigError, WeightsError
+from nst_core.inference.eager import EagerStylizer
+from nst_core.inference.openvino_engine import OpenvinoStylizer, precisions
+from nst_core.inference.stylizer import EngineChoice, Pixels
+from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from nst_core.styles import shipped_styles
+
+#: Multiples of 4, and sizes that are cropped in the first, the second or both upsampled maps.
+SIZES = [(64, 64), (66, 64), (65, 64), (67, 70), (63, 101), (16, 17), (62, 58)]
+
+
+def photo(height: int, width: int) -> Pixels:
+    """Return a soft random photo."""
+    coarse = torch.rand(1, 3, height // 8 + 2, width // 8 + 2, generator=torch.Generator().manual_seed(height))
+    soft = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic").clamp(0, 1)
+    pixels: Pixels = (soft * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return pixels
+
+
+@pytest.fixture(scope="module")
+def both() -> tuple[EagerStylizer, OpenvinoStylizer]:
+    """Return a shipped style, run by the reference and by the engine."""
+    weights = shipped_styles()[0].weights()
+    return EagerStylizer.load(weights), OpenvinoStylizer.load(weights)
+
+
+def test_a_flat_photo_stays_flat(both: tuple[EagerStylizer, OpenvinoStylizer]) -> None:
+    flat = np.full((1, 40, 52, 3), (200, 30, 77), np.uint8)
+    assert np.array_equal(both[1](flat), both[0](flat))
+    assert np.ptp(both[1](flat), axis=(0, 1, 2)).max() == 0
+
+
+def test_a_picture_has_the_same_bytes_each_time_and_in_each_thread(
+    both: tuple[EagerStylizer, OpenvinoStylizer],
+) -> None:
+    batches = [photo(*size) for size in SIZES]
+    first = [both[1](batch) for batch in batches]
+    with ThreadPoolExecutor(4) as threads:
+        again = list(threads.map(both[1], batches))
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def test_strength_0_returns_the_photo(both: tuple[EagerStylizer, OpenvinoStylizer]) -> None:
+    assert np.array_equal(both[1](photo(40, 40), strength=0.0), photo(40, 40))
+
+
+def test_nbytes_counts_each_compiled_graph() -> None:
+    stylizer = OpenvinoStylizer(TransformerNet(TransformerConfig(width=8, blocks=1)))
+    before = stylizer.nbytes
+    stylizer(photo(40, 40))
+    assert stylizer.nbytes == before
+    stylizer(photo(41, 40))
+    assert stylizer.nbytes > before
+
+
+def test_it_says_engine_and_precision(both: tuple[EagerStylizer, OpenvinoStylizer]) -> None:
+    assert both[1].choice == EngineChoice(engine="openvino", precision="fp32")
+    assert precisions()[0] == "fp32"
+
+
+def test_what_it_cannot_run_is_refused(tmp_path: Path) -> None:
+    weights = shipped_styles()[0].weights()
+    with pytest.raises(ConfigError, match="runs on the CPU, not on cuda"):
+        OpenvinoStylizer.load(weights, device="cuda")
+    with pytest.raises(ConfigError, match="has the precisions fp32, bf16, not fp16"):
+        OpenvinoStylizer.load(weights, precision="fp16")
+    with pytest.raises(WeightsError):
+        OpenvinoStylizer.load(b"not weights")
+    with pytest.raises(WeightsError):
+        OpenvinoStylizer.load(tmp_path / "missing.safetensors")

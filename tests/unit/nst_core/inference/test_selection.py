@@ -1,0 +1,60 @@
+"""Tests of nst_core.inference.selection."""
+
+import numpy as np
+import pytest
+
+from nst_core.errors import ConfigError
+from nst_core.inference.selection import Measured, choose, fastest, measure, psnr_db
+from nst_core.inference.stylizer import EXACT, EngineChoice, Precision
+
+
+def measured(engine: str, precision: Precision, *, ms: float, psnr: float = 50.0) -> Measured:
+    return Measured(choice=EngineChoice(engine=engine, precision=precision), seconds=ms / 1000, psnr_db=psnr)
+
+
+EAGER = measured("eager", "fp32", ms=100, psnr=float("inf"))
+
+
+def test_the_fastest_is_chosen() -> None:
+    candidates = [EAGER, measured("openvino", "fp32", ms=50), measured("openvino", "bf16", ms=10)]
+    assert fastest(candidates) == EngineChoice(engine="openvino", precision="bf16")
+
+
+def test_a_lower_precision_has_to_be_worth_it() -> None:
+    candidates = [EAGER, measured("openvino", "fp32", ms=50), measured("openvino", "bf16", ms=48)]
+    assert fastest(candidates) == EngineChoice(engine="openvino", precision="fp32")
+
+
+def test_an_engine_that_is_slower_here_is_not_chosen() -> None:
+    assert fastest([EAGER, measured("openvino", "fp32", ms=400)]) == EXACT
+
+
+def test_an_engine_that_computes_wrongly_here_is_not_chosen() -> None:
+    candidates = [EAGER, measured("openvino", "fp32", ms=50), measured("openvino", "bf16", ms=1, psnr=12)]
+    assert fastest(candidates) == EngineChoice(engine="openvino", precision="fp32")
+
+
+def test_settings_decide() -> None:
+    assert choose("cpu", engine="eager") == EXACT
+    assert choose("cpu", engine="openvino", precision="fp32") == EngineChoice(engine="openvino", precision="fp32")
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision"), [("steam", "auto"), ("eager", "bf16"), ("auto", "int4"), ("cuda", "auto")]
+)
+def test_what_this_machine_cannot_run_is_refused(engine: str, precision: str) -> None:
+    message = f"cannot run the engine {engine} with the precision {precision}; it has eager fp32"
+    with pytest.raises(ConfigError, match=message):
+        choose("cpu", engine=engine, precision=precision)
+
+
+def test_every_engine_of_this_machine_computes_correctly() -> None:
+    assert measure(EXACT, "cpu").psnr_db == float("inf")
+    assert measure(EngineChoice(engine="openvino", precision="fp32"), "cpu").psnr_db > 60
+    assert choose("cpu").engine in ("eager", "openvino")
+
+
+def test_psnr() -> None:
+    black, white = np.zeros((1, 4, 4, 3), np.uint8), np.full((1, 4, 4, 3), 255, np.uint8)
+    assert psnr_db(black, black) == float("inf")
+    assert psnr_db(black, white) == 0
