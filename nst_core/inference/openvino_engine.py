@@ -121,14 +121,15 @@ class OpenvinoStylizer:
     def _one(self, photo: Pixels, *, strength: float, preserve_color: bool) -> Pixels:
         if _is_flat(photo):
             # Its maps have no variance, and normalisation would multiply their rounding errors.
-            return self._reference(photo[None], strength=strength, preserve_color=preserve_color)[0]
+            picture: Pixels = self._reference(photo[None], strength=strength, preserve_color=preserve_color)[0]
+            return picture
         height, width = photo.shape[:2]
         blend = strength != 1.0 or preserve_color
         graph = self._graph(*doubles(self._config, height, width), blend)
         inputs: dict[str, Any] = {"photo": np.ascontiguousarray(photo[None])}
         if blend:
             inputs |= {"strength": np.float32(strength), "keep_color": np.float32(preserve_color)}
-        picture: Pixels = graph(inputs)["picture"][0]
+        picture = graph(inputs)["picture"][0]
         if height * width > _KEPT_PIXELS:
             graph.release()
         return picture

@@ -2,7 +2,7 @@
 
 import sys
 from functools import cache
-from types import ModuleType
+from typing import Any
 
 from nst_core.errors import ConfigError
 
@@ -12,7 +12,7 @@ _CONVERTER = "openvino.tools.ovc"
 
 
 @cache
-def runtime() -> ModuleType:
+def runtime() -> Any:
     """Return the package openvino; raise ConfigError if it is not installed."""
     before = sys.modules.get(_CONVERTER)
     # An entry None makes `import` fail; the package goes on without its converter.

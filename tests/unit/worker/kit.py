@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nst_core.gatys.config import GatysConfig
+from nst_core.inference.stylizer import EXACT
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.nets.weights import save_transformer
 from nst_core.protocol.chunks import ChunkItem, ChunkMessage, OptimizeChunk, StyleRef, StylizeChunk, StylizeOptions
@@ -34,6 +35,7 @@ TINY = GatysConfig(
 class Invert:
     """A stylizer that turns a photo into its negative."""
 
+    choice = EXACT
     nbytes = 0
     min_side_px = 16
     max_batch = 1
