@@ -11,6 +11,7 @@ import torch
 
 from nst_core.errors import BlobError, BlobUnavailableError
 from nst_core.inference.engines import load_stylizer
+from nst_core.inference.stylizer import EXACT
 from nst_core.storage.blobs import BlobStore
 from nst_core.storage.self_test import StorageTest, check_disk
 from nst_core.styles import shipped_styles
@@ -53,6 +54,7 @@ def run_worker(settings: WorkerSettings) -> int:
     device = resolve_device(settings.device)
     if not settings.tf32:
         exact_float32()
+    choice = EXACT
     name, stop = worker_name(), Event()
     heartbeat = Heartbeat(settings.heartbeat_file)
     with ExitStack() as closing:
@@ -74,7 +76,7 @@ def run_worker(settings: WorkerSettings) -> int:
             _log.critical("this worker cannot use its storage: %s", fault)
             return EX_NOPERM
         self_test = SelfTest(
-            lambda: load_stylizer(shipped_styles()[0].weights(), device=device),
+            lambda: load_stylizer(shipped_styles()[0].weights(), device=device, choice=choice),
             engine=engine,
             timeout_s=settings.stuck_after_s,
         )
@@ -103,6 +105,7 @@ def run_worker(settings: WorkerSettings) -> int:
             blobs=blobs,
             engine=engine,
             device=device,
+            choice=choice,
             closing=closing,
         )
         consumers = {
@@ -110,7 +113,7 @@ def run_worker(settings: WorkerSettings) -> int:
             for work in (*all_methods(), Train())
             if (slots := work.slots(settings))
         }
-        _log.info("worker %s on %s, %d threads", name, device, torch.get_num_threads())
+        _log.info("worker %s on %s, engine %s, %d threads", name, device, choice, torch.get_num_threads())
         watchdog.start()
         # The watchdog itself watches the engine, the work and Celery's loop.
         heartbeat.watch("the watchdog", lambda: watchdog.looks)

@@ -20,6 +20,9 @@ class EngineChoice:
     engine: str
     precision: Precision
 
+    def __str__(self) -> str:
+        return f"{self.engine} in {self.precision}"
+
 
 #: The reference: the same bytes on every machine of one kind of processor, whatever other engines it has.
 EXACT = EngineChoice(engine="eager", precision="fp32")

@@ -6,7 +6,7 @@ ignored, so that schedulers and workers of two versions can run side by side.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from nst_core.protocol.codec import dump, load
 
@@ -22,6 +22,8 @@ class StylizeOptions:
     strength: float = 1.0
     #: Keep the photo's colours and take only the luminance from the style.
     preserve_color: bool = False
+    #: The engine: auto is the one of the worker, exact is `nst_core.inference.stylizer.EXACT`.
+    precision: Literal["auto", "exact"] = "auto"
     #: Longest side of the output in pixels; a larger photo is scaled down first. None keeps the photo's own size.
     max_px: int | None = None
     #: JPEG and lossy WebP quality, 1 to 100.

@@ -27,6 +27,10 @@ class ItemOutcome:
     bytes: int | None = None
     width: int | None = None
     height: int | None = None
+    #: The engine that made the output, and its precision; see `nst_core.inference.stylizer.EngineChoice`. None if the
+    #: method has no engines.
+    engine: str | None = None
+    precision: str | None = None
     error_code: str | None = None
     error_message: str | None = None
     #: A sentence about an output that may surprise its owner, such as the first frame of several.

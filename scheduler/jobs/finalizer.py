@@ -233,6 +233,8 @@ def result_line(item: Item, made_with: Mapping[str, object]) -> dict[str, object
         "width": item.width,
         "height": item.height,
         "ms": item.ms,
+        "engine": item.engine,
+        "precision": item.precision,
         "attempt": item.attempt,
         "warning": item.warning,
     }

@@ -12,6 +12,7 @@ from scheduler.domain.jobs import JobSpec
 from scheduler.jobs.methods import find_method
 from scheduler.store import rates as rate_rows
 from scheduler.store.database import Connection
+from scheduler.store.rates import Pace
 
 MAX_CHUNK = 1000
 #: A worker that has not reported for this time is not counted.
@@ -28,6 +29,11 @@ def px_class(spec: JobSpec) -> int:
     """
     longest_px = find_method(spec.method).longest_side_px(spec)
     return 0 if not longest_px else 1 << (longest_px - 1).bit_length()
+
+
+def pace(spec: JobSpec) -> Pace:
+    """Return what the times of a job's items depend on, besides their styles."""
+    return Pace(method=spec.method, px_class=px_class(spec), precision=spec.options.precision)
 
 
 def chunk_size(mean_ms: float | None, *, target_ms: float, first_guess: int, items: int | None, workers: int) -> int:
@@ -57,13 +63,7 @@ class ItemTimes:
         times = [outcome.ms for outcome in outcomes if outcome.succeeded]
         if times:
             rate_rows.add_times(
-                connection,
-                spec.method,
-                version,
-                px_class(spec),
-                count=len(times),
-                total_ms=sum(times),
-                now=self._clock(),
+                connection, pace(spec), version, count=len(times), total_ms=sum(times), now=self._clock()
             )
 
     def see(self, connection: Connection, worker: str) -> None:
@@ -111,9 +111,8 @@ class ItemTimes:
         rate_rows.forget(connection, workers_before=now - _DAY_S, rates_before=now - 90 * _DAY_S)
 
     def _means(self, connection: Connection, spec: JobSpec) -> dict[str, float | None]:
-        of_class, any_style = px_class(spec), None
+        of_pace, any_style = pace(spec), None
         if find_method(spec.method).styles_alike:
-            any_style = rate_rows.find_mean_ms_of_all(connection, spec.method, of_class)
-        versions = [style.version for style in spec.styles]
-        own = rate_rows.find_means_ms(connection, spec.method, versions, of_class)
+            any_style = rate_rows.find_mean_ms_of_all(connection, of_pace)
+        own = rate_rows.find_means_ms(connection, of_pace, [style.version for style in spec.styles])
         return {style.name: own.get(style.version, any_style) for style in spec.styles}

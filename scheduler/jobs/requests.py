@@ -72,6 +72,7 @@ class JobResolver:
             options=StylizeOptions(
                 strength=request.strength,
                 preserve_color=request.preserve_color,
+                precision=request.precision,
                 max_px=request.output.max_px,
                 quality=request.output.quality,
             ),

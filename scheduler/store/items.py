@@ -17,7 +17,18 @@ from scheduler.store.tables import chunks, items
 
 UNFINISHED = (ItemStatus.PENDING, ItemStatus.RUNNING)
 #: The columns that an outcome sets.
-_MADE = ("sha256", "bytes", "width", "height", "ms", "error_code", "error_message", "warning")
+_MADE = (
+    "sha256",
+    "bytes",
+    "width",
+    "height",
+    "ms",
+    "engine",
+    "precision",
+    "error_code",
+    "error_message",
+    "warning",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +60,9 @@ class Item:
     width: int | None
     height: int | None
     ms: int | None
+    #: The engine that made the result, and its precision; None if the method has no engines.
+    engine: str | None
+    precision: str | None
     error_code: str | None
     error_message: str | None
     #: One sentence if the output may not be what its owner expects.
@@ -220,7 +234,8 @@ def set_result(connection: Connection, job_id: str, found: Item, *, sha256: str,
             items.c.attempt == found.attempt,
             items.c.sha256 == found.sha256,
         )
-        .values(sha256=sha256, bytes=size)
+        # Another attempt made it, perhaps with another engine.
+        .values(sha256=sha256, bytes=size, engine=None, precision=None)
     )
 
 

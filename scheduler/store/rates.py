@@ -1,9 +1,10 @@
 """How long items take and how many workers there are, in the database."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, case, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from scheduler.store.tables import rates, workers
@@ -12,34 +13,42 @@ from scheduler.store.tables import rates, workers
 _MEMORY = 500
 
 
-def add_times(
-    connection: Connection, method: str, version: str, px_class: int, *, count: int, total_ms: int, now: float
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """What the time of an item depends on, besides its style: the columns of `rates` with these names."""
+
+    method: str
+    #: See `scheduler.jobs.item_times.px_class`.
+    px_class: int
+    #: The option of the job: auto or exact.
+    precision: str
+
+
+def add_times(connection: Connection, pace: Pace, version: str, *, count: int, total_ms: int, now: float) -> None:
     """Add the times of `count` items to their mean."""
-    own = (rates.c.method == method, rates.c.version == version, rates.c.px_class == px_class)
+    own = (*_at(pace), rates.c.version == version)
     weight = case((rates.c.samples > _MEMORY, _MEMORY), else_=rates.c.samples) + count
     mean = rates.c.mean_ms + (total_ms - count * rates.c.mean_ms) / weight
     change = update(rates).where(*own).values(samples=rates.c.samples + count, mean_ms=mean, updated_at=now)
     if connection.execute(change).rowcount:
         return
-    values = {"method": method, "version": version, "px_class": px_class}
+    values = vars(pace) | {"version": version}
     # If another scheduler was first, these few items are not counted.
     _insert_new(connection, rates, values | {"samples": count, "mean_ms": total_ms / count, "updated_at": now})
 
 
-def find_means_ms(connection: Connection, method: str, versions: Sequence[str], px_class: int) -> dict[str, float]:
+def find_means_ms(connection: Connection, pace: Pace, versions: Sequence[str]) -> dict[str, float]:
     """Return the mean times of the style versions that have any."""
-    own = (rates.c.method == method, rates.c.version.in_(versions), rates.c.px_class == px_class)
+    own = (*_at(pace), rates.c.version.in_(versions))
     return {
         row.version: row.mean_ms for row in connection.execute(select(rates.c.version, rates.c.mean_ms).where(*own))
     }
 
 
-def find_mean_ms_of_all(connection: Connection, method: str, px_class: int) -> float | None:
+def find_mean_ms_of_all(connection: Connection, pace: Pace) -> float | None:
     """Return the mean over all style versions; None if no item was done yet."""
     mean = func.sum(rates.c.mean_ms * rates.c.samples) / func.sum(rates.c.samples)
-    query = select(mean).where(rates.c.method == method, rates.c.px_class == px_class)
-    found = connection.execute(query).scalar()
+    found = connection.execute(select(mean).where(*_at(pace))).scalar()
     return None if found is None else float(found)
 
 
@@ -59,6 +68,10 @@ def forget(connection: Connection, *, workers_before: float, rates_before: float
     """Delete workers that have not reported, and rates that have not changed, since a time."""
     connection.execute(delete(workers).where(workers.c.seen_at < workers_before))
     connection.execute(delete(rates).where(rates.c.updated_at < rates_before))
+
+
+def _at(pace: Pace) -> list[ColumnElement[bool]]:
+    return [rates.c[name] == value for name, value in vars(pace).items()]
 
 
 def _insert_new(connection: Connection, table: Table, values: dict[str, Any]) -> None:

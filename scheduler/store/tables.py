@@ -193,6 +193,8 @@ rates = Table(
     Column("version", String(64), primary_key=True),
     #: Longest side, rounded up to a power of two; 0: as the photos are.
     Column("px_class", Integer, primary_key=True, autoincrement=False),
+    #: The option of the job: auto or exact.
+    Column("precision", String(8), primary_key=True),
     Column("samples", BigInteger, nullable=False),
     Column("mean_ms", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
@@ -254,6 +256,9 @@ items = Table(
     Column("width", Integer),
     Column("height", Integer),
     Column("ms", Integer),
+    #: The engine that made the output, and its precision; null if the method has no engines.
+    Column("engine", String(32)),
+    Column("precision", String(8)),
     Column("error_code", String(64)),
     Column("error_message", Text),
     #: A warning about an output that may not be what its owner expects.

@@ -1,14 +1,22 @@
 """The main job on a whole stack: every photo with every style, only bad files fail, and the bytes are reproducible."""
 
+import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from nst_core.client import Client
+from nst_core.client.resources.jobs import JobInput, JobRequest, Output
+from nst_core.images import Picture, decode, encode
+from nst_core.inference.eager import EagerStylizer
+from nst_core.inference.engines import load_stylizer
+from nst_core.inference.stylizer import EXACT
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.styles import shipped_style
 from scheduler.local.embedded import Stack
 from tests.faults.harness import check_complete, finish, images, submit, upload
 from tests.photos import BAD_CODES, bad_files, small_photos
@@ -66,6 +74,28 @@ def test_options_change_the_pictures(stack: Stack, client: Client) -> None:
     assert max(plain.items[0].width or 0, plain.items[0].height or 0) == 120
     assert max(reduced.items[0].width or 0, reduced.items[0].height or 0) == 64
     assert [str(item.output).rpartition(".")[2] for item in plain.items] == ["webp"]
+
+
+def test_an_exact_job_has_the_bytes_of_the_reference_and_others_say_the_engine_of_the_worker(
+    stack: Stack, client: Client
+) -> None:
+    photos = small_photos(3)
+    places = JobInput(uris=tuple(upload(client, photos)))
+    weights = shipped_style("udnie").weights()
+    reference = EagerStylizer.load(weights)
+    usual = load_stylizer(weights, choice=EXACT).choice
+    for precision, choice in (("exact", reference.choice), ("auto", usual)):
+        request = JobRequest(input=places, styles=("udnie",), precision=precision, output=Output(format="png"))
+        outcome = finish(stack, client, client.submit(request))
+        assert (outcome.job.status, outcome.job.precision) == ("succeeded", precision)
+        made = (choice.engine, choice.precision)
+        assert {(item.engine, item.precision) for item in outcome.items} == {made}
+        assert {(line["engine"], line["precision"]) for line in outcome.results} == {made}
+        if precision == "exact":
+            for item in outcome.items:
+                photo = decode(photos[Path(item.input).name])
+                picture = Picture(rgb=reference(photo.rgb[np.newaxis])[0], alpha=photo.alpha)
+                assert item.sha256 == hashlib.sha256(encode(picture, ".png", quality=92)).hexdigest()
 
 
 def test_cancelled_job_keeps_its_finished_images(stack: Stack, client: Client) -> None:

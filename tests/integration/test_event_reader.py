@@ -55,6 +55,23 @@ def test_the_warning_of_an_image_is_stored_and_shown_in_the_results(rig: Rig) ->
     assert [result_line(item, {})["warning"] for item in kept] == [None, warning]
 
 
+def test_the_engine_of_an_image_is_stored_and_shown_in_the_results(rig: Rig) -> None:
+    job_id = rig.submit(2)
+    rig.plan()
+    rig.dispatcher.tick()
+    chunk = rig.take()
+    assert chunk is not None
+    rig.broker.publish(started(chunk))
+    made = replace(outcome(1), engine="eager", precision="fp32")
+    rig.broker.publish(finished(chunk, lambda index: made if index == 1 else outcome(index)))
+    rig.events.tick(block_ms=1)
+    with rig.database.read() as connection:
+        kept = list_items(connection, job_id, limit=10)
+    assert [(item.engine, item.precision) for item in map(item_of, kept)] == [(None, None), ("eager", "fp32")]
+    lines = [result_line(item, {}) for item in kept]
+    assert [(line["engine"], line["precision"]) for line in lines] == [(None, None), ("eager", "fp32")]
+
+
 def test_a_scheduler_that_ends_hands_over_the_events_at_once(rig: Rig) -> None:
     rig.events.tick(block_ms=1)
     other = rig.new_event_reader()

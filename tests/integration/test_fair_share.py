@@ -1,9 +1,14 @@
 """How tenants and jobs share the workers: windows, turns, weights, priorities, and the sizes of chunks."""
 
+from dataclasses import replace
+
 from nst_core.client.resources.jobs import Priority
 from scheduler.store import rates as rate_rows
 from tests.integration.conftest import DISPATCH_LEASE_S, TENANT, Rig, finished, progress, started
 from tests.integration.job_kit import dispatch
+
+#: Of a job without options.
+PACE = rate_rows.Pace(method="feedforward", px_class=0, precision="auto")
 
 
 def sizes(rig: Rig, photos: int) -> list[int]:
@@ -49,10 +54,7 @@ def test_a_chunk_that_waited_long_goes_before_newer_ones(rig: Rig) -> None:
 def measured(rig: Rig, ms: float, *, workers: int = 0) -> None:
     """Record how long items of the wave style take, and how many workers there are."""
     with rig.database.write() as connection:
-        request = rig.request(1)
-        rate_rows.add_times(
-            connection, request.method, "wave" * 4, 0, count=10, total_ms=round(10 * ms), now=rig.clock()
-        )
+        rate_rows.add_times(connection, PACE, "wave" * 4, count=10, total_ms=round(10 * ms), now=rig.clock())
         for number in range(workers):
             rate_rows.see_worker(connection, f"w{number}", now=rig.clock())
 
@@ -68,6 +70,18 @@ def test_chunks_of_fast_items_grow_and_those_of_slow_ones_shrink(rig: Rig) -> No
     assert sizes(rig, 30) == [30]
 
 
+def test_times_of_the_workers_engine_say_nothing_about_exact_jobs(rig: Rig) -> None:
+    measured(rig, 30_000)
+    rig.submit(3, precision="exact")
+    [chunk] = dispatch(rig)
+    assert len(chunk.items) == 3
+    rig.report(started(chunk), finished(chunk))
+    with rig.database.read() as connection:
+        version = chunk.style.version
+        assert rate_rows.find_means_ms(connection, PACE, [version]) == {version: 30_000}
+        assert rate_rows.find_means_ms(connection, replace(PACE, precision="exact"), [version]) == {version: 5.0}
+
+
 def test_small_job_is_split_among_workers(rig: Rig) -> None:
     measured(rig, 100, workers=2)
     assert sizes(rig, 12) == [3, 3, 3, 3]
@@ -80,7 +94,7 @@ def test_item_times_and_workers_are_recorded_as_items_finish(rig: Rig) -> None:
     rig.report(finished(chunk))
     with rig.database.read() as connection:
         version = chunk.style.version
-        assert rate_rows.find_means_ms(connection, "feedforward", [version, "x"], 0) == {version: 5.0}
+        assert rate_rows.find_means_ms(connection, PACE, [version, "x"]) == {version: 5.0}
         assert rate_rows.count_workers(connection, since=rig.clock() - 60) == 1
 
 

@@ -20,7 +20,7 @@ from scheduler.jobs import dry_run
 from scheduler.jobs.planner import plan_items
 from scheduler.store import rates as rate_rows
 from tests.integration.conftest import TENANT, Rig, finished, started
-from tests.integration.job_kit import end_with_images, failing
+from tests.integration.job_kit import dispatch, end_with_images, failing
 from tests.integration.test_api import body, client_of
 
 
@@ -58,10 +58,17 @@ def test_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
         "deadline": datetime.fromtimestamp(rig.clock() + 60, UTC).isoformat().replace("+00:00", "Z"),
         "max_failures": 3,
         "max_attempts": 7,
+        "precision": "exact",
     }
     job = client.get(f"/v1/jobs/{submit(client, rig, **wanted)}").json()
     assert {name: job[name] for name in wanted} == wanted
     assert (job["stop"], job["client_id"]) == (None, None)
+    assert client.get(f"/v1/jobs/{submit(client, rig)}").json()["precision"] == "auto"
+
+
+def test_workers_are_told_the_precision_of_a_job(client: TestClient, rig: Rig) -> None:
+    exact, auto = submit(client, rig, precision="exact"), submit(client, rig)
+    assert {chunk.job_id: chunk.options.precision for chunk in dispatch(rig)} == {exact: "exact", auto: "auto"}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +85,7 @@ def test_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
         ({"max_failures": -1}, "/max_failures"),
         ({"metadata": {"a": "\0"}}, "/metadata/a"),
         ({"max_attempts": 11}, "/max_attempts"),
+        ({"precision": "fp32"}, "/precision"),
         ({"deadline": "2999-01-01T00:00:00Z", "expires_after_s": 5}, ""),
     ],
 )
@@ -207,8 +215,8 @@ def test_dry_run_counts_photos_below_a_prefix_and_estimates(client: TestClient, 
         "estimated_s": None,
     }
     with rig.database.write() as connection:
-        method = rig.request(1).method
-        rate_rows.add_times(connection, method, "wave" * 4, 0, count=2, total_ms=3000, now=rig.clock())
+        pace = rate_rows.Pace(method="feedforward", px_class=0, precision="auto")
+        rate_rows.add_times(connection, pace, "wave" * 4, count=2, total_ms=3000, now=rig.clock())
     assert validate(client, rig, **changes)["estimated_s"] == 6.0
 
 

@@ -96,6 +96,8 @@ def test_a_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
         ({"method": "magic"}, "/method"),
         ({"strength": 0.5}, "/strength"),
         ({"preserve_color": True}, "/preserve_color"),
+        ({"precision": "exact"}, "/precision"),
+        ({"precision": "fp32"}, "/precision"),
         ({"output": {"max_px": 400}}, "/output/max_px"),
         ({"paintings": ["s3://nst/tenants/other/uploads/u/a.jpg"]}, "/paintings/0"),
         ({"paintings": ["s3://elsewhere/a.jpg"]}, "/paintings/0"),
@@ -192,6 +194,7 @@ def test_results_name_method_painting_and_preset(rig: Rig) -> None:
         "painting": f"s3://nst/{rig.prefix}/wheat_field.png",
         "preset": "gatys2016",
     }
+    assert (line["engine"], line["precision"]) == (None, None)
     [line] = [json.loads(line) for line in read_lines(rig, rig.job(other_id), "results.jsonl")]
     assert (line["method"], line["style_version"]) == ("feedforward", "wave" * 4)
 

@@ -15,6 +15,7 @@ import torch
 from fastapi.testclient import TestClient
 
 from nst_core.inference.eager import EagerStylizer
+from nst_core.inference.stylizer import EXACT
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.weights import save_transformer
@@ -92,7 +93,8 @@ def test_an_imported_network_of_another_program_stylizes_photos_of_a_job(
     rig.dispatcher.tick()
     chunk = rig.take()
     assert chunk is not None
-    stylizer = ModelCache(rig.blobs, EagerStylizer.load, capacity_bytes=2**20).get(chunk.style)
+    cache = ModelCache(rig.blobs, lambda data, choice: EagerStylizer.load(data), capacity_bytes=2**20)
+    stylizer = cache.get(chunk.style, EXACT)
     picture = photo(18, 23)
     got = stylizer(picture.astype(np.uint8)[None])[0]
     expected = lengstrom(variables, picture)[-18:, -23:].clip(0, 255)

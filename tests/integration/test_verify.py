@@ -35,7 +35,9 @@ def write(rig: Rig, chunk: ChunkMessage) -> None:
 def outcome_of(chunk: ChunkMessage, index: int) -> ItemOutcome:
     data = content(chunk.attempt, index)
     digest = hashlib.sha256(data).hexdigest()
-    return ItemOutcome(index=index, ms=5, sha256=digest, bytes=len(data), width=64, height=48)
+    return ItemOutcome(
+        index=index, ms=5, sha256=digest, bytes=len(data), width=64, height=48, engine="eager", precision="fp32"
+    )
 
 
 def twice_tried(rig: Rig, *, photos: int) -> tuple[str, ChunkMessage, ChunkMessage]:
@@ -78,12 +80,15 @@ def test_reports_describe_results_that_a_late_attempt_has_replaced(rig: Rig) -> 
     item, pieces = rig.service.output(TENANT, job_id, 0)
     assert b"".join(pieces) == content(1, 0)
     assert item.sha256 == hashlib.sha256(content(1, 0)).hexdigest()
+    assert (item.engine, item.precision) == (None, None), "nobody knows which engine made the late result"
 
 
 def test_unchanged_results_are_reported_unchanged(rig: Rig) -> None:
     job_id, _, second = twice_tried(rig, photos=3)
     rig.finalizer.tick()
     assert results(rig, job_id) == said(second)
+    item, _ = rig.service.output(TENANT, job_id, 0)
+    assert (item.engine, item.precision) == ("eager", "fp32")
 
 
 def test_a_removed_result_does_not_prevent_a_job_from_ending(rig: Rig) -> None:

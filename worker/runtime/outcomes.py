@@ -11,6 +11,7 @@ from typing import TypeVar
 from nst_core.clock import Clock
 from nst_core.errors import DiskError, EngineError, NstError
 from nst_core.images import Picture
+from nst_core.inference.stylizer import EngineChoice
 from nst_core.protocol.chunks import ChunkItem
 from nst_core.protocol.events import ItemOutcome
 
@@ -59,8 +60,13 @@ class InterruptedWorkError(Exception):
     """The work was stopped before it was completed, and is given back."""
 
 
-def success(item: ChunkItem, picture: Picture, data: bytes, *, ms: int) -> ItemOutcome:
-    """Return the outcome of an item whose result is in storage; `data` is the picture's file."""
+def success(
+    item: ChunkItem, picture: Picture, data: bytes, *, ms: int, choice: EngineChoice | None = None
+) -> ItemOutcome:
+    """Return the outcome of an item whose result is in storage; `data` is the picture's file.
+
+    `choice` is the engine that made the picture, if the method has engines.
+    """
     height, width = picture.rgb.shape[:2]
     digest = hashlib.sha256(data).hexdigest()
     return ItemOutcome(
@@ -70,6 +76,8 @@ def success(item: ChunkItem, picture: Picture, data: bytes, *, ms: int) -> ItemO
         bytes=len(data),
         width=width,
         height=height,
+        engine=None if choice is None else choice.engine,
+        precision=None if choice is None else choice.precision,
         warning=picture.warning,
     )
 

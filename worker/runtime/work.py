@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from nst_core.inference.stylizer import EngineChoice
 from nst_core.storage.blobs import BlobStore
 from worker.runtime.broker import WorkerBroker
 from worker.runtime.engine import Engine
@@ -42,6 +43,8 @@ class Parts(TaskParts):
     blobs: BlobStore
     engine: Engine
     device: torch.device
+    #: The engine that runs styles, unless a job asks for the exact one.
+    choice: EngineChoice
     #: Closes what a kind of work leaves open, at the end of the process.
     closing: ExitStack
 

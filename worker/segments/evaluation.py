@@ -17,6 +17,7 @@ from nst_core.clock import Clock
 from nst_core.decoding import decoder
 from nst_core.errors import BlobError, ConfigError, ImageError
 from nst_core.inference.engines import load_stylizer
+from nst_core.inference.stylizer import EXACT
 from nst_core.nets.transformer import MIN_SIDE_PX
 from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.protocol.events import Result, SegmentFinished, TrainProgress
@@ -148,7 +149,8 @@ class Evaluator:
 
     def _pairs(self, work: _Work, photos: Sequence[Pixels]) -> list[tuple[Pixels, Pixels]]:
         """Return the photos of the sheet, each with its stylization."""
-        stylizer = load_stylizer(work.weights, device=self._device)
+        # Whatever engine the worker uses for photos: a style's sheet does not depend on the machine.
+        stylizer = load_stylizer(work.weights, device=self._device, choice=EXACT)
         shown = self._samples(work.segment) or photos[:_SHOWN]
         return [(photo, work.compute(lambda photo=photo: stylizer(photo[np.newaxis])[0])) for photo in shown]  # type: ignore[misc]
 

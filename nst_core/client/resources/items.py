@@ -46,6 +46,8 @@ class Item(Resource):
             "height": 1067,
             "bytes": 402118,
             "sha256": "9c" * 32,
+            "engine": "eager",
+            "precision": "fp32",
             "attempt": 1,
             "progress": None,
             "error": None,
@@ -63,6 +65,10 @@ class Item(Resource):
     height: int | None = Field(None, description="In pixels.")
     bytes: int | None = None
     sha256: str | None = None
+    engine: str | None = Field(
+        None, description="The engine that made the result; null if the method has no engines, as optimize."
+    )
+    precision: str | None = Field(None, description="The precision of the engine: fp32, bf16, fp16 or int8.")
     attempt: int | None = None
     progress: Progress | None = None
     error: Failure | None = None

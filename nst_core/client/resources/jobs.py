@@ -15,6 +15,8 @@ MAX_INLINE_INPUTS = 1000
 _MAX_COUNT = 10**9
 #: Ten years.
 _MAX_SECONDS = 10 * 366 * 24 * 3600
+#: How exact the results of a job are.
+Precision = Literal["auto", "exact"]
 _LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 _LabelValue = Annotated[str, StringConstraints(max_length=512)]
 
@@ -125,6 +127,11 @@ class JobTerms(BaseModel):
     )
     strength: float = Field(1.0, ge=0.0, le=1.0, description="0 is the photo, 1 the full style.")
     preserve_color: bool = Field(False, description="Keep the photo's colours.")
+    precision: Precision = Field(
+        "auto",
+        description="auto: each worker uses its own engine. exact: all use the reference engine, which is slower and "
+        "gives the same bytes on all processors of the same kind. Only for the method feedforward.",
+    )
     priority: Priority = Field(Priority.NORMAL, description="Relative to the other jobs of the same tenant.")
     deadline: Moment | None = Field(
         None, description="Items that have not started by this time are cancelled, and the job ends as expired."
@@ -236,6 +243,7 @@ _JOB: dict[str, Any] = {
     },
     "strength": 1.0,
     "preserve_color": False,
+    "precision": "auto",
     "metadata": {"album": "spring"},
     "priority": "normal",
     "deadline": None,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nst_core.client import ApiError, Client
-from nst_core.client.resources.jobs import DEFAULT_NAME, JobInput, JobRequest, Output, Priority
+from nst_core.client.resources.jobs import DEFAULT_NAME, JobInput, JobRequest, Output, Precision, Priority
 from scheduler.cli.commands.parameters import (
     AmongJobs,
     AsJson,
@@ -48,6 +48,9 @@ def stylize(
     output: Annotated[str, typer.Option("--output", "-o", help="Folder, s3:// prefix, or for one image a file.")],
     strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 is the photo, 1 the full style.")] = 1.0,
     preserve_color: Annotated[bool, typer.Option("--preserve-color", help="Keep the colours of the photos.")] = False,
+    precision: Annotated[
+        Precision, typer.Option(help="exact: the same bytes on every machine with the same kind of processor; slower.")
+    ] = "auto",
     format: Annotated[Format, typer.Option(help="File format of the results.")] = Format.KEEP,
     quality: Quality = 92,
     max_px: Annotated[int | None, typer.Option(min=16, help="Longest side of the results, in pixels.")] = None,
@@ -83,6 +86,7 @@ def stylize(
             styles=tuple(f"{style}@{version}" if version else style for style, version in styles),
             strength=strength,
             preserve_color=preserve_color,
+            precision=precision,
             output=Output(prefix=target.prefix, format=format, quality=quality, name=name, max_px=max_px),
             metadata=labels,
             priority=priority,

@@ -80,6 +80,7 @@ def _options(job: Job) -> str:
         known = [f"{name} {config[name]}" for name in ("iterations", "size_px", "color") if name in config]
         parts = [f"preset {job.optimize.preset}", *known]
     parts += ["colours kept"] if job.preserve_color else []
+    parts += ["exact"] if job.precision == "exact" else []
     parts += [f"format {job.output.format}, quality {job.output.quality}"]
     parts += [f"at most {job.output.max_px} px"] if job.output.max_px else []
     return ", ".join(parts)

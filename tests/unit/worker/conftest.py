@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from nst_core.inference.engines import load_stylizer
+from nst_core.inference.stylizer import EXACT, EngineChoice, Stylizer
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore
 from tests.brokers import Broker
@@ -74,6 +75,14 @@ def quiet_watchdog() -> Watchdog:
     return Watchdog(stuck_after_s=600, engine_busy_s=lambda: 0.0)
 
 
+Build = Callable[[bytes, EngineChoice], Model]
+
+
+def build(data: bytes, choice: EngineChoice) -> Stylizer:
+    """Load a style, as a worker does."""
+    return load_stylizer(data, choice=choice)
+
+
 @dataclass
 class Worker:
     """A worker without Celery: the task and its parts."""
@@ -92,10 +101,12 @@ class Worker:
             settings=self.settings, name="w@test", broker=self.broker, watchdog=quiet_watchdog(), stop=self.stop
         )
 
-    def task(self, build: Callable[[bytes], Model] = load_stylizer, *, blobs: BlobStore | None = None) -> StylizeTask:
-        """Return the task. `build` makes its networks."""
+    def task(
+        self, build: Build = build, *, blobs: BlobStore | None = None, choice: EngineChoice = EXACT
+    ) -> StylizeTask:
+        """Return the task. `build` makes its networks, and `choice` is the worker's engine."""
         models = ModelCache(blobs or self.blobs, build, capacity_bytes=1 << 20)
-        return StylizeTask(self.parts, models=models, pipeline=self.pipeline)
+        return StylizeTask(self.parts, models=models, pipeline=self.pipeline, choice=choice)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ class Feedforward(Work):
         parts.closing.callback(pipeline.close)
         models = ModelCache(
             parts.blobs,
-            lambda data: load_stylizer(data, device=parts.device),
+            lambda data, choice: load_stylizer(data, device=parts.device, choice=choice),
             capacity_bytes=parts.settings.cache_bytes,
         )
-        return StylizeTask(parts, models=models, pipeline=pipeline)
+        return StylizeTask(parts, models=models, pipeline=pipeline, choice=parts.choice)

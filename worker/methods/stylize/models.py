@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Generic, Protocol, TypeVar
 
 from nst_core.errors import WeightsError
+from nst_core.inference.stylizer import EngineChoice
 from nst_core.protocol.chunks import StyleRef
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import version_of_file
@@ -34,64 +35,65 @@ class _Loaded(Generic[_M]):
 
 
 class ModelCache(Generic[_M]):
-    """Loads each weights file once and keeps the networks used last, up to a number of bytes."""
+    """Loads each weights file once for each engine, and keeps the networks used last, up to a number of bytes."""
 
-    def __init__(self, blobs: BlobStore, build: Callable[[bytes], _M], *, capacity_bytes: int) -> None:
-        """Use `build` to make a network from the bytes of a weights file."""
+    def __init__(self, blobs: BlobStore, build: Callable[[bytes, EngineChoice], _M], *, capacity_bytes: int) -> None:
+        """Use `build` to make a network from the bytes of a weights file, for an engine."""
         self._blobs = blobs
         self._build = build
         self._capacity_bytes = capacity_bytes
         self._lock = Lock()
-        #: By address of the weights file.
-        self._loaded: OrderedDict[str, Future[_Loaded[_M]]] = OrderedDict()
+        #: By address of the weights file, and engine.
+        self._loaded: OrderedDict[tuple[str, EngineChoice], Future[_Loaded[_M]]] = OrderedDict()
 
-    def get(self, style: StyleRef) -> _M:
-        """Return the network of a style.
+    def get(self, style: StyleRef, choice: EngineChoice) -> _M:
+        """Return the network of a style for an engine.
 
-        If two threads ask for the same file at once, one loads it and the other waits. Raises BlobError if the file
+        If two threads ask for the same one at once, one loads it and the other waits. Raises BlobError if the file
         cannot be read, and WeightsError if it is damaged or is not the file of this version. A file that cannot be
         used is not kept.
         """
+        key = (style.weights, choice)
         with self._lock:
-            future = self._loaded.get(style.weights)
+            future = self._loaded.get(key)
             missing = future is None
             if future is None:
-                future = self._loaded[style.weights] = Future()
-            self._loaded.move_to_end(style.weights)
+                future = self._loaded[key] = Future()
+            self._loaded.move_to_end(key)
         if missing:
-            self._fill(future, style)
+            self._fill(future, style, choice)
         loaded = future.result()
         _check_version(style, loaded.sha256)
         return loaded.model
 
-    def _fill(self, future: Future[_Loaded[_M]], style: StyleRef) -> None:
+    def _fill(self, future: Future[_Loaded[_M]], style: StyleRef, choice: EngineChoice) -> None:
         try:
-            loaded = self._load(style)
+            loaded = self._load(style, choice)
         except BaseException as error:
             with self._lock:
-                del self._loaded[style.weights]
+                del self._loaded[style.weights, choice]
             future.set_exception(error)
             raise
         future.set_result(loaded)
         self._evict()
 
-    def _load(self, style: StyleRef) -> _Loaded[_M]:
+    def _load(self, style: StyleRef, choice: EngineChoice) -> _Loaded[_M]:
         data = self._blobs.get(BlobUri.parse(style.weights))
         digest = hashlib.sha256(data).hexdigest()
         _check_version(style, digest)
-        return _Loaded(model=self._build(data), sha256=digest)
+        return _Loaded(model=self._build(data, choice), sha256=digest)
 
     def _evict(self) -> None:
         """Forget the networks used longest ago. A chunk that still uses one keeps it alive until its end."""
         with self._lock:
-            sizes = {uri: future.result().model.nbytes for uri, future in self._loaded.items() if future.done()}
+            sizes = {key: future.result().model.nbytes for key, future in self._loaded.items() if future.done()}
             total = sum(sizes.values())
             # The newest stays even if it alone is too large: its chunk needs it now.
-            for uri in list(sizes)[:-1]:
+            for key in list(sizes)[:-1]:
                 if total <= self._capacity_bytes:
                     break
-                total -= sizes[uri]
-                del self._loaded[uri]
+                total -= sizes[key]
+                del self._loaded[key]
 
 
 def _check_version(style: StyleRef, file_sha256: str) -> None:

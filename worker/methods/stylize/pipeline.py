@@ -173,7 +173,7 @@ class Pipeline:
             data = images.encode(picture, suffix, quality=run.chunk.options.quality)
         with image.stage(Stage.PUT):
             self._results.put(output, data, content_type=content_type, outdated=run.outdated)
-        return success(item, picture, data, ms=image.watch.ms)
+        return success(item, picture, data, ms=image.watch.ms, choice=run.stylize.choice)
 
     def _load_and_stylize(self, image: _Image) -> Picture:
         run = image.run

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nst_core.errors import NstError
-from nst_core.inference.stylizer import Stylizer
+from nst_core.inference.stylizer import EXACT, EngineChoice, Stylizer
 from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import ItemOutcome
 from worker.methods.report import ChunkReport
@@ -23,16 +23,19 @@ class StylizeTask(ChunkTask[StylizeChunk]):
 
     chunk = StylizeChunk
 
-    def __init__(self, parts: TaskParts, *, models: ModelCache[Any], pipeline: Pipeline) -> None:
+    def __init__(self, parts: TaskParts, *, models: ModelCache[Any], pipeline: Pipeline, choice: EngineChoice) -> None:
+        """Stylize with the engine of `choice`, except chunks that ask for the exact one."""
         super().__init__(parts)
+        self._choice = choice
         self._models = models
         self._pipeline = pipeline
 
     def _outcomes(self, chunk: StylizeChunk, report: ChunkReport) -> Iterator[ItemOutcome]:
         label = f"{report.label} style {chunk.style.name}"
+        choice = EXACT if chunk.options.precision == "exact" else self._choice
         try:
             stylize: Stylizer = retried(
-                lambda: self._models.get(chunk.style),
+                lambda: self._models.get(chunk.style, choice),
                 label=label,
                 what="style",
                 recovered=self._recovered,

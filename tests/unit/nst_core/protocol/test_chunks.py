@@ -26,7 +26,7 @@ CHUNK = StylizeChunk(
     chunk_id=7,
     attempt=2,
     style=StyleRef(name="great-wave", version="ab" * 32, weights="s3://nst/styles/ab.safetensors", index=3),
-    options=StylizeOptions(strength=0.5, preserve_color=True, max_px=800, quality=80),
+    options=StylizeOptions(strength=0.5, preserve_color=True, precision="exact", max_px=800, quality=80),
     items=(ChunkItem(index=0, input="s3://in/é a.jpg", output="s3://out/0.png"),),
 )
 OPTIMIZE = OptimizeChunk(
@@ -61,6 +61,7 @@ def test_a_chunk_survives_json(chunk: ChunkMessage) -> None:
             StylizeOptions,
             strength=st.floats(0, 1),
             preserve_color=st.booleans(),
+            precision=st.sampled_from(["auto", "exact"]),
             max_px=st.none() | counts,
             quality=st.integers(1, 100),
         ),
@@ -98,7 +99,15 @@ def test_a_chunk_without_a_field_is_refused_by_name(chunk: ChunkMessage, field: 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("chunk_id", "x"), ("attempt", None), ("items", 3), ("items", [{"index": 0}]), ("style", "wave"), ("options", 1)],
+    [
+        ("chunk_id", "x"),
+        ("attempt", None),
+        ("items", 3),
+        ("items", [{"index": 0}]),
+        ("style", "wave"),
+        ("options", 1),
+        ("options", {"precision": "fp64"}),
+    ],
 )
 def test_a_chunk_with_a_wrong_field_is_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(ProtocolError, match=f"StylizeChunk message is wrong at {field}"):

@@ -27,7 +27,7 @@ from nst_core.protocol.events import (
 from nst_core.protocol.segments import StoredFile
 
 OUTCOMES = (
-    ItemOutcome(index=0, ms=120, sha256="0" * 64, bytes=1000, width=30, height=20),
+    ItemOutcome(index=0, ms=120, sha256="0" * 64, bytes=1000, width=30, height=20, engine="eager", precision="fp32"),
     ItemOutcome(index=1, ms=3, error_code="image_undecodable", error_message="The image is empty.", retryable=False),
 )
 PROGRESS = (ItemProgress(index=4, iteration=25, iterations=500, losses={"content": 12.5, "style": 3e-9}, preview=True),)
@@ -112,6 +112,15 @@ def test_events_of_a_version_without_progress_have_no_progress() -> None:
         values = json.loads(dump_event(event))
         del values["progress"]
         assert load_event(json.dumps(values).encode()) == replace(event, progress=())
+
+
+def test_outcomes_of_a_version_without_engines_have_none() -> None:
+    event = ChunkFinished(chunk_id=7, attempt=2, outcomes=OUTCOMES)
+    values = json.loads(dump_event(event))
+    for outcome in values["outcomes"]:
+        del outcome["engine"], outcome["precision"]
+    expected = tuple(replace(outcome, engine=None, precision=None) for outcome in OUTCOMES)
+    assert load_event(json.dumps(values).encode()) == replace(event, outcomes=expected)
 
 
 def test_an_outcome_succeeds_if_it_has_no_error() -> None:

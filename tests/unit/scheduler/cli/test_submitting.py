@@ -18,14 +18,14 @@ def test_stylize_uploads_submits_and_downloads(api: CannedApi, here: Run, tmp_pa
     (photos / "0.jpg").write_bytes(b"photo 0")
     (photos / "sub/1.jpg").write_bytes(b"photo 1")
     prepare_stylize(api, job_json("partially_succeeded", total=2, succeeded=1, failed=1))
-    code, stdout, err = here(
-        "stylize", str(photos), "-s", "great_wave", "-o", str(out), "--json", "--strength", "0.5", "--max-px", "800"
-    )
+    options = ("--strength", "0.5", "--precision", "exact", "--max-px", "800")
+    code, stdout, err = here("stylize", str(photos), "-s", "great_wave", "-o", str(out), "--json", *options)
     assert code == ExitCode.PARTIAL
     assert api.files == {"up1/0.jpg": b"photo 0", "up1/sub/1.jpg": b"photo 1"}
     request = submitted(api)
     assert request["input"] == {"prefix": "s3://nst/up1/"}
-    assert (request["strength"], request["output"]["max_px"], request["output"]["prefix"]) == (0.5, 800, None)
+    assert (request["strength"], request["precision"]) == (0.5, "exact")
+    assert (request["output"]["max_px"], request["output"]["prefix"]) == (800, None)
     images = json.loads(stdout)["images"]
     assert [image["file"] for image in images] == [str(out / "sub/0__great_wave.jpg"), None]
     assert (out / "sub/0__great_wave.jpg").read_bytes() == b"picture"

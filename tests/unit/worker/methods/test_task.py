@@ -81,7 +81,7 @@ def test_an_outdated_attempt_is_dropped_without_an_event(worker: Worker, style: 
 
 def test_a_repeated_message_is_dropped_while_its_chunk_is_in_flight(worker: Worker, style: Style) -> None:
     gate = Gate()
-    task = worker.task(lambda _: gate)
+    task = worker.task(lambda *_: gate)
     chunk = make_chunk(worker.blobs, [photo()], style=style)
     with ThreadPoolExecutor(1) as thread:
         first = thread.submit(task, dump_chunk(chunk))
@@ -95,7 +95,7 @@ def test_a_repeated_message_is_dropped_while_its_chunk_is_in_flight(worker: Work
 def test_a_chunk_of_a_cancelled_job_ends_at_once(worker: Worker, style: Style) -> None:
     chunk = make_chunk(worker.blobs, [photo()], style=style)
     worker.broker.cancel_job(chunk.job_id)
-    worker.task(lambda _: Gate())(dump_chunk(chunk))
+    worker.task(lambda *_: Gate())(dump_chunk(chunk))
     assert finished(worker).outcomes == ()
 
 
@@ -104,7 +104,7 @@ def test_images_that_were_not_started_have_no_outcome(worker: Worker, style: Sty
     gate = Gate()
     chunk = sent(worker, make_chunk(worker.blobs, [photo()] * 9, style=style))
     with ThreadPoolExecutor(1) as thread:
-        done = thread.submit(worker.task(lambda _: gate), dump_chunk(chunk))
+        done = thread.submit(worker.task(lambda *_: gate), dump_chunk(chunk))
         assert gate.entered.wait(WAIT_S)
         if why == "cancel":
             worker.broker.cancel_job(chunk.job_id)
@@ -126,7 +126,7 @@ def test_images_that_were_not_started_have_no_outcome(worker: Worker, style: Sty
 def test_the_lease_is_renewed_while_an_image_takes_long(worker: Worker, style: Style) -> None:
     gate = Gate()
     with ThreadPoolExecutor(1) as thread:
-        done = thread.submit(worker.task(lambda _: gate), dump_chunk(make_chunk(worker.blobs, [photo()], style=style)))
+        done = thread.submit(worker.task(lambda *_: gate), dump_chunk(make_chunk(worker.blobs, [photo()], style=style)))
         assert gate.entered.wait(WAIT_S)
         wait_until(lambda: len(events(worker.broker)) >= 4)
         assert events(worker.broker)[1:4] == [ChunkProgress(chunk_id=1, attempt=1)] * 3

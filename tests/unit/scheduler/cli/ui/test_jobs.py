@@ -46,6 +46,12 @@ def test_one_image_is_singular_and_a_slow_rate_is_left_out() -> None:
     assert render.job_summary(slow, "out").plain == "✓ 1 image in 1:00:00 → out"
 
 
+def test_only_an_exact_job_shows_its_precision() -> None:
+    exact = JOB.model_copy(update={"precision": "exact"})
+    shown = ["strength 1, exact, format keep" in joined(render.job_page(job)) for job in (JOB, exact)]
+    assert shown == [False, True]
+
+
 def test_no_jobs_are_a_sentence() -> None:
     assert lines_of(render.jobs_table([])) == ["There are no jobs yet."]
 

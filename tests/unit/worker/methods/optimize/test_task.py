@@ -44,6 +44,7 @@ def test_an_optimisation_is_reported_from_start_to_end(worker: Worker, engine: E
     assert first == ChunkStarted(chunk_id=1, attempt=1, worker="w@test")
     assert isinstance(last, ChunkFinished)
     assert last.outcomes[0].succeeded
+    assert last.outcomes[0].engine is None
     told = [
         progress.iteration
         for event in [*between, last]

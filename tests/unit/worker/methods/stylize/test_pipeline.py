@@ -16,7 +16,7 @@ from PIL import Image
 
 from nst_core import images
 from nst_core.inference.eager import EagerStylizer
-from nst_core.inference.stylizer import Stylizer
+from nst_core.inference.stylizer import EngineChoice, Stylizer
 from nst_core.metrics import Stage
 from nst_core.nets.costs import stylize_bytes
 from nst_core.protocol.chunks import StylizeChunk, StylizeOptions
@@ -86,6 +86,13 @@ def test_the_options_of_the_chunk_are_used(pipeline: Pipeline, blobs: BlobStore)
     outcome = run(pipeline, chunk, Calls(record))[0]
     assert seen == [(0.5, True, (1, 16, 24, 3))]
     assert (outcome.width, outcome.height) == (24, 16)
+
+
+def test_an_outcome_says_which_engine_made_the_result(pipeline: Pipeline, blobs: BlobStore) -> None:
+    stylize = Invert()
+    stylize.choice = EngineChoice(engine="fast", precision="int8")
+    outcome = run(pipeline, make_chunk(blobs, [photo()]), stylize)[0]
+    assert (outcome.engine, outcome.precision) == ("fast", "int8")
 
 
 def test_the_opacity_of_a_photo_is_kept(pipeline: Pipeline, blobs: BlobStore) -> None:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import boto3
 from botocore.config import Config
 
-from nst_core.protocol.chunks import dump_chunk
+from nst_core.inference.stylizer import EXACT, EngineChoice
+from nst_core.protocol.chunks import StylizeOptions, dump_chunk
 from nst_core.protocol.events import ChunkFinished
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore
@@ -54,8 +55,31 @@ def test_weights_that_are_unavailable_fail_every_item_for_a_retry(worker: Worker
 
 
 def test_a_network_too_large_for_the_memory_fails_every_item(worker: Worker, style: Style) -> None:
-    def build(data: bytes) -> Invert:
+    def build(data: bytes, choice: EngineChoice) -> Invert:
         raise RuntimeError("CUDA out of memory")
 
     worker.task(build)(dump_chunk(make_chunk(worker.blobs, [photo()], style=style)))
     assert finished(worker).outcomes[0].error_code == "engine_failed"
+
+
+def test_an_exact_job_gets_the_reference_and_every_other_job_the_engine_of_the_worker(
+    worker: Worker, style: Style
+) -> None:
+    fast = EngineChoice(engine="fast", precision="bf16")
+
+    def build(data: bytes, choice: EngineChoice) -> Invert:
+        stylizer = Invert()
+        stylizer.choice = choice
+        return stylizer
+
+    task = worker.task(build, choice=fast)
+    for options, expected in ((StylizeOptions(), fast), (StylizeOptions(precision="exact"), EXACT)):
+        task(dump_chunk(make_chunk(worker.blobs, [photo()], style=style, options=options)))
+        (outcome,) = finished(worker).outcomes
+        assert (outcome.engine, outcome.precision) == (expected.engine, expected.precision)
+
+
+def test_a_photo_that_fails_has_no_engine(worker: Worker, style: Style) -> None:
+    worker.task()(dump_chunk(make_chunk(worker.blobs, [b"no photo"], style=style)))
+    (outcome,) = finished(worker).outcomes
+    assert (outcome.error_code, outcome.engine, outcome.precision) == ("image_undecodable", None, None)
