@@ -11,7 +11,7 @@ import torch
 
 from nst_core.errors import BlobError, BlobUnavailableError
 from nst_core.inference.engines import load_stylizer
-from nst_core.inference.stylizer import EXACT
+from nst_core.inference.stylizer import EXACT, EngineChoice
 from nst_core.storage.blobs import BlobStore
 from nst_core.storage.self_test import StorageTest, check_disk
 from nst_core.styles import shipped_styles
@@ -48,85 +48,86 @@ def run_worker(settings: WorkerSettings) -> int:
     """
     configure_logging(settings.log_level)
     keep_freed_memory()
-    freed = FreedMemory()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     device = resolve_device(settings.device)
     if not settings.tf32:
         exact_float32()
     choice = EXACT
-    name, stop = worker_name(), Event()
     heartbeat = Heartbeat(settings.heartbeat_file)
     with ExitStack() as closing:
         heartbeat.start()
         closing.callback(heartbeat.close)
-        broker, engine = WorkerBroker(settings), Engine(trim=lambda idle: freed.trim(idle=idle))
-        closing.callback(broker.close)
-        closing.callback(engine.close)
-        hasty = WorkerBroker(settings, patient=False)
-        closing.callback(hasty.close)
-        hasty.check_access()
-        pulse = Pulse(hasty.ping, stop=stop)
-        watchdog = Watchdog(
-            stuck_after_s=settings.stuck_after_s, engine_busy_s=lambda: engine.busy_s, is_silent=pulse.is_silent
-        )
-        blobs = BlobStore(settings)
-        storage_test = StorageTest(blobs, name)
-        if (fault := storage_fault(storage_test)) is not None:
-            _log.critical("this worker cannot use its storage: %s", fault)
-            return EX_NOPERM
-        self_test = SelfTest(
-            lambda: load_stylizer(shipped_styles()[0].weights(), device=device, choice=choice),
-            engine=engine,
-            timeout_s=settings.stuck_after_s,
-        )
-        try:
-            self_test()
-        except Exception as error:  # noqa: BLE001 - it would happen with every image
-            _log.critical("this worker cannot make an image", exc_info=error)
-            return EX_TEMPFAIL
-        retirement = Retirement()
-        recovery = _recovery(
-            settings,
-            self_test,
-            storage_test,
-            answers=StorageTest(BlobStore(settings, patient=False), name),
-            watchdog=watchdog,
-            retirement=retirement,
-            stop=stop,
-        )
-        parts = Parts(
-            settings=settings,
-            name=name,
-            broker=broker,
-            watchdog=watchdog,
-            stop=stop,
-            recovered=recovery,
-            blobs=blobs,
-            engine=engine,
-            device=device,
-            choice=choice,
-            closing=closing,
-        )
-        consumers = {
-            work.queue: Consumer(task=work.task(parts), slots=slots, is_long=work.is_long)
-            for work in (*all_methods(), Train())
-            if (slots := work.slots(settings))
-        }
-        _log.info("worker %s on %s, engine %s, %d threads", name, device, choice, torch.get_num_threads())
-        watchdog.start()
-        # The watchdog itself watches the engine, the work and Celery's loop.
-        heartbeat.watch("the watchdog", lambda: watchdog.looks)
-        closing.callback(watchdog.close)
-        with stopping(stop), call_when_ready(heartbeat.ready):
-            code = serve(broker, consumers, name=name, pulse=pulse)
-        if retirement.code is not None:
-            return retirement.code
-        if code == 0 and not stop.is_set():
-            # Celery returns 0 after any error, and a supervisor could think that the end was requested.
-            _log.critical("Celery ended although nothing told it to")
-            return EX_TEMPFAIL
-        return code
+        return _run(settings, device, choice, heartbeat, closing)
+
+
+def _run(
+    settings: WorkerSettings, device: torch.device, choice: EngineChoice, heartbeat: Heartbeat, closing: ExitStack
+) -> int:
+    name, stop, retirement, freed = worker_name(), Event(), Retirement(), FreedMemory()
+    broker, engine = WorkerBroker(settings), Engine(trim=lambda idle: freed.trim(idle=idle))
+    closing.callback(broker.close)
+    closing.callback(engine.close)
+    hasty = WorkerBroker(settings, patient=False)
+    closing.callback(hasty.close)
+    hasty.check_access()
+    pulse = Pulse(hasty.ping, stop=stop)
+    watchdog = Watchdog(
+        stuck_after_s=settings.stuck_after_s, engine_busy_s=lambda: engine.busy_s, is_silent=pulse.is_silent
+    )
+    blobs = BlobStore(settings)
+    storage_test = StorageTest(blobs, name)
+    if (fault := storage_fault(storage_test)) is not None:
+        _log.critical("this worker cannot use its storage: %s", fault)
+        return EX_NOPERM
+    self_test = SelfTest(
+        lambda: load_stylizer(shipped_styles()[0].weights(), device=device, choice=choice),
+        engine=engine,
+        timeout_s=settings.stuck_after_s,
+    )
+    try:
+        self_test()
+    except Exception as error:  # noqa: BLE001 - it would happen with every image
+        _log.critical("this worker cannot make an image", exc_info=error)
+        return EX_TEMPFAIL
+    answers = StorageTest(BlobStore(settings, patient=False), name)
+    parts = Parts(
+        settings=settings,
+        name=name,
+        broker=broker,
+        watchdog=watchdog,
+        stop=stop,
+        recovered=_recovery(settings, self_test, storage_test, answers, watchdog, retirement, stop),
+        blobs=blobs,
+        engine=engine,
+        device=device,
+        choice=choice,
+        closing=closing,
+    )
+    consumers = _consumers(parts)
+    _log.info("worker %s on %s, engine %s, %d threads", name, device, choice, torch.get_num_threads())
+    watchdog.start()
+    # The watchdog itself watches the engine, the work and Celery's loop.
+    heartbeat.watch("the watchdog", lambda: watchdog.looks)
+    closing.callback(watchdog.close)
+    with stopping(stop), call_when_ready(heartbeat.ready):
+        code = serve(broker, consumers, name=name, pulse=pulse)
+    if retirement.code is not None:
+        return retirement.code
+    if code == 0 and not stop.is_set():
+        # Celery returns 0 after any error, and a supervisor could think that the end was requested.
+        _log.critical("Celery ended although nothing told it to")
+        return EX_TEMPFAIL
+    return code
+
+
+def _consumers(parts: Parts) -> dict[str, Consumer]:
+    """Return what works on each queue that this worker takes messages from."""
+    return {
+        work.queue: Consumer(task=work.task(parts), slots=slots, is_long=work.is_long)
+        for work in (*all_methods(), Train())
+        if (slots := work.slots(parts.settings))
+    }
 
 
 def storage_fault(test: Callable[[], None], *, sleep: Callable[[float], object] = time.sleep) -> BlobError | None:
@@ -149,7 +150,6 @@ def _recovery(
     settings: WorkerSettings,
     self_test: Callable[[], None],
     storage_test: Callable[[], None],
-    *,
     answers: Callable[[], None],
     watchdog: Watchdog,
     retirement: Retirement,
