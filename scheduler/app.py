@@ -39,13 +39,12 @@ from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.methods import all_methods
 from scheduler.jobs.planner import Planner
 from scheduler.jobs.reaper import Reaper
-from scheduler.jobs.service import Service
+from scheduler.jobs.service import JobService
 from scheduler.jobs.withdrawal import Withdrawer
 from scheduler.loops import Loops
 from scheduler.retention.retention import Lifetimes, Retention
 from scheduler.runs.collector import RunCollector
 from scheduler.runs.control import RunControl, RunLimits
-from scheduler.runs.ends import Retries
 from scheduler.runs.finish import RunFinisher
 from scheduler.runs.tidy import RunTidier
 from scheduler.settings import SchedulerSettings
@@ -61,8 +60,6 @@ log = logging.getLogger(__name__)
 
 #: The longest time that a thread keeps the interpreter while others wait. Python's default is ten times as long.
 _SWITCH_S = 0.0005
-
-
 #: The longest time for a tick, for example one that writes the reports of millions of images.
 _TICK_S = 900.0
 
@@ -99,27 +96,13 @@ def make_loops(
     """Return the control loops, not started."""
     clock, tenants, item_times = time.time, shared.tenants, shared.item_times
     windows = {name: method.window(settings) for name, method in all_methods().items()}
-    lease_times = LeaseTimes(
-        running_s=settings.lease_s,
-        chunks_s={method: window.lease_s for method, window in windows.items()},
-        segments_s=settings.train_dispatch_lease_s,
-    )
-    retries = Retries(max_failures=settings.max_run_failures, backoff_s=settings.retry_backoff_s)
-    chunks = ChunkCollector(
-        database,
-        clock=clock,
-        lease_s=settings.lease_s,
-        backoff_s=settings.retry_backoff_s,
-        item_times=item_times,
-    )
+    chunks_s = {name: window.lease_s for name, window in windows.items()}
+    limits = RunLimits.of(settings)
+    lease_s, backoff_s = settings.lease_s, settings.retry_backoff_s
+    runs = RunCollector(database, clock=clock, lease_s=lease_s, retries=limits.retries)
+    chunks = ChunkCollector(database, clock=clock, lease_s=lease_s, backoff_s=backoff_s, item_times=item_times)
     return Loops(
-        planner=Planner(
-            database,
-            blobs,
-            item_times=item_times,
-            page=settings.plan_page,
-            tenants=tenants,
-        ),
+        planner=Planner(database, blobs, item_times=item_times, page=settings.plan_page, tenants=tenants),
         dispatcher=Dispatcher(
             database,
             broker,
@@ -133,15 +116,10 @@ def make_loops(
             broker,
             Leadership("collector", database, broker, clock=clock),
             apply_chunk=chunks.apply,
-            apply_segment=RunCollector(database, clock=clock, lease_s=settings.lease_s, retries=retries).apply,
+            apply_segment=runs.apply,
             clock=clock,
         ),
-        reaper=Reaper(
-            database,
-            broker,
-            clock=clock,
-            lost_after_s=settings.lost_after_s,
-        ),
+        reaper=Reaper(database, broker, clock=clock, lost_after_s=settings.lost_after_s),
         finalizer=Finalizer(database, blobs, clock=clock),
         expirer=Expirer(database, clock=clock),
         withdrawer=Withdrawer(database, broker),
@@ -151,26 +129,10 @@ def make_loops(
             clock=clock,
             idempotency=shared.idempotency,
             item_times=item_times,
-            lifetimes=Lifetimes(
-                jobs=settings.retention_days,
-                runs=settings.run_retention_days,
-                checkpoints=settings.checkpoint_retention_days,
-                uploads=settings.upload_retention_days,
-            ),
+            lifetimes=Lifetimes.of(settings),
         ),
         run_control=RunControl(
-            database,
-            broker,
-            clock=clock,
-            bucket=settings.s3_bucket,
-            limits=RunLimits(
-                max_concurrent=settings.max_concurrent_runs,
-                dispatch_lease_s=settings.train_dispatch_lease_s,
-                lost_after_s=settings.lost_after_s,
-                segment_s=settings.train_segment_s,
-                retries=retries,
-            ),
-            weights=tenants.weights,
+            database, broker, clock=clock, bucket=settings.s3_bucket, limits=limits, weights=tenants.weights
         ),
         run_finisher=RunFinisher(database, blobs, clock=clock),
         run_tidier=RunTidier(database, blobs, clock=clock),
@@ -182,7 +144,9 @@ def make_loops(
             random=random.random,
             retention_s=settings.event_retention_days * 86400,
         ),
-        clock_watch=ClockWatch(database, lease_times),
+        clock_watch=ClockWatch(
+            database, LeaseTimes(running_s=lease_s, chunks_s=chunks_s, segments_s=limits.dispatch_lease_s)
+        ),
     )
 
 
@@ -256,7 +220,7 @@ def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
     shared = Shared.of(settings, api_database)
     loops = make_loops(settings, database, broker, blobs, shared)
     api_blobs = BlobStore(settings, patient=False)
-    service = Service(
+    service = JobService(
         api_database,
         api_blobs,
         clock=time.time,

@@ -30,7 +30,7 @@ from scheduler.api.routes import (
 )
 from scheduler.control.broker import Broker
 from scheduler.events.hub import EventHub
-from scheduler.jobs.service import Service
+from scheduler.jobs.service import JobService
 from scheduler.store.database import Database
 from scheduler.webhooks.address import Rules
 from scheduler.webhooks.service import WebhookService
@@ -80,13 +80,13 @@ class _Api(FastAPI):
         return self.openapi_schema
 
 
-def make_hub(service: Service, database: Database) -> EventHub:
+def make_hub(service: JobService, database: Database) -> EventHub:
     """Return the hub of events; a tenant may have as many streams as its limits allow."""
     return EventHub(database, max_streams=lambda tenant: service.tenants.limits(tenant).max_streams)
 
 
 def make_api(
-    service: Service,
+    service: JobService,
     *,
     database: Database,
     broker: Broker,

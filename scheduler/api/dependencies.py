@@ -14,7 +14,7 @@ from scheduler.api.readiness import Readiness
 from scheduler.control.broker import Broker
 from scheduler.domain.errors import UnauthenticatedError
 from scheduler.events.hub import EventHub
-from scheduler.jobs.service import Service
+from scheduler.jobs.service import JobService
 from scheduler.runs.service import RunService
 from scheduler.store.database import Database
 from scheduler.webhooks.service import WebhookService
@@ -29,7 +29,7 @@ _bearer = HTTPBearer(auto_error=False, description="An API key, nst_…")
 class ApiState:
     """The objects that the app provides to its routes."""
 
-    service: Service
+    service: JobService
     database: Database
     broker: Broker
     blobs: BlobStore
@@ -44,7 +44,7 @@ def get_state(request: Request) -> ApiState:
     return state
 
 
-def get_service(state: Annotated[ApiState, Depends(get_state)]) -> Service:
+def get_service(state: Annotated[ApiState, Depends(get_state)]) -> JobService:
     """Return the service."""
     return state.service
 
@@ -59,17 +59,17 @@ def get_webhooks(state: Annotated[ApiState, Depends(get_state)]) -> WebhookServi
     return state.webhooks
 
 
-def get_runs(service: Annotated[Service, Depends(get_service)]) -> RunService:
+def get_runs(service: Annotated[JobService, Depends(get_service)]) -> RunService:
     """Return the service for runs."""
     return service.runs
 
 
-def get_keys(service: Annotated[Service, Depends(get_service)]) -> Keys:
+def get_keys(service: Annotated[JobService, Depends(get_service)]) -> Keys:
     """Return the service for keys."""
     return service.keys
 
 
-def get_tenants(service: Annotated[Service, Depends(get_service)]) -> Tenants:
+def get_tenants(service: Annotated[JobService, Depends(get_service)]) -> Tenants:
     """Return the service for tenants."""
     return service.tenants
 
@@ -116,7 +116,7 @@ class Needs:
 
 
 StateDep = Annotated[ApiState, Depends(get_state)]
-ServiceDep = Annotated[Service, Depends(get_service)]
+ServiceDep = Annotated[JobService, Depends(get_service)]
 EventsDep = Annotated[EventHub, Depends(get_events)]
 WebhooksDep = Annotated[WebhookService, Depends(get_webhooks)]
 RunsDep = Annotated[RunService, Depends(get_runs)]

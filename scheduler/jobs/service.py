@@ -45,7 +45,7 @@ from scheduler.styles.library import StyleLibrary
 from scheduler.uploads.service import UploadService
 
 
-class Service:
+class JobService:
     """The scheduler's operations. Each of them sees only what belongs to the tenant that asks."""
 
     def __init__(

@@ -11,6 +11,7 @@ from nst_core.storage.blobs import BlobStore
 from scheduler.access.idempotency import Idempotency
 from scheduler.jobs.item_times import ItemTimes
 from scheduler.retention.removal import JobRemover, Remover, RunEmptier, RunRemover, UploadRemover
+from scheduler.settings import SchedulerSettings
 from scheduler.store.database import Database
 
 #: Pause between two looks for what is old.
@@ -35,6 +36,16 @@ class Lifetimes:
     checkpoints: float | None = None
     #: Since the last file came, unless a job or a training named the upload since.
     uploads: float | None = None
+
+    @classmethod
+    def of(cls, settings: SchedulerSettings) -> "Lifetimes":
+        """Return the lifetimes that the settings describe."""
+        return cls(
+            jobs=settings.retention_days,
+            runs=settings.run_retention_days,
+            checkpoints=settings.checkpoint_retention_days,
+            uploads=settings.upload_retention_days,
+        )
 
 
 class Retention:

@@ -13,7 +13,7 @@ from nst_core.clock import Clock
 from nst_core.protocol.events import SegmentEvent, SegmentFinished, SegmentProgress, SegmentStarted, TrainProgress
 from nst_core.protocol.segments import Phase, StoredFile
 from scheduler.domain.runs import Run, Segment, SegmentState, Stop
-from scheduler.runs.ends import Retries, at_checkpoint, failed, released
+from scheduler.runs.ends import RetryPolicy, at_checkpoint, failed, released
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from scheduler.store.database import Connection, Database
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 class RunCollector:
     """Applies events of segments to the database."""
 
-    def __init__(self, database: Database, *, clock: Clock, lease_s: float, retries: Retries | None = None) -> None:
+    def __init__(self, database: Database, *, clock: Clock, lease_s: float, retries: RetryPolicy | None = None) -> None:
         """A worker that is silent for `lease_s` loses its segment."""
         self._database = database
         self._clock = clock
         self._lease_s = lease_s
-        self._retries = retries or Retries()
+        self._retries = retries or RetryPolicy()
 
     def apply(self, event: SegmentEvent) -> bool:
         """Write one event to the database; return False if its attempt is not live."""

@@ -19,7 +19,8 @@ from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes
 from scheduler.domain.jobs import LEAST_WEIGHT
 from scheduler.domain.runs import Run, SegmentState, Stop, place_key
-from scheduler.runs.ends import Retries, at_checkpoint, failed, released
+from scheduler.runs.ends import RetryPolicy, at_checkpoint, failed, released
+from scheduler.settings import SchedulerSettings
 from scheduler.store import runs as run_rows
 from scheduler.store.database import Database
 from scheduler.store.runs import RunChanges, RunTurn
@@ -41,7 +42,18 @@ class RunLimits:
     lost_after_s: float = 5.0
     #: A segment ends after the first step that ends later than this.
     segment_s: float = 60.0
-    retries: Retries = field(default_factory=Retries)
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+
+    @classmethod
+    def of(cls, settings: SchedulerSettings) -> "RunLimits":
+        """Return the limits that the settings describe."""
+        return cls(
+            max_concurrent=settings.max_concurrent_runs,
+            dispatch_lease_s=settings.train_dispatch_lease_s,
+            lost_after_s=settings.lost_after_s,
+            segment_s=settings.train_segment_s,
+            retries=RetryPolicy(max_failures=settings.max_run_failures, backoff_s=settings.retry_backoff_s),
+        )
 
 
 class RunControl:

@@ -13,7 +13,7 @@ _MAX_MESSAGE = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retries:
+class RetryPolicy:
     """How often and how soon a failed segment is tried again."""
 
     #: The run fails after this many failures in a row.
@@ -32,7 +32,7 @@ def released(run: Run, *, now: float, **changes: Unpack[RunChanges]) -> RunChang
 
 
 def failed(
-    run: Run, *, code: str, message: str, retryable: bool, at_once: bool = False, now: float, retries: Retries
+    run: Run, *, code: str, message: str, retryable: bool, at_once: bool = False, now: float, retries: RetryPolicy
 ) -> RunChanges:
     """Return the changes of a run whose segment failed.
 

@@ -27,7 +27,7 @@ from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.methods.base import Window
 from scheduler.jobs.planner import Planner
 from scheduler.jobs.reaper import Reaper
-from scheduler.jobs.service import Service
+from scheduler.jobs.service import JobService
 from scheduler.jobs.withdrawal import Withdrawer
 from scheduler.runs.collector import RunCollector
 from scheduler.store import styles as access
@@ -179,7 +179,7 @@ class Rig:
     #: The number of known workers; 0 if the scheduler does not know of any.
     crew: int = 0
     max_attempts: int = 3
-    service: Service = field(init=False)
+    service: JobService = field(init=False)
     item_times: ItemTimes = field(init=False)
     idempotency: Idempotency = field(init=False)
 
@@ -210,10 +210,10 @@ class Rig:
             with self.database.write() as connection:
                 access.put_style(connection, row, now=self.clock())
 
-    def new_service(self, database: Database, blobs: BlobStore, *, training_data: str | None = None) -> Service:
+    def new_service(self, database: Database, blobs: BlobStore, *, training_data: str | None = None) -> JobService:
         """Return the operations of an API on a database and a storage."""
         buckets = frozenset({self.blobs.bucket})
-        return Service(
+        return JobService(
             database,
             blobs,
             clock=self.clock,

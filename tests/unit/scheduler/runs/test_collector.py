@@ -14,7 +14,7 @@ from nst_core.protocol.events import (
 from nst_core.protocol.segments import StoredFile
 from scheduler.domain.runs import Run, SegmentState, Stop
 from scheduler.runs.collector import RunCollector, merged
-from scheduler.runs.ends import Retries
+from scheduler.runs.ends import RetryPolicy
 from scheduler.store.database import Database
 from scheduler.store.runs import claim, lock_run, update_run
 from tests.unit.scheduler.kit import ManualClock, add_run, change, run_of
@@ -25,7 +25,7 @@ CHECKPOINT = StoredFile(uri="s3://nst/c", sha256="c" * 64)
 
 @pytest.fixture
 def collector(database: Database, clock: ManualClock) -> RunCollector:
-    return RunCollector(database, clock=clock, lease_s=LEASE_S, retries=Retries(max_failures=2, backoff_s=2.0))
+    return RunCollector(database, clock=clock, lease_s=LEASE_S, retries=RetryPolicy(max_failures=2, backoff_s=2.0))
 
 
 @pytest.fixture
