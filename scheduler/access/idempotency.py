@@ -4,11 +4,15 @@ A request claims its key, makes a resource, and records the resource's id with t
 If the process dies before, the claim runs out; if it dies after, a repeat gets the resource.
 """
 
+import hashlib
+import json
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from pydantic import BaseModel
 
 from nst_core.clock import Clock
 from scheduler.domain.errors import InFlightError, KeyReusedError
@@ -23,6 +27,17 @@ _CLAIM_S = 60.0
 #: How long a key is remembered.
 KEPT_S = 48 * 3600.0
 _PRUNED_AT_ONCE = 1000
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return a hash by which a repeated request is recognised; the parts are models or values of JSON.
+
+    Fields with their default value are left out, so that a repeat is recognised by a version that has more fields.
+    """
+    values = [
+        part.model_dump(mode="json", exclude_defaults=True) if isinstance(part, BaseModel) else part for part in parts
+    ]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

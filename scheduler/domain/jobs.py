@@ -55,6 +55,10 @@ class JobSpec:
     method: str = DEFAULT_METHOD
     #: What the method itself resolved, JSON-ready.
     details: dict[str, Any] = field(default_factory=dict)
+    #: More failed items than this end the job.
+    max_failures: int | None = None
+    #: How often an item is tried if errors are temporary, and how many workers in a row may die of a chunk.
+    max_attempts: int
 
     def style(self, name: str) -> StyleRef:
         """Return the style of a name."""
@@ -88,11 +92,8 @@ class Job:
     client_id: str | None = None
     priority: Priority = Priority.NORMAL
     deadline: float | None = None
-    max_failures: int | None = None
     #: Items that had failed when the job was last retried; they do not count against `max_failures`.
     forgiven: int = 0
-    #: How often an item is tried if errors are temporary, and how many workers in a row may die of a chunk.
-    max_attempts: int
     retries: int = 0
     #: Number of inline photos. Their addresses are in the spec only if they were requested.
     input_count: int | None = None

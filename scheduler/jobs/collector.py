@@ -93,7 +93,7 @@ class ChunkCollector:
         return item_rows.set_unfinished(connection, chunk.id, ItemStatus.RUNNING)
 
     def _try_again(self, job: Job, chunk: Chunk, outcome: ItemOutcome) -> bool:
-        return not outcome.succeeded and outcome.retryable and chunk.failures + 1 < job.max_attempts
+        return not outcome.succeeded and outcome.retryable and chunk.failures + 1 < job.spec.max_attempts
 
     def _finish(
         self, connection: Connection, job: Job, chunk: Chunk, outcomes: Sequence[ItemOutcome]

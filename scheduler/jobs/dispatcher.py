@@ -119,7 +119,7 @@ class Dispatcher:
                 return None
             # A photo that kills its worker takes all chunks on that worker along. So the last try is alone on its
             # worker, and the last tries of one tenant leave some workers to others.
-            last = max(1, job.max_attempts - 1)
+            last = max(1, job.spec.max_attempts - 1)
             at_once = max(1, self._crew(connection) // 2)
             busy = chunk_rows.count_last_tries(connection, job.tenant, job.spec.method, deaths=last) >= at_once
             chunk = chunk_rows.next_chunk(connection, job_id, now=now, deaths_below=last if busy else None)

@@ -58,8 +58,9 @@ def settle(connection: Connection, job: Job, changes: Mapping[ItemStatus, int], 
     if any(changes.values()) and not added:
         event_rows.record_progress(connection, job.id)
     failed = job.counts.failed + changes.get(ItemStatus.FAILED, 0) - job.forgiven
-    if job.max_failures is not None and failed > job.max_failures and changes.get(ItemStatus.FAILED, 0) > 0:
-        message = f"More than {job.max_failures:,} images failed, the most that the job allows."
+    most = job.spec.max_failures
+    if most is not None and failed > most and changes.get(ItemStatus.FAILED, 0) > 0:
+        message = f"More than {most:,} images failed, the most that the job allows."
         stop(connection, job, StopReason.MAX_FAILURES, error=Failure(MAX_FAILURES, message))
     job_rows.finalize_if_through(connection, job.id)
 

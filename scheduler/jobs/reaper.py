@@ -97,7 +97,7 @@ class Reaper:
         rest = [item.index for item in item_rows.chunk_items(connection, chunk.id)]
         if job.stop is not None or not rest:
             return lifecycle.drop(connection, chunk.id)
-        if deaths == chunk.deaths or deaths < job.max_attempts:
+        if deaths == chunk.deaths or deaths < job.spec.max_attempts:
             chunk_rows.set_pending(connection, chunk.id, failures=chunk.failures, deaths=deaths, not_before=0.0)
             return item_rows.set_unfinished(connection, chunk.id, ItemStatus.PENDING)
         if len(rest) > 1:

@@ -1,7 +1,5 @@
 """Requests for jobs: checked against what a tenant may use, and resolved into a spec that never changes."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 
 from nst_core.client.resources.jobs import JobInput, JobRequest
@@ -31,19 +29,15 @@ def deadline_at(request: JobRequest, now: float) -> float | None:
     return request.deadline.timestamp()
 
 
-def fingerprint(request: JobRequest) -> str:
-    """Return a hash by which a repeated request is recognised."""
-    return hashlib.sha256(json.dumps(request.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
-
-
 class JobResolver:
     """Turns requests into specs, and refuses what a tenant may not use."""
 
-    def __init__(self, database: Database, tenants: Tenants, *, bucket: str) -> None:
-        """`bucket` is the one that tenants share."""
+    def __init__(self, database: Database, tenants: Tenants, *, bucket: str, max_attempts: int) -> None:
+        """`bucket` is the one that tenants share; `max_attempts` is for jobs that have no value of their own."""
         self._database = database
         self._tenants = tenants
         self._bucket = bucket
+        self._max_attempts = max_attempts
 
     def resolve(self, tenant: str, job_id: str, request: JobRequest) -> JobSpec:
         """Return what a job does; raise RequestInvalidError if that is not possible or not allowed."""
@@ -79,6 +73,8 @@ class JobResolver:
             metadata=request.metadata,
             method=request.method,
             details=dict(resolved.details),
+            max_failures=request.max_failures,
+            max_attempts=request.max_attempts or self._max_attempts,
         )
         if request.input.uris is not None:
             entries = [InputEntry(uri=uri) for uri in request.input.uris]

@@ -1,7 +1,5 @@
 """The operations of the API, independent of HTTP: those of jobs, and the services of the other resources."""
 
-import hashlib
-import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 
@@ -11,7 +9,7 @@ from nst_core.clock import Clock
 from nst_core.errors import BlobNotFoundError, BlobReplacedError, ConfigError
 from nst_core.protocol.chunks import preview_uri
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.access.idempotency import Accepted, Claim, Idempotency
+from scheduler.access.idempotency import Accepted, Claim, Idempotency, fingerprint
 from scheduler.access.keys import Keys
 from scheduler.access.limits import check_new_job, check_pixels, check_retried
 from scheduler.access.tenants import Tenants
@@ -31,7 +29,7 @@ from scheduler.jobs.dry_run import Checker
 from scheduler.jobs.finalizer import dump, report_lines
 from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.methods import find_method
-from scheduler.jobs.requests import JobResolver, deadline_at, fingerprint
+from scheduler.jobs.requests import JobResolver, deadline_at
 from scheduler.jobs.result_zip import ResultZip, ResultZipper
 from scheduler.runs.requests import RunResolver
 from scheduler.runs.service import RunService
@@ -63,16 +61,15 @@ class JobService:
     ) -> None:
         """`wake` is called when there is work for the control loops.
 
-        `max_attempts` is the value for jobs that do not have one of their own. `training_data` is the s3:// address of
-        photos for runs that have none of their own.
+        `max_attempts` is for jobs, and `training_data`, the s3:// address of photos, for runs that have none of their
+        own.
         """
         self._database = database
         self._blobs = blobs
         self._clock = clock
         self.tenants = tenants
-        self._max_attempts = max_attempts
         self.keys = Keys(database, clock=clock, limits=self.tenants.limits)
-        self._resolver = JobResolver(database, self.tenants, bucket=blobs.bucket)
+        self._resolver = JobResolver(database, self.tenants, bucket=blobs.bucket, max_attempts=max_attempts)
         self._wake = wake
         self._idempotency = idempotency
         self._zipper = ResultZipper(database, blobs)
@@ -143,7 +140,7 @@ class JobService:
             fingerprint=fingerprint(request),
             client_id=client_id,
             deadline=deadline_at(request, self._clock()),
-            terms=request.model_copy(update={"max_attempts": request.max_attempts or self._max_attempts}),
+            priority=request.priority,
         )
         items = len(spec.input.uris or ()) * len(spec.styles)
         with self._database.write() as connection:
@@ -283,12 +280,11 @@ class JobService:
             claim.complete(connection, job.id)
 
         known = self.job(tenant, job_id)
-        wanted = json.dumps([known.id, None if codes is None else sorted(codes), cancelled])
         _, new = self._idempotency.once(
             tenant,
             idempotency_key,
             operation="retry",
-            fingerprint=_sha256(wanted),
+            fingerprint=fingerprint(known.id, None if codes is None else sorted(codes), cancelled),
             make=lambda claim: self._change(tenant, job_id, lambda db, job: retry(db, job, claim)).id,
         )
         return Accepted(self.job(tenant, job_id), is_new=new)
@@ -315,7 +311,3 @@ class JobService:
             change(connection, job)
         self._wake()
         return self.job(tenant, job.id)
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

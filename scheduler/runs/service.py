@@ -1,16 +1,13 @@
 """The operations of runs, independent of HTTP: submit, look up, pause, resume, extend, fork, publish."""
 
-import hashlib
-import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nst_core.client.resources.base import Request
 from nst_core.client.resources.runs import ForkRequest, RunStatus, TrainRequest
 from nst_core.clock import Clock
 from nst_core.storage.blobs import BlobStore
-from scheduler.access.idempotency import Accepted, Claim, Idempotency
+from scheduler.access.idempotency import Accepted, Claim, Idempotency, fingerprint
 from scheduler.access.limits import check_new_run
 from scheduler.access.tenants import Tenants
 from scheduler.domain.errors import ConflictError, NotFoundError, UnfinishedError
@@ -89,7 +86,7 @@ class RunService:
             lambda run_id: self._resolver.resolve(tenant, run_id, request, painting),
             operation="run",
             idempotency_key=idempotency_key,
-            fingerprint=_fingerprint(request, "" if painting is None else painting.sha256),
+            fingerprint=fingerprint(request, "" if painting is None else painting.sha256),
         )
 
     def fork(
@@ -113,10 +110,8 @@ class RunService:
             initial = copy_checkpoint(self._blobs, source.checkpoint, place)
             return fork_spec(parent, source, request, initial=initial)
 
-        fingerprint = _fingerprint(request, run_id)
-        return self._accept(
-            tenant, name, resolve, operation="fork", idempotency_key=idempotency_key, fingerprint=fingerprint
-        )
+        hash = fingerprint(request, run_id)
+        return self._accept(tenant, name, resolve, operation="fork", idempotency_key=idempotency_key, fingerprint=hash)
 
     def _accept(
         self,
@@ -247,8 +242,3 @@ class RunService:
             RunDetails(run=run, segments=counts[run.id], kept=kept[run.id], published=run.id in published)
             for run in found
         ]
-
-
-def _fingerprint(request: Request, *more: str) -> str:
-    text = json.dumps([request.model_dump(mode="json"), *more], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()

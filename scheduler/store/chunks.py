@@ -11,6 +11,7 @@ from nst_core.client.resources.jobs import Priority
 from scheduler.domain.jobs import ChunkStatus, Job
 from scheduler.store import items
 from scheduler.store.jobs import lock_job
+from scheduler.store.rows import build
 from scheduler.store.tables import chunks, jobs
 
 ACTIVE = (ChunkStatus.DISPATCHED, ChunkStatus.RUNNING)
@@ -48,7 +49,7 @@ def next_chunk(connection: Connection, job_id: str, *, now: float, deaths_below:
     if deaths_below is not None:
         query = query.where(chunks.c.deaths < deaths_below)
     row = connection.execute(query.order_by(chunks.c.id).limit(1).with_for_update(skip_locked=True)).first()
-    return None if row is None else _chunk(row)
+    return None if row is None else build(Chunk, row)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +82,7 @@ def active_shares(connection: Connection) -> list[Share]:
         .where(chunks.c.status.in_(ACTIVE))
         .group_by(chunks.c.job_id, jobs.c.tenant, chunks.c.method, jobs.c.priority)
     )
-    return [
-        Share(
-            job_id=row.job_id,
-            tenant=row.tenant,
-            method=row.method,
-            priority=Priority(row.priority),
-            chunks=row.chunks,
-        )
-        for row in connection.execute(query)
-    ]
+    return [build(Share, row) for row in connection.execute(query)]
 
 
 def dispatched_counts(connection: Connection) -> Counter[str]:
@@ -131,7 +123,7 @@ def claim(connection: Connection, chunk: Chunk, *, now: float, lease_s: float) -
 def find_chunk(connection: Connection, id: int) -> Chunk | None:
     """Return a chunk."""
     row = connection.execute(select(chunks).where(chunks.c.id == id)).first()
-    return None if row is None else _chunk(row)
+    return None if row is None else build(Chunk, row)
 
 
 def lock_attempt(connection: Connection, id: int, attempt: int) -> tuple[Job, Chunk] | None:
@@ -146,7 +138,7 @@ def lock_attempt(connection: Connection, id: int, attempt: int) -> tuple[Job, Ch
     job = lock_job(connection, found.job_id)
     # The attempt may have ended while this transaction waited for the job.
     row = connection.execute(current.with_for_update()).first()
-    return None if row is None else (job, _chunk(row))
+    return None if row is None else (job, build(Chunk, row))
 
 
 def set_running(
@@ -195,19 +187,19 @@ def overdue(connection: Connection, *, now: float, without: Sequence[int] = (), 
     """Return up to `limit` chunks whose lease has expired, in the order of expiry, except those in `without`."""
     query = select(chunks).where(chunks.c.status.in_(ACTIVE), chunks.c.lease_until < now, chunks.c.id.not_in(without))
     query = query.order_by(chunks.c.lease_until, chunks.c.id).limit(limit)
-    return [_chunk(row) for row in connection.execute(query)]
+    return [build(Chunk, row) for row in connection.execute(query)]
 
 
 def dispatched(connection: Connection) -> list[Chunk]:
     """Return the chunks that were sent but not reported as begun; the dispatch windows limit their number."""
     query = select(chunks).where(chunks.c.status == ChunkStatus.DISPATCHED)
-    return [_chunk(row) for row in connection.execute(query)]
+    return [build(Chunk, row) for row in connection.execute(query)]
 
 
 def unwanted(connection: Connection, *, limit: int = 1000) -> list[Chunk]:
     """Return chunks of jobs that are being stopped, if they were sent but not reported as begun."""
     sent = select(chunks).join(jobs, jobs.c.id == chunks.c.job_id).where(chunks.c.status == ChunkStatus.DISPATCHED)
-    return [_chunk(row) for row in connection.execute(sent.where(jobs.c.stop.is_not(None)).limit(limit))]
+    return [build(Chunk, row) for row in connection.execute(sent.where(jobs.c.stop.is_not(None)).limit(limit))]
 
 
 def end_pending(connection: Connection, job_id: str) -> None:
@@ -223,20 +215,3 @@ def delete_chunks(connection: Connection, job_id: str, *, limit: int) -> int:
     if ids:
         connection.execute(delete(chunks).where(chunks.c.id.in_(ids)))
     return len(ids)
-
-
-def _chunk(row: Any) -> Chunk:
-    return Chunk(
-        id=row.id,
-        job_id=row.job_id,
-        method=row.method,
-        style=row.style,
-        version=row.version,
-        status=ChunkStatus(row.status),
-        attempt=row.attempt,
-        failures=row.failures,
-        deaths=row.deaths,
-        worker=row.worker,
-        lease_until=row.lease_until,
-        blameless=row.blameless,
-    )

@@ -15,7 +15,6 @@ seen" would then skip events. There are two kinds of readers, and neither does:
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
 
@@ -24,6 +23,7 @@ from nst_core.client.resources.jobs import JobStatus
 from nst_core.client.resources.runs import RunStatus
 from scheduler.domain.events import Event, Snapshot, error_data, job_changes, run_changes
 from scheduler.store.database import now_of
+from scheduler.store.rows import build
 from scheduler.store.tables import events, jobs, runs
 
 _COUNTS = ("total", "pending", "running", "succeeded", "failed", "cancelled")
@@ -76,7 +76,7 @@ def last_event(connection: Connection, subject: str) -> Event | None:
     """Return the newest event of a subject."""
     query = select(events).where(events.c.subject == subject).order_by(events.c.id.desc()).limit(1)
     row = connection.execute(query).first()
-    return None if row is None else _event(row)
+    return None if row is None else build(Event, row)
 
 
 def events_after(connection: Connection, places: Sequence[tuple[str, int]], *, limit: int) -> list[Event]:
@@ -85,7 +85,7 @@ def events_after(connection: Connection, places: Sequence[tuple[str, int]], *, l
         return []
     wanted = [and_(events.c.subject == subject, events.c.id > after) for subject, after in places]
     query = select(events).where(or_(*wanted)).order_by(events.c.id).limit(limit)
-    return [_event(row) for row in connection.execute(query)]
+    return [build(Event, row) for row in connection.execute(query)]
 
 
 def any_unfanned(connection: Connection) -> bool:
@@ -97,7 +97,7 @@ def any_unfanned(connection: Connection) -> bool:
 def take_unfanned(connection: Connection, *, limit: int) -> list[Event]:
     """Return events without deliveries to webhooks, oldest first, and keep other schedulers from taking them."""
     query = select(events).where(events.c.fanned_out.is_(False)).order_by(events.c.id).limit(limit)
-    return [_event(row) for row in connection.execute(query.with_for_update(skip_locked=True))]
+    return [build(Event, row) for row in connection.execute(query.with_for_update(skip_locked=True))]
 
 
 def set_fanned_out(connection: Connection, ids: Sequence[int]) -> None:
@@ -135,7 +135,7 @@ def _job(connection: Connection, job_id: str) -> Snapshot:
         "counts": {name: getattr(row, name) for name in _COUNTS},
         "error": error_data(row.error_code, row.error_message),
     }
-    return Snapshot(tenant=row.tenant, status=JobStatus(row.status), started_at=row.started_at, data=data)
+    return Snapshot(tenant=row.tenant, status=row.status, started_at=row.started_at, data=data)
 
 
 def _run(connection: Connection, run_id: str) -> Snapshot:
@@ -152,22 +152,10 @@ def _run(connection: Connection, run_id: str) -> Snapshot:
         "version": row.version,
         "error": error_data(row.error_code, row.error_message),
     }
-    status = RunStatus(row.status)
     return Snapshot(
-        tenant=row.tenant, status=status, started_at=row.started_at, checkpoint=row.checkpoint_uri, data=data
+        tenant=row.tenant, status=row.status, started_at=row.started_at, checkpoint=row.checkpoint_uri, data=data
     )
 
 
 JOB = SubjectKind(standing=_job, changes=job_changes)
 RUN = SubjectKind(standing=_run, changes=run_changes)
-
-
-def _event(row: Any) -> Event:
-    return Event(
-        id=row.id,
-        tenant=row.tenant,
-        subject=row.subject,
-        type=EventType(row.type),
-        data=row.data,
-        created_at=row.created_at,
-    )

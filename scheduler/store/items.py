@@ -278,7 +278,7 @@ def apply_outcomes(
     unfinished = select(items.c.position, items.c.status).where(
         items.c.chunk_id == chunk_id, items.c.status.in_(UNFINISHED)
     )
-    before = {row.position: ItemStatus(row.status) for row in connection.execute(unfinished)}
+    before = {row.position: row.status for row in connection.execute(unfinished)}
     rows = []
     for outcome in outcomes:
         status = before.pop(outcome.index, None)
@@ -345,5 +345,4 @@ def _unfinished(chunk_id: int) -> Select[Any]:
 
 def _item(row: Any) -> Item:
     # By position, not by name, for speed: the reports of a job read all of its items.
-    values = dict(zip(_FIELDS, row, strict=True))
-    return Item(**values | {"status": ItemStatus(values["status"])})
+    return Item(**dict(zip(_FIELDS, row, strict=True)))

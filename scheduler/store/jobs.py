@@ -11,9 +11,10 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, delete, exists, in
 
 from nst_core.client.resources.events import EventType
 from nst_core.client.resources.items import ItemStatus
-from nst_core.client.resources.jobs import TERMINAL, Counts, JobStatus, JobTerms, Priority, StopReason
+from nst_core.client.resources.jobs import TERMINAL, Counts, JobStatus, Priority, StopReason
 from scheduler.domain.jobs import ChunkStatus, Job, JobSpec
 from scheduler.store import events as event_rows
+from scheduler.store.rows import build
 from scheduler.store.tables import chunks, job_labels, jobs
 
 _SPEC = TypeAdapter(JobSpec)
@@ -37,8 +38,7 @@ class NewJob:
     fingerprint: str
     client_id: str | None = None
     deadline: float | None = None
-    #: The fields of the request that are columns too.
-    terms: JobTerms
+    priority: Priority = Priority.NORMAL
 
 
 class JobChanges(TypedDict, total=False):
@@ -86,8 +86,7 @@ class JobFilter:
 
 def insert_job(connection: Connection, job: NewJob, *, now: float) -> None:
     """Add a queued job; raise RowConflictError if its `client_id` is taken."""
-    values = {name: getattr(job, name) for name in ("id", "tenant", "fingerprint", "client_id", "deadline")}
-    values |= {name: getattr(job.terms, name) for name in ("priority", "max_failures", "max_attempts")}
+    values = {name: value for name, value in vars(job).items() if name != "spec"}
     spec, uris = _SPEC.dump_python(job.spec, mode="json"), job.spec.input.uris
     spec["input"]["uris"] = None
     values |= {"input_uris": None if uris is None else list(uris), "input_count": None if uris is None else len(uris)}
@@ -179,8 +178,7 @@ class Finalizing:
 def finalizing_jobs(connection: Connection) -> list[Finalizing]:
     """Return the jobs that wait for their reports, oldest first, without their specs, which may be long."""
     query = select(jobs.c.id, jobs.c.tenant, jobs.c.total).where(jobs.c.status == JobStatus.FINALIZING)
-    rows = connection.execute(query.order_by(jobs.c.id))
-    return [Finalizing(id=row.id, tenant=row.tenant, total=row.total) for row in rows]
+    return [build(Finalizing, row) for row in connection.execute(query.order_by(jobs.c.id))]
 
 
 def waiting_jobs(connection: Connection, *, now: float) -> list[Waiting]:
@@ -190,10 +188,7 @@ def waiting_jobs(connection: Connection, *, now: float) -> list[Waiting]:
     query = select(jobs.c.id, jobs.c.tenant, jobs.c.method, jobs.c.priority).where(
         jobs.c.status.in_(statuses), jobs.c.pending > 0, exists().where(*chunk)
     )
-    return [
-        Waiting(id=row.id, tenant=row.tenant, method=row.method, priority=Priority(row.priority))
-        for row in connection.execute(query.order_by(jobs.c.id))
-    ]
+    return [build(Waiting, row) for row in connection.execute(query.order_by(jobs.c.id))]
 
 
 def plannable_tenants(connection: Connection, *, without: Sequence[str] = ()) -> list[str]:
@@ -302,17 +297,8 @@ def finalize_if_through(connection: Connection, id: str) -> bool:
 
 
 def _job(row: Any) -> Job:
-    same: tuple[str, ...] = ("id", "tenant", "created_at", "started_at", "finished_at", "error_code", "error_message")
-    same += ("planned_inputs", "planned_key", "planned", "unchunked", "client_id", "deadline", "max_failures")
-    same += ("forgiven", "max_attempts", "retries", "input_count")
     spec = row.spec
     if uris := row._mapping.get("input_uris"):
         spec = {**spec, "input": {**spec["input"], "uris": uris}}
-    return Job(
-        **{name: getattr(row, name) for name in same},
-        status=JobStatus(row.status),
-        spec=_SPEC.validate_python(spec),
-        counts=Counts(**{name: getattr(row, name) for name in Counts.model_fields}),
-        stop=None if row.stop is None else StopReason(row.stop),
-        priority=Priority(row.priority),
-    )
+    counts = Counts(**{name: getattr(row, name) for name in Counts.model_fields})
+    return build(Job, row, spec=_SPEC.validate_python(spec), counts=counts)

@@ -6,6 +6,7 @@ from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
+from scheduler.store.rows import build
 from scheduler.store.tables import api_keys
 
 #: The name of the key of the installation's settings.
@@ -105,5 +106,4 @@ def touch_key(connection: Connection, prefix: str, *, now: float, older_than: fl
 
 
 def _key(row: Any) -> ApiKey:
-    values = {name: getattr(row, name) for name in ApiKey.__dataclass_fields__}
-    return ApiKey(**{**values, "scopes": tuple(row.scopes)})
+    return build(ApiKey, row, scopes=tuple(row.scopes))

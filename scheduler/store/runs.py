@@ -13,6 +13,7 @@ from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.segments import Phase, StoredFile
 from scheduler.domain.runs import Run, RunSpec, SegmentState, Stop
 from scheduler.store import events as event_rows
+from scheduler.store.rows import build
 from scheduler.store.tables import runs, segments, styles
 
 _SPEC = TypeAdapter(RunSpec)
@@ -164,16 +165,7 @@ def last_claims(connection: Connection, tenants: Collection[str]) -> dict[str, f
 
 
 def _turns(connection: Connection, query: Select[Any]) -> list[RunTurn]:
-    return [
-        RunTurn(
-            id=row.id,
-            tenant=row.tenant,
-            status=RunStatus(row.status),
-            live=SegmentState(row.live),
-            not_before=row.not_before,
-        )
-        for row in connection.execute(query)
-    ]
+    return [build(RunTurn, row) for row in connection.execute(query)]
 
 
 def overdue_runs(connection: Connection, *, now: float) -> list[str]:
@@ -285,17 +277,8 @@ def published(connection: Connection, found: list[Run]) -> set[str]:
 
 
 def _run(row: Any) -> Run:
-    same = (name for name in Run.__dataclass_fields__ if name in runs.c)
-    values = {name: getattr(row, name) for name in same}
-    values |= {
-        "status": RunStatus(row.status),
-        "spec": _SPEC.validate_python(row.spec),
-        "live": SegmentState(row.live),
-        "phase": None if row.phase is None else Phase(row.phase),
-        "checkpoint": stored_file(row.checkpoint_uri, row.checkpoint_sha256),
-        "stop": Stop(row.stop),
-    }
-    return Run(**values)
+    checkpoint = stored_file(row.checkpoint_uri, row.checkpoint_sha256)
+    return build(Run, row, spec=_SPEC.validate_python(row.spec), checkpoint=checkpoint)
 
 
 def stored_file(uri: str | None, sha256: str | None) -> StoredFile | None:

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from nst_core.protocol.segments import Phase
 from scheduler.domain.runs import Segment
+from scheduler.store.rows import build
 from scheduler.store.runs import stored_file
 from scheduler.store.tables import segments
 
@@ -54,7 +54,4 @@ def forget_checkpoints(connection: Connection, run_id: str, attempts: Sequence[i
 
 
 def _segment(row: Any) -> Segment:
-    same = (name for name in Segment.__dataclass_fields__ if name in segments.c)
-    values = {name: getattr(row, name) for name in same}
-    values |= {"phase": Phase(row.phase), "checkpoint": stored_file(row.checkpoint_uri, row.checkpoint_sha256)}
-    return Segment(**values)
+    return build(Segment, row, checkpoint=stored_file(row.checkpoint_uri, row.checkpoint_sha256))

@@ -1,5 +1,8 @@
 """The tables. Times are seconds since 1970 (UTC), so that leases compare alike in SQLite and PostgreSQL."""
 
+from enum import StrEnum
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -14,8 +17,18 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
+
+from nst_core.client.resources.events import EventType
+from nst_core.client.resources.items import ItemStatus
+from nst_core.client.resources.jobs import JobStatus, Priority, StopReason
+from nst_core.client.resources.runs import RunStatus
+from nst_core.client.resources.webhooks import DeliveryStatus
+from nst_core.protocol.segments import Phase
+from scheduler.domain.jobs import ChunkStatus
+from scheduler.domain.runs import SegmentState, Stop
 
 metadata = MetaData(
     naming_convention={
@@ -29,6 +42,21 @@ metadata = MetaData(
 SHIPPED = ""
 #: SQLite counts rows up only for a column of type INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Word(TypeDecorator[Any]):
+    """A column of text that is read as a member of an enum."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, kind: type[StrEnum], length: int) -> None:
+        super().__init__(length)
+        self.kind = kind
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:
+        return None if value is None else self.kind(value)
+
 
 api_keys = Table(
     "api_keys",
@@ -109,7 +137,7 @@ jobs = Table(
     metadata,
     Column("id", String(40), primary_key=True),
     Column("tenant", String(64), nullable=False),
-    Column("status", String(24), nullable=False),
+    Column("status", Word(JobStatus, 24), nullable=False),
     #: Without the addresses of inline photos, which listings and most loops do not need.
     Column("spec", JSON, nullable=False),
     #: These addresses, and their number; null if the input is a prefix or a manifest.
@@ -120,14 +148,10 @@ jobs = Table(
     #: The custom id, or null.
     Column("client_id", String(64)),
     Column("fingerprint", String(64), nullable=False),
-    Column("priority", String(8), nullable=False),
+    Column("priority", Word(Priority, 8), nullable=False),
     Column("deadline", Double),
-    #: More failed items than this, beyond those that are forgiven, end the job.
-    Column("max_failures", BigInteger),
     #: Items that had failed when the job was last retried.
     Column("forgiven", BigInteger, nullable=False, default=0),
-    #: Tries at a chunk; null: as the scheduler's settings say.
-    Column("max_attempts", Integer, nullable=False),
     Column("planned_inputs", BigInteger, nullable=False, default=0),
     Column("planned_key", Text, nullable=False, default=""),
     #: The input is read to its end, or cannot be read any further.
@@ -136,8 +160,8 @@ jobs = Table(
     Column("unchunked", Boolean, nullable=False, default=False),
     #: How often a client has retried the job.
     Column("retries", Integer, nullable=False, default=0),
-    #: Why the job ends before its time: cancel, deadline or max_failures.
-    Column("stop", String(16)),
+    #: Why the job ends before its time.
+    Column("stop", Word(StopReason, 16)),
     #: The job is being deleted: it is shown to nobody.
     Column("pruned", Boolean, nullable=False, default=False),
     #: Its images are deleted along with it.
@@ -218,7 +242,7 @@ chunks = Table(
     #: Name and version of the style; for the method optimize a painting's stem, and the hash of its address and config.
     Column("style", String(64), nullable=False),
     Column("version", String(64), nullable=False),
-    Column("status", String(16), nullable=False),
+    Column("status", Word(ChunkStatus, 16), nullable=False),
     #: The fencing token: the number of times that the chunk was claimed.
     Column("attempt", Integer, nullable=False, default=0),
     #: Attempts that ended with a temporary fault.
@@ -249,7 +273,7 @@ items = Table(
     Column("output", Text, nullable=False),
     #: The output, if this item claimed it; null if another item of the job had claimed it before.
     Column("claimed_output", Text),
-    Column("status", String(16), nullable=False),
+    Column("status", Word(ItemStatus, 16), nullable=False),
     Column("attempt", Integer),
     Column("sha256", String(64)),
     Column("bytes", BigInteger),
@@ -276,16 +300,16 @@ runs = Table(
     Column("tenant", String(64), nullable=False),
     #: Of the style.
     Column("name", String(64), nullable=False),
-    Column("status", String(24), nullable=False),
+    Column("status", Word(RunStatus, 24), nullable=False),
     Column("spec", JSON, nullable=False),
     #: Steps of the last good checkpoint.
     Column("step", Integer, nullable=False, default=0),
     Column("steps", Integer, nullable=False),
     #: The fencing token: the number of segments that were sent.
     Column("attempt", Integer, nullable=False, default=0),
-    #: The state of the segment (none, dispatched or running), and its phase.
-    Column("live", String(16), nullable=False, default="none"),
-    Column("phase", String(16)),
+    #: The state of the segment, and its phase.
+    Column("live", Word(SegmentState, 16), nullable=False, default=SegmentState.NONE),
+    Column("phase", Word(Phase, 16)),
     Column("claimed_at", Double),
     Column("lease_until", Double),
     Column("not_before", Double, nullable=False, default=0.0),
@@ -300,8 +324,8 @@ runs = Table(
     Column("checkpoint_sha256", String(64)),
     Column("result", JSON(none_as_null=True)),
     Column("version", String(64)),
-    #: What a client has requested for a live segment: none, pause or cancel.
-    Column("stop", String(16), nullable=False, default="none"),
+    #: What a client has requested for a live segment.
+    Column("stop", Word(Stop, 16), nullable=False, default=Stop.NONE),
     Column("error_code", String(64)),
     Column("error_message", Text),
     Column("fingerprint", String(64), nullable=False),
@@ -327,7 +351,7 @@ events = Table(
     Column("tenant", String(64), nullable=False),
     #: A job's or a run's id; the row may be gone.
     Column("subject", String(40), nullable=False),
-    Column("type", String(32), nullable=False),
+    Column("type", Word(EventType, 32), nullable=False),
     Column("data", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
     #: Deliveries were added for all webhooks that want the event.
@@ -373,7 +397,7 @@ deliveries = Table(
     Column("type", String(32), nullable=False),
     #: The exact bytes that are sent.
     Column("body", LargeBinary, nullable=False),
-    Column("status", String(16), nullable=False),
+    Column("status", Word(DeliveryStatus, 16), nullable=False),
     Column("error", Text),
     #: Tries that failed since it was created or last sent again.
     Column("failures", Integer, nullable=False),
@@ -413,7 +437,7 @@ segments = Table(
     metadata,
     Column("run_id", String(40), ForeignKey("runs.id"), primary_key=True),
     Column("attempt", Integer, primary_key=True, autoincrement=False),
-    Column("phase", String(16), nullable=False),
+    Column("phase", Word(Phase, 16), nullable=False),
     Column("from_step", Integer, nullable=False),
     Column("to_step", Integer, nullable=False),
     Column("worker", String(255), nullable=False),

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Text, and_, cast, delete, exists, func, insert, or_, select, update
 
 from nst_core.client.resources.jobs import TERMINAL
+from scheduler.store.rows import build
 from scheduler.store.runs import ENDED
 from scheduler.store.tables import jobs, runs, uploads
 
@@ -33,7 +34,7 @@ def find_upload(connection: Connection, tenant: str, id: str, *, lock: bool = Fa
     """Return an upload, also one that is being deleted; with `lock`, nobody else changes it in this transaction."""
     query = select(uploads).where(uploads.c.tenant == tenant, uploads.c.id == id)
     row = connection.execute(query.with_for_update() if lock else query).first()
-    return None if row is None else _upload(row)
+    return None if row is None else build(Upload, row)
 
 
 def list_uploads(connection: Connection, tenant: str, *, limit: int, after: str | None) -> list[Upload]:
@@ -46,7 +47,7 @@ def list_uploads(connection: Connection, tenant: str, *, limit: int, after: str 
         same_time = and_(uploads.c.created_at == last.created_at, uploads.c.id < after)
         query = query.where(or_(uploads.c.created_at < last.created_at, same_time))
     query = query.order_by(uploads.c.created_at.desc(), uploads.c.id.desc()).limit(limit)
-    return [_upload(row) for row in connection.execute(query)]
+    return [build(Upload, row) for row in connection.execute(query)]
 
 
 def count_uploads(connection: Connection, tenant: str) -> int:
@@ -78,7 +79,7 @@ def prunable_uploads(
     if used_before is not None:
         old = or_(old, and_(uploads.c.pruned.is_(False), uploads.c.used_at < used_before))
     query = select(uploads).where(old, uploads.c.id.not_in(without))
-    return [_upload(row) for row in connection.execute(query.order_by(uploads.c.used_at).limit(limit))]
+    return [build(Upload, row) for row in connection.execute(query.order_by(uploads.c.used_at).limit(limit))]
 
 
 def is_in_use(connection: Connection, tenant: str, id: str, *, since: float | None = None) -> bool:
@@ -95,7 +96,3 @@ def is_in_use(connection: Connection, tenant: str, id: str, *, since: float | No
     of_jobs = exists().where(jobs.c.tenant == tenant, open_job, by_job)
     of_runs = exists().where(runs.c.tenant == tenant, open_run, cast(runs.c.spec, Text).like(named))
     return bool(connection.execute(select(or_(of_jobs, of_runs))).scalar())
-
-
-def _upload(row: Any) -> Upload:
-    return Upload(**{name: getattr(row, name) for name in Upload.__dataclass_fields__})

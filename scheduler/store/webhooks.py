@@ -12,6 +12,7 @@ from typing import Any, TypedDict, Unpack
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from nst_core.client.resources.webhooks import DeliveryStatus
+from scheduler.store.rows import build
 from scheduler.store.tables import deliveries, webhooks
 
 _WAITING = (webhooks.c.id, webhooks.c.tenant, webhooks.c.url, webhooks.c.failing_since)
@@ -96,7 +97,7 @@ def find_webhook(connection: Connection, tenant: str, id: str) -> Webhook | None
     """Return a tenant's webhook."""
     query = select(webhooks).where(webhooks.c.id == id, webhooks.c.tenant == tenant)
     row = connection.execute(query).first()
-    return None if row is None else _webhook(row)
+    return None if row is None else build(Webhook, row)
 
 
 def lock_webhook(connection: Connection, id: str, *, tenant: str | None = None) -> Webhook | None:
@@ -105,7 +106,7 @@ def lock_webhook(connection: Connection, id: str, *, tenant: str | None = None) 
     if tenant is not None:
         query = query.where(webhooks.c.tenant == tenant)
     row = connection.execute(query.with_for_update()).first()
-    return None if row is None else _webhook(row)
+    return None if row is None else build(Webhook, row)
 
 
 def list_webhooks(connection: Connection, tenant: str, *, limit: int, after_id: str | None) -> list[Webhook]:
@@ -113,7 +114,7 @@ def list_webhooks(connection: Connection, tenant: str, *, limit: int, after_id: 
     query = select(webhooks).where(webhooks.c.tenant == tenant).order_by(webhooks.c.id.desc()).limit(limit)
     if after_id is not None:
         query = query.where(webhooks.c.id < after_id)
-    return [_webhook(row) for row in connection.execute(query)]
+    return [build(Webhook, row) for row in connection.execute(query)]
 
 
 def count_webhooks(connection: Connection, tenant: str) -> int:
@@ -125,7 +126,7 @@ def count_webhooks(connection: Connection, tenant: str) -> int:
 def enabled_webhooks(connection: Connection, tenants: Sequence[str]) -> list[Webhook]:
     """Return the enabled webhooks of tenants, and keep them from being disabled or deleted until the end."""
     query = select(webhooks).where(webhooks.c.tenant.in_(tenants), webhooks.c.enabled.is_(True))
-    return [_webhook(row) for row in connection.execute(query.order_by(webhooks.c.id).with_for_update(read=True))]
+    return [build(Webhook, row) for row in connection.execute(query.order_by(webhooks.c.id).with_for_update(read=True))]
 
 
 def update_webhook(connection: Connection, id: str, **changes: Unpack[WebhookChanges]) -> None:
@@ -150,14 +151,14 @@ def find_delivery(connection: Connection, webhook_id: str, id: int, *, lock: boo
     """Return a delivery of a webhook."""
     query = select(deliveries).where(deliveries.c.id == id, deliveries.c.webhook_id == webhook_id)
     row = connection.execute(query.with_for_update() if lock else query).first()
-    return None if row is None else _delivery(row)
+    return None if row is None else build(Delivery, row)
 
 
 def find_message(connection: Connection, webhook_id: str, message_id: str) -> Delivery | None:
     """Return the delivery of a message to a webhook."""
     query = select(deliveries).where(deliveries.c.webhook_id == webhook_id, deliveries.c.message_id == message_id)
     row = connection.execute(query).first()
-    return None if row is None else _delivery(row)
+    return None if row is None else build(Delivery, row)
 
 
 def list_deliveries(
@@ -169,7 +170,7 @@ def list_deliveries(
         query = query.where(deliveries.c.id < after_id)
     if status is not None:
         query = query.where(deliveries.c.status == status)
-    return [_delivery(row) for row in connection.execute(query.limit(limit))]
+    return [build(Delivery, row) for row in connection.execute(query.limit(limit))]
 
 
 def any_due(connection: Connection, *, now: float) -> bool:
@@ -253,7 +254,7 @@ def claim_due(
     for row in rows:
         values = {"lease_until": now + lease_s, "claims": row.claims + 1}
         connection.execute(update(deliveries).where(deliveries.c.id == row.id).values(values))
-    return _webhook(found), [_delivery(row, claims=row.claims + 1) for row in rows]
+    return build(Webhook, found), [build(Delivery, row, claims=row.claims + 1) for row in rows]
 
 
 def _waiting(row: Any, *, since: float = 0.0, in_hand: int = 0) -> Waiting:
@@ -300,13 +301,3 @@ def delete_deliveries(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(
         delete(deliveries).where(deliveries.c.id.in_(ids), deliveries.c.status != DeliveryStatus.PENDING)
     )
-
-
-def _webhook(row: Any) -> Webhook:
-    return Webhook(**{name: getattr(row, name) for name in Webhook.__dataclass_fields__})
-
-
-def _delivery(row: Any, **changes: Any) -> Delivery:
-    values = {name: getattr(row, name) for name in Delivery.__dataclass_fields__}
-    values["status"] = DeliveryStatus(row.status)
-    return Delivery(**(values | changes))

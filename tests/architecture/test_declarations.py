@@ -1,13 +1,12 @@
-"""A field of a job is declared in one model, in the table, and where the rules read it."""
+"""A field of a job is declared in one model, and where it is stored."""
 
 import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-#: The resource, the column, the stored job that the rules read, and the default of an installation.
+#: The resource, the stored spec of a job, and the default of an installation.
 ALLOWED = {
     "nst_core/client/resources/jobs.py",
-    "scheduler/store/tables.py",
     "scheduler/domain/jobs.py",
     "scheduler/settings.py",
 }

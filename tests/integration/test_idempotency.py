@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nst_core.client.resources.jobs import JobTerms
 from scheduler.access.idempotency import Claim, Idempotency
 from scheduler.domain.errors import ConflictError, InFlightError, JobExistsError, KeyReusedError, RequestInvalidError
 from scheduler.store import jobs as job_rows
@@ -30,7 +29,7 @@ def maker(rig: Rig, name: str) -> object:
         with rig.database.write() as connection:
             job_rows.insert_job(
                 connection,
-                NewJob(id=name, tenant=TENANT, spec=spec, fingerprint="f", terms=JobTerms(max_attempts=3)),
+                NewJob(id=name, tenant=TENANT, spec=spec, fingerprint="f"),
                 now=rig.clock(),
             )
             claim.complete(connection, name)

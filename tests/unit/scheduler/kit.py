@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nst_core.client.resources.items import ItemStatus
-from nst_core.client.resources.jobs import JobInput, JobStatus, JobTerms
+from nst_core.client.resources.jobs import JobInput, JobStatus
 from nst_core.protocol.chunks import StyleRef, StylizeOptions
 from nst_core.protocol.segments import StoredFile
 from nst_core.training.config import TrainConfig
@@ -50,6 +50,8 @@ def add_job(
         output=JobOutput(prefix=f"s3://nst/{job_id}/"),
         styles=(STYLE,),
         options=StylizeOptions(),
+        max_failures=new.pop("max_failures", None),
+        max_attempts=new.pop("max_attempts", 3),
     )
     planned = [
         NewItem(
@@ -62,17 +64,11 @@ def add_job(
         )
         for i in range(items)
     ]
-    terms = JobTerms(
-        max_attempts=new.pop("max_attempts", 3),
-        **{name: new.pop(name) for name in list(new) if name in JobTerms.model_fields and name != "deadline"},
-    )
     groups = [planned[start : start + per_chunk] for start in range(0, items, per_chunk)]
     with database.write() as connection:
         row = StyleRow(name=STYLE.name, version=STYLE.version, weights=STYLE.weights, card={"title": "wave"})
         style_rows.put_style(connection, row, now=now)
-        job_rows.insert_job(
-            connection, NewJob(id=job_id, tenant=tenant, spec=spec, fingerprint="", terms=terms, **new), now=now
-        )
+        job_rows.insert_job(connection, NewJob(id=job_id, tenant=tenant, spec=spec, fingerprint="", **new), now=now)
         item_rows.insert_planned(connection, job_id, groups, method="feedforward")
         job_rows.move_counts(connection, job_id, {ItemStatus.PENDING: items}, added=items)
         job_rows.update_job(connection, job_id, status=JobStatus.RUNNING, planned=True, planned_inputs=items)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from scheduler.access.idempotency import KEPT_S, Claim, Idempotency
+from nst_core.client.resources.jobs import JobInput, JobRequest, Output
+from scheduler.access.idempotency import KEPT_S, Claim, Idempotency, fingerprint
 from scheduler.domain.errors import InFlightError, KeyReusedError
 from scheduler.store.database import Database
 from tests.unit.scheduler.kit import ManualClock
@@ -88,3 +89,37 @@ def test_old_keys_are_forgotten(idempotency: Idempotency, maker: Maker, clock: M
     clock.advance(2)
     assert idempotency.prune()
     assert once(idempotency, maker) == ("job_1", True)
+
+
+class LaterOutput(Output):
+    """The output of a request in a later version of nst, with a field that today's version does not have."""
+
+    dpi: int = 300
+
+
+class LaterRequest(JobRequest):
+    """A request in a later version of nst."""
+
+    output: LaterOutput = LaterOutput()
+    colours: int | None = None
+
+
+def test_a_repeat_is_recognised_by_a_version_with_more_fields() -> None:
+    photos = JobInput(prefix="s3://nst/in/")
+    first = fingerprint(JobRequest(input=photos, output=Output(format="png")))
+    assert fingerprint(LaterRequest(input=photos, output=LaterOutput(format="png"))) == first
+    assert fingerprint(LaterRequest(input=photos, output=LaterOutput(format="png"), colours=8)) != first
+    assert fingerprint(LaterRequest(input=photos, output=LaterOutput(format="png", dpi=72))) != first
+
+
+def test_requests_that_differ_have_different_fingerprints() -> None:
+    photos = JobInput(prefix="s3://nst/in/")
+    plain = JobRequest(input=photos)
+    others = (
+        JobRequest(input=JobInput(prefix="s3://nst/out/")),
+        JobRequest(input=photos, strength=0.5),
+        JobRequest(input=photos, output=Output(quality=93)),
+        JobRequest(input=photos, metadata={"album": "spring"}),
+    )
+    assert len({fingerprint(plain), *map(fingerprint, others), fingerprint(plain, "run_1")}) == 6
+    assert fingerprint(plain) == fingerprint(JobRequest(input=photos, strength=1.0)), "a default that is given"

@@ -22,6 +22,7 @@ JOB = Job(
         output=JobOutput(prefix="s3://nst/out/"),
         styles=(StyleRef(name="wave", version="v"),),
         options=StylizeOptions(),
+        max_attempts=3,
     ),
     counts=Counts(),
     created_at=0.0,
@@ -32,7 +33,6 @@ JOB = Job(
     planned_inputs=0,
     planned_key="",
     stop=None,
-    max_attempts=3,
 )
 
 

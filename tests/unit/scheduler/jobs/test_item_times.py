@@ -40,6 +40,7 @@ def test_sizes_of_pictures_are_classed_by_powers_of_two(max_px: int | None, expe
         output=JobOutput(prefix="s3://b/out/"),
         styles=(StyleRef(name="wave", version="v"),),
         options=StylizeOptions(max_px=max_px),
+        max_attempts=3,
     )
     assert px_class(spec) == expected
     config = {"size_px": max_px} if max_px else {}

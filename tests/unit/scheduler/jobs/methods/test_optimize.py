@@ -17,6 +17,7 @@ SPEC = JobSpec(
     options=StylizeOptions(quality=80),
     method=METHOD.name,
     details=dict(RESOLVED.details),
+    max_attempts=3,
 )
 NIGHT, DAY = RESOLVED.styles
 
