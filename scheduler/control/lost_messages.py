@@ -30,3 +30,10 @@ class LostMessages(Generic[_K]):
     def forget(self) -> None:
         """Forget what is missing, for example after a time in which the queue was not read."""
         self._since.clear()
+
+
+def reason(*, begun: bool, lease_until: float | None, now: float) -> str:
+    """Return why an attempt is taken back, for the log."""
+    if begun:
+        return "its worker stopped responding"
+    return "no worker started it in time" if (lease_until or 0.0) < now else "its message was lost"

@@ -1,4 +1,4 @@
-"""Reap: take chunks back whose worker stopped responding or whose message was lost.
+"""Reap: take chunks back whose worker stopped responding, that no worker started, or whose message was lost.
 
 Redis may lose a message: kombu takes it from the list before it records it as unacknowledged, FLUSHALL takes all, and a
 worker may die before its first event. So the reaper reads the queue, and a chunk that was sent, is not in it and
@@ -11,7 +11,7 @@ from collections import Counter
 from nst_core.client.resources.items import ItemStatus
 from nst_core.clock import Clock
 from scheduler.control.broker import Broker
-from scheduler.control.lost_messages import LostMessages
+from scheduler.control.lost_messages import LostMessages, reason
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes
 from scheduler.domain.codes import Failure
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Reaper:
-    """Takes back chunks whose worker stopped responding or whose message was lost."""
+    """Takes back chunks from workers that stopped responding, and chunks that no worker will start."""
 
     def __init__(self, database: Database, broker: Broker, *, clock: Clock, lost_after_s: float) -> None:
         self._database = database
@@ -47,7 +47,7 @@ class Reaper:
             found = chunk_rows.overdue(connection, now=now, without=self._setbacks.waiting())
         found += [chunk for chunk in self._lost(now) if chunk not in found]
         chunks = {chunk.id: chunk for chunk in found}
-        return self._setbacks.attempt_each(chunks, lambda id: self._give_back(chunks[id]))
+        return self._setbacks.attempt_each(chunks, lambda id: self._give_back(chunks[id], now))
 
     def forget(self) -> None:
         """Forget which messages are missing."""
@@ -64,20 +64,15 @@ class Reaper:
         lost = self._lost_messages.lost(sent.keys() - queued, now=now)
         return [chunk for key, chunk in sent.items() if key in lost]
 
-    def _give_back(self, found: Chunk) -> bool:
+    def _give_back(self, found: Chunk, now: float) -> bool:
         with self._database.write() as connection:
             locked = chunk_rows.lock_attempt(connection, found.id, found.attempt)
             if locked is None or locked[1] != found:
                 return True  # its worker has reported since
             job, chunk = locked
             silent = chunk.status is ChunkStatus.RUNNING
-            log.warning(
-                "Chunk %d of %s, attempt %d: %s",
-                chunk.id,
-                job.id,
-                chunk.attempt,
-                "its worker stopped responding" if silent else "no worker started it in time, or its message was lost",
-            )
+            why = reason(begun=silent, lease_until=chunk.lease_until, now=now)
+            log.warning("Chunk %d of %s, attempt %d: %s", chunk.id, job.id, chunk.attempt, why)
             # A worker that was told to end, or had not begun the chunk, did not die because of it.
             deaths = chunk.deaths + (silent and not chunk.blameless)
             lifecycle.settle(connection, job, self._take_back(connection, job, chunk, deaths=deaths))

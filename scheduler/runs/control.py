@@ -14,7 +14,7 @@ from nst_core.client.resources.runs import RunStatus
 from nst_core.clock import Clock
 from nst_core.protocol.segments import TrainSegment
 from scheduler.control.broker import Broker
-from scheduler.control.lost_messages import LostMessages
+from scheduler.control.lost_messages import LostMessages, reason
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes
 from scheduler.domain.jobs import LEAST_WEIGHT
@@ -122,13 +122,9 @@ class RunControl:
         silent = run.live is SegmentState.RUNNING
         if silent and (run.lease_until or 0.0) >= now:
             return False  # its worker was heard of since it was found
-        log.warning(
-            "%s, attempt %d: %s",
-            run.id,
-            run.attempt,
-            "its worker stopped responding" if silent else "its message was lost",
-        )
-        self._change(run, self._fell_silent if silent else self._was_lost)
+        why = reason(begun=silent, lease_until=run.lease_until, now=now)
+        log.warning("%s, attempt %d: %s", run.id, run.attempt, why)
+        self._change(run, self._fell_silent if silent else self._not_begun)
         return True
 
     def forget(self) -> None:
@@ -229,7 +225,7 @@ class RunControl:
         missing = sent - self._broker.queued_segments() if sent else sent
         return sorted(run_id for run_id, _ in self._lost_messages.lost(missing, now=now))
 
-    def _was_lost(self, run: Run) -> RunChanges:
+    def _not_begun(self, run: Run) -> RunChanges:
         return released(run, now=self._clock(), progress=at_checkpoint(run))
 
     def _fell_silent(self, run: Run) -> RunChanges:

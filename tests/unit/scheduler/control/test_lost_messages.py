@@ -1,6 +1,8 @@
 """Tests of scheduler.control.lost_messages."""
 
-from scheduler.control.lost_messages import LostMessages
+import pytest
+
+from scheduler.control.lost_messages import LostMessages, reason
 from tests.unit.scheduler.kit import ManualClock
 
 
@@ -39,3 +41,15 @@ def test_forgetting_begins_anew() -> None:
     clock.advance(5)
     lost.forget()
     assert lost.lost([1], now=105.0) == set()
+
+
+@pytest.mark.parametrize(
+    ("begun", "lease_until", "expected"),
+    [
+        (True, 99.0, "its worker stopped responding"),
+        (False, 99.0, "no worker started it in time"),
+        (False, 101.0, "its message was lost"),
+    ],
+)
+def test_the_log_says_what_happened(begun: bool, lease_until: float, expected: str) -> None:
+    assert reason(begun=begun, lease_until=lease_until, now=100.0) == expected

@@ -120,3 +120,14 @@ def test_a_message_that_waits_is_not_lost(control: RunControl, database: Databas
     control.reap()
     clock.advance(LOST_AFTER_S * 10)
     assert not control.reap()
+
+
+def test_a_message_that_waits_too_long_is_sent_again_and_not_called_lost(
+    control: RunControl, database: Database, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_run(database)
+    control.dispatch()
+    clock.advance(LEASE_S + 1)
+    assert control.reap()
+    assert (run_of(database).live, run_of(database).failures) == (SegmentState.NONE, 0)
+    assert "run_1, attempt 1: no worker started it in time" in caplog.messages
