@@ -33,6 +33,7 @@ class Listener:
         self._events = events
         self._event = asyncio.Event()
         self._connected = False
+        self._ended = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -46,15 +47,18 @@ class Listener:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def wait(self, timeout_s: float) -> bool:
-        """Return True after an event or the timeout; False at once if the stream is not connected."""
-        if not self._connected:
+    async def wait(self, timeout_s: float, *, poll_s: float) -> bool:
+        """Return True after an event, the end of the events, or a time; False at once if no more events come.
+
+        The time is `poll_s` until the first event, because the API may have none, and `timeout_s` afterwards.
+        """
+        if self._ended and not self._event.is_set():
             return False
         with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s if self._connected else min(timeout_s, poll_s)):
                 await self._event.wait()
         self._event.clear()
-        return True
+        return self._connected or not self._ended
 
     async def _listen(self) -> None:
         try:
@@ -64,5 +68,5 @@ class Listener:
         except (NstError, RuntimeError):
             pass  # the API has no events, or the client was closed: the caller polls instead
         finally:
-            self._connected = False
+            self._ended = True
             self._event.set()

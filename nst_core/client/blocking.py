@@ -42,6 +42,7 @@ class Listener:
         self._events = events
         self._event = threading.Event()
         self._connected = False
+        self._ended = False
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -55,13 +56,16 @@ class Listener:
         """Listen no more; the thread ends with the next line, or with the process."""
         self._closed = True
 
-    def wait(self, timeout_s: float) -> bool:
-        """Return True after an event or the timeout; False at once if the stream is not connected."""
-        if not self._connected:
+    def wait(self, timeout_s: float, *, poll_s: float) -> bool:
+        """Return True after an event, the end of the events, or a time; False at once if no more events come.
+
+        The time is `poll_s` until the first event, because the API may have none, and `timeout_s` afterwards.
+        """
+        if self._ended and not self._event.is_set():
             return False
-        self._event.wait(timeout_s)
+        self._event.wait(timeout_s if self._connected else min(timeout_s, poll_s))
         self._event.clear()
-        return True
+        return self._connected or not self._ended
 
     def _listen(self) -> None:
         try:
@@ -73,5 +77,5 @@ class Listener:
         except (NstError, RuntimeError):
             pass  # the API has no events, or the client was closed: the caller polls instead
         finally:
-            self._connected = False
+            self._ended = True
             self._event.set()

@@ -88,6 +88,6 @@ class Occasions:
         if self._listener is not None:
             self._listener.start()
             left_s = _LOOK_S if self._until is None else max(0.0, min(_LOOK_S, self._until - self._clock()))
-            if self._listener.wait(left_s):
+            if self._listener.wait(left_s, poll_s=self._poll_s):
                 return
         self._sleep(self._poll_s)
