@@ -133,7 +133,7 @@ class PhotoReport:
     skipped: int = 0
     #: Why photos were skipped, by name; the first hundred.
     reasons: dict[str, str] = field(default_factory=dict)
-    #: A sentence if there are so few photos that the result may suffer.
+    #: Sentences about what may make the result worse, such as few photos, and samples that cannot be shown.
     warning: str | None = None
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.tensors import to_tensor, to_uint8
-from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
 from nst_core.training.blemishes import find_blemishes
 from nst_core.training.config import TrainConfig
 from nst_core.training.descent import ImageObjective, descend
@@ -30,6 +30,10 @@ OPTIMISED = 4
 #: Longest side, and smallest shorter side, of the pictures that are checked for blemishes.
 LOOKED_AT_PX = 512
 _SHORT_SIDE_PX = 64
+#: A photo is measured whole if its sides are at most in this ratio; of a longer one, the middle is measured.
+_LONGEST = LOOKED_AT_PX // MIN_SIDE_PX
+#: A loss of L-BFGS below this counts as this one: some losses can become 0.
+_LEAST_LOSS = float(np.finfo(np.float32).tiny)
 
 
 class Runner(Protocol):
@@ -71,6 +75,20 @@ class Evaluation:
         return {**vars(self), **values, "remarks": list(self.remarks)}
 
 
+def measured_part(photo: Pixels, *, size_px: int) -> Pixels:
+    """Return the part of a photo that can be measured for trainings at `size_px`, in the size to be shown.
+
+    Both are H x W x 3. Every photo that can be trained on can be measured.
+    """
+    image = Image.fromarray(photo)
+    width, height = (min(side, _LONGEST * min(image.size)) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    part = image.crop((left, top, left + width, top + height))
+    longest = max(LOOKED_AT_PX, 2 * size_px)
+    part.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return np.array(part)
+
+
 def evaluate(
     transformer: TransformerNet,
     *,
@@ -104,7 +122,7 @@ def evaluate(
             course = descend(objective, size_px=config.size_px, seed=number, device=device)
             worth, lowest = _descend(course, sum(losses), on_piece)
             worths.append(worth)
-            ratios.append(sum(losses) / lowest)
+            ratios.append(sum(losses) / max(lowest, _LEAST_LOSS))
         small = _reduced(photo)
         made = on_piece(partial(stylize, small))
         pairs.append((small, made))

@@ -4,6 +4,7 @@ Each crop is drawn from a generator seeded with (seed, position), so a resumed t
 an undisturbed one would have seen, with no data position to save.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import sha256
 from io import BytesIO
@@ -56,6 +57,16 @@ def reduce_photo(data: bytes, *, size_px: int, zoom: float) -> bytes:
     out = BytesIO()
     Image.fromarray(decode_photo(data, size_px=size_px, zoom=zoom)).save(out, "BMP")
     return min(out.getvalue(), data, key=len)
+
+
+def none_usable(count: int, skipped: Mapping[str, str]) -> ConfigError:
+    """Return the error of `count` photos that were all skipped, given the reasons by name."""
+    return ConfigError(f"None of the {count:,} photos can be used ({some_reasons(skipped)}).")
+
+
+def some_reasons(skipped: Mapping[str, str]) -> str:
+    """Return why the first three photos were skipped, given the reasons by name."""
+    return "; ".join(f"{name}: {reason}" for name, reason in list(skipped.items())[:3])
 
 
 class PhotoStream:
@@ -124,8 +135,7 @@ class PhotoStream:
                 return Image.fromarray(rgb)
             except ImageError as error:
                 self.skipped[name] = error.message
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(self.skipped.items())[:3])
-        raise ConfigError(f"None of the {count:,} photos can be used ({reasons}).")
+        raise none_usable(count, self.skipped)
 
     def _crop(self, photo: Image.Image, position: int) -> Pixels:
         epoch, index = divmod(position, len(self._names) * self.crops_per_photo)

@@ -6,8 +6,6 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-import numpy as np
-
 from nst_core.errors import (
     BlobNotFoundError,
     BlobTooLargeError,
@@ -132,21 +130,6 @@ class SomePhotos:
     def read(self, name: str) -> bytes:
         """Return a file's bytes, as the other source does."""
         return self._source.read(name)
-
-
-def split_photos(source: PhotoSource, count: int, *, seed: int) -> tuple[PhotoSource, PhotoSource | None]:
-    """Return the photos to train on and `count` held-out ones, which the seed selects; None if there are none.
-
-    At least as many are left to train on as are held out: of few photos, fewer are held out.
-    """
-    names = list(source.names)
-    count = min(count, len(names) // 2)
-    if count <= 0:
-        return source, None
-    drawn = set(np.random.default_rng((seed, len(names))).permutation(len(names))[:count].tolist())
-    training = [name for place, name in enumerate(names) if place not in drawn]
-    held_out = [name for place, name in enumerate(names) if place in drawn]
-    return SomePhotos(source, training), SomePhotos(source, held_out)
 
 
 def _pages(blobs: BlobStore, prefix: BlobUri) -> Iterator[dict[str, str]]:

@@ -50,4 +50,5 @@ def method_line(config: dict[str, Any]) -> str:
 def _photos(run: Run) -> dict[str, Any]:
     if run.photos is None:
         return {"count": run.spec.photo_count}
-    return {name: run.photos[name] for name in ("count", "held_out", "skipped") if name in run.photos}
+    photos = {name: run.photos[name] for name in ("count", "held_out", "skipped") if name in run.photos}
+    return photos | ({"warning": run.photos["warning"]} if run.photos.get("warning") else {})

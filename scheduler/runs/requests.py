@@ -28,7 +28,7 @@ from scheduler.store.database import Database
 from scheduler.store.styles import StyleRow
 from scheduler.styles.ownership import own_style
 from scheduler.styles.pins import find_pinned
-from scheduler.styles.weights import MAX_WEIGHTS_BYTES, check_card
+from scheduler.styles.weights import MAX_WEIGHTS_BYTES, check_card, check_trained
 
 #: What a training may take of a worker's memory.
 MAX_TRAINING_BYTES = 16 * 2**30
@@ -66,6 +66,9 @@ class RunResolver:
         initial = self._initial(tenant, request, recipe)
         photos = self._photo_prefix(tenant, request.data)
         count = self._count(photos)
+        if count == 1 and request.held_out:
+            message = f"There is only 1 photo under {photos}: add photos, or set held_out to 0."
+            raise RequestInvalidError(message, pointer="/held_out")
         if painting is None:
             painting = paintings.fetch(self._blobs, address)
         paintings.check(painting, tenant=tenant)
@@ -195,7 +198,10 @@ def resolve_recipe(request: TrainRequest) -> Recipe:
 
 
 def check_step(config: TrainConfig) -> None:
-    """Raise RequestInvalidError if a training needs too much memory, or a loss network that workers do not offer."""
+    """Raise RequestInvalidError if a training cannot succeed with this config.
+
+    It needs too much memory, a loss network that workers do not offer, or makes a style that is too large to be kept.
+    """
     if config.network not in SERVED_NETWORKS:
         known = ", ".join(SERVED_NETWORKS)
         message = f"network must be one of {known}, not {config.network!r}."
@@ -207,6 +213,7 @@ def check_step(config: TrainConfig) -> None:
             "are the most: choose a smaller batch_size, size_px, style_size_px or transformer.width.",
             pointer="/options",
         )
+    check_trained(config.transformer, pointer="/options/transformer")
 
 
 def option_pointer(options: Mapping[str, Any], error: ConfigError) -> str:

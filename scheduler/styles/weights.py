@@ -5,7 +5,8 @@ import json
 import tempfile
 from typing import IO, Any
 
-from nst_core.nets.costs import stylize_bytes
+from nst_core.nets.costs import FLOAT_BYTES, stylize_bytes, weights_bytes
+from nst_core.nets.safetensors_header import MAX_HEADER_BYTES
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.weights_header import read_config
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -16,6 +17,8 @@ from scheduler.domain.errors import RequestInvalidError, TooLargeError
 MAX_WEIGHTS_BYTES = 128 * 2**20
 #: The most memory of a worker that a style may need for a photo of 512 x 512 pixels.
 MAX_STYLIZE_BYTES, LEAST_PHOTO_PIXELS = 4 * 2**30, 2**18
+#: Trainings write weights as float16.
+TRAINED_NUMBER_BYTES = 2
 MAX_CARD_BYTES = 64 * 2**10
 #: Of objects and lists in each other; what writes answers stops at some 250.
 MAX_CARD_DEPTH = 20
@@ -38,14 +41,26 @@ def keep_weights(blobs: BlobStore, source: BlobUri, *, max_bytes: int = MAX_WEIG
     return version, place
 
 
-def check_memory(config: TransformerConfig) -> None:
+def check_trained(config: TransformerConfig, *, pointer: str) -> None:
+    """Raise RequestInvalidError for a network that could be trained, and then not kept as a style."""
+    needed = TRAINED_NUMBER_BYTES * weights_bytes(config) // FLOAT_BYTES
+    if needed > MAX_WEIGHTS_BYTES - MAX_HEADER_BYTES:
+        raise RequestInvalidError(
+            f"The network has a width of {config.width} and {config.blocks} blocks, and its weights have "
+            f"{needed / 2**20:,.0f} MiB; a style may have {MAX_WEIGHTS_BYTES / 2**20:.0f} MiB.",
+            pointer=pointer,
+        )
+    check_memory(config, pointer=pointer)
+
+
+def check_memory(config: TransformerConfig, *, pointer: str = "/weights") -> None:
     """Raise RequestInvalidError for a network that takes too much memory even for a photo of moderate size."""
     needed = stylize_bytes(config, LEAST_PHOTO_PIXELS)
     if needed > MAX_STYLIZE_BYTES:
         raise RequestInvalidError(
             f"The network has a width of {config.width} and {config.blocks} blocks, and takes {needed / 2**30:.1f} GiB "
             f"of memory for {LEAST_PHOTO_PIXELS:,} pixels; {MAX_STYLIZE_BYTES / 2**30:.0f} GiB are the most.",
-            pointer="/weights",
+            pointer=pointer,
         )
 
 

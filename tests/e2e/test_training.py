@@ -25,6 +25,8 @@ TINY = {
     "style_weights": {"relu1_1": 1.0},
 }
 STEPS = 12
+#: So many files that are not photos that a choice without a look at them would hold out some.
+BROKEN = 28
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +53,13 @@ def nst(home: Path, capfd: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a painting, and a sub-folder with photos and one file that is not a photo."""
+    """A folder with a painting, and a sub-folder with photos and more files that are not photos."""
     folder = tmp_path_factory.mktemp("pictures")
     (folder / "photos").mkdir()
     for name, data in small_photos(12).items():
         (folder / "photos" / name).write_bytes(data)
-    (folder / "photos" / "broken.jpg").write_bytes(b"This is no picture.\n" * 20)
+    for number in range(BROKEN):
+        (folder / "photos" / f"broken{number}.jpg").write_bytes(b"This is no picture.\n" * 20)
     Image.radial_gradient("L").resize((96, 80)).convert("RGB").save(folder / "painting.png")
     return folder
 
@@ -82,14 +85,15 @@ def test_a_painting_becomes_a_style_for_photos(nst: Run, pictures: Path, tmp_pat
     sample = str(next(path for path in sorted((pictures / "photos").iterdir()) if path.suffix == ".png"))
     told = train(nst, pictures, "night", "--sample", sample, "--sample-every", "6", "--title", "Night")
     assert (told["name"], told["status"]) == ("night", "queued")
-    assert "There are only 13 photos" in told["warning"]
+    assert "There are only 40 photos" in told["warning"]
     code, _, err = nst("styles", "watch", "night")
     assert code == ExitCode.OK, err
     assert "night is trained after 12 steps" in err
     done = read(nst, "runs", "show", told["id"])
     assert (done["status"], done["step"], done["published"]) == ("succeeded", STEPS, True)
-    assert done["photos"]["skipped"] == 1
-    assert done["evaluation"]["photos"] == 2
+    assert done["photos"]["held_out"] == 2
+    assert 1 <= done["photos"]["skipped"] <= BROKEN
+    assert (done["evaluation"]["photos"], done["evaluation"]["held_out"]) == (2, 2)
     style = read(nst, "styles", "show", "night")
     assert (style["version"], style["card"]["title"]) == (done["version"], "Night")
     pinned = f"night@{style['version'][:8]}"
@@ -140,6 +144,19 @@ def test_a_style_is_exported_imported_under_another_name_and_deleted(nst: Run, t
     assert (brought["version"], brought["card"]) == (original["version"], original["card"])
     assert nst("styles", "delete", "evening")[0] == ExitCode.OK
     assert nst("styles", "show", "evening")[0] == ExitCode.REFUSED
+
+
+def test_a_training_with_too_few_usable_photos_fails_before_its_first_step(
+    nst: Run, pictures: Path, tmp_path: Path
+) -> None:
+    photos = sorted((pictures / "photos").iterdir())
+    for path in [*(path for path in photos if "broken" in path.name), photos[-1]]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    started = train(nst, pictures, "hopeless", "--data", str(tmp_path))
+    assert nst("styles", "watch", "hopeless")[0] == ExitCode.FAILED
+    failed = read(nst, "runs", "show", started["id"])
+    assert (failed["status"], failed["step"], failed["error"]["code"]) == ("failed", 0, "config_invalid")
+    assert "Only 1 photo can be used" in failed["error"]["message"]
 
 
 def test_a_training_is_paused_resumed_and_cancelled(nst: Run, pictures: Path) -> None:

@@ -254,6 +254,7 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"about": {"title": "a\0b"}}, "/about/title"),
     ({"colour": 1}, "/colour"),
     ({"options": {"batch_size": 64, "size_px": 512}}, "/options"),  # needs more memory than a worker has
+    ({"options": {"transformer": {"width": 256}}, "initial": "none"}, "/options/transformer"),  # no style is so large
 ]
 
 
@@ -263,6 +264,15 @@ def test_a_wrong_field_is_one_problem_that_points_to_the_field(client: TestClien
         assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid"), changes
         assert pointer in [error["pointer"] for error in answer.json()["errors"]], (changes, answer.json())
     assert client.get("/v1/runs").json()["data"] == []
+
+
+def test_a_single_photo_is_refused_unless_none_is_held_out(client: TestClient, runs: RunRig) -> None:
+    data = f"s3://nst/{runs.rig.prefix}/one/"
+    runs.put(f"{data}1.jpg", b"photo")
+    answer = submit(client, runs, data=data)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/held_out")
+    assert "There is only 1 photo under" in answer.json()["detail"]
+    assert submit(client, runs, data=data, held_out=0).status_code == 202
 
 
 def test_samples_need_different_names(client: TestClient, runs: RunRig) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nst_core.errors import ConfigError, EngineError, WeightsError
 from nst_core.nets.loss_network import LossNetwork
+from nst_core.nets.transformer import TransformerNet
 from nst_core.protocol.events import TrainProgress
 from nst_core.protocol.segments import TrainSegment
 from nst_core.storage.blobs import BlobStore
@@ -20,9 +21,10 @@ from nst_core.training.balance import balanced
 from nst_core.training.checkpoint import Checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.costs import training_bytes
+from nst_core.training.held_out import HELD_OUT, choose_held_out, few_held_out, split_names
 from nst_core.training.photos import PhotoStream
 from nst_core.training.pictures import parse_style
-from nst_core.training.sources import PhotoSource, split_photos
+from nst_core.training.sources import PhotoSource, SomePhotos
 from nst_core.training.trainer import Trainer
 from worker.runtime.limits import work_bytes
 from worker.runtime.loss_networks import COMPILING, RANDOM_WEIGHTS, load_network_of
@@ -32,7 +34,7 @@ from worker.segments.cache import LoadedTraining, TrainingCache
 from worker.segments.photo_library import PhotoLibrary
 from worker.segments.photo_notes import PhotoNotes
 from worker.segments.samples import Compute, Samples
-from worker.segments.stored import fetch, fetch_checkpoint, fetch_transformer
+from worker.segments.stored import fetch, fetch_checkpoint, fetch_initial
 from worker.segments.tally import Tally
 from worker.settings import WorkerSettings
 
@@ -50,7 +52,10 @@ class _Parts:
     config: TrainConfig
     style: Tensor
     photos: PhotoSource
-    held_out: int
+    #: Marks of the photos that are held out.
+    held_out: list[str]
+    #: The network to begin with; None for random weights, or those of a checkpoint.
+    initial: TransformerNet | None
     network: LossNetwork
 
 
@@ -90,14 +95,19 @@ class TrainingBuilder:
         if checkpoint is None and segment.strength is not None:
             parts = replace(parts, config=self._balanced(parts, segment.strength))
             _check(steering)
-        trainer, compiled = self._trainer(segment, parts, checkpoint)
+        samples = Samples(self._blobs, segment.samples, place=segment.place, max_bytes=self._settings.max_input_bytes)
+        warnings = samples.problems()
+        held_out = len(parts.held_out)
+        if fewer := few_held_out(held_out, segment.held_out):
+            warnings.insert(0, fewer)
+        notes = PhotoNotes(self._blobs, segment.place, held_out=held_out, warnings=warnings)
+        _check(steering)
+        trainer, compiled = self._trainer(segment, parts)
         try:
-            self._resume(trainer, segment, checkpoint)
+            self._resume(trainer, segment, checkpoint, held_out=parts.held_out)
         except BaseException:
             trainer.close()
             raise
-        samples = Samples(self._blobs, segment.samples, place=segment.place, max_bytes=self._settings.max_input_bytes)
-        notes = PhotoNotes(self._blobs, segment.place, held_out=parts.held_out)
         return LoadedTraining(trainer=trainer, samples=samples, notes=notes, tally=Tally(), compiles=compiled)
 
     def _check_memory(self, config: TrainConfig) -> None:
@@ -111,14 +121,24 @@ class TrainingBuilder:
     def _read(self, segment: TrainSegment, checkpoint: Checkpoint | None, steering: Steering[TrainProgress]) -> _Parts:
         config = config_of(segment, checkpoint)
         painting = read_painting(self._blobs, segment, max_bytes=self._settings.max_input_bytes)
-        training, held_out = split_photos(
-            self._library.open(segment.photos, config), segment.held_out, seed=config.seed
-        )
+        style = parse_style(painting, size_px=config.style_size_px, name="The painting")
+        source = self._library.open(segment.photos, config)
+        initial, origin = None, checkpoint.origin if checkpoint else {}
+        if checkpoint is None and segment.initial is not None:
+            initial, origin = fetch_initial(self._blobs, segment.initial)
+        # A fork holds out the photos that its parent has not trained on either.
+        held_out = origin.get(HELD_OUT)
+        if held_out is None:
+            held_out = choose_held_out(source, segment.held_out, config=config, on_photo=lambda: _check(steering))
+        training, _ = split_names(source.names, held_out)
+        if not training:
+            raise ConfigError(f"All photos under {segment.photos} are held out, and none is left to train on.")
         return _Parts(
             config=config,
-            style=parse_style(painting, size_px=config.style_size_px, name="The painting"),
-            photos=training,
-            held_out=len(held_out.names) if held_out else 0,
+            style=style,
+            photos=SomePhotos(source, training),
+            held_out=held_out,
+            initial=initial,
             network=load_network_of(config, on_bytes=lambda: _check(steering)),
         )
 
@@ -143,10 +163,8 @@ class TrainingBuilder:
 
         return self._compute(measure)
 
-    def _trainer(self, segment: TrainSegment, parts: _Parts, checkpoint: Checkpoint | None) -> tuple[Trainer, bool]:
+    def _trainer(self, segment: TrainSegment, parts: _Parts) -> tuple[Trainer, bool]:
         """Return a trainer before its first step, and whether it is compiled."""
-        begins = checkpoint is None and segment.initial is not None
-        initial = fetch_transformer(self._blobs, segment.initial) if begins and segment.initial else None
         compiled = not segment.exact and self._settings.train_compile and has_compiler(self._device)
         make = partial(
             Trainer,
@@ -155,7 +173,7 @@ class TrainingBuilder:
             style=parts.style,
             photos=parts.photos,
             device=self._device,
-            initial=initial,
+            initial=parts.initial,
             bf16=not segment.exact and bf16_pays(self._device),
             compiled=compiled,
             threads=_READERS,
@@ -178,12 +196,15 @@ class TrainingBuilder:
                 torch.compiler.reset()
                 self._compiled = 1
 
-    def _resume(self, trainer: Trainer, segment: TrainSegment, checkpoint: Checkpoint | None) -> None:
+    def _resume(
+        self, trainer: Trainer, segment: TrainSegment, checkpoint: Checkpoint | None, *, held_out: list[str]
+    ) -> None:
         """Continue from the checkpoint; raise WeightsError if it was made with another painting."""
         trainer.origin = {
             "style_sha256": segment.painting.sha256,
             "initial_sha256": segment.initial and segment.initial.sha256,
             "photos": trainer.photos.describe(),
+            HELD_OUT: held_out,
         }
         if checkpoint is None:
             return

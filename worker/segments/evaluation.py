@@ -18,16 +18,17 @@ from nst_core.decoding import decoder
 from nst_core.errors import BlobError, ConfigError, ImageError
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.stylizer import EXACT
-from nst_core.nets.transformer import MIN_SIDE_PX
 from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.protocol.events import Result, SegmentFinished, TrainProgress
 from nst_core.protocol.segments import TrainSegment
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
-from nst_core.training.evaluation import LOOKED_AT_PX, evaluate
+from nst_core.training.evaluation import evaluate, measured_part
+from nst_core.training.held_out import HELD_OUT, split_names
+from nst_core.training.photos import decode_photo
 from nst_core.training.pictures import SAMPLE_MAX_PX, parse_style
 from nst_core.training.sheet import preview_sheet
-from nst_core.training.sources import PhotoSource, split_photos
+from nst_core.training.sources import PhotoSource
 from worker.runtime.loss_networks import load_network_of
 from worker.runtime.outcomes import InterruptedWorkError
 from worker.runtime.steering import Steering
@@ -40,7 +41,7 @@ from worker.settings import WorkerSettings
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 Pixels = npt.NDArray[np.uint8]
-#: Photos to measure on if none were held out; the network was trained on them.
+#: Photos to measure on if none were held out, or if those are gone; the network was trained on them.
 _MEASURED = 4
 #: Photos on the sheet if the client named none.
 _SHOWN = 5
@@ -53,6 +54,8 @@ class _Work:
     segment: TrainSegment
     config: TrainConfig
     painting: bytes
+    #: Marks of the photos that were held out.
+    held_out: list[str]
     #: The bytes of the weights file.
     weights: bytes
     compute: Compute
@@ -97,6 +100,7 @@ class Evaluator:
             segment=segment,
             config=config_of(segment, checkpoint),
             painting=read_painting(self._blobs, segment, max_bytes=self._settings.max_input_bytes),
+            held_out=checkpoint.origin.get(HELD_OUT) or [],
             weights=dump_transformer(transformer_of(checkpoint, name=segment.checkpoint.uri)),
             compute=_while_going(self._compute, steering),
         )
@@ -116,8 +120,13 @@ class Evaluator:
     def _result(self, work: _Work) -> Result:
         config, place = work.config, work.segment.place
         source = self._library.open(work.segment.photos, config)
-        training, held_out = split_photos(source, work.segment.held_out, seed=config.seed)
-        photos = _decoded(held_out or training, config, count=None if held_out else _MEASURED)
+        training, names = split_names(source.names, work.held_out)
+        photos = list(_decoded(source, names, config))
+        held_out = len(photos)
+        if not photos:
+            photos = list(islice(_decoded(source, training, config), _MEASURED))
+        if not photos:
+            raise ConfigError(f"None of the {len(source.names):,} photos for the evaluation can be used.")
         evaluation = self._measure(work, photos)
         sheet = images.encode(preview_sheet(_painting(work), self._pairs(work, photos)), "jpg")
         weights = put_file(
@@ -125,9 +134,7 @@ class Evaluator:
         )
         sheet_uri = f"{place}result/sheet-{hashlib.sha256(sheet).hexdigest()[:12]}.jpg"
         put_file(self._blobs, sheet_uri, sheet, content_type="image/jpeg")
-        return Result(
-            weights=weights, sheet=sheet_uri, evaluation={**evaluation, "held_out": len(photos) if held_out else 0}
-        )
+        return Result(weights=weights, sheet=sheet_uri, evaluation={**evaluation, "held_out": held_out})
 
     def _measure(self, work: _Work, photos: Sequence[Pixels]) -> dict[str, object]:
         network = load_network_of(work.config)
@@ -166,27 +173,19 @@ class Evaluator:
 
 
 def _painting(work: _Work) -> Pixels:
-    return decoder.decode(work.painting, max_px=SAMPLE_MAX_PX).rgb
+    # No network sees it here, so that a long painting may become thin.
+    return decoder.decode(work.painting, max_px=SAMPLE_MAX_PX, min_side_px=1).rgb
 
 
-def _decoded(source: PhotoSource, config: TrainConfig, *, count: int | None) -> list[Pixels]:
-    """Return the first `count` usable photos of a source, or all; raise ConfigError if there is none."""
-    photos = list(islice(_usable(source, max_px=max(LOOKED_AT_PX, 2 * config.size_px)), count))
-    if not photos:
-        raise ConfigError(f"None of the {len(source.names):,} photos for the evaluation can be used.")
-    return photos
-
-
-def _usable(source: PhotoSource, *, max_px: int) -> Iterator[Pixels]:
-    for name in source.names:
+def _decoded(source: PhotoSource, names: Sequence[str], config: TrainConfig) -> Iterator[Pixels]:
+    """Yield what is measured of the photos that can be used."""
+    for name in names:
         try:
-            rgb = decoder.decode(source.read(name), max_px=max_px).rgb
+            photo = decode_photo(source.read(name), size_px=config.size_px, zoom=config.zoom)
         except ImageError as error:
             _log.warning("the photo %s: %s", name, error)
-            continue
-        # The evaluation reduces the photo further, and its shorter side must not become too small.
-        if min(rgb.shape[:2]) * LOOKED_AT_PX >= MIN_SIDE_PX * max(rgb.shape[:2]):
-            yield rgb
+        else:
+            yield measured_part(photo, size_px=config.size_px)
 
 
 def _while_going(compute: Compute, steering: Steering[TrainProgress]) -> Compute:

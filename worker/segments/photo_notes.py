@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 
 from nst_core.errors import BlobError, BlobNotFoundError
 from nst_core.protocol.events import PhotoReport
@@ -20,23 +21,28 @@ class PhotoNotes:
     For people only: notes never cause a photo to be skipped unread.
     """
 
-    def __init__(self, blobs: BlobStore, place: str, *, held_out: int) -> None:
-        """Read the notes in a run's place; start with empty notes if there are none or they cannot be read."""
+    def __init__(self, blobs: BlobStore, place: str, *, held_out: int, warnings: Sequence[str] = ()) -> None:
+        """Read the notes in a run's place; start with empty notes if there are none or they cannot be read.
+
+        `warnings` are sentences for each report.
+        """
         self._blobs = blobs
         self._uri = BlobUri.parse(place + _NAME)
         self._held_out = held_out
+        self._warnings = tuple(warnings)
         self._skipped = self._read()
         self._written = dict(self._skipped)
 
     def report(self, photos: PhotoStream) -> PhotoReport:
         """Return what is known now."""
         self._skipped |= photos.skipped
+        warnings = [*self._warnings, *([photos.warning] if photos.warning else [])]
         return PhotoReport(
             count=photos.describe()["count"],
             held_out=self._held_out,
             skipped=len(self._skipped),
             reasons=dict(sorted(self._skipped.items())[:_TOLD]),
-            warning=photos.warning,
+            warning=" ".join(warnings) or None,
         )
 
     def save(self) -> None:

@@ -41,6 +41,17 @@ class Samples:
         self._max_bytes = max_bytes
         self._photos: dict[str, Tensor] = {}
 
+    def problems(self) -> list[str]:
+        """Read the samples, and return a sentence for each that can never be shown."""
+        found = []
+        for stem, uri in self._uris.items():
+            try:
+                self._photo(stem, uri)
+            except (BlobError, ImageError) as error:
+                if not error.retryable:
+                    found.append(f"A sample cannot be shown: {error.message}")
+        return found
+
     def show(self, trainer: Trainer, compute: Compute) -> None:
         """Store the present stylization of each sample."""
         for stem, uri in self._uris.items():

@@ -1,6 +1,7 @@
 """The files of a training in storage: read, checked against their SHA-256 and loaded."""
 
 import hashlib
+from typing import Any
 
 import torch
 
@@ -37,12 +38,16 @@ def put_file(blobs: BlobStore, uri: str, data: bytes, *, content_type: str = "ap
     return StoredFile(uri=uri, sha256=hashlib.sha256(data).hexdigest())
 
 
-def fetch_transformer(blobs: BlobStore, file: StoredFile) -> TransformerNet:
-    """Return the network of a weights file or of a checkpoint; raise WeightsError if it is damaged."""
+def fetch_initial(blobs: BlobStore, file: StoredFile) -> tuple[TransformerNet, dict[str, Any]]:
+    """Return the network of a weights file or of a checkpoint, and the checkpoint's origin, empty for weights.
+
+    Raises WeightsError if the file is damaged.
+    """
     data = fetch(blobs, file)
     if not _is_checkpoint(data):
-        return load_transformer_bytes(data, name=file.uri)
-    return transformer_of(parse_checkpoint(data, name=f"The checkpoint {file.uri}"), name=file.uri)
+        return load_transformer_bytes(data, name=file.uri), {}
+    checkpoint = parse_checkpoint(data, name=f"The checkpoint {file.uri}")
+    return transformer_of(checkpoint, name=file.uri), checkpoint.origin
 
 
 def transformer_of(checkpoint: Checkpoint, *, name: str) -> TransformerNet:

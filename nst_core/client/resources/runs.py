@@ -79,7 +79,10 @@ class TrainRequest(Request):
         DEFAULT_SAMPLE_EVERY, ge=0, le=MAX_STEPS, description="Steps between two samples; 0: no samples."
     )
     held_out: int = Field(
-        DEFAULT_HELD_OUT, ge=0, le=1000, description="Photos that are not trained on, to measure the style with."
+        DEFAULT_HELD_OUT,
+        ge=0,
+        le=1000,
+        description="Photos that are not trained on, to measure the style with; fewer if few photos can be used.",
     )
     publish: bool = Field(True, description="Let the style's name stand for the result as soon as there is one.")
     exact: bool = Field(False, description="Make the result reproducible to the byte; several times slower.")

@@ -22,7 +22,7 @@ from nst_core.nets.transformer import TransformerNet
 from nst_core.training.blemishes import find_blemishes
 from nst_core.training.config import TrainConfig
 from nst_core.training.descent import ImageObjective, descend
-from nst_core.training.evaluation import ITERATIONS, OPTIMISED, Evaluation, evaluate, ssim
+from nst_core.training.evaluation import ITERATIONS, OPTIMISED, Evaluation, evaluate, measured_part, ssim
 from tests.photos import pictures
 from tests.unit.nst_core.training.kit import TINY, soft_picture, stripes
 
@@ -175,6 +175,36 @@ def test_tiny_and_narrow_photos_can_be_measured(network: LossNetwork, width: int
     photo = np.array(soft_picture(0, width, height))
     found = measured(random_network(), network, [photo]).to_dict()
     assert np.isfinite([value for value in found.values() if isinstance(value, float)]).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((64, 48), (64, 48)),
+        ((1024, 300), (512, 150)),
+        ((640, 20), (512, 16)),
+        ((16, 600), (16, 512)),
+        ((4000, 20), (512, 16)),
+    ],
+)
+def test_of_a_photo_that_is_too_long_the_middle_is_measured(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    photo = np.zeros((size[1], size[0], 3), np.uint8)
+    middle = photo.shape[0] // 2, photo.shape[1] // 2
+    photo[middle[0] - 8 : middle[0] + 8, middle[1] - 8 : middle[1] + 8] = 255
+    part = measured_part(photo, size_px=32)
+    assert (part.shape[1], part.shape[0]) == expected
+    assert part[part.shape[0] // 2, part.shape[1] // 2].min() > 200
+    assert part[0, 0].max() == part[-1, -1].max() == 0
+
+
+def test_photos_of_large_trainings_are_measured_in_the_size_of_two_crops() -> None:
+    assert measured_part(np.zeros((900, 1800, 3), np.uint8), size_px=400).shape == (400, 800, 3)
+
+
+def test_a_loss_without_any_weight_can_be_measured(network: LossNetwork) -> None:
+    nothing = replace(CONFIG, content_weight=0.0, tv_weight=0.0, style_weights={"relu1_2": 0.0})
+    found = evaluate(random_network(), photos=PHOTOS[:1], style=stripes(), network=network, config=nothing)
+    assert (found.total, found.loss_over_lbfgs50) == (0, 0)
 
 
 def test_a_network_is_not_changed(network: LossNetwork) -> None:

@@ -16,7 +16,6 @@ from nst_core.training.sources import (
     Reduction,
     SomePhotos,
     StoredPhotos,
-    split_photos,
 )
 from tests.unit.nst_core.training.kit import MemoryPhotos
 
@@ -138,40 +137,6 @@ def test_a_photo_that_cannot_be_reduced_is_not_kept(blobs: BlobStore, prefix: Bl
         source.read("b.jpg")
     blobs.put(BlobUri(prefix.bucket, prefix.key + "b.jpg"), b"good")
     assert source.read("b.jpg") == b"good"
-
-
-def test_photos_are_split_by_the_seed_and_each_is_on_one_side(folder: Path) -> None:
-    source = FolderPhotos(folder)
-    training, held_out = split_photos(source, 1, seed=3)
-    assert held_out is not None
-    assert len(held_out.names) == 1
-    assert sorted([*training.names, *held_out.names]) == sorted(source.names)
-    assert held_out.read(held_out.names[0]) == source.read(held_out.names[0])
-    again = split_photos(source, 1, seed=3)[1]
-    assert again is not None
-    assert again.names == held_out.names
-    drawn = {tuple(split[1].names) for seed in range(20) if (split := split_photos(source, 1, seed=seed))[1]}
-    assert len(drawn) > 1
-
-
-def test_at_least_half_of_the_photos_are_trained_on(folder: Path) -> None:
-    source = FolderPhotos(folder)
-    training, held_out = split_photos(source, 100, seed=0)
-    assert held_out is not None
-    assert (len(training.names), len(held_out.names)) == (2, 2)
-    assert split_photos(source, 0, seed=0) == (source, None)
-
-
-@pytest.mark.parametrize(("photos", "count", "held"), [(100, 16, 16), (31, 16, 15), (3, 2, 1), (1, 16, 0), (9, -1, 0)])
-def test_photos_are_split_without_loss_and_in_order(photos: int, count: int, held: int) -> None:
-    source = MemoryPhotos({f"{number:03d}.jpg": b"%d" % number for number in range(photos)})
-    training, held_out = split_photos(source, count, seed=0)
-    parts = [training] if held_out is None else [training, held_out]
-    assert [len(part.names) for part in parts] == [photos - held, held][: len(parts)]
-    assert sorted(name for part in parts for name in part.names) == source.names
-    for part in parts:
-        assert list(part.names) == sorted(part.names)
-        assert [part.read(name) for name in part.names] == [source.files[name] for name in part.names]
 
 
 def test_an_unusable_file_is_unusable_in_a_subset_too() -> None:

@@ -1,15 +1,20 @@
 """What is refused because it would take more memory than workers have, or make them download too much."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from nst_core.client.resources.methods import Optimize
+from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.transformer_config import TransformerConfig
+from nst_core.nets.weights import save_transformer
 from nst_core.training import presets
 from nst_core.training.config import TrainConfig
 from scheduler.domain.errors import RequestInvalidError
 from scheduler.jobs.methods.optimize import resolve
 from scheduler.runs.requests import check_step
-from scheduler.styles.weights import check_memory
+from scheduler.styles.weights import MAX_WEIGHTS_BYTES, check_memory
 
 
 def test_every_preset_at_its_largest_stroke_is_allowed() -> None:
@@ -30,6 +35,23 @@ def test_every_preset_at_its_largest_stroke_is_allowed() -> None:
 def test_a_training_that_takes_too_much_memory_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(RequestInvalidError, match="GiB of memory, and 16 are the most: choose a smaller batch_size"):
         check_step(TrainConfig.from_dict(options))
+
+
+@pytest.mark.parametrize("network", [{"width": 256}, {"width": 128, "blocks": 16}, {"width": 512, "blocks": 1}])
+def test_a_training_whose_style_could_not_be_kept_is_refused(network: dict[str, object]) -> None:
+    config = TrainConfig.from_dict({"transformer": network, "batch_size": 1, "size_px": 64})
+    with pytest.raises(RequestInvalidError, match=r"its weights have \d+ MiB; a style may have 128 MiB") as caught:
+        check_step(config)
+    assert caught.value.pointer == "/options/transformer"
+
+
+def test_the_weights_of_the_widest_training_can_be_kept(tmp_path: Path) -> None:
+    config = TransformerConfig(width=197, blocks=5)
+    check_step(TrainConfig(transformer=config, batch_size=1, size_px=64))
+    with pytest.raises(RequestInvalidError, match="a style may have 128 MiB"):
+        check_step(TrainConfig(transformer=replace(config, width=204), batch_size=1, size_px=64))
+    save_transformer(TransformerNet(config), tmp_path / "style.safetensors")
+    assert 0.9 * MAX_WEIGHTS_BYTES < (tmp_path / "style.safetensors").stat().st_size <= MAX_WEIGHTS_BYTES
 
 
 def test_a_loss_network_that_workers_do_not_offer_is_refused_for_trainings() -> None:

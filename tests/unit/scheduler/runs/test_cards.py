@@ -35,6 +35,12 @@ def test_a_card_says_what_the_client_knows_and_what_the_run_knows() -> None:
     assert card["made_from"]["initial_sha256"] == FILE.sha256
 
 
+def test_a_card_has_the_warning_about_the_photos() -> None:
+    photos = {"count": 5, "held_out": 2, "skipped": 0, "reasons": {}, "warning": "Only 2 photos are held out."}
+    card = make_card(replace(RUN, photos=photos), final_losses={})
+    assert card["made_from"]["photos"]["warning"] == "Only 2 photos are held out."
+
+
 def test_the_method_line_names_network_and_normalisation() -> None:
     line = method_line(TrainConfig().to_dict())
     assert line.endswith("with instance normalisation; VGG16 loss network")

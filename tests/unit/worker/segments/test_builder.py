@@ -19,6 +19,7 @@ from nst_core.nets.weights import dump_transformer
 from nst_core.protocol.events import SegmentFinished, TrainProgress
 from nst_core.protocol.segments import StoredFile, TrainSegment
 from nst_core.storage.blobs import BlobStore
+from nst_core.training.held_out import HELD_OUT
 from tests.unit.worker.training_kit import (
     TINY,
     Bench,
@@ -120,6 +121,16 @@ def test_a_run_starts_from_the_network_of_another_runs_checkpoint(bench: Bench, 
             torch.testing.assert_close(after.tensors[name], tensor)
     later = bench.run(next_segment(segment, first), until=2)
     assert checkpoint_of(blobs, later).origin["initial_sha256"] == segment.initial.sha256  # type: ignore[union-attr]
+
+
+def test_a_fork_holds_out_the_photos_that_its_parent_held_out(benches: MakeBench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs, held_out=2)
+    parent = benches().run(segment, until=2)
+    chosen = checkpoint_of(blobs, parent).origin[HELD_OUT]
+    other_seed = replace(segment, config=segment.config | {"seed": 3}, place=segment.place + "fork/")
+    assert checkpoint_of(blobs, benches().run(other_seed, until=1)).origin[HELD_OUT] != chosen
+    fork = benches().run(replace(other_seed, initial=parent.checkpoint), until=1)
+    assert checkpoint_of(blobs, fork).origin[HELD_OUT] == chosen
 
 
 def test_the_error_names_a_painting_that_is_not_a_picture(bench: Bench, blobs: BlobStore) -> None:

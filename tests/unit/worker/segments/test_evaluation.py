@@ -1,6 +1,8 @@
 """Tests of worker.segments.evaluation."""
 
 import hashlib
+import logging
+import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -16,6 +18,8 @@ from nst_core.nets.weights import load_transformer_bytes
 from nst_core.protocol.events import SegmentFailure, SegmentFinished, SegmentProgress
 from nst_core.protocol.segments import Phase, TrainSegment, dump_segment
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.training.checkpoint import parse_checkpoint
+from nst_core.training.held_out import HELD_OUT, split_names
 from tests.brokers import Broker
 from tests.unit.worker.kit import WAIT_S, events, wait_until
 from tests.unit.worker.training_kit import (
@@ -23,6 +27,7 @@ from tests.unit.worker.training_kit import (
     make_segment,
     next_segment,
     objects,
+    put,
     soft_picture,
     soft_pictures,
 )
@@ -123,6 +128,45 @@ def test_a_run_without_held_out_photos_is_measured_on_other_photos(trainee: Trai
     end = trainee.work(evaluation_of(trainee, make_segment(trainee.blobs, photos=photos)))
     assert end.result is not None
     assert (end.result.evaluation["photos"], end.result.evaluation["held_out"]) == (3, 0)
+
+
+def test_unusable_photos_do_not_replace_those_that_were_held_out(trainee: Trainee) -> None:
+    photos = {f"{number}-bad.png": b"no picture" for number in range(50)} | soft_pictures(6)
+    end = trainee.work(evaluation_of(trainee, make_segment(trainee.blobs, photos=photos, held_out=3)))
+    assert end.result is not None
+    assert (end.result.evaluation["photos"], end.result.evaluation["held_out"]) == (3, 3)
+
+
+def test_a_run_whose_held_out_photos_are_gone_is_measured_on_others(
+    trainee: Trainee, caplog: pytest.LogCaptureFixture
+) -> None:
+    blobs = trainee.blobs
+    segment = evaluation_of(trainee, make_segment(blobs, held_out=2))
+    assert segment.checkpoint is not None
+    marks = parse_checkpoint(blobs.get(BlobUri.parse(segment.checkpoint.uri))).origin[HELD_OUT]
+    for name in split_names(list(soft_pictures()), marks)[1]:
+        blobs.put(BlobUri.parse(segment.photos + name), b"no picture")
+    with caplog.at_level(logging.WARNING, "worker"):
+        end = trainee.work(segment)
+    assert end.result is not None
+    assert (end.result.evaluation["photos"], end.result.evaluation["held_out"]) == (4, 0)
+    assert caplog.text.count("The data is not an image.") == 2
+
+
+def test_a_photo_of_any_shape_can_be_trained_on_and_measured(trainee: Trainee) -> None:
+    photos = {f"{number}.png": soft_picture(number, width=2000, height=20) for number in range(2)}
+    end = trainee.work(evaluation_of(trainee, make_segment(trainee.blobs, photos=photos, held_out=1)))
+    assert end.result is not None
+    assert end.result.evaluation["photos"] == 1
+
+
+def test_a_painting_that_can_be_trained_on_fits_on_the_sheet(trainee: Trainee) -> None:
+    blobs = trainee.blobs
+    long = put(blobs, f"long-{secrets.token_hex(4)}.png", soft_picture(7, width=4096, height=32))
+    segment = make_segment(blobs, config=replace(TINY, steps=1, style_size_px=4096), painting=long)
+    end = trainee.work(evaluation_of(trainee, segment))
+    assert end.failure is None
+    assert end.result is not None
 
 
 def test_an_evaluation_ends_when_it_is_stopped(trainee: Trainee) -> None:

@@ -23,6 +23,8 @@ from nst_core.protocol.events import SegmentFinished
 from nst_core.protocol.segments import StoredFile, TrainSegment
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
+from nst_core.training.held_out import HELD_OUT, split_names
+from nst_core.training.sources import StoredPhotos
 from tests.unit.worker.kit import wait_until
 from tests.unit.worker.training_kit import (
     TINY,
@@ -31,6 +33,7 @@ from tests.unit.worker.training_kit import (
     make_segment,
     next_segment,
     objects,
+    put,
     soft_picture,
     soft_pictures,
 )
@@ -205,10 +208,75 @@ def test_an_unusable_sample_is_reported_and_the_run_continues(
     assert "text.png at step 12: " in caplog.text
 
 
+def test_a_warning_names_samples_that_can_never_be_shown(bench: Bench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs, samples={"cat.png": soft_picture(50), "text.png": b"no picture"})
+    gone = f"s3://{blobs.bucket}/{segment.run_id}/gone.png"
+    end = bench.run(replace(segment, samples=(*segment.samples, gone)), until=1)
+    assert end.photos is not None
+    warning = str(end.photos.warning)
+    assert warning.count("A sample cannot be shown: ") == 2
+    assert "text.png: The data is not an image." in warning
+    assert gone in warning
+    assert "cat.png" not in warning
+
+
 def test_held_out_photos_are_not_used_for_training(bench: Bench, blobs: BlobStore) -> None:
     end = bench.run(make_segment(blobs, held_out=2), until=1)
     assert end.photos is not None
     assert (end.photos.count, end.photos.held_out) == (4, 2)
+
+
+def test_the_photos_held_out_are_usable_and_the_same_in_every_segment(
+    benches: MakeBench, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: set[str] = set()
+    read_photo = StoredPhotos.read
+
+    def noted(self: StoredPhotos, name: str) -> bytes:
+        read.add(name)
+        return read_photo(self, name)
+
+    bad = {f"{number}-bad.png": b"no picture" for number in range(30)}
+    segment = make_segment(blobs, photos={**soft_pictures(), **bad}, held_out=2)
+    first = benches().run(segment, until=1)
+    held_out = split_names([*soft_pictures(), *bad], checkpoint_of(blobs, first).origin[HELD_OUT])[1]
+    assert len(held_out) == 2
+    assert set(held_out) <= soft_pictures().keys()
+    # Another worker continues, when there are other photos: a choice among these would be another one.
+    for number in range(40, 60):
+        put(blobs, f"{segment.run_id}/photos/{number}.png", soft_picture(number))
+    monkeypatch.setattr(StoredPhotos, "read", noted)
+    end = benches().run(next_segment(segment, first, config=segment.config | {"steps": 60}))
+    assert checkpoint_of(blobs, end).origin[HELD_OUT] == checkpoint_of(blobs, first).origin[HELD_OUT]
+    assert read == {*soft_pictures(), *bad, *(f"{number}.png" for number in range(40, 60))} - set(held_out)
+    assert end.photos is not None
+    assert (end.photos.count, end.photos.held_out) == (54, 2)
+
+
+def test_a_training_can_be_stopped_while_its_photos_are_chosen(bench: Bench, blobs: BlobStore) -> None:
+    bad = {f"{number}.png": b"no picture" for number in range(30)}
+    with pytest.raises(InterruptedWorkError):
+        bench.run(make_segment(blobs, photos=bad, held_out=2), until=0)
+
+
+def test_a_warning_says_that_fewer_photos_are_held_out_than_asked_for(benches: MakeBench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs, photos={**soft_pictures(5), "bad.png": b"no picture"}, held_out=16)
+    first = benches().run(segment, until=1)
+    for end in (first, benches().run(next_segment(segment, first), until=2)):
+        assert end.photos is not None
+        assert (end.photos.count, end.photos.held_out) == (4, 2)
+        assert str(end.photos.warning).startswith("The training holds out only 2 of the 16 photos")
+        assert "There are only" in str(end.photos.warning)
+
+
+def test_a_training_needs_photos_besides_those_that_it_holds_out(benches: MakeBench, blobs: BlobStore) -> None:
+    segment = make_segment(blobs, held_out=1)
+    first = benches().run(segment, until=1)
+    _, held_out = split_names(list(soft_pictures()), checkpoint_of(blobs, first).origin[HELD_OUT])
+    for name in soft_pictures().keys() - set(held_out):
+        blobs.delete(BlobUri.parse(segment.photos + name))
+    with pytest.raises(ConfigError, match=r"All photos under .* are held out"):
+        benches().run(next_segment(segment, first))
 
 
 def poisoned(config: TrainConfig) -> TrainConfig:
@@ -221,13 +289,18 @@ def poisoned(config: TrainConfig) -> TrainConfig:
     [
         ({"photos": {}}, ConfigError, "There are no photos"),
         ({"photos": {"a.png": b"x", "b.png": b""}}, ConfigError, "None of the 2 photos can be used"),
+        ({"photos": {"a.png": b"x", "b.png": b""}, "held_out": 1}, ConfigError, "None of the 2 photos can be used"),
+        ({"photos": {"a.png": b"x", **soft_pictures(1)}, "held_out": 1}, ConfigError, "Only 1 photo can be used"),
         ({"painting": StoredFile(uri="s3://nst/nowhere.png", sha256="0" * 64)}, BlobNotFoundError, "nowhere.png"),
         ({"config": replace(TINY, network="vgg99")}, ConfigError, "vgg99"),
         ({"config": poisoned(TINY)}, TrainingDivergedError, "not finite"),
         ({"checkpoint": StoredFile(uri="s3://nst/gone", sha256="0" * 64)}, BlobNotFoundError, "gone"),
         ({"initial": StoredFile(uri="s3://nst/gone", sha256="0" * 64)}, BlobNotFoundError, "gone"),
     ],
-    ids=["no photos", "only bad photos", "no painting", "no network", "diverged", "no checkpoint", "no initial"],
+    ids=[
+        *("no photos", "only bad photos", "none to hold out", "one to hold out"),
+        *("no painting", "no network", "diverged", "no checkpoint", "no initial"),
+    ],
 )
 def test_unusable_inputs_are_named_in_the_error_and_the_next_run_works(
     bench: Bench, blobs: BlobStore, changes: dict[str, Any], error: type[NstError], message: str
