@@ -108,7 +108,7 @@ class _Canvas:
 
     def draw_axes(self, title: str) -> None:
         left, top, right, bottom = _AREA
-        self._text(left, 10, title, anchor="lt", size=17)
+        self._text(left, 10, " ".join(title.split()), anchor="lt", size=17)  # an anchor takes a single line
         self._text((left + right) / 2, HEIGHT_PX - 8, "step (pale: single steps, dark: smoothed)", anchor="mb")
         for value, labelled in self._levels():
             y = self._y(value)

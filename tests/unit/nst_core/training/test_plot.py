@@ -65,6 +65,12 @@ def test_equal_tiny_and_huge_values_can_be_drawn(tmp_path: Path) -> None:
         assert curve(pixels, RED) or curve(pixels, BLUE)
 
 
+@pytest.mark.parametrize("title", ["two\nlines", "\ttab\r\n", "", "\udcff", "a" * 1000])
+def test_any_name_of_a_folder_or_a_painting_can_be_the_title(tmp_path: Path, title: str) -> None:
+    plot_losses([StepLosses(step=1, content=1.0, style=5.0, tv=0.1)], tmp_path / "losses.png", title=title)
+    assert (tmp_path / "losses.png").exists()
+
+
 def test_smoothing_is_the_geometric_mean_of_the_available_values() -> None:
     np.testing.assert_allclose(smoothed(np.array([1.0, 100.0, 1.0]), 3), [10, 100 ** (1 / 3), 10])
     np.testing.assert_allclose(smoothed(np.array([0.0, 4.0, 0.0, 0.0]), 3), [4, 4, 4, np.nan])
