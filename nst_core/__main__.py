@@ -22,8 +22,9 @@ from nst_core.system.devices import resolve_device
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
 from nst_core.training.run import RunPlan, TrainingRun
-from nst_core.training.sources import FolderPhotos, PhotoSource, StoredPhotos
+from nst_core.training.sources import FolderPhotos, PhotoSource
 from nst_core.training.step_losses import StepLosses
+from nst_core.training.stored_photos import StoredPhotos
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache, partial
 from queue import LifoQueue
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,8 +20,10 @@ from nst_core import errors
 from nst_core.decoding.child import Child, ChildDiedError, OutOfTimeError
 from nst_core.errors import ImageDecodeError, ImageTooLargeError
 from nst_core.images.picture import DEFAULT_MAX_PIXELS, DEFAULT_MIN_SIDE_PX, Limits, Picture
-from nst_core.settings import DecoderSettings
 from nst_core.system.budget import ByteBudget
+
+if TYPE_CHECKING:
+    from nst_core.settings import DecoderSettings
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -64,6 +66,8 @@ def check(data: bytes, *, min_side_px: int = DEFAULT_MIN_SIDE_PX) -> tuple[int, 
 @lru_cache(maxsize=1)
 def shared_pool() -> "DecoderPool":
     """Return the pool of this process, which starts children on demand."""
+    from nst_core.settings import DecoderSettings  # late, because it needs pydantic
+
     pool = DecoderPool(DecoderSettings())
     atexit.register(pool.close)
     return pool
@@ -72,7 +76,7 @@ def shared_pool() -> "DecoderPool":
 class DecoderPool:
     """A few child processes that decode images; may be used by any number of threads."""
 
-    def __init__(self, settings: DecoderSettings) -> None:
+    def __init__(self, settings: "DecoderSettings") -> None:
         """Start no child yet."""
         self._settings = settings
         self._budget = ByteBudget(settings.memory_bytes)

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from nst_core.errors import ConfigError
 from nst_core.nets.graph_network import GraphFeatures
-from nst_core.nets.loss_weights import FIRST_LAYER, MEAN, STD, VGG_SOURCES, LossWeights, load_weights
+from nst_core.nets.loss_weights import FIRST_LAYER, MEAN, STD, VGG_SOURCES, LossWeights, Places, load_weights
 from nst_core.nets.operators import MaxPool
 from nst_core.nets.vgg_layers import BLOCKS, CHANNELS, layer_names
-from nst_core.settings import LossWeightsSettings
 
 Pooling = Literal["max", "average"]
 
@@ -189,17 +188,22 @@ def load_trained(
     *,
     scale: float = 1.0,
     weights: Path | None = None,
+    settings: Places | None = None,
     on_bytes: Callable[[], object] = lambda: None,
 ) -> None:
     """Load the trained weights of a network, as `load_loss_network` does.
 
-    `on_bytes` is called repeatedly during a download, which ends if it raises.
+    `settings`: by default those of the environment. `on_bytes` is called repeatedly during a download, which ends if
+    it raises.
     """
     if not (isfinite(scale) and scale > 0):
         raise ConfigError(f"The scale of a loss network's features is a positive number, not {scale}.")
     body = network.body
     shapes = {key: tensor.shape for key, tensor in body.weights().items()}
-    settings = LossWeightsSettings()
+    if settings is None:
+        from nst_core.settings import LossWeightsSettings  # late, because it needs pydantic
+
+        settings = LossWeightsSettings()
     network.set_weights(load_weights(body.source, shapes, weights=weights, settings=settings, on_bytes=on_bytes))
     if scale != 1:
         body.scale_features(scale)

@@ -12,6 +12,7 @@ from hashlib import sha256
 from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
+from typing import Protocol
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
@@ -20,7 +21,6 @@ from safetensors import safe_open
 from torch import Tensor
 
 from nst_core.errors import ConfigError, WeightsError
-from nst_core.settings import LossWeightsSettings
 
 #: Mean and standard deviation of RGB in 0-1 that torchvision's weights expect.
 MEAN = (0.485, 0.456, 0.406)
@@ -37,6 +37,20 @@ MAX_DOWNLOAD_BYTES = 2**30
 _SILENCE_S = 30.0
 _HEADERS = {"User-Agent": "nst"}
 _PIECE_BYTES = 2**20
+
+
+class Places(Protocol):
+    """Where files of weights are. `nst_core.settings.LossWeightsSettings` reads it from variables."""
+
+    @property
+    def loss_weights(self) -> Path | None:
+        """A file or a folder, or None."""
+        ...
+
+    @property
+    def loss_weights_url(self) -> str:
+        """The address of torchvision's official files or of a mirror."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +114,7 @@ def load_weights(
     shapes: Mapping[str, torch.Size],
     *,
     weights: Path | None,
-    settings: LossWeightsSettings,
+    settings: Places,
     on_bytes: Callable[[], object] = lambda: None,
 ) -> LossWeights:
     """Return the tensors named in `shapes`, from the first place that has a file for the network.
@@ -127,7 +141,7 @@ def find_files(
     source: WeightsSource,
     *,
     weights: Path | None,
-    settings: LossWeightsSettings,
+    settings: Places,
     on_bytes: Callable[[], object] = lambda: None,
 ) -> tuple[Path, ...]:
     """Return the files that together hold the network's weights; download them if they are nowhere else."""

@@ -13,7 +13,8 @@ from nst_core.system.files import open_own, own_folder, usable_cache_folder
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
 from nst_core.training.photos import reduce_photo
-from nst_core.training.sources import PhotoSource, Reduction, StoredPhotos
+from nst_core.training.sources import PhotoSource
+from nst_core.training.stored_photos import Reduction, StoredPhotos
 
 
 class PhotoLibrary:

@@ -10,13 +10,8 @@ from nst_core.errors import ConfigError, ImageDecodeError, ImageTooLargeError, S
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.cache import FileCache
-from nst_core.training.sources import (
-    MAX_FILE_BYTES,
-    FolderPhotos,
-    Reduction,
-    SomePhotos,
-    StoredPhotos,
-)
+from nst_core.training.sources import MAX_FILE_BYTES, FolderPhotos, SomePhotos
+from nst_core.training.stored_photos import Reduction, StoredPhotos
 from tests.unit.nst_core.training.kit import MemoryPhotos
 
 FILES = {"b.jpg": b"1", "a/deep/c.PNG": b"22", "a.webp": b"333", "a/x.tiff": b"4444", "notes.txt": b"no photo"}
