@@ -21,14 +21,11 @@ class EagerStylizer:
 
     choice = EXACT
     min_side_px = MIN_SIDE_PX
-    #: A convolution may sum in another order for another batch size, so that the last bits of a photo's result would
-    #: depend on its neighbours. One photo is large enough to keep a processor busy.
-    max_batch = 1
 
     def __init__(self, net: TransformerNet, *, device: torch.device | str = "cpu") -> None:
         """Take over a network: it is moved to the device and put into eval mode."""
         self.device = torch.device(device)
-        self.net = net.to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        self.net = placed(net, self.device)
         self._luma = torch.tensor(LUMA, device=self.device).view(1, 3, 1, 1)
 
     @classmethod
@@ -41,14 +38,22 @@ class EagerStylizer:
         """
         if precision != "fp32":
             raise ConfigError(f"The engine eager has the precision fp32, not {precision}.")
-        net = load_transformer_bytes(source) if isinstance(source, bytes) else load_transformer(source)
-        return cls(net, device=device)
+        return cls(network_of(source), device=device)
 
     @property
     def nbytes(self) -> int:
         """The memory that the weights take, in bytes."""
         tensors = [*self.net.parameters(), *self.net.buffers()]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    @property
+    def max_batch(self) -> int:
+        """1: one photo is large enough to keep a processor busy.
+
+        A convolution may sum in another order for another batch size, so that the last bits of a photo's result would
+        depend on its neighbours.
+        """
+        return 1
 
     def max_pixels(self, budget_bytes: int) -> int:
         """Return how many pixels a photo may have; see `Stylizer.max_pixels`."""
@@ -81,21 +86,37 @@ class EagerStylizer:
         try:
             return self._one(photo, strength=strength, preserve_color=preserve_color)
         except torch.OutOfMemoryError as error:
-            height, width = photo.shape[:2]
-            raise ImageTooLargeError(
-                f"The image is {width:,} x {height:,} pixels, for which the GPU has too little memory: "
-                "ask for a smaller result (max_px)."
-            ) from error
+            raise too_large(photo) from error
 
     def _one(self, photo: Pixels, *, strength: float, preserve_color: bool) -> Pixels:
         image = to_tensor(np.array(photo, order="C"), device=self.device)  # 1, 3, H, W
-        stylized = self._stylize(image, strength=strength, preserve_color=preserve_color)
-        result: Pixels = to_uint8(stylized)[0].cpu().numpy()
+        blended = self._blend(image, self.net(image), strength=strength, preserve_color=preserve_color)
+        result: Pixels = to_uint8(blended)[0].cpu().numpy()
         return result
 
-    def _stylize(self, photo: Tensor, *, strength: float, preserve_color: bool) -> Tensor:
-        stylized = self.net(photo).clamp_(0, 1)
+    def _blend(self, photo: Tensor, stylized: Tensor, *, strength: float, preserve_color: bool) -> Tensor:
+        """Return the result for a photo and what the network made of it, which is changed in place."""
+        stylized = stylized.clamp_(0, 1)
         if preserve_color:
             # Swapping Y in YIQ adds the same difference to R, G and B: each takes Y with factor 1.
             stylized = photo + ((stylized - photo) * self._luma).sum(1, keepdim=True)
         return stylized if strength == 1.0 else torch.lerp(photo, stylized.clamp_(0, 1), strength)
+
+
+def network_of(source: Path | bytes) -> TransformerNet:
+    """Return the network of a weights file, or of the bytes of one; raise WeightsError if it is damaged."""
+    return load_transformer_bytes(source) if isinstance(source, bytes) else load_transformer(source)
+
+
+def placed(net: TransformerNet, device: torch.device) -> TransformerNet:
+    """Move a network to a device, ready for inference, and return it."""
+    return net.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def too_large(photo: Pixels) -> ImageTooLargeError:
+    """Return the error for an H x W x 3 photo that needs more memory than the GPU has."""
+    height, width = photo.shape[:2]
+    return ImageTooLargeError(
+        f"The image is {width:,} x {height:,} pixels, for which the GPU has too little memory: "
+        "ask for a smaller result (max_px)."
+    )

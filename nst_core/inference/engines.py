@@ -4,12 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 from nst_core.errors import ConfigError
+from nst_core.inference.cuda import CudaStylizer
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.stylizer import EXACT, EngineChoice, Stylizer
 
 #: From the bytes of a weights file, and the keyword arguments `device` and `precision`, to a stylizer.
-ENGINES: dict[str, Callable[..., Stylizer]] = {"eager": EagerStylizer.load, "openvino": OpenvinoStylizer.load}
+ENGINES: dict[str, Callable[..., Stylizer]] = {
+    "eager": EagerStylizer.load,
+    "openvino": OpenvinoStylizer.load,
+    "cuda": CudaStylizer.load,
+}
 
 
 def load_stylizer(weights: bytes, *, device: Any = "cpu", choice: EngineChoice = EXACT) -> Stylizer:

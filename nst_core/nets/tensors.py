@@ -21,6 +21,11 @@ def to_tensor(rgb: npt.NDArray[np.uint8], *, device: torch.device | None = None)
     if device is not None and device.type == "cuda":
         # Only pinned memory can be copied while the host continues.
         pixels = pixels.pin_memory().to(device, non_blocking=True)
+    return from_uint8(pixels)
+
+
+def from_uint8(pixels: Tensor) -> Tensor:
+    """Return an H x W x 3 uint8 picture as float32 1 x 3 x H x W, 0 to 1, in channels_last, on the same device."""
     return pixels.permute(2, 0, 1)[None].float().div_(255)
 
 

@@ -20,7 +20,7 @@ MIN_SIDE_PX = 16
 
 
 #: A variance below this share of the squared mean consists of rounding errors of float32.
-_ROUNDING = 1e-11
+ROUNDING = 1e-11
 
 
 class InstanceNorm(nn.Module):
@@ -44,7 +44,7 @@ class InstanceNorm(nn.Module):
         centred = x.float() - mean
         variance = centred.square().mean((2, 3), keepdim=True)  # N, C, 1, 1
         scale = self.weight.view(1, -1, 1, 1) * torch.rsqrt(variance + self.eps)
-        scale = torch.where(variance > _ROUNDING * mean.square(), scale, 0.0)
+        scale = torch.where(variance > ROUNDING * mean.square(), scale, 0.0)
         return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale).to(x.dtype)
 
 

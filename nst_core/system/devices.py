@@ -1,6 +1,7 @@
 """Devices of torch: their names, abilities and precision."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -35,6 +36,17 @@ def exact_float32() -> None:
     backends: Any = torch.backends  # its stubs do not know these
     for part in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn):
         part.fp32_precision = "ieee"
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Let the process meanwhile use only convolutions on GPUs that come to the same bits each time."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
 
 
 def on_device(device: torch.device) -> AbstractContextManager[Any]:

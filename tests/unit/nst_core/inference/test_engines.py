@@ -23,8 +23,15 @@ def test_every_engine_matches_the_reference(engine: str) -> None:
 
 
 def test_unknown_engine_is_refused() -> None:
-    with pytest.raises(ConfigError, match="The engine must be one of eager, openvino, not 'steam'"):
+    with pytest.raises(ConfigError, match="The engine must be one of eager, openvino, cuda, not 'steam'"):
         load_stylizer(b"", choice=EngineChoice(engine="steam", precision="fp32"))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_precision_that_an_engine_does_not_have_is_refused(engine: str) -> None:
+    weights = shipped_styles()[0].weights()
+    with pytest.raises(ConfigError, match=f"The engine {engine} has the precision.* not int8"):
+        load_stylizer(weights, choice=EngineChoice(engine=engine, precision="int8"))
 
 
 def test_damaged_weights_are_refused() -> None:
