@@ -95,8 +95,8 @@ class Card:
         self._filling_pixels = properties.multi_processor_count * _PIXELS_PER_PROCESSOR
         self._kept_bytes = int(_KEPT_SHARE * properties.total_memory)
         self._graphs = Graphs(int(_GRAPHS_SHARE * properties.total_memory))
-        self._lanes = [torch.cuda.Stream(device) for _ in range(MAX_LANES)]
-        self._up, self._down = torch.cuda.Stream(device), torch.cuda.Stream(device)
+        streams = [torch.cuda.Stream(device) for _ in range(MAX_LANES + 2)]  # type: ignore[no-untyped-call]
+        self._up, self._down, *self._lanes = streams
 
     def lanes(self, pixels: int) -> int:
         """Return as many as fill the card, at most `most_lanes` and at least one."""
@@ -139,7 +139,7 @@ class Card:
         with torch.cuda.stream(self._down):
             received = _pinned(values.shape)
             received.copy_(values, non_blocking=True)
-            done = torch.cuda.Event()
+            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
             done.record()
         return _Flight(sent=sent, pixels=pixels, values=values, received=received, done=done)
 

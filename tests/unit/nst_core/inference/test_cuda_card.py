@@ -61,7 +61,7 @@ class Gpu:
         return SimpleNamespace(multi_processor_count=PROCESSORS, total_memory=8000)
 
     def Stream(self, device: torch.device) -> SimpleNamespace:
-        names = ["0", "1", "2", "3", "4", "5", "6", "7", "up", "down"]
+        names = ["up", "down", "0", "1", "2", "3", "4", "5", "6", "7"]
         self.streams = getattr(self, "streams", 0)
         stream = SimpleNamespace(name=names[self.streams])
         self.streams += 1

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nst_core.errors import ConfigError
-from nst_core.system.devices import bf16_pays, on_device, resolve_device
+from nst_core.system.devices import bf16_pays, on_device, repeatable, resolve_device
 
 SCRIPT = """
 import torch
@@ -38,3 +38,10 @@ def test_auto_prefers_a_gpu() -> None:
 def test_missing_device_is_refused(name: str) -> None:
     with pytest.raises(ConfigError):
         resolve_device(name)
+
+
+def test_repeatable_convolutions_are_asked_for_and_no_longer_afterwards() -> None:
+    seen = [torch.backends.cudnn.deterministic]
+    with repeatable():
+        seen.append(torch.backends.cudnn.deterministic)
+    assert [*seen, torch.backends.cudnn.deterministic] == [False, True, False]
