@@ -24,7 +24,7 @@ from nst_core.protocol.segments import StoredFile, TrainSegment
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
 from nst_core.training.held_out import HELD_OUT, split_names
-from nst_core.training.sources import StoredPhotos
+from nst_core.training.stored_photos import StoredPhotos
 from tests.unit.worker.kit import wait_until
 from tests.unit.worker.training_kit import (
     TINY,
