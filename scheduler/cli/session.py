@@ -76,6 +76,13 @@ class Session:
         else:
             self.out.print(view(value))
 
+    def show_answer(
+        self, ask: Callable[["Client"], _Value], view: Callable[[_Value], RenderableType], *, as_json: bool
+    ) -> None:
+        """Print what the API answers, as `show` does; `ask` gets a client that is closed afterwards."""
+        with self.client() as client:
+            self.show(ask(client), view, as_json=as_json)
+
     def note(self, text: str | Text) -> None:
         """Print a line on standard error; a long one is not folded, and nothing in it is markup."""
         self.err.print(text, soft_wrap=True, markup=False)

@@ -1,7 +1,6 @@
 """`nst jobs`: list, show, watch, control and retry jobs, and fetch their results."""
 
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -24,7 +23,7 @@ from scheduler.cli.transfer.inputs import say_left
 from scheduler.cli.transfer.names import readable
 from scheduler.cli.transfer.results import Target, check_writable, target_of
 from scheduler.cli.ui.jobs import items_table, job_page, jobs_table
-from scheduler.cli.ui.words import count_of, status_text
+from scheduler.cli.ui.words import count_of, status_line
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -88,19 +87,19 @@ def watch(
 @app.command()
 def cancel(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
     """Cancel a job. Images that have started are completed, and finished images are kept."""
-    _change(context, lambda client: client.cancel(job_id), as_json=as_json)
+    session_of(context).show_answer(lambda client: client.cancel(job_id), status_line, as_json=as_json)
 
 
 @app.command()
 def pause(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
     """Pause a job. Images that have started are completed."""
-    _change(context, lambda client: client.pause(job_id), as_json=as_json)
+    session_of(context).show_answer(lambda client: client.pause(job_id), status_line, as_json=as_json)
 
 
 @app.command()
 def resume(context: typer.Context, job_id: JobId, as_json: AsJson = False) -> None:
     """Continue a paused job."""
-    _change(context, lambda client: client.resume(job_id), as_json=as_json)
+    session_of(context).show_answer(lambda client: client.resume(job_id), status_line, as_json=as_json)
 
 
 @app.command()
@@ -114,7 +113,9 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Retry the failed images of a job that has ended."""
-    _change(context, lambda client: client.retry(job_id, codes=code or None, cancelled=cancelled), as_json=as_json)
+    session_of(context).show_answer(
+        lambda client: client.retry(job_id, codes=code or None, cancelled=cancelled), status_line, as_json=as_json
+    )
 
 
 @app.command()
@@ -232,11 +233,3 @@ def _write(session: Session, client: Client, job: Job, output: str) -> ExitCode:
     session.note(f"{count_of(len(download.files), 'image')} → {readable(output)}")
     say_left(session, list(download.failed.values()))
     return ExitCode.PARTIAL if download.failed else ExitCode.OK
-
-
-def _change(context: typer.Context, change: Callable[[Client], Job], *, as_json: bool) -> None:
-    """Change a job and print its new status."""
-    session = session_of(context)
-    with session.client() as client:
-        job = change(client)
-    session.show(job, lambda job: status_text(job.status).append(f" {job.id}", style="dim"), as_json=as_json)

@@ -51,17 +51,15 @@ def create(
 @app.command("list")
 def list_keys(context: typer.Context, tenant: Tenant = None, limit: Limit = 100, as_json: AsJson = False) -> None:
     """List keys, newest first."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(first(client.keys.all, limit, tenant=tenant), keys_table, as_json=as_json)
+    session_of(context).show_answer(
+        lambda client: first(client.keys.all, limit, tenant=tenant), keys_table, as_json=as_json
+    )
 
 
 @app.command()
 def show(context: typer.Context, key_id: KeyId, as_json: AsJson = False) -> None:
     """Show everything about a key except its secret."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(client.keys.get(digits_of(key_id)), key_page, as_json=as_json)
+    session_of(context).show_answer(lambda client: client.keys.get(digits_of(key_id)), key_page, as_json=as_json)
 
 
 @app.command()
@@ -92,9 +90,7 @@ def rotate(
 
 def whoami(context: typer.Context, as_json: AsJson = False) -> None:
     """Show your key, your permissions and your limits."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(client.tenants.own(), tenant_page, as_json=as_json)
+    session_of(context).show_answer(lambda client: client.tenants.own(), tenant_page, as_json=as_json)
 
 
 def digits_of(text: str) -> str:

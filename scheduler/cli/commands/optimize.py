@@ -127,9 +127,7 @@ def optimize(
 
 def presets(context: typer.Context, as_json: AsJson = False) -> None:
     """List the presets of nst optimize."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(client.presets(), presets_table, as_json=as_json)
+    session_of(context).show_answer(lambda client: client.presets(), presets_table, as_json=as_json)
 
 
 def _split(inputs: Sequence[str], style: str | None) -> tuple[list[str], str]:

@@ -21,7 +21,7 @@ from scheduler.cli.session import first, print_json, session_of
 from scheduler.cli.transfer.files import in_threads, write_whole
 from scheduler.cli.ui.progress import transfer_bar
 from scheduler.cli.ui.runs import run_page, runs_table
-from scheduler.cli.ui.words import count_of, status_text
+from scheduler.cli.ui.words import count_of, status_line
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -37,17 +37,15 @@ def list_runs(
     as_json: AsJson = False,
 ) -> None:
     """List trainings, newest first."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(first(client.runs.all, limit, name=name, status=status), runs_table, as_json=as_json)
+    session_of(context).show_answer(
+        lambda client: first(client.runs.all, limit, name=name, status=status), runs_table, as_json=as_json
+    )
 
 
 @app.command()
 def show(context: typer.Context, text: RunName, as_json: AsJson = False) -> None:
     """Show everything about one training."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(find_run(client, text), run_page, as_json=as_json)
+    session_of(context).show_answer(lambda client: find_run(client, text), run_page, as_json=as_json)
 
 
 @app.command()
@@ -189,10 +187,7 @@ def curve(
 
 
 def _change(context: typer.Context, text: str, change: Callable[[Client, Run], Run], *, as_json: bool) -> None:
-    session = session_of(context)
-    with session.client() as client:
-        run = change(client, find_run(client, text))
-    session.show(run, lambda run: status_text(run.status).append(f" {run.id}", style="dim"), as_json=as_json)
+    session_of(context).show_answer(lambda client: change(client, find_run(client, text)), status_line, as_json=as_json)
 
 
 def _local_name(sample: Sample) -> PurePosixPath:

@@ -21,9 +21,7 @@ StyleVersion = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="Sty
 @app.command("list")
 def list_styles(context: typer.Context, as_json: AsJson = False) -> None:
     """List the styles that you can use."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(client.styles(), styles_table, as_json=as_json)
+    session_of(context).show_answer(lambda client: client.styles(), styles_table, as_json=as_json)
 
 
 @app.command()
@@ -42,17 +40,13 @@ app.command("watch")(train.watch)
 @app.command()
 def presets(context: typer.Context, as_json: AsJson = False) -> None:
     """List the presets of nst styles train."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(client.runs.presets(), presets_table, as_json=as_json)
+    session_of(context).show_answer(lambda client: client.runs.presets(), presets_table, as_json=as_json)
 
 
 @app.command()
 def versions(context: typer.Context, name: StyleName, as_json: AsJson = False) -> None:
     """List the present and the former versions of a style."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(client.style_versions(name), versions_table, as_json=as_json)
+    session_of(context).show_answer(lambda client: client.style_versions(name), versions_table, as_json=as_json)
 
 
 @app.command()

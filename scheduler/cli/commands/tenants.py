@@ -19,17 +19,13 @@ _WEIGHT, _DEFAULT = 1.0, "default"
 @app.command("list")
 def list_tenants(context: typer.Context, as_json: AsJson = False) -> None:
     """List all tenants and their usage."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(list(client.tenants.all()), tenants_table, as_json=as_json)
+    session_of(context).show_answer(lambda client: list(client.tenants.all()), tenants_table, as_json=as_json)
 
 
 @app.command()
 def show(context: typer.Context, tenant: TenantId, as_json: AsJson = False) -> None:
     """Show the settings, limits and usage of a tenant."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(client.tenants.get(tenant), tenant_page, as_json=as_json)
+    session_of(context).show_answer(lambda client: client.tenants.get(tenant), tenant_page, as_json=as_json)
 
 
 @app.command("set")

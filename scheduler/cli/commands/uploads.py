@@ -27,9 +27,7 @@ app = typer.Typer(no_args_is_help=True)
 @app.command("list")
 def list_uploads(context: typer.Context, limit: Limit = 20, as_json: AsJson = False) -> None:
     """List uploads, newest first."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(first(client.uploads, limit), uploads_table, as_json=as_json)
+    session_of(context).show_answer(lambda client: first(client.uploads, limit), uploads_table, as_json=as_json)
 
 
 @app.command()

@@ -47,17 +47,13 @@ def create(
 @app.command("list")
 def list_webhooks(context: typer.Context, as_json: AsJson = False) -> None:
     """List webhooks, newest first."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(list(client.webhooks.all()), webhooks_table, as_json=as_json)
+    session_of(context).show_answer(lambda client: list(client.webhooks.all()), webhooks_table, as_json=as_json)
 
 
 @app.command()
 def show(context: typer.Context, webhook_id: WebhookId, as_json: AsJson = False) -> None:
     """Show everything about one webhook."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(client.webhooks.get(webhook_id), webhook_page, as_json=as_json)
+    session_of(context).show_answer(lambda client: client.webhooks.get(webhook_id), webhook_page, as_json=as_json)
 
 
 @app.command()
@@ -89,9 +85,7 @@ def delete(context: typer.Context, webhook_id: WebhookId) -> None:
 @app.command()
 def rotate(context: typer.Context, webhook_id: WebhookId, as_json: AsJson = False) -> None:
     """Give a webhook a new secret. For a day, messages are signed with the old one too."""
-    session = session_of(context)
-    with session.client() as client:
-        session.show(client.webhooks.rotate(webhook_id), webhook_page, as_json=as_json)
+    session_of(context).show_answer(lambda client: client.webhooks.rotate(webhook_id), webhook_page, as_json=as_json)
 
 
 @app.command("test")

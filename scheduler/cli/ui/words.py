@@ -2,6 +2,9 @@
 
 from rich.text import Text
 
+from nst_core.client.resources.jobs import Job
+from nst_core.client.resources.runs import Run
+
 #: How lists abbreviate partially_succeeded, which would push other columns out.
 PARTIAL = "partial"
 _COLOURS = {
@@ -22,6 +25,11 @@ def count_of(number: int, noun: str) -> str:
 def status_text(status: str, text: str | None = None) -> Text:
     """Return a status in its colour, or another text in that colour."""
     return Text(text or str(status), style=_COLOURS.get(status, "dim"))
+
+
+def status_line(thing: Job | Run) -> Text:
+    """Return the status of a job or a training, and its id."""
+    return status_text(thing.status).append(f" {thing.id}", style="dim")
 
 
 def marked(status: str, *parts: str) -> Text:
