@@ -4,7 +4,6 @@ NstError
 ├── ConfigError            config_invalid
 ├── WeightsError           weights_invalid
 ├── TrainingDivergedError  training_diverged
-├── StyleNotFoundError     style_not_found
 ├── EngineError            engine_failed (retryable)
 ├── ImageError
 │   ├── ImageDecodeError       image_undecodable
@@ -65,12 +64,6 @@ class TrainingDivergedError(NstError):
     """The losses or the weights of a training became infinite or NaN, so it cannot continue."""
 
     code = "training_diverged"
-
-
-class StyleNotFoundError(NstError):
-    """No style has that name or version."""
-
-    code = "style_not_found"
 
 
 class EngineError(NstError):

@@ -7,8 +7,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from nst_core.errors import StyleNotFoundError
-
 WEIGHTS_NAME = "style.safetensors"
 CARD_NAME = "card.json"
 #: The painting, and some photos with their stylizations.
@@ -50,11 +48,3 @@ def shipped_styles() -> list[ShippedStyle]:
     root = Path(str(resources.files("nst_core"))) / "assets" / "styles"
     folders = sorted(path.parent for path in root.glob(f"*/{WEIGHTS_NAME}"))
     return [ShippedStyle(name=folder.name, folder=folder) for folder in folders]
-
-
-def shipped_style(name: str) -> ShippedStyle:
-    """Return a style in the package; raise StyleNotFoundError if no style has that name."""
-    for style in shipped_styles():
-        if style.name == name:
-            return style
-    raise StyleNotFoundError(f"No style {name!r} ships with nst.")

@@ -11,11 +11,6 @@ from nst_core.nets.vgg_layers import BLOCKS, CHANNELS
 _OTHER_FLOATS = 1500.0
 
 
-def optimize_bytes(config: GatysConfig, pixels: int, style_pixels: int | None = None) -> int:
-    """Return what an optimisation needs for a result of `pixels`; the style picture has as many by default."""
-    return BASE_BYTES + int(optimize_pixel_bytes(config) * max(pixels, style_pixels or pixels))
-
-
 def optimize_max_pixels(config: GatysConfig, budget_bytes: int) -> int:
     """Return how many pixels the result and the style picture may have with `budget_bytes` of memory."""
     return max(0, budget_bytes - BASE_BYTES) // optimize_pixel_bytes(config)

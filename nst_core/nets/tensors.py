@@ -1,11 +1,8 @@
 """Pictures as tensors and back."""
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 #: Weights of R, G, B in the luminance Y of YIQ and YCbCr (ITU-R BT.601).
@@ -32,18 +29,3 @@ def from_uint8(pixels: Tensor) -> Tensor:
 def to_uint8(image: Tensor) -> Tensor:
     """Return an N x 3 x H x W picture in 0 to 1, clipped and rounded, as N x H x W x 3 uint8."""
     return image.float().clamp(0, 1).mul(255).round_().to(torch.uint8).permute(0, 2, 3, 1)
-
-
-def load_picture(path: Path, *, long_side_px: int | None = None) -> Tensor:
-    """Return a picture file as 1 x 3 x H x W RGB in 0 to 1, resized to a longest side if one is given."""
-    with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened).convert("RGB")
-    if long_side_px is not None:
-        scale = long_side_px / max(image.size)
-        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
-    return to_tensor(np.array(image))
-
-
-def save_picture(image: Tensor, path: Path) -> None:
-    """Write the first picture of a N x 3 x H x W tensor in 0 to 1 to a file."""
-    Image.fromarray(to_uint8(image)[0].cpu().numpy()).save(path, quality=92)

@@ -22,17 +22,13 @@ class Imported:
     origin: str
 
 
-def import_network(data: bytes, *, name: str = "The file") -> TransformerNet:
-    """Return the network of a checkpoint's bytes as a network of ours, float32 on the CPU, in eval mode.
-
-    It computes what the original does, brought to the unit range and cropped to the photo's size. `name` begins error
-    messages. Raises WeightsError if the bytes are no checkpoint, are damaged, or hold another network.
-    """
-    return identify(data, name=name).net
-
-
 def identify(data: bytes, *, name: str = "The file") -> Imported:
-    """Return the network, as `import_network` does, and where its format comes from."""
+    """Return the network of a checkpoint's bytes, and where its format comes from.
+
+    The network is one of ours, float32 on the CPU, in eval mode. It computes what the original does, brought to the
+    unit range and cropped to the photo's size. `name` begins error messages. Raises WeightsError if the bytes are no
+    checkpoint, are damaged, or hold another network.
+    """
     if is_safetensors(data) and CONFIG_KEY.encode() in data[: 8 + int.from_bytes(data[:8], "little")]:
         return Imported(net=load_transformer_bytes(data, name=name), origin="nst")
     content = read_container(data, name=name)

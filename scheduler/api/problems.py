@@ -23,7 +23,6 @@ from nst_core.errors import (
     EngineError,
     ImageError,
     NstError,
-    StyleNotFoundError,
     TrainingDivergedError,
     WeightsError,
 )
@@ -64,7 +63,7 @@ _STATUS: dict[type[NstError], int] = {
     WebhooksDisabledError: 503,
 }
 #: Errors that only workers raise.
-_OF_WORKERS = (EngineError, ImageError, StyleNotFoundError, TrainingDivergedError)
+_OF_WORKERS = (EngineError, ImageError, TrainingDivergedError)
 #: Modules whose errors the API returns, or that items and runs can have.
 _MODULES: Sequence[ModuleType] = (nst_core.errors, scheduler.domain.errors, scheduler.store.errors)
 _TITLES = {

@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 from nst_core.errors import NstError
@@ -165,11 +165,6 @@ class Rules:
 def system_resolver(host: str, port: int) -> list[str]:
     """Return the addresses of a host by the system's resolver."""
     return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-
-
-def parse_network(text: str) -> Network:
-    """Return a network such as 10.0.0.0/8; raise ValueError if the text is not one."""
-    return ip_network(text)
 
 
 def _host(host: str, *, bracketed: bool) -> tuple[str, Address | None]:

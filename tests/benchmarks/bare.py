@@ -9,8 +9,8 @@ from pathlib import Path
 
 from nst_core.images import decode
 from nst_core.inference.eager import EagerStylizer
-from nst_core.styles import shipped_style
 from nst_core.system.memory import keep_freed_memory
+from tests.shipped import shipped_style
 
 
 def main(folder: Path, styles: list[str]) -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 
 from nst_core.protocol.chunks import ChunkItem, StyleRef, StylizeChunk, StylizeOptions
-from nst_core.styles import shipped_style
+from tests.shipped import shipped_style
 from worker.settings import WorkerSettings
 
 

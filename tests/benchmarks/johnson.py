@@ -25,12 +25,14 @@ from torch import Tensor
 
 from nst_core.inference.eager import EagerStylizer
 from nst_core.nets.loss_network import load_loss_network
-from nst_core.nets.tensors import load_picture, to_tensor
-from nst_core.styles import ShippedStyle, shipped_style, shipped_styles
+from nst_core.nets.tensors import to_tensor
+from nst_core.styles import ShippedStyle, shipped_styles
 from nst_core.system.memory import keep_freed_memory
 from nst_core.training.config import TrainConfig
 from nst_core.training.descent import ImageObjective, descend
 from tests.benchmarks.machine import describe
+from tests.benchmarks.pictures import load_picture
+from tests.shipped import shipped_style
 
 SIZE_PX = 256
 #: L-BFGS is followed no further; a network that is better still counts as this.

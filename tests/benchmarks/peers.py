@@ -26,7 +26,7 @@ from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 from nst_core.inference.eager import EagerStylizer
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import load_transformer, save_transformer
-from nst_core.peers.detect import import_network
+from nst_core.peers.detect import identify
 from tests.benchmarks.machine import describe
 
 #: The largest difference from a golden output, in grey levels.
@@ -46,7 +46,7 @@ def main() -> int:
     worst = 0.0
     for style, (photo, picture) in PUBLISHED.items():
         checkpoints = folder / "reference" / "checkpoints"
-        net = import_network((checkpoints / f"{style}.npz").read_bytes(), name=f"{style}.npz")
+        net = identify((checkpoints / f"{style}.npz").read_bytes(), name=f"{style}.npz").net
         worst = max(worst, compare_golden(style, net, checkpoints / f"{style}_golden.npz"))
         compare_published(style, net, folder / "content" / "test" / photo, folder / "reference" / "outputs" / picture)
     print(f"largest difference from a golden output: {worst:.4f} (limit {TOLERANCE})")

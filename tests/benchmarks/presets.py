@@ -28,10 +28,11 @@ from nst_core.gatys.presets import PRESETS, preset
 from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss, gram_matrix
 from nst_core.nets.loss_network import load_loss_network
-from nst_core.nets.tensors import load_picture, to_uint8
+from nst_core.nets.tensors import to_uint8
 from nst_core.system.memory import keep_freed_memory
 from tests.benchmarks.machine import describe
 from tests.benchmarks.measures import Picture, line_correlation, tone_distance, unstable_tiles
+from tests.benchmarks.pictures import load_picture
 
 CONTENT_LAYER = "relu4_2"
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

@@ -18,13 +18,14 @@ from nst_core.inference.eager import EagerStylizer
 from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss, gram_matrix
 from nst_core.nets.loss_network import load_loss_network
-from nst_core.nets.tensors import load_picture, to_tensor
+from nst_core.nets.tensors import to_tensor
 from nst_core.nets.weights import dump_transformer
-from nst_core.peers.detect import import_network
-from nst_core.styles import shipped_style
+from nst_core.peers.detect import identify
 from nst_core.system.memory import keep_freed_memory
 from nst_core.training.config import TrainConfig
 from tests.benchmarks.machine import describe
+from tests.benchmarks.pictures import load_picture
+from tests.shipped import shipped_style
 
 #: Our name and their name of each painting.
 PAIRS = {"great_wave": "wave", "udnie": "udnie"}
@@ -84,7 +85,7 @@ def main() -> None:
     print(f"{'painting, longest side':<28}" + "".join(f"{px:>10} px" for px in PAINTING_PX) + "      best")
     for ours, theirs in PAIRS.items():
         painting = next((args.data / "styles").glob(f"{ours}.*"))
-        reference = import_network((args.data / "reference" / "checkpoints" / f"{theirs}.npz").read_bytes())
+        reference = identify((args.data / "reference" / "checkpoints" / f"{theirs}.npz").read_bytes()).net
         own = Path(given[ours]) if ours in given else shipped_style(ours).weights()
         networks = {
             f"lengstrom {theirs}": EagerStylizer.load(dump_transformer(reference, dtype=torch.float32)),

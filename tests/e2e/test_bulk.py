@@ -16,10 +16,10 @@ from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.stylizer import EXACT
 from nst_core.storage.blobs import BlobStore, BlobUri
-from nst_core.styles import shipped_style
 from scheduler.local.embedded import Stack
 from tests.faults.harness import check_complete, finish, images, submit, upload
 from tests.photos import BAD_CODES, bad_files, small_photos
+from tests.shipped import shipped_style
 
 STYLES = ("great_wave", "udnie")
 

@@ -24,7 +24,6 @@ from nst_core.protocol.segments import (
     segment_checkpoint_uri,
 )
 from nst_core.storage.blobs import BlobUri
-from nst_core.styles import shipped_style
 from nst_core.training.config import TrainConfig
 from nst_core.training.curve import dump_losses
 from nst_core.training.step_losses import StepLosses
@@ -35,6 +34,7 @@ from scheduler.runs.tidy import RunTidier
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
 from tests.integration.conftest import TENANT, Rig
+from tests.shipped import shipped_style
 
 DISPATCH_LEASE_S, LOST_AFTER_S = 3600.0, 5.0
 PAINTING = StoredFile(uri="s3://nst/painting.jpg", sha256="0" * 64)

@@ -10,7 +10,6 @@ from PIL import Image
 from nst_core.client import ApiError, Client
 from nst_core.client.resources.runs import ForkRequest, Run, RunStatus, TrainRequest
 from nst_core.storage.blobs import BlobUri
-from nst_core.styles import shipped_style
 from scheduler.api.app import make_api
 from scheduler.domain.keys import new_api_key
 from tests.clients import Connect
@@ -18,6 +17,7 @@ from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, going
 from tests.integration.serving import serving
 from tests.photos import small_photos
+from tests.shipped import shipped_style
 
 # Not both databases but both kinds of clients: other tests cover the databases.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

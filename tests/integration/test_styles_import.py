@@ -20,15 +20,16 @@ from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.weights import save_transformer
 from nst_core.nets.weights_header import CONFIG_KEY
-from nst_core.peers.detect import import_network
+from nst_core.peers.detect import identify
 from nst_core.storage.blobs import BlobUri
-from nst_core.styles import shipped_style, version_of
+from nst_core.styles import version_of
 from scheduler.api.app import make_api
 from scheduler.domain.errors import StyleExistsError, TooLargeError
 from scheduler.domain.keys import new_api_key
 from scheduler.store.tenants import Tenant
 from scheduler.styles.weights import keep_weights
 from tests.integration.conftest import TENANT, Rig
+from tests.shipped import shipped_style
 from tests.unit.nst_core.peers.readings import lengstrom, lengstrom_variables, npz_file, photo
 from worker.methods.stylize.models import ModelCache
 
@@ -82,7 +83,7 @@ def test_an_imported_network_of_another_program_stylizes_photos_of_a_job(
     client: TestClient, rig: Rig, tmp_path: Path
 ) -> None:
     variables = lengstrom_variables(blocks=1)
-    save_transformer(import_network(npz_file(variables)), tmp_path / "w", dtype=torch.float32)
+    save_transformer(identify(npz_file(variables)).net, tmp_path / "w", dtype=torch.float32)
     job = {"input": {"uris": [f"s3://nst/{rig.prefix}/a.jpg"]}, "styles": ["candy"]}
     assert client.post("/v1/jobs", json=job).status_code == 422
     version = put(client, "candy", (tmp_path / "w").read_bytes()).json()["version"]

@@ -5,17 +5,18 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from scheduler.local.servers import HOST
-from scheduler.webhooks.address import Rules, parse_network
+from scheduler.webhooks.address import Rules
 from scheduler.webhooks.send import MAX_ANSWER_BYTES, Answer, Sender
 from tests.integration.receiver import NAME, Certificates, Receiver, receiving, reply
 
 NOW = 1_800_000_000.0
-OWN = Rules(networks=(parse_network("127.0.0.1/32"),))
+OWN = Rules(networks=(ip_network("127.0.0.1/32"),))
 
 
 class Dns:
@@ -187,7 +188,7 @@ def test_dns_that_hangs_times_out(receiver: Receiver, certificates: Certificates
 
 
 def test_the_next_address_is_tried_if_one_does_not_listen(receiver: Receiver, certificates: Certificates) -> None:
-    rules = Rules(networks=(parse_network("127.0.0.0/8"),))
+    rules = Rules(networks=(ip_network("127.0.0.0/8"),))
     sender = Sender(rules, clock=lambda: NOW, resolver=Dns(["127.0.0.9", HOST]), ca_file=certificates.authority)
     assert sender.send(receiver.url, {}, b"").succeeded
 

@@ -1,8 +1,10 @@
 """Webhooks that the test delivers step by step to a real HTTPS server."""
 
+from ipaddress import ip_network
+
 from scheduler.local.servers import HOST
 from scheduler.store.webhooks import Delivery
-from scheduler.webhooks.address import Rules, parse_network
+from scheduler.webhooks.address import Rules
 from scheduler.webhooks.deliver import Deliverer
 from scheduler.webhooks.send import Sender
 from scheduler.webhooks.service import WebhookService
@@ -12,7 +14,7 @@ from tests.integration.receiver import Certificates, Receiver
 
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 OTHER_KEY = "YWJjZGVmZ2hpamFiY2RlZmdoaWphYmNkZWZnaGlqYWI="
-RULES = Rules(networks=(parse_network("127.0.0.1/32"),))
+RULES = Rules(networks=(ip_network("127.0.0.1/32"),))
 DAY_S = 86400.0
 
 

@@ -13,8 +13,8 @@ from nst_core.errors import ConfigError
 from nst_core.nets.weights import load_transformer
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
-from nst_core.styles import shipped_style
 from nst_core.training.curve import read_losses
+from tests.shipped import shipped_style
 from tests.unit.nst_core.training.kit import encoded, soft_picture
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -3,9 +3,9 @@
 import pytest
 from PIL import Image
 
-from nst_core.errors import StyleNotFoundError
 from nst_core.nets.weights import load_transformer_bytes
-from nst_core.styles import CARD_NAME, PLOT_NAME, SHEET_NAME, WEIGHTS_NAME, shipped_style, shipped_styles, version_of
+from nst_core.styles import CARD_NAME, PLOT_NAME, SHEET_NAME, WEIGHTS_NAME, shipped_styles, version_of
+from tests.shipped import shipped_style
 
 NAMES = ["great_wave", "the_scream", "udnie", "wreck_of_the_minotaur"]
 
@@ -39,8 +39,3 @@ def test_the_card_of_a_shipped_style_matches_its_network(name: str) -> None:
     # As good as 50 steps of optimising each photo, and without the faults that the evaluation checks.
     assert card["evaluation"]["loss_over_lbfgs50"] <= 1
     assert card["evaluation"]["remarks"] == []
-
-
-def test_unknown_style_is_not_found() -> None:
-    with pytest.raises(StyleNotFoundError):
-        shipped_style("mona_lisa")

@@ -2,18 +2,16 @@
 
 from dataclasses import replace
 
-import pytest
-
 from nst_core.gatys import costs
 from nst_core.gatys.config import GatysConfig
 
 
 def test_an_optimization_needs_more_memory_with_a_longer_history_and_more_terms() -> None:
     plain = GatysConfig(gram={"relu1_1": 1.0}, optimizer="lbfgs", history=20)
-    usual = costs.optimize_bytes(plain, 10**6)
-    assert costs.optimize_bytes(replace(plain, history=100), 10**6) == usual + 80 * 24 * 10**6
+    usual = costs.optimize_pixel_bytes(plain)
+    assert costs.optimize_pixel_bytes(replace(plain, history=100)) == usual + 80 * 24
     layers = {"relu1_1": 1.0}
     for more in (replace(plain, histogram=layers), replace(plain, moments=layers), replace(plain, mrf=layers)):
-        assert costs.optimize_bytes(more, 10**6) > usual
-    assert costs.optimize_bytes(plain, 10**6, 4 * 10**6) > 3 * usual
-    assert costs.optimize_max_pixels(plain, costs.optimize_bytes(plain, 10**6)) == pytest.approx(10**6, rel=0.01)
+        assert costs.optimize_pixel_bytes(more) > usual
+    assert costs.optimize_max_pixels(plain, costs.BASE_BYTES + 10**6 * usual) == 10**6
+    assert costs.optimize_max_pixels(plain, costs.BASE_BYTES - 1) == 0

@@ -1,13 +1,10 @@
 """Conversion of pictures to tensors and back."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from nst_core.nets.tensors import load_picture, save_picture, to_tensor, to_uint8
+from nst_core.nets.tensors import to_tensor, to_uint8
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -32,23 +29,3 @@ def test_every_level_survives_a_round_trip() -> None:
 def test_values_are_clipped_and_rounded() -> None:
     values = torch.tensor([-1.0, 0.49 / 255, 0.51 / 255, 254.6 / 255, 2.0]).view(1, 1, 1, 5).expand(1, 3, 1, 5)
     assert to_uint8(values)[0, 0, :, 0].tolist() == [0, 0, 1, 255, 255]
-
-
-def test_a_saved_picture_can_be_loaded_again(tmp_path: Path) -> None:
-    save_picture(to_tensor(pixels()), tmp_path / "p.png")
-    torch.testing.assert_close(load_picture(tmp_path / "p.png"), to_tensor(pixels()))
-
-
-@pytest.mark.parametrize(("height", "width", "expected"), [(20, 30, (27, 40)), (90, 60, (40, 27)), (50, 50, (40, 40))])
-def test_a_picture_is_resized_to_a_longest_side(
-    tmp_path: Path, height: int, width: int, expected: tuple[int, int]
-) -> None:
-    Image.fromarray(pixels(height, width)).save(tmp_path / "p.png")
-    assert load_picture(tmp_path / "p.png", long_side_px=40).shape == (1, 3, *expected)
-
-
-def test_a_picture_is_loaded_upright(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(pixels()).save(tmp_path / "p.png", exif=exif)
-    torch.testing.assert_close(load_picture(tmp_path / "p.png"), to_tensor(np.rot90(pixels(), -1).copy()))

@@ -8,7 +8,7 @@ import torch
 
 from nst_core.nets.weights import load_transformer
 from nst_core.peers.__main__ import main
-from nst_core.peers.detect import import_network
+from nst_core.peers.detect import identify
 from tests.unit.nst_core.peers.readings import lengstrom_variables, npz_file, pytorch_examples_state, torch_file
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,7 +26,7 @@ def test_a_checkpoint_becomes_a_weights_file_bit_for_bit(
 ) -> None:
     (tmp_path / "checkpoint").write_bytes(data)
     assert main([str(tmp_path / "checkpoint"), "-o", str(tmp_path / "style.safetensors")]) == 0
-    expected, loaded = import_network(data), load_transformer(tmp_path / "style.safetensors")
+    expected, loaded = identify(data).net, load_transformer(tmp_path / "style.safetensors")
     for key, value in loaded.state_dict().items():
         assert torch.equal(value, expected.state_dict()[key])
     told = json.loads(capsys.readouterr().out)

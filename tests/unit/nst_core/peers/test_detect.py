@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from nst_core.errors import WeightsError
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.nets.weights import save_transformer
-from nst_core.peers.detect import identify, import_network
+from nst_core.peers.detect import identify
 from tests.unit.nst_core.peers.readings import lengstrom_variables, npz_file, pytorch_examples_state, torch_file
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -86,7 +86,7 @@ def with_statistics(state: dict[str, Tensor]) -> dict[str, Tensor]:
 )
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
 def test_state_dicts_of_all_versions_give_the_same_network(state: dict[str, Tensor], zipped: bool) -> None:
-    assert same(import_network(torch_file(state, zipped=zipped)), import_network(PTH))
+    assert same(identify(torch_file(state, zipped=zipped)).net, identify(PTH).net)
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_state_dicts_of_all_versions_give_the_same_network(state: dict[str, Tens
     ids=["outputs", "big-endian", "fortran"],
 )
 def test_other_names_and_layouts_of_variables_are_accepted(variables: dict[str, Any]) -> None:
-    assert same(import_network(npz_file(variables)), import_network(NPZ))
+    assert same(identify(npz_file(variables)).net, identify(NPZ).net)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_numbers_are_used_unchanged(dtype: torch.dtype) -> None:
     halved = {key: value.to(dtype) for key, value in STATE.items()}
     rounded = {key: value.float() for key, value in halved.items()}
-    assert same(import_network(torch_file(halved)), import_network(torch_file(rounded)))
+    assert same(identify(torch_file(halved)).net, identify(torch_file(rounded)).net)
 
 
 def test_a_checkpoint_that_contains_itself_is_handled() -> None:
@@ -114,9 +114,9 @@ def test_a_checkpoint_that_contains_itself_is_handled() -> None:
     content["a"] |= {f"{number}": content for number in range(50)}
     content["b"] |= content["a"]
     with pytest.raises(WeightsError, match="holds no state dict"):
-        import_network(torch_file(content))
+        identify(torch_file(content))
     content["b"]["model"] = STATE
-    assert same(import_network(torch_file(content)), import_network(PTH))
+    assert same(identify(torch_file(content)).net, identify(PTH).net)
 
 
 def test_adam_variables_in_a_tensorflow_checkpoint_are_left_out() -> None:
@@ -124,21 +124,21 @@ def test_adam_variables_in_a_tensorflow_checkpoint_are_left_out() -> None:
         f"{key}/Adam{part}": np.zeros_like(value) for key, value in VARIABLES.items() for part in ("", "_1")
     }
     more |= {"beta1_power": np.array(0.9), "beta2_power": np.array(0.99), "global_step": np.array(7)}
-    assert same(import_network(npz_file(VARIABLES | more)), import_network(NPZ))
+    assert same(identify(npz_file(VARIABLES | more)).net, identify(NPZ).net)
 
 
 def test_the_data_file_of_a_tensorflow_checkpoint_is_recognised_by_its_name() -> None:
     for name in ("/x/fns.ckpt.data-00000-of-00001", "wave.ckpt", "fns.ckpt.meta"):
         with pytest.raises(WeightsError, match=r"TensorFlow.*numpy\.savez"):
-            import_network(bytes(range(256)), name=name)
-    assert same(import_network(PTH, name="lightning.ckpt"), import_network(PTH))
+            identify(bytes(range(256)), name=name)
+    assert same(identify(PTH, name="lightning.ckpt").net, identify(PTH).net)
 
 
 def test_the_container_does_not_matter() -> None:
-    assert same(import_network(npz_file({key: value.numpy() for key, value in STATE.items()})), import_network(PTH))
-    assert same(import_network(safetensors.torch.save(STATE)), import_network(PTH))
+    assert same(identify(npz_file({key: value.numpy() for key, value in STATE.items()})).net, identify(PTH).net)
+    assert same(identify(safetensors.torch.save(STATE)).net, identify(PTH).net)
     variables = {key: torch.from_numpy(value) for key, value in VARIABLES.items()}
-    assert same(import_network(torch_file(variables)), import_network(NPZ))
+    assert same(identify(torch_file(variables)).net, identify(NPZ).net)
 
 
 def test_a_native_style_is_accepted_unchanged(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_code_in_a_file_is_refused_and_not_run(kind: str, tmp_path: Path) -> Non
         "npz": lambda: npz_file({**VARIABLES, "Variable": np.array([Code(folder)], dtype=object)}),
     }[kind]()
     with pytest.raises(WeightsError, match=r"^candy (is damaged, or )?holds "):
-        import_network(data, name="candy")
+        identify(data, name="candy")
     assert not folder.exists()
     if kind == "pickle":
         pickle.loads(data)  # so the file does hold code that runs
@@ -256,7 +256,7 @@ WRONG = {
 def test_a_wrong_file_is_one_clear_error(case: str) -> None:
     data, message = WRONG[case]
     with pytest.raises(WeightsError, match=message) as caught:
-        import_network(data, name="candy.pth")
+        identify(data, name="candy.pth")
     assert caught.value.message.startswith("candy.pth ")
     assert caught.value.message.endswith(".")
     assert "\n" not in caught.value.message
@@ -272,7 +272,7 @@ def test_a_damaged_file_gives_a_network_or_a_weights_error(draw: st.DataObject, 
         data[draw.draw(places)] = draw.draw(st.integers(0, 255))
     del data[draw.draw(st.just(len(data)) | st.integers(0, len(data))) :]
     try:
-        import_network(bytes(data), name="file")
+        identify(bytes(data), name="file")
     except WeightsError as error:
         message = error.message
     else:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nst_core.nets.transformer import TransformerNet
-from nst_core.peers.detect import import_network
+from nst_core.peers.detect import identify
 from tests.unit.nst_core.peers.readings import (
     Array,
     gordicaleksa,
@@ -35,5 +35,5 @@ def test_a_network_of_gordicaleksa_takes_normalised_values(nested: bool) -> None
     picture = photo(18, 23)
     expected = gordicaleksa(state, picture)
     assert expected.std() > 20
-    got = run(import_network(torch_file({"state_dict": gordicaleksa_state(state, nested=nested)})), picture)
+    got = run(identify(torch_file({"state_dict": gordicaleksa_state(state, nested=nested)})).net, picture)
     np.testing.assert_allclose(got, expected[:18, :23], rtol=0, atol=TOLERANCE)

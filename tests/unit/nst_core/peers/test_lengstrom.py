@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nst_core.nets.transformer import TransformerNet
-from nst_core.peers.detect import import_network
+from nst_core.peers.detect import identify
 from tests.unit.nst_core.peers.readings import (
     Array,
     lengstrom,
@@ -39,5 +39,5 @@ def test_a_network_of_lengstrom_gives_the_last_rows_and_columns(height: int, wid
     expected = lengstrom(variables, photo(height, width))
     assert expected.shape == (rounded_up(height), rounded_up(width), 3)
     assert expected.std() > 20
-    got = run(import_network(npz_file(variables)), photo(height, width))
+    got = run(identify(npz_file(variables)).net, photo(height, width))
     np.testing.assert_allclose(got, expected[-height:, -width:], rtol=0, atol=TOLERANCE)

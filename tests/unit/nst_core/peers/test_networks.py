@@ -8,7 +8,7 @@ import torch
 
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.transformer_config import TransformerConfig
-from nst_core.peers.detect import identify, import_network
+from nst_core.peers.detect import identify
 from tests.unit.nst_core.peers.readings import (
     Array,
     lengstrom,
@@ -40,16 +40,16 @@ def run(net: TransformerNet, picture: Array) -> Array:
 )
 def test_the_other_crop_would_not_line_up(reading: Callable[[Array], Array], data: bytes, first: bool) -> None:
     picture = photo(18, 19)
-    expected, got = reading(picture), run(import_network(data), picture)
+    expected, got = reading(picture), run(identify(data).net, picture)
     wrong = expected[-18:, -19:] if first else expected[:18, :19]
     assert np.abs(got - wrong).mean() > 1
 
 
 def test_the_configs_are_those_of_the_peers() -> None:
-    assert import_network(torch_file(pytorch_examples_state(width=5, blocks=3))).config == TransformerConfig(
+    assert identify(torch_file(pytorch_examples_state(width=5, blocks=3))).net.config == TransformerConfig(
         width=5, blocks=3, crop="end"
     )
-    assert import_network(npz_file(lengstrom_variables(width=5, blocks=3))).config == TransformerConfig(
+    assert identify(npz_file(lengstrom_variables(width=5, blocks=3))).net.config == TransformerConfig(
         width=5,
         blocks=3,
         upsample="transposed",
@@ -68,6 +68,6 @@ def test_networks_are_distinguished_by_their_content() -> None:
 
 def test_an_imported_network_is_ready_to_use() -> None:
     for data in (torch_file(pytorch_examples_state()), npz_file(lengstrom_variables())):
-        net = import_network(data)
+        net = identify(data).net
         assert not net.training
         assert all(p.dtype == torch.float32 and not p.requires_grad and p.is_contiguous() for p in net.parameters())

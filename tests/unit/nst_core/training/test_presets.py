@@ -7,10 +7,10 @@ import pytest
 
 from nst_core.errors import ConfigError
 from nst_core.nets.weights_header import read_config
-from nst_core.styles import shipped_style
 from nst_core.training.config import DEFAULT_STYLE_WEIGHTS
 from nst_core.training.presets import TEACHER, presets, resolve
 from nst_core.training.scales import STRENGTHS, STROKES
+from tests.shipped import shipped_style
 
 each = pytest.mark.parametrize("name", presets())
 

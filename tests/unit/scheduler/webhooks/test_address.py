@@ -1,11 +1,11 @@
 """Where webhooks may be sent."""
 
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
-from scheduler.webhooks.address import AddressError, Rules, parse_network
+from scheduler.webhooks.address import AddressError, Rules
 
 RULES = Rules()
 PUBLIC = ("93.184.216.34", "1.1.1.1", "192.0.1.1", "100.128.0.1", "2606:2800:220:1::1", "2a00:1450:4001:81b::200e")
@@ -200,7 +200,7 @@ def test_a_name_without_address_is_refused() -> None:
 
 
 def test_own_networks_and_http_are_taken_where_they_are_allowed() -> None:
-    rules = Rules(allow_http=True, networks=(parse_network("10.1.0.0/16"), parse_network("fd00::/8")))
+    rules = Rules(allow_http=True, networks=(ip_network("10.1.0.0/16"), ip_network("fd00::/8")))
     assert rules.parse("http://10.1.2.3:8080/").authority == "10.1.2.3:8080"
     assert rules.parse("http://[fd00::5]/").port == 80
     assert rules.resolve(rules.parse("https://db.internal/"), answering("10.1.2.3")) == ["10.1.2.3"]

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from nst_core.nets.weights import load_transformer_bytes
-from nst_core.peers.detect import import_network
-from nst_core.styles import shipped_style
+from nst_core.peers.detect import identify
 from scheduler.cli.exits import ExitCode
+from tests.shipped import shipped_style
 from tests.unit.nst_core.peers.readings import lengstrom_variables, npz_file
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, upload_json
 from tests.unit.scheduler.cli.conftest import Run
@@ -78,7 +78,7 @@ def test_a_checkpoint_is_converted_and_its_origin_is_on_the_card(api: CannedApi,
     code, out, err = here("styles", "import", str(tmp_path / "candy.npz"), *arguments)
     assert (code, err) == (ExitCode.OK, "")
     assert json.loads(out) == STYLE
-    loaded, expected = load_transformer_bytes(uploaded(api)), import_network(checkpoint)
+    loaded, expected = load_transformer_bytes(uploaded(api)), identify(checkpoint).net
     assert loaded.config == expected.config
     assert all(torch.equal(value, expected.state_dict()[key]) for key, value in loaded.state_dict().items())
     card = {"artist": "Someone", "year": "2016", "rights": "Theirs", "origin": "lengstrom/fast-style-transfer"}

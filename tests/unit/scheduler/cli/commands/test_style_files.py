@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from nst_core.styles import shipped_style
 from scheduler.cli.exits import ExitCode
+from tests.shipped import shipped_style
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem, upload_json
 from tests.unit.scheduler.cli.conftest import Run
 
