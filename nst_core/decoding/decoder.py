@@ -1,6 +1,6 @@
 """Decodes images in child processes, so that no file can crash, block or fill the process that received it.
 
-`decode` has the arguments, results and errors of `images.decode`. A library that reads hostile bytes may crash, hold
+`decode` has the limits, results and errors of `images.decode`. A library that reads hostile bytes may crash, hold
 the GIL forever, or take all memory. Here that costs one child process, which is replaced, and one image, which fails.
 Children stay alive between images; each takes about 40 MB.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from nst_core import errors
 from nst_core.decoding.child import Child, ChildDiedError, OutOfTimeError
 from nst_core.errors import ImageDecodeError, ImageTooLargeError
-from nst_core.images.picture import DEFAULT_MAX_PIXELS, DEFAULT_MIN_SIDE_PX, Limits, Picture
+from nst_core.images.picture import DEFAULT_LIMITS, Limits, Picture
 from nst_core.system.budget import ByteBudget
 
 if TYPE_CHECKING:
@@ -37,30 +37,21 @@ _ERRORS = {
 }
 
 
-def decode(
-    data: bytes,
-    *,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    min_side_px: int = DEFAULT_MIN_SIDE_PX,
-    max_px: int | None = None,
-    max_result_pixels: int | None = None,
-) -> Picture:
+def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
     """Return the image in a file's bytes, as `images.decode` does, decoded by a child process.
 
     Raises the same errors; also ImageDecodeError if the reader crashes or takes too long, ImageTooLargeError if it
     takes too much memory, and EngineError if no child can be started.
     """
-    return shared_pool().decode(
-        data, max_pixels=max_pixels, min_side_px=min_side_px, max_px=max_px, max_result_pixels=max_result_pixels
-    )
+    return shared_pool().decode(data, limits)
 
 
-def check(data: bytes, *, min_side_px: int = DEFAULT_MIN_SIDE_PX) -> tuple[int, int]:
+def check(data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
     """Decode the image in a file's bytes as a check and return its width and height.
 
     No pixels come into this process. Raises the errors of `decode`.
     """
-    return shared_pool().check(data, min_side_px=min_side_px)
+    return shared_pool().check(data, limits)
 
 
 @lru_cache(maxsize=1)
@@ -86,24 +77,13 @@ class DecoderPool:
         for _ in range(settings.processes):
             self._idle.put(None)
 
-    def decode(
-        self,
-        data: bytes,
-        *,
-        max_pixels: int = DEFAULT_MAX_PIXELS,
-        min_side_px: int = DEFAULT_MIN_SIDE_PX,
-        max_px: int | None = None,
-        max_result_pixels: int | None = None,
-    ) -> Picture:
+    def decode(self, data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
         """Return the image in a file's bytes; see the function `decode`."""
-        limits = Limits(
-            max_pixels=max_pixels, min_side_px=min_side_px, max_px=max_px, max_result_pixels=max_result_pixels
-        )
-        return self._with_retry(data, limits, partial(_picture, max_pixels=max_pixels), pixels=True)
+        return self._with_retry(data, limits, partial(_picture, max_pixels=limits.max_pixels), pixels=True)
 
-    def check(self, data: bytes, *, min_side_px: int = DEFAULT_MIN_SIDE_PX) -> tuple[int, int]:
+    def check(self, data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
         """Return the width and height of an image that can be decoded; see the function `check`."""
-        return self._with_retry(data, Limits(min_side_px=min_side_px), _size, pixels=False)
+        return self._with_retry(data, limits, _size, pixels=False)
 
     def _with_retry(
         self, data: bytes, limits: Limits, read: Callable[[Child, dict[str, Any]], _T], *, pixels: bool

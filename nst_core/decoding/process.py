@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from nst_core.errors import ConfigError, ImageError, ImageTooLargeError
-from nst_core.images import Picture, decode
+from nst_core.images import Limits, Picture, decode
 
 #: The lengths of a frame's JSON and of its bytes.
 HEAD = struct.Struct("<IQ")
@@ -58,7 +58,7 @@ def _serve(seconds: int) -> None:
     wants_pixels = arguments.pop("pixels")
     _limit_time(seconds)
     try:
-        picture = decode(data, **arguments, on_size=_ask)
+        picture = decode(data, Limits(**arguments), on_size=_ask)
     except (ImageError, ConfigError) as error:
         _send({"error": type(error).__name__, "message": error.message})
     except MemoryError:

@@ -6,6 +6,6 @@
 
 from nst_core.images.decoding import decode
 from nst_core.images.encoding import content_type, encode
-from nst_core.images.picture import DEFAULT_MAX_PIXELS, DEFAULT_MIN_SIDE_PX, Picture, fitted_size
+from nst_core.images.picture import DEFAULT_MIN_SIDE_PX, Limits, Picture, fitted_size
 
-__all__ = ["DEFAULT_MAX_PIXELS", "DEFAULT_MIN_SIDE_PX", "Picture", "content_type", "decode", "encode", "fitted_size"]
+__all__ = ["DEFAULT_MIN_SIDE_PX", "Limits", "Picture", "content_type", "decode", "encode", "fitted_size"]

@@ -13,7 +13,7 @@ from nst_core.errors import ImageDecodeError, ImageTooLargeError
 from nst_core.formats import Format
 from nst_core.images.colours import filled, resized, to_srgb
 from nst_core.images.jpeg import open_jpeg
-from nst_core.images.picture import DEFAULT_MAX_PIXELS, DEFAULT_MIN_SIDE_PX, Limits, Picture, fitted_size
+from nst_core.images.picture import DEFAULT_LIMITS, Limits, Picture, fitted_size
 from nst_core.images.png import open_png
 from nst_core.images.simple import open_avif, open_bmp, open_gif, open_heic, open_webp
 from nst_core.images.sniffing import sniff
@@ -36,15 +36,9 @@ _OPENERS: dict[Format, Callable[[bytes, Limits], Source]] = {
 
 
 def decode(
-    data: bytes,
-    *,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    min_side_px: int = DEFAULT_MIN_SIDE_PX,
-    max_px: int | None = None,
-    max_result_pixels: int | None = None,
-    on_size: Callable[[int], object] = lambda _: None,
+    data: bytes, limits: Limits = DEFAULT_LIMITS, *, on_size: Callable[[int], object] = lambda _: None
 ) -> Picture:
-    """Return the image in a file's bytes, reduced if its longer side exceeds `max_px`.
+    """Return the image in a file's bytes, reduced if its longer side exceeds `max_px` of the limits.
 
     The EXIF orientation is applied and a colour profile is converted to sRGB; if one of them is broken, it is ignored.
     After the header and before any pixel is read, `on_size` is called with an estimate of the needed memory in bytes.
@@ -54,14 +48,13 @@ def decode(
     `max_result_pixels` after reducing, and ImageTooSmallError if the shorter side, before or after reducing, is under
     `min_side_px`. Pillow itself reads no TIFF, GIF or WebP above 178,956,970 pixels, whatever `max_pixels` says.
     """
-    limits = Limits(max_pixels=max_pixels, min_side_px=min_side_px, max_px=max_px, max_result_pixels=max_result_pixels)
     kind = sniff(data)
     try:
         source = _OPENERS[kind](data, limits)
         target = limits.target(source.size)
         on_size(source.size[0] * source.size[1] * _BYTES_PER_PIXEL)
         loaded = source.load(target)
-        return _finished(loaded, max_px, _warning(source, loaded))
+        return _finished(loaded, limits.max_px, _warning(source, loaded))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError("The image has more pixels than can be read.") from error
     except DAMAGE as error:

@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from nst_core.errors import ConfigError, ImageTooLargeError, ImageTooSmallError
 
-#: The most pixels that an image may have; 50 megapixels are 150 MB as RGB.
-DEFAULT_MAX_PIXELS = 50_000_000
 #: What networks need; equal to `transformer.MIN_SIDE_PX`, which a module without torch cannot import.
 DEFAULT_MIN_SIDE_PX = 16
 
@@ -30,8 +28,8 @@ class Picture:
 class Limits:
     """The allowed sizes of a picture, and how far it is reduced."""
 
-    #: The most pixels of the file.
-    max_pixels: int = DEFAULT_MAX_PIXELS
+    #: The most pixels of the file; 50 megapixels are 150 MB as RGB.
+    max_pixels: int = 50_000_000
     #: The smallest side of the file and of the result.
     min_side_px: int = DEFAULT_MIN_SIDE_PX
     #: Longest side of the result; larger pictures are reduced to it.
@@ -74,6 +72,9 @@ class Limits:
             raise ImageTooSmallError(
                 f"The image is {size[0]:,} x {size[1]:,} pixels; each side must have at least {self.min_side_px}."
             )
+
+
+DEFAULT_LIMITS = Limits()
 
 
 def fitted_size(size: tuple[int, int], max_px: int | None) -> tuple[int, int]:

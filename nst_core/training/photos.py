@@ -20,6 +20,7 @@ from torch import Tensor
 
 from nst_core.decoding.decoder import decode
 from nst_core.errors import ConfigError, ImageError, ImageTooSmallError
+from nst_core.images.picture import Limits
 from nst_core.nets.transformer import MIN_SIDE_PX
 from nst_core.training.sources import PhotoSource, few_photos
 
@@ -39,10 +40,10 @@ def decode_photo(data: bytes, *, size_px: int, zoom: float) -> Pixels:
     # The size that the largest zoom needs for photos up to 2 : 1; JPEG files decode faster at a reduced size. Longer
     # photos are decoded again at full size.
     needed = ceil(size_px * zoom)
-    rgb = decode(data, max_px=2 * needed, min_side_px=1).rgb
+    rgb = decode(data, Limits(max_px=2 * needed, min_side_px=1)).rgb
     height, width = rgb.shape[:2]
     if max(height, width) == 2 * needed and min(height, width) < needed:
-        rgb = decode(data, min_side_px=MIN_SIDE_PX).rgb
+        rgb = decode(data, Limits(min_side_px=MIN_SIDE_PX)).rgb
     elif min(height, width) < MIN_SIDE_PX:
         raise ImageTooSmallError(f"The image is {width} x {height} pixels; each side must have at least {MIN_SIDE_PX}.")
     return rgb

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nst_core.decoding.decoder import decode
 from nst_core.errors import ConfigError, ImageError, ImageTooSmallError
-from nst_core.images import Picture, encode
+from nst_core.images import Limits, Picture, encode
 from nst_core.nets.tensors import to_tensor, to_uint8
 from nst_core.nets.transformer import MIN_SIDE_PX
 from nst_core.training.files import write_whole
@@ -69,6 +69,6 @@ def dump_sample(image: Tensor) -> bytes:
 
 def _decode(data: bytes, name: str, *, max_px: int | None) -> Picture:
     try:
-        return decode(data, max_px=max_px)
+        return decode(data, Limits(max_px=max_px))
     except ImageError as error:
         raise type(error)(f"{name}: {error.message}") from error

@@ -11,6 +11,7 @@ from threading import Lock
 from nst_core.decoding import decoder
 from nst_core.errors import BlobAccessError, BlobInvalidError, BlobNotFoundError, BlobTooLargeError, ImageError
 from nst_core.formats import MEDIA_TYPES
+from nst_core.images.picture import Limits
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.domain.errors import RateLimitedError, RequestInvalidError, TooLargeError
@@ -96,7 +97,7 @@ def check(painting: Painting, *, tenant: str) -> None:
         raise too_large()
     try:
         with _TURNS.take(tenant):
-            decoder.check(painting.data, min_side_px=MIN_PAINTING_PX)
+            decoder.check(painting.data, Limits(min_side_px=MIN_PAINTING_PX))
     except ImageError as error:
         message = f"The painting cannot be used ({error.code}): {error.message}"
         raise RequestInvalidError(message, pointer=POINTER) from error

@@ -72,9 +72,9 @@ def worker(*, real: bool = False) -> int:
 
     decode = decoder.decode
 
-    def checked_decode(data: bytes, **limits: int | None) -> images.Picture:
+    def checked_decode(data: bytes, *limits: images.Limits) -> images.Picture:
         check_poison(data)
-        return decode(data, **limits)  # type: ignore[arg-type]
+        return decode(data, *limits)
 
     replaced(app, WorkerBroker=FaultyBroker, BlobStore=CountingStore)
     replaced(decoder, decode=checked_decode)

@@ -25,7 +25,7 @@ from nst_core.errors import (
     NstError,
     StorageCallerError,
 )
-from nst_core.images import Picture
+from nst_core.images import Limits, Picture
 from nst_core.inference.stylizer import Stylizer
 from worker.runtime.engine import Engine
 
@@ -62,7 +62,7 @@ class SelfTest:
             self._widths_px = cycle(range(self._stylize.min_side_px, _SIDE_PX))
         stylize = self._stylize
         data = images.encode(self._photo, ".png", quality=90)
-        photo = decoder.decode(data, max_pixels=_SIDE_PX**2, max_px=None)
+        photo = decoder.decode(data, Limits(max_pixels=_SIDE_PX**2))
         result = self._compute(stylize, photo.rgb)[0]
         # Another size each time: kernels that are compiled already may work although no new one can be compiled.
         self._compute(stylize, photo.rgb[:, : next(self._widths_px)])

@@ -16,6 +16,7 @@ from nst_core import images
 from nst_core.clock import Clock
 from nst_core.decoding import decoder
 from nst_core.errors import BlobError, ConfigError, ImageError
+from nst_core.images.picture import Limits
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.stylizer import EXACT
 from nst_core.nets.weights import dump_transformer, load_transformer_bytes
@@ -166,7 +167,7 @@ class Evaluator:
         for uri in dict.fromkeys(segment.samples):
             try:
                 data = self._blobs.get(BlobUri.parse(uri), max_bytes=self._settings.max_input_bytes)
-                found.append(decoder.decode(data, max_px=SAMPLE_MAX_PX).rgb)
+                found.append(decoder.decode(data, Limits(max_px=SAMPLE_MAX_PX)).rgb)
             except (BlobError, ImageError) as error:
                 _log.warning("the sample %s: %s", uri, error)
         return found
@@ -174,7 +175,7 @@ class Evaluator:
 
 def _painting(work: _Work) -> Pixels:
     # No network sees it here, so that a long painting may become thin.
-    return decoder.decode(work.painting, max_px=SAMPLE_MAX_PX, min_side_px=1).rgb
+    return decoder.decode(work.painting, Limits(max_px=SAMPLE_MAX_PX, min_side_px=1)).rgb
 
 
 def _decoded(source: PhotoSource, names: Sequence[str], config: TrainConfig) -> Iterator[Pixels]:

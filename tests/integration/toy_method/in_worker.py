@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from nst_core import images
 from nst_core.decoding import decoder
-from nst_core.images import Picture
+from nst_core.images import Limits, Picture
 from nst_core.protocol.chunks import ChunkItem
 from nst_core.protocol.events import ItemOutcome
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -44,7 +44,7 @@ class GreyTask(ChunkTask[GreyChunk]):
         def complete() -> ItemOutcome:
             with watch:
                 data = self._blobs.get(BlobUri.parse(item.input), max_bytes=self._settings.max_input_bytes)
-                photo = decoder.decode(data, max_pixels=self._settings.max_pixels, max_px=None)
+                photo = decoder.decode(data, Limits(max_pixels=self._settings.max_pixels))
                 picture = Picture(rgb=greyed(photo.rgb, chunk.amount), alpha=photo.alpha)
                 suffix = PurePosixPath(item.output).suffix
                 result = images.encode(picture, suffix, quality=92)

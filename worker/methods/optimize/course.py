@@ -22,7 +22,7 @@ from nst_core.decoding import decoder
 from nst_core.errors import BlobError, ImageError, WeightsError
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.optimizer import GatysOptimizer, Iterate, StyleSource
-from nst_core.images import Picture
+from nst_core.images import Limits, Picture
 from nst_core.nets.tensors import to_tensor, to_uint8
 from nst_core.protocol.chunks import ChunkItem, OptimizeChunk, item_checkpoint_uri, preview_uri
 from nst_core.protocol.events import ItemOutcome, ItemProgress
@@ -138,9 +138,11 @@ class Optimization:
             )
             content = decoder.decode(
                 photo,
-                max_pixels=self._settings.max_pixels,
-                max_px=config.size_px,
-                max_result_pixels=self._max_result_pixels(config),
+                Limits(
+                    max_pixels=self._settings.max_pixels,
+                    max_px=config.size_px,
+                    max_result_pixels=self._max_result_pixels(config),
+                ),
             )
             style = _decode_painting(painting, max_pixels=self._settings.max_pixels)
         optimizer = self._begin(course, config, content, style, checkpoint)
@@ -236,7 +238,7 @@ def _fitted(alpha: NDArray[np.uint8] | None, size: tuple[int, ...]) -> NDArray[n
 
 def _decode_painting(data: bytes, *, max_pixels: int) -> Tensor:
     try:
-        return to_tensor(decoder.decode(data, max_pixels=max_pixels, max_px=_PAINTING_PX).rgb)
+        return to_tensor(decoder.decode(data, Limits(max_pixels=max_pixels, max_px=_PAINTING_PX)).rgb)
     except ImageError as error:
         raise type(error)(f"The painting cannot be used: {error.message}") from error
 

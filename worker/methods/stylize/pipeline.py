@@ -14,7 +14,7 @@ import numpy as np
 from nst_core import images
 from nst_core.clock import Clock
 from nst_core.decoding import decoder
-from nst_core.images import Picture
+from nst_core.images import Limits, Picture
 from nst_core.inference.stylizer import Stylizer
 from nst_core.metrics import Observer, Stage, ignore
 from nst_core.protocol.chunks import ChunkItem, StylizeChunk
@@ -185,9 +185,11 @@ class Pipeline:
             with run.decoding, image.stage(Stage.DECODE):
                 picture = decoder.decode(
                     data,
-                    max_pixels=self._settings.max_pixels,
-                    max_px=run.chunk.options.max_px,
-                    max_result_pixels=run.max_pixels,
+                    Limits(
+                        max_pixels=self._settings.max_pixels,
+                        max_px=run.chunk.options.max_px,
+                        max_result_pixels=run.max_pixels,
+                    ),
                 )
             # The file is no longer needed, so there is room for the next one.
             del data

@@ -20,6 +20,7 @@ from PIL import Image
 from nst_core import images
 from nst_core.decoding.decoder import DecoderPool
 from nst_core.errors import ImageDecodeError, ImageError, ImageTooLargeError
+from nst_core.images.picture import Limits
 from nst_core.settings import DecoderSettings
 from tests.unit.nst_core.images.picture_files import WRITERS, claiming, noise, saved, slow_jpeg, smooth
 
@@ -55,7 +56,7 @@ def test_a_picture_equals_that_of_the_decoder_in_this_process(pool: DecoderPool,
     if kind in ("png", "webp", "tiff"):
         image.putalpha(Image.linear_gradient("L").resize((48, 32)))
     data = WRITERS[kind](image)
-    picture, expected = pool.decode(data, max_px=40), images.decode(data, max_px=40)
+    picture, expected = pool.decode(data, Limits(max_px=40)), images.decode(data, Limits(max_px=40))
     np.testing.assert_array_equal(picture.rgb, expected.rgb)
     assert picture.rgb.flags.writeable
     if expected.alpha is None:
@@ -199,16 +200,16 @@ def test_the_network_limit_is_checked_before_a_pixel_is_decoded() -> None:
     # The file does not even contain the pixels.
     data = claiming("png", 5_000, 5_000)
     with pytest.raises(ImageTooLargeError, match="5,000 x 5,000"):
-        images.decode(data, max_result_pixels=12_000_000, on_size=asked.append)
+        images.decode(data, Limits(max_result_pixels=12_000_000), on_size=asked.append)
     assert asked == []
     with pytest.raises(ImageDecodeError, match="truncated"):
-        images.decode(data, max_result_pixels=12_000_000, max_px=3_000, on_size=asked.append)
+        images.decode(data, Limits(max_result_pixels=12_000_000, max_px=3_000), on_size=asked.append)
     assert len(asked) == 1
 
 
 def test_a_result_may_have_as_many_pixels_as_the_limit() -> None:
     out = BytesIO()
     Image.fromarray(smooth(48, 32)).save(out, "PNG")
-    assert images.decode(out.getvalue(), max_result_pixels=48 * 32).rgb.shape == (32, 48, 3)
+    assert images.decode(out.getvalue(), Limits(max_result_pixels=48 * 32)).rgb.shape == (32, 48, 3)
     with pytest.raises(ImageTooLargeError):
-        images.decode(out.getvalue(), max_result_pixels=48 * 32 - 1)
+        images.decode(out.getvalue(), Limits(max_result_pixels=48 * 32 - 1))

@@ -10,6 +10,7 @@ from PIL import Image
 
 from nst_core.decoding.decoder import DecoderPool
 from nst_core.errors import ImageError
+from nst_core.images.picture import Limits
 from nst_core.settings import DecoderSettings
 from tests.unit.nst_core.images.picture_files import WRITERS, noise, png_chunk, saved, smooth, srgb_profile, tiff
 
@@ -52,7 +53,7 @@ def test_damage_gives_a_picture_or_an_image_error(
         if rng.random() < 0.3:
             del data[rng.integers(0, len(data)) :]
         with suppress(ImageError):
-            picture = pool.decode(bytes(data), max_pixels=1_000_000)
+            picture = pool.decode(bytes(data), Limits(max_pixels=1_000_000))
             assert picture.rgb.shape[0] * picture.rgb.shape[1] <= 1_000_000
     # Unexpected errors of a reader are logged, and so is its death.
     assert caplog.messages == []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nst_core.images import decode
+from nst_core.images import Limits, decode
 from tests.unit.nst_core.images.picture_files import (
     BEST,
     difference,
@@ -55,7 +55,7 @@ def test_cmyk_is_converted(kind: str) -> None:
 def test_colours_under_full_transparency_do_not_bleed_when_reduced() -> None:
     pixels = np.zeros((64, 64, 4), np.uint8)
     pixels[:, ::2] = (255, 0, 0, 255)  # red columns between transparent black ones
-    picture = decode(saved(Image.fromarray(pixels), "PNG"), max_px=16)
+    picture = decode(saved(Image.fromarray(pixels), "PNG"), Limits(max_px=16))
     assert picture.rgb[..., 0].min() > 250
     assert picture.alpha is not None
     assert abs(float(picture.alpha[8, 8]) - 128) < 8

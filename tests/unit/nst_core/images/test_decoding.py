@@ -16,7 +16,7 @@ from nst_core.errors import (
     ImageFormatError,
     ImageTooLargeError,
 )
-from nst_core.images import decode, encode
+from nst_core.images import Limits, decode, encode
 from tests.unit.nst_core.images.picture_files import (
     BEST,
     CLAIMING,
@@ -236,7 +236,7 @@ def test_hostile_bytes_give_a_picture_or_an_image_error(kind: str, draw: st.Data
         data[at] = draw.draw(st.integers(0, 255))
     del data[draw.draw(st.just(len(data)) | st.integers(0, len(data))) :]
     try:
-        picture = decode(bytes(data), max_pixels=1_000_000)
+        picture = decode(bytes(data), Limits(max_pixels=1_000_000))
     except ImageError as error:
         message = error.message
     else:
@@ -249,5 +249,5 @@ def test_hostile_bytes_give_a_picture_or_an_image_error(kind: str, draw: st.Data
 def test_threads_can_decode_and_encode_concurrently() -> None:
     data = saved(Image.fromarray(smooth(200, 160)), "JPEG", icc_profile=swapped_profile())
     with ThreadPoolExecutor(4) as pool:
-        results = set(pool.map(lambda _: encode(decode(data, max_px=100), "png"), range(32)))
+        results = set(pool.map(lambda _: encode(decode(data, Limits(max_px=100)), "png"), range(32)))
     assert len(results) == 1

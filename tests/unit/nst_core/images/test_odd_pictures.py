@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from nst_core.errors import ImageDecodeError, ImageFormatError
-from nst_core.images import Picture, decode, encode
+from nst_core.images import Limits, Picture, decode, encode
 from tests.unit.nst_core.images.picture_files import (
     Pixels,
     difference,
@@ -409,7 +409,7 @@ def test_an_avif_that_claims_too_many_pixels_is_refused_by_its_header() -> None:
     data = saved(Image.fromarray(smooth()), "AVIF")
     asked: list[int] = []
     with pytest.raises(Exception, match="48 x 32"):
-        decode(data, max_pixels=1000, on_size=asked.append)
+        decode(data, Limits(max_pixels=1000), on_size=asked.append)
     assert asked == []
 
 

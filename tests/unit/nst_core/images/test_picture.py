@@ -12,7 +12,7 @@ from nst_core.errors import (
     ImageTooLargeError,
     ImageTooSmallError,
 )
-from nst_core.images import decode, fitted_size
+from nst_core.images import Limits, decode, fitted_size
 from tests.unit.nst_core.images.picture_files import (
     CLAIMING,
     WRITERS,
@@ -31,15 +31,15 @@ def test_a_header_that_claims_an_allowed_size_passes_the_check(kind: str) -> Non
 
 def test_the_limit_counts_pixels() -> None:
     data = WRITERS["png"](Image.fromarray(smooth(40, 25)))
-    assert decode(data, max_pixels=1000).rgb.shape == (25, 40, 3)
+    assert decode(data, Limits(max_pixels=1000)).rgb.shape == (25, 40, 3)
     with pytest.raises(ImageTooLargeError):
-        decode(data, max_pixels=999)
+        decode(data, Limits(max_pixels=999))
 
 
 def test_a_large_image_within_the_limit_is_not_treated_as_a_bomb() -> None:
     data = png(20_000, 10_000, depth=1, colour=0, rows=b"")  # above both limits of Pillow's own check
     with pytest.raises(ImageDecodeError, match="truncated"):
-        decode(data, max_pixels=200_000_000)
+        decode(data, Limits(max_pixels=200_000_000))
 
 
 @pytest.mark.parametrize(("width", "height"), [(15, 64), (64, 15), (1, 1)])
@@ -47,26 +47,26 @@ def test_a_side_under_the_smallest_is_refused(width: int, height: int) -> None:
     data = WRITERS["png"](Image.fromarray(smooth(width, height)))
     with pytest.raises(ImageTooSmallError, match=f"{width} x {height}"):
         decode(data)
-    assert decode(data, min_side_px=1).rgb.shape == (height, width, 3)
+    assert decode(data, Limits(min_side_px=1)).rgb.shape == (height, width, 3)
 
 
 def test_the_smallest_side_is_checked_after_reducing_too() -> None:
     data = WRITERS["png"](Image.fromarray(smooth(400, 20)))
-    assert decode(data, max_px=320).rgb.shape == (16, 320, 3)
+    assert decode(data, Limits(max_px=320)).rgb.shape == (16, 320, 3)
     with pytest.raises(ImageTooSmallError, match="300 x 15"):
-        decode(data, max_px=300)
+        decode(data, Limits(max_px=300))
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
 def test_the_longer_side_is_reduced_to_the_limit(kind: str) -> None:
-    picture = decode(WRITERS[kind](Image.fromarray(smooth(1200, 800))), max_px=150)
+    picture = decode(WRITERS[kind](Image.fromarray(smooth(1200, 800))), Limits(max_px=150))
     assert picture.rgb.shape == (100, 150, 3)
     expected = np.array(Image.fromarray(smooth(1200, 800)).resize((150, 100), Image.Resampling.LANCZOS))
     assert difference(picture.rgb, expected) < 2
 
 
 def test_a_smaller_image_is_not_enlarged() -> None:
-    assert decode(WRITERS["png"](Image.fromarray(smooth())), max_px=1000).rgb.shape == (32, 48, 3)
+    assert decode(WRITERS["png"](Image.fromarray(smooth())), Limits(max_px=1000)).rgb.shape == (32, 48, 3)
 
 
 @given(width=st.integers(1, 5000), height=st.integers(1, 5000), max_px=st.integers(1, 5000))
