@@ -141,7 +141,7 @@ def _optimize(name: str, size_px: int) -> tuple[int, Callable[[], object]]:
         for _ in range(4):
             optimizer.step()
 
-    return gatys_costs.BASE_BYTES + size_px * size_px * 3 // 4 * gatys_costs.optimize_pixel_bytes(config), work
+    return costs.BASE_BYTES + size_px * size_px * 3 // 4 * gatys_costs.optimize_pixel_bytes(config), work
 
 
 def _warm_up() -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from nst_core.gatys import costs
 from nst_core.gatys.config import GatysConfig
+from nst_core.nets.costs import BASE_BYTES
 
 
 def test_an_optimization_needs_more_memory_with_a_longer_history_and_more_terms() -> None:
@@ -13,5 +14,5 @@ def test_an_optimization_needs_more_memory_with_a_longer_history_and_more_terms(
     layers = {"relu1_1": 1.0}
     for more in (replace(plain, histogram=layers), replace(plain, moments=layers), replace(plain, mrf=layers)):
         assert costs.optimize_pixel_bytes(more) > usual
-    assert costs.optimize_max_pixels(plain, costs.BASE_BYTES + 10**6 * usual) == 10**6
-    assert costs.optimize_max_pixels(plain, costs.BASE_BYTES - 1) == 0
+    assert costs.optimize_max_pixels(plain, BASE_BYTES + 10**6 * usual) == 10**6
+    assert costs.optimize_max_pixels(plain, BASE_BYTES - 1) == 0
