@@ -11,7 +11,8 @@ import torch
 
 from nst_core.errors import BlobError, BlobUnavailableError
 from nst_core.inference.engines import load_stylizer
-from nst_core.inference.stylizer import EXACT, EngineChoice
+from nst_core.inference.selection import choose
+from nst_core.inference.stylizer import EngineChoice
 from nst_core.storage.blobs import BlobStore
 from nst_core.storage.self_test import StorageTest, check_disk
 from nst_core.styles import shipped_styles
@@ -53,7 +54,7 @@ def run_worker(settings: WorkerSettings) -> int:
     device = resolve_device(settings.device)
     if not settings.tf32:
         exact_float32()
-    choice = EXACT
+    choice = choose(device, engine=settings.engine, precision=settings.precision)
     heartbeat = Heartbeat(settings.heartbeat_file)
     with ExitStack() as closing:
         heartbeat.start()

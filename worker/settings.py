@@ -19,6 +19,10 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     device: str = "auto"
     #: Let GPUs round the inputs of float32 convolutions to TF32 (10 bits): faster, but "exact" is no longer exact.
     tf32: bool = False
+    #: The engine that runs styles: auto, or a name in `nst_core.inference.engines.ENGINES`.
+    engine: str = "auto"
+    #: The precision of that engine.
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
     #: Threads per image on a CPU; empty means torch's default, one per core.
     threads: int | None = Field(default=None, ge=1)
     #: Chunks in flight; 0 takes none. With two, the first photos of one chunk are read while the last photos of the

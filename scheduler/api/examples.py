@@ -7,8 +7,8 @@ RESULTS = (
     '{"id": 17, "custom_id": null, "input": "s3://nst/photos/harbour.jpg", "style": "great_wave", '
     f'"method": "feedforward", "style_version": "{"4f" * 32}", '
     f'"output": "s3://nst/painted/harbour__great_wave.jpg", "sha256": "{"9c" * 32}", '
-    '"bytes": 402118, "width": 1600, "height": 1067, "ms": 212, "engine": "eager", "precision": "fp32", "attempt": 1, '
-    '"warning": null}\n'
+    '"bytes": 402118, "width": 1600, "height": 1067, "ms": 212, "engine": "openvino", "precision": "fp32", '
+    '"attempt": 1, "warning": null}\n'
 )
 ERRORS = (
     '{"id": 18, "custom_id": null, "input": "s3://nst/photos/torn.jpg", "style": "great_wave", '

@@ -109,14 +109,20 @@ def finished(broker: Broker) -> list[ChunkFinished]:
 
 
 def test_a_process_works_on_chunks_until_sigterm(
-    redis_server: BrokerSettings, s3_server: StorageSettings, broker: Broker, blobs: BlobStore, style: Style
+    redis_server: BrokerSettings,
+    s3_server: StorageSettings,
+    broker: Broker,
+    blobs: BlobStore,
+    style: Style,
+    tmp_path: Path,
 ) -> None:
     chunks = [
         make_chunk(blobs, [photo(seed) for seed in range(4)], style=style, chunk_id=chunk_id) for chunk_id in range(3)
     ]
     for chunk in chunks:
         broker.send_chunk(chunk)
-    with running(redis_server, s3_server) as process:
+    engine = {"NST_ENGINE": "openvino", "NST_PRECISION": "fp32"}
+    with running_with_log(redis_server, s3_server, tmp_path, **engine) as process:
         wait_until(lambda: len(finished(broker)) == 3, seconds=START_S)
         started = [event for event in events(broker) if isinstance(event, ChunkStarted)]
         assert sorted(event.chunk_id for event in started) == [0, 1, 2]
@@ -126,9 +132,11 @@ def test_a_process_works_on_chunks_until_sigterm(
             assert {outcome.index: outcome.sha256 for outcome in event.outcomes} == {
                 index: hashlib.sha256(data).hexdigest() for index, data in results.items()
             }
+            assert {(outcome.engine, outcome.precision) for outcome in event.outcomes} == {("openvino", "fp32")}
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert broker.queued(StylizeChunk.queue) == 0
+    assert "engine openvino in fp32" in (tmp_path / "stderr").read_text()
 
 
 def test_sigterm_during_a_chunk_loses_no_work_and_leaves_no_message(
@@ -256,11 +264,20 @@ def test_a_worker_takes_chunks_again_after_redis_was_down(
     broker.close()
 
 
-def test_an_invalid_setting_ends_the_process_with_a_reason() -> None:
-    env = {**os.environ, "NST_DEVICE": "abacus"}
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("NST_DEVICE", "The device must be"),
+        ("NST_ENGINE", "This machine cannot run the engine abacus"),
+        ("NST_PRECISION", "NST_PRECISION "),
+    ],
+)
+def test_an_invalid_setting_ends_the_process_with_a_reason(name: str, reason: str) -> None:
+    env = {**os.environ, name: "abacus"}
     result = subprocess.run([sys.executable, "-m", "worker"], env=env, capture_output=True, text=True, timeout=120)
     assert result.returncode == 78
-    assert "The worker cannot start: The device must be" in result.stderr
+    assert result.stderr.startswith(f"The worker cannot start: {reason}")
+    assert result.stderr.count("\n") == 1
 
 
 FULL = """

@@ -46,7 +46,7 @@ class Item(Resource):
             "height": 1067,
             "bytes": 402118,
             "sha256": "9c" * 32,
-            "engine": "eager",
+            "engine": "openvino",
             "precision": "fp32",
             "attempt": 1,
             "progress": None,

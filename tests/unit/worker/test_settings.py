@@ -10,14 +10,18 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("NST_REDIS_URL", "redis://:secret@redis:6379/2")
     monkeypatch.setenv("NST_CONCURRENCY", "3")
     monkeypatch.setenv("NST_THREADS", "4")
+    monkeypatch.setenv("NST_ENGINE", "eager")
+    monkeypatch.setenv("NST_PRECISION", "bf16")
     settings = WorkerSettings()
     assert (settings.concurrency, settings.threads) == (3, 4)
+    assert (settings.engine, settings.precision) == ("eager", "bf16")
     assert settings.redis_url.get_secret_value() == "redis://:secret@redis:6379/2"
     assert "secret@" not in repr(settings)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("NST_CONCURRENCY", "-1"), ("NST_LOG_LEVEL", "LOUD"), ("NST_THREADS", "x")]
+    ("name", "value"),
+    [("NST_CONCURRENCY", "-1"), ("NST_LOG_LEVEL", "LOUD"), ("NST_THREADS", "x"), ("NST_PRECISION", "fp64")],
 )
 def test_invalid_settings_are_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)

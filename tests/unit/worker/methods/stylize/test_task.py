@@ -73,8 +73,8 @@ def test_an_exact_job_gets_the_reference_and_every_other_job_the_engine_of_the_w
         return stylizer
 
     task = worker.task(build, choice=fast)
-    for options, expected in ((StylizeOptions(), fast), (StylizeOptions(precision="exact"), EXACT)):
-        task(dump_chunk(make_chunk(worker.blobs, [photo()], style=style, options=options)))
+    for chunk_id, options, expected in ((1, StylizeOptions(), fast), (2, StylizeOptions(precision="exact"), EXACT)):
+        task(dump_chunk(make_chunk(worker.blobs, [photo()], style=style, chunk_id=chunk_id, options=options)))
         (outcome,) = finished(worker).outcomes
         assert (outcome.engine, outcome.precision) == (expected.engine, expected.precision)
 
