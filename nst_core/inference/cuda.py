@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -25,9 +26,8 @@ _log = logging.getLogger(__name__)
 #: The types of the convolutions, the most exact first.
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
-#: What `probe` measures: 3 x 3 convolutions of the usual network for a photo of 512 x 512 pixels, by channels in,
-#: channels out, and side.
-_PROBED = ((128, 128, 128), (64, 32, 512))
+#: What `probe` measures: convolutions of the usual network for a photo of 512 x 512 pixels.
+PROBED = ((128, 128, 128), (64, 32, 512))
 _PROBE_RUNS = 5
 #: The largest error of a right result, as a share of its length. Rounding to bfloat16 alone makes about 0.003.
 _PROBE_ERROR = 0.02
@@ -134,6 +134,7 @@ class PhotoNorm(nn.Module):
         self.eps, self.weight, self.bias = norm.eps, norm.weight, norm.bias
 
     def forward(self, x: Tensor) -> Tensor:  # 1, C, H, W
+        x = x.contiguous(memory_format=torch.channels_last)  # only cropped maps are not
         # A processor, unlike a GPU, would return sums in the type of its input.
         mean, variance = torch.batch_norm_update_stats(x if x.is_cuda else x.float(), None, None, 0.0)
         weight = self.weight * (variance > ROUNDING * mean.square())
@@ -154,15 +155,17 @@ def _arranged(net: TransformerNet, dtype: torch.dtype) -> TransformerNet:
     return net
 
 
-def probe(device: torch.device, *, clock: Clock = time.perf_counter) -> Precision:
+def probe(
+    device: torch.device, *, shapes: Sequence[tuple[int, int, int]] = PROBED, clock: Clock = time.perf_counter
+) -> Precision:
     """Return the precision in which convolutions are fastest on a device, among those whose results are right.
 
-    It measures a few convolutions, after a first run of each that prepares the device. A narrower type is chosen only
-    if it is clearly faster.
+    It measures 3 x 3 convolutions of some shapes (channels in, channels out, side), after a first run of each that
+    prepares the device. A narrower type is chosen only if it is clearly faster.
     """
     random = torch.Generator().manual_seed(0)
-    inputs = [torch.randn(1, c_in, side, side, generator=random) for c_in, _, side in _PROBED]
-    weights = [torch.randn(c_out, c_in, 3, 3, generator=random) / (3 * c_in**0.5) for c_in, c_out, _ in _PROBED]
+    inputs = [torch.randn(1, c_in, side, side, generator=random) for c_in, _, side in shapes]
+    weights = [torch.randn(c_out, c_in, 3, 3, generator=random) / (3 * c_in**0.5) for c_in, c_out, _ in shapes]
     best: Precision = "fp32"
     with torch.inference_mode(), on_device(device):
         for precision, dtype in DTYPES.items():

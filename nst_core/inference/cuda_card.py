@@ -91,23 +91,26 @@ class Card:
         properties = torch.cuda.get_device_properties(device)
         self.lock = Lock()
         self.most_lanes = MAX_LANES
+        #: So many pixels, of one photo or of several, keep the card busy.
+        self.filling_pixels = properties.multi_processor_count * _PIXELS_PER_PROCESSOR
+        self.graphs = Graphs(int(_GRAPHS_SHARE * properties.total_memory))
         self._device = device
-        self._filling_pixels = properties.multi_processor_count * _PIXELS_PER_PROCESSOR
         self._kept_bytes = int(_KEPT_SHARE * properties.total_memory)
-        self._graphs = Graphs(int(_GRAPHS_SHARE * properties.total_memory))
         streams = [torch.cuda.Stream(device) for _ in range(MAX_LANES + 2)]  # type: ignore[no-untyped-call]
         self._up, self._down, *self._lanes = streams
 
     def lanes(self, pixels: int) -> int:
         """Return as many as fill the card, at most `most_lanes` and at least one."""
-        return max(1, min(self.most_lanes, self._filling_pixels // pixels))
+        return max(1, min(self.most_lanes, self.filling_pixels // pixels))
 
     def run(self, call: Call, photos: Iterable[Pixels], *, key: Hashable, lanes: int) -> Iterator[Pixels]:
         """Yield the values of `call` for each photo; see `Runner.run`."""
         in_flight: deque[_Flight] = deque()
+        recorded = True
         try:
             for number, photo in enumerate(photos):
                 in_flight.append(self._begin(call, photo, key=key, lane=number % lanes))
+                recorded &= in_flight[-1].recorded
                 if len(in_flight) > lanes:
                     yield in_flight.popleft().result()
             while in_flight:
@@ -115,25 +118,27 @@ class Card:
         finally:
             # After an error the card still uses tensors that are freed now.
             torch.cuda.synchronize(self._device)
-        self._trim()
+        if not recorded:
+            self._trim()
 
     def release(self) -> None:
         """Free all graphs, and the memory that torch keeps."""
-        self._graphs.clear()
+        self.graphs.clear()
         torch.cuda.empty_cache()
 
     def _begin(self, call: Call, photo: Pixels, *, key: Hashable, lane: int) -> "_Flight":
         sent = _pinned(photo.shape)
         sent.numpy()[...] = photo
         stream = self._lanes[lane]
+        self._up.wait_stream(torch.cuda.current_stream(self._device))  # which may still prepare the weights
         with torch.cuda.stream(self._up):
             pixels = sent.to(self._device, non_blocking=True)
         stream.wait_stream(self._up)
         with torch.cuda.stream(stream):
             graph = None
-            if photo.shape[0] * photo.shape[1] <= _GRAPH_FILLINGS * self._filling_pixels:
+            if photo.shape[0] * photo.shape[1] <= _GRAPH_FILLINGS * self.filling_pixels:
                 size = (key, photo.shape)
-                graph = self._graphs.find(size, lane, lambda: Graph(call, pixels, stream))
+                graph = self.graphs.find(size, lane, lambda: Graph(call, pixels, stream))
             values = call(pixels) if graph is None else graph(pixels)
         self._down.wait_stream(stream)
         with torch.cuda.stream(self._down):
@@ -141,7 +146,8 @@ class Card:
             received.copy_(values, non_blocking=True)
             done = torch.cuda.Event()  # type: ignore[no-untyped-call]
             done.record()
-        return _Flight(sent=sent, pixels=pixels, values=values, received=received, done=done)
+        tensors = (sent, pixels, values)
+        return _Flight(tensors=tensors, received=received, done=done, recorded=graph is not None)
 
     def _trim(self) -> None:
         """Give memory back if torch keeps much: photos of many sizes leave blocks that fit no other size."""
@@ -152,13 +158,14 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class _Flight:
-    """A photo on its way. The tensors are kept until the card has used them: they belong to several streams."""
+    """A photo on its way."""
 
-    sent: Tensor
-    pixels: Tensor
-    values: Tensor
+    #: Kept until the card has used them, because several streams do.
+    tensors: tuple[Tensor, ...]
     received: Tensor
     done: torch.cuda.Event
+    #: Whether it is the work of a graph.
+    recorded: bool
 
     def result(self) -> Pixels:
         """Wait for the values and return them."""
@@ -193,10 +200,14 @@ class Graphs:
     """The graphs that were used last, up to a number of bytes."""
 
     def __init__(self, capacity_bytes: int) -> None:
+        #: Whether this device can record.
+        self.enabled = True
         self._capacity_bytes = capacity_bytes
         self._graphs: OrderedDict[Hashable, Graph] = OrderedDict()
         self._seen: OrderedDict[Hashable, None] = OrderedDict()
-        self._enabled = True
+
+    def __len__(self) -> int:
+        return len(self._graphs)
 
     def find(self, size: Hashable, lane: int, record: Callable[[], Graph]) -> Graph | None:
         """Return the graph of a size and a lane, or None if the size is new: most sizes come only once.
@@ -204,16 +215,14 @@ class Graphs:
         A graph that is missing is recorded. If that is impossible, no graph is recorded any more; if memory is short,
         not this time.
         """
-        graph = self._graphs.get((size, lane))
-        if graph is None and self._has_seen(size) and self._enabled:
-            graph = self._record(size, record)
-        if graph is None:
-            return None
-        self._graphs[size, lane] = graph
-        self._graphs.move_to_end((size, lane))
-        # The newest stays even if it alone is too large: it is needed now.
-        while len(self._graphs) > 1 and sum(each.nbytes for each in self._graphs.values()) > self._capacity_bytes:
-            self._graphs.popitem(last=False)
+        place = (size, lane)
+        if place in self._graphs:
+            self._graphs.move_to_end(place)
+            return self._graphs[place]
+        graph = self._record(size, record) if self._has_seen(size) and self.enabled else None
+        if graph is not None:
+            self._graphs[place] = graph
+            self._evict()
         return graph
 
     def clear(self) -> None:
@@ -230,6 +239,11 @@ class Graphs:
             self._seen.popitem(last=False)
         return seen
 
+    def _evict(self) -> None:
+        # The newest stays even if it alone is too large: it is needed now.
+        while len(self._graphs) > 1 and sum(each.nbytes for each in self._graphs.values()) > self._capacity_bytes:
+            self._graphs.popitem(last=False)
+
     def _record(self, size: Hashable, record: Callable[[], Graph]) -> Graph | None:
         try:
             return record()
@@ -237,7 +251,7 @@ class Graphs:
             del self._seen[size]
         except RuntimeError as error:  # torch's errors of a recording are of several classes
             _log.warning("CUDA graphs are off, and small photos slower: %s", str(error).partition("\n")[0][:300])
-            self._enabled = False
+            self.enabled = False
         return None
 
 

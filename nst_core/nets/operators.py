@@ -53,8 +53,9 @@ class MaxPool(nn.Module):
 
 
 def _pad(x: Tensor, padding: int) -> Tensor:
-    if x.is_cuda and x.is_contiguous(memory_format=torch.channels_last):
-        # CUDA's own returns another memory format, from and to which the layers around it would convert.
+    if x.is_cuda and x.stride(1) == 1:
+        # Of maps in channels_last, cropped ones too, CUDA's own returns another memory format, from and to which the
+        # layers around it would convert.
         return _mirrored(_mirrored(x, padding, 2), padding, 3)
     return F.pad(x, [padding] * 4, mode="reflect")
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 _IMPORT = re.compile(r"^\s*(?:from|import) ((?:nst_core|worker|scheduler)(?:\.\w+)*)", re.MULTILINE)
 
 
-@pytest.mark.parametrize("folder", ["unit", "integration", "e2e", "faults", "benchmarks"])
+@pytest.mark.parametrize("folder", ["unit", "integration", "e2e", "faults", "benchmarks", "gpu"])
 def test_imported_modules_exist(folder: str) -> None:
     missing = []
     for path in sorted((ROOT / "tests" / folder).rglob("*.py")):

@@ -20,6 +20,7 @@ from nst_core.styles import shipped_styles
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
+SMALL = ((8, 8, 16), (8, 4, 16))
 #: Every kind of layer that a network may have.
 CONFIGS = [
     TransformerConfig(width=8, blocks=1),
@@ -237,7 +238,6 @@ def clock_of(costs: dict[torch.dtype, float], monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("nst_core.inference.cuda.F.conv2d", timed)
     monkeypatch.setattr("nst_core.inference.cuda.bf16_pays", lambda device: True)
-    monkeypatch.setattr("nst_core.inference.cuda._PROBED", ((8, 8, 16), (8, 4, 16)))
     return lambda: now
 
 
@@ -249,7 +249,7 @@ def test_the_probe_returns_the_fastest_precision(
     fp16_s: float, bf16_s: float, best: Precision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     costs = {torch.float32: 1.0, torch.float16: fp16_s, torch.bfloat16: bf16_s}
-    assert probe(CPU, clock=clock_of(costs, monkeypatch)) == best
+    assert probe(CPU, shapes=SMALL, clock=clock_of(costs, monkeypatch)) == best
 
 
 def test_the_probe_returns_no_precision_with_wrong_results(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,9 +260,8 @@ def test_the_probe_returns_no_precision_with_wrong_results(monkeypatch: pytest.M
         return timed(x, weight, padding=padding) * (1.05 if x.dtype == torch.float16 else 1.0)
 
     monkeypatch.setattr("nst_core.inference.cuda.F.conv2d", broken)
-    assert probe(CPU, clock=clock) == "bf16"
+    assert probe(CPU, shapes=SMALL, clock=clock) == "bf16"
 
 
-def test_the_probe_measures_a_real_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nst_core.inference.cuda._PROBED", ((8, 8, 16), (8, 4, 16)))
-    assert probe(CPU) in DTYPES
+def test_the_probe_measures_a_real_device() -> None:
+    assert probe(CPU, shapes=SMALL) in DTYPES

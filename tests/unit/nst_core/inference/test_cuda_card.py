@@ -76,6 +76,9 @@ class Gpu:
         finally:
             self.current = before
 
+    def current_stream(self, device: torch.device) -> SimpleNamespace:
+        return SimpleNamespace(name=self.current)
+
     def CUDAGraph(self) -> Recording:
         return Recording(self)
 
@@ -132,7 +135,7 @@ def check(card: Card, gpu: Gpu, batch: Pixels, *, lanes: int = 1, key: str = "st
 
 def test_the_next_photo_is_copied_before_the_last_result_is_awaited(gpu: Gpu) -> None:
     log = check(Card(CPU), gpu, photos(3, 400, 400))
-    one = ["0 waits for up", "call on 0", "down waits for 0"]
+    one = ["up waits for default", "0 waits for up", "call on 0", "down waits for 0"]
     assert log == [*one, *one, "result", *one, "result", "result", "synchronize"]
 
 
@@ -159,7 +162,8 @@ def test_a_size_that_comes_again_is_recorded_once_for_each_lane(gpu: Gpu) -> Non
     assert check(card, gpu, photos(1)).count("call on 0") == 1
     # The call that prepares the libraries, the recorded one, and what the stand-in computes for the replay.
     assert check(card, gpu, photos(1)) == [
-        *("0 waits for up", "call on 0", "empty cache", "record on 0", "call on 0", "call on 0", "replay on 0"),
+        *("up waits for default", "0 waits for up"),
+        *("call on 0", "empty cache", "record on 0", "call on 0", "call on 0", "replay on 0"),
         *("down waits for 0", "result", "synchronize"),
     ]
     log = check(card, gpu, photos(4), lanes=2)

@@ -1,0 +1,1 @@
+"""Checks of everything that runs on a GPU. They need torch, NumPy, Pillow and safetensors, and nothing else."""
