@@ -85,7 +85,7 @@ def describe(device: torch.device) -> str:
     return (
         f"{card.name}, {card.total_memory >> 20:,} MiB, {card.multi_processor_count} multiprocessors, "
         f"capability {card.major}.{card.minor}, {versions}, CUDA {torch.version.cuda}, "
-        f"cuDNN {torch.backends.cudnn.version()}"
+        f"cuDNN {torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]
     )
 
 

@@ -1,6 +1,6 @@
 """What the checks share: the device, sizes, synthetic photos and results of the reference on the CPU."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,7 +111,7 @@ class _Bundled:
 
 
 def loss_network(
-    layers: list[str], *, name: str = "vgg16", pooling: Pooling = "max", scale: float = 1.0
+    layers: Sequence[str], *, name: str = "vgg16", pooling: Pooling = "max", scale: float = 1.0
 ) -> LossNetwork:
     """Return a loss network with its bundled weights."""
     network = random_loss_network(layers, name=name, pooling=pooling)

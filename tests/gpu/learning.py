@@ -46,7 +46,7 @@ class MadePhotos:
 def trainer(device: torch.device, *, quick: bool, bf16: bool = False) -> Trainer:
     """Return a training of a usual network, or of a tiny one; not compiled, since that takes a minute."""
     # The photos are our own: no other process has to read them.
-    training_photos.decode = images.decode
+    training_photos.decode = images.decode  # type: ignore[attr-defined]
     config = TrainConfig(steps=STEPS, batch_size=4, size_px=256)
     if quick:
         small = TransformerConfig(width=4, blocks=1)

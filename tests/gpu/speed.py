@@ -66,9 +66,9 @@ def images_per_second(ground: Ground) -> str:
             expect(db >= LEAST_DB, f"plain PyTorch is {db:.1f} dB away at {side} px")
             rates.setdefault("plain PyTorch, TF32", []).append(_rate(ground, plain, batch))
         rates.setdefault("plain PyTorch, float32", []).append(_rate(ground, plain, batch))
-        for name, stylizer in ours.items():
-            rates.setdefault(f"cuda in {name}, a photo a call", []).append(_rate(ground, _singly(stylizer), batch))
-            rates.setdefault(f"cuda in {name}, batches of {len(batch)}", []).append(_rate(ground, stylizer, batch))
+        for precision, stylizer in ours.items():
+            rates.setdefault(f"cuda in {precision}, a photo a call", []).append(_rate(ground, _singly(stylizer), batch))
+            rates.setdefault(f"cuda in {precision}, batches of {len(batch)}", []).append(_rate(ground, stylizer, batch))
     base = rates["plain PyTorch, TF32"]
     for name, values in rates.items():
         cells = [f"{rate:.1f} ({rate / other:.1f} x)" for rate, other in zip(values, base, strict=False)]
