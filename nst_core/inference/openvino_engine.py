@@ -10,8 +10,9 @@ import torch
 
 from nst_core.errors import ConfigError
 from nst_core.inference.eager import EagerStylizer
-from nst_core.inference.openvino_graph import Floats, doubles, whole
+from nst_core.inference.openvino_graph import Floats, Graph, doubles, whole
 from nst_core.inference.openvino_runtime import runtime
+from nst_core.inference.strips import Define, LargePicture, supports
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call
 from nst_core.nets.costs import max_pixels
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
@@ -22,6 +23,8 @@ from nst_core.nets.weights import load_transformer, load_transformer_bytes
 _TYPES: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 #: Kernels that stay compiled, for each graph; each is for one layer and one size of picture.
 _KERNELS_KEPT = 128
+#: Larger pictures are cut into strips.
+WHOLE_PIXELS = 4_000_000
 #: Memory of activations that a graph keeps for the next photo.
 _KEPT_PIXELS = 2_000_000
 
@@ -48,7 +51,7 @@ class CompiledGraph:
             "PERFORMANCE_HINT": "LATENCY",
         }
         self._compiled = runtime().Core().compile_model(model, "CPU", options)
-        self._request = self._compiled.create_infer_request()
+        self._request: Any = None
         self._lock = Lock()
 
     @property
@@ -60,12 +63,20 @@ class CompiledGraph:
     def __call__(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
         """Return the outputs by their names."""
         with self._lock:
+            if self._request is None:
+                self._request = self._compiled.create_infer_request()
             outputs = self._request.infer(dict(inputs), share_inputs=True)
             return {next(iter(output.names)): np.array(values) for output, values in outputs.items()}
 
+    @property
+    def inputs(self) -> set[str]:
+        """The names of the inputs."""
+        return {next(iter(entry.names)) for entry in self._compiled.inputs}
+
     def release(self) -> None:
-        """Give back the memory of activations."""
+        """Give back the memory of activations and outputs."""
         with self._lock:
+            self._request = None
             self._compiled.release_memory()
 
 
@@ -86,6 +97,9 @@ class OpenvinoStylizer:
         self._config = net.config
         self._tensors: dict[str, Floats] = {name: value.float().numpy() for name, value in net.state_dict().items()}
         self._graphs: dict[tuple[bool, ...], CompiledGraph] = {}
+        self._passes: dict[tuple[Any, ...], CompiledGraph] = {}
+        self._last_pass: CompiledGraph | None = None
+        self._whole_pixels = WHOLE_PIXELS
         self._lock = Lock()
         self._graph(*doubles(net.config, 64, 64), False)  # compiled now, since a load may take its time
 
@@ -124,6 +138,9 @@ class OpenvinoStylizer:
             picture: Pixels = self._reference(photo[None], strength=strength, preserve_color=preserve_color)[0]
             return picture
         height, width = photo.shape[:2]
+        if height * width > self._whole_pixels and supports(self._config):
+            large = LargePicture(self._config, self._tensors, photo, self._run_pass)
+            return large.picture(strength=strength, keep_color=preserve_color)
         blend = strength != 1.0 or preserve_color
         graph = self._graph(*doubles(self._config, height, width), blend)
         inputs: dict[str, Any] = {"photo": np.ascontiguousarray(photo[None])}
@@ -133,6 +150,19 @@ class OpenvinoStylizer:
         if height * width > _KEPT_PIXELS:
             graph.release()
         return picture
+
+    def _run_pass(
+        self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]
+    ) -> Mapping[str, np.ndarray[Any, Any]]:
+        """Run a pass on a strip; see `strips.Run`."""
+        if key not in self._passes:
+            layers = Graph(self._config, self._tensors)
+            self._passes[key] = CompiledGraph(layers.model(define(layers)), self._precision)
+        graph = self._passes[key]
+        if graph is not self._last_pass and self._last_pass is not None:
+            self._last_pass.release()
+        self._last_pass = graph
+        return graph({name: inputs[name] for name in graph.inputs})
 
     def _graph(self, first: bool, second: bool, blend: bool) -> CompiledGraph:
         """Return the graph for photos of a kind; see `openvino_graph.whole`."""

@@ -85,8 +85,8 @@ class Graph:
         op, config = self._op, self._config
         weight, bias = (self._tensors[f"{name}.{part}"].reshape(1, -1, 1, 1) for part in ("weight", "bias"))
         if given:
-            scale = self.input(f"{name}.scale", weight.shape)
-            y = op.add(op.multiply(x, scale), self.input(f"{name}.shift", bias.shape))
+            y = op.multiply(x, self._per_channel(f"{name}.scale", weight.size))
+            y = op.add(y, self._per_channel(f"{name}.shift", weight.size))
         elif config.norm == "batch":
             mean, variance = (self._tensors[f"{name}.running_{part}"].reshape(1, -1, 1, 1) for part in ("mean", "var"))
             scale = weight / np.sqrt(variance + np.float32(config.norm_eps))
@@ -186,10 +186,37 @@ class Graph:
             return op.slice(x, op.negative(size), self.constant([2**31] * 2, np.int64), ones, axes)
         return op.slice(x, self.constant([0, 0], np.int64), size, ones, axes)
 
-    def rows(self, x: Node, first: Node, end: Node) -> Node:
-        """Return some rows of a map."""
-        one = self.constant([1], np.int64)
-        return self._op.slice(x, first, end, one, self.constant([_ROWS], np.int64))
+    def map(self, name: str) -> Node:
+        """Return the input of a stored map; see `passes.Layers.map`."""
+        rows = self._op.convert(self.input(name, [-1, 4 * self._config.width, -1], np.float16), "f32")
+        return self._op.unsqueeze(self._op.transpose(rows, self.constant([1, 0, 2], np.int64)), self.constant(0, np.int64))
+
+    def stored(self, x: Node) -> Node:
+        """Return a map as it is stored."""
+        op = self._op
+        rows = op.transpose(op.squeeze(x, self.constant([0], np.int64)), self.constant([1, 0, 2], np.int64))
+        return op.convert(rows, "f16")
+
+    def cut(self, x: Node, name: str) -> Node:
+        """Return a part of a map; see `passes.Layers.cut`."""
+        op, place = self._op, self.input(name, [2, 2], np.int64)
+        first, end = (op.squeeze(part, self.constant([0], np.int64)) for part in op.split(place, self.constant(0, np.int64), 2).outputs())
+        axes = self.constant([_ROWS, _COLUMNS], np.int64)
+        return op.slice(x, first, end, self.constant([1, 1], np.int64), axes)
+
+    def size_input(self, name: str) -> Node:
+        """Return an input of height and width."""
+        return self.input(name, [2], np.int64)
+
+    def _per_channel(self, name: str, channels: int) -> Node:
+        """Return an input of 1 x C x 1 x 1.
+
+        It goes through a convolution that changes nothing, after which it is in the memory format of maps. Otherwise
+        the plugin would reorder each map into the format of the input, and back.
+        """
+        same = np.eye(channels, dtype=np.float32).reshape(channels, channels, 1, 1)
+        value = self.input(name, [1, channels, 1, 1])
+        return self._op.convolution(value, self.constant(same), [1, 1], [0, 0], [0, 0], [1, 1])
 
     def _padded_conv(self, x: Node, weights: Floats, stride: int, rows: Node | None) -> Node:
         op, kernel = self._op, self.constant(weights)

@@ -1,0 +1,131 @@
+"""The passes over a large picture: parts of a transformer network on strips, with the statistics of the whole picture.
+
+A pass is defined once, in terms of layers: `openvino_graph.Graph` makes a graph of them, and `torch_layers.TorchLayers`
+runs them at once. Inputs come by name; see `strips` for what they are. The maps between the passes have a quarter of
+the picture's height and width and are float16.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+#: A tensor, or a node of a graph.
+Value = Any
+
+
+class Layers(Protocol):
+    """The layers of a network for strips. `rows` are the rows that are missing before and after a strip.
+
+    They are missing at the edges of the picture only, where padding takes their place; elsewhere a strip comes with
+    the rows around it that a convolution reads.
+    """
+
+    def input(self, name: str, shape: Sequence[int], dtype: Any = ...) -> Value:
+        """Return an input of the pass."""
+        ...
+
+    def photo(self) -> tuple[Value, Value]:
+        """Return the strip of the photo, as N x H x W x 3 and N x 3 x H x W, 0 to 255."""
+        ...
+
+    def map(self, name: str) -> Value:
+        """Return a strip of a stored map as float32, N x C x H x W; it comes as float16, H x C x W."""
+        ...
+
+    def stored(self, x: Value) -> Value:
+        """Return a map as it is stored."""
+        ...
+
+    def conv(self, x: Value, name: str, rows: Value | None = None) -> Value:
+        """Return a convolution of the network, by its name."""
+        ...
+
+    def norm(self, x: Value, name: str, *, relu: bool = True, given: bool = False) -> Value:
+        """Return the normalised map; with `given` statistics, which are the inputs `scale` and `shift` of the name."""
+        ...
+
+    def moments(self, x: Value) -> dict[str, Value]:
+        """Return `mean` and `variance` of each channel."""
+        ...
+
+    def add(self, x: Value, y: Value) -> Value:
+        """Return the sum of two maps."""
+        ...
+
+    def cut(self, x: Value, name: str) -> Value:
+        """Return a part of a map: from the rows and columns in the first line of an input to those in the second."""
+        ...
+
+    def doubled(self, x: Value) -> Value:
+        """Return each value four times, as 2 x 2 values."""
+        ...
+
+    def up_at_once(self, x: Value, name: str, rows: Value | None = None) -> Value:
+        """Return the convolution, by its name, of the doubled map."""
+        ...
+
+    def head(self, x: Value, rows: Value | None = None) -> Value:
+        """Return the last convolution."""
+        ...
+
+    def picture(self, y: Value, size: Value, *, blend_with: Value | None = None) -> Value:
+        """Return the picture of what `head` returned; see `openvino_graph.Graph.picture`."""
+        ...
+
+    def size_input(self, name: str) -> Value:
+        """Return an input of height and width."""
+        ...
+
+
+def encoder(layers: Layers, depth: int) -> dict[str, Value]:
+    """From the photo to the convolution of layer `depth`, 1 to 3: its statistics, and for the third one its values."""
+    x = layers.photo()[1]
+    for number in range(1, depth + 1):
+        x = layers.conv(x, f"down{number}.conv", layers.input(f"down{number}.rows", [2], np.int64))
+        if number < depth:
+            x = layers.norm(x, f"down{number}.norm", given=True)
+    return layers.moments(x) | ({"map": layers.stored(x)} if depth == 3 else {})
+
+
+def complete(layers: Layers, block: int) -> dict[str, Value]:
+    """From what was stored to the result of the encoder (block 0), or of the residual block before `block`."""
+    if block == 0:
+        return {"map": layers.stored(layers.norm(layers.map("y"), "down3.norm", given=True))}
+    change = layers.norm(layers.map("y"), f"residuals.{block - 1}.norm2", relu=False, given=True)
+    return {"map": layers.stored(layers.add(layers.map("x"), change))}
+
+
+def first_half(layers: Layers, block: int) -> dict[str, Value]:
+    """The first convolution of a residual block: its statistics and values."""
+    y = layers.conv(layers.map("x"), f"residuals.{block}.conv1", layers.input("rows", [2], np.int64))
+    return layers.moments(y) | {"map": layers.stored(y)}
+
+
+def second_half(layers: Layers, block: int) -> dict[str, Value]:
+    """From the first convolution of a residual block to the second one: its statistics and values."""
+    y = layers.norm(layers.map("y"), f"residuals.{block}.norm1", given=True)
+    y = layers.conv(y, f"residuals.{block}.conv2", layers.input("rows", [2], np.int64))
+    return layers.moments(y) | {"map": layers.stored(y)}
+
+
+def decoder(layers: Layers, depth: int, at_once: Sequence[bool], *, blend: bool = False) -> dict[str, Value]:
+    """From the residual blocks to the statistics of the upsampled map `depth`, 1 or 2, or with 3 to the picture.
+
+    `at_once`: which upsampled maps `up_at_once` can make; see there.
+    """
+    x = layers.map("x")
+    for number, exact in enumerate(at_once, 1):
+        name = f"up{number}"
+        rows = layers.input(f"{name}.rows", [2], np.int64)
+        if exact:
+            x = layers.cut(layers.up_at_once(x, f"{name}.conv", rows), f"{name}.cut")
+        else:
+            x = layers.conv(layers.cut(layers.doubled(x), f"{name}.cut"), f"{name}.conv", rows)
+        if number < depth:
+            x = layers.norm(x, f"{name}.norm", given=True)
+    if depth < 3:
+        return layers.moments(x)
+    pixels = layers.photo()[0] if blend else None
+    y = layers.head(x, layers.input("head.rows", [2], np.int64))
+    return {"picture": layers.picture(y, layers.size_input("size"), blend_with=pixels)}

@@ -1,0 +1,55 @@
+"""Which rows of a layer's input a strip of its output needs. Never loads torch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows `first` to `end` (not included) of a picture or map."""
+
+    first: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.first
+
+    def within(self, size: int) -> tuple["Rows", npt.NDArray[np.int64]]:
+        """Return the rows that exist in a map of `size` rows, and how many are missing before and after them."""
+        kept = Rows(max(self.first, 0), min(self.end, size))
+        return kept, np.array([kept.first - self.first, self.end - kept.end], np.int64)
+
+
+def conv_source(rows: Rows, *, kernel: int, stride: int = 1) -> Rows:
+    """Return the rows that a convolution with kernel // 2 rows of padding reads for some rows of its result."""
+    margin = kernel // 2
+    return Rows(rows.first * stride - margin, (rows.end - 1) * stride + margin + 1)
+
+
+def head_source(rows: Rows) -> Rows:
+    """Return the rows that the last convolution reads for some rows of the picture, of which it makes two at a time."""
+    return Rows(rows.first - 4, rows.end + 4 + len(rows) % 2)
+
+
+def up_source(rows: Rows) -> tuple[Rows, Rows]:
+    """Return what `Layers.up_at_once` reads for some rows of its result, and which they are of those that it makes.
+
+    It makes pairs of rows, the first of which is even.
+    """
+    first, end = rows.first - rows.first % 2, rows.end + rows.end % 2
+    return Rows(first // 2 - 1, end // 2 + 1), Rows(rows.first - first, rows.end - first)
+
+
+def doubled_source(rows: Rows) -> tuple[Rows, Rows]:
+    """Return the rows of a map that give some rows of the doubled map, and which they are of the doubled ones."""
+    source = Rows(rows.first // 2, -(-rows.end // 2))
+    return source, Rows(rows.first - 2 * source.first, rows.end - 2 * source.first)
+
+
+def strips(size: int, height: int) -> list[Rows]:
+    """Return the rows of a map of `size` rows in strips of `height` rows; the last one has half to one and a half."""
+    count = max(1, round(size / height))
+    edges = [height * number for number in range(count)] + [size]
+    return [Rows(first, end) for first, end in zip(edges, edges[1:], strict=False)]

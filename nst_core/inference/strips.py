@@ -1,0 +1,242 @@
+"""Pictures of any size, in strips, with the exact statistics of the whole picture: no seams.
+
+Instance normalisation needs mean and variance of each map of the whole picture before the next layer can begin. So there
+is a pass over the picture for each layer that is normalised. Maps with a quarter of the picture's height and width are
+stored between passes; larger ones would not fit and are computed again from the photo or from the last stored map. Each
+strip comes with the rows around it that its convolutions read, so that its own rows are those of the whole picture.
+
+URST (Chen et al., "Towards Ultra-Resolution Neural Style Transfer", 2022) also cuts pictures for the same networks, but
+takes statistics from a thumbnail and 32 pixels of overlap, so that its seams are small, not absent.
+"""
+
+import mmap
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nst_core.inference.passes import Layers, complete, decoder, encoder, first_half, second_half
+from nst_core.inference.row_ranges import Rows, conv_source, doubled_source, head_source, strips, up_source
+from nst_core.inference.stylizer import Pixels
+from nst_core.nets.transformer_config import TransformerConfig
+
+Array = np.ndarray[Any, Any]
+#: Defines a pass: from its layers to its outputs by name.
+Define = Callable[[Layers], dict[str, Any]]
+#: Runs a pass on one strip: a key that tells passes apart, how it is defined, and the inputs by name, of which it may
+#: need a part only.
+Run = Callable[[tuple[Any, ...], Define, Mapping[str, Any]], Mapping[str, Array]]
+#: Pixels of a strip. A larger one computes fewer rows twice and takes more memory.
+STRIP_PIXELS = 2**20
+_LEAST_ROWS = 64
+#: Stored maps of more bytes are in a temporary file.
+IN_MEMORY_BYTES = 2 * 2**30
+#: A variance below this share of the squared mean consists of rounding errors; see `transformer.InstanceNorm`.
+_ROUNDING = 1e-11
+
+
+def supports(config: TransformerConfig) -> bool:
+    """Return whether pictures can be cut for a network of this kind."""
+    return (config.norm, config.padding, config.upsample, config.head_norm, config.crop == "start") == (
+        "instance",
+        "reflect",
+        "nearest",
+        False,
+        False,
+    )
+
+
+class Statistics:
+    """Mean and variance of each channel, from those of strips; exact, since they are combined in float64.
+
+    Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances" (1979).
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._mean: Any = 0.0
+        self._squares: Any = 0.0
+
+    def add(self, count: int, mean: Array, variance: Array) -> None:
+        """Add the statistics of `count` values of each channel."""
+        total = self._count + count
+        difference = mean.astype(np.float64) - self._mean
+        self._squares = self._squares + variance.astype(np.float64) * count
+        self._squares = self._squares + difference**2 * (self._count * count / total)
+        self._mean = self._mean + difference * (count / total)
+        self._count = total
+
+    def affine(self, weight: Array, bias: Array, eps: float) -> tuple[Array, Array]:
+        """Return scale and shift, 1 x C x 1 x 1 each, that normalise with the weight and bias of a layer, C each."""
+        weight, bias = weight.reshape(1, -1, 1, 1), bias.reshape(1, -1, 1, 1)
+        variance = self._squares / self._count
+        scale = np.where(variance > _ROUNDING * self._mean**2, weight / np.sqrt(variance + eps), 0.0)
+        return scale.astype(np.float32), (bias - self._mean * scale).astype(np.float32)
+
+
+class StoredMap:
+    """A map of the picture between passes, float16, rows x channels x columns, in memory or in a temporary file."""
+
+    def __init__(self, shape: tuple[int, int, int], *, in_memory: bool) -> None:
+        if in_memory:
+            self._values: npt.NDArray[np.float16] = np.empty(shape, np.float16)
+        else:
+            with tempfile.TemporaryFile(prefix="nst-map-") as file:
+                self._values = np.memmap(file, np.float16, "w+", shape=shape)
+
+    def read(self, rows: Rows) -> npt.NDArray[np.float16]:
+        """Return a copy of some rows."""
+        values = np.array(self._values[rows.first : rows.end])
+        self._forget()
+        return values
+
+    def write(self, rows: Rows, values: Array) -> None:
+        """Replace some rows."""
+        self._values[rows.first : rows.end] = values
+        self._forget()
+
+    def _forget(self) -> None:
+        """Take the pages of a file out of the process's memory; they stay in the system's cache of files."""
+        if isinstance(self._values, np.memmap):
+            self._values._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+
+
+class LargePicture:
+    """One photo on its way through the passes."""
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        tensors: Mapping[str, npt.NDArray[np.float32]],
+        photo: Pixels,
+        run: Run,
+        *,
+        strip_pixels: int = STRIP_PIXELS,
+        in_memory_bytes: int = IN_MEMORY_BYTES,
+    ) -> None:
+        """Take an H x W x 3 photo, and the tensors of a network of a kind that `supports` knows, as float32."""
+        self._config, self._tensors, self._photo, self._run = config, tensors, photo, run
+        height, width = photo.shape[:2]
+        half, quarter = (-(-height // 2), -(-width // 2)), (-(-height // 4), -(-width // 4))
+        #: Height and width of the maps of the encoder and of the upsampled ones.
+        self._encoded = ((height, width), half, quarter)
+        self._upsampled = (half, (height, width))
+        if config.crop == "end":
+            self._upsampled = (2 * quarter[0], 2 * quarter[1]), (4 * quarter[0], 4 * quarter[1])
+        #: Rows of a strip of the photo.
+        self._rows = max(_LEAST_ROWS, strip_pixels // width // 4 * 4)
+        shape = (quarter[0], 4 * config.width, quarter[1])
+        nbytes = 2 * prod(shape)
+        # Half as often read and written as y.
+        self._x = StoredMap(shape, in_memory=2 * nbytes <= in_memory_bytes)
+        self._y = StoredMap(shape, in_memory=nbytes <= in_memory_bytes)
+        #: By the name of a normalisation: its inputs.
+        self._affine: dict[str, Array] = {}
+
+    def picture(self, *, strength: float = 1.0, keep_color: bool = False) -> Pixels:
+        """Return the stylized photo; see `Stylizer.__call__`."""
+        self._measure()
+        return self._apply(strength=strength, keep_color=keep_color)
+
+    def _measure(self) -> None:
+        """Make all passes but the last, so that the statistics of every map are known."""
+        for depth in (1, 2, 3):
+            self._encode(depth)
+        for block in range(self._config.blocks):
+            self._complete(block)
+            self._convolve(first_half, block, self._x, f"residuals.{block}.norm1")
+            self._convolve(second_half, block, self._y, f"residuals.{block}.norm2")
+        self._complete(self._config.blocks)
+        for depth in (1, 2):
+            self._upsample(depth)
+
+    def _apply(self, *, strength: float, keep_color: bool) -> Pixels:
+        """Make the last pass."""
+        picture = np.empty_like(self._photo, order="C")
+        height, width = self._photo.shape[:2]
+        blend = strength != 1.0 or keep_color
+        for rows in strips(height, self._rows):
+            source, missing = head_source(rows).within(self._upsampled[1][0])
+            inputs: dict[str, Any] = {"head.rows": missing, "size": np.array([len(rows), width])}
+            if blend:
+                inputs |= {"strength": np.float32(strength), "keep_color": np.float32(keep_color)}
+                inputs["photo"] = self._photo[None, rows.first : rows.end]
+            picture[rows.first : rows.end] = self._decode(3, source, inputs, blend=blend)["picture"][0]
+        return picture
+
+    def _encode(self, depth: int) -> None:
+        statistics, size = Statistics(), self._encoded[depth - 1]
+        for rows in strips(size[0], self._rows // 2 ** (depth - 1)):
+            wanted, inputs = rows, {}
+            for number in range(depth, 0, -1):
+                source = conv_source(wanted, kernel=9 if number == 1 else 3, stride=1 if number == 1 else 2)
+                wanted, inputs[f"down{number}.rows"] = source.within(self._encoded[max(number - 2, 0)][0])
+            inputs["photo"] = self._photo[None, wanted.first : wanted.end]
+            outputs = self._call(("encoder", depth), partial(encoder, depth=depth), inputs)
+            statistics.add(len(rows) * size[1], outputs["mean"], outputs["variance"])
+            if depth == 3:
+                self._y.write(rows, outputs["map"])
+        self._normalise(statistics, f"down{depth}.norm")
+
+    def _complete(self, block: int) -> None:
+        for rows in strips(self._encoded[2][0], self._rows // 4):
+            inputs = {"y": self._y.read(rows)} | ({"x": self._x.read(rows)} if block else {})
+            outputs = self._call(("complete", block), partial(complete, block=block), inputs)
+            self._x.write(rows, outputs["map"])
+
+    def _convolve(self, define: Callable[..., dict[str, Any]], block: int, source: StoredMap, norm: str) -> None:
+        """Make the pass of one convolution of a residual block, from a stored map to y."""
+        statistics, size, name = Statistics(), self._encoded[2], "x" if source is self._x else "y"
+        made: tuple[Rows, Array] | None = None
+        for rows in strips(size[0], self._rows // 4):
+            wanted, missing = conv_source(rows, kernel=3).within(size[0])
+            inputs = {name: source.read(wanted), "rows": missing}
+            # Only now may the rows before these be replaced: the last one of them was read once more.
+            if made is not None:
+                self._y.write(*made)
+            outputs = self._call((define.__name__, block), partial(define, block=block), inputs)
+            statistics.add(len(rows) * size[1], outputs["mean"], outputs["variance"])
+            made = rows, outputs["map"]
+        if made is not None:
+            self._y.write(*made)
+        self._normalise(statistics, norm)
+
+    def _upsample(self, depth: int) -> None:
+        statistics, size = Statistics(), self._upsampled[depth - 1]
+        for rows in strips(size[0], self._rows // (4 // 2**depth)):
+            outputs = self._decode(depth, rows, {})
+            statistics.add(len(rows) * size[1], outputs["mean"], outputs["variance"])
+        self._normalise(statistics, f"up{depth}.norm")
+
+    def _decode(self, depth: int, wanted: Rows, inputs: dict[str, Any], *, blend: bool = False) -> Mapping[str, Array]:
+        """Return what the decoder makes of the rows of its last upsampled map that are wanted."""
+        at_once: list[bool] = []
+        for number in range(min(depth, 2), 0, -1):
+            name, size = f"up{number}", self._upsampled[number - 1]
+            below = self._upsampled[0] if number == 2 else self._encoded[2]
+            twice = [length == 2 * small for length, small in zip(size, below, strict=True)]
+            at_once.insert(0, twice[1] and (twice[0] or wanted.end < size[0]))
+            if at_once[0]:
+                source, place = up_source(wanted)
+                wanted, inputs[f"{name}.rows"] = source.within(below[0])
+            else:
+                doubled, inputs[f"{name}.rows"] = conv_source(wanted, kernel=3).within(size[0])
+                wanted, place = doubled_source(doubled)
+            inputs[f"{name}.cut"] = np.array([[place.first, 0], [place.end, size[1]]], np.int64)
+        inputs["x"] = self._x.read(wanted)
+        key = ("decoder", depth, *at_once, blend)
+        return self._call(key, partial(decoder, depth=depth, at_once=at_once, blend=blend), inputs)
+
+    def _call(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Array]:
+        return self._run(key, define, {**inputs, **self._affine})
+
+    def _normalise(self, statistics: Statistics, name: str) -> None:
+        """Keep the normalisation of a map whose statistics are known."""
+        scale, shift = statistics.affine(
+            self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"], self._config.norm_eps
+        )
+        self._affine |= {f"{name}.scale": scale, f"{name}.shift": shift}

@@ -1,0 +1,109 @@
+"""The layers of a transformer network for strips, in PyTorch, on any device."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nst_core.nets.operators import double_size
+from nst_core.nets.tensors import LUMA
+from nst_core.nets.transformer import TransformerNet
+
+
+class TorchLayers:
+    """`passes.Layers` that compute at once, in float32, what the inputs of one strip give."""
+
+    def __init__(self, net: TransformerNet, inputs: Mapping[str, np.ndarray[Any, Any]], device: torch.device) -> None:
+        self._net = net
+        self._inputs = inputs
+        self._device = device
+
+    def input(self, name: str, shape: Sequence[int], dtype: Any = np.float32) -> Tensor:
+        """Return an input on the device."""
+        return torch.as_tensor(self._inputs[name], device=self._device)
+
+    def photo(self) -> tuple[Tensor, Tensor]:
+        """Return the strip of the photo in both layouts."""
+        pixels = torch.as_tensor(self._inputs["photo"], device=self._device).float()
+        return pixels, pixels.permute(0, 3, 1, 2)
+
+    def map(self, name: str) -> Tensor:
+        """Return a strip of a stored map."""
+        return self.input(name, []).float().permute(1, 0, 2)[None].contiguous(memory_format=torch.channels_last)
+
+    def stored(self, x: Tensor) -> Tensor:
+        """Return a map as it is stored."""
+        return x[0].permute(1, 0, 2).half()
+
+    def conv(self, x: Tensor, name: str, rows: Tensor | None = None) -> Tensor:
+        """Return a convolution of the network."""
+        layer = self._net.get_submodule(name)
+        assert isinstance(layer, torch.nn.Conv2d)
+        if name == "down1.conv":
+            x = x / 255
+        return F.conv2d(_padded(x, layer.kernel_size[0] // 2, rows), layer.weight, stride=layer.stride)
+
+    def norm(self, x: Tensor, name: str, *, relu: bool = True, given: bool = False) -> Tensor:
+        """Return the normalised map."""
+        y = torch.addcmul(self.input(f"{name}.shift", []), x, self.input(f"{name}.scale", []))
+        return y.relu_() if relu else y
+
+    def moments(self, x: Tensor) -> dict[str, Tensor]:
+        """Return mean and variance of each channel."""
+        mean = x.mean((2, 3), keepdim=True)
+        return {"mean": mean, "variance": (x - mean).square_().mean((2, 3), keepdim=True)}
+
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the sum of two maps."""
+        return x + y
+
+    def cut(self, x: Tensor, name: str) -> Tensor:
+        """Return a part of a map."""
+        (row, column), (last_row, last_column) = self._inputs[name].tolist()
+        return x[:, :, row:last_row, column:last_column]
+
+    def doubled(self, x: Tensor) -> Tensor:
+        """Return each value four times."""
+        return double_size(x)
+
+    def up_at_once(self, x: Tensor, name: str, rows: Tensor | None = None) -> Tensor:
+        """Return the convolution of the doubled map, whose padding is the repeated edge of the small one."""
+        layer = self._net.get_submodule(name)
+        assert isinstance(layer, torch.nn.Conv2d) and rows is not None
+        padded = F.pad(x, [1, 1, int(rows[0]), int(rows[1])], mode="replicate")
+        # Of the doubled padding only the inner half belongs to the result.
+        return F.conv2d(double_size(padded)[:, :, 1:-1, 1:-1], layer.weight)
+
+    def head(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return the last convolution, of an even number of rows and columns."""
+        head = self._net.head
+        return F.conv2d(_padded(x, 4, rows), head.weight, head.bias)
+
+    def picture(self, y: Tensor, size: Tensor, *, blend_with: Tensor | None = None) -> Tensor:
+        """Return the picture as bytes."""
+        y = y[:, :, : int(size[0]), : int(size[1])].permute(0, 2, 3, 1)
+        y = 127.5 + (255 * y if self._net.config.output == "linear" else 150 * torch.tanh(y))
+        y = y.clamp_(0, 255)
+        if blend_with is not None:
+            y = self._blended(blend_with, y)
+        return y.round_().to(torch.uint8)
+
+    def size_input(self, name: str) -> Tensor:
+        """Return an input of height and width."""
+        return self.input(name, [])
+
+    def _blended(self, photo: Tensor, stylized: Tensor) -> Tensor:
+        change = stylized - photo
+        if float(self._inputs["keep_color"]):
+            change = (change * torch.tensor(LUMA, device=self._device)).sum(3, keepdim=True)
+        full = (photo + change).clamp_(0, 255)
+        return torch.lerp(photo, full, float(self._inputs["strength"]))
+
+
+def _padded(x: Tensor, margin: int, rows: Tensor | None) -> Tensor:
+    before, after = (margin, margin) if rows is None else (int(rows[0]), int(rows[1]))
+    # Several steps of reflection where a strip has fewer rows than the padding are not needed: strips are taller.
+    return F.pad(x, [margin, margin, before, after], mode="reflect")
