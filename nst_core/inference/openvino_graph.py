@@ -189,7 +189,9 @@ class Graph:
     def map(self, name: str) -> Node:
         """Return the input of a stored map; see `passes.Layers.map`."""
         rows = self._op.convert(self.input(name, [-1, 4 * self._config.width, -1], np.float16), "f32")
-        return self._op.unsqueeze(self._op.transpose(rows, self.constant([1, 0, 2], np.int64)), self.constant(0, np.int64))
+        return self._op.unsqueeze(
+            self._op.transpose(rows, self.constant([1, 0, 2], np.int64)), self.constant(0, np.int64)
+        )
 
     def stored(self, x: Node) -> Node:
         """Return a map as it is stored."""
@@ -200,7 +202,10 @@ class Graph:
     def cut(self, x: Node, name: str) -> Node:
         """Return a part of a map; see `passes.Layers.cut`."""
         op, place = self._op, self.input(name, [2, 2], np.int64)
-        first, end = (op.squeeze(part, self.constant([0], np.int64)) for part in op.split(place, self.constant(0, np.int64), 2).outputs())
+        first, end = (
+            op.squeeze(part, self.constant([0], np.int64))
+            for part in op.split(place, self.constant(0, np.int64), 2).outputs()
+        )
         axes = self.constant([_ROWS, _COLUMNS], np.int64)
         return op.slice(x, first, end, self.constant([1, 1], np.int64), axes)
 

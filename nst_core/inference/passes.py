@@ -6,6 +6,7 @@ the picture's height and width and are float16.
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any, Protocol
 
 import numpy as np
@@ -109,19 +110,31 @@ def second_half(layers: Layers, block: int) -> dict[str, Value]:
     return layers.moments(y) | {"map": layers.stored(y)}
 
 
-def decoder(layers: Layers, depth: int, at_once: Sequence[bool], *, blend: bool = False) -> dict[str, Value]:
+class Way(StrEnum):
+    """How a strip of an upsampled map is made."""
+
+    #: By `up_at_once`, of exactly the rows that are wanted.
+    AT_ONCE = "at_once"
+    #: By `up_at_once`, of which some rows are wanted.
+    PART = "part"
+    #: By a convolution of the doubled map.
+    DOUBLED = "doubled"
+
+
+def decoder(layers: Layers, depth: int, ways: Sequence[Way], *, blend: bool = False) -> dict[str, Value]:
     """From the residual blocks to the statistics of the upsampled map `depth`, 1 or 2, or with 3 to the picture.
 
-    `at_once`: which upsampled maps `up_at_once` can make; see there.
+    `ways`: how the first and the second upsampled map are made.
     """
     x = layers.map("x")
-    for number, exact in enumerate(at_once, 1):
+    for number, way in enumerate(ways, 1):
         name = f"up{number}"
         rows = layers.input(f"{name}.rows", [2], np.int64)
-        if exact:
-            x = layers.cut(layers.up_at_once(x, f"{name}.conv", rows), f"{name}.cut")
-        else:
+        if way == Way.DOUBLED:
             x = layers.conv(layers.cut(layers.doubled(x), f"{name}.cut"), f"{name}.conv", rows)
+        else:
+            x = layers.up_at_once(x, f"{name}.conv", rows)
+            x = layers.cut(x, f"{name}.cut") if way == Way.PART else x
         if number < depth:
             x = layers.norm(x, f"{name}.norm", given=True)
     if depth < 3:

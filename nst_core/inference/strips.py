@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nst_core.inference.passes import Layers, complete, decoder, encoder, first_half, second_half
+from nst_core.inference.passes import Layers, Way, complete, decoder, encoder, first_half, second_half
 from nst_core.inference.row_ranges import Rows, conv_source, doubled_source, head_source, strips, up_source
 from nst_core.inference.stylizer import Pixels
 from nst_core.nets.transformer_config import TransformerConfig
@@ -214,22 +214,24 @@ class LargePicture:
 
     def _decode(self, depth: int, wanted: Rows, inputs: dict[str, Any], *, blend: bool = False) -> Mapping[str, Array]:
         """Return what the decoder makes of the rows of its last upsampled map that are wanted."""
-        at_once: list[bool] = []
+        ways: list[Way] = []
         for number in range(min(depth, 2), 0, -1):
             name, size = f"up{number}", self._upsampled[number - 1]
             below = self._upsampled[0] if number == 2 else self._encoded[2]
             twice = [length == 2 * small for length, small in zip(size, below, strict=True)]
-            at_once.insert(0, twice[1] and (twice[0] or wanted.end < size[0]))
-            if at_once[0]:
+            if twice[1] and (twice[0] or wanted.end < size[0]):
                 source, place = up_source(wanted)
+                ways.insert(0, Way.AT_ONCE if len(place) == 2 * (len(source) - 2) else Way.PART)
                 wanted, inputs[f"{name}.rows"] = source.within(below[0])
             else:
                 doubled, inputs[f"{name}.rows"] = conv_source(wanted, kernel=3).within(size[0])
                 wanted, place = doubled_source(doubled)
+                ways.insert(0, Way.DOUBLED)
             inputs[f"{name}.cut"] = np.array([[place.first, 0], [place.end, size[1]]], np.int64)
         inputs["x"] = self._x.read(wanted)
-        key = ("decoder", depth, *at_once, blend)
-        return self._call(key, partial(decoder, depth=depth, at_once=at_once, blend=blend), inputs)
+        return self._call(
+            ("decoder", depth, *ways, blend), partial(decoder, depth=depth, ways=ways, blend=blend), inputs
+        )
 
     def _call(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Array]:
         return self._run(key, define, {**inputs, **self._affine})
