@@ -53,7 +53,7 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     #: Bytes of memory for networks that stay loaded.
     cache_bytes: int = Field(default=512 << 20, ge=0)
     #: The most pixels that a photo may have before it is scaled down to the job's max_px.
-    max_pixels: int = Field(default=50_000_000, ge=1)
+    max_pixels: int = Field(default=200_000_000, ge=1)
     #: Bytes of memory that this worker may use; empty means 80 % of the machine's or of its control group's. Photos,
     #: optimisations and trainings that need more are refused.
     memory_bytes: int | None = Field(default=None, ge=1)

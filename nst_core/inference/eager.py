@@ -1,16 +1,21 @@
 """The reference engine: a transformer network in PyTorch, float32, one photo at a time."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from nst_core.errors import ConfigError, ImageTooLargeError
+from nst_core.inference.strips import Define
 from nst_core.inference.stylizer import EXACT, Pixels, Precision, check_call
+from nst_core.inference.torch_layers import TorchLayers
 from nst_core.nets.costs import max_pixels, stylize_bytes
 from nst_core.nets.tensors import LUMA, to_tensor, to_uint8
-from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
+from nst_core.nets.transformer import MIN_SIDE_PX, TransformerConfig, TransformerNet
 from nst_core.nets.weights import load_transformer, load_transformer_bytes
 from nst_core.system.devices import on_device
 from nst_core.system.memory import memory_for
@@ -47,6 +52,16 @@ class EagerStylizer:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     @property
+    def config(self) -> TransformerConfig:
+        """The kind of the network."""
+        return self.net.config
+
+    @property
+    def tensors(self) -> dict[str, npt.NDArray[np.float32]]:
+        """The weights by their names in the network's state."""
+        return {name: value.float().cpu().numpy() for name, value in self.net.state_dict().items()}
+
+    @property
     def max_batch(self) -> int:
         """1: one photo is large enough to keep a processor busy.
 
@@ -75,6 +90,15 @@ class EagerStylizer:
                 with memory_for(stylize_bytes(self.net.config, height * width)):
                     result[:] = self._one_with_retry(photo, strength=strength, preserve_color=preserve_color)
         return results
+
+    def run_pass(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Run a pass of a large picture on one strip; see `strips.Run`."""
+        with torch.inference_mode(), on_device(self.device):
+            outputs = define(TorchLayers(self.net, inputs, self.device))
+            return {name: value.cpu().numpy() for name, value in outputs.items()}
+
+    def release(self) -> None:
+        """Nothing to do: torch frees what a pass needed."""
 
     def _one_with_retry(self, photo: Pixels, *, strength: float, preserve_color: bool) -> Pixels:
         """Return the result for one photo. If a GPU has too little memory, empty torch's cache and try once more."""

@@ -4,25 +4,35 @@ from collections.abc import Callable
 from typing import Any
 
 from nst_core.errors import ConfigError
+from nst_core.inference.any_size import AnySizeStylizer, Engine
 from nst_core.inference.cuda import CudaStylizer
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.stylizer import EXACT, EngineChoice, Stylizer
 
-#: From the bytes of a weights file, and the keyword arguments `device` and `precision`, to a stylizer.
-ENGINES: dict[str, Callable[..., Stylizer]] = {
+#: From the bytes of a weights file, and the keyword arguments `device` and `precision`, to an engine.
+ENGINES: dict[str, Callable[..., Engine]] = {
     "eager": EagerStylizer.load,
     "openvino": OpenvinoStylizer.load,
     "cuda": CudaStylizer.load,
 }
 
 
-def load_stylizer(weights: bytes, *, device: Any = "cpu", choice: EngineChoice = EXACT) -> Stylizer:
+def load_stylizer(
+    weights: bytes,
+    *,
+    device: Any = "cpu",
+    choice: EngineChoice = EXACT,
+    budget_bytes: int | None = None,
+    progress: Callable[[], object] = lambda: None,
+) -> Stylizer:
     """Return the style of a weights file on a device (a name or a torch.device), run by the chosen engine.
 
-    Raises WeightsError if the file is damaged, and ConfigError for an unknown engine or a precision that it does not
-    have.
+    Photos of any size that has room in `budget_bytes` are possible; the call for a large one takes minutes and calls
+    `progress` after each part. Raises WeightsError if the file is damaged, and ConfigError for an unknown engine or a
+    precision that it does not have.
     """
     if choice.engine not in ENGINES:
         raise ConfigError(f"The engine must be one of {', '.join(ENGINES)}, not {choice.engine!r}.")
-    return ENGINES[choice.engine](weights, device=device, precision=choice.precision)
+    engine = ENGINES[choice.engine](weights, device=device, precision=choice.precision)
+    return AnySizeStylizer(engine, budget_bytes=budget_bytes, progress=progress)

@@ -12,7 +12,7 @@ from nst_core.errors import ConfigError
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.openvino_graph import Floats, Graph, doubles, whole
 from nst_core.inference.openvino_runtime import runtime
-from nst_core.inference.strips import Define, LargePicture, supports
+from nst_core.inference.strips import Define
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call
 from nst_core.nets.costs import max_pixels
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
@@ -23,8 +23,6 @@ from nst_core.nets.weights import load_transformer, load_transformer_bytes
 _TYPES: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 #: Kernels that stay compiled, for each graph; each is for one layer and one size of picture.
 _KERNELS_KEPT = 128
-#: Larger pictures are cut into strips.
-WHOLE_PIXELS = 4_000_000
 #: Memory of activations that a graph keeps for the next photo.
 _KEPT_PIXELS = 2_000_000
 
@@ -94,12 +92,11 @@ class OpenvinoStylizer:
         self.choice = EngineChoice(engine="openvino", precision=precision)
         self._precision = precision
         self._reference = EagerStylizer(net)
-        self._config = net.config
-        self._tensors: dict[str, Floats] = {name: value.float().numpy() for name, value in net.state_dict().items()}
+        self.config = net.config
+        self.tensors: dict[str, Floats] = {name: value.float().numpy() for name, value in net.state_dict().items()}
         self._graphs: dict[tuple[bool, ...], CompiledGraph] = {}
         self._passes: dict[tuple[Any, ...], CompiledGraph] = {}
         self._last_pass: CompiledGraph | None = None
-        self._whole_pixels = WHOLE_PIXELS
         self._lock = Lock()
         self._graph(*doubles(net.config, 64, 64), False)  # compiled now, since a load may take its time
 
@@ -115,12 +112,15 @@ class OpenvinoStylizer:
 
     @property
     def nbytes(self) -> int:
-        """The memory that the weights take, in bytes: those of the reference, and those of each compiled graph."""
-        return self._reference.nbytes * (1 + len(self._graphs))
+        """The memory that the weights take, in bytes: those of the reference, and those of each compiled graph.
+
+        The passes over large photos have the weights of the encoder and the decoder three times, the others once.
+        """
+        return self._reference.nbytes * (1 + len(self._graphs) + (2 if self._passes else 0))
 
     def max_pixels(self, budget_bytes: int) -> int:
         """Return how many pixels a photo may have; see `Stylizer.max_pixels`."""
-        return max_pixels(self._config, budget_bytes)
+        return max_pixels(self.config, budget_bytes)
 
     def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
         """Return the stylized photos; see `Stylizer.__call__`."""
@@ -138,11 +138,8 @@ class OpenvinoStylizer:
             picture: Pixels = self._reference(photo[None], strength=strength, preserve_color=preserve_color)[0]
             return picture
         height, width = photo.shape[:2]
-        if height * width > self._whole_pixels and supports(self._config):
-            large = LargePicture(self._config, self._tensors, photo, self._run_pass)
-            return large.picture(strength=strength, keep_color=preserve_color)
         blend = strength != 1.0 or preserve_color
-        graph = self._graph(*doubles(self._config, height, width), blend)
+        graph = self._graph(*doubles(self.config, height, width), blend)
         inputs: dict[str, Any] = {"photo": np.ascontiguousarray(photo[None])}
         if blend:
             inputs |= {"strength": np.float32(strength), "keep_color": np.float32(preserve_color)}
@@ -151,12 +148,12 @@ class OpenvinoStylizer:
             graph.release()
         return picture
 
-    def _run_pass(
+    def run_pass(
         self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]
     ) -> Mapping[str, np.ndarray[Any, Any]]:
         """Run a pass on a strip; see `strips.Run`."""
         if key not in self._passes:
-            layers = Graph(self._config, self._tensors)
+            layers = Graph(self.config, self.tensors)
             self._passes[key] = CompiledGraph(layers.model(define(layers)), self._precision)
         graph = self._passes[key]
         if graph is not self._last_pass and self._last_pass is not None:
@@ -164,12 +161,18 @@ class OpenvinoStylizer:
         self._last_pass = graph
         return graph({name: inputs[name] for name in graph.inputs})
 
+    def release(self) -> None:
+        """Give back the memory of the last pass."""
+        if self._last_pass is not None:
+            self._last_pass.release()
+            self._last_pass = None
+
     def _graph(self, first: bool, second: bool, blend: bool) -> CompiledGraph:
         """Return the graph for photos of a kind; see `openvino_graph.whole`."""
         kind = (first, second, blend)
         with self._lock:
             if kind not in self._graphs:
-                model = whole(self._config, self._tensors, at_once=(first, second), blend=blend)
+                model = whole(self.config, self.tensors, at_once=(first, second), blend=blend)
                 self._graphs[kind] = CompiledGraph(model, self._precision)
             return self._graphs[kind]
 

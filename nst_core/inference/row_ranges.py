@@ -1,6 +1,7 @@
 """Which rows of a layer's input a strip of its output needs. Never loads torch."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -52,4 +53,4 @@ def strips(size: int, height: int) -> list[Rows]:
     """Return the rows of a map of `size` rows in strips of `height` rows; the last one has half to one and a half."""
     count = max(1, round(size / height))
     edges = [height * number for number in range(count)] + [size]
-    return [Rows(first, end) for first, end in zip(edges, edges[1:], strict=False)]
+    return [Rows(first, end) for first, end in pairwise(edges)]

@@ -1,9 +1,10 @@
 """Pictures of any size, in strips, with the exact statistics of the whole picture: no seams.
 
-Instance normalisation needs mean and variance of each map of the whole picture before the next layer can begin. So there
-is a pass over the picture for each layer that is normalised. Maps with a quarter of the picture's height and width are
-stored between passes; larger ones would not fit and are computed again from the photo or from the last stored map. Each
-strip comes with the rows around it that its convolutions read, so that its own rows are those of the whole picture.
+Instance normalisation needs mean and variance of each map of the whole picture before the next layer can begin. So
+there is a pass over the picture for each layer that is normalised. Maps with a quarter of the picture's height and
+width are stored between passes; larger ones would not fit and are computed again from the photo or from the last stored
+map. Each strip comes with the rows around it that its convolutions read, so that its own rows are those of the whole
+picture.
 
 URST (Chen et al., "Towards Ultra-Resolution Neural Style Transfer", 2022) also cuts pictures for the same networks, but
 takes statistics from a thumbnail and 32 pixels of overlap, so that its seams are small, not absent.
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from nst_core.inference.passes import Layers, Way, complete, decoder, encoder, first_half, second_half
 from nst_core.inference.row_ranges import Rows, conv_source, doubled_source, head_source, strips, up_source
 from nst_core.inference.stylizer import Pixels
+from nst_core.nets.costs import MAPS_IN_MEMORY, STRIP_PIXELS
 from nst_core.nets.transformer_config import TransformerConfig
 
 Array = np.ndarray[Any, Any]
@@ -30,11 +32,7 @@ Define = Callable[[Layers], dict[str, Any]]
 #: Runs a pass on one strip: a key that tells passes apart, how it is defined, and the inputs by name, of which it may
 #: need a part only.
 Run = Callable[[tuple[Any, ...], Define, Mapping[str, Any]], Mapping[str, Array]]
-#: Pixels of a strip. A larger one computes fewer rows twice and takes more memory.
-STRIP_PIXELS = 2**20
 _LEAST_ROWS = 64
-#: Stored maps of more bytes are in a temporary file.
-IN_MEMORY_BYTES = 2 * 2**30
 #: A variance below this share of the squared mean consists of rounding errors; see `transformer.InstanceNorm`.
 _ROUNDING = 1e-11
 
@@ -116,7 +114,7 @@ class LargePicture:
         run: Run,
         *,
         strip_pixels: int = STRIP_PIXELS,
-        in_memory_bytes: int = IN_MEMORY_BYTES,
+        in_memory_bytes: int = MAPS_IN_MEMORY,
     ) -> None:
         """Take an H x W x 3 photo, and the tensors of a network of a kind that `supports` knows, as float32."""
         self._config, self._tensors, self._photo, self._run = config, tensors, photo, run
@@ -171,7 +169,8 @@ class LargePicture:
     def _encode(self, depth: int) -> None:
         statistics, size = Statistics(), self._encoded[depth - 1]
         for rows in strips(size[0], self._rows // 2 ** (depth - 1)):
-            wanted, inputs = rows, {}
+            wanted = rows
+            inputs: dict[str, Any] = {}
             for number in range(depth, 0, -1):
                 source = conv_source(wanted, kernel=9 if number == 1 else 3, stride=1 if number == 1 else 2)
                 wanted, inputs[f"down{number}.rows"] = source.within(self._encoded[max(number - 2, 0)][0])

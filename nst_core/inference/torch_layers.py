@@ -72,7 +72,8 @@ class TorchLayers:
     def up_at_once(self, x: Tensor, name: str, rows: Tensor | None = None) -> Tensor:
         """Return the convolution of the doubled map, whose padding is the repeated edge of the small one."""
         layer = self._net.get_submodule(name)
-        assert isinstance(layer, torch.nn.Conv2d) and rows is not None
+        assert isinstance(layer, torch.nn.Conv2d)
+        assert rows is not None
         padded = F.pad(x, [1, 1, int(rows[0]), int(rows[1])], mode="replicate")
         # Of the doubled padding only the inner half belongs to the result.
         return F.conv2d(double_size(padded)[:, :, 1:-1, 1:-1], layer.weight)

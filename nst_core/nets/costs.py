@@ -22,6 +22,12 @@ STEP_WASTE = 1.35
 BASE_BYTES = 250 * 2**20
 #: A picture as bytes, as floats, and a result as floats and as bytes.
 _PICTURE_BYTES = 40
+#: Pixels of a strip of a large picture. A larger one computes fewer rows twice and takes more memory.
+STRIP_PIXELS = 2**20
+#: What the stored maps of a large picture take in memory at most; what is more is in temporary files.
+MAPS_IN_MEMORY = 2 * 2**30
+#: A picture and its result as bytes.
+_PHOTO_AND_RESULT = 6
 #: Pixels of a style picture whose features are computed at once; larger ones are cut into tiles.
 STYLE_TILE_PIXELS = 2**20
 
@@ -38,6 +44,29 @@ def max_pixels(config: TransformerConfig, budget_bytes: int) -> int:
     free = budget_bytes - BASE_BYTES - weights_bytes(config)
     waste = WASTE if free <= KEPT_BYTES else _MAPPED_WASTE
     return max(0, int(free / waste) // _stylize_pixel_bytes(config))
+
+
+def strips_bytes(config: TransformerConfig, pixels: int) -> int:
+    """Return what a pass over a picture in strips needs, including its weights; see `inference.strips`."""
+    return _strips_base(config) + _PHOTO_AND_RESULT * pixels + min(MAPS_IN_MEMORY, _maps_bytes(config) * pixels)
+
+
+def strips_max_pixels(config: TransformerConfig, budget_bytes: int) -> int:
+    """Return how many pixels a picture in strips may have so that it stays within the budget; 0 if none fits."""
+    free = budget_bytes - _strips_base(config)
+    in_memory = free // (_PHOTO_AND_RESULT + _maps_bytes(config))
+    in_files = (free - MAPS_IN_MEMORY) // _PHOTO_AND_RESULT
+    return max(0, in_memory, in_files)
+
+
+def _strips_base(config: TransformerConfig) -> int:
+    # A strip can have half as many rows again, and comes with rows around it.
+    return BASE_BYTES + weights_bytes(config) + int(2.0 * _stylize_pixel_bytes(config) * STRIP_PIXELS)
+
+
+def _maps_bytes(config: TransformerConfig) -> int:
+    """Return what the two stored maps take for each pixel: a sixteenth of the pixels, 4 w channels, 2 bytes."""
+    return 2 * 2 * 4 * config.width // 16
 
 
 def weights_bytes(config: TransformerConfig) -> int:

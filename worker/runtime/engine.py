@@ -75,9 +75,14 @@ class Engine:
 
     @property
     def busy_s(self) -> float:
-        """How many seconds the present call has run; 0 if none runs."""
+        """How many seconds ago the present call began or proceeded; 0 if none runs."""
         began = self._began
         return 0.0 if began is None else self._clock() - began
+
+    def proceed(self) -> None:
+        """Record that the present call is at work, so that `busy_s` begins again; for calls that take minutes."""
+        if self._began is not None:
+            self._began = self._clock()
 
     def submit(self, call: Callable[[], _T], *, order: tuple[float, ...] = (), lane: str = "") -> Future[_T]:
         """Queue a call; its result or its exception comes out of the future. Raises RuntimeError once closed."""

@@ -21,17 +21,24 @@ class Feedforward(Work):
 
     def task(self, parts: Parts) -> StylizeTask:
         """Return the task."""
+        budget_bytes = work_bytes(parts.settings, parts.device)
         pipeline = Pipeline(
             parts.settings,
             blobs=parts.blobs,
             engine=parts.engine,
             recovered=parts.recovered,
-            budget_bytes=work_bytes(parts.settings, parts.device),
+            budget_bytes=budget_bytes,
         )
         parts.closing.callback(pipeline.close)
         models = ModelCache(
             parts.blobs,
-            lambda data, choice: load_stylizer(data, device=parts.device, choice=choice),
+            lambda data, choice: load_stylizer(
+                data,
+                device=parts.device,
+                choice=choice,
+                budget_bytes=budget_bytes,
+                progress=parts.engine.proceed,
+            ),
             capacity_bytes=parts.settings.cache_bytes,
         )
         return StylizeTask(parts, models=models, pipeline=pipeline, choice=parts.choice)

@@ -1,0 +1,105 @@
+"""Photos of any size with any engine: whole up to a limit, above it in strips."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nst_core.inference.strips import Define, LargePicture, supports
+from nst_core.inference.stylizer import EngineChoice, Pixels, Stylizer, check_call
+from nst_core.nets.costs import strips_max_pixels
+from nst_core.nets.transformer_config import TransformerConfig
+
+#: Photos up to this size go through the network as a whole if there is memory for it, which is faster: about that of
+#: a phone's photo.
+WHOLE_PIXELS = 12_500_000
+
+
+class Engine(Stylizer, Protocol):
+    """A `Stylizer` that can also run the passes of `strips`."""
+
+    @property
+    def config(self) -> TransformerConfig:
+        """The kind of the network."""
+        ...
+
+    @property
+    def tensors(self) -> Mapping[str, npt.NDArray[np.float32]]:
+        """The weights by their names in the network's state."""
+        ...
+
+    def run_pass(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Run a pass on one strip; see `strips.Run`."""
+        ...
+
+    def release(self) -> None:
+        """Give back the memory that the last pass needed."""
+        ...
+
+
+class AnySizeStylizer:
+    """A `Stylizer` that cuts what is too large for the engine into strips. The result has no seams."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        budget_bytes: int | None = None,
+        whole_pixels: int = WHOLE_PIXELS,
+        progress: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Cut photos of more than `whole_pixels`, and smaller ones that would need more than `budget_bytes` whole.
+
+        `progress` is called after each strip: a large photo takes minutes.
+        """
+        self._engine = engine
+        self._progress = progress
+        self._cuts = supports(engine.config)
+        fitting = whole_pixels if budget_bytes is None else engine.max_pixels(budget_bytes)
+        self._whole_pixels = min(whole_pixels, fitting)
+
+    @property
+    def choice(self) -> EngineChoice:
+        """The choice of the engine."""
+        return self._engine.choice
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that the loaded style takes, in bytes."""
+        return self._engine.nbytes
+
+    @property
+    def min_side_px(self) -> int:
+        """The engine's smallest side."""
+        return self._engine.min_side_px
+
+    @property
+    def max_batch(self) -> int:
+        """The engine's largest batch."""
+        return self._engine.max_batch
+
+    def max_pixels(self, budget_bytes: int) -> int:
+        """Return how many pixels a photo may have; see `Stylizer.max_pixels`."""
+        whole = self._engine.max_pixels(budget_bytes)
+        if not self._cuts:
+            return whole
+        return max(min(whole, self._whole_pixels), strips_max_pixels(self._engine.config, budget_bytes))
+
+    def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+        """Return the stylized photos; see `Stylizer.__call__`."""
+        height, width = batch.shape[1:3] if batch.ndim == 4 else (0, 0)
+        if not self._cuts or height * width <= self._whole_pixels or strength == 0.0:
+            return self._engine(batch, strength=strength, preserve_color=preserve_color)
+        check_call(batch, strength=strength, min_side_px=self.min_side_px)
+        results = np.empty_like(batch, order="C")
+        for photo, result in zip(batch, results, strict=True):
+            large = LargePicture(self._engine.config, self._engine.tensors, photo, self._run)
+            result[:] = large.picture(strength=strength, keep_color=preserve_color)
+            self._engine.release()
+        return results
+
+    def _run(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        outputs = self._engine.run_pass(key, define, inputs)
+        self._progress()
+        return outputs

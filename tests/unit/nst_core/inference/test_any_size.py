@@ -1,0 +1,62 @@
+"""Tests of nst_core.inference.any_size."""
+
+import numpy as np
+import pytest
+
+from nst_core.errors import ConfigError
+from nst_core.inference.any_size import AnySizeStylizer
+from nst_core.inference.eager import EagerStylizer
+from nst_core.nets.costs import strips_bytes, stylize_bytes
+from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from tests.unit.nst_core.inference.test_openvino_graph import photo
+
+CONFIG = TransformerConfig(width=8, blocks=1)
+ENGINE = EagerStylizer(TransformerNet(CONFIG))
+
+
+def test_small_photos_go_to_the_engine_and_large_ones_are_cut() -> None:
+    strips: list[None] = []
+    stylizer = AnySizeStylizer(ENGINE, whole_pixels=64 * 64, progress=lambda: strips.append(None))
+    small, large = photo(64, 64), photo(80, 64)
+    assert np.array_equal(stylizer(small), ENGINE(small))
+    assert strips == []
+    assert np.abs(stylizer(large).astype(int) - ENGINE(large)).max() <= 1
+    assert len(strips) > 8  # one for each pass at least
+    assert np.abs(stylizer(large, strength=0.5).astype(int) - ENGINE(large, strength=0.5)).max() <= 1
+
+
+def test_a_photo_without_memory_for_the_whole_is_cut() -> None:
+    strips: list[None] = []
+    budget = stylize_bytes(CONFIG, 64 * 64)
+    stylizer = AnySizeStylizer(ENGINE, budget_bytes=budget, progress=lambda: strips.append(None))
+    stylizer(photo(64, 64))
+    assert strips == []
+    stylizer(photo(80, 80))
+    assert strips != []
+
+
+def test_the_largest_photo_has_room_in_the_budget() -> None:
+    stylizer = AnySizeStylizer(ENGINE)
+    for budget in (4 * 2**30, 16 * 2**30):
+        most = stylizer.max_pixels(budget)
+        assert strips_bytes(CONFIG, most) <= budget
+        assert most > ENGINE.max_pixels(budget)
+    assert stylizer.max_pixels(16 * 2**30) > 200_000_000
+    assert stylizer.max_pixels(0) == 0
+
+
+def test_a_network_that_cannot_be_cut_has_the_limit_of_its_engine() -> None:
+    engine = EagerStylizer(TransformerNet(TransformerConfig(width=8, blocks=1, norm="batch")))
+    stylizer = AnySizeStylizer(engine, whole_pixels=64 * 64)
+    assert stylizer.max_pixels(2**32) == engine.max_pixels(2**32)
+    assert np.array_equal(stylizer(photo(80, 80)), engine(photo(80, 80)))
+
+
+def test_it_is_the_engine_in_all_other_ways() -> None:
+    stylizer = AnySizeStylizer(ENGINE, whole_pixels=64 * 64)
+    assert stylizer.choice == ENGINE.choice
+    assert (stylizer.nbytes, stylizer.min_side_px, stylizer.max_batch) == (ENGINE.nbytes, 16, 1)
+    with pytest.raises(ConfigError):
+        stylizer(photo(80, 80), strength=2.0)
+    with pytest.raises(ConfigError):
+        stylizer(photo(80, 80)[0])

@@ -1,0 +1,64 @@
+"""Tests of nst_core.inference.passes: as a graph each pass computes what it computes in PyTorch."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nst_core.inference.eager import EagerStylizer
+from nst_core.inference.openvino_engine import OpenvinoStylizer
+from nst_core.inference.passes import Layers, Way, complete, decoder, encoder, first_half, second_half
+from nst_core.nets.transformer import TransformerConfig, TransformerNet
+
+NET = TransformerNet(TransformerConfig(width=8, blocks=1)).eval()
+ENGINES = [EagerStylizer(NET), OpenvinoStylizer(NET)]
+CUT = np.array([[0, 0], [20, 24]], np.int64)
+
+
+def inputs() -> dict[str, Any]:
+    """Return inputs for all passes: a strip of 40 x 48 pixels at the upper edge of a picture."""
+    random = np.random.default_rng(0)
+    values: dict[str, Any] = {name: random.normal(size=(10, 32, 12)).astype(np.float16) for name in ("x", "y")}
+    for name, module in NET.named_modules():
+        if name.rpartition(".")[2].startswith("norm"):
+            channels = module.get_parameter("weight").numel()
+            for part in ("scale", "shift"):
+                values[f"{name}.{part}"] = random.uniform(0.5, 1.5, (1, channels, 1, 1)).astype(np.float32)
+    values["photo"] = random.integers(0, 256, (1, 40, 48, 3), np.uint8)
+    values |= {f"down{number}.rows": np.array([4 if number == 1 else 1, 0], np.int64) for number in (1, 2, 3)}
+    values |= {"rows": np.array([1, 0], np.int64), "head.rows": np.array([4, 0], np.int64)}
+    values |= {"up1.rows": np.array([1, 1], np.int64), "up2.rows": np.array([1, 1], np.int64)}
+    values |= {"up1.cut": CUT, "up2.cut": np.array([[0, 0], [40, 48]], np.int64), "size": np.array([36, 48], np.int64)}
+    return values | {"strength": np.float32(0.5), "keep_color": np.float32(1)}
+
+
+@pytest.mark.parametrize(
+    "define",
+    [
+        *(partial(encoder, depth=depth) for depth in (1, 2, 3)),
+        partial(complete, block=0),
+        partial(complete, block=1),
+        partial(first_half, block=0),
+        partial(second_half, block=0),
+        partial(decoder, depth=1, ways=[Way.AT_ONCE]),
+        partial(decoder, depth=2, ways=[Way.DOUBLED, Way.AT_ONCE]),
+        partial(decoder, depth=3, ways=[Way.PART, Way.DOUBLED]),
+    ],
+)
+def test_both_engines_agree(define: Callable[[Layers], dict[str, Any]]) -> None:
+    expected, actual = (engine.run_pass((str(define),), define, inputs()) for engine in ENGINES)
+    assert expected.keys() == actual.keys()
+    for name, values in expected.items():
+        assert values.shape == actual[name].shape
+        assert float(np.std(values.astype(np.float32))) > 0
+        np.testing.assert_allclose(actual[name].astype(np.float32), values.astype(np.float32), rtol=2e-3, atol=2e-3)
+
+
+def test_a_blended_strip() -> None:
+    photo = inputs() | {"photo": np.random.default_rng(1).integers(0, 256, (1, 36, 48, 3), np.uint8)}
+    define = partial(decoder, depth=3, ways=[Way.AT_ONCE, Way.AT_ONCE], blend=True)
+    expected, actual = (engine.run_pass(("blend",), define, photo)["picture"] for engine in ENGINES)
+    assert expected.shape == (1, 36, 48, 3)
+    assert np.abs(expected.astype(int) - actual).max() <= 1

@@ -1,0 +1,149 @@
+"""Tests of nst_core.inference.strips: a picture in strips is the picture as a whole."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nst_core.inference.eager import EagerStylizer
+from nst_core.inference.openvino_engine import OpenvinoStylizer, precisions
+from nst_core.inference.row_ranges import Rows
+from nst_core.inference.selection import psnr_db
+from nst_core.inference.strips import LargePicture, Statistics, StoredMap, supports
+from nst_core.inference.stylizer import Pixels
+from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from nst_core.nets.weights import load_transformer_bytes
+from nst_core.styles import shipped_styles
+from tests.unit.nst_core.inference.test_openvino_graph import photo
+
+#: All kinds of sizes: multiples of 4, odd at full, half and both sizes, and one with a strip of a few rows at its end.
+SIZES = [(192, 64), (191, 65), (190, 66), (195, 97)]
+
+
+@cache
+def shipped_net() -> TransformerNet:
+    """Return the network of a shipped style."""
+    return load_transformer_bytes(shipped_styles()[0].weights())
+
+
+@cache
+def other_net() -> TransformerNet:
+    """Return a network of another kind that can be cut."""
+    torch.manual_seed(1)
+    net = TransformerNet(TransformerConfig(width=8, blocks=0, crop="end", output="linear", norm_eps=1e-3)).eval()
+    net.head.weight.data.mul_(10)
+    return net
+
+
+@cache
+def engine_of(kind: type[EagerStylizer] | type[OpenvinoStylizer], make: Callable[[], TransformerNet]) -> Any:
+    """Return an engine, whose passes are compiled once for all tests."""
+    return kind(make())
+
+
+def cut(engine: EagerStylizer | OpenvinoStylizer, picture: Pixels, in_memory: int = 2**31, **options: Any) -> Pixels:
+    """Return the picture in strips of 64 rows."""
+    large = LargePicture(
+        engine.config,
+        engine.tensors,
+        picture[0],
+        engine.run_pass,
+        strip_pixels=64 * picture.shape[2],
+        in_memory_bytes=in_memory,
+    )
+    return large.picture(**options)[None]
+
+
+@pytest.mark.parametrize("engine", [EagerStylizer, OpenvinoStylizer])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("make", [shipped_net, other_net])
+def test_strips_make_the_picture_of_the_whole(engine: Any, size: tuple[int, int], make: Any) -> None:
+    stylizer, picture = engine_of(engine, make), photo(*size)
+    expected = engine_of(EagerStylizer, make)(picture)
+    difference = np.abs(cut(stylizer, picture).astype(int) - expected)
+    assert difference.max() <= 1
+    # No seams: differences are rounding errors, no more of them at the edges of strips than elsewhere.
+    by_row = (difference > 0).mean((0, 2, 3))
+    assert by_row.max() < 0.15
+
+
+@pytest.mark.parametrize("engine", [EagerStylizer, OpenvinoStylizer])
+def test_strength_and_colours(engine: Any) -> None:
+    stylizer, picture = engine_of(engine, shipped_net), photo(255, 66)
+    expected = engine_of(EagerStylizer, shipped_net)(picture, strength=0.6, preserve_color=True)
+    assert np.abs(cut(stylizer, picture, strength=0.6, keep_color=True).astype(int) - expected).max() <= 1
+
+
+def test_maps_in_files_give_the_same_bytes() -> None:
+    stylizer, picture = engine_of(EagerStylizer, shipped_net), photo(256, 64)
+    assert np.array_equal(cut(stylizer, picture), cut(stylizer, picture, in_memory=0))
+
+
+@pytest.mark.parametrize("precision", precisions())
+def test_every_precision_of_this_machine_is_close(precision: Any) -> None:
+    picture = photo(320, 256)
+    result = cut(OpenvinoStylizer(shipped_net(), precision=precision), picture)
+    assert psnr_db(result, engine_of(EagerStylizer, shipped_net)(picture)) > 40
+
+
+def test_a_flat_picture_stays_flat() -> None:
+    flat = np.full((1, 256, 64, 3), (200, 30, 77), np.uint8)
+    for engine in (engine_of(EagerStylizer, shipped_net), engine_of(OpenvinoStylizer, shipped_net)):
+        assert np.abs(cut(engine, flat).astype(int) - engine_of(EagerStylizer, shipped_net)(flat)).max() <= 1
+
+
+def test_statistics_of_parts_are_those_of_the_whole() -> None:
+    values = np.random.default_rng(0).normal(30, 0.1, (1, 3, 60, 10))
+    statistics = Statistics()
+    for rows in (slice(0, 8), slice(8, 41), slice(41, 60)):
+        part = values[:, :, rows]
+        statistics.add(part[0, 0].size, part.mean((2, 3), keepdims=True), part.var((2, 3), keepdims=True))
+    scale, shift = statistics.affine(np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.0, 0.0]), 1e-5)
+    expected = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1) / np.sqrt(values.var((2, 3), keepdims=True) + 1e-5)
+    np.testing.assert_allclose(scale, expected, rtol=1e-6)
+    normalised = values * scale + shift
+    np.testing.assert_allclose(normalised.mean((0, 2, 3)), [0.5, 0, 0], atol=1e-3)
+
+
+def test_rounding_errors_of_a_flat_map_are_not_multiplied() -> None:
+    statistics = Statistics()
+    statistics.add(100, np.full((1, 1, 1, 1), 1000.0), np.full((1, 1, 1, 1), 1e-9))
+    scale, shift = statistics.affine(np.ones(1), np.full(1, 0.25), 1e-5)
+    assert scale.item() == 0
+    assert shift.item() == 0.25
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_stored_map_keeps_rows(in_memory: bool) -> None:
+    stored = StoredMap((20, 4, 6), in_memory=in_memory)
+    values = np.random.default_rng(0).normal(size=(20, 4, 6)).astype(np.float16)
+    stored.write(Rows(0, 12), values[:12])
+    stored.write(Rows(12, 20), values[12:])
+    assert np.array_equal(stored.read(Rows(5, 17)), values[5:17])
+
+
+def test_a_map_in_a_file_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    stored = StoredMap((20, 4, 6), in_memory=False)
+    stored.write(Rows(0, 20), np.ones((20, 4, 6), np.float16))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "cuts"),
+    [
+        ({}, True),
+        ({"crop": "end"}, True),
+        ({"crop": "start"}, False),
+        ({"norm": "batch"}, False),
+        ({"padding": "zero"}, False),
+        ({"upsample": "transposed"}, False),
+        ({"head_norm": True}, False),
+    ],
+)
+def test_kinds_of_networks(fields: Mapping[str, Any], cuts: bool) -> None:
+    assert supports(TransformerConfig.from_dict({"width": 8, **fields})) is cuts
