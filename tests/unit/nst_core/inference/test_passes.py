@@ -13,7 +13,7 @@ from nst_core.inference.passes import Layers, Way, complete, decoder, encoder, f
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 
 NET = TransformerNet(TransformerConfig(width=8, blocks=1)).eval()
-ENGINES = [EagerStylizer(NET), OpenvinoStylizer(NET)]
+ENGINES: list[EagerStylizer | OpenvinoStylizer] = [EagerStylizer(NET), OpenvinoStylizer(NET)]
 CUT = np.array([[0, 0], [20, 24]], np.int64)
 
 
