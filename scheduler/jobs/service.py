@@ -159,17 +159,12 @@ class JobService:
     def job(self, tenant: str, job_id: str) -> Job:
         """Return a job by its id or the client's id; raise NotFoundError if the tenant has no such job."""
         with self._database.read() as connection:
-            found = job_rows.find_job(connection, job_id, tenant=tenant)
-        if found is None:
-            raise NotFoundError(f"There is no job {job_id}.")
-        return found
+            return _found(job_rows.find_job(connection, job_id, tenant=tenant), job_id)
 
     def inputs(self, tenant: str, job_id: str) -> Sequence[str]:
         """Return the addresses of a job's inline photos; empty if its input is a prefix or a manifest."""
         with self._database.read() as connection:
-            found = job_rows.find_job(connection, job_id, tenant=tenant, inputs=True)
-        if found is None:
-            raise NotFoundError(f"There is no job {job_id}.")
+            found = _found(job_rows.find_job(connection, job_id, tenant=tenant, inputs=True), job_id)
         return found.spec.input.uris or ()
 
     def jobs(
@@ -295,9 +290,7 @@ class JobService:
         Raises NotFoundError, and UnfinishedError if the job has not ended.
         """
         with self._database.write() as connection:
-            job = job_rows.find_job(connection, job_id, tenant=tenant, lock=True)
-            if job is None:
-                raise NotFoundError(f"There is no job {job_id}.")
+            job = _found(job_rows.find_job(connection, job_id, tenant=tenant, lock=True), job_id)
             if not job.status.is_terminal:
                 raise UnfinishedError(f"Job {job_id} is {job.status}: cancel it, and delete it when it has ended.")
             job_rows.update_job(connection, job.id, pruned=True, client_id=None, with_results=results)
@@ -305,9 +298,13 @@ class JobService:
 
     def _change(self, tenant: str, job_id: str, change: Callable[[Connection, Job], None]) -> Job:
         with self._database.write() as connection:
-            job = job_rows.find_job(connection, job_id, tenant=tenant, lock=True)
-            if job is None:
-                raise NotFoundError(f"There is no job {job_id}.")
+            job = _found(job_rows.find_job(connection, job_id, tenant=tenant, lock=True), job_id)
             change(connection, job)
         self._wake()
         return self.job(tenant, job.id)
+
+
+def _found(job: Job | None, job_id: str) -> Job:
+    if job is None:
+        raise NotFoundError(f"There is no job {job_id}.")
+    return job

@@ -8,14 +8,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, MetaData, Table, inspect, text
+from sqlalchemy import Connection, inspect, text
 
 import scheduler.store
 from nst_core.errors import ConfigError
 from scheduler.access.keys import Keys
 from scheduler.domain.keys import new_api_key
 from scheduler.store.database import Database
-from scheduler.store.items import list_items
 from scheduler.store.tables import metadata
 
 
@@ -31,13 +30,6 @@ def alembic(change: Callable[[Config, str], None], database: Database, version: 
     with database.write() as connection:
         config.attributes["connection"] = connection
         change(config, version)
-
-
-def insert(connection: Connection, table: str, **values: object) -> None:
-    """Insert a row into a table as it is now; other columns that need a value get an empty one."""
-    now = Table(table, MetaData(), autoload_with=connection)
-    missing = [column for column in now.columns if not column.nullable and column.name not in values]
-    connection.execute(now.insert().values({column.name: column.type.python_type() for column in missing} | values))
 
 
 def test_migrations_make_exactly_the_tables_of_the_code(database_url: str) -> None:
@@ -70,21 +62,6 @@ def test_a_downgrade_leaves_no_table_and_can_be_undone(database_url: str) -> Non
     database.migrate()
     with database.read() as connection:
         assert differences(connection) == []
-    database.close()
-
-
-def test_an_item_from_before_there_were_engines_has_none(database_url: str) -> None:
-    database = Database(database_url)
-    alembic(command.upgrade, database, "0001")
-    with database.write() as connection:
-        insert(connection, "jobs", id="job_1", spec={})
-        insert(connection, "items", job_id="job_1", position=0, status="succeeded", sha256="a" * 64)
-        insert(connection, "rates", method="feedforward", version="v")
-    database.migrate()
-    with database.read() as connection:
-        [item] = list_items(connection, "job_1", limit=10)
-        assert (item.sha256, item.engine, item.precision) == ("a" * 64, None, None)
-        assert connection.execute(text("SELECT count(*) FROM rates")).scalar() == 0, "they are of another engine"
     database.close()
 
 

@@ -1,9 +1,9 @@
-"""All tables."""
+"""All tables of version 0.1.0."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "0.1.0"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -101,10 +101,11 @@ def upgrade() -> None:
         sa.Column("method", sa.String(length=16), nullable=False),
         sa.Column("version", sa.String(length=64), nullable=False),
         sa.Column("px_class", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("precision", sa.String(length=8), nullable=False),
         sa.Column("samples", sa.BigInteger(), nullable=False),
         sa.Column("mean_ms", sa.Double(), nullable=False),
         sa.Column("updated_at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("method", "version", "px_class", name=op.f("pk_rates")),
+        sa.PrimaryKeyConstraint("method", "version", "px_class", "precision", name=op.f("pk_rates")),
     )
     op.create_table(
         "runs",
@@ -317,6 +318,8 @@ def upgrade() -> None:
         sa.Column("error_code", sa.String(length=64), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
         sa.Column("warning", sa.Text(), nullable=True),
+        sa.Column("engine", sa.String(length=32), nullable=True),
+        sa.Column("precision", sa.String(length=8), nullable=True),
         sa.Column("progress", sa.JSON(none_as_null=True), nullable=True),
         sa.ForeignKeyConstraint(["chunk_id"], ["chunks.id"], name=op.f("fk_items_chunk_id")),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_items_job_id")),
