@@ -31,6 +31,7 @@ TESTED_ELSEWHERE = (
     ("nst_core/storage", "conditional", "unit/nst_core/storage/test_blobs.py"),
     ("nst_core/training", "files step_losses", "unit/nst_core/training/test_run.py"),
     ("nst_core/training", "scales", "unit/nst_core/training/test_presets.py"),
+    ("nst_core/training", "stored_photos", "unit/nst_core/training/test_sources.py"),
     ("worker", "app", "integration/test_worker.py"),
     ("worker/methods/optimize", "method", "integration/test_optimize.py"),
     ("worker/methods/stylize", "method", "integration/test_worker.py"),
