@@ -57,7 +57,7 @@ class Adam:
         canvas = torch.addcdiv(self.canvas, mean, root, value=-self.learning_rate).clamp_(0, 1)
         parts, gradient = self._evaluate(canvas)
         *new, size = torch.cat([parts, gradient.square().mean()[None]]).tolist()
-        # A comparison with NaN is false.
+        # If a value is NaN, the comparison is false.
         if sum(new) <= DIVERGED * self._first_total and size < float("inf"):
             self.canvas, self._gradient, self.parts, self._retreats = canvas, gradient, new, 0
             return

@@ -20,7 +20,7 @@ def luminance(image: Tensor) -> Tensor:
 
 
 def match_luminance(style: Tensor, content: Tensor) -> Tensor:
-    """Return the style's luminance, 1 x 1 x h x w, with the mean and deviation of the content's (section 3.2).
+    """Return the style's luminance, 1 x 1 x h x w, with the mean and deviation of the content (section 3.2).
 
     A style of constant luminance gets the mean.
     """
@@ -41,9 +41,9 @@ def with_luminance(image: Tensor, y: Tensor) -> Tensor:
 def match_colors(style: Tensor, content: Tensor) -> Tensor:
     """Return the style recoloured by a linear map, to the mean and covariance of the content's colours (section 3.1).
 
-    x' = A (x - m_s) + m_c with A = S_c^1/2 S_s^-1/2, by eigendecomposition. Of the paper's two variants it is the one
-    that the paper finds better than Cholesky's, and it treats all channels alike. Directions in which the style does
-    not vary, for example in a grey one, stay flat.
+    x' = A (x - m_s) + m_c with A = S_c^1/2 S_s^-1/2, by eigendecomposition. The paper prefers this to a Cholesky
+    decomposition, and it treats all channels alike. Directions in which the style does not vary, as in a grey one, stay
+    flat.
     """
     own, own_mean, own_covariance = _colors(style)
     _, other_mean, other_covariance = _colors(content)

@@ -1,9 +1,9 @@
 """L-BFGS on the pixels of a picture, within 0 to 1, with a line search.
 
-Nocedal & Wright, "Numerical Optimization" (2006): the two-loop recursion is algorithm 7.4, the sufficient decrease
-equation 3.4. Pixels stay within their range by projection: those that stand at a bound and would leave it are held
-for the step, the others are clipped after it (Bertsekas 1982, "Projected Newton Methods"). Most programs clip the
-result of an unbounded optimisation instead, which makes the loss worse again.
+Nocedal & Wright, "Numerical Optimization" (2006): the two-loop recursion is algorithm 7.4, and the sufficient decrease
+is equation 3.4. Projection keeps pixels within their range (Bertsekas 1982, "Projected Newton Methods"): a pixel at a
+bound that would cross it is held during the step, and all others are clipped afterwards. Most programs clip the result
+of an unbounded optimisation instead, which makes the loss worse again.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from nst_core.errors import ConfigError
 #: Maps a picture to the parts of its loss, P, and the gradient of their sum.
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 
-#: Steps that are tried in one direction.
+#: The number of steps that are tried in one direction.
 TRIALS = 6
-#: Share of the predicted decrease that a step must reach.
+#: A step must reach this fraction of the predicted decrease.
 SUFFICIENT = 1e-4
-#: Relative rounding error of a loss in float32, by which it may rise.
+#: A loss may rise by this fraction, its rounding error in float32.
 ROUNDING = 1e-6
 #: How far pixels may move in a step, as root mean square. At the start, far from any minimum, the quasi-Newton step is
 #: often twenty times as long, and most evaluations would only shorten it.
@@ -30,8 +30,8 @@ MAX_MOVE = 0.02
 class LBFGS:
     """The picture, its loss and gradient, and the last steps with their changes of the gradient.
 
-    A step never makes the loss worse, beyond rounding: if no step along a direction helps, the history is dropped,
-    and if the gradient promises no decrease either, steps do nothing. Most steps take one evaluation.
+    Except for rounding, a step never makes the loss worse. If no step in a direction helps, the history is dropped. If
+    no step along the gradient helps either, further steps do nothing. Most steps take one evaluation.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class LBFGS:
         self._slope = 0.0  # squared length of the gradient
         self._scale = 1.0  # of the inverse Hessian
         self._converged = False
-        # Rings: row k % rows is of the pair k.
+        # Ring buffers: pair number k is in row k % history.
         shape = (history, canvas.numel())
         self._steps, self._changes = canvas.new_empty(shape), canvas.new_empty(shape)
-        self._inverses = canvas.new_empty(history)  # of the products of step and change
-        self._pairs = 0  # that were ever stored
+        self._inverses = canvas.new_empty(history)  # 1 / (step . change) of each pair
+        self._pairs = 0  # the number of pairs that were ever stored
         self._oldest = 0
 
     @property
@@ -95,7 +95,7 @@ class LBFGS:
             products = torch.stack([a.flatten().dot(b.flatten()) for a, b in pairs])
             *new, promise, curvature, roughness, distance, slope = torch.cat([parts, products]).tolist()
             total = sum(new)
-            # With held and clipped pixels the gradient may predict a rise; the loss must fall all the same.
+            # Because of held and clipped pixels, the gradient may predict a rise, but the loss must not rise.
             goal = self.total + SUFFICIENT * min(promise, 0.0) + ROUNDING * abs(self.total)
             if _finite(total) and _finite(slope) and total <= goal and distance > 0:
                 if curvature > 1e-8 * (roughness * distance) ** 0.5:
@@ -136,7 +136,7 @@ class LBFGS:
 
     def state(self) -> dict[str, Tensor]:
         """Return all that the next step depends on, besides the picture."""
-        # The rings and their positions: rows in the order of time would need a copy.
+        # The ring buffers as they are, because sorting their rows by time would need a copy.
         used = min(self._pairs, len(self._inverses))
         state = {
             "steps": self._steps[:used],
@@ -155,7 +155,7 @@ class LBFGS:
         self._oldest, self._pairs = state["ring"].tolist()
         self._slope, self._scale, converged, *self.parts = state["numbers"].tolist()
         self._converged = bool(converged)
-        # There are no parts before the first step, and no gradient either.
+        # Before the first step there are neither parts nor a gradient.
         self._gradient = state["gradient"].to(self.canvas).view_as(self.canvas) if self.parts else None
 
 
@@ -164,7 +164,7 @@ def _finite(value: float) -> bool:
 
 
 def _shorter(rise: float, promise: float) -> float:
-    """Return the factor that shortens a step to the minimum of the parabola through both losses and the slope."""
+    """Return the factor that shortens a step to the minimum of the parabola with both losses and the slope."""
     if not _finite(rise) or rise <= promise:
         return 0.1 if not _finite(rise) else 0.5
     return min(0.5, max(0.1, promise / (2 * (promise - rise))))

@@ -111,7 +111,7 @@ class Objective(nn.Module):
         return totals
 
     def balance(self, canvas: Tensor) -> None:
-        """Set the weights of the balanced terms by the lengths of their gradients at a picture, as `balance` says."""
+        """Set the weights of the balanced terms from the lengths of their gradients at a picture; see `GatysConfig`."""
         with torch.enable_grad():
             x = canvas.detach().requires_grad_()
             parts = self._parts(x)

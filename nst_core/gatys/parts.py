@@ -26,7 +26,7 @@ class StyleFeatures:
     #: Features of the style picture, by layer.
     features: Mapping[str, Tensor]
     weight: float
-    #: Guides of the sizes of the content and of the style picture, or None.
+    #: Guides with the sizes of the content picture and of the style picture, or None.
     region: Tensor | None
     style_region: Tensor | None
     #: Height and width of the picture's features, by layer.
@@ -34,10 +34,10 @@ class StyleFeatures:
 
     @property
     def share(self) -> float:
-        """The style's weight times the part of the picture that is its region.
+        """The style's weight times the fraction of the picture that its region covers.
 
-        A departure from Gatys et al. 2017, whose guided losses count the same for a region of any size. Each Gram
-        matrix is of its region only, so that without this factor the pixels of a small region would be pulled harder.
+        A departure from Gatys et al. 2017, whose guided losses count the same for regions of any size. Each Gram matrix
+        is that of its region alone, so without this factor the pixels of a small region would change faster.
         """
         return self.weight if self.region is None else self.weight * float(self.region.mean())
 

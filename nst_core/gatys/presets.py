@@ -1,10 +1,10 @@
 """Published recipes as configs, with the numbers of their sources. Never loads torch.
 
-One departure is common to all: the sources use VGG19, whose weights are not bundled, so the layers here are those with
-the same names of VGG16 as Caffe trained it, whose features are as large as those of Caffe's VGG19. Where the source's
-numbers are for a network that torchvision trained, `feature_scale` brings the features to that scale. With
-`preset(name, network="vgg19")` a recipe has its own network. Sources' losses that are sums over positions are means
-here, so their weights are converted for the size of the preset.
+All share one departure. The sources use VGG19, whose weights are not bundled. So the layers here are those with the
+same names in the VGG16 that Caffe trained, whose features are as large as those of Caffe's VGG19. If the source's
+numbers are for a network that torchvision trained, `feature_scale` scales the features accordingly. With
+`preset(name, network="vgg19")`, a recipe gets its own network. Losses that are sums over positions in the source are
+means here, so their weights are converted for the size of the preset.
 """
 
 from dataclasses import replace
@@ -13,8 +13,8 @@ from typing import Any
 from nst_core.errors import ConfigError
 from nst_core.gatys.config import LAYER_TERMS, GatysConfig, check_names
 
-#: How much larger the features of Caffe's networks are, made for inputs of +-128, than those of torchvision's, whose
-#: inputs have deviation 1.
+#: The features of Caffe's networks, whose inputs are +-128, are larger by this factor than those of torchvision's,
+#: whose inputs have deviation 1.
 CAFFE_SCALE = 57.4
 #: Networks that Caffe trained.
 CAFFE_NETWORKS = ("vgg16", "vgg16_caffe", "vgg19_caffe")
@@ -22,19 +22,20 @@ CAFFE_NETWORKS = ("vgg16", "vgg16_caffe", "vgg19_caffe")
 LAST_OF_BLOCK = {"relu3_3": "relu3_4", "relu4_3": "relu4_4", "relu5_3": "relu5_4"}
 #: The first ReLU of the blocks, with their channels.
 FIRST_OF_BLOCK = {"relu1_1": 64, "relu2_1": 128, "relu3_1": 256, "relu4_1": 512, "relu5_1": 512}
-#: TV in Johnson's neural-style and what was made of it, of weight 1e-3: half of a sum of squares over pixels of 0 to
-#: 255. That is this times a mean over pixels of 0 to 1, for each of the picture's values (3 H W).
+#: The total variation of Johnson's neural-style and its successors has the weight 1e-3 and is half of a sum of squares
+#: over pixels of 0 to 255. For a mean over pixels of 0 to 1, that is this weight times the number of values, 3 H W.
 JOHNSON_TV = 1e-3 / 2 * 255**2
 
 
 def _gatys2016() -> GatysConfig:
     """Gatys, Ecker, Bethge 2016, "Image Style Transfer Using Convolutional Neural Networks".
 
-    The layers and the average pooling are the paper's (section 2: conv4_2; conv1_1 to conv5_1, equally weighted). Its
-    weights are a ratio of sums, so these are the authors' later program's (leongatys/PytorchNeuralStyleTransfer), which
-    has means: style 1e3 / C^2 with Grams over H W; from the content picture, 500 iterations of L-BFGS. A departure:
-    content 100, not 1. Their VGG19 is scaled to features of mean 1; here means are 5 to 190, and the style grows with
-    the fourth power of features, the content with the second.
+    The layers and the average pooling are the paper's (section 2: conv4_2; conv1_1 to conv5_1 with equal weights). The
+    paper gives a ratio of sums. So the other numbers are those of the authors' later program, which has means
+    (leongatys/PytorchNeuralStyleTransfer): style 1e3 / C^2 with Gram matrices over H W, starting from the content
+    picture, 500 iterations of L-BFGS. A departure: the content has the weight 100 instead of 1. The features of their
+    VGG19 are scaled to the mean 1. Here the means are 5 to 190, and the style loss grows with the fourth power of the
+    features, the content loss with the second.
     """
     return GatysConfig(
         pooling="average",
@@ -48,9 +49,9 @@ def _gatys2016() -> GatysConfig:
 def _pytorch_tutorial() -> GatysConfig:
     """The tutorial "Neural Transfer Using PyTorch" (A. Jacq), as PyTorch publishes it.
 
-    Content conv_4 and style conv_1 to conv_5 are the first five convolutions, before their ReLU; weights 1 and 1e6,
-    Grams over C H W; from the content picture; 300 evaluations of L-BFGS. A departure: a history of 20, not torch's
-    100, which comes to about the same losses with a fifth of the memory.
+    Content conv_4 and style conv_1 to conv_5 are the first five convolutions, before their ReLU. The weights are 1 and
+    1e6, with Gram matrices over C H W. It starts from the content picture and takes 300 evaluations of L-BFGS. A
+    departure: a history of 20 instead of torch's 100, which reaches about the same losses with a fifth of the memory.
     """
     return GatysConfig(
         feature_scale=1 / CAFFE_SCALE,

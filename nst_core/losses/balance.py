@@ -1,11 +1,12 @@
 """Loss weights that bring the gradients of all terms to chosen lengths, instead of weights that are tuned by hand.
 
 After Risser, Wilmot, Barnes 2017, "Stable and Controllable Neural Texture Synthesis and Style Transfer Using Histogram
-Losses" (automatic tuning of parameters). The gradients of different terms differ by orders of magnitude, and by other
-factors for each picture and layer, so that the length of a gradient says more than the weight of its term. Departures:
-lengths are Euclidean norms over the whole batch; a length is relative to the gradient of another term; and the paper
-rescales the gradient of every iteration, which is then no longer the gradient of the reported loss and which a line
-search (L-BFGS) cannot use. Constant weights can: compute them once for each picture size.
+Losses" (automatic tuning of parameters). The gradients of the terms differ by orders of magnitude, and by other factors
+for each picture and layer. So the length of a gradient says more than the weight of its term.
+
+Departures: lengths are Euclidean norms over the whole batch, and each is relative to the gradient of another term. The
+paper rescales the gradient in every iteration. The result is not the gradient of the reported loss, so a line search
+(L-BFGS) cannot use it. With constant weights it can; they are computed once for each size of the picture.
 """
 
 from collections.abc import Mapping
@@ -31,9 +32,9 @@ def balanced_weights(
 ) -> dict[str, float]:
     """Return constant weights w_k with |w_k dL_k/dx| = ratio_k |dL_ref/dx| at the values x = `at`.
 
-    It takes one backward pass per loss. The ratio of a loss that has none, and of the reference, is 1. A loss whose
-    gradient is zero gets the weight 0, since no weight brings it to a length; so do all others if the gradient of the
-    reference is zero. Raises ConfigError for an unknown name.
+    It takes one backward pass per loss. Losses without a ratio, and the reference, have the ratio 1. A loss whose
+    gradient is zero gets the weight 0, since no weight changes its length. If the gradient of the reference is zero,
+    all weights are 0. Raises ConfigError for an unknown name.
     """
     unknown = {reference, *ratios} - set(losses)
     if unknown:

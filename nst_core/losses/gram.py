@@ -18,12 +18,12 @@ def gram_matrix(features: Tensor, *, weights: Tensor | None = None) -> Tensor:
 
     With `weights`, N x 1 x H x W or 1 x 1 x H x W and not negative, return the guided Gram matrix,
     sum_p w_p F_p F_p^T / sum_p w_p (Gatys, Ecker, Bethge, Hertzmann, Shechtman 2017, "Controlling Perceptual Factors
-    in Neural Style Transfer", guided Gram matrices): there F is multiplied by a guide T with sum_p T_p^2 = 1, so
-    w = T^2 up to a factor, which cancels. A guide of zeros gives zeros.
+    in Neural Style Transfer", guided Gram matrices). The paper multiplies F by a guide T with sum_p T_p^2 = 1. So w is
+    T^2 times a factor, which cancels here. If all weights are 0, so is the result.
 
-    The result is float32, or float64 for float64 features. Bfloat16 features are multiplied as such, in pieces, so
-    that the error of the sum over all positions is far below that of its terms. The weights get no gradient. Raises
-    ConfigError if they do not fit.
+    The result is float32, or float64 for float64 features. Products of bfloat16 features are summed in bfloat16 over
+    pieces of the positions, and the pieces are summed in float32, so that rounding errors do not add up. The weights
+    get no gradient. Raises ConfigError if their shape does not fit.
     """
     n, _, h, w = features.shape
     if weights is None:
@@ -40,7 +40,7 @@ def gram_matrix(features: Tensor, *, weights: Tensor | None = None) -> Tensor:
 def _gram(features: Tensor, share: Tensor) -> Tensor:
     """Return G = F^T diag(s) F for the shares s of the positions, 1 or N x 1 or HW x 1.
 
-    An operator, which the compiler takes as it is: split into its parts, it takes several times as long.
+    It is an operator, which the compiler does not change. Compiled in parts, it would take several times as long.
     """
     rows = _rows(features)
     wide = _wide(features)
@@ -62,7 +62,7 @@ def _(features: Tensor, share: Tensor) -> Tensor:
 
 @torch.library.custom_op("nst::gram_backward", mutates_args=())
 def _gram_backward(gradient: Tensor, features: Tensor, share: Tensor) -> Tensor:
-    """Return dF = diag(s) F (dG + dG^T): one product, where the parts of `_gram` take two."""
+    """Return dF = diag(s) F (dG + dG^T), in one product; the derivative of the parts of `_gram` would take two."""
     n, c, h, w = features.shape
     both = gradient + gradient.transpose(1, 2)
     rows = _rows(features)
@@ -93,7 +93,7 @@ _gram.register_autograd(_differentiate, setup_context=_keep)
 def _rows(features: Tensor) -> Tensor:
     """Return the features as N x HW x C: a view if they are in channels_last memory format.
 
-    Float16 becomes float32: squares of activations exceed its range.
+    Float16 becomes float32, because squares of activations exceed the range of float16.
     """
     n, c, h, w = features.shape
     rows = features.permute(0, 2, 3, 1).reshape(n, h * w, c)
@@ -107,14 +107,16 @@ def _wide(features: Tensor) -> torch.dtype:
 class GramLoss(nn.Module):
     """Style reconstruction loss, k mean (G - A)^2 over the C x C entries (and the batch), with G = F F^T / (H W).
 
-    The normalisations of the literature differ by the factor k alone. G' = F F^T is not normalised, M = H W:
+    The normalisations in the literature differ only by the factor k. With G' = F F^T, which is not normalised, and
+    M = H W:
 
     - "gatys", k = 1/4 (Gatys, Ecker, Bethge 2016, eq. 4): E = sum (G' - A')^2 / (4 C^2 M^2)
-      = sum (G'/M - A'/M)^2 / (4 C^2) = 1/4 mean (G - A)^2. A departure: each Gram is over its own M, where the paper
-      has one M for both, so that the style picture may be of another size.
-    - "hw", k = 1: mean (G - A)^2, Gatys' own later program.
-    - "chw", k = 1/C^2 (Johnson, Alahi, Fei-Fei 2016, eq. 3-4): Grams over C H W, so mean (G/C - A/C)^2
-      = mean (G - A)^2 / C^2. A departure: the mean over C x C, as in Johnson's own program, not the squared norm.
+      = sum (G'/M - A'/M)^2 / (4 C^2) = 1/4 mean (G - A)^2. A departure: each Gram matrix is divided by its own M, so
+      that the style picture may have another size. The paper has one M for both.
+    - "hw", k = 1: mean (G - A)^2, as in Gatys' own later program.
+    - "chw", k = 1/C^2 (Johnson, Alahi, Fei-Fei 2016, eq. 3-4): Gram matrices are divided by C H W, so the loss is
+      mean (G/C - A/C)^2 = mean (G - A)^2 / C^2. A departure: the mean over C x C, as in Johnson's own program, instead
+      of the squared norm.
     """
 
     target: Tensor

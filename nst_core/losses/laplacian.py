@@ -10,11 +10,11 @@ from nst_core.losses.precision import widen
 class LaplacianLoss(nn.Module):
     """Laplacian loss, mean (D(pool x) - D(pool c))^2.
 
-    Li, Xu, Nie, Liu 2017, "Laplacian-Steered Neural Style Transfer". pool: average over p x p pixels,
-    incomplete ones at the border left out. D: the Laplacian [0 -1 0; -1 4 -1; 0 -1 0] where there are all four
-    neighbours, summed over RGB. A departure, which is that of the paper's own program too: the mean over positions
-    instead of the sum. That program's weights, 100 at p = 4 and 1600 at p = 16 (p = 2^L for its layer L), are for
-    pixels of 0 to 255: for 0 to 1, multiply them by 255^2.
+    Li, Xu, Nie, Liu 2017, "Laplacian-Steered Neural Style Transfer". "pool" is the average over p x p pixels;
+    incomplete squares at the border are left out. D is the Laplacian [0 -1 0; -1 4 -1; 0 -1 0], summed over RGB, at the
+    positions that have all four neighbours. A departure, which the paper's own program makes too: the mean over
+    positions instead of the sum. That program's weights, 100 at p = 4 and 1600 at p = 16 (p = 2^L for its layer L), are
+    for pixels of 0 to 255. For pixels of 0 to 1, multiply them by 255^2.
     """
 
     target: Tensor
@@ -33,7 +33,7 @@ class LaplacianLoss(nn.Module):
         return steps.square().sum() / max(1, steps.numel())  # the mean of no positions at all would be NaN
 
     def _edges(self, image: Tensor) -> Tensor:
-        grey = widen(image).sum(dim=1, keepdim=True)  # D is linear: the sum over RGB may come first
+        grey = widen(image).sum(dim=1, keepdim=True)  # D is linear, so the sum over RGB may come first
         if min(grey.shape[-2:]) < 3 * self.pool_px:  # no pooled pixel has four neighbours
             return grey[..., :0, :0]
         x = F.avg_pool2d(grey, self.pool_px)

@@ -7,7 +7,7 @@ from nst_core.errors import ConfigError
 from nst_core.losses.patches import match_patches, positions
 from nst_core.losses.precision import widen
 
-#: Memory for similarities: small enough to be cheap, large enough that pieces share few rows.
+#: Memory for similarities. With less, the pieces of the maps would be smaller and share more rows with each other.
 MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -15,13 +15,13 @@ class MRFLoss(nn.Module):
     """MRF loss, sum_i |P_i(F) - P_NN(i)(F_style)|^2 / (C H W), the mean over the batch.
 
     Li & Wand 2016, "Combining Markov Random Fields and Convolutional Neural Networks for Image Synthesis", eq. 2.
-    P_i: the patch of patch_px x patch_px positions, all channels, at every stride-th position of either map. NN(i):
-    the style's patch of the largest normalised cross-correlation (eq. 3); the choice is not differentiated.
+    P_i is the patch of patch_px x patch_px positions, with all channels, at every stride-th position of either map.
+    NN(i) is the style's patch with the largest normalised cross-correlation (eq. 3). The choice is not differentiated.
 
-    A departure: the sum is divided by the number of features, C H W. So is the paper's content term (eq. 4, a sum too)
-    in `ContentLoss`, and the paper's ratio of the two weights applies as it is. The paper's own program has no such
-    loss but a gradient: s times the mean of F - F_style over the patches that cover a position. With 3 x 3 patches at
-    every position that is, save at the border, the gradient of s C H W / 18 times this loss.
+    A departure: the sum is divided by the number of features, C H W. `ContentLoss` does the same with the paper's
+    content term (eq. 4, also a sum), so the paper's ratio of the two weights stays valid. The paper's own program
+    computes a gradient without a loss: s times the mean of F - F_style over the patches that cover a position. With
+    3 x 3 patches at every position, and except at the border, that is the gradient of s C H W / 18 times this loss.
     """
 
     target: Tensor
@@ -39,8 +39,8 @@ class MRFLoss(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return the loss of N x C x H x W features; if a map is narrower than a patch, patches are as narrow.
 
-        Similarities take at most max_bytes at a time, and the patches chosen three times the memory of the features.
-        Raise ConfigError if max_bytes is less than one row of patches with one row takes.
+        The similarities take at most max_bytes at a time, and the chosen patches three times the memory of the
+        features. Raises ConfigError if max_bytes is too little to compare one row of patches with another.
         """
         features = widen(features)
         style = self.target[0].to(features.dtype)
@@ -59,10 +59,13 @@ class MRFLoss(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return what the chosen patches want at each position of the image.
 
-        n patches cover a position and want values t_k there: sum_k (F - t_k)^2 = n (F - t)^2 + sum_k (t_k - t)^2, with
-        their mean t. So the whole loss needs the map of t, C x H x W, the map of n, H x W, and the last sum over all
-        positions, and backpropagation keeps one map instead of all patches. They are added up as Welford did, one
-        offset within the patches at a time, which cancels no digits.
+        If n patches cover a position and want the values t_k there, with the mean t, then
+
+            sum_k (F - t_k)^2 = n (F - t)^2 + sum_k (t_k - t)^2.
+
+        So the loss needs only the map of t, C x H x W, the map of n, H x W, and the last sum over all positions.
+        Backpropagation keeps one map instead of all patches. The sums are updated for one offset within the patches at
+        a time, with Welford's method, which loses no digits.
         """
         mean = torch.zeros_like(image)
         count = image.new_zeros(image.shape[1:])

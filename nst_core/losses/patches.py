@@ -15,7 +15,7 @@ def patch_count(length: int, patch: int, stride: int) -> int:
 
 
 def positions(offset: int, count: int, stride: int) -> slice:
-    """Return where on a side the elements lie that stand at `offset` within each of `count` patches."""
+    """Return the positions on a side of the elements at `offset` within each of `count` patches."""
     return slice(offset, offset + (count - 1) * stride + 1, stride)
 
 
@@ -25,17 +25,18 @@ def match_patches(
 ) -> tuple[Tensor, Tensor]:
     """Return for each patch of the features, C x H x W, the top and left of the style's best patch, rows x columns.
 
-    `style`: C x h x w. `patch`: height and width, which fit both maps. Best is the largest normalised cross-correlation
-    (Li & Wand 2016, eq. 3), here the dot product with the style's patch divided by that patch's norm: the norm of the
-    features' patch changes nothing in the choice. A style's patch of zeros has the similarity 0. What is computed at a
-    time takes at most `max_bytes`; ConfigError if that is not enough for one row of patches with one row.
+    `style` is C x h x w. `patch` is the height and width of a patch, which fits both maps. The best patch has the
+    largest normalised cross-correlation (Li & Wand 2016, eq. 3). Here that is the dot product with the style's patch,
+    divided by the norm of that patch; the norm of the features' patch does not change the choice. A style's patch of
+    zeros has the similarity 0. At most `max_bytes` are used at a time. Raises ConfigError if that is too little to
+    compare one row of patches with another.
     """
     (_, height, width), (_, style_height, style_width) = features.shape, style.shape
     norms = _norms(style, patch, stride)
     rows, columns = patch_count(height, patch[0], stride), patch_count(width, patch[1], stride)
     best = features.new_full((rows, columns), -torch.inf)
     top, left = best.new_zeros(best.shape, dtype=torch.long), best.new_zeros(best.shape, dtype=torch.long)
-    # Products of single positions, and the sums over patches of them along rows and along both sides, exist together.
+    # Three arrays exist at the same time: products of positions, and their sums along rows and along both sides.
     pair_bytes = 3 * features.element_size() * width * style_width
     n, m = _piece_rows(max_bytes // pair_bytes, (height, style_height), patch[0], stride)
     if n < 1:
@@ -69,7 +70,7 @@ def _norms(style: Tensor, patch: tuple[int, int], stride: int) -> Tensor:
 def _piece_rows(pairs: int, heights: tuple[int, int], patch: int, stride: int) -> tuple[int, int]:
     """Return how many rows of patches a piece of either map has, so that it has at most `pairs` pairs of rows.
 
-    Pieces about as high in the one map as in the other share the fewest rows with their neighbours.
+    If the pieces of both maps are about equally high, they share the fewest rows with their neighbours.
     """
     style_high = min(heights[1], max(patch, isqrt(pairs)))
     style_rows = patch_count(style_high, patch, stride)
@@ -78,7 +79,7 @@ def _piece_rows(pairs: int, heights: tuple[int, int], patch: int, stride: int) -
 
 
 def _pieces(features: Tensor, rows: int, patch: int, stride: int) -> Iterator[tuple[int, Tensor]]:
-    """Cut a map into pieces of so many rows of patches; yield the first row's number and the piece, C x a x W."""
+    """Cut a map into pieces of `rows` rows of patches; yield the number of the first row and the piece, C x a x W."""
     total = patch_count(features.shape[1], patch, stride)
     for first in range(0, total, rows):
         last = min(first + rows, total) - 1
@@ -88,8 +89,8 @@ def _pieces(features: Tensor, rows: int, patch: int, stride: int) -> Iterator[tu
 def _dot_products(features: Tensor, style: Tensor, patch: tuple[int, int], stride: int) -> Tensor:
     """Return the dot products of all patches with all patches, rows x columns x style rows x style columns.
 
-    Products of single positions are computed once and summed over the patches, first along rows and then along
-    columns: a patch of k x k costs C multiplications and 2 (k - 1) additions, where patch times patch costs k^2 C.
+    The products of single positions are computed once and summed over the patches, first along rows and then along
+    columns. So a patch of k x k takes C multiplications and 2 (k - 1) additions, instead of k^2 C multiplications.
     """
     (_, a, width), (_, b, style_width) = features.shape, style.shape
     # (a W) x (b w)

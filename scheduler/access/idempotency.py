@@ -1,7 +1,7 @@
 """Idempotency-Key: a request that is sent twice makes one resource.
 
-A request claims its key, makes a resource, and records the resource's id with the key in the same transaction.
-If the process dies before, the claim runs out; if it dies after, a repeat gets the resource.
+A request claims its key, makes a resource, and records the resource's id with the key in the same transaction. If the
+process dies before that, the claim expires. If it dies afterwards, a repeated request gets the resource.
 """
 
 import hashlib
@@ -89,7 +89,7 @@ class Idempotency:
         try:
             return Accepted(make(claim), is_new=True)
         except BaseException:
-            # If this fails too, the claim runs out.
+            # If this fails too, the claim expires.
             with suppress(DatabaseUnavailableError), self._database.write() as connection:
                 request_keys.release(connection, tenant, key, claim=claim.claim)
             raise
@@ -131,5 +131,5 @@ class Idempotency:
                 request_keys.take_over(connection, found, claim=claim.claim, now=now)
                 return None
         except RowConflictError as error:
-            # Of two requests with one key, the other was first.
+            # Another request with this key was first.
             raise InFlightError("A request with this Idempotency-Key is at work; repeat it in a moment.") from error

@@ -28,15 +28,15 @@ MIB = 2**20
 class Limits:
     """The limits of one tenant. None means unlimited."""
 
-    #: Images of all jobs that wait for a worker.
+    #: Images that wait for a worker, in all jobs together.
     max_queued_items: float | None = 5_000_000
     max_unfinished_jobs: float | None = 10_000
     max_items_per_job: float | None = 2_000_000
     #: Trainings, including paused ones.
     max_unfinished_runs: float | None = 1000
-    #: Of one file.
+    #: Of one uploaded file.
     max_upload_bytes: float | None = 200 * MIB
-    #: Of the JSON of a request.
+    #: Of the JSON in a request.
     max_body_bytes: float | None = 4 * MIB
     #: For all keys of the tenant together.
     requests_per_s: float | None = 500.0
@@ -96,8 +96,9 @@ def check_retried(connection: Connection, tenant: str, *, limits: Limits) -> Non
 def check_planned(connection: Connection, job: Job, items: int, *, limits: Limits) -> None:
     """Raise QuotaExceededError if this many more items make a job too large.
 
-    QueueFullError if they would be more than may wait: they are planned when workers have done some. A job of which
-    nothing waits is let go on, so that a page that is larger than the limit holds nothing up for ever.
+    Raises QueueFullError if too many images of the tenant would wait. They are planned later, when workers have
+    finished some. If no image waits, any number of items is accepted: otherwise a page larger than the limit would
+    never be planned.
     """
     total = job.counts.total + items
     if limits.max_items_per_job is not None and total > limits.max_items_per_job:
@@ -159,7 +160,7 @@ class Allowance:
 class RateLimiter:
     """Token buckets by name, in this process. Safe to share between threads."""
 
-    #: Beyond this, the least recently used bucket is dropped.
+    #: If there are more, the least recently used bucket is dropped.
     MAX_BUCKETS = 10_000
 
     def __init__(self, *, clock: Clock) -> None:

@@ -1,7 +1,7 @@
 """The input of jobs: photos from a list, a prefix of the storage, or a manifest, page by page.
 
-A page is bounded in photos, in requests and in time. It ends with a cursor from which any scheduler goes on, also if
-the page has no photo at all.
+A page has limits of photos, requests and time. It ends with a cursor at which any scheduler can continue, even if the
+page has no photo.
 """
 
 import json
@@ -80,8 +80,8 @@ def read_prefix(
 ) -> Page:
     """Return up to `limit` photos below a job's prefix.
 
-    What the job, or one before it, has written is no input. Below a folder for results of its own that is everything;
-    results that are beside the photos are told by their keys.
+    Results of this job and of earlier ones are skipped. If the results have a folder of their own, these are all
+    objects in it. Results among the photos are recognised by their keys.
     """
     prefix = BlobUri.parse(str(spec.input.prefix))
     entries: list[InputEntry] = []

@@ -1,9 +1,10 @@
-"""Manifests as people have them: JSON lines, a JSON array, CSV with a header, or one s3:// address a line.
+"""Reads manifests: JSON lines, a JSON array, CSV with a header, or one s3:// address per line.
 
-The text may be UTF-8 or UTF-16, with or without a byte order mark, compressed with gzip, and its lines may end in LF,
-CRLF or CR. Blank lines and lines that begin with # or // are skipped, but count in line numbers. Each page ends with a
-cursor that has the byte of the next line, so that another scheduler goes on there with a ranged request. Only a
-compressed manifest is read from its beginning again.
+The text may be UTF-8 or UTF-16, with or without a byte order mark, and may be compressed with gzip. Lines may end in
+LF, CRLF or CR. Blank lines and lines that begin with # or // are skipped, but count in line numbers.
+
+The cursor at the end of a page has the byte at which the next line begins. Another scheduler continues there with a
+ranged request; only a compressed manifest is read from its beginning again.
 """
 
 import codecs
@@ -25,22 +26,22 @@ from scheduler.jobs.inputs import MOST_S, Cursor, InputEntry, Page
 
 #: The longest line, or element of an array, in characters.
 MAX_LINE = 2**20
-#: Of a manifest that is compressed with gzip, the most bytes that it may have without.
+#: The most bytes of a compressed manifest after decompression.
 MAX_UNZIPPED_BYTES = 2**28
-#: What one page reads at most, in bytes.
+#: The most bytes that one page reads.
 _MOST_BYTES = 2**24
 _MAX_CUSTOM_ID = 255
 _GZIP = b"\x1f\x8b"
-#: By the first bytes of a text: its encoding, and how many of them are its byte order mark.
+#: Byte order marks: the first bytes of a text, its encoding, and the length of the mark.
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8", 3),
     (b"\xff\xfe", "utf-16-le", 2),
     (b"\xfe\xff", "utf-16-be", 2),
 )
-#: How bytes that the encoding does not have come back the same when they are encoded again.
+#: With these error handlers, invalid bytes are the same again after decoding and encoding.
 _ERRORS = {"utf-8": "surrogateescape", "utf-16-le": "surrogatepass", "utf-16-be": "surrogatepass"}
 _LINE_END = re.compile(r"\r\n|\n|\r")
-#: Blank lines, all at once: one by one, a compressed megabyte of them would take minutes.
+#: Blank lines are skipped together. One by one, a compressed megabyte of them would take minutes.
 _BLANK_LINES = re.compile(r"[ \t\r\n\0]*[\r\n]")
 #: What is between the elements of an array.
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
@@ -48,7 +49,7 @@ _DECODER = json.JSONDecoder()
 
 
 class _Mark(Enum):
-    #: A line, or a part of the text, that has no photo.
+    #: A part of the text without a photo.
     NOTHING = auto()
     END = auto()
 
@@ -58,7 +59,7 @@ class Manifest:
 
     def __init__(self, blobs: BlobStore, uri: BlobUri, cursor: Cursor) -> None:
         """Open a manifest at a cursor; raise a BlobError if it cannot be read, or was replaced since the last page."""
-        #: Where the next page begins.
+        #: The place where the next page begins.
         self.cursor = cursor
         self._text, self._at, self._ended = "", 0, False
         self._fault: NstError | None = None
@@ -126,7 +127,7 @@ class Manifest:
         return parse(lambda: self._values(text), number, may_read)
 
     def _blank_lines(self) -> int:
-        """Return how many characters the blank lines have that come next, as far as the text is known."""
+        """Return the length in characters of the blank lines that come next in the text that was read so far."""
         found = _BLANK_LINES.match(self._text, self._at)
         if found is None:
             return 0
@@ -135,7 +136,7 @@ class Manifest:
         return len(found[0]) - is_open
 
     def _line(self) -> str | None:
-        """Return the next line with its end, without moving on; None at the end of the text."""
+        """Return the next line, including its end, without advancing; None at the end of the text."""
         while True:
             found = _LINE_END.search(self._text, self._at)
             # A CR at the end of the data read so far may be half of a CRLF.
@@ -158,7 +159,7 @@ class Manifest:
                 raise ConfigError(f"Line {number} of the manifest: its JSON array has no end.")
             if self._ended:
                 return _Mark.END
-            # Kept until more is known, or a CRLF could be counted twice; but not all of a text without an end.
+            # Keep the last character, which may be half of a CRLF, and drop the rest: white space may go on forever.
             self._advance(max(0, gap.end() - self._at - 1))
             self._fill()
             return _Mark.NOTHING
@@ -188,7 +189,7 @@ class Manifest:
         return parse(lambda: {"input": value} if isinstance(value, str) else value, number, may_read)
 
     def _values(self, text: str) -> Any:
-        """Return what a line has, by the names of the fields."""
+        """Return the values of a line by the names of their fields."""
         if self._kind["format"] == "csv":
             header = self._kind["header"]
             names, row = (next(csv.reader([each], delimiter=_delimiter(header))) for each in (header, text))
@@ -202,7 +203,7 @@ class Manifest:
         return {"input": value} if isinstance(value, str) else value
 
     def _advance(self, count: int) -> None:
-        """Move on by some characters."""
+        """Advance by some characters."""
         passed = self._text[self._at : self._at + count]
         self._at += count
         ends = len(_LINE_END.findall(passed))
@@ -222,7 +223,7 @@ class Manifest:
         try:
             piece, self._first = self._first or next(self._pieces, None), b""
         except NstError as error:
-            # Kept: an iterator that has raised an error looks as if it were at its end.
+            # Raised again next time, because after an error an iterator looks as if it were at its end.
             self._fault = error
             raise
         if piece is None:
@@ -234,7 +235,7 @@ class Manifest:
 
 
 def parse(values_of: Callable[[], Any], number: int, may_read: Callable[[BlobUri], bool]) -> InputEntry:
-    """Return the entry of a line: an object with `input` and, if wanted, `custom_id`; with an error if it is none."""
+    """Return the entry of a line with `input` and optionally `custom_id`; for any other line, one with an error."""
     try:
         values = values_of()
         uri, custom_id = values["input"], values.get("custom_id")

@@ -1,7 +1,7 @@
 """Plan jobs: turn the input of a job into items and chunks, page by page.
 
-Each page is one transaction that moves the job's cursor on, so a scheduler that dies goes on where it stopped, and
-of two schedulers that plan the same page only one has an effect.
+Each page is one transaction, which also advances the job's cursor. After a crash, planning continues at the cursor. If
+two schedulers plan the same page, only one of them has an effect.
 """
 
 import time
@@ -72,15 +72,15 @@ class Planner:
         self._timer = timer
         #: The number of the last turn, by tenant.
         self._turns: dict[str, int] = {}
-        #: By job.
+        #: Open manifests, by job.
         self._manifests: dict[str, Manifest] = {}
 
     def tick(self) -> bool:
         """Plan the next page of one job; return whether there was one.
 
-        Tenants take turns; of a tenant, the job with the fewest planned inputs is next, so that a short job does not
-        wait for the listing of a long one. A job whose input cannot be read at all fails. Where the storage does not
-        answer, the job is tried again after a pause, and others have their turn.
+        Tenants take turns. The next job of a tenant is the one with the fewest planned inputs, so that a short job
+        does not wait for a long one. A job fails if its input cannot be read. If the storage does not answer, the job
+        is tried again after a pause, and other jobs continue.
         """
         with self._database.read() as connection:
             waiting = self._setbacks.waiting()
@@ -120,7 +120,7 @@ class Planner:
         return True
 
     def _check_own_access(self, refusal: BlobAccessError) -> None:
-        """Raise BlobUnavailableError if the storage refuses everything that this scheduler asks: no job is to blame."""
+        """Raise BlobUnavailableError if the storage refuses all requests of this scheduler: the job is not to blame."""
         try:
             self._blobs.ping()
         except BlobError as error:
@@ -160,7 +160,7 @@ class Planner:
             return {uri for id in neighbours for uri in item_rows.taken_outputs(connection, id, storable)}
 
     def _manifest(self, job: Job, cursor: Cursor) -> Manifest:
-        """Return the job's manifest, positioned at the cursor; it stays open from page to page."""
+        """Return the job's manifest at the cursor; it stays open from page to page."""
         manifest = self._manifests.pop(job.id, None)
         if manifest is None or manifest.cursor != cursor:
             manifest = Manifest(self._blobs, BlobUri.parse(str(job.spec.input.manifest)), cursor)
@@ -175,7 +175,7 @@ class Planner:
         with self._database.write() as connection:
             now_job = job_rows.lock_job(connection, job.id)
             if not now_job.unchunked or now_job.status not in (*_PLANNABLE, JobStatus.RUNNING):
-                return  # stopped or paused meanwhile
+                return  # stopped or paused in the meantime
             found = item_rows.list_unchunked(connection, job.id, limit=_CHUNKED_AT_ONCE)
             groups = [
                 group for name in versions for group in _pieces([i for i, style in found if style == name], sizes[name])
@@ -197,7 +197,7 @@ class Planner:
             now_job = job_rows.lock_job(connection, job.id)
             at = (now_job.planned_inputs, now_job.planned_key)
             if now_job.status not in _PLANNABLE or at != (job.planned_inputs, job.planned_key):
-                return  # cancelled meanwhile, or planned by another scheduler
+                return  # cancelled in the meantime, or planned by another scheduler
             check_planned(connection, now_job, len(planned), limits=limits)
             taken = item_rows.taken_outputs(connection, job.id, [item.output for item in planned])
             planned = list(refuse_taken(planned, taken))

@@ -1,8 +1,7 @@
 """Webhooks and their deliveries in the database.
 
-Locks are taken in this order: events, webhooks, deliveries. Who changes a delivery or its webhook has locked the
-webhook's row before, so that no more of one webhook's messages are in hand than there may be, whatever the number of
-schedulers.
+Locks are taken in this order: events, webhooks, deliveries. Every change of a delivery or its webhook first locks the
+webhook's row. So the limit of messages that are sent to a webhook at the same time holds for all schedulers together.
 """
 
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ class Webhook:
     enabled: bool
     #: Why nst disabled it: gone or failing; None if a client did.
     disabled_reason: str | None
-    #: Encrypted, as the one before is.
+    #: Encrypted, like the previous one.
     secret: str
     old_secret: str | None
     old_secret_until: float | None
@@ -63,7 +62,7 @@ class Delivery:
 
 
 class WebhookChanges(TypedDict, total=False):
-    """What changes of a webhook."""
+    """The fields of a webhook that can change."""
 
     url: str
     types: list[str]
@@ -77,7 +76,7 @@ class WebhookChanges(TypedDict, total=False):
 
 
 class DeliveryChanges(TypedDict, total=False):
-    """What a try changes of a delivery."""
+    """The columns of a delivery that a try can change."""
 
     status: DeliveryStatus
     error: str | None
@@ -101,7 +100,7 @@ def find_webhook(connection: Connection, tenant: str, id: str) -> Webhook | None
 
 
 def lock_webhook(connection: Connection, id: str, *, tenant: str | None = None) -> Webhook | None:
-    """Return a webhook and keep others from changing it and its deliveries; with a tenant, only if it is theirs."""
+    """Return a webhook and keep others from changing it and its deliveries; with a tenant, only that tenant's."""
     query = select(webhooks).where(webhooks.c.id == id)
     if tenant is not None:
         query = query.where(webhooks.c.tenant == tenant)
@@ -124,7 +123,7 @@ def count_webhooks(connection: Connection, tenant: str) -> int:
 
 
 def enabled_webhooks(connection: Connection, tenants: Sequence[str]) -> list[Webhook]:
-    """Return the enabled webhooks of tenants, and keep them from being disabled or deleted until the end."""
+    """Return the enabled webhooks of tenants, and keep others from changing them until the transaction ends."""
     query = select(webhooks).where(webhooks.c.tenant.in_(tenants), webhooks.c.enabled.is_(True))
     return [build(Webhook, row) for row in connection.execute(query.order_by(webhooks.c.id).with_for_update(read=True))]
 
@@ -141,7 +140,7 @@ def delete_webhook(connection: Connection, id: str) -> None:
 
 
 def insert_deliveries(connection: Connection, rows: Sequence[dict[str, Any]], *, now: float) -> None:
-    """Add deliveries that wait for their first try: each webhook_id, message_id, type and body."""
+    """Add deliveries that wait for their first try; each row has webhook_id, message_id, type and body."""
     fresh = {"status": DeliveryStatus.PENDING, "failures": 0, "tries": [], "claims": 0, "lease_until": 0.0}
     if rows:
         connection.execute(insert(deliveries), [{**fresh, "next_at": now, "created_at": now, **row} for row in rows])
@@ -181,21 +180,21 @@ def any_due(connection: Connection, *, now: float) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """A webhook with messages that are due, or with messages that are being sent."""
+    """A webhook with messages that are due or being sent."""
 
     id: str
     tenant: str
     url: str
     #: The last tries have failed.
     failing: bool
-    #: Since when its first message is due; 0 for those that are being sent.
+    #: The time since which its first message is due; 0 if the messages are being sent.
     since: float = 0.0
     #: Messages that are being sent.
     in_hand: int = 0
 
 
 def in_hand(connection: Connection, *, now: float) -> list[Waiting]:
-    """Return the webhooks that messages are being sent to, by whatever scheduler."""
+    """Return the webhooks that messages are being sent to, by any scheduler."""
     query = (
         select(*_WAITING, func.count().label("sending"))
         .join(deliveries, deliveries.c.webhook_id == webhooks.c.id)
@@ -208,10 +207,10 @@ def in_hand(connection: Connection, *, now: float) -> list[Waiting]:
 def due_webhooks(
     connection: Connection, *, now: float, without: Sequence[str] = (), per_tenant: int = 100
 ) -> list[Waiting]:
-    """Return enabled webhooks, but not of `without`, with messages that are due and not being sent.
+    """Return enabled webhooks, except those in `without`, with messages that are due and not being sent.
 
-    Of each tenant these are at most `per_tenant`, those first that have waited longest. It takes a look at the first
-    message of each webhook, however many wait.
+    These are at most `per_tenant` webhooks of each tenant, the ones that have waited longest. The query reads only the
+    first message of each webhook.
     """
     first = (
         select(deliveries.c.next_at)
@@ -238,15 +237,15 @@ def claim_due(
 ) -> tuple[Webhook, list[Delivery]] | None:
     """Begin tries at up to `room` due messages of a webhook, so that at most `at_once` are being sent.
 
-    A claim holds for `lease_s`: a scheduler that dies in between leaves it to run out. Returns None if another
-    scheduler has the webhook in hand, or if it is not enabled any more.
+    A claim lasts for `lease_s`, so that the claims of a scheduler that dies expire. Returns None if another scheduler
+    has locked the webhook, or if it is no longer enabled.
     """
     query = select(webhooks).where(webhooks.c.id == webhook_id, webhooks.c.enabled.is_(True))
     found = connection.execute(query.with_for_update(skip_locked=True)).first()
     if found is None:
         return None
     own = (deliveries.c.webhook_id == webhook_id, deliveries.c.status == DeliveryStatus.PENDING)
-    # Counted up to the limit only, now that the webhook is locked.
+    # The count stops at the limit. It stays correct, because the webhook is locked.
     busy = select(deliveries.c.id).where(*own, deliveries.c.lease_until > now).limit(at_once)
     count = min(room, at_once - len(connection.execute(busy).all()))
     due = select(deliveries).where(*own, deliveries.c.next_at <= now, deliveries.c.lease_until <= now)
@@ -268,16 +267,17 @@ def update_delivery(connection: Connection, id: int, **changes: Unpack[DeliveryC
 
 
 def fail_pending(connection: Connection, webhook_id: str, error: str, *, now: float) -> None:
-    """End all deliveries of a webhook, locked, that wait."""
+    """End the waiting deliveries of a webhook that is locked."""
     waiting = (deliveries.c.webhook_id == webhook_id, deliveries.c.status == DeliveryStatus.PENDING)
     values = {"status": DeliveryStatus.FAILED, "error": error, "done_at": now, "lease_until": 0.0}
     connection.execute(update(deliveries).where(*waiting).values(values))
 
 
 def replay(connection: Connection, webhook_id: str, *, now: float, id: int | None = None, since: float = 0.0) -> int:
-    """Let deliveries of a webhook, locked, wait for a first try again; return how many.
+    """Let deliveries of a webhook that is locked wait for a first try again; return how many.
 
-    That is the one of an id, unless it waits already, or all that failed and were created at or after a time.
+    With an id, that is this delivery, unless it is waiting already. Otherwise it is every failed delivery that was
+    created at or after `since`.
     """
     query = update(deliveries).where(deliveries.c.webhook_id == webhook_id)
     if id is not None:
@@ -289,7 +289,7 @@ def replay(connection: Connection, webhook_id: str, *, now: float, id: int | Non
 
 
 def old_deliveries(connection: Connection, *, done_before: float, limit: int) -> list[int]:
-    """Return the ids of up to `limit` deliveries that came to an end before a time."""
+    """Return the ids of up to `limit` deliveries that ended before a time."""
     old = select(deliveries.c.id).where(
         deliveries.c.status != DeliveryStatus.PENDING, deliveries.c.done_at < done_before
     )
@@ -297,7 +297,7 @@ def old_deliveries(connection: Connection, *, done_before: float, limit: int) ->
 
 
 def delete_deliveries(connection: Connection, ids: Sequence[int]) -> None:
-    """Remove deliveries, unless a client replayed them since."""
+    """Delete deliveries, except those that a client has replayed in the meantime."""
     connection.execute(
         delete(deliveries).where(deliveries.c.id.in_(ids), deliveries.c.status != DeliveryStatus.PENDING)
     )

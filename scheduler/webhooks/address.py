@@ -1,8 +1,8 @@
 """Where webhooks may be sent: only to public addresses, however they are written and whatever DNS answers.
 
-The scheduler stands in a network that its clients cannot reach, so an address that a client gives must not lead back
-into it. Names are resolved once for each try, all addresses of the answer are checked, and the connection is made to a
-checked address and not to the name: an answer that changes in between changes nothing.
+The scheduler runs in a network that its clients cannot reach, and an address from a client must not lead back into it.
+A name is resolved once for each try. All of its addresses are checked, and the connection is made to a checked address,
+not to the name. So it does not matter if DNS gives another answer afterwards.
 """
 
 import re
@@ -61,7 +61,7 @@ _BAD_IPV6 = tuple(
     )
 )
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
-#: What `inet_aton` takes for (a part of) an IPv4 address: decimal, octal or hexadecimal.
+#: What `inet_aton` reads as an IPv4 address, or as a part of one: decimal, octal or hexadecimal.
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 _LOCAL_NAMES = ("localhost", "local", "internal", "localdomain", "home.arpa")
 
@@ -80,9 +80,9 @@ class Target:
     #: In lower case, without brackets; international names as xn--.
     host: str
     port: int
-    #: Path and query, as the request line has it.
+    #: The path and the query, as in the request line.
     path: str
-    #: The host as an address, if it is one.
+    #: The host as an IP address; None if it is a name.
     literal: Address | None
 
     @property
@@ -97,15 +97,15 @@ class Rules:
     """What an installation allows beyond public https addresses."""
 
     allow_http: bool = False
-    #: Own networks that webhooks may be sent to.
+    #: Private networks that webhooks may be sent to.
     networks: tuple[Network, ...] = ()
 
     def parse(self, url: str) -> Target:
-        """Return the target of an address; raise AddressError if webhooks may not have it."""
+        """Return the target of an address; raise AddressError if webhooks may not use it."""
         if len(url) > MAX_URL:
             raise AddressError(f"An address may have at most {MAX_URL:,} characters.")
         if not url.isascii() or any(ord(char) <= 32 or ord(char) == 127 for char in url) or "\\" in url:
-            # International names and paths have an ASCII form; parsers differ in how they make it.
+            # International names and paths have an ASCII form, but parsers do not agree how to make it.
             raise AddressError("The address must have only ASCII characters, and no spaces or backslashes.")
         try:
             parts = urlsplit(url)
@@ -180,7 +180,7 @@ def _host(host: str, *, bracketed: bool) -> tuple[str, Address | None]:
         raise AddressError("The address has no valid host name.")
     if not _NUMBER.fullmatch(labels[-1]):
         return host, None
-    # What ends in a number is an IPv4 address to the resolver: 127.1, 0x7f.1, 017700000001, 2130706433.
+    # The resolver reads a name that ends in a number as an IPv4 address: 127.1, 0x7f.1, 017700000001, 2130706433.
     try:
         literal = IPv4Address(host)
     except ValueError:

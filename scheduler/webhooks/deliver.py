@@ -1,7 +1,8 @@
-"""Delivery: from events to messages, and from messages to receivers, with tries over three days.
+"""Delivery: makes messages of events, and sends them to receivers, with retries over three days.
 
-A message is written once; every try sends the same bytes with the same webhook-id. If a scheduler dies between the
-answer and recording it, its claim runs out and the message is sent again: at least once, not exactly once.
+A message is written once; every try sends the same bytes with the same webhook-id. If a scheduler dies after the
+response but before it has recorded it, its claim expires and the message is sent again. So a message arrives at least
+once, not exactly once.
 """
 
 import json
@@ -30,12 +31,12 @@ from scheduler.webhooks.vault import Vault
 
 log = logging.getLogger(__name__)
 
-#: Pauses before each try: Standard Webhooks' schedule.
+#: The pause before each try, as Standard Webhooks recommends.
 DELAYS_S = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 _JITTER = 0.1
-#: The longest Retry-After that is respected.
+#: A longer Retry-After counts as this.
 _MAX_RETRY_AFTER_S = 86400.0
-#: A webhook is disabled if all tries have failed for this time.
+#: A webhook is disabled if all tries have failed for this long.
 FAILING_S = 5 * 86400.0
 MAX_BODY_BYTES = 20_000
 TEST_TYPE = "webhook.test"
@@ -63,7 +64,7 @@ class _Note:
 
 
 class Deliverer:
-    """Tells webhooks of events. Any number of schedulers may have one each."""
+    """Sends events to webhooks. Several schedulers may do so at the same time."""
 
     def __init__(
         self,
@@ -166,7 +167,7 @@ class Deliverer:
             try:
                 thread.start()
             except RuntimeError:
-                # No more threads can start. The claim runs out, and the message is sent later.
+                # No more threads can start. The claim expires, and the message is sent later.
                 self._release()
                 raise
         return bool(found)
@@ -222,9 +223,9 @@ class Deliverer:
             webhook = rows.lock_webhook(connection, tried.webhook_id)
             delivery = rows.find_delivery(connection, tried.webhook_id, tried.id, lock=True)
             if webhook is None or delivery is None or delivery.claims != tried.claims:
-                return  # it was deleted or claimed again since
+                return  # it was deleted or claimed again in the meantime
             if delivery.status is not DeliveryStatus.PENDING and not answer.succeeded:
-                return  # it has ended since, because its webhook was disabled
+                return  # it has failed in the meantime, because its webhook was disabled
             note = after_try(webhook, delivery, answer, now=self._clock(), random=self._random())
             tries = [*delivery.tries, {"at": at, "status": answer.status, "error": answer.error, "ms": answer.ms}]
             changes: DeliveryChanges = {"tries": tries[-_KEPT_TRIES:]}
@@ -236,12 +237,12 @@ class Deliverer:
                 rows.fail_pending(connection, webhook.id, note.disabled, now=self._clock())
 
     def _prune(self) -> None:
-        """Remove old events and deliveries, a batch at a time."""
+        """Delete some old events and deliveries."""
         now = self._clock()
         if now < self._pruned_at + _PRUNE_EVERY_S:
             return
         before = now - self._retention_s
-        # Read outside of the write transaction, which others wait for.
+        # Read before the write transaction, because others wait for that.
         with self._database.read() as connection:
             events = event_rows.old_events(connection, created_before=before, limit=_PRUNED)
             deliveries = rows.old_deliveries(connection, done_before=before, limit=_PRUNED)

@@ -1,8 +1,8 @@
-"""Sending of one message: a POST over a pinned connection, bounded in time and size.
+"""Sends one message: a POST to a checked address, with limits of time and size.
 
-No proxies of the environment, no redirects, no cookies, no connection that is used twice. Of an answer only the status
-and Retry-After are used; its body is thrown away, so that a client cannot read by the deliveries of a webhook what an
-address has to say.
+There are no redirects, no cookies and no proxies from the environment, and each connection is used once. Only the
+status and Retry-After of a response are used. Its body is discarded, so that no client can use a webhook to read what
+an address returns.
 """
 
 import http.client
@@ -41,7 +41,7 @@ class Answer:
     status: int | None
     #: A sentence that says why there was no response.
     error: str | None = None
-    #: What the receiver asks for, in seconds.
+    #: The pause that the receiver asks for.
     retry_after_s: float | None = None
     ms: int = 0
 
@@ -63,7 +63,7 @@ class Sender:
         timer: Clock = time.monotonic,
         ca_file: Path | None = None,
     ) -> None:
-        """`timeout_s` is for all of a try: DNS, connection, request and answer; `ca_file` adds to the system's CAs."""
+        """`timeout_s` is for a whole try, from DNS to the response. The CAs in `ca_file` are added to the system's."""
         self._rules = rules
         self._clock = clock
         self._resolver = resolver
@@ -95,7 +95,7 @@ class Sender:
         fixed = {"Host": target.authority, "Content-Type": "application/json", "Connection": "close"}
         connection = http.client.HTTPConnection(target.host, target.port)
         with _connect(target, addresses, deadline, self._tls) as wire:
-            # Given a connection, http.client makes none of its own.
+            # http.client uses this connection instead of opening one.
             connection.sock = _Wire(socket=wire, deadline=deadline)
             connection.request("POST", target.path, body, {**headers, **fixed})
             with connection.getresponse() as response:
@@ -120,7 +120,7 @@ class _Deadline:
 
 
 class _Reader(io.RawIOBase):
-    """The answer as it comes, up to a deadline and a size: what trickles in does not renew the deadline."""
+    """The response as it arrives, up to a deadline and a size. A slow response does not extend the deadline."""
 
     def __init__(self, wire: socket.socket, deadline: _Deadline) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class _Reader(io.RawIOBase):
 
 @dataclass(frozen=True, kw_only=True)
 class _Wire:
-    """What `http.client` needs of a socket. It does not close the socket."""
+    """The parts of a socket that `http.client` uses. It does not close the socket."""
 
     socket: socket.socket
     deadline: _Deadline
@@ -161,7 +161,7 @@ class _Wire:
 
 
 def _connect(target: Target, addresses: list[str], deadline: _Deadline, tls: ssl.SSLContext) -> socket.socket:
-    """Connect to the first of the addresses that takes it; the certificate has to be for the host's name."""
+    """Connect to the first address that accepts; the certificate must be for the host's name."""
     failure: OSError = OSError("the host has no address")
     for address in addresses:
         try:

@@ -16,17 +16,17 @@ from scheduler.webhooks.address import AddressError, Rules
 from scheduler.webhooks.deliver import TEST_TYPE, message_body, new_messages
 from scheduler.webhooks.vault import Vault
 
-#: Of a tenant.
+#: The most webhooks of a tenant.
 MAX_WEBHOOKS = 20
 #: After a rotation, messages are also signed with the old secret for this time.
 OVERLAP_S = 86400.0
 
 
 class WebhookService:
-    """The operations of webhooks. Every look-up is limited to the tenant that asks.
+    """The operations of webhooks. Each of them sees only the webhooks of the tenant that asks.
 
-    All raise WebhooksDisabledError if the installation has no key for secrets, and NotFoundError if the tenant
-    has no such webhook.
+    All raise WebhooksDisabledError if the installation has no key for secrets, and NotFoundError if the tenant has no
+    such webhook.
     """
 
     def __init__(self, database: Database, *, vault: Vault | None, rules: Rules, clock: Clock) -> None:
@@ -39,7 +39,7 @@ class WebhookService:
     def create(
         self, tenant: str, *, url: str, types: Sequence[str], description: str, enabled: bool
     ) -> tuple[Webhook, str]:
-        """Add a webhook and return it, and its secret, which is shown this once.
+        """Add a webhook and return it with its secret, which is not shown again.
 
         Raises RequestInvalidError if the address is not allowed, and ConflictError if the tenant has too many webhooks.
         """
@@ -157,7 +157,7 @@ class WebhookService:
         return _found_delivery(found, webhook_id, delivery_id)
 
     def replay(self, tenant: str, webhook_id: str, delivery_id: int) -> Delivery:
-        """Send a message again with the same id, also if it was delivered. A waiting message is not changed.
+        """Send a message again with the same id, even if it was delivered. A waiting message is not changed.
 
         Raises ConflictError if the webhook is disabled.
         """

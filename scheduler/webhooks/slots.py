@@ -1,4 +1,4 @@
-"""Who is sent a message next: slots are shared between tenants, and hosts that fail or are slow have fewer."""
+"""Which webhooks get a message next: tenants share the slots, and hosts that fail or are slow get fewer."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -10,10 +10,10 @@ from scheduler.store.webhooks import Waiting
 
 @dataclass(frozen=True, kw_only=True)
 class Slots:
-    """How many messages are sent at once: in all, to one webhook, and of one tenant.
+    """How many messages are sent at the same time: in total, of one tenant, and to one webhook.
 
-    Of each, `slow` is how many may go to hosts that fail or are slow. So a tenant that has only such hosts leaves room
-    to all others, and all of them together leave room to hosts that answer.
+    The smaller numbers are for hosts that fail or are slow. So a tenant with only such hosts leaves room for other
+    tenants, and all such hosts together leave room for hosts that answer.
     """
 
     total: int = 32
@@ -24,16 +24,16 @@ class Slots:
     webhook_slow: int = 1
 
     def at_once(self, *, slow: bool) -> int:
-        """Return how many messages one webhook is sent at once."""
+        """Return how many messages are sent to one webhook at the same time."""
         return self.webhook_slow if slow else self.webhook
 
     def choose(
         self, busy: Iterable[Waiting], due: Iterable[Waiting], *, is_slow: Callable[[Waiting], bool], room: int
     ) -> list[Waiting]:
-        """Return up to `room` webhooks, in order, that are to be sent one message each; one may come several times.
+        """Return up to `room` webhooks that get a message each, in order; a webhook may appear several times.
 
-        `busy` are those that messages are being sent to. The tenant that has the fewest in hand is next; of a tenant,
-        the webhook whose message has waited longest.
+        `busy` are the webhooks that messages are being sent to. The tenant with the fewest of these messages is next,
+        and of its webhooks the one whose message has waited longest.
         """
         by_tenant, slow_by_tenant, by_webhook = Counter[str](), Counter[str](), Counter[str]()
         total = slow_total = 0

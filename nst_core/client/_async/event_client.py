@@ -1,4 +1,4 @@
-"""The part of the client that hears of events: `events` of jobs and runs, and how `wait` waits."""
+"""The part of the client that receives events, for `events` and `wait` of jobs and runs."""
 
 from collections.abc import AsyncGenerator, Callable
 from typing import Self
@@ -9,11 +9,11 @@ from nst_core.client.errors import UnreachableError
 from nst_core.client.events import EventParser
 from nst_core.client.resources.events import Event
 
-#: The API says something every 15 seconds; after so much silence the connection is taken for dead.
+#: The API sends something every 15 seconds. After this much silence, the connection counts as lost.
 _SILENCE_S = 40.0
 #: Seconds between queries of the status, in case events are missed.
 _LOOK_S = 15.0
-#: Tries to connect in a row that fail before it is given up.
+#: `follow` gives up after this many failed connections in a row.
 _TRIES = 6
 
 
@@ -26,7 +26,7 @@ class AsyncEventClient:
         self._clock = clock
 
     async def follow(self, path: str, *, after: int = 0) -> AsyncGenerator[Event]:
-        """Yield events up to the last one; a lost connection is made again, behind the last event.
+        """Yield events up to the last one; after a lost connection, continue after the last event that arrived.
 
         Raises ApiError if the API returns an error, UnreachableError if several tries in a row get no answer.
         """
@@ -54,17 +54,17 @@ class AsyncEventClient:
                 await self._sleep(min(0.25 * 2**failures, 4.0))
 
     def occasions(self, path: str | None, *, poll_s: float, until: float | None = None) -> "AsyncOccasions":
-        """Return what tells when it is worth to look again.
+        """Return what waits until it is time to look again.
 
-        That is when an event came, some time later in any case, and at `until` by the clock. Without a path, and while
-        the API tells no events, it is each `poll_s` seconds.
+        That is after an event, after 15 seconds without one, and at `until` by the clock. Without a path, or if the API
+        sends no events, it is every `poll_s` seconds.
         """
         listener = None if path is None else Listener(lambda: self.follow(path))
         return AsyncOccasions(listener, sleep=self._sleep, clock=self._clock, poll_s=poll_s, until=until)
 
 
 class AsyncOccasions:
-    """Waits for occasions to look again; listens from the first wait to the end of its block."""
+    """Waits until it is time to look again; listens to events from the first wait to the end of its block."""
 
     def __init__(
         self, listener: Listener | None, *, sleep: Sleep, clock: Callable[[], float], poll_s: float, until: float | None
@@ -83,7 +83,7 @@ class AsyncOccasions:
             await self._listener.close()
 
     async def wait(self) -> None:
-        """Return at the next occasion."""
+        """Return when it is time to look again."""
         if self._listener is not None:
             self._listener.start()
             left_s = _LOOK_S if self._until is None else max(0.0, min(_LOOK_S, self._until - self._clock()))

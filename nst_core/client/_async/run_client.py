@@ -96,7 +96,7 @@ class AsyncRunClient:
         )
 
     def events(self, run_id: str, *, after: int = 0) -> AsyncGenerator[Event]:
-        """Yield what happens to a run from its beginning to its end, or behind the event of an id; waits for more."""
+        """Yield what happens to a run from its beginning to its end, or after the event of an id; waits for more."""
         events = AsyncEventClient(self._api, sleep=self._sleep, clock=self._clock)
         return events.follow(path_of("runs", run_id, "events"), after=after)
 

@@ -16,9 +16,9 @@ from nst_core.client.resources.base import Resource
 from nst_core.client.resources.pages import IdT, Page, T
 from nst_core.client.retries import Retries
 
-#: Files are read and written in pieces of so many bytes.
+#: Files are read and written in pieces of this many bytes.
 _PIECE_BYTES = 1 << 20
-#: What people call silence.
+#: If the answer to a call takes longer, `on_silence` is called.
 _SILENCE_S = 2.5
 _ResourceT = TypeVar("_ResourceT", bound=Resource)
 
@@ -26,9 +26,9 @@ _ResourceT = TypeVar("_ResourceT", bound=Resource)
 class AsyncTransport:
     """A connection to the API.
 
-    Each call is tried again a few times when the connection fails or the answer is 502, 503 or 504, or 429 with the
-    time to wait, so every call must be one that may be repeated, or say that it is to be made `once`. Where nothing
-    listens at the first call, it fails at once.
+    A call is tried again a few times if the connection fails, or if the answer is 502, 503 or 504, or 429 with a time
+    to wait. So a call must be safe to repeat, or be made only `once`. If nothing listens at the address, the first call
+    fails immediately.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class AsyncTransport:
         `once` is for calls that may not be repeated. `file` is sent as the body, piece by piece. `options` are those of
         httpx: params, json, files, headers.
         """
-        # Files, and answers that are to come later, take their time.
+        # Transfers of files take long, and so do calls that ask the API to wait.
         is_slow = file is not None or "timeout" in options
         with watched(None if is_slow else self._on_silence, _SILENCE_S):
             return await self._call(method, path, once=once, file=file, **options)

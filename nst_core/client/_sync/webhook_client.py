@@ -59,7 +59,7 @@ class WebhookClient:
         self._api.call("DELETE", path_of("webhooks", webhook_id))
 
     def rotate(self, webhook_id: str) -> NewSecret:
-        """Replace the secret of a webhook and return it; for a day, both sign. Tries once."""
+        """Replace the secret of a webhook and return it; for a day, messages are signed with both. Tries once."""
         return self._api.read(NewSecret, "POST", path_of("webhooks", webhook_id, "rotate"), once=True)
 
     def test(self, webhook_id: str) -> Delivery:
