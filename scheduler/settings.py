@@ -63,17 +63,18 @@ class SchedulerSettings(BrokerSettings, StorageSettings):
     upload_retention_days: float | None = Field(30.0, gt=0)
     #: How long events of jobs and runs that have ended, and deliveries of webhooks, are kept.
     event_retention_days: float = Field(7.0, gt=0)
-    #: Fernet keys with commas in between, for the secrets of webhooks: the first encrypts. Without one there are none.
+    #: Fernet keys, separated by commas, for the secrets of webhooks. The first one encrypts. Without keys, webhooks are
+    #: disabled.
     webhook_secret_key: SecretStr | None = None
     #: Webhooks may have http:// addresses.
     webhook_allow_http: bool = False
-    #: Own networks that webhooks may be sent to, such as 10.1.0.0/16.
+    #: Private networks that webhooks may be sent to, such as 10.1.0.0/16.
     webhook_allowed_networks: tuple[IPvAnyNetwork, ...] = ()
-    #: PEM file of authorities that receivers' certificates may be of, besides those of the system.
+    #: PEM file of certificate authorities of receivers, in addition to those of the system.
     webhook_ca_file: FilePath | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     # Limits of tenants for which nothing else is set; `null`: unlimited. See `scheduler.access.limits`.
-    #: Images that wait for a worker, of all jobs of a tenant.
+    #: Images that wait for a worker, in all jobs of a tenant.
     max_queued_items: int | None = Field(5_000_000, ge=1)
     max_unfinished_jobs: int | None = Field(10_000, ge=1)
     max_items_per_job: int | None = Field(2_000_000, ge=1)

@@ -1,8 +1,9 @@
 """Jumps of time: leases are renewed once when the time of day is set, or when the machine was asleep.
 
-Leases and pauses are in the database by the time of day, since schedulers take over from each other. While that time
-goes on evenly, this is as good as a steady clock. If it jumps ahead, all leases would look overdue at once, although
-the workers had no chance to renew them; if it jumps back, leases and pauses would last for longer by the jump.
+The database has leases and pauses in the time of day, because schedulers take over from each other. As long as that
+time advances evenly, it is as good as a steady clock. If it jumps ahead, all leases look overdue at the same time,
+although the workers had no chance to renew them. If it jumps back, leases and pauses last longer by the size of the
+jump.
 """
 
 import logging
@@ -33,9 +34,9 @@ def awake_and_asleep() -> float:
 class LeaseTimes:
     """How long leases last, in seconds."""
 
-    #: Of workers that have begun a chunk or a segment.
+    #: For chunks and segments that a worker has begun.
     running_s: float
-    #: To chunks, and to segments, that were sent and are not begun.
+    #: For chunks, by method, and for segments that were sent but that no worker has begun.
     chunks_s: Mapping[str, float]
     segments_s: float
 
@@ -62,7 +63,7 @@ class ClockWatch:
         self._timer = timer
         self._boot_timer = boot_timer
         self._last = self._read()
-        #: How often leases are still to be renewed, since when, and by how much the time of day was set.
+        #: How often leases are still to be renewed, the time of the jump, and by how much the time of day was set.
         self._left, self._since, self._step_s = 0, 0.0, 0.0
 
     def look(self) -> bool:
@@ -78,7 +79,7 @@ class ClockWatch:
                 asleep_s,
                 steady_s,
             )
-            # Twice: what was being written during the jump may have the old time.
+            # Twice, because transactions during the jump may still write the old time.
             self._left, self._since, self._step_s = 2, self._timer(), self._step_s + step_s
         if self._left and self._timer() - self._since > _PENDING_S:
             self._left, self._step_s = 0, 0.0

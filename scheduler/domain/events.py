@@ -13,7 +13,7 @@ from nst_core.client.resources.events import EventType
 from nst_core.client.resources.jobs import JobStatus
 from nst_core.client.resources.runs import RunStatus
 
-#: Of an error's sentence, so that an event fits into a message of 20 kB.
+#: The most characters of an error's message, so that an event fits into 20 kB.
 _MAX_MESSAGE = 1000
 _PAUSED = "paused"
 
@@ -35,7 +35,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What of a job or a run decides which events a change makes, and what these tell."""
+    """What decides which events a change of a job or a run makes, and the data of these events."""
 
     tenant: str
     status: JobStatus | RunStatus
@@ -46,7 +46,7 @@ class Snapshot:
 
 
 def job_changes(before: Snapshot, after: Snapshot) -> Iterator[EventType]:
-    """Yield what a change of a job is to tell, in order."""
+    """Yield the events of a change of a job, in order."""
     if before.started_at is None and after.started_at is not None:
         yield EventType.JOB_STARTED
     if before.status == after.status:
@@ -65,7 +65,7 @@ def job_changes(before: Snapshot, after: Snapshot) -> Iterator[EventType]:
 
 
 def run_changes(before: Snapshot, after: Snapshot) -> Iterator[EventType]:
-    """Yield what a change of a run is to tell, in order."""
+    """Yield the events of a change of a run, in order."""
     if before.started_at is None and after.started_at is not None:
         yield EventType.RUN_STARTED
     if after.checkpoint is not None and after.checkpoint != before.checkpoint:
@@ -96,5 +96,5 @@ def payload(type: str, created_at: float, data: dict[str, Any]) -> dict[str, Any
 
 
 def _at_rest(standing: Snapshot) -> bool:
-    """Return whether only a client makes it go on. Without an event for that, a stream would end with the first end."""
+    """Return whether only a client can make it continue. That makes an event, or streams would end too early."""
     return standing.status.is_terminal or standing.status == _PAUSED

@@ -8,10 +8,10 @@ from typing import Any
 from nst_core.client.resources.runs import Parent, RunStatus
 from nst_core.protocol.segments import Phase, StoredFile
 
-#: Checkpoints of a run that are kept: so many of the newest, and one for each so many steps.
+#: The checkpoints of a run that are kept: this many of the newest, and one for each of this many steps.
 KEPT_NEWEST = 3
 KEPT_EVERY_STEPS = 1000
-#: Folders in a run's place.
+#: The folders in a run's place in storage.
 CHECKPOINTS = "checkpoints/"
 LOSSES = "losses/"
 SAMPLES = "samples/"
@@ -26,7 +26,7 @@ class SegmentState(StrEnum):
 
 
 class Stop(StrEnum):
-    """What a client wants of a run whose segment is live."""
+    """What a client has requested for a run with a live segment."""
 
     NONE = "none"
     PAUSE = "pause"
@@ -50,23 +50,23 @@ class RunSpec:
     photo_count: int
     held_out: int
     preset: str
-    #: Size of the strokes and pull of the style, as the client gave them; None: as the weights of the config have it.
+    #: Size of the strokes and weight of the style, as in the request; None: the weights of the config are used.
     stroke: float
     strength: float | None
-    #: What the segments get: a TrainConfig, as its `to_dict` gives it, and the strength to balance its weights with.
+    #: For the segments: a TrainConfig as `to_dict` returns it, and the strength with which to balance its weights.
     config: dict[str, Any]
     balance: float | None = None
-    #: The weights to begin with, and what the client calls them.
+    #: The weights that the training starts from, and their name in the request.
     initial: StoredFile | None = None
     initial_name: str | None = None
     samples: tuple[str, ...] = ()
     sample_every: int = 250
     publish: bool = True
     exact: bool = False
-    #: What the style's card is to say of the painting: title, artist, year, rights, data, ...
+    #: For the style's card: title, artist, year, rights, data, ...
     about: dict[str, Any] = field(default_factory=dict)
     parent: Parent | None = None
-    #: One sentence about what may make the result worse.
+    #: A sentence about what may make the result worse.
     warning: str | None = None
 
 
@@ -76,7 +76,7 @@ class Run:
 
     id: str
     tenant: str
-    #: Of the style.
+    #: The name of the style.
     name: str
     status: RunStatus
     spec: RunSpec
@@ -86,7 +86,7 @@ class Run:
     #: The fencing token: the number of segments that were sent.
     attempt: int
     live: SegmentState
-    #: Of the last segment that was sent.
+    #: The phase of the last segment that was sent.
     phase: Phase | None
     claimed_at: float | None
     lease_until: float | None
@@ -94,13 +94,13 @@ class Run:
     #: Segments in a row that failed.
     failures: int
     worker: str | None
-    #: A TrainProgress, as last heard.
+    #: The last reported TrainProgress.
     progress: dict[str, Any] | None
-    #: A PhotoReport, as last heard.
+    #: The last reported PhotoReport.
     photos: dict[str, Any] | None
-    #: The config with its style weights as they came out.
+    #: The config with the resulting style weights.
     config: dict[str, Any] | None
-    #: The last good one.
+    #: The last good checkpoint.
     checkpoint: StoredFile | None
     #: A Result that will become, or has become, a version of the style.
     result: dict[str, Any] | None
@@ -114,9 +114,9 @@ class Run:
     finished_at: float | None
     #: Seconds that segments took.
     train_seconds: float
-    #: There may be objects in the run's place that nothing needs.
+    #: The run's place in storage may have objects that nothing needs.
     untidy: bool
-    #: Its checkpoints and samples were deleted, some time after its end.
+    #: Its checkpoints and samples were deleted some time after its end.
     emptied: bool = False
 
     @property
@@ -138,7 +138,7 @@ class Segment:
     to_step: int
     worker: str
     seconds: float
-    #: None if there was none, or if it was not kept.
+    #: None if there was no checkpoint, or if it was not kept.
     checkpoint: StoredFile | None
     #: s3:// address of a CSV file.
     losses: str | None
@@ -151,9 +151,9 @@ def place_key(tenant: str, run_id: str) -> str:
 
 
 def not_kept(segments: Sequence[Segment]) -> list[Segment]:
-    """Return those, of segments with a checkpoint, whose checkpoint is not to be kept.
+    """Return the segments whose checkpoint is not to be kept; all of the given ones have a checkpoint.
 
-    Kept are those of the newest segments, and the first one at or after each multiple of KEPT_EVERY_STEPS.
+    The checkpoints of the newest segments are kept, and the first one at or after each multiple of KEPT_EVERY_STEPS.
     """
     ordered = sorted(segments, key=lambda segment: segment.attempt)
     kept = {segment.attempt for segment in ordered[-KEPT_NEWEST:]}
@@ -166,7 +166,7 @@ def not_kept(segments: Sequence[Segment]) -> list[Segment]:
 
 
 def attempt_of(name: str) -> int | None:
-    """Return which attempt an object of a run's folders of checkpoints and losses is of, by its name; None: of none.
+    """Return the attempt that made a file of checkpoints or losses, by its name; None if the name is of another form.
 
     The names are those of `segments.segment_checkpoint_uri` and `segments.losses_uri`.
     """

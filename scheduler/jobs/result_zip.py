@@ -1,7 +1,7 @@
 """Results of a job as one zip file, created while it is sent.
 
-Nothing is kept but the names: an image passes through in pieces of 1 MiB, stored and not deflated, since images are
-compressed already. A file of a million images has a million names, so long jobs come in parts.
+Only the names are kept in memory. Images pass through in pieces of 1 MiB and are not compressed again. Because a file
+of a million images has a million names, long jobs come in parts.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""Compare results that may have been replaced with what the database says of them, before a job's reports are written.
+"""Compares results that may have been replaced with the database, before the reports of a job are written.
 
-An attempt that was given up may still write its result, in the moment between its last look at Redis and the end of its
-write. What it writes is as good, but may have other bytes, and reports with the SHA-256 of the result before would be
-wrong. Storages that heed conditional writes leave no such moment, and nothing is read there.
+An attempt that was given up may still write its result, if it looked at Redis just before. Its result is as good, but
+may have other bytes, and then the reports would have a wrong SHA-256. If the storage heeds conditional writes, this
+cannot happen, and nothing is compared.
 """
 
 import hashlib

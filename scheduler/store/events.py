@@ -1,14 +1,14 @@
 """The event log in the database.
 
-Events are written in the transaction of the change that they describe. Ids are drawn when an event is written and seen
-when its transaction is committed, and PostgreSQL may commit a larger id first; "all above the last one that I have
-seen" would then skip events. There are two kinds of readers, and neither does:
+Events are written in the transaction of the change that they describe. An event gets its id when it is written, but
+others see it only when its transaction is committed. PostgreSQL may commit a larger id first, so a reader that asks for
+all ids above the last one could miss events. There are two kinds of readers, and neither misses any:
 
-- A reader of one subject reads by id. Whoever writes an event of a subject has inserted, updated or locked the
-  subject's row in the same transaction before (`noting` locks it itself), and holds that lock until it is committed.
-  So the next writer draws its ids after the last one's events were to be seen: among the events of a subject, the
-  order of ids is the order of commits. PostgreSQL lets go of row locks after a commit has become visible, and its
-  sequences hand out ids one by one (CACHE 1), so this needs nothing else. SQLite has one writer at a time.
+- A reader of one subject reads by id. A transaction that writes an event of a subject has inserted, updated or locked
+  the row of the subject before (`noting` locks it itself), and holds that lock until it is committed. So the next
+  writer gets its ids when the earlier events are visible, and the ids of a subject's events are in the order of the
+  commits. This works because PostgreSQL releases row locks after a commit has become visible, and because its sequences
+  give out ids one by one (CACHE 1). SQLite has only one writer at a time.
 - The fan-out to webhooks reads all subjects, by the flag `fanned_out` and not by id.
 """
 
@@ -33,7 +33,7 @@ _ENDED_RUNS = tuple(status for status in RunStatus if status.is_terminal)
 
 @dataclass(frozen=True, kw_only=True)
 class SubjectKind:
-    """Jobs or runs, as the log sees them."""
+    """What the log needs to know about jobs, or about runs."""
 
     #: Locks the job or run with an id and returns its state.
     standing: Callable[[Connection, str], Snapshot]
