@@ -26,6 +26,9 @@ class StylizeOptions:
     precision: Literal["auto", "exact"] = "auto"
     #: Longest side of the output in pixels; a larger photo is scaled down first. None keeps the photo's own size.
     max_px: int | None = None
+    #: How large the strokes are in relation to those at the photo's own size, 0.5 to 4; "auto": as in a photo of one
+    #: megapixel; None: as the network paints them, which is as 1. See `nst_core.inference.strokes`.
+    stroke: float | Literal["auto"] | None = None
     #: JPEG and lossy WebP quality, 1 to 100.
     quality: int = 92
 

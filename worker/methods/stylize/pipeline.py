@@ -15,7 +15,8 @@ from nst_core import images
 from nst_core.clock import Clock
 from nst_core.decoding import decoder
 from nst_core.images import Limits, Picture
-from nst_core.inference.stylizer import Stylizer
+from nst_core.inference.strokes import carried_over, copy_to_paint, largest_photo, painted_size
+from nst_core.inference.stylizer import Pixels, Stylizer
 from nst_core.metrics import Observer, Stage, ignore
 from nst_core.protocol.chunks import ChunkItem, StylizeChunk
 from nst_core.protocol.events import ItemOutcome
@@ -43,7 +44,7 @@ class _Run:
     #: Slots for images that are being decoded. A chunk may use a part of the decoder processes only, so that files
     #: that keep decoders busy for a long time do not hold up other chunks.
     decoding: Semaphore
-    #: The most pixels that the network takes at once.
+    #: The most pixels of a photo, so that the network can take what it paints.
     max_pixels: int
 
     def check(self) -> None:
@@ -127,7 +128,7 @@ class Pipeline:
         returns whether a newer attempt at the chunk exists, whose results must not be replaced.
         """
         limit = self._settings.max_network_pixels
-        most = stylize.max_pixels(self._budget_bytes)
+        most = largest_photo(stylize.max_pixels(self._budget_bytes), chunk.options.stroke)
         run = _Run(
             chunk=chunk,
             stylize=stylize,
@@ -194,9 +195,29 @@ class Pipeline:
             # The file is no longer needed, so there is room for the next one.
             del data
             held.close()
+            return self._painted(image, picture)
+
+    def _painted(self, image: _Image, picture: Picture) -> Picture:
+        """Return the stylized picture; the network paints a copy of another size if the strokes are to be so."""
+        run, options = image.run, image.run.chunk.options
+        height, width = picture.rgb.shape[:2]
+        stroke = options.stroke if options.strength else None
+        size = painted_size(height, width, stroke, min_side_px=run.stylize.min_side_px)
+
+        def paint(rgb: Pixels) -> Pixels:
             return self._engine.submit(
-                lambda: _stylize(image, picture), order=(run.order, image.item.index), lane=run.chunk.job_id
+                lambda: _stylize(image, rgb), order=(run.order, image.item.index), lane=run.chunk.job_id
             ).result()
+
+        if size == (height, width):
+            rgb = paint(picture.rgb)
+        else:
+            with image.watch:
+                copy = copy_to_paint(picture.rgb, size)
+            painted = paint(copy)
+            with image.watch:
+                rgb = carried_over(picture.rgb, copy, painted)
+        return Picture(rgb=rgb, alpha=picture.alpha, warning=picture.warning)
 
     def _fetch(self, image: _Image, held: ExitStack) -> bytes:
         """Return a photo's file, and hold room for its bytes until `held` is closed."""
@@ -212,14 +233,14 @@ class Pipeline:
             )
 
 
-def _stylize(image: _Image, picture: Picture) -> Picture:
-    """Stylize one picture, on the engine's thread."""
+def _stylize(image: _Image, rgb: Pixels) -> Pixels:
+    """Stylize one H x W x 3 photo, on the engine's thread."""
     image.run.check()
     options = image.run.chunk.options
     with image.stage(Stage.STYLIZE):
         # Always one image: a larger batch may sum in another order, and a chunk that is retried after a crash is
         # grouped differently, although its images must come out the same to the last byte.
-        result = image.run.stylize(
-            picture.rgb[np.newaxis], strength=options.strength, preserve_color=options.preserve_color
-        )
-    return Picture(rgb=result[0], alpha=picture.alpha, warning=picture.warning)
+        result: Pixels = image.run.stylize(
+            rgb[np.newaxis], strength=options.strength, preserve_color=options.preserve_color
+        )[0]
+    return result

@@ -16,6 +16,7 @@ from PIL import Image
 
 from nst_core import images
 from nst_core.inference.eager import EagerStylizer
+from nst_core.inference.strokes import Stroke
 from nst_core.inference.stylizer import EngineChoice, Stylizer
 from nst_core.metrics import Stage
 from nst_core.nets.costs import stylize_bytes
@@ -420,3 +421,20 @@ def test_the_observer_is_called_for_every_completed_stage(settings: WorkerSettin
     counts = {stage: sum(each == stage for each, _ in seen) for stage in Stage}
     assert counts == {**dict.fromkeys(Stage, 2), Stage.FETCH: 3}
     assert all(seconds >= 0 for _, seconds in seen)
+
+
+@pytest.mark.parametrize(
+    ("stroke", "painted"), [(None, (32, 48)), (2.0, (16, 24)), (0.5, (64, 96)), ("auto", (64, 96))]
+)
+def test_for_other_strokes_the_network_paints_a_copy_of_another_size(
+    pipeline: Pipeline, blobs: BlobStore, stroke: Stroke | None, painted: tuple[int, int]
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def record(batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+        shapes.append(batch.shape)
+        return batch
+
+    outcome = run(pipeline, make_chunk(blobs, [photo()], options=StylizeOptions(stroke=stroke)), Calls(record))[0]
+    assert (outcome.width, outcome.height) == (48, 32)
+    assert shapes == [(1, *painted, 3)]

@@ -1,0 +1,112 @@
+"""Strokes of another size than the network paints: it paints a smaller or larger copy, and the change is carried over.
+
+A network paints strokes of some pixels, whatever the size of the photo, so that little style is left of a large one.
+With a stroke of 2 the network paints a copy with half the photo's sides, where strokes are twice as large in relation
+to the picture. What it changed then goes back to the photo's size, and the photo's finest lines return as strongly as
+the painting has kept lines of their place.
+
+That is the guided filter of He, Sun, Tang, "Guided Image Filtering" (2010), section 3, in its fast form (He, Sun,
+2015): a local linear model of the painted copy in terms of the copy, whose coefficients are enlarged. Departures: one
+factor for all three channels, from luminance, and what the model leaves unexplained, the strokes, is enlarged too.
+
+Never loads torch: it runs beside the network on other threads, and gives the same bytes on every processor.
+"""
+
+from math import sqrt
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from nst_core.inference.row_ranges import strips
+from nst_core.inference.stylizer import Pixels
+
+#: A number, or "auto": the same picture at every size, that of a photo of `REFERENCE_PIXELS`.
+Stroke = float | Literal["auto"]
+SMALLEST, LARGEST = 0.5, 4.0
+REFERENCE_PIXELS = 1_000_000
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+#: The model holds in squares of 2 r + 1 pixels of the copy; a variance of luminance that is lower counts as noise.
+_RADIUS, _NOISE = 2, 100.0
+#: Lines come back weaker or at most a little stronger than they are in the photo, never inverted.
+_MOST = 1.2
+_STRIP_PIXELS = 2**20
+_NO_LIMIT = 2**62
+
+_Floats = npt.NDArray[np.float32]
+
+
+def painted_size(height: int, width: int, stroke: Stroke | None, *, min_side_px: int = 1) -> tuple[int, int]:
+    """Return height and width of the copy that the network paints; those of the photo for a stroke of 1 or None."""
+    if stroke is None:
+        return height, width
+    factor = max(SMALLEST, sqrt(height * width / REFERENCE_PIXELS)) if stroke == "auto" else stroke
+    # No side may become too small for the network, unless the photo's own is.
+    factor = min(factor, max(1.0, min(height, width) / min_side_px))
+    return max(1, round(height / factor)), max(1, round(width / factor))
+
+
+def largest_photo(painted_pixels: int, stroke: Stroke | None) -> int:
+    """Return how many pixels a photo may have if the network can paint `painted_pixels`."""
+    if stroke == "auto":
+        return painted_pixels if painted_pixels < REFERENCE_PIXELS else _NO_LIMIT
+    return painted_pixels if stroke is None else int(painted_pixels * stroke**2)
+
+
+def copy_to_paint(photo: Pixels, size: tuple[int, int]) -> Pixels:
+    """Return an H x W x 3 photo in another size; the photo itself if it has that size."""
+    height, width = size
+    if photo.shape[:2] == size:
+        return photo
+    smaller = height < photo.shape[0]
+    way = Image.Resampling.LANCZOS if smaller else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(photo).resize((width, height), way, reducing_gap=3.0 if smaller else None))
+
+
+def carried_over(photo: Pixels, copy: Pixels, painted: Pixels) -> Pixels:
+    """Return the H x W x 3 photo, painted as its copy is; the painted copy itself if it has the photo's size."""
+    height, width = photo.shape[:2]
+    if copy.shape == photo.shape:
+        return painted
+    if copy.shape[0] > height:
+        return copy_to_paint(painted, (height, width))
+    factor = _kept_lines(_luminance(copy), _luminance(painted))
+    # painted = factor * copy + rest, and so for the photo.
+    rest = painted - factor[..., None] * copy
+    channels = [Image.fromarray(np.ascontiguousarray(part)) for part in (*np.moveaxis(rest, 2, 0), factor)]
+    result = np.empty_like(photo, order="C")
+    for rows in strips(height, max(16, _STRIP_PIXELS // width)):
+        part = (0.0, rows.first * copy.shape[0] / height, float(copy.shape[1]), rows.end * copy.shape[0] / height)
+        *large, large_factor = (
+            np.asarray(channel.resize((width, len(rows)), Image.Resampling.BICUBIC, box=part)) for channel in channels
+        )
+        for channel, values in enumerate(large):
+            values = values + large_factor * photo[rows.first : rows.end, :, channel]
+            result[rows.first : rows.end, :, channel] = np.rint(np.clip(values, 0, 255))
+    return result
+
+
+def _luminance(picture: Pixels) -> _Floats:
+    return np.asarray(picture @ _LUMA, np.float32)
+
+
+def _kept_lines(copy: _Floats, painted: _Floats) -> _Floats:
+    """Return for each pixel how strongly lines of the copy are in the painting, 0 to a little above 1."""
+    mean, painted_mean = _mean_of_squares(copy), _mean_of_squares(painted)
+    covariance = _mean_of_squares(copy * painted) - mean * painted_mean
+    variance = np.maximum(_mean_of_squares(copy * copy) - mean * mean, 0)
+    kept: _Floats = (covariance / (variance + _NOISE)).astype(np.float32)
+    return np.clip(_mean_of_squares(kept), 0, _MOST)
+
+
+def _mean_of_squares(values: _Floats) -> _Floats:
+    """Return the mean of the square of 2 r + 1 pixels around each pixel; the edge is repeated."""
+    for axis in (0, 1):
+        padding = [(0, 0), (0, 0)]
+        padding[axis] = (_RADIUS, _RADIUS)
+        padded = np.pad(values, padding, mode="edge")
+        length = values.shape[axis]
+        shifted = [np.take(padded, range(start, start + length), axis) for start in range(2 * _RADIUS + 1)]
+        values = np.asarray(sum(shifted) / np.float32(len(shifted)), np.float32)
+    return values

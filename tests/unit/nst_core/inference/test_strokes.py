@@ -1,0 +1,120 @@
+"""Tests of nst_core.inference.strokes."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nst_core.inference import strokes
+from nst_core.inference.strokes import (
+    REFERENCE_PIXELS,
+    Stroke,
+    carried_over,
+    copy_to_paint,
+    largest_photo,
+    painted_size,
+)
+from nst_core.inference.stylizer import Pixels
+
+
+def photo(height: int, width: int) -> Pixels:
+    """Return a soft photo with sharp vertical lines."""
+    coarse = np.random.default_rng(0).integers(40, 200, (height // 16 + 2, width // 16 + 2, 3), np.uint8)
+    soft = np.array(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+    soft[:, ::8] //= 2
+    return soft
+
+
+@pytest.mark.parametrize(
+    ("size", "stroke", "painted"),
+    [
+        ((1000, 2000), None, (1000, 2000)),
+        ((1000, 2000), 1.0, (1000, 2000)),
+        ((1000, 2000), 2.0, (500, 1000)),
+        ((1000, 2000), 0.5, (2000, 4000)),
+        ((1000, 2001), 4.0, (250, 500)),
+        ((4000, 9000), "auto", (667, 1500)),
+        ((1000, 1000), "auto", (1000, 1000)),
+        ((500, 500), "auto", (1000, 1000)),
+        ((100, 100), "auto", (200, 200)),
+    ],
+)
+def test_the_size_of_the_copy(size: tuple[int, int], stroke: Stroke | None, painted: tuple[int, int]) -> None:
+    assert painted_size(*size, stroke) == painted
+
+
+def test_no_side_of_the_copy_is_too_small_for_the_network() -> None:
+    assert painted_size(40, 4000, 4.0, min_side_px=16) == (16, 1600)
+    assert painted_size(20, 30, 4.0, min_side_px=16) == (16, 24)
+    assert painted_size(16, 30, 4.0, min_side_px=16) == (16, 30)
+
+
+def test_auto_paints_copies_of_one_size_whatever_the_size_of_the_photo() -> None:
+    sizes = {painted_size(round(side * 0.75), side, "auto") for side in (816, 1155, 4000, 10_000)}
+    heights = [height for height, _ in sizes]
+    assert max(heights) - min(heights) <= 1
+    assert all(abs(height * width / REFERENCE_PIXELS - 1) < 0.01 for height, width in sizes)
+
+
+@pytest.mark.parametrize(("stroke", "most"), [(None, 4_000_000), (1.0, 4_000_000), (2.0, 16_000_000), (0.5, 1_000_000)])
+def test_the_largest_photo(stroke: Stroke | None, most: int) -> None:
+    assert largest_photo(4_000_000, stroke) == most
+
+
+def test_auto_has_no_largest_photo_unless_the_network_cannot_paint_the_copy() -> None:
+    assert largest_photo(REFERENCE_PIXELS, "auto") > 10**12
+    assert largest_photo(500_000, "auto") == 500_000
+
+
+def test_without_another_size_nothing_changes() -> None:
+    whole = photo(40, 60)
+    assert copy_to_paint(whole, (40, 60)) is whole
+    painted = 255 - whole
+    assert carried_over(whole, whole, painted) is painted
+
+
+def test_a_copy_that_was_not_changed_gives_the_photo() -> None:
+    whole = photo(400, 600)
+    copy = copy_to_paint(whole, (200, 300))
+    sharp = carried_over(whole, copy, copy)
+    blurred = np.array(Image.fromarray(copy).resize((600, 400), Image.Resampling.BICUBIC))
+    assert np.abs(sharp.astype(int) - whole).mean() < 0.4 * np.abs(blurred.astype(int) - whole).mean()
+
+
+def test_the_painting_reduced_is_the_painted_copy() -> None:
+    whole = photo(400, 600)
+    copy = copy_to_paint(whole, (200, 300))
+    painted = np.clip(copy.astype(int) // 2 + np.array([60, 20, 0]), 0, 255).astype(np.uint8)
+    reduced = np.array(Image.fromarray(carried_over(whole, copy, painted)).resize((300, 200), Image.Resampling.LANCZOS))
+    assert np.abs(reduced.astype(int) - painted).mean() < 3
+
+
+def test_a_painting_without_lines_gets_none() -> None:
+    whole = photo(400, 600)
+    copy = copy_to_paint(whole, (200, 300))
+    even = np.full_like(copy, 90)
+    assert np.abs(carried_over(whole, copy, even).astype(int) - 90).max() <= 1
+
+
+def test_a_larger_copy_is_reduced_again() -> None:
+    whole = photo(40, 60)
+    copy = copy_to_paint(whole, (80, 120))
+    assert copy.shape == (80, 120, 3)
+    result = carried_over(whole, copy, copy)
+    assert result.shape == whole.shape
+    assert np.abs(result.astype(int) - whole).mean() < 4
+
+
+def test_strips_make_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = photo(400, 600)
+    copy = copy_to_paint(whole, (180, 270))
+    at_once = carried_over(whole, copy, 255 - copy)
+    monkeypatch.setattr(strokes, "_STRIP_PIXELS", 600 * 24)
+    assert np.abs(carried_over(whole, copy, 255 - copy).astype(int) - at_once).max() <= 1
+
+
+def test_it_never_loads_torch() -> None:
+    script = "import sys, nst_core.inference.strokes; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
