@@ -8,10 +8,12 @@ import numpy as np
 import torch
 
 from nst_core.errors import ConfigError
+from nst_core.inference.cuda import DTYPES, probe
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.openvino_engine import OpenvinoStylizer, precisions
 from nst_core.inference.stylizer import EXACT, EngineChoice, Pixels, Stylizer
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from nst_core.system.devices import bf16_pays
 
 _log = logging.getLogger(__name__)
 AUTO = "auto"
@@ -39,14 +41,21 @@ def choose(device: torch.device | str, *, engine: str = AUTO, precision: str = A
     instructions: a small network runs in each way that is possible, for some tenths of a second in all. Raises
     ConfigError for an engine or a precision that this machine does not have.
     """
-    candidates = _candidates(torch.device(device))
+    place = torch.device(device)
+    candidates = _candidates(place)
     possible = [
         choice for choice in candidates if engine in (AUTO, choice.engine) and precision in (AUTO, choice.precision)
     ]
     if not possible:
         has = ", ".join(f"{choice.engine} {choice.precision}" for choice in candidates)
         raise ConfigError(f"This machine cannot run the engine {engine} with the precision {precision}; it has {has}.")
-    return possible[0] if len(possible) == 1 else fastest([measure(choice, device) for choice in possible])
+    if len(possible) == 1:
+        return possible[0]
+    if place.type == "cuda":
+        # A small network would only measure how soon a GPU begins; its own probe has layers of a usual size.
+        best = EngineChoice(engine="cuda", precision=probe(place))
+        return best if best in possible else possible[-1]
+    return fastest([measure(choice, place) for choice in possible])
 
 
 def fastest(measured: list[Measured]) -> EngineChoice:
@@ -94,8 +103,9 @@ def psnr_db(picture: Pixels, reference: Pixels) -> float:
 
 def _candidates(device: torch.device) -> list[EngineChoice]:
     """Return what may run on a device, the reference first."""
-    if device.type != "cpu":
-        return [EXACT]
+    if device.type == "cuda":
+        precisions_of_card = [name for name in DTYPES if name != "bf16" or bf16_pays(device)]
+        return [EXACT, *(EngineChoice(engine="cuda", precision=precision) for precision in precisions_of_card)]
     return [EXACT, *(EngineChoice(engine="openvino", precision=precision) for precision in precisions())]
 
 

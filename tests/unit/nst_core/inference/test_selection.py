@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nst_core.errors import ConfigError
+from nst_core.inference import selection
 from nst_core.inference.selection import Measured, choose, fastest, measure, psnr_db
 from nst_core.inference.stylizer import EXACT, EngineChoice, Precision
 
@@ -58,3 +59,29 @@ def test_psnr() -> None:
     black, white = np.zeros((1, 4, 4, 3), np.uint8), np.full((1, 4, 4, 3), 255, np.uint8)
     assert psnr_db(black, black) == float("inf")
     assert psnr_db(black, white) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "chosen"),
+    [
+        ({}, ("cuda", "fp16")),
+        ({"engine": "eager"}, ("eager", "fp32")),
+        ({"precision": "fp32"}, ("cuda", "fp32")),
+        ({"precision": "bf16"}, ("cuda", "bf16")),
+        ({"engine": "cuda"}, ("cuda", "fp16")),
+    ],
+)
+def test_the_probe_of_a_card_decides_there(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], chosen: tuple[str, str]
+) -> None:
+    # There may be no card: only what it answers is played, and the rule that follows from it is tested.
+    monkeypatch.setattr(selection, "bf16_pays", lambda device: True)
+    monkeypatch.setattr(selection, "probe", lambda device: "fp16")
+    choice = choose("cuda", **settings)
+    assert (choice.engine, choice.precision) == chosen
+
+
+def test_a_card_without_bf16_does_not_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "bf16_pays", lambda device: False)
+    with pytest.raises(ConfigError, match="it has eager fp32, cuda fp32, cuda fp16"):
+        choose("cuda", precision="bf16")
