@@ -1,6 +1,7 @@
 """The fast engine of CPUs: a transformer network as a graph of OpenVINO."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -27,28 +28,35 @@ _KERNELS_KEPT = 128
 _KEPT_PIXELS = 2_000_000
 
 
+@cache
+def core() -> Any:
+    """Return OpenVINO's devices; raise ConfigError if it is not installed."""
+    return runtime().Core()
+
+
 def precisions() -> list[Precision]:
     """Return the precisions that OpenVINO has on this processor; none if it is not installed."""
     try:
-        openvino = runtime()
+        abilities = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     except ConfigError:
         return []
-    abilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return ["fp32", "bf16"] if "BF16" in abilities else ["fp32"]
 
 
 class CompiledGraph:
     """A compiled graph. Safe to call from several threads, which then wait for each other."""
 
-    def __init__(self, model: Any, precision: Precision, *, threads: int | None = None) -> None:
-        """Compile a model of OpenVINO; it uses as many threads as torch does, unless told otherwise."""
+    def __init__(self, model: Any, precision: Precision) -> None:
+        """Compile a model of OpenVINO; it uses as many threads as torch does."""
         options = {
             "INFERENCE_PRECISION_HINT": _TYPES[precision],
-            "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
+            # The threads of every process would be pinned to the same cores, also if several workers share a machine.
+            "ENABLE_CPU_PINNING": False,
         }
-        self._compiled = runtime().Core().compile_model(model, "CPU", options)
+        self._compiled = core().compile_model(model, "CPU", options)
         self._request: Any = None
         self._lock = Lock()
 
@@ -89,7 +97,6 @@ class OpenvinoStylizer:
         """Take over a network; raise ConfigError if OpenVINO is not installed or has no such precision."""
         if precision not in _TYPES:
             raise ConfigError(f"The engine openvino has the precisions {', '.join(_TYPES)}, not {precision}.")
-        self.choice = EngineChoice(engine="openvino", precision=precision)
         self._precision = precision
         self._reference = EagerStylizer(net)
         self.config = net.config
@@ -98,7 +105,8 @@ class OpenvinoStylizer:
         self._passes: dict[tuple[Any, ...], CompiledGraph] = {}
         self._last_pass: CompiledGraph | None = None
         self._lock = Lock()
-        self._graph(*doubles(net.config, 64, 64), False)  # compiled now, since a load may take its time
+        first = self._graph(*doubles(net.config, 64, 64), False)  # compiled now, since a load may take its time
+        self.choice = EngineChoice(engine="openvino", precision=first.precision)
 
     @classmethod
     def load(

@@ -77,3 +77,8 @@ def test_what_it_cannot_run_is_refused(tmp_path: Path) -> None:
         OpenvinoStylizer.load(b"not weights")
     with pytest.raises(WeightsError):
         OpenvinoStylizer.load(tmp_path / "missing.safetensors")
+
+
+def test_a_precision_that_the_processor_does_not_have_is_not_claimed() -> None:
+    stylizer = OpenvinoStylizer(TransformerNet(TransformerConfig(width=8, blocks=1)), precision="bf16")
+    assert stylizer.choice.precision in precisions()
