@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from nst_core.inference.strips import Define, LargePicture, supports
 from nst_core.inference.stylizer import EngineChoice, Pixels, Stylizer, check_call
-from nst_core.nets.costs import strips_max_pixels
+from nst_core.nets.costs import strips_bytes, strips_max_pixels
 from nst_core.nets.transformer_config import TransformerConfig
+from nst_core.system.memory import memory_for
 
 #: Photos up to this size go through the network as a whole if there is memory for it, which is faster: about that of
 #: a phone's photo.
@@ -94,9 +95,11 @@ class AnySizeStylizer:
         check_call(batch, strength=strength, min_side_px=self.min_side_px)
         results = np.empty_like(batch, order="C")
         for photo, result in zip(batch, results, strict=True):
-            large = LargePicture(self._engine.config, self._engine.tensors, photo, self._run)
-            result[:] = large.picture(strength=strength, keep_color=preserve_color)
-            self._engine.release()
+            with memory_for(strips_bytes(self._engine.config, height * width)):
+                large = LargePicture(self._engine.config, self._engine.tensors, photo, self._run)
+                result[:] = large.picture(strength=strength, keep_color=preserve_color)
+                del large
+                self._engine.release()
         return results
 
     def _run(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
