@@ -25,7 +25,7 @@ _PICTURE_BYTES = 40
 #: Pixels of a strip of a large picture. A larger one computes fewer rows twice and takes more memory.
 STRIP_PIXELS = 2**20
 #: What the stored maps of a large picture take in memory at most; what is more is in temporary files.
-MAPS_IN_MEMORY = 2 * 2**30
+MAPS_IN_MEMORY = 2**30
 #: A picture and its result as bytes.
 _PHOTO_AND_RESULT = 6
 #: Pixels of a style picture whose features are computed at once; larger ones are cut into tiles.
