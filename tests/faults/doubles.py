@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nst_core.inference.stylizer import EXACT, EngineChoice
+from nst_core.inference.stylizer import EXACT
 from nst_core.protocol.chunks import ChunkMessage
 from nst_core.protocol.events import Event, dump_event
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -151,7 +151,7 @@ class QuickStylizer:
         self._rng = random.Random(os.environ[NAME])
 
     @classmethod
-    def load(cls, source: bytes, *, device: object, choice: EngineChoice = EXACT) -> "QuickStylizer":
+    def load(cls, source: bytes, **options: object) -> "QuickStylizer":
         return cls()
 
     def max_pixels(self, budget_bytes: int) -> int:
