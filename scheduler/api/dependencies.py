@@ -1,7 +1,8 @@
 """Dependencies of routes: the services, the caller, and the check of its scopes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -38,43 +39,13 @@ class ApiState:
     readiness: Readiness = field(default_factory=Readiness)
 
 
-def get_state(request: Request) -> ApiState:
+async def get_state(request: Request) -> ApiState:
     """Return the app's state."""
     state: ApiState = request.app.state.nst
     return state
 
 
-def get_service(state: Annotated[ApiState, Depends(get_state)]) -> JobService:
-    """Return the service."""
-    return state.service
-
-
-def get_events(state: Annotated[ApiState, Depends(get_state)]) -> EventHub:
-    """Return the hub of events."""
-    return state.events
-
-
-def get_webhooks(state: Annotated[ApiState, Depends(get_state)]) -> WebhookService:
-    """Return the service for webhooks."""
-    return state.webhooks
-
-
-def get_runs(service: Annotated[JobService, Depends(get_service)]) -> RunService:
-    """Return the service for runs."""
-    return service.runs
-
-
-def get_keys(service: Annotated[JobService, Depends(get_service)]) -> Keys:
-    """Return the service for keys."""
-    return service.keys
-
-
-def get_tenants(service: Annotated[JobService, Depends(get_service)]) -> Tenants:
-    """Return the service for tenants."""
-    return service.tenants
-
-
-def get_caller(
+async def get_caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Caller:
     """Return the caller; raise UnauthenticatedError if `Gate` did not authenticate the request."""
@@ -84,16 +55,9 @@ def get_caller(
     return caller
 
 
-def get_tenant(caller: Annotated[Caller, Depends(get_caller)]) -> str:
+async def get_tenant(caller: Annotated[Caller, Depends(get_caller)]) -> str:
     """Return the tenant of the caller."""
     return caller.tenant
-
-
-def get_limits(
-    tenants: Annotated[Tenants, Depends(get_tenants)], tenant: Annotated[str, Depends(get_tenant)]
-) -> Limits:
-    """Return the limits of the caller's tenant."""
-    return tenants.limits(tenant)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +79,29 @@ class Needs:
         caller.require(*self.scopes(request.method))
 
 
+def _part(read: Callable[[ApiState], object]) -> Any:
+    """Return the dependency on a part of the app's state."""
+
+    async def get(state: StateDep) -> object:
+        return read(state)
+
+    return Depends(get)
+
+
 StateDep = Annotated[ApiState, Depends(get_state)]
-ServiceDep = Annotated[JobService, Depends(get_service)]
-EventsDep = Annotated[EventHub, Depends(get_events)]
-WebhooksDep = Annotated[WebhookService, Depends(get_webhooks)]
-RunsDep = Annotated[RunService, Depends(get_runs)]
-KeysDep = Annotated[Keys, Depends(get_keys)]
-TenantsDep = Annotated[Tenants, Depends(get_tenants)]
+ServiceDep = Annotated[JobService, _part(lambda state: state.service)]
+EventsDep = Annotated[EventHub, _part(lambda state: state.events)]
+WebhooksDep = Annotated[WebhookService, _part(lambda state: state.webhooks)]
+RunsDep = Annotated[RunService, _part(lambda state: state.service.runs)]
+KeysDep = Annotated[Keys, _part(lambda state: state.service.keys)]
+TenantsDep = Annotated[Tenants, _part(lambda state: state.service.tenants)]
 CallerDep = Annotated[Caller, Depends(get_caller)]
 TenantDep = Annotated[str, Depends(get_tenant)]
+
+
+def get_limits(tenants: TenantsDep, tenant: TenantDep) -> Limits:
+    """Return the limits of the caller's tenant."""
+    return tenants.limits(tenant)
+
+
 LimitsDep = Annotated[Limits, Depends(get_limits)]
