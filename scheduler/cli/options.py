@@ -3,9 +3,9 @@
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from nst_core.client.resources.jobs import JobStatus
+from nst_core.client.resources.jobs import STROKES, JobStatus
 from nst_core.errors import ConfigError
 from scheduler.cli.exits import UsageError
 from scheduler.cli.ui.words import PARTIAL
@@ -52,6 +52,19 @@ def parse_span(text: str, *, zero: bool = False) -> float:
     if seconds > _LONGEST_S:
         raise UsageError(f"{text!r} is longer than a hundred years.")
     return seconds
+
+
+def parse_stroke(text: str) -> float | Literal["auto"]:
+    """Return the size of strokes, given as a number or as auto."""
+    if text.strip().lower() == "auto":
+        return "auto"
+    try:
+        stroke = float(text)
+    except ValueError:
+        stroke = 0.0
+    if not STROKES[0] <= stroke <= STROKES[1]:
+        raise UsageError(f"--stroke takes a number from {STROKES[0]:g} to {STROKES[1]:g}, or auto, not {text!r}.")
+    return stroke
 
 
 def parse_style(text: str) -> tuple[str, str | None]:

@@ -5,6 +5,7 @@ That is about a minute of work, in enough pieces that every worker has some.
 """
 
 from collections.abc import Mapping, Sequence
+from math import ceil, log2
 
 from nst_core.clock import Clock
 from nst_core.protocol.events import ItemOutcome
@@ -31,9 +32,20 @@ def px_class(spec: JobSpec) -> int:
     return 0 if not longest_px else 1 << (longest_px - 1).bit_length()
 
 
+def stroke_class(spec: JobSpec) -> str:
+    """Return auto, or the size of a job's strokes, rounded up to a power of two; 1 if it has none.
+
+    A network paints fewer pixels for larger strokes. Times within a class differ by a factor of four at most.
+    """
+    stroke = spec.options.stroke
+    return stroke if stroke == "auto" else f"{2.0 ** ceil(log2(stroke or 1)):g}"
+
+
 def pace(spec: JobSpec) -> Pace:
     """Return what the times of a job's items depend on, besides their styles."""
-    return Pace(method=spec.method, px_class=px_class(spec), precision=spec.options.precision)
+    return Pace(
+        method=spec.method, px_class=px_class(spec), precision=spec.options.precision, stroke=stroke_class(spec)
+    )
 
 
 def chunk_size(mean_ms: float | None, *, target_ms: float, first_guess: int, items: int | None, workers: int) -> int:

@@ -22,6 +22,8 @@ class Pace:
     px_class: int
     #: The option of the job: auto or exact.
     precision: str
+    #: See `scheduler.jobs.item_times.stroke_class`.
+    stroke: str
 
 
 def add_times(connection: Connection, pace: Pace, version: str, *, count: int, total_ms: int, now: float) -> None:

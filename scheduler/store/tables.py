@@ -219,6 +219,8 @@ rates = Table(
     Column("px_class", Integer, primary_key=True, autoincrement=False),
     #: The option of the job: auto or exact.
     Column("precision", String(8), primary_key=True),
+    #: auto, or the size of the strokes, rounded up to a power of two.
+    Column("stroke", String(8), primary_key=True),
     Column("samples", BigInteger, nullable=False),
     Column("mean_ms", Double, nullable=False),
     Column("updated_at", Double, nullable=False),

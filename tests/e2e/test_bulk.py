@@ -99,6 +99,20 @@ def test_an_exact_job_has_the_bytes_of_the_reference_and_others_say_the_engine_o
                 assert item.sha256 == hashlib.sha256(encode(picture, ".png", quality=92)).hexdigest()
 
 
+def test_strokes_of_the_same_size_at_any_size_of_the_photo_change_its_picture(stack: Stack, client: Client) -> None:
+    [(name, photo)] = small_photos(1, side_px=160).items()
+    places = JobInput(uris=tuple(upload(client, {name: photo})))
+    store, pictures = BlobStore(stack.addresses.storage), []
+    for stroke in (None, "auto"):
+        request = JobRequest(input=places, styles=("great_wave",), stroke=stroke, output=Output(format="png"))
+        outcome = finish(stack, client, client.submit(request))
+        assert (outcome.job.status, outcome.job.stroke) == ("succeeded", stroke)
+        pictures.append(decode(store.get(BlobUri.parse(str(outcome.items[0].output)))).rgb.astype(float))
+    plain, alike = pictures
+    assert plain.shape == alike.shape == decode(photo).rgb.shape
+    assert np.abs(plain - alike).mean() > 5
+
+
 def test_cancelled_job_keeps_its_finished_images(stack: Stack, client: Client) -> None:
     uris = upload(client, small_photos(60, side_px=160))
     job = submit(client, uris, STYLES)

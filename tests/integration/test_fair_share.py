@@ -8,7 +8,7 @@ from tests.integration.conftest import DISPATCH_LEASE_S, TENANT, Rig, finished, 
 from tests.integration.job_kit import dispatch
 
 #: Of a job without options.
-PACE = rate_rows.Pace(method="feedforward", px_class=0, precision="auto")
+PACE = rate_rows.Pace(method="feedforward", px_class=0, precision="auto", stroke="1")
 
 
 def sizes(rig: Rig, photos: int) -> list[int]:
@@ -80,6 +80,18 @@ def test_times_of_the_workers_engine_say_nothing_about_exact_jobs(rig: Rig) -> N
         version = chunk.style.version
         assert rate_rows.find_means_ms(connection, PACE, [version]) == {version: 30_000}
         assert rate_rows.find_means_ms(connection, replace(PACE, precision="exact"), [version]) == {version: 5.0}
+
+
+def test_jobs_with_other_strokes_have_times_of_their_own(rig: Rig) -> None:
+    measured(rig, 30_000)
+    rig.submit(3, stroke="auto")
+    [chunk] = dispatch(rig)
+    assert len(chunk.items) == 3
+    rig.report(started(chunk), finished(chunk))
+    with rig.database.read() as connection:
+        version = chunk.style.version
+        assert rate_rows.find_means_ms(connection, PACE, [version]) == {version: 30_000}
+        assert rate_rows.find_means_ms(connection, replace(PACE, stroke="auto"), [version]) == {version: 5.0}
 
 
 def test_small_job_is_split_among_workers(rig: Rig) -> None:

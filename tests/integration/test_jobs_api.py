@@ -13,7 +13,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from nst_core.client.resources.jobs import STROKES
 from nst_core.errors import BlobUnavailableError
+from nst_core.inference import strokes
 from nst_core.storage.blobs import BlobUri
 from scheduler.domain.keys import new_api_key
 from scheduler.jobs import dry_run
@@ -59,16 +61,41 @@ def test_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
         "max_failures": 3,
         "max_attempts": 7,
         "precision": "exact",
+        "stroke": "auto",
     }
     job = client.get(f"/v1/jobs/{submit(client, rig, **wanted)}").json()
     assert {name: job[name] for name in wanted} == wanted
     assert (job["stop"], job["client_id"]) == (None, None)
-    assert client.get(f"/v1/jobs/{submit(client, rig)}").json()["precision"] == "auto"
+    plain = client.get(f"/v1/jobs/{submit(client, rig)}").json()
+    assert (plain["precision"], plain["stroke"]) == ("auto", None)
 
 
 def test_workers_are_told_the_precision_of_a_job(client: TestClient, rig: Rig) -> None:
     exact, auto = submit(client, rig, precision="exact"), submit(client, rig)
     assert {chunk.job_id: chunk.options.precision for chunk in dispatch(rig)} == {exact: "exact", auto: "auto"}
+
+
+def test_workers_are_told_the_strokes_of_a_job(client: TestClient, rig: Rig) -> None:
+    jobs = {submit(client, rig, stroke=stroke): stroke for stroke in (None, 0.5, 2, 4.0, "auto")}
+    assert {chunk.job_id: chunk.options.stroke for chunk in dispatch(rig)} == jobs
+    assert {job_id: client.get(f"/v1/jobs/{job_id}").json()["stroke"] for job_id in jobs} == jobs
+
+
+@pytest.mark.parametrize("stroke", [0, 0.49, 4.01, -2, 1e300, True, "2", "broad", "AUTO", "", [], {}])
+def test_a_wrong_stroke_is_one_error_that_says_what_is_allowed(client: TestClient, rig: Rig, stroke: object) -> None:
+    answer = client.post("/v1/jobs", json=body(rig) | {"stroke": stroke})
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+    [error] = answer.json()["errors"]
+    assert error["pointer"] == "/stroke"
+    assert "a stroke is a number from 0.5 to 4, or auto" in error["detail"].lower()
+
+
+def test_the_document_says_what_a_stroke_is(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()["components"]["schemas"]["JobRequest"]["properties"]["stroke"]
+    kinds = {each["type"]: each for each in schema["anyOf"]}
+    assert (kinds["number"]["minimum"], kinds["number"]["maximum"]) == STROKES
+    assert kinds["string"]["const"] == "auto"
+    assert STROKES == (strokes.SMALLEST, strokes.LARGEST), "workers have the same limits"
 
 
 @pytest.mark.parametrize(
@@ -215,7 +242,7 @@ def test_dry_run_counts_photos_below_a_prefix_and_estimates(client: TestClient, 
         "estimated_s": None,
     }
     with rig.database.write() as connection:
-        pace = rate_rows.Pace(method="feedforward", px_class=0, precision="auto")
+        pace = rate_rows.Pace(method="feedforward", px_class=0, precision="auto", stroke="1")
         rate_rows.add_times(connection, pace, "wave" * 4, count=2, total_ms=3000, now=rig.clock())
     assert validate(client, rig, **changes)["estimated_s"] == 6.0
 

@@ -98,6 +98,8 @@ def test_a_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
         ({"preserve_color": True}, "/preserve_color"),
         ({"precision": "exact"}, "/precision"),
         ({"precision": "fp32"}, "/precision"),
+        ({"stroke": 2}, "/stroke"),
+        ({"stroke": "auto"}, "/stroke"),
         ({"output": {"max_px": 400}}, "/output/max_px"),
         ({"paintings": ["s3://nst/tenants/other/uploads/u/a.jpg"]}, "/paintings/0"),
         ({"paintings": ["s3://elsewhere/a.jpg"]}, "/paintings/0"),

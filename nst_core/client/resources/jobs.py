@@ -3,7 +3,18 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from nst_core.client.resources.base import Code, Failure, Moment, Request, Resource, Uri, shown
 from nst_core.client.resources.methods import DEFAULT_METHOD, MethodName, MethodOptions, ResolvedOptions
@@ -17,8 +28,24 @@ _MAX_COUNT = 10**9
 _MAX_SECONDS = 10 * 366 * 24 * 3600
 #: How exact the results of a job are.
 Precision = Literal["auto", "exact"]
+#: The smallest and the largest size of strokes that a job may ask for.
+STROKES = (0.5, 4.0)
 _LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 _LabelValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+def _check_stroke(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return check(value)
+    except ValidationError:
+        # One error, instead of one for each kind of value.
+        raise ValueError(f"a stroke is a number from {STROKES[0]:g} to {STROKES[1]:g}, or auto") from None
+
+
+#: The size of strokes.
+Stroke = Annotated[
+    Annotated[float, Field(ge=STROKES[0], le=STROKES[1], strict=True)] | Literal["auto"], WrapValidator(_check_stroke)
+]
 
 
 class JobStatus(StrEnum):
@@ -132,6 +159,13 @@ class JobTerms(BaseModel):
         description="auto: each worker uses its own engine. exact: all use the reference engine, which is slower and "
         "gives the same bytes on all processors of the same kind. Only for the method feedforward.",
     )
+    stroke: Stroke | None = Field(
+        None,
+        description="How large strokes are in the picture. A number: this many times as large as at the photo's own "
+        "size. auto: as in a photo of one megapixel, so that the same photo looks alike at any size, and large photos "
+        "are fast. Default: as the network paints, always of the same size in pixels, so that a large photo keeps "
+        "little of the style. Only for the method feedforward.",
+    )
     priority: Priority = Field(Priority.NORMAL, description="Relative to the other jobs of the same tenant.")
     deadline: Moment | None = Field(
         None, description="Items that have not started by this time are cancelled, and the job ends as expired."
@@ -155,6 +189,7 @@ class JobRequest(JobTerms, MethodOptions, Request):
             "input": {"prefix": "s3://nst/photos/"},
             "styles": ["great_wave"],
             "output": {"format": "jpeg", "max_px": 1600},
+            "stroke": "auto",
             "priority": "high",
             "expires_after_s": 3600,
             "max_failures": 100,
@@ -244,6 +279,7 @@ _JOB: dict[str, Any] = {
     "strength": 1.0,
     "preserve_color": False,
     "precision": "auto",
+    "stroke": "auto",
     "metadata": {"album": "spring"},
     "priority": "normal",
     "deadline": None,

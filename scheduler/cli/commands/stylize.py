@@ -22,7 +22,7 @@ from scheduler.cli.commands.parameters import (
     ResultName,
 )
 from scheduler.cli.exits import ExitCode
-from scheduler.cli.options import check_template, parse_labels, parse_span, parse_styles
+from scheduler.cli.options import check_template, parse_labels, parse_span, parse_stroke, parse_styles
 from scheduler.cli.session import session_of
 from scheduler.cli.submitting import run_job
 from scheduler.cli.transfer.inputs import Format
@@ -51,6 +51,14 @@ def stylize(
     precision: Annotated[
         Precision, typer.Option(help="exact: the same bytes on every machine with the same kind of processor; slower.")
     ] = "auto",
+    stroke: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Size of the strokes: 0.5 to 4 times that at the photo's own size, or auto. With auto the same photo "
+            "looks alike at any size, and large photos are fast.",
+        ),
+    ] = None,
     format: Annotated[Format, typer.Option(help="File format of the results.")] = Format.KEEP,
     quality: Quality = 92,
     max_px: Annotated[int | None, typer.Option(min=16, help="Longest side of the results, in pixels.")] = None,
@@ -78,6 +86,7 @@ def stylize(
         format=format, template=name, styles=tuple(style for style, _ in styles), target=target, max_px=max_px
     )
     labels = parse_labels(label)
+    size = None if stroke is None else parse_stroke(stroke)
     expires_after_s = None if expires_after is None else parse_span(expires_after)
 
     def request(input: JobInput, paintings: Sequence[str]) -> JobRequest:
@@ -87,6 +96,7 @@ def stylize(
             strength=strength,
             preserve_color=preserve_color,
             precision=precision,
+            stroke=size,
             output=Output(prefix=target.prefix, format=format, quality=quality, name=name, max_px=max_px),
             metadata=labels,
             priority=priority,

@@ -81,6 +81,7 @@ def _options(job: Job) -> str:
         parts = [f"preset {job.optimize.preset}", *known]
     parts += ["colours kept"] if job.preserve_color else []
     parts += ["exact"] if job.precision == "exact" else []
+    parts += [f"stroke {job.stroke if job.stroke == 'auto' else f'{job.stroke:g}'}"] if job.stroke is not None else []
     parts += [f"format {job.output.format}, quality {job.output.quality}"]
     parts += [f"at most {job.output.max_px} px"] if job.output.max_px else []
     return ", ".join(parts)

@@ -102,10 +102,11 @@ def upgrade() -> None:
         sa.Column("version", sa.String(length=64), nullable=False),
         sa.Column("px_class", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("precision", sa.String(length=8), nullable=False),
+        sa.Column("stroke", sa.String(length=8), nullable=False),
         sa.Column("samples", sa.BigInteger(), nullable=False),
         sa.Column("mean_ms", sa.Double(), nullable=False),
         sa.Column("updated_at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("method", "version", "px_class", "precision", name=op.f("pk_rates")),
+        sa.PrimaryKeyConstraint("method", "version", "px_class", "precision", "stroke", name=op.f("pk_rates")),
     )
     op.create_table(
         "runs",

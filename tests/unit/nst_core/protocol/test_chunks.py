@@ -26,7 +26,7 @@ CHUNK = StylizeChunk(
     chunk_id=7,
     attempt=2,
     style=StyleRef(name="great-wave", version="ab" * 32, weights="s3://nst/styles/ab.safetensors", index=3),
-    options=StylizeOptions(strength=0.5, preserve_color=True, precision="exact", max_px=800, quality=80),
+    options=StylizeOptions(strength=0.5, preserve_color=True, precision="exact", max_px=800, stroke=2.0, quality=80),
     items=(ChunkItem(index=0, input="s3://in/é a.jpg", output="s3://out/0.png"),),
 )
 OPTIMIZE = OptimizeChunk(
@@ -63,6 +63,7 @@ def test_a_chunk_survives_json(chunk: ChunkMessage) -> None:
             preserve_color=st.booleans(),
             precision=st.sampled_from(["auto", "exact"]),
             max_px=st.none() | counts,
+            stroke=st.none() | st.just("auto") | st.floats(0.5, 4),
             quality=st.integers(1, 100),
         ),
         items=st.lists(st.builds(ChunkItem, index=counts, input=texts, output=texts), max_size=3).map(tuple),
@@ -107,6 +108,7 @@ def test_a_chunk_without_a_field_is_refused_by_name(chunk: ChunkMessage, field: 
         ("style", "wave"),
         ("options", 1),
         ("options", {"precision": "fp64"}),
+        ("options", {"stroke": "broad"}),
     ],
 )
 def test_a_chunk_with_a_wrong_field_is_refused_by_name(field: str, value: Any) -> None:

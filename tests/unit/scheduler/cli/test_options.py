@@ -11,6 +11,7 @@ from scheduler.cli.options import (
     parse_labels,
     parse_span,
     parse_status,
+    parse_stroke,
     parse_styles,
 )
 
@@ -43,6 +44,19 @@ def test_what_is_not_a_duration_is_refused(text: str) -> None:
 
 def test_zero_is_a_duration_only_where_it_makes_sense() -> None:
     assert parse_span("0s", zero=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "stroke"), [("0.5", 0.5), ("2", 2.0), ("4.0", 4.0), ("auto", "auto"), (" Auto ", "auto")]
+)
+def test_a_stroke_is_a_number_or_auto(text: str, stroke: float | str) -> None:
+    assert parse_stroke(text) == stroke
+
+
+@pytest.mark.parametrize("text", ["", "0", "0.49", "4.01", "-1", "nan", "inf", "1,5", "large"])
+def test_what_is_not_a_stroke_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--stroke takes a number from 0\.5 to 4, or auto, not "):
+        parse_stroke(text)
 
 
 def test_the_value_of_a_field_is_json_or_a_text() -> None:

@@ -18,13 +18,13 @@ def test_stylize_uploads_submits_and_downloads(api: CannedApi, here: Run, tmp_pa
     (photos / "0.jpg").write_bytes(b"photo 0")
     (photos / "sub/1.jpg").write_bytes(b"photo 1")
     prepare_stylize(api, job_json("partially_succeeded", total=2, succeeded=1, failed=1))
-    options = ("--strength", "0.5", "--precision", "exact", "--max-px", "800")
+    options = ("--strength", "0.5", "--precision", "exact", "--stroke", "2", "--max-px", "800")
     code, stdout, err = here("stylize", str(photos), "-s", "great_wave", "-o", str(out), "--json", *options)
     assert code == ExitCode.PARTIAL
     assert api.files == {"up1/0.jpg": b"photo 0", "up1/sub/1.jpg": b"photo 1"}
     request = submitted(api)
     assert request["input"] == {"prefix": "s3://nst/up1/"}
-    assert (request["strength"], request["precision"]) == (0.5, "exact")
+    assert (request["strength"], request["precision"], request["stroke"]) == (0.5, "exact", 2.0)
     assert (request["output"]["max_px"], request["output"]["prefix"]) == (800, None)
     images = json.loads(stdout)["images"]
     assert [image["file"] for image in images] == [str(out / "sub/0__great_wave.jpg"), None]
@@ -37,6 +37,7 @@ def test_stylize_into_storage_downloads_nothing(api: CannedApi, here: Run) -> No
     code, _, err = here("stylize", "s3://nst/in", "-s", "great_wave", "-o", "s3://nst/out/")
     assert code == ExitCode.OK
     assert submitted(api)["input"] == {"prefix": "s3://nst/in/"}
+    assert submitted(api)["stroke"] is None
     assert submitted(api)["output"]["prefix"] == "s3://nst/out/"
     assert "→ s3://nst/out/" in err
     assert not [request for request in api.requests if request.path.endswith("/output")]

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from nst_core.client.resources.jobs import JobInput
+from nst_core.client.resources.jobs import JobInput, Stroke
 from nst_core.protocol.chunks import StyleRef, StylizeOptions
 from scheduler.domain.jobs import JobOutput, JobSpec
-from scheduler.jobs.item_times import chunk_size, px_class
+from scheduler.jobs.item_times import chunk_size, px_class, stroke_class
 
 
 @pytest.mark.parametrize(
@@ -33,16 +33,39 @@ def test_chunk_is_a_minute_of_work_in_enough_pieces_for_all(
     assert chunk_size(mean_ms, target_ms=60_000, first_guess=16, items=items, workers=workers) == size
 
 
-@pytest.mark.parametrize(("max_px", "expected"), [(None, 0), (16, 16), (512, 512), (513, 1024), (1600, 2048)])
-def test_sizes_of_pictures_are_classed_by_powers_of_two(max_px: int | None, expected: int) -> None:
-    spec = JobSpec(
+def spec_of(options: StylizeOptions) -> JobSpec:
+    """Return a job with these options."""
+    return JobSpec(
         input=JobInput(prefix="s3://b/"),
         output=JobOutput(prefix="s3://b/out/"),
         styles=(StyleRef(name="wave", version="v"),),
-        options=StylizeOptions(max_px=max_px),
+        options=options,
         max_attempts=3,
     )
+
+
+@pytest.mark.parametrize(("max_px", "expected"), [(None, 0), (16, 16), (512, 512), (513, 1024), (1600, 2048)])
+def test_sizes_of_pictures_are_classed_by_powers_of_two(max_px: int | None, expected: int) -> None:
+    spec = spec_of(StylizeOptions(max_px=max_px))
     assert px_class(spec) == expected
     config = {"size_px": max_px} if max_px else {}
     details = {"paintings": ["s3://b/p.jpg"], "preset": "p", "config": config, "preview_every": 0}
     assert px_class(replace(spec, method="optimize", details=details)) == expected
+
+
+@pytest.mark.parametrize(
+    ("stroke", "expected"),
+    [
+        (None, "1"),
+        (1.0, "1"),
+        (0.5, "0.5"),
+        (0.6, "1"),
+        (1.1, "2"),
+        (2.0, "2"),
+        (2.5, "4"),
+        (4.0, "4"),
+        ("auto", "auto"),
+    ],
+)
+def test_strokes_are_classed_by_powers_of_two(stroke: Stroke | None, expected: str) -> None:
+    assert stroke_class(spec_of(StylizeOptions(stroke=stroke))) == expected

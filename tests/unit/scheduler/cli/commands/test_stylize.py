@@ -38,6 +38,19 @@ def test_stylize_sends_a_manifest_and_all_options(api: CannedApi, here: Run) -> 
     assert datetime.fromisoformat(body["deadline"]) == datetime(2030, 1, 2, 3, 4, 5).astimezone()
 
 
+def test_stylize_takes_a_size_of_strokes(api: CannedApi, here: Run) -> None:
+    prepare_stylize(api, job_json("succeeded", total=1, succeeded=1, stroke="auto"))
+    code, *_ = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--stroke", "auto")
+    assert (code, submitted(api)["stroke"]) == (ExitCode.OK, "auto")
+
+
+def test_a_wrong_size_of_strokes_is_refused_before_anything_is_sent(api: CannedApi, here: Run) -> None:
+    code, _, err = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--stroke", "5")
+    assert code == ExitCode.USAGE
+    assert "--stroke takes a number from 0.5 to 4, or auto, not '5'." in err
+    assert not api.requests
+
+
 def test_stylize_takes_a_version_of_a_style(api: CannedApi, here: Run) -> None:
     prepare_stylize(api, job_json("succeeded", total=2, succeeded=2))
     api.on("GET", "/v1/styles/great_wave?version=abababab", Answer(body=STYLE))

@@ -52,6 +52,14 @@ def test_only_an_exact_job_shows_its_precision() -> None:
     assert shown == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("stroke", "shown"), [(None, ""), (2.0, "stroke 2, "), (0.75, "stroke 0.75, "), ("auto", "stroke auto, ")]
+)
+def test_a_job_shows_the_size_of_its_strokes_if_it_has_one(stroke: float | str | None, shown: str) -> None:
+    page = joined(render.job_page(JOB.model_copy(update={"stroke": stroke})))
+    assert f"strength 1, {shown}format keep" in page
+
+
 def test_no_jobs_are_a_sentence() -> None:
     assert lines_of(render.jobs_table([])) == ["There are no jobs yet."]
 
