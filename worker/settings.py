@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from nst_core.images import MAX_PHOTO_PIXELS
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.system.files import cache_folder
 
@@ -53,11 +54,12 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     #: Bytes of memory for networks that stay loaded.
     cache_bytes: int = Field(default=512 << 20, ge=0)
     #: The most pixels that a photo may have before it is scaled down to the job's max_px.
-    max_pixels: int = Field(default=200_000_000, ge=1)
+    max_pixels: int = Field(default=MAX_PHOTO_PIXELS, ge=1)
     #: Bytes of memory that this worker may use; empty means 80 % of the machine's or of its control group's. Photos,
     #: optimisations and trainings that need more are refused.
     memory_bytes: int | None = Field(default=None, ge=1)
-    #: The most pixels of one photo in the network; empty means as many as fit into the memory.
+    #: The most pixels of a photo after that; empty means as many as fit into the memory. What is too large for the
+    #: network as a whole goes through it in strips, which need less memory.
     max_network_pixels: int | None = Field(default=None, ge=1)
     #: Bytes of memory for one optimisation, which needs about 3.6 GB per million pixels; empty means the limit of the
     #: worker.
@@ -70,8 +72,8 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     heartbeat_s: float = Field(default=3.0, gt=0)
     #: Seconds between two reports on a chunk, in which the worker also asks whether the job was cancelled.
     progress_s: float = Field(default=1.0, gt=0)
-    #: A worker is stuck, and ends so that its supervisor restarts it, if no image and no iteration is completed within
-    #: this many seconds. So this is also the longest time that one image may take.
+    #: A worker is stuck, and ends so that its supervisor restarts it, if no image, no strip of a large one and no
+    #: iteration is completed within this many seconds. So this is also the longest time that one of them may take.
     stuck_after_s: float = Field(default=600.0, gt=0)
     #: A worker that fails its self-test for this many seconds ends as well.
     ill_after_s: float = Field(default=10.0, gt=0)

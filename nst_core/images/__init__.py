@@ -6,6 +6,15 @@
 
 from nst_core.images.decoding import decode
 from nst_core.images.encoding import content_type, encode
-from nst_core.images.picture import DEFAULT_MIN_SIDE_PX, Limits, Picture, fitted_size
+from nst_core.images.picture import DEFAULT_MIN_SIDE_PX, MAX_PHOTO_PIXELS, Limits, Picture, fitted_size
 
-__all__ = ["DEFAULT_MIN_SIDE_PX", "Limits", "Picture", "content_type", "decode", "encode", "fitted_size"]
+__all__ = [
+    "DEFAULT_MIN_SIDE_PX",
+    "MAX_PHOTO_PIXELS",
+    "Limits",
+    "Picture",
+    "content_type",
+    "decode",
+    "encode",
+    "fitted_size",
+]

@@ -24,6 +24,10 @@ class Picture:
     warning: str | None = None
 
 
+#: The most pixels of a photo that is stylized, unless a worker has another limit.
+MAX_PHOTO_PIXELS = 200_000_000
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """The allowed sizes of a picture, and how far it is reduced."""

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from scheduler.cli.exits import ExitCode
-from tests.photos import small_photos
+from tests.photos import png_header, small_photos
 from tests.unit.scheduler.canned_api import Answer, CannedApi, tenant_json
 from tests.unit.scheduler.cli.conftest import Run
 from tests.unit.scheduler.cli.submissions import PRESET, prepare_check
@@ -100,7 +100,7 @@ def test_a_dry_run_tells_how_many_photos_were_looked_up(api: CannedApi, here: Ru
         ((4000, 30), ("--max-px", "2000"), "image_too_small"),
         ((400, 30), ("--max-px", "100"), "image_too_small"),
         ((4000, 12), (), "image_too_small"),
-        ((8000, 6251), (), "image_too_large"),
+        ((9000, 6000), (), None),
     ],
 )
 def test_a_dry_run_checks_the_size_of_the_results(
@@ -113,6 +113,17 @@ def test_a_dry_run_checks_the_size_of_the_results(
     api.on("POST", "/v1/jobs?validate=true&objects=false", Answer(body=check))
     _, out, _ = here("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run", "--json", *options)
     assert [each["code"] for each in json.loads(out)["problems"]] == ([] if code is None else [code])
+
+
+def test_a_dry_run_names_photos_that_are_too_large_for_workers(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png_header(20_000, 10_001))
+    api.on("GET", "/v1/tenant", Answer(body=tenant_json()))
+    prepare_check(api)
+    check = {"valid": True, "photos": 1, "items": 1, "failing": 0}
+    api.on("POST", "/v1/jobs?validate=true&objects=false", Answer(body=check))
+    _, out, _ = here("stylize", str(tmp_path), "-s", "great_wave", "-o", "out", "--dry-run", "--json")
+    [problem] = json.loads(out)["problems"]
+    assert (problem["code"], "200,000,000" in problem["message"]) == ("image_too_large", True)
 
 
 def test_a_dry_run_of_optimize_checks_the_painting_and_uploads_nothing(
