@@ -26,8 +26,12 @@ def test_a_lower_precision_has_to_be_worth_it() -> None:
     assert fastest(candidates) == EngineChoice(engine="openvino", precision="fp32")
 
 
-def test_an_engine_that_is_slower_here_is_not_chosen() -> None:
-    assert fastest([EAGER, measured("openvino", "fp32", ms=400)]) == EXACT
+def test_an_engine_that_is_clearly_slower_here_is_not_chosen() -> None:
+    assert fastest([EAGER, measured("openvino", "fp32", ms=210)]) == EXACT
+
+
+def test_an_engine_that_other_programs_have_slowed_down_is_chosen() -> None:
+    assert fastest([EAGER, measured("openvino", "fp32", ms=190)]).engine == "openvino"
 
 
 def test_an_engine_that_computes_wrongly_here_is_not_chosen() -> None:
@@ -50,8 +54,9 @@ def test_what_this_machine_cannot_run_is_refused(engine: str, precision: str) ->
 
 
 def test_every_engine_of_this_machine_computes_correctly() -> None:
-    assert measure(EXACT, "cpu").psnr_db == float("inf")
-    assert measure(EngineChoice(engine="openvino", precision="fp32"), "cpu").psnr_db > 60
+    reference, fast = measure([EXACT, EngineChoice(engine="openvino", precision="fp32")])
+    assert reference.psnr_db == float("inf")
+    assert fast.psnr_db > 60
     assert choose("cpu").engine in ("eager", "openvino")
 
 
