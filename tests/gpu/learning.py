@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -47,13 +48,13 @@ def trainer(device: torch.device, *, quick: bool, bf16: bool = False) -> Trainer
     """Return a training of a usual network, or of a tiny one; not compiled, since that takes a minute."""
     # The photos are our own: no other process has to read them.
     training_photos.decode = images.decode  # type: ignore[attr-defined]
-    config = TrainConfig(steps=STEPS, batch_size=4, size_px=256)
+    # Without a warm-up, so that some steps change the losses.
+    config = TrainConfig(steps=STEPS, batch_size=4, size_px=256, warmup_steps=0)
     if quick:
+        layers = {"relu1_2": 1e-3, "relu2_1": 1e-3}
         small = TransformerConfig(width=4, blocks=1)
-        config = TrainConfig(
-            transformer=small, steps=STEPS, batch_size=2, size_px=32, style_size_px=48, content_layer="relu1_2",
-            style_weights={"relu1_2": 1e-3, "relu2_1": 1e-3},
-        )  # fmt: skip
+        sizes = {"batch_size": 2, "size_px": 32, "style_size_px": 48}
+        config = replace(config, transformer=small, content_layer="relu1_2", style_weights=layers, **sizes)
     return Trainer(
         config,
         network=loss_network(config.layers),
