@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nst_core.clock import Clock
-from nst_core.errors import ConfigError
+from nst_core.errors import ConfigError, ImageTooLargeError
 from nst_core.inference.cuda_card import runner_of
 from nst_core.inference.eager import EagerStylizer, network_of, placed, too_large
+from nst_core.inference.strips import Define
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call
 from nst_core.nets.tensors import from_uint8, to_uint8
 from nst_core.nets.transformer import ROUNDING, InstanceNorm, TransformerNet
@@ -75,12 +77,43 @@ class CudaStylizer(EagerStylizer):
         results = np.empty_like(batch, order="C")
         with self._runner.lock, torch.inference_mode(), on_device(self.device), repeatable():
             finite = self._fill(results, batch, strength=strength, preserve_color=preserve_color)
-            if not finite and self._exact is not None:
-                _log.warning("a style overflows float16; it runs in float32 from now on")
-                self.net = placed(_arranged(self._exact, torch.float32), self.device)
-                self.choice, self._exact = EngineChoice(engine="cuda", precision="fp32"), None
+            if not finite and self._widen():
                 self._fill(results, batch, strength=strength, preserve_color=preserve_color)
         return results
+
+    def run_pass(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Run a pass of a large picture on one strip; see `strips.Run`. Threads take turns."""
+        with self._runner.lock, repeatable():
+            outputs = self._strip(key, define, inputs)
+            if not np.isfinite(outputs.get("variance", 0.0)).all() and self._widen():
+                outputs = self._strip(key, define, inputs)
+            return outputs
+
+    def release(self) -> None:
+        """Free the memory that the last pass needed, if it is much."""
+        with self._runner.lock:
+            self._runner.trim()
+
+    def _strip(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the outputs of a pass. If memory is short, try once more with what is kept freed."""
+        try:
+            return super().run_pass(key, define, inputs)
+        except torch.OutOfMemoryError:
+            pass  # retried outside of the handler, because the traceback holds the tensors of the first try
+        self._runner.release()
+        try:
+            return super().run_pass(key, define, inputs)
+        except torch.OutOfMemoryError as error:
+            raise ImageTooLargeError("The GPU has too little memory for a strip of the image.") from error
+
+    def _widen(self) -> bool:
+        """Let the style run in float32 from now on, because it overflows float16; return whether that is a change."""
+        if self._exact is None:
+            return False
+        _log.warning("a style overflows float16; it runs in float32 from now on")
+        self.net = placed(_arranged(self._exact, torch.float32), self.device)
+        self.choice, self._exact = EngineChoice(engine="cuda", precision="fp32"), None
+        return True
 
     def _fill(self, results: Pixels, batch: Pixels, *, strength: float, preserve_color: bool) -> bool:
         """Write the results, and return whether the network's values were finite.

@@ -52,8 +52,12 @@ class Runner(Protocol):
         """
         ...
 
+    def trim(self) -> None:
+        """Free memory if much is only kept to be faster."""
+        ...
+
     def release(self) -> None:
-        """Free the memory that is only kept to be faster."""
+        """Free all memory that is only kept to be faster."""
         ...
 
 
@@ -73,6 +77,9 @@ class Host:
         """Yield the values of `call` for each photo."""
         for photo in photos:
             yield call(torch.from_numpy(np.array(photo, order="C"))).numpy()
+
+    def trim(self) -> None:
+        """Do nothing."""
 
     def release(self) -> None:
         """Do nothing."""
@@ -119,7 +126,13 @@ class Card:
             # After an error the card still uses tensors that are freed now.
             torch.cuda.synchronize(self._device)
         if not recorded:
-            self._trim()
+            self.trim()
+
+    def trim(self) -> None:
+        """Free what torch keeps if it is much: photos of many sizes leave blocks that fit no other size."""
+        kept = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        if kept > self._kept_bytes:
+            torch.cuda.empty_cache()
 
     def release(self) -> None:
         """Free all graphs, and the memory that torch keeps."""
@@ -148,12 +161,6 @@ class Card:
             done.record()
         tensors = (sent, pixels, values)
         return _Flight(tensors=tensors, received=received, done=done, recorded=graph is not None)
-
-    def _trim(self) -> None:
-        """Give memory back if torch keeps much: photos of many sizes leave blocks that fit no other size."""
-        kept = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        if kept > self._kept_bytes:
-            torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True, kw_only=True)

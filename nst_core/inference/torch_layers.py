@@ -14,7 +14,10 @@ from nst_core.nets.transformer import TransformerNet
 
 
 class TorchLayers:
-    """`passes.Layers` that compute at once, in float32, what the inputs of one strip give."""
+    """`passes.Layers` that compute at once what the inputs of one strip give.
+
+    Convolutions compute in the type of the network's weights, everything else in float32.
+    """
 
     def __init__(self, net: TransformerNet, inputs: Mapping[str, np.ndarray[Any, Any]], device: torch.device) -> None:
         self._net = net
@@ -44,7 +47,7 @@ class TorchLayers:
         assert isinstance(layer, torch.nn.Conv2d)
         if name == "down1.conv":
             x = x / 255
-        return F.conv2d(_padded(x, layer.kernel_size[0] // 2, rows), layer.weight, stride=layer.stride)
+        return _convolved(_padded(x, layer.kernel_size[0] // 2, rows), layer, stride=layer.stride[0])
 
     def norm(self, x: Tensor, name: str, *, relu: bool = True, given: bool = False) -> Tensor:
         """Return the normalised map."""
@@ -76,12 +79,11 @@ class TorchLayers:
         assert rows is not None
         padded = F.pad(x, [1, 1, int(rows[0]), int(rows[1])], mode="replicate")
         # Of the doubled padding only the inner half belongs to the result.
-        return F.conv2d(double_size(padded)[:, :, 1:-1, 1:-1], layer.weight)
+        return _convolved(double_size(padded)[:, :, 1:-1, 1:-1], layer)
 
     def head(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return the last convolution, of an even number of rows and columns."""
-        head = self._net.head
-        return F.conv2d(_padded(x, 4, rows), head.weight, head.bias)
+        return _convolved(_padded(x, 4, rows), self._net.head)
 
     def picture(self, y: Tensor, size: Tensor, *, blend_with: Tensor | None = None) -> Tensor:
         """Return the picture as bytes."""
@@ -108,3 +110,7 @@ def _padded(x: Tensor, margin: int, rows: Tensor | None) -> Tensor:
     before, after = (margin, margin) if rows is None else (int(rows[0]), int(rows[1]))
     # Several steps of reflection where a strip has fewer rows than the padding are not needed: strips are taller.
     return F.pad(x, [margin, margin, before, after], mode="reflect")
+
+
+def _convolved(x: Tensor, layer: torch.nn.Conv2d, *, stride: int = 1) -> Tensor:
+    return F.conv2d(x.to(layer.weight.dtype), layer.weight, layer.bias, stride).float()

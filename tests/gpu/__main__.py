@@ -27,6 +27,8 @@ CHECKS: dict[str, Check] = {
     "mixed sizes": stylizing.mixed_sizes,
     "threads": stylizing.threads,
     "a large photo": stylizing.large,
+    "strips": stylizing.strips,
+    "a huge photo": stylizing.huge,
     "too little memory": memory.too_little,
     "fewer at once": memory.fewer_at_once,
     "many sizes": memory.many_sizes,

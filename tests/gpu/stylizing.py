@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nst_core.errors import ImageTooLargeError
+from nst_core.inference.any_size import AnySizeStylizer
 from nst_core.inference.cuda import DTYPES, PROBED, CudaStylizer, PhotoNorm, probe
 from nst_core.inference.cuda_card import Card, runner_of
 from nst_core.inference.eager import EagerStylizer
@@ -18,6 +19,8 @@ from tests.gpu.ground import LEAST_DB, Ground, NotPossibleError, expect, farthes
 
 #: Batches to compare: a usual size, odd sides, and a photo without structure.
 _SHAPES, _QUICK_SHAPES = ((256, 320), (333, 217)), ((32, 40), (17, 29))
+#: What a strip of a million pixels may take of a GPU's memory.
+_STRIP_BYTES = 6 * 2**30
 
 
 def _batches(ground: Ground) -> list[Pixels]:
@@ -153,3 +156,37 @@ def large(ground: Ground) -> str:
     db = psnr_db(result, expected)
     expect(db >= LEAST_DB, f"{db:.1f} dB from the reference")
     return f"{width} x {height}, {db:.1f} dB"
+
+
+def strips(ground: Ground) -> str:
+    """A photo in strips is that of the whole."""
+    style, batch = ground.styles()[0], photo(ground.pick(1501, 70), ground.pick(1203, 41))[None]
+    least_db = float("inf")
+    for narrow in {"fp32", probed(ground.device)}:
+        engine = CudaStylizer.load(style.weights(), device=ground.device, precision=narrow)
+        result, whole = AnySizeStylizer(engine, whole_pixels=1)(batch), engine(batch)
+        where = f"{narrow}: {farthest(result, whole)} of 255 from the whole, {psnr_db(result, whole):.1f} dB"
+        expect(farthest(result, whole) <= 1 if narrow == "fp32" else psnr_db(result, whole) >= LEAST_DB, where)
+        least_db = min(least_db, psnr_db(result, whole))
+    return f"{batch.shape[2]} x {batch.shape[1]}, {least_db:.1f} dB or more from the whole"
+
+
+def huge(ground: Ground) -> str:
+    """A photo of 100 megapixels needs little memory, and has no seams: where it repeats, the result repeats too."""
+    side = ground.pick(2500, 20)
+    tiled = np.tile(photo(side, side), (4, 4, 1))[None]
+    engine = CudaStylizer.load(ground.styles()[0].weights(), device=ground.device, precision=probed(ground.device))
+    if ground.on_gpu:
+        engine.release()
+        torch.cuda.reset_peak_memory_stats(ground.device)
+    result = AnySizeStylizer(engine, whole_pixels=1)(tiled)[0]
+    # The edges of the picture are far from both.
+    one, other = (result[at : at + side, at : at + side] for at in (side, 2 * side))
+    size = f"{tiled.shape[2]:,} x {tiled.shape[1]:,}"
+    if not ground.on_gpu:
+        return f"{size}, too small for seams"
+    used = torch.cuda.max_memory_allocated(ground.device)
+    expect(used <= _STRIP_BYTES, f"it took {used >> 20} MiB of the GPU")
+    db = psnr_db(one, other)
+    expect(db >= LEAST_DB, f"where the photo repeats, results are {db:.1f} dB apart")
+    return f"{size}, {db:.1f} dB where it repeats, {used >> 20} MiB of the GPU"

@@ -61,7 +61,7 @@ def test_the_checks_pass_on_a_cpu_and_need_four_packages(packages: Path) -> None
     assert "without a GPU" in lines[0]
     results = [line.split("  ")[0] for line in lines if line.startswith(("PASS", "SKIP", "FAIL"))]
     # The memory of a CPU cannot be limited.
-    assert (results.count("PASS"), results.count("SKIP")) == (15, 2)
+    assert (results.count("PASS"), results.count("SKIP")) == (17, 2)
     assert any(line.startswith("cuda in fp16, batches of") for line in lines)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nst_core.errors import ConfigError, ImageTooLargeError, ImageTooSmallError, WeightsError
+from nst_core.inference.any_size import AnySizeStylizer
 from nst_core.inference.cuda import DTYPES, CudaStylizer, PhotoNorm, probe
 from nst_core.inference.cuda_card import Call, Host
 from nst_core.inference.eager import EagerStylizer
@@ -198,6 +199,44 @@ def test_a_photo_for_which_there_is_no_memory_is_refused() -> None:
         on(runner)(photos(2))
     assert runner.tried == [2, 2, 1]
     assert not runner.lock.locked()
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+def test_a_large_photo_in_strips_is_that_of_the_whole(precision: Precision) -> None:
+    data, batch = weights(), photos(1, 72, 40)
+    expected = EagerStylizer.load(data)(batch)
+    result = AnySizeStylizer(CudaStylizer.load(data, device="cpu", precision=precision), whole_pixels=1000)(batch)
+    assert psnr(result, expected) >= 40
+
+
+def test_a_style_that_overflows_float16_in_strips_runs_in_float32() -> None:
+    data, batch = overflowing(), photos(1, 72, 40)
+    stylizer = AnySizeStylizer(CudaStylizer.load(data, device="cpu", precision="fp16"), whole_pixels=1000)
+    assert np.abs(stylizer(batch).astype(int) - EagerStylizer.load(data)(batch)).max() <= 1
+    assert stylizer.choice.precision == "fp32"
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_strip_without_memory_is_tried_once_more(failures: int) -> None:
+    stylizer = CudaStylizer.load(weights(), device="cpu")
+    runner = stylizer._runner = TightRunner(debt=1)
+    left = failures
+
+    def define(layers: object) -> dict[str, Tensor]:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return {"map": torch.ones(1)}
+
+    if failures == 1:
+        assert stylizer.run_pass((), define, {})["map"] == 1
+    else:
+        with pytest.raises(ImageTooLargeError, match="too little memory for a strip"):
+            stylizer.run_pass((), define, {})
+    assert runner.debt == 0
+    assert not runner.lock.locked()
+    stylizer.release()
 
 
 def test_the_norm_of_a_photo_is_the_instance_norm() -> None:
