@@ -11,6 +11,7 @@ from nst_core.errors import (
     ImageTooLargeError,
 )
 from nst_core.images import Picture, content_type, decode, encode
+from tests.photos import pictures
 from tests.unit.nst_core.images.picture_files import (
     difference,
     noise,
@@ -72,3 +73,23 @@ def test_a_side_longer_than_the_format_allows_is_refused() -> None:
     with pytest.raises(ImageTooLargeError, match="webp"):
         encode(strip, "webp")
     assert decode(encode(strip, "jpg")).rgb.shape == (16, 16_384, 3)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 300), (300, 1), (7, 5), (701, 389), (100_000, 2)])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_png_is_exact_for_every_shape(width: int, height: int, channels: int) -> None:
+    samples = np.random.default_rng(0).integers(0, 256, (height, width, channels), np.uint8)
+    samples[: height // 2] = 7  # flat, so that it is compressed
+    alpha = samples[:, :, 3] if channels == 4 else None
+    data = encode(Picture(rgb=samples[:, :, :3], alpha=alpha), "png")
+    with Image.open(BytesIO(data)) as image:
+        image.verify()  # the checksums
+    with Image.open(BytesIO(data)) as image:
+        np.testing.assert_array_equal(np.array(image), samples)
+
+
+def test_png_of_a_photo_is_nearly_as_small_as_that_of_pillow() -> None:
+    for _, photo in pictures():
+        out = BytesIO()
+        photo.save(out, "PNG")
+        assert len(encode(Picture(rgb=np.array(photo)), "png")) < 1.1 * len(out.getvalue())
