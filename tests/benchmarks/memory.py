@@ -75,10 +75,10 @@ def case(name: str) -> tuple[int, int]:
         estimate, work = _train(TRAIN[name])
     else:
         estimate, work = _optimize(*OPTIMIZE[name])
-    before = _status("VmRSS")
+    before = status_bytes("VmRSS")
     with memory_for(estimate if name in STYLIZE else 0):
         work()
-    return estimate, _status("VmHWM") - before
+    return estimate, status_bytes("VmHWM") - before
 
 
 def _stylize(values: dict[str, Any], pixels: int) -> tuple[int, Callable[[], object]]:
@@ -151,7 +151,7 @@ def _warm_up() -> None:
     torch.nn.Conv2d(3, 8, 3)(torch.rand(2, 3, 64, 64)).sum().backward()
 
 
-def _status(name: str) -> int:
+def status_bytes(name: str) -> int:
     """Return a number of bytes from the system's description of this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
