@@ -1,7 +1,7 @@
 # make demo    stylize sample photos on this machine; needs nothing but Python 3.11 or newer
 # make test    style, types, imports and all tests
 # make fuzz    the API against made-up requests (EXAMPLES of each route)
-# make bench   the whole stack against the bare network
+# make bench   our engines beside plain ones, and the whole stack against the bare network
 # make client  the synchronous client from the asynchronous one
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -26,6 +26,7 @@ fuzz: $(STAMP)
 
 # PHOTOS: a folder of photos; the free ones of scikit-image without it.
 bench: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.engines $(if $(PHOTOS),--photos $(PHOTOS))
 	$(BIN)/python -m tests.benchmarks.pipeline $(PHOTOS)
 
 client: $(STAMP)
