@@ -119,8 +119,8 @@ def _one_photo(processes: dict[Kind, EngineProcess], photo: Pixels, run: Run) ->
 
 
 def _print_head() -> None:
-    names = ("photos", "engine", "precision", "ms", "x plain PyTorch", "x best plain")
-    names += ("PSNR, dB, median", "least", "largest difference")
+    names = ["photos", "engine", "precision", "ms", "x plain PyTorch", "x best plain"]
+    names += ["PSNR, dB, median", "least", "largest difference"]
     print("| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|", flush=True)
 
 

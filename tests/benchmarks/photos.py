@@ -30,4 +30,5 @@ def soft_photo(width: int, height: int, *, seed: int = 0) -> Pixels:
     for cells in (3, 12, 48, 192):
         noise = Image.fromarray(random.integers(0, 256, (cells, cells, 3), np.uint8))
         photo += (np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC), np.float32) - 127.5) / cells**0.5
-    return np.clip(photo + 127.5, 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(photo + 127.5, 0, 255).astype(np.uint8)
+    return pixels

@@ -53,8 +53,8 @@ def trainer(device: torch.device, *, quick: bool, bf16: bool = False) -> Trainer
     if quick:
         layers = {"relu1_2": 1e-3, "relu2_1": 1e-3}
         small = TransformerConfig(width=4, blocks=1)
-        sizes = {"batch_size": 2, "size_px": 32, "style_size_px": 48}
-        config = replace(config, transformer=small, content_layer="relu1_2", style_weights=layers, **sizes)
+        config = replace(config, transformer=small, content_layer="relu1_2", style_weights=layers)
+        config = replace(config, batch_size=2, size_px=32, style_size_px=48)
     return Trainer(
         config,
         network=loss_network(config.layers),
