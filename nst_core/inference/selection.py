@@ -42,8 +42,8 @@ def choose(device: torch.device | str, *, engine: str = AUTO, precision: str = A
     """Return the engine for photos on a device, and its precision; "auto" stands for the fastest on this machine.
 
     A flag of the processor does not decide it, since a kernel may be missing or slow although the processor has the
-    instructions: a small network runs in each way that is possible, for some tenths of a second in all. Raises
-    ConfigError for an engine or a precision that this machine does not have.
+    instructions: a small network runs in each way that is possible. Together with loading OpenVINO and compiling this
+    takes seconds. Raises ConfigError for an engine or a precision that this machine does not have.
     """
     place = torch.device(device)
     candidates = _candidates(place)
