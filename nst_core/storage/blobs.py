@@ -10,6 +10,8 @@ import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.handlers import add_expect_header
+from botocore.utils import determine_content_length
 from pydantic import SecretStr
 
 from nst_core.errors import (
@@ -31,6 +33,8 @@ _PART_BYTES = 8 * 2**20
 #: By default boto3 holds ten parts at the same time, one in each of its threads.
 _ONE_PART_AT_ONCE = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, use_threads=False)
 _PIECE_BYTES = 1 << 20
+#: Bodies up to this size are sent without asking. Servers read that much of a request that they refuse.
+_UNASKED_BYTES = 256 << 10
 #: Attempts at a download: boto3 retries requests, but not a download that breaks off.
 _DOWNLOADS = 3
 #: The longest part of a key (between slashes) for servers that keep objects as files.
@@ -248,7 +252,7 @@ class BlobStore:
 
 def make_client(settings: StorageSettings, *, patient: bool = True) -> Any:
     """Return a boto3 S3 client with time-outs, and with retries if it is `patient`."""
-    return boto3.session.Session().client(
+    client = boto3.session.Session().client(
         "s3",
         endpoint_url=settings.s3_endpoint,
         region_name=settings.s3_region,
@@ -266,6 +270,18 @@ def make_client(settings: StorageSettings, *, patient: bool = True) -> Any:
             s3={"addressing_style": "path"} if settings.s3_endpoint else {},
         ),
     )
+    client.meta.events.unregister("before-call.s3", add_expect_header)
+    client.meta.events.register("before-call.s3", _expect_if_large)
+    return client
+
+
+def _expect_if_large(model: Any, params: dict[str, Any], **_: Any) -> None:
+    """Let the server say that it wants a large body before it is sent.
+
+    boto3 does so for every body, which costs a round trip, and reads the answer byte by byte.
+    """
+    if (determine_content_length(params.get("body")) or 0) > _UNASKED_BYTES:
+        add_expect_header(model, params)
 
 
 def _size_of(answer: Any) -> int | None:

@@ -1,5 +1,6 @@
 """Objects from servers that leave out headers, compress answers, or break off."""
 
+import io
 from collections.abc import Iterator
 
 import pytest
@@ -101,6 +102,16 @@ def test_a_conditional_write_respects_the_existing_object(server: PlayingServer)
     with pytest.raises(BlobConflictError):
         store.put_if(uri("new"), b"4", tag=tag, content_type="text/plain")
     assert store.get(uri("new")) == b"3"
+
+
+def test_the_server_is_asked_before_a_large_body_only(server: PlayingServer) -> None:
+    store = server.store()
+    for size, asked in ((0, False), (256 << 10, False), (300 << 10, True)):
+        store.put(uri("new"), bytes(size))
+        assert ("expect" in server.calls[-1].headers) == asked
+        store.put_file(uri("new"), io.BytesIO(bytes(size)))
+        assert ("expect" in server.calls[-1].headers) == asked
+        assert store.size(uri("new")) == size
 
 
 def test_a_write_error_that_does_not_concern_the_key_is_retryable(server: PlayingServer) -> None:
