@@ -49,8 +49,9 @@ class WorkerSettings(BrokerSettings, StorageSettings):
     lookahead: int = Field(default=8, ge=1)
     #: Bytes of files that are read ahead, for all chunks together; a larger file is read alone.
     lookahead_bytes: int = Field(default=256 << 20, ge=1)
-    #: Images of one chunk held as decoded pixels: one in the network, one ready, one being decoded.
-    decoded_ahead: int = Field(default=3, ge=1)
+    #: Pixels of photos that are decoded and whose results are not yet in storage, for all chunks together; each takes
+    #: about 10 bytes of memory. A larger photo waits until it is alone.
+    pixels_ahead: int = Field(default=50_000_000, ge=1)
     #: Bytes of memory for networks that stay loaded.
     cache_bytes: int = Field(default=512 << 20, ge=0)
     #: The most pixels that a photo may have before it is scaled down to the job's max_px.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nst_core.decoding.process import GO, HEAD
+from nst_core.decoding.process import FORGET, GO, HEAD
 from nst_core.errors import EngineError
 
 _ROOT = str(Path(__file__).parents[2])
@@ -87,7 +87,7 @@ class Child:
         return self._process.pid
 
     def request(self, arguments: dict[str, int | None], data: bytes) -> dict[str, Any]:
-        """Send a file and return the first answer: the memory that decoding takes, or an error."""
+        """Send a file and return the first answer: the memory that decoding takes and the pixels, or an error."""
         self.is_ready = False
         self._deadline = time.monotonic() + _PATIENCE * self._seconds
         text = json.dumps(arguments).encode()
@@ -100,6 +100,11 @@ class Child:
         self._deadline = time.monotonic() + _PATIENCE * self._seconds
         self._write(GO)
         return self._last_answer()
+
+    def forget(self) -> None:
+        """Let the child forget the request instead, and wait for the next one."""
+        self._write(FORGET)
+        self.is_ready = True
 
     def read_into(self, array: npt.NDArray[np.uint8]) -> None:
         """Read an array's bytes."""

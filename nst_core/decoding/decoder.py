@@ -20,7 +20,7 @@ from nst_core import errors
 from nst_core.decoding.child import Child, ChildDiedError, OutOfTimeError
 from nst_core.errors import ImageDecodeError, ImageTooLargeError
 from nst_core.images.picture import DEFAULT_LIMITS, Limits, Picture
-from nst_core.system.budget import ByteBudget
+from nst_core.system.budget import Budget
 
 if TYPE_CHECKING:
     from nst_core.settings import DecoderSettings
@@ -37,13 +37,26 @@ _ERRORS = {
 }
 
 
-def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
+#: Returns whether this process has room for a picture of so many pixels now. Must not wait: a child waits meanwhile.
+HasRoom = Callable[[int], bool]
+
+
+class NoRoomError(Exception):
+    """This process has no room for a picture of `pixels` pixels now."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__(pixels)
+        self.pixels = pixels
+
+
+def decode(data: bytes, limits: Limits = DEFAULT_LIMITS, *, has_room: HasRoom = lambda pixels: True) -> Picture:
     """Return the image in a file's bytes, as `images.decode` does, decoded by a child process.
 
     Raises the same errors; also ImageDecodeError if the reader crashes or takes too long, ImageTooLargeError if it
-    takes too much memory, and EngineError if no child can be started.
+    takes too much memory, and EngineError if no child can be started. Raises NoRoomError, before any pixel is read, if
+    `has_room` returns False. It may be called twice, if a child dies.
     """
-    return shared_pool().decode(data, limits)
+    return shared_pool().decode(data, limits, has_room=has_room)
 
 
 def check(data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
@@ -70,33 +83,42 @@ class DecoderPool:
     def __init__(self, settings: "DecoderSettings") -> None:
         """Start no child yet."""
         self._settings = settings
-        self._budget = ByteBudget(settings.memory_bytes)
+        self._budget = Budget(settings.memory_bytes)
         self._closed = False
         # The child that was used last is used next: the others' memory may be swapped out.
         self._idle: LifoQueue[Child | None] = LifoQueue()
         for _ in range(settings.processes):
             self._idle.put(None)
 
-    def decode(self, data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
+    def decode(
+        self, data: bytes, limits: Limits = DEFAULT_LIMITS, *, has_room: HasRoom = lambda pixels: True
+    ) -> Picture:
         """Return the image in a file's bytes; see the function `decode`."""
-        return self._with_retry(data, limits, partial(_picture, max_pixels=limits.max_pixels), pixels=True)
+        read = partial(_picture, max_pixels=limits.max_pixels)
+        return self._with_retry(data, limits, read, pixels=True, has_room=has_room)
 
     def check(self, data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
         """Return the width and height of an image that can be decoded; see the function `check`."""
         return self._with_retry(data, limits, _size, pixels=False)
 
     def _with_retry(
-        self, data: bytes, limits: Limits, read: Callable[[Child, dict[str, Any]], _T], *, pixels: bool
+        self,
+        data: bytes,
+        limits: Limits,
+        read: Callable[[Child, dict[str, Any]], _T],
+        *,
+        pixels: bool,
+        has_room: HasRoom = lambda pixels: True,
     ) -> _T:
         """Return the result for an image, with a second try if the child of the first try dies."""
         arguments = asdict(limits) | {"pixels": pixels}
         try:
-            return self._decode(data, arguments, read, fresh=False)
+            return self._decode(data, arguments, read, has_room, fresh=False)
         except ChildDiedError as error:
             # The kernel or another image may have killed it; if the file did, it will do so again.
             _log.warning("an image reader died (%s); the image is retried once", error)
         try:
-            return self._decode(data, arguments, read, fresh=True)
+            return self._decode(data, arguments, read, has_room, fresh=True)
         except ChildDiedError as error:
             raise ImageDecodeError("The image makes its reader crash.") from error
 
@@ -116,6 +138,7 @@ class DecoderPool:
         data: bytes,
         arguments: dict[str, int | None],
         read: Callable[[Child, dict[str, Any]], _T],
+        has_room: HasRoom,
         *,
         fresh: bool,
     ) -> _T:
@@ -123,6 +146,9 @@ class DecoderPool:
             answer = child.request(arguments, data)
             if (needed := answer.get("bytes")) is None:
                 raise _error(answer)
+            if not has_room(pixels := int(answer["pixels"])):
+                child.forget()
+                raise NoRoomError(pixels)
             with self._budget.hold(int(needed)):
                 answer = child.proceed()
                 if "height" not in answer:

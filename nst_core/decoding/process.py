@@ -1,8 +1,9 @@
 """The child process that decodes images. It serves one request at a time from its standard input, until that ends.
 
 A request is a frame with JSON (the arguments of `images.decode`, and whether pixels are wanted) and the file's bytes.
-The child answers with the memory that it needs, waits for one byte, and answers with the picture or an error. A frame
-consists of the lengths of its JSON and of its bytes, then both.
+The child answers with the memory that it needs and the size of the picture, and waits for one byte. Then it answers
+with the picture or an error, or forgets the request. A frame consists of the lengths of its JSON and of its bytes, then
+both.
 
 The child limits itself: its memory with RLIMIT_AS, and the processor time of each image with RLIMIT_CPU, whose signal
 ends it. It handles no signals. It ends with its parent, because then its input ends.
@@ -26,11 +27,17 @@ from nst_core.images import Limits, Picture, decode
 HEAD = struct.Struct("<IQ")
 #: The parent sends this when the child may use the memory that it asked for.
 GO = b"\x01"
+#: The parent sends this if it wants the image later, or from another child.
+FORGET = b"\x00"
 _OUT = 3
 
 
 class _ParentGoneError(Exception):
     """The input ended, because the parent has ended."""
+
+
+class _ForgottenError(Exception):
+    """The parent does not want the image now."""
 
 
 def main(arguments: list[str]) -> int:
@@ -63,6 +70,8 @@ def _serve(seconds: int) -> None:
         _send({"error": type(error).__name__, "message": error.message})
     except MemoryError:
         _send({"error": ImageTooLargeError.__name__, "message": "The image needs more memory than it may take."})
+    except _ForgottenError:
+        pass
     except _ParentGoneError:
         raise
     except Exception:  # noqa: BLE001 - whatever a library raises on hostile bytes, only this image fails
@@ -71,10 +80,13 @@ def _serve(seconds: int) -> None:
         _answer(picture, wants_pixels)
 
 
-def _ask(needed: int) -> None:
-    """Tell the parent how much memory an image takes, and wait for its permission."""
-    _send({"bytes": needed})
-    if os.read(0, len(GO)) != GO:
+def _ask(needed: int, pixels: int) -> None:
+    """Tell the parent how much memory an image takes and how many pixels it has, and wait for its permission."""
+    _send({"bytes": needed, "pixels": pixels})
+    answer = os.read(0, len(GO))
+    if answer == FORGET:
+        raise _ForgottenError
+    if answer != GO:
         raise _ParentGoneError
 
 

@@ -36,12 +36,13 @@ _OPENERS: dict[Format, Callable[[bytes, Limits], Source]] = {
 
 
 def decode(
-    data: bytes, limits: Limits = DEFAULT_LIMITS, *, on_size: Callable[[int], object] = lambda _: None
+    data: bytes, limits: Limits = DEFAULT_LIMITS, *, on_size: Callable[[int, int], object] = lambda *_: None
 ) -> Picture:
     """Return the image in a file's bytes, reduced if its longer side exceeds `max_px` of the limits.
 
     The EXIF orientation is applied and a colour profile is converted to sRGB; if one of them is broken, it is ignored.
-    After the header and before any pixel is read, `on_size` is called with an estimate of the needed memory in bytes.
+    After the header and before any pixel is read, `on_size` is called with an estimate of the memory that decoding
+    takes, in bytes, and with the number of pixels of the result.
 
     Raises ImageDecodeError if it is empty, damaged or no image, ImageFormatError for another format or for samples
     without an agreed range, ImageTooLargeError for more than `max_pixels` in the header or more than
@@ -52,7 +53,7 @@ def decode(
     try:
         source = _OPENERS[kind](data, limits)
         target = limits.target(source.size)
-        on_size(source.size[0] * source.size[1] * _BYTES_PER_PIXEL)
+        on_size(source.size[0] * source.size[1] * _BYTES_PER_PIXEL, target[0] * target[1])
         loaded = source.load(target)
         return _finished(loaded, limits.max_px, _warning(source, loaded))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

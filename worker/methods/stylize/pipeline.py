@@ -14,6 +14,7 @@ import numpy as np
 from nst_core import images
 from nst_core.clock import Clock
 from nst_core.decoding import decoder
+from nst_core.decoding.decoder import HasRoom, NoRoomError
 from nst_core.images import Limits, Picture
 from nst_core.inference.strokes import carried_over, copy_to_paint, largest_photo, painted_size
 from nst_core.inference.stylizer import Pixels, Stylizer
@@ -22,7 +23,7 @@ from nst_core.protocol.chunks import ChunkItem, StylizeChunk
 from nst_core.protocol.events import ItemOutcome
 from nst_core.settings import DecoderSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
-from nst_core.system.budget import ByteBudget
+from nst_core.system.budget import Budget
 from worker.methods.results import Outdated, Results
 from worker.runtime.engine import Engine
 from worker.runtime.outcomes import InterruptedWorkError, Recovered, Stopwatch, outcome_of, success
@@ -39,8 +40,6 @@ class _Run:
     outdated: Outdated
     #: Position among the chunks of this process: older chunks go first.
     order: int
-    #: Slots for decoded images, so that few large photos wait as pixels.
-    decoded: Semaphore
     #: Slots for images that are being decoded. A chunk may use a part of the decoder processes only, so that files
     #: that keep decoders busy for a long time do not hold up other chunks.
     decoding: Semaphore
@@ -101,7 +100,9 @@ class Pipeline:
         self._settings = settings
         self._budget_bytes = budget_bytes
         #: Bytes of files that are read ahead, of all chunks.
-        self._ahead = ByteBudget(settings.lookahead_bytes)
+        self._ahead = Budget(settings.lookahead_bytes)
+        #: Pixels of photos and results in memory, of all chunks.
+        self._pixels = Budget(settings.pixels_ahead)
         self._recovered = recovered
         self._blobs = blobs
         self._results = Results(blobs)
@@ -135,7 +136,6 @@ class Pipeline:
             going=going,
             outdated=outdated,
             order=next(self._orders),
-            decoded=Semaphore(self._settings.decoded_ahead),
             decoding=Semaphore(self._decoders),
             max_pixels=most if limit is None else min(most, limit),
         )
@@ -169,33 +169,44 @@ class Pipeline:
         output = BlobUri.parse(item.output)
         suffix = PurePosixPath(output.key).suffix
         content_type = images.content_type(suffix)  # first: do not spend time on an image that cannot be saved
-        picture = self._load_and_stylize(image)
-        with image.stage(Stage.ENCODE):
-            data = images.encode(picture, suffix, quality=run.chunk.options.quality)
-        with image.stage(Stage.PUT):
-            self._results.put(output, data, content_type=content_type, outdated=run.outdated)
-        return success(item, picture, data, ms=image.watch.ms, choice=run.stylize.choice)
+        with ExitStack() as pixels:
+            picture = self._painted(image, self._load(image, pixels))
+            with image.stage(Stage.ENCODE):
+                data = images.encode(picture, suffix, quality=run.chunk.options.quality)
+            with image.stage(Stage.PUT):
+                self._results.put(output, data, content_type=content_type, outdated=run.outdated)
+            return success(item, picture, data, ms=image.watch.ms, choice=run.stylize.choice)
 
-    def _load_and_stylize(self, image: _Image) -> Picture:
+    def _load(self, image: _Image, pixels: ExitStack) -> Picture:
+        """Return a photo, and hold room for its pixels until `pixels` is closed."""
+        image.run.check()
+        with ExitStack() as file:
+            data = self._fetch(image, file)
+            image.run.check()
+
+            def has_room(count: int) -> bool:
+                pixels.close()  # of an earlier try
+                if free := self._pixels.take(count, wait=False):
+                    pixels.callback(self._pixels.give_back, count)
+                return free
+
+            try:
+                return self._decode(image, data, has_room)
+            except NoRoomError as error:
+                # This may take minutes, and keeps no decoder from other work.
+                pixels.enter_context(self._pixels.hold(error.pixels))
+            image.run.check()
+            return self._decode(image, data, lambda count: True)
+
+    def _decode(self, image: _Image, data: bytes, has_room: HasRoom) -> Picture:
         run = image.run
-        run.check()
-        with ExitStack() as held, ExitStack() as slot:
-            data = self._fetch(image, held)
-            slot.enter_context(run.decoded)
-            run.check()
-            with run.decoding, image.stage(Stage.DECODE):
-                picture = decoder.decode(
-                    data,
-                    Limits(
-                        max_pixels=self._settings.max_pixels,
-                        max_px=run.chunk.options.max_px,
-                        max_result_pixels=run.max_pixels,
-                    ),
-                )
-            # The file is no longer needed, so there is room for the next one.
-            del data
-            held.close()
-            return self._painted(image, picture)
+        limits = Limits(
+            max_pixels=self._settings.max_pixels,
+            max_px=run.chunk.options.max_px,
+            max_result_pixels=run.max_pixels,
+        )
+        with run.decoding, image.stage(Stage.DECODE):
+            return decoder.decode(data, limits, has_room=has_room)
 
     def _painted(self, image: _Image, picture: Picture) -> Picture:
         """Return the stylized picture; the network paints a copy of another size if the strokes are to be so."""

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from nst_core import images
-from nst_core.decoding.decoder import DecoderPool
+from nst_core.decoding.decoder import DecoderPool, NoRoomError
 from nst_core.errors import ImageDecodeError, ImageError, ImageTooLargeError
 from nst_core.images.picture import Limits
 from nst_core.settings import DecoderSettings
@@ -195,16 +195,40 @@ def test_many_threads_share_few_children(pool: DecoderPool) -> None:
     assert len(children()) <= 2
 
 
-def test_the_network_limit_is_checked_before_a_pixel_is_decoded() -> None:
+def test_an_image_without_room_is_not_decoded_and_its_child_serves_the_next_one(pool: DecoderPool) -> None:
     asked: list[int] = []
+
+    def has_room(pixels: int) -> bool:
+        asked.append(pixels)
+        return len(asked) > 1
+
+    # The file does not even contain the pixels.
+    with pytest.raises(NoRoomError) as raised:
+        pool.decode(claiming("png", 5_000, 4_000), Limits(max_px=50), has_room=has_room)
+    (child,) = children()
+    good = saved(Image.fromarray(smooth()), "PNG")
+    np.testing.assert_array_equal(pool.decode(good, has_room=has_room).rgb, smooth())
+    assert children() == [child]
+    assert raised.value.pixels == 50 * 40
+    assert asked == [50 * 40, 48 * 32]
+
+
+def test_the_network_limit_is_checked_before_a_pixel_is_decoded() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def ask(nbytes: int, pixels: int) -> None:
+        asked.append((nbytes, pixels))
+
     # The file does not even contain the pixels.
     data = claiming("png", 5_000, 5_000)
     with pytest.raises(ImageTooLargeError, match="5,000 x 5,000"):
-        images.decode(data, Limits(max_result_pixels=12_000_000), on_size=asked.append)
+        images.decode(data, Limits(max_result_pixels=12_000_000), on_size=ask)
     assert asked == []
     with pytest.raises(ImageDecodeError, match="truncated"):
-        images.decode(data, Limits(max_result_pixels=12_000_000, max_px=3_000), on_size=asked.append)
-    assert len(asked) == 1
+        images.decode(data, Limits(max_result_pixels=12_000_000, max_px=3_000), on_size=ask)
+    ((nbytes, pixels),) = asked
+    assert nbytes >= 5_000 * 5_000
+    assert pixels == 3_000 * 3_000
 
 
 def test_a_result_may_have_as_many_pixels_as_the_limit() -> None:

@@ -407,9 +407,9 @@ def test_avif_is_read_with_any_brand() -> None:
 
 def test_an_avif_that_claims_too_many_pixels_is_refused_by_its_header() -> None:
     data = saved(Image.fromarray(smooth()), "AVIF")
-    asked: list[int] = []
+    asked: list[tuple[int, ...]] = []
     with pytest.raises(Exception, match="48 x 32"):
-        decode(data, Limits(max_pixels=1000), on_size=asked.append)
+        decode(data, Limits(max_pixels=1000), on_size=lambda *sizes: asked.append(sizes))
     assert asked == []
 
 

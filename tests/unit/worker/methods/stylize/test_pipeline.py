@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from nst_core import images
+from nst_core.decoding import decoder
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.strokes import Stroke
 from nst_core.inference.stylizer import EngineChoice, Stylizer
@@ -261,14 +262,14 @@ def test_the_older_chunk_goes_first(settings: WorkerSettings, blobs: BlobStore) 
             return super().__call__(batch)
 
     engine = Engine()
-    pipeline = Pipeline(settings.model_copy(update={"decoded_ahead": 2}), blobs=blobs, engine=engine)
+    pipeline = Pipeline(settings, blobs=blobs, engine=engine)
     older = Named(name="older")
     newer = Named(name="newer", order=older.order, opened=older.opened)
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(run, pipeline, make_chunk(blobs, [photo()] * 2), older)
         assert older.entered.wait(WAIT_S)
         second = threads.submit(run, pipeline, make_chunk(blobs, [photo()] * 3), newer)
-        wait_until(lambda: engine.queued == 3)  # the older chunk's second image, and two of the newer chunk
+        wait_until(lambda: engine.queued == 4)  # the older chunk's second image, and the newer chunk
         older.opened.set()
         outcomes = [*first.result(WAIT_S).values(), *second.result(WAIT_S).values()]
     assert all(outcome.succeeded for outcome in outcomes)
@@ -333,7 +334,7 @@ def test_the_bytes_of_files_read_ahead_are_limited(settings: WorkerSettings, s3_
     blobs, engine, gate = Counting(s3_server), Engine(), Gate()
     files = [photo(seed) for seed in range(6)]
     room = 2 * max(map(len, files))
-    small = settings.model_copy(update={"lookahead_bytes": room, "lookahead": 6, "decoded_ahead": 1})
+    small = settings.model_copy(update={"lookahead_bytes": room, "lookahead": 6, "pixels_ahead": 48 * 32})
     pipeline = Pipeline(small, blobs=blobs, engine=engine)
     with ThreadPoolExecutor(1) as threads:
         chunk = make_chunk(blobs, files)
@@ -344,6 +345,62 @@ def test_the_bytes_of_files_read_ahead_are_limited(settings: WorkerSettings, s3_
         assert blobs.held <= max(map(len, files)) + room
         gate.opened.set()
         assert all(outcome.succeeded for outcome in done.result(WAIT_S).values())
+    pipeline.close()
+    engine.close()
+
+
+@pytest.mark.parametrize(("pixels_ahead", "in_memory"), [(3 * 48 * 32, 3), (2 * 48 * 32 + 1, 2), (1, 1)])
+def test_the_pixels_in_memory_are_limited_for_all_chunks_together(
+    settings: WorkerSettings, blobs: BlobStore, pixels_ahead: int, in_memory: int
+) -> None:
+    engine, gate = Engine(), Gate()
+    small = settings.model_copy(update={"pixels_ahead": pixels_ahead, "lookahead": 4})
+    pipeline = Pipeline(small, blobs=blobs, engine=engine)
+    chunks = [make_chunk(blobs, [photo(seed) for seed in range(4)]) for _ in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        done = [threads.submit(run, pipeline, chunk, gate) for chunk in chunks]
+        assert gate.entered.wait(WAIT_S)
+        wait_until(lambda: engine.queued == in_memory - 1)  # the others are decoded and wait for the network
+        assert not Event().wait(0.2)
+        assert engine.queued == in_memory - 1
+        # Photos without room keep no decoder.
+        assert decoder.decode(photo()).rgb.shape == (32, 48, 3)
+        gate.opened.set()
+        assert all(outcome.succeeded for each in done for outcome in each.result(WAIT_S).values())
+    pipeline.close()
+    engine.close()
+
+
+def test_a_photo_larger_than_the_room_for_pixels_passes_alone(settings: WorkerSettings, blobs: BlobStore) -> None:
+    def note(batch: Pixels, **_: object) -> Pixels:
+        seen.append(batch.shape[2])
+        others.append(engine.queued)
+        return batch
+
+    seen: list[int] = []
+    others: list[int] = []
+    engine = Engine()
+    pipeline = Pipeline(settings.model_copy(update={"pixels_ahead": 5 * 48 * 32}), blobs=blobs, engine=engine)
+    files = [photo(seed, width=96 if seed == 2 else 48, height=160 if seed == 2 else 32) for seed in range(12)]
+    outcomes = run(pipeline, make_chunk(blobs, files), Calls(note))
+    assert all(outcome.succeeded for outcome in outcomes.values())
+    assert others[seen.index(96)] == 0
+    pipeline.close()
+    engine.close()
+
+
+def test_photos_that_wait_for_room_are_given_back_when_the_worker_ends(
+    settings: WorkerSettings, blobs: BlobStore
+) -> None:
+    engine, gate, stopped = Engine(), Gate(), Event()
+    pipeline = Pipeline(settings.model_copy(update={"pixels_ahead": 1}), blobs=blobs, engine=engine)
+    chunk = make_chunk(blobs, [photo(seed) for seed in range(3)])
+    with ThreadPoolExecutor(1) as threads:
+        outcomes = threads.submit(lambda: list(pipeline.run(chunk, gate, going=lambda: not stopped.is_set())))
+        assert gate.entered.wait(WAIT_S)
+        stopped.set()
+        gate.opened.set()
+        assert len(outcomes.result(WAIT_S)) == 1  # the one in the network
     pipeline.close()
     engine.close()
 
