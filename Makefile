@@ -1,7 +1,7 @@
 # make demo    stylize sample photos on this machine; needs nothing but Python 3.11 or newer
 # make test    style, types, imports and all tests
 # make fuzz    the API against made-up requests (EXAMPLES of each route)
-# make bench   our engines beside plain ones, and the whole stack against the bare network
+# make bench   our engines beside plain ones, and a bulk job beside the bare loop of decode, network and encode
 # make client  the synchronous client from the asynchronous one
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
