@@ -134,7 +134,7 @@ class Loops:
         self._deliverer = deliverer
         self._planner = planner
         self._plan = Loop("plan", self._plan_and_wake, observe=observe)
-        self._dispatch = Loop("dispatch", self._dispatch_and_reap, idle_s=0.5, observe=observe)
+        self._dispatch = Loop("dispatch", self._dispatch_and_reap, observe=observe)
         self._collect = Loop("collect", self._read_events, idle_s=0.01, observe=observe)
         self._finalize = Loop("finalize", finalizer.tick, observe=observe)
         self._finalize_large = Loop("finalize-large", finalizer.tick_large, observe=observe)
@@ -187,7 +187,9 @@ class Loops:
         expired = self._expirer.tick()
         if self._withdrawer.tick() or expired:
             self._finalize.wake()
-        self._run_control.announce()
+        has_runs = self._run_control.has_runs()
+        if has_runs:
+            self._run_control.announce()
         reaped = False
         # Read before the clocks: otherwise it could be of a time after a jump that was not noticed yet.
         known_until = self._events.known_until
@@ -202,9 +204,9 @@ class Loops:
         elif time.monotonic() >= self._reap_at:
             self._reap_at = time.monotonic() + _REAP_S
             reaped = self._reaper.tick(as_of=known_until)
-            reaped |= self._run_control.reap(as_of=known_until)
+            reaped |= has_runs and self._run_control.reap(as_of=known_until)
         sent = self._dispatcher.tick()
-        return self._run_control.dispatch() or sent or reaped
+        return (has_runs and self._run_control.dispatch()) or sent or reaped
 
     def _finish_and_tidy_runs(self) -> bool:
         finished = self._run_finisher.tick()

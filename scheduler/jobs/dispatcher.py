@@ -65,13 +65,13 @@ class Dispatcher:
         """Fill the windows; return whether a chunk was sent."""
         with self._database.read() as connection:
             waiting = job_rows.waiting_jobs(connection, now=self._clock())
+            waiting = [job for job in waiting if self._setbacks.is_ready(job.id)]
+            if not waiting:
+                return False
             shares = chunk_rows.active_shares(connection)
             dispatched = chunk_rows.dispatched_counts(connection)
             oldest = chunk_rows.oldest_claims(connection)
             crew = self._crew(connection)
-        waiting = [job for job in waiting if self._setbacks.is_ready(job.id)]
-        if not waiting:
-            return False
         weights = self._weights()
         sent = []
         for method, window in self._windows.items():

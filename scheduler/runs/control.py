@@ -86,6 +86,11 @@ class RunControl:
         #: Runs that have a turn.
         self._turns: set[str] = set()
 
+    def has_runs(self) -> bool:
+        """Return whether any run has not ended, or has a live segment; the other methods do nothing otherwise."""
+        with self._database.read() as connection:
+            return run_rows.has_unfinished_runs(connection)
+
     def announce(self) -> None:
         """Tell workers which segments to end; take back the segments that no worker has begun.
 

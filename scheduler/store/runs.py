@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, insert, or_, select, update
 
 from nst_core.client.resources.events import EventType
 from nst_core.client.resources.runs import RunStatus
@@ -139,6 +139,12 @@ class RunTurn:
     status: RunStatus
     live: SegmentState
     not_before: float
+
+
+def has_unfinished_runs(connection: Connection) -> bool:
+    """Return whether any run has not ended, or has a live segment."""
+    unfinished = or_(runs.c.status.not_in(ENDED), runs.c.live != SegmentState.NONE)
+    return bool(connection.execute(select(exists().where(unfinished))).scalar())
 
 
 def runs_at_work(connection: Connection) -> list[RunTurn]:

@@ -107,6 +107,8 @@ class RunRig:
 
     def tick(self) -> None:
         """Run one turn of the dispatch loop."""
+        if not self.control.has_runs():
+            return
         self.control.announce()
         self.control.reap()
         self.control.dispatch()

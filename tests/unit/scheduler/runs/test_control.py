@@ -42,6 +42,15 @@ def test_a_queued_run_is_sent(
     assert not control.dispatch()
 
 
+def test_there_is_work_as_long_as_a_run_has_not_ended_or_has_a_segment(control: RunControl, database: Database) -> None:
+    assert not control.has_runs()
+    add_run(database)
+    for status in RunStatus:
+        for live in SegmentState:
+            change(database, update_run, "run_1", status=status, live=live)
+            assert control.has_runs() == (not status.is_terminal or live is not SegmentState.NONE)
+
+
 def test_one_run_at_a_time_has_a_turn(control: RunControl, database: Database, clock: ManualClock) -> None:
     add_run(database, "run_1")
     add_run(database, "run_2")
