@@ -24,6 +24,8 @@ _NONE, _DEFLATE = 1, (8, 32946)
 #: Compressions that work on any bytes: also LZW, PackBits, LZMA and ZSTD.
 _COMPRESSIONS = (_NONE, *_DEFLATE, 5, 32773, 34925, 50000)
 _MULTIPLIED, _INDEPENDENT = 1, 2
+#: Colours, opacity and the spot colours of printers; a damaged number would take any amount of memory.
+_MOST_SAMPLES = 64
 
 
 def open_tiff(data: bytes, limits: Limits) -> Source:
@@ -49,7 +51,9 @@ def open_tiff(data: bytes, limits: Limits) -> Source:
 
 
 def _check_samples(directory: Directory) -> None:
-    """Raise ImageFormatError for samples whose range TIFF does not define."""
+    """Raise ImageFormatError for samples whose range TIFF does not define, and for too many of them."""
+    if (count := directory.first(tags.SAMPLES, 1)) > _MOST_SAMPLES:
+        raise ImageFormatError(f"The image has {count:,} samples a pixel; supported are at most {_MOST_SAMPLES}.")
     bits = max(directory.values.get(tags.BITS, (1,)))
     names = {2: "signed numbers", 3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
     for kind in directory.values.get(tags.SAMPLE_FORMAT, ()):

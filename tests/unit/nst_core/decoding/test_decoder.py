@@ -36,8 +36,10 @@ def pool() -> Iterator[DecoderPool]:
 
 def children() -> list[int]:
     """Return the running processes that a test started, without those of the shared pool."""
-    tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
-    found = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+    found: list[int] = []
+    for task in Path(f"/proc/{os.getpid()}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            found += map(int, (task / "children").read_text().split())
     return [pid for pid in found if pid not in _earlier]
 
 

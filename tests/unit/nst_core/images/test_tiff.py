@@ -1,12 +1,15 @@
 """Tests of nst_core.images.tiff."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from nst_core.errors import ImageFormatError
 from nst_core.images import decode
 from tests.unit.nst_core.images.picture_files import (
     saved,
     smooth,
+    tiff,
     tiff_grey16,
 )
 
@@ -29,3 +32,10 @@ def test_12_bit_grey_is_scaled_from_its_own_range() -> None:
     rgb = decode(tiff_grey16(32, 32, pairs, bits=12)).rgb
     assert (rgb[:, ::2] == 255).all()
     assert (rgb[:, 1::2] == 0).all()
+
+
+def test_more_samples_a_pixel_than_any_printer_has_are_refused() -> None:
+    samples = np.full((16, 16, 64), 255, np.uint8)
+    assert (decode(tiff(samples)).rgb == 255).all()
+    with pytest.raises(ImageFormatError, match="65 samples a pixel; supported are at most 64"):
+        decode(tiff(np.concatenate((samples, samples[..., :1]), axis=2)))
