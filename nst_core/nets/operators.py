@@ -17,13 +17,13 @@ _aten = torch.ops.aten
 
 def reflect_pad(x: Tensor, padding: int) -> Tensor:
     """Return N x C x H x W with `padding` rows and columns mirrored around it on each side, the edge not repeated."""
-    result: Tensor = _reflect_pad(x, padding)
+    result: Tensor = (_plain_pad if _is_plain() else _reflect_pad)(x, padding)
     return result
 
 
 def double_size(x: Tensor) -> Tensor:
     """Return N x C x 2H x 2W of N x C x H x W, each value four times (nearest neighbour)."""
-    result: Tensor = _double_size(x)
+    result: Tensor = (_plain_double if _is_plain() else _double_size)(x)
     return result
 
 
@@ -103,6 +103,17 @@ def _without_autocast(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(x, *others)
 
     return plain
+
+
+def _is_plain() -> bool:
+    """Return whether nothing is compiled and no gradient is needed.
+
+    Then there is no operator: the first call of one loads torch's compiler, which takes seconds and 100 MB.
+    """
+    return not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+_plain_pad, _plain_double = _without_autocast(_pad), _without_autocast(_double)
 
 
 def _operator(name: str, function: Callable[..., Any]) -> Any:

@@ -1,5 +1,7 @@
 """The operators match torch's own functions, forward and backward, compiled or not."""
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from itertools import product
@@ -192,3 +194,18 @@ def test_padding_in_channels_last_equals_that_of_torch() -> None:
         result = _mirrored(_mirrored(picture, padding, 2), padding, 3)
         assert torch.equal(result, reflect_pad(picture, padding))
         assert result.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_without_gradients_the_compiler_is_not_loaded_and_the_values_are_the_same() -> None:
+    x = normal(2, 3, 7, 9)
+    for operator in (double_size, lambda x: reflect_pad(x, 2)):
+        with torch.inference_mode():
+            plain = operator(x)
+        assert torch.equal(plain, operator(x))
+    script = (
+        "import sys, torch; from nst_core.nets.transformer import TransformerConfig, TransformerNet;"
+        "net = TransformerNet(TransformerConfig(width=4, blocks=1));"
+        "torch.inference_mode()(net)(torch.zeros(1, 3, 16, 16));"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
