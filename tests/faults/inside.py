@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from worker.__main__ import leave
 
@@ -72,9 +73,9 @@ def worker(*, real: bool = False) -> int:
 
     decode = decoder.decode
 
-    def checked_decode(data: bytes, *limits: images.Limits) -> images.Picture:
+    def checked_decode(data: bytes, *limits: images.Limits, **options: Any) -> images.Picture:
         check_poison(data)
-        return decode(data, *limits)
+        return decode(data, *limits, **options)
 
     replaced(app, WorkerBroker=FaultyBroker, BlobStore=CountingStore)
     replaced(decoder, decode=checked_decode)
