@@ -17,6 +17,7 @@ from nst_core.storage.blobs import BlobStore
 from nst_core.storage.self_test import StorageTest, check_disk
 from nst_core.styles import shipped_styles
 from nst_core.system.devices import exact_float32, resolve_device
+from nst_core.system.files import usable_cache_folder
 from nst_core.system.heartbeat import Heartbeat
 from nst_core.system.memory import FreedMemory, keep_freed_memory
 from worker.methods import all_methods
@@ -36,6 +37,8 @@ from worker.settings import WorkerSettings
 _log = logging.getLogger(__name__)
 #: The longest pause between two tests of a storage that does not answer.
 _LONGEST_WAIT_S = 10.0
+#: The longest time for the choice of an engine, which takes a second on an idle machine.
+_CHOICE_S = 120.0
 
 
 def run_worker(settings: WorkerSettings) -> int:
@@ -54,28 +57,26 @@ def run_worker(settings: WorkerSettings) -> int:
     device = resolve_device(settings.device)
     if not settings.tf32:
         exact_float32()
-    choice = choose(device, engine=settings.engine, precision=settings.precision)
     heartbeat = Heartbeat(settings.heartbeat_file)
     with ExitStack() as closing:
         heartbeat.start()
         closing.callback(heartbeat.close)
-        return _run(settings, device, choice, heartbeat, closing)
+        return _run(settings, device, heartbeat, closing)
 
 
-def _run(
-    settings: WorkerSettings, device: torch.device, choice: EngineChoice, heartbeat: Heartbeat, closing: ExitStack
-) -> int:
+def _run(settings: WorkerSettings, device: torch.device, heartbeat: Heartbeat, closing: ExitStack) -> int:
     name, stop, retirement, freed = worker_name(), Event(), Retirement(), FreedMemory()
     broker, engine = WorkerBroker(settings), Engine(trim=lambda idle: freed.trim(idle=idle))
     closing.callback(broker.close)
     closing.callback(engine.close)
     hasty = WorkerBroker(settings, patient=False)
     closing.callback(hasty.close)
-    hasty.check_access()
     pulse = Pulse(hasty.ping, stop=stop)
     watchdog = Watchdog(
         stuck_after_s=settings.stuck_after_s, engine_busy_s=lambda: engine.busy_s, is_silent=pulse.is_silent
     )
+    choice = _chosen(settings, device, engine, watchdog)
+    hasty.check_access()
     blobs = BlobStore(settings)
     storage_test = StorageTest(blobs, name)
     if (fault := storage_fault(storage_test)) is not None:
@@ -86,10 +87,7 @@ def _run(
         engine=engine,
         timeout_s=settings.stuck_after_s,
     )
-    try:
-        self_test()
-    except Exception as error:  # noqa: BLE001 - it would happen with every image
-        _log.critical("this worker cannot make an image", exc_info=error)
+    if not _passes(self_test, watchdog):
         return EX_TEMPFAIL
     answers = StorageTest(BlobStore(settings, patient=False), name)
     parts = Parts(
@@ -120,6 +118,32 @@ def _run(
         _log.critical("Celery ended although nothing told it to")
         return EX_TEMPFAIL
     return code
+
+
+def _chosen(settings: WorkerSettings, device: torch.device, engine: Engine, watchdog: Watchdog) -> EngineChoice:
+    """Return the engine for photos; end the process if one of them hangs while it is measured."""
+    folder = usable_cache_folder(settings.cache_dir)
+    choosing = engine.submit(
+        lambda: choose(device, engine=settings.engine, precision=settings.precision, folder=folder)
+    )
+    try:
+        return choosing.result(_CHOICE_S)
+    except TimeoutError:
+        watchdog.end(f"stuck: the choice of an engine has taken {_CHOICE_S:g} seconds")
+        raise
+
+
+def _passes(self_test: SelfTest, watchdog: Watchdog) -> bool:
+    """Return whether this worker can make an image; end the process if it hangs."""
+    try:
+        self_test()
+    except TimeoutError:
+        watchdog.end("stuck: the self-test")
+        raise
+    except Exception as error:  # noqa: BLE001 - it would happen with every image
+        _log.critical("this worker cannot make an image", exc_info=error)
+        return False
+    return True
 
 
 def _consumers(parts: Parts) -> dict[str, Consumer]:

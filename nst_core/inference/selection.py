@@ -3,15 +3,19 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from nst_core.errors import ConfigError
+import nst_core
+from nst_core.errors import ConfigError, EngineError
 from nst_core.inference.cuda import DTYPES, probe
 from nst_core.inference.eager import EagerStylizer
-from nst_core.inference.openvino_engine import OpenvinoStylizer, precisions
+from nst_core.inference.kept_choices import kept
+from nst_core.inference.openvino_engine import OpenvinoStylizer, core, precisions
+from nst_core.inference.openvino_runtime import runtime
 from nst_core.inference.stylizer import EXACT, EngineChoice, Pixels, Stylizer
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.system.devices import bf16_pays
@@ -22,11 +26,14 @@ _SIDE_PX = 96
 _ROUNDS = 5
 #: A candidate whose picture is further from the reference computes wrongly; bfloat16 comes to about 50 dB.
 _LEAST_PSNR_DB = 35.0
-#: A candidate must be this much faster than the same engine in a better precision.
-_WORTH = 1.1
+#: A candidate must be this much faster than the same engine in a better precision. Processors with instructions for a
+#: precision gain more, and others nothing. Between the two, machines of one kind would come to different choices.
+_WORTH = 1.3
 #: Another engine may even take this much longer than the reference. Engines differ by a factor of several, and so do
-#: times while other programs run. All workers of a machine should choose alike, also one that starts under load.
+#: times while other programs run. All machines of one kind should choose alike, also one that is busy.
 _DOUBT = 2.0
+#: The file with the choices of a machine.
+_KEPT = "engines.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +45,15 @@ class Measured:
     psnr_db: float
 
 
-def choose(device: torch.device | str, *, engine: str = AUTO, precision: str = AUTO) -> EngineChoice:
+def choose(
+    device: torch.device | str, *, engine: str = AUTO, precision: str = AUTO, folder: Path | None = None
+) -> EngineChoice:
     """Return the engine for photos on a device, and its precision; "auto" stands for the fastest on this machine.
 
     A flag of the processor does not decide it, since a kernel may be missing or slow although the processor has the
-    instructions: a small network runs in each way that is possible. Together with loading OpenVINO and compiling this
-    takes seconds. Raises ConfigError for an engine or a precision that this machine does not have.
+    instructions: a small network runs in each way that is possible, which takes a second. The choice is kept in
+    `folder`, so that all workers of a machine with the same folder choose alike, until the hardware or a version
+    changes. Raises ConfigError for an engine or a precision that this machine does not have.
     """
     place = torch.device(device)
     candidates = _candidates(place)
@@ -55,11 +65,27 @@ def choose(device: torch.device | str, *, engine: str = AUTO, precision: str = A
         raise ConfigError(f"This machine cannot run the engine {engine} with the precision {precision}; it has {has}.")
     if len(possible) == 1:
         return possible[0]
-    if place.type == "cuda":
+    if folder is None:
+        return _measured_best(place, possible)
+    return kept(folder / _KEPT, _machine(place, possible), lambda: _measured_best(place, possible))
+
+
+def _measured_best(device: torch.device, possible: list[EngineChoice]) -> EngineChoice:
+    if device.type == "cuda":
         # A small network would only measure how soon a GPU begins; its own probe has layers of a usual size.
-        best = EngineChoice(engine="cuda", precision=probe(place))
+        best = EngineChoice(engine="cuda", precision=probe(device))
         return best if best in possible else possible[-1]
     return fastest(measure(possible))
+
+
+def _machine(device: torch.device, possible: list[EngineChoice]) -> str:
+    """Return what a choice depends on: the hardware, the versions, and the possible choices."""
+    if device.type == "cuda":
+        hardware = [torch.cuda.get_device_name(device)]
+    else:
+        hardware = [str(core().get_property("CPU", "FULL_DEVICE_NAME")), torch.backends.cpu.get_cpu_capability()]
+        hardware.append(f"OpenVINO {runtime().get_version()}")
+    return "; ".join([*hardware, f"torch {torch.__version__}", f"nst {nst_core.__version__}", *map(str, possible)])
 
 
 def fastest(measured: list[Measured]) -> EngineChoice:
@@ -83,21 +109,44 @@ def fastest(measured: list[Measured]) -> EngineChoice:
     return best.choice
 
 
+@dataclass(kw_only=True)
+class _Candidate:
+    choice: EngineChoice
+    psnr_db: float = 0.0
+    seconds: list[float] = field(default_factory=list)
+    stylizer: Stylizer | None = None
+
+    def run(self, photo: Pixels, reference: Pixels) -> None:
+        """Take a time; the first run builds the network and compiles kernels, and takes none."""
+        if self.stylizer is None:
+            self.stylizer = _small_stylizer(self.choice)
+            self.psnr_db = psnr_db(self.stylizer(photo), reference)
+            return
+        started = time.perf_counter()
+        self.stylizer(photo)
+        self.seconds.append(time.perf_counter() - started)
+
+
 def measure(choices: Sequence[EngineChoice]) -> list[Measured]:
-    """Run a small network with each engine of CPUs; in turns, so that other programs disturb all of them alike."""
+    """Run a small network with each engine of CPUs; in turns, so that other programs disturb all of them alike.
+
+    An engine that fails is left out. Raises EngineError if none is left.
+    """
     photo = _photo()
     reference = EagerStylizer(_small_net())(photo)
-    stylizers = [_small_stylizer(choice) for choice in choices]
-    pictures = [stylizer(photo) for stylizer in stylizers]  # the first calls compile kernels
-    seconds = [float("inf")] * len(choices)
-    for _ in range(_ROUNDS):
-        for place, stylizer in enumerate(stylizers):
-            started = time.perf_counter()
-            stylizer(photo)
-            seconds[place] = min(seconds[place], time.perf_counter() - started)
+    candidates = [_Candidate(choice=choice) for choice in choices]
+    for _ in range(1 + _ROUNDS):
+        for candidate in [*candidates]:
+            try:
+                candidate.run(photo, reference)
+            except Exception as error:  # noqa: BLE001 - whatever it is, another engine may work on this machine
+                _log.warning("the engine %s does not work on this machine: %r", candidate.choice, error)
+                candidates.remove(candidate)
+    if not candidates:
+        raise EngineError(f"None of these engines works on this machine: {', '.join(map(str, choices))}.")
     return [
-        Measured(choice=choice, seconds=least, psnr_db=psnr_db(picture, reference))
-        for choice, least, picture in zip(choices, seconds, pictures, strict=True)
+        Measured(choice=candidate.choice, seconds=min(candidate.seconds), psnr_db=candidate.psnr_db)
+        for candidate in candidates
     ]
 
 

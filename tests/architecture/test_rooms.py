@@ -32,7 +32,6 @@ TESTED_ELSEWHERE = (
     ("nst_core/training", "files step_losses", "unit/nst_core/training/test_run.py"),
     ("nst_core/training", "scales", "unit/nst_core/training/test_presets.py"),
     ("nst_core/training", "stored_photos", "unit/nst_core/training/test_sources.py"),
-    ("worker", "app", "integration/test_worker.py"),
     ("worker/methods/optimize", "method", "integration/test_optimize.py"),
     ("worker/methods/stylize", "method", "integration/test_worker.py"),
     ("worker/runtime", "broker consumer report steering work", "integration/test_worker.py"),

@@ -1,12 +1,16 @@
 """Tests of nst_core.inference.selection."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from nst_core.errors import ConfigError
+import nst_core
+from nst_core.errors import ConfigError, EngineError
 from nst_core.inference import selection
+from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.selection import Measured, choose, fastest, measure, psnr_db
-from nst_core.inference.stylizer import EXACT, EngineChoice, Precision
+from nst_core.inference.stylizer import EXACT, EngineChoice, Pixels, Precision
 
 
 def measured(engine: str, precision: Precision, *, ms: float, psnr: float = 50.0) -> Measured:
@@ -22,7 +26,7 @@ def test_the_fastest_is_chosen() -> None:
 
 
 def test_a_lower_precision_has_to_be_worth_it() -> None:
-    candidates = [EAGER, measured("openvino", "fp32", ms=50), measured("openvino", "bf16", ms=48)]
+    candidates = [EAGER, measured("openvino", "fp32", ms=50), measured("openvino", "bf16", ms=40)]
     assert fastest(candidates) == EngineChoice(engine="openvino", precision="fp32")
 
 
@@ -58,6 +62,46 @@ def test_every_engine_of_this_machine_computes_correctly() -> None:
     assert reference.psnr_db == float("inf")
     assert fast.psnr_db > 60
     assert choose("cpu").engine in ("eager", "openvino")
+
+
+class BrokenStylizer:
+    """Raises an error from a call on."""
+
+    def __init__(self, *, calls: int) -> None:
+        self._calls = calls
+        self._stylizer = EagerStylizer(selection._small_net())
+
+    def __call__(self, batch: Pixels) -> Pixels:
+        self._calls -= 1
+        if self._calls < 0:
+            raise RuntimeError("could not create a primitive")
+        return self._stylizer(batch)
+
+
+OPENVINO = EngineChoice(engine="openvino", precision="fp32")
+
+
+@pytest.mark.parametrize("calls", [0, 3])
+def test_an_engine_that_fails_here_is_not_chosen(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, calls: int
+) -> None:
+    small = selection._small_stylizer
+    broken = BrokenStylizer(calls=calls)
+    monkeypatch.setattr(selection, "_small_stylizer", lambda each: broken if each == OPENVINO else small(each))
+    assert [each.choice for each in measure([EXACT, OPENVINO])] == [EXACT]
+    assert "openvino in fp32 does not work on this machine: RuntimeError('could not" in caplog.text
+    with pytest.raises(EngineError, match="None of these engines works on this machine: openvino in fp32"):
+        measure([OPENVINO])
+
+
+def test_a_kept_choice_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = choose("cpu", folder=tmp_path)
+    monkeypatch.setattr(selection, "measure", lambda choices: pytest.fail("measured again"))
+    assert choose("cpu", folder=tmp_path) == first
+    assert choose("cpu", engine="eager", folder=tmp_path) == EXACT
+    monkeypatch.setattr(nst_core, "__version__", "99")
+    with pytest.raises(pytest.fail.Exception, match="measured again"):
+        choose("cpu", folder=tmp_path)
 
 
 def test_psnr() -> None:
