@@ -47,7 +47,7 @@ class MadePhotos:
 def trainer(device: torch.device, *, quick: bool, bf16: bool = False) -> Trainer:
     """Return a training of a usual network, or of a tiny one; not compiled, since that takes a minute."""
     # The photos are our own: no other process has to read them.
-    training_photos.decode = images.decode  # type: ignore[attr-defined]
+    training_photos.decode = images.decode  # type: ignore[assignment,attr-defined]
     # Without a warm-up, so that some steps change the losses.
     config = TrainConfig(steps=STEPS, batch_size=4, size_px=256, warmup_steps=0)
     if quick:

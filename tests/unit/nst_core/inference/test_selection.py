@@ -1,6 +1,7 @@
 """Tests of nst_core.inference.selection."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def test_psnr() -> None:
     ],
 )
 def test_the_probe_of_a_card_decides_there(
-    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], chosen: tuple[str, str]
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], chosen: tuple[str, str]
 ) -> None:
     # There may be no card: only what it answers is played, and the rule that follows from it is tested.
     monkeypatch.setattr(selection, "bf16_pays", lambda device: True)
