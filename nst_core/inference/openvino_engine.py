@@ -11,7 +11,7 @@ import torch
 
 from nst_core.errors import ConfigError
 from nst_core.inference.eager import EagerStylizer
-from nst_core.inference.openvino_graph import Floats, Graph, doubles, whole
+from nst_core.inference.openvino_graph import Floats, Graph, odd_sizes, whole
 from nst_core.inference.openvino_runtime import runtime
 from nst_core.inference.strips import Define
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call
@@ -105,7 +105,7 @@ class OpenvinoStylizer:
         self._passes: dict[tuple[Any, ...], CompiledGraph] = {}
         self._last_pass: CompiledGraph | None = None
         self._lock = Lock()
-        first = self._graph(*doubles(net.config, 64, 64), False)  # compiled now, since a load may take its time
+        first = self._graph(*odd_sizes(net.config, 64, 64), False)  # compiled now, since a load may take its time
         self.choice = EngineChoice(engine="openvino", precision=first.precision)
 
     @classmethod
@@ -147,7 +147,7 @@ class OpenvinoStylizer:
             return picture
         height, width = photo.shape[:2]
         blend = strength != 1.0 or preserve_color
-        graph = self._graph(*doubles(self.config, height, width), blend)
+        graph = self._graph(*odd_sizes(self.config, height, width), blend)
         inputs: dict[str, Any] = {"photo": np.ascontiguousarray(photo[None])}
         if blend:
             inputs |= {"strength": np.float32(strength), "keep_color": np.float32(preserve_color)}
@@ -180,7 +180,7 @@ class OpenvinoStylizer:
         kind = (first, second, blend)
         with self._lock:
             if kind not in self._graphs:
-                model = whole(self.config, self.tensors, at_once=(first, second), blend=blend)
+                model = whole(self.config, self.tensors, odd=(first, second), blend=blend)
                 self._graphs[kind] = CompiledGraph(model, self._precision)
             return self._graphs[kind]
 

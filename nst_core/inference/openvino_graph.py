@@ -5,7 +5,7 @@ Three layers are computed in another way, which is the same algebra with fewer o
 - A 3 x 3 convolution of a picture of doubled size reads each small pixel up to four times. It is the same as one
   transposed convolution of the small picture, 4 x 4 with stride 2, whose weights are sums of the original ones: 16
   multiplications instead of 36 for four pixels. Reflection padding of the doubled picture becomes replication padding
-  of the small one. It does not hold at the edge of a doubled picture that was cropped to an odd size.
+  of the small one. Of a doubled picture that was cropped to an odd size, the last row or column is computed by itself.
 - The last convolution, 9 x 9 with 3 channels, leaves most of a vector register empty. As a convolution of 10 x 10 with
   stride 2 it makes blocks of 2 x 2 pixels, which are 12 channels.
 - The scaling of the picture from 0..255 to 0..1 is part of the first weights.
@@ -112,45 +112,95 @@ class Graph:
         shape = self._op.shape_of(x)
         return self._op.gather(shape, self.constant([_ROWS, _COLUMNS], np.int64), self.constant(0, np.int64))
 
+    def excess(self, x: Node, size: Node) -> Node:
+        """Return by how many rows and columns twice a map is larger than a size."""
+        return self._op.subtract(self._op.multiply(self.size(x), self.constant(2, np.int64)), size)
+
     def up(self, x: Node, name: str, size: Node | None) -> Node:
         """Return the convolution of a map after its size was doubled and cropped to `size`, unless that is None."""
         if self._config.upsample == "transposed":
             return self._transposed(x, name, size)
-        doubled = self.doubled(x)
+        doubled = self._doubled(x, _ROWS, _COLUMNS)
         return self.conv(doubled if size is None else self.cropped(doubled, size), name)
 
-    def doubled(self, x: Node) -> Node:
-        """Return each value four times, as 2 x 2 values."""
+    def up_at_once(self, x: Node, name: str, rows: Node | None = None, odd: Node | None = None) -> Node:
+        """Return what `up` returns for a reflection-padded map, in one operation.
+
+        Of a strip, `rows` are the rows to repeat before and after it; see `passes.Layers`. `odd` are two numbers, 0 or
+        1: whether the doubled map is cropped by its last row, and by its last column.
+        """
+        columns = None
+        if odd is not None:
+            odd_row, odd_column = self._split(odd)
+            one = self.constant([1], np.int64)
+            columns = self._op.concat([one, self._op.subtract(one, odd_column)], 0)
+            if rows is None:
+                rows = self._op.concat([one, self._op.subtract(one, odd_row)], 0)
+        padded = self._padded(x, 1, rows, columns=columns, mode="edge")
+        # The rows and columns that see only a part of the padded map are left out: 3 on each side.
+        weights = self.constant(_transposed_weights(self._tensors[f"{name}.weight"]))
+        y = self._op.convolution_backprop_data(
+            padded, weights, [2, 2], pads_begin=[3, 3], pads_end=[3, 3], dilations=[1, 1]
+        )
+        return y if odd is None else self._with_last(y, x, name, rows=rows, odd=odd)
+
+    def _with_last(self, y: Node, x: Node, name: str, *, rows: Node | None, odd: Node) -> Node:
+        """Return the map y of `up_at_once` with the last column and the last row, where they are `odd`.
+
+        Such a column reads the last column of the doubled map, and on both sides of it the one before.
+        """
+        op, weights = self._op, self.constant(self._tensors[f"{name}.weight"])
+        zeros, ones = self.constant([0], np.int64), self.constant([1], np.int64)
+        odd_row, odd_column = self._split(odd)
+
+        def convolved(part: Node) -> Node:
+            return op.convolution(part, weights, [1, 1], [0, 0], [0, 0], [1, 1])
+
+        def last(part: Node, axis: int) -> Node:
+            return op.gather(part, self.constant([-2, -1, -2], np.int64), self.constant(axis, np.int64))
+
+        def first(part: Node, count: Node, axis: int) -> Node:
+            return op.slice(part, zeros, count, ones, self.constant([axis], np.int64))
+
+        column = self._padded(last(x, _COLUMNS), 0, rows, mode="edge")
+        column = self._doubled(column, _ROWS)
+        column = op.slice(column, ones, self.constant([-1], np.int64), ones, self.constant([_ROWS], np.int64))
+        y = op.concat([y, first(convolved(column), odd_column, _COLUMNS)], _COLUMNS)
+        row = self._doubled(last(x, _ROWS), _COLUMNS)
+        width = op.subtract(op.gather(op.shape_of(row), self.constant([_COLUMNS], np.int64), zeros), odd_column)
+        row = op.pad(
+            first(row, width, _COLUMNS),
+            self.constant([0, 0, 0, 1], np.int64),
+            self.constant([0, 0, 0, 1], np.int64),
+            "reflect",
+        )
+        return op.concat([y, first(convolved(row), odd_row, _ROWS)], _ROWS)
+
+    def _doubled(self, x: Node, *axes: int) -> Node:
+        """Return each value twice along some axes."""
         return self._op.interpolate(
             x,
-            self.constant([2, 2]),
+            self.constant([2] * len(axes)),
             "nearest",
             "scales",
-            axes=self.constant([_ROWS, _COLUMNS], np.int64),
+            axes=self.constant(axes, np.int64),
             coordinate_transformation_mode="asymmetric",
             nearest_mode="floor",
         )
 
-    def up_at_once(self, x: Node, name: str, rows: Node | None = None) -> Node:
-        """Return what `up` returns for a reflection-padded map of exactly twice the size, in one operation.
-
-        Of a strip, `rows` are the rows to repeat before and after it: 1 at an edge of the picture, else 0.
-        """
-        padded = self._padded(x, 1, rows, mode="edge")
-        # The rows and columns that see only a part of the padded map are left out: 3 on each side.
-        weights = self.constant(_transposed_weights(self._tensors[f"{name}.weight"]))
-        return self._op.convolution_backprop_data(
-            padded, weights, [2, 2], pads_begin=[3, 3], pads_end=[3, 3], dilations=[1, 1]
-        )
+    def _split(self, pair: Node) -> Sequence[Node]:
+        """Return the two numbers of a pair, as arrays of one number."""
+        outputs: Sequence[Node] = self._op.split(pair, self.constant(0, np.int64), 2).outputs()
+        return outputs
 
     def head(self, x: Node, rows: Node | None = None) -> Node:
-        """Return the picture that the last convolution makes of a map, not clipped, before the output function."""
+        """Return the picture that the last convolution makes of a map, 0 to 255."""
         op, weights = self._op, self._tensors["head.weight"]
         if self._config.padding != "reflect" or self._config.head_norm:
             y = self._padded_conv(x, weights, 1, rows)
             if self._config.head_norm:
-                return self.norm(y, "head_norm", relu=False)
-            return op.add(y, self.constant(self._tensors["head.bias"].reshape(1, 3, 1, 1)))
+                return self._output(self.norm(y, "head_norm", relu=False))
+            return self._output(op.add(y, self.constant(self._tensors["head.bias"].reshape(1, 3, 1, 1))))
         channels = weights.shape[1]
         blocks = np.zeros((2, 2, 3, channels, 10, 10), np.float32)
         for row in (0, 1):
@@ -160,7 +210,7 @@ class Graph:
         padded = self._padded(x, 4, rows, more=1)
         y = op.convolution(padded, self.constant(blocks.reshape(12, channels, 10, 10)), [2, 2], [0, 0], [0, 0], [1, 1])
         y = op.add(y, self.constant(np.tile(self._tensors["head.bias"], 4).reshape(1, 12, 1, 1)))
-        return op.depth_to_space(y, "blocks_first", 2)
+        return op.depth_to_space(self._output(y), "blocks_first", 2)
 
     def picture(self, y: Node, size: Node, *, blend_with: Node | None = None) -> Node:
         """Return what `head` returned as N x H x W x 3 bytes of a size.
@@ -170,11 +220,6 @@ class Graph:
         op, config = self._op, self._config
         y = self.cropped(y, size, at_start=config.crop == "start")
         y = op.transpose(y, self.constant([0, 2, 3, 1], np.int64))
-        if config.output == "tanh":
-            y = op.add(op.multiply(op.tanh(y), self.constant(150)), self.constant(127.5))
-        else:
-            y = op.add(op.multiply(y, self.constant(255)), self.constant(127.5))
-        y = op.clamp(y, 0.0, 255.0)
         if blend_with is not None:
             y = self._blended(blend_with, y)
         return op.convert(op.round(y, "half_to_even"), "u8")
@@ -213,6 +258,17 @@ class Graph:
         """Return an input of height and width."""
         return self.input(name, [2], np.int64)
 
+    def _output(self, y: Node) -> Node:
+        """Return the values 0 to 255 of the output function."""
+        op = self._op
+        if self._config.output == "linear":
+            y = op.add(op.multiply(y, self.constant(255)), self.constant(127.5))
+        else:
+            # 127.5 + 150 tanh y, but tanh takes several times as long.
+            y = op.sigmoid(op.multiply(y, self.constant(2)))
+            y = op.subtract(op.multiply(y, self.constant(300)), self.constant(22.5))
+        return op.clamp(y, 0.0, 255.0)
+
     def _per_channel(self, name: str, channels: int) -> Node:
         """Return an input of 1 x C x 1 x 1.
 
@@ -232,16 +288,28 @@ class Graph:
             return op.convolution(x, kernel, [stride] * 2, [margin] * 2, [margin] * 2, [1, 1])
         return op.convolution(self._padded(x, margin, rows), kernel, [stride] * 2, [0, 0], [0, 0], [1, 1])
 
-    def _padded(self, x: Node, margin: int, rows: Node | None, *, more: int = 0, mode: str = "reflect") -> Node:
-        """Return a map with `margin` rows and columns around it, and `more` after it; of a strip with other rows."""
+    def _padded(
+        self,
+        x: Node,
+        margin: int,
+        rows: Node | None,
+        *,
+        columns: Node | None = None,
+        more: int = 0,
+        mode: str = "reflect",
+    ) -> Node:
+        """Return a map with `margin` rows and columns around it, and `more` after it.
+
+        Of a strip, `rows` are the rows before and after it instead; only then there may be other `columns`.
+        """
         op = self._op
         if rows is None:
             before, after = [0, 0, margin, margin], [0, 0, margin + more, margin + more]
             return op.pad(x, self.constant(before, np.int64), self.constant(after, np.int64), mode)
-        nothing = self.constant([0, 0], np.int64)
-        first, last = op.split(rows, self.constant(0, np.int64), 2).outputs()
-        columns = (self.constant([margin], np.int64), self.constant([margin + more], np.int64))
-        begin, end = (op.concat([nothing, part, width], 0) for part, width in zip((first, last), columns, strict=True))
+        if columns is None:
+            columns = self.constant([margin, margin + more], np.int64)
+        nothing, pairs = self.constant([0, 0], np.int64), (self._split(rows), self._split(columns))
+        begin, end = (op.concat([nothing, height, width], 0) for height, width in zip(*pairs, strict=True))
         return op.pad(x, begin, end, mode)
 
     def _transposed(self, x: Node, name: str, size: Node | None) -> Node:
@@ -282,11 +350,11 @@ def _transposed_weights(weights: Floats) -> Floats:
     return result
 
 
-def whole(config: TransformerConfig, tensors: Mapping[str, Floats], *, at_once: tuple[bool, bool], blend: bool) -> Any:
+def whole(config: TransformerConfig, tensors: Mapping[str, Floats], *, odd: tuple[bool, bool], blend: bool) -> Any:
     """Return the graph of a whole photo: from the input `photo` to the output `picture`, both N x H x W x 3 bytes.
 
-    `at_once`: whether the first and the second doubled map are of exactly twice the size. With `blend` the graph has
-    the inputs `strength` and `keep_color`.
+    `odd`: whether the first and the second doubled map may have been cropped; see `odd_sizes`. With `blend` the graph
+    has the inputs `strength` and `keep_color`.
     """
     graph = Graph(config, tensors)
     pixels, x = graph.photo()
@@ -299,9 +367,10 @@ def whole(config: TransformerConfig, tensors: Mapping[str, Floats], *, at_once: 
         name = f"residuals.{block}"
         y = graph.norm(graph.conv(x, f"{name}.conv1"), f"{name}.norm1")
         x = graph.add(x, graph.norm(graph.conv(y, f"{name}.conv2"), f"{name}.norm2", relu=False))
-    for name, exact, target in zip(("up1", "up2"), at_once, sizes[1::-1], strict=True):
-        if exact:
-            y = graph.up_at_once(x, f"{name}.conv")
+    at_once = config.upsample == "nearest" and config.padding == "reflect"
+    for name, cropped, target in zip(("up1", "up2"), odd, sizes[1::-1], strict=True):
+        if at_once:
+            y = graph.up_at_once(x, f"{name}.conv", odd=graph.excess(x, target) if cropped else None)
         else:
             y = graph.up(x, f"{name}.conv", target if config.crop == "layers" else None)
         x = graph.norm(y, f"{name}.norm")
@@ -309,11 +378,9 @@ def whole(config: TransformerConfig, tensors: Mapping[str, Floats], *, at_once: 
     return graph.model({"picture": picture})
 
 
-def doubles(config: TransformerConfig, height: int, width: int) -> tuple[bool, bool]:
-    """Return whether the first and the second upsampled map of a photo are of exactly twice the size."""
-    if config.upsample != "nearest" or config.padding != "reflect":
+def odd_sizes(config: TransformerConfig, height: int, width: int) -> tuple[bool, bool]:
+    """Return whether the first and the second doubled map of a photo are cropped, to an odd height or width."""
+    if config.upsample != "nearest" or config.padding != "reflect" or config.crop != "layers":
         return False, False
-    if config.crop != "layers":
-        return True, True
     half = -(-height // 2), -(-width // 2)
-    return half[0] % 2 == half[1] % 2 == 0, height % 2 == width % 2 == 0
+    return any(length % 2 for length in half), bool(height % 2 or width % 2)

@@ -6,8 +6,7 @@ the picture's height and width and are float16.
 """
 
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -58,16 +57,12 @@ class Layers(Protocol):
         """Return a part of a map: from the rows and columns in the first line of an input to those in the second."""
         ...
 
-    def doubled(self, x: Value) -> Value:
-        """Return each value four times, as 2 x 2 values."""
-        ...
-
-    def up_at_once(self, x: Value, name: str, rows: Value | None = None) -> Value:
-        """Return the convolution, by its name, of the doubled map."""
+    def up_at_once(self, x: Value, name: str, rows: Value | None = None, odd: Value | None = None) -> Value:
+        """Return the convolution, by its name, of the doubled map; see `openvino_graph.Graph.up_at_once`."""
         ...
 
     def head(self, x: Value, rows: Value | None = None) -> Value:
-        """Return the last convolution."""
+        """Return the last convolution after the output function, 0 to 255."""
         ...
 
     def picture(self, y: Value, size: Value, *, blend_with: Value | None = None) -> Value:
@@ -110,31 +105,26 @@ def second_half(layers: Layers, block: int) -> dict[str, Value]:
     return layers.moments(y) | {"map": layers.stored(y)}
 
 
-class Way(StrEnum):
+class Up(NamedTuple):
     """How a strip of an upsampled map is made."""
 
-    #: By `up_at_once`, of exactly the rows that are wanted.
-    AT_ONCE = "at_once"
-    #: By `up_at_once`, of which some rows are wanted.
-    PART = "part"
-    #: By a convolution of the doubled map.
-    DOUBLED = "doubled"
+    #: Whether the doubled map is cropped by its last row, if the strip has it, or by its last column.
+    odd: bool
+    #: Whether only some of the rows are wanted.
+    cut: bool
 
 
-def decoder(layers: Layers, depth: int, ways: Sequence[Way], *, blend: bool = False) -> dict[str, Value]:
+def decoder(layers: Layers, depth: int, ups: Sequence[Up], *, blend: bool = False) -> dict[str, Value]:
     """From the residual blocks to the statistics of the upsampled map `depth`, 1 or 2, or with 3 to the picture.
 
-    `ways`: how the first and the second upsampled map are made.
+    `ups`: how the first and the second upsampled map are made.
     """
     x = layers.map("x")
-    for number, way in enumerate(ways, 1):
+    for number, up in enumerate(ups, 1):
         name = f"up{number}"
-        rows = layers.input(f"{name}.rows", [2], np.int64)
-        if way == Way.DOUBLED:
-            x = layers.conv(layers.cut(layers.doubled(x), f"{name}.cut"), f"{name}.conv", rows)
-        else:
-            x = layers.up_at_once(x, f"{name}.conv", rows)
-            x = layers.cut(x, f"{name}.cut") if way == Way.PART else x
+        odd = layers.input(f"{name}.odd", [2], np.int64) if up.odd else None
+        x = layers.up_at_once(x, f"{name}.conv", layers.input(f"{name}.rows", [2], np.int64), odd)
+        x = layers.cut(x, f"{name}.cut") if up.cut else x
         if number < depth:
             x = layers.norm(x, f"{name}.norm", given=True)
     if depth < 3:

@@ -43,12 +43,6 @@ def up_source(rows: Rows) -> tuple[Rows, Rows]:
     return Rows(first // 2 - 1, end // 2 + 1), Rows(rows.first - first, rows.end - first)
 
 
-def doubled_source(rows: Rows) -> tuple[Rows, Rows]:
-    """Return the rows of a map that give some rows of the doubled map, and which they are of the doubled ones."""
-    source = Rows(rows.first // 2, -(-rows.end // 2))
-    return source, Rows(rows.first - 2 * source.first, rows.end - 2 * source.first)
-
-
 def strips(size: int, height: int) -> list[Rows]:
     """Return the rows of a map of `size` rows in strips of `height` rows; the last one has half to one and a half."""
     count = max(1, round(size / height))

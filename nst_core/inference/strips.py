@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nst_core.inference.passes import Layers, Way, complete, decoder, encoder, first_half, second_half
-from nst_core.inference.row_ranges import Rows, conv_source, doubled_source, head_source, strips, up_source
+from nst_core.inference.passes import Layers, Up, complete, decoder, encoder, first_half, second_half
+from nst_core.inference.row_ranges import Rows, conv_source, head_source, strips, up_source
 from nst_core.inference.stylizer import Pixels
 from nst_core.nets.costs import MAPS_IN_MEMORY, STRIP_PIXELS
 from nst_core.nets.transformer_config import TransformerConfig
@@ -213,24 +213,23 @@ class LargePicture:
 
     def _decode(self, depth: int, wanted: Rows, inputs: dict[str, Any], *, blend: bool = False) -> Mapping[str, Array]:
         """Return what the decoder makes of the rows of its last upsampled map that are wanted."""
-        ways: list[Way] = []
+        ups: list[Up] = []
         for number in range(min(depth, 2), 0, -1):
             name, size = f"up{number}", self._upsampled[number - 1]
             below = self._upsampled[0] if number == 2 else self._encoded[2]
-            twice = [length == 2 * small for length, small in zip(size, below, strict=True)]
-            if twice[1] and (twice[0] or wanted.end < size[0]):
-                source, place = up_source(wanted)
-                ways.insert(0, Way.AT_ONCE if len(place) == 2 * (len(source) - 2) else Way.PART)
-                wanted, inputs[f"{name}.rows"] = source.within(below[0])
-            else:
-                doubled, inputs[f"{name}.rows"] = conv_source(wanted, kernel=3).within(size[0])
-                wanted, place = doubled_source(doubled)
-                ways.insert(0, Way.DOUBLED)
-            inputs[f"{name}.cut"] = np.array([[place.first, 0], [place.end, size[1]]], np.int64)
+            odd_row, odd_column = (length < 2 * small for length, small in zip(size, below, strict=True))
+            odd_row = odd_row and wanted.end == size[0]
+            source, place = up_source(wanted)
+            made = 2 * (len(source) - 2) - odd_row
+            wanted, missing = source.within(below[0])
+            ups.insert(0, Up(odd=odd_row or odd_column, cut=len(place) < made))
+            inputs |= {
+                f"{name}.rows": missing - np.array([0, odd_row]),
+                f"{name}.odd": np.array([odd_row, odd_column], np.int64),
+                f"{name}.cut": np.array([[place.first, 0], [place.end, size[1]]], np.int64),
+            }
         inputs["x"] = self._x.read(wanted)
-        return self._call(
-            ("decoder", depth, *ways, blend), partial(decoder, depth=depth, ways=ways, blend=blend), inputs
-        )
+        return self._call(("decoder", depth, *ups, blend), partial(decoder, depth=depth, ups=ups, blend=blend), inputs)
 
     def _call(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Array]:
         return self._run(key, define, {**inputs, **self._affine})

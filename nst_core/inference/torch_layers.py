@@ -68,31 +68,30 @@ class TorchLayers:
         (row, column), (last_row, last_column) = self._inputs[name].tolist()
         return x[:, :, row:last_row, column:last_column]
 
-    def doubled(self, x: Tensor) -> Tensor:
-        """Return each value four times."""
-        return double_size(x)
-
-    def up_at_once(self, x: Tensor, name: str, rows: Tensor | None = None) -> Tensor:
-        """Return the convolution of the doubled map, whose padding is the repeated edge of the small one."""
+    def up_at_once(self, x: Tensor, name: str, rows: Tensor | None = None, odd: Tensor | None = None) -> Tensor:
+        """Return the convolution of the doubled map."""
         layer = self._net.get_submodule(name)
         assert isinstance(layer, torch.nn.Conv2d)
         assert rows is not None
-        padded = F.pad(x, [1, 1, int(rows[0]), int(rows[1])], mode="replicate")
-        # Of the doubled padding only the inner half belongs to the result.
-        return _convolved(double_size(padded)[:, :, 1:-1, 1:-1], layer)
+        before, after = map(int, rows)
+        odd_row, odd_column = (0, 0) if odd is None else map(int, odd)
+        # Of the doubled rows around a strip only the inner ones are read.
+        height, width = 2 * x.shape[2], 2 * x.shape[3]
+        doubled = double_size(x)[:, :, 1 - before : height - 1 + after, : width - odd_column]
+        return _convolved(F.pad(doubled, [1, 1, before, after + odd_row], mode="reflect"), layer)
 
     def head(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Return the last convolution, of an even number of rows and columns."""
-        return _convolved(_padded(x, 4, rows), self._net.head)
+        """Return the last convolution after the output function, of an even number of rows and columns."""
+        y = _convolved(_padded(x, 4, rows), self._net.head)
+        y = 127.5 + (255 * y if self._net.config.output == "linear" else 150 * torch.tanh(y))
+        return y.clamp_(0, 255)
 
     def picture(self, y: Tensor, size: Tensor, *, blend_with: Tensor | None = None) -> Tensor:
         """Return the picture as bytes."""
         y = y[:, :, : int(size[0]), : int(size[1])].permute(0, 2, 3, 1)
-        y = 127.5 + (255 * y if self._net.config.output == "linear" else 150 * torch.tanh(y))
-        y = y.clamp_(0, 255)
         if blend_with is not None:
             y = self._blended(blend_with, y)
-        return y.round_().to(torch.uint8)
+        return y.round().to(torch.uint8)
 
     def size_input(self, name: str) -> Tensor:
         """Return an input of height and width."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nst_core.inference.openvino_engine import core, precisions
-from nst_core.inference.openvino_graph import doubles, whole
+from nst_core.inference.openvino_graph import odd_sizes, whole
 from nst_core.inference.stylizer import Pixels, Precision
 from nst_core.nets.weights import load_transformer_bytes
 from tests.benchmarks.engine_kinds import openvino_options
@@ -28,7 +28,7 @@ def print_layers(weights: bytes, photo: Pixels, *, rounds: int) -> None:
     names += ["up1", "up2", "head"]
     tensors = {name: value.float().numpy() for name, value in net.state_dict().items()}
     for precision in precisions():
-        model = whole(net.config, tensors, at_once=doubles(net.config, *photo.shape[:2]), blend=False)
+        model = whole(net.config, tensors, odd=odd_sizes(net.config, *photo.shape[:2]), blend=False)
         print(f"\nopenvino in {precision}, {photo.shape[1]} x {photo.shape[0]}, ms\n")
         _print_table(names, _profile(model, precision, photo, rounds=rounds))
 

@@ -9,7 +9,7 @@ import pytest
 
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.openvino_engine import OpenvinoStylizer
-from nst_core.inference.passes import Layers, Way, complete, decoder, encoder, first_half, second_half
+from nst_core.inference.passes import Layers, Up, complete, decoder, encoder, first_half, second_half
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 
 NET = TransformerNet(TransformerConfig(width=8, blocks=1)).eval()
@@ -30,7 +30,8 @@ def inputs() -> dict[str, Any]:
     values |= {f"down{number}.rows": np.array([4 if number == 1 else 1, 0], np.int64) for number in (1, 2, 3)}
     values |= {"rows": np.array([1, 0], np.int64), "head.rows": np.array([4, 0], np.int64)}
     values |= {"up1.rows": np.array([1, 1], np.int64), "up2.rows": np.array([1, 1], np.int64)}
-    values |= {"up1.cut": CUT, "up2.cut": np.array([[0, 0], [40, 48]], np.int64), "size": np.array([36, 48], np.int64)}
+    values |= {"up1.odd": np.array([0, 1], np.int64), "up2.odd": np.array([1, 1], np.int64)}
+    values |= {"up1.cut": CUT, "up2.cut": np.array([[0, 0], [40, 48]], np.int64), "size": np.array([36, 47], np.int64)}
     return values | {"strength": np.float32(0.5), "keep_color": np.float32(1)}
 
 
@@ -42,9 +43,9 @@ def inputs() -> dict[str, Any]:
         partial(complete, block=1),
         partial(first_half, block=0),
         partial(second_half, block=0),
-        partial(decoder, depth=1, ways=[Way.AT_ONCE]),
-        partial(decoder, depth=2, ways=[Way.DOUBLED, Way.AT_ONCE]),
-        partial(decoder, depth=3, ways=[Way.PART, Way.DOUBLED]),
+        partial(decoder, depth=1, ups=[Up(odd=False, cut=False)]),
+        partial(decoder, depth=2, ups=[Up(odd=True, cut=False), Up(odd=False, cut=False)]),
+        partial(decoder, depth=3, ups=[Up(odd=False, cut=True), Up(odd=True, cut=True)]),
     ],
 )
 def test_both_engines_agree(define: Callable[[Layers], dict[str, Any]]) -> None:
@@ -57,8 +58,8 @@ def test_both_engines_agree(define: Callable[[Layers], dict[str, Any]]) -> None:
 
 
 def test_a_blended_strip() -> None:
-    photo = inputs() | {"photo": np.random.default_rng(1).integers(0, 256, (1, 36, 48, 3), np.uint8)}
-    define = partial(decoder, depth=3, ways=[Way.AT_ONCE, Way.AT_ONCE], blend=True)
+    photo = inputs() | {"photo": np.random.default_rng(1).integers(0, 256, (1, 36, 47, 3), np.uint8)}
+    define = partial(decoder, depth=3, ups=[Up(odd=False, cut=False)] * 2, blend=True)
     expected, actual = (engine.run_pass(("blend",), define, photo)["picture"] for engine in ENGINES)
-    assert expected.shape == (1, 36, 48, 3)
+    assert expected.shape == (1, 36, 47, 3)
     assert np.abs(expected.astype(int) - actual).max() <= 1

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nst_core.inference.row_ranges import Rows, conv_source, doubled_source, head_source, strips, up_source
+from nst_core.inference.row_ranges import Rows, conv_source, head_source, strips, up_source
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (9, 1)])
@@ -17,13 +17,6 @@ def test_a_convolution_of_the_source_rows_gives_the_wanted_rows(kernel: int, str
         part = F.pad(x[:, :, source.first : source.end], [0, 0, int(missing[0]), int(missing[1])])
         result = F.conv2d(part, weights, stride=stride)
         assert torch.allclose(result, whole[:, :, wanted.first : wanted.end])
-
-
-@pytest.mark.parametrize("wanted", [Rows(0, 8), Rows(4, 9), Rows(5, 12), Rows(7, 8)])
-def test_rows_of_a_doubled_map(wanted: Rows) -> None:
-    doubled = [number // 2 for number in range(100)]
-    source, place = doubled_source(wanted)
-    assert doubled[2 * source.first :][place.first : place.end] == doubled[wanted.first : wanted.end]
 
 
 @pytest.mark.parametrize("wanted", [Rows(0, 8), Rows(4, 9), Rows(5, 12), Rows(7, 8)])

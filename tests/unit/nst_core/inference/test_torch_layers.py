@@ -1,6 +1,7 @@
 """Tests of nst_core.inference.torch_layers; `test_strips` compares whole pictures."""
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -27,6 +28,16 @@ def test_upsampling_at_once_is_doubling_and_convolution() -> None:
     weight = NET.get_submodule("up1.conv").get_parameter("weight")
     expected = F.conv2d(F.pad(F.interpolate(x, scale_factor=2.0), [1] * 4, mode="reflect"), weight)
     actual = layers().up_at_once(x, "up1.conv", torch.tensor([1, 1]))
+    assert torch.allclose(actual, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("odd", [(0, 1), (1, 0), (1, 1)])
+def test_upsampling_at_once_to_an_odd_size(odd: tuple[int, int]) -> None:
+    x = torch.rand(1, 32, 6, 5)
+    weight = NET.get_submodule("up1.conv").get_parameter("weight")
+    cropped = F.interpolate(x, scale_factor=2.0)[:, :, : 12 - odd[0], : 10 - odd[1]]
+    expected = F.conv2d(F.pad(cropped, [1] * 4, mode="reflect"), weight)
+    actual = layers().up_at_once(x, "up1.conv", torch.tensor([1, 1 - odd[0]]), torch.tensor(odd))
     assert torch.allclose(actual, expected, atol=1e-5)
 
 
