@@ -100,8 +100,8 @@ class Graph:
         """Return mean and variance of each channel."""
         op, axes = self._op, self.constant([_ROWS, _COLUMNS], np.int64)
         mean = op.reduce_mean(x, axes, True)
-        centred = op.subtract(x, mean)
-        return {"mean": mean, "variance": op.reduce_mean(op.multiply(centred, centred), axes, True)}
+        squares = op.power(op.subtract(x, mean), self.constant(2))
+        return {"mean": mean, "variance": op.reduce_mean(squares, axes, True)}
 
     def add(self, x: Node, y: Node) -> Node:
         """Return the sum of two maps."""
@@ -123,11 +123,19 @@ class Graph:
         doubled = self._doubled(x, _ROWS, _COLUMNS)
         return self.conv(doubled if size is None else self.cropped(doubled, size), name)
 
-    def up_at_once(self, x: Node, name: str, rows: Node | None = None, odd: Node | None = None) -> Node:
+    def up_at_once(
+        self,
+        x: Node,
+        name: str,
+        rows: Node | None = None,
+        odd: Node | None = None,
+        *,
+        edges: tuple[bool, bool] = (True, True),
+    ) -> Node:
         """Return what `up` returns for a reflection-padded map, in one operation.
 
         Of a strip, `rows` are the rows to repeat before and after it; see `passes.Layers`. `odd` are two numbers, 0 or
-        1: whether the doubled map is cropped by its last row, and by its last column.
+        1: whether the doubled map is cropped by its last row, and by its last column. `edges` says which may be 1.
         """
         columns = None
         if odd is not None:
@@ -142,9 +150,11 @@ class Graph:
         y = self._op.convolution_backprop_data(
             padded, weights, [2, 2], pads_begin=[3, 3], pads_end=[3, 3], dilations=[1, 1]
         )
-        return y if odd is None else self._with_last(y, x, name, rows=rows, odd=odd)
+        return y if odd is None else self._with_last(y, x, name, rows=rows, odd=odd, edges=edges)
 
-    def _with_last(self, y: Node, x: Node, name: str, *, rows: Node | None, odd: Node) -> Node:
+    def _with_last(
+        self, y: Node, x: Node, name: str, *, rows: Node | None, odd: Node, edges: tuple[bool, bool]
+    ) -> Node:
         """Return the map y of `up_at_once` with the last column and the last row, where they are `odd`.
 
         Such a column reads the last column of the doubled map, and on both sides of it the one before.
@@ -156,25 +166,24 @@ class Graph:
         def convolved(part: Node) -> Node:
             return op.convolution(part, weights, [1, 1], [0, 0], [0, 0], [1, 1])
 
-        def last(part: Node, axis: int) -> Node:
-            return op.gather(part, self.constant([-2, -1, -2], np.int64), self.constant(axis, np.int64))
+        def sliced(part: Node, first: int, end: Node, axis: int) -> Node:
+            return op.slice(part, self.constant([first], np.int64), end, ones, self.constant([axis], np.int64))
 
-        def first(part: Node, count: Node, axis: int) -> Node:
-            return op.slice(part, zeros, count, ones, self.constant([axis], np.int64))
+        def last(axis: int) -> Node:
+            two = sliced(x, -2, self.constant([2**31], np.int64), axis)
+            return op.gather(two, self.constant([0, 1, 0], np.int64), self.constant(axis, np.int64))
 
-        column = self._padded(last(x, _COLUMNS), 0, rows, mode="edge")
-        column = self._doubled(column, _ROWS)
-        column = op.slice(column, ones, self.constant([-1], np.int64), ones, self.constant([_ROWS], np.int64))
-        y = op.concat([y, first(convolved(column), odd_column, _COLUMNS)], _COLUMNS)
-        row = self._doubled(last(x, _ROWS), _COLUMNS)
-        width = op.subtract(op.gather(op.shape_of(row), self.constant([_COLUMNS], np.int64), zeros), odd_column)
-        row = op.pad(
-            first(row, width, _COLUMNS),
-            self.constant([0, 0, 0, 1], np.int64),
-            self.constant([0, 0, 0, 1], np.int64),
-            "reflect",
-        )
-        return op.concat([y, first(convolved(row), odd_row, _ROWS)], _ROWS)
+        if edges[1]:
+            column = self._doubled(self._padded(last(_COLUMNS), 0, rows, mode="edge"), _ROWS)
+            column = convolved(sliced(column, 1, self.constant([-1], np.int64), _ROWS))
+            y = op.concat([y, sliced(column, 0, odd_column, _COLUMNS)], _COLUMNS)
+        if edges[0]:
+            row = self._doubled(last(_ROWS), _COLUMNS)
+            width = op.subtract(op.gather(op.shape_of(row), self.constant([_COLUMNS], np.int64), zeros), odd_column)
+            one_column = self.constant([0, 0, 0, 1], np.int64)
+            row = convolved(op.pad(sliced(row, 0, width, _COLUMNS), one_column, one_column, "reflect"))
+            y = op.concat([y, sliced(row, 0, odd_row, _ROWS)], _ROWS)
+        return y
 
     def _doubled(self, x: Node, *axes: int) -> Node:
         """Return each value twice along some axes."""

@@ -57,7 +57,9 @@ class Layers(Protocol):
         """Return a part of a map: from the rows and columns in the first line of an input to those in the second."""
         ...
 
-    def up_at_once(self, x: Value, name: str, rows: Value | None = None, odd: Value | None = None) -> Value:
+    def up_at_once(
+        self, x: Value, name: str, rows: Value | None = None, odd: Value | None = None, *, edges: tuple[bool, bool]
+    ) -> Value:
         """Return the convolution, by its name, of the doubled map; see `openvino_graph.Graph.up_at_once`."""
         ...
 
@@ -86,16 +88,21 @@ def encoder(layers: Layers, depth: int) -> dict[str, Value]:
 
 def complete(layers: Layers, block: int) -> dict[str, Value]:
     """From what was stored to the result of the encoder (block 0), or of the residual block before `block`."""
+    return {"completed": layers.stored(_completed(layers, block))}
+
+
+def _completed(layers: Layers, block: int) -> Value:
     if block == 0:
-        return {"map": layers.stored(layers.norm(layers.map("y"), "down3.norm", given=True))}
+        return layers.norm(layers.map("y"), "down3.norm", given=True)
     change = layers.norm(layers.map("y"), f"residuals.{block - 1}.norm2", relu=False, given=True)
-    return {"map": layers.stored(layers.add(layers.map("x"), change))}
+    return layers.add(layers.map("x"), change)
 
 
 def first_half(layers: Layers, block: int) -> dict[str, Value]:
-    """The first convolution of a residual block: its statistics and values."""
-    y = layers.conv(layers.map("x"), f"residuals.{block}.conv1", layers.input("rows", [2], np.int64))
-    return layers.moments(y) | {"map": layers.stored(y)}
+    """As `complete`; then the first convolution of a residual block: its statistics and values."""
+    x = _completed(layers, block)
+    y = layers.conv(x, f"residuals.{block}.conv1", layers.input("rows", [2], np.int64))
+    return layers.moments(y) | {"map": layers.stored(y), "completed": layers.stored(x)}
 
 
 def second_half(layers: Layers, block: int) -> dict[str, Value]:
@@ -108,8 +115,8 @@ def second_half(layers: Layers, block: int) -> dict[str, Value]:
 class Up(NamedTuple):
     """How a strip of an upsampled map is made."""
 
-    #: Whether the doubled map is cropped by its last row, if the strip has it, or by its last column.
-    odd: bool
+    #: Whether the strip has the last row, and it is odd, so that the doubled map is cropped; the same of the column.
+    odd: tuple[bool, bool]
     #: Whether only some of the rows are wanted.
     cut: bool
 
@@ -122,8 +129,9 @@ def decoder(layers: Layers, depth: int, ups: Sequence[Up], *, blend: bool = Fals
     x = layers.map("x")
     for number, up in enumerate(ups, 1):
         name = f"up{number}"
-        odd = layers.input(f"{name}.odd", [2], np.int64) if up.odd else None
-        x = layers.up_at_once(x, f"{name}.conv", layers.input(f"{name}.rows", [2], np.int64), odd)
+        rows = layers.input(f"{name}.rows", [2], np.int64)
+        odd = layers.input(f"{name}.odd", [2], np.int64) if any(up.odd) else None
+        x = layers.up_at_once(x, f"{name}.conv", rows, odd, edges=up.odd)
         x = layers.cut(x, f"{name}.cut") if up.cut else x
         if number < depth:
             x = layers.norm(x, f"{name}.norm", given=True)

@@ -145,9 +145,8 @@ class LargePicture:
         for depth in (1, 2, 3):
             self._encode(depth)
         for block in range(self._config.blocks):
-            self._complete(block)
-            self._convolve(first_half, block, self._x, f"residuals.{block}.norm1")
-            self._convolve(second_half, block, self._y, f"residuals.{block}.norm2")
+            self._convolve(first_half, block, f"residuals.{block}.norm1")
+            self._convolve(second_half, block, f"residuals.{block}.norm2")
         self._complete(self._config.blocks)
         for depth in (1, 2):
             self._upsample(depth)
@@ -183,25 +182,27 @@ class LargePicture:
 
     def _complete(self, block: int) -> None:
         for rows in strips(self._encoded[2][0], self._rows // 4):
-            inputs = {"y": self._y.read(rows)} | ({"x": self._x.read(rows)} if block else {})
+            inputs = {"x": self._x.read(rows), "y": self._y.read(rows)}
             outputs = self._call(("complete", block), partial(complete, block=block), inputs)
-            self._x.write(rows, outputs["map"])
+            self._x.write(rows, outputs["completed"])
 
-    def _convolve(self, define: Callable[..., dict[str, Any]], block: int, source: StoredMap, norm: str) -> None:
-        """Make the pass of one convolution of a residual block, from a stored map to y."""
-        statistics, size, name = Statistics(), self._encoded[2], "x" if source is self._x else "y"
-        made: tuple[Rows, Array] | None = None
+    def _convolve(self, define: Callable[..., dict[str, Any]], block: int, norm: str) -> None:
+        """Make the pass of one convolution of a residual block, from the stored maps to y, and complete x."""
+        statistics, size = Statistics(), self._encoded[2]
+        maps = {"y": self._y} | ({"x": self._x} if define is first_half and block else {})
+        made: list[tuple[StoredMap, Rows, Array]] = []
         for rows in strips(size[0], self._rows // 4):
             wanted, missing = conv_source(rows, kernel=3).within(size[0])
-            inputs = {name: source.read(wanted), "rows": missing}
+            inputs = {name: stored.read(wanted) for name, stored in maps.items()} | {"rows": missing}
             # Only now may the rows before these be replaced: the last one of them was read once more.
-            if made is not None:
-                self._y.write(*made)
+            _write(made)
             outputs = self._call((define.__name__, block), partial(define, block=block), inputs)
             statistics.add(len(rows) * size[1], outputs["mean"], outputs["variance"])
-            made = rows, outputs["map"]
-        if made is not None:
-            self._y.write(*made)
+            made = [(self._y, rows, outputs["map"])]
+            if "completed" in outputs:
+                first = rows.first - wanted.first
+                made.append((self._x, rows, outputs["completed"][first : first + len(rows)]))
+        _write(made)
         self._normalise(statistics, norm)
 
     def _upsample(self, depth: int) -> None:
@@ -217,15 +218,14 @@ class LargePicture:
         for number in range(min(depth, 2), 0, -1):
             name, size = f"up{number}", self._upsampled[number - 1]
             below = self._upsampled[0] if number == 2 else self._encoded[2]
-            odd_row, odd_column = (length < 2 * small for length, small in zip(size, below, strict=True))
-            odd_row = odd_row and wanted.end == size[0]
+            odd = wanted.end == size[0] < 2 * below[0], size[1] < 2 * below[1]
             source, place = up_source(wanted)
-            made = 2 * (len(source) - 2) - odd_row
+            made = 2 * (len(source) - 2) - odd[0]
             wanted, missing = source.within(below[0])
-            ups.insert(0, Up(odd=odd_row or odd_column, cut=len(place) < made))
+            ups.insert(0, Up(odd=odd, cut=len(place) < made))
             inputs |= {
-                f"{name}.rows": missing - np.array([0, odd_row]),
-                f"{name}.odd": np.array([odd_row, odd_column], np.int64),
+                f"{name}.rows": missing - np.array([0, odd[0]]),
+                f"{name}.odd": np.array(odd, np.int64),
                 f"{name}.cut": np.array([[place.first, 0], [place.end, size[1]]], np.int64),
             }
         inputs["x"] = self._x.read(wanted)
@@ -240,3 +240,8 @@ class LargePicture:
             self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"], self._config.norm_eps
         )
         self._affine |= {f"{name}.scale": scale, f"{name}.shift": shift}
+
+
+def _write(made: list[tuple[StoredMap, Rows, Array]]) -> None:
+    for stored, rows, values in made:
+        stored.write(rows, values)

@@ -68,7 +68,15 @@ class TorchLayers:
         (row, column), (last_row, last_column) = self._inputs[name].tolist()
         return x[:, :, row:last_row, column:last_column]
 
-    def up_at_once(self, x: Tensor, name: str, rows: Tensor | None = None, odd: Tensor | None = None) -> Tensor:
+    def up_at_once(
+        self,
+        x: Tensor,
+        name: str,
+        rows: Tensor | None = None,
+        odd: Tensor | None = None,
+        *,
+        edges: tuple[bool, bool] = (True, True),
+    ) -> Tensor:
         """Return the convolution of the doubled map."""
         layer = self._net.get_submodule(name)
         assert isinstance(layer, torch.nn.Conv2d)

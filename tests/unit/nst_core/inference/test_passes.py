@@ -12,7 +12,7 @@ from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.passes import Layers, Up, complete, decoder, encoder, first_half, second_half
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 
-NET = TransformerNet(TransformerConfig(width=8, blocks=1)).eval()
+NET = TransformerNet(TransformerConfig(width=8, blocks=2)).eval()
 ENGINES: list[EagerStylizer | OpenvinoStylizer] = [EagerStylizer(NET), OpenvinoStylizer(NET)]
 CUT = np.array([[0, 0], [20, 24]], np.int64)
 
@@ -42,10 +42,11 @@ def inputs() -> dict[str, Any]:
         partial(complete, block=0),
         partial(complete, block=1),
         partial(first_half, block=0),
+        partial(first_half, block=1),
         partial(second_half, block=0),
-        partial(decoder, depth=1, ups=[Up(odd=False, cut=False)]),
-        partial(decoder, depth=2, ups=[Up(odd=True, cut=False), Up(odd=False, cut=False)]),
-        partial(decoder, depth=3, ups=[Up(odd=False, cut=True), Up(odd=True, cut=True)]),
+        partial(decoder, depth=1, ups=[Up(odd=(False, False), cut=False)]),
+        partial(decoder, depth=2, ups=[Up(odd=(False, True), cut=False), Up(odd=(False, False), cut=False)]),
+        partial(decoder, depth=3, ups=[Up(odd=(False, False), cut=True), Up(odd=(True, True), cut=True)]),
     ],
 )
 def test_both_engines_agree(define: Callable[[Layers], dict[str, Any]]) -> None:
@@ -59,7 +60,7 @@ def test_both_engines_agree(define: Callable[[Layers], dict[str, Any]]) -> None:
 
 def test_a_blended_strip() -> None:
     photo = inputs() | {"photo": np.random.default_rng(1).integers(0, 256, (1, 36, 47, 3), np.uint8)}
-    define = partial(decoder, depth=3, ups=[Up(odd=False, cut=False)] * 2, blend=True)
+    define = partial(decoder, depth=3, ups=[Up(odd=(False, False), cut=False)] * 2, blend=True)
     expected, actual = (engine.run_pass(("blend",), define, photo)["picture"] for engine in ENGINES)
     assert expected.shape == (1, 36, 47, 3)
     assert np.abs(expected.astype(int) - actual).max() <= 1
