@@ -91,8 +91,8 @@ def train(args: argparse.Namespace) -> int:
         plan,
         photos=open_photos(args),
         device=resolve_device(args.device),
-        bf16=not args.exact,
-        compiled=not args.exact,
+        bf16=False if args.exact else None,
+        compiled=False if args.exact else None,
         threads=args.threads,
     )
     try:

@@ -15,7 +15,7 @@ from nst_core.gatys.scales import size_of
 from nst_core.losses.balance import balanced_weights
 from nst_core.losses.laplacian import LaplacianLoss
 from nst_core.losses.tv import TVLoss
-from nst_core.nets.loss_network import LossNetwork
+from nst_core.nets.loss_network import VGG, LossNetwork
 
 #: Names of terms in results that differ from the names of the config's fields.
 NAMES = {"gram": "style"}
@@ -50,7 +50,9 @@ class Features(nn.Module):
         x = ((image - self.network.mean) / self.network.std).contiguous(memory_format=torch.channels_last)
         if narrow and self.narrow_body is not None:
             return cast(dict[str, Tensor], self.narrow_body(x.to(torch.bfloat16)))
-        return cast(dict[str, Tensor], self.network.body(x))
+        body = self.network.body
+        # Also without a gradient, so that a picture without a difference to its target has exactly no loss.
+        return body(x, as_trained=True) if isinstance(body, VGG) else cast(dict[str, Tensor], body(x))
 
 
 class Objective(nn.Module):

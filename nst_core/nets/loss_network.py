@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nst_core.errors import ConfigError
+from nst_core.nets.convolution import FrozenConv2d
 from nst_core.nets.graph_network import GraphFeatures
 from nst_core.nets.loss_weights import FIRST_LAYER, MEAN, STD, VGG_SOURCES, LossWeights, Places, load_weights
 from nst_core.nets.operators import MaxPool
@@ -53,20 +54,34 @@ class VGG(nn.Module):
             kind, block = layer[:4], int(layer[4])
             if kind == "conv":
                 c_out = CHANNELS[block - 1]
-                self.stack[layer] = nn.Conv2d(c_in, c_out, 3, padding=1)
+                self.stack[layer] = FrozenConv2d(c_in, c_out)
                 c_in = c_out
             elif kind == "relu":  # in place, it would overwrite the returned features of its convolution
                 self.stack[layer] = nn.ReLU(inplace=f"conv{layer[4:]}" not in layers)
             else:
                 self.stack[layer] = MaxPool() if pooling == "max" else nn.AvgPool2d(2)
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, image: Tensor, *, layers: Sequence[str] | None = None, as_trained: bool = False
+    ) -> dict[str, Tensor]:
+        """Return the features of the network's layers, or of some of them.
+
+        `as_trained`: compute them as for a picture that takes a gradient.
+        """
         x = image
-        features = {}
+        features: dict[str, Tensor] = {}
+        wanted = self.layers if layers is None else layers
         for name, layer in self.stack.items():
-            x = layer(x)
-            if name in self.layers:
+            if isinstance(layer, FrozenConv2d):
+                # Together with its ReLU, unless somebody wants the features between the two.
+                relu = f"relu{name[4:]}" in self.stack and name not in self.layers
+                x = layer(x, relu=relu, fast=as_trained or x.requires_grad)
+            elif not isinstance(layer, nn.ReLU) or f"conv{name[4:]}" in self.layers:
+                x = layer(x)
+            if name in wanted:
                 features[name] = x
+            if len(features) == len(wanted):
+                break
         return features
 
     @staticmethod
@@ -139,6 +154,16 @@ class LossNetwork(nn.Module):
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         features: dict[str, Tensor] = self.body((image - self.mean) / self.std)
         return features
+
+    def target(self, image: Tensor, layer: str) -> Tensor:
+        """Return the features of one layer to compare with those of a picture that takes a gradient.
+
+        They are computed in the same way, and a VGG goes no deeper than needed.
+        """
+        x = (image - self.mean) / self.std
+        body = self.body
+        features: dict[str, Tensor] = body(x, layers=[layer], as_trained=True) if isinstance(body, VGG) else body(x)
+        return features[layer]
 
     def train(self, mode: bool = True) -> "LossNetwork":
         """Stay in eval mode, also if the module around this one is trained."""

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nst_core.nets import native
+from nst_core.nets.convolution import trained_conv
+
 _aten = torch.ops.aten
 
 
@@ -42,7 +45,10 @@ class ReflectConv2d(nn.Conv2d):
         return self.kernel_size[0] // 2
 
     def forward(self, input: Tensor, *, padded: bool = False) -> Tensor:  # N, C, H, W
-        return super().forward(input if padded else reflect_pad(input, self.margin))
+        x = input if padded else reflect_pad(input, self.margin)
+        if torch.is_grad_enabled() and self.weight.requires_grad and native.usable(x):
+            return trained_conv(x, self.weight, self.bias, stride=self.stride[0])
+        return super().forward(x)
 
 
 class MaxPool(nn.Module):

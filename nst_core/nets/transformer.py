@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nst_core.nets import native
+from nst_core.nets.instance_norm import normalized
 from nst_core.nets.operators import ReflectConv2d, double_size, reflect_pad
 from nst_core.nets.transformer_config import TransformerConfig
 
@@ -38,14 +40,17 @@ class InstanceNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor) -> Tensor:  # N, C, H, W
+    def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:  # N, C, H, W
+        if torch.is_grad_enabled() and native.usable(x, len(self.weight)):
+            return normalized(x, self.weight, self.bias, eps=self.eps, rounding=ROUNDING, relu=relu)
         # Two passes over the image: as exact as torch.var_mean and three times faster in channels_last.
         mean = x.float().mean((2, 3), keepdim=True)
         centred = x.float() - mean
         variance = centred.square().mean((2, 3), keepdim=True)  # N, C, 1, 1
         scale = self.weight.view(1, -1, 1, 1) * torch.rsqrt(variance + self.eps)
         scale = torch.where(variance > ROUNDING * mean.square(), scale, 0.0)
-        return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale).to(x.dtype)
+        result = torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale).to(x.dtype)
+        return F.relu(result, inplace=True) if relu else result
 
 
 class SameConv2d(nn.Conv2d):
@@ -68,6 +73,10 @@ def _norm(config: TransformerConfig, channels: int) -> InstanceNorm | nn.BatchNo
     return make(channels, eps=config.norm_eps)
 
 
+def _normalized_relu(norm: InstanceNorm | nn.BatchNorm2d, x: Tensor) -> Tensor:
+    return norm(x, relu=True) if isinstance(norm, InstanceNorm) else F.relu(norm(x), inplace=True)
+
+
 def _conv(
     config: TransformerConfig, c_in: int, c_out: int, kernel: int, stride: int = 1, bias: bool = False
 ) -> nn.Conv2d:
@@ -88,7 +97,7 @@ class ConvBlock(nn.Module):
         self.norm = _norm(config, c_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(x)), inplace=True)
+        return _normalized_relu(self.norm, self.conv(x))
 
 
 class ResidualBlock(nn.Module):
@@ -102,7 +111,7 @@ class ResidualBlock(nn.Module):
         self.norm2 = _norm(config, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        y = _normalized_relu(self.norm1, self.conv1(x))
         return torch.add(x, self.norm2(self.conv2(y)))
 
 
@@ -137,7 +146,7 @@ class UpsampleBlock(nn.Module):
                 del padded
             else:
                 y = self.conv(double_size(x)[:, :, : size[0], : size[1]])
-        return F.relu(self.norm(y), inplace=True)
+        return _normalized_relu(self.norm, y)
 
 
 class TransformerNet(nn.Module):

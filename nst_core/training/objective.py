@@ -73,7 +73,7 @@ class PerceptualObjective(nn.Module):
         content = style = tv = stability = shifted = photos.new_zeros(())
         if config.content_weight:
             with torch.no_grad():
-                target = self.network(photos)[config.content_layer]
+                target = self.network.target(photos, config.content_layer)
             content = config.content_weight * self.content_loss(features[config.content_layer], target)
         for layer, loss in zip(self.style_layers, self.style_losses, strict=True):
             style = style + config.style_weights[layer] * loss(features[layer])

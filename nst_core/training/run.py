@@ -72,8 +72,8 @@ class TrainingRun:
         *,
         photos: PhotoSource,
         device: torch.device,
-        bf16: bool = True,
-        compiled: bool = True,
+        bf16: bool | None = None,
+        compiled: bool | None = None,
         threads: int = 1,
     ) -> None:
         """Load everything that the plan names; see `Trainer` for the options.

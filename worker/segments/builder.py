@@ -25,7 +25,7 @@ from nst_core.training.held_out import HELD_OUT, choose_held_out, few_held_out, 
 from nst_core.training.photos import PhotoStream
 from nst_core.training.pictures import parse_style
 from nst_core.training.sources import PhotoSource, SomePhotos
-from nst_core.training.trainer import Trainer
+from nst_core.training.trainer import Trainer, compiling_pays
 from worker.runtime.limits import work_bytes
 from worker.runtime.loss_networks import COMPILING, RANDOM_WEIGHTS, load_network_of
 from worker.runtime.outcomes import InterruptedWorkError
@@ -165,7 +165,9 @@ class TrainingBuilder:
 
     def _trainer(self, segment: TrainSegment, parts: _Parts) -> tuple[Trainer, bool]:
         """Return a trainer before its first step, and whether it is compiled."""
-        compiled = not segment.exact and self._settings.train_compile and has_compiler(self._device)
+        bf16 = not segment.exact and bf16_pays(self._device)
+        wanted = not segment.exact and self._settings.train_compile
+        compiled = wanted and has_compiler(self._device) and compiling_pays(self._device, bf16=bf16)
         make = partial(
             Trainer,
             parts.config,
@@ -174,7 +176,7 @@ class TrainingBuilder:
             photos=parts.photos,
             device=self._device,
             initial=parts.initial,
-            bf16=not segment.exact and bf16_pays(self._device),
+            bf16=bf16,
             compiled=compiled,
             threads=_READERS,
         )
