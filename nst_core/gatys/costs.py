@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from operator import mul
 
 from nst_core.gatys.config import GatysConfig
 from nst_core.nets.costs import BASE_BYTES, FLOAT_BYTES, STEP_WASTE
-from nst_core.nets.vgg_layers import BLOCKS, CHANNELS
+from nst_core.nets.vgg_layers import BLOCKS, CHANNELS, layer_names
 
 #: The most numbers per pixel that a classifier other than a VGG keeps.
 _OTHER_FLOATS = 1500.0
@@ -13,7 +14,8 @@ _OTHER_FLOATS = 1500.0
 
 def optimize_max_pixels(config: GatysConfig, budget_bytes: int) -> int:
     """Return how many pixels the result and the style picture may have with `budget_bytes` of memory."""
-    return max(0, budget_bytes - BASE_BYTES) // optimize_pixel_bytes(config)
+    free = budget_bytes - BASE_BYTES - kernel_bytes(config.network, config.layers)
+    return max(0, free) // optimize_pixel_bytes(config)
 
 
 def optimize_pixel_bytes(config: GatysConfig) -> int:
@@ -29,6 +31,8 @@ def optimize_pixel_bytes(config: GatysConfig) -> int:
 
 #: Numbers per feature that each term keeps for all layers, and that it needs in addition for one layer at a time.
 _TERM_COPIES = {"gram": (0.0, 1.0), "histogram": (2.0, 10.0), "moments": (2.0, 4.0), "mrf": (2.0, 8.0)}
+#: Numbers for each pair of channels: tiles of 6 x 6, in both directions.
+_KERNEL_FLOATS = 2 * 6 * 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,16 @@ def features(network: str, layers: Collection[str]) -> Features:
         kept += CHANNELS[block] * (count + 0.5) / 4**block
     kept += sum(positions(network, layer) for layer in layers if layer.startswith("conv"))
     return Features(kept=kept, largest=float(CHANNELS[0]))
+
+
+def kernel_bytes(network: str, layers: Collection[str]) -> int:
+    """Return what the transformed weights of a VGG take; see `nets.convolution.FrozenConv2d`."""
+    if not layers or network.partition("_")[0] not in BLOCKS:
+        return 0
+    names = layer_names(network)
+    channels = [CHANNELS[int(name[4]) - 1] for name in names[: 1 + max(map(names.index, layers))] if name[:4] == "conv"]
+    # The first layer has three channels, and is not transformed.
+    return _KERNEL_FLOATS * FLOAT_BYTES * sum(map(mul, channels, channels[1:]))
 
 
 def positions(network: str, layer: str) -> float:

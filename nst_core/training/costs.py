@@ -1,6 +1,6 @@
 """How much memory a training needs, in bytes; estimates like those in `nets.costs`. Never loads torch."""
 
-from nst_core.gatys.costs import Features, features, positions
+from nst_core.gatys.costs import Features, features, kernel_bytes, positions
 from nst_core.nets.costs import (
     BASE_BYTES,
     FLOAT_BYTES,
@@ -32,7 +32,8 @@ def training_bytes(config: TrainConfig) -> int:
     step = 4 * weights_bytes(config.transformer) + int(STEP_WASTE * FLOAT_BYTES * floats * pixels)
     # The estimate of a pass has its own weights and base.
     sample = 3 * weights_bytes(config.transformer) + stylize_bytes(config.transformer, SAMPLE_PIXELS) - BASE_BYTES
-    return BASE_BYTES + max(step, sample) + _style_bytes(config, loss)
+    kernels = kernel_bytes(config.network, config.layers)
+    return BASE_BYTES + kernels + max(step, sample) + _style_bytes(config, loss)
 
 
 def _training_floats(config: TransformerConfig) -> float:

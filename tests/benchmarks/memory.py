@@ -141,7 +141,9 @@ def _optimize(name: str, size_px: int) -> tuple[int, Callable[[], object]]:
         for _ in range(4):
             optimizer.step()
 
-    return costs.BASE_BYTES + size_px * size_px * 3 // 4 * gatys_costs.optimize_pixel_bytes(config), work
+    kernels = gatys_costs.kernel_bytes(config.network, config.layers)
+    pixels = size_px * size_px * 3 // 4
+    return costs.BASE_BYTES + kernels + pixels * gatys_costs.optimize_pixel_bytes(config), work
 
 
 def _warm_up() -> None:

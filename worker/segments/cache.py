@@ -4,6 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock, Timer
 
+from nst_core.gatys.costs import kernel_bytes
 from nst_core.nets.costs import weights_bytes
 from nst_core.protocol.events import PhotoReport
 from nst_core.protocol.segments import StoredFile, TrainSegment
@@ -62,7 +63,9 @@ class LoadedTraining:
     @property
     def nbytes(self) -> int:
         """About how many bytes it takes between steps: weights, gradients, moments and the loss network."""
-        return 4 * weights_bytes(self.trainer.config.transformer) + _LOSS_NETWORK_BYTES
+        config = self.trainer.config
+        kernels = kernel_bytes(config.network, config.layers)
+        return 4 * weights_bytes(config.transformer) + _LOSS_NETWORK_BYTES + kernels
 
     def close(self) -> None:
         """Stop the trainer's threads."""
