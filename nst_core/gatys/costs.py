@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from operator import mul
+from itertools import pairwise
 
 from nst_core.gatys.config import GatysConfig
 from nst_core.nets.costs import BASE_BYTES, FLOAT_BYTES, STEP_WASTE
@@ -68,7 +68,8 @@ def kernel_bytes(network: str, layers: Collection[str]) -> int:
     names = layer_names(network)
     channels = [CHANNELS[int(name[4]) - 1] for name in names[: 1 + max(map(names.index, layers))] if name[:4] == "conv"]
     # The first layer has three channels, and is not transformed.
-    return _KERNEL_FLOATS * FLOAT_BYTES * sum(map(mul, channels, channels[1:]))
+    pairs = sum(before * after for before, after in pairwise(channels))
+    return _KERNEL_FLOATS * FLOAT_BYTES * pairs
 
 
 def positions(network: str, layer: str) -> float:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nst_core.errors import ConfigError
+from nst_core.nets import native
 
 Normalization = Literal["gatys", "hw", "chw"]
 
@@ -45,6 +46,10 @@ def _gram(features: Tensor, share: Tensor) -> Tensor:
     rows = _rows(features)
     wide = _wide(features)
     even = share.shape[1] == 1
+    if even and native.usable(rows, rows.shape[2]):
+        result = rows.new_empty((len(rows), rows.shape[2], rows.shape[2]))
+        native.call("gram", rows.contiguous(), result, *rows.shape)
+        return result * share
     left = rows if even else rows * share.to(rows.dtype)
     total = rows.new_zeros((rows.shape[0], rows.shape[2], rows.shape[2]), dtype=wide)
     piece = rows.shape[1] if rows.dtype == wide else PIECE
@@ -66,10 +71,13 @@ def _gram_backward(gradient: Tensor, features: Tensor, share: Tensor) -> Tensor:
     n, c, h, w = features.shape
     both = gradient + gradient.transpose(1, 2)
     rows = _rows(features)
-    if share.shape[1] == 1:
-        result = rows @ (both * share).to(rows.dtype)
-    else:
+    if share.shape[1] > 1:
         result = rows @ both.to(rows.dtype) * share.to(rows.dtype)
+    elif native.usable(rows, c) and h * w >= native.ROWS:
+        result = torch.empty_like(rows, memory_format=torch.contiguous_format)
+        native.call("gram_gradient", rows.contiguous(), both * share, result, *rows.shape)
+    else:
+        result = rows @ (both * share).to(rows.dtype)
     return result.to(features.dtype).reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 

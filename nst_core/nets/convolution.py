@@ -111,7 +111,8 @@ def _suits_winograd(weight: Tensor, stride: int) -> bool:
 def _by_input(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
     if _suits_winograd(weight, stride):
         return _winograd(gradient, _transformed(_adjoint(weight)), x.shape[1], padding=2)
-    return _torch_gradients(gradient, x, weight, stride, [True, False, False])[0]
+    by_x: Tensor = _torch_gradients(gradient, x, weight, stride, [True, False, False])[0]
+    return by_x
 
 
 def _by_kernels(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
@@ -126,7 +127,8 @@ def _by_kernels(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Ten
         # Few channels in the result, as in the last layer: the roles change.
         around = _rows(F.pad(gradient, [side - 1] * 4))
         return _direct(around, x, side, 1).flip(0, 1).permute(2, 3, 0, 1)
-    return _torch_gradients(gradient, x, weight, stride, [False, True, False])[1]
+    by_kernels: Tensor = _torch_gradients(gradient, x, weight, stride, [False, True, False])[1]
+    return by_kernels
 
 
 def _winograd(

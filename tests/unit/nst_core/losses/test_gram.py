@@ -224,3 +224,19 @@ def test_guides_get_no_gradient() -> None:
     torch.autograd.backward(gram_matrix(f, weights=weights).sum())
     assert f.grad is not None
     assert weights.grad is None
+
+
+@pytest.mark.parametrize("channels", [16, 48, 64])
+@pytest.mark.parametrize("size", [(1, 3), (2, 3), (37, 29), (64, 64)])
+def test_kernels_in_c_match_the_formula(channels: int, size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    values = torch.randn(2, channels, *size, generator=generator).contiguous(memory_format=torch.channels_last)
+    weights = torch.randn(2, channels, channels, generator=generator)
+    features = values.requires_grad_()
+    found = gram_matrix(features)
+    (gradient,) = torch.autograd.grad(found, features, weights)
+    flat = values.detach().double().flatten(2)
+    count = size[0] * size[1]
+    torch.testing.assert_close(found.double(), flat @ flat.transpose(1, 2) / count, rtol=1e-5, atol=1e-5)
+    wanted = (weights + weights.transpose(1, 2)).double() @ flat / count
+    torch.testing.assert_close(gradient.flatten(2).double(), wanted, rtol=1e-5, atol=1e-5)
