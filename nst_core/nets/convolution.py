@@ -26,15 +26,18 @@ class FrozenConv2d(nn.Conv2d):
         super().__init__(c_in, c_out, 3, padding=1)
         self._kernels: _Kernels | None = None
 
-    def forward(self, input: Tensor, *, relu: bool = False, fast: bool = False) -> Tensor:  # N, C, H, W
+    def forward(
+        self, input: Tensor, *, rectify: bool = False, relu: bool = False, fast: bool = False
+    ) -> Tensor:  # N, C, H, W
+        """Return the convolution of the input, before it with ReLU if `rectify`, and after it with ReLU if `relu`."""
         weight = self.weight
         if not fast or weight.requires_grad or not native.usable(input, self.in_channels, self.out_channels):
-            result = super().forward(input)
+            result = super().forward(F.relu(input) if rectify else input)
             return F.relu(result, inplace=True) if relu else result
         kernels = self._kernels
         if kernels is None or not kernels.fit(weight):
             self._kernels = kernels = _Kernels(weight)
-        y: Tensor = _Frozen.apply(input, self.bias, kernels, relu)
+        y: Tensor = _Frozen.apply(input, self.bias, kernels, rectify, relu)
         return y
 
 
@@ -66,18 +69,19 @@ class _Kernels:
 
 class _Frozen(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor, kernels: _Kernels, relu: bool) -> Tensor:
-        y = _winograd(x, kernels.forward, len(bias), padding=1, bias=bias, relu=relu)
-        ctx.kernels, ctx.relu, ctx.channels = kernels, relu, x.shape[1]
-        if relu:
-            ctx.save_for_backward(y)
+    def forward(ctx: Any, x: Tensor, bias: Tensor, kernels: _Kernels, rectify: bool, relu: bool) -> Tensor:
+        x = _rows(x)
+        y = _winograd(x, kernels.forward, len(bias), padding=1, mask=x if rectify else None, bias=bias, relu=relu)
+        ctx.kernels, ctx.channels = kernels, x.shape[1]
+        ctx.save_for_backward(x if rectify else None, y if relu else None)
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        mask = ctx.saved_tensors[0] if ctx.relu else None
-        return _winograd(gradient, ctx.kernels.backward, ctx.channels, padding=1, mask=mask), None, None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        x, y = ctx.saved_tensors
+        by_x = _winograd(gradient, ctx.kernels.backward, ctx.channels, padding=1, mask=y, where=x)
+        return by_x, None, None, None, None
 
 
 class _Trained(torch.autograd.Function):
@@ -140,13 +144,17 @@ def _winograd(
     mask: Tensor | None = None,
     bias: Tensor | None = None,
     relu: bool = False,
+    where: Tensor | None = None,
 ) -> Tensor:
-    """Return a map in channels_last; values of `x` count as 0 where `mask` is not positive."""
+    """Return a map in channels_last.
+
+    Values of `x` count as 0 where `mask` is not positive, and those of the result become 0 where `where` is not.
+    """
     x = _rows(x)
     n, h, w, c_in = _sizes(x)
     grown = 2 * padding - 2
     y = torch.empty((n, c_out, h + grown, w + grown), memory_format=torch.channels_last)
-    native.call("winograd", x, mask, kernels, bias, y, n, h, w, c_in, c_out, padding, relu)
+    native.call("winograd", x, mask, kernels, bias, where, y, n, h, w, c_in, c_out, padding, relu)
     return y
 
 

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nst_core.errors import ConfigError
 from nst_core.nets.convolution import FrozenConv2d
@@ -71,13 +72,23 @@ class VGG(nn.Module):
         x = image
         features: dict[str, Tensor] = {}
         wanted = self.layers if layers is None else layers
+        fast = as_trained or image.requires_grad
+        rectify = False  # whether a ReLU is left to the next convolution
         for name, layer in self.stack.items():
             if isinstance(layer, FrozenConv2d):
                 # Together with its ReLU, unless somebody wants the features between the two.
                 relu = f"relu{name[4:]}" in self.stack and name not in self.layers
-                x = layer(x, relu=relu, fast=as_trained or x.requires_grad)
-            elif not isinstance(layer, nn.ReLU) or f"conv{name[4:]}" in self.layers:
-                x = layer(x)
+                x = layer(x, rectify=rectify, relu=relu, fast=fast)
+                rectify = False
+            elif not isinstance(layer, nn.ReLU):
+                if rectify and (name in wanted or not isinstance(layer, MaxPool)):
+                    x, rectify = F.relu(x), False
+                x = layer(x)  # the largest value is the same before a ReLU as after it
+            elif f"conv{name[4:]}" in self.layers:
+                if name in wanted or not fast:
+                    x = layer(x)
+                else:
+                    rectify = True
             if name in wanted:
                 features[name] = x
             if len(features) == len(wanted):

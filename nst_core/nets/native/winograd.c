@@ -74,7 +74,8 @@ static void input_tile(const Shape *s, const float *x, const float *mask, long t
     }
 }
 
-static void output_tile(const Shape *s, const float *m, long stride, long tile, const float *bias, long relu, float *y) {
+static void output_tile(const Shape *s, const float *m, long stride, long tile, const float *bias, long relu,
+                        const float *where, float *y) {
     long image = tile / (s->down * s->across), top = tile / s->across % s->down * STEP,
          left = tile % s->across * STEP;
     long rows = s->out_height - top < STEP ? s->out_height - top : STEP;
@@ -87,8 +88,10 @@ static void output_tile(const Shape *s, const float *m, long stride, long tile, 
         for (long i = 0; i < rows; i++)
             for (long j = 0; j < columns; j++) {
                 v8 value = u[i * STEP + j] + b;
+                long at = ((image * s->out_height + top + i) * s->out_width + left + j) * s->c_out + c;
                 if (relu) value = where_positive(value, value);
-                store(y + ((image * s->out_height + top + i) * s->out_width + left + j) * s->c_out + c, value);
+                if (where) value = where_positive(load(where + at), value);
+                store(y + at, value);
             }
     }
 }
@@ -113,10 +116,11 @@ int transform_kernels(const float *w, float *u, long c_in, long c_out, int threa
     return 0;
 }
 
-/* y = x * kernels + bias, after which ReLU if `relu`. Values of x where `mask` is not positive count as 0.
+/* y = x * kernels + bias, after which ReLU if `relu`. Values of x where `mask` is not positive count as 0, and
+   those of y where `where` is not positive become 0.
    Returns whether memory was missing. */
-int winograd(const float *x, const float *mask, const float *u, const float *bias, float *y, long images, long height,
-             long width, long c_in, long c_out, long pad, long relu, int threads) {
+int winograd(const float *x, const float *mask, const float *u, const float *bias, const float *where, float *y,
+             long images, long height, long width, long c_in, long c_out, long pad, long relu, int threads) {
     Shape s = shape_of(images, height, width, c_in, c_out, pad);
     /* As many tiles at once as keep the kernels busy, if these are large, and the tiles in the cache. */
     long most = c_in * c_out <= 128 * 128 ? 48 : 96 * 1024 / (c_in + c_out);
@@ -139,7 +143,7 @@ int winograd(const float *x, const float *mask, const float *u, const float *bia
                     for (long t = 0; t < count; t += ROWS)
                         product(v + f * v_stride + t * c_in, c_in, u + (f * c_out + o) * c_in, c_in,
                                 m + f * m_stride + t * c_out + o, c_out);
-            for (long t = 0; t < count; t++) output_tile(&s, m + t * c_out, m_stride, first + t, bias, relu, y);
+            for (long t = 0; t < count; t++) output_tile(&s, m + t * c_out, m_stride, first + t, bias, relu, where, y);
         }
     }
     free(buffers);

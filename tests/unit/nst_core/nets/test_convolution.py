@@ -13,15 +13,19 @@ __all__ = ["called_kernels"]  # a fixture
 @needs_compiler
 @pytest.mark.parametrize(("height", "width"), [(37, 29), (8, 64), (3, 5), (1, 1)])
 @pytest.mark.parametrize(("c_in", "c_out"), [(16, 16), (32, 48), (256, 64)])
-@pytest.mark.parametrize("relu", [True, False])
-def test_a_frozen_convolution(height: int, width: int, c_in: int, c_out: int, relu: bool, called: set[str]) -> None:
+@pytest.mark.parametrize(("rectify", "relu"), [(False, True), (False, False), (True, False)])
+def test_a_frozen_convolution(
+    height: int, width: int, c_in: int, c_out: int, rectify: bool, relu: bool, called: set[str]
+) -> None:
     torch.manual_seed(1)
     layer = FrozenConv2d(c_in, c_out).requires_grad_(False)
     # A ReLU whose input is near zero may round to either side, which would change the gradient.
     layer.bias.fill_(8.0)  # type: ignore[union-attr]
     layer.bias[::2] = -8.0  # type: ignore[index]
     kernels = {"winograd", "transform_kernels"}
-    assert_native_and_near(layer, noise(2, c_in, height, width, seed=2), kernels, called, relu=relu, fast=True)
+    assert_native_and_near(
+        layer, noise(2, c_in, height, width, seed=2), kernels, called, rectify=rectify, relu=relu, fast=True
+    )
 
 
 @needs_compiler

@@ -218,3 +218,35 @@ def test_loading_does_not_change_the_random_state() -> None:
     before = torch.get_rng_state()
     load_loss_network(["relu1_1"])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average"])
+@pytest.mark.parametrize(
+    "layers", [["conv1_2", "conv2_1", "relu2_2", "pool2"], ["conv1_2", "pool1", "conv3_1"], ["relu3_1"]]
+)
+def test_features_are_the_same_for_a_picture_that_takes_a_gradient(layers: list[str], pooling: Pooling) -> None:
+    network = load_loss_network(layers, pooling=pooling)
+    image = torch.rand(2, 3, 37, 32, generator=torch.Generator().manual_seed(1))
+    expected = network(image)
+    features = network(image.clone().requires_grad_())
+    assert features.keys() == expected.keys()
+    for layer, values in expected.items():
+        assert (features[layer] - values).norm() <= 1e-5 * values.norm()
+        torch.testing.assert_close(network.target(image, layer), features[layer], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average"])
+def test_gradients_are_those_of_float64(pooling: Pooling) -> None:
+    layers = ["conv1_2", "conv2_1", "relu2_2", "conv3_1"]
+    network = load_loss_network(layers, pooling=pooling)
+    image = torch.rand(1, 3, 37, 32, generator=torch.Generator().manual_seed(1))
+
+    def gradient(dtype: torch.dtype) -> torch.Tensor:
+        x = image.to(dtype).requires_grad_()
+        features = network.to(dtype)(x)
+        loss = torch.stack([values.square().mean() for values in features.values()]).sum()
+        return torch.autograd.grad(loss, x)[0]
+
+    found, wanted = gradient(torch.float32), gradient(torch.float64)
+    # A value near zero, or two that are nearly equal, may be on the other side in the other precision.
+    assert (found - wanted).norm() <= 2e-3 * wanted.norm()
