@@ -1,7 +1,7 @@
 """The fast engine of CPUs: a transformer network as a graph of OpenVINO."""
 
+import logging
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -11,79 +11,22 @@ import torch
 
 from nst_core.errors import ConfigError
 from nst_core.inference.eager import EagerStylizer
-from nst_core.inference.openvino_graph import Floats, Graph, odd_sizes, whole
-from nst_core.inference.openvino_runtime import runtime
+from nst_core.inference.likeness import psnr_db
+from nst_core.inference.openvino_compiled import CompiledGraph
+from nst_core.inference.openvino_graph import Floats, Graph, Range, odd_sizes, whole
+from nst_core.inference.openvino_int8 import Calibration, leaves
 from nst_core.inference.strips import Define
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call
 from nst_core.nets.costs import max_pixels
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
 from nst_core.nets.weights import load_transformer, load_transformer_bytes
 
-#: The types of OpenVINO for the numbers in convolutions. Not more than a hint: a processor that cannot use it
-#: computes in float32, and `precision_of` tells.
-_TYPES: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
-#: Kernels that stay compiled, for each graph; each is for one layer and one size of picture.
-_KERNELS_KEPT = 128
+_log = logging.getLogger(__name__)
+_PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
+#: How close a style's pictures in int8 must be to those in float32. Those of shipped styles have 42 to 50 dB.
+_LEAST_PSNR_DB = 36.0
 #: Memory of activations that a graph keeps for the next photo.
 _KEPT_PIXELS = 2_000_000
-
-
-@cache
-def core() -> Any:
-    """Return OpenVINO's devices; raise ConfigError if it is not installed."""
-    return runtime().Core()
-
-
-def precisions() -> list[Precision]:
-    """Return the precisions that OpenVINO has on this processor; none if it is not installed."""
-    try:
-        abilities = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    except ConfigError:
-        return []
-    return ["fp32", "bf16"] if "BF16" in abilities else ["fp32"]
-
-
-class CompiledGraph:
-    """A compiled graph. Safe to call from several threads, which then wait for each other."""
-
-    def __init__(self, model: Any, precision: Precision) -> None:
-        """Compile a model of OpenVINO; it uses as many threads as torch does."""
-        options = {
-            "INFERENCE_PRECISION_HINT": _TYPES[precision],
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY",
-            # The threads of every process would be pinned to the same cores, also if several workers share a machine.
-            "ENABLE_CPU_PINNING": False,
-        }
-        self._compiled = core().compile_model(model, "CPU", options)
-        self._request: Any = None
-        self._lock = Lock()
-
-    @property
-    def precision(self) -> Precision:
-        """The precision in which the graph really runs."""
-        used = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        return next(precision for precision, name in _TYPES.items() if name == used)
-
-    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the outputs by their names."""
-        with self._lock:
-            if self._request is None:
-                self._request = self._compiled.create_infer_request()
-            outputs = self._request.infer(dict(inputs), share_inputs=True)
-            return {next(iter(output.names)): np.array(values) for output, values in outputs.items()}
-
-    @property
-    def inputs(self) -> set[str]:
-        """The names of the inputs."""
-        return {next(iter(entry.names)) for entry in self._compiled.inputs}
-
-    def release(self) -> None:
-        """Give back the memory of activations and outputs."""
-        with self._lock:
-            self._request = None
-            self._compiled.release_memory()
 
 
 class OpenvinoStylizer:
@@ -94,9 +37,12 @@ class OpenvinoStylizer:
     max_batch = 1
 
     def __init__(self, net: TransformerNet, *, precision: Precision = "fp32") -> None:
-        """Take over a network; raise ConfigError if OpenVINO is not installed or has no such precision."""
-        if precision not in _TYPES:
-            raise ConfigError(f"The engine openvino has the precisions {', '.join(_TYPES)}, not {precision}.")
+        """Take over a network; raise ConfigError if OpenVINO is not installed or has no such precision.
+
+        If the pictures of a network are too far off in int8, it runs in the next better precision.
+        """
+        if precision not in _PRECISIONS:
+            raise ConfigError(f"The engine openvino has the precisions {', '.join(_PRECISIONS)}, not {precision}.")
         self._precision = precision
         self._reference = EagerStylizer(net)
         self.config = net.config
@@ -105,8 +51,9 @@ class OpenvinoStylizer:
         self._passes: dict[tuple[Any, ...], CompiledGraph] = {}
         self._last_pass: CompiledGraph | None = None
         self._lock = Lock()
+        self._ranges = self._checked_ranges() if precision == "int8" else None
         first = self._graph(*odd_sizes(net.config, 64, 64), False)  # compiled now, since a load may take its time
-        self.choice = EngineChoice(engine="openvino", precision=first.precision)
+        self.choice = EngineChoice(engine="openvino", precision="int8" if self._ranges else first.precision)
 
     @classmethod
     def load(
@@ -161,7 +108,7 @@ class OpenvinoStylizer:
     ) -> Mapping[str, np.ndarray[Any, Any]]:
         """Run a pass on a strip; see `strips.Run`."""
         if key not in self._passes:
-            layers = Graph(self.config, self.tensors)
+            layers = Graph(self.config, self.tensors, self._ranges)
             self._passes[key] = CompiledGraph(layers.model(define(layers)), self._precision)
         graph = self._passes[key]
         if graph is not self._last_pass and self._last_pass is not None:
@@ -180,9 +127,23 @@ class OpenvinoStylizer:
         kind = (first, second, blend)
         with self._lock:
             if kind not in self._graphs:
-                model = whole(self.config, self.tensors, odd=(first, second), blend=blend)
-                self._graphs[kind] = CompiledGraph(model, self._precision)
+                layers = Graph(self.config, self.tensors, self._ranges)
+                outputs = whole(layers, odd=(first, second), blend=blend)
+                self._graphs[kind] = CompiledGraph(layers.model(outputs), self._precision)
             return self._graphs[kind]
+
+    def _checked_ranges(self) -> Mapping[str, Range] | None:
+        """Return the ranges of the network's values, or None if its pictures in int8 are too far off."""
+        calibration = Calibration(self.config, self.tensors)
+        layers = Graph(self.config, self.tensors, calibration.ranges)
+        graph = CompiledGraph(layers.model(whole(layers, odd=(False, False), blend=False)), self._precision)
+        pictures = [graph({"photo": photo})["picture"] for photo in leaves()]
+        least_db = min(map(psnr_db, pictures, calibration.pictures))
+        if least_db >= _LEAST_PSNR_DB:
+            self._graphs[False, False, False] = graph
+            return calibration.ranges
+        _log.warning("a style is not run in int8: its pictures come to %.0f dB only", least_db)
+        return None
 
 
 def _is_flat(photo: Pixels) -> bool:

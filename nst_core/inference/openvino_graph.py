@@ -9,6 +9,8 @@ Three layers are computed in another way, which is the same algebra with fewer o
 - The last convolution, 9 x 9 with 3 channels, leaves most of a vector register empty. As a convolution of 10 x 10 with
   stride 2 it makes blocks of 2 x 2 pixels, which are 12 channels.
 - The scaling of the picture from 0..255 to 0..1 is part of the first weights.
+
+The fourth is not the same, and close: in int8 the 3 x 3 convolutions, most of the time, compute in 8-bit integers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +26,8 @@ from nst_core.nets.transformer_config import TransformerConfig
 Floats = npt.NDArray[np.float32]
 #: A node of a graph, or one of its outputs.
 Node = Any
+#: The least and the largest value of a map.
+Range = tuple[float, float]
 _ROWS, _COLUMNS = 2, 3
 
 
@@ -34,15 +38,23 @@ class Graph:
     of its columns and some of its rows.
     """
 
-    def __init__(self, config: TransformerConfig, tensors: Mapping[str, Floats]) -> None:
-        """Take the config and the float32 tensors of a network by their names in its state."""
+    def __init__(
+        self, config: TransformerConfig, tensors: Mapping[str, Floats], ranges: Mapping[str, Range] | None = None
+    ) -> None:
+        """Take the config and the float32 tensors of a network by their names in its state.
+
+        With the `ranges` of the inputs of its 3 x 3 convolutions by their names, these compute in 8-bit integers.
+        """
         runtime()
         from openvino import opset15
 
-        self._config = config
+        self.config = config
         self._tensors = tensors
         self._op = opset15
         self._inputs: list[Node] = []
+        self._ranges = ranges
+        #: The inputs of 3 x 3 convolutions by their names.
+        self.convolved: dict[str, Node] = {}
 
     def input(self, name: str, shape: Sequence[int], dtype: Any = np.float32) -> Node:
         """Return a new input; a length of -1 may differ from call to call."""
@@ -75,14 +87,21 @@ class Graph:
         if name == "down1.conv":
             weights = weights / np.float32(255)
         stride = 2 if name in ("down2.conv", "down3.conv") else 1
-        return self._padded_conv(x, weights, stride, rows)
+        if weights.shape[2] != 3:
+            return self._padded_conv(x, self.constant(weights), stride, rows)
+        self.convolved[name] = x
+        if self._ranges is None:
+            return self._padded_conv(x, self.constant(weights), stride, rows)
+        largest = np.abs(weights).max((1, 2, 3), keepdims=True)
+        kernel = self._quantised(self.constant(weights), -largest, largest, levels=255)
+        return self._padded_conv(self._quantised(x, *self._ranges[name]), kernel, stride, rows)
 
     def norm(self, x: Node, name: str, *, relu: bool = True, given: bool = False) -> Node:
         """Return the normalised map, with ReLU after it; `given` statistics are inputs of the graph.
 
         They come as scale and shift, which include the weight and bias of the layer.
         """
-        op, config = self._op, self._config
+        op, config = self._op, self.config
         weight, bias = (self._tensors[f"{name}.{part}"].reshape(1, -1, 1, 1) for part in ("weight", "bias"))
         if given:
             y = op.multiply(x, self._per_channel(f"{name}.scale", weight.size))
@@ -118,7 +137,7 @@ class Graph:
 
     def up(self, x: Node, name: str, size: Node | None) -> Node:
         """Return the convolution of a map after its size was doubled and cropped to `size`, unless that is None."""
-        if self._config.upsample == "transposed":
+        if self.config.upsample == "transposed":
             return self._transposed(x, name, size)
         doubled = self._doubled(x, _ROWS, _COLUMNS)
         return self.conv(doubled if size is None else self.cropped(doubled, size), name)
@@ -205,9 +224,9 @@ class Graph:
     def head(self, x: Node, rows: Node | None = None) -> Node:
         """Return the picture that the last convolution makes of a map, 0 to 255."""
         op, weights = self._op, self._tensors["head.weight"]
-        if self._config.padding != "reflect" or self._config.head_norm:
-            y = self._padded_conv(x, weights, 1, rows)
-            if self._config.head_norm:
+        if self.config.padding != "reflect" or self.config.head_norm:
+            y = self._padded_conv(x, self.constant(weights), 1, rows)
+            if self.config.head_norm:
                 return self._output(self.norm(y, "head_norm", relu=False))
             return self._output(op.add(y, self.constant(self._tensors["head.bias"].reshape(1, 3, 1, 1))))
         channels = weights.shape[1]
@@ -226,7 +245,7 @@ class Graph:
 
         With a photo to blend with, the graph has the inputs `strength` and `keep_color`, 0 to 1 each.
         """
-        op, config = self._op, self._config
+        op, config = self._op, self.config
         y = self.cropped(y, size, at_start=config.crop == "start")
         y = op.transpose(y, self.constant([0, 2, 3, 1], np.int64))
         if blend_with is not None:
@@ -242,7 +261,7 @@ class Graph:
 
     def map(self, name: str) -> Node:
         """Return the input of a stored map; see `passes.Layers.map`."""
-        rows = self._op.convert(self.input(name, [-1, 4 * self._config.width, -1], np.float16), "f32")
+        rows = self._op.convert(self.input(name, [-1, 4 * self.config.width, -1], np.float16), "f32")
         return self._op.unsqueeze(
             self._op.transpose(rows, self.constant([1, 0, 2], np.int64)), self.constant(0, np.int64)
         )
@@ -270,7 +289,7 @@ class Graph:
     def _output(self, y: Node) -> Node:
         """Return the values 0 to 255 of the output function."""
         op = self._op
-        if self._config.output == "linear":
+        if self.config.output == "linear":
             y = op.add(op.multiply(y, self.constant(255)), self.constant(127.5))
         else:
             # 127.5 + 150 tanh y, but tanh takes several times as long.
@@ -288,12 +307,23 @@ class Graph:
         value = self.input(name, [1, channels, 1, 1])
         return self._op.convolution(value, self.constant(same), [1, 1], [0, 0], [0, 0], [1, 1])
 
-    def _padded_conv(self, x: Node, weights: Floats, stride: int, rows: Node | None) -> Node:
-        op, kernel = self._op, self.constant(weights)
-        margin = weights.shape[2] // 2
-        if self._config.padding == "same":
+    def limits(self, name: str) -> dict[str, Node]:
+        """Return the least and the largest value of the input of a 3 x 3 convolution, `<name>.least` and `.largest`."""
+        op, axes = self._op, self.constant([0, 1, _ROWS, _COLUMNS], np.int64)
+        x = self.convolved[name]
+        return {f"{name}.least": op.reduce_min(x, axes), f"{name}.largest": op.reduce_max(x, axes)}
+
+    def _quantised(self, x: Node, least: Any, largest: Any, *, levels: int = 256) -> Node:
+        """Return values rounded to one of so many levels, which lets the convolution after it compute in integers."""
+        limits = [self.constant(least), self.constant(largest)]
+        return self._op.fake_quantize(x, *limits, *limits, levels)
+
+    def _padded_conv(self, x: Node, kernel: Node, stride: int, rows: Node | None) -> Node:
+        op = self._op
+        margin = kernel.output(0).get_shape()[2] // 2
+        if self.config.padding == "same":
             return op.convolution(x, kernel, [stride] * 2, [0, 0], [0, 0], [1, 1], "same_upper")
-        if self._config.padding == "zero":
+        if self.config.padding == "zero":
             return op.convolution(x, kernel, [stride] * 2, [margin] * 2, [margin] * 2, [1, 1])
         return op.convolution(self._padded(x, margin, rows), kernel, [stride] * 2, [0, 0], [0, 0], [1, 1])
 
@@ -324,7 +354,7 @@ class Graph:
     def _transposed(self, x: Node, name: str, size: Node | None) -> Node:
         op, weights = self._op, self.constant(self._tensors[f"{name}.weight"])
         target = size if size is not None else op.multiply(self.size(x), self.constant(2, np.int64))
-        if self._config.padding == "same":
+        if self.config.padding == "same":
             y = op.convolution_backprop_data(x, weights, [2, 2], pads_begin=[0, 0], pads_end=[0, 0], dilations=[1, 1])
             return self.cropped(y, target)
         return op.convolution_backprop_data(
@@ -359,13 +389,13 @@ def _transposed_weights(weights: Floats) -> Floats:
     return result
 
 
-def whole(config: TransformerConfig, tensors: Mapping[str, Floats], *, odd: tuple[bool, bool], blend: bool) -> Any:
-    """Return the graph of a whole photo: from the input `photo` to the output `picture`, both N x H x W x 3 bytes.
+def whole(graph: Graph, *, odd: tuple[bool, bool], blend: bool) -> dict[str, Node]:
+    """Return the outputs of a graph of whole photos: `picture`, of the input `photo`, both N x H x W x 3 bytes.
 
     `odd`: whether the first and the second doubled map may have been cropped; see `odd_sizes`. With `blend` the graph
     has the inputs `strength` and `keep_color`.
     """
-    graph = Graph(config, tensors)
+    config = graph.config
     pixels, x = graph.photo()
     size = graph.size(x)
     sizes = []
@@ -384,7 +414,7 @@ def whole(config: TransformerConfig, tensors: Mapping[str, Floats], *, odd: tupl
             y = graph.up(x, f"{name}.conv", target if config.crop == "layers" else None)
         x = graph.norm(y, f"{name}.norm")
     picture = graph.picture(graph.head(x), size, blend_with=pixels if blend else None)
-    return graph.model({"picture": picture})
+    return {"picture": picture}
 
 
 def odd_sizes(config: TransformerConfig, height: int, width: int) -> tuple[bool, bool]:

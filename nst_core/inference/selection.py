@@ -14,7 +14,9 @@ from nst_core.errors import ConfigError, EngineError
 from nst_core.inference.cuda import DTYPES, probe
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.kept_choices import kept
-from nst_core.inference.openvino_engine import OpenvinoStylizer, core, precisions
+from nst_core.inference.likeness import psnr_db
+from nst_core.inference.openvino_compiled import core, precisions
+from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.openvino_runtime import runtime
 from nst_core.inference.stylizer import EXACT, EngineChoice, Pixels, Stylizer
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
@@ -32,6 +34,8 @@ _WORTH = 1.3
 #: Another engine may even take this much longer than the reference. Engines differ by a factor of several, and so do
 #: times while other programs run. All machines of one kind should choose alike, also one that is busy.
 _DOUBT = 2.0
+#: Precisions that only the settings choose.
+_ON_REQUEST = ("int8",)
 #: The file with the choices of a machine.
 _KEPT = "engines.json"
 
@@ -50,6 +54,7 @@ def choose(
 ) -> EngineChoice:
     """Return the engine for photos on a device, and its precision; "auto" stands for the fastest on this machine.
 
+    Integers are never chosen by "auto": no flaw of theirs is known, but their pictures are further from the reference.
     A flag of the processor does not decide it, since a kernel may be missing or slow although the processor has the
     instructions: a small network runs in each way that is possible, which takes a second. The choice is kept in
     `folder`, so that all workers of a machine with the same folder choose alike, until the hardware or a version
@@ -58,7 +63,10 @@ def choose(
     place = torch.device(device)
     candidates = _candidates(place)
     possible = [
-        choice for choice in candidates if engine in (AUTO, choice.engine) and precision in (AUTO, choice.precision)
+        choice
+        for choice in candidates
+        if engine in (AUTO, choice.engine)
+        and (precision == choice.precision or (precision == AUTO and choice.precision not in _ON_REQUEST))
     ]
     if not possible:
         has = ", ".join(f"{choice.engine} {choice.precision}" for choice in candidates)
@@ -148,12 +156,6 @@ def measure(choices: Sequence[EngineChoice]) -> list[Measured]:
         Measured(choice=candidate.choice, seconds=min(candidate.seconds), psnr_db=candidate.psnr_db)
         for candidate in candidates
     ]
-
-
-def psnr_db(picture: Pixels, reference: Pixels) -> float:
-    """Return the peak signal-to-noise ratio of two pictures in dB; infinite if they are equal."""
-    error = float(np.mean(np.square(picture.astype(np.float64) - reference)))
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 def _candidates(device: torch.device) -> list[EngineChoice]:

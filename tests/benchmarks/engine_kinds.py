@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nst_core.inference.engines import load_stylizer
-from nst_core.inference.openvino_engine import core, precisions
+from nst_core.inference.openvino_compiled import core, precisions
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision
 from nst_core.nets.weights import load_transformer_bytes
 from tests.benchmarks.engine_process import EAGER, OURS, Kind
@@ -67,7 +67,7 @@ def _through(net: Callable[[Tensor], Tensor]) -> Callable[[Pixels], Pixels]:
 def openvino_options(precision: Precision) -> dict[str, Any]:
     """Return options of OpenVINO for one photo at a time, with the threads of PyTorch, not pinned to cores."""
     return {
-        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "INFERENCE_PRECISION_HINT": _HINTS[precisions()[-2] if precision == "int8" else precision],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
         "ENABLE_CPU_PINNING": False,

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from nst_core.inference.openvino_engine import core, precisions
-from nst_core.inference.openvino_graph import odd_sizes, whole
+from nst_core.inference.openvino_compiled import core, precisions
+from nst_core.inference.openvino_graph import Graph, odd_sizes, whole
+from nst_core.inference.openvino_int8 import Calibration
 from nst_core.inference.stylizer import Pixels, Precision
 from nst_core.nets.weights import load_transformer_bytes
 from tests.benchmarks.engine_kinds import openvino_options
@@ -28,7 +29,8 @@ def print_layers(weights: bytes, photo: Pixels, *, rounds: int) -> None:
     names += ["up1", "up2", "head"]
     tensors = {name: value.float().numpy() for name, value in net.state_dict().items()}
     for precision in precisions():
-        model = whole(net.config, tensors, odd=odd_sizes(net.config, *photo.shape[:2]), blend=False)
+        graph = Graph(net.config, tensors, Calibration(net.config, tensors).ranges if precision == "int8" else None)
+        model = graph.model(whole(graph, odd=odd_sizes(net.config, *photo.shape[:2]), blend=False))
         print(f"\nopenvino in {precision}, {photo.shape[1]} x {photo.shape[0]}, ms\n")
         _print_table(names, _profile(model, precision, photo, rounds=rounds))
 

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ import torch
 
 from nst_core.errors import ConfigError, WeightsError
 from nst_core.inference.eager import EagerStylizer
-from nst_core.inference.openvino_engine import OpenvinoStylizer, precisions
+from nst_core.inference.likeness import psnr_db
+from nst_core.inference.openvino_compiled import precisions
+from nst_core.inference.openvino_engine import OpenvinoStylizer
+from nst_core.inference.openvino_int8 import Calibration
 from nst_core.inference.stylizer import EngineChoice, Pixels
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.styles import shipped_styles
@@ -71,7 +75,7 @@ def test_what_it_cannot_run_is_refused(tmp_path: Path) -> None:
     weights = shipped_styles()[0].weights()
     with pytest.raises(ConfigError, match="runs on the CPU, not on cuda"):
         OpenvinoStylizer.load(weights, device="cuda")
-    with pytest.raises(ConfigError, match="has the precisions fp32, bf16, not fp16"):
+    with pytest.raises(ConfigError, match="has the precisions fp32, bf16, int8, not fp16"):
         OpenvinoStylizer.load(weights, precision="fp16")
     with pytest.raises(WeightsError):
         OpenvinoStylizer.load(b"not weights")
@@ -82,3 +86,29 @@ def test_what_it_cannot_run_is_refused(tmp_path: Path) -> None:
 def test_a_precision_that_the_processor_does_not_have_is_not_claimed() -> None:
     stylizer = OpenvinoStylizer(TransformerNet(TransformerConfig(width=8, blocks=1)), precision="bf16")
     assert stylizer.choice.precision in precisions()
+
+
+def test_pictures_in_int8_are_close_to_the_reference(both: tuple[EagerStylizer, OpenvinoStylizer]) -> None:
+    stylizer = OpenvinoStylizer.load(shipped_styles()[0].weights(), precision="int8")
+    assert stylizer.choice == EngineChoice(engine="openvino", precision="int8")
+    for batch in (photo(160, 200), photo(163, 131)):
+        result = stylizer(batch)
+        assert 40 < psnr_db(result, both[0](batch)) < 70
+        assert np.array_equal(stylizer(batch), result)
+
+
+def test_a_style_that_is_too_far_off_in_int8_runs_in_a_better_precision(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, both: tuple[EagerStylizer, OpenvinoStylizer]
+) -> None:
+    # With ranges that cut most values off, pictures are wrong.
+    real = Calibration.__init__
+
+    def narrow(self: Calibration, *args: Any) -> None:
+        real(self, *args)
+        self.ranges = {name: (least / 50, largest / 50) for name, (least, largest) in self.ranges.items()}
+
+    monkeypatch.setattr(Calibration, "__init__", narrow)
+    stylizer = OpenvinoStylizer.load(shipped_styles()[0].weights(), precision="int8")
+    assert stylizer.choice.precision == precisions()[-2]
+    assert "a style is not run in int8" in caplog.text
+    assert psnr_db(stylizer(photo(64, 64)), both[0](photo(64, 64))) > 40

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import nst_core
 from nst_core.errors import ConfigError, EngineError
 from nst_core.inference import selection
 from nst_core.inference.eager import EagerStylizer
-from nst_core.inference.selection import Measured, choose, fastest, measure, psnr_db
+from nst_core.inference.selection import Measured, choose, fastest, measure
 from nst_core.inference.stylizer import EXACT, EngineChoice, Pixels, Precision
 
 
@@ -58,6 +57,11 @@ def test_what_this_machine_cannot_run_is_refused(engine: str, precision: str) ->
         choose("cpu", engine=engine, precision=precision)
 
 
+def test_integers_are_chosen_by_the_settings_only() -> None:
+    assert choose("cpu", precision="int8") == EngineChoice(engine="openvino", precision="int8")
+    assert choose("cpu").precision != "int8"
+
+
 def test_every_engine_of_this_machine_computes_correctly() -> None:
     reference, fast = measure([EXACT, EngineChoice(engine="openvino", precision="fp32")])
     assert reference.psnr_db == float("inf")
@@ -103,12 +107,6 @@ def test_a_kept_choice_is_not_measured_again(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(nst_core, "__version__", "99")
     with pytest.raises(pytest.fail.Exception, match="measured again"):
         choose("cpu", folder=tmp_path)
-
-
-def test_psnr() -> None:
-    black, white = np.zeros((1, 4, 4, 3), np.uint8), np.full((1, 4, 4, 3), 255, np.uint8)
-    assert psnr_db(black, black) == float("inf")
-    assert psnr_db(black, white) == 0
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from nst_core.inference.eager import EagerStylizer
-from nst_core.inference.openvino_engine import OpenvinoStylizer, precisions
+from nst_core.inference.likeness import psnr_db
+from nst_core.inference.openvino_compiled import precisions
+from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.row_ranges import Rows
-from nst_core.inference.selection import psnr_db
 from nst_core.inference.strips import LargePicture, Statistics, StoredMap, supports
 from nst_core.inference.stylizer import Pixels
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
