@@ -32,7 +32,7 @@ def client(rig: Rig) -> Iterator[TestClient]:
         yield client
 
 
-def refused(answer: Any, *statuses: int) -> dict[str, Any]:
+def assert_refused(answer: Any, *statuses: int) -> dict[str, Any]:
     """Check that an answer is a short refusal, and return its problem."""
     assert answer.status_code in (statuses or (400, 413, 422)), answer.text[:500]
     assert len(answer.content) < SHORT
@@ -48,16 +48,16 @@ def job(**changes: Any) -> dict[str, Any]:
 def test_a_body_of_unknown_keys_is_refused_before_it_is_parsed(client: TestClient) -> None:
     body = "{" + ",".join(f'"{number:x}":1' for number in range(410_000)) + "}"
     assert len(body) < 4 * MIB
-    problem = refused(client.post("/v1/jobs", content=body, headers=JSON), 413)
+    problem = assert_refused(client.post("/v1/jobs", content=body, headers=JSON), 413)
     assert problem["code"] == "too_large"
 
 
 def test_an_answer_lists_the_first_wrong_fields_and_how_many_more_there_are(client: TestClient) -> None:
     unknown = {f"field{number}": number for number in range(500)}
-    problem = refused(client.post("/v1/jobs", json=job(**unknown)), 422)
+    problem = assert_refused(client.post("/v1/jobs", json=job(**unknown)), 422)
     assert len(problem["errors"]) == MAX_ERRORS
     assert problem["more_errors"] == 500 - MAX_ERRORS
-    few = refused(client.post("/v1/jobs", json=job(strength=2)), 422)
+    few = assert_refused(client.post("/v1/jobs", json=job(strength=2)), 422)
     assert (len(few["errors"]), few["more_errors"]) == (1, 0)
 
 
@@ -89,13 +89,13 @@ def test_an_answer_lists_the_first_wrong_fields_and_how_many_more_there_are(clie
     ],
 )
 def test_an_answer_does_not_repeat_long_input(client: TestClient, changes: dict[str, Any]) -> None:
-    refused(client.post("/v1/jobs", json=job(**changes)), 422)
+    assert_refused(client.post("/v1/jobs", json=job(**changes)), 422)
 
 
 @pytest.mark.parametrize("field", ["description", "url"])
 def test_nul_is_refused_in_every_text(client: TestClient, field: str) -> None:
     body = {"url": "https://example.com/", field: "a\0b"}
-    problem = refused(client.post("/v1/webhooks", json=body), 422)
+    problem = assert_refused(client.post("/v1/webhooks", json=body), 422)
     assert problem["errors"][0]["pointer"] == f"/{field}"
 
 
@@ -115,22 +115,22 @@ def test_nul_is_refused_in_every_text(client: TestClient, field: str) -> None:
     ],
 )
 def test_nul_is_refused_by_every_route(client: TestClient, method: str, path: str, body: Any) -> None:
-    refused(client.request(method, path, json=body), 422)
+    assert_refused(client.request(method, path, json=body), 422)
 
 
 @pytest.mark.parametrize("path", ["?status=%00", "?after_id=%00", "?metadata.a=%00", "?metadata.%00=a", "?%00=1"])
 def test_nul_is_refused_in_query_parameters(client: TestClient, path: str) -> None:
-    refused(client.get("/v1/jobs" + path), 422)
+    assert_refused(client.get("/v1/jobs" + path), 422)
 
 
 def test_a_long_query_is_refused(client: TestClient) -> None:
-    refused(client.get("/v1/jobs?" + "a&" * 20_000), 422)
+    assert_refused(client.get("/v1/jobs?" + "a&" * 20_000), 422)
 
 
 def test_invalid_numbers_are_refused(client: TestClient) -> None:
     for number in ("NaN", "Infinity", "1e400", "9" * 5000):
         body = json.dumps(job(strength=7)).replace("7", number)
-        assert refused(client.post("/v1/jobs", content=body, headers=JSON), 400)["code"] == "malformed_json"
+        assert assert_refused(client.post("/v1/jobs", content=body, headers=JSON), 400)["code"] == "malformed_json"
 
 
 def form(parts: list[tuple[str, bytes]], boundary: str = "b") -> bytes:
@@ -159,20 +159,20 @@ REQUEST = 'Content-Disposition: form-data; name="request"'
 )
 def test_an_expensive_form_is_refused(client: TestClient, parts: list[tuple[str, bytes]]) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
-    refused(client.post("/v1/styles", content=form(parts), headers=headers))
+    assert_refused(client.post("/v1/styles", content=form(parts), headers=headers))
 
 
 @pytest.mark.parametrize("charset", ["punycode", "idna", "utf-16", "zip", "x" * 1000])
 def test_a_form_that_is_not_utf_8_is_refused(client: TestClient, charset: str) -> None:
     headers = {"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"}
     body = form([PAINTING, (REQUEST, b"-" + b"\xff" * (MIB // 2))])
-    refused(client.post("/v1/styles", content=body, headers=headers), 422)
+    assert_refused(client.post("/v1/styles", content=body, headers=headers), 422)
 
 
 def test_a_form_is_not_stored_as_a_photo(client: TestClient, rig: Rig) -> None:
     upload = client.post("/v1/uploads").json()
     answer = client.put(f"/v1/uploads/{upload['id']}/a.jpg", files={"file": b"x"})
-    assert refused(answer, 415)["code"] == "unsupported_media_type"
+    assert assert_refused(answer, 415)["code"] == "unsupported_media_type"
     assert not rig.blobs.exists(BlobUri.parse(upload["prefix"] + "a.jpg"))
 
 
@@ -193,7 +193,7 @@ def test_no_answer_shows_a_regular_expression_or_a_framework_message(client: Tes
     assert len(set(found)) > 8
     assert set(found) <= set(PATTERNS)
     wrong = job(styles=["udnie,great_wave"], output={"name": "x" * 300}, input={}, strength="x", nonsense=1)
-    problem = refused(client.post("/v1/jobs", json=wrong), 422)
+    problem = assert_refused(client.post("/v1/jobs", json=wrong), 422)
     details = [each["detail"] for each in problem["errors"]]
     assert len(details) == 5
     for detail in details:
