@@ -247,7 +247,7 @@ def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
     allow_connections()
     config = uvicorn.Config(api, http=TimedProtocol, log_level="warning", timeout_graceful_shutdown=5)
     server = _Server(config, hub, heartbeat)
-    loops.start()
+    loops.start(on_end=hub.look)
     heartbeat.watch("the event loop of the API", lambda: server.ticks)
     for name in loops.ticks():
         heartbeat.watch(f"the {name} loop", partial(_ticks_of, loops, name), limit_s=_TICK_S)

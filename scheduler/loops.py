@@ -136,8 +136,11 @@ class Loops:
         self._plan = Loop("plan", self._plan_and_wake, observe=observe)
         self._dispatch = Loop("dispatch", self._dispatch_and_reap, observe=observe)
         self._collect = Loop("collect", self._read_events, idle_s=0.01, observe=observe)
-        self._finalize = Loop("finalize", finalizer.tick, observe=observe)
-        self._finalize_large = Loop("finalize-large", finalizer.tick_large, observe=observe)
+        self._on_end: Callable[[], object] = lambda: None
+        self._finalize = Loop("finalize", lambda: self._finalize_and_tell(finalizer.tick), observe=observe)
+        self._finalize_large = Loop(
+            "finalize-large", lambda: self._finalize_and_tell(finalizer.tick_large), observe=observe
+        )
         self._runs = Loop("runs", self._finish_and_tidy_runs, observe=observe)
         self._retention = Loop("retention", retention.tick, idle_s=10.0, observe=observe)
         self._webhooks = Loop("webhooks", deliverer.tick, observe=observe)
@@ -146,8 +149,9 @@ class Loops:
             *(self._retention, self._webhooks),
         )
 
-    def start(self) -> None:
-        """Start all loops."""
+    def start(self, *, on_end: Callable[[], object] = lambda: None) -> None:
+        """Start all loops. `on_end` is called after jobs have ended."""
+        self._on_end = on_end
         for loop in self._all:
             loop.start()
 
@@ -175,6 +179,12 @@ class Loops:
         if planned:
             self._dispatch.wake()
         return planned
+
+    def _finalize_and_tell(self, tick: Callable[[], bool]) -> bool:
+        ended = tick()
+        if ended:
+            self._on_end()
+        return ended
 
     def _read_events(self) -> bool:
         return self._events.tick(on_turn=self._wake_after_events)

@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -106,6 +107,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         words = hoisted(sys.argv[1:] if arguments is None else arguments)
         result = command_line()(args=words, prog_name="nst", standalone_mode=False)
+        sys.stdout.flush()
     except NstError as error:
         return _fail(console, f"{error.message} ({error.code})", code_for_error(error))
     except ValueError as error:
@@ -155,7 +157,12 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Run the command given on the command line and exit."""
-    sys.exit(run())
+    code = run()
+    with suppress(OSError):  # nobody reads it
+        sys.stdout.flush()
+        sys.stderr.flush()
+    # Python's own exit frees all modules one by one, which takes 0.2 s.
+    os._exit(code)
 
 
 def _fail_usage(console: Console, error: Exception) -> int:

@@ -1,6 +1,7 @@
 """Streams of events to clients: one poller of the database for all that this process serves.
 
-A stream costs no thread: while any waits, the poller asks twice a second for the news of all subjects together. A
+A stream costs no thread: while any waits, the poller asks twice a second for the news of all subjects together, and
+at once if this process has ended a job. A
 stream that has many events to catch up with reads them by itself, one page of one tenant at a time, so that it delays
 nobody else's news. A stream whose client reads slowly is not asked for until it has sent what it has, so none holds
 more than one batch.
@@ -9,6 +10,7 @@ more than one batch.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from anyio.to_thread import run_sync
@@ -69,6 +71,9 @@ class EventHub:
         self._turns: dict[str, asyncio.Lock] = {}
         self._replays = asyncio.Semaphore(_REPLAYS)
         self._poller: asyncio.Task[None] | None = None
+        #: The event loop of the poller, and whether it should look at once.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._hurry = asyncio.Event()
         self._stopped = False
 
     def open(self, tenant: str, subject: str, *, after: int, over: bool) -> Stream | None:
@@ -96,6 +101,13 @@ class EventHub:
         """End all streams soon, because the process ends. May be called in a signal handler."""
         self._stopped = True
 
+    def look(self) -> None:
+        """Look for news at once. May be called in any thread."""
+        # A loop that is closed has no streams.
+        with suppress(RuntimeError):
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._hurry.set)
+
     async def next(self, stream: Stream, *, timeout_s: float) -> list[Event]:
         """Return the next events of a stream, or none after a time."""
         if stream.behind and not stream.found and not self.is_broken(stream):
@@ -104,6 +116,7 @@ class EventHub:
             stream.wake.clear()
             self._waiting.add(stream)
             if self._poller is None:
+                self._loop, self._hurry = asyncio.get_running_loop(), asyncio.Event()
                 self._poller = asyncio.create_task(self._poll())
             try:
                 await asyncio.wait_for(stream.wake.wait(), timeout_s)
@@ -155,7 +168,9 @@ class EventHub:
                     if own and stream in self._waiting:
                         stream.found, stream.behind = own, len(own) >= _EACH
                         stream.wake.set()
-                await asyncio.sleep(self._poll_s)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._hurry.wait(), self._poll_s)
+                self._hurry.clear()
         except Exception:
             log.exception("Events cannot be read")
             for stream in self._waiting:

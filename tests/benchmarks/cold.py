@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512, help="longest side of the photo in pixels")
     args = parser.parse_args()
     print(describe(), flush=True)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed nst is compiled
     warm_up, *styles = (style.name for style in shipped_styles())
     with tempfile.TemporaryDirectory() as scratch:
         home, photos = Path(scratch, "home"), Path(scratch, "photos")

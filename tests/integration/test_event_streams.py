@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
+from typing import Any
 
 import httpx
 import pytest
@@ -91,6 +92,27 @@ def add_events(rig: Rig, job_id: str, count: int) -> None:
             for number in range(count)
         ]
         connection.execute(insert(event_table), rows)
+
+
+def test_a_stream_has_the_end_of_a_job_as_soon_as_the_hub_is_told(rig: Rig) -> None:
+    patient = EventHub(rig.database, max_streams=lambda tenant: MAX_STREAMS, poll_s=60)
+    job_id = rig.submit(1)
+    stream = patient.open(TENANT, job_id, after=0, over=False)
+    assert stream is not None
+
+    async def watch() -> list[str]:
+        seen = [event.type for event in await patient.next(stream, timeout_s=20)]
+        waiting = asyncio.create_task(patient.next(stream, timeout_s=20))
+        await asyncio.sleep(0.2)  # it has looked, and would look again in a minute
+        rig.service.cancel(TENANT, job_id)
+        rig.finalizer.tick()
+        await asyncio.to_thread(patient.look)
+        return [*seen, *(event.type for event in await waiting)]
+
+    patient.look()  # nobody waits
+    assert asyncio.run(watch())[-1] == "job.completed"
+    patient.look()  # the event loop is closed
+    patient.close(stream)
 
 
 @pytest.mark.parametrize("behind", [True, False])
@@ -198,7 +220,8 @@ def test_new_events_arrive_at_once(client: Client, rig: Rig) -> None:
     assert told == ["job.created", "job.started", "job.progress", "job.finalizing", "job.completed"]
 
 
-def test_waiting_needs_no_polling(url: str, key: str, connect: Connect, rig: Rig) -> None:
+@pytest.mark.parametrize("callback", ["on_change", "on_poll"])
+def test_waiting_needs_no_polling(url: str, key: str, connect: Connect, rig: Rig, callback: str) -> None:
     job_id = rig.submit(1)
     seen: list[Job] = []
 
@@ -215,7 +238,8 @@ def test_waiting_needs_no_polling(url: str, key: str, connect: Connect, rig: Rig
 
     naps: list[float] = []
     with connect(url, key, sleep=naps.append) as client:
-        job = client.wait(job_id, on_change=see, poll_s=3600, timeout_s=60)
+        callbacks: dict[str, Any] = {callback: see}
+        job = client.wait(job_id, poll_s=3600, timeout_s=60, **callbacks)
     ender.join()
     assert job.status is JobStatus.CANCELLED
     assert seen[-1] == job

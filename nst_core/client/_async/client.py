@@ -298,12 +298,12 @@ class AsyncClient:
         """Return the job once it is finished; raise TimeoutError after `timeout_s`.
 
         `on_change` is called with the job at first and when its status or counts change, `on_poll` at every look. The
-        API reports changes; if it cannot, or for `on_poll`, the job is fetched every `poll_s` seconds.
+        API reports changes; if it cannot, or for `on_poll`, the job is fetched every `poll_s` seconds and at its end.
         """
         started, seen = self._clock(), None
-        path = None if on_poll is not None else path_of("jobs", job_id, "events")
+        path, polls = path_of("jobs", job_id, "events"), on_poll is not None
         until = None if timeout_s is None else started + timeout_s
-        async with self._events.occasions(path, poll_s=poll_s, until=until) as occasion:
+        async with self._events.occasions(path, poll_s=poll_s, until=until, polls=polls) as occasion:
             while True:
                 job = await self.job(job_id)
                 if on_change is not None and (job.status, job.counts) != seen:

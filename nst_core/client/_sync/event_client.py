@@ -54,13 +54,20 @@ class EventClient:
             if not through:
                 self._sleep(min(0.25 * 2**failures, 4.0))
 
-    def occasions(self, path: str | None, *, poll_s: float, until: float | None = None) -> "Occasions":
+    def _end(self, path: str) -> Generator[Event]:
+        for event in self.follow(path):
+            if event.is_last:
+                yield event
+
+    def occasions(
+        self, path: str | None, *, poll_s: float, until: float | None = None, polls: bool = False
+    ) -> "Occasions":
         """Return what waits until it is time to look again.
 
         That is after an event, after 15 seconds without one, and at `until` by the clock. Without a path, or if the API
-        sends no events, it is every `poll_s` seconds.
+        sends no events, it is every `poll_s` seconds; if it `polls`, then too, and after the last event.
         """
-        listener = None if path is None else Listener(lambda: self.follow(path))
+        listener = None if path is None else Listener(lambda: (self._end if polls else self.follow)(path))
         return Occasions(listener, sleep=self._sleep, clock=self._clock, poll_s=poll_s, until=until)
 
 

@@ -39,8 +39,11 @@ class Request(BaseModel):
 class Resource(BaseModel):
     """An answer, or a part of it. Unknown fields are ignored, so an older client reads the answers of a newer API."""
 
-    # The API sends every field, so its document lists them all as required.
-    model_config = ConfigDict(extra="ignore", frozen=True, json_schema_serialization_defaults_required=True)
+    # The API sends every field, so its document lists them all as required. A command needs a few of the classes only,
+    # so each is built when it is first used, which is safe in several threads since pydantic 2.14.
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, json_schema_serialization_defaults_required=True, defer_build=True
+    )
 
 
 class Failure(Resource):

@@ -1,6 +1,8 @@
 """The options before the commands, and how errors are printed."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,26 @@ def test_version(nst: Run) -> None:
 @pytest.mark.parametrize("option", ["--version", "-V"])
 def test_version_is_also_an_option(nst: Run, option: str) -> None:
     assert nst(option) == (ExitCode.OK, f"nst {__version__}\n", "")
+
+
+EXIT = """
+import atexit, sys
+from scheduler.cli.app import main
+atexit.register(print, "Python's own way out")
+sys.argv = ["nst", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_command_exits_at_once_with_its_code_and_its_whole_output() -> None:
+    for argument, code, out in (("version", ExitCode.OK, f"nst {__version__}\n"), ("verse", ExitCode.USAGE, "")):
+        done = subprocess.run([sys.executable, "-c", EXIT, argument], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (code, out)
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", EXIT, "version"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == ExitCode.LOCAL
+    assert done.stderr == "nst: error: No space left on device (ENOSPC)\n"
 
 
 @pytest.mark.parametrize("command", [[], ["jobs"], ["styles"]])
