@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from nst_core.system.files import usable_cache_folder
 from nst_core.system.memory import bound_kernels, keep_freed_memory
 
 #: Photos before the measurement.
@@ -44,7 +45,8 @@ def main(folder: Path, style: str) -> None:
     settings = WorkerSettings()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    choice = choose("cpu", engine=settings.engine, precision=settings.precision)
+    kept = usable_cache_folder(settings.cache_dir)
+    choice = choose("cpu", engine=settings.engine, precision=settings.precision, folder=kept)
     stylize = load_stylizer(shipped_style(style).weights(), choice=choice)
     paths = sorted(folder.iterdir())
     for path in paths[:WARM_UP]:

@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.pipeline", description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", help="photos; the free ones of scikit-image without it")
     parser.add_argument("--images", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=3, help="0: only the job, once, for its memory")
+    parser.add_argument("--rounds", type=int, default=3, help="0: only the job, once")
     parser.add_argument("--side", type=int, default=512, help="longest side of the photos in pixels")
     parser.add_argument("--mixed", action="store_true", help="photos of many sizes")
     parser.add_argument("--style", default="udnie")
@@ -117,7 +117,9 @@ def measure(stack: Stack, client: Client, photos: Path, *, style: str, rounds: i
         )
         print_memory(whole)
     if not pairs:
-        print_memory(run_job(stack, client, everything, style))
+        whole = run_job(stack, client, everything, style)
+        print(f"job {count / whole.seconds:.2f} images/s")
+        print_memory(whole)
         return
     print(f"median ratio {statistics.median(bare.seconds / whole.seconds for bare, whole in pairs):.3f}")
     without = run_job(stack, client, everything, style, strength=0.0)
@@ -141,6 +143,7 @@ def run_bare(stack: Stack, photos: Path, style: str) -> Bare:
     """Run the bare loop in a process of its own, while the stack is idle."""
     env = os.environ | {
         "NST_THREADS": str(os.cpu_count()),
+        "NST_CACHE_DIR": str(stack.home.cache),
         "NST_MESSAGE_SECRET": stack.addresses.broker.message_secret.get_secret_value(),
     }
     command = [sys.executable, "-m", "tests.benchmarks.bare", str(photos), style]
