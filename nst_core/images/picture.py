@@ -32,8 +32,8 @@ MAX_PHOTO_PIXELS = 200_000_000
 class Limits:
     """The allowed sizes of a picture, and how far it is reduced."""
 
-    #: The most pixels of the file; 50 megapixels are 150 MB as RGB.
-    max_pixels: int = 50_000_000
+    #: The most pixels of the file; 200 megapixels are 600 MB as RGB.
+    max_pixels: int = MAX_PHOTO_PIXELS
     #: The smallest side of the file and of the result.
     min_side_px: int = DEFAULT_MIN_SIDE_PX
     #: Longest side of the result; larger pictures are reduced to it.

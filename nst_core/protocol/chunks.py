@@ -6,7 +6,9 @@ ignored, so that schedulers and workers of two versions can run side by side.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import Field
 
 from nst_core.protocol.codec import dump, load
 
@@ -28,7 +30,7 @@ class StylizeOptions:
     max_px: int | None = None
     #: How large the strokes are in relation to those at the photo's own size, 0.5 to 4; "auto": as in a photo of one
     #: megapixel; None: as the network paints them, which is as 1. See `nst_core.inference.strokes`.
-    stroke: float | Literal["auto"] | None = None
+    stroke: Annotated[float, Field(ge=0.5, le=4)] | Literal["auto"] | None = None
     #: JPEG and lossy WebP quality, 1 to 100.
     quality: int = 92
 

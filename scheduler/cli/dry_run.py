@@ -8,7 +8,7 @@ from nst_core.client import Client
 from nst_core.client.resources.jobs import Check, CheckProblem, JobInput, JobRequest
 from nst_core.client.resources.uploads import Upload
 from nst_core.errors import ImageError, ImageTooSmallError
-from nst_core.images import MAX_PHOTO_PIXELS, Limits, decode
+from nst_core.images import Limits, decode
 from scheduler.cli.session import Session
 from scheduler.cli.submitting import MakeRequest
 from scheduler.cli.transfer.inputs import check_not_replaced, find, named
@@ -97,10 +97,10 @@ def _problems(photo: Photo, max_px: int | None) -> list[CheckProblem]:
     try:
         data = photo.path.read_bytes()
         try:
-            decode(data, Limits(max_pixels=MAX_PHOTO_PIXELS, max_px=min(max_px or _LOOK_PX, _LOOK_PX)))
+            decode(data, Limits(max_px=min(max_px or _LOOK_PX, _LOOK_PX)))
         except ImageTooSmallError:
             # The result may be larger than what was decoded: a panorama is too narrow only when it is reduced.
-            decode(data, Limits(max_pixels=MAX_PHOTO_PIXELS, max_px=max_px))
+            decode(data, Limits(max_px=max_px))
     except ImageError as error:
         return [CheckProblem(code=error.code, message=error.message, input=str(photo.path))]
     except OSError as error:

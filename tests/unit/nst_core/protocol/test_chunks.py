@@ -109,6 +109,8 @@ def test_a_chunk_without_a_field_is_refused_by_name(chunk: ChunkMessage, field: 
         ("options", 1),
         ("options", {"precision": "fp64"}),
         ("options", {"stroke": "broad"}),
+        ("options", {"stroke": 0.4}),
+        ("options", {"stroke": 4.5}),
     ],
 )
 def test_a_chunk_with_a_wrong_field_is_refused_by_name(field: str, value: Any) -> None:
