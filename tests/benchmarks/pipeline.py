@@ -101,8 +101,9 @@ def measure(stack: Stack, client: Client, photos: Path, *, style: str, rounds: i
     """Run the bare loop and jobs in turns; print what they took."""
     place, names = client.create_upload(), sorted(path.name for path in photos.iterdir())
     count = len(names)
+    blobs = BlobStore(stack.addresses.storage)
     for name in names:
-        client.upload(place.id, name, (photos / name).read_bytes())
+        blobs.put(BlobUri.parse(place.prefix + name), (photos / name).read_bytes())
     everything = JobInput(prefix=place.prefix)
     # A worker that has just started loads the network first.
     run_job(stack, client, JobInput(uris=tuple(place.prefix + name for name in names[:WARM_UP])), style)
