@@ -3,13 +3,14 @@
 import logging
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
-from threading import Event
+from threading import Event, Thread
 
 import torch
 
-from nst_core.errors import BlobError, BlobUnavailableError
+from nst_core.decoding.decoder import DecoderPool, shared_pool
+from nst_core.errors import BlobError, BlobUnavailableError, EngineError
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.selection import choose
 from nst_core.inference.stylizer import EngineChoice
@@ -65,6 +66,8 @@ def run_worker(settings: WorkerSettings) -> int:
 
 
 def _run(settings: WorkerSettings, device: torch.device, heartbeat: Heartbeat, closing: ExitStack) -> int:
+    # It starts beside everything else. If that fails, so does the self-test.
+    Thread(target=_start_decoder, args=(shared_pool(),), name="decoder", daemon=True).start()
     name, stop, retirement, freed = worker_name(), Event(), Retirement(), FreedMemory()
     broker, engine = WorkerBroker(settings), Engine(trim=lambda idle: freed.trim(idle=idle))
     closing.callback(broker.close)
@@ -118,6 +121,11 @@ def _run(settings: WorkerSettings, device: torch.device, heartbeat: Heartbeat, c
         _log.critical("Celery ended although nothing told it to")
         return EX_TEMPFAIL
     return code
+
+
+def _start_decoder(pool: DecoderPool) -> None:
+    with suppress(EngineError):
+        pool.start()
 
 
 def _chosen(settings: WorkerSettings, device: torch.device, engine: Engine, watchdog: Watchdog) -> EngineChoice:

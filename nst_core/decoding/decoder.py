@@ -90,6 +90,11 @@ class DecoderPool:
         for _ in range(settings.processes):
             self._idle.put(None)
 
+    def start(self) -> None:
+        """Start a child, unless one waits, so that the first image does not wait for it; EngineError if that fails."""
+        with self._child(fresh=False):
+            pass
+
     def decode(
         self, data: bytes, limits: Limits = DEFAULT_LIMITS, *, has_room: HasRoom = lambda pixels: True
     ) -> Picture:

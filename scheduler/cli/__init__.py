@@ -7,6 +7,8 @@ _OWN = ("nst_core", "scheduler", "worker")
 
 def main() -> None:
     """Run the command of the process's arguments and exit; a missing extra of the installation is named."""
+    # A part of httpx that imports much and is not used here; an entry None makes its import fail, which httpx expects.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     try:
         from scheduler.cli.app import main as start
 

@@ -197,6 +197,14 @@ def test_many_threads_share_few_children(pool: DecoderPool) -> None:
     assert len(children()) <= 2
 
 
+def test_a_child_that_was_started_before_serves_the_first_image(pool: DecoderPool) -> None:
+    pool.start()
+    pool.start()
+    (child,) = children()
+    pool.decode(saved(Image.fromarray(smooth()), "PNG"))
+    assert children() == [child]
+
+
 def test_an_image_without_room_is_not_decoded_and_its_child_serves_the_next_one(pool: DecoderPool) -> None:
     asked: list[int] = []
 
