@@ -54,7 +54,8 @@ def main() -> None:
 
 def measure(stylizer: Stylizer, photo: Pixels, name: str, stroke: Stroke | None) -> Pixels:
     """Print the row of a style and a stroke; return its pictures side by side."""
-    pictures, seconds = [], []
+    pictures: list[Pixels] = []
+    seconds: list[float] = []
     for megapixels in (*_MEGAPIXELS, _WHOLE):
         scaled = _scaled(photo, megapixels)
         for _ in range(2):
