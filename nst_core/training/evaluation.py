@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.nn import functional as F
 
+from nst_core.looks.similarity import ssim
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.tensors import to_tensor, to_uint8
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
@@ -143,26 +143,6 @@ def evaluate(
         grid=blemishes.grid,
         remarks=tuple(blemishes.remarks),
     )
-
-
-def ssim(a: Tensor, b: Tensor) -> float:
-    """Return the mean structural similarity of two images' luminance, N x 3 x H x W in 0 to 1, at least 11 px wide.
-
-    Wang, Bovik, Sheikh, Simoncelli (2004), equation 13, with their Gaussian window of 11 px and deviation 1.5.
-    """
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    x, y = ((image.double() * weights).sum(1, keepdim=True) for image in (a, b))
-    line = torch.exp(-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / (2 * 1.5**2))
-    line = line / line.sum()
-
-    def blur(values: Tensor) -> Tensor:
-        return F.conv2d(F.conv2d(values, line.view(1, 1, 1, -1)), line.view(1, 1, -1, 1))
-
-    mx, my = blur(x), blur(y)
-    vx, vy, cov = blur(x * x) - mx * mx, blur(y * y) - my * my, blur(x * y) - mx * my
-    c1, c2 = 0.01**2, 0.03**2
-    map_ = (2 * mx * my + c1) * (2 * cov + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
-    return float(map_.mean())
 
 
 def _losses(objective: ImageObjective, photo: Pixels, picture: Pixels, device: torch.device) -> list[float]:

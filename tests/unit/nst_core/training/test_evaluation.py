@@ -12,17 +12,17 @@ import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image, ImageOps
-from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from nst_core.looks.similarity import ssim
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.tensors import to_tensor, to_uint8
 from nst_core.nets.transformer import TransformerNet
 from nst_core.training.blemishes import find_blemishes
 from nst_core.training.config import TrainConfig
 from nst_core.training.descent import ImageObjective, descend
-from nst_core.training.evaluation import ITERATIONS, OPTIMISED, Evaluation, evaluate, measured_part, ssim
+from nst_core.training.evaluation import ITERATIONS, OPTIMISED, Evaluation, evaluate, measured_part
 from tests.photos import pictures
 from tests.unit.nst_core.training.kit import TINY, soft_picture, stripes
 
@@ -65,11 +65,6 @@ def made(transformer: TransformerNet, photo: Pixels) -> Pixels:
     with torch.no_grad():
         result: Pixels = to_uint8(transformer(to_tensor(photo)))[0].numpy()
         return result
-
-
-def luminance(image: Tensor) -> npt.NDArray[np.float64]:
-    result: npt.NDArray[np.float64] = np.array([0.299, 0.587, 0.114]) @ image[0].double().numpy().reshape(3, -1)
-    return result.reshape(image.shape[2:])
 
 
 def test_the_numbers_match_direct_computations(network: LossNetwork) -> None:
@@ -239,27 +234,3 @@ def test_an_evaluation_is_json_with_four_digits() -> None:
     assert (values["worth_iterations"], values["blotches"]) == (12.5, 0.03123)
     assert values["remarks"] == ["3.1% of the tiles are blotches."]
     assert values.keys() == vars(EVALUATION).keys()
-
-
-@pytest.mark.parametrize("noise", [0.02, 0.2, 1.0])
-def test_ssim_is_that_of_scikit_image(noise: float) -> None:
-    for seed, photo in enumerate(PHOTOS):
-        a = to_tensor(photo)
-        b = (a + noise * torch.randn(a.shape, generator=torch.Generator().manual_seed(seed))).clamp(0, 1)
-        expected = structural_similarity(  # type: ignore[no-untyped-call]
-            luminance(a), luminance(b), gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0
-        )
-        assert ssim(a, b) == pytest.approx(expected, abs=1e-6)
-        assert ssim(a, b) == pytest.approx(ssim(b, a))
-
-
-def test_ssim_of_equal_images_is_one_and_of_opposite_ones_below_zero() -> None:
-    stripe = stripes().mean(1, keepdim=True).expand(1, 3, 48, 48)
-    assert ssim(stripe, stripe) == pytest.approx(1)
-    assert ssim(stripe, 1 - stripe) < 0
-
-
-def test_ssim_of_several_images_is_the_mean_of_each() -> None:
-    a = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0))
-    b = (a + torch.tensor([0.1, 0.5]).view(2, 1, 1, 1)).clamp(0, 1)
-    assert ssim(a, b) == pytest.approx((ssim(a[:1], b[:1]) + ssim(a[1:], b[1:])) / 2)
