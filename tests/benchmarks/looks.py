@@ -34,7 +34,6 @@ from nst_core.nets.weights import dump_transformer
 from nst_core.peers.detect import identify
 from nst_core.styles import shipped_styles
 from nst_core.system.memory import keep_freed_memory
-from tests.benchmarks.faces import FaceDetector, Square, same, similarity_inside
 from tests.benchmarks.machine import describe
 from tests.benchmarks.pictures import load_picture
 from tests.shipped import shipped_style
@@ -60,7 +59,6 @@ class Photo:
     full: Pixels
     pixels: Pixels
     features: dict[str, Tensor]
-    faces: list[Square]
 
 
 @dataclass(kw_only=True)
@@ -95,7 +93,6 @@ DIGITS = {
     "fog": 1,
     "halo": 1,
     "halo width, px": 0,
-    "SSIM in faces": 2,
     "0.5 to 2 megapixels": 1,
     "cropped": 1,
 }
@@ -108,11 +105,6 @@ class Instruments:
     def network(self) -> LossNetwork:
         """The loss network up to the deepest layer."""
         return load_loss_network([*STYLE_LAYERS, CONTENT_LAYER]).to(memory_format=torch.channels_last)
-
-    @cached_property
-    def faces(self) -> FaceDetector:
-        """The detector of faces."""
-        return FaceDetector()
 
     def style(self, painting: Path) -> StyleDistance:
         """Return the distance to a painting."""
@@ -130,7 +122,7 @@ class Instruments:
         )
         with torch.inference_mode():
             features = self.network(to_tensor(pixels))
-        return Photo(name=path.stem, full=np.array(image), pixels=pixels, features=features, faces=self.faces(pixels))
+        return Photo(name=path.stem, full=np.array(image), pixels=pixels, features=features)
 
     def measure(self, photo: Photo, picture: Pixels, style: StyleDistance) -> dict[str, float | None]:
         """Return the measures of one picture."""
@@ -139,7 +131,6 @@ class Instruments:
             distances = style(features)
             content = feature_distance(features[CONTENT_LAYER], photo.features[CONTENT_LAYER])
         lattice, halos = find_lattice(photo.pixels, picture), find_halos(photo.pixels, picture)
-        faces = photo.faces
         return {
             "style relu4_1": distances["relu4_1"].gram,
             "style relu5_1": distances["relu5_1"].gram,
@@ -152,17 +143,7 @@ class Instruments:
             "fog": find_fog(photo.pixels, picture),
             "halo": abs(halos.stronger.overshoot) if halos else None,
             "halo width, px": halos.stronger.width_px if halos else None,
-            "SSIM in faces": similarity_inside(photo.pixels, picture, faces) if faces else None,
         }
-
-    def found_again(self, photos: Sequence[Photo], row: Row) -> str:
-        """Return how many faces are found again in the pictures, of how many."""
-        again = total = 0
-        for photo, picture in zip(photos, row.pictures, strict=True):
-            found = self.faces(picture) if photo.faces else []
-            again += sum(any(same(face, other) for other in found) for face in photo.faces)
-            total += len(photo.faces)
-        return f"{again} of {total}"
 
 
 def measured(name: str, paint: Paint, photos: Sequence[Photo], style: StyleDistance, instruments: Instruments) -> Row:
@@ -204,12 +185,12 @@ def peers_in(folder: Path | None) -> Iterator[tuple[str, str, bytes]]:
             yield painting, f"peer {path.stem}", dump_transformer(net, dtype=torch.float32)
 
 
-def print_rows(rows: Sequence[Row], photos: Sequence[Photo], instruments: Instruments) -> None:
+def print_rows(rows: Sequence[Row]) -> None:
     """Print the rows of one painting. Its first row is the photo, its second ours."""
     for row in rows:
         counts = [nearer(rows[1], peer) for peer in rows[2:]] if row is rows[1] else []
-        cells = [row.name, *(row.typical(name) for name in DIGITS), instruments.found_again(photos, row), *counts]
-        print("| " + " | ".join(cells + [""] * (len(DIGITS) + 3 - len(cells))) + " |", flush=True)
+        cells = [row.name, *(row.typical(name) for name in DIGITS), *counts]
+        print("| " + " | ".join(cells + [""] * (len(DIGITS) + 2 - len(cells))) + " |", flush=True)
 
 
 def make_sheet(parts: Sequence[tuple[Path, Sequence[Row]]]) -> Image.Image:
@@ -248,7 +229,7 @@ def main() -> None:
     paths = sorted(args.photos.iterdir())
     count = min(args.count or len(paths), len(paths))
     photos = [instruments.photo(paths[round(place)]) for place in np.linspace(0, len(paths) - 1, count)]
-    columns = ["network", *DIGITS, "faces found again", "nearer than the peer"]
+    columns = ["network", *DIGITS, "nearer than the peer"]
     print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|", flush=True)
     peers, parts = list(peers_in(args.peers)), []
     for text in args.styles:
@@ -259,7 +240,7 @@ def main() -> None:
         networks += [(label, painter(weights)) for painted, label, weights in peers if painted == name]
         style = instruments.style(painting)
         rows = [measured(label, paint, photos, style, instruments) for label, paint in networks]
-        print_rows(rows, photos, instruments)
+        print_rows(rows)
         parts.append((painting, rows))
     if args.sheet:
         make_sheet(parts).save(args.sheet)
