@@ -13,7 +13,7 @@ from nst_core.errors import ConfigError
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.likeness import psnr_db
 from nst_core.inference.openvino_compiled import CompiledGraph
-from nst_core.inference.openvino_graph import Floats, Graph, Range, odd_sizes, whole
+from nst_core.inference.openvino_graph import EVEN, Floats, Graph, OddSizes, Range, odd_sizes, whole
 from nst_core.inference.openvino_int8 import Calibration, leaves
 from nst_core.inference.strips import Define
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call
@@ -47,12 +47,12 @@ class OpenvinoStylizer:
         self._reference = EagerStylizer(net)
         self.config = net.config
         self.tensors: dict[str, Floats] = {name: value.float().numpy() for name, value in net.state_dict().items()}
-        self._graphs: dict[tuple[bool, ...], CompiledGraph] = {}
+        self._graphs: dict[tuple[OddSizes, bool], CompiledGraph] = {}
         self._passes: dict[tuple[Any, ...], CompiledGraph] = {}
         self._last_pass: CompiledGraph | None = None
         self._lock = Lock()
         self._ranges = self._checked_ranges() if precision == "int8" else None
-        first = self._graph(*odd_sizes(net.config, 64, 64), False)  # compiled now, since a load may take its time
+        first = self._graph(EVEN, False)  # compiled now, since a load may take its time
         self.choice = EngineChoice(engine="openvino", precision="int8" if self._ranges else first.precision)
 
     @classmethod
@@ -94,7 +94,7 @@ class OpenvinoStylizer:
             return picture
         height, width = photo.shape[:2]
         blend = strength != 1.0 or preserve_color
-        graph = self._graph(*odd_sizes(self.config, height, width), blend)
+        graph = self._graph(odd_sizes(self.config, height, width), blend)
         inputs: dict[str, Any] = {"photo": np.ascontiguousarray(photo[None])}
         if blend:
             inputs |= {"strength": np.float32(strength), "keep_color": np.float32(preserve_color)}
@@ -122,13 +122,13 @@ class OpenvinoStylizer:
             self._last_pass.release()
             self._last_pass = None
 
-    def _graph(self, first: bool, second: bool, blend: bool) -> CompiledGraph:
+    def _graph(self, odd: OddSizes, blend: bool) -> CompiledGraph:
         """Return the graph for photos of a kind; see `openvino_graph.whole`."""
-        kind = (first, second, blend)
+        kind = (odd, blend)
         with self._lock:
             if kind not in self._graphs:
                 layers = Graph(self.config, self.tensors, self._ranges)
-                outputs = whole(layers, odd=(first, second), blend=blend)
+                outputs = whole(layers, odd=odd, blend=blend)
                 self._graphs[kind] = CompiledGraph(layers.model(outputs), self._precision)
             return self._graphs[kind]
 
@@ -136,11 +136,11 @@ class OpenvinoStylizer:
         """Return the ranges of the network's values, or None if its pictures in int8 are too far off."""
         calibration = Calibration(self.config, self.tensors)
         layers = Graph(self.config, self.tensors, calibration.ranges)
-        graph = CompiledGraph(layers.model(whole(layers, odd=(False, False), blend=False)), self._precision)
+        graph = CompiledGraph(layers.model(whole(layers, odd=EVEN, blend=False)), self._precision)
         pictures = [graph({"photo": photo})["picture"] for photo in leaves()]
         least_db = min(map(psnr_db, pictures, calibration.pictures))
         if least_db >= _LEAST_PSNR_DB:
-            self._graphs[False, False, False] = graph
+            self._graphs[EVEN, False] = graph
             return calibration.ranges
         _log.warning("a style is not run in int8: its pictures come to %.0f dB only", least_db)
         return None

@@ -26,9 +26,14 @@ from nst_core.nets.transformer_config import TransformerConfig
 Floats = npt.NDArray[np.float32]
 #: A node of a graph, or one of its outputs.
 Node = Any
+#: Of the first and the second doubled map: whether its last row is cropped, and its last column.
+OddSizes = tuple[tuple[bool, bool], tuple[bool, bool]]
+EVEN: OddSizes = ((False, False), (False, False))
 #: The least and the largest value of a map.
 Range = tuple[float, float]
 _ROWS, _COLUMNS = 2, 3
+#: A slice that ends here has everything to the end.
+_END = 2**31
 
 
 class Graph:
@@ -131,10 +136,6 @@ class Graph:
         shape = self._op.shape_of(x)
         return self._op.gather(shape, self.constant([_ROWS, _COLUMNS], np.int64), self.constant(0, np.int64))
 
-    def excess(self, x: Node, size: Node) -> Node:
-        """Return by how many rows and columns twice a map is larger than a size."""
-        return self._op.subtract(self._op.multiply(self.size(x), self.constant(2, np.int64)), size)
-
     def up(self, x: Node, name: str, size: Node | None) -> Node:
         """Return the convolution of a map after its size was doubled and cropped to `size`, unless that is None."""
         if self.config.upsample == "transposed":
@@ -143,65 +144,50 @@ class Graph:
         return self.conv(doubled if size is None else self.cropped(doubled, size), name)
 
     def up_at_once(
-        self,
-        x: Node,
-        name: str,
-        rows: Node | None = None,
-        odd: Node | None = None,
-        *,
-        edges: tuple[bool, bool] = (True, True),
+        self, x: Node, name: str, rows: Node | None = None, *, odd: tuple[bool, bool] = (False, False)
     ) -> Node:
         """Return what `up` returns for a reflection-padded map, in one operation.
 
-        Of a strip, `rows` are the rows to repeat before and after it; see `passes.Layers`. `odd` are two numbers, 0 or
-        1: whether the doubled map is cropped by its last row, and by its last column. `edges` says which may be 1.
+        Of a strip, `rows` are the rows to repeat before and after it; see `passes.Layers`. `odd`: whether the doubled
+        map is cropped by its last row, and by its last column.
         """
-        columns = None
-        if odd is not None:
-            odd_row, odd_column = self._split(odd)
-            one = self.constant([1], np.int64)
-            columns = self._op.concat([one, self._op.subtract(one, odd_column)], 0)
-            if rows is None:
-                rows = self._op.concat([one, self._op.subtract(one, odd_row)], 0)
-        padded = self._padded(x, 1, rows, columns=columns, mode="edge")
+        columns = [1, 0 if odd[1] else 1]
+        if rows is None and not odd[0]:
+            padded = self._padded(x, 1, None, columns=columns, mode="edge")
+        else:
+            rows = self.constant([1, 0], np.int64) if rows is None else rows
+            padded = self._padded(x, 1, rows, columns=columns, mode="edge")
         # The rows and columns that see only a part of the padded map are left out: 3 on each side.
         weights = self.constant(_transposed_weights(self._tensors[f"{name}.weight"]))
         y = self._op.convolution_backprop_data(
             padded, weights, [2, 2], pads_begin=[3, 3], pads_end=[3, 3], dilations=[1, 1]
         )
-        return y if odd is None else self._with_last(y, x, name, rows=rows, odd=odd, edges=edges)
+        return self._with_last(y, x, name, rows=rows, odd=odd)
 
-    def _with_last(
-        self, y: Node, x: Node, name: str, *, rows: Node | None, odd: Node, edges: tuple[bool, bool]
-    ) -> Node:
+    def _with_last(self, y: Node, x: Node, name: str, *, rows: Node | None, odd: tuple[bool, bool]) -> Node:
         """Return the map y of `up_at_once` with the last column and the last row, where they are `odd`.
 
         Such a column reads the last column of the doubled map, and on both sides of it the one before.
         """
         op, weights = self._op, self.constant(self._tensors[f"{name}.weight"])
-        zeros, ones = self.constant([0], np.int64), self.constant([1], np.int64)
-        odd_row, odd_column = self._split(odd)
 
         def convolved(part: Node) -> Node:
             return op.convolution(part, weights, [1, 1], [0, 0], [0, 0], [1, 1])
 
-        def sliced(part: Node, first: int, end: Node, axis: int) -> Node:
-            return op.slice(part, self.constant([first], np.int64), end, ones, self.constant([axis], np.int64))
+        def sliced(part: Node, first: int, end: int, axis: int) -> Node:
+            return op.slice(part, *(self.constant([number], np.int64) for number in (first, end, 1, axis)))
 
         def last(axis: int) -> Node:
-            two = sliced(x, -2, self.constant([2**31], np.int64), axis)
+            two = sliced(x, -2, _END, axis)
             return op.gather(two, self.constant([0, 1, 0], np.int64), self.constant(axis, np.int64))
 
-        if edges[1]:
-            column = self._doubled(self._padded(last(_COLUMNS), 0, rows, mode="edge"), _ROWS)
-            column = convolved(sliced(column, 1, self.constant([-1], np.int64), _ROWS))
-            y = op.concat([y, sliced(column, 0, odd_column, _COLUMNS)], _COLUMNS)
-        if edges[0]:
-            row = self._doubled(last(_ROWS), _COLUMNS)
-            width = op.subtract(op.gather(op.shape_of(row), self.constant([_COLUMNS], np.int64), zeros), odd_column)
+        if odd[1]:
+            column = self._doubled(self._padded(last(_COLUMNS), 1, rows, columns=[0, 0], mode="edge"), _ROWS)
+            y = op.concat([y, convolved(sliced(column, 1, -1, _ROWS))], _COLUMNS)
+        if odd[0]:
+            row = sliced(self._doubled(last(_ROWS), _COLUMNS), 0, -1 if odd[1] else _END, _COLUMNS)
             one_column = self.constant([0, 0, 0, 1], np.int64)
-            row = convolved(op.pad(sliced(row, 0, width, _COLUMNS), one_column, one_column, "reflect"))
-            y = op.concat([y, sliced(row, 0, odd_row, _ROWS)], _ROWS)
+            y = op.concat([y, convolved(op.pad(row, one_column, one_column, "reflect"))], _ROWS)
         return y
 
     def _doubled(self, x: Node, *axes: int) -> Node:
@@ -215,11 +201,6 @@ class Graph:
             coordinate_transformation_mode="asymmetric",
             nearest_mode="floor",
         )
-
-    def _split(self, pair: Node) -> Sequence[Node]:
-        """Return the two numbers of a pair, as arrays of one number."""
-        outputs: Sequence[Node] = self._op.split(pair, self.constant(0, np.int64), 2).outputs()
-        return outputs
 
     def head(self, x: Node, rows: Node | None = None) -> Node:
         """Return the picture that the last convolution makes of a map, 0 to 255."""
@@ -333,22 +314,25 @@ class Graph:
         margin: int,
         rows: Node | None,
         *,
-        columns: Node | None = None,
+        columns: Sequence[int] | None = None,
         more: int = 0,
         mode: str = "reflect",
     ) -> Node:
         """Return a map with `margin` rows and columns around it, and `more` after it.
 
-        Of a strip, `rows` are the rows before and after it instead; only then there may be other `columns`.
+        Of a strip, `rows` are the rows before and after it instead. `columns` may be those instead, too.
         """
         op = self._op
+        left, right = columns if columns is not None else (margin, margin + more)
         if rows is None:
-            before, after = [0, 0, margin, margin], [0, 0, margin + more, margin + more]
+            before, after = [0, 0, margin, left], [0, 0, margin + more, right]
             return op.pad(x, self.constant(before, np.int64), self.constant(after, np.int64), mode)
-        if columns is None:
-            columns = self.constant([margin, margin + more], np.int64)
-        nothing, pairs = self.constant([0, 0], np.int64), (self._split(rows), self._split(columns))
-        begin, end = (op.concat([nothing, height, width], 0) for height, width in zip(*pairs, strict=True))
+        nothing = self.constant([0, 0], np.int64)
+        first, last = op.split(rows, self.constant(0, np.int64), 2).outputs()
+        begin, end = (
+            op.concat([nothing, height, self.constant([width], np.int64)], 0)
+            for height, width in ((first, left), (last, right))
+        )
         return op.pad(x, begin, end, mode)
 
     def _transposed(self, x: Node, name: str, size: Node | None) -> Node:
@@ -389,11 +373,11 @@ def _transposed_weights(weights: Floats) -> Floats:
     return result
 
 
-def whole(graph: Graph, *, odd: tuple[bool, bool], blend: bool) -> dict[str, Node]:
+def whole(graph: Graph, *, odd: OddSizes, blend: bool) -> dict[str, Node]:
     """Return the outputs of a graph of whole photos: `picture`, of the input `photo`, both N x H x W x 3 bytes.
 
-    `odd`: whether the first and the second doubled map may have been cropped; see `odd_sizes`. With `blend` the graph
-    has the inputs `strength` and `keep_color`.
+    They must have `odd_sizes`, so that no shape depends on values, for which OpenVINO would take several times as much
+    memory. With `blend` the graph has the inputs `strength` and `keep_color`.
     """
     config = graph.config
     pixels, x = graph.photo()
@@ -407,9 +391,9 @@ def whole(graph: Graph, *, odd: tuple[bool, bool], blend: bool) -> dict[str, Nod
         y = graph.norm(graph.conv(x, f"{name}.conv1"), f"{name}.norm1")
         x = graph.add(x, graph.norm(graph.conv(y, f"{name}.conv2"), f"{name}.norm2", relu=False))
     at_once = config.upsample == "nearest" and config.padding == "reflect"
-    for name, cropped, target in zip(("up1", "up2"), odd, sizes[1::-1], strict=True):
+    for name, lost, target in zip(("up1", "up2"), odd, sizes[1::-1], strict=True):
         if at_once:
-            y = graph.up_at_once(x, f"{name}.conv", odd=graph.excess(x, target) if cropped else None)
+            y = graph.up_at_once(x, f"{name}.conv", odd=lost)
         else:
             y = graph.up(x, f"{name}.conv", target if config.crop == "layers" else None)
         x = graph.norm(y, f"{name}.norm")
@@ -417,9 +401,9 @@ def whole(graph: Graph, *, odd: tuple[bool, bool], blend: bool) -> dict[str, Nod
     return {"picture": picture}
 
 
-def odd_sizes(config: TransformerConfig, height: int, width: int) -> tuple[bool, bool]:
-    """Return whether the first and the second doubled map of a photo are cropped, to an odd height or width."""
+def odd_sizes(config: TransformerConfig, height: int, width: int) -> OddSizes:
+    """Return whether the first and the second doubled map of a photo are cropped to an odd height and width."""
     if config.upsample != "nearest" or config.padding != "reflect" or config.crop != "layers":
-        return False, False
+        return EVEN
     half = -(-height // 2), -(-width // 2)
-    return any(length % 2 for length in half), bool(height % 2 or width % 2)
+    return (half[0] % 2 == 1, half[1] % 2 == 1), (height % 2 == 1, width % 2 == 1)

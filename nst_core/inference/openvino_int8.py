@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from nst_core.inference.openvino_compiled import CompiledGraph
-from nst_core.inference.openvino_graph import Floats, Graph, Range, whole
+from nst_core.inference.openvino_graph import EVEN, Floats, Graph, Range, whole
 from nst_core.inference.stylizer import Pixels
 from nst_core.nets.transformer_config import TransformerConfig
 
@@ -58,7 +58,7 @@ class Calibration:
     def __init__(self, config: TransformerConfig, tensors: Mapping[str, Floats]) -> None:
         """Run the network on the pictures, in float32."""
         graph = Graph(config, tensors)
-        outputs = whole(graph, odd=(False, False), blend=False)
+        outputs = whole(graph, odd=EVEN, blend=False)
         names = list(graph.convolved)
         for name in names:
             outputs |= graph.limits(name)

@@ -58,7 +58,7 @@ class Layers(Protocol):
         ...
 
     def up_at_once(
-        self, x: Value, name: str, rows: Value | None = None, odd: Value | None = None, *, edges: tuple[bool, bool]
+        self, x: Value, name: str, rows: Value | None = None, *, odd: tuple[bool, bool] = (False, False)
     ) -> Value:
         """Return the convolution, by its name, of the doubled map; see `openvino_graph.Graph.up_at_once`."""
         ...
@@ -130,8 +130,7 @@ def decoder(layers: Layers, depth: int, ups: Sequence[Up], *, blend: bool = Fals
     for number, up in enumerate(ups, 1):
         name = f"up{number}"
         rows = layers.input(f"{name}.rows", [2], np.int64)
-        odd = layers.input(f"{name}.odd", [2], np.int64) if any(up.odd) else None
-        x = layers.up_at_once(x, f"{name}.conv", rows, odd, edges=up.odd)
+        x = layers.up_at_once(x, f"{name}.conv", rows, odd=up.odd)
         x = layers.cut(x, f"{name}.cut") if up.cut else x
         if number < depth:
             x = layers.norm(x, f"{name}.norm", given=True)

@@ -225,7 +225,6 @@ class LargePicture:
             ups.insert(0, Up(odd=odd, cut=len(place) < made))
             inputs |= {
                 f"{name}.rows": missing - np.array([0, odd[0]]),
-                f"{name}.odd": np.array(odd, np.int64),
                 f"{name}.cut": np.array([[place.first, 0], [place.end, size[1]]], np.int64),
             }
         inputs["x"] = self._x.read(wanted)

@@ -69,20 +69,14 @@ class TorchLayers:
         return x[:, :, row:last_row, column:last_column]
 
     def up_at_once(
-        self,
-        x: Tensor,
-        name: str,
-        rows: Tensor | None = None,
-        odd: Tensor | None = None,
-        *,
-        edges: tuple[bool, bool] = (True, True),
+        self, x: Tensor, name: str, rows: Tensor | None = None, *, odd: tuple[bool, bool] = (False, False)
     ) -> Tensor:
         """Return the convolution of the doubled map."""
         layer = self._net.get_submodule(name)
         assert isinstance(layer, torch.nn.Conv2d)
         assert rows is not None
         before, after = map(int, rows)
-        odd_row, odd_column = (0, 0) if odd is None else map(int, odd)
+        odd_row, odd_column = map(int, odd)
         # Of the doubled rows around a strip only the inner ones are read.
         height, width = 2 * x.shape[2], 2 * x.shape[3]
         doubled = double_size(x)[:, :, 1 - before : height - 1 + after, : width - odd_column]

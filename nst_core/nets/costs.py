@@ -23,7 +23,7 @@ BASE_BYTES = 250 * 2**20
 #: A picture as bytes, as floats, and a result as floats and as bytes.
 _PICTURE_BYTES = 40
 #: Pixels of a strip of a large picture. A larger one computes fewer rows twice and takes more memory.
-STRIP_PIXELS = 2**20
+STRIP_PIXELS = 2**19
 #: What the stored maps of a large picture take in memory at most; what is more is in temporary files.
 MAPS_IN_MEMORY = 2**30
 #: A picture and its result as bytes.
@@ -60,8 +60,9 @@ def strips_max_pixels(config: TransformerConfig, budget_bytes: int) -> int:
 
 
 def _strips_base(config: TransformerConfig) -> int:
-    # A strip can have half as many rows again, and comes with rows around it.
-    return BASE_BYTES + weights_bytes(config) + int(2.0 * _stylize_pixel_bytes(config) * STRIP_PIXELS)
+    # A strip can have half as many rows again, and comes with rows around it. How many, a graph learns when it runs, so
+    # that its maps do not share memory.
+    return BASE_BYTES + weights_bytes(config) + int(4.0 * _stylize_pixel_bytes(config) * STRIP_PIXELS)
 
 
 def _maps_bytes(config: TransformerConfig) -> int:

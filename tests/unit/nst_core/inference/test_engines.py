@@ -5,7 +5,7 @@ import pytest
 
 from nst_core.errors import ConfigError, WeightsError
 from nst_core.inference.engines import ENGINES, load_stylizer
-from nst_core.inference.stylizer import EngineChoice
+from nst_core.inference.stylizer import EngineChoice, Precision
 from nst_core.styles import shipped_styles
 
 
@@ -30,8 +30,9 @@ def test_unknown_engine_is_refused() -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_precision_that_an_engine_does_not_have_is_refused(engine: str) -> None:
     weights = shipped_styles()[0].weights()
-    with pytest.raises(ConfigError, match=f"The engine {engine} has the precision.* not int8"):
-        load_stylizer(weights, choice=EngineChoice(engine=engine, precision="int8"))
+    lacking: Precision = "fp16" if engine == "openvino" else "int8"
+    with pytest.raises(ConfigError, match=f"The engine {engine} has the precision.* not {lacking}"):
+        load_stylizer(weights, choice=EngineChoice(engine=engine, precision=lacking))
 
 
 def test_damaged_weights_are_refused() -> None:

@@ -30,7 +30,6 @@ def inputs() -> dict[str, Any]:
     values |= {f"down{number}.rows": np.array([4 if number == 1 else 1, 0], np.int64) for number in (1, 2, 3)}
     values |= {"rows": np.array([1, 0], np.int64), "head.rows": np.array([4, 0], np.int64)}
     values |= {"up1.rows": np.array([1, 1], np.int64), "up2.rows": np.array([1, 1], np.int64)}
-    values |= {"up1.odd": np.array([0, 1], np.int64), "up2.odd": np.array([1, 1], np.int64)}
     values |= {"up1.cut": CUT, "up2.cut": np.array([[0, 0], [40, 48]], np.int64), "size": np.array([36, 47], np.int64)}
     return values | {"strength": np.float32(0.5), "keep_color": np.float32(1)}
 

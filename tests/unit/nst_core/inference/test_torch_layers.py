@@ -31,13 +31,13 @@ def test_upsampling_at_once_is_doubling_and_convolution() -> None:
     assert torch.allclose(actual, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("odd", [(0, 1), (1, 0), (1, 1)])
-def test_upsampling_at_once_to_an_odd_size(odd: tuple[int, int]) -> None:
+@pytest.mark.parametrize("odd", [(False, True), (True, False), (True, True)])
+def test_upsampling_at_once_to_an_odd_size(odd: tuple[bool, bool]) -> None:
     x = torch.rand(1, 32, 6, 5)
     weight = NET.get_submodule("up1.conv").get_parameter("weight")
     cropped = F.interpolate(x, scale_factor=2.0)[:, :, : 12 - odd[0], : 10 - odd[1]]
     expected = F.conv2d(F.pad(cropped, [1] * 4, mode="reflect"), weight)
-    actual = layers().up_at_once(x, "up1.conv", torch.tensor([1, 1 - odd[0]]), torch.tensor(odd))
+    actual = layers().up_at_once(x, "up1.conv", torch.tensor([1, 1 - odd[0]]), odd=odd)
     assert torch.allclose(actual, expected, atol=1e-5)
 
 
