@@ -47,13 +47,13 @@ def main(arguments: list[str]) -> int:
     os.dup2(1, _OUT)
     os.dup2(2, 1)
     _limit_memory(memory_bytes)
-    _send({"ready": True})
-    # From now on, libraries such as libtiff would print text from hostile files.
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    logging.disable()
     try:
+        _send({"ready": True})
+        # From now on, libraries such as libtiff would print text from hostile files.
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        logging.disable()
         while True:
             _serve(seconds)
     except (_ParentGoneError, BrokenPipeError):

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from nst_core import images
+from nst_core.decoding.child import _CODE
 from nst_core.decoding.decoder import DecoderPool, NoRoomError
 from nst_core.errors import ImageDecodeError, ImageError, ImageTooLargeError
 from nst_core.images.picture import Limits
@@ -247,3 +248,20 @@ def test_a_result_may_have_as_many_pixels_as_the_limit() -> None:
     assert images.decode(out.getvalue(), Limits(max_result_pixels=48 * 32)).rgb.shape == (32, 48, 3)
     with pytest.raises(ImageTooLargeError):
         images.decode(out.getvalue(), Limits(max_result_pixels=48 * 32 - 1))
+
+
+def test_a_child_whose_parent_is_gone_before_it_is_ready_ends_without_a_word() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-c", _CODE, str(2**30), "10"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdout.close()
+    child.stdin.close()
+    assert child.stderr is not None
+    assert child.stderr.read() == b""
+    assert child.wait(60) == 0
+    child.stderr.close()
