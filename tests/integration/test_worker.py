@@ -71,6 +71,8 @@ def running_with_sticky_photos(
     """Run a worker whose threads hang when they decode a sticky photo. Its log goes to `stderr` in the folder."""
     (folder / "switches").mkdir()
     faults = {SWITCHES: str(folder / "switches"), NAME: "worker-1", EFFECTS: str(folder / "effects")}
+    # A chunk may decode half as many photos at once as there are processes: here two, so that others pass a sticky one.
+    faults["NST_DECODER_PROCESSES"] = "4"
     env = _variables(broker, storage) | faults | extra
     with (
         open(folder / "stderr", "wb") as log,
@@ -172,9 +174,7 @@ def test_a_stuck_worker_reports_finished_items_logs_stacks_and_lets_its_lease_ex
     tmp_path: Path,
 ) -> None:
     chunk = make_chunk(blobs, [photo(1), photo(2) + STICKY, photo(3)], style=style)
-    # A chunk may decode half as many photos at once as there are processes: here two, so that the third photo passes.
-    extra = {"NST_STUCK_AFTER_S": "12", "NST_DECODER_PROCESSES": "4"}
-    with running_with_sticky_photos(redis_server, s3_server, tmp_path, **extra) as process:
+    with running_with_sticky_photos(redis_server, s3_server, tmp_path, NST_STUCK_AFTER_S="12") as process:
         broker.send_chunk(chunk)
         assert process.wait(START_S) == 75
     told = [outcome.index for event in events(broker) if isinstance(event, ChunkProgress) for outcome in event.outcomes]
