@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from nst_core.nets import native
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.training.config import TrainConfig
 from nst_core.training.objective import PerceptualObjective
@@ -39,7 +40,9 @@ def balanced(
     """
     grey = torch.full_like(photos, 0.5).requires_grad_()
     objective = PerceptualObjective(config, _Given(grey), network, style)
-    with torch.enable_grad():
+    # In a flat picture many values are equal. Rounding errors of the kernels would decide which one is the largest of
+    # its pool, and so how long the gradient is.
+    with native.unused(), torch.enable_grad():
         content, style_loss, *_ = objective(photos, None)
         (by_content,) = torch.autograd.grad(content, grey, retain_graph=True)
         (by_style,) = torch.autograd.grad(style_loss, grey)

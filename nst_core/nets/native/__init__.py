@@ -11,9 +11,11 @@ import os
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 
 import torch
 from torch import Tensor
@@ -22,6 +24,7 @@ _log = logging.getLogger(__name__)
 _FOLDER = Path(__file__).parent
 _FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi")
 _BUILDING = Lock()
+_THREAD = local()
 #: The least values of a row of kernels whose gradient `direct_kernel_gradient` can compute.
 ROWS = 6
 
@@ -48,10 +51,22 @@ def _build() -> ctypes.CDLL | None:
             return None
 
 
+@contextmanager
+def unused() -> Iterator[None]:
+    """Let this thread compute with torch's own functions, the reference, in the `with` block."""
+    before = getattr(_THREAD, "unused", False)
+    _THREAD.unused = True
+    try:
+        yield
+    finally:
+        _THREAD.unused = before
+
+
 def usable(x: Tensor, *channels: int) -> bool:
     """Return whether the kernels can compute layers of a map with these numbers of channels."""
     return (
         not torch.compiler.is_compiling()
+        and not getattr(_THREAD, "unused", False)
         and x.device.type == "cpu"
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")

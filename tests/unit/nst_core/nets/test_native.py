@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nst_core.losses.gram import gram_matrix
+from nst_core.nets import native
 from nst_core.nets.operators import ReflectConv2d
 from nst_core.nets.transformer import InstanceNorm
 from tests.unit.nst_core.nets.native_kit import needs_compiler, noise
@@ -38,3 +40,17 @@ def test_a_compiler_that_fails_means_no_kernels(tmp_path: Path) -> None:
     env = {**os.environ, "CC": str(tmp_path / "no-compiler")}
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "None"
+
+
+@needs_compiler
+def test_a_thread_can_compute_without_the_kernels() -> None:
+    x = noise(1, 16, 4, 4, seed=1)
+    assert native.usable(x, 16)
+    with native.unused():
+        assert not native.usable(x, 16)
+        with native.unused():
+            pass
+        assert not native.usable(x, 16)
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(native.usable, x, 16).result()
+    assert native.usable(x, 16)
