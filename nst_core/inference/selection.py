@@ -54,11 +54,12 @@ def choose(
 ) -> EngineChoice:
     """Return the engine for photos on a device, and its precision; "auto" stands for the fastest on this machine.
 
-    Integers are never chosen by "auto": no flaw of theirs is known, but their pictures are further from the reference.
     A flag of the processor does not decide it, since a kernel may be missing or slow although the processor has the
     instructions: a small network runs in each way that is possible, which takes a second. The choice is kept in
     `folder`, so that all workers of a machine with the same folder choose alike, until the hardware or a version
-    changes. Raises ConfigError for an engine or a precision that this machine does not have.
+    changes. "auto" never chooses int8, whose pictures are further from the reference than all others.
+
+    Raises ConfigError for an engine or a precision that this machine does not have.
     """
     place = torch.device(device)
     candidates = _candidates(place)
