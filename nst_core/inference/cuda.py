@@ -19,6 +19,7 @@ from nst_core.inference.cuda_card import runner_of
 from nst_core.inference.eager import EagerStylizer, network_of, placed, too_large
 from nst_core.inference.strips import Define
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call
+from nst_core.nets.families import Style
 from nst_core.nets.tensors import from_uint8, to_uint8
 from nst_core.nets.transformer import ROUNDING, InstanceNorm, TransformerNet
 from nst_core.system.devices import bf16_pays, on_device, repeatable
@@ -59,10 +60,15 @@ class CudaStylizer(EagerStylizer):
 
     @classmethod
     def load(
-        cls, source: Path | bytes, *, device: torch.device | str = "cuda", precision: Precision = "fp32"
+        cls,
+        source: Path | bytes,
+        *,
+        style: Style = 0,
+        device: torch.device | str = "cuda",
+        precision: Precision = "fp32",
     ) -> "CudaStylizer":
-        """Return the stylizer of a weights file, or of the bytes of one; raise WeightsError if it is damaged."""
-        return cls(network_of(source), device=device, precision=precision)
+        """Return the stylizer of a style of a weights file, or of the bytes of one; raise as `load_transformer`."""
+        return cls(network_of(source, style), device=device, precision=precision)
 
     @property
     def max_batch(self) -> int:

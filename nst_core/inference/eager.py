@@ -14,6 +14,7 @@ from nst_core.inference.strips import Define
 from nst_core.inference.stylizer import EXACT, Pixels, Precision, check_call
 from nst_core.inference.torch_layers import TorchLayers
 from nst_core.nets.costs import max_pixels, stylize_bytes
+from nst_core.nets.families import Style
 from nst_core.nets.tensors import LUMA, to_tensor, to_uint8
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerConfig, TransformerNet
 from nst_core.nets.weights import load_transformer, load_transformer_bytes
@@ -35,15 +36,20 @@ class EagerStylizer:
 
     @classmethod
     def load(
-        cls, source: Path | bytes, *, device: torch.device | str = "cpu", precision: Precision = "fp32"
+        cls,
+        source: Path | bytes,
+        *,
+        style: Style = 0,
+        device: torch.device | str = "cpu",
+        precision: Precision = "fp32",
     ) -> "EagerStylizer":
-        """Return the stylizer of a weights file, or of the bytes of one; raise WeightsError if it is damaged.
+        """Return the stylizer of a style of a weights file, or of the bytes of one.
 
-        Raises ConfigError for another precision than float32.
+        Raises WeightsError if it is damaged or has no such style, and ConfigError for another precision than float32.
         """
         if precision != "fp32":
             raise ConfigError(f"The engine eager has the precision fp32, not {precision}.")
-        return cls(network_of(source), device=device)
+        return cls(network_of(source, style), device=device)
 
     @property
     def nbytes(self) -> int:
@@ -127,9 +133,11 @@ class EagerStylizer:
         return stylized if strength == 1.0 else torch.lerp(photo, stylized.clamp_(0, 1), strength)
 
 
-def network_of(source: Path | bytes) -> TransformerNet:
-    """Return the network of a weights file, or of the bytes of one; raise WeightsError if it is damaged."""
-    return load_transformer_bytes(source) if isinstance(source, bytes) else load_transformer(source)
+def network_of(source: Path | bytes, style: Style = 0) -> TransformerNet:
+    """Return the network of a style of a weights file, or of the bytes of one; raise as `load_transformer` does."""
+    if isinstance(source, bytes):
+        return load_transformer_bytes(source, style=style)
+    return load_transformer(source, style=style)
 
 
 def placed(net: TransformerNet, device: torch.device) -> TransformerNet:

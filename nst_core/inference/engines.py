@@ -9,8 +9,9 @@ from nst_core.inference.cuda import CudaStylizer
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.stylizer import EXACT, EngineChoice, Stylizer
+from nst_core.nets.families import Style
 
-#: From the bytes of a weights file, and the keyword arguments `device` and `precision`, to an engine.
+#: From the bytes of a weights file, and the keyword arguments `style`, `device` and `precision`, to an engine.
 ENGINES: dict[str, Callable[..., Engine]] = {
     "eager": EagerStylizer.load,
     "openvino": OpenvinoStylizer.load,
@@ -21,18 +22,19 @@ ENGINES: dict[str, Callable[..., Engine]] = {
 def load_stylizer(
     weights: bytes,
     *,
+    style: Style = 0,
     device: Any = "cpu",
     choice: EngineChoice = EXACT,
     budget_bytes: int | None = None,
     progress: Callable[[], object] = lambda: None,
 ) -> Stylizer:
-    """Return the style of a weights file on a device (a name or a torch.device), run by the chosen engine.
+    """Return a style of a weights file on a device (a name or a torch.device), run by the chosen engine.
 
     Photos of any size that has room in `budget_bytes` are possible; the call for a large one takes minutes and calls
-    `progress` after each part. Raises WeightsError if the file is damaged, and ConfigError for an unknown engine or a
-    precision that it does not have.
+    `progress` after each part. Raises WeightsError if the file is damaged or has no such style, and ConfigError for an
+    unknown engine or a precision that it does not have.
     """
     if choice.engine not in ENGINES:
         raise ConfigError(f"The engine must be one of {', '.join(ENGINES)}, not {choice.engine!r}.")
-    engine = ENGINES[choice.engine](weights, device=device, precision=choice.precision)
+    engine = ENGINES[choice.engine](weights, style=style, device=device, precision=choice.precision)
     return AnySizeStylizer(engine, budget_bytes=budget_bytes, progress=progress)

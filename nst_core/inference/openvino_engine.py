@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nst_core.errors import ConfigError
-from nst_core.inference.eager import EagerStylizer
+from nst_core.inference.eager import EagerStylizer, network_of
 from nst_core.inference.likeness import psnr_db
 from nst_core.inference.openvino_compiled import CompiledGraph
 from nst_core.inference.openvino_graph import EVEN, Floats, Graph, OddSizes, Range, odd_sizes, whole
@@ -18,8 +18,8 @@ from nst_core.inference.openvino_int8 import Calibration, leaves
 from nst_core.inference.strips import Define
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call
 from nst_core.nets.costs import max_pixels
+from nst_core.nets.families import Style
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
-from nst_core.nets.weights import load_transformer, load_transformer_bytes
 
 _log = logging.getLogger(__name__)
 _PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
@@ -57,13 +57,17 @@ class OpenvinoStylizer:
 
     @classmethod
     def load(
-        cls, source: Path | bytes, *, device: torch.device | str = "cpu", precision: Precision = "fp32"
+        cls,
+        source: Path | bytes,
+        *,
+        style: Style = 0,
+        device: torch.device | str = "cpu",
+        precision: Precision = "fp32",
     ) -> "OpenvinoStylizer":
-        """Return the stylizer of a weights file, or of the bytes of one; raise WeightsError if it is damaged."""
+        """Return the stylizer of a style of a weights file, or of the bytes of one; raise as `load_transformer`."""
         if torch.device(device).type != "cpu":
             raise ConfigError(f"The engine openvino runs on the CPU, not on {device}.")
-        net = load_transformer_bytes(source) if isinstance(source, bytes) else load_transformer(source)
-        return cls(net, precision=precision)
+        return cls(network_of(source, style), precision=precision)
 
     @property
     def nbytes(self) -> int:

@@ -10,7 +10,10 @@ from nst_core.nets import native
 
 
 def normalized(x: Tensor, weight: Tensor, bias: Tensor, *, eps: float, rounding: float, relu: bool) -> Tensor:
-    """Return what `transformer.InstanceNorm` says, N x C x H x W, after ReLU if `relu`; C is a multiple of 16."""
+    """Return what `transformer.InstanceNorm` says, N x C x H x W, after ReLU if `relu`; C is a multiple of 16.
+
+    `weight` and `bias`: C for all images, or N x C for each one.
+    """
     result: Tensor = _Normalized.apply(x, weight, bias, eps, rounding, relu)
     return result
 
@@ -22,7 +25,7 @@ class _Normalized(torch.autograd.Function):
         n, c, h, w = x.shape
         y = torch.empty_like(x)
         mean, inverse = x.new_empty(n, c), x.new_empty(n, c)
-        native.call("normalize", x, weight, bias, y, mean, inverse, n, h * w, c, eps, rounding, relu)
+        native.call("normalize", x, weight, bias, y, mean, inverse, n, h * w, c, weight.dim() > 1, eps, rounding, relu)
         ctx.save_for_backward(x, y, weight, mean, inverse)
         ctx.relu = relu
         return y
@@ -38,6 +41,8 @@ class _Normalized(torch.autograd.Function):
         native.call(
             "normalize_gradient",
             *(gradient, x, y, weight, mean, inverse, by_x, by_weight, by_bias),
-            *(n, h * w, c, ctx.relu),
+            *(n, h * w, c, weight.dim() > 1, ctx.relu),
         )
-        return by_x, by_weight.sum(0), by_bias.sum(0), None, None, None
+        if weight.dim() == 1:
+            by_weight, by_bias = by_weight.sum(0), by_bias.sum(0)
+        return by_x, by_weight, by_bias, None, None, None

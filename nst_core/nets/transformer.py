@@ -2,8 +2,9 @@
 
 Sources: Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution" (2016)
 and its supplement (layers); Ulyanov et al., "Instance Normalization" (2016); Odena et al., "Deconvolution and
-Checkerboard Artifacts" (2016) for the nearest-neighbour upsampling. Other choices of the config express the published
-networks of pytorch/examples and of lengstrom/fast-style-transfer exactly (nst_core/peers).
+Checkerboard Artifacts" (2016) for the nearest-neighbour upsampling; Dumoulin, Shlens, Kudlur, "A Learned
+Representation for Artistic Style" (2017) for several styles in one network. Other choices of the config express the
+published networks of pytorch/examples and of lengstrom/fast-style-transfer exactly (nst_core/peers).
 """
 
 import torch
@@ -32,24 +33,30 @@ class InstanceNorm(nn.Module):
     up by reshaping, and takes statistics in float32 also of bfloat16 activations. A channel without variance becomes
     its bias and gets no gradient: its rounding errors would be multiplied by 1 / sqrt(eps), about 300, in each layer,
     so that the gradients of a flat photo overflow.
+
+    With several styles (conditional instance normalisation), each has its own weight and bias, and each image a style.
     """
 
-    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+    def __init__(self, channels: int, eps: float = 1e-5, *, styles: int = 1) -> None:
         super().__init__()
         self.eps = eps
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        shape = (styles, channels) if styles > 1 else (channels,)
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.bias = nn.Parameter(torch.zeros(shape))
 
-    def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:  # N, C, H, W
-        if torch.is_grad_enabled() and native.usable(x, len(self.weight)):
-            return normalized(x, self.weight, self.bias, eps=self.eps, rounding=ROUNDING, relu=relu)
+    def forward(self, x: Tensor, styles: Tensor | None = None, *, relu: bool = False) -> Tensor:  # N, C, H, W
+        weight = self.weight if styles is None else self.weight[styles]  # C, or N, C
+        bias = self.bias if styles is None else self.bias[styles]
+        if torch.is_grad_enabled() and native.usable(x, x.shape[1]):
+            return normalized(x, weight, bias, eps=self.eps, rounding=ROUNDING, relu=relu)
         # Two passes over the image: as exact as torch.var_mean and three times faster in channels_last.
         mean = x.float().mean((2, 3), keepdim=True)
         centred = x.float() - mean
         variance = centred.square().mean((2, 3), keepdim=True)  # N, C, 1, 1
-        scale = self.weight.view(1, -1, 1, 1) * torch.rsqrt(variance + self.eps)
+        channels = (-1, x.shape[1], 1, 1)  # of all images or of each one
+        scale = weight.view(channels) * torch.rsqrt(variance + self.eps)
         scale = torch.where(variance > ROUNDING * mean.square(), scale, 0.0)
-        result = torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale).to(x.dtype)
+        result = torch.addcmul(bias.view(channels), centred, scale).to(x.dtype)
         return F.relu(result, inplace=True) if relu else result
 
 
@@ -69,12 +76,18 @@ class SameConv2d(nn.Conv2d):
 
 
 def _norm(config: TransformerConfig, channels: int) -> InstanceNorm | nn.BatchNorm2d:
-    make = InstanceNorm if config.norm == "instance" else nn.BatchNorm2d
-    return make(channels, eps=config.norm_eps)
+    if config.norm == "instance":
+        return InstanceNorm(channels, eps=config.norm_eps, styles=config.styles)
+    return nn.BatchNorm2d(channels, eps=config.norm_eps)
 
 
-def _normalized_relu(norm: InstanceNorm | nn.BatchNorm2d, x: Tensor) -> Tensor:
-    return norm(x, relu=True) if isinstance(norm, InstanceNorm) else F.relu(norm(x), inplace=True)
+def _normalized(norm: nn.Module, x: Tensor, styles: Tensor | None) -> Tensor:
+    result: Tensor = norm(x, styles) if isinstance(norm, InstanceNorm) else norm(x)
+    return result
+
+
+def _normalized_relu(norm: InstanceNorm | nn.BatchNorm2d, x: Tensor, styles: Tensor | None) -> Tensor:
+    return norm(x, styles, relu=True) if isinstance(norm, InstanceNorm) else F.relu(norm(x), inplace=True)
 
 
 def _conv(
@@ -96,8 +109,8 @@ class ConvBlock(nn.Module):
         self.conv = _conv(config, c_in, c_out, kernel, stride)
         self.norm = _norm(config, c_out)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return _normalized_relu(self.norm, self.conv(x))
+    def forward(self, x: Tensor, styles: Tensor | None = None) -> Tensor:
+        return _normalized_relu(self.norm, self.conv(x), styles)
 
 
 class ResidualBlock(nn.Module):
@@ -110,9 +123,9 @@ class ResidualBlock(nn.Module):
         self.conv2 = _conv(config, channels, channels, 3)
         self.norm2 = _norm(config, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = _normalized_relu(self.norm1, self.conv1(x))
-        return torch.add(x, self.norm2(self.conv2(y)))
+    def forward(self, x: Tensor, styles: Tensor | None = None) -> Tensor:
+        y = _normalized_relu(self.norm1, self.conv1(x), styles)
+        return torch.add(x, _normalized(self.norm2, self.conv2(y), styles))
 
 
 class UpsampleBlock(nn.Module):
@@ -129,7 +142,7 @@ class UpsampleBlock(nn.Module):
             self.conv = _conv(config, c_in, c_out, 3)
         self.norm = _norm(config, c_out)
 
-    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, size: tuple[int, int], styles: Tensor | None = None) -> Tensor:
         """Return x, of size (ceil(h / 2), ceil(w / 2)), upsampled to `size` = (h, w)."""
         if isinstance(self.conv, nn.ConvTranspose2d):
             if self.conv.padding == (0, 0):
@@ -146,7 +159,7 @@ class UpsampleBlock(nn.Module):
                 del padded
             else:
                 y = self.conv(double_size(x)[:, :, : size[0], : size[1]])
-        return _normalized_relu(self.norm, y)
+        return _normalized_relu(self.norm, y, styles)
 
 
 class TransformerNet(nn.Module):
@@ -155,6 +168,9 @@ class TransformerNet(nn.Module):
     Input and output: float N, 3, H, W; RGB; 0 to 1; H and W of at least 16. The output is not clipped.
     A departure from Johnson et al.: they work on 0 to 255 with a tanh scaled by 150; here the unit range keeps
     the linear head well scaled at the default initialisation, and the tanh head is 0.5 + 150/255 tanh, the same.
+
+    A network with several styles is for trainings, and needs the style of each photo: N whole numbers on the photos'
+    device. `nst_core.nets.families` makes a network of one style from it, which everything else runs.
     """
 
     def __init__(self, config: TransformerConfig | None = None) -> None:
@@ -174,16 +190,25 @@ class TransformerNet(nn.Module):
         nn.init.zeros_(last.get_parameter("bias"))
         last.get_parameter("weight").data.mul_(0.1)
 
-    def forward(self, x: Tensor) -> Tensor:  # N, 3, H, W
+    def forward(self, x: Tensor, styles: Tensor | None = None) -> Tensor:  # N, 3, H, W
+        if (styles is None) != (self.config.styles == 1):
+            raise ValueError("A network needs the styles of its photos if, and only if, it has several.")
         # Only the sizes of the encoder's layers are kept, so that their memory is freed early.
-        y = self.down1(x)  # N, w, H, W
+        y = self.down1(x, styles)  # N, w, H, W
         full = y.shape
-        y = self.down2(y)  # N, 2w, ceil(H/2), ceil(W/2)
+        y = self.down2(y, styles)  # N, 2w, ceil(H/2), ceil(W/2)
         half = y.shape
-        y = self.residuals(self.down3(y))  # N, 4w, ceil(H/4), ceil(W/4)
-        y = self.up1(y, self._upsampled_size(y, half))
-        y = self.up2(y, self._upsampled_size(y, full))
-        y = _cropped(self.head_norm(self.head(y)), x.shape[2], x.shape[3], at_start=self.config.crop == "start")
+        y = self.down3(y, styles)  # N, 4w, ceil(H/4), ceil(W/4)
+        for block in self.residuals:
+            y = block(y, styles)
+        y = self.up1(y, self._upsampled_size(y, half), styles)
+        y = self.up2(y, self._upsampled_size(y, full), styles)
+        y = _cropped(
+            _normalized(self.head_norm, self.head(y), styles),
+            x.shape[2],
+            x.shape[3],
+            at_start=self.config.crop == "start",
+        )
         return 0.5 + (y if self.config.output == "linear" else (150 / 255) * torch.tanh(y))
 
     def _upsampled_size(self, x: Tensor, encoded: torch.Size) -> tuple[int, int]:

@@ -12,6 +12,8 @@ _CHOICES = {
     "output": ("linear", "tanh"),
     "crop": ("layers", "end", "start"),
 }
+#: The most styles of a network: their weights and biases then take about as much memory as two networks.
+MAX_STYLES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +36,14 @@ class TransformerConfig:
     #: How sides that are no multiples of 4 keep their length: "layers" crops each upsampled layer to its counterpart
     #: in the encoder; "end" and "start" double twice and drop the last or the first rows and columns of the output.
     crop: Literal["layers", "end", "start"] = "layers"
+    #: Styles that share all convolutions. Each has its own weight and bias in every instance normalisation.
+    styles: int = 1
 
     def __post_init__(self) -> None:
         for field, allowed in _CHOICES.items():
             if getattr(self, field) not in allowed:
                 raise ConfigError(f"{field} must be one of {', '.join(allowed)}, not {getattr(self, field)!r}.")
-        for field, low, high in (("width", 1, 512), ("blocks", 0, 64)):
+        for field, low, high in (("width", 1, 512), ("blocks", 0, 64), ("styles", 1, MAX_STYLES)):
             value = getattr(self, field)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise ConfigError(f"{field} must be a whole number from {low} to {high}, not {value!r}.")
@@ -47,10 +51,16 @@ class TransformerConfig:
             raise ConfigError(f"norm_eps must be a number above 0 and up to 1, not {self.norm_eps!r}.")
         if not isinstance(self.head_norm, bool):
             raise ConfigError(f"head_norm must be true or false, not {self.head_norm!r}.")
+        if self.styles > 1 and self.norm != "instance":
+            raise ConfigError(f"A network with several styles must have the norm instance, not {self.norm}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the config as JSON-ready values."""
-        return asdict(self)
+        """Return the config as JSON-ready values.
+
+        `styles` is left out if it is 1: a style's version is the hash of its file, and files with one style have no
+        such field.
+        """
+        return {name: value for name, value in asdict(self).items() if name != "styles" or value > 1}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TransformerConfig":
@@ -73,12 +83,18 @@ class TransformerConfig:
         ]
         return [*down, *residual, ("up1.conv", "up1.norm"), ("up2.conv", "up2.norm")]
 
+    def style_tensors(self) -> list[str]:
+        """Return the names of the tensors that each style has for itself: weight and bias of every normalisation."""
+        norms = [norm for _, norm in self.layers()] + ["head_norm"] * self.head_norm
+        return [f"{norm}.{part}" for norm in norms for part in ("weight", "bias")]
+
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each tensor of the network's state, by its name."""
         w = self.width
         channels = [3, w, 2 * w, *[4 * w] * (1 + 2 * self.blocks), 2 * w, w, 3]
         layers = [*self.layers(), ("head", "head_norm")]
         shapes: dict[str, tuple[int, ...]] = {}
+        styles = (self.styles,) if self.styles > 1 else ()
         for (conv, norm), c_in, c_out in zip(layers, channels[:-1], channels[1:], strict=True):
             kernel = 9 if conv in ("down1.conv", "head") else 3
             turned = self.upsample == "transposed" and conv in ("up1.conv", "up2.conv")
@@ -86,8 +102,8 @@ class TransformerConfig:
             if conv == "head" and not self.head_norm:
                 shapes["head.bias"] = (c_out,)
                 continue
-            statistics = ("running_mean", "running_var") if self.norm == "batch" else ()
-            shapes |= {f"{norm}.{name}": (c_out,) for name in ("weight", "bias", *statistics)}
+            shapes |= {f"{norm}.{name}": (*styles, c_out) for name in ("weight", "bias")}
             if self.norm == "batch":
+                shapes |= {f"{norm}.{name}": (c_out,) for name in ("running_mean", "running_var")}
                 shapes[f"{norm}.num_batches_tracked"] = ()
         return shapes

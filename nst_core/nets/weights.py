@@ -1,6 +1,7 @@
 """Transformer networks as safetensors files with their config in the header."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from nst_core.errors import WeightsError
+from nst_core.nets.families import Style, state_of_style
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights_header import CONFIG_KEY, read_config
 
@@ -28,23 +30,29 @@ def dump_transformer(net: TransformerNet, *, dtype: torch.dtype = torch.float16)
     return save(state, metadata)
 
 
-def load_transformer(path: Path) -> TransformerNet:
-    """Return the network of a weights file, float32 on the CPU, in eval mode.
+def load_transformer(path: Path, *, style: Style = 0) -> TransformerNet:
+    """Return the network of a style of a weights file, float32 on the CPU, in eval mode.
 
-    Raises WeightsError if the file is missing or damaged, has no config, or its tensors do not fit it.
+    Raises WeightsError if the file is missing or damaged, has no config or no such style, or its tensors do not fit
+    the config.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}.") from error
-    return load_transformer_bytes(data, name=str(path))
+    return load_transformer_bytes(data, name=str(path), style=style)
 
 
-def load_transformer_bytes(data: bytes, *, name: str = "The weights file") -> TransformerNet:
-    """Return the network of a weights file's bytes, as `load_transformer` does; `name` begins error messages."""
+def load_transformer_bytes(data: bytes, *, name: str = "The weights file", style: Style | None = 0) -> TransformerNet:
+    """Return the network of a weights file's bytes, as `load_transformer` does; `name` begins error messages.
+
+    With `style` None it is the whole network with all its styles.
+    """
     config = read_config(data, name=name)
     try:
         state = {key: _cast(value, torch.float32) for key, value in load(data).items()}
+        if style is not None:
+            state, config = state_of_style(state, config, style, name=name), replace(config, styles=1)
         with torch.device("meta"):  # the tensors of the file take their place
             net = TransformerNet(config)
         net.load_state_dict(state, assign=True)

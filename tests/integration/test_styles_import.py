@@ -94,7 +94,9 @@ def test_an_imported_network_of_another_program_stylizes_photos_of_a_job(
     rig.dispatcher.tick()
     chunk = rig.take()
     assert chunk is not None
-    cache = ModelCache(rig.blobs, lambda data, choice: EagerStylizer.load(data), capacity_bytes=2**20)
+    cache = ModelCache(
+        rig.blobs, lambda data, index, choice: EagerStylizer.load(data, style=index), capacity_bytes=2**20
+    )
     stylizer = cache.get(chunk.style, EXACT)
     picture = photo(18, 23)
     got = stylizer(picture.astype(np.uint8)[None])[0]

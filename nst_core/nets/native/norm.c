@@ -1,7 +1,8 @@
 /* Instance normalisation of float32 maps in channels_last, with ReLU if `relu`; see `transformer.InstanceNorm`.
 
-   GROUP channels are computed at once, which stay in the cache from one pass over the positions to the next. Channels
-   are a multiple of GROUP. The results do not depend on the number of threads. */
+   Weight and bias are for all images, or each image has its `own`. GROUP channels are computed at once, which stay in
+   the cache from one pass over the positions to the next. Channels are a multiple of GROUP. The results do not depend
+   on the number of threads. */
 
 #include <math.h>
 
@@ -18,7 +19,8 @@ static inline void add_run(double *sums, v8 *run) {
 static inline long end_of(long start, long positions) { return start + RUN < positions ? start + RUN : positions; }
 
 int normalize(const float *x, const float *weight, const float *bias, float *y, float *mean, float *inverse,
-               long images, long positions, long channels, double eps, double rounding, long relu, int threads) {
+               long images, long positions, long channels, long own, double eps, double rounding, long relu,
+               int threads) {
 #pragma omp parallel for collapse(2) num_threads(threads)
     for (long n = 0; n < images; n++)
         for (long c = 0; c < channels; c += GROUP) {
@@ -45,8 +47,8 @@ int normalize(const float *x, const float *weight, const float *bias, float *y, 
                 float one = variance > rounding * m * m ? 1 / sqrt(variance + eps) : 0;
                 mean[n * channels + c + k] = m;
                 inverse[n * channels + c + k] = one;
-                scale[k / 8][k % 8] = one * weight[c + k];
-                shift[k / 8][k % 8] = bias[c + k];
+                scale[k / 8][k % 8] = one * weight[own * n * channels + c + k];
+                shift[k / 8][k % 8] = bias[own * n * channels + c + k];
             }
             for (long i = 0; i < positions; i++)
                 for (int k = 0; k < PARTS; k++) {
@@ -60,7 +62,7 @@ int normalize(const float *x, const float *weight, const float *bias, float *y, 
 /* The gradients of x, and those of weight and bias for each image; y is the result. */
 int normalize_gradient(const float *g, const float *x, const float *y, const float *weight, const float *mean,
                         const float *inverse, float *dx, float *dweight, float *dbias, long images, long positions,
-                        long channels, long relu, int threads) {
+                        long channels, long own, long relu, int threads) {
 #pragma omp parallel for collapse(2) num_threads(threads)
     for (long n = 0; n < images; n++)
         for (long c = 0; c < channels; c += GROUP) {
@@ -71,7 +73,7 @@ int normalize_gradient(const float *g, const float *x, const float *y, const flo
             for (int k = 0; k < PARTS; k++) {
                 centre[k] = load(mean + n * channels + c + k * 8);
                 one[k] = load(inverse + n * channels + c + k * 8);
-                scale[k] = one[k] * load(weight + c + k * 8);
+                scale[k] = one[k] * load(weight + own * n * channels + c + k * 8);
             }
             for (long start = 0; start < positions; start += RUN) {
                 for (long i = start; i < end_of(start, positions); i++)

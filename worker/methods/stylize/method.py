@@ -32,8 +32,9 @@ class Feedforward(Work):
         parts.closing.callback(pipeline.close)
         models = ModelCache(
             parts.blobs,
-            lambda data, choice: load_stylizer(
+            lambda data, index, choice: load_stylizer(
                 data,
+                style=index,
                 device=parts.device,
                 choice=choice,
                 budget_bytes=budget_bytes,

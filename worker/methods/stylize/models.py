@@ -35,25 +35,27 @@ class _Loaded(Generic[_M]):
 
 
 class ModelCache(Generic[_M]):
-    """Loads each weights file once for each engine, and keeps the networks used last, up to a number of bytes."""
+    """Loads each style once for each engine, and keeps the networks used last, up to a number of bytes."""
 
-    def __init__(self, blobs: BlobStore, build: Callable[[bytes, EngineChoice], _M], *, capacity_bytes: int) -> None:
-        """Use `build` to make a network from the bytes of a weights file, for an engine."""
+    def __init__(
+        self, blobs: BlobStore, build: Callable[[bytes, int, EngineChoice], _M], *, capacity_bytes: int
+    ) -> None:
+        """Use `build` to make the network of a style, by its index in the bytes of a weights file, for an engine."""
         self._blobs = blobs
         self._build = build
         self._capacity_bytes = capacity_bytes
         self._lock = Lock()
-        #: By address of the weights file, and engine.
-        self._loaded: OrderedDict[tuple[str, EngineChoice], Future[_Loaded[_M]]] = OrderedDict()
+        #: By address of the weights file, index of the style in it, and engine.
+        self._loaded: OrderedDict[tuple[str, int, EngineChoice], Future[_Loaded[_M]]] = OrderedDict()
 
     def get(self, style: StyleRef, choice: EngineChoice) -> _M:
         """Return the network of a style for an engine.
 
         If two threads ask for the same one at once, one loads it and the other waits. Raises BlobError if the file
-        cannot be read, and WeightsError if it is damaged or is not the file of this version. A file that cannot be
-        used is not kept.
+        cannot be read, and WeightsError if it is damaged, has no such style or is not the file of this version. A
+        style that cannot be used is not kept.
         """
-        key = (style.weights, choice)
+        key = (style.weights, style.index, choice)
         with self._lock:
             future = self._loaded.get(key)
             missing = future is None
@@ -71,7 +73,7 @@ class ModelCache(Generic[_M]):
             loaded = self._load(style, choice)
         except BaseException as error:
             with self._lock:
-                del self._loaded[style.weights, choice]
+                del self._loaded[style.weights, style.index, choice]
             future.set_exception(error)
             raise
         future.set_result(loaded)
@@ -81,7 +83,7 @@ class ModelCache(Generic[_M]):
         data = self._blobs.get(BlobUri.parse(style.weights))
         digest = hashlib.sha256(data).hexdigest()
         _check_version(style, digest)
-        return _Loaded(model=self._build(data, choice), sha256=digest)
+        return _Loaded(model=self._build(data, style.index, choice), sha256=digest)
 
     def _evict(self) -> None:
         """Forget the networks used longest ago. A chunk that still uses one keeps it alive until its end."""
@@ -99,5 +101,3 @@ class ModelCache(Generic[_M]):
 def _check_version(style: StyleRef, file_sha256: str) -> None:
     if version_of_file(file_sha256, style.index) != style.version:
         raise WeightsError(f"{style.weights} is not version {style.version}: its SHA-256 is {file_sha256}.")
-    if style.index:
-        raise WeightsError(f"{style.weights} is a network of one style, and has no style {style.index}.")

@@ -166,7 +166,7 @@ class Starved(TransformerNet):
         super().__init__(TransformerConfig(width=4, blocks=0))
         self.failures = failures
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, styles: Tensor | None = None) -> Tensor:
         self.failures -= 1
         if self.failures >= 0:
             raise torch.OutOfMemoryError("CUDA out of memory.")

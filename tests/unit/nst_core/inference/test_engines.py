@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 from nst_core.errors import ConfigError, WeightsError
+from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.engines import ENGINES, load_stylizer
 from nst_core.inference.stylizer import EngineChoice, Precision
+from nst_core.nets.families import Style, joined, one_style
+from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.styles import shipped_styles
 
 
@@ -20,6 +24,22 @@ def test_every_engine_matches_the_reference(engine: str) -> None:
     assert stylizer.nbytes > 0
     assert stylizer.max_batch >= 1
     assert stylizer.max_pixels(10**9) > stylizer.min_side_px**2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("style", [1, {0: 0.5, 1: 0.5}])
+def test_every_engine_serves_the_styles_of_a_family_and_their_blends(engine: str, style: Style) -> None:
+    first = load_transformer_bytes(shipped_styles()[0].weights())
+    second = load_transformer_bytes(shipped_styles()[0].weights())
+    for name in second.config.style_tensors():
+        second.get_parameter(name).mul_(0.4)
+    family = joined([first, second])
+    photo = np.random.default_rng(0).integers(0, 256, (1, 40, 33, 3), np.uint8)
+    expected = EagerStylizer(one_style(family, style))(photo)
+    choice = EngineChoice(engine=engine, precision="fp32")
+    stylizer = load_stylizer(dump_transformer(family, dtype=torch.float32), style=style, choice=choice)
+    assert np.abs(stylizer(photo).astype(int) - expected).max() <= 1
+    assert np.abs(expected.astype(int) - EagerStylizer(first)(photo)).max() > 10
 
 
 def test_unknown_engine_is_refused() -> None:

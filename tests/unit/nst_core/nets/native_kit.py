@@ -13,7 +13,7 @@ def noise(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def computed(layer: nn.Module, x: Tensor, dtype: torch.dtype, **options: bool) -> list[Tensor]:
+def computed(layer: nn.Module, x: Tensor, dtype: torch.dtype, **options: bool | Tensor) -> list[Tensor]:
     """Return the result of a layer and the gradients by its input and its parameters; only float32 is native."""
     layer = layer.to(dtype)
     x = x.to(dtype).requires_grad_()
@@ -22,7 +22,9 @@ def computed(layer: nn.Module, x: Tensor, dtype: torch.dtype, **options: bool) -
     return [y.detach(), *torch.autograd.grad(y, inputs, noise(*y.shape, seed=9).to(dtype))]
 
 
-def assert_native_and_near(layer: nn.Module, x: Tensor, kernels: set[str], called: set[str], **options: bool) -> None:
+def assert_native_and_near(
+    layer: nn.Module, x: Tensor, kernels: set[str], called: set[str], **options: bool | Tensor
+) -> None:
     """Compare with torch in float64, and check that the kernels really ran."""
     ours = computed(layer, x, torch.float32, **options)
     assert kernels <= called

@@ -22,6 +22,18 @@ def test_an_instance_normalisation(relu: bool, positions: tuple[int, int], calle
 
 
 @needs_compiler
+@pytest.mark.parametrize("relu", [True, False])
+def test_each_image_may_have_its_own_style(relu: bool, called: set[str]) -> None:
+    layer = InstanceNorm(48, styles=4)
+    with torch.no_grad():
+        layer.weight.copy_(noise(4, 48, seed=1))
+        layer.bias.copy_(noise(4, 48, seed=2))
+    x, styles = 3 * noise(3, 48, 37, 29, seed=3) + 5, torch.tensor([3, 1, 3])
+    kernels = {"normalize", "normalize_gradient"}
+    assert_native_and_near(layer, x, kernels, called, styles=styles, relu=relu)
+
+
+@needs_compiler
 def test_a_channel_without_variance_gets_its_bias_and_no_gradient(called: set[str]) -> None:
     layer = InstanceNorm(16)
     torch.nn.init.constant_(layer.bias, 0.25)

@@ -30,6 +30,7 @@ VARIANTS += [
     if padding == "same" or crop != "layers"
 ]
 VARIANTS += [TransformerConfig(width=4, blocks=1, norm="batch", head_norm=True, norm_eps=1e-3)]
+VARIANTS += [TransformerConfig(width=4, blocks=1, styles=3), TransformerConfig(width=4, styles=2, head_norm=True)]
 
 
 @pytest.mark.parametrize("config", VARIANTS)
@@ -68,6 +69,10 @@ def test_the_layers_of_a_config_are_in_the_order_of_the_network() -> None:
         {"norm_eps": "1e-5"},
         {"head_norm": 1},
         {"crop": "middle"},
+        {"styles": 0},
+        {"styles": 1001},
+        {"styles": 2.0},
+        {"styles": 2, "norm": "batch"},
     ],
 )
 def test_values_that_are_not_allowed_are_refused(values: dict[str, Any]) -> None:

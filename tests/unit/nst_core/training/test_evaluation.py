@@ -41,14 +41,14 @@ PHOTOS = [
 class Identity(TransformerNet):
     """A network that changes nothing."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, styles: Tensor | None = None) -> Tensor:
         return x
 
 
 class Framing(TransformerNet):
     """A network that paints a black frame."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, styles: Tensor | None = None) -> Tensor:
         return nn.functional.pad(x[..., 4:-4, 4:-4], (4, 4, 4, 4))
 
 

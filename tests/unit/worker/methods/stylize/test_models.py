@@ -5,13 +5,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from threading import Event
 
+import numpy as np
 import pytest
+import torch
 
 from nst_core.errors import BlobNotFoundError, WeightsError
+from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.stylizer import EXACT, EngineChoice
+from nst_core.nets.families import joined
+from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from nst_core.nets.weights import dump_transformer
 from nst_core.protocol.chunks import StyleRef
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import version_of
+from tests.unit.worker.conftest import build
 from tests.unit.worker.kit import WAIT_S
 from worker.methods.stylize.models import ModelCache
 
@@ -21,6 +28,7 @@ class Network:
     """A network whose size is that of its file."""
 
     data: bytes
+    index: int
     choice: EngineChoice
 
     @property
@@ -56,13 +64,13 @@ def test_a_version_is_loaded_once(blobs: BlobStore, store: Store) -> None:
 def test_two_threads_that_need_the_same_version_load_it_once(blobs: BlobStore, store: Store) -> None:
     begun, release, builds = Event(), Event(), []
 
-    def build(data: bytes, choice: EngineChoice) -> Network:
+    def slow(data: bytes, index: int, choice: EngineChoice) -> Network:
         builds.append(data)
         begun.set()
         assert release.wait(WAIT_S)
-        return Network(data, choice)
+        return Network(data, index, choice)
 
-    cache = ModelCache(blobs, build, capacity_bytes=100)
+    cache = ModelCache(blobs, slow, capacity_bytes=100)
     style = store(b"one")
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(cache.get, style, EXACT)
@@ -131,11 +139,31 @@ def test_styles_with_the_same_file_share_its_network(blobs: BlobStore, store: St
     assert cache.get(replace(style, name="another"), EXACT) is cache.get(style, EXACT)
 
 
-def test_a_network_of_one_style_has_no_second_one(blobs: BlobStore, store: Store) -> None:
+def test_each_style_of_a_file_has_a_network_of_its_own(blobs: BlobStore, store: Store) -> None:
     cache = ModelCache(blobs, Network, capacity_bytes=10)
-    second = replace(store(b"one"), index=1, version=version_of(b"one", 1))
-    with pytest.raises(WeightsError, match="has no style 1"):
-        cache.get(second, EXACT)
+    first = store(b"one")
+    second = replace(first, index=1, version=version_of(b"one", 1))
+    models = [cache.get(style, EXACT) for style in (first, second)]
+    assert [(model.data, model.index) for model in models] == [(b"one", 0), (b"one", 1)]
+    assert [cache.get(style, EXACT) for style in (first, second)] == models
+    with pytest.raises(WeightsError, match="is not version"):
+        cache.get(replace(second, index=2), EXACT)
+
+
+def test_the_styles_of_a_family_are_served_and_there_is_none_beyond(blobs: BlobStore, store: Store) -> None:
+    cache = ModelCache(blobs, build, capacity_bytes=1 << 20)
+    torch.manual_seed(1)
+    nets = [TransformerNet(TransformerConfig(width=4, blocks=1)) for _ in range(2)]
+    for name, parameter in nets[1].named_parameters():  # another style on the same convolutions
+        own = name in nets[1].config.style_tensors()
+        parameter.data = 0.5 + torch.rand_like(parameter) if own else nets[0].get_parameter(name).data
+    family = dump_transformer(joined(nets), dtype=torch.float32)
+    photo = np.random.default_rng(2).integers(0, 256, (1, 20, 24, 3), dtype=np.uint8)
+    for index, net in enumerate(nets):
+        style = replace(store(family), index=index, version=version_of(family, index))
+        np.testing.assert_array_equal(cache.get(style, EXACT)(photo), EagerStylizer(net)(photo))
+    with pytest.raises(WeightsError, match="2 styles, and has no style 2"):
+        cache.get(replace(store(family), index=2, version=version_of(family, 2)), EXACT)
 
 
 def test_a_missing_weights_file_is_requested_again_the_next_time(blobs: BlobStore, store: Store) -> None:

@@ -55,7 +55,7 @@ def test_weights_that_are_unavailable_fail_every_item_for_a_retry(worker: Worker
 
 
 def test_a_network_too_large_for_the_memory_fails_every_item(worker: Worker, style: Style) -> None:
-    def build(data: bytes, choice: EngineChoice) -> Invert:
+    def build(data: bytes, index: int, choice: EngineChoice) -> Invert:
         raise RuntimeError("CUDA out of memory")
 
     worker.task(build)(dump_chunk(make_chunk(worker.blobs, [photo()], style=style)))
@@ -67,7 +67,7 @@ def test_an_exact_job_gets_the_reference_and_every_other_job_the_engine_of_the_w
 ) -> None:
     fast = EngineChoice(engine="fast", precision="bf16")
 
-    def build(data: bytes, choice: EngineChoice) -> Invert:
+    def build(data: bytes, index: int, choice: EngineChoice) -> Invert:
         stylizer = Invert()
         stylizer.choice = choice
         return stylizer

@@ -1,0 +1,82 @@
+"""Networks with several styles, which share all convolutions, and the networks of their single styles.
+
+Source: Dumoulin, Shlens, Kudlur, "A Learned Representation for Artistic Style" (2017): a style is the weight and the
+bias of every instance normalisation, and so is a blend of styles.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isclose
+
+import torch
+from torch import Tensor
+
+from nst_core.errors import ConfigError, WeightsError
+from nst_core.nets.transformer import TransformerConfig, TransformerNet
+
+#: A style of a network: its index, or the shares of several styles by their indexes, 0 to 1, which sum to 1.
+Style = int | Mapping[int, float]
+
+
+def one_style(net: TransformerNet, style: Style) -> TransformerNet:
+    """Return the network of one style, or of a blend of styles, of a network; convolutions are not copied.
+
+    Raises WeightsError if there is no such style, and ConfigError for shares that do not sum to 1.
+    """
+    state = state_of_style(net.state_dict(), net.config, style, name="The network")
+    return _with_state(replace(net.config, styles=1), state)
+
+
+def repeated(net: TransformerNet, count: int) -> TransformerNet:
+    """Return a network with so many styles, each of which is that of `net`, a network of one style."""
+    return joined([net] * count)
+
+
+def joined(nets: Sequence[TransformerNet]) -> TransformerNet:
+    """Return one network with the styles of several networks in their order; convolutions are not copied.
+
+    Raises ConfigError if the networks are of different kinds or have different convolutions.
+    """
+    first, styles = nets[0], sum(net.config.styles for net in nets)
+    config, own = replace(first.config, styles=styles), set(first.config.style_tensors())
+    if any(replace(net.config, styles=styles) != config for net in nets):
+        raise ConfigError("Only networks of the same kind can be joined.")
+    states = [net.state_dict() for net in nets]
+    for name, tensor in states[0].items():
+        if name not in own and not all(torch.equal(state[name], tensor) for state in states):
+            raise ConfigError(f"Only networks with the same convolutions can be joined, and {name} differs.")
+    channels = {name: shape[-1] for name, shape in config.tensor_shapes().items() if name in own}
+    rows = {name: torch.cat([state[name].view(-1, channels[name]) for state in states]) for name in own}
+    return _with_state(config, states[0] | (rows if styles > 1 else {}))
+
+
+def state_of_style(
+    state: Mapping[str, Tensor], config: TransformerConfig, style: Style, *, name: str
+) -> dict[str, Tensor]:
+    """Return the tensors of one style's network from those of a network; `name` begins error messages.
+
+    Raises as `one_style` does.
+    """
+    shares = {style: 1.0} if isinstance(style, int) else style
+    for index in shares:
+        if not 0 <= index < config.styles:
+            count = "one style" if config.styles == 1 else f"{config.styles} styles"
+            raise WeightsError(f"{name} is a network of {count}, and has no style {index}.")
+    if not all(0 <= share <= 1 for share in shares.values()) or not isclose(sum(shares.values()), 1, abs_tol=1e-6):
+        raise ConfigError(f"The shares of styles must be from 0 to 1, and sum to 1, not {dict(shares)}.")
+    if config.styles == 1:
+        return dict(state)
+    blends = {key: _blend(state[key], shares) for key in config.style_tensors()}
+    return {**state, **blends}
+
+
+def _blend(rows: Tensor, shares: Mapping[int, float]) -> Tensor:
+    """Return the sum of some rows, S x C, times their shares."""
+    return torch.stack([share * rows[index] for index, share in shares.items()]).sum(0)
+
+
+def _with_state(config: TransformerConfig, state: Mapping[str, Tensor]) -> TransformerNet:
+    with torch.device("meta"):  # the tensors of the state take their place
+        net = TransformerNet(config)
+    net.load_state_dict(state, assign=True)
+    return net.eval().requires_grad_(False)

@@ -1,0 +1,185 @@
+"""Networks with several styles: what is loaded, blended and joined from them, and where gradients go."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nst_core.errors import ConfigError, WeightsError
+from nst_core.nets.families import Style, joined, one_style, repeated
+from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from nst_core.nets.weights import dump_transformer, load_transformer, load_transformer_bytes, save_transformer
+from tests.unit.nst_core.nets.native_kit import needs_compiler
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+KINDS = [
+    TransformerConfig(width=4, blocks=1),
+    TransformerConfig(width=16, blocks=1, output="tanh", head_norm=True, crop="end", padding="zero"),
+]
+
+
+def singles(config: TransformerConfig, count: int = 3) -> list[TransformerNet]:
+    """Return networks with the same convolutions and different styles."""
+    torch.manual_seed(4)
+    nets = [TransformerNet(config) for _ in range(count)]
+    for net in nets:
+        for name, parameter in net.named_parameters():
+            own = name in config.style_tensors()
+            parameter.data = 0.5 + torch.rand_like(parameter) if own else nets[0].get_parameter(name).data
+    return nets
+
+
+def photos(count: int = 3) -> Tensor:
+    return torch.rand(count, 3, 22, 19, generator=torch.Generator().manual_seed(5))
+
+
+def equal(a: nn.Module, b: nn.Module) -> bool:
+    ours, theirs = a.state_dict(), b.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+@pytest.mark.parametrize("config", KINDS)
+def test_each_style_of_a_family_is_its_own_network(config: TransformerConfig) -> None:
+    nets = singles(config)
+    family = joined(nets)
+    assert family.config == replace(config, styles=3)
+    for index, net in enumerate(nets):
+        assert one_style(family, index).config == config
+        assert equal(one_style(family, index), net)
+
+
+@pytest.mark.parametrize("config", KINDS)
+@pytest.mark.parametrize("native", [False, True])
+def test_the_styles_of_a_batch_are_computed_as_by_their_own_networks(config: TransformerConfig, native: bool) -> None:
+    nets, batch = singles(config), photos()
+    family = joined(nets)
+    with torch.set_grad_enabled(native):  # where nothing takes a gradient, torch computes
+        made = family(batch, torch.tensor([2, 0, 2]))
+        for picture, photo, style in zip(made, batch, (2, 0, 2), strict=True):
+            torch.testing.assert_close(picture, nets[style](photo[None])[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_of_one_style_is_bit_for_bit_that_of_its_own_network() -> None:
+    for config in KINDS:
+        nets = singles(config)
+        family = joined(nets).requires_grad_()
+        net = nets[1].requires_grad_()
+        batch = photos(2)
+        made, expected = family(batch, torch.tensor([1, 1])), net(batch)
+        assert torch.equal(made, expected)
+        made.square().sum().backward()
+        expected.square().sum().backward()
+        for name, parameter in net.named_parameters():
+            gradient, wanted = family.get_parameter(name).grad, parameter.grad
+            assert gradient is not None
+            assert wanted is not None
+            if name in config.style_tensors():
+                torch.testing.assert_close(gradient[1], wanted, rtol=1e-4, atol=1e-6)
+            else:
+                assert torch.equal(gradient, wanted)
+
+
+@needs_compiler
+def test_gradients_are_those_in_float64_and_reach_the_styles_of_the_batch_alone() -> None:
+    config = KINDS[1]
+    family, batch, styles = joined(singles(config)).requires_grad_(), photos(), torch.tensor([2, 0, 2])
+    family(batch, styles).square().sum().backward()
+    exact = joined(singles(config)).double().requires_grad_()
+    exact(batch.double(), styles).square().sum().backward()
+    for name, parameter in family.named_parameters():
+        gradient, wanted = parameter.grad, exact.get_parameter(name).grad
+        assert gradient is not None
+        assert wanted is not None
+        assert (gradient - wanted).norm() <= 1e-4 * wanted.norm()
+        if name in config.style_tensors():
+            assert not gradient[1].any()
+            assert gradient[0].any()
+            assert gradient[2].any()
+
+
+@pytest.mark.parametrize("config", KINDS)
+def test_a_family_file_has_each_style(config: TransformerConfig, tmp_path: Path) -> None:
+    nets = singles(config)
+    data = dump_transformer(joined(nets), dtype=torch.float32)
+    (tmp_path / "family.safetensors").write_bytes(data)
+    for index, net in enumerate(nets):
+        assert equal(load_transformer_bytes(data, style=index), net)
+        assert equal(load_transformer(tmp_path / "family.safetensors", style=index), net)
+    assert equal(load_transformer_bytes(data), nets[0])
+    whole = load_transformer_bytes(data, style=None)
+    assert whole.config.styles == 3
+    assert dump_transformer(whole, dtype=torch.float32) == data
+
+
+def test_a_style_taken_out_of_a_family_has_the_file_that_it_had_alone(tmp_path: Path) -> None:
+    nets = singles(KINDS[0])
+    save_transformer(joined(nets), tmp_path / "family.safetensors")
+    for index, net in enumerate(nets):
+        own = load_transformer(tmp_path / "family.safetensors", style=index)
+        assert dump_transformer(own) == dump_transformer(net)
+
+
+def test_a_blend_mixes_weight_and_bias() -> None:
+    nets = singles(KINDS[0])
+    data = dump_transformer(joined(nets), dtype=torch.float32)
+    blend = load_transformer_bytes(data, style={0: 0.25, 2: 0.75})
+    for name, value in blend.state_dict().items():
+        first, _, last = (net.state_dict()[name] for net in nets)
+        expected = 0.25 * first + 0.75 * last if name in KINDS[0].style_tensors() else first
+        torch.testing.assert_close(value, expected)
+
+
+@pytest.mark.parametrize("shares", [{1: 1.0}, {1: 1.0, 0: 0.0}, {0: 0.0, 1: 1.0, 2: 0.0}])
+def test_a_blend_of_one_style_is_that_style(shares: Mapping[int, float]) -> None:
+    nets = singles(KINDS[0])
+    assert equal(one_style(joined(nets), shares), nets[1])
+
+
+@pytest.mark.parametrize("shares", [{}, {0: 0.5}, {0: 0.6, 1: 0.6}, {0: -0.5, 1: 1.5}, {0: float("nan"), 1: 0.5}])
+def test_shares_that_do_not_sum_to_one_are_refused(shares: Mapping[int, float]) -> None:
+    with pytest.raises(ConfigError, match="sum to 1"):
+        one_style(joined(singles(KINDS[0])), shares)
+
+
+@pytest.mark.parametrize("style", [3, -1, {0: 0.5, 7: 0.5}])
+def test_a_style_that_a_network_does_not_have_is_refused(style: Style) -> None:
+    data = dump_transformer(joined(singles(KINDS[0])))
+    with pytest.raises(WeightsError, match=r"mine is a network of 3 styles, and has no style (3|-1|7)"):
+        load_transformer_bytes(data, name="mine", style=style)
+    with pytest.raises(WeightsError, match="a network of one style, and has no style 1"):
+        load_transformer_bytes(dump_transformer(singles(KINDS[0])[0]), style=1)
+
+
+def test_a_network_of_one_style_stays_what_it_is() -> None:
+    net = singles(KINDS[0])[0]
+    for same in (one_style(net, 0), one_style(net, {0: 1.0}), joined([net]), repeated(net, 1)):
+        assert dump_transformer(same) == dump_transformer(net)
+
+
+def test_families_can_be_joined_and_repeated() -> None:
+    nets = singles(KINDS[0], 4)
+    family = joined([joined(nets[:3]), nets[3]])
+    assert family.config.styles == 4
+    assert all(equal(one_style(family, index), net) for index, net in enumerate(nets))
+    twice = repeated(nets[2], 2)
+    assert all(equal(one_style(twice, index), nets[2]) for index in (0, 1))
+
+
+def test_other_networks_cannot_be_joined() -> None:
+    first, second = singles(KINDS[0])[:2]
+    second.head.weight.data = second.head.weight.data + 1
+    with pytest.raises(ConfigError, match=r"the same convolutions can be joined, and head\.weight differs"):
+        joined([first, second])
+    with pytest.raises(ConfigError, match="same kind"):
+        joined([first, TransformerNet(KINDS[1])])
+
+
+def test_a_family_needs_the_style_of_each_photo_and_other_networks_none() -> None:
+    nets = singles(KINDS[0])
+    with pytest.raises(ValueError, match="several"):
+        joined(nets)(photos())
+    with pytest.raises(ValueError, match="several"):
+        nets[0](photos(), torch.tensor([0, 0, 0]))
