@@ -87,17 +87,17 @@ class AnySizeStylizer:
             return whole
         return max(min(whole, self._whole_pixels), strips_max_pixels(self._engine.config, budget_bytes))
 
-    def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+    def __call__(self, batch: Pixels) -> Pixels:
         """Return the stylized photos; see `Stylizer.__call__`."""
         height, width = batch.shape[1:3] if batch.ndim == 4 else (0, 0)
-        if not self._cuts or height * width <= self._whole_pixels or strength == 0.0:
-            return self._engine(batch, strength=strength, preserve_color=preserve_color)
-        check_call(batch, strength=strength, min_side_px=self.min_side_px)
+        if not self._cuts or height * width <= self._whole_pixels:
+            return self._engine(batch)
+        check_call(batch, min_side_px=self.min_side_px)
         results = np.empty_like(batch, order="C")
         for photo, result in zip(batch, results, strict=True):
             with memory_for(strips_bytes(self._engine.config, height * width)):
                 large = LargePicture(self._engine.config, self._engine.tensors, photo, self._run)
-                result[:] = large.picture(strength=strength, keep_color=preserve_color)
+                result[:] = large.picture()
                 del large
                 self._engine.release()
         return results

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,16 +74,14 @@ class CudaStylizer(EagerStylizer):
         """The most small photos at the same time. It shrinks, for all styles, when the card runs out of memory."""
         return self._runner.most_lanes
 
-    def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+    def __call__(self, batch: Pixels) -> Pixels:
         """Return the stylized photos; see `Stylizer.__call__`. Threads take turns."""
-        check_call(batch, strength=strength, min_side_px=self.min_side_px)
-        if strength == 0.0:
-            return batch.copy()
+        check_call(batch, min_side_px=self.min_side_px)
         results = np.empty_like(batch, order="C")
         with self._runner.lock, torch.inference_mode(), on_device(self.device), repeatable():
-            finite = self._fill(results, batch, strength=strength, preserve_color=preserve_color)
+            finite = self._fill(results, batch)
             if not finite and self._widen():
-                self._fill(results, batch, strength=strength, preserve_color=preserve_color)
+                self._fill(results, batch)
         return results
 
     def run_pass(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -121,7 +118,7 @@ class CudaStylizer(EagerStylizer):
         self.choice, self._exact = EngineChoice(engine="cuda", precision="fp32"), None
         return True
 
-    def _fill(self, results: Pixels, batch: Pixels, *, strength: float, preserve_color: bool) -> bool:
+    def _fill(self, results: Pixels, batch: Pixels) -> bool:
         """Write the results, and return whether the network's values were finite.
 
         If memory is short, try once more with what is kept freed, then with fewer photos at the same time. Raises
@@ -132,7 +129,7 @@ class CudaStylizer(EagerStylizer):
         while True:
             lanes = self._runner.lanes(height * width)
             try:
-                return self._run(results, batch, lanes=lanes, strength=strength, preserve_color=preserve_color)
+                return self._run(results, batch, lanes=lanes)
             except torch.OutOfMemoryError as error:
                 problem = error.with_traceback(None)  # which holds the tensors of this try
             self._runner.release()
@@ -142,22 +139,19 @@ class CudaStylizer(EagerStylizer):
                 self._runner.most_lanes = lanes // 2
             spared = True
 
-    def _run(self, results: Pixels, batch: Pixels, *, lanes: int, strength: float, preserve_color: bool) -> bool:
-        call = partial(self._values, strength=strength, preserve_color=preserve_color)
-        key = (self.net, strength, preserve_color)
+    def _run(self, results: Pixels, batch: Pixels, *, lanes: int) -> bool:
         finite = True
-        for result, values in zip(results, self._runner.run(call, batch, key=key, lanes=lanes), strict=True):
+        made = self._runner.run(self._values, batch, key=self.net, lanes=lanes)
+        for result, values in zip(results, made, strict=True):
             result[:] = values[:-1].reshape(result.shape)
             finite &= bool(values[-1])
         return finite
 
-    def _values(self, pixels: Tensor, *, strength: float, preserve_color: bool) -> Tensor:
+    def _values(self, pixels: Tensor) -> Tensor:
         """Return the values of an H x W x 3 photo's result, and 1 if the network's values were finite, else 0."""
-        photo = from_uint8(pixels)
-        stylized = self.net(photo)
+        stylized = self.net(from_uint8(pixels))
         finite = stylized.isfinite().all().to(torch.uint8)
-        blended = self._blend(photo, stylized, strength=strength, preserve_color=preserve_color)
-        return torch.cat([to_uint8(blended).flatten(), finite[None]])
+        return torch.cat([to_uint8(stylized).flatten(), finite[None]])
 
 
 class PhotoNorm(nn.Module):

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from nst_core.errors import ConfigError, ImageTooLargeError
 from nst_core.inference.strips import Define
@@ -15,7 +14,7 @@ from nst_core.inference.stylizer import EXACT, Pixels, Precision, check_call
 from nst_core.inference.torch_layers import TorchLayers
 from nst_core.nets.costs import max_pixels, stylize_bytes
 from nst_core.nets.families import Style
-from nst_core.nets.tensors import LUMA, to_tensor, to_uint8
+from nst_core.nets.tensors import to_tensor, to_uint8
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerConfig, TransformerNet
 from nst_core.nets.weights import load_transformer, load_transformer_bytes
 from nst_core.system.devices import on_device
@@ -32,7 +31,6 @@ class EagerStylizer:
         """Take over a network: it is moved to the device and put into eval mode."""
         self.device = torch.device(device)
         self.net = placed(net, self.device)
-        self._luma = torch.tensor(LUMA, device=self.device).view(1, 3, 1, 1)
 
     @classmethod
     def load(
@@ -80,21 +78,15 @@ class EagerStylizer:
         """Return how many pixels a photo may have; see `Stylizer.max_pixels`."""
         return max_pixels(self.net.config, budget_bytes)
 
-    def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
-        """Return the stylized photos; see `Stylizer.__call__`.
-
-        `preserve_color`: Gatys, Bethge, Hertzmann, Shechtman, "Preserving Color in Neural Artistic Style Transfer"
-        (2016), section 3.2.
-        """
-        check_call(batch, strength=strength, min_side_px=self.min_side_px)
-        if strength == 0.0:
-            return batch.copy()
+    def __call__(self, batch: Pixels) -> Pixels:
+        """Return the stylized photos; see `Stylizer.__call__`."""
+        check_call(batch, min_side_px=self.min_side_px)
         height, width = batch.shape[1:3]
         results = np.empty_like(batch, order="C")
         with torch.inference_mode(), on_device(self.device):
             for photo, result in zip(batch, results, strict=True):
                 with memory_for(stylize_bytes(self.net.config, height * width)):
-                    result[:] = self._one_with_retry(photo, strength=strength, preserve_color=preserve_color)
+                    result[:] = self._one_with_retry(photo)
         return results
 
     def run_pass(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -106,31 +98,22 @@ class EagerStylizer:
     def release(self) -> None:
         """Nothing to do: torch frees what a pass needed."""
 
-    def _one_with_retry(self, photo: Pixels, *, strength: float, preserve_color: bool) -> Pixels:
+    def _one_with_retry(self, photo: Pixels) -> Pixels:
         """Return the result for one photo. If a GPU has too little memory, empty torch's cache and try once more."""
         try:
-            return self._one(photo, strength=strength, preserve_color=preserve_color)
+            return self._one(photo)
         except torch.OutOfMemoryError:
             pass  # retried outside of the handler, because the traceback holds the tensors of the first try
         torch.cuda.empty_cache()
         try:
-            return self._one(photo, strength=strength, preserve_color=preserve_color)
+            return self._one(photo)
         except torch.OutOfMemoryError as error:
             raise too_large(photo) from error
 
-    def _one(self, photo: Pixels, *, strength: float, preserve_color: bool) -> Pixels:
+    def _one(self, photo: Pixels) -> Pixels:
         image = to_tensor(np.array(photo, order="C"), device=self.device)  # 1, 3, H, W
-        blended = self._blend(image, self.net(image), strength=strength, preserve_color=preserve_color)
-        result: Pixels = to_uint8(blended)[0].cpu().numpy()
+        result: Pixels = to_uint8(self.net(image))[0].cpu().numpy()
         return result
-
-    def _blend(self, photo: Tensor, stylized: Tensor, *, strength: float, preserve_color: bool) -> Tensor:
-        """Return the result for a photo and what the network made of it, which is changed in place."""
-        stylized = stylized.clamp_(0, 1)
-        if preserve_color:
-            # Swapping Y in YIQ adds the same difference to R, G and B: each takes Y with factor 1.
-            stylized = photo + ((stylized - photo) * self._luma).sum(1, keepdim=True)
-        return stylized if strength == 1.0 else torch.lerp(photo, stylized.clamp_(0, 1), strength)
 
 
 def network_of(source: Path | bytes, style: Style = 0) -> TransformerNet:

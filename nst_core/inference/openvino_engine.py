@@ -47,12 +47,12 @@ class OpenvinoStylizer:
         self._reference = EagerStylizer(net)
         self.config = net.config
         self.tensors: dict[str, Floats] = {name: value.float().numpy() for name, value in net.state_dict().items()}
-        self._graphs: dict[tuple[OddSizes, bool], CompiledGraph] = {}
+        self._graphs: dict[OddSizes, CompiledGraph] = {}
         self._passes: dict[tuple[Any, ...], CompiledGraph] = {}
         self._last_pass: CompiledGraph | None = None
         self._lock = Lock()
         self._ranges = self._checked_ranges() if precision == "int8" else None
-        first = self._graph(EVEN, False)  # compiled now, since a load may take its time
+        first = self._graph(EVEN)  # compiled now, since a load may take its time
         self.choice = EngineChoice(engine="openvino", precision="int8" if self._ranges else first.precision)
 
     @classmethod
@@ -81,28 +81,22 @@ class OpenvinoStylizer:
         """Return how many pixels a photo may have; see `Stylizer.max_pixels`."""
         return max_pixels(self.config, budget_bytes)
 
-    def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+    def __call__(self, batch: Pixels) -> Pixels:
         """Return the stylized photos; see `Stylizer.__call__`."""
-        check_call(batch, strength=strength, min_side_px=self.min_side_px)
-        if strength == 0.0:
-            return batch.copy()
+        check_call(batch, min_side_px=self.min_side_px)
         results = np.empty_like(batch, order="C")
         for photo, result in zip(batch, results, strict=True):
-            result[:] = self._one(photo, strength=strength, preserve_color=preserve_color)
+            result[:] = self._one(photo)
         return results
 
-    def _one(self, photo: Pixels, *, strength: float, preserve_color: bool) -> Pixels:
+    def _one(self, photo: Pixels) -> Pixels:
         if _is_flat(photo):
             # Its maps have no variance, and normalisation would multiply their rounding errors.
-            picture: Pixels = self._reference(photo[None], strength=strength, preserve_color=preserve_color)[0]
+            picture: Pixels = self._reference(photo[None])[0]
             return picture
         height, width = photo.shape[:2]
-        blend = strength != 1.0 or preserve_color
-        graph = self._graph(odd_sizes(self.config, height, width), blend)
-        inputs: dict[str, Any] = {"photo": np.ascontiguousarray(photo[None])}
-        if blend:
-            inputs |= {"strength": np.float32(strength), "keep_color": np.float32(preserve_color)}
-        picture = graph(inputs)["picture"][0]
+        graph = self._graph(odd_sizes(self.config, height, width))
+        picture = graph({"photo": np.ascontiguousarray(photo[None])})["picture"][0]
         if height * width > _KEPT_PIXELS:
             graph.release()
         return picture
@@ -126,25 +120,23 @@ class OpenvinoStylizer:
             self._last_pass.release()
             self._last_pass = None
 
-    def _graph(self, odd: OddSizes, blend: bool) -> CompiledGraph:
+    def _graph(self, odd: OddSizes) -> CompiledGraph:
         """Return the graph for photos of a kind; see `openvino_graph.whole`."""
-        kind = (odd, blend)
         with self._lock:
-            if kind not in self._graphs:
+            if odd not in self._graphs:
                 layers = Graph(self.config, self.tensors, self._ranges)
-                outputs = whole(layers, odd=odd, blend=blend)
-                self._graphs[kind] = CompiledGraph(layers.model(outputs), self._precision)
-            return self._graphs[kind]
+                self._graphs[odd] = CompiledGraph(layers.model(whole(layers, odd=odd)), self._precision)
+            return self._graphs[odd]
 
     def _checked_ranges(self) -> Mapping[str, Range] | None:
         """Return the ranges of the network's values, or None if its pictures in int8 are too far off."""
         calibration = Calibration(self.config, self.tensors)
         layers = Graph(self.config, self.tensors, calibration.ranges)
-        graph = CompiledGraph(layers.model(whole(layers, odd=EVEN, blend=False)), self._precision)
+        graph = CompiledGraph(layers.model(whole(layers, odd=EVEN)), self._precision)
         pictures = [graph({"photo": photo})["picture"] for photo in leaves()]
         least_db = min(map(psnr_db, pictures, calibration.pictures))
         if least_db >= _LEAST_PSNR_DB:
-            self._graphs[EVEN, False] = graph
+            self._graphs[EVEN] = graph
             return calibration.ranges
         _log.warning("a style is not run in int8: its pictures come to %.0f dB only", least_db)
         return None

@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from nst_core.inference.openvino_runtime import runtime
-from nst_core.nets.tensors import LUMA
 from nst_core.nets.transformer_config import TransformerConfig
 
 Floats = npt.NDArray[np.float32]
@@ -81,10 +80,10 @@ class Graph:
         """Return a constant of an array or number."""
         return self._op.constant(np.asarray(values, dtype=dtype))
 
-    def photo(self) -> tuple[Node, Node]:
-        """Return the input of a photo as floats, 0 to 255, and the same in channels, rows and columns."""
+    def photo(self) -> Node:
+        """Return the input of a photo as floats, 0 to 255, in channels, rows and columns."""
         pixels = self._op.convert(self.input("photo", [1, -1, -1, 3], np.uint8), "f32")
-        return pixels, self._op.transpose(pixels, self.constant([0, 3, 1, 2], np.int64))
+        return self._op.transpose(pixels, self.constant([0, 3, 1, 2], np.int64))
 
     def conv(self, x: Node, name: str, rows: Node | None = None) -> Node:
         """Return a convolution of the network; of a strip, `rows` are the rows to pad before and after it."""
@@ -221,16 +220,11 @@ class Graph:
         y = op.add(y, self.constant(np.tile(self._tensors["head.bias"], 4).reshape(1, 12, 1, 1)))
         return op.depth_to_space(self._output(y), "blocks_first", 2)
 
-    def picture(self, y: Node, size: Node, *, blend_with: Node | None = None) -> Node:
-        """Return what `head` returned as N x H x W x 3 bytes of a size.
-
-        With a photo to blend with, the graph has the inputs `strength` and `keep_color`, 0 to 1 each.
-        """
+    def picture(self, y: Node, size: Node) -> Node:
+        """Return what `head` returned as N x H x W x 3 bytes of a size."""
         op, config = self._op, self.config
         y = self.cropped(y, size, at_start=config.crop == "start")
         y = op.transpose(y, self.constant([0, 2, 3, 1], np.int64))
-        if blend_with is not None:
-            y = self._blended(blend_with, y)
         return op.convert(op.round(y, "half_to_even"), "u8")
 
     def cropped(self, x: Node, size: Node, *, at_start: bool = False) -> Node:
@@ -345,16 +339,6 @@ class Graph:
             x, weights, [2, 2], target, pads_begin=[1, 1], pads_end=[1, 1], dilations=[1, 1]
         )
 
-    def _blended(self, photo: Node, stylized: Node) -> Node:
-        """Return the photo with the change towards its stylization; see `Stylizer.__call__`."""
-        op = self._op
-        strength, keep = self.input("strength", []), self.input("keep_color", [])
-        change = op.subtract(stylized, photo)
-        luma = op.reduce_sum(op.multiply(change, self.constant(LUMA)), self.constant([3], np.int64), True)
-        kept = op.add(op.multiply(change, op.subtract(self.constant(1), keep)), op.multiply(luma, keep))
-        full = op.clamp(op.add(photo, kept), 0.0, 255.0)
-        return op.add(photo, op.multiply(op.subtract(full, photo), strength))
-
 
 def _transposed_weights(weights: Floats) -> Floats:
     """Return C_in x C_out x 4 x 4 of C_out x C_in x 3 x 3: the convolution after doubling as a transposed one.
@@ -373,14 +357,14 @@ def _transposed_weights(weights: Floats) -> Floats:
     return result
 
 
-def whole(graph: Graph, *, odd: OddSizes, blend: bool) -> dict[str, Node]:
+def whole(graph: Graph, *, odd: OddSizes) -> dict[str, Node]:
     """Return the outputs of a graph of whole photos: `picture`, of the input `photo`, both N x H x W x 3 bytes.
 
     They must have `odd_sizes`, so that no shape depends on values, for which OpenVINO would take several times as much
-    memory. With `blend` the graph has the inputs `strength` and `keep_color`.
+    memory.
     """
     config = graph.config
-    pixels, x = graph.photo()
+    x = graph.photo()
     size = graph.size(x)
     sizes = []
     for name in ("down1", "down2", "down3"):
@@ -397,7 +381,7 @@ def whole(graph: Graph, *, odd: OddSizes, blend: bool) -> dict[str, Node]:
         else:
             y = graph.up(x, f"{name}.conv", target if config.crop == "layers" else None)
         x = graph.norm(y, f"{name}.norm")
-    picture = graph.picture(graph.head(x), size, blend_with=pixels if blend else None)
+    picture = graph.picture(graph.head(x), size)
     return {"picture": picture}
 
 

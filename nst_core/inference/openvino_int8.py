@@ -58,7 +58,7 @@ class Calibration:
     def __init__(self, config: TransformerConfig, tensors: Mapping[str, Floats]) -> None:
         """Run the network on the pictures, in float32."""
         graph = Graph(config, tensors)
-        outputs = whole(graph, odd=EVEN, blend=False)
+        outputs = whole(graph, odd=EVEN)
         names = list(graph.convolved)
         for name in names:
             outputs |= graph.limits(name)

@@ -25,8 +25,8 @@ class Layers(Protocol):
         """Return an input of the pass."""
         ...
 
-    def photo(self) -> tuple[Value, Value]:
-        """Return the strip of the photo, as N x H x W x 3 and N x 3 x H x W, 0 to 255."""
+    def photo(self) -> Value:
+        """Return the strip of the photo, N x 3 x H x W, 0 to 255."""
         ...
 
     def map(self, name: str) -> Value:
@@ -67,7 +67,7 @@ class Layers(Protocol):
         """Return the last convolution after the output function, 0 to 255."""
         ...
 
-    def picture(self, y: Value, size: Value, *, blend_with: Value | None = None) -> Value:
+    def picture(self, y: Value, size: Value) -> Value:
         """Return the picture of what `head` returned; see `openvino_graph.Graph.picture`."""
         ...
 
@@ -78,7 +78,7 @@ class Layers(Protocol):
 
 def encoder(layers: Layers, depth: int) -> dict[str, Value]:
     """From the photo to the convolution of layer `depth`, 1 to 3: its statistics, and for the third one its values."""
-    x = layers.photo()[1]
+    x = layers.photo()
     for number in range(1, depth + 1):
         x = layers.conv(x, f"down{number}.conv", layers.input(f"down{number}.rows", [2], np.int64))
         if number < depth:
@@ -121,7 +121,7 @@ class Up(NamedTuple):
     cut: bool
 
 
-def decoder(layers: Layers, depth: int, ups: Sequence[Up], *, blend: bool = False) -> dict[str, Value]:
+def decoder(layers: Layers, depth: int, ups: Sequence[Up]) -> dict[str, Value]:
     """From the residual blocks to the statistics of the upsampled map `depth`, 1 or 2, or with 3 to the picture.
 
     `ups`: how the first and the second upsampled map are made.
@@ -136,6 +136,5 @@ def decoder(layers: Layers, depth: int, ups: Sequence[Up], *, blend: bool = Fals
             x = layers.norm(x, f"{name}.norm", given=True)
     if depth < 3:
         return layers.moments(x)
-    pixels = layers.photo()[0] if blend else None
     y = layers.head(x, layers.input("head.rows", [2], np.int64))
-    return {"picture": layers.picture(y, layers.size_input("size"), blend_with=pixels)}
+    return {"picture": layers.picture(y, layers.size_input("size"))}

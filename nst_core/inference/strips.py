@@ -135,10 +135,10 @@ class LargePicture:
         #: By the name of a normalisation: its inputs.
         self._affine: dict[str, Array] = {}
 
-    def picture(self, *, strength: float = 1.0, keep_color: bool = False) -> Pixels:
+    def picture(self) -> Pixels:
         """Return the stylized photo; see `Stylizer.__call__`."""
         self._measure()
-        return self._apply(strength=strength, keep_color=keep_color)
+        return self._apply()
 
     def _measure(self) -> None:
         """Make all passes but the last, so that the statistics of every map are known."""
@@ -151,18 +151,14 @@ class LargePicture:
         for depth in (1, 2):
             self._upsample(depth)
 
-    def _apply(self, *, strength: float, keep_color: bool) -> Pixels:
+    def _apply(self) -> Pixels:
         """Make the last pass."""
         picture = np.empty_like(self._photo, order="C")
         height, width = self._photo.shape[:2]
-        blend = strength != 1.0 or keep_color
         for rows in strips(height, self._rows):
             source, missing = head_source(rows).within(self._upsampled[1][0])
             inputs: dict[str, Any] = {"head.rows": missing, "size": np.array([len(rows), width])}
-            if blend:
-                inputs |= {"strength": np.float32(strength), "keep_color": np.float32(keep_color)}
-                inputs["photo"] = self._photo[None, rows.first : rows.end]
-            picture[rows.first : rows.end] = self._decode(3, source, inputs, blend=blend)["picture"][0]
+            picture[rows.first : rows.end] = self._decode(3, source, inputs)["picture"][0]
         return picture
 
     def _encode(self, depth: int) -> None:
@@ -212,7 +208,7 @@ class LargePicture:
             statistics.add(len(rows) * size[1], outputs["mean"], outputs["variance"])
         self._normalise(statistics, f"up{depth}.norm")
 
-    def _decode(self, depth: int, wanted: Rows, inputs: dict[str, Any], *, blend: bool = False) -> Mapping[str, Array]:
+    def _decode(self, depth: int, wanted: Rows, inputs: dict[str, Any]) -> Mapping[str, Array]:
         """Return what the decoder makes of the rows of its last upsampled map that are wanted."""
         ups: list[Up] = []
         for number in range(min(depth, 2), 0, -1):
@@ -228,7 +224,7 @@ class LargePicture:
                 f"{name}.cut": np.array([[place.first, 0], [place.end, size[1]]], np.int64),
             }
         inputs["x"] = self._x.read(wanted)
-        return self._call(("decoder", depth, *ups, blend), partial(decoder, depth=depth, ups=ups, blend=blend), inputs)
+        return self._call(("decoder", depth, *ups), partial(decoder, depth=depth, ups=ups), inputs)
 
     def _call(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Array]:
         return self._run(key, define, {**inputs, **self._affine})

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from nst_core.inference.luminance import grey_levels
 from nst_core.inference.row_ranges import strips
 from nst_core.inference.stylizer import Pixels
 
@@ -26,7 +27,6 @@ from nst_core.inference.stylizer import Pixels
 Stroke = float | Literal["auto"]
 SMALLEST, LARGEST = 0.5, 4.0
 REFERENCE_PIXELS = 1_000_000
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 #: The model holds in squares of 2 r + 1 pixels of the copy; a variance of luminance that is lower counts as noise.
 _RADIUS, _NOISE = 2, 100.0
 #: Lines come back weaker or at most a little stronger than they are in the photo, never inverted.
@@ -71,7 +71,7 @@ def carried_over(photo: Pixels, copy: Pixels, painted: Pixels) -> Pixels:
         return painted
     if copy.shape[0] > height:
         return copy_to_paint(painted, (height, width))
-    factor = _kept_lines(_luminance(copy), _luminance(painted))
+    factor = _kept_lines(grey_levels(copy), grey_levels(painted))
     # painted = factor * copy + rest, and so for the photo.
     rest = painted - factor[..., None] * copy
     channels = [Image.fromarray(np.ascontiguousarray(part)) for part in (*np.moveaxis(rest, 2, 0), factor)]
@@ -85,10 +85,6 @@ def carried_over(photo: Pixels, copy: Pixels, painted: Pixels) -> Pixels:
             values = values + large_factor * photo[rows.first : rows.end, :, channel]
             result[rows.first : rows.end, :, channel] = np.rint(np.clip(values, 0, 255))
     return result
-
-
-def _luminance(picture: Pixels) -> _Floats:
-    return np.asarray(picture @ _LUMA, np.float32)
 
 
 def _kept_lines(copy: _Floats, painted: _Floats) -> _Floats:

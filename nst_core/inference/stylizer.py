@@ -55,21 +55,18 @@ class Stylizer(Protocol):
         """Return how many pixels a photo may have so that its pass takes at most `budget_bytes` of memory."""
         ...
 
-    def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+    def __call__(self, batch: Pixels) -> Pixels:
         """Return the stylized photos of a uint8 N x H x W x 3 batch of RGB photos, in the same shape.
 
-        The result for a photo does not depend on the other photos of its batch. `strength`, 0 to 1, blends from the
-        photo to its stylization, linearly in pixel values. `preserve_color` takes the luminance from the stylization
-        and the chrominance from the photo, before blending. Raises ConfigError for another strength, shape or type,
-        ImageTooSmallError for a side under `min_side_px`, and ImageTooLargeError if the device has too little memory.
+        The result for a photo does not depend on the other photos of its batch. Raises ConfigError for another shape
+        or type, ImageTooSmallError for a side under `min_side_px`, and ImageTooLargeError if the device has too little
+        memory.
         """
         ...
 
 
-def check_call(batch: Pixels, *, strength: float, min_side_px: int) -> None:
+def check_call(batch: Pixels, *, min_side_px: int) -> None:
     """Raise the errors of `Stylizer.__call__` for its arguments."""
-    if not 0.0 <= strength <= 1.0:
-        raise ConfigError(f"strength must be from 0 to 1, not {strength!r}.")
     if batch.ndim != 4 or batch.shape[3] != 3 or batch.dtype != np.uint8:
         raise ConfigError(f"A batch must be N x H x W x 3 of uint8, not {batch.shape} of {batch.dtype}.")
     height, width = batch.shape[1:3]

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nst_core.nets.operators import double_size
-from nst_core.nets.tensors import LUMA
 from nst_core.nets.transformer import TransformerNet
 
 
@@ -28,10 +27,9 @@ class TorchLayers:
         """Return an input on the device."""
         return torch.as_tensor(self._inputs[name], device=self._device)
 
-    def photo(self) -> tuple[Tensor, Tensor]:
-        """Return the strip of the photo in both layouts."""
-        pixels = torch.as_tensor(self._inputs["photo"], device=self._device).float()
-        return pixels, pixels.permute(0, 3, 1, 2)
+    def photo(self) -> Tensor:
+        """Return the strip of the photo."""
+        return torch.as_tensor(self._inputs["photo"], device=self._device).float().permute(0, 3, 1, 2)
 
     def map(self, name: str) -> Tensor:
         """Return a strip of a stored map."""
@@ -88,23 +86,14 @@ class TorchLayers:
         y = 127.5 + (255 * y if self._net.config.output == "linear" else 150 * torch.tanh(y))
         return y.clamp_(0, 255)
 
-    def picture(self, y: Tensor, size: Tensor, *, blend_with: Tensor | None = None) -> Tensor:
+    def picture(self, y: Tensor, size: Tensor) -> Tensor:
         """Return the picture as bytes."""
         y = y[:, :, : int(size[0]), : int(size[1])].permute(0, 2, 3, 1)
-        if blend_with is not None:
-            y = self._blended(blend_with, y)
         return y.round().to(torch.uint8)
 
     def size_input(self, name: str) -> Tensor:
         """Return an input of height and width."""
         return self.input(name, [])
-
-    def _blended(self, photo: Tensor, stylized: Tensor) -> Tensor:
-        change = stylized - photo
-        if float(self._inputs["keep_color"]):
-            change = (change * torch.tensor(LUMA, device=self._device)).sum(3, keepdim=True)
-        full = (photo + change).clamp_(0, 255)
-        return torch.lerp(photo, full, float(self._inputs["strength"]))
 
 
 def _padded(x: Tensor, margin: int, rows: Tensor | None) -> Tensor:

@@ -30,7 +30,7 @@ def print_layers(weights: bytes, photo: Pixels, *, rounds: int) -> None:
     tensors = {name: value.float().numpy() for name, value in net.state_dict().items()}
     for precision in precisions():
         graph = Graph(net.config, tensors, Calibration(net.config, tensors).ranges if precision == "int8" else None)
-        model = graph.model(whole(graph, odd=odd_sizes(net.config, *photo.shape[:2]), blend=False))
+        model = graph.model(whole(graph, odd=odd_sizes(net.config, *photo.shape[:2])))
         print(f"\nopenvino in {precision}, {photo.shape[1]} x {photo.shape[0]}, ms\n")
         _print_table(names, _profile(model, precision, photo, rounds=rounds))
 

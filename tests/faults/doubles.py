@@ -158,9 +158,7 @@ class QuickStylizer:
         """Return how many pixels a photo may have. A negative needs a few bytes per pixel."""
         return budget_bytes // 16
 
-    def __call__(
-        self, batch: NDArray[np.uint8], *, strength: float = 1.0, preserve_color: bool = False
-    ) -> NDArray[np.uint8]:
+    def __call__(self, batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
         time.sleep(self._seconds)
         share = self._switches.get("out-of-memory")
         if share is not None and self._rng.random() < float(share):

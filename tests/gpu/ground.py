@@ -86,9 +86,9 @@ def photos(count: int, height: int, width: int) -> Pixels:
     return np.stack([photo(height, width, seed=number) for number in range(count)])
 
 
-def reference(style: ShippedStyle, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+def reference(style: ShippedStyle, batch: Pixels) -> Pixels:
     """Return what the reference engine makes of a batch on the CPU."""
-    return EagerStylizer.load(style.weights())(batch, strength=strength, preserve_color=preserve_color)
+    return EagerStylizer.load(style.weights())(batch)
 
 
 def farthest(result: Pixels, expected: Pixels) -> int:

@@ -43,18 +43,18 @@ class Invert:
     def max_pixels(self, budget_bytes: int) -> int:
         return budget_bytes
 
-    def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+    def __call__(self, batch: Pixels) -> Pixels:
         return 255 - batch
 
 
 class Calls(Invert):
-    """A stylizer that calls a function with the batch and the options."""
+    """A stylizer that calls a function with the batch."""
 
-    def __init__(self, function: Callable[..., Pixels]) -> None:
+    def __init__(self, function: Callable[[Pixels], Pixels]) -> None:
         self._function = function
 
-    def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
-        return self._function(batch, strength=strength, preserve_color=preserve_color)
+    def __call__(self, batch: Pixels) -> Pixels:
+        return self._function(batch)
 
 
 @dataclass
@@ -64,10 +64,10 @@ class Gate(Invert):
     entered: Event = field(default_factory=Event)
     opened: Event = field(default_factory=Event)
 
-    def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+    def __call__(self, batch: Pixels) -> Pixels:
         self.entered.set()
         assert self.opened.wait(WAIT_S)
-        return super().__call__(batch, strength=strength, preserve_color=preserve_color)
+        return super().__call__(batch)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from nst_core.clock import Clock
 from nst_core.decoding import decoder
 from nst_core.decoding.decoder import HasRoom, NoRoomError
 from nst_core.images import Limits, Picture
+from nst_core.inference.blend import blend
 from nst_core.inference.strokes import carried_over, copy_to_paint, largest_photo, painted_size
 from nst_core.inference.stylizer import Pixels, Stylizer
 from nst_core.metrics import Observer, Stage, ignore
@@ -211,9 +212,10 @@ class Pipeline:
     def _painted(self, image: _Image, picture: Picture) -> Picture:
         """Return the stylized picture; the network paints a copy of another size if the strokes are to be so."""
         run, options = image.run, image.run.chunk.options
+        if options.strength == 0.0:
+            return picture
         height, width = picture.rgb.shape[:2]
-        stroke = options.stroke if options.strength else None
-        size = painted_size(height, width, stroke, min_side_px=run.stylize.min_side_px)
+        size = painted_size(height, width, options.stroke, min_side_px=run.stylize.min_side_px)
 
         def paint(rgb: Pixels) -> Pixels:
             return self._engine.submit(
@@ -228,6 +230,8 @@ class Pipeline:
             painted = paint(copy)
             with image.watch:
                 rgb = carried_over(picture.rgb, copy, painted)
+        with image.watch:
+            rgb = blend(picture.rgb, rgb, strength=options.strength, preserve_color=options.preserve_color)
         return Picture(rgb=rgb, alpha=picture.alpha, warning=picture.warning)
 
     def _fetch(self, image: _Image, held: ExitStack) -> bytes:
@@ -247,11 +251,8 @@ class Pipeline:
 def _stylize(image: _Image, rgb: Pixels) -> Pixels:
     """Stylize one H x W x 3 photo, on the engine's thread."""
     image.run.check()
-    options = image.run.chunk.options
     with image.stage(Stage.STYLIZE):
         # Always one image: a larger batch may sum in another order, and a chunk that is retried after a crash is
         # grouped differently, although its images must come out the same to the last byte.
-        result: Pixels = image.run.stylize(
-            rgb[np.newaxis], strength=options.strength, preserve_color=options.preserve_color
-        )[0]
+        result: Pixels = image.run.stylize(rgb[np.newaxis])[0]
     return result

@@ -1,4 +1,4 @@
-"""Tests of nst_core.inference.eager: blending, colour, isolation of photos, errors."""
+"""Tests of nst_core.inference.eager: isolation of photos, errors."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +12,6 @@ from torch import Tensor
 from nst_core.errors import ConfigError, ImageTooLargeError, ImageTooSmallError, WeightsError
 from nst_core.images import DEFAULT_MIN_SIDE_PX
 from nst_core.inference.eager import EagerStylizer
-from nst_core.nets.tensors import LUMA
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerConfig, TransformerNet
 from nst_core.nets.weights import save_transformer
 
@@ -44,49 +43,9 @@ def test_the_result_is_that_of_the_network(stylizer: EagerStylizer) -> None:
 
 def test_a_photos_result_does_not_depend_on_its_batch(stylizer: EagerStylizer) -> None:
     batch = photos(5)
-    together = stylizer(batch, strength=0.7, preserve_color=True)
+    together = stylizer(batch)
     for photo, result in zip(batch, together, strict=True):
-        np.testing.assert_array_equal(stylizer(photo[None], strength=0.7, preserve_color=True)[0], result)
-
-
-def test_strength_0_returns_the_photo_without_the_network(stylizer: EagerStylizer) -> None:
-    batch = photos(2)
-    for preserve_color in (False, True):
-        result = stylizer(batch, strength=0.0, preserve_color=preserve_color)
-        np.testing.assert_array_equal(result, batch)
-        assert not np.shares_memory(result, batch)
-
-
-@pytest.mark.parametrize("strength", [0.25, 0.5, 0.9])
-@pytest.mark.parametrize("preserve_color", [False, True])
-def test_strength_blends_linearly(stylizer: EagerStylizer, strength: float, preserve_color: bool) -> None:
-    batch = photos()
-    full = stylizer(batch, preserve_color=preserve_color).astype(float)
-    expected = batch + strength * (full - batch)
-    assert np.abs(stylizer(batch, strength=strength, preserve_color=preserve_color) - expected).max() <= 1
-
-
-def test_preserve_color_takes_luminance_from_the_style_and_chrominance_from_the_photo(stylizer: EagerStylizer) -> None:
-    # The YIQ matrix of NTSC, with only the middle range of colours, so that nothing is clipped.
-    yiq = np.array([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
-    batch = (photos() // 8 + 112).astype(np.uint8)
-    plain, coloured = stylizer(batch), stylizer(batch, preserve_color=True)
-    mixed = np.concatenate([plain @ yiq[:1].T, batch @ yiq[1:].T], axis=-1)
-    expected = mixed @ np.linalg.inv(yiq).T
-    assert np.abs(coloured - expected.clip(0, 255)).max() <= 1.5
-
-
-def test_preserve_color_keeps_a_grey_photo_grey(stylizer: EagerStylizer) -> None:
-    batch = np.repeat(photos()[..., :1], 3, axis=3)
-    result = stylizer(batch, preserve_color=True)
-    np.testing.assert_array_equal(result[..., 0], result[..., 1])
-    np.testing.assert_array_equal(result[..., 0], result[..., 2])
-
-
-@pytest.mark.parametrize("strength", [-0.01, 1.01, float("nan")])
-def test_strength_out_of_range_is_refused(stylizer: EagerStylizer, strength: float) -> None:
-    with pytest.raises(ConfigError, match="strength"):
-        stylizer(photos(), strength=strength)
+        np.testing.assert_array_equal(stylizer(photo[None])[0], result)
 
 
 @pytest.mark.parametrize("shape", [(24, 33, 3), (1, 3, 24, 33), (1, 24, 33, 4)])

@@ -53,10 +53,6 @@ def test_a_picture_has_the_same_bytes_each_time_and_in_each_thread(
     assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
 
 
-def test_strength_0_returns_the_photo(both: tuple[EagerStylizer, OpenvinoStylizer]) -> None:
-    assert np.array_equal(both[1](photo(40, 40), strength=0.0), photo(40, 40))
-
-
 def test_nbytes_counts_each_compiled_graph() -> None:
     stylizer = OpenvinoStylizer(TransformerNet(TransformerConfig(width=8, blocks=1)))
     before = stylizer.nbytes

@@ -8,15 +8,8 @@ from nst_core.errors import ConfigError, ImageTooSmallError
 from nst_core.inference.stylizer import check_call
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
-def test_valid_call_passes(strength: float) -> None:
-    check_call(np.zeros((2, 16, 20, 3), np.uint8), strength=strength, min_side_px=16)
-
-
-@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
-def test_strength_out_of_range_is_refused(strength: float) -> None:
-    with pytest.raises(ConfigError, match="strength"):
-        check_call(np.zeros((1, 16, 16, 3), np.uint8), strength=strength, min_side_px=16)
+def test_valid_call_passes() -> None:
+    check_call(np.zeros((2, 16, 20, 3), np.uint8), min_side_px=16)
 
 
 @pytest.mark.parametrize(
@@ -24,9 +17,9 @@ def test_strength_out_of_range_is_refused(strength: float) -> None:
 )
 def test_other_shape_or_type_is_refused(batch: npt.NDArray[np.uint8]) -> None:
     with pytest.raises(ConfigError, match="A batch must be"):
-        check_call(batch, strength=1.0, min_side_px=16)
+        check_call(batch, min_side_px=16)
 
 
 def test_small_photo_is_refused() -> None:
     with pytest.raises(ImageTooSmallError, match="20 x 15 pixels; each side must have at least 16"):
-        check_call(np.zeros((1, 15, 20, 3), np.uint8), strength=1.0, min_side_px=16)
+        check_call(np.zeros((1, 15, 20, 3), np.uint8), min_side_px=16)

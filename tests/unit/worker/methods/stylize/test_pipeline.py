@@ -16,6 +16,7 @@ from PIL import Image
 
 from nst_core import images
 from nst_core.decoding import decoder
+from nst_core.inference.blend import blend
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.strokes import Stroke
 from nst_core.inference.stylizer import EngineChoice, Stylizer
@@ -77,17 +78,28 @@ def test_every_image_is_in_storage_as_its_outcome_says(
 
 
 def test_the_options_of_the_chunk_are_used(pipeline: Pipeline, blobs: BlobStore) -> None:
-    seen: list[tuple[float, bool, tuple[int, ...]]] = []
+    seen: list[Pixels] = []
 
-    def record(batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
-        seen.append((strength, preserve_color, batch.shape))
-        return batch
+    def record(batch: Pixels) -> Pixels:
+        seen.append(batch)
+        return 255 - batch
 
     options = StylizeOptions(strength=0.5, preserve_color=True, max_px=24)
     chunk = make_chunk(blobs, [photo()], options=options)
-    outcome = run(pipeline, chunk, Calls(record))[0]
-    assert seen == [(0.5, True, (1, 16, 24, 3))]
-    assert (outcome.width, outcome.height) == (24, 16)
+    run(pipeline, chunk, Calls(record))
+    (small,) = seen[0]
+    assert small.shape == (16, 24, 3)
+    result = images.decode(outputs(blobs, chunk)[0]).rgb
+    np.testing.assert_array_equal(result, blend(small, 255 - small, strength=0.5, preserve_color=True))
+
+
+def test_a_strength_of_0_gives_the_photo_without_the_network(pipeline: Pipeline, blobs: BlobStore) -> None:
+    def broken(batch: Pixels) -> Pixels:
+        raise AssertionError("the network ran")
+
+    chunk = make_chunk(blobs, [photo()], options=StylizeOptions(strength=0.0, preserve_color=True, stroke=2.0))
+    assert run(pipeline, chunk, Calls(broken))[0].succeeded
+    np.testing.assert_array_equal(images.decode(outputs(blobs, chunk)[0]).rgb, images.decode(photo()).rgb)
 
 
 def test_an_outcome_says_which_engine_made_the_result(pipeline: Pipeline, blobs: BlobStore) -> None:
@@ -115,7 +127,7 @@ def test_a_photo_is_unchanged_if_the_network_changes_nothing(pipeline: Pipeline,
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     chunk = make_chunk(blobs, [file.getvalue()])
-    run(pipeline, chunk, Calls(lambda batch, **_: batch))
+    run(pipeline, chunk, Calls(lambda batch: batch))
     with Image.open(io.BytesIO(outputs(blobs, chunk)[0])) as image:
         np.testing.assert_array_equal(np.array(image), pixels)
 
@@ -198,7 +210,7 @@ def test_an_error_in_the_network_fails_one_item_only(
     class FailOnce(Invert):
         calls: int = 0
 
-        def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+        def __call__(self, batch: Pixels) -> Pixels:
             self.calls += 1
             if self.calls == 2:
                 raise error
@@ -257,7 +269,7 @@ def test_the_older_chunk_goes_first(settings: WorkerSettings, blobs: BlobStore) 
         name: str = ""
         order: list[str] = field(default_factory=list)
 
-        def __call__(self, batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+        def __call__(self, batch: Pixels) -> Pixels:
             self.order.append(self.name)
             return super().__call__(batch)
 
@@ -488,7 +500,7 @@ def test_for_other_strokes_the_network_paints_a_copy_of_another_size(
 ) -> None:
     shapes: list[tuple[int, ...]] = []
 
-    def record(batch: Pixels, *, strength: float = 1.0, preserve_color: bool = False) -> Pixels:
+    def record(batch: Pixels) -> Pixels:
         shapes.append(batch.shape)
         return batch
 
