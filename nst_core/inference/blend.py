@@ -4,7 +4,6 @@ Works in bands of rows, so that large photos need little more memory than photo 
 beside the network on other threads, and gives the same bytes on every processor.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import fsum, sqrt
 from typing import TypeVar
@@ -15,10 +14,15 @@ from PIL import Image
 
 from nst_core.errors import ConfigError
 from nst_core.inference.luminance import PARTS, grey_levels, luminance
-from nst_core.inference.row_ranges import Rows, strips
+from nst_core.inference.row_ranges import strips
+from nst_core.inference.strokes import mean_around
 from nst_core.inference.stylizer import Pixels
 
 _BAND_PIXELS = 2**18
+#: Fine lines are lost in the mean of some 10 x 10 cells, whose sides are a share of the picture's, or so many pixels.
+_CELLS, _LEAST_CELL = 128, 6
+#: From this strength on all strokes are there as they were painted.
+_ALL_STROKES = 2 / 3
 #: Contrast is raised to at most this much of the painting's.
 _MOST_GAIN = 2.0
 #: Luminance that is so near to black or white is compressed.
@@ -41,26 +45,62 @@ def blend(
 ) -> Pixels:
     """Return the result of an H x W x 3 photo and its painted picture, whose memory is used for the result.
 
-    `strength` goes from 0, the photo, to 1, the painted picture. `preserve_color` keeps the photo's colours and its
-    light; see `_Colors`. `weight` says where: a picture of one channel and any size, which is stretched to that of the
-    photo; 255 is what `strength` and `preserve_color` make, and 0 is the photo. Raises ConfigError for another
-    strength, shape or type.
+    `strength` goes from 0, the photo, to 1, the painted picture; see `_weaken`. `preserve_color` keeps the photo's
+    colours and its light; see `_Colors`. `weight` says where: a picture of one channel and any size, which is stretched
+    to that of the photo; 255 is what `strength` and `preserve_color` make, and 0 is the photo. Raises ConfigError for
+    another strength, shape or type.
     """
     _check(photo, painted, strength, weight)
     if strength == 1.0 and not preserve_color and weight is None:
         return painted
     if strength == 0.0:
         return photo
-    colors = _Colors.of(photo, painted) if preserve_color else None
     result = np.require(painted, requirements=["C", "W"])
-    for rows in _bands(photo):
-        part, target = photo[rows.first : rows.end], result[rows.first : rows.end]
-        wanted = target.astype(np.float32) if colors is None else colors.kept(part, target)
-        change = (wanted - part) * np.float32(strength)
-        if weight is not None:
-            change *= _stretched(weight, rows, photo.shape) / np.float32(255)
-        target[:] = np.rint(part + change)
+    if preserve_color:
+        colors = _Colors.of(photo, result)
+        for rows in _bands(photo):
+            result[rows] = np.rint(colors.kept(photo[rows], result[rows]))
+    if strength < 1.0:
+        _weaken(photo, result, strength)
+    if weight is not None:
+        for rows in _bands(photo):
+            share = _stretched(weight, rows, photo.shape) / np.float32(255)
+            result[rows] = np.rint(photo[rows] + (result[rows].astype(np.float32) - photo[rows]) * share)
     return result
+
+
+def _weaken(photo: Pixels, result: Pixels, strength: float) -> None:
+    """Bring a painted picture nearer to the photo, in two bands.
+
+    Soft colours follow the strength. Fine lines, which are the photo's texture or strokes, change over early and within
+    a short range: where both are there at once, a picture looks like a double exposure.
+    """
+    softness = max(_LEAST_CELL, max(photo.shape) // _CELLS)
+    soft = [Image.fromarray(channel) for channel in np.moveaxis(_soft_change(photo, result, softness), 2, 0)]
+    reached = min(1.0, strength / _ALL_STROKES)
+    fine = np.float32(reached * reached * (3 - 2 * reached))
+    width = photo.shape[1]
+    for rows in _bands(photo):
+        part = (0.0, rows.start / softness, width / softness, rows.stop / softness)
+        size = (width, rows.stop - rows.start)
+        for channel, small in enumerate(soft):
+            before = photo[rows, :, channel].astype(np.float32)
+            large = np.asarray(small.resize(size, Image.Resampling.BICUBIC, box=part))
+            values = before + fine * (result[rows, :, channel] - before) + (np.float32(strength) - fine) * large
+            result[rows, :, channel] = np.rint(np.clip(values, 0, 255))
+
+
+def _soft_change(photo: Pixels, painted: Pixels, cell: int) -> _Floats:
+    """Return the change of colours without fine lines, a pixel for each cell x cell pixels: H' x W' x 3."""
+    height, width = photo.shape[:2]
+    columns = np.arange(0, width, cell)
+    parts = []
+    for rows in _bands(photo, cell):
+        change = painted[rows].astype(np.int32) - photo[rows]
+        parts.append(np.add.reduceat(np.add.reduceat(change, np.arange(0, len(change), cell), 0), columns, 1))
+    counts = np.outer(*(np.minimum(cell, side - np.arange(0, side, cell)) for side in (height, width)))
+    mean = np.concatenate(parts).astype(np.float32) / counts[..., None].astype(np.float32)
+    return np.stack([mean_around(mean_around(channel)) for channel in np.moveaxis(mean, 2, 0)], 2)
 
 
 @dataclass(frozen=True)
@@ -104,7 +144,8 @@ class _Colors:
         under = np.maximum(self.low - values, 0)
         above, below = max(255 - self.high, _TINY), max(self.low, _TINY)
         inner = np.clip(values, self.low, self.high)
-        return inner + above * over / (above + over) - below * under / (below + under)
+        compressed: _AnyFloats = inner + above * over / (above + over) - below * under / (below + under)
+        return compressed
 
     def kept(self, photo: Pixels, painted: Pixels) -> _Floats:
         """Return some rows of the painted picture in the photo's colours."""
@@ -129,7 +170,7 @@ def _histogram(picture: Pixels) -> npt.NDArray[np.int64]:
     """Return how many pixels have each luminance, 0 to 255. Integers, so that no sum depends on its order."""
     counts = np.zeros(256, np.int64)
     for rows in _bands(picture):
-        levels = (luminance(picture[rows.first : rows.end]) + PARTS // 2) // PARTS
+        levels = (luminance(picture[rows]) + PARTS // 2) // PARTS
         counts += np.bincount(levels.ravel(), minlength=256)
     return counts
 
@@ -145,13 +186,16 @@ def _mean(counts: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> flo
     return fsum(counts * values) / int(counts.sum())
 
 
-def _bands(picture: Pixels) -> Iterator[Rows]:
-    yield from strips(picture.shape[0], max(16, _BAND_PIXELS // picture.shape[1]))
+def _bands(picture: Pixels, cell: int = 1) -> list[slice]:
+    """Return the rows of a picture in bands, each of which begins with a multiple of `cell`."""
+    rows = max(1, _BAND_PIXELS // picture.shape[1] // cell) * cell
+    return [slice(part.first, part.end) for part in strips(picture.shape[0], rows)]
 
 
-def _stretched(weight: npt.NDArray[np.uint8], rows: Rows, shape: tuple[int, ...]) -> _Floats:
+def _stretched(weight: npt.NDArray[np.uint8], rows: slice, shape: tuple[int, ...]) -> _Floats:
     """Return the weight of some rows of a picture of a shape, H x W x 1, 0 to 255."""
     height, width = shape[:2]
-    part = (0.0, rows.first * weight.shape[0] / height, float(weight.shape[1]), rows.end * weight.shape[0] / height)
-    picture = Image.fromarray(weight).resize((width, len(rows)), Image.Resampling.BILINEAR, box=part)
+    scale = weight.shape[0] / height
+    part = (0.0, rows.start * scale, float(weight.shape[1]), min(rows.stop * scale, weight.shape[0]))
+    picture = Image.fromarray(weight).resize((width, rows.stop - rows.start), Image.Resampling.BILINEAR, box=part)
     return np.asarray(picture, np.float32)[..., None]

@@ -89,14 +89,14 @@ def carried_over(photo: Pixels, copy: Pixels, painted: Pixels) -> Pixels:
 
 def _kept_lines(copy: _Floats, painted: _Floats) -> _Floats:
     """Return for each pixel how strongly lines of the copy are in the painting, 0 to a little above 1."""
-    mean, painted_mean = _mean_of_squares(copy), _mean_of_squares(painted)
-    covariance = _mean_of_squares(copy * painted) - mean * painted_mean
-    variance = np.maximum(_mean_of_squares(copy * copy) - mean * mean, 0)
+    mean, painted_mean = mean_around(copy), mean_around(painted)
+    covariance = mean_around(copy * painted) - mean * painted_mean
+    variance = np.maximum(mean_around(copy * copy) - mean * mean, 0)
     kept: _Floats = (covariance / (variance + _NOISE)).astype(np.float32)
-    return np.clip(_mean_of_squares(kept), 0, _MOST)
+    return np.clip(mean_around(kept), 0, _MOST)
 
 
-def _mean_of_squares(values: _Floats) -> _Floats:
+def mean_around(values: _Floats) -> _Floats:
     """Return the mean of the square of 2 r + 1 pixels around each pixel; the edge is repeated."""
     for axis in (0, 1):
         padding = [(0, 0), (0, 0)]

@@ -36,9 +36,35 @@ def test_a_strength_of_0_is_the_photo_whatever_else_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("strength", [0.25, 0.5, 0.9])
-def test_strength_goes_linearly_from_the_photo_to_the_painted_picture(strength: float) -> None:
-    expected = picture() + strength * (picture(seed=1).astype(float) - picture())
-    assert np.abs(blend(picture(), picture(seed=1), strength=strength) - expected).max() <= 0.51
+def test_soft_colours_follow_the_strength(strength: float) -> None:
+    photo, painted = np.full((90, 140, 3), (10, 200, 90), np.uint8), np.full((90, 140, 3), (250, 100, 30), np.uint8)
+    expected = photo + strength * (painted.astype(float) - photo)
+    assert np.abs(blend(photo, painted, strength=strength) - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize(
+    ("strength", "least", "most"), [(0.1, 0.0, 0.1), (0.25, 0.2, 0.4), (0.5, 0.8, 0.9), (0.7, 1, 1)]
+)
+def test_strokes_come_early_and_take_the_place_of_the_photos_texture(
+    strength: float, least: float, most: float
+) -> None:
+    lines = np.zeros((96, 96, 3), np.uint8)
+    lines[::2] = 60
+    photo, painted = 90 + lines, 90 + np.swapaxes(lines, 0, 1)
+    result = blend(photo, painted.copy(), strength=strength).astype(int)
+    texture, strokes = np.abs(result[1:] - result[:-1]).mean() / 60, np.abs(result[:, 1:] - result[:, :-1]).mean() / 60
+    assert least - 0.02 <= strokes <= most + 0.02
+    assert texture + strokes == pytest.approx(1, abs=0.04)
+
+
+def test_strength_is_continuous() -> None:
+    photo, painted = picture(100, 120), picture(100, 120, seed=1)
+    before = photo
+    for strength in np.linspace(0, 1, 201):
+        result = blend(photo, painted.copy(), strength=float(strength))
+        assert np.abs(result.astype(int) - before).max() <= 6
+        before = result
+    np.testing.assert_array_equal(before, painted)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 90), (90, 255), (80, 170)])
@@ -136,20 +162,19 @@ def test_bands_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {"strength": 0.7, "preserve_color": True, "weight": weight}
     whole = blend(photo, painted.copy(), **options)
     monkeypatch.setattr(module, "_BAND_PIXELS", 90 * 16)
-    # A weight between two of its pixels may be rounded in another way.
+    # Values between two pixels of a small picture may be rounded in another way.
     assert np.abs(blend(photo, painted.copy(), **options).astype(int) - whole).max() <= 1
-    del options["weight"]
-    whole = blend(photo, painted.copy(), **options)
+    colours = blend(photo, painted.copy(), preserve_color=True)
     monkeypatch.undo()
-    np.testing.assert_array_equal(blend(photo, painted.copy(), **options), whole)
+    np.testing.assert_array_equal(blend(photo, painted.copy(), preserve_color=True), colours)
 
 
 def test_read_only_and_strided_pictures_are_taken() -> None:
     photo, painted = picture(), picture(seed=1)
-    expected = blend(photo, painted.copy(), strength=0.5)
+    expected = blend(photo, painted.copy(), preserve_color=True)
     photo.flags.writeable = painted.flags.writeable = False
-    np.testing.assert_array_equal(blend(photo, painted, strength=0.5), expected)
-    np.testing.assert_array_equal(blend(photo[::-1], painted[::-1], strength=0.5)[::-1], expected)
+    np.testing.assert_array_equal(blend(photo, painted, preserve_color=True), expected)
+    np.testing.assert_array_equal(blend(photo[::-1], painted[::-1], preserve_color=True)[::-1], expected)
 
 
 @pytest.mark.parametrize("strength", [-0.01, 1.01, float("nan")])
