@@ -1,6 +1,7 @@
-"""Train a style without a queue: `python -m nst_core train -h`.
+"""Train styles without a queue: `python -m nst_core train -h`.
 
 The run folder holds the checkpoint, the losses and sample pictures. Run the command again to continue the training.
+Several paintings make one network with a style for each. `python -m nst_core join` adds styles to such a network.
 """
 
 import argparse
@@ -15,7 +16,8 @@ from threading import Event
 from typing import Any
 
 from nst_core.errors import NstError
-from nst_core.nets.weights import load_transformer
+from nst_core.nets.families import joined
+from nst_core.nets.weights import load_transformer, save_transformer
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.devices import resolve_device
@@ -32,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
-        return train(args)
+        return int(args.run_command(args))
     except NstError as error:
         print(f"error: {error.message}", file=sys.stderr)
     except OSError as error:  # such as a full disk
@@ -44,13 +46,24 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m nst_core", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    train = commands.add_parser("train", help="train a style, or continue its training")
-    train.add_argument("--painting", type=Path, required=True, help="the style picture")
+    _add_train(commands.add_parser("train", help="train a style or several, or continue their training"))
+    join = commands.add_parser("join", help="put styles with the same convolutions into one weights file")
+    join.set_defaults(run_command=join_files)
+    join.add_argument("weights", type=Path, nargs="+", help="weights files, whose styles keep their order")
+    join.add_argument("-o", "--output", type=Path, required=True, help="the new weights file")
+    return parser
+
+
+def _add_train(train: argparse.ArgumentParser) -> None:
+    train.set_defaults(run_command=train_styles)
+    train.add_argument("--painting", type=Path, nargs="+", required=True, help="the style picture, or several")
     train.add_argument("--photos", required=True, help="a folder of training photos, or s3://bucket/prefix")
     train.add_argument("--run", type=Path, required=True, help="the folder of this training")
     train.add_argument("--samples", type=Path, nargs="*", default=[], help="photos to stylize at intervals")
     train.add_argument("--config", type=json_object, default={}, help="TrainConfig fields as JSON")
+    train.add_argument("--strength", type=float, help="balance the style weights with the photos' content, times this")
     train.add_argument("--initial", type=Path, help="start with the network and the weights of this file")
+    train.add_argument("--initial-style", type=int, help="start with this style of that file, from 0; default: all")
     train.add_argument("--extend", action="store_true", help="continue a checkpoint that was made for fewer steps")
     train.add_argument("--checkpoint-every", type=int, default=50, help="steps between checkpoints")
     train.add_argument("--sample-every", type=int, default=250, help="steps between samples and plots")
@@ -60,7 +73,6 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--threads", type=int, default=1, choices=range(1, 65), metavar="N", help="reader threads")
     train.add_argument("--cache", type=Path, help="cache folder for photos from S3; default: RUN/photos")
     train.add_argument("--cache-bytes", type=int, default=2 * 2**30, help="the size limit of the cache")
-    return parser
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -74,13 +86,15 @@ def json_object(text: str) -> dict[str, Any]:
     return value
 
 
-def train(args: argparse.Namespace) -> int:
+def train_styles(args: argparse.Namespace) -> int:
     """Train to the last step or until a signal; return the exit code."""
     plan = RunPlan(
         folder=args.run,
-        config=make_config(args.config, args.initial),
-        style=args.painting,
+        config=make_config(args.config, args.initial, paintings=len(args.painting)),
+        paintings=tuple(args.painting),
+        strength=args.strength,
         initial=args.initial,
+        initial_style=args.initial_style,
         samples=tuple(args.samples),
         checkpoint_every=args.checkpoint_every,
         sample_every=args.sample_every,
@@ -103,11 +117,25 @@ def train(args: argparse.Namespace) -> int:
     return 0 if run.done else 130
 
 
-def make_config(options: dict[str, Any], initial: Path | None) -> TrainConfig:
-    """Return the config of JSON options; the default for `transformer` is that of the initial weights."""
-    if initial is not None and "transformer" not in options:
-        options = {**options, "transformer": load_transformer(initial).config.to_dict()}
-    return TrainConfig.from_dict(options)
+def join_files(args: argparse.Namespace) -> int:
+    """Write one file with the styles of several."""
+    nets = [load_transformer(path, style=None) for path in args.weights]
+    save_transformer(joined(nets), args.output)
+    return 0
+
+
+def make_config(options: dict[str, Any], initial: Path | None, *, paintings: int = 1) -> TrainConfig:
+    """Return the config of JSON options for some paintings.
+
+    The default for `transformer` is that of the initial weights, with as many styles as there are paintings, and one
+    more for the identity if it has a weight.
+    """
+    network = options.get("transformer")
+    if network is None:
+        network = {} if initial is None else load_transformer(initial).config.to_dict()
+    if isinstance(network, dict) and paintings + bool(options.get("identity_weight")) > 1:
+        network = {"styles": paintings + bool(options.get("identity_weight")), **network}
+    return TrainConfig.from_dict({**options, "transformer": network})
 
 
 def open_photos(args: argparse.Namespace) -> PhotoSource:

@@ -1,5 +1,6 @@
 """Style loss on Gram matrices, plain or guided by a map of where the style applies."""
 
+from collections.abc import Sequence
 from typing import Literal, cast, get_args
 
 import torch
@@ -128,16 +129,28 @@ class GramLoss(nn.Module):
     """
 
     target: Tensor
+    weights: Tensor
 
-    def __init__(self, target: Tensor, *, normalization: Normalization) -> None:
-        """Hold A, the Gram matrix of the style, 1 x C x C; raise ConfigError for an unknown normalisation."""
+    def __init__(self, target: Tensor, *, normalization: Normalization, weights: Sequence[float] = ()) -> None:
+        """Hold A, the Gram matrix of the style, 1 x C x C, or those of several, S x C x C, with a weight each or 1.
+
+        Raises ConfigError for an unknown normalisation.
+        """
         super().__init__()
         if normalization not in get_args(Normalization):
             names = ", ".join(get_args(Normalization))
             raise ConfigError(f"The normalisation of a Gram matrix is one of {names}, not {normalization!r}.")
         self.register_buffer("target", target)
+        self.register_buffer("weights", target.new_tensor(weights or [1.0] * len(target)))
         self.factor = {"gatys": 1 / 4, "hw": 1.0, "chw": 1 / target.shape[-1] ** 2}[normalization]
 
-    def forward(self, features: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Return the loss of N x C x H x W features, guided by `weights` as in `gram_matrix`."""
-        return self.factor * (gram_matrix(features, weights=weights) - self.target).square().mean()
+    def forward(self, features: Tensor, weights: Tensor | None = None, *, styles: Tensor | None = None) -> Tensor:
+        """Return the loss of N x C x H x W features, guided by `weights` as in `gram_matrix`.
+
+        `styles`, N whole numbers, are those of the images if there are several.
+        """
+        gram = gram_matrix(features, weights=weights)
+        if styles is None:
+            return self.factor * (gram - self.target).square().mean()
+        each = (gram - self.target[styles]).square().mean((1, 2))
+        return self.factor * (self.weights[styles] * each).mean()

@@ -46,7 +46,7 @@ class ReflectConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor, *, padded: bool = False) -> Tensor:  # N, C, H, W
         x = input if padded else reflect_pad(input, self.margin)
-        if torch.is_grad_enabled() and self.weight.requires_grad and native.usable(x):
+        if torch.is_grad_enabled() and (self.weight.requires_grad or x.requires_grad) and native.usable(x):
             return trained_conv(x, self.weight, self.bias, stride=self.stride[0])
         return super().forward(x)
 

@@ -30,8 +30,8 @@ def dump_transformer(net: TransformerNet, *, dtype: torch.dtype = torch.float16)
     return save(state, metadata)
 
 
-def load_transformer(path: Path, *, style: Style = 0) -> TransformerNet:
-    """Return the network of a style of a weights file, float32 on the CPU, in eval mode.
+def load_transformer(path: Path, *, style: Style | None = 0) -> TransformerNet:
+    """Return the network of a style of a weights file, float32 on the CPU, in eval mode; the whole one if it is None.
 
     Raises WeightsError if the file is missing or damaged, has no config or no such style, or its tensors do not fit
     the config.
@@ -44,10 +44,7 @@ def load_transformer(path: Path, *, style: Style = 0) -> TransformerNet:
 
 
 def load_transformer_bytes(data: bytes, *, name: str = "The weights file", style: Style | None = 0) -> TransformerNet:
-    """Return the network of a weights file's bytes, as `load_transformer` does; `name` begins error messages.
-
-    With `style` None it is the whole network with all its styles.
-    """
+    """Return the network of a weights file's bytes, as `load_transformer` does; `name` begins error messages."""
     config = read_config(data, name=name)
     try:
         state = {key: _cast(value, torch.float32) for key, value in load(data).items()}

@@ -1,5 +1,6 @@
 """Style weights that are derived from the painting and the photos."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -27,7 +28,12 @@ class _Given(nn.Module):
 
 
 def balanced(
-    config: TrainConfig, *, network: LossNetwork, style: Tensor, photos: Tensor, strength: float = 1.0
+    config: TrainConfig,
+    *,
+    network: LossNetwork,
+    style: Tensor | Sequence[Tensor],
+    photos: Tensor,
+    strength: float = 1.0,
 ) -> TrainConfig:
     """Return the config with its style weights scaled by one factor, in four digits.
 
@@ -36,8 +42,23 @@ def balanced(
     That is where every untrained network begins: at a grey picture. There, the gradient of the style loss by the pixels
     becomes STYLE_PULL * `strength` times as long as that of the content loss. `style` is 1 x 3 x H x W, `photos` N x 3
     x H x W, in 0 to 1. The config keeps its weights if one of the two losses has no gradient there, for example if the
-    content has no weight.
+    content has no weight. If the config has several paintings, `style` is one picture for each, and the factors are
+    its `style_factors`.
     """
+    styles = [style] if isinstance(style, Tensor) else style
+    factors = [
+        _factor(config.of_painting(index), network=network, style=each, photos=photos, strength=strength)
+        for index, each in enumerate(styles)
+    ]
+    if config.transformer.styles == 1:
+        weights = {layer: float(f"{weight * factors[0]:.4g}") for layer, weight in config.style_weights.items()}
+        return replace(config, style_weights=weights) if factors[0] != 1 else config
+    before = config.style_factors or [1.0] * len(factors)
+    return replace(config, style_factors=tuple(float(f"{a * b:.4g}") for a, b in zip(before, factors, strict=True)))
+
+
+def _factor(config: TrainConfig, *, network: LossNetwork, style: Tensor, photos: Tensor, strength: float) -> float:
+    """Return the factor of the style weights; 1 if there is none."""
     grey = torch.full_like(photos, 0.5).requires_grad_()
     objective = PerceptualObjective(config, _Given(grey), network, style)
     # In a flat picture many values are equal. Rounding errors of the kernels would decide which one is the largest of
@@ -47,7 +68,5 @@ def balanced(
         (by_content,) = torch.autograd.grad(content, grey, retain_graph=True)
         (by_style,) = torch.autograd.grad(style_loss, grey)
     if not (by_style.any() and by_content.any()):
-        return config  # no weight, or the painting or the photos are grey too
-    factor = STYLE_PULL * strength * float(by_content.norm() / by_style.norm())
-    weights = {layer: float(f"{weight * factor:.4g}") for layer, weight in config.style_weights.items()}
-    return replace(config, style_weights=weights)
+        return 1.0  # no weight, or the painting or the photos are grey too
+    return STYLE_PULL * strength * float(by_content.norm() / by_style.norm())

@@ -1,6 +1,6 @@
 """The config of a training, which is validated when it is made. Never loads torch."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import cos, isfinite, pi
 from typing import Any, Literal, get_args
 
@@ -13,6 +13,7 @@ Normalization = Literal["gatys", "hw", "chw"]
 TVKind = Literal["l1", "squared"]
 Pooling = Literal["max", "average"]
 Schedule = Literal["cosine", "constant", "step"]
+Trained = Literal["all", "norms"]
 DEFAULT_STYLE_WEIGHTS = {"relu1_2": 5.0, "relu2_2": 5.0, "relu3_3": 5.0, "relu4_3": 5.0}
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -20,6 +21,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "gram": get_args(Normalization),
     "tv_kind": get_args(TVKind),
     "schedule": get_args(Schedule),
+    "trained": get_args(Trained),
 }
 _WHOLE = {
     "steps": (1, 100_000_000),
@@ -41,6 +43,7 @@ _NUMBERS = {
     "stability_fraction": (0.0, 1.0),
     "stability_sigma": (0.0, 100.0),
     "shift_weight": (0.0, 1e30),
+    "identity_weight": (0.0, 1e30),
     "learning_rate": (1e-12, 10.0),
     "head_learning_rate": (0.0, 100.0),
     "final_learning_rate": (0.0, 1.0),
@@ -56,6 +59,11 @@ class TrainConfig:
     """
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    #: What learns: "all", or "norms": the weights and biases of normalisations alone, a style for given convolutions.
+    trained: Trained = "all"
+    #: Above 0, the last style of a network with several is the photo itself, so that a blend with it is a weaker style.
+    #: This is the weight of the mean squared difference from the photo, for pixels in 0 to 1; it counts as content.
+    identity_weight: float = 0.0
     steps: int = 2000
     #: Crops per step.
     batch_size: int = 4
@@ -80,6 +88,8 @@ class TrainConfig:
     content_weight: float = 1.0
     #: Weight of each style layer. Their size depends on `gram` and on the loss network.
     style_weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_STYLE_WEIGHTS))
+    #: Factor of all style weights for each painting of a network with several styles; none for 1 each.
+    style_factors: tuple[float, ...] = ()
     #: How Gram matrices are normalised: over C H W as in the paper, over H W, or as Gatys et al. do.
     gram: Normalization = "chw"
     tv_weight: float = 0.0
@@ -108,8 +118,8 @@ class TrainConfig:
     #: Fraction of the learning rate for the head. One step of Adam moves all its 81 taps x 32 channels together:
     #: on the unit range that is 255 times the step that the papers' networks take on 0 to 255.
     head_learning_rate: float = 0.1
-    #: Determines the initial weights, the order and crops of the photos, the crops of the style, the noise and the
-    #: shifts.
+    #: Determines the initial weights, the order, crops and styles of the photos, the crops of the style, the noise and
+    #: the shifts.
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -134,6 +144,41 @@ class TrainConfig:
             )
         for layer, weight in self.style_weights.items():
             _check_number(f"style_weights[{layer!r}]", weight, 0.0, 1e30)
+        self._check_styles()
+
+    def _check_styles(self) -> None:
+        if self.trained == "norms" and self.transformer.norm != "instance":
+            raise ConfigError("Only a network with the norm instance can be trained in its norms.", field="trained")
+        if self.identity_weight and self.transformer.styles == 1:
+            raise ConfigError("identity_weight needs a network with several styles.", field="identity_weight")
+        if not isinstance(self.style_factors, tuple) or len(self.style_factors) not in (0, self.paintings):
+            raise ConfigError(
+                f"style_factors must have a number for each of {self.paintings} paintings, not {self.style_factors!r}.",
+                field="style_factors",
+            )
+        for index, factor in enumerate(self.style_factors):
+            _check_number(f"style_factors[{index}]", factor, 0.0, 1e30)
+
+    @property
+    def paintings(self) -> int:
+        """The number of style pictures."""
+        return self.transformer.styles - bool(self.identity_weight)
+
+    def check_paintings(self, count: int) -> None:
+        """Raise ConfigError for another number of style pictures."""
+        if count != self.paintings:
+            raise ConfigError(f"The number of paintings must be {self.paintings}, not {count}.")
+
+    def of_painting(self, index: int) -> "TrainConfig":
+        """Return the config for one painting alone, with a network of one style."""
+        factor = self.style_factors[index] if self.style_factors else 1.0
+        return replace(
+            self,
+            transformer=replace(self.transformer, styles=1),
+            identity_weight=0.0,
+            style_weights={layer: factor * weight for layer, weight in self.style_weights.items()},
+            style_factors=(),
+        )
 
     @property
     def layers(self) -> list[str]:
@@ -153,7 +198,8 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON-ready values."""
-        return {**asdict(self), "transformer": self.transformer.to_dict()}
+        network, factors = self.transformer.to_dict(), list(self.style_factors)
+        return {**asdict(self), "transformer": network, "style_factors": factors}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
@@ -174,7 +220,9 @@ class TrainConfig:
             network = TransformerConfig.from_dict(transformer)
         except ConfigError as error:
             raise ConfigError(error.message, field="transformer") from error
-        return cls(**{**values, "transformer": network})
+        factors = values.get("style_factors", ())
+        factors = tuple(factors) if isinstance(factors, list) else factors
+        return cls(**{**values, "transformer": network, "style_factors": factors})
 
     def differences(self, other: "TrainConfig") -> dict[str, str]:
         """Return the fields in which the other config differs, each with a text "that one's value, not this one's"."""

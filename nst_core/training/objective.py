@@ -22,7 +22,7 @@ MAX_SHIFT_PX = 3
 #: Pixels at the border of a picture that the padding affects. It must be broader than a shift.
 _BORDER_PX = 16
 # Make the generators that share a seed independent.
-_CROPS, _NOISE, _SHIFT = 1, 2, 3
+_CROPS, _NOISE, _SHIFT, _STYLES = 1, 2, 3, 4
 
 
 class PerceptualObjective(nn.Module):
@@ -38,10 +38,13 @@ class PerceptualObjective(nn.Module):
     Shift: S moves a picture by 0 to 3 px each way. Strokes move with what they paint; a lattice that comes from the
     upsampling stays at its pixels, and one of deviation s costs about 2 w_sh s^2. The mean is over one photo of the
     batch, without its border; pixels are in 0 to 1, so that the weight is in the unit of the stability's and of tv's.
+
+    With several styles, each photo has one, and its Gram matrices are compared with those of that style. If the last
+    style is the identity, the content term of its photos is w_id mean (y - x)^2, and they have no other term.
     """
 
-    def __init__(self, config: TrainConfig, transformer: nn.Module, network: LossNetwork, style: Tensor) -> None:
-        """Compute the style targets once from the style picture, 1 x 3 x H x W RGB in 0 to 1.
+    def __init__(self, config: TrainConfig, transformer: nn.Module, network: LossNetwork, *styles: Tensor) -> None:
+        """Compute the style targets once from the style picture or pictures, 1 x 3 x H x W RGB in 0 to 1 each.
 
         Raises ConfigError if the loss network does not have all layers in the config.
         """
@@ -54,21 +57,50 @@ class PerceptualObjective(nn.Module):
         self.network = network
         # Names of layers may hold dots, which names of submodules may not.
         self.style_layers = tuple(config.style_weights)
-        grams = style_grams(config, network, style)
+        grams = [style_grams(config, network, style) for style in styles]
         self.style_losses = nn.ModuleList(
-            GramLoss(grams[layer], normalization=config.gram) for layer in self.style_layers
+            GramLoss(
+                torch.cat([each[layer] for each in grams]), normalization=config.gram, weights=config.style_factors
+            )
+            for layer in self.style_layers
         )
         self.content_loss = ContentLoss()
         self.tv_loss = TVLoss(config.tv_kind)
 
-    def forward(self, photos: Tensor, noise: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        photos: Tensor,
+        noise: Tensor | None = None,
+        shift: Tensor | None = None,
+        styles: Tensor | None = None,
+        painted: int | None = None,
+    ) -> Tensor:
         """Return the weighted terms, 5, in the order of TERMS, of a batch of photos, N x 3 x H x W in 0 to 1.
 
         `noise`, of the photos' shape, is for the stability term, `shift`, rows and columns to move by, for the shift
-        term; each may be omitted if its term has no weight.
+        term; each may be omitted if its term has no weight. `styles` are those of the photos, N whole numbers, if the
+        network has several. The identity must be that of the last photos, all but `painted` ones.
         """
+        output = self._made(photos, styles)
+        if painted is None or painted == len(photos):
+            return self._terms(photos, output, noise, shift, styles)
+        same = (output[painted:].float() - photos[painted:]).square().mean()
+        share = painted / len(photos)
+        terms = nn.functional.pad(self.config.identity_weight * (1 - share) * same[None], [0, len(TERMS) - 1])
+        if not painted:
+            return terms
+        noise = None if noise is None else noise[:painted]
+        styles = None if styles is None else styles[:painted]
+        return terms + share * self._terms(photos[:painted], output[:painted], noise, shift, styles)
+
+    def _made(self, photos: Tensor, styles: Tensor | None) -> Tensor:
+        made: Tensor = self.transformer(photos) if styles is None else self.transformer(photos, styles)
+        return made
+
+    def _terms(
+        self, photos: Tensor, output: Tensor, noise: Tensor | None, shift: Tensor | None, styles: Tensor | None
+    ) -> Tensor:
         config = self.config
-        output = self.transformer(photos)
         features = self.network(output)
         content = style = tv = stability = shifted = photos.new_zeros(())
         if config.content_weight:
@@ -76,21 +108,22 @@ class PerceptualObjective(nn.Module):
                 target = self.network.target(photos, config.content_layer)
             content = config.content_weight * self.content_loss(features[config.content_layer], target)
         for layer, loss in zip(self.style_layers, self.style_losses, strict=True):
-            style = style + config.style_weights[layer] * loss(features[layer])
+            style = style + config.style_weights[layer] * loss(features[layer], styles=styles)
         if config.tv_weight:
             tv = config.tv_weight * self.tv_loss(output)
         if noise is not None:
             # A second pass, not one of twice the batch: batch norm must not mix the statistics of the two.
-            difference = self.transformer(photos + noise).float() - output.detach().float()
+            difference = self._made(photos + noise, styles).float() - output.detach().float()
             stability = config.stability_weight * difference.square().mean()
         if shift is not None:
-            shifted = config.shift_weight * self._shift_loss(photos, output.detach().float(), shift)
+            shifted = config.shift_weight * self._shift_loss(photos, output.detach().float(), shift, styles)
         return torch.stack([content, style, tv, stability, shifted])
 
-    def _shift_loss(self, photos: Tensor, output: Tensor, shift: Tensor) -> Tensor:
+    def _shift_loss(self, photos: Tensor, output: Tensor, shift: Tensor, styles: Tensor | None) -> Tensor:
         # Photos are in random order, so the first one is a random one. Batch norm must see the same batch again.
         count = 1 if self.config.transformer.norm == "instance" else len(photos)
-        difference: Tensor = self.transformer(moved(photos[:count], shift)).float() - moved(output[:count], shift)
+        own = None if styles is None else styles[:count]
+        difference = self._made(moved(photos[:count], shift), own).float() - moved(output[:count], shift)
         border = min(_BORDER_PX, min(photos.shape[2:]) // 4)
         return difference[..., border:-border, border:-border].square().mean()
 
@@ -163,6 +196,21 @@ def grid_shift(config: TrainConfig, step: int) -> Tensor | None:
     side = MAX_SHIFT_PX + 1
     drawn = int(np.random.default_rng((config.seed, _SHIFT, step)).integers(1, side * side))
     return torch.tensor(divmod(drawn, side))
+
+
+def drawn_styles(config: TrainConfig, step: int) -> Tensor | None:
+    """Return the style of each photo of step 0, 1, 2, ..., N whole numbers; None if the network has one style.
+
+    They depend on the seed and the step alone. Each of as many photos in a row as there are styles has another style.
+    Photos of the identity come last in their batch.
+    """
+    count = config.transformer.styles
+    if count == 1:
+        return None
+    places = [divmod(place, count) for place in range(step * config.batch_size, (step + 1) * config.batch_size)]
+    turns = {turn: np.random.default_rng((config.seed, _STYLES, turn)).permutation(count) for turn, _ in places}
+    drawn = [int(turns[turn][index]) for turn, index in places]
+    return torch.tensor(sorted(drawn, key=lambda style: style >= config.paintings))
 
 
 def _seed(*key: int) -> int:

@@ -104,6 +104,8 @@ def resolve(
             **({} if steps is None else {"steps": steps}),
         }
     )
+    if config.transformer.styles > 1:
+        raise ConfigError("A run trains one style, so transformer.styles must be 1.", field="transformer")
     values = config.to_dict()
     values["style_size_px"] = round(config.style_size_px * stroke)
     balanced = found.balanced and "style_weights" not in given

@@ -1,32 +1,37 @@
 """A training in a folder of its own, which may be interrupted at any moment and continues from its last checkpoint.
 
 The folder has `checkpoint.safetensors` (the full state), `losses.csv` (a line a step) and `losses.png`, `photos.json`
-(how many photos there are and which were skipped), samples as `NAME_STEP.jpg`, and `style.safetensors` at the end.
+(how many photos there are and which were skipped), samples as `NAME_STEP.jpg`, and `style.safetensors` at the end. With
+several styles, samples are `NAME_STYLE_STEP.jpg`, where STYLE is the painting's name or `identity`.
 """
 
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nst_core.errors import ConfigError, WeightsError
-from nst_core.nets.loss_network import load_loss_network
+from nst_core.nets.families import one_style
+from nst_core.nets.loss_network import LossNetwork, load_loss_network
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import load_transformer_bytes, save_transformer
 from nst_core.styles import PLOT_NAME, WEIGHTS_NAME, version_of
-from nst_core.training.checkpoint import CHECKPOINT_NAME
+from nst_core.training.balance import balanced
+from nst_core.training.checkpoint import CHECKPOINT_NAME, read_checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.curve import CURVE_NAME, LossCurve, read_losses
 from nst_core.training.files import write_whole
 from nst_core.training.pictures import load_sample, load_style, read_file, save_sample
 from nst_core.training.plot import plot_losses
+from nst_core.training.scales import STRENGTHS
 from nst_core.training.sources import PhotoSource
 from nst_core.training.step_losses import StepLosses
-from nst_core.training.trainer import Trainer
+from nst_core.training.trainer import Trainer, photo_stream
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +44,14 @@ class RunPlan:
 
     folder: Path
     config: TrainConfig
-    #: The style picture.
-    style: Path
-    #: The weights file of a style to begin with, instead of random weights.
+    #: The style pictures: one, or one for each style of the network but the identity.
+    paintings: tuple[Path, ...]
+    #: Style weights are scaled so that style and content pull alike at the start, times this; None: not at all.
+    strength: float | None = None
+    #: The weights file to begin with, instead of random weights.
     initial: Path | None = None
+    #: The style of that file to begin with; None for all its styles, or for its only one.
+    initial_style: int | None = None
     #: Photos to stylize at intervals.
     samples: tuple[Path, ...] = ()
     #: Steps between checkpoints.
@@ -61,6 +70,18 @@ class RunPlan:
         stems = [path.stem for path in self.samples]
         if len(set(stems)) < len(stems):
             raise ConfigError(f"Samples must have different names, but two of {', '.join(stems)} are the same.")
+        low, high = STRENGTHS
+        if self.strength is not None and not low <= self.strength <= high:
+            raise ConfigError(f"strength must be a number from {low:g} to {high:g}, not {self.strength!r}.")
+        if self.initial_style is not None and self.initial is None:
+            raise ConfigError("initial_style chooses a style of the initial weights, but there are none.")
+        self.config.check_paintings(len(self.paintings))
+
+    @property
+    def style_names(self) -> list[str]:
+        """A name for each style of the network, for files: the painting's, with its number if another has it too."""
+        stems = [path.stem for path in self.paintings] + ["identity"] * bool(self.config.identity_weight)
+        return [stem if stems.count(stem) == 1 else f"{stem}-{number}" for number, stem in enumerate(stems)]
 
 
 class TrainingRun:
@@ -82,18 +103,16 @@ class TrainingRun:
         another config, style picture or initial weights.
         """
         self.plan = plan
-        config = plan.config
         plan.folder.mkdir(parents=True, exist_ok=True)
-        style = load_style(plan.style, size_px=config.style_size_px)
+        styles = [load_style(path, size_px=plan.config.style_size_px) for path in plan.paintings]
         self._samples = {path.stem: load_sample(path) for path in plan.samples}
-        initial, initial_sha256 = _load_initial(plan.initial)
-        network = load_loss_network(
-            config.layers, name=config.network, pooling=config.pooling, scale=config.feature_scale
-        )
+        initial, initial_sha256 = _load_initial(plan)
+        network = _load_loss_network(plan.config)
+        config = _balanced(plan, network=network, styles=styles, photos=photos)
         self.trainer = Trainer(
             config,
             network=network,
-            style=style,
+            style=styles,
             photos=photos,
             device=device,
             initial=initial,
@@ -101,8 +120,9 @@ class TrainingRun:
             compiled=compiled,
             threads=threads,
         )
+        digests = [version_of(read_file(path)) for path in plan.paintings]
         self.trainer.origin = {
-            "style_sha256": version_of(read_file(plan.style)),
+            "style_sha256": digests if len(digests) > 1 else digests[0],
             "initial_sha256": initial_sha256,
             "photos": self.trainer.photos.describe(),
         }
@@ -177,12 +197,14 @@ class TrainingRun:
     def _show(self) -> None:
         """Stylize the samples with the weights of now, and draw the losses."""
         plan, trainer = self.plan, self.trainer
-        trainer.transformer.eval()
-        for name, photo in self._samples.items():
-            with torch.inference_mode():
-                image = trainer.transformer(photo.to(trainer.device))
-            save_sample(image, plan.folder / f"{name}_{trainer.step_number:06d}.jpg")
-        trainer.transformer.train()
+        family = trainer.transformer.config.styles > 1
+        for index, style in enumerate(plan.style_names):
+            net = one_style(trainer.transformer, index)
+            for name, photo in self._samples.items():
+                with torch.inference_mode():
+                    image = net(photo.to(trainer.device))
+                middle = f"_{style}" if family else ""
+                save_sample(image, plan.folder / f"{name}{middle}_{trainer.step_number:06d}.jpg")
         if plan.plot:
             title = f"{plan.folder.name}: weighted losses"
             plot_losses(read_losses(plan.folder / CURVE_NAME), plan.folder / PLOT_NAME, title=title)
@@ -197,8 +219,30 @@ def read_skipped(folder: Path) -> dict[str, str]:
         return {}
 
 
-def _load_initial(path: Path | None) -> tuple[TransformerNet | None, str | None]:
-    if path is None:
+def _load_initial(plan: RunPlan) -> tuple[TransformerNet | None, str | None]:
+    if plan.initial is None:
         return None, None
-    data = read_file(path)
-    return load_transformer_bytes(data, name=str(path)), version_of(data)
+    data = read_file(plan.initial)
+    net = load_transformer_bytes(data, name=str(plan.initial), style=plan.initial_style)
+    if net.config.styles not in (1, plan.config.transformer.styles):
+        raise ConfigError(
+            f"{plan.initial} has {net.config.styles} styles, and this training {plan.config.transformer.styles}: "
+            "choose one of its styles (initial_style) to begin with."
+        )
+    return net, version_of(data, plan.initial_style or 0)
+
+
+def _load_loss_network(config: TrainConfig) -> LossNetwork:
+    return load_loss_network(config.layers, name=config.network, pooling=config.pooling, scale=config.feature_scale)
+
+
+def _balanced(plan: RunPlan, *, network: LossNetwork, styles: list[Tensor], photos: PhotoSource) -> TrainConfig:
+    """Return the plan's config; if it has a strength, with balanced weights, which a checkpoint keeps."""
+    config, path = plan.config, plan.folder / CHECKPOINT_NAME
+    if plan.strength is None:
+        return config
+    if path.exists():
+        kept = read_checkpoint(path).config
+        return replace(config, style_weights=kept.style_weights, style_factors=kept.style_factors)
+    first = photo_stream(config, photos).batch(0)
+    return balanced(config, network=network, style=styles, photos=first, strength=plan.strength)

@@ -1,11 +1,11 @@
-"""Trains one transformer network for one style picture (Johnson et al. 2016, section 3).
+"""Trains one transformer network for one style picture (Johnson et al. 2016, section 3), or for several.
 
 A training is a plain object with `step()`. Its whole state is weights, optimizer moments and a step number, so that a
 process may die at any moment and another one continues from the last checkpoint with the same result.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -13,15 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from nst_core.errors import ConfigError, TrainingDivergedError, WeightsError
 from nst_core.nets import native
+from nst_core.nets.families import repeated
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.transformer import TransformerNet
 from nst_core.system.devices import bf16_pays, on_device
 from nst_core.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from nst_core.training.config import TrainConfig
-from nst_core.training.objective import TERMS, PerceptualObjective, grid_shift, sparse_noise
+from nst_core.training.objective import TERMS, PerceptualObjective, drawn_styles, grid_shift, sparse_noise
 from nst_core.training.photos import PhotoStream
 from nst_core.training.prefetch import Prefetcher
 from nst_core.training.sources import PhotoSource
@@ -40,7 +42,7 @@ class Trainer:
         config: TrainConfig,
         *,
         network: LossNetwork,
-        style: Tensor,
+        style: Tensor | Sequence[Tensor],
         photos: PhotoSource,
         device: torch.device,
         initial: TransformerNet | None = None,
@@ -48,11 +50,12 @@ class Trainer:
         compiled: bool | None = None,
         threads: int = 1,
     ) -> None:
-        """Prepare a training on `device` for a style picture, 1 x 3 x H x W in 0 to 1.
+        """Prepare a training on `device` for a style picture, 1 x 3 x H x W in 0 to 1, or for several.
 
-        The network begins with the weights of `initial`, or with random ones. `bf16` and `compiled` trade exactness
-        for speed; None: if they make the training faster on the device. `threads` read photos ahead. Raises
-        ConfigError if the config does not fit the loss network or the initial network.
+        The network begins with the weights of `initial`, or with random ones; each of several styles begins with the
+        one style of `initial`, or with its own there. `bf16` and `compiled` trade exactness for speed; None: if they
+        make the training faster on the device. `threads` read photos ahead. Raises ConfigError if the config does not
+        fit the loss network, the initial network or the number of pictures.
         """
         self.config = config
         #: What the training is made from, such as hashes of files, for the record in checkpoints; JSON-ready.
@@ -64,28 +67,24 @@ class Trainer:
         self._has_compiled = False
         self.transformer = _transformer(config, initial).to(device).to(memory_format=torch.channels_last)
         network = network.to(device).to(memory_format=torch.channels_last)
-        objective = PerceptualObjective(config, self.transformer, network, style.to(device))
-        self._objective: Callable[[Tensor, Tensor | None, Tensor | None], Tensor] = objective.to(device)
+        self._learning = dict(_learning(config, self.transformer))
+        styles = [style] if isinstance(style, Tensor) else style
+        config.check_paintings(len(styles))
+        objective = PerceptualObjective(config, self.transformer, network, *(each.to(device) for each in styles))
+        self._objective: Callable[..., Tensor] = objective.to(device)
         self._eager = self._objective
         #: Whether steps are compiled; the first one then takes a minute.
         self.compiled = compiling_pays(device, bf16=self._bf16) if compiled is None else compiled
         if self.compiled:
             self._objective = torch.compile(self._objective)
-        head = list(self.transformer.head.parameters())
-        body = [p for name, p in self.transformer.named_parameters() if not name.startswith("head.")]
+        head = [p for name, p in self._learning.items() if name.startswith("head.")]
+        body = [p for name, p in self._learning.items() if not name.startswith("head.")]
         # Each group's share of the learning rate is kept in the group, and the rate itself is set every step.
         self._optimizer = torch.optim.Adam(
             [{"params": body, "share": 1.0}, {"params": head, "share": config.head_learning_rate}],
             lr=config.learning_rate,
         )
-        self.photos = PhotoStream(
-            photos,
-            size_px=config.size_px,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            zoom=config.zoom,
-            crops_per_photo=config.crops_per_photo,
-        )
+        self.photos = photo_stream(config, photos)
         self._inputs = Prefetcher(self._prepare, threads=threads)
 
     @property
@@ -105,14 +104,9 @@ class Trainer:
         rate = self.config.learning_rate_at(self.step_number)
         for group in self._optimizer.param_groups:
             group["lr"] = group["share"] * rate
-        photos, noise, shift = self._inputs.take(self.step_number)
-        photos = photos.to(self.device, memory_format=torch.channels_last)
-        if noise is not None:
-            noise = noise.to(self.device, memory_format=torch.channels_last)
-        if shift is not None:
-            shift = shift.to(self.device)
+        inputs = self._on_device(*self._inputs.take(self.step_number))
         with on_device(self.device):
-            terms = self._differentiated(photos, noise, shift)
+            terms = self._differentiated(*inputs)
             self._optimizer.step()
         self.step_number += 1
         losses = StepLosses(
@@ -129,14 +123,25 @@ class Trainer:
             )
         return losses
 
-    def _differentiated(self, photos: Tensor, noise: Tensor | None, shift: Tensor | None) -> Tensor:
+    def _on_device(
+        self, photos: Tensor, noise: Tensor | None, shift: Tensor | None, styles: Tensor | None
+    ) -> tuple[Any, ...]:
+        """Return the arguments of the objective, on the device."""
+        painted = None if styles is None else int((styles < self.config.paintings).sum())
+        photos = photos.to(self.device, memory_format=torch.channels_last)
+        if noise is not None:
+            noise = noise.to(self.device, memory_format=torch.channels_last)
+        small = (None if each is None else each.to(self.device) for each in (shift, styles))
+        return (photos, noise, *small, painted)
+
+    def _differentiated(self, *inputs: Any) -> Tensor:
         """Return the terms of the objective, with their gradients in the parameters.
 
         If the first step cannot be compiled, as with a compiler that is broken, this and all others are not compiled.
         """
         if self.compiled and not self._has_compiled:
             try:
-                terms = self._backward(photos, noise, shift)
+                terms = self._backward(*inputs)
             except RuntimeError as error:  # the compiler's own errors are of many classes, all RuntimeErrors
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
@@ -145,22 +150,23 @@ class Trainer:
             else:
                 self._has_compiled = True
                 return terms
-        return self._backward(photos, noise, shift)
+        return self._backward(*inputs)
 
-    def _backward(self, photos: Tensor, noise: Tensor | None, shift: Tensor | None) -> Tensor:
+    def _backward(self, *inputs: Any) -> Tensor:
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bf16):
-            terms = self._objective(photos, noise, shift)
+            terms = self._objective(*inputs)
         torch.autograd.backward(terms.sum())
         return terms
 
-    def _prepare(self, step: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        return self.photos.batch(step), sparse_noise(self.config, step), grid_shift(self.config, step)
+    def _prepare(self, step: int) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        config = self.config
+        return self.photos.batch(step), sparse_noise(config, step), grid_shift(config, step), drawn_styles(config, step)
 
     def state(self) -> dict[str, Tensor]:
         """Return all tensors of the state by name. They are not copies, and change with the next step."""
         tensors = {f"transformer.{name}": tensor for name, tensor in self.transformer.state_dict().items()}
-        for name, parameter in self.transformer.named_parameters():
+        for name, parameter in self._learning.items():
             for moment, tensor in self._optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{name}.{moment}"] = tensor
         return tensors
@@ -173,7 +179,7 @@ class Trainer:
             {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         )
         self._optimizer.state.clear()
-        for name, parameter in self.transformer.named_parameters():
+        for name, parameter in self._learning.items():
             if f"optimizer.{name}.step" not in tensors:
                 continue
             step, *moments = (tensors[f"optimizer.{name}.{moment}"] for moment in _MOMENTS)
@@ -184,7 +190,7 @@ class Trainer:
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
         expected = {f"transformer.{name}": value.shape for name, value in self.transformer.state_dict().items()}
         if any(name.startswith("optimizer.") for name in tensors):  # there are no moments before the first step
-            for name, parameter in self.transformer.named_parameters():
+            for name, parameter in self._learning.items():
                 shapes = (torch.Size(), parameter.shape, parameter.shape)
                 expected |= {f"optimizer.{name}.{m}": shape for m, shape in zip(_MOMENTS, shapes, strict=True)}
         if expected.keys() != tensors.keys():
@@ -259,9 +265,31 @@ class Trainer:
         self._inputs.close()
 
 
+def photo_stream(config: TrainConfig, photos: PhotoSource) -> PhotoStream:
+    """Return the photos of a training, step by step."""
+    return PhotoStream(
+        photos,
+        size_px=config.size_px,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        zoom=config.zoom,
+        crops_per_photo=config.crops_per_photo,
+    )
+
+
 def compiling_pays(device: torch.device, *, bf16: bool) -> bool:
     """Return whether torch.compile makes trainings faster: in float32 on a CPU, `nets.native` is faster without it."""
     return bf16 or device.type != "cpu" or native.library() is None
+
+
+def _learning(config: TrainConfig, transformer: TransformerNet) -> Iterator[tuple[str, Parameter]]:
+    """Yield the parameters that learn, by name; the others get no gradient from now on."""
+    norms = config.transformer.style_tensors()
+    for name, parameter in transformer.named_parameters():
+        learns = config.trained == "all" or name in norms
+        parameter.requires_grad_(learns)
+        if learns:
+            yield name, parameter
 
 
 def _transformer(config: TrainConfig, initial: TransformerNet | None) -> TransformerNet:
@@ -270,6 +298,8 @@ def _transformer(config: TrainConfig, initial: TransformerNet | None) -> Transfo
         torch.manual_seed(config.seed)
         transformer = TransformerNet(config.transformer)
     if initial is not None:
+        if initial.config.styles == 1:
+            initial = repeated(initial, config.transformer.styles)
         if initial.config != config.transformer:
             raise ConfigError(
                 f"The initial weights are those of another network: {initial.config.to_dict()}, "

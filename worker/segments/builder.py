@@ -22,10 +22,9 @@ from nst_core.training.checkpoint import Checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.costs import training_bytes
 from nst_core.training.held_out import HELD_OUT, choose_held_out, few_held_out, split_names
-from nst_core.training.photos import PhotoStream
 from nst_core.training.pictures import parse_style
 from nst_core.training.sources import PhotoSource, SomePhotos
-from nst_core.training.trainer import Trainer, compiling_pays
+from nst_core.training.trainer import Trainer, compiling_pays, photo_stream
 from worker.runtime.limits import work_bytes
 from worker.runtime.loss_networks import COMPILING, RANDOM_WEIGHTS, load_network_of
 from worker.runtime.outcomes import InterruptedWorkError
@@ -145,16 +144,7 @@ class TrainingBuilder:
     def _balanced(self, parts: _Parts, strength: float) -> TrainConfig:
         """Return the config with style weights that are balanced for the painting and the first photos."""
         config = parts.config
-        # The same stream as the trainer's, so that these are the photos of its first step.
-        stream = PhotoStream(
-            parts.photos,
-            size_px=config.size_px,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            zoom=config.zoom,
-            crops_per_photo=config.crops_per_photo,
-        )
-        photos = stream.batch(0)
+        photos = photo_stream(config, parts.photos).batch(0)  # those of the trainer's first step
 
         def measure() -> TrainConfig:
             network = parts.network.to(self._device)

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from nst_core.__main__ import main, make_config, stopped_by_signals
 from nst_core.errors import ConfigError
-from nst_core.nets.weights import load_transformer
+from nst_core.nets.weights import dump_transformer, load_transformer
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.curve import read_losses
@@ -97,6 +98,40 @@ def test_the_network_of_the_initial_weights_is_used_by_default() -> None:
     assert make_config({"transformer": {"width": 8}}, path).transformer.width == 8
     with pytest.raises(ConfigError, match="Unknown"):
         make_config({"stepz": 5}, path)
+
+
+def test_several_paintings_and_the_identity_are_the_styles_of_one_network() -> None:
+    path = shipped_style("udnie").folder / "style.safetensors"
+    network = load_transformer(path).config
+    assert make_config({}, path, paintings=3).transformer == replace(network, styles=3)
+    assert make_config({"identity_weight": 5.0}, path, paintings=3).transformer == replace(network, styles=4)
+    assert make_config({"identity_weight": 5.0}, None).transformer.styles == 2
+    assert make_config({}, None).transformer.styles == 1
+
+
+def test_a_style_is_added_to_others_without_a_change_of_theirs(run: Path) -> None:
+    soft_picture(8, 80, 72).save(run.parent / "second.png")
+    paintings = [str(run.parent / name) for name in ("painting.png", "second.png")]
+    assert train(run, "--painting", *paintings, identity_weight=10.0) == 0
+    family = run / "style.safetensors"
+    new = run.parent / "new"
+    assert train(new, "--initial", str(family), "--initial-style", "1", trained="norms") == 0
+    joined = run.parent / "joined.safetensors"
+    assert main(["join", str(family), str(new / "style.safetensors"), "-o", str(joined)]) == 0
+    assert load_transformer(joined, style=None).config.styles == 4
+    parts = [*((family, index) for index in range(3)), (new / "style.safetensors", 0)]
+    for index, (path, own) in enumerate(parts):
+        alone, together = load_transformer(path, style=own), load_transformer(joined, style=index)
+        assert dump_transformer(alone) == dump_transformer(together)
+    assert dump_transformer(load_transformer(joined, style=3)) != dump_transformer(load_transformer(family, style=1))
+
+
+def test_networks_that_do_not_fit_are_not_joined(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(run) == 0
+    others = [str(run / "style.safetensors"), str(shipped_style("udnie").folder / "style.safetensors")]
+    assert main(["join", *others, "-o", str(run / "joined.safetensors")]) == 1
+    assert capsys.readouterr().err == "error: Only networks of the same kind can be joined.\n"
+    assert not (run / "joined.safetensors").exists()
 
 
 def test_more_steps_need_the_extend_option(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

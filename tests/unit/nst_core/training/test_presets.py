@@ -138,3 +138,9 @@ def test_a_config_does_not_change_the_options_or_the_preset() -> None:
     resolve("quick", strength=3.0, stroke=2.0, options=options)
     assert options == {"style_weights": {"relu1_2": 4.0}, "transformer": {"output": "tanh"}}
     assert presets()["quick"].config.to_dict() == before
+
+
+def test_a_network_with_several_styles_is_refused() -> None:
+    with pytest.raises(ConfigError, match="trains one style") as caught:
+        resolve("quick", options={"transformer": {"styles": 2}})
+    assert caught.value.field == "transformer"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from nst_core.errors import ConfigError, ImageDecodeError, TrainingDivergedError, WeightsError
 from nst_core.nets.transformer import TransformerNet
-from nst_core.nets.weights import load_transformer, save_transformer
+from nst_core.nets.weights import load_transformer, load_transformer_bytes, save_transformer
 from nst_core.styles import version_of
 from nst_core.training.checkpoint import read_checkpoint
 from nst_core.training.curve import read_losses
@@ -35,7 +35,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     made: list[TrainingRun] = []
 
     def make(*, photos: MemoryPhotos | None = None, **changes: Any) -> TrainingRun:
-        values = {"folder": tmp_path / "run", "config": CONFIG, "style": tmp_path / "style.png", **changes}
+        values = {"folder": tmp_path / "run", "config": CONFIG, "paintings": (tmp_path / "style.png",), **changes}
         plan = RunPlan(**{"checkpoint_every": 2, "sample_every": 3, **values})
         run = TrainingRun(plan, photos=photos or soft_photos(), device=torch.device("cpu"), bf16=False, compiled=False)
         made.append(run)
@@ -170,6 +170,69 @@ def test_a_run_starts_from_the_weights_of_a_style(make: Make, tmp_path: Path) ->
         make(initial=tmp_path / "initial.safetensors")
 
 
+FAMILY = replace(with_network(TINY, styles=3), steps=6, identity_weight=10.0)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, Path]:
+    """Two paintings."""
+    soft_picture(10).save(tmp_path / "second.png")
+    return tmp_path / "style.png", tmp_path / "second.png"
+
+
+def test_several_paintings_make_one_network(make: Make, two: tuple[Path, Path], tmp_path: Path) -> None:
+    run = make(config=FAMILY, paintings=two, samples=(tmp_path / "sample.png",), sample_every=6)
+    run.run()
+    assert sorted(path.name for path in (tmp_path / "run").glob("*.jpg")) == [
+        "sample_identity_000006.jpg",
+        "sample_second_000006.jpg",
+        "sample_style_000006.jpg",
+    ]
+    data = (tmp_path / "run" / "style.safetensors").read_bytes()
+    assert load_transformer_bytes(data, style=None).config.styles == 3
+    weights = [load_transformer_bytes(data, style=index).down1.norm.get_parameter("bias") for index in range(3)]
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[2])
+    origin = read_checkpoint(tmp_path / "run" / "checkpoint.safetensors").origin
+    assert origin["style_sha256"] == [version_of(path.read_bytes()) for path in two]
+    with pytest.raises(WeightsError, match="another style picture"):
+        make(config=FAMILY, paintings=two[::-1])
+
+
+def test_a_killed_run_of_several_paintings_resumes_to_the_same_bytes(
+    make: Make, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    plan = {"config": FAMILY, "paintings": two, "strength": 2.0}
+    make(folder=tmp_path / "undisturbed", **plan).run()
+    with pytest.raises(Killed):
+        make(folder=tmp_path / "disturbed", **plan).run(on_step=die_at(5))
+    make(folder=tmp_path / "disturbed", **plan).run()
+    files = [tmp_path / folder / "checkpoint.safetensors" for folder in ("undisturbed", "disturbed")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    config = read_checkpoint(files[0]).config
+    assert len(set(config.style_factors)) == 2
+    assert config.style_weights == FAMILY.style_weights
+
+
+def test_a_run_begins_with_one_of_several_styles(make: Make, two: tuple[Path, Path], tmp_path: Path) -> None:
+    make(config=FAMILY, paintings=two, folder=tmp_path / "first").run()
+    initial = tmp_path / "first" / "style.safetensors"
+    chosen = load_transformer(initial, style=1).state_dict()
+    one = replace(TINY, steps=1, trained="norms")
+    run = make(config=one, paintings=two[:1], initial=initial, initial_style=1)
+    ours = run.trainer.transformer.state_dict()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in chosen.items())
+    assert run.trainer.origin["initial_sha256"] == version_of(initial.read_bytes(), 1)
+    again = make(config=FAMILY, paintings=two, initial=initial, folder=tmp_path / "again")
+    whole = load_transformer(initial, style=None).state_dict()
+    ours = again.trainer.transformer.state_dict()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in whole.items())
+    with pytest.raises(ConfigError, match="has 3 styles, and this training 1: choose"):
+        make(config=one, initial=initial, folder=tmp_path / "other")
+    with pytest.raises(WeightsError, match="has no style 3"):
+        make(config=one, initial=initial, initial_style=3, folder=tmp_path / "other")
+
+
 def test_damaged_initial_weights_are_refused(make: Make, tmp_path: Path) -> None:
     (tmp_path / "initial.safetensors").write_bytes(b"no weights at all")
     with pytest.raises(WeightsError, match=r"initial.safetensors"):
@@ -241,10 +304,16 @@ def test_few_photos_and_changed_photos_give_warnings(make: Make, caplog: pytest.
 def test_a_plan_that_cannot_be_carried_out_is_refused_at_once(make: Make, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="checkpoint_every"):
         make(checkpoint_every=0)
+    with pytest.raises(ConfigError, match="must be 1, not 2"):
+        make(paintings=(tmp_path / "style.png", tmp_path / "style.png"))
+    with pytest.raises(ConfigError, match="strength must be a number from"):
+        make(strength=0.0)
+    with pytest.raises(ConfigError, match="initial weights, but there are none"):
+        make(initial_style=1)
     with pytest.raises(ConfigError, match="two of"):
         make(samples=(tmp_path / "sample.png", tmp_path / "other" / "sample.png"))
     with pytest.raises(ConfigError, match="cannot be read"):
-        make(style=tmp_path / "missing.png")
+        make(paintings=(tmp_path / "missing.png",))
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(ImageDecodeError, match=r"text\.png"):
         make(samples=(tmp_path / "text.png",))
