@@ -19,8 +19,11 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from nst_core.faces.detector import FaceDetector
+from nst_core.faces.face import Face
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.stylizer import EngineChoice
+from nst_core.looks.faces import compare_faces
 from nst_core.looks.fog import find_fog
 from nst_core.looks.halo import find_halos
 from nst_core.looks.lattice import find_lattice
@@ -59,6 +62,7 @@ class Photo:
     full: Pixels
     pixels: Pixels
     features: dict[str, Tensor]
+    faces: tuple[Face, ...]
 
 
 @dataclass(kw_only=True)
@@ -79,6 +83,11 @@ class Row:
         found = [value for value in self.values.get(name, []) if value is not None]
         return f"{median(found):.{DIGITS[name]}f}" if found else ""
 
+    def faces(self) -> str:
+        """Return how many of the faces of all photos are found again."""
+        again, all_ = (sum(value or 0 for value in self.values[name]) for name in FACES)
+        return f"{again:.0f} of {all_:.0f}"
+
 
 #: The measures in their order, and their digits.
 DIGITS = {
@@ -93,9 +102,12 @@ DIGITS = {
     "fog": 1,
     "halo": 1,
     "halo width, px": 0,
+    "face SSIM": 2,
     "0.5 to 2 megapixels": 1,
     "cropped": 1,
 }
+#: Counts, of which the table has the sums.
+FACES = ("faces found again", "faces")
 
 
 class Instruments:
@@ -105,6 +117,11 @@ class Instruments:
     def network(self) -> LossNetwork:
         """The loss network up to the deepest layer."""
         return load_loss_network([*STYLE_LAYERS, CONTENT_LAYER]).to(memory_format=torch.channels_last)
+
+    @cached_property
+    def detector(self) -> FaceDetector:
+        """The detector of faces."""
+        return FaceDetector()
 
     def style(self, painting: Path) -> StyleDistance:
         """Return the distance to a painting."""
@@ -122,7 +139,9 @@ class Instruments:
         )
         with torch.inference_mode():
             features = self.network(to_tensor(pixels))
-        return Photo(name=path.stem, full=np.array(image), pixels=pixels, features=features)
+        return Photo(
+            name=path.stem, full=np.array(image), pixels=pixels, features=features, faces=self.detector(pixels)
+        )
 
     def measure(self, photo: Photo, picture: Pixels, style: StyleDistance) -> dict[str, float | None]:
         """Return the measures of one picture."""
@@ -130,6 +149,7 @@ class Instruments:
             features = photo.features if picture is photo.pixels else self.network(to_tensor(picture))
             distances = style(features)
             content = feature_distance(features[CONTENT_LAYER], photo.features[CONTENT_LAYER])
+        kept = compare_faces(photo.pixels, picture, photo.faces, self.detector(picture))
         lattice, halos = find_lattice(photo.pixels, picture), find_halos(photo.pixels, picture)
         return {
             "style relu4_1": distances["relu4_1"].gram,
@@ -143,6 +163,9 @@ class Instruments:
             "fog": find_fog(photo.pixels, picture),
             "halo": abs(halos.stronger.overshoot) if halos else None,
             "halo width, px": halos.stronger.width_px if halos else None,
+            "face SSIM": kept.ssim,
+            "faces found again": kept.in_picture,
+            "faces": kept.in_photo,
         }
 
 
@@ -189,8 +212,8 @@ def print_rows(rows: Sequence[Row]) -> None:
     """Print the rows of one painting. Its first row is the photo, its second ours."""
     for row in rows:
         counts = [nearer(rows[1], peer) for peer in rows[2:]] if row is rows[1] else []
-        cells = [row.name, *(row.typical(name) for name in DIGITS), *counts]
-        print("| " + " | ".join(cells + [""] * (len(DIGITS) + 2 - len(cells))) + " |", flush=True)
+        cells = [row.name, *(row.typical(name) for name in DIGITS), row.faces(), *counts]
+        print("| " + " | ".join(cells + [""] * (len(DIGITS) + 3 - len(cells))) + " |", flush=True)
 
 
 def make_sheet(parts: Sequence[tuple[Path, Sequence[Row]]]) -> Image.Image:
@@ -229,7 +252,7 @@ def main() -> None:
     paths = sorted(args.photos.iterdir())
     count = min(args.count or len(paths), len(paths))
     photos = [instruments.photo(paths[round(place)]) for place in np.linspace(0, len(paths) - 1, count)]
-    columns = ["network", *DIGITS, "nearer than the peer"]
+    columns = ["network", *DIGITS, FACES[0], "nearer than the peer"]
     print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|", flush=True)
     peers, parts = list(peers_in(args.peers)), []
     for text in args.styles:
