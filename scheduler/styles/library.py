@@ -7,7 +7,7 @@ from typing import Any
 from nst_core.clock import Clock
 from nst_core.errors import BlobAccessError, BlobInvalidError, BlobNotFoundError
 from nst_core.storage.blobs import BlobStore, BlobUri
-from nst_core.styles import shipped_styles, version_of
+from nst_core.styles import shipped_styles, version_of, version_of_file
 from scheduler.access.idempotency import Accepted
 from scheduler.access.tenants import Tenants
 from scheduler.domain.errors import NotFoundError, RequestInvalidError, StyleExistsError
@@ -96,21 +96,23 @@ class StyleLibrary:
             raise NotFoundError(f"The weights of {name!r} are not in storage.") from error
 
     def import_style(
-        self, tenant: str, name: str, *, weights: str, card: dict[str, Any], replace: bool = False
+        self, tenant: str, name: str, *, weights: str, card: dict[str, Any], index: int = 0, replace: bool = False
     ) -> Accepted[StyleRow]:
         """Make a style of a weights file in storage; return it, and whether it got this version now.
 
-        Raises RequestInvalidError, TooLargeError or WeightsError if card or weights cannot be used, and
-        StyleExistsError if the name has another version and `replace` is not set, or comes with nst. The version
-        that is replaced stays in storage, and jobs that were submitted with it keep it.
+        `index` says which style of the network it is. Raises RequestInvalidError, TooLargeError or WeightsError if
+        card, weights or index cannot be used, and StyleExistsError if the name has another version and `replace` is
+        not set, or comes with nst. The version that is replaced stays in storage, and jobs that were submitted with it
+        keep it.
         """
         check_card(card)
         source = self._tenants.permissions(tenant).readable(weights, pointer="/weights")
         try:
-            version, uri = keep_weights(self._blobs, source)
+            digest, uri = keep_weights(self._blobs, source, index=index)
         except (BlobNotFoundError, BlobAccessError, BlobInvalidError) as error:
             raise RequestInvalidError(error.message, pointer="/weights") from error
-        style = StyleRow(name=name, version=version, weights=str(uri), card=card, tenant=tenant)
+        version = version_of_file(digest, index)
+        style = StyleRow(name=name, version=version, weights=str(uri), index=index, card=card, tenant=tenant)
         # A concurrent import may have added this version or this name first.
         return retried(lambda: self._put(style, replace=replace))
 

@@ -25,20 +25,26 @@ MAX_CARD_DEPTH = 20
 _IN_MEMORY_BYTES = 16 * 2**20
 
 
-def keep_weights(blobs: BlobStore, source: BlobUri, *, max_bytes: int = MAX_WEIGHTS_BYTES) -> tuple[str, BlobUri]:
-    """Copy a weights file to its place among the styles; return its version and that place.
+def keep_weights(
+    blobs: BlobStore, source: BlobUri, *, index: int = 0, max_bytes: int = MAX_WEIGHTS_BYTES
+) -> tuple[str, BlobUri]:
+    """Copy a weights file to its place among the styles; return its SHA-256 and that place.
 
-    Raises WeightsError if it is not a weights file of a transformer network, TooLargeError above `max_bytes`, and
-    BlobError if it cannot be read. A second call changes nothing.
+    Raises WeightsError if it is not a weights file of a transformer network, RequestInvalidError if that has no style
+    of the index, TooLargeError above `max_bytes`, and BlobError if it cannot be read. A second call changes nothing.
     """
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
-        version = _fetch(blobs, source, file, max_bytes=max_bytes)
-        check_memory(read_config(file, name=str(source)))
-        place = weights_uri(blobs, version)
+        digest = _fetch(blobs, source, file, max_bytes=max_bytes)
+        config = read_config(file, name=str(source))
+        check_memory(config)
+        if index >= config.styles:
+            message = f"The network has {config.styles} styles, from 0 to {config.styles - 1}, and none is {index}."
+            raise RequestInvalidError(message, pointer="/index")
+        place = weights_uri(blobs, digest)
         if not blobs.exists(place):
             file.seek(0)
             blobs.put_file(place, file)
-    return version, place
+    return digest, place
 
 
 def check_trained(config: TransformerConfig, *, pointer: str) -> None:
@@ -64,9 +70,9 @@ def check_memory(config: TransformerConfig, *, pointer: str = "/weights") -> Non
         )
 
 
-def weights_uri(blobs: BlobStore, version: str) -> BlobUri:
-    """Return where the weights of a style version are."""
-    return BlobUri(blobs.bucket, f"styles/{version}.safetensors")
+def weights_uri(blobs: BlobStore, file_sha256: str) -> BlobUri:
+    """Return where a weights file is, by its SHA-256, which is the version of its first style."""
+    return BlobUri(blobs.bucket, f"styles/{file_sha256}.safetensors")
 
 
 def check_card(card: dict[str, Any], *, pointer: str = "/card", max_bytes: int = MAX_CARD_BYTES) -> None:

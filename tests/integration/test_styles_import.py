@@ -16,9 +16,10 @@ from fastapi.testclient import TestClient
 
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.stylizer import EXACT
+from nst_core.nets.families import one_style
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.transformer_config import TransformerConfig
-from nst_core.nets.weights import save_transformer
+from nst_core.nets.weights import dump_transformer, save_transformer
 from nst_core.nets.weights_header import CONFIG_KEY
 from nst_core.peers.detect import identify
 from nst_core.storage.blobs import BlobUri
@@ -102,6 +103,36 @@ def test_an_imported_network_of_another_program_stylizes_photos_of_a_job(
     got = stylizer(picture.astype(np.uint8)[None])[0]
     expected = lengstrom(variables, picture)[-18:, -23:].clip(0, 255)
     np.testing.assert_allclose(got, expected, rtol=0, atol=0.51)  # rounded to whole grey levels
+
+
+def test_each_style_of_a_network_is_a_version(client: TestClient, rig: Rig) -> None:
+    torch.manual_seed(3)
+    net = TransformerNet(TransformerConfig(width=2, blocks=0, styles=2))
+    for name in net.config.style_tensors():
+        parameter = net.get_parameter(name)
+        parameter.data += torch.rand(parameter.shape)
+    data = dump_transformer(net, dtype=torch.float32)
+    answers = [put(client, f"style{index}", data, index=index) for index in (0, 1)]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert [answer.json()["index"] for answer in answers] == [0, 1]
+    assert [answer.json()["version"] for answer in answers] == [version_of(data, index) for index in (0, 1)]
+    assert client.get("/v1/styles/style1/weights").content == data
+    refused = put(client, "style2", data, index=2)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/index")
+    assert "none is 2" in refused.text
+    job = {"input": {"uris": [f"s3://nst/{rig.prefix}/a.jpg"]}, "styles": ["style1"]}
+    assert client.post("/v1/jobs", json=job).status_code == 202
+    rig.plan()
+    rig.dispatcher.tick()
+    chunk = rig.take()
+    assert chunk is not None
+    cache = ModelCache(
+        rig.blobs, lambda data, index, choice: EagerStylizer.load(data, style=index), capacity_bytes=2**20
+    )
+    picture = photo(18, 23).astype(np.uint8)[None]
+    expected = EagerStylizer(one_style(net, 1))(picture)
+    np.testing.assert_array_equal(cache.get(chunk.style, EXACT)(picture), expected)
+    assert (expected != EagerStylizer(one_style(net, 0))(picture)).any()
 
 
 def test_importing_the_same_version_again_changes_nothing(client: TestClient, tmp_path: Path) -> None:

@@ -103,16 +103,16 @@ class AsyncClient:
         return await self._api.call("GET", path_of("styles", name, "weights"), params=query_of(version=version))
 
     async def import_style(
-        self, name: str, weights: bytes | Path, card: Mapping[str, Any], replace: bool = False
+        self, name: str, weights: bytes | Path, card: Mapping[str, Any], replace: bool = False, *, index: int = 0
     ) -> Style:
         """Upload the weights of a network as a style, and return it.
 
-        `weights` is a weights file of nst, or its bytes. Raises ApiError if they are not, or (`style_exists`) if the
-        style has another version and `replace` is not set.
+        `weights` is a weights file of nst, or its bytes; `index` says which of its styles, from 0. Raises ApiError if
+        they are not, or (`style_exists`) if the style has another version and `replace` is not set.
         """
         place = await self.create_upload()
         uri = await self.upload(place.id, WEIGHTS_NAME, weights)
-        request = StyleRequest(weights=uri, card=dict(card), replace=replace)
+        request = StyleRequest(weights=uri, card=dict(card), index=index, replace=replace)
         return await self._api.read(Style, "PUT", path_of("styles", name), json=body_of(request))
 
     async def publish_style(self, name: str, version: str) -> Style:

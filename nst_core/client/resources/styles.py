@@ -29,6 +29,9 @@ class StyleRequest(Request):
 
     weights: Uri = Field(description="A weights file of nst, such as `python -m nst_core.peers` writes.")
     card: dict[str, Any] = Field({}, description="Title, artist, year, rights, and anything else worth showing.")
+    index: int = Field(
+        0, ge=0, lt=1000, description="Which style of the network it is, from 0, if the network has several."
+    )
     replace: bool = Field(False, description="Replace the present version if the style has another one.")
 
 

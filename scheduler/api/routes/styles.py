@@ -92,7 +92,9 @@ def put_style(
     Returns 201 if the style is new, 200 if it already has this version, and 409 `style_exists` if it has another
     version or comes with nst.
     """
-    style, new = service.styles.import_style(tenant, name, weights=body.weights, card=body.card, replace=body.replace)
+    style, new = service.styles.import_style(
+        tenant, name, weights=body.weights, index=body.index, card=body.card, replace=body.replace
+    )
     response.status_code = 201 if new else 200
     return style_of(style)
 

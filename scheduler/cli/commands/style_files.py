@@ -20,6 +20,9 @@ from scheduler.cli.session import Session, session_of
 from scheduler.cli.transfer.files import write_whole
 from scheduler.cli.ui.styles import style_page
 
+#: In the card of an exported folder: which style of the network it is.
+_INDEX = "style_index"
+
 
 def import_style(
     context: typer.Context,
@@ -37,6 +40,9 @@ def import_style(
     artist: Annotated[str | None, typer.Option(help="Painter.")] = None,
     year: Annotated[str | None, typer.Option(help="Year of the painting.")] = None,
     rights: Annotated[str | None, typer.Option(help="License of the weights.")] = None,
+    index: Annotated[
+        int | None, typer.Option(help="Which style of the network it is, from 0, if it has several.", min=0)
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the present version of the style.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -48,8 +54,10 @@ def import_style(
     session = session_of(context)
     with tempfile.TemporaryDirectory(prefix="nst-import-") as scratch, session.client() as client:
         card, weights = _read(session, file, Path(scratch))
+        exported = card.pop(_INDEX, 0)
         card |= given(title=title, artist=artist, year=year, rights=rights, origin=weights.origin)
-        style = client.import_style(name, weights.path, card, replace=replace)
+        index = exported if index is None else index
+        style = client.import_style(name, weights.path, card, replace=replace, index=index)
     session.show(style, style_page, as_json=as_json)
 
 
@@ -61,7 +69,7 @@ def export(
     """Write a style to a folder that `nst styles import` accepts.
 
     The folder gets the weights and the card, and if this scheduler trained the style, the preview sheet and the loss
-    curve.
+    curve. The weights are those of all styles of its network.
     """
     session = session_of(context)
     name, version = parse_style(text)
@@ -70,11 +78,12 @@ def export(
         # By version, because a new version may have been published in the meantime.
         weights = client.style_weights(name, version=style.version)
         pictures = _pictures(client, style)
-    if version_of(weights) != style.version:
+    if version_of(weights, style.index) != style.version:
         raise ProtocolError(f"The downloaded weights of {name} do not belong to version {style.version}.")
     for file, picture in pictures.items():
         write_whole(output / file, picture)
-    write_whole(output / CARD_NAME, (json.dumps(style.card, indent=2, ensure_ascii=False) + "\n").encode())
+    card = style.card | ({_INDEX: style.index} if style.index else {})
+    write_whole(output / CARD_NAME, (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
     write_whole(output / WEIGHTS_NAME, weights)  # last, because a folder with weights counts as a style
     session.note(f"{name}@{style.version[:12]} → {output}")
 
@@ -108,4 +117,6 @@ def _read(session: Session, file: Path, scratch: Path) -> tuple[dict[str, Any], 
         raise WeightsError(f"{card} is not JSON: {error}.") from error
     if not isinstance(values, dict):
         raise WeightsError(f"{card} is not the card of a style: it must be a JSON object.")
+    if not isinstance(values.get(_INDEX, 0), int):
+        raise WeightsError(f"{card} is not the card of a style: {_INDEX} must be a whole number.")
     return values, weights_of(file / WEIGHTS_NAME, scratch)

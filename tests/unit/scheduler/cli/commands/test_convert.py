@@ -57,7 +57,7 @@ def test_weights_of_nst_are_uploaded_unchanged_without_torch(
     assert (code, err) == (ExitCode.OK, "")
     assert "Candy [1]" in out
     assert hashlib.sha256(uploaded(api)).digest() == hashlib.sha256(weights).digest()
-    assert asked(api) == {"weights": URI, "card": {"title": "Candy"}, "replace": False}
+    assert asked(api) == {"weights": URI, "card": {"title": "Candy"}, "index": 0, "replace": False}
 
 
 def test_a_checkpoint_is_converted_and_its_origin_is_on_the_card(api: CannedApi, here: Run, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_checkpoint_is_converted_and_its_origin_is_on_the_card(api: CannedApi,
     assert loaded.config == expected.config
     assert all(torch.equal(value, expected.state_dict()[key]) for key, value in loaded.state_dict().items())
     card = {"artist": "Someone", "year": "2016", "rights": "Theirs", "origin": "lengstrom/fast-style-transfer"}
-    assert asked(api) == {"weights": URI, "card": card, "replace": True}
+    assert asked(api) == {"weights": URI, "card": card, "index": 0, "replace": True}
 
 
 def test_a_file_that_is_not_a_checkpoint_is_exit_code_7(api: CannedApi, here: Run, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from nst_core.styles import version_of
 from scheduler.cli.exits import ExitCode
 from tests.shipped import shipped_style
 from tests.unit.scheduler.canned_api import Answer, CannedApi, canned_api, problem, upload_json
@@ -78,7 +79,21 @@ def test_an_exported_style_is_a_folder_that_import_takes(api: CannedApi, here: R
     code, *_ = here("styles", "import", str(folder), "--name", "candy", "--year", "2016")
     assert code == ExitCode.OK
     assert uploaded(api) == weights
-    assert asked(api) == {"weights": URI, "card": {"title": "Candy [1]", "year": "2016"}, "replace": False}
+    assert asked(api) == {"weights": URI, "card": {"title": "Candy [1]", "year": "2016"}, "index": 0, "replace": False}
+
+
+def test_a_style_of_several_keeps_its_index_in_a_folder(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    weights = shipped_style("udnie").weights()
+    style = {**STYLE, "version": version_of(weights, 2), "index": 2}
+    api.on("GET", "/v1/styles/candy", Answer(body=style))
+    api.on("GET", f"/v1/styles/candy/weights?version={style['version']}", Answer(body=weights))
+    assert here("styles", "export", "candy", "-o", str(tmp_path / "third"))[0] == ExitCode.OK
+    api.requests.clear()
+    assert here("styles", "import", str(tmp_path / "third"), "--name", "candy")[0] == ExitCode.OK
+    assert asked(api) == {"weights": URI, "card": STYLE["card"], "index": 2, "replace": False}
+    api.requests.clear()
+    assert here("styles", "import", str(tmp_path / "third"), "--name", "candy", "--index", "1")[0] == ExitCode.OK
+    assert asked(api)["index"] == 1
 
 
 def test_a_style_of_a_run_is_exported_with_its_pictures(api: CannedApi, here: Run, tmp_path: Path) -> None:
@@ -123,6 +138,7 @@ def test_weights_of_another_version_are_not_written(api: CannedApi, here: Run, t
         ({"style.safetensors": b"x", "card.json": b"{"}, "card.json is not JSON"),
         ({"style.safetensors": b"x", "card.json": b"\xff"}, "card.json is not JSON"),
         ({"style.safetensors": b"x", "card.json": b"[]"}, "card.json is not the card of a style"),
+        ({"style.safetensors": b"x", "card.json": b'{"style_index": "1"}'}, "style_index must be a whole number"),
     ],
 )
 def test_a_folder_that_was_not_exported_is_one_sentence(

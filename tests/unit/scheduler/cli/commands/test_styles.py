@@ -93,7 +93,7 @@ def test_the_client_takes_a_file_or_its_bytes(api: CannedApi, tmp_path: Path, as
         style = client.import_style("candy", tmp_path / "w" if as_path else b"weights", {"year": 1913})
     assert style.version == STYLE["version"]
     assert uploaded(api) == b"weights"
-    assert asked(api) == {"weights": URI, "card": {"year": 1913}, "replace": False}
+    assert asked(api) == {"weights": URI, "card": {"year": 1913}, "index": 0, "replace": False}
 
 
 def test_the_client_quotes_the_name(api: CannedApi) -> None:
