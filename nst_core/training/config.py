@@ -46,6 +46,7 @@ _NUMBERS = {
     "identity_weight": (0.0, 1e30),
     "learning_rate": (1e-12, 10.0),
     "head_learning_rate": (0.0, 100.0),
+    "norm_learning_rate": (0.0, 100.0),
     "final_learning_rate": (0.0, 1.0),
     "decay_factor": (0.0, 1.0),
 }
@@ -118,6 +119,9 @@ class TrainConfig:
     #: Fraction of the learning rate for the head. One step of Adam moves all its 81 taps x 32 channels together:
     #: on the unit range that is 255 times the step that the papers' networks take on 0 to 255.
     head_learning_rate: float = 0.1
+    #: Factor of the learning rate for the weights and biases of normalisations, which are some 25 times as large as
+    #: those of convolutions. Where they are all that tells styles apart, they should learn faster.
+    norm_learning_rate: float = 1.0
     #: Determines the initial weights, the order, crops and styles of the photos, the crops of the style, the noise and
     #: the shifts.
     seed: int = 0

@@ -77,12 +77,12 @@ class Trainer:
         self.compiled = compiling_pays(device, bf16=self._bf16) if compiled is None else compiled
         if self.compiled:
             self._objective = torch.compile(self._objective)
-        head = [p for name, p in self._learning.items() if name.startswith("head.")]
-        body = [p for name, p in self._learning.items() if not name.startswith("head.")]
         # Each group's share of the learning rate is kept in the group, and the rate itself is set every step.
+        groups: dict[float, list[Parameter]] = {}
+        for name, parameter in self._learning.items():
+            groups.setdefault(_share(config, name), []).append(parameter)
         self._optimizer = torch.optim.Adam(
-            [{"params": body, "share": 1.0}, {"params": head, "share": config.head_learning_rate}],
-            lr=config.learning_rate,
+            [{"params": parameters, "share": share} for share, parameters in groups.items()], lr=config.learning_rate
         )
         self.photos = photo_stream(config, photos)
         self._inputs = Prefetcher(self._prepare, threads=threads)
@@ -290,6 +290,13 @@ def _learning(config: TrainConfig, transformer: TransformerNet) -> Iterator[tupl
         parameter.requires_grad_(learns)
         if learns:
             yield name, parameter
+
+
+def _share(config: TrainConfig, name: str) -> float:
+    """Return the share of the learning rate for a parameter."""
+    if name in config.transformer.style_tensors():
+        return config.norm_learning_rate
+    return config.head_learning_rate if name.startswith("head.") else 1.0
 
 
 def _transformer(config: TrainConfig, initial: TransformerNet | None) -> TransformerNet:

@@ -177,6 +177,18 @@ def test_norms_learn_alone(trainers: Trainers) -> None:
         trainer.restore(whole.state())
 
 
+def test_norms_may_learn_faster(trainers: Trainers) -> None:
+    config = replace(TINY, norm_learning_rate=8.0)
+    trainer = trainers(config)
+    before = {name: tensor.clone() for name, tensor in trainer.transformer.state_dict().items()}
+    take_steps(trainer, 1)
+    rate = config.learning_rate_at(0)
+    # The first step of Adam moves each number that has a gradient by the learning rate.
+    for name, tensor in trainer.transformer.state_dict().items():
+        share = 8.0 if name in config.transformer.style_tensors() else 0.1 if name.startswith("head.") else 1.0
+        assert float((tensor - before[name]).abs().max()) == pytest.approx(share * rate, rel=1e-2), name
+
+
 def test_a_training_begins_with_one_style_for_all_or_with_each_for_itself(trainers: Trainers) -> None:
     single = varied(TINY)
     family = trainers(THREE, style=paintings(), initial=single).transformer
