@@ -55,17 +55,18 @@ def decode(
         target = limits.target(source.size)
         on_size(source.size[0] * source.size[1] * _BYTES_PER_PIXEL, target[0] * target[1])
         loaded = source.load(target)
-        return _finished(loaded, limits.max_px, _warning(source, loaded))
+        return _finished(loaded, limits, _warning(source, loaded))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError("The image has more pixels than can be read.") from error
     except DAMAGE as error:
         raise ImageDecodeError("The image is truncated or damaged.") from error
 
 
-def _finished(loaded: Loaded, max_px: int | None, warning: str | None) -> Picture:
+def _finished(loaded: Loaded, limits: Limits, warning: str | None) -> Picture:
     """Return pixels as a picture: in sRGB, reduced, upright, and with colours under transparent pixels."""
     colour = to_srgb(loaded.colour, loaded.icc)
-    rgb, alpha = resized(colour, loaded.alpha, fitted_size(colour.size, max_px))
+    opacity = None if limits.ignore_alpha else loaded.alpha
+    rgb, alpha = resized(colour, opacity, fitted_size(colour.size, limits.max_px))
     if alpha is not None:
         rgb = filled(rgb, alpha)
     if loaded.turn is not None:

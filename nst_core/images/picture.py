@@ -30,7 +30,7 @@ MAX_PHOTO_PIXELS = 200_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The allowed sizes of a picture, and how far it is reduced."""
+    """The allowed sizes of a picture, how far it is reduced, and whether its opacity counts."""
 
     #: The most pixels of the file; 200 megapixels are 600 MB as RGB.
     max_pixels: int = MAX_PHOTO_PIXELS
@@ -40,6 +40,8 @@ class Limits:
     max_px: int | None = None
     #: The most pixels of the result; None: no limit other than `max_pixels`.
     max_result_pixels: int | None = None
+    #: Leave opacity out: even fully transparent pixels keep the colours that they have in the file.
+    ignore_alpha: bool = False
 
     def target(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the (width, height) to which a picture of this size is reduced.

@@ -31,6 +31,8 @@ _SOFT = 48.0
 _HALVINGS = 24
 _TINY = 1e-3
 
+#: How strongly each pixel is painted: 0 is the photo, 255 the painted picture.
+Weight = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float32]
 _AnyFloats = TypeVar("_AnyFloats", npt.NDArray[np.float32], npt.NDArray[np.float64])
 
@@ -41,7 +43,7 @@ def blend(
     *,
     strength: float = 1.0,
     preserve_color: bool = False,
-    weight: npt.NDArray[np.uint8] | None = None,
+    weight: Weight | None = None,
 ) -> Pixels:
     """Return the result of an H x W x 3 photo and its painted picture, whose memory is used for the result.
 
@@ -156,7 +158,7 @@ class _Colors:
         return np.asarray(grey + color, np.float32)
 
 
-def _check(photo: Pixels, painted: Pixels, strength: float, weight: npt.NDArray[np.uint8] | None) -> None:
+def _check(photo: Pixels, painted: Pixels, strength: float, weight: Weight | None) -> None:
     if not 0.0 <= strength <= 1.0:
         raise ConfigError(f"strength must be from 0 to 1, not {strength!r}.")
     for picture in (photo, painted):
@@ -192,7 +194,7 @@ def _bands(picture: Pixels, cell: int = 1) -> list[slice]:
     return [slice(part.first, part.end) for part in strips(picture.shape[0], rows)]
 
 
-def _stretched(weight: npt.NDArray[np.uint8], rows: slice, shape: tuple[int, ...]) -> _Floats:
+def _stretched(weight: Weight, rows: slice, shape: tuple[int, ...]) -> _Floats:
     """Return the weight of some rows of a picture of a shape, H x W x 1, 0 to 255."""
     height, width = shape[:2]
     scale = weight.shape[0] / height

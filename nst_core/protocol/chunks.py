@@ -24,6 +24,9 @@ class StylizeOptions:
     strength: float = 1.0
     #: Keep the photo's colours and take only the luminance from the style.
     preserve_color: bool = False
+    #: s3:// address of a picture that says where photos are painted: white is painted, black is the photo. Stretched to
+    #: the size of each photo. None: everywhere.
+    mask: str | None = None
     #: The engine: auto is the one of the worker, exact is `nst_core.inference.stylizer.EXACT`.
     precision: Literal["auto", "exact"] = "auto"
     #: Longest side of the output in pixels; a larger photo is scaled down first. None keeps the photo's own size.
@@ -58,6 +61,8 @@ class ChunkItem:
     input: str
     #: s3:// address of the result; its suffix (jpg, png, webp) selects the format.
     output: str
+    #: s3:// address of the photo's own mask, instead of the one of `StylizeOptions`.
+    mask: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,26 +30,27 @@ def check_job(
     inputs: Sequence[str],
     naming: Naming,
     *,
-    paintings: Sequence[str] = (),
+    pictures: Sequence[str] = (),
 ) -> Check:
-    """Return what a job would do, for photos and paintings on this machine or s3:// addresses.
+    """Return what a job would do, for photos and other pictures on this machine or s3:// addresses.
 
-    If a painting is on this machine, objects in the storage are not looked up, because it is not there.
+    If one of the `pictures`, a painting or a mask, is on this machine, objects in the storage are not looked up,
+    because it is not there.
     """
-    pictures = [each.photo for each in read_pictures(session, client, paintings)]
-    problems = [problem for picture in pictures for problem in _problems(picture, None)]
+    files = [each.photo for each in read_pictures(session, client, pictures)]
+    problems = [problem for file in files for problem in _problems(file, None)]
     if problems:
         return Check(valid=False, photos=0, items=0, failing=0, problems=tuple(problems))
     remote = named(inputs)
-    if remote is not None and not pictures:
-        return client.check(make(remote, paintings))
+    if remote is not None and not files:
+        return client.check(make(remote, pictures))
     with _place(client) as place:
-        stored = iter([place.prefix + picture.name for picture in pictures])
-        addresses = [text if text.startswith(S3) else next(stored) for text in paintings]
+        stored = iter([place.prefix + file.name for file in files])
+        addresses = [text if text.startswith(S3) else next(stored) for text in pictures]
         if remote is not None:
             return client.check(make(remote, addresses), objects=False)
         found = find(session, client, inputs, naming)
-        check_not_replaced([*found.photos, *pictures], found.photos, naming)
+        check_not_replaced([*found.photos, *files], found.photos, naming)
         problems = [_left_out(left) for left in found.failed]
         with transfer_bar(session.err, "checking", len(found.photos)) as advance:
             for photo in found.photos:

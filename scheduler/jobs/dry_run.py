@@ -29,7 +29,7 @@ MAX_ITEMS = 500_000
 MAX_PROBLEMS = 100
 #: A dry run stops after this time, so that clients do not wait longer.
 BUDGET_S = 5.0
-#: The maximum number of objects that are looked up: the first photos of a request or a manifest, and paintings.
+#: The maximum number of objects that are looked up: the first photos of a request or a manifest, paintings and masks.
 MAX_OBJECTS = 100
 #: The maximum number of concurrent dry runs in a process, because they take threads from other requests.
 AT_ONCE = 4
@@ -216,7 +216,7 @@ def _lost_sources(spec: JobSpec, seeker: _Seeker) -> tuple[set[str], list[CheckP
     problems = []
     for source in lost:
         problems.append(CheckProblem(**_gone(source.uri)._asdict(), pointer=source.pointer))
-    return {source.style for source in lost}, problems
+    return {style for source in lost for style in source.styles}, problems
 
 
 def _gone(uri: str) -> Failure:

@@ -28,6 +28,8 @@ class InputEntry:
 
     uri: str
     custom_id: str | None = None
+    #: The s3:// address of the photo's own mask.
+    mask: str | None = None
     #: The folder below the job's prefix, with a trailing slash; outputs keep it.
     folder: str = ""
     error: Failure | None = None

@@ -235,24 +235,31 @@ class Manifest:
 
 
 def parse(values_of: Callable[[], Any], number: int, may_read: Callable[[BlobUri], bool]) -> InputEntry:
-    """Return the entry of a line with `input` and optionally `custom_id`; for any other line, one with an error."""
+    """Return the entry of a line with `input` and perhaps `custom_id` and `mask`; of others, one with an error."""
     try:
         values = values_of()
-        uri, custom_id = values["input"], values.get("custom_id")
-        if not (isinstance(uri, str) and addresses.storable(uri)):
-            raise ConfigError("input has characters that no address has.")
-        address = BlobUri.parse(uri)
+        custom_id, mask = values.get("custom_id"), values.get("mask")
+        address = _readable(values["input"], "input", may_read)
         if custom_id is not None and not (
             isinstance(custom_id, str) and len(custom_id) <= _MAX_CUSTOM_ID and addresses.storable(custom_id)
         ):
             raise ConfigError(f"custom_id is not a plain text of at most {_MAX_CUSTOM_ID} characters.")
-        if not address.key or not may_read(address):
-            raise ConfigError(f"{uri} is not an object that the job may read.")
+        own_mask = None if mask is None else str(_readable(mask, "mask", may_read))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error, ConfigError) as error:
         reason = error.message if isinstance(error, ConfigError) else 'it is not a JSON object with a text "input".'
         message = f"Line {number} of the manifest: {reason}"
         return InputEntry(uri=f"line:{number}", line=number, error=Failure(codes.INPUT_INVALID, message))
-    return InputEntry(uri=str(address), custom_id=custom_id, line=number)
+    return InputEntry(uri=str(address), custom_id=custom_id, mask=own_mask, line=number)
+
+
+def _readable(text: Any, field: str, may_read: Callable[[BlobUri], bool]) -> BlobUri:
+    """Return the address in a field of a line; raise ConfigError unless the job may read such an object."""
+    if not (isinstance(text, str) and addresses.storable(text)):
+        raise ConfigError(f"{field} has characters that no address has.")
+    address = BlobUri.parse(text)
+    if not address.key or not may_read(address):
+        raise ConfigError(f"{text} is not an object that the job may read.")
+    return address
 
 
 def _format(text: str) -> str:

@@ -26,6 +26,7 @@ from scheduler.jobs import lifecycle
 from scheduler.jobs.inputs import Cursor, InputEntry, Page, read_prefix, results_overlap
 from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.manifests import Manifest
+from scheduler.jobs.methods import find_method
 from scheduler.store import items as item_rows
 from scheduler.store import jobs as job_rows
 from scheduler.store.database import Database
@@ -247,7 +248,7 @@ def plan_items(
 ) -> Iterator[NewItem]:
     """Yield an item for every input and style, in order; `permissions` are those of the job's tenant."""
     for number, entry in enumerate(entries, first_input):
-        unreadable = entry.error or _unreadable(entry, permissions)
+        unreadable = entry.error or _unreadable(entry, permissions) or _mask_error(spec, entry)
         for place, style in enumerate(spec.styles):
             error = unreadable
             name = naming.output_key(
@@ -272,6 +273,7 @@ def plan_items(
                 index=number * len(spec.styles) + place,
                 input=entry.uri,
                 custom_id=entry.custom_id,
+                mask=entry.mask,
                 style=style.name,
                 version=style.version,
                 output=str(output),
@@ -289,6 +291,13 @@ def _unreadable(entry: InputEntry, permissions: Permissions) -> Failure | None:
     if not permissions.may_read(uri):
         return Failure(codes.INPUT_INVALID, f"{uri} is not in a place that jobs may use.")
     return None
+
+
+def _mask_error(spec: JobSpec, entry: InputEntry) -> Failure | None:
+    """Return what is wrong with a mask for the job's method."""
+    if entry.mask is None or find_method(spec.method).takes_masks:
+        return None
+    return Failure(codes.INPUT_INVALID, f"The method {spec.method} takes no masks.")
 
 
 def refuse_taken(planned: Sequence[NewItem], taken: set[str]) -> Iterator[NewItem]:

@@ -66,6 +66,7 @@ class JobResolver:
             options=StylizeOptions(
                 strength=request.strength,
                 preserve_color=request.preserve_color,
+                mask=request.mask,
                 precision=request.precision,
                 stroke=request.stroke,
                 max_px=request.output.max_px,

@@ -38,6 +38,8 @@ class NewItem:
     index: int
     input: str
     custom_id: str | None
+    #: The s3:// address of the photo's own mask.
+    mask: str | None
     style: str
     version: str
     output: str
@@ -51,6 +53,8 @@ class Item:
     index: int
     input: str
     custom_id: str | None
+    #: The s3:// address of the photo's own mask.
+    mask: str | None
     style: str
     status: ItemStatus
     output: str
@@ -92,6 +96,7 @@ def insert_planned(connection: Connection, job_id: str, groups: Sequence[Sequenc
             "chunk_id": chunk_of.get(item.index),
             "input": item.input,
             "custom_id": item.custom_id,
+            "mask": item.mask,
             "style": item.style,
             "output": item.output,
             "claimed_output": item.output if item.error is None else None,
@@ -248,7 +253,7 @@ def find_item(connection: Connection, job_id: str, index: int) -> Item | None:
 def chunk_items(connection: Connection, chunk_id: int) -> list[ChunkItem]:
     """Return the unfinished items of a chunk in the format of messages."""
     rows = connection.execute(_unfinished(chunk_id).order_by(items.c.position))
-    return [ChunkItem(index=row.position, input=row.input, output=row.output) for row in rows]
+    return [ChunkItem(index=row.position, input=row.input, output=row.output, mask=row.mask) for row in rows]
 
 
 def set_unfinished(

@@ -271,6 +271,8 @@ items = Table(
     Column("chunk_id", BigId, ForeignKey("chunks.id"), index=True),
     Column("input", Text, nullable=False),
     Column("custom_id", String(255)),
+    #: The address of the photo's own mask.
+    Column("mask", Text),
     Column("style", String(64), nullable=False),
     Column("output", Text, nullable=False),
     #: The output, if this item claimed it; null if another item of the job had claimed it before.

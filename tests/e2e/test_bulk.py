@@ -113,6 +113,27 @@ def test_strokes_of_the_same_size_at_any_size_of_the_photo_change_its_picture(st
     assert np.abs(plain - alike).mean() > 5
 
 
+def test_a_mask_says_where_photos_are_painted(stack: Stack, client: Client) -> None:
+    [(name, photo)] = small_photos(1, side_px=160).items()
+    original = decode(photo).rgb
+    height, width = original.shape[:2]
+    white_left = np.zeros((height, width, 3), np.uint8)
+    white_left[:, : width // 2] = 255
+    places = upload(client, {name: photo, "mask.png": encode(Picture(rgb=white_left), "png")})
+    mask = next(place for place in places if place.endswith("/mask.png"))
+    inputs = JobInput(uris=tuple(place for place in places if place != mask))
+    store, pictures = BlobStore(stack.addresses.storage), []
+    for chosen in (None, mask, mask):
+        request = JobRequest(input=inputs, styles=("great_wave",), mask=chosen, output=Output(format="png"))
+        outcome = finish(stack, client, client.submit(request))
+        assert (outcome.job.status, outcome.job.mask) == ("succeeded", chosen)
+        pictures.append(decode(store.get(BlobUri.parse(str(outcome.items[0].output)))).rgb)
+    painted, masked, again = pictures
+    np.testing.assert_array_equal(masked[:, : width // 2], painted[:, : width // 2])
+    np.testing.assert_array_equal(masked[:, width // 2 :], original[:, width // 2 :])
+    np.testing.assert_array_equal(again, masked)
+
+
 def test_cancelled_job_keeps_its_finished_images(stack: Stack, client: Client) -> None:
     uris = upload(client, small_photos(60, side_px=160))
     job = submit(client, uris, STYLES)

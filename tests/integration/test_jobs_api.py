@@ -62,12 +62,13 @@ def test_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
         "max_attempts": 7,
         "precision": "exact",
         "stroke": "auto",
+        "mask": f"s3://nst/{rig.prefix}/mask.png",
     }
     job = client.get(f"/v1/jobs/{submit(client, rig, **wanted)}").json()
     assert {name: job[name] for name in wanted} == wanted
     assert (job["stop"], job["client_id"]) == (None, None)
     plain = client.get(f"/v1/jobs/{submit(client, rig)}").json()
-    assert (plain["precision"], plain["stroke"]) == ("auto", None)
+    assert (plain["precision"], plain["stroke"], plain["mask"]) == ("auto", None, None)
 
 
 def test_workers_are_told_the_precision_of_a_job(client: TestClient, rig: Rig) -> None:
@@ -79,6 +80,27 @@ def test_workers_are_told_the_strokes_of_a_job(client: TestClient, rig: Rig) -> 
     jobs = {submit(client, rig, stroke=stroke): stroke for stroke in (None, 0.5, 2, 4.0, "auto")}
     assert {chunk.job_id: chunk.options.stroke for chunk in dispatch(rig)} == jobs
     assert {job_id: client.get(f"/v1/jobs/{job_id}").json()["stroke"] for job_id in jobs} == jobs
+
+
+def test_workers_are_told_the_masks_of_a_job_and_of_its_photos(client: TestClient, rig: Rig) -> None:
+    photos, mask = [f"s3://nst/{rig.prefix}/{name}.jpg" for name in "ab"], f"s3://nst/{rig.prefix}/mask.png"
+    lines = [{"input": photos[0]}, {"input": photos[1], "mask": f"s3://nst/{rig.prefix}/own.png"}]
+    rig.blobs.put(BlobUri("nst", f"{rig.prefix}/m.jsonl"), "\n".join(map(json.dumps, lines)).encode())
+    job_id = submit(client, rig, input={"manifest": f"s3://nst/{rig.prefix}/m.jsonl"}, mask=mask)
+    [chunk] = dispatch(rig)
+    assert chunk.options.mask == mask
+    assert [item.mask for item in chunk.items] == [None, lines[1]["mask"]]
+    shown = client.get(f"/v1/jobs/{job_id}/items").json()["data"]
+    assert [item["mask"] for item in shown] == [None, lines[1]["mask"]]
+
+
+def test_another_mask_is_another_request(client: TestClient, rig: Rig) -> None:
+    request = body(rig) | {"mask": f"s3://nst/{rig.prefix}/mask.png"}
+    key = {"Idempotency-Key": "spring"}
+    first = client.post("/v1/jobs", json=request, headers=key)
+    assert client.post("/v1/jobs", json=request, headers=key).json()["id"] == first.json()["id"]
+    other = client.post("/v1/jobs", json=body(rig), headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 
 
 @pytest.mark.parametrize("stroke", [0, 0.49, 4.01, -2, 1e300, True, "2", "broad", "AUTO", "", [], {}])
@@ -325,6 +347,17 @@ def test_dry_run_names_a_painting_that_is_not_in_the_storage(client: TestClient,
     assert (found["valid"], found["items"], found["failing"], found["objects_checked"]) == (True, 2, 1, 1)
     [problem] = found["problems"]
     assert (problem["code"], problem["pointer"]) == ("blob_not_found", "/paintings/1")
+
+
+def test_dry_run_names_a_mask_that_is_not_in_the_storage_once(client: TestClient, rig: Rig) -> None:
+    photo = f"s3://nst/{rig.prefix}/photo.jpg"
+    rig.blobs.put(BlobUri.parse(photo), b"x")
+    found: Any = validate(
+        client, rig, input={"uris": [photo]}, styles=["wave", "udnie"], mask=f"s3://nst/{rig.prefix}/mask.png"
+    )
+    assert (found["valid"], found["items"], found["failing"]) == (False, 2, 2)
+    [problem] = found["problems"]
+    assert (problem["code"], problem["pointer"]) == ("blob_not_found", "/mask")
 
 
 def test_dry_run_looks_for_the_first_photos_only(client: TestClient, rig: Rig) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nst_core.client.resources.items import ItemStatus
-from nst_core.client.resources.jobs import JobInput, JobStatus
+from nst_core.client.resources.jobs import JobInput, JobRequest, JobStatus
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.domain.errors import RequestInvalidError
@@ -85,6 +85,9 @@ def test_manifest_gives_custom_ids_and_bad_lines_fail_alone(rig: Rig) -> None:
         {"input": good, "custom_id": "\ud800"},
         {"input": good, "custom_id": "nul\0"},
         "[" * 50_000,
+        {"input": good, "mask": "s3://nst/tenants/other/uploads/u/a.png"},
+        {"input": good, "mask": 7},
+        {"input": good, "mask": "mask.png"},
         {"input": f"s3://nst/{rig.prefix}/c.png"},
     )
     found = items(rig, rig.submit(source))
@@ -92,9 +95,18 @@ def test_manifest_gives_custom_ids_and_bad_lines_fail_alone(rig: Rig) -> None:
         ("first", ItemStatus.PENDING),
         (None, ItemStatus.FAILED),
     ]
-    assert [item.status for item in found] == ["pending"] + ["failed"] * 12 + ["pending"]
+    assert [item.status for item in found] == ["pending"] + ["failed"] * 15 + ["pending"]
     assert {item.error_code for item in found if item.status is ItemStatus.FAILED} == {"input_invalid"}
     assert "Line 2 of the manifest" in str(found[1].error_message)
+
+
+def test_a_mask_for_a_method_that_takes_none_fails_its_photo(rig: Rig) -> None:
+    photos = [f"s3://nst/{rig.prefix}/{name}.jpg" for name in "ab"]
+    source = manifest(rig, {"input": photos[0], "mask": f"s3://nst/{rig.prefix}/m.png"}, {"input": photos[1]})
+    request = JobRequest(input=source, method="optimize", paintings=(f"s3://nst/{rig.prefix}/p.jpg",))
+    found = items(rig, rig.service.submit(TENANT, request).value.id)
+    assert [(item.status, item.error_code) for item in found] == [("failed", "input_invalid"), ("pending", None)]
+    assert found[0].error_message == "The method optimize takes no masks."
 
 
 def test_missing_manifest_fails_the_job_with_its_code(rig: Rig) -> None:

@@ -39,6 +39,7 @@ class Item(Resource):
             "id": 17,
             "input": "s3://nst/photos/harbour.jpg",
             "custom_id": None,
+            "mask": None,
             "style": "great_wave",
             "status": "succeeded",
             "output": "s3://nst/painted/harbour__great_wave.jpg",
@@ -58,6 +59,7 @@ class Item(Resource):
     id: int = Field(description="The item's position in the job, from 0.")
     input: str = Field(description="The address of the photo.")
     custom_id: str | None = Field(None, description="The id that the manifest gives the photo.")
+    mask: str | None = Field(None, description="The address of the mask that the manifest gives the photo.")
     style: str
     status: ItemStatus
     output: str | None = Field(None, description="The address of the result, once the item has succeeded.")

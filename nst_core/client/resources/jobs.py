@@ -105,7 +105,9 @@ class JobInput(Request):
         None, description="Addresses of at most 1,000 photos."
     )
     prefix: Uri | None = Field(None, description="All photos below an address. Sub-folders are kept.")
-    manifest: Uri | None = Field(None, description='A JSONL object with lines {"input": "s3://…", "custom_id": "…"}.')
+    manifest: Uri | None = Field(
+        None, description='A JSONL object with lines {"input": "s3://…", "custom_id": "…", "mask": "s3://…"}.'
+    )
 
 
 class InputSummary(Resource):
@@ -154,6 +156,12 @@ class JobTerms(BaseModel):
     )
     strength: float = Field(1.0, ge=0.0, le=1.0, description="0 is the photo, 1 the full style.")
     preserve_color: bool = Field(False, description="Keep the photo's colours.")
+    mask: Uri | None = Field(
+        None,
+        description="The address of a picture that says where photos are painted: white is painted, black stays the "
+        "photo, greys are between. It is stretched to the size of each photo, and its opacity is ignored. A line of a "
+        "manifest may name another one. Only for the method feedforward.",
+    )
     precision: Precision = Field(
         "auto",
         description="auto: each worker uses its own engine. exact: all use the reference engine, which is slower and "
@@ -278,6 +286,7 @@ _JOB: dict[str, Any] = {
     },
     "strength": 1.0,
     "preserve_color": False,
+    "mask": None,
     "precision": "auto",
     "stroke": "auto",
     "metadata": {"album": "spring"},

@@ -118,7 +118,7 @@ def optimize(
             request,
             photos,
             naming,
-            paintings=(painting,),
+            pictures=(painting,),
             own_id=own_id,
             dry_run=dry_run,
             as_json=as_json,

@@ -48,6 +48,14 @@ def stylize(
     output: Annotated[str, typer.Option("--output", "-o", help="Folder, s3:// prefix, or for one image a file.")],
     strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 is the photo, 1 the full style.")] = 1.0,
     preserve_color: Annotated[bool, typer.Option("--preserve-color", help="Keep the colours of the photos.")] = False,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="A picture that says where photos are painted: white is painted, black stays the photo. It is "
+            "stretched to each photo.",
+        ),
+    ] = None,
     precision: Annotated[
         Precision, typer.Option(help="exact: the same bytes on every machine with the same kind of processor; slower.")
     ] = "auto",
@@ -89,12 +97,13 @@ def stylize(
     size = None if stroke is None else parse_stroke(stroke)
     expires_after_s = None if expires_after is None else parse_span(expires_after)
 
-    def request(input: JobInput, paintings: Sequence[str]) -> JobRequest:
+    def request(input: JobInput, pictures: Sequence[str]) -> JobRequest:
         return JobRequest(
             input=input,
             styles=tuple(f"{style}@{version}" if version else style for style, version in styles),
             strength=strength,
             preserve_color=preserve_color,
+            mask=next(iter(pictures), None),
             precision=precision,
             stroke=size,
             output=Output(prefix=target.prefix, format=format, quality=quality, name=name, max_px=max_px),
@@ -109,7 +118,17 @@ def stylize(
     check_writable(target)
     with session.client() as client:
         check_styles(client, styles)
-        return run_job(session, client, request, inputs, naming, own_id=own_id, dry_run=dry_run, as_json=as_json)
+        return run_job(
+            session,
+            client,
+            request,
+            inputs,
+            naming,
+            pictures=() if mask is None else (mask,),
+            own_id=own_id,
+            dry_run=dry_run,
+            as_json=as_json,
+        )
 
 
 def check_styles(client: Client, styles: Sequence[tuple[str, str | None]]) -> None:

@@ -36,9 +36,10 @@ class Resolved:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A stored file that the items of a style need besides their photos."""
+    """A stored file that items need besides their photos."""
 
-    style: str
+    #: The names of the styles whose items need it.
+    styles: tuple[str, ...]
     uri: str
     #: JSON pointer of the field in the request that names it.
     pointer: str
@@ -67,6 +68,8 @@ class Method(ABC):
     chunk_items: ClassVar[int | None] = None
     #: All styles take about the same time, so the times of one are a good guess for another that was never measured.
     styles_alike: ClassVar[bool] = False
+    #: A line of a manifest may name a mask.
+    takes_masks: ClassVar[bool] = False
     #: Workers save checkpoints of items, which are removed at the end of the job.
     has_checkpoints: ClassVar[bool] = False
     #: JSON pointer of the field in a request that limits the longest side of results.

@@ -60,9 +60,10 @@ class Optimize(Method):
         """Return a style for each painting: its stem, and a hash of its address and the config for a version."""
         require(bool(request.paintings), "The method optimize needs at least one painting.", "/paintings")
         require(not request.styles, "The method optimize takes paintings and no styles.", "/styles")
-        # Each of these, but precision and stroke, has a counterpart among the options of the method.
+        # Each of these, but mask, precision and stroke, has a counterpart among the options of the method.
         require(request.strength == 1.0, "The method optimize knows no strength; give it style weights.", "/strength")
         require(not request.preserve_color, 'For the method optimize give options {"color": …}.', "/preserve_color")
+        require(request.mask is None, "This is for the method feedforward.", "/mask")
         require(request.precision == "auto", "This is for the method feedforward.", "/precision")
         require(request.stroke is None, "This is for the method feedforward.", "/stroke")
         require(request.output.max_px is None, 'For the method optimize give options {"size_px": …}.', "/output/max_px")
@@ -90,7 +91,7 @@ class Optimize(Method):
     def sources(self, spec: JobSpec) -> Sequence[Source]:
         """Return the paintings."""
         pairs = enumerate(zip(spec.styles, OptimizeDetails.of(spec).paintings, strict=True))
-        return [Source(style=style.name, uri=uri, pointer=f"/paintings/{place}") for place, (style, uri) in pairs]
+        return [Source(styles=(style.name,), uri=uri, pointer=f"/paintings/{place}") for place, (style, uri) in pairs]
 
     def report(self, spec: JobSpec, style: StyleRef) -> dict[str, Any]:
         """Return the painting and the preset."""

@@ -58,6 +58,7 @@ def add_job(
             index=i,
             input=f"s3://nst/in/{i}.jpg",
             custom_id=None,
+            mask=None,
             style=STYLE.name,
             version=STYLE.version,
             output=f"s3://nst/{job_id}/{i}.jpg",

@@ -15,8 +15,9 @@ from nst_core import images
 from nst_core.clock import Clock
 from nst_core.decoding import decoder
 from nst_core.decoding.decoder import HasRoom, NoRoomError
+from nst_core.errors import NstError
 from nst_core.images import Limits, Picture
-from nst_core.inference.blend import blend
+from nst_core.inference.blend import Weight, blend
 from nst_core.inference.strokes import carried_over, copy_to_paint, largest_photo, painted_size
 from nst_core.inference.stylizer import Pixels, Stylizer
 from nst_core.metrics import Observer, Stage, ignore
@@ -26,8 +27,9 @@ from nst_core.settings import DecoderSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.budget import Budget
 from worker.methods.results import Outdated, Results
+from worker.methods.stylize.masks import decode_mask
 from worker.runtime.engine import Engine
-from worker.runtime.outcomes import InterruptedWorkError, Recovered, Stopwatch, outcome_of, success
+from worker.runtime.outcomes import InterruptedWorkError, Recovered, Stopwatch, failure, outcome_of, retried, success
 from worker.settings import WorkerSettings
 
 
@@ -46,6 +48,8 @@ class _Run:
     decoding: Semaphore
     #: The most pixels of a photo, so that the network can take what it paints.
     max_pixels: int
+    #: From the mask of photos that have none of their own.
+    weight: Weight | None = None
 
     def check(self) -> None:
         """Raise InterruptedWorkError if no further image should begin."""
@@ -126,9 +130,15 @@ class Pipeline:
         """Yield the outcomes of a chunk's items as they come, in any order.
 
         Once `going` returns False, the image in the network and those after it are completed, and all others have no
-        outcome. An image that cannot be stylized has a failed outcome and does not disturb the others. `outdated`
-        returns whether a newer attempt at the chunk exists, whose results must not be replaced.
+        outcome. An image that cannot be stylized has a failed outcome and does not disturb the others; if the mask of
+        all cannot be used, all have failed. `outdated` returns whether a newer attempt at the chunk exists, whose
+        results must not be replaced.
         """
+        try:
+            weight = self._weight_of_all(chunk)
+        except NstError as error:
+            yield from (failure(item, error) for item in chunk.items)
+            return
         limit = self._settings.max_network_pixels
         most = largest_photo(stylize.max_pixels(self._budget_bytes), chunk.options.stroke)
         run = _Run(
@@ -139,6 +149,7 @@ class Pipeline:
             order=next(self._orders),
             decoding=Semaphore(self._decoders),
             max_pixels=most if limit is None else min(most, limit),
+            weight=weight,
         )
         items = iter(chunk.items)
         pending: set[Future[ItemOutcome | None]] = set()
@@ -170,8 +181,9 @@ class Pipeline:
         output = BlobUri.parse(item.output)
         suffix = PurePosixPath(output.key).suffix
         content_type = images.content_type(suffix)  # first: do not spend time on an image that cannot be saved
+        weight = self._weight(image)
         with ExitStack() as pixels:
-            picture = self._painted(image, self._load(image, pixels))
+            picture = self._painted(image, self._load(image, pixels), weight)
             with image.stage(Stage.ENCODE):
                 data = images.encode(picture, suffix, quality=run.chunk.options.quality)
             with image.stage(Stage.PUT):
@@ -209,7 +221,35 @@ class Pipeline:
         with run.decoding, image.stage(Stage.DECODE):
             return decoder.decode(data, limits, has_room=has_room)
 
-    def _painted(self, image: _Image, picture: Picture) -> Picture:
+    def _weight_of_all(self, chunk: StylizeChunk) -> Weight | None:
+        """Return the weight of the mask for all photos of a chunk, if there is one that a photo needs."""
+        mask = chunk.options.mask
+        if mask is None or all(item.mask for item in chunk.items):
+            return None
+        label = f"job {chunk.job_id} mask"
+        return retried(lambda: self._read_mask(mask), label=label, what="mask", recovered=self._recovered)
+
+    def _weight(self, image: _Image) -> Weight | None:
+        """Return the weight of a photo's own mask, or of the one for all. Nothing may be held, since this waits."""
+        mask = image.item.mask
+        if mask is None:
+            return image.run.weight
+        image.run.check()
+        with image.watch:
+            return self._read_mask(mask)
+
+    def _read_mask(self, uri: str) -> Weight:
+        with ExitStack() as held:
+
+            def wait_for_room(nbytes: int) -> None:
+                held.close()  # of an earlier try
+                held.enter_context(self._ahead.hold(nbytes))
+
+            limit = self._settings.max_input_bytes
+            data = self._blobs.get(BlobUri.parse(uri), max_bytes=limit, on_size=wait_for_room)
+            return decode_mask(data, max_pixels=self._settings.max_pixels)
+
+    def _painted(self, image: _Image, picture: Picture, weight: Weight | None) -> Picture:
         """Return the stylized picture; the network paints a copy of another size if the strokes are to be so."""
         run, options = image.run, image.run.chunk.options
         if options.strength == 0.0:
@@ -231,7 +271,9 @@ class Pipeline:
             with image.watch:
                 rgb = carried_over(picture.rgb, copy, painted)
         with image.watch:
-            rgb = blend(picture.rgb, rgb, strength=options.strength, preserve_color=options.preserve_color)
+            rgb = blend(
+                picture.rgb, rgb, strength=options.strength, preserve_color=options.preserve_color, weight=weight
+            )
         return Picture(rgb=rgb, alpha=picture.alpha, warning=picture.warning)
 
     def _fetch(self, image: _Image, held: ExitStack) -> bytes:

@@ -306,6 +306,7 @@ def upgrade() -> None:
         sa.Column("chunk_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("input", sa.Text(), nullable=False),
         sa.Column("custom_id", sa.String(length=255), nullable=True),
+        sa.Column("mask", sa.Text(), nullable=True),
         sa.Column("style", sa.String(length=64), nullable=False),
         sa.Column("output", sa.Text(), nullable=False),
         sa.Column("claimed_output", sa.Text(), nullable=True),

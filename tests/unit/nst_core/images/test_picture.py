@@ -1,5 +1,7 @@
 """Tests of nst_core.images.picture: limits of sizes."""
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -82,3 +84,13 @@ def test_fitted_size_keeps_the_shape_within_the_limit(width: int, height: int, m
 def test_a_limit_under_1_is_refused() -> None:
     with pytest.raises(ConfigError):
         fitted_size((10, 10), 0)
+
+
+def test_opacity_can_be_left_out() -> None:
+    pixels = np.zeros((16, 16, 4), np.uint8)
+    pixels[:, :8] = (250, 10, 20, 0)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    picture = decode(file.getvalue(), Limits(ignore_alpha=True))
+    assert picture.alpha is None
+    np.testing.assert_array_equal(picture.rgb, pixels[..., :3])

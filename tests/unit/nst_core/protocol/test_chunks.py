@@ -26,8 +26,16 @@ CHUNK = StylizeChunk(
     chunk_id=7,
     attempt=2,
     style=StyleRef(name="great-wave", version="ab" * 32, weights="s3://nst/styles/ab.safetensors", index=3),
-    options=StylizeOptions(strength=0.5, preserve_color=True, precision="exact", max_px=800, stroke=2.0, quality=80),
-    items=(ChunkItem(index=0, input="s3://in/é a.jpg", output="s3://out/0.png"),),
+    options=StylizeOptions(
+        strength=0.5,
+        preserve_color=True,
+        mask="s3://in/mask.png",
+        precision="exact",
+        max_px=800,
+        stroke=2.0,
+        quality=80,
+    ),
+    items=(ChunkItem(index=0, input="s3://in/é a.jpg", output="s3://out/0.png", mask="s3://in/own.png"),),
 )
 OPTIMIZE = OptimizeChunk(
     job_id="j2",
@@ -61,12 +69,15 @@ def test_a_chunk_survives_json(chunk: ChunkMessage) -> None:
             StylizeOptions,
             strength=st.floats(0, 1),
             preserve_color=st.booleans(),
+            mask=st.none() | texts,
             precision=st.sampled_from(["auto", "exact"]),
             max_px=st.none() | counts,
             stroke=st.none() | st.just("auto") | st.floats(0.5, 4),
             quality=st.integers(1, 100),
         ),
-        items=st.lists(st.builds(ChunkItem, index=counts, input=texts, output=texts), max_size=3).map(tuple),
+        items=st.lists(
+            st.builds(ChunkItem, index=counts, input=texts, output=texts, mask=st.none() | texts), max_size=3
+        ).map(tuple),
     )
 )
 def test_any_chunk_survives_json(chunk: StylizeChunk) -> None:

@@ -10,7 +10,7 @@ from scheduler.cli.exits import ExitCode
 from tests.photos import png_header, small_photos
 from tests.unit.scheduler.canned_api import Answer, CannedApi, tenant_json
 from tests.unit.scheduler.cli.conftest import Run
-from tests.unit.scheduler.cli.submissions import PRESET, prepare_check
+from tests.unit.scheduler.cli.submissions import PRESET, STYLIZE, prepare_check
 
 
 def test_a_dry_run_prints_what_the_job_would_do(api: CannedApi, here: Run) -> None:
@@ -158,6 +158,14 @@ def test_a_dry_run_with_a_broken_painting_would_fail(api: CannedApi, here: Run, 
         str(tmp_path / "night.png"),
     )
     assert not any(request.path.startswith("/v1/jobs") for request in api.requests)
+
+
+def test_a_dry_run_with_a_broken_mask_would_fail(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    (tmp_path / "mask.png").write_bytes(b"no image")
+    mask = str(tmp_path / "mask.png")
+    code, out, _ = here("stylize", "s3://nst/in/", *STYLIZE, "--mask", mask, "--dry-run", "--json")
+    [problem] = json.loads(out)["problems"]
+    assert (code, problem["code"], problem["input"]) == (ExitCode.FAILED, "image_undecodable", mask)
 
 
 def test_a_dry_run_of_addresses_alone_looks_them_up(api: CannedApi, here: Run) -> None:

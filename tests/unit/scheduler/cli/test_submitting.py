@@ -41,3 +41,23 @@ def test_stylize_into_storage_downloads_nothing(api: CannedApi, here: Run) -> No
     assert submitted(api)["output"]["prefix"] == "s3://nst/out/"
     assert "→ s3://nst/out/" in err
     assert not [request for request in api.requests if request.path.endswith("/output")]
+
+
+def test_a_mask_on_this_machine_is_uploaded_on_its_own(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    (tmp_path / "mask.png").write_bytes(b"mask")
+    prepare_stylize(api, job_json("succeeded", total=1, succeeded=1))
+    options = ("-s", "great_wave", "-o", "s3://nst/out/", "--mask", str(tmp_path / "mask.png"))
+    code, _, _ = here("stylize", str(tmp_path / "a.jpg"), *options)
+    assert code == ExitCode.OK
+    request = submitted(api)
+    [mask] = [name for name, data in api.files.items() if data == b"mask"]
+    [photo] = [name for name, data in api.files.items() if data == b"photo"]
+    assert request["mask"] == f"s3://nst/{mask}"
+    assert mask.split("/")[0] != photo.split("/")[0], "it would be one of the photos"
+
+
+def test_a_mask_in_the_storage_is_named(api: CannedApi, here: Run) -> None:
+    prepare_stylize(api, job_json("succeeded", total=1, succeeded=1))
+    here("stylize", "s3://nst/in", "-s", "great_wave", "-o", "s3://nst/out/", "--mask", "s3://nst/mask.png")
+    assert submitted(api)["mask"] == "s3://nst/mask.png"

@@ -102,6 +102,21 @@ def test_errors_name_the_line_as_an_editor_counts_it(server: PlayingServer, text
             assert entry.error is None or f"Line {entry.line} of the manifest" in entry.error[1]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"input": "s3://nst/a.jpg", "mask": "s3://nst/m.png"}\n{"input": "s3://nst/b.jpg", "mask": null}',
+        "input,mask\ns3://nst/a.jpg,s3://nst/m.png\ns3://nst/b.jpg,\n",
+    ],
+)
+def test_a_line_may_name_a_mask(server: PlayingServer, text: str) -> None:
+    put(server, text)
+    assert [(entry.uri, entry.mask) for entry in read(server)] == [
+        ("s3://nst/a.jpg", "s3://nst/m.png"),
+        ("s3://nst/b.jpg", None),
+    ]
+
+
 def test_plain_addresses_are_photos_with_any_characters_of_keys(server: PlayingServer) -> None:
     put(server, 's3://nst/a, b.jpg\n  s3://nst/ü\u2028#.jpg\n"s3://nst/c.jpg"\n')
     assert [entry.uri for entry in read(server)] == ["s3://nst/a, b.jpg", "s3://nst/ü\u2028#.jpg", "s3://nst/c.jpg"]
