@@ -27,8 +27,8 @@ def test_a_style_stands_for_a_painting() -> None:
     assert NIGHT.version != DAY.version
     assert METHOD.report(SPEC, DAY) == {"painting": PAINTINGS[1], "preset": "gatys2016"}
     assert METHOD.sources(SPEC) == [
-        Source(style="night", uri=PAINTINGS[0], pointer="/paintings/0"),
-        Source(style="day", uri=PAINTINGS[1], pointer="/paintings/1"),
+        Source(styles=("night",), uri=PAINTINGS[0], pointer="/paintings/0"),
+        Source(styles=("day",), uri=PAINTINGS[1], pointer="/paintings/1"),
     ]
 
 

@@ -84,7 +84,8 @@ def test_a_mask_is_its_luminance() -> None:
     pixels = np.zeros((16, 20, 3), np.uint8)
     pixels[:, 5:10], pixels[:, 10:15], pixels[:, 15:] = 255, (255, 0, 0), 128
     weight = decode_mask(png(pixels), max_pixels=1000)
-    assert (weight.dtype, weight.shape) == (np.uint8, (16, 20))
+    assert weight.dtype == np.uint8
+    assert weight.shape == (16, 20)
     assert weight[3, [2, 7, 12, 17]].tolist() == [0, 255, 76, 128]
 
 
