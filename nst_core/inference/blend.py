@@ -48,7 +48,7 @@ def blend(
     """Return the result of an H x W x 3 photo and its painted picture, whose memory is used for the result.
 
     `strength` goes from 0, the photo, to 1, the painted picture; see `_weaken`. `preserve_color` keeps the photo's
-    colours and its light; see `_Colors`. `weight` says where: a picture of one channel and any size, which is stretched
+    colours and its light; see `_Light`. `weight` says where: a picture of one channel and any size, which is stretched
     to that of the photo; 255 is what `strength` and `preserve_color` make, and 0 is the photo. Raises ConfigError for
     another strength, shape or type.
     """
@@ -59,16 +59,37 @@ def blend(
         return photo
     result = np.require(painted, requirements=["C", "W"])
     if preserve_color:
-        colors = _Colors.of(photo, result)
-        for rows in _bands(photo):
-            result[rows] = np.rint(colors.kept(photo[rows], result[rows]))
+        _keep_colors(photo, result)
     if strength < 1.0:
         _weaken(photo, result, strength)
     if weight is not None:
-        for rows in _bands(photo):
-            share = _stretched(weight, rows, photo.shape) / np.float32(255)
-            result[rows] = np.rint(photo[rows] + (result[rows].astype(np.float32) - photo[rows]) * share)
+        _cover(photo, result, weight)
     return result
+
+
+def _cover(photo: Pixels, result: Pixels, weight: Weight) -> None:
+    """Let a painted picture show where the weight says, and the photo elsewhere."""
+    for rows in _bands(photo):
+        share = _stretched(weight, rows, photo.shape) / np.float32(255)
+        for channel in range(3):
+            before = photo[rows, :, channel].astype(np.float32)
+            result[rows, :, channel] = np.rint(before + (result[rows, :, channel] - before) * share)
+
+
+def _keep_colors(photo: Pixels, result: Pixels) -> None:
+    """Give a painted picture the photo's colours; see `_Light`."""
+    light = _Light.of(photo, result)
+    greys = light.grey(np.arange(255 * PARTS + 1, dtype=np.float32) / np.float32(PARTS))
+    for rows in _bands(photo):
+        grey, level = greys[luminance(result[rows])], grey_levels(photo[rows])
+        to_white = 255 - grey
+        colors = [photo[rows, :, channel] - level for channel in range(3)]
+        share = np.ones_like(grey)
+        for color in colors:
+            room = np.where(color > 0, to_white, grey)
+            np.minimum(share, room / np.maximum(np.abs(color), np.float32(_TINY)), out=share)
+        for channel, color in enumerate(colors):
+            result[rows, :, channel] = np.rint(grey + color * share)
 
 
 def _weaken(photo: Pixels, result: Pixels, strength: float) -> None:
@@ -98,16 +119,17 @@ def _soft_change(photo: Pixels, painted: Pixels, cell: int) -> _Floats:
     columns = np.arange(0, width, cell)
     parts = []
     for rows in _bands(photo, cell):
-        change = painted[rows].astype(np.int32) - photo[rows]
-        parts.append(np.add.reduceat(np.add.reduceat(change, np.arange(0, len(change), cell), 0), columns, 1))
+        change = np.subtract(painted[rows], photo[rows], dtype=np.int16)
+        of_rows = np.add.reduceat(change, np.arange(0, len(change), cell), 0, dtype=np.int32)
+        parts.append(np.add.reduceat(of_rows, columns, 1))
     counts = np.outer(*(np.minimum(cell, side - np.arange(0, side, cell)) for side in (height, width)))
     mean = np.concatenate(parts).astype(np.float32) / counts[..., None].astype(np.float32)
     return np.stack([mean_around(mean_around(channel)) for channel in np.moveaxis(mean, 2, 0)], 2)
 
 
 @dataclass(frozen=True)
-class _Colors:
-    """How the photo's colours are kept: its chrominance, and the luminance of the painting, matched to the photo's.
+class _Light:
+    """The light in which a painting has the photo's colours: its own luminance, matched to the photo's.
 
     Gatys, Bethge, Hertzmann, Shechtman, "Preserving Color in Neural Artistic Style Transfer" (2016), section 3.2.
     Departures: there the luminance of the style picture is matched before the painting is made; here that of the
@@ -122,7 +144,7 @@ class _Colors:
     high: float
 
     @classmethod
-    def of(cls, photo: Pixels, painted: Pixels) -> "_Colors":
+    def of(cls, photo: Pixels, painted: Pixels) -> "_Light":
         """Measure both pictures as a whole."""
         mean, deviation = _moments(_histogram(photo))
         counts = _histogram(painted)
@@ -132,12 +154,12 @@ class _Colors:
         least, most = -255.0 * (_MOST_GAIN + 1), 255.0 * 2
         levels = np.arange(256.0)
         for _ in range(_HALVINGS):
-            colors = cls(gain=gain, offset=(least + most) / 2, low=low, high=high)
-            if _mean(counts, colors.grey(levels)) < mean:
-                least = colors.offset
+            light = cls(gain=gain, offset=(least + most) / 2, low=low, high=high)
+            if _mean(counts, light.grey(levels)) < mean:
+                least = light.offset
             else:
-                most = colors.offset
-        return colors
+                most = light.offset
+        return light
 
     def grey(self, levels: _AnyFloats) -> _AnyFloats:
         """Return the luminance of the result for that of the painted picture."""
@@ -148,14 +170,6 @@ class _Colors:
         inner = np.clip(values, self.low, self.high)
         compressed: _AnyFloats = inner + above * over / (above + over) - below * under / (below + under)
         return compressed
-
-    def kept(self, photo: Pixels, painted: Pixels) -> _Floats:
-        """Return some rows of the painted picture in the photo's colours."""
-        grey = self.grey(grey_levels(painted))[..., None]
-        color = photo - grey_levels(photo)[..., None]
-        room = np.where(color > 0, 255 - grey, grey)
-        color *= np.min(np.minimum(1, room / np.maximum(np.abs(color), _TINY)), axis=2, keepdims=True)
-        return np.asarray(grey + color, np.float32)
 
 
 def _check(photo: Pixels, painted: Pixels, strength: float, weight: Weight | None) -> None:
@@ -195,9 +209,9 @@ def _bands(picture: Pixels, cell: int = 1) -> list[slice]:
 
 
 def _stretched(weight: Weight, rows: slice, shape: tuple[int, ...]) -> _Floats:
-    """Return the weight of some rows of a picture of a shape, H x W x 1, 0 to 255."""
+    """Return the weight of some rows of a picture of a shape, H x W, 0 to 255."""
     height, width = shape[:2]
     scale = weight.shape[0] / height
     part = (0.0, rows.start * scale, float(weight.shape[1]), min(rows.stop * scale, weight.shape[0]))
     picture = Image.fromarray(weight).resize((width, rows.stop - rows.start), Image.Resampling.BILINEAR, box=part)
-    return np.asarray(picture, np.float32)[..., None]
+    return np.asarray(picture, np.float32)

@@ -86,7 +86,7 @@ def test_a_mask_is_its_luminance() -> None:
     weight = decode_mask(png(pixels), max_pixels=1000)
     assert weight.dtype == np.uint8
     assert weight.shape == (16, 20)
-    assert weight[3, [2, 7, 12, 17]].tolist() == [0, 255, 76, 128]
+    assert weight[3, [2, 7, 12, 17]].tolist() == [0, 255, 77, 128]
 
 
 def test_the_opacity_of_a_mask_is_ignored() -> None:
