@@ -17,4 +17,4 @@ def luminance(picture: Pixels) -> npt.NDArray[np.uint16]:
 
 def grey_levels(picture: Pixels) -> npt.NDArray[np.float32]:
     """Return Y of an H x W x 3 picture as H x W, 0 to 255."""
-    return luminance(picture) / np.float32(PARTS)
+    return np.asarray(luminance(picture) / np.float32(PARTS), np.float32)
