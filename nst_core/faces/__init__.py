@@ -1,1 +1,1 @@
-"""Faces on photos."""
+"""Faces on photos: where they are, and how strongly they are painted."""

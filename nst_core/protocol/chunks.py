@@ -27,6 +27,8 @@ class StylizeOptions:
     #: s3:// address of a picture that says where photos are painted: white is painted, black is the photo. Stretched to
     #: the size of each photo. None: everywhere.
     mask: str | None = None
+    #: protect: faces are painted less, so that they stay faces; paint: as everything else.
+    faces: Literal["paint", "protect"] = "paint"
     #: The engine: auto is the one of the worker, exact is `nst_core.inference.stylizer.EXACT`.
     precision: Literal["auto", "exact"] = "auto"
     #: Longest side of the output in pixels; a larger photo is scaled down first. None keeps the photo's own size.

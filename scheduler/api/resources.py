@@ -57,6 +57,7 @@ def job_of(job: Job) -> jobs.Job:
         strength=options.strength,
         preserve_color=options.preserve_color,
         mask=options.mask,
+        faces=options.faces,
         precision=options.precision,
         stroke=options.stroke,
         metadata=spec.metadata,

@@ -67,6 +67,7 @@ class JobResolver:
                 strength=request.strength,
                 preserve_color=request.preserve_color,
                 mask=request.mask,
+                faces=request.faces,
                 precision=request.precision,
                 stroke=request.stroke,
                 max_px=request.output.max_px,

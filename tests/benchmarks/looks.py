@@ -21,6 +21,8 @@ from torch import Tensor
 
 from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
+from nst_core.faces.protection import protect
+from nst_core.inference.blend import blend
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.stylizer import EngineChoice
 from nst_core.looks.faces import compare_faces
@@ -199,6 +201,16 @@ def painter(weights: bytes) -> Paint:
     return lambda photo: stylizer(photo[None])[0]
 
 
+def protecting(paint: Paint, detect: FaceDetector) -> Paint:
+    """Return a network that paints faces less, as jobs with `faces: protect` do."""
+
+    def paint_less(photo: Pixels) -> Pixels:
+        weight = protect(detect(photo), height=photo.shape[0], width=photo.shape[1])
+        return blend(photo, paint(photo), weight=weight)
+
+    return paint_less
+
+
 def peers_in(folder: Path | None) -> Iterator[tuple[str, str, bytes]]:
     """Yield the painting, the name and our weights of each checkpoint in a folder."""
     for path in sorted(folder.iterdir()) if folder else ():
@@ -243,6 +255,7 @@ def main() -> None:
     parser.add_argument("--paintings", type=Path, required=True)
     parser.add_argument("--styles", nargs="+", default=[style.name for style in shipped_styles()], metavar="STYLE")
     parser.add_argument("--peers", type=Path, help="a folder of checkpoints")
+    parser.add_argument("--protect", action="store_true", help="also measure the styles with protected faces")
     parser.add_argument("--count", type=int, help="so many photos, evenly from the folder")
     parser.add_argument("--sheet", type=Path, help="the picture to write")
     args = parser.parse_args()
@@ -261,6 +274,8 @@ def main() -> None:
         own = Path(file).read_bytes() if file else shipped_style(name).weights()
         networks: list[tuple[str, Paint]] = [(UNCHANGED, lambda photo: photo), (name, painter(own))]
         networks += [(label, painter(weights)) for painted, label, weights in peers if painted == name]
+        if args.protect:
+            networks.append((f"{name}, faces protected", protecting(networks[1][1], instruments.detector)))
         style = instruments.style(painting)
         rows = [measured(label, paint, photos, style, instruments) for label, paint in networks]
         print_rows(rows)

@@ -19,7 +19,7 @@ from nst_core.inference.selection import choose
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.local.embedded import Stack
 from tests.faults.harness import check_complete, finish, images, submit, upload
-from tests.photos import BAD_CODES, bad_files, small_photos
+from tests.photos import BAD_CODES, bad_files, pictures, small_photos
 from tests.shipped import shipped_style
 
 STYLES = ("great_wave", "udnie")
@@ -132,6 +132,25 @@ def test_a_mask_says_where_photos_are_painted(stack: Stack, client: Client) -> N
     np.testing.assert_array_equal(masked[:, : width // 2], painted[:, : width // 2])
     np.testing.assert_array_equal(masked[:, width // 2 :], original[:, width // 2 :])
     np.testing.assert_array_equal(again, masked)
+
+
+def test_faces_that_are_protected_stay_nearer_to_the_photo(stack: Stack, client: Client) -> None:
+    person = np.asarray(dict(pictures())["astronaut"])[:256, 96:352]
+    [place] = upload(client, {"person.png": encode(Picture(rgb=person), "png")})
+    store, results = BlobStore(stack.addresses.storage), []
+    for faces in ("paint", "protect", "protect"):
+        request = JobRequest(
+            input=JobInput(uris=(place,)), styles=("great_wave",), faces=faces, output=Output(format="png")
+        )
+        outcome = finish(stack, client, client.submit(request))
+        assert (outcome.job.status, outcome.job.faces) == ("succeeded", faces)
+        results.append(decode(store.get(BlobUri.parse(str(outcome.items[0].output)))).rgb)
+    painted, protected, again = results
+    np.testing.assert_array_equal(again, protected)
+    face = (slice(80, 160), slice(95, 160))
+    changes = [np.abs(result[face].astype(float) - person[face]).mean() for result in (painted, protected)]
+    assert changes[1] < 0.6 * changes[0]
+    np.testing.assert_array_equal(protected[200:], painted[200:])
 
 
 def test_cancelled_job_keeps_its_finished_images(stack: Stack, client: Client) -> None:

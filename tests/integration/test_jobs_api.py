@@ -62,13 +62,14 @@ def test_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
         "max_attempts": 7,
         "precision": "exact",
         "stroke": "auto",
+        "faces": "protect",
         "mask": f"s3://nst/{rig.prefix}/mask.png",
     }
     job = client.get(f"/v1/jobs/{submit(client, rig, **wanted)}").json()
     assert {name: job[name] for name in wanted} == wanted
     assert (job["stop"], job["client_id"]) == (None, None)
     plain = client.get(f"/v1/jobs/{submit(client, rig)}").json()
-    assert (plain["precision"], plain["stroke"], plain["mask"]) == ("auto", None, None)
+    assert (plain["precision"], plain["stroke"], plain["mask"], plain["faces"]) == ("auto", None, None, "paint")
 
 
 def test_workers_are_told_the_precision_of_a_job(client: TestClient, rig: Rig) -> None:
@@ -92,6 +93,11 @@ def test_workers_are_told_the_masks_of_a_job_and_of_its_photos(client: TestClien
     assert [item.mask for item in chunk.items] == [None, lines[1]["mask"]]
     shown = client.get(f"/v1/jobs/{job_id}/items").json()["data"]
     assert [item["mask"] for item in shown] == [None, lines[1]["mask"]]
+
+
+def test_workers_are_told_what_becomes_of_faces(client: TestClient, rig: Rig) -> None:
+    jobs = {submit(client, rig, faces=faces): faces for faces in ("paint", "protect")}
+    assert {chunk.job_id: chunk.options.faces for chunk in dispatch(rig)} == jobs
 
 
 def test_another_mask_is_another_request(client: TestClient, rig: Rig) -> None:

@@ -100,6 +100,8 @@ def test_a_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
         ({"precision": "fp32"}, "/precision"),
         ({"stroke": 2}, "/stroke"),
         ({"mask": "s3://nst/mask.png"}, "/mask"),
+        ({"faces": "protect"}, "/faces"),
+        ({"faces": "hide"}, "/faces"),
         ({"stroke": "auto"}, "/stroke"),
         ({"output": {"max_px": 400}}, "/output/max_px"),
         ({"paintings": ["s3://nst/tenants/other/uploads/u/a.jpg"]}, "/paintings/0"),

@@ -28,6 +28,7 @@ _MAX_COUNT = 10**9
 _MAX_SECONDS = 10 * 366 * 24 * 3600
 #: How exact the results of a job are.
 Precision = Literal["auto", "exact"]
+Faces = Literal["paint", "protect"]
 #: The smallest and the largest size of strokes that a job may ask for.
 STROKES = (0.5, 4.0)
 _LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -162,6 +163,11 @@ class JobTerms(BaseModel):
         "photo, greys are between. It is stretched to the size of each photo, and its opacity is ignored. A line of a "
         "manifest may name another one. Only for the method feedforward.",
     )
+    faces: Faces = Field(
+        "paint",
+        description="protect: faces are found and painted less, with a soft edge, so that they can be recognised. "
+        "paint: they are painted as everything else. Only for the method feedforward.",
+    )
     precision: Precision = Field(
         "auto",
         description="auto: each worker uses its own engine. exact: all use the reference engine, which is slower and "
@@ -287,6 +293,7 @@ _JOB: dict[str, Any] = {
     "strength": 1.0,
     "preserve_color": False,
     "mask": None,
+    "faces": "paint",
     "precision": "auto",
     "stroke": "auto",
     "metadata": {"album": "spring"},

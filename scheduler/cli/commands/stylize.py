@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nst_core.client import ApiError, Client
-from nst_core.client.resources.jobs import DEFAULT_NAME, JobInput, JobRequest, Output, Precision, Priority
+from nst_core.client.resources.jobs import DEFAULT_NAME, Faces, JobInput, JobRequest, Output, Precision, Priority
 from scheduler.cli.commands.parameters import (
     AmongJobs,
     AsJson,
@@ -56,6 +56,9 @@ def stylize(
             "stretched to each photo.",
         ),
     ] = None,
+    faces: Annotated[
+        Faces, typer.Option(help="protect: faces are painted less, so that they can be recognised.")
+    ] = "paint",
     precision: Annotated[
         Precision, typer.Option(help="exact: the same bytes on every machine with the same kind of processor; slower.")
     ] = "auto",
@@ -104,6 +107,7 @@ def stylize(
             strength=strength,
             preserve_color=preserve_color,
             mask=next(iter(pictures), None),
+            faces=faces,
             precision=precision,
             stroke=size,
             output=Output(prefix=target.prefix, format=format, quality=quality, name=name, max_px=max_px),

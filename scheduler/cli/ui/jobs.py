@@ -81,6 +81,7 @@ def _options(job: Job) -> str:
         known = [f"{name} {config[name]}" for name in ("iterations", "size_px", "color") if name in config]
         parts = [f"preset {job.optimize.preset}", *known]
     parts += ["colours kept"] if job.preserve_color else []
+    parts += ["faces protected"] if job.faces == "protect" else []
     parts += ["exact"] if job.precision == "exact" else []
     parts += [f"stroke {job.stroke if job.stroke == 'auto' else f'{job.stroke:g}'}"] if job.stroke is not None else []
     parts += [f"format {job.output.format}, quality {job.output.quality}"]

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from pathlib import PurePosixPath
 from threading import Semaphore
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +18,9 @@ from nst_core.clock import Clock
 from nst_core.decoding import decoder
 from nst_core.decoding.decoder import HasRoom, NoRoomError
 from nst_core.errors import NstError
+from nst_core.faces.detector import FaceDetector
+from nst_core.faces.face import Face
+from nst_core.faces.protection import protect
 from nst_core.images import Limits, Picture
 from nst_core.inference.blend import Weight, blend
 from nst_core.inference.strokes import carried_over, copy_to_paint, largest_photo, painted_size
@@ -31,6 +36,8 @@ from worker.methods.stylize.masks import decode_mask
 from worker.runtime.engine import Engine
 from worker.runtime.outcomes import InterruptedWorkError, Recovered, Stopwatch, failure, outcome_of, retried, success
 from worker.settings import WorkerSettings
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +119,8 @@ class Pipeline:
         self._blobs = blobs
         self._results = Results(blobs)
         self._engine = engine
+        #: Loaded for the first photo whose faces are to be found, on the engine's thread.
+        self._detector = cache(FaceDetector)
         self._observe = observe
         self._clock = clock
         self._orders = count()
@@ -258,10 +267,12 @@ class Pipeline:
         size = painted_size(height, width, options.stroke, min_side_px=run.stylize.min_side_px)
 
         def paint(rgb: Pixels) -> Pixels:
-            return self._engine.submit(
-                lambda: _stylize(image, rgb), order=(run.order, image.item.index), lane=run.chunk.job_id
-            ).result()
+            return self._on_engine(image, lambda: _stylize(image, rgb))
 
+        if options.faces == "protect":
+            faces = self._on_engine(image, lambda: self._faces(image, picture.rgb))
+            with image.watch:
+                weight = protect(faces, height=height, width=width, weight=weight)
         if size == (height, width):
             rgb = paint(picture.rgb)
         else:
@@ -275,6 +286,18 @@ class Pipeline:
                 picture.rgb, rgb, strength=options.strength, preserve_color=options.preserve_color, weight=weight
             )
         return Picture(rgb=rgb, alpha=picture.alpha, warning=picture.warning)
+
+    def _faces(self, image: _Image, rgb: Pixels) -> tuple[Face, ...]:
+        """Return the faces on a photo, on the engine's thread."""
+        image.run.check()
+        with image.watch:
+            return self._detector()(rgb)
+
+    def _on_engine(self, image: _Image, call: Callable[[], _T]) -> _T:
+        """Return what a call returns on the engine's thread, when it is the image's turn."""
+        return self._engine.submit(
+            call, order=(image.run.order, image.item.index), lane=image.run.chunk.job_id
+        ).result()
 
     def _fetch(self, image: _Image, held: ExitStack) -> bytes:
         """Return a photo's file, and hold room for its bytes until `held` is closed."""

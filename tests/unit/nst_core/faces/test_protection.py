@@ -1,0 +1,107 @@
+"""Inside of faces painting is weaker, with a soft edge; everywhere else nothing changes."""
+
+import numpy as np
+import pytest
+
+from nst_core.faces.face import Face
+from nst_core.faces.protection import INSIDE, Weight, protect
+
+LOWEST = round(255 * INSIDE)
+#: In a photo of 400 x 300 px.
+FACE = Face(left=100, top=60, right=180, bottom=160, score=0.9)
+FAR = Face(left=300, top=180, right=360, bottom=250, score=0.9)
+
+
+def plane(*faces: Face, height: int = 300, width: int = 400, weight: Weight | None = None) -> Weight:
+    result = protect(faces, height=height, width=width, weight=weight)
+    assert result is not None
+    assert result.dtype == np.uint8
+    return result
+
+
+def scaled(face: Face, factor: float) -> Face:
+    return Face(
+        left=factor * face.left, top=factor * face.top, right=factor * face.right, bottom=factor * face.bottom, score=1
+    )
+
+
+def test_without_faces_the_weight_stays_as_it_is() -> None:
+    weight = np.zeros((3, 5), np.uint8)
+    assert protect([], height=300, width=400) is None
+    assert protect([], height=300, width=400, weight=weight) is weight
+
+
+def test_a_face_is_painted_less_and_its_surroundings_are_not() -> None:
+    found = plane(FACE)
+    assert found.shape == (300, 400)
+    middle_x, middle_y = 140, 102
+    assert (found[middle_y - 20 : middle_y + 20, middle_x - 12 : middle_x + 12] == LOWEST).all()
+    outside = np.ones(found.shape, bool)
+    outside[20:185, 85:195] = False
+    assert (found[outside] == 255).all()
+
+
+def test_the_forehead_above_the_box_is_painted_less_too() -> None:
+    found = plane(FACE)
+    assert found[round(FACE.top) - 10, 140] < found[round(FACE.bottom) + 10, 140] < 255
+
+
+def test_the_edge_is_soft() -> None:
+    across = plane(FACE)[102, 140:].astype(int)
+    steps = np.diff(across)
+    assert (steps >= 0).all()
+    assert steps.max() < 12
+    assert across[-1] == 255
+
+
+def test_faces_that_touch_are_painted_as_one_face_is() -> None:
+    beside = Face(left=140, top=60, right=220, bottom=160, score=0.9)
+    found = plane(FACE, beside)
+    assert found.min() == LOWEST
+    np.testing.assert_array_equal(found, np.minimum(plane(FACE), plane(beside)))
+
+
+def test_where_a_mask_paints_less_a_face_is_painted_less_still() -> None:
+    mask = np.tile(np.array([[0, 128, 255, 255]], np.uint8).repeat(100, axis=1), (300, 1))
+    found = plane(FACE, FAR, weight=mask)
+    assert (found[:, :90] == 0).all()
+    assert found[102, 140] == round(128 * INSIDE)
+    assert found[208, 330] == LOWEST
+    assert (found[:40, 210:] == 255).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (900, 500), (30, 2000)])
+def test_a_mask_of_any_size_has_room_for_faces(shape: tuple[int, int]) -> None:
+    found = plane(FACE, weight=np.full(shape, 200, np.uint8))
+    assert found.shape == (max(300, shape[0]), max(400, shape[1]))
+    rows, columns = found.shape
+    assert found[rows * 102 // 300, columns * 140 // 400] == round(200 * INSIDE)
+    assert found[0, 0] == found[-1, -1] == 200
+
+
+def test_large_photos_have_a_plane_of_the_same_shape() -> None:
+    found = plane(scaled(FACE, 10), height=3000, width=4000)
+    assert found.shape == (480, 640)
+    small = plane(scaled(FACE, 1.6), height=480, width=640)
+    assert np.abs(found.astype(int) - small).max() <= 4
+
+
+@pytest.mark.parametrize(
+    "face",
+    [
+        Face(left=-60, top=-80, right=40, bottom=30, score=1),
+        Face(left=390, top=290, right=420, bottom=330, score=1),
+        Face(left=1000, top=20, right=1050, bottom=90, score=1),
+        Face(left=-500, top=-500, right=-400, bottom=-400, score=1),
+        Face(left=20.2, top=20.2, right=20.3, bottom=20.3, score=1),
+        Face(left=-1000, top=-1000, right=2000, bottom=2000, score=1),
+    ],
+)
+def test_faces_may_be_of_any_size_and_partly_or_wholly_outside(face: Face) -> None:
+    found = plane(face)
+    assert LOWEST <= found.min() <= found.max() <= 255
+
+
+def test_differences_in_the_last_digits_of_a_box_do_not_count() -> None:
+    other = Face(left=100.0001, top=60.0002, right=179.9998, bottom=160.0001, score=0.8)
+    np.testing.assert_array_equal(plane(FACE), plane(other))

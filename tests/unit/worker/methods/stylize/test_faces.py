@@ -1,0 +1,125 @@
+"""Jobs that protect faces: a worker finds them once in each photo, and paints them less."""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from nst_core import images
+from nst_core.faces.detector import FaceDetector
+from nst_core.faces.face import Face
+from nst_core.faces.protection import protect
+from nst_core.inference.blend import blend
+from nst_core.protocol.chunks import StylizeChunk, StylizeOptions
+from nst_core.storage.blobs import BlobStore, BlobUri
+from tests.unit.worker.kit import Invert, Pixels, make_chunk, outputs, photo
+from worker.methods.stylize import pipeline as pipeline_module
+from worker.methods.stylize.pipeline import Pipeline
+from worker.runtime.engine import Engine
+from worker.settings import WorkerSettings
+
+PERSON: Pixels = np.asarray(data.astronaut())[:256, 96:352].copy()  # type: ignore[no-untyped-call]
+
+
+def png(pixels: Pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+class Counted(FaceDetector):
+    """A detector that counts how often it is loaded, and remembers the photos that it saw."""
+
+    loaded = 0
+    seen: list[Pixels]
+
+    def __init__(self) -> None:
+        type(self).loaded += 1
+        super().__init__()
+
+    def __call__(self, photo: Pixels) -> tuple[Face, ...]:
+        self.seen.append(photo)
+        return super().__call__(photo)
+
+
+@pytest.fixture
+def detector(monkeypatch: pytest.MonkeyPatch) -> type[Counted]:
+    """The class of detectors that pipelines load."""
+    monkeypatch.setattr(Counted, "loaded", 0)
+    monkeypatch.setattr(Counted, "seen", [], raising=False)
+    monkeypatch.setattr(pipeline_module, "FaceDetector", Counted)
+    return Counted
+
+
+@pytest.fixture
+def worker(
+    detector: type[Counted], settings: WorkerSettings, blobs: BlobStore, pipeline_engine: Engine
+) -> Iterator[Pipeline]:
+    """A pipeline whose detector is counted."""
+    pipeline = Pipeline(settings, blobs=blobs, engine=pipeline_engine)
+    yield pipeline
+    pipeline.close()
+
+
+def results(pipeline: Pipeline, blobs: BlobStore, chunk: StylizeChunk) -> dict[int, Pixels]:
+    assert all(outcome.succeeded for outcome in pipeline.run(chunk, Invert(), going=lambda: True))
+    return {index: images.decode(data).rgb for index, data in outputs(blobs, chunk).items()}
+
+
+def test_faces_are_painted_less_and_the_rest_is_not(worker: Pipeline, blobs: BlobStore) -> None:
+    chunk = make_chunk(blobs, [png(PERSON)], options=StylizeOptions(faces="protect"))
+    result = results(worker, blobs, chunk)[0]
+    (face,) = FaceDetector()(PERSON)
+    weight = protect([face], height=256, width=256)
+    np.testing.assert_array_equal(result, blend(PERSON, 255 - PERSON, weight=weight))
+    np.testing.assert_array_equal(result[200:], 255 - PERSON[200:])
+    assert (result != 255 - PERSON).any()
+
+
+def test_a_photo_without_faces_is_painted_as_always(worker: Pipeline, blobs: BlobStore) -> None:
+    chunk = make_chunk(blobs, [photo()], options=StylizeOptions(faces="protect"))
+    np.testing.assert_array_equal(results(worker, blobs, chunk)[0], 255 - images.decode(photo()).rgb)
+
+
+def test_the_detector_is_loaded_once_and_sees_each_photo_once(
+    worker: Pipeline, blobs: BlobStore, detector: type[Counted]
+) -> None:
+    for _ in range(2):
+        options = StylizeOptions(faces="protect", stroke=2.0, max_px=128)
+        results(worker, blobs, make_chunk(blobs, [png(PERSON), photo(), photo(1)], options=options))
+    assert detector.loaded == 1
+    assert sorted(photo.shape[:2] for photo in detector.seen) == [(32, 48)] * 4 + [(128, 128)] * 2
+
+
+@pytest.mark.parametrize("options", [StylizeOptions(), StylizeOptions(faces="protect", strength=0.0)])
+def test_no_detector_is_loaded_if_no_faces_are_to_be_found(
+    worker: Pipeline, blobs: BlobStore, detector: type[Counted], options: StylizeOptions
+) -> None:
+    results(worker, blobs, make_chunk(blobs, [png(PERSON)], options=options))
+    assert (detector.loaded, detector.seen) == (0, [])
+
+
+def test_faces_and_a_mask_work_together(worker: Pipeline, blobs: BlobStore) -> None:
+    mask = np.tile(np.array([0, 255], np.uint8).repeat(128), (256, 1))
+    chunk = make_chunk(blobs, [png(PERSON)])
+    uri = BlobUri(blobs.bucket, f"{chunk.job_id}/mask")
+    blobs.put(uri, png(mask))
+    options = StylizeOptions(faces="protect", mask=str(uri), strength=0.8, preserve_color=True)
+    both = make_chunk(blobs, [png(PERSON)], options=options)
+    result = results(worker, blobs, both)[0]
+    weight = protect(FaceDetector()(PERSON), height=256, width=256, weight=mask)
+    expected = blend(PERSON, 255 - PERSON, strength=0.8, preserve_color=True, weight=weight)
+    np.testing.assert_array_equal(result, expected)
+    np.testing.assert_array_equal(result[:, :120], PERSON[:, :120])
+
+
+def test_the_same_photo_gives_the_same_bytes(worker: Pipeline, blobs: BlobStore) -> None:
+    chunk = make_chunk(blobs, [png(PERSON)] * 2, options=StylizeOptions(faces="protect"))
+    results(worker, blobs, chunk)
+    first = outputs(blobs, chunk)
+    results(worker, blobs, chunk)
+    assert first[0] == first[1]
+    assert outputs(blobs, chunk) == first
