@@ -1,10 +1,8 @@
 """The detector finds what OpenCV's FaceDetectorYN finds with the same network, on any copy of a photo."""
 
-import re
 from collections.abc import Callable
 from dataclasses import astuple
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +10,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from nst_core.errors import WeightsError
 from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
-from nst_core.faces.network import load_face_net
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -158,10 +154,3 @@ def test_photos_stay_as_they_are_and_faces_are_the_same_each_time() -> None:
     photo.setflags(write=False)
     assert detect(photo) == detect(photo) == FaceDetector()(photo)
     assert np.array_equal(photo, ASTRONAUT)
-
-
-def test_a_damaged_file_of_weights_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "faces.safetensors"
-    path.write_bytes(b"no weights")
-    with pytest.raises(WeightsError, match=re.escape(f"{path} is damaged or not a weights file")):
-        load_face_net(path)
