@@ -9,6 +9,7 @@ import numpy.typing as npt
 from nst_core.inference.strips import Define, LargePicture, supports
 from nst_core.inference.stylizer import EngineChoice, Pixels, Stylizer, check_call
 from nst_core.nets.costs import strips_bytes, strips_max_pixels
+from nst_core.nets.grain import grained
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.system.memory import memory_for
 
@@ -89,10 +90,11 @@ class AnySizeStylizer:
 
     def __call__(self, batch: Pixels) -> Pixels:
         """Return the stylized photos; see `Stylizer.__call__`."""
-        height, width = batch.shape[1:3] if batch.ndim == 4 else (0, 0)
-        if not self._cuts or height * width <= self._whole_pixels:
-            return self._engine(batch)
         check_call(batch, min_side_px=self.min_side_px)
+        height, width = batch.shape[1:3]
+        if not self._cuts or height * width <= self._whole_pixels:
+            grain = self._engine.config.grain
+            return self._engine(np.stack([grained(photo, grain) for photo in batch]) if grain else batch)
         results = np.empty_like(batch, order="C")
         for photo, result in zip(batch, results, strict=True):
             with memory_for(strips_bytes(self._engine.config, height * width)):

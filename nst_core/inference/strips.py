@@ -24,6 +24,7 @@ from nst_core.inference.passes import Layers, Up, complete, decoder, encoder, fi
 from nst_core.inference.row_ranges import Rows, conv_source, head_source, strips, up_source
 from nst_core.inference.stylizer import Pixels
 from nst_core.nets.costs import MAPS_IN_MEMORY, STRIP_PIXELS
+from nst_core.nets.grain import grained
 from nst_core.nets.transformer_config import TransformerConfig
 
 Array = np.ndarray[Any, Any]
@@ -169,7 +170,8 @@ class LargePicture:
             for number in range(depth, 0, -1):
                 source = conv_source(wanted, kernel=9 if number == 1 else 3, stride=1 if number == 1 else 2)
                 wanted, inputs[f"down{number}.rows"] = source.within(self._encoded[max(number - 2, 0)][0])
-            inputs["photo"] = self._photo[None, wanted.first : wanted.end]
+            part = self._photo[wanted.first : wanted.end]
+            inputs["photo"] = grained(part, self._config.grain, top=wanted.first)[None]
             outputs = self._call(("encoder", depth), partial(encoder, depth=depth), inputs)
             statistics.add(len(rows) * size[1], outputs["mean"], outputs["variance"])
             if depth == 3:

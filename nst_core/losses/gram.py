@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nst_core.errors import ConfigError
 from nst_core.nets import native
 
-Normalization = Literal["gatys", "hw", "chw"]
+Normalization = Literal["gatys", "hw", "chw", "relative"]
 
 #: The number of positions that are summed in bfloat16; these partial sums are then added in float32.
 PIECE = 2048
@@ -126,10 +126,13 @@ class GramLoss(nn.Module):
     - "chw", k = 1/C^2 (Johnson, Alahi, Fei-Fei 2016, eq. 3-4): Gram matrices are divided by C H W, so the loss is
       mean (G/C - A/C)^2 = mean (G - A)^2 / C^2. A departure: the mean over C x C, as in Johnson's own program, instead
       of the squared norm.
+    - "relative", k = 1 / mean A^2, which is in no paper: |G - A|^2 / |A|^2, 1 for a flat black picture. In the others
+      the layers of VGG16 differ by a factor of 50,000, and those with large strokes weigh next to nothing.
     """
 
     target: Tensor
     weights: Tensor
+    factor: Tensor
 
     def __init__(self, target: Tensor, *, normalization: Normalization, weights: Sequence[float] = ()) -> None:
         """Hold A, the Gram matrix of the style, 1 x C x C, or those of several, S x C x C, with a weight each or 1.
@@ -142,7 +145,7 @@ class GramLoss(nn.Module):
             raise ConfigError(f"The normalisation of a Gram matrix is one of {names}, not {normalization!r}.")
         self.register_buffer("target", target)
         self.register_buffer("weights", target.new_tensor(weights or [1.0] * len(target)))
-        self.factor = {"gatys": 1 / 4, "hw": 1.0, "chw": 1 / target.shape[-1] ** 2}[normalization]
+        self.register_buffer("factor", _factor(target, normalization))
 
     def forward(self, features: Tensor, weights: Tensor | None = None, *, styles: Tensor | None = None) -> Tensor:
         """Return the loss of N x C x H x W features, guided by `weights` as in `gram_matrix`.
@@ -151,6 +154,14 @@ class GramLoss(nn.Module):
         """
         gram = gram_matrix(features, weights=weights)
         if styles is None:
-            return self.factor * (gram - self.target).square().mean()
+            return (self.factor * (gram - self.target).square().mean((1, 2))).mean()
         each = (gram - self.target[styles]).square().mean((1, 2))
-        return self.factor * (self.weights[styles] * each).mean()
+        return (self.factor[styles] * self.weights[styles] * each).mean()
+
+
+def _factor(target: Tensor, normalization: Normalization) -> Tensor:
+    """Return k of each style, S numbers, for its Gram matrices, S x C x C."""
+    squares = target.square().mean((1, 2))
+    if normalization == "relative":
+        return 1 / squares.clamp_min(torch.finfo(target.dtype).tiny)
+    return torch.full_like(squares, {"gatys": 1 / 4, "hw": 1.0, "chw": 1 / target.shape[-1] ** 2}[normalization])

@@ -14,6 +14,8 @@ _CHOICES = {
 }
 #: The most styles of a network: their weights and biases then take about as much memory as two networks.
 MAX_STYLES = 1000
+#: The strongest noise, in grey levels.
+MAX_GRAIN = 64.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,8 @@ class TransformerConfig:
     crop: Literal["layers", "end", "start"] = "layers"
     #: Styles that share all convolutions. Each has its own weight and bias in every instance normalisation.
     styles: int = 1
+    #: Deviation, in grey levels of 255, of the soft noise that photos get before the network; see `nets.grain`.
+    grain: float = 0.0
 
     def __post_init__(self) -> None:
         for field, allowed in _CHOICES.items():
@@ -47,6 +51,8 @@ class TransformerConfig:
             value = getattr(self, field)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise ConfigError(f"{field} must be a whole number from {low} to {high}, not {value!r}.")
+        if not isinstance(self.grain, int | float) or not 0 <= self.grain <= MAX_GRAIN:
+            raise ConfigError(f"grain must be a number from 0 to {MAX_GRAIN:g}, not {self.grain!r}.")
         if not isinstance(self.norm_eps, float) or not 0 < self.norm_eps <= 1:
             raise ConfigError(f"norm_eps must be a number above 0 and up to 1, not {self.norm_eps!r}.")
         if not isinstance(self.head_norm, bool):
@@ -57,10 +63,11 @@ class TransformerConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON-ready values.
 
-        `styles` is left out if it is 1: a style's version is the hash of its file, and files with one style have no
-        such field.
+        One style and no grain are left out: a style's version is the hash of its file, and files from before these
+        fields do not have them.
         """
-        return {name: value for name, value in asdict(self).items() if name != "styles" or value > 1}
+        later = {"styles": 1, "grain": 0}
+        return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TransformerConfig":

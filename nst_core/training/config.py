@@ -9,7 +9,7 @@ from nst_core.images import DEFAULT_MIN_SIDE_PX as MIN_SIDE_PX
 from nst_core.nets.transformer_config import TransformerConfig
 
 # The same as `losses.gram.Normalization` and `losses.tv.Kind`, which a light module cannot import.
-Normalization = Literal["gatys", "hw", "chw"]
+Normalization = Literal["gatys", "hw", "chw", "relative"]
 TVKind = Literal["l1", "squared"]
 Pooling = Literal["max", "average"]
 Schedule = Literal["cosine", "constant", "step"]
@@ -91,7 +91,7 @@ class TrainConfig:
     style_weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_STYLE_WEIGHTS))
     #: Factor of all style weights for each painting of a network with several styles; none for 1 each.
     style_factors: tuple[float, ...] = ()
-    #: How Gram matrices are normalised: over C H W as in the paper, over H W, or as Gatys et al. do.
+    #: How Gram matrices are normalised: over C H W as in the paper, over H W, as Gatys et al. do, or by the painting's.
     gram: Normalization = "chw"
     tv_weight: float = 0.0
     tv_kind: TVKind = "squared"

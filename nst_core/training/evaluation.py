@@ -19,6 +19,7 @@ from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
 from nst_core.training.blemishes import find_blemishes
 from nst_core.training.config import TrainConfig
 from nst_core.training.descent import ImageObjective, descend
+from nst_core.training.pictures import stylized
 
 Pixels = npt.NDArray[np.uint8]
 _T = TypeVar("_T")
@@ -109,9 +110,8 @@ def evaluate(
     pairs: list[tuple[Pixels, Pixels]] = []
 
     def stylize(photo: Pixels) -> Pixels:
-        with torch.inference_mode():
-            result: Pixels = to_uint8(transformer(to_tensor(photo).to(device)))[0].cpu().numpy()
-            return result
+        result: Pixels = to_uint8(stylized(transformer, to_tensor(photo)))[0].cpu().numpy()
+        return result
 
     for number, photo in enumerate(photos):
         square = _fitted(photo, config.size_px)

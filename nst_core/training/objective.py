@@ -10,6 +10,7 @@ from nst_core.errors import ConfigError
 from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss, gram_matrix
 from nst_core.losses.tv import TVLoss
+from nst_core.nets import grain as grains
 from nst_core.nets.feature_tiles import feature_tiles
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.loss_weights import STD
@@ -22,7 +23,7 @@ MAX_SHIFT_PX = 3
 #: Pixels at the border of a picture that the padding affects. It must be broader than a shift.
 _BORDER_PX = 16
 # Make the generators that share a seed independent.
-_CROPS, _NOISE, _SHIFT, _STYLES = 1, 2, 3, 4
+_CROPS, _NOISE, _SHIFT, _STYLES, _GRAIN = 1, 2, 3, 4, 5
 
 
 class PerceptualObjective(nn.Module):
@@ -74,16 +75,19 @@ class PerceptualObjective(nn.Module):
         shift: Tensor | None = None,
         styles: Tensor | None = None,
         painted: int | None = None,
+        grain: Tensor | None = None,
     ) -> Tensor:
         """Return the weighted terms, 5, in the order of TERMS, of a batch of photos, N x 3 x H x W in 0 to 1.
 
         `noise`, of the photos' shape, is for the stability term, `shift`, rows and columns to move by, for the shift
         term; each may be omitted if its term has no weight. `styles` are those of the photos, N whole numbers, if the
-        network has several. The identity must be that of the last photos, all but `painted` ones.
+        network has several. The identity must be that of the last photos, all but `painted` ones. `grain`, of the
+        photos' shape, is the noise that the network sees in them.
         """
-        output = self._made(photos, styles)
+        seen = photos if grain is None else (photos + grain).clamp(0, 1)
+        output = self._made(seen, styles)
         if painted is None or painted == len(photos):
-            return self._terms(photos, output, noise, shift, styles)
+            return self._terms(photos, seen, output, noise, shift, styles)
         same = (output[painted:].float() - photos[painted:]).square().mean()
         share = painted / len(photos)
         terms = nn.functional.pad(self.config.identity_weight * (1 - share) * same[None], [0, len(TERMS) - 1])
@@ -91,14 +95,20 @@ class PerceptualObjective(nn.Module):
             return terms
         noise = None if noise is None else noise[:painted]
         styles = None if styles is None else styles[:painted]
-        return terms + share * self._terms(photos[:painted], output[:painted], noise, shift, styles)
+        return terms + share * self._terms(photos[:painted], seen[:painted], output[:painted], noise, shift, styles)
 
     def _made(self, photos: Tensor, styles: Tensor | None) -> Tensor:
         made: Tensor = self.transformer(photos) if styles is None else self.transformer(photos, styles)
         return made
 
     def _terms(
-        self, photos: Tensor, output: Tensor, noise: Tensor | None, shift: Tensor | None, styles: Tensor | None
+        self,
+        photos: Tensor,
+        seen: Tensor,
+        output: Tensor,
+        noise: Tensor | None,
+        shift: Tensor | None,
+        styles: Tensor | None,
     ) -> Tensor:
         config = self.config
         features = self.network(output)
@@ -113,10 +123,10 @@ class PerceptualObjective(nn.Module):
             tv = config.tv_weight * self.tv_loss(output)
         if noise is not None:
             # A second pass, not one of twice the batch: batch norm must not mix the statistics of the two.
-            difference = self._made(photos + noise, styles).float() - output.detach().float()
+            difference = self._made(seen + noise, styles).float() - output.detach().float()
             stability = config.stability_weight * difference.square().mean()
         if shift is not None:
-            shifted = config.shift_weight * self._shift_loss(photos, output.detach().float(), shift, styles)
+            shifted = config.shift_weight * self._shift_loss(seen, output.detach().float(), shift, styles)
         return torch.stack([content, style, tv, stability, shifted])
 
     def _shift_loss(self, photos: Tensor, output: Tensor, shift: Tensor, styles: Tensor | None) -> Tensor:
@@ -184,6 +194,20 @@ def sparse_noise(config: TrainConfig, step: int) -> Tensor | None:
     noise = torch.randn(shape, generator=generator).mul_(config.stability_sigma).clamp_(-1, 1)
     chosen = torch.rand(shape, generator=generator) < config.stability_fraction
     return noise * chosen * torch.tensor(STD).view(1, 3, 1, 1)
+
+
+def input_grain(config: TrainConfig, step: int) -> Tensor | None:
+    """Return the grain of step 0, 1, 2, ..., N x 3 x H x W, for photos in 0 to 1; None if the network has none.
+
+    Each photo gets another part of it. It depends on the seed and the step alone, so a resumed training repeats it.
+    """
+    if not config.transformer.grain:
+        return None
+    random = np.random.default_rng((config.seed, _GRAIN, step))
+    places = random.integers(0, grains.SIDE_PX, (config.batch_size, 2)).tolist()
+    side, deviation = config.size_px, config.transformer.grain
+    parts = [grains.noise(side, side, deviation, top=top, left=left) for top, left in places]
+    return torch.from_numpy(np.stack(parts)).permute(0, 3, 1, 2).float() / 255
 
 
 def grid_shift(config: TrainConfig, step: int) -> Tensor | None:

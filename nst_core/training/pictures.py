@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from nst_core.decoding.decoder import decode
 from nst_core.errors import ConfigError, ImageError, ImageTooSmallError
 from nst_core.images import Limits, Picture, encode
+from nst_core.nets.grain import noise
 from nst_core.nets.tensors import to_tensor, to_uint8
-from nst_core.nets.transformer import MIN_SIDE_PX
+from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
 from nst_core.training.files import write_whole
 
 #: Longest side of a sample: a network takes about 1 GB for a million pixels.
@@ -65,6 +67,20 @@ def save_sample(image: Tensor, path: Path) -> None:
 def dump_sample(image: Tensor) -> bytes:
     """Return a 1 x 3 x H x W picture in 0 to 1 as the bytes of a JPEG file."""
     return encode(Picture(rgb=to_uint8(image)[0].cpu().numpy()), "jpg")
+
+
+def stylized(net: TransformerNet, photo: Tensor) -> Tensor:
+    """Return what a network makes of a photo, 1 x 3 x H x W in 0 to 1, as engines do: with its grain.
+
+    The result is on the device of the network.
+    """
+    grain, device = net.config.grain, next(net.parameters()).device
+    with torch.inference_mode():
+        if grain:
+            levels = torch.from_numpy(noise(*photo.shape[2:], grain)).permute(2, 0, 1).float()
+            photo = (photo + levels.to(photo.device) / 255).clamp(0, 1)
+        result: Tensor = net(photo.to(device))
+        return result
 
 
 def _decode(data: bytes, name: str, *, max_px: int | None) -> Picture:

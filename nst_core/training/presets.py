@@ -1,11 +1,11 @@
 """Named presets of trainings. Never loads torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nst_core.errors import ConfigError
-from nst_core.training.config import TrainConfig
+from nst_core.training.config import DEFAULT_STYLE_WEIGHTS, TrainConfig
 from nst_core.training.scales import STRENGTHS, STROKES
 
 #: A shipped style whose weights a training may begin with: it knows how to draw already, and learns another hand.
@@ -38,20 +38,34 @@ class Recipe:
 
 _SCHEDULE: dict[str, Any] = {"batch_size": 2, "learning_rate": 1e-3, "final_learning_rate": 0.01}
 _TANH = {"output": "tanh"}
+#: A style in strokes: with Johnson's weights the deep layers, which see large strokes, count for a thousandth of the
+#: others, and a network learns the painting's colours and its weave. These are weights of relative distances.
+_STROKES: dict[str, Any] = {
+    "transformer": {**_TANH, "grain": 6.0},
+    "style_size_px": 640,
+    "gram": "relative",
+    "style_weights": {
+        "relu1_2": 180_000.0,
+        "relu2_2": 1_300_000.0,
+        "relu3_3": 750_000.0,
+        "relu4_3": 125_000.0,
+        "relu5_1": 100_000.0,
+    },
+}
 
 _PRESETS = (
     TrainPreset(
         name="quick",
         summary="A usable style in some minutes: a network that knows another style learns this one.",
-        config=TrainConfig.from_dict({**_SCHEDULE, "transformer": _TANH, "steps": 500, "learning_rate": 1.5e-3}),
-        balanced=True,
+        config=TrainConfig.from_dict({**_SCHEDULE, **_STROKES, "steps": 500, "learning_rate": 1.5e-3}),
+        balanced=False,
         initial_style=TEACHER,
     ),
     TrainPreset(
         name="standard",
         summary="A good style in about an hour on two cores, from a network that knows another one.",
-        config=TrainConfig.from_dict({**_SCHEDULE, "transformer": _TANH, "steps": 5000}),
-        balanced=True,
+        config=TrainConfig.from_dict({**_SCHEDULE, **_STROKES, "steps": 5000}),
+        balanced=False,
         initial_style=TEACHER,
     ),
     TrainPreset(
@@ -83,8 +97,8 @@ def resolve(
     """Combine a preset with a client's options.
 
     `stroke` multiplies the size of the style picture, and so of the strokes; `strength` multiplies the weight of the
-    style. `options` are fields of TrainConfig that come before those of the preset; if the style weights are among
-    them, they are taken as given, times `strength`. Raises ConfigError for what is unknown or out of range.
+    style. `options` are fields of TrainConfig that come before those of the preset; if `gram` is among them, the style
+    weights are the default ones, unless they are given too. Raises ConfigError for what is unknown or out of range.
     """
     found = presets().get(preset)
     if found is None:
@@ -96,6 +110,8 @@ def resolve(
     given = dict(options or {})
     if isinstance(given.get("transformer"), dict):  # what is not said of the network is as the preset has it
         given["transformer"] = {**found.config.transformer.to_dict(), **given["transformer"]}
+    if "gram" in given:  # weights have another size with another normalisation
+        given.setdefault("style_weights", DEFAULT_STYLE_WEIGHTS)
     config = TrainConfig.from_dict(
         {
             **found.config.to_dict(),
@@ -112,7 +128,7 @@ def resolve(
     if not balanced and strength is not None:
         values["style_weights"] = {layer: weight * strength for layer, weight in config.style_weights.items()}
     # Weights of another network would not fit.
-    known = config.transformer == found.config.transformer
+    known = replace(config.transformer, grain=0.0) == replace(found.config.transformer, grain=0.0)
     return Recipe(
         config=TrainConfig.from_dict(values),
         strength=(1.0 if strength is None else strength) if balanced else None,

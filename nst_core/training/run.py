@@ -26,7 +26,7 @@ from nst_core.training.checkpoint import CHECKPOINT_NAME, read_checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.curve import CURVE_NAME, LossCurve, read_losses
 from nst_core.training.files import write_whole
-from nst_core.training.pictures import load_sample, load_style, read_file, save_sample
+from nst_core.training.pictures import load_sample, load_style, read_file, save_sample, stylized
 from nst_core.training.plot import plot_losses
 from nst_core.training.scales import STRENGTHS
 from nst_core.training.sources import PhotoSource
@@ -201,8 +201,7 @@ class TrainingRun:
         for index, style in enumerate(plan.style_names):
             net = one_style(trainer.transformer, index)
             for name, photo in self._samples.items():
-                with torch.inference_mode():
-                    image = net(photo.to(trainer.device))
+                image = stylized(net, photo)
                 middle = f"_{style}" if family else ""
                 save_sample(image, plan.folder / f"{name}{middle}_{trainer.step_number:06d}.jpg")
         if plan.plot:

@@ -6,6 +6,7 @@ process may die at any moment and another one continues from the last checkpoint
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -23,7 +24,14 @@ from nst_core.nets.transformer import TransformerNet
 from nst_core.system.devices import bf16_pays, on_device
 from nst_core.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from nst_core.training.config import TrainConfig
-from nst_core.training.objective import TERMS, PerceptualObjective, drawn_styles, grid_shift, sparse_noise
+from nst_core.training.objective import (
+    TERMS,
+    PerceptualObjective,
+    drawn_styles,
+    grid_shift,
+    input_grain,
+    sparse_noise,
+)
 from nst_core.training.photos import PhotoStream
 from nst_core.training.prefetch import Prefetcher
 from nst_core.training.sources import PhotoSource
@@ -124,15 +132,21 @@ class Trainer:
         return losses
 
     def _on_device(
-        self, photos: Tensor, noise: Tensor | None, shift: Tensor | None, styles: Tensor | None
+        self,
+        photos: Tensor,
+        noise: Tensor | None,
+        shift: Tensor | None,
+        styles: Tensor | None,
+        grain: Tensor | None,
     ) -> tuple[Any, ...]:
         """Return the arguments of the objective, on the device."""
         painted = None if styles is None else int((styles < self.config.paintings).sum())
-        photos = photos.to(self.device, memory_format=torch.channels_last)
-        if noise is not None:
-            noise = noise.to(self.device, memory_format=torch.channels_last)
+
+        def placed(image: Tensor | None) -> Tensor | None:
+            return None if image is None else image.to(self.device, memory_format=torch.channels_last)
+
         small = (None if each is None else each.to(self.device) for each in (shift, styles))
-        return (photos, noise, *small, painted)
+        return (placed(photos), placed(noise), *small, painted, placed(grain))
 
     def _differentiated(self, *inputs: Any) -> Tensor:
         """Return the terms of the objective, with their gradients in the parameters.
@@ -159,9 +173,9 @@ class Trainer:
         torch.autograd.backward(terms.sum())
         return terms
 
-    def _prepare(self, step: int) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        config = self.config
-        return self.photos.batch(step), sparse_noise(config, step), grid_shift(config, step), drawn_styles(config, step)
+    def _prepare(self, step: int) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+        drawn = (make(self.config, step) for make in (sparse_noise, grid_shift, drawn_styles, input_grain))
+        return self.photos.batch(step), *drawn
 
     def state(self) -> dict[str, Tensor]:
         """Return all tensors of the state by name. They are not copies, and change with the next step."""
@@ -307,7 +321,7 @@ def _transformer(config: TrainConfig, initial: TransformerNet | None) -> Transfo
     if initial is not None:
         if initial.config.styles == 1:
             initial = repeated(initial, config.transformer.styles)
-        if initial.config != config.transformer:
+        if replace(initial.config, grain=config.transformer.grain) != config.transformer:
             raise ConfigError(
                 f"The initial weights are those of another network: {initial.config.to_dict()}, "
                 f"not {config.transformer.to_dict()}."

@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Protocol, TypeVar
 
-import torch
 from torch import Tensor
 
 from nst_core.errors import BlobError, ImageError
 from nst_core.protocol.segments import sample_uri
 from nst_core.storage.blobs import BlobStore, BlobUri
-from nst_core.training.pictures import dump_sample, parse_sample
+from nst_core.training.pictures import dump_sample, parse_sample, stylized
 from nst_core.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
@@ -86,7 +85,6 @@ def named(uris: Sequence[str]) -> dict[str, str]:
 def _stylized(trainer: Trainer, photo: Tensor) -> Tensor:
     trainer.transformer.eval()
     try:
-        with torch.inference_mode():
-            return trainer.transformer(photo.to(trainer.device)).cpu()  # type: ignore[no-any-return]
+        return stylized(trainer.transformer, photo).cpu()
     finally:
         trainer.transformer.train()

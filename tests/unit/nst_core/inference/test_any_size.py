@@ -1,5 +1,7 @@
 """Tests of nst_core.inference.any_size."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from nst_core.errors import ConfigError
 from nst_core.inference.any_size import AnySizeStylizer
 from nst_core.inference.eager import EagerStylizer
 from nst_core.nets.costs import strips_bytes, stylize_bytes
+from nst_core.nets.grain import grained
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from tests.unit.nst_core.inference.test_openvino_graph import photo
 
@@ -49,6 +52,18 @@ def test_a_network_that_cannot_be_cut_has_the_limit_of_its_engine() -> None:
     stylizer = AnySizeStylizer(engine, whole_pixels=64 * 64)
     assert stylizer.max_pixels(2**32) == engine.max_pixels(2**32)
     assert np.array_equal(stylizer(photo(80, 80)), engine(photo(80, 80)))
+
+
+def test_photos_get_the_grain_of_the_network_whole_and_in_strips() -> None:
+    net = TransformerNet(CONFIG)
+    engine, plain = EagerStylizer(net), photo(80, 64)
+    seen = grained(plain[0], 6.0)[None]
+    expected = engine(seen)
+    net.config = replace(CONFIG, grain=6.0)
+    assert np.array_equal(AnySizeStylizer(engine)(plain), expected)
+    strips = AnySizeStylizer(engine, whole_pixels=0)(plain).astype(int)
+    assert np.abs(strips - expected).max() <= 1
+    assert np.abs(strips - AnySizeStylizer(ENGINE)(plain)).max() > 1
 
 
 def test_it_is_the_engine_in_all_other_ways() -> None:

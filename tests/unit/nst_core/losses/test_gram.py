@@ -113,6 +113,10 @@ def loss_by_hand(f: Tensor, style: Tensor, normalization: Normalization) -> floa
                 if normalization == "gatys":  # E = sum (G' - A')^2 / (4 C^2 M^2)
                     step = raw[image, i, j] / (h * w) - raw_style[0, i, j] / (style_h * style_w)
                     total += step.item() ** 2 / (4 * c**2) / n
+                elif normalization == "relative":  # |G - A|^2 / |A|^2
+                    step = raw[image, i, j] / (h * w) - raw_style[0, i, j] / (style_h * style_w)
+                    norm = (raw_style[0] / (style_h * style_w)).square().sum()
+                    total += step.item() ** 2 / norm.item() / n
                 elif normalization == "hw":
                     step = raw[image, i, j] / (h * w) - raw_style[0, i, j] / (style_h * style_w)
                     total += step.item() ** 2 / c**2 / n

@@ -1,5 +1,6 @@
 """Presets of training: the config of each, and how a client's options change it."""
 
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -30,7 +31,8 @@ def test_the_initial_weights_of_a_preset_match_its_network(name: str) -> None:
     preset = presets()[name]
     if preset.initial_style is not None:
         weights = BytesIO(shipped_style(preset.initial_style).weights())
-        assert read_config(weights, name=preset.initial_style) == preset.config.transformer
+        initial = read_config(weights, name=preset.initial_style)
+        assert replace(initial, grain=preset.config.transformer.grain) == preset.config.transformer
 
 
 def test_the_papers_preset_has_its_numbers() -> None:
@@ -68,24 +70,26 @@ def test_options_override_the_preset_and_steps_override_options() -> None:
 
 
 def test_a_stroke_multiplies_the_size_of_the_style_picture() -> None:
-    assert resolve("standard", stroke=1.5).config.style_size_px == 768
+    assert resolve("standard", stroke=1.5).config.style_size_px == 960
     assert resolve("standard", stroke=0.5, options={"style_size_px": 300}).config.style_size_px == 150
-    assert resolve("standard", stroke=1.5).config.style_weights == DEFAULT_STYLE_WEIGHTS
+    weights = presets()["standard"].config.style_weights
+    assert resolve("standard", stroke=1.5).config.style_weights == weights
 
 
-def test_strength_is_left_to_the_balance_if_there_is_one() -> None:
-    recipe = resolve("standard", strength=2.5)
-    assert recipe.strength == 2.5
-    assert recipe.config.style_weights == DEFAULT_STYLE_WEIGHTS
-
-
-def test_strength_multiplies_weights_that_are_not_balanced() -> None:
-    paper = resolve("paper", strength=2.0)
-    assert paper.strength is None
-    assert paper.config.style_weights == dict.fromkeys(DEFAULT_STYLE_WEIGHTS, 10.0)
+def test_strength_multiplies_the_weights_of_the_style() -> None:
+    assert resolve("paper", strength=2.0).config.style_weights == dict.fromkeys(DEFAULT_STYLE_WEIGHTS, 10.0)
+    weights = presets()["standard"].config.style_weights
+    doubled = {layer: 2 * weight for layer, weight in weights.items()}
+    assert resolve("standard", strength=2.0).config.style_weights == doubled
     given = resolve("standard", strength=0.5, options={"style_weights": {"relu1_2": 4.0}})
-    assert given.strength is None
     assert given.config.style_weights == {"relu1_2": 2.0}
+
+
+def test_another_normalisation_brings_its_own_weights() -> None:
+    config = resolve("standard", options={"gram": "chw"}).config
+    assert (config.gram, config.style_weights) == ("chw", DEFAULT_STYLE_WEIGHTS)
+    both = resolve("standard", options={"gram": "hw", "style_weights": {"relu1_2": 4.0}}).config
+    assert (both.gram, both.style_weights) == ("hw", {"relu1_2": 4.0})
 
 
 def test_given_weights_are_unchanged_without_a_strength() -> None:
@@ -129,7 +133,7 @@ def test_impossible_options_are_refused_by_name(wishes: dict[str, Any], message:
 @each
 def test_every_allowed_option_gives_a_config(name: str, stroke: float, strength: float) -> None:
     recipe = resolve(name, stroke=stroke, strength=strength)
-    assert recipe.config.style_size_px == round(512 * stroke)
+    assert recipe.config.style_size_px == round(presets()[name].config.style_size_px * stroke)
 
 
 def test_a_config_does_not_change_the_options_or_the_preset() -> None:

@@ -1,0 +1,57 @@
+"""Soft noise that photos get before a network that was trained with it. Never loads torch.
+
+A network sees nothing in a flat area, so it can only draw marks there that repeat: scales, weaves, dots. With a little
+noise it has a place for each stroke. Texture networks have noise as their input for the same reason (Ulyanov et al.,
+"Texture Networks", 2016). The noise is fixed, so that a photo always gets the same picture, on every processor.
+"""
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+#: The noise repeats after so many pixels.
+SIDE_PX = 512
+_SEED = 7
+#: The side of the squares over which the noise is blurred, twice; its spots are about 10 pixels wide.
+_BLUR_PX = 7
+_BAND_ROWS = 256
+
+
+@cache
+def tile() -> npt.NDArray[np.float32]:
+    """Return the noise, SIDE_PX x SIDE_PX x 3, with mean 0 and deviation 1, read-only. Opposite edges fit together."""
+    raw = np.random.PCG64(_SEED).random_raw(SIDE_PX * SIDE_PX * 3) >> np.uint64(56)
+    values = raw.astype(np.int64).reshape(SIDE_PX, SIDE_PX, 3) - 128
+    for axis in (0, 1, 0, 1):
+        values = np.asarray(sum(np.roll(values, shift, axis) for shift in range(_BLUR_PX)))
+    # Sums of whole numbers up to here, which do not depend on their order.
+    count = SIDE_PX * SIDE_PX
+    sums, squares = (part.sum((0, 1)).astype(np.float64) for part in (values, np.square(values)))
+    deviation = np.sqrt((squares - sums**2 / count) / count)
+    result = ((values - sums / count) / deviation).astype(np.float32)
+    result.flags.writeable = False
+    return result
+
+
+def noise(height: int, width: int, deviation: float, *, top: int = 0, left: int = 0) -> npt.NDArray[np.int16]:
+    """Return H x W x 3 of the noise from a row and column on, in whole grey levels of about a deviation."""
+    rows, columns = np.arange(top, top + height) % SIDE_PX, np.arange(left, left + width) % SIDE_PX
+    levels = np.rint(tile() * np.float32(deviation)).astype(np.int16)
+    return levels[rows[:, None], columns]
+
+
+def grained(photo: Pixels, deviation: float, *, top: int = 0) -> Pixels:
+    """Return an H x W x 3 photo with noise of a deviation in grey levels; the photo itself for 0.
+
+    Of a part of a photo, `top` is its first row there.
+    """
+    if not deviation:
+        return photo
+    height, width = photo.shape[:2]
+    result = np.empty_like(photo, order="C")
+    for first in range(0, height, _BAND_ROWS):
+        part, out = photo[first : first + _BAND_ROWS], result[first : first + _BAND_ROWS]
+        np.clip(part + noise(len(part), width, deviation, top=top + first), 0, 255, out=out, casting="unsafe")
+    return result
