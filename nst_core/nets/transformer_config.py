@@ -1,6 +1,6 @@
 """The config of a transformer network, and the tensors that it determines. Never loads torch."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from nst_core.errors import ConfigError
@@ -59,6 +59,13 @@ class TransformerConfig:
             raise ConfigError(f"head_norm must be true or false, not {self.head_norm!r}.")
         if self.styles > 1 and self.norm != "instance":
             raise ConfigError(f"A network with several styles must have the norm instance, not {self.norm}.")
+
+    def takes_weights_of(self, other: "TransformerConfig") -> bool:
+        """Return whether a training of this network can begin with weights of the other one.
+
+        Any grain will do: a network learns to use it in some steps.
+        """
+        return replace(other, grain=self.grain) == self
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON-ready values.

@@ -1,7 +1,7 @@
 """Named presets of trainings. Never loads torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from nst_core.errors import ConfigError
@@ -128,7 +128,7 @@ def resolve(
     if not balanced and strength is not None:
         values["style_weights"] = {layer: weight * strength for layer, weight in config.style_weights.items()}
     # Weights of another network would not fit.
-    known = replace(config.transformer, grain=0.0) == replace(found.config.transformer, grain=0.0)
+    known = config.transformer.takes_weights_of(found.config.transformer)
     return Recipe(
         config=TrainConfig.from_dict(values),
         strength=(1.0 if strength is None else strength) if balanced else None,

@@ -6,7 +6,6 @@ process may die at any moment and another one continues from the last checkpoint
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -321,7 +320,7 @@ def _transformer(config: TrainConfig, initial: TransformerNet | None) -> Transfo
     if initial is not None:
         if initial.config.styles == 1:
             initial = repeated(initial, config.transformer.styles)
-        if replace(initial.config, grain=config.transformer.grain) != config.transformer:
+        if not config.transformer.takes_weights_of(initial.config):
             raise ConfigError(
                 f"The initial weights are those of another network: {initial.config.to_dict()}, "
                 f"not {config.transformer.to_dict()}."

@@ -99,7 +99,7 @@ def _config(parent: Run, request: ForkRequest) -> TrainConfig:
         config = TrainConfig.from_dict(values)
     except ConfigError as error:
         raise RequestInvalidError(error.message, pointer=option_pointer(request.options, error)) from error
-    if config.transformer != TrainConfig.from_dict(base).transformer:
+    if not config.transformer.takes_weights_of(TrainConfig.from_dict(base).transformer):
         message = "A fork continues with its parent's weights, so it must have the same network."
         raise RequestInvalidError(message, pointer="/options/transformer")
     check_step(config)

@@ -136,7 +136,7 @@ class RunResolver:
             if error.retryable:
                 raise
             raise RequestInvalidError(error.message, pointer="/initial") from error
-        if found != recipe.config.transformer:
+        if not recipe.config.transformer.takes_weights_of(found):
             message = f"{name} is another network than the training's: {found.to_dict()}."
             raise RequestInvalidError(message, pointer="/initial")
         return style
