@@ -27,6 +27,8 @@ _PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
 _LEAST_PSNR_DB = 36.0
 #: Memory of activations that a graph keeps for the next photo.
 _KEPT_PIXELS = 2_000_000
+#: Photos of more pixels have another graph, which takes no longer for them.
+_LARGE_PIXELS = 1_000_000
 
 
 class OpenvinoStylizer:
@@ -47,7 +49,7 @@ class OpenvinoStylizer:
         self._reference = EagerStylizer(net)
         self.config = net.config
         self.tensors: dict[str, Floats] = {name: value.float().numpy() for name, value in net.state_dict().items()}
-        self._graphs: dict[OddSizes, CompiledGraph] = {}
+        self._graphs: dict[tuple[OddSizes, bool], CompiledGraph] = {}
         self._passes: dict[tuple[Any, ...], CompiledGraph] = {}
         self._last_pass: CompiledGraph | None = None
         self._lock = Lock()
@@ -95,7 +97,9 @@ class OpenvinoStylizer:
             picture: Pixels = self._reference(photo[None])[0]
             return picture
         height, width = photo.shape[:2]
-        graph = self._graph(odd_sizes(self.config, height, width))
+        # In bfloat16 all sums but those of OpenVINO's own normalisation would be rounded.
+        large = height * width > _LARGE_PIXELS and self.choice.precision != "bf16"
+        graph = self._graph(odd_sizes(self.config, height, width), large=large)
         picture = graph({"photo": np.ascontiguousarray(photo[None])})["picture"][0]
         if height * width > _KEPT_PIXELS:
             graph.release()
@@ -120,13 +124,14 @@ class OpenvinoStylizer:
             self._last_pass.release()
             self._last_pass = None
 
-    def _graph(self, odd: OddSizes) -> CompiledGraph:
+    def _graph(self, odd: OddSizes, *, large: bool = False) -> CompiledGraph:
         """Return the graph for photos of a kind; see `openvino_graph.whole`."""
         with self._lock:
-            if odd not in self._graphs:
+            if (odd, large) not in self._graphs:
                 layers = Graph(self.config, self.tensors, self._ranges)
-                self._graphs[odd] = CompiledGraph(layers.model(whole(layers, odd=odd)), self._precision)
-            return self._graphs[odd]
+                model = layers.model(whole(layers, odd=odd, large=large))
+                self._graphs[odd, large] = CompiledGraph(model, self._precision)
+            return self._graphs[odd, large]
 
     def _checked_ranges(self) -> Mapping[str, Range] | None:
         """Return the ranges of the network's values, or None if its pictures in int8 are too far off."""
@@ -136,7 +141,7 @@ class OpenvinoStylizer:
         pictures = [graph({"photo": photo})["picture"] for photo in leaves()]
         least_db = min(map(psnr_db, pictures, calibration.pictures))
         if least_db >= _LEAST_PSNR_DB:
-            self._graphs[EVEN] = graph
+            self._graphs[EVEN, False] = graph
             return calibration.ranges
         _log.warning("a style is not run in int8: its pictures come to %.0f dB only", least_db)
         return None

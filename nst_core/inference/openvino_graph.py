@@ -14,6 +14,7 @@ The fourth is not the same, and close: in int8 the 3 x 3 convolutions, most of t
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -100,10 +101,10 @@ class Graph:
         kernel = self._quantised(self.constant(weights), -largest, largest, levels=255)
         return self._padded_conv(self._quantised(x, *self._ranges[name]), kernel, stride, rows)
 
-    def norm(self, x: Node, name: str, *, relu: bool = True, given: bool = False) -> Node:
+    def norm(self, x: Node, name: str, *, relu: bool = True, given: bool = False, large: bool = False) -> Node:
         """Return the normalised map, with ReLU after it; `given` statistics are inputs of the graph.
 
-        They come as scale and shift, which include the weight and bias of the layer.
+        They come as scale and shift, which include the weight and bias of the layer. See `whole` for `large`.
         """
         op, config = self._op, self.config
         weight, bias = (self._tensors[f"{name}.{part}"].reshape(1, -1, 1, 1) for part in ("weight", "bias"))
@@ -114,10 +115,22 @@ class Graph:
             mean, variance = (self._tensors[f"{name}.running_{part}"].reshape(1, -1, 1, 1) for part in ("mean", "var"))
             scale = weight / np.sqrt(variance + np.float32(config.norm_eps))
             y = op.add(op.multiply(x, self.constant(scale)), self.constant(bias - mean * scale))
+        elif large:
+            y = self._normalised_by_rows(x, weight, bias)
         else:
             z = op.mvn(x, self.constant([_ROWS, _COLUMNS], np.int64), True, config.norm_eps, "inside_sqrt")
             y = op.add(op.multiply(z, self.constant(weight)), self.constant(bias))
         return op.relu(y) if relu else y
+
+    def _normalised_by_rows(self, x: Node, weight: Floats, bias: Floats) -> Node:
+        """Return the normalised map with sums over each row, then over the rows."""
+        op, rows, columns = self._op, self.constant([_ROWS], np.int64), self.constant([_COLUMNS], np.int64)
+        centred = op.subtract(x, op.reduce_mean(op.reduce_mean(x, columns, True), rows, True))
+        squares = op.power(op.reduce_l2(centred, columns, True), self.constant(2))
+        width = op.convert(op.gather(op.shape_of(x), columns, self.constant(0, np.int64)), "f32")
+        variance = op.divide(op.reduce_mean(squares, rows, True), width)
+        scale = op.divide(self.constant(weight), op.sqrt(op.add(variance, self.constant(self.config.norm_eps))))
+        return op.add(op.multiply(centred, scale), self.constant(bias))
 
     def moments(self, x: Node) -> dict[str, Node]:
         """Return mean and variance of each channel."""
@@ -357,30 +370,31 @@ def _transposed_weights(weights: Floats) -> Floats:
     return result
 
 
-def whole(graph: Graph, *, odd: OddSizes) -> dict[str, Node]:
+def whole(graph: Graph, *, odd: OddSizes, large: bool = False) -> dict[str, Node]:
     """Return the outputs of a graph of whole photos: `picture`, of the input `photo`, both N x H x W x 3 bytes.
 
     They must have `odd_sizes`, so that no shape depends on values, for which OpenVINO would take several times as much
-    memory.
+    memory. OpenVINO sums the values of a map one after the other, so that rounding errors grow with the photo, to
+    several grey levels at 12 megapixels. Graphs for `large` photos do not; for small ones that would take longer.
     """
-    config = graph.config
+    config, norm = graph.config, partial(graph.norm, large=large)
     x = graph.photo()
     size = graph.size(x)
     sizes = []
     for name in ("down1", "down2", "down3"):
-        x = graph.norm(graph.conv(x, f"{name}.conv"), f"{name}.norm")
+        x = norm(graph.conv(x, f"{name}.conv"), f"{name}.norm")
         sizes.append(graph.size(x))
     for block in range(config.blocks):
         name = f"residuals.{block}"
-        y = graph.norm(graph.conv(x, f"{name}.conv1"), f"{name}.norm1")
-        x = graph.add(x, graph.norm(graph.conv(y, f"{name}.conv2"), f"{name}.norm2", relu=False))
+        y = norm(graph.conv(x, f"{name}.conv1"), f"{name}.norm1")
+        x = graph.add(x, norm(graph.conv(y, f"{name}.conv2"), f"{name}.norm2", relu=False))
     at_once = config.upsample == "nearest" and config.padding == "reflect"
     for name, lost, target in zip(("up1", "up2"), odd, sizes[1::-1], strict=True):
         if at_once:
             y = graph.up_at_once(x, f"{name}.conv", odd=lost)
         else:
             y = graph.up(x, f"{name}.conv", target if config.crop == "layers" else None)
-        x = graph.norm(y, f"{name}.norm")
+        x = norm(y, f"{name}.norm")
     picture = graph.picture(graph.head(x), size)
     return {"picture": picture}
 
