@@ -23,6 +23,7 @@ from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.devices import resolve_device
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
+from nst_core.training.presets import presets
 from nst_core.training.run import RunPlan, TrainingRun
 from nst_core.training.sources import FolderPhotos, PhotoSource
 from nst_core.training.step_losses import StepLosses
@@ -60,8 +61,9 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--photos", required=True, help="a folder of training photos, or s3://bucket/prefix")
     train.add_argument("--run", type=Path, required=True, help="the folder of this training")
     train.add_argument("--samples", type=Path, nargs="*", default=[], help="photos to stylize at intervals")
+    train.add_argument("--preset", choices=presets(), help="begin with the config of a preset of queued trainings")
     train.add_argument("--config", type=json_object, default={}, help="TrainConfig fields as JSON")
-    train.add_argument("--strength", type=float, help="balance the style weights with the photos' content, times this")
+    train.add_argument("--strength", type=float, default=1.0, help="multiply the style weights by this")
     train.add_argument("--initial", type=Path, help="start with the network and the weights of this file")
     train.add_argument("--initial-style", type=int, help="start with this style of that file, from 0; default: all")
     train.add_argument("--extend", action="store_true", help="continue a checkpoint that was made for fewer steps")
@@ -90,9 +92,10 @@ def train_styles(args: argparse.Namespace) -> int:
     """Train to the last step or until a signal; return the exit code."""
     plan = RunPlan(
         folder=args.run,
-        config=make_config(args.config, args.initial, paintings=len(args.painting)),
+        config=make_config(args.config, args.initial, preset=args.preset, paintings=len(args.painting)).with_strength(
+            args.strength
+        ),
         paintings=tuple(args.painting),
-        strength=args.strength,
         initial=args.initial,
         initial_style=args.initial_style,
         samples=tuple(args.samples),
@@ -124,12 +127,16 @@ def join_files(args: argparse.Namespace) -> int:
     return 0
 
 
-def make_config(options: dict[str, Any], initial: Path | None, *, paintings: int = 1) -> TrainConfig:
-    """Return the config of JSON options for some paintings.
+def make_config(
+    options: dict[str, Any], initial: Path | None, *, preset: str | None = None, paintings: int = 1
+) -> TrainConfig:
+    """Return the config of a preset and JSON options for some paintings.
 
-    The default for `transformer` is that of the initial weights, with as many styles as there are paintings, and one
-    more for the identity if it has a weight.
+    The default for `transformer` is that of the preset, or else of the initial weights, with as many styles as there
+    are paintings, and one more for the identity if it has a weight.
     """
+    if preset is not None:
+        options = {**presets()[preset].config.to_dict(), **options}
     network = options.get("transformer")
     if network is None:
         network = {} if initial is None else load_transformer(initial).config.to_dict()

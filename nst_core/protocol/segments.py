@@ -41,9 +41,6 @@ class TrainSegment:
     phase: Phase = Phase.TRAIN
     #: A TrainConfig, from its `to_dict`; `steps` is the last step of the run.
     config: dict[str, Any]
-    #: Scale the style weights so that style and content have equal influence at the start, times this factor;
-    #: None uses the weights of the config unchanged.
-    strength: float | None = None
     #: The painting, and the hash that its bytes must have.
     painting: StoredFile
     #: s3:// address of the prefix of the training photos.

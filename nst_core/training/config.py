@@ -189,6 +189,10 @@ class TrainConfig:
         """The layers of the loss network that are needed, by name."""
         return sorted({self.content_layer, *self.style_weights})
 
+    def with_strength(self, strength: float) -> "TrainConfig":
+        """Return the config with all style weights multiplied."""
+        return replace(self, style_weights={layer: weight * strength for layer, weight in self.style_weights.items()})
+
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of step 0, 1, 2, ..., including the warm-up."""
         if self.schedule == "cosine":

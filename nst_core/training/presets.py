@@ -20,8 +20,6 @@ class TrainPreset:
     #: One sentence for people.
     summary: str
     config: TrainConfig
-    #: Whether the style weights are scaled so that style and content pull alike at the start.
-    balanced: bool
     #: A shipped style whose weights the training begins with, None for random ones.
     initial_style: str | None
 
@@ -31,8 +29,6 @@ class Recipe:
     """A preset combined with the options of a client."""
 
     config: TrainConfig
-    #: As `balance.balanced` takes it; None: the weights of the config are taken as they are.
-    strength: float | None
     initial_style: str | None
 
 
@@ -58,14 +54,12 @@ _PRESETS = (
         name="quick",
         summary="A usable style in some minutes: a network that knows another style learns this one.",
         config=TrainConfig.from_dict({**_SCHEDULE, **_STROKES, "steps": 500, "learning_rate": 1.5e-3}),
-        balanced=False,
         initial_style=TEACHER,
     ),
     TrainPreset(
         name="standard",
         summary="A good style in about an hour on two cores, from a network that knows another one.",
         config=TrainConfig.from_dict({**_SCHEDULE, **_STROKES, "steps": 5000}),
-        balanced=False,
         initial_style=TEACHER,
     ),
     TrainPreset(
@@ -74,7 +68,6 @@ _PRESETS = (
         config=TrainConfig.from_dict(
             {"transformer": _TANH, "steps": 40_000, "batch_size": 4, "schedule": "constant", "zoom": 1.0}
         ),
-        balanced=False,
         initial_style=None,
     ),
 )
@@ -124,13 +117,10 @@ def resolve(
         raise ConfigError("A run trains one style, so transformer.styles must be 1.", field="transformer")
     values = config.to_dict()
     values["style_size_px"] = round(config.style_size_px * stroke)
-    balanced = found.balanced and "style_weights" not in given
-    if not balanced and strength is not None:
-        values["style_weights"] = {layer: weight * strength for layer, weight in config.style_weights.items()}
+    config = TrainConfig.from_dict(values)
     # Weights of another network would not fit.
     known = config.transformer.takes_weights_of(found.config.transformer)
     return Recipe(
-        config=TrainConfig.from_dict(values),
-        strength=(1.0 if strength is None else strength) if balanced else None,
+        config=config if strength is None else config.with_strength(strength),
         initial_style=found.initial_style if known else None,
     )

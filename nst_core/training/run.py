@@ -8,12 +8,11 @@ several styles, samples are `NAME_STYLE_STEP.jpg`, where STYLE is the painting's
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from nst_core.errors import ConfigError, WeightsError
 from nst_core.nets.families import one_style
@@ -21,17 +20,15 @@ from nst_core.nets.loss_network import LossNetwork, load_loss_network
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import load_transformer_bytes, save_transformer
 from nst_core.styles import PLOT_NAME, WEIGHTS_NAME, version_of
-from nst_core.training.balance import balanced
-from nst_core.training.checkpoint import CHECKPOINT_NAME, read_checkpoint
+from nst_core.training.checkpoint import CHECKPOINT_NAME
 from nst_core.training.config import TrainConfig
 from nst_core.training.curve import CURVE_NAME, LossCurve, read_losses
 from nst_core.training.files import write_whole
 from nst_core.training.pictures import load_sample, load_style, read_file, save_sample, stylized
 from nst_core.training.plot import plot_losses
-from nst_core.training.scales import STRENGTHS
 from nst_core.training.sources import PhotoSource
 from nst_core.training.step_losses import StepLosses
-from nst_core.training.trainer import Trainer, photo_stream
+from nst_core.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +43,6 @@ class RunPlan:
     config: TrainConfig
     #: The style pictures: one, or one for each style of the network but the identity.
     paintings: tuple[Path, ...]
-    #: Style weights are scaled so that style and content pull alike at the start, times this; None: not at all.
-    strength: float | None = None
     #: The weights file to begin with, instead of random weights.
     initial: Path | None = None
     #: The style of that file to begin with; None for all its styles, or for its only one.
@@ -70,9 +65,6 @@ class RunPlan:
         stems = [path.stem for path in self.samples]
         if len(set(stems)) < len(stems):
             raise ConfigError(f"Samples must have different names, but two of {', '.join(stems)} are the same.")
-        low, high = STRENGTHS
-        if self.strength is not None and not low <= self.strength <= high:
-            raise ConfigError(f"strength must be a number from {low:g} to {high:g}, not {self.strength!r}.")
         if self.initial_style is not None and self.initial is None:
             raise ConfigError("initial_style chooses a style of the initial weights, but there are none.")
         self.config.check_paintings(len(self.paintings))
@@ -108,9 +100,8 @@ class TrainingRun:
         self._samples = {path.stem: load_sample(path) for path in plan.samples}
         initial, initial_sha256 = _load_initial(plan)
         network = _load_loss_network(plan.config)
-        config = _balanced(plan, network=network, styles=styles, photos=photos)
         self.trainer = Trainer(
-            config,
+            plan.config,
             network=network,
             style=styles,
             photos=photos,
@@ -233,15 +224,3 @@ def _load_initial(plan: RunPlan) -> tuple[TransformerNet | None, str | None]:
 
 def _load_loss_network(config: TrainConfig) -> LossNetwork:
     return load_loss_network(config.layers, name=config.network, pooling=config.pooling, scale=config.feature_scale)
-
-
-def _balanced(plan: RunPlan, *, network: LossNetwork, styles: list[Tensor], photos: PhotoSource) -> TrainConfig:
-    """Return the plan's config; if it has a strength, with balanced weights, which a checkpoint keeps."""
-    config, path = plan.config, plan.folder / CHECKPOINT_NAME
-    if plan.strength is None:
-        return config
-    if path.exists():
-        kept = read_checkpoint(path).config
-        return replace(config, style_weights=kept.style_weights, style_factors=kept.style_factors)
-    first = photo_stream(config, photos).batch(0)
-    return balanced(config, network=network, style=styles, photos=first, strength=plan.strength)

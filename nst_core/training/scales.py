@@ -2,5 +2,5 @@
 
 #: Size of the strokes, times the preset's.
 STROKES = (0.05, 20.0)
-#: Weight of the style, as a multiple of the weight that balances style and photo.
+#: Weight of the style, times the preset's.
 STRENGTHS = (0.01, 100.0)

@@ -50,12 +50,11 @@ class RunSpec:
     photo_count: int
     held_out: int
     preset: str
-    #: Size of the strokes and weight of the style, as in the request; None: the weights of the config are used.
+    #: Size of the strokes and weight of the style, as in the request. The config has both already.
     stroke: float
     strength: float | None
-    #: For the segments: a TrainConfig as `to_dict` returns it, and the strength with which to balance its weights.
+    #: For the segments: a TrainConfig as `to_dict` returns it.
     config: dict[str, Any]
-    balance: float | None = None
     #: The weights that the training starts from, and their name in the request.
     initial: StoredFile | None = None
     initial_name: str | None = None

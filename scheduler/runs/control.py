@@ -210,7 +210,6 @@ class RunControl:
             attempt=attempt,
             phase=run.next_phase,
             config=spec.config,
-            strength=spec.balance,
             painting=spec.painting,
             photos=spec.photos,
             held_out=spec.held_out,

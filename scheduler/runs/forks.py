@@ -23,7 +23,7 @@ _IN_MEMORY_BYTES = 32 * 2**20
 def fork_spec(parent: Run, source: Segment, request: ForkRequest, *, initial: StoredFile) -> RunSpec:
     """Return what a fork is to do; raise RequestInvalidError if an option cannot be used.
 
-    It takes the style weights of the other run; if a strength is given, they are balanced again.
+    A strength, if one is given, replaces that of the other run.
     """
     spec = parent.spec
     stroke = spec.stroke if request.stroke is None else request.stroke
@@ -32,7 +32,6 @@ def fork_spec(parent: Run, source: Segment, request: ForkRequest, *, initial: St
         config=_config(parent, request).to_dict(),
         stroke=stroke,
         strength=spec.strength if request.strength is None else request.strength,
-        balance=request.strength,
         initial=initial,
         initial_name=f"{parent.id}:{source.to_step}",
         publish=spec.publish if request.publish is None else request.publish,
@@ -97,6 +96,8 @@ def _config(parent: Run, request: ForkRequest) -> TrainConfig:
         values["style_size_px"] = round(base["style_size_px"] * request.stroke / parent.spec.stroke)
     try:
         config = TrainConfig.from_dict(values)
+        if request.strength is not None and "style_weights" not in request.options:
+            config = config.with_strength(request.strength / (parent.spec.strength or 1.0))
     except ConfigError as error:
         raise RequestInvalidError(error.message, pointer=option_pointer(request.options, error)) from error
     if not config.transformer.takes_weights_of(TrainConfig.from_dict(base).transformer):

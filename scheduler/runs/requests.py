@@ -82,7 +82,6 @@ class RunResolver:
             stroke=request.stroke,
             strength=request.strength,
             config=recipe.config.to_dict(),
-            balance=recipe.strength,
             initial=None if initial is None else StoredFile(uri=initial.weights, sha256=initial.version),
             initial_name=None if initial is None else f"{initial.name}@{initial.version}",
             samples=samples,

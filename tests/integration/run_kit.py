@@ -74,7 +74,6 @@ class RunRig:
             "stroke": 1.0,
             "strength": 1.0,
             "config": TrainConfig(steps=steps).to_dict(),
-            "balance": 1.0,
         }
         with self.rig.database.write() as connection:
             run_rows.insert_run(

@@ -23,7 +23,7 @@ def test_a_run_is_a_chain_of_segments_that_ends_with_a_style(runs: RunRig) -> No
     run_id = runs.add(steps=100)
     first = runs.next()
     assert (first.run_id, first.attempt, first.phase, first.checkpoint) == (run_id, 1, Phase.TRAIN, None)
-    assert (first.strength, first.segment_s, first.held_out) == (1.0, 7.0, 16)
+    assert (first.segment_s, first.held_out) == (7.0, 16)
     assert first.place == f"s3://nst/tenants/{TENANT}/runs/{run_id}/"
     assert runs.run(run_id).status is RunStatus.QUEUED
     end = runs.trained(first, 60)

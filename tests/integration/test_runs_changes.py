@@ -193,7 +193,7 @@ def test_a_fork_starts_from_its_own_copy_of_a_checkpoint(client: TestClient, run
     assert config is not None
     assert fork["config"] == config | options | {"steps": 70, "style_size_px": 2 * config["style_size_px"]}
     segment = runs.next()
-    assert (segment.run_id, segment.strength, segment.checkpoint) == (fork["id"], None, None)
+    assert (segment.run_id, segment.checkpoint) == (fork["id"], None)
     assert segment.initial is not None
     data = runs.rig.blobs.get(BlobUri.parse(segment.initial.uri))
     assert hashlib.sha256(data).hexdigest() == segment.initial.sha256
@@ -206,10 +206,9 @@ def test_a_fork_starts_from_its_own_copy_of_a_checkpoint(client: TestClient, run
     assert card["made_from"]["initial"] == f"{parent}:40"
 
 
-def test_a_fork_uses_the_newest_checkpoint_and_rebalances_only_with_a_strength(
-    client: TestClient, runs: RunRig
-) -> None:
-    parent = train(client, runs, publish=False)
+def test_a_fork_uses_the_newest_checkpoint_and_may_have_another_strength(client: TestClient, runs: RunRig) -> None:
+    parent = train(client, runs, publish=False, strength=0.5)
+    weights = client.get(f"/v1/runs/{parent}").json()["config"]["style_weights"]
     runs.train_to(parent, 20, 60)
     post(client, parent, "pause")
     runs.rig.clock.advance(1)
@@ -220,7 +219,8 @@ def test_a_fork_uses_the_newest_checkpoint_and_rebalances_only_with_a_strength(
     ]
     assert forks[0]["id"] == forks[1]["id"]
     assert (forks[0]["parent"]["step"], forks[0]["name"], forks[0]["publish"]) == (60, "night", False)
-    assert (forks[0]["strength"], runs.next().strength) == (2.0, 2.0)
+    assert forks[0]["strength"] == 2.0
+    assert runs.next().config["style_weights"] == {layer: 4 * weight for layer, weight in weights.items()}
 
 
 def test_a_run_that_cannot_be_forked_gives_the_reason(client: TestClient, runs: RunRig) -> None:

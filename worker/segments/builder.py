@@ -17,14 +17,13 @@ from nst_core.protocol.events import TrainProgress
 from nst_core.protocol.segments import TrainSegment
 from nst_core.storage.blobs import BlobStore
 from nst_core.system.devices import bf16_pays
-from nst_core.training.balance import balanced
 from nst_core.training.checkpoint import Checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.costs import training_bytes
 from nst_core.training.held_out import HELD_OUT, choose_held_out, few_held_out, split_names
 from nst_core.training.pictures import parse_style
 from nst_core.training.sources import PhotoSource, SomePhotos
-from nst_core.training.trainer import Trainer, compiling_pays, photo_stream
+from nst_core.training.trainer import Trainer, compiling_pays
 from worker.runtime.limits import work_bytes
 from worker.runtime.loss_networks import COMPILING, RANDOM_WEIGHTS, load_network_of
 from worker.runtime.outcomes import InterruptedWorkError
@@ -91,9 +90,6 @@ class TrainingBuilder:
         self._check_memory(config_of(segment, checkpoint))
         parts = self._read(segment, checkpoint, steering)
         _check(steering)
-        if checkpoint is None and segment.strength is not None:
-            parts = replace(parts, config=self._balanced(parts, segment.strength))
-            _check(steering)
         samples = Samples(self._blobs, segment.samples, place=segment.place, max_bytes=self._settings.max_input_bytes)
         warnings = samples.problems()
         held_out = len(parts.held_out)
@@ -140,18 +136,6 @@ class TrainingBuilder:
             initial=initial,
             network=load_network_of(config, on_bytes=lambda: _check(steering)),
         )
-
-    def _balanced(self, parts: _Parts, strength: float) -> TrainConfig:
-        """Return the config with style weights that are balanced for the painting and the first photos."""
-        config = parts.config
-        photos = photo_stream(config, parts.photos).batch(0)  # those of the trainer's first step
-
-        def measure() -> TrainConfig:
-            network = parts.network.to(self._device)
-            style, batch = parts.style.to(self._device), photos.to(self._device)
-            return balanced(config, network=network, style=style, photos=batch, strength=strength)
-
-        return self._compute(measure)
 
     def _trainer(self, segment: TrainSegment, parts: _Parts) -> tuple[Trainer, bool]:
         """Return a trainer before its first step, and whether it is compiled."""
@@ -211,7 +195,7 @@ class TrainingBuilder:
 
 
 def config_of(segment: TrainSegment, checkpoint: Checkpoint | None) -> TrainConfig:
-    """Return the config of a segment. The style weights come from the checkpoint: they are balanced once per run."""
+    """Return the config of a segment: that of the checkpoint, if there is one, with the segment's number of steps."""
     config = TrainConfig.from_dict(segment.config)
     return config if checkpoint is None else replace(checkpoint.config, steps=config.steps)
 

@@ -62,9 +62,7 @@ class TrainRequest(Request):
     preset: str = Field(DEFAULT_TRAIN_PRESET, max_length=64, description="A name that /v1/training-presets lists.")
     steps: _Steps | None = Field(None, description="Default: the preset's.")
     stroke: _Stroke = Field(1.0, description="The size of the strokes, relative to the preset's.")
-    strength: _Strength = Field(
-        1.0, description="The weight of the style against the photo, relative to the balance of both."
-    )
+    strength: _Strength = Field(1.0, description="The weight of the style against the photo, relative to the preset's.")
     seed: int = Field(0, ge=0, le=2**63 - 1)
     options: Options = Field({}, description="Fields of the preset's config with other values.")
     initial: PinnedStyle | None = Field(
@@ -110,7 +108,9 @@ class ForkRequest(Request):
         None, ge=0, le=MAX_STEPS, description="The step of a kept checkpoint. Default: the newest."
     )
     options: Options = Field({}, description="Fields of the run's config with other values.")
-    strength: _Strength | None = Field(None, description="If given, the weights of the style are balanced again.")
+    strength: _Strength | None = Field(
+        None, description="The weight of the style, as in a new training. Default: the other run's."
+    )
     stroke: _Stroke | None = None
     publish: bool | None = None
 
@@ -202,9 +202,7 @@ class Run(Resource):
     preset: str
     stroke: float
     strength: float | None = None
-    config: dict[str, Any] = Field(
-        description="The config of the training, with the balanced weights of the style once they are known."
-    )
+    config: dict[str, Any] = Field(description="The config of the training.")
     painting: str
     data: str
     photos: Photos

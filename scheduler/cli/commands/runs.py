@@ -118,9 +118,7 @@ def fork(
     ] = None,
     strength: Annotated[
         float | None,
-        typer.Option(
-            min=STRENGTHS[0], max=STRENGTHS[1], help="Weight of the style; 1 balances it with the photo again."
-        ),
+        typer.Option(min=STRENGTHS[0], max=STRENGTHS[1], help="Weight of the style, relative to the preset."),
     ] = None,
     stroke: Annotated[
         float | None, typer.Option(min=STROKES[0], max=STROKES[1], help="Size of the strokes, relative to the preset.")

@@ -37,7 +37,7 @@ def train(
     ] = 1.0,
     strength: Annotated[
         float,
-        typer.Option(min=STRENGTHS[0], max=STRENGTHS[1], help="Weight of the style; 1 balances it with the photo."),
+        typer.Option(min=STRENGTHS[0], max=STRENGTHS[1], help="Weight of the style, relative to the preset."),
     ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")] = 0,
     initial: Annotated[

@@ -13,7 +13,6 @@ from nst_core.errors import ConfigError, WeightsError
 from nst_core.nets.families import one_style, repeated
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.transformer import TransformerNet
-from nst_core.training.balance import balanced
 from nst_core.training.checkpoint import dump_checkpoint, parse_checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.objective import PerceptualObjective, drawn_styles
@@ -212,17 +211,6 @@ def test_the_number_of_paintings_is_checked(trainers: Trainers) -> None:
 def test_several_styles_train_in_bfloat16(trainers: Trainers) -> None:
     trainer = trainers(THREE, style=paintings(), bf16=True)
     assert all(each.total > 0 for each in take_steps(trainer, 3))
-
-
-def test_each_painting_gets_the_factor_that_balances_it_alone(network: LossNetwork) -> None:
-    both = balanced(THREE, network=network, style=paintings(), photos=photos(), strength=2.0)
-    assert both.style_weights == THREE.style_weights
-    for index, style in enumerate(paintings()):
-        alone = balanced(TINY, network=network, style=style, photos=photos(), strength=2.0)
-        for layer, weight in both.of_painting(index).style_weights.items():
-            assert weight == pytest.approx(alone.style_weights[layer], rel=2e-3)
-    again = balanced(both, network=network, style=paintings(), photos=photos(), strength=2.0)
-    assert again.style_factors == pytest.approx(both.style_factors, rel=2e-3)
 
 
 def test_fields_for_several_styles_are_checked_and_kept() -> None:

@@ -70,28 +70,6 @@ def same_tensors(blobs: BlobStore, one: SegmentFinished, other: SegmentFinished)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_style_weights_are_computed_once_for_the_whole_run(benches: MakeBench, blobs: BlobStore) -> None:
-    segment = make_segment(blobs, strength=2.0)
-    first = benches().run(segment, until=3)
-    assert first.config is not None
-    found = first.config["style_weights"]
-    assert found != TINY.style_weights
-    ratio = TINY.style_weights["relu1_2"] / TINY.style_weights["relu2_1"]
-    assert found["relu1_2"] / found["relu2_1"] == pytest.approx(ratio, rel=1e-3)
-    end = benches().run(next_segment(segment, first))  # with the config that was first sent
-    assert end.config == first.config
-    assert same_tensors(blobs, end, whole(benches(), segment))
-
-
-def test_a_stronger_style_has_larger_weights(bench: Bench, blobs: BlobStore) -> None:
-    weights = []
-    for strength in (1.0, 3.0):
-        end = bench.run(make_segment(blobs, strength=strength), until=1)
-        assert end.config is not None
-        weights.append(end.config["style_weights"]["relu1_2"])
-    assert weights[1] == pytest.approx(3 * weights[0], rel=1e-3)
-
-
 def initial_weights(blobs: BlobStore, kind: str) -> tuple[StoredFile, TransformerNet]:
     """Store initial weights, and return them and the network."""
     torch.manual_seed(5)
