@@ -15,6 +15,7 @@ from nst_core.nets.weights import dump_transformer, load_transformer
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.curve import read_losses
+from nst_core.training.presets import presets
 from tests.shipped import shipped_style
 from tests.unit.nst_core.training.kit import encoded, soft_picture
 
@@ -106,6 +107,13 @@ def test_several_paintings_and_the_identity_are_the_styles_of_one_network() -> N
     assert make_config({}, path, paintings=3).transformer == replace(network, styles=3)
     assert make_config({"identity_weight": 5.0}, path, paintings=3).transformer == replace(network, styles=4)
     assert make_config({"identity_weight": 5.0}, None).transformer.styles == 2
+
+
+def test_a_preset_comes_before_the_defaults_and_after_the_options() -> None:
+    quick = presets()["quick"].config
+    assert make_config({}, None, preset="quick") == quick
+    config = make_config({"steps": 5}, None, preset="quick", paintings=3)
+    assert config == replace(quick, steps=5, transformer=replace(quick.transformer, styles=3))
     assert make_config({}, None).transformer.styles == 1
 
 
