@@ -30,7 +30,7 @@ def tile() -> npt.NDArray[np.float32]:
     count = SIDE_PX * SIDE_PX
     sums, squares = (part.sum((0, 1)).astype(np.float64) for part in (values, np.square(values)))
     deviation = np.sqrt((squares - sums**2 / count) / count)
-    result = ((values - sums / count) / deviation).astype(np.float32)
+    result: npt.NDArray[np.float32] = ((values - sums / count) / deviation).astype(np.float32)
     result.flags.writeable = False
     return result
 
@@ -39,7 +39,8 @@ def noise(height: int, width: int, deviation: float, *, top: int = 0, left: int 
     """Return H x W x 3 of the noise from a row and column on, in whole grey levels of about a deviation."""
     rows, columns = np.arange(top, top + height) % SIDE_PX, np.arange(left, left + width) % SIDE_PX
     levels = np.rint(tile() * np.float32(deviation)).astype(np.int16)
-    return levels[rows[:, None], columns]
+    part: npt.NDArray[np.int16] = levels[rows[:, None], columns]
+    return part
 
 
 def grained(photo: Pixels, deviation: float, *, top: int = 0) -> Pixels:

@@ -77,7 +77,7 @@ def stylized(net: TransformerNet, photo: Tensor) -> Tensor:
     grain, device = net.config.grain, next(net.parameters()).device
     with torch.inference_mode():
         if grain:
-            levels = torch.from_numpy(noise(*photo.shape[2:], grain)).permute(2, 0, 1).float()
+            levels = torch.from_numpy(noise(photo.shape[2], photo.shape[3], grain)).permute(2, 0, 1).float()
             photo = (photo + levels.to(photo.device) / 255).clamp(0, 1)
         result: Tensor = net(photo.to(device))
         return result

@@ -173,8 +173,9 @@ class Trainer:
         return terms
 
     def _prepare(self, step: int) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
-        drawn = (make(self.config, step) for make in (sparse_noise, grid_shift, drawn_styles, input_grain))
-        return self.photos.batch(step), *drawn
+        config, photos = self.config, self.photos.batch(step)
+        drawn = sparse_noise(config, step), grid_shift(config, step), drawn_styles(config, step)
+        return photos, *drawn, input_grain(config, step)
 
     def state(self) -> dict[str, Tensor]:
         """Return all tensors of the state by name. They are not copies, and change with the next step."""

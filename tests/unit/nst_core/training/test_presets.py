@@ -23,7 +23,6 @@ def test_a_preset_without_options_is_its_own_config(name: str) -> None:
     assert preset.summary.endswith(".")
     assert recipe.config == preset.config
     assert recipe.initial_style == preset.initial_style
-    assert recipe.strength == (1.0 if preset.balanced else None)
 
 
 @each
@@ -42,7 +41,7 @@ def test_the_papers_preset_has_its_numbers() -> None:
     assert (config.learning_rate, config.schedule, config.zoom) == (1e-3, "constant", 1.0)
     assert (config.content_layer, config.content_weight, config.gram) == ("relu3_3", 1.0, "chw")
     assert set(config.style_weights.values()) == {5.0}
-    assert (recipe.strength, recipe.initial_style) == (None, None)
+    assert recipe.initial_style is None
 
 
 def test_quick_is_shorter_than_standard_and_standard_than_the_paper() -> None:
@@ -94,7 +93,7 @@ def test_another_normalisation_brings_its_own_weights() -> None:
 
 def test_given_weights_are_unchanged_without_a_strength() -> None:
     recipe = resolve("quick", options={"style_weights": {"relu1_2": 4.0}})
-    assert (recipe.strength, recipe.config.style_weights) == (None, {"relu1_2": 4.0})
+    assert recipe.config.style_weights == {"relu1_2": 4.0}
 
 
 def test_another_network_starts_with_random_weights() -> None:
