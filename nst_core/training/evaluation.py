@@ -12,6 +12,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from nst_core.looks.fog import find_fog
+from nst_core.looks.halo import find_halos
+from nst_core.looks.lattice import find_lattice
 from nst_core.looks.similarity import ssim
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.tensors import to_tensor, to_uint8
@@ -67,6 +70,11 @@ class Evaluation:
     blotches: float
     frame: float
     grid: float
+    #: Of `looks`, in grey levels, medians of the photos that have flat areas or strong edges: texture that repeats,
+    #: colours that drift in flat areas, and rims along edges. None if no photo has any.
+    lattice: float | None = None
+    fog: float | None = None
+    halo: float | None = None
     #: One sentence for each blemish that people would see.
     remarks: tuple[str, ...] = ()
 
@@ -128,6 +136,8 @@ def evaluate(
         pairs.append((small, made))
         similarities.append(on_piece(partial(ssim, to_tensor(small), to_tensor(made))))
     blemishes = find_blemishes(pairs)
+    looks = [on_piece(partial(_looks, *pair)) for pair in pairs]
+    lattice, fog, halo = (_typical(values) for values in zip(*looks, strict=True))
     content, style_loss, tv = (fmean(values) for values in zip(*terms, strict=True))
     return Evaluation(
         photos=len(photos),
@@ -141,8 +151,26 @@ def evaluate(
         blotches=blemishes.blotches,
         frame=blemishes.frame,
         grid=blemishes.grid,
+        lattice=lattice,
+        fog=fog,
+        halo=halo,
         remarks=tuple(blemishes.remarks),
     )
+
+
+def _looks(photo: Pixels, picture: Pixels) -> tuple[float | None, float | None, float | None]:
+    """Return lattice, fog and halo of a picture, in grey levels."""
+    lattice, halos = find_lattice(photo, picture), find_halos(photo, picture)
+    return (
+        lattice.contrast if lattice else None,
+        find_fog(photo, picture),
+        abs(halos.stronger.overshoot) if halos else None,
+    )
+
+
+def _typical(values: Sequence[float | None]) -> float | None:
+    found = [value for value in values if value is not None]
+    return median(found) if found else None
 
 
 def _losses(objective: ImageObjective, photo: Pixels, picture: Pixels, device: torch.device) -> list[float]:

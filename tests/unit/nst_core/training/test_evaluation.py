@@ -15,6 +15,9 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from nst_core.looks.fog import find_fog
+from nst_core.looks.halo import find_halos
+from nst_core.looks.lattice import find_lattice
 from nst_core.looks.similarity import ssim
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.tensors import to_tensor, to_uint8
@@ -96,6 +99,20 @@ def test_the_numbers_match_direct_computations(network: LossNetwork) -> None:
     blemishes = find_blemishes(pairs)
     assert (found.blotches, found.frame, found.grid) == (blemishes.blotches, blemishes.frame, blemishes.grid)
     assert found.remarks == tuple(blemishes.remarks)
+
+
+def test_flat_areas_and_edges_are_looked_at(network: LossNetwork) -> None:
+    photo = np.full((128, 320, 3), 90, np.uint8)
+    photo[:, 240:] = 200
+    found = measured(Framing(CONFIG.transformer), network, [photo])
+    framed = made(Framing(CONFIG.transformer), photo)
+    lattice, halos = find_lattice(photo, framed), find_halos(photo, framed)
+    assert lattice is not None
+    assert halos is not None
+    assert (found.lattice, found.halo) == (lattice.contrast, abs(halos.stronger.overshoot))
+    assert found.fog == find_fog(photo, framed)
+    busy = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    assert measured(Identity(CONFIG.transformer), network, [busy]).lattice is None
 
 
 def test_a_network_that_changes_nothing_keeps_the_structure_and_the_content(network: LossNetwork) -> None:
