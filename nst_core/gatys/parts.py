@@ -103,7 +103,7 @@ class GramPart(nn.Module):
         for module, share, guide in zip(self.losses, self.shares, self.guides, strict=True):
             loss = cast(GramLoss, module)
             matrix = cast(Tensor, whole) if guide is None else gram_matrix(values, weights=guide)
-            total = total + share * loss.factor * (matrix - loss.target).square().mean()
+            total = total + share * loss.of_gram(matrix)
         return total
 
 

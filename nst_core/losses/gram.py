@@ -154,9 +154,13 @@ class GramLoss(nn.Module):
         """
         gram = gram_matrix(features, weights=weights)
         if styles is None:
-            return (self.factor * (gram - self.target).square().mean((1, 2))).mean()
+            return self.of_gram(gram)
         each = (gram - self.target[styles]).square().mean((1, 2))
         return (self.factor[styles] * self.weights[styles] * each).mean()
+
+    def of_gram(self, gram: Tensor) -> Tensor:
+        """Return the loss of Gram matrices, N x C x C, for one style."""
+        return (self.factor * (gram - self.target).square().mean((1, 2))).mean()
 
 
 def _factor(target: Tensor, normalization: Normalization) -> Tensor:
