@@ -1,6 +1,7 @@
 """The styles that ship with nst, each with weights and a card in `assets/styles/NAME/`. Never loads torch."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import resources
@@ -41,6 +42,12 @@ def version_of(weights: bytes, index: int = 0) -> str:
 def version_of_file(file_sha256: str, index: int = 0) -> str:
     """Return what `version_of` does, from the SHA-256 of the file: the first style's version is that hash itself."""
     return file_sha256 if index == 0 else sha256(f"{file_sha256}:{index}".encode()).hexdigest()
+
+
+def version_of_blend(parts: Iterable[tuple[str, float]]) -> str:
+    """Return the version, 64 hex digits, of a blend from the versions and shares of its styles, in any order."""
+    lines = sorted(f"{version}:{share:.3f}" for version, share in parts)
+    return sha256("\n".join(["blend", *lines]).encode()).hexdigest()
 
 
 def shipped_styles() -> list[ShippedStyle]:

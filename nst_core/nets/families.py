@@ -1,7 +1,9 @@
-"""Networks with several styles, which share all convolutions, and the networks of their single styles.
+"""Networks with several styles, which share all convolutions, the networks of their single styles, and blends.
 
 Source: Dumoulin, Shlens, Kudlur, "A Learned Representation for Artistic Style" (2017): a style is the weight and the
-bias of every instance normalisation, and so is a blend of styles.
+bias of every instance normalisation, and so is a blend of styles. Networks that were trained from a common one are
+blended by the means of all tensors: Wang, Yu, Dong, Tang, Loy, "Deep Network Interpolation for Continuous Imagery
+Effect Transition" (2019).
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,6 +52,25 @@ def joined(nets: Sequence[TransformerNet]) -> TransformerNet:
     return _with_state(config, states[0] | (rows if styles > 1 else {}))
 
 
+def blended(nets: Sequence[TransformerNet], shares: Sequence[float]) -> TransformerNet:
+    """Return the network whose tensors and grain are the means of several networks', by their shares.
+
+    It paints a blend of their styles if the networks were trained from a common one. Raises ConfigError for shares
+    that are not from 0 to 1 or do not sum to 1, and WeightsError if the networks differ in more than their grain, or
+    have the norm batch: means of its statistics are not the statistics of the blend.
+    """
+    _check_shares(shares)
+    config = replace(
+        nets[0].config, grain=sum(share * net.config.grain for net, share in zip(nets, shares, strict=True))
+    )
+    if config.norm != "instance" or not all(config.takes_weights_of(net.config) for net in nets):
+        raise WeightsError("Only styles whose networks are of the same kind, with the norm instance, can be blended.")
+    states = [net.state_dict() for net in nets]
+    pairs = list(zip(states, shares, strict=True))
+    state = {name: torch.stack([share * each[name] for each, share in pairs]).sum(0) for name in states[0]}
+    return _with_state(config, state)
+
+
 def state_of_style(
     state: Mapping[str, Tensor], config: TransformerConfig, style: Style, *, name: str
 ) -> dict[str, Tensor]:
@@ -62,12 +83,16 @@ def state_of_style(
         if not 0 <= index < config.styles:
             count = "one style" if config.styles == 1 else f"{config.styles} styles"
             raise WeightsError(f"{name} is a network of {count}, and has no style {index}.")
-    if not all(0 <= share <= 1 for share in shares.values()) or not isclose(sum(shares.values()), 1, abs_tol=1e-6):
-        raise ConfigError(f"The shares of styles must be from 0 to 1, and sum to 1, not {dict(shares)}.")
+    _check_shares(list(shares.values()))
     if config.styles == 1:
         return dict(state)
     blends = {key: _blend(state[key], shares) for key in config.style_tensors()}
     return {**state, **blends}
+
+
+def _check_shares(shares: Sequence[float]) -> None:
+    if not all(0 <= share <= 1 for share in shares) or not isclose(sum(shares), 1, abs_tol=1e-6):
+        raise ConfigError(f"The shares of styles must be from 0 to 1, and sum to 1, not {list(shares)}.")
 
 
 def _blend(rows: Tensor, shares: Mapping[int, float]) -> Tensor:

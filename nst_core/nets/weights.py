@@ -1,6 +1,7 @@
 """Transformer networks as safetensors files with their config in the header."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from nst_core.errors import WeightsError
-from nst_core.nets.families import Style, state_of_style
+from nst_core.nets.families import Style, blended, state_of_style
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights_header import CONFIG_KEY, read_config
 
@@ -56,6 +57,15 @@ def load_transformer_bytes(data: bytes, *, name: str = "The weights file", style
     except (SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise WeightsError(f"{name} cannot be loaded: {error}") from error
     return net.eval().requires_grad_(False)
+
+
+def blend_files(files: Sequence[tuple[bytes, int]], shares: Sequence[float]) -> bytes:
+    """Return the bytes of a float32 weights file with a blend of styles; see `families.blended`.
+
+    Each style is the bytes of a weights file and an index. Raises as `load_transformer` and `blended` do.
+    """
+    nets = [load_transformer_bytes(data, style=index) for data, index in files]
+    return dump_transformer(blended(nets, shares), dtype=torch.float32)
 
 
 def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:

@@ -41,16 +41,32 @@ class StylizeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleRef:
-    """One immutable version of a style."""
+class BlendPart:
+    """A style of a blend."""
 
     name: str
-    #: Identifies the style for ever; see `nst_core.styles.version_of`.
     version: str
-    #: s3:// address of the weights file; empty if the method needs none.
+    #: s3:// address of the weights file.
+    weights: str
+    index: int = 0
+    #: Above 0 and below 1, in thousandths; the shares of a blend sum to 1.
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleRef:
+    """One immutable version of a style, or of a blend of styles."""
+
+    #: That of a blend is as `nst_core.blends` writes it.
+    name: str
+    #: Identifies the style for ever; see `version_of` and `version_of_blend` in `nst_core.styles`.
+    version: str
+    #: s3:// address of the weights file; empty for a blend, and if the method needs none.
     weights: str = ""
     #: Which style of the network it is, from 0: a network can have many styles.
     index: int = 0
+    #: The styles of a blend; empty for an ordinary style.
+    parts: tuple[BlendPart, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

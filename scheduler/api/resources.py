@@ -7,8 +7,9 @@ from nst_core.client.resources import access, items, jobs, runs, styles, uploads
 from nst_core.client.resources.base import LAST_MOMENT, Failure
 from nst_core.client.resources.items import ItemStatus
 from nst_core.client.resources.runs import RunStatus
-from nst_core.client.resources.styles import StyleRef
+from nst_core.client.resources.styles import JobStyle, StylePart
 from nst_core.client.resources.webhooks import DeliveryStatus
+from nst_core.protocol.chunks import StyleRef
 from nst_core.training.sources import few_photos
 from scheduler.access.limits import Limits
 from scheduler.domain.jobs import Job
@@ -44,7 +45,7 @@ def job_of(job: Job) -> jobs.Job:
         status=job.status,
         stop=job.stop,
         method=spec.method,
-        styles=[StyleRef(name=style.name, version=style.version) for style in spec.styles],
+        styles=[_job_style(style) for style in spec.styles],
         **find_method(spec.method).shown(spec),
         input=jobs.InputSummary(count=job.input_count, prefix=spec.input.prefix, manifest=spec.input.manifest),
         output=jobs.ResolvedOutput(
@@ -71,6 +72,11 @@ def job_of(job: Job) -> jobs.Job:
         finished_at=moment_if(job.finished_at),
         error=_failure(job.error_code, job.error_message),
     )
+
+
+def _job_style(style: StyleRef) -> JobStyle:
+    parts = [StylePart(name=part.name, version=part.version, share=part.share) for part in style.parts]
+    return JobStyle(name=style.name, version=style.version, parts=parts)
 
 
 def item_of(item: Item) -> items.Item:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from nst_core.blends import is_blend, parse_blend, styles_of, text_of
 from nst_core.client.resources.jobs import STROKES, JobStatus
 from nst_core.errors import ConfigError
 from scheduler.cli.exits import UsageError
@@ -75,9 +76,18 @@ def parse_style(text: str) -> tuple[str, str | None]:
     return name, version or None
 
 
-def parse_styles(options: Sequence[str]) -> list[tuple[str, str | None]]:
-    """Return names and versions of styles; one option may name several, separated by commas."""
-    return [parse_style(text.strip()) for option in options for text in option.split(",") if text.strip()]
+def parse_styles(options: Sequence[str]) -> list[str]:
+    """Return styles and blends of styles; one option is a blend, or names styles, separated by commas."""
+    texts = []
+    for option in options:
+        try:
+            blend = text_of(parse_blend(option)) if is_blend(option) else None
+        except ConfigError as error:
+            raise UsageError(error.message) from error
+        texts += [blend] if blend else [text.strip() for text in option.split(",") if text.strip()]
+    for style in (style for text in texts for style in styles_of(text)):
+        parse_style(style)
+    return texts
 
 
 def parse_status(text: str) -> JobStatus:

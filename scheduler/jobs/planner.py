@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from nst_core.blends import result_name
 from nst_core.client.resources.items import ItemStatus
 from nst_core.client.resources.jobs import JobStatus
 from nst_core.clock import Clock
@@ -255,7 +256,7 @@ def plan_items(
                 spec.output.name,
                 input_key=entry.uri,
                 index=number,
-                style=style.name,
+                style=result_name(style.name) if style.parts else style.name,
                 suffix=naming.output_suffix(entry.uri, spec.output.format),
             )
             output = BlobUri.parse(spec.output.prefix + entry.folder + name)

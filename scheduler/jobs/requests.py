@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from nst_core.blends import result_name
 from nst_core.client.resources.jobs import JobInput, JobRequest
 from nst_core.errors import ConfigError
 from nst_core.protocol.chunks import StyleRef, StylizeOptions
@@ -15,7 +16,7 @@ from scheduler.jobs.inputs import InputEntry
 from scheduler.jobs.methods import all_methods, find_method
 from scheduler.jobs.planner import plan_items, refuse_taken
 from scheduler.store.database import Database
-from scheduler.styles.pins import find_pinned
+from scheduler.styles.pins import find_painted
 
 
 def deadline_at(request: JobRequest, now: float) -> float | None:
@@ -98,18 +99,15 @@ class _Lookup:
         self._permissions = permissions
 
     def styles(self, texts: Sequence[str]) -> tuple[StyleRef, ...]:
-        names = [text.partition("@")[0] for text in texts]
+        names = [result_name(text) for text in texts]
         if len(set(names)) != len(names):
             # Names of results contain the style, and so do the keys of items: allow one version of each style.
             raise RequestInvalidError("A style is named twice.", pointer="/styles")
         tenant = self._permissions.tenant
         with self._database.read() as connection:
-            found = [
-                find_pinned(connection, tenant, text, pointer=f"/styles/{place}") for place, text in enumerate(texts)
-            ]
-        return tuple(
-            StyleRef(name=each.name, version=each.version, weights=each.weights, index=each.index) for each in found
-        )
+            return tuple(
+                find_painted(connection, tenant, text, pointer=f"/styles/{place}") for place, text in enumerate(texts)
+            )
 
     def readable(self, text: str, *, pointer: str) -> BlobUri:
         return self._permissions.readable(text, pointer=pointer)

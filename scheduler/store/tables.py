@@ -21,6 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from nst_core.blends import MAX_NAME
 from nst_core.client.resources.events import EventType
 from nst_core.client.resources.items import ItemStatus
 from nst_core.client.resources.jobs import JobStatus, Priority, StopReason
@@ -242,7 +243,7 @@ chunks = Table(
     #: The job's method, which determines the queue of the chunk.
     Column("method", String(16), nullable=False),
     #: Name and version of the style; for the method optimize a painting's stem, and the hash of its address and config.
-    Column("style", String(64), nullable=False),
+    Column("style", String(MAX_NAME), nullable=False),
     Column("version", String(64), nullable=False),
     Column("status", Word(ChunkStatus, 16), nullable=False),
     #: The fencing token: the number of times that the chunk was claimed.
@@ -273,7 +274,7 @@ items = Table(
     Column("custom_id", String(255)),
     #: The address of the photo's own mask.
     Column("mask", Text),
-    Column("style", String(64), nullable=False),
+    Column("style", String(MAX_NAME), nullable=False),
     Column("output", Text, nullable=False),
     #: The output, if this item claimed it; null if another item of the job had claimed it before.
     Column("claimed_output", Text),

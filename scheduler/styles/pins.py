@@ -1,8 +1,12 @@
-"""Styles as requests name them: by name, which is the present version, or pinned as NAME@VERSION."""
+"""Styles as requests name them: by name, which is the present version, pinned as NAME@VERSION, or blended."""
 
 import difflib
 from collections.abc import Sequence
 
+from nst_core.blends import is_blend, name_of, parse_blend
+from nst_core.errors import ConfigError
+from nst_core.protocol.chunks import BlendPart, StyleRef
+from nst_core.styles import version_of_blend
 from scheduler.domain.errors import RequestInvalidError
 from scheduler.store import styles as access
 from scheduler.store import versions
@@ -12,6 +16,24 @@ from scheduler.store.versions import VersionRow
 
 #: The most names that are compared with an unknown name, and the most suggestions in a message.
 _COMPARED, _NAMED = 200, 10
+
+
+def find_painted(connection: Connection, tenant: str, text: str, *, pointer: str) -> StyleRef:
+    """Return the style or the blend of styles that a request names; raise as `find_pinned` does."""
+    if not is_blend(text):
+        found = find_pinned(connection, tenant, text, pointer=pointer)
+        return StyleRef(name=found.name, version=found.version, weights=found.weights, index=found.index)
+    try:
+        portions = parse_blend(text)
+    except ConfigError as error:
+        raise RequestInvalidError(error.message, pointer=pointer) from error
+    styles = [find_pinned(connection, tenant, each.style, pointer=pointer) for each in portions]
+    parts = tuple(
+        BlendPart(name=each.name, version=each.version, weights=each.weights, index=each.index, share=portion.share)
+        for each, portion in zip(styles, portions, strict=True)
+    )
+    version = version_of_blend((part.version, part.share) for part in parts)
+    return StyleRef(name=name_of(portions), version=version, parts=parts)
 
 
 def find_pinned(connection: Connection, tenant: str, text: str, *, pointer: str) -> StyleRow:

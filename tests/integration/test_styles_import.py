@@ -16,14 +16,14 @@ from fastapi.testclient import TestClient
 
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.stylizer import EXACT
-from nst_core.nets.families import one_style
+from nst_core.nets.families import blended, one_style
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.transformer_config import TransformerConfig
-from nst_core.nets.weights import dump_transformer, save_transformer
+from nst_core.nets.weights import dump_transformer, load_transformer_bytes, save_transformer
 from nst_core.nets.weights_header import CONFIG_KEY
 from nst_core.peers.detect import identify
 from nst_core.storage.blobs import BlobUri
-from nst_core.styles import version_of
+from nst_core.styles import version_of, version_of_blend
 from scheduler.api.app import make_api
 from scheduler.domain.errors import StyleExistsError, TooLargeError
 from scheduler.domain.keys import new_api_key
@@ -90,7 +90,7 @@ def test_an_imported_network_of_another_program_stylizes_photos_of_a_job(
     version = put(client, "candy", (tmp_path / "w").read_bytes()).json()["version"]
     answer = client.post("/v1/jobs", json=job)
     assert answer.status_code == 202
-    assert answer.json()["styles"] == [{"name": "candy", "version": version}]
+    assert answer.json()["styles"] == [{"name": "candy", "version": version, "parts": []}]
     rig.plan()
     rig.dispatcher.tick()
     chunk = rig.take()
@@ -133,6 +133,77 @@ def test_each_style_of_a_network_is_a_version(client: TestClient, rig: Rig) -> N
     expected = EagerStylizer(one_style(net, 1))(picture)
     np.testing.assert_array_equal(cache.get(chunk.style, EXACT)(picture), expected)
     assert (expected != EagerStylizer(one_style(net, 0))(picture)).any()
+
+
+def test_a_blend_is_pinned_by_the_versions_of_its_styles(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+    files = {name: weights(tmp_path, seed) for seed, name in enumerate(("candy", "mosaic"))}
+    for name, data in files.items():
+        assert put(client, name, data).status_code == 201
+    first, second = map(version_of, files.values())
+    job = {"input": {"uris": [f"s3://nst/{rig.prefix}/a.jpg"]}, "styles": [f"mosaic@{second[:8]}:2,candy:3", "candy"]}
+    answer = client.post("/v1/jobs", json=job)
+    assert answer.status_code == 202
+    parts = [
+        {"name": "candy", "version": first, "share": 0.6},
+        {"name": "mosaic", "version": second, "share": 0.4},
+    ]
+    version = version_of_blend([(second, 0.4), (first, 0.6)])
+    blend, single = answer.json()["styles"]
+    assert blend == {"name": "candy:0.6,mosaic:0.4", "version": version, "parts": parts}
+    assert (single["name"], single["version"]) == ("candy", first)
+    assert put(client, "candy", weights(tmp_path, 5), replace=True).status_code == 201
+    assert client.delete("/v1/styles/mosaic").status_code == 204  # jobs keep their versions
+    rig.plan()
+    items = client.get(f"/v1/jobs/{answer.json()['id']}/items").json()["data"]
+    assert [item["style"] for item in items] == ["candy:0.6,mosaic:0.4", "candy"]
+    rig.dispatcher.tick()
+    chunk = rig.take()
+    assert chunk is not None
+    assert [item.output.rpartition("/")[2] for item in chunk.items] == ["a__candy-60+mosaic-40.jpg"]
+    cache = ModelCache(
+        rig.blobs, lambda data, index, choice: EagerStylizer.load(data, style=index), capacity_bytes=2**20
+    )
+    net = blended([load_transformer_bytes(data) for data in files.values()], [0.6, 0.4])
+    picture = photo(18, 23).astype(np.uint8)[None]
+    np.testing.assert_array_equal(cache.get(chunk.style, EXACT)(picture), EagerStylizer(net)(picture))
+
+
+@pytest.mark.parametrize(
+    ("styles", "pointer", "message"),
+    [
+        (["candy:0.6,nowhere:0.4"], "/styles/0", "There is no style 'nowhere'"),
+        (["candy", "candy:1,candy:1"], "/styles/1", "names each style once"),
+        (["candy:1,mosaic:0"], "/styles/0", "share above 0"),
+        (["candy,mosaic"], "/styles/0", "NAME:SHARE,NAME:SHARE"),
+        (["candy:1"], "/styles/0", "NAME:SHARE,NAME:SHARE"),
+        (["candy:0.5,mosaic:0.5", "mosaic:1,candy:1"], "/styles", "named twice"),
+    ],
+)
+def test_a_wrong_blend_is_refused(
+    client: TestClient, rig: Rig, tmp_path: Path, styles: list[str], pointer: str, message: str
+) -> None:
+    for seed, name in enumerate(("candy", "mosaic")):
+        put(client, name, weights(tmp_path, seed))
+    job = {"input": {"uris": [f"s3://nst/{rig.prefix}/a.jpg"]}, "styles": styles}
+    answer = client.post("/v1/jobs", json=job)
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+    assert answer.json()["errors"][0]["pointer"] == pointer
+    assert message in answer.json()["errors"][0]["detail"]
+
+
+def test_a_blend_keeps_its_idempotency_key_however_it_is_written(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+    for seed, name in enumerate(("candy", "mosaic")):
+        put(client, name, weights(tmp_path, seed))
+    answers = [
+        client.post(
+            "/v1/jobs",
+            json={"input": {"uris": [f"s3://nst/{rig.prefix}/a.jpg"]}, "styles": [style]},
+            headers={"Idempotency-Key": "one-blend"},
+        )
+        for style in ("candy:0.6,mosaic:0.4", "mosaic:2,candy:3", "mosaic:3,candy:2")
+    ]
+    assert [answer.status_code for answer in answers] == [202, 200, 422]
+    assert answers[0].json()["id"] == answers[1].json()["id"]
 
 
 def test_importing_the_same_version_again_changes_nothing(client: TestClient, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pydantic import (
 from nst_core.client.resources.base import Code, Failure, Moment, Request, Resource, Uri, shown
 from nst_core.client.resources.methods import DEFAULT_METHOD, MethodName, MethodOptions, ResolvedOptions
 from nst_core.client.resources.pages import Page
-from nst_core.client.resources.styles import PinnedStyle, StyleRef
+from nst_core.client.resources.styles import JobStyle, PaintedStyle
 
 DEFAULT_NAME = "{stem}__{style}.{ext}"
 MAX_INLINE_INPUTS = 1000
@@ -218,8 +218,11 @@ class JobRequest(JobTerms, MethodOptions, Request):
     )
 
     input: JobInput
-    styles: Annotated[tuple[PinnedStyle, ...], Field(max_length=100)] = Field(
-        (), description="NAME, or NAME@VERSION with at least 8 digits of the version, for the method feedforward."
+    styles: Annotated[tuple[PaintedStyle, ...], Field(max_length=100)] = Field(
+        (),
+        description="NAME, or NAME@VERSION with at least 8 digits of the version, for the method feedforward. A blend "
+        "of 2 to 4 styles is NAME:SHARE,NAME:SHARE, such as great_wave:0.6,udnie:0.4; shares are scaled so that they "
+        "sum to 1, in thousandths.",
     )
     output: Output = Output()
     expires_after_s: float | None = Field(
@@ -279,7 +282,7 @@ _JOB: dict[str, Any] = {
     "status": "running",
     "stop": None,
     "method": "feedforward",
-    "styles": [{"name": "great_wave", "version": "4f" * 32}],
+    "styles": [{"name": "great_wave", "version": "4f" * 32, "parts": []}],
     "paintings": [],
     "optimize": None,
     "input": {"count": None, "prefix": "s3://nst/photos/", "manifest": None},
@@ -314,7 +317,7 @@ class Job(ResolvedOptions, JobTerms, _JobHead):
 
     model_config = shown(_JOB)
 
-    styles: tuple[StyleRef, ...] = Field(description="For the method optimize: the names of the paintings.")
+    styles: tuple[JobStyle, ...] = Field(description="For the method optimize: the names of the paintings.")
     input: InputSummary
     output: ResolvedOutput
     counts: Counts

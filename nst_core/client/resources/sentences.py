@@ -5,11 +5,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from nst_core.client.resources.styles import PAINTED_PATTERN
+
 #: What a text is that has a pattern. The pattern itself would be no answer.
 PATTERNS: Mapping[str, str] = {
     r"^s3://": "An address begins with s3://.",
     r"^s3://[^/]+": "An address begins with s3:// and a bucket.",
     r"^[\w.-]{1,64}(@[0-9a-f]{8,64})?$": "A style is given as NAME, or as NAME@ and 8 to 64 hex digits of a version.",
+    PAINTED_PATTERN: (
+        "A style is given as NAME, or as NAME@ and 8 to 64 hex digits of a version; a blend of 2 to 4 styles as "
+        "NAME:SHARE,NAME:SHARE."
+    ),
     r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": (
         "A new style's name has 1 to 64 letters, digits, dots, underscores and hyphens, and begins with a letter or "
         "a digit."

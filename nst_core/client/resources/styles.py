@@ -2,10 +2,12 @@
 
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
+from nst_core.blends import is_blend, parse_blend, text_of
 from nst_core.client.resources.base import Request, Resource, Uri, shown
 from nst_core.client.resources.pages import Page
+from nst_core.errors import ConfigError
 
 #: Stricter than the names of existing styles: a new name becomes part of file names, where . and .. are folders.
 NEW_STYLE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
@@ -14,6 +16,21 @@ VERSION_PATTERN = r"^[0-9a-f]{8,64}$"
 NewStyleName = Annotated[str, StringConstraints(pattern=NEW_STYLE_PATTERN)]
 #: NAME, or NAME@ and at least the first 8 digits of a version.
 PinnedStyle = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}(@[0-9a-f]{8,64})?$")]
+#: Names of any length, which a regular expression of usual size can have once only; the parser checks the length.
+_SHARE = r"[\w.-]+(@[0-9a-f]{8,64})?:[0-9]{1,9}(\.[0-9]{1,9})?"
+#: A pinned style, or a blend such as great_wave:0.6,udnie:0.4.
+PAINTED_PATTERN = rf"^([\w.-]{{1,64}}(@[0-9a-f]{{8,64}})?|{_SHARE}(,{_SHARE}){{1,3}})$"
+
+
+def _normalised(text: str) -> str:
+    try:
+        return text_of(parse_blend(text)) if is_blend(text) else text
+    except ConfigError as error:
+        raise ValueError(error.message) from error
+
+
+#: A pinned style, or a blend of 2 to 4, NAME:SHARE,NAME:SHARE, whose shares then sum to 1.
+PaintedStyle = Annotated[str, StringConstraints(pattern=PAINTED_PATTERN), AfterValidator(_normalised)]
 _STYLE: dict[str, Any] = {
     "name": "great_wave",
     "version": "4f" * 32,
@@ -50,6 +67,18 @@ class StyleRef(Resource):
 
     name: str
     version: str = Field(description="64 hex digits that identify the version.")
+
+
+class StylePart(StyleRef):
+    """A style of a blend."""
+
+    share: float = Field(description="Above 0 and below 1; the shares of a blend sum to 1.")
+
+
+class JobStyle(StyleRef):
+    """A style of a job, or a blend of styles."""
+
+    parts: tuple[StylePart, ...] = Field((), description="The styles of a blend.")
 
 
 class Style(StyleRef):

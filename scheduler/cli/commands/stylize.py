@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from nst_core.blends import result_name, styles_of
 from nst_core.client import ApiError, Client
 from nst_core.client.resources.jobs import DEFAULT_NAME, Faces, JobInput, JobRequest, Output, Precision, Priority
 from scheduler.cli.commands.parameters import (
@@ -22,7 +23,7 @@ from scheduler.cli.commands.parameters import (
     ResultName,
 )
 from scheduler.cli.exits import ExitCode
-from scheduler.cli.options import check_template, parse_labels, parse_span, parse_stroke, parse_styles
+from scheduler.cli.options import check_template, parse_labels, parse_span, parse_stroke, parse_style, parse_styles
 from scheduler.cli.session import session_of
 from scheduler.cli.submitting import run_job
 from scheduler.cli.transfer.inputs import Format
@@ -43,7 +44,12 @@ def stylize(
     ],
     style: Annotated[
         list[str],
-        typer.Option("--style", "-s", help="NAME or NAME@VERSION. Separate several with commas, or repeat the option."),
+        typer.Option(
+            "--style",
+            "-s",
+            help="NAME or NAME@VERSION. Separate several with commas, or repeat the option. A blend of 2 to 4 styles "
+            "is NAME:SHARE,NAME:SHARE, such as great_wave:0.6,udnie:0.4.",
+        ),
     ],
     output: Annotated[str, typer.Option("--output", "-o", help="Folder, s3:// prefix, or for one image a file.")],
     strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 is the photo, 1 the full style.")] = 1.0,
@@ -93,9 +99,7 @@ def stylize(
     target = parse_target(output, inputs, images=len(styles))
     format = Format(format_of(target, format))
     check_template(name)
-    naming = Naming(
-        format=format, template=name, styles=tuple(style for style, _ in styles), target=target, max_px=max_px
-    )
+    naming = Naming(format=format, template=name, styles=tuple(map(result_name, styles)), target=target, max_px=max_px)
     labels = parse_labels(label)
     size = None if stroke is None else parse_stroke(stroke)
     expires_after_s = None if expires_after is None else parse_span(expires_after)
@@ -103,7 +107,7 @@ def stylize(
     def request(input: JobInput, pictures: Sequence[str]) -> JobRequest:
         return JobRequest(
             input=input,
-            styles=tuple(f"{style}@{version}" if version else style for style, version in styles),
+            styles=tuple(styles),
             strength=strength,
             preserve_color=preserve_color,
             mask=next(iter(pictures), None),
@@ -121,7 +125,7 @@ def stylize(
 
     check_writable(target)
     with session.client() as client:
-        check_styles(client, styles)
+        check_styles(client, [parse_style(style) for text in styles for style in styles_of(text)])
         return run_job(
             session,
             client,

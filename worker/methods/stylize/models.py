@@ -10,9 +10,10 @@ from typing import Generic, Protocol, TypeVar
 
 from nst_core.errors import WeightsError
 from nst_core.inference.stylizer import EngineChoice
-from nst_core.protocol.chunks import StyleRef
+from nst_core.nets.weights import blend_files
+from nst_core.protocol.chunks import BlendPart, StyleRef
 from nst_core.storage.blobs import BlobStore, BlobUri
-from nst_core.styles import version_of_file
+from nst_core.styles import version_of_blend, version_of_file
 
 
 class Model(Protocol):
@@ -25,12 +26,14 @@ class Model(Protocol):
 
 
 _M = TypeVar("_M", bound=Model)
+#: By address of the weights file, index of the style in it, parts of the blend, and engine.
+_Key = tuple[str, int, tuple[BlendPart, ...], EngineChoice]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Loaded(Generic[_M]):
     model: _M
-    #: SHA-256 of the weights file, in hex.
+    #: SHA-256 of the weights file, in hex; empty for a blend, whose parts were checked.
     sha256: str
 
 
@@ -45,17 +48,16 @@ class ModelCache(Generic[_M]):
         self._build = build
         self._capacity_bytes = capacity_bytes
         self._lock = Lock()
-        #: By address of the weights file, index of the style in it, and engine.
-        self._loaded: OrderedDict[tuple[str, int, EngineChoice], Future[_Loaded[_M]]] = OrderedDict()
+        self._loaded: OrderedDict[_Key, Future[_Loaded[_M]]] = OrderedDict()
 
     def get(self, style: StyleRef, choice: EngineChoice) -> _M:
         """Return the network of a style for an engine.
 
         If two threads ask for the same one at once, one loads it and the other waits. Raises BlobError if the file
-        cannot be read, and WeightsError if it is damaged, has no such style or is not the file of this version. A
-        style that cannot be used is not kept.
+        cannot be read, and WeightsError if it is damaged, has no such style or is not the file of this version, or if
+        the styles of a blend cannot be blended. A style that cannot be used is not kept.
         """
-        key = (style.weights, style.index, choice)
+        key = (style.weights, style.index, style.parts, choice)
         with self._lock:
             future = self._loaded.get(key)
             missing = future is None
@@ -63,27 +65,38 @@ class ModelCache(Generic[_M]):
                 future = self._loaded[key] = Future()
             self._loaded.move_to_end(key)
         if missing:
-            self._fill(future, style, choice)
+            self._fill(future, key, style)
         loaded = future.result()
         _check_version(style, loaded.sha256)
         return loaded.model
 
-    def _fill(self, future: Future[_Loaded[_M]], style: StyleRef, choice: EngineChoice) -> None:
+    def _fill(self, future: Future[_Loaded[_M]], key: _Key, style: StyleRef) -> None:
+        *_, choice = key
         try:
             loaded = self._load(style, choice)
         except BaseException as error:
             with self._lock:
-                del self._loaded[style.weights, style.index, choice]
+                del self._loaded[key]
             future.set_exception(error)
             raise
         future.set_result(loaded)
         self._evict()
 
     def _load(self, style: StyleRef, choice: EngineChoice) -> _Loaded[_M]:
+        if style.parts:
+            _check_version(style, "")
+            files = [(self._file(part)[0], part.index) for part in style.parts]
+            data = blend_files(files, [part.share for part in style.parts])
+            return _Loaded(model=self._build(data, 0, choice), sha256="")
+        data, digest = self._file(style)
+        return _Loaded(model=self._build(data, style.index, choice), sha256=digest)
+
+    def _file(self, style: StyleRef | BlendPart) -> tuple[bytes, str]:
+        """Return a weights file and its SHA-256."""
         data = self._blobs.get(BlobUri.parse(style.weights))
         digest = hashlib.sha256(data).hexdigest()
         _check_version(style, digest)
-        return _Loaded(model=self._build(data, style.index, choice), sha256=digest)
+        return data, digest
 
     def _evict(self) -> None:
         """Forget the networks used longest ago. A chunk that still uses one keeps it alive until its end."""
@@ -98,6 +111,9 @@ class ModelCache(Generic[_M]):
                 del self._loaded[key]
 
 
-def _check_version(style: StyleRef, file_sha256: str) -> None:
-    if version_of_file(file_sha256, style.index) != style.version:
+def _check_version(style: StyleRef | BlendPart, file_sha256: str) -> None:
+    if isinstance(style, StyleRef) and style.parts:
+        if version_of_blend((part.version, part.share) for part in style.parts) != style.version:
+            raise WeightsError(f"The styles of {style.name} do not make version {style.version}.")
+    elif version_of_file(file_sha256, style.index) != style.version:
         raise WeightsError(f"{style.weights} is not version {style.version}: its SHA-256 is {file_sha256}.")

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from nst_core.errors import ConfigError, WeightsError
-from nst_core.nets.families import Style, joined, one_style, repeated
+from nst_core.nets.families import Style, blended, joined, one_style, repeated
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.nets.weights import dump_transformer, load_transformer, load_transformer_bytes, save_transformer
 from tests.unit.nst_core.nets.native_kit import needs_compiler
@@ -183,3 +184,48 @@ def test_a_family_needs_the_style_of_each_photo_and_other_networks_none() -> Non
         joined(nets)(photos())
     with pytest.raises(ValueError, match="several"):
         nets[0](photos(), torch.tensor([0, 0, 0]))
+
+
+def different(count: int, **fields: Any) -> list[TransformerNet]:
+    """Return networks without anything in common but their kind."""
+    torch.manual_seed(6)
+    return [TransformerNet(TransformerConfig(width=4, blocks=1, **fields)) for _ in range(count)]
+
+
+def test_all_tensors_of_a_blend_are_means_by_shares() -> None:
+    nets = different(3)
+    states = [net.state_dict() for net in nets]
+    half = blended(nets[:2], [0.5, 0.5])
+    for name, tensor in half.state_dict().items():
+        assert torch.equal(tensor, (states[0][name] + states[1][name]) / 2)
+    for name, tensor in blended(nets, [0.5, 0.3, 0.2]).state_dict().items():
+        exact = sum(share * state[name].double() for share, state in zip((0.5, 0.3, 0.2), states, strict=True))
+        torch.testing.assert_close(tensor.double(), exact, rtol=1e-6, atol=1e-7)
+    assert equal(blended(nets[:2], [1.0, 0.0]), nets[0])
+    assert half.config == nets[0].config
+    assert not half.training
+    assert not any(parameter.requires_grad for parameter in half.parameters())
+
+
+def test_a_blend_of_styles_of_one_family_is_that_of_their_norms() -> None:
+    nets = singles(KINDS[0])
+    ours, theirs = blended(nets, [0.5, 0.3, 0.2]), one_style(joined(nets), {0: 0.5, 1: 0.3, 2: 0.2})
+    for name, tensor in ours.state_dict().items():
+        torch.testing.assert_close(tensor, theirs.get_parameter(name).data)
+
+
+def test_the_grain_of_a_blend_is_the_mean() -> None:
+    nets = different(1, grain=8.0) + different(1)
+    assert blended(nets, [0.25, 0.75]).config == replace(nets[1].config, grain=2.0)
+
+
+def test_only_networks_of_one_kind_with_instance_norms_are_blended() -> None:
+    net = different(1)[0]
+    for other in (different(1, output="tanh")[0], different(1, norm="batch")[0]):
+        with pytest.raises(WeightsError, match="of the same kind"):
+            blended([net, other], [0.5, 0.5])
+    with pytest.raises(WeightsError, match="the norm instance"):
+        blended(different(2, norm="batch"), [0.5, 0.5])
+    for shares in ([0.5, 0.4], [1.5, -0.5]):
+        with pytest.raises(ConfigError, match="sum to 1"):
+            blended([net, net], shares)

@@ -1,7 +1,7 @@
 """Tests of nst_core.protocol.chunks."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nst_core.client.resources.items import ItemStatus
 from nst_core.errors import ProtocolError
 from nst_core.protocol.chunks import (
+    BlendPart,
     ChunkItem,
     ChunkMessage,
     OptimizeChunk,
@@ -49,11 +50,16 @@ OPTIMIZE = OptimizeChunk(
     quality=80,
     items=(ChunkItem(index=4, input="s3://in/a.jpg", output="s3://out/4.png"),),
 )
+PARTS = tuple(
+    BlendPart(name=name, version=digits * 32, weights=f"s3://nst/styles/{digits}.safetensors", index=index, share=share)
+    for name, digits, index, share in (("wave", "ab", 0, 0.6), ("udnie", "cd", 2, 0.4))
+)
+BLEND = replace(CHUNK, style=StyleRef(name="wave:0.6,udnie:0.4", version="ef" * 32, parts=PARTS))
 texts = st.text(max_size=20)
 counts = st.integers(0, 2**40)
 
 
-@pytest.mark.parametrize("chunk", [CHUNK, OPTIMIZE])
+@pytest.mark.parametrize("chunk", [CHUNK, OPTIMIZE, BLEND])
 def test_a_chunk_survives_json(chunk: ChunkMessage) -> None:
     assert load_chunk(type(chunk), json.loads(json.dumps(dump_chunk(chunk)))) == chunk
 

@@ -81,9 +81,17 @@ def test_each_label_is_given_once() -> None:
 
 
 def test_styles_are_separated_by_commas_or_given_one_by_one() -> None:
-    assert parse_styles(["a, b@12345678", "c"]) == [("a", None), ("b", "12345678"), ("c", None)]
+    assert parse_styles(["a, b@12345678", "c"]) == ["a", "b@12345678", "c"]
     with pytest.raises(UsageError, match="NAME@VERSION"):
         parse_styles(["a@"])
+
+
+def test_an_option_with_shares_is_a_blend() -> None:
+    assert parse_styles(["a:2, b@12345678:3", "a,b"]) == ["b@12345678:0.6,a:0.4", "a", "b"]
+    with pytest.raises(UsageError, match="NAME@VERSION"):
+        parse_styles(["a@:1,b:1"])
+    with pytest.raises(UsageError, match="NAME:SHARE"):
+        parse_styles(["a:1,b"])
 
 
 def test_partial_is_short_for_partially_succeeded() -> None:

@@ -59,6 +59,19 @@ def test_stylize_takes_a_version_of_a_style(api: CannedApi, here: Run) -> None:
     assert submitted(api)["styles"] == ["great_wave@abababab"]
 
 
+def test_stylize_takes_a_blend_of_styles(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    prepare_stylize(api, job_json("succeeded", total=2, succeeded=2))
+    api.on("GET", "/v1/styles/udnie?version=abababab", Answer(body=STYLE))
+    code, *_ = here("stylize", "s3://nst/a.jpg", "-s", "udnie@abababab:2,great_wave:3", "-o", "s3://nst/out/")
+    assert code == ExitCode.OK
+    assert submitted(api)["styles"] == ["great_wave:0.6,udnie@abababab:0.4"]
+    code, _, err = here("stylize", "s3://nst/a.jpg", "-s", "great_wave:1,udnie:0", "-o", "s3://nst/out/")
+    assert (code, "share above 0" in err) == (ExitCode.USAGE, True)
+    api.on("GET", "/v1/styles/zzz", problem(404, "not_found", "There is no style 'zzz'."))
+    code, _, err = here("stylize", "s3://nst/a.jpg", "-s", "great_wave:1,zzz:1", "-o", "s3://nst/out/")
+    assert (code, "There is no style 'zzz'." in err) == (ExitCode.REFUSED, True)
+
+
 def test_a_wrong_style_is_reported_before_the_upload(api: CannedApi, here: Run, tmp_path: Path) -> None:
     (tmp_path / "0.jpg").touch()
     api.on("GET", "/v1/styles/van_gogh", problem(404, "not_found", "There is no style 'van_gogh'."))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ import torch
 from nst_core.errors import BlobNotFoundError, WeightsError
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.stylizer import EXACT, EngineChoice
-from nst_core.nets.families import joined
+from nst_core.nets.families import blended, joined
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.nets.weights import dump_transformer
-from nst_core.protocol.chunks import StyleRef
+from nst_core.protocol.chunks import BlendPart, StyleRef
 from nst_core.storage.blobs import BlobStore, BlobUri
-from nst_core.styles import version_of
+from nst_core.styles import version_of, version_of_blend
 from tests.unit.worker.conftest import build
 from tests.unit.worker.kit import WAIT_S
 from worker.methods.stylize.models import ModelCache
@@ -164,6 +165,50 @@ def test_the_styles_of_a_family_are_served_and_there_is_none_beyond(blobs: BlobS
         np.testing.assert_array_equal(cache.get(style, EXACT)(photo), EagerStylizer(net)(photo))
     with pytest.raises(WeightsError, match="2 styles, and has no style 2"):
         cache.get(replace(store(family), index=2, version=version_of(family, 2)), EXACT)
+
+
+def part_of(style: StyleRef, share: float) -> BlendPart:
+    return BlendPart(name=style.name, version=style.version, weights=style.weights, index=style.index, share=share)
+
+
+def blend_of(*parts: BlendPart) -> StyleRef:
+    return StyleRef(name="blend", version=version_of_blend((part.version, part.share) for part in parts), parts=parts)
+
+
+def random_net(seed: int, **fields: Any) -> TransformerNet:
+    torch.manual_seed(seed)
+    return TransformerNet(TransformerConfig(width=4, blocks=1, **fields)).eval()
+
+
+def test_a_blend_is_the_mean_of_its_files_and_loaded_once(blobs: BlobStore, store: Store) -> None:
+    cache = ModelCache(blobs, build, capacity_bytes=1 << 20)
+    nets = [random_net(seed) for seed in (1, 2)]
+    first, second = (store(dump_transformer(net, dtype=torch.float32)) for net in nets)
+    style = blend_of(part_of(first, 0.75), part_of(second, 0.25))
+    photo = np.random.default_rng(2).integers(0, 256, (1, 20, 24, 3), dtype=np.uint8)
+    made = cache.get(style, EXACT)
+    np.testing.assert_array_equal(made(photo), EagerStylizer(blended(nets, [0.75, 0.25]))(photo))
+    assert cache.get(style, EXACT) is made
+    other = cache.get(blend_of(part_of(first, 0.25), part_of(second, 0.75)), EXACT)
+    assert (other(photo) != made(photo)).any()
+    assert cache.get(first, EXACT) is not made
+
+
+def test_a_file_of_a_blend_must_be_that_of_its_version(blobs: BlobStore, store: Store) -> None:
+    cache = ModelCache(blobs, build, capacity_bytes=1 << 20)
+    first, second = (store(dump_transformer(random_net(seed))) for seed in (1, 2))
+    style = blend_of(part_of(first, 0.5), part_of(replace(second, weights=first.weights), 0.5))
+    with pytest.raises(WeightsError, match="is not version"):
+        cache.get(style, EXACT)
+    with pytest.raises(WeightsError, match="do not make version"):
+        cache.get(replace(blend_of(part_of(first, 0.5), part_of(second, 0.5)), version=first.version), EXACT)
+
+
+def test_styles_of_different_kinds_are_not_blended(blobs: BlobStore, store: Store) -> None:
+    cache = ModelCache(blobs, build, capacity_bytes=1 << 20)
+    first, second = (store(dump_transformer(net)) for net in (random_net(1), random_net(2, output="tanh")))
+    with pytest.raises(WeightsError, match="of the same kind"):
+        cache.get(blend_of(part_of(first, 0.5), part_of(second, 0.5)), EXACT)
 
 
 def test_a_missing_weights_file_is_requested_again_the_next_time(blobs: BlobStore, store: Store) -> None:
