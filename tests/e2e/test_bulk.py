@@ -16,7 +16,10 @@ from nst_core.images import Picture, decode, encode
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.selection import choose
+from nst_core.nets.families import blended
+from nst_core.nets.weights import load_transformer_bytes
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.styles import version_of, version_of_blend
 from scheduler.local.embedded import Stack
 from tests.faults.harness import check_complete, finish, images, submit, upload
 from tests.photos import BAD_CODES, bad_files, pictures, small_photos
@@ -111,6 +114,30 @@ def test_strokes_of_the_same_size_at_any_size_of_the_photo_change_its_picture(st
     plain, alike = pictures
     assert plain.shape == alike.shape == decode(photo).rgb.shape
     assert np.abs(plain - alike).mean() > 5
+
+
+def test_a_blend_is_painted_by_the_mean_of_its_networks(stack: Stack, client: Client) -> None:
+    photos = small_photos(2)
+    places = JobInput(uris=tuple(upload(client, photos)))
+    request = JobRequest(
+        input=places, styles=("udnie:2,great_wave:3", "udnie"), precision="exact", output=Output(format="png")
+    )
+    outcome = finish(stack, client, client.submit(request))
+    check_complete(outcome)
+    assert [style.name for style in outcome.job.styles] == ["great_wave:0.6,udnie:0.4", "udnie"]
+    data = [shipped_style(name).weights() for name in ("great_wave", "udnie")]
+    version = version_of_blend([(version_of(data[0]), 0.6), (version_of(data[1]), 0.4)])
+    reference = EagerStylizer(blended([load_transformer_bytes(each) for each in data], [0.6, 0.4]))
+    painted = [item for item in outcome.items if item.style == "great_wave:0.6,udnie:0.4"]
+    assert len(painted) == len(photos)
+    for item in painted:
+        name = Path(item.input).name
+        photo = decode(photos[name])
+        picture = Picture(rgb=reference(photo.rgb[np.newaxis])[0], alpha=photo.alpha)
+        assert item.sha256 == hashlib.sha256(encode(picture, ".png", quality=92)).hexdigest()
+        assert str(item.output).endswith(f"/{Path(name).stem}__great_wave-60+udnie-40.png")
+    lines = [line for line in outcome.results if line["style"] == "great_wave:0.6,udnie:0.4"]
+    assert [line["style_version"] for line in lines] == [version] * len(photos)
 
 
 def test_a_mask_says_where_photos_are_painted(stack: Stack, client: Client) -> None:
