@@ -8,7 +8,7 @@ import pytest
 from nst_core.client.resources.base import Failure
 from nst_core.client.resources.items import Item, ItemStatus
 from nst_core.client.resources.jobs import Counts, InputSummary, Job, JobStatus, ResolvedOutput
-from nst_core.client.resources.styles import StyleRef
+from nst_core.client.resources.styles import JobStyle
 from scheduler.cli.ui import jobs as render
 from tests.unit.scheduler.cli.ui.screen import joined, lines_of
 
@@ -18,7 +18,7 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 JOB = Job(
     id="job_01a200f49ffc70780bfa5c52",
     status=JobStatus.PARTIALLY_SUCCEEDED,
-    styles=(StyleRef(name="great_wave", version="ab" * 32), StyleRef(name="udnie", version="cd" * 32)),
+    styles=(JobStyle(name="great_wave", version="ab" * 32), JobStyle(name="udnie", version="cd" * 32)),
     input=InputSummary(prefix="s3://nst/in/"),
     output=ResolvedOutput(prefix="s3://nst/out/"),
     counts=Counts(total=40, succeeded=30, failed=10),

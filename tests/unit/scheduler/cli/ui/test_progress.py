@@ -8,14 +8,14 @@ from rich.console import Console
 
 from nst_core.client.resources.items import Item, ItemStatus, Progress
 from nst_core.client.resources.jobs import Counts, InputSummary, Job, JobStatus, ResolvedOutput
-from nst_core.client.resources.styles import StyleRef
+from nst_core.client.resources.styles import JobStyle
 from scheduler.cli.ui.progress import job_bar
 
 JOB = Job(
     id="job_1",
     status=JobStatus.RUNNING,
     method="optimize",
-    styles=(StyleRef(name="night", version="ab" * 32), StyleRef(name="day", version="cd" * 32)),
+    styles=(JobStyle(name="night", version="ab" * 32), JobStyle(name="day", version="cd" * 32)),
     input=InputSummary(prefix="s3://nst/in/"),
     output=ResolvedOutput(prefix="s3://nst/out/"),
     counts=Counts(total=3, running=2, pending=1),
