@@ -81,7 +81,7 @@ class GatysConfig:
     content: Mapping[str, float] = field(default_factory=lambda: {"relu4_2": 1.0})
     #: Weights by layer of the style term on Gram matrices.
     gram: Mapping[str, float] = field(default_factory=dict)
-    gram_normalization: Literal["gatys", "hw", "chw"] = "hw"
+    gram_normalization: Literal["gatys", "hw", "chw", "relative"] = "hw"
     #: Weights by layer of the style terms on histograms, on mean and covariance, and on 3 x 3 patches.
     histogram: Mapping[str, float] = field(default_factory=dict)
     moments: Mapping[str, float] = field(default_factory=dict)
