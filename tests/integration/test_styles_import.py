@@ -156,6 +156,8 @@ def test_a_blend_is_pinned_by_the_versions_of_its_styles(client: TestClient, rig
     rig.plan()
     items = client.get(f"/v1/jobs/{answer.json()['id']}/items").json()["data"]
     assert [item["style"] for item in items] == ["candy:0.6,mosaic:0.4", "candy"]
+    only = client.get(f"/v1/jobs/{answer.json()['id']}/items", params={"style": "mosaic:0.4,candy:0.6"})
+    assert only.json()["data"] == items[:1]
     rig.dispatcher.tick()
     chunk = rig.take()
     assert chunk is not None

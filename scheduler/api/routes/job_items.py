@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from nst_core.client.resources.base import CODE_PATTERN, ID_PATTERN
+from nst_core.client.resources.base import CODE_PATTERN
 from nst_core.client.resources.items import ItemPage, ItemStatus
+from nst_core.client.resources.styles import PaintedStyle
 from nst_core.formats import RESULT_TYPES
 from scheduler.api.dependencies import ServiceDep, TenantDep
 from scheduler.api.examples import ERRORS, RESULTS, files
@@ -34,7 +35,7 @@ def list_items(
     code: Annotated[
         str | None, Query(pattern=CODE_PATTERN, description="Only items that failed with this code.")
     ] = None,
-    style: Annotated[str | None, Query(pattern=ID_PATTERN, description="Only items of this style.")] = None,
+    style: Annotated[PaintedStyle | None, Query(description="Only items of this style or blend.")] = None,
 ) -> ItemPage:
     """List a job's items in order."""
     return collect(
