@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from fastapi.testclient import TestClient
 
+from nst_core.blends import MAX_NAME
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.stylizer import EXACT
 from nst_core.nets.families import blended, one_style
@@ -168,6 +169,22 @@ def test_a_blend_is_pinned_by_the_versions_of_its_styles(client: TestClient, rig
     net = blended([load_transformer_bytes(data) for data in files.values()], [0.6, 0.4])
     picture = photo(18, 23).astype(np.uint8)[None]
     np.testing.assert_array_equal(cache.get(chunk.style, EXACT)(picture), EagerStylizer(net)(picture))
+
+
+def test_the_longest_name_of_a_blend_is_stored(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+    names = [letter * 60 for letter in "abc"]
+    for seed, name in enumerate(names):
+        assert put(client, name, weights(tmp_path, seed)).status_code == 201
+    blend = ",".join(f"{name}:1" for name in names)
+    job = {"input": {"uris": [f"s3://nst/{rig.prefix}/a.jpg"]}, "styles": [blend]}
+    answer = client.post("/v1/jobs", json=job)
+    assert answer.status_code == 202
+    rig.plan()
+    [item] = client.get(f"/v1/jobs/{answer.json()['id']}/items").json()["data"]
+    assert len(item["style"]) == MAX_NAME
+    assert item["style"] == answer.json()["styles"][0]["name"]
+    longer = client.post("/v1/jobs", json=job | {"styles": [blend.replace("a", "aa", 1)]})
+    assert (longer.status_code, longer.json()["errors"][0]["pointer"]) == (422, "/styles/0")
 
 
 @pytest.mark.parametrize(
