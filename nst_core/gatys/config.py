@@ -29,16 +29,17 @@ SERVED_NETWORKS = (
     "densenet121",
 )
 #: The terms with weights per layer of the loss network.
-LAYER_TERMS = ("content", "gram", "histogram", "moments", "mrf")
+LAYER_TERMS = ("content", "gram", "histogram", "moments", "sliced", "mrf")
 #: Those of them that compare the picture with a style.
-STYLE_TERMS = ("gram", "histogram", "moments", "mrf")
+STYLE_TERMS = ("gram", "histogram", "moments", "sliced", "mrf")
 #: Those whose weights `balance` makes relative to the Gram term.
-BALANCED_TERMS = ("histogram", "moments", "mrf")
+BALANCED_TERMS = ("histogram", "moments", "sliced", "mrf")
 #: The smallest side for networks other than VGG: after five halvings, one position.
 OTHER_MIN_SIDE_PX = 32
 
 #: Whole numbers and their ranges.
 _WHOLE = {
+    "sliced_iterations": (1, 1_000_000),
     "mrf_stride": (1, 64),
     "history": (1, 1000),
     "iterations": (1, 1_000_000),
@@ -82,18 +83,21 @@ class GatysConfig:
     #: Weights by layer of the style term on Gram matrices.
     gram: Mapping[str, float] = field(default_factory=dict)
     gram_normalization: Literal["gatys", "hw", "chw", "relative"] = "hw"
-    #: Weights by layer of the style terms on histograms, on mean and covariance, and on 3 x 3 patches.
+    #: Weights by layer of the style terms on histograms, on mean and covariance, on projections, and on 3 x 3 patches.
     histogram: Mapping[str, float] = field(default_factory=dict)
     moments: Mapping[str, float] = field(default_factory=dict)
+    sliced: Mapping[str, float] = field(default_factory=dict)
     mrf: Mapping[str, float] = field(default_factory=dict)
+    #: Iterations with the same directions of projection. L-BFGS takes one more evaluation whenever they change.
+    sliced_iterations: int = 20
     #: Positions from one patch to the next; 2 takes a sixteenth of the time of 1.
     mrf_stride: int = 1
     #: Weights by pool_px of the Laplacian term.
     laplacian: Mapping[int, float] = field(default_factory=dict)
     tv_weight: float = 0.0
     tv_kind: Literal["l1", "squared"] = "squared"
-    #: If true, the weights of histogram, moments and mrf are lengths, not factors: the length of the layer's gradient
-    #: at the start of a scale, as a fraction of the length of the Gram term's (after Risser et al. 2017).
+    #: If true, the weights of histogram, moments, sliced and mrf are lengths, not factors: the length of the layer's
+    #: gradient at the start of a scale, as a fraction of the length of the Gram term's (after Risser et al. 2017).
     balance: bool = False
     optimizer: Optimizer = "lbfgs"
     #: Adam: about how far a pixel moves per iteration, in 0 to 1; None means 0.02. L-BFGS: the first step to try,
@@ -229,7 +233,7 @@ class GatysConfig:
     def _check_together(self) -> None:
         if not self.layers and not self.tv_weight and not self.active("laplacian"):
             raise ConfigError(
-                "content, gram, histogram, moments, mrf, laplacian and tv_weight leave nothing to optimise."
+                "content, gram, histogram, moments, sliced, mrf, laplacian and tv_weight leave nothing to optimise."
             )
         if self.balance and not self.active("gram"):
             raise ConfigError("balance is relative to the Gram term: gram must have a weight above 0.", field="balance")

@@ -30,7 +30,14 @@ def optimize_pixel_bytes(config: GatysConfig) -> int:
 
 
 #: Numbers per feature that each term keeps for all layers, and that it needs in addition for one layer at a time.
-_TERM_COPIES = {"gram": (0.0, 1.0), "histogram": (2.0, 10.0), "moments": (2.0, 4.0), "mrf": (2.0, 8.0)}
+_TERM_COPIES = {
+    "gram": (0.0, 1.0),
+    "histogram": (2.0, 10.0),
+    "moments": (2.0, 4.0),
+    # The style's features and their projections, and the gradient.
+    "sliced": (3.0, 2.0),
+    "mrf": (2.0, 8.0),
+}
 #: Numbers for each pair of channels: tiles of 6 x 6, in both directions.
 _KERNEL_FLOATS = 2 * 6 * 6
 

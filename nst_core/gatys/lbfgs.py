@@ -75,6 +75,13 @@ class LBFGS:
         else:
             self._converged = True
 
+    def renew(self) -> None:
+        """Evaluate the picture again, after `evaluate` has become that of a similar loss.
+
+        The history stays: each pair has both gradients from one loss.
+        """
+        self._start()
+
     def _start(self) -> None:
         parts, gradient = self._evaluate(self.canvas)
         *self.parts, self._slope = torch.cat([parts, gradient.square().sum()[None]]).tolist()

@@ -14,6 +14,7 @@ from nst_core.gatys.parts import ContentPart, FeaturePart, GramPart, ImagePart, 
 from nst_core.gatys.scales import size_of
 from nst_core.losses.balance import balanced_weights
 from nst_core.losses.laplacian import LaplacianLoss
+from nst_core.losses.sliced import SlicedLoss
 from nst_core.losses.tv import TVLoss
 from nst_core.nets.loss_network import VGG, LossNetwork
 
@@ -75,6 +76,7 @@ class Objective(nn.Module):
         self.features = features
         #: Whether features are bfloat16; the caller may turn that off later.
         self.narrow = features is not None and features.narrow_body is not None
+        self._drawn = 0
         parts: dict[tuple[str, str], Part] = {}
         weights: list[float] = []
 
@@ -111,6 +113,14 @@ class Objective(nn.Module):
         for (term, _), value in zip(self.keys, parts, strict=True):
             totals[term] = totals.get(term, 0.0) + value
         return totals
+
+    def draw(self, number: int) -> bool:
+        """Draw the directions of the sliced term with this number; return whether the loss is another one now."""
+        losses = [module for module in self.modules() if isinstance(module, SlicedLoss)]
+        changed, self._drawn = bool(losses) and number != self._drawn, number
+        for loss in losses if changed else ():
+            loss.draw(number)
+        return changed
 
     def balance(self, canvas: Tensor) -> None:
         """Set the weights of the balanced terms from the lengths of their gradients at a picture; see `GatysConfig`."""

@@ -43,7 +43,7 @@ class Iterate:
     iteration: int
     #: The number of iterations of all scales.
     iterations: int
-    #: Weighted losses by term (content, style, histogram, moments, mrf, laplacian, tv) of the picture after it.
+    #: Weighted losses by term (content, style, histogram, moments, sliced, mrf, laplacian, tv) of the picture after it.
     losses: dict[str, float]
     total: float
     #: Width and height of the scale.
@@ -125,6 +125,9 @@ class GatysOptimizer:
         if self.iteration == self._ends[self._scale]:
             self._enter(self._scale + 1, resize(self._shown(), self._sizes[self._scale + 1]))
         with torch.no_grad(), on_device(self.device):
+            # For Adam, whose gradients are noisy anyway, the last one of the old directions is good enough.
+            if self._objective.draw(self._draws(self.iteration)) and isinstance(self._descent, LBFGS):
+                self._descent.renew()
             self._descent.step()
             self.iteration += 1
             self._take_average()
@@ -179,6 +182,8 @@ class GatysOptimizer:
             if size_of(canvas) != self._sizes[scale]:
                 raise WeightsError("The state of the optimisation belongs to a picture of another size.")
             self._enter(scale, canvas)
+            # The gradient of the state is that of the last iteration's directions.
+            self._objective.draw(self._draws(int(state["iteration"]) - 1))
             self._objective.narrow = bool(state["narrow"])
             self._objective.weights.copy_(state["weights"])
             own = {key: value.to(self.device) for key, value in state.items() if key.startswith(DESCENT)}
@@ -229,6 +234,15 @@ class GatysOptimizer:
         content = prepare_content(self.config, colored, size)
         return Objective(self.config, features=self._features, content=content, styles=prepared)
 
+    @property
+    def _start(self) -> int:
+        """The number of iterations before the present scale."""
+        return ([0, *self._ends])[self._scale]
+
+    def _draws(self, iteration: int) -> int:
+        """Return how often the sliced term has drawn new directions at the present scale, before an iteration."""
+        return max(0, iteration - self._start) // self.config.sliced_iterations
+
     def _refine(self) -> bool:
         """Switch from bfloat16 to float32; return whether that changed anything."""
         before, self._objective.narrow = self._objective.narrow, False
@@ -249,7 +263,7 @@ class GatysOptimizer:
         """Add the picture to the average, with the bias correction of K. Crowson's style-transfer-pytorch."""
         decay = self.config.average_decay
         if decay:
-            count = self.iteration - ([0, *self._ends])[self._scale]
+            count = self.iteration - self._start
             self._average.lerp_(self._descent.canvas, (1 - decay) / (1 - decay**count))
 
     def _shown(self) -> Tensor:

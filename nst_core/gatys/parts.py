@@ -17,6 +17,7 @@ from nst_core.losses.gram import GramLoss, gram_matrix
 from nst_core.losses.histogram import HistogramLoss
 from nst_core.losses.moments import MomentsLoss, moments
 from nst_core.losses.mrf import MRFLoss
+from nst_core.losses.sliced import SlicedLoss
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,13 +109,13 @@ class GramPart(nn.Module):
 
 
 class FeaturePart(nn.Module):
-    """The losses of all styles on histograms, on moments or on patches at a layer.
+    """The losses of all styles on histograms, on moments, on projections or on patches at a layer.
 
     A region selects the positions where the guide exceeds half of its largest value.
     """
 
     def __init__(self, config: GatysConfig, term: str, layer: str, styles: Sequence[StyleFeatures]) -> None:
-        """Compute the styles' targets for a term: histogram, moments or mrf."""
+        """Compute the styles' targets for a term: histogram, moments, sliced or mrf."""
         super().__init__()
         self.layer = layer
         self.shares = [style.share for style in styles]
@@ -137,6 +138,8 @@ def _feature_loss(config: GatysConfig, term: str, target: Tensor) -> nn.Module:
         return HistogramLoss(target)
     if term == "moments":
         return MomentsLoss(*moments(target))
+    if term == "sliced":
+        return SlicedLoss(target, seed=config.seed)
     return MRFLoss(target, stride=config.mrf_stride)
 
 

@@ -13,7 +13,7 @@ def match_histogram(features: Tensor, target: Tensor) -> Tensor:
     M = H W takes the style's quantile at (r + 1/2) / M, linearly interpolated ("Hazen"). Equal values are ranked in
     reading order. Not differentiable; float32, or float64 for float64 features.
     """
-    return _match(widen(features.detach()), _sorted_values(target))
+    return match_sorted(widen(features.detach()), _sorted_values(target))
 
 
 class HistogramLoss(nn.Module):
@@ -34,7 +34,7 @@ class HistogramLoss(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return the loss of N x C x H x W features."""
         features = widen(features)
-        return (features - _match(features.detach(), self.target)).square().mean()
+        return (features - match_sorted(features.detach(), self.target)).square().mean()
 
 
 def _sorted_values(features: Tensor) -> Tensor:
@@ -42,8 +42,8 @@ def _sorted_values(features: Tensor) -> Tensor:
     return widen(features.detach()).flatten(2).sort(dim=2).values
 
 
-def _match(features: Tensor, target: Tensor) -> Tensor:
-    """Return the matched features for values that `_sorted_values` sorted."""
+def match_sorted(features: Tensor, target: Tensor) -> Tensor:
+    """Return `match_histogram` of features, N x C x ..., for values that are in ascending order, 1 x C x m."""
     flat = features.flatten(2)
     ranks = flat.argsort(dim=2, stable=True)  # the position that has each rank
     values = _quantiles(target.to(flat.dtype), flat.shape[2]).expand_as(flat)

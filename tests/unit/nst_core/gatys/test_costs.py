@@ -12,7 +12,8 @@ def test_an_optimization_needs_more_memory_with_a_longer_history_and_more_terms(
     usual = costs.optimize_pixel_bytes(plain)
     assert costs.optimize_pixel_bytes(replace(plain, history=100)) == usual + 80 * 24
     layers = {"relu1_1": 1.0}
-    for more in (replace(plain, histogram=layers), replace(plain, moments=layers), replace(plain, mrf=layers)):
+    for term in ("histogram", "moments", "sliced", "mrf"):
+        more = GatysConfig.from_dict(plain.to_dict() | {term: layers})
         assert costs.optimize_pixel_bytes(more) > usual
     base = BASE_BYTES + costs.kernel_bytes(plain.network, plain.layers)
     assert costs.optimize_max_pixels(plain, base + 10**6 * usual) == 10**6

@@ -16,6 +16,7 @@ from nst_core.losses.histogram import HistogramLoss
 from nst_core.losses.laplacian import LaplacianLoss
 from nst_core.losses.moments import MomentsLoss, moments
 from nst_core.losses.mrf import MRFLoss
+from nst_core.losses.sliced import SlicedLoss
 from nst_core.losses.tv import TVLoss
 from nst_core.nets.loss_network import load_loss_network
 from tests.unit.nst_core.gatys.kit import content, photo, style
@@ -78,6 +79,7 @@ def test_every_other_term_is_its_loss_times_its_weight() -> None:
         "content": ContentLoss()(own[layer], photo_features[layer]),
         "histogram": HistogramLoss(wanted[layer])(own[layer]),
         "moments": MomentsLoss(*moments(wanted[layer]))(own[layer]),
+        "sliced": SlicedLoss(wanted[layer], seed=0)(own[layer]),
         "mrf": MRFLoss(wanted[layer], stride=2)(own[layer]),
         "laplacian": LaplacianLoss(content(), pool_px=4)(canvas()),
     }
@@ -111,7 +113,7 @@ def test_style_weights_multiply_style_losses() -> None:
     assert both == pytest.approx(0.25 * terms(prepared()) + 0.75 * terms(prepared(other)), rel=1e-4)
 
 
-@pytest.mark.parametrize("term", ["gram", "histogram", "moments"])
+@pytest.mark.parametrize("term", ["gram", "histogram", "moments", "sliced"])
 def test_a_region_ignores_pixels_outside(term: str) -> None:
     region = torch.zeros(1, 1, 40, 48)
     region[..., :24] = 1
@@ -123,7 +125,7 @@ def test_a_region_ignores_pixels_outside(term: str) -> None:
     assert value(module, changed) != pytest.approx(value(module), rel=0.01)
 
 
-@pytest.mark.parametrize("term", ["gram", "histogram", "moments"])
+@pytest.mark.parametrize("term", ["gram", "histogram", "moments", "sliced"])
 def test_a_style_region_takes_the_style_only_from_there(term: str) -> None:
     region = torch.zeros(1, 1, 48, 56)
     region[..., :28] = 1
@@ -136,7 +138,7 @@ def test_a_style_region_takes_the_style_only_from_there(term: str) -> None:
     assert value(other) != pytest.approx(value(objective(prepared(changed), **{term: {"relu1_1": 1.0}})), rel=0.01)
 
 
-@pytest.mark.parametrize("term", ["gram", "histogram", "moments"])
+@pytest.mark.parametrize("term", ["gram", "histogram", "moments", "sliced"])
 def test_regions_of_ones_change_nothing(term: str) -> None:
     ones = prepared(region=torch.ones(1, 1, 40, 48), style_region=torch.ones(1, 1, 48, 56))
     weights = {term: {"relu1_1": 1.0, "relu2_1": 1.0}}
@@ -158,7 +160,7 @@ def test_the_gradient_is_that_of_the_sum_and_the_picture_is_unchanged() -> None:
     assert rise == pytest.approx(1e-3 * gradient.norm().item(), rel=0.02)
 
 
-@pytest.mark.parametrize("term", ["histogram", "moments", "mrf"])
+@pytest.mark.parametrize("term", ["histogram", "moments", "sliced", "mrf"])
 def test_the_gradients_of_balanced_terms_are_fractions_of_the_gram_terms(term: str) -> None:
     weights = {"relu1_1": 0.5, "relu2_1": 2.0}
     module = objective(gram={"relu1_1": 1.0, "relu2_1": 1.0}, balance=True, **{term: weights})

@@ -12,6 +12,7 @@ from nst_core.losses.histogram import HistogramLoss
 from nst_core.losses.laplacian import LaplacianLoss
 from nst_core.losses.moments import MomentsLoss, moments
 from nst_core.losses.mrf import MRFLoss
+from nst_core.losses.sliced import SlicedLoss
 from nst_core.losses.tv import TVLoss
 from tests.unit.nst_core.losses.samples import normal, uniform
 
@@ -41,6 +42,7 @@ LOSSES: dict[str, Callable[[Tensor], nn.Module]] = {
     "histogram": HistogramLoss,
     "laplacian": lambda target: LaplacianLoss(target, pool_px=2),
     "mrf": MRFLoss,
+    "sliced": lambda target: SlicedLoss(target, seed=0),
     "moments": lambda target: MomentsLoss(*moments(target)),
 }
 each = pytest.mark.parametrize("name", LOSSES)
@@ -119,7 +121,7 @@ def test_targets_are_buffers_without_gradient(name: str) -> None:
     assert all(buffer.device.type == "meta" for buffer in loss.to("meta").buffers())
 
 
-@pytest.mark.parametrize("name", ["gram", "histogram", "mrf", "moments"])
+@pytest.mark.parametrize("name", ["gram", "histogram", "mrf", "moments", "sliced"])
 def test_the_style_may_have_another_size(name: str) -> None:
     value, gradient = value_and_gradient(LOSSES[name](normal(1, 3, 5, 11, seed=1)), normal(1, 3, 8, 8))
     assert value > 0

@@ -15,6 +15,7 @@ from nst_core.losses.histogram import HistogramLoss
 from nst_core.losses.laplacian import LaplacianLoss
 from nst_core.losses.moments import MomentsLoss, moments
 from nst_core.losses.mrf import MRFLoss
+from nst_core.losses.sliced import SlicedLoss
 from nst_core.losses.tv import TVLoss
 from nst_core.nets.loss_network import load_loss_network
 from nst_core.nets.transformer import InstanceNorm, TransformerNet
@@ -36,6 +37,7 @@ LOSSES: dict[str, Callable[[Tensor], Loss]] = {
     "histogram": HistogramLoss,
     "moments": lambda target: MomentsLoss(*moments(target)),
     "mrf": MRFLoss,
+    "sliced": lambda target: SlicedLoss(target, seed=0),
     "laplacian": lambda target: LaplacianLoss(target, pool_px=1),
     "tv l1": lambda target: TVLoss("l1"),
     "tv squared": lambda target: TVLoss("squared"),
@@ -104,7 +106,15 @@ def test_an_optimisation_of_a_flat_photo_stays_finite(color: str, tone: float) -
     layers = {"relu1_1": 1.0}
     config = GatysConfig.from_dict(
         {"content": {"relu2_1": 1.0}, "gram": layers, "histogram": layers, "moments": layers, "mrf": {"relu2_1": 1.0}}
-        | {"laplacian": {4: 1.0}, "tv_weight": 1.0, "balance": True, "size_px": 32, "iterations": 3, "color": color}
+        | {
+            "sliced": layers,
+            "laplacian": {4: 1.0},
+            "tv_weight": 1.0,
+            "balance": True,
+            "size_px": 32,
+            "iterations": 3,
+            "color": color,
+        }
     )
     photo = torch.full((1, 3, 32, 32), tone)
     for style in (photo, torch.rand(1, 3, 32, 32)):
