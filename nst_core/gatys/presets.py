@@ -142,8 +142,8 @@ def _heitz2021() -> GatysConfig:
 
     The authors' program: average pooling, as many directions as channels, all layers with one weight, L-BFGS. It makes
     textures, so the content's weight is ours, chosen by eye on two paintings at 128 and 160 pixels. Other departures:
-    the first layer of each of the four blocks, where the program has all twelve of VGG19, since sorting takes most of
-    the time; their features are not scaled; it starts from the content; 100 iterations.
+    the first layer of each of the four blocks, where the program has all twelve of VGG19, to have less to sort; their
+    features are not scaled; it starts from the content; 100 iterations.
     """
     return GatysConfig(
         pooling="average",

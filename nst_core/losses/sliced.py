@@ -17,7 +17,7 @@ CHUNK = 2**21
 class SlicedLoss(nn.Module):
     """Sliced Wasserstein-2 distance of features, mean over directions v and ranks r of (sort(F v)_r - sort(A v)_r)^2.
 
-    Heitz, Vanhoey, Chambon, Belcour 2021, "A Sliced Wasserstein Loss for Neural Texture Synthesis", section 3.2. The
+    Heitz, Vanhoey, Chambon, Belcour 2021, "A Sliced Wasserstein Loss for Neural Texture Synthesis". The
     distance is 0 for all v only if F is a permutation of the style's features A. A Gram matrix fixes second moments
     only. As in the authors' program there are as many directions as channels.
 
