@@ -23,7 +23,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from nst_core.inference.eager import EagerStylizer
+from nst_core.inference.engines import load_stylizer
 from nst_core.nets.loss_network import load_loss_network
 from nst_core.nets.tensors import to_tensor
 from nst_core.styles import ShippedStyle, shipped_styles
@@ -69,7 +69,7 @@ def measure(style: ShippedStyle, painting: Path, photos: Sequence[tuple[str, np.
     name, config = style.name, TrainConfig.from_dict(style.card["training"])
     network = load_loss_network(config.layers).to(memory_format=torch.channels_last)
     objective = ImageObjective(config, network, load_picture(painting, long_side_px=config.style_size_px))
-    stylizer = EagerStylizer.load(style.weights())
+    stylizer = load_stylizer(style.weights())
     losses, worths, curves = [], [], []
     started = time.perf_counter()
     for seed, (photo_name, photo) in enumerate(photos):

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from nst_core.inference.eager import EagerStylizer
+from nst_core.inference.engines import load_stylizer
+from nst_core.inference.stylizer import Stylizer
 from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss, gram_matrix
 from nst_core.nets.loss_network import load_loss_network
@@ -46,7 +47,7 @@ def photos_at(folder: Path) -> list[np.ndarray]:
     return photos
 
 
-def totals(stylizer: EagerStylizer, painting: Path, photos: list[np.ndarray]) -> dict[int, float]:
+def totals(stylizer: Stylizer, painting: Path, photos: list[np.ndarray]) -> dict[int, float]:
     """Return the median total loss of a network by the size of the painting."""
     network = load_loss_network(CONFIG.layers).to(memory_format=torch.channels_last)
     content_loss = ContentLoss()
@@ -88,8 +89,8 @@ def main() -> None:
         reference = identify((args.data / "reference" / "checkpoints" / f"{theirs}.npz").read_bytes()).net
         own = Path(given[ours]) if ours in given else shipped_style(ours).weights()
         networks = {
-            f"lengstrom {theirs}": EagerStylizer.load(dump_transformer(reference, dtype=torch.float32)),
-            f"nst {ours}": EagerStylizer.load(own),
+            f"lengstrom {theirs}": load_stylizer(dump_transformer(reference, dtype=torch.float32)),
+            f"nst {ours}": load_stylizer(own),
         }
         for name, stylizer in networks.items():
             row = totals(stylizer, painting, photos)

@@ -13,11 +13,10 @@ from PIL import Image
 from nst_core.client import Client
 from nst_core.client.resources.jobs import JobInput, JobRequest, Output
 from nst_core.images import Picture, decode, encode
-from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.selection import choose
 from nst_core.nets.families import blended
-from nst_core.nets.weights import load_transformer_bytes
+from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import version_of, version_of_blend
 from scheduler.local.embedded import Stack
@@ -86,7 +85,7 @@ def test_an_exact_job_has_the_bytes_of_the_reference_and_others_say_the_engine_o
     photos = small_photos(3)
     places = JobInput(uris=tuple(upload(client, photos)))
     weights = shipped_style("udnie").weights()
-    reference = EagerStylizer.load(weights)
+    reference = load_stylizer(weights)
     usual = load_stylizer(weights, choice=choose(torch.device("cpu"))).choice
     for precision, choice in (("exact", reference.choice), ("auto", usual)):
         request = JobRequest(input=places, styles=("udnie",), precision=precision, output=Output(format="png"))
@@ -127,7 +126,8 @@ def test_a_blend_is_painted_by_the_mean_of_its_networks(stack: Stack, client: Cl
     assert [style.name for style in outcome.job.styles] == ["great_wave:0.6,udnie:0.4", "udnie"]
     data = [shipped_style(name).weights() for name in ("great_wave", "udnie")]
     version = version_of_blend([(version_of(data[0]), 0.6), (version_of(data[1]), 0.4)])
-    reference = EagerStylizer(blended([load_transformer_bytes(each) for each in data], [0.6, 0.4]))
+    net = blended([load_transformer_bytes(each) for each in data], [0.6, 0.4])
+    reference = load_stylizer(dump_transformer(net, dtype=torch.float32))
     painted = [item for item in outcome.items if item.style == "great_wave:0.6,udnie:0.4"]
     assert len(painted) == len(photos)
     for item in painted:
