@@ -87,7 +87,7 @@ def main() -> None:
     for ours, theirs in PAIRS.items():
         painting = next((args.data / "styles").glob(f"{ours}.*"))
         reference = identify((args.data / "reference" / "checkpoints" / f"{theirs}.npz").read_bytes()).net
-        own = Path(given[ours]) if ours in given else shipped_style(ours).weights()
+        own = Path(given[ours]).read_bytes() if ours in given else shipped_style(ours).weights()
         networks = {
             f"lengstrom {theirs}": load_stylizer(dump_transformer(reference, dtype=torch.float32)),
             f"nst {ours}": load_stylizer(own),
