@@ -126,8 +126,8 @@ class GramLoss(nn.Module):
     - "chw", k = 1/C^2 (Johnson, Alahi, Fei-Fei 2016, eq. 3-4): Gram matrices are divided by C H W, so the loss is
       mean (G/C - A/C)^2 = mean (G - A)^2 / C^2. A departure: the mean over C x C, as in Johnson's own program, instead
       of the squared norm.
-    - "relative", k = 1 / mean A^2, which is in no paper: |G - A|^2 / |A|^2, 1 for a flat black picture. In the others
-      the layers of VGG16 differ by a factor of 50,000, and those with large strokes weigh next to nothing.
+    - "relative", k = 1 / mean A^2, which is in no paper: |G - A|^2 / |A|^2, 1 for features of 0. In "chw" the
+      losses of VGG16's layers differ by a factor of 100,000 and more, and those with large strokes count for nothing.
     """
 
     target: Tensor

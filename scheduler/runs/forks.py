@@ -9,7 +9,7 @@ from nst_core.client.resources.runs import ForkRequest, Parent
 from nst_core.errors import BlobNotFoundError, ConfigError
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
-from nst_core.training.config import TrainConfig
+from nst_core.training.config import DEFAULT_STYLE_WEIGHTS, TrainConfig
 from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.domain.errors import ConflictError, RequestInvalidError
 from scheduler.domain.runs import Run, RunSpec, Segment
@@ -94,10 +94,15 @@ def _config(parent: Run, request: ForkRequest) -> TrainConfig:
     values = {**base, **request.options, "steps": request.steps}
     if request.stroke is not None and "style_size_px" not in request.options:
         values["style_size_px"] = round(base["style_size_px"] * request.stroke / parent.spec.stroke)
+    if "gram" in request.options:  # weights have another size with another normalisation
+        values["style_weights"] = request.options.get("style_weights", DEFAULT_STYLE_WEIGHTS)
+    # The other run's weights have its strength in them.
+    own_weights = not request.options.keys().isdisjoint({"gram", "style_weights"})
+    before = 1.0 if own_weights else parent.spec.strength or 1.0
     try:
         config = TrainConfig.from_dict(values)
-        if request.strength is not None and "style_weights" not in request.options:
-            config = config.with_strength(request.strength / (parent.spec.strength or 1.0))
+        if request.strength is not None:
+            config = config.with_strength(request.strength / before)
     except ConfigError as error:
         raise RequestInvalidError(error.message, pointer=option_pointer(request.options, error)) from error
     if not config.transformer.takes_weights_of(TrainConfig.from_dict(base).transformer):

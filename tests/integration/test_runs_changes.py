@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from nst_core.protocol.segments import Phase
 from nst_core.storage.blobs import BlobUri
+from nst_core.training.config import DEFAULT_STYLE_WEIGHTS
 from tests.integration.conftest import LEASE_S, TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, finished
 from tests.integration.test_runs_api import connect, train
@@ -221,6 +222,24 @@ def test_a_fork_uses_the_newest_checkpoint_and_may_have_another_strength(client:
     assert (forks[0]["parent"]["step"], forks[0]["name"], forks[0]["publish"]) == (60, "night", False)
     assert forks[0]["strength"] == 2.0
     assert runs.next().config["style_weights"] == {layer: 4 * weight for layer, weight in weights.items()}
+
+
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [
+        ({"style_weights": {"relu1_2": 4.0}}, {"relu1_2": 8.0}),
+        ({"gram": "chw"}, {layer: 2 * weight for layer, weight in DEFAULT_STYLE_WEIGHTS.items()}),
+    ],
+)
+def test_the_strength_of_a_fork_with_weights_of_its_own_is_relative_to_these(
+    client: TestClient, runs: RunRig, options: dict[str, Any], weights: dict[str, float]
+) -> None:
+    parent = train(client, runs, strength=0.5)
+    runs.train_to(parent, 20)
+    post(client, parent, "pause")
+    fork = post(client, parent, "fork", steps=10, name="dusk", strength=2.0, options=options)
+    assert fork.status_code == 202, fork.json()
+    assert fork.json()["config"]["style_weights"] == weights
 
 
 def test_a_run_that_cannot_be_forked_gives_the_reason(client: TestClient, runs: RunRig) -> None:
