@@ -16,11 +16,12 @@ class Leadership:
     This is a convenience and not a lock: two schedulers may believe that they lead for up to `RENEW_S`.
     """
 
-    def __init__(self, role: str, database: Database, broker: Broker, *, clock: Clock) -> None:
+    def __init__(self, role: str, database: Database, broker: Broker, *, clock: Clock, held_s: float = HELD_S) -> None:
         self._role = role
         self._database = database
         self._broker = broker
         self._clock = clock
+        self._held_s = held_s
         self._name = secrets.token_hex(8)
         self._renewed_at = float("-inf")
         #: Whether this scheduler has the role.
@@ -35,7 +36,7 @@ class Leadership:
         if not self.leads or not 0 <= now - self._renewed_at < RENEW_S:
             # A scheduler that cannot reach the database must not lead: no other one would do the work.
             self._database.ping()
-            self.leads = self._broker.hold(self._role, self._name, seconds=HELD_S)
+            self.leads = self._broker.hold(self._role, self._name, seconds=self._held_s)
             self._renewed_at = now
         return self.leads
 

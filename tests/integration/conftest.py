@@ -42,6 +42,7 @@ from tests.postgres import find_postgres, run_postgres
 TENANT = "default"
 LEASE_S, DISPATCH_LEASE_S, LOST_AFTER_S, BACKOFF_S = 30.0, 120.0, 5.0, 2.0
 OPTIMIZE_DISPATCH_LEASE_S = 3600.0
+ROLE_HELD_S = 600.0
 _Chunk = TypeVar("_Chunk", bound=ChunkMessage)
 
 
@@ -231,7 +232,8 @@ class Rig:
         )
         return EventReader(
             self.broker,
-            Leadership("collector", self.database, self.broker, clock=self.clock),
+            # Redis keeps real time. A role of 3 s would end in the middle of a test on a busy machine.
+            Leadership("collector", self.database, self.broker, clock=self.clock, held_s=ROLE_HELD_S),
             apply_chunk=chunks.apply,
             apply_segment=RunCollector(self.database, clock=self.clock, lease_s=LEASE_S).apply,
             clock=self.clock,
