@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from nst_core.errors import ConfigError
 from nst_core.images import DEFAULT_MIN_SIDE_PX as MIN_SIDE_PX
 from nst_core.nets.transformer_config import TransformerConfig
+from nst_core.training.scales import STROKES
 
 # The same as `losses.gram.Normalization` and `losses.tv.Kind`, which a light module cannot import.
 Normalization = Literal["gatys", "hw", "chw", "relative"]
@@ -50,6 +51,8 @@ _NUMBERS = {
     "final_learning_rate": (0.0, 1.0),
     "decay_factor": (0.0, 1.0),
 }
+#: Fields with a number for each painting, and its range.
+_BY_PAINTING = {"style_factors": (0.0, 1e30), "style_strokes": STROKES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,8 @@ class TrainConfig:
     style_weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_STYLE_WEIGHTS))
     #: Factor of all style weights for each painting of a network with several styles; none for 1 each.
     style_factors: tuple[float, ...] = ()
+    #: Factor of `style_size_px`, and so of the strokes, for each of these paintings; none for 1 each.
+    style_strokes: tuple[float, ...] = ()
     #: How Gram matrices are normalised: over C H W as in the paper, over H W, as Gatys et al. do, or by the painting's.
     gram: Normalization = "chw"
     tv_weight: float = 0.0
@@ -155,18 +160,24 @@ class TrainConfig:
             raise ConfigError("Only a network with the norm instance can be trained in its norms.", field="trained")
         if self.identity_weight and self.transformer.styles == 1:
             raise ConfigError("identity_weight needs a network with several styles.", field="identity_weight")
-        if not isinstance(self.style_factors, tuple) or len(self.style_factors) not in (0, self.paintings):
-            raise ConfigError(
-                f"style_factors must have a number for each of {self.paintings} paintings, not {self.style_factors!r}.",
-                field="style_factors",
-            )
-        for index, factor in enumerate(self.style_factors):
-            _check_number(f"style_factors[{index}]", factor, 0.0, 1e30)
+        for name, (least, most) in _BY_PAINTING.items():
+            values = getattr(self, name)
+            if not isinstance(values, tuple) or len(values) not in (0, self.paintings):
+                raise ConfigError(
+                    f"{name} must have a number for each of {self.paintings} paintings, not {values!r}.", field=name
+                )
+            for index, value in enumerate(values):
+                _check_number(f"{name}[{index}]", value, least, most)
 
     @property
     def paintings(self) -> int:
         """The number of style pictures."""
         return self.transformer.styles - bool(self.identity_weight)
+
+    @property
+    def style_sizes_px(self) -> list[int]:
+        """The longest side of each style picture in pixels."""
+        return [round(stroke * self.style_size_px) for stroke in self.style_strokes or (1.0,) * self.paintings]
 
     def check_paintings(self, count: int) -> None:
         """Raise ConfigError for another number of style pictures."""
@@ -182,6 +193,8 @@ class TrainConfig:
             identity_weight=0.0,
             style_weights={layer: factor * weight for layer, weight in self.style_weights.items()},
             style_factors=(),
+            style_size_px=self.style_sizes_px[index],
+            style_strokes=(),
         )
 
     @property
@@ -206,8 +219,8 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON-ready values."""
-        network, factors = self.transformer.to_dict(), list(self.style_factors)
-        return {**asdict(self), "transformer": network, "style_factors": factors}
+        lists = {name: list(getattr(self, name)) for name in _BY_PAINTING}
+        return {**asdict(self), "transformer": self.transformer.to_dict(), **lists}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
@@ -228,9 +241,8 @@ class TrainConfig:
             network = TransformerConfig.from_dict(transformer)
         except ConfigError as error:
             raise ConfigError(error.message, field="transformer") from error
-        factors = values.get("style_factors", ())
-        factors = tuple(factors) if isinstance(factors, list) else factors
-        return cls(**{**values, "transformer": network, "style_factors": factors})
+        tuples = {name: tuple(values[name]) for name in _BY_PAINTING if isinstance(values.get(name), list)}
+        return cls(**{**values, **tuples, "transformer": network})
 
     def differences(self, other: "TrainConfig") -> dict[str, str]:
         """Return the fields in which the other config differs, each with a text "that one's value, not this one's"."""

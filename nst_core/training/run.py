@@ -96,7 +96,8 @@ class TrainingRun:
         """
         self.plan = plan
         plan.folder.mkdir(parents=True, exist_ok=True)
-        styles = [load_style(path, size_px=plan.config.style_size_px) for path in plan.paintings]
+        sizes = zip(plan.paintings, plan.config.style_sizes_px, strict=True)
+        styles = [load_style(path, size_px=size) for path, size in sizes]
         self._samples = {path.stem: load_sample(path) for path in plan.samples}
         initial, initial_sha256 = _load_initial(plan)
         network = _load_loss_network(plan.config)

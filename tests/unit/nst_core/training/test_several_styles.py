@@ -214,16 +214,22 @@ def test_several_styles_train_in_bfloat16(trainers: Trainers) -> None:
 
 
 def test_fields_for_several_styles_are_checked_and_kept() -> None:
-    config = replace(THREE, style_factors=(1.0, 2.5), trained="norms")
+    config = replace(THREE, style_factors=(1.0, 2.5), style_strokes=(0.5, 1.5), trained="norms")
     assert config.paintings == 2
     assert TrainConfig.from_dict(config.to_dict()) == config
     assert config.to_dict()["style_factors"] == [1.0, 2.5]
     assert config.of_painting(1).style_weights == {"relu1_2": 2.5e-3, "relu2_1": 2.5e-3}
     assert config.of_painting(1).transformer == TINY.transformer
+    assert config.to_dict()["style_strokes"] == [0.5, 1.5]
+    assert config.style_sizes_px == [round(0.5 * TINY.style_size_px), round(1.5 * TINY.style_size_px)]
+    assert config.of_painting(1).style_size_px == config.style_sizes_px[1]
+    assert THREE.style_sizes_px == 2 * [TINY.style_size_px]
     with pytest.raises(ConfigError, match="for each of 2 paintings"):
         replace(THREE, style_factors=(1.0,))
     with pytest.raises(ConfigError, match=r"style_factors\[1\] must be a number"):
         replace(THREE, style_factors=(1.0, -1.0))
+    with pytest.raises(ConfigError, match=r"style_strokes\[0\] must be a number from 0.05 to 20"):
+        replace(THREE, style_strokes=(9.0, 1.0))
     with pytest.raises(ConfigError, match="style_factors must"):
         TrainConfig.from_dict({"style_factors": "1"})
     with pytest.raises(ConfigError, match="identity_weight needs"):
