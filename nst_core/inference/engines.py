@@ -7,6 +7,7 @@ from nst_core.errors import ConfigError
 from nst_core.inference.any_size import AnySizeStylizer, Engine
 from nst_core.inference.cuda import CudaStylizer
 from nst_core.inference.eager import EagerStylizer
+from nst_core.inference.native_engine import NativeStylizer
 from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.stylizer import EXACT, EngineChoice, Stylizer
 from nst_core.nets.families import Style
@@ -15,6 +16,7 @@ from nst_core.nets.families import Style
 ENGINES: dict[str, Callable[..., Engine]] = {
     "eager": EagerStylizer.load,
     "openvino": OpenvinoStylizer.load,
+    "native": NativeStylizer.load,
     "cuda": CudaStylizer.load,
 }
 

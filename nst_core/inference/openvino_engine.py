@@ -16,7 +16,7 @@ from nst_core.inference.openvino_compiled import CompiledGraph
 from nst_core.inference.openvino_graph import EVEN, Floats, Graph, OddSizes, Range, odd_sizes, whole
 from nst_core.inference.openvino_int8 import Calibration, leaves
 from nst_core.inference.strips import Define
-from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call
+from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call, is_flat
 from nst_core.nets.costs import max_pixels
 from nst_core.nets.families import Style
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
@@ -92,8 +92,7 @@ class OpenvinoStylizer:
         return results
 
     def _one(self, photo: Pixels) -> Pixels:
-        if _is_flat(photo):
-            # Its maps have no variance, and normalisation would multiply their rounding errors.
+        if is_flat(photo):
             picture: Pixels = self._reference(photo[None])[0]
             return picture
         height, width = photo.shape[:2]
@@ -145,8 +144,3 @@ class OpenvinoStylizer:
             return calibration.ranges
         _log.warning("a style is not run in int8: its pictures come to %.0f dB only", least_db)
         return None
-
-
-def _is_flat(photo: Pixels) -> bool:
-    """Return whether all pixels of a photo are equal."""
-    return bool((photo == photo[:1, :1]).all())

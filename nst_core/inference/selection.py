@@ -15,10 +15,12 @@ from nst_core.inference.cuda import DTYPES, probe
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.kept_choices import kept
 from nst_core.inference.likeness import psnr_db
+from nst_core.inference.native_engine import NativeStylizer
 from nst_core.inference.openvino_compiled import core, precisions
 from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.openvino_runtime import runtime
 from nst_core.inference.stylizer import EXACT, EngineChoice, Pixels, Stylizer
+from nst_core.nets import native
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.system.devices import bf16_pays
 
@@ -28,14 +30,15 @@ _SIDE_PX = 96
 _ROUNDS = 5
 #: A candidate whose picture is further from the reference computes wrongly; bfloat16 comes to about 50 dB.
 _LEAST_PSNR_DB = 35.0
-#: A candidate must be this much faster than the same engine in a better precision. Processors with instructions for a
-#: precision gain more, and others nothing. Between the two, machines of one kind would come to different choices.
+#: A candidate must be this much faster than one with a better precision. Processors with instructions for a precision
+#: gain more, and others nothing. Between the two, machines of one kind would come to different choices.
 _WORTH = 1.3
-#: Another engine may even take this much longer than the reference. Engines differ by a factor of several, and so do
-#: times while other programs run. All machines of one kind should choose alike, also one that is busy.
+#: An engine may even take this much longer than the one before it with the same precision. Times differ by a factor of
+#: several while other programs run, and all machines of one kind should choose alike, also one that is busy.
 _DOUBT = 2.0
 #: Precisions that only the settings choose.
 _ON_REQUEST = ("int8",)
+NATIVE = NativeStylizer.choice
 #: The file with the choices of a machine.
 _KEPT = "engines.json"
 
@@ -100,8 +103,8 @@ def _machine(device: torch.device, possible: list[EngineChoice]) -> str:
 def fastest(measured: list[Measured]) -> EngineChoice:
     """Return the fastest of the choices that compute correctly; a lower precision has to be worth it.
 
-    The list begins with the reference, and precisions become lower. Another engine than the reference is fastest
-    unless it is clearly slower.
+    The list begins with the reference, and precisions become lower. Of engines with the same precision, the last one
+    is the fastest, unless it is clearly slower here.
     """
     best = measured[0]
     for candidate in measured:
@@ -112,7 +115,8 @@ def fastest(measured: list[Measured]) -> EngineChoice:
             1000 * candidate.seconds,
             candidate.psnr_db,
         )
-        limit_s = best.seconds / _WORTH if candidate.choice.engine == best.choice.engine else best.seconds * _DOUBT
+        same = candidate.choice.precision == best.choice.precision
+        limit_s = best.seconds * _DOUBT if same else best.seconds / _WORTH
         if candidate.psnr_db >= _LEAST_PSNR_DB and candidate.seconds <= limit_s:
             best = candidate
     return best.choice
@@ -164,10 +168,14 @@ def _candidates(device: torch.device) -> list[EngineChoice]:
     if device.type == "cuda":
         precisions_of_card = [name for name in DTYPES if name != "bf16" or bf16_pays(device)]
         return [EXACT, *(EngineChoice(engine="cuda", precision=precision) for precision in precisions_of_card)]
-    return [EXACT, *(EngineChoice(engine="openvino", precision=precision) for precision in precisions())]
+    own = [NATIVE] if native.library() is not None else []
+    openvino = [EngineChoice(engine="openvino", precision=precision) for precision in precisions()]
+    return [EXACT, *openvino[:1], *own, *openvino[1:]]
 
 
 def _small_stylizer(choice: EngineChoice) -> Stylizer:
+    if choice.engine == "native":
+        return NativeStylizer(_small_net())
     if choice.engine == "openvino":
         return OpenvinoStylizer(_small_net(), precision=choice.precision)
     return EagerStylizer(_small_net())

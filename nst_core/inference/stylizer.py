@@ -74,3 +74,11 @@ def check_call(batch: Pixels, *, min_side_px: int) -> None:
         raise ImageTooSmallError(
             f"The image is {width:,} x {height:,} pixels; each side must have at least {min_side_px}."
         )
+
+
+def is_flat(photo: Pixels) -> bool:
+    """Return whether all pixels of a photo are equal.
+
+    Its maps have no variance, and normalisation would multiply rounding errors: it is for the reference.
+    """
+    return bool((photo == photo[:1, :1]).all())

@@ -81,8 +81,11 @@ class TorchLayers:
         return _convolved(F.pad(doubled, [1, 1, before, after + odd_row], mode="reflect"), layer)
 
     def head(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Return the last convolution after the output function, of an even number of rows and columns."""
-        y = _convolved(_padded(x, 4, rows), self._net.head)
+        """Return the last convolution after the output function."""
+        return self.output(_convolved(_padded(x, 4, rows), self._net.head))
+
+    def output(self, y: Tensor) -> Tensor:
+        """Return the values 0 to 255 of the output function."""
         y = 127.5 + (255 * y if self._net.config.output == "linear" else 150 * torch.tanh(y))
         return y.clamp_(0, 255)
 

@@ -47,11 +47,19 @@ def trained_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int)
     return result
 
 
+def transformed_kernels(weight: Tensor) -> Tensor:
+    """Return kernels, D x C x 3 x 3, as Winograd's algorithm needs them."""
+    c_out, c_in = weight.shape[:2]
+    kernels = weight.new_empty(36 * c_out * c_in)
+    native.call("transform_kernels", weight.detach().permute(1, 2, 3, 0).contiguous(), kernels, c_in, c_out)
+    return kernels
+
+
 class _Kernels:
     """Transformed kernels of weights that do not change: four times as many values, for each direction."""
 
     def __init__(self, weight: Tensor) -> None:
-        self.forward = _transformed(weight)
+        self.forward = transformed_kernels(weight)
         self._weight = weight
         self._version = weight._version
         self._backward: Tensor | None = None
@@ -63,7 +71,7 @@ class _Kernels:
     @property
     def backward(self) -> Tensor:
         if self._backward is None:
-            self._backward = _transformed(_adjoint(self._weight))
+            self._backward = transformed_kernels(_adjoint(self._weight))
         return self._backward
 
 
@@ -91,7 +99,7 @@ class _Trained(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.stride = stride
         if _suits_winograd(weight, stride):
-            return _winograd(x, _transformed(weight), len(weight), padding=0, bias=bias)
+            return _winograd(x, transformed_kernels(weight), len(weight), padding=0, bias=bias)
         return F.conv2d(x, weight, bias, stride)
 
     @staticmethod
@@ -114,7 +122,7 @@ def _suits_winograd(weight: Tensor, stride: int) -> bool:
 
 def _by_input(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
     if _suits_winograd(weight, stride):
-        return _winograd(gradient, _transformed(_adjoint(weight)), x.shape[1], padding=2)
+        return _winograd(gradient, transformed_kernels(_adjoint(weight)), x.shape[1], padding=2)
     by_x: Tensor = _torch_gradients(gradient, x, weight, stride, [True, False, False])[0]
     return by_x
 
@@ -156,14 +164,6 @@ def _winograd(
     y = torch.empty((n, c_out, h + grown, w + grown), memory_format=torch.channels_last)
     native.call("winograd", x, mask, kernels, bias, where, y, n, h, w, c_in, c_out, padding, relu)
     return y
-
-
-def _transformed(weight: Tensor) -> Tensor:
-    """Return kernels, D x C x 3 x 3, as Winograd's algorithm needs them."""
-    c_out, c_in = weight.shape[:2]
-    kernels = weight.new_empty(36 * c_out * c_in)
-    native.call("transform_kernels", weight.detach().permute(1, 2, 3, 0).contiguous(), kernels, c_in, c_out)
-    return kernels
 
 
 def _adjoint(weight: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.openvino_compiled import core, precisions
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision
+from nst_core.nets import native
 from nst_core.nets.weights import load_transformer_bytes
 from tests.benchmarks.engine_process import EAGER, OURS, Kind
 from tests.benchmarks.plain_net import PlainNet
@@ -32,7 +33,8 @@ def kinds(*, compiled: bool) -> list[Kind]:
     if compiled:
         result.append(Kind(name="plain torch.compile", precision="fp32"))
     result += [Kind(name="plain OpenVINO", precision=precision) for precision in ours if precision in _HINTS]
-    return result + [Kind(name="openvino", precision=precision) for precision in ours]
+    result += [Kind(name="openvino", precision=precision) for precision in ours]
+    return result + [Kind(name="native", precision="fp32")] * (native.library() is not None)
 
 
 def load(kind: Kind, weights: bytes) -> Callable[[Pixels], Pixels]:

@@ -1,26 +1,35 @@
-"""Tests of nst_core.inference.passes: as a graph each pass computes what it computes in PyTorch."""
+"""Tests of nst_core.inference.passes: with each engine a pass computes what it computes in PyTorch."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from nst_core.inference.any_size import Engine
 from nst_core.inference.eager import EagerStylizer
+from nst_core.inference.native_engine import NativeStylizer
 from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.passes import Layers, Up, complete, decoder, encoder, first_half, second_half
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from tests.unit.nst_core.nets.native_kit import needs_compiler
 
-NET = TransformerNet(TransformerConfig(width=8, blocks=2)).eval()
-ENGINES: list[EagerStylizer | OpenvinoStylizer] = [EagerStylizer(NET), OpenvinoStylizer(NET)]
+NET = TransformerNet(TransformerConfig(blocks=2)).eval()
+REFERENCE = EagerStylizer(NET)
 CUT = np.array([[0, 0], [20, 24]], np.int64)
+
+
+@cache
+def engine_of(kind: Callable[[TransformerNet], Engine]) -> Engine:
+    """Return an engine, whose passes are compiled once for all tests."""
+    return kind(NET)
 
 
 def inputs() -> dict[str, Any]:
     """Return inputs for all passes: a strip of 40 x 48 pixels at the upper edge of a picture."""
     random = np.random.default_rng(0)
-    values: dict[str, Any] = {name: random.normal(size=(10, 32, 12)).astype(np.float16) for name in ("x", "y")}
+    values: dict[str, Any] = {name: random.normal(size=(10, 128, 12)).astype(np.float16) for name in ("x", "y")}
     for name, module in NET.named_modules():
         if name.rpartition(".")[2].startswith("norm"):
             channels = module.get_parameter("weight").numel()
@@ -34,6 +43,7 @@ def inputs() -> dict[str, Any]:
     return values
 
 
+@pytest.mark.parametrize("kind", [OpenvinoStylizer, pytest.param(NativeStylizer, marks=needs_compiler)])
 @pytest.mark.parametrize(
     "define",
     [
@@ -48,8 +58,8 @@ def inputs() -> dict[str, Any]:
         partial(decoder, depth=3, ups=[Up(odd=(False, False), cut=True), Up(odd=(True, True), cut=True)]),
     ],
 )
-def test_both_engines_agree(define: Callable[[Layers], dict[str, Any]]) -> None:
-    expected, actual = (engine.run_pass((str(define),), define, inputs()) for engine in ENGINES)
+def test_engines_agree_with_the_reference(define: Callable[[Layers], dict[str, Any]], kind: Any) -> None:
+    expected, actual = (each.run_pass((str(define),), define, inputs()) for each in (REFERENCE, engine_of(kind)))
     assert expected.keys() == actual.keys()
     for name, values in expected.items():
         assert values.shape == actual[name].shape

@@ -11,12 +11,15 @@ from nst_core.inference import selection
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.selection import Measured, choose, fastest, measure
 from nst_core.inference.stylizer import EXACT, EngineChoice, Pixels, Precision
+from nst_core.nets import native
+from tests.unit.nst_core.nets.native_kit import needs_compiler
 
 
 def measured(engine: str, precision: Precision, *, ms: float, psnr: float = 50.0) -> Measured:
     return Measured(choice=EngineChoice(engine=engine, precision=precision), seconds=ms / 1000, psnr_db=psnr)
 
 
+OPENVINO = EngineChoice(engine="openvino", precision="fp32")
 EAGER = measured("eager", "fp32", ms=100, psnr=float("inf"))
 
 
@@ -62,11 +65,28 @@ def test_integers_are_chosen_by_the_settings_only() -> None:
     assert choose("cpu").precision != "int8"
 
 
+@needs_compiler
 def test_every_engine_of_this_machine_computes_correctly() -> None:
-    reference, fast = measure([EXACT, EngineChoice(engine="openvino", precision="fp32")])
+    reference, *fast = measure([EXACT, OPENVINO, selection.NATIVE])
     assert reference.psnr_db == float("inf")
-    assert fast.psnr_db > 60
-    assert choose("cpu").engine in ("eager", "openvino")
+    assert [each.psnr_db > 60 for each in fast] == [True, True]
+    assert choose("cpu") != EXACT
+
+
+def test_of_engines_that_are_as_exact_the_last_one_is_chosen_unless_it_is_clearly_slower() -> None:
+    candidates = [EAGER, measured("openvino", "fp32", ms=50), measured("native", "fp32", ms=70)]
+    assert fastest(candidates).engine == "native"
+    assert fastest([*candidates[:2], measured("native", "fp32", ms=110)]).engine == "openvino"
+    assert fastest([*candidates, measured("openvino", "bf16", ms=60)]).engine == "native"
+    assert fastest([*candidates, measured("openvino", "bf16", ms=20)]).precision == "bf16"
+
+
+@needs_compiler
+def test_the_native_engine_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose("cpu", engine="native") == selection.NATIVE
+    monkeypatch.setattr(native, "library", lambda: None)
+    with pytest.raises(ConfigError, match="cannot run the engine native"):
+        choose("cpu", engine="native")
 
 
 class BrokenStylizer:
@@ -81,9 +101,6 @@ class BrokenStylizer:
         if self._calls < 0:
             raise RuntimeError("could not create a primitive")
         return self._stylizer(batch)
-
-
-OPENVINO = EngineChoice(engine="openvino", precision="fp32")
 
 
 @pytest.mark.parametrize("calls", [0, 3])

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from nst_core.inference.any_size import Engine
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.likeness import psnr_db
+from nst_core.inference.native_engine import NativeStylizer
 from nst_core.inference.openvino_compiled import precisions
 from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.row_ranges import Rows
@@ -20,9 +22,11 @@ from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.nets.weights import load_transformer_bytes
 from nst_core.styles import shipped_styles
 from tests.unit.nst_core.inference.test_openvino_graph import photo
+from tests.unit.nst_core.nets.native_kit import needs_compiler
 
 #: All kinds of sizes: multiples of 4, odd at full, half and both sizes, and one with a strip of a few rows at its end.
 SIZES = [(192, 64), (191, 65), (190, 66), (195, 97)]
+NATIVE = pytest.param(NativeStylizer, marks=needs_compiler)
 
 
 @cache
@@ -35,18 +39,18 @@ def shipped_net() -> TransformerNet:
 def other_net() -> TransformerNet:
     """Return a network of another kind that can be cut."""
     torch.manual_seed(1)
-    net = TransformerNet(TransformerConfig(width=8, blocks=0, crop="end", output="linear", norm_eps=1e-3)).eval()
+    net = TransformerNet(TransformerConfig(width=32, blocks=0, crop="end", output="linear", norm_eps=1e-3)).eval()
     net.head.weight.data.mul_(10)
     return net
 
 
 @cache
-def engine_of(kind: type[EagerStylizer] | type[OpenvinoStylizer], make: Callable[[], TransformerNet]) -> Any:
+def engine_of(kind: Callable[[TransformerNet], Engine], make: Callable[[], TransformerNet]) -> Any:
     """Return an engine, whose passes are compiled once for all tests."""
     return kind(make())
 
 
-def cut(engine: EagerStylizer | OpenvinoStylizer, picture: Pixels, in_memory: int = 2**31) -> Pixels:
+def cut(engine: Engine, picture: Pixels, in_memory: int = 2**31) -> Pixels:
     """Return the picture in strips of 64 rows."""
     large = LargePicture(
         engine.config,
@@ -59,7 +63,7 @@ def cut(engine: EagerStylizer | OpenvinoStylizer, picture: Pixels, in_memory: in
     return large.picture()[None]
 
 
-@pytest.mark.parametrize("engine", [EagerStylizer, OpenvinoStylizer])
+@pytest.mark.parametrize("engine", [EagerStylizer, OpenvinoStylizer, NATIVE])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("make", [shipped_net, other_net])
 def test_strips_make_the_picture_of_the_whole(engine: Any, size: tuple[int, int], make: Any) -> None:
@@ -84,10 +88,11 @@ def test_every_precision_of_this_machine_is_close(precision: Any) -> None:
     assert psnr_db(result, engine_of(EagerStylizer, shipped_net)(picture)) > 40
 
 
-def test_a_flat_picture_stays_flat() -> None:
+@pytest.mark.parametrize("engine", [EagerStylizer, OpenvinoStylizer, NATIVE])
+def test_a_flat_picture_stays_flat(engine: Any) -> None:
     flat = np.full((1, 256, 64, 3), (200, 30, 77), np.uint8)
-    for engine in (engine_of(EagerStylizer, shipped_net), engine_of(OpenvinoStylizer, shipped_net)):
-        assert np.abs(cut(engine, flat).astype(int) - engine_of(EagerStylizer, shipped_net)(flat)).max() <= 1
+    expected = engine_of(EagerStylizer, shipped_net)(flat)
+    assert np.abs(cut(engine_of(engine, shipped_net), flat).astype(int) - expected).max() <= 1
 
 
 def test_statistics_of_parts_are_those_of_the_whole() -> None:
