@@ -114,5 +114,5 @@ def _packed(name: str, layer: nn.Conv2d) -> Tensor:
         # Channel 3 p + c of the result is channel c of pixel p, which is p columns further to the right.
         shifted = [F.pad(weight, [pixel, _GROUP - 1 - pixel]) for pixel in range(_GROUP)]
         weight = F.pad(torch.cat(shifted), [0, 0, 0, 0, 0, 0, 0, _VECTOR - 3 * _GROUP])
-    blocks = weight.unflatten(0, (-1, _VECTOR)).permute(0, 3, 4, 2, 1)  # D / 16, K, taps, C, 16
+    blocks = weight.view(-1, _VECTOR, *weight.shape[1:]).permute(0, 3, 4, 2, 1)  # D / 16, K, taps, C, 16
     return blocks.contiguous().flatten()

@@ -1,8 +1,8 @@
 """The passes over a large picture: parts of a transformer network on strips, with the statistics of the whole picture.
 
 A pass is defined once, in terms of layers: `openvino_graph.Graph` makes a graph of them, and `torch_layers.TorchLayers`
-runs them at once. Inputs come by name; see `strips` for what they are. The maps between the passes have a quarter of
-the picture's height and width and are float16.
+and `native_layers.NativeLayers` run them at once. Inputs come by name; see `strips` for what they are. The maps between
+the passes have a quarter of the picture's height and width and are float16.
 """
 
 from collections.abc import Sequence

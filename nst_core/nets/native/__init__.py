@@ -1,8 +1,11 @@
-"""Kernels in C for float32 on CPUs, which this machine's compiler builds once in a process, in about a second.
+"""Kernels in C for float32 on CPUs, which this machine's compiler builds in a second or two.
 
 torch has no Winograd convolutions for x86, and takes several passes over the memory for a normalisation. They are for
-trainings and optimisations: what takes no gradient is computed by torch's own functions, the reference, and so is all
-without a compiler.
+trainings, optimisations and the engine `native`. Everything else that takes no gradient is computed by torch's own
+functions, the reference, and so is all without a compiler.
+
+What was built is kept in the folder in which torch keeps its own compiled code, if TORCHINDUCTOR_CACHE_DIR names one;
+otherwise each process builds it.
 """
 
 import ctypes
@@ -14,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock, local
 
@@ -38,17 +42,41 @@ def library() -> ctypes.CDLL | None:
 @cache
 def _build() -> ctypes.CDLL | None:
     compiler = shlex.split(os.environ.get("CC", "")) or ["gcc"]
-    with tempfile.TemporaryDirectory(prefix="nst-native-") as folder:
-        made = Path(folder) / "kernels.so"
-        sources = map(str, sorted(_FOLDER.glob("*.c")))
+    try:
+        if folder := os.environ.get("TORCHINDUCTOR_CACHE_DIR"):
+            return _loaded(Path(folder) / f"nst-kernels-{_digest(compiler)}.so", compiler)
+        with tempfile.TemporaryDirectory(prefix="nst-native-") as temporary:
+            return _loaded(Path(temporary) / "kernels.so", compiler)
+    except (OSError, subprocess.SubprocessError) as error:
+        _log.info("pictures, trainings and optimisations are slower, because kernels cannot be compiled: %s", error)
+        return None
+
+
+def _loaded(library: Path, compiler: list[str]) -> ctypes.CDLL:
+    """Return the kernels in a file, which is built first if it is not there."""
+    if not library.exists():
+        # Another process may build it too; each file is whole when it gets its name.
+        part = library.with_name(f"{library.name}.{os.getpid()}")
         try:
-            subprocess.run(
-                [*compiler, *_FLAGS, "-o", str(made), *sources, "-lm"], check=True, capture_output=True, timeout=120
-            )
-            return ctypes.CDLL(str(made))
-        except (OSError, subprocess.SubprocessError) as error:
-            _log.info("trainings and optimisations are slower, because kernels cannot be compiled: %s", error)
-            return None
+            command = [*compiler, *_FLAGS, "-o", str(part), *map(str, _sources("*.c")), "-lm"]
+            subprocess.run(command, check=True, capture_output=True, timeout=120)
+            part.replace(library)
+        finally:
+            part.unlink(missing_ok=True)
+    return ctypes.CDLL(str(library))
+
+
+def _digest(compiler: list[str]) -> str:
+    """Return a name for what the compiler makes here: it depends on the sources and on the processor."""
+    processor = {
+        line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith(("model name", "flags"))
+    }
+    parts = [*compiler, *_FLAGS, *sorted(processor), *(file.read_text() for file in _sources("*.[ch]"))]
+    return sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _sources(pattern: str) -> list[Path]:
+    return sorted(_FOLDER.glob(pattern))
 
 
 @contextmanager

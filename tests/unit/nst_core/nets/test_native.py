@@ -43,6 +43,18 @@ def test_a_compiler_that_fails_means_no_kernels(tmp_path: Path) -> None:
 
 
 @needs_compiler
+def test_what_was_built_is_kept_in_the_folder_of_compiled_code(tmp_path: Path) -> None:
+    script = "from nst_core.nets import native; assert native.library().winograd"
+    env = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    built = []
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", script], env=env, check=True)
+        [kept] = tmp_path.iterdir()
+        built.append(kept.stat().st_mtime_ns)
+    assert built[0] == built[1]
+
+
+@needs_compiler
 def test_a_thread_can_compute_without_the_kernels() -> None:
     x = noise(1, 16, 4, 4, seed=1)
     assert native.usable(x, 16)

@@ -229,7 +229,7 @@ def test_fields_for_several_styles_are_checked_and_kept() -> None:
     with pytest.raises(ConfigError, match=r"style_factors\[1\] must be a number"):
         replace(THREE, style_factors=(1.0, -1.0))
     with pytest.raises(ConfigError, match=r"style_strokes\[0\] must be a number from 0.05 to 20"):
-        replace(THREE, style_strokes=(9.0, 1.0))
+        replace(THREE, style_strokes=(90.0, 1.0))
     with pytest.raises(ConfigError, match="style_factors must"):
         TrainConfig.from_dict({"style_factors": "1"})
     with pytest.raises(ConfigError, match="identity_weight needs"):
