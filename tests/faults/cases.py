@@ -58,6 +58,8 @@ class Case:
     items: int = 1000
     #: Whether to use real networks and photos, of which there are few.
     real: bool = False
+    #: The styles of the job.
+    styles: tuple[str, ...] = ("great_wave",)
     #: Whether the case needs its own disk, which can be filled.
     own_disk: bool = False
     #: Whether the case changes the cluster, so that no other case can use it.

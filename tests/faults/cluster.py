@@ -97,6 +97,9 @@ class _Process:
 class Cluster:
     """Runs all processes, and restarts those that die."""
 
+    #: Whether workers record in a file what they store.
+    counts_effects = True
+
     def __init__(self, setup: Setup, home: Path, *, seed: int = 0, item_ms: float = 5.0) -> None:
         """Nothing runs until the `with` block. All data is in `home`, an empty folder whose parent is ours too."""
         self.setup = setup

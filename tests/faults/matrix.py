@@ -22,7 +22,6 @@ from tests.faults.scene import Sampled, Sampler, Scene
 from tests.faults.table import Run
 from tests.photos import bad_files, small_photos
 
-STYLE = "great_wave"
 #: Time for stopped or disconnected workers to finish work that is no longer wanted.
 _SETTLE_S = 15.0
 #: Time for a worker with an outdated attempt to store its current work.
@@ -46,11 +45,19 @@ class Options:
 class Matrix:
     """Runs cases one by one. Cases that need the same cluster share it."""
 
-    def __init__(self, folder: Path, options: Options, *, say: Callable[[str], None] = lambda line: None) -> None:
-        """Keep everything in a folder. `say` is called with progress messages."""
+    def __init__(
+        self,
+        folder: Path,
+        options: Options,
+        *,
+        say: Callable[[str], None] = lambda line: None,
+        make_cluster: Callable[[Setup, Path], Cluster] | None = None,
+    ) -> None:
+        """Keep everything in a folder. `say` is called with progress messages. `make_cluster` makes other clusters."""
         self._folder = folder
         self._options = options
         self._say = say
+        self._make = make_cluster or self._usual_cluster
         self._open = ExitStack()
         self._cluster: Cluster | None = None
         self._clusters = 0
@@ -95,9 +102,11 @@ class Matrix:
             self._clusters += 1
             home = self._folder / f"cluster-{self._clusters}"
             home.mkdir()
-            cluster = Cluster(setup, home, seed=self._options.seed, item_ms=self._options.item_ms)
-            self._cluster = self._open.enter_context(cluster)
+            self._cluster = self._open.enter_context(self._make(setup, home))
         return self._cluster
+
+    def _usual_cluster(self, setup: Setup, home: Path) -> Cluster:
+        return Cluster(setup, home, seed=self._options.seed, item_ms=self._options.item_ms)
 
     def _close(self) -> None:
         self._open.close()
@@ -109,14 +118,15 @@ class Matrix:
         with cluster.client() as client:
             good = self._photos(cluster, case, items)
             if good not in self._undisturbed:
-                job = client.wait(_submit(client, good).id, poll_s=0.2, timeout_s=300 + items)
+                job = client.wait(_submit(client, good, case.styles).id, poll_s=0.2, timeout_s=300 + items)
                 self._undisturbed[good] = gather(cluster, client, job)
                 check_complete(self._undisturbed[good])
             first = self._undisturbed[good]
-            prefix, total = self._spoilt(cluster, case, items) if case.bar.failing else (good, items)
+            prefix, photos = self._spoilt(cluster, case, items) if case.bar.failing else (good, items)
+            total = photos * len(case.styles)
             before = _Before(cluster)
             case.prepare(cluster)
-            job = _submit(client, prefix)
+            job = _submit(client, prefix, case.styles)
             scene = Scene(cluster, job, items=total, freeze_s=options.freeze_s, rng=rng)
             disturber = threading.Thread(target=disturb, args=(case, scene), name="faults", daemon=True)
             with Sampler(cluster, job.id, first.job.id) as sampler:
@@ -173,7 +183,7 @@ class _Checks:
         self._scene = scene
         self._before = before
         self._seen = seen
-        self.waste = 0
+        self.waste: int | None = None
 
     def all(self, outcome: Outcome | None, first: Outcome, total: int) -> None:
         """Check everything."""
@@ -216,6 +226,8 @@ class _Checks:
         self._add(jobs != 1, f"{jobs} jobs came of one submission")
 
     def _check_waste(self, outcome: Outcome) -> None:
+        if not self._scene.cluster.counts_effects:
+            return
         with open(self._scene.cluster.effects, "rb") as file:
             file.seek(self._before.effects)
             keys = [line.split(b" ", 2)[2].strip().decode() for line in file]
@@ -295,8 +307,8 @@ def count_logged(cluster: Cluster) -> tuple[int, int]:
     return log.count("is outdated"), log.count("its worker stopped responding")
 
 
-def _submit(client: Client, prefix: str) -> Job:
-    return client.submit(JobRequest(input=JobInput(prefix=prefix), styles=(STYLE,)))
+def _submit(client: Client, prefix: str, styles: Sequence[str]) -> Job:
+    return client.submit(JobRequest(input=JobInput(prefix=prefix), styles=tuple(styles)))
 
 
 def find_cases(cases: Sequence[Case], wanted: Sequence[str]) -> list[Case]:

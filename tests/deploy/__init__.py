@@ -1,0 +1,1 @@
+"""The files in deploy/, checked with the programs that read them."""

@@ -1,0 +1,159 @@
+"""The manifests for Kubernetes, as kubectl makes them of the overlays."""
+
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from nst_core.settings import unknown_variables
+from tests.deploy.test_compose import read_env
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+BIN = Path(sys.executable).parent
+OVERLAYS = ("cpu", "gpu", "small")
+#: The version of Kubernetes whose schemas are used.
+VERSION = "1.33"
+Manifest = dict[str, Any]
+
+
+@cache
+def rendered(overlay: str) -> list[Manifest]:
+    """Return all objects of an overlay."""
+    command: list[str | Path] = [BIN / "kubectl", "kustomize", DEPLOY / "kubernetes" / "overlays" / overlay]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def of_kind(overlay: str, *kinds: str) -> list[Manifest]:
+    """Return the objects of some kinds."""
+    return [each for each in rendered(overlay) if each["kind"] in kinds]
+
+
+def pods(overlay: str) -> dict[str, Manifest]:
+    """Return the pods of all deployments and stateful sets, by name."""
+    objects = of_kind(overlay, "Deployment", "StatefulSet")
+    return {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in objects}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_manifests_follow_the_schemas_of_kubernetes(overlay: str) -> None:
+    assert len(rendered(overlay)) > 5
+    for manifest in rendered(overlay):
+        kubernetes_validate.validate(manifest, VERSION, strict=True)
+        assert manifest["kind"] == "Namespace" or manifest["metadata"]["namespace"] == "nst"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_pod_meets_the_restricted_standard(overlay: str) -> None:
+    for name, pod in pods(overlay).items():
+        assert pod["securityContext"]["runAsNonRoot"] is True, name
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert pod["automountServiceAccountToken"] is False, name
+        assert pod["enableServiceLinks"] is False, name
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, name
+            assert {"requests", "limits"} <= container["resources"].keys(), name
+            assert any(mount["mountPath"] == "/tmp" for mount in container["volumeMounts"]), name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_schedulers_and_workers_have_probes_spread_and_time_to_end(overlay: str) -> None:
+    for name in ("scheduler", "worker"):
+        pod = pods(overlay)[name]
+        container = pod["containers"][0]
+        assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
+        assert container["livenessProbe"]["exec"]["command"] == ["python", "-m", "nst_core.system.heartbeat"]
+        assert pod["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
+        assert pod["terminationGracePeriodSeconds"] >= 30
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_selectors_find_exactly_one_workload(overlay: str) -> None:
+    labels = {
+        each["metadata"]["name"]: each["spec"]["template"]["metadata"]["labels"]
+        for each in of_kind(overlay, "Deployment", "StatefulSet")
+    }
+    selectors = {
+        f"Service {each['metadata']['name']}": each["spec"]["selector"] for each in of_kind(overlay, "Service")
+    }
+    for budget in of_kind(overlay, "PodDisruptionBudget", "Deployment", "StatefulSet"):
+        selectors[f"{budget['kind']} {budget['metadata']['name']}"] = budget["spec"]["selector"]["matchLabels"]
+    for owner, selector in selectors.items():
+        found = [name for name, each in labels.items() if selector.items() <= each.items()]
+        assert found == [owner.split()[1]], owner
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_reference_has_its_object(overlay: str) -> None:
+    maps = {each["metadata"]["name"]: each["data"] for each in of_kind(overlay, "ConfigMap")}
+    secrets = read_env(DEPLOY / ".env.example").keys()
+    for name, pod in pods(overlay).items():
+        volumes = {volume["name"] for volume in pod.get("volumes", ())}
+        volumes |= {
+            claim["metadata"]["name"]
+            for each in of_kind(overlay, "StatefulSet")
+            if each["metadata"]["name"] == name
+            for claim in each["spec"]["volumeClaimTemplates"]
+        }
+        for container in pod["containers"]:
+            assert {mount["name"] for mount in container["volumeMounts"]} == volumes, name
+            assert all(source["configMapRef"]["name"] in maps for source in container.get("envFrom", ()))
+            defined: set[str] = set()
+            for variable in container.get("env", ()):
+                source = variable.get("valueFrom", {})
+                if "secretKeyRef" in source:
+                    assert source["secretKeyRef"]["name"] == "nst"
+                    assert source["secretKeyRef"]["key"] in secrets
+                if "configMapKeyRef" in source:
+                    assert source["configMapKeyRef"]["key"] in maps[source["configMapKeyRef"]["name"]]
+                used = set(re.findall(r"\$\((\w+)\)", variable.get("value", "")))
+                assert used <= defined, "Kubernetes fills in what was defined before"
+                defined.add(variable["name"])
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_settings_are_those_of_nst(overlay: str) -> None:
+    for name in ("scheduler", "worker"):
+        container = pods(overlay)[name]["containers"][0]
+        names = [variable["name"] for variable in container["env"]]
+        names += [key for each in of_kind(overlay, "ConfigMap") for key in each["data"]]
+        assert unknown_variables(dict.fromkeys(names, "")) == []
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_workers_know_nothing_of_the_database(overlay: str) -> None:
+    container = pods(overlay)["worker"]["containers"][0]
+    names = {variable["name"] for variable in container["env"]}
+    assert not names & {"POSTGRES_PASSWORD", "NST_DATABASE_URL", "NST_BOOTSTRAP_API_KEY", "NST_WEBHOOK_SECRET_KEY"}
+
+
+def test_a_worker_on_a_gpu_asks_for_one_and_has_its_image() -> None:
+    container = pods("gpu")["worker"]["containers"][0]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert container["image"].startswith("nst-worker-cuda:")
+    assert pods("cpu")["worker"]["containers"][0]["image"].startswith("nst-worker-cpu:")
+
+
+def test_each_server_of_the_small_overlay_admits_only_its_clients() -> None:
+    policies = {each["metadata"]["name"]: each["spec"] for each in of_kind("small", "NetworkPolicy")}
+    assert policies["deny-ingress"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
+    clients = {
+        name: policies[name]["ingress"][0]["from"][0]["podSelector"]["matchExpressions"][0]["values"]
+        for name in ("postgres", "redis", "storage")
+    }
+    assert clients == {
+        "postgres": ["scheduler"],
+        "redis": ["scheduler", "worker"],
+        "storage": ["scheduler", "worker"],
+    }
