@@ -23,7 +23,8 @@ def restart_each(scene: Scene) -> None:
         scene.cluster.hold(name, False)
         scene.faults += 1
         scene.mark(f"{name} ended")
-        if code != 0:
+        # uvicorn ends its process by the signal that it got, after it has answered all requests.
+        if code != (0 if name in scene.cluster.workers else 128 + signal.SIGTERM):
             scene.problems.append(f"{name} ended with exit code {code}")
         _until_ready(scene, name)
 
@@ -72,7 +73,7 @@ CASES = (
         title="rolling restart, SIGTERM",
         fault=restart_each,
         real=True,
-        items=200,
+        items=120,
         styles=_STYLES,
         bar=Bar(silent=0, api_dies=True),
     ),
@@ -81,7 +82,7 @@ CASES = (
         title="kill -9 of each process",
         fault=kill_each,
         real=True,
-        items=200,
+        items=120,
         styles=_STYLES,
         bar=Bar(api_dies=True, taken=1, recovery_s=60),
     ),

@@ -27,7 +27,7 @@ mount --rbind -o ro /sys "$root/sys"
 mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs "$root/tmp"
 while [ "$1" != -- ]; do mount --bind "$1" "$root$2"; shift 2; done
 shift
-exec setpriv --no-new-privs chroot --userspec="$user" --groups= "$root" "$@"
+exec setpriv --no-new-privs chroot --userspec="$user" --groups= "$root" setpriv --pdeathsig=KILL "$@"
 """
 
 

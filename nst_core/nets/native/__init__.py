@@ -11,6 +11,7 @@ otherwise each process builds it.
 import ctypes
 import logging
 import os
+import secrets
 import shlex
 import subprocess
 import tempfile
@@ -55,8 +56,9 @@ def _build() -> ctypes.CDLL | None:
 def _loaded(library: Path, compiler: list[str]) -> ctypes.CDLL:
     """Return the kernels in a file, which is built first if it is not there."""
     if not library.exists():
-        # Another process may build it too; each file is whole when it gets its name.
-        part = library.with_name(f"{library.name}.{os.getpid()}")
+        # Another process may build it too, in another container even under the same process id. Each file is whole when
+        # it gets its name.
+        part = library.with_name(f"{library.name}.{secrets.token_hex(8)}")
         try:
             command = [*compiler, *_FLAGS, "-o", str(part), *map(str, _sources("*.c")), "-lm"]
             subprocess.run(command, check=True, capture_output=True, timeout=120)
