@@ -89,6 +89,16 @@ class StorageSettings(BaseSettings):
         return value
 
 
+class MetricsSettings(BaseSettings):
+    """Where a process serves its metrics."""
+
+    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
+
+    #: NST_METRICS_PORT; empty: metrics are not served. Whoever can reach it needs no key, so keep it internal.
+    metrics_port: int | None = Field(None, ge=1, le=65535)
+    metrics_host: str = "127.0.0.1"
+
+
 class DecoderSettings(BaseSettings):
     """Limits of image decoding, for which each process has a few child processes."""
 

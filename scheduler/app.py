@@ -18,6 +18,7 @@ from nst_core import __version__
 from nst_core.errors import ConfigError
 from nst_core.storage.blobs import BlobStore
 from nst_core.system.heartbeat import Heartbeat
+from nst_core.system.monitoring import new_registry, serving
 from scheduler.access.idempotency import Idempotency
 from scheduler.access.keys import is_api_key
 from scheduler.access.limits import limits_of
@@ -29,8 +30,10 @@ from scheduler.control.broker import Broker
 from scheduler.control.clock_watch import ClockWatch, LeaseTimes
 from scheduler.control.event_reader import EventReader
 from scheduler.control.leadership import Leadership
+from scheduler.control.metrics import Metrics
 from scheduler.domain.jobs import FIRST_TENANT
 from scheduler.events.hub import EventHub
+from scheduler.jobs.backlog import BacklogReader
 from scheduler.jobs.collector import ChunkCollector
 from scheduler.jobs.dispatcher import Dispatcher
 from scheduler.jobs.expiry import Expirer
@@ -42,6 +45,7 @@ from scheduler.jobs.reaper import Reaper
 from scheduler.jobs.service import JobService
 from scheduler.jobs.withdrawal import Withdrawer
 from scheduler.loops import Loops
+from scheduler.monitoring import Monitor
 from scheduler.retention.retention import Lifetimes, Retention
 from scheduler.runs.collector import RunCollector
 from scheduler.runs.control import RunControl, RunLimits
@@ -91,16 +95,19 @@ class Shared:
 
 
 def make_loops(
-    settings: SchedulerSettings, database: Database, broker: Broker, blobs: BlobStore, shared: Shared
+    settings: SchedulerSettings,
+    database: Database,
+    broker: Broker,
+    blobs: BlobStore,
+    shared: Shared,
+    metrics: Metrics | None = None,
 ) -> Loops:
     """Return the control loops, not started."""
     clock, tenants, item_times = time.time, shared.tenants, shared.item_times
+    metrics = metrics or Metrics()
     windows = {name: method.window(settings) for name, method in all_methods().items()}
     chunks_s = {name: window.lease_s for name, window in windows.items()}
-    limits = RunLimits.of(settings)
-    lease_s, backoff_s = settings.lease_s, settings.retry_backoff_s
-    runs = RunCollector(database, clock=clock, lease_s=lease_s, retries=limits.retries)
-    chunks = ChunkCollector(database, clock=clock, lease_s=lease_s, backoff_s=backoff_s, item_times=item_times)
+    limits, lease_s = RunLimits.of(settings), settings.lease_s
     return Loops(
         planner=Planner(database, blobs, item_times=item_times, page=settings.plan_page, tenants=tenants),
         dispatcher=Dispatcher(
@@ -111,15 +118,10 @@ def make_loops(
             crew=item_times.workers,
             windows=windows,
             weights=tenants.weights,
+            metrics=metrics,
         ),
-        events=EventReader(
-            broker,
-            Leadership("collector", database, broker, clock=clock),
-            apply_chunk=chunks.apply,
-            apply_segment=runs.apply,
-            clock=clock,
-        ),
-        reaper=Reaper(database, broker, clock=clock, lost_after_s=settings.lost_after_s),
+        events=_event_reader(settings, database, broker, item_times, metrics),
+        reaper=Reaper(database, broker, clock=clock, lost_after_s=settings.lost_after_s, metrics=metrics),
         finalizer=Finalizer(database, blobs, clock=clock),
         expirer=Expirer(database, clock=clock),
         withdrawer=Withdrawer(database, broker),
@@ -132,21 +134,55 @@ def make_loops(
             lifetimes=Lifetimes.of(settings),
         ),
         run_control=RunControl(
-            database, broker, clock=clock, bucket=settings.s3_bucket, limits=limits, weights=tenants.weights
+            database,
+            broker,
+            clock=clock,
+            bucket=settings.s3_bucket,
+            limits=limits,
+            weights=tenants.weights,
+            metrics=metrics,
         ),
         run_finisher=RunFinisher(database, blobs, clock=clock),
         run_tidier=RunTidier(database, blobs, clock=clock),
-        deliverer=Deliverer(
-            database,
-            Sender(webhook_rules(settings), clock=clock, ca_file=settings.webhook_ca_file),
-            vault=webhook_vault(settings),
-            clock=clock,
-            random=random.random,
-            retention_s=settings.event_retention_days * 86400,
-        ),
+        deliverer=_deliverer(settings, database, metrics),
         clock_watch=ClockWatch(
             database, LeaseTimes(running_s=lease_s, chunks_s=chunks_s, segments_s=limits.dispatch_lease_s)
         ),
+        observe=metrics.ticked,
+    )
+
+
+def _event_reader(
+    settings: SchedulerSettings, database: Database, broker: Broker, item_times: ItemTimes, metrics: Metrics
+) -> EventReader:
+    clock, lease_s = time.time, settings.lease_s
+    chunks = ChunkCollector(
+        database,
+        clock=clock,
+        lease_s=lease_s,
+        backoff_s=settings.retry_backoff_s,
+        item_times=item_times,
+        metrics=metrics,
+    )
+    runs = RunCollector(database, clock=clock, lease_s=lease_s, retries=RunLimits.of(settings).retries)
+    return EventReader(
+        broker,
+        Leadership("collector", database, broker, clock=clock),
+        apply_chunk=chunks.apply,
+        apply_segment=runs.apply,
+        clock=clock,
+    )
+
+
+def _deliverer(settings: SchedulerSettings, database: Database, metrics: Metrics) -> Deliverer:
+    return Deliverer(
+        database,
+        Sender(webhook_rules(settings), clock=time.time, ca_file=settings.webhook_ca_file),
+        vault=webhook_vault(settings),
+        clock=time.time,
+        random=random.random,
+        retention_s=settings.event_retention_days * 86400,
+        metrics=metrics,
     )
 
 
@@ -218,7 +254,9 @@ def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
     api_database = Database(settings.database_url.get_secret_value(), wait_s=API_S)
     closing.callback(api_database.close)
     shared = Shared.of(settings, api_database)
-    loops = make_loops(settings, database, broker, blobs, shared)
+    registry = new_registry(disk=database.folder)
+    metrics = Metrics(registry, methods=tuple(all_methods()))
+    loops = make_loops(settings, database, broker, blobs, shared, metrics)
     api_blobs = BlobStore(settings, patient=False)
     service = JobService(
         api_database,
@@ -243,7 +281,10 @@ def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
         webhook_service=WebhookService(
             api_database, vault=webhook_vault(settings), rules=webhook_rules(settings), clock=time.time
         ),
+        observe=metrics.answered,
     )
+    registry.register(_monitor(settings, api_database, api_broker, api_blobs, shared.item_times))
+    closing.enter_context(serving(registry, host=settings.metrics_host, port=settings.metrics_port))
     allow_connections()
     config = uvicorn.Config(api, http=TimedProtocol, log_level="warning", timeout_graceful_shutdown=5)
     server = _Server(config, hub, heartbeat)
@@ -255,6 +296,20 @@ def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
     closing.callback(loops.stop)
     closing.callback(heartbeat.close)
     server.run(sockets=[listener])
+
+
+def _monitor(
+    settings: SchedulerSettings, database: Database, broker: Broker, blobs: BlobStore, item_times: ItemTimes
+) -> Monitor:
+    """Return what measures the queues; its parts give up soon."""
+    return Monitor(
+        database=database,
+        broker=broker,
+        blobs=blobs,
+        item_times=item_times,
+        backlog=BacklogReader(item_times, clock=time.time, segment_s=settings.train_segment_s),
+        windows={name: method.window(settings) for name, method in all_methods().items()},
+    )
 
 
 def _ticks_of(loops: Loops, name: str) -> int:

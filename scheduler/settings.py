@@ -5,10 +5,10 @@ from typing import Literal
 from pydantic import Field, FilePath, IPvAnyNetwork, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from nst_core.settings import BrokerSettings, StorageSettings
+from nst_core.settings import BrokerSettings, MetricsSettings, StorageSettings
 
 
-class SchedulerSettings(BrokerSettings, StorageSettings):
+class SchedulerSettings(BrokerSettings, StorageSettings, MetricsSettings):
     """All settings of a scheduler process."""
 
     model_config = SettingsConfigDict(env_parse_none_str="null", hide_input_in_errors=True)

@@ -21,12 +21,14 @@ from nst_core.system.devices import exact_float32, resolve_device
 from nst_core.system.files import usable_cache_folder
 from nst_core.system.heartbeat import Heartbeat
 from nst_core.system.memory import FreedMemory, keep_freed_memory
+from nst_core.system.monitoring import new_registry, serving
 from worker.methods import all_methods
 from worker.runtime.broker import WorkerBroker
 from worker.runtime.consumer import Consumer, call_when_ready, serve, stopping, worker_name
 from worker.runtime.engine import Engine
 from worker.runtime.health import Health, Recovery, SelfTest
 from worker.runtime.logs import configure_logging
+from worker.runtime.metrics import WorkerMetrics
 from worker.runtime.outcomes import InterruptedWorkError
 from worker.runtime.pulse import Pulse
 from worker.runtime.retirement import EX_IOERR, EX_NOPERM, Retirement
@@ -62,14 +64,19 @@ def run_worker(settings: WorkerSettings) -> int:
     with ExitStack() as closing:
         heartbeat.start()
         closing.callback(heartbeat.close)
-        return _run(settings, device, heartbeat, closing)
+        registry = new_registry(disk=usable_cache_folder(settings.cache_dir))
+        closing.enter_context(serving(registry, host=settings.metrics_host, port=settings.metrics_port))
+        return _run(settings, device, heartbeat, WorkerMetrics(registry), closing)
 
 
-def _run(settings: WorkerSettings, device: torch.device, heartbeat: Heartbeat, closing: ExitStack) -> int:
+def _run(
+    settings: WorkerSettings, device: torch.device, heartbeat: Heartbeat, metrics: WorkerMetrics, closing: ExitStack
+) -> int:
     # It starts beside everything else. If that fails, so does the self-test.
     Thread(target=_start_decoder, args=(shared_pool(),), name="decoder", daemon=True).start()
     name, stop, retirement, freed = worker_name(), Event(), Retirement(), FreedMemory()
-    broker, engine = WorkerBroker(settings), Engine(trim=lambda idle: freed.trim(idle=idle))
+    broker, engine = WorkerBroker(settings), Engine(trim=lambda idle: freed.trim(idle=idle), observe=metrics.observe)
+    metrics.watch_engine(queued=lambda: engine.queued, busy_s=lambda: engine.busy_s)
     closing.callback(broker.close)
     closing.callback(engine.close)
     hasty = WorkerBroker(settings, patient=False)
@@ -79,6 +86,7 @@ def _run(settings: WorkerSettings, device: torch.device, heartbeat: Heartbeat, c
         stuck_after_s=settings.stuck_after_s, engine_busy_s=lambda: engine.busy_s, is_silent=pulse.is_silent
     )
     choice = _chosen(settings, device, engine, watchdog)
+    metrics.describe(choice, device=str(device))
     hasty.check_access()
     blobs = BlobStore(settings)
     storage_test = StorageTest(blobs, name)
@@ -99,12 +107,13 @@ def _run(settings: WorkerSettings, device: torch.device, heartbeat: Heartbeat, c
         broker=broker,
         watchdog=watchdog,
         stop=stop,
-        recovered=_recovery(settings, self_test, storage_test, answers, watchdog, retirement, stop),
+        recovered=_recovery(settings, self_test, storage_test, answers, watchdog, retirement, stop, metrics),
         blobs=blobs,
         engine=engine,
         device=device,
         choice=choice,
         closing=closing,
+        metrics=metrics,
     )
     consumers = _consumers(parts)
     _log.info("worker %s on %s, engine %s, %d threads", name, device, choice, torch.get_num_threads())
@@ -112,8 +121,13 @@ def _run(settings: WorkerSettings, device: torch.device, heartbeat: Heartbeat, c
     # The watchdog itself watches the engine, the work and Celery's loop.
     heartbeat.watch("the watchdog", lambda: watchdog.looks)
     closing.callback(watchdog.close)
-    with stopping(stop), call_when_ready(heartbeat.ready):
+    with stopping(stop), call_when_ready(heartbeat.ready), call_when_ready(metrics.ready):
         code = serve(broker, consumers, name=name, pulse=pulse)
+    return _exit_code(code, retirement, stop)
+
+
+def _exit_code(code: int, retirement: Retirement, stop: Event) -> int:
+    """Return the exit code of this process after Celery ended with a code."""
     if retirement.code is not None:
         return retirement.code
     if code == 0 and not stop.is_set():
@@ -187,6 +201,7 @@ def _recovery(
     watchdog: Watchdog,
     retirement: Retirement,
     stop: Event,
+    metrics: WorkerMetrics,
 ) -> Recovery:
     ill_after_s = settings.ill_after_s
 
@@ -195,24 +210,27 @@ def _recovery(
             raise InterruptedWorkError
 
     return Recovery(
-        engine=Health(self_test, ill_after_s=ill_after_s, leave=watchdog.end),
+        engine=Health(self_test, ill_after_s=ill_after_s, leave=watchdog.end, on_change=partial(metrics.ill, "engine")),
         storage=Health(
             storage_test,
             ill_after_s=ill_after_s,
             leave=partial(retirement.retire, code=EX_NOPERM),
             able_to="use its storage",
+            on_change=partial(metrics.ill, "storage"),
         ),
         disk=Health(
             check_disk,
             ill_after_s=ill_after_s,
             leave=partial(retirement.retire, code=EX_IOERR),
             able_to="write to its disk",
+            on_change=partial(metrics.ill, "disk"),
         ),
         outage=Health(
             answers,
             ill_after_s=settings.outage_s,
             leave=partial(retirement.retire, code=EX_TEMPFAIL),
             able_to="reach its storage",
+            on_change=partial(metrics.ill, "outage"),
             not_of_this=(),
             sleep=pause,
         ),

@@ -7,11 +7,11 @@ from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from nst_core.images import MAX_PHOTO_PIXELS
-from nst_core.settings import BrokerSettings, StorageSettings
+from nst_core.settings import BrokerSettings, MetricsSettings, StorageSettings
 from nst_core.system.files import cache_folder
 
 
-class WorkerSettings(BrokerSettings, StorageSettings):
+class WorkerSettings(BrokerSettings, StorageSettings, MetricsSettings):
     """Where a worker gets its work from, and how much of the machine it may use."""
 
     model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)

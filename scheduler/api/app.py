@@ -12,6 +12,7 @@ from nst_core.storage.blobs import BlobStore
 from scheduler.api import openapi, problems
 from scheduler.api.dependencies import ApiState, Needs
 from scheduler.api.heads import Heads
+from scheduler.api.measured import Measured, RequestObserver
 from scheduler.api.middleware import Envelope, Gate
 from scheduler.api.queries import check_query
 from scheduler.api.routes import (
@@ -94,10 +95,12 @@ def make_api(
     clock: Clock,
     hub: EventHub | None = None,
     webhook_service: WebhookService | None = None,
+    observe: RequestObserver = lambda route, method, status, seconds: None,
 ) -> FastAPI:
     """Return the app for a service; `clock` gives monotonic seconds, for rate limits.
 
-    By default the number of event streams is limited per tenant, and webhooks are disabled.
+    By default the number of event streams is limited per tenant, and webhooks are disabled. `observe` receives how soon
+    each request was answered.
     """
     api = _Api(
         title="nst",
@@ -121,6 +124,7 @@ def make_api(
     # The middleware that is added last is the outermost.
     api.add_middleware(Gate, keys=service.keys, tenants=service.tenants, clock=clock)
     api.add_middleware(Envelope)
+    api.add_middleware(Measured, observe=observe)
     api.add_middleware(Heads)
     for router, needs in ROUTERS:
         api.include_router(router, dependencies=[] if needs is None else [Depends(needs), Depends(check_query)])

@@ -154,6 +154,20 @@ class Broker(QueueConnection):
         data, signature = fields.get(b"event", b""), fields.get(b"signature", b"").decode(errors="replace")
         return StoredEvent(entry_id.decode(), data, is_genuine=self._signer.is_signed(EVENT_PURPOSE, data, signature))
 
+    def unread_events(self) -> tuple[int, float]:
+        """Return the number of events in the stream, and how many seconds ago the oldest of them was sent."""
+        with self._translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.xlen(EVENTS_STREAM)
+            pipeline.xrange(EVENTS_STREAM, count=1)
+            pipeline.time()
+            length, oldest, (seconds, microseconds) = pipeline.execute()
+        if not oldest:
+            return length, 0.0
+        # An id begins with the time of Redis in milliseconds.
+        sent_ms = int(oldest[0][0].partition(b"-")[0])
+        return length, max(0.0, seconds + microseconds / 1e6 - sent_ms / 1000)
+
     def drop_events(self, events: list[StoredEvent]) -> None:
         """Remove events from the stream whose effect is in the database."""
         with self._translated():

@@ -1,11 +1,25 @@
 """Messages that left their queue and were not reported yet, and when they count as lost."""
 
 from collections.abc import Hashable, Iterable
+from enum import StrEnum
 from typing import Generic, TypeVar
 
 from nst_core.clock import Clock
 
 _K = TypeVar("_K", bound=Hashable)
+
+
+class Loss(StrEnum):
+    """Why an attempt is taken back, as the log says it."""
+
+    WORKER_SILENT = "its worker stopped responding"
+    NOT_STARTED = "no worker started it in time"
+    MESSAGE_LOST = "its message was lost"
+
+    @property
+    def label(self) -> str:
+        """The name for metrics."""
+        return self.name.lower()
 
 
 class LostMessages(Generic[_K]):
@@ -32,8 +46,8 @@ class LostMessages(Generic[_K]):
         self._since.clear()
 
 
-def reason(*, begun: bool, lease_until: float | None, now: float) -> str:
-    """Return why an attempt is taken back, for the log."""
+def reason(*, begun: bool, lease_until: float | None, now: float) -> Loss:
+    """Return why an attempt is taken back."""
     if begun:
-        return "its worker stopped responding"
-    return "no worker started it in time" if (lease_until or 0.0) < now else "its message was lost"
+        return Loss.WORKER_SILENT
+    return Loss.NOT_STARTED if (lease_until or 0.0) < now else Loss.MESSAGE_LOST

@@ -14,6 +14,7 @@ from dataclasses import replace
 from nst_core.client.resources.items import ItemStatus
 from nst_core.clock import Clock
 from nst_core.protocol.events import ChunkEvent, ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome
+from scheduler.control.metrics import Metrics
 from scheduler.domain.jobs import ChunkStatus, Job
 from scheduler.jobs import lifecycle
 from scheduler.jobs.item_times import ItemTimes
@@ -37,11 +38,13 @@ class ChunkCollector:
         lease_s: float,
         backoff_s: float,
         item_times: ItemTimes,
+        metrics: Metrics | None = None,
     ) -> None:
         """A worker that is silent for `lease_s` loses its chunk.
 
         The pause before the second try of an item is `backoff_s`; it doubles with each further try.
         """
+        self._metrics = metrics or Metrics()
         self._item_times = item_times
         self._database = database
         self._clock = clock
@@ -74,6 +77,8 @@ class ChunkCollector:
             if worker is not None:
                 self._item_times.see(connection, worker)
             self._item_times.note(connection, job.spec, chunk.version, applied)
+        pixels = sum((outcome.width or 0) * (outcome.height or 0) for outcome in applied)
+        self._metrics.ended(chunk.method, changes, pixels=pixels)
         return True
 
     def _begin(self, connection: Connection, job: Job, chunk: Chunk, event: ChunkEvent) -> Counter[ItemStatus]:

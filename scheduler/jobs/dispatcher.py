@@ -11,6 +11,7 @@ from nst_core.client.resources.jobs import JobStatus
 from nst_core.clock import Clock
 from nst_core.protocol.chunks import ChunkMessage
 from scheduler.control.broker import Broker
+from scheduler.control.metrics import Metrics
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import addresses
 from scheduler.domain.jobs import Job
@@ -46,6 +47,7 @@ class Dispatcher:
         windows: Mapping[str, Window],
         weights: Callable[[], Mapping[str, float]] = dict,
         crew: Callable[[Connection], int] = lambda connection: 0,
+        metrics: Metrics | None = None,
     ) -> None:
         """`bucket` is the one that tenants share, where jobs have their previews and checkpoints.
 
@@ -59,6 +61,7 @@ class Dispatcher:
         self._windows = windows
         self._weights = weights
         self._crew = crew
+        self._metrics = metrics or Metrics()
         self._setbacks = Setbacks[str]("sending")
 
     def tick(self) -> bool:
@@ -96,6 +99,7 @@ class Dispatcher:
             if not self._setbacks.attempt(job.id, partial(self._send_next, job.id, ahead=ahead)):
                 waiting.remove(job)
                 continue
+            self._metrics.sent(job.method)
             fair.add(job)
             sent += 1
         return sent > 0

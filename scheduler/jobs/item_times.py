@@ -117,6 +117,10 @@ class ItemTimes:
             total_ms += count * mean_ms
         return total_ms / 1000 / max(1, self.workers(connection))
 
+    def guess_ms(self, method: str) -> float:
+        """Return how long an item takes while no times are known: as long as a first chunk of its size implies."""
+        return self._target_ms / (find_method(method).chunk_items or self._first_guess)
+
     def tidy(self, connection: Connection) -> None:
         """Delete workers and times that are long out of date."""
         now = self._clock()

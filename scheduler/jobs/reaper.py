@@ -12,6 +12,7 @@ from nst_core.client.resources.items import ItemStatus
 from nst_core.clock import Clock
 from scheduler.control.broker import Broker
 from scheduler.control.lost_messages import LostMessages, reason
+from scheduler.control.metrics import Metrics
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes
 from scheduler.domain.codes import Failure
@@ -29,7 +30,10 @@ log = logging.getLogger(__name__)
 class Reaper:
     """Takes back chunks from workers that stopped responding, and chunks that no worker will start."""
 
-    def __init__(self, database: Database, broker: Broker, *, clock: Clock, lost_after_s: float) -> None:
+    def __init__(
+        self, database: Database, broker: Broker, *, clock: Clock, lost_after_s: float, metrics: Metrics | None = None
+    ) -> None:
+        self._metrics = metrics or Metrics()
         self._database = database
         self._broker = broker
         self._clock = clock
@@ -75,8 +79,11 @@ class Reaper:
             log.warning("Chunk %d of %s, attempt %d: %s", chunk.id, job.id, chunk.attempt, why)
             # A worker that was told to end, or had not begun the chunk, did not die because of it.
             deaths = chunk.deaths + (silent and not chunk.blameless)
-            lifecycle.settle(connection, job, self._take_back(connection, job, chunk, deaths=deaths))
+            changes = self._take_back(connection, job, chunk, deaths=deaths)
+            lifecycle.settle(connection, job, changes)
             now_chunk = chunk_rows.find_chunk(connection, chunk.id)
+        self._metrics.lost(chunk.method, why)
+        self._metrics.ended(chunk.method, changes)
         if now_chunk is not None and now_chunk.status is ChunkStatus.DONE:
             # A frozen worker would continue with it, since there is no newer attempt to stop it.
             self._broker.outdate_chunk(chunk.id, chunk.attempt)

@@ -182,7 +182,7 @@ class Stack:
         s3 = s3_command(s3_port, home.s3)
         storage_env = base | s3_env(ACCESS_KEY, home.s3_secret())
         redis = redis_command(redis_port, home.redis, password=self._redis_password)
-        scheduler_env = base | self._shared_env() | self._scheduler_env() | self._env
+        scheduler_env = base | self._shared_env() | self._scheduler_env() | self._env | self._metrics_env(0)
         return [
             [
                 Service(
@@ -203,17 +203,18 @@ class Stack:
                     heartbeat=home.heartbeat("scheduler"),
                 )
             ],
-            [self._worker(f"worker-{number}") for number in range(1, self._worker_count + 1)],
+            [self._worker(number) for number in range(1, self._worker_count + 1)],
         ]
 
-    def _worker(self, name: str) -> Service:
+    def _worker(self, number: int) -> Service:
+        name = f"worker-{number}"
         threads = max(1, (os.cpu_count() or 1) // max(1, self._worker_count))
         heartbeat = self.home.heartbeat(name)
         env = dict(os.environ) | self._shared_env() | self._worker_env(threads)
         return Service(
             name=name,
             command=module_command("worker"),
-            env=env | {"NST_HEARTBEAT_FILE": str(heartbeat)} | self._env,
+            env=env | {"NST_HEARTBEAT_FILE": str(heartbeat)} | self._env | self._metrics_env(number),
             is_ready=lambda: state_of(heartbeat) == READY,
             # Nothing else waits for a worker; it takes chunks when it is ready.
             is_awaited=False,
@@ -228,6 +229,11 @@ class Stack:
             "NST_CACHE_DIR": str(self.home.cache),
             "NST_MEMORY_BYTES": os.environ.get("NST_MEMORY_BYTES", str(memory)),
         }
+
+    def _metrics_env(self, number: int) -> dict[str, str]:
+        """Return the port of the metrics of worker `number`: the ports of the workers follow that of the scheduler."""
+        first = (os.environ | self._env).get("NST_METRICS_PORT", "")
+        return {"NST_METRICS_PORT": str(int(first) + number)} if first.isdecimal() else {}
 
     def _shared_env(self) -> dict[str, str]:
         where = self.addresses

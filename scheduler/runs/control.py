@@ -15,6 +15,7 @@ from nst_core.clock import Clock
 from nst_core.protocol.segments import TrainSegment
 from scheduler.control.broker import Broker
 from scheduler.control.lost_messages import LostMessages, reason
+from scheduler.control.metrics import TRAIN, Metrics
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain import codes
 from scheduler.domain.jobs import LEAST_WEIGHT
@@ -68,6 +69,7 @@ class RunControl:
         bucket: str,
         limits: RunLimits | None = None,
         weights: Callable[[], Mapping[str, float]] = dict,
+        metrics: Metrics | None = None,
     ) -> None:
         """`bucket` is the one that tenants share, where runs have their places.
 
@@ -79,6 +81,7 @@ class RunControl:
         self._bucket = bucket
         self._limits = limits or RunLimits()
         self._weights = weights
+        self._metrics = metrics or Metrics()
         self._lost_messages = LostMessages[tuple[str, int]](clock=clock, lost_after_s=self._limits.lost_after_s)
         self._stopping = Setbacks[str]("stopping")
         self._taking_back = Setbacks[str]("taking back")
@@ -129,7 +132,8 @@ class RunControl:
             return False  # its worker was heard of since it was found
         why = reason(begun=silent, lease_until=run.lease_until, now=now)
         log.warning("%s, attempt %d: %s", run.id, run.attempt, why)
-        self._change(run, self._fell_silent if silent else self._not_begun)
+        if self._change(run, self._fell_silent if silent else self._not_begun):
+            self._metrics.lost(TRAIN, why)
         return True
 
     def forget(self) -> None:
@@ -197,6 +201,7 @@ class RunControl:
         self._turns.add(run_id)
         # Claimed first, sent second: if the scheduler dies in between, the claim counts as lost.
         self._broker.send_segment(self._message(run, attempt))
+        self._metrics.sent(TRAIN)
         return True
 
     def _find(self, run_id: str) -> Run | None:
@@ -244,9 +249,10 @@ class RunControl:
             retries=self._limits.retries,
         )
 
-    def _change(self, found: Run, change: Callable[[Run], RunChanges]) -> None:
-        """Change a run, unless its segment was reported or has ended since it was read."""
+    def _change(self, found: Run, change: Callable[[Run], RunChanges]) -> bool:
+        """Change a run, and return whether it was changed: not if its segment was reported or ended meanwhile."""
         with self._database.write() as connection:
             run = run_rows.lock_unchanged_run(connection, found, "attempt", "live", "lease_until")
             if run is not None:
                 run_rows.update_run(connection, run.id, **change(run))
+        return run is not None

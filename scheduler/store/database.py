@@ -51,6 +51,14 @@ class Database:
         # in the middle, because another one has written since it began.
         self._writers = self.engine.execution_options(nst_write=True, nst_clock=clock)
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the file of SQLite; None for a server, or a database in memory."""
+        url = self.engine.url
+        if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+            return None
+        return Path(url.database).absolute().parent
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Give a connection for reading; raise DatabaseUnavailableError if the database does not answer."""

@@ -123,6 +123,15 @@ def find_job(
     return None if row is None else _job(row)
 
 
+def find_specs(connection: Connection, ids: Sequence[str]) -> dict[str, JobSpec]:
+    """Return the specs of jobs by id, without the addresses of inline photos."""
+    found = {}
+    for start in range(0, len(ids), 1000):
+        query = select(jobs.c.id, jobs.c.spec).where(jobs.c.id.in_(ids[start : start + 1000]))
+        found |= {row.id: _SPEC.validate_python(row.spec) for row in connection.execute(query)}
+    return found
+
+
 def find_fingerprint(connection: Connection, id: str) -> str:
     """Return the fingerprint of the request that a job was made from."""
     return str(connection.execute(select(jobs.c.fingerprint).where(jobs.c.id == id)).scalar_one())

@@ -19,6 +19,7 @@ from nst_core.client import signing
 from nst_core.client.resources.webhooks import DeliveryStatus
 from nst_core.clock import Clock
 from nst_core.errors import NstError
+from scheduler.control.metrics import Metrics
 from scheduler.control.setbacks import Setbacks
 from scheduler.domain.events import payload
 from scheduler.store import events as event_rows
@@ -75,8 +76,10 @@ class Deliverer:
         clock: Clock,
         random: Callable[[], float],
         retention_s: float,
+        metrics: Metrics | None = None,
     ) -> None:
         """`random` returns numbers from 0 to 1. Without a vault, messages wait."""
+        self._metrics = metrics or Metrics()
         self._database = database
         self._sender = sender
         self._vault = vault
@@ -193,6 +196,7 @@ class Deliverer:
         try:
             at = self._clock()
             answer = self._try(vault, webhook, delivery, at)
+            self._metrics.tried(succeeded=answer.succeeded)
             self._note_speed(webhook, answer)
             self._note(delivery, answer, at)
         except NstError as error:

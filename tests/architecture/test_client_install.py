@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 #: Packages that only extras of nst install.
 EXTRAS = (
     *("celery", "kombu", "redis", "boto3", "botocore", "numpy", "PIL", "torch", "safetensors"),
-    *("typer", "rich", "pydantic_settings", "fastapi", "starlette", "sqlalchemy"),
+    *("typer", "rich", "pydantic_settings", "fastapi", "starlette", "sqlalchemy", "prometheus_client"),
 )
 BLOCKED = f"""
 import sys

@@ -15,7 +15,7 @@ LIGHT = (
     *("decoding.child", "decoding.decoder", "decoding.process"),
     *("protocol.chunks", "protocol.codec", "protocol.events", "protocol.segments", "protocol.signing"),
     *("queue.connection", "queue.transport", "storage.blobs"),
-    *("system.budget", "system.files", "system.heartbeat", "system.memory"),
+    *("system.budget", "system.files", "system.heartbeat", "system.memory", "system.monitoring"),
     *(
         "gatys.config",
         "gatys.presets",

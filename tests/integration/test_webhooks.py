@@ -37,6 +37,7 @@ def test_an_event_is_sent_as_a_signed_standard_webhook(post: Post, rig: Rig, rec
     [delivery] = post.log(webhook_id)
     assert (delivery.status, delivery.message_id, delivery.body) == (DeliveryStatus.DELIVERED, message_id, request.body)
     assert [(each["status"], each["error"]) for each in delivery.tries] == [(204, None)]
+    assert (post.tries("succeeded"), post.tries("failed")) == (1, 0)
 
 
 def test_webhooks_get_the_chosen_events_of_their_tenant_from_their_creation_on(

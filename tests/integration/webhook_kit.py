@@ -2,6 +2,9 @@
 
 from ipaddress import ip_network
 
+from prometheus_client import CollectorRegistry
+
+from scheduler.control.metrics import Metrics
 from scheduler.local.servers import HOST
 from scheduler.store.webhooks import Delivery
 from scheduler.webhooks.address import Rules
@@ -24,6 +27,8 @@ class Post:
     def __init__(self, rig: Rig, certificates: Certificates, *, keys: str | None = KEY) -> None:
         self.rig = rig
         self.certificates = certificates
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry)
         vault = None if keys is None else Vault(keys)
         self.service = WebhookService(rig.database, vault=vault, rules=RULES, clock=rig.clock)
         self.deliverer = self.new_deliverer(keys)
@@ -40,6 +45,7 @@ class Post:
             clock=self.rig.clock,
             random=lambda: 0.5,
             retention_s=7 * DAY_S,
+            metrics=self.metrics,
         )
 
     def add(self, receiver: Receiver, *types: str, tenant: str = TENANT) -> tuple[str, str]:
@@ -53,6 +59,10 @@ class Post:
         """Deliver everything that is due now."""
         while self.deliverer.tick():
             assert self.deliverer.wait(timeout_s=30)
+
+    def tries(self, outcome: str) -> float | None:
+        """Return how many tries were counted with an outcome."""
+        return self.registry.get_sample_value("nst_webhook_tries_total", {"outcome": outcome})
 
     def log(self, webhook_id: str) -> list[Delivery]:
         """Return the deliveries of a webhook, oldest first."""

@@ -89,18 +89,21 @@ class Health:
         leave: Callable[[str], object],
         able_to: str = "make an image",
         not_of_this: tuple[type[Exception], ...] = (BlobUnavailableError,),
+        on_change: Callable[[bool], object] = lambda ill: None,
         clock: Clock = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         """`test` raises if the process cannot do what it must be `able_to`; `leave` ends the process for a reason.
 
-        Errors of the test that are `not_of_this` are raised, because they say nothing about the process.
+        Errors of the test that are `not_of_this` are raised, because they say nothing about the process. `on_change` is
+        called with True when the process fails the test, and with False when it can work again.
         """
         self._test = test
         self._ill_after_s = ill_after_s
         self._leave = leave
         self._able_to = able_to
         self._not_of_this = not_of_this
+        self._on_change = on_change
         self._clock = clock
         self._sleep = sleep
         self._lock = Lock()
@@ -126,6 +129,7 @@ class Health:
             while (error := self._error()) is not None:
                 if ill_since is None:
                     _log.warning("this worker cannot %s: %r", self._able_to, error)
+                    self._on_change(True)
                     # From now on: the test may have waited for long calls of the engine.
                     ill_since = self._clock()
                 if self._clock() - ill_since > self._ill_after_s:
@@ -136,6 +140,7 @@ class Health:
                 self._recovered_at = self._clock()
             if ill_since is not None:
                 _log.warning("this worker can %s again", self._able_to)
+                self._on_change(False)
             return self._recovered_at >= failed_at
 
     def _error(self) -> Exception | None:

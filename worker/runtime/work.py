@@ -14,6 +14,7 @@ from nst_core.storage.blobs import BlobStore
 from worker.runtime.broker import WorkerBroker
 from worker.runtime.engine import Engine
 from worker.runtime.isolation import Isolation
+from worker.runtime.metrics import WorkerMetrics
 from worker.runtime.outcomes import Recovered
 from worker.runtime.watchdog import Watchdog
 from worker.settings import WorkerSettings
@@ -47,6 +48,7 @@ class Parts(TaskParts):
     choice: EngineChoice
     #: Closes what a kind of work leaves open, at the end of the process.
     closing: ExitStack
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
 
 
 class Work(ABC):

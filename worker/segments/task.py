@@ -13,6 +13,7 @@ from nst_core.errors import NstError
 from nst_core.protocol.events import SegmentFailure, SegmentFinished
 from nst_core.protocol.segments import Phase, TrainSegment, load_segment
 from nst_core.storage.blobs import BlobStore
+from nst_core.training.step_losses import StepLosses
 from worker.runtime.broker import WorkerBroker
 from worker.runtime.engine import Engine
 from worker.runtime.outcomes import InterruptedWorkError, Recovered
@@ -48,9 +49,10 @@ class TrainTask(Task[TrainSegment, SegmentReport, SegmentFinished]):
         device: torch.device,
         stop: Event,
         recovered: Recovered = lambda problem: False,
+        on_step: Callable[[StepLosses], object] = lambda losses: None,
         clock: Clock = time.monotonic,
     ) -> None:
-        """Work as the named worker until `stop` is set."""
+        """Work as the named worker until `stop` is set. `on_step` is called after each step."""
         super().__init__(broker=broker, stop=stop, recovered=recovered, clock=clock)
         self._settings = settings
         self._name = name
@@ -61,7 +63,9 @@ class TrainTask(Task[TrainSegment, SegmentReport, SegmentFinished]):
         builder = TrainingBuilder(
             settings, blobs=blobs, library=self._library, compute=compute, device=device, cache=self._cache
         )
-        training = Training(name=name, blobs=blobs, builder=builder, cache=self._cache, compute=compute)
+        training = Training(
+            name=name, blobs=blobs, builder=builder, cache=self._cache, compute=compute, on_step=on_step
+        )
         evaluator = Evaluator(settings, name=name, blobs=blobs, library=self._library, compute=compute, device=device)
         self._phases = {Phase.TRAIN: training.run, Phase.EVALUATE: evaluator.run}
 

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Callable
 
 from nst_core.clock import Clock
 from nst_core.protocol.events import SegmentFinished, TrainProgress
@@ -36,9 +37,11 @@ class Training:
         builder: TrainingBuilder,
         cache: TrainingCache,
         compute: Compute,
+        on_step: Callable[[StepLosses], object] = lambda losses: None,
         clock: Clock = time.monotonic,
     ) -> None:
-        """Work as the named worker."""
+        """Work as the named worker. `on_step` is called after each step."""
+        self._on_step = on_step
         self._name = name
         self._blobs = blobs
         self._builder = builder
@@ -94,6 +97,7 @@ class Training:
             losses = self._step(live, steering)
             made.append(losses)
             tally.add(losses)
+            self._on_step(losses)
             if segment.sample_every and (losses.step % segment.sample_every == 0 or trainer.done):
                 live.samples.show(trainer, self._compute)
             steering.on_progress(tally.progress(trainer.step_number))

@@ -27,6 +27,7 @@ class Train(Work):
             device=parts.device,
             stop=parts.stop,
             recovered=parts.recovered,
+            on_step=parts.metrics.stepped,
         )
         parts.closing.callback(task.close)
         return task

@@ -23,6 +23,7 @@ class MemoryBroker(Broker):
         self._cancelled: set[str] = set()
         self._holders: dict[str, tuple[str, float]] = {}
         self._events: list[StoredEvent] = []
+        self._sent_at: dict[str, float] = {}
         self._last_event = 0
 
     def ping(self) -> None:
@@ -88,6 +89,10 @@ class MemoryBroker(Broker):
         dropped = {event.id for event in events}
         self._events = [event for event in self._events if event.id not in dropped]
 
+    def unread_events(self) -> tuple[int, float]:
+        oldest = self._sent_at.get(self._events[0].id) if self._events else None
+        return len(self._events), 0.0 if oldest is None else self._clock() - oldest
+
     # What a worker does.
 
     def take(self, queue: str) -> Any:
@@ -101,6 +106,7 @@ class MemoryBroker(Broker):
         """Send events to the scheduler."""
         for event in events:
             self._last_event += 1
+            self._sent_at[f"{self._last_event}-0"] = self._clock()
             self._events.append(StoredEvent(f"{self._last_event}-0", dump_event(event), is_genuine=is_genuine))
 
     def is_outdated(self, id: int | str, attempt: int) -> bool:

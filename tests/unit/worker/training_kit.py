@@ -18,6 +18,7 @@ from nst_core.protocol.segments import StoredFile, TrainSegment
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.checkpoint import Checkpoint, parse_checkpoint
 from nst_core.training.config import TrainConfig
+from nst_core.training.step_losses import StepLosses
 from worker.runtime.engine import Engine
 from worker.runtime.steering import Steering
 from worker.segments.builder import TrainingBuilder
@@ -118,6 +119,8 @@ class Bench:
     keep_s: float = 60.0
     #: Called after each step, with its number.
     on_step: Callable[[int], None] = lambda step: None
+    #: Called after each step, with its losses.
+    on_losses: Callable[[StepLosses], object] = lambda losses: None
     going: bool = True
     wanted: bool = True
     seen: list[TrainProgress] = field(default_factory=list)
@@ -134,7 +137,12 @@ class Bench:
             cache=self.cache,
         )
         self.training = Training(
-            name="w@test", blobs=self.blobs, builder=self.builder, cache=self.cache, compute=self.compute
+            name="w@test",
+            blobs=self.blobs,
+            builder=self.builder,
+            cache=self.cache,
+            compute=self.compute,
+            on_step=self.on_losses,
         )
 
     def compute(self, call: Callable[[], _T], /) -> _T:

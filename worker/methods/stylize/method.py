@@ -28,6 +28,7 @@ class Feedforward(Work):
             engine=parts.engine,
             recovered=parts.recovered,
             budget_bytes=budget_bytes,
+            observe=parts.metrics.observe,
         )
         parts.closing.callback(pipeline.close)
         models = ModelCache(
@@ -41,5 +42,7 @@ class Feedforward(Work):
                 progress=parts.engine.proceed,
             ),
             capacity_bytes=parts.settings.cache_bytes,
+            on_lookup=parts.metrics.looked_up,
         )
+        parts.metrics.watch_models(lambda: models.nbytes)
         return StylizeTask(parts, models=models, pipeline=pipeline, choice=parts.choice)

@@ -41,14 +41,29 @@ class ModelCache(Generic[_M]):
     """Loads each style once for each engine, and keeps the networks used last, up to a number of bytes."""
 
     def __init__(
-        self, blobs: BlobStore, build: Callable[[bytes, int, EngineChoice], _M], *, capacity_bytes: int
+        self,
+        blobs: BlobStore,
+        build: Callable[[bytes, int, EngineChoice], _M],
+        *,
+        capacity_bytes: int,
+        on_lookup: Callable[[bool], object] = lambda hit: None,
     ) -> None:
-        """Use `build` to make the network of a style, by its index in the bytes of a weights file, for an engine."""
+        """Use `build` to make the network of a style, by its index in the bytes of a weights file, for an engine.
+
+        `on_lookup` is told at each call of `get` whether the network was there.
+        """
+        self._on_lookup = on_lookup
         self._blobs = blobs
         self._build = build
         self._capacity_bytes = capacity_bytes
         self._lock = Lock()
         self._loaded: OrderedDict[_Key, Future[_Loaded[_M]]] = OrderedDict()
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that all loaded networks take, in bytes."""
+        with self._lock:
+            return sum(self._sizes().values())
 
     def get(self, style: StyleRef, choice: EngineChoice) -> _M:
         """Return the network of a style for an engine.
@@ -64,6 +79,7 @@ class ModelCache(Generic[_M]):
             if future is None:
                 future = self._loaded[key] = Future()
             self._loaded.move_to_end(key)
+        self._on_lookup(not missing)
         if missing:
             self._fill(future, key, style)
         loaded = future.result()
@@ -101,7 +117,7 @@ class ModelCache(Generic[_M]):
     def _evict(self) -> None:
         """Forget the networks used longest ago. A chunk that still uses one keeps it alive until its end."""
         with self._lock:
-            sizes = {key: future.result().model.nbytes for key, future in self._loaded.items() if future.done()}
+            sizes = self._sizes()
             total = sum(sizes.values())
             # The newest stays even if it alone is too large: its chunk needs it now.
             for key in list(sizes)[:-1]:
@@ -109,6 +125,10 @@ class ModelCache(Generic[_M]):
                     break
                 total -= sizes[key]
                 del self._loaded[key]
+
+    def _sizes(self) -> dict[_Key, int]:
+        """Return the bytes of the networks that are loaded, oldest use first; the caller has the lock."""
+        return {key: future.result().model.nbytes for key, future in self._loaded.items() if future.done()}
 
 
 def _check_version(style: StyleRef | BlendPart, file_sha256: str) -> None:

@@ -53,6 +53,17 @@ def test_the_double_replaces_all_that_uses_redis() -> None:
     assert names <= vars(MemoryBroker).keys()
 
 
+def test_unread_events_are_counted_and_have_an_age(both: Both) -> None:
+    assert both.unread_events() == (0, 0.0)
+    both.publish(EVENT)
+    both.publish(EVENT)
+    count, age_s = both.unread_events()
+    assert count == 2
+    assert 0 <= age_s < 60
+    both.drop_events(both.read_events(block_ms=1))
+    assert both.unread_events() == (0, 0.0)
+
+
 def test_chunks_are_taken_in_order_and_those_ahead_first(both: Both) -> None:
     for id, ahead in ((1, False), (2, False), (3, True)):
         both.send_chunk(replace(CHUNK, chunk_id=id), ahead=ahead)

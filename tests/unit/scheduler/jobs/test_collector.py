@@ -1,10 +1,12 @@
 """Tests of scheduler.jobs.collector."""
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from nst_core.client.resources.items import ItemStatus
 from nst_core.client.resources.jobs import JobStatus, StopReason
 from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome
+from scheduler.control.metrics import Metrics
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.jobs.collector import ChunkCollector
 from scheduler.jobs.item_times import ItemTimes
@@ -17,9 +19,19 @@ LEASE_S, BACKOFF_S = 30.0, 2.0
 
 
 @pytest.fixture
-def collector(database: Database, clock: ManualClock) -> ChunkCollector:
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def collector(database: Database, clock: ManualClock, registry: CollectorRegistry) -> ChunkCollector:
     return ChunkCollector(
-        database, clock=clock, lease_s=LEASE_S, backoff_s=BACKOFF_S, item_times=ItemTimes(clock=clock)
+        database,
+        clock=clock,
+        lease_s=LEASE_S,
+        backoff_s=BACKOFF_S,
+        item_times=ItemTimes(clock=clock),
+        metrics=Metrics(registry),
     )
 
 
@@ -73,6 +85,22 @@ def test_a_job_whose_items_are_all_done_is_finalized(
     collector.apply(finished(chunk, done(0), done(1)))
     assert chunk_of(database, chunk.id).status is ChunkStatus.DONE
     assert (job_of(database).status, job_of(database).counts.succeeded) == (JobStatus.FINALIZING, 2)
+
+
+def test_images_that_ended_are_counted_once(
+    collector: ChunkCollector, database: Database, chunk: Chunk, registry: CollectorRegistry
+) -> None:
+    def count(outcome: str) -> float | None:
+        return registry.get_sample_value("nst_items_total", {"method": "feedforward", "outcome": outcome})
+
+    collector.apply(started(chunk))
+    collector.apply(ChunkProgress(chunk_id=chunk.id, attempt=chunk.attempt, outcomes=(done(0),)))
+    assert (count("succeeded"), count("failed")) == (1, None)
+    end = finished(chunk, done(0), failed(1, retryable=False))
+    for _ in range(2):
+        collector.apply(end)
+    assert (count("succeeded"), count("failed")) == (1, 1)
+    assert registry.get_sample_value("nst_pixels_total", {"method": "feedforward"}) == 6 * 4
 
 
 def test_an_event_that_comes_twice_counts_once(collector: ChunkCollector, database: Database, chunk: Chunk) -> None:

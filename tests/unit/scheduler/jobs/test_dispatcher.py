@@ -1,9 +1,11 @@
 """Tests of scheduler.jobs.dispatcher."""
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from nst_core.client.resources.jobs import JobStatus, Priority
 from nst_core.protocol.chunks import StylizeChunk, load_chunk
+from scheduler.control.metrics import Metrics
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.jobs.dispatcher import Dispatcher
 from scheduler.jobs.methods.base import Window
@@ -17,9 +19,16 @@ QUEUE = StylizeChunk.queue
 
 
 @pytest.fixture
-def dispatcher(database: Database, memory_broker: MemoryBroker, clock: ManualClock) -> Dispatcher:
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def dispatcher(
+    database: Database, memory_broker: MemoryBroker, clock: ManualClock, registry: CollectorRegistry
+) -> Dispatcher:
     windows = {"feedforward": Window(chunks=2, lease_s=LEASE_S)}
-    return Dispatcher(database, memory_broker, clock=clock, bucket="nst", windows=windows)
+    return Dispatcher(database, memory_broker, clock=clock, bucket="nst", windows=windows, metrics=Metrics(registry))
 
 
 def taken(broker: MemoryBroker) -> list[StylizeChunk]:
@@ -32,7 +41,11 @@ def test_nothing_is_sent_without_a_job(dispatcher: Dispatcher) -> None:
 
 
 def test_the_window_limits_what_is_sent(
-    dispatcher: Dispatcher, database: Database, memory_broker: MemoryBroker, clock: ManualClock
+    dispatcher: Dispatcher,
+    database: Database,
+    memory_broker: MemoryBroker,
+    clock: ManualClock,
+    registry: CollectorRegistry,
 ) -> None:
     add_job(database, items=6, per_chunk=2)
     assert dispatcher.tick()
@@ -42,6 +55,7 @@ def test_the_window_limits_what_is_sent(
     chunk = chunk_of(database, first.chunk_id)
     assert (chunk.status, chunk.lease_until) == (ChunkStatus.DISPATCHED, clock.now + LEASE_S)
     assert not dispatcher.tick(), "the window is full until workers begin"
+    assert registry.get_sample_value("nst_attempts_total", {"method": "feedforward"}) == 2
 
 
 def test_tenants_share_the_window(dispatcher: Dispatcher, database: Database, memory_broker: MemoryBroker) -> None:

@@ -1,9 +1,11 @@
 """Tests of scheduler.jobs.reaper."""
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from nst_core.client.resources.items import ItemStatus
 from nst_core.protocol.events import ChunkStarted
+from scheduler.control.metrics import Metrics
 from scheduler.domain.codes import WORKER_LOST
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.jobs.collector import ChunkCollector
@@ -18,8 +20,18 @@ LEASE_S, LOST_AFTER_S = 60.0, 5.0
 
 
 @pytest.fixture
-def reaper(database: Database, memory_broker: MemoryBroker, clock: ManualClock) -> Reaper:
-    return Reaper(database, memory_broker, clock=clock, lost_after_s=LOST_AFTER_S)
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def reaper(database: Database, memory_broker: MemoryBroker, clock: ManualClock, registry: CollectorRegistry) -> Reaper:
+    return Reaper(database, memory_broker, clock=clock, lost_after_s=LOST_AFTER_S, metrics=Metrics(registry))
+
+
+def losses(registry: CollectorRegistry, reason: str) -> float | None:
+    """Return how many chunks were counted as lost for a reason."""
+    return registry.get_sample_value("nst_leases_lost_total", {"method": "feedforward", "reason": reason})
 
 
 def begin(database: Database, clock: ManualClock, *, blameless: bool = False) -> Chunk:
@@ -58,7 +70,7 @@ def test_a_worker_that_was_told_to_end_did_not_die_of_its_chunk(
 
 
 def test_a_chunk_that_kills_its_workers_is_halved_and_then_fails_alone(
-    reaper: Reaper, database: Database, memory_broker: MemoryBroker, clock: ManualClock
+    reaper: Reaper, database: Database, registry: CollectorRegistry, clock: ManualClock
 ) -> None:
     add_job(database, max_attempts=2, items=1, per_chunk=1)
     for _ in range(2):
@@ -67,9 +79,13 @@ def test_a_chunk_that_kills_its_workers_is_halved_and_then_fails_alone(
         reaper.tick()
     (item,) = items_of(database)
     assert (item.status, item.error_code) == (ItemStatus.FAILED, WORKER_LOST)
+    assert (losses(registry, "worker_silent"), losses(registry, "message_lost")) == (2, None)
+    assert registry.get_sample_value("nst_items_total", {"method": "feedforward", "outcome": "failed"}) == 1
 
 
-def test_a_message_that_left_the_queue_is_sent_again(reaper: Reaper, database: Database, clock: ManualClock) -> None:
+def test_a_message_that_left_the_queue_is_sent_again(
+    reaper: Reaper, database: Database, clock: ManualClock, registry: CollectorRegistry
+) -> None:
     add_job(database, max_attempts=2)
     (sent,) = send_all(database, now=clock.now)
     assert not reaper.tick(), "a worker may have it, and say so soon"
@@ -77,6 +93,7 @@ def test_a_message_that_left_the_queue_is_sent_again(reaper: Reaper, database: D
     assert reaper.tick()
     now = chunk_of(database, sent.id)
     assert (now.status, now.deaths) == (ChunkStatus.PENDING, 0)
+    assert (losses(registry, "worker_silent"), losses(registry, "message_lost")) == (None, 1)
 
 
 def test_nothing_is_lost_before_the_events_are_read(reaper: Reaper, database: Database, clock: ManualClock) -> None:

@@ -186,3 +186,10 @@ def test_the_port_is_the_last_one_or_the_first_free_one(tmp_path: Path) -> None:
         again._choose_port()
         assert again.busy_port == busy
     assert Stack(tmp_path, first_port=free_port())._choose_port() == busy
+
+
+def test_each_process_has_its_own_port_for_metrics(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, workers=2, env={"NST_METRICS_PORT": "9600"})
+    ports = [stack._metrics_env(number)["NST_METRICS_PORT"] for number in range(3)]
+    assert ports == ["9600", "9601", "9602"]
+    assert Stack(tmp_path)._metrics_env(1) == {}

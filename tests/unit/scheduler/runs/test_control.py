@@ -1,10 +1,12 @@
 """Tests of scheduler.runs.control."""
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.events import SegmentStarted
 from nst_core.protocol.segments import TRAIN_TASK
+from scheduler.control.metrics import Metrics
 from scheduler.domain.codes import WORKER_LOST
 from scheduler.domain.runs import SegmentState, Stop
 from scheduler.runs.collector import RunCollector
@@ -18,9 +20,16 @@ LEASE_S, LOST_AFTER_S = 3600.0, 5.0
 
 
 @pytest.fixture
-def control(database: Database, memory_broker: MemoryBroker, clock: ManualClock) -> RunControl:
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def control(
+    database: Database, memory_broker: MemoryBroker, clock: ManualClock, registry: CollectorRegistry
+) -> RunControl:
     limits = RunLimits(max_concurrent=1, dispatch_lease_s=LEASE_S, lost_after_s=LOST_AFTER_S)
-    return RunControl(database, memory_broker, clock=clock, bucket="nst", limits=limits)
+    return RunControl(database, memory_broker, clock=clock, bucket="nst", limits=limits, metrics=Metrics(registry))
 
 
 def begin(database: Database, clock: ManualClock, run_id: str = "run_1") -> None:
@@ -96,7 +105,9 @@ def test_a_worker_is_told_to_stop_until_it_does(
         memory_broker.lose()
 
 
-def test_a_silent_worker_loses_its_segment(control: RunControl, database: Database, clock: ManualClock) -> None:
+def test_a_silent_worker_loses_its_segment(
+    control: RunControl, database: Database, clock: ManualClock, registry: CollectorRegistry
+) -> None:
     add_run(database)
     control.dispatch()
     begin(database, clock)
@@ -107,6 +118,8 @@ def test_a_silent_worker_loses_its_segment(control: RunControl, database: Databa
     run = run_of(database)
     assert (run.live, run.failures, run.error_code) == (SegmentState.NONE, 1, WORKER_LOST)
     assert control.dispatch(), "at once"
+    assert registry.get_sample_value("nst_attempts_total", {"method": "train"}) == 2
+    assert registry.get_sample_value("nst_leases_lost_total", {"method": "train", "reason": "worker_silent"}) == 1
 
 
 def test_a_lost_message_is_sent_again_without_a_failure(

@@ -39,10 +39,17 @@ class Rig:
     faults: list[Exception] = field(default_factory=list)
     #: How many more times the storage does not answer.
     silences: int = 0
+    #: When the process became ill (True) and well.
+    changes: list[bool] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.health = Health(
-            self._test, ill_after_s=ILL_S, leave=self.reasons.append, clock=lambda: self.now, sleep=self._sleep
+            self._test,
+            ill_after_s=ILL_S,
+            leave=self.reasons.append,
+            on_change=self.changes.append,
+            clock=lambda: self.now,
+            sleep=self._sleep,
         )
         self.storage = Health(
             self._test_storage, ill_after_s=ILL_S, leave=self._retire, clock=lambda: self.now, sleep=self._sleep
@@ -233,3 +240,9 @@ def test_self_test_raises_the_error_of_the_network(engine: Engine) -> None:
 
     with pytest.raises(RuntimeError, match="illegal"):
         SelfTest(lambda: Calls(broken), engine=engine)()
+
+
+def test_the_start_and_the_end_of_an_illness_are_told(rig: Rig) -> None:
+    rig.failures = 2
+    assert do(rig, failing(MemoryError())) == "done"
+    assert rig.changes == [True, False]

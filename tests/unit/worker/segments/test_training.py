@@ -24,6 +24,7 @@ from nst_core.protocol.segments import StoredFile, TrainSegment
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
 from nst_core.training.held_out import HELD_OUT, split_names
+from nst_core.training.step_losses import StepLosses
 from nst_core.training.stored_photos import StoredPhotos
 from tests.unit.worker.kit import wait_until
 from tests.unit.worker.training_kit import (
@@ -92,6 +93,13 @@ def test_a_segment_trains_to_the_last_step_and_stores_checkpoint_and_losses(benc
     assert end.photos is not None
     assert (end.photos.count, end.photos.held_out, end.photos.skipped) == (6, 0, 0)
     assert "only 6 photos" in (end.photos.warning or "")
+
+
+def test_each_step_is_told_with_its_losses(benches: MakeBench, blobs: BlobStore) -> None:
+    told: list[StepLosses] = []
+    benches(on_losses=told.append).run(make_segment(blobs))
+    assert [losses.step for losses in told] == list(range(1, 13))
+    assert all(losses.total > 0 for losses in told)
 
 
 def test_progress_has_step_losses_and_speed(bench: Bench, blobs: BlobStore) -> None:

@@ -62,6 +62,18 @@ def test_a_version_is_loaded_once(blobs: BlobStore, store: Store) -> None:
     assert cache.get(style, EXACT) is model
 
 
+def test_lookups_and_the_memory_of_loaded_networks_can_be_watched(blobs: BlobStore, store: Store) -> None:
+    hits: list[bool] = []
+    cache = ModelCache(blobs, Network, capacity_bytes=5, on_lookup=hits.append)
+    assert cache.nbytes == 0
+    style = store(b"four")
+    for _ in range(2):
+        cache.get(style, EXACT)
+    assert (hits, cache.nbytes) == ([False, True], 4)
+    cache.get(store(b"two"), EXACT)
+    assert (hits, cache.nbytes) == ([False, True, False], 3), "the older one had no room"
+
+
 def test_two_threads_that_need_the_same_version_load_it_once(blobs: BlobStore, store: Store) -> None:
     begun, release, builds = Event(), Event(), []
 
