@@ -21,6 +21,7 @@ from scheduler.jobs.item_times import ItemTimes
 from scheduler.jobs.methods import all_methods
 from scheduler.jobs.methods.base import Window
 from scheduler.store import backlog as rows
+from scheduler.store.chunks import ACTIVE
 from scheduler.store.database import Connection, Database
 
 
@@ -96,7 +97,7 @@ class Monitor(Collector):
         chunks = _gauge("nst_chunks", "Chunks that were sent and have not ended", "method", "status")
         window = _gauge("nst_window_chunks", "The most chunks that wait in Redis", "method")
         for method, limits in self._windows.items():
-            for status in rows.ACTIVE:
+            for status in ACTIVE:
                 chunks.add_metric([method, status], active[method, status])
             window.add_metric([method], limits.chunks)
         yield from (chunks, window)

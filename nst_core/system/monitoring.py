@@ -32,7 +32,7 @@ class DiskSpace(Collector):
 def new_registry(*, disk: Path | None = None) -> CollectorRegistry:
     """Return a registry with the metrics of this process and, if a folder is given, of the disk that it is on."""
     # Prometheus would store a second series for each counter, with the time of its creation.
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     if disk is not None:

@@ -125,7 +125,7 @@ def find_job(
 
 def find_specs(connection: Connection, ids: Sequence[str]) -> dict[str, JobSpec]:
     """Return the specs of jobs by id, without the addresses of inline photos."""
-    found = {}
+    found: dict[str, JobSpec] = {}
     for start in range(0, len(ids), 1000):
         query = select(jobs.c.id, jobs.c.spec).where(jobs.c.id.in_(ids[start : start + 1000]))
         found |= {row.id: _SPEC.validate_python(row.spec) for row in connection.execute(query)}
