@@ -15,6 +15,7 @@ import yaml
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
+from nst_core import __version__
 from nst_core.queue.connection import make_redis
 from nst_core.settings import BrokerSettings, unknown_variables
 from scheduler.access.keys import is_api_key
@@ -135,6 +136,16 @@ def test_only_the_proxy_has_ports_outside(services: Services) -> None:
     assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
     assert services["proxy"]["networks"] == ["front"]
     assert all("front" not in services[name]["networks"] for name in ("redis", "postgres", "storage"))
+
+
+def test_the_images_are_those_of_this_version(services: Services) -> None:
+    names = {name: service["image"] for name, service in of_nst(services)}
+    assert names == {
+        "scheduler-1": f"nst-scheduler:{__version__}",
+        "scheduler-2": f"nst-scheduler:{__version__}",
+        "worker-cpu": f"nst-worker-cpu:{__version__}",
+        "worker-gpu": f"nst-worker-cuda:{__version__}",
+    }
 
 
 def test_volumes_are_declared(services: Services) -> None:

@@ -79,7 +79,9 @@ def test_only_the_images_of_workers_have_a_compiler() -> None:
 def test_a_lock_has_what_the_package_requires(target: str) -> None:
     locked = pins(target)
     for requirement in wanted(EXTRAS[target]):
-        assert Version(locked[canonicalize_name(requirement.name)]) in requirement.specifier, requirement
+        name = canonicalize_name(requirement.name)
+        assert name in locked, f"{requirement} is not in the lock: make locks"
+        assert Version(locked[name]) in requirement.specifier, f"{requirement} has {locked[name]}: make locks"
 
 
 def test_the_scheduler_has_no_torch_and_a_worker_no_database_driver() -> None:

@@ -11,6 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from nst_core import __version__
 from nst_core.settings import unknown_variables
 from tests.deploy.test_compose import read_env
 
@@ -141,8 +142,17 @@ def test_workers_know_nothing_of_the_database(overlay: str) -> None:
 def test_a_worker_on_a_gpu_asks_for_one_and_has_its_image() -> None:
     container = pods("gpu")["worker"]["containers"][0]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    assert container["image"].startswith("nst-worker-cuda:")
-    assert pods("cpu")["worker"]["containers"][0]["image"].startswith("nst-worker-cpu:")
+    images = {overlay: pods(overlay)["worker"]["containers"][0]["image"].partition(":")[0] for overlay in OVERLAYS}
+    assert images == {"cpu": "nst-worker-cpu", "gpu": "nst-worker-cuda", "small": "nst-worker-cpu"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_images_have_a_version_and_those_of_nst_have_this_one(overlay: str) -> None:
+    for name, pod in pods(overlay).items():
+        image, _, tag = pod["containers"][0]["image"].rpartition(":")
+        assert image, name
+        assert tag != "latest", name
+        assert (tag == __version__) == image.startswith("nst-"), name
 
 
 def test_each_server_of_the_small_overlay_admits_only_its_clients() -> None:

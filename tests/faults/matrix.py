@@ -83,7 +83,9 @@ class Matrix:
 
     def _run(self, case: Case, database: str, items: int, rng: random.Random) -> Run:
         started = time.monotonic()
-        blank = Run(case=case.id, title=case.title, database=database, size=f"{items:,}", seconds=0.0)
+        blank = Run(
+            case=case.id, title=case.title, database=database, size=f"{items * len(case.styles):,}", seconds=0.0
+        )
         try:
             cluster = self._cluster_for(case, database)
             cluster.restore()
