@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -132,8 +133,9 @@ def test_every_service_is_confined_and_restarts(services: Services) -> None:
         assert "exec" in services[name]["tmpfs"][0].split(":")[1].split(","), "torch loads what it compiled"
 
 
-def test_only_the_proxy_has_ports_outside(services: Services) -> None:
-    assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
+def test_only_the_proxy_has_ports_for_other_machines(services: Services) -> None:
+    ports = {name: service.get("ports", ()) for name, service in services.items()}
+    assert [name for name in ports if any(not port.startswith("127.0.0.1:") for port in ports[name])] == ["proxy"]
     assert services["proxy"]["networks"] == ["front"]
     assert all("front" not in services[name]["networks"] for name in ("redis", "postgres", "storage"))
 
@@ -165,6 +167,20 @@ def test_redis_starts_as_it_is_configured(services: Services, env: dict[str, str
         answers = {name: client.config_get(name)[name] for name in ("maxmemory-policy", "appendonly", "save")}
         client.close()
     assert answers == {"maxmemory-policy": "noeviction", "appendonly": "yes", "save": ""}
+
+
+def test_prometheus_reads_every_process_of_nst(services: Services) -> None:
+    jobs = yaml.safe_load((DEPLOY / "monitoring" / "prometheus-compose.yaml").read_text())["scrape_configs"]
+    read = {name: config["port"] for job in jobs for config in job["dns_sd_configs"] for name in config["names"]}
+    assert read == {name: int(service["environment"]["NST_METRICS_PORT"]) for name, service in of_nst(services)}
+    assert "--config.file=/etc/prometheus/prometheus-compose.yaml" in services["prometheus"]["command"]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (apt-get install prometheus)")
+def test_promtool_accepts_the_configuration() -> None:
+    command = ["promtool", "check", "config", "prometheus-compose.yaml"]
+    done = subprocess.run(command, cwd=DEPLOY / "monitoring", capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_caddy_accepts_its_configuration() -> None:

@@ -1,5 +1,6 @@
 """The manifests for Kubernetes, as kubectl makes them of the overlays."""
 
+import os
 import re
 import subprocess
 import sys
@@ -23,13 +24,17 @@ VERSION = "1.33"
 Manifest = dict[str, Any]
 
 
+def kustomized(folder: Path) -> str:
+    """Return what kubectl makes of a folder."""
+    done = subprocess.run([str(BIN / "kubectl"), "kustomize", str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @cache
 def rendered(overlay: str) -> list[Manifest]:
     """Return all objects of an overlay."""
-    command: list[str | Path] = [BIN / "kubectl", "kustomize", DEPLOY / "kubernetes" / "overlays" / overlay]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return list(yaml.safe_load_all(kustomized(DEPLOY / "kubernetes" / "overlays" / overlay)))
 
 
 def of_kind(overlay: str, *kinds: str) -> list[Manifest]:
@@ -153,6 +158,28 @@ def test_images_have_a_version_and_those_of_nst_have_this_one(overlay: str) -> N
         assert image, name
         assert tag != "latest", name
         assert (tag == __version__) == image.startswith("nst-"), name
+
+
+def test_an_overlay_of_ones_own_changes_images_addresses_and_the_number_of_workers(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "kustomization.yaml").write_text(
+        f"""
+        namespace: nst
+        resources: [{os.path.relpath(DEPLOY / "kubernetes" / "overlays" / "gpu", mine)}]
+        images: [{{name: nst-worker-cuda, newName: registry.internal/nst-worker-cuda, newTag: "7"}}]
+        replicas: [{{name: worker, count: 5}}]
+        configMapGenerator: [{{name: nst, behavior: merge, literals: [REDIS_ADDRESS=redis.internal:6379/3]}}]
+        """
+    )
+    objects = list(yaml.safe_load_all(kustomized(mine)))
+    worker = next(
+        each["spec"] for each in objects if each["kind"] == "Deployment" and each["metadata"]["name"] == "worker"
+    )
+    (settings,) = (each["data"] for each in objects if each["kind"] == "ConfigMap")
+    assert worker["replicas"] == 5
+    assert worker["template"]["spec"]["containers"][0]["image"] == "registry.internal/nst-worker-cuda:7"
+    assert (settings["REDIS_ADDRESS"], settings["NST_S3_BUCKET"]) == ("redis.internal:6379/3", "nst")
 
 
 def test_each_server_of_the_small_overlay_admits_only_its_clients() -> None:
