@@ -32,9 +32,9 @@ from nst_core.settings import DecoderSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.budget import Budget
 from worker.methods.results import Outdated, Results
-from worker.methods.stylize.masks import decode_mask
+from worker.methods.stylize.masks import Masks
 from worker.runtime.engine import Engine
-from worker.runtime.outcomes import InterruptedWorkError, Recovered, Stopwatch, failure, outcome_of, retried, success
+from worker.runtime.outcomes import InterruptedWorkError, Recovered, Stopwatch, failure, outcome_of, success
 from worker.settings import WorkerSettings
 
 _T = TypeVar("_T")
@@ -117,6 +117,7 @@ class Pipeline:
         self._pixels = Budget(settings.pixels_ahead)
         self._recovered = recovered
         self._blobs = blobs
+        self._masks = Masks(settings, blobs=blobs, ahead=self._ahead, recovered=recovered)
         self._results = Results(blobs)
         self._engine = engine
         #: Loaded for the first photo whose faces are to be found, on the engine's thread.
@@ -144,7 +145,7 @@ class Pipeline:
         results must not be replaced.
         """
         try:
-            weight = self._weight_of_all(chunk)
+            weight = self._masks.of_all(chunk)
         except NstError as error:
             yield from (failure(item, error) for item in chunk.items)
             return
@@ -230,14 +231,6 @@ class Pipeline:
         with run.decoding, image.stage(Stage.DECODE):
             return decoder.decode(data, limits, has_room=has_room)
 
-    def _weight_of_all(self, chunk: StylizeChunk) -> Weight | None:
-        """Return the weight of the mask for all photos of a chunk, if there is one that a photo needs."""
-        mask = chunk.options.mask
-        if mask is None or all(item.mask for item in chunk.items):
-            return None
-        label = f"job {chunk.job_id} mask"
-        return retried(lambda: self._read_mask(mask), label=label, what="mask", recovered=self._recovered)
-
     def _weight(self, image: _Image) -> Weight | None:
         """Return the weight of a photo's own mask, or of the one for all. Nothing may be held, since this waits."""
         mask = image.item.mask
@@ -245,18 +238,7 @@ class Pipeline:
             return image.run.weight
         image.run.check()
         with image.watch:
-            return self._read_mask(mask)
-
-    def _read_mask(self, uri: str) -> Weight:
-        with ExitStack() as held:
-
-            def wait_for_room(nbytes: int) -> None:
-                held.close()  # of an earlier try
-                held.enter_context(self._ahead.hold(nbytes))
-
-            limit = self._settings.max_input_bytes
-            data = self._blobs.get(BlobUri.parse(uri), max_bytes=limit, on_size=wait_for_room)
-            return decode_mask(data, max_pixels=self._settings.max_pixels)
+            return self._masks.read(mask)
 
     def _painted(self, image: _Image, picture: Picture, weight: Weight | None) -> Picture:
         """Return the stylized picture; the network paints a copy of another size if the strokes are to be so."""
