@@ -73,8 +73,8 @@ class WorkerSettings(BrokerSettings, StorageSettings, MetricsSettings):
     heartbeat_s: float = Field(default=3.0, gt=0)
     #: Seconds between two reports on a chunk, in which the worker also asks whether the job was cancelled.
     progress_s: float = Field(default=1.0, gt=0)
-    #: A worker is stuck, and ends so that its supervisor restarts it, if no image, no strip of a large one and no
-    #: iteration is completed within this many seconds. So this is also the longest time that one of them may take.
+    #: A worker is stuck, and ends so that its supervisor restarts it, if no image or iteration, and no strip or tile of
+    #: a large one, is completed within this many seconds. So this is also the longest time that one of them may take.
     stuck_after_s: float = Field(default=600.0, gt=0)
     #: A worker that fails its self-test for this many seconds ends as well.
     ill_after_s: float = Field(default=10.0, gt=0)

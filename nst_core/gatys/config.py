@@ -32,8 +32,9 @@ SERVED_NETWORKS = (
 LAYER_TERMS = ("content", "gram", "histogram", "moments", "sliced", "mrf")
 #: Those of them that compare the picture with a style.
 STYLE_TERMS = ("gram", "histogram", "moments", "sliced", "mrf")
-#: Those whose weights `balance` makes relative to the Gram term.
-BALANCED_TERMS = ("histogram", "moments", "sliced", "mrf")
+#: Those of them that need the features of the whole picture at once. Their weights are what `balance` makes relative to
+#: the Gram term.
+MAP_TERMS = ("histogram", "moments", "sliced", "mrf")
 #: The smallest side for networks other than VGG: after five halvings, one position.
 OTHER_MIN_SIDE_PX = 32
 
@@ -103,7 +104,8 @@ class GatysConfig:
     #: Adam: about how far a pixel moves per iteration, in 0 to 1; None means 0.02. L-BFGS: the first step to try,
     #: as a fraction of the quasi-Newton step; None means 1.
     learning_rate: float | None = None
-    #: Pairs of steps and gradients that L-BFGS keeps; each takes 24 bytes per pixel.
+    #: Pairs of steps and gradients that L-BFGS keeps; each takes 24 bytes per pixel. A picture that is too large for
+    #: the memory has fewer (see `costs.plan`).
     history: int = 20
     #: The result is an average of iterates with this decay; 0 means the last one. Adam only.
     average_decay: float = 0.0

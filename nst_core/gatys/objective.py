@@ -1,36 +1,25 @@
-"""The loss of a picture (the weighted sum of all terms of a config) and its gradient."""
+"""The loss of a picture: the weighted sum of all terms of a config."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from nst_core.errors import ConfigError
-from nst_core.gatys.config import BALANCED_TERMS, STYLE_TERMS, GatysConfig
-from nst_core.gatys.parts import ContentPart, FeaturePart, GramPart, ImagePart, Part, StyleFeatures
-from nst_core.gatys.scales import size_of
-from nst_core.losses.balance import balanced_weights
+from nst_core.gatys.config import STYLE_TERMS, GatysConfig
+from nst_core.gatys.parts import ContentPart, FeaturePart, GramPart, ImagePart, LayerPart
+from nst_core.gatys.scales import Size, size_of
+from nst_core.gatys.targets import FeatureMaps, PreparedStyle, StyleTargets, style_targets
 from nst_core.losses.laplacian import LaplacianLoss
 from nst_core.losses.sliced import SlicedLoss
 from nst_core.losses.tv import TVLoss
+from nst_core.nets.feature_tiles import Tile, tiles
 from nst_core.nets.loss_network import VGG, LossNetwork
 
 #: Names of terms in results that differ from the names of the config's fields.
 NAMES = {"gram": "style"}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PreparedStyle:
-    """A style, prepared for the objective of one scale."""
-
-    #: 1 x 1 x h x w luminance or 1 x 3 x h x w RGB.
-    image: Tensor
-    weight: float
-    region: Tensor | None
-    style_region: Tensor | None
 
 
 class Features(nn.Module):
@@ -65,37 +54,54 @@ class Objective(nn.Module):
     weights: Tensor
 
     def __init__(
-        self, config: GatysConfig, *, features: Features | None, content: Tensor, styles: Sequence[PreparedStyle]
+        self,
+        config: GatysConfig,
+        *,
+        features: Features | None,
+        content: Tensor,
+        styles: Sequence[PreparedStyle],
+        tile_pixels: int | None = None,
+        on_tile: Callable[[], object] = lambda: None,
     ) -> None:
         """Compute the targets; `content`, N x 1 or 3 x H x W, has the size and the channels of the pictures to come.
 
-        `features` may be None if no term needs any.
+        `features` may be None if no term needs any. With `tile_pixels`, all pictures pass the loss network in tiles;
+        `on_tile` is called after each.
         """
         super().__init__()
         self.config = config
         self.features = features
+        self.tile_pixels = tile_pixels
+        self.on_tile = on_tile
         #: Whether features are bfloat16; the caller may turn that off later.
         self.narrow = features is not None and features.narrow_body is not None
         self._drawn = 0
-        parts: dict[tuple[str, str], Part] = {}
+        parts: dict[tuple[str, str], LayerPart | ImagePart] = {}
         weights: list[float] = []
 
-        def add(term: str, key: object, weight: float, part: Part) -> None:
+        def add(term: str, key: object, weight: float, part: LayerPart | ImagePart) -> None:
             parts[NAMES.get(term, term), str(key)] = part
             weights.append(weight)
 
         with torch.no_grad():
-            wanted = self._features(content, narrow=False)
+            wanted, sizes = FeatureMaps(config.active("content")), dict[str, Size]()
+            for tile, values in self.cuts(content, narrow=False):
+                wanted.add(tile, values)
+                sizes |= {layer: tile.map_size(layer, values[layer]) for layer in values}
             for layer, weight in config.active("content").items():
-                add("content", layer, weight, ContentPart(layer, wanted[layer]))
-            sizes = {layer: size_of(values) for layer, values in wanted.items()}
-            lent = [self._style_features(style, sizes) for style in styles if config.uses_style]
+                add("content", layer, weight, ContentPart(layer, wanted.maps[layer]))
+            targets = [self._targets(style, sizes) for style in styles if config.uses_style]
             for term in STYLE_TERMS:
                 for layer, weight in config.active(term).items():
-                    part = GramPart(config, layer, lent) if term == "gram" else FeaturePart(config, term, layer, lent)
-                    add(term, layer, weight, part)
+                    gram = term == "gram"
+                    add(
+                        term,
+                        layer,
+                        weight,
+                        GramPart(config, layer, targets) if gram else FeaturePart(config, term, layer, targets),
+                    )
             for pool_px, weight in config.active("laplacian").items():
-                edges = LaplacianLoss(_rgb(content), pool_px=pool_px)
+                edges = LaplacianLoss(rgb(content), pool_px=pool_px)
                 add("laplacian", pool_px, weight, ImagePart(edges))
         if config.tv_weight:
             add("tv", "", config.tv_weight, ImagePart(TVLoss(config.tv_kind)))
@@ -104,8 +110,28 @@ class Objective(nn.Module):
         self.register_buffer("weights", torch.tensor(weights, device=content.device))
 
     def forward(self, canvas: Tensor) -> Tensor:
-        """Return the weighted parts, P, of the picture 1 x 1 or 3 x H x W, in the order of `keys`."""
-        return self._parts(canvas) * self.weights
+        """Return the weighted parts, P, of the picture 1 x 1 or 3 x H x W, in the order of `keys`, without tiles."""
+        return self.unweighted(canvas) * self.weights
+
+    def unweighted(self, canvas: Tensor) -> Tensor:
+        """Return the parts, P, of a picture, all with the weight 1, without tiles."""
+        features = self.features_of(canvas, narrow=self.narrow)
+        return torch.stack([cast(Tensor, part(features, rgb(canvas))) for part in self.parts])
+
+    def features_of(self, picture: Tensor, *, narrow: bool) -> dict[str, Tensor]:
+        """Return the features of a picture, or of a tile with its margin, by layer."""
+        return {} if self.features is None else self.features(rgb(picture), narrow=narrow)
+
+    def tiles(self, picture: Tensor) -> Iterator[Tile]:
+        """Yield the tiles of a picture."""
+        if self.features is not None:
+            yield from tiles(self.features.network, size_of(picture), tile_pixels=self.tile_pixels)
+
+    def cuts(self, picture: Tensor, *, narrow: bool) -> Iterator[tuple[Tile, dict[str, Tensor]]]:
+        """Yield the tiles of a picture, and the features of each one by layer."""
+        for tile in self.tiles(picture):
+            yield tile, tile.cut(self.features_of(tile.of(picture), narrow=narrow))
+            self.on_tile()
 
     def losses(self, parts: Sequence[float]) -> dict[str, float]:
         """Return the sum of the weighted parts of each term."""
@@ -122,51 +148,15 @@ class Objective(nn.Module):
             loss.draw(number)
         return changed
 
-    def balance(self, canvas: Tensor) -> None:
-        """Set the weights of the balanced terms from the lengths of their gradients at a picture; see `GatysConfig`."""
-        with torch.enable_grad():
-            x = canvas.detach().requires_grad_()
-            parts = self._parts(x)
-            style = [i for i, (term, _) in enumerate(self.keys) if term == NAMES["gram"]]
-            losses = {"": (parts * self.weights)[style].sum()}
-            ratios = {}
-            for i, (term, layer) in enumerate(self.keys):
-                if term in BALANCED_TERMS:
-                    losses[str(i)] = parts[i]
-                    ratios[str(i)] = self.config.active(term)[layer]
-            for name, weight in balanced_weights(losses, at=x, reference="", ratios=ratios).items():
-                if name:
-                    self.weights[int(name)] = weight
-
-    def _parts(self, canvas: Tensor) -> Tensor:
-        features = self._features(canvas, narrow=self.narrow)
-        return torch.stack([cast(Tensor, part(features, _rgb(canvas))) for part in self.parts])
-
-    def _features(self, canvas: Tensor, *, narrow: bool) -> dict[str, Tensor]:
-        return {} if self.features is None else self.features(_rgb(canvas), narrow=narrow)
-
-    def _style_features(self, style: PreparedStyle, sizes: Mapping[str, tuple[int, int]]) -> StyleFeatures:
-        return StyleFeatures(
-            features=self._features(style.image, narrow=False),
-            weight=style.weight,
-            region=style.region,
-            style_region=style.style_region,
+    def _targets(self, style: PreparedStyle, sizes: dict[str, Size]) -> StyleTargets:
+        active = {term: self.config.active(term) for term in STYLE_TERMS}
+        return style_targets(
+            style,
+            self.cuts(style.image, narrow=False),
+            gram_layers=active.pop("gram"),
+            map_layers={layer for layers in active.values() for layer in layers},
             sizes=sizes,
         )
-
-
-def evaluator(objective: Objective, *, compiled: bool) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """Return the function from a picture to the weighted parts of its loss, P, and the gradient of their sum."""
-    forward: Callable[[Tensor], Tensor] = torch.compile(objective, dynamic=False) if compiled else objective
-
-    def evaluate(canvas: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            x = canvas.detach().requires_grad_()
-            parts = forward(x)
-            (gradient,) = torch.autograd.grad(parts.sum(), x)
-        return parts.detach(), gradient.contiguous()
-
-    return evaluate
 
 
 def check_network(config: GatysConfig, network: LossNetwork) -> None:
@@ -176,6 +166,6 @@ def check_network(config: GatysConfig, network: LossNetwork) -> None:
         raise ConfigError(f"The loss network was built without {', '.join(sorted(missing))}.")
 
 
-def _rgb(canvas: Tensor) -> Tensor:
+def rgb(canvas: Tensor) -> Tensor:
     """Return a luminance as a grey RGB picture, and RGB unchanged."""
     return canvas.expand(-1, 3, -1, -1)

@@ -8,7 +8,8 @@ one continues from the last state with the same result.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import accumulate
 
 import torch
@@ -18,17 +19,24 @@ from nst_core.errors import ConfigError, NstError, WeightsError
 from nst_core.gatys.adam import Adam
 from nst_core.gatys.color import with_luminance
 from nst_core.gatys.config import GatysConfig
+from nst_core.gatys.costs import DEFAULT_MAX_BYTES, optimize_max_pixels, plan
+from nst_core.gatys.evaluation import balance, evaluator
 from nst_core.gatys.lbfgs import LBFGS
-from nst_core.gatys.objective import Features, Objective, PreparedStyle, check_network, evaluator
-from nst_core.gatys.scales import check_picture, resize, scale_sizes, size_of
-from nst_core.gatys.sources import StyleSource, check_sources, noise, prepare_content, prepare_style
+from nst_core.gatys.objective import Features, Objective, check_network
+from nst_core.gatys.scales import Size, check_picture, resize, scale_sizes, size_of
+from nst_core.gatys.sources import (
+    StyleSource,
+    check_sources,
+    largest_pixels,
+    noise,
+    prepare_content,
+    prepare_styles,
+)
 from nst_core.nets.loss_network import LossNetwork, load_loss_network
 from nst_core.system.devices import bf16_pays, on_device
 
-__all__ = ["DEFAULT_MAX_PIXELS", "GatysOptimizer", "Iterate", "StyleSource", "bf16_pays", "optimize"]
+__all__ = ["GatysOptimizer", "Iterate", "StyleSource", "bf16_pays", "optimize"]
 
-#: The most pixels of a result or a resized style; an evaluation takes about 2 GB for a million in float32.
-DEFAULT_MAX_PIXELS = 4_000_000
 #: The prefix of the tensors of L-BFGS or Adam in a state.
 DESCENT = "descent."
 #: The default learning rates.
@@ -69,15 +77,18 @@ class GatysOptimizer:
         network: LossNetwork | None = None,
         bf16: bool | None = None,
         compiled: bool = False,
-        max_pixels: int = DEFAULT_MAX_PIXELS,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        on_tile: Callable[[], object] = lambda: None,
     ) -> None:
         """Prepare an optimisation on `device`; pictures are 1 x 3 x H x W, RGB in 0 to 1, of any size.
 
         `initial`: the picture to start from, where the config says "file". `network`: a loss network that the config
         fits, which is moved to the device; by default it is loaded. `bf16`: evaluate the network in bfloat16 until that
         is no longer exact enough to make progress, which more than doubles the speed; None: if the device supports it.
-        `compiled`: use torch.compile, which takes a minute for each scale. Raises ConfigError if arguments do not fit
-        together, ImageTooSmallError and ImageTooLargeError for sizes that the loss network or `max_pixels` forbid.
+        `compiled`: use torch.compile, which takes a minute for each scale. `max_bytes`: the memory, which decides
+        whether a scale is optimised in tiles (see `costs.plan`); `on_tile` is called after each, since an iteration may
+        take minutes then. Raises ConfigError if arguments do not fit together, ImageTooSmallError and
+        ImageTooLargeError for sizes that the loss network or `max_bytes` forbid.
         """
         check_picture("The content picture", content)
         if (initial is not None) != (config.initial == "file"):
@@ -88,12 +99,15 @@ class GatysOptimizer:
         self.device = device
         self.iteration = 0
         self._styles = check_sources(config, styles, size_of(content))
-        self._sizes = scale_sizes(config, size_of(content), max_pixels=max_pixels)
+        self._max_pixels = optimize_max_pixels(config, max_bytes)
+        self._sizes = scale_sizes(config, size_of(content), max_pixels=self._max_pixels)
+        largest = partial(largest_pixels, config, self._styles, last=self._sizes[-1], max_pixels=self._max_pixels)
+        self._plans = [plan(config, largest(size=size), max_bytes) for size in self._sizes]
         coarse = config.coarse_iterations or config.iterations
         self._ends = list(accumulate([coarse] * (len(self._sizes) - 1) + [config.iterations]))
         self._content = content.detach().to(device, torch.float32, copy=True)
         self._initial = None if initial is None else initial.detach().to(device, torch.float32, copy=True)
-        self._max_pixels = max_pixels
+        self._on_tile = on_tile
         self._compiled = compiled
         self._features = self._load(network, bf16=bf16_pays(device) if bf16 is None else bf16)
         self._enter(0, self._first_canvas())
@@ -173,10 +187,14 @@ class GatysOptimizer:
 
     @torch.inference_mode(False)
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from a state; raise WeightsError if it is incomplete or belongs to another config or other sizes."""
+        """Continue from a state.
+
+        Raises WeightsError if it is incomplete, or belongs to another config, other sizes, or a memory with which other
+        tiles or another history are used.
+        """
         try:
             if not torch.equal(state["config"], self._fingerprint()):
-                raise WeightsError("The state of the optimisation belongs to another config.")
+                raise WeightsError("The state of the optimisation belongs to another config or another memory limit.")
             scale = int(state["scale"])
             canvas = state["canvas"].to(self.device, copy=True)
             if size_of(canvas) != self._sizes[scale]:
@@ -198,41 +216,37 @@ class GatysOptimizer:
         """Begin a scale with a picture of its size."""
         config = self.config
         self._scale = scale
-        self._objective = self._make_objective(self._sizes[scale])
+        self._objective = self._make_objective(self._sizes[scale], self._plans[scale].tile_pixels)
         canvas = canvas.contiguous()
         if config.balance:
-            self._objective.balance(canvas)
+            balance(self._objective, canvas)
         evaluate = evaluator(self._objective, compiled=self._compiled)
         rate = config.learning_rate or LEARNING_RATES[config.optimizer]
         self._descent: LBFGS | Adam
         if config.optimizer == "adam":
             self._descent = Adam(canvas, evaluate=evaluate, learning_rate=rate)
         else:
-            self._descent = LBFGS(
-                canvas, evaluate=evaluate, history=config.history, learning_rate=rate, refine=self._refine
-            )
+            history = self._plans[scale].history
+            self._descent = LBFGS(canvas, evaluate=evaluate, history=history, learning_rate=rate, refine=self._refine)
         self._average = canvas.clone() if config.average_decay else canvas
 
-    def _make_objective(self, size: tuple[int, int]) -> Objective:
+    def _make_objective(self, size: Size, tile_pixels: int | None) -> Objective:
         colored = resize(self._content, size)
-        prepared = [
-            PreparedStyle(
-                image=prepare_style(
-                    self.config,
-                    style.image.detach().to(self.device, torch.float32),
-                    content=colored,
-                    size=size,
-                    last=self._sizes[-1],
-                    max_pixels=self._max_pixels,
-                ),
-                weight=style.weight,
-                region=None if style.region is None else style.region.to(self.device, torch.float32),
-                style_region=None if style.style_region is None else style.style_region.to(self.device, torch.float32),
-            )
-            for style in self._styles
-        ]
-        content = prepare_content(self.config, colored, size)
-        return Objective(self.config, features=self._features, content=content, styles=prepared)
+        return Objective(
+            self.config,
+            features=self._features,
+            content=prepare_content(self.config, colored, size),
+            styles=prepare_styles(
+                self.config,
+                self._styles,
+                content=colored,
+                size=size,
+                last=self._sizes[-1],
+                max_pixels=self._max_pixels,
+            ),
+            tile_pixels=tile_pixels,
+            on_tile=self._on_tile,
+        )
 
     @property
     def _start(self) -> int:
@@ -281,7 +295,7 @@ class GatysOptimizer:
         return Features(network, bf16=bf16).to(self.device)
 
     def _fingerprint(self) -> Tensor:
-        text = json.dumps(self.config.to_dict(), sort_keys=True)
+        text = json.dumps([self.config.to_dict(), *map(asdict, self._plans)], sort_keys=True)
         return torch.tensor(list(hashlib.sha256(text.encode()).digest()), dtype=torch.uint8)
 
 

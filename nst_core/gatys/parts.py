@@ -1,75 +1,33 @@
 """Parts of the loss: one term at one layer, summed over the styles.
 
-A part is a module that takes the features of the picture by layer and the picture itself, RGB, and returns a scalar.
+A part takes two steps, so that a picture too large for its features can be cut into tiles. `measure` returns what the
+loss needs to know of a tile, and `loss` is a function of what is known of all tiles. Measures of tiles are summed, or
+are put together to the map of the whole picture if the part `needs_map`. Called as a module, a part takes both steps
+for the whole picture.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from nst_core.gatys.config import GatysConfig
-from nst_core.gatys.scales import Size, resize_guide, size_of
+from nst_core.gatys.targets import StyleTargets, gram_share
 from nst_core.losses.content import ContentLoss
-from nst_core.losses.gram import GramLoss, gram_matrix
+from nst_core.losses.gram import GramLoss
 from nst_core.losses.histogram import HistogramLoss
 from nst_core.losses.moments import MomentsLoss, moments
 from nst_core.losses.mrf import MRFLoss
 from nst_core.losses.sliced import SlicedLoss
+from nst_core.nets.feature_tiles import Place
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StyleFeatures:
-    """The features of a style, from which its targets are made."""
-
-    #: Features of the style picture, by layer.
-    features: Mapping[str, Tensor]
-    weight: float
-    #: Guides with the sizes of the content picture and of the style picture, or None.
-    region: Tensor | None
-    style_region: Tensor | None
-    #: Height and width of the picture's features, by layer.
-    sizes: Mapping[str, Size]
-
-    @property
-    def share(self) -> float:
-        """The style's weight times the fraction of the picture that its region covers.
-
-        A departure from Gatys et al. 2017, whose guided losses count the same for regions of any size. Each Gram matrix
-        is that of its region alone, so without this factor the pixels of a small region would change faster.
-        """
-        return self.weight if self.region is None else self.weight * float(self.region.mean())
-
-    def guide(self, layer: str) -> Tensor | None:
-        """Return the region at a layer of the picture."""
-        return None if self.region is None else resize_guide(self.region, self.sizes[layer])
-
-    def style_guide(self, layer: str) -> Tensor | None:
-        """Return the style's own region at a layer of the style picture."""
-        return None if self.style_region is None else resize_guide(self.style_region, size_of(self.features[layer]))
-
-
-class ContentPart(nn.Module):
-    """The content loss at a layer."""
-
-    target: Tensor
-
-    def __init__(self, layer: str, target: Tensor) -> None:
-        """Store the features of the content."""
-        super().__init__()
-        self.layer = layer
-        self.loss = ContentLoss()
-        self.register_buffer("target", target)
-
-    def forward(self, features: Mapping[str, Tensor], image: Tensor) -> Tensor:
-        loss: Tensor = self.loss(features[self.layer], self.target)
-        return loss
+#: The place of a tile that is the whole picture.
+WHOLE: Place = slice(None), slice(None)
 
 
 class ImagePart(nn.Module):
-    """A loss of the picture itself."""
+    """A loss of the picture itself, RGB, which is never cut."""
 
     def __init__(self, loss: nn.Module) -> None:
         """Store the loss."""
@@ -81,56 +39,115 @@ class ImagePart(nn.Module):
         return loss
 
 
-class GramPart(nn.Module):
+class LayerPart(nn.Module):
+    """A part of the loss at a layer of the loss network."""
+
+    needs_map = False
+
+    def __init__(self, layer: str) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def measure(self, values: Tensor, place: Place) -> Tensor:
+        """Return what the loss needs of a tile, given the tile's features and their place in the map of the layer."""
+        raise NotImplementedError
+
+    def loss(self, measured: Tensor) -> Tensor:
+        """Return the loss of a picture, given the measures of its tiles."""
+        raise NotImplementedError
+
+    def forward(self, features: Mapping[str, Tensor], image: Tensor) -> Tensor:
+        return self.loss(self.measure(features[self.layer], WHOLE))
+
+
+class ContentPart(LayerPart):
+    """The content loss at a layer."""
+
+    target: Tensor
+
+    def __init__(self, layer: str, target: Tensor) -> None:
+        """Store the features of the content."""
+        super().__init__(layer)
+        self._distance = ContentLoss()
+        self.register_buffer("target", target)
+
+    def measure(self, values: Tensor, place: Place) -> Tensor:
+        """Return the tile's share of the loss."""
+        distance: Tensor = self._distance(values, self.target[..., *place])
+        return distance * (values.numel() / self.target.numel())
+
+    def loss(self, measured: Tensor) -> Tensor:
+        """Return the sum of the shares as it is."""
+        return measured
+
+
+class GramPart(LayerPart):
     """The losses of all styles on Gram matrices at a layer.
 
     The Gram matrix of the whole picture is computed once, and one for each region (guided Gram matrices, Gatys et al.
     2017, "Controlling Perceptual Factors in Neural Style Transfer", section 4).
     """
 
-    def __init__(self, config: GatysConfig, layer: str, styles: Sequence[StyleFeatures]) -> None:
-        """Compute the styles' Gram matrices."""
-        super().__init__()
-        self.layer = layer
+    def __init__(self, config: GatysConfig, layer: str, styles: Sequence[StyleTargets]) -> None:
+        """Store the styles' Gram matrices."""
+        super().__init__(layer)
         self.shares = [style.share for style in styles]
-        targets = [gram_matrix(style.features[layer], weights=style.style_guide(layer)) for style in styles]
-        self.losses = nn.ModuleList(GramLoss(target, normalization=config.gram_normalization) for target in targets)
-        self.guides = [style.guide(layer) for style in styles]
+        self.losses = nn.ModuleList(
+            GramLoss(style.grams[layer], normalization=config.gram_normalization) for style in styles
+        )
+        guides = [style.guide(layer) for style in styles]
+        #: The different guides, and which one each style has.
+        self.guides = ([None] if None in guides else []) + [guide for guide in guides if guide is not None]
+        self.numbers = _numbers(guides)
+        self.size = styles[0].sizes[layer]
 
-    def forward(self, features: Mapping[str, Tensor], image: Tensor) -> Tensor:
-        values = features[self.layer]
-        whole = gram_matrix(values) if None in self.guides else None
-        total = image.new_zeros(())
-        for module, share, guide in zip(self.losses, self.shares, self.guides, strict=True):
-            loss = cast(GramLoss, module)
-            matrix = cast(Tensor, whole) if guide is None else gram_matrix(values, weights=guide)
-            total = total + share * loss.of_gram(matrix)
+    def measure(self, values: Tensor, place: Place) -> Tensor:
+        """Return the tile's shares of the Gram matrices of all guides, K x C x C."""
+        return torch.cat([gram_share(values, guide, place, size=self.size) for guide in self.guides])
+
+    def loss(self, measured: Tensor) -> Tensor:
+        """Return the loss of K x C x C Gram matrices."""
+        total = measured.new_zeros(())
+        for module, share, number in zip(self.losses, self.shares, self.numbers, strict=True):
+            total = total + share * cast(GramLoss, module).of_gram(measured[number : number + 1])
         return total
 
 
-class FeaturePart(nn.Module):
+class FeaturePart(LayerPart):
     """The losses of all styles on histograms, on moments, on projections or on patches at a layer.
 
     A region selects the positions where the guide exceeds half of its largest value.
     """
 
-    def __init__(self, config: GatysConfig, term: str, layer: str, styles: Sequence[StyleFeatures]) -> None:
+    needs_map = True
+
+    def __init__(self, config: GatysConfig, term: str, layer: str, styles: Sequence[StyleTargets]) -> None:
         """Compute the styles' targets for a term: histogram, moments, sliced or mrf."""
-        super().__init__()
-        self.layer = layer
+        super().__init__(layer)
         self.shares = [style.share for style in styles]
-        targets = [_select(style.features[layer], _positions(style.style_guide(layer))) for style in styles]
+        targets = [_select(style.maps[layer], _positions(style.style_guide(layer))) for style in styles]
         self.losses = nn.ModuleList(_feature_loss(config, term, target) for target in targets)
         self.positions = [_positions(style.guide(layer)) for style in styles]
 
-    def forward(self, features: Mapping[str, Tensor], image: Tensor) -> Tensor:
-        total = image.new_zeros(())
+    def measure(self, values: Tensor, place: Place) -> Tensor:
+        """Return the features as they are: ranks and patches are those among all positions."""
+        return values
+
+    def loss(self, measured: Tensor) -> Tensor:
+        """Return the loss of the map of the whole picture."""
+        total = measured.new_zeros((), dtype=torch.float32)
         for loss, share, positions in zip(self.losses, self.shares, self.positions, strict=True):
-            total = total + share * loss(_select(features[self.layer], positions))
+            total = total + share * loss(_select(measured, positions))
         return total
 
 
-Part = ContentPart | ImagePart | GramPart | FeaturePart
+def _numbers(guides: Sequence[Tensor | None]) -> list[int]:
+    """Return the number of each style's guide, if all styles without one share the first."""
+    numbers, following = [], int(None in guides)
+    for guide in guides:
+        numbers.append(0 if guide is None else following)
+        following += guide is not None
+    return numbers
 
 
 def _feature_loss(config: GatysConfig, term: str, target: Tensor) -> nn.Module:

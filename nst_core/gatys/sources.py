@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from nst_core.errors import ConfigError
 from nst_core.gatys.color import luminance, match_colors, match_luminance
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.scales import Size, check_guide, check_picture, resize, size_of, style_size
+from nst_core.gatys.targets import PreparedStyle
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,15 +53,53 @@ def prepare_content(config: GatysConfig, content: Tensor, size: Size) -> Tensor:
     return luminance(image) if config.color == "luminance" else image
 
 
-def prepare_style(
-    config: GatysConfig, style: Tensor, *, content: Tensor, size: Size, last: Size, max_pixels: int
-) -> Tensor:
-    """Return a style picture for the scale of the size `size`, in the colours that it contributes, 1 or 3 channels.
+def largest_pixels(
+    config: GatysConfig, styles: Sequence[StyleSource], *, size: Size, last: Size, max_pixels: int
+) -> int:
+    """Return the pixels of the largest picture at the scale of the size `size`: the result or a style picture.
 
-    `content`: the content picture in its own colours; `last`: the size of the last scale. Recoloured styles are clipped
-    to 0 to 1, since no result could have other values.
+    `last` is the size of the last scale. Raises ImageTooSmallError or ImageTooLargeError as `style_size` does.
     """
-    image = resize(style, style_size(config, size_of(style), content=size, last=last, max_pixels=max_pixels))
+    sizes = [
+        style_size(config, size_of(style.image), content=size, last=last, max_pixels=max_pixels) for style in styles
+    ]
+    return max(map(prod, [size, *sizes]))
+
+
+def prepare_styles(
+    config: GatysConfig, styles: Sequence[StyleSource], *, content: Tensor, size: Size, last: Size, max_pixels: int
+) -> list[PreparedStyle]:
+    """Return the styles for the scale of the size `size`, on the device of the content picture.
+
+    `content`: the content picture in its own colours; `last`: the size of the last scale.
+    """
+
+    def on_device(tensor: Tensor) -> Tensor:
+        return tensor.detach().to(content.device, torch.float32)
+
+    return [
+        PreparedStyle(
+            image=_prepared(
+                config,
+                resize(
+                    on_device(style.image),
+                    style_size(config, size_of(style.image), content=size, last=last, max_pixels=max_pixels),
+                ),
+                content,
+            ),
+            weight=style.weight,
+            region=None if style.region is None else on_device(style.region),
+            style_region=None if style.style_region is None else on_device(style.style_region),
+        )
+        for style in styles
+    ]
+
+
+def _prepared(config: GatysConfig, image: Tensor, content: Tensor) -> Tensor:
+    """Return a style picture in the colours that it contributes, 1 or 3 channels.
+
+    Recoloured styles are clipped to 0 to 1, since no result could have other values.
+    """
     if config.color == "luminance":
         return match_luminance(image, content).clamp(0, 1)
     if config.color == "linear":

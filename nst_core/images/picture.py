@@ -40,6 +40,8 @@ class Limits:
     max_px: int | None = None
     #: The most pixels of the result; None: no limit other than `max_pixels`.
     max_result_pixels: int | None = None
+    #: How a request asks for a smaller result.
+    option: str = "max_px, --max-px"
     #: Leave opacity out: even fully transparent pixels keep the colours that they have in the file.
     ignore_alpha: bool = False
 
@@ -60,7 +62,7 @@ class Limits:
             raise ImageTooLargeError(
                 f"The image is {target[0]:,} x {target[1]:,} pixels; the network takes {self.max_result_pixels:,} "
                 f"here: ask for a result of at most {self._longest(target):,} pixels on its longer side "
-                f"(max_px, --max-px {self._longest(target)})."
+                f"({self.option} {self._longest(target)})."
             )
         return target
 

@@ -27,17 +27,14 @@ def gradient_norm(loss: Tensor, at: Tensor) -> Tensor:
     return widen(gradient).square().sum().sqrt()
 
 
-def balanced_weights(
-    losses: Mapping[str, Tensor], *, at: Tensor, reference: str, ratios: Mapping[str, float]
-) -> dict[str, float]:
-    """Return constant weights w_k with |w_k dL_k/dx| = ratio_k |dL_ref/dx| at the values x = `at`.
+def balanced_weights(norms: Mapping[str, float], *, reference: str, ratios: Mapping[str, float]) -> dict[str, float]:
+    """Return constant weights w_k with |w_k dL_k/dx| = ratio_k |dL_ref/dx|, given the lengths |dL_k/dx|.
 
-    It takes one backward pass per loss. Losses without a ratio, and the reference, have the ratio 1. A loss whose
-    gradient is zero gets the weight 0, since no weight changes its length. If the gradient of the reference is zero,
-    all weights are 0. Raises ConfigError for an unknown name.
+    Losses without a ratio, and the reference, have the ratio 1. A loss whose gradient is zero gets the weight 0, since
+    no weight changes its length. If the gradient of the reference is zero, all weights are 0. Raises ConfigError for an
+    unknown name.
     """
-    unknown = {reference, *ratios} - set(losses)
+    unknown = {reference, *ratios} - set(norms)
     if unknown:
         raise ConfigError(f"No loss is named {', '.join(sorted(unknown))}.")
-    norms = {name: gradient_norm(loss, at).item() for name, loss in losses.items()}
     return {name: ratios.get(name, 1.0) * norms[reference] / norm if norm > 0 else 0.0 for name, norm in norms.items()}

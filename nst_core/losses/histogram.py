@@ -1,9 +1,16 @@
 """Histogram loss: the values of each channel, as a distribution, against those of the style."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from nst_core.losses.precision import widen
+
+#: About as many values are ranked at the same time, but at least those of one channel.
+CHUNK = 2**21
 
 
 def match_histogram(features: Tensor, target: Tensor) -> Tensor:
@@ -33,13 +40,49 @@ class HistogramLoss(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the loss of N x C x H x W features."""
-        features = widen(features)
-        return (features - match_sorted(features.detach(), self.target)).square().mean()
+        loss: Tensor = _Distance.apply(features, self.target)
+        return loss
+
+
+class _Distance(torch.autograd.Function):
+    """mean (F - R(F))^2, a few channels at a time; its gradient, 2 (F - R(F)) / (N C M), is computed along with it."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, target: Tensor) -> Tensor:
+        flat = widen(features).flatten(2)
+        total = flat.new_zeros((), dtype=torch.float64)
+        gradient = torch.empty_like(flat) if ctx.needs_input_grad[0] else None
+        for few in _groups(flat):
+            rest = flat[:, few] - match_sorted(flat[:, few], target[:, few])
+            total += rest.square().sum(dtype=torch.float64)
+            if gradient is not None:
+                gradient[:, few] = rest * (2 / flat.numel())
+        ctx.save_for_backward(gradient)
+        ctx.like = features.dtype, features.shape
+        return (total / flat.numel()).to(flat.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (own,) = ctx.saved_tensors
+        dtype, shape = ctx.like
+        return (gradient * own).to(dtype).reshape(shape), None
 
 
 def _sorted_values(features: Tensor) -> Tensor:
     """Return 1 x C x h x w features as 1 x C x (h w), each channel in ascending order."""
-    return widen(features.detach()).flatten(2).sort(dim=2).values
+    flat = widen(features.detach()).flatten(2)
+    values = torch.empty_like(flat)
+    for few in _groups(flat):
+        values[:, few] = flat[:, few].sort(dim=2).values
+    return values
+
+
+def _groups(flat: Tensor) -> Iterator[slice]:
+    """Yield groups of the channels of N x C x M, each with about `CHUNK` values."""
+    count = max(1, CHUNK // flat.shape[2])
+    for first in range(0, flat.shape[1], count):
+        yield slice(first, first + count)
 
 
 def match_sorted(features: Tensor, target: Tensor) -> Tensor:

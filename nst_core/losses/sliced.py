@@ -7,11 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from nst_core.losses.histogram import match_sorted
+from nst_core.losses.histogram import CHUNK, match_sorted
 from nst_core.losses.precision import widen
-
-#: About as many projected values are in memory at the same time, but at least those of one direction.
-CHUNK = 2**21
 
 
 class SlicedLoss(nn.Module):
@@ -90,7 +87,7 @@ class _Distance(torch.autograd.Function):
 
 
 def _chunks(directions: Tensor, target: Tensor, *, positions: Tensor | None = None) -> tuple[tuple[Tensor, ...], ...]:
-    """Return both in groups of directions whose projections are few enough."""
+    """Return both in groups of directions, each with about `CHUNK` projected values."""
     most = max(target.shape[1], 0 if positions is None else len(positions))
     count = max(1, CHUNK // most)
     return torch.split(directions, count), torch.split(target, count)

@@ -19,7 +19,7 @@ TESTED_ELSEWHERE = (
     ("nst_core/client/resources", "items jobs methods pages problems runs", "integration/test_document.py"),
     ("nst_core/client/resources", "sentences styles uploads webhooks", "integration/test_document.py"),
     ("nst_core/decoding", "child process", "unit/nst_core/decoding/test_decoder.py"),
-    ("nst_core/gatys", "parts sources", "unit/nst_core/gatys/test_optimizer.py"),
+    ("nst_core/gatys", "parts sources targets", "unit/nst_core/gatys/test_optimizer.py"),
     ("nst_core/images", "jpeg png simple source", "unit/nst_core/images/test_odd_pictures.py"),
     ("nst_core/images", "tiff_tags", "unit/nst_core/images/test_tiff.py"),
     ("nst_core/losses", "precision", "unit/nst_core/losses/test_all.py"),

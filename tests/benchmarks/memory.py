@@ -7,6 +7,7 @@ With words, only cases whose name has one of them.
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from math import isqrt
 from pathlib import Path
@@ -48,8 +49,12 @@ OPTIMIZE: dict[str, tuple[str, int]] = {
         *((name, 384) for name in PRESETS),
         *((name, 768) for name in ("gatys2016", "risser2017", "liwand2016")),
         ("gatys2016", 1536),
+        *((name, 2000) for name in ("gatys2016", "risser2017", "pytorch_tutorial")),
+        ("gatys2016", 3000),
     )
 }
+#: Steps of an optimisation.
+_STEPS = 3
 
 
 def main(words: list[str]) -> None:
@@ -59,7 +64,7 @@ def main(words: list[str]) -> None:
         if words and not any(word in name for word in words):
             continue
         command = [sys.executable, "-m", "tests.benchmarks.memory", "--case", name]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         estimate, measured = json.loads(done.stdout.splitlines()[-1])
         print(f"| {name} | {estimate >> 20:,} | {measured >> 20:,} | {measured / estimate:.2f} |", flush=True)
 
@@ -130,20 +135,22 @@ def _optimize(name: str, size_px: int) -> tuple[int, Callable[[], object]]:
 
     from nst_core.gatys.optimizer import GatysOptimizer, StyleSource
 
-    config: GatysConfig = replace(PRESETS[name], size_px=size_px, scales=1, network="vgg16", history=20)
+    # As many pairs as there are steps, all of which are kept.
+    config: GatysConfig = replace(PRESETS[name], size_px=size_px, scales=1, network="vgg16", history=_STEPS)
     content, style = torch.rand(1, 3, size_px * 3 // 4, size_px), torch.rand(1, 3, size_px * 3 // 4, size_px)
+    plan = gatys_costs.plan(config, content[0, 0].numel(), gatys_costs.DEFAULT_MAX_BYTES)
     _warm_up()
 
     def work() -> None:
         sources = [StyleSource(image=style)]
         cpu = torch.device("cpu")
         optimizer = GatysOptimizer(config, content=content, styles=sources, device=cpu, bf16=False)
-        for _ in range(4):
+        for _ in range(_STEPS):
+            began = time.monotonic()
             optimizer.step()
+            print(plan, f"{time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
 
-    kernels = gatys_costs.kernel_bytes(config.network, config.layers)
-    pixels = size_px * size_px * 3 // 4
-    return costs.BASE_BYTES + kernels + pixels * gatys_costs.optimize_pixel_bytes(config), work
+    return gatys_costs.optimize_bytes(config, content[0, 0].numel(), plan), work
 
 
 def _warm_up() -> None:

@@ -73,7 +73,7 @@ class ChunkReport(Report):
             self._tell_begin()
 
     def touch(self) -> None:
-        """Record that the chunk waits for a good reason and is not stuck."""
+        """Record that the chunk waits for a good reason, or is in a long iteration, and is not stuck."""
         self._news_at = self._clock()
 
     def note(self, progress: ItemProgress) -> None:

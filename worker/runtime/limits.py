@@ -2,8 +2,6 @@
 
 import torch
 
-from nst_core.gatys.config import GatysConfig
-from nst_core.gatys.costs import optimize_max_pixels
 from nst_core.system import memory
 from worker.settings import WorkerSettings
 
@@ -27,7 +25,7 @@ def work_bytes(settings: WorkerSettings, device: torch.device) -> int:
     return max(_LEAST_BYTES, total - _REST_BYTES)
 
 
-def optimize_pixels(settings: WorkerSettings, config: GatysConfig, device: torch.device) -> int:
-    """Return how many pixels the result of an optimisation, and the resized style picture, may have."""
+def optimize_bytes(settings: WorkerSettings, device: torch.device) -> int:
+    """Return how many bytes one optimisation may take."""
     most = work_bytes(settings, device)
-    return optimize_max_pixels(config, min(most, settings.max_optimize_bytes or most))
+    return min(most, settings.max_optimize_bytes or most)

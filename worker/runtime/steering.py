@@ -16,6 +16,8 @@ class Steering(Generic[_Progress]):
     #: Returns whether interrupted work will be continued later, so that its state should be saved.
     wanted: Callable[[], bool]
     on_progress: Callable[[_Progress], None]
+    #: Records that a long iteration is at work and not stuck.
+    touch: Callable[[], None] = lambda: None
     #: Returns whether a newer attempt exists, whose results must not be replaced; raises BrokerUnavailableError if
     #: Redis does not answer.
     outdated: Callable[[], bool] = lambda: False

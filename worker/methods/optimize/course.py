@@ -21,6 +21,7 @@ from nst_core.clock import Clock
 from nst_core.decoding import decoder
 from nst_core.errors import BlobError, ImageError, WeightsError
 from nst_core.gatys.config import GatysConfig
+from nst_core.gatys.costs import optimize_max_pixels
 from nst_core.gatys.optimizer import GatysOptimizer, Iterate, StyleSource
 from nst_core.images import Limits, Picture
 from nst_core.nets.tensors import to_tensor, to_uint8
@@ -30,7 +31,7 @@ from nst_core.storage.blobs import BlobStore, BlobUri
 from worker.methods.optimize.checkpoints import CheckpointFile, origin_of
 from worker.methods.results import Results
 from worker.runtime.engine import Engine
-from worker.runtime.limits import optimize_pixels
+from worker.runtime.limits import optimize_bytes
 from worker.runtime.loss_networks import LossNetworks
 from worker.runtime.outcomes import InterruptedWorkError, Recovered, Stopwatch, outcome_of, success
 from worker.runtime.steering import Steering
@@ -95,6 +96,7 @@ class Optimization:
         self._results = Results(blobs)
         self._engine = engine
         self._device = device
+        self._max_bytes = optimize_bytes(settings, device)
         self._clock = clock
         self._networks = LossNetworks()
         self._orders = count()
@@ -141,7 +143,8 @@ class Optimization:
                 Limits(
                     max_pixels=self._settings.max_pixels,
                     max_px=config.size_px,
-                    max_result_pixels=self._max_result_pixels(config),
+                    max_result_pixels=optimize_max_pixels(config, self._max_bytes),
+                    option="size_px, --size",
                 ),
             )
             style = _decode_painting(painting, max_pixels=self._settings.max_pixels)
@@ -153,9 +156,6 @@ class Optimization:
             data = images.encode(picture, suffix, quality=course.chunk.quality)
             self._results.put(output, data, content_type=images.content_type(suffix), outdated=course.steering.outdated)
         return success(item, picture, data, ms=course.watch.ms)
-
-    def _max_result_pixels(self, config: GatysConfig) -> int:
-        return optimize_pixels(self._settings, config, self._device)
 
     def _fetch(self, uri: str) -> bytes:
         return self._blobs.get(BlobUri.parse(uri), max_bytes=self._settings.max_input_bytes)
@@ -174,7 +174,8 @@ class Optimization:
                 styles=[StyleSource(image=style)],
                 device=self._device,
                 network=network,
-                max_pixels=self._max_result_pixels(config),
+                max_bytes=self._max_bytes,
+                on_tile=lambda: self._touch(course),
             )
 
         optimizer = self._compute(course, build)
@@ -187,6 +188,16 @@ class Optimization:
             return self._compute(course, build)  # the state was restored in part only
         _log.info("%s: continues after iteration %d of %d", course.label, optimizer.iteration, optimizer.iterations)
         return optimizer
+
+    def _touch(self, course: _Course) -> None:
+        """Record that the work goes on, for an iteration of a large picture may take minutes.
+
+        Raises InterruptedWorkError if nobody wants the result any more. To be continued, an iteration must be complete.
+        """
+        self._engine.proceed()
+        course.steering.touch()
+        if not course.steering.wanted():
+            raise InterruptedWorkError
 
     def _wait(self, course: _Course, config: GatysConfig) -> None:
         """Report progress before the first iteration; raise InterruptedWorkError if the chunk was stopped."""

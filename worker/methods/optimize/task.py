@@ -25,6 +25,7 @@ class OptimizeTask(ChunkTask[OptimizeChunk]):
             going=lambda: self._going(report),
             wanted=lambda: not report.unwanted,
             on_progress=report.note,
+            touch=report.touch,
             outdated=report.is_outdated,
         )
         return self._optimization.run(chunk, steering)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from nst_core.errors import ConfigError
 from nst_core.gatys.config import GatysConfig
-from nst_core.gatys.objective import Features, Objective, PreparedStyle, check_network, evaluator
-from nst_core.losses.balance import gradient_norm
+from nst_core.gatys.objective import Features, Objective, check_network
+from nst_core.gatys.targets import PreparedStyle
 from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss, gram_matrix
 from nst_core.losses.histogram import HistogramLoss
@@ -20,7 +20,6 @@ from nst_core.losses.sliced import SlicedLoss
 from nst_core.losses.tv import TVLoss
 from nst_core.nets.loss_network import load_loss_network
 from tests.unit.nst_core.gatys.kit import content, photo, style
-from tests.unit.nst_core.losses.samples import variable
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -143,34 +142,6 @@ def test_regions_of_ones_change_nothing(term: str) -> None:
     ones = prepared(region=torch.ones(1, 1, 40, 48), style_region=torch.ones(1, 1, 48, 56))
     weights = {term: {"relu1_1": 1.0, "relu2_1": 1.0}}
     assert value(objective(ones, **weights)) == pytest.approx(value(objective(**weights)), rel=1e-4)
-
-
-def test_the_gradient_is_that_of_the_sum_and_the_picture_is_unchanged() -> None:
-    module = objective(content={"relu2_1": 1.0}, gram={"relu1_1": 1.0}, tv_weight=1.0)
-    image = canvas()
-    before = image.clone()
-    parts, gradient = evaluator(module, compiled=False)(image)
-    assert not parts.requires_grad
-    assert torch.equal(image, before)
-    x = variable(image)
-    (expected,) = torch.autograd.grad(module(x).sum(), x)
-    torch.testing.assert_close(gradient, expected)
-    step = 1e-3 * gradient / gradient.norm()
-    rise = (value(module, image + step) - value(module, image - step)) / 2
-    assert rise == pytest.approx(1e-3 * gradient.norm().item(), rel=0.02)
-
-
-@pytest.mark.parametrize("term", ["histogram", "moments", "sliced", "mrf"])
-def test_the_gradients_of_balanced_terms_are_fractions_of_the_gram_terms(term: str) -> None:
-    weights = {"relu1_1": 0.5, "relu2_1": 2.0}
-    module = objective(gram={"relu1_1": 1.0, "relu2_1": 1.0}, balance=True, **{term: weights})
-    module.balance(canvas())
-    x = variable(canvas())
-    parts = module(x)
-    lengths = {key: gradient_norm(part, x).item() for key, part in zip(module.keys, parts, strict=True)}
-    style_length = gradient_norm(parts[[key[0] == "style" for key in module.keys]].sum(), x).item()
-    for layer, ratio in weights.items():
-        assert lengths[term, layer] == pytest.approx(ratio * style_length, rel=1e-3)
 
 
 def test_a_luminance_is_treated_as_a_grey_picture() -> None:

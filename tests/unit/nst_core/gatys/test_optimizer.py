@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from nst_core.errors import ConfigError, ImageTooLargeError, ImageTooSmallError, NstError, WeightsError
+from nst_core.gatys import costs
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.optimizer import GatysOptimizer, Iterate, optimize
 from nst_core.gatys.sources import StyleSource
+from nst_core.nets.costs import BASE_BYTES
 from nst_core.nets.loss_network import load_loss_network
 from tests.unit.nst_core.gatys.kit import CPU, content, finish, is_sound, make, photo, run, shallow, style
 from tests.unit.nst_core.gatys.test_color import chrominance
@@ -404,11 +406,49 @@ def test_weights_that_overflow_only_away_from_the_start_have_valid_results(optim
     assert is_sound(optimised.result())
 
 
+def in_tiles(config: GatysConfig, monkeypatch: pytest.MonkeyPatch, *, history: int, tile_px: int = 48) -> int:
+    """Return an amount of memory for which the last scale of small pictures is cut into tiles, with such a history."""
+    monkeypatch.setattr(costs, "TILES", (tile_px**2,))
+    pixels = 48 * 41  # the style picture's
+    found = [
+        budget
+        for budget in range(BASE_BYTES, BASE_BYTES + 2**27, 2**14)
+        if costs.optimize_max_pixels(config, budget) >= pixels
+        and costs.plan(config, pixels, budget) == costs.Plan(tile_pixels=tile_px**2, history=history)
+    ]
+    return found[0]
+
+
+def test_with_little_memory_an_optimisation_runs_in_tiles_with_less_history_and_resumes_to_the_bit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = shallow(history=100, iterations=10, histogram={"relu2_1": 0.1})
+    seen: list[int] = []
+    most = in_tiles(config, monkeypatch, history=7)
+    straight = make(config, max_bytes=most, on_tile=lambda: seen.append(0))
+    states, totals = [], []
+    while not straight.done:
+        states.append(straight.state())
+        totals.append(straight.step().total)
+    assert seen
+    assert len(straight.state()["descent.inverses"]) == 7
+    whole = make(config)
+    assert totals[:6] == pytest.approx([whole.step().total for _ in range(6)], rel=1e-3)
+    resumed = make(config, max_bytes=most)
+    resumed.restore(states[9])
+    assert run(resumed) == totals[9:]
+    assert torch.equal(resumed.result(), straight.result())
+    # Other tiles and another history give another result.
+    with pytest.raises(WeightsError, match="memory"):
+        whole.restore(states[9])
+
+
 def test_pictures_beyond_the_limits_are_refused() -> None:
-    with pytest.raises(ImageTooLargeError, match=r"^The style picture"):
-        make(shallow(style_size_px=64), max_pixels=2000)
-    with pytest.raises(ImageTooLargeError, match=r"^The picture"):
-        make(shallow(size_px=None), content_image=torch.rand(1, 3, 50, 50), max_pixels=2000)
+    most = costs.optimize_bytes(shallow(), 2000, costs.Plan(tile_pixels=None, history=shallow().history))
+    with pytest.raises(ImageTooLargeError, match=r"^The style picture .* 2,000 "):
+        make(shallow(style_size_px=64), max_bytes=most)
+    with pytest.raises(ImageTooLargeError, match=r"^The picture .* 2,000 "):
+        make(shallow(size_px=None), content_image=torch.rand(1, 3, 50, 50), max_bytes=most)
     with pytest.raises(ImageTooSmallError):
         make(shallow(size_px=None), content_image=content()[..., :1])
     with pytest.raises(ImageTooSmallError):

@@ -1,15 +1,13 @@
 """Tests of worker.runtime.limits."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from nst_core.gatys.presets import PRESETS
+from nst_core.gatys.costs import DEFAULT_MAX_BYTES
 from nst_core.nets.costs import max_pixels
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.system import memory
-from worker.runtime.limits import optimize_pixels, work_bytes
+from worker.runtime.limits import optimize_bytes, work_bytes
 from worker.settings import WorkerSettings
 
 CPU = torch.device("cpu")
@@ -30,8 +28,6 @@ def test_a_phone_photo_passes_by_default_on_16_gib_and_not_on_4(monkeypatch: pyt
 
 def test_an_optimisation_uses_the_memory_of_its_own_setting_or_less(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "total_bytes", lambda: 64 * 2**30)
-    config = PRESETS["gatys2016"]
-    usual = optimize_pixels(WorkerSettings(), config, CPU)
-    assert optimize_pixels(WorkerSettings(max_optimize_bytes=None), config, CPU) > usual
-    assert optimize_pixels(WorkerSettings(memory_bytes=3 * 2**30), config, CPU) < usual
-    assert optimize_pixels(WorkerSettings(), replace(config, history=200), CPU) < usual
+    assert optimize_bytes(WorkerSettings(), CPU) == WorkerSettings().max_optimize_bytes == DEFAULT_MAX_BYTES
+    assert optimize_bytes(WorkerSettings(max_optimize_bytes=None), CPU) == work_bytes(WorkerSettings(), CPU)
+    assert optimize_bytes(WorkerSettings(memory_bytes=3 * 2**30), CPU) == 2 * 2**30

@@ -13,6 +13,7 @@ from PIL import Image
 
 from nst_core import images
 from nst_core.errors import BlobUnavailableError
+from nst_core.gatys import costs
 from nst_core.protocol.chunks import OptimizeChunk, item_checkpoint_uri, preview_uri
 from nst_core.protocol.events import ItemOutcome, ItemProgress
 from nst_core.settings import StorageSettings
@@ -210,6 +211,42 @@ def test_a_photo_over_the_limit_is_refused(settings: WorkerSettings, blobs: Blob
     optimization = Optimization(small, blobs=blobs, engine=engine, device=torch.device("cpu"))
     (outcome,) = run(optimization, make(blobs))
     assert outcome.error_code == "image_too_large"
+    assert "(size_px, --size " in str(outcome.error_message)
+
+
+@pytest.fixture
+def in_tiles(
+    settings: WorkerSettings, blobs: BlobStore, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> Optimization:
+    """Return an optimization with so little memory that the photo is cut into tiles."""
+    monkeypatch.setattr(costs, "TILES", (32**2,))
+    most = costs.optimize_bytes(TINY, 48 * 32, costs.Plan(tile_pixels=32**2, history=TINY.history))
+    small = settings.model_copy(update={"max_optimize_bytes": most})
+    return Optimization(small, blobs=blobs, engine=engine, device=torch.device("cpu"))
+
+
+def test_each_tile_of_a_large_picture_shows_that_the_work_goes_on(in_tiles: Optimization, blobs: BlobStore) -> None:
+    touched: list[int] = []
+    watcher = Watcher()
+    steering = Steering(
+        going=lambda: True,
+        wanted=lambda: True,
+        on_progress=watcher,
+        touch=lambda: touched.append(len(watcher.seen)),
+    )
+    (outcome,) = in_tiles.run(make(blobs), steering)
+    assert (outcome.error_message, outcome.width, outcome.height) == (None, 48, 32)
+    assert all(touched.count(iteration) > 2 for iteration in range(TINY.iterations))
+
+
+def test_a_cancelled_optimisation_ends_within_an_iteration_of_a_large_picture(
+    in_tiles: Optimization, blobs: BlobStore
+) -> None:
+    watcher = Watcher()
+    left = iter([True] * 60)
+    steering = Steering(going=lambda: True, wanted=lambda: next(left, False), on_progress=watcher)
+    assert list(in_tiles.run(make(blobs), steering)) == []
+    assert 0 < len(watcher.seen) < TINY.iterations
 
 
 class NoResults(BlobStore):
