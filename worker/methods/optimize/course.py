@@ -196,7 +196,7 @@ class Optimization:
         """
         self._engine.proceed()
         course.steering.touch()
-        if not course.steering.wanted():
+        if not course.steering.going() and not course.steering.wanted():
             raise InterruptedWorkError
 
     def _wait(self, course: _Course, config: GatysConfig) -> None:

@@ -243,10 +243,13 @@ def test_a_cancelled_optimisation_ends_within_an_iteration_of_a_large_picture(
     in_tiles: Optimization, blobs: BlobStore
 ) -> None:
     watcher = Watcher()
-    left = iter([True] * 60)
-    steering = Steering(going=lambda: True, wanted=lambda: next(left, False), on_progress=watcher)
+    tiles: list[int] = []
+    steering = Steering(
+        going=lambda: len(tiles) < 60, wanted=lambda: False, on_progress=watcher, touch=lambda: tiles.append(0)
+    )
     assert list(in_tiles.run(make(blobs), steering)) == []
     assert 0 < len(watcher.seen) < TINY.iterations
+    assert len(tiles) == 60
 
 
 class NoResults(BlobStore):
