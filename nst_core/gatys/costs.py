@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from nst_core.gatys.config import MAP_TERMS, GatysConfig
-from nst_core.nets.costs import BASE_BYTES, FLOAT_BYTES, STEP_WASTE
+from nst_core.nets.costs import BASE_BYTES, FLOAT_BYTES, STEP_WASTE, WASTE
 from nst_core.nets.vgg_layers import BLOCKS, CHANNELS, layer_names
 
 #: The most numbers per pixel that a classifier other than a VGG keeps.
@@ -77,10 +77,10 @@ def _whole_pixel_bytes(config: GatysConfig) -> int:
 
 
 def _tile_pixel_bytes(config: GatysConfig) -> int:
-    """Return the bytes per pixel of a tile."""
+    """Return the bytes per pixel of a tile; tiles have many sizes."""
     loss = features(config.network, config.layers)
     grams = [positions(config.network, layer) for layer in config.active("gram")]
-    return int(STEP_WASTE * FLOAT_BYTES * (loss.kept + 2 * loss.largest + max(grams, default=0.0)))
+    return int(WASTE * FLOAT_BYTES * (loss.kept + 2 * loss.largest + max(grams, default=0.0)))
 
 
 def _kept_pixel_bytes(config: GatysConfig) -> int:

@@ -406,7 +406,7 @@ def test_weights_that_overflow_only_away_from_the_start_have_valid_results(optim
     assert is_sound(optimised.result())
 
 
-def in_tiles(config: GatysConfig, monkeypatch: pytest.MonkeyPatch, *, history: int, tile_px: int = 48) -> int:
+def in_tiles(config: GatysConfig, monkeypatch: pytest.MonkeyPatch, *, history: int, tile_px: int = 32) -> int:
     """Return an amount of memory for which the last scale of small pictures is cut into tiles, with such a history."""
     monkeypatch.setattr(costs, "TILES", (tile_px**2,))
     pixels = 48 * 41  # the style picture's

@@ -219,8 +219,8 @@ def in_tiles(
     settings: WorkerSettings, blobs: BlobStore, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> Optimization:
     """Return an optimization with so little memory that the photo is cut into tiles."""
-    monkeypatch.setattr(costs, "TILES", (32**2,))
-    most = costs.optimize_bytes(TINY, 48 * 32, costs.Plan(tile_pixels=32**2, history=TINY.history))
+    monkeypatch.setattr(costs, "TILES", (24**2,))
+    most = costs.optimize_bytes(TINY, 48 * 32, costs.Plan(tile_pixels=24**2, history=TINY.history))
     small = settings.model_copy(update={"max_optimize_bytes": most})
     return Optimization(small, blobs=blobs, engine=engine, device=torch.device("cpu"))
 
@@ -245,11 +245,11 @@ def test_a_cancelled_optimisation_ends_within_an_iteration_of_a_large_picture(
     watcher = Watcher()
     tiles: list[int] = []
     steering = Steering(
-        going=lambda: len(tiles) < 60, wanted=lambda: False, on_progress=watcher, touch=lambda: tiles.append(0)
+        going=lambda: len(tiles) < 150, wanted=lambda: False, on_progress=watcher, touch=lambda: tiles.append(0)
     )
     assert list(in_tiles.run(make(blobs), steering)) == []
     assert 0 < len(watcher.seen) < TINY.iterations
-    assert len(tiles) == 60
+    assert len(tiles) == 150
 
 
 class NoResults(BlobStore):
