@@ -31,7 +31,7 @@ _FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi")
 _BUILDING = Lock()
 _THREAD = local()
 #: The least values of a row of kernels whose gradient `direct_kernel_gradient` can compute.
-ROWS = 6
+ROWS = 12
 
 
 def library() -> ctypes.CDLL | None:

@@ -6,7 +6,7 @@
 #include "matrices.h"
 
 /* Of each image, which are added up in order, so that the sum is that of any number of threads. */
-enum { BANDS = 8, PIECE = 66 };
+enum { BANDS = 8, PIECE = 72 };
 
 /* The sum over positions of f f^T for the features f of each, images x channels x channels. Only one half of the
    matrix is computed. Returns whether memory was missing. */
@@ -24,7 +24,7 @@ int gram(const float *x, float *y, long images, long positions, long channels, i
             const float *from = x + (band / BANDS * positions + start) * channels;
             long count = start + PIECE < last ? PIECE : last - start;
             for (long i = 0; i < count; i++)
-                for (long c = 0; c < channels; c += 8)
+                for (long c = 0; c < channels; c += N)
                     store(packed + (c / COLUMNS * PIECE + i) * COLUMNS + c % COLUMNS, load(from + i * channels + c));
             for (long block = 0; block < blocks; block++) {
                 /* The last block overlaps the one before. */
@@ -56,7 +56,7 @@ int gram_gradient(const float *x, const float *m, float *dx, long images, long p
     if (!packed) return 1;
     for (long n = 0; n < images; n++)
         for (long i = 0; i < channels; i++)
-            for (long c = 0; c < channels; c += 8)
+            for (long c = 0; c < channels; c += N)
                 store(packed + n * size + (c / COLUMNS * channels + i) * COLUMNS + c % COLUMNS,
                       load(m + n * size + i * channels + c));
 #pragma omp parallel for num_threads(threads) collapse(2) schedule(dynamic)

@@ -29,7 +29,7 @@ static inline const float *at(const Map *m, long row, long column) {
     return m->x + (row * ((m->width + m->doubled) >> m->doubled) + column) * m->channels;
 }
 
-static inline v8 normal(const Map *m, v8 value, long c) {
+static inline vec normal(const Map *m, vec value, long c) {
     if (!m->scale) return value;
     value = value * load(m->scale + c) + load(m->shift + c);
     return m->relu ? where_positive(value, value) : value;
@@ -42,8 +42,8 @@ static void input_tile(const Map *m, long top, long left, float *v, long stride)
         long row = top + i / SIDE, column = left + i % SIDE;
         from[i] = at(m, row < m->height ? row : m->height, column < m->width ? column : m->width);
     }
-    for (long c = 0; c < m->channels; c += 8) {
-        v8 d[FREQUENCIES], t[FREQUENCIES], u[FREQUENCIES];
+    for (long c = 0; c < m->channels; c += N) {
+        vec d[FREQUENCIES], t[FREQUENCIES], u[FREQUENCIES];
         for (int i = 0; i < FREQUENCIES; i++) d[i] = normal(m, load(from[i] + c), c);
         for (int i = 0; i < SIDE; i++) input_1d(d + i, SIDE, t + i, SIDE);
         for (int i = 0; i < SIDE; i++) input_1d(t + i * SIDE, 1, u + i * SIDE, 1);
@@ -59,8 +59,8 @@ static inline int empty(const Map *m, int frequency) {
 
 static void output_tile(const float *m, long stride, long top, long left, float *y, long height, long width, long c_out) {
     long rows = height - top < STEP ? height - top : STEP, columns = width - left < STEP ? width - left : STEP;
-    for (long c = 0; c < c_out; c += 8) {
-        v8 d[FREQUENCIES], t[SIDE * STEP], u[STEP * STEP];
+    for (long c = 0; c < c_out; c += N) {
+        vec d[FREQUENCIES], t[SIDE * STEP], u[STEP * STEP];
         for (int i = 0; i < FREQUENCIES; i++) d[i] = load(m + i * stride + c);
         for (int i = 0; i < SIDE; i++) output_1d(d + i, SIDE, t + i, SIDE);
         for (int i = 0; i < STEP; i++) output_1d(t + i * SIDE, 1, u + i * STEP, 1);
@@ -116,33 +116,22 @@ int convolve_3x3(const float *x, const float *scale, const float *shift, long re
 static void read_row(const Map *m, long row, long first, long count, float *to) {
     for (long i = 0; i < count; i++, to += m->channels) {
         const float *from = at(m, row, first + i);
-        if (m->channels % 8)
+        if (m->channels % N)
             for (long c = 0; c < m->channels; c++) to[c] = from[c];
         else
-            for (long c = 0; c < m->channels; c += 8) store(to + c, normal(m, load(from + c), c));
+            for (long c = 0; c < m->channels; c += N) store(to + c, normal(m, load(from + c), c));
     }
 }
 
 /* ROWS x COLUMNS of c = the sum of products over `side` rows of a map. */
 static inline void products(const float **a, long lda, const float *b, long k, long side, float *c, long ldc) {
-    v8 s[ROWS][2] = {{{0}}};
+    Block s = {{{{0}}}};
     for (long y = 0; y < side; y++) {
         const float *row = a[y];
-        for (long i = 0; i < k; i++, b += COLUMNS) {
-            v8 b0 = load(b), b1 = load(b + 8);
-#pragma GCC unroll 6
-            for (int r = 0; r < ROWS; r++) {
-                float value = row[r * lda + i];
-                s[r][0] += value * b0;
-                s[r][1] += value * b1;
-            }
-        }
+        for (long i = 0; i < k; i++) add_product(&s, row + i, lda, b + i * COLUMNS);
+        b += k * COLUMNS;
     }
-#pragma GCC unroll 6
-    for (int r = 0; r < ROWS; r++) {
-        store(c + r * ldc, s[r][0]);
-        store(c + r * ldc + 8, s[r][1]);
-    }
+    store_block(&s, c, ldc);
 }
 
 /* y, out_height x out_width x c_out, = the convolution of a map, height x width x c_in, with kernels of
@@ -197,18 +186,18 @@ int affine(const float *x, const float *weight, const float *bias, float *scale,
     for (long run = 0; run < runs; run++) {
         long first = run * RUN, end = first + RUN < positions ? first + RUN : positions;
         for (long c = 0; c < channels; c += LANES) {
-            v8 pivot[LANES / 8], sum[LANES / 8] = {{0}}, square[LANES / 8] = {{0}};
-            for (int k = 0; k < LANES / 8; k++) pivot[k] = load(x + c + 8 * k);
+            vec pivot[LANES / N], sum[LANES / N] = {{0}}, square[LANES / N] = {{0}};
+            for (int k = 0; k < LANES / N; k++) pivot[k] = load(x + c + N * k);
             for (long i = first; i < end; i++)
 #pragma GCC unroll 4
-                for (int k = 0; k < LANES / 8; k++) {
-                    v8 d = load(x + i * channels + c + 8 * k) - pivot[k];
+                for (int k = 0; k < LANES / N; k++) {
+                    vec d = load(x + i * channels + c + N * k) - pivot[k];
                     sum[k] += d;
                     square[k] += d * d;
                 }
-            for (int k = 0; k < LANES / 8; k++) {
-                store(sums + 2 * run * channels + c + 8 * k, sum[k]);
-                store(sums + (2 * run + 1) * channels + c + 8 * k, square[k]);
+            for (int k = 0; k < LANES / N; k++) {
+                store(sums + 2 * run * channels + c + N * k, sum[k]);
+                store(sums + (2 * run + 1) * channels + c + N * k, square[k]);
             }
         }
     }
@@ -233,21 +222,21 @@ int add(const float *x, const float *x_scale, const float *x_shift, long relu, c
     Map a = {x, x_scale, x_shift, relu, 0, 0, 0, channels}, b = {y, y_scale, y_shift, 0, 0, 0, 0, channels};
 #pragma omp parallel for num_threads(threads)
     for (long i = 0; i < positions; i++)
-        for (long c = 0; c < channels; c += 8)
+        for (long c = 0; c < channels; c += N)
             store(sum + i * channels + c,
                   normal(&a, load(x + i * channels + c), c) + normal(&b, load(y + i * channels + c), c));
     return 0;
 }
 
-/* tanh of eight values, within 1e-6: (1 - e) / (1 + e) with e = exp(-2 |x|), a power of 2 times a polynomial. */
-static inline v8 tanh_v8(v8 x) {
-    v8 z = chosen(x < 0, x, -x) * 2.885390082f; /* 2 / ln 2 */
-    z = chosen(z < -100, (v8){0} - 100, z);
-    v8i whole = __builtin_convertvector(z, v8i);
-    v8 f = (z - __builtin_convertvector(whole, v8)) * 0.6931471806f; /* in (-ln 2, 0] */
-    v8 e = 1 + f * (1 + f * (1 / 2.f + f * (1 / 6.f + f * (1 / 24.f + f * (1 / 120.f + f * (1 / 720.f + f / 5040))))));
-    e *= (v8)((whole + 127) << 23);
-    v8 t = (1 - e) / (1 + e);
+/* tanh of values, within 1e-6: (1 - e) / (1 + e) with e = exp(-2 |x|), a power of 2 times a polynomial. */
+static inline vec tanh_vec(vec x) {
+    vec z = chosen(x < 0, x, -x) * 2.885390082f; /* 2 / ln 2 */
+    z = chosen(z < -100, (vec){0} - 100, z);
+    veci whole = __builtin_convertvector(z, veci);
+    vec f = (z - __builtin_convertvector(whole, vec)) * 0.6931471806f; /* in (-ln 2, 0] */
+    vec e = 1 + f * (1 + f * (1 / 2.f + f * (1 / 6.f + f * (1 / 24.f + f * (1 / 120.f + f * (1 / 720.f + f / 5040))))));
+    e *= (vec)((whole + 127) << 23);
+    vec t = (1 - e) / (1 + e);
     return chosen(x < 0, -t, t);
 }
 
@@ -262,11 +251,11 @@ int paint(const float *y, const float *bias, unsigned char *picture, long height
     for (long row = 0; row < height; row++)
         for (long group = 0; group < groups; group++) {
             float bytes[COLUMNS];
-            for (int i = 0; i < COLUMNS; i += 8) {
-                v8 value = load(y + (row * groups + group) * COLUMNS + i) + load(biases + i);
-                value = 127.5f + (linear ? 255 * value : 150 * tanh_v8(value));
+            for (int i = 0; i < COLUMNS; i += N) {
+                vec value = load(y + (row * groups + group) * COLUMNS + i) + load(biases + i);
+                value = 127.5f + (linear ? 255 * value : 150 * tanh_vec(value));
                 value = where_positive(value, value);
-                store(bytes + i, chosen(value < 255, value, (v8){0} + 255));
+                store(bytes + i, chosen(value < 255, value, (vec){0} + 255));
             }
             long left = group * PIXELS, count = width - left < PIXELS ? width - left : PIXELS;
             unsigned char *to = picture + (row * width + left) * 3;

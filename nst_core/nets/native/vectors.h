@@ -1,11 +1,19 @@
-/* Vectors of eight floats, which the compiler maps to the processor's registers. */
+/* Vectors of N floats, which the compiler maps to the processor's registers. */
 
-typedef float v8 __attribute__((vector_size(32), aligned(4)));
-typedef int v8i __attribute__((vector_size(32), aligned(4)));
+#ifndef N
+#ifdef __AVX512F__
+#define N 16
+#else
+#define N 8
+#endif
+#endif
 
-static inline v8 load(const float *p) { return *(const v8 *)p; }
-static inline void store(float *p, v8 v) { *(v8 *)p = v; }
+typedef float vec __attribute__((vector_size(4 * N), aligned(4)));
+typedef int veci __attribute__((vector_size(4 * N), aligned(4)));
+
+static inline vec load(const float *p) { return *(const vec *)p; }
+static inline void store(float *p, vec v) { *(vec *)p = v; }
 /* v where `sign` is positive, and 0 elsewhere. */
-static inline v8 where_positive(v8 sign, v8 v) { return (v8)((v8i)(sign > 0) & (v8i)v); }
+static inline vec where_positive(vec sign, vec v) { return (vec)((veci)(sign > 0) & (veci)v); }
 /* a where `which` is true, and b elsewhere. */
-static inline v8 chosen(v8i which, v8 a, v8 b) { return (v8)((which & (v8i)a) | (~which & (v8i)b)); }
+static inline vec chosen(veci which, vec a, vec b) { return (vec)((which & (veci)a) | (~which & (veci)b)); }

@@ -40,8 +40,8 @@ static void input_tile(const Shape *s, const float *x, const float *mask, long t
         from[i] = inside ? x + offset : zeros;
         by[i] = inside && mask ? mask + offset : zeros;
     }
-    for (long c = 0; c < s->c_in; c += 8) {
-        v8 d[FREQUENCIES], t[FREQUENCIES], u[FREQUENCIES];
+    for (long c = 0; c < s->c_in; c += N) {
+        vec d[FREQUENCIES], t[FREQUENCIES], u[FREQUENCIES];
         for (int i = 0; i < FREQUENCIES; i++) d[i] = load(from[i] + c);
         if (mask)
             for (int i = 0; i < FREQUENCIES; i++) d[i] = where_positive(load(by[i] + c), d[i]);
@@ -57,14 +57,14 @@ static void output_tile(const Shape *s, const float *m, long stride, long tile, 
          left = tile % s->across * STEP;
     long rows = s->out_height - top < STEP ? s->out_height - top : STEP;
     long columns = s->out_width - left < STEP ? s->out_width - left : STEP;
-    for (long c = 0; c < s->c_out; c += 8) {
-        v8 d[FREQUENCIES], t[SIDE * STEP], u[STEP * STEP], b = bias ? load(bias + c) : (v8){0};
+    for (long c = 0; c < s->c_out; c += N) {
+        vec d[FREQUENCIES], t[SIDE * STEP], u[STEP * STEP], b = bias ? load(bias + c) : (vec){0};
         for (int i = 0; i < FREQUENCIES; i++) d[i] = load(m + i * stride + c);
         for (int i = 0; i < SIDE; i++) output_1d(d + i, SIDE, t + i, SIDE);
         for (int i = 0; i < STEP; i++) output_1d(t + i * SIDE, 1, u + i * STEP, 1);
         for (long i = 0; i < rows; i++)
             for (long j = 0; j < columns; j++) {
-                v8 value = u[i * STEP + j] + b;
+                vec value = u[i * STEP + j] + b;
                 long at = ((image * s->out_height + top + i) * s->out_width + left + j) * s->c_out + c;
                 if (relu) value = where_positive(value, value);
                 if (where) value = where_positive(load(where + at), value);
@@ -77,8 +77,8 @@ static void output_tile(const Shape *s, const float *m, long stride, long tile, 
 int transform_kernels(const float *w, float *u, long c_in, long c_out, int threads) {
 #pragma omp parallel for num_threads(threads)
     for (long i = 0; i < c_in; i++)
-        for (long o = 0; o < c_out; o += 8) {
-            v8 t[SIDE][3];
+        for (long o = 0; o < c_out; o += N) {
+            vec t[SIDE][3];
             for (int a = 0; a < SIDE; a++)
                 for (int x = 0; x < 3; x++) {
                     const float *p = w + i * 9 * c_out + x * c_out + o;
@@ -128,9 +128,9 @@ int winograd(const float *x, const float *mask, const float *u, const float *bia
 }
 
 /* d = A s: four values become six; the adjoint of `output_1d`. */
-static inline void gradient_1d(const v8 *s, int ss, v8 *d, int ds) {
-    v8 a = s[0], b = s[ss], c = s[2 * ss], e = s[3 * ss];
-    v8 p = a + c, q = b + e, r = a + 4 * c, t = 2 * b + 8 * e;
+static inline void gradient_1d(const vec *s, int ss, vec *d, int ds) {
+    vec a = s[0], b = s[ss], c = s[2 * ss], e = s[3 * ss];
+    vec p = a + c, q = b + e, r = a + 4 * c, t = 2 * b + 8 * e;
     d[0] = a;
     d[ds] = p + q;
     d[2 * ds] = p - q;
@@ -149,8 +149,8 @@ static void gradient_tile(const Shape *s, const float *g, long tile, float *to, 
         int inside = row < s->out_height && column < s->out_width;
         from[i] = inside ? g + ((image * s->out_height + row) * s->out_width + column) * s->c_out : zeros;
     }
-    for (long c = 0; c < s->c_out; c += 8) {
-        v8 d[STEP * STEP], t[SIDE * STEP], u[FREQUENCIES];
+    for (long c = 0; c < s->c_out; c += N) {
+        vec d[STEP * STEP], t[SIDE * STEP], u[FREQUENCIES];
         for (int i = 0; i < STEP * STEP; i++) d[i] = load(from[i] + c);
         for (int i = 0; i < STEP; i++) gradient_1d(d + i, STEP, t + i, STEP);
         for (int i = 0; i < SIDE; i++) gradient_1d(t + i * STEP, 1, u + i * SIDE, 1);
@@ -187,10 +187,10 @@ int kernel_gradient(const float *x, const float *g, float *dw, long images, long
     }
 #pragma omp parallel for num_threads(threads)
     for (long i = 0; i < c_in; i++)
-        for (long o = 0; o < c_out; o += 8)
+        for (long o = 0; o < c_out; o += N)
             for (int y = 0; y < 3; y++)
                 for (int z = 0; z < 3; z++) {
-                    v8 sum = {0};
+                    vec sum = {0};
                     for (int a = 0; a < SIDE; a++)
                         for (int b = 0; b < SIDE; b++)
                             sum += G[a][y] * G[b][z] * load(u + (a * SIDE + b) * u_stride + i * c_out + o);

@@ -37,7 +37,7 @@ def test_a_frozen_convolution(
         (32, 3, 9, 1, "direct_kernel_gradient"),
         (32, 64, 3, 2, "direct_kernel_gradient"),
         (16, 16, 5, 2, "direct_kernel_gradient"),
-        (3, 16, 3, 1, "direct_kernel_gradient"),
+        (3, 16, 5, 1, "direct_kernel_gradient"),
     ],
 )
 @pytest.mark.parametrize(("height", "width"), [(37, 30), (16, 17)])
