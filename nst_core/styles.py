@@ -1,4 +1,8 @@
-"""The styles that ship with nst, each with weights and a card in `assets/styles/NAME/`. Never loads torch."""
+"""The styles that ship with nst, each with a card in `assets/styles/NAME/`. Never loads torch.
+
+Its weights are there too, or are those of one style of a network in `assets/families/`, which names its styles in the
+order of their indexes.
+"""
 
 import json
 from collections.abc import Iterable
@@ -8,10 +12,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from nst_core.nets.single_styles import single_style
+
 WEIGHTS_NAME = "style.safetensors"
 CARD_NAME = "card.json"
 #: The painting, and some photos with their stylizations.
 SHEET_NAME = "sheet.jpg"
+#: The names of a family's styles, a list in JSON.
+STYLES_NAME = "styles.json"
 #: A plot of the losses of the training.
 PLOT_NAME = "losses.png"
 
@@ -22,6 +30,8 @@ class ShippedStyle:
 
     name: str
     folder: Path
+    #: The weights file of a network with several styles, and the index of this one; None if it has a file of its own.
+    family: tuple[Path, int] | None = None
 
     @property
     def card(self) -> dict[str, Any]:
@@ -30,8 +40,11 @@ class ShippedStyle:
         return card
 
     def weights(self) -> bytes:
-        """Return the bytes of the weights file."""
-        return (self.folder / WEIGHTS_NAME).read_bytes()
+        """Return the bytes of a weights file with this style alone."""
+        if self.family is None:
+            return (self.folder / WEIGHTS_NAME).read_bytes()
+        file, index = self.family
+        return single_style(file.read_bytes(), index)
 
 
 def version_of(weights: bytes, index: int = 0) -> str:
@@ -52,6 +65,17 @@ def version_of_blend(parts: Iterable[tuple[str, float]]) -> str:
 
 def shipped_styles() -> list[ShippedStyle]:
     """Return all styles in the package, sorted by name."""
-    root = Path(str(resources.files("nst_core"))) / "assets" / "styles"
-    folders = sorted(path.parent for path in root.glob(f"*/{WEIGHTS_NAME}"))
-    return [ShippedStyle(name=folder.name, folder=folder) for folder in folders]
+    root = Path(str(resources.files("nst_core"))) / "assets"
+    places: dict[str, tuple[Path, int]] = {}
+    for file in sorted(root.glob(f"families/*/{STYLES_NAME}")):
+        names = json.loads(file.read_text())
+        places |= {name: (file.with_name(WEIGHTS_NAME), index) for index, name in enumerate(names)}
+    folders = sorted(file.parent for file in root.glob(f"styles/*/{CARD_NAME}"))
+    return [
+        ShippedStyle(
+            name=folder.name,
+            folder=folder,
+            family=None if (folder / WEIGHTS_NAME).exists() else places[folder.name],
+        )
+        for folder in folders
+    ]

@@ -1,0 +1,50 @@
+"""Tests of nst_core.nets.single_styles."""
+
+import pytest
+import torch
+
+from nst_core.errors import WeightsError
+from nst_core.nets.families import one_style
+from nst_core.nets.single_styles import single_style
+from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from nst_core.nets.weights import dump_transformer, load_transformer_bytes
+
+
+def family() -> TransformerNet:
+    """Return a small network with three different styles."""
+    torch.manual_seed(0)
+    net = TransformerNet(TransformerConfig(width=8, blocks=1, styles=3, grain=6.0)).requires_grad_(False)
+    for name in net.config.style_tensors():
+        net.get_parameter(name).uniform_()
+    return net
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("index", [0, 2])
+def test_the_file_of_one_style_has_its_network(index: int, dtype: torch.dtype) -> None:
+    data = dump_transformer(family(), dtype=dtype)
+    found = load_transformer_bytes(single_style(data, index))
+    expected = one_style(load_transformer_bytes(data, style=None), index)
+    assert found.config == expected.config
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(found.state_dict()[name], tensor)
+
+
+def test_equal_input_gives_equal_bytes_and_styles_differ() -> None:
+    data = dump_transformer(family())
+    assert single_style(data, 1) == single_style(data, 1)
+    assert single_style(data, 1) != single_style(data, 2)
+
+
+def test_a_network_of_one_style_is_returned_as_it_is() -> None:
+    data = dump_transformer(one_style(family(), 1))
+    assert single_style(data, 0) is data
+    with pytest.raises(WeightsError, match="Mine is a network of one style, and has no style 1"):
+        single_style(data, 1, name="Mine")
+
+
+def test_what_is_no_weights_file_is_refused() -> None:
+    with pytest.raises(WeightsError, match="is not a safetensors file"):
+        single_style(b"nothing", 0)
+    with pytest.raises(WeightsError, match="no style -1"):
+        single_style(dump_transformer(family()), -1)
