@@ -49,7 +49,7 @@ SIZES = (500_000, 2_000_000)
 SIZED = 2
 #: Names that other programs have for our paintings.
 ALIASES = {"wave": "great_wave", "scream": "the_scream", "wreck": "wreck_of_the_minotaur"}
-FAST = EngineChoice(engine="openvino", precision="fp32")
+FAST = EngineChoice(engine="native", precision="fp32")
 #: The row of the photo, as a network that changes nothing.
 UNCHANGED = "the photo itself"
 

@@ -42,7 +42,7 @@ class Acceptance:
         self.stack = stack
         self.client = client
         self.photos = photos
-        self.styles = [style.name for style in shipped_styles()]
+        self.styles = [style.name for style in shipped_styles()[:4]]
         self.uris = upload(client, photos)
         self.rng = random.Random(seed)
 

@@ -1,0 +1,90 @@
+"""Makes the pictures and the page of the shipped styles: `python -m tests.gallery --paintings FOLDER`.
+
+FOLDER has the paintings, `NAME.jpg` for each style. The page needs none; `--page` writes it alone.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from nst_core.images import encode
+from nst_core.inference.engines import load_stylizer
+from nst_core.inference.selection import choose
+from nst_core.inference.stylizer import Pixels
+from nst_core.styles import SHEET_NAME, ShippedStyle, shipped_styles
+from nst_core.training.sheet import preview_sheet
+from tests.shipped import sample_photos
+
+STYLES = Path(__file__).parents[1] / "nst_core" / "assets" / "styles"
+PAGE = STYLES / "README.md"
+#: One photo in all styles, for the first screen of the project's page.
+OVERVIEW = STYLES / "overview.jpg"
+_INTRODUCTION = """# The styles that come with nst
+
+Made by `python -m tests.gallery`. All sample photos are free; NOTICE in the main folder has the credits. `nst styles
+show NAME` prints a card, and [nst_core/README.md](../../README.md) says how such networks are trained and measured.
+
+![A photo in all styles](overview.jpg)
+"""
+_PAINTING_PX = 1024
+_TILE_PX, _GAP_PX = 300, 6
+
+
+def main() -> None:
+    """Write the page, and the pictures unless there is `--page`."""
+    parser = argparse.ArgumentParser(prog="python -m tests.gallery", description=__doc__)
+    parser.add_argument("--paintings", type=Path, help="a folder with NAME.jpg for each style")
+    parser.add_argument("--page", action="store_true", help="write the page alone")
+    args = parser.parse_args()
+    styles = shipped_styles()
+    PAGE.write_text(page(styles))
+    if args.page:
+        return
+    photos, last = sample_photos(), []
+    for style in styles:
+        stylizer = load_stylizer(style.weights(), choice=choose(torch.device("cpu")))
+        pairs = [(photo, stylizer(photo[None])[0]) for photo in photos]
+        last.append(pairs[-1][1])
+        painting = Image.open(args.paintings / f"{style.name}.jpg").convert("RGB")
+        painting.thumbnail((_PAINTING_PX, _PAINTING_PX))
+        (style.folder / SHEET_NAME).write_bytes(encode(preview_sheet(np.array(painting), pairs), "jpg"))
+    overview(last).save(OVERVIEW, quality=88)
+
+
+def page(styles: list[ShippedStyle]) -> str:
+    """Return the page of some styles in Markdown, from their cards."""
+    return "\n".join([_INTRODUCTION, *map(_section, styles)])
+
+
+def _section(style: ShippedStyle) -> str:
+    card, measured = style.card, style.card["evaluation"]
+    made = card["made_from"]
+    facts = {
+        "painting": f"{card['artist']}, {card['title']}, {card['year']}",
+        "rights": card["rights"],
+        "training": f"preset {made['preset']}, {card['steps']:,} steps, stroke {made['stroke']:g}, "
+        f"strength {made['strength']:g}, {made['photos']['count']:,} photos",
+        f"measured on {measured['photos']} other photos": f"content loss {measured['content']:,.0f}, "
+        f"style loss {measured['style']:,.0f}, SSIM to the photo {measured['ssim']:.2f}, "
+        f"total loss {measured['loss_over_lbfgs50']:.2f} times that of 50 iterations of L-BFGS",
+    }
+    rows = "\n".join(f"| {name} | {fact} |" for name, fact in facts.items())
+    picture = f"![{card['title']}, and photos in its style]({style.name}/{SHEET_NAME})"
+    return f"## {style.name}\n\n{picture}\n\n| | |\n|---|---|\n{rows}\n"
+
+
+def overview(pictures: list[Pixels]) -> Image.Image:
+    """Return tiles of equal size in two rows."""
+    across, step = -(-len(pictures) // 2), _TILE_PX + _GAP_PX
+    sheet = Image.new("RGB", (across * step - _GAP_PX, 2 * step - _GAP_PX), "white")
+    for number, picture in enumerate(pictures):
+        tile = ImageOps.fit(Image.fromarray(picture), (_TILE_PX, _TILE_PX), Image.Resampling.LANCZOS)
+        sheet.paste(tile, (number % across * step, number // across * step))
+    return sheet
+
+
+if __name__ == "__main__":
+    main()
