@@ -13,6 +13,7 @@ from nst_core.inference.cuda import DTYPES, PROBED, CudaStylizer, PhotoNorm, pro
 from nst_core.inference.cuda_card import Card, runner_of
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.stylizer import Pixels, Precision
+from nst_core.nets import grain
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.system.devices import bf16_pays
 from tests.gpu.ground import LEAST_DB, Ground, NotPossibleError, expect, farthest, photo, photos, psnr_db, reference
@@ -162,7 +163,7 @@ def strips(ground: Ground) -> str:
     least_db = float("inf")
     for narrow in {"fp32", probed(ground.device)}:
         engine = CudaStylizer.load(style.weights(), device=ground.device, precision=narrow)
-        result, whole = AnySizeStylizer(engine, whole_pixels=1)(batch), engine(batch)
+        result, whole = (AnySizeStylizer(engine, whole_pixels=most)(batch) for most in (1, batch.size))
         where = f"{narrow}: {farthest(result, whole)} of 255 from the whole, {psnr_db(result, whole):.1f} dB"
         expect(farthest(result, whole) <= 1 if narrow == "fp32" else psnr_db(result, whole) >= LEAST_DB, where)
         least_db = min(least_db, psnr_db(result, whole))
@@ -171,7 +172,7 @@ def strips(ground: Ground) -> str:
 
 def huge(ground: Ground) -> str:
     """A photo of 100 megapixels needs little memory, and has no seams: where it repeats, the result repeats too."""
-    side = ground.pick(2500, 20)
+    side = ground.pick(5 * grain.SIDE_PX, 20)  # the grain repeats as well
     tiled = np.tile(photo(side, side), (4, 4, 1))[None]
     engine = CudaStylizer.load(ground.styles()[0].weights(), device=ground.device, precision=probed(ground.device))
     if ground.on_gpu:

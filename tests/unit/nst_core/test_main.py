@@ -93,16 +93,23 @@ def test_a_shipped_style_can_be_trained_further_with_other_weights(run: Path) ->
     assert not (fine / "losses.png").exists()
 
 
-def test_the_network_of_the_initial_weights_is_used_by_default() -> None:
-    path = shipped_style("udnie").folder / "style.safetensors"
+def shipped_weights(folder: Path) -> Path:
+    """Write the weights of a shipped style to a file."""
+    path = folder / "udnie.safetensors"
+    path.write_bytes(shipped_style("udnie").weights())
+    return path
+
+
+def test_the_network_of_the_initial_weights_is_used_by_default(tmp_path: Path) -> None:
+    path = shipped_weights(tmp_path)
     assert make_config({"steps": 5}, path).transformer == load_transformer(path).config
     assert make_config({"transformer": {"width": 8}}, path).transformer.width == 8
     with pytest.raises(ConfigError, match="Unknown"):
         make_config({"stepz": 5}, path)
 
 
-def test_several_paintings_and_the_identity_are_the_styles_of_one_network() -> None:
-    path = shipped_style("udnie").folder / "style.safetensors"
+def test_several_paintings_and_the_identity_are_the_styles_of_one_network(tmp_path: Path) -> None:
+    path = shipped_weights(tmp_path)
     network = load_transformer(path).config
     assert make_config({}, path, paintings=3).transformer == replace(network, styles=3)
     assert make_config({"identity_weight": 5.0}, path, paintings=3).transformer == replace(network, styles=4)
@@ -136,7 +143,7 @@ def test_a_style_is_added_to_others_without_a_change_of_theirs(run: Path) -> Non
 
 def test_networks_that_do_not_fit_are_not_joined(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(run) == 0
-    others = [str(run / "style.safetensors"), str(shipped_style("udnie").folder / "style.safetensors")]
+    others = [str(run / "style.safetensors"), str(shipped_weights(run.parent))]
     assert main(["join", *others, "-o", str(run / "joined.safetensors")]) == 1
     assert capsys.readouterr().err == "error: Only networks of the same kind can be joined.\n"
     assert not (run / "joined.safetensors").exists()
