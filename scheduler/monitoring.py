@@ -114,7 +114,7 @@ class Monitor(Collector):
 def _of_backlog(backlog: Backlog) -> Iterator[GaugeMetricFamily]:
     items = _gauge("nst_queue_items", "Images, or trainings, that have not ended", "method", "state")
     work = _gauge("nst_work_seconds", "Time that one worker needs for what is queued and running", "method")
-    oldest = _gauge("nst_queue_oldest_seconds", "Age of the oldest job of which nothing was begun", "method")
+    oldest = _gauge("nst_queue_oldest_seconds", "Age of the oldest job that has not begun", "method")
     for method, queue in backlog.queues.items():
         for state in ("queued", "running", "paused"):
             items.add_metric([method, state], getattr(queue, state))

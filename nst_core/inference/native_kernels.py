@@ -66,6 +66,10 @@ class Kernels:
         """Return the number of channels that a convolution makes."""
         return self._layers[name].out_channels
 
+    def side(self, name: str) -> int:
+        """Return the height and the width of the kernels of a convolution."""
+        return self._layers[name].kernel_size[0]
+
     def stride(self, name: str) -> int:
         """Return the rows and columns from what a result of a convolution reads to what the next one does."""
         return self._layers[name].stride[0]
@@ -89,20 +93,25 @@ class Kernels:
 
     def head(self, x: Map, y: Tensor, *, rows: int, above: int) -> int:
         """Make the last convolution, without its bias; return the groups of pixels in a row, 16 values each."""
-        groups = -(-x.width // _GROUP)
+        groups = _groups(x.width)
         sizes = (x.height, x.width, x.channels, rows, groups, _VECTOR)
         native.call("convolve", *x.arguments, self._packed[_HEAD], y, *sizes, 9, 8 + _GROUP, 1, _GROUP, above, 4)
         return groups
 
     def head_values(self, width: int) -> int:
         """Return the size of a row of what `head` makes for a map of this width."""
-        return -(-width // _GROUP) * _VECTOR
+        return _groups(width) * _VECTOR
 
 
 def pixels_of(y: Tensor, rows: int, width: int) -> Tensor:
     """Return what `Kernels.head` has made as rows x width x 3."""
-    groups = y[: rows * -(-width // _GROUP) * _VECTOR].view(rows, -1, _VECTOR)
+    groups = y[: rows * _groups(width) * _VECTOR].view(rows, -1, _VECTOR)
     return groups[..., : 3 * _GROUP].reshape(rows, -1, 3)[:, :width]
+
+
+def _groups(width: int) -> int:
+    """Return how many groups of pixels a row has; the last one may go beyond it."""
+    return -(-width // _GROUP)
 
 
 def _packed(name: str, layer: nn.Conv2d) -> Tensor:

@@ -23,7 +23,7 @@ class NativeLayers(TorchLayers):
         """Return a convolution of the network."""
         if name == "down1.conv":
             x = x / 255
-        stride, side = self._kernels.stride(name), 9 if name == "down1.conv" else 3
+        stride, side = self._kernels.stride(name), self._kernels.side(name)
         above, below = _above_and_below(rows, side // 2)
         height = (x.shape[2] + above + below - side) // stride + 1
         y = _empty(height, -(-x.shape[3] // stride), self._kernels.channels(name))

@@ -77,7 +77,7 @@ class NativeNetwork:
         if doubled:
             kernels.convolve_doubled(x, conv, y, size=doubled, first=0, rows=height)
         else:
-            kernels.convolve(x, conv, y, rows=height, above=4 if conv == "down1.conv" else 1)
+            kernels.convolve(x, conv, y, rows=height, above=kernels.side(conv) // 2)
         weight, bias = self._tensors[f"{norm}.weight"], self._tensors[f"{norm}.bias"]
         scale, shift = torch.empty_like(weight), torch.empty_like(weight)
         sizes = (height * width, channels, self._config.norm_eps, ROUNDING)

@@ -32,7 +32,7 @@ class Queue:
     paused: int = 0
     #: The time that one worker needs for what is queued and running.
     work_s: float = 0.0
-    #: How long ago the oldest job or training was submitted of which nothing was begun yet; 0 if there is none.
+    #: How long ago the oldest job or training that has not begun was submitted; 0 if there is none.
     oldest_s: float = 0.0
 
 

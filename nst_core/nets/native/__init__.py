@@ -70,9 +70,9 @@ def _loaded(library: Path, compiler: list[str]) -> ctypes.CDLL:
 
 def _digest(compiler: list[str]) -> str:
     """Return a name for what the compiler makes here: it depends on the sources and on the processor."""
-    processor = {
-        line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith(("model name", "flags"))
-    }
+    # What says the kind: the first two on x86, the others on ARM.
+    names = ("model name", "flags", "CPU part", "Features")
+    processor = {line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith(names)}
     parts = [*compiler, *_FLAGS, *sorted(processor), *(file.read_text() for file in _sources("*.[ch]"))]
     return sha256("\0".join(parts).encode()).hexdigest()[:16]
 

@@ -1,6 +1,7 @@
 """Tests of nst_core.system.monitoring."""
 
 import shutil
+import threading
 from pathlib import Path
 
 import httpx
@@ -35,8 +36,9 @@ def test_a_folder_that_is_gone_has_no_disk(tmp_path: Path) -> None:
 
 
 def test_without_a_port_nothing_is_served() -> None:
+    before = threading.active_count()
     with serving(CollectorRegistry(), host="an address that nobody looks up", port=None):
-        pass
+        assert threading.active_count() == before
 
 
 def test_a_port_that_is_in_use_is_an_error_of_the_settings() -> None:
