@@ -1,26 +1,22 @@
 """One scheduler process: the API and the control loops, put together from the settings."""
 
 import contextlib
-import errno
 import logging
+import os
 import random
-import socket
 import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from types import FrameType
 
 import uvicorn
 
-from nst_core import __version__
-from nst_core.errors import ConfigError
 from nst_core.storage.blobs import BlobStore
 from nst_core.system.heartbeat import Heartbeat
 from nst_core.system.monitoring import new_registry, serving
 from scheduler.access.idempotency import Idempotency
-from scheduler.access.keys import is_api_key
+from scheduler.access.keys import checked_key
 from scheduler.access.limits import limits_of
 from scheduler.access.tenants import Tenants
 from scheduler.api.app import make_api, make_hub
@@ -32,7 +28,6 @@ from scheduler.control.event_reader import EventReader
 from scheduler.control.leadership import Leadership
 from scheduler.control.metrics import Metrics
 from scheduler.domain.jobs import FIRST_TENANT
-from scheduler.events.hub import EventHub
 from scheduler.jobs.backlog import BacklogReader
 from scheduler.jobs.collector import ChunkCollector
 from scheduler.jobs.dispatcher import Dispatcher
@@ -51,6 +46,7 @@ from scheduler.runs.collector import RunCollector
 from scheduler.runs.control import RunControl, RunLimits
 from scheduler.runs.finish import RunFinisher
 from scheduler.runs.tidy import RunTidier
+from scheduler.server import Server, listen
 from scheduler.settings import SchedulerSettings
 from scheduler.store.database import API_S, Database
 from scheduler.store.keys import BOOTSTRAP
@@ -66,6 +62,8 @@ log = logging.getLogger(__name__)
 _SWITCH_S = 0.0005
 #: The longest time for a tick, for example one that writes the reports of millions of images.
 _TICK_S = 900.0
+#: The longest time that the end of the process waits for ticks.
+_STOP_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,46 +175,13 @@ def _event_reader(
 def _deliverer(settings: SchedulerSettings, database: Database, metrics: Metrics) -> Deliverer:
     return Deliverer(
         database,
-        Sender(webhook_rules(settings), clock=time.time, ca_file=settings.webhook_ca_file),
-        vault=webhook_vault(settings),
+        Sender(Rules.of(settings), clock=time.time, ca_file=settings.webhook_ca_file),
+        vault=Vault.of(settings),
         clock=time.time,
         random=random.random,
         retention_s=settings.event_retention_days * 86400,
         metrics=metrics,
     )
-
-
-def webhook_rules(settings: SchedulerSettings) -> Rules:
-    """Return where webhooks may be sent."""
-    return Rules(allow_http=settings.webhook_allow_http, networks=settings.webhook_allowed_networks)
-
-
-def webhook_vault(settings: SchedulerSettings) -> Vault | None:
-    """Return what encrypts the secrets of webhooks; None if there is no key."""
-    return None if settings.webhook_secret_key is None else Vault(settings.webhook_secret_key.get_secret_value())
-
-
-def checked_bootstrap_key(settings: SchedulerSettings) -> str | None:
-    """Return the key of the settings, if there is one; raise ConfigError if it does not have the form of a key."""
-    if settings.bootstrap_api_key is None:
-        return None
-    key = settings.bootstrap_api_key.get_secret_value()
-    if not is_api_key(key):
-        raise ConfigError("NST_BOOTSTRAP_API_KEY is not an API key; `nst bootstrap-key` prints one.")
-    return key
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens for the API; raise ConfigError if the address or the port cannot be used.
-
-    Call it before anything else: if another scheduler uses the port, nothing must change.
-    """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        reason = "another process listens there" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-        raise ConfigError(f"the API cannot listen at NST_HOST {host}, NST_PORT {port}: {reason}.") from None
 
 
 def run_scheduler(settings: SchedulerSettings) -> None:
@@ -241,12 +206,12 @@ def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
     heartbeat = Heartbeat(settings.heartbeat_file)
     heartbeat.start()
     closing.callback(heartbeat.close)
-    bootstrap_key = checked_bootstrap_key(settings)
+    bootstrap_key = checked_key(settings.bootstrap_api_key)
     listener = closing.enter_context(listen(settings.host, settings.port))
     api_broker = closing.enter_context(contextlib.closing(Broker(settings, patient=False)))
     api_broker.check_access()
     database = closing.enter_context(contextlib.closing(Database(settings.database_url.get_secret_value())))
-    database.migrate()
+    database.migrate(may_change=settings.migrate == "auto")
     broker = closing.enter_context(contextlib.closing(Broker(settings)))
     blobs = BlobStore(settings)
     blobs.ensure_bucket()
@@ -279,7 +244,7 @@ def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
         clock=time.monotonic,
         hub=hub,
         webhook_service=WebhookService(
-            api_database, vault=webhook_vault(settings), rules=webhook_rules(settings), clock=time.time
+            api_database, vault=Vault.of(settings), rules=Rules.of(settings), clock=time.time
         ),
         observe=metrics.answered,
     )
@@ -287,13 +252,14 @@ def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
     closing.enter_context(serving(registry, host=settings.metrics_host, port=settings.metrics_port))
     allow_connections()
     config = uvicorn.Config(api, http=TimedProtocol, log_level="warning", timeout_graceful_shutdown=5)
-    server = _Server(config, hub, heartbeat)
+    server = Server(config, hub, heartbeat)
+    closing.enter_context(server.taking_signals())
     loops.start(on_end=hub.look)
     heartbeat.watch("the event loop of the API", lambda: server.ticks)
     for name in loops.ticks():
         heartbeat.watch(f"the {name} loop", partial(_ticks_of, loops, name), limit_s=_TICK_S)
     # The loops must end before what they use is closed.
-    closing.callback(loops.stop)
+    closing.callback(_stop, loops)
     closing.callback(heartbeat.close)
     server.run(sockets=[listener])
 
@@ -312,32 +278,17 @@ def _monitor(
     )
 
 
+def _stop(loops: Loops) -> None:
+    """Stop the loops; if one of them takes too long, end the process. What it does is done again after the next start.
+
+    Otherwise the rest would be closed while that loop uses it.
+    """
+    late = loops.stop(timeout_s=_STOP_S)
+    if late:
+        log.warning("Loops that were still at work after %g s are ended: %s", _STOP_S, ", ".join(late))
+        logging.shutdown()
+        os._exit(0)
+
+
 def _ticks_of(loops: Loops, name: str) -> int:
     return loops.ticks()[name]
-
-
-class _Server(uvicorn.Server):
-    """An HTTP server that lets streams of events end when it is told to stop, instead of waiting for them."""
-
-    def __init__(self, config: uvicorn.Config, hub: EventHub, heartbeat: Heartbeat) -> None:
-        super().__init__(config)
-        self._hub = hub
-        self._heartbeat = heartbeat
-        #: Counts turns of the event loop.
-        self.ticks = 0
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            for listener in sockets or ():
-                host, port = listener.getsockname()[:2]
-                log.info("nst %s listens on http://%s:%d", __version__, f"[{host}]" if ":" in host else host, port)
-            self._heartbeat.ready()
-
-    async def on_tick(self, counter: int) -> bool:
-        self.ticks += 1
-        return await super().on_tick(counter)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._hub.stop()
-        super().handle_exit(sig, frame)

@@ -164,15 +164,17 @@ class Loops:
         for loop in self._all:
             loop.wake()
 
-    def stop(self) -> None:
-        """Stop all loops and wait for their last tick."""
+    def stop(self, *, timeout_s: float = 60.0) -> list[str]:
+        """Stop all loops, wait for their last tick up to a time, and return the names of those that still run."""
         for loop in self._all:
             loop.stop()
+        until = time.monotonic() + timeout_s
         for loop in self._all:
-            loop.join()
+            loop.join(max(0.0, until - time.monotonic()))
         self._events.close()
         # Messages without an answer by then are sent again after the next start.
         self._deliverer.wait(timeout_s=3.0)
+        return [loop.name for loop in self._all if loop.is_alive()]
 
     def _plan_and_wake(self) -> bool:
         planned = self._planner.tick()

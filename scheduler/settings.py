@@ -3,18 +3,27 @@
 from typing import Literal
 
 from pydantic import Field, FilePath, IPvAnyNetwork, SecretStr
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from nst_core.settings import BrokerSettings, MetricsSettings, StorageSettings
 
 
-class SchedulerSettings(BrokerSettings, StorageSettings, MetricsSettings):
+class DatabaseSettings(BaseSettings):
+    """Where the database is."""
+
+    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
+
+    #: NST_DATABASE_URL: SQLite or PostgreSQL, as an SQLAlchemy address.
+    database_url: SecretStr = SecretStr("sqlite:///nst.db")
+
+
+class SchedulerSettings(BrokerSettings, StorageSettings, MetricsSettings, DatabaseSettings):
     """All settings of a scheduler process."""
 
     model_config = SettingsConfigDict(env_parse_none_str="null", hide_input_in_errors=True)
 
-    #: SQLite or PostgreSQL, as an SQLAlchemy address.
-    database_url: SecretStr = SecretStr("sqlite:///nst.db")
+    #: What a start does with a database of an older version: migrate it, or refuse to start until `nst db upgrade` did.
+    migrate: Literal["auto", "refuse"] = "auto"
     host: str = "127.0.0.1"
     port: int = Field(8700, ge=0, le=65535)
     #: A key that is valid from the start, for the tenant `default`; only its hash is stored.

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from pydantic import SecretStr
+
 from nst_core.client.resources.access import DEFAULT_OVERLAP_S, Scope
 from nst_core.clock import Clock
 from nst_core.errors import ConfigError
@@ -60,6 +62,13 @@ class Caller:
 def is_api_key(text: str) -> bool:
     """Return whether a text has the form of an API key."""
     return _PATTERN.fullmatch(text) is not None
+
+
+def checked_key(key: SecretStr | None) -> str | None:
+    """Return the first key of the settings, if there is one; raise ConfigError if it has not the form of a key."""
+    if key is not None and not is_api_key(key.get_secret_value()):
+        raise ConfigError("NST_BOOTSTRAP_API_KEY is not an API key; `nst bootstrap-key` prints one.")
+    return None if key is None else key.get_secret_value()
 
 
 class Keys:

@@ -45,6 +45,12 @@ COMMANDS = (
     LazyCommand("up", "local:up", help="Run all of nst on this machine until you press Ctrl-C.", panel=_HERE),
     LazyCommand("scheduler", "local:scheduler", help="Run a scheduler: the API and the control loops.", panel=_CLUSTER),
     LazyCommand("worker", "local:worker", help="Run a worker.", panel=_CLUSTER),
+    LazyCommand(
+        "db",
+        "scheduler.operations.database:app",
+        help="Show, check and migrate the schema of the database.",
+        panel=_CLUSTER,
+    ),
     LazyCommand("bootstrap-key", "local:bootstrap_key", help="Print a new first API key.", panel=_CLUSTER),
 )
 

@@ -12,7 +12,10 @@ class LazyCommand(TyperCommand):
     """A command, or a group of commands, of which only the name and the summary are known until it is used."""
 
     def __init__(self, name: str, place: str, *, help: str, panel: str | None = None) -> None:
-        """`place` is `module:name` below `scheduler.cli.commands`: a `typer.Typer`, or a function with one command."""
+        """`place` is `module:name`: a `typer.Typer`, or a function with one command.
+
+        A module without a dot is below `scheduler.cli.commands`.
+        """
         super().__init__(name, help=help, rich_help_panel=panel)
         self._place = place
 
@@ -23,7 +26,7 @@ class LazyCommand(TyperCommand):
     def load(self) -> Any:
         """Import the module of the command and return the real one."""
         module, _, name = self._place.partition(":")
-        target = getattr(import_module(f"scheduler.cli.commands.{module}"), name)
+        target = getattr(import_module(module if "." in module else f"scheduler.cli.commands.{module}"), name)
         if not isinstance(target, typer.Typer):
             app = typer.Typer(add_completion=False)
             app.command(self.name)(target)

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
@@ -35,6 +35,8 @@ ACCESS_KEY = "nst"
 LEASE_S = 15
 #: Images that have started are finished within this time, or started again after the next start.
 WORKER_GRACE_S = 20.0
+#: Requests, control loops and webhooks that have started are ended within this time.
+SCHEDULER_GRACE_S = 20.0
 # The folder of the packages, so that they are found even if nst is not installed.
 _ROOT = Path(scheduler.__file__).parents[1]
 
@@ -201,6 +203,7 @@ class Stack:
                     # The heartbeat proves that it is this scheduler, and not another process, that answers at the port.
                     is_ready=lambda: state_of(home.heartbeat("scheduler")) == READY and _api_is_ready(where.api.url),
                     heartbeat=home.heartbeat("scheduler"),
+                    grace_s=SCHEDULER_GRACE_S,
                 )
             ],
             [self._worker(number) for number in range(1, self._worker_count + 1)],
@@ -251,7 +254,7 @@ class Stack:
 
     def _scheduler_env(self) -> dict[str, str]:
         return {
-            "NST_DATABASE_URL": "sqlite:///" + quote(str(self.home.database), safe=" +/"),
+            "NST_DATABASE_URL": self.home.database_url,
             "NST_HEARTBEAT_FILE": str(self.home.heartbeat("scheduler")),
             "NST_HOST": HOST,
             "NST_PORT": str(_port(self.url)),

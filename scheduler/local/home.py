@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from nst_core.errors import ConfigError, NstError
 from nst_core.system.files import write_private
@@ -47,6 +48,11 @@ class Home:
         self.heartbeats = self.folder / "heartbeats"
         self.database = self.folder / "nst.db"
         self.client_file = self.folder / "client.json"
+
+    @property
+    def database_url(self) -> str:
+        """The address of the database, as NST_DATABASE_URL has it."""
+        return "sqlite:///" + quote(str(self.database), safe=" +/")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

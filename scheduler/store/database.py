@@ -1,4 +1,4 @@
-"""Engines and transactions for SQLite and PostgreSQL, and the migrations."""
+"""Engines and transactions for SQLite and PostgreSQL."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,9 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import Connection as Connection  # the functions of this package take it from a transaction
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -17,7 +14,9 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 
 from nst_core.clock import Clock
 from nst_core.errors import ConfigError
+from scheduler.store import schemas
 from scheduler.store.errors import DatabaseUnavailableError, RowConflictError, UnstorableError
+from scheduler.store.schemas import Schema, SchemaState
 
 _T = TypeVar("_T")
 
@@ -80,26 +79,26 @@ class Database:
         with self.read() as connection:
             connection.exec_driver_sql("SELECT 1")
 
-    def migrate(self) -> None:
-        """Migrate the schema to its newest version.
+    def schema(self) -> Schema:
+        """Return the version of the schema, and whether this code can use it; raise ConfigError as `migrate` does."""
+        if self._is_missing():
+            return schemas.none()
+        with _usable(), self.read() as connection:
+            return schemas.of(connection)
 
-        Raises ConfigError if a retry cannot help, for example if the server refuses the user or the file is not a
-        database.
+    def migrate(self, *, may_change: bool = True) -> None:
+        """Migrate the schema to its newest version. If it may not change, only check that it is the newest.
+
+        Raises ConfigError if a retry cannot help, for example if the server refuses the user, the file is not a
+        database, or a newer version of nst has migrated it.
         """
-        try:
-            self._migrate()
-        except (DBAPIError, RowConflictError, UnstorableError) as error:
-            raise ConfigError(f"NST_DATABASE_URL cannot be used: {_first_line(error)}") from error
-        except DatabaseUnavailableError as error:
-            if any(words in error.message for words in _REFUSALS):
-                raise ConfigError(f"NST_DATABASE_URL cannot be used: {_first_line(error.__cause__)}") from error
-            raise
-
-    def _migrate(self) -> None:
-        config = Config()
-        # The file format of alembic gives % a meaning.
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+        if not may_change:
+            schema = self.schema()
+            if schema.state is not SchemaState.UP_TO_DATE:
+                raise ConfigError(f"{schema.sentence} {schema.remedy}")
+            return
         with (
+            _usable(),
             _translated(),
             self._writers.connect() as connection,
             _without_foreign_keys(connection),
@@ -108,13 +107,13 @@ class Database:
             if connection.dialect.name == "postgresql":
                 # If several schedulers start at once, one migrates and the others wait. SQLite's writers do so anyway.
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-            config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, "head")
-            except CommandError as error:
-                raise ConfigError(f"The database belongs to another version of nst: {error}.") from None
+            schemas.upgrade(connection)
             if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").all():
                 raise ConfigError("The database has rows that refer to rows that do not exist.")
+
+    def _is_missing(self) -> bool:
+        """Return whether this is SQLite, and the file, which connecting would make, is not there."""
+        return self.folder is not None and not Path(self.engine.url.database or "").exists()
 
     def close(self) -> None:
         """Close all connections."""
@@ -213,6 +212,19 @@ def _without_foreign_keys(connection: Connection) -> Iterator[None]:
         yield
     finally:
         driver.execute("PRAGMA foreign_keys=ON")
+
+
+@contextmanager
+def _usable() -> Iterator[None]:
+    """Turn errors of the database after which a retry cannot help into ConfigError."""
+    try:
+        yield
+    except (DBAPIError, RowConflictError, UnstorableError) as error:
+        raise ConfigError(f"NST_DATABASE_URL cannot be used: {_first_line(error)}") from error
+    except DatabaseUnavailableError as error:
+        if any(words in error.message for words in _REFUSALS):
+            raise ConfigError(f"NST_DATABASE_URL cannot be used: {_first_line(error.__cause__)}") from error
+        raise
 
 
 @contextmanager

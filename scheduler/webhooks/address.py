@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from urllib.parse import urlsplit
 
 from nst_core.errors import NstError
+from scheduler.settings import SchedulerSettings
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -99,6 +100,11 @@ class Rules:
     allow_http: bool = False
     #: Private networks that webhooks may be sent to.
     networks: tuple[Network, ...] = ()
+
+    @classmethod
+    def of(cls, settings: SchedulerSettings) -> "Rules":
+        """Return what the settings allow."""
+        return cls(allow_http=settings.webhook_allow_http, networks=settings.webhook_allowed_networks)
 
     def parse(self, url: str) -> Target:
         """Return the target of an address; raise AddressError if webhooks may not use it."""

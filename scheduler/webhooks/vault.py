@@ -3,6 +3,7 @@
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from nst_core.errors import ConfigError, NstError
+from scheduler.settings import SchedulerSettings
 
 
 class SealedError(NstError):
@@ -20,6 +21,12 @@ class Vault:
             self._fernet = MultiFernet([Fernet(key.strip()) for key in keys.split(",")])
         except ValueError:
             raise ConfigError("NST_WEBHOOK_SECRET_KEY is not the URL-safe base64 of 32 bytes.") from None
+
+    @classmethod
+    def of(cls, settings: SchedulerSettings) -> "Vault | None":
+        """Return the vault that the settings describe; None if they have no key."""
+        key = settings.webhook_secret_key
+        return None if key is None else cls(key.get_secret_value())
 
     def seal(self, secret: str) -> str:
         """Encrypt a secret for storage."""

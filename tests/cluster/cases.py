@@ -23,8 +23,7 @@ def restart_each(scene: Scene) -> None:
         scene.cluster.hold(name, False)
         scene.faults += 1
         scene.mark(f"{name} ended")
-        # uvicorn ends its process by the signal that it got, after it has answered all requests.
-        if code != (0 if name in scene.cluster.workers else 128 + signal.SIGTERM):
+        if code != 0:
             scene.problems.append(f"{name} ended with exit code {code}")
         _until_ready(scene, name)
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from nst_core.queue.connection import KEY_PREFIX, make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.api.openapi import operations
 from scheduler.domain.keys import new_api_key
@@ -90,7 +91,10 @@ def scheduler_process(redis_server: BrokerSettings, s3_server: StorageSettings, 
         yield Running(url=url, key=key, pid=process.pid)
     finally:
         process.terminate()
-        process.wait(60)
+        assert process.wait(60) == 0
+        # The loops have ended in order: another scheduler could lead now, without waiting for this role to expire.
+        with closing(make_redis(redis_server)) as client:
+            assert not client.exists(f"{KEY_PREFIX}holder:collector")
 
 
 def is_ready(url: str) -> bool:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from threading import Event
 
 import pytest
 from pydantic import SecretStr
@@ -10,6 +11,7 @@ from nst_core.client.resources.runs import RunStatus
 from nst_core.protocol.segments import Phase, TrainSegment
 from nst_core.settings import BrokerSettings, StorageSettings
 from scheduler.app import Shared, make_loops
+from scheduler.jobs.finalizer import Finalizer
 from scheduler.loops import Loops
 from scheduler.settings import SchedulerSettings
 from tests.integration.conftest import Rig
@@ -35,6 +37,21 @@ def loops(rig: Rig, settings: SchedulerSettings) -> Iterator[Loops]:
     loops = make_loops(settings, rig.database, rig.broker, rig.blobs, Shared.of(settings, rig.database))
     yield loops
     loops.stop()
+
+
+def test_the_end_does_not_wait_for_a_loop_that_takes_too_long(loops: Loops, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, release = Event(), Event()
+
+    def tick(finalizer: Finalizer) -> bool:
+        began.set()
+        return not release.wait(WAIT_S)
+
+    monkeypatch.setattr(Finalizer, "tick", tick)
+    loops.start()
+    assert began.wait(WAIT_S)
+    assert "finalize" in loops.stop(timeout_s=0.1)
+    release.set()
+    assert loops.stop() == []
 
 
 def taken(runs: RunRig) -> TrainSegment:

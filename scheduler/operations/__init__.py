@@ -1,0 +1,1 @@
+"""Commands for operators: what they do is done here, and not by the API."""
