@@ -43,6 +43,15 @@ COMMANDS = (
     LazyCommand("whoami", "keys:whoami", help="Show your key, your permissions and your limits.", panel=_ACCESS),
     LazyCommand("demo", "demo:demo", help="Stylize sample photos with every style.", panel=_HERE),
     LazyCommand("up", "local:up", help="Run all of nst on this machine until you press Ctrl-C.", panel=_HERE),
+    LazyCommand(
+        "backup",
+        "scheduler.operations.backups:backup",
+        help="Write all data of a home folder to one file.",
+        panel=_HERE,
+    ),
+    LazyCommand(
+        "restore", "scheduler.operations.backups:restore", help="Make a new home folder of a backup.", panel=_HERE
+    ),
     LazyCommand("scheduler", "local:scheduler", help="Run a scheduler: the API and the control loops.", panel=_CLUSTER),
     LazyCommand("worker", "local:worker", help="Run a worker.", panel=_CLUSTER),
     LazyCommand(

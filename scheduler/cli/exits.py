@@ -63,8 +63,12 @@ def code_for_error(error: NstError) -> ExitCode:
         return ExitCode.USAGE
     if isinstance(error, WeightsError | ConversionError | ImageError | PlaceError):
         return ExitCode.LOCAL
-    from nst_core.client import ApiError, UnreachableError  # late, so that wrong arguments are reported at once
+    # Late, so that wrong arguments are reported at once.
+    from nst_core.client import ApiError, UnreachableError
+    from scheduler.local.home import HomeError
 
+    if isinstance(error, HomeError):
+        return ExitCode.LOCAL
     if isinstance(error, UnreachableError):
         return ExitCode.UNREACHABLE
     return ExitCode.REFUSED if isinstance(error, ApiError) else ExitCode.FAILED

@@ -1,6 +1,7 @@
 """The home folder of an embedded stack: its data, logs, secrets and lock.
 
 redis/  s3/  logs/  heartbeats/  nst.db  api_key  message_secret  s3_secret  webhook_key  client.json  lock
+backup/ and backup.lock are those of a backup that is being made. `scheduler.local.archive` has what a backup keeps.
 Only their owner can read the secrets.
 """
 
@@ -17,6 +18,12 @@ from urllib.parse import quote
 from nst_core.errors import ConfigError, NstError
 from nst_core.system.files import write_private
 from scheduler.domain.keys import new_api_key
+
+
+class HomeError(NstError):
+    """A home folder, or a backup of one, cannot be used."""
+
+    code = "home_unusable"
 
 
 class HomeLockedError(NstError):

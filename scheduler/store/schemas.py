@@ -85,7 +85,7 @@ def of(connection: Connection) -> Schema:
         tables = {*inspect(connection).get_table_names()}.intersection(metadata.tables)
         state = SchemaState.DAMAGED if tables else SchemaState.EMPTY
         return Schema(state=state, version=None, newest=newest)
-    if version not in {script.revision for script in scripts.walk_revisions()}:
+    if not is_known(version):
         return Schema(state=SchemaState.NEWER, version=version, newest=newest)
     if version != newest:
         return Schema(state=SchemaState.OLD, version=version, newest=newest)
@@ -119,6 +119,11 @@ def _missing(connection: Connection) -> tuple[str, ...]:
                 f"{table.name}.{column.name}" for column in table.columns if column.name not in columns[table.name]
             ]
     return tuple(lacks)
+
+
+def is_known(version: str) -> bool:
+    """Return whether a version of the schema is one that this code knows, and migrates to the newest."""
+    return version in {script.revision for script in _scripts().walk_revisions()}
 
 
 def _scripts() -> ScriptDirectory:

@@ -2,16 +2,22 @@
 
 import random
 import re
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from nst_core.client import Client
 from nst_core.client.resources.jobs import Job, JobInput, JobRequest
 from nst_core.client.resources.methods import Optimize
+from scheduler.local.backup import HomeBackup
 from scheduler.local.embedded import Stack
+from scheduler.local.home import Home
+from scheduler.operations.restore import restore
 from tests.faults.harness import (
     Disturber,
     Outcome,
@@ -155,14 +161,50 @@ def test_everything_killed_at_once_and_started_again(
     check_disturbed_run(stack, client, uris, undisturbed, (0.2, kill_all), (0.5, kill_all))
 
 
-def test_restarted_stack_continues_its_jobs(tmp_path_factory: pytest.TempPathFactory, undisturbed: Outcome) -> None:
-    home = tmp_path_factory.mktemp("home")
-    with Stack(home, workers=1, env=ENV) as first, first.client() as client:
+@dataclass(frozen=True, kw_only=True)
+class Interrupted:
+    """A stack that was stopped during a job, and a backup that was made while the stack was running."""
+
+    home: Path
+    backup: Path
+    #: A job that had ended when the backup was made, and one that had not.
+    ended: Outcome
+    unfinished: Job
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    home, backup = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("backup") / "nst.tar"
+    with Stack(home, workers=1, env=ENV) as stack, stack.client() as client:
+        ended = finish(stack, client, submit(client, upload(client, small_photos(2, side_px=64)), ["udnie"]))
         job = submit(client, upload(client, small_photos(PHOTOS, side_px=200)), ["great_wave"])
         while client.job(job.id).counts.succeeded < 5:
             time.sleep(0.05)
-    with Stack(home, workers=1, env=ENV) as second, second.client() as client:
-        outcome = finish(second, client, job)
+        with open(backup, "wb") as file:
+            HomeBackup(Home(home)).write(file)
+        assert not client.job(job.id).status.is_terminal
+    return Interrupted(home=home, backup=backup, ended=ended, unfinished=job)
+
+
+def test_restarted_stack_continues_its_jobs(interrupted: Interrupted, undisturbed: Outcome) -> None:
+    with Stack(interrupted.home, workers=1, env=ENV) as stack, stack.client() as client:
+        outcome = finish(stack, client, interrupted.unfinished)
+    assert outcome.job.status == "succeeded"
+    check_complete(outcome)
+    assert images(outcome) == images(undisturbed)
+
+
+def test_a_home_that_was_restored_from_a_backup_has_all_results_and_continues_its_jobs(
+    interrupted: Interrupted, undisturbed: Outcome, tmp_path: Path
+) -> None:
+    with open(interrupted.backup, "rb") as file:
+        restore(file, Home(tmp_path / "restored"))
+    shutil.rmtree(interrupted.home)
+    with Stack(tmp_path / "restored", workers=1, env=ENV) as stack, stack.client() as client:
+        ended = finish(stack, client, interrupted.ended.job)
+        outcome = finish(stack, client, interrupted.unfinished)
+        assert len(list(client.jobs())) == 2
+    assert ended == interrupted.ended
     assert outcome.job.status == "succeeded"
     check_complete(outcome)
     assert images(outcome) == images(undisturbed)

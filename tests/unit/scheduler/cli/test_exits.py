@@ -15,6 +15,7 @@ from scheduler.cli.exits import (
     code_for_error,
     code_for_status,
 )
+from scheduler.local.home import HomeError
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,7 @@ from scheduler.cli.exits import (
         (ConversionError("x"), ExitCode.LOCAL),
         (ImageDecodeError("x"), ExitCode.LOCAL),
         (PlaceError("x"), ExitCode.LOCAL),
+        (HomeError("x"), ExitCode.LOCAL),
         (ConfigError("x"), ExitCode.FAILED),
     ],
 )
