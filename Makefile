@@ -71,6 +71,7 @@ LOCKS := deploy/docker/requirements
 locks: $(STAMP)
 	$(BIN)/pip install --quiet uv
 	echo "setuptools>=77" | $(COMPILE) - --output-file $(LOCKS)/build.txt
+	echo "cyclonedx-bom" | $(COMPILE) - --output-file $(LOCKS)/sbom.txt
 	$(COMPILE) pyproject.toml --extra scheduler --output-file $(LOCKS)/scheduler.txt
 	echo "torch==$(TORCH_CPU)" | $(COMPILE) pyproject.toml - --extra worker --output-file $(LOCKS)/worker-cpu.txt \
 		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --index-strategy unsafe-best-match)

@@ -26,6 +26,7 @@ _ParserError: type[Exception] = typer.BadParameter.__mro__[1]
 _ACCESS = "Access"
 _HERE = "On this machine"
 _CLUSTER = "Processes of a cluster"
+_BACKUPS = "scheduler.operations.backups"
 #: In the order of the help. A summary is the first line of the command's own help.
 COMMANDS = (
     LazyCommand("stylize", "stylize:stylize", help="Stylize photos and write the results."),
@@ -45,13 +46,11 @@ COMMANDS = (
     LazyCommand("up", "local:up", help="Run all of nst on this machine until you press Ctrl-C.", panel=_HERE),
     LazyCommand(
         "backup",
-        "scheduler.operations.backups:backup",
+        f"{_BACKUPS}:backup",
         help="Write all data of a home folder to one file.",
         panel=_HERE,
     ),
-    LazyCommand(
-        "restore", "scheduler.operations.backups:restore", help="Make a new home folder of a backup.", panel=_HERE
-    ),
+    LazyCommand("restore", f"{_BACKUPS}:restore", help="Make a new home folder of a backup.", panel=_HERE),
     LazyCommand("scheduler", "local:scheduler", help="Run a scheduler: the API and the control loops.", panel=_CLUSTER),
     LazyCommand("worker", "local:worker", help="Run a worker.", panel=_CLUSTER),
     LazyCommand(

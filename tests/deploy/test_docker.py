@@ -76,6 +76,13 @@ def test_only_the_images_of_workers_have_a_compiler() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_an_image_says_what_is_in_it(target: str) -> None:
+    assert f"COPY --from=sbom /sbom/{target}.json /usr/share/doc/nst/sbom.json\n" in stages()[target]
+    assert f" {target}" in re.findall(r"for image in(.*); do", stages()["sbom"])[0]
+    assert "cyclonedx-bom" in pins("sbom")
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_a_lock_has_what_the_package_requires(target: str) -> None:
     locked = pins(target)
     for requirement in wanted(EXTRAS[target]):

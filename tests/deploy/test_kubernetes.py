@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -158,6 +159,107 @@ def test_images_have_a_version_and_those_of_nst_have_this_one(overlay: str) -> N
         assert image, name
         assert tag != "latest", name
         assert (tag == __version__) == image.startswith("nst-"), name
+
+
+#: What the documentation of KEDA says of a ScaledObject and of its trigger for Prometheus. None of the packages that
+#: the tests use has a schema of KEDA.
+SCALED_OBJECT = {
+    "type": "object",
+    "required": ["apiVersion", "kind", "metadata", "spec"],
+    "additionalProperties": False,
+    "properties": {
+        "apiVersion": {"const": "keda.sh/v1alpha1"},
+        "kind": {"const": "ScaledObject"},
+        "metadata": {"type": "object"},
+        "spec": {
+            "type": "object",
+            "required": ["scaleTargetRef", "triggers"],
+            "additionalProperties": False,
+            "properties": {
+                "scaleTargetRef": {"type": "object", "required": ["name"]},
+                "minReplicaCount": {"type": "integer", "minimum": 0},
+                "maxReplicaCount": {"type": "integer", "minimum": 1},
+                "pollingInterval": {"type": "integer", "minimum": 1},
+                "cooldownPeriod": {"type": "integer", "minimum": 0},
+                "advanced": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {"horizontalPodAutoscalerConfig": {"type": "object", "required": ["behavior"]}},
+                },
+                "triggers": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {
+                        "type": "object",
+                        "required": ["type", "metadata"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "type": {"const": "prometheus"},
+                            "metadata": {
+                                "type": "object",
+                                "required": ["serverAddress", "query", "threshold"],
+                                "propertyNames": {
+                                    "enum": ["serverAddress", "query", "threshold", "ignoreNullValues"],
+                                },
+                                "additionalProperties": {"type": "string"},
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifest]:
+    """The objects of the overlay with both components that README.md shows, by kind and name."""
+    mine = tmp_path_factory.mktemp("mine")
+    [shown] = re.findall(r"```yaml\n(resources:.*?)```", (DEPLOY / "README.md").read_text(), re.DOTALL)
+    text = "namespace: nst\n" + shown.replace("nst/deploy/", f"{os.path.relpath(DEPLOY, mine)}/")
+    (mine / "kustomization.yaml").write_text(text)
+    objects = yaml.safe_load_all(kustomized(mine))
+    return {f"{each['kind']} {each['metadata']['name']}": each for each in objects}
+
+
+def test_the_number_of_workers_follows_metrics_that_exist(outside: dict[str, Manifest]) -> None:
+    scaled, worker = outside["ScaledObject worker"], outside["Deployment worker"]
+    jsonschema.validate(scaled, SCALED_OBJECT)
+    assert scaled["metadata"]["namespace"] == worker["metadata"]["namespace"] == "nst"
+    assert scaled["spec"]["scaleTargetRef"] == {"name": worker["metadata"]["name"]}
+    assert "replicas" not in worker["spec"], "KEDA decides"
+    assert scaled["spec"]["maxReplicaCount"] == 40
+    # A worker that ends has time for the image that it has begun.
+    assert worker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= 120
+    assert outside["Deployment scheduler"]["spec"]["replicas"] == 2
+    table = (DEPLOY / "monitoring" / "README.md").read_text()
+    for trigger in scaled["spec"]["triggers"]:
+        [metric] = re.findall(r"nst_\w+", trigger["metadata"]["query"])
+        assert f"| `{metric}` | gauge |" in table
+        assert f"| `{trigger['metadata']['query']}` | {trigger['metadata']['threshold']} |" in table
+
+
+def test_the_window_of_the_autoscaler_is_one_of_kubernetes(outside: dict[str, Manifest]) -> None:
+    spec = outside["ScaledObject worker"]["spec"]
+    behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    autoscaler = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "worker"},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "worker"}, "maxReplicas": 1, "behavior": behavior},
+    }
+    kubernetes_validate.validate(autoscaler, VERSION, strict=True)
+
+
+def test_the_ingress_leads_to_the_port_of_the_schedulers(outside: dict[str, Manifest]) -> None:
+    ingress = outside["Ingress scheduler"]
+    kubernetes_validate.validate(ingress, VERSION, strict=True)
+    [rule] = ingress["spec"]["rules"]
+    backend = rule["http"]["paths"][0]["backend"]["service"]
+    service = outside[f"Service {backend['name']}"]
+    assert backend["port"]["name"] in {port["name"] for port in service["spec"]["ports"]}
+    assert ingress["spec"]["tls"][0]["hosts"] == [rule["host"]] == ["nst.studio.example"]
 
 
 def test_an_overlay_of_ones_own_changes_images_addresses_and_the_number_of_workers(tmp_path: Path) -> None:
