@@ -5,7 +5,8 @@ at once that an image is done and took 250 ms, as one of 512 px does (`tests.ben
 which sizes chunks by that, learns it from a small job that is not measured. A job's input is a manifest in the storage,
 a line for each item. Printed for each number of items: how long it took until the job was accepted, planned and
 finished, items per second from the submission to the last item, the time of the reports, the peak of the scheduler's
-resident memory, and how long `GET /v1/jobs/{id}` took meanwhile, asked 20 times a second.
+resident memory, and how long `GET /v1/jobs/{id}` took meanwhile, asked 20 times a second; by how many bytes an item the
+database grew, and the peak of Redis's memory.
 """
 
 import argparse
@@ -15,14 +16,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from sqlalchemy import create_engine, text
 
 from nst_core.client import Client
 from nst_core.client.resources.jobs import JobInput, JobRequest, Output
+from nst_core.queue.connection import make_redis
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.local.embedded import BUCKET, Stack
 from tests.benchmarks.machine import describe
@@ -103,8 +107,28 @@ def warm_up(client: Client) -> None:
     client.wait(client.submit(JobRequest(input=JobInput(uris=uris), styles=(STYLE,))).id)
 
 
-def measure(stack: Stack, client: Client, items: int) -> float:
+def database_bytes(url: str) -> int:
+    """Return the size of a database."""
+    engine = create_engine(url)
+    statement = "SELECT pg_database_size(current_database())"
+    if engine.dialect.name == "sqlite":
+        statement = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+    with engine.connect() as connection:
+        size = int(connection.execute(text(statement)).scalar_one())
+    engine.dispose()
+    return size
+
+
+def redis_peak_mb(stack: Stack) -> float:
+    """Return the peak of Redis's memory."""
+    with closing(make_redis(stack.addresses.broker)) as server:
+        info: Any = server.info("memory")
+    return float(info["used_memory_peak"]) / 1e6
+
+
+def measure(stack: Stack, client: Client, items: int, database: str) -> float:
     """Run a job with a number of items, print its figures, and return the milliseconds per item."""
+    size = database_bytes(database)
     store = BlobStore(stack.addresses.storage)
     uri = BlobUri(BUCKET, f"manifests/{items}.jsonl")
     with tempfile.TemporaryFile() as file:
@@ -120,7 +144,9 @@ def measure(stack: Stack, client: Client, items: int) -> float:
         f"finished {course.finished:.1f} s ({items / course.finished:,.0f} items/s), "
         f"reports {course.ended - course.finished:.1f} s\n"
         f"{'':>16} scheduler's memory {peak_rss_mb(stack.children['scheduler'].pid):.0f} MB at most, "
-        f"GET /v1/jobs/{{id}} p50 {p50:.0f} ms, p99 {p99:.0f} ms of {len(course.answers):,}",
+        f"GET /v1/jobs/{{id}} p50 {p50:.0f} ms, p99 {p99:.0f} ms of {len(course.answers):,}\n"
+        f"{'':>16} database {(database_bytes(database) - size) / items:,.0f} bytes an item, "
+        f"Redis {redis_peak_mb(stack):.1f} MB at most",
         flush=True,
     )
     return course.finished / items * 1000
@@ -142,7 +168,8 @@ def main() -> None:
         null_workers(stack, args.workers),
     ):
         warm_up(client)
-        costs = {items: measure(stack, client, items) for items in args.items}
+        database = args.database or f"sqlite:///{stack.home.database}"
+        costs = {items: measure(stack, client, items, database) for items in args.items}
     first, last = args.items[0], args.items[-1]
     print(f"an item costs {costs[first]:.3f} ms of {first:,} and {costs[last]:.3f} ms of {last:,}: ", end="")
     print(f"ratio {costs[last] / costs[first]:.2f}")

@@ -16,7 +16,7 @@ RESTORES = """
 import sys
 from pathlib import Path
 from scheduler.local.home import Home
-from scheduler.local.restore import restore
+from scheduler.operations.restore import restore
 restore(sys.stdin.buffer, Home(Path(sys.argv[1])))
 """
 
