@@ -177,8 +177,9 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
     home, backup = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("backup") / "nst.tar"
     with Stack(home, workers=1, env=ENV) as stack, stack.client() as client:
         ended = finish(stack, client, submit(client, upload(client, small_photos(2, side_px=64)), ["udnie"]))
-        job = submit(client, upload(client, small_photos(PHOTOS, side_px=200)), ["great_wave"])
-        while client.job(job.id).counts.succeeded < 5:
+        photos = dict(list(small_photos(PHOTOS, side_px=200).items())[:16])
+        job = submit(client, upload(client, photos), ["great_wave"])
+        while client.job(job.id).counts.succeeded < 3:
             time.sleep(0.05)
         with open(backup, "wb") as file:
             HomeBackup(Home(home)).write(file)
@@ -189,9 +190,9 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
 def test_restarted_stack_continues_its_jobs(interrupted: Interrupted, undisturbed: Outcome) -> None:
     with Stack(interrupted.home, workers=1, env=ENV) as stack, stack.client() as client:
         outcome = finish(stack, client, interrupted.unfinished)
-    assert outcome.job.status == "succeeded"
+    assert outcome.job.counts.succeeded == 16
     check_complete(outcome)
-    assert images(outcome) == images(undisturbed)
+    assert images(outcome).items() < images(undisturbed).items()
 
 
 def test_a_home_that_was_restored_from_a_backup_has_all_results_and_continues_its_jobs(
@@ -205,6 +206,6 @@ def test_a_home_that_was_restored_from_a_backup_has_all_results_and_continues_it
         outcome = finish(stack, client, interrupted.unfinished)
         assert len(list(client.jobs())) == 2
     assert ended == interrupted.ended
-    assert outcome.job.status == "succeeded"
+    assert outcome.job.counts.succeeded == 16
     check_complete(outcome)
-    assert images(outcome) == images(undisturbed)
+    assert images(outcome).items() < images(undisturbed).items()
