@@ -87,7 +87,12 @@ def peak_rss_mb(pid: int) -> float:
 @contextmanager
 def null_workers(stack: Stack, count: int) -> Iterator[None]:
     """Run workers that do no image work."""
-    env = os.environ | {"NST_REDIS_URL": stack.addresses.broker.redis_url.get_secret_value(), "OMP_NUM_THREADS": "1"}
+    broker = stack.addresses.broker
+    env = os.environ | {
+        "NST_REDIS_URL": broker.redis_url.get_secret_value(),
+        "NST_MESSAGE_SECRET": broker.message_secret.get_secret_value(),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-m", "tests.benchmarks.null_worker"]
     workers = [
         subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(count)
