@@ -17,6 +17,7 @@ from typing import Any
 
 from nst_core.errors import NstError
 from nst_core.nets.families import joined
+from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.weights import load_transformer, save_transformer
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -65,7 +66,8 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--config", type=json_object, default={}, help="TrainConfig fields as JSON")
     train.add_argument("--strength", type=float, default=1.0, help="multiply the style weights by this")
     train.add_argument("--initial", type=Path, help="start with the network and the weights of this file")
-    train.add_argument("--initial-style", type=int, help="start with this style of that file, from 0; default: all")
+    style = "start with this style of that file, from 0; default: all, or for one painting their mean"
+    train.add_argument("--initial-style", type=int, help=style)
     train.add_argument("--extend", action="store_true", help="continue a checkpoint that was made for fewer steps")
     train.add_argument("--checkpoint-every", type=int, default=50, help="steps between checkpoints")
     train.add_argument("--sample-every", type=int, default=250, help="steps between samples and plots")
@@ -92,9 +94,13 @@ def train_styles(args: argparse.Namespace) -> int:
     """Train to the last step or until a signal; return the exit code."""
     plan = RunPlan(
         folder=args.run,
-        config=make_config(args.config, args.initial, preset=args.preset, paintings=len(args.painting)).with_strength(
-            args.strength
-        ),
+        config=make_config(
+            args.config,
+            args.initial,
+            initial_style=args.initial_style,
+            preset=args.preset,
+            paintings=len(args.painting),
+        ).with_strength(args.strength),
         paintings=tuple(args.painting),
         initial=args.initial,
         initial_style=args.initial_style,
@@ -128,20 +134,26 @@ def join_files(args: argparse.Namespace) -> int:
 
 
 def make_config(
-    options: dict[str, Any], initial: Path | None, *, preset: str | None = None, paintings: int = 1
+    options: dict[str, Any],
+    initial: Path | None,
+    *,
+    initial_style: int | None = None,
+    preset: str | None = None,
+    paintings: int = 1,
 ) -> TrainConfig:
     """Return the config of a preset and JSON options for some paintings.
 
     The default for `transformer` is that of the preset, or else of the initial weights, with as many styles as there
-    are paintings, and one more for the identity if it has a weight.
+    are paintings, and one more for the identity if it has a weight, or if convolutions do not learn and the initial
+    network has it.
     """
     if preset is not None:
         options = {**presets()[preset].config.to_dict(), **options}
-    network = options.get("transformer")
-    if network is None:
-        network = {} if initial is None else load_transformer(initial).config.to_dict()
-    if isinstance(network, dict) and paintings + bool(options.get("identity_weight")) > 1:
-        network = {"styles": paintings + bool(options.get("identity_weight")), **network}
+    first = TransformerConfig() if initial is None else load_transformer(initial, style=initial_style).config
+    network = options.get("transformer", first.single.to_dict())
+    identity = bool(options.get("identity_weight")) or (options.get("trained") == "norms" and first.identity)
+    if isinstance(network, dict) and paintings + identity > 1:
+        network = {"styles": paintings + identity, "identity": identity, **network}
     return TrainConfig.from_dict({**options, "transformer": network})
 
 

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from nst_core.nets.single_styles import single_style
+from nst_core.nets.chosen_styles import chosen_styles
 
 WEIGHTS_NAME = "style.safetensors"
 CARD_NAME = "card.json"
@@ -22,6 +22,33 @@ SHEET_NAME = "sheet.jpg"
 STYLES_NAME = "styles.json"
 #: A plot of the losses of the training.
 PLOT_NAME = "losses.png"
+#: The name of a family's last style, if that leaves photos as they are.
+IDENTITY = "identity"
+_ASSETS = Path(str(resources.files("nst_core"))) / "assets"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A network in the package whose styles share all convolutions."""
+
+    name: str
+    #: The weights file.
+    file: Path
+    #: The names of the styles, in the order of their indexes.
+    styles: tuple[str, ...]
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether the last style leaves photos as they are."""
+        return self.styles[-1] == IDENTITY
+
+    def weights(self, *names: str) -> bytes:
+        """Return the bytes of a weights file with some styles, and the identity if there is one; none: with all."""
+        chosen = names or self.styles
+        if self.has_identity and IDENTITY not in chosen:
+            chosen = (*chosen, IDENTITY)
+        indexes = [self.styles.index(name) for name in chosen]
+        return chosen_styles(self.file.read_bytes(), indexes, identity=self.has_identity)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +57,8 @@ class ShippedStyle:
 
     name: str
     folder: Path
-    #: The weights file of a network with several styles, and the index of this one; None if it has a file of its own.
-    family: tuple[Path, int] | None = None
+    #: The family of the style; None if it has a weights file of its own.
+    family: Family | None = None
 
     @property
     def card(self) -> dict[str, Any]:
@@ -40,11 +67,8 @@ class ShippedStyle:
         return card
 
     def weights(self) -> bytes:
-        """Return the bytes of a weights file with this style alone."""
-        if self.family is None:
-            return (self.folder / WEIGHTS_NAME).read_bytes()
-        file, index = self.family
-        return single_style(file.read_bytes(), index)
+        """Return the bytes of a weights file whose first style this is; the identity of its family is the second."""
+        return (self.folder / WEIGHTS_NAME).read_bytes() if self.family is None else self.family.weights(self.name)
 
 
 def version_of(weights: bytes, index: int = 0) -> str:
@@ -63,19 +87,28 @@ def version_of_blend(parts: Iterable[tuple[str, float]]) -> str:
     return sha256("\n".join(["blend", *lines]).encode()).hexdigest()
 
 
+def families() -> dict[str, Family]:
+    """Return all families in the package, by name."""
+    files = sorted(_ASSETS.glob(f"families/*/{STYLES_NAME}"))
+    return {
+        file.parent.name: Family(
+            name=file.parent.name,
+            file=file.with_name(WEIGHTS_NAME),
+            styles=tuple(json.loads(file.read_text())),
+        )
+        for file in files
+    }
+
+
 def shipped_styles() -> list[ShippedStyle]:
     """Return all styles in the package, sorted by name."""
-    root = Path(str(resources.files("nst_core"))) / "assets"
-    places: dict[str, tuple[Path, int]] = {}
-    for file in sorted(root.glob(f"families/*/{STYLES_NAME}")):
-        names = json.loads(file.read_text())
-        places |= {name: (file.with_name(WEIGHTS_NAME), index) for index, name in enumerate(names)}
-    folders = sorted(file.parent for file in root.glob(f"styles/*/{CARD_NAME}"))
+    owners = {name: family for family in families().values() for name in family.styles}
+    folders = sorted(file.parent for file in _ASSETS.glob(f"styles/*/{CARD_NAME}"))
     return [
         ShippedStyle(
             name=folder.name,
             folder=folder,
-            family=None if (folder / WEIGHTS_NAME).exists() else places[folder.name],
+            family=None if (folder / WEIGHTS_NAME).exists() else owners[folder.name],
         )
         for folder in folders
     ]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nst_core.errors import ConfigError, WeightsError
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from nst_core.nets.transformer_config import NOT_BLENDED
 
 #: A style of a network: its index, or the shares of several styles by their indexes, 0 to 1, which sum to 1.
 Style = int | Mapping[int, float]
@@ -26,30 +27,51 @@ def one_style(net: TransformerNet, style: Style) -> TransformerNet:
     Raises WeightsError if there is no such style, and ConfigError for shares that do not sum to 1.
     """
     state = state_of_style(net.state_dict(), net.config, style, name="The network")
-    return _with_state(replace(net.config, styles=1), state)
+    return _with_state(net.config.single, state)
 
 
-def repeated(net: TransformerNet, count: int) -> TransformerNet:
-    """Return a network with so many styles, each of which is that of `net`, a network of one style."""
-    return joined([net] * count)
+def beginning(net: TransformerNet, config: TransformerConfig) -> TransformerNet:
+    """Return the network that a training of a config begins with, from another one of the same kind.
+
+    With the same number of styles it is that network. Otherwise each painting begins as the mean of its paintings,
+    which is as near to a new one as the nearest of them, and the identity as its identity, or as that mean if it has
+    none.
+    """
+    ours = net.config
+    if ours.styles == config.styles:
+        return net
+    mean = one_style(net, dict.fromkeys(range(ours.paintings), 1 / ours.paintings))
+    last = [one_style(net, ours.paintings) if ours.identity else mean] * config.identity
+    return _with_state(config, joined([mean] * config.paintings + last).state_dict())
 
 
 def joined(nets: Sequence[TransformerNet]) -> TransformerNet:
     """Return one network with the styles of several networks in their order; convolutions are not copied.
 
-    Raises ConfigError if the networks are of different kinds or have different convolutions.
+    If networks have the identity, that of the first of them comes last. Raises ConfigError if the networks are of
+    different kinds or have different convolutions.
     """
-    first, styles = nets[0], sum(net.config.styles for net in nets)
-    config, own = replace(first.config, styles=styles), set(first.config.style_tensors())
-    if any(replace(net.config, styles=styles) != config for net in nets):
+    kind, paintings = nets[0].config.single, sum(net.config.paintings for net in nets)
+    if any(net.config.single != kind for net in nets):
         raise ConfigError("Only networks of the same kind can be joined.")
-    states = [net.state_dict() for net in nets]
+    own, states = set(kind.style_tensors()), [net.state_dict() for net in nets]
     for name, tensor in states[0].items():
         if name not in own and not all(torch.equal(state[name], tensor) for state in states):
             raise ConfigError(f"Only networks with the same convolutions can be joined, and {name} differs.")
-    channels = {name: shape[-1] for name, shape in config.tensor_shapes().items() if name in own}
-    rows = {name: torch.cat([state[name].view(-1, channels[name]) for state in states]) for name in own}
-    return _with_state(config, states[0] | (rows if styles > 1 else {}))
+    identities = [net for net in nets if net.config.identity][:1]
+    config = replace(kind, styles=paintings + len(identities), identity=bool(identities))
+    state = dict(states[0])
+    for name, shape in config.tensor_shapes().items():
+        if name in own:
+            rows = [_rows(net, name)[: net.config.paintings] for net in nets]
+            state[name] = torch.cat(rows + [_rows(net, name)[-1:] for net in identities]).view(shape)
+    return _with_state(config, state)
+
+
+def _rows(net: TransformerNet, name: str) -> Tensor:
+    """Return a tensor that each style has for itself, S x C."""
+    values = net.get_parameter(name).detach()
+    return values.view(net.config.styles, -1)
 
 
 def blended(nets: Sequence[TransformerNet], shares: Sequence[float]) -> TransformerNet:
@@ -60,11 +82,10 @@ def blended(nets: Sequence[TransformerNet], shares: Sequence[float]) -> Transfor
     have the norm batch: means of its statistics are not the statistics of the blend.
     """
     _check_shares(shares)
-    config = replace(
-        nets[0].config, grain=sum(share * net.config.grain for net, share in zip(nets, shares, strict=True))
-    )
-    if config.norm != "instance" or not all(config.takes_weights_of(net.config) for net in nets):
-        raise WeightsError("Only styles whose networks are of the same kind, with the norm instance, can be blended.")
+    first = nets[0].config
+    if not all(first.blends_with(net.config) for net in nets):
+        raise WeightsError(NOT_BLENDED)
+    config = replace(first, grain=sum(share * net.config.grain for net, share in zip(nets, shares, strict=True)))
     states = [net.state_dict() for net in nets]
     pairs = list(zip(states, shares, strict=True))
     state = {name: torch.stack([share * each[name] for each, share in pairs]).sum(0) for name in states[0]}
@@ -80,9 +101,7 @@ def state_of_style(
     """
     shares = {style: 1.0} if isinstance(style, int) else style
     for index in shares:
-        if not 0 <= index < config.styles:
-            count = "one style" if config.styles == 1 else f"{config.styles} styles"
-            raise WeightsError(f"{name} is a network of {count}, and has no style {index}.")
+        config.check_style(index, name=name)
     _check_shares(list(shares.values()))
     if config.styles == 1:
         return dict(state)

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from nst_core.errors import ConfigError
+from nst_core.errors import ConfigError, WeightsError
 
 _CHOICES = {
     "norm": ("instance", "batch"),
@@ -16,6 +16,8 @@ _CHOICES = {
 MAX_STYLES = 1000
 #: The strongest noise, in grey levels.
 MAX_GRAIN = 64.0
+#: What is said of networks that `TransformerConfig.blends_with` refuses.
+NOT_BLENDED = "Only styles whose networks are of the same kind, with the norm instance, can be blended."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,8 @@ class TransformerConfig:
     crop: Literal["layers", "end", "start"] = "layers"
     #: Styles that share all convolutions. Each has its own weight and bias in every instance normalisation.
     styles: int = 1
+    #: Whether the last of several styles leaves photos as they are: a blend of another one with it paints less.
+    identity: bool = False
     #: Deviation, in grey levels of 255, of the soft noise that photos get before the network; see `nets.grain`.
     grain: float = 0.0
 
@@ -55,10 +59,53 @@ class TransformerConfig:
             raise ConfigError(f"grain must be a number from 0 to {MAX_GRAIN:g}, not {self.grain!r}.")
         if not isinstance(self.norm_eps, float) or not 0 < self.norm_eps <= 1:
             raise ConfigError(f"norm_eps must be a number above 0 and up to 1, not {self.norm_eps!r}.")
-        if not isinstance(self.head_norm, bool):
-            raise ConfigError(f"head_norm must be true or false, not {self.head_norm!r}.")
+        for field in ("head_norm", "identity"):
+            if not isinstance(getattr(self, field), bool):
+                raise ConfigError(f"{field} must be true or false, not {getattr(self, field)!r}.")
         if self.styles > 1 and self.norm != "instance":
             raise ConfigError(f"A network with several styles must have the norm instance, not {self.norm}.")
+        if self.identity and self.styles == 1:
+            raise ConfigError("A network with the identity must have another style too.")
+
+    @property
+    def newcomer(self) -> "TransformerConfig":
+        """The config of the network of a new style of the family: its identity is the second style."""
+        return replace(self, styles=1 + self.identity)
+
+    @property
+    def paintings(self) -> int:
+        """The number of styles without the identity."""
+        return self.styles - self.identity
+
+    def check_style(self, index: int, *, name: str) -> None:
+        """Raise WeightsError if there is no style of an index; `name` begins the message."""
+        if not 0 <= index < self.styles:
+            count = "one style" if self.styles == 1 else f"{self.styles} styles"
+            raise WeightsError(f"{name} is a network of {count}, and has no style {index}.")
+
+    def fades(self, style: int) -> bool:
+        """Return whether the network can paint a style less, by a blend of it with the identity."""
+        return self.identity and style < self.paintings
+
+    def weaker(self, style: int, share: float, *, name: str) -> int | dict[int, float]:
+        """Return the blend of a style's share, 0 to 1, with the identity; 1 is the style itself.
+
+        Raises WeightsError if the network cannot paint the style less; `name` begins the message.
+        """
+        if share == 1.0:
+            return style
+        if not self.fades(style):
+            raise WeightsError(f"{name} has no identity, so that it cannot paint its style {style} less.")
+        return {style: share, self.paintings: 1 - share}
+
+    @property
+    def single(self) -> "TransformerConfig":
+        """The config of the network of one of the styles."""
+        return replace(self, styles=1, identity=False)
+
+    def blends_with(self, other: "TransformerConfig") -> bool:
+        """Return whether styles of two networks can be blended: means of batch norms are not those of the blend."""
+        return self.norm == "instance" and self.single.takes_weights_of(other.single)
 
     def takes_weights_of(self, other: "TransformerConfig") -> bool:
         """Return whether a training of this network can begin with weights of the other one.
@@ -70,10 +117,10 @@ class TransformerConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON-ready values.
 
-        One style and no grain are left out: a style's version is the hash of its file, and files from before these
-        fields do not have them.
+        One style, no identity and no grain are left out: a style's version is the hash of its file, and files from
+        before these fields do not have them.
         """
-        later = {"styles": 1, "grain": 0}
+        later = {"styles": 1, "identity": False, "grain": 0}
         return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
 
     @classmethod

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -50,7 +49,7 @@ def load_transformer_bytes(data: bytes, *, name: str = "The weights file", style
     try:
         state = {key: _cast(value, torch.float32) for key, value in load(data).items()}
         if style is not None:
-            state, config = state_of_style(state, config, style, name=name), replace(config, styles=1)
+            state, config = state_of_style(state, config, style, name=name), config.single
         with torch.device("meta"):  # the tensors of the file take their place
             net = TransformerNet(config)
         net.load_state_dict(state, assign=True)
@@ -59,12 +58,12 @@ def load_transformer_bytes(data: bytes, *, name: str = "The weights file", style
     return net.eval().requires_grad_(False)
 
 
-def blend_files(files: Sequence[tuple[bytes, int]], shares: Sequence[float]) -> bytes:
+def blend_files(files: Sequence[tuple[bytes, Style]], shares: Sequence[float]) -> bytes:
     """Return the bytes of a float32 weights file with a blend of styles; see `families.blended`.
 
-    Each style is the bytes of a weights file and an index. Raises as `load_transformer` and `blended` do.
+    Each style is the bytes of a weights file and a style in it. Raises as `load_transformer` and `blended` do.
     """
-    nets = [load_transformer_bytes(data, style=index) for data, index in files]
+    nets = [load_transformer_bytes(data, style=style) for data, style in files]
     return dump_transformer(blended(nets, shares), dtype=torch.float32)
 
 

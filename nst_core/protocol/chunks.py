@@ -67,6 +67,8 @@ class StyleRef:
     index: int = 0
     #: The styles of a blend; empty for an ordinary style.
     parts: tuple[BlendPart, ...] = ()
+    #: Whether the network, or that of each part, has the identity beside the style, so that it can paint less.
+    fades: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

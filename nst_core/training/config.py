@@ -65,8 +65,9 @@ class TrainConfig:
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     #: What learns: "all", or "norms": the weights and biases of normalisations alone, a style for given convolutions.
     trained: Trained = "all"
-    #: Above 0, the last style of a network with several is the photo itself, so that a blend with it is a weaker style.
-    #: This is the weight of the mean squared difference from the photo, for pixels in 0 to 1; it counts as content.
+    #: Above 0, the last style of a network with several is the identity: the photo itself. This is the weight of the
+    #: mean squared difference from the photo, for pixels in 0 to 1; it counts as content. With 0, an identity that the
+    #: network has does not learn.
     identity_weight: float = 0.0
     steps: int = 2000
     #: Crops per step.
@@ -158,8 +159,13 @@ class TrainConfig:
     def _check_styles(self) -> None:
         if self.trained == "norms" and self.transformer.norm != "instance":
             raise ConfigError("Only a network with the norm instance can be trained in its norms.", field="trained")
-        if self.identity_weight and self.transformer.styles == 1:
-            raise ConfigError("identity_weight needs a network with several styles.", field="identity_weight")
+        if self.identity_weight:
+            if self.transformer.styles == 1:
+                raise ConfigError("identity_weight needs a network with several styles.", field="identity_weight")
+            object.__setattr__(self, "transformer", replace(self.transformer, identity=True))
+        elif self.transformer.identity and self.trained == "all":
+            message = "The identity of a network must have a weight (identity_weight) if its convolutions learn."
+            raise ConfigError(message, field="identity_weight")
         for name, (least, most) in _BY_PAINTING.items():
             values = getattr(self, name)
             if not isinstance(values, tuple) or len(values) not in (0, self.paintings):
@@ -172,7 +178,7 @@ class TrainConfig:
     @property
     def paintings(self) -> int:
         """The number of style pictures."""
-        return self.transformer.styles - bool(self.identity_weight)
+        return self.transformer.paintings
 
     @property
     def style_sizes_px(self) -> list[int]:
@@ -189,7 +195,7 @@ class TrainConfig:
         factor = self.style_factors[index] if self.style_factors else 1.0
         return replace(
             self,
-            transformer=replace(self.transformer, styles=1),
+            transformer=self.transformer.single,
             identity_weight=0.0,
             style_weights={layer: factor * weight for layer, weight in self.style_weights.items()},
             style_factors=(),

@@ -1,15 +1,18 @@
 """Named presets of trainings. Never loads torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nst_core.errors import ConfigError
+from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.training.config import DEFAULT_STYLE_WEIGHTS, TrainConfig
 from nst_core.training.scales import STRENGTHS, STROKES
 
 #: A shipped style whose weights a training may begin with: it knows how to draw already, and learns another hand.
 TEACHER = "great_wave"
+#: The preset of requests that name none: for a network of its own, and for a style of a family.
+DEFAULT, DEFAULT_OF_FAMILY = "standard", "norms"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,7 @@ class TrainPreset:
 class Recipe:
     """A preset combined with the options of a client."""
 
+    preset: str
     config: TrainConfig
     initial_style: str | None
 
@@ -49,6 +53,15 @@ _STROKES: dict[str, Any] = {
     },
 }
 
+#: Each step is the same size for all numbers, and large: scale and shift are about 1.
+_NORMS: dict[str, Any] = {
+    "trained": "norms",
+    "steps": 120,
+    "batch_size": 2,
+    "learning_rate": 0.02,
+    "warmup_steps": 5,
+}
+
 _PRESETS = (
     TrainPreset(
         name="quick",
@@ -57,9 +70,15 @@ _PRESETS = (
         initial_style=TEACHER,
     ),
     TrainPreset(
-        name="standard",
+        name=DEFAULT,
         summary="A good style in about an hour on two cores, from a network that knows another one.",
         config=TrainConfig.from_dict({**_SCHEDULE, **_STROKES, "steps": 5000}),
+        initial_style=TEACHER,
+    ),
+    TrainPreset(
+        name=DEFAULT_OF_FAMILY,
+        summary="A style in about four minutes: scale and shift alone learn, and all else stays that of a family.",
+        config=TrainConfig.from_dict({**_STROKES, **_NORMS}),
         initial_style=TEACHER,
     ),
     TrainPreset(
@@ -79,23 +98,23 @@ def presets() -> dict[str, TrainPreset]:
 
 
 def resolve(
-    preset: str,
+    preset: str | None = None,
     *,
+    family: TransformerConfig | None = None,
     steps: int | None = None,
     stroke: float = 1.0,
     strength: float | None = None,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """Combine a preset with a client's options.
+    """Combine a preset, or the default one, with a client's options.
 
-    `stroke` multiplies the size of the style picture, and so of the strokes; `strength` multiplies the weight of the
-    style. `options` are fields of TrainConfig that come before those of the preset; if `gram` is among them, the style
-    weights are the default ones, unless they are given too. Raises ConfigError for what is unknown or out of range.
+    `family` is the network that the style joins. `stroke` multiplies the size of the style picture, and so of the
+    strokes; `strength` multiplies the weight of the style. `options` are fields of TrainConfig that come before those
+    of the preset; if `gram` is among them, the style weights are the default ones, unless they are given too. Raises
+    ConfigError for what is unknown or out of range.
     """
-    found = presets().get(preset)
-    if found is None:
-        raise ConfigError(f"The presets of training are {', '.join(presets())}, not {preset!r}.")
+    found = _find(preset or (DEFAULT if family is None else DEFAULT_OF_FAMILY), family=family)
     wishes = {"stroke": (stroke, STROKES), "strength": (1.0 if strength is None else strength, STRENGTHS)}
     for name, (value, (low, high)) in wishes.items():
         if not low <= value <= high:
@@ -113,14 +132,28 @@ def resolve(
             **({} if steps is None else {"steps": steps}),
         }
     )
-    if config.transformer.styles > 1:
+    if config.paintings > 1:
         raise ConfigError("A run trains one style, so transformer.styles must be 1.", field="transformer")
-    values = config.to_dict()
-    values["style_size_px"] = round(config.style_size_px * stroke)
-    config = TrainConfig.from_dict(values)
+    config = replace(config, style_size_px=round(config.style_size_px * stroke))
     # Weights of another network would not fit.
     known = config.transformer.takes_weights_of(found.config.transformer)
+    if family is not None and not known:
+        raise ConfigError("A style of a family has the family's network: leave transformer out.", field="transformer")
     return Recipe(
+        preset=found.name,
         config=config if strength is None else config.with_strength(strength),
         initial_style=found.initial_style if known else None,
     )
+
+
+def _find(name: str, *, family: TransformerConfig | None) -> TrainPreset:
+    """Return a preset; that of a family has its network, with one painting."""
+    found = presets().get(name)
+    if found is None:
+        raise ConfigError(f"The presets of training are {', '.join(presets())}, not {name!r}.", field="preset")
+    if family is None:
+        return found
+    if name != DEFAULT_OF_FAMILY:
+        message = f"A style of a family is trained with the preset {DEFAULT_OF_FAMILY}, not {name}."
+        raise ConfigError(message, field="preset")
+    return replace(found, config=replace(found.config, transformer=family.newcomer), initial_style=None)

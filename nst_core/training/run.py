@@ -19,7 +19,7 @@ from nst_core.nets.families import one_style
 from nst_core.nets.loss_network import LossNetwork, load_loss_network
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import load_transformer_bytes, save_transformer
-from nst_core.styles import PLOT_NAME, WEIGHTS_NAME, version_of
+from nst_core.styles import IDENTITY, PLOT_NAME, WEIGHTS_NAME, version_of
 from nst_core.training.checkpoint import CHECKPOINT_NAME
 from nst_core.training.config import TrainConfig
 from nst_core.training.curve import CURVE_NAME, LossCurve, read_losses
@@ -45,7 +45,7 @@ class RunPlan:
     paintings: tuple[Path, ...]
     #: The weights file to begin with, instead of random weights.
     initial: Path | None = None
-    #: The style of that file to begin with; None for all its styles, or for its only one.
+    #: The style of that file to begin with; None for all its styles. One painting begins as the mean of them.
     initial_style: int | None = None
     #: Photos to stylize at intervals.
     samples: tuple[Path, ...] = ()
@@ -72,7 +72,7 @@ class RunPlan:
     @property
     def style_names(self) -> list[str]:
         """A name for each style of the network, for files: the painting's, with its number if another has it too."""
-        stems = [path.stem for path in self.paintings] + ["identity"] * bool(self.config.identity_weight)
+        stems = [path.stem for path in self.paintings] + [IDENTITY] * self.config.transformer.identity
         return [stem if stems.count(stem) == 1 else f"{stem}-{number}" for number, stem in enumerate(stems)]
 
 
@@ -215,7 +215,7 @@ def _load_initial(plan: RunPlan) -> tuple[TransformerNet | None, str | None]:
         return None, None
     data = read_file(plan.initial)
     net = load_transformer_bytes(data, name=str(plan.initial), style=plan.initial_style)
-    if net.config.styles not in (1, plan.config.transformer.styles):
+    if plan.config.paintings not in (1, net.config.paintings) and net.config.paintings > 1:
         raise ConfigError(
             f"{plan.initial} has {net.config.styles} styles, and this training {plan.config.transformer.styles}: "
             "choose one of its styles (initial_style) to begin with."

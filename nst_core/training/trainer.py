@@ -17,7 +17,7 @@ from torch.nn import Parameter
 
 from nst_core.errors import ConfigError, TrainingDivergedError, WeightsError
 from nst_core.nets import native
-from nst_core.nets.families import repeated
+from nst_core.nets.families import beginning
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.transformer import TransformerNet
 from nst_core.system.devices import bf16_pays, on_device
@@ -59,10 +59,10 @@ class Trainer:
     ) -> None:
         """Prepare a training on `device` for a style picture, 1 x 3 x H x W in 0 to 1, or for several.
 
-        The network begins with the weights of `initial`, or with random ones; each of several styles begins with the
-        one style of `initial`, or with its own there. `bf16` and `compiled` trade exactness for speed; None: if they
-        make the training faster on the device. `threads` read photos ahead. Raises ConfigError if the config does not
-        fit the loss network, the initial network or the number of pictures.
+        The network begins with the weights of `initial`, as `families.beginning` says, or with random ones. `bf16` and
+        `compiled` trade exactness for speed; None: if they make the training faster on the device. `threads` read
+        photos ahead. Raises ConfigError if the config does not fit the loss network, the initial network or the number
+        of pictures.
         """
         self.config = config
         #: What the training is made from, such as hashes of files, for the record in checkpoints; JSON-ready.
@@ -319,12 +319,12 @@ def _transformer(config: TrainConfig, initial: TransformerNet | None) -> Transfo
         torch.manual_seed(config.seed)
         transformer = TransformerNet(config.transformer)
     if initial is not None:
-        if initial.config.styles == 1:
-            initial = repeated(initial, config.transformer.styles)
-        if not config.transformer.takes_weights_of(initial.config):
+        if not config.transformer.single.takes_weights_of(initial.config.single):
             raise ConfigError(
                 f"The initial weights are those of another network: {initial.config.to_dict()}, "
                 f"not {config.transformer.to_dict()}."
             )
-        transformer.load_state_dict(initial.state_dict())
+        if config.transformer.identity and not (config.identity_weight or initial.config.identity):
+            raise ConfigError("The initial network has no identity, and the training would not make one.")
+        transformer.load_state_dict(beginning(initial, config.transformer).state_dict())
     return transformer

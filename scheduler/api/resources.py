@@ -111,6 +111,7 @@ def run_of(details: RunDetails) -> runs.Run:
         name=run.name,
         status=run.status,
         steps=run.steps,
+        family=spec.family,
         preset=spec.preset,
         stroke=spec.stroke,
         strength=spec.strength,

@@ -50,6 +50,8 @@ class RunSpec:
     photo_count: int
     held_out: int
     preset: str
+    #: The family that the style joins.
+    family: str | None = None
     #: Size of the strokes and weight of the style, as in the request. The config has both already.
     stroke: float
     strength: float | None

@@ -26,6 +26,7 @@ def make_card(run: Run, *, final_losses: dict[str, float]) -> dict[str, Any]:
         "run": run.id,
         "made_from": {
             "painting_sha256": spec.painting.sha256,
+            "family": spec.family,
             "preset": spec.preset,
             "stroke": spec.stroke,
             "strength": spec.strength,

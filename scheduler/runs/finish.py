@@ -72,13 +72,20 @@ class RunFinisher:
     def _make_style(self, run: Run) -> StyleRow:
         """Keep the weights, and return them as a style with its card."""
         result = _RESULT.validate_python(run.result)
-        version, uri = keep_weights(self._blobs, BlobUri.parse(result.weights.uri))
-        if version != result.weights.sha256:
+        kept = keep_weights(self._blobs, BlobUri.parse(result.weights.uri))
+        if kept.sha256 != result.weights.sha256:
             raise WeightsError(f"{result.weights.uri} is not what the worker has put there.")
         with self._database.read() as connection:
             segments = segment_rows.list_segments(connection, run.id)
         card = make_card(run, final_losses=final_losses(self._blobs, segments))
-        return StyleRow(name=run.name, version=version, weights=str(uri), card=card, tenant=run.tenant)
+        return StyleRow(
+            name=run.name,
+            version=kept.sha256,
+            weights=str(kept.uri),
+            network=kept.config.to_dict(),
+            card=card,
+            tenant=run.tenant,
+        )
 
     def _end(self, found: Run, style: StyleRow | None = None, **changes: Unpack[RunChanges]) -> None:
         now = self._clock()
@@ -97,7 +104,7 @@ def publish(connection: Connection, style: StyleRow, *, run_id: str | None, only
 
     Return whether it is the current version.
     """
-    versions.add_version(connection, style.version, style.weights, style.index, now=now)
+    versions.add_version(connection, style.version, style.weights, style.index, style.network, now=now)
     versions.put_card(connection, style.name, style.version, style.card, tenant=style.tenant, run_id=run_id, now=now)
     if only_note:
         return False

@@ -13,6 +13,7 @@ from nst_core.gatys.config import SERVED_NETWORKS
 from nst_core.nets.weights_header import read_config
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.styles import families
 from nst_core.training import presets
 from nst_core.training.config import TrainConfig
 from nst_core.training.costs import training_bytes
@@ -25,10 +26,9 @@ from scheduler.domain.runs import RunSpec, place_key
 from scheduler.runs import paintings
 from scheduler.runs.paintings import Painting
 from scheduler.store.database import Database
-from scheduler.store.styles import StyleRow
 from scheduler.styles.ownership import own_style
 from scheduler.styles.pins import find_pinned
-from scheduler.styles.weights import MAX_WEIGHTS_BYTES, check_card, check_trained
+from scheduler.styles.weights import MAX_WEIGHTS_BYTES, check_card, check_trained, put_weights
 
 #: What a training may take of a worker's memory.
 MAX_TRAINING_BYTES = 16 * 2**30
@@ -57,13 +57,17 @@ class RunResolver:
         StyleExistsError if the name comes with nst.
         """
         self.check_name(tenant, request.name)
-        recipe = resolve_recipe(request)
+        family = find_family(request)
+        recipe = resolve_recipe(request, family=family)
         check_step(recipe.config)
         check_card(request.about, pointer="/about", max_bytes=MAX_ABOUT_BYTES)
         if painting is None:
             address = self._tenants.permissions(tenant).readable(request.painting or "", pointer=paintings.POINTER)
         samples = self._samples(tenant, request.samples)
-        initial = self._initial(tenant, request, recipe)
+        if family is None:
+            initial, initial_name = self._initial(tenant, request, recipe)
+        else:
+            initial, initial_name = put_weights(self._blobs, family).file, request.family
         photos = self._photo_prefix(tenant, request.data)
         count = self._count(photos)
         if count == 1 and request.held_out:
@@ -78,12 +82,13 @@ class RunResolver:
             photos=str(photos),
             photo_count=count,
             held_out=request.held_out,
-            preset=request.preset,
+            preset=recipe.preset,
+            family=request.family,
             stroke=request.stroke,
             strength=request.strength,
             config=recipe.config.to_dict(),
-            initial=None if initial is None else StoredFile(uri=initial.weights, sha256=initial.version),
-            initial_name=None if initial is None else f"{initial.name}@{initial.version}",
+            initial=initial,
+            initial_name=initial_name,
             samples=samples,
             sample_every=request.sample_every,
             publish=request.publish,
@@ -121,11 +126,13 @@ class RunResolver:
             stems.add(stem)
         return samples
 
-    def _initial(self, tenant: str, request: TrainRequest, recipe: Recipe) -> StyleRow | None:
-        """Return the style whose weights the run begins with; raise RequestInvalidError if they do not fit."""
+    def _initial(
+        self, tenant: str, request: TrainRequest, recipe: Recipe
+    ) -> tuple[StoredFile, str] | tuple[None, None]:
+        """Return the weights that the run begins with, and their style; raise RequestInvalidError if they don't fit."""
         name = request.initial or recipe.initial_style
         if name is None or name == NO_INITIAL:
-            return None
+            return None, None
         with self._database.read() as connection:
             style = find_pinned(connection, tenant, name, pointer="/initial")
         try:
@@ -135,10 +142,12 @@ class RunResolver:
             if error.retryable:
                 raise
             raise RequestInvalidError(error.message, pointer="/initial") from error
-        if not recipe.config.transformer.takes_weights_of(found):
+        wanted = recipe.config.transformer
+        lacks_identity = wanted.identity and not found.identity
+        if found.paintings > 1 or lacks_identity or not wanted.single.takes_weights_of(found.single):
             message = f"{name} is another network than the training's: {found.to_dict()}."
             raise RequestInvalidError(message, pointer="/initial")
-        return style
+        return StoredFile(uri=style.weights, sha256=style.version), f"{style.name}@{style.version}"
 
     def _photo_prefix(self, tenant: str, data: str | None) -> BlobUri:
         text = self._training_data if data is None else data
@@ -176,19 +185,35 @@ class RunResolver:
             after = keys[-1]
 
 
-def resolve_recipe(request: TrainRequest) -> Recipe:
-    """Return what the preset and the options of a request come to; raise RequestInvalidError with the place."""
-    if request.preset not in presets.presets():
-        known = ", ".join(presets.presets())
-        raise RequestInvalidError(f"There is no preset {request.preset!r}; known: {known}.", pointer="/preset")
+def find_family(request: TrainRequest) -> bytes | None:
+    """Return the weights file of the family that a request names, if it names one; else RequestInvalidError."""
+    if request.family is None:
+        return None
+    known = families()
+    if request.family not in known:
+        message = f"There is no family {request.family!r}; known: {', '.join(known)}."
+        raise RequestInvalidError(message, pointer="/family")
+    if request.initial is not None:
+        message = "A style of a family starts as the mean of all its styles: leave initial out."
+        raise RequestInvalidError(message, pointer="/initial")
+    return known[request.family].weights()
+
+
+def resolve_recipe(request: TrainRequest, *, family: bytes | None = None) -> Recipe:
+    """Return what the preset and the options of a request come to; raise RequestInvalidError with the place.
+
+    `family` is the weights file of the family that the style joins.
+    """
     wishes: dict[str, Any] = {
+        "preset": request.preset,
+        "family": None if family is None else read_config(family),
         "steps": request.steps,
         "stroke": request.stroke,
         "strength": request.strength,
         "seed": request.seed,
     }
     try:
-        return presets.resolve(request.preset, **wishes, options=request.options)
+        return presets.resolve(**wishes, options=request.options)
     except ConfigError as error:
         pointer = option_pointer(request.options, error)
         if error.field in wishes.keys() - request.options.keys():

@@ -20,6 +20,8 @@ class StyleRow:
     weights: str
     #: Which style of the network in the weights file it is, from 0.
     index: int = 0
+    #: The config of this network, a TransformerConfig from its `to_dict`; None: not known.
+    network: dict[str, Any] | None = None
     card: dict[str, Any]
     #: Who made it, and alone sees it; `SHIPPED`: it comes with nst, and all see it.
     tenant: str = SHIPPED
@@ -53,7 +55,7 @@ def put_style(connection: Connection, style: StyleRow, *, now: float) -> None:
         add_style(connection, style, now=now)
         return
     _note_version(connection, style, now=now)
-    values = {"version": style.version, "weights": style.weights, "index": style.index, "card": style.card}
+    values = {name: value for name, value in vars(style).items() if name not in ("tenant", "name")}
     connection.execute(update(styles).where(*present).values(values))
 
 
@@ -69,7 +71,7 @@ def delete_style(connection: Connection, name: str, *, tenant: str) -> None:
 
 
 def _note_version(connection: Connection, style: StyleRow, *, now: float) -> None:
-    versions.add_version(connection, style.version, style.weights, style.index, now=now)
+    versions.add_version(connection, style.version, style.weights, style.index, style.network, now=now)
     versions.put_card(connection, style.name, style.version, style.card, tenant=style.tenant, now=now, published=True)
 
 

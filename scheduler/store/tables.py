@@ -103,6 +103,8 @@ styles = Table(
     Column("weights", Text, nullable=False),
     #: Which style of the network in the weights file it is, from 0.
     Column("index", Integer, nullable=False),
+    #: The config of this network, a TransformerConfig from its `to_dict`; null if it was made before this column.
+    Column("network", JSON(none_as_null=True)),
     Column("card", JSON, nullable=False),
     Column("created_at", Double, nullable=False),
 )
@@ -114,6 +116,8 @@ style_versions = Table(
     Column("weights", Text, nullable=False),
     #: Which style of the network in the weights file it is, from 0.
     Column("index", Integer, nullable=False),
+    #: The config of this network, a TransformerConfig from its `to_dict`; null if it was made before this column.
+    Column("network", JSON(none_as_null=True)),
     Column("created_at", Double, nullable=False),
 )
 

@@ -17,8 +17,9 @@ class VersionRow:
     version: str
     #: s3:// address of the weights.
     weights: str
-    #: Which style of the network in the weights file it is, from 0.
+    #: Which style of the network in the weights file it is, from 0, and the config of this network.
     index: int
+    network: dict[str, Any] | None
     card: dict[str, Any]
     #: Who made it, and alone sees it; "": it comes with nst.
     tenant: str
@@ -28,11 +29,14 @@ class VersionRow:
     published_at: float | None
 
 
-def add_version(connection: Connection, version: str, weights: str, index: int, *, now: float) -> None:
-    """Record the address of a version's weights; versions are kept forever."""
+def add_version(
+    connection: Connection, version: str, weights: str, index: int, network: dict[str, Any] | None, *, now: float
+) -> None:
+    """Record a version's weights and the config of their network; versions are kept forever."""
     known = select(style_versions.c.version).where(style_versions.c.version == version)
     if connection.execute(known).first() is None:
-        connection.execute(insert(style_versions).values(version=version, weights=weights, index=index, created_at=now))
+        values = {"version": version, "weights": weights, "index": index, "network": network, "created_at": now}
+        connection.execute(insert(style_versions).values(values))
 
 
 def put_card(
@@ -92,9 +96,12 @@ def find_versions(connection: Connection, name: str, prefix: str, *, tenant: str
 
 def _select(connection: Connection, tenant: str, *conditions: ColumnElement[bool]) -> list[VersionRow]:
     """Return what a tenant sees, each version once: its own rather than that which comes with nst."""
-    columns = [style_cards.c[name] for name in VersionRow.__dataclass_fields__ if name not in ("weights", "index")]
+    columns = [
+        style_cards.c[name] if name in style_cards.c else style_versions.c[name]
+        for name in VersionRow.__dataclass_fields__
+    ]
     query = (
-        select(*columns, style_versions.c.weights, style_versions.c.index)
+        select(*columns)
         .join(style_versions, style_versions.c.version == style_cards.c.version)
         .where(style_cards.c.tenant.in_((tenant, SHIPPED)), *conditions)
         .order_by(style_cards.c.created_at.desc(), style_cards.c.version)

@@ -7,7 +7,7 @@ from typing import Any
 from nst_core.clock import Clock
 from nst_core.errors import BlobAccessError, BlobInvalidError, BlobNotFoundError
 from nst_core.storage.blobs import BlobStore, BlobUri
-from nst_core.styles import shipped_styles, version_of, version_of_file
+from nst_core.styles import shipped_styles, version_of_file
 from scheduler.access.idempotency import Accepted
 from scheduler.access.tenants import Tenants
 from scheduler.domain.errors import NotFoundError, RequestInvalidError, StyleExistsError
@@ -18,7 +18,7 @@ from scheduler.store.styles import StyleRow
 from scheduler.store.versions import VersionRow
 from scheduler.styles.ownership import own_style
 from scheduler.styles.pins import as_style, find_version
-from scheduler.styles.weights import check_card, keep_weights, weights_uri
+from scheduler.styles.weights import check_card, keep_weights, put_weights
 
 
 class StyleLibrary:
@@ -33,12 +33,14 @@ class StyleLibrary:
     def register_shipped(self) -> None:
         """Put the styles of the package into storage and into the database."""
         for style in shipped_styles():
-            weights = style.weights()
-            version = version_of(weights)
-            uri = weights_uri(self._blobs, version)
-            if not self._blobs.exists(uri):
-                self._blobs.put(uri, weights)
-            row = StyleRow(name=style.name, version=version, weights=str(uri), card=style.card)
+            kept = put_weights(self._blobs, style.weights())
+            row = StyleRow(
+                name=style.name,
+                version=kept.sha256,
+                weights=str(kept.uri),
+                network=kept.config.to_dict(),
+                card=style.card,
+            )
             # Another scheduler that starts at the same time may be first.
             retried(partial(self._register, row))
 
@@ -108,11 +110,18 @@ class StyleLibrary:
         check_card(card)
         source = self._tenants.permissions(tenant).readable(weights, pointer="/weights")
         try:
-            digest, uri = keep_weights(self._blobs, source, index=index)
+            kept = keep_weights(self._blobs, source, index=index)
         except (BlobNotFoundError, BlobAccessError, BlobInvalidError) as error:
             raise RequestInvalidError(error.message, pointer="/weights") from error
-        version = version_of_file(digest, index)
-        style = StyleRow(name=name, version=version, weights=str(uri), index=index, card=card, tenant=tenant)
+        style = StyleRow(
+            name=name,
+            version=version_of_file(kept.sha256, index),
+            weights=str(kept.uri),
+            index=index,
+            network=kept.config.to_dict(),
+            card=card,
+            tenant=tenant,
+        )
         # A concurrent import may have added this version or this name first.
         return retried(lambda: self._put(style, replace=replace))
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from nst_core.blends import is_blend, name_of, parse_blend
 from nst_core.errors import ConfigError
+from nst_core.nets.transformer_config import NOT_BLENDED, TransformerConfig
 from nst_core.protocol.chunks import BlendPart, StyleRef
 from nst_core.styles import version_of_blend
 from scheduler.domain.errors import RequestInvalidError
@@ -22,18 +23,27 @@ def find_painted(connection: Connection, tenant: str, text: str, *, pointer: str
     """Return the style or the blend of styles that a request names; raise as `find_pinned` does."""
     if not is_blend(text):
         found = find_pinned(connection, tenant, text, pointer=pointer)
-        return StyleRef(name=found.name, version=found.version, weights=found.weights, index=found.index)
+        return StyleRef(
+            name=found.name,
+            version=found.version,
+            weights=found.weights,
+            index=found.index,
+            fades=_fades(found),
+        )
     try:
         portions = parse_blend(text)
     except ConfigError as error:
         raise RequestInvalidError(error.message, pointer=pointer) from error
     styles = [find_pinned(connection, tenant, each.style, pointer=pointer) for each in portions]
+    networks = [network for style in styles if (network := _network(style)) is not None]
+    if not all(networks[0].blends_with(network) for network in networks):
+        raise RequestInvalidError(NOT_BLENDED, pointer=pointer)
     parts = tuple(
         BlendPart(name=each.name, version=each.version, weights=each.weights, index=each.index, share=portion.share)
         for each, portion in zip(styles, portions, strict=True)
     )
     version = version_of_blend((part.version, part.share) for part in parts)
-    return StyleRef(name=name_of(portions), version=version, parts=parts)
+    return StyleRef(name=name_of(portions), version=version, parts=parts, fades=all(map(_fades, styles)))
 
 
 def find_pinned(connection: Connection, tenant: str, text: str, *, pointer: str) -> StyleRow:
@@ -57,6 +67,15 @@ def _suggestion(name: str, known: Sequence[str]) -> str:
         return " There are no styles yet."
     more = ", …" if len(known) > _NAMED else ""
     return f" There are {', '.join(known[:_NAMED])}{more}."
+
+
+def _network(style: StyleRow) -> TransformerConfig | None:
+    return None if style.network is None else TransformerConfig.from_dict(style.network)
+
+
+def _fades(style: StyleRow) -> bool:
+    network = _network(style)
+    return network is not None and network.fades(style.index)
 
 
 def find_version(connection: Connection, tenant: str, name: str, prefix: str, *, pointer: str) -> VersionRow | None:

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import tempfile
+from dataclasses import dataclass
 from typing import IO, Any
 
 from nst_core.nets.costs import FLOAT_BYTES, stylize_bytes, weights_bytes
 from nst_core.nets.safetensors_header import MAX_HEADER_BYTES
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.weights_header import read_config
+from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.domain import addresses
 from scheduler.domain.errors import RequestInvalidError, TooLargeError
@@ -25,10 +27,24 @@ MAX_CARD_DEPTH = 20
 _IN_MEMORY_BYTES = 16 * 2**20
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeptWeights:
+    """A weights file in its place among the styles."""
+
+    sha256: str
+    uri: BlobUri
+    config: TransformerConfig
+
+    @property
+    def file(self) -> StoredFile:
+        """The file, as messages name it."""
+        return StoredFile(uri=str(self.uri), sha256=self.sha256)
+
+
 def keep_weights(
     blobs: BlobStore, source: BlobUri, *, index: int = 0, max_bytes: int = MAX_WEIGHTS_BYTES
-) -> tuple[str, BlobUri]:
-    """Copy a weights file to its place among the styles; return its SHA-256 and that place.
+) -> KeptWeights:
+    """Copy a weights file to its place among the styles, and return what it is there.
 
     Raises WeightsError if it is not a weights file of a transformer network, RequestInvalidError if that has no style
     of the index, TooLargeError above `max_bytes`, and BlobError if it cannot be read. A second call changes nothing.
@@ -44,7 +60,16 @@ def keep_weights(
         if not blobs.exists(place):
             file.seek(0)
             blobs.put_file(place, file)
-    return digest, place
+    return KeptWeights(sha256=digest, uri=place, config=config)
+
+
+def put_weights(blobs: BlobStore, data: bytes) -> KeptWeights:
+    """Put a weights file of the package into its place among the styles, and return what it is there."""
+    digest = hashlib.sha256(data).hexdigest()
+    place = weights_uri(blobs, digest)
+    if not blobs.exists(place):
+        blobs.put(place, data)
+    return KeptWeights(sha256=digest, uri=place, config=read_config(data))
 
 
 def check_trained(config: TransformerConfig, *, pointer: str) -> None:

@@ -14,6 +14,8 @@ from fastapi.testclient import TestClient
 from nst_core.images import Picture, encode
 from nst_core.protocol.segments import sample_uri
 from nst_core.storage.blobs import BlobUri
+from nst_core.styles import families, version_of
+from nst_core.training.config import TrainConfig
 from nst_core.training.presets import presets
 from scheduler.api.app import make_api
 from scheduler.api.forms import MAX_JSON_BYTES
@@ -22,6 +24,9 @@ from scheduler.runs.requests import MAX_ABOUT_BYTES
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import TENANT, Rig
 from tests.integration.run_kit import RunRig, begun, broken, going
+
+#: A family of the package.
+FAMILY = next(iter(families().values()))
 
 
 def picture(width: int = 96, height: int = 80, suffix: str = "jpg") -> bytes:
@@ -131,6 +136,17 @@ def test_initial_weights_can_be_chosen_or_left_out(client: TestClient, runs: Run
     assert runs.next().initial is None
 
 
+def test_a_style_of_a_family_starts_from_the_file_of_the_family(client: TestClient, runs: RunRig) -> None:
+    run = client.get(f"/v1/runs/{train(client, runs, family=FAMILY.name)}").json()
+    assert (run["family"], run["preset"], run["config"]["trained"]) == (FAMILY.name, "norms", "norms")
+    segment, data = runs.next(), FAMILY.weights()
+    assert segment.initial is not None
+    assert segment.initial.sha256 == version_of(data)
+    assert runs.rig.blobs.get(BlobUri.parse(segment.initial.uri)) == data
+    config = TrainConfig.from_dict(segment.config)
+    assert (config.paintings, config.transformer.identity) == (1, FAMILY.has_identity)
+
+
 def test_a_painting_can_be_sent_in_a_form(client: TestClient, runs: RunRig) -> None:
     request = body(runs, painting=None)
     files: dict[str, Any] = {
@@ -234,6 +250,11 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"data": "s3://elsewhere/photos/"}, "/data"),
     ({"data": None}, "/data"),
     ({"preset": "slow"}, "/preset"),
+    ({"family": "sculptors"}, "/family"),
+    ({"family": FAMILY.name, "preset": "quick"}, "/preset"),
+    ({"family": FAMILY.name, "initial": "none"}, "/initial"),
+    ({"family": FAMILY.name, "options": {"transformer": {"width": 8}}}, "/options/transformer"),
+    ({"family": FAMILY.name, "options": {"trained": "all"}}, "/options"),
     ({"steps": 0}, "/steps"),
     ({"steps": 10**9}, "/steps"),
     ({"stroke": 0}, "/stroke"),
@@ -414,6 +435,7 @@ def test_presets_of_trainings_are_listed(client: TestClient) -> None:
     found = client.get("/v1/training-presets").json()["data"]
     assert [preset["name"] for preset in found] == list(presets())
     assert found[0]["config"]["steps"] == presets()["quick"].config.steps
+    assert {preset["name"]: preset["families"] for preset in found if preset["families"]} == {"norms": list(families())}
 
 
 def test_the_api_describes_itself(client: TestClient) -> None:

@@ -53,10 +53,10 @@ def client(rig: Rig) -> Iterator[TestClient]:
         yield client
 
 
-def weights(folder: Path, seed: int = 0) -> bytes:
+def weights(folder: Path, seed: int = 0, **fields: Any) -> bytes:
     """Return the weights file of a tiny random network."""
     torch.manual_seed(seed)
-    save_transformer(TransformerNet(TransformerConfig(width=2, blocks=0)), folder / "w")
+    save_transformer(TransformerNet(TransformerConfig(width=2, blocks=0, **fields)), folder / "w")
     return (folder / "w").read_bytes()
 
 
@@ -97,7 +97,7 @@ def test_an_imported_network_of_another_program_stylizes_photos_of_a_job(
     chunk = rig.take()
     assert chunk is not None
     cache = ModelCache(
-        rig.blobs, lambda data, index, choice: EagerStylizer.load(data, style=index), capacity_bytes=2**20
+        rig.blobs, lambda data, style, choice: EagerStylizer.load(data, style=style), capacity_bytes=2**20
     )
     stylizer = cache.get(chunk.style, EXACT)
     picture = photo(18, 23)
@@ -128,7 +128,7 @@ def test_each_style_of_a_network_is_a_version(client: TestClient, rig: Rig) -> N
     chunk = rig.take()
     assert chunk is not None
     cache = ModelCache(
-        rig.blobs, lambda data, index, choice: EagerStylizer.load(data, style=index), capacity_bytes=2**20
+        rig.blobs, lambda data, style, choice: EagerStylizer.load(data, style=style), capacity_bytes=2**20
     )
     picture = photo(18, 23).astype(np.uint8)[None]
     expected = EagerStylizer(one_style(net, 1))(picture)
@@ -164,11 +164,24 @@ def test_a_blend_is_pinned_by_the_versions_of_its_styles(client: TestClient, rig
     assert chunk is not None
     assert [item.output.rpartition("/")[2] for item in chunk.items] == ["a__candy-60+mosaic-40.jpg"]
     cache = ModelCache(
-        rig.blobs, lambda data, index, choice: EagerStylizer.load(data, style=index), capacity_bytes=2**20
+        rig.blobs, lambda data, style, choice: EagerStylizer.load(data, style=style), capacity_bytes=2**20
     )
     net = blended([load_transformer_bytes(data) for data in files.values()], [0.6, 0.4])
     picture = photo(18, 23).astype(np.uint8)[None]
     np.testing.assert_array_equal(cache.get(chunk.style, EXACT)(picture), EagerStylizer(net)(picture))
+
+
+def test_workers_are_told_which_networks_have_the_identity(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+    faded = weights(tmp_path, styles=2, identity=True)
+    for name, data, index in (("candy", faded, 0), ("plain", weights(tmp_path, 1), 0), ("photo", faded, 1)):
+        assert put(client, name, data, index=index).status_code == 201
+    put(client, "mosaic", weights(tmp_path, 2, styles=2, identity=True))
+    styles = {"candy": True, "plain": False, "photo": False, "candy:1,mosaic:1": True, "candy:1,plain:1": False}
+    job = {"input": {"uris": [f"s3://nst/{rig.prefix}/a.jpg"]}, "styles": list(styles)}
+    assert client.post("/v1/jobs", json=job).status_code == 202
+    rig.plan()
+    rig.dispatcher.tick()
+    assert [chunk.style.fades for chunk in rig.take_all()] == list(styles.values())
 
 
 def test_the_longest_name_of_a_blend_is_stored(client: TestClient, rig: Rig, tmp_path: Path) -> None:
@@ -196,6 +209,7 @@ def test_the_longest_name_of_a_blend_is_stored(client: TestClient, rig: Rig, tmp
         (["candy,mosaic"], "/styles/0", "NAME:SHARE,NAME:SHARE"),
         (["candy:1"], "/styles/0", "NAME:SHARE,NAME:SHARE"),
         (["candy:0.5,mosaic:0.5", "mosaic:1,candy:1"], "/styles", "named twice"),
+        (["mosaic:1,tanh:1"], "/styles/0", "networks are of the same kind"),
     ],
 )
 def test_a_wrong_blend_is_refused(
@@ -203,6 +217,7 @@ def test_a_wrong_blend_is_refused(
 ) -> None:
     for seed, name in enumerate(("candy", "mosaic")):
         put(client, name, weights(tmp_path, seed))
+    put(client, "tanh", weights(tmp_path, output="tanh"))
     job = {"input": {"uris": [f"s3://nst/{rig.prefix}/a.jpg"]}, "styles": styles}
     answer = client.post("/v1/jobs", json=job)
     assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
@@ -340,7 +355,7 @@ def test_weights_over_the_limit_are_refused(client: TestClient, rig: Rig, tmp_pa
     source = BlobUri.parse(upload(client, data).json()["uri"])
     with pytest.raises(TooLargeError, match="at most 1,000 bytes"):
         keep_weights(rig.blobs, source, max_bytes=1000)
-    assert keep_weights(rig.blobs, source, max_bytes=len(data))[0] == version_of(data)
+    assert keep_weights(rig.blobs, source, max_bytes=len(data)).sha256 == version_of(data)
 
 
 def test_one_of_several_concurrent_imports_under_one_name_is_new(client: TestClient, rig: Rig, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from torch import Tensor
 
 from nst_core.errors import BlobError, ImageError
+from nst_core.nets.families import one_style
 from nst_core.protocol.segments import sample_uri
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.pictures import dump_sample, parse_sample, stylized
@@ -83,8 +84,4 @@ def named(uris: Sequence[str]) -> dict[str, str]:
 
 
 def _stylized(trainer: Trainer, photo: Tensor) -> Tensor:
-    trainer.transformer.eval()
-    try:
-        return stylized(trainer.transformer, photo).cpu()
-    finally:
-        trainer.transformer.train()
+    return stylized(one_style(trainer.transformer, 0), photo).cpu()

@@ -39,13 +39,13 @@ def put_file(blobs: BlobStore, uri: str, data: bytes, *, content_type: str = "ap
 
 
 def fetch_initial(blobs: BlobStore, file: StoredFile) -> tuple[TransformerNet, dict[str, Any]]:
-    """Return the network of a weights file or of a checkpoint, and the checkpoint's origin, empty for weights.
+    """Return the whole network of a weights file or of a checkpoint, and the latter's origin, empty for weights.
 
     Raises WeightsError if the file is damaged.
     """
     data = fetch(blobs, file)
     if not _is_checkpoint(data):
-        return load_transformer_bytes(data, name=file.uri), {}
+        return load_transformer_bytes(data, name=file.uri, style=None), {}
     checkpoint = parse_checkpoint(data, name=f"The checkpoint {file.uri}")
     return transformer_of(checkpoint, name=file.uri), checkpoint.origin
 

@@ -155,7 +155,13 @@ class JobTerms(BaseModel):
     paintings: Annotated[tuple[Uri, ...], Field(max_length=100)] = Field(
         (), description="Addresses of paintings, for the method optimize."
     )
-    strength: float = Field(1.0, ge=0.0, le=1.0, description="0 is the photo, 1 the full style.")
+    strength: float = Field(
+        1.0,
+        ge=0.0,
+        le=1.0,
+        description="0 is the photo, 1 the full style. In between, a style of a family is painted with weaker strokes, "
+        "and another one is mixed with the photo.",
+    )
     preserve_color: bool = Field(False, description="Keep the photo's colours.")
     mask: Uri | None = Field(
         None,

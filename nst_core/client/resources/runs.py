@@ -10,7 +10,6 @@ from nst_core.client.resources.pages import Page
 from nst_core.client.resources.styles import NewStyleName, PinnedStyle
 from nst_core.training.scales import STRENGTHS, STROKES
 
-DEFAULT_TRAIN_PRESET = "standard"
 DEFAULT_SAMPLE_EVERY = 250
 DEFAULT_HELD_OUT = 16
 MAX_SAMPLES = 8
@@ -59,7 +58,17 @@ class TrainRequest(Request):
     data: Uri | None = Field(
         None, description="The training photos: all below an address. Default: the scheduler's own photos."
     )
-    preset: str = Field(DEFAULT_TRAIN_PRESET, max_length=64, description="A name that /v1/training-presets lists.")
+    family: str | None = Field(
+        None,
+        max_length=64,
+        description="The family that the style joins, such as painters: its network is kept, and nothing but one "
+        "painting's scale and shift is learned, which takes minutes. Default: the style gets a network of its own.",
+    )
+    preset: str | None = Field(
+        None,
+        max_length=64,
+        description="A name that /v1/training-presets lists. Default: standard, or norms for a style of a family.",
+    )
     steps: _Steps | None = Field(None, description="Default: the preset's.")
     stroke: _Stroke = Field(1.0, description="The size of the strokes, relative to the preset's.")
     strength: _Strength = Field(1.0, description="The weight of the style against the photo, relative to the preset's.")
@@ -68,7 +77,7 @@ class TrainRequest(Request):
     initial: PinnedStyle | None = Field(
         None,
         description="The style whose weights the training starts from, NAME or NAME@VERSION, or none. Default: "
-        "the preset's.",
+        "the preset's. Not with a family, whose new style starts as the mean of all its styles.",
     )
     samples: Annotated[tuple[Uri, ...], Field(max_length=MAX_SAMPLES)] = Field(
         (), description="Photos that are stylized during the training."
@@ -150,6 +159,7 @@ class Run(Resource):
             "status": "running",
             "step": 1250,
             "steps": 4000,
+            "family": None,
             "preset": "standard",
             "stroke": 1.25,
             "strength": 1.0,
@@ -199,6 +209,7 @@ class Run(Resource):
     status: RunStatus
     step: int
     steps: int
+    family: str | None = None
     preset: str
     stroke: float
     strength: float | None = None

@@ -129,6 +129,7 @@ class Preset(Resource):
     name: str
     summary: str
     config: dict[str, Any] = Field({})
+    families: tuple[str, ...] = Field((), description="The families that styles can join, if it trains such styles.")
 
 
 class PresetPage(Page[Preset, str]):

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from nst_core.client.resources.base import ID_PATTERN
 from nst_core.client.resources.runs import ExtendRequest, ForkRequest, Run, RunPage, RunStatus, SamplePage
 from nst_core.client.resources.styles import Preset, PresetPage
+from nst_core.styles import families
 from nst_core.training import presets
 from scheduler.api.dependencies import RunsDep, TenantDep
 from scheduler.api.examples import files
@@ -34,7 +35,12 @@ _FRESH = _NO_SNIFF | {"Cache-Control": "no-store"}
 def list_training_presets(tenant: TenantDep, limit: Limit = 100, after_id: AfterId = None) -> PresetPage:
     """List the presets of trainings."""
     found = [
-        Preset(name=preset.name, summary=preset.summary, config=preset.config.to_dict())
+        Preset(
+            name=preset.name,
+            summary=preset.summary,
+            config=preset.config.to_dict(),
+            families=tuple(families()) if preset.name == presets.DEFAULT_OF_FAMILY else (),
+        )
         for preset in presets.presets().values()
     ]
     return cut(PresetPage, found, limit=limit, after_id=after_id)

@@ -6,7 +6,7 @@ import typer
 from rich.text import Text
 
 from nst_core.client import Client
-from nst_core.client.resources.runs import DEFAULT_TRAIN_PRESET, Run, TrainRequest
+from nst_core.client.resources.runs import Run, TrainRequest
 from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.cli.commands.parameters import AsJson, Fields
 from scheduler.cli.exits import ExitCode, UsageError, code_for_status
@@ -30,7 +30,17 @@ def train(
             help="Photos to train on: a folder or an s3:// prefix. Default: the scheduler's own photos.",
         ),
     ] = None,
-    preset: Annotated[str, typer.Option("--preset", "-p", help="See nst styles presets.")] = DEFAULT_TRAIN_PRESET,
+    family: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Family that the style joins, such as painters: takes minutes. Default: a network of its own.",
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", "-p", help="See nst styles presets. Default: standard, or norms with --family."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Number of steps. Default: the preset's.")] = None,
     stroke: Annotated[
         float, typer.Option(min=STROKES[0], max=STROKES[1], help="Size of the strokes, relative to the preset.")
@@ -79,13 +89,12 @@ def train(
     session = session_of(context)
     fields = parse_fields(options or ())
     with session.client() as client:
-        _check(client, preset, initial)
+        _check(client, preset=preset, family=family, initial=initial)
         inputs = upload_training(session, client, painting=painting, data=data, samples=samples or ())
         run = client.runs.train(
             TrainRequest(
                 name=name,
                 painting=inputs.painting,
-                preset=preset,
                 stroke=stroke,
                 strength=strength,
                 seed=seed,
@@ -94,7 +103,15 @@ def train(
                 publish=publish,
                 exact=exact,
                 about=given(title=title, artist=artist, year=year, rights=rights),
-                **given(data=inputs.data, steps=steps, initial=initial, sample_every=sample_every, held_out=held_out),
+                **given(
+                    family=family,
+                    preset=preset,
+                    data=inputs.data,
+                    steps=steps,
+                    initial=initial,
+                    sample_every=sample_every,
+                    held_out=held_out,
+                ),
             )
         )
         if not watch:
@@ -125,10 +142,13 @@ def say_submitted(session: Session, run: Run, *, as_json: bool) -> None:
     session.hint("Watch it with", "styles", "watch", run.name)
 
 
-def _check(client: Client, preset: str, initial: str | None) -> None:
+def _check(client: Client, *, preset: str | None, family: str | None, initial: str | None) -> None:
     """Raise an error for a wrong name before anything is uploaded."""
-    if preset not in (known := [each.name for each in client.runs.presets()]):
+    presets = client.runs.presets()
+    if preset is not None and preset not in (known := [each.name for each in presets]):
         raise UsageError(f"There is no preset {preset}; known are {', '.join(known)}.")
+    if family is not None and family not in (known := [name for each in presets for name in each.families]):
+        raise UsageError(f"There is no family {family}; known are {', '.join(known)}.")
     if initial is not None and initial != "none":
         name, version = parse_style(initial)
         client.style(name, version=version)

@@ -135,6 +135,7 @@ def warning_of(run: Run) -> str | None:
 
 def _preset(run: Run) -> str:
     parts = [run.preset or "–"]
+    parts += [f"family {run.family}"] if run.family else []
     parts += [f"stroke {run.stroke:g}"] if run.stroke is not None else []
     parts += [f"strength {run.strength:g}"] if run.strength is not None else []
     parts += ["exact"] if run.exact else []

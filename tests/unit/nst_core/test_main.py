@@ -112,8 +112,19 @@ def test_several_paintings_and_the_identity_are_the_styles_of_one_network(tmp_pa
     path = shipped_weights(tmp_path)
     network = load_transformer(path).config
     assert make_config({}, path, paintings=3).transformer == replace(network, styles=3)
-    assert make_config({"identity_weight": 5.0}, path, paintings=3).transformer == replace(network, styles=4)
+    assert make_config({"identity_weight": 5.0}, path, paintings=3).transformer == replace(
+        network, styles=4, identity=True
+    )
     assert make_config({"identity_weight": 5.0}, None).transformer.styles == 2
+
+
+def test_a_new_style_keeps_the_identity_of_its_family(tmp_path: Path) -> None:
+    path = shipped_weights(tmp_path)
+    config = make_config({"trained": "norms"}, path)
+    assert config.transformer == load_transformer(path, style=None).config
+    assert config.transformer.identity
+    assert config.paintings == 1
+    assert not make_config({"trained": "norms"}, path, initial_style=0).transformer.identity
 
 
 def test_a_preset_comes_before_the_defaults_and_after_the_options() -> None:
@@ -134,11 +145,12 @@ def test_a_style_is_added_to_others_without_a_change_of_theirs(run: Path) -> Non
     joined = run.parent / "joined.safetensors"
     assert main(["join", str(family), str(new / "style.safetensors"), "-o", str(joined)]) == 0
     assert load_transformer(joined, style=None).config.styles == 4
-    parts = [*((family, index) for index in range(3)), (new / "style.safetensors", 0)]
+    parts = [(family, 0), (family, 1), (new / "style.safetensors", 0), (family, 2)]
     for index, (path, own) in enumerate(parts):
         alone, together = load_transformer(path, style=own), load_transformer(joined, style=index)
         assert dump_transformer(alone) == dump_transformer(together)
-    assert dump_transformer(load_transformer(joined, style=3)) != dump_transformer(load_transformer(family, style=1))
+    assert load_transformer(joined, style=None).config.identity
+    assert dump_transformer(load_transformer(joined, style=2)) != dump_transformer(load_transformer(family, style=1))
 
 
 def test_networks_that_do_not_fit_are_not_joined(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,6 @@
 """The shipped styles: complete, valid, and each with its source."""
 
-import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +8,17 @@ from PIL import Image
 
 from nst_core.nets.families import one_style
 from nst_core.nets.weights import load_transformer, load_transformer_bytes
-from nst_core.styles import CARD_NAME, PLOT_NAME, SHEET_NAME, STYLES_NAME, WEIGHTS_NAME, shipped_styles, version_of
+from nst_core.styles import (
+    CARD_NAME,
+    IDENTITY,
+    PLOT_NAME,
+    SHEET_NAME,
+    STYLES_NAME,
+    WEIGHTS_NAME,
+    families,
+    shipped_styles,
+    version_of,
+)
 from tests.gallery import OVERVIEW, PAGE, page
 from tests.shipped import shipped_style
 
@@ -38,7 +48,7 @@ def test_a_shipped_style_is_complete(name: str) -> None:
     assert {path.name for path in style.folder.iterdir()} == {CARD_NAME, SHEET_NAME}
     assert len(style.weights()) < 4_000_000
     assert style.family is not None
-    folder = style.family[0].parent
+    folder = style.family.file.parent
     assert {path.name for path in folder.iterdir()} == {WEIGHTS_NAME, STYLES_NAME, PLOT_NAME}
     for file in (folder / PLOT_NAME, style.folder / SHEET_NAME):
         with Image.open(file) as picture:
@@ -59,14 +69,24 @@ def test_the_card_of_a_shipped_style_matches_its_network(name: str) -> None:
     assert card["evaluation"]["remarks"] == []
 
 
-def test_a_style_of_a_family_is_that_of_its_index() -> None:
+def test_a_style_of_a_family_is_that_of_its_index_and_has_the_identity() -> None:
     style = shipped_style("great_wave")
-    assert style.family is not None
-    file, index = style.family
-    assert json.loads(file.with_name(STYLES_NAME).read_text())[index] == "great_wave"
-    expected = one_style(load_transformer(file, style=None), index).state_dict()
-    found = load_transformer_bytes(style.weights()).state_dict()
-    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    family = style.family
+    assert family is not None
+    assert families()[family.name] == family
+    whole, found = load_transformer(family.file, style=None), load_transformer_bytes(style.weights(), style=None)
+    assert found.config == replace(whole.config, styles=2, identity=True)
+    for ours, name in enumerate(("great_wave", IDENTITY)):
+        expected = one_style(whole, family.styles.index(name)).state_dict()
+        for key, tensor in one_style(found, ours).state_dict().items():
+            assert torch.equal(tensor, expected[key])
+
+
+def test_the_weights_of_a_family_have_all_its_styles() -> None:
+    for family in families().values():
+        config = load_transformer_bytes(family.weights(), style=None).config
+        assert config.styles == len(family.styles)
+        assert config.identity == family.has_identity
 
 
 def test_the_gallery_shows_the_cards_of_now() -> None:

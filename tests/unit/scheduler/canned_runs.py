@@ -8,7 +8,12 @@ from nst_core.client.resources.runs import KeptCheckpoint, Photos, Run, RunStatu
 RUN_ID = "run_01a200f49ffc70780bfa5c52"
 OTHER_ID = "run_01a200f49ffc70780bfa5c53"
 LOSSES = {"content": 134302.1, "style": 55312.2, "tv": 0.0, "stability": 0.0, "shift": 0.0, "total": 189614.3}
-PRESETS = {"data": [{"name": "standard", "summary": "2,000 steps", "config": {"steps": 2000}}]}
+PRESETS = {
+    "data": [
+        {"name": "standard", "summary": "2,000 steps", "config": {"steps": 2000}},
+        {"name": "norms", "summary": "100 steps", "config": {"steps": 100}, "families": ["painters"]},
+    ]
+}
 
 
 def run_json(status: str = "running", **more: Any) -> Any:

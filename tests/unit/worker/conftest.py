@@ -75,12 +75,12 @@ def quiet_watchdog() -> Watchdog:
     return Watchdog(stuck_after_s=600, engine_busy_s=lambda: 0.0)
 
 
-Build = Callable[[bytes, int, EngineChoice], Model]
+Build = Callable[[bytes, Style, EngineChoice], Model]
 
 
-def build(data: bytes, index: int, choice: EngineChoice) -> Stylizer:
+def build(data: bytes, style: Style, choice: EngineChoice) -> Stylizer:
     """Load a style, as a worker does."""
-    return load_stylizer(data, style=index, choice=choice)
+    return load_stylizer(data, style=style, choice=choice)
 
 
 @dataclass

@@ -33,9 +33,9 @@ class Feedforward(Work):
         parts.closing.callback(pipeline.close)
         models = ModelCache(
             parts.blobs,
-            lambda data, index, choice: load_stylizer(
+            lambda data, style, choice: load_stylizer(
                 data,
-                style=index,
+                style=style,
                 device=parts.device,
                 choice=choice,
                 budget_bytes=budget_bytes,

@@ -10,7 +10,9 @@ from typing import Generic, Protocol, TypeVar
 
 from nst_core.errors import WeightsError
 from nst_core.inference.stylizer import EngineChoice
+from nst_core.nets.families import Style
 from nst_core.nets.weights import blend_files
+from nst_core.nets.weights_header import read_config
 from nst_core.protocol.chunks import BlendPart, StyleRef
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import version_of_blend, version_of_file
@@ -26,8 +28,8 @@ class Model(Protocol):
 
 
 _M = TypeVar("_M", bound=Model)
-#: By address of the weights file, index of the style in it, parts of the blend, and engine.
-_Key = tuple[str, int, tuple[BlendPart, ...], EngineChoice]
+#: By address of the weights file, index of the style in it, parts of the blend, engine, and share of the style.
+_Key = tuple[str, int, tuple[BlendPart, ...], EngineChoice, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +45,12 @@ class ModelCache(Generic[_M]):
     def __init__(
         self,
         blobs: BlobStore,
-        build: Callable[[bytes, int, EngineChoice], _M],
+        build: Callable[[bytes, Style, EngineChoice], _M],
         *,
         capacity_bytes: int,
         on_lookup: Callable[[bool], object] = lambda hit: None,
     ) -> None:
-        """Use `build` to make the network of a style, by its index in the bytes of a weights file, for an engine.
+        """Use `build` to make the network of a style in the bytes of a weights file for an engine.
 
         `on_lookup` is told at each call of `get` whether the network was there.
         """
@@ -65,14 +67,14 @@ class ModelCache(Generic[_M]):
         with self._lock:
             return sum(self._sizes().values())
 
-    def get(self, style: StyleRef, choice: EngineChoice) -> _M:
-        """Return the network of a style for an engine.
+    def get(self, style: StyleRef, choice: EngineChoice, *, share: float = 1.0) -> _M:
+        """Return the network of a style for an engine, which paints a share of the style; see `StyleRef.fades`.
 
         If two threads ask for the same one at once, one loads it and the other waits. Raises BlobError if the file
         cannot be read, and WeightsError if it is damaged, has no such style or is not the file of this version, or if
-        the styles of a blend cannot be blended. A style that cannot be used is not kept.
+        the styles cannot be blended, or not be painted less. A style that cannot be used is not kept.
         """
-        key = (style.weights, style.index, style.parts, choice)
+        key = (style.weights, style.index, style.parts, choice, share)
         with self._lock:
             future = self._loaded.get(key)
             missing = future is None
@@ -87,9 +89,9 @@ class ModelCache(Generic[_M]):
         return loaded.model
 
     def _fill(self, future: Future[_Loaded[_M]], key: _Key, style: StyleRef) -> None:
-        *_, choice = key
+        *_, choice, share = key
         try:
-            loaded = self._load(style, choice)
+            loaded = self._load(style, choice, share)
         except BaseException as error:
             with self._lock:
                 del self._loaded[key]
@@ -98,21 +100,23 @@ class ModelCache(Generic[_M]):
         future.set_result(loaded)
         self._evict()
 
-    def _load(self, style: StyleRef, choice: EngineChoice) -> _Loaded[_M]:
+    def _load(self, style: StyleRef, choice: EngineChoice, share: float) -> _Loaded[_M]:
         if style.parts:
             _check_version(style, "")
-            files = [(self._file(part)[0], part.index) for part in style.parts]
+            files = [self._file(part, share)[:2] for part in style.parts]
             data = blend_files(files, [part.share for part in style.parts])
             return _Loaded(model=self._build(data, 0, choice), sha256="")
-        data, digest = self._file(style)
-        return _Loaded(model=self._build(data, style.index, choice), sha256=digest)
+        data, painted, digest = self._file(style, share)
+        return _Loaded(model=self._build(data, painted, choice), sha256=digest)
 
-    def _file(self, style: StyleRef | BlendPart) -> tuple[bytes, str]:
-        """Return a weights file and its SHA-256."""
+    def _file(self, style: StyleRef | BlendPart, share: float) -> tuple[bytes, Style, str]:
+        """Return a weights file, what is painted of it, and its SHA-256."""
         data = self._blobs.get(BlobUri.parse(style.weights))
         digest = hashlib.sha256(data).hexdigest()
         _check_version(style, digest)
-        return data, digest
+        if share == 1.0:
+            return data, style.index, digest
+        return data, read_config(data, name=style.weights).weaker(style.index, share, name=style.weights), digest
 
     def _evict(self) -> None:
         """Forget the networks used longest ago. A chunk that still uses one keeps it alive until its end."""

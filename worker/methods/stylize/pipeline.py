@@ -23,6 +23,7 @@ from nst_core.faces.face import Face
 from nst_core.faces.protection import protect
 from nst_core.images import Limits, Picture
 from nst_core.inference.blend import Weight, blend
+from nst_core.inference.strength import mixed_share
 from nst_core.inference.strokes import carried_over, copy_to_paint, largest_photo, painted_size
 from nst_core.inference.stylizer import Pixels, Stylizer
 from nst_core.metrics import Observer, Stage, ignore
@@ -264,9 +265,8 @@ class Pipeline:
             with image.watch:
                 rgb = carried_over(picture.rgb, copy, painted)
         with image.watch:
-            rgb = blend(
-                picture.rgb, rgb, strength=options.strength, preserve_color=options.preserve_color, weight=weight
-            )
+            strength = mixed_share(options.strength, fades=run.chunk.style.fades)
+            rgb = blend(picture.rgb, rgb, strength=strength, preserve_color=options.preserve_color, weight=weight)
         return Picture(rgb=rgb, alpha=picture.alpha, warning=picture.warning)
 
     def _faces(self, image: _Image, rgb: Pixels) -> tuple[Face, ...]:

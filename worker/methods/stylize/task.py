@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nst_core.errors import NstError
+from nst_core.inference.strength import painted_share
 from nst_core.inference.stylizer import EXACT, EngineChoice, Stylizer
 from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import ItemOutcome
@@ -33,9 +34,10 @@ class StylizeTask(ChunkTask[StylizeChunk]):
     def _outcomes(self, chunk: StylizeChunk, report: ChunkReport) -> Iterator[ItemOutcome]:
         label = f"{report.label} style {chunk.style.name}"
         choice = EXACT if chunk.options.precision == "exact" else self._choice
+        share = painted_share(chunk.options.strength, fades=chunk.style.fades)
         try:
             stylize: Stylizer = retried(
-                lambda: self._models.get(chunk.style, choice),
+                lambda: self._models.get(chunk.style, choice, share=share),
                 label=label,
                 what="style",
                 recovered=self._recovered,

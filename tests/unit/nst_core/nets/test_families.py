@@ -1,6 +1,6 @@
 """Networks with several styles: what is loaded, blended and joined from them, and where gradients go."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nst_core.errors import ConfigError, WeightsError
-from nst_core.nets.families import Style, blended, joined, one_style, repeated
+from nst_core.nets.families import Style, beginning, blended, joined, one_style
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.nets.weights import dump_transformer, load_transformer, load_transformer_bytes, save_transformer
 from tests.unit.nst_core.nets.native_kit import needs_compiler
@@ -156,17 +156,41 @@ def test_a_style_that_a_network_does_not_have_is_refused(style: Style) -> None:
 
 def test_a_network_of_one_style_stays_what_it_is() -> None:
     net = singles(KINDS[0])[0]
-    for same in (one_style(net, 0), one_style(net, {0: 1.0}), joined([net]), repeated(net, 1)):
+    for same in (one_style(net, 0), one_style(net, {0: 1.0}), joined([net]), beginning(net, net.config)):
         assert dump_transformer(same) == dump_transformer(net)
 
 
-def test_families_can_be_joined_and_repeated() -> None:
+def test_families_can_be_joined() -> None:
     nets = singles(KINDS[0], 4)
     family = joined([joined(nets[:3]), nets[3]])
     assert family.config.styles == 4
     assert all(equal(one_style(family, index), net) for index, net in enumerate(nets))
-    twice = repeated(nets[2], 2)
-    assert all(equal(one_style(twice, index), nets[2]) for index in (0, 1))
+
+
+def with_identity(nets: Sequence[TransformerNet]) -> TransformerNet:
+    """Return one network of some styles, of which the last is called the identity."""
+    family = joined(nets)
+    family.config = replace(family.config, identity=True)
+    return family
+
+
+def test_the_first_identity_of_joined_families_comes_last() -> None:
+    nets = singles(KINDS[0], 5)
+    family = joined([with_identity(nets[:3]), nets[3], with_identity([nets[2], nets[4]])])
+    assert family.config == replace(KINDS[0], styles=5, identity=True)
+    for index, net in enumerate([nets[0], nets[1], nets[3], nets[2], nets[2]]):
+        assert equal(one_style(family, index), net)
+
+
+def test_a_new_painting_begins_as_the_mean_of_all_and_the_identity_as_it_is() -> None:
+    nets, wanted = singles(KINDS[0]), replace(KINDS[0], styles=2, identity=True)
+    start = beginning(with_identity(nets), wanted)
+    assert start.config == wanted
+    assert equal(one_style(start, 0), one_style(joined(nets), {0: 0.5, 1: 0.5}))
+    assert equal(one_style(start, 1), nets[2])
+    assert equal(beginning(with_identity(nets), KINDS[0]), one_style(start, 0))
+    for index in range(2):  # without an identity, all styles begin alike
+        assert equal(one_style(beginning(nets[1], wanted), index), nets[1])
 
 
 def test_other_networks_cannot_be_joined() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nst_core.errors import ConfigError
+from nst_core.errors import ConfigError, WeightsError
 from nst_core.nets.transformer import InstanceNorm, TransformerConfig, TransformerNet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -94,3 +94,21 @@ def test_missing_fields_of_a_dict_have_defaults() -> None:
 @pytest.mark.parametrize("config", VARIANTS)
 def test_a_config_survives_a_dict_round_trip(config: TransformerConfig) -> None:
     assert TransformerConfig.from_dict(config.to_dict()) == config
+
+
+def test_a_network_with_the_identity_paints_its_other_styles_less() -> None:
+    family = TransformerConfig(styles=4, identity=True)
+    assert (family.paintings, family.newcomer, family.single) == (3, replace(family, styles=2), TransformerConfig())
+    assert [family.fades(style) for style in range(4)] == [True, True, True, False]
+    assert family.weaker(1, 0.25, name="mine") == {1: 0.25, 3: 0.75}
+    assert family.weaker(3, 1.0, name="mine") == 3
+    with pytest.raises(WeightsError, match="mine has no identity, so that it cannot paint its style 0 less"):
+        TransformerConfig(styles=4).weaker(0, 0.25, name="mine")
+    assert TransformerConfig(styles=4).newcomer == TransformerConfig()
+
+
+def test_styles_of_one_kind_blend_whatever_their_number_and_grain() -> None:
+    assert TransformerConfig(styles=4, identity=True).blends_with(TransformerConfig(grain=3.0))
+    assert not TransformerConfig().blends_with(TransformerConfig(output="tanh"))
+    batch = TransformerConfig(norm="batch")
+    assert not batch.blends_with(batch)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from nst_core.errors import ConfigError
+from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.weights_header import read_config
 from nst_core.training.config import DEFAULT_STYLE_WEIGHTS
 from nst_core.training.presets import TEACHER, presets, resolve
@@ -31,7 +32,7 @@ def test_the_initial_weights_of_a_preset_match_its_network(name: str) -> None:
     if preset.initial_style is not None:
         weights = BytesIO(shipped_style(preset.initial_style).weights())
         initial = read_config(weights, name=preset.initial_style)
-        assert replace(initial, grain=preset.config.transformer.grain) == preset.config.transformer
+        assert replace(initial.single, grain=preset.config.transformer.grain) == preset.config.transformer
 
 
 def test_the_papers_preset_has_its_numbers() -> None:
@@ -44,13 +45,37 @@ def test_the_papers_preset_has_its_numbers() -> None:
     assert recipe.initial_style is None
 
 
+def test_a_style_of_a_family_learns_its_norms_beside_the_identity() -> None:
+    family = TransformerConfig(width=8, styles=5, identity=True, grain=3.0)
+    recipe = resolve(family=family, steps=7)
+    assert (recipe.preset, recipe.config.trained, recipe.config.steps) == ("norms", "norms", 7)
+    assert recipe.config.transformer == replace(family, styles=2)
+    assert recipe.config.paintings == 1
+    assert recipe.initial_style is None
+    assert resolve(family=replace(family, identity=False)).config.transformer == replace(
+        family, styles=1, identity=False
+    )
+    with pytest.raises(ConfigError, match="is trained with the preset norms, not quick") as caught:
+        resolve("quick", family=family)
+    assert caught.value.field == "preset"
+    with pytest.raises(ConfigError, match="must have a weight"):
+        resolve(family=family, options={"trained": "all"})
+    with pytest.raises(ConfigError, match="leave transformer out"):
+        resolve(family=family, options={"transformer": {"width": 16}})
+
+
+def test_the_default_preset_depends_on_whether_the_style_joins_a_family() -> None:
+    assert resolve().preset == "standard"
+    assert resolve(family=TransformerConfig()).preset == "norms"
+
+
 def test_quick_is_shorter_than_standard_and_standard_than_the_paper() -> None:
     quick, standard, paper = (presets()[name].config.steps for name in ("quick", "standard", "paper"))
     assert quick < standard < paper
 
 
 def test_an_unknown_preset_is_refused_with_the_names_that_exist() -> None:
-    with pytest.raises(ConfigError, match="quick, standard, paper, not 'best'"):
+    with pytest.raises(ConfigError, match="quick, standard, norms, paper, not 'best'"):
         resolve("best")
 
 

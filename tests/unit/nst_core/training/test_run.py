@@ -224,8 +224,9 @@ def test_a_run_begins_with_one_of_several_styles(make: Make, two: tuple[Path, Pa
     whole = load_transformer(initial, style=None).state_dict()
     ours = again.trainer.transformer.state_dict()
     assert all(torch.equal(ours[name], tensor) for name, tensor in whole.items())
-    with pytest.raises(ConfigError, match="has 3 styles, and this training 1: choose"):
-        make(config=one, initial=initial, folder=tmp_path / "other")
+    three = replace(TINY, transformer=replace(TINY.transformer, styles=3))
+    with pytest.raises(ConfigError, match="has 3 styles, and this training 3: choose"):
+        make(config=three, paintings=(*two, two[0]), initial=initial, folder=tmp_path / "other")
     with pytest.raises(WeightsError, match="has no style 3"):
         make(config=one, initial=initial, initial_style=3, folder=tmp_path / "other")
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nst_core.errors import ConfigError, WeightsError
-from nst_core.nets.families import one_style, repeated
+from nst_core.nets.families import one_style
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.transformer import TransformerNet
 from nst_core.training.checkpoint import dump_checkpoint, parse_checkpoint
@@ -198,7 +198,22 @@ def test_a_training_begins_with_one_style_for_all_or_with_each_for_itself(traine
     again = trainers(THREE, style=paintings(), initial=initial).transformer.state_dict()
     assert all(torch.equal(again[name], tensor) for name, tensor in initial.state_dict().items())
     with pytest.raises(ConfigError, match="another network"):
-        trainers(THREE, style=paintings(), initial=repeated(single, 2))
+        trainers(THREE, style=paintings(), initial=varied(with_network(TINY, width=8)))
+
+
+def test_an_identity_without_a_weight_stays_as_it_is(trainers: Trainers) -> None:
+    config = with_network(replace(TINY, trained="norms"), styles=2, identity=True)
+    assert all(styles == [0] * config.batch_size for styles in drawn(config, 3))
+    initial = varied(THREE)
+    trainer = trainers(config, initial=initial)
+    before = one_style(trainer.transformer, 0).state_dict()
+    take_steps(trainer, 2)
+    after, own = one_style(trainer.transformer, 0).state_dict(), config.transformer.style_tensors()
+    assert all(torch.equal(after[name], before[name]) == (name not in own) for name in before)
+    identity = one_style(trainer.transformer, 1).state_dict()
+    assert all(torch.equal(identity[name], value) for name, value in one_style(initial, 2).state_dict().items())
+    with pytest.raises(ConfigError, match="has no identity"):
+        trainers(config, initial=varied(TINY))
 
 
 def test_the_number_of_paintings_is_checked(trainers: Trainers) -> None:
@@ -234,6 +249,11 @@ def test_fields_for_several_styles_are_checked_and_kept() -> None:
         TrainConfig.from_dict({"style_factors": "1"})
     with pytest.raises(ConfigError, match="identity_weight needs"):
         replace(TINY, identity_weight=1.0)
+    with pytest.raises(ConfigError, match=r"must have a weight \(identity_weight\) if its convolutions learn"):
+        replace(THREE, identity_weight=0.0)
+    with pytest.raises(ConfigError, match="must have another style too"):
+        with_network(TINY, identity=True)
+    assert THREE.transformer.identity
     with pytest.raises(ConfigError, match="norm instance"):
         replace(with_network(TINY, norm="batch"), trained="norms")
     with pytest.raises(ConfigError, match="trained must be one of all, norms"):

@@ -13,6 +13,7 @@ from nst_core import __version__
 from scheduler.local.archive import Reader
 from scheduler.local.backup import BackupError, HomeBackup, copy_database, link_tree
 from scheduler.local.home import Home
+from scheduler.store import schemas
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_a_backup_has_the_database_the_objects_and_the_keys(home: Home, tmp_path
         assert (tmp_path / "new" / name).read_bytes() == (home.folder / name).read_bytes()
     target.seek(0)
     head = Reader(target).head
-    assert (head.nst, head.schema, head.buckets) == (__version__, "0.1.0", ("nst",))
+    assert (head.nst, head.schema, head.buckets) == (__version__, schemas.none().newest, ("nst",))
     assert not (home.folder / "backup").exists()
 
 

@@ -8,7 +8,7 @@ import pytest
 from scheduler.cli.exits import ExitCode
 from scheduler.store.database import Database
 from tests.unit.scheduler.cli.conftest import Run
-from tests.unit.scheduler.store.test_schemas import newer_code
+from tests.unit.scheduler.store.test_schemas import NEWEST, newer_code
 
 
 @pytest.fixture
@@ -20,11 +20,11 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_new_database_is_checked_migrated_and_checked_again(nst_here: Run, url: str) -> None:
-    empty = "The database has no tables yet; this version of nst needs the schema 0.1.0. Run `nst db upgrade`.\n"
+    empty = f"The database has no tables yet; this version of nst needs the schema {NEWEST}. Run `nst db upgrade`.\n"
     assert nst_here("db", "check") == (ExitCode.FAILED, empty, "")
     assert nst_here("db", "current") == (ExitCode.OK, empty, "")
-    assert nst_here("db", "upgrade") == (ExitCode.OK, "", "The database was migrated from nothing to 0.1.0.\n")
-    newest = "The database has the newest schema, 0.1.0.\n"
+    assert nst_here("db", "upgrade") == (ExitCode.OK, "", f"The database was migrated from nothing to {NEWEST}.\n")
+    newest = f"The database has the newest schema, {NEWEST}.\n"
     assert nst_here("db", "check") == (ExitCode.OK, newest, "")
     assert nst_here("db", "upgrade") == (ExitCode.OK, "", f"{newest.strip()} Nothing was done.\n")
 
@@ -34,12 +34,12 @@ def test_json_has_the_versions(
 ) -> None:
     (tmp_path / "nst.db").write_bytes(sqlite_template.read_bytes())
     newer_code(tmp_path, monkeypatch)
-    old = {"state": "old", "version": "0.1.0", "newest": "0.2.0", "missing": []}
+    old = {"state": "old", "version": NEWEST, "newest": "0.2.0", "missing": []}
     for command, code in (("check", ExitCode.FAILED), ("current", ExitCode.OK)):
         found = nst_here("db", command, "--json")
         assert (found[0], json.loads(found[1])) == (code, old)
     done = json.loads(nst_here("db", "upgrade", "--json")[1])
-    assert done == {"state": "up_to_date", "version": "0.2.0", "newest": "0.2.0", "missing": [], "from": "0.1.0"}
+    assert done == {"state": "up_to_date", "version": "0.2.0", "newest": "0.2.0", "missing": [], "from": NEWEST}
 
 
 def test_a_newer_database_is_not_changed(nst_here: Run, url: str, sqlite_template: Path, tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from scheduler.store.database import Database
 from scheduler.store.errors import DatabaseUnavailableError
 from scheduler.store.schemas import SchemaState
 
+#: The version of the code.
+NEWEST = schemas.none().newest
 NEXT = """
 from alembic import op
 import sqlalchemy as sa
 
-revision, down_revision, branch_labels, depends_on = "0.2.0", "0.1.0", None, None
+revision, down_revision, branch_labels, depends_on = "0.2.0", "{newest}", None, None
 
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("mood", sa.String(length=8), nullable=True))
@@ -35,13 +37,13 @@ def migrated(sqlite_template: Path, tmp_path: Path) -> Iterator[Database]:
 def newer_code(folder: Path, monkeypatch: pytest.MonkeyPatch, then: str = "") -> None:
     """Let the code need the version 0.2.0."""
     shutil.copytree(schemas.MIGRATIONS, folder / "migrations")
-    (folder / "migrations" / "versions" / "0002_mood.py").write_text(NEXT.format(then=then))
+    (folder / "migrations" / "versions" / "9999_mood.py").write_text(NEXT.format(then=then, newest=NEWEST))
     monkeypatch.setattr(schemas, "MIGRATIONS", folder / "migrations")
 
 
 def test_the_newest_schema_is_up_to_date(migrated: Database) -> None:
     schema = migrated.schema()
-    assert (schema.state, schema.version, schema.newest) == (SchemaState.UP_TO_DATE, "0.1.0", "0.1.0")
+    assert (schema.state, schema.version, schema.newest) == (SchemaState.UP_TO_DATE, NEWEST, NEWEST)
     migrated.migrate(may_change=False)
 
 
@@ -57,7 +59,9 @@ def test_an_old_schema_is_refused_or_migrated(
     migrated: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer_code(tmp_path, monkeypatch)
-    with pytest.raises(ConfigError, match=r"has the schema 0\.1\.0; this version of nst needs 0\.2\.0.*nst db upgrade"):
+    with pytest.raises(
+        ConfigError, match=rf"has the schema {NEWEST}; this version of nst needs 0\.2\.0.*nst db upgrade"
+    ):
         migrated.migrate(may_change=False)
     assert migrated.schema().state is SchemaState.OLD
     migrated.migrate()

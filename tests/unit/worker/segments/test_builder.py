@@ -87,6 +87,18 @@ def test_a_run_starts_from_the_weights_of_a_style(bench: Bench, blobs: BlobStore
         torch.testing.assert_close(checkpoint.tensors[f"transformer.{name}"], tensor)
 
 
+def test_a_style_of_a_family_starts_as_the_mean_of_its_styles(bench: Bench, blobs: BlobStore) -> None:
+    family = TransformerNet(replace(TINY.transformer, styles=4, identity=True))
+    for name in family.config.style_tensors():
+        family.get_parameter(name).data.uniform_(0.5, 1.5)
+    initial = put(blobs, "initial/family", dump_transformer(family, dtype=torch.float32))
+    config = replace(TINY, transformer=family.config.newcomer, trained="norms", learning_rate=1e-12)
+    checkpoint = checkpoint_of(blobs, bench.run(make_segment(blobs, config=config, initial=initial), until=1))
+    for name, tensor in family.state_dict().items():
+        rows = torch.stack([tensor[:3].mean(0), tensor[3]]) if name in config.transformer.style_tensors() else tensor
+        torch.testing.assert_close(checkpoint.tensors[f"transformer.{name}"], rows)
+
+
 def test_a_run_starts_from_the_network_of_another_runs_checkpoint(bench: Bench, blobs: BlobStore) -> None:
     parent = bench.run(make_segment(blobs), until=5)
     slow = replace(TINY, learning_rate=1e-12)

@@ -14,7 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from nst_core.nets.weights import load_transformer_bytes
+from nst_core.nets.families import one_style
+from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.protocol.events import SegmentFailure, SegmentFinished, SegmentProgress
 from nst_core.protocol.segments import Phase, TrainSegment, dump_segment
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -100,6 +102,23 @@ def evaluation_of(trainee: Trainee, segment: TrainSegment, **changes: Any) -> Tr
     """Train a run to its end and return the segment that evaluates it."""
     end = trainee.work(segment)
     return next_segment(segment, end, phase=Phase.EVALUATE, **changes)
+
+
+def test_a_style_of_a_family_is_kept_with_the_identity_and_shown_without(trainee: Trainee) -> None:
+    blobs = trainee.blobs
+    family = TransformerNet(replace(TINY.transformer, styles=3, identity=True))
+    initial = put(blobs, "family", dump_transformer(family))
+    config = replace(TINY, transformer=family.config.newcomer, trained="norms", steps=2)
+    samples = {"cat.png": soft_picture(50)}
+    segment = evaluation_of(trainee, make_segment(blobs, config=config, initial=initial, samples=samples))
+    end = trainee.work(segment)
+    assert end.result is not None
+    made = load_transformer_bytes(blobs.get(BlobUri.parse(end.result.weights.uri)), style=None)
+    assert made.config == config.transformer
+    whole = load_transformer_bytes(dump_transformer(family), style=None)
+    for name, tensor in one_style(whole, 2).state_dict().items():
+        assert torch.equal(one_style(made, 1).state_dict()[name], tensor)
+    assert end.result.evaluation["total"] > 0
 
 
 def test_a_run_becomes_a_style_with_measurements_and_a_sheet(trainee: Trainee) -> None:

@@ -80,7 +80,7 @@ def test_publish_asks_for_a_version(api: CannedApi, here: Run) -> None:
 
 
 def test_presets_of_trainings_are_a_table_or_json(api: CannedApi, here: Run) -> None:
-    preset = {"name": "quick", "summary": "A usable style.", "config": {"steps": 500}}
+    preset = {"name": "quick", "summary": "A usable style.", "config": {"steps": 500}, "families": ["painters"]}
     api.on("GET", "/v1/training-presets", Answer(body={"data": [preset]}))
     assert "A usable style." in here("styles", "presets")[1]
     assert json.loads(here("styles", "presets", "--json")[1]) == [preset]

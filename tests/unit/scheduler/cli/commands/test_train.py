@@ -37,7 +37,12 @@ def picture(path: Path) -> Path:
 
 def test_without_data_and_steps_the_api_chooses(api: CannedApi, here: Run) -> None:
     here("styles", "train", "s3://nst/night.png", "-n", "night")
-    assert not asked(api).keys() & {"data", "steps", "initial", "sample_every", "held_out"}
+    assert not asked(api).keys() & {"family", "preset", "data", "steps", "initial", "sample_every", "held_out"}
+
+
+def test_a_family_is_sent_by_its_name(api: CannedApi, here: Run) -> None:
+    here("styles", "train", "s3://nst/night.png", "-n", "night", "--family", "painters")
+    assert asked(api)["family"] == "painters"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +55,8 @@ def test_without_data_and_steps_the_api_chooses(api: CannedApi, here: Run) -> No
         (["night.png", "--data", "empty"], ExitCode.USAGE, "There are no photos in empty."),
         (["night.png", "--sample", "gone.jpg"], ExitCode.USAGE, "There is no file or folder gone.jpg."),
         (["night.png", *(f"--sample=s3://nst/{n}.jpg" for n in range(9))], ExitCode.USAGE, "takes at most 8 samples"),
-        (["night.png", "--preset", "fast"], ExitCode.USAGE, "There is no preset fast; known are standard."),
+        (["night.png", "--preset", "fast"], ExitCode.USAGE, "There is no preset fast; known are standard, norms."),
+        (["night.png", "--family", "sculptors"], ExitCode.USAGE, "There is no family sculptors; known are painters."),
         (["night.png", "--stroke", "0"], ExitCode.USAGE, "--stroke"),
         (["night.png", "--set", "seed"], ExitCode.USAGE, "--set takes FIELD=VALUE"),
         (["night.png", "--initial", "@1234"], ExitCode.USAGE, "NAME or NAME@VERSION"),

@@ -13,7 +13,7 @@ import torch
 from nst_core.errors import BlobNotFoundError, WeightsError
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.stylizer import EXACT, EngineChoice
-from nst_core.nets.families import blended, joined
+from nst_core.nets.families import Style, blended, joined, one_style
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.nets.weights import dump_transformer
 from nst_core.protocol.chunks import BlendPart, StyleRef
@@ -29,7 +29,7 @@ class Network:
     """A network whose size is that of its file."""
 
     data: bytes
-    index: int
+    style: Style
     choice: EngineChoice
 
     @property
@@ -77,11 +77,11 @@ def test_lookups_and_the_memory_of_loaded_networks_can_be_watched(blobs: BlobSto
 def test_two_threads_that_need_the_same_version_load_it_once(blobs: BlobStore, store: Store) -> None:
     begun, release, builds = Event(), Event(), []
 
-    def slow(data: bytes, index: int, choice: EngineChoice) -> Network:
+    def slow(data: bytes, style: Style, choice: EngineChoice) -> Network:
         builds.append(data)
         begun.set()
         assert release.wait(WAIT_S)
-        return Network(data, index, choice)
+        return Network(data, style, choice)
 
     cache = ModelCache(blobs, slow, capacity_bytes=100)
     style = store(b"one")
@@ -157,7 +157,7 @@ def test_each_style_of_a_file_has_a_network_of_its_own(blobs: BlobStore, store: 
     first = store(b"one")
     second = replace(first, index=1, version=version_of(b"one", 1))
     models = [cache.get(style, EXACT) for style in (first, second)]
-    assert [(model.data, model.index) for model in models] == [(b"one", 0), (b"one", 1)]
+    assert [(model.data, model.style) for model in models] == [(b"one", 0), (b"one", 1)]
     assert [cache.get(style, EXACT) for style in (first, second)] == models
     with pytest.raises(WeightsError, match="is not version"):
         cache.get(replace(second, index=2), EXACT)
@@ -204,6 +204,38 @@ def test_a_blend_is_the_mean_of_its_files_and_loaded_once(blobs: BlobStore, stor
     other = cache.get(blend_of(part_of(first, 0.25), part_of(second, 0.75)), EXACT)
     assert (other(photo) != made(photo)).any()
     assert cache.get(first, EXACT) is not made
+
+
+def faded(seed: int) -> TransformerNet:
+    """Return a network with a style and the identity."""
+    net = random_net(seed, styles=2, identity=True)
+    for name in net.config.style_tensors():
+        net.get_parameter(name).data.uniform_(0.5, 1.5)
+    return net
+
+
+def test_a_share_of_a_style_is_a_blend_with_its_identity(blobs: BlobStore, store: Store) -> None:
+    cache = ModelCache(blobs, build, capacity_bytes=1 << 20)
+    nets = [faded(seed) for seed in (1, 2)]
+    first, second = (store(dump_transformer(net, dtype=torch.float32)) for net in nets)
+    weaker = [one_style(net, {0: 0.25, 1: 0.75}) for net in nets]
+    photo = np.random.default_rng(2).integers(0, 256, (1, 20, 24, 3), dtype=np.uint8)
+    made = cache.get(first, EXACT, share=0.25)
+    np.testing.assert_array_equal(made(photo), EagerStylizer(weaker[0])(photo))
+    whole = EagerStylizer(one_style(nets[0], 0))(photo)
+    np.testing.assert_array_equal(cache.get(first, EXACT)(photo), whole)
+    assert cache.get(first, EXACT, share=0.25) is made
+    style = blend_of(part_of(first, 0.75), part_of(second, 0.25))
+    expected = EagerStylizer(blended(weaker, [0.75, 0.25]))(photo)
+    np.testing.assert_array_equal(cache.get(style, EXACT, share=0.25)(photo), expected)
+
+
+def test_a_network_without_the_identity_paints_no_share_of_its_style(blobs: BlobStore, store: Store) -> None:
+    cache = ModelCache(blobs, build, capacity_bytes=1 << 20)
+    style = store(dump_transformer(random_net(1)))
+    with pytest.raises(WeightsError, match="has no identity"):
+        cache.get(style, EXACT, share=0.5)
+    assert cache.get(style, EXACT, share=1.0)
 
 
 def test_a_file_of_a_blend_must_be_that_of_its_version(blobs: BlobStore, store: Store) -> None:

@@ -93,6 +93,15 @@ def test_the_options_of_the_chunk_are_used(pipeline: Pipeline, blobs: BlobStore)
     np.testing.assert_array_equal(result, blend(small, 255 - small, strength=0.5, preserve_color=True))
 
 
+def test_a_network_that_paints_less_is_mixed_with_the_photo_less(pipeline: Pipeline, blobs: BlobStore) -> None:
+    chunk = make_chunk(blobs, [photo()], options=StylizeOptions(strength=0.5))
+    chunk = replace(chunk, style=replace(chunk.style, fades=True))
+    run(pipeline, chunk, Invert())
+    original = images.decode(photo()).rgb
+    result = images.decode(outputs(blobs, chunk)[0]).rgb
+    np.testing.assert_array_equal(result, blend(original, 255 - original, strength=0.75))
+
+
 def test_a_strength_of_0_gives_the_photo_without_the_network(pipeline: Pipeline, blobs: BlobStore) -> None:
     def broken(batch: Pixels) -> Pixels:
         raise AssertionError("the network ran")
