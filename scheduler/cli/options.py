@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 from nst_core.blends import is_blend, parse_blend, styles_of, text_of
-from nst_core.client.resources.jobs import STROKES, JobStatus
+from nst_core.client.resources.jobs import STROKES, JobStatus, Priority
 from nst_core.errors import ConfigError
 from scheduler.cli.exits import UsageError
 from scheduler.cli.ui.words import PARTIAL
@@ -40,6 +41,26 @@ def parse_labels(options: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--label takes KEY=VALUE, such as --label album=spring, each key once, not {option!r}.")
         labels[key] = value
     return labels
+
+
+def job_terms(
+    labels: Sequence[str],
+    expires_after: str | None,
+    deadline: datetime | None,
+    *,
+    priority: Priority,
+    failures: int | None,
+    attempts: int | None,
+) -> dict[str, Any]:
+    """Return the fields of a job's request that commands take alike; a deadline is a local time."""
+    return {
+        "metadata": parse_labels(labels),
+        "expires_after_s": None if expires_after is None else parse_span(expires_after),
+        "deadline": None if deadline is None else deadline.astimezone(),
+        "priority": priority,
+        "max_failures": failures,
+        "max_attempts": attempts,
+    }
 
 
 def parse_span(text: str, *, zero: bool = False) -> float:

@@ -123,6 +123,7 @@ class Preset(Resource):
             "name": "gatys2016",
             "summary": "content + gram; L-BFGS, 500 iterations, 512 px",
             "config": {"iterations": 500, "size_px": 512},
+            "families": [],
         }
     )
 

@@ -24,7 +24,7 @@ from scheduler.cli.commands.parameters import (
     ResultName,
 )
 from scheduler.cli.exits import ExitCode, UsageError
-from scheduler.cli.options import check_template, given, parse_fields, parse_labels, parse_span
+from scheduler.cli.options import check_template, given, job_terms, parse_fields
 from scheduler.cli.session import session_of
 from scheduler.cli.submitting import run_job
 from scheduler.cli.transfer.inputs import Format
@@ -40,32 +40,35 @@ class Color(StrEnum):
     LINEAR = "linear"  # from the photo; the painting is recoloured to match it first
 
 
+_Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CONTENT... STYLE",
+        help="Photos, folders of photos, s3:// objects or one s3:// prefix, and last the painting.",
+    ),
+]
+_Output = Annotated[str, typer.Option("--output", "-o", help="Folder, s3:// prefix, or for one photo a file.")]
+_Style = Annotated[str | None, typer.Option("--style", "-s", help="The painting, if it is not the last argument.")]
+_Preset = Annotated[str, typer.Option("--preset", "-p", help="See nst presets.")]
+_Size = Annotated[int | None, typer.Option("--size", min=16, help="Longest side of the results, in pixels.")]
+_Iterations = Annotated[int | None, typer.Option(min=1, help="Number of iterations at the last scale.")]
+_Color = Annotated[Color | None, typer.Option(help="Take the colours from the painting (style) or from the photo.")]
+_PreviewEvery = Annotated[int, typer.Option(min=0, help="Number of iterations between two previews; 0: no previews.")]
+_Format = Annotated[Format, typer.Option(help="File format of the results.")]
+
+
 def optimize(
     context: typer.Context,
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="CONTENT... STYLE",
-            help="Photos, folders of photos, s3:// objects or one s3:// prefix, and last the painting.",
-        ),
-    ],
-    output: Annotated[str, typer.Option("--output", "-o", help="Folder, s3:// prefix, or for one photo a file.")],
-    style: Annotated[
-        str | None, typer.Option("--style", "-s", help="The painting, if it is not the last argument.")
-    ] = None,
-    preset: Annotated[str, typer.Option("--preset", "-p", help="See nst presets.")] = DEFAULT_PRESET,
-    size_px: Annotated[
-        int | None, typer.Option("--size", min=16, help="Longest side of the results, in pixels.")
-    ] = None,
-    iterations: Annotated[int | None, typer.Option(min=1, help="Number of iterations at the last scale.")] = None,
-    color: Annotated[
-        Color | None, typer.Option(help="Take the colours from the painting (style) or from the photo.")
-    ] = None,
+    inputs: _Inputs,
+    output: _Output,
+    style: _Style = None,
+    preset: _Preset = DEFAULT_PRESET,
+    size_px: _Size = None,
+    iterations: _Iterations = None,
+    color: _Color = None,
     options: Fields = None,
-    preview_every: Annotated[
-        int, typer.Option(min=0, help="Number of iterations between two previews; 0: no previews.")
-    ] = DEFAULT_PREVIEW_EVERY,
-    format: Annotated[Format, typer.Option(help="File format of the results.")] = Format.KEEP,
+    preview_every: _PreviewEvery = DEFAULT_PREVIEW_EVERY,
+    format: _Format = Format.KEEP,
     quality: Quality = 92,
     label: Labels = [],  # noqa: B006  Typer takes no tuple
     expires_after: ExpiresAfter = None,
@@ -90,8 +93,7 @@ def optimize(
     check_template(name)
     chosen = given(size_px=size_px, iterations=iterations, color=color) | parse_fields(options or ())
     naming = Naming(format=format, template=name, styles=(PurePosixPath(painting).stem,), target=target)
-    labels = parse_labels(label)
-    expires_after_s = None if expires_after is None else parse_span(expires_after)
+    terms = job_terms(label, expires_after, deadline, priority=priority, failures=max_failures, attempts=max_attempts)
 
     def request(input: JobInput, paintings: Sequence[str]) -> JobRequest:
         return JobRequest(
@@ -100,28 +102,16 @@ def optimize(
             input=input,
             optimize=Optimize(preset=preset, options=chosen, preview_every=preview_every),
             output=Output(prefix=target.prefix, format=format, quality=quality, name=name),
-            metadata=labels,
-            priority=priority,
-            expires_after_s=expires_after_s,
-            deadline=None if deadline is None else deadline.astimezone(),
-            max_failures=max_failures,
-            max_attempts=max_attempts,
+            **terms,
         )
 
     check_writable(target)
     with session.client() as client:
         if preset not in (names := [each.name for each in client.presets()]):
             raise UsageError(f"There is no preset {preset}; known are {', '.join(names)}.")
+        pictures = [painting]
         return run_job(
-            session,
-            client,
-            request,
-            photos,
-            naming,
-            pictures=(painting,),
-            own_id=own_id,
-            dry_run=dry_run,
-            as_json=as_json,
+            session, client, request, photos, naming, pictures=pictures, own_id=own_id, dry_run=dry_run, as_json=as_json
         )
 
 

@@ -23,7 +23,7 @@ from scheduler.cli.commands.parameters import (
     ResultName,
 )
 from scheduler.cli.exits import ExitCode
-from scheduler.cli.options import check_template, parse_labels, parse_span, parse_stroke, parse_style, parse_styles
+from scheduler.cli.options import check_template, job_terms, parse_stroke, parse_style, parse_styles
 from scheduler.cli.session import session_of
 from scheduler.cli.submitting import run_job
 from scheduler.cli.transfer.inputs import Format
@@ -32,53 +32,63 @@ from scheduler.cli.transfer.results import Naming, check_writable, format_of, pa
 #: Names of styles that an error lists.
 _SHOWN = 12
 
+_Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT",
+        help="Photos, folders of photos, s3:// objects, one s3:// prefix, or one s3:// manifest (.jsonl).",
+    ),
+]
+_Styles = Annotated[
+    list[str],
+    typer.Option(
+        "--style",
+        "-s",
+        help="NAME or NAME@VERSION. Separate several with commas, or repeat the option. A blend of 2 to 4 styles "
+        "is NAME:SHARE,NAME:SHARE, such as great_wave:0.6,udnie:0.4.",
+    ),
+]
+_Output = Annotated[str, typer.Option("--output", "-o", help="Folder, s3:// prefix, or for one image a file.")]
+_Strength = Annotated[float, typer.Option(min=0.0, max=1.0, help="0 is the photo, 1 the full style.")]
+_PreserveColor = Annotated[bool, typer.Option("--preserve-color", help="Keep the colours of the photos.")]
+_Mask = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="A picture that says where photos are painted: white is painted, black stays the photo. It is "
+        "stretched to each photo.",
+    ),
+]
+_Faces = Annotated[Faces, typer.Option(help="protect: faces are painted less, so that they can be recognised.")]
+_Precision = Annotated[
+    Precision, typer.Option(help="exact: the same bytes on every machine with the same kind of processor; slower.")
+]
+_Stroke = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Size of the strokes: 0.5 to 4 times that at the photo's own size, or auto. With auto the same photo "
+        "looks alike at any size, and large photos are fast.",
+    ),
+]
+_Format = Annotated[Format, typer.Option(help="File format of the results.")]
+_MaxPx = Annotated[int | None, typer.Option(min=16, help="Longest side of the results, in pixels.")]
+
 
 def stylize(
     context: typer.Context,
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="INPUT",
-            help="Photos, folders of photos, s3:// objects, one s3:// prefix, or one s3:// manifest (.jsonl).",
-        ),
-    ],
-    style: Annotated[
-        list[str],
-        typer.Option(
-            "--style",
-            "-s",
-            help="NAME or NAME@VERSION. Separate several with commas, or repeat the option. A blend of 2 to 4 styles "
-            "is NAME:SHARE,NAME:SHARE, such as great_wave:0.6,udnie:0.4.",
-        ),
-    ],
-    output: Annotated[str, typer.Option("--output", "-o", help="Folder, s3:// prefix, or for one image a file.")],
-    strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 is the photo, 1 the full style.")] = 1.0,
-    preserve_color: Annotated[bool, typer.Option("--preserve-color", help="Keep the colours of the photos.")] = False,
-    mask: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="A picture that says where photos are painted: white is painted, black stays the photo. It is "
-            "stretched to each photo.",
-        ),
-    ] = None,
-    faces: Annotated[
-        Faces, typer.Option(help="protect: faces are painted less, so that they can be recognised.")
-    ] = "paint",
-    precision: Annotated[
-        Precision, typer.Option(help="exact: the same bytes on every machine with the same kind of processor; slower.")
-    ] = "auto",
-    stroke: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="Size of the strokes: 0.5 to 4 times that at the photo's own size, or auto. With auto the same photo "
-            "looks alike at any size, and large photos are fast.",
-        ),
-    ] = None,
-    format: Annotated[Format, typer.Option(help="File format of the results.")] = Format.KEEP,
+    inputs: _Inputs,
+    style: _Styles,
+    output: _Output,
+    strength: _Strength = 1.0,
+    preserve_color: _PreserveColor = False,
+    mask: _Mask = None,
+    faces: _Faces = "paint",
+    precision: _Precision = "auto",
+    stroke: _Stroke = None,
+    format: _Format = Format.KEEP,
     quality: Quality = 92,
-    max_px: Annotated[int | None, typer.Option(min=16, help="Longest side of the results, in pixels.")] = None,
+    max_px: _MaxPx = None,
     label: Labels = [],  # noqa: B006  Typer takes no tuple
     own_id: OwnId = None,
     priority: AmongJobs = Priority.NORMAL,
@@ -99,10 +109,9 @@ def stylize(
     target = parse_target(output, inputs, images=len(styles))
     format = Format(format_of(target, format))
     check_template(name)
-    naming = Naming(format=format, template=name, styles=tuple(map(result_name, styles)), target=target, max_px=max_px)
-    labels = parse_labels(label)
     size = None if stroke is None else parse_stroke(stroke)
-    expires_after_s = None if expires_after is None else parse_span(expires_after)
+    naming = Naming(format=format, template=name, styles=tuple(map(result_name, styles)), target=target, max_px=max_px)
+    terms = job_terms(label, expires_after, deadline, priority=priority, failures=max_failures, attempts=max_attempts)
 
     def request(input: JobInput, pictures: Sequence[str]) -> JobRequest:
         return JobRequest(
@@ -115,27 +124,15 @@ def stylize(
             precision=precision,
             stroke=size,
             output=Output(prefix=target.prefix, format=format, quality=quality, name=name, max_px=max_px),
-            metadata=labels,
-            priority=priority,
-            expires_after_s=expires_after_s,
-            deadline=None if deadline is None else deadline.astimezone(),
-            max_failures=max_failures,
-            max_attempts=max_attempts,
+            **terms,
         )
 
     check_writable(target)
     with session.client() as client:
         check_styles(client, [parse_style(style) for text in styles for style in styles_of(text)])
+        pictures = [] if mask is None else [mask]
         return run_job(
-            session,
-            client,
-            request,
-            inputs,
-            naming,
-            pictures=() if mask is None else (mask,),
-            own_id=own_id,
-            dry_run=dry_run,
-            as_json=as_json,
+            session, client, request, inputs, naming, pictures=pictures, own_id=own_id, dry_run=dry_run, as_json=as_json
         )
 
 

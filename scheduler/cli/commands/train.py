@@ -17,69 +17,86 @@ from scheduler.cli.transfer.training import upload_training
 from scheduler.cli.ui.runs import warning_of
 from scheduler.cli.ui.words import status_text
 
+_Painting = Annotated[str, typer.Argument(metavar="PAINTING", help="Image file, or its s3:// address.")]
+_Name = Annotated[str, typer.Option("--name", "-n", help="Name of the style.")]
+_Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="FOLDER|S3",
+        help="Photos to train on: a folder or an s3:// prefix. Default: the scheduler's own photos.",
+    ),
+]
+_Family = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Family that the style joins, such as painters: takes minutes. Default: a network of its own.",
+    ),
+]
+_Preset = Annotated[
+    str | None,
+    typer.Option("--preset", "-p", help="See nst styles presets. Default: standard, or norms with --family."),
+]
+_Steps = Annotated[int | None, typer.Option(min=1, help="Number of steps. Default: the preset's.")]
+_Stroke = Annotated[
+    float, typer.Option(min=STROKES[0], max=STROKES[1], help="Size of the strokes, relative to the preset.")
+]
+_Strength = Annotated[
+    float,
+    typer.Option(min=STRENGTHS[0], max=STRENGTHS[1], help="Weight of the style, relative to the preset."),
+]
+_Seed = Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")]
+_Initial = Annotated[
+    str | None,
+    typer.Option(metavar="STYLE|none", help="Style whose weights the training starts from. Default: the preset's."),
+]
+_Samples = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sample", metavar="PHOTO", help="Photo to stylize now and then during the training. Can be repeated."
+    ),
+]
+_SampleEvery = Annotated[int | None, typer.Option(min=0, help="Number of steps between two samples; 0: no samples.")]
+_HeldOut = Annotated[
+    int | None, typer.Option(min=0, help="Number of photos to keep out of the training, to measure the result.")
+]
+_Publish = Annotated[
+    bool, typer.Option("--publish/--no-publish", help="Make the result the current version of the style.")
+]
+_Exact = Annotated[
+    bool, typer.Option("--exact", help="Make the result reproducible to the byte; several times slower.")
+]
+_Title = Annotated[str | None, typer.Option(help="Title of the painting.")]
+_Artist = Annotated[str | None, typer.Option(help="Painter.")]
+_Year = Annotated[str | None, typer.Option(help="Year of the painting.")]
+_Rights = Annotated[str | None, typer.Option(help="License of the style.")]
+_Watch = Annotated[bool, typer.Option("--watch/--no-watch", help="Show the progress until the training ends.")]
+
 
 def train(
     context: typer.Context,
-    painting: Annotated[str, typer.Argument(metavar="PAINTING", help="Image file, or its s3:// address.")],
-    name: Annotated[str, typer.Option("--name", "-n", help="Name of the style.")],
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data",
-            metavar="FOLDER|S3",
-            help="Photos to train on: a folder or an s3:// prefix. Default: the scheduler's own photos.",
-        ),
-    ] = None,
-    family: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Family that the style joins, such as painters: takes minutes. Default: a network of its own.",
-        ),
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option("--preset", "-p", help="See nst styles presets. Default: standard, or norms with --family."),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps. Default: the preset's.")] = None,
-    stroke: Annotated[
-        float, typer.Option(min=STROKES[0], max=STROKES[1], help="Size of the strokes, relative to the preset.")
-    ] = 1.0,
-    strength: Annotated[
-        float,
-        typer.Option(min=STRENGTHS[0], max=STRENGTHS[1], help="Weight of the style, relative to the preset."),
-    ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random numbers.")] = 0,
-    initial: Annotated[
-        str | None,
-        typer.Option(metavar="STYLE|none", help="Style whose weights the training starts from. Default: the preset's."),
-    ] = None,
+    painting: _Painting,
+    name: _Name,
+    data: _Data = None,
+    family: _Family = None,
+    preset: _Preset = None,
+    steps: _Steps = None,
+    stroke: _Stroke = 1.0,
+    strength: _Strength = 1.0,
+    seed: _Seed = 0,
+    initial: _Initial = None,
     options: Fields = None,
-    samples: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--sample", metavar="PHOTO", help="Photo to stylize now and then during the training. Can be repeated."
-        ),
-    ] = None,
-    sample_every: Annotated[
-        int | None, typer.Option(min=0, help="Number of steps between two samples; 0: no samples.")
-    ] = None,
-    held_out: Annotated[
-        int | None, typer.Option(min=0, help="Number of photos to keep out of the training, to measure the result.")
-    ] = None,
-    publish: Annotated[
-        bool, typer.Option("--publish/--no-publish", help="Make the result the current version of the style.")
-    ] = True,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Make the result reproducible to the byte; several times slower.")
-    ] = False,
-    title: Annotated[str | None, typer.Option(help="Title of the painting.")] = None,
-    artist: Annotated[str | None, typer.Option(help="Painter.")] = None,
-    year: Annotated[str | None, typer.Option(help="Year of the painting.")] = None,
-    rights: Annotated[str | None, typer.Option(help="License of the style.")] = None,
-    watch: Annotated[
-        bool, typer.Option("--watch/--no-watch", help="Show the progress until the training ends.")
-    ] = False,
+    samples: _Samples = None,
+    sample_every: _SampleEvery = None,
+    held_out: _HeldOut = None,
+    publish: _Publish = True,
+    exact: _Exact = False,
+    title: _Title = None,
+    artist: _Artist = None,
+    year: _Year = None,
+    rights: _Rights = None,
+    watch: _Watch = False,
     as_json: AsJson = False,
 ) -> ExitCode:
     """Train a style of a painting.
@@ -103,15 +120,8 @@ def train(
                 publish=publish,
                 exact=exact,
                 about=given(title=title, artist=artist, year=year, rights=rights),
-                **given(
-                    family=family,
-                    preset=preset,
-                    data=inputs.data,
-                    steps=steps,
-                    initial=initial,
-                    sample_every=sample_every,
-                    held_out=held_out,
-                ),
+                **given(family=family, preset=preset, data=inputs.data, steps=steps, initial=initial),
+                **given(sample_every=sample_every, held_out=held_out),
             )
         )
         if not watch:

@@ -10,6 +10,7 @@ import torch
 
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.stylizer import EXACT, EngineChoice, Stylizer
+from nst_core.nets import families
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore
 from tests.brokers import Broker
@@ -75,10 +76,10 @@ def quiet_watchdog() -> Watchdog:
     return Watchdog(stuck_after_s=600, engine_busy_s=lambda: 0.0)
 
 
-Build = Callable[[bytes, Style, EngineChoice], Model]
+Build = Callable[[bytes, families.Style, EngineChoice], Model]
 
 
-def build(data: bytes, style: Style, choice: EngineChoice) -> Stylizer:
+def build(data: bytes, style: families.Style, choice: EngineChoice) -> Stylizer:
     """Load a style, as a worker does."""
     return load_stylizer(data, style=style, choice=choice)
 

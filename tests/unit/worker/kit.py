@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,11 +87,11 @@ def photo(seed: int = 0, *, width: int = 48, height: int = 32) -> bytes:
     return file.getvalue()
 
 
-def store_style(blobs: BlobStore, folder: Path, *, seed: int = 0) -> Style:
-    """Put the weights of a tiny random network into storage."""
+def store_style(blobs: BlobStore, folder: Path, *, seed: int = 0, **fields: Any) -> Style:
+    """Put the weights of a tiny random network, of a kind, into storage."""
     torch.manual_seed(seed)
     path = folder / f"{seed}.safetensors"
-    save_transformer(TransformerNet(TransformerConfig(width=4, blocks=1)), path)
+    save_transformer(TransformerNet(TransformerConfig(width=4, blocks=1, **fields)), path)
     data = path.read_bytes()
     version = hashlib.sha256(data).hexdigest()
     uri = BlobUri(blobs.bucket, f"styles/{version}.safetensors")

@@ -13,6 +13,7 @@ PRESET = {
     "name": "gatys2016",
     "summary": "content + gram; L-BFGS, 500 iterations, 512 px",
     "config": {"iterations": 500, "size_px": 512, "color": "style"},
+    "families": [],
 }
 #: Arguments of `nst stylize` after the photos.
 STYLIZE = ("-s", "great_wave", "-o", "s3://nst/out/")

@@ -1,11 +1,13 @@
 """Tests of worker.methods.stylize.task."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import boto3
 from botocore.config import Config
 
 from nst_core.inference.stylizer import EXACT, EngineChoice
+from nst_core.nets import families
 from nst_core.protocol.chunks import StylizeOptions, dump_chunk
 from nst_core.protocol.events import ChunkFinished
 from nst_core.settings import StorageSettings
@@ -18,6 +20,7 @@ from tests.unit.worker.kit import (
     events,
     make_chunk,
     photo,
+    store_style,
 )
 
 
@@ -55,7 +58,7 @@ def test_weights_that_are_unavailable_fail_every_item_for_a_retry(worker: Worker
 
 
 def test_a_network_too_large_for_the_memory_fails_every_item(worker: Worker, style: Style) -> None:
-    def build(data: bytes, index: int, choice: EngineChoice) -> Invert:
+    def build(data: bytes, painted: families.Style, choice: EngineChoice) -> Invert:
         raise RuntimeError("CUDA out of memory")
 
     worker.task(build)(dump_chunk(make_chunk(worker.blobs, [photo()], style=style)))
@@ -67,7 +70,7 @@ def test_an_exact_job_gets_the_reference_and_every_other_job_the_engine_of_the_w
 ) -> None:
     fast = EngineChoice(engine="fast", precision="bf16")
 
-    def build(data: bytes, index: int, choice: EngineChoice) -> Invert:
+    def build(data: bytes, painted: families.Style, choice: EngineChoice) -> Invert:
         stylizer = Invert()
         stylizer.choice = choice
         return stylizer
@@ -77,6 +80,22 @@ def test_an_exact_job_gets_the_reference_and_every_other_job_the_engine_of_the_w
         task(dump_chunk(make_chunk(worker.blobs, [photo()], style=style, chunk_id=chunk_id, options=options)))
         (outcome,) = finished(worker).outcomes
         assert (outcome.engine, outcome.precision) == (expected.engine, expected.precision)
+
+
+def test_a_job_with_less_strength_gets_a_blend_with_the_identity(worker: Worker, tmp_path: Path) -> None:
+    asked = []
+
+    def build(data: bytes, painted: families.Style, choice: EngineChoice) -> Invert:
+        asked.append(painted)
+        return Invert()
+
+    faded = store_style(worker.blobs, tmp_path, styles=2, identity=True)
+    chunk = make_chunk(worker.blobs, [photo()], style=faded, options=StylizeOptions(strength=0.25))
+    task = worker.task(build)
+    task(dump_chunk(chunk))  # its scheduler knows of no identity
+    task(dump_chunk(replace(chunk, chunk_id=2, style=replace(chunk.style, fades=True))))
+    assert asked == [0, {0: 0.25, 1: 0.75}]
+    assert finished(worker).outcomes[0].error_code is None
 
 
 def test_a_photo_that_fails_has_no_engine(worker: Worker, style: Style) -> None:
