@@ -28,6 +28,8 @@ _WAIT_S = 30.0
 #: A file that was not changed for so long is complete.
 _SETTLED_S = 2.0
 _TRIES = 10
+#: What rclone calls an object before it is complete.
+_INCOMPLETE = ".rclone_temp_put_"
 #: Smaller objects are read at once.
 _SMALL_BYTES = 8 * 2**20
 
@@ -115,7 +117,8 @@ class HomeBackup:
     def _settle(self, path: Path) -> None:
         """Wait while an object is being written.
 
-        The storage server writes in place, and an image is made once more, to the same bytes, if its worker was lost.
+        Older versions of rclone write in place, and an image is made once more, to the same bytes, after its worker was
+        lost.
         """
         for _ in range(_TRIES):
             if self._clock() - path.stat().st_mtime >= _SETTLED_S:
@@ -149,7 +152,7 @@ def copy_database(source: Path, target: Path, *, steps: tuple[Callable[[], None]
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Give each file below `source` a hard link in `target`, which may have links from before.
+    """Give each object below `source` a hard link in `target`, and remove the links of what is not there any more.
 
     Raises BackupError if the file system has no hard links, or if a folder is on another one.
     """
@@ -162,8 +165,14 @@ def link_tree(source: Path, target: Path) -> None:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append((folder / entry.name, mirror / entry.name))
-                elif entry.is_file(follow_symlinks=False) and linked.get(entry.name) != entry.inode():
+                elif not _is_object(entry):
+                    continue
+                elif linked.get(entry.name) != entry.inode():
                     _link(Path(entry.path), mirror / entry.name)
+                linked.pop(entry.name, None)
+        for name in linked:
+            gone = mirror / name
+            shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
 
 
 def _link(source: Path, target: Path) -> None:
@@ -206,9 +215,14 @@ def _schema_of(database: Path) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the regular files below a folder, sorted within their folders. Links are left out: they are no objects."""
+    """Yield the objects below a folder, sorted within their folders."""
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir(follow_symlinks=False):
             yield from _files(Path(entry.path))
-        elif entry.is_file(follow_symlinks=False):
+        elif _is_object(entry):
             yield Path(entry.path)
+
+
+def _is_object(entry: "os.DirEntry[str]") -> bool:
+    """Return whether the storage server shows an entry of a folder as an object. It does not follow links."""
+    return entry.is_file(follow_symlinks=False) and not entry.name.startswith(_INCOMPLETE)

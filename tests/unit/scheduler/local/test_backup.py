@@ -2,9 +2,10 @@
 
 import io
 import os
+import shutil
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -62,10 +63,7 @@ OBJECTS = {"a/1.jpg": b"photo a/1.jpg", "2.jpg": b"photo 2.jpg"}
 @pytest.mark.parametrize("running", [False, True])
 def test_a_backup_has_the_database_the_objects_and_the_keys(home: Home, tmp_path: Path, running: bool) -> None:
     target = io.BytesIO()
-    if running:
-        with home.locked():
-            made = HomeBackup(home).write(target)
-    else:
+    with home.locked() if running else nullcontext():
         made = HomeBackup(home).write(target)
     assert made.objects == 2
     assert restored(target, tmp_path / "new") == (["a/1.jpg", "2.jpg"], OBJECTS)
@@ -112,13 +110,16 @@ def test_nothing_is_written_while_the_objects_are_linked(home: Home, tmp_path: P
     run(home, "INSERT INTO named VALUES ('after')")
 
 
-def test_the_second_links_are_those_of_what_is_new_or_was_replaced(tmp_path: Path) -> None:
+def test_the_second_links_are_those_of_what_is_there_then(tmp_path: Path) -> None:
     source, target = tmp_path / "s3", tmp_path / "links"
     (source / "nst" / "folder").mkdir(parents=True)
+    (source / "nst" / "old").mkdir()
+    (source / "nst" / "old" / "deleted").write_text("deleted")
     for name in ("kept", "deleted", "replaced"):
         (source / "nst" / name).write_text(name)
     link_tree(source, target)
     (source / "nst" / "deleted").unlink()
+    shutil.rmtree(source / "nst" / "old")
     (source / "nst" / "other").write_text("the new one")
     (source / "nst" / "other").replace(source / "nst" / "replaced")
     (source / "nst" / "folder" / "new").write_text("new")
@@ -127,17 +128,19 @@ def test_the_second_links_are_those_of_what_is_new_or_was_replaced(tmp_path: Pat
     found = {str(path.relative_to(target)): path.read_text() for path in target.rglob("*") if path.is_file()}
     assert found == {
         "nst/kept": "kept",
-        "nst/deleted": "deleted",
         "nst/replaced": "the new one",
         "nst/folder/new": "new",
     }
 
 
-def test_links_of_the_storage_are_no_objects(home: Home, tmp_path: Path) -> None:
+@pytest.mark.parametrize("running", [False, True])
+def test_links_and_incomplete_files_are_no_objects(home: Home, tmp_path: Path, running: bool) -> None:
     (home.s3 / "nst" / "link.jpg").symlink_to("2.jpg")
     (home.s3 / "linked").symlink_to(tmp_path)
+    put(home, ".rclone_temp_put_d9ea476c-bb0f-417d-8fa4-52e58ba7dc74", b"half of")
     target = io.BytesIO()
-    HomeBackup(home).write(target)
+    with home.locked() if running else nullcontext():
+        HomeBackup(home).write(target)
     assert restored(target, tmp_path / "new")[1] == OBJECTS
 
 
