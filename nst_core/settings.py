@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -99,6 +100,16 @@ class MetricsSettings(BaseSettings):
     metrics_host: str = "127.0.0.1"
 
 
+class LogSettings(BaseSettings):
+    """What a process logs, and how."""
+
+    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    #: NST_LOG_FORMAT; json: one object a line, see deploy/monitoring/README.md.
+    log_format: Literal["text", "json"] = "text"
+
+
 class DecoderSettings(BaseSettings):
     """Limits of image decoding, for which each process has a few child processes."""
 
@@ -121,6 +132,17 @@ class LossWeightsSettings(BaseSettings):
     loss_weights: Path | None = None
     #: The address of torchvision's official files or of a mirror.
     loss_weights_url: str = "https://download.pytorch.org/models"
+
+
+def secrets_of(settings: BaseSettings) -> list[str]:
+    """Return the values that logs must not have: passwords of addresses, and all other secrets in settings."""
+    secrets = []
+    for _, value in settings:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else ""
+        password = urlsplit(text).password or "" if "://" in text else None
+        # Some settings are lists, with commas.
+        secrets += text.split(",") if password is None else [password, unquote(password)]
+    return [secret for secret in secrets if secret]
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:

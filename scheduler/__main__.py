@@ -1,5 +1,6 @@
 """`python -m scheduler` runs a scheduler that is configured by `NST_*` variables."""
 
+import logging
 import sys
 
 from pydantic import ValidationError
@@ -7,6 +8,7 @@ from pydantic_settings import SettingsError
 
 from nst_core.errors import NstError, StorageIdentityError
 from nst_core.settings import describe, unknown_variables
+from nst_core.system.logs import tell
 
 #: Exit codes, as `sysexits.h` numbers them: for what passes by itself, and for settings that cannot be used.
 EX_TEMPFAIL, EX_CONFIG = 75, 78
@@ -15,7 +17,7 @@ EX_TEMPFAIL, EX_CONFIG = 75, 78
 def main() -> int:
     """Run a scheduler and return its exit code; what keeps it from starting becomes one line."""
     for warning in unknown_variables():
-        print(warning, file=sys.stderr)
+        tell(warning, role="scheduler", level=logging.WARNING)
     try:
         # Here, and not at the top: a package that is missing is to be told like all else.
         from scheduler.app import run_scheduler
@@ -36,7 +38,7 @@ def main() -> int:
 
 
 def _fail(reason: str, code: int = EX_CONFIG) -> int:
-    print(f"The scheduler cannot start: {' '.join(reason.split())}", file=sys.stderr)
+    tell(f"The scheduler cannot start: {' '.join(reason.split())}", role="scheduler")
     return code
 
 

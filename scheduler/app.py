@@ -12,7 +12,9 @@ from functools import partial
 
 import uvicorn
 
+from nst_core.settings import secrets_of
 from nst_core.storage.blobs import BlobStore
+from nst_core.system import logs
 from nst_core.system.heartbeat import Heartbeat
 from nst_core.system.monitoring import new_registry, serving
 from scheduler.access.idempotency import Idempotency
@@ -21,7 +23,6 @@ from scheduler.access.limits import limits_of
 from scheduler.access.tenants import Tenants
 from scheduler.api.app import make_api, make_hub
 from scheduler.api.connections import TimedProtocol, allow_connections
-from scheduler.api.request_ids import RequestIdFilter
 from scheduler.control.broker import Broker
 from scheduler.control.clock_watch import ClockWatch, LeaseTimes
 from scheduler.control.event_reader import EventReader
@@ -188,18 +189,10 @@ def run_scheduler(settings: SchedulerSettings) -> None:
     """Run the API and the control loops until the process is told to stop; raise NstError if they cannot start."""
     # A request needs the interpreter several times, and each time it may wait for a control loop.
     sys.setswitchinterval(_SWITCH_S)
-    _configure_logging(settings)
+    logs.hide(*secrets_of(settings))
+    logs.configure("scheduler", level=settings.log_level, form=settings.log_format)
     with ExitStack() as closing:
         _run(settings, closing)
-
-
-def _configure_logging(settings: SchedulerSettings) -> None:
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s%(request)s: %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(RequestIdFilter())
-    # These libraries log every step at INFO.
-    for chatty in ("botocore", "alembic", "urllib3"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
@@ -251,7 +244,7 @@ def _run(settings: SchedulerSettings, closing: ExitStack) -> None:
     registry.register(_monitor(settings, api_database, api_broker, api_blobs, shared.item_times))
     closing.enter_context(serving(registry, host=settings.metrics_host, port=settings.metrics_port))
     allow_connections()
-    config = uvicorn.Config(api, http=TimedProtocol, log_level="warning", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(api, http=TimedProtocol, log_config=None, log_level="warning", timeout_graceful_shutdown=5)
     server = Server(config, hub, heartbeat)
     closing.enter_context(server.taking_signals())
     loops.start(on_end=hub.look)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, FilePath, IPvAnyNetwork, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from nst_core.settings import BrokerSettings, MetricsSettings, StorageSettings
+from nst_core.settings import BrokerSettings, LogSettings, MetricsSettings, StorageSettings
 
 
 class DatabaseSettings(BaseSettings):
@@ -17,7 +17,7 @@ class DatabaseSettings(BaseSettings):
     database_url: SecretStr = SecretStr("sqlite:///nst.db")
 
 
-class SchedulerSettings(BrokerSettings, StorageSettings, MetricsSettings, DatabaseSettings):
+class SchedulerSettings(BrokerSettings, StorageSettings, MetricsSettings, LogSettings, DatabaseSettings):
     """All settings of a scheduler process."""
 
     model_config = SettingsConfigDict(env_parse_none_str="null", hide_input_in_errors=True)
@@ -81,7 +81,6 @@ class SchedulerSettings(BrokerSettings, StorageSettings, MetricsSettings, Databa
     webhook_allowed_networks: tuple[IPvAnyNetwork, ...] = ()
     #: PEM file of certificate authorities of receivers, in addition to those of the system.
     webhook_ca_file: FilePath | None = None
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     # Limits of tenants for which nothing else is set; `null`: unlimited. See `scheduler.access.limits`.
     #: Images that wait for a worker, in all jobs of a tenant.
     max_queued_items: int | None = Field(5_000_000, ge=1)

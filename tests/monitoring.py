@@ -30,6 +30,13 @@ def documented(process: str) -> list[Documented]:
     ]
 
 
+def documented_fields() -> dict[str, type]:
+    """Return the fields of log lines and their types, as the table has them."""
+    section = (FOLDER / "README.md").read_text().partition("\n## Logs\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (string|integer) \|", section, re.MULTILINE)
+    return {name: {"string": str, "integer": int}[kind] for name, kind in rows}
+
+
 def names_in(text: str) -> set[str]:
     """Return the metrics that a query names, without the suffixes of histograms and summaries."""
     parts = {

@@ -11,6 +11,7 @@ from pydantic_settings import SettingsError
 from nst_core.errors import ConfigError
 from nst_core.settings import describe, unknown_variables
 from nst_core.system.files import own_folder, usable_cache_folder
+from nst_core.system.logs import tell
 from nst_core.system.memory import bound_kernels
 from worker.settings import WorkerSettings
 
@@ -26,7 +27,7 @@ def main() -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     bound_kernels()
     for warning in unknown_variables():
-        print(warning, file=sys.stderr)
+        tell(warning, role="worker", level=logging.WARNING)
     try:
         settings = WorkerSettings()
         # torch loads machine code from this folder, by default from one in /tmp that anybody could have made. It is
@@ -38,11 +39,11 @@ def main() -> int:
         return run_worker(settings)
     except ModuleNotFoundError as error:
         reason = f"the Python package {error.name} is missing; `pip install 'nst[worker]'` installs it."
-        print(f"The worker cannot start: {reason}", file=sys.stderr)
+        tell(f"The worker cannot start: {reason}", role="worker")
         return EX_CONFIG
     except (ConfigError, ValidationError, SettingsError) as error:
         problem = error.message if isinstance(error, ConfigError) else describe(error)
-        print(f"The worker cannot start: {problem}", file=sys.stderr)
+        tell(f"The worker cannot start: {problem}", role="worker")
         return EX_CONFIG
 
 

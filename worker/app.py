@@ -14,9 +14,11 @@ from nst_core.errors import BlobError, BlobUnavailableError, EngineError
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.selection import choose
 from nst_core.inference.stylizer import EngineChoice
+from nst_core.settings import secrets_of
 from nst_core.storage.blobs import BlobStore
 from nst_core.storage.self_test import StorageTest, check_disk
 from nst_core.styles import shipped_styles
+from nst_core.system import logs
 from nst_core.system.devices import exact_float32, resolve_device
 from nst_core.system.files import usable_cache_folder
 from nst_core.system.heartbeat import Heartbeat
@@ -24,10 +26,10 @@ from nst_core.system.memory import FreedMemory, keep_freed_memory
 from nst_core.system.monitoring import new_registry, serving
 from worker.methods import all_methods
 from worker.runtime.broker import WorkerBroker
+from worker.runtime.celery_logs import tame_celery
 from worker.runtime.consumer import Consumer, call_when_ready, serve, stopping, worker_name
 from worker.runtime.engine import Engine
 from worker.runtime.health import Health, Recovery, SelfTest
-from worker.runtime.logs import configure_logging
 from worker.runtime.metrics import WorkerMetrics
 from worker.runtime.outcomes import InterruptedWorkError
 from worker.runtime.pulse import Pulse
@@ -53,7 +55,9 @@ def run_worker(settings: WorkerSettings) -> int:
 
     Configures the whole process: logging, signals, and torch's threads.
     """
-    configure_logging(settings.log_level)
+    logs.hide(*secrets_of(settings))
+    logs.configure("worker", level=settings.log_level, form=settings.log_format)
+    tame_celery(settings.log_level)
     keep_freed_memory()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -75,6 +79,7 @@ def _run(
     # It starts beside everything else. If that fails, so does the self-test.
     Thread(target=_start_decoder, args=(shared_pool(),), name="decoder", daemon=True).start()
     name, stop, retirement, freed = worker_name(), Event(), Retirement(), FreedMemory()
+    logs.identify(worker=name)
     broker, engine = WorkerBroker(settings), Engine(trim=lambda idle: freed.trim(idle=idle), observe=metrics.observe)
     metrics.watch_engine(queued=lambda: engine.queued, busy_s=lambda: engine.busy_s)
     closing.callback(broker.close)

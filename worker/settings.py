@@ -7,11 +7,11 @@ from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from nst_core.images import MAX_PHOTO_PIXELS
-from nst_core.settings import BrokerSettings, MetricsSettings, StorageSettings
+from nst_core.settings import BrokerSettings, LogSettings, MetricsSettings, StorageSettings
 from nst_core.system.files import cache_folder
 
 
-class WorkerSettings(BrokerSettings, StorageSettings, MetricsSettings):
+class WorkerSettings(BrokerSettings, StorageSettings, MetricsSettings, LogSettings):
     """Where a worker gets its work from, and how much of the machine it may use."""
 
     model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
@@ -81,7 +81,6 @@ class WorkerSettings(BrokerSettings, StorageSettings, MetricsSettings):
     #: Seconds that a worker waits for a storage that does not answer. Then it returns its work and ends; after the
     #: restart it waits without a limit. No image fails because of an outage.
     outage_s: float = Field(default=120.0, gt=0)
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @model_validator(mode="after")
     def _accepts_work(self) -> Self:

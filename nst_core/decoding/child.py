@@ -21,10 +21,14 @@ from nst_core.errors import EngineError
 _ROOT = str(Path(__file__).parents[2])
 # Appended, so that no module of the standard library is shadowed, and without the current folder.
 _CODE = (
-    f"import sys; sys.path.append({_ROOT!r}); from nst_core.decoding.process import main; sys.exit(main(sys.argv[1:]))"
+    f"import sys; sys.path.append({_ROOT!r}); from nst_core.system.logs import configure; configure('decoder');"
+    " from nst_core.decoding.process import main; sys.exit(main(sys.argv[1:]))"
 )
 #: Environment variables that a child gets; none of them holds credentials.
-_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH")
+_ENVIRONMENT = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH"),
+    "NST_LOG_FORMAT",
+)
 #: Freed memory that glibc keeps for the next image: mapping it anew costs more than decoding a small JPEG.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 #: The most bytes of JSON in an answer.

@@ -9,7 +9,6 @@ touched within the last minute, otherwise with 1.
 """
 
 import argparse
-import faulthandler
 import logging
 import os
 import sys
@@ -21,6 +20,7 @@ from threading import Event, Lock, Thread
 
 from nst_core.clock import Clock
 from nst_core.system.files import write_private
+from nst_core.system.logs import stacks
 
 _log = logging.getLogger(__name__)
 STARTING, READY = "starting", "ready"
@@ -66,12 +66,16 @@ class Heartbeat:
     """Touches a file while everything that is watched makes progress. Without a file it does nothing."""
 
     def __init__(
-        self, path: Path | None, *, clock: Clock = time.monotonic, on_still: Callable[[], object] = lambda: _dump()
+        self,
+        path: Path | None,
+        *,
+        clock: Clock = time.monotonic,
+        on_still: Callable[[], object] | None = None,
     ) -> None:
         """Call `on_still` when something stops making progress; by default it logs the stacks of all threads."""
         self._path = path
         self._clock = clock
-        self._on_still = on_still
+        self._on_still = on_still or _log_stacks
         self._lock = Lock()
         self._watched: dict[str, _Watched] = {}
         self._state = STARTING
@@ -168,8 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if not options.ready or state_of(options.file) == READY else 1
 
 
-def _dump() -> None:
-    faulthandler.dump_traceback(sys.__stderr__ or 2, all_threads=True)
+def _log_stacks() -> None:
+    _log.critical("the stacks of all threads:\n%s", stacks())
 
 
 if __name__ == "__main__":

@@ -16,13 +16,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nst_core.clock import Clock
 from nst_core.errors import NstError
+from nst_core.system.logs import about
 from scheduler.access.admission import AnonymousLimiter, BodyBudget
 from scheduler.access.keys import Caller, Keys
 from scheduler.access.limits import Allowance, Limits, RateLimiter
 from scheduler.access.tenants import Tenants
 from scheduler.api import problems
 from scheduler.api.dependencies import NO_KEY
-from scheduler.api.request_ids import choose_id, request_id
+from scheduler.api.request_ids import choose_id
 from scheduler.domain.errors import RateLimitedError, RequestInvalidError, TooLargeError, UnauthenticatedError
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,6 @@ class Envelope:
         request = Request(scope)
         chosen = choose_id(request.headers.get("X-Request-Id"))
         request.state.request_id = chosen
-        token = request_id.set(chosen)
         started = False
 
         async def send_dressed(message: Message) -> None:
@@ -70,18 +70,16 @@ class Envelope:
                 _dress(MutableHeaders(scope=message), path=scope["path"], chosen=chosen)
             await send(message)
 
-        try:
-            await self._app(scope, receive, send_dressed)
-        except ClientDisconnect:
-            log.info(
-                "%s %s: the client disconnected before it had sent the whole request", scope["method"], scope["path"]
-            )
-        except Exception as error:
-            if started:
-                raise  # the response has started, so the connection can only be closed
-            await problems.answer_bug(request, error)(scope, receive, send_dressed)
-        finally:
-            request_id.reset(token)
+        with about(request_id=chosen):
+            try:
+                await self._app(scope, receive, send_dressed)
+            except ClientDisconnect:
+                what = f"{scope['method']} {scope['path']}"
+                log.info("%s: the client disconnected before it had sent the whole request", what)
+            except Exception as error:
+                if started:
+                    raise  # the response has started, so the connection can only be closed
+                await problems.answer_bug(request, error)(scope, receive, send_dressed)
 
 
 class Gate:
@@ -139,7 +137,8 @@ class Gate:
             await send(message)
 
         try:
-            await self._app(scope, receive_counted, send_counted)
+            with about(tenant=caller.tenant):
+                await self._app(scope, receive_counted, send_counted)
         finally:
             self._in_hand.remove(caller.tenant, kept)
 

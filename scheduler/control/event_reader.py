@@ -10,7 +10,18 @@ from contextlib import suppress
 
 from nst_core.clock import Clock
 from nst_core.errors import NstError, ProtocolError
-from nst_core.protocol.events import ChunkEvent, ChunkProgress, Event, SegmentEvent, SegmentProgress, load_event
+from nst_core.protocol.events import (
+    ChunkEvent,
+    ChunkProgress,
+    ChunkStarted,
+    Event,
+    SegmentEvent,
+    SegmentFinished,
+    SegmentProgress,
+    SegmentStarted,
+    load_event,
+)
+from nst_core.system.logs import Ids, about
 from scheduler.control.broker import Broker
 from scheduler.control.leadership import Leadership
 from scheduler.store.errors import UnstorableError
@@ -87,7 +98,8 @@ class EventReader:
                 log.error("An event was dropped: %s", error.message)
             else:
                 turned |= not isinstance(event, ChunkProgress | SegmentProgress)
-                self._apply_or_drop(event)
+                with about(**_ids_of(event)):
+                    self._apply_or_drop(event)
         if stored:
             # Dropped only now: if this scheduler dies before, the events are applied again, without effect.
             self._broker.drop_events(stored)
@@ -115,3 +127,14 @@ class EventReader:
             log.error("An event that cannot be stored was dropped: %s", error)
         except Exception:
             log.exception("An event that cannot be applied was dropped")
+
+
+def _ids_of(event: Event) -> Ids:
+    ids = Ids(attempt=event.attempt)
+    if isinstance(event, ChunkEvent):
+        ids["chunk_id"] = event.chunk_id
+    else:
+        ids["run_id"] = event.run_id
+    if isinstance(event, ChunkStarted | SegmentStarted | SegmentFinished):
+        ids["worker"] = event.worker
+    return ids

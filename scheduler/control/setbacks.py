@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from nst_core.clock import Clock
 from nst_core.errors import BrokerUnavailableError, NstError
+from nst_core.system.logs import Ids, about
 from scheduler.store.errors import DatabaseUnavailableError
 
 log = logging.getLogger(__name__)
@@ -30,17 +31,41 @@ class _Setback:
     reason: str
 
 
+def of_job(job_id: str) -> Ids:
+    """Return the ids of log lines about a job."""
+    return Ids(job_id=job_id)
+
+
+def of_chunk(chunk_id: int) -> Ids:
+    """Return the ids of log lines about a chunk."""
+    return Ids(chunk_id=chunk_id)
+
+
+def of_run(run_id: str) -> Ids:
+    """Return the ids of log lines about a run."""
+    return Ids(run_id=run_id)
+
+
 class Setbacks(Generic[_K]):
     """Keeps what failed apart from what did not, by a key such as a job's id."""
 
     def __init__(
-        self, name: str, *, timer: Clock = time.monotonic, first_s: float = FIRST_S, longest_s: float = LONGEST_S
+        self,
+        name: str,
+        *,
+        ids: Callable[[_K], Ids] = lambda key: Ids(),
+        timer: Clock = time.monotonic,
+        first_s: float = FIRST_S,
+        longest_s: float = LONGEST_S,
     ) -> None:
         """`name` says in the log what is done, such as "planning"; `timer` is a steady clock.
+
+        `ids` are those of all log lines of the work for a key.
 
         The first pause takes `first_s` seconds; each further failure in a row doubles it, up to `longest_s`.
         """
         self._name = name
+        self._ids = ids
         self._timer = timer
         self._first_s = first_s
         self._longest_s = longest_s
@@ -62,16 +87,17 @@ class Setbacks(Generic[_K]):
         """
         if not self.is_ready(key):
             return False
-        try:
-            result = work()
-        except (DatabaseUnavailableError, BrokerUnavailableError):
-            raise
-        except Exception as error:  # noqa: BLE001  A fault of one job may not stop the others
-            self.note(key, error)
-            return False
-        if self._known.pop(key, None) is not None:
-            log.info("The %s of %s works again", self._name, key)
-        return result
+        with about(**self._ids(key)):
+            try:
+                result = work()
+            except (DatabaseUnavailableError, BrokerUnavailableError):
+                raise
+            except Exception as error:  # noqa: BLE001  A fault of one job may not stop the others
+                self.note(key, error)
+                return False
+            if self._known.pop(key, None) is not None:
+                log.info("The %s of %s works again", self._name, key)
+            return result
 
     def attempt_each(self, keys: Iterable[_K], work: Callable[[_K], bool]) -> bool:
         """Do the work for each of the keys as `attempt` does; return whether any of it returned True."""

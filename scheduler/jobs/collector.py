@@ -14,6 +14,7 @@ from dataclasses import replace
 from nst_core.client.resources.items import ItemStatus
 from nst_core.clock import Clock
 from nst_core.protocol.events import ChunkEvent, ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome
+from nst_core.system.logs import about
 from scheduler.control.metrics import Metrics
 from scheduler.domain.jobs import ChunkStatus, Job
 from scheduler.jobs import lifecycle
@@ -113,14 +114,12 @@ class ChunkCollector:
         passing = any(self._try_again(job, chunk, outcome) for outcome in outcomes)
         pause_s = self._backoff_s * 2**chunk.failures if passing else 0.0
         codes = sorted({outcome.error_code for outcome in outcomes if outcome.error_code})
-        log.info(
-            "Chunk %d of %s, attempt %d: %d images wait for another attempt, %s",
-            chunk.id,
-            job.id,
-            chunk.attempt,
-            len(rest),
-            f"after temporary errors ({', '.join(codes)})" if passing else "given back by a worker",
-        )
+        why = f"after temporary errors ({', '.join(codes)})" if passing else "given back by a worker"
+        with about(job_id=job.id, tenant=job.tenant):
+            log.info(
+                "Chunk %d of %s, attempt %d: %d images wait for another attempt, %s",
+                *(chunk.id, job.id, chunk.attempt, len(rest), why),
+            )
         chunk_rows.set_pending(
             connection,
             chunk.id,

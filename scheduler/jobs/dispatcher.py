@@ -12,7 +12,7 @@ from nst_core.clock import Clock
 from nst_core.protocol.chunks import ChunkMessage
 from scheduler.control.broker import Broker
 from scheduler.control.metrics import Metrics
-from scheduler.control.setbacks import Setbacks
+from scheduler.control.setbacks import Setbacks, of_job
 from scheduler.domain import addresses
 from scheduler.domain.jobs import Job
 from scheduler.jobs.fair_share import FairShare
@@ -62,7 +62,7 @@ class Dispatcher:
         self._weights = weights
         self._crew = crew
         self._metrics = metrics or Metrics()
-        self._setbacks = Setbacks[str]("sending")
+        self._setbacks = Setbacks[str]("sending", ids=of_job)
 
     def tick(self) -> bool:
         """Fill the windows; return whether a chunk was sent."""

@@ -4,7 +4,7 @@ import logging
 
 from nst_core.client.resources.jobs import StopReason
 from nst_core.clock import Clock
-from scheduler.control.setbacks import Setbacks
+from scheduler.control.setbacks import Setbacks, of_job
 from scheduler.domain.jobs import STOPPABLE
 from scheduler.jobs import lifecycle
 from scheduler.store import jobs as job_rows
@@ -19,7 +19,7 @@ class Expirer:
     def __init__(self, database: Database, *, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._setbacks = Setbacks[str]("expiry")
+        self._setbacks = Setbacks[str]("expiry", ids=of_job)
 
     def tick(self) -> bool:
         """Stop the jobs whose deadline has passed; return whether there was one."""

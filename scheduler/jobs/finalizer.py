@@ -15,7 +15,7 @@ from nst_core.clock import Clock
 from nst_core.errors import BlobError
 from nst_core.protocol.chunks import CHECKPOINTS
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.control.setbacks import Setbacks
+from scheduler.control.setbacks import Setbacks, of_job
 from scheduler.domain import codes
 from scheduler.domain.addresses import scratch_key
 from scheduler.domain.codes import Failure
@@ -160,7 +160,7 @@ class _Queue:
     """What one loop remembers about the jobs that wait for it."""
 
     def __init__(self, timer: Clock) -> None:
-        self.setbacks = Setbacks[str]("finalizing", timer=timer)
+        self.setbacks = Setbacks[str]("finalizing", ids=of_job, timer=timer)
         #: When a job began to wait, by job.
         self.since: dict[str, float] = {}
         #: When a job of a tenant had the last turn, by tenant.

@@ -18,7 +18,7 @@ from nst_core.storage.blobs import BlobStore, BlobUri
 from scheduler.access.limits import check_planned
 from scheduler.access.places import Permissions
 from scheduler.access.tenants import Tenants
-from scheduler.control.setbacks import Setbacks
+from scheduler.control.setbacks import Setbacks, of_job
 from scheduler.domain import addresses, codes, naming
 from scheduler.domain.codes import Failure
 from scheduler.domain.errors import QuotaExceededError
@@ -70,7 +70,7 @@ class Planner:
         self._item_times = item_times
         self._page = page
         self._tenants = tenants
-        self._setbacks = Setbacks[str]("planning", timer=timer, first_s=_RETRY_S)
+        self._setbacks = Setbacks[str]("planning", ids=of_job, timer=timer, first_s=_RETRY_S)
         self._timer = timer
         #: The number of the last turn, by tenant.
         self._turns: dict[str, int] = {}

@@ -10,10 +10,11 @@ from collections import Counter
 
 from nst_core.client.resources.items import ItemStatus
 from nst_core.clock import Clock
+from nst_core.system.logs import about
 from scheduler.control.broker import Broker
 from scheduler.control.lost_messages import LostMessages, reason
 from scheduler.control.metrics import Metrics
-from scheduler.control.setbacks import Setbacks
+from scheduler.control.setbacks import Setbacks, of_chunk
 from scheduler.domain import codes
 from scheduler.domain.codes import Failure
 from scheduler.domain.jobs import ChunkStatus, Job
@@ -38,7 +39,7 @@ class Reaper:
         self._broker = broker
         self._clock = clock
         self._lost_messages = LostMessages[tuple[int, int]](clock=clock, lost_after_s=lost_after_s)
-        self._setbacks = Setbacks[int]("taking back")
+        self._setbacks = Setbacks[int]("taking back", ids=of_chunk)
 
     def tick(self, *, as_of: float | None = None) -> bool:
         """Take back chunks that are overdue or lost; return whether there were any.
@@ -76,7 +77,8 @@ class Reaper:
             job, chunk = locked
             silent = chunk.status is ChunkStatus.RUNNING
             why = reason(begun=silent, lease_until=chunk.lease_until, now=now)
-            log.warning("Chunk %d of %s, attempt %d: %s", chunk.id, job.id, chunk.attempt, why)
+            with about(job_id=job.id, tenant=job.tenant, attempt=chunk.attempt):
+                log.warning("Chunk %d of %s, attempt %d: %s", chunk.id, job.id, chunk.attempt, why)
             # A worker that was told to end, or had not begun the chunk, did not die because of it.
             deaths = chunk.deaths + (silent and not chunk.blameless)
             changes = self._take_back(connection, job, chunk, deaths=deaths)

@@ -1,5 +1,6 @@
 """The operations of the API, independent of HTTP: those of jobs, and the services of the other resources."""
 
+import logging
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 
@@ -9,6 +10,7 @@ from nst_core.clock import Clock
 from nst_core.errors import BlobNotFoundError, BlobReplacedError, ConfigError
 from nst_core.protocol.chunks import preview_uri
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.system.logs import about
 from scheduler.access.idempotency import Accepted, Claim, Idempotency, fingerprint
 from scheduler.access.keys import Keys
 from scheduler.access.limits import check_new_job, check_pixels, check_retried
@@ -41,6 +43,8 @@ from scheduler.store.items import Item
 from scheduler.store.jobs import JobFilter, NewJob
 from scheduler.styles.library import StyleLibrary
 from scheduler.uploads.service import UploadService
+
+log = logging.getLogger(__name__)
 
 
 class JobService:
@@ -147,6 +151,8 @@ class JobService:
             check_new_job(connection, tenant, items, limits=limits)
             job_rows.insert_job(connection, new, now=self._clock())
             claim.complete(connection, job_id)
+        with about(job_id=job_id):
+            log.info("%s was accepted: %s", job_id, method.name)
         return job_id
 
     def check(self, tenant: str, request: JobRequest, *, objects: bool = True) -> Check:

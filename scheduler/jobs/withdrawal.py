@@ -10,8 +10,9 @@ scheduler dies between the two steps.
 import logging
 from functools import partial
 
+from nst_core.system.logs import about
 from scheduler.control.broker import Broker
-from scheduler.control.setbacks import Setbacks
+from scheduler.control.setbacks import Setbacks, of_chunk
 from scheduler.domain.jobs import ChunkStatus
 from scheduler.jobs import lifecycle
 from scheduler.jobs.methods import all_methods
@@ -29,7 +30,7 @@ class Withdrawer:
     def __init__(self, database: Database, broker: Broker) -> None:
         self._database = database
         self._broker = broker
-        self._setbacks = Setbacks[int]("withdrawal")
+        self._setbacks = Setbacks[int]("withdrawal", ids=of_chunk)
 
     def tick(self) -> bool:
         """Announce stops and withdraw chunks; return whether there were any."""
@@ -54,6 +55,7 @@ class Withdrawer:
             if locked is None or locked[1].status is not ChunkStatus.DISPATCHED:
                 return True  # its lease has expired in the meantime, or a worker received another message for it
             job, chunk = locked
-            log.info("Chunk %d of %s, attempt %d, was withdrawn", chunk.id, job.id, chunk.attempt)
+            with about(job_id=job.id, tenant=job.tenant, attempt=chunk.attempt):
+                log.info("Chunk %d of %s, attempt %d, was withdrawn", chunk.id, job.id, chunk.attempt)
             lifecycle.settle(connection, job, lifecycle.drop(connection, chunk.id))
         return True

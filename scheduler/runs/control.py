@@ -13,10 +13,11 @@ from functools import partial
 from nst_core.client.resources.runs import RunStatus
 from nst_core.clock import Clock
 from nst_core.protocol.segments import TrainSegment
+from nst_core.system.logs import about
 from scheduler.control.broker import Broker
 from scheduler.control.lost_messages import LostMessages, reason
 from scheduler.control.metrics import TRAIN, Metrics
-from scheduler.control.setbacks import Setbacks
+from scheduler.control.setbacks import Setbacks, of_run
 from scheduler.domain import codes
 from scheduler.domain.jobs import LEAST_WEIGHT
 from scheduler.domain.runs import Run, SegmentState, Stop, place_key
@@ -83,9 +84,9 @@ class RunControl:
         self._weights = weights
         self._metrics = metrics or Metrics()
         self._lost_messages = LostMessages[tuple[str, int]](clock=clock, lost_after_s=self._limits.lost_after_s)
-        self._stopping = Setbacks[str]("stopping")
-        self._taking_back = Setbacks[str]("taking back")
-        self._sending = Setbacks[str]("sending")
+        self._stopping = Setbacks[str]("stopping", ids=of_run)
+        self._taking_back = Setbacks[str]("taking back", ids=of_run)
+        self._sending = Setbacks[str]("sending", ids=of_run)
         #: Runs that have a turn.
         self._turns: set[str] = set()
 
@@ -131,7 +132,8 @@ class RunControl:
         if silent and (run.lease_until or 0.0) >= now:
             return False  # its worker was heard of since it was found
         why = reason(begun=silent, lease_until=run.lease_until, now=now)
-        log.warning("%s, attempt %d: %s", run.id, run.attempt, why)
+        with about(tenant=run.tenant, attempt=run.attempt):
+            log.warning("%s, attempt %d: %s", run.id, run.attempt, why)
         if self._change(run, self._fell_silent if silent else self._not_begun):
             self._metrics.lost(TRAIN, why)
         return True

@@ -11,7 +11,7 @@ from nst_core.clock import Clock
 from nst_core.errors import NstError, WeightsError
 from nst_core.protocol.events import Result
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.control.setbacks import Setbacks
+from scheduler.control.setbacks import Setbacks, of_run
 from scheduler.domain.errors import StyleExistsError
 from scheduler.domain.runs import Run, SegmentState
 from scheduler.runs.cards import make_card
@@ -41,7 +41,7 @@ class RunFinisher:
         self._database = database
         self._blobs = blobs
         self._clock = clock
-        self._setbacks = Setbacks[str]("finishing", timer=timer)
+        self._setbacks = Setbacks[str]("finishing", ids=of_run, timer=timer)
 
     def tick(self) -> bool:
         """Finish the runs that have a result; return whether one has ended.

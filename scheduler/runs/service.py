@@ -1,5 +1,6 @@
 """The operations of runs, independent of HTTP: submit, look up, pause, resume, extend, fork, publish."""
 
+import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from nst_core.client.resources.runs import ForkRequest, RunStatus, TrainRequest
 from nst_core.clock import Clock
 from nst_core.storage.blobs import BlobStore
+from nst_core.system.logs import about
 from scheduler.access.idempotency import Accepted, Claim, Idempotency, fingerprint
 from scheduler.access.limits import check_new_run
 from scheduler.access.tenants import Tenants
@@ -24,6 +26,8 @@ from scheduler.store.database import Database, retried
 from scheduler.store.runs import RunChanges
 from scheduler.styles.ownership import own_style
 from scheduler.styles.pins import as_style, find_version
+
+log = logging.getLogger(__name__)
 
 #: Of a run, in its view. Runs keep one each 1,000 steps.
 SHOWN_CHECKPOINTS = 100
@@ -142,6 +146,8 @@ class RunService:
                     now=self._clock(),
                 )
                 claim.complete(connection, run_id)
+            with about(run_id=run_id):
+                log.info("%s was accepted: the training of %s", run_id, name)
             return run_id
 
         run_id, new = self._idempotency.once(

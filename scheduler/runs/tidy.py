@@ -8,7 +8,7 @@ import time
 
 from nst_core.clock import Clock
 from nst_core.storage.blobs import BlobStore, BlobUri
-from scheduler.control.setbacks import Setbacks
+from scheduler.control.setbacks import Setbacks, of_run
 from scheduler.domain.runs import CHECKPOINTS, LOSSES, SAMPLES, Run, SegmentState, attempt_of, not_kept, place_key
 from scheduler.store import runs as run_rows
 from scheduler.store import segments as segment_rows
@@ -27,7 +27,7 @@ class RunTidier:
         self._database = database
         self._blobs = blobs
         self._clock = clock
-        self._setbacks = Setbacks[str]("tidying", timer=timer, first_s=_RETRY_S, longest_s=_LONGEST_RETRY_S)
+        self._setbacks = Setbacks[str]("tidying", ids=of_run, timer=timer, first_s=_RETRY_S, longest_s=_LONGEST_RETRY_S)
 
     def tick(self) -> bool:
         """Tidy the places of some runs; return whether there was one."""

@@ -35,6 +35,7 @@ TESTED_ELSEWHERE = (
     ("worker/methods/optimize", "method", "integration/test_optimize.py"),
     ("worker/methods/stylize", "method", "integration/test_worker.py"),
     ("worker/runtime", "broker consumer report steering work", "integration/test_worker.py"),
+    ("worker/runtime", "celery_logs", "e2e/test_monitoring.py"),
     ("worker/segments", "work", "integration/test_training_worker.py"),
     ("scheduler", "app", "e2e/test_bulk.py"),
     ("scheduler", "monitoring", "integration/test_monitoring.py"),

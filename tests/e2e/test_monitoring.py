@@ -1,4 +1,7 @@
-"""A running stack serves exactly the metrics of the table, and Prometheus finds data for each panel and each alert."""
+"""A running stack serves exactly the metrics of the table, and Prometheus finds data for each panel and each alert.
+
+All lines that it logs have the fields of the table, and lead from a request to its images.
+"""
 
 import json
 import shutil
@@ -7,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -18,7 +22,7 @@ from nst_core.client.resources.runs import RunStatus, TrainRequest
 from scheduler.local.embedded import Stack
 from scheduler.local.servers import HOST, free_port
 from tests.faults.harness import finish, submit, upload
-from tests.monitoring import FOLDER, Documented, dashboard_queries, documented
+from tests.monitoring import FOLDER, Documented, dashboard_queries, documented, documented_fields
 from tests.photos import bad_files, encoded, small_photos
 from tests.processes import wait_until
 from tests.servers import listens, run_server
@@ -50,6 +54,7 @@ def port() -> int:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Stack]:
     env = {"NST_METRICS_PORT": str(port), "NST_TRAIN_COMPILE": "false", "NST_TRAIN_SEGMENT_S": "1"}
+    env |= {"NST_LOG_FORMAT": "json", "NST_LOG_LEVEL": "DEBUG"}
     with Stack(tmp_path_factory.mktemp("home"), workers=1, env=env) as stack:
         wait_until(lambda: listens(port + 1), seconds=120)
         yield stack
@@ -154,3 +159,50 @@ def test_prometheus_finds_data_for_each_panel_and_no_alert(watched: httpx.Client
     assert {rule["health"] for rule in rules} == {"ok"}
     firing = [rule["name"] for rule in rules if rule["state"] == "firing"]
     assert firing == [], json.dumps(rules, indent=1)
+
+
+@pytest.fixture(scope="module")
+def lines(watched: httpx.Client | None, stack: Stack) -> list[dict[str, Any]]:
+    """All lines of the scheduler and of the worker, which has been told to end by now."""
+    worker = stack.children["worker-1"]
+    worker.terminate()
+    wait_until(lambda: worker.poll() is not None, seconds=60)
+    texts = [(stack.home.logs / f"{name}.log").read_text() for name in ("scheduler", "worker-1")]
+    return [json.loads(line) for text in texts for line in text.splitlines()]
+
+
+def test_each_line_has_the_fields_of_the_table_alone(lines: list[dict[str, Any]], stack: Stack) -> None:
+    fields = documented_fields()
+    always = list(fields)[:6]
+    for line in lines:
+        assert list(line)[:6] == always, line
+        assert {name: type(value) for name, value in line.items()} == {name: fields[name] for name in line}
+    # Nothing has failed so badly here.
+    assert set().union(*lines) == fields.keys() - {"exception"}
+    assert {line["role"] for line in lines} == {"scheduler", "worker"}
+    assert {"celery.worker.consumer.connection", "worker.runtime.celery_logs"} <= {line["logger"] for line in lines}
+    assert lines[-1]["role"] == "worker"
+
+
+def test_lines_lead_from_the_request_to_each_image(lines: list[dict[str, Any]]) -> None:
+    (accepted,) = [line for line in lines if line["message"].endswith(" was accepted: feedforward")]
+    assert accepted["request_id"].startswith("req_")
+    assert accepted["tenant"] == "default"
+    job = [line for line in lines if line.get("job_id") == accepted["job_id"]]
+    images = {line["item"]: line for line in job if "item" in line}
+    assert images.keys() == set(range(6))
+    assert {(line["role"], line["attempt"]) for line in images.values()} == {("worker", 1)}
+    (chunk_id,) = {line["chunk_id"] for line in images.values()}
+    (end,) = [line for line in job if "6 images, 5 failed" in line["message"]]
+    assert (end["chunk_id"], end["worker"]) == (chunk_id, images[0]["worker"])
+    (trained,) = [line for line in lines if line["message"].endswith(" was accepted: the training of night")]
+    assert any(line["role"] == "worker" and line.get("run_id") == trained["run_id"] for line in lines)
+
+
+def test_no_line_has_a_secret(lines: list[dict[str, Any]], stack: Stack) -> None:
+    where, home = stack.addresses, stack.home
+    password = urlsplit(where.broker.redis_url.get_secret_value()).password
+    text = json.dumps(lines)
+    for secret in (password, where.api.api_key, home.message_secret(), home.s3_secret(), home.webhook_key()):
+        assert secret
+        assert secret not in text

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from nst_core.system.logs import JsonFormatter
 from scheduler.api import problems
 from scheduler.api.app import make_api
 from scheduler.api.openapi import operations
-from scheduler.api.request_ids import RequestIdFilter
 from scheduler.domain.keys import new_api_key
 from scheduler.store.tenants import Tenant
 from tests.integration.conftest import Rig
@@ -89,12 +89,13 @@ def test_a_bug_is_a_problem_whose_id_is_in_the_log(
         raise ZeroDivisionError("a secret")
 
     monkeypatch.setattr(rig.service, "jobs", broken)
-    caplog.handler.addFilter(RequestIdFilter())
+    monkeypatch.setattr(caplog.handler, "formatter", JsonFormatter())
     answer = client.get("/v1/jobs", headers={"X-Request-Id": "mine"})
     assert "secret" not in json.dumps(check(answer, 500, "internal"))
-    records = [record for record in caplog.records if record.name.startswith("scheduler")]
-    assert len(records) == 2
-    assert all(vars(record)["request"] == " [mine]" for record in records)
+    lines = [line for line in map(json.loads, caplog.text.splitlines()) if line["logger"].startswith("scheduler")]
+    assert [line["message"] for line in lines] == ["about to break", "GET /v1/jobs failed"]
+    assert [(line["request_id"], line.get("tenant")) for line in lines] == [("mine", "default"), ("mine", None)]
+    assert "ZeroDivisionError: a secret" in lines[1]["exception"]
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 

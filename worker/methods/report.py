@@ -7,6 +7,7 @@ from threading import Lock
 from nst_core.clock import Clock
 from nst_core.protocol.chunks import ChunkMessage
 from nst_core.protocol.events import ChunkFinished, ChunkProgress, ChunkStarted, ItemOutcome, ItemProgress
+from nst_core.system.logs import Ids
 from worker.runtime.broker import WorkerBroker
 from worker.runtime.report import Report
 
@@ -38,6 +39,7 @@ class ChunkReport(Report):
             id=chunk.chunk_id,
             attempt=chunk.attempt,
             label=f"job {chunk.job_id} chunk {chunk.chunk_id} attempt {chunk.attempt}",
+            ids=Ids(job_id=chunk.job_id, chunk_id=chunk.chunk_id, attempt=chunk.attempt),
             progress_s=progress_s,
             heartbeat_s=heartbeat_s,
             clock=clock,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -24,6 +25,8 @@ class _Work:
     arrival: int
     submitted_at: float = field(compare=False)
     call: Callable[[], Any] = field(compare=False)
+    #: That of the submission: log lines inside the call name its chunk and its image.
+    context: Context = field(compare=False)
     future: Future[Any] = field(compare=False)
 
 
@@ -92,7 +95,7 @@ class Engine:
                 raise RuntimeError("The engine is closed.")  # nobody would ever run the call
             if lane not in self._lanes and len(self._lanes) >= _MAX_LANES:
                 self._lanes = {name: calls for name, calls in self._lanes.items() if calls}
-            work = _Work(order, next(self._arrivals), self._clock(), call, future)
+            work = _Work(order, next(self._arrivals), self._clock(), call, copy_context(), future)
             heappush(self._lanes.setdefault(lane, []), work)
             self._changed.notify()
         return future
@@ -126,7 +129,7 @@ class Engine:
             began = self._began = self._clock()
             self._observe(Stage.ENGINE_WAIT, began - work.submitted_at)
             try:
-                work.future.set_result(work.call())
+                work.future.set_result(work.context.run(work.call))
             except Exception as error:  # noqa: BLE001 - whatever a call raises is for its caller
                 spoilt = spoilt or isinstance(error, MemoryError | RuntimeError)
                 work.future.set_exception(error)

@@ -14,6 +14,7 @@ from nst_core.images import Picture
 from nst_core.inference.stylizer import EngineChoice
 from nst_core.protocol.chunks import ChunkItem
 from nst_core.protocol.events import ItemOutcome
+from nst_core.system.logs import about
 
 _log = logging.getLogger(__name__)
 
@@ -96,12 +97,17 @@ def outcome_of(
 
     No error of one item disturbs another.
     """
-    try:
-        return retried(work, label=f"job {job_id} item {item.index}", what="image", recovered=recovered)
-    except InterruptedWorkError:
-        return None
-    except NstError as problem:
-        return failure(item, problem, ms=watch.ms)
+    label = f"job {job_id} item {item.index}"
+    with about(item=item.index):
+        try:
+            outcome = retried(work, label=label, what="image", recovered=recovered)
+        except InterruptedWorkError:
+            return None
+        except NstError as problem:
+            _log.debug("%s failed: %s (%s)", label, problem.message, problem.code)
+            return failure(item, problem, ms=watch.ms)
+        _log.debug("%s: done in %d ms", label, outcome.ms)
+        return outcome
 
 
 def retried(work: Callable[[], _T], *, label: str, what: str, recovered: Recovered) -> _T:

@@ -11,6 +11,7 @@ from typing import Self
 from nst_core.clock import Clock
 from nst_core.errors import BrokerUnavailableError
 from nst_core.protocol.events import Event
+from nst_core.system.logs import Ids, about
 from worker.runtime.broker import WorkerBroker
 
 _log = logging.getLogger(__name__)
@@ -33,14 +34,19 @@ class Report(ABC):
         id: int | str,
         attempt: int,
         label: str,
+        ids: Ids,
         progress_s: float,
         heartbeat_s: float,
         clock: Clock = time.monotonic,
     ) -> None:
-        """Publish nothing before the `with` block. `id` is the chunk's or the run's; `label` names it in the log."""
+        """Publish nothing before the `with` block. `id` is the chunk's or the run's; `label` names it in the log.
+
+        `ids` are those of all log lines about the work.
+        """
         self.id = id
         self.attempt = attempt
         self.label = label
+        self.ids = ids
         self._broker = broker
         self._progress_s = progress_s
         self._heartbeat_s = heartbeat_s
@@ -125,9 +131,10 @@ class Report(ABC):
         return True
 
     def _tick_until_done(self) -> None:
-        while not self._done.wait(self._progress_s):
-            self.tick()
-            self.listen()
+        with about(**self.ids):
+            while not self._done.wait(self._progress_s):
+                self.tick()
+                self.listen()
 
     def _note_fault(self, error: BrokerUnavailableError) -> None:
         # One warning each time that Redis becomes unavailable, not several a second until it is back.

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from nst_core.clock import Clock
 from nst_core.errors import BlobUnavailableError, BrokerUnavailableError, NstError, ProtocolError
 from nst_core.protocol.events import Event
+from nst_core.system.logs import about
 from worker.runtime.broker import WorkerBroker
 from worker.runtime.outcomes import InterruptedWorkError, Recovered, problem_of
 from worker.runtime.report import Report
@@ -58,6 +59,10 @@ class Task(ABC, Generic[_Message, _Report, _End]):
             _log.error("dropped a message: %s", error)
             return
         report = self._report_on(work)
+        with about(**report.ids):
+            self._take(work, report)
+
+    def _take(self, work: _Message, report: _Report) -> None:
         if _is_outdated(report):
             _log.info("%s: dropped, a newer attempt exists", report.label)
         elif not self._claim(report):

@@ -1,10 +1,8 @@
 """Notices that a worker is stuck and ends its process, so that its supervisor restarts it."""
 
-import faulthandler
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from threading import Event, Lock, Thread
 from typing import Protocol
 
 from nst_core.clock import Clock
+from nst_core.system.logs import stacks
 
 _log = logging.getLogger(__name__)
 #: Exit code of a stuck worker; in `sysexits.h` the number of a temporary failure.
@@ -116,9 +115,8 @@ class Watchdog:
         # Starting a thread may hang forever if memory is short.
         signal.alarm(_AT_LAST_S)
         try:
-            _log.critical("%s; the stacks of all threads:", reason)
+            _log.critical("%s; the stacks of all threads:\n%s", reason, stacks())
             logging.shutdown()
-            faulthandler.dump_traceback(sys.__stderr__ or 2, all_threads=True)
             last_words = Thread(target=self._tell_all, name="last words", daemon=True)
             last_words.start()
             last_words.join(_LAST_WORDS_S)

@@ -6,6 +6,7 @@ from threading import Lock
 from nst_core.clock import Clock
 from nst_core.protocol.events import SegmentProgress, SegmentStarted, TrainProgress
 from nst_core.protocol.segments import TrainSegment
+from nst_core.system.logs import Ids
 from worker.runtime.broker import WorkerBroker
 from worker.runtime.report import Report
 
@@ -32,6 +33,7 @@ class SegmentReport(Report):
             id=segment.run_id,
             attempt=segment.attempt,
             label=f"run {segment.run_id} {segment.phase} attempt {segment.attempt}",
+            ids=Ids(run_id=segment.run_id, attempt=segment.attempt),
             progress_s=progress_s,
             heartbeat_s=heartbeat_s,
             clock=clock,

@@ -1,11 +1,12 @@
 """Commands that run nst: everything on this machine, or one process of a cluster."""
 
+import logging
 import os
 import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +15,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from nst_core import __version__
+from nst_core.errors import NstError
 from nst_core.settings import unknown_variables
-from scheduler.cli.exits import ExitCode
+from nst_core.system.logs import configure, wanted_form
+from scheduler.cli.exits import ExitCode, code_for_error
 from scheduler.cli.session import DEFAULT_HOME, Session, session_of
 from scheduler.domain.keys import new_api_key
 from scheduler.local.embedded import Stack
 from scheduler.local.supervisor import ServiceState, StackEvent
 
+log = logging.getLogger(__name__)
 #: The default port of the API, the same as for `nst scheduler`.
 DEFAULT_PORT = 8700
 _MARKS = {ServiceState.READY: "[green]✓[/]", ServiceState.DIED: "[bold red]✗[/]", ServiceState.KILLED: "[bold red]✗[/]"}
@@ -43,7 +47,10 @@ def up(
     ignores Ctrl-C, stops it with `kill`.
     """
     session = session_of(context)
-    console, folder = session.out, home or session.home
+    folder = home or session.home
+    if wanted_form() == "json":
+        return _up_with_logs(Stack(folder, workers=workers, port=port, first_port=DEFAULT_PORT, on_event=_log_event))
+    console = session.out
     console.print(f"[bold]nst {__version__}[/]  home {escape(str(folder))}")
     for warning in unknown_variables():
         console.print(f"[yellow]{escape(warning)}[/]", soft_wrap=True)
@@ -56,6 +63,27 @@ def up(
     except KeyboardInterrupt:
         console.print("Stopped. Unfinished jobs continue at the next start.")
     return ExitCode.OK
+
+
+def _up_with_logs(stack: Stack) -> ExitCode:
+    """Run all of nst, and log to the standard error instead of printing for people."""
+    configure("up")
+    for warning in unknown_variables():
+        log.warning("%s", warning)
+    try:
+        with suppress(KeyboardInterrupt), terminable(), stack:
+            key = stack.home.folder / "api_key"
+            log.info("nst %s listens on %s; the API key is in %s", __version__, stack.url, key)
+            stack.wait()
+    except NstError as error:
+        log.critical("%s (%s)", error.message, error.code)
+        return code_for_error(error)
+    return ExitCode.OK
+
+
+def _log_event(event: StackEvent) -> None:
+    level = logging.WARNING if event.state in (ServiceState.DIED, ServiceState.KILLED) else logging.INFO
+    log.log(level, "%s %s%s", event.name, event.state, f": {event.detail}" if event.detail else "")
 
 
 def scheduler() -> None:

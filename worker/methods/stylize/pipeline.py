@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
@@ -166,7 +167,7 @@ class Pipeline:
         pending: set[Future[ItemOutcome | None]] = set()
         while True:
             while going() and len(pending) < self._settings.lookahead and (item := next(items, None)):
-                pending.add(self._threads.submit(self._process, run, item))
+                pending.add(self._threads.submit(copy_context().run, self._process, run, item))
             if not pending:
                 return
             done, pending = wait(pending, return_when=FIRST_COMPLETED)

@@ -6,6 +6,7 @@ import pytest
 
 from nst_core.errors import NstError
 from nst_core.protocol.events import ChunkEvent, ChunkProgress, ChunkStarted, SegmentEvent, SegmentStarted
+from nst_core.system.logs import Ids, current
 from scheduler.control.broker import StoredEvent
 from scheduler.control.event_reader import EventReader
 from scheduler.control.leadership import HELD_S, Leadership
@@ -22,12 +23,14 @@ class Applied:
 
     def __init__(self) -> None:
         self.events: list[ChunkEvent | SegmentEvent] = []
+        self.ids: list[Ids] = []
         self.error: Exception | None = None
 
     def __call__(self, event: ChunkEvent | SegmentEvent) -> bool:
         if self.error is not None:
             raise self.error
         self.events.append(event)
+        self.ids.append(current())
         return True
 
 
@@ -47,6 +50,7 @@ def test_events_are_applied_and_dropped(reader: EventReader, memory_broker: Memo
     memory_broker.publish(STARTED, segment)
     assert reader.tick(block_ms=0)
     assert applied.events == [STARTED, segment]
+    assert applied.ids == [Ids(chunk_id=1, attempt=1, worker="w"), Ids(run_id="run_1", attempt=1, worker="w")]
     assert memory_broker.read_events() == []
     assert not reader.tick(block_ms=0)
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from nst_core.errors import BlobUnavailableError
-from scheduler.control.setbacks import Setbacks
+from nst_core.system.logs import current
+from scheduler.control.setbacks import Setbacks, of_job
 from scheduler.store.errors import DatabaseUnavailableError
 
 
@@ -30,7 +31,7 @@ def full_disk() -> bool:
 
 
 def test_what_fails_waits_and_the_rest_goes_on(now: Now) -> None:
-    setbacks = Setbacks[str]("testing", timer=now, first_s=2.0)
+    setbacks = Setbacks[str]("testing", ids=of_job, timer=now, first_s=2.0)
     works: dict[str, Callable[[], bool]] = {
         "a": full_disk,
         "b": lambda: True,
@@ -41,6 +42,7 @@ def test_what_fails_waits_and_the_rest_goes_on(now: Now) -> None:
 
     def work(key: str) -> bool:
         tried.append(key)
+        assert current() == {"job_id": key}
         return works[key]()
 
     assert setbacks.attempt_each(works, work)

@@ -8,6 +8,7 @@ import pytest
 
 from nst_core.errors import BlobUnavailableError, NstError, ProtocolError
 from nst_core.protocol.events import ChunkFinished, ChunkStarted
+from nst_core.system.logs import Ids, current
 from tests.brokers import Broker
 from tests.unit.worker.kit import events
 from worker.runtime.outcomes import InterruptedWorkError, Recovered
@@ -45,6 +46,7 @@ class PlainTask(Task[Message, PlainReport, ChunkFinished]):
     def __init__(self, broker: Broker, recovered: Recovered = lambda problem: False) -> None:
         super().__init__(broker=broker, stop=Event(), recovered=recovered)
         self.ends: list[str] = []
+        self.ids: list[Ids] = []
 
     def _parse(self, message: Any) -> Message:
         if not isinstance(message, Message):
@@ -52,12 +54,18 @@ class PlainTask(Task[Message, PlainReport, ChunkFinished]):
         return message
 
     def _report_on(self, work: Message) -> PlainReport:
-        label = f"work {work.id}"
         return PlainReport(
-            self._broker, id=work.id, attempt=work.attempt, label=label, progress_s=60.0, heartbeat_s=60.0
+            self._broker,
+            id=work.id,
+            attempt=work.attempt,
+            label=f"work {work.id}",
+            ids=Ids(chunk_id=work.id, attempt=work.attempt),
+            progress_s=60.0,
+            heartbeat_s=60.0,
         )
 
     def _work(self, work: Message, report: PlainReport) -> ChunkFinished:
+        self.ids.append(current())
         with report:
             if work.error is not None:
                 raise work.error
@@ -120,6 +128,9 @@ def test_each_attempt_is_started_once_and_older_ones_never(broker: Broker) -> No
         task(Message(attempt=attempt))
     task(Message(id=2))
     assert [event.attempt for event in events(broker) if isinstance(event, ChunkFinished)] == [2, 3, 1]
+    # Of all lines that are logged meanwhile.
+    assert task.ids == [Ids(chunk_id=1, attempt=2), Ids(chunk_id=1, attempt=3), Ids(chunk_id=2, attempt=1)]
+    assert current() == {}
 
 
 def test_unreadable_messages_are_dropped(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,9 +1,14 @@
 """Commands that run nst on this machine."""
 
 import io
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -42,6 +47,31 @@ def test_sigterm_interrupts_like_ctrl_c_and_is_restored() -> None:
     with pytest.raises(KeyboardInterrupt), terminable():
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_up_logs_json_lines_and_no_key_instead_of_words_for_people(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "scheduler.cli", "--home", str(tmp_path), "up"]
+    env = {**os.environ, "NST_LOG_FORMAT": "json"}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            lines: list[dict[str, Any]] = []
+            while "listens on http://127.0.0.1:" not in (lines[-1]["message"] if lines else ""):
+                lines.append(json.loads(process.stderr.readline()))
+            second = subprocess.run(command, env=env, capture_output=True, text=True)
+            process.terminate()
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    lines += map(json.loads, err.splitlines())
+    assert process.returncode == 0
+    assert out == second.stdout == ""
+    assert {"redis ready", "scheduler ready", "scheduler stopping"} <= {line["message"] for line in lines}
+    assert {line["role"] for line in lines} == {"up"}
+    assert (tmp_path / "api_key").read_text().strip() not in json.dumps(lines)
+    (refused,) = map(json.loads, second.stderr.splitlines())
+    assert (refused["level"], second.returncode) == ("CRITICAL", 1)
+    assert refused["message"].endswith("(home_locked)")
 
 
 def test_a_bootstrap_key_is_new_each_time(nst: Run) -> None:

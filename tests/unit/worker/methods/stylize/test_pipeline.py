@@ -26,6 +26,7 @@ from nst_core.protocol.chunks import StylizeChunk, StylizeOptions
 from nst_core.protocol.events import ItemOutcome
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.system.logs import Ids, about, current
 from tests.unit.worker.kit import (
     WAIT_S,
     Calls,
@@ -109,6 +110,18 @@ def test_a_strength_of_0_gives_the_photo_without_the_network(pipeline: Pipeline,
     chunk = make_chunk(blobs, [photo()], options=StylizeOptions(strength=0.0, preserve_color=True, stroke=2.0))
     assert run(pipeline, chunk, Calls(broken))[0].succeeded
     np.testing.assert_array_equal(images.decode(outputs(blobs, chunk)[0]).rgb, images.decode(photo()).rgb)
+
+
+def test_lines_about_an_image_name_it_on_every_thread(pipeline: Pipeline, blobs: BlobStore) -> None:
+    seen: list[Ids] = []
+
+    def record(batch: Pixels) -> Pixels:
+        seen.append(current())
+        return batch
+
+    with about(chunk_id=7):
+        run(pipeline, make_chunk(blobs, [photo(1), photo(2)]), Calls(record))
+    assert sorted(seen, key=lambda ids: ids["item"]) == [Ids(chunk_id=7, item=0), Ids(chunk_id=7, item=1)]
 
 
 def test_an_outcome_says_which_engine_made_the_result(pipeline: Pipeline, blobs: BlobStore) -> None:

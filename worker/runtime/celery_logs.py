@@ -1,23 +1,24 @@
-"""How a worker logs."""
+"""How Celery logs in a worker."""
 
 import logging
-import time
+import os
+import sys
 import warnings
 from typing import Any
 
 from celery import signals
+from celery.apps import worker as celery_worker
 from celery.exceptions import SecurityWarning
 
-from nst_core.clock import Clock
+from nst_core.system.logs import Repeats
 
-#: Seconds after which the same line is logged again.
-_LOG_AGAIN_S = 60.0
+_log = logging.getLogger(__name__)
 
 
-def configure_logging(level: str) -> None:
-    """Log to the standard error in one format, and keep Celery from setting up its own."""
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+def tame_celery(level: str) -> None:
+    """Keep Celery from setting up logging of its own, from printing, and from saying everything twice."""
     signals.setup_logging.connect(_leave_logging_alone)
+    celery_worker.safe_say = _say
     # The worker logs one line per chunk; Celery's lines about received and completed messages add nothing.
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
@@ -28,20 +29,14 @@ def configure_logging(level: str) -> None:
     warnings.filterwarnings("ignore", category=SecurityWarning)
 
 
-class Repeats(logging.Filter):
-    """Drops lines that were logged less than a minute ago."""
-
-    def __init__(self, *, clock: Clock = time.monotonic) -> None:
-        super().__init__()
-        self._clock = clock
-        self._logged: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to log a record."""
-        now, message = self._clock(), record.getMessage()
-        self._logged = {text: at for text, at in self._logged.items() if now - at < _LOG_AGAIN_S}
-        return self._logged.setdefault(message, now) == now
-
-
 def _leave_logging_alone(**_: Any) -> None:
     """Replace Celery's own logging setup, which runs only if nothing handles the signal."""
+
+
+def _say(sentence: str, file: object = None) -> None:
+    """Log what Celery would print, in its signal handlers."""
+    # Formatted and written here: a handler's stream may be in the middle of another line.
+    record = _log.makeRecord(_log.name, logging.INFO, __file__, 0, sentence, (), None)
+    if _log.isEnabledFor(record.levelno):
+        for formatter in {handler.formatter for handler in logging.getLogger().handlers if handler.formatter}:
+            os.write((sys.__stderr__ or sys.stderr).fileno(), f"{formatter.format(record)}\n".encode())
