@@ -72,10 +72,12 @@ locks: $(STAMP)
 	$(BIN)/pip install --quiet uv
 	echo "setuptools>=77" | $(COMPILE) - --output-file $(LOCKS)/build.txt
 	echo "cyclonedx-bom" | $(COMPILE) - --output-file $(LOCKS)/sbom.txt
-	$(COMPILE) pyproject.toml --extra scheduler --output-file $(LOCKS)/scheduler.txt
-	echo "torch==$(TORCH_CPU)" | $(COMPILE) pyproject.toml - --extra worker --output-file $(LOCKS)/worker-cpu.txt \
+	$(COMPILE) pyproject.toml --extra scheduler --extra tracing --output-file $(LOCKS)/scheduler.txt
+	echo "torch==$(TORCH_CPU)" | $(COMPILE) pyproject.toml - --extra worker --extra tracing \
+		--output-file $(LOCKS)/worker-cpu.txt \
 		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --index-strategy unsafe-best-match)
-	echo "torch==$(TORCH_CUDA)" | $(COMPILE) pyproject.toml - --extra worker --output-file $(LOCKS)/worker-cuda.txt
+	echo "torch==$(TORCH_CUDA)" | $(COMPILE) pyproject.toml - --extra worker --extra tracing \
+		--output-file $(LOCKS)/worker-cuda.txt
 
 # Made again when the dependencies change; otherwise every target starts at once.
 $(STAMP): pyproject.toml

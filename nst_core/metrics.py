@@ -26,6 +26,16 @@ class Observer(Protocol):
         ...
 
 
+def all_of(*observers: Observer) -> Observer:
+    """Return an observer that tells several others."""
+
+    def observe(stage: Stage, seconds: float, /) -> None:
+        for each in observers:
+            each(stage, seconds)
+
+    return observe
+
+
 def ignore(stage: Stage, seconds: float, /) -> None:
     """Drop a measurement; the observer of a process without metrics."""
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import random
+import socket
 import sys
 import time
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ import uvicorn
 
 from nst_core.settings import secrets_of
 from nst_core.storage.blobs import BlobStore
-from nst_core.system import logs
+from nst_core.system import logs, traces
 from nst_core.system.heartbeat import Heartbeat
 from nst_core.system.monitoring import new_registry, serving
 from scheduler.access.idempotency import Idempotency
@@ -191,7 +192,8 @@ def run_scheduler(settings: SchedulerSettings) -> None:
     sys.setswitchinterval(_SWITCH_S)
     logs.hide(*secrets_of(settings))
     logs.configure("scheduler", level=settings.log_level, form=settings.log_format)
-    with ExitStack() as closing:
+    instance = f"{os.getpid()}@{socket.gethostname()}"
+    with traces.sending("nst-scheduler", instance=instance), ExitStack() as closing:
         _run(settings, closing)
 
 

@@ -18,7 +18,7 @@ from nst_core.settings import secrets_of
 from nst_core.storage.blobs import BlobStore
 from nst_core.storage.self_test import StorageTest, check_disk
 from nst_core.styles import shipped_styles
-from nst_core.system import logs
+from nst_core.system import logs, traces
 from nst_core.system.devices import exact_float32, resolve_device
 from nst_core.system.files import usable_cache_folder
 from nst_core.system.heartbeat import Heartbeat
@@ -80,6 +80,7 @@ def _run(
     Thread(target=_start_decoder, args=(shared_pool(),), name="decoder", daemon=True).start()
     name, stop, retirement, freed = worker_name(), Event(), Retirement(), FreedMemory()
     logs.identify(worker=name)
+    closing.enter_context(traces.sending("nst-worker", instance=name))
     broker, engine = WorkerBroker(settings), Engine(trim=lambda idle: freed.trim(idle=idle), observe=metrics.observe)
     metrics.watch_engine(queued=lambda: engine.queued, busy_s=lambda: engine.busy_s)
     closing.callback(broker.close)

@@ -99,6 +99,8 @@ class ChunkMessage:
     items: tuple[ChunkItem, ...]
     #: This chunk may have killed workers, so a worker does nothing else while it processes it.
     alone: bool = False
+    #: Where the message belongs in a trace, as in the header of W3C Trace Context; None if nobody records it.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

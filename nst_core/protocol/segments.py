@@ -60,6 +60,8 @@ class TrainSegment:
     place: str
     #: Use float32 without compilation: several times slower, with the same bytes on every CPU of the same kind.
     exact: bool = False
+    #: Where the message belongs in a trace, as in the header of W3C Trace Context; None if nobody records it.
+    traceparent: str | None = None
 
 
 def dump_segment(segment: TrainSegment) -> dict[str, Any]:

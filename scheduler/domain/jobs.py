@@ -59,6 +59,8 @@ class JobSpec:
     max_failures: int | None = None
     #: How often an item is tried if errors are temporary, and how many workers in a row may die of a chunk.
     max_attempts: int
+    #: The request in its trace, as in the header of W3C Trace Context; None if nobody records it.
+    traceparent: str | None = None
 
     def style(self, name: str) -> StyleRef:
         """Return the style of a name."""

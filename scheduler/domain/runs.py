@@ -69,6 +69,8 @@ class RunSpec:
     parent: Parent | None = None
     #: A sentence about what may make the result worse.
     warning: str | None = None
+    #: The request in its trace, as in the header of W3C Trace Context; None if nobody records it.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,14 @@ The window is short, so that cancelling acts at once and a job of ten images doe
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from nst_core.client.resources.jobs import JobStatus
 from nst_core.clock import Clock
 from nst_core.protocol.chunks import ChunkMessage
+from nst_core.system import traces
+from nst_core.system.logs import about
 from scheduler.control.broker import Broker
 from scheduler.control.metrics import Metrics
 from scheduler.control.setbacks import Setbacks, of_job
@@ -111,7 +114,11 @@ class Dispatcher:
             return False
         # Claimed first, sent second: if the scheduler dies in between, the claim runs out. There is never a
         # message without a claim.
-        self._broker.send_chunk(message, ahead=ahead)
+        with about(chunk_id=message.chunk_id, attempt=message.attempt):
+            with traces.span("dispatch", kind="producer", parent=message.traceparent):
+                message = replace(message, traceparent=traces.traceparent() or message.traceparent)
+                self._broker.send_chunk(message, ahead=ahead)
+            log.debug("Chunk %d of %s, attempt %d, was sent", message.chunk_id, job_id, message.attempt)
         return True
 
     def _claim(self, job_id: str) -> ChunkMessage | None:
@@ -144,6 +151,7 @@ class Dispatcher:
             attempt=attempt,
             items=tuple(items.chunk_items(connection, chunk.id)),
             alone=alone,
+            traceparent=job.spec.traceparent,
         )
         scratch = f"s3://{self._bucket}/{addresses.scratch_key(job.tenant, job.id)}"
         return find_method(job.spec.method).message(head, job.spec, job.spec.style(chunk.style), scratch=scratch)

@@ -15,6 +15,7 @@ from nst_core.clock import Clock
 from nst_core.errors import BlobError
 from nst_core.protocol.chunks import CHECKPOINTS
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.system import traces
 from scheduler.control.setbacks import Setbacks, of_job
 from scheduler.domain import codes
 from scheduler.domain.addresses import scratch_key
@@ -89,7 +90,8 @@ class Finalizer:
         try:
             if not self._verifier.verify(job):
                 return False  # others have their turn before the rest
-            self._write_reports(job)
+            with traces.span("finalize", parent=job.spec.traceparent):
+                self._write_reports(job)
         except OutdatedError:
             return False
         except BlobError as error:

@@ -15,6 +15,7 @@ from nst_core.client.resources.jobs import JobStatus
 from nst_core.clock import Clock
 from nst_core.errors import BlobAccessError, BlobError, BlobUnavailableError, ConfigError, NstError
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.system import traces
 from scheduler.access.limits import check_planned
 from scheduler.access.places import Permissions
 from scheduler.access.tenants import Tenants
@@ -111,7 +112,8 @@ class Planner:
         largest = min(max(sizes.values()), most)
         limit = max(1, min(self._page, most) // largest) * largest
         try:
-            self._write_page(job, self._read_page(job, limit))
+            with traces.span("plan", parent=job.spec.traceparent):
+                self._write_page(job, self._read_page(job, limit))
         except NstError as error:
             self._manifests.pop(job.id, None)
             if error.retryable:

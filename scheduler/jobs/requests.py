@@ -7,6 +7,7 @@ from nst_core.client.resources.jobs import JobInput, JobRequest
 from nst_core.errors import ConfigError
 from nst_core.protocol.chunks import StyleRef, StylizeOptions
 from nst_core.storage.blobs import BlobUri
+from nst_core.system.traces import traceparent
 from scheduler.access.places import Permissions
 from scheduler.access.tenants import Tenants
 from scheduler.domain import addresses, naming
@@ -79,6 +80,7 @@ class JobResolver:
             details=dict(resolved.details),
             max_failures=request.max_failures,
             max_attempts=request.max_attempts or self._max_attempts,
+            traceparent=traceparent(),
         )
         if request.input.uris is not None:
             entries = [InputEntry(uri=uri) for uri in request.input.uris]

@@ -7,12 +7,13 @@ stopped responding, when its message was lost, or when a client pauses or cancel
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from nst_core.client.resources.runs import RunStatus
 from nst_core.clock import Clock
 from nst_core.protocol.segments import TrainSegment
+from nst_core.system import traces
 from nst_core.system.logs import about
 from scheduler.control.broker import Broker
 from scheduler.control.lost_messages import LostMessages, reason
@@ -202,7 +203,9 @@ class RunControl:
             attempt = run_rows.claim(connection, run, now=self._clock(), lease_until=lease_until)
         self._turns.add(run_id)
         # Claimed first, sent second: if the scheduler dies in between, the claim counts as lost.
-        self._broker.send_segment(self._message(run, attempt))
+        message = self._message(run, attempt)
+        with about(attempt=attempt), traces.span("dispatch", kind="producer", parent=message.traceparent):
+            self._broker.send_segment(replace(message, traceparent=traces.traceparent() or message.traceparent))
         self._metrics.sent(TRAIN)
         return True
 
@@ -227,6 +230,7 @@ class RunControl:
             checkpoint=run.checkpoint,
             place=f"s3://{self._bucket}/{place_key(run.tenant, run.id)}",
             exact=spec.exact,
+            traceparent=spec.traceparent,
         )
 
     def _lost(self, now: float) -> list[str]:

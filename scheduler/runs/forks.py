@@ -9,6 +9,7 @@ from nst_core.client.resources.runs import ForkRequest, Parent
 from nst_core.errors import BlobNotFoundError, ConfigError
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.system.traces import traceparent
 from nst_core.training.config import DEFAULT_STYLE_WEIGHTS, TrainConfig
 from nst_core.training.scales import STRENGTHS, STROKES
 from scheduler.domain.errors import ConflictError, RequestInvalidError
@@ -36,6 +37,7 @@ def fork_spec(parent: Run, source: Segment, request: ForkRequest, *, initial: St
         initial_name=f"{parent.id}:{source.to_step}",
         publish=spec.publish if request.publish is None else request.publish,
         parent=Parent(run=parent.id, step=source.to_step),
+        traceparent=traceparent(),
     )
 
 

@@ -14,6 +14,7 @@ from nst_core.nets.weights_header import read_config
 from nst_core.protocol.segments import StoredFile
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import families
+from nst_core.system.traces import traceparent
 from nst_core.training import presets
 from nst_core.training.config import TrainConfig
 from nst_core.training.costs import training_bytes
@@ -95,6 +96,7 @@ class RunResolver:
             exact=request.exact,
             about=request.about,
             warning=few_photos(count),
+            traceparent=traceparent(),
         )
 
     def check_name(self, tenant: str, name: str) -> None:

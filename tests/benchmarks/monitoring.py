@@ -1,22 +1,26 @@
-"""What metrics cost: a measurement, and an answer to Prometheus while many jobs wait.
+"""What metrics and traces cost: a measurement, and an answer to Prometheus while many jobs wait.
 
 python -m tests.benchmarks.monitoring --jobs 3000
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest import mock
 
 from prometheus_client import CollectorRegistry
 
 from nst_core.client.resources.items import ItemStatus
 from nst_core.metrics import Stage
+from nst_core.system import traces
 from scheduler.control.metrics import Metrics
 from scheduler.jobs.backlog import BacklogReader
 from scheduler.jobs.item_times import ItemTimes
 from scheduler.store.database import Database
+from tests.collector import collecting
 from tests.unit.scheduler.kit import add_job
 from worker.runtime.metrics import WorkerMetrics
 
@@ -33,6 +37,17 @@ def main() -> None:
     changes = {ItemStatus.SUCCEEDED: 3, ItemStatus.RUNNING: -3}
     print(f"a report: {each_us(lambda: scheduler.ended('feedforward', changes, pixels=100)):.1f} us")
     print(f"a request: {each_us(lambda: scheduler.answered('/v1/jobs', 'GET', 200, 0.01)):.1f} us")
+    with collecting() as collector, mock.patch.dict(os.environ, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url):
+        os.environ["OTEL_BSP_MAX_QUEUE_SIZE"] = str(CALLS)
+        began = time.perf_counter()
+        with (
+            mock.patch("nst_core.system.otlp._CLOSE_S", 600.0),
+            traces.sending("nst-worker", instance="w"),
+            traces.span("item"),
+        ):
+            alone_us = each_us(lambda: traces.observe(Stage.PUT, 0.01))
+        both_us = (time.perf_counter() - began) / CALLS * 1e6
+        print(f"a stage in a trace: {alone_us:.1f} us; {both_us:.1f} us until all were sent")
     with TemporaryDirectory() as folder:
         read_backlog(Path(folder), jobs)
 

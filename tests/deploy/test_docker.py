@@ -85,7 +85,7 @@ def test_an_image_says_what_is_in_it(target: str) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_lock_has_what_the_package_requires(target: str) -> None:
     locked = pins(target)
-    for requirement in wanted(EXTRAS[target]):
+    for requirement in [*wanted(EXTRAS[target]), *wanted("tracing")]:
         name = canonicalize_name(requirement.name)
         assert name in locked, f"{requirement} is not in the lock: make locks"
         assert Version(locked[name]) in requirement.specifier, f"{requirement} has {locked[name]}: make locks"

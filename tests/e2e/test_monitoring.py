@@ -1,6 +1,6 @@
 """A running stack serves exactly the metrics of the table, and Prometheus finds data for each panel and each alert.
 
-All lines that it logs have the fields of the table, and lead from a request to its images.
+All lines that it logs have the fields of the table, and lead from a request to its images, and so do its traces.
 """
 
 import json
@@ -21,6 +21,7 @@ from nst_core.client import Client
 from nst_core.client.resources.runs import RunStatus, TrainRequest
 from scheduler.local.embedded import Stack
 from scheduler.local.servers import HOST, free_port
+from tests.collector import Collector, collecting
 from tests.faults.harness import finish, submit, upload
 from tests.monitoring import FOLDER, Documented, dashboard_queries, documented, documented_fields
 from tests.photos import bad_files, encoded, small_photos
@@ -52,9 +53,17 @@ def port() -> int:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Stack]:
+def collector() -> Iterator[Collector]:
+    """A collector of the traces of both processes."""
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, port: int, collector: Collector) -> Iterator[Stack]:
     env = {"NST_METRICS_PORT": str(port), "NST_TRAIN_COMPILE": "false", "NST_TRAIN_SEGMENT_S": "1"}
     env |= {"NST_LOG_FORMAT": "json", "NST_LOG_LEVEL": "DEBUG"}
+    env |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
     with Stack(tmp_path_factory.mktemp("home"), workers=1, env=env) as stack:
         wait_until(lambda: listens(port + 1), seconds=120)
         yield stack
@@ -199,10 +208,38 @@ def test_lines_lead_from_the_request_to_each_image(lines: list[dict[str, Any]]) 
     assert any(line["role"] == "worker" and line.get("run_id") == trained["run_id"] for line in lines)
 
 
-def test_no_line_has_a_secret(lines: list[dict[str, Any]], stack: Stack) -> None:
+def test_a_trace_leads_from_the_request_to_the_storage(lines: list[dict[str, Any]], collector: Collector) -> None:
+    (accepted,) = [line for line in lines if line["message"].endswith(" was accepted: feedforward")]
+
+    def ended() -> bool:
+        return any(span.name == "finalize" and span.trace == accepted["trace_id"] for span in collector.spans)
+
+    wait_until(ended, seconds=30)
+    (request,) = [span for span in collector.spans if span.name == "POST /v1/jobs"]
+    assert (request.trace, request.parent, request.kind) == (accepted["trace_id"], "", "server")
+    assert request.attributes["nst.request_id"] == accepted["request_id"]
+    assert request.attributes["http.response.status_code"] == 202
+    plan, dispatch, finalize = collector.children(request)
+    assert [plan.name, dispatch.name, finalize.name] == ["plan", "dispatch", "finalize"]
+    (chunk,) = collector.children(dispatch)
+    assert (chunk.name, chunk.kind, dispatch.kind) == ("chunk", "consumer", "producer")
+    assert (request.resource["service.name"], chunk.resource["service.name"]) == ("nst-scheduler", "nst-worker")
+    items = {span.attributes["nst.item"]: span for span in collector.children(chunk)}
+    assert {span.name for span in items.values()} == {"item"}
+    assert items.keys() == set(range(6))
+    (good,) = [span for span in items.values() if not span.failed]
+    assert [span.name for span in collector.children(good)] == ["fetch", "decode", "stylize", "encode", "put"]
+    assert good.attributes["nst.job_id"] == accepted["job_id"]
+    assert all(span.attributes["error.type"] for span in items.values() if span.failed)
+    # And trainings, by the same way.
+    (training,) = [span for span in collector.spans if span.name == "POST /v1/styles"]
+    assert {child.name for sent in collector.children(training) for child in collector.children(sent)} == {"training"}
+
+
+def test_no_line_and_no_span_has_a_secret(lines: list[dict[str, Any]], stack: Stack, collector: Collector) -> None:
     where, home = stack.addresses, stack.home
     password = urlsplit(where.broker.redis_url.get_secret_value()).password
-    text = json.dumps(lines)
+    text = json.dumps(lines) + "".join(body.decode(errors="replace") for body in collector.bodies)
     for secret in (password, where.api.api_key, home.message_secret(), home.s3_secret(), home.webhook_key()):
         assert secret
         assert secret not in text

@@ -40,6 +40,7 @@ class ChunkReport(Report):
             attempt=chunk.attempt,
             label=f"job {chunk.job_id} chunk {chunk.chunk_id} attempt {chunk.attempt}",
             ids=Ids(job_id=chunk.job_id, chunk_id=chunk.chunk_id, attempt=chunk.attempt),
+            traceparent=chunk.traceparent,
             progress_s=progress_s,
             heartbeat_s=heartbeat_s,
             clock=clock,

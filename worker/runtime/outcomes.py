@@ -15,6 +15,7 @@ from nst_core.inference.stylizer import EngineChoice
 from nst_core.protocol.chunks import ChunkItem
 from nst_core.protocol.events import ItemOutcome
 from nst_core.system.logs import about
+from nst_core.system.traces import span
 
 _log = logging.getLogger(__name__)
 
@@ -98,12 +99,13 @@ def outcome_of(
     No error of one item disturbs another.
     """
     label = f"job {job_id} item {item.index}"
-    with about(item=item.index):
+    with about(item=item.index), span("item") as traced:
         try:
             outcome = retried(work, label=label, what="image", recovered=recovered)
         except InterruptedWorkError:
             return None
         except NstError as problem:
+            traced.fail(problem.code)
             _log.debug("%s failed: %s (%s)", label, problem.message, problem.code)
             return failure(item, problem, ms=watch.ms)
         _log.debug("%s: done in %d ms", label, outcome.ms)

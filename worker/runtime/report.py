@@ -35,18 +35,20 @@ class Report(ABC):
         attempt: int,
         label: str,
         ids: Ids,
+        traceparent: str | None = None,
         progress_s: float,
         heartbeat_s: float,
         clock: Clock = time.monotonic,
     ) -> None:
         """Publish nothing before the `with` block. `id` is the chunk's or the run's; `label` names it in the log.
 
-        `ids` are those of all log lines about the work.
+        `ids` are those of all log lines about the work, and `traceparent` is what its message says of its trace.
         """
         self.id = id
         self.attempt = attempt
         self.label = label
         self.ids = ids
+        self.traceparent = traceparent
         self._broker = broker
         self._progress_s = progress_s
         self._heartbeat_s = heartbeat_s

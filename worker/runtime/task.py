@@ -12,6 +12,7 @@ from nst_core.clock import Clock
 from nst_core.errors import BlobUnavailableError, BrokerUnavailableError, NstError, ProtocolError
 from nst_core.protocol.events import Event
 from nst_core.system.logs import about
+from nst_core.system.traces import span
 from worker.runtime.broker import WorkerBroker
 from worker.runtime.outcomes import InterruptedWorkError, Recovered, problem_of
 from worker.runtime.report import Report
@@ -30,7 +31,7 @@ class Task(ABC, Generic[_Message, _Report, _End]):
     Whatever goes wrong, a message that was begun ends with exactly one end event, unless the process dies.
     """
 
-    #: What the log and the users call a piece of work.
+    #: What logs, traces and users call a piece of work.
     noun: str
 
     def __init__(
@@ -59,7 +60,7 @@ class Task(ABC, Generic[_Message, _Report, _End]):
             _log.error("dropped a message: %s", error)
             return
         report = self._report_on(work)
-        with about(**report.ids):
+        with about(**report.ids), span(self.noun, kind="consumer", parent=report.traceparent):
             self._take(work, report)
 
     def _take(self, work: _Message, report: _Report) -> None:

@@ -34,6 +34,7 @@ class SegmentReport(Report):
             attempt=segment.attempt,
             label=f"run {segment.run_id} {segment.phase} attempt {segment.attempt}",
             ids=Ids(run_id=segment.run_id, attempt=segment.attempt),
+            traceparent=segment.traceparent,
             progress_s=progress_s,
             heartbeat_s=heartbeat_s,
             clock=clock,

@@ -2,6 +2,7 @@
 
 import builtins
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,17 @@ def test_a_database_that_is_away_may_come_back(
     monkeypatch.setenv("NST_DATABASE_URL", f"postgresql://nst:{PASSWORD}@{HOST}:{free_port()}/nst")
     assert main() == 75
     assert told(capsys).startswith("The database does not answer")
+
+
+def test_traces_without_opentelemetry_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.delitem(sys.modules, "nst_core.system.otlp", raising=False)
+    assert main() == 78
+    reason = "the Python package opentelemetry is missing; `pip install 'nst[tracing]'` installs it."
+    assert told(capsys) == f"OTEL_EXPORTER_OTLP_ENDPOINT is set, but {reason}"
 
 
 def test_a_package_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

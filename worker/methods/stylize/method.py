@@ -1,7 +1,9 @@
 """The method feedforward, as a worker sees it."""
 
 from nst_core.inference.engines import load_stylizer
+from nst_core.metrics import all_of
 from nst_core.protocol.chunks import StylizeChunk
+from nst_core.system import traces
 from worker.methods.stylize.models import ModelCache
 from worker.methods.stylize.pipeline import Pipeline
 from worker.methods.stylize.task import StylizeTask
@@ -28,7 +30,7 @@ class Feedforward(Work):
             engine=parts.engine,
             recovered=parts.recovered,
             budget_bytes=budget_bytes,
-            observe=parts.metrics.observe,
+            observe=all_of(parts.metrics.observe, traces.observe),
         )
         parts.closing.callback(pipeline.close)
         models = ModelCache(
