@@ -181,9 +181,12 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
         job = submit(client, upload(client, photos), ["great_wave"])
         while client.job(job.id).counts.succeeded < 3:
             time.sleep(0.05)
+        # Otherwise the job could end before the backup does.
+        stack.children["worker-1"].send_signal(signal.SIGSTOP)
         with open(backup, "wb") as file:
-            HomeBackup(Home(home)).write(file)
+            HomeBackup(Home(home), sleep=lambda seconds: None).write(file)
         assert not client.job(job.id).status.is_terminal
+        stack.children["worker-1"].send_signal(signal.SIGCONT)
     return Interrupted(home=home, backup=backup, ended=ended, unfinished=job)
 
 
