@@ -3,6 +3,7 @@
 # make fuzz    the API against made-up requests (EXAMPLES of each route)
 # make bench   our engines beside plain ones, and a bulk job beside the bare loop of decode, network and encode
 # make client  the synchronous client from the asynchronous one
+# make digests the list of the digests of all weights in the package, which `nst doctor` reads
 # make images  container images, with docker, podman or buildah: deploy/README.md
 # make locks   the newest versions that the images are made of
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -15,7 +16,7 @@ EXAMPLES ?= 100
 # Tests start hundreds of processes, and each would compile the whole product.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test fuzz bench client lint style clean images locks
+.PHONY: demo test fuzz bench client digests lint style clean images locks
 
 demo: $(STAMP)
 	$(BIN)/nst demo
@@ -33,6 +34,9 @@ bench: $(STAMP)
 
 client: $(STAMP)
 	$(BIN)/python -m tests.sync_client
+
+digests:
+	cd nst_core/assets && find * -name '*.safetensors' | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -15,17 +15,24 @@ class DatabaseSettings(BaseSettings):
 
     #: NST_DATABASE_URL: SQLite or PostgreSQL, as an SQLAlchemy address.
     database_url: SecretStr = SecretStr("sqlite:///nst.db")
+    #: What a start does with a database of an older version: migrate it, or refuse to start until `nst db upgrade` did.
+    migrate: Literal["auto", "refuse"] = "auto"
 
 
-class SchedulerSettings(BrokerSettings, StorageSettings, MetricsSettings, LogSettings, DatabaseSettings):
+class ApiSettings(BaseSettings):
+    """Where the API listens."""
+
+    model_config = SettingsConfigDict(env_prefix="NST_", frozen=True, hide_input_in_errors=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(8700, ge=0, le=65535)
+
+
+class SchedulerSettings(BrokerSettings, StorageSettings, MetricsSettings, LogSettings, DatabaseSettings, ApiSettings):
     """All settings of a scheduler process."""
 
     model_config = SettingsConfigDict(env_parse_none_str="null", hide_input_in_errors=True)
 
-    #: What a start does with a database of an older version: migrate it, or refuse to start until `nst db upgrade` did.
-    migrate: Literal["auto", "refuse"] = "auto"
-    host: str = "127.0.0.1"
-    port: int = Field(8700, ge=0, le=65535)
     #: A key that is valid from the start, for the tenant `default`; only its hash is stored.
     bootstrap_api_key: SecretStr | None = None
     #: Buckets besides NST_S3_BUCKET that jobs may read from and write to.

@@ -1,8 +1,13 @@
-"""Run a worker: `python -m worker`, configured by `NST_*` variables (see worker/settings.py)."""
+"""Run a worker: `python -m worker`, configured by `NST_*` variables (see worker/settings.py).
 
+`python -m worker --probe` prints what it would compute with, as JSON, and ends.
+"""
+
+import json
 import logging
 import os
 import sys
+from dataclasses import asdict
 from typing import NoReturn
 
 from pydantic import ValidationError
@@ -34,8 +39,11 @@ def main() -> int:
         # checked here, like the folder for training photos, so that a wrong folder does not fail the worker's jobs.
         compiled = own_folder(usable_cache_folder(settings.cache_dir) / "compiled")
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled))
-        from worker.app import run_worker
+        from worker.app import probe, run_worker
 
+        if "--probe" in sys.argv[1:]:
+            print(json.dumps(asdict(probe(settings))))
+            return 0
         return run_worker(settings)
     except ModuleNotFoundError as error:
         reason = f"the Python package {error.name} is missing; `pip install 'nst[worker]'` installs it."

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
 from threading import Event, Thread
 
@@ -14,6 +15,7 @@ from nst_core.errors import BlobError, BlobUnavailableError, EngineError
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.selection import choose
 from nst_core.inference.stylizer import EngineChoice
+from nst_core.nets import native
 from nst_core.settings import secrets_of
 from nst_core.storage.blobs import BlobStore
 from nst_core.storage.self_test import StorageTest, check_disk
@@ -71,6 +73,38 @@ def run_worker(settings: WorkerSettings) -> int:
         registry = new_registry(disk=usable_cache_folder(settings.cache_dir))
         closing.enter_context(serving(registry, host=settings.metrics_host, port=settings.metrics_port))
         return _run(settings, device, heartbeat, WorkerMetrics(registry), closing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What a worker with some settings computes with on this machine."""
+
+    device: str
+    #: The name of the GPU, or the instructions that torch uses on the CPU.
+    processor: str
+    engine: str
+    precision: str
+    threads: int
+    #: Whether the kernels in C were compiled.
+    kernels: bool
+
+
+def probe(settings: WorkerSettings) -> Probe:
+    """Return what a worker would compute with; raise ConfigError or EngineError as it would."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    device = resolve_device(settings.device)
+    folder = usable_cache_folder(settings.cache_dir)
+    choice = choose(device, engine=settings.engine, precision=settings.precision, folder=folder)
+    is_gpu = device.type == "cuda"
+    return Probe(
+        device=str(device),
+        processor=torch.cuda.get_device_name(device) if is_gpu else torch.backends.cpu.get_cpu_capability(),
+        engine=choice.engine,
+        precision=choice.precision,
+        threads=torch.get_num_threads(),
+        kernels=native.library() is not None,
+    )
 
 
 def _run(

@@ -23,6 +23,13 @@ KEY_PREFIX = "nst:"
 AHEAD, BEHIND = 0, 9
 #: What events are signed for. Messages are signed for their queue.
 EVENT_PURPOSE = "nst.event"
+#: Key of the mark of an installation. A running scheduler renews it, so that others can tell which database is theirs.
+MARK_KEY = f"{KEY_PREFIX}installation"
+
+
+def mark_of(settings: BrokerSettings) -> str:
+    """Return the mark of an installation, which is that of all processes with the same NST_MESSAGE_SECRET."""
+    return Signer(settings.message_secret.get_secret_value()).sign(MARK_KEY, b"")
 
 
 def attempt_key(id: int | str) -> str:
@@ -99,6 +106,7 @@ class QueueConnection:
         """Open no connection yet. If not `patient`, give up within seconds when Redis does not answer."""
         self.celery = make_celery(settings)
         self._signer = Signer(settings.message_secret.get_secret_value())
+        self._mark = mark_of(settings)
         self._redis = make_redis(settings) if patient else make_redis(settings, timeout_s=2.0, retries=0)
 
     def ping(self) -> None:

@@ -54,6 +54,12 @@ COMMANDS = (
     LazyCommand("scheduler", "local:scheduler", help="Run a scheduler: the API and the control loops.", panel=_CLUSTER),
     LazyCommand("worker", "local:worker", help="Run a worker.", panel=_CLUSTER),
     LazyCommand(
+        "doctor",
+        "scheduler.operations.doctor:doctor",
+        help="Check this machine's settings and servers.",
+        panel=_CLUSTER,
+    ),
+    LazyCommand(
         "db",
         "scheduler.operations.database:app",
         help="Show, check and migrate the schema of the database.",

@@ -16,6 +16,7 @@ from nst_core.queue.connection import (
     BEHIND,
     EVENT_PURPOSE,
     KEY_PREFIX,
+    MARK_KEY,
     QueueConnection,
     attempt_key,
     cancelled_key,
@@ -25,6 +26,8 @@ from nst_core.queue.connection import (
 
 #: Hints live longer than any chunk, and expire.
 _HINT_TTL_S = 24 * 3600
+#: The mark of the installation is renewed every second.
+_MARK_TTL_S = 60
 #: Header of a message: the id of its chunk or run, and the number of the attempt.
 _ATTEMPT = "nst_attempt"
 
@@ -129,10 +132,12 @@ class Broker(QueueConnection):
     def hold(self, role: str, holder: str, *, seconds: float) -> bool:
         """Take or keep a role for some seconds; return False if another holder has it.
 
-        This is not a lock: after FLUSHALL, or if a holder is slow, two may have the role.
+        This is not a lock: after FLUSHALL, or if a holder is slow, two may have the role. Also marks the database as
+        the one of this installation, for `nst doctor`.
         """
         key, ms = f"{KEY_PREFIX}holder:{role}", round(seconds * 1000)
         with self._translated():
+            self._redis.set(MARK_KEY, self._mark, ex=_MARK_TTL_S)
             if self._redis.set(key, holder, nx=True, px=ms):
                 return True
             return self._redis.get(key) == holder.encode() and bool(self._redis.pexpire(key, ms))

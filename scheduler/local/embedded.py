@@ -123,6 +123,7 @@ class Stack:
         try:
             self._cleanup.enter_context(self.home.locked())
             self._addresses = self._choose_addresses()
+            self.home.write_settings(self._variables())
             self._supervisor = Supervisor(self._stages(), logs=self.home.logs, cwd=_ROOT, on_event=self._on_event)
             self._cleanup.callback(self._supervisor.stop)
             self._supervisor.start()
@@ -209,11 +210,19 @@ class Stack:
             [self._worker(number) for number in range(1, self._worker_count + 1)],
         ]
 
+    def _variables(self) -> dict[str, str]:
+        """Return the variables of the scheduler and of a worker, without those of each process alone."""
+        given = {name: value for name, value in os.environ.items() if name.startswith("NST_")}
+        own = self._shared_env() | self._worker_env(self._threads()) | self._scheduler_env() | self._env
+        return {name: value for name, value in (given | own).items() if name != "NST_HEARTBEAT_FILE"}
+
+    def _threads(self) -> int:
+        return max(1, (os.cpu_count() or 1) // max(1, self._worker_count))
+
     def _worker(self, number: int) -> Service:
         name = f"worker-{number}"
-        threads = max(1, (os.cpu_count() or 1) // max(1, self._worker_count))
         heartbeat = self.home.heartbeat(name)
-        env = dict(os.environ) | self._shared_env() | self._worker_env(threads)
+        env = dict(os.environ) | self._shared_env() | self._worker_env(self._threads())
         return Service(
             name=name,
             command=module_command("worker"),

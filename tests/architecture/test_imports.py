@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 #: Modules of nst_core that never load torch.
 LIGHT = (
-    *("clock", "errors", "formats", "images", "metrics", "settings", "styles"),
+    *("clock", "digests", "errors", "formats", "images", "metrics", "settings", "styles"),
     *("decoding.child", "decoding.decoder", "decoding.process"),
     *("protocol.chunks", "protocol.codec", "protocol.events", "protocol.segments", "protocol.signing"),
     *("queue.connection", "queue.transport", "storage.blobs"),

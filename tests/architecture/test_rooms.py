@@ -68,6 +68,12 @@ TESTED_ELSEWHERE = (
     ("scheduler/jobs", "result_zip", "integration/test_jobs_api.py"),
     ("scheduler/jobs", "verify", "integration/test_verify.py"),
     ("scheduler/jobs/methods", "base feedforward", "unit/scheduler/jobs/methods/test_registry.py"),
+    ("scheduler/operations", "checklist clocks", "integration/test_doctor.py"),
+    (
+        "scheduler/operations",
+        "database_checks redis_checks storage_checks weights_checks",
+        "integration/test_doctor.py",
+    ),
     ("scheduler/retention", "removal retention", "integration/test_deletion.py"),
     ("scheduler/runs", "files finish losses requests service tidy", "integration/test_runs.py"),
     ("scheduler/runs", "forks", "integration/test_runs_changes.py"),

@@ -33,6 +33,18 @@ def nst(home: Path, capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple
     return code, capfd.readouterr().out
 
 
+def test_the_doctor_finds_a_running_stack_healthy(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code, text = nst(home, capfd, "doctor", "--json")
+    diagnosis = json.loads(text)
+    found = {finding["check"]: finding for finding in diagnosis["findings"]}
+    assert [each for each in found.values() if each["status"] not in ("ok", "skipped")] == []
+    assert (code, diagnosis["ok"], diagnosis["home"]) == (ExitCode.OK, True, str(home))
+    assert [name for name, each in found.items() if each["status"] == "skipped"] == ["port_metrics"]
+    assert found["redis_database"]["found"] == "A scheduler of this installation uses the database 0."
+    assert "listens the scheduler of this installation" in found["port_api"]["found"]
+    assert found["engine"]["found"].startswith("Workers run styles by ")
+
+
 def test_a_folder_is_stylized_with_every_style_and_only_a_broken_photo_fails(
     home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,22 @@ def test_only_their_owner_can_read_the_secrets(tmp_path: Path) -> None:
     assert home.folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_the_variables_of_the_last_start_are_kept_for_their_owner(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert home.read_settings() is None
+    home.write_settings({"NST_PORT": "8700"})
+    assert home.read_settings() == {"NST_PORT": "8700"}
+    assert home.settings_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_home_is_running_while_its_lock_is_held(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    assert not home.is_running()
+    with home.locked():
+        assert home.is_running()
+    assert not home.is_running()
+
+
 def test_a_damaged_client_file_is_reported(tmp_path: Path) -> None:
     home = Home(tmp_path)
     assert home.read_client() is None

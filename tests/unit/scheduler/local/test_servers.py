@@ -113,7 +113,7 @@ def test_an_old_program_is_refused_with_what_is_needed(
         servers._find(
             name,
             None,
-            minimum=servers._MIN_RCLONE if name == "rclone" else servers._MIN_REDIS,
+            minimum=servers._MIN_RCLONE if name == "rclone" else servers.MIN_REDIS,
             option="version",
             package="a-package",
         )
