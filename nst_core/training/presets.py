@@ -77,7 +77,7 @@ _PRESETS = (
     ),
     TrainPreset(
         name=DEFAULT_OF_FAMILY,
-        summary="A style in about four minutes: scale and shift alone learn, and all else stays that of a family.",
+        summary="A style in minutes: scale and shift alone learn, and all else stays that of a family.",
         config=TrainConfig.from_dict({**_STROKES, **_NORMS}),
         initial_style=TEACHER,
     ),
