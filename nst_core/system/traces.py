@@ -11,11 +11,14 @@ from typing import Literal, Protocol
 
 from nst_core.errors import ConfigError
 from nst_core.metrics import Stage
+from nst_core.system.logs import hide
 
 #: Each of them, if it is set, is where spans are sent.
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL = "http/protobuf"
+#: Headers for the collector, such as its key.
+_HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
 
 
 #: What a span is to the one above it: a part, the answer to a request, the sending of a message, or the work on one.
@@ -97,6 +100,10 @@ def sending(service: str, *, instance: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         reason = f"the Python package {error.name} is missing; `pip install 'nst[tracing]'` installs it."
         raise ConfigError(f"{name} is set, but {reason}") from None
+    for each in _HEADERS:
+        # OpenTelemetry logs headers that are not well formed.
+        for header in os.environ.get(each, "").split(","):
+            hide(header.strip(), header.partition("=")[2].strip())
     _tracer = otlp = Otlp(service, instance=instance)
     try:
         yield

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from nst_core.decoding.child import Child
+from nst_core.errors import EngineError
 from nst_core.settings import BrokerSettings, StorageSettings, secrets_of
 from nst_core.system import logs
 from nst_core.system.logs import JsonFormatter, Repeats, TextFormatter, about, without_secrets
@@ -163,6 +166,19 @@ def test_a_process_that_cannot_start_says_so_in_the_format() -> None:
     (line,) = run("import sys; from worker.__main__ import main; sys.exit(main())", code=78)
     assert line["message"].startswith("The worker cannot start: NST_MESSAGE_SECRET must be set")
     assert (line["role"], line["level"]) == ("worker", "ERROR")
+
+
+def test_a_process_that_reads_images_and_cannot_start_says_why_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise ImportError('this numpy is broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("NST_LOG_FORMAT", "json")
+    with pytest.raises(EngineError, match="ended during its start"):
+        Child(memory_bytes=1 << 30, seconds=1)
+    (line,) = map(json.loads, capfd.readouterr().err.splitlines())
+    assert (line["role"], line["level"]) == ("decoder", "CRITICAL")
+    assert line["exception"].endswith("ImportError: this numpy is broken")
 
 
 def test_the_stacks_are_those_of_all_threads() -> None:

@@ -1,5 +1,6 @@
 """Tests of nst_core.system.traces and nst_core.system.otlp, with a collector."""
 
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 from nst_core import __version__
 from nst_core.errors import BlobUnavailableError, ConfigError
 from nst_core.metrics import Stage
-from nst_core.system import otlp, traces
+from nst_core.system import logs, otlp, traces
 from nst_core.system.logs import about, current
 from tests.collector import Collected, Collector, collecting
 
@@ -96,6 +97,20 @@ def test_errors_have_a_code_and_no_text_and_attributes_no_secrets(collector: Col
     }
     assert spans["ValueError"].attributes["http.route"] == "redis://***@host"
     assert not [body for body in collector.bodies if b"no-such-text" in body or b"SSSS" in body]
+
+
+@pytest.mark.parametrize("headers", ["a=1,api-key=secret-of-the-collector", "secret-of-the-collector"])
+def test_no_line_has_the_key_of_the_collector(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, headers: str
+) -> None:
+    monkeypatch.setattr(logs, "_hidden", set())
+    monkeypatch.setattr(caplog.handler, "formatter", logs.JsonFormatter())
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+    with traces.sending("nst-worker", instance="w"), traces.span("chunk"):
+        logging.getLogger("requests").warning("sent with secret-of-the-collector")
+    assert "sent with ***" in caplog.text
+    assert "secret-of-the-collector" not in caplog.text
+    assert [span.name for span in collector.spans] == ["chunk"]
 
 
 def test_variables_of_opentelemetry_name_the_service(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
