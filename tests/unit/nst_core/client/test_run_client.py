@@ -198,8 +198,9 @@ def test_wait_times_out(api: CannedApi, connect: Connect) -> None:
 
 def test_presets_of_trainings_are_listed(api: CannedApi, runs: RunClient) -> None:
     api.on("GET", "/v1/training-presets", Answer(body=PRESETS))
-    [preset] = runs.presets()
-    assert (preset.name, preset.summary, preset.config) == ("standard", "2,000 steps", {"steps": 2000})
+    standard, norms = runs.presets()
+    assert (standard.name, standard.summary, standard.config) == ("standard", "2,000 steps", {"steps": 2000})
+    assert (standard.families, norms.families) == ((), ("painters",))
 
 
 def test_a_refusal_is_an_error_with_the_code_of_the_answer(api: CannedApi, runs: RunClient) -> None:
