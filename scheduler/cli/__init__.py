@@ -18,4 +18,4 @@ def main() -> None:
         if name in _OWN:
             raise
         message = f"nst: error: The Python package {name} is missing. Install the command line with pip install "
-        sys.exit(f"{message}'nst[cli]', or all of nst for this machine with 'nst[local]'.")
+        sys.exit(f"{message}'nst[cli]', a scheduler with 'nst[scheduler]', or all for this machine with 'nst[local]'.")
