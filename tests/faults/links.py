@@ -56,7 +56,8 @@ class Link:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
-            with suppress(OSError, asyncio.IncompleteReadError):
+            # `close` cancels this task. The server that started it would print a traceback for a cancelled one.
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await self._handle(reader, writer)
         finally:
             self._writers.discard(writer)
