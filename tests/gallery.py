@@ -20,14 +20,14 @@ from tests.shipped import sample_photos
 
 STYLES = Path(__file__).parents[1] / "nst_core" / "assets" / "styles"
 PAGE = STYLES / "README.md"
-#: One photo in all styles, for the first screen of the project's page.
+#: One photo and what it is in each style, for the first screen of the project's page.
 OVERVIEW = STYLES / "overview.jpg"
 _INTRODUCTION = """# The styles that come with nst
 
 Made by `python -m tests.gallery`. All sample photos are free; NOTICE in the main folder has the credits. `nst styles
 show NAME` prints a card, and [nst_core/README.md](../../README.md) says how such networks are trained and measured.
 
-![A photo in all styles](overview.jpg)
+![A photo, and what it is in each style](overview.jpg)
 """
 _PAINTING_PX = 1024
 _TILE_PX, _GAP_PX = 300, 6
@@ -51,7 +51,7 @@ def main() -> None:
         painting = Image.open(args.paintings / f"{style.name}.jpg").convert("RGB")
         painting.thumbnail((_PAINTING_PX, _PAINTING_PX))
         (style.folder / SHEET_NAME).write_bytes(encode(preview_sheet(np.array(painting), pairs), "jpg"))
-    overview(last).save(OVERVIEW, quality=88)
+    overview([photos[-1], *last]).save(OVERVIEW, quality=88)
 
 
 def page(styles: list[ShippedStyle]) -> str:

@@ -31,6 +31,7 @@ NAMES = [
     "starry_night",
     "the_scream",
     "udnie",
+    "wheat_field",
     "woman_with_a_hat",
     "wreck_of_the_minotaur",
 ]
