@@ -11,7 +11,7 @@ import argparse
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from tests.shipped import shipped_style
 PHOTO_PX = 512
 PAIRS_A_PAGE = 4
 OURS, PEER = "ours", "the peer"
-_GAP, _FONT = 12, ImageFont.load_default(size=24)
+_GAP, _FONT_PX = 12, 24
 
 
 def main() -> None:
@@ -46,7 +46,8 @@ def main() -> None:
 def make(photos: Path, paintings: Path, peers: Path, out: Path, *, seed: int) -> None:
     """Write the pages of each peer whose painting we have a style of, and the answers."""
     out.mkdir(parents=True, exist_ok=True)
-    dice, answers, pictures = random.Random(seed), {}, [read(path) for path in sorted(photos.iterdir())]
+    dice, pictures = random.Random(seed), [read(path) for path in sorted(photos.iterdir())]
+    answers: dict[str, dict[str, str]] = {}
     for name, label, weights in peers_in(peers):
         both: dict[str, Paint] = {OURS: painter(shipped_style(name).weights()), PEER: painter(weights)}
         with Image.open(next(paintings.glob(f"{name}.*"))) as opened:
@@ -70,7 +71,7 @@ def read(path: Path) -> Pixels:
     return np.array(ImageOps.contain(image, (PHOTO_PX, PHOTO_PX), Image.Resampling.LANCZOS))
 
 
-def page(painting: Image.Image, pairs: dict[str, Sequence[Pixels]]) -> Image.Image:
+def page(painting: Image.Image, pairs: Mapping[str, Sequence[Pixels]]) -> Image.Image:
     """Return the painting above rows of A and B."""
     width = 2 * (PHOTO_PX + _GAP)
     rows = [ImageOps.contain(painting, (width, PHOTO_PX))]
@@ -84,10 +85,10 @@ def page(painting: Image.Image, pairs: dict[str, Sequence[Pixels]]) -> Image.Ima
 
 
 def _pair(number: str, pictures: Sequence[Image.Image]) -> Image.Image:
-    line = _FONT.size + 10
+    line, font = _FONT_PX + 10, ImageFont.load_default(size=_FONT_PX)
     row = Image.new("RGB", (2 * (PHOTO_PX + _GAP), pictures[0].height + line), "white")
     for place, (letter, picture) in enumerate(zip("AB", pictures, strict=True)):
-        ImageDraw.Draw(row).text((place * (PHOTO_PX + _GAP), 0), f"{number} {letter}", fill="black", font=_FONT)
+        ImageDraw.Draw(row).text((place * (PHOTO_PX + _GAP), 0), f"{number} {letter}", fill="black", font=font)
         row.paste(picture, (place * (PHOTO_PX + _GAP), line))
     return row
 
