@@ -103,7 +103,7 @@ def test_options_that_an_older_version_does_not_send_have_their_defaults() -> No
 
 
 #: Fields that an older version does not send.
-OPTIONAL = {"alone", "preview_every", "quality"}
+OPTIONAL = {"alone", "preview_every", "quality", "traceparent"}
 
 
 @pytest.mark.parametrize(
