@@ -12,11 +12,14 @@ _STYLES = ("great_wave", "udnie")
 _SERVERS = ("redis", "s3", "postgres")
 
 
-def restart_each(scene: Scene) -> None:
-    """Replace one container after the other: SIGTERM, then the next one when its successor is ready."""
+def restart_each(scene: Scene, *, begin: float = 0.1, end: float = 0.8) -> None:
+    """Replace one container after the other: SIGTERM, then the next one when its successor is ready.
+
+    `begin` and `end` are shares of the job, 0 to 1.
+    """
     names = [*scene.cluster.workers, *scene.cluster.schedulers]
     for number, name in enumerate(names):
-        if not scene.at(0.1 + 0.7 * number / len(names)):
+        if not scene.at(begin + (end - begin) * number / len(names)):
             scene.problems.append(f"the job ended before {name} was restarted")
             return
         code = scene.cluster.stop(name, grace_s=GRACE_S)
@@ -28,11 +31,14 @@ def restart_each(scene: Scene) -> None:
         _until_ready(scene, name)
 
 
-def kill_each(scene: Scene) -> None:
-    """Kill one process after the other with SIGKILL, servers too, and wait until its successor is ready."""
+def kill_each(scene: Scene, *, begin: float = 0.1, end: float = 0.8) -> None:
+    """Kill one process after the other with SIGKILL, servers too, and wait until its successor is ready.
+
+    `begin` and `end` are shares of the job, 0 to 1.
+    """
     names = [*scene.cluster.workers, *scene.cluster.schedulers, *_SERVERS]
     for number, name in enumerate(names):
-        if not scene.at(0.1 + 0.7 * number / len(names)):
+        if not scene.at(begin + (end - begin) * number / len(names)):
             scene.problems.append(f"the job ended before {name} was killed")
             return
         before = len(scene.cluster.codes(name))
@@ -41,6 +47,12 @@ def kill_each(scene: Scene) -> None:
         scene.faults += 1
         scene.mark(f"SIGKILL to {name}")
         _until_ready(scene, name)
+
+
+def restart_and_kill_each(scene: Scene) -> None:
+    """Replace each container, then kill each process."""
+    restart_each(scene, begin=0.05, end=0.45)
+    kill_each(scene, begin=0.45, end=0.9)
 
 
 def check_health(scene: Scene) -> None:
@@ -82,6 +94,15 @@ CASES = (
         fault=kill_each,
         real=True,
         items=120,
+        styles=_STYLES,
+        bar=Bar(api_dies=True, taken=1, recovery_s=60),
+    ),
+    Case(
+        id="I4",
+        title="rolling restart, then kill -9 of each process, in one job",
+        fault=restart_and_kill_each,
+        real=True,
+        items=200,
         styles=_STYLES,
         bar=Bar(api_dies=True, taken=1, recovery_s=60),
     ),
