@@ -103,7 +103,8 @@ CASES = (
         fault=restart_and_kill_each,
         real=True,
         items=200,
+        side_px=320,
         styles=_STYLES,
-        bar=Bar(api_dies=True, taken=1, recovery_s=60),
+        bar=Bar(api_dies=True, taken=1, recovery_s=120),
     ),
 )

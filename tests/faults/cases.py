@@ -58,6 +58,8 @@ class Case:
     items: int = 1000
     #: Whether to use real networks and photos, of which there are few.
     real: bool = False
+    #: The size of these photos: their sides have so many pixels, or a few more.
+    side_px: int = 96
     #: The styles of the job.
     styles: tuple[str, ...] = ("great_wave",)
     #: Whether the case needs its own disk, which can be filled.

@@ -156,8 +156,8 @@ class Matrix:
     def _photos(self, cluster: Cluster, case: Case, items: int) -> str:
         if not case.real:
             return cluster.photos(items)
-        name = f"real-{items}"
-        return cluster.put_photos(name, small_photos(items, side_px=96))
+        name = f"real-{items}-{case.side_px}"
+        return cluster.put_photos(name, small_photos(items, side_px=case.side_px))
 
     def _spoilt(self, cluster: Cluster, case: Case, items: int) -> tuple[str, int]:
         """Return the prefix of photos, including those that must fail, and their number."""
