@@ -1,8 +1,8 @@
 """How strongly a network paints, and its picture is mixed with the photo, so that a job's strength looks even.
 
-A style that has the identity beside it is painted less by a blend of the two (`nets.families`): strokes stay whole and
-become weaker, where a cross-fade shows strokes and the photo's texture at once. The identity is no exact copy of the
-photo, whose colours it dulls, so the picture is mixed with the photo too, and the less the more there is of the style.
+If the network of a style has the identity too, a blend of the two paints less (`nets.families`). Strokes stay whole and
+become weaker, where a cross-fade shows strokes and the photo's texture at once. The identity dulls the photo's colours,
+so the picture is also mixed with the photo. The stronger the style, the less of the photo is mixed in.
 """
 
 
