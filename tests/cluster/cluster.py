@@ -12,11 +12,11 @@ from scheduler.local.servers import HOST
 from tests.cluster.containers import Image, first_process
 from tests.faults.cluster import Cluster, Setup
 
-# Engines differ in the last bits, and on a busy machine a worker that starts again may measure another one as fastest.
-_ENGINE = {"NST_ENGINE": "openvino", "NST_PRECISION": "fp32"}
 #: Where the images keep the heartbeat and what workers cache.
 _HEARTBEAT, _CACHE = "tmp/nst-heartbeat", "/var/cache/nst"
 SETUP = Setup(database="postgresql", workers=2, real=True)
+#: Those that `nst up --workers 2` gives each of its workers.
+THREADS = max(1, (os.cpu_count() or 1) // SETUP.workers)
 
 
 class ImageCluster(Cluster):
@@ -24,10 +24,13 @@ class ImageCluster(Cluster):
 
     counts_effects = False
 
-    def __init__(self, images: Mapping[str, Image], home: Path, *, seed: int = 0) -> None:
-        """Use the images `scheduler` and `worker`."""
+    def __init__(
+        self, images: Mapping[str, Image], home: Path, *, seed: int = 0, env: Mapping[str, str] | None = None
+    ) -> None:
+        """Use the images `scheduler` and `worker`. `env` adds to the environment of their processes."""
         super().__init__(SETUP, home, seed=seed)
         self._images = images
+        self._env = {"NST_THREADS": str(THREADS), **(env or {})}
         self._image_of: dict[str, Image] = {}
 
     def pid(self, name: str) -> int:
@@ -81,4 +84,4 @@ class ImageCluster(Cluster):
             cache.mkdir()
             os.chown(cache, *map(int, image.user.split(":")))
         binds = {cache: _CACHE} if role != "scheduler" else {}
-        self._add(name, image.run({**settings, **_ENGINE, "NST_REDIS_URL": redis_url}, binds), {})
+        self._add(name, image.run({**settings, **self._env, "NST_REDIS_URL": redis_url}, binds), {})

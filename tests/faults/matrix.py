@@ -6,13 +6,13 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from nst_core.client import Client
-from nst_core.client.resources.jobs import Job, JobInput, JobRequest
+from nst_core.client.resources.jobs import Job, JobInput, JobRequest, Precision
 from scheduler.domain.jobs import RESULTS_NAME
 from tests.faults.cases import POISON_NAME, STICKY_NAME, Bar, Case
 from tests.faults.cluster import Cluster, Setup
@@ -40,6 +40,8 @@ class Options:
     items: int | None = None
     freeze_s: float = 90.0
     item_ms: float = 100.0
+    #: That of the jobs.
+    precision: Precision = "auto"
 
 
 class Matrix:
@@ -52,12 +54,18 @@ class Matrix:
         *,
         say: Callable[[str], None] = lambda line: None,
         make_cluster: Callable[[Setup, Path], Cluster] | None = None,
+        by_nst_up: Callable[[Case, int], Mapping[str, str]] | None = None,
     ) -> None:
-        """Keep everything in a folder. `say` is called with progress messages. `make_cluster` makes other clusters."""
+        """Keep everything in a folder. `say` is called with progress messages. `make_cluster` makes other clusters.
+
+        `by_nst_up` runs the job of a case with so many photos by `nst up`, and returns the SHA-256 of its
+        images, which must be those of the cluster too.
+        """
         self._folder = folder
         self._options = options
         self._say = say
         self._make = make_cluster or self._usual_cluster
+        self._by_nst_up = by_nst_up
         self._open = ExitStack()
         self._cluster: Cluster | None = None
         self._clusters = 0
@@ -117,10 +125,11 @@ class Matrix:
 
     def _run_once(self, case: Case, cluster: Cluster, items: int, rng: random.Random) -> dict[str, object]:
         options = self._options
+        expected = self._by_nst_up(case, items) if self._by_nst_up else None
         with cluster.client() as client:
             good = self._photos(cluster, case, items)
             if good not in self._undisturbed:
-                job = client.wait(_submit(client, good, case.styles).id, poll_s=0.2, timeout_s=300 + items)
+                job = client.wait(self._submit(client, good, case).id, poll_s=0.2, timeout_s=300 + items)
                 self._undisturbed[good] = gather(cluster, client, job)
                 check_complete(self._undisturbed[good])
             first = self._undisturbed[good]
@@ -128,7 +137,7 @@ class Matrix:
             total = photos * len(case.styles)
             before = _Before(cluster)
             case.prepare(cluster)
-            job = _submit(client, prefix, case.styles)
+            job = self._submit(client, prefix, case)
             scene = Scene(cluster, job, items=total, freeze_s=options.freeze_s, rng=rng)
             disturber = threading.Thread(target=disturb, args=(case, scene), name="faults", daemon=True)
             with Sampler(cluster, job.id, first.job.id) as sampler:
@@ -145,6 +154,8 @@ class Matrix:
             outcome = settled(cluster, client, job) if job.status.is_terminal else None
         checks = _Checks(case.bar, scene, before, sampler.seen)
         checks.all(outcome, first, total)
+        if outcome is not None and expected is not None:
+            checks.same_as_nst_up(outcome, expected)
         return {
             "recovery_s": tuple(mark.recovery_s for mark in scene.marks if mark.recovery_s is not None),
             "waste": checks.waste,
@@ -152,6 +163,12 @@ class Matrix:
             "counted": dict(scene.counted),
             "longest_s": scene.longest_s,
         }
+
+    def _submit(self, client: Client, prefix: str, case: Case) -> Job:
+        request = JobRequest(
+            input=JobInput(prefix=prefix), styles=tuple(case.styles), precision=self._options.precision
+        )
+        return client.submit(request)
 
     def _photos(self, cluster: Cluster, case: Case, items: int) -> str:
         if not case.real:
@@ -197,6 +214,15 @@ class _Checks:
         self._check_results(outcome, first, total)
         self._check_commits(total)
         self._check_waste(outcome)
+
+    def same_as_nst_up(self, outcome: Outcome, expected: Mapping[str, str]) -> None:
+        """Check that `nst up` made the same images."""
+        made = images(outcome)
+        same = sum(expected.get(key) == digest for key, digest in made.items())
+        engines = Counter(f"{item.engine} in {item.precision}" for item in outcome.items)
+        self._add(made.keys() != expected.keys(), "`nst up` made images of other names")
+        self._add(same < len(made), f"{len(made) - same} images are not those of `nst up`: {dict(engines)}")
+        self._scene.counted["images equal to those of `nst up`"] = same
 
     def _add(self, wrong: bool, problem: str) -> None:
         if wrong:
@@ -307,10 +333,6 @@ def count_logged(cluster: Cluster) -> tuple[int, int]:
     """Return how many reports were refused and how many leases were taken away so far, from the schedulers' logs."""
     log = cluster.logs("scheduler")
     return log.count("is outdated"), log.count("its worker stopped responding")
-
-
-def _submit(client: Client, prefix: str, styles: Sequence[str]) -> Job:
-    return client.submit(JobRequest(input=JobInput(prefix=prefix), styles=tuple(styles)))
 
 
 def find_cases(cases: Sequence[Case], wanted: Sequence[str]) -> list[Case]:
