@@ -62,7 +62,7 @@ class _ByNstUp:
         return self._run(items, case.side_px, tuple(case.styles))
 
     def _run_once(self, items: int, side_px: int, styles: tuple[str, ...]) -> Mapping[str, str]:
-        home = self._folder / f"nst-up-{items}-{side_px}"
+        home = self._folder / f"nst-up-{items}-{side_px}-{'-'.join(styles)}"
         photos = small_photos(items, side_px=side_px)
         with nst_up(home, workers=SETUP.workers, env=self._env) as client:
             digests, engines = make_images(client, photos, styles=styles, precision=self._options.precision)

@@ -8,6 +8,8 @@ from tests.faults.faults import GRACE_S
 from tests.faults.scene import Scene
 
 _STYLES = ("great_wave", "udnie")
+#: Of photos that take long enough: the job must not end before its last fault.
+_SIDE_PX = 320
 #: The servers that are no images of ours.
 _SERVERS = ("redis", "s3", "postgres")
 
@@ -85,6 +87,7 @@ CASES = (
         fault=restart_each,
         real=True,
         items=120,
+        side_px=_SIDE_PX,
         styles=_STYLES,
         bar=Bar(silent=0, api_dies=True),
     ),
@@ -94,6 +97,7 @@ CASES = (
         fault=kill_each,
         real=True,
         items=120,
+        side_px=_SIDE_PX,
         styles=_STYLES,
         bar=Bar(api_dies=True, taken=1, recovery_s=60),
     ),
@@ -103,7 +107,7 @@ CASES = (
         fault=restart_and_kill_each,
         real=True,
         items=200,
-        side_px=320,
+        side_px=_SIDE_PX,
         styles=_STYLES,
         bar=Bar(api_dies=True, taken=1, recovery_s=120),
     ),
