@@ -23,7 +23,7 @@ class WorkerSettings(BrokerSettings, StorageSettings, MetricsSettings, LogSettin
     #: The engine that runs styles: auto, or a name in `nst_core.inference.engines.ENGINES`.
     engine: str = "auto"
     #: The precision of that engine.
-    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
+    precision: Literal["auto", "fp32", "int16", "bf16", "fp16", "int8"] = "auto"
     #: Threads per image on a CPU; empty means torch's default, one per core.
     threads: int | None = Field(default=None, ge=1)
     #: Chunks in flight; 0 takes none. With two, the first photos of one chunk are read while the last photos of the

@@ -21,6 +21,7 @@ from nst_core.nets.costs import max_pixels
 from nst_core.nets.families import Style
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
 
+PRECISIONS: tuple[Precision, ...] = ("fp32", "int16")
 #: Of all styles. One photo keeps every core busy, so that no two are computed at once.
 _WORKSPACE = Workspace()
 #: Its memory for smaller photos is kept for the next one.
@@ -30,11 +31,10 @@ _KEPT_PIXELS = 2_000_000
 class NativeStylizer:
     """A `Stylizer` that computes a transformer network with `nets/native` on the CPU, one photo at a time."""
 
-    choice = EngineChoice(engine="native", precision="fp32")
     min_side_px = MIN_SIDE_PX
     max_batch = 1
 
-    def __init__(self, net: TransformerNet) -> None:
+    def __init__(self, net: TransformerNet, *, precision: Precision = "fp32") -> None:
         """Take over a network of a kind that `native_kernels.suits`.
 
         Raises ConfigError if this machine cannot compile the kernels.
@@ -43,7 +43,8 @@ class NativeStylizer:
             raise ConfigError("The engine native needs a C compiler (gcc).")
         self._reference = EagerStylizer(net)
         self.config = net.config
-        self._kernels = Kernels(net)
+        self.choice = EngineChoice(engine="native", precision=precision)
+        self._kernels = Kernels(net, precision)
         self._network = NativeNetwork(net, self._kernels, _WORKSPACE)
 
     @classmethod
@@ -61,10 +62,10 @@ class NativeStylizer:
         """
         if torch.device(device).type != "cpu":
             raise ConfigError(f"The engine native runs on the CPU, not on {device}.")
-        if precision != "fp32":
-            raise ConfigError(f"The engine native has the precision fp32, not {precision}.")
+        if precision not in PRECISIONS:
+            raise ConfigError(f"The engine native has the precisions {', '.join(PRECISIONS)}, not {precision}.")
         net = network_of(source, style)
-        return cls(net) if suits(net.config) else OpenvinoStylizer(net)
+        return cls(net, precision=precision) if suits(net.config) else OpenvinoStylizer(net)
 
     @property
     def nbytes(self) -> int:

@@ -12,15 +12,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nst_core.inference.strips import supports
+from nst_core.inference.stylizer import Precision
 from nst_core.nets import native
 from nst_core.nets.convolution import transformed_kernels
-from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from nst_core.nets.transformer import ROUNDING, TransformerConfig, TransformerNet
 
-#: Pixels next to each other that the last convolution makes at once: their 15 channels fill a vector.
-_GROUP = 5
 #: The values of a vector; there are kernels for multiples of twice as many channels.
 _VECTOR = 16
+_FIRST = "down1.conv"
 _HEAD = "head"
+_NO_NORM = (None, None, None, None, 0.0, 0.0)
+#: Channels of the nine parts of a 9 x 9 kernel, 27 of which are used.
+_PARTS = 32
+#: The largest of the integers that stand for values; as in `nets/native/integers.h`.
+_LARGEST = 16383
 
 
 def suits(config: TransformerConfig) -> bool:
@@ -46,21 +51,52 @@ class Map:
         return self.values, self.scale, self.shift, int(self.relu)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Norm:
+    """What normalises the result of a convolution: its weights, and the scale and the shift that a kernel fills."""
+
+    weight: Tensor
+    bias: Tensor
+    scale: Tensor
+    shift: Tensor
+    eps: float
+
+    @property
+    def arguments(self) -> tuple[Tensor | float | None, ...]:
+        """What kernels end with."""
+        return self.weight, self.bias, self.scale, self.shift, self.eps, ROUNDING
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Packed:
+    """The weights of a convolution as its kernel reads them, and the scales of integers."""
+
+    values: Tensor
+    scales: Tensor | None = None
+
+    @property
+    def arguments(self) -> tuple[Tensor | None, ...]:
+        return self.values, self.scales
+
+
 class Kernels:
-    """The weights of a network of a kind that `suits`, as the kernels read them.
+    """The weights of a network of a kind that `suits`, as the kernels read them: floats, or 16-bit integers.
 
     All methods fill `y` with the rows of a result, or as much of it as they need. `above` are the rows of padding
     before the first row that they read; a strip has rows of its neighbour there instead.
     """
 
-    def __init__(self, net: TransformerNet) -> None:
+    def __init__(self, net: TransformerNet, precision: Precision = "fp32") -> None:
+        """Pack the weights of a network for the precision fp32 or int16."""
         self._layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)}
-        self._packed = {name: _packed(name, layer) for name, layer in self._layers.items()}
+        pack = _integers if precision == "int16" else _floats
+        self._packed = {name: pack(_arranged(name, layer)) for name, layer in self._layers.items()}
 
     @property
     def nbytes(self) -> int:
         """The memory that they take, in bytes."""
-        return sum(4 * packed.numel() for packed in self._packed.values())
+        tensors = (tensor for packed in self._packed.values() for tensor in packed.arguments if tensor is not None)
+        return sum(tensor.nbytes for tensor in tensors)
 
     def channels(self, name: str) -> int:
         """Return the number of channels that a convolution makes."""
@@ -74,54 +110,65 @@ class Kernels:
         """Return the rows and columns from what a result of a convolution reads to what the next one does."""
         return self._layers[name].stride[0]
 
-    def convolve(self, x: Map, name: str, y: Tensor, *, rows: int, above: int) -> None:
-        """Convolve a map."""
-        layer = self._layers[name]
-        side, stride, channels = layer.kernel_size[0], layer.stride[0], layer.out_channels
-        if (side, stride) == (3, 1):
-            sizes = (x.height, x.width, x.channels, 1 - above, rows, channels)
-            native.call("convolve_3x3", *x.arguments, 0, self._packed[name], y, *sizes)
+    def convolve(self, x: Map, name: str, y: Tensor, *, rows: int, above: int, norm: Norm | None = None) -> None:
+        """Convolve a map, and make what normalises the result."""
+        stride, channels = self.stride(name), self.channels(name)
+        weights, end = self._packed[name].arguments, norm.arguments if norm else _NO_NORM
+        if name == _FIRST:
+            bytes_first = (None, x.values) if x.values.dtype == torch.uint8 else (x.values, None)
+            native.call("convolve_photo", *bytes_first, *weights, y, x.height, x.width, above, rows, channels, *end)
             return
-        sizes = (x.height, x.width, x.channels, rows, -(-x.width // stride), channels)
-        steps = (side, side, stride, stride, above, side // 2)
-        native.call("convolve", *x.arguments, self._packed[name], y, *sizes, *steps)
+        if stride == 1:
+            sizes = (x.height, x.width, x.channels, 1 - above, rows, channels)
+            native.call("convolve_3x3", *x.arguments, 0, *weights, y, *sizes, *end)
+            return
+        halved = (x.height, x.width, x.channels, rows, -(-x.width // stride), channels, above)
+        native.call("convolve_half", *x.arguments, *weights, y, *halved, *end)
 
-    def convolve_doubled(self, x: Map, name: str, y: Tensor, *, size: tuple[int, int], first: int, rows: int) -> None:
+    def convolve_doubled(
+        self, x: Map, name: str, y: Tensor, *, size: tuple[int, int], first: int, rows: int, norm: Norm | None = None
+    ) -> None:
         """Convolve a map after doubling it and cutting it to `size`, from row `first` on."""
         sizes = (*size, x.channels, first, rows, self.channels(name))
-        native.call("convolve_3x3", *x.arguments, 1, self._packed[name], y, *sizes)
+        end = norm.arguments if norm else _NO_NORM
+        native.call("convolve_3x3", *x.arguments, 1, *self._packed[name].arguments, y, *sizes, *end)
 
-    def head(self, x: Map, y: Tensor, *, rows: int, above: int) -> int:
-        """Make the last convolution, without its bias; return the groups of pixels in a row, 16 values each."""
-        groups = _groups(x.width)
-        sizes = (x.height, x.width, x.channels, rows, groups, _VECTOR)
-        native.call("convolve", *x.arguments, self._packed[_HEAD], y, *sizes, 9, 8 + _GROUP, 1, _GROUP, above, 4)
-        return groups
-
-    def head_values(self, width: int) -> int:
-        """Return the size of a row of what `head` makes for a map of this width."""
-        return _groups(width) * _VECTOR
+    def head(self, x: Map, y: Tensor, *, rows: int, above: int) -> None:
+        """Make the last convolution: rows x width x 3."""
+        sizes = (x.height, x.width, x.channels, above, rows)
+        native.call(
+            "convolve_to_picture", *x.arguments, *self._packed[_HEAD].arguments, self._layers[_HEAD].bias, y, *sizes
+        )
 
 
-def pixels_of(y: Tensor, rows: int, width: int) -> Tensor:
-    """Return what `Kernels.head` has made as rows x width x 3."""
-    groups = y[: rows * _groups(width) * _VECTOR].view(rows, -1, _VECTOR)
-    return groups[..., : 3 * _GROUP].reshape(rows, -1, 3)[:, :width]
-
-
-def _groups(width: int) -> int:
-    """Return how many groups of pixels a row has; the last one may go beyond it."""
-    return -(-width // _GROUP)
-
-
-def _packed(name: str, layer: nn.Conv2d) -> Tensor:
-    """Return the weights of a convolution as its kernel reads them."""
+def _arranged(name: str, layer: nn.Conv2d) -> Tensor:
+    """Return the weights of a convolution: blocks of 16 channels, and in them rows of products for each channel."""
     weight = layer.weight.detach()  # D, C, K, K
+    if name in (_FIRST, _HEAD):
+        parts = weight.view(*weight.shape[:2], 3, 3, 3, 3)  # D, C, 3, K, 3, K: nine kernels of 3 x 3
+        if name == _FIRST:
+            weight = F.pad(parts.permute(0, 2, 4, 1, 3, 5).flatten(1, 3), [0, 0, 0, 0, 0, _PARTS - 27])
+        else:
+            weight = F.pad(parts.permute(2, 4, 0, 1, 3, 5).flatten(0, 2), [0, 0, 0, 0, 0, 0, 0, _PARTS - 27])
     if weight.shape[2] == 3 and layer.stride == (1, 1):
-        return transformed_kernels(weight)
-    if name == _HEAD:
-        # Channel 3 p + c of the result is channel c of pixel p, which is p columns further to the right.
-        shifted = [F.pad(weight, [pixel, _GROUP - 1 - pixel]) for pixel in range(_GROUP)]
-        weight = F.pad(torch.cat(shifted), [0, 0, 0, 0, 0, 0, 0, _VECTOR - 3 * _GROUP])
+        channels = weight.shape[:2]
+        return transformed_kernels(weight).view(36 * channels[0] // _VECTOR, 1, channels[1], _VECTOR)
     blocks = weight.view(-1, _VECTOR, *weight.shape[1:]).permute(0, 3, 4, 2, 1)  # D / 16, K, taps, C, 16
-    return blocks.contiguous().flatten()
+    return blocks.flatten(2, 3)
+
+
+def _floats(blocks: Tensor) -> _Packed:
+    return _Packed(values=blocks.contiguous())
+
+
+def _integers(blocks: Tensor) -> _Packed:
+    """Return weights, blocks x rows x products x 16, as 16-bit integers with a scale for each channel of a block.
+
+    A sum over a row, times the largest value, has 31 bits at most.
+    """
+    sums = blocks.abs().sum(2).amax(1)  # blocks, 16
+    scales = torch.maximum(sums / (2**31 / _LARGEST - blocks.shape[2]), blocks.abs().amax((1, 2)) / (2**15 - 1))
+    scales[scales == 0] = 1
+    pairs = F.pad(blocks / scales[:, None, None], [0, 0, 0, blocks.shape[2] % 2]).round().to(torch.int16)
+    values = pairs.view(*pairs.shape[:2], -1, 2, _VECTOR).transpose(3, 4)  # blocks, rows, pairs, 16, 2
+    return _Packed(values=values.contiguous(), scales=scales.contiguous())

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nst_core.inference.native_kernels import Kernels, Map, pixels_of
+from nst_core.inference.native_kernels import Kernels, Map
 from nst_core.inference.torch_layers import TorchLayers
 from nst_core.nets.transformer import TransformerNet
 
@@ -48,10 +48,9 @@ class NativeLayers(TorchLayers):
         """Return the last convolution after the output function."""
         above, below = _above_and_below(rows, 4)
         height, width = x.shape[2] + above + below - 8, x.shape[3]
-        y = torch.empty(height * self._kernels.head_values(width))
+        y = torch.empty(height, width, 3)
         self._kernels.head(_map(x), y, rows=height, above=above)
-        bias = self._net.get_parameter("head.bias")
-        return self.output((pixels_of(y, height, width) + bias).permute(2, 0, 1)[None])
+        return self.output(y.permute(2, 0, 1)[None])
 
 
 def _map(x: Tensor) -> Map:

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nst_core.inference.native_kernels import Kernels, Map
+from nst_core.inference.native_kernels import Kernels, Map, Norm
 from nst_core.inference.stylizer import Pixels
 from nst_core.nets import native
-from nst_core.nets.transformer import ROUNDING, TransformerNet
+from nst_core.nets.transformer import TransformerNet
 
 
 class Workspace:
@@ -49,7 +49,7 @@ class NativeNetwork:
 
     def _picture(self, photo: Pixels) -> Pixels:
         height, width = photo.shape[:2]
-        pixels = torch.from_numpy(np.array(photo, np.float32, order="C")).div_(255)
+        pixels = torch.from_numpy(np.array(photo, order="C"))
         x = Map(values=pixels, height=height, width=width, channels=3)
         for number in ("1", "2", "3"):
             x = self._layer(x, f"down{number}.conv", f"down{number}.norm", buffer=number, relu=True)
@@ -74,21 +74,19 @@ class NativeNetwork:
         stride = kernels.stride(conv)
         height, width = doubled or (-(-x.height // stride), -(-x.width // stride))
         y = self._workspace.buffer(buffer, height * width * channels)
-        if doubled:
-            kernels.convolve_doubled(x, conv, y, size=doubled, first=0, rows=height)
-        else:
-            kernels.convolve(x, conv, y, rows=height, above=kernels.side(conv) // 2)
         weight, bias = self._tensors[f"{norm}.weight"], self._tensors[f"{norm}.bias"]
         scale, shift = torch.empty_like(weight), torch.empty_like(weight)
-        sizes = (height * width, channels, self._config.norm_eps, ROUNDING)
-        native.call("affine", y, weight, bias, scale, shift, *sizes)
+        made = Norm(weight=weight, bias=bias, scale=scale, shift=shift, eps=self._config.norm_eps)
+        if doubled:
+            kernels.convolve_doubled(x, conv, y, size=doubled, first=0, rows=height, norm=made)
+        else:
+            kernels.convolve(x, conv, y, rows=height, above=kernels.side(conv) // 2, norm=made)
         return Map(values=y, height=height, width=width, channels=channels, scale=scale, shift=shift, relu=relu)
 
     def _head(self, x: Map) -> Pixels:
-        y = self._workspace.buffer("head", x.height * self._kernels.head_values(x.width))
-        groups = self._kernels.head(x, y, rows=x.height, above=4)
         picture = torch.empty(x.height, x.width, 3, dtype=torch.uint8)
-        linear = int(self._config.output == "linear")
-        native.call("paint", y, self._tensors["head.bias"], picture, x.height, x.width, groups, linear)
+        y = self._workspace.buffer("head", picture.numel())
+        self._kernels.head(x, y, rows=x.height, above=4)
+        native.call("paint", y, picture, picture.numel(), int(self._config.output == "linear"))
         result: Pixels = picture.numpy()
         return result

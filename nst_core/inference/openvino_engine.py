@@ -56,6 +56,9 @@ class OpenvinoStylizer:
         self._ranges = self._checked_ranges() if precision == "int8" else None
         first = self._graph(EVEN)  # compiled now, since a load may take its time
         self.choice = EngineChoice(engine="openvino", precision="int8" if self._ranges else first.precision)
+        # In bfloat16, which some layers have in int8 too, all sums but those of OpenVINO's own normalisation would be
+        # rounded.
+        self._rounds_sums = first.precision == "bf16"
 
     @classmethod
     def load(
@@ -96,8 +99,7 @@ class OpenvinoStylizer:
             picture: Pixels = self._reference(photo[None])[0]
             return picture
         height, width = photo.shape[:2]
-        # In bfloat16 all sums but those of OpenVINO's own normalisation would be rounded.
-        large = height * width > _LARGE_PIXELS and self.choice.precision != "bf16"
+        large = height * width > _LARGE_PIXELS and not self._rounds_sums
         graph = self._graph(odd_sizes(self.config, height, width), large=large)
         picture = graph({"photo": np.ascontiguousarray(photo[None])})["picture"][0]
         if height * width > _KEPT_PIXELS:

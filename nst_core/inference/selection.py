@@ -15,7 +15,7 @@ from nst_core.inference.cuda import DTYPES, probe
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.kept_choices import kept
 from nst_core.inference.likeness import psnr_db
-from nst_core.inference.native_engine import NativeStylizer
+from nst_core.inference.native_engine import PRECISIONS, NativeStylizer
 from nst_core.inference.openvino_compiled import core, precisions
 from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.openvino_runtime import runtime
@@ -38,7 +38,6 @@ _WORTH = 1.3
 _DOUBT = 2.0
 #: Precisions that only the settings choose.
 _ON_REQUEST = ("int8",)
-NATIVE = NativeStylizer.choice
 #: The file with the choices of a machine.
 _KEPT = "engines.json"
 
@@ -168,14 +167,15 @@ def _candidates(device: torch.device) -> list[EngineChoice]:
     if device.type == "cuda":
         precisions_of_card = [name for name in DTYPES if name != "bf16" or bf16_pays(device)]
         return [EXACT, *(EngineChoice(engine="cuda", precision=precision) for precision in precisions_of_card)]
-    own = [NATIVE] if native.library() is not None else []
+    own = PRECISIONS if native.library() is not None else ()
     openvino = [EngineChoice(engine="openvino", precision=precision) for precision in precisions()]
-    return [EXACT, *openvino[:1], *own, *openvino[1:]]
+    ours = [EngineChoice(engine="native", precision=precision) for precision in own]
+    return [EXACT, *openvino[:1], *ours, *openvino[1:]]
 
 
 def _small_stylizer(choice: EngineChoice) -> Stylizer:
     if choice.engine == "native":
-        return NativeStylizer(_small_net())
+        return NativeStylizer(_small_net(), precision=choice.precision)
     if choice.engine == "openvino":
         return OpenvinoStylizer(_small_net(), precision=choice.precision)
     return EagerStylizer(_small_net())

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nst_core.inference.engines import load_stylizer
+from nst_core.inference.native_engine import PRECISIONS
 from nst_core.inference.openvino_compiled import core, precisions
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision
 from nst_core.nets import native
@@ -34,7 +35,8 @@ def kinds(*, compiled: bool) -> list[Kind]:
         result.append(Kind(name="plain torch.compile", precision="fp32"))
     result += [Kind(name="plain OpenVINO", precision=precision) for precision in ours if precision in _HINTS]
     result += [Kind(name="openvino", precision=precision) for precision in ours]
-    return result + [Kind(name="native", precision="fp32")] * (native.library() is not None)
+    own = PRECISIONS if native.library() is not None else ()
+    return result + [Kind(name="native", precision=precision) for precision in own]
 
 
 def load(kind: Kind, weights: bytes) -> Callable[[Pixels], Pixels]:

@@ -1,13 +1,20 @@
-"""Where our graph of OpenVINO spends its time, layer by layer."""
+"""Where our engines of CPUs spend their time, layer by layer."""
 
+import statistics
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
+from torch import Tensor
+
+from nst_core.inference.native_engine import PRECISIONS, NativeStylizer
 from nst_core.inference.openvino_compiled import core, precisions
 from nst_core.inference.openvino_graph import Graph, odd_sizes, whole
 from nst_core.inference.openvino_int8 import Calibration
 from nst_core.inference.stylizer import Pixels, Precision
+from nst_core.nets import native
 from nst_core.nets.weights import load_transformer_bytes
 from tests.benchmarks.engine_kinds import openvino_options
 
@@ -24,15 +31,59 @@ _COLUMNS = ("convolution", "normalisation", "padding", "rest")
 def print_layers(weights: bytes, photo: Pixels, *, rounds: int) -> None:
     """Print a table for each precision: means of the milliseconds of each layer, for one H x W x 3 photo."""
     net = load_transformer_bytes(weights)
-    names = [f"down{number}" for number in (1, 2, 3)]
-    names += [f"residual {block + 1}.{half}" for block in range(net.config.blocks) for half in (1, 2)]
-    names += ["up1", "up2", "head"]
+    names = _names(net.config.blocks)
     tensors = {name: value.float().numpy() for name, value in net.state_dict().items()}
     for precision in precisions():
         graph = Graph(net.config, tensors, Calibration(net.config, tensors).ranges if precision == "int8" else None)
         model = graph.model(whole(graph, odd=odd_sizes(net.config, *photo.shape[:2])))
         print(f"\nopenvino in {precision}, {photo.shape[1]} x {photo.shape[0]}, ms\n")
         _print_table(names, _profile(model, precision, photo, rounds=rounds))
+
+
+def print_native_layers(weights: bytes, photo: Pixels, *, rounds: int) -> None:
+    """Print medians of the milliseconds that our kernels take for each layer, and for all of a H x W x 3 photo.
+
+    A kernel also normalises what it reads, and adds up the statistics of what it makes.
+    """
+    net = load_transformer_bytes(weights)
+    columns = {precision: _kernel_times(weights, precision, photo, rounds=rounds) for precision in PRECISIONS}
+    print(f"\nnative, {photo.shape[1]} x {photo.shape[0]}, ms\n")
+    print("| layer | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|")
+    convolutions = _names(net.config.blocks)
+    for name in (*convolutions, "sums of residuals", "bytes", "all"):
+        print(f"| {name} | " + " | ".join(f"{times[name]:.1f}" for times in columns.values()) + " |")
+    shares = [sum(times[name] for name in convolutions) / times["all"] for times in columns.values()]
+    print("\nshare of the kernels with convolutions: " + ", ".join(f"{share:.1%}" for share in shares))
+
+
+def _kernel_times(weights: bytes, precision: Precision, photo: Pixels, *, rounds: int) -> dict[str, float]:
+    stylizer = NativeStylizer.load(weights, precision=precision)
+    blocks = stylizer.config.blocks
+    runs: dict[str, list[float]] = defaultdict(list)
+    run_kernel = native.call
+
+    def timed(name: str, *arguments: Tensor | int | float | None) -> None:
+        started = time.perf_counter()
+        run_kernel(name, *arguments)
+        layer = "sums of residuals" if name == "add" else "bytes" if name == "paint" else next(layers)
+        times[layer] += 1000 * (time.perf_counter() - started)
+
+    with mock.patch.object(native, "call", timed):
+        for number in range(1 + rounds):
+            layers, times = iter(_names(blocks)), defaultdict[str, float](float)
+            started = time.perf_counter()
+            stylizer(photo[None])
+            times["all"] = 1000 * (time.perf_counter() - started)
+            for name, ms in times.items():
+                runs[name] += [ms] * (number > 0)
+    return {name: statistics.median(ms) for name, ms in runs.items()}
+
+
+def _names(blocks: int) -> list[str]:
+    """Return the names of the convolutions in the order in which they run."""
+    names = [f"down{number}" for number in (1, 2, 3)]
+    names += [f"residual {block + 1}.{half}" for block in range(blocks) for half in (1, 2)]
+    return [*names, "up1", "up2", "head"]
 
 
 def _profile(model: Any, precision: Precision, photo: Pixels, *, rounds: int) -> list[tuple[str, float]]:

@@ -10,7 +10,7 @@ fastest plain engine of the same precision. The run ends with an error if pictur
 by more than one grey level. At sides that are no multiples of 4, as most in the mixed folder, plain networks make a
 larger picture and cut it, so theirs differ from ours there.
 
-`--layers` prints instead where our graph spends its time, at the first size.
+`--layers` prints instead where our engines spend their time, at the first size.
 """
 
 import argparse
@@ -49,16 +49,21 @@ def main() -> None:
     parser.add_argument(
         "--compile", action="store_true", help="torch.compile of the plain network too, which takes long"
     )
-    parser.add_argument("--layers", action="store_true", help="the time of each layer of our graph, for the first size")
+    parser.add_argument(
+        "--layers", action="store_true", help="the time of each layer of our engines, for the first size"
+    )
     args = parser.parse_args()
+    from nst_core.nets import native
     from tests.benchmarks.engine_kinds import kinds
-    from tests.benchmarks.engine_layers import print_layers
+    from tests.benchmarks.engine_layers import print_layers, print_native_layers
 
     print(describe())
     photos = Photos(args.photos)
     if args.layers:
         photo = photos.of_size(0, (args.sizes[0], args.sizes[0]))
         print_layers(_weights(), photo, rounds=args.rounds)
+        if native.library() is not None:
+            print_native_layers(_weights(), photo, rounds=args.rounds)
         return
     found = kinds(compiled=args.compile)
     print(f"style {_STYLE}, photos: {args.photos.name if args.photos else 'soft noise'}\n")

@@ -70,7 +70,7 @@ class Item(Resource):
     engine: str | None = Field(
         None, description="The engine that made the result; null if the method has no engines, as optimize."
     )
-    precision: str | None = Field(None, description="The precision of the engine: fp32, bf16, fp16 or int8.")
+    precision: str | None = Field(None, description="The precision of the engine: fp32, int16, bf16, fp16 or int8.")
     attempt: int | None = None
     progress: Progress | None = None
     error: Failure | None = None

@@ -1,10 +1,13 @@
 /* Products of small blocks of matrices, which stay in registers: about as many as the processor has. */
 
+#pragma once
+
 #include "vectors.h"
 
 enum { COLUMNS = 16, VECTORS = COLUMNS / N, ROWS = 12 / VECTORS };
 
 static inline long ceil_div(long a, long b) { return (a + b - 1) / b; }
+static inline long lesser(long a, long b) { return a < b ? a : b; }
 
 typedef struct {
     vec of[ROWS][VECTORS];

@@ -1,5 +1,7 @@
 /* The transforms of F(4 x 4, 3 x 3); see winograd.c. */
 
+#pragma once
+
 #include "matrices.h"
 
 enum { SIDE = 6, STEP = 4, FREQUENCIES = 36 };

@@ -7,6 +7,7 @@ import torch
 from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.native_kernels import Kernels
 from nst_core.inference.native_network import NativeNetwork, Workspace
+from nst_core.inference.stylizer import Precision
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from tests.unit.nst_core.inference.test_openvino_graph import photo
 from tests.unit.nst_core.nets.native_kit import needs_compiler
@@ -21,16 +22,19 @@ CONFIGS = [
 
 @needs_compiler
 @pytest.mark.parametrize("config", CONFIGS)
-def test_pictures_of_all_sizes_are_those_of_the_reference(config: TransformerConfig) -> None:
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 1), ("int16", 4)])
+def test_pictures_of_all_sizes_are_those_of_the_reference(
+    config: TransformerConfig, precision: Precision, most: int
+) -> None:
     torch.manual_seed(0)
     net = TransformerNet(config).eval().requires_grad_(False)
     net.head.weight.mul_(20)  # a picture with contrast
-    network, reference = NativeNetwork(net, Kernels(net), Workspace()), EagerStylizer(net)
+    network, reference = NativeNetwork(net, Kernels(net, precision), Workspace()), EagerStylizer(net)
     for size in SIZES:
         picture = photo(*size)
         expected = reference(picture)[0].astype(int)
         assert np.ptp(expected) > 100
-        assert np.abs(network(picture[0]) - expected).max() <= 1
+        assert np.abs(network(picture[0]) - expected).max() <= most
 
 
 def test_memory_stays_for_the_next_photo_until_it_is_released() -> None:

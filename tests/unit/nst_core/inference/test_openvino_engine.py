@@ -14,7 +14,7 @@ from nst_core.inference.likeness import psnr_db
 from nst_core.inference.openvino_compiled import precisions
 from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.openvino_int8 import Calibration
-from nst_core.inference.stylizer import EngineChoice, Pixels
+from nst_core.inference.stylizer import EngineChoice, Pixels, Precision
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.styles import shipped_styles
 
@@ -60,8 +60,8 @@ def test_rounding_errors_do_not_grow_with_the_photo(width: int) -> None:
     with torch.no_grad():
         net.head.weight.mul_(10)  # a picture with contrast
     large = photo(1200, width)
-    # Sums of all values, one after the other, come to 70 dB.
-    assert psnr_db(OpenvinoStylizer(net)(large), EagerStylizer(net)(large)) > 80
+    # Sums of all values, one after the other, come to 70 dB; these to 76 with AVX-512 and 81 with AVX2.
+    assert psnr_db(OpenvinoStylizer(net)(large), EagerStylizer(net)(large)) > 74
 
 
 def test_nbytes_counts_each_compiled_graph() -> None:
@@ -102,6 +102,15 @@ def test_pictures_in_int8_are_close_to_the_reference(both: tuple[EagerStylizer, 
         result = stylizer(batch)
         assert 40 < psnr_db(result, both[0](batch)) < 70
         assert np.array_equal(stylizer(batch), result)
+
+
+@pytest.mark.parametrize("precision", precisions())
+def test_pictures_of_large_photos_are_close_in_every_precision(
+    both: tuple[EagerStylizer, OpenvinoStylizer], precision: Precision
+) -> None:
+    stylizer = OpenvinoStylizer.load(shipped_styles()[0].weights(), precision=precision)
+    large = photo(1008, 1000)
+    assert psnr_db(stylizer(large), both[0](large)) > 40
 
 
 def test_a_style_that_is_too_far_off_in_int8_runs_in_a_better_precision(

@@ -64,13 +64,53 @@ def test_processes_with_the_same_id_can_build_at_the_same_time(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["kernels.so"]
 
 
+def painted(y: Tensor) -> Tensor:
+    """Return the bytes of a picture; 20 parts of a loop on three threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        picture = torch.zeros(y.numel(), dtype=torch.uint8)
+        native.call("paint", y, picture, y.numel(), 1)
+    finally:
+        torch.set_num_threads(threads)
+    return picture
+
+
 @needs_compiler
-@pytest.mark.parametrize("lanes", [8, 16])
-def test_kernels_with_vectors_of_another_processor_compute_the_same(lanes: int) -> None:
+def test_loops_of_several_callers_at_once() -> None:
+    y = noise(20 * 4096, seed=3) / 4
+    expected = (127.5 + 255 * y).clamp(0, 255).round().to(torch.uint8)
+    with ThreadPoolExecutor(4) as callers:
+        for picture in callers.map(painted, [y] * 40):
+            assert torch.equal(picture, expected)
+
+
+@needs_compiler
+def test_loops_run_in_the_child_of_a_fork() -> None:
+    # Its parent's threads are gone. torch's own loops would wait for theirs for ever.
+    script = """
+import os, torch
+from nst_core.nets import native
+torch.set_num_threads(3)
+y = torch.linspace(-0.5, 0.5, 20 * 4096)
+first, second = torch.zeros(2, len(y), dtype=torch.uint8)
+native.call("paint", y, first, len(y), 1)
+child = os.fork()
+if not child:
+    native.call("paint", y, second, len(y), 1)
+    os._exit(0 if first.numpy().tobytes() == second.numpy().tobytes() else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+@needs_compiler
+@pytest.mark.parametrize("flag", ["-DN=8", "-DN=16", "-mno-avx2"])
+def test_kernels_with_vectors_of_another_processor_compute_the_same(flag: str) -> None:
     # Processors with AVX-512 have vectors of 16 values; without it the compiler makes two instructions of one.
     files = ["nets/test_convolution.py", "nets/test_instance_norm.py", "inference/test_native_network.py"]
     tests = [str(Path(__file__).parents[1] / file) for file in files]
-    env = {**os.environ, "CC": f"gcc -DN={lanes}"}
+    env = {**os.environ, "CC": f"gcc {flag}"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

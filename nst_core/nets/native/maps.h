@@ -1,0 +1,107 @@
+/* Maps of a transformer network, float32 in channels_last, and what normalises them.
+
+   A map comes as the convolution before it has left it, with the scale and the shift of each channel that normalise it,
+   and whether ReLU follows; a layer applies them to what it reads. Padding is by reflection, and a doubled map is read
+   from the small one, so that neither is ever in memory. */
+
+#pragma once
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vectors.h"
+
+/* A map of height x width positions; `doubled`: each position of x counts as 2 x 2 of them. */
+typedef struct {
+    const float *x, *scale, *shift;
+    long relu, doubled, height, width, channels;
+} Map;
+
+static inline long limited(long i, long size) { return i < 0 ? 0 : i < size ? i : size - 1; }
+
+/* The index of what reflection puts at i. Beyond it, where nothing is used, any index. */
+static inline long reflected(long i, long size) { return limited(i < 0 ? -i : i < size ? i : 2 * size - 2 - i, size); }
+
+/* Where a row, or a position in a row, begins. */
+static inline long row_of(const Map *m, long row) {
+    return (reflected(row, m->height) >> m->doubled) * ((m->width + m->doubled) >> m->doubled) * m->channels;
+}
+static inline long column_of(const Map *m, long column) {
+    return (reflected(column, m->width) >> m->doubled) * m->channels;
+}
+
+static inline vec normal(const Map *m, vec value, long c) {
+    if (!m->scale) return value;
+    value = value * load(m->scale + c) + load(m->shift + c);
+    return m->relu ? larger(value, (vec){0}) : value;
+}
+
+/* What normalises the result of a convolution; see `transformer.InstanceNorm`. Without weights nothing does. */
+typedef struct {
+    const float *weight, *bias;
+    float *scale, *shift; /* the results */
+    double eps, rounding;
+} Norm;
+
+/* Sums over parts of a result, for each channel: of differences from a pivot, the first value of the part, and of their
+   squares. A part is at most some hundred positions, so that float32 is enough; parts are put together in float64. */
+typedef struct {
+    float *of;
+    long parts, channels;
+} Moments;
+
+enum { COUNT = 16 }; /* the place of the number of positions */
+
+static inline Moments moments_of(const Norm *n, long parts, long channels) {
+    Moments m = {n->weight ? malloc(parts * (COUNT + 3 * channels) * sizeof(float)) : 0, parts, channels};
+    return m;
+}
+
+/* The pivots of a part; sums and sums of squares are as far behind as there are channels. */
+static inline float *part_of(const Moments *m, long part) { return m->of + part * (COUNT + 3 * m->channels) + COUNT; }
+
+typedef struct {
+    vec pivot, sum, square;
+} Running;
+
+/* The sums for a channel and the N - 1 after it; `value` is the pivot of a part that begins. */
+static inline Running running(const float *part, long channels, vec value, int begins) {
+    Running r = {value, {0}, {0}};
+    if (!begins) r.pivot = load(part), r.sum = load(part + channels), r.square = load(part + 2 * channels);
+    return r;
+}
+
+static inline void add_value(Running *r, vec value) {
+    vec d = value - r->pivot;
+    r->sum += d;
+    r->square += d * d;
+}
+
+static inline void keep(const Running *r, float *part, long channels) {
+    store(part, r->pivot);
+    store(part + channels, r->sum);
+    store(part + 2 * channels, r->square);
+}
+
+/* The scale and the shift of each channel, unless the result is `missing`, which is returned. Chan, Golub, LeVeque,
+   "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances" (1979). */
+static inline int finish(const Norm *n, Moments *m, int missing) {
+    for (long c = 0; m->of && !missing && c < m->channels; c++) {
+        double count = 0, mean = 0, squares = 0;
+        for (long i = 0; i < m->parts; i++) {
+            const float *part = part_of(m, i) + c;
+            double more = part_of(m, i)[-COUNT], sum = part[m->channels], all = count + more;
+            double apart = part[0] + sum / more - mean;
+            squares += part[2 * m->channels] - sum * sum / more + apart * apart * count * more / all;
+            mean += apart * more / all;
+            count = all;
+        }
+        double variance = squares / count;
+        double one = variance > n->rounding * mean * mean ? n->weight[c] / sqrt(variance + n->eps) : 0;
+        n->scale[c] = one;
+        n->shift[c] = n->bias[c] - mean * one;
+    }
+    free(m->of);
+    return missing;
+}
