@@ -71,9 +71,15 @@ def _section(style: ShippedStyle) -> str:
         f"style loss {measured['style']:,.0f}, SSIM to the photo {measured['ssim']:.2f}, "
         f"total loss {measured['loss_over_lbfgs50']:.2f} times that of 50 iterations of L-BFGS",
     }
+    if blended := made.get("blended"):
+        facts["blended"] = "; ".join(f"{part}: {_shares(shares)}" for part, shares in blended.items())
     rows = "\n".join(f"| {name} | {fact} |" for name, fact in facts.items())
     picture = f"![{card['title']}, and photos in its style]({style.name}/{SHEET_NAME})"
     return f"## {style.name}\n\n{picture}\n\n| | |\n|---|---|\n{rows}\n"
+
+
+def _shares(shares: dict[str, float]) -> str:
+    return ", ".join(f"{share:.0%} {name}" for name, share in shares.items())
 
 
 def overview(pictures: list[Pixels]) -> Image.Image:
