@@ -1,6 +1,7 @@
 """The layers of a transformer network for strips, in our own kernels; see `native_kernels`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,53 +10,102 @@ from torch import Tensor
 
 from nst_core.inference.native_kernels import Kernels, Map
 from nst_core.inference.torch_layers import TorchLayers
+from nst_core.nets import native
 from nst_core.nets.transformer import TransformerNet
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Normalised:
+    """A map, 1 x C x H x W, that is normalised where a kernel reads it, with scale and shift of each channel."""
+
+    values: Tensor
+    scale: Tensor
+    shift: Tensor
+    relu: bool
+
+
 class NativeLayers(TorchLayers):
-    """`TorchLayers` on the CPU with faster convolutions."""
+    """`TorchLayers` on the CPU with faster convolutions, which normalise what they read, and statistics."""
 
     def __init__(self, net: TransformerNet, inputs: Mapping[str, np.ndarray[Any, Any]], kernels: Kernels) -> None:
         super().__init__(net, inputs, torch.device("cpu"))
         self._kernels = kernels
 
-    def conv(self, x: Tensor, name: str, rows: Tensor | None = None) -> Tensor:
+    def photo(self) -> Tensor:
+        """Return the strip of the photo, as bytes."""
+        return torch.as_tensor(self._inputs["photo"]).permute(0, 3, 1, 2)
+
+    def conv(self, x: Tensor | _Normalised, name: str, rows: Tensor | None = None) -> Tensor:
         """Return a convolution of the network."""
-        if name == "down1.conv":
-            x = x / 255
+        read = _map(x)
         stride, side = self._kernels.stride(name), self._kernels.side(name)
         above, below = _above_and_below(rows, side // 2)
-        height = (x.shape[2] + above + below - side) // stride + 1
-        y = _empty(height, -(-x.shape[3] // stride), self._kernels.channels(name))
-        self._kernels.convolve(_map(x), name, y, rows=height, above=above)
+        height = (read.height + above + below - side) // stride + 1
+        y = _empty(height, -(-read.width // stride), self._kernels.channels(name))
+        self._kernels.convolve(read, name, y, rows=height, above=above)
         return y
 
+    def norm(self, x: Tensor, name: str, *, relu: bool = True, given: bool = False) -> _Normalised:  # type: ignore[override]
+        """Return the map as one that is normalised."""
+        scale, shift = self.input(f"{name}.scale", []), self.input(f"{name}.shift", [])
+        return _Normalised(values=x, scale=scale.flatten(), shift=shift.flatten(), relu=relu)
+
+    def moments(self, x: Tensor) -> dict[str, Tensor]:
+        """Return mean and variance of each channel."""
+        read = _map(x)
+        mean, variance = torch.empty(2, 1, read.channels, 1, 1)
+        native.call("statistics", read.values, mean, variance, read.height * read.width, read.channels)
+        return {"mean": mean, "variance": variance}
+
+    def add(self, x: Tensor, y: Tensor | _Normalised) -> Tensor:
+        """Return the sum of two maps."""
+        one, other = _map(x), _map(y)
+        total = _empty(one.height, one.width, one.channels)
+        sizes = (one.height * one.width, one.channels)
+        native.call("add", *one.arguments, *other.arguments[:3], total, *sizes)
+        return total
+
+    def stored(self, x: Tensor | _Normalised) -> Tensor:
+        """Return a map as it is stored; see `TorchLayers.stored`."""
+        if isinstance(x, _Normalised):
+            y = torch.addcmul(x.shift.view(1, -1, 1, 1), x.values, x.scale.view(1, -1, 1, 1))
+            x = y.relu_() if x.relu else y
+        return super().stored(x)
+
     def up_at_once(
-        self, x: Tensor, name: str, rows: Tensor | None = None, *, odd: Sequence[bool] = (False, False)
+        self, x: Tensor | _Normalised, name: str, rows: Tensor | None = None, *, odd: Sequence[bool] = (False, False)
     ) -> Tensor:
         """Return the convolution of the doubled map."""
         assert rows is not None
+        read = _map(x)
         above, below = map(int, rows)
         # Of the doubled rows around a strip only the inner ones are read; see `TorchLayers`.
-        height, width = 2 * x.shape[2] - odd[0], 2 * x.shape[3] - odd[1]
-        made = 2 * (x.shape[2] - 2 + above + below) + odd[0]
+        height, width = 2 * read.height - odd[0], 2 * read.width - odd[1]
+        made = 2 * (read.height - 2 + above + below) + odd[0]
         y = _empty(made, width, self._kernels.channels(name))
         first = 0 if above else 2
-        self._kernels.convolve_doubled(_map(x), name, y, size=(height, width), first=first, rows=made)
+        self._kernels.convolve_doubled(read, name, y, size=(height, width), first=first, rows=made)
         return y
 
-    def head(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+    def head(self, x: Tensor | _Normalised, rows: Tensor | None = None) -> Tensor:
         """Return the last convolution after the output function."""
+        read = _map(x)
         above, below = _above_and_below(rows, 4)
-        height, width = x.shape[2] + above + below - 8, x.shape[3]
-        y = torch.empty(height, width, 3)
-        self._kernels.head(_map(x), y, rows=height, above=above)
+        height = read.height + above + below - 8
+        y = torch.empty(height, read.width, 3)
+        self._kernels.head(read, y, rows=height, above=above)
         return self.output(y.permute(2, 0, 1)[None])
 
 
-def _map(x: Tensor) -> Map:
-    rows = x.contiguous(memory_format=torch.channels_last)
-    return Map(values=rows, height=x.shape[2], width=x.shape[3], channels=x.shape[1])
+def _map(x: Tensor | _Normalised) -> Map:
+    values = x.values if isinstance(x, _Normalised) else x
+    _, channels, height, width = values.shape
+    rows = values.contiguous(memory_format=torch.channels_last)
+    if isinstance(x, _Normalised):
+        how: dict[str, Any] = {"scale": x.scale, "shift": x.shift, "relu": x.relu}
+    else:
+        how = {}
+    return Map(values=rows, height=height, width=width, channels=channels, **how)
 
 
 def _empty(height: int, width: int, channels: int) -> Tensor:

@@ -30,7 +30,10 @@ class Layers(Protocol):
         ...
 
     def map(self, name: str) -> Value:
-        """Return a strip of a stored map as float32, N x C x H x W; it comes as float16, H x C x W."""
+        """Return a strip of a stored map as float32, N x C x H x W.
+
+        It comes as float16, H x C x W, but the values of a row are in the order in which `stored` has put them.
+        """
         ...
 
     def stored(self, x: Value) -> Value:

@@ -33,11 +33,14 @@ class TorchLayers:
 
     def map(self, name: str) -> Tensor:
         """Return a strip of a stored map."""
-        return self.input(name, []).float().permute(1, 0, 2)[None].contiguous(memory_format=torch.channels_last)
+        rows = self.input(name, [])
+        height, channels, width = rows.shape
+        return rows.view(height, width, channels).float().permute(2, 0, 1)[None]
 
     def stored(self, x: Tensor) -> Tensor:
-        """Return a map as it is stored."""
-        return x[0].permute(1, 0, 2).half()
+        """Return a map as it is stored; the values of a row are in channels_last there, too."""
+        _, channels, height, width = x.shape
+        return x[0].permute(1, 2, 0).half().reshape(height, channels, width)
 
     def conv(self, x: Tensor, name: str, rows: Tensor | None = None) -> Tensor:
         """Return a convolution of the network."""

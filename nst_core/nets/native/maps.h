@@ -84,20 +84,26 @@ static inline void keep(const Running *r, float *part, long channels) {
     store(part + 2 * channels, r->square);
 }
 
-/* The scale and the shift of each channel, unless the result is `missing`, which is returned. Chan, Golub, LeVeque,
-   "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances" (1979). */
+/* The mean of a channel; its variance goes to `variance`. Chan, Golub, LeVeque, "Updating Formulae and a Pairwise
+   Algorithm for Computing Sample Variances" (1979). */
+static inline double mean_of(const Moments *m, long c, double *variance) {
+    double count = 0, mean = 0, squares = 0;
+    for (long i = 0; i < m->parts; i++) {
+        const float *part = part_of(m, i) + c;
+        double more = part_of(m, i)[-COUNT], sum = part[m->channels], all = count + more;
+        double apart = part[0] + sum / more - mean;
+        squares += part[2 * m->channels] - sum * sum / more + apart * apart * count * more / all;
+        mean += apart * more / all;
+        count = all;
+    }
+    *variance = squares / count;
+    return mean;
+}
+
+/* The scale and the shift of each channel, unless the result is `missing`, which is returned. */
 static inline int finish(const Norm *n, Moments *m, int missing) {
     for (long c = 0; m->of && !missing && c < m->channels; c++) {
-        double count = 0, mean = 0, squares = 0;
-        for (long i = 0; i < m->parts; i++) {
-            const float *part = part_of(m, i) + c;
-            double more = part_of(m, i)[-COUNT], sum = part[m->channels], all = count + more;
-            double apart = part[0] + sum / more - mean;
-            squares += part[2 * m->channels] - sum * sum / more + apart * apart * count * more / all;
-            mean += apart * more / all;
-            count = all;
-        }
-        double variance = squares / count;
+        double variance, mean = mean_of(m, c, &variance);
         double one = variance > n->rounding * mean * mean ? n->weight[c] / sqrt(variance + n->eps) : 0;
         n->scale[c] = one;
         n->shift[c] = n->bias[c] - mean * one;

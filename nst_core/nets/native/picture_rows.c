@@ -157,6 +157,45 @@ int add(const float *x, const float *x_scale, const float *x_shift, long relu, c
     return 0;
 }
 
+typedef struct {
+    const float *x;
+    long positions;
+    const Moments *moments;
+} MapSums;
+
+/* Positions of a part of a map. */
+enum { PART = 256 };
+
+static void run_sums(void *sums, long number, int thread) {
+    (void)thread;
+    const MapSums *s = sums;
+    long channels = s->moments->channels, first = number * PART, count = lesser(PART, s->positions - first);
+    float *part = part_of(s->moments, number);
+    part[-COUNT] = count;
+    for (long c = 0; c < channels; c += N) {
+        const float *from = s->x + first * channels + c;
+        Running r = running(part + c, channels, load(from), 1);
+        for (long i = 0; i < count; i++) add_value(&r, load(from + i * channels));
+        keep(&r, part + c, channels);
+    }
+}
+
+/* Mean and variance of each channel of a map. Returns whether memory was missing. */
+int statistics(const float *x, float *mean, float *variance, long positions, long channels, int threads) {
+    Norm norm = {.weight = x};
+    Moments moments = moments_of(&norm, ceil_div(positions, PART), channels);
+    if (!moments.of) return 1;
+    MapSums sums = {x, positions, &moments};
+    parallel(run_sums, &sums, moments.parts, threads);
+    for (long c = 0; c < channels; c++) {
+        double of_channel;
+        mean[c] = mean_of(&moments, c, &of_channel);
+        variance[c] = of_channel;
+    }
+    free(moments.of);
+    return 0;
+}
+
 /* tanh of values, within 1e-6: (1 - e) / (1 + e) with e = exp(-2 |x|), a power of 2 times a polynomial. */
 static inline vec tanh_vec(vec x) {
     vec z = chosen(x < 0, x, -x) * 2.885390082f; /* 2 / ln 2 */

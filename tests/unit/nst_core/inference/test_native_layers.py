@@ -18,9 +18,14 @@ pytestmark = needs_compiler
 
 
 @cache
-def both() -> tuple[TorchLayers, NativeLayers]:
+def kernels() -> Kernels:
+    """Return the kernels of a network."""
+    return Kernels(NET)
+
+
+def both(**inputs: np.ndarray[Any, Any]) -> tuple[TorchLayers, NativeLayers]:
     """Return the layers of a network in PyTorch and in our kernels."""
-    return TorchLayers(NET, {}, torch.device("cpu")), NativeLayers(NET, {}, Kernels(NET))
+    return TorchLayers(NET, inputs, torch.device("cpu")), NativeLayers(NET, inputs, kernels())
 
 
 def check(method: str, channels: int, *arguments: Any, **options: Any) -> None:
@@ -39,8 +44,41 @@ def test_convolutions(name: str, channels: int, rows: Any) -> None:
 
 @pytest.mark.parametrize("rows", [None, (4, 0), (0, 2)])
 def test_the_first_and_the_last_convolution(rows: Any) -> None:
-    check("conv", 3, "down1.conv", None if rows is None else np.array(rows))
     check("head", 32, None if rows is None else np.array(rows))
+    photo = np.random.default_rng(0).integers(0, 256, (1, 24, 19, 3), np.uint8)
+    missing = None if rows is None else torch.tensor(rows)
+    expected, actual = (layers.conv(layers.photo(), "down1.conv", missing) for layers in both(photo=photo))
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_a_map_is_normalised_where_it_is_read(relu: bool) -> None:
+    random = np.random.default_rng(1)
+    names = ("up1.norm.scale", "up1.norm.shift")
+    pair = both(**{name: random.normal(size=(1, 64, 1, 1)).astype(np.float32) for name in names})
+    x, y = torch.randn(2, 1, 64, 24, 19)
+    normal = [layers.norm(x.clone(), "up1.norm", relu=relu, given=True) for layers in pair]
+    results = [
+        [
+            layers.stored(z),
+            layers.up_at_once(z, "up2.conv", torch.tensor([1, 1])),
+            *([] if relu else [layers.add(y, z)]),
+        ]
+        for layers, z in zip(pair, normal, strict=True)
+    ]
+    for expected, actual in zip(*results, strict=True):
+        torch.testing.assert_close(actual.float(), expected.float(), rtol=2e-3, atol=2e-3)
+
+
+def test_statistics() -> None:
+    x = 1000 + torch.randn(1, 96, 50, 41)
+    x[:, 3] = 7.0
+    mean, variance = x.double().mean((2, 3)), x.double().var((2, 3), correction=0)
+    found = both()[1].moments(x)
+    assert found["mean"].shape == found["variance"].shape == (1, 96, 1, 1)
+    torch.testing.assert_close(found["mean"].flatten(1).double(), mean, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found["variance"].flatten(1).double(), variance, rtol=1e-5, atol=1e-6)
+    assert found["variance"][0, 3] == 0
 
 
 @pytest.mark.parametrize("odd_column", [False, True])
