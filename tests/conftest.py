@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from tests.servers import run_server
 
 # For all settings that tests make and all processes that they start. A stack or a cluster has its own.
 os.environ["NST_MESSAGE_SECRET"] = secrets.token_hex(32)
+# A shell lets programs in the background ignore Ctrl-C, and these pass that on; tests of Ctrl-C would hang.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 _MEMORY_DISK = "/dev/shm"
 
 
