@@ -78,7 +78,10 @@ class Statistics:
 
 
 class StoredMap:
-    """A map of the picture between passes, float16, rows x channels x columns, in memory or in a temporary file."""
+    """A map of the picture between passes, float16, rows x channels x columns, in memory or in a file.
+
+    An engine may keep the values of a row in an order of its own.
+    """
 
     def __init__(self, shape: tuple[int, int, int], *, in_memory: bool) -> None:
         if in_memory:
