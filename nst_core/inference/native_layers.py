@@ -1,7 +1,7 @@
 """The layers of a transformer network for strips, in our own kernels; see `native_kernels`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,6 @@ from nst_core.inference.native_kernels import Kernels, Map
 from nst_core.inference.torch_layers import TorchLayers
 from nst_core.nets import native
 from nst_core.nets.transformer import TransformerNet
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Normalised:
-    """A map, 1 x C x H x W, that is normalised where a kernel reads it, with scale and shift of each channel."""
-
-    values: Tensor
-    scale: Tensor
-    shift: Tensor
-    relu: bool
 
 
 class NativeLayers(TorchLayers):
@@ -35,7 +25,7 @@ class NativeLayers(TorchLayers):
         """Return the strip of the photo, as bytes."""
         return torch.as_tensor(self._inputs["photo"]).permute(0, 3, 1, 2)
 
-    def conv(self, x: Tensor | _Normalised, name: str, rows: Tensor | None = None) -> Tensor:
+    def conv(self, x: Tensor | Map, name: str, rows: Tensor | None = None) -> Tensor:
         """Return a convolution of the network."""
         read = _map(x)
         stride, side = self._kernels.stride(name), self._kernels.side(name)
@@ -45,10 +35,10 @@ class NativeLayers(TorchLayers):
         self._kernels.convolve(read, name, y, rows=height, above=above)
         return y
 
-    def norm(self, x: Tensor, name: str, *, relu: bool = True, given: bool = False) -> _Normalised:  # type: ignore[override]
+    def norm(self, x: Tensor, name: str, *, relu: bool = True, given: bool = False) -> Map:  # type: ignore[override]
         """Return the map as one that is normalised."""
         scale, shift = self.input(f"{name}.scale", []), self.input(f"{name}.shift", [])
-        return _Normalised(values=x, scale=scale.flatten(), shift=shift.flatten(), relu=relu)
+        return replace(_map(x), scale=scale, shift=shift, relu=relu)
 
     def moments(self, x: Tensor) -> dict[str, Tensor]:
         """Return mean and variance of each channel."""
@@ -57,7 +47,7 @@ class NativeLayers(TorchLayers):
         native.call("statistics", read.values, mean, variance, read.height * read.width, read.channels)
         return {"mean": mean, "variance": variance}
 
-    def add(self, x: Tensor, y: Tensor | _Normalised) -> Tensor:
+    def add(self, x: Tensor, y: Tensor | Map) -> Tensor:
         """Return the sum of two maps."""
         one, other = _map(x), _map(y)
         total = _empty(one.height, one.width, one.channels)
@@ -65,15 +55,17 @@ class NativeLayers(TorchLayers):
         native.call("add", *one.arguments, *other.arguments[:3], total, *sizes)
         return total
 
-    def stored(self, x: Tensor | _Normalised) -> Tensor:
+    def stored(self, x: Tensor | Map) -> Tensor:
         """Return a map as it is stored; see `TorchLayers.stored`."""
-        if isinstance(x, _Normalised):
-            y = torch.addcmul(x.shift.view(1, -1, 1, 1), x.values, x.scale.view(1, -1, 1, 1))
+        if isinstance(x, Map):
+            assert x.scale is not None
+            assert x.shift is not None
+            y = torch.addcmul(x.shift, x.values, x.scale)
             x = y.relu_() if x.relu else y
         return super().stored(x)
 
     def up_at_once(
-        self, x: Tensor | _Normalised, name: str, rows: Tensor | None = None, *, odd: Sequence[bool] = (False, False)
+        self, x: Tensor | Map, name: str, rows: Tensor | None = None, *, odd: Sequence[bool] = (False, False)
     ) -> Tensor:
         """Return the convolution of the doubled map."""
         assert rows is not None
@@ -87,7 +79,7 @@ class NativeLayers(TorchLayers):
         self._kernels.convolve_doubled(read, name, y, size=(height, width), first=first, rows=made)
         return y
 
-    def head(self, x: Tensor | _Normalised, rows: Tensor | None = None) -> Tensor:
+    def head(self, x: Tensor | Map, rows: Tensor | None = None) -> Tensor:
         """Return the last convolution after the output function."""
         read = _map(x)
         above, below = _above_and_below(rows, 4)
@@ -97,15 +89,12 @@ class NativeLayers(TorchLayers):
         return self.output(y.permute(2, 0, 1)[None])
 
 
-def _map(x: Tensor | _Normalised) -> Map:
-    values = x.values if isinstance(x, _Normalised) else x
-    _, channels, height, width = values.shape
-    rows = values.contiguous(memory_format=torch.channels_last)
-    if isinstance(x, _Normalised):
-        how: dict[str, Any] = {"scale": x.scale, "shift": x.shift, "relu": x.relu}
-    else:
-        how = {}
-    return Map(values=rows, height=height, width=width, channels=channels, **how)
+def _map(x: Tensor | Map) -> Map:
+    if isinstance(x, Map):
+        return x
+    _, channels, height, width = x.shape
+    rows = x.contiguous(memory_format=torch.channels_last)
+    return Map(values=rows, height=height, width=width, channels=channels)
 
 
 def _empty(height: int, width: int, channels: int) -> Tensor:

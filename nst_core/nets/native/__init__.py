@@ -1,4 +1,4 @@
-"""Kernels in C for float32 on CPUs, which this machine's compiler builds in a second or two.
+"""Kernels in C for float32 maps on CPUs, which this machine's compiler builds in a second or two.
 
 torch has no Winograd convolutions for x86, and takes several passes over the memory for a normalisation. They are for
 trainings, optimisations and the engine `native`. Everything else that takes no gradient is computed by torch's own
