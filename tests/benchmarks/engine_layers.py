@@ -3,17 +3,21 @@
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from unittest import mock
 
 from torch import Tensor
 
 from nst_core.inference.native_engine import PRECISIONS, NativeStylizer
+from nst_core.inference.native_kernels import Kernels, Map, Norm
+from nst_core.inference.native_network import NativeNetwork, Workspace
 from nst_core.inference.openvino_compiled import core, precisions
 from nst_core.inference.openvino_graph import Graph, odd_sizes, whole
 from nst_core.inference.openvino_int8 import Calibration
-from nst_core.inference.stylizer import Pixels, Precision
+from nst_core.inference.stylizer import Pixels, Precision, Stylizer
 from nst_core.nets import native
 from nst_core.nets.weights import load_transformer_bytes
 from tests.benchmarks.engine_kinds import openvino_options
@@ -43,23 +47,59 @@ def print_layers(weights: bytes, photo: Pixels, *, rounds: int) -> None:
 def print_native_layers(weights: bytes, photo: Pixels, *, rounds: int) -> None:
     """Print medians of the milliseconds that our kernels take for each layer, and for all of a H x W x 3 photo.
 
-    A kernel also normalises what it reads, and adds up the statistics of what it makes.
+    A kernel also normalises what it reads, and adds up the statistics of what it makes. In the columns of bare
+    convolutions it does neither, and maps are floats from the first one on.
     """
     net = load_transformer_bytes(weights)
-    columns = {precision: _kernel_times(weights, precision, photo, rounds=rounds) for precision in PRECISIONS}
+    engines: dict[str, Callable[[Pixels], Pixels]] = {}
+    for precision in PRECISIONS:
+        stylizer = NativeStylizer.load(weights, precision=precision)
+        engines[precision] = partial(_alone, stylizer)
+        engines[f"{precision}, bare"] = NativeNetwork(net, _BareKernels(net, precision), Workspace())
+    columns = _kernel_times(engines, net.config.blocks, photo, rounds=rounds)
     print(f"\nnative, {photo.shape[1]} x {photo.shape[0]}, ms\n")
     print("| layer | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|")
     convolutions = _names(net.config.blocks)
-    for name in (*convolutions, "sums of residuals", "bytes", "all"):
+    sums = {column: sum(times[name] for name in convolutions) for column, times in columns.items()}
+    for name in convolutions:
         print(f"| {name} | " + " | ".join(f"{times[name]:.1f}" for times in columns.values()) + " |")
-    shares = [sum(times[name] for name in convolutions) / times["all"] for times in columns.values()]
-    print("\nshare of the kernels with convolutions: " + ", ".join(f"{share:.1%}" for share in shares))
+    print("| sum | " + " | ".join(f"{total:.1f}" for total in sums.values()) + " |")
+    for name in ("sums of residuals", "bytes", "all"):
+        cells = ("" if "bare" in column else f"{times[name]:.1f}" for column, times in columns.items())
+        print(f"| {name} | " + " | ".join(cells) + " |")
+    shares = (f"{column} {total / columns[column.split(',')[0]]['all']:.1%}" for column, total in sums.items())
+    print(f"\nshares of the convolutions in the time of all: {'; '.join(shares)}")
 
 
-def _kernel_times(weights: bytes, precision: Precision, photo: Pixels, *, rounds: int) -> dict[str, float]:
-    stylizer = NativeStylizer.load(weights, precision=precision)
-    blocks = stylizer.config.blocks
-    runs: dict[str, list[float]] = defaultdict(list)
+def _alone(stylizer: Stylizer, photo: Pixels) -> Pixels:
+    return stylizer(photo[None])
+
+
+class _BareKernels(Kernels):
+    """Kernels that convolve maps as they are: they normalise nothing, and make no statistics."""
+
+    def convolve(self, x: Map, name: str, y: Tensor, *, rows: int, above: int, norm: Norm | None = None) -> None:
+        super().convolve(_bare(x), name, y, rows=rows, above=above)
+
+    def convolve_doubled(
+        self, x: Map, name: str, y: Tensor, *, size: tuple[int, int], first: int, rows: int, norm: Norm | None = None
+    ) -> None:
+        super().convolve_doubled(_bare(x), name, y, size=size, first=first, rows=rows)
+
+    def head(self, x: Map, y: Tensor, *, rows: int, above: int) -> None:
+        super().head(_bare(x), y, rows=rows, above=above)
+
+
+def _bare(x: Map) -> Map:
+    """Return a map without what would normalise it, and fill it with floats of a usual size."""
+    return replace(x, values=x.values.float().normal_(), scale=None, shift=None, relu=False)
+
+
+def _kernel_times(
+    engines: Mapping[str, Callable[[Pixels], Pixels]], blocks: int, photo: Pixels, *, rounds: int
+) -> dict[str, dict[str, float]]:
+    """Return medians for each engine; they run in turns, so that changes in the machine's speed affect all alike."""
+    runs = {engine: defaultdict[str, list[float]](list) for engine in engines}
     run_kernel = native.call
 
     def timed(name: str, *arguments: Tensor | int | float | None) -> None:
@@ -70,13 +110,14 @@ def _kernel_times(weights: bytes, precision: Precision, photo: Pixels, *, rounds
 
     with mock.patch.object(native, "call", timed):
         for number in range(1 + rounds):
-            layers, times = iter(_names(blocks)), defaultdict[str, float](float)
-            started = time.perf_counter()
-            stylizer(photo[None])
-            times["all"] = 1000 * (time.perf_counter() - started)
-            for name, ms in times.items():
-                runs[name] += [ms] * (number > 0)
-    return {name: statistics.median(ms) for name, ms in runs.items()}
+            for engine, stylize in engines.items():
+                layers, times = iter(_names(blocks)), defaultdict[str, float](float)
+                started = time.perf_counter()
+                stylize(photo)
+                times["all"] = 1000 * (time.perf_counter() - started)
+                for name, ms in times.items():
+                    runs[engine][name] += [ms] * (number > 0)
+    return {engine: {name: statistics.median(ms) for name, ms in run.items()} for engine, run in runs.items()}
 
 
 def _names(blocks: int) -> list[str]:

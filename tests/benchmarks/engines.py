@@ -10,7 +10,7 @@ fastest plain engine of the same precision. The run ends with an error if pictur
 by more than one grey level. At sides that are no multiples of 4, as most in the mixed folder, plain networks make a
 larger picture and cut it, so theirs differ from ours there.
 
-`--layers` prints instead where our engines spend their time, at the first size.
+`--layers` prints instead where our engines spend their time, at the first size, and the share of bare convolutions.
 """
 
 import argparse
