@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import NoReturn
 
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from pydantic_settings import SettingsError
 
 from nst_core.errors import ConfigError
 from nst_core.settings import describe, unknown_variables
+from nst_core.system.c_kernels import build_in_background
 from nst_core.system.files import own_folder, usable_cache_folder
 from nst_core.system.logs import tell
 from nst_core.system.memory import bound_kernels
@@ -39,6 +41,8 @@ def main() -> int:
         # checked here, like the folder for training photos, so that a wrong folder does not fail the worker's jobs.
         compiled = own_folder(usable_cache_folder(settings.cache_dir) / "compiled")
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled))
+        # Compilers take as long as Python takes for the imports below.
+        build_in_background(Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]))
         from worker.app import probe, run_worker
 
         if "--probe" in sys.argv[1:]:

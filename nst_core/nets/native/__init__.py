@@ -11,24 +11,21 @@ otherwise each process builds it.
 import ctypes
 import logging
 import os
-import secrets
-import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from threading import Lock, local
 
 import torch
 from torch import Tensor
 
+from nst_core.system.c_kernels import built
+
 _log = logging.getLogger(__name__)
-_FOLDER = Path(__file__).parent
-_FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-Wno-psabi")
-_BUILDING = Lock()
+_LOADING = Lock()
 _THREAD = local()
 #: The least values of a row of kernels whose gradient `direct_kernel_gradient` can compute.
 ROWS = 12
@@ -36,49 +33,20 @@ ROWS = 12
 
 def library() -> ctypes.CDLL | None:
     """Return the compiled kernels, or None if there is no compiler or it fails."""
-    with _BUILDING:
-        return _build()
+    with _LOADING:
+        return _load()
 
 
 @cache
-def _build() -> ctypes.CDLL | None:
-    compiler = shlex.split(os.environ.get("CC", "")) or ["gcc"]
+def _load() -> ctypes.CDLL | None:
     try:
         if folder := os.environ.get("TORCHINDUCTOR_CACHE_DIR"):
-            return _loaded(Path(folder) / f"nst-kernels-{_digest(compiler)}.so", compiler)
+            return ctypes.CDLL(str(built(Path(folder))))
         with tempfile.TemporaryDirectory(prefix="nst-native-") as temporary:
-            return _loaded(Path(temporary) / "kernels.so", compiler)
+            return ctypes.CDLL(str(built(Path(temporary))))
     except (OSError, subprocess.SubprocessError) as error:
         _log.info("pictures, trainings and optimisations are slower, because kernels cannot be compiled: %s", error)
         return None
-
-
-def _loaded(library: Path, compiler: list[str]) -> ctypes.CDLL:
-    """Return the kernels in a file, which is built first if it is not there."""
-    if not library.exists():
-        # Another process may build it too, in another container even under the same process id. Each file is whole when
-        # it gets its name.
-        part = library.with_name(f"{library.name}.{secrets.token_hex(8)}")
-        try:
-            command = [*compiler, *_FLAGS, "-o", str(part), *map(str, _sources("*.c")), "-lm"]
-            subprocess.run(command, check=True, capture_output=True, timeout=120)
-            part.replace(library)
-        finally:
-            part.unlink(missing_ok=True)
-    return ctypes.CDLL(str(library))
-
-
-def _digest(compiler: list[str]) -> str:
-    """Return a name for what the compiler makes here: it depends on the sources and on the processor."""
-    # What says the kind: the first two on x86, the others on ARM.
-    names = ("model name", "flags", "CPU part", "Features")
-    processor = {line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith(names)}
-    parts = [*compiler, *_FLAGS, *sorted(processor), *(file.read_text() for file in _sources("*.[ch]"))]
-    return sha256("\0".join(parts).encode()).hexdigest()[:16]
-
-
-def _sources(pattern: str) -> list[Path]:
-    return sorted(_FOLDER.glob(pattern))
 
 
 @contextmanager

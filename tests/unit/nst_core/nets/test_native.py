@@ -55,15 +55,6 @@ def test_what_was_built_is_kept_in_the_folder_of_compiled_code(tmp_path: Path) -
     assert built[0] == built[1]
 
 
-@needs_compiler
-def test_processes_with_the_same_id_can_build_at_the_same_time(tmp_path: Path) -> None:
-    # As those of two containers with one cache folder. Threads have the same id, too.
-    with ThreadPoolExecutor(2) as threads:
-        built = list(threads.map(native._loaded, [tmp_path / "kernels.so"] * 2, [["gcc"]] * 2))
-    assert all(library.winograd for library in built)
-    assert [path.name for path in tmp_path.iterdir()] == ["kernels.so"]
-
-
 def painted(y: Tensor) -> Tensor:
     """Return the bytes of a picture; 20 parts of a loop on three threads."""
     threads = torch.get_num_threads()

@@ -1,0 +1,75 @@
+"""Tests of nst_core.system.c_kernels."""
+
+import ctypes
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from nst_core.system import c_kernels
+from nst_core.system.c_kernels import build_in_background, built
+
+needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler")
+
+
+@pytest.fixture(autouse=True)
+def sources(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two small files instead of the kernels; one needs the other."""
+    folder = tmp_path_factory.mktemp("sources")
+    (folder / "one.c").write_text("int one(void) { return 1; }")
+    (folder / "two.c").write_text("int one(void); int two(void) { return 2 * one(); }")
+    monkeypatch.setattr(c_kernels, "_SOURCES", folder)
+    return folder
+
+
+@needs_compiler
+def test_files_are_compiled_and_linked_unless_it_was_done_before(tmp_path: Path, sources: Path) -> None:
+    library = built(tmp_path)
+    assert [*tmp_path.iterdir()] == [library]
+    assert ctypes.CDLL(str(library)).two() == 2
+    first = library.stat().st_mtime_ns
+    assert built(tmp_path).stat().st_mtime_ns == first
+    (sources / "one.c").write_text("int one(void) { return 3; }")
+    assert ctypes.CDLL(str(built(tmp_path))).two() == 6
+
+
+@needs_compiler
+def test_processes_with_the_same_id_can_build_at_the_same_time(tmp_path: Path) -> None:
+    # As those of two containers with one cache folder. Threads have the same id, too.
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(c_kernels._build, [tmp_path / "kernels.so"] * 2, [["gcc"]] * 2))
+    assert ctypes.CDLL(str(tmp_path / "kernels.so")).two() == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["kernels.so"]
+
+
+@needs_compiler
+def test_threads_of_a_process_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    run = c_kernels._run
+
+    def noted(command: list[str]) -> None:
+        commands.append(command)
+        run(command)
+
+    monkeypatch.setattr(c_kernels, "_run", noted)
+    thread = build_in_background(tmp_path)
+    assert built(tmp_path).exists()
+    thread.join()
+    assert len(commands) == 3
+
+
+@pytest.mark.parametrize("compiler", ["no-compiler", "false"])
+def test_a_compiler_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str) -> None:
+    monkeypatch.setenv("CC", compiler)
+    build_in_background(tmp_path).join()
+    with pytest.raises((OSError, subprocess.SubprocessError)):
+        built(tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_torch_is_not_loaded() -> None:
+    script = "import sys, nst_core.system.c_kernels; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
