@@ -12,10 +12,13 @@ Weight = npt.NDArray[np.uint8]
 
 #: How strongly the middle of a face is painted, 0 to 1: as much as leaves a child's forehead smooth in all shipped
 #: styles, and the face still in the colours of the painting.
-INSIDE = 0.4
+INSIDE = 0.35
 #: The ellipse of a face, in parts of its box: half of its width and height, and how much higher its middle is, because
 #: boxes end at the brow. A wider one would keep a rim of the photo's background.
 _ACROSS, _DOWN, _UP = 0.54, 0.66, 0.08
+#: A small face is known by its head and hair: its ellipse is so much larger, fully for faces whose box has the first of
+#: these shares of the photo's longest side, and not at all from the second one on.
+_LARGER, _SMALL = 1.5, (0.04, 0.08)
 #: In parts of the way from the middle to the ellipse: up to the first one painting is weakest, from the second one on
 #: it is as strong as elsewhere.
 _SOFT = (0.4, 1.2)
@@ -47,8 +50,10 @@ def _lower(shares: npt.NDArray[np.float32], face: Face, *, across: float, down: 
     """Lower a plane inside of a face, whose coordinates are to be multiplied by `across` and `down`."""
     # Whole pixels: no difference of processors in the last digits of a box is to change a result.
     left, top, right, bottom = map(round, (face.left, face.top, face.right, face.bottom))
-    radius_x, radius_y = _ACROSS * max(1, right - left) * across, _DOWN * max(1, bottom - top) * down
-    middle_x, middle_y = (left + right) / 2 * across, ((top + bottom) / 2 - _UP * (bottom - top)) * down
+    width, height = max(1, right - left) * across, max(1, bottom - top) * down
+    size = _size(width / max(shares.shape))
+    radius_x, radius_y = size * _ACROSS * width, size * _DOWN * height
+    middle_x, middle_y = (left + right) / 2 * across, (top + bottom) / 2 * down - size * _UP * height
     rows = _around(middle_y, _SOFT[1] * radius_y, shares.shape[0])
     columns = _around(middle_x, _SOFT[1] * radius_x, shares.shape[1])
     y, x = (np.arange(part.start, part.stop, dtype=np.float32) + 0.5 for part in (rows, columns))
@@ -56,6 +61,12 @@ def _lower(shares: npt.NDArray[np.float32], face: Face, *, across: float, down: 
     edge = np.clip((away - _SOFT[0]) / (_SOFT[1] - _SOFT[0]), 0, 1)
     part = shares[rows, columns]
     np.minimum(part, INSIDE + (1 - INSIDE) * edge * edge * (3 - 2 * edge), out=part)
+
+
+def _size(share: float) -> float:
+    """Return how much larger the ellipse of a face with a share of the photo's longest side is."""
+    least, most = _SMALL
+    return _LARGER + (1 - _LARGER) * min(1.0, max(0.0, (share - least) / (most - least)))
 
 
 def _around(middle: float, reach: float, count: int) -> slice:

@@ -4,7 +4,8 @@ Each network paints the photos, reduced to a longest side of 512 px, and a table
 medians over the photos, of measures that no training minimises (`nst_core/looks`). The photo itself has a row too. A
 style is the name of one that ships, or NAME=WEIGHTS for a file of weights. `--peers` is a folder with checkpoints of
 other programs, of the name of their painting. FOLDER of paintings has a picture `STYLE.*` for each style. None of them
-comes with the project. `--sheet` writes a picture with rows of a photo, ours and the peer's, below each painting.
+comes with the project. `--people` leaves out photos without faces. `--sheet` writes a picture with rows of a photo,
+ours and the peer's, below each painting.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from nst_core.faces.protection import protect
 from nst_core.inference.blend import blend
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.stylizer import EngineChoice
-from nst_core.looks.faces import compare_faces
+from nst_core.looks.faces import CLEAR, compare_faces
 from nst_core.looks.fog import find_fog
 from nst_core.looks.halo import find_halos
 from nst_core.looks.lattice import find_lattice
@@ -65,6 +66,11 @@ class Photo:
     pixels: Pixels
     features: dict[str, Tensor]
     faces: tuple[Face, ...]
+
+    @property
+    def has_faces(self) -> bool:
+        """Whether it has faces that count."""
+        return any(face.score >= CLEAR for face in self.faces)
 
 
 @dataclass(kw_only=True)
@@ -256,6 +262,7 @@ def main() -> None:
     parser.add_argument("--styles", nargs="+", default=[style.name for style in shipped_styles()], metavar="STYLE")
     parser.add_argument("--peers", type=Path, help="a folder of checkpoints")
     parser.add_argument("--protect", action="store_true", help="also measure the styles with protected faces")
+    parser.add_argument("--people", action="store_true", help="only photos that have clear faces")
     parser.add_argument("--count", type=int, help="so many photos, evenly from the folder")
     parser.add_argument("--sheet", type=Path, help="the picture to write")
     args = parser.parse_args()
@@ -265,6 +272,8 @@ def main() -> None:
     paths = sorted(args.photos.iterdir())
     count = min(args.count or len(paths), len(paths))
     photos = [instruments.photo(paths[round(place)]) for place in np.linspace(0, len(paths) - 1, count)]
+    if args.people:
+        photos = [photo for photo in photos if photo.has_faces]
     columns = ["network", *DIGITS, FACES[0], "nearer than the peer"]
     print("\n| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|", flush=True)
     peers, parts = list(peers_in(args.peers)), []

@@ -46,6 +46,12 @@ def test_the_forehead_above_the_box_is_painted_less_too() -> None:
     assert found[round(FACE.top) - 10, 140] < found[round(FACE.bottom) + 10, 140] < 255
 
 
+@pytest.mark.parametrize(("size", "reach"), [(1.0, 1.3), (0.3, 1.6), (0.2, 1.9), (0.1, 2.0)])
+def test_around_a_small_face_more_is_painted_less(size: float, reach: float) -> None:
+    lowered = plane(scaled(FACE, size)) < 255
+    assert lowered.any(axis=0).sum() == pytest.approx(reach * size * FACE.width, abs=2)
+
+
 def test_the_edge_is_soft() -> None:
     across = plane(FACE)[102, 140:].astype(int)
     steps = np.diff(across)
