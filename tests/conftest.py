@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from nst_core.client import Client
 from nst_core.queue.connection import make_redis
 from nst_core.settings import BrokerSettings, StorageSettings
 from nst_core.storage.blobs import BlobStore
+from nst_core.system.c_kernels import build_in_background
 from scheduler.local.servers import HOST, free_port, redis_command, s3_command, s3_env
 from scheduler.store.database import Database
 from tests.brokers import Broker
@@ -28,10 +30,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 _MEMORY_DISK = "/dev/shm"
 
 
-def pytest_configure() -> None:
-    """Keep temporary folders in memory if there is enough, because databases wait for a real disk at each commit."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep temporary folders in memory if there is enough, and compile kernels once for all processes of a run.
+
+    Databases wait for a real disk at each commit. Compiling takes seconds, and hundreds of processes need kernels.
+    """
     if os.path.isdir(_MEMORY_DISK) and shutil.disk_usage(_MEMORY_DISK).free > 8 << 30:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY_DISK)
+    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="nst-compiled-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+        if config.getoption("numprocesses", None):
+            build_in_background(Path(folder))
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,11 @@ def make_report(chunk: StylizeChunk, broker: Broker, clock: ManualClock, *, prog
     return ChunkReport(chunk, broker, worker="w@test", progress_s=progress_s, heartbeat_s=3, clock=clock)
 
 
+def hasty_broker(port: int) -> Broker:
+    """Return a broker that tries each command once, so that tests need not wait while nothing listens on the port."""
+    return Broker(BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{port}/0")), patient=False)
+
+
 def test_a_report_begins_with_the_start(chunk: StylizeChunk, broker: Broker, clock: ManualClock) -> None:
     with make_report(chunk, broker, clock):
         assert events(broker) == [ChunkStarted(chunk_id=7, attempt=1, worker="w@test")]
@@ -150,7 +155,7 @@ def test_only_the_end_event_is_retried_while_redis_is_down(
     chunk: StylizeChunk, clock: ManualClock, tmp_path: Path
 ) -> None:
     port = free_port()
-    broker = Broker(BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{port}/0")))
+    broker = hasty_broker(port)
     stop, answers = Event(), list[bool]()
     with make_report(chunk, broker, clock) as report:  # nothing listens on the port yet
         report.add(FIRST)
@@ -170,7 +175,7 @@ def test_progress_that_redis_did_not_accept_is_sent_again(
     chunk: StylizeChunk, clock: ManualClock, tmp_path: Path
 ) -> None:
     port = free_port()
-    broker = Broker(BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{port}/0")))
+    broker = hasty_broker(port)
     with make_report(chunk, broker, clock) as report:
         report.add(FIRST)
         report.tick()
@@ -181,7 +186,7 @@ def test_progress_that_redis_did_not_accept_is_sent_again(
 
 
 def test_the_end_event_is_given_up_when_the_process_is_told_to_stop(chunk: StylizeChunk, clock: ManualClock) -> None:
-    broker = Broker(BrokerSettings(redis_url=SecretStr(f"redis://{HOST}:{free_port()}/0")))
+    broker = hasty_broker(free_port())
     stop = Event()
     stop.set()
     report = make_report(chunk, broker, clock)
