@@ -114,7 +114,7 @@ def train_styles(args: argparse.Namespace) -> int:
         plan,
         photos=open_photos(args),
         device=resolve_device(args.device),
-        bf16=False if args.exact else None,
+        precision="fp32" if args.exact else None,
         compiled=False if args.exact else None,
         threads=args.threads,
     )

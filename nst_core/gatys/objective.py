@@ -15,34 +15,38 @@ from nst_core.gatys.targets import FeatureMaps, PreparedStyle, StyleTargets, sty
 from nst_core.losses.laplacian import LaplacianLoss
 from nst_core.losses.sliced import SlicedLoss
 from nst_core.losses.tv import TVLoss
+from nst_core.nets import native
 from nst_core.nets.feature_tiles import Tile, tiles
 from nst_core.nets.loss_network import VGG, LossNetwork
+from nst_core.system.devices import TrainingPrecision
 
 #: Names of terms in results that differ from the names of the config's fields.
 NAMES = {"gram": "style"}
 
 
 class Features(nn.Module):
-    """The loss network in float32, and optionally a copy in bfloat16."""
+    """The loss network in float32, and optionally in a narrow precision too."""
 
-    def __init__(self, network: LossNetwork, *, bf16: bool) -> None:
+    def __init__(self, network: LossNetwork, precision: TrainingPrecision) -> None:
         """Take over a network and convert it to the channels_last memory format."""
         super().__init__()
+        self.precision = precision
         if any(tensor.is_inference() for tensor in (*network.parameters(), *network.buffers())):
             # Tensors made in inference mode cannot take part in a backward pass; their copies can.
             network = copy.deepcopy(network)
         self.network = network.to(memory_format=torch.channels_last)
         # A copy instead of autocast, which would cast all weights at every evaluation.
-        self.narrow_body = copy.deepcopy(network.body).to(torch.bfloat16) if bf16 else None
+        self.narrow_body = copy.deepcopy(network.body).to(torch.bfloat16) if precision == "bf16" else None
 
     def forward(self, image: Tensor, *, narrow: bool) -> dict[str, Tensor]:
-        """Return the features of N x 3 x H x W pictures by layer, bfloat16 if `narrow`."""
+        """Return the features of N x 3 x H x W pictures by layer; in the narrow precision if `narrow`."""
         x = ((image - self.network.mean) / self.network.std).contiguous(memory_format=torch.channels_last)
         if narrow and self.narrow_body is not None:
             return cast(dict[str, Tensor], self.narrow_body(x.to(torch.bfloat16)))
         body = self.network.body
-        # Also without a gradient, so that a picture without a difference to its target has exactly no loss.
-        return body(x, as_trained=True) if isinstance(body, VGG) else cast(dict[str, Tensor], body(x))
+        with native.integers(narrow and self.precision == "int16"):
+            # Also without a gradient, so that a picture without a difference to its target has exactly no loss.
+            return body(x, as_trained=True) if isinstance(body, VGG) else cast(dict[str, Tensor], body(x))
 
 
 class Objective(nn.Module):
@@ -73,8 +77,8 @@ class Objective(nn.Module):
         self.features = features
         self.tile_pixels = tile_pixels
         self.on_tile = on_tile
-        #: Whether features are bfloat16; the caller may turn that off later.
-        self.narrow = features is not None and features.narrow_body is not None
+        #: Whether features have the narrow precision; the caller may turn that off later.
+        self.narrow = features is not None and features.precision != "fp32"
         self._drawn = 0
         parts: dict[tuple[str, str], LayerPart | ImagePart] = {}
         weights: list[float] = []

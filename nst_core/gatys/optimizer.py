@@ -33,9 +33,9 @@ from nst_core.gatys.sources import (
     prepare_styles,
 )
 from nst_core.nets.loss_network import LossNetwork, load_loss_network
-from nst_core.system.devices import bf16_pays, on_device
+from nst_core.system.devices import TrainingPrecision, on_device, training_precision
 
-__all__ = ["GatysOptimizer", "Iterate", "StyleSource", "bf16_pays", "optimize"]
+__all__ = ["GatysOptimizer", "Iterate", "StyleSource", "optimize"]
 
 #: The prefix of the tensors of L-BFGS or Adam in a state.
 DESCENT = "descent."
@@ -75,7 +75,7 @@ class GatysOptimizer:
         device: torch.device,
         initial: Tensor | None = None,
         network: LossNetwork | None = None,
-        bf16: bool | None = None,
+        precision: TrainingPrecision | None = None,
         compiled: bool = False,
         max_bytes: int = DEFAULT_MAX_BYTES,
         on_tile: Callable[[], object] = lambda: None,
@@ -83,8 +83,8 @@ class GatysOptimizer:
         """Prepare an optimisation on `device`; pictures are 1 x 3 x H x W, RGB in 0 to 1, of any size.
 
         `initial`: the picture to start from, where the config says "file". `network`: a loss network that the config
-        fits, which is moved to the device; by default it is loaded. `bf16`: evaluate the network in bfloat16 until that
-        is no longer exact enough to make progress, which more than doubles the speed; None: if the device supports it.
+        fits, which is moved to the device; by default it is loaded. `precision`: evaluate the network so until that is
+        no longer exact enough to make progress; None: what is fastest on the device.
         `compiled`: use torch.compile, which takes a minute for each scale. `max_bytes`: the memory, which decides
         whether a scale is optimised in tiles (see `costs.plan`); `on_tile` is called after each, since an iteration may
         take minutes then. Raises ConfigError if arguments do not fit together, ImageTooSmallError and
@@ -109,7 +109,7 @@ class GatysOptimizer:
         self._initial = None if initial is None else initial.detach().to(device, torch.float32, copy=True)
         self._on_tile = on_tile
         self._compiled = compiled
-        self._features = self._load(network, bf16=bf16_pays(device) if bf16 is None else bf16)
+        self._features = self._load(network, precision or training_precision(device))
         self._enter(0, self._first_canvas())
 
     @property
@@ -258,7 +258,7 @@ class GatysOptimizer:
         return max(0, iteration - self._start) // self.config.sliced_iterations
 
     def _refine(self) -> bool:
-        """Switch from bfloat16 to float32; return whether that changed anything."""
+        """Switch to float32; return whether that changed anything."""
         before, self._objective.narrow = self._objective.narrow, False
         return before
 
@@ -283,7 +283,7 @@ class GatysOptimizer:
     def _shown(self) -> Tensor:
         return self._average if self.config.average_decay else self._descent.canvas
 
-    def _load(self, network: LossNetwork | None, *, bf16: bool) -> Features | None:
+    def _load(self, network: LossNetwork | None, precision: TrainingPrecision) -> Features | None:
         config = self.config
         if not config.layers:
             return None
@@ -292,7 +292,7 @@ class GatysOptimizer:
                 config.layers, name=config.network, pooling=config.pooling, scale=config.feature_scale
             )
         check_network(config, network)
-        return Features(network, bf16=bf16).to(self.device)
+        return Features(network, precision).to(self.device)
 
     def _fingerprint(self) -> Tensor:
         text = json.dumps([self.config.to_dict(), *map(asdict, self._plans)], sort_keys=True)

@@ -14,23 +14,19 @@ from torch.nn import functional as F
 from nst_core.inference.strips import supports
 from nst_core.inference.stylizer import Precision
 from nst_core.nets import native
-from nst_core.nets.convolution import transformed_kernels
+from nst_core.nets.packed import COLUMNS, Packed, packed, winograd_kernels
 from nst_core.nets.transformer import ROUNDING, TransformerConfig, TransformerNet
 
-#: The values of a vector; there are kernels for multiples of twice as many channels.
-_VECTOR = 16
 _FIRST = "down1.conv"
 _HEAD = "head"
 _NO_NORM = (None, None, None, None, 0.0, 0.0)
 #: Channels of the nine parts of a 9 x 9 kernel, 27 of which are used.
 _PARTS = 32
-#: The largest of the integers that stand for values; as in `nets/native/integers.h`.
-_LARGEST = 16383
 
 
 def suits(config: TransformerConfig) -> bool:
     """Return whether there are kernels for networks of this kind."""
-    return supports(config) and config.width % (2 * _VECTOR) == 0
+    return supports(config) and config.width % (2 * COLUMNS) == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,18 +63,6 @@ class Norm:
         return self.weight, self.bias, self.scale, self.shift, self.eps, ROUNDING
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Packed:
-    """The weights of a convolution as its kernel reads them, and the scales of integers."""
-
-    values: Tensor
-    scales: Tensor | None = None
-
-    @property
-    def arguments(self) -> tuple[Tensor | None, ...]:
-        return self.values, self.scales
-
-
 class Kernels:
     """The weights of a network of a kind that `suits`, as the kernels read them: floats, or 16-bit integers.
 
@@ -89,14 +73,13 @@ class Kernels:
     def __init__(self, net: TransformerNet, precision: Precision = "fp32") -> None:
         """Pack the weights of a network for the precision fp32 or int16."""
         self._layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)}
-        pack = _integers if precision == "int16" else _floats
-        self._packed = {name: pack(_arranged(name, layer)) for name, layer in self._layers.items()}
+        integers = precision == "int16"
+        self._packed = {name: _packed(name, layer, integers=integers) for name, layer in self._layers.items()}
 
     @property
     def nbytes(self) -> int:
         """The memory that they take, in bytes."""
-        tensors = (tensor for packed in self._packed.values() for tensor in packed.arguments if tensor is not None)
-        return sum(tensor.nbytes for tensor in tensors)
+        return sum(each.nbytes for each in self._packed.values())
 
     def channels(self, name: str) -> int:
         """Return the number of channels that a convolution makes."""
@@ -141,8 +124,8 @@ class Kernels:
         )
 
 
-def _arranged(name: str, layer: nn.Conv2d) -> Tensor:
-    """Return the weights of a convolution: blocks of 16 channels, and in them rows of products for each channel."""
+def _packed(name: str, layer: nn.Conv2d, *, integers: bool) -> Packed:
+    """Return the weights of a convolution."""
     weight = layer.weight.detach()  # D, C, K, K
     if name in (_FIRST, _HEAD):
         parts = weight.view(*weight.shape[:2], 3, 3, 3, 3)  # D, C, 3, K, 3, K: nine kernels of 3 x 3
@@ -151,24 +134,6 @@ def _arranged(name: str, layer: nn.Conv2d) -> Tensor:
         else:
             weight = F.pad(parts.permute(2, 4, 0, 1, 3, 5).flatten(0, 2), [0, 0, 0, 0, 0, 0, 0, _PARTS - 27])
     if weight.shape[2] == 3 and layer.stride == (1, 1):
-        channels = weight.shape[:2]
-        return transformed_kernels(weight).view(36 * channels[0] // _VECTOR, 1, channels[1], _VECTOR)
-    blocks = weight.view(-1, _VECTOR, *weight.shape[1:]).permute(0, 3, 4, 2, 1)  # D / 16, K, taps, C, 16
-    return blocks.flatten(2, 3)
-
-
-def _floats(blocks: Tensor) -> _Packed:
-    return _Packed(values=blocks.contiguous())
-
-
-def _integers(blocks: Tensor) -> _Packed:
-    """Return weights, blocks x rows x products x 16, as 16-bit integers with a scale for each channel of a block.
-
-    A sum over a row, times the largest value, has 31 bits at most.
-    """
-    sums = blocks.abs().sum(2).amax(1)  # blocks, 16
-    scales = torch.maximum(sums / (2**31 / _LARGEST - blocks.shape[2]), blocks.abs().amax((1, 2)) / (2**15 - 1))
-    scales[scales == 0] = 1
-    pairs = F.pad(blocks / scales[:, None, None], [0, 0, 0, blocks.shape[2] % 2]).round().to(torch.int16)
-    values = pairs.view(*pairs.shape[:2], -1, 2, _VECTOR).transpose(3, 4)  # blocks, rows, pairs, 16, 2
-    return _Packed(values=values.contiguous(), scales=scales.contiguous())
+        return winograd_kernels(weight, integers=integers)
+    blocks = weight.view(-1, COLUMNS, *weight.shape[1:]).permute(0, 3, 4, 2, 1)  # D / 16, K, taps, C, 16
+    return packed(blocks.flatten(2, 3), integers=integers)

@@ -2,8 +2,9 @@
 
 Those of 3 x 3 and stride 1 use Winograd's algorithm: F(4 x 4, 3 x 3) of Lavin & Gray 2016, "Fast Algorithms for
 Convolutional Neural Networks", takes a quarter of the products. Results differ from torch's by rounding alone: about
-1e-6 of their size, where torch's own have 3e-7. Gradients by the input are such convolutions too, and gradients by the
-kernels are the adjoint. Other sizes have a faster gradient by the kernels.
+1e-6 of their size, where torch's own have 3e-7; in a `with native.integers()` they multiply 16-bit integers instead of
+floats. Gradients by the input are such convolutions too, and gradients by the kernels are the adjoint. Other sizes have
+a faster gradient by the kernels.
 """
 
 from typing import Any
@@ -14,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from nst_core.nets import native
+from nst_core.nets.packed import Packed, winograd_kernels
 
 
 class FrozenConv2d(nn.Conv2d):
@@ -36,7 +38,7 @@ class FrozenConv2d(nn.Conv2d):
             return F.relu(result, inplace=True) if relu else result
         kernels = self._kernels
         if kernels is None or not kernels.fit(weight):
-            self._kernels = kernels = _Kernels(weight)
+            self._kernels = kernels = _Kernels(weight, integers=native.multiplies_integers())
         y: Tensor = _Frozen.apply(input, self.bias, kernels, rectify, relu)
         return y
 
@@ -47,31 +49,25 @@ def trained_conv(x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int)
     return result
 
 
-def transformed_kernels(weight: Tensor) -> Tensor:
-    """Return kernels, D x C x 3 x 3, as Winograd's algorithm needs them."""
-    c_out, c_in = weight.shape[:2]
-    kernels = weight.new_empty(36 * c_out * c_in)
-    native.call("transform_kernels", weight.detach().permute(1, 2, 3, 0).contiguous(), kernels, c_in, c_out)
-    return kernels
-
-
 class _Kernels:
     """Transformed kernels of weights that do not change: four times as many values, for each direction."""
 
-    def __init__(self, weight: Tensor) -> None:
-        self.forward = transformed_kernels(weight)
+    def __init__(self, weight: Tensor, *, integers: bool) -> None:
+        self.forward = winograd_kernels(weight, integers=integers)
         self._weight = weight
         self._version = weight._version
-        self._backward: Tensor | None = None
+        self._integers = integers
+        self._backward: Packed | None = None
 
     def fit(self, weight: Tensor) -> bool:
-        """Return whether these are the kernels of a weight as it is now."""
-        return self._weight is weight and self._version == weight._version
+        """Return whether these are the kernels of a weight as it is now, of the numbers that are wanted now."""
+        same = self._weight is weight and self._version == weight._version
+        return same and self._integers == native.multiplies_integers()
 
     @property
-    def backward(self) -> Tensor:
+    def backward(self) -> Packed:
         if self._backward is None:
-            self._backward = transformed_kernels(_adjoint(self._weight))
+            self._backward = winograd_kernels(_adjoint(self._weight), integers=self._integers)
         return self._backward
 
 
@@ -97,9 +93,10 @@ class _Trained(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
         x = _rows(x)
         ctx.save_for_backward(x, weight)
-        ctx.stride = stride
+        ctx.stride, ctx.integers = stride, native.multiplies_integers()
         if _suits_winograd(weight, stride):
-            return _winograd(x, transformed_kernels(weight), len(weight), padding=0, bias=bias)
+            kernels = winograd_kernels(weight, integers=ctx.integers)
+            return _winograd(x, kernels, len(weight), padding=0, bias=bias)
         return F.conv2d(x, weight, bias, stride)
 
     @staticmethod
@@ -109,7 +106,7 @@ class _Trained(torch.autograd.Function):
         gradient = _rows(gradient)
         by_x, by_weight, by_bias, _ = ctx.needs_input_grad
         return (
-            _by_input(gradient, x, weight, ctx.stride) if by_x else None,
+            _by_input(gradient, x, weight, ctx.stride, integers=ctx.integers) if by_x else None,
             _by_kernels(gradient, x, weight, ctx.stride) if by_weight else None,
             gradient.sum((0, 2, 3)) if by_bias else None,
             None,
@@ -120,9 +117,10 @@ def _suits_winograd(weight: Tensor, stride: int) -> bool:
     return weight.shape[2:] == (3, 3) and stride == 1 and native.fit(weight.shape[0], weight.shape[1])
 
 
-def _by_input(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+def _by_input(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, *, integers: bool) -> Tensor:
     if _suits_winograd(weight, stride):
-        return _winograd(gradient, transformed_kernels(_adjoint(weight)), x.shape[1], padding=2)
+        kernels = winograd_kernels(_adjoint(weight), integers=integers)
+        return _winograd(gradient, kernels, x.shape[1], padding=2)
     by_x: Tensor = _torch_gradients(gradient, x, weight, stride, [True, False, False])[0]
     return by_x
 
@@ -145,7 +143,7 @@ def _by_kernels(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Ten
 
 def _winograd(
     x: Tensor,
-    kernels: Tensor,
+    kernels: Packed,
     c_out: int,
     *,
     padding: int,
@@ -162,7 +160,7 @@ def _winograd(
     n, h, w, c_in = _sizes(x)
     grown = 2 * padding - 2
     y = torch.empty((n, c_out, h + grown, w + grown), memory_format=torch.channels_last)
-    native.call("winograd", x, mask, kernels, bias, where, y, n, h, w, c_in, c_out, padding, relu)
+    native.call("winograd", x, mask, *kernels.arguments, bias, where, y, n, h, w, c_in, c_out, padding, relu)
     return y
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from nst_core.errors import ConfigError
+
+#: What convolutions multiply; the rest of a training is float32.
+TrainingPrecision = Literal["fp32", "int16", "bf16"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -54,15 +57,26 @@ def on_device(device: torch.device) -> AbstractContextManager[Any]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def bf16_pays(device: torch.device) -> bool:
-    """Return whether the device multiplies in bfloat16 much faster than in float32.
+def training_precision(device: torch.device) -> TrainingPrecision:
+    """Return the precision in which the device computes trainings and optimisations fastest.
 
-    Processors without AMX do not: those with bfloat16 in AVX-512 come to the speed of our kernels in float32, after
-    half a minute in which torch compiles.
+    Processors without AMX have no fast bfloat16: with that of AVX-512, torch comes to the speed of our kernels in
+    float32, after half a minute in which it compiles. With VNNI those kernels multiply 16-bit integers instead.
     """
+    if bf16_pays(device):
+        return "bf16"
+    return "int16" if device.type == "cpu" and _abilities().get("avx512_vnni") else "fp32"
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """Return whether the device multiplies in bfloat16 much faster than in float32."""
     if device.type == "cuda":
         with on_device(device):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Older versions of torch have no such function.
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
-    return bool(capabilities.get("amx_bf16"))
+    return bool(device.type == "cpu" and _abilities().get("amx_bf16"))
+
+
+def _abilities() -> dict[str, Any]:
+    """Return what torch says of the processor; older versions have no such function."""
+    abilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return abilities

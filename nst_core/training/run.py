@@ -20,6 +20,7 @@ from nst_core.nets.loss_network import LossNetwork, load_loss_network
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import load_transformer_bytes, save_transformer
 from nst_core.styles import IDENTITY, PLOT_NAME, WEIGHTS_NAME, version_of
+from nst_core.system.devices import TrainingPrecision
 from nst_core.training.checkpoint import CHECKPOINT_NAME
 from nst_core.training.config import TrainConfig
 from nst_core.training.curve import CURVE_NAME, LossCurve, read_losses
@@ -85,7 +86,7 @@ class TrainingRun:
         *,
         photos: PhotoSource,
         device: torch.device,
-        bf16: bool | None = None,
+        precision: TrainingPrecision | None = None,
         compiled: bool | None = None,
         threads: int = 1,
     ) -> None:
@@ -108,7 +109,7 @@ class TrainingRun:
             photos=photos,
             device=device,
             initial=initial,
-            bf16=bf16,
+            precision=precision,
             compiled=compiled,
             threads=threads,
         )

@@ -20,7 +20,7 @@ from nst_core.nets import native
 from nst_core.nets.families import beginning
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.transformer import TransformerNet
-from nst_core.system.devices import bf16_pays, on_device
+from nst_core.system.devices import TrainingPrecision, on_device, training_precision
 from nst_core.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.objective import (
@@ -53,16 +53,16 @@ class Trainer:
         photos: PhotoSource,
         device: torch.device,
         initial: TransformerNet | None = None,
-        bf16: bool | None = None,
+        precision: TrainingPrecision | None = None,
         compiled: bool | None = None,
         threads: int = 1,
     ) -> None:
         """Prepare a training on `device` for a style picture, 1 x 3 x H x W in 0 to 1, or for several.
 
-        The network begins with the weights of `initial`, as `families.beginning` says, or with random ones. `bf16` and
-        `compiled` trade exactness for speed; None: if they make the training faster on the device. `threads` read
-        photos ahead. Raises ConfigError if the config does not fit the loss network, the initial network or the number
-        of pictures.
+        The network begins with the weights of `initial`, as `families.beginning` says, or with random ones.
+        `precision` and `compiled` trade exactness for speed; None: what makes the training fastest on the device.
+        `threads` read photos ahead. Raises ConfigError if the config does not fit the loss network, the initial network
+        or the number of pictures.
         """
         self.config = config
         #: What the training is made from, such as hashes of files, for the record in checkpoints; JSON-ready.
@@ -70,7 +70,7 @@ class Trainer:
         self.extensions: tuple[tuple[int, int], ...] = ()
         self.step_number = 0
         self.device = device
-        self._bf16 = bf16_pays(device) if bf16 is None else bf16
+        self._precision = precision or training_precision(device)
         self._has_compiled = False
         self.transformer = _transformer(config, initial).to(device).to(memory_format=torch.channels_last)
         network = network.to(device).to(memory_format=torch.channels_last)
@@ -81,7 +81,7 @@ class Trainer:
         self._objective: Callable[..., Tensor] = objective.to(device)
         self._eager = self._objective
         #: Whether steps are compiled; the first one then takes a minute.
-        self.compiled = compiling_pays(device, bf16=self._bf16) if compiled is None else compiled
+        self.compiled = compiling_pays(device, self._precision) if compiled is None else compiled
         if self.compiled:
             self._objective = torch.compile(self._objective)
         # Each group's share of the learning rate is kept in the group, and the rate itself is set every step.
@@ -167,7 +167,8 @@ class Trainer:
 
     def _backward(self, *inputs: Any) -> Tensor:
         self._optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bf16):
+        narrow = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._precision == "bf16")
+        with narrow, native.integers(self._precision == "int16"):
             terms = self._objective(*inputs)
         torch.autograd.backward(terms.sum())
         return terms
@@ -291,9 +292,9 @@ def photo_stream(config: TrainConfig, photos: PhotoSource) -> PhotoStream:
     )
 
 
-def compiling_pays(device: torch.device, *, bf16: bool) -> bool:
-    """Return whether torch.compile makes trainings faster: in float32 on a CPU, `nets.native` is faster without it."""
-    return bf16 or device.type != "cpu" or native.library() is None
+def compiling_pays(device: torch.device, precision: TrainingPrecision) -> bool:
+    """Return whether torch.compile makes trainings faster: on a CPU, `nets.native` is faster without bfloat16."""
+    return precision == "bf16" or device.type != "cpu" or native.library() is None
 
 
 def _learning(config: TrainConfig, transformer: TransformerNet) -> Iterator[tuple[str, Parameter]]:

@@ -144,7 +144,7 @@ def _optimize(name: str, size_px: int) -> tuple[int, Callable[[], object]]:
     def work() -> None:
         sources = [StyleSource(image=style)]
         cpu = torch.device("cpu")
-        optimizer = GatysOptimizer(config, content=content, styles=sources, device=cpu, bf16=False)
+        optimizer = GatysOptimizer(config, content=content, styles=sources, device=cpu, precision="fp32")
         for _ in range(_STEPS):
             began = time.monotonic()
             optimizer.step()

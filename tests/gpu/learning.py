@@ -15,7 +15,7 @@ from nst_core.gatys.optimizer import GatysOptimizer, Iterate, StyleSource
 from nst_core.gatys.presets import preset
 from nst_core.nets.tensors import to_tensor
 from nst_core.nets.transformer import TransformerConfig
-from nst_core.system.devices import bf16_pays
+from nst_core.system.devices import TrainingPrecision, bf16_pays
 from nst_core.training import photos as training_photos
 from nst_core.training.config import TrainConfig
 from nst_core.training.trainer import Trainer
@@ -44,7 +44,7 @@ class MadePhotos:
         return out.getvalue()
 
 
-def trainer(device: torch.device, *, quick: bool, bf16: bool = False) -> Trainer:
+def trainer(device: torch.device, *, quick: bool, precision: TrainingPrecision = "fp32") -> Trainer:
     """Return a training of a usual network, or of a tiny one; not compiled, since that takes a minute."""
     # The photos are our own: no other process has to read them.
     training_photos.decode = images.decode  # type: ignore[assignment,attr-defined]
@@ -61,7 +61,7 @@ def trainer(device: torch.device, *, quick: bool, bf16: bool = False) -> Trainer
         style=to_tensor(photo(config.style_size_px, config.style_size_px, seed=99)),
         photos=MadePhotos(8, 2 * config.size_px),
         device=device,
-        bf16=bf16,
+        precision=precision,
         compiled=False,
     )
 
@@ -102,7 +102,7 @@ def _kill_after(steps: int, ground: Ground) -> None:
 
 def narrow_training(ground: Ground) -> str:
     """A training in bfloat16 begins at the losses of one in float32 and lowers them."""
-    exact, narrow = (trainer(ground.device, quick=ground.quick, bf16=bf16) for bf16 in (False, True))
+    exact, narrow = (trainer(ground.device, quick=ground.quick, precision=each) for each in ("fp32", "bf16"))
     right, losses = exact.step().total, [narrow.step().total for _ in range(STEPS)]
     exact.close()
     narrow.close()
@@ -142,5 +142,5 @@ def _optimizer(ground: Ground, device: torch.device) -> GatysOptimizer:
         styles=[StyleSource(image=to_tensor(photo(side, side, seed=99)))],
         device=device,
         network=loss_network(config.layers, name=config.network, pooling=config.pooling, scale=config.feature_scale),
-        bf16=False,
+        precision="fp32",
     )

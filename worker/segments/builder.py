@@ -16,7 +16,7 @@ from nst_core.nets.transformer import TransformerNet
 from nst_core.protocol.events import TrainProgress
 from nst_core.protocol.segments import TrainSegment
 from nst_core.storage.blobs import BlobStore
-from nst_core.system.devices import bf16_pays
+from nst_core.system.devices import training_precision
 from nst_core.training.checkpoint import Checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.costs import training_bytes
@@ -139,9 +139,9 @@ class TrainingBuilder:
 
     def _trainer(self, segment: TrainSegment, parts: _Parts) -> tuple[Trainer, bool]:
         """Return a trainer before its first step, and whether it is compiled."""
-        bf16 = not segment.exact and bf16_pays(self._device)
+        precision = "fp32" if segment.exact else training_precision(self._device)
         wanted = not segment.exact and self._settings.train_compile
-        compiled = wanted and has_compiler(self._device) and compiling_pays(self._device, bf16=bf16)
+        compiled = wanted and has_compiler(self._device) and compiling_pays(self._device, precision)
         make = partial(
             Trainer,
             parts.config,
@@ -150,7 +150,7 @@ class TrainingBuilder:
             photos=parts.photos,
             device=self._device,
             initial=parts.initial,
-            bf16=bf16,
+            precision=precision,
             compiled=compiled,
             threads=_READERS,
         )

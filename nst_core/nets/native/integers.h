@@ -1,7 +1,7 @@
 /* Products of small blocks of matrices of 16-bit integers, two columns of which are multiplied at once.
 
    A row of values is rounded to integers with the scale that suits its largest value; columns of weights have scales of
-   their own. Sums are exact: weights are made so that no sum leaves 32 bits; see `inference/native_kernels.py`. */
+   their own. Sums are exact: weights are made so that no sum leaves 32 bits; see integers.c. */
 
 #pragma once
 

@@ -1,8 +1,8 @@
 /* Maps of a transformer network, float32 in channels_last, and what normalises them.
 
    A map comes as the convolution before it has left it, with the scale and the shift of each channel that normalise it,
-   and whether ReLU follows; a layer applies them to what it reads. Padding is by reflection, and a doubled map is read
-   from the small one, so that neither is ever in memory. */
+   and whether ReLU follows; a layer applies them to what it reads. Padding is by reflection, or by zeros for trainings,
+   and a doubled map is read from the small one, so that neither is ever in memory. */
 
 #pragma once
 
@@ -12,10 +12,13 @@
 
 #include "vectors.h"
 
-/* A map of height x width positions; `doubled`: each position of x counts as 2 x 2 of them. */
+/* A map of height x width positions; `doubled`: each position of x counts as 2 x 2 of them. Values count as 0 where
+   those of a `mask` are not positive. `zeros`: they are around the map, instead of reflections. */
 typedef struct {
     const float *x, *scale, *shift;
     long relu, doubled, height, width, channels;
+    const float *mask;
+    long zeros;
 } Map;
 
 static inline long limited(long i, long size) { return i < 0 ? 0 : i < size ? i : size - 1; }

@@ -21,7 +21,7 @@ int convolve_3x3(const float *x, const float *scale, const float *shift, long re
                  double rounding, int threads) {
     Map map = {x, scale, shift, relu, doubled, height, width, c_in};
     Norm norm = {weight, bias, norm_scale, norm_shift, eps, rounding};
-    Region region = {first, 0, out_height, width, 1, streams(y, out_height * width * c_out)};
+    Region region = {first, 0, out_height, width, 1, streams(y, out_height * width * c_out), 1, TILES};
     Moments moments = moments_of(&norm, blocks_of(&region), c_out);
     if (weight && !moments.of) return 1;
     int missing = convolve_region(&map, &region, u, columns, y, c_out, &moments, 0, threads);
@@ -91,7 +91,8 @@ int convolve_photo(const float *x, const unsigned char *bytes, const void *u, co
     long most = rows_at_once(width, out_height), line = (width + 2) * PARTS, last = (out_height - 1) / most * most;
     long stream = streams(y, out_height * width * c_out), size = ceil_div((most + 2) * line, 16) * 16,
          row_size = 3 * width;
-    Region region = {1, 1, most, width, 0, stream}, rest = {1, 1, out_height - last, width, 0, stream};
+    Region region = {1, 1, most, width, 0, stream, 1, TILES}, rest = region;
+    rest.height = out_height - last;
     Moments moments = moments_of(&norm, last / most * blocks_of(&region) + blocks_of(&rest), c_out);
     float *parts = aligned_alloc(64, ceil_div((size + (most + 8) * row_size) * sizeof(float), 64) * 64),
           *rows = parts + size;
@@ -142,7 +143,7 @@ int convolve_to_picture(const float *x, const float *scale, const float *shift, 
     int missing = !parts;
     for (long first = 0; first < out_height && !missing; first += most) {
         long rows = lesser(most, out_height - first);
-        Region region = {4 - above + first - FAR, -FAR, rows + 2 * FAR, width + 2 * FAR, 4, 0};
+        Region region = {4 - above + first - FAR, -FAR, rows + 2 * FAR, width + 2 * FAR, 4, 0, 1, TILES};
         missing = convolve_region(&map, &region, u, columns, parts, PARTS, 0, 0, threads);
         Sum sum = {parts, bias, y + first * width * 3, width};
         parallel(sum_item, &sum, missing ? 0 : rows, threads);

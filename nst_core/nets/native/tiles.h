@@ -10,8 +10,10 @@
 #include "parallel.h"
 #include "winograd.h"
 
-/* Tiles that are computed at once: as many as keep the kernels busy, and their values in the cache. */
+/* Tiles of a picture that are computed at once: as many as keep the kernels busy, and their values in the cache. */
 enum { TILES = 24 };
+
+static const float nothing[4096]; /* as many zeros as the most channels */
 
 /* Whether the rows, or the columns, 1 and 2 of each tile are the same, and 3 and 4 are: those of a doubled map are. At
    an odd end, where one is cut, they are not. */
@@ -38,46 +40,79 @@ static inline long slot_of(const Map *m, long column) {
     return (twice(m, m->width) ? column >> 1 : column) & (SLOTS - 1);
 }
 
-/* Which results of a convolution: out_height x out_width of them around the rows of the map from `top` on, and around
-   its columns from `left` on. They need no rows and columns further outside of the map than `reach`. They go around the
-   cache if they `stream`. */
+/* Which results of a convolution: height x width of them around the rows of the map from `top` on, and around its
+   columns from `left` on. They need no rows and columns further outside of the map than `reach`. They go around the
+   cache if they `stream`. The same of each of `images` maps, which lie one after the other; so many `tiles` of all of
+   them at once. */
 typedef struct {
-    long top, left, height, width, reach, stream;
+    long top, left, height, width, reach, stream, images, tiles;
 } Region;
+
+/* What becomes of results, if anything: a bias is added, ReLU follows, and they are 0 where `where` is not positive. */
+typedef struct {
+    const float *bias, *where;
+    long relu;
+} After;
 
 /* Whether a result with so many values should go around the cache, which would not keep it until it is read. */
 static inline int streams(const float *y, long values) { return values > 4 << 20 && (uintptr_t)y % sizeof(vec) == 0; }
 
+/* What a column of a tile reads: SIDE rows of x, or of its mask. */
+static inline void rows_in_column(const float *x, const long *rows, long column, const float **from) {
+    for (long i = 0; i < SIDE; i++) from[i] = rows[i] < 0 || column < 0 ? nothing : x + rows[i] + column;
+}
+
+static inline int outside(const Map *m, long i, long size) { return m->zeros && (i < 0 || i >= size); }
+
+/* The transform of one column of a tile, SIDE x `line` values, and the largest sizes in each row. */
+static inline __attribute__((always_inline)) void transform_column(const Map *m, const float **from, const float **by,
+                                                                   int doubled, int masked, float *to, long line,
+                                                                   vec *largest) {
+    for (long c = 0; c < m->channels; c += N) {
+        vec d[SIDE], t[SIDE];
+#pragma GCC unroll 6
+        for (int i = 0; i < SIDE; i += 1 + (doubled && i % 2)) {
+            d[i] = load(from[i] + c);
+            if (masked) d[i] = where_positive(load(by[i] + c), d[i]);
+            d[i] = normal(m, d[i], c);
+        }
+        if (doubled) {
+            twice_1d(d[0], d[1], d[3], d[5], t);
+            t[2] = d[0];
+        } else {
+            input_1d(d, 1, t, 1);
+        }
+#pragma GCC unroll 6
+        for (int i = 0; i < SIDE; i++) {
+            store(to + i * line + c, t[i]);
+            largest[i] = larger(size_of(t[i]), largest[i]);
+        }
+    }
+}
+
 /* The transform of the columns of a tile: SIDE x SLOTS x channels, without the first two columns if they are `known`;
    and the largest sizes in each, SIDE x SLOTS, of every N-th channel. */
 static void transform_columns(const Map *m, long top, long left, long reach, int known, float *to, vec *most) {
-    int double_rows = twice(m, m->height), double_columns = twice(m, m->width);
+    int double_columns = twice(m, m->width);
     long rows[SIDE], line = SLOTS * m->channels;
     long bottom = m->height - 1 + reach, right = m->width - 1 + reach;
-    for (long i = 0; i < SIDE; i++) rows[i] = row_of(m, lesser(top + i, bottom));
+    for (long i = 0; i < SIDE; i++)
+        rows[i] = outside(m, top + i, m->height) ? -1 : row_of(m, lesser(top + i, bottom));
     for (long j = known ? 2 : 0; j < SIDE; j++) {
         if (double_columns && (j == 2 || j == 4)) continue;
-        const float *x = m->x + column_of(m, lesser(left + j, right));
+        const float *from[SIDE], *by[SIDE];
+        long column = outside(m, left + j, m->width) ? -1 : column_of(m, lesser(left + j, right));
         long slot = slot_of(m, left + j);
-        float *column = to + slot * m->channels;
+        float *into = to + slot * m->channels;
         vec largest[SIDE] = {{0}};
-        for (long c = 0; c < m->channels; c += N) {
-            vec d[SIDE], t[SIDE];
-            if (double_rows) {
-#pragma GCC unroll 6
-                for (int i = 0; i < SIDE; i += 1 + i % 2) d[i] = normal(m, load(x + rows[i] + c), c);
-                twice_1d(d[0], d[1], d[3], d[5], t);
-                t[2] = d[0];
-            } else {
-#pragma GCC unroll 6
-                for (int i = 0; i < SIDE; i++) d[i] = normal(m, load(x + rows[i] + c), c);
-                input_1d(d, 1, t, 1);
-            }
-#pragma GCC unroll 6
-            for (int i = 0; i < SIDE; i++) {
-                store(column + i * line + c, t[i]);
-                largest[i] = larger(size_of(t[i]), largest[i]);
-            }
+        rows_in_column(m->x, rows, column, from);
+        if (m->mask) {
+            rows_in_column(m->mask, rows, column, by);
+            transform_column(m, from, by, 0, 1, into, line, largest);
+        } else if (twice(m, m->height)) {
+            transform_column(m, from, 0, 1, 0, into, line, largest);
+        } else {
+            transform_column(m, from, 0, 0, 0, into, line, largest);
         }
         for (int i = 0; i < SIDE; i++) most[i * SLOTS + slot] = largest[i];
     }
@@ -107,9 +142,15 @@ static inline void transform_row(const Map *m, const float **x, float scale, flo
     }
 }
 
-/* COLUMNS channels of the result of a tile, which are added to the moments of its block. */
-static void output_tile(const float *m, long stride, long top, long left, float *y, const Region *r, long c_out,
-                        float *part, int begins) {
+static inline vec finished(const After *a, vec value, long at, long c) {
+    if (a->bias) value += load(a->bias + c);
+    if (a->relu) value = where_positive(value, value);
+    return a->where ? where_positive(load(a->where + at), value) : value;
+}
+
+/* COLUMNS channels of the result of a tile, from o on, which are added to the moments of its block. */
+static void output_tile(const float *m, long stride, long top, long left, float *y, const Region *r, long o, long c_out,
+                        const After *after, float *part, int begins) {
     long rows = lesser(r->height - top, STEP), columns = lesser(r->width - left, STEP);
     for (long c = 0; c < COLUMNS; c += N) {
         vec t[SIDE * STEP];
@@ -124,17 +165,18 @@ static void output_tile(const float *m, long stride, long top, long left, float 
 #pragma GCC unroll 4
         for (int i = 0; i < STEP; i++) {
             vec u[STEP];
-            float *to = y + ((top + i) * r->width + left) * c_out + c;
+            long at = ((top + i) * r->width + left) * c_out + o + c;
             output_1d(t + i * SIDE, 1, u, 1);
             if (i == 0 && part) sums = running(part + c, c_out, u[0], begins);
             if (i >= rows) continue;
 #pragma GCC unroll 4
             for (int j = 0; j < STEP; j++) {
                 if (j >= columns) continue;
+                if (after) u[j] = finished(after, u[j], at + j * c_out, o + c);
                 if (r->stream)
-                    stream(to + j * c_out, u[j]);
+                    stream(y + at + j * c_out, u[j]);
                 else
-                    store(to + j * c_out, u[j]);
+                    store(y + at + j * c_out, u[j]);
                 if (part) add_value(&sums, u[j]);
             }
         }
@@ -193,29 +235,28 @@ static void block_products(const Map *map, const Buffers *b, const void *u, cons
     }
 }
 
-/* The tiles of a region, and the blocks of them, each of which is a part for the moments of the result. */
+/* The tiles of an image in a region, and the blocks of all tiles, each of which is a part for the moments of the result.
+ */
 static inline long tiles_of(const Region *r) { return ceil_div(r->height, STEP) * ceil_div(r->width, STEP); }
-static inline long blocks_of(const Region *r) { return ceil_div(tiles_of(r), TILES); }
+static inline long blocks_of(const Region *r) { return ceil_div(r->images * tiles_of(r), r->tiles); }
 
-/* One block of tiles. */
-static void convolve_block(const Map *map, const Region *r, const Buffers *b, const void *u, const float *columns,
-                           float *y, long c_out, long block, float *part) {
-    long across = ceil_div(r->width, STEP), begin = block * TILES, tiles = tiles_of(r), positions = 0;
-    long count = lesser(TILES, tiles - begin);
-    for (long t = 0; t < count; t++) {
-        long top = (begin + t) / across * STEP, left = (begin + t) % across * STEP;
-        input_tile(map, b, r->top + top - 1, r->left + left - 1, r->reach, t > 0 && left > 0, t, columns != 0);
-        positions += lesser(r->height - top, STEP) * lesser(r->width - left, STEP);
-    }
-    if (part) part[-COUNT] = positions;
-    for (long o = 0; o < c_out; o += COLUMNS) {
-        block_products(map, b, u, columns, o, c_out, count);
-        for (long t = 0; t < count; t++) {
-            long top = (begin + t) / across * STEP, left = (begin + t) % across * STEP;
-            output_tile(b->m + t * COLUMNS, b->m_stride, top, left, y + o, r, c_out, part ? part + o : 0, t == 0);
-        }
-    }
-    if (r->stream) __sync_synchronize(); /* other threads see what went around the cache */
+/* Where a tile lies: the image, and the first row and column of its results. */
+typedef struct {
+    long image, top, left;
+} Place;
+
+static inline Place place_of_tile(const Region *r, long tile) {
+    long across = ceil_div(r->width, STEP), of_image = tile % tiles_of(r);
+    return (Place){tile / tiles_of(r), of_image / across * STEP, of_image % across * STEP};
+}
+
+/* One of the maps that lie one after the other. */
+static inline Map map_of(const Map *maps, long image) {
+    Map m = *maps;
+    long size = image * m.height * m.width * m.channels;
+    if (image > 0) m.x += size;
+    if (image > 0 && m.mask) m.mask += size;
+    return m;
 }
 
 /* A convolution of a region; the moments of its result are the parts from `first_part` on. */
@@ -227,30 +268,70 @@ typedef struct {
     float *y, *buffers;
     long c_out, share, first_part;
     const Moments *moments;
+    const After *after;
 } Work;
 
-enum { PADDED = (TILES + ROWS - 1) / ROWS * ROWS };
-static inline long v_stride_of(const Map *m) { return PADDED * m->channels + 16; }
+/* One block of tiles. */
+static void convolve_block(const Work *w, const Buffers *b, long block, float *part) {
+    const Region *r = w->region;
+    long begin = block * r->tiles, count = lesser(r->tiles, r->images * tiles_of(r) - begin), positions = 0;
+    long c_in = w->map->channels, of_row = (w->columns ? sizeof(short) : sizeof(float)) * c_in;
+    for (long t = 0; t < count; t++) {
+        Place at = place_of_tile(r, begin + t);
+        Map map = map_of(w->map, at.image);
+        input_tile(&map, b, r->top + at.top - 1, r->left + at.left - 1, r->reach, t > 0 && at.left > 0, t,
+                   w->columns != 0);
+        positions += lesser(r->height - at.top, STEP) * lesser(r->width - at.left, STEP);
+    }
+    long more = ceil_div(count, ROWS) * ROWS - count; /* rows of no tile */
+    for (long f = 0; f < FREQUENCIES && more; f++)
+        memset((char *)b->v + f * b->v_stride * of_row / c_in + count * of_row, 0, more * of_row);
+    if (part) part[-COUNT] = positions;
+    for (long o = 0; o < w->c_out; o += COLUMNS) {
+        block_products(w->map, b, w->u, w->columns, o, w->c_out, count);
+        for (long t = 0; t < count; t++) {
+            Place at = place_of_tile(r, begin + t);
+            After after = w->after ? *w->after : (After){0};
+            long image = at.image * r->height * r->width * w->c_out;
+            if (after.where) after.where += image;
+            output_tile(b->m + t * COLUMNS, b->m_stride, at.top, at.left, w->y + image, r, o, w->c_out,
+                        w->after ? &after : 0, part ? part + o : 0, t == 0);
+        }
+    }
+    if (r->stream) __sync_synchronize(); /* other threads see what went around the cache */
+}
+
+static inline long padded(const Region *r) { return ceil_div(r->tiles, ROWS) * ROWS; }
+static inline long v_stride_of(const Map *m, const Region *r) { return padded(r) * m->channels + 16; }
+static inline long m_stride_of(const Region *r) { return padded(r) * COLUMNS + 16; }
 
 static void run_block(void *work, long block, int thread) {
     const Work *w = work;
-    long c_in = w->map->channels, v_stride = v_stride_of(w->map), m_stride = PADDED * COLUMNS + 16;
+    long c_in = w->map->channels, v_stride = v_stride_of(w->map, w->region), m_stride = m_stride_of(w->region);
     float *v = w->buffers + thread * w->share, *m = v + FREQUENCIES * v_stride, *lines = m + FREQUENCIES * m_stride,
           *most = lines + SIDE * SLOTS * c_in, *scales = most + SIDE * SLOTS * N;
-    Buffers b = {v, m, lines, scales, (short *)v, (vec *)most, PADDED, v_stride, m_stride};
-    convolve_block(w->map, w->region, &b, w->u, w->columns, w->y, w->c_out, block,
-                   w->moments && w->moments->of ? part_of(w->moments, w->first_part + block) : 0);
+    Buffers b = {v, m, lines, scales, (short *)v, (vec *)most, padded(w->region), v_stride, m_stride};
+    convolve_block(w, &b, block, w->moments && w->moments->of ? part_of(w->moments, w->first_part + block) : 0);
+}
+
+/* The work with buffers for its threads; there are none if memory is missing. */
+static inline Work with_buffers(Work w, int threads) {
+    long channels = w.map->channels, m_size = FREQUENCIES * m_stride_of(w.region);
+    long v_size = FREQUENCIES * v_stride_of(w.map, w.region);
+    w.share = ceil_div(v_size + m_size + SIDE * (SLOTS * (channels + N) + padded(w.region)), 16) * 16;
+    w.buffers = aligned_alloc(64, threads * w.share * sizeof(float));
+    /* Doubled maps have no products at some frequencies. */
+    for (int i = 0; w.buffers && w.map->doubled && i < threads; i++)
+        memset(w.buffers + i * w.share + v_size, 0, m_size * sizeof(float));
+    return w;
 }
 
 /* y = the 3 x 3 convolution of a map in a region. Returns whether memory was missing. */
-static int convolve_region(const Map *map, const Region *r, const void *u, const float *columns, float *y, long c_out,
-                           const Moments *moments, long first_part, int threads) {
-    long m_stride = PADDED * COLUMNS + 16;
-    long share = FREQUENCIES * (v_stride_of(map) + m_stride) + SIDE * (SLOTS * (map->channels + N) + PADDED);
-    Work work = {map, r, u, columns, y, 0, c_out, ceil_div(share, 16) * 16, first_part, moments};
-    long size = threads * work.share * sizeof(float);
-    if (!(work.buffers = aligned_alloc(64, size))) return 1;
-    memset(work.buffers, 0, size); /* what a block lacks: tiles, and products at frequencies */
+static inline int convolve_region(const Map *map, const Region *r, const void *u, const float *columns, float *y,
+                                  long c_out, const Moments *moments, long first_part, int threads) {
+    Work work = {map, r, u, columns, y, 0, c_out, 0, first_part, moments, 0};
+    work = with_buffers(work, threads);
+    if (!work.buffers) return 1;
     parallel(run_block, &work, blocks_of(r), threads);
     free(work.buffers);
     return 0;

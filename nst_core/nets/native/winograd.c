@@ -1,77 +1,19 @@
-/* 3 x 3 convolutions of stride 1 on float32 maps in channels_last, by Winograd's minimal filtering.
+/* 3 x 3 convolutions of stride 1 on float32 maps in channels_last, by Winograd's minimal filtering, for trainings.
 
    Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks": F(4 x 4, 3 x 3) takes 36 products where the
    direct sum takes 144. The input is cut into tiles of 6 x 6, four apart; tiles, kernels and results are transformed,
    and between the transforms there is one product of matrices for each of the 36 positions of a tile.
 
-   Channels are multiples of 16. The results do not depend on the number of threads. */
+   Channels are multiples of 16. The results do not depend on the number of threads. All functions return whether memory
+   was missing. */
 
 #include <omp.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "winograd.h"
+#include "tiles.h"
 
-static const float zeros[4096]; /* as many as the most channels */
 /* Kernels become G kernel G^T. */
 static const float G[SIDE][3] = {{1 / 4.f, 0, 0}, {-1 / 6.f, -1 / 6.f, -1 / 6.f}, {-1 / 6.f, 1 / 6.f, -1 / 6.f},
                                  {1 / 24.f, 1 / 12.f, 1 / 6.f}, {1 / 24.f, -1 / 12.f, 1 / 6.f}, {0, 0, 1}};
-
-typedef struct {
-    long images, height, width, c_in, c_out, pad, out_height, out_width, down, across, tiles;
-} Shape;
-
-static Shape shape_of(long images, long height, long width, long c_in, long c_out, long pad) {
-    Shape s = {images, height, width, c_in, c_out, pad, height + 2 * pad - 2, width + 2 * pad - 2, 0, 0, 0};
-    s.down = ceil_div(s.out_height, STEP);
-    s.across = ceil_div(s.out_width, STEP);
-    s.tiles = images * s.down * s.across;
-    return s;
-}
-
-static void input_tile(const Shape *s, const float *x, const float *mask, long tile, float *v, long stride) {
-    long image = tile / (s->down * s->across), top = tile / s->across % s->down * STEP - s->pad,
-         left = tile % s->across * STEP - s->pad;
-    const float *from[FREQUENCIES], *by[FREQUENCIES];
-    for (int i = 0; i < FREQUENCIES; i++) {
-        long row = top + i / SIDE, column = left + i % SIDE;
-        int inside = row >= 0 && row < s->height && column >= 0 && column < s->width;
-        long offset = ((image * s->height + row) * s->width + column) * s->c_in;
-        from[i] = inside ? x + offset : zeros;
-        by[i] = inside && mask ? mask + offset : zeros;
-    }
-    for (long c = 0; c < s->c_in; c += N) {
-        vec d[FREQUENCIES], t[FREQUENCIES], u[FREQUENCIES];
-        for (int i = 0; i < FREQUENCIES; i++) d[i] = load(from[i] + c);
-        if (mask)
-            for (int i = 0; i < FREQUENCIES; i++) d[i] = where_positive(load(by[i] + c), d[i]);
-        for (int i = 0; i < SIDE; i++) input_1d(d + i, SIDE, t + i, SIDE);
-        for (int i = 0; i < SIDE; i++) input_1d(t + i * SIDE, 1, u + i * SIDE, 1);
-        for (int i = 0; i < FREQUENCIES; i++) store(v + i * stride + c, u[i]);
-    }
-}
-
-static void output_tile(const Shape *s, const float *m, long stride, long tile, const float *bias, long relu,
-                        const float *where, float *y) {
-    long image = tile / (s->down * s->across), top = tile / s->across % s->down * STEP,
-         left = tile % s->across * STEP;
-    long rows = s->out_height - top < STEP ? s->out_height - top : STEP;
-    long columns = s->out_width - left < STEP ? s->out_width - left : STEP;
-    for (long c = 0; c < s->c_out; c += N) {
-        vec d[FREQUENCIES], t[SIDE * STEP], u[STEP * STEP], b = bias ? load(bias + c) : (vec){0};
-        for (int i = 0; i < FREQUENCIES; i++) d[i] = load(m + i * stride + c);
-        for (int i = 0; i < SIDE; i++) output_1d(d + i, SIDE, t + i, SIDE);
-        for (int i = 0; i < STEP; i++) output_1d(t + i * SIDE, 1, u + i * STEP, 1);
-        for (long i = 0; i < rows; i++)
-            for (long j = 0; j < columns; j++) {
-                vec value = u[i * STEP + j] + b;
-                long at = ((image * s->out_height + top + i) * s->out_width + left + j) * s->c_out + c;
-                if (relu) value = where_positive(value, value);
-                if (where) value = where_positive(load(where + at), value);
-                store(y + at, value);
-            }
-    }
-}
 
 /* Kernels, c_in x 3 x 3 x c_out in memory, as `winograd` needs them: FREQUENCIES x c_out / COLUMNS x c_in x COLUMNS. */
 int transform_kernels(const float *w, float *u, long c_in, long c_out, int threads) {
@@ -93,37 +35,29 @@ int transform_kernels(const float *w, float *u, long c_in, long c_out, int threa
     return 0;
 }
 
+/* As many tiles at once as keep the kernels busy, if these are large, and the tiles in the cache; each thread has as
+   many blocks of them. */
+static long tiles_at_once(const Region *r, long c_in, long c_out, int threads) {
+    long most = c_in * c_out <= 128 * 128 ? 48 : 96 * 1024 / (c_in + c_out), tiles = r->images * tiles_of(r);
+    return ceil_div(tiles, ceil_div(ceil_div(tiles, most), threads) * threads);
+}
+
 /* y = x * kernels + bias, after which ReLU if `relu`. Values of x where `mask` is not positive count as 0, and
-   those of y where `where` is not positive become 0.
-   Returns whether memory was missing. */
-int winograd(const float *x, const float *mask, const float *u, const float *bias, const float *where, float *y,
-             long images, long height, long width, long c_in, long c_out, long pad, long relu, int threads) {
-    Shape s = shape_of(images, height, width, c_in, c_out, pad);
-    /* As many tiles at once as keep the kernels busy, if these are large, and the tiles in the cache. */
-    long most = c_in * c_out <= 128 * 128 ? 48 : 96 * 1024 / (c_in + c_out);
-    long blocks = ceil_div(ceil_div(s.tiles, most), threads) * threads;
-    long size = ceil_div(s.tiles, blocks), padded = ceil_div(size, ROWS) * ROWS;
-    long v_stride = padded * c_in + 16, m_stride = padded * c_out + 16, v_size = FREQUENCIES * v_stride;
-    long share = ceil_div(v_size + FREQUENCIES * m_stride, 16) * 16;
-    float *buffers = aligned_alloc(64, threads * share * sizeof(float));
-    if (!buffers) return 1;
-#pragma omp parallel num_threads(threads)
-    {
-        float *v = buffers + omp_get_thread_num() * share, *m = v + v_size;
-        memset(v, 0, v_size * sizeof(float)); /* the rows of no tile, if the tiles are no multiple of ROWS */
-#pragma omp for schedule(dynamic)
-        for (long block = 0; block < blocks; block++) {
-            long first = block * size, count = first + size <= s.tiles ? size : s.tiles - first;
-            for (long t = 0; t < count; t++) input_tile(&s, x, mask, first + t, v + t * c_in, v_stride);
-            for (long f = 0; f < FREQUENCIES; f++)
-                for (long o = 0; o < c_out; o += COLUMNS)
-                    for (long t = 0; t < count; t += ROWS)
-                        product(v + f * v_stride + t * c_in, c_in, u + (f * c_out + o) * c_in, c_in,
-                                m + f * m_stride + t * c_out + o, c_out);
-            for (long t = 0; t < count; t++) output_tile(&s, m + t * c_out, m_stride, first + t, bias, relu, where, y);
-        }
-    }
-    free(buffers);
+   those of y where `where` is not positive become 0. There are `pad` zeros around x. `u` is what `transform_kernels`
+   makes, or integers with scales; see `convolve_3x3`. The threads are those of torch, which wait busily. */
+int winograd(const float *x, const float *mask, const void *u, const float *columns, const float *bias,
+             const float *where, float *y, long images, long height, long width, long c_in, long c_out, long pad,
+             long relu, int threads) {
+    Map map = {x, 0, 0, 0, 0, height, width, c_in, mask, 1};
+    Region region = {1 - pad, 1 - pad, height + 2 * pad - 2, width + 2 * pad - 2, pad, 0, images, 0};
+    region.tiles = tiles_at_once(&region, c_in, c_out, threads);
+    After after = {bias, where, relu};
+    Work work = {&map, &region, u, columns, y, 0, c_out, 0, 0, 0, &after};
+    work = with_buffers(work, threads);
+    if (!work.buffers) return 1;
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (long block = 0; block < blocks_of(&region); block++) run_block(&work, block, omp_get_thread_num());
+    free(work.buffers);
     return 0;
 }
 
@@ -139,17 +73,15 @@ static inline void gradient_1d(const vec *s, int ss, vec *d, int ds) {
     d[5 * ds] = e;
 }
 
-/* Packed: COLUMNS channels of all `size` tiles, then the next. */
-static void gradient_tile(const Shape *s, const float *g, long tile, float *to, long stride, long size) {
-    long image = tile / (s->down * s->across), top = tile / s->across % s->down * STEP,
-         left = tile % s->across * STEP;
+/* Of g, images x height x width x channels. Packed: COLUMNS channels of all `size` tiles, then the next. */
+static void gradient_tile(const Region *r, const float *g, long channels, Place at, float *to, long stride, long size) {
     const float *from[STEP * STEP];
     for (int i = 0; i < STEP * STEP; i++) {
-        long row = top + i / STEP, column = left + i % STEP;
-        int inside = row < s->out_height && column < s->out_width;
-        from[i] = inside ? g + ((image * s->out_height + row) * s->out_width + column) * s->c_out : zeros;
+        long row = at.top + i / STEP, column = at.left + i % STEP;
+        int inside = row < r->height && column < r->width;
+        from[i] = inside ? g + ((at.image * r->height + row) * r->width + column) * channels : nothing;
     }
-    for (long c = 0; c < s->c_out; c += N) {
+    for (long c = 0; c < channels; c += N) {
         vec d[STEP * STEP], t[SIDE * STEP], u[FREQUENCIES];
         for (int i = 0; i < STEP * STEP; i++) d[i] = load(from[i] + c);
         for (int i = 0; i < STEP; i++) gradient_1d(d + i, STEP, t + i, STEP);
@@ -162,21 +94,28 @@ static void gradient_tile(const Shape *s, const float *g, long tile, float *to, 
 /* The gradient of the kernels, c_in x 3 x 3 x c_out, given the input x, with its padding, and the gradient g of the result. */
 int kernel_gradient(const float *x, const float *g, float *dw, long images, long height, long width, long c_in,
                     long c_out, int threads) {
-    Shape s = shape_of(images, height, width, c_in, c_out, 0);
-    long size = ceil_div(s.tiles, ceil_div(s.tiles, 192)), rows = ceil_div(c_in, ROWS) * ROWS;
+    Map maps = {x, 0, 0, 0, 0, height, width, c_in, 0, 1};
+    Region r = {1, 1, height - 2, width - 2, 0, 0, images, 0};
+    long tiles = images * tiles_of(&r), size = ceil_div(tiles, ceil_div(tiles, 192));
+    long rows = ceil_div(c_in, ROWS) * ROWS, columns_size = SIDE * SLOTS * (c_in + N);
     long v_stride = size * c_in + 16, d_stride = size * c_out + 16, u_stride = rows * c_out + 16;
-    float *v = aligned_alloc(64, ceil_div(FREQUENCIES * (v_stride + d_stride + u_stride) * sizeof(float), 64) * 64);
+    long all = FREQUENCIES * (v_stride + d_stride + u_stride) + threads * columns_size;
+    float *v = aligned_alloc(64, ceil_div(all * sizeof(float), 64) * 64);
     if (!v) return 1;
-    float *d = v + FREQUENCIES * v_stride, *u = d + FREQUENCIES * d_stride;
+    float *d = v + FREQUENCIES * v_stride, *u = d + FREQUENCIES * d_stride, *lines = u + FREQUENCIES * u_stride;
     memset(v, 0, FREQUENCIES * v_stride * sizeof(float));
     memset(u, 0, FREQUENCIES * u_stride * sizeof(float));
 #pragma omp parallel num_threads(threads)
-    for (long first = 0; first < s.tiles; first += size) {
-        long count = first + size <= s.tiles ? size : s.tiles - first;
+    for (long first = 0; first < tiles; first += size) {
+        long count = lesser(size, tiles - first);
+        float *own = lines + omp_get_thread_num() * columns_size;
+        Buffers b = {v, 0, own, 0, 0, (vec *)(own + SIDE * SLOTS * c_in), size, v_stride, 0};
 #pragma omp for schedule(static)
         for (long t = 0; t < count; t++) {
-            input_tile(&s, x, 0, first + t, v + t * c_in, v_stride);
-            gradient_tile(&s, g, first + t, d + t * COLUMNS, d_stride, size);
+            Place at = place_of_tile(&r, first + t);
+            Map map = map_of(&maps, at.image);
+            input_tile(&map, &b, at.top, at.left, 0, 0, t, 0);
+            gradient_tile(&r, g, c_out, at, d + t * COLUMNS, d_stride, size);
         }
 #pragma omp for schedule(static)
         for (long f = 0; f < FREQUENCIES; f++)

@@ -58,7 +58,7 @@ def make(
         content=content() if content_image is None else content_image,
         styles=[StyleSource(image=style())] if styles is None else styles,
         device=CPU,
-        **{"bf16": False} | more,
+        **{"precision": "fp32"} | more,
     )
 
 

@@ -10,6 +10,7 @@ from nst_core.gatys.objective import Features, Objective
 from nst_core.gatys.presets import PRESETS
 from nst_core.losses.balance import gradient_norm
 from nst_core.nets.loss_network import VGG, load_loss_network
+from nst_core.system.devices import TrainingPrecision
 from tests.unit.nst_core.gatys.kit import photo
 from tests.unit.nst_core.gatys.test_objective import canvas, objective, prepared, value
 from tests.unit.nst_core.losses.samples import variable
@@ -26,7 +27,7 @@ def pair(
     size: tuple[int, int] = WIDE,
     side: int = 32,
     dtype: torch.dtype = torch.float64,
-    bf16: bool = False,
+    precision: TrainingPrecision = "fp32",
     channels: int = 3,
     regions: bool = False,
 ) -> tuple[Objective, Objective, Tensor]:
@@ -49,7 +50,7 @@ def pair(
             prepared(painting, weight=0.5, region=left, style_region=lower),
             prepared(painting.flip(3), weight=0.25, region=right),
         ]
-    features = Features(network, bf16=bf16)
+    features = Features(network, precision)
     assert isinstance(network.body, VGG)
     tile_pixels = (side + 2 * network.body.margin) * (48 if size == LONG else side + 2 * network.body.margin)
     whole, cut = (
@@ -112,11 +113,11 @@ def test_balanced_weights_by_tiles_are_those_of_the_whole_picture() -> None:
     check_equal(whole, cut, picture, within=1e-6)
 
 
-@pytest.mark.parametrize(("bf16", "within"), [(False, 1e-4), (True, 0.05)])
-def test_tiles_in_float32_and_in_bfloat16_differ_by_rounding(bf16: bool, within: float) -> None:
+@pytest.mark.parametrize(("precision", "within"), [("fp32", 1e-4), ("int16", 0.005), ("bf16", 0.05)])
+def test_tiles_differ_by_rounding_in_each_precision(precision: TrainingPrecision, within: float) -> None:
     config = GatysConfig(content={"relu3_2": 1.0}, gram={"relu1_2": 1.0, "relu3_1": 1.0}, histogram={"relu2_1": 1.0})
-    whole, cut, picture = pair(config, dtype=torch.float32, bf16=bf16)
-    assert cut.narrow is bf16
+    whole, cut, picture = pair(config, dtype=torch.float32, precision=precision)
+    assert cut.narrow is (precision != "fp32")
     check_equal(whole, cut, picture, within=within)
 
 
@@ -125,7 +126,7 @@ def test_each_tile_is_reported() -> None:
     seen: list[int] = []
     module = Objective(
         config,
-        features=Features(load_loss_network(["relu2_1"]), bf16=False),
+        features=Features(load_loss_network(["relu2_1"]), "fp32"),
         content=photo("astronaut", width=163, height=109),
         styles=[],
         tile_pixels=70**2,

@@ -38,10 +38,10 @@ def prepared(
 
 
 def objective(*styles: PreparedStyle, **fields: Any) -> Objective:
-    """Return the objective of a config with these fields and no others; in bfloat16 where `bf16` is among them."""
-    bf16 = fields.pop("bf16", False)
+    """Return the objective of a config with these fields and no others; in the `precision` among them, or float32."""
+    precision = fields.pop("precision", "fp32")
     config = GatysConfig.from_dict({"content": {}} | fields)
-    network = Features(load_loss_network(LAYERS), bf16=bf16) if config.layers else None
+    network = Features(load_loss_network(LAYERS), precision) if config.layers else None
     return Objective(config, features=network, content=content(), styles=styles or [prepared()])
 
 
@@ -146,7 +146,7 @@ def test_regions_of_ones_change_nothing(term: str) -> None:
 
 def test_a_luminance_is_treated_as_a_grey_picture() -> None:
     config = GatysConfig(content={"relu2_1": 1.0}, tv_weight=1.0)
-    network = Features(load_loss_network(LAYERS), bf16=False)
+    network = Features(load_loss_network(LAYERS), "fp32")
     grey = canvas().mean(1, keepdim=True)
     seen = Objective(config, features=network, content=content().mean(1, keepdim=True), styles=[])
     rgb = content().mean(1, keepdim=True).expand(-1, 3, -1, -1)
@@ -156,7 +156,7 @@ def test_a_luminance_is_treated_as_a_grey_picture() -> None:
 
 def test_bfloat16_features_give_about_the_same_losses_and_can_be_turned_off() -> None:
     fields: dict[str, Any] = {"content": {"relu2_1": 1.0}, "gram": {"relu1_1": 0.1, "relu2_1": 0.01}}
-    exact, module = objective(**fields), objective(bf16=True, **fields)
+    exact, module = objective(**fields), objective(precision="bf16", **fields)
     assert (exact.narrow, module.narrow) == (False, True)
     assert value(module) == pytest.approx(value(exact), rel=0.02)
     assert value(module) != value(exact)

@@ -53,9 +53,9 @@ def test_the_loss_falls_and_the_picture_changes(optimizer: Any) -> None:
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_the_loss_falls_in_bfloat16_too_and_resumes_to_the_bit(optimizer: Any) -> None:
     config = shallow(optimizer=optimizer, iterations=10)
-    straight = make(config, bf16=True)
+    straight = make(config, precision="bf16")
     totals = [straight.step().total for _ in range(4)]
-    resumed = make(config, bf16=True)
+    resumed = make(config, precision="bf16")
     resumed.restore(straight.state())
     totals += run(straight)
     assert totals[-1] < 0.7 * totals[0]

@@ -79,7 +79,7 @@ class Trainers:
         self.made: list[Trainer] = []
 
     def __call__(self, config: TrainConfig = TINY, *, photos: MemoryPhotos | None = None, **changes: Any) -> Trainer:
-        options = {"style": stripes(), "device": torch.device("cpu"), "bf16": False, "compiled": False, **changes}
+        options = {"style": stripes(), "device": torch.device("cpu"), "precision": "fp32", "compiled": False, **changes}
         trainer = Trainer(config, network=self.network, photos=photos or soft_photos(), **options)
         self.made.append(trainer)
         return trainer

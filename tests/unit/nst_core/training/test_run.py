@@ -37,7 +37,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
     def make(*, photos: MemoryPhotos | None = None, **changes: Any) -> TrainingRun:
         values = {"folder": tmp_path / "run", "config": CONFIG, "paintings": (tmp_path / "style.png",), **changes}
         plan = RunPlan(**{"checkpoint_every": 2, "sample_every": 3, **values})
-        run = TrainingRun(plan, photos=photos or soft_photos(), device=torch.device("cpu"), bf16=False, compiled=False)
+        run = TrainingRun(
+            plan, photos=photos or soft_photos(), device=torch.device("cpu"), precision="fp32", compiled=False
+        )
         made.append(run)
         return run
 

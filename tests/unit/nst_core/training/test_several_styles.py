@@ -224,7 +224,7 @@ def test_the_number_of_paintings_is_checked(trainers: Trainers) -> None:
 
 
 def test_several_styles_train_in_bfloat16(trainers: Trainers) -> None:
-    trainer = trainers(THREE, style=paintings(), bf16=True)
+    trainer = trainers(THREE, style=paintings(), precision="bf16")
     assert all(each.total > 0 for each in take_steps(trainer, 3))
 
 

@@ -58,7 +58,7 @@ def test_the_loss_goes_down_with_every_kind_of_network(trainers: Trainers, norm:
 
 
 def test_bfloat16_trains_without_a_compiler_too(trainers: Trainers) -> None:
-    losses = [step.total for step in take_steps(trainers(bf16=True), 40)]
+    losses = [step.total for step in take_steps(trainers(precision="bf16"), 40)]
     assert np.isfinite(losses).all()
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
 

@@ -21,7 +21,7 @@ photos = MemoryPhotos({"a.png": encoded(soft_picture(1)), "b.png": encoded(soft_
 
 def losses(compiled):
     trainer = Trainer(TINY, network=load_loss_network(TINY.layers), style=stripes(), photos=photos,
-                      device=torch.device("cpu"), bf16=False, compiled=compiled)
+                      device=torch.device("cpu"), precision="fp32", compiled=compiled)
     made = [trainer.step().total for _ in range(3)]
     trainer.close()
     return made
