@@ -18,6 +18,7 @@ from nst_core.gatys.objective import NAMES, Objective, rgb
 from nst_core.gatys.parts import LayerPart
 from nst_core.gatys.targets import FeatureMaps
 from nst_core.losses.balance import balanced_weights, gradient_norm
+from nst_core.nets import native
 from nst_core.nets.feature_tiles import Tile
 
 
@@ -26,16 +27,17 @@ def evaluator(objective: Objective, *, compiled: bool) -> Evaluate:
 
     What passes the loss network in tiles is not compiled.
     """
-    if objective.tile_pixels is not None:
-        return lambda canvas: _evaluate_tiles(objective, canvas, objective.weights)
     forward: Callable[[Tensor], Tensor] = torch.compile(objective, dynamic=False) if compiled else objective
 
     def evaluate(canvas: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            x = canvas.detach().requires_grad_()
-            parts = forward(x)
-            (gradient,) = torch.autograd.grad(parts.sum(), x)
-        return parts.detach(), gradient.contiguous()
+        with native.integers(objective.multiplies_integers):
+            if objective.tile_pixels is not None:
+                return _evaluate_tiles(objective, canvas, objective.weights)
+            with torch.enable_grad():
+                x = canvas.detach().requires_grad_()
+                parts = forward(x)
+                (gradient,) = torch.autograd.grad(parts.sum(), x)
+            return parts.detach(), gradient.contiguous()
 
     return evaluate
 

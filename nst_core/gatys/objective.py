@@ -122,6 +122,11 @@ class Objective(nn.Module):
         features = self.features_of(canvas, narrow=self.narrow)
         return torch.stack([cast(Tensor, part(features, rgb(canvas))) for part in self.parts])
 
+    @property
+    def multiplies_integers(self) -> bool:
+        """Whether evaluations multiply 16-bit integers now."""
+        return self.narrow and self.features is not None and self.features.precision == "int16"
+
     def features_of(self, picture: Tensor, *, narrow: bool) -> dict[str, Tensor]:
         """Return the features of a picture, or of a tile with its margin, by layer."""
         return {} if self.features is None else self.features(rgb(picture), narrow=narrow)

@@ -9,19 +9,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nst_core.inference.strips import supports
 from nst_core.inference.stylizer import Precision
 from nst_core.nets import native
-from nst_core.nets.packed import COLUMNS, Packed, packed, winograd_kernels
+from nst_core.nets.packed import COLUMNS, Packed, packed, photo_kernels, picture_kernels, winograd_kernels
 from nst_core.nets.transformer import ROUNDING, TransformerConfig, TransformerNet
 
 _FIRST = "down1.conv"
 _HEAD = "head"
 _NO_NORM = (None, None, None, None, 0.0, 0.0)
-#: Channels of the nine parts of a 9 x 9 kernel, 27 of which are used.
-_PARTS = 32
+#: Columns around a photo, or a map, that a 9 x 9 convolution reads.
+_MARGIN = 4
 
 
 def suits(config: TransformerConfig) -> bool:
@@ -99,11 +98,12 @@ class Kernels:
         weights, end = self._packed[name].arguments, norm.arguments if norm else _NO_NORM
         if name == _FIRST:
             bytes_first = (None, x.values) if x.values.dtype == torch.uint8 else (x.values, None)
-            native.call("convolve_photo", *bytes_first, *weights, y, x.height, x.width, above, rows, channels, *end)
+            first = (x.height, x.width, above, _MARGIN, rows, x.width, channels)
+            native.call("convolve_photo", *bytes_first, *weights, y, *first, *end)
             return
         if stride == 1:
-            sizes = (x.height, x.width, x.channels, 1 - above, rows, channels)
-            native.call("convolve_3x3", *x.arguments, 0, *weights, y, *sizes, *end)
+            same = (x.height, x.width, x.channels, 1 - above, rows, channels)
+            native.call("convolve_3x3", *x.arguments, 0, *weights, y, *same, *end)
             return
         halved = (x.height, x.width, x.channels, rows, -(-x.width // stride), channels, above)
         native.call("convolve_half", *x.arguments, *weights, y, *halved, *end)
@@ -118,7 +118,7 @@ class Kernels:
 
     def head(self, x: Map, y: Tensor, *, rows: int, above: int) -> None:
         """Make the last convolution: rows x width x 3."""
-        sizes = (x.height, x.width, x.channels, above, rows)
+        sizes = (x.height, x.width, x.channels, above, _MARGIN, rows, x.width)
         native.call(
             "convolve_to_picture", *x.arguments, *self._packed[_HEAD].arguments, self._layers[_HEAD].bias, y, *sizes
         )
@@ -127,12 +127,10 @@ class Kernels:
 def _packed(name: str, layer: nn.Conv2d, *, integers: bool) -> Packed:
     """Return the weights of a convolution."""
     weight = layer.weight.detach()  # D, C, K, K
-    if name in (_FIRST, _HEAD):
-        parts = weight.view(*weight.shape[:2], 3, 3, 3, 3)  # D, C, 3, K, 3, K: nine kernels of 3 x 3
-        if name == _FIRST:
-            weight = F.pad(parts.permute(0, 2, 4, 1, 3, 5).flatten(1, 3), [0, 0, 0, 0, 0, _PARTS - 27])
-        else:
-            weight = F.pad(parts.permute(2, 4, 0, 1, 3, 5).flatten(0, 2), [0, 0, 0, 0, 0, 0, 0, _PARTS - 27])
+    if name == _FIRST:
+        return photo_kernels(weight, integers=integers)
+    if name == _HEAD:
+        return picture_kernels(weight, integers=integers)
     if weight.shape[2] == 3 and layer.stride == (1, 1):
         return winograd_kernels(weight, integers=integers)
     blocks = weight.view(-1, COLUMNS, *weight.shape[1:]).permute(0, 3, 4, 2, 1)  # D / 16, K, taps, C, 16

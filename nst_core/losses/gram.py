@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nst_core.errors import ConfigError
 from nst_core.nets import native
+from nst_core.nets.packed import COLUMNS, packed
 
 Normalization = Literal["gatys", "hw", "chw", "relative"]
 
@@ -76,7 +77,9 @@ def _gram_backward(gradient: Tensor, features: Tensor, share: Tensor) -> Tensor:
         result = rows @ both.to(rows.dtype) * share.to(rows.dtype)
     elif native.usable(rows, c) and h * w >= native.ROWS:
         result = torch.empty_like(rows, memory_format=torch.contiguous_format)
-        native.call("gram_gradient", rows.contiguous(), both * share, result, *rows.shape)
+        blocks = (both * share).view(n, c, c // COLUMNS, COLUMNS).transpose(1, 2).reshape(-1, 1, c, COLUMNS)
+        matrices = packed(blocks, integers=native.multiplies_integers())
+        native.call("gram_gradient", rows.contiguous(), *matrices.arguments, result, *rows.shape)
     else:
         result = rows @ (both * share).to(rows.dtype)
     return result.to(features.dtype).reshape(n, h, w, c).permute(0, 3, 1, 2)

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from nst_core.nets import native
-from nst_core.nets.packed import Packed, winograd_kernels
+from nst_core.nets.packed import COLUMNS, Packed, picture_kernels, winograd_kernels
 
 
 class FrozenConv2d(nn.Conv2d):
@@ -33,13 +33,14 @@ class FrozenConv2d(nn.Conv2d):
     ) -> Tensor:  # N, C, H, W
         """Return the convolution of the input, before it with ReLU if `rectify`, and after it with ReLU if `relu`."""
         weight = self.weight
-        if not fast or weight.requires_grad or not native.usable(input, self.in_channels, self.out_channels):
+        suits = native.fit(self.in_channels) or (self.in_channels == 3 and not rectify)
+        if not fast or weight.requires_grad or not suits or not native.usable(input, self.out_channels):
             result = super().forward(F.relu(input) if rectify else input)
             return F.relu(result, inplace=True) if relu else result
         kernels = self._kernels
         if kernels is None or not kernels.fit(weight):
             self._kernels = kernels = _Kernels(weight, integers=native.multiplies_integers())
-        y: Tensor = _Frozen.apply(input, self.bias, kernels, rectify, relu)
+        y: Tensor = _Frozen.apply(input, weight, self.bias, kernels, rectify, relu)
         return y
 
 
@@ -53,10 +54,10 @@ class _Kernels:
     """Transformed kernels of weights that do not change: four times as many values, for each direction."""
 
     def __init__(self, weight: Tensor, *, integers: bool) -> None:
-        self.forward = winograd_kernels(weight, integers=integers)
         self._weight = weight
         self._version = weight._version
         self._integers = integers
+        self._forward: Packed | None = None
         self._backward: Packed | None = None
 
     def fit(self, weight: Tensor) -> bool:
@@ -65,27 +66,44 @@ class _Kernels:
         return same and self._integers == native.multiplies_integers()
 
     @property
+    def forward(self) -> Packed:
+        if self._forward is None:
+            self._forward = winograd_kernels(self._weight, integers=self._integers)
+        return self._forward
+
+    @property
     def backward(self) -> Packed:
         if self._backward is None:
-            self._backward = winograd_kernels(_adjoint(self._weight), integers=self._integers)
+            weight = _adjoint(self._weight)
+            # The gradients of pictures have channels of zeros after their own three.
+            weight = F.pad(weight, [0, 0, 0, 0, 0, 0, 0, -len(weight) % COLUMNS])
+            self._backward = winograd_kernels(weight, integers=self._integers)
         return self._backward
 
 
 class _Frozen(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor, kernels: _Kernels, rectify: bool, relu: bool) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, kernels: _Kernels, rectify: bool, relu: bool
+    ) -> Tensor:
         x = _rows(x)
-        y = _winograd(x, kernels.forward, len(bias), padding=1, mask=x if rectify else None, bias=bias, relu=relu)
-        ctx.kernels, ctx.channels = kernels, x.shape[1]
+        c_out, c_in = weight.shape[:2]
+        if native.fit(c_in):
+            y = _winograd(x, kernels.forward, c_out, padding=1, mask=x if rectify else None, bias=bias, relu=relu)
+        else:
+            y = F.conv2d(x, weight, bias, padding=1)
+            y = F.relu(y, inplace=True) if relu else y
+        ctx.kernels, ctx.channels = kernels, c_in
         ctx.save_for_backward(x if rectify else None, y if relu else None)
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         x, y = ctx.saved_tensors
-        by_x = _winograd(gradient, ctx.kernels.backward, ctx.channels, padding=1, mask=y, where=x)
-        return by_x, None, None, None, None
+        channels = -(-ctx.channels // COLUMNS) * COLUMNS
+        by_x = _winograd(gradient, ctx.kernels.backward, channels, padding=1, mask=y, where=x)
+        return by_x[:, : ctx.channels], None, None, None, None, None
 
 
 class _Trained(torch.autograd.Function):
@@ -97,6 +115,8 @@ class _Trained(torch.autograd.Function):
         if _suits_winograd(weight, stride):
             kernels = winograd_kernels(weight, integers=ctx.integers)
             return _winograd(x, kernels, len(weight), padding=0, bias=bias)
+        if _makes_picture(weight, stride) and bias is not None:
+            return _picture(x, picture_kernels(weight, integers=ctx.integers), bias)
         return F.conv2d(x, weight, bias, stride)
 
     @staticmethod
@@ -115,6 +135,22 @@ class _Trained(torch.autograd.Function):
 
 def _suits_winograd(weight: Tensor, stride: int) -> bool:
     return weight.shape[2:] == (3, 3) and stride == 1 and native.fit(weight.shape[0], weight.shape[1])
+
+
+def _makes_picture(weight: Tensor, stride: int) -> bool:
+    """Return whether these are the kernels of a last layer: 3 x C x 9 x 9."""
+    return weight.shape[2:] == (9, 9) and stride == 1 and len(weight) == 3 and native.fit(weight.shape[1])
+
+
+def _picture(x: Tensor, kernels: Packed, bias: Tensor) -> Tensor:
+    """Return the convolution of 9 x 9, with three channels in channels_last."""
+    n, h, w, c_in = _sizes(x)
+    height, width = h - 8, w - 8
+    y = torch.empty((n, 3, height, width), memory_format=torch.channels_last)
+    for image, result in zip(x, y, strict=True):
+        sizes = (h, w, c_in, 0, 0, height, width)
+        native.call("convolve_to_picture", image, None, None, 0, *kernels.arguments, bias, result, *sizes)
+    return y
 
 
 def _by_input(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, *, integers: bool) -> Tensor:

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from nst_core.nets import native
 
 #: The columns of a block of weights.
 COLUMNS = 16
+#: Channels of the nine parts of a 9 x 9 kernel, 27 of which are used.
+_PARTS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +53,20 @@ def winograd_kernels(weight: Tensor, *, integers: bool = False) -> Packed:
     kernels = weight.new_empty(36 * c_out // COLUMNS, 1, c_in, COLUMNS)
     native.call("transform_kernels", weight.detach().permute(1, 2, 3, 0).contiguous(), kernels, c_in, c_out)
     return packed(kernels, integers=integers)
+
+
+def photo_kernels(weight: Tensor, *, integers: bool = False) -> Packed:
+    """Return kernels, D x 3 x 9 x 9, as `convolve_photo` needs them: as nine of 3 x 3 side by side."""
+    parts = _parts(weight).permute(0, 2, 4, 1, 3, 5).flatten(1, 3)
+    return winograd_kernels(F.pad(parts, [0, 0, 0, 0, 0, _PARTS - 27]), integers=integers)
+
+
+def picture_kernels(weight: Tensor, *, integers: bool = False) -> Packed:
+    """Return kernels, 3 x C x 9 x 9, as `convolve_to_picture` needs them: as nine of 3 x 3 one after the other."""
+    parts = _parts(weight).permute(2, 4, 0, 1, 3, 5).flatten(0, 2)
+    return winograd_kernels(F.pad(parts, [0, 0, 0, 0, 0, 0, 0, _PARTS - 27]), integers=integers)
+
+
+def _parts(weight: Tensor) -> Tensor:
+    """Return kernels of 9 x 9 as D x C x 3 x K x 3 x K: three times three kernels."""
+    return weight.detach().reshape(*weight.shape[:2], 3, 3, 3, 3)

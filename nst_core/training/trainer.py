@@ -167,10 +167,10 @@ class Trainer:
 
     def _backward(self, *inputs: Any) -> Tensor:
         self._optimizer.zero_grad(set_to_none=True)
-        narrow = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._precision == "bf16")
-        with narrow, native.integers(self._precision == "int16"):
-            terms = self._objective(*inputs)
-        torch.autograd.backward(terms.sum())
+        with native.integers(self._precision == "int16"):
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._precision == "bf16"):
+                terms = self._objective(*inputs)
+            torch.autograd.backward(terms.sum())
         return terms
 
     def _prepare(self, step: int) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:

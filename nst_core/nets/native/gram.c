@@ -1,9 +1,10 @@
 /* Gram matrices of float32 maps in channels_last, and their gradients. Channels are a multiple of COLUMNS. */
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "matrices.h"
+#include "integers.h"
 
 /* Of each image, which are added up in order, so that the sum is that of any number of threads. */
 enum { BANDS = 8, PIECE = 72 };
@@ -48,28 +49,43 @@ int gram(const float *x, float *y, long images, long positions, long channels, i
     return 0;
 }
 
-/* dx = x m for the matrices m, images x channels x channels; there are at least ROWS positions. Returns whether memory
-   was missing. */
-int gram_gradient(const float *x, const float *m, float *dx, long images, long positions, long channels, int threads) {
-    long size = channels * channels, blocks = ceil_div(positions, PIECE);
-    float *packed = aligned_alloc(64, images * size * sizeof(float));
-    if (!packed) return 1;
-    for (long n = 0; n < images; n++)
-        for (long i = 0; i < channels; i++)
-            for (long c = 0; c < channels; c += N)
-                store(packed + n * size + (c / COLUMNS * channels + i) * COLUMNS + c % COLUMNS,
-                      load(m + n * size + i * channels + c));
+/* Rounds positions to integers with a scale each. */
+static void round_positions(const float *x, long positions, long channels, short *to, float *scales) {
+    for (long i = 0; i < positions; i++, x += channels, to += channels) {
+        vec most = {0};
+        for (long c = 0; c < channels; c += N) most = larger(size_of(load(x + c)), most);
+        float largest = largest_of(most);
+        scales[i] = largest / LARGEST;
+        round_line(x, largest > 0 ? LARGEST / largest : 0, channels, to);
+    }
+}
+
+/* dx = x m for the matrices m, images x channels x channels, in blocks of COLUMNS columns: floats, or integers whose
+   scales are `columns`. There are at least ROWS positions. Returns whether memory was missing. */
+int gram_gradient(const float *x, const void *m, const float *columns, float *dx, long images, long positions,
+                  long channels, int threads) {
+    long size = channels * channels, blocks = ceil_div(positions, PIECE), share = PIECE * (channels / 2 + 1);
+    float *buffers = aligned_alloc(64, ceil_div(threads * share * sizeof(float), 64) * 64);
+    if (!buffers) return 1;
 #pragma omp parallel for num_threads(threads) collapse(2) schedule(dynamic)
     for (long n = 0; n < images; n++)
         for (long block = 0; block < blocks; block++) {
-            long last = (block + 1) * PIECE < positions ? (block + 1) * PIECE : positions;
+            /* Positions at the end are computed twice. */
+            long first = lesser(block * PIECE, positions - ROWS), count = lesser(PIECE, positions - first);
+            const float *from = x + (n * positions + first) * channels;
+            float *to = dx + (n * positions + first) * channels, *scales = buffers + omp_get_thread_num() * share;
+            short *integers = (short *)(scales + PIECE);
+            if (columns) round_positions(from, count, channels, integers, scales);
             for (long o = 0; o < channels; o += COLUMNS)
-                for (long i = block * PIECE; i < last; i += ROWS) {
-                    /* Rows at the end are computed twice. */
-                    long row = (n * positions + (i < positions - ROWS ? i : positions - ROWS)) * channels;
-                    product(x + row, channels, packed + n * size + o * channels, channels, dx + row + o, channels);
+                for (long i = 0; i < count; i += ROWS) {
+                    long row = lesser(i, count - ROWS), at = row * channels, of_m = n * size + o * channels;
+                    if (columns)
+                        integer_product(integers + at, channels, scales + row, (const short *)m + of_m,
+                                        columns + n * channels + o, channels / 2, to + at + o, channels);
+                    else
+                        product(from + at, channels, (const float *)m + of_m, channels, to + at + o, channels);
                 }
         }
-    free(packed);
+    free(buffers);
     return 0;
 }

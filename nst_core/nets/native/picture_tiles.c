@@ -44,9 +44,9 @@ static void read_photo(const Map *m, const unsigned char *bytes, long row, float
     for (long i = 0; i < count; i++) to[i] = bytes[from + i] / 255.f;
 }
 
-/* A row of a map with PARTS channels, from column -1 to `width`: the pixels around each, in three rows of a photo. */
-static void gather(const Map *m, const float **rows, float *to) {
-    for (long i = -1; i <= m->width; i++, to += PARTS) {
+/* A row of a map with PARTS channels: the pixels around `count` columns from `left` on, in three rows of a photo. */
+static void gather(const Map *m, const float **rows, long left, long count, float *to) {
+    for (long i = left; i < left + count; i++, to += PARTS) {
         if (i >= FAR && i + FAR + 1 < m->width) {
 #pragma GCC unroll 8
             for (int part = 0; part < 8; part++)
@@ -63,7 +63,7 @@ static void gather(const Map *m, const float **rows, float *to) {
 typedef struct {
     const Map *photo;
     const unsigned char *bytes;
-    long first;
+    long first, left, width;
     float *rows, *parts;
 } Band;
 
@@ -78,20 +78,22 @@ static void gather_item(void *band, long row, int thread) {
     const Band *b = band;
     const float *three[3];
     for (long i = 0; i < 3; i++) three[i] = b->rows + (row + i * FAR) * 3 * b->photo->width;
-    gather(b->photo, three, b->parts + row * (b->photo->width + 2) * PARTS);
+    gather(b->photo, three, b->left, b->width, b->parts + row * b->width * PARTS);
 }
 
-/* y, out_height x width x c_out, = the 9 x 9 convolution of a photo, height x width x 3: floats, or `bytes`. What the
-   first row reads begins `above` rows before the photo. The parts of the kernels read the photo at other places. */
+/* y, out_height x out_width x c_out, = the 9 x 9 convolution of a photo, height x width x 3: floats, or `bytes`. What
+   the first row and the first column read begins `above` rows and `beside` columns before the photo. The parts of the
+   kernels read the photo at other places. */
 int convolve_photo(const float *x, const unsigned char *bytes, const void *u, const float *columns, float *y,
-                   long height, long width, long above, long out_height, long c_out, const float *weight,
-                   const float *bias, float *norm_scale, float *norm_shift, double eps, double rounding, int threads) {
+                   long height, long width, long above, long beside, long out_height, long out_width, long c_out,
+                   const float *weight, const float *bias, float *norm_scale, float *norm_shift, double eps,
+                   double rounding, int threads) {
     Map photo = {x, 0, 0, 0, 0, height, width, 3};
     Norm norm = {weight, bias, norm_scale, norm_shift, eps, rounding};
-    long most = rows_at_once(width, out_height), line = (width + 2) * PARTS, last = (out_height - 1) / most * most;
-    long stream = streams(y, out_height * width * c_out), size = ceil_div((most + 2) * line, 16) * 16,
-         row_size = 3 * width;
-    Region region = {1, 1, most, width, 0, stream, 1, TILES}, rest = region;
+    long most = rows_at_once(out_width, out_height), line = (out_width + 2) * PARTS;
+    long last = (out_height - 1) / most * most, stream = streams(y, out_height * out_width * c_out);
+    long size = ceil_div((most + 2) * line, 16) * 16, row_size = 3 * width;
+    Region region = {1, 1, most, out_width, 0, stream, 1, TILES}, rest = region;
     rest.height = out_height - last;
     Moments moments = moments_of(&norm, last / most * blocks_of(&region) + blocks_of(&rest), c_out);
     float *parts = aligned_alloc(64, ceil_div((size + (most + 8) * row_size) * sizeof(float), 64) * 64),
@@ -100,11 +102,11 @@ int convolve_photo(const float *x, const unsigned char *bytes, const void *u, co
     if (!missing) memset(parts, 0, size * sizeof(float)); /* the channels after the nine parts */
     for (long first = 0; first < out_height && !missing; first += most) {
         const Region *r = first == last ? &rest : &region;
-        Map map = {parts, 0, 0, 0, 0, r->height + 2, width + 2, PARTS};
-        Band band = {&photo, bytes, first - above, rows, parts};
+        Map map = {parts, 0, 0, 0, 0, r->height + 2, out_width + 2, PARTS};
+        Band band = {&photo, bytes, first - above, FAR - beside, out_width + 2, rows, parts};
         parallel(read_item, &band, r->height + 8, threads);
         parallel(gather_item, &band, r->height + 2, threads);
-        missing = convolve_region(&map, r, u, columns, y + first * width * c_out, c_out, &moments,
+        missing = convolve_region(&map, r, u, columns, y + first * out_width * c_out, c_out, &moments,
                                   first / most * blocks_of(&region), threads);
     }
     free(parts);
@@ -131,21 +133,21 @@ static void sum_item(void *sum, long row, int thread) {
     }
 }
 
-/* y, out_height x width x 3, = the 9 x 9 convolution of a map, height x width, after which a bias is added. What the
-   first row reads begins `above` rows before the map. The results of the parts of the kernels are moved and added up.
- */
+/* y, out_height x out_width x 3, = the 9 x 9 convolution of a map, height x width, after which a bias is added. What the
+   first row and the first column read begins `above` rows and `beside` columns before the map. The results of the parts
+   of the kernels are moved and added up. */
 int convolve_to_picture(const float *x, const float *scale, const float *shift, long relu, const void *u,
                         const float *columns, const float *bias, float *y, long height, long width, long c_in,
-                        long above, long out_height, int threads) {
+                        long above, long beside, long out_height, long out_width, int threads) {
     Map map = {x, scale, shift, relu, 0, height, width, c_in};
-    long most = rows_at_once(width, out_height), line = (width + 2 * FAR) * PARTS;
+    long most = rows_at_once(out_width, out_height), line = (out_width + 2 * FAR) * PARTS;
     float *parts = aligned_alloc(64, ceil_div((most + 2 * FAR) * line * sizeof(float), 64) * 64);
     int missing = !parts;
     for (long first = 0; first < out_height && !missing; first += most) {
         long rows = lesser(most, out_height - first);
-        Region region = {4 - above + first - FAR, -FAR, rows + 2 * FAR, width + 2 * FAR, 4, 0, 1, TILES};
+        Region region = {1 - above + first, 1 - beside, rows + 2 * FAR, out_width + 2 * FAR, 4, 0, 1, TILES};
         missing = convolve_region(&map, &region, u, columns, parts, PARTS, 0, 0, threads);
-        Sum sum = {parts, bias, y + first * width * 3, width};
+        Sum sum = {parts, bias, y + first * out_width * 3, out_width};
         parallel(sum_item, &sum, missing ? 0 : rows, threads);
     }
     free(parts);

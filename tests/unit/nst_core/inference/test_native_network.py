@@ -22,7 +22,7 @@ CONFIGS = [
 
 @needs_compiler
 @pytest.mark.parametrize("config", CONFIGS)
-@pytest.mark.parametrize(("precision", "most"), [("fp32", 1), ("int16", 4)])
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 1), ("int16", 6)])
 def test_pictures_of_all_sizes_are_those_of_the_reference(
     config: TransformerConfig, precision: Precision, most: int
 ) -> None:

@@ -14,8 +14,9 @@ __all__ = ["called_kernels"]  # a fixture
 @pytest.mark.parametrize(("height", "width"), [(37, 29), (8, 64), (3, 5), (1, 1)])
 @pytest.mark.parametrize(("c_in", "c_out"), [(16, 16), (32, 48), (256, 64)])
 @pytest.mark.parametrize(("rectify", "relu"), [(False, True), (False, False), (True, False)])
+@pytest.mark.parametrize("integers", [False, True])
 def test_a_frozen_convolution(
-    height: int, width: int, c_in: int, c_out: int, rectify: bool, relu: bool, called: set[str]
+    height: int, width: int, c_in: int, c_out: int, rectify: bool, relu: bool, integers: bool, called: set[str]
 ) -> None:
     torch.manual_seed(1)
     layer = FrozenConv2d(c_in, c_out).requires_grad_(False)
@@ -23,9 +24,19 @@ def test_a_frozen_convolution(
     layer.bias.fill_(8.0)  # type: ignore[union-attr]
     layer.bias[::2] = -8.0  # type: ignore[index]
     kernels = {"winograd", "transform_kernels"}
-    assert_native_and_near(
-        layer, noise(2, c_in, height, width, seed=2), kernels, called, rectify=rectify, relu=relu, fast=True
-    )
+    x = noise(2, c_in, height, width, seed=2)
+    assert_native_and_near(layer, x, kernels, called, integers=integers, rectify=rectify, relu=relu, fast=True)
+
+
+@needs_compiler
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("integers", [False, True])
+def test_a_frozen_convolution_of_a_picture(relu: bool, integers: bool, called: set[str]) -> None:
+    torch.manual_seed(1)
+    layer = FrozenConv2d(3, 48).requires_grad_(False)
+    layer.bias[:] = torch.tensor([8.0, -8.0]).repeat(24)  # type: ignore[index]
+    x = noise(2, 3, 21, 34, seed=2)
+    assert_native_and_near(layer, x, {"winograd"}, called, integers=integers, relu=relu, fast=True)
 
 
 @needs_compiler
@@ -34,19 +45,29 @@ def test_a_frozen_convolution(
     [
         (32, 48, 3, 1, "kernel_gradient"),
         (3, 32, 9, 1, "direct_kernel_gradient"),
-        (32, 3, 9, 1, "direct_kernel_gradient"),
+        (32, 3, 9, 1, "convolve_to_picture"),
+        (48, 3, 9, 1, "direct_kernel_gradient"),
         (32, 64, 3, 2, "direct_kernel_gradient"),
         (16, 16, 5, 2, "direct_kernel_gradient"),
         (3, 16, 5, 1, "direct_kernel_gradient"),
     ],
 )
 @pytest.mark.parametrize(("height", "width"), [(37, 30), (16, 17)])
+@pytest.mark.parametrize("integers", [False, True])
 def test_a_trained_convolution(
-    c_in: int, c_out: int, side: int, stride: int, kernel: str, height: int, width: int, called: set[str]
+    c_in: int,
+    c_out: int,
+    side: int,
+    stride: int,
+    kernel: str,
+    height: int,
+    width: int,
+    integers: bool,
+    called: set[str],
 ) -> None:
     torch.manual_seed(1)
     layer = ReflectConv2d(c_in, c_out, side, stride, bias=c_out == 3)
-    assert_native_and_near(layer, noise(2, c_in, height, width, seed=2), {kernel}, called)
+    assert_native_and_near(layer, noise(2, c_in, height, width, seed=2), {kernel}, called, integers=integers)
 
 
 @needs_compiler
