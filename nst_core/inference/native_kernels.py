@@ -48,13 +48,16 @@ class Map:
 
 @dataclass(frozen=True, kw_only=True)
 class Norm:
-    """What normalises the result of a convolution: its weights, and the scale and the shift that a kernel fills."""
+    """What normalises the result of a convolution: its weights, and the scale and the shift that a kernel fills.
 
-    weight: Tensor
-    bias: Tensor
+    Without weights, they become mean and variance of each channel.
+    """
+
+    weight: Tensor | None = None
+    bias: Tensor | None = None
     scale: Tensor
     shift: Tensor
-    eps: float
+    eps: float = 0.0
 
     @property
     def arguments(self) -> tuple[Tensor | float | None, ...]:

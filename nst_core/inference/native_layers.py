@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nst_core.inference.native_kernels import Kernels, Map
+from nst_core.inference.native_kernels import Kernels, Map, Norm
 from nst_core.inference.torch_layers import TorchLayers
 from nst_core.nets import native
 from nst_core.nets.transformer import TransformerNet
@@ -20,6 +20,8 @@ class NativeLayers(TorchLayers):
     def __init__(self, net: TransformerNet, inputs: Mapping[str, np.ndarray[Any, Any]], kernels: Kernels) -> None:
         super().__init__(net, inputs, torch.device("cpu"))
         self._kernels = kernels
+        #: The last result of a convolution, and mean and variance of each of its channels.
+        self._measured: tuple[Tensor, Tensor] | None = None
 
     def photo(self) -> Tensor:
         """Return the strip of the photo, as bytes."""
@@ -32,8 +34,14 @@ class NativeLayers(TorchLayers):
         above, below = _above_and_below(rows, side // 2)
         height = (read.height + above + below - side) // stride + 1
         y = _empty(height, -(-read.width // stride), self._kernels.channels(name))
-        self._kernels.convolve(read, name, y, rows=height, above=above)
+        self._kernels.convolve(read, name, y, rows=height, above=above, norm=self._measure(y))
         return y
+
+    def _measure(self, y: Tensor) -> Norm:
+        """Let a kernel fill mean and variance of a result."""
+        moments = torch.empty(2, 1, y.shape[1], 1, 1)
+        self._measured = y, moments
+        return Norm(scale=moments[0], shift=moments[1])
 
     def norm(self, x: Tensor, name: str, *, relu: bool = True, given: bool = False) -> Map:  # type: ignore[override]
         """Return the map as one that is normalised."""
@@ -42,9 +50,12 @@ class NativeLayers(TorchLayers):
 
     def moments(self, x: Tensor) -> dict[str, Tensor]:
         """Return mean and variance of each channel."""
-        read = _map(x)
-        mean, variance = torch.empty(2, 1, read.channels, 1, 1)
-        native.call("statistics", read.values, mean, variance, read.height * read.width, read.channels)
+        if self._measured is not None and x is self._measured[0]:
+            mean, variance = self._measured[1]
+        else:  # a part of a result
+            read = _map(x)
+            mean, variance = torch.empty(2, 1, read.channels, 1, 1)
+            native.call("statistics", read.values, mean, variance, read.height * read.width, read.channels)
         return {"mean": mean, "variance": variance}
 
     def add(self, x: Tensor, y: Tensor | Map) -> Tensor:
@@ -76,7 +87,9 @@ class NativeLayers(TorchLayers):
         made = 2 * (read.height - 2 + above + below) + odd[0]
         y = _empty(made, width, self._kernels.channels(name))
         first = 0 if above else 2
-        self._kernels.convolve_doubled(read, name, y, size=(height, width), first=first, rows=made)
+        self._kernels.convolve_doubled(
+            read, name, y, size=(height, width), first=first, rows=made, norm=self._measure(y)
+        )
         return y
 
     def head(self, x: Tensor | Map, rows: Tensor | None = None) -> Tensor:

@@ -106,9 +106,8 @@ def call(name: str, *arguments: Tensor | int | float | None) -> None:
     """
     kernels = library()
     assert kernels is not None
-    function = kernels[name]
-    function.restype = ctypes.c_int
-    if function(*map(_argument, arguments), ctypes.c_int(torch.get_num_threads())):
+    # As an attribute, the library keeps the function. An int is what functions return by default.
+    if getattr(kernels, name)(*map(_argument, arguments), ctypes.c_int(torch.get_num_threads())):
         raise MemoryError("There is no memory for the buffers of a convolution.")
 
 

@@ -40,10 +40,10 @@ static inline vec normal(const Map *m, vec value, long c) {
     return m->relu ? larger(value, (vec){0}) : value;
 }
 
-/* What normalises the result of a convolution; see `transformer.InstanceNorm`. Without weights nothing does. */
+/* What normalises the result of a convolution; see `transformer.InstanceNorm`. */
 typedef struct {
     const float *weight, *bias;
-    float *scale, *shift; /* the results */
+    float *scale, *shift; /* the results, if they are wanted; mean and variance instead if there are no weights */
     double eps, rounding;
 } Norm;
 
@@ -57,7 +57,7 @@ typedef struct {
 enum { COUNT = 16 }; /* the place of the number of positions */
 
 static inline Moments moments_of(const Norm *n, long parts, long channels) {
-    Moments m = {n->weight ? malloc(parts * (COUNT + 3 * channels) * sizeof(float)) : 0, parts, channels};
+    Moments m = {n->scale ? malloc(parts * (COUNT + 3 * channels) * sizeof(float)) : 0, parts, channels};
     return m;
 }
 
@@ -103,13 +103,13 @@ static inline double mean_of(const Moments *m, long c, double *variance) {
     return mean;
 }
 
-/* The scale and the shift of each channel, unless the result is `missing`, which is returned. */
+/* The results for each channel, unless they are `missing`, which is returned. */
 static inline int finish(const Norm *n, Moments *m, int missing) {
     for (long c = 0; m->of && !missing && c < m->channels; c++) {
         double variance, mean = mean_of(m, c, &variance);
-        double one = variance > n->rounding * mean * mean ? n->weight[c] / sqrt(variance + n->eps) : 0;
-        n->scale[c] = one;
-        n->shift[c] = n->bias[c] - mean * one;
+        double one = variance > n->rounding * mean * mean ? 1 / sqrt(variance + n->eps) : 0;
+        n->scale[c] = n->weight ? n->weight[c] * one : mean;
+        n->shift[c] = n->weight ? n->bias[c] - mean * n->weight[c] * one : variance;
     }
     free(m->of);
     return missing;

@@ -108,8 +108,8 @@ static void run_band(void *work, long band, int thread) {
 
 /* y, out_height x out_width x c_out, = the convolution of a map, height x width x c_in, with kernels of
    c_out / COLUMNS x 3 x 3 x c_in x COLUMNS; or of integers, c_out / COLUMNS x 3 x 3 x c_in / 2 x COLUMNS x 2, whose
-   scales are `columns`. What the first row reads begins `above` rows before the map. Where there is a `weight`,
-   `norm_scale` and `norm_shift` become what normalises the result. Returns whether memory was missing. */
+   scales are `columns`. What the first row reads begins `above` rows before the map. `norm_scale` and
+   `norm_shift`, if there are any, become what normalises the result; see `Norm`. Returns whether memory was missing. */
 int convolve_half(const float *x, const float *scale, const float *shift, long relu, const void *w,
                   const float *columns, float *y, long height, long width, long c_in, long out_height, long out_width,
                   long c_out, long above, const float *weight, const float *bias, float *norm_scale, float *norm_shift,
@@ -121,7 +121,7 @@ int convolve_half(const float *x, const float *scale, const float *shift, long r
     float *buffers = aligned_alloc(64, threads * share * sizeof(float));
     Moments moments = moments_of(&norm, out_height, c_out);
     Work work = {&map, w, columns, y, buffers, out_height, out_width, c_out, above, size, share, &moments};
-    int missing = !buffers || (weight && !moments.of);
+    int missing = !buffers || (norm_scale && !moments.of);
     if (!missing) parallel(run_band, &work, ceil_div(out_height, BAND), threads);
     free(buffers);
     return finish(&norm, &moments, missing);
@@ -182,18 +182,12 @@ static void run_sums(void *sums, long number, int thread) {
 
 /* Mean and variance of each channel of a map. Returns whether memory was missing. */
 int statistics(const float *x, float *mean, float *variance, long positions, long channels, int threads) {
-    Norm norm = {.weight = x};
+    Norm norm = {.scale = mean, .shift = variance};
     Moments moments = moments_of(&norm, ceil_div(positions, PART), channels);
     if (!moments.of) return 1;
     MapSums sums = {x, positions, &moments};
     parallel(run_sums, &sums, moments.parts, threads);
-    for (long c = 0; c < channels; c++) {
-        double of_channel;
-        mean[c] = mean_of(&moments, c, &of_channel);
-        variance[c] = of_channel;
-    }
-    free(moments.of);
-    return 0;
+    return finish(&norm, &moments, 0);
 }
 
 /* tanh of values, within 1e-6: (1 - e) / (1 + e) with e = exp(-2 |x|), a power of 2 times a polynomial. */

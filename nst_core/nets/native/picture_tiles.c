@@ -1,14 +1,14 @@
 /* 3 x 3 and 9 x 9 convolutions of maps, for pictures; without gradients. The results do not depend on the number of
    threads.
 
-   Where there is a `weight`, `norm_scale` and `norm_shift` become what normalises the result; see
-   `transformer.InstanceNorm`. All functions return whether memory was missing. */
+   `norm_scale` and `norm_shift`, if there are any, become what normalises the result; see `Norm`. All functions return
+   whether memory was missing. */
 
 #include "tiles.h"
 
 /* A 9 x 9 kernel is nine of 3 x 3, FAR rows and columns apart, with three channels of the picture each, which together
    have PARTS channels; and how much memory maps with so many take about. */
-enum { PARTS = 32, FAR = 3, PARTS_BYTES = 16 << 20 };
+enum { PARTS = 32, FAR = 3, PARTS_BYTES = 4 << 20 };
 
 typedef float quad __attribute__((vector_size(16), aligned(4)));
 
@@ -23,7 +23,7 @@ int convolve_3x3(const float *x, const float *scale, const float *shift, long re
     Norm norm = {weight, bias, norm_scale, norm_shift, eps, rounding};
     Region region = {first, 0, out_height, width, 1, streams(y, out_height * width * c_out), 1, TILES};
     Moments moments = moments_of(&norm, blocks_of(&region), c_out);
-    if (weight && !moments.of) return 1;
+    if (norm_scale && !moments.of) return 1;
     int missing = convolve_region(&map, &region, u, columns, y, c_out, &moments, 0, threads);
     return finish(&norm, &moments, missing);
 }
@@ -98,7 +98,7 @@ int convolve_photo(const float *x, const unsigned char *bytes, const void *u, co
     Moments moments = moments_of(&norm, last / most * blocks_of(&region) + blocks_of(&rest), c_out);
     float *parts = aligned_alloc(64, ceil_div((size + (most + 8) * row_size) * sizeof(float), 64) * 64),
           *rows = parts + size;
-    int missing = !parts || (weight && !moments.of);
+    int missing = !parts || (norm_scale && !moments.of);
     if (!missing) memset(parts, 0, size * sizeof(float)); /* the channels after the nine parts */
     for (long first = 0; first < out_height && !missing; first += most) {
         const Region *r = first == last ? &rest : &region;
