@@ -23,6 +23,11 @@ _NO_NORM = (None, None, None, None, 0.0, 0.0)
 _MARGIN = 4
 
 
+def typed(values: Tensor) -> tuple[Tensor, int]:
+    """Return what kernels take for a map that they read or make: its values, and whether they are float16."""
+    return values, int(values.dtype == torch.float16)
+
+
 def suits(config: TransformerConfig) -> bool:
     """Return whether there are kernels for networks of this kind."""
     return supports(config) and config.width % (2 * COLUMNS) == 0
@@ -30,7 +35,10 @@ def suits(config: TransformerConfig) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Map:
-    """A map as its convolution has left it, height x width x channels, and what normalises it, if anything does."""
+    """A map as its convolution has left it, height x width x channels, and what normalises it, if anything does.
+
+    Its values are float32 or float16.
+    """
 
     values: Tensor
     height: int
@@ -42,8 +50,8 @@ class Map:
 
     @property
     def arguments(self) -> tuple[Tensor | int | None, ...]:
-        """What kernels that read the map begin with."""
-        return self.values, self.scale, self.shift, int(self.relu)
+        """What kernels that read the map take."""
+        return *typed(self.values), self.scale, self.shift, int(self.relu)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,14 +110,14 @@ class Kernels:
         if name == _FIRST:
             bytes_first = (None, x.values) if x.values.dtype == torch.uint8 else (x.values, None)
             first = (x.height, x.width, above, _MARGIN, rows, x.width, channels)
-            native.call("convolve_photo", *bytes_first, *weights, y, *first, *end)
+            native.call("convolve_photo", *bytes_first, *weights, *typed(y), *first, *end)
             return
         if stride == 1:
             same = (x.height, x.width, x.channels, 1 - above, rows, channels)
-            native.call("convolve_3x3", *x.arguments, 0, *weights, y, *same, *end)
+            native.call("convolve_3x3", *x.arguments, 0, *weights, *typed(y), *same, *end)
             return
         halved = (x.height, x.width, x.channels, rows, -(-x.width // stride), channels, above)
-        native.call("convolve_half", *x.arguments, *weights, y, *halved, *end)
+        native.call("convolve_half", *x.arguments, *weights, *typed(y), *halved, *end)
 
     def convolve_doubled(
         self, x: Map, name: str, y: Tensor, *, size: tuple[int, int], first: int, rows: int, norm: Norm | None = None
@@ -117,7 +125,12 @@ class Kernels:
         """Convolve a map after doubling it and cutting it to `size`, from row `first` on."""
         sizes = (*size, x.channels, first, rows, self.channels(name))
         end = norm.arguments if norm else _NO_NORM
-        native.call("convolve_3x3", *x.arguments, 1, *self._packed[name].arguments, y, *sizes, *end)
+        native.call("convolve_3x3", *x.arguments, 1, *self._packed[name].arguments, *typed(y), *sizes, *end)
+
+    def add(self, x: Map, y: Map | None, total: Tensor) -> None:
+        """Make the sum of two maps, or the first one normalised, if there is no other."""
+        other = (None, 0, None, None) if y is None else y.arguments[:-1]
+        native.call("add", *x.arguments, *other, *typed(total), x.height * x.width, x.channels)
 
     def head(self, x: Map, y: Tensor, *, rows: int, above: int) -> None:
         """Make the last convolution: rows x width x 3."""

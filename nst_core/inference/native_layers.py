@@ -27,23 +27,34 @@ class NativeLayers(TorchLayers):
         """Return the strip of the photo, as bytes."""
         return torch.as_tensor(self._inputs["photo"]).permute(0, 3, 1, 2)
 
+    def map(self, name: str) -> Map:  # type: ignore[override]
+        """Return a strip of a stored map, as it is stored."""
+        rows = self.input(name, [])
+        height, channels, width = rows.shape
+        return Map(values=rows, height=height, width=width, channels=channels)
+
+    def stored(self, x: Tensor | Map) -> Tensor:
+        """Return a map as it is stored; see `TorchLayers.stored`."""
+        if isinstance(x, Map):
+            y = _empty(x.height, x.width, x.channels, torch.float16)
+            self._kernels.add(x, None, y)
+            x = y
+        _, channels, height, width = x.shape
+        return x[0].permute(1, 2, 0).view(height, channels, width)
+
     def conv(self, x: Tensor | Map, name: str, rows: Tensor | None = None) -> Tensor:
-        """Return a convolution of the network."""
+        """Return a convolution of the network: as float16 if it is stored."""
         read = _map(x)
         stride, side = self._kernels.stride(name), self._kernels.side(name)
         above, below = _above_and_below(rows, side // 2)
         height = (read.height + above + below - side) // stride + 1
-        y = _empty(height, -(-read.width // stride), self._kernels.channels(name))
+        is_stored = name == "down3.conv" or name.startswith("residuals.")
+        dtype = torch.float16 if is_stored else torch.float32
+        y = _empty(height, -(-read.width // stride), self._kernels.channels(name), dtype)
         self._kernels.convolve(read, name, y, rows=height, above=above, norm=self._measure(y))
         return y
 
-    def _measure(self, y: Tensor) -> Norm:
-        """Let a kernel fill mean and variance of a result."""
-        moments = torch.empty(2, 1, y.shape[1], 1, 1)
-        self._measured = y, moments
-        return Norm(scale=moments[0], shift=moments[1])
-
-    def norm(self, x: Tensor, name: str, *, relu: bool = True, given: bool = False) -> Map:  # type: ignore[override]
+    def norm(self, x: Tensor | Map, name: str, *, relu: bool = True, given: bool = False) -> Map:  # type: ignore[override]
         """Return the map as one that is normalised."""
         scale, shift = self.input(f"{name}.scale", []), self.input(f"{name}.shift", [])
         return replace(_map(x), scale=scale, shift=shift, relu=relu)
@@ -55,25 +66,21 @@ class NativeLayers(TorchLayers):
         else:  # a part of a result
             read = _map(x)
             mean, variance = torch.empty(2, 1, read.channels, 1, 1)
-            native.call("statistics", read.values, mean, variance, read.height * read.width, read.channels)
+            native.call("statistics", read.values.float(), mean, variance, read.height * read.width, read.channels)
         return {"mean": mean, "variance": variance}
 
-    def add(self, x: Tensor, y: Tensor | Map) -> Tensor:
-        """Return the sum of two maps."""
-        one, other = _map(x), _map(y)
-        total = _empty(one.height, one.width, one.channels)
-        sizes = (one.height * one.width, one.channels)
-        native.call("add", *one.arguments, *other.arguments[:3], total, *sizes)
+    def add(self, x: Tensor | Map, y: Tensor | Map) -> Tensor:
+        """Return the sum of two maps, of the type of the first one."""
+        one = _map(x)
+        total = _empty(one.height, one.width, one.channels, one.values.dtype)
+        self._kernels.add(one, _map(y), total)
         return total
 
-    def stored(self, x: Tensor | Map) -> Tensor:
-        """Return a map as it is stored; see `TorchLayers.stored`."""
-        if isinstance(x, Map):
-            assert x.scale is not None
-            assert x.shift is not None
-            y = torch.addcmul(x.shift, x.values, x.scale)
-            x = y.relu_() if x.relu else y
-        return super().stored(x)
+    def _measure(self, y: Tensor) -> Norm:
+        """Let a kernel fill mean and variance of a result."""
+        moments = torch.empty(2, 1, y.shape[1], 1, 1)
+        self._measured = y, moments
+        return Norm(scale=moments[0], shift=moments[1])
 
     def up_at_once(
         self, x: Tensor | Map, name: str, rows: Tensor | None = None, *, odd: Sequence[bool] = (False, False)
@@ -85,7 +92,7 @@ class NativeLayers(TorchLayers):
         # Of the doubled rows around a strip only the inner ones are read; see `TorchLayers`.
         height, width = 2 * read.height - odd[0], 2 * read.width - odd[1]
         made = 2 * (read.height - 2 + above + below) + odd[0]
-        y = _empty(made, width, self._kernels.channels(name))
+        y = _empty(made, width, self._kernels.channels(name), torch.float32)
         first = 0 if above else 2
         self._kernels.convolve_doubled(
             read, name, y, size=(height, width), first=first, rows=made, norm=self._measure(y)
@@ -110,8 +117,8 @@ def _map(x: Tensor | Map) -> Map:
     return Map(values=rows, height=height, width=width, channels=channels)
 
 
-def _empty(height: int, width: int, channels: int) -> Tensor:
-    return torch.empty((1, channels, height, width), memory_format=torch.channels_last)
+def _empty(height: int, width: int, channels: int, dtype: torch.dtype) -> Tensor:
+    return torch.empty((1, channels, height, width), dtype=dtype, memory_format=torch.channels_last)
 
 
 def _above_and_below(rows: Tensor | None, margin: int) -> tuple[int, int]:

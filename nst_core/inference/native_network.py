@@ -57,7 +57,7 @@ class NativeNetwork:
             name = f"residuals.{block}"
             y = self._layer(x, f"{name}.conv1", f"{name}.norm1", buffer="y", relu=True)
             y = self._layer(y, f"{name}.conv2", f"{name}.norm2", buffer="z")
-            native.call("add", *x.arguments, *y.arguments[:3], x.values, x.height * x.width, x.channels)
+            self._kernels.add(x, y, x.values)
             x = Map(values=x.values, height=x.height, width=x.width, channels=x.channels)
         half = -(-height // 2), -(-width // 2)
         if self._config.crop == "end":

@@ -10,12 +10,12 @@ URST (Chen et al., "Towards Ultra-Resolution Neural Style Transfer", 2022) also 
 takes statistics from a thumbnail and 32 pixels of overlap, so that its seams are small, not absent.
 """
 
-import mmap
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from math import prod
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -80,31 +80,32 @@ class Statistics:
 class StoredMap:
     """A map of the picture between passes, float16, rows x channels x columns, in memory or in a file.
 
-    An engine may keep the values of a row in an order of its own.
+    An engine may keep the values of a row in an order of its own. The file is read and written, not mapped: its pages
+    do not count as memory of the process, and a full disk is an OSError.
     """
 
-    def __init__(self, shape: tuple[int, int, int], *, in_memory: bool) -> None:
-        if in_memory:
-            self._values: npt.NDArray[np.float16] = np.empty(shape, np.float16)
-        else:
-            with tempfile.TemporaryFile(prefix="nst-map-") as file:
-                self._values = np.memmap(file, np.float16, "w+", shape=shape)
+    def __init__(self, shape: tuple[int, int, int], *, file: BinaryIO | None) -> None:
+        self._row = shape[1:]
+        self._file = file
+        self._values = np.empty(shape if file is None else (0,), np.float16)
 
     def read(self, rows: Rows) -> npt.NDArray[np.float16]:
-        """Return a copy of some rows."""
-        values = np.array(self._values[rows.first : rows.end])
-        self._forget()
+        """Return a copy of some rows, which have been written."""
+        if self._file is None:
+            return self._values[rows.first : rows.end].copy()
+        values = np.empty((len(rows), *self._row), np.float16)
+        self._file.seek(rows.first * values[0].nbytes)
+        self._file.readinto(values.data.cast("B"))  # type: ignore[attr-defined]
         return values
 
     def write(self, rows: Rows, values: Array) -> None:
         """Replace some rows."""
-        self._values[rows.first : rows.end] = values
-        self._forget()
-
-    def _forget(self) -> None:
-        """Take the pages of a file out of the process's memory; they stay in the system's cache of files."""
-        if isinstance(self._values, np.memmap):
-            self._values._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+        if self._file is None:
+            self._values[rows.first : rows.end] = values
+            return
+        values = np.ascontiguousarray(values, np.float16)
+        self._file.seek(rows.first * values[0].nbytes)
+        self._file.write(values.data.cast("B"))
 
 
 class LargePicture:
@@ -131,18 +132,27 @@ class LargePicture:
             self._upsampled = (2 * quarter[0], 2 * quarter[1]), (4 * quarter[0], 4 * quarter[1])
         #: Rows of a strip of the photo.
         self._rows = max(_LEAST_ROWS, strip_pixels // width // 4 * 4)
-        shape = (quarter[0], 4 * config.width, quarter[1])
-        nbytes = 2 * prod(shape)
-        # Half as often read and written as y.
-        self._x = StoredMap(shape, in_memory=2 * nbytes <= in_memory_bytes)
-        self._y = StoredMap(shape, in_memory=nbytes <= in_memory_bytes)
+        self._in_memory_bytes = in_memory_bytes
         #: By the name of a normalisation: its inputs.
         self._affine: dict[str, Array] = {}
 
     def picture(self) -> Pixels:
         """Return the stylized photo; see `Stylizer.__call__`."""
-        self._measure()
-        return self._apply()
+        quarter = self._encoded[2]
+        shape = (quarter[0], 4 * self._config.width, quarter[1])
+        nbytes = 2 * prod(shape)
+        with ExitStack() as files:
+            # Half as often read and written as y.
+            self._x = StoredMap(shape, file=self._file(files, 2 * nbytes))
+            self._y = StoredMap(shape, file=self._file(files, nbytes))
+            self._measure()
+            return self._apply()
+
+    def _file(self, files: ExitStack, nbytes: int) -> BinaryIO | None:
+        """Return a file for a map, unless `nbytes` may be in memory."""
+        if nbytes <= self._in_memory_bytes:
+            return None
+        return files.enter_context(tempfile.TemporaryFile(prefix="nst-map-"))
 
     def _measure(self) -> None:
         """Make all passes but the last, so that the statistics of every map are known."""

@@ -149,7 +149,7 @@ def _picture(x: Tensor, kernels: Packed, bias: Tensor) -> Tensor:
     y = torch.empty((n, 3, height, width), memory_format=torch.channels_last)
     for image, result in zip(x, y, strict=True):
         sizes = (h, w, c_in, 0, 0, height, width)
-        native.call("convolve_to_picture", image, None, None, 0, *kernels.arguments, bias, result, *sizes)
+        native.call("convolve_to_picture", image, 0, None, None, 0, *kernels.arguments, bias, result, *sizes)
     return y
 
 

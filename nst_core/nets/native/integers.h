@@ -10,7 +10,6 @@
 enum { LARGEST = 16383 }; /* of the integers that stand for values */
 
 typedef short pairs __attribute__((vector_size(4 * N), aligned(2)));
-typedef short halves __attribute__((vector_size(2 * N), aligned(2)));
 
 /* s += the products of pairs, added up: `value` holds the same pair N times. */
 static inline veci add_pairs(veci s, veci value, pairs b) {

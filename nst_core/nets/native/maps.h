@@ -1,6 +1,6 @@
-/* Maps of a transformer network, float32 in channels_last, and what normalises them.
+/* Maps of a transformer network, in channels_last, and what normalises them.
 
-   A map comes as the convolution before it has left it, with the scale and the shift of each channel that normalise it,
+   Values are float32 or float16. A map comes as the convolution before it has left it, with the scale and the shift of each channel that normalise it,
    and whether ReLU follows; a layer applies them to what it reads. Padding is by reflection, or by zeros for trainings,
    and a doubled map is read from the small one, so that neither is ever in memory. */
 
@@ -12,14 +12,25 @@
 
 #include "vectors.h"
 
-/* A map of height x width positions; `doubled`: each position of x counts as 2 x 2 of them. Values count as 0 where
-   those of a `mask` are not positive. `zeros`: they are around the map, instead of reflections. */
+/* A map of height x width positions; `half`: its values are float16. `doubled`: each position of x counts as 2 x 2 of
+   them. Values count as 0 where those of a `mask` are not positive. `zeros`: they are around the map, instead of
+   reflections. */
 typedef struct {
-    const float *x, *scale, *shift;
-    long relu, doubled, height, width, channels;
-    const float *mask;
-    long zeros;
+    const void *x;
+    long half;
+    const float *scale, *shift, *mask;
+    long relu, doubled, zeros, height, width, channels;
 } Map;
+
+static inline vec load_value(const void *x, long half, long at) {
+    return half ? load_half((const short *)x + at) : load((const float *)x + at);
+}
+static inline void store_value(void *y, long half, long at, vec value) {
+    if (half)
+        store_half((short *)y + at, value);
+    else
+        store((float *)y + at, value);
+}
 
 static inline long limited(long i, long size) { return i < 0 ? 0 : i < size ? i : size - 1; }
 

@@ -22,8 +22,9 @@ static void read_row(const Map *m, Rows *rows, long row, long count, int integer
     long place = place_of(row);
     float *to = rows->floats + (integers ? 0 : place * rows->size);
     for (long i = 0; i < count; i++) {
-        const float *from = m->x + row_of(m, row) + column_of(m, i - 1);
-        for (long c = 0; c < m->channels; c += N) store(to + i * m->channels + c, normal(m, load(from + c), c));
+        long from = row_of(m, row) + column_of(m, i - 1);
+        for (long c = 0; c < m->channels; c += N)
+            store(to + i * m->channels + c, normal(m, load_value(m->x, m->half, from + c), c));
     }
     if (!integers) return;
     vec most = {0};
@@ -35,7 +36,7 @@ static void read_row(const Map *m, Rows *rows, long row, long count, int integer
 
 /* ROWS x COLUMNS of a result, the first of which reads the map at row `top` and `left` values further. */
 static inline void products(const Rows *rows, long top, long left, long c_in, const void *w, const float *columns,
-                            float *c, long ldc) {
+                            float *c) {
     long count = TAPS * c_in, step = STRIDE * c_in;
     if (columns) {
         const short *from[TAPS];
@@ -44,7 +45,7 @@ static inline void products(const Rows *rows, long top, long left, long c_in, co
             from[i] = rows->integers + place_of(top + i) * rows->size + left;
             scales[i] = rows->scales[place_of(top + i)];
         }
-        integer_products(from, scales, step, w, columns, count / 2, TAPS, c, ldc);
+        integer_products(from, scales, step, w, columns, count / 2, TAPS, c, COLUMNS);
         return;
     }
     Block s = {{{{0}}}};
@@ -53,32 +54,31 @@ static inline void products(const Rows *rows, long top, long left, long c_in, co
         const float *a = rows->floats + place_of(top + y) * rows->size + left;
         for (long i = 0; i < count; i++, b += COLUMNS) add_product(&s, a + i, step, b);
     }
-    store_block(&s, c, ldc);
+    store_block(&s, c, COLUMNS);
 }
 
-/* Adds results to the moments of COLUMNS channels. */
+/* Adds results, each of COLUMNS channels, to their moments. */
 static inline void count_in(float *part, long channels, const float *y, long results, int begins) {
     for (long c = 0; c < COLUMNS; c += N) {
         Running sums = running(part + c, channels, load(y + c), begins);
-        for (long i = 0; i < results; i++) add_value(&sums, load(y + i * channels + c));
+        for (long i = 0; i < results; i++) add_value(&sums, load(y + i * COLUMNS + c));
         keep(&sums, part + c, channels);
     }
 }
 
-/* One row of a result; `part` is its part of the moments, if there are any. */
-static void convolve_row(const Rows *rows, long top, long c_in, const void *w, const float *columns, float *y,
-                         long out_width, long c_out, float *part) {
-    float rest[ROWS * COLUMNS];
+/* One row of a result, which begins at `from` in y; `part` is its part of the moments, if there are any. */
+static void convolve_row(const Rows *rows, long top, long c_in, const void *w, const float *columns, void *y,
+                         long half, long from, long out_width, long c_out, float *part) {
+    float made[ROWS * COLUMNS];
     for (long o = 0; o < c_out; o += COLUMNS)
         for (long first = 0; first < out_width; first += ROWS) {
             long results = lesser(out_width - first, ROWS), at = o * TAPS * TAPS * c_in;
             const void *kernels = columns ? (const void *)((const short *)w + at) : (const float *)w + at;
-            float *to = y + first * c_out + o, *into = results < ROWS ? rest : to;
-            products(rows, top, first * STRIDE * c_in, c_in, kernels, columns ? columns + o : 0, into,
-                     results < ROWS ? COLUMNS : c_out);
-            for (long i = 0; into == rest && i < results; i++)
-                memcpy(to + i * c_out, rest + i * COLUMNS, COLUMNS * sizeof(float));
-            if (part) count_in(part + o, c_out, to, results, first == 0);
+            products(rows, top, first * STRIDE * c_in, c_in, kernels, columns ? columns + o : 0, made);
+            for (long i = 0; i < results; i++)
+                for (long c = 0; c < COLUMNS; c += N)
+                    store_value(y, half, from + (first + i) * c_out + o + c, load(made + i * COLUMNS + c));
+            if (part) count_in(part + o, c_out, made, results, first == 0);
         }
     if (part) part[-COUNT] = out_width;
 }
@@ -88,8 +88,9 @@ typedef struct {
     const Map *map;
     const void *w;
     const float *columns;
-    float *y, *buffers;
-    long out_height, out_width, c_out, above, size, share;
+    void *y;
+    float *buffers;
+    long half, out_height, out_width, c_out, above, size, share;
     const Moments *moments;
 } Work;
 
@@ -101,8 +102,8 @@ static void run_band(void *work, long band, int thread) {
     for (long row = band * BAND; row < lesser((band + 1) * BAND, w->out_height); row++) {
         long top = row * STRIDE - w->above;
         for (; next < top + TAPS; next++) read_row(w->map, &rows, next, w->size / w->map->channels, w->columns != 0);
-        convolve_row(&rows, top, w->map->channels, w->w, w->columns, w->y + row * w->out_width * w->c_out, w->out_width,
-                     w->c_out, w->moments->of ? part_of(w->moments, row) : 0);
+        convolve_row(&rows, top, w->map->channels, w->w, w->columns, w->y, w->half, row * w->out_width * w->c_out,
+                     w->out_width, w->c_out, w->moments->of ? part_of(w->moments, row) : 0);
     }
 }
 
@@ -110,28 +111,28 @@ static void run_band(void *work, long band, int thread) {
    c_out / COLUMNS x 3 x 3 x c_in x COLUMNS; or of integers, c_out / COLUMNS x 3 x 3 x c_in / 2 x COLUMNS x 2, whose
    scales are `columns`. What the first row reads begins `above` rows before the map. `norm_scale` and
    `norm_shift`, if there are any, become what normalises the result; see `Norm`. Returns whether memory was missing. */
-int convolve_half(const float *x, const float *scale, const float *shift, long relu, const void *w,
-                  const float *columns, float *y, long height, long width, long c_in, long out_height, long out_width,
+int convolve_half(const void *x, long half, const float *scale, const float *shift, long relu, const void *w,
+                  const float *columns, void *y, long half_y, long height, long width, long c_in, long out_height, long out_width,
                   long c_out, long above, const float *weight, const float *bias, float *norm_scale, float *norm_shift,
                   double eps, double rounding, int threads) {
-    Map map = {x, scale, shift, relu, 0, height, width, c_in};
+    Map map = {x, half, scale, shift, 0, relu, 0, 0, height, width, c_in};
     Norm norm = {weight, bias, norm_scale, norm_shift, eps, rounding};
     long size = ((ceil_div(out_width, ROWS) * ROWS - 1) * STRIDE + TAPS) * c_in;
     long share = ceil_div(TAPS * size * 3 / 2, 16) * 16;
     float *buffers = aligned_alloc(64, threads * share * sizeof(float));
     Moments moments = moments_of(&norm, out_height, c_out);
-    Work work = {&map, w, columns, y, buffers, out_height, out_width, c_out, above, size, share, &moments};
+    Work work = {&map, w, columns, y, buffers, half_y, out_height, out_width, c_out, above, size, share, &moments};
     int missing = !buffers || (norm_scale && !moments.of);
     if (!missing) parallel(run_band, &work, ceil_div(out_height, BAND), threads);
     free(buffers);
     return finish(&norm, &moments, missing);
 }
 
-/* Two maps that are added up. */
+/* Two maps that are added up, if there are two. */
 typedef struct {
     Map x, y;
-    float *sum;
-    long positions;
+    void *sum;
+    long half, positions;
 } Addition;
 
 /* Positions, or bytes, that a thread takes at once. */
@@ -144,15 +145,19 @@ static void run_addition(void *addition, long piece, int thread) {
     for (long i = piece * positions; i < lesser((piece + 1) * positions, a->positions); i++)
         for (long c = 0; c < channels; c += N) {
             long at = i * channels + c;
-            store(a->sum + at, normal(&a->x, load(a->x.x + at), c) + normal(&a->y, load(a->y.x + at), c));
+            vec value = normal(&a->x, load_value(a->x.x, a->x.half, at), c);
+            if (a->y.x) value += normal(&a->y, load_value(a->y.x, a->y.half, at), c);
+            store_value(a->sum, a->half, at, value);
         }
 }
 
-/* sum = x + y, both with their normalisation, ReLU after that of x if `relu`. */
-int add(const float *x, const float *x_scale, const float *x_shift, long relu, const float *y, const float *y_scale,
-        const float *y_shift, float *sum, long positions, long channels, int threads) {
-    Addition addition = {
-        {x, x_scale, x_shift, relu, 0, 0, 0, channels}, {y, y_scale, y_shift, 0, 0, 0, 0, channels}, sum, positions};
+/* sum = x, or x + y, with their normalisation, ReLU after that of x if `relu`. */
+int add(const void *x, long half, const float *x_scale, const float *x_shift, long relu, const void *y, long half_y,
+        const float *y_scale, const float *y_shift, void *sum, long half_sum, long positions, long channels,
+        int threads) {
+    Map one = {x, half, x_scale, x_shift, 0, relu, 0, 0, 0, 0, channels};
+    Map other = {y, half_y, y_scale, y_shift, 0, 0, 0, 0, 0, 0, channels};
+    Addition addition = {one, other, sum, half_sum, positions};
     parallel(run_addition, &addition, ceil_div(positions, PIECE / channels + 1), threads);
     return 0;
 }

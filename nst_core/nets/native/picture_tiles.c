@@ -15,13 +15,14 @@ typedef float quad __attribute__((vector_size(16), aligned(4)));
 /* y, out_height x width x c_out, = the 3 x 3 convolution of a map, height x width, around its rows from `first` on,
    which is even if the map is doubled; `u` is what `transform_kernels` makes, or integers, FREQUENCIES x c_out /
    COLUMNS x c_in / 2 x COLUMNS x 2, whose scales are `columns`, FREQUENCIES x c_out. */
-int convolve_3x3(const float *x, const float *scale, const float *shift, long relu, long doubled, const void *u,
-                 const float *columns, float *y, long height, long width, long c_in, long first, long out_height,
-                 long c_out, const float *weight, const float *bias, float *norm_scale, float *norm_shift, double eps,
-                 double rounding, int threads) {
-    Map map = {x, scale, shift, relu, doubled, height, width, c_in};
+int convolve_3x3(const void *x, long half, const float *scale, const float *shift, long relu, long doubled,
+                 const void *u, const float *columns, void *y, long half_y, long height, long width, long c_in,
+                 long first, long out_height, long c_out, const float *weight, const float *bias, float *norm_scale,
+                 float *norm_shift, double eps, double rounding, int threads) {
+    Map map = {x, half, scale, shift, 0, relu, doubled, 0, height, width, c_in};
     Norm norm = {weight, bias, norm_scale, norm_shift, eps, rounding};
-    Region region = {first, 0, out_height, width, 1, streams(y, out_height * width * c_out), 1, TILES};
+    long stream = streams(y, half_y, out_height * width * c_out);
+    Region region = {first, 0, out_height, width, 1, stream, 1, TILES, half_y};
     Moments moments = moments_of(&norm, blocks_of(&region), c_out);
     if (norm_scale && !moments.of) return 1;
     int missing = convolve_region(&map, &region, u, columns, y, c_out, &moments, 0, threads);
@@ -38,7 +39,7 @@ static long rows_at_once(long width, long out_height) {
 static void read_photo(const Map *m, const unsigned char *bytes, long row, float *to) {
     long from = row_of(m, row), count = m->width * m->channels;
     if (!bytes) {
-        memcpy(to, m->x + from, count * sizeof(float));
+        memcpy(to, (const float *)m->x + from, count * sizeof(float));
         return;
     }
     for (long i = 0; i < count; i++) to[i] = bytes[from + i] / 255.f;
@@ -84,16 +85,16 @@ static void gather_item(void *band, long row, int thread) {
 /* y, out_height x out_width x c_out, = the 9 x 9 convolution of a photo, height x width x 3: floats, or `bytes`. What
    the first row and the first column read begins `above` rows and `beside` columns before the photo. The parts of the
    kernels read the photo at other places. */
-int convolve_photo(const float *x, const unsigned char *bytes, const void *u, const float *columns, float *y,
-                   long height, long width, long above, long beside, long out_height, long out_width, long c_out,
+int convolve_photo(const float *x, const unsigned char *bytes, const void *u, const float *columns, void *y,
+                   long half_y, long height, long width, long above, long beside, long out_height, long out_width, long c_out,
                    const float *weight, const float *bias, float *norm_scale, float *norm_shift, double eps,
                    double rounding, int threads) {
-    Map photo = {x, 0, 0, 0, 0, height, width, 3};
+    Map photo = {.x = x, .height = height, .width = width, .channels = 3};
     Norm norm = {weight, bias, norm_scale, norm_shift, eps, rounding};
     long most = rows_at_once(out_width, out_height), line = (out_width + 2) * PARTS;
-    long last = (out_height - 1) / most * most, stream = streams(y, out_height * out_width * c_out);
+    long last = (out_height - 1) / most * most, stream = streams(y, half_y, out_height * out_width * c_out);
     long size = ceil_div((most + 2) * line, 16) * 16, row_size = 3 * width;
-    Region region = {1, 1, most, out_width, 0, stream, 1, TILES}, rest = region;
+    Region region = {1, 1, most, out_width, 0, stream, 1, TILES, half_y}, rest = region;
     rest.height = out_height - last;
     Moments moments = moments_of(&norm, last / most * blocks_of(&region) + blocks_of(&rest), c_out);
     float *parts = aligned_alloc(64, ceil_div((size + (most + 8) * row_size) * sizeof(float), 64) * 64),
@@ -102,11 +103,12 @@ int convolve_photo(const float *x, const unsigned char *bytes, const void *u, co
     if (!missing) memset(parts, 0, size * sizeof(float)); /* the channels after the nine parts */
     for (long first = 0; first < out_height && !missing; first += most) {
         const Region *r = first == last ? &rest : &region;
-        Map map = {parts, 0, 0, 0, 0, r->height + 2, out_width + 2, PARTS};
+        Map map = {.x = parts, .height = r->height + 2, .width = out_width + 2, .channels = PARTS};
         Band band = {&photo, bytes, first - above, FAR - beside, out_width + 2, rows, parts};
         parallel(read_item, &band, r->height + 8, threads);
         parallel(gather_item, &band, r->height + 2, threads);
-        missing = convolve_region(&map, r, u, columns, y + first * out_width * c_out, c_out, &moments,
+        char *to = (char *)y + first * out_width * c_out * (half_y ? sizeof(short) : sizeof(float));
+        missing = convolve_region(&map, r, u, columns, to, c_out, &moments,
                                   first / most * blocks_of(&region), threads);
     }
     free(parts);
@@ -136,16 +138,16 @@ static void sum_item(void *sum, long row, int thread) {
 /* y, out_height x out_width x 3, = the 9 x 9 convolution of a map, height x width, after which a bias is added. What the
    first row and the first column read begins `above` rows and `beside` columns before the map. The results of the parts
    of the kernels are moved and added up. */
-int convolve_to_picture(const float *x, const float *scale, const float *shift, long relu, const void *u,
+int convolve_to_picture(const void *x, long half, const float *scale, const float *shift, long relu, const void *u,
                         const float *columns, const float *bias, float *y, long height, long width, long c_in,
                         long above, long beside, long out_height, long out_width, int threads) {
-    Map map = {x, scale, shift, relu, 0, height, width, c_in};
+    Map map = {x, half, scale, shift, 0, relu, 0, 0, height, width, c_in};
     long most = rows_at_once(out_width, out_height), line = (out_width + 2 * FAR) * PARTS;
     float *parts = aligned_alloc(64, ceil_div((most + 2 * FAR) * line * sizeof(float), 64) * 64);
     int missing = !parts;
     for (long first = 0; first < out_height && !missing; first += most) {
         long rows = lesser(most, out_height - first);
-        Region region = {1 - above + first, 1 - beside, rows + 2 * FAR, out_width + 2 * FAR, 4, 0, 1, TILES};
+        Region region = {1 - above + first, 1 - beside, rows + 2 * FAR, out_width + 2 * FAR, 4, 0, 1, TILES, 0};
         missing = convolve_region(&map, &region, u, columns, parts, PARTS, 0, 0, threads);
         Sum sum = {parts, bias, y + first * out_width * 3, out_width};
         parallel(sum_item, &sum, missing ? 0 : rows, threads);

@@ -42,10 +42,10 @@ static inline long slot_of(const Map *m, long column) {
 
 /* Which results of a convolution: height x width of them around the rows of the map from `top` on, and around its
    columns from `left` on. They need no rows and columns further outside of the map than `reach`. They go around the
-   cache if they `stream`. The same of each of `images` maps, which lie one after the other; so many `tiles` of all of
+   cache if they `stream`, and are float16 if they are `half`. The same of each of `images` maps, which lie one after the other; so many `tiles` of all of
    them at once. */
 typedef struct {
-    long top, left, height, width, reach, stream, images, tiles;
+    long top, left, height, width, reach, stream, images, tiles, half;
 } Region;
 
 /* What becomes of results, if anything: a bias is added, ReLU follows, and they are 0 where `where` is not positive. */
@@ -55,25 +55,29 @@ typedef struct {
 } After;
 
 /* Whether a result with so many values should go around the cache, which would not keep it until it is read. */
-static inline int streams(const float *y, long values) { return values > 4 << 20 && (uintptr_t)y % sizeof(vec) == 0; }
+static inline int streams(const void *y, long half, long values) {
+    return !half && values > 4 << 20 && (uintptr_t)y % sizeof(vec) == 0;
+}
 
 /* What a column of a tile reads: SIDE rows of x, or of its mask. */
-static inline void rows_in_column(const float *x, const long *rows, long column, const float **from) {
-    for (long i = 0; i < SIDE; i++) from[i] = rows[i] < 0 || column < 0 ? nothing : x + rows[i] + column;
+static inline void rows_in_column(const void *x, long half, const long *rows, long column, const void **from) {
+    long size = half ? sizeof(short) : sizeof(float);
+    for (long i = 0; i < SIDE; i++)
+        from[i] = rows[i] < 0 || column < 0 ? (const char *)nothing : (const char *)x + (rows[i] + column) * size;
 }
 
 static inline int outside(const Map *m, long i, long size) { return m->zeros && (i < 0 || i >= size); }
 
 /* The transform of one column of a tile, SIDE x `line` values, and the largest sizes in each row. */
-static inline __attribute__((always_inline)) void transform_column(const Map *m, const float **from, const float **by,
-                                                                   int doubled, int masked, float *to, long line,
-                                                                   vec *largest) {
+static inline __attribute__((always_inline)) void transform_column(const Map *m, const void **from, const void **by,
+                                                                   int half, int doubled, int masked, float *to,
+                                                                   long line, vec *largest) {
     for (long c = 0; c < m->channels; c += N) {
         vec d[SIDE], t[SIDE];
 #pragma GCC unroll 6
         for (int i = 0; i < SIDE; i += 1 + (doubled && i % 2)) {
-            d[i] = load(from[i] + c);
-            if (masked) d[i] = where_positive(load(by[i] + c), d[i]);
+            d[i] = load_value(from[i], half, c);
+            if (masked) d[i] = where_positive(load_value(by[i], 0, c), d[i]);
             d[i] = normal(m, d[i], c);
         }
         if (doubled) {
@@ -100,19 +104,24 @@ static void transform_columns(const Map *m, long top, long left, long reach, int
         rows[i] = outside(m, top + i, m->height) ? -1 : row_of(m, lesser(top + i, bottom));
     for (long j = known ? 2 : 0; j < SIDE; j++) {
         if (double_columns && (j == 2 || j == 4)) continue;
-        const float *from[SIDE], *by[SIDE];
+        const void *from[SIDE], *by[SIDE];
         long column = outside(m, left + j, m->width) ? -1 : column_of(m, lesser(left + j, right));
         long slot = slot_of(m, left + j);
         float *into = to + slot * m->channels;
         vec largest[SIDE] = {{0}};
-        rows_in_column(m->x, rows, column, from);
+        rows_in_column(m->x, m->half, rows, column, from);
         if (m->mask) {
-            rows_in_column(m->mask, rows, column, by);
-            transform_column(m, from, by, 0, 1, into, line, largest);
+            rows_in_column(m->mask, 0, rows, column, by);
+            transform_column(m, from, by, 0, 0, 1, into, line, largest);
         } else if (twice(m, m->height)) {
-            transform_column(m, from, 0, 1, 0, into, line, largest);
+            if (m->half)
+                transform_column(m, from, 0, 1, 1, 0, into, line, largest);
+            else
+                transform_column(m, from, 0, 0, 1, 0, into, line, largest);
+        } else if (m->half) {
+            transform_column(m, from, 0, 1, 0, 0, into, line, largest);
         } else {
-            transform_column(m, from, 0, 0, 0, into, line, largest);
+            transform_column(m, from, 0, 0, 0, 0, into, line, largest);
         }
         for (int i = 0; i < SIDE; i++) most[i * SLOTS + slot] = largest[i];
     }
@@ -149,7 +158,7 @@ static inline vec finished(const After *a, vec value, long at, long c) {
 }
 
 /* COLUMNS channels of the result of a tile, from o on, which are added to the moments of its block. */
-static void output_tile(const float *m, long stride, long top, long left, float *y, const Region *r, long o, long c_out,
+static void output_tile(const float *m, long stride, long top, long left, void *y, const Region *r, long o, long c_out,
                         const After *after, float *part, int begins) {
     long rows = lesser(r->height - top, STEP), columns = lesser(r->width - left, STEP);
     for (long c = 0; c < COLUMNS; c += N) {
@@ -174,9 +183,9 @@ static void output_tile(const float *m, long stride, long top, long left, float 
                 if (j >= columns) continue;
                 if (after) u[j] = finished(after, u[j], at + j * c_out, o + c);
                 if (r->stream)
-                    stream(y + at + j * c_out, u[j]);
+                    stream((float *)y + at + j * c_out, u[j]);
                 else
-                    store(y + at + j * c_out, u[j]);
+                    store_value(y, r->half, at + j * c_out, u[j]);
                 if (part) add_value(&sums, u[j]);
             }
         }
@@ -250,11 +259,11 @@ static inline Place place_of_tile(const Region *r, long tile) {
     return (Place){tile / tiles_of(r), of_image / across * STEP, of_image % across * STEP};
 }
 
-/* One of the maps that lie one after the other. */
+/* One of the maps that lie one after the other, which are float32 if there are several. */
 static inline Map map_of(const Map *maps, long image) {
     Map m = *maps;
     long size = image * m.height * m.width * m.channels;
-    if (image > 0) m.x += size;
+    if (image > 0) m.x = (const float *)m.x + size;
     if (image > 0 && m.mask) m.mask += size;
     return m;
 }
@@ -265,7 +274,8 @@ typedef struct {
     const Region *region;
     const void *u;
     const float *columns;
-    float *y, *buffers;
+    void *y;
+    float *buffers;
     long c_out, share, first_part;
     const Moments *moments;
     const After *after;
@@ -294,7 +304,7 @@ static void convolve_block(const Work *w, const Buffers *b, long block, float *p
             After after = w->after ? *w->after : (After){0};
             long image = at.image * r->height * r->width * w->c_out;
             if (after.where) after.where += image;
-            output_tile(b->m + t * COLUMNS, b->m_stride, at.top, at.left, w->y + image, r, o, w->c_out,
+            output_tile(b->m + t * COLUMNS, b->m_stride, at.top, at.left, (float *)w->y + image, r, o, w->c_out,
                         w->after ? &after : 0, part ? part + o : 0, t == 0);
         }
     }
@@ -327,7 +337,7 @@ static inline Work with_buffers(Work w, int threads) {
 }
 
 /* y = the 3 x 3 convolution of a map in a region. Returns whether memory was missing. */
-static inline int convolve_region(const Map *map, const Region *r, const void *u, const float *columns, float *y,
+static inline int convolve_region(const Map *map, const Region *r, const void *u, const float *columns, void *y,
                                   long c_out, const Moments *moments, long first_part, int threads) {
     Work work = {map, r, u, columns, y, 0, c_out, 0, first_part, moments, 0};
     work = with_buffers(work, threads);
