@@ -83,8 +83,13 @@ class Kernels:
     def __init__(self, net: TransformerNet, precision: Precision = "fp32") -> None:
         """Pack the weights of a network for the precision fp32 or int16."""
         self._layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)}
-        integers = precision == "int16"
-        self._packed = {name: _packed(name, layer, integers=integers) for name, layer in self._layers.items()}
+        self._integers = precision == "int16"
+        self._packed = {name: _packed(name, layer, integers=self._integers) for name, layer in self._layers.items()}
+
+    @property
+    def map_type(self) -> torch.dtype:
+        """The type of the maps of whole photos: rounding to integers loses more than float16 does."""
+        return torch.float16 if self._integers else torch.float32
 
     @property
     def nbytes(self) -> int:

@@ -19,11 +19,11 @@ class Workspace:
         self.lock = Lock()
         self._buffers: dict[str, Tensor] = {}
 
-    def buffer(self, name: str, size: int) -> Tensor:
-        """Return memory for so many float32 values, or more, whose content is anything."""
+    def buffer(self, name: str, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return memory for so many values, or more, whose content is anything."""
         kept = self._buffers.get(name)
-        if kept is None or kept.numel() < size:
-            self._buffers[name] = kept = torch.empty(size)
+        if kept is None or kept.numel() < size or kept.dtype != dtype:
+            self._buffers[name] = kept = torch.empty(size, dtype=dtype)
         return kept
 
     def release(self) -> None:
@@ -73,7 +73,7 @@ class NativeNetwork:
         kernels, channels = self._kernels, self._kernels.channels(conv)
         stride = kernels.stride(conv)
         height, width = doubled or (-(-x.height // stride), -(-x.width // stride))
-        y = self._workspace.buffer(buffer, height * width * channels)
+        y = self._workspace.buffer(buffer, height * width * channels, self._kernels.map_type)
         weight, bias = self._tensors[f"{norm}.weight"], self._tensors[f"{norm}.bias"]
         scale, shift = torch.empty_like(weight), torch.empty_like(weight)
         made = Norm(weight=weight, bias=bias, scale=scale, shift=shift, eps=self._config.norm_eps)

@@ -42,5 +42,6 @@ def test_memory_stays_for_the_next_photo_until_it_is_released() -> None:
     large = workspace.buffer("map", 1000)
     assert workspace.buffer("map", 10) is large
     assert workspace.buffer("map", 2000).numel() == 2000
+    assert workspace.buffer("map", 2000, torch.float16).dtype == torch.float16
     workspace.release()
     assert workspace.buffer("map", 10).numel() == 10
