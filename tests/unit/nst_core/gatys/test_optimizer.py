@@ -50,12 +50,13 @@ def test_the_loss_falls_and_the_picture_changes(optimizer: Any) -> None:
     assert (optimised.result() - content()).abs().mean() > 0.01
 
 
+@pytest.mark.parametrize("precision", ["bf16", "int16"])
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_the_loss_falls_in_bfloat16_too_and_resumes_to_the_bit(optimizer: Any) -> None:
+def test_the_loss_falls_in_narrow_precisions_too_and_resumes_to_the_bit(optimizer: Any, precision: Any) -> None:
     config = shallow(optimizer=optimizer, iterations=10)
-    straight = make(config, precision="bf16")
+    straight = make(config, precision=precision)
     totals = [straight.step().total for _ in range(4)]
-    resumed = make(config, precision="bf16")
+    resumed = make(config, precision=precision)
     resumed.restore(straight.state())
     totals += run(straight)
     assert totals[-1] < 0.7 * totals[0]

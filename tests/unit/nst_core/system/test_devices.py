@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nst_core.errors import ConfigError
-from nst_core.system.devices import bf16_pays, on_device, repeatable, resolve_device
+from nst_core.system.devices import bf16_pays, on_device, repeatable, resolve_device, training_precision
 
 SCRIPT = """
 import torch
@@ -27,6 +27,22 @@ def test_float32_is_computed_in_float32() -> None:
 def test_a_cpu_needs_no_context() -> None:
     with on_device(torch.device("cpu")):
         assert isinstance(bf16_pays(torch.device("cpu")), bool)
+
+
+@pytest.mark.parametrize(
+    ("abilities", "precision"),
+    [
+        ({"amx_bf16": True, "avx512_vnni": True}, "bf16"),
+        ({"avx512_vnni": True, "avx512_bf16": True}, "int16"),
+        ({"avx2": True}, "fp32"),
+        ({}, "fp32"),
+    ],
+)
+def test_trainings_have_the_fastest_precision_of_a_processor(
+    abilities: dict[str, bool], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
+    assert training_precision(torch.device("cpu")) == precision
 
 
 def test_auto_prefers_a_gpu() -> None:

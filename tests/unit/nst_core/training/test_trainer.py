@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from nst_core.errors import ConfigError, TrainingDivergedError, WeightsError
+from nst_core.nets import native
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import load_transformer, save_transformer
@@ -61,6 +62,18 @@ def test_bfloat16_trains_without_a_compiler_too(trainers: Trainers) -> None:
     losses = [step.total for step in take_steps(trainers(precision="bf16"), 40)]
     assert np.isfinite(losses).all()
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
+
+
+def test_integers_train_as_floats_do(trainers: Trainers) -> None:
+    config = with_network(TINY, width=16)  # the least of which there are kernels
+    exact, integers = (
+        [step.total for step in take_steps(trainers(config, precision=precision), 30)]
+        for precision in ("fp32", "int16")
+    )
+    assert integers[0] == pytest.approx(exact[0], rel=1e-3)
+    assert integers != exact or native.library() is None
+    assert np.mean(integers[-5:]) == pytest.approx(np.mean(exact[-5:]), rel=0.05)
+    assert np.mean(integers[-5:]) < 0.75 * np.mean(integers[:5])
 
 
 def test_the_stability_term_makes_outputs_for_noisy_photos_more_stable(trainers: Trainers) -> None:
