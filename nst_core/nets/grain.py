@@ -5,6 +5,7 @@ noise it has a place for each stroke. Texture networks have noise as their input
 "Texture Networks", 2016). The noise is fixed, so that a photo always gets the same picture, on every processor.
 """
 
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -16,7 +17,8 @@ SIDE_PX = 512
 _SEED = 7
 #: The side of the squares over which the noise is blurred, twice; its spots are about 10 pixels wide.
 _BLUR_PX = 7
-_BAND_ROWS = 256
+#: Rows and columns of a photo that are computed at once, and stay in the cache.
+_PIECE_PX = 256
 
 
 @cache
@@ -35,11 +37,18 @@ def tile() -> npt.NDArray[np.float32]:
     return result
 
 
+@cache
+def _levels(deviation: float) -> npt.NDArray[np.int16]:
+    """Return the noise in whole grey levels of about a deviation."""
+    levels = np.rint(tile() * np.float32(deviation)).astype(np.int16)
+    levels.flags.writeable = False
+    return levels
+
+
 def noise(height: int, width: int, deviation: float, *, top: int = 0, left: int = 0) -> npt.NDArray[np.int16]:
     """Return H x W x 3 of the noise from a row and column on, in whole grey levels of about a deviation."""
     rows, columns = np.arange(top, top + height) % SIDE_PX, np.arange(left, left + width) % SIDE_PX
-    levels = np.rint(tile() * np.float32(deviation)).astype(np.int16)
-    part: npt.NDArray[np.int16] = levels[rows[:, None], columns]
+    part: npt.NDArray[np.int16] = _levels(deviation)[rows[:, None], columns]
     return part
 
 
@@ -50,9 +59,19 @@ def grained(photo: Pixels, deviation: float, *, top: int = 0) -> Pixels:
     """
     if not deviation:
         return photo
-    height, width = photo.shape[:2]
-    result = np.empty_like(photo, order="C")
-    for first in range(0, height, _BAND_ROWS):
-        part, out = photo[first : first + _BAND_ROWS], result[first : first + _BAND_ROWS]
-        np.clip(part + noise(len(part), width, deviation, top=top + first), 0, 255, out=out, casting="unsafe")
+    result, levels = np.empty_like(photo, order="C"), _levels(deviation)
+    for rows, noisy_rows in _pieces(top, photo.shape[0]):
+        for columns, noisy_columns in _pieces(0, photo.shape[1]):
+            values = photo[rows, columns] + levels[noisy_rows, noisy_columns]
+            np.clip(values, 0, 255, out=result[rows, columns], casting="unsafe")
     return result
+
+
+def _pieces(first: int, count: int) -> Iterator[tuple[slice, slice]]:
+    """Yield pieces of `count` rows or columns, the first of which is number `first`, and their places in the noise."""
+    start = 0
+    while start < count:
+        place = (first + start) % SIDE_PX
+        size = min(_PIECE_PX, SIDE_PX - place, count - start)
+        yield slice(start, start + size), slice(place, place + size)
+        start += size
