@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from nst_core.inference.strips import Define, LargePicture, supports
 from nst_core.inference.stylizer import EngineChoice, Pixels, Stylizer, check_call
-from nst_core.nets.costs import strips_bytes, strips_max_pixels
+from nst_core.nets.costs import maps_in_memory, strips_bytes, strips_max_pixels
 from nst_core.nets.grain import grained
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.system.memory import memory_for
@@ -57,6 +57,7 @@ class AnySizeStylizer:
         """
         self._engine = engine
         self._progress = progress
+        self._budget_bytes = budget_bytes
         self._cuts = supports(engine.config)
         fitting = whole_pixels if budget_bytes is None else engine.max_pixels(budget_bytes)
         self._whole_pixels = min(whole_pixels, fitting)
@@ -95,10 +96,11 @@ class AnySizeStylizer:
         if not self._cuts or height * width <= self._whole_pixels:
             grain = self._engine.config.grain
             return self._engine(np.stack([grained(photo, grain) for photo in batch]) if grain else batch)
-        results = np.empty_like(batch, order="C")
+        config, results = self._engine.config, np.empty_like(batch, order="C")
+        maps = maps_in_memory(config, height * width, self._budget_bytes)
         for photo, result in zip(batch, results, strict=True):
-            with memory_for(strips_bytes(self._engine.config, height * width)):
-                large = LargePicture(self._engine.config, self._engine.tensors, photo, self._run)
+            with memory_for(strips_bytes(config, height * width) + maps):
+                large = LargePicture(config, self._engine.tensors, photo, self._run, in_memory_bytes=maps)
                 result[:] = large.picture()
                 del large
                 self._engine.release()

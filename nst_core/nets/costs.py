@@ -24,8 +24,9 @@ BASE_BYTES = 250 * 2**20
 _PICTURE_BYTES = 40
 #: Pixels of a strip of a large picture. A larger one computes fewer rows twice and takes more memory.
 STRIP_PIXELS = 2**19
-#: What the stored maps of a large picture take in memory at most; what is more is in temporary files.
-MAPS_IN_MEMORY = 2**30
+#: What the stored maps of a large picture take in memory at most, about those of 100 megapixels; what is more is in
+#: temporary files.
+MAPS_IN_MEMORY = 13 * 2**28
 #: A picture and its result as bytes.
 _PHOTO_AND_RESULT = 6
 #: Pixels of a style picture whose features are computed at once; larger ones are cut into tiles.
@@ -47,16 +48,22 @@ def max_pixels(config: TransformerConfig, budget_bytes: int) -> int:
 
 
 def strips_bytes(config: TransformerConfig, pixels: int) -> int:
-    """Return what a pass over a picture in strips needs, including its weights; see `inference.strips`."""
-    return _strips_base(config) + _PHOTO_AND_RESULT * pixels + min(MAPS_IN_MEMORY, _maps_bytes(config) * pixels)
+    """Return what a pass over a picture in strips needs, including its weights, without its stored maps.
+
+    See `inference.strips`, and `maps_in_memory` for the maps.
+    """
+    return _strips_base(config) + _PHOTO_AND_RESULT * pixels
+
+
+def maps_in_memory(config: TransformerConfig, pixels: int, budget_bytes: int | None = None) -> int:
+    """Return how many bytes of the maps of a picture in strips may be in memory; the rest is in temporary files."""
+    free = MAPS_IN_MEMORY if budget_bytes is None else budget_bytes - strips_bytes(config, pixels)
+    return max(0, min(MAPS_IN_MEMORY, free, _maps_bytes(config) * pixels))
 
 
 def strips_max_pixels(config: TransformerConfig, budget_bytes: int) -> int:
     """Return how many pixels a picture in strips may have so that it stays within the budget; 0 if none fits."""
-    free = budget_bytes - _strips_base(config)
-    in_memory = free // (_PHOTO_AND_RESULT + _maps_bytes(config))
-    in_files = (free - MAPS_IN_MEMORY) // _PHOTO_AND_RESULT
-    return max(0, in_memory, in_files)
+    return max(0, (budget_bytes - _strips_base(config)) // _PHOTO_AND_RESULT)
 
 
 def _strips_base(config: TransformerConfig) -> int:
