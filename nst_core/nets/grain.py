@@ -40,7 +40,7 @@ def tile() -> npt.NDArray[np.float32]:
 @cache
 def _levels(deviation: float) -> npt.NDArray[np.int16]:
     """Return the noise in whole grey levels of about a deviation."""
-    levels = np.rint(tile() * np.float32(deviation)).astype(np.int16)
+    levels: npt.NDArray[np.int16] = np.rint(tile() * np.float32(deviation)).astype(np.int16)
     levels.flags.writeable = False
     return levels
 
