@@ -69,8 +69,8 @@ def blend(
 
 def _cover(photo: Pixels, result: Pixels, weight: Weight) -> None:
     """Let a painted picture show where the weight says, and the photo elsewhere."""
-    for rows in _bands(photo):
-        share = _stretched(weight, rows, photo.shape) / np.float32(255)
+    for rows in bands(photo):
+        share = stretched(weight, rows, photo.shape) / np.float32(255)
         for channel in range(3):
             before = photo[rows, :, channel].astype(np.float32)
             result[rows, :, channel] = np.rint(before + (result[rows, :, channel] - before) * share)
@@ -80,7 +80,7 @@ def _keep_colors(photo: Pixels, result: Pixels) -> None:
     """Give a painted picture the photo's colours; see `_Light`."""
     light = _Light.of(photo, result)
     greys = light.grey(np.arange(255 * PARTS + 1, dtype=np.float32) / np.float32(PARTS))
-    for rows in _bands(photo):
+    for rows in bands(photo):
         grey, level = greys[luminance(result[rows])], grey_levels(photo[rows])
         to_white = 255 - grey
         colors = [photo[rows, :, channel] - level for channel in range(3)]
@@ -103,7 +103,7 @@ def _weaken(photo: Pixels, result: Pixels, strength: float) -> None:
     reached = min(1.0, strength / _ALL_STROKES)
     fine = np.float32(reached * reached * (3 - 2 * reached))
     width = photo.shape[1]
-    for rows in _bands(photo):
+    for rows in bands(photo):
         part = (0.0, rows.start / softness, width / softness, rows.stop / softness)
         size = (width, rows.stop - rows.start)
         for channel, small in enumerate(soft):
@@ -118,7 +118,7 @@ def _soft_change(photo: Pixels, painted: Pixels, cell: int) -> _Floats:
     height, width = photo.shape[:2]
     columns = np.arange(0, width, cell)
     parts = []
-    for rows in _bands(photo, cell):
+    for rows in bands(photo, cell):
         change = np.subtract(painted[rows], photo[rows], dtype=np.int16)
         of_rows = np.add.reduceat(change, np.arange(0, len(change), cell), 0, dtype=np.int32)
         parts.append(np.add.reduceat(of_rows, columns, 1))
@@ -185,7 +185,7 @@ def _check(photo: Pixels, painted: Pixels, strength: float, weight: Weight | Non
 def _histogram(picture: Pixels) -> npt.NDArray[np.int64]:
     """Return how many pixels have each luminance, 0 to 255. Integers, so that no sum depends on its order."""
     counts = np.zeros(256, np.int64)
-    for rows in _bands(picture):
+    for rows in bands(picture):
         levels = (luminance(picture[rows]) + PARTS // 2) // PARTS
         counts += np.bincount(levels.ravel(), minlength=256)
     return counts
@@ -202,13 +202,13 @@ def _mean(counts: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> flo
     return fsum(counts * values) / int(counts.sum())
 
 
-def _bands(picture: Pixels, cell: int = 1) -> list[slice]:
+def bands(picture: Pixels, cell: int = 1) -> list[slice]:
     """Return the rows of a picture in bands, each of which begins with a multiple of `cell`."""
     rows = max(1, _BAND_PIXELS // picture.shape[1] // cell) * cell
     return [slice(part.first, part.end) for part in strips(picture.shape[0], rows)]
 
 
-def _stretched(weight: Weight, rows: slice, shape: tuple[int, ...]) -> _Floats:
+def stretched(weight: Weight, rows: slice, shape: tuple[int, ...]) -> _Floats:
     """Return the weight of some rows of a picture of a shape, H x W, 0 to 255."""
     height, width = shape[:2]
     scale = weight.shape[0] / height

@@ -17,30 +17,6 @@ CHECKPOINTS = "checkpoints/"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StylizeOptions:
-    """How every image of a job is stylized and saved."""
-
-    #: From 0, the unchanged photo, to 1, the full style.
-    strength: float = 1.0
-    #: Keep the photo's colours and take only the luminance from the style.
-    preserve_color: bool = False
-    #: s3:// address of a picture that says where photos are painted: white is painted, black is the photo. Stretched to
-    #: the size of each photo. None: everywhere.
-    mask: str | None = None
-    #: protect: faces are painted less, so that they stay faces; paint: as everything else.
-    faces: Literal["paint", "protect"] = "paint"
-    #: The engine: auto is the one of the worker, exact is `nst_core.inference.stylizer.EXACT`.
-    precision: Literal["auto", "exact"] = "auto"
-    #: Longest side of the output in pixels; a larger photo is scaled down first. None keeps the photo's own size.
-    max_px: int | None = None
-    #: How large the strokes are in relation to those at the photo's own size, 0.5 to 4; "auto": as in a photo of one
-    #: megapixel; None: as the network paints them, which is as 1. See `nst_core.inference.strokes`.
-    stroke: Annotated[float, Field(ge=0.5, le=4)] | Literal["auto"] | None = None
-    #: JPEG and lossy WebP quality, 1 to 100.
-    quality: int = 92
-
-
-@dataclass(frozen=True, kw_only=True)
 class BlendPart:
     """A style of a blend."""
 
@@ -72,6 +48,42 @@ class StyleRef:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Region:
+    """A part of photos that is painted in a style of its own."""
+
+    style: StyleRef
+    #: s3:// address of a picture that says where: white is the region, black is not. None: only photos with a mask of
+    #: their own have the region.
+    mask: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylizeOptions:
+    """How every image of a job is stylized and saved."""
+
+    #: From 0, the unchanged photo, to 1, the full style.
+    strength: float = 1.0
+    #: Keep the photo's colours and take only the luminance from the style.
+    preserve_color: bool = False
+    #: s3:// address of a picture that says where photos are painted: white is painted, black is the photo. Stretched to
+    #: the size of each photo. None: everywhere.
+    mask: str | None = None
+    #: protect: faces are painted less, so that they stay faces; paint: as everything else.
+    faces: Literal["paint", "protect"] = "paint"
+    #: Parts of the photos in other styles; later ones lie over earlier ones. See `nst_core.inference.regions`.
+    regions: tuple[Region, ...] = ()
+    #: The engine: auto is the one of the worker, exact is `nst_core.inference.stylizer.EXACT`.
+    precision: Literal["auto", "exact"] = "auto"
+    #: Longest side of the output in pixels; a larger photo is scaled down first. None keeps the photo's own size.
+    max_px: int | None = None
+    #: How large the strokes are in relation to those at the photo's own size, 0.5 to 4; "auto": as in a photo of one
+    #: megapixel; None: as the network paints them, which is as 1. See `nst_core.inference.strokes`.
+    stroke: Annotated[float, Field(ge=0.5, le=4)] | Literal["auto"] | None = None
+    #: JPEG and lossy WebP quality, 1 to 100.
+    quality: int = 92
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChunkItem:
     """One image of a chunk."""
 
@@ -83,6 +95,9 @@ class ChunkItem:
     output: str
     #: s3:// address of the photo's own mask, instead of the one of `StylizeOptions`.
     mask: str | None = None
+    #: s3:// addresses of the photo's own masks of the regions, in their order, instead of those of `StylizeOptions`.
+    #: None, and what is missing at the end: as for all photos.
+    regions: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

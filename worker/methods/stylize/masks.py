@@ -1,6 +1,8 @@
-"""Masks: pictures that say where photos are painted."""
+"""Masks: pictures that say where photos are painted, and where in which style."""
 
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,7 +11,7 @@ from nst_core.errors import ImageError
 from nst_core.images import Limits
 from nst_core.inference.blend import Weight
 from nst_core.inference.luminance import PARTS, luminance
-from nst_core.protocol.chunks import StylizeChunk
+from nst_core.protocol.chunks import ChunkItem, StylizeChunk
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.budget import Budget
 from worker.runtime.outcomes import Recovered, retried
@@ -17,6 +19,18 @@ from worker.settings import WorkerSettings
 
 #: Longest side of a mask in memory; larger ones are reduced. It is stretched to each photo in any case.
 _MOST_PX = 4096
+#: The most masks of regions in memory that photos have of their own. A photo waits for its room.
+_MOST_OWN = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Where a photo is painted."""
+
+    #: By the mask of the photo; None: everywhere.
+    photo: Weight | None = None
+    #: Where it has the regions of the job, in their order; None: nowhere.
+    regions: tuple[Weight | None, ...] = ()
 
 
 class Masks:
@@ -27,18 +41,42 @@ class Masks:
         self._settings = settings
         self._blobs = blobs
         self._ahead = ahead
+        self._own = Budget(_MOST_OWN)
         self._recovered = recovered
 
-    def of_all(self, chunk: StylizeChunk) -> Weight | None:
-        """Return the weight of the mask for all photos of a chunk, if there is one that a photo needs."""
-        mask = chunk.options.mask
-        if mask is None or all(item.mask for item in chunk.items):
-            return None
-        label = f"job {chunk.job_id} mask"
-        return retried(lambda: self.read(mask), label=label, what="mask", recovered=self._recovered)
+    def of_all(self, chunk: StylizeChunk) -> Weights:
+        """Return the weights of the masks for all photos of a chunk, of those that a photo needs."""
+        return Weights(
+            photo=self._of_all(chunk, chunk.options.mask, [item.mask for item in chunk.items], "mask"),
+            regions=tuple(
+                self._of_all(chunk, region.mask, [_own(item, place) for item in chunk.items], _name(place))
+                for place, region in enumerate(chunk.options.regions)
+            ),
+        )
 
-    def read(self, uri: str) -> Weight:
-        """Return the weight of a mask. The caller may hold no room for files, since this may wait for some."""
+    def room(self, item: ChunkItem) -> AbstractContextManager[None]:
+        """Wait for the room of a photo's own masks of regions and hold it. The caller may hold no other room."""
+        count = sum(mask is not None for mask in item.regions)
+        return self._own.hold(count) if count else nullcontext()
+
+    def of_photo(self, item: ChunkItem, of_all: Weights) -> Weights:
+        """Return the weights of a photo. The caller may hold no room for files or pixels, since this may wait."""
+        own = [_own(item, place) for place in range(len(of_all.regions))]
+        return Weights(
+            photo=of_all.photo if item.mask is None else self._read(item.mask, "mask"),
+            regions=tuple(
+                weight if mask is None else self._read(mask, _name(place))
+                for place, (mask, weight) in enumerate(zip(own, of_all.regions, strict=True))
+            ),
+        )
+
+    def _of_all(self, chunk: StylizeChunk, mask: str | None, own: Sequence[str | None], name: str) -> Weight | None:
+        if mask is None or all(own):
+            return None
+        label = f"job {chunk.job_id} {name}"
+        return retried(lambda: self._read(mask, name), label=label, what=name, recovered=self._recovered)
+
+    def _read(self, uri: str, name: str) -> Weight:
         with ExitStack() as held:
 
             def wait_for_room(nbytes: int) -> None:
@@ -47,17 +85,26 @@ class Masks:
 
             limit = self._settings.max_input_bytes
             data = self._blobs.get(BlobUri.parse(uri), max_bytes=limit, on_size=wait_for_room)
-            return decode_mask(data, max_pixels=self._settings.max_pixels)
+            return decode_mask(data, max_pixels=self._settings.max_pixels, name=name)
 
 
-def decode_mask(data: bytes, *, max_pixels: int) -> Weight:
+def decode_mask(data: bytes, *, max_pixels: int, name: str = "mask") -> Weight:
     """Return the luminance of a mask's file, without its opacity, as a weight for `blend`.
 
-    A file that cannot be used is the ImageError of a photo with such a file.
+    A file that cannot be used is the ImageError of a photo with such a file; `name` is what the message calls it.
     """
     limits = Limits(max_pixels=max_pixels, max_px=_MOST_PX, ignore_alpha=True)
     try:
         picture = decoder.decode(data, limits)
     except ImageError as error:
-        raise type(error)(f"The mask cannot be used: {error.message}") from error
+        raise type(error)(f"The {name} cannot be used: {error.message}") from error
     return ((luminance(picture.rgb) + PARTS // 2) // PARTS).astype(np.uint8)
+
+
+def _own(item: ChunkItem, place: int) -> str | None:
+    """Return a photo's own mask of a region, if it has one."""
+    return item.regions[place] if place < len(item.regions) else None
+
+
+def _name(place: int) -> str:
+    return f"mask of region {place + 1}"

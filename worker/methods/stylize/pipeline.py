@@ -1,7 +1,7 @@
 """The stages of every image: fetch, decode, stylize, encode, put."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
@@ -23,18 +23,19 @@ from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
 from nst_core.faces.protection import protect
 from nst_core.images import Limits, Picture
-from nst_core.inference.blend import Weight, blend
+from nst_core.inference.blend import blend
+from nst_core.inference.regions import EVERYWHERE, paint_region, seen
 from nst_core.inference.strength import mixed_share
 from nst_core.inference.strokes import carried_over, copy_to_paint, largest_photo, painted_size
 from nst_core.inference.stylizer import Pixels, Stylizer
 from nst_core.metrics import Observer, Stage, ignore
-from nst_core.protocol.chunks import ChunkItem, StylizeChunk
+from nst_core.protocol.chunks import ChunkItem, StyleRef, StylizeChunk
 from nst_core.protocol.events import ItemOutcome
 from nst_core.settings import DecoderSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.budget import Budget
 from worker.methods.results import Outdated, Results
-from worker.methods.stylize.masks import Masks
+from worker.methods.stylize.masks import Masks, Weights
 from worker.runtime.engine import Engine
 from worker.runtime.outcomes import InterruptedWorkError, Recovered, Stopwatch, failure, outcome_of, success
 from worker.settings import WorkerSettings
@@ -47,18 +48,26 @@ class _Run:
     """What the images of one chunk share."""
 
     chunk: StylizeChunk
-    stylize: Stylizer
+    #: The networks of the chunk's style and of its regions, in their order.
+    networks: tuple[Stylizer, ...]
     going: Callable[[], bool]
     outdated: Outdated
+    #: Called when an image has gone through one of several networks.
+    touch: Callable[[], object]
     #: Position among the chunks of this process: older chunks go first.
     order: int
     #: Slots for images that are being decoded. A chunk may use a part of the decoder processes only, so that files
     #: that keep decoders busy for a long time do not hold up other chunks.
     decoding: Semaphore
-    #: The most pixels of a photo, so that the network can take what it paints.
+    #: The most pixels of a photo, so that the networks can take what they paint.
     max_pixels: int
-    #: From the mask of photos that have none of their own.
-    weight: Weight | None = None
+    #: From the masks of photos that have none of their own.
+    weights: Weights
+
+    @property
+    def styles(self) -> tuple[StyleRef, ...]:
+        """The styles of the networks."""
+        return self.chunk.style, *(region.style for region in self.chunk.options.regions)
 
     def check(self) -> None:
         """Raise InterruptedWorkError if no further image should begin."""
@@ -136,32 +145,37 @@ class Pipeline:
         chunk: StylizeChunk,
         stylize: Stylizer,
         *,
+        regions: Sequence[Stylizer] = (),
         going: Callable[[], bool],
         outdated: Outdated = lambda: False,
+        touch: Callable[[], object] = lambda: None,
     ) -> Iterator[ItemOutcome]:
         """Yield the outcomes of a chunk's items as they come, in any order.
 
-        Once `going` returns False, the image in the network and those after it are completed, and all others have no
-        outcome. An image that cannot be stylized has a failed outcome and does not disturb the others; if the mask of
-        all cannot be used, all have failed. `outdated` returns whether a newer attempt at the chunk exists, whose
-        results must not be replaced.
+        `regions` are the networks of the chunk's regions. Once `going` returns False, the image in the network and
+        those after it are completed, and all others have no outcome. An image that cannot be stylized has a failed
+        outcome and does not disturb the others; if a mask of all cannot be used, all have failed. `outdated` returns
+        whether a newer attempt at the chunk exists, whose results must not be replaced. `touch` is called between two
+        styles of an image: a large one takes minutes in each.
         """
         try:
-            weight = self._masks.of_all(chunk)
+            weights = self._masks.of_all(chunk)
         except NstError as error:
             yield from (failure(item, error) for item in chunk.items)
             return
         limit = self._settings.max_network_pixels
-        most = largest_photo(stylize.max_pixels(self._budget_bytes), chunk.options.stroke)
+        networks = (stylize, *regions)
+        most = min(largest_photo(each.max_pixels(self._budget_bytes), chunk.options.stroke) for each in networks)
         run = _Run(
             chunk=chunk,
-            stylize=stylize,
+            networks=networks,
             going=going,
             outdated=outdated,
+            touch=touch,
             order=next(self._orders),
             decoding=Semaphore(self._decoders),
             max_pixels=most if limit is None else min(most, limit),
-            weight=weight,
+            weights=weights,
         )
         items = iter(chunk.items)
         pending: set[Future[ItemOutcome | None]] = set()
@@ -193,14 +207,14 @@ class Pipeline:
         output = BlobUri.parse(item.output)
         suffix = PurePosixPath(output.key).suffix
         content_type = images.content_type(suffix)  # first: do not spend time on an image that cannot be saved
-        weight = self._weight(image)
-        with ExitStack() as pixels:
-            picture = self._painted(image, self._load(image, pixels), weight)
+        with ExitStack() as masks, ExitStack() as pixels:
+            weights = self._weights(image, masks)
+            picture = self._painted(image, self._load(image, pixels), weights)
             with image.stage(Stage.ENCODE):
                 data = images.encode(picture, suffix, quality=run.chunk.options.quality)
             with image.stage(Stage.PUT):
                 self._results.put(output, data, content_type=content_type, outdated=run.outdated)
-            return success(item, picture, data, ms=image.watch.ms, choice=run.stylize.choice)
+            return success(item, picture, data, ms=image.watch.ms, choice=run.networks[0].choice)
 
     def _load(self, image: _Image, pixels: ExitStack) -> Picture:
         """Return a photo, and hold room for its pixels until `pixels` is closed."""
@@ -211,15 +225,16 @@ class Pipeline:
 
             def has_room(count: int) -> bool:
                 pixels.close()  # of an earlier try
-                if free := self._pixels.take(count, wait=False):
-                    pixels.callback(self._pixels.give_back, count)
+                room = _room(image.run, count)
+                if free := self._pixels.take(room, wait=False):
+                    pixels.callback(self._pixels.give_back, room)
                 return free
 
             try:
                 return self._decode(image, data, has_room)
             except NoRoomError as error:
                 # This may take minutes, and keeps no decoder from other work.
-                pixels.enter_context(self._pixels.hold(error.pixels))
+                pixels.enter_context(self._pixels.hold(_room(image.run, error.pixels)))
             image.run.check()
             return self._decode(image, data, lambda count: True)
 
@@ -233,42 +248,66 @@ class Pipeline:
         with run.decoding, image.stage(Stage.DECODE):
             return decoder.decode(data, limits, has_room=has_room)
 
-    def _weight(self, image: _Image) -> Weight | None:
-        """Return the weight of a photo's own mask, or of the one for all. Nothing may be held, since this waits."""
-        mask = image.item.mask
-        if mask is None:
-            return image.run.weight
+    def _weights(self, image: _Image, masks: ExitStack) -> Weights:
+        """Return the weights of a photo, and hold room for its own masks until `masks` is closed.
+
+        Nothing else may be held, since this waits.
+        """
+        item = image.item
+        if item.mask is None and not any(item.regions):
+            return image.run.weights
+        image.run.check()
+        masks.enter_context(self._masks.room(item))
         image.run.check()
         with image.watch:
-            return self._masks.read(mask)
+            return self._masks.of_photo(item, image.run.weights)
 
-    def _painted(self, image: _Image, picture: Picture, weight: Weight | None) -> Picture:
-        """Return the stylized picture; the network paints a copy of another size if the strokes are to be so."""
-        run, options = image.run, image.run.chunk.options
+    def _painted(self, image: _Image, picture: Picture, weights: Weights) -> Picture:
+        """Return the stylized picture: the chunk's style, then each region over it, as far as they are seen."""
+        options, weight = image.run.chunk.options, weights.photo
         if options.strength == 0.0:
             return picture
-        height, width = picture.rgb.shape[:2]
-        size = painted_size(height, width, options.stroke, min_side_px=run.stylize.min_side_px)
-
-        def paint(rgb: Pixels) -> Pixels:
-            return self._on_engine(image, lambda: _stylize(image, rgb))
-
         if options.faces == "protect":
+            height, width = picture.rgb.shape[:2]
             faces = self._on_engine(image, lambda: self._faces(image, picture.rgb))
             with image.watch:
                 weight = protect(faces, height=height, width=width, weight=weight)
+        with image.watch:
+            (lowest, _), *regions = seen((EVERYWHERE, *weights.regions))
+        rgb = self._in_style(image, picture.rgb, lowest)
+        for place, (region, _) in enumerate(regions):
+            image.run.touch()
+            painted = self._in_style(image, picture.rgb, region)
+            with image.watch:
+                rgb = paint_region(rgb, painted, [each for _, each in regions[place:]])
+            del painted  # before the next one is painted
+        with image.watch:
+            rgb = blend(picture.rgb, rgb, weight=weight)
+        return Picture(rgb=rgb, alpha=picture.alpha, warning=picture.warning)
+
+    def _in_style(self, image: _Image, photo: Pixels, place: int) -> Pixels:
+        """Return a photo in one of the run's styles, with the strength and the colours that the options ask for.
+
+        The network paints a copy of another size if the strokes are to be so.
+        """
+        network, options = image.run.networks[place], image.run.chunk.options
+        height, width = photo.shape[:2]
+        size = painted_size(height, width, options.stroke, min_side_px=network.min_side_px)
+
+        def paint(rgb: Pixels) -> Pixels:
+            return self._on_engine(image, lambda: _stylize(image, network, rgb))
+
         if size == (height, width):
-            rgb = paint(picture.rgb)
+            rgb = paint(photo)
         else:
             with image.watch:
-                copy = copy_to_paint(picture.rgb, size)
+                copy = copy_to_paint(photo, size)
             painted = paint(copy)
             with image.watch:
-                rgb = carried_over(picture.rgb, copy, painted)
+                rgb = carried_over(photo, copy, painted)
         with image.watch:
-            strength = mixed_share(options.strength, fades=run.chunk.style.fades)
-            rgb = blend(picture.rgb, rgb, strength=strength, preserve_color=options.preserve_color, weight=weight)
-        return Picture(rgb=rgb, alpha=picture.alpha, warning=picture.warning)
+            strength = mixed_share(options.strength, fades=image.run.styles[place].fades)
+            return blend(photo, rgb, strength=strength, preserve_color=options.preserve_color)
 
     def _faces(self, image: _Image, rgb: Pixels) -> tuple[Face, ...]:
         """Return the faces on a photo, on the engine's thread."""
@@ -296,11 +335,16 @@ class Pipeline:
             )
 
 
-def _stylize(image: _Image, rgb: Pixels) -> Pixels:
+def _room(run: _Run, pixels: int) -> int:
+    """Return the room of a photo with so many pixels: with regions there are three pictures of it instead of two."""
+    return pixels * 3 // 2 if run.chunk.options.regions else pixels
+
+
+def _stylize(image: _Image, network: Stylizer, rgb: Pixels) -> Pixels:
     """Stylize one H x W x 3 photo, on the engine's thread."""
     image.run.check()
     with image.stage(Stage.STYLIZE):
         # Always one image: a larger batch may sum in another order, and a chunk that is retried after a crash is
         # grouped differently, although its images must come out the same to the last byte.
-        result: Pixels = image.run.stylize(rgb[np.newaxis])[0]
+        result: Pixels = network(rgb[np.newaxis])[0]
     return result

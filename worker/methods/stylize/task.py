@@ -7,7 +7,7 @@ from typing import Any
 from nst_core.errors import NstError
 from nst_core.inference.strength import painted_share
 from nst_core.inference.stylizer import EXACT, EngineChoice, Stylizer
-from nst_core.protocol.chunks import StylizeChunk
+from nst_core.protocol.chunks import StyleRef, StylizeChunk
 from nst_core.protocol.events import ItemOutcome
 from worker.methods.report import ChunkReport
 from worker.methods.stylize.models import ModelCache
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class StylizeTask(ChunkTask[StylizeChunk]):
-    """Stylizes the photos of a chunk with the network of one style."""
+    """Stylizes the photos of a chunk with the network of one style, and those of its regions."""
 
     chunk = StylizeChunk
 
@@ -32,20 +32,34 @@ class StylizeTask(ChunkTask[StylizeChunk]):
         self._pipeline = pipeline
 
     def _outcomes(self, chunk: StylizeChunk, report: ChunkReport) -> Iterator[ItemOutcome]:
-        label = f"{report.label} style {chunk.style.name}"
-        choice = EXACT if chunk.options.precision == "exact" else self._choice
-        share = painted_share(chunk.options.strength, fades=chunk.style.fades)
         try:
-            stylize: Stylizer = retried(
-                lambda: self._models.get(chunk.style, choice, share=share),
+            stylize = self._network(chunk, chunk.style, report)
+            regions = [self._network(chunk, region.style, report) for region in chunk.options.regions]
+        except NstError as error:
+            yield from (failure(item, error) for item in chunk.items)
+        else:
+            yield from self._pipeline.run(
+                chunk,
+                stylize,
+                regions=regions,
+                going=lambda: self._going(report),
+                outdated=report.is_outdated,
+                touch=report.touch,
+            )
+
+    def _network(self, chunk: StylizeChunk, style: StyleRef, report: ChunkReport) -> Stylizer:
+        """Return the network of one of a chunk's styles."""
+        label = f"{report.label} style {style.name}"
+        choice = EXACT if chunk.options.precision == "exact" else self._choice
+        share = painted_share(chunk.options.strength, fades=style.fades)
+        try:
+            network: Stylizer = retried(
+                lambda: self._models.get(style, choice, share=share),
                 label=label,
                 what="style",
                 recovered=self._recovered,
             )
         except NstError as error:
             _log.error("%s: %s", label, error)
-            yield from (failure(item, error) for item in chunk.items)
-        else:
-            yield from self._pipeline.run(
-                chunk, stylize, going=lambda: self._going(report), outdated=report.is_outdated
-            )
+            raise
+        return network

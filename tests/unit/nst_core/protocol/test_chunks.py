@@ -15,6 +15,7 @@ from nst_core.protocol.chunks import (
     ChunkItem,
     ChunkMessage,
     OptimizeChunk,
+    Region,
     StyleRef,
     StylizeChunk,
     StylizeOptions,
@@ -31,13 +32,22 @@ CHUNK = StylizeChunk(
         strength=0.5,
         preserve_color=True,
         mask="s3://in/mask.png",
+        regions=(Region(style=StyleRef(name="udnie", version="cd" * 32), mask="s3://in/sky.png"),),
         faces="protect",
         precision="exact",
         max_px=800,
         stroke=2.0,
         quality=80,
     ),
-    items=(ChunkItem(index=0, input="s3://in/é a.jpg", output="s3://out/0.png", mask="s3://in/own.png"),),
+    items=(
+        ChunkItem(
+            index=0,
+            input="s3://in/é a.jpg",
+            output="s3://out/0.png",
+            mask="s3://in/own.png",
+            regions=(None, "s3://in/s.png"),
+        ),
+    ),
 )
 OPTIMIZE = OptimizeChunk(
     job_id="j2",
@@ -77,6 +87,12 @@ def test_a_chunk_survives_json(chunk: ChunkMessage) -> None:
             strength=st.floats(0, 1),
             preserve_color=st.booleans(),
             mask=st.none() | texts,
+            regions=st.lists(
+                st.builds(
+                    Region, style=st.builds(StyleRef, name=texts, version=texts, weights=texts), mask=st.none() | texts
+                ),
+                max_size=2,
+            ).map(tuple),
             faces=st.sampled_from(["paint", "protect"]),
             precision=st.sampled_from(["auto", "exact"]),
             max_px=st.none() | counts,
@@ -84,7 +100,15 @@ def test_a_chunk_survives_json(chunk: ChunkMessage) -> None:
             quality=st.integers(1, 100),
         ),
         items=st.lists(
-            st.builds(ChunkItem, index=counts, input=texts, output=texts, mask=st.none() | texts), max_size=3
+            st.builds(
+                ChunkItem,
+                index=counts,
+                input=texts,
+                output=texts,
+                mask=st.none() | texts,
+                regions=st.lists(st.none() | texts, max_size=2).map(tuple),
+            ),
+            max_size=3,
         ).map(tuple),
     )
 )

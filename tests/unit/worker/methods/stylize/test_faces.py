@@ -13,9 +13,9 @@ from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
 from nst_core.faces.protection import protect
 from nst_core.inference.blend import blend
-from nst_core.protocol.chunks import StylizeChunk, StylizeOptions
+from nst_core.protocol.chunks import Region, StylizeChunk, StylizeOptions
 from nst_core.storage.blobs import BlobStore, BlobUri
-from tests.unit.worker.kit import Invert, Pixels, make_chunk, outputs, photo
+from tests.unit.worker.kit import Calls, Invert, Pixels, make_chunk, outputs, photo
 from worker.methods.stylize import pipeline as pipeline_module
 from worker.methods.stylize.pipeline import Pipeline
 from worker.runtime.engine import Engine
@@ -114,6 +114,23 @@ def test_faces_and_a_mask_work_together(worker: Pipeline, blobs: BlobStore) -> N
     expected = blend(PERSON, 255 - PERSON, strength=0.8, preserve_color=True, weight=weight)
     np.testing.assert_array_equal(result, expected)
     np.testing.assert_array_equal(result[:, :120], PERSON[:, :120])
+
+
+def test_faces_are_found_once_and_protected_in_regions_too(
+    worker: Pipeline, blobs: BlobStore, detector: type[Counted]
+) -> None:
+    upper = np.repeat(np.array([255, 0], np.uint8), 128)[:, None].repeat(256, axis=1)
+    chunk = make_chunk(blobs, [png(PERSON)])
+    uri = BlobUri(blobs.bucket, f"{chunk.job_id}/upper")
+    blobs.put(uri, png(upper))
+    regions = (Region(style=chunk.style, mask=str(uri)),)
+    chunk = make_chunk(blobs, [png(PERSON)], options=StylizeOptions(faces="protect", regions=regions))
+    found = worker.run(chunk, Invert(), regions=[Calls(lambda batch: batch // 2)], going=lambda: True)
+    assert all(outcome.succeeded for outcome in found)
+    expected = np.where(upper[..., None] == 255, PERSON // 2, 255 - PERSON)
+    weight = protect(FaceDetector()(PERSON), height=256, width=256)
+    np.testing.assert_array_equal(images.decode(outputs(blobs, chunk)[0]).rgb, blend(PERSON, expected, weight=weight))
+    assert detector.loaded == 1
 
 
 def test_the_same_photo_gives_the_same_bytes(worker: Pipeline, blobs: BlobStore) -> None:

@@ -8,7 +8,7 @@ from botocore.config import Config
 
 from nst_core.inference.stylizer import EXACT, EngineChoice
 from nst_core.nets import families
-from nst_core.protocol.chunks import StylizeOptions, dump_chunk
+from nst_core.protocol.chunks import Region, StylizeOptions, dump_chunk
 from nst_core.protocol.events import ChunkFinished
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore
@@ -96,6 +96,27 @@ def test_a_job_with_less_strength_gets_a_blend_with_the_identity(worker: Worker,
     task(dump_chunk(replace(chunk, chunk_id=2, style=replace(chunk.style, fades=True))))
     assert asked == [0, {0: 0.25, 1: 0.75}]
     assert finished(worker).outcomes[0].error_code is None
+
+
+def test_the_styles_of_regions_are_loaded_with_the_version_and_the_engine_of_the_job(
+    worker: Worker, style: Style, tmp_path: Path
+) -> None:
+    asked = []
+
+    def build(data: bytes, painted: families.Style, choice: EngineChoice) -> Invert:
+        asked.append((painted, choice))
+        return Invert()
+
+    chunk = make_chunk(worker.blobs, [photo()], style=style)
+    faded = replace(store_style(worker.blobs, tmp_path, seed=2, styles=2, identity=True).ref, fades=True)
+    options = StylizeOptions(strength=0.25, precision="exact", regions=(Region(style=faded),) * 2)
+    task = worker.task(build)
+    task(dump_chunk(replace(chunk, options=options)))
+    assert finished(worker).outcomes[0].error_code is None
+    assert asked == [(0, EXACT), ({0: 0.25, 1: 0.75}, EXACT)]
+    wrong = replace(options, regions=(Region(style=replace(faded, version="0" * 64)),))
+    task(dump_chunk(replace(chunk, chunk_id=2, options=wrong)))
+    assert finished(worker).outcomes[0].error_code == "weights_invalid"
 
 
 def test_a_photo_that_fails_has_no_engine(worker: Worker, style: Style) -> None:
