@@ -22,10 +22,12 @@ from nst_core.client.resources.jobs import (
     Counts,
     Job,
     JobInput,
+    JobRegion,
     JobRequest,
     JobStatus,
     Output,
     Priority,
+    Region,
     StopReason,
 )
 from nst_core.client.resources.methods import Optimize
@@ -55,6 +57,7 @@ __all__ = [
     "ItemStatus",
     "Job",
     "JobInput",
+    "JobRegion",
     "JobRequest",
     "JobStatus",
     "Key",
@@ -69,6 +72,7 @@ __all__ = [
     "Preset",
     "Priority",
     "Progress",
+    "Region",
     "Run",
     "RunClient",
     "RunStatus",

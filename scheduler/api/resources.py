@@ -46,6 +46,7 @@ def job_of(job: Job) -> jobs.Job:
         stop=job.stop,
         method=spec.method,
         styles=[_job_style(style) for style in spec.styles],
+        regions=[jobs.JobRegion(style=_job_style(each.style), mask=each.mask) for each in options.regions],
         **find_method(spec.method).shown(spec),
         input=jobs.InputSummary(count=job.input_count, prefix=spec.input.prefix, manifest=spec.input.manifest),
         output=jobs.ResolvedOutput(
@@ -86,6 +87,7 @@ def item_of(item: Item) -> items.Item:
         input=item.input,
         custom_id=item.custom_id,
         mask=item.mask,
+        regions=item.regions or (),
         style=item.style,
         status=item.status,
         output=item.output if item.status is ItemStatus.SUCCEEDED else None,

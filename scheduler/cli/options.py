@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from nst_core.blends import is_blend, parse_blend, styles_of, text_of
-from nst_core.client.resources.jobs import STROKES, JobStatus, Priority
+from nst_core.client.resources.jobs import MAX_REGIONS, STROKES, JobStatus, Priority
 from nst_core.errors import ConfigError
 from scheduler.cli.exits import UsageError
 from scheduler.cli.ui.words import PARTIAL
@@ -109,6 +109,20 @@ def parse_styles(options: Sequence[str]) -> list[str]:
     for style in (style for text in texts for style in styles_of(text)):
         parse_style(style)
     return texts
+
+
+def parse_regions(options: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Return style and mask of each region, given as STYLE=MASK, or as STYLE; a style may be a blend."""
+    if len(options) > MAX_REGIONS:
+        raise UsageError(f"--region may be given {MAX_REGIONS} times, not {len(options)}.")
+    regions = []
+    for option in options:
+        style, equals, mask = option.partition("=")
+        styles = parse_styles([style])
+        if len(styles) != 1 or (equals and not mask):
+            raise UsageError(f"--region takes STYLE=MASK, such as --region udnie=sky.png, not {option!r}.")
+        regions.append((styles[0], mask or None))
+    return regions
 
 
 def parse_status(text: str) -> JobStatus:

@@ -30,7 +30,7 @@ def run_job(
 ) -> ExitCode:
     """Upload photos, submit a job and see it through; a dry run only prints what the job would do.
 
-    `pictures` are what the job needs besides: paintings or a mask. They and `inputs` are files on this machine or
+    `pictures` are what the job needs besides: paintings or masks. They and `inputs` are files on this machine or
     s3:// addresses. With `own_id`, a repeated command finds the job of the first one.
     """
     if dry_run:

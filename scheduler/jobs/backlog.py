@@ -9,7 +9,7 @@ from nst_core.client.resources.jobs import JobStatus
 from nst_core.client.resources.runs import RunStatus
 from nst_core.clock import Clock
 from scheduler.control.metrics import TRAIN
-from scheduler.jobs.item_times import ItemTimes, pace
+from scheduler.jobs.item_times import ItemTimes, pace, passes
 from scheduler.jobs.methods import all_methods
 from scheduler.store import backlog as rows
 from scheduler.store import jobs as job_rows
@@ -54,8 +54,8 @@ class BacklogReader:
         self._item_times = item_times
         self._clock = clock
         self._segment_s = segment_s
-        #: The pace and the style versions of jobs, which never change.
-        self._known: dict[str, tuple[Pace, tuple[str, ...]]] = {}
+        #: The pace, the style versions and the passes of jobs, which never change.
+        self._known: dict[str, tuple[Pace, tuple[str, ...], int]] = {}
 
     def read(self, connection: Connection) -> Backlog:
         """Return the backlog."""
@@ -113,13 +113,15 @@ class BacklogReader:
         for job in working:
             if job.id not in self._known:
                 continue  # it ended and was deleted since the query of the jobs
-            at, versions = self._known[job.id]
+            at, versions, count = self._known[job.id]
             guess_ms = of_pace.get(at) or self._item_times.guess_ms(job.method)
             mean_ms = fmean(own.get((at, version), guess_ms) for version in versions)
-            yield job.method, items[job.id] * mean_ms / 1000
+            yield job.method, items[job.id] * mean_ms * count / 1000
 
     def _know(self, connection: Connection, ids: list[str]) -> None:
         specs = job_rows.find_specs(connection, [id for id in ids if id not in self._known])
-        new = {id: (pace(spec), tuple(style.version for style in spec.styles)) for id, spec in specs.items()}
+        new = {
+            id: (pace(spec), tuple(style.version for style in spec.styles), passes(spec)) for id, spec in specs.items()
+        }
         known = self._known | new
         self._known = {id: known[id] for id in ids if id in known}

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from nst_core.client.resources.items import ItemStatus
 from nst_core.client.resources.jobs import JobStatus
@@ -221,7 +221,7 @@ def dump(lines: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
         yield piece
 
 
-def result_line(item: Item, made_with: Mapping[str, object]) -> dict[str, object]:
+def result_line(item: Item, made_with: Mapping[str, Any]) -> dict[str, object]:
     """Return the line of results.jsonl for a succeeded item."""
     return {
         "id": item.index,
@@ -229,6 +229,7 @@ def result_line(item: Item, made_with: Mapping[str, object]) -> dict[str, object
         "input": item.input,
         "style": item.style,
         **made_with,
+        **_own_masks(item, made_with),
         "output": item.output,
         "sha256": item.sha256,
         "bytes": item.bytes,
@@ -240,6 +241,16 @@ def result_line(item: Item, made_with: Mapping[str, object]) -> dict[str, object
         "attempt": item.attempt,
         "warning": item.warning,
     }
+
+
+def _own_masks(item: Item, made_with: Mapping[str, Any]) -> dict[str, object]:
+    """Return the regions of an item whose photo has masks of its own, perhaps not of all regions."""
+    if not item.regions:
+        return {}
+    regions = [dict(region) for region in made_with["regions"]]
+    for region, mask in zip(regions, item.regions, strict=False):
+        region["mask"] = mask or region["mask"]
+    return {"regions": regions}
 
 
 def error_line(item: Item) -> dict[str, object]:

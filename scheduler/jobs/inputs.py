@@ -30,6 +30,8 @@ class InputEntry:
     custom_id: str | None = None
     #: The s3:// address of the photo's own mask.
     mask: str | None = None
+    #: The s3:// addresses of the photo's own masks of the job's regions; None: that of the job.
+    regions: tuple[str | None, ...] = ()
     #: The folder below the job's prefix, with a trailing slash; outputs keep it.
     folder: str = ""
     error: Failure | None = None

@@ -60,6 +60,14 @@ def chunk_size(mean_ms: float | None, *, target_ms: float, first_guess: int, ite
     return max(1, min(size, MAX_CHUNK))
 
 
+def passes(spec: JobSpec) -> int:
+    """Return how many styles paint each photo: that of the item, and those of the job's regions.
+
+    Times are kept for one of them, so that jobs with and without regions know each other's.
+    """
+    return 1 + len(spec.options.regions)
+
+
 class ItemTimes:
     """The measured times of items, and the number of workers."""
 
@@ -74,9 +82,8 @@ class ItemTimes:
         """Record the times of completed items of a style version."""
         times = [outcome.ms for outcome in outcomes if outcome.succeeded]
         if times:
-            rate_rows.add_times(
-                connection, pace(spec), version, count=len(times), total_ms=sum(times), now=self._clock()
-            )
+            total_ms = round(sum(times) / passes(spec))
+            rate_rows.add_times(connection, pace(spec), version, count=len(times), total_ms=total_ms, now=self._clock())
 
     def see(self, connection: Connection, worker: str) -> None:
         """Record that a worker has reported."""
@@ -131,4 +138,5 @@ class ItemTimes:
         if find_method(spec.method).styles_alike:
             any_style = rate_rows.find_mean_ms_of_all(connection, of_pace)
         own = rate_rows.find_means_ms(connection, of_pace, [style.version for style in spec.styles])
-        return {style.name: own.get(style.version, any_style) for style in spec.styles}
+        means = {style.name: own.get(style.version, any_style) for style in spec.styles}
+        return {name: None if mean_ms is None else mean_ms * passes(spec) for name, mean_ms in means.items()}

@@ -17,6 +17,7 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
 
+from nst_core.client.resources.jobs import MAX_REGIONS
 from nst_core.clock import Clock
 from nst_core.errors import BlobTooLargeError, ConfigError, NstError
 from nst_core.storage.blobs import BlobStore, BlobUri
@@ -235,7 +236,7 @@ class Manifest:
 
 
 def parse(values_of: Callable[[], Any], number: int, may_read: Callable[[BlobUri], bool]) -> InputEntry:
-    """Return the entry of a line with `input` and perhaps `custom_id` and `mask`; of others, one with an error."""
+    """Return the entry of a line with `input`, and perhaps an id and masks; of others, one with an error."""
     try:
         values = values_of()
         custom_id, mask = values.get("custom_id"), values.get("mask")
@@ -245,11 +246,25 @@ def parse(values_of: Callable[[], Any], number: int, may_read: Callable[[BlobUri
         ):
             raise ConfigError(f"custom_id is not a plain text of at most {_MAX_CUSTOM_ID} characters.")
         own_mask = None if mask is None else str(_readable(mask, "mask", may_read))
+        regions = _regions(values.get("regions"), may_read)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error, ConfigError) as error:
         reason = error.message if isinstance(error, ConfigError) else 'it is not a JSON object with a text "input".'
         message = f"Line {number} of the manifest: {reason}"
         return InputEntry(uri=f"line:{number}", line=number, error=Failure(codes.INPUT_INVALID, message))
-    return InputEntry(uri=str(address), custom_id=custom_id, mask=own_mask, line=number)
+    return InputEntry(uri=str(address), custom_id=custom_id, mask=own_mask, regions=regions, line=number)
+
+
+def _regions(value: Any, may_read: Callable[[BlobUri], bool]) -> tuple[str | None, ...]:
+    """Return the masks of regions that a line names: a list of addresses and nulls, in CSV as JSON."""
+    if value is None:
+        return ()
+    try:
+        masks = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        masks = None
+    if not isinstance(masks, list) or len(masks) > MAX_REGIONS:
+        raise ConfigError(f"regions is not a list of at most {MAX_REGIONS} addresses of masks, or nulls.")
+    return tuple(None if mask is None else str(_readable(mask, "regions", may_read)) for mask in masks)
 
 
 def _readable(text: Any, field: str, may_read: Callable[[BlobUri], bool]) -> BlobUri:

@@ -277,6 +277,7 @@ def plan_items(
                 input=entry.uri,
                 custom_id=entry.custom_id,
                 mask=entry.mask,
+                regions=entry.regions,
                 style=style.name,
                 version=style.version,
                 output=str(output),
@@ -297,10 +298,15 @@ def _unreadable(entry: InputEntry, permissions: Permissions) -> Failure | None:
 
 
 def _mask_error(spec: JobSpec, entry: InputEntry) -> Failure | None:
-    """Return what is wrong with a mask for the job's method."""
-    if entry.mask is None or find_method(spec.method).takes_masks:
-        return None
-    return Failure(codes.INPUT_INVALID, f"The method {spec.method} takes no masks.")
+    """Return what is wrong with the masks of a photo for the job's method and its regions."""
+    if (entry.mask or entry.regions) and not find_method(spec.method).takes_masks:
+        return Failure(codes.INPUT_INVALID, f"The method {spec.method} takes no masks.")
+    named, known = len(entry.regions), len(spec.options.regions)
+    if named > known:
+        return Failure(
+            codes.INPUT_INVALID, f"The line has more masks of regions than the job has regions: {named} and {known}."
+        )
+    return None
 
 
 def refuse_taken(planned: Sequence[NewItem], taken: set[str]) -> Iterator[NewItem]:

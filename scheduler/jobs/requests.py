@@ -69,6 +69,7 @@ class JobResolver:
                 strength=request.strength,
                 preserve_color=request.preserve_color,
                 mask=request.mask,
+                regions=resolved.regions,
                 faces=request.faces,
                 precision=request.precision,
                 stroke=request.stroke,
@@ -110,6 +111,10 @@ class _Lookup:
             return tuple(
                 find_painted(connection, tenant, text, pointer=f"/styles/{place}") for place, text in enumerate(texts)
             )
+
+    def style(self, text: str, *, pointer: str) -> StyleRef:
+        with self._database.read() as connection:
+            return find_painted(connection, self._permissions.tenant, text, pointer=pointer)
 
     def readable(self, text: str, *, pointer: str) -> BlobUri:
         return self._permissions.readable(text, pointer=pointer)

@@ -40,6 +40,8 @@ class NewItem:
     custom_id: str | None
     #: The s3:// address of the photo's own mask.
     mask: str | None
+    #: Those of its own masks of the job's regions; None: that of the job.
+    regions: tuple[str | None, ...] = ()
     style: str
     version: str
     output: str
@@ -55,6 +57,8 @@ class Item:
     custom_id: str | None
     #: The s3:// address of the photo's own mask.
     mask: str | None
+    #: Those of its own masks of the job's regions, if it has any.
+    regions: list[str | None] | None = None
     style: str
     status: ItemStatus
     output: str
@@ -97,6 +101,7 @@ def insert_planned(connection: Connection, job_id: str, groups: Sequence[Sequenc
             "input": item.input,
             "custom_id": item.custom_id,
             "mask": item.mask,
+            "regions": list(item.regions) or None,
             "style": item.style,
             "output": item.output,
             "claimed_output": item.output if item.error is None else None,
@@ -253,7 +258,16 @@ def find_item(connection: Connection, job_id: str, index: int) -> Item | None:
 def chunk_items(connection: Connection, chunk_id: int) -> list[ChunkItem]:
     """Return the unfinished items of a chunk in the format of messages."""
     rows = connection.execute(_unfinished(chunk_id).order_by(items.c.position))
-    return [ChunkItem(index=row.position, input=row.input, output=row.output, mask=row.mask) for row in rows]
+    return [
+        ChunkItem(
+            index=row.position,
+            input=row.input,
+            output=row.output,
+            mask=row.mask,
+            regions=tuple(row.regions or ()),
+        )
+        for row in rows
+    ]
 
 
 def set_unfinished(

@@ -278,6 +278,8 @@ items = Table(
     Column("custom_id", String(255)),
     #: The address of the photo's own mask.
     Column("mask", Text),
+    #: A list of the addresses of the photo's own masks of the job's regions; null: none.
+    Column("regions", JSON(none_as_null=True)),
     Column("style", String(MAX_NAME), nullable=False),
     Column("output", Text, nullable=False),
     #: The output, if this item claimed it; null if another item of the job had claimed it before.

@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 from nst_core.client import Client
-from nst_core.client.resources.jobs import JobInput, JobRequest, Output
+from nst_core.client.resources.jobs import JobInput, JobRequest, Output, Region
 from nst_core.images import Picture, decode, encode
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.selection import choose
@@ -161,6 +162,48 @@ def test_a_mask_says_where_photos_are_painted(stack: Stack, client: Client) -> N
     np.testing.assert_array_equal(masked[:, : width // 2], painted[:, : width // 2])
     np.testing.assert_array_equal(masked[:, width // 2 :], original[:, width // 2 :])
     np.testing.assert_array_equal(again, masked)
+
+
+def test_regions_are_painted_in_styles_of_their_own(stack: Stack, client: Client) -> None:
+    [(name, photo)] = small_photos(1, side_px=160).items()
+    height, width = decode(photo).rgb.shape[:2]
+    half = width // 2
+    files = {name: photo}
+    for mask, values in {"white": (255, 255), "black": (0, 0), "left": (255, 0), "right": (0, 255)}.items():
+        row = np.repeat(np.array(values, np.uint8), (half, width - half))
+        files[mask] = encode(Picture(rgb=np.broadcast_to(row[:, None], (height, width, 3))), "png")
+    places = {place.rpartition("/")[2]: place for place in upload(client, files)}
+    store = BlobStore(stack.addresses.storage)
+
+    def painted(style: str, *regions: tuple[str, str], **options: Any) -> bytes:
+        request = JobRequest(
+            input=JobInput(uris=(places[name],)),
+            styles=(style,),
+            regions=tuple(Region(style=style, mask=places[mask]) for style, mask in regions),
+            output=Output(format="png"),
+            **options,
+        )
+        outcome = finish(stack, client, client.submit(request))
+        check_complete(outcome)
+        shown = [
+            {"style": each.style.name, "style_version": each.style.version, "mask": each.mask}
+            for each in outcome.job.regions
+        ]
+        assert [(each["style"], each["mask"]) for each in shown] == [(style, places[mask]) for style, mask in regions]
+        assert [line.get("regions", []) for line in outcome.results] == [shown]
+        return store.get(BlobUri.parse(str(outcome.items[0].output)))
+
+    blend = "great_wave:0.6,udnie:0.4"
+    for options in ({}, {"precision": "exact"}, {"strength": 0.5, "preserve_color": True, "stroke": 2.0}):
+        wave, blended = painted("great_wave", **options), painted(blend, **options)
+        assert wave != blended
+        assert painted("udnie", ("great_wave", "white"), **options) == wave
+        assert painted(blend, ("great_wave", "black"), **options) == blended
+        sides = (("great_wave", "left"), (blend, "right"))
+        for regions in (sides, (("udnie", "white"), *reversed(sides))):
+            halves = decode(painted("udnie", *regions, **options)).rgb
+            np.testing.assert_array_equal(halves[:, :half], decode(wave).rgb[:, :half])
+            np.testing.assert_array_equal(halves[:, half:], decode(blended).rgb[:, half:])
 
 
 def test_faces_that_are_protected_stay_nearer_to_the_photo(stack: Stack, client: Client) -> None:

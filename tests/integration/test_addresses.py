@@ -75,6 +75,7 @@ def bodies(address: str) -> list[tuple[str, str, dict[str, Any], str]]:
         ("POST", "/v1/jobs", job(output={"prefix": folder + "x"}), "/output/prefix"),
         ("POST", "/v1/jobs", job(paintings=[address], **optimize), "/paintings/0"),
         ("POST", "/v1/jobs", job(mask=address), "/mask"),
+        ("POST", "/v1/jobs", job(regions=[{"style": "udnie", "mask": address}]), "/regions/0/mask"),
         ("PUT", "/v1/styles/s", {"weights": address}, "/weights"),
         ("POST", "/v1/styles", {**train, "painting": address}, "/painting"),
         ("POST", "/v1/styles", {**train, "data": folder}, "/data"),

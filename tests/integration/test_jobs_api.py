@@ -109,6 +109,109 @@ def test_another_mask_is_another_request(client: TestClient, rig: Rig) -> None:
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 
 
+def region(rig: Rig, style: str = "udnie", mask: str | None = "sky") -> dict[str, Any]:
+    return {"style": style, "mask": None if mask is None else f"s3://nst/{rig.prefix}/{mask}.png"}
+
+
+def test_a_job_has_the_versions_of_the_styles_of_its_regions(client: TestClient, rig: Rig) -> None:
+    job_id = submit(client, rig, 2, regions=[region(rig), region(rig, mask="tree")])
+    shown = client.get(f"/v1/jobs/{job_id}").json()["regions"]
+    style = {"name": "udnie", "version": "udnie" * 4, "parts": []}
+    masks = [f"s3://nst/{rig.prefix}/{name}.png" for name in ("sky", "tree")]
+    assert shown == [{"style": style, "mask": mask} for mask in masks]
+    [chunk] = dispatch(rig)
+    assert [(each.style.version, each.mask) for each in chunk.options.regions] == [
+        ("udnie" * 4, mask) for mask in masks
+    ]
+    assert client.get(f"/v1/jobs/{submit(client, rig)}").json()["regions"] == []
+
+
+def test_photos_have_masks_of_their_own_for_regions_and_reports_say_which(client: TestClient, rig: Rig) -> None:
+    photos = [f"s3://nst/{rig.prefix}/{name}.jpg" for name in "abcd"]
+    own = f"s3://nst/{rig.prefix}/own.png"
+    lines: list[dict[str, Any]] = [
+        {"input": photos[0]},
+        {"input": photos[1], "regions": [own]},
+        {"input": photos[2], "regions": [None, own]},
+        {"input": photos[3], "regions": [None, None, own]},
+    ]
+    rig.blobs.put(BlobUri("nst", f"{rig.prefix}/m.jsonl"), "\n".join(map(json.dumps, lines)).encode())
+    source = {"manifest": f"s3://nst/{rig.prefix}/m.jsonl"}
+    job_id = submit(client, rig, input=source, regions=[region(rig), region(rig, mask=None)])
+    [chunk] = dispatch(rig)
+    assert [item.regions for item in chunk.items] == [(), (own,), (None, own)]
+    shown = client.get(f"/v1/jobs/{job_id}/items").json()["data"]
+    assert [item["regions"] for item in shown] == [[], [own], [None, own], [None, None, own]]
+    assert shown[3]["error"]["code"] == "input_invalid"
+    assert shown[3]["error"]["message"] == "The line has more masks of regions than the job has regions: 3 and 2."
+    rig.report(started(chunk), finished(chunk))
+    rig.finalizer.tick()
+    results = [json.loads(line) for line in client.get(f"/v1/jobs/{job_id}/results").content.splitlines()]
+    sky = f"s3://nst/{rig.prefix}/sky.png"
+    made = {"style": "udnie", "style_version": "udnie" * 4}
+    assert [line["regions"] for line in results] == [
+        [made | {"mask": first}, made | {"mask": second}] for first, second in ((sky, None), (own, None), (sky, own))
+    ]
+
+
+def test_a_retried_photo_keeps_its_masks(client: TestClient, rig: Rig) -> None:
+    own = f"s3://nst/{rig.prefix}/own.png"
+    line = {"input": f"s3://nst/{rig.prefix}/a.jpg", "regions": [own]}
+    rig.blobs.put(BlobUri("nst", f"{rig.prefix}/m.jsonl"), json.dumps(line).encode())
+    source = {"manifest": f"s3://nst/{rig.prefix}/m.jsonl"}
+    job_id = submit(client, rig, input=source, regions=[region(rig)])
+    [chunk] = dispatch(rig)
+    rig.report(started(chunk), finished(chunk, failing(0)))
+    rig.finalizer.tick()
+    assert client.post(f"/v1/jobs/{job_id}/retry").status_code == 202
+    [again] = dispatch(rig)
+    assert (again.items[0].regions, again.options.regions) == ((own,), chunk.options.regions)
+
+
+def test_other_regions_are_another_request(client: TestClient, rig: Rig) -> None:
+    key = {"Idempotency-Key": "spring"}
+    request = body(rig) | {"regions": [region(rig), region(rig, mask="tree")]}
+    first = client.post("/v1/jobs", json=request, headers=key)
+    assert client.post("/v1/jobs", json=request, headers=key).json()["id"] == first.json()["id"]
+    assert client.put("/v1/jobs/spring", json=request).status_code == 202
+    others: list[list[dict[str, Any]]] = [
+        [],
+        [region(rig)],
+        [region(rig, mask="tree"), region(rig)],
+        [region(rig, "wave"), region(rig, mask="tree")],
+    ]
+    for regions in others:
+        other = client.post("/v1/jobs", json=body(rig) | {"regions": regions}, headers=key)
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+        answer = client.put("/v1/jobs/spring", json=body(rig) | {"regions": regions})
+        assert (answer.status_code, answer.json()["code"]) == (409, "job_exists")
+
+
+@pytest.mark.parametrize(
+    ("regions", "pointer", "message"),
+    [
+        ([{"style": "nowhere", "mask": "s3://nst/m.png"}], "/regions/0/style", "There is no style 'nowhere'."),
+        ([{"style": "udnie:1", "mask": "s3://nst/m.png"}], "/regions/0/style", "A style is given as NAME"),
+        ([{"style": "wave:1,wave:2", "mask": "s3://nst/m.png"}], "/regions/0/style", "names each style once"),
+        ([{"style": "udnie"}], "/regions/0/mask", "Give the region a mask"),
+        ([{"style": "udnie", "mask": "sky.png"}], "/regions/0/mask", "An address begins with s3://."),
+        ([{"style": "udnie", "mask": "s3://other/m.png"}], "/regions/0/mask", "other"),
+        ([{"style": "udnie", "mask": "s3://nst/tenants/b/m.png"}], "/regions/0/mask", "tenants/b"),
+        ([{"mask": "s3://nst/m.png"}], "/regions/0/style", "The field is missing."),
+        ([{"style": "udnie", "mask": "s3://nst/m.png", "strength": 1}], "/regions/0/strength", "no such field"),
+        ([{"style": "udnie", "mask": "s3://nst/m.png"}] * 9, "/regions", "At most 8 entries are allowed."),
+    ],
+)
+def test_a_wrong_region_is_refused(
+    client: TestClient, rig: Rig, regions: list[dict[str, Any]], pointer: str, message: str
+) -> None:
+    answer = client.post("/v1/jobs", json=body(rig) | {"regions": regions})
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+    [error] = answer.json()["errors"]
+    assert error["pointer"] == pointer
+    assert message in error["detail"]
+
+
 @pytest.mark.parametrize("stroke", [0, 0.49, 4.01, -2, 1e300, True, "2", "broad", "AUTO", "", [], {}])
 def test_a_wrong_stroke_is_one_error_that_says_what_is_allowed(client: TestClient, rig: Rig, stroke: object) -> None:
     answer = client.post("/v1/jobs", json=body(rig) | {"stroke": stroke})
@@ -364,6 +467,18 @@ def test_dry_run_names_a_mask_that_is_not_in_the_storage_once(client: TestClient
     assert (found["valid"], found["items"], found["failing"]) == (False, 2, 2)
     [problem] = found["problems"]
     assert (problem["code"], problem["pointer"]) == ("blob_not_found", "/mask")
+
+
+def test_dry_run_names_the_masks_of_regions_that_are_not_in_the_storage(client: TestClient, rig: Rig) -> None:
+    for name in ("photo.jpg", "sky.png"):
+        rig.blobs.put(BlobUri("nst", f"{rig.prefix}/{name}"), b"x")
+    regions = [region(rig), region(rig, mask="gone"), region(rig, "wave", "away")]
+    found: Any = validate(client, rig, input={"uris": [f"s3://nst/{rig.prefix}/photo.jpg"]}, regions=regions)
+    assert (found["valid"], found["items"], found["failing"]) == (False, 1, 1)
+    assert [(each["code"], each["pointer"]) for each in found["problems"]] == [
+        ("blob_not_found", "/regions/1/mask"),
+        ("blob_not_found", "/regions/2/mask"),
+    ]
 
 
 def test_dry_run_looks_for_the_first_photos_only(client: TestClient, rig: Rig) -> None:

@@ -100,6 +100,7 @@ def test_a_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
         ({"precision": "fp32"}, "/precision"),
         ({"stroke": 2}, "/stroke"),
         ({"mask": "s3://nst/mask.png"}, "/mask"),
+        ({"regions": [{"style": "wave", "mask": "s3://nst/mask.png"}]}, "/regions"),
         ({"faces": "protect"}, "/faces"),
         ({"faces": "hide"}, "/faces"),
         ({"stroke": "auto"}, "/stroke"),

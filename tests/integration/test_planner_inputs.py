@@ -88,6 +88,7 @@ def test_manifest_gives_custom_ids_and_bad_lines_fail_alone(rig: Rig) -> None:
         {"input": good, "mask": "s3://nst/tenants/other/uploads/u/a.png"},
         {"input": good, "mask": 7},
         {"input": good, "mask": "mask.png"},
+        {"input": good, "regions": [None, "s3://nst/tenants/other/uploads/u/a.png"]},
         {"input": f"s3://nst/{rig.prefix}/c.png"},
     )
     found = items(rig, rig.submit(source))
@@ -95,7 +96,7 @@ def test_manifest_gives_custom_ids_and_bad_lines_fail_alone(rig: Rig) -> None:
         ("first", ItemStatus.PENDING),
         (None, ItemStatus.FAILED),
     ]
-    assert [item.status for item in found] == ["pending"] + ["failed"] * 15 + ["pending"]
+    assert [item.status for item in found] == ["pending"] + ["failed"] * 16 + ["pending"]
     assert {item.error_code for item in found if item.status is ItemStatus.FAILED} == {"input_invalid"}
     assert "Line 2 of the manifest" in str(found[1].error_message)
 
@@ -107,6 +108,16 @@ def test_a_mask_for_a_method_that_takes_none_fails_its_photo(rig: Rig) -> None:
     found = items(rig, rig.service.submit(TENANT, request).value.id)
     assert [(item.status, item.error_code) for item in found] == [("failed", "input_invalid"), ("pending", None)]
     assert found[0].error_message == "The method optimize takes no masks."
+
+
+def test_masks_of_regions_need_a_method_that_takes_masks_and_a_job_with_regions(rig: Rig) -> None:
+    line = {"input": f"s3://nst/{rig.prefix}/a.jpg", "regions": [f"s3://nst/{rig.prefix}/m.png"]}
+    request = JobRequest(input=manifest(rig, line), method="optimize", paintings=(f"s3://nst/{rig.prefix}/p.jpg",))
+    [optimized] = items(rig, rig.service.submit(TENANT, request).value.id)
+    [painted] = items(rig, rig.submit(manifest(rig, line)))
+    assert [(item.status, item.error_code) for item in (optimized, painted)] == [("failed", "input_invalid")] * 2
+    assert optimized.error_message == "The method optimize takes no masks."
+    assert painted.error_message == "The line has more masks of regions than the job has regions: 1 and 0."
 
 
 def test_missing_manifest_fails_the_job_with_its_code(rig: Rig) -> None:

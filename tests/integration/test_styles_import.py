@@ -171,6 +171,30 @@ def test_a_blend_is_pinned_by_the_versions_of_its_styles(client: TestClient, rig
     np.testing.assert_array_equal(cache.get(chunk.style, EXACT)(picture), EagerStylizer(net)(picture))
 
 
+def test_the_blend_of_a_region_is_pinned_too(client: TestClient, rig: Rig, tmp_path: Path) -> None:
+    files = {name: weights(tmp_path, seed) for seed, name in enumerate(("candy", "mosaic"))}
+    for name, data in files.items():
+        assert put(client, name, data).status_code == 201
+    put(client, "tanh", weights(tmp_path, output="tanh"))
+    first, second = map(version_of, files.values())
+    region = {"style": f"mosaic@{second[:8]}:2,candy:3", "mask": f"s3://nst/{rig.prefix}/m.png"}
+    job = {"input": {"uris": [f"s3://nst/{rig.prefix}/a.jpg"]}, "styles": ["tanh"], "regions": [region]}
+    answer = client.post("/v1/jobs", json=job)
+    assert answer.status_code == 202
+    style = answer.json()["regions"][0]["style"]
+    version = version_of_blend([(first, 0.6), (second, 0.4)])
+    assert (style["name"], style["version"]) == ("candy:0.6,mosaic:0.4", version)
+    assert [part["version"] for part in style["parts"]] == [first, second]
+    assert put(client, "candy", weights(tmp_path, 5), replace=True).status_code == 201
+    rig.plan()
+    rig.dispatcher.tick()
+    chunk = rig.take()
+    assert chunk is not None
+    assert [part.version for part in chunk.options.regions[0].style.parts] == [first, second]
+    other = client.post("/v1/jobs", json=job | {"regions": [region | {"style": "mosaic:1,tanh:1"}]})
+    assert (other.status_code, other.json()["errors"][0]["pointer"]) == (422, "/regions/0/style")
+
+
 def test_workers_are_told_which_networks_have_the_identity(client: TestClient, rig: Rig, tmp_path: Path) -> None:
     faded = weights(tmp_path, styles=2, identity=True)
     for name, data, index in (("candy", faded, 0), ("plain", weights(tmp_path, 1), 0), ("photo", faded, 1)):

@@ -40,6 +40,7 @@ class Item(Resource):
             "input": "s3://nst/photos/harbour.jpg",
             "custom_id": None,
             "mask": None,
+            "regions": [],
             "style": "great_wave",
             "status": "succeeded",
             "output": "s3://nst/painted/harbour__great_wave.jpg",
@@ -60,6 +61,9 @@ class Item(Resource):
     input: str = Field(description="The address of the photo.")
     custom_id: str | None = Field(None, description="The id that the manifest gives the photo.")
     mask: str | None = Field(None, description="The address of the mask that the manifest gives the photo.")
+    regions: tuple[str | None, ...] = Field(
+        (), description="The addresses of the masks of regions that the manifest gives the photo; null: the job's."
+    )
     style: str
     status: ItemStatus
     output: str | None = Field(None, description="The address of the result, once the item has succeeded.")

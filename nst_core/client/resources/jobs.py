@@ -23,6 +23,8 @@ from nst_core.client.resources.styles import JobStyle, PaintedStyle
 
 DEFAULT_NAME = "{stem}__{style}.{ext}"
 MAX_INLINE_INPUTS = 1000
+#: Each region takes as long as a photo without regions.
+MAX_REGIONS = 8
 _MAX_COUNT = 10**9
 #: Ten years.
 _MAX_SECONDS = 10 * 366 * 24 * 3600
@@ -107,7 +109,9 @@ class JobInput(Request):
     )
     prefix: Uri | None = Field(None, description="All photos below an address. Sub-folders are kept.")
     manifest: Uri | None = Field(
-        None, description='A JSONL object with lines {"input": "s3://…", "custom_id": "…", "mask": "s3://…"}.'
+        None,
+        description='A JSONL object with lines {"input": "s3://…", "custom_id": "…", "mask": "s3://…", '
+        '"regions": ["s3://…"]}.',
     )
 
 
@@ -119,6 +123,29 @@ class InputSummary(Resource):
     )
     prefix: str | None = None
     manifest: str | None = None
+
+
+class _RegionFields(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    mask: Uri | None = Field(
+        None,
+        description="The address of a picture that says where the region is: white is in it, black is not, greys are "
+        "between. It is stretched to the size of each photo, and its opacity is ignored. A line of a manifest may name "
+        "another one in `regions`. Without one, only photos whose lines name one have the region.",
+    )
+
+
+class Region(_RegionFields, Request):
+    """A part of the photos in a style of its own."""
+
+    style: PaintedStyle = Field(description="A style or a blend of styles, as in `styles`.")
+
+
+class JobRegion(_RegionFields, Resource):
+    """A part of a job's photos in a style of its own."""
+
+    style: JobStyle
 
 
 class _OutputFields(BaseModel):
@@ -230,6 +257,12 @@ class JobRequest(JobTerms, MethodOptions, Request):
         "of 2 to 4 styles is NAME:SHARE,NAME:SHARE, such as great_wave:0.6,udnie:0.4; shares are scaled so that they "
         "sum to 1, in thousandths.",
     )
+    regions: Annotated[tuple[Region, ...], Field(max_length=MAX_REGIONS)] = Field(
+        (),
+        description="At most 8 parts of the photos in styles of their own. The rest of each photo is painted in one "
+        "of `styles`. Where regions overlap, later ones lie over earlier ones. `mask` says where photos are painted at "
+        "all. Only for the method feedforward.",
+    )
     output: Output = Output()
     expires_after_s: float | None = Field(
         None, gt=0, le=_MAX_SECONDS, description="The deadline in seconds from now, instead of `deadline`."
@@ -302,6 +335,9 @@ _JOB: dict[str, Any] = {
     "strength": 1.0,
     "preserve_color": False,
     "mask": None,
+    "regions": [
+        {"style": {"name": "udnie", "version": "7c" * 32, "parts": []}, "mask": "s3://nst/photos/masks/sky.png"}
+    ],
     "faces": "paint",
     "precision": "auto",
     "stroke": "auto",
@@ -324,6 +360,7 @@ class Job(ResolvedOptions, JobTerms, _JobHead):
     model_config = shown(_JOB)
 
     styles: tuple[JobStyle, ...] = Field(description="For the method optimize: the names of the paintings.")
+    regions: tuple[JobRegion, ...] = Field((), description="Parts of the photos in styles of their own.")
     input: InputSummary
     output: ResolvedOutput
     counts: Counts

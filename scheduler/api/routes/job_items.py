@@ -82,7 +82,10 @@ def get_preview(job_id: JobId, item_id: ItemId, service: ServiceDep, tenant: Ten
     responses=answers(409) | files("application/jsonl", example=RESULTS),
 )
 def get_results(job_id: JobId, service: ServiceDep, tenant: TenantDep) -> StreamingResponse:
-    """Return the results.jsonl of a finished job."""
+    """Return the results.jsonl of a finished job.
+
+    If the job has regions, each line has `regions` too: the `style`, its `style_version` and the `mask` of each.
+    """
     return StreamingResponse(service.report(tenant, job_id, RESULTS_NAME), media_type="application/jsonl")
 
 

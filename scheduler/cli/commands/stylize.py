@@ -8,7 +8,16 @@ import typer
 
 from nst_core.blends import result_name, styles_of
 from nst_core.client import ApiError, Client
-from nst_core.client.resources.jobs import DEFAULT_NAME, Faces, JobInput, JobRequest, Output, Precision, Priority
+from nst_core.client.resources.jobs import (
+    DEFAULT_NAME,
+    Faces,
+    JobInput,
+    JobRequest,
+    Output,
+    Precision,
+    Priority,
+    Region,
+)
 from scheduler.cli.commands.parameters import (
     AmongJobs,
     AsJson,
@@ -23,7 +32,7 @@ from scheduler.cli.commands.parameters import (
     ResultName,
 )
 from scheduler.cli.exits import ExitCode
-from scheduler.cli.options import check_template, job_terms, parse_stroke, parse_style, parse_styles
+from scheduler.cli.options import check_template, job_terms, parse_regions, parse_stroke, parse_style, parse_styles
 from scheduler.cli.session import session_of
 from scheduler.cli.submitting import run_job
 from scheduler.cli.transfer.inputs import Format
@@ -59,6 +68,16 @@ _Mask = Annotated[
         "stretched to each photo.",
     ),
 ]
+_Regions = Annotated[
+    list[str],
+    typer.Option(
+        "--region",
+        metavar="STYLE=MASK",
+        help="A part of the photos in a style of its own, or in a blend: that where the picture MASK is white. Repeat "
+        "the option for up to 8; where they overlap, later ones lie over earlier ones. The rest is painted in --style. "
+        "Without =MASK the lines of a manifest name the masks.",
+    ),
+]
 _Faces = Annotated[Faces, typer.Option(help="protect: faces are painted less, so that they can be recognised.")]
 _Precision = Annotated[
     Precision, typer.Option(help="exact: the same bytes on every machine with the same kind of processor; slower.")
@@ -83,6 +102,7 @@ def stylize(
     strength: _Strength = 1.0,
     preserve_color: _PreserveColor = False,
     mask: _Mask = None,
+    region: _Regions = [],  # noqa: B006  Typer takes no tuple
     faces: _Faces = "paint",
     precision: _Precision = "auto",
     stroke: _Stroke = None,
@@ -108,18 +128,22 @@ def stylize(
     styles = parse_styles(style)
     target = parse_target(output, inputs, images=len(styles))
     format = Format(format_of(target, format))
+    regions = parse_regions(region)
+    masks = [each for each in (mask, *(own for _, own in regions)) if each is not None]
     check_template(name)
     size = None if stroke is None else parse_stroke(stroke)
     naming = Naming(format=format, template=name, styles=tuple(map(result_name, styles)), target=target, max_px=max_px)
     terms = job_terms(label, expires_after, deadline, priority=priority, failures=max_failures, attempts=max_attempts)
 
     def request(input: JobInput, pictures: Sequence[str]) -> JobRequest:
+        stored = iter(pictures)  # the addresses of the masks
         return JobRequest(
             input=input,
             styles=tuple(styles),
             strength=strength,
             preserve_color=preserve_color,
-            mask=next(iter(pictures), None),
+            mask=None if mask is None else next(stored),
+            regions=tuple(Region(style=style, mask=None if own is None else next(stored)) for style, own in regions),
             faces=faces,
             precision=precision,
             stroke=size,
@@ -129,10 +153,10 @@ def stylize(
 
     check_writable(target)
     with session.client() as client:
-        check_styles(client, [parse_style(style) for text in styles for style in styles_of(text)])
-        pictures = [] if mask is None else [mask]
+        painted = [*styles, *(text for text, _ in regions)]
+        check_styles(client, [parse_style(style) for text in painted for style in styles_of(text)])
         return run_job(
-            session, client, request, inputs, naming, pictures=pictures, own_id=own_id, dry_run=dry_run, as_json=as_json
+            session, client, request, inputs, naming, pictures=masks, own_id=own_id, dry_run=dry_run, as_json=as_json
         )
 
 

@@ -61,6 +61,7 @@ def _job_rows(job: Job) -> Iterator[tuple[str, RenderableType | None]]:
         parts = ((style.name, (f" {style.version[:12]}", "dim")) for style in job.styles)
         yield "styles", Text(", ").join(Text.assemble(*each) for each in parts)
     yield "input", source.prefix or source.manifest or f"{source.count or 0:,} addresses"
+    yield "regions", "\n".join(f"{each.style.name} in {each.mask or 'masks of photos'}" for each in job.regions)
     yield "mask", job.mask
     yield "output", job.output.prefix
     yield "options", _options(job)

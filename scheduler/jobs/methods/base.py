@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from nst_core.client.resources.jobs import JobRequest
-from nst_core.protocol.chunks import ChunkMessage, StyleRef
+from nst_core.protocol.chunks import ChunkMessage, Region, StyleRef
 from nst_core.storage.blobs import BlobUri
 from scheduler.domain.errors import RequestInvalidError
 from scheduler.domain.jobs import JobSpec
@@ -30,6 +30,8 @@ class Resolved:
 
     #: The job has an item for each photo and style.
     styles: tuple[StyleRef, ...]
+    #: Parts of the photos in other styles.
+    regions: tuple[Region, ...] = ()
     #: Whatever else the method needs to know later, JSON-ready. It is stored with the job and never changes.
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -52,6 +54,10 @@ class Lookup(Protocol):
         """Return the styles that `/styles` names; raise RequestInvalidError if one does not exist."""
         ...
 
+    def style(self, text: str, *, pointer: str) -> StyleRef:
+        """Return a style or a blend of styles; raise RequestInvalidError if one does not exist."""
+        ...
+
     def readable(self, text: str, *, pointer: str) -> BlobUri:
         """Return the address of an object; raise RequestInvalidError unless the tenant's jobs may read it."""
         ...
@@ -68,7 +74,7 @@ class Method(ABC):
     chunk_items: ClassVar[int | None] = None
     #: All styles take about the same time, so the times of one are a good guess for another that was never measured.
     styles_alike: ClassVar[bool] = False
-    #: A line of a manifest may name a mask.
+    #: A line of a manifest may name masks.
     takes_masks: ClassVar[bool] = False
     #: Workers save checkpoints of items, which are removed at the end of the job.
     has_checkpoints: ClassVar[bool] = False

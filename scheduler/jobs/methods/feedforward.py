@@ -1,9 +1,10 @@
 """The method feedforward: photos go once through a network that was trained on a painting. Takes about a second."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from nst_core.client.resources.jobs import JobRequest
-from nst_core.protocol.chunks import ChunkMessage, StyleRef, StylizeChunk
+from nst_core.protocol.chunks import ChunkMessage, Region, StyleRef, StylizeChunk
 from scheduler.domain.jobs import JobSpec
 from scheduler.jobs.methods.base import Lookup, Method, Resolved, Source, require
 
@@ -23,13 +24,41 @@ class Feedforward(Method):
         require(request.optimize is None, "This is for the method optimize.", "/optimize")
         if request.mask is not None:
             lookup.readable(request.mask, pointer="/mask")
-        return Resolved(styles=lookup.styles(request.styles))
+        return Resolved(styles=lookup.styles(request.styles), regions=_regions(request, lookup))
 
     def message(self, head: ChunkMessage, spec: JobSpec, style: StyleRef, *, scratch: str) -> ChunkMessage:
         """Return the message for a chunk."""
         return StylizeChunk(**vars(head), style=style, options=spec.options)
 
     def sources(self, spec: JobSpec) -> Sequence[Source]:
-        """Return the mask, if there is one."""
-        styles, mask = tuple(style.name for style in spec.styles), spec.options.mask
-        return [] if mask is None else [Source(styles=styles, uri=mask, pointer="/mask")]
+        """Return the masks."""
+        styles = tuple(style.name for style in spec.styles)
+        masks = {"/mask": spec.options.mask}
+        masks |= {_pointer(place, "mask"): region.mask for place, region in enumerate(spec.options.regions)}
+        return [Source(styles=styles, uri=mask, pointer=pointer) for pointer, mask in masks.items() if mask is not None]
+
+    def report(self, spec: JobSpec, style: StyleRef) -> dict[str, Any]:
+        """Return the version of the style, and the regions, if there are any."""
+        regions = [
+            {"style": each.style.name, "style_version": each.style.version, "mask": each.mask}
+            for each in spec.options.regions
+        ]
+        return super().report(spec, style) | ({"regions": regions} if regions else {})
+
+
+def _regions(request: JobRequest, lookup: Lookup) -> tuple[Region, ...]:
+    """Return the regions of a request, with the versions of their styles."""
+    regions = []
+    for place, region in enumerate(request.regions):
+        pointer = _pointer(place, "mask")
+        if region.mask is not None:
+            lookup.readable(region.mask, pointer=pointer)
+        named = region.mask is not None or request.input.manifest is not None
+        require(named, "Give the region a mask, or let the lines of a manifest name one for each photo.", pointer)
+        style = lookup.style(region.style, pointer=_pointer(place, "style"))
+        regions.append(Region(style=style, mask=region.mask))
+    return tuple(regions)
+
+
+def _pointer(place: int, field: str) -> str:
+    return f"/regions/{place}/{field}"

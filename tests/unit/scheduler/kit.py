@@ -49,7 +49,7 @@ def add_job(
         input=JobInput(uris=tuple(f"s3://nst/in/{i}.jpg" for i in range(items))),
         output=JobOutput(prefix=f"s3://nst/{job_id}/"),
         styles=(STYLE,),
-        options=StylizeOptions(),
+        options=new.pop("options", StylizeOptions()),
         max_failures=new.pop("max_failures", None),
         max_attempts=new.pop("max_attempts", 3),
     )

@@ -160,10 +160,11 @@ def test_a_dry_run_with_a_broken_painting_would_fail(api: CannedApi, here: Run, 
     assert not any(request.path.startswith("/v1/jobs") for request in api.requests)
 
 
-def test_a_dry_run_with_a_broken_mask_would_fail(api: CannedApi, here: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--mask={}", "--region=great_wave={}"])
+def test_a_dry_run_with_a_broken_mask_would_fail(api: CannedApi, here: Run, tmp_path: Path, option: str) -> None:
     (tmp_path / "mask.png").write_bytes(b"no image")
     mask = str(tmp_path / "mask.png")
-    code, out, _ = here("stylize", "s3://nst/in/", *STYLIZE, "--mask", mask, "--dry-run", "--json")
+    code, out, _ = here("stylize", "s3://nst/in/", *STYLIZE, option.format(mask), "--dry-run", "--json")
     [problem] = json.loads(out)["problems"]
     assert (code, problem["code"], problem["input"]) == (ExitCode.FAILED, "image_undecodable", mask)
 

@@ -9,6 +9,7 @@ from scheduler.cli.options import (
     given,
     parse_fields,
     parse_labels,
+    parse_regions,
     parse_span,
     parse_status,
     parse_stroke,
@@ -84,6 +85,27 @@ def test_styles_are_separated_by_commas_or_given_one_by_one() -> None:
     assert parse_styles(["a, b@12345678", "c"]) == ["a", "b@12345678", "c"]
     with pytest.raises(UsageError, match="NAME@VERSION"):
         parse_styles(["a@"])
+
+
+def test_a_region_is_a_style_or_a_blend_with_a_mask() -> None:
+    options = ["udnie=sky.png", "a:1,b:1=s3://nst/x=y.png", "udnie@12345678"]
+    assert parse_regions(options) == [
+        ("udnie", "sky.png"),
+        ("a:0.5,b:0.5", "s3://nst/x=y.png"),
+        ("udnie@12345678", None),
+    ]
+
+
+@pytest.mark.parametrize("option", ["", "=sky.png", "udnie=", "a,b=sky.png"])
+def test_what_is_not_a_region_is_refused(option: str) -> None:
+    with pytest.raises(UsageError, match=r"^--region takes STYLE=MASK, such as"):
+        parse_regions([option])
+
+
+def test_a_job_has_a_limited_number_of_regions() -> None:
+    assert len(parse_regions(["udnie=sky.png"] * 8)) == 8
+    with pytest.raises(UsageError, match="--region may be given 8 times, not 9"):
+        parse_regions(["udnie=sky.png"] * 9)
 
 
 def test_an_option_with_shares_is_a_blend() -> None:

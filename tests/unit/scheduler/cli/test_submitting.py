@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from scheduler.cli.exits import ExitCode
-from tests.unit.scheduler.canned_api import CannedApi, job_json
-from tests.unit.scheduler.cli.conftest import Run
+from tests.unit.scheduler.canned_api import Answer, CannedApi, job_json, problem
+from tests.unit.scheduler.cli.conftest import STYLE, Run
 from tests.unit.scheduler.cli.submissions import (
     prepare_stylize,
     submitted,
@@ -61,3 +61,41 @@ def test_a_mask_in_the_storage_is_named(api: CannedApi, here: Run) -> None:
     prepare_stylize(api, job_json("succeeded", total=1, succeeded=1))
     here("stylize", "s3://nst/in", "-s", "great_wave", "-o", "s3://nst/out/", "--mask", "s3://nst/mask.png")
     assert submitted(api)["mask"] == "s3://nst/mask.png"
+
+
+def test_masks_of_regions_are_uploaded_with_that_of_the_job(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    for name in ("mask", "sky"):
+        (tmp_path / f"{name}.png").write_bytes(name.encode())
+    prepare_stylize(api, job_json("succeeded", total=1, succeeded=1))
+    options = ("-s", "great_wave", "-o", "s3://nst/out/", "--mask", str(tmp_path / "mask.png"))
+    sky = str(tmp_path / "sky.png")
+    regions = (f"great_wave={sky}", "great_wave@abababab=s3://nst/tree.png", f"great_wave:1,udnie:1={sky}")
+    for style in ("great_wave?version=abababab", "udnie"):
+        api.on("GET", f"/v1/styles/{style}", Answer(body=STYLE))
+    code, _, _ = here("stylize", str(tmp_path / "a.jpg"), *options, *(f"--region={each}" for each in regions))
+    assert code == ExitCode.OK
+    request = submitted(api)
+    stored = {data: f"s3://nst/{name}" for name, data in api.files.items()}
+    assert len(stored) == 3
+    assert request["mask"] == stored[b"mask"]
+    assert request["regions"] == [
+        {"style": "great_wave", "mask": stored[b"sky"]},
+        {"style": "great_wave@abababab", "mask": "s3://nst/tree.png"},
+        {"style": "great_wave:0.5,udnie:0.5", "mask": stored[b"sky"]},
+    ]
+
+
+def test_masks_of_regions_may_be_in_a_manifest(api: CannedApi, here: Run) -> None:
+    prepare_stylize(api, job_json("succeeded", total=1, succeeded=1))
+    here("stylize", "s3://nst/m.jsonl", "-s", "great_wave", "-o", "s3://nst/out/", "--region", "great_wave")
+    assert submitted(api)["regions"] == [{"style": "great_wave", "mask": None}]
+
+
+def test_an_unknown_style_of_a_region_is_reported_before_the_upload(api: CannedApi, here: Run, tmp_path: Path) -> None:
+    (tmp_path / "0.jpg").touch()
+    api.on("GET", "/v1/styles/van_gogh", problem(404, "not_found", "There is no style 'van_gogh'."))
+    options = ("-s", "great_wave", "-o", str(tmp_path / "out"), "--region", "van_gogh=sky.png")
+    code, _, err = here("stylize", str(tmp_path), *options)
+    assert (code, "There is no style 'van_gogh'." in err) == (ExitCode.REFUSED, True)
+    assert not [request for request in api.requests if request.method != "GET"]

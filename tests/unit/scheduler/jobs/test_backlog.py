@@ -4,6 +4,7 @@ import pytest
 
 from nst_core.client.resources.jobs import JobStatus
 from nst_core.client.resources.runs import RunStatus
+from nst_core.protocol.chunks import Region, StylizeOptions
 from nst_core.protocol.events import ChunkFinished, ChunkStarted, ItemOutcome, SegmentStarted
 from scheduler.jobs.backlog import Backlog, BacklogReader
 from scheduler.jobs.collector import ChunkCollector
@@ -12,7 +13,7 @@ from scheduler.runs.collector import RunCollector
 from scheduler.store.database import Database
 from scheduler.store.jobs import update_job
 from scheduler.store.runs import update_run
-from tests.unit.scheduler.kit import ManualClock, add_job, add_run, change, run_of, send_all
+from tests.unit.scheduler.kit import STYLE, ManualClock, add_job, add_run, change, job_of, run_of, send_all
 
 #: A first chunk has 16 images in 60 seconds.
 GUESS_S = 60 / 16
@@ -67,6 +68,25 @@ def test_work_follows_from_the_times_of_images_that_are_done(
     done = (ItemOutcome(index=0, ms=1500), ItemOutcome(index=1, ms=2500))
     collector.apply(ChunkFinished(chunk_id=first.id, attempt=1, outcomes=done))
     assert read(reader, database).queues["feedforward"].work_s == pytest.approx(2 * 2.0)
+
+
+def test_work_in_regions_is_measured_by_the_style(
+    reader: BacklogReader, database: Database, item_times: ItemTimes, clock: ManualClock
+) -> None:
+    add_job(database, items=4, per_chunk=2, options=StylizeOptions(regions=(Region(style=STYLE),) * 2))
+    (first, _) = send_all(database, now=clock.now)
+    collector = ChunkCollector(database, clock=clock, lease_s=30, backoff_s=1, item_times=item_times)
+    done = (ItemOutcome(index=0, ms=1500), ItemOutcome(index=1, ms=2500))
+    collector.apply(ChunkFinished(chunk_id=first.id, attempt=1, outcomes=done))
+    assert read(reader, database).queues["feedforward"].work_s == pytest.approx(2 * 2.0, rel=1e-3)
+    add_job(database, "job_2", items=3)
+    plain = job_of(database, "job_2").spec
+    spec = job_of(database).spec
+    with database.read() as connection:
+        assert item_times.estimate_s(connection, plain, {STYLE.name: 3}) == pytest.approx(2.0, rel=1e-3)
+        assert item_times.estimate_s(connection, spec, {STYLE.name: 3}) == pytest.approx(6.0, rel=1e-3)
+        assert item_times.sizes(connection, plain, items=None) == {STYLE.name: 90}
+        assert item_times.sizes(connection, spec, items=None) == {STYLE.name: 30}
 
 
 def test_paused_jobs_make_no_work_and_do_not_age(reader: BacklogReader, database: Database, clock: ManualClock) -> None:

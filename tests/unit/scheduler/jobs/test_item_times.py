@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from nst_core.client.resources.jobs import JobInput, Stroke
-from nst_core.protocol.chunks import StyleRef, StylizeOptions
+from nst_core.protocol.chunks import Region, StyleRef, StylizeOptions
 from scheduler.domain.jobs import JobOutput, JobSpec
-from scheduler.jobs.item_times import chunk_size, px_class, stroke_class
+from scheduler.jobs.item_times import chunk_size, passes, px_class, stroke_class
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,9 @@ def test_sizes_of_pictures_are_classed_by_powers_of_two(max_px: int | None, expe
 )
 def test_strokes_are_classed_by_powers_of_two(stroke: Stroke | None, expected: str) -> None:
     assert stroke_class(spec_of(StylizeOptions(stroke=stroke))) == expected
+
+
+def test_each_region_is_a_pass_more() -> None:
+    style = StyleRef(name="udnie", version="v")
+    assert passes(spec_of(StylizeOptions())) == 1
+    assert passes(spec_of(StylizeOptions(regions=(Region(style=style), Region(style=style))))) == 3

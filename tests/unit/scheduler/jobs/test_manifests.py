@@ -117,6 +117,30 @@ def test_a_line_may_name_a_mask(server: PlayingServer, text: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"input": "s3://nst/a.jpg", "regions": [null, "s3://nst/m.png"]}\n{"input": "s3://nst/b.jpg", "regions": []}',
+        'input,regions\ns3://nst/a.jpg,"[null, ""s3://nst/m.png""]"\ns3://nst/b.jpg,\n',
+    ],
+)
+def test_a_line_may_name_masks_of_regions(server: PlayingServer, text: str) -> None:
+    put(server, text)
+    assert [(entry.uri, entry.regions) for entry in read(server)] == [
+        ("s3://nst/a.jpg", (None, "s3://nst/m.png")),
+        ("s3://nst/b.jpg", ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    "value", ['"s3://nst/m.png"', "{}", "7", "[7]", '["m.png"]', json.dumps(["s3://nst/m.png"] * 9)]
+)
+def test_a_line_with_wrong_regions_fails_alone(server: PlayingServer, value: str) -> None:
+    put(server, f'{{"input": "s3://nst/a.jpg", "regions": {value}}}\n' + LINES[0])
+    wrong, right = read(server)
+    assert (wrong.error and wrong.error.code, right.error) == ("input_invalid", None)
+
+
 def test_plain_addresses_are_photos_with_any_characters_of_keys(server: PlayingServer) -> None:
     put(server, 's3://nst/a, b.jpg\n  s3://nst/ü\u2028#.jpg\n"s3://nst/c.jpg"\n')
     assert [entry.uri for entry in read(server)] == ["s3://nst/a, b.jpg", "s3://nst/ü\u2028#.jpg", "s3://nst/c.jpg"]

@@ -7,7 +7,7 @@ import pytest
 
 from nst_core.client.resources.base import Failure
 from nst_core.client.resources.items import Item, ItemStatus
-from nst_core.client.resources.jobs import Counts, InputSummary, Job, JobStatus, ResolvedOutput
+from nst_core.client.resources.jobs import Counts, InputSummary, Job, JobRegion, JobStatus, ResolvedOutput
 from nst_core.client.resources.styles import JobStyle
 from scheduler.cli.ui import jobs as render
 from tests.unit.scheduler.cli.ui.screen import joined, lines_of
@@ -50,6 +50,14 @@ def test_only_an_exact_job_shows_its_precision() -> None:
     exact = JOB.model_copy(update={"precision": "exact"})
     shown = ["strength 1, exact, format keep" in joined(render.job_page(job)) for job in (JOB, exact)]
     assert shown == [False, True]
+
+
+def test_a_job_shows_its_regions() -> None:
+    style = JobStyle(name="udnie", version="cd" * 32)
+    regions = (JobRegion(style=style, mask="s3://nst/sky.png"), JobRegion(style=style))
+    page = joined(render.job_page(JOB.model_copy(update={"regions": regions})))
+    assert "udnie in s3://nst/sky.png" in page
+    assert "udnie in masks of photos" in page
 
 
 @pytest.mark.parametrize(
