@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from nst_core.nets import native
-from nst_core.nets.packed import COLUMNS, Packed, picture_kernels, winograd_kernels
+from nst_core.nets.packed import COLUMNS, Packed, photo_kernels, picture_kernels, winograd_kernels
 
 
 class FrozenConv2d(nn.Conv2d):
@@ -117,6 +117,8 @@ class _Trained(torch.autograd.Function):
             return _winograd(x, kernels, len(weight), padding=0, bias=bias)
         if _makes_picture(weight, stride) and bias is not None:
             return _picture(x, picture_kernels(weight, integers=ctx.integers), bias)
+        if _reads_picture(weight, stride) and bias is None:
+            return _of_picture(x, photo_kernels(weight, integers=ctx.integers), len(weight))
         return F.conv2d(x, weight, bias, stride)
 
     @staticmethod
@@ -153,10 +155,29 @@ def _picture(x: Tensor, kernels: Packed, bias: Tensor) -> Tensor:
     return y
 
 
+def _reads_picture(weight: Tensor, stride: int) -> bool:
+    """Return whether these are the kernels of a first layer: D x 3 x 9 x 9."""
+    return weight.shape[1:] == (3, 9, 9) and stride == 1 and native.fit(len(weight))
+
+
+def _of_picture(x: Tensor, kernels: Packed, c_out: int) -> Tensor:
+    """Return the convolution of 9 x 9 of maps with three channels."""
+    n, h, w, _ = _sizes(x)
+    y = torch.empty((n, c_out, h - 8, w - 8), memory_format=torch.channels_last)
+    for image, result in zip(x, y, strict=True):
+        sizes = (h, w, 0, 0, h - 8, w - 8, c_out)
+        no_norm = (None, None, None, None, 0.0, 0.0)
+        native.call("convolve_photo", image, None, *kernels.arguments, result, 0, *sizes, *no_norm)
+    return y
+
+
 def _by_input(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, *, integers: bool) -> Tensor:
     if _suits_winograd(weight, stride):
         kernels = winograd_kernels(_adjoint(weight), integers=integers)
         return _winograd(gradient, kernels, x.shape[1], padding=2)
+    if _makes_picture(weight, stride):
+        kernels = photo_kernels(_adjoint(weight), integers=integers)
+        return _of_picture(_rows(F.pad(gradient, [8] * 4)), kernels, x.shape[1])
     by_x: Tensor = _torch_gradients(gradient, x, weight, stride, [True, False, False])[0]
     return by_x
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from nst_core.nets import native
@@ -32,6 +33,9 @@ def double_size(x: Tensor) -> Tensor:
 
 def max_pool(x: Tensor) -> Tensor:
     """Return the largest of each 2 x 2 values of N x C x H x W; an odd last row or column is left out."""
+    if x.requires_grad and min(x.shape[2:]) > 1 and native.usable(x, x.shape[1]):
+        largest: Tensor = _NativePool.apply(x)
+        return largest
     result: Tensor = _max_pool(x)[0]
     return result
 
@@ -56,6 +60,28 @@ class MaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # N, C, H, W
         return max_pool(x)
+
+
+class _NativePool(torch.autograd.Function):
+    """`max_pool` without the places of the largest values, which the gradient finds again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = _rows(x)
+        n, c, h, w = x.shape
+        y = torch.empty((n, c, h // 2, w // 2), memory_format=torch.channels_last)
+        native.call("max_pool", x, y, n, h, w, c)
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        x, y = ctx.saved_tensors
+        n, c, h, w = x.shape
+        by_x = torch.empty_like(x, memory_format=torch.channels_last)
+        native.call("max_pool_gradient", _rows(gradient), x, y, by_x, n, h, w, c)
+        return by_x
 
 
 def _pad(x: Tensor, padding: int) -> Tensor:

@@ -36,7 +36,9 @@ def assert_native_and_near(
         ours = computed(layer, x, torch.float32, **options)
     assert kernels <= called
     # Other sizes of kernels, and other strides, have floats always.
-    assert ("to_integers" in called) is (integers and bool(called & {"winograd", "convolve_to_picture"}))
+    assert ("to_integers" in called) is (
+        integers and bool(called & {"winograd", "convolve_to_picture", "convolve_photo"})
+    )
     for value, wanted in zip(ours, computed(layer, x, torch.float64, **options), strict=True):
         assert value.dtype == torch.float32
         assert (value - wanted).norm() <= (6e-3 if integers else 1e-5) * wanted.norm()

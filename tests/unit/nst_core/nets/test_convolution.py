@@ -44,7 +44,7 @@ def test_a_frozen_convolution_of_a_picture(relu: bool, integers: bool, called: s
     ("c_in", "c_out", "side", "stride", "kernel"),
     [
         (32, 48, 3, 1, "kernel_gradient"),
-        (3, 32, 9, 1, "direct_kernel_gradient"),
+        (3, 32, 9, 1, "convolve_photo"),
         (32, 3, 9, 1, "convolve_to_picture"),
         (48, 3, 9, 1, "direct_kernel_gradient"),
         (32, 64, 3, 2, "direct_kernel_gradient"),

@@ -17,6 +17,9 @@ from nst_core.losses.gram import GramLoss
 from nst_core.nets import operators
 from nst_core.nets.operators import MaxPool, ReflectConv2d, _mirrored, double_size, max_pool, reflect_pad
 from tests.unit.nst_core.losses.samples import normal, variable
+from tests.unit.nst_core.nets.native_kit import called_kernels, needs_compiler, noise
+
+__all__ = ["called_kernels"]  # a fixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -113,6 +116,23 @@ def test_a_convolution_is_torchs_with_reflection_and_takes_its_weights(kernel: i
         torch.testing.assert_close(own(x), theirs(x))
     if stride == 1:
         assert own(x).shape[2:] == x.shape[2:]
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", [(20, 14), (21, 14), (20, 15), (7, 9), (2, 2)])
+@pytest.mark.parametrize("channels", [16, 48])
+def test_pooling_by_kernels_is_torchs_to_the_bit(size: tuple[int, int], channels: int, called: set[str]) -> None:
+    x = noise(2, channels, *size, seed=1).relu().contiguous(memory_format=torch.channels_last)  # with ties
+    gradient = noise(2, channels, size[0] // 2, size[1] // 2, seed=2)
+    ours, torchs = (x.clone().requires_grad_() for _ in range(2))
+    y, expected = max_pool(ours), F.max_pool2d(torchs, 2)
+    assert torch.equal(y, expected)
+    y.backward(gradient)  # type: ignore[no-untyped-call]
+    expected.backward(gradient)  # type: ignore[no-untyped-call]
+    assert ours.grad is not None
+    assert torchs.grad is not None
+    assert torch.equal(ours.grad, torchs.grad)
+    assert {"max_pool", "max_pool_gradient"} <= called
 
 
 def test_a_pooling_layer_is_torchs_and_has_no_weights() -> None:
