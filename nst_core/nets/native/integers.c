@@ -26,11 +26,12 @@ int to_integers(const float *w, short *values, float *scales, long blocks, long 
             }
             scale = chosen(scale > 0, scale, zero + 1);
             store(scales + block * COLUMNS + c, scale);
-            for (long i = 0; i < rows * pairs * 2; i++) {
-                long row = i / (2 * pairs), product = i % (2 * pairs);
-                short rounded[N] = {0}, *to = values + (block * rows * pairs + i / 2) * 2 * COLUMNS + 2 * c + i % 2;
-                if (product < products) store_rounded(rounded, load(from + (row * products + product) * COLUMNS + c) / scale);
-                for (int k = 0; k < N; k++) to[2 * k] = rounded[k];
+            for (long i = 0; i < rows * pairs; i++) {
+                long product = i % pairs * 2;
+                const float *pair = from + (i / pairs * products + product) * COLUMNS + c;
+                vec second = product + 1 < products ? load(pair + COLUMNS) : zero;
+                short *to = values + (block * rows * pairs + i) * 2 * COLUMNS + 2 * c;
+                *(veci *)to = rounded_pairs(load(pair) / scale, second / scale);
             }
         }
     }

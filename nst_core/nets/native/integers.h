@@ -28,6 +28,11 @@ static inline void store_rounded(short *p, vec v) {
     *(halves *)p = __builtin_convertvector((veci)(v + 12582912.f), halves);
 }
 
+/* Pairs of the nearest integers, of 16 bits each. */
+static inline veci rounded_pairs(vec a, vec b) {
+    return ((veci)(a + 12582912.f) & 0xffff) | (veci)(b + 12582912.f) << 16;
+}
+
 static inline vec size_of(vec v) { return (vec)((veci)v & 0x7fffffff); }
 
 static inline float largest_of(vec v) {
