@@ -1,13 +1,14 @@
 """Style loss on Gram matrices, plain or guided by a map of where the style applies."""
 
-from collections.abc import Sequence
-from typing import Literal, cast, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from nst_core.errors import ConfigError
 from nst_core.nets import native
+from nst_core.nets.operators import uncompiled
 from nst_core.nets.packed import COLUMNS, packed
 
 Normalization = Literal["gatys", "hw", "chw", "relative"]
@@ -36,15 +37,12 @@ def gram_matrix(features: Tensor, *, weights: Tensor | None = None) -> Tensor:
     else:
         guide = weights.to(_wide(features))
         share = guide / guide.sum(dim=(2, 3), keepdim=True).clamp_min(torch.finfo(guide.dtype).tiny)
-    return cast(Tensor, _gram(features, share.flatten(2).transpose(1, 2)))
+    product = _gram if torch.compiler.is_compiling() else _eager_gram
+    return cast(Tensor, product(features, share.flatten(2).transpose(1, 2)))
 
 
-@torch.library.custom_op("nst::gram", mutates_args=())
-def _gram(features: Tensor, share: Tensor) -> Tensor:
-    """Return G = F^T diag(s) F for the shares s of the positions, 1 or N x 1 or HW x 1.
-
-    It is an operator, which the compiler does not change. Compiled in parts, it would take several times as long.
-    """
+def _product(features: Tensor, share: Tensor) -> Tensor:
+    """Return G = F^T diag(s) F for the shares s of the positions, 1 or N x 1 or HW x 1."""
     rows = _rows(features)
     wide = _wide(features)
     even = share.shape[1] == 1
@@ -61,15 +59,18 @@ def _gram(features: Tensor, share: Tensor) -> Tensor:
     return total * share if even else total
 
 
+#: An operator, which the compiler does not change. Compiled in parts, it would take several times as long.
+_gram = torch.library.custom_op("nst::gram", _product, mutates_args=())
+
+
 @_gram.register_fake
 def _(features: Tensor, share: Tensor) -> Tensor:
     n, c = features.shape[:2]
     return features.new_empty((n, c, c), dtype=_wide(features))
 
 
-@torch.library.custom_op("nst::gram_backward", mutates_args=())
-def _gram_backward(gradient: Tensor, features: Tensor, share: Tensor) -> Tensor:
-    """Return dF = diag(s) F (dG + dG^T), in one product; the derivative of the parts of `_gram` would take two."""
+def _gradient(gradient: Tensor, features: Tensor, share: Tensor) -> Tensor:
+    """Return dF = diag(s) F (dG + dG^T), in one product; the derivative of the parts of `_product` would take two."""
     n, c, h, w = features.shape
     both = gradient + gradient.transpose(1, 2)
     rows = _rows(features)
@@ -85,21 +86,24 @@ def _gram_backward(gradient: Tensor, features: Tensor, share: Tensor) -> Tensor:
     return result.to(features.dtype).reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 
+_gram_backward = torch.library.custom_op("nst::gram_backward", _gradient, mutates_args=())
+
+
 @_gram_backward.register_fake
 def _(gradient: Tensor, features: Tensor, share: Tensor) -> Tensor:
     return torch.empty_like(features, memory_format=torch.channels_last)
 
 
-def _keep(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _differentiate(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-    features, share = ctx.saved_tensors  # type: ignore[attr-defined]
-    return _gram_backward(gradient, features, share), None
+def _differentiate(backward: Callable[..., Tensor]) -> Callable[..., Any]:
+    return lambda ctx, gradient: (backward(gradient, *ctx.saved_tensors), None)
 
 
-_gram.register_autograd(_differentiate, setup_context=_keep)
+_gram.register_autograd(_differentiate(_gram_backward), setup_context=_keep)
+_eager_gram = uncompiled(_product, _keep, _differentiate(_gradient))
 
 
 def _rows(features: Tensor) -> Tensor:

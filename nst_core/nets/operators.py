@@ -21,13 +21,13 @@ _aten = torch.ops.aten
 
 def reflect_pad(x: Tensor, padding: int) -> Tensor:
     """Return N x C x H x W with `padding` rows and columns mirrored around it on each side, the edge not repeated."""
-    result: Tensor = (_plain_pad if _is_plain() else _reflect_pad)(x, padding)
+    result: Tensor = (_reflect_pad if torch.compiler.is_compiling() else _eager_pad)(x, padding)
     return result
 
 
 def double_size(x: Tensor) -> Tensor:
     """Return N x C x 2H x 2W of N x C x H x W, each value four times (nearest neighbour)."""
-    result: Tensor = (_plain_double if _is_plain() else _double_size)(x)
+    result: Tensor = (_double_size if torch.compiler.is_compiling() else _eager_double)(x)
     return result
 
 
@@ -36,7 +36,7 @@ def max_pool(x: Tensor) -> Tensor:
     if x.requires_grad and min(x.shape[2:]) > 1 and native.usable(x, x.shape[1]):
         largest: Tensor = _NativePool.apply(x)
         return largest
-    result: Tensor = _max_pool(x)[0]
+    result: Tensor = (_max_pool if torch.compiler.is_compiling() else _eager_pool)(x)[0]
     return result
 
 
@@ -137,67 +137,86 @@ def _without_autocast(function: Callable[..., Any]) -> Callable[..., Any]:
     return plain
 
 
-def _is_plain() -> bool:
-    """Return whether nothing is compiled and no gradient is needed.
+#: Keeps what the gradient needs: context, inputs, output.
+Keep = Callable[[Any, tuple[Any, ...], Any], None]
+#: Returns the gradients of the inputs, given that of the result.
+Differentiate = Callable[..., Any]
 
-    Then there is no operator: the first call of one loads torch's compiler, which takes seconds and 100 MB.
+
+def uncompiled(function: Callable[..., Any], keep: Keep, differentiate: Differentiate) -> Callable[..., Any]:
+    """Return a function with a gradient that is no operator.
+
+    The first call of an operator loads torch's compiler, which takes two seconds and 100 MB.
     """
-    return not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
+    class Uncompiled(torch.autograd.Function):
+        @staticmethod
+        def forward(*inputs: Any) -> Any:
+            return function(*inputs)
 
-_plain_pad, _plain_double = _without_autocast(_pad), _without_autocast(_double)
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            keep(ctx, inputs, output)
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx: Any, *gradients: Tensor) -> Any:
+            return differentiate(ctx, *gradients)
+
+    apply: Callable[..., Any] = Uncompiled.apply
+    return apply
 
 
 def _operator(name: str, function: Callable[..., Any]) -> Any:
     """Return a function as an operator; on tensors without data it gives the shape and format of its result."""
-    operator = torch.library.custom_op(f"nst::{name}", _without_autocast(function), mutates_args=())
+    operator = torch.library.custom_op(f"nst::{name}", function, mutates_args=())
     operator.register_fake(function)
     return operator
 
 
 def _gradient_operator(name: str, function: Callable[..., Any]) -> Any:
     """Return the gradient of an operator as an operator."""
-    operator = torch.library.custom_op(f"nst::{name}", _without_autocast(function), mutates_args=())
+    operator = torch.library.custom_op(f"nst::{name}", function, mutates_args=())
     operator.register_fake(lambda gradient, x, *others: torch.empty_like(x, memory_format=torch.channels_last))
     return operator
 
 
-_reflect_pad = _operator("reflect_pad", _pad)
-_reflect_pad_backward = _gradient_operator("reflect_pad_backward", _pad_backward)
-_double_size = _operator("double_size", _double)
-_double_size_backward = _gradient_operator("double_size_backward", _double_backward)
-_max_pool = _operator("max_pool", _pool)
-_max_pool_backward = _gradient_operator("max_pool_backward", _pool_backward)
+_plain_pad, _plain_pad_backward = _without_autocast(_pad), _without_autocast(_pad_backward)
+_plain_double, _plain_double_backward = _without_autocast(_double), _without_autocast(_double_backward)
+_plain_pool, _plain_pool_backward = _without_autocast(_pool), _without_autocast(_pool_backward)
+_reflect_pad = _operator("reflect_pad", _plain_pad)
+_reflect_pad_backward = _gradient_operator("reflect_pad_backward", _plain_pad_backward)
+_double_size = _operator("double_size", _plain_double)
+_double_size_backward = _gradient_operator("double_size_backward", _plain_double_backward)
+_max_pool = _operator("max_pool", _plain_pool)
+_max_pool_backward = _gradient_operator("max_pool_backward", _plain_pool_backward)
 
 
-def _keep_padding(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+def _keep_padding(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, ctx.padding = inputs
     ctx.save_for_backward(x)
 
 
-def _differentiate_padding(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-    return _reflect_pad_backward(gradient, *ctx.saved_tensors, ctx.padding), None
+def _padding_gradient(backward: Callable[..., Tensor]) -> Differentiate:
+    return lambda ctx, gradient: (backward(gradient, *ctx.saved_tensors, ctx.padding), None)
 
 
-def _keep_input(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+def _keep_input(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _differentiate_doubling(ctx: Any, gradient: Tensor) -> Tensor:
-    result: Tensor = _double_size_backward(gradient, *ctx.saved_tensors)
-    return result
-
-
-def _keep_indices(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+def _keep_indices(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(*inputs, output[1])
     ctx.mark_non_differentiable(output[1])
 
 
-def _differentiate_pooling(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
-    result: Tensor = _max_pool_backward(gradient, *ctx.saved_tensors)
-    return result
+def _gradient(backward: Callable[..., Tensor]) -> Differentiate:
+    return lambda ctx, gradient, *_: backward(gradient, *ctx.saved_tensors)
 
 
-_reflect_pad.register_autograd(_differentiate_padding, setup_context=_keep_padding)
-_double_size.register_autograd(_differentiate_doubling, setup_context=_keep_input)
-_max_pool.register_autograd(_differentiate_pooling, setup_context=_keep_indices)
+_reflect_pad.register_autograd(_padding_gradient(_reflect_pad_backward), setup_context=_keep_padding)
+_double_size.register_autograd(_gradient(_double_size_backward), setup_context=_keep_input)
+_max_pool.register_autograd(_gradient(_max_pool_backward), setup_context=_keep_indices)
+_eager_pad = uncompiled(_plain_pad, _keep_padding, _padding_gradient(_plain_pad_backward))
+_eager_double = uncompiled(_plain_double, _keep_input, _gradient(_plain_double_backward))
+_eager_pool = uncompiled(_plain_pool, _keep_indices, _gradient(_plain_pool_backward))

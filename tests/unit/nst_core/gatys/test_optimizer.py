@@ -1,5 +1,7 @@
 """Optimisations of real pictures: results, exact resumption, and refused inputs."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -62,6 +64,17 @@ def test_the_loss_falls_in_narrow_precisions_too_and_resumes_to_the_bit(optimize
     assert totals[-1] < 0.7 * totals[0]
     assert totals[4:] == run(resumed)
     assert torch.equal(straight.result(), resumed.result())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int16"])
+def test_optimisations_do_not_load_the_compiler_of_torch(precision: str) -> None:
+    script = f"""
+import sys
+from tests.unit.nst_core.gatys.kit import make, shallow
+make(shallow(gram={{"relu1_1": 1.0, "relu2_1": 1.0}}), precision={precision!r}).step()
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
 def test_every_iteration_reports_its_losses() -> None:
