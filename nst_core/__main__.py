@@ -22,6 +22,7 @@ from nst_core.nets.weights import load_transformer, save_transformer
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.system.devices import resolve_device
+from nst_core.system.memory import keep_freed_memory
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
 from nst_core.training.presets import presets
@@ -197,4 +198,5 @@ def print_step(losses: StepLosses) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main())
