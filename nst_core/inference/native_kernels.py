@@ -18,7 +18,6 @@ from nst_core.nets.transformer import ROUNDING, TransformerConfig, TransformerNe
 
 _FIRST = "down1.conv"
 _HEAD = "head"
-_NO_NORM = (None, None, None, None, 0.0, 0.0)
 #: Columns around a photo, or a map, that a 9 x 9 convolution reads.
 _MARGIN = 4
 
@@ -111,7 +110,7 @@ class Kernels:
     def convolve(self, x: Map, name: str, y: Tensor, *, rows: int, above: int, norm: Norm | None = None) -> None:
         """Convolve a map, and make what normalises the result."""
         stride, channels = self.stride(name), self.channels(name)
-        weights, end = self._packed[name].arguments, norm.arguments if norm else _NO_NORM
+        weights, end = self._packed[name].arguments, norm.arguments if norm else native.NO_NORM
         if name == _FIRST:
             bytes_first = (None, x.values) if x.values.dtype == torch.uint8 else (x.values, None)
             first = (x.height, x.width, above, _MARGIN, rows, x.width, channels)
@@ -129,7 +128,7 @@ class Kernels:
     ) -> None:
         """Convolve a map after doubling it and cutting it to `size`, from row `first` on."""
         sizes = (*size, x.channels, first, rows, self.channels(name))
-        end = norm.arguments if norm else _NO_NORM
+        end = norm.arguments if norm else native.NO_NORM
         native.call("convolve_3x3", *x.arguments, 1, *self._packed[name].arguments, *typed(y), *sizes, *end)
 
     def add(self, x: Map, y: Map | None, total: Tensor) -> None:

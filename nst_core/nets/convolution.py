@@ -166,8 +166,7 @@ def _of_picture(x: Tensor, kernels: Packed, c_out: int) -> Tensor:
     y = torch.empty((n, c_out, h - 8, w - 8), memory_format=torch.channels_last)
     for image, result in zip(x, y, strict=True):
         sizes = (h, w, 0, 0, h - 8, w - 8, c_out)
-        no_norm = (None, None, None, None, 0.0, 0.0)
-        native.call("convolve_photo", image, None, *kernels.arguments, result, 0, *sizes, *no_norm)
+        native.call("convolve_photo", image, None, *kernels.arguments, result, 0, *sizes, *native.NO_NORM)
     return y
 
 

@@ -29,6 +29,8 @@ _LOADING = Lock()
 _THREAD = local()
 #: The least values of a row of kernels whose gradient `direct_kernel_gradient` can compute.
 ROWS = 12
+#: What kernels of pictures end with if nothing normalises their result.
+NO_NORM = (None, None, None, None, 0.0, 0.0)
 
 
 def library() -> ctypes.CDLL | None:

@@ -44,13 +44,13 @@ class CountingStore(BlobStore):
         return super().get(uri, **options)
 
 
-@pytest.fixture
-def store(s3_server: StorageSettings, blobs: BlobStore) -> CountingStore:
+@pytest.fixture(name="store")
+def counting_store(s3_server: StorageSettings, blobs: BlobStore) -> CountingStore:
     return CountingStore(s3_server)
 
 
-@pytest.fixture
-def pipeline(settings: WorkerSettings, store: CountingStore, pipeline_engine: Engine) -> Iterator[Pipeline]:
+@pytest.fixture(name="pipeline")
+def counted_pipeline(settings: WorkerSettings, store: CountingStore, pipeline_engine: Engine) -> Iterator[Pipeline]:
     pipeline = Pipeline(settings, blobs=store, engine=pipeline_engine)
     yield pipeline
     pipeline.close()

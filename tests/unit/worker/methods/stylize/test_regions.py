@@ -1,7 +1,7 @@
 """Jobs with regions: parts of photos in styles of their own."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -14,13 +14,12 @@ from nst_core.inference.blend import blend
 from nst_core.inference.stylizer import Stylizer
 from nst_core.protocol.chunks import ChunkItem, Region, StyleRef, StylizeChunk, StylizeOptions
 from nst_core.protocol.events import ItemOutcome
-from nst_core.settings import StorageSettings
-from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.storage.blobs import BlobUri
 from tests.unit.worker.kit import WAIT_S, Calls, Gate, Invert, Pixels, make_chunk, outputs, photo, wait_until
-from tests.unit.worker.methods.stylize.test_masks import HALVES, CountingStore, png
+from tests.unit.worker.methods.stylize.test_masks import HALVES, CountingStore, counted_pipeline, counting_store, png
 from worker.methods.stylize.pipeline import Pipeline
-from worker.runtime.engine import Engine
-from worker.settings import WorkerSettings
+
+__all__ = ["counted_pipeline", "counting_store"]  # fixtures
 
 WHITE, BLACK = np.full((32, 48), 255, np.uint8), np.zeros((32, 48), np.uint8)
 RIGHT = np.ascontiguousarray(HALVES[:, ::-1])
@@ -52,18 +51,6 @@ class Recorder(Calls):
         self.painted.append(batch.shape[1:3])
         result: Pixels = self._paint(batch)
         return result
-
-
-@pytest.fixture
-def store(s3_server: StorageSettings, blobs: BlobStore) -> CountingStore:
-    return CountingStore(s3_server)
-
-
-@pytest.fixture
-def pipeline(settings: WorkerSettings, store: CountingStore, pipeline_engine: Engine) -> Iterator[Pipeline]:
-    pipeline = Pipeline(settings, blobs=store, engine=pipeline_engine)
-    yield pipeline
-    pipeline.close()
 
 
 def put(store: CountingStore, chunk: StylizeChunk, name: str, mask: Pixels | bytes) -> str:
