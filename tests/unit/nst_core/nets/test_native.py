@@ -1,8 +1,11 @@
 """Kernels in C: their results do not depend on threads, and they are not needed."""
 
+import ctypes
 import os
 import subprocess
 import sys
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -74,6 +77,30 @@ def test_loops_of_several_callers_at_once() -> None:
     with ThreadPoolExecutor(4) as callers:
         for picture in callers.map(painted, [y] * 40):
             assert torch.equal(picture, expected)
+
+
+@needs_compiler
+def test_loops_run_each_item_once_and_one_at_a_time_on_a_thread() -> None:
+    runs, busy, overlaps = Counter[int](), set[int](), set[int]()
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_long, ctypes.c_int)
+    def run(context: int | None, item: int, thread: int) -> None:
+        if thread in busy:
+            overlaps.add(thread)
+        busy.add(thread)
+        runs[item] += 1
+        if item % 3 == 0:
+            time.sleep(0)  # another thread goes on here
+        busy.remove(thread)
+
+    kernels = native.library()
+    assert kernels is not None
+    for number in range(600):
+        items, threads = number % 41, 1 + number % 5
+        runs.clear()
+        kernels.parallel(run, None, ctypes.c_long(items), ctypes.c_int(threads))
+        assert runs == Counter(range(items))
+    assert not overlaps
 
 
 @needs_compiler
