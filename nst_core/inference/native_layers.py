@@ -43,13 +43,13 @@ class NativeLayers(TorchLayers):
         return x[0].permute(1, 2, 0).view(height, channels, width)
 
     def conv(self, x: Tensor | Map, name: str, rows: Tensor | None = None) -> Tensor:
-        """Return a convolution of the network: as float16 if it is stored."""
+        """Return a convolution of the network: as float16 if it is stored, or if maps of whole photos are."""
         read = _map(x)
         stride, side = self._kernels.stride(name), self._kernels.side(name)
         above, below = _above_and_below(rows, side // 2)
         height = (read.height + above + below - side) // stride + 1
         is_stored = name == "down3.conv" or name.startswith("residuals.")
-        dtype = torch.float16 if is_stored else torch.float32
+        dtype = torch.float16 if is_stored else self._kernels.map_type
         y = _empty(height, -(-read.width // stride), self._kernels.channels(name), dtype)
         self._kernels.convolve(read, name, y, rows=height, above=above, norm=self._measure(y))
         return y
@@ -92,7 +92,7 @@ class NativeLayers(TorchLayers):
         # Of the doubled rows around a strip only the inner ones are read; see `TorchLayers`.
         height, width = 2 * read.height - odd[0], 2 * read.width - odd[1]
         made = 2 * (read.height - 2 + above + below) + odd[0]
-        y = _empty(made, width, self._kernels.channels(name), torch.float32)
+        y = _empty(made, width, self._kernels.channels(name), self._kernels.map_type)
         first = 0 if above else 2
         self._kernels.convolve_doubled(
             read, name, y, size=(height, width), first=first, rows=made, norm=self._measure(y)

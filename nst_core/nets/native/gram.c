@@ -31,8 +31,8 @@ int gram(const float *x, float *y, long images, long positions, long channels, i
                 /* The last block overlaps the one before. */
                 long row = block * ROWS < channels - ROWS ? block * ROWS : channels - ROWS;
                 for (long o = row / COLUMNS * COLUMNS; o < channels; o += COLUMNS)
-                    outer(from + row, channels, packed + o * PIECE, COLUMNS, count,
-                          to + block * ROWS * channels + o, channels);
+                    outer(from + row, channels, packed + o * PIECE, COLUMNS, count, to + block * ROWS * channels + o,
+                          channels);
             }
         }
     }

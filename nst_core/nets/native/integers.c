@@ -1,8 +1,8 @@
 /* Weights as 16-bit integers with scales; see integers.h. */
 
-#include <math.h>
-
 #include "integers.h"
+
+#include <math.h>
 
 /* Weights, blocks x rows x products x COLUMNS, become pairs of integers, blocks x rows x half of the products x COLUMNS
    x 2, with `scales` for each column of a block. An odd product at the end is paired with 0. A sum over a row, times

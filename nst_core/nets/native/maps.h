@@ -1,8 +1,9 @@
 /* Maps of a transformer network, in channels_last, and what normalises them.
 
-   Values are float32 or float16. A map comes as the convolution before it has left it, with the scale and the shift of each channel that normalise it,
-   and whether ReLU follows; a layer applies them to what it reads. Padding is by reflection, or by zeros for trainings,
-   and a doubled map is read from the small one, so that neither is ever in memory. */
+   Values are float32 or float16. A map comes as the convolution before it has left it, with the scale and the shift of
+   each channel that normalise it, and whether ReLU follows; a layer applies them to what it reads. Padding is by
+   reflection, or by zeros for trainings, and a doubled map is read from the small one, so that neither is ever in
+   memory. */
 
 #pragma once
 
@@ -65,7 +66,7 @@ typedef struct {
     long parts, channels;
 } Moments;
 
-enum { COUNT = 16 }; /* the place of the number of positions */
+enum { COUNT = 16, MOST_CHANNELS = 4096 }; /* the place of the number of positions */
 
 static inline Moments moments_of(const Norm *n, long parts, long channels) {
     Moments m = {n->scale ? malloc(parts * (COUNT + 3 * channels) * sizeof(float)) : 0, parts, channels};
@@ -98,29 +99,34 @@ static inline void keep(const Running *r, float *part, long channels) {
     store(part + 2 * channels, r->square);
 }
 
-/* The mean of a channel; its variance goes to `variance`. Chan, Golub, LeVeque, "Updating Formulae and a Pairwise
-   Algorithm for Computing Sample Variances" (1979). */
-static inline double mean_of(const Moments *m, long c, double *variance) {
-    double count = 0, mean = 0, squares = 0;
+/* The mean of each channel, and its variance. Parts may be empty. Chan, Golub, LeVeque, "Updating Formulae and a
+   Pairwise Algorithm for Computing Sample Variances" (1979). */
+static inline void put_together(const Moments *m, double *mean, double *variance) {
+    double count = 0;
+    for (long c = 0; c < m->channels; c++) mean[c] = variance[c] = 0;
     for (long i = 0; i < m->parts; i++) {
-        const float *part = part_of(m, i) + c;
-        double more = part_of(m, i)[-COUNT], sum = part[m->channels], all = count + more;
-        double apart = part[0] + sum / more - mean;
-        squares += part[2 * m->channels] - sum * sum / more + apart * apart * count * more / all;
-        mean += apart * more / all;
+        const float *part = part_of(m, i), *sums = part + m->channels, *squares = sums + m->channels;
+        double more = part[-COUNT], all = count + more;
+        if (more == 0) continue;
+        double one = 1 / more, share = more / all, both = count * share;
+        for (long c = 0; c < m->channels; c++) {
+            double sum = sums[c], apart = part[c] + sum * one - mean[c];
+            variance[c] += squares[c] - sum * sum * one + apart * apart * both;
+            mean[c] += apart * share;
+        }
         count = all;
     }
-    *variance = squares / count;
-    return mean;
+    for (long c = 0; c < m->channels; c++) variance[c] /= count;
 }
 
 /* The results for each channel, unless they are `missing`, which is returned. */
 static inline int finish(const Norm *n, Moments *m, int missing) {
+    double mean[MOST_CHANNELS], variance[MOST_CHANNELS];
+    if (m->of && !missing) put_together(m, mean, variance);
     for (long c = 0; m->of && !missing && c < m->channels; c++) {
-        double variance, mean = mean_of(m, c, &variance);
-        double one = variance > n->rounding * mean * mean ? 1 / sqrt(variance + n->eps) : 0;
-        n->scale[c] = n->weight ? n->weight[c] * one : mean;
-        n->shift[c] = n->weight ? n->bias[c] - mean * n->weight[c] * one : variance;
+        double one = variance[c] > n->rounding * mean[c] * mean[c] ? 1 / sqrt(variance[c] + n->eps) : 0;
+        n->scale[c] = n->weight ? n->weight[c] * one : mean[c];
+        n->shift[c] = n->weight ? n->bias[c] - mean[c] * n->weight[c] * one : variance[c];
     }
     free(m->of);
     return missing;

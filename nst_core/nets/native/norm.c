@@ -19,8 +19,8 @@ static inline void add_run(double *sums, vec *run) {
 static inline long end_of(long start, long positions) { return start + RUN < positions ? start + RUN : positions; }
 
 int normalize(const float *x, const float *weight, const float *bias, float *y, float *mean, float *inverse,
-               long images, long positions, long channels, long own, double eps, double rounding, long relu,
-               int threads) {
+              long images, long positions, long channels, long own, double eps, double rounding, long relu,
+              int threads) {
 #pragma omp parallel for collapse(2) num_threads(threads)
     for (long n = 0; n < images; n++)
         for (long c = 0; c < channels; c += GROUP) {
@@ -61,8 +61,8 @@ int normalize(const float *x, const float *weight, const float *bias, float *y, 
 
 /* The gradients of x, and those of weight and bias for each image; y is the result. */
 int normalize_gradient(const float *g, const float *x, const float *y, const float *weight, const float *mean,
-                        const float *inverse, float *dx, float *dweight, float *dbias, long images, long positions,
-                        long channels, long own, long relu, int threads) {
+                       const float *inverse, float *dx, float *dweight, float *dbias, long images, long positions,
+                       long channels, long own, long relu, int threads) {
 #pragma omp parallel for collapse(2) num_threads(threads)
     for (long n = 0; n < images; n++)
         for (long c = 0; c < channels; c += GROUP) {

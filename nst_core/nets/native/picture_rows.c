@@ -67,8 +67,8 @@ static inline void count_in(float *part, long channels, const float *y, long res
 }
 
 /* One row of a result, which begins at `from` in y; `part` is its part of the moments, if there are any. */
-static void convolve_row(const Rows *rows, long top, long c_in, const void *w, const float *columns, void *y,
-                         long half, long from, long out_width, long c_out, float *part) {
+static void convolve_row(const Rows *rows, long top, long c_in, const void *w, const float *columns, void *y, long half,
+                         long from, long out_width, long c_out, float *part) {
     float made[ROWS * COLUMNS];
     for (long o = 0; o < c_out; o += COLUMNS)
         for (long first = 0; first < out_width; first += ROWS) {
@@ -112,9 +112,9 @@ static void run_band(void *work, long band, int thread) {
    scales are `columns`. What the first row reads begins `above` rows before the map. `norm_scale` and
    `norm_shift`, if there are any, become what normalises the result; see `Norm`. Returns whether memory was missing. */
 int convolve_half(const void *x, long half, const float *scale, const float *shift, long relu, const void *w,
-                  const float *columns, void *y, long half_y, long height, long width, long c_in, long out_height, long out_width,
-                  long c_out, long above, const float *weight, const float *bias, float *norm_scale, float *norm_shift,
-                  double eps, double rounding, int threads) {
+                  const float *columns, void *y, long half_y, long height, long width, long c_in, long out_height,
+                  long out_width, long c_out, long above, const float *weight, const float *bias, float *norm_scale,
+                  float *norm_shift, double eps, double rounding, int threads) {
     Map map = {x, half, scale, shift, 0, relu, 0, 0, height, width, c_in};
     Norm norm = {weight, bias, norm_scale, norm_shift, eps, rounding};
     long size = ((ceil_div(out_width, ROWS) * ROWS - 1) * STRIDE + TAPS) * c_in;

@@ -7,8 +7,8 @@
 #include "tiles.h"
 
 /* A 9 x 9 kernel is nine of 3 x 3, FAR rows and columns apart, with three channels of the picture each, which together
-   have PARTS channels; and how much memory maps with so many take about. */
-enum { PARTS = 32, FAR = 3, PARTS_BYTES = 4 << 20 };
+   have PARTS channels. */
+enum { PARTS = 32, FAR = 3 };
 
 typedef float quad __attribute__((vector_size(16), aligned(4)));
 
@@ -22,136 +22,165 @@ int convolve_3x3(const void *x, long half, const float *scale, const float *shif
     Map map = {x, half, scale, shift, 0, relu, doubled, 0, height, width, c_in};
     Norm norm = {weight, bias, norm_scale, norm_shift, eps, rounding};
     long stream = streams(y, half_y, out_height * width * c_out);
-    Region region = {first, 0, out_height, width, 1, stream, 1, TILES, half_y};
+    Region region = {first, 0, out_height, width, width, 1, stream, 1, TILES, half_y};
     Moments moments = moments_of(&norm, blocks_of(&region), c_out);
     if (norm_scale && !moments.of) return 1;
-    int missing = convolve_region(&map, &region, u, columns, y, c_out, &moments, 0, threads);
+    int missing = convolve_region(&map, &region, u, columns, y, c_out, &moments, threads);
     return finish(&norm, &moments, missing);
 }
 
-/* How many rows of a map with PARTS channels are computed at once. */
-static long rows_at_once(long width, long out_height) {
-    long rows = PARTS_BYTES / ((width + 2 * FAR) * PARTS * (long)sizeof(float)) / STEP * STEP;
-    return lesser(rows < 8 * STEP ? 8 * STEP : rows, ceil_div(out_height, STEP) * STEP);
-}
+/* Rows and columns of the result for a photo that a thread makes at once, so that all it needs is in its cache; and how
+   many blocks of tiles they are. */
+enum { HIGH = 16, WIDE = 96, BLOCKS = HIGH / STEP * (WIDE / STEP) / TILES };
 
-/* Rows of a photo, each as floats: bytes become numbers between 0 and 1. */
-static void read_photo(const Map *m, const unsigned char *bytes, long row, float *to) {
-    long from = row_of(m, row), count = m->width * m->channels;
-    if (!bytes) {
-        memcpy(to, (const float *)m->x + from, count * sizeof(float));
-        return;
+/* Rows and columns of a photo as floats: bytes become numbers between 0 and 1. */
+static void read_photo(const Map *m, const unsigned char *bytes, long top, long left, long height, long width,
+                       float *to) {
+    int inside = left >= 0 && left + width <= m->width;
+    for (long row = top; row < top + height; row++) {
+        long from = row_of(m, row);
+        for (long i = 0; i < (inside ? 1 : width); i++) {
+            long at = from + column_of(m, left + i), count = inside ? 3 * width : 3;
+            if (bytes)
+                for (long k = 0; k < count; k++) to[k] = bytes[at + k] / 255.f;
+            else
+                memcpy(to, (const float *)m->x + at, count * sizeof(float));
+            to += count;
+        }
     }
-    for (long i = 0; i < count; i++) to[i] = bytes[from + i] / 255.f;
 }
 
-/* A row of a map with PARTS channels: the pixels around `count` columns from `left` on, in three rows of a photo. */
-static void gather(const Map *m, const float **rows, long left, long count, float *to) {
-    for (long i = left; i < left + count; i++, to += PARTS) {
-        if (i >= FAR && i + FAR + 1 < m->width) {
+/* A map with PARTS channels, height x width, from a part of a photo that has 2 FAR rows and columns more. */
+static void gather(const float *photo, long height, long width, float *to) {
+    long line = 3 * (width + 2 * FAR);
+    for (long row = 0; row < height; row++)
+        for (long i = 0; i < width; i++, to += PARTS) {
+            const float *from = photo + row * line + 3 * i, *last = from + 2 * FAR * (line + 3);
 #pragma GCC unroll 8
             for (int part = 0; part < 8; part++)
-                *(quad *)(to + 3 * part) = *(const quad *)(rows[part / 3] + 3 * (i + (part % 3 - 1) * FAR));
-            memcpy(to + 24, rows[2] + 3 * (i + FAR), 3 * sizeof(float));
-            continue;
+                *(quad *)(to + 3 * part) = *(const quad *)(from + part / 3 * FAR * line + part % 3 * FAR * 3);
+            *(quad *)(to + 24) = (quad){last[0], last[1], last[2]};
+            *(quad *)(to + 28) = (quad){0};
         }
-        for (int part = 0; part < 9; part++)
-            memcpy(to + 3 * part, rows[part / 3] + column_of(m, i + (part % 3 - 1) * FAR), 3 * sizeof(float));
-    }
 }
 
-/* A band of a photo, which is read from `first` on: as floats, and as a map with PARTS channels. */
+/* The convolution of a photo, in rectangles. The buffers of a thread are `share` long. */
 typedef struct {
     const Map *photo;
     const unsigned char *bytes;
-    long first, left, width;
-    float *rows, *parts;
-} Band;
+    const void *u;
+    const float *columns;
+    void *y;
+    float *buffers;
+    long half_y, stream, above, beside, out_height, out_width, c_out, share;
+    const Moments *moments;
+} Photo;
 
-static void read_item(void *band, long row, int thread) {
-    (void)thread;
-    const Band *b = band;
-    read_photo(b->photo, b->bytes, b->first + row, b->rows + row * 3 * b->photo->width);
-}
+/* What a thread's buffers hold: rows of a photo, and the map with PARTS channels; the values of tiles follow. */
+enum { PHOTO_SIZE = (HIGH + 8) * (WIDE + 8) * 3, MAP_SIZE = (HIGH + 2) * (WIDE + 2) * PARTS };
 
-static void gather_item(void *band, long row, int thread) {
-    (void)thread;
-    const Band *b = band;
-    const float *three[3];
-    for (long i = 0; i < 3; i++) three[i] = b->rows + (row + i * FAR) * 3 * b->photo->width;
-    gather(b->photo, three, b->left, b->width, b->parts + row * b->width * PARTS);
+static inline long across(const Photo *p) { return ceil_div(p->out_width, WIDE); }
+
+static void photo_item(void *photo, long item, int thread) {
+    const Photo *p = photo;
+    long top = item / across(p) * HIGH, left = item % across(p) * WIDE;
+    long height = lesser(p->out_height - top, HIGH), width = lesser(p->out_width - left, WIDE);
+    float *pixels = p->buffers + thread * p->share, *parts = pixels + PHOTO_SIZE;
+    read_photo(p->photo, p->bytes, top - p->above, left - p->beside, height + 8, width + 8, pixels);
+    gather(pixels, height + 2, width + 2, parts);
+    Map map = {.x = parts, .height = height + 2, .width = width + 2, .channels = PARTS};
+    Region r = {1, 1, height, width, p->out_width, 0, p->stream, 1, TILES, p->half_y};
+    long first = (top * p->out_width + left) * p->c_out * (p->half_y ? sizeof(short) : sizeof(float));
+    Work w = {&map,          &r,         p->u, p->columns, (char *)p->y + first, parts + MAP_SIZE, p->c_out, 0,
+              item * BLOCKS, p->moments, 0};
+    for (long block = 0; block < blocks_of(&r); block++) run_block(&w, block, 0);
+    for (long block = blocks_of(&r); p->moments->of && block < BLOCKS; block++)
+        part_of(p->moments, item * BLOCKS + block)[-COUNT] = 0;
 }
 
 /* y, out_height x out_width x c_out, = the 9 x 9 convolution of a photo, height x width x 3: floats, or `bytes`. What
    the first row and the first column read begins `above` rows and `beside` columns before the photo. The parts of the
    kernels read the photo at other places. */
 int convolve_photo(const float *x, const unsigned char *bytes, const void *u, const float *columns, void *y,
-                   long half_y, long height, long width, long above, long beside, long out_height, long out_width, long c_out,
-                   const float *weight, const float *bias, float *norm_scale, float *norm_shift, double eps,
+                   long half_y, long height, long width, long above, long beside, long out_height, long out_width,
+                   long c_out, const float *weight, const float *bias, float *norm_scale, float *norm_shift, double eps,
                    double rounding, int threads) {
     Map photo = {.x = x, .height = height, .width = width, .channels = 3};
     Norm norm = {weight, bias, norm_scale, norm_shift, eps, rounding};
-    long most = rows_at_once(out_width, out_height), line = (out_width + 2) * PARTS;
-    long last = (out_height - 1) / most * most, stream = streams(y, half_y, out_height * out_width * c_out);
-    long size = ceil_div((most + 2) * line, 16) * 16, row_size = 3 * width;
-    Region region = {1, 1, most, out_width, 0, stream, 1, TILES, half_y}, rest = region;
-    rest.height = out_height - last;
-    Moments moments = moments_of(&norm, last / most * blocks_of(&region) + blocks_of(&rest), c_out);
-    float *parts = aligned_alloc(64, ceil_div((size + (most + 8) * row_size) * sizeof(float), 64) * 64),
-          *rows = parts + size;
-    int missing = !parts || (norm_scale && !moments.of);
-    if (!missing) memset(parts, 0, size * sizeof(float)); /* the channels after the nine parts */
-    for (long first = 0; first < out_height && !missing; first += most) {
-        const Region *r = first == last ? &rest : &region;
-        Map map = {.x = parts, .height = r->height + 2, .width = out_width + 2, .channels = PARTS};
-        Band band = {&photo, bytes, first - above, FAR - beside, out_width + 2, rows, parts};
-        parallel(read_item, &band, r->height + 8, threads);
-        parallel(gather_item, &band, r->height + 2, threads);
-        char *to = (char *)y + first * out_width * c_out * (half_y ? sizeof(short) : sizeof(float));
-        missing = convolve_region(&map, r, u, columns, to, c_out, &moments,
-                                  first / most * blocks_of(&region), threads);
-    }
-    free(parts);
+    long items = ceil_div(out_height, HIGH) * ceil_div(out_width, WIDE);
+    Moments moments = moments_of(&norm, items * BLOCKS, c_out);
+    Map map = {.channels = PARTS};
+    Region region = {.tiles = TILES};
+    long share = ceil_div(PHOTO_SIZE + MAP_SIZE + share_of(&map, &region), 16) * 16;
+    float *buffers = aligned_alloc(64, threads * share * sizeof(float));
+    int missing = !buffers || (norm_scale && !moments.of);
+    Photo p = {&photo, bytes,   u,          columns,
+               y,      buffers, half_y,     streams(y, half_y, out_height * out_width * c_out),
+               above,  beside,  out_height, out_width,
+               c_out,  share,   &moments};
+    if (!missing) parallel(photo_item, &p, items, threads);
+    free(buffers);
     return finish(&norm, &moments, missing);
 }
 
-/* Rows of a picture, which are sums of the results of parts. */
-typedef struct {
-    const float *parts, *bias;
-    float *y;
-    long width;
-} Sum;
+/* Rows and columns of a picture that a thread makes at once. It goes through DEEP rows of a stretch of columns, some
+   rows at a time, so that of the map with PARTS channels only a few rows are needed. */
+enum { DEEP = 128, LONG_LINE = 192, LONG = LONG_LINE - 2 * FAR, AT_ONCE = 2 * STEP };
 
-static void sum_item(void *sum, long row, int thread) {
-    (void)thread;
-    const Sum *s = sum;
-    long line = (s->width + 2 * FAR) * PARTS;
-    for (long i = 0; i < s->width; i++) {
-        quad value = {s->bias[0], s->bias[1], s->bias[2]};
+typedef struct {
+    const Map *map;
+    const void *u;
+    const float *columns, *bias;
+    float *y, *buffers;
+    long above, beside, out_height, out_width, deep, share;
+} Picture;
+
+/* `count` pixels of a row: sums of the results of parts, in lines of so many positions. */
+static void sum_row(const float *parts, long line, const float *bias, long count, float *to) {
+    quad begin = {bias[0], bias[1], bias[2]};
+    for (long i = 0; i < count; i++, parts += PARTS) {
+        quad value = begin;
+#pragma GCC unroll 9
         for (long part = 0; part < 9; part++)
-            value +=
-                *(const quad *)(s->parts + (row + part / 3 * FAR) * line + (i + part % 3 * FAR) * PARTS + 3 * part);
-        memcpy(s->y + (row * s->width + i) * 3, &value, 3 * sizeof(float));
+            value += *(const quad *)(parts + (part / 3 * FAR * line + part % 3 * FAR) * PARTS + 3 * part);
+        memcpy(to + 3 * i, &value, 3 * sizeof(float));
     }
 }
 
-/* y, out_height x out_width x 3, = the 9 x 9 convolution of a map, height x width, after which a bias is added. What the
-   first row and the first column read begins `above` rows and `beside` columns before the map. The results of the parts
-   of the kernels are moved and added up. */
+static void picture_item(void *picture, long item, int thread) {
+    const Picture *p = picture;
+    long stretches = ceil_div(p->out_width, LONG);
+    long top = item / stretches * p->deep, left = item % stretches * LONG;
+    long bottom = lesser(top + p->deep, p->out_height), width = lesser(p->out_width - left, LONG);
+    long line = width + 2 * FAR, known = 0; /* rows of parts that are there */
+    float *parts = p->buffers + thread * p->share, *own = parts + (AT_ONCE + 2 * FAR) * LONG_LINE * PARTS;
+    for (long row = top; row < bottom; row += AT_ONCE) {
+        long rows = lesser(bottom - row, AT_ONCE);
+        Region r = {
+            1 - p->above + row + known, 1 - p->beside + left, rows + 2 * FAR - known, line, line, 4, 0, 1, TILES, 0};
+        Work w = {p->map, &r, p->u, p->columns, parts + known * line * PARTS, own, PARTS, 0, 0, 0, 0};
+        for (long block = 0; block < blocks_of(&r); block++) run_block(&w, block, 0);
+        for (long i = 0; i < rows; i++)
+            sum_row(parts + i * line * PARTS, line, p->bias, width, p->y + ((row + i) * p->out_width + left) * 3);
+        known = 2 * FAR;
+        memmove(parts, parts + rows * line * PARTS, known * line * PARTS * sizeof(float));
+    }
+}
+
+/* y, out_height x out_width x 3, = the 9 x 9 convolution of a map, height x width, after which a bias is added. What
+   the first row and the first column read begins `above` rows and `beside` columns before the map. The results of the
+   parts of the kernels are moved and added up. */
 int convolve_to_picture(const void *x, long half, const float *scale, const float *shift, long relu, const void *u,
                         const float *columns, const float *bias, float *y, long height, long width, long c_in,
                         long above, long beside, long out_height, long out_width, int threads) {
     Map map = {x, half, scale, shift, 0, relu, 0, 0, height, width, c_in};
-    long most = rows_at_once(out_width, out_height), line = (out_width + 2 * FAR) * PARTS;
-    float *parts = aligned_alloc(64, ceil_div((most + 2 * FAR) * line * sizeof(float), 64) * 64);
-    int missing = !parts;
-    for (long first = 0; first < out_height && !missing; first += most) {
-        long rows = lesser(most, out_height - first);
-        Region region = {1 - above + first, 1 - beside, rows + 2 * FAR, out_width + 2 * FAR, 4, 0, 1, TILES, 0};
-        missing = convolve_region(&map, &region, u, columns, parts, PARTS, 0, 0, threads);
-        Sum sum = {parts, bias, y + first * out_width * 3, out_width};
-        parallel(sum_item, &sum, missing ? 0 : rows, threads);
-    }
-    free(parts);
-    return missing;
+    Region region = {.tiles = TILES};
+    /* Small pictures in more pieces, so that all threads have something to do. */
+    long deep = lesser(ceil_div(out_height, 8 * AT_ONCE) * AT_ONCE, DEEP);
+    long share = ceil_div((AT_ONCE + 2 * FAR) * LONG_LINE * PARTS + share_of(&map, &region), 16) * 16;
+    float *buffers = aligned_alloc(64, threads * share * sizeof(float));
+    Picture p = {&map, u, columns, bias, y, buffers, above, beside, out_height, out_width, deep, share};
+    if (buffers) parallel(picture_item, &p, ceil_div(out_height, deep) * ceil_div(out_width, LONG), threads);
+    free(buffers);
+    return !buffers;
 }

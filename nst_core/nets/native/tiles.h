@@ -13,7 +13,7 @@
 /* Tiles of a picture that are computed at once: as many as keep the kernels busy, and their values in the cache. */
 enum { TILES = 24 };
 
-static const float nothing[4096]; /* as many zeros as the most channels */
+static const float nothing[MOST_CHANNELS]; /* zeros */
 
 /* Whether the rows, or the columns, 1 and 2 of each tile are the same, and 3 and 4 are: those of a doubled map are. At
    an odd end, where one is cut, they are not. */
@@ -41,11 +41,11 @@ static inline long slot_of(const Map *m, long column) {
 }
 
 /* Which results of a convolution: height x width of them around the rows of the map from `top` on, and around its
-   columns from `left` on. They need no rows and columns further outside of the map than `reach`. They go around the
-   cache if they `stream`, and are float16 if they are `half`. The same of each of `images` maps, which lie one after the other; so many `tiles` of all of
-   them at once. */
+   columns from `left` on. Their rows are `line` positions apart. They need no rows and columns further outside of the
+   map than `reach`. They go around the cache if they `stream`, and are float16 if they are `half`. The same of each of
+   `images` maps, which lie one after the other; so many `tiles` of all of them at once. */
 typedef struct {
-    long top, left, height, width, reach, stream, images, tiles, half;
+    long top, left, height, width, line, reach, stream, images, tiles, half;
 } Region;
 
 /* What becomes of results, if anything: a bias is added, ReLU follows, and they are 0 where `where` is not positive. */
@@ -100,8 +100,7 @@ static void transform_columns(const Map *m, long top, long left, long reach, int
     int double_columns = twice(m, m->width);
     long rows[SIDE], line = SLOTS * m->channels;
     long bottom = m->height - 1 + reach, right = m->width - 1 + reach;
-    for (long i = 0; i < SIDE; i++)
-        rows[i] = outside(m, top + i, m->height) ? -1 : row_of(m, lesser(top + i, bottom));
+    for (long i = 0; i < SIDE; i++) rows[i] = outside(m, top + i, m->height) ? -1 : row_of(m, lesser(top + i, bottom));
     for (long j = known ? 2 : 0; j < SIDE; j++) {
         if (double_columns && (j == 2 || j == 4)) continue;
         const void *from[SIDE], *by[SIDE];
@@ -174,7 +173,7 @@ static void output_tile(const float *m, long stride, long top, long left, void *
 #pragma GCC unroll 4
         for (int i = 0; i < STEP; i++) {
             vec u[STEP];
-            long at = ((top + i) * r->width + left) * c_out + o + c;
+            long at = ((top + i) * r->line + left) * c_out + o + c;
             output_1d(t + i * SIDE, 1, u, 1);
             if (i == 0 && part) sums = running(part + c, c_out, u[0], begins);
             if (i >= rows) continue;
@@ -244,7 +243,8 @@ static void block_products(const Map *map, const Buffers *b, const void *u, cons
     }
 }
 
-/* The tiles of an image in a region, and the blocks of all tiles, each of which is a part for the moments of the result.
+/* The tiles of an image in a region, and the blocks of all tiles, each of which is a part for the moments of the
+ * result.
  */
 static inline long tiles_of(const Region *r) { return ceil_div(r->height, STEP) * ceil_div(r->width, STEP); }
 static inline long blocks_of(const Region *r) { return ceil_div(r->images * tiles_of(r), r->tiles); }
@@ -302,7 +302,7 @@ static void convolve_block(const Work *w, const Buffers *b, long block, float *p
         for (long t = 0; t < count; t++) {
             Place at = place_of_tile(r, begin + t);
             After after = w->after ? *w->after : (After){0};
-            long image = at.image * r->height * r->width * w->c_out;
+            long image = at.image * r->height * r->line * w->c_out;
             if (after.where) after.where += image;
             output_tile(b->m + t * COLUMNS, b->m_stride, at.top, at.left, (float *)w->y + image, r, o, w->c_out,
                         w->after ? &after : 0, part ? part + o : 0, t == 0);
@@ -315,6 +315,12 @@ static inline long padded(const Region *r) { return ceil_div(r->tiles, ROWS) * R
 static inline long v_stride_of(const Map *m, const Region *r) { return padded(r) * m->channels + 16; }
 static inline long m_stride_of(const Region *r) { return padded(r) * COLUMNS + 16; }
 
+/* How many floats a thread needs in the loop `run_block`. */
+static inline long share_of(const Map *m, const Region *r) {
+    long tiles = FREQUENCIES * (v_stride_of(m, r) + m_stride_of(r));
+    return ceil_div(tiles + SIDE * (SLOTS * (m->channels + N) + padded(r)), 16) * 16;
+}
+
 static void run_block(void *work, long block, int thread) {
     const Work *w = work;
     long c_in = w->map->channels, v_stride = v_stride_of(w->map, w->region), m_stride = m_stride_of(w->region);
@@ -326,20 +332,19 @@ static void run_block(void *work, long block, int thread) {
 
 /* The work with buffers for its threads; there are none if memory is missing. */
 static inline Work with_buffers(Work w, int threads) {
-    long channels = w.map->channels, m_size = FREQUENCIES * m_stride_of(w.region);
-    long v_size = FREQUENCIES * v_stride_of(w.map, w.region);
-    w.share = ceil_div(v_size + m_size + SIDE * (SLOTS * (channels + N) + padded(w.region)), 16) * 16;
+    w.share = share_of(w.map, w.region);
     w.buffers = aligned_alloc(64, threads * w.share * sizeof(float));
     /* Doubled maps have no products at some frequencies. */
     for (int i = 0; w.buffers && w.map->doubled && i < threads; i++)
-        memset(w.buffers + i * w.share + v_size, 0, m_size * sizeof(float));
+        memset(w.buffers + i * w.share + FREQUENCIES * v_stride_of(w.map, w.region), 0,
+               FREQUENCIES * m_stride_of(w.region) * sizeof(float));
     return w;
 }
 
 /* y = the 3 x 3 convolution of a map in a region. Returns whether memory was missing. */
 static inline int convolve_region(const Map *map, const Region *r, const void *u, const float *columns, void *y,
-                                  long c_out, const Moments *moments, long first_part, int threads) {
-    Work work = {map, r, u, columns, y, 0, c_out, 0, first_part, moments, 0};
+                                  long c_out, const Moments *moments, int threads) {
+    Work work = {map, r, u, columns, y, 0, c_out, 0, 0, moments, 0};
     work = with_buffers(work, threads);
     if (!work.buffers) return 1;
     parallel(run_block, &work, blocks_of(r), threads);

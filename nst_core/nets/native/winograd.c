@@ -12,8 +12,12 @@
 #include "tiles.h"
 
 /* Kernels become G kernel G^T. */
-static const float G[SIDE][3] = {{1 / 4.f, 0, 0}, {-1 / 6.f, -1 / 6.f, -1 / 6.f}, {-1 / 6.f, 1 / 6.f, -1 / 6.f},
-                                 {1 / 24.f, 1 / 12.f, 1 / 6.f}, {1 / 24.f, -1 / 12.f, 1 / 6.f}, {0, 0, 1}};
+static const float G[SIDE][3] = {{1 / 4.f, 0, 0},
+                                 {-1 / 6.f, -1 / 6.f, -1 / 6.f},
+                                 {-1 / 6.f, 1 / 6.f, -1 / 6.f},
+                                 {1 / 24.f, 1 / 12.f, 1 / 6.f},
+                                 {1 / 24.f, -1 / 12.f, 1 / 6.f},
+                                 {0, 0, 1}};
 
 /* Kernels, c_in x 3 x 3 x c_out in memory, as `winograd` needs them: FREQUENCIES x c_out / COLUMNS x c_in x COLUMNS. */
 int transform_kernels(const float *w, float *u, long c_in, long c_out, int threads) {
@@ -49,7 +53,8 @@ int winograd(const float *x, const float *mask, const void *u, const float *colu
              const float *where, float *y, long images, long height, long width, long c_in, long c_out, long pad,
              long relu, int threads) {
     Map map = {.x = x, .mask = mask, .zeros = 1, .height = height, .width = width, .channels = c_in};
-    Region region = {1 - pad, 1 - pad, height + 2 * pad - 2, width + 2 * pad - 2, pad, 0, images, 0, 0};
+    Region region = {1 - pad, 1 - pad, height + 2 * pad - 2, width + 2 * pad - 2, width + 2 * pad - 2, pad, 0, images,
+                     0,       0};
     region.tiles = tiles_at_once(&region, c_in, c_out, threads);
     After after = {bias, where, relu};
     Work work = {&map, &region, u, columns, y, 0, c_out, 0, 0, 0, &after};
@@ -91,11 +96,12 @@ static void gradient_tile(const Region *r, const float *g, long channels, Place 
     }
 }
 
-/* The gradient of the kernels, c_in x 3 x 3 x c_out, given the input x, with its padding, and the gradient g of the result. */
+/* The gradient of the kernels, c_in x 3 x 3 x c_out, given the input x, with its padding, and the gradient g of the
+ * result. */
 int kernel_gradient(const float *x, const float *g, float *dw, long images, long height, long width, long c_in,
                     long c_out, int threads) {
     Map maps = {.x = x, .zeros = 1, .height = height, .width = width, .channels = c_in};
-    Region r = {1, 1, height - 2, width - 2, 0, 0, images, 0, 0};
+    Region r = {1, 1, height - 2, width - 2, width - 2, 0, 0, images, 0, 0};
     long tiles = images * tiles_of(&r), size = ceil_div(tiles, ceil_div(tiles, 192));
     long rows = ceil_div(c_in, ROWS) * ROWS, columns_size = SIDE * SLOTS * (c_in + N);
     long v_stride = size * c_in + 16, d_stride = size * c_out + 16, u_stride = rows * c_out + 16;

@@ -83,7 +83,6 @@ def test_loops_of_several_callers_at_once() -> None:
 def test_loops_run_each_item_once_and_one_at_a_time_on_a_thread() -> None:
     runs, busy, overlaps = Counter[int](), set[int](), set[int]()
 
-    @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_long, ctypes.c_int)
     def run(context: int | None, item: int, thread: int) -> None:
         if thread in busy:
             overlaps.add(thread)
@@ -93,12 +92,12 @@ def test_loops_run_each_item_once_and_one_at_a_time_on_a_thread() -> None:
             time.sleep(0)  # another thread goes on here
         busy.remove(thread)
 
-    kernels = native.library()
+    kernels, pointer = native.library(), ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_long, ctypes.c_int)(run)
     assert kernels is not None
     for number in range(600):
         items, threads = number % 41, 1 + number % 5
         runs.clear()
-        kernels.parallel(run, None, ctypes.c_long(items), ctypes.c_int(threads))
+        kernels.parallel(pointer, None, ctypes.c_long(items), ctypes.c_int(threads))
         assert runs == Counter(range(items))
     assert not overlaps
 
