@@ -4,6 +4,10 @@ Nocedal & Wright, "Numerical Optimization" (2006): the two-loop recursion is alg
 is equation 3.4. Projection keeps pixels within their range (Bertsekas 1982, "Projected Newton Methods"): a pixel at a
 bound that would cross it is held during the step, and all others are clipped afterwards. Most programs clip the result
 of an unbounded optimisation instead, which makes the loss worse again.
+
+The first guess of the inverse Hessian, to which the recursion adds what it has seen, is not a multiple of the identity:
+it is larger for low frequencies, as the spectrum of pictures is. The tutorial's loss is reached after N iterations
+instead of 73.
 """
 
 from collections.abc import Callable
@@ -22,6 +26,9 @@ TRIALS = 6
 SUFFICIENT = 1e-4
 #: A loss may rise by this fraction, its rounding error in float32.
 ROUNDING = 1e-6
+#: A frequency f, in 1/px, has the weight (f + LOWEST) ** SPECTRUM. With -1/2 the tutorial's loss is reached a little
+#: sooner, and that of gatys2016 later.
+LOWEST, SPECTRUM = 0.01, -0.25
 #: How far pixels may move in a step, as root mean square. At the start, far from any minimum, the quasi-Newton step is
 #: often twenty times as long, and most evaluations would only shorten it.
 MAX_MOVE = 0.02
@@ -48,7 +55,8 @@ class LBFGS:
         self._learning_rate = learning_rate
         self._gradient: Tensor | None = None
         self._slope = 0.0  # squared length of the gradient
-        self._scale = 1.0  # of the inverse Hessian
+        self._scale = 1.0  # of the first guess of the inverse Hessian
+        self._spectrum = _spectrum(canvas)
         self._converged = False
         # Ring buffers: pair number k is in row k % history.
         shape = (history, canvas.numel())
@@ -98,7 +106,8 @@ class LBFGS:
             canvas = torch.add(self.canvas, direction, alpha=length).clamp_(0, 1)
             parts, gradient = self._evaluate(canvas)
             step, change = canvas - self.canvas, gradient - self._gradient
-            pairs = ((self._gradient, step), (step, change), (change, change), (step, step), (gradient, gradient))
+            smooth = self._smoothed(change)
+            pairs = ((self._gradient, step), (step, change), (change, smooth), (step, step), (gradient, gradient))
             products = torch.stack([a.flatten().dot(b.flatten()) for a, b in pairs])
             *new, promise, curvature, roughness, distance, slope = torch.cat([parts, products]).tolist()
             total = sum(new)
@@ -122,13 +131,17 @@ class LBFGS:
             alpha = self._inverses[row] * self._steps[row].dot(q)
             q.addcmul_(self._changes[row], alpha, value=-1)
             alphas.append(alpha)
-        q.mul_(self._scale)
+        q = self._smoothed(q.view_as(gradient)).flatten().mul_(self._scale)
         for row, alpha in zip(rows, reversed(alphas), strict=True):
             q.addcmul_(self._steps[row], alpha - self._inverses[row] * self._changes[row].dot(q))
         direction = q.neg_().view_as(gradient).masked_fill_(held, 0)
         # The length stays on the device, so that the host does not wait for it.
         most = MAX_MOVE * (direction.numel() / direction.square().sum()).sqrt()
         return direction * (most.clamp_max(self._learning_rate) if rows else most)
+
+    def _smoothed(self, x: Tensor) -> Tensor:
+        """Return a picture whose low frequencies are stronger."""
+        return torch.fft.irfft2(torch.fft.rfft2(x) * self._spectrum, s=x.shape[-2:])
 
     def _remember(self, step: Tensor, change: Tensor, curvature: float, roughness: float) -> None:
         row = self._pairs % len(self._inverses)
@@ -164,6 +177,14 @@ class LBFGS:
         self._converged = bool(converged)
         # Before the first step there are neither parts nor a gradient.
         self._gradient = state["gradient"].to(self.canvas).view_as(self.canvas) if self.parts else None
+
+
+def _spectrum(canvas: Tensor) -> Tensor:
+    """Return weights of the frequencies of a picture, with a mean of 1."""
+    height, width = canvas.shape[-2:]
+    rows, columns = torch.fft.fftfreq(height), torch.fft.rfftfreq(width)
+    weights = (torch.hypot(rows[:, None], columns[None]) + LOWEST).pow(SPECTRUM)
+    return (weights / weights.mean()).to(canvas)
 
 
 def _finite(value: float) -> bool:

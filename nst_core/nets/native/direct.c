@@ -20,7 +20,7 @@ int direct_kernel_gradient(const float *x, const float *g, float *dw, long image
     float *sums = aligned_alloc(64, ceil_div(bands * size * sizeof(float), 64) * 64);
     if (!sums) return 1;
     memset(sums, 0, bands * size * sizeof(float));
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (long band = 0; band < bands; band++) {
         long image = band / BANDS, first = band % BANDS * share, last = first + share < rows ? first + share : rows;
         for (long row = first; row < last; row++)

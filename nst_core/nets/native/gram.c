@@ -17,7 +17,7 @@ int gram(const float *x, float *y, long images, long positions, long channels, i
     float *sums = aligned_alloc(64, bands * (size + PIECE * channels) * sizeof(float));
     if (!sums) return 1;
     memset(sums, 0, bands * size * sizeof(float));
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (long band = 0; band < bands; band++) {
         float *to = sums + band * size, *packed = sums + bands * size + band * PIECE * channels;
         long first = band % BANDS * share, last = first + share < positions ? first + share : positions;
@@ -67,7 +67,7 @@ int gram_gradient(const float *x, const void *m, const float *columns, float *dx
     long size = channels * channels, blocks = ceil_div(positions, PIECE), share = PIECE * (channels / 2 + 1);
     float *buffers = aligned_alloc(64, ceil_div(threads * share * sizeof(float), 64) * 64);
     if (!buffers) return 1;
-#pragma omp parallel for num_threads(threads) collapse(2) schedule(dynamic)
+#pragma omp parallel for num_threads(threads) collapse(2) schedule(static)
     for (long n = 0; n < images; n++)
         for (long block = 0; block < blocks; block++) {
             /* Positions at the end are computed twice. */

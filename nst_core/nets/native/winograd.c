@@ -60,7 +60,7 @@ int winograd(const float *x, const float *mask, const void *u, const float *colu
     Work work = {&map, &region, u, columns, y, 0, c_out, 0, 0, 0, &after};
     work = with_buffers(work, threads);
     if (!work.buffers) return 1;
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (long block = 0; block < blocks_of(&region); block++) run_block(&work, block, omp_get_thread_num());
     free(work.buffers);
     return 0;
