@@ -141,7 +141,8 @@ class LBFGS:
 
     def _smoothed(self, x: Tensor) -> Tensor:
         """Return a picture whose low frequencies are stronger."""
-        return torch.fft.irfft2(torch.fft.rfft2(x) * self._spectrum, s=x.shape[-2:])
+        smooth: Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * self._spectrum, s=x.shape[-2:])
+        return smooth
 
     def _remember(self, step: Tensor, change: Tensor, curvature: float, roughness: float) -> None:
         row = self._pairs % len(self._inverses)

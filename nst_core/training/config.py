@@ -14,7 +14,7 @@ Normalization = Literal["gatys", "hw", "chw", "relative"]
 TVKind = Literal["l1", "squared"]
 Pooling = Literal["max", "average"]
 Schedule = Literal["cosine", "constant", "step"]
-Trained = Literal["all", "norms"]
+Trained = Literal["all", "norms", "identity"]
 DEFAULT_STYLE_WEIGHTS = {"relu1_2": 5.0, "relu2_2": 5.0, "relu3_3": 5.0, "relu4_3": 5.0}
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -63,7 +63,8 @@ class TrainConfig:
     """
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
-    #: What learns: "all", or "norms": the weights and biases of normalisations alone, a style for given convolutions.
+    #: What learns: "all"; "norms": the weights and biases of normalisations alone, a style for given convolutions;
+    #: "identity": those of the identity alone, so that a network which has none gets one, and keeps its pictures.
     trained: Trained = "all"
     #: Above 0, the last style of a network with several is the identity: the photo itself. This is the weight of the
     #: mean squared difference from the photo, for pixels in 0 to 1; it counts as content. With 0, an identity that the
@@ -157,8 +158,10 @@ class TrainConfig:
         self._check_styles()
 
     def _check_styles(self) -> None:
-        if self.trained == "norms" and self.transformer.norm != "instance":
+        if self.trained != "all" and self.transformer.norm != "instance":
             raise ConfigError("Only a network with the norm instance can be trained in its norms.", field="trained")
+        if self.trained == "identity" and not self.identity_weight:
+            raise ConfigError("The identity learns only if it has a weight (identity_weight).", field="identity_weight")
         if self.identity_weight:
             if self.transformer.styles == 1:
                 raise ConfigError("identity_weight needs a network with several styles.", field="identity_weight")

@@ -226,10 +226,13 @@ def drawn_styles(config: TrainConfig, step: int) -> Tensor | None:
     """Return the style of each photo of step 0, 1, 2, ..., N whole numbers; None if the network has one style.
 
     They depend on the seed and the step alone. Each of as many photos in a row as there are styles has another style.
-    Photos of the identity come last in their batch, and there are none if it has no weight.
+    Photos of the identity come last in their batch, and there are none if it has no weight. If it learns alone, all
+    photos are its own.
     """
     if config.transformer.styles == 1:
         return None
+    if config.trained == "identity":
+        return torch.full((config.batch_size,), config.paintings)
     count = config.paintings + bool(config.identity_weight)
     places = [divmod(place, count) for place in range(step * config.batch_size, (step + 1) * config.batch_size)]
     turns = {turn: np.random.default_rng((config.seed, _STYLES, turn)).permutation(count) for turn, _ in places}

@@ -183,7 +183,8 @@ def test_its_first_guess_suits_losses_that_change_faster_with_high_frequencies(m
 
     def loss(x: Tensor) -> Tensor:
         difference = torch.fft.rfft2((x - goal).view(3, 32, 32), norm="ortho")
-        return (difference.abs().square() * (0.01 + frequencies).sqrt()).sum()
+        total: Tensor = (difference.abs().square() * (0.01 + frequencies).sqrt()).sum()
+        return total
 
     def left_after(steps: int) -> float:
         return run(descent(torch.full((1, 3, 32, 32), 0.5), function(loss)), steps)[-1]

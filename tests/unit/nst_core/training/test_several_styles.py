@@ -216,6 +216,28 @@ def test_an_identity_without_a_weight_stays_as_it_is(trainers: Trainers) -> None
         trainers(config, initial=varied(TINY))
 
 
+def test_a_network_gets_an_identity_and_keeps_its_pictures(trainers: Trainers) -> None:
+    network = with_network(TINY, styles=2)
+    config = replace(network, identity_weight=10.0, trained="identity", learning_rate=0.05, steps=60)
+    initial = varied(TINY)
+    trainer = trainers(config, initial=initial)
+    batch = trainer.photos.batch(99)
+
+    def difference() -> float:
+        with torch.no_grad():
+            return float(
+                (trainer.transformer(batch, torch.ones(len(batch), dtype=torch.int64)) - batch).square().mean()
+            )
+
+    before = difference()
+    take_steps(trainer, 60)
+    assert difference() < 0.9 * before
+    painted = one_style(trainer.transformer, 0).state_dict()
+    assert all(torch.equal(painted[name], value) for name, value in initial.state_dict().items())
+    with pytest.raises(ConfigError, match="has a weight"):
+        replace(TINY, trained="identity")
+
+
 def test_the_number_of_paintings_is_checked(trainers: Trainers) -> None:
     with pytest.raises(ConfigError, match="must be 2, not 1"):
         trainers(TWO)
