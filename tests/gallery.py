@@ -1,6 +1,7 @@
 """Makes the pictures and the page of the shipped styles: `python -m tests.gallery --paintings FOLDER`.
 
-FOLDER has the paintings, `NAME.jpg` for each style. The page needs none; `--page` writes it alone.
+FOLDER has the paintings, `NAME.jpg` for each style; a style whose painting is not there keeps its sheet. The page needs
+none; `--page` writes it alone.
 """
 
 import argparse
@@ -48,7 +49,10 @@ def main() -> None:
         stylizer = load_stylizer(style.weights(), choice=choose(torch.device("cpu")))
         pairs = [(photo, stylizer(photo[None])[0]) for photo in photos]
         last.append(pairs[-1][1])
-        painting = Image.open(args.paintings / f"{style.name}.jpg").convert("RGB")
+        file = args.paintings / f"{style.name}.jpg"
+        if not file.exists():
+            continue
+        painting = Image.open(file).convert("RGB")
         painting.thumbnail((_PAINTING_PX, _PAINTING_PX))
         (style.folder / SHEET_NAME).write_bytes(encode(preview_sheet(np.array(painting), pairs), "jpg"))
     overview([photos[-1], *last]).save(OVERVIEW, quality=88)

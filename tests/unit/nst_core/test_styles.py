@@ -46,15 +46,24 @@ def test_shipped_styles_are_listed() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_style_is_complete(name: str) -> None:
     style = shipped_style(name)
-    assert {path.name for path in style.folder.iterdir()} == {CARD_NAME, SHEET_NAME}
+    own = {WEIGHTS_NAME, PLOT_NAME} if style.family is None else set()
+    assert {path.name for path in style.folder.iterdir()} == {CARD_NAME, SHEET_NAME} | own
     assert len(style.weights()) < 4_000_000
-    assert style.family is not None
-    folder = style.family.file.parent
-    assert {path.name for path in folder.iterdir()} == {WEIGHTS_NAME, STYLES_NAME, PLOT_NAME}
-    for file in (folder / PLOT_NAME, style.folder / SHEET_NAME):
+    assert load_transformer_bytes(style.weights(), style=None).config.fades(0)
+    pictures = [style.folder / SHEET_NAME, style.folder / PLOT_NAME]
+    if style.family is not None:
+        folder = style.family.file.parent
+        assert {path.name for path in folder.iterdir()} == {WEIGHTS_NAME, STYLES_NAME, PLOT_NAME}
+        pictures[1] = folder / PLOT_NAME
+    for file in pictures:
         with Image.open(file) as picture:
             picture.load()
             assert min(picture.size) > 300
+
+
+def test_shipped_styles_can_be_blended_with_each_other() -> None:
+    first, *others = (load_transformer_bytes(style.weights(), style=None).config for style in shipped_styles())
+    assert all(first.blends_with(other) for other in others)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,13 +80,13 @@ def test_the_card_of_a_shipped_style_matches_its_network(name: str) -> None:
 
 
 def test_a_style_of_a_family_is_that_of_its_index_and_has_the_identity() -> None:
-    style = shipped_style("great_wave")
+    style = shipped_style("udnie")
     family = style.family
     assert family is not None
     assert families()[family.name] == family
     whole, found = load_transformer(family.file, style=None), load_transformer_bytes(style.weights(), style=None)
     assert found.config == replace(whole.config, styles=2, identity=True)
-    for ours, name in enumerate(("great_wave", IDENTITY)):
+    for ours, name in enumerate(("udnie", IDENTITY)):
         expected = one_style(whole, family.styles.index(name)).state_dict()
         for key, tensor in one_style(found, ours).state_dict().items():
             assert torch.equal(tensor, expected[key])
