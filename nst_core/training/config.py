@@ -199,6 +199,7 @@ class TrainConfig:
         return replace(
             self,
             transformer=self.transformer.single,
+            trained="norms" if self.trained == "identity" else self.trained,
             identity_weight=0.0,
             style_weights={layer: factor * weight for layer, weight in self.style_weights.items()},
             style_factors=(),

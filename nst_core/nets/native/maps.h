@@ -66,7 +66,10 @@ typedef struct {
     long parts, channels;
 } Moments;
 
-enum { COUNT = 16, MOST_CHANNELS = 4096 }; /* the place of the number of positions */
+enum {
+    COUNT = 16, /* the place of the number of positions */
+    MOST_CHANNELS = 4096
+};
 
 static inline Moments moments_of(const Norm *n, long parts, long channels) {
     Moments m = {n->scale ? malloc(parts * (COUNT + 3 * channels) * sizeof(float)) : 0, parts, channels};

@@ -243,9 +243,7 @@ static void block_products(const Map *map, const Buffers *b, const void *u, cons
     }
 }
 
-/* The tiles of an image in a region, and the blocks of all tiles, each of which is a part for the moments of the
- * result.
- */
+/* The tiles of an image in a region; and the blocks of all tiles, each of which has a part of the moments. */
 static inline long tiles_of(const Region *r) { return ceil_div(r->height, STEP) * ceil_div(r->width, STEP); }
 static inline long blocks_of(const Region *r) { return ceil_div(r->images * tiles_of(r), r->tiles); }
 

@@ -53,8 +53,8 @@ int winograd(const float *x, const float *mask, const void *u, const float *colu
              const float *where, float *y, long images, long height, long width, long c_in, long c_out, long pad,
              long relu, int threads) {
     Map map = {.x = x, .mask = mask, .zeros = 1, .height = height, .width = width, .channels = c_in};
-    Region region = {1 - pad, 1 - pad, height + 2 * pad - 2, width + 2 * pad - 2, width + 2 * pad - 2, pad, 0, images,
-                     0,       0};
+    long high = height + 2 * pad - 2, wide = width + 2 * pad - 2;
+    Region region = {1 - pad, 1 - pad, high, wide, wide, pad, 0, images, 0, 0};
     region.tiles = tiles_at_once(&region, c_in, c_out, threads);
     After after = {bias, where, relu};
     Work work = {&map, &region, u, columns, y, 0, c_out, 0, 0, 0, &after};
@@ -96,8 +96,8 @@ static void gradient_tile(const Region *r, const float *g, long channels, Place 
     }
 }
 
-/* The gradient of the kernels, c_in x 3 x 3 x c_out, given the input x, with its padding, and the gradient g of the
- * result. */
+/* The gradient of the kernels, c_in x 3 x 3 x c_out, from the input x with its padding and the gradient g of the result.
+ */
 int kernel_gradient(const float *x, const float *g, float *dw, long images, long height, long width, long c_in,
                     long c_out, int threads) {
     Map maps = {.x = x, .zeros = 1, .height = height, .width = width, .channels = c_in};

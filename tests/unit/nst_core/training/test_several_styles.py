@@ -234,6 +234,7 @@ def test_a_network_gets_an_identity_and_keeps_its_pictures(trainers: Trainers) -
     assert difference() < 0.97 * before  # its convolutions are random
     painted = one_style(trainer.transformer, 0).state_dict()
     assert all(torch.equal(painted[name], value) for name, value in initial.state_dict().items())
+    assert config.of_painting(0).trained == "norms"
     with pytest.raises(ConfigError, match="has a weight"):
         replace(TINY, trained="identity")
 
