@@ -183,7 +183,7 @@ def _start_decoder(pool: DecoderPool) -> None:
 
 
 def _chosen(settings: WorkerSettings, device: torch.device, engine: Engine, watchdog: Watchdog) -> EngineChoice:
-    """Return the engine for photos; end the process if one of them hangs while it is measured."""
+    """Return the engine for photos; end the process if one hangs while it is tried."""
     folder = usable_cache_folder(settings.cache_dir)
     choosing = engine.submit(
         lambda: choose(device, engine=settings.engine, precision=settings.precision, folder=folder)

@@ -76,6 +76,11 @@ def bf16_pays(device: torch.device) -> bool:
     return bool(device.type == "cpu" and _abilities().get("amx_bf16"))
 
 
+def multiplies_pairs() -> bool:
+    """Return whether the processor multiplies 16-bit integers, and adds up pairs of products, by one instruction."""
+    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+
+
 def _abilities() -> dict[str, Any]:
     """Return what torch says of the processor; older versions have no such function."""
     abilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()

@@ -20,7 +20,7 @@ from tests.faults.matrix import Matrix, Options, find_cases
 from tests.faults.table import as_markdown, as_text, rows_of
 from tests.photos import small_photos
 
-#: A choice by measurement may differ from one installation to the next, and engines differ in the last bits.
+#: What is installed decides which engine "auto" means, and engines differ in the last bits.
 ENGINE = {"NST_ENGINE": "native", "NST_PRECISION": "fp32"}
 SCHEDULER, WORKER = f"nst-scheduler:{__version__}", f"nst-worker-cpu:{__version__}"
 

@@ -15,6 +15,8 @@ typedef short pairs __attribute__((vector_size(4 * N), aligned(2)));
 static inline veci add_pairs(veci s, veci value, pairs b) {
 #if defined __AVX512VNNI__ && N == 16
     return (veci)_mm512_dpwssd_epi32((__m512i)s, (__m512i)value, (__m512i)b);
+#elif defined __AVX512BW__ && N == 16
+    return s + (veci)_mm512_madd_epi16((__m512i)value, (__m512i)b);
 #elif defined __AVX2__ && N == 8
     return s + (veci)_mm256_madd_epi16((__m256i)value, (__m256i)b);
 #else

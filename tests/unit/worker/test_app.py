@@ -1,5 +1,6 @@
 """Tests of worker.app."""
 
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -38,13 +39,10 @@ def test_a_worker_in_which_an_engine_hangs_ends(monkeypatch: pytest.MonkeyPatch,
     engine.close()
 
 
-def test_workers_of_one_cache_folder_keep_their_choice_in_it(
-    monkeypatch: pytest.MonkeyPatch, settings: WorkerSettings
-) -> None:
+def test_workers_with_cache_folders_of_their_own_choose_alike(settings: WorkerSettings, tmp_path: Path) -> None:
     engine = Engine()
     watchdog = Watchdog(stuck_after_s=600, engine_busy_s=lambda: 0.0)
-    first = _chosen(settings, torch.device("cpu"), engine, watchdog)
-    assert list(settings.cache_dir.iterdir()) == [settings.cache_dir / "engines.json"]
-    monkeypatch.setattr("nst_core.inference.selection.measure", lambda choices: pytest.fail("measured again"))
-    assert _chosen(settings, torch.device("cpu"), engine, watchdog) == first
+    other = settings.model_copy(update={"cache_dir": tmp_path / "other"})
+    first, second = (_chosen(each, torch.device("cpu"), engine, watchdog) for each in (settings, other))
+    assert first == second
     engine.close()

@@ -9,43 +9,52 @@ import nst_core
 from nst_core.errors import ConfigError, EngineError
 from nst_core.inference import selection
 from nst_core.inference.eager import EagerStylizer
-from nst_core.inference.selection import Measured, choose, fastest, measure
-from nst_core.inference.stylizer import EXACT, EngineChoice, Pixels, Precision
+from nst_core.inference.likeness import psnr_db
+from nst_core.inference.selection import choose
+from nst_core.inference.stylizer import EXACT, EngineChoice, Pixels
 from nst_core.nets import native
 from tests.unit.nst_core.nets.native_kit import needs_compiler
-
-
-def measured(engine: str, precision: Precision, *, ms: float, psnr: float = 50.0) -> Measured:
-    return Measured(choice=EngineChoice(engine=engine, precision=precision), seconds=ms / 1000, psnr_db=psnr)
-
 
 OPENVINO = EngineChoice(engine="openvino", precision="fp32")
 NATIVE = EngineChoice(engine="native", precision="fp32")
 INTEGERS = EngineChoice(engine="native", precision="int16")
-EAGER = measured("eager", "fp32", ms=100, psnr=float("inf"))
+BFLOAT16 = EngineChoice(engine="openvino", precision="bf16")
 
 
-def test_the_fastest_is_chosen() -> None:
-    candidates = [EAGER, measured("openvino", "fp32", ms=50), measured("openvino", "bf16", ms=10)]
-    assert fastest(candidates) == EngineChoice(engine="openvino", precision="bf16")
+def play(
+    monkeypatch: pytest.MonkeyPatch, *, capability: str, openvino: list[str], amx: bool = False, compiler: bool = True
+) -> None:
+    """Let this machine have another processor; all that it computes is the reference."""
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"amx_bf16": amx})
+    monkeypatch.setattr(selection, "precisions", lambda: openvino)
+    monkeypatch.setattr(native, "library", lambda: object() if compiler else None)
+    monkeypatch.setattr(selection, "_small_stylizer", lambda choice: EagerStylizer(selection._small_net()))
 
 
-def test_a_lower_precision_has_to_be_worth_it() -> None:
-    candidates = [EAGER, measured("openvino", "fp32", ms=50), measured("openvino", "bf16", ms=40)]
-    assert fastest(candidates) == EngineChoice(engine="openvino", precision="fp32")
-
-
-def test_an_engine_that_is_clearly_slower_here_is_not_chosen() -> None:
-    assert fastest([EAGER, measured("openvino", "fp32", ms=210)]) == EXACT
-
-
-def test_an_engine_that_other_programs_have_slowed_down_is_chosen() -> None:
-    assert fastest([EAGER, measured("openvino", "fp32", ms=190)]).engine == "openvino"
-
-
-def test_an_engine_that_computes_wrongly_here_is_not_chosen() -> None:
-    candidates = [EAGER, measured("openvino", "fp32", ms=50), measured("openvino", "bf16", ms=1, psnr=12)]
-    assert fastest(candidates) == EngineChoice(engine="openvino", precision="fp32")
+@pytest.mark.parametrize(
+    ("capability", "openvino", "amx", "chosen", "without_compiler"),
+    [
+        ("AVX2", ["fp32", "int8"], False, INTEGERS, OPENVINO),
+        ("AVX512", ["fp32", "bf16", "int8"], False, INTEGERS, BFLOAT16),
+        ("AVX512", ["fp32", "bf16", "int8"], True, BFLOAT16, BFLOAT16),
+        ("AVX512", [], True, INTEGERS, EXACT),
+        ("DEFAULT", ["fp32", "int8"], False, NATIVE, OPENVINO),
+        ("DEFAULT", [], False, NATIVE, EXACT),
+    ],
+)
+def test_what_the_processor_can_do_decides(
+    monkeypatch: pytest.MonkeyPatch,
+    capability: str,
+    openvino: list[str],
+    amx: bool,
+    chosen: EngineChoice,
+    without_compiler: EngineChoice,
+) -> None:
+    play(monkeypatch, capability=capability, openvino=openvino, amx=amx)
+    assert choose("cpu") == chosen
+    play(monkeypatch, capability=capability, openvino=openvino, amx=amx, compiler=False)
+    assert choose("cpu") == without_compiler
 
 
 def test_settings_decide() -> None:
@@ -69,18 +78,11 @@ def test_integers_are_chosen_by_the_settings_only() -> None:
 
 @needs_compiler
 def test_every_engine_of_this_machine_computes_correctly() -> None:
-    reference, *fast = measure([EXACT, OPENVINO, NATIVE, INTEGERS])
-    assert reference.psnr_db == float("inf")
-    assert [each.psnr_db > least for each, least in zip(fast, (60, 60, 45), strict=True)] == [True] * 3
+    photo = selection._photo()
+    reference = EagerStylizer(selection._small_net())(photo)
+    for choice, least_db in ((EXACT, float("inf")), (OPENVINO, 60), (NATIVE, 60), (INTEGERS, 45)):
+        assert psnr_db(selection._small_stylizer(choice)(photo), reference) >= least_db
     assert choose("cpu") != EXACT
-
-
-def test_of_engines_that_are_as_exact_the_last_one_is_chosen_unless_it_is_clearly_slower() -> None:
-    candidates = [EAGER, measured("openvino", "fp32", ms=50), measured("native", "fp32", ms=70)]
-    assert fastest(candidates).engine == "native"
-    assert fastest([*candidates[:2], measured("native", "fp32", ms=110)]).engine == "openvino"
-    assert fastest([*candidates, measured("openvino", "bf16", ms=60)]).engine == "native"
-    assert fastest([*candidates, measured("openvino", "bf16", ms=20)]).precision == "bf16"
 
 
 @needs_compiler
@@ -92,41 +94,48 @@ def test_the_native_engine_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> 
         choose("cpu", engine="native")
 
 
-class BrokenStylizer:
-    """Raises an error from a call on."""
-
-    def __init__(self, *, calls: int) -> None:
-        self._calls = calls
-        self._stylizer = EagerStylizer(selection._small_net())
-
-    def __call__(self, batch: Pixels) -> Pixels:
-        self._calls -= 1
-        if self._calls < 0:
-            raise RuntimeError("could not create a primitive")
-        return self._stylizer(batch)
+def broken(batch: Pixels) -> Pixels:
+    """Fail as a library does whose kernel is missing."""
+    raise RuntimeError("could not create a primitive")
 
 
-@pytest.mark.parametrize("calls", [0, 3])
+def wrong(batch: Pixels) -> Pixels:
+    """Compute what a miscompiled kernel might."""
+    return EagerStylizer(selection._small_net())(255 - batch)
+
+
+@pytest.mark.parametrize(
+    ("stylizer", "message"),
+    [
+        (broken, "native in int16 does not work on this machine: RuntimeError('could not"),
+        (wrong, "native in int16 computes wrongly on this machine: "),
+    ],
+)
 def test_an_engine_that_fails_here_is_not_chosen(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, calls: int
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, stylizer: Any, message: str
 ) -> None:
+    play(monkeypatch, capability="AVX2", openvino=["fp32"])
     small = selection._small_stylizer
-    broken = BrokenStylizer(calls=calls)
-    monkeypatch.setattr(selection, "_small_stylizer", lambda each: broken if each == OPENVINO else small(each))
-    assert [each.choice for each in measure([EXACT, OPENVINO])] == [EXACT]
-    assert "openvino in fp32 does not work on this machine: RuntimeError('could not" in caplog.text
-    with pytest.raises(EngineError, match="None of these engines works on this machine: openvino in fp32"):
-        measure([OPENVINO])
+    monkeypatch.setattr(selection, "_small_stylizer", lambda each: stylizer if each == INTEGERS else small(each))
+    assert choose("cpu") == NATIVE
+    assert message in caplog.text
+    monkeypatch.setattr(selection, "_small_stylizer", lambda each: stylizer)
+    with pytest.raises(EngineError, match="None of these engines works on this machine: native in fp32, native in int"):
+        choose("cpu", engine="native")
 
 
-def test_a_kept_choice_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = choose("cpu", folder=tmp_path)
-    monkeypatch.setattr(selection, "measure", lambda choices: pytest.fail("measured again"))
-    assert choose("cpu", folder=tmp_path) == first
-    assert choose("cpu", engine="eager", folder=tmp_path) == EXACT
+def test_the_choice_for_a_card_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # There may be no card: only what it answers is played.
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "a card")
+    monkeypatch.setattr(selection, "bf16_pays", lambda device: True)
+    monkeypatch.setattr(selection, "probe", lambda device: "fp16")
+    first = choose("cuda", folder=tmp_path)
+    monkeypatch.setattr(selection, "probe", lambda device: pytest.fail("measured again"))
+    assert choose("cuda", folder=tmp_path) == first
+    assert choose("cuda", engine="eager", folder=tmp_path) == EXACT
     monkeypatch.setattr(nst_core, "__version__", "99")
     with pytest.raises(pytest.fail.Exception, match="measured again"):
-        choose("cpu", folder=tmp_path)
+        choose("cuda", folder=tmp_path)
 
 
 @pytest.mark.parametrize(
