@@ -21,6 +21,7 @@ from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.weights import load_transformer, save_transformer
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.styles import shipped_styles
 from nst_core.system.devices import resolve_device
 from nst_core.system.memory import keep_freed_memory
 from nst_core.training.cache import FileCache
@@ -63,7 +64,9 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--photos", required=True, help="a folder of training photos, or s3://bucket/prefix")
     train.add_argument("--run", type=Path, required=True, help="the folder of this training")
     train.add_argument("--samples", type=Path, nargs="*", default=[], help="photos to stylize at intervals")
-    train.add_argument("--preset", choices=presets(), help="begin with the config of a preset of queued trainings")
+    train.add_argument(
+        "--preset", choices=presets(), help="begin with the config and the weights of a preset of queued trainings"
+    )
     train.add_argument("--config", type=json_object, default={}, help="TrainConfig fields as JSON")
     train.add_argument("--strength", type=float, default=1.0, help="multiply the style weights by this")
     train.add_argument("--initial", type=Path, help="start with the network and the weights of this file")
@@ -93,18 +96,19 @@ def json_object(text: str) -> dict[str, Any]:
 
 def train_styles(args: argparse.Namespace) -> int:
     """Train to the last step or until a signal; return the exit code."""
+    initial, initial_style = first_weights(args)
     plan = RunPlan(
         folder=args.run,
         config=make_config(
             args.config,
-            args.initial,
-            initial_style=args.initial_style,
+            initial,
+            initial_style=initial_style,
             preset=args.preset,
             paintings=len(args.painting),
         ).with_strength(args.strength),
         paintings=tuple(args.painting),
-        initial=args.initial,
-        initial_style=args.initial_style,
+        initial=initial,
+        initial_style=initial_style,
         samples=tuple(args.samples),
         checkpoint_every=args.checkpoint_every,
         sample_every=args.sample_every,
@@ -125,6 +129,23 @@ def train_styles(args: argparse.Namespace) -> int:
     finally:
         run.close()
     return 0 if run.done else 130
+
+
+def first_weights(args: argparse.Namespace) -> tuple[Path | None, int | None]:
+    """Return the weights file that a training begins with, and the index of its style; (None, None): random weights.
+
+    A preset has a shipped style to begin with, which fits unless the config asks for another kind of network.
+    """
+    if args.initial is not None or args.initial_style is not None or args.preset is None:
+        return args.initial, args.initial_style
+    teachers = [style.place for style in shipped_styles() if style.name == presets()[args.preset].initial_style]
+    network = make_config(args.config, None, preset=args.preset).transformer.single
+    fitting = [
+        (file, index)
+        for file, index in teachers
+        if network.takes_weights_of(load_transformer(file, style=index).config.single)
+    ]
+    return fitting[0] if fitting else (None, None)
 
 
 def join_files(args: argparse.Namespace) -> int:

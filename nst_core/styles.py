@@ -66,6 +66,13 @@ class ShippedStyle:
         card: dict[str, Any] = json.loads((self.folder / CARD_NAME).read_text())
         return card
 
+    @property
+    def place(self) -> tuple[Path, int]:
+        """The weights file in the package, and the index of the style in its network."""
+        if self.family is None:
+            return self.folder / WEIGHTS_NAME, 0
+        return self.family.file, self.family.styles.index(self.name)
+
     def weights(self) -> bytes:
         """Return the bytes of a weights file whose first style this is; the identity of its family is the second."""
         return (self.folder / WEIGHTS_NAME).read_bytes() if self.family is None else self.family.weights(self.name)

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from nst_core.__main__ import main, make_config, stopped_by_signals
+from nst_core.__main__ import first_weights, main, make_config, make_parser, stopped_by_signals
 from nst_core.errors import ConfigError
 from nst_core.nets.weights import dump_transformer, load_transformer
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.styles import shipped_styles
 from nst_core.training.curve import read_losses
-from nst_core.training.presets import presets
+from nst_core.training.presets import TEACHER, presets
 from tests.shipped import shipped_style
 from tests.unit.nst_core.training.kit import encoded, soft_picture
 
@@ -133,6 +134,24 @@ def test_a_preset_comes_before_the_defaults_and_after_the_options() -> None:
     config = make_config({"steps": 5}, None, preset="quick", paintings=3)
     assert config == replace(quick, steps=5, transformer=replace(quick.transformer, styles=3))
     assert make_config({}, None).transformer.styles == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "style"),
+    [
+        (["--preset", "quick"], TEACHER),
+        (["--preset", "norms", "--config", '{"transformer": {"output": "tanh", "grain": 3.0}}'], TEACHER),
+        (["--preset", "quick", "--config", '{"transformer": {"width": 16}}'], None),
+        (["--preset", "paper"], None),
+        ([], None),
+    ],
+)
+def test_a_preset_begins_with_the_style_that_it_names_if_that_fits(options: list[str], style: str | None) -> None:
+    place = next((shipped.place for shipped in shipped_styles() if shipped.name == style), (None, None))
+    args = ["train", "--painting", "a.jpg", "--photos", "photos", "--run", "run"]
+    assert first_weights(make_parser().parse_args([*args, *options])) == place
+    given = ["--initial", "b.safetensors", "--initial-style", "1"]
+    assert first_weights(make_parser().parse_args([*args, *options, *given])) == (Path("b.safetensors"), 1)
 
 
 def test_a_style_is_added_to_others_without_a_change_of_theirs(run: Path) -> None:
