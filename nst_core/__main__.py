@@ -15,7 +15,9 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from nst_core.decoding.decoder import decode
 from nst_core.errors import NstError
+from nst_core.images.picture import Limits
 from nst_core.nets.families import joined
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.weights import load_transformer, save_transformer
@@ -31,6 +33,8 @@ from nst_core.training.run import RunPlan, TrainingRun
 from nst_core.training.sources import FolderPhotos, PhotoSource
 from nst_core.training.step_losses import StepLosses
 from nst_core.training.stored_photos import StoredPhotos
+from nst_core.upscaling.network import FACTORS, load_upscale_net, save_upscale_net
+from nst_core.upscaling.training import UpscaleConfig, UpscaleLosses, train_upscaler
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +59,21 @@ def make_parser() -> argparse.ArgumentParser:
     join.set_defaults(run_command=join_files)
     join.add_argument("weights", type=Path, nargs="+", help="weights files, whose styles keep their order")
     join.add_argument("-o", "--output", type=Path, required=True, help="the new weights file")
+    _add_upscaler(commands.add_parser("upscaler", help="train the network that enlarges pictures"))
     return parser
+
+
+def _add_upscaler(upscaler: argparse.ArgumentParser) -> None:
+    upscaler.set_defaults(run_command=train_upscaling)
+    upscaler.add_argument("--pictures", type=Path, required=True, help="a folder of large pictures, such as results")
+    upscaler.add_argument("--factor", type=int, choices=FACTORS, required=True, help="how many times as long sides get")
+    upscaler.add_argument("--steps", type=int, default=UpscaleConfig.steps, help="steps of four crops")
+    upscaler.add_argument(
+        "--feature-steps", type=int, default=UpscaleConfig.feature_steps, help="the last steps, with a feature loss"
+    )
+    upscaler.add_argument("--feature-weight", type=float, default=UpscaleConfig.feature_weight, help="its weight")
+    upscaler.add_argument("--initial", type=Path, help="start with the weights of this file")
+    upscaler.add_argument("-o", "--output", type=Path, required=True, help="the new weights file")
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
@@ -177,6 +195,23 @@ def make_config(
     if isinstance(network, dict) and paintings + identity > 1:
         network = {"styles": paintings + identity, "identity": identity, **network}
     return TrainConfig.from_dict({**options, "transformer": network})
+
+
+def train_upscaling(args: argparse.Namespace) -> int:
+    """Train a network that enlarges pictures, and write its weights."""
+    photos = FolderPhotos(args.pictures)
+    pictures = [decode(photos.read(name), Limits()).rgb for name in photos.names]
+    names = ("factor", "steps", "feature_steps", "feature_weight")
+    config = UpscaleConfig(**{name: getattr(args, name) for name in names})
+    net = None if args.initial is None else load_upscale_net(args.factor, args.initial)
+    save_upscale_net(train_upscaler(pictures, config, net=net, on_step=print_upscaling), args.output)
+    return 0
+
+
+def print_upscaling(losses: UpscaleLosses) -> None:
+    """Print a line for every hundredth step."""
+    if losses.step % 100 == 0:
+        print(f"step {losses.step}  pixels {losses.pixels:.4g}  features {losses.features:.4g}", flush=True)
 
 
 def open_photos(args: argparse.Namespace) -> PhotoSource:

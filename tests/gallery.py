@@ -13,8 +13,10 @@ from PIL import Image, ImageOps
 
 from nst_core.images import encode
 from nst_core.inference.engines import load_stylizer
+from nst_core.inference.painting import in_strokes
 from nst_core.inference.selection import choose
-from nst_core.inference.stylizer import Pixels
+from nst_core.inference.strokes import Stroke
+from nst_core.inference.stylizer import Pixels, Stylizer
 from nst_core.styles import SHEET_NAME, ShippedStyle, shipped_styles
 from nst_core.training.sheet import preview_sheet
 from tests.shipped import sample_photos
@@ -30,6 +32,8 @@ show NAME` prints a card, and [nst_core/README.md](../../README.md) says how suc
 
 ![A photo, and what it is in each style](overview.jpg)
 """
+#: Styles of sharp facets, which broad strokes would soften. The others are shown in varied strokes.
+_SHARP = ("edtaonisl", "portrait_of_metzinger", "udnie")
 _PAINTING_PX = 1024
 _TILE_PX, _GAP_PX = 300, 6
 
@@ -47,7 +51,7 @@ def main() -> None:
     photos, last = sample_photos(), []
     for style in styles:
         stylizer = load_stylizer(style.weights(), choice=choose(torch.device("cpu")))
-        pairs = [(photo, stylizer(photo[None])[0]) for photo in photos]
+        pairs = [(photo, _painted(photo, style.name, stylizer)) for photo in photos]
         last.append(pairs[-1][1])
         file = args.paintings / f"{style.name}.jpg"
         if not file.exists():
@@ -56,6 +60,11 @@ def main() -> None:
         painting.thumbnail((_PAINTING_PX, _PAINTING_PX))
         (style.folder / SHEET_NAME).write_bytes(encode(preview_sheet(np.array(painting), pairs), "jpg"))
     overview([photos[-1], *last]).save(OVERVIEW, quality=88)
+
+
+def _painted(photo: Pixels, name: str, stylizer: Stylizer) -> Pixels:
+    stroke: Stroke | None = None if name in _SHARP else "varied"
+    return in_strokes(photo, stroke, lambda copy: stylizer(copy[None])[0], min_side_px=stylizer.min_side_px)
 
 
 def page(styles: list[ShippedStyle]) -> str:
@@ -67,6 +76,7 @@ def _section(style: ShippedStyle) -> str:
     card, measured = style.card, style.card["evaluation"]
     made = card["made_from"]
     facts = {
+        "shown": f"`nst stylize PHOTO --style {style.name}{'' if style.name in _SHARP else ' --stroke varied'}`",
         "painting": f"{card['artist']}, {card['title']}, {card['year']}",
         "rights": card["rights"],
         "training": f"preset {made['preset']}, {card['steps']:,} steps, stroke {made['stroke']:g}, "

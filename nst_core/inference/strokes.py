@@ -24,7 +24,9 @@ from nst_core.inference.row_ranges import strips
 from nst_core.inference.stylizer import Pixels
 
 #: A number, or "auto": the same picture at every size, that of a photo of `REFERENCE_PIXELS`.
-Stroke = float | Literal["auto"]
+StrokeSize = float | Literal["auto"]
+#: A size, or "varied": several sizes in one picture; see `varied_strokes`.
+Stroke = StrokeSize | Literal["varied"]
 SMALLEST, LARGEST = 0.5, 4.0
 REFERENCE_PIXELS = 1_000_000
 #: The model holds in squares of 2 r + 1 pixels of the copy; a variance of luminance that is lower counts as noise.
@@ -37,7 +39,7 @@ _NO_LIMIT = 2**62
 _Floats = npt.NDArray[np.float32]
 
 
-def painted_size(height: int, width: int, stroke: Stroke | None, *, min_side_px: int = 1) -> tuple[int, int]:
+def painted_size(height: int, width: int, stroke: StrokeSize | None, *, min_side_px: int = 1) -> tuple[int, int]:
     """Return height and width of the copy that the network paints; those of the photo for a stroke of 1 or None."""
     if stroke is None:
         return height, width
@@ -49,7 +51,7 @@ def painted_size(height: int, width: int, stroke: Stroke | None, *, min_side_px:
 
 def largest_photo(painted_pixels: int, stroke: Stroke | None) -> int:
     """Return how many pixels a photo may have if the network can paint `painted_pixels`."""
-    if stroke == "auto":
+    if isinstance(stroke, str):
         return painted_pixels if painted_pixels < REFERENCE_PIXELS else _NO_LIMIT
     return painted_pixels if stroke is None else int(painted_pixels * stroke**2)
 
@@ -96,13 +98,13 @@ def _kept_lines(copy: _Floats, painted: _Floats) -> _Floats:
     return np.clip(mean_around(kept), 0, _MOST)
 
 
-def mean_around(values: _Floats) -> _Floats:
+def mean_around(values: _Floats, radius: int = _RADIUS) -> _Floats:
     """Return the mean of the square of 2 r + 1 pixels around each pixel; the edge is repeated."""
     for axis in (0, 1):
         padding = [(0, 0), (0, 0)]
-        padding[axis] = (_RADIUS, _RADIUS)
+        padding[axis] = (radius, radius)
         padded = np.pad(values, padding, mode="edge")
         length = values.shape[axis]
-        shifted = [np.take(padded, range(start, start + length), axis) for start in range(2 * _RADIUS + 1)]
+        shifted = [np.take(padded, range(start, start + length), axis) for start in range(2 * radius + 1)]
         values = np.asarray(sum(shifted) / np.float32(len(shifted)), np.float32)
     return values

@@ -77,8 +77,11 @@ class StylizeOptions:
     #: Longest side of the output in pixels; a larger photo is scaled down first. None keeps the photo's own size.
     max_px: int | None = None
     #: How large the strokes are in relation to those at the photo's own size, 0.5 to 4; "auto": as in a photo of one
-    #: megapixel; None: as the network paints them, which is as 1. See `nst_core.inference.strokes`.
-    stroke: Annotated[float, Field(ge=0.5, le=4)] | Literal["auto"] | None = None
+    #: megapixel; "varied": of several sizes; None: as the network paints them, which is as 1. See
+    #: `nst_core.inference.strokes`.
+    stroke: Annotated[float, Field(ge=0.5, le=4)] | Literal["auto", "varied"] | None = None
+    #: How many times as long as the painted picture's the sides of the result are; see `nst_core.upscaling`.
+    upscale: Literal[1, 2, 4] = 1
     #: JPEG and lossy WebP quality, 1 to 100.
     quality: int = 92
 

@@ -4,10 +4,10 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, cast, get_args
 
 from nst_core.blends import is_blend, parse_blend, styles_of, text_of
-from nst_core.client.resources.jobs import MAX_REGIONS, STROKES, JobStatus, Priority
+from nst_core.client.resources.jobs import MAX_REGIONS, STROKES, JobStatus, Priority, StrokeName, Upscale
 from nst_core.errors import ConfigError
 from scheduler.cli.exits import UsageError
 from scheduler.cli.ui.words import PARTIAL
@@ -76,17 +76,27 @@ def parse_span(text: str, *, zero: bool = False) -> float:
     return seconds
 
 
-def parse_stroke(text: str) -> float | Literal["auto"]:
-    """Return the size of strokes, given as a number or as auto."""
-    if text.strip().lower() == "auto":
-        return "auto"
+def parse_stroke(text: str) -> float | StrokeName:
+    """Return the size of strokes, given as a number, as auto or as varied."""
+    for name in get_args(StrokeName):
+        if text.strip().lower() == name:
+            return cast(StrokeName, name)
     try:
         stroke = float(text)
     except ValueError:
         stroke = 0.0
     if not STROKES[0] <= stroke <= STROKES[1]:
-        raise UsageError(f"--stroke takes a number from {STROKES[0]:g} to {STROKES[1]:g}, or auto, not {text!r}.")
+        least, most = STROKES
+        raise UsageError(f"--stroke takes a number from {least:g} to {most:g}, auto or varied, not {text!r}.")
     return stroke
+
+
+def parse_upscale(number: int) -> Upscale:
+    """Return how many times as long the sides of results get."""
+    for known in get_args(Upscale):
+        if known == number:
+            return cast(Upscale, known)
+    raise UsageError(f"--upscale takes {' or '.join(map(str, get_args(Upscale)[1:]))}, not {number}.")
 
 
 def parse_style(text: str) -> tuple[str, str | None]:

@@ -25,6 +25,7 @@ from nst_core.faces.face import Face
 from nst_core.faces.protection import protect
 from nst_core.inference.blend import blend
 from nst_core.inference.engines import load_stylizer
+from nst_core.inference.painting import in_strokes
 from nst_core.inference.stylizer import EngineChoice
 from nst_core.looks.faces import CLEAR, compare_faces
 from nst_core.looks.fog import find_fog
@@ -36,6 +37,7 @@ from nst_core.looks.steadiness import change_between_sizes, change_by_cropping
 from nst_core.looks.style_distance import CONTENT_LAYER, PAINTING_PX, STYLE_LAYERS, StyleDistance
 from nst_core.nets.loss_network import LossNetwork, load_loss_network
 from nst_core.nets.tensors import to_tensor
+from nst_core.nets.transformer import MIN_SIDE_PX
 from nst_core.nets.weights import dump_transformer
 from nst_core.peers.detect import identify
 from nst_core.styles import shipped_styles
@@ -217,6 +219,11 @@ def protecting(paint: Paint, detect: FaceDetector) -> Paint:
     return paint_less
 
 
+def varied(paint: Paint) -> Paint:
+    """Return a network that paints with strokes of several sizes, as jobs with `stroke: varied` do."""
+    return lambda photo: in_strokes(photo, "varied", paint, min_side_px=MIN_SIDE_PX)
+
+
 def peers_in(folder: Path | None) -> Iterator[tuple[str, str, bytes]]:
     """Yield the painting, the name and our weights of each checkpoint in a folder."""
     for path in sorted(folder.iterdir()) if folder else ():
@@ -262,6 +269,7 @@ def main() -> None:
     parser.add_argument("--styles", nargs="+", default=[style.name for style in shipped_styles()], metavar="STYLE")
     parser.add_argument("--peers", type=Path, help="a folder of checkpoints")
     parser.add_argument("--protect", action="store_true", help="also measure the styles with protected faces")
+    parser.add_argument("--varied", action="store_true", help="also measure the styles with varied strokes")
     parser.add_argument("--people", action="store_true", help="only photos that have clear faces")
     parser.add_argument("--count", type=int, help="so many photos, evenly from the folder")
     parser.add_argument("--sheet", type=Path, help="the picture to write")
@@ -285,6 +293,8 @@ def main() -> None:
         networks += [(label, painter(weights)) for painted, label, weights in peers if painted == name]
         if args.protect:
             networks.append((f"{name}, faces protected", protecting(networks[1][1], instruments.detector)))
+        if args.varied:
+            networks.append((f"{name}, varied strokes", varied(networks[1][1])))
         style = instruments.style(painting)
         rows = [measured(label, paint, photos, style, instruments) for label, paint in networks]
         print_rows(rows)

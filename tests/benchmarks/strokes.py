@@ -1,8 +1,9 @@
 """`python -m tests.benchmarks.strokes --photo FILE`: how alike the pictures of a photo are at 0.5, 2 and 12 megapixels.
 
-The photo is scaled to each size and stylized, as the network paints and with `stroke: auto`. Each result is reduced to
-the smallest size; printed are the mean absolute differences of each two of them, in grey levels, and seconds from photo
-to picture, without decoding and encoding. One time is that of a single call, after a first one at that size.
+The photo is scaled to each size and stylized, as the network paints and with the strokes `auto` and `varied`. Each
+result is reduced to the smallest size; printed are the mean absolute differences of each two of them, in grey levels,
+and seconds from photo to picture, without decoding and encoding. One time is that of a single call, after a first one
+at that size.
 """
 
 import argparse
@@ -14,14 +15,16 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from nst_core.inference.engines import load_stylizer
+from nst_core.inference.painting import in_strokes
 from nst_core.inference.selection import choose
-from nst_core.inference.strokes import Stroke, carried_over, copy_to_paint, painted_size
+from nst_core.inference.strokes import Stroke
 from nst_core.inference.stylizer import Pixels, Stylizer
 from nst_core.styles import shipped_styles
 from nst_core.system.memory import bound_kernels, keep_freed_memory
 from tests.benchmarks.machine import describe
 from tests.shipped import shipped_style
 
+STROKES: tuple[Stroke | None, ...] = (None, "auto", "varied")
 _MEGAPIXELS = (0.5, 2.0, 12.0)
 #: The time at 12 megapixels is compared with that of this size, which the network paints as it is.
 _WHOLE = 1.0
@@ -46,7 +49,7 @@ def main() -> None:
     rows = []
     for name in args.styles:
         stylizer = load_stylizer(shipped_style(name).weights(), choice=choice)
-        for stroke in (None, "auto"):
+        for stroke in STROKES:
             rows.append(measure(stylizer, photo, name, stroke))
     if args.sheet:
         Image.fromarray(np.concatenate(rows)).save(args.sheet, quality=92)
@@ -81,9 +84,7 @@ def _scaled(photo: Pixels, megapixels: float) -> Pixels:
 
 def _painted(stylizer: Stylizer, photo: Pixels, stroke: Stroke | None) -> Pixels:
     """Return the picture, made as a worker makes it."""
-    height, width = photo.shape[:2]
-    copy = copy_to_paint(photo, painted_size(height, width, stroke, min_side_px=stylizer.min_side_px))
-    return carried_over(photo, copy, stylizer(copy[None])[0])
+    return in_strokes(photo, stroke, lambda copy: stylizer(copy[None])[0], min_side_px=stylizer.min_side_px)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import version_of, version_of_blend
 from nst_core.system.files import usable_cache_folder
+from nst_core.upscaling.upscaler import load_upscaler
 from scheduler.local.embedded import Stack
 from tests.faults.harness import check_complete, finish, images, submit, upload
 from tests.photos import BAD_CODES, bad_files, pictures, small_photos
@@ -104,18 +105,38 @@ def test_an_exact_job_has_the_bytes_of_the_reference_and_others_say_the_engine_o
                 assert item.sha256 == hashlib.sha256(encode(picture, ".png", quality=92)).hexdigest()
 
 
-def test_strokes_of_the_same_size_at_any_size_of_the_photo_change_its_picture(stack: Stack, client: Client) -> None:
+def test_strokes_of_other_sizes_change_a_picture(stack: Stack, client: Client) -> None:
     [(name, photo)] = small_photos(1, side_px=160).items()
     places = JobInput(uris=tuple(upload(client, {name: photo})))
     store, pictures = BlobStore(stack.addresses.storage), []
-    for stroke in (None, "auto"):
+    for stroke in (None, "auto", "varied"):
         request = JobRequest(input=places, styles=("great_wave",), stroke=stroke, output=Output(format="png"))
         outcome = finish(stack, client, client.submit(request))
         assert (outcome.job.status, outcome.job.stroke) == ("succeeded", stroke)
         pictures.append(decode(store.get(BlobUri.parse(str(outcome.items[0].output)))).rgb.astype(float))
-    plain, alike = pictures
-    assert plain.shape == alike.shape == decode(photo).rgb.shape
-    assert np.abs(plain - alike).mean() > 5
+    plain, *others = pictures
+    for other in others:
+        assert plain.shape == other.shape == decode(photo).rgb.shape
+        assert np.abs(plain - other).mean() > 2
+
+
+def test_results_are_enlarged(stack: Stack, client: Client) -> None:
+    photos = small_photos(2, side_px=120)
+    uris = tuple(upload(client, photos))
+    store = BlobStore(stack.addresses.storage)
+    made: dict[int, list[Picture]] = {}
+    for factor in (1, 2, 4):
+        request = JobRequest(
+            input=JobInput(uris=uris), styles=("great_wave",), upscale=factor, output=Output(format="png")
+        )
+        outcome = finish(stack, client, client.submit(request))
+        check_complete(outcome)
+        assert (outcome.job.status, outcome.job.upscale) == ("succeeded", factor)
+        made[factor] = [decode(store.get(BlobUri.parse(str(item.output)))) for item in outcome.items]
+        assert [(item.width, item.height) for item in outcome.items] == [each.rgb.shape[1::-1] for each in made[factor]]
+    for plain, twice, four in zip(*(made[factor] for factor in (1, 2, 4)), strict=True):
+        np.testing.assert_array_equal(twice.rgb, load_upscaler(2)(plain.rgb))
+        np.testing.assert_array_equal(four.rgb, load_upscaler(4)(plain.rgb))
 
 
 def test_a_blend_is_painted_by_the_mean_of_its_networks(stack: Stack, client: Client) -> None:

@@ -4,7 +4,8 @@ import errno
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeVar
 
@@ -44,6 +45,15 @@ class Stopwatch:
     def ms(self) -> int:
         """The whole milliseconds so far."""
         return round(self._seconds * 1000)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Measure no time in a `with` block inside of one that is measured."""
+        self.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            self.__enter__()
 
     def less(self, other: "Stopwatch") -> None:
         """Subtract the time that another stopwatch measured."""

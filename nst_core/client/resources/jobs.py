@@ -31,6 +31,10 @@ _MAX_SECONDS = 10 * 366 * 24 * 3600
 #: How exact the results of a job are.
 Precision = Literal["auto", "exact"]
 Faces = Literal["paint", "protect"]
+#: How many times as long as the painted picture's the sides of a result can be.
+Upscale = Literal[1, 2, 4]
+#: Sizes of strokes that are no number.
+StrokeName = Literal["auto", "varied"]
 #: The smallest and the largest size of strokes that a job may ask for.
 STROKES = (0.5, 4.0)
 _LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -42,12 +46,12 @@ def _check_stroke(value: object, check: ValidatorFunctionWrapHandler) -> object:
         return check(value)
     except ValidationError:
         # One error, instead of one for each kind of value.
-        raise ValueError(f"a stroke is a number from {STROKES[0]:g} to {STROKES[1]:g}, or auto") from None
+        raise ValueError(f"a stroke is a number from {STROKES[0]:g} to {STROKES[1]:g}, auto or varied") from None
 
 
 #: The size of strokes.
 Stroke = Annotated[
-    Annotated[float, Field(ge=STROKES[0], le=STROKES[1], strict=True)] | Literal["auto"], WrapValidator(_check_stroke)
+    Annotated[float, Field(ge=STROKES[0], le=STROKES[1], strict=True)] | StrokeName, WrapValidator(_check_stroke)
 ]
 
 
@@ -210,8 +214,15 @@ class JobTerms(BaseModel):
         None,
         description="How large strokes are in the picture. A number: this many times as large as at the photo's own "
         "size. auto: as in a photo of one megapixel, so that the same photo looks alike at any size, and large photos "
-        "are fast. Default: as the network paints, always of the same size in pixels, so that a large photo keeps "
-        "little of the style. Only for the method feedforward.",
+        "are fast. varied: of three sizes, broad where the photo has little contrast, such as in a sky, and fine where "
+        "it has much; from one megapixel on the fine ones are those of auto. Default: as the network paints, always of "
+        "the same size in pixels, so that a large photo keeps little of the style. Only for the method feedforward.",
+    )
+    upscale: Upscale = Field(
+        1,
+        description="How many times as long as the painted picture's the sides of the result are. A network adds the "
+        "lines that an enlargement lacks; photos are painted in their own size, or in that of `output.max_px`. Only "
+        "for the method feedforward.",
     )
     priority: Priority = Field(Priority.NORMAL, description="Relative to the other jobs of the same tenant.")
     deadline: Moment | None = Field(
@@ -341,6 +352,7 @@ _JOB: dict[str, Any] = {
     "faces": "paint",
     "precision": "auto",
     "stroke": "auto",
+    "upscale": 1,
     "metadata": {"album": "spring"},
     "priority": "normal",
     "deadline": None,

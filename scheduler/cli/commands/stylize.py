@@ -32,7 +32,15 @@ from scheduler.cli.commands.parameters import (
     ResultName,
 )
 from scheduler.cli.exits import ExitCode
-from scheduler.cli.options import check_template, job_terms, parse_regions, parse_stroke, parse_style, parse_styles
+from scheduler.cli.options import (
+    check_template,
+    job_terms,
+    parse_regions,
+    parse_stroke,
+    parse_style,
+    parse_styles,
+    parse_upscale,
+)
 from scheduler.cli.session import session_of
 from scheduler.cli.submitting import run_job
 from scheduler.cli.transfer.inputs import Format
@@ -86,8 +94,17 @@ _Stroke = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="Size of the strokes: 0.5 to 4 times that at the photo's own size, or auto. With auto the same photo "
-        "looks alike at any size, and large photos are fast.",
+        help="Size of the strokes: 0.5 to 4 times that at the photo's own size, auto or varied. With auto the same "
+        "photo looks alike at any size, and large photos are fast. With varied, strokes are broad where the photo has "
+        "little contrast, and fine where it has much.",
+    ),
+]
+_Upscale = Annotated[
+    int,
+    typer.Option(
+        metavar="1|2|4",
+        help="How many times as long as the painted picture's the sides of the results are. Photos are painted in "
+        "their own size, or with --max-px in that size.",
     ),
 ]
 _Format = Annotated[Format, typer.Option(help="File format of the results.")]
@@ -106,6 +123,7 @@ def stylize(
     faces: _Faces = "paint",
     precision: _Precision = "auto",
     stroke: _Stroke = None,
+    upscale: _Upscale = 1,
     format: _Format = Format.KEEP,
     quality: Quality = 92,
     max_px: _MaxPx = None,
@@ -132,6 +150,7 @@ def stylize(
     masks = [each for each in (mask, *(own for _, own in regions)) if each is not None]
     check_template(name)
     size = None if stroke is None else parse_stroke(stroke)
+    factor = parse_upscale(upscale)
     naming = Naming(format=format, template=name, styles=tuple(map(result_name, styles)), target=target, max_px=max_px)
     terms = job_terms(label, expires_after, deadline, priority=priority, failures=max_failures, attempts=max_attempts)
 
@@ -147,6 +166,7 @@ def stylize(
             faces=faces,
             precision=precision,
             stroke=size,
+            upscale=factor,
             output=Output(prefix=target.prefix, format=format, quality=quality, name=name, max_px=max_px),
             **terms,
         )

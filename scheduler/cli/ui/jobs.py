@@ -84,7 +84,9 @@ def _options(job: Job) -> str:
     parts += ["colours kept"] if job.preserve_color else []
     parts += ["faces protected"] if job.faces == "protect" else []
     parts += ["exact"] if job.precision == "exact" else []
-    parts += [f"stroke {job.stroke if job.stroke == 'auto' else f'{job.stroke:g}'}"] if job.stroke is not None else []
+    stroke = f"{job.stroke:g}" if isinstance(job.stroke, float) else job.stroke
+    parts += [f"stroke {stroke}"] if stroke is not None else []
+    parts += [f"sides {job.upscale} times as long"] if job.upscale > 1 else []
     parts += [f"format {job.output.format}, quality {job.output.quality}"]
     parts += [f"at most {job.output.max_px} px"] if job.output.max_px else []
     return ", ".join(parts)

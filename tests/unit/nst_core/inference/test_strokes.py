@@ -10,7 +10,7 @@ from PIL import Image
 from nst_core.inference import strokes
 from nst_core.inference.strokes import (
     REFERENCE_PIXELS,
-    Stroke,
+    StrokeSize,
     carried_over,
     copy_to_paint,
     largest_photo,
@@ -41,7 +41,7 @@ def photo(height: int, width: int) -> Pixels:
         ((100, 100), "auto", (200, 200)),
     ],
 )
-def test_the_size_of_the_copy(size: tuple[int, int], stroke: Stroke | None, painted: tuple[int, int]) -> None:
+def test_the_size_of_the_copy(size: tuple[int, int], stroke: StrokeSize | None, painted: tuple[int, int]) -> None:
     assert painted_size(*size, stroke) == painted
 
 
@@ -59,7 +59,7 @@ def test_auto_paints_copies_of_one_size_whatever_the_size_of_the_photo() -> None
 
 
 @pytest.mark.parametrize(("stroke", "most"), [(None, 4_000_000), (1.0, 4_000_000), (2.0, 16_000_000), (0.5, 1_000_000)])
-def test_the_largest_photo(stroke: Stroke | None, most: int) -> None:
+def test_the_largest_photo(stroke: StrokeSize | None, most: int) -> None:
     assert largest_photo(4_000_000, stroke) == most
 
 

@@ -37,6 +37,7 @@ CHUNK = StylizeChunk(
         precision="exact",
         max_px=800,
         stroke=2.0,
+        upscale=4,
         quality=80,
     ),
     items=(
@@ -96,7 +97,8 @@ def test_a_chunk_survives_json(chunk: ChunkMessage) -> None:
             faces=st.sampled_from(["paint", "protect"]),
             precision=st.sampled_from(["auto", "exact"]),
             max_px=st.none() | counts,
-            stroke=st.none() | st.just("auto") | st.floats(0.5, 4),
+            stroke=st.none() | st.sampled_from(["auto", "varied"]) | st.floats(0.5, 4),
+            upscale=st.sampled_from([1, 2, 4]),
             quality=st.integers(1, 100),
         ),
         items=st.lists(
@@ -154,6 +156,7 @@ def test_a_chunk_without_a_field_is_refused_by_name(chunk: ChunkMessage, field: 
         ("options", {"stroke": "broad"}),
         ("options", {"stroke": 0.4}),
         ("options", {"stroke": 4.5}),
+        ("options", {"upscale": 3}),
     ],
 )
 def test_a_chunk_with_a_wrong_field_is_refused_by_name(field: str, value: Any) -> None:

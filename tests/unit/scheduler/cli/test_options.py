@@ -48,7 +48,8 @@ def test_zero_is_a_duration_only_where_it_makes_sense() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "stroke"), [("0.5", 0.5), ("2", 2.0), ("4.0", 4.0), ("auto", "auto"), (" Auto ", "auto")]
+    ("text", "stroke"),
+    [("0.5", 0.5), ("2", 2.0), ("4.0", 4.0), ("auto", "auto"), (" Auto ", "auto"), ("varied", "varied")],
 )
 def test_a_stroke_is_a_number_or_auto(text: str, stroke: float | str) -> None:
     assert parse_stroke(text) == stroke
@@ -56,7 +57,7 @@ def test_a_stroke_is_a_number_or_auto(text: str, stroke: float | str) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "0.49", "4.01", "-1", "nan", "inf", "1,5", "large"])
 def test_what_is_not_a_stroke_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"^--stroke takes a number from 0\.5 to 4, or auto, not "):
+    with pytest.raises(UsageError, match=r"^--stroke takes a number from 0\.5 to 4, auto or varied, not "):
         parse_stroke(text)
 
 

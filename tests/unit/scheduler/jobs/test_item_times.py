@@ -65,10 +65,20 @@ def test_sizes_of_pictures_are_classed_by_powers_of_two(max_px: int | None, expe
         (2.5, "4"),
         (4.0, "4"),
         ("auto", "auto"),
+        ("varied", "varied"),
     ],
 )
 def test_strokes_are_classed_by_powers_of_two(stroke: Stroke | None, expected: str) -> None:
     assert stroke_class(spec_of(StylizeOptions(stroke=stroke))) == expected
+
+
+def test_enlarged_results_are_classes_of_their_own() -> None:
+    classes = {
+        stroke_class(spec_of(StylizeOptions(stroke=stroke, upscale=upscale)))
+        for stroke in (None, "auto")
+        for upscale in (1, 2, 4)
+    }
+    assert classes == {"1", "1/2", "1/4", "auto", "auto/2", "auto/4"}
 
 
 def test_each_region_is_a_pass_more() -> None:

@@ -17,7 +17,7 @@ from nst_core.errors import (
     StorageIdentityError,
 )
 from worker.runtime.health import Health, Recovery
-from worker.runtime.outcomes import InterruptedWorkError, problem_of, retried
+from worker.runtime.outcomes import InterruptedWorkError, Stopwatch, problem_of, retried
 
 ILL_S = 10.0
 
@@ -148,3 +148,16 @@ def test_a_disk_failure_is_distinguished_from_other_faults() -> None:
     assert isinstance(full, DiskError)
     assert "No space left" in full.message
     assert type(problem_of(OSError(errno.ENOENT, "No such file"), label="item 1", what="image")) is NstError
+
+
+def test_a_pause_is_not_measured() -> None:
+    now = [0.0]
+    watch = Stopwatch(lambda: now[0])
+    with watch:
+        now[0] += 2.0
+        with watch.paused():
+            now[0] += 5.0
+            with watch:
+                now[0] += 1.0
+        now[0] += 3.0
+    assert watch.seconds == 6.0

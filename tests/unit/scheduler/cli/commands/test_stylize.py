@@ -47,7 +47,20 @@ def test_stylize_takes_a_size_of_strokes(api: CannedApi, here: Run) -> None:
 def test_a_wrong_size_of_strokes_is_refused_before_anything_is_sent(api: CannedApi, here: Run) -> None:
     code, _, err = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--stroke", "5")
     assert code == ExitCode.USAGE
-    assert "--stroke takes a number from 0.5 to 4, or auto, not '5'." in err
+    assert "--stroke takes a number from 0.5 to 4, auto or varied, not '5'." in err
+    assert not api.requests
+
+
+def test_stylize_enlarges_results(api: CannedApi, here: Run) -> None:
+    prepare_stylize(api, job_json("succeeded", total=1, succeeded=1, upscale=4))
+    code, *_ = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--upscale", "4")
+    assert (code, submitted(api)["upscale"]) == (ExitCode.OK, 4)
+
+
+def test_another_enlargement_is_refused_before_anything_is_sent(api: CannedApi, here: Run) -> None:
+    code, _, err = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--upscale", "3")
+    assert code == ExitCode.USAGE
+    assert "--upscale takes 2 or 4, not 3." in err
     assert not api.requests
 
 

@@ -61,11 +61,22 @@ def test_a_job_shows_its_regions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stroke", "shown"), [(None, ""), (2.0, "stroke 2, "), (0.75, "stroke 0.75, "), ("auto", "stroke auto, ")]
+    ("stroke", "shown"),
+    [
+        (None, ""),
+        (2.0, "stroke 2, "),
+        (0.75, "stroke 0.75, "),
+        ("auto", "stroke auto, "),
+        ("varied", "stroke varied, "),
+    ],
 )
 def test_a_job_shows_the_size_of_its_strokes_if_it_has_one(stroke: float | str | None, shown: str) -> None:
     page = joined(render.job_page(JOB.model_copy(update={"stroke": stroke})))
     assert f"strength 1, {shown}format keep" in page
+
+
+def test_a_job_shows_how_much_its_results_are_enlarged() -> None:
+    assert "sides 4 times as long, format keep" in joined(render.job_page(JOB.model_copy(update={"upscale": 4})))
 
 
 def test_no_jobs_are_a_sentence() -> None:

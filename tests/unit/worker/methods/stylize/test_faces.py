@@ -16,7 +16,7 @@ from nst_core.inference.blend import blend
 from nst_core.protocol.chunks import Region, StylizeChunk, StylizeOptions
 from nst_core.storage.blobs import BlobStore, BlobUri
 from tests.unit.worker.kit import Calls, Invert, Pixels, make_chunk, outputs, photo
-from worker.methods.stylize import pipeline as pipeline_module
+from worker.methods.stylize import painter
 from worker.methods.stylize.pipeline import Pipeline
 from worker.runtime.engine import Engine
 from worker.settings import WorkerSettings
@@ -50,7 +50,7 @@ def detector(monkeypatch: pytest.MonkeyPatch) -> type[Counted]:
     """The class of detectors that pipelines load."""
     monkeypatch.setattr(Counted, "loaded", 0)
     monkeypatch.setattr(Counted, "seen", [], raising=False)
-    monkeypatch.setattr(pipeline_module, "FaceDetector", Counted)
+    monkeypatch.setattr(painter, "FaceDetector", Counted)
     return Counted
 
 

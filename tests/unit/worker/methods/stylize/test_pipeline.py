@@ -14,11 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from nst_core import images
 from nst_core.decoding import decoder
-from nst_core.inference.blend import blend
 from nst_core.inference.eager import EagerStylizer
-from nst_core.inference.strokes import Stroke
 from nst_core.inference.stylizer import EngineChoice, Stylizer
 from nst_core.metrics import Stage
 from nst_core.nets.costs import stylize_bytes
@@ -78,40 +75,6 @@ def test_every_image_is_in_storage_as_its_outcome_says(
             assert (image.format, image.size) == (kind, (outcome.width, outcome.height)) == (kind, (48, 32))
 
 
-def test_the_options_of_the_chunk_are_used(pipeline: Pipeline, blobs: BlobStore) -> None:
-    seen: list[Pixels] = []
-
-    def record(batch: Pixels) -> Pixels:
-        seen.append(batch)
-        return 255 - batch
-
-    options = StylizeOptions(strength=0.5, preserve_color=True, max_px=24)
-    chunk = make_chunk(blobs, [photo()], options=options)
-    run(pipeline, chunk, Calls(record))
-    (small,) = seen[0]
-    assert small.shape == (16, 24, 3)
-    result = images.decode(outputs(blobs, chunk)[0]).rgb
-    np.testing.assert_array_equal(result, blend(small, 255 - small, strength=0.5, preserve_color=True))
-
-
-def test_a_network_that_paints_less_is_mixed_with_the_photo_less(pipeline: Pipeline, blobs: BlobStore) -> None:
-    chunk = make_chunk(blobs, [photo()], options=StylizeOptions(strength=0.5))
-    chunk = replace(chunk, style=replace(chunk.style, fades=True))
-    run(pipeline, chunk, Invert())
-    original = images.decode(photo()).rgb
-    result = images.decode(outputs(blobs, chunk)[0]).rgb
-    np.testing.assert_array_equal(result, blend(original, 255 - original, strength=0.75))
-
-
-def test_a_strength_of_0_gives_the_photo_without_the_network(pipeline: Pipeline, blobs: BlobStore) -> None:
-    def broken(batch: Pixels) -> Pixels:
-        raise AssertionError("the network ran")
-
-    chunk = make_chunk(blobs, [photo()], options=StylizeOptions(strength=0.0, preserve_color=True, stroke=2.0))
-    assert run(pipeline, chunk, Calls(broken))[0].succeeded
-    np.testing.assert_array_equal(images.decode(outputs(blobs, chunk)[0]).rgb, images.decode(photo()).rgb)
-
-
 def test_lines_about_an_image_name_it_on_every_thread(pipeline: Pipeline, blobs: BlobStore) -> None:
     seen: list[Ids] = []
 
@@ -129,29 +92,6 @@ def test_an_outcome_says_which_engine_made_the_result(pipeline: Pipeline, blobs:
     stylize.choice = EngineChoice(engine="fast", precision="int8")
     outcome = run(pipeline, make_chunk(blobs, [photo()]), stylize)[0]
     assert (outcome.engine, outcome.precision) == ("fast", "int8")
-
-
-def test_the_opacity_of_a_photo_is_kept(pipeline: Pipeline, blobs: BlobStore) -> None:
-    pixels = np.zeros((16, 16, 4), dtype=np.uint8)
-    pixels[:8, :, 3] = 255
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    chunk = make_chunk(blobs, [file.getvalue()])
-    run(pipeline, chunk, Invert())
-    alpha = images.decode(outputs(blobs, chunk)[0]).alpha
-    assert alpha is not None
-    assert (alpha == pixels[..., 3]).all()
-
-
-def test_a_photo_is_unchanged_if_the_network_changes_nothing(pipeline: Pipeline, blobs: BlobStore) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 4), dtype=np.uint8)
-    pixels[..., 3] |= 1
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    chunk = make_chunk(blobs, [file.getvalue()])
-    run(pipeline, chunk, Calls(lambda batch: batch))
-    with Image.open(io.BytesIO(outputs(blobs, chunk)[0])) as image:
-        np.testing.assert_array_equal(np.array(image), pixels)
 
 
 def test_a_photo_with_several_frames_has_a_warning(pipeline: Pipeline, blobs: BlobStore) -> None:
@@ -512,20 +452,3 @@ def test_the_observer_is_called_for_every_completed_stage(settings: WorkerSettin
     counts = {stage: sum(each == stage for each, _ in seen) for stage in Stage}
     assert counts == {**dict.fromkeys(Stage, 2), Stage.FETCH: 3}
     assert all(seconds >= 0 for _, seconds in seen)
-
-
-@pytest.mark.parametrize(
-    ("stroke", "painted"), [(None, (32, 48)), (2.0, (16, 24)), (0.5, (64, 96)), ("auto", (64, 96))]
-)
-def test_for_other_strokes_the_network_paints_a_copy_of_another_size(
-    pipeline: Pipeline, blobs: BlobStore, stroke: Stroke | None, painted: tuple[int, int]
-) -> None:
-    shapes: list[tuple[int, ...]] = []
-
-    def record(batch: Pixels) -> Pixels:
-        shapes.append(batch.shape)
-        return batch
-
-    outcome = run(pipeline, make_chunk(blobs, [photo()], options=StylizeOptions(stroke=stroke)), Calls(record))[0]
-    assert (outcome.width, outcome.height) == (48, 32)
-    assert shapes == [(1, *painted, 3)]

@@ -1,0 +1,51 @@
+"""Tests of nst_core.inference.painting."""
+
+import numpy as np
+import pytest
+
+from nst_core.inference.painting import in_strokes
+from nst_core.inference.strokes import Stroke, carried_over, copy_to_paint
+from nst_core.inference.stylizer import Pixels
+
+
+def noise(height: int, width: int) -> Pixels:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def inverted(photo: Pixels) -> Pixels:
+    return 255 - photo
+
+
+@pytest.mark.parametrize("stroke", [None, 1.0])
+def test_the_network_paints_the_photo_itself_unless_strokes_have_another_size(stroke: Stroke | None) -> None:
+    photo, seen = noise(20, 30), list[Pixels]()
+
+    def paint(copy: Pixels) -> Pixels:
+        seen.append(copy)
+        return inverted(copy)
+
+    np.testing.assert_array_equal(in_strokes(photo, stroke, paint), 255 - photo)
+    assert seen[0] is photo
+
+
+def test_the_change_of_a_copy_is_carried_over() -> None:
+    photo = noise(40, 60)
+    copy = copy_to_paint(photo, (20, 30))
+    np.testing.assert_array_equal(in_strokes(photo, 2.0, inverted), carried_over(photo, copy, inverted(copy)))
+
+
+def test_strokes_of_a_photo_with_contrast_everywhere_are_fine() -> None:
+    photo = noise(200, 300)
+    np.testing.assert_array_equal(in_strokes(photo, "varied", inverted), 255 - photo)
+
+
+@pytest.mark.parametrize("stroke", [4.0, "varied"])
+def test_no_copy_is_too_small_for_the_network(stroke: Stroke) -> None:
+    sides: list[int] = []
+
+    def paint(copy: Pixels) -> Pixels:
+        sides.append(min(copy.shape[:2]))
+        return copy
+
+    in_strokes(np.zeros((40, 60, 3), np.uint8), stroke, paint, min_side_px=16)
+    assert sides == [16]

@@ -1,0 +1,115 @@
+"""Paints photos in the styles of a chunk, with its strokes, where masks and faces say, in the size of the result."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import TypeVar
+
+import numpy as np
+
+from nst_core.faces.detector import FaceDetector
+from nst_core.faces.face import Face
+from nst_core.faces.protection import protect
+from nst_core.images import Picture
+from nst_core.inference.blend import blend
+from nst_core.inference.painting import in_strokes
+from nst_core.inference.regions import EVERYWHERE, paint_region, seen
+from nst_core.inference.strength import mixed_share
+from nst_core.inference.stylizer import Pixels, Stylizer
+from nst_core.metrics import Stage
+from nst_core.upscaling.network import Factor
+from nst_core.upscaling.upscaler import enlarged_opacity, load_upscaler
+from worker.methods.stylize.image import Image
+from worker.methods.stylize.masks import Weights
+from worker.runtime.engine import Engine
+
+_T = TypeVar("_T")
+
+
+class Painter:
+    """Paints photos on the engine's thread; what is not done by networks runs on the caller's."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Use an engine."""
+        self._engine = engine
+        #: Loaded for the first photo whose faces are to be found, on the engine's thread.
+        self._detector = cache(FaceDetector)
+
+    def __call__(self, image: Image, picture: Picture, weights: Weights) -> Picture:
+        """Return the result for a photo."""
+        return self._enlarged(image, self._painted(image, picture, weights))
+
+    def _painted(self, image: Image, picture: Picture, weights: Weights) -> Picture:
+        """Return the stylized picture: the chunk's style, then each region over it, as far as they are seen."""
+        options, weight = image.run.chunk.options, weights.photo
+        if options.strength == 0.0:
+            return picture
+        if options.faces == "protect":
+            height, width = picture.rgb.shape[:2]
+            faces = self._on_engine(image, lambda: self._faces(image, picture.rgb))
+            with image.watch:
+                weight = protect(faces, height=height, width=width, weight=weight)
+        with image.watch:
+            (lowest, _), *regions = seen((EVERYWHERE, *weights.regions))
+        rgb = self._in_style(image, picture.rgb, lowest)
+        for place, (region, _) in enumerate(regions):
+            painted = self._in_style(image, picture.rgb, region)
+            with image.watch:
+                rgb = paint_region(rgb, painted, [each for _, each in regions[place:]])
+            del painted  # before the next one is painted
+        with image.watch:
+            rgb = blend(picture.rgb, rgb, weight=weight)
+        return Picture(rgb=rgb, alpha=picture.alpha, warning=picture.warning)
+
+    def _in_style(self, image: Image, photo: Pixels, place: int) -> Pixels:
+        """Return a photo in one of the run's styles, as the options say: strokes, strength, colours."""
+        network, options = image.run.networks[place], image.run.chunk.options
+
+        def paint(copy: Pixels) -> Pixels:
+            image.run.touch()
+            with image.watch.paused():
+                return self._on_engine(image, lambda: _stylize(image, network, copy))
+
+        with image.watch:
+            rgb = in_strokes(photo, options.stroke, paint, min_side_px=network.min_side_px)
+            strength = mixed_share(options.strength, fades=image.run.styles[place].fades)
+            return blend(photo, rgb, strength=strength, preserve_color=options.preserve_color)
+
+    def _enlarged(self, image: Image, picture: Picture) -> Picture:
+        """Return a painted picture in the size of its result."""
+        factor = image.run.chunk.options.upscale
+        if factor == 1:
+            return picture
+        image.run.touch()
+        rgb = self._on_engine(image, lambda: _enlarge(image, factor, picture.rgb))
+        with image.watch:
+            alpha = None if picture.alpha is None else enlarged_opacity(picture.alpha, factor)
+        return Picture(rgb=rgb, alpha=alpha, warning=picture.warning)
+
+    def _faces(self, image: Image, rgb: Pixels) -> tuple[Face, ...]:
+        """Return the faces on a photo, on the engine's thread."""
+        image.run.check()
+        with image.watch:
+            return self._detector()(rgb)
+
+    def _on_engine(self, image: Image, call: Callable[[], _T]) -> _T:
+        """Return what a call returns on the engine's thread, when it is the image's turn."""
+        return self._engine.submit(
+            call, order=(image.run.order, image.item.index), lane=image.run.chunk.job_id
+        ).result()
+
+
+def _enlarge(image: Image, factor: Factor, rgb: Pixels) -> Pixels:
+    """Enlarge a painted picture, on the engine's thread."""
+    image.run.check()
+    with image.stage(Stage.STYLIZE):
+        return load_upscaler(factor)(rgb)
+
+
+def _stylize(image: Image, network: Stylizer, rgb: Pixels) -> Pixels:
+    """Stylize one H x W x 3 photo, on the engine's thread."""
+    image.run.check()
+    with image.stage(Stage.STYLIZE):
+        # Always one image: a larger batch may sum in another order, and a chunk that is retried after a crash is
+        # grouped differently, although its images must come out the same to the last byte.
+        result: Pixels = network(rgb[np.newaxis])[0]
+    return result
