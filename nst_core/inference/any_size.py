@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nst_core.inference.strips import Define, LargePicture, supports
+from nst_core.inference.strips import Define, LargePicture, StripSize, supports
 from nst_core.inference.stylizer import EngineChoice, Pixels, Stylizer, check_call
 from nst_core.nets.costs import maps_in_memory, strips_bytes, strips_max_pixels
 from nst_core.nets.grain import grained
@@ -29,6 +29,11 @@ class Engine(Stylizer, Protocol):
     @property
     def tensors(self) -> Mapping[str, npt.NDArray[np.float32]]:
         """The weights by their names in the network's state."""
+        ...
+
+    @property
+    def strip_size(self) -> StripSize:
+        """The size of strips that suits the engine, within the memory of `costs.strips_bytes`."""
         ...
 
     def run_pass(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -100,7 +105,10 @@ class AnySizeStylizer:
         maps = maps_in_memory(config, height * width, self._budget_bytes)
         for photo, result in zip(batch, results, strict=True):
             with memory_for(strips_bytes(config, height * width) + maps):
-                large = LargePicture(config, self._engine.tensors, photo, self._run, in_memory_bytes=maps)
+                engine = self._engine
+                large = LargePicture(
+                    config, engine.tensors, photo, self._run, size=engine.strip_size, in_memory_bytes=maps
+                )
                 result[:] = large.picture()
                 del large
                 self._engine.release()

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from nst_core.errors import ConfigError, ImageTooLargeError
-from nst_core.inference.strips import Define
+from nst_core.inference.strips import Define, StripSize
 from nst_core.inference.stylizer import EXACT, Pixels, Precision, check_call
 from nst_core.inference.torch_layers import TorchLayers
 from nst_core.nets.costs import max_pixels, stylize_bytes
@@ -26,6 +26,7 @@ class EagerStylizer:
 
     choice = EXACT
     min_side_px = MIN_SIDE_PX
+    strip_size = StripSize()
 
     def __init__(self, net: TransformerNet, *, device: torch.device | str = "cpu") -> None:
         """Take over a network: it is moved to the device and put into eval mode."""

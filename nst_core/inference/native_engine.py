@@ -14,7 +14,7 @@ from nst_core.inference.native_kernels import Kernels, suits
 from nst_core.inference.native_layers import NativeLayers
 from nst_core.inference.native_network import NativeNetwork, Workspace
 from nst_core.inference.openvino_engine import OpenvinoStylizer
-from nst_core.inference.strips import Define
+from nst_core.inference.strips import Define, StripSize
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call, is_flat
 from nst_core.nets import native
 from nst_core.nets.costs import max_pixels
@@ -32,6 +32,7 @@ class NativeStylizer:
     """A `Stylizer` that computes a transformer network with `nets/native` on the CPU, one photo at a time."""
 
     min_side_px = MIN_SIDE_PX
+    strip_size = StripSize(pixels=2**20, rows=120)
     max_batch = 1
 
     def __init__(self, net: TransformerNet, *, precision: Precision = "fp32") -> None:

@@ -15,7 +15,7 @@ from nst_core.inference.likeness import psnr_db
 from nst_core.inference.openvino_compiled import CompiledGraph
 from nst_core.inference.openvino_graph import EVEN, Floats, Graph, OddSizes, Range, odd_sizes, whole
 from nst_core.inference.openvino_int8 import Calibration, leaves
-from nst_core.inference.strips import Define
+from nst_core.inference.strips import Define, StripSize
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call, is_flat
 from nst_core.nets.costs import max_pixels
 from nst_core.nets.families import Style
@@ -35,6 +35,7 @@ class OpenvinoStylizer:
     """A `Stylizer` that computes a transformer network with OpenVINO on the CPU, one photo at a time."""
 
     min_side_px = MIN_SIDE_PX
+    strip_size = StripSize()
     #: One photo keeps every core busy.
     max_batch = 1
 

@@ -13,6 +13,7 @@ takes statistics from a thumbnail and 32 pixels of overlap, so that its seams ar
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Any, BinaryIO
@@ -33,9 +34,18 @@ Define = Callable[[Layers], dict[str, Any]]
 #: Runs a pass on one strip: a key that tells passes apart, how it is defined, and the inputs by name, of which it may
 #: need a part only.
 Run = Callable[[tuple[Any, ...], Define, Mapping[str, Any]], Mapping[str, Array]]
-_LEAST_ROWS = 64
 #: A variance below this share of the squared mean consists of rounding errors; see `transformer.InstanceNorm`.
 _ROUNDING = 1e-11
+
+
+@dataclass(frozen=True, kw_only=True)
+class StripSize:
+    """How large strips are: larger ones share fewer rows with their neighbours, and fit less well into caches."""
+
+    #: Pixels of a strip of the photo.
+    pixels: int = STRIP_PIXELS
+    #: Rows of it that there are at least, also in a very wide photo.
+    rows: int = 64
 
 
 def supports(config: TransformerConfig) -> bool:
@@ -118,7 +128,7 @@ class LargePicture:
         photo: Pixels,
         run: Run,
         *,
-        strip_pixels: int = STRIP_PIXELS,
+        size: StripSize = StripSize(),
         in_memory_bytes: int = MAPS_IN_MEMORY,
     ) -> None:
         """Take an H x W x 3 photo, and the tensors of a network of a kind that `supports` knows, as float32."""
@@ -131,7 +141,7 @@ class LargePicture:
         if config.crop == "end":
             self._upsampled = (2 * quarter[0], 2 * quarter[1]), (4 * quarter[0], 4 * quarter[1])
         #: Rows of a strip of the photo.
-        self._rows = max(_LEAST_ROWS, strip_pixels // width // 4 * 4)
+        self._rows = max(size.rows, size.pixels // width // 4 * 4)
         self._in_memory_bytes = in_memory_bytes
         #: By the name of a normalisation: its inputs.
         self._affine: dict[str, Array] = {}

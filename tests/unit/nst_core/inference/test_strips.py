@@ -17,7 +17,7 @@ from nst_core.inference.native_engine import NativeStylizer
 from nst_core.inference.openvino_compiled import precisions
 from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.row_ranges import Rows
-from nst_core.inference.strips import LargePicture, Statistics, StoredMap, supports
+from nst_core.inference.strips import LargePicture, Statistics, StoredMap, StripSize, supports
 from nst_core.inference.stylizer import Pixels
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.nets.weights import load_transformer_bytes
@@ -58,7 +58,7 @@ def cut(engine: Engine, picture: Pixels, in_memory: int = 2**31) -> Pixels:
         engine.tensors,
         picture[0],
         engine.run_pass,
-        strip_pixels=64 * picture.shape[2],
+        size=StripSize(pixels=64 * picture.shape[2]),
         in_memory_bytes=in_memory,
     )
     return large.picture()[None]
