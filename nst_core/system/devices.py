@@ -61,11 +61,11 @@ def training_precision(device: torch.device) -> TrainingPrecision:
     """Return the precision in which the device computes trainings and optimisations fastest.
 
     Processors without AMX have no fast bfloat16: with that of AVX-512, torch comes to the speed of our kernels in
-    float32, after half a minute in which it compiles. With VNNI those kernels multiply 16-bit integers instead.
+    float32, after half a minute in which it compiles. Those kernels are faster with 16-bit integers.
     """
     if bf16_pays(device):
         return "bf16"
-    return "int16" if device.type == "cpu" and _abilities().get("avx512_vnni") else "fp32"
+    return "int16" if device.type == "cpu" and multiplies_pairs() else "fp32"
 
 
 def bf16_pays(device: torch.device) -> bool:
