@@ -32,8 +32,8 @@ show NAME` prints a card, and [nst_core/README.md](../../README.md) says how suc
 
 ![A photo, and what it is in each style](overview.jpg)
 """
-#: Styles of sharp facets, which broad strokes would soften. The others are shown in varied strokes.
-_SHARP = ("edtaonisl", "portrait_of_metzinger", "udnie")
+#: Styles that judges liked at least as well without varied strokes, which soften sharp marks. The others have them.
+_SHARP = ("edtaonisl", "night_cafe", "portrait_of_metzinger", "udnie")
 _PAINTING_PX = 1024
 _TILE_PX, _GAP_PX = 300, 6
 

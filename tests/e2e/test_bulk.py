@@ -135,8 +135,9 @@ def test_results_are_enlarged(stack: Stack, client: Client) -> None:
         made[factor] = [decode(store.get(BlobUri.parse(str(item.output)))) for item in outcome.items]
         assert [(item.width, item.height) for item in outcome.items] == [each.rgb.shape[1::-1] for each in made[factor]]
     for plain, twice, four in zip(*(made[factor] for factor in (1, 2, 4)), strict=True):
-        np.testing.assert_array_equal(twice.rgb, load_upscaler(2)(plain.rgb))
-        np.testing.assert_array_equal(four.rgb, load_upscaler(4)(plain.rgb))
+        # With another number of threads, products may be summed in another order.
+        np.testing.assert_allclose(twice.rgb.astype(int), load_upscaler(2)(plain.rgb), atol=1)
+        np.testing.assert_allclose(four.rgb.astype(int), load_upscaler(4)(plain.rgb), atol=1)
 
 
 def test_a_blend_is_painted_by_the_mean_of_its_networks(stack: Stack, client: Client) -> None:

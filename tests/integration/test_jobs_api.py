@@ -77,8 +77,14 @@ def test_workers_are_told_the_precision_of_a_job(client: TestClient, rig: Rig) -
     assert {chunk.job_id: chunk.options.precision for chunk in dispatch(rig)} == {exact: "exact", auto: "auto"}
 
 
+def test_workers_are_told_how_much_results_are_enlarged(client: TestClient, rig: Rig) -> None:
+    jobs = {submit(client, rig, upscale=upscale): upscale for upscale in (1, 2, 4)}
+    assert {chunk.job_id: chunk.options.upscale for chunk in dispatch(rig)} == jobs
+    assert {job_id: client.get(f"/v1/jobs/{job_id}").json()["upscale"] for job_id in jobs} == jobs
+
+
 def test_workers_are_told_the_strokes_of_a_job(client: TestClient, rig: Rig) -> None:
-    jobs = {submit(client, rig, stroke=stroke): stroke for stroke in (None, 0.5, 2, 4.0, "auto")}
+    jobs = {submit(client, rig, stroke=stroke): stroke for stroke in (None, 0.5, 2, 4.0, "auto", "varied")}
     assert {chunk.job_id: chunk.options.stroke for chunk in dispatch(rig)} == jobs
     assert {job_id: client.get(f"/v1/jobs/{job_id}").json()["stroke"] for job_id in jobs} == jobs
 
@@ -218,14 +224,14 @@ def test_a_wrong_stroke_is_one_error_that_says_what_is_allowed(client: TestClien
     assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
     [error] = answer.json()["errors"]
     assert error["pointer"] == "/stroke"
-    assert "a stroke is a number from 0.5 to 4, or auto" in error["detail"].lower()
+    assert "a stroke is a number from 0.5 to 4, auto or varied" in error["detail"].lower()
 
 
 def test_the_document_says_what_a_stroke_is(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()["components"]["schemas"]["JobRequest"]["properties"]["stroke"]
     kinds = {each["type"]: each for each in schema["anyOf"]}
     assert (kinds["number"]["minimum"], kinds["number"]["maximum"]) == STROKES
-    assert kinds["string"]["const"] == "auto"
+    assert kinds["string"]["enum"] == ["auto", "varied"]
     assert STROKES == (strokes.SMALLEST, strokes.LARGEST), "workers have the same limits"
 
 
@@ -233,6 +239,10 @@ def test_the_document_says_what_a_stroke_is(client: TestClient) -> None:
     ("changes", "pointer"),
     [
         ({"priority": "urgent"}, "/priority"),
+        ({"upscale": 3}, "/upscale"),
+        ({"upscale": "2"}, "/upscale"),
+        ({"upscale": 2.5}, "/upscale"),
+        ({"upscale": None}, "/upscale"),
         ({"deadline": "2020-01-01T00:00:00Z"}, "/deadline"),
         ({"deadline": "2999-01-01T00:00:00"}, "/deadline"),
         ({"deadline": "9999-12-31T23:59:59-14:00"}, "/deadline"),

@@ -131,9 +131,9 @@ def test_results_are_enlarged_with_their_opacity(pipeline: Pipeline, blobs: Blob
     assert seen is not None
     assert seen[:, : factor * 20].max() == 0
     assert seen[:, factor * 28 :].min() == 255
-    np.testing.assert_array_equal(
-        picture.rgb[:, factor * 28 :], load_upscaler(factor)(painted)[:, factor * 28 :], err_msg="where it is opaque"
-    )
+    expected = load_upscaler(factor)(painted).astype(int)
+    opaque = slice(factor * 28, None)
+    np.testing.assert_allclose(picture.rgb[:, opaque], expected[:, opaque], atol=1, err_msg="as on another thread")
 
 
 def test_a_photo_whose_enlarged_result_would_be_too_large_is_refused(
