@@ -11,9 +11,7 @@ from PIL import Image
 from nst_core import images
 from nst_core.inference.blend import blend
 from nst_core.inference.strokes import Stroke
-from nst_core.inference.stylizer import Stylizer
-from nst_core.protocol.chunks import StylizeChunk, StylizeOptions
-from nst_core.protocol.events import ItemOutcome
+from nst_core.protocol.chunks import StylizeOptions
 from nst_core.storage.blobs import BlobStore
 from nst_core.upscaling.network import FACTORS, Factor
 from nst_core.upscaling.upscaler import load_upscaler
@@ -25,21 +23,10 @@ from tests.unit.worker.kit import (
     outputs,
     photo,
 )
+from tests.unit.worker.methods.stylize.test_pipeline import run
 from worker.methods.stylize.pipeline import Pipeline
 from worker.runtime.engine import Engine
 from worker.settings import WorkerSettings
-
-
-def always() -> bool:
-    return True
-
-
-def run(pipeline: Pipeline, chunk: StylizeChunk, stylize: Stylizer) -> dict[int, ItemOutcome]:
-    """Return the outcomes of a chunk by item, and check that no item has two."""
-    outcomes = list(pipeline.run(chunk, stylize, going=always))
-    by_item = {outcome.index: outcome for outcome in outcomes}
-    assert len(by_item) == len(outcomes)
-    return by_item
 
 
 def test_the_options_of_the_chunk_are_used(pipeline: Pipeline, blobs: BlobStore) -> None:
