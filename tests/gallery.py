@@ -33,7 +33,7 @@ show NAME` prints a card, and [nst_core/README.md](../../README.md) says how suc
 ![A photo, and what it is in each style](overview.jpg)
 """
 #: Styles that judges liked at least as well without varied strokes, which soften sharp marks. The others have them.
-_SHARP = ("edtaonisl", "night_cafe", "portrait_of_metzinger", "udnie")
+_WITHOUT_VARIED = ("edtaonisl", "night_cafe", "portrait_of_metzinger", "udnie")
 _PAINTING_PX = 1024
 _TILE_PX, _GAP_PX = 300, 6
 
@@ -62,9 +62,13 @@ def main() -> None:
     overview([photos[-1], *last]).save(OVERVIEW, quality=88)
 
 
+def _stroke(name: str) -> Stroke | None:
+    """Return the strokes in which a style is shown."""
+    return None if name in _WITHOUT_VARIED else "varied"
+
+
 def _painted(photo: Pixels, name: str, stylizer: Stylizer) -> Pixels:
-    stroke: Stroke | None = None if name in _SHARP else "varied"
-    return in_strokes(photo, stroke, lambda copy: stylizer(copy[None])[0], min_side_px=stylizer.min_side_px)
+    return in_strokes(photo, _stroke(name), lambda copy: stylizer(copy[None])[0], min_side_px=stylizer.min_side_px)
 
 
 def page(styles: list[ShippedStyle]) -> str:
@@ -74,9 +78,9 @@ def page(styles: list[ShippedStyle]) -> str:
 
 def _section(style: ShippedStyle) -> str:
     card, measured = style.card, style.card["evaluation"]
-    made = card["made_from"]
+    made, stroke = card["made_from"], _stroke(style.name)
     facts = {
-        "shown": f"`nst stylize PHOTO --style {style.name}{'' if style.name in _SHARP else ' --stroke varied'}`",
+        "shown": f"`nst stylize PHOTO --style {style.name}{f' --stroke {stroke}' if stroke else ''}`",
         "painting": f"{card['artist']}, {card['title']}, {card['year']}",
         "rights": card["rights"],
         "training": f"preset {made['preset']}, {card['steps']:,} steps, stroke {made['stroke']:g}, "

@@ -24,7 +24,7 @@ from nst_core.system.memory import bound_kernels, keep_freed_memory
 from tests.benchmarks.machine import describe
 from tests.shipped import shipped_style
 
-STROKES: tuple[Stroke | None, ...] = (None, "auto", "varied")
+_STROKES: tuple[Stroke | None, ...] = (None, "auto", "varied")
 _MEGAPIXELS = (0.5, 2.0, 12.0)
 #: The time at 12 megapixels is compared with that of this size, which the network paints as it is.
 _WHOLE = 1.0
@@ -49,7 +49,7 @@ def main() -> None:
     rows = []
     for name in args.styles:
         stylizer = load_stylizer(shipped_style(name).weights(), choice=choice)
-        for stroke in STROKES:
+        for stroke in _STROKES:
             rows.append(measure(stylizer, photo, name, stroke))
     if args.sheet:
         Image.fromarray(np.concatenate(rows)).save(args.sheet, quality=92)

@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageOps
 
 from nst_core.inference.engines import load_stylizer
+from nst_core.inference.likeness import psnr_db
 from nst_core.inference.luminance import grey_levels
 from nst_core.inference.selection import choose
 from nst_core.inference.stylizer import Pixels
@@ -73,11 +74,7 @@ def _measured(picture: Pixels, factor: Factor) -> list[tuple[float, float]]:
     enlarged = [np.asarray(small.resize((width, height), _FILTER)), load_upscaler(factor)(np.array(small))]
     inner = slice(factor, -factor)
     original, *results = (grey_levels(each)[inner, inner] for each in (picture, *enlarged))
-    return [(_psnr_db(result, original), ssim(_image(result), _image(original))) for result in results]
-
-
-def _psnr_db(one: Grey, other: Grey) -> float:
-    return float(10 * np.log10(255**2 / np.mean(np.square(one - other, dtype=np.float64))))
+    return [(psnr_db(result, original), ssim(_image(result), _image(original))) for result in results]
 
 
 def _image(grey: Grey) -> torch.Tensor:
