@@ -248,7 +248,7 @@ def stopped_by_signals() -> Iterator[Event]:
 def print_step(losses: StepLosses) -> None:
     """Print a line for every tenth step."""
     if losses.step % 10 == 0:
-        names = ("content", "style", "tv", *(name for name in ("stability", "shift") if getattr(losses, name)))
+        names = ("content", "style", "tv", *(name for name in ("stability", "shift", "grid") if getattr(losses, name)))
         parts = (f"{name} {getattr(losses, name):.4g}" for name in names)
         print(f"step {losses.step}  {'  '.join(parts)}  {losses.seconds:.2f} s", flush=True)
 

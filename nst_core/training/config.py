@@ -44,6 +44,7 @@ _NUMBERS = {
     "stability_fraction": (0.0, 1.0),
     "stability_sigma": (0.0, 100.0),
     "shift_weight": (0.0, 1e30),
+    "grid_weight": (0.0, 1e30),
     "identity_weight": (0.0, 1e30),
     "learning_rate": (1e-12, 10.0),
     "head_learning_rate": (0.0, 100.0),
@@ -113,6 +114,9 @@ class TrainConfig:
     #: to 3 px and the output that was moved as far; above 0 it keeps the style from marks that are fixed to the grid of
     #: pixels, and takes one more forward pass of one photo a step.
     shift_weight: float = 0.0
+    #: Weight of the mean squared pattern of 4 x 4 pixels that repeats over the whole picture, for pixels in 0 to 1; it
+    #: keeps the style from such marks too, at no cost. See `losses.grid`.
+    grid_weight: float = 0.0
     learning_rate: float = 1e-3
     #: How the learning rate changes after the warm-up: "cosine" down to `final_learning_rate` at the last step,
     #: "constant" as in the paper, or "step", which multiplies by `decay_factor` every `decay_every_steps`.

@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import fmean
 
 from nst_core.training.files import write_whole
-from nst_core.training.step_losses import StepLosses
+from nst_core.training.step_losses import TERMS, StepLosses
 
 CURVE_NAME = "losses.csv"
-COLUMNS = ("step", "content", "style", "tv", "stability", "shift", "total", "learning_rate", "seconds")
+COLUMNS = ("step", *TERMS, "total", "learning_rate", "seconds")
 #: Steps in the mean that represents a training: the losses of a single step depend on its photos.
 LAST_STEPS = 100
 
@@ -59,8 +59,7 @@ def dump_losses(losses: Iterable[StepLosses]) -> bytes:
 def last_losses(losses: Sequence[StepLosses]) -> dict[str, float]:
     """Return the mean of each weighted loss over the last steps, to four digits, and of how many steps it is."""
     last = losses[-LAST_STEPS:]
-    names = ("content", "style", "tv", "stability", "shift", "total")
-    means = {name: float(f"{fmean(getattr(each, name) for each in last):.4g}") for name in names}
+    means = {name: float(f"{fmean(getattr(each, name) for each in last):.4g}") for name in (*TERMS, "total")}
     return {**means, "mean_of_last_steps": len(last)}
 
 
@@ -77,7 +76,8 @@ def _lines(rows: Iterable[Sequence[object]]) -> str:
 def _losses(row: dict[str, str]) -> StepLosses | None:
     # The last value of a torn line may be short and yet a number; the seconds, which come last, are no result.
     try:
-        values = {name: float(row[name]) for name in COLUMNS if name not in ("step", "total")}
+        # A curve that a former version began has no column for a newer term.
+        values = {name: float(row.get(name, 0.0)) for name in COLUMNS if name not in ("step", "total")}
         return StepLosses(step=int(row["step"]), **values)
     except (KeyError, TypeError, ValueError):
         return None

@@ -17,7 +17,7 @@ from nst_core.training.objective import style_grams
 class ImageObjective:
     """The loss that a training minimises, of given images instead of a network's output.
 
-    Stability and shifts are not properties of a single image, so they are omitted.
+    Stability, shifts and grid marks are faults of networks, so they are omitted.
     """
 
     def __init__(self, config: TrainConfig, network: LossNetwork, style: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""What a training minimises: content, style, total variation, stability and shifts of a transformer's output."""
+"""What a training minimises: content, style and total variation of a transformer's output, and three terms of ours."""
 
 from collections.abc import Iterable
 
@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from nst_core.errors import ConfigError
 from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss, gram_matrix
+from nst_core.losses.grid import GridLoss
 from nst_core.losses.tv import TVLoss
 from nst_core.nets import grain as grains
 from nst_core.nets.feature_tiles import feature_tiles
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.loss_weights import STD
 from nst_core.training.config import TrainConfig
+from nst_core.training.step_losses import TERMS
 
-#: The terms of the objective, in the order in which it returns them.
-TERMS = ("content", "style", "tv", "stability", "shift")
 #: The largest shift of photos for the shift term, in pixels: it covers all phases of the network's two halvings.
 MAX_SHIFT_PX = 3
 #: Pixels at the border of a picture that the padding affects. It must be broader than a shift.
@@ -27,10 +27,10 @@ _CROPS, _NOISE, _SHIFT, _STYLES, _GRAIN = 1, 2, 3, 4, 5
 
 
 class PerceptualObjective(nn.Module):
-    """The weighted content, style, total-variation, stability and shift losses of a transformer's output.
+    """The weighted content, style, total-variation, stability, shift and grid losses of a transformer's output.
 
     L = w_c mean (F(y) - F(x))^2 + sum_l w_l GramLoss_l(y) + w_tv TV(y) + w_st mean (T(x + n) - y)^2 + w_sh mean (T(S x)
-    - S y)^2 with y = T(x) (Johnson et al. 2016, eq. 2 to 5). The last two are not in the paper.
+    - S y)^2 + w_gr GridLoss(y) with y = T(x) (Johnson et al. 2016, eq. 2 to 5). The last three are not in the paper.
 
     Stability: a network that answers sparse noise n with small changes flickers less from frame to frame. Noise and
     the fixed y, which gets no gradient from it, follow ceshine/fast-neural-style; there pixels are normalised, so that
@@ -39,6 +39,8 @@ class PerceptualObjective(nn.Module):
     Shift: S moves a picture by 0 to 3 px each way. Strokes move with what they paint; a lattice that comes from the
     upsampling stays at its pixels, and one of deviation s costs about 2 w_sh s^2. The mean is over one photo of the
     batch, without its border; pixels are in 0 to 1, so that the weight is in the unit of the stability's and of tv's.
+
+    Grid: the variance of what repeats every 4 pixels over the whole picture, the weave alone; see `losses.grid`.
 
     With several styles, each photo has one, and its Gram matrices are compared with those of that style. If the last
     style is the identity, the content term of its photos is w_id mean (y - x)^2, and they have no other term.
@@ -67,6 +69,7 @@ class PerceptualObjective(nn.Module):
         )
         self.content_loss = ContentLoss()
         self.tv_loss = TVLoss(config.tv_kind)
+        self.grid_loss = GridLoss()
 
     def forward(
         self,
@@ -77,7 +80,7 @@ class PerceptualObjective(nn.Module):
         painted: int | None = None,
         grain: Tensor | None = None,
     ) -> Tensor:
-        """Return the weighted terms, 5, in the order of TERMS, of a batch of photos, N x 3 x H x W in 0 to 1.
+        """Return the weighted terms, 6, in the order of TERMS, of a batch of photos, N x 3 x H x W in 0 to 1.
 
         `noise`, of the photos' shape, is for the stability term, `shift`, rows and columns to move by, for the shift
         term; each may be omitted if its term has no weight. `styles` are those of the photos, N whole numbers, if the
@@ -112,7 +115,7 @@ class PerceptualObjective(nn.Module):
     ) -> Tensor:
         config = self.config
         features = self.network(output)
-        content = style = tv = stability = shifted = photos.new_zeros(())
+        content = style = tv = stability = shifted = grid = photos.new_zeros(())
         if config.content_weight:
             with torch.no_grad():
                 target = self.network.target(photos, config.content_layer)
@@ -127,7 +130,9 @@ class PerceptualObjective(nn.Module):
             stability = config.stability_weight * difference.square().mean()
         if shift is not None:
             shifted = config.shift_weight * self._shift_loss(seen, output.detach().float(), shift, styles)
-        return torch.stack([content, style, tv, stability, shifted])
+        if config.grid_weight:
+            grid = config.grid_weight * self.grid_loss(output)
+        return torch.stack([content, style, tv, stability, shifted, grid])
 
     def _shift_loss(self, photos: Tensor, output: Tensor, shift: Tensor, styles: Tensor | None) -> Tensor:
         # Photos are in random order, so the first one is a random one. Batch norm must see the same batch again.

@@ -24,7 +24,6 @@ from nst_core.system.devices import TrainingPrecision, on_device, training_preci
 from nst_core.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.objective import (
-    TERMS,
     PerceptualObjective,
     drawn_styles,
     grid_shift,
@@ -34,7 +33,7 @@ from nst_core.training.objective import (
 from nst_core.training.photos import PhotoStream
 from nst_core.training.prefetch import Prefetcher
 from nst_core.training.sources import PhotoSource
-from nst_core.training.step_losses import StepLosses
+from nst_core.training.step_losses import TERMS, StepLosses
 
 _log = logging.getLogger(__name__)
 #: What Adam keeps for each parameter.

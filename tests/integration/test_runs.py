@@ -60,6 +60,7 @@ def test_a_run_is_a_chain_of_segments_that_ends_with_a_style(runs: RunRig) -> No
         "tv": 0.5,
         "stability": 0.0,
         "shift": 0.0,
+        "grid": 0.0,
         "total": 3.5,
         "mean_of_last_steps": 100,
     }

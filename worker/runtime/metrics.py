@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from nst_core import __version__
 from nst_core.inference.stylizer import EngineChoice
 from nst_core.metrics import Stage
-from nst_core.training.step_losses import StepLosses
+from nst_core.training.step_losses import TERMS, StepLosses
 
 _STAGE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_TERMS = ("content", "style", "tv", "stability", "shift", "total")
+_TERMS = (*TERMS, "total")
 #: What a worker tests after a failure; see `worker.runtime.health.Recovery`.
 PARTS = ("engine", "storage", "disk", "outage")
 

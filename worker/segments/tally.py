@@ -7,11 +7,11 @@ from time import monotonic
 
 from nst_core.clock import Clock
 from nst_core.protocol.events import TrainProgress
-from nst_core.training.step_losses import StepLosses
+from nst_core.training.step_losses import TERMS, StepLosses
 
 #: Steps to average over: the losses of one step depend on its photos, and its time on other work in between.
 LAST_STEPS = 20
-_TERMS = ("content", "style", "tv", "stability", "shift", "total")
+_TERMS = (*TERMS, "total")
 
 
 class Tally:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nst_core.losses.content import ContentLoss
 from nst_core.losses.gram import GramLoss, gram_matrix
+from nst_core.losses.grid import GridLoss
 from nst_core.losses.histogram import HistogramLoss
 from nst_core.losses.laplacian import LaplacianLoss
 from nst_core.losses.moments import MomentsLoss, moments
@@ -39,6 +40,7 @@ LOSSES: dict[str, Callable[[Tensor], nn.Module]] = {
     "gram": lambda target: GramLoss(gram_matrix(target), normalization="gatys"),
     "tv": lambda target: TVLoss(),
     "tv_l1": lambda target: TVLoss("l1"),
+    "grid": lambda target: GridLoss(),
     "histogram": HistogramLoss,
     "laplacian": lambda target: LaplacianLoss(target, pool_px=2),
     "mrf": MRFLoss,
@@ -110,7 +112,7 @@ def test_features_one_pixel_wide_give_finite_values(name: str, size: tuple[int, 
     assert gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES.keys() - {"tv", "tv_l1"}))
+@pytest.mark.parametrize("name", sorted(LOSSES.keys() - {"tv", "tv_l1", "grid"}))
 def test_targets_are_buffers_without_gradient(name: str) -> None:
     target = normal(1, 3, 8, 8).requires_grad_()
     loss = LOSSES[name](target.detach() if name in ("content", "gram") else target)

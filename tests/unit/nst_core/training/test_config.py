@@ -61,6 +61,7 @@ def test_configs_of_shipped_styles_can_be_used_again() -> None:
         ("tv_weight", float("nan")),
         ("stability_fraction", 1.5),
         ("shift_weight", -1.0),
+        ("grid_weight", -1.0),
         ("learning_rate", 0),
         ("learning_rate", None),
         ("final_learning_rate", 2),

@@ -30,8 +30,15 @@ def path(tmp_path: Path) -> Path:
 def test_a_curve_is_a_table_with_a_header(path: Path) -> None:
     write(path, losses(1))
     header, line = path.read_text().splitlines()
-    assert header == "step,content,style,tv,stability,shift,total,learning_rate,seconds"
-    assert line == "1,1.125,2.5,1e-07,0.0,0.0,3.6250001,0.0003333333333333333,0.7500"
+    assert header == "step,content,style,tv,stability,shift,grid,total,learning_rate,seconds"
+    assert line == "1,1.125,2.5,1e-07,0.0,0.0,0.0,3.6250001,0.0003333333333333333,0.7500"
+
+
+def test_a_curve_without_a_newer_term_is_read(path: Path) -> None:
+    path.write_text(
+        "step,content,style,tv,stability,shift,total,learning_rate,seconds\n1,2.0,3.0,0.0,0.0,4.0,9.0,0.1,0.5\n"
+    )
+    assert read_losses(path) == [StepLosses(step=1, content=2.0, style=3.0, tv=0.0, shift=4.0, learning_rate=0.1)]
 
 
 def test_values_survive_a_round_trip_exactly(path: Path) -> None:
@@ -89,6 +96,7 @@ def test_last_losses_are_means_over_the_last_steps() -> None:
         "tv": 1e-7,
         "stability": 0.5,
         "shift": 0.0,
+        "grid": 0.0,
         "total": pytest.approx(3.5 * mean + 0.625, rel=1e-3),
         "mean_of_last_steps": LAST_STEPS,
     }

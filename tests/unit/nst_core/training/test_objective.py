@@ -18,13 +18,13 @@ from nst_core.nets.transformer import TransformerNet
 from nst_core.training.config import Normalization, TrainConfig
 from nst_core.training.objective import (
     MAX_SHIFT_PX,
-    TERMS,
     PerceptualObjective,
     grid_shift,
     moved,
     sparse_noise,
     style_grams,
 )
+from nst_core.training.step_losses import TERMS
 from tests.unit.nst_core.training.kit import TINY, stripes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -76,7 +76,7 @@ def test_the_terms_match_their_equations(
         tv_weight=7.0,
     )
     each = objective(config, network)
-    content, style, tv, stability, shift = each(photos())
+    content, style, tv, stability, shift, grid = each(photos())
     output = each.transformer(photos())
     ours, theirs, wanted = network(output), network(photos()), network(stripes())
     torch.testing.assert_close(content, 2.0 * (ours["relu2_1"] - theirs["relu2_1"]).square().mean())
@@ -86,7 +86,7 @@ def test_the_terms_match_their_equations(
     ]
     torch.testing.assert_close(style, parts[0] + parts[1])
     torch.testing.assert_close(tv, 7.0 * (output.diff(dim=2).square().mean() + output.diff(dim=3).square().mean()))
-    assert stability == shift == 0
+    assert stability == shift == grid == 0
 
 
 def test_total_variation_may_be_of_absolute_differences(network: LossNetwork) -> None:
@@ -98,7 +98,7 @@ def test_total_variation_may_be_of_absolute_differences(network: LossNetwork) ->
 
 def test_terms_without_a_weight_are_zero(network: LossNetwork) -> None:
     found = terms(replace(TINY, content_weight=0.0), network)
-    assert found["content"] == found["tv"] == found["stability"] == found["shift"] == 0
+    assert found["content"] == found["tv"] == found["stability"] == found["shift"] == found["grid"] == 0
     assert found["style"] > 0
 
 
@@ -176,6 +176,15 @@ def test_the_shift_term_changes_only_the_output_for_the_moved_photo(network: Los
     difference = each.transformer(moved(photos(), shift)[:1]) - fixed
     difference[..., 8:-8, 8:-8].square().mean().backward()
     torch.testing.assert_close(found, weight.grad)
+
+
+@pytest.mark.parametrize("period", [2, 4])
+def test_the_grid_term_is_the_variance_of_a_lattice(network: LossNetwork, period: int) -> None:
+    pattern = 0.1 * torch.randn(period, period, generator=torch.Generator().manual_seed(period))
+    each = PerceptualObjective(replace(TINY, grid_weight=3.0), Lattice(pattern), network, stripes())
+    with torch.no_grad():
+        found = float(each(torch.full((2, 3, 32, 32), 0.5))[TERMS.index("grid")])
+    assert found == pytest.approx(3.0 * float(pattern.var(correction=0)), rel=1e-4)
 
 
 def test_images_move_up_and_to_the_left() -> None:

@@ -37,6 +37,7 @@ ALL_ON = replace(
     with_network(TINY, norm="batch", upsample="transposed"),
     stability_weight=1e4,
     shift_weight=1e4,
+    grid_weight=1e4,
     tv_weight=10.0,
     crops_per_photo=3,
     style_crops=2,
@@ -262,7 +263,7 @@ def test_the_loss_network_is_not_changed(trainers: Trainers, network: LossNetwor
 
 
 def test_step_losses_sum_to_their_total() -> None:
-    assert StepLosses(step=1, content=1.0, style=2.0, tv=4.0, stability=8.0, shift=16.0).total == 31.0
+    assert StepLosses(step=1, content=1.0, style=2.0, tv=4.0, stability=8.0, shift=16.0, grid=32.0).total == 63.0
 
 
 def test_a_state_that_does_not_fit_changes_nothing(trainers: Trainers) -> None:

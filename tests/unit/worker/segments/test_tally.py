@@ -20,7 +20,7 @@ def test_losses_are_means_over_the_last_steps() -> None:
     tally = Tally()
     for step in range(1, LAST_STEPS + 3):
         tally.add(losses(step, style=100.0 if step <= 2 else 3.0))
-    expected = {"content": 2.0, "style": 3.0, "tv": 0.5, "stability": 0.0, "shift": 0.0, "total": 5.5}
+    expected = {"content": 2.0, "style": 3.0, "tv": 0.5, "stability": 0.0, "shift": 0.0, "grid": 0.0, "total": 5.5}
     assert tally.progress(22).losses == expected
 
 

@@ -108,7 +108,7 @@ def test_progress_has_step_losses_and_speed(bench: Bench, blobs: BlobStore) -> N
     assert [each.step for each in bench.seen] == sorted(each.step for each in bench.seen)
     last = bench.seen[-1]
     assert (last.step, last.note) == (12, "")
-    assert set(last.losses) == {"content", "style", "tv", "stability", "shift", "total"}
+    assert set(last.losses) == {"content", "style", "tv", "stability", "shift", "grid", "total"}
     assert last.losses["total"] == pytest.approx(last.losses["content"] + last.losses["style"], rel=1e-4)
     assert last.steps_per_s > 0
 
