@@ -69,7 +69,8 @@ class ContentPart(LayerPart):
         """Store the features of the content."""
         super().__init__(layer)
         self._distance = ContentLoss()
-        self.register_buffer("target", target)
+        # As the features of pictures come.
+        self.register_buffer("target", target.contiguous(memory_format=torch.channels_last))
 
     def measure(self, values: Tensor, place: Place) -> Tensor:
         """Return the tile's share of the loss."""

@@ -100,9 +100,9 @@ class StoredMap:
         self._values = np.empty(shape if file is None else (0,), np.float16)
 
     def read(self, rows: Rows) -> npt.NDArray[np.float16]:
-        """Return a copy of some rows, which have been written."""
+        """Return some rows that have been written: in memory, they change when the map does."""
         if self._file is None:
-            return self._values[rows.first : rows.end].copy()
+            return self._values[rows.first : rows.end]
         values = np.empty((len(rows), *self._row), np.float16)
         self._file.seek(rows.first * values[0].nbytes)
         self._file.readinto(values.data.cast("B"))  # type: ignore[attr-defined]
@@ -215,9 +215,9 @@ class LargePicture:
         for rows in strips(size[0], self._rows // 4):
             wanted, missing = conv_source(rows, kernel=3).within(size[0])
             inputs = {name: stored.read(wanted) for name, stored in maps.items()} | {"rows": missing}
+            outputs = self._call((define.__name__, block), partial(define, block=block), inputs)
             # Only now may the rows before these be replaced: the last one of them was read once more.
             _write(made)
-            outputs = self._call((define.__name__, block), partial(define, block=block), inputs)
             statistics.add(len(rows) * size[1], outputs["mean"], outputs["variance"])
             made = [(self._y, rows, outputs["map"])]
             if "completed" in outputs:

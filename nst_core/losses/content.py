@@ -1,6 +1,7 @@
 """Content loss: the image's features against those of the photo."""
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nst_core.losses.precision import widen
 
@@ -13,4 +14,4 @@ class ContentLoss(nn.Module):
 
     def forward(self, features: Tensor, target: Tensor) -> Tensor:
         """Return the loss of features against a target; both are N x C x H x W, and the target is broadcast."""
-        return (widen(features) - widen(target)).square().mean()
+        return F.mse_loss(widen(features), widen(target).expand_as(features))

@@ -103,7 +103,9 @@ class _Frozen(torch.autograd.Function):
         x, y = ctx.saved_tensors
         channels = -(-ctx.channels // COLUMNS) * COLUMNS
         by_x = _winograd(gradient, ctx.kernels.backward, channels, padding=1, mask=y, where=x)
-        return by_x[:, : ctx.channels], None, None, None, None, None
+        # The whole map is no view of it, so that autograd may add other gradients in place.
+        by_x = by_x if by_x.shape[1] == ctx.channels else by_x[:, : ctx.channels]
+        return by_x, None, None, None, None, None
 
 
 class _Trained(torch.autograd.Function):

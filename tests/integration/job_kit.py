@@ -1,6 +1,7 @@
-"""Workers that finish a job in the way that a test chooses."""
+"""Parts of requests, and workers that finish a job in the way that a test chooses."""
 
 from collections.abc import Callable
+from typing import Any
 
 from nst_core.protocol.chunks import StylizeChunk
 from nst_core.protocol.events import ItemOutcome
@@ -8,6 +9,11 @@ from nst_core.storage.blobs import BlobUri
 from tests.integration.conftest import Rig, finished, outcome, started
 
 _DAY_S = 24 * 3600.0
+
+
+def region(rig: Rig, style: str = "udnie", mask: str | None = "sky") -> dict[str, Any]:
+    """Return a region whose mask is below the prefix of the test."""
+    return {"style": style, "mask": None if mask is None else f"s3://nst/{rig.prefix}/{mask}.png"}
 
 
 def dispatch(rig: Rig) -> list[StylizeChunk]:

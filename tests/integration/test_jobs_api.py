@@ -1,11 +1,11 @@
-"""Jobs over HTTP: ids chosen by clients, filters, waiting, dry runs, pauses, retries and zip files."""
+"""Jobs over HTTP: ids chosen by clients, filters, waiting, pauses, retries and zip files."""
 
 import io
 import json
 import threading
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,15 +14,11 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from nst_core.client.resources.jobs import STROKES
-from nst_core.errors import BlobUnavailableError
 from nst_core.inference import strokes
 from nst_core.storage.blobs import BlobUri
 from scheduler.domain.keys import new_api_key
-from scheduler.jobs import dry_run
-from scheduler.jobs.planner import plan_items
-from scheduler.store import rates as rate_rows
 from tests.integration.conftest import TENANT, Rig, finished, started
-from tests.integration.job_kit import dispatch, end_with_images, failing
+from tests.integration.job_kit import dispatch, end_with_images, failing, region
 from tests.integration.test_api import body, client_of
 
 
@@ -113,10 +109,6 @@ def test_another_mask_is_another_request(client: TestClient, rig: Rig) -> None:
     assert client.post("/v1/jobs", json=request, headers=key).json()["id"] == first.json()["id"]
     other = client.post("/v1/jobs", json=body(rig), headers=key)
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
-
-
-def region(rig: Rig, style: str = "udnie", mask: str | None = "sky") -> dict[str, Any]:
-    return {"style": style, "mask": None if mask is None else f"s3://nst/{rig.prefix}/{mask}.png"}
 
 
 def test_a_job_has_the_versions_of_the_styles_of_its_regions(client: TestClient, rig: Rig) -> None:
@@ -360,185 +352,6 @@ def test_unknown_preferences_are_not_applied(client: TestClient, rig: Rig, prefe
     assert "Preference-Applied" not in answer.headers
 
 
-def validate(client: TestClient, rig: Rig, **changes: object) -> dict[str, object]:
-    answer = client.post("/v1/jobs", params={"validate": "true"}, json=body(rig) | changes)
-    assert answer.status_code == 200, answer.text
-    assert client.get("/v1/jobs").json()["data"] == []
-    result: dict[str, object] = answer.json()
-    return result
-
-
-def test_dry_run_counts_photos_below_a_prefix_and_estimates(client: TestClient, rig: Rig) -> None:
-    for name in ("a.jpg", "sub/b.png", "notes.txt"):
-        rig.blobs.put(BlobUri("nst", f"{rig.prefix}/in/{name}"), b"x")
-    changes = {"input": {"prefix": f"s3://nst/{rig.prefix}/in/"}, "styles": ["wave", "udnie"]}
-    assert validate(client, rig, **changes) == {
-        "valid": True,
-        "photos": 2,
-        "items": 4,
-        "failing": 0,
-        "truncated": False,
-        "objects_checked": 2,
-        "problems": [],
-        "estimated_s": None,
-    }
-    with rig.database.write() as connection:
-        pace = rate_rows.Pace(method="feedforward", px_class=0, precision="auto", stroke="1")
-        rate_rows.add_times(connection, pace, "wave" * 4, count=2, total_ms=3000, now=rig.clock())
-    assert validate(client, rig, **changes)["estimated_s"] == 6.0
-
-
-def test_dry_run_lists_wrong_manifest_lines(client: TestClient, rig: Rig) -> None:
-    photo = f"s3://nst/{rig.prefix}/a.jpg"
-    rig.blobs.put(BlobUri.parse(photo), b"x")
-    lines = [b"no json", *[json.dumps({"input": photo}).encode()] * 2]
-    rig.blobs.put(BlobUri("nst", f"{rig.prefix}/m.jsonl"), b"\n".join(lines))
-    manifest = {"manifest": f"s3://nst/{rig.prefix}/m.jsonl"}
-    result = validate(client, rig, input=manifest, output={"name": "{stem}.{ext}"})
-    assert (result["valid"], result["photos"], result["failing"]) == (True, 3, 2)
-    problems = result["problems"]
-    assert isinstance(problems, list)
-    assert [(p["code"], p["line"], p["input"]) for p in problems] == [
-        ("input_invalid", 1, None),
-        ("output_name_taken", 3, photo),
-    ]
-
-
-def test_dry_run_checks_as_much_as_its_time_allows(
-    client: TestClient, rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photos = [f"s3://nst/{rig.prefix}/{number}.jpg" for number in range(450)]
-    lines = b"\n".join(json.dumps({"input": photo}).encode() for photo in photos)
-    rig.blobs.put(BlobUri("nst", f"{rig.prefix}/m.jsonl"), lines)
-    changes = {"input": {"manifest": f"s3://nst/{rig.prefix}/m.jsonl"}}
-    assert validate(client, rig, **changes)["photos"] == 450
-
-    def slow(*arguments: Any, **options: Any) -> Any:
-        rig.clock.advance(0.02)
-        return plan_items(*arguments, **options)
-
-    monkeypatch.setattr(dry_run, "plan_items", slow)
-    found = validate(client, rig, **changes)
-    assert (found["photos"], found["truncated"], found["valid"]) == (400, True, True)
-
-
-def put_manifest(rig: Rig, photos: Sequence[str]) -> dict[str, str]:
-    """Store a manifest of photos, and return the job input that names it."""
-    lines = b"\n".join(json.dumps({"input": photo}).encode() for photo in photos)
-    rig.blobs.put(BlobUri("nst", f"{rig.prefix}/m.jsonl"), lines)
-    return {"manifest": f"s3://nst/{rig.prefix}/m.jsonl"}
-
-
-@pytest.mark.parametrize("kind", ["uris", "manifest"])
-def test_dry_run_names_photos_that_are_not_in_the_storage(client: TestClient, rig: Rig, kind: str) -> None:
-    photos = [f"s3://nst/{rig.prefix}/{name}.jpg" for name in ("here", "gone", "neither")]
-    rig.blobs.put(BlobUri.parse(photos[0]), b"x")
-    input: dict[str, Any] = {"uris": photos} if kind == "uris" else put_manifest(rig, photos)
-    found: Any = validate(client, rig, input=input, styles=["wave", "udnie"])
-    assert (found["valid"], found["photos"], found["failing"], found["objects_checked"]) == (True, 3, 4, 3)
-    assert {(each["code"], each["message"]) for each in found["problems"]} == {
-        ("blob_not_found", f"There is no object {photo}.") for photo in photos[1:]
-    }
-    where = ("/input/uris/1", "/input/uris/2") if kind == "uris" else (2, 3)
-    assert [each["pointer" if kind == "uris" else "line"] for each in found["problems"]] == [
-        place for place in where for _ in range(2)
-    ]
-
-
-def test_dry_run_of_photos_that_are_all_missing_is_not_valid(client: TestClient, rig: Rig) -> None:
-    found = validate(client, rig)
-    assert (found["valid"], found["failing"], found["estimated_s"]) == (False, 1, None)
-
-
-def test_dry_run_can_leave_out_the_check_that_photos_exist(client: TestClient, rig: Rig) -> None:
-    answer = client.post("/v1/jobs", params={"validate": "true", "objects": "false"}, json=body(rig, 2))
-    found = answer.json()
-    assert (found["valid"], found["failing"], found["objects_checked"]) == (True, 0, None)
-
-
-def test_dry_run_names_a_painting_that_is_not_in_the_storage(client: TestClient, rig: Rig) -> None:
-    places = [f"s3://nst/{rig.prefix}/{name}" for name in ("photo.jpg", "night.jpg", "wave.jpg")]
-    for place in places[:2]:
-        rig.blobs.put(BlobUri.parse(place), b"x")
-    request = {"method": "optimize", "input": {"uris": places[:1]}, "paintings": places[1:]}
-    answer = client.post("/v1/jobs", params={"validate": "true"}, json=request)
-    found = answer.json()
-    assert (found["valid"], found["items"], found["failing"], found["objects_checked"]) == (True, 2, 1, 1)
-    [problem] = found["problems"]
-    assert (problem["code"], problem["pointer"]) == ("blob_not_found", "/paintings/1")
-
-
-def test_dry_run_names_a_mask_that_is_not_in_the_storage_once(client: TestClient, rig: Rig) -> None:
-    photo = f"s3://nst/{rig.prefix}/photo.jpg"
-    rig.blobs.put(BlobUri.parse(photo), b"x")
-    found: Any = validate(
-        client, rig, input={"uris": [photo]}, styles=["wave", "udnie"], mask=f"s3://nst/{rig.prefix}/mask.png"
-    )
-    assert (found["valid"], found["items"], found["failing"]) == (False, 2, 2)
-    [problem] = found["problems"]
-    assert (problem["code"], problem["pointer"]) == ("blob_not_found", "/mask")
-
-
-def test_dry_run_names_the_masks_of_regions_that_are_not_in_the_storage(client: TestClient, rig: Rig) -> None:
-    for name in ("photo.jpg", "sky.png"):
-        rig.blobs.put(BlobUri("nst", f"{rig.prefix}/{name}"), b"x")
-    regions = [region(rig), region(rig, mask="gone"), region(rig, "wave", "away")]
-    found: Any = validate(client, rig, input={"uris": [f"s3://nst/{rig.prefix}/photo.jpg"]}, regions=regions)
-    assert (found["valid"], found["items"], found["failing"]) == (False, 1, 1)
-    assert [(each["code"], each["pointer"]) for each in found["problems"]] == [
-        ("blob_not_found", "/regions/1/mask"),
-        ("blob_not_found", "/regions/2/mask"),
-    ]
-
-
-def test_dry_run_looks_for_the_first_photos_only(client: TestClient, rig: Rig) -> None:
-    photos = [f"s3://nst/{rig.prefix}/{number}.jpg" for number in range(dry_run.MAX_OBJECTS + 5)]
-    found = validate(client, rig, input=put_manifest(rig, photos))
-    assert (found["photos"], found["objects_checked"], found["failing"]) == (105, 100, 100)
-    assert found["valid"]
-
-
-def test_dry_run_keeps_half_of_its_time_for_names(
-    client: TestClient, rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    exists = rig.service._checker._blobs.exists
-
-    def slow(uri: BlobUri) -> bool:
-        rig.clock.advance(0.5)
-        return exists(uri)
-
-    monkeypatch.setattr(rig.service._checker._blobs, "exists", slow)
-    photos = [f"s3://nst/{rig.prefix}/{number}.jpg" for number in range(450)]
-    found = validate(client, rig, input=put_manifest(rig, photos))
-    assert (found["photos"], found["objects_checked"], found["truncated"]) == (450, 6, False)
-
-
-def test_dry_run_asks_a_storage_that_does_not_answer_once(
-    client: TestClient, rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[BlobUri] = []
-
-    def down(uri: BlobUri) -> bool:
-        asked.append(uri)
-        raise BlobUnavailableError("The storage does not answer.")
-
-    monkeypatch.setattr(rig.service._checker._blobs, "exists", down)
-    answer = client.post("/v1/jobs", params={"validate": "true"}, json=body(rig, 3))
-    found = answer.json()
-    assert (answer.status_code, found["failing"], found["objects_checked"], len(asked)) == (200, 0, 0, 1)
-
-
-def test_dry_runs_leave_threads_to_other_requests(client: TestClient, rig: Rig) -> None:
-    checker = rig.service._checker
-    for _ in range(dry_run.AT_ONCE):
-        assert checker._free.acquire(blocking=False)
-    answer = client.post("/v1/jobs", params={"validate": "true"}, json=body(rig))
-    assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (429, "rate_limited", "5")
-    checker._free.release()
-    for _ in range(3):
-        assert client.post("/v1/jobs", params={"validate": "true"}, json=body(rig)).status_code == 200
-
-
 @pytest.mark.parametrize(
     ("path", "pointer"),
     [
@@ -554,24 +367,6 @@ def test_an_unknown_parameter_is_refused(client: TestClient, path: str, pointer:
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
 
 
-@pytest.mark.parametrize(
-    ("changes", "code", "pointer"),
-    [
-        ({"styles": ["none"]}, "request_invalid", "/styles/0"),
-        ({"deadline": "2020-01-01T00:00:00Z"}, "request_invalid", "/deadline"),
-        ({"input": {"prefix": "s3://nst/nothing-here/"}}, "no_inputs", "/input"),
-        ({"input": {"manifest": "s3://nst/no-manifest"}}, "blob_not_found", "/input/manifest"),
-    ],
-)
-def test_dry_run_reports_what_a_submission_would_refuse(
-    client: TestClient, rig: Rig, changes: dict[str, object], code: str, pointer: str
-) -> None:
-    result = validate(client, rig, **changes)
-    problems = result["problems"]
-    assert isinstance(problems, list)
-    assert (result["valid"], problems[0]["code"], problems[0]["pointer"]) == (False, code, pointer)
-
-
 def test_the_latest_deadline_can_be_shown(client: TestClient, rig: Rig) -> None:
     submit(client, rig, deadline="9998-12-31T00:00:00+00:00")
     assert client.get("/v1/jobs").json()["data"][0]["deadline"] == "9998-12-31T00:00:00Z"
@@ -582,14 +377,6 @@ def test_a_date_beyond_the_calendar_breaks_no_list(client: TestClient, rig: Rig)
     with rig.database.write() as connection:
         connection.execute(text("UPDATE jobs SET deadline = 1e18 WHERE id = :id"), {"id": job_id})
     assert client.get("/v1/jobs").json()["data"][0]["deadline"] == "9998-12-31T00:00:00Z"
-
-
-def test_a_dry_run_with_a_chosen_id_makes_no_job(client: TestClient, rig: Rig) -> None:
-    rig.blobs.put(BlobUri("nst", f"{rig.prefix}/in/a.jpg"), b"x")
-    body = {"input": {"prefix": f"s3://nst/{rig.prefix}/in/"}, "styles": ["wave"]}
-    answer = client.put("/v1/jobs/spring", params={"validate": True}, json=body)
-    assert (answer.status_code, answer.json()["photos"]) == (200, 1)
-    assert client.get("/v1/jobs/spring").status_code == 404
 
 
 def test_zip_contains_every_image_and_the_reports(client: TestClient, rig: Rig) -> None:
