@@ -8,10 +8,9 @@ import numpy.typing as npt
 
 from nst_core.inference.strips import Define, LargePicture, StripSize, supports
 from nst_core.inference.stylizer import EngineChoice, Pixels, Stylizer, check_call
-from nst_core.nets.costs import maps_in_memory, strips_bytes, strips_max_pixels
+from nst_core.nets.costs import maps_in_memory, strips_max_pixels
 from nst_core.nets.grain import grained
 from nst_core.nets.transformer_config import TransformerConfig
-from nst_core.system.memory import memory_for
 
 #: Photos up to this size go through the network as a whole if there is memory for it, which is faster: about that of
 #: a phone's photo.
@@ -104,14 +103,11 @@ class AnySizeStylizer:
         config, results = self._engine.config, np.empty_like(batch, order="C")
         maps = maps_in_memory(config, height * width, self._budget_bytes)
         for photo, result in zip(batch, results, strict=True):
-            with memory_for(strips_bytes(config, height * width) + maps):
-                engine = self._engine
-                large = LargePicture(
-                    config, engine.tensors, photo, self._run, size=engine.strip_size, in_memory_bytes=maps
-                )
-                result[:] = large.picture()
-                del large
-                self._engine.release()
+            engine = self._engine
+            large = LargePicture(config, engine.tensors, photo, self._run, size=engine.strip_size, in_memory_bytes=maps)
+            result[:] = large.picture()
+            del large
+            self._engine.release()
         return results
 
     def _run(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -77,10 +77,12 @@ def _gradient(gradient: Tensor, features: Tensor, share: Tensor) -> Tensor:
     if share.shape[1] > 1:
         result = rows @ both.to(rows.dtype) * share.to(rows.dtype)
     elif native.usable(rows, c) and h * w >= native.ROWS:
-        result = torch.empty_like(rows, memory_format=torch.contiguous_format)
+        # No view, so that autograd may add other gradients in place.
+        made = torch.empty((n, c, h, w), memory_format=torch.channels_last)
         blocks = (both * share).view(n, c, c // COLUMNS, COLUMNS).transpose(1, 2).reshape(-1, 1, c, COLUMNS)
         matrices = packed(blocks, integers=native.multiplies_integers())
-        native.call("gram_gradient", rows.contiguous(), *matrices.arguments, result, *rows.shape)
+        native.call("gram_gradient", rows.contiguous(), *matrices.arguments, made, *rows.shape)
+        return made.to(features.dtype)
     else:
         result = rows @ (both * share).to(rows.dtype)
     return result.to(features.dtype).reshape(n, h, w, c).permute(0, 3, 1, 2)

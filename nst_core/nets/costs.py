@@ -24,9 +24,9 @@ BASE_BYTES = 250 * 2**20
 _PICTURE_BYTES = 40
 #: Pixels of a strip of a large picture. A larger one computes fewer rows twice and takes more memory.
 STRIP_PIXELS = 2**19
-#: What the stored maps of a large picture take in memory at most; what is more is in temporary files. With 3 GiB the
-#: maps of 100 megapixels stayed in memory, and the picture took 131 s instead of 112.
-MAPS_IN_MEMORY = 2**30
+#: What the stored maps of a large picture take in memory at most; what is more is in temporary files. With 1, 2 and 4
+#: GiB none, one and both maps of 100 megapixels were in memory, and the picture took 70, 65 and 66 s on two cores.
+MAPS_IN_MEMORY = 2**31
 #: A picture and its result as bytes.
 _PHOTO_AND_RESULT = 6
 #: Pixels of a style picture whose features are computed at once; larger ones are cut into tiles.
@@ -69,7 +69,7 @@ def strips_max_pixels(config: TransformerConfig, budget_bytes: int) -> int:
 def _strips_base(config: TransformerConfig) -> int:
     # A strip can have half as many rows again, and comes with rows around it. How many, a graph learns when it runs, so
     # that its maps do not share memory.
-    return BASE_BYTES + weights_bytes(config) + int(4.0 * _stylize_pixel_bytes(config) * STRIP_PIXELS)
+    return BASE_BYTES + weights_bytes(config) + int(4.5 * _stylize_pixel_bytes(config) * STRIP_PIXELS)
 
 
 def _maps_bytes(config: TransformerConfig) -> int:

@@ -3,7 +3,8 @@
 The recipe of the tutorial "Neural Transfer Using PyTorch" is written out as it is there: eager, float32, L-BFGS of
 torch with its defaults, clamping before each of 300 evaluations, from the photo. Then `GatysOptimizer` runs on the same
 loss, network, photo and painting until the same float32 function, evaluated outside of the time taken, finds its
-picture no worse. Without pictures of yours: two of scikit-image.
+picture no worse. Without pictures of yours: two of scikit-image. Our kernels are compiled before, as a worker does when
+it starts.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 from nst_core.gatys.config import GatysConfig
 from nst_core.gatys.optimizer import GatysOptimizer, StyleSource
 from nst_core.gatys.presets import preset
+from nst_core.nets import native
 from nst_core.nets.loss_network import LossNetwork, load_loss_network
 from nst_core.nets.tensors import to_tensor
 from nst_core.system.memory import keep_freed_memory
@@ -110,6 +112,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     args = parser.parse_args()
     keep_freed_memory()
+    native.library()
     print(describe())
     photo, painting = picture(args.photo, "astronaut", args.size), picture(args.painting, "coffee", args.size)
     config = preset("pytorch_tutorial", size_px=args.size, style_size_px=args.size, iterations=1000)
