@@ -59,7 +59,7 @@ def main() -> None:
         painting = Image.open(file).convert("RGB")
         painting.thumbnail((_PAINTING_PX, _PAINTING_PX))
         (style.folder / SHEET_NAME).write_bytes(encode(preview_sheet(np.array(painting), pairs), "jpg"))
-    overview([photos[-1], *last]).save(OVERVIEW, quality=88)
+    overview(photos[-1], last).save(OVERVIEW, quality=88)
 
 
 def _stroke(name: str) -> Stroke | None:
@@ -100,14 +100,18 @@ def _shares(shares: dict[str, float]) -> str:
     return ", ".join(f"{share:.0%} {name}" for name, share in shares.items())
 
 
-def overview(pictures: list[Pixels]) -> Image.Image:
-    """Return tiles of equal size in two rows."""
+def overview(photo: Pixels, pictures: list[Pixels]) -> Image.Image:
+    """Return the photo, and beside it what it became as tiles of half its height in two rows."""
     across, step = -(-len(pictures) // 2), _TILE_PX + _GAP_PX
-    sheet = Image.new("RGB", (across * step - _GAP_PX, 2 * step - _GAP_PX), "white")
+    sheet = Image.new("RGB", ((across + 2) * step - _GAP_PX, 2 * step - _GAP_PX), "white")
+    sheet.paste(_fitted(photo, 2 * step - _GAP_PX))
     for number, picture in enumerate(pictures):
-        tile = ImageOps.fit(Image.fromarray(picture), (_TILE_PX, _TILE_PX), Image.Resampling.LANCZOS)
-        sheet.paste(tile, (number % across * step, number // across * step))
+        sheet.paste(_fitted(picture, _TILE_PX), ((2 + number % across) * step, number // across * step))
     return sheet
+
+
+def _fitted(picture: Pixels, side_px: int) -> Image.Image:
+    return ImageOps.fit(Image.fromarray(picture), (side_px, side_px), Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ NAMES = [
     "portrait_of_metzinger",
     "starry_night",
     "the_scream",
+    "three_tahitian_women",
     "udnie",
     "wheat_field",
     "woman_with_a_hat",
