@@ -1,4 +1,4 @@
-"""What a training minimises: content, style and total variation of a transformer's output, and three terms of ours."""
+"""What a training minimises: content, style and total variation of a transformer's output, and three faults."""
 
 from collections.abc import Iterable
 

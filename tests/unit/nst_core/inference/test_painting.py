@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.strokes import Stroke, carried_over, copy_to_paint
@@ -49,3 +50,23 @@ def test_no_copy_is_too_small_for_the_network(stroke: Stroke) -> None:
 
     in_strokes(np.zeros((40, 60, 3), np.uint8), stroke, paint, min_side_px=16)
     assert sides == [16]
+
+
+def test_the_network_sees_large_forms_in_the_flat_part_of_a_photo_and_no_change_in_the_other() -> None:
+    photo = noise(200, 300)
+    photo[:, :150] = 128
+    seen: list[Pixels] = []
+
+    def paint(copy: Pixels) -> Pixels:
+        seen.append(copy)
+        return copy
+
+    in_strokes(photo, "varied", paint)
+    assert len(seen) == 3
+    fine = seen[-1].astype(int)
+    assert fine[:, :120].std() > 8
+    assert np.array_equal(fine[:, 180:], photo[:, 180:])
+    # The same forms in all sizes.
+    small = np.asarray(Image.fromarray(seen[-1]).resize(seen[0].shape[1::-1], Image.Resampling.BOX)).astype(int)
+    part = seen[0].shape[1] * 2 // 5
+    assert np.abs(small[:, :part] - seen[0][:, :part]).mean() < 3

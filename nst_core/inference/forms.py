@@ -1,0 +1,55 @@
+"""Large soft forms in the flat parts of a photo, for the network to paint.
+
+Where a photo is flat, as in a sky, a network has nothing to begin a stroke with but its grain (`nets/grain.py`), and
+covers the area with one small mark. A painter puts a few large forms there. So the network sees faint clouds in these
+parts, and makes swirls, planes or waves of them, as its painting has. The clouds are the same in every photo and at
+every size of it, in proportion to its longer side.
+
+Never loads torch: it runs beside the network on other threads, and gives the same bytes on every processor.
+"""
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from nst_core.inference.blend import Weight
+from nst_core.inference.stylizer import Pixels
+
+#: The side of the square of clouds, in the pixels of weights; see `with_forms`.
+SIDE_PX = 320
+#: The deviation of each kind of clouds, in grey levels.
+_DEVIATION = 10.0
+#: For each kind, rows and columns over which random numbers are averaged, twice: about 20 x 40 and 60 x 110 pixels in a
+#: photo of 640. Clouds are broader than high.
+_BLURS = ((9, 17), (27, 51))
+_SEED = 11
+_NONE = 128
+
+
+def with_forms(photo: Pixels, flat: Weight) -> Pixels:
+    """Return an H x W x 3 photo with clouds where it is flat: 255 in `flat`, of `SIDE_PX` or less on each side."""
+    if not flat.any():
+        return photo
+    height, width = flat.shape
+    levels = np.rint(_clouds()[:height, :width] * (flat / np.float64(255)))
+    image = Image.fromarray((_NONE + levels).clip(0, 255).astype(np.uint8))
+    forms = np.asarray(image.resize(photo.shape[1::-1], Image.Resampling.BICUBIC)).astype(np.int16) - _NONE
+    return (photo + forms[:, :, None]).clip(0, 255).astype(np.uint8)
+
+
+@cache
+def _clouds() -> npt.NDArray[np.float64]:
+    """Return the clouds in grey levels, SIDE_PX x SIDE_PX, with mean 0."""
+    raw = np.random.PCG64(_SEED).random_raw(len(_BLURS) * SIDE_PX * SIDE_PX) >> np.uint64(56)
+    total = np.zeros((SIDE_PX, SIDE_PX))
+    for values, blur in zip(raw.astype(np.int64).reshape(-1, SIDE_PX, SIDE_PX) - 128, _BLURS, strict=True):
+        for axis, count in ((0, blur[0]), (1, blur[1])) * 2:
+            values = np.asarray(sum(np.roll(values, shift, axis) for shift in range(count)))
+        # Sums of whole numbers up to here, which do not depend on their order.
+        mean = int(values.sum()) / values.size
+        deviation = (int(np.square(values).sum()) / values.size - mean**2) ** 0.5
+        total += (values - mean) * (_DEVIATION / deviation)
+    total.flags.writeable = False
+    return total
