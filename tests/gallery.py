@@ -33,7 +33,7 @@ show NAME` prints a card, and [nst_core/README.md](../../README.md) says how suc
 ![A photo, and what it is in each style](overview.jpg)
 """
 #: Styles that judges liked at least as well without varied strokes, which soften sharp marks. The others have them.
-_WITHOUT_VARIED = ("portrait_of_metzinger",)
+_WITHOUT_VARIED = ("edtaonisl", "night_cafe", "portrait_of_metzinger", "udnie")
 _PAINTING_PX = 1024
 _TILE_PX, _GAP_PX = 300, 6
 
