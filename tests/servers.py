@@ -39,4 +39,8 @@ def run_server(
         yield
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:  # such as a Redis that waits for another one, which has ended
+            process.kill()
+            process.wait()
