@@ -29,7 +29,7 @@ _NONE = 128
 
 
 def with_forms(photo: Pixels, flat: Weight) -> Pixels:
-    """Return an H x W x 3 photo with clouds where it is flat: 255 in `flat`, of `SIDE_PX` or less on each side."""
+    """Return an H x W x 3 photo with clouds in its flat parts: 255 in `flat`, whose sides are at most `SIDE_PX`."""
     if not flat.any():
         return photo
     height, width = flat.shape
