@@ -101,7 +101,7 @@ def _shares(shares: dict[str, float]) -> str:
 
 
 def overview(photo: Pixels, pictures: list[Pixels]) -> Image.Image:
-    """Return a large tile of the photo, and beside it two rows of small ones of the pictures."""
+    """Return a sheet: the photo on the left, and its pictures in two rows on the right."""
     across, step = -(-len(pictures) // 2), _TILE_PX + _GAP_PX
     sheet = Image.new("RGB", ((across + 2) * step - _GAP_PX, 2 * step - _GAP_PX), "white")
     sheet.paste(_fitted(photo, 2 * step - _GAP_PX))

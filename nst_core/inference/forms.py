@@ -16,6 +16,7 @@ from PIL import Image
 
 from nst_core.inference.blend import Weight
 from nst_core.inference.stylizer import Pixels
+from nst_core.nets.grain import blurred
 
 #: The side of the square of clouds, in the pixels of weights; see `with_forms`.
 SIDE_PX = 320
@@ -45,9 +46,8 @@ def _clouds() -> npt.NDArray[np.float64]:
     raw = np.random.PCG64(_SEED).random_raw(len(_BLURS) * SIDE_PX * SIDE_PX) >> np.uint64(56)
     total = np.zeros((SIDE_PX, SIDE_PX))
     for values, blur in zip(raw.astype(np.int64).reshape(-1, SIDE_PX, SIDE_PX) - 128, _BLURS, strict=True):
-        for axis, count in ((0, blur[0]), (1, blur[1])) * 2:
-            values = np.asarray(sum(np.roll(values, shift, axis) for shift in range(count)))
-        # Sums of whole numbers up to here, which do not depend on their order.
+        # Whole numbers up to here, whose sums do not depend on their order.
+        values = blurred(values, *blur)
         mean = int(values.sum()) / values.size
         deviation = (int(np.square(values).sum()) / values.size - mean**2) ** 0.5
         total += (values - mean) * (_DEVIATION / deviation)

@@ -26,8 +26,7 @@ def tile() -> npt.NDArray[np.float32]:
     """Return the noise, SIDE_PX x SIDE_PX x 3, with mean 0 and deviation 1, read-only. Opposite edges fit together."""
     raw = np.random.PCG64(_SEED).random_raw(SIDE_PX * SIDE_PX * 3) >> np.uint64(56)
     values = raw.astype(np.int64).reshape(SIDE_PX, SIDE_PX, 3) - 128
-    for axis in (0, 1, 0, 1):
-        values = np.asarray(sum(np.roll(values, shift, axis) for shift in range(_BLUR_PX)))
+    values = blurred(values, _BLUR_PX, _BLUR_PX)
     # Sums of whole numbers up to here, which do not depend on their order.
     count = SIDE_PX * SIDE_PX
     sums, squares = (part.sum((0, 1)).astype(np.float64) for part in (values, np.square(values)))
@@ -35,6 +34,13 @@ def tile() -> npt.NDArray[np.float32]:
     result: npt.NDArray[np.float32] = ((values - sums / count) / deviation).astype(np.float32)
     result.flags.writeable = False
     return result
+
+
+def blurred(values: npt.NDArray[np.int64], rows: int, columns: int) -> npt.NDArray[np.int64]:
+    """Return sums of whole numbers over so many rows and columns, taken twice; opposite edges fit together."""
+    for axis, count in ((0, rows), (1, columns)) * 2:
+        values = np.asarray(sum(np.roll(values, shift, axis) for shift in range(count)))
+    return values
 
 
 @cache
