@@ -6,8 +6,7 @@ bound that would cross it is held during the step, and all others are clipped af
 of an unbounded optimisation instead, which makes the loss worse again.
 
 The first guess of the inverse Hessian, to which the recursion adds what it has seen, is not a multiple of the identity:
-it is larger for low frequencies, as the spectrum of pictures is. The tutorial's loss is reached after 61 iterations
-instead of 74.
+it has a number for each band of frequencies, which `Spectrum` learns.
 """
 
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nst_core.errors import ConfigError
+from nst_core.gatys.spectrum import Spectrum
 
 #: Maps a picture to the parts of its loss, P, and the gradient of their sum.
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -26,12 +26,9 @@ TRIALS = 6
 SUFFICIENT = 1e-4
 #: A loss may rise by this fraction, its rounding error in float32.
 ROUNDING = 1e-6
-#: A frequency f, in 1/px, has the weight (f + LOWEST) ** SPECTRUM. With -1/2 the tutorial's loss is reached a little
-#: sooner, and that of gatys2016 later.
-LOWEST, SPECTRUM = 0.01, -0.25
 #: How far pixels may move in a step, as root mean square. At the start, far from any minimum, the quasi-Newton step is
 #: often twenty times as long, and most evaluations would only shorten it.
-MAX_MOVE = 0.02
+MAX_MOVE = 0.05
 
 
 class LBFGS:
@@ -55,8 +52,8 @@ class LBFGS:
         self._learning_rate = learning_rate
         self._gradient: Tensor | None = None
         self._slope = 0.0  # squared length of the gradient
-        self._scale = 1.0  # of the first guess of the inverse Hessian
-        self._spectrum = _spectrum(canvas)
+        self._scale = canvas.new_ones(())  # of the first guess of the inverse Hessian
+        self._spectrum = Spectrum(canvas)
         self._converged = False
         # Ring buffers: pair number k is in row k % history.
         shape = (history, canvas.numel())
@@ -106,16 +103,15 @@ class LBFGS:
             canvas = torch.add(self.canvas, direction, alpha=length).clamp_(0, 1)
             parts, gradient = self._evaluate(canvas)
             step, change = canvas - self.canvas, gradient - self._gradient
-            smooth = self._smoothed(change)
-            pairs = ((self._gradient, step), (step, change), (change, smooth), (step, step), (gradient, gradient))
+            pairs = ((self._gradient, step), (step, change), (change, change), (step, step), (gradient, gradient))
             products = torch.stack([a.flatten().dot(b.flatten()) for a, b in pairs])
             *new, promise, curvature, roughness, distance, slope = torch.cat([parts, products]).tolist()
             total = sum(new)
             # Because of held and clipped pixels, the gradient may predict a rise, but the loss must not rise.
             goal = self.total + SUFFICIENT * min(promise, 0.0) + ROUNDING * abs(self.total)
             if _finite(total) and _finite(slope) and total <= goal and distance > 0:
-                if curvature > 1e-8 * (roughness * distance) ** 0.5:
-                    self._remember(step, change, curvature, roughness)
+                if roughness > 0 and curvature > 1e-8 * (roughness * distance) ** 0.5:
+                    self._remember(step, change, curvature)
                 self.canvas, self._gradient, self.parts, self._slope = canvas, gradient, new, slope
                 return True
             length *= _shorter(total - self.total, promise)
@@ -131,7 +127,7 @@ class LBFGS:
             alpha = self._inverses[row] * self._steps[row].dot(q)
             q.addcmul_(self._changes[row], alpha, value=-1)
             alphas.append(alpha)
-        q = self._smoothed(q.view_as(gradient)).flatten().mul_(self._scale)
+        q = self._spectrum.smoothed(q.view_as(gradient)).flatten().mul_(self._scale)
         for row, alpha in zip(rows, reversed(alphas), strict=True):
             q.addcmul_(self._steps[row], alpha - self._inverses[row] * self._changes[row].dot(q))
         direction = q.neg_().view_as(gradient).masked_fill_(held, 0)
@@ -139,21 +135,16 @@ class LBFGS:
         most = MAX_MOVE * (direction.numel() / direction.square().sum()).sqrt()
         return direction * (most.clamp_max(self._learning_rate) if rows else most)
 
-    def _smoothed(self, x: Tensor) -> Tensor:
-        """Return a picture whose low frequencies are stronger."""
-        smooth: Tensor = torch.fft.irfft2(torch.fft.rfft2(x) * self._spectrum, s=x.shape[-2:])
-        return smooth
-
-    def _remember(self, step: Tensor, change: Tensor, curvature: float, roughness: float) -> None:
+    def _remember(self, step: Tensor, change: Tensor, curvature: float) -> None:
         row = self._pairs % len(self._inverses)
         self._steps[row], self._changes[row], self._inverses[row] = step.flatten(), change.flatten(), 1 / curvature
-        self._scale = curvature / roughness
+        self._scale = curvature / self._spectrum.learn(step, change)
         self._pairs += 1
         self._oldest = max(self._oldest, self._pairs - len(self._inverses))
 
     def _forget(self) -> None:
         self._oldest = self._pairs
-        self._scale = 1.0
+        self._scale = torch.ones_like(self._scale)
 
     def state(self) -> dict[str, Tensor]:
         """Return all that the next step depends on, besides the picture."""
@@ -164,7 +155,9 @@ class LBFGS:
             "changes": self._changes[:used],
             "inverses": self._inverses[:used],
             "ring": torch.tensor([self._oldest, self._pairs]),
-            "numbers": torch.tensor([self._slope, self._scale, self._converged, *self.parts], dtype=torch.float64),
+            "spectrum": self._spectrum.sums,
+            "scale": self._scale,
+            "numbers": torch.tensor([self._slope, self._converged, *self.parts], dtype=torch.float64),
         }
         return state if self._gradient is None else state | {"gradient": self._gradient}
 
@@ -174,18 +167,13 @@ class LBFGS:
         self._steps[:count], self._changes[:count] = state["steps"], state["changes"]
         self._inverses[:count] = state["inverses"]
         self._oldest, self._pairs = state["ring"].tolist()
-        self._slope, self._scale, converged, *self.parts = state["numbers"].tolist()
+        self._slope, converged, *self.parts = state["numbers"].tolist()
+        self._scale = state["scale"].to(self.canvas)
+        if state["spectrum"].any():
+            self._spectrum.restore(state["spectrum"].to(self.canvas))
         self._converged = bool(converged)
         # Before the first step there are neither parts nor a gradient.
         self._gradient = state["gradient"].to(self.canvas).view_as(self.canvas) if self.parts else None
-
-
-def _spectrum(canvas: Tensor) -> Tensor:
-    """Return weights of the frequencies of a picture, with a mean of 1."""
-    height, width = canvas.shape[-2:]
-    rows, columns = torch.fft.fftfreq(height), torch.fft.rfftfreq(width)
-    weights = (torch.hypot(rows[:, None], columns[None]) + LOWEST).pow(SPECTRUM)
-    return (weights / weights.mean()).to(canvas)
 
 
 def _finite(value: float) -> bool:

@@ -63,24 +63,26 @@ class MaxPool(nn.Module):
 
 
 class _NativePool(torch.autograd.Function):
-    """`max_pool` without the places of the largest values, which the gradient finds again."""
+    """`max_pool`; a byte for each result says which of its four values the gradient belongs to."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         x = _rows(x)
         n, c, h, w = x.shape
         y = torch.empty((n, c, h // 2, w // 2), memory_format=torch.channels_last)
-        native.call("max_pool", x, y, n, h, w, c)
-        ctx.save_for_backward(x, y)
+        which = torch.empty_like(y, dtype=torch.int8)
+        native.call("max_pool", x, y, which, n, h, w, c)
+        ctx.save_for_backward(which)
+        ctx.shape = x.shape
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        x, y = ctx.saved_tensors
-        n, c, h, w = x.shape
-        by_x = torch.empty_like(x, memory_format=torch.channels_last)
-        native.call("max_pool_gradient", _rows(gradient), x, y, by_x, n, h, w, c)
+        (which,) = ctx.saved_tensors
+        n, c, h, w = ctx.shape
+        by_x = torch.empty(ctx.shape, memory_format=torch.channels_last)
+        native.call("max_pool_gradient", _rows(gradient), which, by_x, n, h, w, c)
         return by_x
 
 

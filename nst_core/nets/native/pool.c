@@ -10,7 +10,12 @@ static inline void corners(const float *x, long row, long i, long width, long ch
     for (long k = 0; k < 4; k++) from[k] = x + ((2 * row + k / 2) * width + 2 * i + k % 2) * channels;
 }
 
-int max_pool(const float *x, float *y, long images, long height, long width, long channels, int threads) {
+/* As many bytes as a vector has numbers. */
+typedef signed char bytes __attribute__((vector_size(N), aligned(1)));
+
+/* Also writes which of the four values is the first of the largest ones, 0 to 3; 4 if one is no number. */
+int max_pool(const float *x, float *y, signed char *which, long images, long height, long width, long channels,
+             int threads) {
     long rows = height / 2, columns = width / 2;
 #pragma omp parallel for collapse(2) num_threads(threads)
     for (long n = 0; n < images; n++)
@@ -18,16 +23,22 @@ int max_pool(const float *x, float *y, long images, long height, long width, lon
             for (long i = 0; i < columns; i++) {
                 const float *from[4];
                 corners(x + n * height * width * channels, row, i, width, channels, from);
-                float *to = y + ((n * rows + row) * columns + i) * channels;
-                for (long c = 0; c < channels; c += N)
-                    store(to + c, larger(larger(load(from[0] + c), load(from[1] + c)),
-                                         larger(load(from[2] + c), load(from[3] + c))));
+                long at = ((n * rows + row) * columns + i) * channels;
+                for (long c = 0; c < channels; c += N) {
+                    vec of[4];
+                    for (long k = 0; k < 4; k++) of[k] = load(from[k] + c);
+                    vec most = larger(larger(of[0], of[1]), larger(of[2], of[3]));
+                    veci first = (veci){0} + 4;
+                    for (int k = 3; k >= 0; k--) first = (veci)chosen(of[k] == most, (vec)((veci){0} + k), (vec)first);
+                    store(y + at + c, most);
+                    *(bytes *)(which + at + c) = __builtin_convertvector(first, bytes);
+                }
             }
     return 0;
 }
 
-/* The gradient of x, given that of the result y: the first of the largest values gets it. */
-int max_pool_gradient(const float *g, const float *x, const float *y, float *dx, long images, long height, long width,
+/* The gradient of x, given that of the result: the first of the largest values gets it. */
+int max_pool_gradient(const float *g, const signed char *which, float *dx, long images, long height, long width,
                       long channels, int threads) {
     long rows = height / 2, columns = width / 2, size = height * width * channels;
 #pragma omp parallel for collapse(2) num_threads(threads)
@@ -39,16 +50,13 @@ int max_pool_gradient(const float *g, const float *x, const float *y, float *dx,
                 continue;
             }
             for (long i = 0; i < columns; i++) {
-                const float *from[4];
                 long at = ((n * rows + row) * columns + i) * channels;
-                corners(x + n * size, row, i, width, channels, from);
                 for (long c = 0; c < channels; c += N) {
-                    vec most = load(y + at + c), rest = load(g + at + c);
-                    for (long k = 0; k < 4; k++) {
-                        vec own = chosen(load(from[k] + c) == most, rest, (vec){0});
-                        rest = (vec)((veci)rest & ~(veci)own);
-                        store(dx + (from[k] - x) + c, own);
-                    }
+                    veci first = __builtin_convertvector(*(const bytes *)(which + at + c), veci);
+                    vec gradient = load(g + at + c);
+                    for (int k = 0; k < 4; k++)
+                        store(line + (k / 2 * width + 2 * i + k % 2) * channels + c,
+                              chosen(first == k, gradient, (vec){0}));
                 }
             }
             if (width % 2)
