@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -19,15 +20,17 @@ from nst_core.decoding.decoder import decode
 from nst_core.errors import NstError
 from nst_core.images.picture import Limits
 from nst_core.nets.families import joined
+from nst_core.nets.style_predictor import StylePredictor, load_predictor, save_predictor
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.weights import load_transformer, save_transformer
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
-from nst_core.styles import shipped_styles
+from nst_core.styles import families, shipped_styles
 from nst_core.system.devices import resolve_device
 from nst_core.system.memory import keep_freed_memory
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
+from nst_core.training.predictor import PREDICTOR, PredictorLosses, train_predictor
 from nst_core.training.presets import presets
 from nst_core.training.run import RunPlan, TrainingRun
 from nst_core.training.sources import FolderPhotos, PhotoSource
@@ -60,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     join.add_argument("weights", type=Path, nargs="+", help="weights files, whose styles keep their order")
     join.add_argument("-o", "--output", type=Path, required=True, help="the new weights file")
     _add_upscaler(commands.add_parser("upscaler", help="train the network that enlarges pictures"))
+    _add_predictor(commands.add_parser("predictor", help="train the network that guesses styles of a family"))
     return parser
 
 
@@ -74,6 +78,19 @@ def _add_upscaler(upscaler: argparse.ArgumentParser) -> None:
     upscaler.add_argument("--feature-weight", type=float, default=UpscaleConfig.feature_weight, help="its weight")
     upscaler.add_argument("--initial", type=Path, help="start with the weights of this file")
     upscaler.add_argument("-o", "--output", type=Path, required=True, help="the new weights file")
+
+
+def _add_predictor(predictor: argparse.ArgumentParser) -> None:
+    predictor.set_defaults(run_command=train_guesses)
+    predictor.add_argument(
+        "--family", choices=families(), default="painters", help="the family whose styles it guesses"
+    )
+    predictor.add_argument("--paintings", type=Path, required=True, help="a folder of paintings to learn from")
+    predictor.add_argument("--photos", type=Path, required=True, help="a folder of training photos")
+    predictor.add_argument("--steps", type=int, default=3000, help="steps of two photos and paintings")
+    predictor.add_argument("--views", type=int, default=6, help="views of each painting, of 2.4 MB each")
+    predictor.add_argument("--initial", type=Path, help="start with the weights of this file")
+    predictor.add_argument("-o", "--output", type=Path, required=True, help="the new file, written every 100 steps")
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
@@ -152,10 +169,13 @@ def train_styles(args: argparse.Namespace) -> int:
 def first_weights(args: argparse.Namespace) -> tuple[Path | None, int | None]:
     """Return the weights file that a training begins with, and the index of its style; (None, None): random weights.
 
-    A preset has a shipped style to begin with, which fits unless the config asks for another kind of network.
+    A preset has a shipped style or a family to begin with. A style fits unless the config asks for another kind of
+    network.
     """
     if args.initial is not None or args.initial_style is not None or args.preset is None:
         return args.initial, args.initial_style
+    if (family := presets()[args.preset].family) is not None:
+        return families()[family].file, None
     teachers = [style.place for style in shipped_styles() if style.name == presets()[args.preset].initial_style]
     network = make_config(args.config, None, preset=args.preset).transformer.single
     fitting = [
@@ -205,6 +225,32 @@ def train_upscaling(args: argparse.Namespace) -> int:
     config = UpscaleConfig(**{name: getattr(args, name) for name in names})
     net = None if args.initial is None else load_upscale_net(args.factor, args.initial)
     save_upscale_net(train_upscaler(pictures, config, net=net, on_step=print_upscaling), args.output)
+    return 0
+
+
+def train_guesses(args: argparse.Namespace) -> int:
+    """Train a network that guesses styles of a family, and write it every hundred steps."""
+    family = families()[args.family]
+    net = load_transformer(family.file, style=None)
+    config = replace(presets()["norms"].config, transformer=net.config.newcomer, steps=args.steps, **PREDICTOR)
+    paintings = FolderPhotos(args.paintings)
+
+    def show(losses: PredictorLosses, predictor: StylePredictor) -> None:
+        if losses.step % 100 == 0:
+            line = f"step {losses.step}  content {losses.content:.4g}  style {losses.style:.4g}  grid {losses.grid:.4g}"
+            print(line, flush=True)
+            save_predictor(predictor, args.output)
+
+    predictor = train_predictor(
+        net,
+        [decode(paintings.read(name), Limits()).rgb for name in paintings.names],
+        FolderPhotos(args.photos),
+        config,
+        views=args.views,
+        predictor=None if args.initial is None else load_predictor(args.initial),
+        on_step=show,
+    )
+    save_predictor(predictor, args.output)
     return 0
 
 

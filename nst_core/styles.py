@@ -20,6 +20,8 @@ CARD_NAME = "card.json"
 SHEET_NAME = "sheet.jpg"
 #: The names of a family's styles, a list in JSON.
 STYLES_NAME = "styles.json"
+#: A network that guesses styles of the family for paintings.
+PREDICTOR_NAME = "predictor.safetensors"
 #: A plot of the losses of the training.
 PLOT_NAME = "losses.png"
 #: The name of a family's last style, if that leaves photos as they are.
@@ -36,6 +38,12 @@ class Family:
     file: Path
     #: The names of the styles, in the order of their indexes.
     styles: tuple[str, ...]
+
+    @property
+    def predictor(self) -> Path | None:
+        """The file of the network that guesses styles of this family, if there is one."""
+        file = self.file.with_name(PREDICTOR_NAME)
+        return file if file.exists() else None
 
     @property
     def has_identity(self) -> bool:

@@ -45,6 +45,17 @@ def beginning(net: TransformerNet, config: TransformerConfig) -> TransformerNet:
     return _with_state(config, joined([mean] * config.paintings + last).state_dict())
 
 
+def newcomer(net: TransformerNet, own: Mapping[str, Tensor]) -> TransformerNet:
+    """Return the network of a new style of a family, and of its identity if it has one.
+
+    `own` are the tensors that each style has for itself, by their names.
+    """
+    config = net.config
+    style = _with_state(config.single, {**one_style(net, 0).state_dict(), **own})
+    last = [one_style(net, config.paintings)] if config.identity else []
+    return _with_state(config.newcomer, joined([style, *last]).state_dict())
+
+
 def joined(nets: Sequence[TransformerNet]) -> TransformerNet:
     """Return one network with the styles of several networks in their order; convolutions are not copied.
 
@@ -63,13 +74,13 @@ def joined(nets: Sequence[TransformerNet]) -> TransformerNet:
     state = dict(states[0])
     for name, shape in config.tensor_shapes().items():
         if name in own:
-            rows = [_rows(net, name)[: net.config.paintings] for net in nets]
-            state[name] = torch.cat(rows + [_rows(net, name)[-1:] for net in identities]).view(shape)
+            rows = [style_rows(net, name)[: net.config.paintings] for net in nets]
+            state[name] = torch.cat(rows + [style_rows(net, name)[-1:] for net in identities]).view(shape)
     return _with_state(config, state)
 
 
-def _rows(net: TransformerNet, name: str) -> Tensor:
-    """Return a tensor that each style has for itself, S x C."""
+def style_rows(net: TransformerNet, name: str) -> Tensor:
+    """Return a tensor that each style of a network has for itself, S x C."""
     values = net.get_parameter(name).detach()
     return values.view(net.config.styles, -1)
 

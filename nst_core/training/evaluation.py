@@ -29,8 +29,9 @@ _T = TypeVar("_T")
 
 #: Iterations of L-BFGS to compare with; Johnson et al. (2016) compare with at least as many.
 ITERATIONS = 50
-#: Photos that are optimised for the comparison; it takes most of the time.
-OPTIMISED = 4
+#: Photos that are optimised for the comparison; it takes most of the time. One is enough after fewer steps than these:
+#: otherwise the comparison would take longer than the training.
+OPTIMISED, FEW_STEPS = 4, 100
 #: Longest side, and smallest shorter side, of the pictures that are checked for blemishes.
 LOOKED_AT_PX = 512
 _SHORT_SIDE_PX = 64
@@ -126,7 +127,7 @@ def evaluate(
         picture = on_piece(partial(stylize, square))
         losses = on_piece(partial(_losses, objective, square, picture, device))
         terms.append(losses)
-        if number < OPTIMISED:
+        if number < (OPTIMISED if config.steps >= FEW_STEPS else 1):
             course = descend(objective, size_px=config.size_px, seed=number, device=device)
             worth, lowest = _descend(course, sum(losses), on_piece)
             worths.append(worth)

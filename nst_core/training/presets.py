@@ -13,6 +13,8 @@ from nst_core.training.scales import STRENGTHS, STROKES
 TEACHER = "great_wave"
 #: The preset of requests that name none: for a network of its own, and for a style of a family.
 DEFAULT, DEFAULT_OF_FAMILY = "standard", "norms"
+#: The presets for a style of a family.
+OF_FAMILIES = (DEFAULT_OF_FAMILY, "instant")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,8 @@ class TrainPreset:
     config: TrainConfig
     #: A shipped style whose weights the training begins with, None for random ones.
     initial_style: str | None
+    #: The family that a style joins if nobody names one.
+    family: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,13 @@ _PRESETS = (
         summary="A style in minutes: scale and shift alone learn, and all else stays that of a family.",
         config=TrainConfig.from_dict({**_STROKES, **_NORMS}),
         initial_style=TEACHER,
+    ),
+    TrainPreset(
+        name="instant",
+        summary="A style in a minute: a network that has seen a hundred paintings guesses it, and it learns a little.",
+        config=TrainConfig.from_dict({**_STROKES, **_NORMS, "steps": 20}),
+        initial_style=None,
+        family="painters",
     ),
     TrainPreset(
         name="paper",
@@ -153,9 +164,11 @@ def _find(name: str, *, family: TransformerConfig | None) -> TrainPreset:
     found = presets().get(name)
     if found is None:
         raise ConfigError(f"The presets of training are {', '.join(presets())}, not {name!r}.", field="preset")
+    if family is None and found.family is not None:
+        raise ConfigError(f"The preset {name} is for a style of a family, such as {found.family}.", field="family")
     if family is None:
         return found
-    if name != DEFAULT_OF_FAMILY:
-        message = f"A style of a family is trained with the preset {DEFAULT_OF_FAMILY}, not {name}."
+    if name not in OF_FAMILIES:
+        message = f"A style of a family is trained with the preset {' or '.join(OF_FAMILIES)}, not {name}."
         raise ConfigError(message, field="preset")
     return replace(found, config=replace(found.config, transformer=family.newcomer), initial_style=None)

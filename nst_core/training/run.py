@@ -25,6 +25,7 @@ from nst_core.training.checkpoint import CHECKPOINT_NAME
 from nst_core.training.config import TrainConfig
 from nst_core.training.curve import CURVE_NAME, LossCurve, read_losses
 from nst_core.training.files import write_whole
+from nst_core.training.guesses import with_guess
 from nst_core.training.pictures import load_sample, load_style, read_file, save_sample, stylized
 from nst_core.training.plot import plot_losses
 from nst_core.training.sources import PhotoSource
@@ -101,6 +102,7 @@ class TrainingRun:
         styles = [load_style(path, size_px=size) for path, size in sizes]
         self._samples = {path.stem: load_sample(path) for path in plan.samples}
         initial, initial_sha256 = _load_initial(plan)
+        initial = with_guess(initial, plan.config, styles[0])
         network = _load_loss_network(plan.config)
         self.trainer = Trainer(
             plan.config,

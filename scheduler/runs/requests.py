@@ -58,7 +58,8 @@ class RunResolver:
         StyleExistsError if the name comes with nst.
         """
         self.check_name(tenant, request.name)
-        family = find_family(request)
+        family_name = family_of(request)
+        family = find_family(request, family_name)
         recipe = resolve_recipe(request, family=family)
         check_step(recipe.config)
         check_card(request.about, pointer="/about", max_bytes=MAX_ABOUT_BYTES)
@@ -68,7 +69,7 @@ class RunResolver:
         if family is None:
             initial, initial_name = self._initial(tenant, request, recipe)
         else:
-            initial, initial_name = put_weights(self._blobs, family).file, request.family
+            initial, initial_name = put_weights(self._blobs, family).file, family_name
         photos = self._photo_prefix(tenant, request.data)
         count = self._count(photos)
         if count == 1 and request.held_out:
@@ -84,7 +85,7 @@ class RunResolver:
             photo_count=count,
             held_out=request.held_out,
             preset=recipe.preset,
-            family=request.family,
+            family=family_name,
             stroke=request.stroke,
             strength=request.strength,
             config=recipe.config.to_dict(),
@@ -187,18 +188,24 @@ class RunResolver:
             after = keys[-1]
 
 
-def find_family(request: TrainRequest) -> bytes | None:
-    """Return the weights file of the family that a request names, if it names one; else RequestInvalidError."""
-    if request.family is None:
+def family_of(request: TrainRequest) -> str | None:
+    """Return the name of the family that a style joins: the one that the request names, or that of its preset."""
+    preset = presets.presets().get(request.preset or "")
+    return request.family or (None if preset is None else preset.family)
+
+
+def find_family(request: TrainRequest, name: str | None) -> bytes | None:
+    """Return the weights file of the family that a style joins, if it joins one; else RequestInvalidError."""
+    if name is None:
         return None
     known = families()
-    if request.family not in known:
-        message = f"There is no family {request.family!r}; known: {', '.join(known)}."
+    if name not in known:
+        message = f"There is no family {name!r}; known: {', '.join(known)}."
         raise RequestInvalidError(message, pointer="/family")
     if request.initial is not None:
-        message = "A style of a family starts as the mean of all its styles: leave initial out."
+        message = "A style of a family starts as a guess, or as the mean of all its styles: leave initial out."
         raise RequestInvalidError(message, pointer="/initial")
-    return known[request.family].weights()
+    return known[name].weights()
 
 
 def resolve_recipe(request: TrainRequest, *, family: bytes | None = None) -> Recipe:

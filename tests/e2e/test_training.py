@@ -137,6 +137,25 @@ def test_a_fork_is_a_separate_style_once_it_is_published(nst: Run) -> None:
     assert nst("styles", "show", "dusk")[0] == ExitCode.OK
 
 
+def test_an_instant_style_joins_a_family_and_can_be_blended_with_its_styles(
+    nst: Run, pictures: Path, tmp_path: Path
+) -> None:
+    small = {"size_px": 64, "batch_size": 1, "style_size_px": 128}
+    options = [part for field, value in small.items() for part in ("--set", f"{field}={value}")]
+    told = read(
+        nst,
+        *("styles", "train", str(pictures / "painting.png"), "--name", "spot", "--data", str(pictures / "photos")),
+        *("--preset", "instant", "--steps", "2", "--held-out", "1", *options),
+    )
+    assert (told["family"], told["preset"], told["config"]["trained"]) == ("painters", "instant", "norms")
+    code, _, err = nst("styles", "watch", "spot")
+    assert code == ExitCode.OK, err
+    photo = str(next((pictures / "photos").glob("*.png")))
+    code, _, err = nst("stylize", photo, "--style", "spot:0.5,udnie:0.5", "-o", str(tmp_path / "out"))
+    assert code == ExitCode.OK, err
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
 def test_a_style_is_exported_imported_under_another_name_and_deleted(nst: Run, tmp_path: Path) -> None:
     assert nst("styles", "export", "dusk", "-o", str(tmp_path / "dusk"))[0] == ExitCode.OK
     brought = read(nst, "styles", "import", str(tmp_path / "dusk"), "--name", "evening")

@@ -164,4 +164,4 @@ def test_runs_are_listed_newest_first_over_all_pages_and_filtered(client: Client
 
 
 def test_presets_of_trainings_are_those_of_the_library(client: Client) -> None:
-    assert [preset.name for preset in client.runs.presets()] == ["quick", "standard", "norms", "paper"]
+    assert [preset.name for preset in client.runs.presets()] == ["quick", "standard", "norms", "instant", "paper"]

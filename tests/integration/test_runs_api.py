@@ -147,6 +147,16 @@ def test_a_style_of_a_family_starts_from_the_file_of_the_family(client: TestClie
     assert (config.paintings, config.transformer.identity) == (1, FAMILY.has_identity)
 
 
+def test_an_instant_style_joins_the_family_of_its_preset(client: TestClient, runs: RunRig) -> None:
+    run = client.get(f"/v1/runs/{train(client, runs, preset='instant')}").json()
+    assert (run["family"], run["preset"], run["config"]["trained"]) == ("painters", "instant", "norms")
+    segment = runs.next()
+    assert segment.initial is not None
+    assert segment.initial.sha256 == version_of(families()["painters"].weights())
+    problem = client.post("/v1/styles", json=body(runs, preset="instant", initial="udnie")).json()
+    assert (problem["code"], problem["errors"][0]["pointer"]) == ("request_invalid", "/initial")
+
+
 def test_a_painting_can_be_sent_in_a_form(client: TestClient, runs: RunRig) -> None:
     request = body(runs, painting=None)
     files: dict[str, Any] = {
@@ -435,7 +445,10 @@ def test_presets_of_trainings_are_listed(client: TestClient) -> None:
     found = client.get("/v1/training-presets").json()["data"]
     assert [preset["name"] for preset in found] == list(presets())
     assert found[0]["config"]["steps"] == presets()["quick"].config.steps
-    assert {preset["name"]: preset["families"] for preset in found if preset["families"]} == {"norms": list(families())}
+    assert {preset["name"]: preset["families"] for preset in found if preset["families"]} == {
+        "norms": list(families()),
+        "instant": list(families()),
+    }
 
 
 def test_the_api_describes_itself(client: TestClient) -> None:

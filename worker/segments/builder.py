@@ -20,6 +20,7 @@ from nst_core.system.devices import training_precision
 from nst_core.training.checkpoint import Checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.costs import training_bytes
+from nst_core.training.guesses import with_guess
 from nst_core.training.held_out import HELD_OUT, choose_held_out, few_held_out, split_names
 from nst_core.training.pictures import parse_style
 from nst_core.training.sources import PhotoSource, SomePhotos
@@ -121,6 +122,7 @@ class TrainingBuilder:
         initial, origin = None, checkpoint.origin if checkpoint else {}
         if checkpoint is None and segment.initial is not None:
             initial, origin = fetch_initial(self._blobs, segment.initial)
+            initial = self._compute(partial(with_guess, initial, config, style))
         # A fork holds out the photos that its parent has not trained on either.
         held_out = origin.get(HELD_OUT)
         if held_out is None:

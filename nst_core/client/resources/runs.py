@@ -62,12 +62,13 @@ class TrainRequest(Request):
         None,
         max_length=64,
         description="The family that the style joins, such as painters: its network is kept, and nothing but one "
-        "painting's scale and shift is learned, which takes minutes. Default: the style gets a network of its own.",
+        "painting's scale and shift is learned, which takes minutes. Default: the preset's, or a network of its own.",
     )
     preset: str | None = Field(
         None,
         max_length=64,
-        description="A name that /v1/training-presets lists. Default: standard, or norms for a style of a family.",
+        description="A name that /v1/training-presets lists; instant is the fastest. Default: standard, or norms for a "
+        "style of a family.",
     )
     steps: _Steps | None = Field(None, description="Default: the preset's.")
     stroke: _Stroke = Field(1.0, description="The size of the strokes, relative to the preset's.")
@@ -77,7 +78,7 @@ class TrainRequest(Request):
     initial: PinnedStyle | None = Field(
         None,
         description="The style whose weights the training starts from, NAME or NAME@VERSION, or none. Default: "
-        "the preset's. Not with a family, whose new style starts as the mean of all its styles.",
+        "the preset's. Not with a family, whose new style starts as a guess.",
     )
     samples: Annotated[tuple[Uri, ...], Field(max_length=MAX_SAMPLES)] = Field(
         (), description="Photos that are stylized during the training."

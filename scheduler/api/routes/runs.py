@@ -39,7 +39,7 @@ def list_training_presets(tenant: TenantDep, limit: Limit = 100, after_id: After
             name=preset.name,
             summary=preset.summary,
             config=preset.config.to_dict(),
-            families=tuple(families()) if preset.name == presets.DEFAULT_OF_FAMILY else (),
+            families=tuple(families()) if preset.name in presets.OF_FAMILIES else (),
         )
         for preset in presets.presets().values()
     ]

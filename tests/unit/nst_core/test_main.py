@@ -11,10 +11,11 @@ from PIL import Image
 
 from nst_core.__main__ import first_weights, main, make_config, make_parser, stopped_by_signals
 from nst_core.errors import ConfigError
+from nst_core.nets.style_predictor import load_predictor
 from nst_core.nets.weights import dump_transformer, load_transformer
 from nst_core.settings import StorageSettings
 from nst_core.storage.blobs import BlobStore, BlobUri
-from nst_core.styles import shipped_styles
+from nst_core.styles import families, shipped_styles
 from nst_core.training.curve import read_losses
 from nst_core.training.presets import TEACHER, presets
 from tests.shipped import shipped_style
@@ -152,6 +153,26 @@ def test_a_preset_begins_with_the_style_that_it_names_if_that_fits(options: list
     assert first_weights(make_parser().parse_args([*args, *options])) == place
     given = ["--initial", "b.safetensors", "--initial-style", "1"]
     assert first_weights(make_parser().parse_args([*args, *options, *given])) == (Path("b.safetensors"), 1)
+
+
+def test_an_instant_style_begins_with_a_whole_family() -> None:
+    args = ["train", "--painting", "a.jpg", "--photos", "photos", "--run", "run", "--preset", "instant"]
+    assert first_weights(make_parser().parse_args(args)) == (families()["painters"].file, None)
+    config = make_config({}, families()["painters"].file, preset="instant")
+    assert (config.paintings, config.transformer.identity) == (1, True)
+
+
+def test_a_network_that_guesses_styles_can_be_trained(tmp_path: Path) -> None:
+    for folder, seeds in (("paintings", (1, 2)), ("photos", (3, 4, 5))):
+        (tmp_path / folder).mkdir()
+        for seed in seeds:
+            soft_picture(seed, 96, 80).save(tmp_path / folder / f"{seed}.png")
+    made = tmp_path / "made.safetensors"
+    places = ["--paintings", str(tmp_path / "paintings"), "--photos", str(tmp_path / "photos")]
+    assert main(["predictor", *places, "--steps", "2", "--views", "1", "-o", str(made)]) == 0
+    family = load_transformer(families()["painters"].file, style=None)
+    assert load_predictor(made).fits(family)
+    assert main(["predictor", *places, "--steps", "1", "--views", "1", "--initial", str(made), "-o", str(made)]) == 0
 
 
 def test_a_style_is_added_to_others_without_a_change_of_theirs(run: Path) -> None:

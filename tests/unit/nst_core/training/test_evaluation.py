@@ -25,7 +25,7 @@ from nst_core.nets.transformer import TransformerNet
 from nst_core.training.blemishes import find_blemishes
 from nst_core.training.config import TrainConfig
 from nst_core.training.descent import ImageObjective, descend
-from nst_core.training.evaluation import ITERATIONS, OPTIMISED, Evaluation, evaluate, measured_part
+from nst_core.training.evaluation import FEW_STEPS, ITERATIONS, OPTIMISED, Evaluation, evaluate, measured_part
 from tests.photos import pictures
 from tests.unit.nst_core.training.kit import TINY, soft_picture, stripes
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 Pixels = npt.NDArray[np.uint8]
 T = TypeVar("T")
 #: The smallest allowed size of photos, because each is optimised too.
-CONFIG = replace(TINY, size_px=16, tv_weight=3.0)
+CONFIG = replace(TINY, size_px=16, tv_weight=3.0, steps=FEW_STEPS)
 PHOTOS = [
     *(np.array(image.resize((100, 80))) for _, image in pictures()),
     *(np.array(soft_picture(seed, 70, 90)) for seed in range(2)),
@@ -60,14 +60,39 @@ def random_network(config: TrainConfig = CONFIG) -> TransformerNet:
     return TransformerNet(config.transformer).eval()
 
 
-def measured(transformer: TransformerNet, network: LossNetwork, photos: list[Pixels], **options: Any) -> Evaluation:
-    return evaluate(transformer, photos=photos, style=stripes(), network=network, config=CONFIG, **options)
+def measured(
+    transformer: TransformerNet,
+    network: LossNetwork,
+    photos: list[Pixels],
+    *,
+    config: TrainConfig = CONFIG,
+    **options: Any,
+) -> Evaluation:
+    return evaluate(transformer, photos=photos, style=stripes(), network=network, config=config, **options)
 
 
 def made(transformer: TransformerNet, photo: Pixels) -> Pixels:
     with torch.no_grad():
         result: Pixels = to_uint8(transformer(to_tensor(photo)))[0].numpy()
         return result
+
+
+def test_after_few_steps_one_photo_is_compared_with_its_optimisation(network: LossNetwork) -> None:
+    transformer = random_network()
+    pieces = []
+
+    def count(piece: Callable[[], T], /) -> T:
+        pieces.append(piece)
+        return piece()
+
+    few = measured(transformer, network, PHOTOS, config=replace(CONFIG, steps=FEW_STEPS - 1), on_piece=count)
+    fewer, pieces = len(pieces), []
+    many = measured(transformer, network, PHOTOS, on_piece=count)
+    assert len(pieces) > fewer + 2 * ITERATIONS
+    assert few.loss_over_lbfgs50 == measured(transformer, network, PHOTOS[:1]).loss_over_lbfgs50
+    assert replace(few, loss_over_lbfgs50=0, worth_iterations=0) == replace(
+        many, loss_over_lbfgs50=0, worth_iterations=0
+    )
 
 
 def test_the_numbers_match_direct_computations(network: LossNetwork) -> None:

@@ -9,12 +9,14 @@ import pytest
 from nst_core.errors import ConfigError
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.weights_header import read_config
+from nst_core.styles import families
 from nst_core.training.config import DEFAULT_STYLE_WEIGHTS
 from nst_core.training.presets import TEACHER, presets, resolve
 from nst_core.training.scales import STRENGTHS, STROKES
 from tests.shipped import shipped_style
 
-each = pytest.mark.parametrize("name", presets())
+#: An instant style needs a family.
+each = pytest.mark.parametrize("name", [preset.name for preset in presets().values() if preset.family is None])
 
 
 @each
@@ -55,13 +57,24 @@ def test_a_style_of_a_family_learns_its_norms_beside_the_identity() -> None:
     assert resolve(family=replace(family, identity=False)).config.transformer == replace(
         family, styles=1, identity=False
     )
-    with pytest.raises(ConfigError, match="is trained with the preset norms, not quick") as caught:
+    with pytest.raises(ConfigError, match="is trained with the preset norms or instant, not quick") as caught:
         resolve("quick", family=family)
     assert caught.value.field == "preset"
     with pytest.raises(ConfigError, match="must have a weight"):
         resolve(family=family, options={"trained": "all"})
     with pytest.raises(ConfigError, match="leave transformer out"):
         resolve(family=family, options={"transformer": {"width": 16}})
+
+
+def test_an_instant_style_is_one_of_a_family() -> None:
+    family = TransformerConfig(width=8, styles=5, identity=True)
+    recipe = resolve("instant", family=family)
+    assert (recipe.preset, recipe.config.trained, recipe.config.paintings) == ("instant", "norms", 1)
+    assert recipe.config.steps < presets()["norms"].config.steps
+    assert presets()["instant"].family in families()
+    with pytest.raises(ConfigError, match="for a style of a family, such as painters") as caught:
+        resolve("instant")
+    assert caught.value.field == "family"
 
 
 def test_the_default_preset_depends_on_whether_the_style_joins_a_family() -> None:
@@ -75,7 +88,7 @@ def test_quick_is_shorter_than_standard_and_standard_than_the_paper() -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_names_that_exist() -> None:
-    with pytest.raises(ConfigError, match="quick, standard, norms, paper, not 'best'"):
+    with pytest.raises(ConfigError, match="quick, standard, norms, instant, paper, not 'best'"):
         resolve("best")
 
 

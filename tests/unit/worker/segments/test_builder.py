@@ -15,11 +15,14 @@ from nst_core.errors import (
     WeightsError,
 )
 from nst_core.nets.transformer import TransformerNet
-from nst_core.nets.weights import dump_transformer
+from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.protocol.events import SegmentFinished, TrainProgress
 from nst_core.protocol.segments import StoredFile, TrainSegment
-from nst_core.storage.blobs import BlobStore
+from nst_core.storage.blobs import BlobStore, BlobUri
+from nst_core.styles import families
+from nst_core.training.guesses import with_guess
 from nst_core.training.held_out import HELD_OUT
+from nst_core.training.pictures import parse_style
 from tests.unit.worker.training_kit import (
     TINY,
     Bench,
@@ -97,6 +100,25 @@ def test_a_style_of_a_family_starts_as_the_mean_of_its_styles(bench: Bench, blob
     for name, tensor in family.state_dict().items():
         rows = torch.stack([tensor[:3].mean(0), tensor[3]]) if name in config.transformer.style_tensors() else tensor
         torch.testing.assert_close(checkpoint.tensors[f"transformer.{name}"], rows)
+
+
+def test_a_style_of_the_painters_starts_as_a_guess(bench: Bench, blobs: BlobStore) -> None:
+    data = families()["painters"].weights()
+    family = load_transformer_bytes(data, style=None)
+    config = replace(
+        TINY, transformer=family.config.newcomer, trained="norms", learning_rate=1e-12, size_px=32, batch_size=1
+    )
+    segment = make_segment(blobs, config=config, initial=put(blobs, "initial/painters", data))
+    tensors = checkpoint_of(blobs, bench.run(segment, until=1)).tensors
+    painting = parse_style(
+        blobs.get(BlobUri.parse(segment.painting.uri)), size_px=config.style_size_px, name="The painting"
+    )
+    guess = with_guess(family, config, painting)
+    assert guess is not None
+    for name, tensor in guess.state_dict().items():
+        torch.testing.assert_close(tensors[f"transformer.{name}"], tensor)
+    mean = family.state_dict()["up2.norm.weight"][: family.config.paintings].mean(0)
+    assert (tensors["transformer.up2.norm.weight"][0] - mean).abs().max() > 0.05
 
 
 def test_a_run_starts_from_the_network_of_another_runs_checkpoint(bench: Bench, blobs: BlobStore) -> None:
