@@ -17,10 +17,10 @@ from threading import Event
 from typing import Any
 
 from nst_core.decoding.decoder import decode
-from nst_core.errors import NstError
+from nst_core.errors import ConfigError, NstError
 from nst_core.images.picture import Limits
 from nst_core.nets.families import joined
-from nst_core.nets.style_predictor import StylePredictor, load_predictor, save_predictor
+from nst_core.nets.style_predictor import StylePredictor, dump_predictor, load_predictor
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.weights import load_transformer, save_transformer
 from nst_core.settings import StorageSettings
@@ -30,7 +30,8 @@ from nst_core.system.devices import resolve_device
 from nst_core.system.memory import keep_freed_memory
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
-from nst_core.training.predictor import PREDICTOR, PredictorLosses, train_predictor
+from nst_core.training.files import write_whole
+from nst_core.training.predictor import LARGEST_PX, PREDICTOR, PredictorLosses, train_predictor
 from nst_core.training.presets import presets
 from nst_core.training.run import RunPlan, TrainingRun
 from nst_core.training.sources import FolderPhotos, PhotoSource
@@ -87,7 +88,7 @@ def _add_predictor(predictor: argparse.ArgumentParser) -> None:
     )
     predictor.add_argument("--paintings", type=Path, required=True, help="a folder of paintings to learn from")
     predictor.add_argument("--photos", type=Path, required=True, help="a folder of training photos")
-    predictor.add_argument("--steps", type=int, default=3000, help="steps of two photos and paintings")
+    predictor.add_argument("--steps", type=int, default=2500, help="steps of two photos and paintings")
     predictor.add_argument("--views", type=int, default=6, help="views of each painting, of 2.4 MB each")
     predictor.add_argument("--initial", type=Path, help="start with the weights of this file")
     predictor.add_argument("-o", "--output", type=Path, required=True, help="the new file, written every 100 steps")
@@ -105,7 +106,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--config", type=json_object, default={}, help="TrainConfig fields as JSON")
     train.add_argument("--strength", type=float, default=1.0, help="multiply the style weights by this")
     train.add_argument("--initial", type=Path, help="start with the network and the weights of this file")
-    style = "start with this style of that file, from 0; default: all, or for one painting their mean"
+    style = "start with this style of that file, from 0; default: all, or for one painting a guess or their mean"
     train.add_argument("--initial-style", type=int, help=style)
     train.add_argument("--extend", action="store_true", help="continue a checkpoint that was made for fewer steps")
     train.add_argument("--checkpoint-every", type=int, default=50, help="steps between checkpoints")
@@ -172,10 +173,16 @@ def first_weights(args: argparse.Namespace) -> tuple[Path | None, int | None]:
     A preset has a shipped style or a family to begin with. A style fits unless the config asks for another kind of
     network.
     """
-    if args.initial is not None or args.initial_style is not None or args.preset is None:
+    if args.initial is not None or args.preset is None:
         return args.initial, args.initial_style
     if (family := presets()[args.preset].family) is not None:
-        return families()[family].file, None
+        if len(args.painting) > 1:
+            raise ConfigError(
+                f"The preset {args.preset} trains one style, and there are {len(args.painting)} paintings."
+            )
+        return families()[family].file, args.initial_style
+    if args.initial_style is not None:
+        return None, args.initial_style
     teachers = [style.place for style in shipped_styles() if style.name == presets()[args.preset].initial_style]
     network = make_config(args.config, None, preset=args.preset).transformer.single
     fitting = [
@@ -239,18 +246,18 @@ def train_guesses(args: argparse.Namespace) -> int:
         if losses.step % 100 == 0:
             line = f"step {losses.step}  content {losses.content:.4g}  style {losses.style:.4g}  grid {losses.grid:.4g}"
             print(line, flush=True)
-            save_predictor(predictor, args.output)
+            write_whole(args.output, dump_predictor(predictor))
 
     predictor = train_predictor(
         net,
-        [decode(paintings.read(name), Limits()).rgb for name in paintings.names],
+        [decode(paintings.read(name), Limits(max_px=LARGEST_PX)).rgb for name in paintings.names],
         FolderPhotos(args.photos),
         config,
         views=args.views,
         predictor=None if args.initial is None else load_predictor(args.initial),
         on_step=show,
     )
-    save_predictor(predictor, args.output)
+    write_whole(args.output, dump_predictor(predictor))
     return 0
 
 

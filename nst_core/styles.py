@@ -22,6 +22,8 @@ SHEET_NAME = "sheet.jpg"
 STYLES_NAME = "styles.json"
 #: A network that guesses styles of the family for paintings.
 PREDICTOR_NAME = "predictor.safetensors"
+#: The paintings that it was trained on, as CSV.
+PAINTINGS_NAME = "paintings.csv"
 #: A plot of the losses of the training.
 PLOT_NAME = "losses.png"
 #: The name of a family's last style, if that leaves photos as they are.

@@ -6,7 +6,7 @@ bound that would cross it is held during the step, and all others are clipped af
 of an unbounded optimisation instead, which makes the loss worse again.
 
 The first guess of the inverse Hessian, to which the recursion adds what it has seen, is not a multiple of the identity:
-it has a number for each band of frequencies, which `Spectrum` learns.
+it has a number for each band of frequencies and each colour, which `Spectrum` learns.
 """
 
 from collections.abc import Callable

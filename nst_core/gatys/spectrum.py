@@ -7,10 +7,12 @@ from torch import Tensor
 PER_OCTAVE, LOWEST = 2, 1 / 256
 #: A band's steps may be longer or shorter than the mean by this factor.
 RANGE = 10.0
-#: How much the bands of a step before the last count.
+#: How much earlier steps count, for each step since.
 DECAY = 0.7
 #: Before the first step, a frequency f in 1/px has the weight (f + 0.01) ** START.
 START = -0.5
+#: A share of the whole that does not matter.
+_LEAST = 1e-12
 #: Brightness, red against blue, and green against both, which are almost independent in pictures (Ohta, Kanade, Sakai
 #: 1980, "Color Information for Region Segmentation").
 COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (-1.0, 2.0, -1.0))
@@ -20,12 +22,12 @@ class Spectrum:
     """The first guess of an inverse Hessian: a number for each band of frequencies, for brightness and two colours.
 
     In a band, the length of a step over that of the change of the gradient is what the inverse Hessian does there. Both
-    are relative to the whole step and the whole change, since a factor that all bands share is known otherwise. Ours:
+    are relative to the whole step and the whole change: the optimizer finds a factor that all bands share. Ours:
     quasi-Newton methods in the literature begin with a multiple of the identity (Nocedal & Wright 2006, equation 7.20).
     """
 
     def __init__(self, canvas: Tensor) -> None:
-        """Begin as the spectrum of most losses is, for pictures of a size, 1 x 1 or 3 x H x W."""
+        """Begin with a usual spectrum; `canvas` is 1 x C x H x W, with C 1 or 3."""
         channels, (height, width) = canvas.shape[1], canvas.shape[-2:]
         rows, columns = torch.fft.fftfreq(height), torch.fft.rfftfreq(width)
         frequencies = torch.hypot(rows[:, None], columns[None])  # H x (W / 2 + 1)
@@ -49,7 +51,7 @@ class Spectrum:
 
     def smoothed(self, x: Tensor) -> Tensor:
         """Return a picture times the first guess."""
-        parts = torch.fft.irfft2(self._transformed(x) * self._weights, s=x.shape[-2:])
+        parts = torch.fft.irfft2(self._transformed(x) * self._weights, s=x.shape[-2:], norm="ortho")
         result: Tensor = torch.einsum("cd,chw->dhw", self._colours, parts)
         return result[None]
 
@@ -58,18 +60,19 @@ class Spectrum:
         steps, changes = self._energy(step), self._energy(change)
         shares = torch.stack([self._by_band(steps) / steps.sum(), self._by_band(changes) / changes.sum()])
         self.restore(DECAY * self.sums + shares)
-        return (changes * self._weights).sum() / step[0, 0].numel()
+        return (changes * self._weights).sum()
 
     def restore(self, sums: Tensor) -> None:
         """Continue from the sums of an earlier spectrum of the same size."""
         self.sums = sums
         steps, changes = sums
-        lengths = (steps / changes.clamp_min(1e-30)).sqrt().clamp(1 / RANGE, RANGE)
+        # A band in which nothing has moved is like the mean of all.
+        lengths = ((steps + _LEAST) / (changes + _LEAST)).sqrt().clamp(1 / RANGE, RANGE)
         self._weights = lengths[:, self._numbers]
 
     def _transformed(self, x: Tensor) -> Tensor:
         """Return the frequencies of a picture by colour, C x H x (W / 2 + 1)."""
-        result: Tensor = torch.fft.rfft2(torch.einsum("cd,dhw->chw", self._colours, x[0]))
+        result: Tensor = torch.fft.rfft2(torch.einsum("cd,dhw->chw", self._colours, x[0]), norm="ortho")
         return result
 
     def _energy(self, x: Tensor) -> Tensor:

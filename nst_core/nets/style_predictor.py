@@ -7,8 +7,9 @@ reads means and deviations of a loss network's features, which are what AdaIN kn
 family, which do not learn with it. So a guess is a style of the family, with the same engines, blends and strengths.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from nst_core.errors import WeightsError
 from nst_core.nets.families import newcomer, style_rows
 from nst_core.nets.feature_tiles import feature_tiles
-from nst_core.nets.loss_network import load_loss_network
+from nst_core.nets.loss_network import LossNetwork, load_trained, random_loss_network
 from nst_core.nets.loss_weights import read_tensors
 from nst_core.nets.safetensors_files import write_safetensors
 from nst_core.nets.transformer import TransformerNet
@@ -67,32 +68,48 @@ class StylePredictor(nn.Module):
 
 
 @torch.no_grad()
-def guessed(predictor: StylePredictor, net: TransformerNet, painting: Tensor) -> TransformerNet:
+def guessed(
+    predictor: StylePredictor, net: TransformerNet, painting: Tensor, *, network: LossNetwork | None = None
+) -> TransformerNet:
     """Return the network of a new style of a family, and of its identity if it has one, by a guess.
 
-    `painting`: 1 x 3 x H x W RGB in 0 to 1, as large as style pictures of trainings are. Raises WeightsError if the
-    predictor is for other convolutions.
+    `painting`: 1 x 3 x H x W RGB in 0 to 1, as large as style pictures of trainings are. `network` is that of
+    `describing_network`. Raises WeightsError if the predictor is for other convolutions.
     """
     if not predictor.fits(net):
         raise WeightsError("The style predictor was trained with other convolutions than those of the network.")
-    network = load_loss_network(LAYERS)
-    described = describe(feature_tiles(network, painting))
+    described = describe(feature_tiles(network or describing_network(), painting))
     return newcomer(net, named(predictor(described[None])[0], net.config))
+
+
+def describing_network(layers: Sequence[str] = LAYERS) -> LossNetwork:
+    """Return VGG16 with the weights in the package, whatever others are configured: predictors know no others."""
+    network = random_loss_network(layers)
+    load_trained(network, settings=_Bundled())
+    return network
+
+
+class _Bundled:
+    """Settings that name no weights of one's own."""
+
+    loss_weights: Path | None = None
+    loss_weights_url: str = ""
 
 
 def describe(features: Iterable[Mapping[str, Tensor]]) -> Tensor:
     """Return what describes a painting, NUMBERS, given its features by layer, tile by tile, 1 x C x H x W each."""
     sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
     for tile in features:
         for layer in LAYERS:
             values = tile[layer][0].flatten(1).double()
-            parts = torch.stack([torch.ones_like(values).sum(1), values.sum(1), values.square().sum(1)])
+            parts = torch.stack([values.sum(1), values.square().sum(1)])
             sums[layer] = sums[layer] + parts if layer in sums else parts
+            counts[layer] = counts.get(layer, 0) + values.shape[1]
     numbers = []
     for layer in LAYERS:
-        count, total, squares = sums[layer]
-        mean = total / count
-        numbers += [mean, (squares / count - mean.square()).clamp_min(0).sqrt()]
+        mean, square = sums[layer] / counts[layer]
+        numbers += [mean, (square - mean.square()).clamp_min(0).sqrt()]
     return torch.log1p(10 * torch.cat(numbers)).float()
 
 
@@ -120,19 +137,23 @@ def digest_of_convolutions(net: TransformerNet) -> Tensor:
 
 def load_predictor(path: Path) -> StylePredictor:
     """Return a predictor, frozen, float32 on the CPU; raise WeightsError if the file is damaged."""
-    names = StylePredictor(1).state_dict().keys()
+    with torch.device("meta"):  # the tensors of the file take their place
+        names = StylePredictor(1).state_dict().keys()
     state = read_tensors(path, names)
     try:
-        predictor = StylePredictor(len(state["usual"]))
-        predictor.load_state_dict(state)
+        with torch.device("meta"):
+            predictor = StylePredictor(len(state["usual"]))
+        floats = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+        predictor.load_state_dict(floats, assign=True)
     except (KeyError, RuntimeError) as error:
         raise WeightsError(f"{path} is not a style predictor, or is damaged.") from error
     return predictor.eval().requires_grad_(False)
 
 
-def save_predictor(predictor: StylePredictor, path: Path) -> None:
-    """Write a predictor; its floats become float16."""
+def dump_predictor(predictor: StylePredictor) -> bytes:
+    """Return the bytes of a predictor's file; its floats become float16."""
     state = predictor.state_dict()
     tensors = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-    with open(path, "wb") as file:
-        write_safetensors(file, tensors, {})
+    file = BytesIO()
+    write_safetensors(file, tensors, {})
+    return file.getvalue()

@@ -29,8 +29,8 @@ _T = TypeVar("_T")
 
 #: Iterations of L-BFGS to compare with; Johnson et al. (2016) compare with at least as many.
 ITERATIONS = 50
-#: Photos that are optimised for the comparison; it takes most of the time. One is enough after fewer steps than these:
-#: otherwise the comparison would take longer than the training.
+#: Photos that are optimised for the comparison; it takes most of the time. One has to do after fewer steps than
+#: these, so that the comparison does not take longer than most such trainings.
 OPTIMISED, FEW_STEPS = 4, 100
 #: Longest side, and smallest shorter side, of the pictures that are checked for blemishes.
 LOOKED_AT_PX = 512

@@ -22,11 +22,12 @@ from nst_core.losses.gram import GramLoss, gram_matrix
 from nst_core.losses.grid import GridLoss
 from nst_core.nets import native
 from nst_core.nets.families import joined, one_style
-from nst_core.nets.loss_network import LossNetwork, load_loss_network
+from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.style_predictor import (
     LAYERS,
     StylePredictor,
     describe,
+    describing_network,
     digest_of_convolutions,
     named,
     numbers_of,
@@ -38,11 +39,14 @@ from nst_core.training.objective import input_grain
 from nst_core.training.sources import PhotoSource
 from nst_core.training.trainer import photo_stream
 
-#: What a predictor's config has in place of that of a style of a family: all its numbers learn, and small ones.
+#: What a predictor's config has in place of that of a style of a family: its weights are smaller than scales and
+#: shifts, so that the rate is lower.
 PREDICTOR: dict[str, Any] = {"learning_rate": 6e-4, "warmup_steps": 50}
 Pixels = npt.NDArray[np.uint8]
 #: The longest sides of views, in pixels, beside the size of the config's style pictures.
 _SIDES = (0.65, 0.8, 1.0, 1.0, 1.15)
+#: The longest side of paintings that views need.
+LARGEST_PX = 1536
 #: The share of views in other colours.
 _RECOLOURED = 0.55
 # Make the generators that share a seed independent.
@@ -82,11 +86,14 @@ def train_predictor(
     """Return a predictor of styles of a family, whose convolutions stay as they are.
 
     `paintings`: H x W x 3. The config is that of a style of the family: its losses, steps, photos and learning rate,
-    whose schedule is a cosine here. `predictor` is one that learns further. Raises ConfigError without paintings.
+    whose schedule is a cosine here. `predictor` is one that learns further. Raises ConfigError without paintings, or
+    if the predictor is for other convolutions.
     """
     if not paintings:
         raise ConfigError("A style predictor needs paintings to learn from.")
-    network = load_loss_network([*LAYERS, *config.layers]).to(memory_format=torch.channels_last)
+    if predictor is not None and not predictor.fits(family):
+        raise ConfigError("The predictor to begin with was trained with other convolutions than the family's.")
+    network = describing_network([*LAYERS, *config.layers]).to(memory_format=torch.channels_last)
     known = look_at(paintings, network, config, views=views)
     if predictor is None:
         predictor = beginner(family, known, seed=config.seed)

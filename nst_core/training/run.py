@@ -25,7 +25,7 @@ from nst_core.training.checkpoint import CHECKPOINT_NAME
 from nst_core.training.config import TrainConfig
 from nst_core.training.curve import CURVE_NAME, LossCurve, read_losses
 from nst_core.training.files import write_whole
-from nst_core.training.guesses import with_guess
+from nst_core.training.guesses import guess_for
 from nst_core.training.pictures import load_sample, load_style, read_file, save_sample, stylized
 from nst_core.training.plot import plot_losses
 from nst_core.training.sources import PhotoSource
@@ -47,7 +47,8 @@ class RunPlan:
     paintings: tuple[Path, ...]
     #: The weights file to begin with, instead of random weights.
     initial: Path | None = None
-    #: The style of that file to begin with; None for all its styles. One painting begins as the mean of them.
+    #: The style of that file to begin with; None for all its styles. One painting begins as a guess, or
+    #: as the mean of them.
     initial_style: int | None = None
     #: Photos to stylize at intervals.
     samples: tuple[Path, ...] = ()
@@ -102,7 +103,10 @@ class TrainingRun:
         styles = [load_style(path, size_px=size) for path, size in sizes]
         self._samples = {path.stem: load_sample(path) for path in plan.samples}
         initial, initial_sha256 = _load_initial(plan)
-        initial = with_guess(initial, plan.config, styles[0])
+        # A checkpoint has weights of its own.
+        guess = None if (plan.folder / CHECKPOINT_NAME).exists() else guess_for(initial, plan.config)
+        if guess is not None:
+            initial = guess(styles[0])
         network = _load_loss_network(plan.config)
         self.trainer = Trainer(
             plan.config,
@@ -119,6 +123,7 @@ class TrainingRun:
         self.trainer.origin = {
             "style_sha256": digests if len(digests) > 1 else digests[0],
             "initial_sha256": initial_sha256,
+            "predictor_sha256": None if guess is None else guess.sha256,
             "photos": self.trainer.photos.describe(),
         }
         self._skipped_before: dict[str, str] = {}
@@ -176,7 +181,8 @@ class TrainingRun:
             raise WeightsError(f"The checkpoint {path} was made with another style picture.")
         if self.plan.initial is not None and theirs.get("initial_sha256") != ours["initial_sha256"]:
             raise WeightsError(f"The checkpoint {path} did not begin with the weights {self.plan.initial}.")
-        ours["initial_sha256"] = theirs.get("initial_sha256")
+        for name in ("initial_sha256", "predictor_sha256"):
+            ours[name] = theirs.get(name)
         if theirs.get("photos") == ours["photos"]:
             self._skipped_before = read_skipped(self.plan.folder)
         else:

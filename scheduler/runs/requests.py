@@ -190,8 +190,10 @@ class RunResolver:
 
 def family_of(request: TrainRequest) -> str | None:
     """Return the name of the family that a style joins: the one that the request names, or that of its preset."""
+    if request.family is not None:
+        return request.family
     preset = presets.presets().get(request.preset or "")
-    return request.family or (None if preset is None else preset.family)
+    return None if preset is None else preset.family
 
 
 def find_family(request: TrainRequest, name: str | None) -> bytes | None:

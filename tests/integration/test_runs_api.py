@@ -155,6 +155,8 @@ def test_an_instant_style_joins_the_family_of_its_preset(client: TestClient, run
     assert segment.initial.sha256 == version_of(families()["painters"].weights())
     problem = client.post("/v1/styles", json=body(runs, preset="instant", initial="udnie")).json()
     assert (problem["code"], problem["errors"][0]["pointer"]) == ("request_invalid", "/initial")
+    problem = client.post("/v1/styles", json=body(runs, preset="instant", family="")).json()
+    assert (problem["code"], problem["errors"][0]["pointer"]) == ("request_invalid", "/family")
 
 
 def test_a_painting_can_be_sent_in_a_form(client: TestClient, runs: RunRig) -> None:

@@ -20,7 +20,7 @@ from nst_core.system.devices import training_precision
 from nst_core.training.checkpoint import Checkpoint
 from nst_core.training.config import TrainConfig
 from nst_core.training.costs import training_bytes
-from nst_core.training.guesses import with_guess
+from nst_core.training.guesses import guess_for
 from nst_core.training.held_out import HELD_OUT, choose_held_out, few_held_out, split_names
 from nst_core.training.pictures import parse_style
 from nst_core.training.sources import PhotoSource, SomePhotos
@@ -55,6 +55,8 @@ class _Parts:
     held_out: list[str]
     #: The network to begin with; None for random weights, or those of a checkpoint.
     initial: TransformerNet | None
+    #: The SHA-256 of the style predictor that guessed it, if one did.
+    predictor_sha256: str | None
     network: LossNetwork
 
 
@@ -100,7 +102,7 @@ class TrainingBuilder:
         _check(steering)
         trainer, compiled = self._trainer(segment, parts)
         try:
-            self._resume(trainer, segment, checkpoint, held_out=parts.held_out)
+            self._resume(trainer, segment, checkpoint, parts)
         except BaseException:
             trainer.close()
             raise
@@ -119,10 +121,13 @@ class TrainingBuilder:
         painting = read_painting(self._blobs, segment, max_bytes=self._settings.max_input_bytes)
         style = parse_style(painting, size_px=config.style_size_px, name="The painting")
         source = self._library.open(segment.photos, config)
-        initial, origin = None, checkpoint.origin if checkpoint else {}
+        initial, guess, origin = None, None, checkpoint.origin if checkpoint else {}
         if checkpoint is None and segment.initial is not None:
             initial, origin = fetch_initial(self._blobs, segment.initial)
-            initial = self._compute(partial(with_guess, initial, config, style))
+            with RANDOM_WEIGHTS:
+                guess = guess_for(initial, config)
+            if guess is not None:
+                initial = self._compute(partial(guess, style))
         # A fork holds out the photos that its parent has not trained on either.
         held_out = origin.get(HELD_OUT)
         if held_out is None:
@@ -136,6 +141,7 @@ class TrainingBuilder:
             photos=SomePhotos(source, training),
             held_out=held_out,
             initial=initial,
+            predictor_sha256=None if guess is None else guess.sha256,
             network=load_network_of(config, on_bytes=lambda: _check(steering)),
         )
 
@@ -174,15 +180,14 @@ class TrainingBuilder:
                 torch.compiler.reset()
                 self._compiled = 1
 
-    def _resume(
-        self, trainer: Trainer, segment: TrainSegment, checkpoint: Checkpoint | None, *, held_out: list[str]
-    ) -> None:
+    def _resume(self, trainer: Trainer, segment: TrainSegment, checkpoint: Checkpoint | None, parts: _Parts) -> None:
         """Continue from the checkpoint; raise WeightsError if it was made with another painting."""
         trainer.origin = {
             "style_sha256": segment.painting.sha256,
             "initial_sha256": segment.initial and segment.initial.sha256,
             "photos": trainer.photos.describe(),
-            HELD_OUT: held_out,
+            "predictor_sha256": parts.predictor_sha256,
+            HELD_OUT: parts.held_out,
         }
         if checkpoint is None:
             return
@@ -191,7 +196,8 @@ class TrainingBuilder:
         if checkpoint.origin.get("style_sha256") != segment.painting.sha256:
             raise WeightsError(f"{name} was made with another painting.")
         self._compute(lambda: trainer.resume(checkpoint, name=name, extend=True))
-        trainer.origin["initial_sha256"] = checkpoint.origin.get("initial_sha256")
+        for key in ("initial_sha256", "predictor_sha256"):
+            trainer.origin[key] = checkpoint.origin.get(key)
         if checkpoint.origin.get("photos") != trainer.origin["photos"]:
             _log.warning("run %s: the photos have changed; the training continues with the new ones", segment.run_id)
 

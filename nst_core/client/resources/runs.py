@@ -78,7 +78,7 @@ class TrainRequest(Request):
     initial: PinnedStyle | None = Field(
         None,
         description="The style whose weights the training starts from, NAME or NAME@VERSION, or none. Default: "
-        "the preset's. Not with a family, whose new style starts as a guess.",
+        "the preset's. Not with a family, whose new style starts as a guess, or as the mean of its styles.",
     )
     samples: Annotated[tuple[Uri, ...], Field(max_length=MAX_SAMPLES)] = Field(
         (), description="Photos that are stylized during the training."

@@ -13,7 +13,7 @@ static inline void corners(const float *x, long row, long i, long width, long ch
 /* As many bytes as a vector has numbers. */
 typedef signed char bytes __attribute__((vector_size(N), aligned(1)));
 
-/* Also writes which of the four values is the first of the largest ones, 0 to 3; 4 if one is no number. */
+/* Also writes which of the four values is the first of the largest ones, 0 to 3; 4 if the result is NaN. */
 int max_pool(const float *x, float *y, signed char *which, long images, long height, long width, long channels,
              int threads) {
     long rows = height / 2, columns = width / 2;

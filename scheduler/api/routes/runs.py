@@ -31,6 +31,13 @@ _NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
 _FRESH = _NO_SNIFF | {"Cache-Control": "no-store"}
 
 
+def families_of(preset: presets.TrainPreset) -> tuple[str, ...]:
+    """Return the families whose styles a preset trains; one that names its family begins with a guess."""
+    if preset.name not in presets.OF_FAMILIES:
+        return ()
+    return tuple(name for name, family in families().items() if preset.family is None or family.predictor is not None)
+
+
 @router.get("/v1/training-presets", tags=["presets"])
 def list_training_presets(tenant: TenantDep, limit: Limit = 100, after_id: AfterId = None) -> PresetPage:
     """List the presets of trainings."""
@@ -39,7 +46,7 @@ def list_training_presets(tenant: TenantDep, limit: Limit = 100, after_id: After
             name=preset.name,
             summary=preset.summary,
             config=preset.config.to_dict(),
-            families=tuple(families()) if preset.name in presets.OF_FAMILIES else (),
+            families=families_of(preset),
         )
         for preset in presets.presets().values()
     ]

@@ -31,12 +31,16 @@ _Family = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Family that the style joins, such as painters: takes minutes. Default: a network of its own.",
+        help="Family that the style joins, such as painters: takes minutes. Default: the preset's, or none.",
     ),
 ]
 _Preset = Annotated[
     str | None,
-    typer.Option("--preset", "-p", help="See nst styles presets. Default: standard, or norms with --family."),
+    typer.Option(
+        "--preset",
+        "-p",
+        help="See nst styles presets; instant is the fastest. Default: standard, or norms with --family.",
+    ),
 ]
 _Steps = Annotated[int | None, typer.Option(min=1, help="Number of steps. Default: the preset's.")]
 _Stroke = Annotated[
@@ -101,7 +105,7 @@ def train(
 ) -> ExitCode:
     """Train a style of a painting.
 
-    Takes minutes to hours. If a worker fails, another one continues.
+    Takes a minute to hours. If a worker fails, another one continues.
     """
     session = session_of(context)
     fields = parse_fields(options or ())

@@ -158,6 +158,9 @@ def test_a_preset_begins_with_the_style_that_it_names_if_that_fits(options: list
 def test_an_instant_style_begins_with_a_whole_family() -> None:
     args = ["train", "--painting", "a.jpg", "--photos", "photos", "--run", "run", "--preset", "instant"]
     assert first_weights(make_parser().parse_args(args)) == (families()["painters"].file, None)
+    assert first_weights(make_parser().parse_args([*args, "--initial-style", "2"])) == (families()["painters"].file, 2)
+    with pytest.raises(ConfigError, match="instant trains one style, and there are 2 paintings"):
+        first_weights(make_parser().parse_args([*args, "--painting", "a.jpg", "b.jpg"]))
     config = make_config({}, families()["painters"].file, preset="instant")
     assert (config.paintings, config.transformer.identity) == (1, True)
 

@@ -1,5 +1,7 @@
 """The shipped styles: complete, valid, and each with its source."""
 
+import csv
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,10 +13,13 @@ from nst_core.nets.weights import load_transformer, load_transformer_bytes
 from nst_core.styles import (
     CARD_NAME,
     IDENTITY,
+    PAINTINGS_NAME,
     PLOT_NAME,
+    PREDICTOR_NAME,
     SHEET_NAME,
     STYLES_NAME,
     WEIGHTS_NAME,
+    Family,
     families,
     shipped_styles,
     version_of,
@@ -54,7 +59,8 @@ def test_a_shipped_style_is_complete(name: str) -> None:
     pictures = [style.folder / SHEET_NAME, style.folder / PLOT_NAME]
     if style.family is not None:
         folder = style.family.file.parent
-        assert {path.name for path in folder.iterdir()} == {WEIGHTS_NAME, STYLES_NAME, PLOT_NAME}
+        own = {WEIGHTS_NAME, STYLES_NAME, PLOT_NAME, PREDICTOR_NAME, PAINTINGS_NAME}
+        assert {path.name for path in folder.iterdir()} == own
         pictures[1] = folder / PLOT_NAME
     for file in pictures:
         with Image.open(file) as picture:
@@ -105,3 +111,16 @@ def test_the_gallery_shows_the_cards_of_now() -> None:
     assert PAGE.read_text() == page(shipped_styles())
     with Image.open(OVERVIEW) as picture:
         assert picture.width > 1000
+
+
+@pytest.mark.parametrize("family", families().values(), ids=lambda family: str(family.name))
+def test_predictors_learned_from_paintings_in_the_public_domain(family: Family) -> None:
+    # Free where the term is life and 70 years, and in the USA.
+    with open(family.file.with_name(PAINTINGS_NAME), encoding="utf-8", newline="") as file:
+        paintings = list(csv.DictReader(file))
+    assert len(paintings) > 100
+    assert len({(each["artist"], each["title"]) for each in paintings}) == len(paintings)
+    for each in paintings:
+        made, died = (int(re.findall(r"[0-9]{4}", each[name])[-1]) for name in ("made", "died"))
+        assert made < 1930, each
+        assert died < 1955, each

@@ -21,7 +21,7 @@ from nst_core.storage.blobs import BlobStore, BlobUri
 
 #: The key of the JSON in the header's metadata.
 CHECKPOINT_KEY = "nst_optimize"
-_FORMAT = 1
+_FORMAT = 2
 
 
 def origin_of(config: dict[str, Any], photo: bytes, painting: bytes) -> str:

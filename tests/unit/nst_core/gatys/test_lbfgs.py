@@ -188,6 +188,25 @@ def test_a_restored_optimiser_continues_bit_for_bit(before: int) -> None:
     assert torch.equal(resumed.canvas, straight.canvas)
 
 
+def test_a_restored_optimiser_of_brightness_alone_continues_bit_for_bit() -> None:
+    goal = 0.5 + normal(1, 1, 7, 9, seed=2).flatten()
+    evaluate = function(lambda x: (torch.logspace(0, 2, 63) * (x - goal).square()).sum())
+    first = torch.full((1, 1, 7, 9), 0.5)
+    straight = descent(first, evaluate, history=4)
+    run(straight, 6)
+    resumed = descent(straight.canvas.clone(), evaluate, history=4)
+    resumed.restore({key: value.clone() for key, value in straight.state().items()})
+    assert run(resumed, 6) == run(straight, 6)
+
+
+def test_a_state_from_before_the_spectrum_is_incomplete() -> None:
+    lbfgs = descent(start(), function(lambda x: (x - 0.4).square().sum()))
+    run(lbfgs, 2)
+    state = {key: value for key, value in lbfgs.state().items() if key not in ("spectrum", "scale")}
+    with pytest.raises(KeyError):
+        descent(start(), function(lambda x: x.sum())).restore(state)
+
+
 @pytest.mark.parametrize("power", [-0.5, 0.5, 1.0])
 def test_its_first_guess_learns_losses_that_change_faster_with_some_frequencies(
     power: float, monkeypatch: pytest.MonkeyPatch

@@ -91,6 +91,23 @@ def test_before_the_first_step_low_frequencies_are_longer() -> None:
     assert gains[0, 0, 0, 1] > 2 * gains[0, 0, 16, 16]
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 2), (3, 1)])
+def test_pictures_of_a_few_pixels_have_a_spectrum(size: tuple[int, int]) -> None:
+    step, change = normal(1, 3, *size), normal(1, 3, *size, seed=1)
+    spectrum = Spectrum(step)
+    product = spectrum.learn(step, change)
+    torch.testing.assert_close(product, (change * spectrum.smoothed(change)).sum(), rtol=1e-4, atol=1e-6)
+
+
+def test_colours_that_have_not_moved_are_like_the_mean() -> None:
+    step = normal(1, 1, 16, 16).expand(1, 3, 16, 16)
+    spectrum = Spectrum(step)
+    spectrum.learn(step, 2 * step)
+    red = torch.zeros(1, 3, 16, 16)
+    red[:, 0] = normal(1, 16, 16, seed=2)
+    torch.testing.assert_close(spectrum.smoothed(red), red, rtol=1e-3, atol=1e-3)
+
+
 def test_a_restored_spectrum_is_the_same() -> None:
     step = normal(1, 3, 20, 33)
     spectrum, restored = Spectrum(step), Spectrum(step)

@@ -26,6 +26,12 @@ def test_the_loss_of_a_photo_to_itself_is_zero() -> None:
     assert ContentLoss()(a, a).item() == 0
 
 
+def test_a_target_of_one_image_is_that_of_all() -> None:
+    a, target = normal(2, 3, 4, 5), normal(1, 3, 4, 5, seed=1)
+    assert ContentLoss()(a, target).item() == pytest.approx((a - target).square().mean().item(), rel=1e-12)
+    assert torch.autograd.gradcheck(lambda f: ContentLoss()(f, target), variable(a))
+
+
 def test_its_gradient_is_right() -> None:
     target = normal(2, 3, 4, 5, seed=1)
     assert torch.autograd.gradcheck(lambda f: ContentLoss()(f, target), variable(normal(2, 3, 4, 5)))

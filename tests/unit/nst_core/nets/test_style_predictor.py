@@ -17,11 +17,11 @@ from nst_core.nets.style_predictor import (
     StylePredictor,
     describe,
     digest_of_convolutions,
+    dump_predictor,
     guessed,
     load_predictor,
     named,
     numbers_of,
-    save_predictor,
 )
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.nets.weights import load_transformer, save_transformer
@@ -102,6 +102,16 @@ def test_a_guess_is_a_style_of_the_family(config: TransformerConfig, identity: b
         assert equal(one_style(net, 1), one_style(family, 2))
 
 
+def test_weights_of_ones_own_do_not_change_guesses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    family = family_of(KINDS[0])
+    predictor = predictor_for(family)
+    expected = numbers_of(guessed(predictor, family, stripes()))
+    monkeypatch.setenv("NST_LOSS_WEIGHTS", str(tmp_path / "vgg19.safetensors"))
+    with pytest.raises(WeightsError):
+        load_loss_network(LAYERS)
+    assert torch.equal(numbers_of(guessed(predictor, family, stripes())), expected)
+
+
 def test_two_paintings_get_two_styles() -> None:
     family = family_of(KINDS[0])
     predictor = predictor_for(family)
@@ -121,7 +131,7 @@ def test_a_predictor_of_other_convolutions_is_refused() -> None:
 def test_a_file_gives_the_same_predictor(tmp_path: Path) -> None:
     family = family_of(KINDS[0])
     predictor = predictor_for(family).half().float()
-    save_predictor(predictor, tmp_path / "p.safetensors")
+    (tmp_path / "p.safetensors").write_bytes(dump_predictor(predictor))
     loaded = load_predictor(tmp_path / "p.safetensors")
     assert equal(loaded, predictor)
     assert loaded.fits(family)

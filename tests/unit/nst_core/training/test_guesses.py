@@ -10,9 +10,9 @@ from nst_core.nets.families import joined, one_style
 from nst_core.nets.style_predictor import digest_of_convolutions, numbers_of
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import load_transformer
-from nst_core.styles import families
+from nst_core.styles import families, version_of
 from nst_core.training.config import TrainConfig
-from nst_core.training.guesses import with_guess
+from nst_core.training.guesses import guess_for
 from nst_core.training.presets import resolve
 from tests.unit.nst_core.nets.test_families import KINDS, equal, singles
 from tests.unit.nst_core.nets.test_style_predictor import strokes
@@ -34,8 +34,12 @@ def config_of(family: TransformerNet, preset: str | None = None) -> TrainConfig:
 def test_a_style_of_the_painters_begins_with_a_guess(preset: str) -> None:
     family = painters()
     config = config_of(family, preset)
-    net = with_guess(family, config, PAINTING)
-    assert net is not None
+    guess = guess_for(family, config)
+    assert guess is not None
+    predictor = families()["painters"].predictor
+    assert predictor is not None
+    assert guess.sha256 == version_of(predictor.read_bytes())
+    net = guess(PAINTING)
     assert net.config == config.transformer
     assert torch.equal(digest_of_convolutions(net), digest_of_convolutions(family))
     assert equal(one_style(net, 1), one_style(family, family.config.paintings))
@@ -45,24 +49,28 @@ def test_a_style_of_the_painters_begins_with_a_guess(preset: str) -> None:
 
 def test_two_guesses_are_equal() -> None:
     family = painters()
-    first, second = (with_guess(family, config_of(family), PAINTING) for _ in range(2))
-    assert first is not None
-    assert second is not None
-    assert equal(first, second)
+    guess = guess_for(family, config_of(family))
+    assert guess is not None
+    assert equal(guess(PAINTING), guess(PAINTING))
 
 
 def test_other_trainings_begin_as_they_did() -> None:
     family = painters()
     config = config_of(family)
-    assert with_guess(None, config, PAINTING) is None
+    assert guess_for(None, config) is None
     alone = one_style(family, 0)
-    assert with_guess(alone, replace(config, transformer=alone.config), PAINTING) is alone
-    whole = replace(config, trained="all", identity_weight=1.0)
-    assert with_guess(family, whole, PAINTING) is family
-    several = replace(config, transformer=family.config)
-    assert with_guess(family, several, PAINTING) is family
+    assert guess_for(alone, replace(config, transformer=alone.config)) is None
+    assert guess_for(family, replace(config, trained="all", identity_weight=1.0)) is None
+    assert guess_for(family, replace(config, transformer=family.config)) is None
 
 
 def test_a_family_without_a_predictor_begins_as_it_did() -> None:
     family = joined(singles(KINDS[0]))
-    assert with_guess(family, config_of(family), PAINTING) is family
+    assert guess_for(family, config_of(family)) is None
+
+
+def test_torchs_random_state_stays_as_it_is() -> None:
+    family = painters()
+    before = torch.get_rng_state()
+    assert guess_for(family, config_of(family)) is not None
+    assert torch.equal(torch.get_rng_state(), before)

@@ -99,6 +99,14 @@ def test_without_paintings_there_is_nothing_to_learn() -> None:
         train_predictor(joined(singles(NETWORK)), [], photos(), CONFIG)
 
 
+def test_a_predictor_of_another_family_is_refused() -> None:
+    family = joined(singles(NETWORK))
+    predictor, _ = train(family)
+    predictor.convolutions[0] ^= 1
+    with pytest.raises(ConfigError, match="other convolutions"):
+        train(family, predictor=predictor)
+
+
 def test_a_beginner_guesses_the_mean_of_the_family() -> None:
     family = joined(singles(NETWORK))
     known = look_at(paintings(), load_loss_network([*LAYERS, *CONFIG.layers]), CONFIG, views=2)

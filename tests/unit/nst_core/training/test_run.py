@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from nst_core.errors import ConfigError, ImageDecodeError, TrainingDivergedError, WeightsError
+from nst_core.nets.families import one_style
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import load_transformer, load_transformer_bytes, save_transformer
-from nst_core.styles import version_of
+from nst_core.styles import families, version_of
 from nst_core.training.checkpoint import read_checkpoint
 from nst_core.training.curve import read_losses
 from nst_core.training.run import RunPlan, TrainingRun
@@ -104,6 +105,7 @@ def test_a_checkpoint_records_the_sources_of_the_training(make: Make, tmp_path: 
     assert origin == {
         "style_sha256": version_of((tmp_path / "style.png").read_bytes()),
         "initial_sha256": None,
+        "predictor_sha256": None,
         "photos": run.trainer.photos.describe(),
     }
 
@@ -170,6 +172,31 @@ def test_a_run_starts_from_the_weights_of_a_style(make: Make, tmp_path: Path) ->
     save_transformer(TransformerNet(CONFIG.transformer), tmp_path / "initial.safetensors")
     with pytest.raises(WeightsError, match="did not begin with"):
         make(initial=tmp_path / "initial.safetensors")
+
+
+def test_a_style_of_the_painters_begins_with_a_guess_and_survives_a_kill(make: Make, tmp_path: Path) -> None:
+    family = families()["painters"]
+    whole = load_transformer(family.file, style=None)
+    config = replace(TINY, transformer=whole.config.newcomer, trained="norms", steps=4, batch_size=1)
+    predictor = family.predictor
+    assert predictor is not None
+    plan: dict[str, Any] = {"config": config, "initial": family.file, "plot": False}
+    straight = make(folder=tmp_path / "straight", **plan)
+    assert straight.trainer.origin["predictor_sha256"] == version_of(predictor.read_bytes())
+    mean = one_style(whole, dict.fromkeys(range(whole.config.paintings), 1 / whole.config.paintings))
+    assert not torch.allclose(
+        one_style(straight.trainer.transformer, 0).up1.norm.weight, mean.up1.norm.weight, atol=0.05
+    )
+    straight.run()
+    with pytest.raises(Killed):
+        make(**plan).run(on_step=die_at(3))
+    again = make(**plan)
+    assert again.trainer.step_number == 2
+    again.run()
+    files = (tmp_path / name / "checkpoint.safetensors" for name in ("straight", "run"))
+    first, second = map(read_checkpoint, files)
+    assert first.origin == second.origin
+    assert all(torch.equal(tensor, second.tensors[name]) for name, tensor in first.tensors.items())
 
 
 FAMILY = replace(with_network(TINY, styles=3), steps=6, identity_weight=10.0)

@@ -9,6 +9,8 @@ from nst_core.client.resources.methods import Optimize
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.transformer_config import TransformerConfig
 from nst_core.nets.weights import save_transformer
+from nst_core.nets.weights_header import read_config
+from nst_core.styles import families
 from nst_core.training import presets
 from nst_core.training.config import TrainConfig
 from scheduler.domain.errors import RequestInvalidError
@@ -18,8 +20,9 @@ from scheduler.styles.weights import MAX_WEIGHTS_BYTES, check_memory
 
 
 def test_every_preset_at_its_largest_stroke_is_allowed() -> None:
-    for name in presets.presets():
-        check_step(presets.resolve(name, stroke=20.0).config)
+    for name, preset in presets.presets().items():
+        family = None if preset.family is None else read_config(families()[preset.family].weights())
+        check_step(presets.resolve(name, family=family, stroke=20.0).config)
 
 
 @pytest.mark.parametrize(

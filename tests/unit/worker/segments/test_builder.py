@@ -20,7 +20,7 @@ from nst_core.protocol.events import SegmentFinished, TrainProgress
 from nst_core.protocol.segments import StoredFile, TrainSegment
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.styles import families
-from nst_core.training.guesses import with_guess
+from nst_core.training.guesses import guess_for
 from nst_core.training.held_out import HELD_OUT
 from nst_core.training.pictures import parse_style
 from tests.unit.worker.training_kit import (
@@ -109,16 +109,21 @@ def test_a_style_of_the_painters_starts_as_a_guess(bench: Bench, blobs: BlobStor
         TINY, transformer=family.config.newcomer, trained="norms", learning_rate=1e-12, size_px=32, batch_size=1
     )
     segment = make_segment(blobs, config=config, initial=put(blobs, "initial/painters", data))
-    tensors = checkpoint_of(blobs, bench.run(segment, until=1)).tensors
+    first = bench.run(segment, until=1)
+    checkpoint = checkpoint_of(blobs, first)
+    tensors = checkpoint.tensors
     painting = parse_style(
         blobs.get(BlobUri.parse(segment.painting.uri)), size_px=config.style_size_px, name="The painting"
     )
-    guess = with_guess(family, config, painting)
+    guess = guess_for(family, config)
     assert guess is not None
-    for name, tensor in guess.state_dict().items():
+    assert checkpoint.origin["predictor_sha256"] == guess.sha256
+    for name, tensor in guess(painting).state_dict().items():
         torch.testing.assert_close(tensors[f"transformer.{name}"], tensor)
     mean = family.state_dict()["up2.norm.weight"][: family.config.paintings].mean(0)
     assert (tensors["transformer.up2.norm.weight"][0] - mean).abs().max() > 0.05
+    later = checkpoint_of(blobs, bench.run(replace(segment, checkpoint=first.checkpoint, attempt=2), until=2))
+    assert later.origin["predictor_sha256"] == guess.sha256
 
 
 def test_a_run_starts_from_the_network_of_another_runs_checkpoint(bench: Bench, blobs: BlobStore) -> None:
