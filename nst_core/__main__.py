@@ -31,8 +31,8 @@ from nst_core.system.memory import keep_freed_memory
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
 from nst_core.training.files import write_whole
-from nst_core.training.predictor import LARGEST_PX, PREDICTOR, PredictorLosses, train_predictor
-from nst_core.training.presets import presets
+from nst_core.training.predictor import LARGEST_PX, OWN_OPTIONS, PredictorLosses, train_predictor
+from nst_core.training.presets import DEFAULT_OF_FAMILY, presets
 from nst_core.training.run import RunPlan, TrainingRun
 from nst_core.training.sources import FolderPhotos, PhotoSource
 from nst_core.training.step_losses import StepLosses
@@ -239,7 +239,9 @@ def train_guesses(args: argparse.Namespace) -> int:
     """Train a network that guesses styles of a family, and write it every hundred steps."""
     family = families()[args.family]
     net = load_transformer(family.file, style=None)
-    config = replace(presets()["norms"].config, transformer=net.config.newcomer, steps=args.steps, **PREDICTOR)
+    config = replace(
+        presets()[DEFAULT_OF_FAMILY].config, transformer=net.config.newcomer, steps=args.steps, **OWN_OPTIONS
+    )
     paintings = FolderPhotos(args.paintings)
 
     def show(losses: PredictorLosses, predictor: StylePredictor) -> None:

@@ -27,7 +27,7 @@ SUFFICIENT = 1e-4
 #: A loss may rise by this fraction, its rounding error in float32.
 ROUNDING = 1e-6
 #: How far pixels may move in a step, as root mean square. At the start, far from any minimum, the quasi-Newton step is
-#: often twenty times as long, and most evaluations would only shorten it.
+#: often much longer, and most evaluations would only shorten it.
 MAX_MOVE = 0.05
 
 

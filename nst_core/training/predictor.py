@@ -41,7 +41,7 @@ from nst_core.training.trainer import photo_stream
 
 #: What a predictor's config has in place of that of a style of a family: its weights are smaller than scales and
 #: shifts, so that the rate is lower.
-PREDICTOR: dict[str, Any] = {"learning_rate": 6e-4, "warmup_steps": 50}
+OWN_OPTIONS: dict[str, Any] = {"learning_rate": 6e-4, "warmup_steps": 50, "final_learning_rate": 0.02}
 Pixels = npt.NDArray[np.uint8]
 #: The longest sides of views, in pixels, beside the size of the config's style pictures.
 _SIDES = (0.65, 0.8, 1.0, 1.0, 1.15)
@@ -85,9 +85,9 @@ def train_predictor(
 ) -> StylePredictor:
     """Return a predictor of styles of a family, whose convolutions stay as they are.
 
-    `paintings`: H x W x 3. The config is that of a style of the family: its losses, steps, photos and learning rate,
-    whose schedule is a cosine here. `predictor` is one that learns further. Raises ConfigError without paintings, or
-    if the predictor is for other convolutions.
+    `paintings`: H x W x 3. The config is that of a style of the family: its losses, steps, photos and learning rate.
+    `predictor` is one that learns further. Raises ConfigError without paintings, or if the predictor is for other
+    convolutions.
     """
     if not paintings:
         raise ConfigError("A style predictor needs paintings to learn from.")
@@ -103,7 +103,7 @@ def train_predictor(
     stream = photo_stream(config, photos)
     for step in range(config.steps):
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * _share(step, config)
+            group["lr"] = config.learning_rate_at(step)
         rng = np.random.default_rng((config.seed, _PAIRS, step))
         chosen = torch.from_numpy(rng.integers(0, len(known.described), config.batch_size))
         with native.integers():
@@ -212,8 +212,3 @@ def _turn(angle: float) -> npt.NDArray[np.float32]:
         [others - rest, others + rest, own + others],
     ]
     return np.array(rows, np.float32)
-
-
-def _share(step: int, config: TrainConfig) -> float:
-    """Return the share of the learning rate of a step."""
-    return min(1.0, (step + 1) / max(1, config.warmup_steps)) * (0.02 + 0.98 * (1 + cos(pi * step / config.steps)) / 2)

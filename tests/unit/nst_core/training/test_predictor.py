@@ -13,7 +13,7 @@ from nst_core.nets.loss_network import load_loss_network
 from nst_core.nets.style_predictor import LAYERS, StylePredictor, numbers_of
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
 from nst_core.training.predictor import (
-    PREDICTOR,
+    OWN_OPTIONS,
     PredictorLosses,
     beginner,
     look_at,
@@ -35,7 +35,7 @@ CONFIG = replace(
     size_px=48,
     style_size_px=96,
     style_weights={"relu1_2": 1e5, "relu2_2": 1e5},
-    **PREDICTOR | {"warmup_steps": 2, "learning_rate": 5e-3},
+    **OWN_OPTIONS | {"warmup_steps": 2, "learning_rate": 5e-3},
 )
 
 
