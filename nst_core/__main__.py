@@ -31,12 +31,15 @@ from nst_core.system.memory import keep_freed_memory
 from nst_core.training.cache import FileCache
 from nst_core.training.config import TrainConfig
 from nst_core.training.files import write_whole
+from nst_core.training.palettes import PHOTOS, with_fitted_palettes
+from nst_core.training.pictures import load_style
 from nst_core.training.predictor import LARGEST_PX, OWN_OPTIONS, PredictorLosses, train_predictor
 from nst_core.training.presets import DEFAULT_OF_FAMILY, presets
 from nst_core.training.run import RunPlan, TrainingRun
 from nst_core.training.sources import FolderPhotos, PhotoSource
 from nst_core.training.step_losses import StepLosses
 from nst_core.training.stored_photos import StoredPhotos
+from nst_core.training.trainer import photo_stream
 from nst_core.upscaling.network import FACTORS, load_upscale_net, save_upscale_net
 from nst_core.upscaling.training import UpscaleConfig, UpscaleLosses, train_upscaler
 
@@ -63,9 +66,19 @@ def make_parser() -> argparse.ArgumentParser:
     join.set_defaults(run_command=join_files)
     join.add_argument("weights", type=Path, nargs="+", help="weights files, whose styles keep their order")
     join.add_argument("-o", "--output", type=Path, required=True, help="the new weights file")
+    _add_palettes(commands.add_parser("palettes", help="give styles palettes, or new ones"))
     _add_upscaler(commands.add_parser("upscaler", help="train the network that enlarges pictures"))
     _add_predictor(commands.add_parser("predictor", help="train the network that guesses styles of a family"))
     return parser
+
+
+def _add_palettes(palettes: argparse.ArgumentParser) -> None:
+    palettes.set_defaults(run_command=fit_palettes)
+    palettes.add_argument("weights", type=Path, help="the weights file of a style, or of a network with several")
+    palettes.add_argument("--painting", type=Path, nargs="+", required=True, help="the style picture of each style")
+    palettes.add_argument("--photos", type=Path, required=True, help="a folder of photos, of which some are painted")
+    palettes.add_argument("--share", type=float, default=1.0, help="how far colours go to the painting's, 0 to 1")
+    palettes.add_argument("-o", "--output", type=Path, required=True, help="the new weights file")
 
 
 def _add_upscaler(upscaler: argparse.ArgumentParser) -> None:
@@ -200,6 +213,22 @@ def join_files(args: argparse.Namespace) -> int:
     return 0
 
 
+def fit_palettes(args: argparse.Namespace) -> int:
+    """Write the styles of a file with palettes that were made from paintings and photos."""
+    net = load_transformer(args.weights, style=None)
+    config = TrainConfig(
+        transformer=replace(net.config, palette=False),
+        identity_weight=float(net.config.identity),
+        batch_size=PHOTOS,
+        palette=args.share,
+    )
+    config.check_paintings(len(args.painting))
+    paintings = [load_style(path, size_px=config.style_size_px) for path in args.painting]
+    photos = photo_stream(config, FolderPhotos(args.photos)).batch(0)
+    save_transformer(with_fitted_palettes(net, paintings, [photos], share=config.palette), args.output)
+    return 0
+
+
 def make_config(
     options: dict[str, Any],
     initial: Path | None,
@@ -217,7 +246,7 @@ def make_config(
     if preset is not None:
         options = {**presets()[preset].config.to_dict(), **options}
     first = TransformerConfig() if initial is None else load_transformer(initial, style=initial_style).config
-    network = options.get("transformer", first.single.to_dict())
+    network = options.get("transformer", replace(first.single, palette=False).to_dict())
     identity = bool(options.get("identity_weight")) or (options.get("trained") == "norms" and first.identity)
     if isinstance(network, dict) and paintings + identity > 1:
         network = {"styles": paintings + identity, "identity": identity, **network}

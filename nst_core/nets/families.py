@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nst_core.errors import ConfigError, WeightsError
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
-from nst_core.nets.transformer_config import NOT_BLENDED
+from nst_core.nets.transformer_config import NOT_BLENDED, PALETTE, PALETTE_NUMBERS
 
 #: A style of a network: its index, or the shares of several styles by their indexes, 0 to 1, which sum to 1.
 Style = int | Mapping[int, float]
@@ -33,10 +33,11 @@ def one_style(net: TransformerNet, style: Style) -> TransformerNet:
 def beginning(net: TransformerNet, config: TransformerConfig) -> TransformerNet:
     """Return the network that a training of a config begins with, from another one of the same kind.
 
-    With the same number of styles it is that network. Otherwise each painting begins as the mean of its paintings,
-    which is as near to a new one as the nearest of them, and the identity as its identity, or as that mean if it has
-    none.
+    With the same number of styles it is that network, without its palettes. Otherwise each painting begins as the mean
+    of its paintings, which is as near to a new one as the nearest of them, and the identity as its identity, or as that
+    mean if it has none.
     """
+    net = without_palettes(net)
     ours = net.config
     if ours.styles == config.styles:
         return net
@@ -46,10 +47,11 @@ def beginning(net: TransformerNet, config: TransformerConfig) -> TransformerNet:
 
 
 def newcomer(net: TransformerNet, own: Mapping[str, Tensor]) -> TransformerNet:
-    """Return the network of a new style of a family, and of its identity if it has one.
+    """Return the network of a new style of a family, and of its identity if it has one, without palettes.
 
-    `own` are the tensors that each style has for itself, by their names.
+    `own` are the weights and biases of the style's normalisations, by their names.
     """
+    net = without_palettes(net)
     config = net.config
     style = _with_state(config.single, {**one_style(net, 0).state_dict(), **own})
     last = [one_style(net, config.paintings)] if config.identity else []
@@ -59,9 +61,10 @@ def newcomer(net: TransformerNet, own: Mapping[str, Tensor]) -> TransformerNet:
 def joined(nets: Sequence[TransformerNet]) -> TransformerNet:
     """Return one network with the styles of several networks in their order; convolutions are not copied.
 
-    If networks have the identity, that of the first of them comes last. Raises ConfigError if the networks are of
-    different kinds or have different convolutions.
+    If networks have the identity, that of the first of them comes last. If some have palettes, the styles of others get
+    one that changes nothing. Raises ConfigError if the networks are of different kinds or have different convolutions.
     """
+    nets = _alike(nets)
     kind, paintings = nets[0].config.single, sum(net.config.paintings for net in nets)
     if any(net.config.single != kind for net in nets):
         raise ConfigError("Only networks of the same kind can be joined.")
@@ -81,12 +84,27 @@ def joined(nets: Sequence[TransformerNet]) -> TransformerNet:
 
 def style_rows(net: TransformerNet, name: str) -> Tensor:
     """Return a tensor that each style of a network has for itself, S x C."""
-    values = net.get_parameter(name).detach()
+    values: Tensor = net.state_dict()[name]
     return values.view(net.config.styles, -1)
 
 
+def with_palettes(net: TransformerNet, palettes: Tensor) -> TransformerNet:
+    """Return a network with a palette for each of its styles, S x PALETTE_NUMBERS; other tensors are not copied."""
+    config = replace(net.config, palette=True)
+    return _with_state(config, {**net.state_dict(), PALETTE: palettes.view(config.tensor_shapes()[PALETTE])})
+
+
+def without_palettes(net: TransformerNet) -> TransformerNet:
+    """Return a network without its palettes; tensors are not copied."""
+    if not net.config.palette:
+        return net
+    state = net.state_dict()
+    del state[PALETTE]
+    return _with_state(replace(net.config, palette=False), state)
+
+
 def blended(nets: Sequence[TransformerNet], shares: Sequence[float]) -> TransformerNet:
-    """Return the network whose tensors and grain are the means of several networks', by their shares.
+    """Return the network whose tensors, palette and grain are the means of several networks', by their shares.
 
     It paints a blend of their styles if the networks were trained from a common one. Raises ConfigError for shares
     that are not from 0 to 1 or do not sum to 1, and WeightsError if the networks differ in more than their grain, or
@@ -96,7 +114,10 @@ def blended(nets: Sequence[TransformerNet], shares: Sequence[float]) -> Transfor
     first = nets[0].config
     if not all(first.blends_with(net.config) for net in nets):
         raise WeightsError(NOT_BLENDED)
-    config = replace(first, grain=sum(share * net.config.grain for net, share in zip(nets, shares, strict=True)))
+    nets = _alike(nets)
+    config = replace(
+        nets[0].config, grain=sum(share * net.config.grain for net, share in zip(nets, shares, strict=True))
+    )
     states = [net.state_dict() for net in nets]
     pairs = list(zip(states, shares, strict=True))
     state = {name: torch.stack([share * each[name] for each, share in pairs]).sum(0) for name in states[0]}
@@ -118,6 +139,16 @@ def state_of_style(
         return dict(state)
     blends = {key: _blend(state[key], shares) for key in config.style_tensors()}
     return {**state, **blends}
+
+
+def _alike(nets: Sequence[TransformerNet]) -> list[TransformerNet]:
+    """Return networks that all have palettes or all have none; one that changes nothing is all zeros."""
+    if not any(net.config.palette for net in nets):
+        return list(nets)
+    return [
+        net if net.config.palette else with_palettes(net, torch.zeros(net.config.styles, PALETTE_NUMBERS))
+        for net in nets
+    ]
 
 
 def _check_shares(shares: Sequence[float]) -> None:

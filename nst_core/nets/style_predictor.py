@@ -116,14 +116,14 @@ def describe(features: Iterable[Mapping[str, Tensor]]) -> Tensor:
 def named(numbers: Tensor, config: TransformerConfig) -> dict[str, Tensor]:
     """Return the numbers of styles, P or N x P, as the weights and biases of a kind of network by their names."""
     shapes = config.single.tensor_shapes()
-    names = config.style_tensors()
+    names = config.norm_tensors()
     parts = torch.split(numbers, [shapes[name][0] for name in names], dim=-1)
     return dict(zip(names, parts, strict=True))
 
 
 def numbers_of(net: TransformerNet) -> Tensor:
-    """Return the numbers of all styles of a network, S x P."""
-    return torch.cat([style_rows(net, name) for name in net.config.style_tensors()], 1)
+    """Return the numbers of all styles of a network, S x P: those of its normalisations."""
+    return torch.cat([style_rows(net, name) for name in net.config.norm_tensors()], 1)
 
 
 def digest_of_convolutions(net: TransformerNet) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from nst_core.nets import native
 from nst_core.nets.instance_norm import normalized
 from nst_core.nets.operators import ReflectConv2d, double_size, reflect_pad
-from nst_core.nets.transformer_config import TransformerConfig
+from nst_core.nets.transformer_config import PALETTE, TransformerConfig
 
 __all__ = ["MIN_SIDE_PX", "InstanceNorm", "SameConv2d", "TransformerConfig", "TransformerNet"]
 
@@ -185,6 +185,8 @@ class TransformerNet(nn.Module):
         self.up2 = UpsampleBlock(config, 2 * w, w)
         self.head = _conv(config, w, 3, 9, bias=not config.head_norm)
         self.head_norm = _norm(config, 3) if config.head_norm else nn.Identity()
+        if config.palette:  # for the pixels of the finished picture
+            self.register_buffer(PALETTE, torch.zeros(config.tensor_shapes()[PALETTE]))
         # A start near mid-grey: a random head paints noise whose Gram losses are a hundred times any picture's.
         last = self.head_norm if config.head_norm else self.head
         nn.init.zeros_(last.get_parameter("bias"))

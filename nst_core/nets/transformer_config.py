@@ -16,6 +16,10 @@ _CHOICES = {
 MAX_STYLES = 1000
 #: The strongest noise, in grey levels.
 MAX_GRAIN = 64.0
+#: Nodes of a palette for each of R, G, B, and the levels from one to the next: 0, 32 and so on up to 256.
+PALETTE_NODES, PALETTE_STEP = 9, 32
+#: The name of the tensor of palettes, and the numbers of each one.
+PALETTE, PALETTE_NUMBERS = "palette", 3 * PALETTE_NODES**3
 #: What is said of networks that `TransformerConfig.blends_with` refuses.
 NOT_BLENDED = "Only styles whose networks are of the same kind, with the norm instance, can be blended."
 
@@ -46,6 +50,9 @@ class TransformerConfig:
     identity: bool = False
     #: Deviation, in grey levels of 255, of the soft noise that photos get before the network; see `nets.grain`.
     grain: float = 0.0
+    #: Whether each style has a palette, which brings the colours of finished pictures to those of its painting; see
+    #: `nets.palettes`. Trainings make it at their end, and do not know it.
+    palette: bool = False
 
     def __post_init__(self) -> None:
         for field, allowed in _CHOICES.items():
@@ -59,7 +66,7 @@ class TransformerConfig:
             raise ConfigError(f"grain must be a number from 0 to {MAX_GRAIN:g}, not {self.grain!r}.")
         if not isinstance(self.norm_eps, float) or not 0 < self.norm_eps <= 1:
             raise ConfigError(f"norm_eps must be a number above 0 and up to 1, not {self.norm_eps!r}.")
-        for field in ("head_norm", "identity"):
+        for field in ("head_norm", "identity", "palette"):
             if not isinstance(getattr(self, field), bool):
                 raise ConfigError(f"{field} must be true or false, not {getattr(self, field)!r}.")
         if self.styles > 1 and self.norm != "instance":
@@ -69,8 +76,8 @@ class TransformerConfig:
 
     @property
     def newcomer(self) -> "TransformerConfig":
-        """The config of the network of a new style of the family: its identity is the second style."""
-        return replace(self, styles=1 + self.identity)
+        """The config of the training of a new style of the family: its identity is the second style."""
+        return replace(self, styles=1 + self.identity, palette=False)
 
     @property
     def paintings(self) -> int:
@@ -110,17 +117,17 @@ class TransformerConfig:
     def takes_weights_of(self, other: "TransformerConfig") -> bool:
         """Return whether a training of this network can begin with weights of the other one.
 
-        Any grain will do: a network learns to use it in some steps.
+        Any grain will do, since a network learns to use it in some steps, and palettes do not learn.
         """
-        return replace(other, grain=self.grain) == self
+        return replace(other, grain=self.grain, palette=self.palette) == self
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON-ready values.
 
-        One style, no identity and no grain are left out: a style's version is the hash of its file, and files from
-        before these fields do not have them.
+        One style, no identity, no grain and no palette are left out: a style's version is the hash of its file, and
+        files from before these fields do not have them.
         """
-        later = {"styles": 1, "identity": False, "grain": 0}
+        later = {"styles": 1, "identity": False, "grain": 0, "palette": False}
         return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
 
     @classmethod
@@ -145,7 +152,11 @@ class TransformerConfig:
         return [*down, *residual, ("up1.conv", "up1.norm"), ("up2.conv", "up2.norm")]
 
     def style_tensors(self) -> list[str]:
-        """Return the names of the tensors that each style has for itself: weight and bias of every normalisation."""
+        """Return the names of the tensors that each style has for itself: those of normalisations, and its palette."""
+        return self.norm_tensors() + [PALETTE] * self.palette
+
+    def norm_tensors(self) -> list[str]:
+        """Return the names of the weight and the bias of every normalisation."""
         norms = [norm for _, norm in self.layers()] + ["head_norm"] * self.head_norm
         return [f"{norm}.{part}" for norm in norms for part in ("weight", "bias")]
 
@@ -167,4 +178,6 @@ class TransformerConfig:
             if self.norm == "batch":
                 shapes |= {f"{norm}.{name}": (c_out,) for name in ("running_mean", "running_var")}
                 shapes[f"{norm}.num_batches_tracked"] = ()
+        if self.palette:
+            shapes[PALETTE] = (*styles, PALETTE_NUMBERS)
         return shapes

@@ -50,6 +50,7 @@ _NUMBERS = {
     "head_learning_rate": (0.0, 100.0),
     "norm_learning_rate": (0.0, 100.0),
     "final_learning_rate": (0.0, 1.0),
+    "palette": (0.0, 1.0),
     "decay_factor": (0.0, 1.0),
 }
 #: Fields with a number for each painting, and its range.
@@ -133,6 +134,9 @@ class TrainConfig:
     #: Factor of the learning rate for the weights and biases of normalisations, which are some 25 times as large as
     #: those of convolutions. Where they are all that tells styles apart, they should learn faster.
     norm_learning_rate: float = 1.0
+    #: How far the palette that the style gets at the end brings the colours of pictures to the painting's: 1 all the
+    #: way, 0 for none. See `training.palettes`.
+    palette: float = 0.0
     #: Determines the initial weights, the order, crops and styles of the photos, the crops of the style, the noise and
     #: the shifts.
     seed: int = 0
@@ -162,6 +166,8 @@ class TrainConfig:
         self._check_styles()
 
     def _check_styles(self) -> None:
+        if self.transformer.palette:
+            raise ConfigError("A network gets its palette at the end of the training (palette).", field="transformer")
         if self.trained != "all" and self.transformer.norm != "instance":
             raise ConfigError("Only a network with the norm instance can be trained in its norms.", field="trained")
         if self.trained == "identity" and not self.identity_weight:

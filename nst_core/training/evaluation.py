@@ -17,7 +17,7 @@ from nst_core.looks.halo import find_halos
 from nst_core.looks.lattice import find_lattice
 from nst_core.looks.similarity import ssim
 from nst_core.nets.loss_network import LossNetwork
-from nst_core.nets.tensors import to_tensor, to_uint8
+from nst_core.nets.tensors import to_tensor
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
 from nst_core.training.blemishes import find_blemishes
 from nst_core.training.config import TrainConfig
@@ -119,11 +119,10 @@ def evaluate(
     pairs: list[tuple[Pixels, Pixels]] = []
 
     def stylize(photo: Pixels) -> Pixels:
-        result: Pixels = to_uint8(stylized(transformer, to_tensor(photo)))[0].cpu().numpy()
-        return result
+        return stylized(transformer, to_tensor(photo))
 
     for number, photo in enumerate(photos):
-        square = _fitted(photo, config.size_px)
+        square = fitted_square(photo, config.size_px)
         picture = on_piece(partial(stylize, square))
         losses = on_piece(partial(_losses, objective, square, picture, device))
         terms.append(losses)
@@ -189,7 +188,7 @@ def _descend(course: Iterator[float], loss: float, on_piece: Runner) -> tuple[in
     return (better[0] if better else ITERATIONS), min(curve)
 
 
-def _fitted(photo: Pixels, side_px: int) -> Pixels:
+def fitted_square(photo: Pixels, side_px: int) -> Pixels:
     """Return the middle of a photo as a square."""
     image = ImageOps.fit(Image.fromarray(photo), (side_px, side_px), Image.Resampling.LANCZOS)
     return np.array(image)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -11,10 +12,13 @@ from nst_core.decoding.decoder import decode
 from nst_core.errors import ConfigError, ImageError, ImageTooSmallError
 from nst_core.images import Limits, Picture, encode
 from nst_core.nets.grain import noise
+from nst_core.nets.palettes import Palette
 from nst_core.nets.tensors import to_tensor, to_uint8
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
+from nst_core.nets.transformer_config import PALETTE
 from nst_core.training.files import write_whole
 
+Pixels = npt.NDArray[np.uint8]
 #: Longest side of a sample: a network takes about 1 GB for a million pixels.
 SAMPLE_MAX_PX = 1024
 
@@ -59,28 +63,30 @@ def parse_sample(data: bytes, *, name: str) -> Tensor:
     return to_tensor(_decode(data, name, max_px=SAMPLE_MAX_PX).rgb)
 
 
-def save_sample(image: Tensor, path: Path) -> None:
-    """Write a 1 x 3 x H x W picture in 0 to 1 as a JPEG file atomically."""
-    write_whole(path, dump_sample(image))
+def save_sample(picture: Pixels, path: Path) -> None:
+    """Write an H x W x 3 picture as a JPEG file atomically."""
+    write_whole(path, dump_sample(picture))
 
 
-def dump_sample(image: Tensor) -> bytes:
-    """Return a 1 x 3 x H x W picture in 0 to 1 as the bytes of a JPEG file."""
-    return encode(Picture(rgb=to_uint8(image)[0].cpu().numpy()), "jpg")
+def dump_sample(picture: Pixels) -> bytes:
+    """Return an H x W x 3 picture as the bytes of a JPEG file."""
+    return encode(Picture(rgb=picture), "jpg")
 
 
-def stylized(net: TransformerNet, photo: Tensor) -> Tensor:
-    """Return what a network makes of a photo, 1 x 3 x H x W in 0 to 1, as engines do: with its grain.
+def stylized(net: TransformerNet, photo: Tensor) -> Pixels:
+    """Return what a network makes of a photo, 1 x 3 x H x W in 0 to 1, as engines do: with its grain and its palette.
 
-    The result is on the device of the network.
+    The result is H x W x 3.
     """
     grain, device = net.config.grain, next(net.parameters()).device
     with torch.inference_mode():
         if grain:
             levels = torch.from_numpy(noise(photo.shape[2], photo.shape[3], grain)).permute(2, 0, 1).float()
             photo = (photo + levels.to(photo.device) / 255).clamp(0, 1)
-        result: Tensor = net(photo.to(device))
-        return result
+        result: Pixels = to_uint8(net(photo.to(device)))[0].cpu().contiguous().numpy()
+    if net.config.palette:
+        Palette(net.get_buffer(PALETTE).cpu().numpy())(result)
+    return result
 
 
 def _decode(data: bytes, name: str, *, max_px: int | None) -> Picture:

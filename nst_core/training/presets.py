@@ -55,6 +55,7 @@ _STROKES: dict[str, Any] = {
         "relu4_3": 125_000.0,
         "relu5_1": 100_000.0,
     },
+    "palette": 1.0,
     # A weave of two grey levels costs 62,000, about half of what the usual distance to the painting does.
     "grid_weight": 1e9,
 }

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from nst_core.training.config import TrainConfig
 from nst_core.training.curve import CURVE_NAME, LossCurve, read_losses
 from nst_core.training.files import write_whole
 from nst_core.training.guesses import guess_for
+from nst_core.training.palettes import PHOTOS, with_fitted_palettes
 from nst_core.training.pictures import load_sample, load_style, read_file, save_sample, stylized
 from nst_core.training.plot import plot_losses
 from nst_core.training.sources import PhotoSource
@@ -100,7 +102,7 @@ class TrainingRun:
         self.plan = plan
         plan.folder.mkdir(parents=True, exist_ok=True)
         sizes = zip(plan.paintings, plan.config.style_sizes_px, strict=True)
-        styles = [load_style(path, size_px=size) for path, size in sizes]
+        self._styles = styles = [load_style(path, size_px=size) for path, size in sizes]
         self._samples = {path.stem: load_sample(path) for path in plan.samples}
         initial, initial_sha256 = _load_initial(plan)
         # A checkpoint has weights of its own.
@@ -165,7 +167,15 @@ class TrainingRun:
                     return
         finally:
             curve.flush()
-        save_transformer(trainer.transformer, plan.folder / WEIGHTS_NAME)
+        save_transformer(self._finished(), plan.folder / WEIGHTS_NAME)
+
+    def _finished(self) -> TransformerNet:
+        """Return the trained network, with the palettes that its config asks for."""
+        config, trainer = self.plan.config, self.trainer
+        if not config.palette:
+            return trainer.transformer
+        photos = [trainer.photos.batch(step) for step in range(ceil(PHOTOS / config.batch_size))]
+        return with_fitted_palettes(trainer.transformer, self._styles, photos, share=config.palette)
 
     def close(self) -> None:
         """Stop the threads of the training."""
@@ -202,9 +212,9 @@ class TrainingRun:
         for index, style in enumerate(plan.style_names):
             net = one_style(trainer.transformer, index)
             for name, photo in self._samples.items():
-                image = stylized(net, photo)
+                picture = stylized(net, photo)
                 middle = f"_{style}" if family else ""
-                save_sample(image, plan.folder / f"{name}{middle}_{trainer.step_number:06d}.jpg")
+                save_sample(picture, plan.folder / f"{name}{middle}_{trainer.step_number:06d}.jpg")
         if plan.plot:
             title = f"{plan.folder.name}: weighted losses"
             plot_losses(read_losses(plan.folder / CURVE_NAME), plan.folder / PLOT_NAME, title=title)

@@ -298,7 +298,7 @@ def compiling_pays(device: torch.device, precision: TrainingPrecision) -> bool:
 
 def _learning(config: TrainConfig, transformer: TransformerNet) -> Iterator[tuple[str, Parameter]]:
     """Yield the parameters that learn, by name; the others get no gradient from now on."""
-    norms = config.transformer.style_tensors()
+    norms = config.transformer.norm_tensors()
     for name, parameter in transformer.named_parameters():
         learns = config.trained == "all" or name in norms
         parameter.requires_grad_(learns)
@@ -308,7 +308,7 @@ def _learning(config: TrainConfig, transformer: TransformerNet) -> Iterator[tupl
 
 def _share(config: TrainConfig, name: str) -> float:
     """Return the share of the learning rate for a parameter."""
-    if name in config.transformer.style_tensors():
+    if name in config.transformer.norm_tensors():
         return config.norm_learning_rate
     return config.head_learning_rate if name.startswith("head.") else 1.0
 

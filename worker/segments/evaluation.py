@@ -5,12 +5,13 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from nst_core import images
 from nst_core.clock import Clock
@@ -19,13 +20,16 @@ from nst_core.errors import BlobError, ConfigError, ImageError
 from nst_core.images.picture import Limits
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.stylizer import EXACT
+from nst_core.nets.tensors import to_tensor
+from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.protocol.events import Result, SegmentFinished, TrainProgress
 from nst_core.protocol.segments import TrainSegment
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
-from nst_core.training.evaluation import evaluate, measured_part
+from nst_core.training.evaluation import evaluate, fitted_square, measured_part
 from nst_core.training.held_out import HELD_OUT, split_names
+from nst_core.training.palettes import PHOTOS, with_fitted_palettes
 from nst_core.training.photos import decode_photo
 from nst_core.training.pictures import SAMPLE_MAX_PX, parse_style
 from nst_core.training.sheet import preview_sheet
@@ -57,8 +61,10 @@ class _Work:
     painting: bytes
     #: Marks of the photos that were held out.
     held_out: list[str]
-    #: The bytes of the weights file.
-    weights: bytes
+    #: The trained network.
+    net: TransformerNet
+    #: 1 x 3 x H x W in 0 to 1, as the training sees the painting.
+    style: Tensor
     compute: Compute
 
 
@@ -97,12 +103,15 @@ class Evaluator:
         checkpoint = fetch_checkpoint(self._blobs, segment.checkpoint)
         progress = TrainProgress(step=checkpoint.step, note="evaluating")
         steering.on_progress(progress)
+        config = config_of(segment, checkpoint)
+        painting = read_painting(self._blobs, segment, max_bytes=self._settings.max_input_bytes)
         work = _Work(
             segment=segment,
-            config=config_of(segment, checkpoint),
-            painting=read_painting(self._blobs, segment, max_bytes=self._settings.max_input_bytes),
+            config=config,
+            painting=painting,
+            style=parse_style(painting, size_px=config.style_size_px, name="The painting"),
             held_out=checkpoint.origin.get(HELD_OUT) or [],
-            weights=dump_transformer(transformer_of(checkpoint, name=segment.checkpoint.uri)),
+            net=transformer_of(checkpoint, name=segment.checkpoint.uri),
             compute=_while_going(self._compute, steering),
         )
         del checkpoint
@@ -128,18 +137,25 @@ class Evaluator:
             photos = list(islice(_decoded(source, training, config), _MEASURED))
         if not photos:
             raise ConfigError(f"None of the {len(source.names):,} photos for the evaluation can be used.")
-        evaluation = self._measure(work, photos)
-        sheet = images.encode(preview_sheet(_painting(work), self._pairs(work, photos)), "jpg")
-        weights = put_file(
-            self._blobs, f"{place}result/{hashlib.sha256(work.weights).hexdigest()}.safetensors", work.weights
-        )
+        weights = dump_transformer(self._finished(work, chain(_decoded(source, training, config), photos)))
+        evaluation = self._measure(work, weights, photos)
+        sheet = images.encode(preview_sheet(_painting(work), self._pairs(work, weights, photos)), "jpg")
+        file = put_file(self._blobs, f"{place}result/{hashlib.sha256(weights).hexdigest()}.safetensors", weights)
         sheet_uri = f"{place}result/sheet-{hashlib.sha256(sheet).hexdigest()[:12]}.jpg"
         put_file(self._blobs, sheet_uri, sheet, content_type="image/jpeg")
-        return Result(weights=weights, sheet=sheet_uri, evaluation={**evaluation, "held_out": held_out})
+        return Result(weights=file, sheet=sheet_uri, evaluation={**evaluation, "held_out": held_out})
 
-    def _measure(self, work: _Work, photos: Sequence[Pixels]) -> dict[str, object]:
+    def _finished(self, work: _Work, photos: Iterator[Pixels]) -> TransformerNet:
+        """Return the trained network, with the palette that its config asks for."""
+        if not work.config.palette:
+            return work.net
+        squares = [to_tensor(fitted_square(photo, work.config.size_px)) for photo in islice(photos, PHOTOS)]
+        net = work.compute(lambda: work.net.to(self._device).to(memory_format=torch.channels_last))
+        return with_fitted_palettes(net, [work.style], squares, share=work.config.palette, on_piece=work.compute)
+
+    def _measure(self, work: _Work, weights: bytes, photos: Sequence[Pixels]) -> dict[str, object]:
         network = load_network_of(work.config)
-        transformer = load_transformer_bytes(work.weights)
+        transformer = load_transformer_bytes(weights)
 
         def to_device() -> None:
             network.to(self._device).to(memory_format=torch.channels_last)
@@ -149,16 +165,16 @@ class Evaluator:
         return evaluate(
             transformer,
             photos=photos,
-            style=parse_style(work.painting, size_px=work.config.style_size_px, name="The painting"),
+            style=work.style,
             network=network,
             config=work.config,
             on_piece=work.compute,
         ).to_dict()
 
-    def _pairs(self, work: _Work, photos: Sequence[Pixels]) -> list[tuple[Pixels, Pixels]]:
+    def _pairs(self, work: _Work, weights: bytes, photos: Sequence[Pixels]) -> list[tuple[Pixels, Pixels]]:
         """Return the photos of the sheet, each with its stylization."""
         # Whatever engine the worker uses for photos: a style's sheet does not depend on the machine.
-        stylizer = load_stylizer(work.weights, device=self._device, choice=EXACT)
+        stylizer = load_stylizer(weights, device=self._device, choice=EXACT)
         shown = self._samples(work.segment) or photos[:_SHOWN]
         return [(photo, work.compute(lambda photo=photo: stylizer(photo[np.newaxis])[0])) for photo in shown]  # type: ignore[misc]
 

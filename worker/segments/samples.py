@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from nst_core.errors import BlobError, ImageError
@@ -16,6 +18,7 @@ from nst_core.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+Pixels = npt.NDArray[np.uint8]
 
 
 class Compute(Protocol):
@@ -57,9 +60,9 @@ class Samples:
         for stem, uri in self._uris.items():
             try:
                 photo = self._photo(stem, uri)
-                image = compute(lambda photo=photo: _stylized(trainer, photo))  # type: ignore[misc]
+                picture = compute(lambda photo=photo: _stylized(trainer, photo))  # type: ignore[misc]
                 result = BlobUri.parse(sample_uri(self._place, stem=stem, step=trainer.step_number))
-                self._blobs.put(result, dump_sample(image), content_type="image/jpeg")
+                self._blobs.put(result, dump_sample(picture), content_type="image/jpeg")
             except (BlobError, ImageError, MemoryError, RuntimeError) as error:
                 _log.warning("the sample %s at step %d: %s", uri, trainer.step_number, error)
 
@@ -83,5 +86,5 @@ def named(uris: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _stylized(trainer: Trainer, photo: Tensor) -> Tensor:
-    return stylized(one_style(trainer.transformer, 0), photo).cpu()
+def _stylized(trainer: Trainer, photo: Tensor) -> Pixels:
+    return stylized(one_style(trainer.transformer, 0), photo)

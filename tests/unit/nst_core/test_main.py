@@ -104,7 +104,7 @@ def shipped_weights(folder: Path) -> Path:
 
 def test_the_network_of_the_initial_weights_is_used_by_default(tmp_path: Path) -> None:
     path = shipped_weights(tmp_path)
-    assert make_config({"steps": 5}, path).transformer == load_transformer(path).config
+    assert make_config({"steps": 5}, path).transformer == replace(load_transformer(path).config, palette=False)
     assert make_config({"transformer": {"width": 8}}, path).transformer.width == 8
     with pytest.raises(ConfigError, match="Unknown"):
         make_config({"stepz": 5}, path)
@@ -112,7 +112,7 @@ def test_the_network_of_the_initial_weights_is_used_by_default(tmp_path: Path) -
 
 def test_several_paintings_and_the_identity_are_the_styles_of_one_network(tmp_path: Path) -> None:
     path = shipped_weights(tmp_path)
-    network = load_transformer(path).config
+    network = replace(load_transformer(path).config, palette=False)
     assert make_config({}, path, paintings=3).transformer == replace(network, styles=3)
     assert make_config({"identity_weight": 5.0}, path, paintings=3).transformer == replace(
         network, styles=4, identity=True
@@ -123,7 +123,7 @@ def test_several_paintings_and_the_identity_are_the_styles_of_one_network(tmp_pa
 def test_a_new_style_keeps_the_identity_of_its_family(tmp_path: Path) -> None:
     path = shipped_weights(tmp_path)
     config = make_config({"trained": "norms"}, path)
-    assert config.transformer == load_transformer(path, style=None).config
+    assert config.transformer == load_transformer(path, style=None).config.newcomer
     assert config.transformer.identity
     assert config.paintings == 1
     assert not make_config({"trained": "norms"}, path, initial_style=0).transformer.identity
@@ -194,6 +194,24 @@ def test_a_style_is_added_to_others_without_a_change_of_theirs(run: Path) -> Non
         assert dump_transformer(alone) == dump_transformer(together)
     assert load_transformer(joined, style=None).config.identity
     assert dump_transformer(load_transformer(joined, style=2)) != dump_transformer(load_transformer(family, style=1))
+
+
+def test_styles_get_palettes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soft_picture(8, 80, 72).save(run.parent / "second.png")
+    paintings = ["--painting", *(str(run.parent / name) for name in ("painting.png", "second.png"))]
+    assert train(run, *paintings, identity_weight=10.0) == 0
+    command = ["palettes", str(run / "style.safetensors"), "--photos", str(run.parent / "photos")]
+    made = run.parent / "made.safetensors"
+    assert main([*command, *paintings, "-o", str(made)]) == 0
+    net = load_transformer(made, style=None)
+    assert net.config.palette
+    assert [bool(palette.any()) for palette in net.get_buffer("palette")] == [True, True, False]
+    plain = load_transformer(run / "style.safetensors", style=None)
+    assert all(net.state_dict()[name].equal(tensor) for name, tensor in plain.state_dict().items())
+    assert make_config({}, made).transformer == make_config({}, run / "style.safetensors").transformer
+    capsys.readouterr()
+    assert main([*command, *paintings[:2], "-o", str(made)]) == 1
+    assert capsys.readouterr().err == "error: The number of paintings must be 2, not 1.\n"
 
 
 def test_networks_that_do_not_fit_are_not_joined(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from nst_core.errors import ConfigError
 from nst_core.inference.any_size import AnySizeStylizer
 from nst_core.inference.eager import EagerStylizer
 from nst_core.nets.costs import maps_in_memory, strips_bytes, stylize_bytes
+from nst_core.nets.families import with_palettes
 from nst_core.nets.grain import grained
+from nst_core.nets.palettes import Palette
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from nst_core.nets.transformer_config import PALETTE_NUMBERS
 from tests.unit.nst_core.inference.test_openvino_graph import photo
 
 CONFIG = TransformerConfig(width=8, blocks=1)
@@ -64,6 +68,21 @@ def test_photos_get_the_grain_of_the_network_whole_and_in_strips() -> None:
     strips = AnySizeStylizer(engine, whole_pixels=0)(plain).astype(int)
     assert np.abs(strips - expected).max() <= 1
     assert np.abs(strips - AnySizeStylizer(ENGINE)(plain)).max() > 1
+
+
+@pytest.mark.parametrize("whole_pixels", [1 << 20, 0])
+def test_finished_pictures_get_the_colours_of_the_palette(whole_pixels: int) -> None:
+    torch.manual_seed(2)
+    net = TransformerNet(CONFIG).eval().requires_grad_(False)
+    offsets = torch.rand(PALETTE_NUMBERS) - 0.5
+    plain = AnySizeStylizer(EagerStylizer(net), whole_pixels=whole_pixels)
+    stylizer = AnySizeStylizer(EagerStylizer(with_palettes(net, offsets)), whole_pixels=whole_pixels)
+    batch = np.concatenate([photo(64, 80), photo(64, 80)[:, ::-1]])
+    before, expected = batch.copy(), plain(batch)
+    Palette(offsets.numpy())(expected)
+    assert np.array_equal(stylizer(batch), expected)
+    assert np.array_equal(batch, before)
+    assert not np.array_equal(expected, plain(batch))
 
 
 def test_it_is_the_engine_in_all_other_ways() -> None:

@@ -10,7 +10,8 @@ from nst_core.inference.eager import EagerStylizer
 from nst_core.inference.engines import ENGINES, load_stylizer
 from nst_core.inference.stylizer import EngineChoice, Precision
 from nst_core.nets import native
-from nst_core.nets.families import Style, joined, one_style
+from nst_core.nets.families import Style, joined, one_style, without_palettes
+from nst_core.nets.palettes import Palette
 from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.styles import shipped_styles
 
@@ -34,8 +35,7 @@ def test_every_engine_matches_the_reference(engine: str) -> None:
 @pytest.mark.parametrize("engine", HERE)
 @pytest.mark.parametrize("style", [1, {0: 0.5, 1: 0.5}])
 def test_every_engine_serves_the_styles_of_a_family_and_their_blends(engine: str, style: Style) -> None:
-    first = load_transformer_bytes(shipped_styles()[0].weights())
-    second = load_transformer_bytes(shipped_styles()[0].weights())
+    first, second = (without_palettes(load_transformer_bytes(shipped_styles()[0].weights())) for _ in range(2))
     for name in second.config.style_tensors():
         second.get_parameter(name).mul_(0.4)
     family = joined([first, second])
@@ -45,6 +45,19 @@ def test_every_engine_serves_the_styles_of_a_family_and_their_blends(engine: str
     stylizer = load_stylizer(dump_transformer(family, dtype=torch.float32), style=style, choice=choice)
     assert np.abs(stylizer(photo).astype(int) - expected).max() <= 1
     assert np.abs(expected.astype(int) - AnySizeStylizer(EagerStylizer(first))(photo)).max() > 10
+
+
+@pytest.mark.parametrize("engine", HERE)
+def test_every_engine_gives_pictures_the_colours_of_the_palette(engine: str) -> None:
+    net = load_transformer_bytes(shipped_styles()[0].weights())
+    photos = np.random.default_rng(1).integers(0, 256, (2, 40, 33, 3), np.uint8)
+    choice = EngineChoice(engine=engine, precision="fp32")
+    plain, finished = (
+        load_stylizer(dump_transformer(each, dtype=torch.float32), choice=choice)(photos)
+        for each in (without_palettes(net), net)
+    )
+    Palette(net.get_buffer("palette").numpy())(plain)
+    assert np.array_equal(finished, plain)
 
 
 def test_unknown_engine_is_refused() -> None:

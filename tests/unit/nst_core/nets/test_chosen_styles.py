@@ -13,11 +13,11 @@ from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 
 
 def family() -> TransformerNet:
-    """Return a small network with three different styles."""
+    """Return a small network with three different styles, each of which has a palette."""
     torch.manual_seed(0)
-    net = TransformerNet(TransformerConfig(width=8, blocks=1, styles=3, grain=6.0)).requires_grad_(False)
+    net = TransformerNet(TransformerConfig(width=8, blocks=1, styles=3, grain=6.0, palette=True)).requires_grad_(False)
     for name in net.config.style_tensors():
-        net.get_parameter(name).uniform_()
+        net.state_dict()[name].uniform_()
     return net
 
 

@@ -10,8 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from nst_core.errors import ConfigError, WeightsError
-from nst_core.nets.families import Style, beginning, blended, joined, one_style
+from nst_core.nets.families import (
+    Style,
+    beginning,
+    blended,
+    joined,
+    newcomer,
+    one_style,
+    with_palettes,
+    without_palettes,
+)
 from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from nst_core.nets.transformer_config import PALETTE_NUMBERS
 from nst_core.nets.weights import dump_transformer, load_transformer, load_transformer_bytes, save_transformer
 from tests.unit.nst_core.nets.native_kit import needs_compiler
 
@@ -253,3 +263,44 @@ def test_only_networks_of_one_kind_with_instance_norms_are_blended() -> None:
     for shares in ([0.5, 0.4], [1.5, -0.5]):
         with pytest.raises(ConfigError, match="sum to 1"):
             blended([net, net], shares)
+
+
+def palettes(count: int) -> Tensor:
+    return torch.rand(count, PALETTE_NUMBERS, generator=torch.Generator().manual_seed(8))
+
+
+def palette_of(net: TransformerNet) -> Tensor:
+    return net.get_buffer("palette")
+
+
+def test_each_style_of_a_family_has_its_palette_also_in_files() -> None:
+    nets, own = singles(KINDS[0]), palettes(3)
+    family = joined([with_palettes(net, palette) for net, palette in zip(nets, own, strict=True)])
+    assert torch.equal(palette_of(family), own)
+    data = dump_transformer(family, dtype=torch.float32)
+    for index in range(3):
+        assert torch.equal(palette_of(load_transformer_bytes(data, style=index)), own[index])
+    mixed = load_transformer_bytes(data, style={0: 0.25, 2: 0.75})
+    torch.testing.assert_close(palette_of(mixed), 0.25 * own[0] + 0.75 * own[2])
+    assert equal(without_palettes(family), joined(nets))
+
+
+def test_styles_without_a_palette_get_one_that_changes_nothing_beside_others() -> None:
+    nets, own = singles(KINDS[0]), palettes(1)
+    family = joined([nets[0], with_palettes(nets[1], own), nets[2]])
+    assert torch.equal(palette_of(family), torch.stack([torch.zeros_like(own[0]), own[0], torch.zeros_like(own[0])]))
+    half = blended([with_palettes(nets[1], own), nets[0]], [0.5, 0.5])
+    torch.testing.assert_close(palette_of(half), own[0] / 2)
+    assert not blended(nets[:2], [0.5, 0.5]).config.palette
+
+
+def test_trainings_begin_without_palettes() -> None:
+    nets = [with_palettes(net, palettes(1)) for net in singles(KINDS[0])]
+    family, wanted = with_identity(nets), replace(KINDS[0], styles=2, identity=True)
+    assert family.config.newcomer == wanted
+    assert beginning(family, wanted).config == wanted
+    assert equal(beginning(nets[0], KINDS[0]), without_palettes(nets[0]))
+    numbers = {name: nets[1].state_dict()[name] for name in KINDS[0].norm_tensors()}
+    new = newcomer(family, numbers)
+    assert new.config == wanted
+    assert equal(one_style(new, 0), without_palettes(nets[1]))

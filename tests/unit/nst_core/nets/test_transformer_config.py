@@ -10,6 +10,7 @@ from torch import nn
 
 from nst_core.errors import ConfigError, WeightsError
 from nst_core.nets.transformer import InstanceNorm, TransformerConfig, TransformerNet
+from nst_core.nets.transformer_config import PALETTE_NUMBERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = TransformerConfig(width=4, blocks=1)
@@ -31,6 +32,7 @@ VARIANTS += [
 ]
 VARIANTS += [TransformerConfig(width=4, blocks=1, norm="batch", head_norm=True, norm_eps=1e-3)]
 VARIANTS += [TransformerConfig(width=4, blocks=1, styles=3), TransformerConfig(width=4, styles=2, head_norm=True)]
+VARIANTS += [TransformerConfig(width=4, blocks=1, styles=2, palette=True), TransformerConfig(width=4, palette=True)]
 
 
 @pytest.mark.parametrize("config", VARIANTS)
@@ -105,6 +107,19 @@ def test_a_network_with_the_identity_paints_its_other_styles_less() -> None:
     with pytest.raises(WeightsError, match="mine has no identity, so that it cannot paint its style 0 less"):
         TransformerConfig(styles=4).weaker(0, 0.25, name="mine")
     assert TransformerConfig(styles=4).newcomer == TransformerConfig()
+
+
+def test_a_palette_is_a_tensor_of_each_style_that_trainings_do_not_have() -> None:
+    family = TransformerConfig(styles=4, identity=True, palette=True)
+    assert family.tensor_shapes()["palette"] == (4, PALETTE_NUMBERS)
+    assert family.single.tensor_shapes()["palette"] == (PALETTE_NUMBERS,)
+    assert family.style_tensors() == [*family.norm_tensors(), "palette"]
+    assert family.newcomer == TransformerConfig(styles=2, identity=True)
+    assert TransformerConfig().takes_weights_of(family.single)
+    assert "palette" not in TransformerConfig().to_dict()
+    assert "palette" not in TransformerConfig().tensor_shapes()
+    with pytest.raises(ConfigError, match="palette must be true or false"):
+        TransformerConfig.from_dict({"palette": 1})
 
 
 def test_styles_of_one_kind_blend_whatever_their_number_and_grain() -> None:

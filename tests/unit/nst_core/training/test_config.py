@@ -62,6 +62,7 @@ def test_configs_of_shipped_styles_can_be_used_again() -> None:
         ("stability_fraction", 1.5),
         ("shift_weight", -1.0),
         ("grid_weight", -1.0),
+        ("palette", 1.5),
         ("learning_rate", 0),
         ("learning_rate", None),
         ("final_learning_rate", 2),
@@ -75,6 +76,12 @@ def test_configs_of_shipped_styles_can_be_used_again() -> None:
 def test_a_wrong_value_is_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match="width" if value == {"width": 0} else field):
         TrainConfig.from_dict({field: value})
+
+
+def test_a_training_has_no_palette_before_its_end() -> None:
+    with pytest.raises(ConfigError, match="gets its palette at the end") as caught:
+        TrainConfig.from_dict({"transformer": {"palette": True}})
+    assert caught.value.field == "transformer"
 
 
 def test_choices_are_those_of_the_modules_that_implement_them() -> None:

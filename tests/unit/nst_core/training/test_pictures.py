@@ -2,11 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from nst_core.errors import ConfigError, ImageDecodeError, ImageFormatError, ImageTooSmallError
+from nst_core.inference.engines import load_stylizer
+from nst_core.nets.families import with_palettes
+from nst_core.nets.tensors import to_tensor
+from nst_core.nets.transformer import TransformerConfig, TransformerNet
+from nst_core.nets.transformer_config import PALETTE_NUMBERS
+from nst_core.nets.weights import dump_transformer
 from nst_core.training.pictures import (
     SAMPLE_MAX_PX,
     dump_sample,
@@ -15,6 +22,7 @@ from nst_core.training.pictures import (
     parse_sample,
     parse_style,
     save_sample,
+    stylized,
 )
 from tests.unit.nst_core.training.kit import encoded, soft_picture
 
@@ -69,7 +77,7 @@ def test_a_large_sample_is_reduced(tmp_path: Path) -> None:
 
 def test_a_saved_sample_is_the_picture(tmp_path: Path) -> None:
     picture = load_sample(saved(tmp_path / "sample.png", soft_picture(0)))
-    save_sample(picture, tmp_path / "out.jpg")
+    save_sample(np.array(soft_picture(0)), tmp_path / "out.jpg")
     assert float((load_sample(tmp_path / "out.jpg") - picture).abs().mean()) < 0.02
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jpg", "sample.png"]
 
@@ -79,8 +87,18 @@ def test_bytes_are_read_and_written_like_files(tmp_path: Path) -> None:
     sample = load_sample(path)
     assert torch.equal(parse_sample(path.read_bytes(), name="x"), sample)
     assert torch.equal(parse_style(path.read_bytes(), size_px=64, name="x"), load_style(path, size_px=64))
-    save_sample(sample, tmp_path / "out.jpg")
-    assert dump_sample(sample) == (tmp_path / "out.jpg").read_bytes()
+    picture = np.array(soft_picture(0, 80, 40))
+    save_sample(picture, tmp_path / "out.jpg")
+    assert dump_sample(picture) == (tmp_path / "out.jpg").read_bytes()
+
+
+def test_a_network_paints_as_engines_do_with_its_grain_and_its_palette() -> None:
+    torch.manual_seed(0)
+    net = TransformerNet(TransformerConfig(width=4, blocks=1, grain=6.0))
+    net = with_palettes(net, torch.rand(PALETTE_NUMBERS) / 2)
+    photo = np.array(soft_picture(1))
+    engine = load_stylizer(dump_transformer(net, dtype=torch.float32))
+    assert np.array_equal(stylized(net, to_tensor(photo)), engine(photo[None])[0])
 
 
 def test_errors_begin_with_the_name_that_bytes_were_given() -> None:

@@ -34,7 +34,7 @@ def test_the_initial_weights_of_a_preset_match_its_network(name: str) -> None:
     if preset.initial_style is not None:
         weights = BytesIO(shipped_style(preset.initial_style).weights())
         initial = read_config(weights, name=preset.initial_style)
-        assert replace(initial.single, grain=preset.config.transformer.grain) == preset.config.transformer
+        assert preset.config.transformer.takes_weights_of(initial.single)
 
 
 def test_the_papers_preset_has_its_numbers() -> None:
@@ -85,6 +85,11 @@ def test_the_default_preset_depends_on_whether_the_style_joins_a_family() -> Non
 def test_quick_is_shorter_than_standard_and_standard_than_the_paper() -> None:
     quick, standard, paper = (presets()[name].config.steps for name in ("quick", "standard", "paper"))
     assert quick < standard < paper
+
+
+def test_all_presets_but_the_paper_give_the_colours_of_the_painting() -> None:
+    shares = {name: preset.config.palette for name, preset in presets().items()}
+    assert shares == {"quick": 1.0, "standard": 1.0, "norms": 1.0, "instant": 1.0, "paper": 0.0}
 
 
 def test_an_unknown_preset_is_refused_with_the_names_that_exist() -> None:

@@ -228,6 +228,27 @@ def test_several_paintings_make_one_network(make: Make, two: tuple[Path, Path], 
         make(config=FAMILY, paintings=two[::-1])
 
 
+def test_each_style_ends_with_a_palette_and_the_checkpoint_has_none(
+    make: Make, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config = replace(FAMILY, palette=1.0)
+    make(config=config, paintings=two).run()
+    net = load_transformer(tmp_path / "run" / "style.safetensors", style=None)
+    assert net.config == replace(config.transformer, palette=True)
+    first, second, identity = net.get_buffer("palette")
+    assert first.any()
+    assert second.any()
+    assert not torch.equal(first, second)
+    assert not identity.any()
+    checkpoint = read_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
+    assert not any("palette" in name for name in checkpoint.tensors)
+    made = (tmp_path / "run" / "style.safetensors").read_bytes()
+    make(config=config, paintings=two).run()
+    assert (tmp_path / "run" / "style.safetensors").read_bytes() == made
+    begun = make(folder=tmp_path / "new", initial=tmp_path / "run" / "style.safetensors", config=config, paintings=two)
+    assert not begun.trainer.transformer.config.palette
+
+
 def test_a_killed_run_of_several_paintings_resumes_to_the_same_bytes(
     make: Make, two: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -142,6 +142,23 @@ def test_a_run_becomes_a_style_with_measurements_and_a_sheet(trainee: Trainee) -
     assert again.result == end.result, "the same bytes at the same places"
 
 
+def test_a_style_gets_the_palette_that_its_config_asks_for(trainee: Trainee) -> None:
+    blobs, found = trainee.blobs, {}
+    for share in (0.0, 0.5, 1.0):
+        segment = evaluation_of(trainee, make_segment(blobs, config=replace(TINY, palette=share), held_out=2))
+        end = trainee.work(segment)
+        assert end.result is not None
+        net = load_transformer_bytes(blobs.get(BlobUri.parse(end.result.weights.uri)))
+        assert net.config == replace(TINY.transformer, palette=share > 0)
+        found[share] = net.state_dict().get("palette"), end.result.evaluation["style"]
+    (_, plain), (half, _), (whole, finished) = (found[share] for share in (0.0, 0.5, 1.0))
+    assert half is not None
+    assert whole is not None
+    assert whole.abs().max() > 0.02
+    torch.testing.assert_close(2 * half, whole, atol=2e-3, rtol=0.01)
+    assert finished < plain, "the finished picture is measured, and is nearer to the painting"
+
+
 def test_a_run_without_held_out_photos_is_measured_on_other_photos(trainee: Trainee) -> None:
     photos = {"0bad.png": b"no picture", **soft_pictures(3)}
     end = trainee.work(evaluation_of(trainee, make_segment(trainee.blobs, photos=photos)))

@@ -1,0 +1,63 @@
+"""The colours of a painting, for those that a network paints.
+
+A network comes near its painting in many ways at once, and never all the way: what it paints is paler, its darkest
+tones are lighter, and colours that a painting has in few places are missing. So a style has a palette, a table with
+the painting's colour for each of 9 x 9 x 9 colours of the network; those in between are interpolated. It is the same
+for all pixels of all photos, so that parts of a picture fit together, and frames of a video do. See `training.palettes`
+for how it is made.
+
+All numbers are whole, and the results the same on every machine.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nst_core.nets import native
+from nst_core.nets.transformer_config import PALETTE_NODES, PALETTE_STEP
+
+Pixels = npt.NDArray[np.uint8]
+#: Parts of a level in the table, and the square root of the whole of the shares of a colour's neighbours.
+_PARTS = 32
+#: Levels that nodes may have. Some are no colours, but those between them and others are.
+_LEAST, _MOST = -512, 767
+#: The shares of eight nodes sum to 32^3, and levels have 32 parts.
+_BITS = 20
+#: Pixels at a time without a compiler.
+_PIXELS = 1 << 18
+
+
+class Palette:
+    """A table of colours, ready to use."""
+
+    def __init__(self, offsets: npt.NDArray[np.floating]) -> None:
+        """Take what is added to the colours at the nodes, PALETTE_NUMBERS, as shares of 255."""
+        levels = np.asarray(offsets, np.float64).reshape(-1, 3) * 255 + identity()
+        self._table = np.zeros((len(levels), 4), np.int32)
+        self._table[:, :3] = np.rint(levels.clip(_LEAST, _MOST) * _PARTS)
+
+    def __call__(self, pixels: Pixels) -> None:
+        """Change the colours of pixels, ... x 3, where they are; they must be contiguous in memory."""
+        flat = pixels.reshape(-1, 3)
+        if native.library() is not None:
+            native.call("recolour", torch.from_numpy(flat), torch.from_numpy(self._table), len(flat))
+            return
+        for start in range(0, len(flat), _PIXELS):
+            part = flat[start : start + _PIXELS]
+            part[:] = self._mixed(part)
+
+    def _mixed(self, pixels: Pixels) -> Pixels:
+        """Return the colours that pixels, N x 3, become."""
+        nodes, places = (each.astype(np.int32) for each in divmod(pixels, np.uint8(PALETTE_STEP)))
+        total = np.full((len(pixels), 3), 1 << (_BITS - 1), np.int32)
+        for corner in np.ndindex(2, 2, 2):
+            share = np.where(corner, places, PALETTE_STEP - places).prod(1, dtype=np.int32)
+            red, green, blue = (nodes + corner).T
+            total += share[:, None] * self._table[(red * PALETTE_NODES + green) * PALETTE_NODES + blue, :3]
+        return (total >> _BITS).clip(0, 255).astype(np.uint8)
+
+
+def identity() -> npt.NDArray[np.float64]:
+    """Return the colours at the nodes themselves, N x 3, as levels; the last ones are 256."""
+    levels = np.arange(PALETTE_NODES, dtype=np.float64) * PALETTE_STEP
+    return np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
