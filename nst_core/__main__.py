@@ -77,7 +77,7 @@ def _add_palettes(palettes: argparse.ArgumentParser) -> None:
     palettes.add_argument("weights", type=Path, help="the weights file of a style, or of a network with several")
     palettes.add_argument("--painting", type=Path, nargs="+", required=True, help="the style picture of each style")
     palettes.add_argument("--photos", type=Path, required=True, help="a folder of photos, of which some are painted")
-    palettes.add_argument("--share", type=float, default=1.0, help="how far colours go to the painting's, 0 to 1")
+    palettes.add_argument("--share", type=share, default=1.0, help="how far colours go to the painting's, 0 to 1")
     palettes.add_argument("-o", "--output", type=Path, required=True, help="the new weights file")
 
 
@@ -130,6 +130,14 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--threads", type=int, default=1, choices=range(1, 65), metavar="N", help="reader threads")
     train.add_argument("--cache", type=Path, help="cache folder for photos from S3; default: RUN/photos")
     train.add_argument("--cache-bytes", type=int, default=2 * 2**30, help="the size limit of the cache")
+
+
+def share(text: str) -> float:
+    """Return the number from 0 to 1 in an argument."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("not a number from 0 to 1")
+    return value
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -220,12 +228,11 @@ def fit_palettes(args: argparse.Namespace) -> int:
         transformer=replace(net.config, palette=False),
         identity_weight=float(net.config.identity),
         batch_size=PHOTOS,
-        palette=args.share,
     )
     config.check_paintings(len(args.painting))
     paintings = [load_style(path, size_px=config.style_size_px) for path in args.painting]
     photos = photo_stream(config, FolderPhotos(args.photos)).batch(0)
-    save_transformer(with_fitted_palettes(net, paintings, [photos], share=config.palette), args.output)
+    save_transformer(with_fitted_palettes(net, paintings, photos, share=args.share), args.output)
     return 0
 
 

@@ -100,7 +100,8 @@ class AnySizeStylizer:
         check_call(batch, min_side_px=self.min_side_px)
         results = self._painted(batch)
         if self._palette is not None:
-            self._palette(results)
+            for result in results:
+                self._palette(result)
         return results
 
     def _painted(self, batch: Pixels) -> Pixels:

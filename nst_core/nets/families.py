@@ -146,7 +146,7 @@ def _alike(nets: Sequence[TransformerNet]) -> list[TransformerNet]:
     if not any(net.config.palette for net in nets):
         return list(nets)
     return [
-        net if net.config.palette else with_palettes(net, torch.zeros(net.config.styles, PALETTE_NUMBERS))
+        net if net.config.palette else with_palettes(net, net.head.weight.new_zeros(net.config.styles, PALETTE_NUMBERS))
         for net in nets
     ]
 

@@ -17,14 +17,14 @@ from nst_core.nets import native
 from nst_core.nets.transformer_config import PALETTE_NODES, PALETTE_STEP
 
 Pixels = npt.NDArray[np.uint8]
-#: Parts of a level in the table, and the square root of the whole of the shares of a colour's neighbours.
+#: Parts of a level in the table.
 _PARTS = 32
 #: Levels that nodes may have. Some are no colours, but those between them and others are.
 _LEAST, _MOST = -512, 767
 #: The shares of eight nodes sum to 32^3, and levels have 32 parts.
 _BITS = 20
 #: Pixels at a time without a compiler.
-_PIXELS = 1 << 18
+_PIXELS = 1 << 16
 
 
 class Palette:
@@ -32,12 +32,14 @@ class Palette:
 
     def __init__(self, offsets: npt.NDArray[np.floating]) -> None:
         """Take what is added to the colours at the nodes, PALETTE_NUMBERS, as shares of 255."""
-        levels = np.asarray(offsets, np.float64).reshape(-1, 3) * 255 + identity()
+        levels = np.nan_to_num(np.asarray(offsets, np.float64).reshape(-1, 3)) * 255 + node_colours()
         self._table = np.zeros((len(levels), 4), np.int32)
         self._table[:, :3] = np.rint(levels.clip(_LEAST, _MOST) * _PARTS)
 
     def __call__(self, pixels: Pixels) -> None:
-        """Change the colours of pixels, ... x 3, where they are; they must be contiguous in memory."""
+        """Change the colours of pixels, ... x 3, where they are; raise ValueError unless they are contiguous."""
+        if not (pixels.flags.c_contiguous and pixels.flags.writeable):
+            raise ValueError("A palette changes pixels where they are, in memory that is contiguous and not read-only.")
         flat = pixels.reshape(-1, 3)
         if native.library() is not None:
             native.call("recolour", torch.from_numpy(flat), torch.from_numpy(self._table), len(flat))
@@ -48,16 +50,18 @@ class Palette:
 
     def _mixed(self, pixels: Pixels) -> Pixels:
         """Return the colours that pixels, N x 3, become."""
-        nodes, places = (each.astype(np.int32) for each in divmod(pixels, np.uint8(PALETTE_STEP)))
+        nodes, places = (each.astype(np.int32).T for each in divmod(pixels, np.uint8(PALETTE_STEP)))
+        first = (nodes[0] * PALETTE_NODES + nodes[1]) * PALETTE_NODES + nodes[2]
+        shares = np.stack([PALETTE_STEP - places, places])  # of the node before and the one after, along each axis
         total = np.full((len(pixels), 3), 1 << (_BITS - 1), np.int32)
-        for corner in np.ndindex(2, 2, 2):
-            share = np.where(corner, places, PALETTE_STEP - places).prod(1, dtype=np.int32)
-            red, green, blue = (nodes + corner).T
-            total += share[:, None] * self._table[(red * PALETTE_NODES + green) * PALETTE_NODES + blue, :3]
+        for red, green, blue in np.ndindex(2, 2, 2):
+            colours = self._table[:, :3].take(first + (red * PALETTE_NODES + green) * PALETTE_NODES + blue, axis=0)
+            colours *= (shares[red, 0] * shares[green, 1] * shares[blue, 2])[:, None]
+            total += colours
         return (total >> _BITS).clip(0, 255).astype(np.uint8)
 
 
-def identity() -> npt.NDArray[np.float64]:
-    """Return the colours at the nodes themselves, N x 3, as levels; the last ones are 256."""
+def node_colours() -> npt.NDArray[np.float64]:
+    """Return the colours at the nodes, N x 3, as levels; the last ones are 256."""
     levels = np.arange(PALETTE_NODES, dtype=np.float64) * PALETTE_STEP
     return np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)

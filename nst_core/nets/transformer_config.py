@@ -12,7 +12,7 @@ _CHOICES = {
     "output": ("linear", "tanh"),
     "crop": ("layers", "end", "start"),
 }
-#: The most styles of a network: their weights and biases then take about as much memory as two networks.
+#: The most styles of a network: their own numbers then take about as much memory as three networks.
 MAX_STYLES = 1000
 #: The strongest noise, in grey levels.
 MAX_GRAIN = 64.0
@@ -51,7 +51,7 @@ class TransformerConfig:
     #: Deviation, in grey levels of 255, of the soft noise that photos get before the network; see `nets.grain`.
     grain: float = 0.0
     #: Whether each style has a palette, which brings the colours of finished pictures to those of its painting; see
-    #: `nets.palettes`. Trainings make it at their end, and do not know it.
+    #: `nets.palettes`. It is made after the last step of a training, and plays no part in the steps.
     palette: bool = False
 
     def __post_init__(self) -> None:

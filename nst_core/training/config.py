@@ -167,7 +167,8 @@ class TrainConfig:
 
     def _check_styles(self) -> None:
         if self.transformer.palette:
-            raise ConfigError("A network gets its palette at the end of the training (palette).", field="transformer")
+            message = "Leave transformer.palette out: the field palette says whether the style gets one at the end."
+            raise ConfigError(message, field="transformer")
         if self.trained != "all" and self.transformer.norm != "instance":
             raise ConfigError("Only a network with the norm instance can be trained in its norms.", field="trained")
         if self.trained == "identity" and not self.identity_weight:

@@ -16,6 +16,7 @@ from nst_core.looks.fog import find_fog
 from nst_core.looks.halo import find_halos
 from nst_core.looks.lattice import find_lattice
 from nst_core.looks.similarity import ssim
+from nst_core.nets.families import without_palettes
 from nst_core.nets.loss_network import LossNetwork
 from nst_core.nets.tensors import to_tensor
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
@@ -110,20 +111,18 @@ def evaluate(
 ) -> Evaluation:
     """Measure a network on photos, H x W x 3 uint8 each; `style` is 1 x 3 x H x W in 0 to 1.
 
-    The device is that of the network. `on_piece` runs each part of the work, which takes at most a second on a CPU, so
-    that other work can run in between.
+    Losses are those of pictures without the palette, which no training knows of; all else is what users see. The device
+    is that of the network. `on_piece` runs each part of the work, which takes at most a second on a CPU, so that other
+    work can run in between.
     """
-    device = next(transformer.parameters()).device
+    device, plain = next(transformer.parameters()).device, without_palettes(transformer)
     objective = on_piece(lambda: ImageObjective(config, network, style.to(device)))
     terms, similarities, ratios, worths = [], [], [], []
     pairs: list[tuple[Pixels, Pixels]] = []
 
-    def stylize(photo: Pixels) -> Pixels:
-        return stylized(transformer, to_tensor(photo))
-
     for number, photo in enumerate(photos):
-        square = fitted_square(photo, config.size_px)
-        picture = on_piece(partial(stylize, square))
+        square = _fitted(photo, config.size_px)
+        picture = on_piece(partial(stylized, plain, to_tensor(square)))
         losses = on_piece(partial(_losses, objective, square, picture, device))
         terms.append(losses)
         if number < (OPTIMISED if config.steps >= FEW_STEPS else 1):
@@ -132,7 +131,7 @@ def evaluate(
             worths.append(worth)
             ratios.append(sum(losses) / max(lowest, _LEAST_LOSS))
         small = _reduced(photo)
-        made = on_piece(partial(stylize, small))
+        made = on_piece(partial(stylized, transformer, to_tensor(small)))
         pairs.append((small, made))
         similarities.append(on_piece(partial(ssim, to_tensor(small), to_tensor(made))))
     blemishes = find_blemishes(pairs)
@@ -188,7 +187,7 @@ def _descend(course: Iterator[float], loss: float, on_piece: Runner) -> tuple[in
     return (better[0] if better else ITERATIONS), min(curve)
 
 
-def fitted_square(photo: Pixels, side_px: int) -> Pixels:
+def _fitted(photo: Pixels, side_px: int) -> Pixels:
     """Return the middle of a photo as a square."""
     image = ImageOps.fit(Image.fromarray(photo), (side_px, side_px), Image.Resampling.LANCZOS)
     return np.array(image)

@@ -6,23 +6,28 @@ Grading Using Colour Distribution Transfer", 2007). Then a smooth table is fitte
 differ little must stay so, also those that no pixel has.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nst_core.nets.families import one_style, with_palettes, without_palettes
+from nst_core.nets.families import one_style, style_rows, with_palettes, without_palettes
 from nst_core.nets.tensors import to_uint8
 from nst_core.nets.transformer import TransformerNet
-from nst_core.nets.transformer_config import PALETTE_NODES, PALETTE_NUMBERS, PALETTE_STEP
+from nst_core.nets.transformer_config import PALETTE, PALETTE_NODES, PALETTE_NUMBERS, PALETTE_STEP
+from nst_core.training.config import TrainConfig
+from nst_core.training.photos import PhotoStream
 from nst_core.training.pictures import stylized
 
 Pixels = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float64]
 Indexes = npt.NDArray[np.int64]
+#: Runs a pass of a network and returns its picture.
+Run = Callable[[Callable[[], Pixels]], Pixels]
 #: Photos that are painted for a palette.
 PHOTOS = 24
 #: The most colours of the painted photos, and of the painting, that are compared.
@@ -37,39 +42,72 @@ _MOST_SPREAD = 3.0
 _SEED = 5
 
 
+def finished(
+    net: TransformerNet,
+    config: TrainConfig,
+    *,
+    paintings: Sequence[Tensor],
+    photos: PhotoStream,
+    initial: TransformerNet | None = None,
+    run: Run = lambda piece: piece(),
+) -> TransformerNet:
+    """Return a trained network with the palettes that its config asks for, made with photos of its training.
+
+    If nothing but its identity learned, its paintings keep the palettes of `initial`, the network that it began with.
+    `run` runs each pass of the network.
+    """
+    if config.trained == "identity":
+        return net if initial is None else _with_palettes_of(initial, net)
+    if not config.palette:
+        return net
+    batches = [photos.batch(step) for step in range(ceil(PHOTOS / config.batch_size))]
+    return with_fitted_palettes(net, paintings, torch.cat(batches), share=config.palette, run=run)
+
+
 def with_fitted_palettes(
     net: TransformerNet,
     paintings: Sequence[Tensor],
-    photos: Sequence[Tensor],
+    photos: Tensor,
     *,
     share: float = 1.0,
-    on_piece: Callable[[Callable[[], Pixels]], Pixels] = lambda piece: piece(),
+    run: Run = lambda piece: piece(),
 ) -> TransformerNet:
     """Return a network with a palette for each of its paintings, 1 x 3 x H x W in 0 to 1; its identity has none.
 
     `photos`, N x 3 x H x W in 0 to 1, are painted for it; `share` is how far colours go to those of the painting, 0 to
-    1. `on_piece` runs each pass of the network.
+    1. `run` runs each pass of the network.
     """
     net = without_palettes(net)
     palettes = torch.zeros(net.config.styles, PALETTE_NUMBERS)
     for index, painting in enumerate(paintings):
         single = one_style(net, index)
-        pieces = [on_piece(partial(_painted, single, photo)) for photo in _each(photos)]
-        painted = _sample(np.concatenate([piece.reshape(-1, 3) for piece in pieces]))
-        wanted = _sample(to_uint8(painting)[0].cpu().numpy().reshape(-1, 3))
+        pictures = [run(partial(stylized, single, photo[None])) for photo in photos]
+        painted = _some(np.concatenate([picture.reshape(-1, 3) for picture in pictures]))
+        wanted = _some(to_uint8(painting)[0].cpu().numpy().reshape(-1, 3))
         palettes[index] = torch.from_numpy(share * fitted(painted, wanted) / 255).flatten()
     return with_palettes(net, palettes.to(next(net.parameters()).device))
 
 
-def fitted(painted: Pixels, wanted: Pixels) -> Values:
-    """Return the moves in levels at the nodes of a palette, nodes x 3, which give colours, N x 3, those of another set.
+def _with_palettes_of(initial: TransformerNet, net: TransformerNet) -> TransformerNet:
+    """Return a network whose paintings have the palettes of those of another one, if that has palettes."""
+    if not initial.config.palette:
+        return net
+    palettes = torch.zeros(net.config.styles, PALETTE_NUMBERS)
+    palettes[: net.config.paintings] = style_rows(initial, PALETTE)[: initial.config.paintings]
+    return with_palettes(net, palettes.to(next(net.parameters()).device))
 
-    Equal colours give equal moves: the axes are the same each time.
+
+def fitted(painted: Pixels, wanted: Pixels) -> Values:
+    """Return how far to move the colour at each node, in levels, nodes x 3, so that colours become like others.
+
+    Colours that are painted, N x 3, are then spread as the wanted ones, M x 3. Equal input gives equal moves.
     """
-    colours = painted.astype(np.float64)
-    nodes, shares = _corners(colours)
-    moves = _moved(colours, wanted.astype(np.float64)) - colours
-    count, per_node = PALETTE_NODES**3, PALETTE_NODES**3 / len(colours)
+    random = np.random.default_rng(_SEED)
+    # Colours between the whole levels: of equal ones, each has its own rank.
+    ours, theirs = (each + random.uniform(-0.5, 0.5, each.shape) for each in (painted, wanted))
+    moves = _moved(ours, theirs, random) - ours
+    nodes, shares = _corners(painted.astype(np.float64))
+    count, per_node = PALETTE_NODES**3, PALETTE_NODES**3 / len(painted)
     system = _bends() * _BENDS + np.eye(count) * _MOVES
     sums = np.zeros((count, 3))
     for one, share in zip(nodes.T, shares.T, strict=True):
@@ -78,15 +116,14 @@ def fitted(painted: Pixels, wanted: Pixels) -> Values:
         for other, its in zip(nodes.T, shares.T, strict=True):
             together = np.bincount(one * count + other, share * its, minlength=count * count)
             system += together.reshape(count, count) * per_node
-    solution = np.asarray(np.linalg.solve(system, sums), np.float64)
-    return solution
+    return np.asarray(np.linalg.solve(system, sums), np.float64)
 
 
-def _moved(colours: Values, wanted: Values) -> Values:
-    """Return colours, N x 3, each of which has gone to where the other ones have as many on each side."""
+def _moved(colours: Values, wanted: Values, random: np.random.Generator) -> Values:
+    """Return colours, N x 3, moved so that they are spread as the wanted ones, or as far as they may be."""
     spread = min(1.0, _MOST_SPREAD * float(colours.std(0).mean()) / max(float(wanted.std(0).mean()), 1e-9))
     wanted = wanted.mean(0) + spread * (wanted - wanted.mean(0))
-    random, ranks = np.random.default_rng(_SEED), np.linspace(0, 1, _RANKS)
+    ranks = np.linspace(0, 1, _RANKS)
     for _ in range(_TURNS):
         axes = np.linalg.qr(random.standard_normal((3, 3)))[0]
         ours, theirs = colours @ axes, wanted @ axes
@@ -117,15 +154,8 @@ def _bends() -> Values:
     return total
 
 
-def _painted(net: TransformerNet, photo: Tensor) -> Pixels:
-    return stylized(net, photo)
-
-
-def _each(photos: Iterable[Tensor]) -> Iterator[Tensor]:
-    for batch in photos:
-        yield from torch.split(batch, 1)
-
-
-def _sample(colours: Pixels) -> Pixels:
-    """Return at most about _COLOURS of some colours, at equal distances."""
-    return colours[:: max(1, len(colours) // _COLOURS)]
+def _some(colours: Pixels) -> Pixels:
+    """Return _COLOURS of some colours, N x 3, or all if there are fewer."""
+    if len(colours) <= _COLOURS:
+        return colours
+    return np.random.default_rng(_SEED).choice(colours, _COLOURS, replace=False)

@@ -9,7 +9,6 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from nst_core.training.config import TrainConfig
 from nst_core.training.curve import CURVE_NAME, LossCurve, read_losses
 from nst_core.training.files import write_whole
 from nst_core.training.guesses import guess_for
-from nst_core.training.palettes import PHOTOS, with_fitted_palettes
+from nst_core.training.palettes import finished
 from nst_core.training.pictures import load_sample, load_style, read_file, save_sample, stylized
 from nst_core.training.plot import plot_losses
 from nst_core.training.sources import PhotoSource
@@ -105,6 +104,7 @@ class TrainingRun:
         self._styles = styles = [load_style(path, size_px=size) for path, size in sizes]
         self._samples = {path.stem: load_sample(path) for path in plan.samples}
         initial, initial_sha256 = _load_initial(plan)
+        self._initial = initial
         # A checkpoint has weights of its own.
         guess = None if (plan.folder / CHECKPOINT_NAME).exists() else guess_for(initial, plan.config)
         if guess is not None:
@@ -168,14 +168,18 @@ class TrainingRun:
         finally:
             curve.flush()
         save_transformer(self._finished(), plan.folder / WEIGHTS_NAME)
+        self._report_photos()  # of those that palettes were made with, too
 
     def _finished(self) -> TransformerNet:
         """Return the trained network, with the palettes that its config asks for."""
-        config, trainer = self.plan.config, self.trainer
-        if not config.palette:
-            return trainer.transformer
-        photos = [trainer.photos.batch(step) for step in range(ceil(PHOTOS / config.batch_size))]
-        return with_fitted_palettes(trainer.transformer, self._styles, photos, share=config.palette)
+        trainer = self.trainer
+        return finished(
+            trainer.transformer,
+            self.plan.config,
+            paintings=self._styles,
+            photos=trainer.photos,
+            initial=self._initial,
+        )
 
     def close(self) -> None:
         """Stop the threads of the training."""

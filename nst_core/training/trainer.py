@@ -243,6 +243,7 @@ class Trainer:
         checkpoint of another config or network.
         """
         differences = self.config.differences(checkpoint.config)
+        differences.pop("palette", None)  # it plays no part in the steps
         more = self.config.steps > checkpoint.config.steps
         if differences and not (extend and more and set(differences) == {"steps"}):
             named = "; ".join(f"{name} {difference}" for name, difference in differences.items())

@@ -18,7 +18,7 @@ def main(style: str, prefix: str) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as a worker does, before torch is imported
     import torch
 
-    from nst_core.inference.eager import EagerStylizer
+    from nst_core.inference.engines import load_stylizer
     from nst_core.storage.blobs import BlobStore
     from nst_core.system.memory import keep_freed_memory
     from worker.methods.stylize.pipeline import Pipeline
@@ -34,7 +34,7 @@ def main(style: str, prefix: str) -> None:
         for number, address in enumerate(addresses)
     )
 
-    stylizer, engine = EagerStylizer.load(shipped_style(style).weights()), Engine()
+    stylizer, engine = load_stylizer(shipped_style(style).weights()), Engine()
     pipeline = Pipeline(settings, blobs=BlobStore(settings), engine=engine)
 
     def run(some: tuple[ChunkItem, ...]) -> float:

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from nst_core.inference.stylizer import Pixels
+from nst_core.nets.families import without_palettes
 from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from tests.benchmarks.engine_process import EAGER, OURS, EngineProcess, Kind
 from tests.benchmarks.machine import describe
@@ -81,8 +82,8 @@ def main() -> None:
 
 
 def _weights() -> bytes:
-    """Return the weights of the style, whose network gets no grain: plain networks know of none."""
-    net = load_transformer_bytes(shipped_style(_STYLE).weights())
+    """Return the weights of the style without its grain and its palette: plain networks know of none."""
+    net = without_palettes(load_transformer_bytes(shipped_style(_STYLE).weights()))
     net.config = replace(net.config, grain=0.0)
     return dump_transformer(net)
 

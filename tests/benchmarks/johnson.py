@@ -4,8 +4,8 @@ style's network is worth.
 Johnson, Alahi, Fei-Fei (2016, section 4.1, figure 5) compare the loss of one forward pass with that of optimising the
 image itself, and find 50 to 100 iterations. The same is done here on every photo at 256 px, with the loss that the
 style was trained for: layers, weights and the painting's longest side are in its card (`training`). The forward pass is
-what the stylizer saves: clipped and rounded to 8 bits. L-BFGS (step 1, no line search, 100 corrections) starts from
-uniform noise and is not clipped, to its advantage.
+what the stylizer saves without the style's palette: clipped and rounded to 8 bits. L-BFGS (step 1, no line search, 100
+corrections) starts from uniform noise and is not clipped, to its advantage.
 
 A style is worth N iterations on a photo where L-BFGS has a lower loss for the first time after iteration N. FOLDER of
 paintings has a picture `STYLE.*` for each style; neither it nor the photos come with the project.
@@ -24,8 +24,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from nst_core.inference.engines import load_stylizer
+from nst_core.nets.families import without_palettes
 from nst_core.nets.loss_network import load_loss_network
 from nst_core.nets.tensors import to_tensor
+from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.styles import ShippedStyle, shipped_styles
 from nst_core.system.memory import keep_freed_memory
 from nst_core.training.config import TrainConfig
@@ -69,7 +71,7 @@ def measure(style: ShippedStyle, painting: Path, photos: Sequence[tuple[str, np.
     name, config = style.name, TrainConfig.from_dict(style.card["training"])
     network = load_loss_network(config.layers).to(memory_format=torch.channels_last)
     objective = ImageObjective(config, network, load_picture(painting, long_side_px=config.style_size_px))
-    stylizer = load_stylizer(style.weights())
+    stylizer = load_stylizer(dump_transformer(without_palettes(load_transformer_bytes(style.weights()))))
     losses, worths, curves = [], [], []
     started = time.perf_counter()
     for seed, (photo_name, photo) in enumerate(photos):

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -20,27 +20,27 @@ from nst_core.errors import BlobError, ConfigError, ImageError
 from nst_core.images.picture import Limits
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.stylizer import EXACT
-from nst_core.nets.tensors import to_tensor
 from nst_core.nets.transformer import TransformerNet
 from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.protocol.events import Result, SegmentFinished, TrainProgress
 from nst_core.protocol.segments import TrainSegment
 from nst_core.storage.blobs import BlobStore, BlobUri
 from nst_core.training.config import TrainConfig
-from nst_core.training.evaluation import evaluate, fitted_square, measured_part
+from nst_core.training.evaluation import evaluate, measured_part
 from nst_core.training.held_out import HELD_OUT, split_names
-from nst_core.training.palettes import PHOTOS, with_fitted_palettes
+from nst_core.training.palettes import finished
 from nst_core.training.photos import decode_photo
 from nst_core.training.pictures import SAMPLE_MAX_PX, parse_style
 from nst_core.training.sheet import preview_sheet
-from nst_core.training.sources import PhotoSource
+from nst_core.training.sources import PhotoSource, SomePhotos
+from nst_core.training.trainer import photo_stream
 from worker.runtime.loss_networks import load_network_of
 from worker.runtime.outcomes import InterruptedWorkError
 from worker.runtime.steering import Steering
 from worker.segments.builder import config_of, read_painting
 from worker.segments.photo_library import PhotoLibrary
 from worker.segments.samples import Compute
-from worker.segments.stored import fetch_checkpoint, put_file, transformer_of
+from worker.segments.stored import fetch_checkpoint, fetch_initial, put_file, transformer_of
 from worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ class Evaluator:
             photos = list(islice(_decoded(source, training, config), _MEASURED))
         if not photos:
             raise ConfigError(f"None of the {len(source.names):,} photos for the evaluation can be used.")
-        weights = dump_transformer(self._finished(work, chain(_decoded(source, training, config), photos)))
+        weights = dump_transformer(self._finished(work, SomePhotos(source, training or names)))
         evaluation = self._measure(work, weights, photos)
         sheet = images.encode(preview_sheet(_painting(work), self._pairs(work, weights, photos)), "jpg")
         file = put_file(self._blobs, f"{place}result/{hashlib.sha256(weights).hexdigest()}.safetensors", weights)
@@ -145,13 +145,19 @@ class Evaluator:
         put_file(self._blobs, sheet_uri, sheet, content_type="image/jpeg")
         return Result(weights=file, sheet=sheet_uri, evaluation={**evaluation, "held_out": held_out})
 
-    def _finished(self, work: _Work, photos: Iterator[Pixels]) -> TransformerNet:
+    def _finished(self, work: _Work, photos: PhotoSource) -> TransformerNet:
         """Return the trained network, with the palette that its config asks for."""
-        if not work.config.palette:
-            return work.net
-        squares = [to_tensor(fitted_square(photo, work.config.size_px)) for photo in islice(photos, PHOTOS)]
+        config, initial = work.config, work.segment.initial
+        begun_with = fetch_initial(self._blobs, initial)[0] if initial and config.trained == "identity" else None
         net = work.compute(lambda: work.net.to(self._device).to(memory_format=torch.channels_last))
-        return with_fitted_palettes(net, [work.style], squares, share=work.config.palette, on_piece=work.compute)
+        return finished(
+            net,
+            config,
+            paintings=[work.style],
+            photos=photo_stream(config, photos),
+            initial=begun_with,
+            run=work.compute,
+        )
 
     def _measure(self, work: _Work, weights: bytes, photos: Sequence[Pixels]) -> dict[str, object]:
         network = load_network_of(work.config)

@@ -1,4 +1,4 @@
-/* The colours of finished pixels, by a table of colours; see `nets.palettes`, which this equals to the bit. */
+/* The colours of finished pixels, by a table of colours. The results are those of `nets.palettes`, bit for bit. */
 
 #include "parallel.h"
 

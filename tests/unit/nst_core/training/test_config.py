@@ -79,7 +79,7 @@ def test_a_wrong_value_is_refused_by_name(field: str, value: Any) -> None:
 
 
 def test_a_training_has_no_palette_before_its_end() -> None:
-    with pytest.raises(ConfigError, match="gets its palette at the end") as caught:
+    with pytest.raises(ConfigError, match="Leave transformer") as caught:
         TrainConfig.from_dict({"transformer": {"palette": True}})
     assert caught.value.field == "transformer"
 

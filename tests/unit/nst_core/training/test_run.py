@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from nst_core.errors import ConfigError, ImageDecodeError, TrainingDivergedError, WeightsError
-from nst_core.nets.families import one_style
+from nst_core.nets.families import one_style, with_palettes
 from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.transformer_config import PALETTE_NUMBERS
 from nst_core.nets.weights import load_transformer, load_transformer_bytes, save_transformer
 from nst_core.styles import families, version_of
 from nst_core.training.checkpoint import read_checkpoint
@@ -247,6 +248,27 @@ def test_each_style_ends_with_a_palette_and_the_checkpoint_has_none(
     assert (tmp_path / "run" / "style.safetensors").read_bytes() == made
     begun = make(folder=tmp_path / "new", initial=tmp_path / "run" / "style.safetensors", config=config, paintings=two)
     assert not begun.trainer.transformer.config.palette
+
+
+def test_a_style_that_gets_an_identity_keeps_its_palette(make: Make, tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    save_transformer(with_palettes(TransformerNet(TINY.transformer), torch.rand(PALETTE_NUMBERS)), start)
+    network = with_network(TINY, styles=2)
+    for palette in (0.0, 1.0):
+        config = replace(network, identity_weight=10.0, trained="identity", steps=2, palette=palette)
+        make(folder=tmp_path / f"{palette}", config=config, initial=start).run()
+        made, before = (load_transformer(path) for path in (tmp_path / f"{palette}" / "style.safetensors", start))
+        assert all(torch.equal(made.state_dict()[name], value) for name, value in before.state_dict().items())
+
+
+def test_a_finished_training_gets_another_palette(make: Make, tmp_path: Path) -> None:
+    files = []
+    for share in (0.0, 0.5):
+        make(config=replace(CONFIG, palette=share)).run()
+        files.append((tmp_path / "run" / "style.safetensors").read_bytes())
+    plain, finished = map(load_transformer_bytes, files)
+    assert (plain.config.palette, finished.config.palette) == (False, True)
+    assert torch.equal(plain.head.weight, finished.head.weight)
 
 
 def test_a_killed_run_of_several_paintings_resumes_to_the_same_bytes(

@@ -14,8 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from nst_core.nets.families import one_style
+from nst_core.nets.families import one_style, with_palettes
 from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.transformer_config import PALETTE_NUMBERS
 from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.protocol.events import SegmentFailure, SegmentFinished, SegmentProgress
 from nst_core.protocol.segments import Phase, TrainSegment, dump_segment
@@ -150,13 +151,27 @@ def test_a_style_gets_the_palette_that_its_config_asks_for(trainee: Trainee) -> 
         assert end.result is not None
         net = load_transformer_bytes(blobs.get(BlobUri.parse(end.result.weights.uri)))
         assert net.config == replace(TINY.transformer, palette=share > 0)
-        found[share] = net.state_dict().get("palette"), end.result.evaluation["style"]
+        found[share] = net.state_dict().get("palette"), end.result.evaluation
     (_, plain), (half, _), (whole, finished) = (found[share] for share in (0.0, 0.5, 1.0))
     assert half is not None
     assert whole is not None
     assert whole.abs().max() > 0.02
     torch.testing.assert_close(2 * half, whole, atol=2e-3, rtol=0.01)
-    assert finished < plain, "the finished picture is measured, and is nearer to the painting"
+    assert finished["style"] == plain["style"], "a training knows of no palette"
+    assert finished["ssim"] != plain["ssim"], "the finished picture is looked at"
+
+
+def test_a_style_that_gets_an_identity_keeps_its_palette(trainee: Trainee) -> None:
+    blobs = trainee.blobs
+    start = dump_transformer(with_palettes(TransformerNet(TINY.transformer), torch.rand(PALETTE_NUMBERS)))
+    network = replace(TINY.transformer, styles=2, identity=True)
+    config = replace(TINY, transformer=network, trained="identity", identity_weight=10.0, steps=2, palette=1.0)
+    end = trainee.work(evaluation_of(trainee, make_segment(blobs, config=config, initial=put(blobs, "start", start))))
+    assert end.result is not None
+    made = load_transformer_bytes(blobs.get(BlobUri.parse(end.result.weights.uri))).state_dict()
+    before = load_transformer_bytes(start).state_dict()
+    assert made.keys() == before.keys()
+    assert all(torch.equal(made[name], value) for name, value in before.items())
 
 
 def test_a_run_without_held_out_photos_is_measured_on_other_photos(trainee: Trainee) -> None:
