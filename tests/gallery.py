@@ -35,7 +35,7 @@ show NAME` prints a card, and [nst_core/README.md](../../README.md) says how suc
 #: Styles that judges liked at least as well without varied strokes, which soften sharp marks. The others have them.
 _WITHOUT_VARIED = ("edtaonisl", "night_cafe", "portrait_of_metzinger", "udnie")
 _PAINTING_PX = 1024
-_TILE_PX, _GAP_PX = 300, 6
+_TILE_PX, _GAP_PX, _ACROSS = 300, 6, 6
 
 
 def main() -> None:
@@ -84,10 +84,10 @@ def _section(style: ShippedStyle) -> str:
         "painting": f"{card['artist']}, {card['title']}, {card['year']}",
         "rights": card["rights"],
         "training": f"preset {made['preset']}, {card['steps']:,} steps, stroke {made['stroke']:g}, "
-        f"strength {made['strength']:g}, {made['photos']['count']:,} photos",
+        f"strength {made['strength']:g}, palette {card['training']['palette']:g}, {made['photos']['count']:,} photos",
         f"measured on {measured['photos']} other photos": f"content loss {measured['content']:,.0f}, "
         f"style loss {measured['style']:,.0f}, SSIM to the photo {measured['ssim']:.2f}, "
-        f"total loss {measured['loss_over_lbfgs50']:.2f} times that of 50 iterations of L-BFGS",
+        f"total loss {measured['loss_over_lbfgs50']:.2f} times that of 50 iterations of L-BFGS, without the palette",
     }
     if blended := made.get("blended"):
         facts["blended"] = "; ".join(f"{part}: {_shares(shares)}" for part, shares in blended.items())
@@ -101,17 +101,18 @@ def _shares(shares: dict[str, float]) -> str:
 
 
 def overview(photo: Pixels, pictures: list[Pixels]) -> Image.Image:
-    """Return a sheet: the photo on the left, and its pictures in two rows on the right."""
-    across, step = -(-len(pictures) // 2), _TILE_PX + _GAP_PX
-    sheet = Image.new("RGB", ((across + 2) * step - _GAP_PX, 2 * step - _GAP_PX), "white")
-    sheet.paste(_fitted(photo, 2 * step - _GAP_PX))
-    for number, picture in enumerate(pictures):
-        sheet.paste(_fitted(picture, _TILE_PX), ((2 + number % across) * step, number // across * step))
+    """Return a sheet: the photo at the top left, twice as wide as the pictures that follow it row by row."""
+    step = _TILE_PX + _GAP_PX
+    rows = -(-(2 + len(pictures)) // _ACROSS)
+    sheet = Image.new("RGB", (_ACROSS * step - _GAP_PX, rows * step - _GAP_PX), "white")
+    sheet.paste(_fitted(photo, _TILE_PX + step))
+    for number, picture in enumerate(pictures, start=2):
+        sheet.paste(_fitted(picture), (number % _ACROSS * step, number // _ACROSS * step))
     return sheet
 
 
-def _fitted(picture: Pixels, side_px: int) -> Image.Image:
-    return ImageOps.fit(Image.fromarray(picture), (side_px, side_px), Image.Resampling.LANCZOS)
+def _fitted(picture: Pixels, width_px: int = _TILE_PX) -> Image.Image:
+    return ImageOps.fit(Image.fromarray(picture), (width_px, _TILE_PX), Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":
