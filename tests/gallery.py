@@ -35,7 +35,7 @@ show NAME` prints a card, and [nst_core/README.md](../../README.md) says how suc
 #: Styles that judges liked at least as well without varied strokes, which soften sharp marks. The others have them.
 _WITHOUT_VARIED = ("edtaonisl", "night_cafe", "portrait_of_metzinger", "udnie")
 _PAINTING_PX = 1024
-_TILE_PX, _GAP_PX, _ACROSS = 300, 6, 6
+_TILE_PX, _GAP_PX, _ACROSS = 300, 6, 7
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ def colours(seed: int, count: int = 4000) -> npt.NDArray[np.uint8]:
 
 
 def quantiles(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    return np.quantile(values.astype(float), [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
+    return np.asarray(np.quantile(values.astype(float), [0.05, 0.25, 0.5, 0.75, 0.95], axis=0), np.float64)
 
 
 def changed(values: npt.NDArray[np.uint8], moves: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
