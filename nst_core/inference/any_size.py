@@ -10,8 +10,7 @@ from nst_core.inference.strips import Define, LargePicture, StripSize, supports
 from nst_core.inference.stylizer import EngineChoice, Pixels, Stylizer, check_call
 from nst_core.nets.costs import maps_in_memory, strips_max_pixels
 from nst_core.nets.grain import grained
-from nst_core.nets.palettes import Palette
-from nst_core.nets.transformer_config import PALETTE, TransformerConfig
+from nst_core.nets.transformer_config import TransformerConfig
 
 #: Photos up to this size go through the network as a whole if there is memory for it, which is faster: about that of
 #: a phone's photo.
@@ -63,7 +62,6 @@ class AnySizeStylizer:
         self._engine = engine
         self._progress = progress
         self._budget_bytes = budget_bytes
-        self._palette = Palette(engine.tensors[PALETTE]) if engine.config.palette else None
         self._cuts = supports(engine.config)
         fitting = whole_pixels if budget_bytes is None else engine.max_pixels(budget_bytes)
         self._whole_pixels = min(whole_pixels, fitting)
@@ -98,14 +96,6 @@ class AnySizeStylizer:
     def __call__(self, batch: Pixels) -> Pixels:
         """Return the stylized photos; see `Stylizer.__call__`."""
         check_call(batch, min_side_px=self.min_side_px)
-        results = self._painted(batch)
-        if self._palette is not None:
-            for result in results:
-                self._palette(result)
-        return results
-
-    def _painted(self, batch: Pixels) -> Pixels:
-        """Return what the network makes of photos."""
         height, width = batch.shape[1:3]
         if not self._cuts or height * width <= self._whole_pixels:
             grain = self._engine.config.grain

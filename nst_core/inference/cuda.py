@@ -19,7 +19,8 @@ from nst_core.inference.eager import EagerStylizer, network_of, placed, too_larg
 from nst_core.inference.strips import Define
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call
 from nst_core.nets.families import Style
-from nst_core.nets.tensors import from_uint8, to_uint8
+from nst_core.nets.palettes import finished
+from nst_core.nets.tensors import from_uint8
 from nst_core.nets.transformer import ROUNDING, InstanceNorm, TransformerNet
 from nst_core.system.devices import bf16_pays, on_device, repeatable
 
@@ -151,7 +152,7 @@ class CudaStylizer(EagerStylizer):
         """Return the values of an H x W x 3 photo's result, and 1 if the network's values were finite, else 0."""
         stylized = self.net(from_uint8(pixels))
         finite = stylized.isfinite().all().to(torch.uint8)
-        return torch.cat([to_uint8(stylized).flatten(), finite[None]])
+        return torch.cat([finished(stylized, self._palette).flatten(), finite[None]])
 
 
 class PhotoNorm(nn.Module):

@@ -14,7 +14,8 @@ from nst_core.inference.stylizer import EXACT, Pixels, Precision, check_call
 from nst_core.inference.torch_layers import TorchLayers
 from nst_core.nets.costs import max_pixels, stylize_bytes
 from nst_core.nets.families import Style
-from nst_core.nets.tensors import to_tensor, to_uint8
+from nst_core.nets.palettes import Palette, finished
+from nst_core.nets.tensors import to_tensor
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerConfig, TransformerNet
 from nst_core.nets.weights import load_transformer, load_transformer_bytes
 from nst_core.system.devices import on_device
@@ -32,6 +33,7 @@ class EagerStylizer:
         """Take over a network: it is moved to the device and put into eval mode."""
         self.device = torch.device(device)
         self.net = placed(net, self.device)
+        self._palette = Palette.of(self.net)
 
     @classmethod
     def load(
@@ -113,7 +115,7 @@ class EagerStylizer:
 
     def _one(self, photo: Pixels) -> Pixels:
         image = to_tensor(np.array(photo, order="C"), device=self.device)  # 1, 3, H, W
-        result: Pixels = to_uint8(self.net(image))[0].cpu().numpy()
+        result: Pixels = finished(self.net(image), self._palette).cpu().numpy()
         return result
 
 

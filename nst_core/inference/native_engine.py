@@ -32,7 +32,7 @@ class NativeStylizer:
     """A `Stylizer` that computes a transformer network with `nets/native` on the CPU, one photo at a time."""
 
     min_side_px = MIN_SIDE_PX
-    strip_size = StripSize(pixels=2**20, rows=120)
+    strip_size = StripSize(pixels=2**20, rows=128, multiple=128, tile=4)
     max_batch = 1
 
     def __init__(self, net: TransformerNet, *, precision: Precision = "fp32") -> None:

@@ -14,6 +14,7 @@ from nst_core.inference.strips import supports
 from nst_core.inference.stylizer import Precision
 from nst_core.nets import native
 from nst_core.nets.packed import COLUMNS, Packed, packed, photo_kernels, picture_kernels, winograd_kernels
+from nst_core.nets.palettes import Palette
 from nst_core.nets.transformer import ROUNDING, TransformerConfig, TransformerNet
 
 _FIRST = "down1.conv"
@@ -57,7 +58,7 @@ class Map:
 class Norm:
     """What normalises the result of a convolution: its weights, and the scale and the shift that a kernel fills.
 
-    Without weights, they become mean and variance of each channel.
+    Without weights, they become mean and variance of each channel, and are float64.
     """
 
     weight: Tensor | None = None
@@ -142,6 +143,14 @@ class Kernels:
         native.call(
             "convolve_to_picture", *x.arguments, *self._packed[_HEAD].arguments, self._layers[_HEAD].bias, y, *sizes
         )
+
+
+def painted(y: Tensor, config: TransformerConfig, palette: Palette | None) -> Tensor:
+    """Return the pixels, uint8, for the result of the last convolution: H x W x 3 each, which are contiguous."""
+    pixels = torch.empty(y.shape, dtype=torch.uint8)
+    table = palette.table if palette else None
+    native.call("paint", y, table, pixels, y.shape[0] * y.shape[1], int(config.output == "linear"))
+    return pixels
 
 
 def _packed(name: str, layer: nn.Conv2d, *, integers: bool) -> Packed:

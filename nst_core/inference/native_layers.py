@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nst_core.inference.native_kernels import Kernels, Map, Norm
+from nst_core.inference.native_kernels import Kernels, Map, Norm, painted
 from nst_core.inference.torch_layers import TorchLayers
-from nst_core.nets import native
+from nst_core.nets.palettes import Palette
 from nst_core.nets.transformer import TransformerNet
 
 
@@ -20,8 +20,8 @@ class NativeLayers(TorchLayers):
     def __init__(self, net: TransformerNet, inputs: Mapping[str, np.ndarray[Any, Any]], kernels: Kernels) -> None:
         super().__init__(net, inputs, torch.device("cpu"))
         self._kernels = kernels
-        #: The last result of a convolution, and mean and variance of each of its channels.
-        self._measured: tuple[Tensor, Tensor] | None = None
+        #: Mean and variance of each channel of the last result of a convolution, float64.
+        self._moments: Tensor | None = None
 
     def photo(self) -> Tensor:
         """Return the strip of the photo, as bytes."""
@@ -60,14 +60,9 @@ class NativeLayers(TorchLayers):
         return replace(_map(x), scale=scale, shift=shift, relu=relu)
 
     def moments(self, x: Tensor) -> dict[str, Tensor]:
-        """Return mean and variance of each channel."""
-        if self._measured is not None and x is self._measured[0]:
-            mean, variance = self._measured[1]
-        else:  # a part of a result
-            read = _map(x)
-            mean, variance = torch.empty(2, 1, read.channels, 1, 1)
-            native.call("statistics", read.values.float(), mean, variance, read.height * read.width, read.channels)
-        return {"mean": mean, "variance": variance}
+        """Return mean and variance of each channel of the last result of a convolution."""
+        assert self._moments is not None
+        return {"mean": self._moments[0], "variance": self._moments[1]}
 
     def add(self, x: Tensor | Map, y: Tensor | Map) -> Tensor:
         """Return the sum of two maps, of the type of the first one."""
@@ -78,9 +73,8 @@ class NativeLayers(TorchLayers):
 
     def _measure(self, y: Tensor) -> Norm:
         """Let a kernel fill mean and variance of a result."""
-        moments = torch.empty(2, 1, y.shape[1], 1, 1)
-        self._measured = y, moments
-        return Norm(scale=moments[0], shift=moments[1])
+        self._moments = torch.empty(2, 1, y.shape[1], 1, 1, dtype=torch.float64)
+        return Norm(scale=self._moments[0], shift=self._moments[1])
 
     def up_at_once(
         self, x: Tensor | Map, name: str, rows: Tensor | None = None, *, odd: Sequence[bool] = (False, False)
@@ -100,13 +94,18 @@ class NativeLayers(TorchLayers):
         return y
 
     def head(self, x: Tensor | Map, rows: Tensor | None = None) -> Tensor:
-        """Return the last convolution after the output function."""
+        """Return the last convolution, 1 x H x W x 3, before the output function."""
         read = _map(x)
         above, below = _above_and_below(rows, 4)
         height = read.height + above + below - 8
-        y = torch.empty(height, read.width, 3)
-        self._kernels.head(read, y, rows=height, above=above)
-        return self.output(y.permute(2, 0, 1)[None])
+        y = torch.empty(1, height, read.width, 3)
+        self._kernels.head(read, y[0], rows=height, above=above)
+        return y
+
+    def picture(self, y: Tensor, size: Tensor) -> Tensor:
+        """Return what `head` returned as bytes, in the colours of the palette."""
+        pixels = painted(y[0], self._net.config, Palette.of(self._net))
+        return pixels[None, : int(size[0]), : int(size[1])]
 
 
 def _map(x: Tensor | Map) -> Map:

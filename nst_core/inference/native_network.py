@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nst_core.inference.native_kernels import Kernels, Map, Norm
+from nst_core.inference.native_kernels import Kernels, Map, Norm, painted
 from nst_core.inference.stylizer import Pixels
-from nst_core.nets import native
+from nst_core.nets.palettes import Palette
 from nst_core.nets.transformer import TransformerNet
 
 
@@ -41,6 +41,7 @@ class NativeNetwork:
         self._tensors = net.state_dict()
         self._kernels = kernels
         self._workspace = workspace
+        self._palette = Palette.of(net)
 
     def __call__(self, photo: Pixels) -> Pixels:
         """Return the picture of a photo, H x W x 3 bytes each. Raises MemoryError if there is no memory for it."""
@@ -84,9 +85,8 @@ class NativeNetwork:
         return Map(values=y, height=height, width=width, channels=channels, scale=scale, shift=shift, relu=relu)
 
     def _head(self, x: Map) -> Pixels:
-        picture = torch.empty(x.height, x.width, 3, dtype=torch.uint8)
-        y = self._workspace.buffer("head", picture.numel())
+        count = x.height * x.width * 3
+        y = self._workspace.buffer("head", count)[:count].view(x.height, x.width, 3)
         self._kernels.head(x, y, rows=x.height, above=4)
-        native.call("paint", y, picture, picture.numel(), int(self._config.output == "linear"))
-        result: Pixels = picture.numpy()
+        result: Pixels = painted(y, self._config, self._palette).numpy()
         return result

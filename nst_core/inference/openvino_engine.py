@@ -19,6 +19,7 @@ from nst_core.inference.strips import Define, StripSize
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call, is_flat
 from nst_core.nets.costs import max_pixels
 from nst_core.nets.families import Style
+from nst_core.nets.palettes import Palette
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class OpenvinoStylizer:
         self._precision = precision
         self._reference = EagerStylizer(net)
         self.config = net.config
+        self._palette = Palette.of(net)
         self.tensors: dict[str, Floats] = {name: value.float().numpy() for name, value in net.state_dict().items()}
         self._graphs: dict[tuple[OddSizes, bool], CompiledGraph] = {}
         self._passes: dict[tuple[Any, ...], CompiledGraph] = {}
@@ -102,7 +104,7 @@ class OpenvinoStylizer:
         height, width = photo.shape[:2]
         large = height * width > _LARGE_PIXELS and not self._rounds_sums
         graph = self._graph(odd_sizes(self.config, height, width), large=large)
-        picture = graph({"photo": np.ascontiguousarray(photo[None])})["picture"][0]
+        picture = self._finished(graph({"photo": np.ascontiguousarray(photo[None])})["picture"])[0]
         if height * width > _KEPT_PIXELS:
             graph.release()
         return picture
@@ -118,7 +120,15 @@ class OpenvinoStylizer:
         if graph is not self._last_pass and self._last_pass is not None:
             self._last_pass.release()
         self._last_pass = graph
-        return graph({name: inputs[name] for name in graph.inputs})
+        outputs = graph({name: inputs[name] for name in graph.inputs})
+        return outputs | {name: self._finished(outputs[name]) for name in outputs if name == "picture"}
+
+    def _finished(self, picture: np.ndarray[Any, Any]) -> Pixels:
+        """Return the picture that a graph made, 1 x H x W x 3, as bytes in the colours of the palette."""
+        if self._palette is None:
+            return picture
+        pixels: Pixels = self._palette(torch.from_numpy(picture[0])).numpy()[None]
+        return pixels
 
     def release(self) -> None:
         """Give back the memory of the last pass."""

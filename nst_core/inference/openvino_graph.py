@@ -234,11 +234,11 @@ class Graph:
         return op.depth_to_space(self._output(y), "blocks_first", 2)
 
     def picture(self, y: Node, size: Node) -> Node:
-        """Return what `head` returned as N x H x W x 3 bytes of a size."""
+        """Return what `head` returned as N x H x W x 3 bytes of a size, or as levels if a palette is to follow."""
         op, config = self._op, self.config
         y = self.cropped(y, size, at_start=config.crop == "start")
         y = op.transpose(y, self.constant([0, 2, 3, 1], np.int64))
-        return op.convert(op.round(y, "half_to_even"), "u8")
+        return op.convert(y, "f32") if config.palette else op.convert(op.round(y, "half_to_even"), "u8")
 
     def cropped(self, x: Node, size: Node, *, at_start: bool = False) -> Node:
         """Return the first (or the last) rows and columns of a map."""

@@ -95,17 +95,23 @@ def complete(layers: Layers, block: int) -> dict[str, Value]:
 
 
 def _completed(layers: Layers, block: int) -> Value:
+    x = layers.map("x")
+    if block < 2:  # what the encoder has stored
+        x = layers.norm(x, "down3.norm", given=True)
     if block == 0:
-        return layers.norm(layers.map("y"), "down3.norm", given=True)
-    change = layers.norm(layers.map("y"), f"residuals.{block - 1}.norm2", relu=False, given=True)
-    return layers.add(layers.map("x"), change)
+        return x
+    return layers.add(x, layers.norm(layers.map("y"), f"residuals.{block - 1}.norm2", relu=False, given=True))
 
 
 def first_half(layers: Layers, block: int) -> dict[str, Value]:
-    """As `complete`; then the first convolution of a residual block: its statistics and values."""
+    """As `complete` for all blocks but the first; then the first convolution of a residual block: statistics, values.
+
+    The result of the encoder is stored before its normalisation: it is rounded once.
+    """
     x = _completed(layers, block)
     y = layers.conv(x, f"residuals.{block}.conv1", layers.input("rows", [2], np.int64))
-    return layers.moments(y) | {"map": layers.stored(y), "completed": layers.stored(x)}
+    completed = {"completed": layers.stored(x)} if block else {}
+    return layers.moments(y) | {"map": layers.stored(y)} | completed
 
 
 def second_half(layers: Layers, block: int) -> dict[str, Value]:

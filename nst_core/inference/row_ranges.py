@@ -17,9 +17,14 @@ class Rows:
     def __len__(self) -> int:
         return self.end - self.first
 
-    def within(self, size: int) -> tuple["Rows", npt.NDArray[np.int64]]:
-        """Return the rows that exist in a map of `size` rows, and how many are missing before and after them."""
-        kept = Rows(max(self.first, 0), min(self.end, size))
+    def within(self, size: int, *, multiple: int = 1) -> tuple["Rows", npt.NDArray[np.int64]]:
+        """Return the rows that exist in a map of `size` rows, and how many are missing before and after them.
+
+        They begin and end at a multiple, or at the end of the map: if so, some may be more than enough, and that many
+        less than none are missing.
+        """
+        end = -(-self.end // multiple) * multiple
+        kept = Rows(max(self.first // multiple * multiple, 0), min(end, size))
         return kept, np.array([kept.first - self.first, self.end - kept.end], np.int64)
 
 
@@ -34,13 +39,13 @@ def head_source(rows: Rows) -> Rows:
     return Rows(rows.first - 4, rows.end + 4 + len(rows) % 2)
 
 
-def up_source(rows: Rows) -> tuple[Rows, Rows]:
+def up_source(rows: Rows, size: int, *, multiple: int = 2) -> tuple[Rows, Rows]:
     """Return what `Layers.up_at_once` reads for some rows of its result, and which they are of those that it makes.
 
-    It makes pairs of rows, the first of which is even.
+    It makes pairs of rows of a map of `size` rows, from a multiple on, which is even.
     """
-    first, end = rows.first - rows.first % 2, rows.end + rows.end % 2
-    return Rows(first // 2 - 1, end // 2 + 1), Rows(rows.first - first, rows.end - first)
+    made, _ = rows.within(size + size % 2, multiple=multiple)
+    return Rows(made.first // 2 - 1, made.end // 2 + 1), Rows(rows.first - made.first, rows.end - made.first)
 
 
 def strips(size: int, height: int) -> list[Rows]:

@@ -46,6 +46,11 @@ class StripSize:
     pixels: int = STRIP_PIXELS
     #: Rows of it that there are at least, also in a very wide photo.
     rows: int = 64
+    #: Strips begin at multiples of so many rows.
+    multiple: int = 4
+    #: Rows of the tiles in which the engine computes convolutions. Strips of maps begin and end at those of the whole
+    #: picture, so that what is rounded together there is in a strip, too.
+    tile: int = 1
 
 
 def supports(config: TransformerConfig) -> bool:
@@ -140,8 +145,9 @@ class LargePicture:
         self._upsampled = (half, (height, width))
         if config.crop == "end":
             self._upsampled = (2 * quarter[0], 2 * quarter[1]), (4 * quarter[0], 4 * quarter[1])
+        self._tile = size.tile
         #: Rows of a strip of the photo.
-        self._rows = max(size.rows, size.pixels // width // 4 * 4)
+        self._rows = max(size.rows, size.pixels // width // size.multiple * size.multiple)
         self._in_memory_bytes = in_memory_bytes
         #: By the name of a normalisation: its inputs.
         self._affine: dict[str, Array] = {}
@@ -180,7 +186,7 @@ class LargePicture:
         picture = np.empty_like(self._photo, order="C")
         height, width = self._photo.shape[:2]
         for rows in strips(height, self._rows):
-            source, missing = head_source(rows).within(self._upsampled[1][0])
+            source, missing = head_source(rows).within(self._upsampled[1][0], multiple=2 * self._tile)
             inputs: dict[str, Any] = {"head.rows": missing, "size": np.array([len(rows), width])}
             picture[rows.first : rows.end] = self._decode(3, source, inputs)["picture"][0]
         return picture
@@ -192,13 +198,16 @@ class LargePicture:
             inputs: dict[str, Any] = {}
             for number in range(depth, 0, -1):
                 source = conv_source(wanted, kernel=9 if number == 1 else 3, stride=1 if number == 1 else 2)
-                wanted, inputs[f"down{number}.rows"] = source.within(self._encoded[max(number - 2, 0)][0])
+                multiple = self._tile if number == 2 else 1  # of the result of the convolution in tiles
+                wanted, inputs[f"down{number}.rows"] = source.within(
+                    self._encoded[max(number - 2, 0)][0], multiple=multiple
+                )
             part = self._photo[wanted.first : wanted.end]
             inputs["photo"] = grained(part, self._config.grain, top=wanted.first)[None]
             outputs = self._call(("encoder", depth), partial(encoder, depth=depth), inputs)
             statistics.add(len(rows) * size[1], outputs["mean"], outputs["variance"])
             if depth == 3:
-                self._y.write(rows, outputs["map"])
+                self._x.write(rows, outputs["map"])
         self._normalise(statistics, f"down{depth}.norm")
 
     def _complete(self, block: int) -> None:
@@ -210,7 +219,9 @@ class LargePicture:
     def _convolve(self, define: Callable[..., dict[str, Any]], block: int, norm: str) -> None:
         """Make the pass of one convolution of a residual block, from the stored maps to y, and complete x."""
         statistics, size = Statistics(), self._encoded[2]
-        maps = {"y": self._y} | ({"x": self._x} if define is first_half and block else {})
+        maps = {"x": self._x} if define is first_half else {"y": self._y}
+        if block:
+            maps["y"] = self._y
         made: list[tuple[StoredMap, Rows, Array]] = []
         for rows in strips(size[0], self._rows // 4):
             wanted, missing = conv_source(rows, kernel=3).within(size[0])
@@ -240,7 +251,7 @@ class LargePicture:
             name, size = f"up{number}", self._upsampled[number - 1]
             below = self._upsampled[0] if number == 2 else self._encoded[2]
             odd = wanted.end == size[0] < 2 * below[0], size[1] < 2 * below[1]
-            source, place = up_source(wanted)
+            source, place = up_source(wanted, size[0], multiple=max(2, self._tile))
             made = 2 * (len(source) - 2) - odd[0]
             wanted, missing = source.within(below[0])
             ups.insert(0, Up(odd=odd, cut=len(place) < made))

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nst_core.nets.operators import double_size
+from nst_core.nets.palettes import Palette
 from nst_core.nets.transformer import TransformerNet
 
 
@@ -93,9 +94,9 @@ class TorchLayers:
         return y.clamp_(0, 255)
 
     def picture(self, y: Tensor, size: Tensor) -> Tensor:
-        """Return the picture as bytes."""
-        y = y[:, :, : int(size[0]), : int(size[1])].permute(0, 2, 3, 1)
-        return y.round().to(torch.uint8)
+        """Return the picture as bytes, in the colours of the palette."""
+        y, palette = y[:, :, : int(size[0]), : int(size[1])].permute(0, 2, 3, 1), Palette.of(self._net)
+        return palette(y[0])[None] if palette else y.round().to(torch.uint8)
 
     def size_input(self, name: str) -> Tensor:
         """Return an input of height and width."""

@@ -6,62 +6,67 @@ the painting's colour for each of 9 x 9 x 9 colours of the network; those in bet
 for all pixels of all photos, so that parts of a picture fit together, and frames of a video do. See `training.palettes`
 for how it is made.
 
-All numbers are whole, and the results the same on every machine.
+Colours go through the table before they are rounded to bytes: it spreads some of them, and would spread the steps
+between whole levels, too.
 """
 
-import numpy as np
-import numpy.typing as npt
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from nst_core.nets import native
-from nst_core.nets.transformer_config import PALETTE_NODES, PALETTE_STEP
+from nst_core.nets.tensors import to_uint8
+from nst_core.nets.transformer import TransformerNet
+from nst_core.nets.transformer_config import PALETTE, PALETTE_NODES, PALETTE_STEP
 
-Pixels = npt.NDArray[np.uint8]
-#: Parts of a level in the table.
-_PARTS = 32
 #: Levels that nodes may have. Some are no colours, but those between them and others are.
-_LEAST, _MOST = -512, 767
-#: The shares of eight nodes sum to 32^3, and levels have 32 parts.
-_BITS = 20
-#: Pixels at a time without a compiler.
-_PIXELS = 1 << 16
+_LEAST, _MOST = -512.0, 767.0
+#: Of the kernel `paint`: that it reads levels.
+_LEVELS = 2
 
 
 class Palette:
-    """A table of colours, ready to use."""
+    """A table of colours, on a device."""
 
-    def __init__(self, offsets: npt.NDArray[np.floating]) -> None:
-        """Take what is added to the colours at the nodes, PALETTE_NUMBERS, as shares of 255."""
-        levels = np.nan_to_num(np.asarray(offsets, np.float64).reshape(-1, 3)) * 255 + node_colours()
-        self._table = np.zeros((len(levels), 4), np.int32)
-        self._table[:, :3] = np.rint(levels.clip(_LEAST, _MOST) * _PARTS)
+    def __init__(self, offsets: Tensor) -> None:
+        """Take what is added to the colours at the nodes, PALETTE_NUMBERS, as shares of 255; NaN adds nothing."""
+        colours = offsets.detach().reshape(-1, 3).nan_to_num() * 255 + node_colours().to(offsets.device)
+        #: The levels of R, G, B at each node, and 0, as kernels read them.
+        self.table = F.pad(colours.clamp(_LEAST, _MOST).float(), (0, 1)).contiguous()
 
-    def __call__(self, pixels: Pixels) -> None:
-        """Change the colours of pixels, ... x 3, where they are; raise ValueError unless they are contiguous."""
-        if not (pixels.flags.c_contiguous and pixels.flags.writeable):
-            raise ValueError("A palette changes pixels where they are, in memory that is contiguous and not read-only.")
-        flat = pixels.reshape(-1, 3)
-        if native.library() is not None:
-            native.call("recolour", torch.from_numpy(flat), torch.from_numpy(self._table), len(flat))
-            return
-        for start in range(0, len(flat), _PIXELS):
-            part = flat[start : start + _PIXELS]
-            part[:] = self._mixed(part)
+    @classmethod
+    def of(cls, net: TransformerNet) -> "Palette | None":
+        """Return the palette of a network of one style, on its device, or None if it has none."""
+        return cls(net.get_buffer(PALETTE)) if net.config.palette else None
 
-    def _mixed(self, pixels: Pixels) -> Pixels:
-        """Return the colours that pixels, N x 3, become."""
-        nodes, places = (each.astype(np.int32).T for each in divmod(pixels, np.uint8(PALETTE_STEP)))
-        first = (nodes[0] * PALETTE_NODES + nodes[1]) * PALETTE_NODES + nodes[2]
-        shares = np.stack([PALETTE_STEP - places, places])  # of the node before and the one after, along each axis
-        total = np.full((len(pixels), 3), 1 << (_BITS - 1), np.int32)
-        for red, green, blue in np.ndindex(2, 2, 2):
-            colours = self._table[:, :3].take(first + (red * PALETTE_NODES + green) * PALETTE_NODES + blue, axis=0)
-            colours *= (shares[red, 0] * shares[green, 1] * shares[blue, 2])[:, None]
-            total += colours
-        return (total >> _BITS).clip(0, 255).astype(np.uint8)
+    def __call__(self, levels: Tensor) -> Tensor:
+        """Return pixels, uint8, for levels from 0 to 255, float32, on the same device: H x W x 3 each."""
+        if levels.device.type != "cpu" or native.library() is None:
+            return self._interpolated(levels)
+        levels = levels.contiguous()
+        pixels = torch.empty(levels.shape, dtype=torch.uint8)
+        native.call("paint", levels, self.table, pixels, levels.numel() // 3, _LEVELS)
+        return pixels
+
+    def _interpolated(self, levels: Tensor) -> Tensor:
+        """Return the pixels, computed by torch."""
+        nodes = self.table[:, :3].view(*[PALETTE_NODES] * 3, 3).permute(3, 0, 1, 2)  # colour, red, green, blue
+        places = levels.flip(-1) * (2 / (PALETTE_STEP * (PALETTE_NODES - 1))) - 1  # blue first, -1 to 1
+        mixed = F.grid_sample(nodes[None], places[None, None], align_corners=True)[0, :, 0]  # 3, H, W
+        return mixed.clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0)
 
 
-def node_colours() -> npt.NDArray[np.float64]:
+def finished(image: Tensor, palette: Palette | None) -> Tensor:
+    """Return a 1 x 3 x H x W picture, around 0 to 1, as H x W x 3 uint8: in the colours of a palette, if there is one.
+
+    Colours outside of 0 to 1 are clipped before.
+    """
+    if palette is None:
+        return to_uint8(image)[0]
+    return palette(image[0].float().clamp(0, 1).mul(255).permute(1, 2, 0))
+
+
+def node_colours() -> Tensor:
     """Return the colours at the nodes, N x 3, as levels; the last ones are 256."""
-    levels = np.arange(PALETTE_NODES, dtype=np.float64) * PALETTE_STEP
-    return np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
+    levels = torch.arange(PALETTE_NODES, dtype=torch.float32) * PALETTE_STEP
+    return torch.stack(torch.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)

@@ -12,10 +12,9 @@ from nst_core.decoding.decoder import decode
 from nst_core.errors import ConfigError, ImageError, ImageTooSmallError
 from nst_core.images import Limits, Picture, encode
 from nst_core.nets.grain import noise
-from nst_core.nets.palettes import Palette
-from nst_core.nets.tensors import to_tensor, to_uint8
+from nst_core.nets.palettes import Palette, finished
+from nst_core.nets.tensors import to_tensor
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
-from nst_core.nets.transformer_config import PALETTE
 from nst_core.training.files import write_whole
 
 Pixels = npt.NDArray[np.uint8]
@@ -83,9 +82,7 @@ def stylized(net: TransformerNet, photo: Tensor) -> Pixels:
         if grain:
             levels = torch.from_numpy(noise(photo.shape[2], photo.shape[3], grain)).permute(2, 0, 1).float()
             photo = (photo + levels.to(photo.device) / 255).clamp(0, 1)
-        result: Pixels = to_uint8(net(photo.to(device)))[0].cpu().contiguous().numpy()
-    if net.config.palette:
-        Palette(net.get_buffer(PALETTE).cpu().numpy())(result)
+        result: Pixels = finished(net(photo.to(device)), Palette.of(net)).cpu().contiguous().numpy()
     return result
 
 

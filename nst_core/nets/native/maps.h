@@ -55,7 +55,7 @@ static inline vec normal(const Map *m, vec value, long c) {
 /* What normalises the result of a convolution; see `transformer.InstanceNorm`. */
 typedef struct {
     const float *weight, *bias;
-    float *scale, *shift; /* the results, if they are wanted; mean and variance instead if there are no weights */
+    void *scale, *shift; /* the results, if they are wanted: floats; or mean and variance, doubles, without weights */
     double eps, rounding;
 } Norm;
 
@@ -128,8 +128,13 @@ static inline int finish(const Norm *n, Moments *m, int missing) {
     if (m->of && !missing) put_together(m, mean, variance);
     for (long c = 0; m->of && !missing && c < m->channels; c++) {
         double one = variance[c] > n->rounding * mean[c] * mean[c] ? 1 / sqrt(variance[c] + n->eps) : 0;
-        n->scale[c] = n->weight ? n->weight[c] * one : mean[c];
-        n->shift[c] = n->weight ? n->bias[c] - mean[c] * n->weight[c] * one : variance[c];
+        if (n->weight) {
+            ((float *)n->scale)[c] = n->weight[c] * one;
+            ((float *)n->shift)[c] = n->bias[c] - mean[c] * n->weight[c] * one;
+        } else {
+            ((double *)n->scale)[c] = mean[c];
+            ((double *)n->shift)[c] = variance[c];
+        }
     }
     free(m->of);
     return missing;

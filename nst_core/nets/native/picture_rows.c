@@ -1,5 +1,4 @@
-/* 3 x 3 convolutions of maps with a stride of 2, for pictures; and what makes bytes of them. The results do not depend
-   on the number of threads. */
+/* 3 x 3 convolutions of maps with a stride of 2, for pictures. The results do not depend on the number of threads. */
 
 #include "integers.h"
 #include "maps.h"
@@ -113,8 +112,8 @@ static void run_band(void *work, long band, int thread) {
    `norm_shift`, if there are any, become what normalises the result; see `Norm`. Returns whether memory was missing. */
 int convolve_half(const void *x, long half, const float *scale, const float *shift, long relu, const void *w,
                   const float *columns, void *y, long half_y, long height, long width, long c_in, long out_height,
-                  long out_width, long c_out, long above, const float *weight, const float *bias, float *norm_scale,
-                  float *norm_shift, double eps, double rounding, int threads) {
+                  long out_width, long c_out, long above, const float *weight, const float *bias, void *norm_scale,
+                  void *norm_shift, double eps, double rounding, int threads) {
     Map map = {x, half, scale, shift, 0, relu, 0, 0, height, width, c_in};
     Norm norm = {weight, bias, norm_scale, norm_shift, eps, rounding};
     long size = ((ceil_div(out_width, ROWS) * ROWS - 1) * STRIDE + TAPS) * c_in;
@@ -135,7 +134,7 @@ typedef struct {
     long half, positions;
 } Addition;
 
-/* Positions, or bytes, that a thread takes at once. */
+/* Values that a thread takes at once. */
 enum { PIECE = 4096 };
 
 static void run_addition(void *addition, long piece, int thread) {
@@ -159,79 +158,5 @@ int add(const void *x, long half, const float *x_scale, const float *x_shift, lo
     Map other = {y, half_y, y_scale, y_shift, 0, 0, 0, 0, 0, 0, channels};
     Addition addition = {one, other, sum, half_sum, positions};
     parallel(run_addition, &addition, ceil_div(positions, PIECE / channels + 1), threads);
-    return 0;
-}
-
-typedef struct {
-    const float *x;
-    long positions;
-    const Moments *moments;
-} MapSums;
-
-/* Positions of a part of a map. */
-enum { PART = 256 };
-
-static void run_sums(void *sums, long number, int thread) {
-    (void)thread;
-    const MapSums *s = sums;
-    long channels = s->moments->channels, first = number * PART, count = lesser(PART, s->positions - first);
-    float *part = part_of(s->moments, number);
-    part[-COUNT] = count;
-    for (long c = 0; c < channels; c += N) {
-        const float *from = s->x + first * channels + c;
-        Running r = running(part + c, channels, load(from), 1);
-        for (long i = 0; i < count; i++) add_value(&r, load(from + i * channels));
-        keep(&r, part + c, channels);
-    }
-}
-
-/* Mean and variance of each channel of a map. Returns whether memory was missing. */
-int statistics(const float *x, float *mean, float *variance, long positions, long channels, int threads) {
-    Norm norm = {.scale = mean, .shift = variance};
-    Moments moments = moments_of(&norm, ceil_div(positions, PART), channels);
-    if (!moments.of) return 1;
-    MapSums sums = {x, positions, &moments};
-    parallel(run_sums, &sums, moments.parts, threads);
-    return finish(&norm, &moments, 0);
-}
-
-/* tanh of values, within 1e-6: (1 - e) / (1 + e) with e = exp(-2 |x|), a power of 2 times a polynomial. */
-static inline vec tanh_vec(vec x) {
-    vec z = chosen(x < 0, x, -x) * 2.885390082f; /* 2 / ln 2 */
-    z = chosen(z < -100, (vec){0} - 100, z);
-    veci whole = __builtin_convertvector(z, veci);
-    vec f = (z - __builtin_convertvector(whole, vec)) * 0.6931471806f; /* in (-ln 2, 0] */
-    vec e = 1 + f * (1 + f * (1 / 2.f + f * (1 / 6.f + f * (1 / 24.f + f * (1 / 120.f + f * (1 / 720.f + f / 5040))))));
-    e *= (vec)((whole + 127) << 23);
-    vec t = (1 - e) / (1 + e);
-    return chosen(x < 0, -t, t);
-}
-
-typedef struct {
-    const float *y;
-    unsigned char *picture;
-    long count, linear;
-} Bytes;
-
-static void run_bytes(void *bytes, long piece, int thread) {
-    (void)thread;
-    const Bytes *b = bytes;
-    for (long first = piece * PIECE; first < lesser((piece + 1) * PIECE, b->count); first += N) {
-        float values[N] = {0}, rounded[N];
-        long rest = lesser(b->count - first, N);
-        memcpy(values, b->y + first, rest * sizeof(float));
-        vec value = load(values);
-        value = 127.5f + (b->linear ? 255 * value : 150 * tanh_vec(value));
-        value = larger(value, (vec){0});
-        store(rounded, chosen(value < 255, value, (vec){0} + 255));
-        for (long i = 0; i < rest; i++) b->picture[first + i] = lrintf(rounded[i]);
-    }
-}
-
-/* Bytes of a picture from as many values, after the output function: 127.5 + 255 y if `linear`, or else
-   127.5 + 150 tanh y. */
-int paint(const float *y, unsigned char *picture, long count, long linear, int threads) {
-    Bytes bytes = {y, picture, count, linear};
-    parallel(run_bytes, &bytes, ceil_div(count, PIECE), threads);
     return 0;
 }

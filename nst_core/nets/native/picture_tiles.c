@@ -17,12 +17,12 @@ typedef float quad __attribute__((vector_size(16), aligned(4)));
    COLUMNS x c_in / 2 x COLUMNS x 2, whose scales are `columns`, FREQUENCIES x c_out. */
 int convolve_3x3(const void *x, long half, const float *scale, const float *shift, long relu, long doubled,
                  const void *u, const float *columns, void *y, long half_y, long height, long width, long c_in,
-                 long first, long out_height, long c_out, const float *weight, const float *bias, float *norm_scale,
-                 float *norm_shift, double eps, double rounding, int threads) {
+                 long first, long out_height, long c_out, const float *weight, const float *bias, void *norm_scale,
+                 void *norm_shift, double eps, double rounding, int threads) {
     Map map = {x, half, scale, shift, 0, relu, doubled, 0, height, width, c_in};
     Norm norm = {weight, bias, norm_scale, norm_shift, eps, rounding};
     long stream = streams(y, half_y, out_height * width * c_out);
-    Region region = {first, 0, out_height, width, width, 1, stream, 1, TILES, half_y};
+    Region region = {first, 0, out_height, width, width, 1, stream, 1, TILES, half_y, 1};
     Moments moments = moments_of(&norm, blocks_of(&region), c_out);
     if (norm_scale && !moments.of) return 1;
     int missing = convolve_region(&map, &region, u, columns, y, c_out, &moments, threads);
@@ -89,7 +89,7 @@ static void photo_item(void *photo, long item, int thread) {
     read_photo(p->photo, p->bytes, top - p->above, left - p->beside, height + 8, width + 8, pixels);
     gather(pixels, height + 2, width + 2, parts);
     Map map = {.x = parts, .height = height + 2, .width = width + 2, .channels = PARTS};
-    Region r = {1, 1, height, width, p->out_width, 0, p->stream, 1, TILES, p->half_y};
+    Region r = {1, 1, height, width, p->out_width, 0, p->stream, 1, TILES, p->half_y, 0};
     long first = (top * p->out_width + left) * p->c_out * (p->half_y ? sizeof(short) : sizeof(float));
     Work w = {&map,          &r,         p->u, p->columns, (char *)p->y + first, parts + MAP_SIZE, p->c_out, 0,
               item * BLOCKS, p->moments, 0};
@@ -103,7 +103,7 @@ static void photo_item(void *photo, long item, int thread) {
    kernels read the photo at other places. */
 int convolve_photo(const float *x, const unsigned char *bytes, const void *u, const float *columns, void *y,
                    long half_y, long height, long width, long above, long beside, long out_height, long out_width,
-                   long c_out, const float *weight, const float *bias, float *norm_scale, float *norm_shift, double eps,
+                   long c_out, const float *weight, const float *bias, void *norm_scale, void *norm_shift, double eps,
                    double rounding, int threads) {
     Map photo = {.x = x, .height = height, .width = width, .channels = 3};
     Norm norm = {weight, bias, norm_scale, norm_shift, eps, rounding};
@@ -126,6 +126,8 @@ int convolve_photo(const float *x, const unsigned char *bytes, const void *u, co
 /* Rows and columns of a picture that a thread makes at once. It goes through DEEP rows of a stretch of columns, some
    rows at a time, so that of the map with PARTS channels only a few rows are needed. */
 enum { DEEP = 128, LONG_LINE = 192, LONG = LONG_LINE - 2 * FAR, AT_ONCE = 2 * STEP };
+/* Rows of the map with PARTS channels beside those that are made: with them, all are whole tiles. */
+enum { MORE = 2 * STEP };
 
 typedef struct {
     const Map *map;
@@ -153,16 +155,16 @@ static void picture_item(void *picture, long item, int thread) {
     long top = item / stretches * p->deep, left = item % stretches * LONG;
     long bottom = lesser(top + p->deep, p->out_height), width = lesser(p->out_width - left, LONG);
     long line = width + 2 * FAR, known = 0; /* rows of parts that are there */
-    float *parts = p->buffers + thread * p->share, *own = parts + (AT_ONCE + 2 * FAR) * LONG_LINE * PARTS;
+    float *parts = p->buffers + thread * p->share, *own = parts + (AT_ONCE + MORE) * LONG_LINE * PARTS;
     for (long row = top; row < bottom; row += AT_ONCE) {
         long rows = lesser(bottom - row, AT_ONCE);
         Region r = {
-            1 - p->above + row + known, 1 - p->beside + left, rows + 2 * FAR - known, line, line, 4, 0, 1, TILES, 0};
+            1 - p->above + row + known, 1 - p->beside + left, rows + MORE - known, line, line, 4, 0, 1, TILES, 0, 0};
         Work w = {p->map, &r, p->u, p->columns, parts + known * line * PARTS, own, PARTS, 0, 0, 0, 0};
         for (long block = 0; block < blocks_of(&r); block++) run_block(&w, block, 0);
         for (long i = 0; i < rows; i++)
             sum_row(parts + i * line * PARTS, line, p->bias, width, p->y + ((row + i) * p->out_width + left) * 3);
-        known = 2 * FAR;
+        known = MORE;
         memmove(parts, parts + rows * line * PARTS, known * line * PARTS * sizeof(float));
     }
 }
@@ -177,7 +179,7 @@ int convolve_to_picture(const void *x, long half, const float *scale, const floa
     Region region = {.tiles = TILES};
     /* Small pictures in more pieces, so that all threads have something to do. */
     long deep = lesser(ceil_div(out_height, 8 * AT_ONCE) * AT_ONCE, DEEP);
-    long share = ceil_div((AT_ONCE + 2 * FAR) * LONG_LINE * PARTS + share_of(&map, &region), 16) * 16;
+    long share = ceil_div((AT_ONCE + MORE) * LONG_LINE * PARTS + share_of(&map, &region), 16) * 16;
     float *buffers = aligned_alloc(64, threads * share * sizeof(float));
     Picture p = {&map, u, columns, bias, y, buffers, above, beside, out_height, out_width, deep, share};
     if (buffers) parallel(picture_item, &p, ceil_div(out_height, deep) * ceil_div(out_width, LONG), threads);

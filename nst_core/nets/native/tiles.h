@@ -12,6 +12,8 @@
 
 /* Tiles of a picture that are computed at once: as many as keep the kernels busy, and their values in the cache. */
 enum { TILES = 24 };
+/* Rows of a result whose moments are parts of their own: those of a strip that begins with such rows are the same. */
+enum { BAND = 32 };
 
 static const float nothing[MOST_CHANNELS]; /* zeros */
 
@@ -43,9 +45,10 @@ static inline long slot_of(const Map *m, long column) {
 /* Which results of a convolution: height x width of them around the rows of the map from `top` on, and around its
    columns from `left` on. Their rows are `line` positions apart. They need no rows and columns further outside of the
    map than `reach`. They go around the cache if they `stream`, and are float16 if they are `half`. The same of each of
-   `images` maps, which lie one after the other; so many `tiles` of all of them at once. */
+   `images` maps, which lie one after the other; so many `tiles` of all of them at once, if there are `bands` only of the
+   same BAND rows. */
 typedef struct {
-    long top, left, height, width, line, reach, stream, images, tiles, half;
+    long top, left, height, width, line, reach, stream, images, tiles, half, bands;
 } Region;
 
 /* What becomes of results, if anything: a bias is added, ReLU follows, and they are 0 where `where` is not positive. */
@@ -245,7 +248,22 @@ static void block_products(const Map *map, const Buffers *b, const void *u, cons
 
 /* The tiles of an image in a region; and the blocks of all tiles, each of which has a part of the moments. */
 static inline long tiles_of(const Region *r) { return ceil_div(r->height, STEP) * ceil_div(r->width, STEP); }
-static inline long blocks_of(const Region *r) { return ceil_div(r->images * tiles_of(r), r->tiles); }
+static inline long of_band(const Region *r) {
+    return r->bands ? BAND / STEP * ceil_div(r->width, STEP) : r->images * tiles_of(r);
+}
+static inline long blocks_of(const Region *r) {
+    long all = r->images * tiles_of(r), whole = all / of_band(r), rest = all % of_band(r);
+    return whole * ceil_div(of_band(r), r->tiles) + ceil_div(rest, r->tiles);
+}
+
+/* The first tile of a block, and the one after its last. */
+static inline long first_tile(const Region *r, long block) {
+    long of_each = ceil_div(of_band(r), r->tiles);
+    return block / of_each * of_band(r) + block % of_each * r->tiles;
+}
+static inline long end_of_tiles(const Region *r, long block) {
+    return lesser(lesser(first_tile(r, block) + r->tiles, first_tile(r, block + 1)), r->images * tiles_of(r));
+}
 
 /* Where a tile lies: the image, and the first row and column of its results. */
 typedef struct {
@@ -282,7 +300,7 @@ typedef struct {
 /* One block of tiles. */
 static void convolve_block(const Work *w, const Buffers *b, long block, float *part) {
     const Region *r = w->region;
-    long begin = block * r->tiles, count = lesser(r->tiles, r->images * tiles_of(r) - begin), positions = 0;
+    long begin = first_tile(r, block), count = end_of_tiles(r, block) - begin, positions = 0;
     long c_in = w->map->channels, of_row = (w->columns ? sizeof(short) : sizeof(float)) * c_in;
     for (long t = 0; t < count; t++) {
         Place at = place_of_tile(r, begin + t);

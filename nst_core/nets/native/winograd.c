@@ -54,7 +54,7 @@ int winograd(const float *x, const float *mask, const void *u, const float *colu
              long relu, int threads) {
     Map map = {.x = x, .mask = mask, .zeros = 1, .height = height, .width = width, .channels = c_in};
     long high = height + 2 * pad - 2, wide = width + 2 * pad - 2;
-    Region region = {1 - pad, 1 - pad, high, wide, wide, pad, 0, images, 0, 0};
+    Region region = {1 - pad, 1 - pad, high, wide, wide, pad, 0, images, 0, 0, 0};
     region.tiles = tiles_at_once(&region, c_in, c_out, threads);
     After after = {bias, where, relu};
     Work work = {&map, &region, u, columns, y, 0, c_out, 0, 0, 0, &after};
@@ -101,7 +101,7 @@ static void gradient_tile(const Region *r, const float *g, long channels, Place 
 int kernel_gradient(const float *x, const float *g, float *dw, long images, long height, long width, long c_in,
                     long c_out, int threads) {
     Map maps = {.x = x, .zeros = 1, .height = height, .width = width, .channels = c_in};
-    Region r = {1, 1, height - 2, width - 2, width - 2, 0, 0, images, 0, 0};
+    Region r = {1, 1, height - 2, width - 2, width - 2, 0, 0, images, 0, 0, 0};
     long tiles = images * tiles_of(&r), size = ceil_div(tiles, ceil_div(tiles, 192));
     long rows = ceil_div(c_in, ROWS) * ROWS, columns_size = SIDE * SLOTS * (c_in + N);
     long v_stride = size * c_in + 16, d_stride = size * c_out + 16, u_stride = rows * c_out + 16;

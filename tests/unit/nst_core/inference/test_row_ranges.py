@@ -21,9 +21,27 @@ def test_a_convolution_of_the_source_rows_gives_the_wanted_rows(kernel: int, str
 
 @pytest.mark.parametrize("wanted", [Rows(0, 8), Rows(4, 9), Rows(5, 12), Rows(7, 8)])
 def test_rows_made_in_pairs(wanted: Rows) -> None:
-    source, place = up_source(wanted)
-    made = range(2 * (source.first + 1), 2 * (source.end - 1))
-    assert list(made)[place.first : place.end] == list(range(wanted.first, wanted.end))
+    for multiple in (2, 4):
+        source, place = up_source(wanted, 12, multiple=multiple)
+        made = range(2 * (source.first + 1), 2 * (source.end - 1))
+        assert list(made)[place.first : place.end] == list(range(wanted.first, wanted.end))
+        assert made.start % multiple == 0
+        assert made.stop % multiple == 0
+
+
+def test_no_rows_after_the_last_pair_are_made() -> None:
+    assert up_source(Rows(8, 14), 14, multiple=4) == (Rows(3, 8), Rows(0, 6))
+    assert up_source(Rows(8, 13), 13, multiple=4) == (Rows(3, 8), Rows(0, 5))
+    assert up_source(Rows(5, 12), 15, multiple=4) == (Rows(1, 7), Rows(1, 8))
+
+
+def test_rows_can_begin_and_end_at_multiples_where_more_than_enough_are_there() -> None:
+    kept, missing = Rows(7, 18).within(30, multiple=4)
+    assert kept == Rows(4, 20)
+    assert missing.tolist() == [-3, -2]
+    kept, missing = Rows(-1, 18).within(19, multiple=4)
+    assert kept == Rows(0, 19)
+    assert missing.tolist() == [1, -1]
 
 
 def test_the_last_convolution_makes_rows_in_pairs() -> None:

@@ -1,6 +1,7 @@
 """Tests of nst_core.inference.strips: a picture in strips is the picture as a whole."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -81,6 +82,21 @@ def test_strips_make_the_picture_of_the_whole(engine: Any, size: tuple[int, int]
     # No seams: differences are rounding errors, no more of them at the edges of strips than elsewhere.
     by_row = (difference > 0).mean((0, 2, 3))
     assert by_row.max() < 0.15
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", [(384, 64), (383, 65), (450, 131), (261, 2050)])
+def test_strips_in_integers_have_the_bytes_of_the_whole(size: tuple[int, int]) -> None:
+    """Values are rounded together that are there as a whole, too, and statistics are the same in float64."""
+    stylizer = NativeStylizer(load_transformer_bytes(shipped_styles()[0].weights()), precision="int16")
+    large = LargePicture(
+        stylizer.config,
+        stylizer.tensors,
+        photo(*size)[0],
+        stylizer.run_pass,
+        size=replace(stylizer.strip_size, pixels=1),
+    )
+    assert np.array_equal(large.picture(), AnySizeStylizer(stylizer)(photo(*size))[0])
 
 
 def test_maps_in_files_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

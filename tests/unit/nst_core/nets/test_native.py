@@ -64,7 +64,7 @@ def painted(y: Tensor) -> Tensor:
     torch.set_num_threads(3)
     try:
         picture = torch.zeros(y.numel(), dtype=torch.uint8)
-        native.call("paint", y, picture, y.numel(), 1)
+        native.call("paint", y, None, picture, y.numel() // 3, 1)
     finally:
         torch.set_num_threads(threads)
     return picture
@@ -72,7 +72,7 @@ def painted(y: Tensor) -> Tensor:
 
 @needs_compiler
 def test_loops_of_several_callers_at_once() -> None:
-    y = noise(20 * 4096, seed=3) / 4
+    y = noise(20 * 3072, seed=3) / 4
     expected = (127.5 + 255 * y).clamp(0, 255).round().to(torch.uint8)
     with ThreadPoolExecutor(4) as callers:
         for picture in callers.map(painted, [y] * 40):
@@ -109,12 +109,12 @@ def test_loops_run_in_the_child_of_a_fork() -> None:
 import os, torch
 from nst_core.nets import native
 torch.set_num_threads(3)
-y = torch.linspace(-0.5, 0.5, 20 * 4096)
+y = torch.linspace(-0.5, 0.5, 20 * 3072)
 first, second = torch.zeros(2, len(y), dtype=torch.uint8)
-native.call("paint", y, first, len(y), 1)
+native.call("paint", y, None, first, len(y) // 3, 1)
 child = os.fork()
 if not child:
-    native.call("paint", y, second, len(y), 1)
+    native.call("paint", y, None, second, len(y) // 3, 1)
     os._exit(0 if first.numpy().tobytes() == second.numpy().tobytes() else 1)
 assert os.waitpid(child, 0)[1] == 0
 """

@@ -28,9 +28,9 @@ def quantiles(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
 
 
 def changed(values: npt.NDArray[np.uint8], moves: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
-    result = values.copy()
-    Palette(moves.ravel() / 255)(result)
-    return result
+    palette = Palette(torch.from_numpy(moves / 255).flatten())
+    pixels: npt.NDArray[np.uint8] = palette(torch.from_numpy(values).float()[None])[0].numpy()
+    return pixels
 
 
 def test_pale_colours_become_those_of_the_painting() -> None:

@@ -98,7 +98,9 @@ def test_a_network_paints_as_engines_do_with_its_grain_and_its_palette() -> None
     net = with_palettes(net, torch.rand(PALETTE_NUMBERS) / 2)
     photo = np.array(soft_picture(1))
     engine = load_stylizer(dump_transformer(net, dtype=torch.float32))
-    assert np.array_equal(stylized(net, to_tensor(photo)), engine(photo[None])[0])
+    difference = np.abs(stylized(net, to_tensor(photo)).astype(int) - engine(photo[None])[0])
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.01
 
 
 def test_errors_begin_with_the_name_that_bytes_were_given() -> None:
