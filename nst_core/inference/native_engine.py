@@ -12,7 +12,7 @@ from nst_core.errors import ConfigError
 from nst_core.inference.eager import EagerStylizer, network_of
 from nst_core.inference.native_kernels import Kernels, suits
 from nst_core.inference.native_layers import NativeLayers
-from nst_core.inference.native_network import NativeNetwork, Workspace
+from nst_core.inference.native_network import NativeNetwork, Workspaces
 from nst_core.inference.openvino_engine import OpenvinoStylizer
 from nst_core.inference.strips import Define, StripSize
 from nst_core.inference.stylizer import EngineChoice, Pixels, Precision, check_call, is_flat
@@ -22,9 +22,9 @@ from nst_core.nets.families import Style
 from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int16")
-#: Of all styles. One photo keeps every core busy, so that no two are computed at once.
-_WORKSPACE = Workspace()
-#: Its memory for smaller photos is kept for the next one.
+#: Of all styles: for one photo that keeps every core busy, or for two small ones; see `side_by_side`.
+_WORKSPACES = Workspaces(2)
+#: Their memory for smaller photos is kept for the next one.
 _KEPT_PIXELS = 2_000_000
 
 
@@ -46,7 +46,7 @@ class NativeStylizer:
         self.config = net.config
         self.choice = EngineChoice(engine="native", precision=precision)
         self._kernels = Kernels(net, precision)
-        self._network = NativeNetwork(net, self._kernels, _WORKSPACE)
+        self._network = NativeNetwork(net, self._kernels, _WORKSPACES)
 
     @classmethod
     def load(
@@ -90,12 +90,12 @@ class NativeStylizer:
             for photo, result in zip(batch, results, strict=True):
                 result[:] = self._reference(photo[None])[0] if is_flat(photo) else self._network(photo)
                 if photo.shape[0] * photo.shape[1] > _KEPT_PIXELS:
-                    _WORKSPACE.release()
+                    _WORKSPACES.release()
         return results
 
     def run_pass(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Run a pass of a large picture on one strip; see `strips.Run`."""
-        _WORKSPACE.release()
+        _WORKSPACES.release()
         with torch.inference_mode():
             outputs = define(NativeLayers(self._reference.net, inputs, self._kernels))
             return {name: value.numpy() for name, value in outputs.items()}

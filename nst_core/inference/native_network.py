@@ -1,6 +1,9 @@
 """A transformer network for whole photos in our own kernels; see `native_kernels`."""
 
-from threading import Lock
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from threading import Condition
 
 import numpy as np
 import torch
@@ -13,10 +16,9 @@ from nst_core.nets.transformer import TransformerNet
 
 
 class Workspace:
-    """The memory of maps, which stays for the next photo. Who has its `lock` may use it."""
+    """The memory of maps, which stays for the next photo."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
         self._buffers: dict[str, Tensor] = {}
 
     def buffer(self, name: str, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -28,53 +30,87 @@ class Workspace:
 
     def release(self) -> None:
         """Give the memory back."""
-        with self.lock:
-            self._buffers.clear()
+        self._buffers.clear()
+
+
+class Workspaces:
+    """As many workspaces as photos may be computed at the same time."""
+
+    def __init__(self, count: int) -> None:
+        self._free = [Workspace() for _ in range(count)]
+        self._changed = Condition()
+
+    @contextmanager
+    def one(self) -> Iterator[Workspace]:
+        """Lend a workspace for the `with` block, when one is free."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._free)
+            workspace = self._free.pop()  # the last one that was used
+        try:
+            yield workspace
+        finally:
+            with self._changed:
+                self._free.append(workspace)
+                self._changed.notify()
+
+    def release(self) -> None:
+        """Give back the memory of those that nobody uses."""
+        with self._changed:
+            for workspace in self._free:
+                workspace.release()
 
 
 class NativeNetwork:
     """Maps a photo to its picture."""
 
-    def __init__(self, net: TransformerNet, kernels: Kernels, workspace: Workspace) -> None:
+    def __init__(self, net: TransformerNet, kernels: Kernels, workspaces: Workspaces) -> None:
         """Take a network of a kind that `native_kernels.suits`, its kernels, and memory for maps."""
         self._config = net.config
         self._tensors = net.state_dict()
         self._kernels = kernels
-        self._workspace = workspace
+        self._workspaces = workspaces
         self._palette = Palette.of(net)
 
     def __call__(self, photo: Pixels) -> Pixels:
         """Return the picture of a photo, H x W x 3 bytes each. Raises MemoryError if there is no memory for it."""
-        with self._workspace.lock:
-            return self._picture(photo)
+        with self._workspaces.one() as workspace:
+            return self._picture(photo, partial(self._layer, workspace), workspace)
 
-    def _picture(self, photo: Pixels) -> Pixels:
+    def _picture(self, photo: Pixels, layer: Callable[..., Map], workspace: Workspace) -> Pixels:
         height, width = photo.shape[:2]
         pixels = torch.from_numpy(np.array(photo, order="C"))
         x = Map(values=pixels, height=height, width=width, channels=3)
         for number in ("1", "2", "3"):
-            x = self._layer(x, f"down{number}.conv", f"down{number}.norm", buffer=number, relu=True)
+            x = layer(x, f"down{number}.conv", f"down{number}.norm", buffer=number, relu=True)
         for block in range(self._config.blocks):
             name = f"residuals.{block}"
-            y = self._layer(x, f"{name}.conv1", f"{name}.norm1", buffer="y", relu=True)
-            y = self._layer(y, f"{name}.conv2", f"{name}.norm2", buffer="z")
+            y = layer(x, f"{name}.conv1", f"{name}.norm1", buffer="y", relu=True)
+            y = layer(y, f"{name}.conv2", f"{name}.norm2", buffer="z")
             self._kernels.add(x, y, x.values)
             x = Map(values=x.values, height=x.height, width=x.width, channels=x.channels)
         half = -(-height // 2), -(-width // 2)
         if self._config.crop == "end":
             half, (height, width) = (2 * x.height, 2 * x.width), (4 * x.height, 4 * x.width)
-        x = self._layer(x, "up1.conv", "up1.norm", buffer="2", relu=True, doubled=half)
-        x = self._layer(x, "up2.conv", "up2.norm", buffer="1", relu=True, doubled=(height, width))
-        return self._head(x)[: photo.shape[0], : photo.shape[1]]
+        x = layer(x, "up1.conv", "up1.norm", buffer="2", relu=True, doubled=half)
+        x = layer(x, "up2.conv", "up2.norm", buffer="1", relu=True, doubled=(height, width))
+        return self._head(x, workspace)[: photo.shape[0], : photo.shape[1]]
 
     def _layer(
-        self, x: Map, conv: str, norm: str, *, buffer: str, relu: bool = False, doubled: tuple[int, int] | None = None
+        self,
+        workspace: Workspace,
+        x: Map,
+        conv: str,
+        norm: str,
+        *,
+        buffer: str,
+        relu: bool = False,
+        doubled: tuple[int, int] | None = None,
     ) -> Map:
         """Return the convolution of a map, or of its first rows and columns after doubling, and what normalises it."""
         kernels, channels = self._kernels, self._kernels.channels(conv)
         stride = kernels.stride(conv)
         height, width = doubled or (-(-x.height // stride), -(-x.width // stride))
-        y = self._workspace.buffer(buffer, height * width * channels, self._kernels.map_type)
+        y = workspace.buffer(buffer, height * width * channels, self._kernels.map_type)
         weight, bias = self._tensors[f"{norm}.weight"], self._tensors[f"{norm}.bias"]
         scale, shift = torch.empty_like(weight), torch.empty_like(weight)
         made = Norm(weight=weight, bias=bias, scale=scale, shift=shift, eps=self._config.norm_eps)
@@ -84,9 +120,9 @@ class NativeNetwork:
             kernels.convolve(x, conv, y, rows=height, above=kernels.side(conv) // 2, norm=made)
         return Map(values=y, height=height, width=width, channels=channels, scale=scale, shift=shift, relu=relu)
 
-    def _head(self, x: Map) -> Pixels:
+    def _head(self, x: Map, workspace: Workspace) -> Pixels:
         count = x.height * x.width * 3
-        y = self._workspace.buffer("head", count)[:count].view(x.height, x.width, 3)
+        y = workspace.buffer("head", count)[:count].view(x.height, x.width, 3)
         self._kernels.head(x, y, rows=x.height, above=4)
         result: Pixels = painted(y, self._config, self._palette).numpy()
         return result

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nst_core.inference.native_engine import PRECISIONS, NativeStylizer
 from nst_core.inference.native_kernels import Kernels, Map, Norm
-from nst_core.inference.native_network import NativeNetwork, Workspace
+from nst_core.inference.native_network import NativeNetwork, Workspaces
 from nst_core.inference.openvino_compiled import core, precisions
 from nst_core.inference.openvino_graph import Graph, odd_sizes, whole
 from nst_core.inference.openvino_int8 import Calibration
@@ -55,7 +55,7 @@ def print_native_layers(weights: bytes, photo: Pixels, *, rounds: int) -> None:
     for precision in PRECISIONS:
         stylizer = NativeStylizer.load(weights, precision=precision)
         engines[precision] = partial(_alone, stylizer)
-        engines[f"{precision}, bare"] = NativeNetwork(net, _BareKernels(net, precision), Workspace())
+        engines[f"{precision}, bare"] = NativeNetwork(net, _BareKernels(net, precision), Workspaces(1))
     columns = _kernel_times(engines, net.config.blocks, photo, rounds=rounds)
     print(f"\nnative, {photo.shape[1]} x {photo.shape[0]}, ms\n")
     print("| layer | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|")

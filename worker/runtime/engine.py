@@ -1,14 +1,15 @@
-"""The engine: one thread that runs networks, for all work in flight."""
+"""The engine: the threads that run networks, for all work in flight."""
 
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from threading import Condition, Thread
-from typing import Any, TypeVar
+from threading import Condition, Thread, current_thread
+from typing import Any, Literal, TypeVar
 
 from nst_core.clock import Clock
 from nst_core.metrics import Observer, Stage, ignore
@@ -16,6 +17,8 @@ from nst_core.metrics import Observer, Stage, ignore
 _T = TypeVar("_T")
 #: Empty lanes keep their turn (up to this many), so that a caller with one call at a time does not go to the back.
 _MAX_LANES = 64
+#: What a thread runs: all calls, or small ones only.
+_Role = Literal["all", "small"]
 
 
 @dataclass(frozen=True, order=True)
@@ -25,6 +28,7 @@ class _Work:
     arrival: int
     submitted_at: float = field(compare=False)
     call: Callable[[], Any] = field(compare=False)
+    small: bool = field(compare=False)
     #: That of the submission: log lines inside the call name its chunk and its image.
     context: Context = field(compare=False)
     future: Future[Any] = field(compare=False)
@@ -35,7 +39,11 @@ class Engine:
 
     One image already fills every core or the whole GPU, so that a second one at the same time would only slow both
     down. It is always the same thread, because OpenMP keeps a team of threads for each thread that computes; only
-    after a failure it is a new one.
+    after a failure it is a new one. Small calls are another matter: a second thread runs one of them beside the first,
+    each on a part of the cores, so that neither waits for all cores to be free of decoders and of other programs.
+
+    A spare thread takes the place of one that failed. It has been started before: one that is started when memory is
+    short may die before it tells whoever waits for it, who would then wait for ever.
 
     The order lets the oldest chunk go first. Chunks in flight then end one after the other and not all at once, and
     one of them has images ready while another begins or ends.
@@ -61,13 +69,20 @@ class Engine:
         self._idle_s = idle_s
         self._observe = observe
         self._clock = clock
-        #: When the present call began.
-        self._began: float | None = None
+        #: The calls that run, and when each began, by their threads.
+        self._running: dict[Thread, _Work] = {}
+        self._began: dict[Thread, float] = {}
         # Needs no limit: whoever submits waits for the result, so that there are never more calls than callers.
         self._lanes: dict[str, list[_Work]] = {}
         self._changed = Condition()
         self._closed = False
         self._arrivals = count()
+        #: All threads that have not ended, what they run, and one that has nothing to run yet.
+        self._threads: set[Thread] = set()
+        self._roles: dict[Thread, _Role] = {}
+        self._spare: Thread | None = None
+        self._start()
+        self._fill("all")
         self._start()
 
     @property
@@ -78,86 +93,137 @@ class Engine:
 
     @property
     def busy_s(self) -> float:
-        """How many seconds ago the present call began or proceeded; 0 if none runs."""
-        began = self._began
-        return 0.0 if began is None else self._clock() - began
+        """How many seconds ago the longest present call began or proceeded; 0 if none runs."""
+        began = list(self._began.values())
+        return max(0.0, self._clock() - min(began)) if began else 0.0
+
+    @property
+    def has_company(self) -> bool:
+        """Whether another small call runs beside the present one, or waits for its turn."""
+        with self._changed:
+            waiting = any(work.small for calls in self._lanes.values() for work in calls)
+            return waiting or len(self._running) > 1
 
     def proceed(self) -> None:
-        """Record that the present call is at work, so that `busy_s` begins again; for calls that take minutes."""
-        if self._began is not None:
-            self._began = self._clock()
+        """Record that this thread's call is at work, so that `busy_s` begins again; for calls that take minutes."""
+        thread = current_thread()
+        if thread in self._began:
+            self._began[thread] = self._clock()
 
-    def submit(self, call: Callable[[], _T], *, order: tuple[float, ...] = (), lane: str = "") -> Future[_T]:
-        """Queue a call; its result or its exception comes out of the future. Raises RuntimeError once closed."""
+    def submit(
+        self, call: Callable[[], _T], *, order: tuple[float, ...] = (), lane: str = "", small: bool = False
+    ) -> Future[_T]:
+        """Queue a call; its result or its exception comes out of the future.
+
+        A `small` one may run at the same time as another one, and can look whether it `has_company`. Raises
+        RuntimeError once closed.
+        """
         future: Future[_T] = Future()
         with self._changed:
             if self._closed:
                 raise RuntimeError("The engine is closed.")  # nobody would ever run the call
             if lane not in self._lanes and len(self._lanes) >= _MAX_LANES:
                 self._lanes = {name: calls for name, calls in self._lanes.items() if calls}
-            work = _Work(order, next(self._arrivals), self._clock(), call, copy_context(), future)
+            work = _Work(order, next(self._arrivals), self._clock(), call, small, copy_context(), future)
             heappush(self._lanes.setdefault(lane, []), work)
-            self._changed.notify()
+            self._changed.notify_all()
+            if small and "small" not in self._roles.values():
+                self._fill("small")
         return future
 
     def close(self) -> None:
-        """Run what is queued, then end the thread."""
+        """Run what is queued, then end the threads."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        thread = None
-        while thread is not self._thread:
-            thread = self._thread
+            self._changed.notify_all()
+        while self._threads:
+            thread = self._threads.pop()
             thread.join()
 
     def _start(self) -> None:
+        """Start a spare thread."""
         thread = Thread(target=self._run, name="engine", daemon=True)
-        # It takes no call before it is known as the engine's thread, because such a call might start another thread.
+        thread.start()
+        self._threads.add(thread)
+        self._spare = thread
+
+    def _fill(self, role: _Role) -> bool:
+        """Give a role to the spare thread; return whether there is one."""
         with self._changed:
-            thread.start()
-            self._thread = thread
+            if self._spare is None:
+                return False
+            self._roles[self._spare], self._spare = role, None
+            self._changed.notify_all()
+            return True
 
     def _run(self) -> None:
+        thread = current_thread()
+        with self._changed:
+            self._changed.wait_for(lambda: thread in self._roles or self._has_ended())
         spoilt = False
-        while not (spoilt and self._hand_over()):
-            work = self._take(timeout_s=self._idle_s)
+        while role := self._roles.get(thread):
+            if spoilt and self._fill(role):
+                break
+            work = self._take(role, timeout_s=self._idle_s)
             if work is None:
                 self._trim(True)
-                work = self._take(timeout_s=None)
+                work = self._take(role, timeout_s=None)
             if work is None:
-                return
-            began = self._began = self._clock()
-            self._observe(Stage.ENGINE_WAIT, began - work.submitted_at)
-            try:
-                work.future.set_result(work.context.run(work.call))
-            except Exception as error:  # noqa: BLE001 - whatever a call raises is for its caller
-                spoilt = spoilt or isinstance(error, MemoryError | RuntimeError)
-                work.future.set_exception(error)
-            self._began = None
-            self._observe(Stage.ENGINE_RUN, self._clock() - began)
+                break
+            failed = self._complete(work)
+            spoilt |= failed
             # Not kept while the thread waits: a call holds a whole image.
             del work
             self._trim(False)
+            if role == "all" and not failed and self._spare is None:
+                with suppress(MemoryError, RuntimeError):
+                    self._start()
+        with self._changed:
+            self._roles.pop(thread, None)
 
-    def _hand_over(self) -> bool:
-        """Start a new thread that continues the work; return whether that was possible.
+    def _complete(self, work: _Work) -> bool:
+        """Run a call that this thread has taken; return whether it may have spoilt the thread.
 
         oneDNN keeps the first error of its code generator, such as too little memory, as long as the thread lives, and
         compiles no network for another image size in that thread.
         """
+        thread, spoilt = current_thread(), False
+        began = self._began[thread]
+        self._observe(Stage.ENGINE_WAIT, began - work.submitted_at)
         try:
-            self._start()
-        except (MemoryError, RuntimeError):
-            return False  # no memory for a thread either; try again after the next call
-        return True
-
-    def _take(self, *, timeout_s: float | None) -> _Work | None:
-        """Wait for a call and return it; None if none came in time, or if the engine is closed and nothing is left."""
+            work.future.set_result(work.context.run(work.call))
+        except Exception as error:  # noqa: BLE001 - whatever a call raises is for its caller
+            spoilt = isinstance(error, MemoryError | RuntimeError)
+            work.future.set_exception(error)
+        ended = self._clock()
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or any(self._lanes.values()), timeout_s)
-            for lane, calls in self._lanes.items():
-                if calls:
-                    # The lanes stand in the order of their turns; this one has had its turn now.
-                    self._lanes[lane] = self._lanes.pop(lane)
-                    return heappop(calls)
+            del self._began[thread], self._running[thread]
+            self._changed.notify_all()
+        self._observe(Stage.ENGINE_RUN, ended - began)
+        return spoilt
+
+    def _take(self, role: _Role, *, timeout_s: float | None) -> _Work | None:
+        """Wait for a call and return it, which then runs; None if none came in time, or no call will come any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_ended() or self._next(role) is not None, timeout_s)
+            lane = self._next(role)
+            if lane is None:
+                return None
+            # The lanes stand in the order of their turns; this one has had its turn now.
+            self._lanes[lane] = self._lanes.pop(lane)
+            work, thread = heappop(self._lanes[lane]), current_thread()
+            self._running[thread] = work
+            self._began[thread] = self._clock()
+            return work
+
+    def _has_ended(self) -> bool:
+        return self._closed and not any(self._lanes.values())
+
+    def _next(self, role: _Role) -> str | None:
+        """Return the lane whose turn it is, or None if its next call cannot begin now on this thread."""
+        lane = next((name for name, calls in self._lanes.items() if calls), None)
+        if lane is None:
             return None
+        if self._lanes[lane][0].small:
+            return lane if all(work.small for work in self._running.values()) else None
+        return lane if role == "all" and not self._running else None

@@ -83,6 +83,20 @@ def multiplies_integers() -> bool:
     return getattr(_THREAD, "integers", False)
 
 
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let kernels that this thread calls in the `with` block run on so many threads instead of torch's number.
+
+    Results are the same on any number.
+    """
+    before = getattr(_THREAD, "threads", None)
+    _THREAD.threads = count
+    try:
+        yield
+    finally:
+        _THREAD.threads = before
+
+
 def usable(x: Tensor, *channels: int) -> bool:
     """Return whether the kernels can compute layers of a map with these numbers of channels."""
     return (
@@ -109,7 +123,8 @@ def call(name: str, *arguments: Tensor | int | float | None) -> None:
     kernels = library()
     assert kernels is not None
     # As an attribute, the library keeps the function. An int is what functions return by default.
-    if getattr(kernels, name)(*map(_argument, arguments), ctypes.c_int(torch.get_num_threads())):
+    count = getattr(_THREAD, "threads", None) or torch.get_num_threads()
+    if getattr(kernels, name)(*map(_argument, arguments), ctypes.c_int(count)):
         raise MemoryError("There is no memory for the buffers of a convolution.")
 
 

@@ -10,6 +10,6 @@ typedef void (*Item)(void *context, long item, int thread);
    Each thread begins with a part of its own, in the order of the items: loops over the same places, one after the
    other, find what they read in the thread's cache. The caller takes items like all others, and only waits for items
    that have begun. So a thread that gets no processor, because other programs run on it, delays nothing but its own
-   item, where one of OpenMP would hold up the others at the end of each loop. While another caller has the threads, the
-   loop runs on the caller's alone. */
+   item, where one of OpenMP would hold up the others at the end of each loop. Two callers at once have threads of their
+   own; the loops of a third one run on its own alone. */
 void parallel(Item run, void *context, long items, int threads);

@@ -13,6 +13,7 @@ from nst_core.images import Picture
 from nst_core.inference.blend import blend
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.regions import EVERYWHERE, paint_region, seen
+from nst_core.inference.side_by_side import is_small, side
 from nst_core.inference.strength import mixed_share
 from nst_core.inference.stylizer import Pixels, Stylizer
 from nst_core.metrics import Stage
@@ -67,7 +68,11 @@ class Painter:
         def paint(copy: Pixels) -> Pixels:
             image.run.touch()
             with image.watch.paused():
-                return self._on_engine(image, lambda: _stylize(image, network, copy))
+                return self._on_engine(
+                    image,
+                    lambda: _stylize(image, network, copy, beside=self._engine.has_company),
+                    small=is_small(copy, network.choice),
+                )
 
         with image.watch:
             rgb = in_strokes(photo, options.stroke, paint, min_side_px=network.min_side_px)
@@ -91,10 +96,10 @@ class Painter:
         with image.watch:
             return self._detector()(rgb)
 
-    def _on_engine(self, image: Image, call: Callable[[], _T]) -> _T:
+    def _on_engine(self, image: Image, call: Callable[[], _T], *, small: bool = False) -> _T:
         """Return what a call returns on the engine's thread, when it is the image's turn."""
         return self._engine.submit(
-            call, order=(image.run.order, image.item.index), lane=image.run.chunk.job_id
+            call, order=(image.run.order, image.item.index), lane=image.run.chunk.job_id, small=small
         ).result()
 
 
@@ -105,10 +110,10 @@ def _enlarge(image: Image, factor: Factor, rgb: Pixels) -> Pixels:
         return load_upscaler(factor)(rgb)
 
 
-def _stylize(image: Image, network: Stylizer, rgb: Pixels) -> Pixels:
-    """Stylize one H x W x 3 photo, on the engine's thread."""
+def _stylize(image: Image, network: Stylizer, rgb: Pixels, *, beside: bool) -> Pixels:
+    """Stylize one H x W x 3 photo, on a thread of the engine, perhaps `beside` another one."""
     image.run.check()
-    with image.stage(Stage.STYLIZE):
+    with image.stage(Stage.STYLIZE), side(beside and is_small(rgb, network.choice)):
         # Always one image: a larger batch may sum in another order, and a chunk that is retried after a crash is
         # grouped differently, although its images must come out the same to the last byte.
         result: Pixels = network(rgb[np.newaxis])[0]

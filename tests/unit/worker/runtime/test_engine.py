@@ -4,7 +4,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from threading import Event
+from dataclasses import dataclass
+from functools import partial
+from threading import Barrier, Event, Semaphore
 
 import pytest
 
@@ -75,7 +77,7 @@ def test_after_a_failure_of_torch_a_new_thread_continues(engine: Engine) -> None
     assert not first.is_alive()
 
 
-def test_engine_without_memory_for_a_new_thread_keeps_the_old_one(
+def test_engine_without_memory_for_a_new_thread_keeps_the_one_it_has(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
@@ -84,14 +86,19 @@ def test_engine_without_memory_for_a_new_thread_keeps_the_old_one(
     def refuse() -> None:
         raise RuntimeError("can't start new thread")
 
-    first = engine.submit(threading.current_thread).result(WAIT_S)
+    def thread() -> threading.Thread:
+        return engine.submit(threading.current_thread).result(WAIT_S)
+
+    first = thread()
     monkeypatch.setattr(engine, "_start", refuse)
     engine.submit(fail).exception(WAIT_S)
-    assert engine.submit(threading.current_thread).result(WAIT_S) is first
+    second = thread()
+    assert second is not first
+    engine.submit(fail).exception(WAIT_S)
+    assert thread() is second
     monkeypatch.undo()
-    # It may already be waiting for the next call.
-    later = [engine.submit(threading.current_thread).result(WAIT_S) for _ in range(2)]
-    assert later[-1] is not first
+    assert thread() is second  # its success shows that there is memory
+    assert thread() is not second
 
 
 STARVED = """
@@ -118,6 +125,120 @@ print(type(failed).__name__, again)
 def test_network_that_ran_out_of_memory_works_again_when_memory_is_free() -> None:
     run = subprocess.run([sys.executable, "-c", STARVED], capture_output=True, text=True, timeout=120, check=False)
     assert run.stdout == "RuntimeError None\n", run.stderr
+
+
+@dataclass
+class Meeting:
+    """A call that waits for as many others as there are places, or fails."""
+
+    places: Barrier
+
+    def __call__(self) -> None:
+        self.places.wait(WAIT_S)
+
+
+def test_two_small_calls_run_at_the_same_time_and_no_third(engine: Engine) -> None:
+    meeting, running, most = Meeting(Barrier(2)), Semaphore(2), []
+
+    def call() -> None:
+        most.append(running.acquire(blocking=False))
+        meeting()
+        running.release()
+
+    for future in [engine.submit(call, small=True) for _ in range(8)]:
+        assert future.exception(WAIT_S) is None
+    assert most == [True] * 8
+
+
+def test_nothing_runs_beside_another_call(engine: Engine) -> None:
+    release = block(engine)
+    small = [engine.submit(lambda: running.append("small"), small=True) for _ in range(3)]
+    running: list[str] = []
+    last = engine.submit(lambda: running.append("last"), order=(1,))
+    assert not small[0].done()
+    release.set()
+    last.result(WAIT_S)
+    assert running == ["small"] * 3 + ["last"]
+
+
+def test_a_call_waits_until_small_ones_have_ended_and_then_has_its_turn(engine: Engine) -> None:
+    meeting, ran = Meeting(Barrier(3)), list[str]()
+
+    def call() -> None:
+        meeting()
+        meeting()
+
+    small = [engine.submit(call, small=True) for _ in range(2)]
+    meeting()  # both run
+    turn = engine.submit(lambda: ran.append("turn"), lane="other")
+    after = [engine.submit(lambda: ran.append("after"), order=(1,), small=True) for _ in range(2)]
+    assert not turn.done()
+    meeting()
+    for future in (*small, turn, *after):
+        future.result(WAIT_S)
+    assert ran == ["after", "turn", "after"]  # the lanes took turns
+
+
+def test_a_small_call_knows_whether_it_has_company(engine: Engine) -> None:
+    assert not engine.submit(lambda: engine.has_company, small=True).result(WAIT_S)
+    meeting = Meeting(Barrier(2))
+
+    def call() -> bool:
+        meeting()  # now the other one runs, too
+        company = engine.has_company
+        meeting()
+        return company
+
+    assert all(future.result(WAIT_S) for future in [engine.submit(call, small=True) for _ in range(2)])
+
+
+def test_busy_time_is_that_of_the_call_that_has_not_proceeded_for_longest() -> None:
+    now = [100.0]
+    engine, meeting = Engine(clock=lambda: now[0]), Meeting(Barrier(3))
+
+    def call(proceeds: bool) -> None:
+        meeting()
+        meeting()
+        if proceeds:
+            engine.proceed()
+        meeting()
+        meeting()
+
+    futures = [engine.submit(partial(call, proceeds), small=True) for proceeds in (True, False)]
+    meeting()
+    assert engine.busy_s == 0
+    now[0] += 7
+    engine.proceed()  # not on a thread of the engine
+    meeting()
+    meeting()
+    assert engine.busy_s == 7
+    meeting()
+    for future in futures:
+        future.result(WAIT_S)
+    engine.close()
+    assert engine.busy_s == 0
+
+
+def test_without_a_second_thread_small_calls_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine()
+
+    def refuse() -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(engine, "_start", refuse)
+    monkeypatch.setattr(engine, "_spare", None)
+    threads = {engine.submit(threading.current_thread, small=True).result(WAIT_S) for _ in range(4)}
+    engine.close()
+    assert len(threads) == 1
+
+
+def test_closing_runs_small_calls_on_both_threads_to_the_end() -> None:
+    engine, meeting = Engine(), Meeting(Barrier(2))
+    before = engine.submit(threading.current_thread).result(WAIT_S)
+    futures = [engine.submit(meeting, small=True) for _ in range(6)]
+    engine.close()
+    assert all(future.exception(0) is None for future in futures)
+    assert not before.is_alive()
 
 
 def test_closing_runs_all_queued_calls() -> None:

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from threading import Barrier, Semaphore
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from PIL import Image
 from nst_core import images
 from nst_core.inference.blend import blend
 from nst_core.inference.strokes import Stroke
+from nst_core.inference.stylizer import EngineChoice
 from nst_core.protocol.chunks import StylizeOptions
 from nst_core.storage.blobs import BlobStore
 from nst_core.upscaling.network import FACTORS, Factor
 from nst_core.upscaling.upscaler import load_upscaler
-from tests.unit.worker.kit import Calls, Invert, Pixels, make_chunk, outputs, photo
+from tests.unit.worker.kit import WAIT_S, Calls, Invert, Pixels, make_chunk, outputs, photo
 from tests.unit.worker.methods.stylize.test_pipeline import run
 from worker.methods.stylize.pipeline import Pipeline
 from worker.runtime.engine import Engine
@@ -93,6 +95,26 @@ def test_for_other_strokes_the_network_paints_a_copy_of_another_size(
     outcome = run(pipeline, make_chunk(blobs, [photo()], options=StylizeOptions(stroke=stroke)), Calls(record))[0]
     assert (outcome.width, outcome.height) == (48, 32)
     assert shapes == [(1, *painted, 3)]
+
+
+def test_small_photos_are_painted_two_at_a_time_where_bytes_do_not_depend_on_threads(
+    pipeline: Pipeline, blobs: BlobStore
+) -> None:
+    places, most = Semaphore(2), list[bool]()
+    together = Barrier(2)
+
+    def meet(batch: Pixels) -> Pixels:
+        most.append(places.acquire(blocking=False))
+        together.wait(WAIT_S)
+        places.release()
+        return 255 - batch
+
+    pair = Calls(meet)
+    pair.choice = EngineChoice(engine="native", precision="int16")
+    chunk = make_chunk(blobs, [photo(seed) for seed in range(8)])
+    outcomes = run(pipeline, chunk, pair)
+    assert all(outcomes[index].succeeded for index in range(8))
+    assert most == [True] * 8
 
 
 @pytest.mark.parametrize("factor", FACTORS)
