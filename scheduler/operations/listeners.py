@@ -27,7 +27,7 @@ def listener_at(port: int) -> Listener | None:
     for process in _PROC.glob("[0-9]*"):
         # It may have ended, or belong to another user.
         with suppress(OSError):
-            if any(str(file.readlink()) in sockets for file in (process / "fd").iterdir()):
+            if any(target in sockets for target in _open_files(process)):
                 words = _fields(process / "cmdline")
                 environment = dict(field.partition("=")[::2] for field in _fields(process / "environ"))
                 name = (process / "comm").read_text().strip()
@@ -43,6 +43,13 @@ def _inodes(port: int) -> Iterator[str]:
                 fields = line.split()
                 if fields[3] == _LISTENS and int(fields[1].rpartition(":")[2], 16) == port:
                     yield fields[9]
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    """Yield what a process has open; it may close some of it meanwhile."""
+    for file in (process / "fd").iterdir():
+        with suppress(OSError):
+            yield str(file.readlink())
 
 
 def _fields(file: Path) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ import torch
 
 from nst_core.inference.cuda import DTYPES, CudaStylizer
 from nst_core.inference.stylizer import Pixels
+from nst_core.nets.families import without_palettes
 from nst_core.nets.transformer import TransformerNet
-from nst_core.nets.weights import load_transformer_bytes
+from nst_core.nets.weights import dump_transformer, load_transformer_bytes
 from nst_core.system.devices import bf16_pays, exact_float32
 from tests.benchmarks.plain_net import PlainNet
 from tests.gpu.ground import LEAST_DB, Ground, expect, photos, psnr_db
@@ -52,10 +53,10 @@ def _usual_float32() -> Iterator[None]:
 
 def images_per_second(ground: Ground) -> str:
     """Pictures of plain PyTorch are ours, and the rates of both are in a table."""
-    style = ground.styles()[0]
-    plain = Plain(load_transformer_bytes(style.weights()), ground.device)
+    net = without_palettes(load_transformer_bytes(ground.styles()[0].weights()))  # plain networks know of none
+    plain, weights = Plain(net, ground.device), dump_transformer(net, dtype=torch.float32)
     precisions = [each for each in DTYPES if each != "bf16" or not ground.on_gpu or bf16_pays(ground.device)]
-    ours = {each: CudaStylizer.load(style.weights(), device=ground.device, precision=each) for each in precisions}
+    ours = {each: CudaStylizer.load(weights, device=ground.device, precision=each) for each in precisions}
     rows = [("", *(f"{side} x {side}" for side in _sides(ground)))]
     rates: dict[str, list[float]] = {}
     for side in _sides(ground):
