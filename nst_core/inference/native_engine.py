@@ -32,6 +32,7 @@ class NativeStylizer:
     """A `Stylizer` that computes a transformer network with `nets/native` on the CPU, one photo at a time."""
 
     min_side_px = MIN_SIDE_PX
+    #: Quarter-size maps of 128 rows have one band of their own moments; see BAND in tiles.h.
     strip_size = StripSize(pixels=2**20, rows=128, multiple=128, tile=4)
     max_batch = 1
 
@@ -88,8 +89,11 @@ class NativeStylizer:
         results = np.empty_like(batch, order="C")
         with torch.inference_mode():
             for photo, result in zip(batch, results, strict=True):
+                is_large = photo.shape[0] * photo.shape[1] > _KEPT_PIXELS
+                if is_large:
+                    _WORKSPACES.release()
                 result[:] = self._reference(photo[None])[0] if is_flat(photo) else self._network(photo)
-                if photo.shape[0] * photo.shape[1] > _KEPT_PIXELS:
+                if is_large:
                     _WORKSPACES.release()
         return results
 

@@ -24,7 +24,8 @@ from nst_core.nets.transformer import MIN_SIDE_PX, TransformerNet
 
 _log = logging.getLogger(__name__)
 _PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
-#: How close a style's pictures in int8 must be to those in float32. Those of shipped styles have 42 to 50 dB.
+#: How close a style's pictures in int8 must be to those in float32, before palettes. Those of shipped styles have 42 to
+#: 50 dB.
 _LEAST_PSNR_DB = 36.0
 #: Memory of activations that a graph keeps for the next photo.
 _KEPT_PIXELS = 2_000_000
@@ -127,7 +128,7 @@ class OpenvinoStylizer:
         """Return the picture that a graph made, 1 x H x W x 3, as bytes in the colours of the palette."""
         if self._palette is None:
             return picture
-        pixels: Pixels = self._palette(torch.from_numpy(picture[0])).numpy()[None]
+        pixels: Pixels = self._palette.by_kernel(torch.from_numpy(picture[0])).numpy()[None]
         return pixels
 
     def release(self) -> None:

@@ -371,11 +371,12 @@ def _transposed_weights(weights: Floats) -> Floats:
 
 
 def whole(graph: Graph, *, odd: OddSizes, large: bool = False) -> dict[str, Node]:
-    """Return the outputs of a graph of whole photos: `picture`, of the input `photo`, both N x H x W x 3 bytes.
+    """Return the outputs of a graph of whole photos: `picture`, of the input `photo`, N x H x W x 3 each.
 
-    They must have `odd_sizes`, so that no shape depends on values, for which OpenVINO would take several times as much
-    memory. OpenVINO sums the values of a map one after the other, so that rounding errors grow with the photo, to
-    several grey levels at 12 megapixels. Graphs for `large` photos do not; for small ones that would take longer.
+    A photo has bytes, and so has a picture, or levels if a palette is to follow. Photos must have `odd_sizes`, so that
+    no shape depends on values, for which OpenVINO would take several times as much memory. OpenVINO sums the values of
+    a map one after the other, so that rounding errors grow with the photo, to several grey levels at 12 megapixels.
+    Graphs for `large` photos do not; for small ones that would take longer.
     """
     config, norm = graph.config, partial(graph.norm, large=large)
     x = graph.photo()

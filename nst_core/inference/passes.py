@@ -17,6 +17,7 @@ Value = Any
 class Layers(Protocol):
     """The layers of a network for strips. `rows` are the rows that are missing before and after a strip.
 
+    A negative number says how many there are beyond those that are needed; see `strips.StripSize.tile`.
     They are missing at the edges of the picture only, where padding takes their place; elsewhere a strip comes with
     the rows around it that a convolution reads.
     """
@@ -49,7 +50,7 @@ class Layers(Protocol):
         ...
 
     def moments(self, x: Value) -> dict[str, Value]:
-        """Return `mean` and `variance` of each channel."""
+        """Return `mean` and `variance` of each channel of what a convolution has just returned."""
         ...
 
     def add(self, x: Value, y: Value) -> Value:
@@ -67,7 +68,7 @@ class Layers(Protocol):
         ...
 
     def head(self, x: Value, rows: Value | None = None) -> Value:
-        """Return the last convolution after the output function, 0 to 255."""
+        """Return the last convolution, for `picture`."""
         ...
 
     def picture(self, y: Value, size: Value) -> Value:
@@ -104,9 +105,9 @@ def _completed(layers: Layers, block: int) -> Value:
 
 
 def first_half(layers: Layers, block: int) -> dict[str, Value]:
-    """As `complete` for all blocks but the first; then the first convolution of a residual block: statistics, values.
+    """As `complete`; then the first convolution of a residual block: its statistics and values.
 
-    The result of the encoder is stored before its normalisation: it is rounded once.
+    For the first block, the result of the encoder stays stored before its normalisation, so that it is rounded once.
     """
     x = _completed(layers, block)
     y = layers.conv(x, f"residuals.{block}.conv1", layers.input("rows", [2], np.int64))
@@ -130,12 +131,16 @@ class Up(NamedTuple):
     cut: bool
 
 
-def decoder(layers: Layers, depth: int, ups: Sequence[Up]) -> dict[str, Value]:
+def decoder(layers: Layers, depth: int, ups: Sequence[Up], *, encoded: bool = False) -> dict[str, Value]:
     """From the residual blocks to the statistics of the upsampled map `depth`, 1 or 2, or with 3 to the picture.
 
-    `ups`: how the first and the second upsampled map are made.
+    `ups`: how the first and the second upsampled map are made. With `encoded` there are no residual blocks, and the
+    result of the encoder is stored before its normalisation.
     """
+    assert depth == 3 or not ups[-1].cut  # statistics are those of a whole result
     x = layers.map("x")
+    if encoded:
+        x = layers.norm(x, "down3.norm", given=True)
     for number, up in enumerate(ups, 1):
         name = f"up{number}"
         rows = layers.input(f"{name}.rows", [2], np.int64)

@@ -20,8 +20,8 @@ class Rows:
     def within(self, size: int, *, multiple: int = 1) -> tuple["Rows", npt.NDArray[np.int64]]:
         """Return the rows that exist in a map of `size` rows, and how many are missing before and after them.
 
-        They begin and end at a multiple, or at the end of the map: if so, some may be more than enough, and that many
-        less than none are missing.
+        They begin and end at a multiple, or at the end of the map. So there may be more than enough: the number that is
+        missing is negative then.
         """
         end = -(-self.end // multiple) * multiple
         kept = Rows(max(self.first // multiple * multiple, 0), min(end, size))
@@ -42,7 +42,7 @@ def head_source(rows: Rows) -> Rows:
 def up_source(rows: Rows, size: int, *, multiple: int = 2) -> tuple[Rows, Rows]:
     """Return what `Layers.up_at_once` reads for some rows of its result, and which they are of those that it makes.
 
-    It makes pairs of rows of a map of `size` rows, from a multiple on, which is even.
+    It makes pairs of rows of a map of `size` rows, from a multiple of `multiple` on, which is even.
     """
     made, _ = rows.within(size + size % 2, multiple=multiple)
     return Rows(made.first // 2 - 1, made.end // 2 + 1), Rows(rows.first - made.first, rows.end - made.first)

@@ -46,10 +46,10 @@ class StripSize:
     pixels: int = STRIP_PIXELS
     #: Rows of it that there are at least, also in a very wide photo.
     rows: int = 64
-    #: Strips begin at multiples of so many rows.
+    #: Strips begin at multiples of so many rows, if `rows` is one.
     multiple: int = 4
     #: Rows of the tiles in which the engine computes convolutions. Strips of maps begin and end at those of the whole
-    #: picture, so that what is rounded together there is in a strip, too.
+    #: picture, so that the same values are rounded together.
     tile: int = 1
 
 
@@ -88,8 +88,8 @@ class Statistics:
         """Return scale and shift, 1 x C x 1 x 1 each, that normalise with the weight and bias of a layer, C each."""
         weight, bias = weight.reshape(1, -1, 1, 1), bias.reshape(1, -1, 1, 1)
         variance = self._squares / self._count
-        scale = np.where(variance > _ROUNDING * self._mean**2, weight / np.sqrt(variance + eps), 0.0)
-        return scale.astype(np.float32), (bias - self._mean * scale).astype(np.float32)
+        one = np.where(variance > _ROUNDING * self._mean**2, 1 / np.sqrt(variance + eps), 0.0)  # as kernels do
+        return (weight * one).astype(np.float32), (bias - self._mean * weight * one).astype(np.float32)
 
 
 class StoredMap:
@@ -177,7 +177,8 @@ class LargePicture:
         for block in range(self._config.blocks):
             self._convolve(first_half, block, f"residuals.{block}.norm1")
             self._convolve(second_half, block, f"residuals.{block}.norm2")
-        self._complete(self._config.blocks)
+        if self._config.blocks:
+            self._complete(self._config.blocks)
         for depth in (1, 2):
             self._upsample(depth)
 
@@ -260,7 +261,9 @@ class LargePicture:
                 f"{name}.cut": np.array([[place.first, 0], [place.end, size[1]]], np.int64),
             }
         inputs["x"] = self._x.read(wanted)
-        return self._call(("decoder", depth, *ups), partial(decoder, depth=depth, ups=ups), inputs)
+        return self._call(
+            ("decoder", depth, *ups), partial(decoder, depth=depth, ups=ups, encoded=not self._config.blocks), inputs
+        )
 
     def _call(self, key: tuple[Any, ...], define: Define, inputs: Mapping[str, Any]) -> Mapping[str, Array]:
         return self._run(key, define, {**inputs, **self._affine})

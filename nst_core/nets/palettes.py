@@ -21,7 +21,7 @@ from nst_core.nets.transformer_config import PALETTE, PALETTE_NODES, PALETTE_STE
 
 #: Levels that nodes may have. Some are no colours, but those between them and others are.
 _LEAST, _MOST = -512.0, 767.0
-#: Of the kernel `paint`: that it reads levels.
+#: The output function of the kernel `paint` for levels.
 _LEVELS = 2
 
 
@@ -41,19 +41,19 @@ class Palette:
 
     def __call__(self, levels: Tensor) -> Tensor:
         """Return pixels, uint8, for levels from 0 to 255, float32, on the same device: H x W x 3 each."""
-        if levels.device.type != "cpu" or native.library() is None:
-            return self._interpolated(levels)
-        levels = levels.contiguous()
-        pixels = torch.empty(levels.shape, dtype=torch.uint8)
-        native.call("paint", levels, self.table, pixels, levels.numel() // 3, _LEVELS)
-        return pixels
-
-    def _interpolated(self, levels: Tensor) -> Tensor:
-        """Return the pixels, computed by torch."""
         nodes = self.table[:, :3].view(*[PALETTE_NODES] * 3, 3).permute(3, 0, 1, 2)  # colour, red, green, blue
         places = levels.flip(-1) * (2 / (PALETTE_STEP * (PALETTE_NODES - 1))) - 1  # blue first, -1 to 1
         mixed = F.grid_sample(nodes[None], places[None, None], align_corners=True)[0, :, 0]  # 3, H, W
         return mixed.clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0)
+
+    def by_kernel(self, levels: Tensor) -> Tensor:
+        """Return the pixels, on the CPU: sooner where kernels can be compiled, and rounded otherwise now and then."""
+        if native.library() is None:
+            return self(levels)
+        levels = levels.contiguous()
+        pixels = torch.empty(levels.shape, dtype=torch.uint8)
+        native.call("paint", levels, self.table, pixels, levels.numel() // 3, _LEVELS)
+        return pixels
 
 
 def finished(image: Tensor, palette: Palette | None) -> Tensor:

@@ -1,1 +1,1 @@
-"""What all work shares: Celery, the thread that runs networks, health checks, the watchdog, reports and tasks."""
+"""What all work shares: Celery, the threads that run networks, health checks, the watchdog, reports and tasks."""

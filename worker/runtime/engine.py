@@ -1,5 +1,6 @@
 """The engine: the threads that run networks, for all work in flight."""
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -14,9 +15,12 @@ from typing import Any, Literal, TypeVar
 from nst_core.clock import Clock
 from nst_core.metrics import Observer, Stage, ignore
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 #: Empty lanes keep their turn (up to this many), so that a caller with one call at a time does not go to the back.
 _MAX_LANES = 64
+#: Threads for those that fail: two failures in a row may come before a call shows that there is memory again.
+_SPARES = 2
 #: What a thread runs: all calls, or small ones only.
 _Role = Literal["all", "small"]
 
@@ -35,15 +39,15 @@ class _Work:
 
 
 class Engine:
-    """Runs calls one at a time on a thread of its own. Lanes take turns; in a lane the lowest order goes first.
+    """Runs calls on threads of its own, one at a time. Lanes take turns; in a lane the lowest order goes first.
 
     One image already fills every core or the whole GPU, so that a second one at the same time would only slow both
-    down. It is always the same thread, because OpenMP keeps a team of threads for each thread that computes; only
-    after a failure it is a new one. Small calls are another matter: a second thread runs one of them beside the first,
+    down. All calls run on the same thread, because OpenMP keeps a team of threads for each thread that computes; only
+    after a failure it is a new one. Small calls are the exception: a second thread runs one of them beside the first,
     each on a part of the cores, so that neither waits for all cores to be free of decoders and of other programs.
 
-    A spare thread takes the place of one that failed. It has been started before: one that is started when memory is
-    short may die before it tells whoever waits for it, who would then wait for ever.
+    A spare thread takes the place of one that failed. It has been started before: a thread that is started when memory
+    is short may die before it reports to `Thread.start`, which then waits for ever.
 
     The order lets the oldest chunk go first. Chunks in flight then end one after the other and not all at once, and
     one of them has images ready while another begins or ends.
@@ -61,7 +65,7 @@ class Engine:
         observe: Observer = ignore,
         clock: Clock = time.monotonic,
     ) -> None:
-        """`trim` gives freed memory back. It is called after each call, and with True after `idle_s` without one.
+        """`trim` gives freed memory back. It is called after each call, and with True if none ran for `idle_s`.
 
         `observe` receives how long each call waited and ran.
         """
@@ -77,13 +81,14 @@ class Engine:
         self._changed = Condition()
         self._closed = False
         self._arrivals = count()
-        #: All threads that have not ended, what they run, and one that has nothing to run yet.
+        #: All threads, what they run, and those that have nothing to run yet.
         self._threads: set[Thread] = set()
         self._roles: dict[Thread, _Role] = {}
-        self._spare: Thread | None = None
+        self._spares: list[Thread] = []
         self._start()
         self._fill("all")
-        self._start()
+        for _ in range(_SPARES):
+            self._start()
 
     @property
     def queued(self) -> int:
@@ -99,10 +104,10 @@ class Engine:
 
     @property
     def has_company(self) -> bool:
-        """Whether another small call runs beside the present one, or waits for its turn."""
+        """Whether another small call runs beside the present one, or could begin now."""
         with self._changed:
-            waiting = any(work.small for calls in self._lanes.values() for work in calls)
-            return waiting or len(self._running) > 1
+            can_begin = "small" in self._roles.values() and self._next("small") is not None
+            return can_begin or len(self._running) > 1
 
     def proceed(self) -> None:
         """Record that this thread's call is at work, so that `busy_s` begins again; for calls that take minutes."""
@@ -144,15 +149,16 @@ class Engine:
         """Start a spare thread."""
         thread = Thread(target=self._run, name="engine", daemon=True)
         thread.start()
-        self._threads.add(thread)
-        self._spare = thread
+        with self._changed:
+            self._threads = {each for each in self._threads if each.is_alive()} | {thread}
+            self._spares.append(thread)
 
     def _fill(self, role: _Role) -> bool:
-        """Give a role to the spare thread; return whether there is one."""
+        """Give a role to a spare thread; return whether there was one."""
         with self._changed:
-            if self._spare is None:
+            if not self._spares:
                 return False
-            self._roles[self._spare], self._spare = role, None
+            self._roles[self._spares.pop()] = role
             self._changed.notify_all()
             return True
 
@@ -160,26 +166,37 @@ class Engine:
         thread = current_thread()
         with self._changed:
             self._changed.wait_for(lambda: thread in self._roles or self._has_ended())
+        self._serve(thread)
+        with self._changed:
+            self._roles.pop(thread, None)
+
+    def _serve(self, thread: Thread) -> None:
+        """Run calls until none will come any more, or another thread has taken over."""
         spoilt = False
         while role := self._roles.get(thread):
             if spoilt and self._fill(role):
-                break
+                return
             work = self._take(role, timeout_s=self._idle_s)
             if work is None:
-                self._trim(True)
+                if not self._running:
+                    _safely(lambda: self._trim(True))
                 work = self._take(role, timeout_s=None)
             if work is None:
-                break
+                return
             failed = self._complete(work)
             spoilt |= failed
             # Not kept while the thread waits: a call holds a whole image.
             del work
-            self._trim(False)
-            if role == "all" and not failed and self._spare is None:
-                with suppress(MemoryError, RuntimeError):
-                    self._start()
-        with self._changed:
-            self._roles.pop(thread, None)
+            _safely(lambda: self._trim(False))
+            if role == "all" and not failed and len(self._spares) < _SPARES:
+                self._replace_spare(thread)
+
+    def _replace_spare(self, thread: Thread) -> None:
+        """Start a spare thread, since a call has just had enough memory; if that hangs, `busy_s` tells."""
+        self._began[thread] = self._clock()
+        with suppress(MemoryError, RuntimeError):
+            self._start()
+        del self._began[thread]
 
     def _complete(self, work: _Work) -> bool:
         """Run a call that this thread has taken; return whether it may have spoilt the thread.
@@ -187,20 +204,28 @@ class Engine:
         oneDNN keeps the first error of its code generator, such as too little memory, as long as the thread lives, and
         compiles no network for another image size in that thread.
         """
-        thread, spoilt = current_thread(), False
+        thread, future, spoilt = current_thread(), work.future, False
         began = self._began[thread]
-        self._observe(Stage.ENGINE_WAIT, began - work.submitted_at)
+        waited_s = began - work.submitted_at
         try:
-            work.future.set_result(work.context.run(work.call))
-        except Exception as error:  # noqa: BLE001 - whatever a call raises is for its caller
+            result = work.context.run(work.call)
+        except BaseException as error:  # noqa: BLE001 - whatever a call raises is for its caller
             spoilt = isinstance(error, MemoryError | RuntimeError)
-            work.future.set_exception(error)
-        ended = self._clock()
+            self._end(thread)
+            future.set_exception(error)
+            # An error keeps this frame, whose variables would keep it, and the image of the call.
+            del work, future
+        else:
+            self._end(thread)  # first: the caller may submit its next call at once
+            future.set_result(result)
+        _safely(lambda: self._observe(Stage.ENGINE_WAIT, waited_s))
+        _safely(lambda: self._observe(Stage.ENGINE_RUN, self._clock() - began))
+        return spoilt
+
+    def _end(self, thread: Thread) -> None:
         with self._changed:
             del self._began[thread], self._running[thread]
             self._changed.notify_all()
-        self._observe(Stage.ENGINE_RUN, ended - began)
-        return spoilt
 
     def _take(self, role: _Role, *, timeout_s: float | None) -> _Work | None:
         """Wait for a call and return it, which then runs; None if none came in time, or no call will come any more."""
@@ -227,3 +252,11 @@ class Engine:
         if self._lanes[lane][0].small:
             return lane if all(work.small for work in self._running.values()) else None
         return lane if role == "all" and not self._running else None
+
+
+def _safely(call: Callable[[], object]) -> None:
+    """Call what an engine does beside its calls: if it ended the thread, all work would wait for ever."""
+    try:
+        call()
+    except Exception:  # noqa: BLE001 - whatever it is, the calls go on
+        _log.exception("the engine continues after an error beside its calls")

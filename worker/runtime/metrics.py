@@ -36,7 +36,7 @@ class WorkerMetrics:
         self._models = Gauge("nst_model_cache_bytes", "Memory of the networks that are loaded", registry=registry)
         self._queued = Gauge("nst_engine_queue_calls", "Calls that wait for the engine", registry=registry)
         self._busy = Gauge(
-            "nst_engine_busy_seconds", "How long the engine's present call has made no progress", registry=registry
+            "nst_engine_busy_seconds", "How long a call of the engine has made no progress", registry=registry
         )
         self._steps = Counter("nst_training_steps", "Steps of trainings", registry=registry)
         self._losses = Gauge("nst_training_loss", "Weighted loss of the last step", ["term"], registry=registry)

@@ -64,7 +64,7 @@ class Watchdog:
         clock: Clock = time.monotonic,
         leave: Callable[[int], object] = os._exit,
     ) -> None:
-        """`engine_busy_s` returns how long the engine's present call has run, `is_silent` whether polling has stopped.
+        """`engine_busy_s` returns how long a call has run in the engine, `is_silent` whether polling has stopped.
 
         `leave` ends the process.
         """

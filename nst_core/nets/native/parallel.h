@@ -11,5 +11,5 @@ typedef void (*Item)(void *context, long item, int thread);
    other, find what they read in the thread's cache. The caller takes items like all others, and only waits for items
    that have begun. So a thread that gets no processor, because other programs run on it, delays nothing but its own
    item, where one of OpenMP would hold up the others at the end of each loop. Two callers at once have threads of their
-   own; the loops of a third one run on its own alone. */
+   own; a third caller runs its loops on its own thread alone. */
 void parallel(Item run, void *context, long items, int threads);

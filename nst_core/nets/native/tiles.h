@@ -12,7 +12,7 @@
 
 /* Tiles of a picture that are computed at once: as many as keep the kernels busy, and their values in the cache. */
 enum { TILES = 24 };
-/* Rows of a result whose moments are parts of their own: those of a strip that begins with such rows are the same. */
+/* Rows of a result whose moments are parts of their own: a strip that begins at a multiple of them has the same. */
 enum { BAND = 32 };
 
 static const float nothing[MOST_CHANNELS]; /* zeros */
@@ -45,7 +45,7 @@ static inline long slot_of(const Map *m, long column) {
 /* Which results of a convolution: height x width of them around the rows of the map from `top` on, and around its
    columns from `left` on. Their rows are `line` positions apart. They need no rows and columns further outside of the
    map than `reach`. They go around the cache if they `stream`, and are float16 if they are `half`. The same of each of
-   `images` maps, which lie one after the other; so many `tiles` of all of them at once, if there are `bands` only of the
+   `images` maps, which lie one after the other; so many `tiles` of all of them at once, with `bands` only tiles of the
    same BAND rows. */
 typedef struct {
     long top, left, height, width, line, reach, stream, images, tiles, half, bands;

@@ -27,12 +27,12 @@ _T = TypeVar("_T")
 
 
 class Painter:
-    """Paints photos on the engine's thread; what is not done by networks runs on the caller's."""
+    """Paints photos on the engine's threads; what is not done by networks runs on the caller's."""
 
     def __init__(self, engine: Engine) -> None:
         """Use an engine."""
         self._engine = engine
-        #: Loaded for the first photo whose faces are to be found, on the engine's thread.
+        #: Loaded for the first photo whose faces are to be found, on a thread of the engine.
         self._detector = cache(FaceDetector)
 
     def __call__(self, image: Image, picture: Picture, weights: Weights) -> Picture:
@@ -91,20 +91,20 @@ class Painter:
         return Picture(rgb=rgb, alpha=alpha, warning=picture.warning)
 
     def _faces(self, image: Image, rgb: Pixels) -> tuple[Face, ...]:
-        """Return the faces on a photo, on the engine's thread."""
+        """Return the faces on a photo, on a thread of the engine."""
         image.run.check()
         with image.watch:
             return self._detector()(rgb)
 
     def _on_engine(self, image: Image, call: Callable[[], _T], *, small: bool = False) -> _T:
-        """Return what a call returns on the engine's thread, when it is the image's turn."""
+        """Return what a call returns on a thread of the engine, when it is the image's turn."""
         return self._engine.submit(
             call, order=(image.run.order, image.item.index), lane=image.run.chunk.job_id, small=small
         ).result()
 
 
 def _enlarge(image: Image, factor: Factor, rgb: Pixels) -> Pixels:
-    """Enlarge a painted picture, on the engine's thread."""
+    """Enlarge a painted picture, on a thread of the engine."""
     image.run.check()
     with image.stage(Stage.STYLIZE):
         return load_upscaler(factor)(rgb)

@@ -55,8 +55,11 @@ def inputs(ups: Sequence[Up] = ()) -> dict[str, Any]:
         partial(first_half, block=1),
         partial(second_half, block=0),
         partial(decoder, depth=1, ups=[Up(odd=(False, False), cut=False)]),
+        partial(decoder, depth=1, ups=[Up(odd=(False, False), cut=False)], encoded=True),
         partial(decoder, depth=2, ups=[Up(odd=(False, True), cut=False), Up(odd=(False, False), cut=False)]),
-        partial(decoder, depth=3, ups=[Up(odd=(False, False), cut=True), Up(odd=(True, True), cut=True)]),
+        partial(
+            decoder, depth=3, ups=[Up(odd=(False, False), cut=True), Up(odd=(True, True), cut=True)], encoded=False
+        ),
     ],
 )
 def test_engines_agree_with_the_reference(define: partial[dict[str, Any]], kind: Any) -> None:

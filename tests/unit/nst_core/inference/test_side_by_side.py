@@ -27,7 +27,10 @@ def test_small_photos_are_those_up_to_a_size_whose_bytes_do_not_depend_on_thread
     choice: EngineChoice, height: int, expected: bool
 ) -> None:
     assert SMALL_PIXELS == 1024 * 1024
-    assert is_small(np.zeros((height, 1024, 3), np.uint8), choice) is expected
+    picture = np.zeros((height, 1024, 3), np.uint8)
+    assert not is_small(picture, choice)  # flat: the reference computes it, on all threads
+    picture[0, 0] = 1
+    assert is_small(picture, choice) is expected
 
 
 @needs_compiler

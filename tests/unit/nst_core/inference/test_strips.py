@@ -86,9 +86,10 @@ def test_strips_make_the_picture_of_the_whole(engine: Any, size: tuple[int, int]
 
 @needs_compiler
 @pytest.mark.parametrize("size", [(384, 64), (383, 65), (450, 131), (261, 2050)])
-def test_strips_in_integers_have_the_bytes_of_the_whole(size: tuple[int, int]) -> None:
-    """Values are rounded together that are there as a whole, too, and statistics are the same in float64."""
-    stylizer = NativeStylizer(load_transformer_bytes(shipped_styles()[0].weights()), precision="int16")
+@pytest.mark.parametrize("make", [lambda: load_transformer_bytes(shipped_styles()[0].weights()), other_net])
+def test_strips_in_integers_have_the_bytes_of_the_whole(make: Any, size: tuple[int, int]) -> None:
+    """The same values are rounded together, and statistics are those of the same parts, put together in float64."""
+    stylizer = NativeStylizer(make(), precision="int16")
     large = LargePicture(
         stylizer.config,
         stylizer.tensors,

@@ -20,9 +20,10 @@ COLOURS = np.stack(np.meshgrid(*[np.arange(0, 256, 13, dtype=np.uint8)] * 3), -1
 
 @pytest.fixture(autouse=True, params=[pytest.param("kernel", marks=needs_compiler), "torch"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run each test with the kernel, and without a compiler."""
-    if request.param == "torch":
-        monkeypatch.setattr(native, "library", lambda: None)
+    """Run each test with torch, and with the kernel."""
+    if request.param == "kernel":
+        assert native.library() is not None
+        monkeypatch.setattr(Palette, "__call__", Palette.by_kernel)
 
 
 def palette_to(levels: npt.NDArray[np.float64]) -> Palette:
@@ -101,6 +102,14 @@ def interpolated(table: Tensor, levels: Tensor) -> Tensor:
         shares = 1 - (levels / 32 - first - torch.tensor(corner)).abs()
         total += table[(red * 9 + green) * 9 + blue, :3] * shares.prod(-1, keepdim=True)
     return total
+
+
+def test_without_a_compiler_torch_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    palette, levels = Palette(torch.rand(PALETTE_NUMBERS)), torch.rand(20, 30, 3) * 255
+    monkeypatch.undo()
+    expected = palette(levels)
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert torch.equal(palette.by_kernel(levels), expected)
 
 
 def test_a_picture_without_a_palette_is_rounded_only() -> None:

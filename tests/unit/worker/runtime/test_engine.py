@@ -1,8 +1,10 @@
 """Tests of worker.runtime.engine."""
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -89,16 +91,61 @@ def test_engine_without_memory_for_a_new_thread_keeps_the_one_it_has(
     def thread() -> threading.Thread:
         return engine.submit(threading.current_thread).result(WAIT_S)
 
-    first = thread()
     monkeypatch.setattr(engine, "_start", refuse)
-    engine.submit(fail).exception(WAIT_S)
-    second = thread()
-    assert second is not first
-    engine.submit(fail).exception(WAIT_S)
-    assert thread() is second
+    threads = [thread()]
+    for _ in range(3):
+        engine.submit(fail).exception(WAIT_S)
+        threads.append(thread())
+    assert len(set(threads[:3])) == 3  # two spare threads have taken over
+    assert threads[3] is threads[2]
     monkeypatch.undo()
-    assert thread() is second  # its success shows that there is memory
-    assert thread() is not second
+    assert thread() is threads[2]  # its success shows that there is memory
+    assert thread() is not threads[2]
+
+
+def test_a_failed_call_keeps_no_memory() -> None:
+    engine = Engine()
+
+    class Photo:
+        pass
+
+    def submit() -> "weakref.ref[Photo]":
+        photo = Photo()
+
+        def fail(held: Photo = photo) -> None:
+            raise KeyError(str(held))
+
+        engine.submit(fail).exception(WAIT_S)
+        return weakref.ref(photo)
+
+    gc.disable()
+    try:
+        kept = submit()
+        engine.submit(lambda: None).result(WAIT_S)
+        assert kept() is None
+    finally:
+        gc.enable()
+    engine.close()
+
+
+def test_errors_of_trimming_do_not_end_the_engine(caplog: pytest.LogCaptureFixture) -> None:
+    def trim(is_idle: bool) -> None:
+        raise MemoryError
+
+    engine = Engine(trim=trim, idle_s=0.01)
+    for number in range(3):
+        assert engine.submit(lambda number=number: number).result(WAIT_S) == number  # type: ignore[misc]
+    engine.close()
+    assert "the engine continues" in caplog.text
+
+
+def test_even_an_exit_inside_a_call_reaches_its_caller(engine: Engine) -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    assert isinstance(engine.submit(leave).exception(WAIT_S), SystemExit)
+    assert engine.submit(lambda: 7).result(WAIT_S) == 7
+    assert engine.busy_s == 0
 
 
 STARVED = """
@@ -181,6 +228,15 @@ def test_a_call_waits_until_small_ones_have_ended_and_then_has_its_turn(engine: 
 
 def test_a_small_call_knows_whether_it_has_company(engine: Engine) -> None:
     assert not engine.submit(lambda: engine.has_company, small=True).result(WAIT_S)
+    release, found = block(engine), list[bool]()
+    alternating = [
+        engine.submit(lambda: found.append(engine.has_company), lane=lane, small=lane == "photos")
+        for lane in ("photos", "iterations") * 3
+    ]
+    release.set()
+    for future in alternating:
+        future.result(WAIT_S)
+    assert not any(found)  # whatever waits, it is an iteration's turn
     meeting = Meeting(Barrier(2))
 
     def call() -> bool:
@@ -226,7 +282,7 @@ def test_without_a_second_thread_small_calls_run_one_after_the_other(monkeypatch
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(engine, "_start", refuse)
-    monkeypatch.setattr(engine, "_spare", None)
+    monkeypatch.setattr(engine, "_spares", [])
     threads = {engine.submit(threading.current_thread, small=True).result(WAIT_S) for _ in range(4)}
     engine.close()
     assert len(threads) == 1
