@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from nst_core.faces.detector import FaceDetector
+from nst_core.faces.protection import protect
 from nst_core.images import encode
+from nst_core.inference.blend import Weight
 from nst_core.inference.engines import load_stylizer
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.selection import choose
@@ -32,8 +35,10 @@ show NAME` prints a card, and [nst_core/README.md](../../README.md) says how suc
 
 ![A photo, and what it is in each style](overview.jpg)
 """
-#: Styles that judges liked at least as well without varied strokes, which soften sharp marks. The others have them.
-_WITHOUT_VARIED = ("edtaonisl", "night_cafe", "portrait_of_metzinger", "udnie")
+#: Styles that judges liked with planes, and others that they liked at least as well without varied strokes, which
+#: soften sharp marks. The rest has varied strokes.
+_PLANES = ("composition_viii", "edtaonisl", "red_tower", "udnie")
+_PLAIN = ("castle_and_sun", "night_cafe", "portrait_of_metzinger")
 _PAINTING_PX = 1024
 _TILE_PX, _GAP_PX, _ACROSS = 300, 6, 7
 
@@ -48,10 +53,13 @@ def main() -> None:
     PAGE.write_text(page(styles))
     if args.page:
         return
-    photos, last = sample_photos(), []
+    photos, last, detect = sample_photos(), [], FaceDetector()
+    faces = [protect(detect(photo), height=photo.shape[0], width=photo.shape[1], inside=0.0) for photo in photos]
     for style in styles:
         stylizer = load_stylizer(style.weights(), choice=choose(torch.device("cpu")))
-        pairs = [(photo, _painted(photo, style.name, stylizer)) for photo in photos]
+        pairs = [
+            (photo, _painted(photo, style.name, stylizer, weight)) for photo, weight in zip(photos, faces, strict=True)
+        ]
         last.append(pairs[-1][1])
         file = args.paintings / f"{style.name}.jpg"
         if not file.exists():
@@ -64,11 +72,18 @@ def main() -> None:
 
 def _stroke(name: str) -> Stroke | None:
     """Return the strokes in which a style is shown."""
-    return None if name in _WITHOUT_VARIED else "varied"
+    return None if name in (*_PLANES, *_PLAIN) else "varied"
 
 
-def _painted(photo: Pixels, name: str, stylizer: Stylizer) -> Pixels:
-    return in_strokes(photo, _stroke(name), lambda copy: stylizer(copy[None])[0], min_side_px=stylizer.min_side_px)
+def _painted(photo: Pixels, name: str, stylizer: Stylizer, weight: Weight | None) -> Pixels:
+    return in_strokes(
+        photo,
+        _stroke(name),
+        lambda copy: stylizer(copy[None])[0],
+        forms="planes" if name in _PLANES else None,
+        weight=weight,
+        min_side_px=stylizer.min_side_px,
+    )
 
 
 def page(styles: list[ShippedStyle]) -> str:
@@ -79,8 +94,9 @@ def page(styles: list[ShippedStyle]) -> str:
 def _section(style: ShippedStyle) -> str:
     card, measured = style.card, style.card["evaluation"]
     made, stroke = card["made_from"], _stroke(style.name)
+    options = f"{f' --stroke {stroke}' if stroke else ''}{' --forms planes' if style.name in _PLANES else ''}"
     facts = {
-        "shown": f"`nst stylize PHOTO --style {style.name}{f' --stroke {stroke}' if stroke else ''}`",
+        "shown": f"`nst stylize PHOTO --style {style.name}{options}`",
         "painting": f"{card['artist']}, {card['title']}, {card['year']}",
         "rights": card["rights"],
         "training": f"preset {made['preset']}, {card['steps']:,} steps, stroke {made['stroke']:g}, "

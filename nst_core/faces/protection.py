@@ -26,10 +26,13 @@ _SOFT = (0.4, 1.2)
 _PLANE_PX = 640
 
 
-def protect(faces: Sequence[Face], *, height: int, width: int, weight: Weight | None = None) -> Weight | None:
+def protect(
+    faces: Sequence[Face], *, height: int, width: int, weight: Weight | None = None, inside: float = INSIDE
+) -> Weight | None:
     """Return how strongly each place of a photo is painted, H' x W' to be stretched to height x width; 255 is fully.
 
-    `weight` says the same without faces, in any size; None is 255 everywhere, in the result too.
+    `weight` says the same without faces, in any size; None is 255 everywhere, in the result too. `inside` is how
+    strongly the middle of a face is painted, 0 to 1.
     """
     if not faces:
         return weight
@@ -41,13 +44,13 @@ def protect(faces: Sequence[Face], *, height: int, width: int, weight: Weight | 
         weight = np.asarray(Image.fromarray(weight).resize((columns, rows), Image.Resampling.BILINEAR))
     shares = np.ones((rows, columns), np.float32)
     for face in faces:
-        _lower(shares, face, across=columns / width, down=rows / height)
+        _lower(shares, face, inside, across=columns / width, down=rows / height)
     result: Weight = np.rint(shares * (np.float32(255) if weight is None else weight)).astype(np.uint8)
     return result
 
 
-def _lower(shares: npt.NDArray[np.float32], face: Face, *, across: float, down: float) -> None:
-    """Lower a plane inside of a face, whose coordinates are to be multiplied by `across` and `down`."""
+def _lower(shares: npt.NDArray[np.float32], face: Face, inside: float, *, across: float, down: float) -> None:
+    """Lower a plane to a share inside of a face, whose coordinates are to be multiplied by `across` and `down`."""
     # Whole pixels: no difference of processors in the last digits of a box is to change a result.
     left, top, right, bottom = map(round, (face.left, face.top, face.right, face.bottom))
     width, height = max(1, right - left) * across, max(1, bottom - top) * down
@@ -60,7 +63,7 @@ def _lower(shares: npt.NDArray[np.float32], face: Face, *, across: float, down: 
     away = np.hypot(((y - middle_y) / radius_y)[:, None], (x - middle_x) / radius_x)
     edge = np.clip((away - _SOFT[0]) / (_SOFT[1] - _SOFT[0]), 0, 1)
     part = shares[rows, columns]
-    np.minimum(part, INSIDE + (1 - INSIDE) * edge * edge * (3 - 2 * edge), out=part)
+    np.minimum(part, inside + (1 - inside) * edge * edge * (3 - 2 * edge), out=part)
 
 
 def _size(share: float) -> float:

@@ -1,9 +1,9 @@
 """Large soft forms in the flat parts of a photo, for the network to paint.
 
 Where a photo is flat, as in a sky, a network has nothing to begin a stroke with but its grain (`nets/grain.py`), and
-covers the area with one small mark. A painter puts a few large forms there. So the network sees faint clouds in these
-parts, and makes swirls, planes or waves of them, as its painting has. The clouds are the same in every photo and at
-every size of it, in proportion to its longer side.
+covers the area with one small mark. A painter puts a few large forms there. So the network sees faint forms in these
+parts: clouds, of which it makes swirls or waves, or planes (`planes`). Clouds are the same in every photo and at every
+size of it, in proportion to its longer side.
 
 Never loads torch: it runs beside the network on other threads, and gives the same bytes on every processor.
 """
@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from nst_core.inference.blend import Weight
+from nst_core.inference.blend import Weight, bands
 from nst_core.inference.stylizer import Pixels
 from nst_core.nets.grain import blurred
 
-#: The side of the square of clouds, in the pixels of weights; see `with_forms`.
+#: The side of the square of clouds, in the pixels of weights; see `clouds`.
 SIDE_PX = 320
 #: The deviation of each kind of clouds, in grey levels.
 _DEVIATION = 10.0
@@ -28,16 +28,25 @@ _BLURS = ((9, 17), (27, 51))
 _SEED = 11
 _NONE = 128
 
+Levels = npt.NDArray[np.int16]
 
-def with_forms(photo: Pixels, flat: Weight) -> Pixels:
-    """Return an H x W x 3 photo with clouds in its flat parts: 255 in `flat`, whose sides are at most `SIDE_PX`."""
-    if not flat.any():
+
+def with_forms(photo: Pixels, levels: Levels) -> Pixels:
+    """Return an H x W x 3 photo with forms: grey levels, -128 to 127, H' x W', stretched to its size and added."""
+    if not levels.any():
         return photo
+    stretched = Image.fromarray((levels + _NONE).astype(np.uint8)).resize(photo.shape[1::-1], Image.Resampling.BICUBIC)
+    added, result = np.asarray(stretched), np.empty_like(photo, order="C")
+    for rows in bands(photo):
+        values = photo[rows] + (added[rows].astype(np.int16) - _NONE)[:, :, None]
+        np.clip(values, 0, 255, out=result[rows], casting="unsafe")
+    return result
+
+
+def clouds(flat: Weight) -> Levels:
+    """Return clouds for the flat parts of a photo: 255 in `flat`, whose sides are at most `SIDE_PX`."""
     height, width = flat.shape
-    levels = np.rint(_clouds()[:height, :width] * (flat / np.float64(255)))
-    image = Image.fromarray((_NONE + levels).clip(0, 255).astype(np.uint8))
-    forms = np.asarray(image.resize(photo.shape[1::-1], Image.Resampling.BICUBIC)).astype(np.int16) - _NONE
-    return (photo + forms[:, :, None]).clip(0, 255).astype(np.uint8)
+    return np.rint(_clouds()[:height, :width] * (flat / np.float64(255))).astype(np.int16)
 
 
 @cache

@@ -80,6 +80,9 @@ class StylizeOptions:
     #: megapixel; "varied": of several sizes; None: as the network paints them, which is as 1. See
     #: `nst_core.inference.strokes`.
     stroke: Annotated[float, Field(ge=0.5, le=4)] | Literal["auto", "varied"] | None = None
+    #: What a picture shows in flat parts of the photo; None: clouds with strokes of several sizes, and else nothing.
+    #: See `nst_core.inference.planes`.
+    forms: Literal["planes"] | None = None
     #: How many times as long as the painted picture's the sides of the result are; see `nst_core.upscaling`.
     upscale: Literal[1, 2, 4] = 1
     #: JPEG and lossy WebP quality, 1 to 100.

@@ -62,6 +62,7 @@ def job_of(job: Job) -> jobs.Job:
         faces=options.faces,
         precision=options.precision,
         stroke=options.stroke,
+        forms=options.forms,
         upscale=options.upscale,
         metadata=spec.metadata,
         priority=job.priority,

@@ -73,6 +73,7 @@ class JobResolver:
                 faces=request.faces,
                 precision=request.precision,
                 stroke=request.stroke,
+                forms=request.forms,
                 upscale=request.upscale,
                 max_px=request.output.max_px,
                 quality=request.output.quality,

@@ -1,10 +1,11 @@
 """`python -m tests.benchmarks.blind make --photos FOLDER --paintings FOLDER --peers FOLDER --out FOLDER`: a blind test.
 
 It writes pages on which someone sees a painting, and below it pairs of pictures, A and B, of the same photos: one of
-them is ours and the other the peer's, and a seed decides which, so the names of the files say nothing. `answers.json`
-has which is which. The judge writes `votes.json`, an object with "A", "B" or "" (neither is better) for each number of
-a pair, without having seen the answers, and `python -m tests.benchmarks.blind count FOLDER` says who was preferred how
-often. Photos and peers are those of `tests.benchmarks.looks`; pages with them are not ours to publish.
+them is ours and the other the peer's, and a seed decides which, so the names of the files say nothing. With `--planes`
+ours have planes. `answers.json` has which is which. The judge writes `votes.json`, an object with "A", "B" or ""
+(neither is better) for each number of a pair, without having seen the answers, and
+`python -m tests.benchmarks.blind count FOLDER` says who was preferred how often. Photos and peers are those of
+`tests.benchmarks.looks`; pages with them are not ours to publish.
 """
 
 import argparse
@@ -17,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from nst_core.faces.detector import FaceDetector
 from nst_core.looks.planes import Pixels
-from tests.benchmarks.looks import Paint, painter, peers_in
+from tests.benchmarks.looks import Paint, painter, peers_in, with_planes
 from tests.shipped import shipped_style
 
 PHOTO_PX = 512
@@ -35,21 +37,24 @@ def main() -> None:
     for name in ("--photos", "--paintings", "--peers", "--out"):
         making.add_argument(name, type=Path, required=True)
     making.add_argument("--seed", type=int, default=0)
+    making.add_argument("--planes", action="store_true")
     counting.add_argument("folder", type=Path)
     args = parser.parse_args()
     if args.command == "make":
-        make(args.photos, args.paintings, args.peers, args.out, seed=args.seed)
+        make(args.photos, args.paintings, args.peers, args.out, seed=args.seed, planes=args.planes)
     else:
         count(args.folder)
 
 
-def make(photos: Path, paintings: Path, peers: Path, out: Path, *, seed: int) -> None:
+def make(photos: Path, paintings: Path, peers: Path, out: Path, *, seed: int, planes: bool) -> None:
     """Write the pages of each peer whose painting we have a style of, and the answers."""
     out.mkdir(parents=True, exist_ok=True)
     dice, pictures = random.Random(seed), [read(path) for path in sorted(photos.iterdir())]
     answers: dict[str, dict[str, str]] = {}
+    detector = FaceDetector()
     for name, label, weights in peers_in(peers):
-        both: dict[str, Paint] = {OURS: painter(shipped_style(name).weights()), PEER: painter(weights)}
+        own = painter(shipped_style(name).weights())
+        both: dict[str, Paint] = {OURS: with_planes(own, detector) if planes else own, PEER: painter(weights)}
         with Image.open(next(paintings.glob(f"{name}.*"))) as opened:
             painting = opened.convert("RGB")
         shuffled = dice.sample(pictures, len(pictures))

@@ -55,6 +55,8 @@ ALIASES = {"wave": "great_wave", "scream": "the_scream", "wreck": "wreck_of_the_
 FAST = EngineChoice(engine="native", precision="fp32")
 #: The row of the photo, as a network that changes nothing.
 UNCHANGED = "the photo itself"
+#: With what the names of other programs' networks begin.
+PEER = "peer"
 
 Paint = Callable[[Pixels], Pixels]
 
@@ -224,19 +226,30 @@ def varied(paint: Paint) -> Paint:
     return lambda photo: in_strokes(photo, "varied", paint, min_side_px=MIN_SIDE_PX)
 
 
+def with_planes(paint: Paint, detect: FaceDetector) -> Paint:
+    """Return a network that sees planes in flat parts, as jobs with `forms: planes` do."""
+
+    def paint_planes(photo: Pixels) -> Pixels:
+        weight = protect(detect(photo), height=photo.shape[0], width=photo.shape[1], inside=0.0)
+        return in_strokes(photo, None, paint, forms="planes", weight=weight)
+
+    return paint_planes
+
+
 def peers_in(folder: Path | None) -> Iterator[tuple[str, str, bytes]]:
     """Yield the painting, the name and our weights of each checkpoint in a folder."""
     for path in sorted(folder.iterdir()) if folder else ():
         painting = ALIASES.get(path.stem, path.stem)
         if path.suffix in (".npz", ".pth", ".model") and not path.stem.endswith("_golden"):
             net = identify(path.read_bytes(), name=path.name).net
-            yield painting, f"peer {path.stem}", dump_transformer(net, dtype=torch.float32)
+            yield painting, f"{PEER} {path.stem}", dump_transformer(net, dtype=torch.float32)
 
 
 def print_rows(rows: Sequence[Row]) -> None:
-    """Print the rows of one painting. Its first row is the photo, its second ours."""
+    """Print the rows of one painting. Its first row is the photo; ours are compared with those of peers."""
+    peers = [row for row in rows if row.name.startswith(PEER)]
     for row in rows:
-        counts = [nearer(rows[1], peer) for peer in rows[2:]] if row is rows[1] else []
+        counts = [] if row is rows[0] or row in peers else [nearer(row, peer) for peer in peers]
         cells = [row.name, *(row.typical(name) for name in DIGITS), row.faces(), *counts]
         print("| " + " | ".join(cells + [""] * (len(DIGITS) + 3 - len(cells))) + " |", flush=True)
 
@@ -270,6 +283,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="a folder of checkpoints")
     parser.add_argument("--protect", action="store_true", help="also measure the styles with protected faces")
     parser.add_argument("--varied", action="store_true", help="also measure the styles with varied strokes")
+    parser.add_argument("--planes", action="store_true", help="also measure the styles with planes in flat parts")
     parser.add_argument("--people", action="store_true", help="only photos that have clear faces")
     parser.add_argument("--count", type=int, help="so many photos, evenly from the folder")
     parser.add_argument("--sheet", type=Path, help="the picture to write")
@@ -295,6 +309,8 @@ def main() -> None:
             networks.append((f"{name}, faces protected", protecting(networks[1][1], instruments.detector)))
         if args.varied:
             networks.append((f"{name}, varied strokes", varied(networks[1][1])))
+        if args.planes:
+            networks.append((f"{name}, planes", with_planes(networks[1][1], instruments.detector)))
         style = instruments.style(painting)
         rows = [measured(label, paint, photos, style, instruments) for label, paint in networks]
         print_rows(rows)

@@ -105,14 +105,16 @@ def test_an_exact_job_has_the_bytes_of_the_reference_and_others_say_the_engine_o
                 assert item.sha256 == hashlib.sha256(encode(picture, ".png", quality=92)).hexdigest()
 
 
-def test_strokes_of_other_sizes_change_a_picture(stack: Stack, client: Client) -> None:
+def test_strokes_of_other_sizes_and_forms_change_a_picture(stack: Stack, client: Client) -> None:
     [(name, photo)] = small_photos(1, side_px=160).items()
     places = JobInput(uris=tuple(upload(client, {name: photo})))
     store, pictures = BlobStore(stack.addresses.storage), []
-    for stroke in (None, "auto", "varied"):
-        request = JobRequest(input=places, styles=("great_wave",), stroke=stroke, output=Output(format="png"))
+    for stroke, forms in ((None, None), ("auto", None), ("varied", None), (None, "planes")):
+        request = JobRequest(
+            input=places, styles=("great_wave",), stroke=stroke, forms=forms, output=Output(format="png")
+        )
         outcome = finish(stack, client, client.submit(request))
-        assert (outcome.job.status, outcome.job.stroke) == ("succeeded", stroke)
+        assert (outcome.job.status, outcome.job.stroke, outcome.job.forms) == ("succeeded", stroke, forms)
         pictures.append(decode(store.get(BlobUri.parse(str(outcome.items[0].output)))).rgb.astype(float))
     plain, *others = pictures
     for other in others:

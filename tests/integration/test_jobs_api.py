@@ -58,6 +58,7 @@ def test_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
         "max_attempts": 7,
         "precision": "exact",
         "stroke": "auto",
+        "forms": "planes",
         "faces": "protect",
         "mask": f"s3://nst/{rig.prefix}/mask.png",
     }
@@ -66,11 +67,17 @@ def test_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
     assert (job["stop"], job["client_id"]) == (None, None)
     plain = client.get(f"/v1/jobs/{submit(client, rig)}").json()
     assert (plain["precision"], plain["stroke"], plain["mask"], plain["faces"]) == ("auto", None, None, "paint")
+    assert plain["forms"] is None
 
 
 def test_workers_are_told_the_precision_of_a_job(client: TestClient, rig: Rig) -> None:
     exact, auto = submit(client, rig, precision="exact"), submit(client, rig)
     assert {chunk.job_id: chunk.options.precision for chunk in dispatch(rig)} == {exact: "exact", auto: "auto"}
+
+
+def test_workers_are_told_the_forms_of_a_job(client: TestClient, rig: Rig) -> None:
+    planes, none = submit(client, rig, forms="planes"), submit(client, rig)
+    assert {chunk.job_id: chunk.options.forms for chunk in dispatch(rig)} == {planes: "planes", none: None}
 
 
 def test_workers_are_told_how_much_results_are_enlarged(client: TestClient, rig: Rig) -> None:

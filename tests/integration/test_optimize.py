@@ -99,6 +99,8 @@ def test_a_job_shows_its_settings(client: TestClient, rig: Rig) -> None:
         ({"precision": "exact"}, "/precision"),
         ({"precision": "fp32"}, "/precision"),
         ({"stroke": 2}, "/stroke"),
+        ({"forms": "planes"}, "/forms"),
+        ({"forms": "cubes"}, "/forms"),
         ({"upscale": 2}, "/upscale"),
         ({"upscale": 3}, "/upscale"),
         ({"mask": "s3://nst/mask.png"}, "/mask"),

@@ -35,6 +35,8 @@ Faces = Literal["paint", "protect"]
 Upscale = Literal[1, 2, 4]
 #: Sizes of strokes that are no number.
 StrokeName = Literal["auto", "varied"]
+#: What pictures show in the flat parts of photos.
+Forms = Literal["planes"]
 #: The smallest and the largest size of strokes that a job may ask for.
 STROKES = (0.5, 4.0)
 _LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -218,6 +220,12 @@ class JobTerms(BaseModel):
         "it has much; from one megapixel on the fine ones are those of auto. Default: as the network paints, always of "
         "the same size in pixels, so that a large photo keeps little of the style. Only for the method feedforward.",
     )
+    forms: Forms | None = Field(
+        None,
+        description="What a picture shows where the photo is flat, as in a sky. planes: planes of light and shade, "
+        "between lines of the photo that are carried on there; made for styles with facets, such as udnie. Default: "
+        "with the stroke varied faint clouds, and else nothing. Only for the method feedforward.",
+    )
     upscale: Upscale = Field(
         1,
         description="How many times as long as the painted picture's the sides of the result are. A network adds the "
@@ -352,6 +360,7 @@ _JOB: dict[str, Any] = {
     "faces": "paint",
     "precision": "auto",
     "stroke": "auto",
+    "forms": None,
     "upscale": 1,
     "metadata": {"album": "spring"},
     "priority": "normal",

@@ -11,6 +11,7 @@ from nst_core.client import ApiError, Client
 from nst_core.client.resources.jobs import (
     DEFAULT_NAME,
     Faces,
+    Forms,
     JobInput,
     JobRequest,
     Output,
@@ -99,6 +100,13 @@ _Stroke = Annotated[
         "little contrast, and fine where it has much.",
     ),
 ]
+_Forms = Annotated[
+    Forms | None,
+    typer.Option(
+        help="What pictures show where photos are flat, as in a sky. planes: planes of light and shade between lines "
+        "of the photo that are carried on there, for styles with facets, such as udnie.",
+    ),
+]
 _Upscale = Annotated[
     int,
     typer.Option(
@@ -123,6 +131,7 @@ def stylize(
     faces: _Faces = "paint",
     precision: _Precision = "auto",
     stroke: _Stroke = None,
+    forms: _Forms = None,
     upscale: _Upscale = 1,
     format: _Format = Format.KEEP,
     quality: Quality = 92,
@@ -166,6 +175,7 @@ def stylize(
             faces=faces,
             precision=precision,
             stroke=size,
+            forms=forms,
             upscale=factor,
             output=Output(prefix=target.prefix, format=format, quality=quality, name=name, max_px=max_px),
             **terms,

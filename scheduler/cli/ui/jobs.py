@@ -86,6 +86,7 @@ def _options(job: Job) -> str:
     parts += ["exact"] if job.precision == "exact" else []
     stroke = f"{job.stroke:g}" if isinstance(job.stroke, float) else job.stroke
     parts += [f"stroke {stroke}"] if stroke is not None else []
+    parts += [f"forms {job.forms}"] if job.forms is not None else []
     parts += [f"sides {job.upscale} times as long"] if job.upscale > 1 else []
     parts += [f"format {job.output.format}, quality {job.output.quality}"]
     parts += [f"at most {job.output.max_px} px"] if job.output.max_px else []

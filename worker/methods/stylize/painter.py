@@ -10,7 +10,7 @@ from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
 from nst_core.faces.protection import protect
 from nst_core.images import Picture
-from nst_core.inference.blend import blend
+from nst_core.inference.blend import Weight, blend
 from nst_core.inference.painting import in_strokes
 from nst_core.inference.regions import EVERYWHERE, paint_region, seen
 from nst_core.inference.side_by_side import is_small, side
@@ -44,16 +44,18 @@ class Painter:
         options, weight = image.run.chunk.options, weights.photo
         if options.strength == 0.0:
             return picture
-        if options.faces == "protect":
-            height, width = picture.rgb.shape[:2]
-            faces = self._on_engine(image, lambda: self._faces(image, picture.rgb))
-            with image.watch:
-                weight = protect(faces, height=height, width=width, weight=weight)
+        height, width = picture.rgb.shape[:2]
+        wanted = options.faces == "protect" or options.forms is not None
+        faces = self._on_engine(image, lambda: self._faces(image, picture.rgb)) if wanted else ()
         with image.watch:
+            # Planes would cut a cheek in two.
+            flat = protect(faces, height=height, width=width, inside=0.0)
+            if options.faces == "protect":
+                weight = protect(faces, height=height, width=width, weight=weight)
             (lowest, _), *regions = seen((EVERYWHERE, *weights.regions))
-        rgb = self._in_style(image, picture.rgb, lowest)
+        rgb = self._in_style(image, picture.rgb, lowest, flat)
         for place, (region, _) in enumerate(regions):
-            painted = self._in_style(image, picture.rgb, region)
+            painted = self._in_style(image, picture.rgb, region, flat)
             with image.watch:
                 rgb = paint_region(rgb, painted, [each for _, each in regions[place:]])
             del painted  # before the next one is painted
@@ -61,8 +63,11 @@ class Painter:
             rgb = blend(picture.rgb, rgb, weight=weight)
         return Picture(rgb=rgb, alpha=picture.alpha, warning=picture.warning)
 
-    def _in_style(self, image: Image, photo: Pixels, place: int) -> Pixels:
-        """Return a photo in one of the run's styles, as the options say: strokes, strength, colours."""
+    def _in_style(self, image: Image, photo: Pixels, place: int, flat: Weight | None) -> Pixels:
+        """Return a photo in one of the run's styles, as the options say: strokes, forms, strength, colours.
+
+        `flat` is where forms may be.
+        """
         network, options = image.run.networks[place], image.run.chunk.options
 
         def paint(copy: Pixels) -> Pixels:
@@ -75,7 +80,9 @@ class Painter:
                 )
 
         with image.watch:
-            rgb = in_strokes(photo, options.stroke, paint, min_side_px=network.min_side_px)
+            rgb = in_strokes(
+                photo, options.stroke, paint, forms=options.forms, weight=flat, min_side_px=network.min_side_px
+            )
             strength = mixed_share(options.strength, fades=image.run.styles[place].fades)
             return blend(photo, rgb, strength=strength, preserve_color=options.preserve_color)
 

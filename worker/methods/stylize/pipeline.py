@@ -216,9 +216,9 @@ class Pipeline:
 def _room(run: Run, pixels: int) -> int:
     """Return the room of a photo with so many pixels: that of two pictures of it.
 
-    With regions, or with strokes of several sizes, there is one more, and an enlarged result is beside the painted
-    picture.
+    With regions, with forms, and with strokes of several sizes there is one more each, and an enlarged result is beside
+    the painted picture.
     """
     options = run.chunk.options
-    pictures = 2 + (options.stroke == "varied") + bool(options.regions)
+    pictures = 2 + (options.stroke == "varied") + bool(options.regions) + (options.forms is not None)
     return pixels * max(pictures, 1 + options.upscale**2) // 2

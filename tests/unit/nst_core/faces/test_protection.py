@@ -41,6 +41,12 @@ def test_a_face_is_painted_less_and_its_surroundings_are_not() -> None:
     assert (found[outside] == 255).all()
 
 
+def test_inside_of_a_face_it_can_be_as_weak_as_is_wished() -> None:
+    found = protect([FACE], height=300, width=400, inside=0.0)
+    assert found is not None
+    assert (found[102, 140], found[0, 0]) == (0, 255)
+
+
 def test_the_forehead_above_the_box_is_painted_less_too() -> None:
     found = plane(FACE)
     assert found[round(FACE.top) - 10, 140] < found[round(FACE.bottom) + 10, 140] < 255

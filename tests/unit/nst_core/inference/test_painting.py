@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nst_core.inference.forms import with_forms
 from nst_core.inference.painting import in_strokes
+from nst_core.inference.planes import planes
 from nst_core.inference.strokes import Stroke, carried_over, copy_to_paint
 from nst_core.inference.stylizer import Pixels
 
@@ -70,3 +72,39 @@ def test_the_network_sees_large_forms_in_the_flat_part_of_a_photo_and_no_change_
     small = np.asarray(Image.fromarray(seen[-1]).resize(seen[0].shape[1::-1], Image.Resampling.BOX)).astype(int)
     part = seen[0].shape[1] * 2 // 5
     assert np.abs(small[:, :part] - seen[0][:, :part]).mean() < 3
+
+
+def house() -> Pixels:
+    """A dark house, whose walls end below an empty sky."""
+    photo = np.full((200, 300, 3), 200, np.uint8)
+    photo[100:, 100:180] = 60
+    return photo
+
+
+def test_with_planes_the_network_sees_planes_in_strokes_of_any_size() -> None:
+    photo, weight = house(), np.full((200, 300), 255, np.uint8)
+    weight[:, 150:] = 0
+    seen: list[Pixels] = []
+
+    def paint(copy: Pixels) -> Pixels:
+        seen.append(copy)
+        return copy
+
+    in_strokes(photo, None, paint, forms="planes", weight=weight)
+    np.testing.assert_array_equal(seen[0], with_forms(photo, planes(photo, weight=weight)))
+    np.testing.assert_array_equal(seen[0][:, 160:], photo[:, 160:])
+    in_strokes(photo, 2.0, paint, forms="planes")
+    copy = copy_to_paint(photo, (100, 150))
+    np.testing.assert_array_equal(seen[1], with_forms(copy, planes(photo)))
+
+
+def test_planes_take_the_place_of_clouds() -> None:
+    photo = house()
+    levels, seen = planes(photo), list[Pixels]()
+
+    def paint(copy: Pixels) -> Pixels:
+        seen.append(copy)
+        return copy
+
+    in_strokes(photo, "varied", paint, forms="planes")
+    np.testing.assert_array_equal(seen[-1], with_forms(photo, levels))

@@ -37,6 +37,7 @@ CHUNK = StylizeChunk(
         precision="exact",
         max_px=800,
         stroke=2.0,
+        forms="planes",
         upscale=4,
         quality=80,
     ),
@@ -98,6 +99,7 @@ def test_a_chunk_survives_json(chunk: ChunkMessage) -> None:
             precision=st.sampled_from(["auto", "exact"]),
             max_px=st.none() | counts,
             stroke=st.none() | st.sampled_from(["auto", "varied"]) | st.floats(0.5, 4),
+            forms=st.sampled_from([None, "planes"]),
             upscale=st.sampled_from([1, 2, 4]),
             quality=st.integers(1, 100),
         ),
@@ -156,6 +158,7 @@ def test_a_chunk_without_a_field_is_refused_by_name(chunk: ChunkMessage, field: 
         ("options", {"stroke": "broad"}),
         ("options", {"stroke": 0.4}),
         ("options", {"stroke": 4.5}),
+        ("options", {"forms": "cubes"}),
         ("options", {"upscale": 3}),
     ],
 )

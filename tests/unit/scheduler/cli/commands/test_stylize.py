@@ -44,6 +44,14 @@ def test_stylize_takes_a_size_of_strokes(api: CannedApi, here: Run) -> None:
     assert (code, submitted(api)["stroke"]) == (ExitCode.OK, "auto")
 
 
+def test_stylize_takes_forms(api: CannedApi, here: Run) -> None:
+    prepare_stylize(api, job_json("succeeded", total=1, succeeded=1, forms="planes"))
+    code, *_ = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--forms", "planes")
+    assert (code, submitted(api)["forms"]) == (ExitCode.OK, "planes")
+    code, _, err = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--forms", "cubes")
+    assert (code, "'cubes' is not" in err) == (ExitCode.USAGE, True)
+
+
 def test_a_wrong_size_of_strokes_is_refused_before_anything_is_sent(api: CannedApi, here: Run) -> None:
     code, _, err = here("stylize", "s3://nst/a.jpg", "-s", "great_wave", "-o", "s3://nst/out/", "--stroke", "5")
     assert code == ExitCode.USAGE

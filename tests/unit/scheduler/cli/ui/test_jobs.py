@@ -75,6 +75,12 @@ def test_a_job_shows_the_size_of_its_strokes_if_it_has_one(stroke: float | str |
     assert f"strength 1, {shown}format keep" in page
 
 
+def test_a_job_shows_its_forms_if_it_has_some() -> None:
+    assert "strength 1, forms planes, format keep" in joined(
+        render.job_page(JOB.model_copy(update={"forms": "planes"}))
+    )
+
+
 def test_a_job_shows_how_much_its_results_are_enlarged() -> None:
     assert "sides 4 times as long, format keep" in joined(render.job_page(JOB.model_copy(update={"upscale": 4})))
 

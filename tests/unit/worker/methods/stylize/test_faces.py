@@ -13,6 +13,8 @@ from nst_core.faces.detector import FaceDetector
 from nst_core.faces.face import Face
 from nst_core.faces.protection import protect
 from nst_core.inference.blend import blend
+from nst_core.inference.forms import with_forms
+from nst_core.inference.planes import planes
 from nst_core.protocol.chunks import Region, StylizeChunk, StylizeOptions
 from nst_core.storage.blobs import BlobStore, BlobUri
 from tests.unit.worker.kit import Calls, Invert, Pixels, make_chunk, outputs, photo
@@ -114,6 +116,17 @@ def test_faces_and_a_mask_work_together(worker: Pipeline, blobs: BlobStore) -> N
     expected = blend(PERSON, 255 - PERSON, strength=0.8, preserve_color=True, weight=weight)
     np.testing.assert_array_equal(result, expected)
     np.testing.assert_array_equal(result[:, :120], PERSON[:, :120])
+
+
+def test_planes_are_kept_away_from_faces(worker: Pipeline, blobs: BlobStore, detector: type[Counted]) -> None:
+    chunk = make_chunk(blobs, [png(PERSON)], options=StylizeOptions(forms="planes"))
+    result = results(worker, blobs, chunk)[0]
+    weight = protect(FaceDetector()(PERSON), height=256, width=256, inside=0.0)
+    seen = with_forms(PERSON, planes(PERSON, weight=weight))
+    np.testing.assert_array_equal(result, 255 - seen)
+    assert (seen != with_forms(PERSON, planes(PERSON))).any()
+    assert (seen != PERSON).any()
+    assert detector.loaded == 1
 
 
 def test_faces_are_found_once_and_protected_in_regions_too(
